@@ -1,0 +1,83 @@
+"""Every error the project raises derives from `BigmodelError`.
+
+A message states the place (layer path, file), what came in, what was expected, and the mend:
+
+    classifier/dense_2 (Dense): cannot multiply input (N, 400) by weight (256, 10): expected 256 input features, got 400.
+      Fix: build the model with inputs of 256 features, or let Dense infer its input width.
+"""
+
+from __future__ import annotations
+
+
+class BigmodelError(Exception):
+    """The root of all errors of this project.
+
+    Args:
+        message: what happened and what was expected, one or two sentences.
+        fix: what the user can do about it; printed on a line of its own.
+        where: the layer path, op or file the error belongs to; printed in front.
+
+    >>> print(BigmodelError("batch size is 0.", fix="pass a positive batch size."))
+    batch size is 0.
+      Fix: pass a positive batch size.
+    """
+
+    def __init__(self, message: str, *, fix: str | None = None, where: str | None = None) -> None:
+        self.message, self.fix, self.where = message, fix, where
+        super().__init__(message)
+
+    def __str__(self) -> str:
+        text = f"{self.where}: {self.message}" if self.where else self.message
+        return f"{text}\n  Fix: {self.fix}" if self.fix else text
+
+
+class ShapeError(BigmodelError):
+    """Shapes do not fit together."""
+
+
+class DtypeError(BigmodelError):
+    """A number type that an op, layer or model cannot take."""
+
+
+class GraphError(BigmodelError):
+    """A graph that cannot be built, differentiated or planned."""
+
+
+class ConfigError(BigmodelError):
+    """A hyper-parameter, option or configuration file with a value that makes no sense."""
+
+
+class UsageError(ConfigError):
+    """A call or command line that is wrong in itself; the command line exits with 2."""
+
+
+class UnknownNameError(BigmodelError):
+    """A name the registry does not know; the message lists the nearest ones."""
+
+
+class PluginError(BigmodelError):
+    """A plugin that cannot be imported, registered or used."""
+
+
+class DataError(BigmodelError):
+    """A data set or file of data that is missing, empty, corrupt or does not fit the model."""
+
+
+class CheckpointError(BigmodelError):
+    """A checkpoint that is missing, torn, tampered with or does not fit the model."""
+
+
+class ExportError(BigmodelError):
+    """A model that cannot be exported, or an exported file that does not compute the same."""
+
+
+class DeviceError(BigmodelError):
+    """A device that is not there or cannot be used."""
+
+
+class NumericsError(BigmodelError):
+    """A loss that is NaN or infinite."""
+
+
+class KernelError(BigmodelError):
+    """A kernel that cannot be compiled or reported a failure."""

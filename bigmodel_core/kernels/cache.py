@@ -1,0 +1,139 @@
+"""The kernel cache: object code on disk, one file a kernel, private to the user.
+
+The folder is `BIGMODEL_CACHE_DIR`, else the per-user cache folder. It is created with mode 0700 and must belong to the
+user: object code is executed, so a folder that others can write is not used. Where nothing can be written, kernels are
+compiled anew in each process, with one warning. A file's name is the hash of all that the object depends on: the byte
+code of every function, the versions of Python, Numba and LLVM, and the processor.
+"""
+
+from __future__ import annotations
+
+import functools
+import hashlib
+import os
+import stat
+import sys
+import tempfile
+import warnings
+from importlib import metadata
+from pathlib import Path
+
+compilations: list[str] = []
+"""The kernels this process compiled, by name, in order; empty in a process with a warm cache."""
+
+
+class KernelCacheWarning(UserWarning):
+    """The kernel cache cannot be used; kernels are compiled anew in each process."""
+
+
+def directory() -> Path:
+    """The folder that holds compiled kernels; `BIGMODEL_CACHE_DIR` overrides the per-user default."""
+    chosen = os.environ.get("BIGMODEL_CACHE_DIR")
+    if chosen:
+        return Path(chosen).expanduser() / "kernels"
+    import platformdirs
+
+    return Path(platformdirs.user_cache_dir("bigmodel")) / "kernels"
+
+
+def load(key: str) -> bytes | None:
+    """The stored bytes of a key, or None; a torn or tampered file counts as absent."""
+    folder = _usable()
+    if folder is None:
+        return None
+    try:
+        content = (folder / _file_name(key)).read_bytes()
+    except OSError:
+        return None
+    check, _, payload = content.partition(b"\n")
+    return payload if check == hashlib.sha256(payload).hexdigest().encode() else None
+
+
+def store(key: str, payload: bytes, name: str) -> None:
+    """Keep bytes under a key, atomically: other processes see the whole file or none."""
+    folder = _usable()
+    if folder is None:
+        return
+    try:
+        handle, temporary = tempfile.mkstemp(dir=folder, prefix=".new-")
+        try:
+            with os.fdopen(handle, "wb") as file:
+                file.write(hashlib.sha256(payload).hexdigest().encode() + b"\n" + payload)
+            os.replace(temporary, folder / _file_name(key))
+        except BaseException:
+            os.unlink(temporary)
+            raise
+    except OSError as error:
+        _warn_once(f"cannot write the kernel cache in {folder}: {error.strerror or error}.")
+
+
+def count_compilation(name: str) -> None:
+    """Record that this process compiles a kernel."""
+    compilations.append(name)
+
+
+def clear() -> int:
+    """Delete all stored kernels; returns how many files went."""
+    folder, removed = _usable(), 0
+    for path in folder.glob("*.o") if folder else ():
+        path.unlink(missing_ok=True)
+        removed += 1
+    return removed
+
+
+def statistics() -> dict[str, object]:
+    """Folder, number of files and bytes of the kernel cache."""
+    folder = _usable()
+    files = list(folder.glob("*.o")) if folder else []
+    return {"folder": str(directory()), "usable": folder is not None, "files": len(files), "bytes": sum(f.stat().st_size for f in files)}
+
+
+def _file_name(key: str) -> str:
+    return hashlib.sha256(f"{key} {_environment()}".encode()).hexdigest()[:40] + ".o"
+
+
+@functools.cache
+def _environment() -> str:
+    from bigmodel_core.kernels.cpu import target
+
+    versions = [f"{name} {metadata.version(name)}" for name in ("numba", "llvmlite")]
+    return " ".join([sys.version, *versions, target.description()])
+
+
+def _usable() -> Path | None:
+    return _checked(str(directory()), os.getuid() if hasattr(os, "getuid") else -1)
+
+
+@functools.cache
+def _checked(path: str, user: int) -> Path | None:
+    folder = Path(path)
+    try:
+        folder.mkdir(parents=True, exist_ok=True, mode=0o700)
+        facts = folder.stat()
+        if user >= 0 and facts.st_uid != user:
+            _warn_once(f"the kernel cache {folder} belongs to another user, so it is not used.")
+            return None
+        if user >= 0 and facts.st_mode & (stat.S_IWGRP | stat.S_IWOTH):
+            _warn_once(f"the kernel cache {folder} can be written by others, so it is not used (chmod 700 mends it).")
+            return None
+        if user >= 0 and stat.S_IMODE(facts.st_mode) != 0o700:
+            folder.chmod(0o700)
+        if not os.access(folder, os.W_OK):
+            _warn_once(f"the kernel cache {folder} cannot be written.")
+        return folder
+    except OSError as error:
+        _warn_once(f"the kernel cache {folder} cannot be used: {error.strerror or error}.")
+        return None
+
+
+_warned: set[str] = set()
+
+
+def _warn_once(text: str) -> None:
+    if not _warned:
+        _warned.add(text)
+        warnings.warn(
+            f"{text} Kernels are compiled anew in each process; set BIGMODEL_CACHE_DIR to a private folder.",
+            KernelCacheWarning,
+            stacklevel=3,
+        )

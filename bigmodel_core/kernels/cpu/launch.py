@@ -1,0 +1,53 @@
+"""What a plan runs on the CPU: a kernel, the integers of its context, and how many chunks its work has."""
+
+from __future__ import annotations
+
+import struct
+from collections.abc import Sequence
+from dataclasses import dataclass, field
+
+from bigmodel_core.kernels.cpu.native import NativeFunction
+
+ALIGNMENT = 64
+"""Every buffer of a plan starts on a cache line."""
+PADDING = 256
+"""Bytes after every buffer that a kernel may read (never write): vector loads need no masks at the end."""
+
+
+@dataclass(eq=False)
+class Buffer:
+    """A contiguous, aligned piece of memory whose address the plan fills in.
+
+    Args:
+        nbytes: its size; `PADDING` bytes more can be read.
+        address: where it lies, set by the plan.
+    """
+
+    nbytes: int
+    address: int = 0
+
+
+@dataclass(eq=False)
+class Launch:
+    """One row of a plan's table.
+
+    Args:
+        kernel: a native function of (context address, chunk).
+        context: what the kernel reads: a `Buffer` is stored as its address, a float as the bits of a float64.
+        chunks: into how many independent pieces the work is cut; fixed by shapes alone.
+        tile: for a kernel that writes a matrix tile by tile: (rows, columns) of a tile; chunk `c` then writes the tile
+            at row `c // n` and column `c % n` of the tiles, with n tiles in a row. Lets the plan run an elementwise kernel on each
+            finished tile. None where chunks are not tiles.
+        follower: the elementwise launch that runs on each chunk right after this one.
+    """
+
+    kernel: NativeFunction
+    context: Sequence[int | float | Buffer]
+    chunks: int = 1
+    tile: tuple[int, int] | None = None
+    follower: Launch | None = field(default=None, repr=False)
+
+
+def float_bits(value: float) -> int:
+    """A float64 as the integer with the same bits, as contexts hold it (`load_float` reads it back)."""
+    return int(struct.unpack("<q", struct.pack("<d", value))[0])

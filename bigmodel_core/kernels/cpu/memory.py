@@ -1,0 +1,153 @@
+"""Intrinsics for kernels: typed loads and stores at addresses, calls through addresses, atomics."""
+
+from __future__ import annotations
+
+import functools
+from typing import Any
+
+from bigmodel_core.kernels.cpu.native import Intrinsic, intrinsic
+
+SIZES = {"float32": 4, "float64": 8, "int32": 4, "int64": 8, "uint8": 1, "int8": 1, "bool": 1}
+"""Bytes of one number, by dtype."""
+
+
+def ir_type(dtype: str) -> Any:
+    """The LLVM type that holds a dtype in memory."""
+    from llvmlite import ir
+
+    if dtype == "float32":
+        return ir.FloatType()
+    if dtype == "float64":
+        return ir.DoubleType()
+    return ir.IntType(SIZES[dtype] * 8)
+
+
+def pointer(builder: Any, address: Any, dtype: str, index: Any = None) -> Any:
+    """An LLVM pointer to element `index` of the array at an integer address."""
+    base = builder.inttoptr(address, ir_type(dtype).as_pointer())
+    return base if index is None else builder.gep(base, [index])
+
+
+@functools.cache
+def load(dtype: str) -> Intrinsic:
+    """`load(dtype)(address, index)` reads one number."""
+
+    def codegen(builder: Any, address: Any, index: Any) -> Any:
+        value = builder.load(pointer(builder, address, dtype, index))
+        value.align = SIZES[dtype]
+        if dtype == "bool":
+            from llvmlite import ir
+
+            return builder.icmp_unsigned("!=", value, ir.Constant(ir.IntType(8), 0))
+        return value
+
+    codegen.__name__ = f"load_{dtype}"
+    return Intrinsic(f"{_numba_name(dtype)}(intp, intp)", codegen)
+
+
+@functools.cache
+def store(dtype: str) -> Intrinsic:
+    """`store(dtype)(address, index, value)` writes one number."""
+
+    def codegen(builder: Any, address: Any, index: Any, value: Any) -> None:
+        if dtype == "bool":
+            value = builder.zext(value, ir_type("bool"))
+        builder.store(value, pointer(builder, address, dtype, index)).align = SIZES[dtype]
+
+    codegen.__name__ = f"store_{dtype}"
+    return Intrinsic(f"void(intp, intp, {_numba_name(dtype)})", codegen)
+
+
+def _numba_name(dtype: str) -> str:
+    return "boolean" if dtype == "bool" else dtype
+
+
+@functools.cache
+def typed_pointer(dtype: str) -> Intrinsic:
+    """`typed_pointer(dtype)(address)` is what `numba.carray` takes."""
+
+    def codegen(builder: Any, address: Any) -> Any:
+        return pointer(builder, address, "uint8" if dtype == "bool" else dtype)
+
+    codegen.__name__ = f"pointer_{dtype}"
+    return Intrinsic(f"CPointer({_numba_name(dtype)})(intp)", codegen)
+
+
+load_int = load("int64")
+store_int = store("int64")
+load_float = load("float64")
+
+
+@intrinsic("void(intp, intp, intp)")
+def call_kernel(builder: Any, address: Any, context: Any, chunk: Any) -> None:
+    """Call the compiled kernel at an address (Numba's own calling convention)."""
+    from llvmlite import ir
+
+    result, failure = _scratch(builder)
+    kind = ir.FunctionType(ir.IntType(32), [result.type, failure.type, context.type, chunk.type])
+    builder.call(builder.inttoptr(address, kind.as_pointer()), [result, failure, context, chunk])
+
+
+def _scratch(builder: Any) -> tuple[Any, Any]:
+    from llvmlite import ir
+
+    byte_pointer = ir.IntType(8).as_pointer()
+    with builder.goto_entry_block():
+        return builder.alloca(byte_pointer), builder.alloca(byte_pointer)
+
+
+@intrinsic("intp(intp, intp)")
+def call_c(builder: Any, address: Any, argument: Any) -> Any:
+    """Call a C function `int f(argument)` at an address."""
+    from llvmlite import ir
+
+    kind = ir.FunctionType(ir.IntType(32), [argument.type])
+    return builder.sext(builder.call(builder.inttoptr(address, kind.as_pointer()), [argument]), argument.type)
+
+
+@intrinsic("intp(intp, intp)")
+def atomic_add(builder: Any, address: Any, amount: Any) -> Any:
+    """Add to the integer at an address; returns what was there before."""
+    return builder.atomic_rmw("add", pointer(builder, address, "int64"), amount, "seq_cst")
+
+
+@intrinsic("intp(intp)")
+def atomic_load(builder: Any, address: Any) -> Any:
+    """Read the integer at an address, ordered with all other atomics."""
+    return builder.load_atomic(pointer(builder, address, "int64"), "seq_cst", 8)
+
+
+@intrinsic("void(intp, intp)")
+def atomic_store(builder: Any, address: Any, value: Any) -> None:
+    """Write the integer at an address, ordered with all other atomics."""
+    builder.store_atomic(value, pointer(builder, address, "int64"), "seq_cst", 8)
+
+
+@intrinsic("intp(intp, intp, intp)")
+def atomic_exchange_if(builder: Any, address: Any, expected: Any, value: Any) -> Any:
+    """Write a value if the integer at an address is the expected one; returns 1 when it was."""
+    pair = builder.cmpxchg(pointer(builder, address, "int64"), expected, value, "seq_cst", "seq_cst")
+    return builder.zext(builder.extract_value(pair, 1), expected.type)
+
+
+@intrinsic("void()")
+def pause(builder: Any) -> None:
+    """Tell the processor that this is a waiting loop."""
+    import platform
+
+    from llvmlite import ir
+
+    machine = platform.machine().lower()
+    if machine in ("x86_64", "amd64"):
+        builder.call(declare(builder, "llvm.x86.sse2.pause", ir.VoidType(), []), [])
+    elif machine in ("arm64", "aarch64"):
+        hint = declare(builder, "llvm.aarch64.hint", ir.VoidType(), [ir.IntType(32)])
+        builder.call(hint, [ir.Constant(ir.IntType(32), 1)])
+
+
+def declare(builder: Any, name: str, result: Any, arguments: list[Any]) -> Any:
+    """An external function of the module under construction, declared once."""
+    from llvmlite import ir
+
+    known = builder.module.globals.get(name)
+    return known or ir.Function(builder.module, ir.FunctionType(result, arguments), name)

@@ -1,0 +1,301 @@
+"""From a plain Python function to the address of machine code.
+
+A kernel is a plain Python function of integers (addresses and sizes). It may call other plain Python functions,
+`math` functions and `Intrinsic`s; nothing needs a decorator from Numba, so that a module of kernels is imported
+without Numba. `compile_native` hands the whole to Numba the first time, keeps the object code in the kernel cache
+(`cache.py`), and loads it from there ever after through LLVM alone: a warm process never imports Numba.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import math
+import threading
+import types
+from collections.abc import Callable
+from dataclasses import dataclass, field
+from typing import Any
+
+from bigmodel_core.errors import KernelError
+from bigmodel_core.kernels import cache
+
+Codegen = Callable[..., Any]
+
+FASTMATH = frozenset({"contract", "reassoc", "nsz"})
+"""What LLVM may assume: fused multiply-add and reordering, but NaN and infinity stay what they are."""
+
+
+@dataclass(frozen=True, eq=False)
+class Intrinsic:
+    """A function given by the LLVM instructions it emits: `codegen(builder, *arguments)`.
+
+    Args:
+        signature: Numba types as text, such as "float32(intp, intp)".
+        codegen: gets an llvmlite `IRBuilder` and the argument values, returns the result value (None for void).
+    """
+
+    signature: str
+    codegen: Codegen
+
+    def __call__(self, *arguments: Any) -> Any:
+        raise KernelError(f"the intrinsic {self.codegen.__name__} runs in compiled kernels only.")
+
+
+def intrinsic(signature: str) -> Callable[[Codegen], Intrinsic]:
+    """Declare an `Intrinsic` where its codegen stands."""
+    return lambda codegen: Intrinsic(signature, codegen)
+
+
+@dataclass(frozen=True, eq=False)
+class NativeFunction:
+    """A plain function of integers, compiled when its address is first asked for.
+
+    Args:
+        function: takes machine integers, returns a machine integer or nothing.
+        signature: Numba types as text; kernels are "void(intp, intp)": context address and chunk.
+        replace: globals to swap before compiling, for instance `math.exp` by a vector form.
+    """
+
+    function: Callable[..., Any]
+    signature: str = "void(intp, intp)"
+    replace: tuple[tuple[Any, Any], ...] = ()
+    _address: list[int] = field(default_factory=list, repr=False)
+
+    @property
+    def address(self) -> int:
+        """Where the machine code starts; compiles or loads it at the first call."""
+        if not self._address:
+            self._address.append(compile_native(self))
+        return self._address[0]
+
+    @property
+    def name(self) -> str:
+        return self.function.__name__
+
+
+def native(function: Callable[..., Any]) -> NativeFunction:
+    """Declare a kernel: a plain function of (context address, chunk)."""
+    return NativeFunction(function)
+
+
+# Fingerprints: what a cached object depends on ----------------------------------------------------
+
+
+def fingerprint(subject: Any, replace: tuple[tuple[Any, Any], ...] = ()) -> str:
+    """A hash of a function's byte code and of everything it refers to, recursively."""
+    digest = hashlib.sha256()
+    _feed(digest, subject, dict((id(old), new) for old, new in replace), set())
+    return digest.hexdigest()
+
+
+def _feed(digest: Any, subject: Any, swaps: dict[int, Any], seen: set[int]) -> None:
+    subject = swaps.get(id(subject), subject)
+    if isinstance(subject, Intrinsic):
+        digest.update(b"intrinsic" + subject.signature.encode())
+        subject = subject.codegen
+    if isinstance(subject, NativeFunction):
+        subject = subject.function
+    if isinstance(subject, types.FunctionType):
+        if id(subject) in seen:
+            return
+        seen.add(id(subject))
+        _feed_code(digest, subject.__code__)
+        for value in subject.__defaults__ or ():
+            _feed(digest, value, swaps, seen)
+        for name, value in _references(subject).items():
+            digest.update(name.encode())
+            _feed(digest, value, swaps, seen)
+    elif isinstance(subject, types.ModuleType):
+        digest.update(subject.__name__.encode())
+    elif isinstance(subject, types.CodeType):
+        _feed_code(digest, subject)
+    elif isinstance(subject, (tuple, list, frozenset)):
+        for item in sorted(subject, key=repr) if isinstance(subject, frozenset) else subject:
+            _feed(digest, item, swaps, seen)
+    elif isinstance(subject, (int, float, str, bytes, bool, type(None), complex)):
+        digest.update(repr(subject).encode())
+    else:
+        digest.update(f"{type(subject).__module__}.{getattr(subject, '__qualname__', repr(type(subject)))}".encode())
+
+
+def _feed_code(digest: Any, code: types.CodeType) -> None:
+    digest.update(code.co_code)
+    digest.update(repr((code.co_names, code.co_varnames, code.co_freevars, code.co_argcount)).encode())
+    for constant in code.co_consts:
+        if isinstance(constant, types.CodeType):
+            _feed_code(digest, constant)
+        else:
+            digest.update(repr(constant).encode())
+
+
+def _names(code: types.CodeType) -> set[str]:
+    names = set(code.co_names)
+    for constant in code.co_consts:
+        if isinstance(constant, types.CodeType):
+            names |= _names(constant)
+    return names
+
+
+def _references(function: types.FunctionType) -> dict[str, Any]:
+    """The globals and closure variables that a function refers to, by name, in a stable order."""
+    found = {name: function.__globals__[name] for name in sorted(_names(function.__code__)) if name in function.__globals__}
+    for name, cell in zip(function.__code__.co_freevars, function.__closure__ or (), strict=True):
+        found[name] = cell.cell_contents
+    return found
+
+
+# Compilation --------------------------------------------------------------------------------------
+
+_lock = threading.RLock()
+_engines: list[Any] = []
+
+
+def compile_native(kernel: NativeFunction) -> int:
+    """The address of a kernel's machine code, from the kernel cache or compiled now.
+
+    Raises:
+        KernelError: Numba cannot compile the function; the text is Numba's own.
+    """
+    key = hashlib.sha256(
+        f"{fingerprint(kernel.function, kernel.replace)} {kernel.signature} {sorted(FASTMATH)}".encode()
+    ).hexdigest()
+    with _lock:
+        stored = cache.load(key)
+        if stored is None:
+            name, image = _compile(kernel)
+            cache.store(key, name.encode() + b"\n" + image, kernel.name)
+        else:
+            head, _, image = stored.partition(b"\n")
+            name = head.decode()
+        return _link(name, image)
+
+
+def _link(name: str, image: bytes) -> int:
+    from llvmlite import binding
+
+    if not _engines:
+        binding.initialize_native_target()
+        binding.initialize_native_asmprinter()
+        cpu = binding.Target.from_default_triple().create_target_machine()
+        _engines.append(cpu)
+    module = binding.parse_assembly("")
+    engine = binding.create_mcjit_compiler(module, binding.Target.from_default_triple().create_target_machine())
+    engine.add_object_file(binding.ObjectFileRef.from_data(image))
+    engine.finalize_object()
+    address = int(engine.get_function_address(name))
+    _engines.append(engine)
+    if address == 0:
+        raise KernelError(f"the kernel {name} is missing from its object code.", fix="run `bigmodel doctor`.")
+    return address
+
+
+def _compile(kernel: NativeFunction) -> tuple[str, bytes]:
+    cache.count_compilation(kernel.name)
+    _numba()
+    numba = _numba()
+    from numba.core import compiler, sigutils
+    from numba.core.cpu_options import FastMathOptions
+    from numba.core.errors import NumbaError
+    from numba.core.registry import cpu_target
+
+    arguments, result = sigutils.normalize_signature(kernel.signature)
+    flags = compiler.Flags()
+    flags.no_cpython_wrapper = flags.no_cfunc_wrapper = True
+    flags.error_model = "numpy"
+    flags.nrt = True
+    flags.fastmath = FastMathOptions(set(FASTMATH))
+    try:
+        compiled = compiler.compile_extra(
+            cpu_target.typing_context,
+            cpu_target.target_context,
+            _Prepared(dict((id(old), new) for old, new in kernel.replace)).function(kernel.function),
+            arguments,
+            result,
+            flags,
+            {},
+        )
+    except NumbaError as error:
+        raise KernelError(
+            f"the kernel '{kernel.name}' cannot be compiled: {error}",
+            fix="kernels may use numbers, arrays, loops, branches, `math` functions and plain helper functions.",
+        ) from error
+    library = compiled.library
+    return compiled.fndesc.llvm_func_name, bytes(library._get_compiled_object())
+
+
+def _numba() -> Any:
+    import numba
+    from llvmlite import binding
+
+    if not _Prepared.ready:
+        # Fused chains read and write many arrays; the default gives up on vectorising after 8 overlap checks.
+        binding.set_option("bigmodel", "-runtime-memory-check-threshold=128")
+        _Prepared.ready = True
+    return numba
+
+
+class _Prepared:
+    """Plain functions rebuilt so that what they refer to is something Numba compiles."""
+
+    ready = False
+
+    def __init__(self, swaps: dict[int, Any]) -> None:
+        self.swaps = swaps
+        self.made: dict[int, Any] = {}
+
+    def function(self, plain: Any) -> types.FunctionType:
+        references = _references(plain)
+        namespace = dict(plain.__globals__)
+        closure = None
+        prepared = {name: self.value(value) for name, value in references.items()}
+        namespace.update({name: value for name, value in prepared.items() if name not in plain.__code__.co_freevars})
+        if plain.__closure__:
+            closure = tuple(types.CellType(prepared[name]) for name in plain.__code__.co_freevars)
+        rebuilt = types.FunctionType(plain.__code__, namespace, plain.__name__, plain.__defaults__, closure)
+        rebuilt.__module__ = plain.__module__
+        return rebuilt
+
+    def value(self, value: Any) -> Any:
+        value = self.swaps.get(id(value), value)
+        if id(value) in self.made:
+            return self.made[id(value)]
+        if isinstance(value, Intrinsic):
+            made = _numba_intrinsic(value)
+        elif isinstance(value, types.FunctionType):
+            import numba
+
+            made = numba.njit(error_model="numpy", fastmath=set(FASTMATH), no_cpython_wrapper=True, no_cfunc_wrapper=True)(
+                self.function(value)
+            )
+        elif value is math:
+            made = _MathModule(self)
+        else:
+            return value
+        self.made[id(value)] = made
+        return made
+
+
+def _MathModule(prepared: _Prepared) -> Any:
+    """`math` itself: attribute access on a module stays Numba's own, so `import math; math.exp` is libm's."""
+    return math
+
+
+def _numba_intrinsic(declared: Intrinsic) -> Any:
+    from numba.core import sigutils
+    from numba.core.typing import signature as make_signature
+    from numba.extending import intrinsic as numba_intrinsic
+
+    arguments, result = sigutils.normalize_signature(declared.signature)
+    assert result is not None
+
+    def codegen(context: Any, builder: Any, signature: Any, values: Any) -> Any:
+        made = declared.codegen(builder, *values)
+        return context.get_dummy_value() if made is None else made
+
+    def typed(*_: Any) -> Any:
+        return make_signature(result, *arguments), codegen
+
+    names = ", ".join(f"a{i}" for i in range(len(arguments)))
+    scope: dict[str, Any] = {"typed": typed}
+    exec(f"def {declared.codegen.__name__}(typingctx, {names}):\n    return typed()", scope)
+    return numba_intrinsic(scope[declared.codegen.__name__])
