@@ -1,0 +1,71 @@
+"""What a metric is: a stateless reduction over batches that can be streamed and merged."""
+
+from __future__ import annotations
+
+from abc import ABC, abstractmethod
+from typing import Any, ClassVar, TypeAlias
+
+import numpy as np
+
+from bigmodel_core.errors import ShapeError
+
+State: TypeAlias = dict[str, Any]
+"""NumPy arrays and scalars by name: what a metric has counted so far."""
+
+
+class Metric(ABC):
+    """Base class of metrics: a frozen dataclass whose fields are the options.
+
+    A metric holds no data. Counts and sums live in a State that `update` and `merge` return anew, so one
+    metric serves any number of streams, and workers can each keep a State and merge at the end.
+
+    `name` is what the registry and reports call it. `higher_is_better` says which of two values is preferred;
+    it is None where values cannot be compared, as for a confusion matrix.
+    """
+
+    name: ClassVar[str]
+    higher_is_better: ClassVar[bool | None] = True
+
+    @abstractmethod
+    def empty(self) -> State:
+        """The State before any sample."""
+
+    @abstractmethod
+    def update(self, state: State, prediction: np.ndarray, target: np.ndarray) -> State:
+        """The State with a batch of predictions and their targets added; `state` stays as it was.
+
+        Raises:
+            ShapeError: prediction and target do not fit together.
+        """
+
+    @abstractmethod
+    def merge(self, a: State, b: State) -> State:
+        """The State of the samples of both; both stay as they were."""
+
+    @abstractmethod
+    def result(self, state: State) -> float | np.ndarray:
+        """The value of the metric over all samples of the State.
+
+        Raises:
+            DataError: the State has no sample, or too few for a value.
+        """
+
+    def __call__(self, prediction: np.ndarray, target: np.ndarray) -> float | np.ndarray:
+        """The value over one batch that holds all samples."""
+        return self.result(self.update(self.empty(), prediction, target))
+
+    def same_shape(self, prediction: np.ndarray, target: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+        """Prediction and target as arrays, once they are known to have one shape.
+
+        Raises:
+            ShapeError: the shapes differ, (n, 1) against (n,) too: broadcasting them would compare every
+                prediction with every target.
+        """
+        prediction, target = np.asarray(prediction), np.asarray(target)
+        if prediction.shape != target.shape:
+            raise ShapeError(
+                f"prediction has shape {prediction.shape} and target {target.shape}, expected one shape.",
+                where=type(self).__name__,
+                fix="reshape the target, for example with target.reshape(-1, 1).",
+            )
+        return prediction, target

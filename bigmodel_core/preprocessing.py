@@ -1,0 +1,139 @@
+"""How raw input becomes model input; an exported model can carry the same steps."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import asdict, dataclass
+from typing import Any
+
+import numpy as np
+
+from bigmodel_core.errors import ConfigError, DtypeError, ShapeError
+
+
+@dataclass(frozen=True)
+class Preprocessing:
+    """How raw input becomes model input: `(raw * scale - mean) / std`, each step in float32.
+
+    Args:
+        scale: factor on the raw values, such as 1 / 255.
+        mean, std: one number for all values, or one for each entry of the first axis of `raw_shape`: each
+            channel of (C, H, W), each feature of (k,).
+        raw_dtype: number type of raw input: an integer type such as "uint8", or "float32" or "float64".
+        raw_shape: shape of one raw sample, without the sample axis. Model input has the same shape.
+
+    Raises:
+        ConfigError: a value that makes no sense, such as a std of 0.
+
+    >>> preprocessing = Preprocessing(1 / 255, mean=(0.5,), std=(0.25,), raw_dtype="uint8", raw_shape=(2,))
+    >>> preprocessing.apply(np.array([[0, 255]], np.uint8)).tolist()
+    [[-2.0, 2.0]]
+    """
+
+    scale: float = 1.0
+    mean: tuple[float, ...] = (0.0,)
+    std: tuple[float, ...] = (1.0,)
+    raw_dtype: str = "float32"
+    raw_shape: tuple[int, ...] = ()
+
+    def __post_init__(self) -> None:
+        object.__setattr__(self, "scale", float(self.scale))
+        for field in ("mean", "std"):
+            values = tuple(float(value) for value in np.atleast_1d(getattr(self, field)))
+            object.__setattr__(self, field, values)
+            if len(values) not in {1, *self.raw_shape[:1]}:
+                raise ConfigError(
+                    f"{field} has {len(values)} values, expected 1 or as many as the first axis of "
+                    f"raw_shape {tuple(self.raw_shape)}.",
+                    where="Preprocessing",
+                )
+        object.__setattr__(self, "raw_shape", tuple(int(size) for size in self.raw_shape))
+        with np.errstate(over="ignore"):
+            as_used = np.array([self.scale, *self.mean, *self.std], np.float32)
+        if not np.isfinite(as_used).all() or as_used[-len(self.std) :].min() <= 0:
+            raise ConfigError(
+                "scale, mean and std must be finite and std positive, as float32 too.",
+                where="Preprocessing",
+                fix="for a constant feature use a std of 1.",
+            )
+        if not self.raw_dtype.startswith(("uint", "int")) and self.raw_dtype not in {"float32", "float64"}:
+            raise ConfigError(
+                f"raw_dtype is {self.raw_dtype!r}, expected an integer type, float32 or float64.",
+                where="Preprocessing",
+            )
+
+    def apply(self, raw: np.ndarray) -> np.ndarray:
+        """Model input for a batch of raw input.
+
+        Args:
+            raw: (n, *raw_shape). Integers where `raw_dtype` is an integer type, else any real numbers.
+
+        Returns:
+            (n, *raw_shape) float32, C-contiguous.
+
+        Raises:
+            ShapeError: a sample has another shape than `raw_shape`.
+            DtypeError: values that `raw_dtype` cannot hold, such as scaled floats where uint8 is expected.
+        """
+        raw = np.asarray(raw)
+        if raw.shape[1:] != self.raw_shape or raw.ndim == 0:
+            raise ShapeError(
+                f"raw input has shape {raw.shape}, expected (n, {', '.join(map(str, self.raw_shape))}).",
+                where="Preprocessing",
+                fix="reshape the input; the first axis counts samples.",
+            )
+        self._check_dtype(raw)
+        per_axis = (-1,) + (1,) * (len(self.raw_shape) - 1)
+        scale = np.float32(self.scale)
+        mean, std = (
+            np.array(v, np.float32) if len(v) == 1 else np.array(v, np.float32).reshape(per_axis)
+            for v in (self.mean, self.std)
+        )
+        out = np.empty(raw.shape, np.float32)
+        # A few hundred samples at a time, so that the three steps find their values in the processor's cache.
+        for start in range(0, len(raw), 256):
+            block = out[start : start + 256]
+            block[...] = raw[start : start + 256]
+            block *= scale
+            block -= mean
+            block /= std
+        return out
+
+    def _check_dtype(self, raw: np.ndarray) -> None:
+        expected = np.dtype(self.raw_dtype)
+        if raw.dtype == expected:
+            return
+        if expected.kind == "f" and raw.dtype.kind in "fiu":
+            return
+        if expected.kind in "iu" and raw.dtype.kind in "iu":
+            limits = np.iinfo(expected)
+            if raw.size == 0 or (raw.min() >= limits.min and raw.max() <= limits.max):
+                return
+        raise DtypeError(
+            f"raw input is {raw.dtype}, expected values that fit {self.raw_dtype}.",
+            where="Preprocessing",
+            fix="pass the raw values as they were recorded, before any scaling.",
+        )
+
+    def to_dict(self) -> dict[str, Any]:
+        """The fields as JSON-able values; `from_dict` reverses it."""
+        return {
+            key: list(value) if isinstance(value, tuple) else value for key, value in asdict(self).items()
+        }
+
+    @classmethod
+    def from_dict(cls, values: Mapping[str, Any]) -> Preprocessing:
+        """The object that `to_dict` described.
+
+        Raises:
+            ConfigError: an unknown field or a value of the wrong kind.
+        """
+        try:
+            fields: dict[str, Any] = {k: tuple(v) if isinstance(v, list) else v for k, v in values.items()}
+            return cls(**fields)
+        except (TypeError, ValueError, AttributeError) as error:
+            raise ConfigError(
+                f"cannot read the description of the preprocessing: {error}.",
+                where="Preprocessing",
+                fix="use what Preprocessing.to_dict() returned.",
+            ) from error

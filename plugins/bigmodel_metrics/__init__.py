@@ -1,0 +1,39 @@
+"""Metrics of classification and regression."""
+
+from __future__ import annotations
+
+from bigmodel_core.hookspecs import hookimpl
+from bigmodel_core.metric import Metric
+from bigmodel_metrics.classification import Accuracy, ConfusionMatrix, TopKAccuracy
+from bigmodel_metrics.precision_recall import F1, Precision, Recall
+from bigmodel_metrics.regression import R2, MeanAbsoluteError, MeanSquaredError, RootMeanSquaredError
+
+__all__ = [
+    "F1",
+    "R2",
+    "Accuracy",
+    "ConfusionMatrix",
+    "MeanAbsoluteError",
+    "MeanSquaredError",
+    "Precision",
+    "Recall",
+    "RootMeanSquaredError",
+    "TopKAccuracy",
+]
+
+
+@hookimpl
+def bigmodel_metrics() -> list[type[Metric]]:
+    """The metrics of this package."""
+    return [
+        Accuracy,
+        TopKAccuracy,
+        Precision,
+        Recall,
+        F1,
+        ConfusionMatrix,
+        MeanAbsoluteError,
+        MeanSquaredError,
+        RootMeanSquaredError,
+        R2,
+    ]

@@ -1,0 +1,115 @@
+"""Accuracy, top-k accuracy and the confusion matrix."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import ClassVar
+
+import numpy as np
+
+from bigmodel_core.errors import ConfigError, DataError
+from bigmodel_core.metric import Metric, State
+from bigmodel_metrics.labels import check_logits, predicted_and_true
+
+
+class _Share(Metric):
+    """The share of samples that were predicted right."""
+
+    def empty(self) -> State:
+        return {"correct": np.int64(0), "count": np.int64(0)}
+
+    def merge(self, a: State, b: State) -> State:
+        return {key: a[key] + b[key] for key in a}
+
+    def result(self, state: State) -> float:
+        if state["count"] == 0:
+            raise DataError("there is no sample to take the metric of.", where=type(self).__name__)
+        return float(state["correct"] / state["count"])
+
+
+@dataclass(frozen=True)
+class Accuracy(_Share):
+    """The share of samples whose largest logit is that of their class.
+
+    Takes logits (n, C), binary logits (n, 1) where more than 0 means class 1, or predicted labels (n,)
+    as integers; and integer labels (n,). Further axes in front of the classes count as samples.
+
+    >>> Accuracy()(np.array([[0.1, 0.9], [0.8, 0.2]]), np.array([1, 1]))
+    0.5
+    """
+
+    name: ClassVar[str] = "accuracy"
+
+    def update(self, state: State, prediction: np.ndarray, target: np.ndarray) -> State:
+        predicted, true, _ = predicted_and_true(prediction, target, type(self).__name__)
+        return self.merge(state, {"correct": np.sum(predicted == true), "count": np.int64(true.size)})
+
+
+@dataclass(frozen=True)
+class TopKAccuracy(_Share):
+    """The share of samples whose class is among the k largest logits.
+
+    Takes logits (n, C) with C of at least k, and integer labels (n,). The lower class wins a tie.
+
+    >>> logits = np.array([[0.1, 0.5, 0.4], [0.7, 0.2, 0.1]])
+    >>> TopKAccuracy(k=2)(logits, np.array([2, 2]))
+    0.5
+    """
+
+    name: ClassVar[str] = "top_k_accuracy"
+    k: int = 5
+
+    def __post_init__(self) -> None:
+        if self.k < 1:
+            raise ConfigError(f"k is {self.k}, expected at least 1.", where="TopKAccuracy")
+
+    def update(self, state: State, prediction: np.ndarray, target: np.ndarray) -> State:
+        prediction, target = np.asarray(prediction), np.asarray(target)
+        check_logits(prediction, target, "TopKAccuracy")
+        classes = prediction.shape[-1]
+        if classes < self.k:
+            raise ConfigError(
+                f"k is {self.k}, but there are {classes} classes.",
+                where="TopKAccuracy",
+                fix="use a smaller k.",
+            )
+        _, true, _ = predicted_and_true(prediction, target, "TopKAccuracy")
+        logits, label = prediction.reshape(-1, classes), true[:, np.newaxis]
+        own = np.take_along_axis(logits, label, axis=1)
+        is_ahead = (logits > own) | ((logits == own) & (np.arange(classes) < label))
+        correct = np.sum(is_ahead.sum(1) < self.k)
+        return self.merge(state, {"correct": correct, "count": np.int64(true.size)})
+
+
+@dataclass(frozen=True)
+class ConfusionMatrix(Metric):
+    """How many samples of each class were predicted as which: rows are true classes, columns predicted ones.
+
+    Takes what Accuracy takes. The result is (C, C) int64.
+
+    >>> ConfusionMatrix()(np.array([[0.1, 0.9], [0.8, 0.2]]), np.array([1, 1]))
+    array([[0, 0],
+           [1, 1]])
+    """
+
+    name: ClassVar[str] = "confusion_matrix"
+    higher_is_better: ClassVar[bool | None] = None
+
+    def empty(self) -> State:
+        return {"matrix": np.zeros((0, 0), np.int64)}
+
+    def update(self, state: State, prediction: np.ndarray, target: np.ndarray) -> State:
+        predicted, true, classes = predicted_and_true(prediction, target, type(self).__name__)
+        counts = np.bincount(true * classes + predicted, minlength=classes * classes)
+        return self.merge(state, {"matrix": counts.reshape(classes, classes)})
+
+    def merge(self, a: State, b: State) -> State:
+        matrix = np.zeros(np.maximum(a["matrix"].shape, b["matrix"].shape), np.int64)
+        for part in (a["matrix"], b["matrix"]):
+            matrix[: len(part), : len(part)] += part
+        return {"matrix": matrix}
+
+    def result(self, state: State) -> np.ndarray:
+        if not state["matrix"].any():
+            raise DataError("there is no sample to take the metric of.", where=type(self).__name__)
+        return np.array(state["matrix"])

@@ -1,0 +1,128 @@
+"""Precision, recall and F1, averaged over classes."""
+
+from __future__ import annotations
+
+from abc import abstractmethod
+from dataclasses import dataclass
+from typing import ClassVar
+
+import numpy as np
+
+from bigmodel_core.errors import ConfigError, DataError
+from bigmodel_core.metric import Metric, State
+from bigmodel_metrics.labels import predicted_and_true
+
+_AVERAGES = ("macro", "micro", "weighted", "binary")
+
+
+@dataclass(frozen=True)
+class _ByClass(Metric):
+    """A score of each class, averaged."""
+
+    average: str = "macro"
+
+    def __post_init__(self) -> None:
+        if self.average not in _AVERAGES:
+            raise ConfigError(
+                f"average is {self.average!r}, expected one of {', '.join(_AVERAGES)}.",
+                where=type(self).__name__,
+            )
+
+    def empty(self) -> State:
+        return {key: np.zeros(0, np.int64) for key in ("hits", "predicted", "true")}
+
+    def update(self, state: State, prediction: np.ndarray, target: np.ndarray) -> State:
+        predicted, true, classes = predicted_and_true(prediction, target, type(self).__name__)
+        counted = {"hits": true[predicted == true], "predicted": predicted, "true": true}
+        return self.merge(state, {key: np.bincount(v, minlength=classes) for key, v in counted.items()})
+
+    def merge(self, a: State, b: State) -> State:
+        merged = {}
+        for key in a:
+            total = np.zeros(max(len(a[key]), len(b[key])), np.int64)
+            for part in (a[key], b[key]):
+                total[: len(part)] += part
+            merged[key] = total
+        return merged
+
+    def result(self, state: State) -> float:
+        hits, predicted, true = state["hits"], state["predicted"], state["true"]
+        if not true.any():
+            raise DataError("there is no sample to take the metric of.", where=type(self).__name__)
+        if self.average == "micro":
+            return float(
+                self._score(hits.sum(keepdims=True), predicted.sum(keepdims=True), true.sum(keepdims=True))[0]
+            )
+        scores = self._score(hits, predicted, true)
+        if self.average == "binary":
+            if len(scores) > 2:
+                raise ConfigError(
+                    f'average is "binary", but there are {len(scores)} classes.',
+                    where=type(self).__name__,
+                    fix='set average to "macro", "micro" or "weighted".',
+                )
+            return float(scores[1]) if len(scores) == 2 else 0.0
+        if self.average == "weighted":
+            return float(np.average(scores, weights=true))
+        return float(scores[(predicted + true) > 0].mean())
+
+    @abstractmethod
+    def _score(self, hits: np.ndarray, predicted: np.ndarray, true: np.ndarray) -> np.ndarray:
+        """The score of each class from its counts; 0 where it would be 0 / 0."""
+
+
+def _ratio(numerator: np.ndarray, denominator: np.ndarray) -> np.ndarray:
+    return np.asarray(numerator / np.maximum(denominator, 1))
+
+
+@dataclass(frozen=True)
+class Precision(_ByClass):
+    """Of the samples predicted as a class, the share that belong to it.
+
+    Takes what Accuracy takes. A class that was never predicted scores 0.
+
+    Args:
+        average: "macro", the mean over the classes that occur in predictions or targets; "weighted", the mean
+            weighted by the samples of each class; "micro", that of all samples together; "binary", that of
+            class 1.
+
+    >>> Precision(average="binary")(np.array([1, 1, 0, 1]), np.array([1, 0, 0, 0])) == 1 / 3
+    True
+    """
+
+    name: ClassVar[str] = "precision"
+
+    def _score(self, hits: np.ndarray, predicted: np.ndarray, true: np.ndarray) -> np.ndarray:
+        return _ratio(hits, predicted)
+
+
+@dataclass(frozen=True)
+class Recall(_ByClass):
+    """Of the samples of a class, the share that was predicted as it.
+
+    Takes what Accuracy takes; `average` is as for Precision. A class without samples scores 0.
+
+    >>> Recall(average="binary")(np.array([1, 1, 0, 1]), np.array([1, 0, 0, 0]))
+    1.0
+    """
+
+    name: ClassVar[str] = "recall"
+
+    def _score(self, hits: np.ndarray, predicted: np.ndarray, true: np.ndarray) -> np.ndarray:
+        return _ratio(hits, true)
+
+
+@dataclass(frozen=True)
+class F1(_ByClass):
+    """The harmonic mean of precision and recall.
+
+    Takes what Accuracy takes; `average` is as for Precision.
+
+    >>> F1(average="binary")(np.array([1, 1, 0, 1]), np.array([1, 0, 0, 0]))
+    0.5
+    """
+
+    name: ClassVar[str] = "f1"
+
+    def _score(self, hits: np.ndarray, predicted: np.ndarray, true: np.ndarray) -> np.ndarray:
+        return _ratio(2 * hits, predicted + true)
