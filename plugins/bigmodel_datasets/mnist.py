@@ -33,7 +33,7 @@ def _files(mirrors: Sequence[str], hashes: dict[str, str]) -> tuple[RemoteFile, 
     return tuple(described)
 
 
-_MNIST_FILES = _files(
+MNIST_FILES = _files(
     ("https://ossci-datasets.s3.amazonaws.com/mnist", "https://storage.googleapis.com/cvdf-datasets/mnist"),
     {
         "train-images": "ba891046e6505d7aadcbbe25680a0738ad16aec93bde7f9b65e87a2fc25776db",
@@ -43,7 +43,7 @@ _MNIST_FILES = _files(
     },
 )
 
-_FASHION_MNIST_FILES = _files(
+FASHION_MNIST_FILES = _files(
     (
         "https://raw.githubusercontent.com/zalandoresearch/fashion-mnist/master/data/fashion",
         "https://github.com/zalandoresearch/fashion-mnist/raw/master/data/fashion",
@@ -74,7 +74,7 @@ class Mnist(Dataset):
             DataError: files that are missing or corrupt.
         """
         return _load_idx_set(
-            locate(self.name, _MNIST_FILES, data_dir),
+            locate(self.name, MNIST_FILES, data_dir),
             name=self.name,
             labels=tuple("0123456789"),
             mean=0.1307,
@@ -100,7 +100,7 @@ class FashionMnist(Dataset):
             DataError: files that are missing or corrupt.
         """
         return _load_idx_set(
-            locate(self.name, _FASHION_MNIST_FILES, data_dir),
+            locate(self.name, FASHION_MNIST_FILES, data_dir),
             name=self.name,
             labels=(
                 "T-shirt/top",

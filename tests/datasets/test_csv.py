@@ -1,0 +1,246 @@
+"""Tables: columns, headers, tasks, standardised features, and errors that name the cell."""
+
+from __future__ import annotations
+
+import csv
+import io
+
+import numpy as np
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+from hypothesis.extra import numpy as hnp
+
+from bigmodel_core.errors import BigmodelError, ConfigError, DataError
+from bigmodel_datasets import Csv
+
+FLOWERS = """length,width,kind
+5.1,3.5,setosa
+4.9,3.0,setosa
+7.0,3.2,versicolor
+6.4,3.2,versicolor
+6.3,3.3,virginica
+5.8,2.7,virginica
+"""
+
+
+def load(tmp_path, text: str, **fields):
+    path = tmp_path / "table.csv"
+    path.write_bytes(text.encode() if isinstance(text, str) else text)
+    return Csv(**fields).load(path)
+
+
+def all_targets(data) -> list:
+    return sorted(np.concatenate([data.train.y.ravel(), data.test.y.ravel()]).tolist())
+
+
+def test_words_are_classes_in_alphabetic_order(tmp_path):
+    data = load(tmp_path, FLOWERS)
+    assert (data.task, data.labels) == ("classification", ("setosa", "versicolor", "virginica"))
+    assert all_targets(data) == [0, 0, 1, 1, 2, 2]
+    assert data.train.x.shape[1:] == (2,)
+    assert data.input_meaning == "features: length, width"
+
+
+def test_whole_numbers_are_classes_in_numeric_order(tmp_path):
+    data = load(tmp_path, "1.5,10\n2.5,9\n3.5,10\n4.5,9\n")
+    assert (data.task, data.labels) == ("classification", ("9", "10"))
+
+
+def test_other_numbers_are_regression(tmp_path):
+    data = load(tmp_path, "1,0.5\n2,1\n3,1.5\n")
+    assert (data.task, data.labels, data.test.y.shape[1:]) == ("regression", None, (1,))
+    assert all_targets(data) == [0.5, 1.0, 1.5]
+
+
+def test_the_task_can_be_set(tmp_path):
+    text = "1.5,0\n2.5,1\n3.5,0\n4.5,1\n"
+    assert load(tmp_path, text, task="regression").train.y.dtype == np.float32
+    assert load(tmp_path, text, task="binary").task == "binary"
+    assert load(tmp_path, "1,0.5\n2,1.5\n3,0.5\n", task="classification").labels == ("0.5", "1.5")
+
+
+@given(
+    hnp.arrays(
+        np.float64, st.tuples(st.integers(2, 30), st.integers(1, 5)), elements=st.floats(-1e3, 1e3, width=16)
+    ),
+    st.integers(0, 3),
+)
+def test_features_are_standardised_by_the_training_rows(tmp_path_factory, features, seed):
+    stream = io.StringIO()
+    csv.writer(stream).writerows([*row, number / 7 + 0.01] for number, row in enumerate(features.tolist()))
+    data = load(tmp_path_factory.mktemp("csv"), stream.getvalue(), seed=seed)
+    rows = np.rint((data.train.y[:, 0] - 0.01) * 7).astype(int)
+    train = features[rows]
+    deviation = train.std(0)
+    deviation[np.ptp(train, axis=0) == 0] = 1
+    expected = (train - train.mean(0)) / deviation
+    # A deviation far below the mean leaves float32 few digits.
+    slack = 1e-5 + 3e-7 * np.abs(train).max(0) / deviation
+    assert (np.abs(data.train.x - expected) <= slack * np.maximum(1, np.abs(expected))).all()
+
+
+def test_a_constant_feature_becomes_zero(tmp_path):
+    data = load(tmp_path, "0.1,0.5\n0.1,1.5\n0.1,2.5\n0.1,3.5\n")
+    assert np.abs(data.train.x).max() < 1e-6
+    assert data.preprocessing.std == (1.0,)
+
+
+def test_the_split_is_disjoint_stratified_and_keyed(tmp_path):
+    text = "".join(f"{number}.5,{number % 2}\n" for number in range(40))
+    first, same, other = (load(tmp_path, text, test_fraction=0.25, seed=seed) for seed in (1, 1, 2))
+    assert np.bincount(first.test.y).tolist() == [5, 5]
+    assert np.array_equal(first.test.x, same.test.x)
+    assert not np.array_equal(first.test.x, other.test.x)
+    raw = (
+        np.concatenate([first.train.x, first.test.x])[:, 0] * first.preprocessing.std[0]
+        + first.preprocessing.mean[0]
+    )
+    np.testing.assert_allclose(np.sort(raw), np.arange(40) + 0.5, rtol=1e-5)
+
+
+@pytest.mark.parametrize("target", ["kind", 2, -1, "2", "-1"])
+def test_the_target_by_name_or_number(tmp_path, target):
+    assert load(tmp_path, FLOWERS, target=target).labels[0] == "setosa"
+
+
+def test_the_target_may_stand_in_front(tmp_path):
+    data = load(tmp_path, "kind,a\nx,1\ny,2\nx,3\n", target="kind")
+    assert data.labels == ("x", "y")
+    assert data.input_meaning == "features: a"
+
+
+@pytest.mark.parametrize(
+    ("text", "rows"),
+    [
+        ("a,b\n1,0.5\n2,1.5\n", 2),
+        ("1,0.5\n2,1.5\n", 2),
+        ("1,yes\n2,no\n", 2),
+        ("1,kind\n1,yes\n2,no\n", 3),
+    ],
+)
+def test_a_header_is_found(tmp_path, text, rows):
+    data = load(tmp_path, text)
+    assert len(data.train) + len(data.test) == rows
+
+
+def test_a_header_can_be_stated(tmp_path):
+    assert len(all_targets(load(tmp_path, "1,2\n1,0.5\n2,1.5\n", header=True))) == 2
+    with pytest.raises(DataError, match=r"line 1, column 1 \(column 1\): 'a' is no finite number"):
+        load(tmp_path, "a,1.5\n1,0.5\n2,1.5\n", header=False)
+
+
+@pytest.mark.parametrize(
+    ("text", "fields"),
+    [
+        (FLOWERS.replace(",", ";"), {"delimiter": ";"}),
+        (FLOWERS.replace(",", "\t"), {"delimiter": "\t"}),
+        (FLOWERS.replace("\n", "\r\n"), {}),
+        ("\ufeff" + FLOWERS, {"target": "kind"}),
+        (FLOWERS.replace("\n", "\n\n"), {}),
+        (FLOWERS.replace("setosa", '"setosa"').replace(",", " , "), {}),
+        (FLOWERS.rstrip("\n"), {}),
+    ],
+)
+def test_other_ways_to_write_the_same_table(tmp_path, text, fields):
+    if '"' in text:
+        text = text.replace(' "', '"')
+    expected, data = load(tmp_path, FLOWERS), load(tmp_path, text, **fields)
+    assert data.labels == expected.labels
+    assert np.array_equal(data.train.x, expected.train.x)
+
+
+BROKEN = {
+    "empty file": ("", "the file has no row"),
+    "blank lines": ("\n\n \n", "the file has no row"),
+    "only a header": ("a,b\n", "0 row"),
+    "one row": ("1,0.5\n", "1 row"),
+    "one column": ("1\n2\n", "expected features and a target"),
+    "other delimiter": ("1;2\n3;4\n", "set delimiter"),
+    "row too short": ("a,b\n1,0.5\n2\n", "line 3: 1 cells, expected 2"),
+    "row too long": ("a,b\n1,0.5\n2,3,4\n", "line 3: 3 cells, expected 2"),
+    "empty feature": ("a,b,c\n1,2,x\n1,,y\n", r"line 3, column 2 \(b\): the cell is empty"),
+    "empty target": ("a,b\n1,x\n2, \n", r"line 3, column 2 \(b\): the cell is empty"),
+    "word for a number": ("a,b\n1,x\n\n2o,y\n", r"line 4, column 1 \(a\): '2o' is no finite number"),
+    "nan": ("a,b\n1,x\nnan,y\n", r"line 3, column 1 \(a\): 'nan'"),
+    "infinity": ("a,b\n1,x\ninf,y\n", r"line 3, column 1 \(a\): 'inf'"),
+    "beyond float32": ("a,b\n1,x\n1e39,y\n", r"line 3, column 1 \(a\): '1e39'"),
+    "underscore": ("a,b\n1,x\n1_000,y\n", r"line 3, column 1 \(a\): '1_000'"),
+    "open quote": ('a,b\n1,x\n"2,y\n', "line 3: cannot read the row"),
+    "text after a quote": ('a,b\n1,x\n"2"3,y\n', "line 3: cannot read the row"),
+    "not text": (b"a,b\n1,\xff\xfe\n", "byte 6 is not UTF-8"),
+    "zero byte": ("a,b\n1,x\n\0,y\n", "line 3"),
+    "one class": ("a,b\n1,x\n2,x\n", "1 different class"),
+    "header or data": ("a,1,x\n1,2,y\n", "line 1: it may be names or data: 'a' stands beside numbers"),
+}
+
+
+@pytest.mark.parametrize(("text", "message"), BROKEN.values(), ids=BROKEN)
+def test_broken_tables_are_refused_with_the_place(tmp_path, text, message):
+    with pytest.raises(DataError, match=f"(?s)table.csv.*{message}") as caught:
+        load(tmp_path, text)
+    assert isinstance(caught.value, BigmodelError)
+
+
+@pytest.mark.parametrize(
+    ("fields", "message"),
+    [
+        ({"target": "colour"}, "no column is called 'colour'; there are length, width, kind"),
+        ({"target": 3}, "expected -3 to 2"),
+        ({"target": "-4"}, "expected -3 to 2"),
+        ({"target": "kind", "header": False}, "columns have no names"),
+        ({"task": "guess"}, "classification, binary, regression"),
+        ({"delimiter": ",,"}, "one character"),
+        ({"delimiter": ""}, "one character"),
+        ({"test_fraction": 0}, "test_fraction"),
+        ({"test_fraction": 1.5}, "test_fraction"),
+    ],
+)
+def test_options_without_sense_are_refused(tmp_path, fields, message):
+    with pytest.raises(ConfigError, match=message):
+        load(tmp_path, FLOWERS, **fields)
+
+
+def test_two_columns_of_one_name_cannot_be_the_target(tmp_path):
+    with pytest.raises(ConfigError, match="two columns are called 'a'"):
+        load(tmp_path, "a,a\n1,x\n2,y\n", target="a")
+
+
+def test_three_classes_are_not_binary(tmp_path):
+    with pytest.raises(DataError, match="3 different classes, expected two"):
+        load(tmp_path, FLOWERS, task="binary")
+
+
+def test_many_whole_numbers_need_a_task(tmp_path):
+    text = "".join(f"{number}.5,{1000 + number}\n" for number in range(30))
+    with pytest.raises(ConfigError, match="30 whole numbers in 30 rows"):
+        load(tmp_path, text)
+    assert load(tmp_path, text, task="regression").task == "regression"
+
+
+def test_a_folder_with_one_table_will_do(tmp_path):
+    (tmp_path / "one.csv").write_text(FLOWERS)
+    (tmp_path / "notes.txt").write_text("not a table")
+    assert Csv().load(tmp_path).source.startswith("one.csv, 6 rows")
+    (tmp_path / "two.csv").write_text(FLOWERS)
+    with pytest.raises(DataError, match=r"expected one \.csv file in it, found one\.csv, two\.csv"):
+        Csv().load(tmp_path)
+
+
+def test_the_environment_may_name_the_folder(tmp_path, monkeypatch):
+    (tmp_path / "csv").mkdir()
+    (tmp_path / "csv" / "one.csv").write_text(FLOWERS)
+    monkeypatch.setenv("BIGMODEL_DATA_DIR", str(tmp_path))
+    assert len(Csv().load().labels) == 3
+
+
+def test_without_a_file_the_message_says_how_to_name_one(tmp_path, monkeypatch):
+    monkeypatch.delenv("BIGMODEL_DATA_DIR", raising=False)
+    with pytest.raises(DataError, match="--data-dir FILE.csv"):
+        Csv().load()
+    with pytest.raises(DataError, match=r"nowhere\.csv: there is no such file"):
+        Csv().load(tmp_path / "nowhere.csv")
+
+
+def test_nothing_that_is_kept_names_a_folder(tmp_path):
+    assert str(tmp_path) not in str(load(tmp_path, FLOWERS).summary())
