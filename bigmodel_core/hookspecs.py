@@ -1,0 +1,66 @@
+"""The hooks a plugin may implement: each returns a list of the classes it offers.
+
+A plugin is a module (or object) with functions marked by `hookimpl`, named by an entry point in the group `bigmodel`:
+
+    @bm.hookimpl
+    def bigmodel_layers():
+        return [Swish]
+
+A hook may gain arguments in a later version; an implementation asks only for those it needs.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Any
+
+import pluggy
+
+hookspec = pluggy.HookspecMarker("bigmodel")
+hookimpl = pluggy.HookimplMarker("bigmodel")
+"""Marks a function of a plugin as the implementation of the hook of the same name."""
+
+
+@hookspec
+def bigmodel_layers() -> Sequence[type[Any]]:  # type: ignore[empty-body]
+    """Layers: subclasses of `bigmodel_core.Layer`."""
+
+
+@hookspec
+def bigmodel_losses() -> Sequence[type[Any]]:  # type: ignore[empty-body]
+    """Losses: subclasses of `bigmodel_core.Loss`."""
+
+
+@hookspec
+def bigmodel_optimizers() -> Sequence[type[Any]]:  # type: ignore[empty-body]
+    """Optimizers: subclasses of `bigmodel_core.Optimizer`."""
+
+
+@hookspec
+def bigmodel_schedules() -> Sequence[type[Any]]:  # type: ignore[empty-body]
+    """Learning-rate schedules: subclasses of `bigmodel_core.Schedule`."""
+
+
+@hookspec
+def bigmodel_metrics() -> Sequence[type[Any]]:  # type: ignore[empty-body]
+    """Metrics: subclasses of `bigmodel_core.Metric`."""
+
+
+@hookspec
+def bigmodel_datasets() -> Sequence[type[Any]]:  # type: ignore[empty-body]
+    """Data sets: subclasses of `bigmodel_core.Dataset`."""
+
+
+@hookspec
+def bigmodel_models() -> Sequence[type[Any]]:  # type: ignore[empty-body]
+    """Ready-made models: subclasses of `bigmodel_core.Model`."""
+
+
+@hookspec
+def bigmodel_callbacks() -> Sequence[type[Any]]:  # type: ignore[empty-body]
+    """Callbacks of the training loop: subclasses of `bigmodel_core.Callback`."""
+
+
+@hookspec
+def bigmodel_exporters() -> Sequence[type[Any]]:  # type: ignore[empty-body]
+    """Exporters to file formats: subclasses of `bigmodel_core.Exporter`."""

@@ -1,0 +1,177 @@
+"""Importing and vetting one plugin at a time; `registry` holds what they offer.
+
+A plugin is taken whole or not at all. Each is registered in a pluggy manager of its own, which is dropped with
+everything in it when a check fails; its classes are handed over only after every check has passed.
+"""
+
+from __future__ import annotations
+
+import difflib
+import importlib
+import inspect
+import re
+import traceback
+from collections.abc import Mapping
+from typing import TYPE_CHECKING, Any
+
+from bigmodel_core.errors import ConfigError, PluginError
+from bigmodel_core.registry_discovery import GROUP, KINDS, PLURALS, Candidate, PluginInfo, display_name, keys
+
+if TYPE_CHECKING:
+    import pluggy
+
+API_VERSION = (1, 0)
+
+BASES = {
+    "layer": ("bigmodel_core.layer", "Layer"),
+    "loss": ("bigmodel_core.loss", "Loss"),
+    "optimizer": ("bigmodel_core.optimizer", "Optimizer"),
+    "schedule": ("bigmodel_core.schedule", "Schedule"),
+    "metric": ("bigmodel_core.metric", "Metric"),
+    "dataset": ("bigmodel_core.dataset", "Dataset"),
+    "model": ("bigmodel_core.model", "Model"),
+    "callback": ("bigmodel_core.callback", "Callback"),
+    "exporter": ("bigmodel_core.exporter", "Exporter"),
+}
+"""Where the base class of each kind lives; imported when the first class of the kind is checked."""
+
+Contents = dict[str, list[type[Any]]]
+
+
+class SkippedPlugin(Exception):
+    """A plugin made for another version of the plugin API."""
+
+
+class Loader:
+    """Imports plugins one by one and asks each for its classes.
+
+    Args:
+        specs: the module of hook specifications; `bigmodel_core.hookspecs` unless a test brings a newer one.
+        arguments: what hooks are called with, by argument name.
+    """
+
+    def __init__(self, specs: Any = None, arguments: Mapping[str, Any] | None = None) -> None:
+        self.specs = specs if specs is not None else importlib.import_module("bigmodel_core.hookspecs")
+        self.arguments = dict(arguments or {})
+
+    def load(self, plugin: Candidate) -> tuple[PluginInfo, Contents]:
+        """Import, vet and register one plugin; a failure is reported, never raised."""
+        try:
+            contents = self._register(plugin)
+        except SkippedPlugin as reason:
+            return plugin.info("skipped", str(reason)), {}
+        except (Exception, SystemExit) as error:  # a plugin may even call sys.exit() when it is imported
+            return plugin.info("failed", _one_line(error), traceback=traceback.format_exc()), {}
+        names = {kind: tuple(display_name(cls) for cls in classes) for kind, classes in contents.items()}
+        return plugin.info("ok", contents=names), contents
+
+    def _register(self, plugin: Candidate) -> Contents:
+        import pluggy
+
+        module = plugin.load()
+        _check_api(getattr(module, "bigmodel_api", None))
+        manager = pluggy.PluginManager(GROUP)
+        manager.add_hookspecs(self.specs)
+        _check_hooks(manager, module, self.specs)
+        manager.register(module, name=plugin.name)
+        manager.check_pending()
+        return {kind: classes for kind in KINDS if (classes := self._offered(manager, kind))}
+
+    def _offered(self, manager: pluggy.PluginManager, kind: str) -> list[type[Any]]:
+        name = f"bigmodel_{PLURALS[kind]}"
+        classes: dict[type[Any], None] = {}
+        for offered in getattr(manager.hook, name)(**self.arguments):
+            if not isinstance(offered, (list, tuple)):
+                raise PluginError(f"{name} returned {offered!r}.", fix="return a list of classes, as in [Swish].")
+            for cls in offered:
+                _check_class(cls, kind, name)
+                classes[cls] = None
+        seen: dict[str, type[Any]] = {}
+        for cls in classes:
+            for key in sorted(keys(cls)):
+                if seen.setdefault(key, cls) is not cls:
+                    first, second = seen[key].__qualname__, cls.__qualname__
+                    raise PluginError(f"{name} offers {first} and {second} under one name.", fix="rename one.")
+        return list(classes)
+
+
+def base_class(kind: str) -> type[Any]:
+    """The class that everything of a kind derives from."""
+    module, name = BASES[kind]
+    base: type[Any] = getattr(importlib.import_module(module), name)
+    return base
+
+
+def _check_class(cls: object, kind: str, hook: str) -> None:
+    if not isinstance(cls, type):
+        raise PluginError(f"{hook} offers {cls!r}, which is not a class.", fix="offer the class, not an instance.")
+    base = base_class(kind)
+    if not issubclass(cls, base) or cls is base:
+        raise PluginError(
+            f"{hook} offers {cls.__qualname__}, which does not derive from {base.__name__}.",
+            fix=f"write `class {cls.__name__}(bm.{base.__name__})`, or offer it through the hook of its kind.",
+        )
+
+
+def _check_hooks(manager: pluggy.PluginManager, module: object, specs: Any) -> None:
+    """Refuse hooks that would be passed over in silence: misspelt, unmarked, or with unknown arguments."""
+    known = {name: inspect.signature(getattr(specs, name)) for name in dir(specs) if name.startswith("bigmodel_")}
+    home = getattr(module, "__name__", None)
+    for name in dir(module):
+        options = manager.parse_hookimpl_opts(module, name)
+        if options is None:
+            function = vars(module).get(name) if hasattr(module, "__dict__") else None
+            if name.startswith("bigmodel_") and inspect.isfunction(function) and function.__module__ == home:
+                raise PluginError(f"the function {name} lacks @bm.hookimpl.", fix="mark it, or rename it.")
+            continue
+        hook = options.get("specname") or name
+        if hook not in known:
+            if options.get("optionalhook"):  # how a plugin says that an older host may not know it
+                continue
+            near = difflib.get_close_matches(hook, known, 1)
+            hint = f"did you mean {near[0]}?" if near else f"the hooks are {', '.join(known)}."
+            raise PluginError(f"there is no hook {hook}.", fix=hint)
+        for parameter in inspect.signature(getattr(module, name)).parameters.values():
+            if parameter.default is parameter.empty and parameter.name not in known[hook].parameters:
+                raise PluginError(
+                    f"{hook} asks for the argument '{parameter.name}', which this version does not pass.",
+                    fix="remove the argument, or require a newer bigmodel in the plugin's dependencies.",
+                )
+
+
+def _one_line(error: BaseException) -> str:
+    text = " ".join(str(error).split())
+    return text if isinstance(error, PluginError) else f"{type(error).__name__}: {text}".rstrip(": ")
+
+
+# The API version --------------------------------------------------------------------------------------
+
+
+def _check_api(declared: object) -> None:
+    if declared is None:
+        return
+    if not isinstance(declared, str):
+        raise PluginError(f"bigmodel_api is {declared!r}.", fix="write a range such as '>=1,<2'.")
+    if not in_range(API_VERSION, declared):
+        raise SkippedPlugin(f"made for plugin API {declared}; this version has {'.'.join(map(str, API_VERSION))}")
+
+
+def in_range(version: tuple[int, ...], declared: str) -> bool:
+    """Whether a version lies in a range such as ">=1,<2".
+
+    Raises:
+        ConfigError: the range cannot be read.
+
+    >>> in_range((1, 0), ">=1,<2"), in_range((2, 1), ">=1,<2"), in_range((1, 0), "==1")
+    (True, False, True)
+    """
+    for clause in declared.split(","):
+        match = re.fullmatch(r"\s*(>=|<=|==|!=|>|<)\s*(\d+(?:\.\d+)*)\s*", clause)
+        if not match:
+            raise ConfigError(f"cannot read the version range {declared!r}.", fix="write it as '>=1,<2'.")
+        limit = tuple(int(part) for part in match[2].split("."))
+        width = max(len(version), len(limit))
+        a, b = (part + (0,) * (width - len(part)) for part in (version, limit))
+        if not {">=": a >= b, "<=": a <= b, "==": a == b, "!=": a != b, ">": a > b, "<": a < b}[match[1]]:
+            return False
+    return True
