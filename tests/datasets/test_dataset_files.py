@@ -141,6 +141,31 @@ def test_content_that_is_wrong_is_never_kept(places, bad):
     assert not (places / "folder").exists() or not list((places / "folder").iterdir())
 
 
+def test_a_stream_without_end_is_cut_off(places):
+    class Endless:
+        given = 0
+
+        def read(self, size):
+            self.given += size
+            assert self.given < 10_000_000, "read on after more than the expected bytes"
+            return b"\0" * size
+
+        def __enter__(self):
+            return self
+
+        def __exit__(self, *_):
+            pass
+
+    with pytest.raises(DataError, match=f"more than the {len(CONTENT)} bytes expected"):
+        download(remote(urls=URLS[:1]), places / "folder", opener=lambda url: Endless())
+    assert not list((places / "folder").iterdir())
+
+
+def test_a_short_download_says_how_short(places):
+    with pytest.raises(DataError, match=f"{len(CONTENT) - 1} bytes, expected {len(CONTENT)}"):
+        download(remote(urls=URLS[:1]), places, opener=serve(one=CONTENT[:-1]))
+
+
 def test_the_next_address_is_tried(places):
     opener = serve(one=b"wrong", two=CONTENT)
     assert download(remote(), places, opener=opener).read_bytes() == CONTENT

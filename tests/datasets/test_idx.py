@@ -110,6 +110,12 @@ def test_stated_sizes_take_no_memory(tmp_path, pack):
         tracemalloc.stop()
 
 
+def test_a_gzip_stream_too_short_for_its_sizes_is_not_unpacked(tmp_path):
+    path = write(tmp_path, gzip.compress(BROKEN["terabytes"]))
+    with pytest.raises(DataError, match=f"unpacks to at most {path.stat().st_size * 1032} bytes"):
+        read_idx(path)
+
+
 def test_a_missing_file_is_an_error_of_ours(tmp_path):
     with pytest.raises(DataError, match="cannot read it"):
         read_idx(tmp_path / "nowhere")
