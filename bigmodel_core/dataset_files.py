@@ -221,7 +221,7 @@ def _open_https(url: str) -> IO[bytes]:
 
     _check_https(url)
     request = Request(url, headers={"User-Agent": "bigmodel"})
-    return build_opener(HttpsOnly()).open(request, timeout=_TIMEOUT_SECONDS)  # type: ignore[no-any-return]
+    return build_opener(HttpsOnly()).open(request, timeout=_TIMEOUT_SECONDS)
 
 
 def _check_https(url: str) -> None:

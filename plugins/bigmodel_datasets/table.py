@@ -218,7 +218,8 @@ def _read_table(path: Path, delimiter: str, header: bool | None, target: int | s
             )
     first = [cell.strip() for cell in rows[0][1]]
     if header is None:
-        header = isinstance(target, str) and target in first or _is_header(first, target, path)
+        names_target = isinstance(target, str) and target in first and _parse(target, int) is None
+        header = names_target or _is_header(first, target, path)
     names = first if header else [f"column {number}" for number in range(1, width + 1)]
     if header:
         rows = rows[1:]
@@ -227,7 +228,8 @@ def _read_table(path: Path, delimiter: str, header: bool | None, target: int | s
 
 def _is_header(first: list[str], target: int | str, path: Path) -> bool:
     """Whether the first row names the columns: then no feature in it is a number."""
-    skipped = target % len(first) if isinstance(target, int) else None
+    number = target if isinstance(target, int) else _parse(target, int)
+    skipped = None if number is None else number % len(first)
     features = [cell for column, cell in enumerate(first) if column != skipped]
     numeric = [_parse(cell, float) is not None for cell in features]
     if any(numeric) and not all(numeric):

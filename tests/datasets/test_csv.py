@@ -104,6 +104,11 @@ def test_the_target_by_name_or_number(tmp_path, target):
     assert load(tmp_path, FLOWERS, target=target).labels[0] == "setosa"
 
 
+def test_the_number_of_the_target_is_not_taken_for_a_name(tmp_path):
+    data = load(tmp_path, "0.5,1.5,2\n1.5,2.5,3\n2.5,3.5,2\n", target="2")
+    assert len(all_targets(data)) == 3
+
+
 def test_the_target_may_stand_in_front(tmp_path):
     data = load(tmp_path, "kind,a\nx,1\ny,2\nx,3\n", target="kind")
     assert data.labels == ("x", "y")
