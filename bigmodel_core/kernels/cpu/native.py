@@ -46,6 +46,13 @@ def intrinsic(signature: str) -> Callable[[Codegen], Intrinsic]:
     return lambda codegen: Intrinsic(signature, codegen)
 
 
+@dataclass(frozen=True)
+class NumbaObject:
+    """Something of Numba's that a kernel refers to, by name; looked up when the kernel is compiled."""
+
+    name: str
+
+
 @dataclass(frozen=True, eq=False)
 class NativeFunction:
     """A plain function of integers, compiled when its address is first asked for.
@@ -105,6 +112,8 @@ def _feed(digest: Any, subject: Any, swaps: dict[int, Any], seen: set[int]) -> N
         for name, value in _references(subject).items():
             digest.update(name.encode())
             _feed(digest, value, swaps, seen)
+    elif isinstance(subject, NumbaObject):
+        digest.update(b"numba." + subject.name.encode())
     elif isinstance(subject, types.ModuleType):
         digest.update(subject.__name__.encode())
     elif isinstance(subject, types.CodeType):
@@ -259,7 +268,11 @@ class _Prepared:
         value = self.swaps.get(id(value), value)
         if id(value) in self.made:
             return self.made[id(value)]
-        if isinstance(value, Intrinsic):
+        if isinstance(value, NumbaObject):
+            import numba
+
+            made = getattr(numba, value.name)
+        elif isinstance(value, Intrinsic):
             made = _numba_intrinsic(value)
         elif isinstance(value, types.FunctionType):
             import numba
@@ -267,17 +280,13 @@ class _Prepared:
             made = numba.njit(error_model="numpy", fastmath=set(FASTMATH), no_cpython_wrapper=True, no_cfunc_wrapper=True)(
                 self.function(value)
             )
-        elif value is math:
-            made = _MathModule(self)
+        elif value is math and self.swaps:
+            made = types.ModuleType("math")
+            made.__dict__.update({name: self.value(item) for name, item in vars(math).items()})
         else:
             return value
         self.made[id(value)] = made
         return made
-
-
-def _MathModule(prepared: _Prepared) -> Any:
-    """`math` itself: attribute access on a module stays Numba's own, so `import math; math.exp` is libm's."""
-    return math
 
 
 def _numba_intrinsic(declared: Intrinsic) -> Any:

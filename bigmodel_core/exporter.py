@@ -1,0 +1,77 @@
+"""The base class of exporters, and what an op sees of one."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, ClassVar, Protocol
+
+from bigmodel_core.spec import Dim, Shape, Spec
+
+if TYPE_CHECKING:
+    from bigmodel_core.layer import Layer
+
+
+class Emit(Protocol):
+    """What an op's `onnx` method gets: `emit.Add(a, b)` adds a node of that ONNX operator and returns its output.
+
+    Keyword arguments are the node's attributes; `outputs=2` gives a tuple of outputs. Inputs and outputs are opaque.
+    """
+
+    opset: int
+    """The operator set that is written."""
+    inputs: tuple[Spec, ...]
+    """The specs of the op's inputs."""
+    outputs: tuple[Spec, ...]
+    """The specs of the op's outputs."""
+
+    def __getattr__(self, operator: str) -> Any: ...
+
+    def const(self, value: Any, dtype: str | None = None) -> Any:
+        """A constant; its type is that of the op's first float input unless said."""
+
+    def ints(self, values: Sequence[int]) -> Any:
+        """A constant vector of int64."""
+
+    def shape(self, shape: Shape) -> Any:
+        """A shape as an int64 vector, computed at run time where dimensions are free."""
+
+    def reshape(self, x: Any, shape: Shape) -> Any:
+        """Reshape to a shape that may have free dimensions."""
+
+    def cast(self, x: Any, dtype: str) -> Any:
+        """Convert to a number type."""
+
+    def size(self, x: Any, axes: Sequence[int], dtype: str) -> Any:
+        """The number of elements along axes, as a scalar."""
+
+    def slice(self, x: Any, axis: int, start: Dim, length: Dim, step: int) -> Any:
+        """`length` elements along an axis."""
+
+    def reduce(self, operator: str, x: Any, axes: Sequence[int], keepdims: bool) -> Any:
+        """A reduction, with its axes where the opset wants them."""
+
+    def swap_last(self, x: Any) -> Any:
+        """The last two axes exchanged."""
+
+
+@dataclass(frozen=True)
+class Exporter:
+    """Writes a trained model to a file that others can run; frozen dataclasses whose fields are options."""
+
+    suffix: ClassVar[str] = ""
+    """The file ending that chooses this exporter, such as ".onnx"."""
+
+    def export(self, model: Layer, path: Path, **details: Any) -> Any:
+        """Write the file and prove that it computes the same; on failure nothing is left behind.
+
+        Args:
+            model: a built model.
+            path: where to write.
+            details: what is known of the run: data set, labels, metrics, preprocessing.
+
+        Returns:
+            A report that can be printed and turned into a dict.
+        """
+        raise NotImplementedError(f"{type(self).__name__} does not define export")

@@ -1,0 +1,141 @@
+"""Products of a few rows with many rows, both contiguous: dot products, read once from memory in whole vectors."""
+
+from __future__ import annotations
+
+import functools
+from typing import Any
+
+from bigmodel_core.kernels.cpu.memory import SIZES, ir_type, load_int, pointer
+from bigmodel_core.kernels.cpu.microkernel import at, lane_mask, load_vector, multiply_add, phi
+from bigmodel_core.kernels.cpu.native import Intrinsic, NativeFunction
+from bigmodel_core.kernels.cpu.target import vector_unit
+
+ROWS, COLUMNS = 2, 4
+"""Rows of x and rows of y that meet at once: eight sums under way."""
+
+ARGUMENTS = ("k", "x", "x_row", "y", "y_row", "c", "c_row", "bias", "bias_step", "rows", "columns")
+
+
+@functools.cache
+def dots_kernel(dtype: str) -> NativeFunction:
+    """The kernel for C[i, j] = bias[j] + x[i] . y[j]; a chunk is a run of rows of y."""
+    size = SIZES[dtype]
+    dots = dot_tile(dtype)
+
+    def dot_products(ctx, chunk):  # type: ignore[no-untyped-def]
+        x, rows, columns, k_bytes, c_row = load_int(ctx, 0), load_int(ctx, 4), load_int(ctx, 5), load_int(ctx, 6), load_int(ctx, 7)
+        bias_step, each = load_int(ctx, 8), load_int(ctx, 9)
+        j, end = chunk * each, min(columns, chunk * each + each)
+        y, c, bias = load_int(ctx, 1) + j * k_bytes, load_int(ctx, 2) + j * size, load_int(ctx, 3) + j * bias_step
+        if load_int(ctx, 3) == 0:
+            bias, bias_step = 0, 0
+        while j < end:
+            w = COLUMNS if end - j >= COLUMNS else 1
+            i = 0
+            while i < rows:
+                h = ROWS if rows - i >= ROWS else 1
+                dots(k_bytes // size, x + i * k_bytes, k_bytes, y, k_bytes, c + i * c_row, c_row, bias, bias_step, h, w)
+                i += h
+            y += w * k_bytes
+            c += w * size
+            bias += w * bias_step
+            j += w
+
+    return NativeFunction(dot_products)
+
+
+@functools.cache
+def dot_tile(dtype: str) -> Intrinsic:
+    """`rows x columns` dot products, rows being 1 or `ROWS`, columns 1 or `COLUMNS`; strides in bytes, `bias` 0 for none."""
+    lanes, size, shapes = vector_unit().lanes(dtype), SIZES[dtype], tuple((h, w) for h in (1, ROWS) for w in (1, COLUMNS))
+
+    def dots(builder: Any, *arguments: Any) -> None:
+        from llvmlite import ir
+
+        integer = ir.IntType(64)
+        kind = ir.FunctionType(ir.VoidType(), [integer] * len(ARGUMENTS))
+        key = builder.add(builder.mul(arguments[-2], integer(COLUMNS + 1)), arguments[-1])
+        end = builder.append_basic_block("end")
+        choice = builder.switch(key, end)
+        for height, width in shapes:
+            function = dot_function(builder.module, f"dot_tile_{dtype}_{height}_{width}", kind, dtype, lanes, size, height, width)
+            block = builder.append_basic_block()
+            choice.add_case(integer(height * (COLUMNS + 1) + width), block)
+            with builder.goto_block(block):
+                builder.call(function, arguments)
+                builder.branch(end)
+        builder.position_at_end(end)
+
+    dots.__name__ = f"dot_tile_{dtype}"
+    return Intrinsic(f"void({', '.join(['intp'] * len(ARGUMENTS))})", dots)
+
+
+def dot_function(module: Any, name: str, kind: Any, dtype: str, lanes: int, size: int, rows: int, columns: int) -> Any:
+    """The function for so many rows and columns: whole vectors in a loop, the rest of k masked."""
+    from llvmlite import ir
+
+    if name in module.globals:
+        return module.globals[name]
+    integer, number = ir.IntType(64), ir_type(dtype)
+    vector = ir.VectorType(number, lanes)
+    zero = ir.Constant(vector, [0.0] * lanes)
+    function = ir.Function(module, kind, name)
+    function.linkage = "internal"
+    function.attributes.add("noinline")
+    arguments = dict(zip(ARGUMENTS, function.args, strict=True))
+    entry, loop, rest = (function.append_basic_block(label) for label in ("entry", "loop", "rest"))
+
+    builder = ir.IRBuilder(entry)
+    whole = builder.and_(arguments["k"], integer(-lanes))
+    xs = [at(builder, arguments["x"], arguments["x_row"], i, 0) for i in range(rows)]
+    ys = [at(builder, arguments["y"], arguments["y_row"], j, 0) for j in range(columns)]
+    builder.cbranch(builder.icmp_signed(">", whole, integer(0)), loop, rest)
+
+    def step(builder: Any, done: Any, sums: list[list[Any]], mask: Any = None) -> list[list[Any]]:
+        offset = builder.mul(done, integer(size))
+
+        def read(base: Any) -> Any:
+            value = load_vector(builder, builder.add(base, offset), vector, size)
+            return value if mask is None else builder.select(mask, value, zero)
+
+        x, y = [read(base) for base in xs], [read(base) for base in ys]
+        return [[multiply_add(builder, vector, x[i], y[j], sums[i][j], lanes, dtype) for j in range(columns)] for i in range(rows)]
+
+    builder = ir.IRBuilder(loop)
+    done = phi(builder, integer, integer(0), entry)
+    sums = [[phi(builder, vector, zero, entry) for _ in range(columns)] for _ in range(rows)]
+    following = step(builder, done, sums)
+    further = builder.add(done, integer(lanes))
+    done.add_incoming(further, loop)
+    builder.cbranch(builder.icmp_signed("<", further, whole), loop, rest)
+
+    builder = ir.IRBuilder(rest)
+    final = [[phi(builder, vector, zero, entry) for _ in range(columns)] for _ in range(rows)]
+    for i in range(rows):
+        for j in range(columns):
+            sums[i][j].add_incoming(following[i][j], loop)
+            final[i][j].add_incoming(following[i][j], loop)
+    mask = lane_mask(builder, builder.sub(arguments["k"], whole), lanes)
+    final = step(builder, whole, final, mask)
+    none = builder.icmp_signed("==", arguments["bias"], integer(0))
+    anywhere = builder.select(none, arguments["x"], arguments["bias"])
+    for j in range(columns):
+        read = builder.load(pointer(builder, at(builder, anywhere, arguments["bias_step"], j, 0), dtype))
+        bias = builder.select(none, number(0.0), read)
+        for i in range(rows):
+            total = builder.fadd(reduce_add(builder, final[i][j], dtype), bias)
+            place = at(builder, arguments["c"], arguments["c_row"], i, j * size)
+            builder.store(total, pointer(builder, place, dtype)).align = size
+    builder.ret_void()
+    return function
+
+
+def reduce_add(builder: Any, value: Any, dtype: str) -> Any:
+    """The sum of a vector's lanes, in halves."""
+    from llvmlite import ir
+
+    number, vector = ir_type(dtype), value.type
+    name = f"llvm.vector.reduce.fadd.v{vector.count}{'f32' if dtype == 'float32' else 'f64'}"
+    kind = ir.FunctionType(number, [number, vector])
+    known = builder.module.globals.get(name) or ir.Function(builder.module, kind, name)
+    return builder.call(known, [number(-0.0), value], fastmath=("reassoc",))

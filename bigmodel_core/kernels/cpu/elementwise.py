@@ -1,0 +1,191 @@
+"""Fused elementwise chains on the CPU: generated loops over tiles of (rows, columns), vectorised by LLVM."""
+
+from __future__ import annotations
+
+import functools
+from collections.abc import Sequence
+from typing import Any
+
+import numpy as np
+
+from bigmodel_core.kernels.cpu import math as cpu_math
+from bigmodel_core.kernels.cpu.launch import Buffer, Launch
+from bigmodel_core.kernels.cpu.memory import SIZES, load, load_float, load_int, store
+from bigmodel_core.kernels.cpu.native import NativeFunction
+from bigmodel_core.kernels.fused import Chain, Space, attribute_type, part_source
+from bigmodel_core.kernels.scalar import CAST
+
+CHUNK_WEIGHT = 200_000
+"""How much work a chunk holds, in units of `Chain.weight`: some ten microseconds."""
+
+_HEAD = 5  # rows, columns, rows of a tile, columns of a tile, tiles in a row
+
+
+def launch(
+    chain: Chain,
+    space: Space,
+    sizes: Sequence[int],
+    operands: Sequence[Buffer],
+    results: Sequence[Buffer],
+    tile: tuple[int, int] | None = None,
+) -> Launch | None:
+    """The launch of a chain over concrete sizes; None where there is nothing to compute.
+
+    Args:
+        chain: the program.
+        space: its iteration space.
+        sizes: the space's axes as integers.
+        operands: memory of the operands.
+        results: memory of the results.
+        tile: the tiles of a matrix kernel that this one follows; the last axis is then the matrix's columns.
+    """
+    columns = sizes[-1] if sizes else 1
+    rows = int(np.prod(sizes[:-1], dtype=np.int64)) if sizes else 1
+    if rows * columns == 0:
+        return None
+    row_tile, column_tile = tile or _tile(rows, columns, chain.weight())
+    across = -(-columns // column_tile)
+    context: list[int | float | Buffer] = [rows, columns, row_tile, column_tile, across]
+    outer = list(sizes[:-1])
+    context += outer if len(outer) > 1 else []
+    for number, buffer in enumerate(operands):
+        context += [buffer, *_outer_strides(space.strides(number, sizes), outer)]
+    full = [int(np.prod(sizes[axis + 1 :], dtype=np.int64)) for axis in range(len(sizes))]
+    for buffer in results:
+        context += [buffer, *_outer_strides(full, outer)]
+    for part in chain.parts:
+        for _, value in part.attributes:
+            kind = attribute_type(value, part.compute)
+            context.append(int(value) if kind in ("bool", "int64") else float(value))
+    return Launch(kernel(_shape_free(chain)), context, -(-rows // row_tile) * across, (row_tile, column_tile))
+
+
+def _outer_strides(strides: list[int], outer: list[int]) -> list[int]:
+    return strides[:-1] if outer else [0]
+
+
+def _tile(rows: int, columns: int, weight: int) -> tuple[int, int]:
+    wanted = max(CHUNK_WEIGHT // max(weight, 1), 64)
+    if columns >= wanted:
+        return 1, -(-wanted // 64) * 64
+    return max(min(wanted // columns, rows), 1), columns
+
+
+def _shape_free(chain: Chain) -> Chain:
+    """The chain without the values of its attributes: what has to be compiled."""
+    from dataclasses import replace
+
+    parts = tuple(
+        replace(p, attributes=tuple((name, _example(attribute_type(value, p.compute))) for name, value in p.attributes))
+        for p in chain.parts
+    )
+    return replace(chain, parts=parts)
+
+
+def _example(kind: str) -> Any:
+    return {"bool": False, "int64": 0}.get(kind, 0.0)
+
+
+@functools.cache
+def kernel(chain: Chain) -> NativeFunction:
+    """The compiled form of a chain, made once."""
+    text, objects = source(chain)
+    scope: dict[str, Any] = dict(objects)
+    exec(compile(text, "<fused elementwise kernel>", "exec"), scope)
+    return NativeFunction(scope["fused"], replace=_builtin_replacements(chain))
+
+
+def _builtin_replacements(chain: Chain) -> tuple[tuple[Any, Any], ...]:
+    computes = {part.compute for part in chain.parts if part.compute in ("float32", "float64")}
+    return cpu_math.replacements(computes.pop()) if len(computes) == 1 else ()
+
+
+def source(chain: Chain) -> tuple[str, dict[str, Any]]:
+    """The generated source of a chain's kernel and the objects it refers to."""
+    objects: dict[str, Any] = {
+        "load_int": load_int,
+        "load_float": load_float,
+        "T32": np.float32,
+        "T64": np.float64,
+        "I32": np.int32,
+        "I64": np.int64,
+        "U8": np.uint8,
+        "B1": bool,
+    }
+    helpers: dict[str, str] = {}
+    for inlined in chain.inlined():
+        helpers.update(inlined.helpers)
+        objects.update(inlined.objects)
+        for name, kind in inlined.math_names:
+            objects[f"m_{name}_{kind}"] = cpu_math.functions(kind)[name]
+    lines = ["def fused(ctx, chunk):"]
+    lines += [
+        "    rows = load_int(ctx, 0)",
+        "    columns = load_int(ctx, 1)",
+        "    row_tile = load_int(ctx, 2)",
+        "    column_tile = load_int(ctx, 3)",
+        "    across = load_int(ctx, 4)",
+        "    first_row = chunk // across * row_tile",
+        "    first_column = chunk % across * column_tile",
+        "    last_row = min(rows, first_row + row_tile)",
+        "    last_column = min(columns, first_column + column_tile)",
+    ]
+    outer = max(chain.axes - 1, 1)
+    slot = _HEAD
+    if outer > 1:
+        lines += [f"    size{axis} = load_int(ctx, {slot + axis})" for axis in range(outer)]
+        slot += outer
+    for name, count in (("x", len(chain.operands)), ("y", len(chain.results))):
+        for number in range(count):
+            lines.append(f"    {name}{number} = load_int(ctx, {slot})")
+            for axis in range(outer):
+                lines.append(f"    {name}{number}_{axis} = load_int(ctx, {slot + 1 + axis})")
+            slot += 1 + outer
+    attribute_names: list[list[str]] = []
+    for number, part in enumerate(chain.parts):
+        names = []
+        for name, value in part.attributes:
+            kind = attribute_type(value, part.compute)
+            read = f"load_int(ctx, {slot})" if kind in ("bool", "int64") else f"load_float(ctx, {slot})"
+            lines.append(f"    p{number}_{name} = {read} != 0" if kind == "bool" else f"    p{number}_{name} = {CAST[kind]}({read})")
+            names.append(f"p{number}_{name}")
+            slot += 1
+        attribute_names.append(names)
+    lines.append("    for row in range(first_row, last_row):")
+    rest = "row"
+    if outer > 1:
+        for axis in reversed(range(outer)):
+            lines.append(f"        at{axis} = {rest} % size{axis}" if axis else f"        at0 = {rest}")
+            lines.append(f"        rest{axis} = {rest} // size{axis}")
+            rest = f"rest{axis}"
+    at = ["row"] if outer == 1 else [f"at{axis}" for axis in range(outer)]
+
+    def row_pointer(name: str, dtype: str) -> str:
+        offset = " + ".join(f"{at[axis]} * {name}_{axis}" for axis in range(outer))
+        return f"        {name}_row = {name} + ({offset}) * {SIZES[dtype]}"
+
+    for number, (dtype, varies) in enumerate(chain.operands):
+        objects[f"load_{dtype}"] = load(dtype)
+        lines.append(row_pointer(f"x{number}", dtype))
+        if not varies:
+            lines.append(f"        x{number}_value = load_{dtype}(x{number}_row, 0)")
+    for number, (part_number, inplace) in enumerate(chain.results):
+        objects[f"store_{chain.parts[part_number].dtype}"] = store(chain.parts[part_number].dtype)
+        if inplace < 0:
+            lines.append(row_pointer(f"y{number}", chain.parts[part_number].dtype))
+    lines.append("        for column in range(first_column, last_column):")
+    if any("index" in inlined.parameters for inlined in chain.inlined()):
+        lines.append("            index = row * columns + column")
+    names = []
+    for number, (dtype, varies) in enumerate(chain.operands):
+        if varies:
+            lines.append(f"            x{number}_value = load_{dtype}(x{number}_row, column)")
+        names.append(f"x{number}_value")
+    for number in range(len(chain.parts)):
+        lines.append(f"            v{number} = {part_source(chain, number, names, attribute_names[number])}")
+        names.append(f"v{number}")
+    for number, (part_number, inplace) in enumerate(chain.results):
+        row = f"y{number}_row" if inplace < 0 else f"x{inplace}_row"
+        lines.append(f"            store_{chain.parts[part_number].dtype}({row}, column, v{part_number})")
+    text = "\n\n".join([*helpers.values(), "\n".join(lines)])
+    return text + "\n", objects

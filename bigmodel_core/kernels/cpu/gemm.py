@@ -1,0 +1,248 @@
+"""The matrix product on the CPU: how a problem is cut into chunks, blocks of k, and tiles.
+
+A chunk of work is a block of C, chosen by the shape alone, so that results do not depend on the number of threads. For one
+block of k after the other it runs down the rows of A, tile by tile, and each tile's rows of A, which fit the first-level
+cache, meet all columns of the chunk (after Goto and van de Geijn, 2008, with the roles of A and B exchanged). A is
+read in place, also when it is transposed. B is read in place where it is small; else the part that a block of k needs is
+first copied into panels as wide as a tile, on the stack, so that it stays in the cache of the thread that uses it.
+"""
+
+from __future__ import annotations
+
+import functools
+from collections.abc import Callable
+from dataclasses import dataclass, replace
+
+from bigmodel_core.kernels.cpu.dot_products import dots_kernel
+from bigmodel_core.kernels.cpu.launch import Buffer, Launch
+from bigmodel_core.kernels.cpu.memory import SIZES, load, load_int, store
+from bigmodel_core.kernels.cpu.microkernel import WIDE, multiply_tile, tile_columns, tile_rows
+from bigmodel_core.kernels.cpu.native import NativeFunction
+from bigmodel_core.kernels.cpu.packing import copy_vectors, stack_memory, transpose_block
+from bigmodel_core.kernels.cpu.target import vector_unit
+
+COLUMNS = 128
+"""Columns of a chunk, at most."""
+DEPTH_BYTES = 1280
+"""A block of k spans so many bytes of a row, at most: the twelve rows of a tile then take 15 KB of the first-level cache."""
+SMALL_B = 640 * 1024
+"""Up to so many bytes B is read in place: it stays in the second-level cache."""
+FEW_ROWS = 24
+"""With fewer rows of A, copying B costs more than it brings."""
+ALIAS = 4096
+"""Rows this many bytes apart fall on the same lines of the first-level cache."""
+CHUNK_WORK = 600_000
+"""Multiply-adds that make a chunk worth handing to a thread: some 10 microseconds."""
+MAX_CHUNKS = 24
+"""More chunks are not asked for; wide problems may have more."""
+
+IN_PLACE, COPY, TRANSPOSE = 0, 1, 2
+
+
+@dataclass(frozen=True)
+class Problem:
+    """A product to compute: C[i] (m, n) = op(A[i]) op(B[i]) + bias for each matrix i of a batch, all row-major and contiguous.
+
+    Args:
+        dtype: "float32" or "float64".
+        transpose_a: A is stored as (k, m).
+        transpose_b: B is stored as (n, k).
+        batch: how many products.
+        stride_a: numbers from one A of a batch to the next; 0 if all share one. `stride_b` and `stride_c` likewise.
+    """
+
+    m: int
+    n: int
+    k: int
+    dtype: str
+    transpose_a: bool = False
+    transpose_b: bool = False
+    batch: int = 1
+    stride_a: int = 0
+    stride_b: int = 0
+    stride_c: int = 0
+
+
+def launches(
+    problem: Problem, a: Buffer, b: Buffer, c: Buffer, bias: Buffer | None, scratch: Callable[[int], Buffer]
+) -> list[Launch]:
+    """The launches that compute a problem; the last one has a tile where its chunks are tiles of C.
+
+    Args:
+        bias: n numbers to add to each row of C, or None.
+        scratch: gives temporary memory that lives during these launches (none is needed at present).
+    """
+    p = _folded(problem)
+    if p.m == 0 or p.n == 0 or p.batch == 0:
+        return []
+    size = SIZES[p.dtype]
+    if p.k == 0:
+        rows = p.batch * p.m  # without a sum, how matrices lie makes no difference as long as they are dense
+        return [Launch(fill_kernel(p.dtype), [c, bias or 0, p.m, p.n, p.stride_c], p.batch)] if rows else []
+    if p.batch == 1 and p.n == 1 and not p.transpose_a:
+        return [_dots(p, b, a, c, bias, rows=1, columns=p.m, bias_step=0)]
+    if p.batch == 1 and p.n == 1 and bias is None:
+        p, a, b = Problem(1, p.m, p.k, p.dtype), b, a
+    if p.batch == 1 and p.transpose_b and p.m <= 4:
+        return [_dots(p, a, b, c, bias, rows=p.m, columns=p.n, bias_step=size)]
+    return [_product(p, a, b, c, bias)]
+
+
+def _folded(p: Problem) -> Problem:
+    """A batch of matrices that lie one after the other and share B is one tall matrix."""
+    dense = p.stride_a == p.m * p.k and p.stride_c == p.m * p.n
+    if p.batch > 1 and p.stride_b == 0 and dense and not p.transpose_a:
+        return replace(p, m=p.m * p.batch, batch=1, stride_a=0, stride_c=0)
+    return p
+
+
+def _dots(p: Problem, x: Buffer, y: Buffer, c: Buffer, bias: Buffer | None, rows: int, columns: int, bias_step: int) -> Launch:
+    """C[i, j] is the dot product of row i of x and row j of y: few rows of x, any number of y."""
+    size = SIZES[p.dtype]
+    each = min(columns, max(16, -(-CHUNK_WORK // 4 // (p.k * rows)) // 16 * 16))
+    context = [x, y, c, bias or 0, rows, columns, p.k * size, columns * size, bias_step, each]
+    return Launch(dots_kernel(p.dtype), context, -(-columns // each), (rows, each) if p.n > 1 else None)
+
+
+def _product(p: Problem, a: Buffer, b: Buffer, c: Buffer, bias: Buffer | None) -> Launch:
+    size = SIZES[p.dtype]
+    a_row, a_step = (size, p.m * size) if p.transpose_a else (p.k * size, size)
+    b_row, b_column = (size, p.k * size) if p.transpose_b else (p.n * size, size)
+    b_form = TRANSPOSE if p.transpose_b else COPY if p.k * p.n * size > SMALL_B and p.m >= FEW_ROWS else IN_PLACE
+    rows, columns = _block(p, b_form)
+    a_form = COPY if not p.transpose_a and a_row % ALIAS == 0 and columns >= COLUMNS // 2 else IN_PLACE
+    across, down = -(-p.n // columns), -(-p.m // rows)
+    group = 1
+    if across * down == 1:
+        group = max(1, min(p.batch, CHUNK_WORK // (p.m * p.n * p.k)))
+    context = [
+        *(a, b, c, bias or 0, p.m, p.n, p.k, a_row, a_step, b_row, b_column),
+        *(rows, columns, _depth(p), a_form, b_form, across, down, p.batch, group),
+        *(p.stride_a * size, p.stride_b * size, p.stride_c * size),
+    ]
+    whole = p.batch == 1 or (p.m % rows == 0 and p.stride_c == p.m * p.n)
+    tile = (rows * group, columns) if whole else None
+    return Launch(product_kernel(p.dtype), context, across * down * -(-p.batch // group), tile)
+
+
+def _depth(p: Problem) -> int:
+    """Steps of k in a block: equal blocks, whole vectors."""
+    deepest = DEPTH_BYTES // SIZES[p.dtype]
+    blocks = -(-p.k // deepest)
+    return -(-p.k // (blocks * 16)) * 16
+
+
+def _block(p: Problem, b_form: int) -> tuple[int, int]:
+    """Rows and columns of a chunk: about `MAX_CHUNKS` of them, none below `CHUNK_WORK` if it can be helped."""
+    width, height = tile_columns(p.dtype), tile_rows()[0]
+    wanted = min(MAX_CHUNKS, p.m * p.n * p.k * p.batch // CHUNK_WORK)
+    rows, columns = p.m, min(COLUMNS, -(-p.n // width) * width)
+    lowest = 4 * height if b_form == IN_PLACE else 256  # copying B is worth it for many rows only
+
+    def count() -> int:
+        return -(-p.m // rows) * -(-p.n // columns) * p.batch
+
+    while count() < wanted and rows > lowest:
+        down = -(-p.m // rows) + 1
+        rows = max(lowest, -(-p.m // (down * height)) * height)
+    while count() < wanted and columns > width:
+        columns = max(width, columns // 2 // width * width)
+    return rows, columns
+
+
+@functools.cache
+def product_kernel(dtype: str) -> NativeFunction:
+    """The kernel that computes blocks of C; `_product` lists its context."""
+    size, width, lanes = SIZES[dtype], tile_columns(dtype), vector_unit().lanes(dtype)
+    h0, h1, h2, h3, h4 = (*tile_rows(), 1, 1)[:5]
+    panel_row, vector, wide = width * size, lanes * size, WIDE * lanes
+    multiply, transpose = multiply_tile(dtype), transpose_block(dtype)
+    copy_panel_row, copy_vector = copy_vectors(dtype, width // lanes), copy_vectors(dtype, 1)
+    b_memory, a_memory = stack_memory(DEPTH_BYTES * COLUMNS), stack_memory(DEPTH_BYTES * h0)
+
+    def pack_b(b, b_row, b_column, columns, kc, panel, form, target):  # type: ignore[no-untyped-def]
+        """Copy `kc` rows of so many columns of B into panels."""
+        if form == COPY:
+            for p in range(kc):
+                to = target + p * panel_row
+                for j in range(0, columns, width):
+                    copy_panel_row(b + p * b_row + j * size, to)
+                    to += panel
+        else:
+            for j in range(0, columns, lanes):
+                to = target + j // width * panel + j % width * size
+                for p in range(0, kc, lanes):
+                    transpose(b + j * b_column + p * size, b_column, columns - j, to + p * panel_row, panel_row)
+
+    def product(ctx, chunk):  # type: ignore[no-untyped-def]
+        m, n, k = load_int(ctx, 4), load_int(ctx, 5), load_int(ctx, 6)
+        a_row, a_step, b_row, b_column = load_int(ctx, 7), load_int(ctx, 8), load_int(ctx, 9), load_int(ctx, 10)
+        rows, columns, depth = load_int(ctx, 11), load_int(ctx, 12), load_int(ctx, 13)
+        a_form, b_form = load_int(ctx, 14), load_int(ctx, 15)
+        across, down, batch, group = load_int(ctx, 16), load_int(ctx, 17), load_int(ctx, 18), load_int(ctx, 19)
+        block, first = chunk // across, chunk // across // down * group
+        i0, j0 = block % down * rows, chunk % across * columns
+        i1, j1 = min(m, i0 + rows), min(n, j0 + columns)
+        panels, a_tile = b_memory(), a_memory()
+        panel = depth * panel_row
+        for matrix in range(first, min(first + group, batch)):
+            a = load_int(ctx, 0) + matrix * load_int(ctx, 20)
+            b = load_int(ctx, 1) + matrix * load_int(ctx, 21) + j0 * b_column
+            c = load_int(ctx, 2) + matrix * load_int(ctx, 22) + j0 * size
+            bias = load_int(ctx, 3)
+            if bias != 0:
+                bias += j0 * size
+            for k0 in range(0, k, depth):
+                kc = min(depth, k - k0)
+                b_read, b_step, b_next = b + k0 * b_row, b_row, size
+                if b_form != IN_PLACE:
+                    pack_b(b_read, b_row, b_column, j1 - j0, kc, panel, b_form, panels)
+                    b_read, b_step, b_next = panels, panel_row, panel // width
+                i = i0
+                while i < i1:
+                    left = i1 - i
+                    h = h0 if left >= h0 else h1 if left >= h1 else h2 if left >= h2 else h3 if left >= h3 else h4
+                    a_read, row = a + i * a_row + k0 * a_step, a_row
+                    if a_form == COPY:
+                        row = (kc * size + vector - 1) // vector * vector
+                        for r in range(h):
+                            for p in range(0, row, vector):
+                                copy_vector(a_read + r * a_row + p, a_tile + r * row + p)
+                        a_read = a_tile
+                    target = c + i * n * size
+                    start, start_row, start_next = target, n * size, size
+                    if k0 == 0:
+                        start, start_row = bias, 0
+                        start_next = size if bias != 0 else 0
+                    j = j0
+                    while j < j1:
+                        w = min(width, j1 - j)
+                        if h == 1 and b_form == IN_PLACE and j1 - j >= wide:
+                            w = wide
+                        multiply(kc, a_read, row, a_step, b_read, b_step, target, n * size, start, start_row, h, w)
+                        b_read += w * b_next
+                        target += w * size
+                        start += w * start_next
+                        j += w
+                    b_read -= (j1 - j0) * b_next
+                    i += h
+
+    return NativeFunction(product)
+
+
+@functools.cache
+def fill_kernel(dtype: str) -> NativeFunction:
+    """The kernel for an empty sum: each row of C is the bias, or zero."""
+    size, read, write = SIZES[dtype], load(dtype), store(dtype)
+
+    def fill(ctx, matrix):  # type: ignore[no-untyped-def]
+        c, bias, m, n = load_int(ctx, 0), load_int(ctx, 1), load_int(ctx, 2), load_int(ctx, 3)
+        c += matrix * load_int(ctx, 4) * size
+        for i in range(m):
+            for j in range(n):
+                if bias != 0:
+                    write(c, i * n + j, read(bias, j))
+                else:
+                    write(c, i * n + j, 0.0)
+
+    return NativeFunction(fill)

@@ -1,0 +1,105 @@
+"""Copies of panels of A and B in the order in which the micro-kernel reads them, and the stack memory that holds them."""
+
+from __future__ import annotations
+
+import functools
+from typing import Any
+
+from bigmodel_core.kernels.cpu.memory import SIZES, ir_type
+from bigmodel_core.kernels.cpu.microkernel import at, load_vector, store_vector
+from bigmodel_core.kernels.cpu.native import Intrinsic
+from bigmodel_core.kernels.cpu.target import vector_unit
+
+
+@functools.cache
+def stack_memory(nbytes: int) -> Intrinsic:
+    """`stack_memory(nbytes)()` is the address of so many bytes, aligned to 64, that live until the kernel returns.
+
+    They belong to the thread, so they stay in its cache from chunk to chunk.
+    """
+
+    def memory(builder: Any) -> Any:
+        from llvmlite import ir
+
+        with builder.goto_entry_block():
+            block = builder.alloca(ir.ArrayType(ir.IntType(8), nbytes))
+            block.align = 64
+        return builder.ptrtoint(block, ir.IntType(64))
+
+    memory.__name__ = f"stack_{nbytes}"
+    return Intrinsic("intp()", memory)
+
+
+@functools.cache
+def copy_vectors(dtype: str, count: int) -> Intrinsic:
+    """`copy_vectors(dtype, count)(source, target)` copies so many vectors of consecutive numbers."""
+    lanes, size = vector_unit().lanes(dtype), SIZES[dtype]
+
+    def copy(builder: Any, source: Any, target: Any) -> None:
+        from llvmlite import ir
+
+        vector = ir.VectorType(ir_type(dtype), lanes)
+        for i in range(count):
+            value = load_vector(builder, at(builder, source, None, 0, i * lanes * size), vector, size)
+            store_vector(builder, value, at(builder, target, None, 0, i * lanes * size), size)
+
+    copy.__name__ = f"copy_{count}_{dtype}"
+    return Intrinsic("void(intp, intp)", copy)
+
+
+@functools.cache
+def transpose_block(dtype: str) -> Intrinsic:
+    """`transpose_block(dtype)(source, source_row, rows, target, target_row)` writes a square block of numbers transposed.
+
+    The block is as wide and as high as a vector; source rows from `rows` on repeat the last one, so that nothing beyond it
+    is read. Strides are in bytes.
+    """
+    lanes, size = vector_unit().lanes(dtype), SIZES[dtype]
+
+    def transpose(builder: Any, source: Any, source_row: Any, rows: Any, target: Any, target_row: Any) -> None:
+        from llvmlite import ir
+
+        name = f"transpose_block_{dtype}"
+        function = builder.module.globals.get(name)
+        if function is None:
+            integer = ir.IntType(64)
+            function = ir.Function(builder.module, ir.FunctionType(ir.VoidType(), [integer] * 5), name)
+            function.linkage = "internal"
+            function.attributes.add("noinline")
+            transpose_body(function, ir.VectorType(ir_type(dtype), lanes), size)
+        builder.call(function, [source, source_row, rows, target, target_row])
+
+    transpose.__name__ = f"transpose_block_{dtype}"
+    return Intrinsic("void(intp, intp, intp, intp, intp)", transpose)
+
+
+def transpose_body(function: Any, vector: Any, size: int) -> None:
+    """Loads, shuffles in log2(lanes) rounds, stores.
+
+    A round with distance d exchanges, between rows i and i + d, the squares of d x d numbers off the diagonal.
+    """
+    from llvmlite import ir
+
+    lanes = vector.count
+    builder = ir.IRBuilder(function.append_basic_block())
+    source, source_row, rows, target, target_row = function.args
+    last = builder.sub(rows, rows.type(1))
+    values = []
+    for i in range(lanes):
+        inside = builder.icmp_signed("<", rows.type(i), rows)
+        row = builder.select(inside, rows.type(i), last)
+        values.append(load_vector(builder, builder.add(source, builder.mul(source_row, row)), vector, size))
+    numbers = ir.VectorType(ir.IntType(32), lanes)
+    distance = 1
+    while distance < lanes:
+        upper = [lane if not lane & distance else lanes + lane - distance for lane in range(lanes)]
+        lower = [lane + distance if not lane & distance else lanes + lane for lane in range(lanes)]
+        for i in range(lanes):
+            if not i & distance:
+                x, y = values[i], values[i + distance]
+                values[i] = builder.shuffle_vector(x, y, ir.Constant(numbers, upper))
+                values[i + distance] = builder.shuffle_vector(x, y, ir.Constant(numbers, lower))
+        distance *= 2
+    for i in range(lanes):
+        store_vector(builder, values[i], at(builder, target, target_row, i, 0), size)
+    builder.ret_void()

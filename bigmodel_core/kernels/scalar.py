@@ -1,0 +1,192 @@
+"""Scalar functions as source text: one Python function of numbers becomes part of any kernel, in any number type.
+
+An elementwise op is given by a plain function of numbers. Its text is parsed and put into the kernel's loop, with two
+changes: numbers written in it take the kernel's type (Numba would compute `1 + x` in float64 for a float32 `x`), and functions of
+`math` are renamed, so that each device puts its own in their place.
+"""
+
+from __future__ import annotations
+
+import ast
+import builtins
+import functools
+import inspect
+import math
+import textwrap
+from collections.abc import Callable
+from dataclasses import dataclass, field
+from types import FunctionType, ModuleType
+from typing import Any
+
+import numpy as np
+
+from bigmodel_core.errors import KernelError
+
+Scalar = Callable[..., Any]
+
+CAST = {"float32": "T32", "float64": "T64", "int32": "I32", "int64": "I64", "uint8": "U8", "bool": "B1"}
+"""The names that convert a number to a type in generated source."""
+
+
+@dataclass
+class Inlined:
+    """A scalar function ready to be put into a kernel.
+
+    Args:
+        parameters: names of its arguments.
+        expression: the result, when the function is a single `return`; arguments appear by name.
+        name: otherwise, the name of the helper function to call.
+        helpers: source text of helper functions, by name.
+        math_names: the functions of `math` that it calls, with their number type; `m_exp_float32` stands for `math.exp`.
+        objects: Python objects to put into the kernel's globals, by name.
+    """
+
+    parameters: tuple[str, ...]
+    expression: ast.expr | None
+    name: str
+    helpers: dict[str, str] = field(default_factory=dict)
+    math_names: set[tuple[str, str]] = field(default_factory=set)
+    objects: dict[str, Any] = field(default_factory=dict)
+
+    def call(self, arguments: dict[str, str]) -> str:
+        """The function applied to expressions, as source."""
+        if self.expression is None:
+            return f"{self.name}({', '.join(arguments[name] for name in self.parameters)})"
+        return ast.unparse(_Substitute(arguments).visit(ast.parse(ast.unparse(self.expression), mode="eval").body))
+
+
+def parameters(function: Scalar) -> tuple[str, ...]:
+    """The names of a function's arguments."""
+    return tuple(inspect.signature(function).parameters)
+
+
+@functools.cache
+def inline(function: Scalar, dtype: str) -> Inlined:
+    """Prepare a scalar function for kernels that compute in a number type.
+
+    Raises:
+        KernelError: the function refers to something that a kernel cannot hold.
+    """
+    name = f"{getattr(function, '__name__', 'scalar').strip('<>')}_{dtype}"
+    tree = _definition(function)
+    if tree is None:  # no source, as in an interactive session: Numba takes the function as it is
+        return Inlined(parameters(function), None, name, objects={name: function})
+    result = Inlined(parameters(function), None, name)
+    typed = _Typed(function, dtype, result)
+    body = [typed.visit(statement) for statement in _statements(tree)]
+    if len(body) == 1 and isinstance(body[0], ast.Return) and body[0].value is not None:
+        result.expression = ast.fix_missing_locations(body[0].value)
+        return result
+    definition = ast.parse(f"def {name}({', '.join(result.parameters)}): pass").body[0]
+    assert isinstance(definition, ast.FunctionDef)
+    definition.body = body
+    result.helpers[name] = ast.unparse(ast.fix_missing_locations(definition))
+    return result
+
+
+def _definition(function: Scalar) -> ast.FunctionDef | ast.Lambda | None:
+    try:
+        tree = ast.parse(textwrap.dedent(inspect.getsource(function)))
+    except (OSError, TypeError, SyntaxError):
+        return None
+    wanted = getattr(function, "__name__", "")
+    if wanted == "<lambda>":
+        lambdas = [node for node in ast.walk(tree) if isinstance(node, ast.Lambda)]
+        return lambdas[0] if len(lambdas) == 1 else None
+    found = [node for node in ast.walk(tree) if isinstance(node, ast.FunctionDef) and node.name == wanted]
+    return found[0] if len(found) == 1 else None
+
+
+def _statements(tree: ast.FunctionDef | ast.Lambda) -> list[ast.stmt]:
+    if isinstance(tree, ast.Lambda):
+        return [ast.Return(tree.body)]
+    body = tree.body
+    if body and isinstance(body[0], ast.Expr) and isinstance(body[0].value, ast.Constant):
+        body = body[1:]  # the docstring
+    return body
+
+
+class _Substitute(ast.NodeTransformer):
+    def __init__(self, arguments: dict[str, str]) -> None:
+        self.arguments = arguments
+
+    def visit_Name(self, node: ast.Name) -> ast.expr:
+        if node.id in self.arguments:
+            return ast.parse(self.arguments[node.id], mode="eval").body
+        return node
+
+
+class _Typed(ast.NodeTransformer):
+    """Gives numbers the kernel's type and resolves names outside the function."""
+
+    def __init__(self, function: Any, dtype: str, result: Inlined) -> None:
+        self.function, self.dtype, self.result = function, dtype, result
+        self.local = set(function.__code__.co_varnames)
+        closure = inspect.getclosurevars(function)
+        self.outer = {**closure.builtins, **function.__globals__, **closure.nonlocals}
+
+    def visit_Constant(self, node: ast.Constant) -> ast.expr:
+        if isinstance(node.value, (int, float)) and not isinstance(node.value, bool):
+            return self._number(node.value)
+        return node
+
+    def visit_BinOp(self, node: ast.BinOp) -> ast.expr:
+        node.left = self.visit(node.left)
+        whole = isinstance(node.right, ast.Constant) and isinstance(node.right.value, int)
+        if not (isinstance(node.op, ast.Pow) and whole):  # x ** 2 is a product, x ** 2.0 a call of pow
+            node.right = self.visit(node.right)
+        return node
+
+    def visit_Attribute(self, node: ast.Attribute) -> ast.expr:
+        if isinstance(node.value, ast.Name) and node.value.id not in self.local:
+            owner = self.outer.get(node.value.id)
+            if isinstance(owner, ModuleType) and hasattr(owner, node.attr):
+                return self._resolved(f"{node.value.id}_{node.attr}", getattr(owner, node.attr))
+        raise KernelError(
+            f"the scalar function '{self.function.__name__}' uses '{ast.unparse(node)}', which a kernel cannot hold.",
+            fix="use numbers, arguments, functions of `math`, and plain helper functions.",
+        )
+
+    def visit_Name(self, node: ast.Name) -> ast.expr:
+        if node.id in self.local or not isinstance(node.ctx, ast.Load):
+            return node
+        if node.id not in self.outer:
+            raise KernelError(f"the scalar function '{self.function.__name__}' uses the unknown name '{node.id}'.")
+        return self._resolved(node.id, self.outer[node.id])
+
+    def _number(self, value: float) -> ast.expr:
+        if self.dtype == "bool" or (self.dtype not in ("float32", "float64") and isinstance(value, float)):
+            return ast.Constant(value)
+        return ast.Call(ast.Name(CAST[self.dtype], ast.Load()), [ast.Constant(value)], [])
+
+    def _resolved(self, name: str, value: Any) -> ast.expr:
+        if isinstance(value, (bool, np.bool_)):
+            return ast.Constant(bool(value))
+        if isinstance(value, (int, float, np.integer, np.floating)):
+            number = value.item() if isinstance(value, np.generic) else value
+            if not math.isfinite(number):
+                self.result.objects[f"c_{name}"] = number
+                return ast.Name(f"c_{name}", ast.Load())
+            return self._number(number)
+        if getattr(math, getattr(value, "__name__", ""), None) is value:
+            kind = self.dtype if self.dtype in ("float32", "float64") else "float64"
+            self.result.math_names.add((value.__name__, kind))
+            return ast.Name(f"m_{value.__name__}_{kind}", ast.Load())
+        if isinstance(value, FunctionType):
+            helper = inline(value, self.dtype)
+            self._take(helper)
+            if helper.expression is not None:
+                text = f"def {helper.name}({', '.join(helper.parameters)}):\n    return {ast.unparse(helper.expression)}"
+                self.result.helpers[helper.name] = text
+            return ast.Name(helper.name, ast.Load())
+        if getattr(builtins, name, None) is value:
+            return ast.Name(name, ast.Load())
+        raise KernelError(
+            f"the scalar function '{self.function.__name__}' uses '{name}', a {type(value).__name__}, which a kernel cannot hold.",
+            fix="use numbers, arguments, functions of `math`, and plain helper functions.",
+        )
+
+    def _take(self, other: Inlined) -> None:
+        self.result.helpers.update(other.helpers)
+        self.result.math_names |= other.math_names
+        self.result.objects.update(other.objects)

@@ -1,0 +1,5 @@
+"""What a kernel can report to the plan that runs it: a code, the value found and the limit it broke."""
+
+LABEL_OUT_OF_RANGE = 1
+INDEX_OUT_OF_RANGE = 2
+NOT_FINITE = 3

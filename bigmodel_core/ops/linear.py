@@ -1,0 +1,169 @@
+"""Matrix products: plain and batched, and the affine map of dense layers with its bias fused."""
+
+from __future__ import annotations
+
+import math
+from dataclasses import dataclass
+from typing import Any
+
+from bigmodel_core.errors import DtypeError, ShapeError
+from bigmodel_core.graph import Op, Value
+from bigmodel_core.kernels.array import Call, NativeKernel
+from bigmodel_core.ops.reduce import reduce_to, sum_
+from bigmodel_core.spec import Shape, Spec, broadcast, dim_product, format_shape
+
+
+def _floats(name: str, *specs: Spec) -> None:
+    kinds = {spec.dtype for spec in specs}
+    if len(kinds) > 1 or not specs[0].is_float:
+        raise DtypeError(
+            f"{name} needs operands of one float type, got {' and '.join(sorted(kinds))}.",
+            fix="convert them: x.astype('float32').",
+        )
+
+
+def _matmul_launches(call: Call) -> list[Any]:
+    from bigmodel_core.kernels.cpu import gemm
+
+    (a, b), (y,) = call.inputs, call.outputs
+    op: MatMul = call.op
+    m, n = y.shape[-2:]
+    k = a.shape[-2] if op.transpose_a else a.shape[-1]
+    batches: tuple[int, ...] = y.shape[:-2]  # type: ignore[assignment]
+    strides = [_batch_stride(spec, batches) for spec in (a, b)]
+    fold = b.ndim == 2 and not op.transpose_a and a.shape[:-2] == batches
+    if fold:  # one tall product instead of many with the same right side
+        m, batches, strides = math.prod((*batches, m)), (), [0, 0]  # type: ignore[assignment]
+    if None in strides:
+        raise ShapeError("the batch dimensions of a matrix product are repeated in the middle.", fix="use broadcast_to.")
+    problem = gemm.Problem(
+        m,  # type: ignore[arg-type]
+        n,  # type: ignore[arg-type]
+        k,  # type: ignore[arg-type]
+        y.dtype,
+        op.transpose_a,
+        op.transpose_b,
+        math.prod(batches),
+        strides[0] or 0,
+        strides[1] or 0,
+        m * n,  # type: ignore[operator]
+    )
+    return gemm.launches(problem, *call.input_buffers, *call.output_buffers, None, call.scratch)
+
+
+def _batch_stride(spec: Spec, batches: Shape) -> int | None:
+    """Elements between the matrices of a batch; 0 where one matrix serves all; None where neither holds."""
+    own: tuple[int, ...] = spec.shape[:-2]  # type: ignore[assignment]
+    if math.prod(own) == 1:
+        return 0
+    return math.prod(spec.shape[-2:]) if own == batches else None  # type: ignore[arg-type]
+
+
+@dataclass(frozen=True)
+class MatMul(Op):
+    """The matrix product of the last two axes, either operand transposed; leading axes are a batch and broadcast.
+
+    Args:
+        transpose_a: take the left operand as (..., K, M) instead of (..., M, K).
+        transpose_b: take the right operand as (..., N, K) instead of (..., K, N).
+    """
+
+    transpose_a: bool = False
+    transpose_b: bool = False
+    cpu = NativeKernel(_matmul_launches)
+
+    def infer(self, a: Spec, b: Spec) -> Spec:
+        _floats("MatMul", a, b)
+        if a.ndim < 2 or b.ndim < 2:
+            raise ShapeError(
+                f"a matrix product needs two dimensions or more, got {format_shape(a.shape)} and {format_shape(b.shape)}.",
+                fix="add an axis: x[:, None].",
+            )
+        m, k = a.shape[:-3:-1] if self.transpose_a else a.shape[-2:]
+        k2, n = b.shape[:-3:-1] if self.transpose_b else b.shape[-2:]
+        if k != k2:
+            raise ShapeError(
+                f"cannot multiply {format_shape(a.shape)} by {format_shape(b.shape)}: expected {k} and {k2} to be equal.",
+                fix="the columns of the left operand have to be the rows of the right one.",
+            )
+        return Spec((*broadcast(a.shape[:-2], b.shape[:-2]), m, n), a.dtype)
+
+    def grad(self, dy: Value, y: Value, a: Value, b: Value) -> tuple[Value, Value]:
+        ta, tb = self.transpose_a, self.transpose_b
+        da = MatMul(tb, True)(b, dy) if ta else MatMul(False, not tb)(dy, b)
+        if b.ndim == 2 and a.ndim > 2 and not ta and not tb:  # all rows of the batch add to one weight
+            from bigmodel_core.ops.shape import reshape
+
+            rows = dim_product(a.shape[:-1])
+            db = MatMul(True, False)(reshape(a, (rows, a.shape[-1])), reshape(dy, (rows, dy.shape[-1])))
+        else:
+            db = MatMul(True, ta)(dy, a) if tb else MatMul(not ta, False)(a, dy)
+        return reduce_to(da, a.shape), reduce_to(db, b.shape)
+
+    def onnx(self, emit: Any, a: Any, b: Any) -> Any:
+        a = emit.swap_last(a) if self.transpose_a else a
+        b = emit.swap_last(b) if self.transpose_b else b
+        return emit.MatMul(a, b)
+
+
+def matmul(a: Value, b: Value) -> Value:
+    """The matrix product of the last two axes; leading axes are a batch and broadcast."""
+    from bigmodel_core.ops.shape import broadcast_to
+
+    batch = broadcast(a.shape[:-2], b.shape[:-2])
+    if dim_product(a.shape[:-2]) != 1 and a.shape[:-2] != batch:
+        a = broadcast_to(a, (*batch, *a.shape[-2:]))
+    if dim_product(b.shape[:-2]) != 1 and b.shape[:-2] != batch:
+        b = broadcast_to(b, (*batch, *b.shape[-2:]))
+    return MatMul()(a, b)  # type: ignore[no-any-return]
+
+
+def _affine_launches(call: Call) -> list[Any]:
+    from bigmodel_core.kernels.cpu import gemm
+
+    x, weight, _ = call.inputs
+    k, n = weight.shape
+    rows = math.prod(x.shape[:-1])  # type: ignore[arg-type]
+    problem = gemm.Problem(rows, n, k, x.dtype)  # type: ignore[arg-type]
+    a, b, bias = call.input_buffers
+    return gemm.launches(problem, a, b, *call.output_buffers, bias, call.scratch)
+
+
+@dataclass(frozen=True)
+class Affine(Op):
+    """x (..., K) times weight (K, N) plus bias (N,): a dense layer in one kernel."""
+
+    cpu = NativeKernel(_affine_launches)
+
+    def infer(self, x: Spec, weight: Spec, bias: Spec) -> Spec:
+        _floats("Affine", x, weight, bias)
+        if x.ndim < 1 or weight.ndim != 2 or bias.shape != weight.shape[1:]:
+            raise ShapeError(
+                f"expected x (..., K), weight (K, N) and bias (N,), got {format_shape(x.shape)}, "
+                f"{format_shape(weight.shape)} and {format_shape(bias.shape)}."
+            )
+        if x.shape[-1] != weight.shape[0]:
+            raise ShapeError(
+                f"cannot multiply input {format_shape(x.shape)} by weight {format_shape(weight.shape)}: "
+                f"expected {weight.shape[0]} input features, got {x.shape[-1]}.",
+                fix=f"build the model with inputs of {weight.shape[0]} features, or let the layer infer its input width.",
+            )
+        return x.with_shape((*x.shape[:-1], weight.shape[1]))
+
+    def grad(self, dy: Value, y: Value, x: Value, weight: Value, bias: Value) -> tuple[Value, Value, Value]:
+        from bigmodel_core.ops.shape import reshape
+
+        rows = dim_product(x.shape[:-1])
+        flat_x, flat_dy = reshape(x, (rows, x.shape[-1])), reshape(dy, (rows, dy.shape[-1]))
+        dx = reshape(MatMul(False, True)(flat_dy, weight), x.shape)
+        return dx, MatMul(True, False)(flat_x, flat_dy), sum_(flat_dy, 0)
+
+    def onnx(self, emit: Any, x: Any, weight: Any, bias: Any) -> Any:
+        if emit.inputs[0].ndim == 2:
+            return emit.Gemm(x, weight, bias)
+        return emit.Add(emit.MatMul(x, weight), bias)
+
+
+def affine(x: Value, weight: Value, bias: Value | None = None) -> Value:
+    """x (..., K) times weight (K, N), plus bias (N,)."""
+    return matmul(x, weight) if bias is None else Affine()(x, weight, bias)  # type: ignore[no-any-return]

@@ -1,0 +1,97 @@
+"""The base classes of optimizers and learning-rate schedules."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import Any, ClassVar
+
+from bigmodel_core.errors import ConfigError
+from bigmodel_core.graph import Value
+
+
+@dataclass(frozen=True)
+class Schedule:
+    """The learning rate as a function of the number of steps done; frozen dataclasses."""
+
+    def __call__(self, step: int) -> float:
+        """The rate of the step after `step` steps are done; the first step asks for `step=0`."""
+        raise NotImplementedError(f"{type(self).__name__} does not define __call__")
+
+
+Rate = float | Schedule
+"""A learning rate: a number or a schedule."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class Regularisation:
+    """What every optimizer takes besides its own fields.
+
+    Args:
+        weight_decay: how strongly parameters are pulled towards zero (L2: the decay times the parameter is added to its gradient;
+            optimizers that decouple it say so).
+        clip_norm: gradients are scaled so that the norm of all of them together is at most this.
+        clip_value: each number of a gradient is cut to [-clip_value, clip_value].
+    """
+
+    weight_decay: float = 0.0
+    clip_norm: float | None = None
+    clip_value: float | None = None
+
+
+@dataclass(frozen=True)
+class Optimizer(Regularisation):
+    """How parameters follow their gradients: a stateless pair of `init` and `update` that emits ops.
+
+    Subclasses are frozen dataclasses with a `learning_rate` field (a number or a `Schedule`).
+    """
+
+    decoupled_decay: ClassVar[bool] = False
+    """Whether `update` applies weight decay itself, apart from the gradient."""
+
+    def init(self) -> Mapping[str, float]:
+        """The names of the arrays kept for each parameter (of its shape), and the number each starts with."""
+        return {}
+
+    def update(
+        self, parameter: Value, gradient: Value, state: Mapping[str, Value], rate: Value, step: Value
+    ) -> tuple[Value, Mapping[str, Value]]:
+        """One step: the new parameter and the new state.
+
+        Args:
+            parameter: its value.
+            gradient: of the same shape.
+            state: what `init` named, by name.
+            rate: the learning rate of this step, a scalar of the parameter's type.
+            step: the number of this step, from 1, a float64 scalar.
+        """
+        raise NotImplementedError(f"{type(self).__name__} does not define update")
+
+    def rate(self, step: int) -> float:
+        """The learning rate of the step after `step` steps are done."""
+        rate: Any = getattr(self, "learning_rate", None)
+        if callable(rate):
+            return float(rate(step))
+        if rate is None:
+            raise ConfigError(f"{type(self).__name__} has no learning_rate.", fix="declare the field, or override rate(step).")
+        return float(rate)
+
+    def regularised(self, parameters: Mapping[str, Value], gradients: Mapping[str, Value]) -> dict[str, Value]:
+        """The gradients after clipping and weight decay, by path."""
+        from bigmodel_core import ops
+
+        found = dict(gradients)
+        if self.clip_value is not None:
+            found = {path: ops.clip(value, -self.clip_value, self.clip_value) for path, value in found.items()}
+        if self.clip_norm is not None and found:
+            squares = [ops.sum(ops.square(value)).astype("float64") for value in found.values()]
+            total = squares[0]
+            for value in squares[1:]:
+                total = total + value
+            scale = ops.minimum(self.clip_norm / (ops.sqrt(total) + 1e-6), 1.0)
+            found = {path: value * scale.astype(value.dtype) for path, value in found.items()}
+        if self.weight_decay and not self.decoupled_decay:
+            found = {path: value + parameters[path] * self.weight_decay for path, value in found.items()}
+        return found
+
+
