@@ -2,9 +2,9 @@
 
     {"kind": "optimizer", "name": "optimizers:Adam", "fields": {"learning_rate": 0.001}}
 
-A configuration holds names and plain values only. Reading one looks the name up in the registry; nothing is ever
-imported by a text out of a file. Where another package than bigmodel offers the class, `distribution` names it, so that
-a reader without the package is told what to install.
+A configuration holds names and plain values only. Reading one looks the name up in the registry; nothing is
+ever imported by a text out of a file. Where another package than bigmodel offers the class, `distribution`
+names it, so that a reader without the package is told what to install.
 """
 
 from __future__ import annotations
@@ -54,7 +54,9 @@ def _plain(value: Any, where: str) -> Any:
     if isinstance(value, numbers.Real):
         if math.isfinite(value):
             return float(value)
-        raise ConfigError(f"{value} cannot be saved.", where=where, fix="use a finite number, or None for no limit.")
+        raise ConfigError(
+            f"{value} cannot be saved.", where=where, fix="use a finite number, or None for no limit."
+        )
     if isinstance(value, (tuple, list)):
         return [_plain(item, f"{where}[{index}]") for index, item in enumerate(value)]
     if dataclasses.is_dataclass(value) and not isinstance(value, type):
@@ -74,7 +76,8 @@ def from_config(kind: str, config: Mapping[str, Any]) -> Any:
         config: `name`, `fields` and, optionally, `kind` and `distribution`.
 
     Raises:
-        UnknownNameError: nothing has this name; where its plugin is missing, the message says which package brings it.
+        UnknownNameError: nothing has this name; where its plugin is missing, the message says which package
+            brings it.
         ConfigError: the configuration is malformed, or a field is unknown or does not fit.
     """
     expected = "a mapping with the keys 'name' and 'fields'"
@@ -85,7 +88,9 @@ def from_config(kind: str, config: Mapping[str, Any]) -> Any:
     if unknown := sorted(map(str, set(config) - {"kind", "name", "fields", "distribution"})):
         raise ConfigError(f"a configuration must be {expected}; it also has {', '.join(unknown)}.", fix=fix)
     if not isinstance(fields, Mapping) or not isinstance(package, (str, type(None))):
-        raise ConfigError(f"'fields' must be a mapping and 'distribution' a text, got {_short(config)}.", fix=fix)
+        raise ConfigError(
+            f"'fields' must be a mapping and 'distribution' a text, got {_short(config)}.", fix=fix
+        )
     if own not in registry.KINDS:
         raise ConfigError(f"{own!r} is not a kind.", fix=f"use one of {', '.join(registry.KINDS)}.")
     try:
@@ -93,7 +98,9 @@ def from_config(kind: str, config: Mapping[str, Any]) -> Any:
     except RecursionError:
         raise ConfigError("the configuration is nested too deeply.", fix=fix) from None
     if not isinstance(made, base_class(kind)):
-        raise ConfigError(f"expected a configuration of kind '{kind}', got '{own}' ({config['name']}).", fix=fix)
+        raise ConfigError(
+            f"expected a configuration of kind '{kind}', got '{own}' ({config['name']}).", fix=fix
+        )
     return made
 
 
@@ -138,10 +145,14 @@ def build(cls: type[Any], fields: Mapping[str, Any]) -> Any:
     required = [
         field.name
         for field in dataclasses.fields(cls)
-        if field.init and field.default is dataclasses.MISSING and field.default_factory is dataclasses.MISSING
+        if field.init
+        and field.default is dataclasses.MISSING
+        and field.default_factory is dataclasses.MISSING
     ]
     if missing := [name for name in required if name not in values]:
-        raise ConfigError(f"the option '{missing[0]}' is missing.", where=cls.__name__, fix=f"set {missing[0]}.")
+        raise ConfigError(
+            f"the option '{missing[0]}' is missing.", where=cls.__name__, fix=f"set {missing[0]}."
+        )
     try:
         return cls(**values)
     except (BigmodelError, RecursionError):
@@ -157,8 +168,8 @@ def parse_fields(cls: type[Any], texts: Mapping[str, str]) -> dict[str, Any]:
 
     Args:
         cls: the dataclass the options are for.
-        texts: option names and what was typed, for instance {"hidden": "64,64", "learning_rate": "0.01"}. Names may
-            be written with '-'. "none" stands for None where a field allows it.
+        texts: option names and what was typed, for instance {"widths": "64,64"}. Names may be written with '-';
+            "none" stands for None where a field allows it.
 
     Raises:
         ConfigError: an option is unknown (the message names the nearest) or its text cannot be read.

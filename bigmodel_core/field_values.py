@@ -1,4 +1,4 @@
-"""Values of dataclass fields, from text of the command line or from JSON and TOML, by the field's annotation."""
+"""Values of dataclass fields from text, JSON and TOML, by the annotation of the field."""
 
 from __future__ import annotations
 
@@ -28,12 +28,16 @@ def field_types(cls: type[Any]) -> dict[str, Any]:
         ConfigError: the class is not a dataclass, or an annotation names something that cannot be found.
     """
     if not dataclasses.is_dataclass(cls):
-        raise ConfigError(f"{cls.__qualname__} is not a dataclass.", fix="decorate it with @dataclass(frozen=True).")
+        raise ConfigError(
+            f"{cls.__qualname__} is not a dataclass.", fix="decorate it with @dataclass(frozen=True)."
+        )
     try:
         hints = typing.get_type_hints(cls)
     except (NameError, AttributeError) as error:
         fix = "import the name at run time, not under TYPE_CHECKING."
-        raise ConfigError(f"an annotation of {cls.__qualname__} cannot be resolved: {error}.", fix=fix) from error
+        raise ConfigError(
+            f"an annotation of {cls.__qualname__} cannot be resolved: {error}.", fix=fix
+        ) from error
     return {field.name: hints[field.name] for field in dataclasses.fields(cls) if field.init}
 
 
@@ -42,9 +46,9 @@ def convert(value: object, annotation: Any, *, text: bool, where: str, resolve: 
 
     Args:
         value: what was given.
-        annotation: int, float, bool, str, None, tuples, Literal, unions of them, or a class a plugin may offer.
-        text: whether the value is text somebody typed, to be read as a number where one is wanted; otherwise its
-            own type counts, an integer where a number is wanted and a list for a tuple.
+        annotation: int, float, bool, str, None, tuples, Literal, unions, or a class that plugins may offer.
+        text: whether the value is text somebody typed, to be read as a number where one is wanted; otherwise
+            its own type counts, an integer passing for a number and a list for a tuple.
         where: the class and field, for the error.
         resolve: makes the objects that plugins offer.
 
@@ -173,9 +177,11 @@ def _typed(value: Any, wanted: type[Any]) -> Any:
         return None
     if wanted is bool and type(value).__name__ in ("bool", "bool_"):
         return bool(value)
-    if wanted is int and isinstance(value, numbers.Integral) and not isinstance(value, bool):
+    if wanted in (int, float) and isinstance(value, bool):  # a bool is an int to Python, not to a user
+        raise _Misfit
+    if wanted is int and isinstance(value, numbers.Integral):
         return int(value)
-    if wanted is float and isinstance(value, numbers.Real) and not isinstance(value, bool) and value == value:
+    if wanted is float and isinstance(value, numbers.Real) and not math.isnan(value):
         return float(value)
     if wanted is str and isinstance(value, (str, os.PathLike)):
         return os.fspath(value)
@@ -211,12 +217,20 @@ def describe(annotation: Any) -> str:
         return " or ".join(repr(member) for member in members)
     if origin is tuple and len(members) == 2 and members[1] is Ellipsis:
         word = describe(members[0])
-        plural = {"an integer": "integers", "a number": "numbers", "a text": "texts"}.get(word, f"values ({word})")
+        plural = {"an integer": "integers", "a number": "numbers", "a text": "texts"}.get(
+            word, f"values ({word})"
+        )
         return f"{plural} separated by commas"
     if origin is tuple:
-        return f"{len(members)} values separated by commas ({', '.join(describe(member) for member in members)})"
+        return (
+            f"{len(members)} values separated by commas ({', '.join(describe(member) for member in members)})"
+        )
     kind = kind_of_base(annotation) if isinstance(annotation, type) else None
-    return f"a{'n' if kind[0] in 'aeiou' else ''} {kind}" if kind else getattr(annotation, "__name__", str(annotation))
+    return (
+        f"a{'n' if kind[0] in 'aeiou' else ''} {kind}"
+        if kind
+        else getattr(annotation, "__name__", str(annotation))
+    )
 
 
 def _example(annotation: Any) -> str:

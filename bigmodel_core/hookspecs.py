@@ -1,6 +1,7 @@
 """The hooks a plugin may implement: each returns a list of the classes it offers.
 
-A plugin is a module (or object) with functions marked by `hookimpl`, named by an entry point in the group `bigmodel`:
+A plugin is a module (or object) with functions marked by `hookimpl`, named by an entry point in the group
+`bigmodel`:
 
     @bm.hookimpl
     def bigmodel_layers():

@@ -1,14 +1,15 @@
 """What names mean: layers, losses, optimizers, data sets and the rest, from whichever plugin offers them.
 
-Plugins are loaded on the first look-up, all of them once; importing this module imports none. Look-ups ignore case,
-'-' and '_'. A qualified name, `plugin:Name`, always says which plugin is meant.
+Plugins are loaded on the first look-up, all of them once; importing this module imports none. Look-ups ignore
+case, '-' and '_'. A qualified name, `plugin:Name`, always says which plugin is meant.
 
     registry.get("layer", "dense")          # the class Dense of the plugin `layers`
     registry.get("layer", "swish:Swish")    # the one of the plugin `swish`, whoever else offers a Swish
     registry.names("dataset")               # ['csv', 'digits', ...]
 
-`BIGMODEL_PLUGINS` (an allow list) and `BIGMODEL_DISABLE_PLUGINS` hold names of plugins or of their distributions,
-separated by commas or spaces; `configure` takes the same. What is switched off is never imported.
+`BIGMODEL_PLUGINS` (an allow list) and `BIGMODEL_DISABLE_PLUGINS` hold names of plugins or of their
+distributions, separated by commas or spaces; `configure` takes the same. What is switched off is never
+imported.
 """
 
 from __future__ import annotations
@@ -47,8 +48,8 @@ def get(kind: str, name: str, *, distribution: str | None = None) -> type[Any]:
     """The class of a kind with a name.
 
     Args:
-        kind: one of `KINDS`: "layer", "loss", "optimizer", "schedule", "metric", "dataset", "model", "callback",
-            "exporter".
+        kind: one of `KINDS`: "layer", "loss", "optimizer", "schedule", "metric", "dataset", "model",
+            "callback", "exporter".
         name: "dense", "Dense" or, to say whose, "layers:Dense".
         distribution: the package the plugin must come from, as saved files name it.
 
@@ -60,7 +61,7 @@ def get(kind: str, name: str, *, distribution: str | None = None) -> type[Any]:
 
 
 def names(kind: str) -> list[str]:
-    """The names of a kind as the command line shows them, sorted; qualified where two plugins offer one name."""
+    """The names of a kind as the command line shows them; qualified where two plugins offer one name."""
     return _host.names(kind)
 
 
@@ -70,7 +71,7 @@ def classes(kind: str) -> list[type[Any]]:
 
 
 def plugins() -> list[PluginInfo]:
-    """All plugins, also those that failed or are switched off, sorted by name; never raises for a broken one."""
+    """All plugins by name, also those that failed or are switched off; never raises for a broken one."""
     return _host.plugins()
 
 

@@ -1,4 +1,4 @@
-"""Which plugins are installed, which of them may load, and how their names compare; nothing here imports a plugin."""
+"""Which plugins are installed and may load, and how names compare; nothing here imports a plugin."""
 
 from __future__ import annotations
 
@@ -27,7 +27,8 @@ class PluginInfo:
         distribution: the installed package that brings it; None where a program registered it.
         version: the version of that package.
         module: the module or object the entry point names.
-        status: "ok", "failed" (an error, in `reason`), "blocked" (switched off) or "skipped" (another API version).
+        status: "ok", "failed" (an error, in `reason`), "blocked" (switched off) or "skipped" (made for
+            another version of the plugin API).
         reason: why the status is not "ok"; empty otherwise.
         contents: the names it offers, by kind.
         traceback: the full traceback of a failure, for the plugin's author.
@@ -80,8 +81,8 @@ def normalise(name: str) -> str:
 def display_name(cls: type[Any]) -> str:
     """The name the command line shows: the class's own `name`, else its class name in snake case.
 
-    >>> display_name(type("TopKAccuracy", (), {})), display_name(type("Fashion", (), {"name": "fashion-mnist"}))
-    ('top_k_accuracy', 'fashion-mnist')
+    >>> display_name(type("CrossEntropy", (), {})), display_name(type("Mnist", (), {"name": "fashion-mnist"}))
+    ('cross_entropy', 'fashion-mnist')
     """
     own = vars(cls).get("name")
     fields = dataclasses.fields(cls) if dataclasses.is_dataclass(cls) else ()

@@ -69,7 +69,7 @@ class PluginHost:
         allow: Iterable[str] | None = None,
         block: Iterable[str] | None = None,
     ) -> None:
-        """Say which plugins may load, and whether a broken one is an error; what is not passed stays as it is."""
+        """Say which plugins may load and whether a broken one is an error; what is not passed stays."""
         with self._lock:
             self._refuse_while_loading("configure")
             self._strict = self._strict if strict is None else strict
@@ -99,7 +99,9 @@ class PluginHost:
     def _refuse_while_loading(self, what: str) -> None:
         if self._loading:
             name = self._loading[-1].name
-            raise PluginError(f"the plugin '{name}' calls {what}() while it is imported.", fix="remove that call.")
+            raise PluginError(
+                f"the plugin '{name}' calls {what}() while it is imported.", fix="remove that call."
+            )
 
     def _load(self, plugin: Candidate) -> tuple[PluginInfo, Mapping[str, list[type[Any]]]]:
         if self._loader is None:
@@ -109,8 +111,11 @@ class PluginHost:
         return self._loader.load(plugin)
 
     def _load_all(self) -> None:
-        """Load what is not loaded yet. A plugin that looks a name up while it is imported gets here again: it goes on
-        with the others, so that what it needs is there unless two plugins need each other."""
+        """Load what is not loaded yet.
+
+        A plugin that looks a name up while it is imported gets here again: it goes on with the others, so
+        that what it needs is there unless two plugins need each other.
+        """
         if self._pending is None:
             self._pending = [*installed(), *self._registered.values()]
             for name in self._switch.unmatched(self._pending):
@@ -118,9 +123,8 @@ class PluginHost:
                 self._infos.append(PluginInfo(name, None, None, "", "failed", reason))
         while self._pending:
             plugin = self._pending.pop(0)
-            reason = self._switch.blocks(plugin)
-            if reason:
-                self._infos.append(plugin.info("blocked", reason))
+            if switched_off := self._switch.blocks(plugin):
+                self._infos.append(plugin.info("blocked", switched_off))
                 continue
             self._loading.append(plugin)
             try:
@@ -206,7 +210,11 @@ class PluginHost:
         if plugin:
             offers = [offer for offer in offers if offer.plugin.answers_to(plugin)]
         if distribution:
-            offers = [offer for offer in offers if normalise(offer.plugin.distribution or "") == normalise(distribution)]
+            offers = [
+                offer
+                for offer in offers
+                if normalise(offer.plugin.distribution or "") == normalise(distribution)
+            ]
         if len({offer.cls for offer in offers}) > 1:
             raise self._ambiguous(kind, wanted, offers)
         if offers:
@@ -236,10 +244,16 @@ class PluginHost:
             message = f"the {kind} '{plugin}:{name}' needs the plugin '{plugin}'"
             message += f" of the package '{package}', which " if package else ", which "
             if here:
-                state = {"failed": "failed to load", "blocked": "is blocked", "skipped": "was skipped"}[here[0].status]
+                state = {"failed": "failed to load", "blocked": "is blocked", "skipped": "was skipped"}[
+                    here[0].status
+                ]
                 fix = f"see `bigmodel plugins info {plugin}`."
                 return UnknownNameError(f"{message}{state}: {here[0].reason}.", fix=fix)
-            fix = f"pip install {package}" if package else f"install the package that brings it; {every} shows the others"
+            fix = (
+                f"pip install {package}"
+                if package
+                else f"install the package that brings it; {every} shows the others"
+            )
             return UnknownNameError(f"{message}is not installed.", fix=f"{fix}.")
         message = f"there is no {kind} '{name}'{f' in the plugin {plugin!r}' if plugin else ''}."
         if near := self._nearest(kind, name):
@@ -247,13 +261,20 @@ class PluginHost:
         if failed := [f"{info.name} ({info.reason})" for info in self._infos if info.status == "failed"]:
             message += f" Plugins that failed to load: {'; '.join(failed)}."
         if self._loading:
-            message += f" The plugin '{self._loading[-1].name}' asked while being imported; look names up when used."
+            message += (
+                f" The plugin '{self._loading[-1].name}' asked while being imported; look names up when used."
+            )
         if not self._infos:
-            return UnknownNameError(f"{message} No plugin is installed.", fix="install bigmodel: pip install -e .")
+            return UnknownNameError(
+                f"{message} No plugin is installed.", fix="install bigmodel: pip install -e ."
+            )
         return UnknownNameError(message, fix=f"use one of the names that {every} shows.")
 
     def _is_distribution(self, name: str) -> bool:
-        return any(info.status == "ok" and normalise(info.distribution or "") == normalise(name) for info in self._infos)
+        return any(
+            info.status == "ok" and normalise(info.distribution or "") == normalise(name)
+            for info in self._infos
+        )
 
     def _nearest(self, kind: str, name: str) -> list[str]:
         table = {key: display_name(offers[0].cls) for key, offers in sorted(self._offers[kind].items())}
@@ -267,4 +288,6 @@ def _listed(names: Iterable[str]) -> tuple[str, ...]:
 
 def _check_kind(kind: str) -> None:
     if kind not in KINDS:
-        raise UsageError(f"'{kind}' is not a kind of thing a plugin offers.", fix=f"use one of {', '.join(KINDS)}.")
+        raise UsageError(
+            f"'{kind}' is not a kind of thing a plugin offers.", fix=f"use one of {', '.join(KINDS)}."
+        )

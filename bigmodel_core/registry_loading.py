@@ -1,7 +1,7 @@
 """Importing and vetting one plugin at a time; `registry` holds what they offer.
 
-A plugin is taken whole or not at all. Each is registered in a pluggy manager of its own, which is dropped with
-everything in it when a check fails; its classes are handed over only after every check has passed.
+A plugin is taken whole or not at all. Each is registered in a pluggy manager of its own, which is dropped
+with everything in it when a check fails; its classes are handed over only after every check has passed.
 """
 
 from __future__ import annotations
@@ -82,7 +82,9 @@ class Loader:
         classes: dict[type[Any], None] = {}
         for offered in getattr(manager.hook, name)(**self.arguments):
             if not isinstance(offered, (list, tuple)):
-                raise PluginError(f"{name} returned {offered!r}.", fix="return a list of classes, as in [Swish].")
+                raise PluginError(
+                    f"{name} returned {offered!r}.", fix="return a list of classes, as in [Swish]."
+                )
             for cls in offered:
                 _check_class(cls, kind, name)
                 classes[cls] = None
@@ -91,7 +93,9 @@ class Loader:
             for key in sorted(keys(cls)):
                 if seen.setdefault(key, cls) is not cls:
                     first, second = seen[key].__qualname__, cls.__qualname__
-                    raise PluginError(f"{name} offers {first} and {second} under one name.", fix="rename one.")
+                    raise PluginError(
+                        f"{name} offers {first} and {second} under one name.", fix="rename one."
+                    )
         return list(classes)
 
 
@@ -104,18 +108,21 @@ def base_class(kind: str) -> type[Any]:
 
 def _check_class(cls: object, kind: str, hook: str) -> None:
     if not isinstance(cls, type):
-        raise PluginError(f"{hook} offers {cls!r}, which is not a class.", fix="offer the class, not an instance.")
+        raise PluginError(
+            f"{hook} offers {cls!r}, which is not a class.", fix="offer the class, not an instance."
+        )
     base = base_class(kind)
     if not issubclass(cls, base) or cls is base:
         raise PluginError(
             f"{hook} offers {cls.__qualname__}, which does not derive from {base.__name__}.",
-            fix=f"write `class {cls.__name__}(bm.{base.__name__})`, or offer it through the hook of its kind.",
+            fix=f"write `class {cls.__name__}(bm.{base.__name__})`, or offer it through another hook.",
         )
 
 
 def _check_hooks(manager: pluggy.PluginManager, module: object, specs: Any) -> None:
-    """Refuse hooks that would be passed over in silence: misspelt, unmarked, or with unknown arguments."""
-    known = {name: inspect.signature(getattr(specs, name)) for name in dir(specs) if name.startswith("bigmodel_")}
+    """Refuse what would be passed over in silence: hooks misspelt, unmarked or with unknown arguments."""
+    names = [name for name in dir(specs) if name.startswith("bigmodel_")]
+    known = {name: inspect.signature(getattr(specs, name)) for name in names}
     home = getattr(module, "__name__", None)
     for name in dir(module):
         options = manager.parse_hookimpl_opts(module, name)
@@ -153,7 +160,9 @@ def _check_api(declared: object) -> None:
     if not isinstance(declared, str):
         raise PluginError(f"bigmodel_api is {declared!r}.", fix="write a range such as '>=1,<2'.")
     if not in_range(API_VERSION, declared):
-        raise SkippedPlugin(f"made for plugin API {declared}; this version has {'.'.join(map(str, API_VERSION))}")
+        raise SkippedPlugin(
+            f"made for plugin API {declared}; this version has {'.'.join(map(str, API_VERSION))}"
+        )
 
 
 def in_range(version: tuple[int, ...], declared: str) -> bool:

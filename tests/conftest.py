@@ -1,4 +1,4 @@
-"""What all tests share: settings of hypothesis, markers that skip, an environment without the developer's own settings."""
+"""What all tests share: settings of hypothesis, markers that skip, a neutral environment."""
 
 from __future__ import annotations
 

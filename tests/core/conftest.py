@@ -22,7 +22,9 @@ from bigmodel_core.metric import Metric
 Install = Callable[..., Path]
 
 
-def write_package(folder: Path, distribution: str, modules: dict[str, str], plugins: dict[str, str], version: str) -> None:
+def write_package(
+    folder: Path, distribution: str, modules: dict[str, str], plugins: dict[str, str], version: str
+) -> None:
     """Write modules and a dist-info folder with entry points, as an installer leaves them."""
     info = folder / f"{distribution.replace('-', '_')}-{version}.dist-info"
     info.mkdir(parents=True)
@@ -35,7 +37,7 @@ def write_package(folder: Path, distribution: str, modules: dict[str, str], plug
 
 @pytest.fixture
 def install(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Install]:
-    """Install a package with plugins; only what the test installs is discovered, and all of it is gone afterwards."""
+    """Install a package with plugins; nothing else is discovered, and it is all gone afterwards."""
     site, installed, modules_before = tmp_path / "site", set[str](), set(sys.modules)
     site.mkdir()
     monkeypatch.syspath_prepend(str(site))

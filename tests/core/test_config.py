@@ -100,7 +100,9 @@ def test_objects_come_back_equal_through_json(plugin: Any) -> None:
 
 
 def test_numpy_numbers_are_saved_as_plain_numbers(plugin: Any) -> None:
-    fields = config.to_config(plugin.Adam(np.float32(0.5), clip=np.int64(3), amsgrad=np.bool_(True)))["fields"]
+    fields = config.to_config(plugin.Adam(np.float32(0.5), clip=np.int64(3), amsgrad=np.bool_(True)))[
+        "fields"
+    ]
     assert [type(fields[name]) for name in ("learning_rate", "clip", "amsgrad")] == [float, int, bool]
 
 
@@ -123,7 +125,9 @@ def test_a_missing_plugin_is_named_with_the_package_that_brings_it(plugin: Any) 
     saved = config.to_config(plugin.Needy(3))
     registry.configure(allow=[])
     saved["name"], saved["distribution"] = "gone:Needy", "bigmodel-gone"
-    with pytest.raises(UnknownNameError, match="plugin 'gone' of the package 'bigmodel-gone', which is not inst") as e:
+    with pytest.raises(
+        UnknownNameError, match="plugin 'gone' of the package 'bigmodel-gone', which is not inst"
+    ) as e:
         config.from_config("layer", saved)
     assert "pip install bigmodel-gone" in str(e.value)
 
@@ -134,7 +138,10 @@ def test_another_package_of_the_same_plugin_name_is_not_taken_instead(plugin: An
         config.from_config("layer", saved)
 
 
-@pytest.mark.parametrize("name", ["os:system", "builtins:eval", "json.decoder:JSONDecoder", "kit:bigmodel_layers", "subprocess:Popen"])
+@pytest.mark.parametrize(
+    "name",
+    ["os:system", "builtins:eval", "json.decoder:JSONDecoder", "kit:bigmodel_layers", "subprocess:Popen"],
+)
 def test_nothing_is_imported_or_found_by_a_module_path(plugin: Any, name: str) -> None:
     with pytest.raises(UnknownNameError):
         config.from_config("layer", {"name": name, "fields": {}})
@@ -319,7 +326,9 @@ def test_an_annotation_that_cannot_be_resolved_is_the_class_authors_error() -> N
         config.parse_fields(dataclass(cls), {"x": "1"})
 
 
-@given(st.integers(), st.floats(allow_nan=False, allow_infinity=False), st.booleans(), st.lists(st.integers()))
+@given(
+    st.integers(), st.floats(allow_nan=False, allow_infinity=False), st.booleans(), st.lists(st.integers())
+)
 def test_what_python_prints_is_read_back(count: int, rate: float, flag: bool, many: list[int]) -> None:
     texts = {"count": str(count), "rate": repr(rate), "flag": str(flag), "many": str(tuple(many))}
     expected = {"count": count, "rate": rate, "flag": flag, "many": tuple(many)}
