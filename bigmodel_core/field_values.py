@@ -3,9 +3,11 @@
 from __future__ import annotations
 
 import dataclasses
+import inspect
 import math
 import numbers
 import os
+import sys
 import types
 import typing
 from collections.abc import Callable, Mapping
@@ -31,8 +33,16 @@ def field_types(cls: type[Any]) -> dict[str, Any]:
         raise ConfigError(
             f"{cls.__qualname__} is not a dataclass.", fix="decorate it with @dataclass(frozen=True)."
         )
+    fields = {field.name for field in dataclasses.fields(cls) if field.init}
+    hints: dict[str, Any] = {}
     try:
-        hints = typing.get_type_hints(cls)
+        for owner in reversed(cls.__mro__):  # field by field: other annotations need not be there at run time
+            for name in fields & set(inspect.get_annotations(owner)):
+                annotated = types.SimpleNamespace(
+                    __annotations__={name: inspect.get_annotations(owner)[name]}
+                )
+                module = vars(sys.modules[owner.__module__])
+                hints |= typing.get_type_hints(annotated, module, dict(vars(owner)), include_extras=True)
     except (NameError, AttributeError) as error:
         fix = "import the name at run time, not under TYPE_CHECKING."
         raise ConfigError(

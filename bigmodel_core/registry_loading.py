@@ -26,7 +26,7 @@ BASES = {
     "layer": ("bigmodel_core.layer", "Layer"),
     "loss": ("bigmodel_core.loss", "Loss"),
     "optimizer": ("bigmodel_core.optimizer", "Optimizer"),
-    "schedule": ("bigmodel_core.schedule", "Schedule"),
+    "schedule": ("bigmodel_core.optimizer", "Schedule"),
     "metric": ("bigmodel_core.metric", "Metric"),
     "dataset": ("bigmodel_core.dataset", "Dataset"),
     "model": ("bigmodel_core.model", "Model"),

@@ -8,7 +8,7 @@ import sys
 from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Annotated, Any, Literal
+from typing import Annotated, Any, ClassVar, Literal  # noqa: F401
 
 import numpy as np
 import pytest
@@ -71,22 +71,20 @@ def plugin(install: Install) -> Any:
 
 
 def test_a_configuration_holds_registry_names_and_plain_fields(plugin: Any) -> None:
-    optimizer = plugin.Adam(plugin.Cosine(steps=7), betas=(0.5, 0.75))
-    assert config.to_config(optimizer) == {
-        "kind": "optimizer",
-        "name": "kit:Adam",
+    block = plugin.Block(plugin.Needy(7), widths=(1, 2))
+    assert config.to_config(block) == {
+        "kind": "layer",
+        "name": "kit:Block",
         "distribution": "bigmodel-kit",
         "fields": {
-            "learning_rate": {
-                "kind": "schedule",
-                "name": "kit:Cosine",
+            "inner": {
+                "kind": "layer",
+                "name": "kit:Needy",
                 "distribution": "bigmodel-kit",
-                "fields": {"steps": 7},
+                "fields": {"units": 7},
             },
-            "betas": [0.5, 0.75],
-            "clip": None,
-            "amsgrad": False,
-            "mode": "fast",
+            "widths": [1, 2],
+            "label": "",
         },
     }
 
@@ -318,6 +316,11 @@ def test_a_number_or_the_name_of_an_object_may_be_typed(plugin: Any) -> None:
     assert config.parse_fields(plugin.Adam, {"learning_rate": "cosine"}) == {"learning_rate": plugin.Cosine()}
     with pytest.raises(ConfigError, match=r"a number or a schedule, got 'cosin'.*nearest names are cosine"):
         config.parse_fields(plugin.Adam, {"learning_rate": "cosin"})
+
+
+def test_only_the_annotations_of_fields_need_to_be_there_at_run_time() -> None:
+    space = {"__annotations__": {"x": "int", "y": "ClassVar[Nowhere]"}, "x": 1, "__module__": __name__}
+    assert config.parse_fields(dataclass(type("Odd", (), space)), {"x": "1"}) == {"x": 1}
 
 
 def test_an_annotation_that_cannot_be_resolved_is_the_class_authors_error() -> None:
