@@ -1,0 +1,123 @@
+"""bigmodel: train networks with kernels written in Python, extend it by plugins, deploy with ONNX Runtime.
+
+>>> import bigmodel_core as bm
+>>> model = bm.Sequential(bm.layers.Dense(16), bm.layers.Relu(), bm.layers.Dense(3))
+>>> import numpy as np
+>>> model(np.zeros((5, 4), "float32")).shape
+(5, 3)
+
+Names are looked up on first use: importing this module imports neither Numba nor ONNX nor any plugin.
+"""
+
+from __future__ import annotations
+
+import importlib
+from typing import TYPE_CHECKING, Any
+
+__version__ = "0.1.0"
+
+_PLACES = {
+    "bigmodel_core.callback": ("Callback",),
+    "bigmodel_core.dataset": ("Data", "Dataset", "Loader", "Preprocessing", "Split", "batches"),
+    "bigmodel_core.exporter": ("Emit", "Exporter"),
+    "bigmodel_core.graph": ("Graph", "Op", "Value"),
+    "bigmodel_core.hookspecs": ("hookimpl",),
+    "bigmodel_core.kernels.array": ("kernel",),
+    "bigmodel_core.kernels.cpu.threads": ("num_threads", "set_num_threads"),
+    "bigmodel_core.kernels.fused": ("elementwise",),
+    "bigmodel_core.layer": ("Layer", "Sequential"),
+    "bigmodel_core.loss": ("Loss",),
+    "bigmodel_core.metric": ("Metric",),
+    "bigmodel_core.model": ("Model",),
+    "bigmodel_core.optimizer": ("Optimizer", "Schedule"),
+    "bigmodel_core.spec": ("Spec",),
+    "bigmodel_core.train.checkpoint": ("load", "save"),
+    "bigmodel_core.train.step": ("compile", "value_and_grad"),
+    "bigmodel_core.train.trainer": ("Trainer",),
+    "bigmodel_core.export": ("export",),
+}
+_HOMES = {name: module for module, names in _PLACES.items() for name in names}
+_MODULES = ("errors", "initializers", "ops", "registry", "testing")
+_NAMESPACES = {
+    "layers": "layer",
+    "losses": "loss",
+    "optimizers": "optimizer",
+    "schedules": "schedule",
+    "metrics": "metric",
+    "datasets": "dataset",
+    "models": "model",
+    "callbacks": "callback",
+    "exporters": "exporter",
+}
+
+__all__ = sorted([*_HOMES, *_MODULES, *_NAMESPACES, "__version__"])
+
+
+def __getattr__(name: str) -> Any:
+    if name in _HOMES:
+        value = getattr(importlib.import_module(_HOMES[name]), name)
+    elif name in _MODULES:
+        value = importlib.import_module(f"bigmodel_core.{name}")
+    elif name in _NAMESPACES:
+        from bigmodel_core import registry
+
+        kinds = {"dataset": registry.DatasetNamespace, "model": registry.ModelNamespace}
+        kind = _NAMESPACES[name]
+        value = kinds[kind]() if kind in kinds else registry.Namespace(kind)
+    else:
+        raise AttributeError(f"module 'bigmodel_core' has no attribute {name!r}")
+    globals()[name] = value
+    return value
+
+
+def __dir__() -> list[str]:
+    return __all__
+
+
+if TYPE_CHECKING:
+    from bigmodel_core import errors as errors
+    from bigmodel_core import initializers as initializers
+    from bigmodel_core import ops as ops
+    from bigmodel_core import registry as registry
+    from bigmodel_core import testing as testing
+    from bigmodel_core.callback import Callback as Callback
+    from bigmodel_core.dataset import Data as Data
+    from bigmodel_core.dataset import Dataset as Dataset
+    from bigmodel_core.dataset import Loader as Loader
+    from bigmodel_core.dataset import Preprocessing as Preprocessing
+    from bigmodel_core.dataset import Split as Split
+    from bigmodel_core.dataset import batches as batches
+    from bigmodel_core.export import export as export
+    from bigmodel_core.exporter import Emit as Emit
+    from bigmodel_core.exporter import Exporter as Exporter
+    from bigmodel_core.graph import Graph as Graph
+    from bigmodel_core.graph import Op as Op
+    from bigmodel_core.graph import Value as Value
+    from bigmodel_core.hookspecs import hookimpl as hookimpl
+    from bigmodel_core.kernels.array import kernel as kernel
+    from bigmodel_core.kernels.cpu.threads import num_threads as num_threads
+    from bigmodel_core.kernels.cpu.threads import set_num_threads as set_num_threads
+    from bigmodel_core.kernels.fused import elementwise as elementwise
+    from bigmodel_core.layer import Layer as Layer
+    from bigmodel_core.layer import Sequential as Sequential
+    from bigmodel_core.loss import Loss as Loss
+    from bigmodel_core.metric import Metric as Metric
+    from bigmodel_core.model import Model as Model
+    from bigmodel_core.optimizer import Optimizer as Optimizer
+    from bigmodel_core.optimizer import Schedule as Schedule
+    from bigmodel_core.spec import Spec as Spec
+    from bigmodel_core.train.checkpoint import load as load
+    from bigmodel_core.train.checkpoint import save as save
+    from bigmodel_core.train.step import compile as compile  # noqa: A004
+    from bigmodel_core.train.step import value_and_grad as value_and_grad
+    from bigmodel_core.train.trainer import Trainer as Trainer
+
+    layers: Any
+    losses: Any
+    optimizers: Any
+    schedules: Any
+    metrics: Any
+    datasets: registry.DatasetNamespace
+    models: registry.ModelNamespace
+    callbacks: Any
+    exporters: Any

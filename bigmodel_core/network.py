@@ -1,0 +1,192 @@
+"""A built model: a layer, the specs of its inputs, and the parameters that belong to them."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+import numpy as np
+
+from bigmodel_core import initializers
+from bigmodel_core.errors import DtypeError, GraphError, ShapeError
+from bigmodel_core.graph import Graph, Value
+from bigmodel_core.layer import Layer, Parameter, Trace
+from bigmodel_core.spec import Dim, Spec, format_shape, match
+
+
+def input_spec(item: Any, dtype: str = "float32") -> Spec:
+    """What an input looks like: a Spec as it is, a shape, or an array whose first dimension becomes "N"."""
+    if isinstance(item, Spec):
+        return item
+    if isinstance(item, tuple):
+        return Spec(item, dtype)
+    array = np.asarray(item)
+    kind = dtype if array.dtype.kind == "f" else "int64" if array.dtype.kind in "iu" else array.dtype.name
+    if array.ndim == 0:
+        raise ShapeError("a model's input is a single number.", fix="pass a batch: an array whose first dimension is the samples.")
+    return Spec(("N", *array.shape[1:]), kind)
+
+
+class Network:
+    """A built model.
+
+    Args:
+        layer: the definition.
+        inputs: the spec of each input; named dimensions stay free.
+        seed: the parameters' first values are a function of it and of their paths.
+        dtype: the number type of parameters, "float32" or "float64".
+        device: "cpu" or "cuda".
+
+    Raises:
+        ShapeError, DtypeError: the layers do not fit together; the message names the layer.
+    """
+
+    def __init__(
+        self, layer: Layer, inputs: Sequence[Spec], *, seed: int = 0, dtype: str = "float32", device: str = "cpu"
+    ) -> None:
+        from bigmodel_core.plan import Variables, device_named
+
+        if dtype not in ("float32", "float64"):
+            raise DtypeError(f"a model cannot have parameters of type {dtype!r}.", fix="use 'float32' or 'float64'.")
+        if not inputs:
+            raise GraphError("a model needs at least one input.", fix="pass a Spec or an array for each input.")
+        self.layer, self.inputs, self.seed, self.dtype = layer, tuple(inputs), seed, dtype
+        self.device = device_named(device)
+        self.variables = Variables(self.device)
+        self._traces: dict[bool, Trace] = {}
+        self._programs: dict[Any, Any] = {}
+        trace = self.trace(training=True)
+        self.parameters: dict[str, Parameter] = dict(trace.parameters)
+        self.parameters.update(self.trace(training=False).parameters)
+        for path, parameter in self.parameters.items():
+            self.variables.create(path, initializers.draw(parameter, seed))
+
+    @property
+    def input_names(self) -> tuple[str, ...]:
+        """The names of the inputs: "x", or "x_1", "x_2" where there are several."""
+        return ("x",) if len(self.inputs) == 1 else tuple(f"x_{number + 1}" for number in range(len(self.inputs)))
+
+    def trace(self, training: bool) -> Trace:
+        """The graph in one mode; traced once."""
+        if training not in self._traces:
+            self._traces[training] = self.traced_into(Graph(), training)
+        return self._traces[training]
+
+    def traced_into(self, graph: Graph, training: bool) -> Trace:
+        """The model added to a graph, for instance that of a training step."""
+        trace = Trace(graph, training, self.dtype)
+        with trace.active():
+            trace.inputs = tuple(graph.input(name, spec) for name, spec in zip(self.input_names, self.inputs, strict=True))
+            result = self.layer(*trace.inputs)
+            trace.single = isinstance(result, Value)
+            trace.outputs = (result,) if isinstance(result, Value) else tuple(result)
+        for value in trace.outputs:
+            if not isinstance(value, Value):
+                raise GraphError(
+                    f"the model returned a {type(value).__name__}.", fix="return a Value, or a tuple of Values."
+                )
+        return trace
+
+    @property
+    def outputs(self) -> tuple[Spec, ...]:
+        """The specs of the outputs."""
+        return tuple(value.spec for value in self.trace(training=False).outputs)
+
+    def output_spec(self, *inputs: Any) -> Spec | tuple[Spec, ...]:
+        """The spec of the output for inputs of some specs, checked against the model's own."""
+        known: dict[str, int] = {}
+        for name, spec, given in zip(self.input_names, self.inputs, (input_spec(item) for item in inputs), strict=True):
+            sizes = [dim for dim in given.shape if isinstance(dim, int)]
+            if len(sizes) == given.ndim and (problem := match(spec.shape, sizes, known)):
+                raise ShapeError(f"input '{name}': {problem}.")
+            if given.ndim != spec.ndim:
+                raise ShapeError(f"input '{name}': expected {format_shape(spec.shape)}, got {format_shape(given.shape)}.")
+        found = self.outputs if not known else tuple(_partly(spec, known) for spec in self.outputs)
+        return found[0] if self.trace(training=False).single else found
+
+    # Parameters ------------------------------------------------------------------------------------------
+
+    def state(self) -> dict[str, np.ndarray]:
+        """Copies of the parameters, by path."""
+        return {path: self.variables.read(path) for path in self.parameters}
+
+    def load_state(self, state: Mapping[str, np.ndarray]) -> None:
+        """Set the parameters; all of them, with their shapes, or nothing changes.
+
+        Raises:
+            ShapeError: a path is missing or unknown, or a shape differs.
+        """
+        missing = sorted(set(self.parameters) - set(state))
+        unknown = sorted(set(state) - set(self.parameters))
+        if missing or unknown:
+            texts = [f"missing: {', '.join(missing[:5])}"] if missing else []
+            texts += [f"unknown: {', '.join(unknown[:5])}"] if unknown else []
+            raise ShapeError(f"the state does not fit the model ({'; '.join(texts)}).", fix="pass what state() of the same model gave.")
+        for path, parameter in self.parameters.items():
+            if np.shape(state[path]) != parameter.spec.shape:
+                raise ShapeError(
+                    f"expected shape {format_shape(parameter.spec.shape)}, got {format_shape(np.shape(state[path]))}.", where=path
+                )
+            if not np.can_cast(np.asarray(state[path]).dtype, parameter.spec.dtype, "same_kind"):
+                raise DtypeError(f"expected {parameter.spec.dtype}, got {np.asarray(state[path]).dtype}.", where=path)
+        for path in self.parameters:
+            self.variables.write(path, np.asarray(state[path]))
+
+    # Inference -------------------------------------------------------------------------------------------
+
+    def __call__(self, *arrays: Any) -> Any:
+        """The outputs for a batch, in inference mode: NumPy in, NumPy out.
+
+        Raises:
+            ShapeError, DtypeError: an array does not fit the input.
+        """
+        from bigmodel_core.plan import Program
+
+        trace = self.trace(training=False)
+        if "predict" not in self._programs:
+            self._programs["predict"] = Program(trace.graph, trace.outputs, device=self.device)
+        given = self.check_inputs(arrays)
+        results = self._programs["predict"].run(self.variables, given)
+        return results[0] if trace.single else tuple(results)
+
+    def check_inputs(self, arrays: Sequence[Any]) -> dict[str, np.ndarray]:
+        """Arrays by input name, converted where nothing is lost.
+
+        Raises:
+            ShapeError, DtypeError: an array does not fit the input.
+        """
+        if len(arrays) != len(self.inputs):
+            raise ShapeError(f"the model takes {len(self.inputs)} inputs, got {len(arrays)}.")
+        known: dict[str, int] = {}
+        return {
+            name: checked(name, array, spec, known)
+            for name, array, spec in zip(self.input_names, arrays, self.inputs, strict=True)
+        }
+
+
+def checked(name: str, array: Any, spec: Spec, known: dict[str, int]) -> np.ndarray:
+    """An array as a graph input of a spec; binds the sizes of named dimensions in `known`.
+
+    Raises:
+        ShapeError: the sizes differ.
+        DtypeError: the numbers would have to change kind (integers to floats or back).
+    """
+    found = np.asarray(array)
+    problem = match(spec.shape, found.shape, known)
+    if problem:
+        raise ShapeError(f"input '{name}': {problem}.", fix=f"pass an array of shape {format_shape(spec.shape)}.")
+    if found.dtype != spec.dtype:
+        floats = found.dtype.kind == "f" and spec.is_float
+        integers = found.dtype.kind in "iu" and spec.dtype in ("int64", "int32")
+        if not (floats or integers):
+            raise DtypeError(
+                f"input '{name}': expected {spec.dtype}, got {found.dtype}.", fix=f"convert it: x.astype('{spec.dtype}')."
+            )
+    return np.ascontiguousarray(found, spec.dtype)
+
+
+def _partly(spec: Spec, known: Mapping[str, int]) -> Spec:
+    from bigmodel_core.spec import dim_names, dim_value
+
+    shape: list[Dim] = [dim_value(dim, known) if dim_names(dim) <= set(known) else dim for dim in spec.shape]
+    return spec.with_shape(shape)
