@@ -37,11 +37,10 @@ def field_types(cls: type[Any]) -> dict[str, Any]:
     hints: dict[str, Any] = {}
     try:
         for owner in reversed(cls.__mro__):  # field by field: other annotations need not be there at run time
-            for name in fields & set(inspect.get_annotations(owner)):
-                annotated = types.SimpleNamespace(
-                    __annotations__={name: inspect.get_annotations(owner)[name]}
-                )
-                module = vars(sys.modules[owner.__module__])
+            annotations = inspect.get_annotations(owner)
+            module = getattr(sys.modules.get(owner.__module__), "__dict__", {})
+            for name in fields & set(annotations):
+                annotated = types.SimpleNamespace(__annotations__={name: annotations[name]})
                 hints |= typing.get_type_hints(annotated, module, dict(vars(owner)), include_extras=True)
     except (NameError, AttributeError) as error:
         fix = "import the name at run time, not under TYPE_CHECKING."

@@ -138,7 +138,7 @@ def qualified_name(cls: type[Any]) -> str:
     return offer.qualified
 
 
-class _UnknownAttribute(UnknownNameError, AttributeError):
+class UnknownAttributeError(UnknownNameError, AttributeError):
     """A name a namespace does not have; an AttributeError too, so that hasattr() answers False."""
 
 
@@ -162,7 +162,7 @@ class Namespace:
         try:
             return get(self._kind, name)
         except UnknownNameError as error:
-            raise _UnknownAttribute(error.message, fix=error.fix, where=error.where) from None
+            raise UnknownAttributeError(error.message, fix=error.fix, where=error.where) from None
 
     def __dir__(self) -> list[str]:
         return sorted({*super().__dir__(), *(cls.__name__ for cls in classes(self._kind))})

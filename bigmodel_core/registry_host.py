@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import difflib
 import threading
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
@@ -277,6 +276,8 @@ class PluginHost:
         )
 
     def _nearest(self, kind: str, name: str) -> list[str]:
+        import difflib
+
         table = {key: display_name(offers[0].cls) for key, offers in sorted(self._offers[kind].items())}
         near = difflib.get_close_matches(normalise(name), table, n=4, cutoff=0.5)
         return list(dict.fromkeys(table[key] for key in near))

@@ -19,7 +19,7 @@ from bigmodel_core import hookspecs, registry
 from bigmodel_core.errors import BigmodelError, PluginError, UnknownNameError, UsageError
 from bigmodel_core.registry_discovery import PLURALS, display_name
 from bigmodel_core.registry_host import PluginHost
-from bigmodel_core.registry_loading import Loader, in_range
+from bigmodel_core.registry_loading import Loader, base_class, in_range
 
 Install = Callable[..., Path]
 
@@ -405,6 +405,15 @@ def test_every_kind_has_a_documented_hook_without_required_arguments() -> None:
     for name in specified:
         assert inspect.getdoc(getattr(hookspecs, name))
         assert not inspect.signature(getattr(hookspecs, name)).parameters
+
+
+@pytest.mark.parametrize("kind", registry.KINDS)
+def test_what_the_hook_of_a_kind_returns_is_found_by_name(install: Install, kind: str) -> None:
+    cls = type("Offered", (base_class(kind),), {})
+    hook = hookspecs.hookimpl(lambda: [cls])
+    registry.register(types.SimpleNamespace(**{f"bigmodel_{PLURALS[kind]}": hook}), "mine")
+    assert registry.get(kind, "mine:offered") is registry.get(kind, "offered") is cls
+    assert info("mine").contents == {kind: ("offered",)}
 
 
 # Plugins a program registers --------------------------------------------------------------------------------
