@@ -112,6 +112,8 @@ def _convert(value: Any, annotation: Any, text: bool, resolve: Resolve) -> Any:
         return _frozen(value)
     if annotation in _WORDS:
         return _read(value, annotation) if text and isinstance(value, str) else _typed(value, annotation)
+    if isinstance(origin, type) and not text and isinstance(value, origin):  # such as Callable[..., float]
+        return _frozen(value)
     if not isinstance(annotation, type):
         raise _Misfit
     if isinstance(value, annotation):

@@ -208,6 +208,13 @@ def test_a_nested_object_can_be_given_by_name(plugin: Any) -> None:
     assert config.build(plugin.Adam, toml).learning_rate == plugin.Cosine(9)
 
 
+def test_other_generic_annotations_take_what_is_an_instance() -> None:
+    cls = dataclass(type("Odd", (), {"__annotations__": {"x": Callable[[int], int] | None}, "x": None}))
+    assert config.build(cls, {"x": abs}).x is abs
+    with pytest.raises(ConfigError, match=r"Odd\.x: expected"):
+        config.build(cls, {"x": 3})
+
+
 def test_an_error_of_the_constructor_is_told_with_the_options(plugin: Any) -> None:
     with pytest.raises(ConfigError, match=r"Needy: cannot be built with units=0: units must be positive"):
         config.build(plugin.Needy, {"units": 0})
