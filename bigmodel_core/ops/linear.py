@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import math
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, ClassVar
 
 from bigmodel_core.errors import DtypeError, ShapeError
 from bigmodel_core.graph import Op, Value
@@ -70,6 +70,10 @@ class MatMul(Op):
 
     transpose_a: bool = False
     transpose_b: bool = False
+    writes_tiles: ClassVar[bool] = True
+    """The CPU kernel finishes its output tile by tile, so that an elementwise chain can follow on each."""
+    over_reads: ClassVar[tuple[int, ...]] = (0, 1)
+    """The inputs behind whose end the CPU kernel reads (never uses) some bytes: they need memory of the plan's own."""
     cpu = NativeKernel(_matmul_launches)
 
     def infer(self, a: Spec, b: Spec) -> Spec:
@@ -133,6 +137,8 @@ def _affine_launches(call: Call) -> list[Any]:
 class Affine(Op):
     """x (..., K) times weight (K, N) plus bias (N,): a dense layer in one kernel."""
 
+    writes_tiles: ClassVar[bool] = True
+    over_reads: ClassVar[tuple[int, ...]] = (0, 1, 2)
     cpu = NativeKernel(_affine_launches)
 
     def infer(self, x: Spec, weight: Spec, bias: Spec) -> Spec:

@@ -1,0 +1,100 @@
+"""Devices: where arrays live and plans run."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import TYPE_CHECKING, Any, Protocol
+
+import numpy as np
+
+from bigmodel_core.errors import DeviceError
+
+if TYPE_CHECKING:
+    from bigmodel_core.plan.program import Program
+
+
+class Plan(Protocol):
+    """A program bound to sizes: buffers assigned, kernels chosen."""
+
+    def run(self, inputs: Mapping[str, np.ndarray]) -> list[np.ndarray]:
+        """Run once; returns copies of the outputs."""
+
+    @property
+    def nbytes(self) -> int:
+        """Bytes of memory the plan holds besides variables."""
+
+
+class Device(Protocol):
+    """A place to compute."""
+
+    name: str
+
+    def allocate(self, array: np.ndarray) -> Any:
+        """Memory that starts with an array's numbers."""
+
+    def read(self, memory: Any) -> np.ndarray:
+        """A copy of what memory holds."""
+
+    def write(self, memory: Any, array: np.ndarray) -> None:
+        """Overwrite memory, in place."""
+
+    def plan(self, program: Program, sizes: Mapping[str, int], variables: Variables) -> Plan:
+        """Bind a program to sizes."""
+
+
+def device_named(name: str | Device) -> Device:
+    """The device of a name.
+
+    Raises:
+        DeviceError: there is no such device, or it cannot be used here.
+    """
+    if not isinstance(name, str):
+        return name
+    if name == "cpu":
+        from bigmodel_core.plan.cpu import CPU
+
+        return CPU
+    if name == "cuda":
+        from bigmodel_core.plan.cuda import cuda_device
+
+        return cuda_device()
+    raise DeviceError(f"there is no device '{name}'.", fix="use 'cpu' or 'cuda'.")
+
+
+class Variables:
+    """Arrays that live across runs, by path: parameters, running statistics, optimizer state.
+
+    Their memory stays where it is, so that plans can refer to it; `write` overwrites it in place.
+
+    Args:
+        device: where they live.
+    """
+
+    def __init__(self, device: Device) -> None:
+        self.device = device
+        self._memory: dict[str, Any] = {}
+
+    def __contains__(self, path: str) -> bool:
+        return path in self._memory
+
+    def __iter__(self) -> Any:
+        return iter(self._memory)
+
+    def create(self, path: str, array: np.ndarray) -> None:
+        """Add an array; an existing one of this path is replaced."""
+        if path in self._memory:
+            self.write(path, array)
+        else:
+            self._memory[path] = self.device.allocate(np.asarray(array))
+
+    def memory(self, path: str) -> Any:
+        """The device's memory of a path."""
+        return self._memory[path]
+
+    def read(self, path: str) -> np.ndarray:
+        """A copy of an array."""
+        return self.device.read(self._memory[path])
+
+    def write(self, path: str, array: np.ndarray) -> None:
+        """Overwrite an array in place; its shape and type stay."""
+        self.device.write(self._memory[path], array)

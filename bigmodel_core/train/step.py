@@ -1,0 +1,262 @@
+"""The training step: forward, loss, backward and update as one graph and one native call."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping, Sequence
+from typing import Any
+
+import numpy as np
+
+from bigmodel_core.autodiff import gradients
+from bigmodel_core.config import make
+from bigmodel_core.errors import DtypeError, GraphError, NumericsError, ShapeError
+from bigmodel_core.graph import Graph, Value, place
+from bigmodel_core.layer import Layer
+from bigmodel_core.loss import Loss
+from bigmodel_core.network import Network, checked, input_spec
+from bigmodel_core.ops.random import SEED, STEP
+from bigmodel_core.optimizer import Optimizer
+from bigmodel_core.plan import Program
+from bigmodel_core.spec import Spec, format_shape
+
+RATE = "~rate"
+"""The graph input that holds the learning rate of the step."""
+
+
+def network_of(model: Layer | Network, inputs: Sequence[Any], seed: int, device: str) -> Network:
+    """The built model of a layer, built for some inputs if it was not."""
+    if isinstance(model, Network):
+        return model
+    if not isinstance(model, Layer):
+        raise GraphError(f"expected a layer, got {type(model).__name__}.", fix="pass a Layer such as bm.Sequential(...).")
+    return model.network if model.is_built else model.build(*inputs, seed=seed, device=device)
+
+
+class TrainStep:
+    """A model, a loss and an optimizer as one compiled step; `bm.compile` makes it.
+
+    `step(x, y)` runs one step and returns the loss as a float; with several inputs, `step((a, b), y)`. Batches may have any
+    size.
+
+    Attributes:
+        network: the built model, once the first batch was seen.
+        steps: how many steps are done.
+        seed: keys the random streams (dropout), together with the step and the layer's path.
+    """
+
+    def __init__(
+        self,
+        model: Layer | Network,
+        loss: Loss | str,
+        optimizer: Optimizer | str,
+        *,
+        seed: int = 0,
+        device: str = "cpu",
+    ) -> None:
+        self.model = model
+        self.loss: Loss = make("loss", loss)
+        self.optimizer: Optimizer = make("optimizer", optimizer)
+        self.seed, self.device, self.steps = seed, device, 0
+        self.network: Network | None = None
+        self.rate_scale = 1.0
+        """Multiplies the learning rate; callbacks that lower it on a plateau set this."""
+        self._program: Program | None = None
+        self._target: Spec | None = None
+
+    # Building --------------------------------------------------------------------------------------------
+
+    def build(self, inputs: Sequence[Any], target: Any) -> None:
+        """Trace the step for inputs and a target like these; done by the first call otherwise."""
+        network = network_of(self.model, inputs, self.seed, self.device)
+        self._target = _target_spec(self.loss, target, network.dtype)
+        graph = Graph()
+        trace = network.traced_into(graph, training=True)
+        goal = graph.input("target", self._target)
+        with trace.active(), graph.scope("loss", type(self.loss).__name__):
+            loss = self.loss(trace.outputs[0] if trace.single else trace.outputs, goal)  # type: ignore[arg-type]
+        if loss.shape != ():
+            raise ShapeError(f"the loss has shape {format_shape(loss.shape)}.", fix="a loss is a scalar: its mean.", where="loss")
+        trained = {path: value for path, value in trace.values.items() if trace.parameters[path].trainable}
+        found = dict(zip(trained, gradients(loss, list(trained.values())), strict=True))
+        updates = dict(trace.updates)
+        with graph.active(), graph.scope("optimizer", type(self.optimizer).__name__):
+            updates.update(self._updates(graph, network, trained, found))
+        self._program = Program(graph, [loss], updates, [loss], device=network.device)
+        self.network = network
+
+    def _updates(
+        self, graph: Graph, network: Network, trained: Mapping[str, Value], found: Mapping[str, Value]
+    ) -> dict[str, Value]:
+        rate = graph.input(RATE, Spec((), "float64"))
+        number = graph.input(STEP, Spec((), "int64")).astype("float64")
+        updates: dict[str, Value] = {}
+        for path, gradient in self.optimizer.regularised(trained, found).items():
+            parameter = trained[path]
+            state = {}
+            for name, start in self.optimizer.init().items():
+                key = f"optimizer/{name}/{path}"
+                if key not in network.variables:
+                    network.variables.create(key, np.full(parameter.shape, start, parameter.dtype))
+                state[name] = graph.variable(key, parameter.spec)
+            new, kept = self.optimizer.update(parameter, gradient, state, rate.astype(parameter.dtype), number)
+            updates[path] = new
+            updates.update({f"optimizer/{name}/{path}": value for name, value in kept.items()})
+        return updates
+
+    # Running ---------------------------------------------------------------------------------------------
+
+    def __call__(self, x: Any, y: Any) -> float:
+        """Run one step on a batch.
+
+        Raises:
+            ShapeError, DtypeError, DataError: the batch does not fit; nothing was changed.
+            NumericsError: the loss is NaN or infinite; nothing was changed, the message names where it began.
+        """
+        inputs = x if isinstance(x, (tuple, list)) else (x,)
+        if self._program is None:
+            self.build(inputs, y)
+        assert self._program is not None and self.network is not None and self._target is not None
+        given = self.network.check_inputs(inputs)
+        known = {"N": len(next(iter(given.values())))}
+        if known["N"] == 0:
+            raise ShapeError("the batch is empty.", fix="pass at least one sample.")
+        given["target"] = checked("target", _plain(y), self._target, known)
+        given[RATE] = np.float64(self.learning_rate)  # type: ignore[assignment]
+        given[STEP] = np.int64(self.steps + 1)  # type: ignore[assignment]
+        given[SEED] = np.int64(self.seed)  # type: ignore[assignment]
+        try:
+            (loss,) = self._program.run(self.network.variables, given)
+        except NumericsError as error:
+            raise self._located(given, error) from None
+        self.steps += 1
+        return float(loss)
+
+    @property
+    def learning_rate(self) -> float:
+        """The learning rate of the next step."""
+        return self.optimizer.rate(self.steps) * self.rate_scale
+
+    def _located(self, given: Mapping[str, np.ndarray], error: NumericsError) -> NumericsError:
+        """The error again, naming the first layer whose output is not finite (the parameters are still the old ones)."""
+        assert self._program is not None and self.network is not None
+        for name, array in given.items():
+            if not name.startswith("~") and array.dtype.kind == "f" and not np.isfinite(array).all():
+                return NumericsError(
+                    f"the loss is NaN or infinite at step {self.steps + 1}, since the batch's '{name}' is.",
+                    fix="clean the data; nothing was changed.",
+                )
+        graph = self._program.graph
+        watched = [
+            value
+            for node in self._program.nodes
+            for value in node.outputs
+            if value.spec.is_float and node.inputs and node.layer not in ("", type(self.optimizer).__name__)
+        ]
+        results = Program(graph, watched, device=self.network.device).run(self.network.variables, given)
+        for value, array in zip(watched, results, strict=True):
+            if not np.isfinite(array).all():
+                return NumericsError(
+                    f"the loss is NaN or infinite at step {self.steps + 1}; the first numbers that are come from here.",
+                    fix="lower the learning rate, clip gradients (clip_norm=1.0), or check the data; nothing was changed.",
+                    where=place(value.node.path, value.node.layer) or None,
+                )
+        return error
+
+    # State -----------------------------------------------------------------------------------------------
+
+    def state(self) -> dict[str, np.ndarray]:
+        """Copies of parameters and optimizer state, by path."""
+        if self.network is None:
+            raise GraphError("the step was not built yet.", fix="run it once, or call build(inputs, target).")
+        return {path: self.network.variables.read(path) for path in self.network.variables}
+
+    def load_state(self, state: Mapping[str, np.ndarray], steps: int) -> None:
+        """Continue from a state and a number of steps done."""
+        if self.network is None:
+            raise GraphError("the step was not built yet.", fix="call build(inputs, target) first.")
+        expected = set(self.network.variables)
+        if expected != set(state):
+            odd = sorted(expected ^ set(state))
+            raise ShapeError(f"the state does not fit the step: {', '.join(odd[:5])}.", fix="use the same model and optimizer.")
+        for path in state:
+            self.network.variables.write(path, state[path])
+        self.steps = steps
+
+
+def _plain(y: Any) -> np.ndarray:
+    return np.asarray(y)
+
+
+def _target_spec(loss: Loss, target: Any, dtype: str) -> Spec:
+    if isinstance(target, Spec):
+        return target
+    array = np.asarray(target)
+    kind = loss.target_dtype or ("int64" if array.dtype.kind in "iub" else dtype)
+    if kind == "int64" and array.dtype.kind == "f":
+        raise DtypeError(
+            f"{type(loss).__name__} needs integer targets, got {array.dtype}.", fix="pass class numbers: y.astype('int64').", where="loss"
+        )
+    return input_spec(array, kind).with_dtype(kind)
+
+
+def compile(  # noqa: A001
+    model: Layer | Network, loss: Loss | str, optimizer: Optimizer | str, *, seed: int = 0, device: str = "cpu"
+) -> TrainStep:
+    """A training step for a loop of one's own.
+
+    Args:
+        model: a layer; it is built by the first batch, unless it is built already.
+        loss: a loss or its name.
+        optimizer: an optimizer or its name.
+        seed: for the parameters (unless built) and the random streams.
+        device: "cpu" or "cuda".
+
+    >>> import numpy as np
+    >>> import bigmodel_core as bm
+    >>> model = bm.layers.Dense(2)
+    >>> step = bm.compile(model, loss="cross_entropy", optimizer=bm.optimizers.SGD(0.1))
+    >>> x, y = np.eye(2, dtype="float32"), np.array([0, 1])
+    >>> first = step(x, y)
+    >>> step(x, y) < first
+    True
+    """
+    return TrainStep(model, loss, optimizer, seed=seed, device=device)
+
+
+def value_and_grad(
+    model: Layer | Network, loss: Loss | str, *, seed: int = 0, device: str = "cpu", training: bool = False
+) -> Callable[[Any, Any], tuple[float, dict[str, np.ndarray]]]:
+    """A function of (x, y) that gives the loss and its gradients by parameter path; nothing is updated.
+
+    >>> import numpy as np
+    >>> import bigmodel_core as bm
+    >>> model = bm.layers.Dense(2)
+    >>> loss, grads = bm.value_and_grad(model, "cross_entropy")(np.eye(2, dtype="float32"), np.array([0, 1]))
+    >>> sorted(grads), grads["weight"].shape
+    (['bias', 'weight'], (2, 2))
+    """
+    chosen: Loss = make("loss", loss)
+    made: dict[str, Any] = {}
+
+    def evaluate(x: Any, y: Any) -> tuple[float, dict[str, np.ndarray]]:
+        inputs = x if isinstance(x, (tuple, list)) else (x,)
+        if not made:
+            network = network_of(model, inputs, seed, device)
+            target = _target_spec(chosen, y, network.dtype)
+            graph = Graph()
+            trace = network.traced_into(graph, training)
+            goal = graph.input("target", target)
+            with trace.active(), graph.scope("loss", type(chosen).__name__):
+                value = chosen(trace.outputs[0] if trace.single else trace.outputs, goal)  # type: ignore[arg-type]
+            paths = [path for path in trace.values if trace.parameters[path].trainable]
+            found = gradients(value, [trace.values[path] for path in paths])
+            made.update(network=network, target=target, paths=paths, program=Program(graph, [value, *found], device=network.device))
+        given = made["network"].check_inputs(inputs)
+        known = {"N": len(next(iter(given.values())))}
+        given["target"] = checked("target", _plain(y), made["target"], known)
+        value, *found = made["program"].run(made["network"].variables, given)
+        return float(value), dict(zip(made["paths"], found, strict=True))
+
+    return evaluate
+
+
