@@ -11,8 +11,8 @@ import numpy as np
 from bigmodel_core.kernels.array import SPECIAL, ArrayKernel, Call, attributes_of
 from bigmodel_core.kernels.cpu import math as cpu_math
 from bigmodel_core.kernels.cpu.launch import Buffer, Launch
-from bigmodel_core.kernels.cpu.memory import load_float, load_int, typed_pointer
-from bigmodel_core.kernels.cpu.native import NativeFunction, NumbaObject
+from bigmodel_core.kernels.cpu.memory import array_view, load_float, load_int
+from bigmodel_core.kernels.cpu.native import NativeFunction
 from bigmodel_core.kernels.scalar import parameters
 from bigmodel_core.spec import FLOATS
 
@@ -73,18 +73,16 @@ def wrapper(
         "load_int": load_int,
         "load_float": load_float,
         "function": function,
-        "carray": NumbaObject("carray"),
         "float32": np.float32,
         "float64": np.float64,
-        "pointer_int64": typed_pointer("int64"),
+        "view_int64_1": array_view("int64", 1),
     }
     lines = ["def kernel(ctx, chunk):", "    rows = load_int(ctx, 0)", "    step = load_int(ctx, 1)"]
     slot, arguments = 3, []
     for number, (kind, rank) in enumerate(arrays):
-        scope[f"pointer_{kind}"] = typed_pointer(kind)
-        shape = ", ".join(f"load_int(ctx, {slot + 1 + axis})" for axis in range(rank))
-        shape = f"({shape},)" if rank else "(1,)"
-        lines.append(f"    a{number} = carray(pointer_{kind}(load_int(ctx, {slot})), {shape})")
+        scope[f"view_{kind}_{max(rank, 1)}"] = array_view(kind, max(rank, 1))
+        shape = ", ".join(f"load_int(ctx, {slot + 1 + axis})" for axis in range(rank)) or "1"
+        lines.append(f"    a{number} = view_{kind}_{max(rank, 1)}(load_int(ctx, {slot}), {shape})")
         arguments.append(f"a{number}")
         slot += 1 + rank
     for name, kind in kinds:
@@ -93,11 +91,11 @@ def wrapper(
             text = {
                 "start": "chunk * step",
                 "stop": "min(rows, chunk * step + step)",
-                "status": "carray(pointer_int64(load_int(ctx, 2)), (4,))",
+                "status": "view_int64_1(load_int(ctx, 2), 4)",
             }[name]
         elif kind.startswith("tuple"):
             count = int(kind[5:])
-            text, slot = f"carray(pointer_int64(ctx + {slot * 8}), ({count},))", slot + count
+            text, slot = f"view_int64_1(ctx + {slot * 8}, {count})", slot + count
         else:
             text = f"load_int(ctx, {slot})" if kind in ("int64", "bool") else f"{kind}(load_float(ctx, {slot}))"
             text, slot = f"{text} != 0" if kind == "bool" else text, slot + 1

@@ -63,14 +63,28 @@ def _numba_name(dtype: str) -> str:
 
 
 @functools.cache
-def typed_pointer(dtype: str) -> Intrinsic:
-    """`typed_pointer(dtype)(address)` is what `numba.carray` takes."""
+def array_view(dtype: str, rank: int) -> Intrinsic:
+    """`array_view(dtype, rank)(address, *sizes)` sees memory as a C-contiguous array, which owns nothing."""
 
-    def codegen(builder: Any, address: Any) -> Any:
-        return pointer(builder, address, "uint8" if dtype == "bool" else dtype)
+    def codegen(context: Any, signature: Any, builder: Any, address: Any, *sizes: Any) -> Any:
+        from llvmlite import ir
+        from numba.np.arrayobj import make_array, populate_array
 
-    codegen.__name__ = f"pointer_{dtype}"
-    return Intrinsic(f"CPointer({_numba_name(dtype)})(intp)", codegen)
+        array = make_array(signature.return_type)(context, builder)
+        size = SIZES[dtype]
+        step = ir.Constant(ir.IntType(64), size)
+        strides = []
+        for extent in reversed(sizes):
+            strides.insert(0, step)
+            step = builder.mul(step, extent)
+        data = builder.inttoptr(address, array.data.type)
+        itemsize = ir.Constant(ir.IntType(64), size)
+        populate_array(array, data=data, shape=list(sizes), strides=strides, itemsize=itemsize, meminfo=None)
+        return array._getvalue()
+
+    codegen.__name__ = f"view_{dtype}_{rank}"
+    dims = ", ".join([":"] * (rank - 1) + ["::1"])
+    return Intrinsic(f"{_numba_name(dtype)}[{dims}](intp{', intp' * rank})", codegen, typed=True)
 
 
 load_int = load("int64")

@@ -32,10 +32,12 @@ class Intrinsic:
     Args:
         signature: Numba types as text, such as "float32(intp, intp)".
         codegen: gets an llvmlite `IRBuilder` and the argument values, returns the result value (None for void).
+        typed: whether `codegen` gets Numba's target context and the signature too, before the builder.
     """
 
     signature: str
     codegen: Codegen
+    typed: bool = False
 
     def __call__(self, *arguments: Any) -> Any:
         raise KernelError(f"the intrinsic {self.codegen.__name__} runs in compiled kernels only.")
@@ -44,13 +46,6 @@ class Intrinsic:
 def intrinsic(signature: str) -> Callable[[Codegen], Intrinsic]:
     """Declare an `Intrinsic` where its codegen stands."""
     return lambda codegen: Intrinsic(signature, codegen)
-
-
-@dataclass(frozen=True)
-class NumbaObject:
-    """Something of Numba's that a kernel refers to, by name; looked up when the kernel is compiled."""
-
-    name: str
 
 
 @dataclass(frozen=True, eq=False)
@@ -112,8 +107,6 @@ def _feed(digest: Any, subject: Any, swaps: dict[int, Any], seen: set[int]) -> N
         for name, value in _references(subject).items():
             digest.update(name.encode())
             _feed(digest, value, swaps, seen)
-    elif isinstance(subject, NumbaObject):
-        digest.update(b"numba." + subject.name.encode())
     elif isinstance(subject, types.ModuleType):
         digest.update(subject.__name__.encode())
     elif isinstance(subject, types.CodeType):
@@ -166,7 +159,7 @@ def compile_native(kernel: NativeFunction) -> int:
         KernelError: Numba cannot compile the function; the text is Numba's own.
     """
     key = hashlib.sha256(
-        f"{fingerprint(kernel.function, kernel.replace)} {kernel.signature} {sorted(FASTMATH)}".encode()
+        f"{fingerprint(kernel.function, kernel.replace)} {kernel.signature} {sorted(FASTMATH)} nrt-free".encode()
     ).hexdigest()
     with _lock:
         stored = cache.load(key)
@@ -211,7 +204,7 @@ def _compile(kernel: NativeFunction) -> tuple[str, bytes]:
     flags = compiler.Flags()
     flags.no_cpython_wrapper = flags.no_cfunc_wrapper = True
     flags.error_model = "numpy"
-    flags.nrt = True
+    flags.nrt = False  # arrays in kernels are views of memory that plans own
     flags.fastmath = FastMathOptions(set(FASTMATH))
     try:
         compiled = compiler.compile_extra(
@@ -268,16 +261,12 @@ class _Prepared:
         value = self.swaps.get(id(value), value)
         if id(value) in self.made:
             return self.made[id(value)]
-        if isinstance(value, NumbaObject):
-            import numba
-
-            made = getattr(numba, value.name)
-        elif isinstance(value, Intrinsic):
+        if isinstance(value, Intrinsic):
             made = _numba_intrinsic(value)
         elif isinstance(value, types.FunctionType):
             import numba
 
-            made = numba.njit(error_model="numpy", fastmath=set(FASTMATH), no_cpython_wrapper=True, no_cfunc_wrapper=True)(
+            made = numba.njit(error_model="numpy", fastmath=set(FASTMATH), _nrt=False, no_cpython_wrapper=True, no_cfunc_wrapper=True)(
                 self.function(value)
             )
         elif value is math and self.swaps:
@@ -298,7 +287,8 @@ def _numba_intrinsic(declared: Intrinsic) -> Any:
     assert result is not None
 
     def codegen(context: Any, builder: Any, signature: Any, values: Any) -> Any:
-        made = declared.codegen(builder, *values)
+        before = (context, signature) if declared.typed else ()
+        made = declared.codegen(*before, builder, *values)
         return context.get_dummy_value() if made is None else made
 
     def typed(*_: Any) -> Any:
