@@ -108,7 +108,7 @@ if TYPE_CHECKING:
     from bigmodel_core.spec import Spec as Spec
     from bigmodel_core.train.checkpoint import load as load
     from bigmodel_core.train.checkpoint import save as save
-    from bigmodel_core.train.step import compile as compile  # noqa: A004
+    from bigmodel_core.train.step import compile as compile
     from bigmodel_core.train.step import value_and_grad as value_and_grad
     from bigmodel_core.train.trainer import Trainer as Trainer
 

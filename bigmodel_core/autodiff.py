@@ -50,11 +50,14 @@ def gradients(output: Value, wrt: Sequence[Value]) -> list[Value]:
             ]
             single = len(node.outputs) == 1
             given = node.op.grad(
-                filled[0] if single else tuple(filled), node.outputs[0] if single else node.outputs, *node.inputs
+                filled[0] if single else tuple(filled),
+                node.outputs[0] if single else node.outputs,
+                *node.inputs,
             )
             if len(given) != len(node.inputs):
                 raise GraphError(
-                    f"the gradient of {type(node.op).__name__} returned {len(given)} values for {len(node.inputs)} inputs.",
+                    f"the gradient of {type(node.op).__name__} returned {len(given)} values for"
+                    f" {len(node.inputs)} inputs.",
                     fix="return one gradient (or None) for each input.",
                 )
             for value, gradient in zip(node.inputs, given, strict=True):
@@ -75,6 +78,8 @@ def _reaching(nodes: Sequence[Node], wanted: set[int]) -> set[int]:
     reaches: set[int] = set()
     for node in nodes:
         values = (*node.inputs, *node.outputs)
-        if any(id(value) in wanted for value in values) or any(value.node.index in reaches for value in node.inputs):
+        if any(id(value) in wanted for value in values) or any(
+            value.node.index in reaches for value in node.inputs
+        ):
             reaches.add(node.index)
     return reaches

@@ -14,9 +14,9 @@ if TYPE_CHECKING:
 class Callback:
     """Called by the trainer at fixed points; each method does nothing unless overridden.
 
-    `logs` holds what is known then: "loss", "learning_rate", metrics, and for an epoch also "val_loss" and so on.
-    A callback stops training by setting `trainer.stop = True`. State that has to survive a resume is kept in
-    `trainer.callback_state(self)`, a dict of JSON values.
+    `logs` holds what is known then: "loss", "learning_rate", metrics, and for an epoch also "val_loss" and
+    so on. A callback stops training by setting `trainer.stop = True`. State that has to survive a resume is
+    kept in `trainer.callback_state(self)`, a dict of JSON values.
     """
 
     def on_train_begin(self, trainer: Trainer) -> None:

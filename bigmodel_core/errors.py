@@ -2,7 +2,8 @@
 
 A message states the place (layer path, file), what came in, what was expected, and the mend:
 
-    classifier/dense_2 (Dense): cannot multiply input (N, 400) by weight (256, 10): expected 256 input features, got 400.
+    classifier/dense_2 (Dense): cannot multiply input (N, 400) by weight (256, 10): expected 256 input
+    features, got 400.
       Fix: build the model with inputs of 256 features, or let Dense infer its input width.
 """
 

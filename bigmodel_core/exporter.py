@@ -14,10 +14,11 @@ if TYPE_CHECKING:
 
 
 class Emit(Protocol):
-    """What an op's `onnx` method gets: `emit.Add(a, b)` adds a node of that ONNX operator and returns its output.
+    """What an op's `onnx` method gets: `emit.Add(a, b)` adds a node of that ONNX operator and returns its
+    output.
 
-    Keyword arguments are the node's attributes; `outputs=2` gives a tuple of outputs. Inputs and outputs are opaque.
-    """
+    Keyword arguments are the node's attributes; `outputs=2` gives a tuple of outputs. Inputs and outputs are
+    opaque."""
 
     opset: int
     """The operator set that is written."""
@@ -39,6 +40,9 @@ class Emit(Protocol):
 
     def reshape(self, x: Any, shape: Shape) -> Any:
         """Reshape to a shape that may have free dimensions."""
+
+    def expand(self, x: Any, shape: Shape) -> Any:
+        """The numbers repeated to fill a shape that may have free dimensions."""
 
     def cast(self, x: Any, dtype: str) -> Any:
         """Convert to a number type."""

@@ -1,6 +1,7 @@
 """The graph: symbolic values, the op applications they come from, and the base class of ops.
 
-A `Graph` is a list of `Node`s in the order of their making, which is an order they can be computed in. An op is a frozen
+A `Graph` is a list of `Node`s in the order of their making, which is an order they can be computed in. An op
+is a frozen
 dataclass: its fields are its attributes, and two applications of equal ops to the same values are one node.
 """
 
@@ -26,30 +27,38 @@ Number = int | float | bool
 class Op:
     """A primitive: shape rule, kernels, gradient and ONNX lowering in one place.
 
-    Subclasses are frozen dataclasses. They define `infer`, set `cpu` (and `cuda`), and define `grad` and `onnx` where the op is
-    differentiated and exported.
+    Subclasses are frozen dataclasses. They define `infer`, set `cpu` (and `cuda`), and define `grad` and
+    `onnx` where the op is differentiated and exported.
     """
 
     cpu: ClassVar[Any] = None
     cuda: ClassVar[Any] = None
 
-    def infer(self, *inputs: Spec) -> Spec | tuple[Spec, ...]:
+    def infer(self, *inputs: Any, **_: Any) -> Spec | tuple[Spec, ...]:
         """The specs of the outputs, given those of the inputs; raises ShapeError or DtypeError."""
         raise NotImplementedError(f"{type(self).__name__} does not define infer")
 
-    def grad(self, dy: Any, y: Any, *inputs: Value) -> Sequence[Value | None]:
-        """The gradients of the inputs, as more ops; `dy` and `y` are tuples for ops of several outputs."""
+    def grad(self, *values: Any, **_: Any) -> Sequence[Value | None]:
+        """`grad(dy, y, *inputs)`: the gradients of the inputs, as more ops.
+
+        `dy` is the gradient of the output `y`; both are tuples for ops of several outputs. None stands for
+        no gradient."""
         raise GraphError(
-            f"the op {type(self).__name__} has no gradient.", fix="define grad, or put it where no gradient is needed."
+            f"the op {type(self).__name__} has no gradient.",
+            fix="define grad, or put it where no gradient is needed.",
         )
 
-    def onnx(self, emit: Emit, *inputs: Any) -> Any:
+    def onnx(self, emit: Emit, *inputs: Any, **_: Any) -> Any:
         """Emit ONNX nodes that compute the same; returns the output's name (a tuple for several outputs)."""
-        raise GraphError(f"the op {type(self).__name__} has no ONNX lowering.", fix="define onnx(self, emit, ...).")
+        raise GraphError(
+            f"the op {type(self).__name__} has no ONNX lowering.", fix="define onnx(self, emit, ...)."
+        )
 
     def __call__(self, *inputs: Value) -> Any:
         """Apply the op to values; returns a Value, or a tuple for several outputs."""
-        graph = next((value.node.graph for value in inputs if isinstance(value, Value)), None) or current_graph()
+        graph = (
+            next((value.node.graph for value in inputs if isinstance(value, Value)), None) or current_graph()
+        )
         outputs = graph.apply(self, inputs).outputs
         return outputs[0] if len(outputs) == 1 else outputs
 
@@ -140,7 +149,8 @@ def place(path: str, layer: str) -> str:
 
 @dataclass(eq=False)
 class Value:
-    """A symbolic array: one output of a node. Supports Python's arithmetic, comparison methods and slicing."""
+    """A symbolic array: one output of a node. Supports Python's arithmetic, comparison methods and
+    slicing."""
 
     node: Node
     number: int
@@ -166,7 +176,8 @@ class Value:
 
     def __bool__(self) -> bool:
         raise GraphError(
-            "a Value has no truth while the graph is built.", fix="use bm.ops.where(condition, a, b) instead of if."
+            "a Value has no truth while the graph is built.",
+            fix="use bm.ops.where(condition, a, b) instead of if.",
         )
 
     def __iter__(self) -> Iterator[Value]:
@@ -266,7 +277,9 @@ class Graph:
                     where=place(self.path, self.layer) or None,
                 )
             if value.node.graph is not self:
-                raise GraphError("values of two graphs were mixed.", where=place(self.path, self.layer) or None)
+                raise GraphError(
+                    "values of two graphs were mixed.", where=place(self.path, self.layer) or None
+                )
         key = (op, type(op), tuple((value.node.index, value.number) for value in inputs))
         if key in self._known:
             return self._known[key]
@@ -278,7 +291,8 @@ class Graph:
             raise
         node = Node(self, op, tuple(inputs), self.path, self.layer, len(self.nodes))
         node.outputs = tuple(
-            Value(node, number, spec) for number, spec in enumerate((specs,) if isinstance(specs, Spec) else specs)
+            Value(node, number, spec)
+            for number, spec in enumerate((specs,) if isinstance(specs, Spec) else specs)
         )
         self.nodes.append(node)
         self._known[key] = node
@@ -324,7 +338,9 @@ def current_graph() -> Graph:
     """The graph that is being built."""
     graph = _current.get()
     if graph is None:
-        raise GraphError("no graph is being built here.", fix="apply ops to Values, inside a layer's __call__.")
+        raise GraphError(
+            "no graph is being built here.", fix="apply ops to Values, inside a layer's __call__."
+        )
     return graph
 
 

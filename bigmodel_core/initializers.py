@@ -13,7 +13,8 @@ from bigmodel_core.layer import Parameter
 
 
 def fans(shape: tuple[int, ...]) -> tuple[int, int]:
-    """How many inputs and outputs a weight connects: (in, out) for a matrix, (out, in, *kernel) for a convolution."""
+    """How many inputs and outputs a weight connects: (in, out) for a matrix, (out, in, *kernel) for a
+    convolution."""
     if len(shape) < 2:
         size = shape[0] if shape else 1
         return size, size
@@ -99,7 +100,9 @@ def draw(parameter: Parameter, seed: int) -> np.ndarray:
     if isinstance(parameter.initial, str):
         if parameter.initial not in NAMED:
             raise UnknownNameError(
-                f"unknown initializer '{parameter.initial}'.", fix=f"use one of {', '.join(NAMED)}.", where=parameter.path
+                f"unknown initializer '{parameter.initial}'.",
+                fix=f"use one of {', '.join(NAMED)}.",
+                where=parameter.path,
             )
         function = NAMED[parameter.initial]
     else:

@@ -98,7 +98,9 @@ class Trace:
             path = ""
         else:
             parent = self._stack[-1]
-            name = _field_name(parent, layer) or self._counted(self._paths[id(parent)], _snake(type(layer).__name__))
+            name = _field_name(parent, layer) or self._counted(
+                self._paths[id(parent)], _snake(type(layer).__name__)
+            )
             path = f"{self._paths[id(parent)]}/{name}".lstrip("/")
         self._paths[id(layer)] = path
         self._alive.append(layer)  # an id may be used again once its object is gone
@@ -122,7 +124,8 @@ def current_trace() -> Trace:
     trace = _current.get()
     if trace is None:
         raise GraphError(
-            "a layer was called on Values while no model is built.", fix="call the outermost layer on NumPy arrays or a Spec."
+            "a layer was called on Values while no model is built.",
+            fix="call the outermost layer on NumPy arrays or a Spec.",
         )
     return trace
 
@@ -142,9 +145,10 @@ def _field_name(parent: Layer, layer: Layer) -> str | None:
 class Layer:
     """A part of a network: hyper-parameters as fields, `__call__` composes ops and other layers.
 
-    Subclasses are frozen dataclasses. Called on Values, inside another layer, a layer adds to the graph; called on NumPy arrays,
-    the outermost layer is the model: it is built at the first call and computes in inference mode. Called on a `Spec`, it is
-    built (or checked) for inputs of that spec and returns the output's spec.
+    Subclasses are frozen dataclasses. Called on Values, inside another layer, a layer adds to the graph;
+    called on NumPy arrays, the outermost layer is the model: it is built at the first call and computes in
+    inference mode. Called on a `Spec`, it is built (or checked) for inputs of that spec and returns the
+    output's spec.
 
     ```python
     @dataclass(frozen=True)
@@ -185,7 +189,8 @@ class Layer:
         Args:
             name: its name within this layer; the same name again gives the same array.
             shape: integers; a named dimension is an error, since parameters have fixed sizes.
-            initial: an initializer's name (see `bigmodel_core.initializers`), a number, or a function of (generator, shape).
+            initial: an initializer's name (see `bigmodel_core.initializers`), a number, or a function of
+                (generator, shape).
             dtype: its number type; the model's by default.
             trainable: whether optimizers change it.
 
@@ -198,7 +203,8 @@ class Layer:
         free = [dim for dim in shape if not isinstance(dim, (int, np.integer))]
         if free:
             raise ShapeError(
-                f"the parameter '{name}' cannot have the free dimension '{free[0]}' in its shape {format_shape(shape)}.",
+                f"the parameter '{name}' cannot have the free dimension '{free[0]}' in its shape"
+                f" {format_shape(shape)}.",
                 fix="fix that dimension in the input's spec; only the batch is free.",
                 where=place(graph.path, graph.layer),
             )
@@ -206,7 +212,8 @@ class Layer:
         known = trace.parameters.get(path)
         if known is not None and known.spec != spec:
             raise ShapeError(
-                f"the shared parameter '{name}' is {format_shape(known.spec.shape)} and cannot also be {format_shape(spec.shape)}.",
+                f"the shared parameter '{name}' is {format_shape(known.spec.shape)} and cannot also be"
+                f" {format_shape(spec.shape)}.",
                 fix="a layer that is called twice needs inputs of one width.",
                 where=place(graph.path, graph.layer),
             )
@@ -216,11 +223,14 @@ class Layer:
         return trace.updates.get(path, trace.values[path])
 
     def assign(self, name: str, value: Value) -> None:
-        """Give a parameter that is not trainable a new value after each training step; only inside `__call__`."""
+        """Give a parameter that is not trainable a new value after each training step; only inside
+        `__call__`."""
         trace = current_trace()
         path = f"{trace.graph.path}/{name}".lstrip("/")
         if path not in trace.parameters:
-            raise GraphError(f"'{name}' is no parameter of this layer.", where=place(trace.graph.path, trace.graph.layer))
+            raise GraphError(
+                f"'{name}' is no parameter of this layer.", where=place(trace.graph.path, trace.graph.layer)
+            )
         trace.updates[path] = value
 
     # As a model ------------------------------------------------------------------------------------------
@@ -241,7 +251,9 @@ class Layer:
         """
         from bigmodel_core.network import Network, input_spec
 
-        network = Network(self, tuple(input_spec(item, dtype) for item in inputs), seed=seed, dtype=dtype, device=device)
+        network = Network(
+            self, tuple(input_spec(item, dtype) for item in inputs), seed=seed, dtype=dtype, device=device
+        )
         object.__setattr__(self, "_network", network)
         return network
 
@@ -255,7 +267,8 @@ class Layer:
         found: Network | None = getattr(self, "_network", None)
         if found is None:
             raise GraphError(
-                "the model is not built yet.", fix="call it on an array, or build it: model.build(bm.Spec(('N', 784)))."
+                "the model is not built yet.",
+                fix="call it on an array, or build it: model.build(bm.Spec(('N', 784))).",
             )
         return found
 
@@ -320,7 +333,9 @@ class Sequential(Layer):
             if not callable(layer) or inspect.isclass(layer):
                 raise ConfigError(
                     f"Sequential takes layers, got {layer!r}.",
-                    fix=f"make an instance: {layer.__name__}()." if inspect.isclass(layer) else "pass layers.",
+                    fix=(
+                        f"make an instance: {layer.__name__}()." if inspect.isclass(layer) else "pass layers."
+                    ),
                 )
         object.__setattr__(self, "layers", tuple(layers))
 

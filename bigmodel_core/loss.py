@@ -12,8 +12,8 @@ from bigmodel_core.graph import Value
 class Loss:
     """What training minimises: frozen dataclasses whose `each` composes ops.
 
-    Subclasses define `each(prediction, target)`, the loss of each sample with the batch as its first axis; calling the loss gives
-    the mean over all of them as a scalar.
+    Subclasses define `each(prediction, target)`, the loss of each sample with the batch as its first axis;
+    calling the loss gives the mean over all of them as a scalar.
     """
 
     target_dtype: ClassVar[str | None] = None

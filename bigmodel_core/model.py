@@ -3,14 +3,12 @@
 from __future__ import annotations
 
 from dataclasses import dataclass, fields, replace
-from typing import TYPE_CHECKING, Any, ClassVar
+from typing import TYPE_CHECKING, Any, ClassVar, Self
 
 from bigmodel_core.layer import Layer
 from bigmodel_core.spec import Spec
 
 if TYPE_CHECKING:
-    from typing_extensions import Self
-
     from bigmodel_core.dataset import Data
 
 

@@ -23,7 +23,10 @@ def input_spec(item: Any, dtype: str = "float32") -> Spec:
     array = np.asarray(item)
     kind = dtype if array.dtype.kind == "f" else "int64" if array.dtype.kind in "iu" else array.dtype.name
     if array.ndim == 0:
-        raise ShapeError("a model's input is a single number.", fix="pass a batch: an array whose first dimension is the samples.")
+        raise ShapeError(
+            "a model's input is a single number.",
+            fix="pass a batch: an array whose first dimension is the samples.",
+        )
     return Spec(("N", *array.shape[1:]), kind)
 
 
@@ -42,14 +45,24 @@ class Network:
     """
 
     def __init__(
-        self, layer: Layer, inputs: Sequence[Spec], *, seed: int = 0, dtype: str = "float32", device: str = "cpu"
+        self,
+        layer: Layer,
+        inputs: Sequence[Spec],
+        *,
+        seed: int = 0,
+        dtype: str = "float32",
+        device: str = "cpu",
     ) -> None:
         from bigmodel_core.plan import Variables, device_named
 
         if dtype not in ("float32", "float64"):
-            raise DtypeError(f"a model cannot have parameters of type {dtype!r}.", fix="use 'float32' or 'float64'.")
+            raise DtypeError(
+                f"a model cannot have parameters of type {dtype!r}.", fix="use 'float32' or 'float64'."
+            )
         if not inputs:
-            raise GraphError("a model needs at least one input.", fix="pass a Spec or an array for each input.")
+            raise GraphError(
+                "a model needs at least one input.", fix="pass a Spec or an array for each input."
+            )
         self.layer, self.inputs, self.seed, self.dtype = layer, tuple(inputs), seed, dtype
         self.device = device_named(device)
         self.variables = Variables(self.device)
@@ -64,7 +77,11 @@ class Network:
     @property
     def input_names(self) -> tuple[str, ...]:
         """The names of the inputs: "x", or "x_1", "x_2" where there are several."""
-        return ("x",) if len(self.inputs) == 1 else tuple(f"x_{number + 1}" for number in range(len(self.inputs)))
+        return (
+            ("x",)
+            if len(self.inputs) == 1
+            else tuple(f"x_{number + 1}" for number in range(len(self.inputs)))
+        )
 
     def trace(self, training: bool) -> Trace:
         """The graph in one mode; traced once."""
@@ -76,14 +93,17 @@ class Network:
         """The model added to a graph, for instance that of a training step."""
         trace = Trace(graph, training, self.dtype)
         with trace.active():
-            trace.inputs = tuple(graph.input(name, spec) for name, spec in zip(self.input_names, self.inputs, strict=True))
+            trace.inputs = tuple(
+                graph.input(name, spec) for name, spec in zip(self.input_names, self.inputs, strict=True)
+            )
             result = self.layer(*trace.inputs)
             trace.single = isinstance(result, Value)
             trace.outputs = (result,) if isinstance(result, Value) else tuple(result)
         for value in trace.outputs:
             if not isinstance(value, Value):
                 raise GraphError(
-                    f"the model returned a {type(value).__name__}.", fix="return a Value, or a tuple of Values."
+                    f"the model returned a {type(value).__name__}.",
+                    fix="return a Value, or a tuple of Values.",
                 )
         return trace
 
@@ -95,12 +115,16 @@ class Network:
     def output_spec(self, *inputs: Any) -> Spec | tuple[Spec, ...]:
         """The spec of the output for inputs of some specs, checked against the model's own."""
         known: dict[str, int] = {}
-        for name, spec, given in zip(self.input_names, self.inputs, (input_spec(item) for item in inputs), strict=True):
+        for name, spec, given in zip(
+            self.input_names, self.inputs, (input_spec(item) for item in inputs), strict=True
+        ):
             sizes = [dim for dim in given.shape if isinstance(dim, int)]
             if len(sizes) == given.ndim and (problem := match(spec.shape, sizes, known)):
                 raise ShapeError(f"input '{name}': {problem}.")
             if given.ndim != spec.ndim:
-                raise ShapeError(f"input '{name}': expected {format_shape(spec.shape)}, got {format_shape(given.shape)}.")
+                raise ShapeError(
+                    f"input '{name}': expected {format_shape(spec.shape)}, got {format_shape(given.shape)}."
+                )
         found = self.outputs if not known else tuple(_partly(spec, known) for spec in self.outputs)
         return found[0] if self.trace(training=False).single else found
 
@@ -121,14 +145,21 @@ class Network:
         if missing or unknown:
             texts = [f"missing: {', '.join(missing[:5])}"] if missing else []
             texts += [f"unknown: {', '.join(unknown[:5])}"] if unknown else []
-            raise ShapeError(f"the state does not fit the model ({'; '.join(texts)}).", fix="pass what state() of the same model gave.")
+            raise ShapeError(
+                f"the state does not fit the model ({'; '.join(texts)}).",
+                fix="pass what state() of the same model gave.",
+            )
         for path, parameter in self.parameters.items():
             if np.shape(state[path]) != parameter.spec.shape:
                 raise ShapeError(
-                    f"expected shape {format_shape(parameter.spec.shape)}, got {format_shape(np.shape(state[path]))}.", where=path
+                    f"expected shape {format_shape(parameter.spec.shape)}, got"
+                    f" {format_shape(np.shape(state[path]))}.",
+                    where=path,
                 )
             if not np.can_cast(np.asarray(state[path]).dtype, parameter.spec.dtype, "same_kind"):
-                raise DtypeError(f"expected {parameter.spec.dtype}, got {np.asarray(state[path]).dtype}.", where=path)
+                raise DtypeError(
+                    f"expected {parameter.spec.dtype}, got {np.asarray(state[path]).dtype}.", where=path
+                )
         for path in self.parameters:
             self.variables.write(path, np.asarray(state[path]))
 
@@ -174,13 +205,16 @@ def checked(name: str, array: Any, spec: Spec, known: dict[str, int]) -> np.ndar
     found = np.asarray(array)
     problem = match(spec.shape, found.shape, known)
     if problem:
-        raise ShapeError(f"input '{name}': {problem}.", fix=f"pass an array of shape {format_shape(spec.shape)}.")
+        raise ShapeError(
+            f"input '{name}': {problem}.", fix=f"pass an array of shape {format_shape(spec.shape)}."
+        )
     if found.dtype != spec.dtype:
         floats = found.dtype.kind == "f" and spec.is_float
         integers = found.dtype.kind in "iu" and spec.dtype in ("int64", "int32")
         if not (floats or integers):
             raise DtypeError(
-                f"input '{name}': expected {spec.dtype}, got {found.dtype}.", fix=f"convert it: x.astype('{spec.dtype}')."
+                f"input '{name}': expected {spec.dtype}, got {found.dtype}.",
+                fix=f"convert it: x.astype('{spec.dtype}').",
             )
     return np.ascontiguousarray(found, spec.dtype)
 

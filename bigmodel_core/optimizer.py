@@ -7,6 +7,7 @@ from dataclasses import dataclass
 from typing import Any, ClassVar
 
 from bigmodel_core.errors import ConfigError
+from bigmodel_core.field_limits import check_number
 from bigmodel_core.graph import Value
 
 
@@ -28,8 +29,8 @@ class Regularisation:
     """What every optimizer takes besides its own fields.
 
     Args:
-        weight_decay: how strongly parameters are pulled towards zero (L2: the decay times the parameter is added to its gradient;
-            optimizers that decouple it say so).
+        weight_decay: how strongly parameters are pulled towards zero (L2: the decay times the parameter is
+            added to its gradient; optimizers that decouple it say so).
         clip_norm: gradients are scaled so that the norm of all of them together is at most this.
         clip_value: each number of a gradient is cut to [-clip_value, clip_value].
     """
@@ -38,16 +39,28 @@ class Regularisation:
     clip_norm: float | None = None
     clip_value: float | None = None
 
+    def __post_init__(self) -> None:
+        check_number(self, "weight_decay", at_least=0)
+        for name in ("clip_norm", "clip_value"):
+            if getattr(self, name) is not None:
+                check_number(self, name, above=0)
+
 
 @dataclass(frozen=True)
 class Optimizer(Regularisation):
     """How parameters follow their gradients: a stateless pair of `init` and `update` that emits ops.
 
-    Subclasses are frozen dataclasses with a `learning_rate` field (a number or a `Schedule`).
+    Subclasses are frozen dataclasses with a `learning_rate` field (a number or a `Schedule`); those with a
+    `__post_init__` of their own call this one first.
     """
 
     decoupled_decay: ClassVar[bool] = False
     """Whether `update` applies weight decay itself, apart from the gradient."""
+
+    def __post_init__(self) -> None:
+        super().__post_init__()
+        if not callable(getattr(self, "learning_rate", None)) and hasattr(self, "learning_rate"):
+            check_number(self, "learning_rate", at_least=0)
 
     def init(self) -> Mapping[str, float]:
         """The names of the arrays kept for each parameter (of its shape), and the number each starts with."""
@@ -73,16 +86,23 @@ class Optimizer(Regularisation):
         if callable(rate):
             return float(rate(step))
         if rate is None:
-            raise ConfigError(f"{type(self).__name__} has no learning_rate.", fix="declare the field, or override rate(step).")
+            raise ConfigError(
+                f"{type(self).__name__} has no learning_rate.",
+                fix="declare the field, or override rate(step).",
+            )
         return float(rate)
 
-    def regularised(self, parameters: Mapping[str, Value], gradients: Mapping[str, Value]) -> dict[str, Value]:
+    def regularised(
+        self, parameters: Mapping[str, Value], gradients: Mapping[str, Value]
+    ) -> dict[str, Value]:
         """The gradients after clipping and weight decay, by path."""
         from bigmodel_core import ops
 
         found = dict(gradients)
         if self.clip_value is not None:
-            found = {path: ops.clip(value, -self.clip_value, self.clip_value) for path, value in found.items()}
+            found = {
+                path: ops.clip(value, -self.clip_value, self.clip_value) for path, value in found.items()
+            }
         if self.clip_norm is not None and found:
             squares = [ops.sum(ops.square(value)).astype("float64") for value in found.values()]
             total = squares[0]
@@ -93,5 +113,3 @@ class Optimizer(Regularisation):
         if self.weight_decay and not self.decoupled_decay:
             found = {path: value + parameters[path] * self.weight_decay for path, value in found.items()}
         return found
-
-

@@ -1,7 +1,7 @@
 """Shapes of integers and named dimensions, number types, and the arithmetic of dimensions.
 
-A dimension is an integer or a text: a name such as "N" (free until a plan is made), or a polynomial of names in
-canonical form such as "2*N*T + 1", which is what reshapes and concatenations of named dimensions give.
+A dimension is an integer or a text: a name such as "N" (free until a plan is made), or a polynomial of names
+in canonical form such as "2*N*T + 1", which is what reshapes and concatenations of named dimensions give.
 """
 
 from __future__ import annotations
@@ -182,7 +182,10 @@ def dim_multiply(a: Dim, b: Dim) -> Dim:
 
 def dim_product(shape: Iterable[Dim]) -> Dim:
     """The product of all dimensions."""
-    return functools.reduce(dim_multiply, shape, 1)
+    total: Dim = 1
+    for dim in shape:
+        total = dim_multiply(total, dim)
+    return total
 
 
 def dim_divide(a: Dim, b: Dim) -> Dim | None:
@@ -262,7 +265,9 @@ def broadcast(*shapes: Shape) -> Shape:
 def match(shape: Shape, sizes: Sequence[int], known: dict[str, int]) -> str | None:
     """Bind the names of a shape from an array's sizes into `known`; returns what does not fit, or None."""
     if len(shape) != len(sizes):
-        return f"expected {len(shape)} dimensions {format_shape(shape)}, got {len(sizes)} {format_shape(sizes)}"
+        return (
+            f"expected {len(shape)} dimensions {format_shape(shape)}, got {len(sizes)} {format_shape(sizes)}"
+        )
     for dim, size in zip(shape, sizes, strict=True):
         if isinstance(dim, str) and dim.isidentifier():
             if known.setdefault(dim, int(size)) != size:

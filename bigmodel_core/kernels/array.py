@@ -9,8 +9,8 @@ def scale_rows(out, x, factor, start, stop):      # outputs, inputs, attributes 
 cpu = bm.kernel(scale_rows)
 ```
 
-The wrapper that unpacks addresses and sizes into arrays is generated, one for each combination of number types and ranks;
-sizes are read at run time, so that nothing is compiled anew for another batch.
+The wrapper that unpacks addresses and sizes into arrays is generated, one for each combination of number
+types and ranks; sizes are read at run time, so that nothing is compiled anew for another batch.
 """
 
 from __future__ import annotations
@@ -25,9 +25,8 @@ from bigmodel_core.spec import Spec
 
 if TYPE_CHECKING:
     from bigmodel_core.kernels.cpu.launch import Launch
-    from bigmodel_core.kernels.cpu.memory import Intrinsic
 
-Views = Callable[..., tuple[Sequence[tuple[int, ...]], Sequence[tuple[int, ...]]]]
+Views = Callable[..., tuple[Sequence[tuple[Any, ...]], Sequence[tuple[Any, ...]]]]
 
 SPECIAL = ("start", "stop", "status")
 
@@ -37,11 +36,12 @@ class ArrayKernel:
     """A kernel on arrays, for the CPU.
 
     Args:
-        function: `function(outputs..., inputs..., attributes..., start, stop, status)`; attributes are the op's fields of the same name;
-            a kernel that takes `start` and `stop` does that range of rows of its first output and may run in several threads;
-            `status` is an int64 array of four: setting `status[0]` to an `errors` code stops the plan.
-        views: `views(op, inputs, outputs)` gives the shapes under which the (contiguous) outputs and inputs are seen,
-            so that few ranks have to be compiled.
+        function: `function(outputs..., inputs..., attributes..., start, stop, status)`; attributes are the
+            op's fields of the same name; a kernel that takes `start` and `stop` does that range of rows of
+            its first output and may run in several threads; `status` is an int64 array of four: setting
+            `status[0]` to an `errors` code stops the plan.
+        views: `views(op, inputs, outputs)` gives the shapes under which the (contiguous) outputs and inputs
+            are seen, so that few ranks have to be compiled.
         cost: work of one element of the largest array, relative to an addition.
         extras: `extras(op, inputs, outputs)` gives more integers by name, besides the op's attributes.
     """
@@ -104,7 +104,8 @@ class Call:
 
     @property
     def dtype(self) -> str:
-        """The main number type: of the first float output, else of the first float input, else of the first output."""
+        """The main number type: of the first float output, else of the first float input, else of the first
+        output."""
         for spec in (*self.outputs, *self.inputs):
             if spec.is_float:
                 return spec.dtype
@@ -121,7 +122,8 @@ def attributes_of(kernel: ArrayKernel, call: Call) -> dict[str, Any]:
             continue
         if name not in extras and not hasattr(call.op, name):
             raise KernelError(
-                f"the kernel '{kernel.function.__name__}' takes '{name}', which is no attribute of {type(call.op).__name__}.",
+                f"the kernel '{kernel.function.__name__}' takes '{name}', which is no attribute of"
+                f" {type(call.op).__name__}.",
                 fix="arguments are outputs, inputs, then fields of the op, then start, stop, status.",
             )
         found[name] = extras[name] if name in extras else getattr(call.op, name)

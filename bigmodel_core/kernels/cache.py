@@ -1,9 +1,11 @@
 """The kernel cache: object code on disk, one file a kernel, private to the user.
 
-The folder is `BIGMODEL_CACHE_DIR`, else the per-user cache folder. It is created with mode 0700 and must belong to the
-user: object code is executed, so a folder that others can write is not used. Where nothing can be written, kernels are
-compiled anew in each process, with one warning. A file's name is the hash of all that the object depends on: the byte
-code of every function, the versions of Python, Numba and LLVM, and the processor.
+The folder is `BIGMODEL_CACHE_DIR`, else the per-user cache folder. It is created with mode 0700 and must
+belong to the
+user: object code is executed, so a folder that others can write is not used. Where nothing can be written,
+    kernels are
+compiled anew in each process, with one warning. A file's name is the hash of all that the object depends on:
+the byte code of every function, the versions of Python, Numba and LLVM, and the processor.
 """
 
 from __future__ import annotations
@@ -85,7 +87,12 @@ def statistics() -> dict[str, object]:
     """Folder, number of files and bytes of the kernel cache."""
     folder = _usable()
     files = list(folder.glob("*.o")) if folder else []
-    return {"folder": str(directory()), "usable": folder is not None, "files": len(files), "bytes": sum(f.stat().st_size for f in files)}
+    return {
+        "folder": str(directory()),
+        "usable": folder is not None,
+        "files": len(files),
+        "bytes": sum(f.stat().st_size for f in files),
+    }
 
 
 def _file_name(key: str) -> str:
@@ -114,7 +121,9 @@ def _checked(path: str, user: int) -> Path | None:
             _warn_once(f"the kernel cache {folder} belongs to another user, so it is not used.")
             return None
         if user >= 0 and facts.st_mode & (stat.S_IWGRP | stat.S_IWOTH):
-            _warn_once(f"the kernel cache {folder} can be written by others, so it is not used (chmod 700 mends it).")
+            _warn_once(
+                f"the kernel cache {folder} can be written by others, so it is not used (chmod 700 mends it)."
+            )
             return None
         if user >= 0 and stat.S_IMODE(facts.st_mode) != 0o700:
             folder.chmod(0o700)

@@ -1,8 +1,8 @@
 """What a fused elementwise kernel computes, whatever the device: operands, parts and results.
 
-A `Chain` is a small program over one iteration space: it reads operands, applies scalar functions one after the other and
-writes some of the results. Shapes are first reduced to as few axes as the broadcasting pattern allows, with named
-dimensions kept symbolic, so that one compiled kernel serves every size.
+A `Chain` is a small program over one iteration space: it reads operands, applies scalar functions one after
+the other and writes some of the results. Shapes are first reduced to as few axes as the broadcasting pattern
+allows, with named dimensions kept symbolic, so that one compiled kernel serves every size.
 """
 
 from __future__ import annotations
@@ -40,7 +40,8 @@ class Part:
 
     Args:
         function: the scalar function.
-        operands: what its leading arguments are: numbers below the count of the chain's operands name those, others earlier parts.
+        operands: what its leading arguments are: numbers below the count of the chain's operands name those,
+            others earlier parts.
         attributes: the values of its other arguments, by name.
         dtype: the type of the result.
         compute: the type that numbers in the function take.
@@ -60,7 +61,8 @@ class Chain:
     Args:
         operands: the number type of each operand, and whether it varies along the innermost axis.
         parts: scalar functions, in order.
-        results: which parts are written, and the operand whose memory each overwrites (-1 for memory of its own).
+        results: which parts are written, and the operand whose memory each overwrites (-1 for memory of its
+            own).
         axes: how many axes the iteration space has after reduction.
     """
 
@@ -74,7 +76,8 @@ class Chain:
         return [inline(part.function, part.compute) for part in self.parts]
 
     def attribute_values(self) -> list[Any]:
-        """The attributes of all parts, in order: what differs between two uses of the same compiled kernel."""
+        """The attributes of all parts, in order: what differs between two uses of the same compiled
+        kernel."""
         return [value for part in self.parts for _, value in part.attributes]
 
     def weight(self) -> int:
@@ -93,7 +96,8 @@ def attribute_type(value: Any, compute: str) -> str:
 
 
 def part_source(chain: Chain, number: int, names: Sequence[str], attribute_names: Sequence[str]) -> str:
-    """The right-hand side that computes a part, given the names of operands and parts and of this part's attributes."""
+    """The right-hand side that computes a part, given the names of operands and parts and of this part's
+    attributes."""
     part = chain.parts[number]
     inlined = inline(part.function, part.compute)
     expected = parameters(part.function)

@@ -1,7 +1,10 @@
-"""Scalar functions as source text: one Python function of numbers becomes part of any kernel, in any number type.
+"""Scalar functions as source text: one Python function of numbers becomes part of any kernel, in any number
+type.
 
-An elementwise op is given by a plain function of numbers. Its text is parsed and put into the kernel's loop, with two
-changes: numbers written in it take the kernel's type (Numba would compute `1 + x` in float64 for a float32 `x`), and functions of
+An elementwise op is given by a plain function of numbers. Its text is parsed and put into the kernel's loop,
+with two
+changes: numbers written in it take the kernel's type (Numba would compute `1 + x` in float64 for a float32
+    `x`), and functions of
 `math` are renamed, so that each device puts its own in their place.
 """
 
@@ -37,7 +40,8 @@ class Inlined:
         expression: the result, when the function is a single `return`; arguments appear by name.
         name: otherwise, the name of the helper function to call.
         helpers: source text of helper functions, by name.
-        math_names: the functions of `math` that it calls, with their number type; `m_exp_float32` stands for `math.exp`.
+        math_names: the functions of `math` that it calls, with their number type; `m_exp_float32` stands for
+            `math.exp`.
         objects: Python objects to put into the kernel's globals, by name.
     """
 
@@ -52,7 +56,9 @@ class Inlined:
         """The function applied to expressions, as source."""
         if self.expression is None:
             return f"{self.name}({', '.join(arguments[name] for name in self.parameters)})"
-        return ast.unparse(_Substitute(arguments).visit(ast.parse(ast.unparse(self.expression), mode="eval").body))
+        return ast.unparse(
+            _Substitute(arguments).visit(ast.parse(ast.unparse(self.expression), mode="eval").body)
+        )
 
 
 def parameters(function: Scalar) -> tuple[str, ...]:
@@ -143,7 +149,8 @@ class _Typed(ast.NodeTransformer):
             if isinstance(owner, ModuleType) and hasattr(owner, node.attr):
                 return self._resolved(f"{node.value.id}_{node.attr}", getattr(owner, node.attr))
         raise KernelError(
-            f"the scalar function '{self.function.__name__}' uses '{ast.unparse(node)}', which a kernel cannot hold.",
+            f"the scalar function '{self.function.__name__}' uses '{ast.unparse(node)}', which a kernel"
+            " cannot hold.",
             fix="use numbers, arguments, functions of `math`, and plain helper functions.",
         )
 
@@ -151,7 +158,9 @@ class _Typed(ast.NodeTransformer):
         if node.id in self.local or not isinstance(node.ctx, ast.Load):
             return node
         if node.id not in self.outer:
-            raise KernelError(f"the scalar function '{self.function.__name__}' uses the unknown name '{node.id}'.")
+            raise KernelError(
+                f"the scalar function '{self.function.__name__}' uses the unknown name '{node.id}'."
+            )
         return self._resolved(node.id, self.outer[node.id])
 
     def _number(self, value: float) -> ast.expr:
@@ -176,13 +185,17 @@ class _Typed(ast.NodeTransformer):
             helper = inline(value, self.dtype)
             self._take(helper)
             if helper.expression is not None:
-                text = f"def {helper.name}({', '.join(helper.parameters)}):\n    return {ast.unparse(helper.expression)}"
+                text = (
+                    f"def {helper.name}({', '.join(helper.parameters)}):\n    return"
+                    f" {ast.unparse(helper.expression)}"
+                )
                 self.result.helpers[helper.name] = text
             return ast.Name(helper.name, ast.Load())
         if getattr(builtins, name, None) is value:
             return ast.Name(name, ast.Load())
         raise KernelError(
-            f"the scalar function '{self.function.__name__}' uses '{name}', a {type(value).__name__}, which a kernel cannot hold.",
+            f"the scalar function '{self.function.__name__}' uses '{name}', a {type(value).__name__}, which a"
+            " kernel cannot hold.",
             fix="use numbers, arguments, functions of `math`, and plain helper functions.",
         )
 

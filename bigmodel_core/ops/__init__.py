@@ -1,11 +1,12 @@
 """The primitives of the graph, as functions on Values.
 
-Each op is a class in one file of this folder with its shape rule, kernels, gradient and ONNX lowering; the functions here
-check their arguments and apply it.
+Each op is a class in one file of this folder with its shape rule, kernels, gradient and ONNX lowering; the
+functions here check their arguments and apply it.
 """
 
 from __future__ import annotations
 
+from bigmodel_core.graph import Value
 from bigmodel_core.ops import elementwise as _e
 from bigmodel_core.ops.elementwise import (
     absolute,
@@ -34,12 +35,13 @@ from bigmodel_core.ops.elementwise import (
 )
 from bigmodel_core.ops.indexing import gather
 from bigmodel_core.ops.linear import affine, matmul
+from bigmodel_core.ops.losses import binary_cross_entropy, huber, label_values, multi_class_hinge
 from bigmodel_core.ops.normalization import layer_norm
 from bigmodel_core.ops.random import dropout
 from bigmodel_core.ops.reduce import argmax, mean, reduce_to
-from bigmodel_core.ops.reduce import max_ as max  # noqa: A004
-from bigmodel_core.ops.reduce import min_ as min  # noqa: A004
-from bigmodel_core.ops.reduce import sum_ as sum  # noqa: A004
+from bigmodel_core.ops.reduce import max_ as max
+from bigmodel_core.ops.reduce import min_ as min
+from bigmodel_core.ops.reduce import sum_ as sum
 from bigmodel_core.ops.shape import broadcast_to, concatenate, flatten, index, reshape, transpose, zeros_like
 from bigmodel_core.ops.softmax import cross_entropy, log_softmax, softmax
 
@@ -50,12 +52,12 @@ gelu, gelu_tanh = _e.Gelu(), _e.GeluTanh()
 softplus, softsign = _e.Softplus(), _e.Softsign()
 
 
-def leaky_relu(x: _e.Value, slope: float = 0.01) -> _e.Value:
+def leaky_relu(x: Value, slope: float = 0.01) -> Value:
     """x where positive, else slope * x."""
     return _e.LeakyRelu(float(slope))(x)  # type: ignore[no-any-return]
 
 
-def elu(x: _e.Value, alpha: float = 1.0) -> _e.Value:
+def elu(x: Value, alpha: float = 1.0) -> Value:
     """x where positive, else alpha * (exp(x) - 1)."""
     return _e.Elu(float(alpha))(x)  # type: ignore[no-any-return]
 
@@ -65,6 +67,7 @@ __all__ = [
     "add",
     "affine",
     "argmax",
+    "binary_cross_entropy",
     "broadcast_to",
     "cast",
     "ceil",
@@ -84,7 +87,9 @@ __all__ = [
     "gelu_tanh",
     "greater",
     "greater_equal",
+    "huber",
     "index",
+    "label_values",
     "layer_norm",
     "leaky_relu",
     "less",
@@ -100,6 +105,7 @@ __all__ = [
     "mean",
     "min",
     "minimum",
+    "multi_class_hinge",
     "multiply",
     "negate",
     "not_equal",

@@ -17,21 +17,26 @@ from bigmodel_core.spec import FLOATS, Spec, broadcast, format_shape
 
 @dataclass(frozen=True)
 class ElementwiseOp(Op):
-    """An op that computes each output number from the input numbers at the same place, inputs broadcast together."""
+    """An op that computes each output number from the input numbers at the same place, inputs broadcast
+    together."""
 
     floats_only: ClassVar[bool] = False
     result: ClassVar[str | None] = None
     """The number type of the output, where it is not that of the inputs."""
 
-    def infer(self, *inputs: Spec) -> Spec:
+    def infer(self, *inputs: Any, **_: Any) -> Spec:
         name = type(self).__name__
         kinds = {spec.dtype for spec in inputs}
         if len(kinds) > 1:
             raise DtypeError(
-                f"{name} cannot mix {' and '.join(sorted(kinds))}.", fix="convert one side: x.astype('float32')."
+                f"{name} cannot mix {' and '.join(sorted(kinds))}.",
+                fix="convert one side: x.astype('float32').",
             )
         if self.floats_only and not inputs[0].is_float:
-            raise DtypeError(f"{name} needs float32 or float64, got {inputs[0].dtype}.", fix="convert it: x.astype('float32').")
+            raise DtypeError(
+                f"{name} needs float32 or float64, got {inputs[0].dtype}.",
+                fix="convert it: x.astype('float32').",
+            )
         try:
             shape = broadcast(*(spec.shape for spec in inputs))
         except ShapeError as error:
@@ -45,7 +50,9 @@ def _value(x: Value | Number | np.ndarray, like: Value | None) -> Value:
         return x
     graph = like.node.graph if like is not None else current_graph()
     if like is not None and like.dtype not in FLOATS and isinstance(x, float):
-        raise DtypeError(f"the number {x} does not fit values of type {like.dtype}.", fix="convert: x.astype('float32').")
+        raise DtypeError(
+            f"the number {x} does not fit values of type {like.dtype}.", fix="convert: x.astype('float32')."
+        )
     return graph.constant(x, like.dtype if like is not None else None)
 
 
@@ -623,7 +630,8 @@ class Softsign(ElementwiseOp):
         return emit.Softsign(x)
 
 
-# Comparison, logic, choice, conversion --------------------------------------------------------------------------
+# Comparison, logic, choice, conversion
+# --------------------------------------------------------------------------
 
 
 @dataclass(frozen=True)
@@ -700,9 +708,11 @@ class GreaterEqual(Comparison):
 class Logic(ElementwiseOp):
     """An op on truth values."""
 
-    def infer(self, *inputs: Spec) -> Spec:
+    def infer(self, *inputs: Any, **_: Any) -> Spec:
         if any(spec.dtype != "bool" for spec in inputs):
-            raise DtypeError(f"{type(self).__name__} needs bool, got {inputs[0].dtype}.", fix="compare first: x > 0.")
+            raise DtypeError(
+                f"{type(self).__name__} needs bool, got {inputs[0].dtype}.", fix="compare first: x > 0."
+            )
         return super().infer(*inputs)
 
     def grad(self, dy: Value, y: Value, *inputs: Value) -> tuple[None, ...]:
@@ -747,7 +757,9 @@ class Where(ElementwiseOp):
 
     def infer(self, condition: Spec, a: Spec, b: Spec) -> Spec:
         if condition.dtype != "bool":
-            raise DtypeError(f"Where needs a bool condition, got {condition.dtype}.", fix="compare first: x > 0.")
+            raise DtypeError(
+                f"Where needs a bool condition, got {condition.dtype}.", fix="compare first: x > 0."
+            )
         if a.dtype != b.dtype:
             raise DtypeError(f"Where cannot choose between {a.dtype} and {b.dtype}.", fix="convert one side.")
         return Spec(broadcast(condition.shape, a.shape, b.shape), a.dtype)
@@ -824,7 +836,12 @@ def _binary(op: ElementwiseOp) -> Any:
 
 add, subtract, multiply, divide = _binary(Add()), _binary(Subtract()), _binary(Multiply()), _binary(Divide())
 maximum, minimum = _binary(Maximum()), _binary(Minimum())
-equal, not_equal, less, less_equal = _binary(Equal()), _binary(NotEqual()), _binary(Less()), _binary(LessEqual())
+equal, not_equal, less, less_equal = (
+    _binary(Equal()),
+    _binary(NotEqual()),
+    _binary(Less()),
+    _binary(LessEqual()),
+)
 greater, greater_equal = _binary(Greater()), _binary(GreaterEqual())
 logical_and, logical_or, logical_not = And(), Or(), Not()
 negate, absolute, sign, square = Negate(), Absolute(), Sign(), Square()

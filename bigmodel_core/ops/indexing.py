@@ -59,7 +59,10 @@ class Gather(Op):
 
     def infer(self, table: Spec, indices: Spec) -> Spec:
         if indices.dtype not in ("int32", "int64"):
-            raise DtypeError(f"Gather needs int32 or int64 indices, got {indices.dtype}.", fix="convert: i.astype('int64').")
+            raise DtypeError(
+                f"Gather needs int32 or int64 indices, got {indices.dtype}.",
+                fix="convert: i.astype('int64').",
+            )
         if table.ndim < 1:
             raise ShapeError(f"Gather needs a table of rows, got {format_shape(table.shape)}.")
         return table.with_shape((*indices.shape, *table.shape[1:]))

@@ -35,7 +35,9 @@ def _matmul_launches(call: Call) -> list[Any]:
     if fold:  # one tall product instead of many with the same right side
         m, batches, strides = math.prod((*batches, m)), (), [0, 0]  # type: ignore[assignment]
     if None in strides:
-        raise ShapeError("the batch dimensions of a matrix product are repeated in the middle.", fix="use broadcast_to.")
+        raise ShapeError(
+            "the batch dimensions of a matrix product are repeated in the middle.", fix="use broadcast_to."
+        )
     problem = gemm.Problem(
         m,  # type: ignore[arg-type]
         n,  # type: ignore[arg-type]
@@ -61,7 +63,8 @@ def _batch_stride(spec: Spec, batches: Shape) -> int | None:
 
 @dataclass(frozen=True)
 class MatMul(Op):
-    """The matrix product of the last two axes, either operand transposed; leading axes are a batch and broadcast.
+    """The matrix product of the last two axes, either operand transposed; leading axes are a batch and
+    broadcast.
 
     Args:
         transpose_a: take the left operand as (..., K, M) instead of (..., M, K).
@@ -73,21 +76,24 @@ class MatMul(Op):
     writes_tiles: ClassVar[bool] = True
     """The CPU kernel finishes its output tile by tile, so that an elementwise chain can follow on each."""
     over_reads: ClassVar[tuple[int, ...]] = (0, 1)
-    """The inputs behind whose end the CPU kernel reads (never uses) some bytes: they need memory of the plan's own."""
+    """The inputs behind whose end the CPU kernel reads (never uses) some bytes: they need memory of the
+    plan's own."""
     cpu = NativeKernel(_matmul_launches)
 
     def infer(self, a: Spec, b: Spec) -> Spec:
         _floats("MatMul", a, b)
         if a.ndim < 2 or b.ndim < 2:
             raise ShapeError(
-                f"a matrix product needs two dimensions or more, got {format_shape(a.shape)} and {format_shape(b.shape)}.",
+                f"a matrix product needs two dimensions or more, got {format_shape(a.shape)} and"
+                f" {format_shape(b.shape)}.",
                 fix="add an axis: x[:, None].",
             )
         m, k = a.shape[:-3:-1] if self.transpose_a else a.shape[-2:]
         k2, n = b.shape[:-3:-1] if self.transpose_b else b.shape[-2:]
         if k != k2:
             raise ShapeError(
-                f"cannot multiply {format_shape(a.shape)} by {format_shape(b.shape)}: expected {k} and {k2} to be equal.",
+                f"cannot multiply {format_shape(a.shape)} by {format_shape(b.shape)}: expected {k} and {k2}"
+                " to be equal.",
                 fix="the columns of the left operand have to be the rows of the right one.",
             )
         return Spec((*broadcast(a.shape[:-2], b.shape[:-2]), m, n), a.dtype)
@@ -152,7 +158,10 @@ class Affine(Op):
             raise ShapeError(
                 f"cannot multiply input {format_shape(x.shape)} by weight {format_shape(weight.shape)}: "
                 f"expected {weight.shape[0]} input features, got {x.shape[-1]}.",
-                fix=f"build the model with inputs of {weight.shape[0]} features, or let the layer infer its input width.",
+                fix=(
+                    f"build the model with inputs of {weight.shape[0]} features, or let the layer infer its"
+                    " input width."
+                ),
             )
         return x.with_shape((*x.shape[:-1], weight.shape[1]))
 

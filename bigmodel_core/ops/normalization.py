@@ -62,7 +62,10 @@ def _vector(spec: Spec) -> tuple[int]:
 class _LayerNormGrad(Op):
     cpu = kernel(
         layer_norm_grad_rows,
-        views=lambda op, i, o: ([_matrix(o[0])], [_matrix(i[0]), _matrix(i[1]), *(_vector(s) for s in i[2:])]),
+        views=lambda op, i, o: (
+            [_matrix(o[0])],
+            [_matrix(i[0]), _matrix(i[1]), *(_vector(s) for s in i[2:])],
+        ),
         cost=4,
     )
 
@@ -92,7 +95,9 @@ class LayerNorm(Op):
 
     def infer(self, x: Spec, scale: Spec, shift: Spec) -> tuple[Spec, Spec, Spec]:
         if not x.is_float or x.dtype != scale.dtype or x.dtype != shift.dtype:
-            raise DtypeError(f"LayerNorm needs operands of one float type, got {x.dtype}, {scale.dtype} and {shift.dtype}.")
+            raise DtypeError(
+                f"LayerNorm needs operands of one float type, got {x.dtype}, {scale.dtype} and {shift.dtype}."
+            )
         if x.ndim < 1 or scale.shape != x.shape[-1:] or shift.shape != x.shape[-1:]:
             raise ShapeError(
                 f"LayerNorm needs a scale and a shift of {format_shape(x.shape[-1:])}, "
@@ -122,5 +127,3 @@ class LayerNorm(Op):
 def layer_norm(x: Value, scale: Value, shift: Value, epsilon: float = 1e-5) -> Value:
     """Each row of the last axis shifted to mean 0 and variance 1, then times `scale` plus `shift`."""
     return LayerNorm(epsilon)(x, scale, shift)[0]  # type: ignore[no-any-return]
-
-

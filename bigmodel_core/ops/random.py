@@ -1,4 +1,5 @@
-"""Random numbers inside the graph: counter-based, so that a run is repeated exactly from (seed, step, path)."""
+"""Random numbers inside the graph: counter-based, so that a run is repeated exactly from (seed, step,
+path)."""
 
 from __future__ import annotations
 
@@ -19,7 +20,8 @@ _MASK = 0xFFFFFFFF
 
 
 def random_bits(index, seed, step, key):  # type: ignore[no-untyped-def]
-    """32 random bits: Philox 4x32 with ten rounds (Salmon et al., 2011), counter (index, step), key (seed, path)."""
+    """32 random bits: Philox 4x32 with ten rounds (Salmon et al., 2011), counter (index, step), key (seed,
+    path)."""
     c0 = index & 0xFFFFFFFF
     c1 = (index >> 32) & 0xFFFFFFFF
     c2 = step & 0xFFFFFFFF
@@ -80,7 +82,8 @@ def path_key(path: str) -> int:
 
 
 def dropout(x: Value, rate: float) -> Value:
-    """Zero each number with probability `rate` and scale the others by 1 / (1 - rate) (Srivastava et al., 2014).
+    """Zero each number with probability `rate` and scale the others by 1 / (1 - rate) (Srivastava et al.,
+    2014).
 
     Raises:
         ConfigError: the rate is not in [0, 1).

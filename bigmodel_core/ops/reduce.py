@@ -23,7 +23,9 @@ def normal_axes(axes: Axes, rank: int) -> tuple[int, ...]:
     wanted = tuple(range(rank)) if axes is None else (axes,) if isinstance(axes, int) else tuple(axes)
     for axis in wanted:
         if not -rank <= axis < rank:
-            raise ShapeError(f"axis {axis} is out of range for {rank} dimensions.", fix=f"use {-rank} to {rank - 1}.")
+            raise ShapeError(
+                f"axis {axis} is out of range for {rank} dimensions.", fix=f"use {-rank} to {rank - 1}."
+            )
     found = tuple(sorted(axis % rank for axis in wanted))
     if len(set(found)) != len(found):
         raise ShapeError(f"the axes {wanted} name one axis twice.")
@@ -49,7 +51,8 @@ class Reduction(Op):
 
 
 def middle_views(op: Any, inputs: tuple[Spec, ...], outputs: tuple[Spec, ...]) -> tuple[list[Any], list[Any]]:
-    """Views (outer, inner) of the output and (outer, middle, inner) of the input, for neighbouring reduced axes."""
+    """Views (outer, inner) of the output and (outer, middle, inner) of the input, for neighbouring reduced
+    axes."""
     outer, middle, inner = split_axes(inputs[0].shape, op.axes)
     return [(outer, inner)], [(outer, middle, inner)]
 
@@ -61,7 +64,8 @@ def split_axes(shape: Any, axes: tuple[int, ...]) -> tuple[int, int, int]:
 
 
 BLOCK = 256
-"""Rows added up in the input's own precision; the sums of blocks are added up in turn, so that errors grow slowly."""
+"""Rows added up in the input's own precision; the sums of blocks are added up in turn, so that errors grow
+slowly."""
 
 
 def sum_last(out, x, start, stop):  # type: ignore[no-untyped-def]
@@ -109,11 +113,15 @@ def _sum_launches(call: Call) -> list[Any]:
     blocks = max(-(-middle // block), 1)
     if inner == 1:  # one long row: rows of a block each, then their sums
         block_kernel = kernel(
-            _sum_pieces, views=lambda *_: ([(outer * blocks, 1)], [(outer, middle, 1)]), extras=lambda *_: {"block": block}
+            _sum_pieces,
+            views=lambda *_: ([(outer * blocks, 1)], [(outer, middle, 1)]),
+            extras=lambda *_: {"block": block},
         )
     else:
         block_kernel = kernel(
-            sum_blocks, views=lambda *_: ([(outer * blocks, inner)], [(outer, middle, inner)]), extras=lambda *_: {"block": block}
+            sum_blocks,
+            views=lambda *_: ([(outer * blocks, inner)], [(outer, middle, inner)]),
+            extras=lambda *_: {"block": block},
         )
     if blocks == 1:
         return block_kernel.launches(call)
@@ -145,7 +153,8 @@ def _sum_pieces(out, x, block, start, stop):  # type: ignore[no-untyped-def]
 
 @dataclass(frozen=True)
 class Sum(Reduction):
-    """The sum along axes; float32 is accumulated in float64 along rows, pairwise over blocks along columns."""
+    """The sum along axes; float32 is accumulated in float64 along rows, pairwise over blocks along
+    columns."""
 
     cpu = NativeKernel(_sum_launches)
 
@@ -270,7 +279,9 @@ def sum_(x: Value, axis: Axes = None, keepdims: bool = False) -> Value:
 def mean(x: Value, axis: Axes = None, keepdims: bool = False) -> Value:
     """The mean along axes (all by default), for floats."""
     if not x.spec.is_float:
-        raise DtypeError(f"mean needs float32 or float64, got {x.dtype}.", fix="convert it: x.astype('float32').")
+        raise DtypeError(
+            f"mean needs float32 or float64, got {x.dtype}.", fix="convert it: x.astype('float32')."
+        )
     count = dim_product(x.shape[axis] for axis in normal_axes(axis, x.ndim))
     total = sum_(x, axis, keepdims)
     if isinstance(count, int):

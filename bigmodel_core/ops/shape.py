@@ -13,7 +13,17 @@ from bigmodel_core.kernels.array import Call, NativeKernel, kernel
 from bigmodel_core.kernels.fused import elementwise
 from bigmodel_core.ops.elementwise import ElementwiseOp
 from bigmodel_core.ops.reduce import normal_axes, reduce_to
-from bigmodel_core.spec import Dim, Shape, Spec, broadcast, dim_add, dim_divide, dim_multiply, dim_product, format_shape
+from bigmodel_core.spec import (
+    Dim,
+    Shape,
+    Spec,
+    broadcast,
+    dim_add,
+    dim_divide,
+    dim_multiply,
+    dim_product,
+    format_shape,
+)
 
 
 @dataclass(frozen=True)
@@ -27,7 +37,8 @@ class Reshape(Op):
     def infer(self, x: Spec) -> Spec:
         if dim_product(self.shape) != x.size:
             raise ShapeError(
-                f"cannot reshape {format_shape(x.shape)} into {format_shape(self.shape)}: the number of elements differs.",
+                f"cannot reshape {format_shape(x.shape)} into {format_shape(self.shape)}: the number of"
+                " elements differs.",
                 fix="use -1 for one dimension to have it inferred.",
             )
         return x.with_shape(self.shape)
@@ -47,7 +58,10 @@ def reshape(x: Value, shape: Sequence[Dim]) -> Value:
     """
     wanted = tuple(shape)
     if wanted.count(-1) > 1:
-        raise ShapeError(f"the shape {format_shape(wanted)} has more than one -1.", fix="leave one dimension to be inferred.")
+        raise ShapeError(
+            f"the shape {format_shape(wanted)} has more than one -1.",
+            fix="leave one dimension to be inferred.",
+        )
     if -1 in wanted:
         known = dim_product(dim for dim in wanted if dim != -1)
         rest = dim_divide(x.spec.size, known)
@@ -81,7 +95,7 @@ class BroadcastTo(ElementwiseOp):
         return (reduce_to(dy, x.shape),)
 
     def onnx(self, emit: Any, x: Any) -> Any:
-        return emit.Expand(x, emit.shape(self.shape))
+        return emit.expand(x, self.shape)
 
 
 def broadcast_to(x: Value, shape: Shape) -> Value:
@@ -197,7 +211,11 @@ class Transpose(Op):
 
 def transpose(x: Value, permutation: Sequence[int] | None = None) -> Value:
     """The axes in another order (reversed by default)."""
-    order = tuple(reversed(range(x.ndim))) if permutation is None else tuple(axis % x.ndim for axis in permutation)
+    order = (
+        tuple(reversed(range(x.ndim)))
+        if permutation is None
+        else tuple(axis % x.ndim for axis in permutation)
+    )
     return x if order == tuple(range(x.ndim)) else Transpose(order)(x)
 
 
@@ -219,7 +237,9 @@ def _concatenate_launches(call: Call) -> list[Any]:
             views=lambda *_, narrow=narrow: ([(rows, wide)], [(rows, narrow)]),
             extras=lambda *_, at=at: {"offset": at},
         )
-        launches += copy.launches(replace(call, inputs=(spec,), input_buffers=(buffer,))) if rows * narrow else []
+        launches += (
+            copy.launches(replace(call, inputs=(spec,), input_buffers=(buffer,))) if rows * narrow else []
+        )
         offset += narrow
     return launches
 
@@ -236,13 +256,18 @@ class Concatenate(Op):
         total: Dim = 0
         for spec in inputs:
             if spec.dtype != first.dtype:
-                raise DtypeError(f"Concatenate cannot mix {first.dtype} and {spec.dtype}.", fix="convert one side.")
+                raise DtypeError(
+                    f"Concatenate cannot mix {first.dtype} and {spec.dtype}.", fix="convert one side."
+                )
             same = spec.ndim == first.ndim and all(
-                a == b for axis, (a, b) in enumerate(zip(spec.shape, first.shape, strict=True)) if axis != self.axis
+                a == b
+                for axis, (a, b) in enumerate(zip(spec.shape, first.shape, strict=True))
+                if axis != self.axis
             )
             if not same:
                 raise ShapeError(
-                    f"cannot concatenate {format_shape(first.shape)} and {format_shape(spec.shape)} along axis {self.axis}.",
+                    f"cannot concatenate {format_shape(first.shape)} and {format_shape(spec.shape)} along"
+                    f" axis {self.axis}.",
                     fix="all other dimensions have to be equal.",
                 )
             total = dim_add(total, spec.shape[self.axis])
@@ -314,7 +339,10 @@ class Slice(Op):
         if isinstance(size, int) and isinstance(self.start, int) and isinstance(self.length, int):
             first = self.bound_start(x)
             if not 0 <= first <= size or (self.length and first + (self.length - 1) * self.step >= size):
-                raise ShapeError(f"the slice from {self.start}, {self.length} long, leaves axis {self.axis} of {format_shape(x.shape)}.")
+                raise ShapeError(
+                    f"the slice from {self.start}, {self.length} long, leaves axis {self.axis} of"
+                    f" {format_shape(x.shape)}."
+                )
         return x.with_shape(self.length if axis == self.axis else dim for axis, dim in enumerate(x.shape))
 
     def grad(self, dy: Value, y: Value, x: Value) -> tuple[Value]:
@@ -378,7 +406,9 @@ def index(x: Value, key: Any) -> Value:
             x = _range(x, axis, item)
             shape.append(x.shape[axis])
         else:
-            raise ShapeError(f"cannot index with {item!r}.", fix="use integers, slices, ... and None, or bm.ops.gather.")
+            raise ShapeError(
+                f"cannot index with {item!r}.", fix="use integers, slices, ... and None, or bm.ops.gather."
+            )
         axis += 1
     return reshape(x, (*shape, *x.shape[axis:]))
 

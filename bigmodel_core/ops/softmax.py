@@ -75,7 +75,10 @@ class _AlongAxis(Op):
     def infer(self, *inputs: Spec) -> Spec:
         x = inputs[0]
         if not x.is_float:
-            raise DtypeError(f"{type(self).__name__} needs float32 or float64, got {x.dtype}.", fix="convert: x.astype('float32').")
+            raise DtypeError(
+                f"{type(self).__name__} needs float32 or float64, got {x.dtype}.",
+                fix="convert: x.astype('float32').",
+            )
         if x.shape[self.axis] == 0:
             raise ShapeError(f"{type(self).__name__} along an empty axis of {format_shape(x.shape)}.")
         return x
@@ -131,7 +134,8 @@ def log_softmax(x: Value, axis: int = -1) -> Value:
 
 
 def cross_entropy_rows(loss, shift, x, labels, smoothing, start, stop, status):  # type: ignore[no-untyped-def]
-    """loss (rows,): -log softmax(x)[label]; shift (rows,): log(sum(exp(x))), which the gradient needs again."""
+    """loss (rows,): -log softmax(x)[label]; shift (rows,): log(sum(exp(x))), which the gradient needs
+    again."""
     classes = x.shape[1]
     for i in range(start, stop):
         label = labels[i]
@@ -186,7 +190,10 @@ class _CrossEntropyGrad(Op):
     smoothing: float
     cpu = kernel(
         cross_entropy_grad_rows,
-        views=lambda op, i, o: ([_matrix(o[0])], [_vector(i[0]), _matrix(i[1]), _vector(i[2]), _vector(i[3])]),
+        views=lambda op, i, o: (
+            [_matrix(o[0])],
+            [_vector(i[0]), _matrix(i[1]), _vector(i[2]), _vector(i[3])],
+        ),
         cost=8,
     )
 
@@ -196,7 +203,8 @@ class _CrossEntropyGrad(Op):
 
 @dataclass(frozen=True)
 class SoftmaxCrossEntropy(Op):
-    """-log softmax(x)[label] for logits (..., C) and integer labels (...); a second output serves the gradient.
+    """-log softmax(x)[label] for logits (..., C) and integer labels (...); a second output serves the
+    gradient.
 
     Args:
         smoothing: how much of each label's weight is spread evenly over all classes (Szegedy et al., 2016).
@@ -211,7 +219,9 @@ class SoftmaxCrossEntropy(Op):
 
     def infer(self, x: Spec, labels: Spec) -> tuple[Spec, Spec]:
         if not x.is_float:
-            raise DtypeError(f"cross-entropy needs float logits, got {x.dtype}.", fix="convert: x.astype('float32').")
+            raise DtypeError(
+                f"cross-entropy needs float logits, got {x.dtype}.", fix="convert: x.astype('float32')."
+            )
         if labels.dtype not in INTEGERS:
             raise DtypeError(
                 f"cross-entropy needs integer class labels, got {labels.dtype}.",
@@ -219,7 +229,8 @@ class SoftmaxCrossEntropy(Op):
             )
         if x.ndim < 1 or labels.shape != x.shape[:-1]:
             raise ShapeError(
-                f"cross-entropy needs logits (..., C) and labels (...), got {format_shape(x.shape)} and {format_shape(labels.shape)}.",
+                f"cross-entropy needs logits (..., C) and labels (...), got {format_shape(x.shape)} and"
+                f" {format_shape(labels.shape)}.",
                 fix="labels are one class number for each row of logits, without a last axis.",
             )
         return Spec(labels.shape, x.dtype), Spec(labels.shape, x.dtype)
@@ -231,4 +242,3 @@ class SoftmaxCrossEntropy(Op):
 def cross_entropy(logits: Value, labels: Value, smoothing: float = 0.0) -> Value:
     """-log softmax(logits)[label] for each row: logits (..., C), integer labels (...), losses (...)."""
     return SoftmaxCrossEntropy(smoothing)(logits, labels)[0]  # type: ignore[no-any-return]
-

@@ -231,7 +231,12 @@ class CpuPlan:
         self._native = kind(runner.RUN.address)
         self._result = (ctypes.c_ssize_t * 1)()
         self._failure = (ctypes.c_void_p * 1)()
-        self._arguments = (ctypes.addressof(self._result), ctypes.addressof(self._failure), self._table.ctypes.data, self._rows)
+        self._arguments = (
+            ctypes.addressof(self._result),
+            ctypes.addressof(self._failure),
+            self._table.ctypes.data,
+            self._rows,
+        )
         self._status_address = self._status.ctypes.data
         self._views = [self._view(value) for value in self.program.outputs]
         needs_padding = {
@@ -242,7 +247,8 @@ class CpuPlan:
         self._direct = {
             name
             for name, value in self.program.inputs.items()
-            if id(value) not in needs_padding and not any(self.program.root(out) is value for out in self.program.outputs)
+            if id(value) not in needs_padding
+            and not any(self.program.root(out) is value for out in self.program.outputs)
         }
 
     def _view(self, value: Value) -> np.ndarray:
@@ -297,5 +303,3 @@ class CpuPlan:
 
 def _nbytes(spec: Spec) -> int:
     return int(np.prod(spec.shape, dtype=np.int64)) * SIZES[spec.dtype]
-
-

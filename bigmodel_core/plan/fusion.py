@@ -34,8 +34,8 @@ def kernel_of(node: Node, device: str) -> object:
 def fuse(nodes: Sequence[Node], root: Callable[[Value], Value], device: str) -> list[list[Node]]:
     """Group nodes into those that become one kernel each, in an order of their first nodes.
 
-    A group holds elementwise nodes of one output shape; it never needs something that is computed from it outside.
-    """
+    A group holds elementwise nodes of one output shape; it never needs something that is computed from it
+    outside."""
     group_of: dict[int, int] = {}
     groups: dict[int, list[Node]] = {}
     for node in nodes:
@@ -65,9 +65,14 @@ def fuse(nodes: Sequence[Node], root: Callable[[Value], Value], device: str) -> 
 
 
 def _joinable(
-    a: list[Node], b: list[Node], groups: dict[int, list[Node]], group_of: dict[int, int], root: Callable[[Value], Value]
+    a: list[Node],
+    b: list[Node],
+    groups: dict[int, list[Node]],
+    group_of: dict[int, int],
+    root: Callable[[Value], Value],
 ) -> bool:
-    """Whether no way leads from one group to the other through a third: joined, they would wait for themselves."""
+    """Whether no way leads from one group to the other through a third: joined, they would wait for
+    themselves."""
     members = {node.index for node in (*a, *b)}
     oldest = min(members)
     stack = [
@@ -115,8 +120,14 @@ class Fused:
         return replace(self, chain=replace(self.chain, results=tuple(results)))
 
     def on_tiles(self, matrix: Shape) -> Space | None:
-        """The iteration space as (rows, columns) of a matrix that one operand is; None where it is no such space."""
-        if not matrix or matrix[-1] == 1 or self.shape[-1:] != matrix[-1:] or dim_product(self.shape) != dim_product(matrix):
+        """The iteration space as (rows, columns) of a matrix that one operand is; None where it is no such
+        space."""
+        if (
+            not matrix
+            or matrix[-1] == 1
+            or self.shape[-1:] != matrix[-1:]
+            or dim_product(self.shape) != dim_product(matrix)
+        ):
             return None
         columns = matrix[-1]
         lead = space(self.shape[:-1], [_lead(shape) for shape in self.operands])
@@ -134,14 +145,17 @@ def _lead(shape: Shape) -> Shape:
     return shape[:-1]
 
 
-def fused_program(group: Sequence[Node], inputs: Sequence[Value], outputs: Sequence[Value], device: str) -> Fused | None:
-    """The chain of a group of elementwise nodes; None where the group is one node with a kernel of its own."""
+def fused_program(
+    group: Sequence[Node], inputs: Sequence[Value], outputs: Sequence[Value], device: str
+) -> Fused | None:
+    """The chain of a group of elementwise nodes; None where the group is one node with a kernel of its
+    own."""
     if not isinstance(kernel_of(group[0], device), Elementwise):
         return None
     shape = group[0].outputs[0].shape
     reduced = space(shape, [value.shape for value in inputs])
     numbers = {id(value): number for number, value in enumerate(inputs)}
-    parts = []
+    parts: list[Part] = []
     for node in group:
         kernel = kernel_of(node, device)
         assert isinstance(kernel, Elementwise)
@@ -152,8 +166,12 @@ def fused_program(group: Sequence[Node], inputs: Sequence[Value], outputs: Seque
                 continue
             if not hasattr(node.op, name):
                 raise KernelError(
-                    f"the scalar function '{kernel.function.__name__}' takes '{name}', which is no attribute of {type(node.op).__name__}.",
-                    fix="its arguments are one number from each input, then fields of the op by name, and `index`.",
+                    f"the scalar function '{kernel.function.__name__}' takes '{name}', which is no attribute"
+                    f" of {type(node.op).__name__}.",
+                    fix=(
+                        "its arguments are one number from each input, then fields of the op by name, and"
+                        " `index`."
+                    ),
                 )
             attributes.append((name, getattr(node.op, name)))
         operands = tuple(numbers[id(value)] for value in node.inputs)

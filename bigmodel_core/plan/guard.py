@@ -16,7 +16,7 @@ def check_finite(out, x, status):  # type: ignore[no-untyped-def]
     """out (1,), x (n,): sets the status where a number is NaN or infinite."""
     out[0] = 0
     for i in range(x.shape[0]):
-        if not (x[i] - x[i] == 0):
+        if x[i] - x[i] != 0:
             out[0] = 1
             if status[0] == 0:
                 status[0] = 3

@@ -1,4 +1,5 @@
-"""Memory of a plan: each buffer lives from the step that writes it to the last that reads it, and places are used again."""
+"""Memory of a plan: each buffer lives from the step that writes it to the last that reads it, and places are
+used again."""
 
 from __future__ import annotations
 
@@ -32,7 +33,9 @@ def place(lifetimes: Sequence[Lifetime], padding: int = 0) -> tuple[list[int], i
         life = lifetimes[number]
         size = -(-(life.nbytes + padding) // ALIGNMENT) * ALIGNMENT
         at = 0
-        for start, end, other in sorted((p for p in placed if p[2].first <= life.last and life.first <= p[2].last), key=lambda p: p[0]):
+        for start, end, _ in sorted(
+            (p for p in placed if p[2].first <= life.last and life.first <= p[2].last), key=lambda p: p[0]
+        ):
             if at + size <= start:
                 break
             at = max(at, end)

@@ -1,4 +1,5 @@
-"""Programs: the steps that compute some values of a graph, fused and in order, whatever the sizes and the device."""
+"""Programs: the steps that compute some values of a graph, fused and in order, whatever the sizes and the
+device."""
 
 from __future__ import annotations
 
@@ -26,7 +27,8 @@ class Step:
         inputs: what it reads.
         outputs: what it writes.
         fused: the chain's program, None for a single kernel.
-        writes: for outputs that become the new value of a variable in place, the variable, by the output's position.
+        writes: for outputs that become the new value of a variable in place, the variable, by the output's
+            position.
         follower: a chain that is run on each tile of this step's output right after it is written.
     """
 
@@ -71,12 +73,13 @@ class Program:
         self.updates = {graph.variable(path, value.spec): value for path, value in (updates or {}).items()}
         for variable, value in self.updates.items():
             if variable.spec != value.spec:
-                raise ShapeError(f"the new value is {value.spec}, the variable {variable.spec}.", where=variable.node.op.path)  # type: ignore[attr-defined]
+                raise ShapeError(
+                    f"the new value is {value.spec}, the variable {variable.spec}.",
+                    where=variable.node.op.path,
+                )  # type: ignore[attr-defined]
         roots = [*self.outputs, *self.updates.values(), *self.updates, *self.guards]
         self.nodes = needed(roots)
-        self.inputs = {
-            node.op.name: node.outputs[0] for node in self.nodes if isinstance(node.op, Input)
-        }
+        self.inputs = {node.op.name: node.outputs[0] for node in self.nodes if isinstance(node.op, Input)}
         self.variables = [node.outputs[0] for node in self.nodes if isinstance(node.op, Variable)]
         self.constants = [node.outputs[0] for node in self.nodes if isinstance(node.op, Constant)]
         self.roots = {id(value): _root(value) for node in self.nodes for value in node.outputs}
@@ -127,7 +130,7 @@ class Program:
         """
         return self.plan(variables, self.sizes(inputs)).run(inputs)
 
-    def failure(self, step: Step | None, status: Sequence[int]) -> BigmodelError:
+    def failure(self, step: Step | None, status: Sequence[int] | np.ndarray) -> BigmodelError:
         """The error that a status stands for."""
         where = step.node.place if step else None
         code, found, limit, position = (int(number) for number in status[:4])
@@ -155,7 +158,8 @@ def _root(value: Value) -> Value:
 
 
 def _ordered(program: Program) -> list[Step]:
-    """Group, then schedule: variables are overwritten only after all their readers and all guards are done."""
+    """Group, then schedule: variables are overwritten only after all their readers and all guards are
+    done."""
     steps, producer = _grouped(program)
     before: dict[int, set[int]] = {number: set() for number in range(len(steps))}
     readers: dict[int, list[int]] = {}
@@ -172,16 +176,26 @@ def _ordered(program: Program) -> list[Step]:
         if writer is None:
             steps.append(_copy_step(program, variable, value))
             writer = len(steps) - 1
-            before[writer] = {producer[id(program.root(value))]} if id(program.root(value)) in producer else set()
-        before[writer] |= {reader for reader in readers.get(id(variable), []) if reader != writer} | set(guards)
+            before[writer] = (
+                {producer[id(program.root(value))]} if id(program.root(value)) in producer else set()
+            )
+        before[writer] |= {reader for reader in readers.get(id(variable), []) if reader != writer} | set(
+            guards
+        )
     return _scheduled(program, steps, before)
 
 
 def _grouped(program: Program) -> tuple[list[Step], dict[int, int]]:
     steps: list[Step] = []
     producer: dict[int, int] = {}
-    outside = {id(program.root(value)) for value in (*program.outputs, *program.updates.values(), *program.guards)}
-    plain = [node for node in program.nodes if not isinstance(node.op, LEAVES) and not getattr(node.op, "alias", False)]
+    outside = {
+        id(program.root(value)) for value in (*program.outputs, *program.updates.values(), *program.guards)
+    }
+    plain = [
+        node
+        for node in program.nodes
+        if not isinstance(node.op, LEAVES) and not getattr(node.op, "alias", False)
+    ]
     users: dict[int, list[Node]] = {}
     for node in plain:
         for value in node.inputs:
@@ -242,12 +256,17 @@ def _write_in_place(
     variable: Value,
     value: Value,
 ) -> int | None:
-    """Let the chain that computes a new value overwrite the variable that it reads; None where that cannot be."""
+    """Let the chain that computes a new value overwrite the variable that it reads; None where that cannot
+    be."""
     number = producer.get(id(value))
     if number is None or steps[number].fused is None:
         return None
     step = steps[number]
-    if not any(item is variable for item in step.inputs) or readers.get(id(value)) or value in program.outputs:
+    if (
+        not any(item is variable for item in step.inputs)
+        or readers.get(id(value))
+        or value in program.outputs
+    ):
         return None
     if sum(program.root(item) is variable for item in step.inputs) > 1:
         return None
@@ -311,7 +330,8 @@ def _scheduled(program: Program, steps: list[Step], before: dict[int, set[int]])
 
 
 def _priority(step: Step) -> tuple[int, int]:
-    """Scalars first (a learning rate, the check of the loss), so that updates can follow their gradients at once."""
+    """Scalars first (a learning rate, the check of the loss), so that updates can follow their gradients at
+    once."""
     scalar = all(value.shape == () for value in step.outputs)
     return (0 if scalar else 2 if step.writes else 1, step.nodes[0].index)
 
@@ -326,4 +346,3 @@ def _can_follow(program: Program, first: Step, later: Step) -> bool:
     if any(program.root(value) is variable for value in first.inputs for variable in later.writes.values()):
         return False
     return later.fused.on_tiles(output.shape) is not None
-

@@ -28,15 +28,17 @@ def network_of(model: Layer | Network, inputs: Sequence[Any], seed: int, device:
     if isinstance(model, Network):
         return model
     if not isinstance(model, Layer):
-        raise GraphError(f"expected a layer, got {type(model).__name__}.", fix="pass a Layer such as bm.Sequential(...).")
+        raise GraphError(
+            f"expected a layer, got {type(model).__name__}.", fix="pass a Layer such as bm.Sequential(...)."
+        )
     return model.network if model.is_built else model.build(*inputs, seed=seed, device=device)
 
 
 class TrainStep:
     """A model, a loss and an optimizer as one compiled step; `bm.compile` makes it.
 
-    `step(x, y)` runs one step and returns the loss as a float; with several inputs, `step((a, b), y)`. Batches may have any
-    size.
+    `step(x, y)` runs one step and returns the loss as a float; with several inputs, `step((a, b), y)`.
+    Batches may have any size.
 
     Attributes:
         network: the built model, once the first batch was seen.
@@ -75,7 +77,11 @@ class TrainStep:
         with trace.active(), graph.scope("loss", type(self.loss).__name__):
             loss = self.loss(trace.outputs[0] if trace.single else trace.outputs, goal)  # type: ignore[arg-type]
         if loss.shape != ():
-            raise ShapeError(f"the loss has shape {format_shape(loss.shape)}.", fix="a loss is a scalar: its mean.", where="loss")
+            raise ShapeError(
+                f"the loss has shape {format_shape(loss.shape)}.",
+                fix="a loss is a scalar: its mean.",
+                where="loss",
+            )
         trained = {path: value for path, value in trace.values.items() if trace.parameters[path].trainable}
         found = dict(zip(trained, gradients(loss, list(trained.values())), strict=True))
         updates = dict(trace.updates)
@@ -98,7 +104,9 @@ class TrainStep:
                 if key not in network.variables:
                     network.variables.create(key, np.full(parameter.shape, start, parameter.dtype))
                 state[name] = graph.variable(key, parameter.spec)
-            new, kept = self.optimizer.update(parameter, gradient, state, rate.astype(parameter.dtype), number)
+            new, kept = self.optimizer.update(
+                parameter, gradient, state, rate.astype(parameter.dtype), number
+            )
             updates[path] = new
             updates.update({f"optimizer/{name}/{path}": value for name, value in kept.items()})
         return updates
@@ -137,7 +145,8 @@ class TrainStep:
         return self.optimizer.rate(self.steps) * self.rate_scale
 
     def _located(self, given: Mapping[str, np.ndarray], error: NumericsError) -> NumericsError:
-        """The error again, naming the first layer whose output is not finite (the parameters are still the old ones)."""
+        """The error again, naming the first layer whose output is not finite (the parameters are still the
+        old ones)."""
         assert self._program is not None and self.network is not None
         for name, array in given.items():
             if not name.startswith("~") and array.dtype.kind == "f" and not np.isfinite(array).all():
@@ -156,8 +165,12 @@ class TrainStep:
         for value, array in zip(watched, results, strict=True):
             if not np.isfinite(array).all():
                 return NumericsError(
-                    f"the loss is NaN or infinite at step {self.steps + 1}; the first numbers that are come from here.",
-                    fix="lower the learning rate, clip gradients (clip_norm=1.0), or check the data; nothing was changed.",
+                    f"the loss is NaN or infinite at step {self.steps + 1}; the first numbers that are come"
+                    " from here.",
+                    fix=(
+                        "lower the learning rate, clip gradients (clip_norm=1.0), or check the data; nothing"
+                        " was changed."
+                    ),
                     where=place(value.node.path, value.node.layer) or None,
                 )
         return error
@@ -177,7 +190,10 @@ class TrainStep:
         expected = set(self.network.variables)
         if expected != set(state):
             odd = sorted(expected ^ set(state))
-            raise ShapeError(f"the state does not fit the step: {', '.join(odd[:5])}.", fix="use the same model and optimizer.")
+            raise ShapeError(
+                f"the state does not fit the step: {', '.join(odd[:5])}.",
+                fix="use the same model and optimizer.",
+            )
         for path in state:
             self.network.variables.write(path, state[path])
         self.steps = steps
@@ -194,13 +210,20 @@ def _target_spec(loss: Loss, target: Any, dtype: str) -> Spec:
     kind = loss.target_dtype or ("int64" if array.dtype.kind in "iub" else dtype)
     if kind == "int64" and array.dtype.kind == "f":
         raise DtypeError(
-            f"{type(loss).__name__} needs integer targets, got {array.dtype}.", fix="pass class numbers: y.astype('int64').", where="loss"
+            f"{type(loss).__name__} needs integer targets, got {array.dtype}.",
+            fix="pass class numbers: y.astype('int64').",
+            where="loss",
         )
     return input_spec(array, kind).with_dtype(kind)
 
 
-def compile(  # noqa: A001
-    model: Layer | Network, loss: Loss | str, optimizer: Optimizer | str, *, seed: int = 0, device: str = "cpu"
+def compile(
+    model: Layer | Network,
+    loss: Loss | str,
+    optimizer: Optimizer | str,
+    *,
+    seed: int = 0,
+    device: str = "cpu",
 ) -> TrainStep:
     """A training step for a loop of one's own.
 
@@ -250,7 +273,12 @@ def value_and_grad(
                 value = chosen(trace.outputs[0] if trace.single else trace.outputs, goal)  # type: ignore[arg-type]
             paths = [path for path in trace.values if trace.parameters[path].trainable]
             found = gradients(value, [trace.values[path] for path in paths])
-            made.update(network=network, target=target, paths=paths, program=Program(graph, [value, *found], device=network.device))
+            made.update(
+                network=network,
+                target=target,
+                paths=paths,
+                program=Program(graph, [value, *found], device=network.device),
+            )
         given = made["network"].check_inputs(inputs)
         known = {"N": len(next(iter(given.values())))}
         given["target"] = checked("target", _plain(y), made["target"], known)
@@ -258,5 +286,3 @@ def value_and_grad(
         return float(value), dict(zip(made["paths"], found, strict=True))
 
     return evaluate
-
-

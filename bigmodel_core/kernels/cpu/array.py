@@ -21,7 +21,8 @@ CHUNK_ELEMENTS = 16384
 
 
 def launches(kernel: ArrayKernel, call: Call) -> list[Launch]:
-    """The launches of an array kernel: one, cut into chunks of rows where the kernel takes `start` and `stop`."""
+    """The launches of an array kernel: one, cut into chunks of rows where the kernel takes `start` and
+    `stop`."""
     specs = (*call.outputs, *call.inputs)
     if kernel.views is None:
         shapes = [tuple(int(size) for size in spec.shape) for spec in specs]
@@ -30,7 +31,10 @@ def launches(kernel: ArrayKernel, call: Call) -> list[Launch]:
         shapes = [*outputs, *inputs]
     names = parameters(kernel.function)[len(specs) :]
     attributes = attributes_of(kernel, call)
-    kinds = tuple((name, _kind(attributes[name], call.dtype)) if name in attributes else (name, "special") for name in names)
+    kinds = tuple(
+        (name, _kind(attributes[name], call.dtype)) if name in attributes else (name, "special")
+        for name in names
+    )
     chunked = "start" in names
     rows = shapes[0][0] if shapes[0] else 1
     if chunked and rows == 0:
@@ -97,7 +101,9 @@ def wrapper(
             count = int(kind[5:])
             text, slot = f"view_int64_1(ctx + {slot * 8}, {count})", slot + count
         else:
-            text = f"load_int(ctx, {slot})" if kind in ("int64", "bool") else f"{kind}(load_float(ctx, {slot}))"
+            text = (
+                f"load_int(ctx, {slot})" if kind in ("int64", "bool") else f"{kind}(load_float(ctx, {slot}))"
+            )
             text, slot = f"{text} != 0" if kind == "bool" else text, slot + 1
         lines.append(f"    k_{name} = {text}")
         arguments.append(f"k_{name}")
@@ -106,4 +112,3 @@ def wrapper(
     made = scope["kernel"]
     made.__name__ = function.__name__
     return NativeFunction(made, replace=cpu_math.replacements(dtype))
-

@@ -76,7 +76,12 @@ def _shape_free(chain: Chain) -> Chain:
     from dataclasses import replace
 
     parts = tuple(
-        replace(p, attributes=tuple((name, _example(attribute_type(value, p.compute))) for name, value in p.attributes))
+        replace(
+            p,
+            attributes=tuple(
+                (name, _example(attribute_type(value, p.compute))) for name, value in p.attributes
+            ),
+        )
         for p in chain.parts
     )
     return replace(chain, parts=parts)
@@ -147,7 +152,11 @@ def source(chain: Chain) -> tuple[str, dict[str, Any]]:
         for name, value in part.attributes:
             kind = attribute_type(value, part.compute)
             read = f"load_int(ctx, {slot})" if kind in ("bool", "int64") else f"load_float(ctx, {slot})"
-            lines.append(f"    p{number}_{name} = {read} != 0" if kind == "bool" else f"    p{number}_{name} = {CAST[kind]}({read})")
+            lines.append(
+                f"    p{number}_{name} = {read} != 0"
+                if kind == "bool"
+                else f"    p{number}_{name} = {CAST[kind]}({read})"
+            )
             names.append(f"p{number}_{name}")
             slot += 1
         attribute_names.append(names)

@@ -35,9 +35,9 @@ class Launch:
         kernel: a native function of (context address, chunk).
         context: what the kernel reads: a `Buffer` is stored as its address, a float as the bits of a float64.
         chunks: into how many independent pieces the work is cut; fixed by shapes alone.
-        tile: for a kernel that writes a matrix tile by tile: (rows, columns) of a tile; chunk `c` then writes the tile
-            at row `c // n` and column `c % n` of the tiles, with n tiles in a row. Lets the plan run an elementwise kernel on each
-            finished tile. None where chunks are not tiles.
+        tile: for a kernel that writes a matrix tile by tile: (rows, columns) of a tile; chunk `c` then
+            writes the tile at row `c // n` and column `c % n` of the tiles, with n tiles in a row. Lets the
+            plan run an elementwise kernel on each finished tile. None where chunks are not tiles.
         follower: the elementwise launch that runs on each chunk right after this one.
     """
 

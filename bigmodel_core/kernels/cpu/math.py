@@ -1,8 +1,8 @@
 """Mathematical functions of one number, written so that LLVM turns them into vector code.
 
-`exp` and `tanh` are polynomials after range reduction (Cody and Waite, 1980; coefficients for float32 after Moshier's Cephes);
-the others are LLVM intrinsics or the C library's functions. `replacements(dtype)` is what kernels of a dtype get in place of
-Python's `math`.
+`exp` and `tanh` are polynomials after range reduction (Cody and Waite, 1980; coefficients for float32 after
+Moshier's Cephes); the others are LLVM intrinsics or the C library's functions. `replacements(dtype)` is what
+kernels of a dtype get in place of Python's `math`.
 """
 
 from __future__ import annotations
@@ -179,7 +179,21 @@ def functions(dtype: str) -> dict[str, Any]:
         found[name] = _llvm(dtype, name)
     found["pow"] = _llvm(dtype, "pow", 2)
     found["copysign"] = _llvm(dtype, "copysign", 2)
-    for name in ("log1p", "expm1", "erf", "erfc", "tan", "asin", "acos", "atan", "sinh", "cosh", "asinh", "acosh", "atanh"):
+    for name in (
+        "log1p",
+        "expm1",
+        "erf",
+        "erfc",
+        "tan",
+        "asin",
+        "acos",
+        "atan",
+        "sinh",
+        "cosh",
+        "asinh",
+        "acosh",
+        "atanh",
+    ):
         found[name] = _libm(dtype, name)
     found["expm1"] = found["expm1"] if single else expm1_64
     found["atan2"] = _libm(dtype, "atan2", 2)
@@ -190,4 +204,4 @@ def functions(dtype: str) -> dict[str, Any]:
 def replacements(dtype: str) -> tuple[tuple[Any, Any], ...]:
     """What stands in for Python's `math` in kernels of a dtype: pairs for `NativeFunction.replace`."""
     pairs = [(getattr(math, name), function) for name, function in functions(dtype).items()]
-    return tuple([*pairs, (round, _llvm(dtype, "rint"))])
+    return (*pairs, (round, _llvm(dtype, "rint")))

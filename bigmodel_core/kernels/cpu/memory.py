@@ -73,7 +73,7 @@ def array_view(dtype: str, rank: int) -> Intrinsic:
         array = make_array(signature.return_type)(context, builder)
         size = SIZES[dtype]
         step = ir.Constant(ir.IntType(64), size)
-        strides = []
+        strides: list[Any] = []
         for extent in reversed(sizes):
             strides.insert(0, step)
             step = builder.mul(step, extent)

@@ -1,10 +1,10 @@
 """From a plain Python function to the address of machine code.
 
-A kernel is a plain Python function of integers (addresses and sizes). It may call other plain Python functions,
-`math` functions and `Intrinsic`s; nothing needs a decorator from Numba, so that a module of kernels is imported
-without Numba. `compile_native` hands the whole to Numba the first time, keeps the object code in the kernel cache
-(`cache.py`), and loads it from there ever after through LLVM alone: a warm process never imports Numba.
-"""
+A kernel is a plain Python function of integers (addresses and sizes). It may call other plain Python
+functions, `math` functions and `Intrinsic`s; nothing needs a decorator from Numba, so that a module of
+kernels is imported without Numba. `compile_native` hands the whole to Numba the first time, keeps the object
+code in the kernel cache (`cache.py`), and loads it from there ever after through LLVM alone: a warm process
+never imports Numba."""
 
 from __future__ import annotations
 
@@ -31,7 +31,8 @@ class Intrinsic:
 
     Args:
         signature: Numba types as text, such as "float32(intp, intp)".
-        codegen: gets an llvmlite `IRBuilder` and the argument values, returns the result value (None for void).
+        codegen: gets an llvmlite `IRBuilder` and the argument values, returns the result value (None for
+            void).
         typed: whether `codegen` gets Numba's target context and the signature too, before the builder.
     """
 
@@ -86,7 +87,7 @@ def native(function: Callable[..., Any]) -> NativeFunction:
 def fingerprint(subject: Any, replace: tuple[tuple[Any, Any], ...] = ()) -> str:
     """A hash of a function's byte code and of everything it refers to, recursively."""
     digest = hashlib.sha256()
-    _feed(digest, subject, dict((id(old), new) for old, new in replace), set())
+    _feed(digest, subject, {id(old): new for old, new in replace}, set())
     return digest.hexdigest()
 
 
@@ -117,7 +118,9 @@ def _feed(digest: Any, subject: Any, swaps: dict[int, Any], seen: set[int]) -> N
     elif isinstance(subject, (int, float, str, bytes, bool, type(None), complex)):
         digest.update(repr(subject).encode())
     else:
-        digest.update(f"{type(subject).__module__}.{getattr(subject, '__qualname__', repr(type(subject)))}".encode())
+        digest.update(
+            f"{type(subject).__module__}.{getattr(subject, '__qualname__', repr(type(subject)))}".encode()
+        )
 
 
 def _feed_code(digest: Any, code: types.CodeType) -> None:
@@ -140,7 +143,11 @@ def _names(code: types.CodeType) -> set[str]:
 
 def _references(function: types.FunctionType) -> dict[str, Any]:
     """The globals and closure variables that a function refers to, by name, in a stable order."""
-    found = {name: function.__globals__[name] for name in sorted(_names(function.__code__)) if name in function.__globals__}
+    found = {
+        name: function.__globals__[name]
+        for name in sorted(_names(function.__code__))
+        if name in function.__globals__
+    }
     for name, cell in zip(function.__code__.co_freevars, function.__closure__ or (), strict=True):
         found[name] = cell.cell_contents
     return found
@@ -181,7 +188,9 @@ def _link(name: str, image: bytes) -> int:
         cpu = binding.Target.from_default_triple().create_target_machine()
         _engines.append(cpu)
     module = binding.parse_assembly("")
-    engine = binding.create_mcjit_compiler(module, binding.Target.from_default_triple().create_target_machine())
+    engine = binding.create_mcjit_compiler(
+        module, binding.Target.from_default_triple().create_target_machine()
+    )
     engine.add_object_file(binding.ObjectFileRef.from_data(image))
     engine.finalize_object()
     address = int(engine.get_function_address(name))
@@ -194,7 +203,6 @@ def _link(name: str, image: bytes) -> int:
 def _compile(kernel: NativeFunction) -> tuple[str, bytes]:
     cache.count_compilation(kernel.name)
     _numba()
-    numba = _numba()
     from numba.core import compiler, sigutils
     from numba.core.cpu_options import FastMathOptions
     from numba.core.errors import NumbaError
@@ -210,7 +218,7 @@ def _compile(kernel: NativeFunction) -> tuple[str, bytes]:
         compiled = compiler.compile_extra(
             cpu_target.typing_context,
             cpu_target.target_context,
-            _Prepared(dict((id(old), new) for old, new in kernel.replace)).function(kernel.function),
+            _Prepared({id(old): new for old, new in kernel.replace}).function(kernel.function),
             arguments,
             result,
             flags,
@@ -219,7 +227,10 @@ def _compile(kernel: NativeFunction) -> tuple[str, bytes]:
     except NumbaError as error:
         raise KernelError(
             f"the kernel '{kernel.name}' cannot be compiled: {error}",
-            fix="kernels may use numbers, arrays, loops, branches, `math` functions and plain helper functions.",
+            fix=(
+                "kernels may use numbers, arrays, loops, branches, `math` functions and plain helper"
+                " functions."
+            ),
         ) from error
     library = compiled.library
     return compiled.fndesc.llvm_func_name, bytes(library._get_compiled_object())
@@ -250,7 +261,9 @@ class _Prepared:
         namespace = dict(plain.__globals__)
         closure = None
         prepared = {name: self.value(value) for name, value in references.items()}
-        namespace.update({name: value for name, value in prepared.items() if name not in plain.__code__.co_freevars})
+        namespace.update(
+            {name: value for name, value in prepared.items() if name not in plain.__code__.co_freevars}
+        )
         if plain.__closure__:
             closure = tuple(types.CellType(prepared[name]) for name in plain.__code__.co_freevars)
         rebuilt = types.FunctionType(plain.__code__, namespace, plain.__name__, plain.__defaults__, closure)
@@ -266,9 +279,13 @@ class _Prepared:
         elif isinstance(value, types.FunctionType):
             import numba
 
-            made = numba.njit(error_model="numpy", fastmath=set(FASTMATH), _nrt=False, no_cpython_wrapper=True, no_cfunc_wrapper=True)(
-                self.function(value)
-            )
+            made = numba.njit(
+                error_model="numpy",
+                fastmath=set(FASTMATH),
+                _nrt=False,
+                no_cpython_wrapper=True,
+                no_cfunc_wrapper=True,
+            )(self.function(value))
         elif value is math and self.swaps:
             made = types.ModuleType("math")
             made.__dict__.update({name: self.value(item) for name, item in vars(math).items()})

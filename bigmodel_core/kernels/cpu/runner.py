@@ -1,12 +1,14 @@
 """The table walker: one native call runs a whole plan, on a thread pool that lives outside the interpreter.
 
-A plan is a table with a row for each step: kernel address, context address, number of chunks, and the address and context of
-a second kernel that is run on each chunk right after the first, while its data is in the cache (0 for none). Chunks are
-fixed by shapes and never by threads, which is why results have the same bits at any thread count.
+A plan is a table with a row for each step: kernel address, context address, number of chunks, and the
+address and context of a second kernel that is run on each chunk right after the first, while its data is in
+the cache (0 for none). Chunks are fixed by shapes and never by threads, which is why results have the same
+bits at any thread count.
 
 The pool is a block of integers shared by the caller and the workers:
 
-    ticket   generation | chunks | next chunk, in one integer, so that a chunk is taken by a single atomic addition and a
+    ticket   generation | chunks | next chunk, in one integer, so that a chunk is taken by a single atomic
+    addition and a
              worker that comes late can never mistake one job for another
     done     chunks that are finished
     busy     1 while a caller uses the pool; a second caller runs its chunks itself
@@ -117,7 +119,9 @@ def work(pool):  # type: ignore[no-untyped-def]
         if idle > SPINS:
             atomic_add(pool + SLEEPERS * 8, 1)
             ticket = atomic_load(pool + TICKET * 8)
-            if (ticket & COUNT_MASK) >= ((ticket >> COUNT_BITS) & COUNT_MASK) and atomic_load(pool + QUIT * 8) == 0:
+            if (ticket & COUNT_MASK) >= ((ticket >> COUNT_BITS) & COUNT_MASK) and atomic_load(
+                pool + QUIT * 8
+            ) == 0:
                 call_c(load_int(pool, WAIT), load_int(pool, WAIT_ARGUMENT))
             atomic_add(pool + SLEEPERS * 8, -1)
             idle = 0

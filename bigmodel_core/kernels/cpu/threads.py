@@ -1,8 +1,8 @@
 """The thread pool under the table walker: Python threads parked inside native code that holds no lock.
 
 Threads of the interpreter, started on first use, call `runner.work` through ctypes and stay there without the
-interpreter's lock. They survive calls from many Python threads at once (the second caller runs its own chunks), a fork (the
-child starts anew) and the end of the process (they are told to stop and joined first).
+interpreter's lock. They survive calls from many Python threads at once (the second caller runs its own
+chunks), a fork (the child starts anew) and the end of the process (they are told to stop and joined first).
 """
 
 from __future__ import annotations
@@ -32,7 +32,8 @@ class _State:
 
 
 def num_threads() -> int:
-    """How many threads kernels use: `set_num_threads`, else `BIGMODEL_NUM_THREADS`, else the cores of this process."""
+    """How many threads kernels use: `set_num_threads`, else `BIGMODEL_NUM_THREADS`, else the cores of this
+    process."""
     if _State.wanted is None:
         _State.wanted = _default()
     return _State.wanted
@@ -61,7 +62,9 @@ def _default() -> int:
     text = os.environ.get("BIGMODEL_NUM_THREADS")
     if text:
         if not text.isdigit() or int(text) < 1:
-            raise ConfigError(f"BIGMODEL_NUM_THREADS is '{text}'.", fix="set it to a positive integer, or unset it.")
+            raise ConfigError(
+                f"BIGMODEL_NUM_THREADS is '{text}'.", fix="set it to a positive integer, or unset it."
+            )
         return int(text)
     if hasattr(os, "sched_getaffinity"):
         return len(os.sched_getaffinity(0))
@@ -79,7 +82,9 @@ def _start() -> int:
         _State.keep += [block, *_system_calls(slots)]
         _State.block = slots
         if num_threads() > 1:
-            work = ctypes.CFUNCTYPE(ctypes.c_int32, ctypes.c_void_p, ctypes.c_void_p, ctypes.c_ssize_t)(runner.WORK.address)
+            work = ctypes.CFUNCTYPE(ctypes.c_int32, ctypes.c_void_p, ctypes.c_void_p, ctypes.c_ssize_t)(
+                runner.WORK.address
+            )
             result, failure = (ctypes.c_ssize_t * 1)(), (ctypes.c_void_p * 1)()
             _State.keep += [work, result, failure]
             for number in range(num_threads() - 1):
@@ -110,7 +115,10 @@ def _system_calls(slots: np.ndarray) -> list[object]:
         slots[runner.WAIT], slots[runner.POST] = _address(library.sem_wait), _address(library.sem_post)
         slots[runner.WAIT_ARGUMENT] = ctypes.addressof(semaphore)
         return [library, semaphore]
-    slots[runner.WAIT], slots[runner.WAIT_ARGUMENT] = _address(library.usleep), 500  # no unnamed semaphores here
+    slots[runner.WAIT], slots[runner.WAIT_ARGUMENT] = (
+        _address(library.usleep),
+        500,
+    )  # no unnamed semaphores here
     return [library]
 
 
@@ -119,7 +127,8 @@ def _address(function: object) -> int:
 
 
 def _close() -> None:
-    """Tell the workers to stop and wait for them; their memory is kept, so that a plan still running is safe."""
+    """Tell the workers to stop and wait for them; their memory is kept, so that a plan still running is
+    safe."""
     if _State.block is not None:
         _State.block[runner.QUIT] = 1
         if _State.block[runner.POST]:
