@@ -1,0 +1,226 @@
+"""Losses as fused and stable ops: binary cross-entropy, Huber, hinge, and the check of labels."""
+
+from __future__ import annotations
+
+import math
+from dataclasses import dataclass
+from math import exp, fabs, log1p
+from typing import Any
+
+from bigmodel_core.errors import DtypeError, ShapeError
+from bigmodel_core.graph import Op, Value
+from bigmodel_core.kernels.array import kernel
+from bigmodel_core.kernels.fused import elementwise
+from bigmodel_core.ops.elementwise import ElementwiseOp, check_same_shape, clip
+from bigmodel_core.spec import INTEGERS, Spec, format_shape
+
+# Elementwise ------------------------------------------------------------------------------------------------
+
+
+def _binary_cross_entropy(x, target):  # type: ignore[no-untyped-def]
+    return (x if x > 0 else 0 * x) - x * target + log1p(exp(-fabs(x)))
+
+
+def _binary_cross_entropy_grad(dy, x, target):  # type: ignore[no-untyped-def]
+    e = exp(-fabs(x))
+    return dy * ((1 / (1 + e) if x > 0 else e / (1 + e)) - target)
+
+
+@dataclass(frozen=True)
+class _BinaryCrossEntropyGrad(ElementwiseOp):
+    cpu, cuda = elementwise(_binary_cross_entropy_grad)
+
+
+@dataclass(frozen=True)
+class BinaryCrossEntropy(ElementwiseOp):
+    """-target * log(sigmoid(x)) - (1 - target) * log(1 - sigmoid(x)), without overflow for any x."""
+
+    floats_only = True
+    cpu, cuda = elementwise(_binary_cross_entropy)
+
+    def infer(self, x: Spec, target: Spec) -> Spec:  # type: ignore[override]
+        check_same_shape("binary cross-entropy", x, target, "logits and targets")
+        return super().infer(x, target)
+
+    def grad(self, dy: Value, y: Value, x: Value, target: Value) -> tuple[Value, Value]:
+        return _BinaryCrossEntropyGrad()(dy, x, target), -dy * x
+
+    def onnx(self, emit: Any, x: Any, target: Any) -> Any:
+        return emit.Sub(emit.Softplus(x), emit.Mul(x, target))
+
+
+def _huber(x, delta):  # type: ignore[no-untyped-def]
+    a = fabs(x)
+    return 0.5 * x * x if a <= delta else delta * (a - 0.5 * delta)
+
+
+@dataclass(frozen=True)
+class Huber(ElementwiseOp):
+    """x * x / 2 near zero and delta * (|x| - delta / 2) beyond delta (Huber, 1964)."""
+
+    delta: float = 1.0
+    floats_only = True
+    cpu, cuda = elementwise(_huber)
+
+    def grad(self, dy: Value, y: Value, x: Value) -> tuple[Value]:
+        return (dy * clip(x, -self.delta, self.delta),)
+
+    def onnx(self, emit: Any, x: Any) -> Any:
+        near = emit.Min(emit.Abs(x), emit.const(self.delta))
+        return emit.Mul(near, emit.Sub(emit.Abs(x), emit.Mul(near, emit.const(0.5))))
+
+
+# Labels -----------------------------------------------------------------------------------------------------
+
+
+def label_numbers(out, labels, classes, start, stop, status):  # type: ignore[no-untyped-def]
+    """out, labels (n,): each label as a float; one that is out of range is reported."""
+    for i in range(start, stop):
+        label = labels[i]
+        if label < 0 or label >= classes:
+            status[1] = label
+            status[2] = classes
+            status[3] = i
+            status[0] = 1
+        out[i] = label
+
+
+def _vector(spec: Spec) -> tuple[int]:
+    return (math.prod(spec.shape),)  # type: ignore[arg-type]
+
+
+def _matrix(spec: Spec) -> tuple[int, int]:
+    return math.prod(spec.shape[:-1]), spec.shape[-1]  # type: ignore[arg-type,return-value]
+
+
+@dataclass(frozen=True)
+class LabelNumbers(Op):
+    """Integer labels as floats; a run that meets one below 0 or not below `classes` stops with DataError."""
+
+    classes: int
+    dtype: str = "float32"
+    cpu = kernel(label_numbers, views=lambda op, i, o: ([_vector(o[0])], [_vector(i[0])]))
+
+    def infer(self, labels: Spec) -> Spec:
+        if labels.dtype not in INTEGERS:
+            raise DtypeError(
+                f"expected integer class labels, got {labels.dtype}.", fix="convert: y.astype('int64')."
+            )
+        return labels.with_dtype(self.dtype)
+
+    def grad(self, dy: Value, y: Value, labels: Value) -> tuple[None]:
+        return (None,)
+
+    def onnx(self, emit: Any, labels: Any) -> Any:
+        return emit.cast(labels, self.dtype)
+
+
+# Hinge ------------------------------------------------------------------------------------------------------
+
+
+def hinge_rows(loss, rival, x, labels, margin, start, stop, status):  # type: ignore[no-untyped-def]
+    """loss, rival (rows,): how far the best wrong class comes within the margin, and which it is."""
+    classes = x.shape[1]
+    for i in range(start, stop):
+        label = labels[i]
+        if label < 0 or label >= classes:
+            status[1] = label
+            status[2] = classes
+            status[3] = i
+            status[0] = 1
+            loss[i] = 0
+            rival[i] = -1
+            continue
+        best = 0 if label != 0 else 1
+        for j in range(best + 1, classes):
+            if j != label and x[i, j] > x[i, best]:
+                best = j
+        gap = margin + x[i, best] - x[i, label]
+        if gap > 0 or gap != gap:
+            loss[i] = gap
+            rival[i] = best
+        else:
+            loss[i] = 0
+            rival[i] = -1
+
+
+def hinge_grad_rows(out, dy, labels, rival, start, stop):  # type: ignore[no-untyped-def]
+    """out (rows, classes): dy at the rival, -dy at the label, 0 elsewhere."""
+    for i in range(start, stop):
+        for j in range(out.shape[1]):
+            out[i, j] = 0
+        if rival[i] >= 0:
+            out[i, rival[i]] = dy[i]
+            out[i, labels[i]] = -dy[i]
+
+
+@dataclass(frozen=True)
+class _HingeGrad(Op):
+    classes: int
+    cpu = kernel(
+        hinge_grad_rows,
+        views=lambda op, i, o: ([_matrix(o[0])], [_vector(i[0]), _vector(i[1]), _vector(i[2])]),
+    )
+
+    def infer(self, dy: Spec, labels: Spec, rival: Spec) -> Spec:
+        return dy.with_shape((*dy.shape, self.classes))
+
+
+@dataclass(frozen=True)
+class MultiClassHinge(Op):
+    """max(0, margin + best wrong score - right score) (Crammer and Singer, 2001).
+
+    Takes scores (..., C) and integer labels (...). A second output names the class that the gradient pushes
+    down, -1 where the margin is kept.
+    """
+
+    margin: float = 1.0
+    cpu = kernel(
+        hinge_rows,
+        views=lambda op, i, o: ([_vector(o[0]), _vector(o[1])], [_matrix(i[0]), _vector(i[1])]),
+        cost=2,
+    )
+
+    def infer(self, x: Spec, labels: Spec) -> tuple[Spec, Spec]:
+        if not x.is_float:
+            raise DtypeError(f"hinge needs float scores, got {x.dtype}.", fix="convert: x.astype('float32').")
+        if labels.dtype not in INTEGERS:
+            raise DtypeError(
+                f"hinge needs integer class labels, got {labels.dtype}.",
+                fix="pass class numbers such as int64.",
+            )
+        if x.ndim < 1 or labels.shape != x.shape[:-1]:
+            raise ShapeError(
+                "hinge needs scores (..., C) and labels (...), "
+                f"got {format_shape(x.shape)} and {format_shape(labels.shape)}.",
+                fix="labels are one class number for each row of scores, without a last axis.",
+            )
+        if isinstance(x.shape[-1], str) or x.shape[-1] < 2:
+            raise ShapeError(
+                f"hinge over classes needs two scores or more for each sample, got {format_shape(x.shape)}.",
+                fix="give the model one output for each class.",
+            )
+        return Spec(labels.shape, x.dtype), Spec(labels.shape, "int64")
+
+    def grad(self, dy: Any, y: Any, x: Value, labels: Value) -> tuple[Value, None]:
+        return _HingeGrad(x.shape[-1])(dy[0], labels, y[1]), None  # type: ignore[arg-type]
+
+
+def binary_cross_entropy(logits: Value, targets: Value) -> Value:
+    """The binary cross-entropy of logits and float targets of one shape, for each number."""
+    return BinaryCrossEntropy()(logits, targets)  # type: ignore[no-any-return]
+
+
+def huber(x: Value, delta: float = 1.0) -> Value:
+    """x * x / 2 near zero and delta * (|x| - delta / 2) beyond delta."""
+    return Huber(float(delta))(x)  # type: ignore[no-any-return]
+
+
+def label_values(labels: Value, classes: int, dtype: str) -> Value:
+    """Integer labels as floats, checked at run time to be from 0 to classes - 1."""
+    return LabelNumbers(classes, dtype)(labels)  # type: ignore[no-any-return]
+
+
+def multi_class_hinge(scores: Value, labels: Value, margin: float = 1.0) -> Value:
+    """max(0, margin + best wrong score - right score): scores (..., C), labels (...), losses (...)."""
+    return MultiClassHinge(float(margin))(scores, labels)[0]  # type: ignore[no-any-return]

@@ -1,0 +1,65 @@
+"""The layers that come with bigmodel."""
+
+from __future__ import annotations
+
+from bigmodel_core.hookspecs import hookimpl
+from bigmodel_core.layer import Layer
+from bigmodel_layers.activations import (
+    Elu,
+    Gelu,
+    LeakyRelu,
+    LogSoftmax,
+    Relu,
+    Sigmoid,
+    Silu,
+    Softmax,
+    Softplus,
+    Softsign,
+    Tanh,
+)
+from bigmodel_layers.dense import Dense
+from bigmodel_layers.dropout import Dropout
+from bigmodel_layers.normalization import LayerNorm
+from bigmodel_layers.shape import Flatten, Reshape
+
+__all__ = [
+    "Dense",
+    "Dropout",
+    "Elu",
+    "Flatten",
+    "Gelu",
+    "LayerNorm",
+    "LeakyRelu",
+    "LogSoftmax",
+    "Relu",
+    "Reshape",
+    "Sigmoid",
+    "Silu",
+    "Softmax",
+    "Softplus",
+    "Softsign",
+    "Tanh",
+]
+
+
+@hookimpl
+def bigmodel_layers() -> list[type[Layer]]:
+    """The layers of this package."""
+    return [
+        Dense,
+        Relu,
+        LeakyRelu,
+        Elu,
+        Sigmoid,
+        Tanh,
+        Gelu,
+        Silu,
+        Softplus,
+        Softsign,
+        Softmax,
+        LogSoftmax,
+        Dropout,
+        LayerNorm,
+        Flatten,
+        Reshape,
+    ]

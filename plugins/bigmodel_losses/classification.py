@@ -1,0 +1,83 @@
+"""Losses of class labels."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import ClassVar
+
+from bigmodel_core import ops
+from bigmodel_core.errors import ShapeError
+from bigmodel_core.field_limits import check_number
+from bigmodel_core.graph import Value
+from bigmodel_core.loss import Loss
+from bigmodel_core.spec import format_shape
+
+
+@dataclass(frozen=True)
+class CrossEntropy(Loss):
+    """-log softmax(prediction)[target]: prediction (..., C) scores, target (...) integer labels.
+
+    Args:
+        label_smoothing: the share of each label's weight that is spread evenly over all classes (Szegedy et
+            al., 2016).
+
+    Raises:
+        ShapeError: the labels are not one for each row of scores.
+        DtypeError: the labels are not integers.
+        DataError: at run time, a label is not from 0 to C - 1.
+    """
+
+    label_smoothing: float = 0.0
+    target_dtype: ClassVar[str | None] = "int64"
+
+    def __post_init__(self) -> None:
+        check_number(self, "label_smoothing", at_least=0, below=1)
+
+    def each(self, prediction: Value, target: Value) -> Value:
+        return ops.cross_entropy(prediction, target, self.label_smoothing)
+
+
+@dataclass(frozen=True)
+class BinaryCrossEntropy(Loss):
+    """-log of the probability given to each yes-or-no target; prediction holds logits, not probabilities.
+
+    Targets have the prediction's shape: probabilities from 0 to 1 as floats, or integer labels 0 and 1.
+
+    Raises:
+        ShapeError: the shapes differ, (N, 1) against (N,) too.
+        DataError: at run time, an integer label is neither 0 nor 1.
+    """
+
+    def each(self, prediction: Value, target: Value) -> Value:
+        if target.spec.is_float:
+            return ops.binary_cross_entropy(prediction, target)
+        return ops.binary_cross_entropy(prediction, ops.label_values(target, 2, prediction.dtype))
+
+
+@dataclass(frozen=True)
+class Hinge(Loss):
+    """How far each sample is from being right by a margin of 1: the loss of support vector machines.
+
+    With one score for each sample, prediction (N, 1) and labels (N,) of 0 and 1: max(0, 1 - s * score),
+    where s is -1 for label 0 and 1 for label 1 (Cortes and Vapnik, 1995). With a score for each class,
+    prediction (N, C) and labels (N,): max(0, 1 + best wrong score - right score) (Crammer and Singer, 2001).
+
+    Raises:
+        ShapeError: the labels are not one for each row of scores.
+        DtypeError: the labels are not integers.
+        DataError: at run time, a label is out of range.
+    """
+
+    target_dtype: ClassVar[str | None] = "int64"
+
+    def each(self, prediction: Value, target: Value) -> Value:
+        if prediction.ndim < 1 or prediction.shape[-1] != 1:
+            return ops.multi_class_hinge(prediction, target)
+        if target.shape != prediction.shape[:-1]:
+            raise ShapeError(
+                f"hinge needs scores (..., 1) and labels (...), got {format_shape(prediction.shape)} "
+                f"and {format_shape(target.shape)}.",
+                fix="labels are one class number for each sample, without a last axis: y.reshape(-1).",
+            )
+        side = ops.label_values(target, 2, prediction.dtype) * 2.0 - 1.0
+        return ops.relu(1.0 - side * ops.reshape(prediction, target.shape))

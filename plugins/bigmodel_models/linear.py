@@ -1,0 +1,90 @@
+"""Linear models: one dense layer, and the loss that gives each its name."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Any, ClassVar
+
+import bigmodel_core as bm
+from bigmodel_core.field_limits import check_number
+from bigmodel_core.model import Model
+from bigmodel_core.spec import Spec
+
+
+def _scores(x: Any, outputs: int) -> Any:
+    return bm.layers.Dense(outputs)(bm.ops.flatten(x))
+
+
+@dataclass(frozen=True)
+class LinearRegression(Model):
+    """Least squares (Legendre, 1805): each output is a weighted sum of the features plus a constant.
+
+    Takes (N, ...), each sample being flattened, and gives (N, outputs). Trained by gradient descent, which
+    wants
+    features of similar size: standardise them.
+
+    Args:
+        outputs: how many numbers are predicted.
+    """
+
+    outputs: int = 1
+    loss: ClassVar[str] = "mean_squared_error"
+    metrics: ClassVar[tuple[str, ...]] = ("mean_absolute_error", "r2")
+    optimizer: ClassVar[str] = "sgd"
+
+    def __post_init__(self) -> None:
+        check_number(self, "outputs", whole=True, at_least=1)
+
+    def input_spec(self) -> Spec:
+        return Spec(("N", 1))
+
+    def __call__(self, x: Any) -> Any:
+        return _scores(x, self.outputs)
+
+
+@dataclass(frozen=True)
+class LogisticRegression(Model):
+    """Multinomial logistic regression (Cox, 1958; Theil, 1969): linear scores trained by cross-entropy.
+
+    Takes (N, ...), each sample being flattened, and gives scores (N, classes).
+
+    Args:
+        classes: how many classes there are.
+    """
+
+    classes: int = 10
+
+    def __post_init__(self) -> None:
+        check_number(self, "classes", whole=True, at_least=2)
+
+    def input_spec(self) -> Spec:
+        return Spec(("N", 784))
+
+    def __call__(self, x: Any) -> Any:
+        return _scores(x, self.classes)
+
+
+@dataclass(frozen=True)
+class LinearSvm(Model):
+    """A linear support vector machine (Cortes and Vapnik, 1995; several classes: Crammer and Singer, 2001).
+
+    Takes (N, ...), each sample being flattened, and gives scores (N, classes). The hinge loss asks for a
+    margin of 1, and weight decay makes that margin wide. Unless another optimizer is asked for, it is
+    AdamW, whose weight decay is 0.01; a larger one lets more samples lie within the margin.
+
+    Args:
+        classes: how many classes there are.
+    """
+
+    classes: int = 10
+    loss: ClassVar[str] = "hinge"
+    optimizer: ClassVar[str] = "adamw"
+
+    def __post_init__(self) -> None:
+        check_number(self, "classes", whole=True, at_least=2)
+
+    def input_spec(self) -> Spec:
+        return Spec(("N", 784))
+
+    def __call__(self, x: Any) -> Any:
+        return _scores(x, self.classes)

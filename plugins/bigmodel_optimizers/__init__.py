@@ -1,0 +1,35 @@
+"""The optimizers and learning-rate schedules that come with bigmodel."""
+
+from __future__ import annotations
+
+from bigmodel_core.hookspecs import hookimpl
+from bigmodel_core.optimizer import Optimizer, Schedule
+from bigmodel_optimizers.adam import Adam, AdamW
+from bigmodel_optimizers.adaptive import Adagrad, RMSprop
+from bigmodel_optimizers.schedules import Constant, Cosine, InverseTime, StepDecay, WarmUp
+from bigmodel_optimizers.sgd import SGD
+
+__all__ = [
+    "SGD",
+    "Adagrad",
+    "Adam",
+    "AdamW",
+    "Constant",
+    "Cosine",
+    "InverseTime",
+    "RMSprop",
+    "StepDecay",
+    "WarmUp",
+]
+
+
+@hookimpl
+def bigmodel_optimizers() -> list[type[Optimizer]]:
+    """The optimizers of this package."""
+    return [SGD, Adam, AdamW, RMSprop, Adagrad]
+
+
+@hookimpl
+def bigmodel_schedules() -> list[type[Schedule]]:
+    """The schedules of this package."""
+    return [Constant, StepDecay, Cosine, WarmUp, InverseTime]
