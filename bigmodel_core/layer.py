@@ -135,11 +135,8 @@ def _snake(name: str) -> str:
 
 
 def _field_name(parent: Layer, layer: Layer) -> str | None:
-    if is_dataclass(parent):
-        for item in fields(parent):
-            if getattr(parent, item.name, None) is layer:
-                return item.name
-    return None
+    names = [item.name for item in fields(parent)] if is_dataclass(parent) else []
+    return next((name for name in names if getattr(parent, name, None) is layer), None)
 
 
 class Layer:

@@ -65,6 +65,15 @@ class Spec:
         return dim_product(self.shape)
 
     @property
+    def sizes(self) -> tuple[int, ...]:
+        """The shape, where all dimensions are integers.
+
+        Raises:
+            ShapeError: a dimension is free.
+        """
+        return tuple(dim_value(dim, {}) for dim in self.shape)
+
+    @property
     def is_float(self) -> bool:
         """Whether the numbers are floating point."""
         return self.dtype in FLOATS

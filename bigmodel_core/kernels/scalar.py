@@ -177,10 +177,11 @@ class _Typed(ast.NodeTransformer):
                 self.result.objects[f"c_{name}"] = number
                 return ast.Name(f"c_{name}", ast.Load())
             return self._number(number)
-        if getattr(math, getattr(value, "__name__", ""), None) is value:
+        own_name = getattr(value, "__name__", "")
+        if getattr(math, own_name, None) is value:
             kind = self.dtype if self.dtype in ("float32", "float64") else "float64"
-            self.result.math_names.add((value.__name__, kind))
-            return ast.Name(f"m_{value.__name__}_{kind}", ast.Load())
+            self.result.math_names.add((own_name, kind))
+            return ast.Name(f"m_{own_name}_{kind}", ast.Load())
         if isinstance(value, FunctionType):
             helper = inline(value, self.dtype)
             self._take(helper)

@@ -25,40 +25,40 @@ def _floats(name: str, *specs: Spec) -> None:
 def _matmul_launches(call: Call) -> list[Any]:
     from bigmodel_core.kernels.cpu import gemm
 
-    (a, b), (y,) = call.inputs, call.outputs
     op: MatMul = call.op
-    m, n = y.shape[-2:]
-    k = a.shape[-2] if op.transpose_a else a.shape[-1]
-    batches: tuple[int, ...] = y.shape[:-2]  # type: ignore[assignment]
-    strides = [_batch_stride(spec, batches) for spec in (a, b)]
-    fold = b.ndim == 2 and not op.transpose_a and a.shape[:-2] == batches
-    if fold:  # one tall product instead of many with the same right side
-        m, batches, strides = math.prod((*batches, m)), (), [0, 0]  # type: ignore[assignment]
-    if None in strides:
-        raise ShapeError(
-            "the batch dimensions of a matrix product are repeated in the middle.", fix="use broadcast_to."
+    a, b, y = (spec.sizes for spec in (*call.inputs, *call.outputs))
+    *batches, m, n = y
+    k = a[-2] if op.transpose_a else a[-1]
+    if len(b) == 2 and not op.transpose_a and a[:-2] == y[:-2]:
+        # one tall product instead of many with the same right side
+        problem = gemm.Problem(math.prod((*batches, m)), n, k, call.dtype, False, op.transpose_b)
+    else:
+        stride_a, stride_b = _batch_stride(a, y), _batch_stride(b, y)
+        problem = gemm.Problem(
+            m,
+            n,
+            k,
+            call.dtype,
+            op.transpose_a,
+            op.transpose_b,
+            batch=math.prod(batches),
+            stride_a=stride_a,
+            stride_b=stride_b,
+            stride_c=m * n,
         )
-    problem = gemm.Problem(
-        m,  # type: ignore[arg-type]
-        n,  # type: ignore[arg-type]
-        k,  # type: ignore[arg-type]
-        y.dtype,
-        op.transpose_a,
-        op.transpose_b,
-        math.prod(batches),
-        strides[0] or 0,
-        strides[1] or 0,
-        m * n,  # type: ignore[operator]
-    )
-    return gemm.launches(problem, *call.input_buffers, *call.output_buffers, None, call.scratch)
+    left, right = call.input_buffers
+    return gemm.launches(problem, left, right, call.output_buffers[0], None, call.scratch)
 
 
-def _batch_stride(spec: Spec, batches: Shape) -> int | None:
-    """Elements between the matrices of a batch; 0 where one matrix serves all; None where neither holds."""
-    own: tuple[int, ...] = spec.shape[:-2]  # type: ignore[assignment]
-    if math.prod(own) == 1:
+def _batch_stride(operand: tuple[int, ...], output: tuple[int, ...]) -> int:
+    """Elements between the matrices of a batch; 0 where one matrix serves all."""
+    if math.prod(operand[:-2]) == 1:
         return 0
-    return math.prod(spec.shape[-2:]) if own == batches else None  # type: ignore[arg-type]
+    if operand[:-2] != output[:-2]:
+        raise ShapeError(
+            "an operand of a batched product is repeated along some axes only.", fix="use bm.ops.matmul."
+        )
+    return math.prod(operand[-2:])
 
 
 @dataclass(frozen=True)
@@ -131,12 +131,10 @@ def matmul(a: Value, b: Value) -> Value:
 def _affine_launches(call: Call) -> list[Any]:
     from bigmodel_core.kernels.cpu import gemm
 
-    x, weight, _ = call.inputs
-    k, n = weight.shape
-    rows = math.prod(x.shape[:-1])  # type: ignore[arg-type]
-    problem = gemm.Problem(rows, n, k, x.dtype)  # type: ignore[arg-type]
+    x, weight, _ = (spec.sizes for spec in call.inputs)
+    problem = gemm.Problem(math.prod(x[:-1]), weight[1], weight[0], call.dtype)
     a, b, bias = call.input_buffers
-    return gemm.launches(problem, a, b, *call.output_buffers, bias, call.scratch)
+    return gemm.launches(problem, a, b, call.output_buffers[0], bias, call.scratch)
 
 
 @dataclass(frozen=True)

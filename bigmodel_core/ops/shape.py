@@ -227,11 +227,12 @@ def copy_columns(out, x, offset, start, stop):  # type: ignore[no-untyped-def]
 
 
 def _concatenate_launches(call: Call) -> list[Any]:
-    axis, (y,) = call.op.axis, call.outputs
-    rows, wide = math.prod(y.shape[:axis]), math.prod(y.shape[axis:])
-    launches, offset = [], 0
+    axis, shape = call.op.axis, call.outputs[0].sizes
+    rows, wide = math.prod(shape[:axis]), math.prod(shape[axis:])
+    launches: list[Any] = []
+    offset = 0
     for spec, buffer in zip(call.inputs, call.input_buffers, strict=True):
-        narrow, at = math.prod(spec.shape[axis:]), offset
+        narrow, at = math.prod(spec.sizes[axis:]), offset
         copy = kernel(
             copy_columns,
             views=lambda *_, narrow=narrow: ([(rows, wide)], [(rows, narrow)]),

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import ctypes
+import math
 import threading
 from collections.abc import Mapping
 from typing import Any
@@ -111,7 +112,7 @@ class CpuPlan:
         self._input_buffers: dict[str, Buffer] = {}
         for name, value in self.program.inputs.items():
             spec = self.spec(value)
-            memory = Memory(spec.shape, spec.dtype)  # type: ignore[arg-type]
+            memory = Memory(spec.sizes, spec.dtype)
             self._staging[name] = memory
             self._input_buffers[name] = self._buffers[id(value)] = Buffer(memory.array.nbytes, memory.address)
 
@@ -253,9 +254,9 @@ class CpuPlan:
 
     def _view(self, value: Value) -> np.ndarray:
         spec, buffer = self.spec(value), self.buffer(value)
-        count = int(np.prod(spec.shape, dtype=np.int64)) * SIZES[spec.dtype]
+        count = _nbytes(spec)
         raw = (ctypes.c_uint8 * count).from_address(buffer.address)
-        return np.frombuffer(raw, np.dtype(spec.dtype)).reshape(spec.shape)  # type: ignore[arg-type]
+        return np.frombuffer(raw, spec.dtype).reshape(spec.sizes)  # type: ignore[call-overload,no-any-return]
 
     # Running ---------------------------------------------------------------------------------------------
 
@@ -302,4 +303,4 @@ class CpuPlan:
 
 
 def _nbytes(spec: Spec) -> int:
-    return int(np.prod(spec.shape, dtype=np.int64)) * SIZES[spec.dtype]
+    return math.prod(spec.sizes) * SIZES[spec.dtype]

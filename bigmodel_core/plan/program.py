@@ -75,8 +75,8 @@ class Program:
             if variable.spec != value.spec:
                 raise ShapeError(
                     f"the new value is {value.spec}, the variable {variable.spec}.",
-                    where=variable.node.op.path,
-                )  # type: ignore[attr-defined]
+                    where=str(variable.node.op),
+                )
         roots = [*self.outputs, *self.updates.values(), *self.updates, *self.guards]
         self.nodes = needed(roots)
         self.inputs = {node.op.name: node.outputs[0] for node in self.nodes if isinstance(node.op, Input)}

@@ -166,7 +166,7 @@ def compile_native(kernel: NativeFunction) -> int:
         KernelError: Numba cannot compile the function; the text is Numba's own.
     """
     key = hashlib.sha256(
-        f"{fingerprint(kernel.function, kernel.replace)} {kernel.signature} {sorted(FASTMATH)} nrt-free".encode()
+        f"{fingerprint(kernel.function, kernel.replace)} {kernel.signature} {sorted(FASTMATH)}".encode()
     ).hexdigest()
     with _lock:
         stored = cache.load(key)

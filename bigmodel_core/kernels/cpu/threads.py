@@ -102,14 +102,15 @@ def _start() -> int:
 
 def _system_calls(slots: np.ndarray) -> list[object]:
     """Fill in how a worker sleeps, how it is woken and how a waiting caller gives way."""
-    if sys.platform == "win32":
-        kernel = ctypes.WinDLL("kernel32")
+    platform: str = sys.platform  # mypy takes the other branches for dead otherwise
+    if platform == "win32":
+        kernel = ctypes.WinDLL("kernel32")  # type: ignore[attr-defined,unused-ignore]
         slots[runner.WAIT], slots[runner.WAIT_ARGUMENT] = _address(kernel.Sleep), 1
         slots[runner.YIELD] = _address(kernel.SwitchToThread)
         return [kernel]
     library = ctypes.CDLL(None)
     slots[runner.YIELD] = _address(library.sched_yield)
-    if sys.platform.startswith("linux"):
+    if platform.startswith("linux"):
         semaphore = ctypes.create_string_buffer(64)
         library.sem_init(semaphore, 0, 0)
         slots[runner.WAIT], slots[runner.POST] = _address(library.sem_wait), _address(library.sem_post)
