@@ -135,7 +135,7 @@ def _snake(name: str) -> str:
 
 
 def _field_name(parent: Layer, layer: Layer) -> str | None:
-    names = [item.name for item in fields(parent)] if is_dataclass(parent) else []
+    names: list[str] = [item.name for item in fields(parent)] if is_dataclass(parent) else []
     return next((name for name in names if getattr(parent, name, None) is layer), None)
 
 

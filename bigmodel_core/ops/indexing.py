@@ -17,10 +17,11 @@ def gather_rows(out, table, indices, start, stop, status):  # type: ignore[no-un
     for i in range(start, stop):
         row = indices[i]
         if row < 0 or row >= table.shape[0]:
-            status[1] = row
-            status[2] = table.shape[0]
-            status[3] = i
-            status[0] = 2
+            if status[0] == 0:
+                status[1] = row
+                status[2] = table.shape[0]
+                status[3] = i
+                status[0] = 2
             for j in range(out.shape[1]):
                 out[i, j] = 0
             continue

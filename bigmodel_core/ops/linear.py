@@ -10,7 +10,7 @@ from bigmodel_core.errors import DtypeError, ShapeError
 from bigmodel_core.graph import Op, Value
 from bigmodel_core.kernels.array import Call, NativeKernel
 from bigmodel_core.ops.reduce import reduce_to, sum_
-from bigmodel_core.spec import Shape, Spec, broadcast, dim_product, format_shape
+from bigmodel_core.spec import Spec, broadcast, dim_product, format_shape
 
 
 def _floats(name: str, *specs: Spec) -> None:

@@ -140,10 +140,11 @@ def cross_entropy_rows(loss, shift, x, labels, smoothing, start, stop, status): 
     for i in range(start, stop):
         label = labels[i]
         if label < 0 or label >= classes:
-            status[1] = label
-            status[2] = classes
-            status[3] = i
-            status[0] = 1
+            if status[0] == 0:
+                status[1] = label
+                status[2] = classes
+                status[3] = i
+                status[0] = 1
             loss[i] = 0
             shift[i] = 0
             continue

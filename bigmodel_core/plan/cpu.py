@@ -256,7 +256,7 @@ class CpuPlan:
         spec, buffer = self.spec(value), self.buffer(value)
         count = _nbytes(spec)
         raw = (ctypes.c_uint8 * count).from_address(buffer.address)
-        return np.frombuffer(raw, spec.dtype).reshape(spec.sizes)  # type: ignore[call-overload,no-any-return]
+        return np.frombuffer(raw, spec.dtype).reshape(spec.sizes)  # type: ignore[call-overload]
 
     # Running ---------------------------------------------------------------------------------------------
 

@@ -9,9 +9,9 @@ import numpy as np
 
 from bigmodel_core.autodiff import gradients
 from bigmodel_core.config import make
-from bigmodel_core.errors import DtypeError, GraphError, NumericsError, ShapeError
+from bigmodel_core.errors import BigmodelError, DtypeError, GraphError, NumericsError, ShapeError
 from bigmodel_core.graph import Graph, Value, place
-from bigmodel_core.layer import Layer
+from bigmodel_core.layer import Layer, Trace
 from bigmodel_core.loss import Loss
 from bigmodel_core.network import Network, checked, input_spec
 from bigmodel_core.ops.random import SEED, STEP
@@ -74,14 +74,7 @@ class TrainStep:
         graph = Graph()
         trace = network.traced_into(graph, training=True)
         goal = graph.input("target", self._target)
-        with trace.active(), graph.scope("loss", type(self.loss).__name__):
-            loss = self.loss(trace.outputs[0] if trace.single else trace.outputs, goal)  # type: ignore[arg-type]
-        if loss.shape != ():
-            raise ShapeError(
-                f"the loss has shape {format_shape(loss.shape)}.",
-                fix="a loss is a scalar: its mean.",
-                where="loss",
-            )
+        loss = _loss_value(self.loss, trace, goal)
         trained = {path: value for path, value in trace.values.items() if trace.parameters[path].trainable}
         found = dict(zip(trained, gradients(loss, list(trained.values())), strict=True))
         updates = dict(trace.updates)
@@ -199,6 +192,21 @@ class TrainStep:
         self.steps = steps
 
 
+def _loss_value(loss: Loss, trace: Trace, target: Value) -> Value:
+    """The loss as a value of the trace's graph; its errors say that they come from the loss."""
+    with trace.active(), trace.graph.scope("loss", type(loss).__name__):
+        try:
+            value = loss(trace.outputs[0] if trace.single else trace.outputs, target)  # type: ignore[arg-type]
+            if value.shape != ():
+                raise ShapeError(
+                    f"the loss has shape {format_shape(value.shape)}.", fix="a loss is a scalar: its mean."
+                )
+        except BigmodelError as error:
+            error.where = error.where or place("loss", type(loss).__name__)
+            raise
+    return value
+
+
 def _plain(y: Any) -> np.ndarray:
     return np.asarray(y)
 
@@ -269,8 +277,7 @@ def value_and_grad(
             graph = Graph()
             trace = network.traced_into(graph, training)
             goal = graph.input("target", target)
-            with trace.active(), graph.scope("loss", type(chosen).__name__):
-                value = chosen(trace.outputs[0] if trace.single else trace.outputs, goal)  # type: ignore[arg-type]
+            value = _loss_value(chosen, trace, goal)
             paths = [path for path in trace.values if trace.parameters[path].trainable]
             found = gradients(value, [trace.values[path] for path in paths])
             made.update(
