@@ -1,0 +1,157 @@
+"""Export and import by file ending: which exporter serves a file, and writing it whole or not at all."""
+
+from __future__ import annotations
+
+import inspect
+import os
+import shutil
+import tempfile
+from collections.abc import Iterator
+from contextlib import contextmanager, suppress
+from dataclasses import fields
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from bigmodel_core import config, registry
+from bigmodel_core.errors import ConfigError, ExportError, UsageError
+from bigmodel_core.exporter import Exporter
+from bigmodel_core.layer import Layer
+
+if TYPE_CHECKING:
+    from bigmodel_core.network import Network
+
+
+def export(
+    model: Layer | Network, path: str | Path, *, exporter: str | Exporter | None = None, **options: Any
+) -> Any:
+    """Write a built model to a file that others can run, proven to compute the same before it appears.
+
+    Args:
+        model: a built model.
+        path: where to write; its ending chooses the exporter.
+        exporter: an exporter or its name, where the ending does not say.
+        options: the exporter's fields (`opset=17`) and what is known of the run (`labels=...`, `data=...`).
+
+    Returns:
+        The exporter's report: printable, `to_dict()` for programs.
+
+    Raises:
+        ExportError: the model cannot be exported, the file cannot be written, or it does not compute the same.
+        ConfigError: an option is unknown or has a wrong value.
+        UnknownNameError: no exporter serves this ending.
+
+    >>> import tempfile, os
+    >>> import bigmodel_core as bm
+    >>> model = bm.Sequential(bm.layers.Dense(8), bm.layers.Relu(), bm.layers.Dense(3))
+    >>> network = model.build(bm.Spec(("N", 4)))
+    >>> with tempfile.TemporaryDirectory() as folder:
+    ...     report = bm.export(model, os.path.join(folder, "model.onnx"))
+    >>> report.nodes
+    3
+    """
+    target = Path(path)
+    chosen = exporter if isinstance(exporter, Exporter) else None
+    cls = type(chosen) if chosen is not None else _named(exporter) if exporter else exporter_for(target)
+    own = {item.name for item in fields(cls)}
+    details = {key: value for key, value in options.items() if key not in own}
+    settings = {key: value for key, value in options.items() if key in own}
+    if chosen is not None and settings:
+        raise UsageError(
+            f"{', '.join(settings)} cannot be given beside an exporter.",
+            fix=f"set it there: {cls.__name__}(...).",
+        )
+    known = [
+        name for name in inspect.signature(cls.export).parameters if name not in ("self", "model", "path")
+    ]
+    unknown = sorted(set(details) - set(known))
+    if unknown and "details" not in known:
+        raise ConfigError(
+            f"the exporter {cls.__name__} has no option '{unknown[0]}'.",
+            fix=f"use one of {', '.join(sorted({*known, *own}))}.",
+        )
+    return (chosen or config.build(cls, settings)).export(model, target, **details)
+
+
+def from_onnx(path: str | Path) -> Layer:
+    """A trainable model from an ONNX file; all operators that cannot be read are listed at once.
+
+    Args:
+        path: the file; sidecar files are read from its own folder only.
+
+    Returns:
+        A built model whose parameters are the file's weights, by the names they have there.
+
+    Raises:
+        ExportError: the file is missing, damaged or unsafe, or uses operators that cannot be read.
+    """
+    cls = exporter_for(Path("model.onnx"))
+    model: Layer = cls().load(Path(path))  # type: ignore[attr-defined]
+    return model
+
+
+def exporter_for(path: Path) -> type[Exporter]:
+    """The exporter that serves a file ending.
+
+    Raises:
+        UsageError: none does.
+    """
+    found: dict[str, type[Exporter]] = {cls.suffix: cls for cls in registry.classes("exporter")}
+    if path.suffix.lower() not in found:
+        raise UsageError(
+            f"no exporter writes files that end in '{path.suffix}'.",
+            where=str(path),
+            fix=f"use one of these endings: {', '.join(sorted(found)) or '(no exporter is installed)'}.",
+        )
+    return found[path.suffix.lower()]
+
+
+def _named(name: str) -> type[Exporter]:
+    cls: type[Exporter] = registry.get("exporter", name)
+    return cls
+
+
+@contextmanager
+def staged(path: Path) -> Iterator[Path]:
+    """A folder to write files in that appear beside `path` when the block ends well, and vanish when it does not.
+
+    Each file moves with one atomic rename; the one named like `path` moves last.
+
+    Raises:
+        ExportError: the place cannot be written to, or the disk is full.
+    """
+    if not path.parent.is_dir():
+        raise ExportError(
+            f"the folder {path.parent} does not exist.", where=path.name, fix="create it, or write elsewhere."
+        )
+    if path.is_dir():
+        raise ExportError("there is a folder of this name.", where=str(path), fix="name a file in it.")
+    folder = None
+    try:
+        folder = Path(tempfile.mkdtemp(prefix=f".{path.name}.", dir=path.parent))
+        yield folder
+        files = sorted(folder.iterdir(), key=lambda file: (file.name == path.name, file.name))
+        for file in files:
+            _settle(file)
+        for file in files:
+            os.replace(file, path.parent / file.name)
+        _settle(path.parent)
+    except OSError as error:
+        reason = error.strerror or str(error)
+        raise ExportError(
+            f"cannot write the file: {reason}.",
+            where=str(path),
+            fix="free some space, or write to another place.",
+        ) from error
+    finally:
+        if folder is not None:
+            shutil.rmtree(folder, ignore_errors=True)
+
+
+def _settle(path: Path) -> None:
+    """Have a file or folder reach the disk, so that a rename never shows what is not there yet."""
+    with suppress(PermissionError, IsADirectoryError):  # folders cannot be opened everywhere
+        handle = os.open(path, os.O_RDONLY)
+        try:
+            os.fsync(handle)
+        finally:
+            os.close(handle)
