@@ -1,4 +1,4 @@
-"""Products of a few rows with many rows, both contiguous: dot products, read once from memory in whole vectors."""
+"""Products of a few rows with many rows, both contiguous in k: dot products in whole vectors."""
 
 from __future__ import annotations
 
@@ -6,7 +6,7 @@ import functools
 from typing import Any
 
 from bigmodel_core.kernels.cpu.memory import SIZES, ir_type, load_int, pointer
-from bigmodel_core.kernels.cpu.microkernel import at, lane_mask, load_vector, multiply_add, phi
+from bigmodel_core.kernels.cpu.microkernel import at, lane_mask, load_vector, multiply_add, on_vectors, phi
 from bigmodel_core.kernels.cpu.native import Intrinsic, NativeFunction
 from bigmodel_core.kernels.cpu.target import vector_unit
 
@@ -23,18 +23,31 @@ def dots_kernel(dtype: str) -> NativeFunction:
     dots = dot_tile(dtype)
 
     def dot_products(ctx, chunk):  # type: ignore[no-untyped-def]
-        x, rows, columns, k_bytes, c_row = load_int(ctx, 0), load_int(ctx, 4), load_int(ctx, 5), load_int(ctx, 6), load_int(ctx, 7)
-        bias_step, each = load_int(ctx, 8), load_int(ctx, 9)
+        x, y, c, bias = load_int(ctx, 0), load_int(ctx, 1), load_int(ctx, 2), load_int(ctx, 3)
+        rows, columns, k_bytes, c_row = load_int(ctx, 4), load_int(ctx, 5), load_int(ctx, 6), load_int(ctx, 7)
+        bias_step, each = load_int(ctx, 8) if bias != 0 else 0, load_int(ctx, 9)
         j, end = chunk * each, min(columns, chunk * each + each)
-        y, c, bias = load_int(ctx, 1) + j * k_bytes, load_int(ctx, 2) + j * size, load_int(ctx, 3) + j * bias_step
-        if load_int(ctx, 3) == 0:
-            bias, bias_step = 0, 0
+        y += j * k_bytes
+        c += j * size
+        bias += j * bias_step
         while j < end:
             w = COLUMNS if end - j >= COLUMNS else 1
             i = 0
             while i < rows:
                 h = ROWS if rows - i >= ROWS else 1
-                dots(k_bytes // size, x + i * k_bytes, k_bytes, y, k_bytes, c + i * c_row, c_row, bias, bias_step, h, w)
+                dots(
+                    k_bytes // size,
+                    x + i * k_bytes,
+                    k_bytes,
+                    y,
+                    k_bytes,
+                    c + i * c_row,
+                    c_row,
+                    bias,
+                    bias_step,
+                    h,
+                    w,
+                )
                 i += h
             y += w * k_bytes
             c += w * size
@@ -46,8 +59,12 @@ def dots_kernel(dtype: str) -> NativeFunction:
 
 @functools.cache
 def dot_tile(dtype: str) -> Intrinsic:
-    """`rows x columns` dot products, rows being 1 or `ROWS`, columns 1 or `COLUMNS`; strides in bytes, `bias` 0 for none."""
-    lanes, size, shapes = vector_unit().lanes(dtype), SIZES[dtype], tuple((h, w) for h in (1, ROWS) for w in (1, COLUMNS))
+    """`rows x columns` dot products; rows is 1 or `ROWS`, columns 1 or `COLUMNS`.
+
+    Strides are in bytes, a `bias` of 0 is none. Rows are read in whole vectors, past their end.
+    """
+    lanes, size = vector_unit().lanes(dtype), SIZES[dtype]
+    shapes = tuple((h, w) for h in (1, ROWS) for w in (1, COLUMNS))
 
     def dots(builder: Any, *arguments: Any) -> None:
         from llvmlite import ir
@@ -58,7 +75,8 @@ def dot_tile(dtype: str) -> Intrinsic:
         end = builder.append_basic_block("end")
         choice = builder.switch(key, end)
         for height, width in shapes:
-            function = dot_function(builder.module, f"dot_tile_{dtype}_{height}_{width}", kind, dtype, lanes, size, height, width)
+            name = f"dot_tile_{dtype}_{height}_{width}"
+            function = dot_function(builder.module, name, kind, dtype, lanes, size, height, width)
             block = builder.append_basic_block()
             choice.add_case(integer(height * (COLUMNS + 1) + width), block)
             with builder.goto_block(block):
@@ -70,7 +88,9 @@ def dot_tile(dtype: str) -> Intrinsic:
     return Intrinsic(f"void({', '.join(['intp'] * len(ARGUMENTS))})", dots)
 
 
-def dot_function(module: Any, name: str, kind: Any, dtype: str, lanes: int, size: int, rows: int, columns: int) -> Any:
+def dot_function(
+    module: Any, name: str, kind: Any, dtype: str, lanes: int, size: int, rows: int, columns: int
+) -> Any:
     """The function for so many rows and columns: whole vectors in a loop, the rest of k masked."""
     from llvmlite import ir
 
@@ -99,7 +119,7 @@ def dot_function(module: Any, name: str, kind: Any, dtype: str, lanes: int, size
             return value if mask is None else builder.select(mask, value, zero)
 
         x, y = [read(base) for base in xs], [read(base) for base in ys]
-        return [[multiply_add(builder, vector, x[i], y[j], sums[i][j], lanes, dtype) for j in range(columns)] for i in range(rows)]
+        return [[multiply_add(builder, x[i], y[j], sums[i][j]) for j in range(columns)] for i in range(rows)]
 
     builder = ir.IRBuilder(loop)
     done = phi(builder, integer, integer(0), entry)
@@ -123,19 +143,15 @@ def dot_function(module: Any, name: str, kind: Any, dtype: str, lanes: int, size
         read = builder.load(pointer(builder, at(builder, anywhere, arguments["bias_step"], j, 0), dtype))
         bias = builder.select(none, number(0.0), read)
         for i in range(rows):
-            total = builder.fadd(reduce_add(builder, final[i][j], dtype), bias)
+            total = builder.fadd(reduce_add(builder, final[i][j]), bias)
             place = at(builder, arguments["c"], arguments["c_row"], i, j * size)
             builder.store(total, pointer(builder, place, dtype)).align = size
     builder.ret_void()
     return function
 
 
-def reduce_add(builder: Any, value: Any, dtype: str) -> Any:
+def reduce_add(builder: Any, value: Any) -> Any:
     """The sum of a vector's lanes, in halves."""
-    from llvmlite import ir
-
-    number, vector = ir_type(dtype), value.type
-    name = f"llvm.vector.reduce.fadd.v{vector.count}{'f32' if dtype == 'float32' else 'f64'}"
-    kind = ir.FunctionType(number, [number, vector])
-    known = builder.module.globals.get(name) or ir.Function(builder.module, kind, name)
-    return builder.call(known, [number(-0.0), value], fastmath=("reassoc",))
+    number = value.type.element
+    add = on_vectors(builder, "llvm.vector.reduce.fadd", value.type, [number, value.type], number)
+    return builder.call(add, [number(-0.0), value], fastmath=("reassoc",))

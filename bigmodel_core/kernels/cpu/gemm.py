@@ -1,10 +1,11 @@
 """The matrix product on the CPU: how a problem is cut into chunks, blocks of k, and tiles.
 
-A chunk of work is a block of C, chosen by the shape alone, so that results do not depend on the number of threads. For one
-block of k after the other it runs down the rows of A, tile by tile, and each tile's rows of A, which fit the first-level
-cache, meet all columns of the chunk (after Goto and van de Geijn, 2008, with the roles of A and B exchanged). A is
-read in place, also when it is transposed. B is read in place where it is small; else the part that a block of k needs is
-first copied into panels as wide as a tile, on the stack, so that it stays in the cache of the thread that uses it.
+A chunk of work is a block of C, chosen by the shape alone, so that results do not depend on the number of
+threads. For one block of k after the other it runs down the rows of A, tile by tile, and each tile's rows
+of A, which fit the first-level cache, meet all columns of the chunk (after Goto and van de Geijn, 2008,
+with the roles of A and B exchanged). A is read in place, also when it is transposed. B is read in place
+where it is small; else the part that a block of k needs is first copied into panels as wide as a tile, on
+the stack, so that it stays in the cache of the thread that uses it.
 """
 
 from __future__ import annotations
@@ -21,11 +22,13 @@ from bigmodel_core.kernels.cpu.native import NativeFunction
 from bigmodel_core.kernels.cpu.packing import copy_vectors, stack_memory, transpose_block
 from bigmodel_core.kernels.cpu.target import vector_unit
 
-COLUMNS = 128
-"""Columns of a chunk, at most."""
+COLUMNS = 256
+"""Columns of a chunk, at most, where B is copied."""
+WIDE_COLUMNS = 1024
+"""Columns of a chunk, at most, where B is read in place."""
 DEPTH_BYTES = 1280
-"""A block of k spans so many bytes of a row, at most: the twelve rows of a tile then take 15 KB of the first-level cache."""
-SMALL_B = 640 * 1024
+"""Bytes of a row in a block of k, at most: twelve rows then take 15 KB of the first-level cache."""
+SMALL_B = 1024 * 1024
 """Up to so many bytes B is read in place: it stays in the second-level cache."""
 FEW_ROWS = 24
 """With fewer rows of A, copying B costs more than it brings."""
@@ -35,20 +38,24 @@ CHUNK_WORK = 600_000
 """Multiply-adds that make a chunk worth handing to a thread: some 10 microseconds."""
 MAX_CHUNKS = 24
 """More chunks are not asked for; wide problems may have more."""
+FEW_CHUNKS = 8
+"""Below so many chunks, narrow ones are better than none."""
 
 IN_PLACE, COPY, TRANSPOSE = 0, 1, 2
 
 
 @dataclass(frozen=True)
 class Problem:
-    """A product to compute: C[i] (m, n) = op(A[i]) op(B[i]) + bias for each matrix i of a batch, all row-major and contiguous.
+    """A product to compute: C[i] (m, n) = op(A[i]) op(B[i]) + bias for each i of a batch, all row-major.
 
     Args:
         dtype: "float32" or "float64".
         transpose_a: A is stored as (k, m).
         transpose_b: B is stored as (n, k).
         batch: how many products.
-        stride_a: numbers from one A of a batch to the next; 0 if all share one. `stride_b` and `stride_c` likewise.
+        stride_a: numbers from one A of a batch to the next; 0 if all share one.
+        stride_b: likewise for B.
+        stride_c: likewise for C, which nothing shares.
     """
 
     m: int
@@ -70,20 +77,20 @@ def launches(
 
     Args:
         bias: n numbers to add to each row of C, or None.
-        scratch: gives temporary memory that lives during these launches (none is needed at present).
+        scratch: gives temporary memory that lives during these launches: none is needed.
     """
     p = _folded(problem)
     if p.m == 0 or p.n == 0 or p.batch == 0:
         return []
     size = SIZES[p.dtype]
     if p.k == 0:
-        rows = p.batch * p.m  # without a sum, how matrices lie makes no difference as long as they are dense
-        return [Launch(fill_kernel(p.dtype), [c, bias or 0, p.m, p.n, p.stride_c], p.batch)] if rows else []
+        return [Launch(fill_kernel(p.dtype), [c, bias or 0, p.m, p.n, p.stride_c], p.batch)]
     if p.batch == 1 and p.n == 1 and not p.transpose_a:
         return [_dots(p, b, a, c, bias, rows=1, columns=p.m, bias_step=0)]
     if p.batch == 1 and p.n == 1 and bias is None:
-        p, a, b = Problem(1, p.m, p.k, p.dtype), b, a
-    if p.batch == 1 and p.transpose_b and p.m <= 4:
+        launch = _product(Problem(1, p.m, p.k, p.dtype), b, a, c, bias)
+        return [replace(launch, tile=launch.tile and launch.tile[::-1])]
+    if p.batch == 1 and p.transpose_b and (p.m == 1 or (p.m <= 4 and not p.transpose_a)):
         return [_dots(p, a, b, c, bias, rows=p.m, columns=p.n, bias_step=size)]
     return [_product(p, a, b, c, bias)]
 
@@ -96,21 +103,25 @@ def _folded(p: Problem) -> Problem:
     return p
 
 
-def _dots(p: Problem, x: Buffer, y: Buffer, c: Buffer, bias: Buffer | None, rows: int, columns: int, bias_step: int) -> Launch:
+def _dots(
+    p: Problem, x: Buffer, y: Buffer, c: Buffer, bias: Buffer | None, rows: int, columns: int, bias_step: int
+) -> Launch:
     """C[i, j] is the dot product of row i of x and row j of y: few rows of x, any number of y."""
     size = SIZES[p.dtype]
     each = min(columns, max(16, -(-CHUNK_WORK // 4 // (p.k * rows)) // 16 * 16))
     context = [x, y, c, bias or 0, rows, columns, p.k * size, columns * size, bias_step, each]
-    return Launch(dots_kernel(p.dtype), context, -(-columns // each), (rows, each) if p.n > 1 else None)
+    return Launch(dots_kernel(p.dtype), context, -(-columns // each), (rows, each) if p.n > 1 else (each, 1))
 
 
 def _product(p: Problem, a: Buffer, b: Buffer, c: Buffer, bias: Buffer | None) -> Launch:
     size = SIZES[p.dtype]
     a_row, a_step = (size, p.m * size) if p.transpose_a else (p.k * size, size)
     b_row, b_column = (size, p.k * size) if p.transpose_b else (p.n * size, size)
-    b_form = TRANSPOSE if p.transpose_b else COPY if p.k * p.n * size > SMALL_B and p.m >= FEW_ROWS else IN_PLACE
+    b_form = (
+        TRANSPOSE if p.transpose_b else COPY if p.k * p.n * size > SMALL_B and p.m >= FEW_ROWS else IN_PLACE
+    )
     rows, columns = _block(p, b_form)
-    a_form = COPY if not p.transpose_a and a_row % ALIAS == 0 and columns >= COLUMNS // 2 else IN_PLACE
+    a_form = COPY if not p.transpose_a and a_row % ALIAS == 0 and columns >= 64 else IN_PLACE
     across, down = -(-p.n // columns), -(-p.m // rows)
     group = 1
     if across * down == 1:
@@ -133,28 +144,34 @@ def _depth(p: Problem) -> int:
 
 
 def _block(p: Problem, b_form: int) -> tuple[int, int]:
-    """Rows and columns of a chunk: about `MAX_CHUNKS` of them, none below `CHUNK_WORK` if it can be helped."""
+    """Rows and columns of a chunk: up to `MAX_CHUNKS` of them, of `CHUNK_WORK` at least."""
     width, height = tile_columns(p.dtype), tile_rows()[0]
     wanted = min(MAX_CHUNKS, p.m * p.n * p.k * p.batch // CHUNK_WORK)
-    rows, columns = p.m, min(COLUMNS, -(-p.n // width) * width)
-    lowest = 4 * height if b_form == IN_PLACE else 256  # copying B is worth it for many rows only
+    widest, lowest, enough = WIDE_COLUMNS, 3 * height, wanted
+    if b_form != IN_PLACE:  # a copy of B is made once a chunk: it takes many rows to pay for it
+        widest, lowest, enough = COLUMNS, 256, FEW_CHUNKS
+    columns = min(widest, _rounded(p.n, width))
+    rows = p.m
 
     def count() -> int:
         return -(-p.m // rows) * -(-p.n // columns) * p.batch
 
-    while count() < wanted and rows > lowest:
-        down = -(-p.m // rows) + 1
-        rows = max(lowest, -(-p.m // (down * height)) * height)
-    while count() < wanted and columns > width:
-        columns = max(width, columns // 2 // width * width)
+    if count() < wanted and p.m > lowest:
+        rows = max(lowest, _rounded(-(-p.m * count() // wanted), height))
+    while count() < min(wanted, enough) and columns > width:
+        columns = _rounded(columns // 2, width)
     return rows, columns
+
+
+def _rounded(number: int, unit: int) -> int:
+    return -(-number // unit) * unit
 
 
 @functools.cache
 def product_kernel(dtype: str) -> NativeFunction:
     """The kernel that computes blocks of C; `_product` lists its context."""
     size, width, lanes = SIZES[dtype], tile_columns(dtype), vector_unit().lanes(dtype)
-    h0, h1, h2, h3, h4 = (*tile_rows(), 1, 1)[:5]
+    h0, h1 = tile_rows()[:2]
     panel_row, vector, wide = width * size, lanes * size, WIDE * lanes
     multiply, transpose = multiply_tile(dtype), transpose_block(dtype)
     copy_panel_row, copy_vector = copy_vectors(dtype, width // lanes), copy_vectors(dtype, 1)
@@ -171,15 +188,18 @@ def product_kernel(dtype: str) -> NativeFunction:
         else:
             for j in range(0, columns, lanes):
                 to = target + j // width * panel + j % width * size
+                source = b + j * b_column
                 for p in range(0, kc, lanes):
-                    transpose(b + j * b_column + p * size, b_column, columns - j, to + p * panel_row, panel_row)
+                    transpose(source + p * size, b_column, columns - j, to + p * panel_row, panel_row)
 
     def product(ctx, chunk):  # type: ignore[no-untyped-def]
         m, n, k = load_int(ctx, 4), load_int(ctx, 5), load_int(ctx, 6)
-        a_row, a_step, b_row, b_column = load_int(ctx, 7), load_int(ctx, 8), load_int(ctx, 9), load_int(ctx, 10)
+        a_row, a_step = load_int(ctx, 7), load_int(ctx, 8)
+        b_row, b_column = load_int(ctx, 9), load_int(ctx, 10)
         rows, columns, depth = load_int(ctx, 11), load_int(ctx, 12), load_int(ctx, 13)
         a_form, b_form = load_int(ctx, 14), load_int(ctx, 15)
-        across, down, batch, group = load_int(ctx, 16), load_int(ctx, 17), load_int(ctx, 18), load_int(ctx, 19)
+        across, down = load_int(ctx, 16), load_int(ctx, 17)
+        batch, group = load_int(ctx, 18), load_int(ctx, 19)
         block, first = chunk // across, chunk // across // down * group
         i0, j0 = block % down * rows, chunk % across * columns
         i1, j1 = min(m, i0 + rows), min(n, j0 + columns)
@@ -201,7 +221,11 @@ def product_kernel(dtype: str) -> NativeFunction:
                 i = i0
                 while i < i1:
                     left = i1 - i
-                    h = h0 if left >= h0 else h1 if left >= h1 else h2 if left >= h2 else h3 if left >= h3 else h4
+                    h = h0
+                    if left < h0:
+                        h = h1
+                        while h > left:
+                            h //= 2
                     a_read, row = a + i * a_row + k0 * a_step, a_row
                     if a_form == COPY:
                         row = (kc * size + vector - 1) // vector * vector
@@ -219,7 +243,9 @@ def product_kernel(dtype: str) -> NativeFunction:
                         w = min(width, j1 - j)
                         if h == 1 and b_form == IN_PLACE and j1 - j >= wide:
                             w = wide
-                        multiply(kc, a_read, row, a_step, b_read, b_step, target, n * size, start, start_row, h, w)
+                        multiply(
+                            kc, a_read, row, a_step, b_read, b_step, target, n * size, start, start_row, h, w
+                        )
                         b_read += w * b_next
                         target += w * size
                         start += w * start_next

@@ -1,11 +1,12 @@
 """The innermost product of a small tile of C, emitted as LLVM instructions for the host's vector registers.
 
-A tile of `rows x columns` numbers of C stays in vector registers while k runs: each step loads the vectors of one row of
-B, broadcasts one number of A for each row of the tile, and multiplies and adds. Where the numbers of A lie is a pair of
-strides, so that A and its transpose are read in place; B needs its columns contiguous.
+A tile of `rows x columns` numbers of C stays in vector registers while k runs: each step loads the
+vectors of one row of B, broadcasts one number of A for each row of the tile, and multiplies and adds.
+Where the numbers of A lie is a pair of strides, so that A and its transpose are read in place; B needs
+its columns contiguous.
 
-The shapes of tiles come from the register file: as many accumulators as fit beside a row of B and one number of A. Shorter
-tiles of the same family serve the rows that are left over.
+The shapes of tiles come from the register file: as many accumulators as fit beside a row of B and one
+number of A. Shorter tiles of the same family serve the rows that are left over.
 """
 
 from __future__ import annotations
@@ -13,7 +14,7 @@ from __future__ import annotations
 import functools
 from typing import Any
 
-from bigmodel_core.kernels.cpu.memory import SIZES, ir_type
+from bigmodel_core.kernels.cpu.memory import SIZES, declare, ir_type
 from bigmodel_core.kernels.cpu.native import Intrinsic
 from bigmodel_core.kernels.cpu.target import vector_unit
 
@@ -23,11 +24,14 @@ VECTORS = 2
 WIDE = 8
 """Vectors in the tile of a single row, which needs that many sums under way to keep the multipliers busy."""
 
-ARGUMENTS = ("k", "a", "a_row", "a_step", "b", "b_step", "c", "c_row", "start", "start_row", "rows", "columns")
+ARGUMENTS = (
+    *("k", "a", "a_row", "a_step", "b", "b_step"),
+    *("c", "c_row", "start", "start_row", "rows", "columns"),
+)
 
 
 def tile_rows() -> tuple[int, ...]:
-    """The heights of tiles, tallest first; the tallest fills the registers."""
+    """The heights of tiles: the tallest fills the registers, the others are powers of two."""
     return (12, 8, 4, 2, 1) if vector_unit().registers >= 32 else (6, 4, 2, 1)
 
 
@@ -40,12 +44,13 @@ def tile_columns(dtype: str) -> int:
 def multiply_tile(dtype: str) -> Intrinsic:
     """One tile of C: `c[i, j] = start[i, j] + sum over k of a[i, k] * b[k, j]`.
 
-    All strides are in bytes. `start` may be C itself (to go on with a sum), a vector (a bias, its row stride being 0), or 0
-    for nothing. `rows` is one of `tile_rows()`, `columns` at most `tile_columns(dtype)` (with one row also exactly `WIDE`
-    vectors), `k` at least 1. Rows of B and of `start` are read in whole vectors, past the last column.
+    All strides are in bytes. `start` may be C itself (to go on with a sum), a vector (a bias, its row stride
+    being 0), or 0 for nothing. `rows` is one of `tile_rows()`, `columns` at most `tile_columns(dtype)` (with
+    one row, also `WIDE` vectors), `k` at least 1. Rows of B and of `start` are read in whole vectors, past
+    the last column.
     """
     lanes, size, heights = vector_unit().lanes(dtype), SIZES[dtype], tile_rows()
-    shapes = tuple((rows, vectors) for rows in heights for vectors in range(1, VECTORS + 1)) + ((1, WIDE),)
+    shapes = (*((rows, vectors) for rows in heights for vectors in range(1, VECTORS + 1)), (1, WIDE))
 
     def multiply(builder: Any, *arguments: Any) -> None:
         builder.call(dispatcher(builder.module, dtype, lanes, size, shapes), arguments)
@@ -82,7 +87,9 @@ def dispatcher(module: Any, dtype: str, lanes: int, size: int, shapes: tuple[tup
     return function
 
 
-def tile_function(module: Any, name: str, kind: Any, dtype: str, lanes: int, size: int, rows: int, vectors: int) -> Any:
+def tile_function(
+    module: Any, name: str, kind: Any, dtype: str, lanes: int, size: int, rows: int, vectors: int
+) -> Any:
     """The function for a tile of so many rows and vectors; its last vector may be cut."""
     from llvmlite import ir
 
@@ -95,7 +102,7 @@ def tile_function(module: Any, name: str, kind: Any, dtype: str, lanes: int, siz
     entry, loop, done = (function.append_basic_block(label) for label in ("entry", "loop", "done"))
 
     builder = ir.IRBuilder(entry)
-    # Without a start the loads go to the first row of B, which is needed anyway, and what they bring is dropped.
+    # Without a start the loads go to the first row of B, which is needed anyway; their values are dropped.
     absent = builder.icmp_signed("==", arguments["start"], integer(0))
     start = builder.select(absent, arguments["b"], arguments["start"])
     start_row = builder.select(absent, integer(0), arguments["start_row"])
@@ -115,13 +122,15 @@ def tile_function(module: Any, name: str, kind: Any, dtype: str, lanes: int, siz
     b = phi(builder, integer, arguments["b"], entry)
     a = [phi(builder, integer, group, entry) for group in groups]
     sums = [[phi(builder, vector, value, entry) for value in row] for row in sums]
-    row_of_b = [load_vector(builder, builder.add(b, integer(j * lanes * size)), vector, size) for j in range(vectors)]
+    row_of_b = [
+        load_vector(builder, at(builder, b, None, 0, j * lanes * size), vector, size) for j in range(vectors)
+    ]
     following = []
     for i in range(rows):
         offset = (None, arguments["a_row"], twice)[i % 3]
         address = a[i // 3] if offset is None else builder.add(a[i // 3], offset)
         number = broadcast(builder, address, vector, dtype, size)
-        following.append([multiply_add(builder, vector, number, row_of_b[j], sums[i][j], lanes, dtype) for j in range(vectors)])
+        following.append([multiply_add(builder, number, row_of_b[j], sums[i][j]) for j in range(vectors)])
     for i in range(rows):
         for j in range(vectors):
             sums[i][j].add_incoming(following[i][j], loop)
@@ -141,7 +150,8 @@ def tile_function(module: Any, name: str, kind: Any, dtype: str, lanes: int, siz
         for i in range(rows):
             for j in range(vectors):
                 address = at(builder, arguments["c"], arguments["c_row"], i, j * lanes * size)
-                store_vector(builder, following[i][j], address, size, mask if block is cut and j == vectors - 1 else None)
+                masked = block is cut and j == vectors - 1
+                store_vector(builder, following[i][j], address, size, mask if masked else None)
         builder.branch(end)
     ir.IRBuilder(end).ret_void()
     return function
@@ -178,10 +188,8 @@ def store_vector(builder: Any, value: Any, address: Any, alignment: int, mask: A
     if mask is None:
         builder.store(value, place).align = alignment
         return
-    lanes, element = value.type.count, "f32" if alignment == 4 else "f64"
-    name = f"llvm.masked.store.v{lanes}{element}.p0"
-    kind = ir.FunctionType(ir.VoidType(), [value.type, place.type, ir.IntType(32), mask.type])
-    masked = builder.module.globals.get(name) or ir.Function(builder.module, kind, name)
+    arguments = [value.type, place.type, ir.IntType(32), mask.type]
+    masked = on_vectors(builder, "llvm.masked.store", value.type, arguments, ir.VoidType())
     builder.call(masked, [value, place, ir.IntType(32)(alignment), mask])
 
 
@@ -211,11 +219,14 @@ def broadcast(builder: Any, address: Any, vector: Any, dtype: str, size: int) ->
     return splat(builder, number, vector)
 
 
-def multiply_add(builder: Any, vector: Any, a: Any, b: Any, c: Any, lanes: int, dtype: str) -> Any:
+def multiply_add(builder: Any, a: Any, b: Any, c: Any) -> Any:
     """`a * b + c`, in one instruction where the processor has it."""
+    return builder.call(on_vectors(builder, "llvm.fmuladd", a.type, [a.type] * 3), [a, b, c])
+
+
+def on_vectors(builder: Any, name: str, vector: Any, arguments: list[Any], result: Any = None) -> Any:
+    """The LLVM function of this name for a vector type; its result is a vector unless told."""
     from llvmlite import ir
 
-    name = f"llvm.fmuladd.v{lanes}{'f32' if dtype == 'float32' else 'f64'}"
-    known = builder.module.globals.get(name) or ir.Function(builder.module, ir.FunctionType(vector, [vector] * 3), name)
-    return builder.call(known, [a, b, c])
-
+    suffix = "f32" if isinstance(vector.element, ir.FloatType) else "f64"
+    return declare(builder, f"{name}.v{vector.count}{suffix}", result or vector, arguments)

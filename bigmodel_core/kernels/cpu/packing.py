@@ -1,4 +1,4 @@
-"""Copies of panels of A and B in the order in which the micro-kernel reads them, and the stack memory that holds them."""
+"""Copies of A and B in the order in which the micro-kernel reads them, and the stack that holds them."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ from bigmodel_core.kernels.cpu.target import vector_unit
 
 @functools.cache
 def stack_memory(nbytes: int) -> Intrinsic:
-    """`stack_memory(nbytes)()` is the address of so many bytes, aligned to 64, that live until the kernel returns.
+    """`stack_memory(nbytes)()` is the address of so many bytes, aligned to 64, until the kernel returns.
 
     They belong to the thread, so they stay in its cache from chunk to chunk.
     """
@@ -49,14 +49,16 @@ def copy_vectors(dtype: str, count: int) -> Intrinsic:
 
 @functools.cache
 def transpose_block(dtype: str) -> Intrinsic:
-    """`transpose_block(dtype)(source, source_row, rows, target, target_row)` writes a square block of numbers transposed.
+    """`transpose_block(dtype)(source, source_row, rows, target, target_row)` copies a block transposed.
 
-    The block is as wide and as high as a vector; source rows from `rows` on repeat the last one, so that nothing beyond it
-    is read. Strides are in bytes.
+    The block is square, as wide as a vector; source rows from `rows` on repeat the last one, so that nothing
+    beyond it is read. Strides are in bytes.
     """
     lanes, size = vector_unit().lanes(dtype), SIZES[dtype]
 
-    def transpose(builder: Any, source: Any, source_row: Any, rows: Any, target: Any, target_row: Any) -> None:
+    def transpose(
+        builder: Any, source: Any, source_row: Any, rows: Any, target: Any, target_row: Any
+    ) -> None:
         from llvmlite import ir
 
         name = f"transpose_block_{dtype}"
@@ -76,7 +78,7 @@ def transpose_block(dtype: str) -> Intrinsic:
 def transpose_body(function: Any, vector: Any, size: int) -> None:
     """Loads, shuffles in log2(lanes) rounds, stores.
 
-    A round with distance d exchanges, between rows i and i + d, the squares of d x d numbers off the diagonal.
+    A round with distance d exchanges the d x d squares off the diagonal between rows i and i + d.
     """
     from llvmlite import ir
 
