@@ -89,14 +89,16 @@ class Preprocessing:
             np.array(v, np.float32) if len(v) == 1 else np.array(v, np.float32).reshape(per_axis)
             for v in (self.mean, self.std)
         )
+        shifted = bool(mean.any() or (std != 1).any())
         out = np.empty(raw.shape, np.float32)
         # A few hundred samples at a time, so that the three steps find their values in the processor's cache.
         for start in range(0, len(raw), 256):
             block = out[start : start + 256]
             block[...] = raw[start : start + 256]
             block *= scale
-            block -= mean
-            block /= std
+            if shifted:
+                block -= mean
+                block /= std
         return out
 
     def _check_dtype(self, raw: np.ndarray) -> None:

@@ -62,7 +62,7 @@ class Mnist(Dataset):
     """Handwritten digits, 28x28 pixels of 0 to 255: 60,000 to train and 10,000 to test (LeCun et al., 1998).
 
     Reads `train-images-idx3-ubyte`, `train-labels-idx1-ubyte` and the two `t10k-` files, gzipped or not;
-    downloads them where they are not found. Normalised with the mean and deviation of the training pixels.
+    downloads them where they are not found. Pixels are scaled to 0 to 1.
     """
 
     name: ClassVar[str] = "mnist"
@@ -77,8 +77,6 @@ class Mnist(Dataset):
             locate(self.name, MNIST_FILES, data_dir),
             name=self.name,
             labels=tuple("0123456789"),
-            mean=0.1307,
-            std=0.3081,
             input_meaning="greyscale image of a handwritten digit, 28x28 pixels from 0 (paper) to 255 (ink)",
             source="MNIST, Y. LeCun, C. Cortes and C. J. C. Burges, 1998, CC BY-SA 3.0",
         )
@@ -88,7 +86,7 @@ class Mnist(Dataset):
 class FashionMnist(Dataset):
     """Articles of clothing, 28x28 pixels of 0 to 255: 60,000 to train and 10,000 to test (Xiao et al., 2017).
 
-    Files, splits and form are those of MNIST. Normalised with the mean and deviation of the training pixels.
+    Files, splits and form are those of MNIST. Pixels are scaled to 0 to 1.
     """
 
     name: ClassVar[str] = "fashion-mnist"
@@ -114,8 +112,6 @@ class FashionMnist(Dataset):
                 "Bag",
                 "Ankle boot",
             ),
-            mean=0.286,
-            std=0.353,
             input_meaning="greyscale image of an article of clothing, 28x28 pixels from 0 (ground) to 255",
             source="Fashion-MNIST, H. Xiao, K. Rasul and R. Vollgraf, 2017, Zalando SE, MIT",
         )
@@ -126,14 +122,10 @@ def _load_idx_set(
     *,
     name: str,
     labels: tuple[str, ...],
-    mean: float,
-    std: float,
     input_meaning: str,
     source: str,
 ) -> Data:
-    preprocessing = Preprocessing(
-        scale=1 / 255, mean=(mean,), std=(std,), raw_dtype="uint8", raw_shape=(1, 28, 28)
-    )
+    preprocessing = Preprocessing(scale=1 / 255, raw_dtype="uint8", raw_shape=(1, 28, 28))
     splits = []
     for part in ("train", "t10k"):
         images_path, labels_path = paths[f"{part}-images-idx3-ubyte"], paths[f"{part}-labels-idx1-ubyte"]
