@@ -24,6 +24,7 @@ _PLACES = {
     "bigmodel_core.hookspecs": ("hookimpl",),
     "bigmodel_core.kernels.array": ("kernel",),
     "bigmodel_core.kernels.cpu.threads": ("num_threads", "set_num_threads"),
+    "bigmodel_core.kernels.cuda.kernels": ("cuda_kernel",),
     "bigmodel_core.kernels.fused": ("elementwise",),
     "bigmodel_core.layer": ("Layer", "Sequential"),
     "bigmodel_core.loss": ("Loss",),
@@ -99,6 +100,7 @@ if TYPE_CHECKING:
     from bigmodel_core.kernels.array import kernel as kernel
     from bigmodel_core.kernels.cpu.threads import num_threads as num_threads
     from bigmodel_core.kernels.cpu.threads import set_num_threads as set_num_threads
+    from bigmodel_core.kernels.cuda.kernels import cuda_kernel as cuda_kernel
     from bigmodel_core.kernels.fused import elementwise as elementwise
     from bigmodel_core.layer import Layer as Layer
     from bigmodel_core.layer import Sequential as Sequential
