@@ -9,6 +9,7 @@ from typing import Any
 from bigmodel_core.errors import DtypeError, ShapeError
 from bigmodel_core.graph import Op, Value
 from bigmodel_core.kernels.array import kernel
+from bigmodel_core.kernels.cuda.kernels import CudaLaunches
 from bigmodel_core.spec import Shape, Spec, format_shape
 
 
@@ -57,6 +58,7 @@ class Gather(Op):
         gather_rows,
         views=lambda op, i, o: ([_picked(i[1], i[0].shape)], [_table(i[0].shape), (math.prod(i[1].shape),)]),
     )
+    cuda = CudaLaunches("indexing:gather")
 
     def infer(self, table: Spec, indices: Spec) -> Spec:
         if indices.dtype not in ("int32", "int64"):
@@ -82,6 +84,7 @@ class _GatherGrad(Op):
         add_rows,
         views=lambda op, i, o: ([_table(o[0].shape)], [_picked(i[1], o[0].shape), (math.prod(i[1].shape),)]),
     )
+    cuda = CudaLaunches("indexing:gather_grad")
 
     def infer(self, dy: Spec, indices: Spec) -> Spec:
         return dy.with_shape(self.shape)

@@ -9,6 +9,7 @@ from typing import Any, ClassVar
 from bigmodel_core.errors import DtypeError, ShapeError
 from bigmodel_core.graph import Op, Value
 from bigmodel_core.kernels.array import Call, NativeKernel
+from bigmodel_core.kernels.cuda.kernels import CudaLaunches
 from bigmodel_core.ops.reduce import reduce_to, sum_
 from bigmodel_core.spec import Spec, broadcast, dim_product, format_shape
 
@@ -79,6 +80,7 @@ class MatMul(Op):
     """The inputs behind whose end the CPU kernel reads (never uses) some bytes: they need memory of the
     plan's own."""
     cpu = NativeKernel(_matmul_launches)
+    cuda = CudaLaunches("gemm:matmul")
 
     def infer(self, a: Spec, b: Spec) -> Spec:
         _floats("MatMul", a, b)
@@ -144,6 +146,7 @@ class Affine(Op):
     writes_tiles: ClassVar[bool] = True
     over_reads: ClassVar[tuple[int, ...]] = (0, 1, 2)
     cpu = NativeKernel(_affine_launches)
+    cuda = CudaLaunches("gemm:affine")
 
     def infer(self, x: Spec, weight: Spec, bias: Spec) -> Spec:
         _floats("Affine", x, weight, bias)

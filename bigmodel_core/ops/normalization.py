@@ -9,6 +9,7 @@ from typing import Any
 from bigmodel_core.errors import DtypeError, ShapeError
 from bigmodel_core.graph import Op, Value
 from bigmodel_core.kernels.array import kernel
+from bigmodel_core.kernels.cuda.kernels import CudaLaunches
 from bigmodel_core.ops.reduce import reduce_to
 from bigmodel_core.spec import Spec, format_shape
 
@@ -68,6 +69,7 @@ class _LayerNormGrad(Op):
         ),
         cost=4,
     )
+    cuda = CudaLaunches("normalization:layer_norm_grad")
 
     def infer(self, dy: Spec, x: Spec, mean: Spec, rate: Spec, scale: Spec) -> Spec:
         return x
@@ -92,6 +94,7 @@ class LayerNorm(Op):
         ),
         cost=4,
     )
+    cuda = CudaLaunches("normalization:layer_norm")
 
     def infer(self, x: Spec, scale: Spec, shift: Spec) -> tuple[Spec, Spec, Spec]:
         if not x.is_float or x.dtype != scale.dtype or x.dtype != shift.dtype:

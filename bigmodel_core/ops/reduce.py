@@ -9,6 +9,7 @@ from typing import Any
 from bigmodel_core.errors import DtypeError, ShapeError
 from bigmodel_core.graph import Op, Value
 from bigmodel_core.kernels.array import Call, NativeKernel, kernel
+from bigmodel_core.kernels.cuda.kernels import CudaLaunches
 from bigmodel_core.spec import Shape, Spec, dim_product, format_shape
 
 Axes = int | tuple[int, ...] | None
@@ -157,6 +158,7 @@ class Sum(Reduction):
     columns."""
 
     cpu = NativeKernel(_sum_launches)
+    cuda = CudaLaunches("reduce:sum_")
 
     def infer(self, x: Spec) -> Spec:
         if x.dtype == "bool":
@@ -225,6 +227,7 @@ class Max(_Extreme):
     """The largest number along axes."""
 
     cpu = kernel(max_middle, views=middle_views)
+    cuda = CudaLaunches("reduce:max_")
 
     def onnx(self, emit: Any, x: Any) -> Any:
         return emit.reduce("ReduceMax", x, self.axes, self.keepdims)
@@ -235,6 +238,7 @@ class Min(_Extreme):
     """The smallest number along axes."""
 
     cpu = kernel(min_middle, views=middle_views)
+    cuda = CudaLaunches("reduce:min_")
 
     def onnx(self, emit: Any, x: Any) -> Any:
         return emit.reduce("ReduceMin", x, self.axes, self.keepdims)
@@ -245,6 +249,7 @@ class ArgMax(_Extreme):
     """The position of the largest number along one axis, the first where there are several; int64."""
 
     cpu = kernel(argmax_middle, views=middle_views)
+    cuda = CudaLaunches("reduce:argmax")
 
     def infer(self, x: Spec) -> Spec:
         return super().infer(x).with_dtype("int64")

@@ -10,6 +10,7 @@ from typing import Any, ClassVar
 from bigmodel_core.errors import DtypeError, ShapeError
 from bigmodel_core.graph import Op, Value
 from bigmodel_core.kernels.array import Call, NativeKernel, kernel
+from bigmodel_core.kernels.cuda.kernels import CudaLaunches
 from bigmodel_core.kernels.fused import elementwise
 from bigmodel_core.ops.elementwise import ElementwiseOp
 from bigmodel_core.ops.reduce import normal_axes, reduce_to
@@ -123,6 +124,7 @@ class SizeOf(Op):
         views=lambda op, inputs, outputs: ([(1,)], [(1,)]),
         extras=lambda op, inputs, outputs: {"size": math.prod(inputs[0].shape[axis] for axis in op.axes)},
     )
+    cuda = CudaLaunches("shape:size_of")
 
     def infer(self, x: Spec) -> Spec:
         return Spec((), self.dtype)
@@ -193,6 +195,7 @@ class Transpose(Op):
             "strides": tuple(_contiguous_strides(inputs[0].shape)[axis] for axis in op.permutation),
         },
     )
+    cuda = CudaLaunches("shape:transpose")
 
     def infer(self, x: Spec) -> Spec:
         if sorted(self.permutation) != list(range(x.ndim)):
@@ -251,6 +254,7 @@ class Concatenate(Op):
 
     axis: int
     cpu = NativeKernel(_concatenate_launches)
+    cuda = CudaLaunches("shape:concatenate")
 
     def infer(self, *inputs: Spec) -> Spec:
         first = inputs[0]
@@ -320,6 +324,7 @@ class Slice(Op):
         views=lambda op, inputs, outputs: ([_row_view(outputs[0])], [(math.prod(inputs[0].shape),)]),
         extras=lambda op, inputs, outputs: _slice_extras(op, inputs[0], outputs[0]),
     )
+    cuda = CudaLaunches("shape:slice_")
 
     def bind(self, sizes: dict[str, int]) -> Slice:
         """The same with named dimensions replaced by sizes."""
@@ -365,6 +370,7 @@ class _SliceGrad(Op):
         views=lambda op, inputs, outputs: ([(math.prod(outputs[0].shape),)], [_row_view(inputs[0])]),
         extras=lambda op, inputs, outputs: _slice_extras(op.forward(), outputs[0], inputs[0]),
     )
+    cuda = CudaLaunches("shape:slice_grad")
 
     def forward(self) -> Slice:
         return Slice(self.axis, self.start, self.length, self.step)

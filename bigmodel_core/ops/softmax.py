@@ -10,6 +10,7 @@ from typing import Any
 from bigmodel_core.errors import DtypeError, ShapeError
 from bigmodel_core.graph import Op, Value
 from bigmodel_core.kernels.array import kernel
+from bigmodel_core.kernels.cuda.kernels import CudaLaunches
 from bigmodel_core.ops.reduce import normal_axes, split_axes
 from bigmodel_core.spec import INTEGERS, Spec, format_shape
 
@@ -87,6 +88,7 @@ class _AlongAxis(Op):
 @dataclass(frozen=True)
 class _SoftmaxGrad(_AlongAxis):
     cpu = kernel(softmax_grad_rows, views=_rows, cost=2)
+    cuda = CudaLaunches("softmax:softmax_grad")
 
 
 @dataclass(frozen=True)
@@ -94,6 +96,7 @@ class Softmax(_AlongAxis):
     """exp(x) / sum(exp(x)) along an axis."""
 
     cpu = kernel(softmax_rows, views=_rows, cost=8)
+    cuda = CudaLaunches("softmax:softmax")
 
     def grad(self, dy: Value, y: Value, x: Value) -> tuple[Value]:
         return (_SoftmaxGrad(self.axis)(dy, y),)
@@ -105,6 +108,7 @@ class Softmax(_AlongAxis):
 @dataclass(frozen=True)
 class _LogSoftmaxGrad(_AlongAxis):
     cpu = kernel(log_softmax_grad_rows, views=_rows, cost=8)
+    cuda = CudaLaunches("softmax:log_softmax_grad")
 
 
 @dataclass(frozen=True)
@@ -112,6 +116,7 @@ class LogSoftmax(_AlongAxis):
     """The logarithm of softmax along an axis."""
 
     cpu = kernel(log_softmax_rows, views=_rows, cost=8)
+    cuda = CudaLaunches("softmax:log_softmax")
 
     def grad(self, dy: Value, y: Value, x: Value) -> tuple[Value]:
         return (_LogSoftmaxGrad(self.axis)(dy, y),)
@@ -197,6 +202,7 @@ class _CrossEntropyGrad(Op):
         ),
         cost=8,
     )
+    cuda = CudaLaunches("softmax:cross_entropy_grad")
 
     def infer(self, dy: Spec, x: Spec, labels: Spec, shift: Spec) -> Spec:
         return x
@@ -217,6 +223,7 @@ class SoftmaxCrossEntropy(Op):
         views=lambda op, i, o: ([_vector(o[0]), _vector(o[1])], [_matrix(i[0]), _vector(i[1])]),
         cost=8,
     )
+    cuda = CudaLaunches("softmax:cross_entropy")
 
     def infer(self, x: Spec, labels: Spec) -> tuple[Spec, Spec]:
         if not x.is_float:

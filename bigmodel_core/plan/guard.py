@@ -7,6 +7,7 @@ from typing import ClassVar
 
 from bigmodel_core.graph import Op
 from bigmodel_core.kernels.array import kernel
+from bigmodel_core.kernels.cuda.kernels import CudaLaunches
 from bigmodel_core.kernels.fused import elementwise
 from bigmodel_core.ops.elementwise import ElementwiseOp
 from bigmodel_core.spec import Spec
@@ -28,6 +29,7 @@ class Guard(Op):
 
     is_guard: ClassVar[bool] = True
     cpu = kernel(check_finite, views=lambda op, i, o: ([(1,)], [(_size(i[0]),)]))
+    cuda = CudaLaunches("status:check_finite")
 
     def infer(self, x: Spec) -> Spec:
         return Spec((), "int64")

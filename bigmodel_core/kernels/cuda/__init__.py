@@ -1,0 +1,1 @@
+"""Kernels for CUDA devices, written in Python and compiled by Numba; nothing here imports Numba before a device is asked for."""

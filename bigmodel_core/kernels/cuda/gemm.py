@@ -1,0 +1,248 @@
+"""The matrix product on a CUDA device: tiles of both operands in shared memory, a block of results in each thread's registers."""
+
+from __future__ import annotations
+
+import functools
+import math
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+from numba import cuda
+
+from bigmodel_core.errors import ShapeError
+from bigmodel_core.kernels.array import Call
+from bigmodel_core.kernels.cuda import runtime
+from bigmodel_core.kernels.cuda.groups import CAST, NUMBERS
+from bigmodel_core.kernels.cuda.launch import Buffer, Launch, flat
+
+MAX_BATCH_BLOCKS = 65535
+"""Blocks along the third axis of a grid, at most; each then does several products."""
+FULL = 128
+"""So many blocks keep a device busy: larger tiles are taken only where this many remain."""
+
+
+@dataclass(frozen=True)
+class Tile:
+    """How a product is cut.
+
+    Args:
+        m: rows of C that a block computes.
+        n: columns of C that a block computes.
+        k: columns of A and rows of B that are in shared memory at a time.
+        rows: rows of C that a thread computes.
+        columns: columns of C that a thread computes.
+    """
+
+    m: int
+    n: int
+    k: int
+    rows: int
+    columns: int
+
+    @property
+    def threads(self) -> int:
+        """Threads of a block."""
+        return (self.m // self.rows) * (self.n // self.columns)
+
+
+LARGE, MEDIUM, SMALL = Tile(128, 128, 8, 8, 8), Tile(64, 64, 16, 4, 4), Tile(32, 32, 16, 2, 2)
+SIMULATOR = Tile(8, 8, 4, 4, 4)
+
+
+@dataclass(frozen=True)
+class Problem:
+    """A product to compute: C[i] (m, n) = op(A[i]) op(B[i]) + bias for each matrix i of a batch, all row-major and contiguous.
+
+    Args:
+        dtype: "float32" or "float64".
+        transpose_a: A is stored as (k, m).
+        transpose_b: B is stored as (n, k).
+        batch: how many products.
+        stride_a: numbers from one A of a batch to the next; 0 if all share one.
+        stride_b: the same for B.
+    """
+
+    m: int
+    n: int
+    k: int
+    dtype: str
+    transpose_a: bool = False
+    transpose_b: bool = False
+    batch: int = 1
+    stride_a: int = 0
+    stride_b: int = 0
+
+
+def launches(
+    problem: Problem, a: Buffer, b: Buffer, c: Buffer, bias: Buffer | None, tile: Tile | None = None
+) -> list[Launch]:
+    """The launch that computes a problem."""
+    p = problem
+    if p.m * p.n * p.batch == 0:
+        return []
+    chosen = tile or choose(p)
+    a_count = p.m * p.k + (p.batch - 1) * p.stride_a
+    b_count = p.k * p.n + (p.batch - 1) * p.stride_b
+    c_view = flat(c, p.batch * p.m * p.n, p.dtype)
+    arguments = [
+        flat(a, a_count, p.dtype),
+        flat(b, b_count, p.dtype),
+        c_view,
+        flat(bias, p.n, p.dtype) if bias is not None else c_view,
+        *(np.uint32(size) for size in (p.m, p.n, p.k, p.batch)),
+        *(np.uint64(stride) for stride in (p.stride_a, p.stride_b)),
+    ]
+    # Rows along the first axis of the grid: it alone may be longer than 65535 blocks.
+    grid = (-(-p.m // chosen.m), -(-p.n // chosen.n), min(p.batch, MAX_BATCH_BLOCKS))
+    return [
+        Launch(
+            make(p.dtype, chosen, p.transpose_a, p.transpose_b, bias is not None),
+            arguments,
+            grid,
+            chosen.threads,
+        )
+    ]
+
+
+def choose(p: Problem) -> Tile:
+    """The largest tile that still gives enough blocks."""
+    if runtime.simulated():
+        return SIMULATOR
+    for tile in (LARGE, MEDIUM) if p.dtype == "float32" else (MEDIUM,):
+        if -(-p.m // tile.m) * -(-p.n // tile.n) * p.batch >= FULL:
+            return tile
+    return SMALL
+
+
+@functools.cache
+def make(dtype: str, tile: Tile, transpose_a: bool, transpose_b: bool, has_bias: bool) -> Any:
+    """The kernel for a number type, a tile and a form of the operands.
+
+    Args:
+        dtype: "float32" or "float64".
+        tile: its products of sizes have to be whole multiples of its threads.
+        transpose_a: A is stored as (k, m).
+        transpose_b: B is stored as (n, k).
+        has_bias: add `bias` (n,) to each row.
+    """
+    threads, number, zero = tile.threads, NUMBERS[dtype], CAST[dtype](0)
+    bm, bn, bk, rows, columns = tile.m, tile.n, tile.k, tile.rows, tile.columns
+    across, down = bn // columns, bm // rows
+    a_loads, b_loads = bm * bk // threads, bn * bk // threads
+    assert a_loads * threads == bm * bk and b_loads * threads == bn * bk
+    u, w = np.uint32, np.uint64
+
+    def product(a, b, c, bias, m, n, k, batch, stride_a, stride_b):  # type: ignore[no-untyped-def]
+        a_tile = cuda.shared.array(
+            (bk, bm + 1), number
+        )  # one more, so that transposed writes meet different banks
+        b_tile = cuda.shared.array((bk, bn + 1), number)
+        sums = cuda.local.array((rows, columns), number)
+        a_part = cuda.local.array(rows, number)
+        b_part = cuda.local.array(columns, number)
+        t = u(cuda.threadIdx.x)
+        x, y = u(t % u(across)), u(t // u(across))
+        row0, column0 = u(u(cuda.blockIdx.x) * u(bm)), u(u(cuda.blockIdx.y) * u(bn))
+        matrix = u(cuda.blockIdx.z)
+        while matrix < batch:
+            a_at, b_at = w(w(matrix) * stride_a), w(w(matrix) * stride_b)
+            c_at = w(w(w(matrix) * w(m)) * w(n))
+            for i in range(rows):
+                for j in range(columns):
+                    sums[i, j] = zero
+            k0 = u(0)
+            while k0 < k:
+                for load in range(a_loads):
+                    q = u(t + u(load * threads))
+                    if transpose_a:
+                        p, i = u(q // u(bm)), u(q % u(bm))
+                    else:
+                        p, i = u(q % u(bk)), u(q // u(bk))
+                    value = zero
+                    r, s = u(row0 + i), u(k0 + p)
+                    if r < m and s < k:
+                        if transpose_a:
+                            value = a[w(a_at + w(w(s) * w(m)) + w(r))]
+                        else:
+                            value = a[w(a_at + w(w(r) * w(k)) + w(s))]
+                    a_tile[p, i] = value
+                for load in range(b_loads):
+                    q = u(t + u(load * threads))
+                    if transpose_b:
+                        p, j = u(q % u(bk)), u(q // u(bk))
+                    else:
+                        p, j = u(q // u(bn)), u(q % u(bn))
+                    value = zero
+                    r, s = u(column0 + j), u(k0 + p)
+                    if r < n and s < k:
+                        if transpose_b:
+                            value = b[w(b_at + w(w(r) * w(k)) + w(s))]
+                        else:
+                            value = b[w(b_at + w(w(s) * w(n)) + w(r))]
+                    b_tile[p, j] = value
+                cuda.syncthreads()
+                for p in range(bk):
+                    for i in range(rows):
+                        a_part[i] = a_tile[p, y + u(i * down)]
+                    for j in range(columns):
+                        b_part[j] = b_tile[p, x + u(j * across)]
+                    for i in range(rows):
+                        for j in range(columns):
+                            sums[i, j] += a_part[i] * b_part[j]
+                cuda.syncthreads()
+                k0 = u(k0 + u(bk))
+            for i in range(rows):
+                r = u(row0 + y + u(i * down))
+                for j in range(columns):
+                    s = u(column0 + x + u(j * across))
+                    if r < m and s < n:
+                        value = sums[i, j]
+                        if has_bias:
+                            value += bias[s]
+                        c[w(c_at + w(w(r) * w(n)) + w(s))] = value
+            matrix = u(matrix + u(cuda.gridDim.z))
+
+    return product
+
+
+# The products of ops -------------------------------------------------------------------------------------
+
+
+def matmul(call: Call) -> list[Launch]:
+    """The product of the last two axes; leading axes are a batch."""
+    (a, b), (y,), op = call.inputs, call.outputs, call.op
+    shape: Any = y.shape
+    m, n = shape[-2:]
+    k: Any = a.shape[-2] if op.transpose_a else a.shape[-1]
+    batches = shape[:-2]
+    if (
+        b.ndim == 2 and not op.transpose_a and a.shape[:-2] == batches
+    ):  # one tall product: all share the right side
+        problem = Problem(math.prod((*batches, m)), n, k, y.dtype, False, op.transpose_b)
+    else:
+        stride_a, stride_b = _batch_stride(a.shape, batches), _batch_stride(b.shape, batches)
+        problem = Problem(
+            m, n, k, y.dtype, op.transpose_a, op.transpose_b, math.prod(batches), stride_a, stride_b
+        )
+    return launches(problem, *call.input_buffers, *call.output_buffers, None)
+
+
+def affine(call: Call) -> list[Launch]:
+    """x (..., K) times weight (K, N) plus bias (N,)."""
+    x, weight, _ = call.inputs
+    k, n = weight.shape
+    rows = math.prod(x.shape[:-1])  # type: ignore[arg-type]
+    a, b, bias = call.input_buffers
+    return launches(Problem(rows, n, k, x.dtype), a, b, *call.output_buffers, bias)  # type: ignore[arg-type]
+
+
+def _batch_stride(shape: Any, batches: Any) -> int:
+    """Numbers between the matrices of a batch; 0 where one matrix serves all."""
+    if math.prod(shape[:-2]) == 1:
+        return 0
+    if shape[:-2] != batches:
+        raise ShapeError(
+            "the batch dimensions of a matrix product are repeated in the middle.", fix="use broadcast_to."
+        )
+    return math.prod(shape[-2:])

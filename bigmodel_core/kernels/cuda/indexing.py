@@ -1,0 +1,87 @@
+"""Rows picked from a table on a CUDA device, and the gradient that adds them back in a fixed order, without atomics."""
+
+from __future__ import annotations
+
+import math
+from typing import Any
+
+from bigmodel_core.kernels import status as codes
+from bigmodel_core.kernels.array import Call
+from bigmodel_core.kernels.cuda.array import wrapper
+from bigmodel_core.kernels.cuda.launch import Launch, View, over_items
+from bigmodel_core.kernels.cuda.shape import zero
+from bigmodel_core.kernels.cuda.status import report
+
+WRONG = codes.INDEX_OUT_OF_RANGE
+
+
+def gather(call: Call) -> list[Launch]:
+    """table[indices]."""
+    table, indices = call.inputs
+    shape: Any = table.shape
+    count, width = math.prod(indices.shape), math.prod(shape[1:])  # type: ignore[arg-type]
+    if count * width == 0:
+        return []
+    arguments = [
+        View(call.output_buffers[0], (count, width), table.dtype),
+        View(call.input_buffers[0], (shape[0], width), table.dtype),
+        View(call.input_buffers[1], (count,), indices.dtype),
+        call.status(View(call.input_buffers[1], (count,), indices.dtype)),
+    ]
+    return [over_items(wrapper(gather_rows, 3, ("thread", "threads", "status")), arguments, count * width)]
+
+
+def gather_rows(out, table, indices, thread, threads, status):  # type: ignore[no-untyped-def]
+    """out (n, width), table (rows, width), indices (n,)."""
+    width = out.shape[1]
+    for element in range(thread, out.shape[0] * width, threads):
+        i = element // width
+        j = element % width
+        row = indices[i]
+        if row < 0 or row >= table.shape[0]:
+            out[i, j] = 0
+            if j == 0:
+                report(status, WRONG, table.shape[0], i)
+        else:
+            out[i, j] = table[row, j]
+
+
+def gather_grad(call: Call) -> list[Launch]:
+    """Each row of the table is the sum of the gradients of its copies, in the order they come."""
+    _, indices = call.inputs
+    shape: Any = call.outputs[0].shape
+    count, width = math.prod(indices.shape), math.prod(shape[1:])  # type: ignore[arg-type]
+    if shape[0] * width == 0:
+        return []
+    launches = [zero(call.output_buffers[0], shape[0] * width, call.dtype)]
+    if count:
+        arguments = [
+            View(call.output_buffers[0], (shape[0], width), call.dtype),
+            View(call.input_buffers[0], (count, width), call.dtype),
+            View(call.input_buffers[1], (count,), indices.dtype),
+        ]
+        launches.append(over_items(wrapper(add_rows, 3, ("thread", "threads")), arguments, count * width))
+    return launches
+
+
+def add_rows(out, dy, indices, thread, threads):  # type: ignore[no-untyped-def]
+    """out (rows, width): whoever has the first copy of a row adds up all of them."""
+    width = dy.shape[1]
+    for element in range(thread, dy.shape[0] * width, threads):
+        i = element // width
+        j = element % width
+        row = indices[i]
+        if 0 <= row < out.shape[0] and is_first(indices, i):
+            total = dy[i, j]
+            for later in range(i + 1, dy.shape[0]):
+                if indices[later] == row:
+                    total += dy[later, j]
+            out[row, j] = total
+
+
+def is_first(indices, i):  # type: ignore[no-untyped-def]
+    """Whether no earlier index names the same row."""
+    for earlier in range(i):
+        if indices[earlier] == indices[i]:
+            return False
+    return True

@@ -1,0 +1,93 @@
+"""Layer normalisation on a CUDA device: a thread or a block for each row, forward and backward."""
+
+from __future__ import annotations
+
+import functools
+import math
+from math import sqrt
+from typing import Any
+
+from bigmodel_core.kernels.array import Call
+from bigmodel_core.kernels.cuda.groups import CAST, combined, row_of
+from bigmodel_core.kernels.cuda.launch import Launch, View, lanes_for, over_rows
+
+
+def layer_norm(call: Call) -> list[Launch]:
+    """y, and the mean and 1 / standard deviation of each row."""
+    x, dtype = call.inputs[0], call.dtype
+    rows, n = math.prod(x.shape[:-1]), x.shape[-1]  # type: ignore[arg-type]
+    matrix: Any = (rows, n)
+    shapes: list[Any] = [matrix, (rows,), (rows,), matrix, (n,), (n,)]
+    return _launch(call, layer_norm_rows, shapes, [CAST[dtype](call.op.epsilon)])
+
+
+def layer_norm_grad(call: Call) -> list[Launch]:
+    """The gradient with respect to x, from dy, x, mean, 1 / standard deviation and scale."""
+    x = call.inputs[1]
+    rows, n = math.prod(x.shape[:-1]), x.shape[-1]  # type: ignore[arg-type]
+    matrix: Any = (rows, n)
+    shapes: list[Any] = [matrix, matrix, matrix, (rows,), (rows,), (n,)]
+    return _launch(call, layer_norm_grad_rows, shapes, [])
+
+
+def _launch(call: Call, make: Any, shapes: list[Any], numbers: list[Any]) -> list[Launch]:
+    rows, n = shapes[0]
+    if rows == 0:
+        return []
+    lanes = lanes_for(n)
+    buffers = (*call.output_buffers, *call.input_buffers)
+    arrays = [View(buffer, shape, call.dtype) for buffer, shape in zip(buffers, shapes, strict=True)]
+    return [over_rows(make(call.dtype, lanes), [*arrays, *numbers], rows, lanes)]
+
+
+@functools.cache
+def layer_norm_rows(dtype: str, lanes: int) -> Any:
+    """out, x (rows, n); mean, rate (rows,); scale, shift (n,)."""
+    number = CAST[dtype]
+    zero, one, here, total_of = number(0), number(1), row_of(lanes), combined("sum", dtype, lanes)
+
+    def layer_norm_rows(out, mean, rate, x, scale, shift, epsilon):  # type: ignore[no-untyped-def]
+        first, step, lane = here()
+        n = x.shape[1]
+        for i in range(first, x.shape[0], step):
+            total = zero
+            for j in range(lane, n, lanes):
+                total += x[i, j]
+            center = total_of(total, lane) / number(n)
+            spread = zero
+            for j in range(lane, n, lanes):
+                spread += (x[i, j] - center) * (x[i, j] - center)
+            steep = one / sqrt(total_of(spread, lane) / number(n) + epsilon)
+            for j in range(lane, n, lanes):
+                out[i, j] = (x[i, j] - center) * steep * scale[j] + shift[j]
+            if lane == 0:
+                mean[i] = center
+                rate[i] = steep
+
+    return layer_norm_rows
+
+
+@functools.cache
+def layer_norm_grad_rows(dtype: str, lanes: int) -> Any:
+    """out, dy, x (rows, n); mean, rate (rows,); scale (n,)."""
+    number = CAST[dtype]
+    zero, here, total_of = number(0), row_of(lanes), combined("sum", dtype, lanes)
+
+    def layer_norm_grad_rows(out, dy, x, mean, rate, scale):  # type: ignore[no-untyped-def]
+        first, step, lane = here()
+        n = x.shape[1]
+        for i in range(first, x.shape[0], step):
+            m = mean[i]
+            r = rate[i]
+            plain = zero
+            weighted = zero
+            for j in range(lane, n, lanes):
+                g = dy[i, j] * scale[j]
+                plain += g
+                weighted += g * ((x[i, j] - m) * r)
+            a = total_of(plain, lane) / number(n)
+            b = total_of(weighted, lane) / number(n)
+            for j in range(lane, n, lanes):
+                out[i, j] = r * (dy[i, j] * scale[j] - a - (x[i, j] - m) * r * b)
+
+    return layer_norm_grad_rows

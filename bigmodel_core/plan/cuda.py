@@ -1,0 +1,313 @@
+"""Plans on a CUDA device: every step becomes launches on one stream; the host waits once a run."""
+
+from __future__ import annotations
+
+import functools
+import threading
+from collections.abc import Callable, Mapping
+from typing import Any
+
+import numpy as np
+
+from bigmodel_core.errors import BigmodelError
+from bigmodel_core.graph import Value
+from bigmodel_core.kernels.array import Call
+from bigmodel_core.kernels.cuda import elementwise, runtime
+from bigmodel_core.kernels.cuda.launch import LAST, STATUS_WIDTH, Buffer, Launch, View
+from bigmodel_core.plan.device import Variables
+from bigmodel_core.plan.memory import Lifetime, place
+from bigmodel_core.plan.program import Program, Step
+from bigmodel_core.spec import Spec, dim_value
+
+
+class Memory:
+    """An array on the device.
+
+    Args:
+        shape: its shape.
+        dtype: its number type.
+        cuda: the module `numba.cuda`.
+    """
+
+    def __init__(self, shape: tuple[int, ...], dtype: str, cuda: Any) -> None:
+        self.shape, self.dtype = shape, np.dtype(dtype)
+        self.count = int(np.prod(shape, dtype=np.int64))
+        self.nbytes = self.count * self.dtype.itemsize
+        self.array = cuda.device_array(max(self.count, 1), self.dtype)
+
+    @property
+    def buffer(self) -> Buffer:
+        """The memory as plans refer to it."""
+        return Buffer(self.nbytes, self.array)
+
+
+class CudaDevice:
+    """The current CUDA device, or Numba's simulator of one.
+
+    Raises:
+        DeviceError: the extra `cuda` is not installed, or there is no device.
+    """
+
+    name = "cuda"
+
+    def __init__(self) -> None:
+        runtime.require_device()
+        self.cuda = runtime.numba_cuda()
+        self.stream = self.cuda.stream()
+        self.lock = threading.RLock()
+
+    def allocate(self, array: np.ndarray) -> Memory:
+        """Memory that starts with an array's numbers."""
+        memory = Memory(array.shape, array.dtype.name, self.cuda)
+        self.write(memory, array)
+        return memory
+
+    def read(self, memory: Memory) -> np.ndarray:
+        """A copy of what memory holds."""
+        with self.lock:
+            found = memory.array.copy_to_host(stream=self.stream)
+            self.stream.synchronize()
+        return np.array(found[: memory.count].reshape(memory.shape))
+
+    def write(self, memory: Memory, array: np.ndarray) -> None:
+        """Overwrite memory, in place."""
+        host = np.empty(memory.shape, memory.dtype)
+        host[...] = array
+        if memory.count:
+            with self.lock:
+                memory.array.copy_to_device(host.reshape(-1), stream=self.stream)
+                self.stream.synchronize()
+
+    def plan(self, program: Program, sizes: Mapping[str, int], variables: Variables) -> CudaPlan:
+        """Bind a program to sizes."""
+        return CudaPlan(self, program, sizes, variables)
+
+
+@functools.cache
+def cuda_device() -> CudaDevice:
+    """The CUDA device.
+
+    Raises:
+        DeviceError: the extra `cuda` is not installed, or there is no device.
+    """
+    return CudaDevice()
+
+
+class Binding:
+    """A program's launches at some sizes, and the buffers they refer to; none has memory yet but the leaves.
+
+    Args:
+        program: what to compute.
+        sizes: the sizes of named dimensions.
+        leaf: gives the buffer of an input, variable or constant.
+    """
+
+    def __init__(
+        self, program: Program, sizes: Mapping[str, int], leaf: Callable[[Value, Spec], Buffer]
+    ) -> None:
+        self.program, self.sizes = program, sizes
+        self.scratch: list[tuple[Buffer, int]] = []
+        self.status = Buffer(0)
+        self.reporting: list[tuple[Step, View | None]] = []
+        """The steps that may report a failure, each with `STATUS_WIDTH` integers of the status, and the numbers they check."""
+        self._specs: dict[int, Spec] = {}
+        self.buffers: dict[int, Buffer] = {}
+        for value in (*program.inputs.values(), *program.variables, *program.constants):
+            self.buffers[id(value)] = leaf(value, self.spec(value))
+        self.steps: list[list[Launch]] = []
+        self._waiting: list[Callable[[], None]] = []
+        for number, step in enumerate(program.steps):
+            launches = self._launches(step, number)
+            if step.follower is not None:
+                launches += self._launches(step.follower, number)
+            self.steps.append(launches)
+        self.status.nbytes = len(self.reporting) * STATUS_WIDTH * 8
+        for finish in self._waiting:
+            finish()
+
+    @property
+    def launches(self) -> list[Launch]:
+        """All launches, in order."""
+        return [launch for launches in self.steps for launch in launches]
+
+    def spec(self, value: Value) -> Spec:
+        """A value's spec with all sizes known."""
+        found = self._specs.get(id(value))
+        if found is None:
+            found = self._specs[id(value)] = value.spec.bind(self.sizes)
+        return found
+
+    def buffer(self, value: Value) -> Buffer:
+        """The memory of a value."""
+        root = self.program.root(value)
+        found = self.buffers.get(id(root))
+        if found is None:
+            found = self.buffers[id(root)] = Buffer(_nbytes(self.spec(root)))
+        return found
+
+    def _launches(self, step: Step, number: int) -> list[Launch]:
+        for position, variable in step.writes.items():
+            self.buffers[id(step.outputs[position])] = self.buffers[id(variable)]
+        outputs = [self.buffer(value) for value in step.outputs]
+        if step.fused is not None:
+            sizes = [dim_value(axis, self.sizes) for axis in step.fused.space.axes]
+            inputs = [self.buffer(value) for value in step.inputs]
+            status = self._whole_status() if step.writes else None
+            launch = elementwise.launch(step.fused.chain, step.fused.space, sizes, inputs, outputs, status)
+            if launch is None:
+                return []
+            if status is not None:
+                self._finish_status(launch, status)
+            return [launch]
+        op: Any = step.node.op
+        call = Call(
+            op.bind(self.sizes) if hasattr(op, "bind") else op,
+            tuple(self.spec(value) for value in step.node.inputs),
+            tuple(self.spec(value) for value in step.node.outputs),
+            tuple(self.buffer(value) for value in step.node.inputs),
+            tuple(outputs),
+            lambda nbytes: self._new_scratch(nbytes, number),
+            lambda checked=None: self._own_status(step, checked),
+        )
+        return list(op.cuda.launches(call))
+
+    def _new_scratch(self, nbytes: int, step: int) -> Buffer:
+        buffer = Buffer(nbytes)
+        self.scratch.append((buffer, step))
+        return buffer
+
+    def _own_status(self, step: Step, checked: View | None) -> View:
+        self.reporting.append((step, checked))
+        return View(self.status, (STATUS_WIDTH,), "int64", (len(self.reporting) - 1) * STATUS_WIDTH)
+
+    def _whole_status(self) -> View:
+        return View(self.status, (0,), "int64")
+
+    def _finish_status(self, launch: Launch, status: View) -> None:
+        """Once all steps are bound the status has its length: a chain that writes a variable looks at all of it."""
+
+        def finish() -> None:
+            whole = View(self.status, (len(self.reporting) * STATUS_WIDTH,), "int64")
+            launch.arguments = [whole if argument is status else argument for argument in launch.arguments]
+
+        self._waiting.append(finish)
+
+
+class CudaPlan:
+    """A program bound to a device and to sizes: launches with all arguments, one block of memory.
+
+    Args:
+        device: where it runs.
+        program: what to compute.
+        sizes: the sizes of named dimensions.
+        variables: the arrays that live across runs; the plan refers to their memory.
+    """
+
+    def __init__(
+        self, device: CudaDevice, program: Program, sizes: Mapping[str, int], variables: Variables
+    ) -> None:
+        self.device, self.program = device, program
+        self._variables = variables
+        self._keep: list[Memory] = []
+        self._staging: dict[str, tuple[Memory, np.ndarray]] = {}
+        self.nbytes = 0
+        self._inputs = {id(value): name for name, value in program.inputs.items()}
+        self._binding = Binding(program, sizes, self._leaf)
+        self._place_buffers()
+        self._status = self._allocated((max(len(self._binding.reporting), 1) * STATUS_WIDTH,), "int64")
+        device.write(self._status, np.zeros(self._status.shape, np.int64))
+        self._binding.status.memory = self._status.array
+        self._calls = [launch.bound(device.stream) for launch in self._binding.launches]
+        self._status_copy = device.cuda.pinned_array(self._status.shape, np.int64)
+        self._results = [self._result(value) for value in program.outputs]
+
+    def _allocated(self, shape: tuple[int, ...], dtype: str) -> Memory:
+        memory = Memory(shape, dtype, self.device.cuda)
+        self.nbytes += memory.nbytes
+        return memory
+
+    def _leaf(self, value: Value, spec: Spec) -> Buffer:
+        op: Any = value.node.op
+        if id(value) in self._inputs:
+            memory = self._allocated(spec.shape, spec.dtype)  # type: ignore[arg-type]
+            host = self.device.cuda.pinned_array(max(memory.count, 1), memory.dtype)
+            self._staging[self._inputs[id(value)]] = memory, host
+        elif hasattr(op, "path"):
+            memory = self._variables.memory(op.path)
+        else:
+            memory = self.device.allocate(op.array)
+        self._keep.append(memory)
+        return memory.buffer
+
+    def _place_buffers(self) -> None:
+        """Give every temporary its place in one block of memory."""
+        binding, steps = self._binding, self.program.steps
+        first: dict[int, int] = {}
+        last: dict[int, int] = {}
+        for number, step in enumerate(steps):
+            for part in (step, step.follower) if step.follower else (step,):
+                for value in (*part.inputs, *part.outputs):
+                    root = id(self.program.root(value))
+                    first.setdefault(root, number)
+                    last[root] = number
+        checked = [view.buffer for _, view in binding.reporting if view is not None]
+        kept = [id(self.program.root(value)) for value in (*self.program.outputs, *self.program.guards)]
+        kept += [root for root in first if any(binding.buffers[root] is buffer for buffer in checked)]
+        last.update(dict.fromkeys(kept, len(steps)))
+        buffers: list[Buffer] = []
+        lifetimes: list[Lifetime] = []
+        for root, begin in first.items():
+            buffer = binding.buffers[root]
+            if buffer.memory is None:
+                buffers.append(buffer)
+                lifetimes.append(Lifetime(buffer.nbytes, begin, last[root]))
+        for buffer, number in binding.scratch:
+            buffers.append(buffer)
+            lifetimes.append(Lifetime(buffer.nbytes, number, number))
+        offsets, total = place(lifetimes)
+        arena = self._allocated((max(total, 1),), "uint8")
+        self._keep.append(arena)
+        for buffer, offset in zip(buffers, offsets, strict=True):
+            buffer.memory = arena.array[offset : offset + buffer.nbytes] if buffer.nbytes else arena.array
+
+    def _result(self, value: Value) -> tuple[Any, np.ndarray, tuple[int, ...]]:
+        spec, buffer = self._binding.spec(value), self._binding.buffer(value)
+        count = int(np.prod(spec.shape, dtype=np.int64))
+        view = View(buffer, (count,), spec.dtype).resolve()
+        return view, self.device.cuda.pinned_array(count, np.dtype(spec.dtype)), spec.shape  # type: ignore[return-value]
+
+    def run(self, inputs: Mapping[str, np.ndarray]) -> list[np.ndarray]:
+        """Run once; returns copies of the outputs."""
+        stream = self.device.stream
+        with self.device.lock:
+            for name, (memory, host) in self._staging.items():
+                given = inputs.get(name)
+                view = host[: memory.count].reshape(memory.shape)
+                view[...] = 0 if given is None else given
+                if memory.count:
+                    memory.array.copy_to_device(host, stream=stream)
+            for call in self._calls:
+                call()
+            for source, target, _ in self._results:
+                if target.size:
+                    source.copy_to_host(target, stream=stream)
+            self._status.array.copy_to_host(self._status_copy, stream=stream)
+            stream.synchronize()
+            failed = np.flatnonzero(self._status_copy[::STATUS_WIDTH])
+            if failed.size:
+                raise self._failure(int(failed[0]))
+            return [target.reshape(shape).copy() for _, target, shape in self._results]
+
+    def _failure(self, number: int) -> BigmodelError:
+        """The error that a step reported; the status is cleared for the next run."""
+        step, checked = self._binding.reporting[number]
+        status = self._status_copy[number * STATUS_WIDTH : (number + 1) * STATUS_WIDTH].copy()
+        self.device.write(self._status, np.zeros(self._status.shape, np.int64))
+        if checked is not None:
+            status[3] = LAST - status[3]
+            status[1] = checked.resolve().copy_to_host()[status[3]]
+        return self.program.failure(step, status)
+
+
+def _nbytes(spec: Spec) -> int:
+    return int(np.prod(spec.shape, dtype=np.int64)) * np.dtype(spec.dtype).itemsize
