@@ -1,0 +1,29 @@
+"""The conformance kit: what this project's own tests use, for authors of plugins.
+
+    @parametrize_checks(Swish(1.5), inputs=[(4, 7)], reference=lambda x: x / (1 + np.exp(-1.5 * x)))
+    def test_conformance(check): check()
+
+One pytest id a check. `bigmodel plugins check NAME` runs the same checks without a test file, on examples
+that the kit makes itself. What cannot run is shown as skipped, with the reason; where nothing ran, that is a
+failure.
+"""
+
+from __future__ import annotations
+
+from bigmodel_core.testing.checks import Check, CheckSkipped, Outcome, Report, checks_for, run_checks
+from bigmodel_core.testing.evaluate import compute, compute_gradients
+from bigmodel_core.testing.gradients import check_gradients
+from bigmodel_core.testing.parametrize import parametrize_checks
+
+__all__ = [
+    "Check",
+    "CheckSkipped",
+    "Outcome",
+    "Report",
+    "check_gradients",
+    "checks_for",
+    "compute",
+    "compute_gradients",
+    "parametrize_checks",
+    "run_checks",
+]

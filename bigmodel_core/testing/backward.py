@@ -1,0 +1,76 @@
+"""A built model with its gradients as one program: what several checks run."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+import numpy as np
+
+from bigmodel_core import ops
+from bigmodel_core.autodiff import gradients
+from bigmodel_core.graph import Graph, Value
+from bigmodel_core.network import Network
+from bigmodel_core.plan import Program
+
+
+class Backward:
+    """The outputs of a model in training mode and the gradients of their weighted sum.
+
+    Args:
+        network: the built model.
+
+    Attributes:
+        names: of what the gradients belong to: float inputs, then trainable parameters by path.
+    """
+
+    def __init__(self, network: Network) -> None:
+        graph = Graph()
+        trace = network.traced_into(graph, training=True)
+        floats = [value for value in trace.outputs if value.spec.is_float]
+        self.network = network
+        self.weighted = {f"weights_{number}": value.spec for number, value in enumerate(floats)}
+        wrt: dict[str, Value] = {
+            name: value
+            for name, value in zip(network.input_names, trace.inputs, strict=True)
+            if value.spec.is_float
+        }
+        wrt |= {path: value for path, value in trace.values.items() if trace.parameters[path].trainable}
+        self.names = tuple(wrt)
+        self.differentiable = bool(floats)
+        found: list[Value] = []
+        if floats:
+            with graph.active():
+                parts = [
+                    ops.sum(value * graph.input(name, spec))
+                    for value, (name, spec) in zip(floats, self.weighted.items(), strict=True)
+                ]
+                total = parts[0]
+                for part in parts[1:]:
+                    total = total + part
+                found = [total, *gradients(total, list(wrt.values()))]
+        self._count = len(trace.outputs)
+        self._program = Program(graph, [*trace.outputs, *found], device=network.device)
+
+    def run(self, arrays: Sequence[Any]) -> tuple[list[np.ndarray], float, dict[str, np.ndarray]]:
+        """The outputs, the weighted sum of their numbers, and its gradients by name."""
+        given: dict[str, np.ndarray] = dict(self.network.check_inputs(arrays))
+        sizes = self._sizes(given)
+        for number, (name, spec) in enumerate(self.weighted.items()):
+            shape = spec.bind(sizes).shape
+            generator = np.random.default_rng(100 + number)
+            given[name] = generator.uniform(0.5, 1.5, shape).astype(spec.dtype)  # type: ignore[arg-type]
+        results = self._program.run(
+            self.network.variables, {name: given[name] for name in given if name in self._program.inputs}
+        )
+        outputs, rest = results[: self._count], results[self._count :]
+        total = float(rest[0]) if rest else 0.0
+        return outputs, total, dict(zip(self.names, rest[1:], strict=True)) if rest else {}
+
+    def _sizes(self, given: Mapping[str, np.ndarray]) -> dict[str, int]:
+        from bigmodel_core.spec import match
+
+        known: dict[str, int] = {}
+        for name, spec in zip(self.network.input_names, self.network.inputs, strict=True):
+            match(spec.shape, given[name].shape, known)
+        return known

@@ -1,0 +1,120 @@
+"""Functions of Values, computed on arrays: what tests of ops are made of."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from typing import Any
+
+import numpy as np
+
+from bigmodel_core import ops
+from bigmodel_core.autodiff import gradients
+from bigmodel_core.graph import Graph, Value
+from bigmodel_core.plan import Program, Variables, device_named
+from bigmodel_core.spec import Spec
+
+Function = Callable[..., Any]
+
+
+class Evaluation:
+    """A function of Values with its gradients, ready to run on arrays of fixed shapes and types.
+
+    Its outputs are weighted by fixed random numbers and added up to a scalar; that scalar is differentiated.
+
+    Args:
+        function: takes a Value for each array, returns one or several.
+        arrays: examples of the arrays.
+        wrt: the positions of the arrays to differentiate for; all floats by default.
+        differentiate: whether to make gradients at all.
+        device: "cpu" or "cuda".
+    """
+
+    def __init__(
+        self,
+        function: Function,
+        arrays: Sequence[Any],
+        *,
+        wrt: Sequence[int] | None = None,
+        differentiate: bool = True,
+        device: str = "cpu",
+    ) -> None:
+        examples = [np.asarray(array) for array in arrays]
+        graph = Graph()
+        with graph.active():
+            values = [
+                graph.input(f"input_{number}", Spec(array.shape, array.dtype.name))
+                for number, array in enumerate(examples)
+            ]
+            result = function(*values)
+            self.single = isinstance(result, Value)
+            outputs: list[Value] = [result] if self.single else list(result)
+            self.wrt = [n for n, v in enumerate(values) if v.spec.is_float] if wrt is None else list(wrt)
+            found: list[Value] = []
+            if differentiate:
+                total = weighted_sum(outputs)
+                found = [total, *gradients(total, [values[number] for number in self.wrt])]
+        self._outputs = len(outputs)
+        self._variables = Variables(device_named(device))
+        self._program = Program(graph, [*outputs, *found], device=device)
+
+    def run(self, arrays: Sequence[Any]) -> tuple[list[np.ndarray], list[np.ndarray]]:
+        """The outputs; and the weighted sum of them with its gradients."""
+        given = {f"input_{number}": np.asarray(array) for number, array in enumerate(arrays)}
+        results = self._program.run(
+            self._variables, {name: given[name] for name in given if name in self._program.inputs}
+        )
+        return results[: self._outputs], results[self._outputs :]
+
+
+def weighted_sum(outputs: Sequence[Value], seed: int = 1) -> Value:
+    """The sum of all float outputs, each number weighted by a fixed random one: no gradient cancels."""
+    generator = np.random.default_rng(seed)
+    total: Value | None = None
+    for value in outputs:
+        if not value.spec.is_float:
+            continue
+        weights = generator.uniform(0.5, 1.5, value.shape).astype(value.dtype)  # type: ignore[arg-type]
+        part = ops.sum(value * value.node.graph.constant(weights))
+        total = part if total is None else total + part
+    if total is None:
+        raise ValueError("the function has no float output to differentiate")
+    return total
+
+
+def compute(function: Function, *arrays: Any, device: str = "cpu") -> Any:
+    """What a function of Values gives for arrays: an array, or a tuple of them.
+
+    >>> import numpy as np
+    >>> from bigmodel_core import ops
+    >>> compute(ops.relu, np.array([-1.0, 2.0]))
+    array([0., 2.])
+    """
+    evaluation = Evaluation(function, arrays, differentiate=False, device=device)
+    outputs, _ = evaluation.run(arrays)
+    return outputs[0] if evaluation.single else tuple(outputs)
+
+
+def compute_gradients(
+    function: Function, *arrays: Any, wrt: Sequence[int] | None = None, device: str = "cpu"
+) -> list[np.ndarray]:
+    """The gradients of the sum of a scalar function's output for arrays, one for each position in `wrt`.
+
+    >>> import numpy as np
+    >>> from bigmodel_core import ops
+    >>> compute_gradients(lambda x: ops.sum(x * x), np.array([1.0, 2.0]))
+    [array([2., 4.])]
+    """
+    examples = [np.asarray(array) for array in arrays]
+    graph = Graph()
+    with graph.active():
+        values = [
+            graph.input(f"input_{number}", Spec(array.shape, array.dtype.name))
+            for number, array in enumerate(examples)
+        ]
+        total = function(*values)
+        chosen = [n for n, v in enumerate(values) if v.spec.is_float] if wrt is None else list(wrt)
+        found = gradients(total if total.shape == () else ops.sum(total), [values[n] for n in chosen])
+    program = Program(graph, found, device=device)
+    given = {f"input_{number}": array for number, array in enumerate(examples)}
+    given = {name: array for name, array in given.items() if name in program.inputs}
+    return program.run(Variables(device_named(device)), given)

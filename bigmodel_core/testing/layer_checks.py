@@ -1,0 +1,316 @@
+"""The checks of layers, models and single ops."""
+
+from __future__ import annotations
+
+import inspect
+from collections.abc import Callable
+from dataclasses import dataclass
+from functools import cached_property
+from typing import Any
+
+import numpy as np
+
+from bigmodel_core import config
+from bigmodel_core.errors import BigmodelError, ShapeError, UsageError
+from bigmodel_core.graph import Op
+from bigmodel_core.layer import Layer
+from bigmodel_core.model import Model
+from bigmodel_core.network import Network
+from bigmodel_core.spec import Spec
+from bigmodel_core.testing import round_trips
+from bigmodel_core.testing.backward import Backward
+from bigmodel_core.testing.checks import CheckSkipped, Inputs, expect
+from bigmodel_core.testing.examples import LAYER_INPUTS, draw, input_specs
+from bigmodel_core.testing.gradients import compare
+from bigmodel_core.testing.registry_checks import Found, expect_readable, registry_checks
+
+TOLERANCE = {"float32": 2e-5, "float64": 1e-12}
+"""How far a layer may be from its reference, relative to the largest number."""
+
+
+@dataclass(frozen=True)
+class Applied(Layer):
+    """A layer that applies one op: how the kit checks an op alone."""
+
+    op: Op
+
+    def __call__(self, *inputs: Any) -> Any:
+        return self.op(*inputs)
+
+
+class LayerSubject:
+    """A layer and what it is called on, with the models built of it.
+
+    Args:
+        layer: the layer.
+        inputs: see `checks_for`; found by trial where None.
+        reference: see `checks_for`.
+    """
+
+    def __init__(
+        self, layer: Layer, inputs: Inputs | None = None, reference: Callable[..., Any] | None = None
+    ) -> None:
+        self.layer, self.reference, self._given = layer, reference, inputs
+
+    @cached_property
+    def specs(self) -> tuple[Spec, ...]:
+        """The specs of the inputs."""
+        if self._given is not None:
+            return input_specs(self._given)
+        if isinstance(self.layer, Model):
+            return (self.layer.input_spec(),)
+        problems = []
+        for specs in LAYER_INPUTS:
+            try:
+                self.layer.build(*specs)
+                return specs
+            except (BigmodelError, TypeError) as error:
+                problems.append(str(error))
+        raise UsageError(
+            f"no inputs for {type(self.layer).__name__} were found by trial; the first said: {problems[0]}",
+            fix="pass inputs=[(4, 7)] or similar.",
+        )
+
+    def network(self, dtype: str = "float32") -> Network:
+        """The layer built for one number type, with parameters that are all away from special values."""
+        specs = tuple(spec.with_dtype(dtype) if spec.is_float else spec for spec in self.specs)
+        network = self.layer.build(*specs, dtype=dtype)
+        generator = np.random.default_rng(7)
+        network.load_state(
+            {
+                path: value + generator.normal(0, 0.1, value.shape).astype(value.dtype)
+                if value.dtype.kind == "f"
+                else value
+                for path, value in network.state().items()
+            }
+        )
+        return network
+
+    def arrays(self, batch: int, dtype: str = "float32", seed: int = 0) -> list[np.ndarray]:
+        """Arrays for the inputs; those that were given as arrays are repeated to the size of the batch."""
+        arrays = []
+        for number, spec in enumerate(self.specs):
+            given = self._given[number] if self._given is not None else None
+            if isinstance(given, np.ndarray) and given.ndim:
+                array = np.resize(given, (batch, *given.shape[1:])) if spec.names() else given
+                arrays.append(array.astype(dtype) if spec.is_float else array)
+            else:
+                arrays.append(draw(spec, batch, seed + number, dtype if spec.is_float else None))
+        return arrays
+
+    @property
+    def batch(self) -> int:
+        """The size of the batch in the shapes that were given."""
+        for item in self._given or ():
+            if isinstance(item, (tuple, np.ndarray)):
+                return int(item[0]) if isinstance(item, tuple) and item else len(item)
+        return 4
+
+
+def layer_checks(layer: Layer, inputs: Inputs | None = None, reference: Any = None) -> Found:
+    """The checks of a layer."""
+    subject = LayerSubject(layer, inputs, reference)
+    return {
+        **_computation_checks(subject),
+        "cuda equals cpu": lambda: round_trips.check_cuda(subject),
+        "save and reload": lambda: round_trips.check_reload(subject),
+        "onnx": lambda: round_trips.check_onnx(subject),
+        "error texts": lambda: check_error_texts(subject),
+        **registry_checks(layer),
+    }
+
+
+def model_checks(model: Model, inputs: Inputs | None = None, reference: Any = None) -> Found:
+    """The checks of a model: those of a layer, its defaults exist, and it learns."""
+    return {
+        **layer_checks(model, inputs, reference),
+        "defaults exist": lambda: check_defaults(model),
+        "learns": lambda: check_learns(LayerSubject(model, inputs)),
+    }
+
+
+def op_checks(op: Op, inputs: Inputs | None = None, reference: Any = None) -> Found:
+    """The checks of an op: those of a layer that do not need a name."""
+    subject = LayerSubject(Applied(op), inputs, reference)
+    return {**_computation_checks(subject), "onnx": lambda: round_trips.check_onnx(subject)}
+
+
+def _computation_checks(subject: LayerSubject) -> Found:
+    return {
+        "shapes and dtypes": lambda: check_shapes(subject),
+        "reference": lambda: check_reference(subject),
+        "gradient": lambda: check_gradient(subject),
+        "inputs unmodified": lambda: check_unmodified(subject),
+        "non-contiguous inputs": lambda: check_non_contiguous(subject),
+        "empty batch": lambda: check_empty_batch(subject),
+        "same bits at any thread count": lambda: check_threads(subject),
+    }
+
+
+def outputs_of(network: Network, arrays: list[np.ndarray]) -> list[np.ndarray]:
+    """The outputs of a model as a list."""
+    found = network(*arrays)
+    return list(found) if isinstance(found, tuple) else [found]
+
+
+def check_shapes(subject: LayerSubject) -> None:
+    """Outputs have the shape and type that the graph said, for both float types and several batches."""
+    for dtype in ("float32", "float64"):
+        network = subject.network(dtype)
+        for batch in (subject.batch, 3):
+            arrays = subject.arrays(batch, dtype)
+            for spec, output in zip(network.outputs, outputs_of(network, arrays), strict=True):
+                expected = spec.bind(dict.fromkeys(spec.names(), batch))
+                expect(
+                    (output.shape, output.dtype.name) == (expected.shape, expected.dtype),
+                    f"the output is {output.shape} {output.dtype}, the graph said {expected}",
+                )
+
+
+def check_reference(subject: LayerSubject) -> None:
+    """Outputs in inference mode equal those of the reference in float64."""
+    if subject.reference is None:
+        raise CheckSkipped("no reference was passed")
+    for dtype, tolerance in TOLERANCE.items():
+        network = subject.network(dtype)
+        arrays = subject.arrays(subject.batch, dtype)
+        wide = [array.astype("float64") if array.dtype.kind == "f" else array for array in arrays]
+        options = {}
+        if "state" in inspect.signature(subject.reference).parameters:
+            options["state"] = {path: array.astype("float64") for path, array in network.state().items()}
+        expected = subject.reference(*wide, **options)
+        wanted = expected if isinstance(expected, tuple) else (expected,)
+        for output, right in zip(outputs_of(network, arrays), wanted, strict=True):
+            scale = max(float(np.max(np.abs(right), initial=0)), 1.0)
+            np.testing.assert_allclose(output, right, rtol=tolerance, atol=tolerance * scale, err_msg=dtype)
+
+
+def check_gradient(subject: LayerSubject) -> None:
+    """Gradients of inputs and parameters in training mode equal finite differences in float64."""
+    network = subject.network("float64")
+    backward = Backward(network)
+    if not backward.differentiable:
+        raise CheckSkipped("the outputs are not floats")
+    arrays = subject.arrays(subject.batch, "float64")
+    _, _, gradients = backward.run(arrays)
+    named = dict(zip(network.input_names, arrays, strict=True))
+    for name, gradient in gradients.items():
+        if name in named:
+            compare(lambda: backward.run(arrays)[1], named[name], gradient, f"input '{name}'")
+            continue
+        values = network.variables.read(name)
+
+        def moved(name: str = name, values: np.ndarray = values) -> float:
+            network.variables.write(name, values)
+            return backward.run(arrays)[1]
+
+        compare(moved, values, gradient, f"parameter '{name}'")
+        network.variables.write(name, values)
+
+
+def check_unmodified(subject: LayerSubject) -> None:
+    """Neither inference nor a backward pass writes into its inputs."""
+    network = subject.network()
+    arrays = subject.arrays(subject.batch)
+    before = [array.copy() for array in arrays]
+    outputs_of(network, arrays)
+    Backward(network).run(arrays)
+    for array, copy in zip(arrays, before, strict=True):
+        expect(np.array_equal(array, copy), "an input was overwritten")
+
+
+def check_non_contiguous(subject: LayerSubject) -> None:
+    """Views with strides give the same bits as contiguous copies of them."""
+    network = subject.network()
+    wide = subject.arrays(2 * subject.batch)
+    views = [
+        array[::2] if spec.names() else np.asfortranarray(array)
+        for array, spec in zip(wide, subject.specs, strict=True)
+    ]
+    copies = [np.ascontiguousarray(view) for view in views]
+    _same(outputs_of(network, views), outputs_of(network, copies), "a view and a copy of it")
+
+
+def check_empty_batch(subject: LayerSubject) -> None:
+    """A batch of no samples gives outputs of no samples."""
+    network = subject.network()
+    if not any(spec.names() for spec in subject.specs):
+        raise CheckSkipped("no dimension is free")
+    for spec, output in zip(network.outputs, outputs_of(network, subject.arrays(0)), strict=True):
+        expected = spec.bind(dict.fromkeys(spec.names(), 0)).shape
+        expect(output.shape == expected, f"the output is {output.shape}, expected {expected}")
+
+
+def check_threads(subject: LayerSubject) -> None:
+    """1, 2 and 8 threads give the same bits, forward and backward, on a batch cut into many pieces."""
+    from bigmodel_core.kernels.cpu.threads import num_threads, set_num_threads
+
+    elements = max(array.size for array in subject.arrays(1))
+    arrays = subject.arrays(min(max(60_000 // max(elements, 1), 8), 20_000))
+    backward = Backward(subject.network())
+    before, found = num_threads(), []
+    try:
+        for count in (1, 2, 8):
+            set_num_threads(count)
+            outputs, _, gradients = backward.run(arrays)
+            found.append([*outputs, *gradients.values()])
+    finally:
+        set_num_threads(before)
+    _same(found[0], found[1], "1 and 2 threads")
+    _same(found[0], found[2], "1 and 8 threads")
+
+
+def check_error_texts(subject: LayerSubject) -> None:
+    """Wrong inputs are errors of this project that say what was expected; never a traceback of NumPy."""
+    network = subject.network()
+    arrays = subject.arrays(subject.batch)
+    for number, array in enumerate(arrays):
+        if array.ndim > 1:
+            wrong = [*arrays[:number], np.concatenate([array, array], -1), *arrays[number + 1 :]]
+            try:
+                network(*wrong)
+            except ShapeError as error:
+                expect("expected" in str(error), f"the message does not say what was expected: {error}")
+            else:
+                raise AssertionError("an input that is too wide was accepted")
+    for spec in (Spec(()), Spec(("N",)), Spec(("N", 7), "bool"), Spec(("N", 7), "int64")):
+        specs = [spec] * len(arrays)
+        expect_readable(
+            lambda specs=specs: subject.layer.build(*specs),  # type: ignore[misc]
+            f"building for {spec}",
+            may_work=True,
+        )
+    expect_readable(lambda: network(), "a call without inputs")
+
+
+def check_defaults(model: Model) -> None:
+    """The names of the model's loss, optimizer and metrics are registered."""
+    config.make("loss", model.loss)
+    config.make("optimizer", model.optimizer)
+    for name in model.metrics:
+        config.make("metric", name)
+
+
+def check_learns(subject: LayerSubject) -> None:
+    """Thirty steps on one batch with the model's own loss and optimizer lower that loss."""
+    from bigmodel_core.train.step import compile as compile_step
+
+    model = subject.layer
+    assert isinstance(model, Model)
+    arrays = subject.arrays(32)
+    loss = config.make("loss", model.loss)
+    step = compile_step(model.build(*subject.specs), loss, model.optimizer)
+    shape = np.shape(model.network(*arrays))
+    generator = np.random.default_rng(3)
+    if loss.target_dtype == "int64":
+        target: np.ndarray = generator.integers(0, max(shape[-1], 2), shape[:-1])
+    else:
+        target = generator.normal(size=shape).astype("float32")
+    losses = [step(tuple(arrays), target) for _ in range(30)]
+    expect(losses[-1] < losses[0], f"the loss went from {losses[0]:.4f} to {losses[-1]:.4f}")
+
+
+def _same(left: list[np.ndarray], right: list[np.ndarray], what: str) -> None:
+    for number, (a, b) in enumerate(zip(left, right, strict=True)):
+        equal = np.array_equal(a, b, equal_nan=a.dtype.kind == "f")
+        expect(equal, f"{what} differ in array {number}, at most by {np.max(np.abs(a - b), initial=0)}")

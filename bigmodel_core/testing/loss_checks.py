@@ -1,0 +1,189 @@
+"""The checks of losses."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import numpy as np
+
+from bigmodel_core.autodiff import gradients
+from bigmodel_core.errors import BigmodelError, DataError, UsageError
+from bigmodel_core.graph import Graph
+from bigmodel_core.loss import Loss
+from bigmodel_core.plan import Program, Variables, device_named
+from bigmodel_core.spec import Spec
+from bigmodel_core.testing.checks import CheckSkipped, Inputs, expect
+from bigmodel_core.testing.evaluate import compute
+from bigmodel_core.testing.examples import draw, input_specs
+from bigmodel_core.testing.gradients import check_gradients
+from bigmodel_core.testing.layer_checks import TOLERANCE
+from bigmodel_core.testing.registry_checks import Found, expect_readable, registry_checks
+
+LOSS_INPUTS: tuple[tuple[Spec, Spec], ...] = (
+    (Spec(("N", 5)), Spec(("N",), "int64")),
+    (Spec(("N", 5)), Spec(("N", 5))),
+    (Spec(("N", 1)), Spec(("N", 1))),
+)
+"""Predictions and targets that a loss of unknown purpose is tried on, in order."""
+
+
+class LossSubject:
+    """A loss and what it compares."""
+
+    def __init__(self, loss: Loss, inputs: Inputs | None, reference: Any) -> None:
+        self.loss, self.reference = loss, reference
+        self._given = inputs
+        self.specs = self._fitting() if inputs is None else input_specs(inputs)
+
+    def _fitting(self) -> tuple[Spec, ...]:
+        wanted = self.loss.target_dtype
+        for specs in LOSS_INPUTS:
+            if (specs[1].dtype == "int64") != (wanted == "int64"):
+                continue
+            try:
+                with (graph := Graph()).active():
+                    self.loss(graph.input("prediction", specs[0]), graph.input("target", specs[1]))
+                return specs
+            except BigmodelError:
+                continue
+        raise UsageError(f"no inputs for {type(self.loss).__name__} were found.", fix="pass inputs.")
+
+    @property
+    def has_labels(self) -> bool:
+        """Whether targets are integers."""
+        return not self.specs[1].is_float
+
+    def arrays(self, batch: int, dtype: str = "float32") -> list[np.ndarray]:
+        """Predictions and targets; targets that were given as an array are taken as they are."""
+        if self._given is not None and all(isinstance(item, np.ndarray) for item in self._given):
+            examples: list[np.ndarray] = list(self._given)  # type: ignore[arg-type]
+            given = [np.resize(item, (batch, *item.shape[1:])) for item in examples]
+            return [item.astype(dtype) if item.dtype.kind == "f" else item for item in given]
+        return [
+            draw(spec, batch, 10 + n, dtype if spec.is_float else None) for n, spec in enumerate(self.specs)
+        ]
+
+
+def loss_checks(loss: Loss, inputs: Inputs | None = None, reference: Any = None) -> Found:
+    """The checks of a loss; the reference gives the loss of each sample."""
+    subject = LossSubject(loss, inputs, reference)
+    return {
+        "shapes and dtypes": lambda: check_shapes(subject),
+        "mean of each": lambda: check_mean(subject),
+        "reference": lambda: check_reference(subject),
+        "gradient": lambda: check_gradient(subject),
+        "stable": lambda: check_stable(subject),
+        "nothing is broadcast": lambda: check_broadcast(subject),
+        "labels out of range": lambda: check_labels(subject),
+        "inputs unmodified": lambda: check_unmodified(subject),
+        "same bits at any thread count": lambda: check_threads(subject),
+        **registry_checks(loss),
+    }
+
+
+def check_shapes(subject: LossSubject) -> None:
+    """The loss is a scalar; the losses of samples have the batch first; both of the prediction's type."""
+    for dtype in ("float32", "float64"):
+        arrays = subject.arrays(6, dtype)
+        each, mean = compute(subject.loss.each, *arrays), compute(subject.loss, *arrays)
+        expect(each.shape[:1] == (6,), f"the losses of 6 samples have the shape {each.shape}")
+        expect(mean.shape == (), f"the loss has the shape {mean.shape}, expected a scalar")
+        expect(each.dtype == mean.dtype == dtype, f"losses of {dtype} are {each.dtype} and {mean.dtype}")
+
+
+def check_mean(subject: LossSubject) -> None:
+    """Calling the loss gives the mean of the losses of samples."""
+    arrays = subject.arrays(6, "float64")
+    each, mean = compute(subject.loss.each, *arrays), compute(subject.loss, *arrays)
+    np.testing.assert_allclose(mean, each.mean(), rtol=1e-12)
+
+
+def check_reference(subject: LossSubject) -> None:
+    """The losses of samples equal the reference's in float64."""
+    if subject.reference is None:
+        raise CheckSkipped("no reference was passed")
+    for dtype, tolerance in TOLERANCE.items():
+        arrays = subject.arrays(6, dtype)
+        wide = [array.astype("float64") if array.dtype.kind == "f" else array for array in arrays]
+        expected = subject.reference(*wide)
+        found = compute(subject.loss.each, *arrays)
+        expect(found.shape == np.shape(expected), f"the losses are {found.shape}, not {np.shape(expected)}")
+        np.testing.assert_allclose(found, expected, rtol=tolerance, atol=tolerance, err_msg=dtype)
+
+
+def check_gradient(subject: LossSubject) -> None:
+    """The gradient of the prediction equals finite differences in float64."""
+    check_gradients(subject.loss, subject.arrays(4, "float64"), wrt=[0])
+    check_gradients(subject.loss.each, subject.arrays(4, "float64"), wrt=[0])
+
+
+def check_stable(subject: LossSubject) -> None:
+    """Predictions of 10000 and more give finite losses and gradients."""
+    prediction, target = subject.arrays(6)
+    prediction = np.where(prediction > 0, 1e4, -1e4).astype("float32") * (1 + np.abs(prediction))
+    loss, gradient = _with_gradient(subject.loss, prediction, target)
+    expect(np.isfinite(loss) and np.isfinite(gradient).all(), f"the loss of large predictions is {loss}")
+
+
+def check_broadcast(subject: LossSubject) -> None:
+    """Predictions (N, 1) against targets (N,) that mean something else are an error, never broadcast."""
+    loss = subject.loss
+    if subject.has_labels:
+        pairs: list[tuple[Any, Any]] = [((6, 5), (6, 1)), ((6, 5), (1,))]
+    else:
+        pairs = [((6, 1), (6,)), ((6,), (6, 1)), ((6, 5), (6, 1)), ((6, 5), (1, 5))]
+    for prediction, target in pairs:
+        wrong = [np.zeros(prediction, "float32"), np.zeros(target, subject.specs[1].dtype)]
+        expect_readable(lambda wrong=wrong: compute(loss, *wrong), f"{prediction} against {target}")  # type: ignore[misc]
+
+
+def check_labels(subject: LossSubject) -> None:
+    """Integer labels below zero and beyond the classes stop the run with DataError."""
+    if not subject.has_labels:
+        raise CheckSkipped("the targets are not labels")
+    prediction, target = subject.arrays(6)
+    for wrong in (-1, 1000):
+        changed = target.copy()
+        changed.reshape(-1)[2] = wrong
+        try:
+            compute(subject.loss, prediction, changed)
+        except DataError as error:
+            expect(str(wrong) in str(error), f"the message does not name the label {wrong}: {error}")
+        else:
+            raise AssertionError(f"the label {wrong} was accepted")
+
+
+def check_unmodified(subject: LossSubject) -> None:
+    """Neither the loss nor its gradient writes into the inputs."""
+    arrays = subject.arrays(6)
+    before = [array.copy() for array in arrays]
+    _with_gradient(subject.loss, *arrays)
+    expect(all(map(np.array_equal, arrays, before)), "an input was overwritten")
+
+
+def check_threads(subject: LossSubject) -> None:
+    """1, 2 and 8 threads give the same bits, loss and gradient."""
+    from bigmodel_core.kernels.cpu.threads import num_threads, set_num_threads
+
+    arrays = subject.arrays(20_000)
+    before, found = num_threads(), []
+    try:
+        for count in (1, 2, 8):
+            set_num_threads(count)
+            found.append(_with_gradient(subject.loss, *arrays))
+    finally:
+        set_num_threads(before)
+    for loss, gradient in found[1:]:
+        expect(loss == found[0][0], f"the loss is {loss} and {found[0][0]} at other thread counts")
+        expect(np.array_equal(gradient, found[0][1]), "the gradient differs between thread counts")
+
+
+def _with_gradient(loss: Loss, prediction: np.ndarray, target: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+    graph = Graph()
+    with graph.active():
+        given = graph.input("prediction", Spec(prediction.shape, prediction.dtype.name))
+        value = loss(given, graph.input("target", Spec(target.shape, target.dtype.name)))
+        (gradient,) = gradients(value, [given])
+    program = Program(graph, [value, gradient])
+    found = program.run(Variables(device_named("cpu")), {"prediction": prediction, "target": target})
+    return found[0], found[1]

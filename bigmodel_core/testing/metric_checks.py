@@ -1,0 +1,95 @@
+"""The checks of metrics."""
+
+from __future__ import annotations
+
+import copy
+from typing import Any
+
+import numpy as np
+
+from bigmodel_core.errors import BigmodelError, UsageError
+from bigmodel_core.metric import Metric, State
+from bigmodel_core.testing.checks import CheckSkipped, Inputs, expect
+from bigmodel_core.testing.registry_checks import Found, expect_readable, registry_checks
+
+Pair = tuple[np.ndarray, np.ndarray]
+
+
+def metric_checks(metric: Metric, inputs: Inputs | None = None, reference: Any = None) -> Found:
+    """The checks of a metric; the reference takes predictions and targets of all samples."""
+    prediction, target = _data(metric, inputs)
+    return {
+        "reference": lambda: check_reference(metric, reference, prediction, target),
+        "streaming equals one batch": lambda: check_streaming(metric, prediction, target),
+        "merging equals one batch": lambda: check_merging(metric, prediction, target),
+        "states stay as they were": lambda: check_pure(metric, prediction, target),
+        "no samples": lambda: expect_readable(lambda: metric.result(metric.empty()), "no sample at all"),
+        "wrong lengths": lambda: expect_readable(lambda: metric(prediction, target[:-1]), "unequal lengths"),
+        **registry_checks(metric),
+    }
+
+
+def _data(metric: Metric, inputs: Inputs | None) -> Pair:
+    if inputs is not None:
+        return np.asarray(inputs[0]), np.asarray(inputs[1])
+    generator = np.random.default_rng(5)
+    scores = generator.normal(size=(24, 6)).astype("float32")
+    candidates: list[Pair] = [
+        (scores, np.concatenate([scores.argmax(-1)[:12], generator.integers(0, 6, 12)])),
+        (scores[:, :1], (scores[:, 0] + generator.normal(size=24) > 0).astype("int64")),
+        (scores[:, :2], scores[:, :2] + generator.normal(size=(24, 2)).astype("float32")),
+    ]
+    for prediction, target in candidates:
+        try:
+            metric(prediction, target)
+            return prediction, target
+        except BigmodelError:
+            continue
+    raise UsageError(f"no predictions for {type(metric).__name__} were found.", fix="pass inputs.")
+
+
+def _streamed(metric: Metric, prediction: np.ndarray, target: np.ndarray, sizes: tuple[int, ...]) -> State:
+    state, at = metric.empty(), 0
+    for size in sizes:
+        state = metric.update(state, prediction[at : at + size], target[at : at + size])
+        at += size
+    return metric.update(state, prediction[at:], target[at:])
+
+
+def check_reference(metric: Metric, reference: Any, prediction: np.ndarray, target: np.ndarray) -> None:
+    """The value equals the reference's."""
+    if reference is None:
+        raise CheckSkipped("no reference was passed")
+    np.testing.assert_allclose(
+        metric(prediction, target), reference(prediction, target), rtol=1e-6, atol=1e-9
+    )
+
+
+def check_streaming(metric: Metric, prediction: np.ndarray, target: np.ndarray) -> None:
+    """Batches of uneven sizes give the value of one batch."""
+    state = _streamed(metric, prediction, target, (5, 1, 9))
+    np.testing.assert_allclose(metric.result(state), metric(prediction, target), rtol=1e-9, atol=1e-12)
+
+
+def check_merging(metric: Metric, prediction: np.ndarray, target: np.ndarray) -> None:
+    """Two workers' states merge into the state of all samples, and an empty one changes nothing."""
+    half = len(target) // 2
+    left = _streamed(metric, prediction[:half], target[:half], (3,))
+    right = _streamed(metric, prediction[half:], target[half:], (4,))
+    for state in (
+        metric.merge(left, right),
+        metric.merge(metric.merge(metric.empty(), left), metric.merge(right, metric.empty())),
+    ):
+        np.testing.assert_allclose(metric.result(state), metric(prediction, target), rtol=1e-9, atol=1e-12)
+
+
+def check_pure(metric: Metric, prediction: np.ndarray, target: np.ndarray) -> None:
+    """`update` and `merge` change neither their states nor their arrays."""
+    state = metric.update(metric.empty(), prediction, target)
+    before = copy.deepcopy((state, prediction, target))
+    metric.merge(state, metric.update(state, prediction, target))
+    for name, value in before[0].items():
+        expect(np.array_equal(value, state[name]), f"the state's '{name}' was changed in place")
+    expect(
+        np.array_equal(before[1], prediction) and np.array_equal(before[2], target), "an array was changed"
+    )

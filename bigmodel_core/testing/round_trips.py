@@ -1,0 +1,90 @@
+"""Checks that take a layer elsewhere and back: another device, a fresh process, an exported file."""
+
+from __future__ import annotations
+
+import importlib.util
+import tempfile
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+
+from bigmodel_core import config, registry
+from bigmodel_core.testing.backward import Backward
+from bigmodel_core.testing.checks import CheckSkipped, expect
+from bigmodel_core.testing.registry_checks import require_registered
+from bigmodel_core.testing.worker import FRESH, SIMULATOR, exchanged
+
+if TYPE_CHECKING:
+    from bigmodel_core.testing.layer_checks import LayerSubject
+
+RTOL, ATOL = 1e-4, 1e-5
+"""How far float32 results of another implementation may be away."""
+
+
+def check_cuda(subject: LayerSubject) -> None:
+    """Outputs and gradients on "cuda" (the simulator where there is no GPU) equal those on "cpu"."""
+    kind = require_registered(subject.layer)
+    network = subject.network()
+    arrays = subject.arrays(min(subject.batch, 3))
+    if sum(array.size for array in arrays) > 2000:
+        raise CheckSkipped("the inputs are too large for CUDA's simulator; pass smaller ones")
+    outputs, _, gradients = Backward(network).run(arrays)
+    found = exchanged(
+        SIMULATOR,
+        "backward",
+        arrays,
+        network.state(),
+        kind=kind,
+        config=config.to_config(subject.layer),
+        specs=[[list(spec.shape), spec.dtype] for spec in subject.specs],
+        device="cuda",
+    )
+    for number, (ours, theirs) in enumerate(zip([*outputs, *gradients.values()], found, strict=True)):
+        np.testing.assert_allclose(theirs, ours, rtol=RTOL, atol=ATOL, err_msg=f"array {number}")
+
+
+def check_reload(subject: LayerSubject) -> None:
+    """A saved model, loaded by a process that knows only names, gives the same bits."""
+    require_registered(subject.layer)
+    if importlib.util.find_spec("bigmodel_core.train.checkpoint") is None:
+        raise CheckSkipped("this version has no checkpoints")
+    from bigmodel_core.train.checkpoint import save
+
+    network = subject.network()
+    arrays = subject.arrays(subject.batch)
+    expected = network(*arrays)
+    with tempfile.TemporaryDirectory() as folder:
+        path = Path(folder, "model")
+        save(subject.layer, path)
+        found = exchanged(FRESH, "reload", arrays, {}, path=str(path))
+    for ours, theirs in zip(expected if isinstance(expected, tuple) else (expected,), found, strict=True):
+        expect(np.array_equal(ours, theirs, equal_nan=True), "the reloaded model computes something else")
+
+
+def check_onnx(subject: LayerSubject) -> None:
+    """The exported file gives the same in ONNX Runtime for batches of 1, 2 and 7."""
+    exporters: list[Any] = [cls for cls in registry.classes("exporter") if cls.suffix == ".onnx"]
+    if not exporters:
+        raise CheckSkipped("no installed exporter writes .onnx files")
+    try:
+        import onnxruntime
+    except ImportError as error:
+        raise CheckSkipped(f"ONNX Runtime is not installed: {error}") from error
+    network = subject.network()
+    free = any(spec.names() for spec in subject.specs)
+    with tempfile.TemporaryDirectory() as folder:
+        path = Path(folder, "model.onnx")
+        exporters[0]().export(subject.layer, path)
+        options = onnxruntime.SessionOptions()
+        options.intra_op_num_threads = 1
+        session = onnxruntime.InferenceSession(str(path), options, providers=["CPUExecutionProvider"])
+    for batch in (1, 2, 7) if free else (1,):
+        arrays = subject.arrays(batch)
+        ours = network(*arrays)
+        theirs = session.run(None, dict(zip((i.name for i in session.get_inputs()), arrays, strict=True)))
+        for left, right in zip(ours if isinstance(ours, tuple) else (ours,), theirs, strict=True):
+            expect(
+                left.shape == right.shape, f"batch {batch}: the file gives {right.shape}, not {left.shape}"
+            )
+            np.testing.assert_allclose(right, left, rtol=RTOL, atol=ATOL, err_msg=f"batch {batch}")
