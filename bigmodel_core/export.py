@@ -36,7 +36,7 @@ def export(
         The exporter's report: printable, `to_dict()` for programs.
 
     Raises:
-        ExportError: the model cannot be exported, the file cannot be written, or it does not compute the same.
+        ExportError: the model cannot be exported, or the file cannot be written or does not compute the same.
         ConfigError: an option is unknown or has a wrong value.
         UnknownNameError: no exporter serves this ending.
 
@@ -51,7 +51,10 @@ def export(
     """
     target = Path(path)
     chosen = exporter if isinstance(exporter, Exporter) else None
-    cls = type(chosen) if chosen is not None else _named(exporter) if exporter else exporter_for(target)
+    if isinstance(exporter, Exporter):
+        cls = type(exporter)
+    else:
+        cls = _named(exporter) if exporter else exporter_for(target)
     own = {item.name for item in fields(cls)}
     details = {key: value for key, value in options.items() if key not in own}
     settings = {key: value for key, value in options.items() if key in own}
@@ -112,7 +115,7 @@ def _named(name: str) -> type[Exporter]:
 
 @contextmanager
 def staged(path: Path) -> Iterator[Path]:
-    """A folder to write files in that appear beside `path` when the block ends well, and vanish when it does not.
+    """A folder for files that appear beside `path` when the block ends well, and vanish when it does not.
 
     Each file moves with one atomic rename; the one named like `path` moves last.
 

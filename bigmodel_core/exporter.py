@@ -11,6 +11,8 @@ from bigmodel_core.spec import Dim, Shape, Spec
 
 if TYPE_CHECKING:
     from bigmodel_core.layer import Layer
+    from bigmodel_core.network import Network
+    from bigmodel_core.network import Network
 
 
 class Emit(Protocol):
@@ -67,7 +69,7 @@ class Exporter:
     suffix: ClassVar[str] = ""
     """The file ending that chooses this exporter, such as ".onnx"."""
 
-    def export(self, model: Layer, path: Path, **details: Any) -> Any:
+    def export(self, model: Layer | Network, path: Path, **details: Any) -> Any:
         """Write the file and prove that it computes the same; on failure nothing is left behind.
 
         Args:

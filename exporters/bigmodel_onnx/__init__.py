@@ -1,0 +1,29 @@
+"""ONNX files: export with proof, safe reading, and import as trainable models.
+
+The exporter is found through the registry by the ending ".onnx"; `bm.export(model, "model.onnx")` uses it.
+Importing this package imports neither onnx nor ONNX Runtime.
+"""
+
+from __future__ import annotations
+
+from typing import Any
+
+import bigmodel_core as bm
+from bigmodel_onnx.exporter import Onnx
+from bigmodel_onnx.import_ import OnnxModel, from_onnx
+from bigmodel_onnx.lowering import missing_lowerings
+from bigmodel_onnx.report import Report
+
+__all__ = ["Onnx", "OnnxModel", "Report", "from_onnx", "missing_lowerings"]
+
+
+@bm.hookimpl
+def bigmodel_exporters() -> list[type[Any]]:
+    """The ONNX exporter."""
+    return [Onnx]
+
+
+@bm.hookimpl
+def bigmodel_layers() -> list[type[Any]]:
+    """What an imported file becomes."""
+    return [OnnxModel]

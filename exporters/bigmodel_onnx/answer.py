@@ -1,0 +1,141 @@
+"""What `with_preprocessing` adds: normalisation of raw input in front, label and probability behind."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+import numpy as np
+
+from bigmodel_core.errors import ConfigError, ExportError
+from bigmodel_core.preprocessing import Preprocessing
+from bigmodel_core.spec import Shape, Spec, format_shape
+from bigmodel_onnx.emit import Emitter, Port
+
+TASKS = ("classification", "binary", "regression")
+
+
+def write_front(emitter: Emitter, name: str, spec: Spec, steps: Preprocessing) -> str:
+    """The file's input takes raw values; returns the name of the model's input made from them.
+
+    Args:
+        emitter: the file under construction.
+        name: the input's name.
+        spec: what the model takes.
+        steps: how raw values become that: `(raw * scale - mean) / std` in float32.
+
+    Raises:
+        ExportError: raw samples have another shape than the model's input.
+    """
+    if spec.shape[1:] != steps.raw_shape:
+        raise ExportError(
+            f"raw samples are {format_shape(steps.raw_shape)}, the model takes {format_shape(spec.shape)}.",
+            where="preprocessing",
+            fix="build the model for the shape of the data, or pass the preprocessing of its own data.",
+        )
+    emitter.path = "preprocessing"
+    x = emitter.port(name, steps.raw_dtype, spec.shape)
+    if steps.raw_dtype != "float32":
+        x = emitter.cast(x, "float32")
+    if steps.scale != 1:
+        x = emitter.Mul(x, emitter.const(steps.scale, "float32"))
+    if any(steps.mean):
+        x = emitter.Sub(x, _along_samples(emitter, steps.mean, steps.raw_shape))
+    if any(value != 1 for value in steps.std):
+        x = emitter.Div(x, _along_samples(emitter, steps.std, steps.raw_shape))
+    return x if spec.dtype == "float32" else emitter.cast(x, spec.dtype)
+
+
+def _along_samples(emitter: Emitter, values: Sequence[float], raw_shape: tuple[int, ...]) -> str:
+    array = np.asarray(values, np.float32)
+    return emitter.array(array.reshape(() if len(values) == 1 else (-1,) + (1,) * (len(raw_shape) - 1)))
+
+
+@dataclass(frozen=True)
+class Answer:
+    """What the file says about a sample: its label and how probable that is.
+
+    Args:
+        task: "classification" (a score a class), "binary" (one score: above 0 means class 1).
+        is_probability: whether the model's own last step already makes probabilities.
+    """
+
+    task: str
+    is_probability: bool
+
+    def write(self, emitter: Emitter, scores: str) -> list[tuple[str, Port]]:
+        """Nodes behind the model; returns the outputs label, probability and probabilities."""
+        emitter.path = "answer"
+        spec = emitter.specs[scores]
+        rows = spec.shape[:1]
+        if self.task == "classification":
+            chances = scores if self.is_probability else emitter.Softmax(scores, axis=-1)
+            label = emitter.ArgMax(chances, axis=1, keepdims=0)
+            chance = emitter.reduce("ReduceMax", chances, (1,), False)
+        else:
+            flat = scores if spec.ndim == 1 else emitter.Squeeze(scores, emitter.ints((1,)))
+            chances = flat if self.is_probability else emitter.Sigmoid(flat)
+            limit = emitter.const(0.5 if self.is_probability else 0.0, spec.dtype)
+            chosen = emitter.GreaterOrEqual(flat, limit)
+            label = emitter.cast(chosen, "int64")
+            chance = emitter.Where(chosen, chances, emitter.Sub(emitter.const(1.0, spec.dtype), chances))
+        shape: Shape = spec.shape if self.task == "classification" else rows
+        return [
+            (label, Port("label", "int64", rows)),
+            (chance, Port("probability", spec.dtype, rows)),
+            (chances, Port("probabilities", spec.dtype, shape)),
+        ]
+
+    def compute(self, scores: np.ndarray) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
+        """The same in NumPy and float64, to compare with: label, probability, probabilities."""
+        scores = scores.astype(np.float64)
+        if self.task == "classification":
+            if not self.is_probability:
+                scores = np.exp(scores - scores.max(1, keepdims=True))
+                scores /= scores.sum(1, keepdims=True)
+            return scores.argmax(1), scores.max(1), scores
+        flat = scores.reshape(len(scores))
+        chances = flat if self.is_probability else 1 / (1 + np.exp(-flat))
+        chosen = flat >= (0.5 if self.is_probability else 0)
+        return chosen.astype(np.int64), np.where(chosen, chances, 1 - chances), chances
+
+
+def answer_for(
+    output: Spec, task: str | None, labels: Sequence[str] | None, is_probability: bool
+) -> Answer | None:
+    """What can be said behind a model; None for regression.
+
+    Args:
+        output: the spec of the model's output.
+        task: what the model was trained for, if known.
+        labels: the names of the classes, if known.
+        is_probability: whether the model ends with softmax or sigmoid.
+
+    Raises:
+        ConfigError: the task is unknown, or does not fit the output or the labels.
+    """
+    scores = output.shape[1] if output.ndim == 2 else 1 if output.ndim == 1 else None
+    if task is None:
+        if scores == 1 and not (labels and len(labels) == 2):
+            return None
+        task = "binary" if scores == 1 else "classification"
+    if task not in TASKS:
+        raise ConfigError(
+            f"the task is {task!r}.", where="Onnx.export", fix=f"use one of {', '.join(TASKS)}."
+        )
+    if task == "regression":
+        return None
+    count = 2 if task == "binary" else scores
+    if (
+        scores is None
+        or not output.is_float
+        or (task == "binary") != (scores == 1)
+        or (labels and len(labels) != count)
+    ):
+        raise ConfigError(
+            f"a model that gives {output} cannot be labelled as {task}"
+            + (f" with {len(labels)} labels." if labels else "."),
+            where="Onnx.export",
+            fix="pass a label for each output of the model, or leave with_preprocessing out.",
+        )
+    return Answer(task, is_probability)

@@ -1,0 +1,295 @@
+"""The ONNX exporter: what it promises is proven in ONNX Runtime before a file appears."""
+
+from __future__ import annotations
+
+from collections import Counter
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, ClassVar
+
+import numpy as np
+
+from bigmodel_core.errors import ConfigError
+from bigmodel_core.export import staged
+from bigmodel_core.exporter import Exporter
+from bigmodel_core.graph import Value
+from bigmodel_core.layer import Layer
+from bigmodel_core.network import Network
+from bigmodel_core.ops.elementwise import Sigmoid
+from bigmodel_core.ops.softmax import Softmax
+from bigmodel_core.preprocessing import Preprocessing
+from bigmodel_onnx.report import Report
+
+if TYPE_CHECKING:
+    from bigmodel_core.dataset import Data
+    from bigmodel_onnx.answer import Answer
+    from bigmodel_onnx.lowering import Lowered
+    from bigmodel_onnx.session import Session
+
+
+@dataclass(frozen=True)
+class Onnx(Exporter):
+    """Writes ONNX files that stock ONNX Runtime runs, and reads them.
+
+    Args:
+        opset: the operator set; 17 by default, which every ONNX Runtime since 1.12 runs.
+        target_runtime: the oldest ONNX Runtime that has to run the file, such as "1.17"; chooses the opset.
+        with_preprocessing: take raw input and give label and probability.
+        batch_sizes: the sizes of the first free dimension at which the file is compared with the model.
+        tolerance: relative difference that is allowed; by number type where None.
+        single_file_limit: bytes of weights above which they go to a sidecar file.
+
+    Raises:
+        ConfigError: an option makes no sense.
+    """
+
+    suffix: ClassVar[str] = ".onnx"
+
+    opset: int | None = None
+    target_runtime: str | None = None
+    with_preprocessing: bool = False
+    batch_sizes: tuple[int, ...] = (1, 7)
+    tolerance: float | None = None
+    single_file_limit: int = 2**31 - 2**24
+
+    def __post_init__(self) -> None:
+        from bigmodel_onnx import versions
+
+        versions.chosen(self.opset, self.target_runtime)
+        if len(set(self.batch_sizes)) < 2 or min(self.batch_sizes) < 1:
+            raise ConfigError(
+                f"the batch sizes are {self.batch_sizes}.",
+                where="Onnx",
+                fix="name at least two different ones.",
+            )
+        if self.tolerance is not None and not 0 < self.tolerance < 1:
+            raise ConfigError(
+                f"the tolerance is {self.tolerance}.", where="Onnx", fix="use a number from 0 to 1."
+            )
+
+    def export(  # type: ignore[override]
+        self,
+        model: Layer | Network,
+        path: str | Path,
+        *,
+        name: str | None = None,
+        labels: Sequence[str] | None = None,
+        preprocessing: Preprocessing | None = None,
+        metrics: Mapping[str, float] | None = None,
+        dataset: str | None = None,
+        input_meaning: str | None = None,
+        task: str | None = None,
+        samples: Any = None,
+        data: Data | None = None,
+    ) -> Report:
+        """Write a built model, after ONNX Runtime has computed the same as the model at two batch sizes.
+
+        Args:
+            model: a built model.
+            path: where to write.
+            name: what the model is called; its class name by default.
+            labels: the names of the classes.
+            preprocessing: how raw input becomes the model's input.
+            metrics: results of the run, by name.
+            dataset: what it was trained on.
+            input_meaning: what the input is, in words.
+            task: "classification", "binary" or "regression"; found out from the rest where None.
+            samples: inputs to compare on, one array an input; random numbers are drawn where None.
+            data: a data set that says whatever of the above is not given.
+
+        Raises:
+            ExportError: the model cannot be exported or the file differs from it; nothing is left behind.
+            ConfigError: a detail makes no sense.
+        """
+        from bigmodel_onnx import document
+
+        network = model if isinstance(model, Network) else model.network
+        if data is not None:
+            labels = labels if labels is not None else data.labels
+            preprocessing = preprocessing or data.preprocessing
+            dataset, task = dataset or data.name, task or data.task
+            input_meaning = input_meaning or data.input_meaning or None
+        if self.with_preprocessing and preprocessing is None and data is None:
+            raise ConfigError(
+                "with_preprocessing needs to know how raw input becomes model input.",
+                where="Onnx.export",
+                fix="pass preprocessing=bm.Preprocessing(...), or data=...",
+            )
+        steps = preprocessing if self.with_preprocessing else None
+        title = name or _title(network.layer)
+        texts = document.metadata(
+            network.layer,
+            title,
+            labels=labels,
+            input_meaning=input_meaning,
+            metrics=metrics,
+            dataset=dataset,
+            preprocessing=preprocessing.to_dict() if preprocessing is not None else None,
+        )
+        lowered, answer = self._lowered(network, steps, labels, task or _task_of(network.layer))
+        return self._written(network, lowered, answer, steps, Path(path), title, texts, samples)
+
+    def _lowered(
+        self, network: Network, steps: Preprocessing | None, labels: Sequence[str] | None, task: str | None
+    ) -> tuple[Lowered, Answer | None]:
+        """The file's nodes, and what they say behind the model."""
+        from bigmodel_onnx import answer, versions
+        from bigmodel_onnx.emit import Emitter, Port
+        from bigmodel_onnx.lowering import lower
+
+        opset, _ = versions.chosen(self.opset, self.target_runtime)
+        emitter = Emitter(opset)
+        count = len(network.outputs)
+        outputs = ["y"] if count == 1 else [f"y_{number + 1}" for number in range(count)]
+        emitter.reserve([*network.input_names, *outputs, "label", "probability", "probabilities"])
+        inputs = {}
+        for key, spec in zip(network.input_names, network.inputs, strict=True):
+            if steps is not None and len(network.inputs) == 1:
+                inputs[key] = answer.write_front(emitter, key, spec, steps)
+            else:
+                inputs[key] = emitter.port(key, spec.dtype, spec.shape)
+        lowered = lower(network, emitter, inputs)
+        behind = None
+        if self.with_preprocessing and count == 1:
+            last = network.trace(training=False).outputs[0]
+            behind = answer.answer_for(last.spec, task, labels, _is_probability(last))
+        if behind is not None:
+            emitter.finish(behind.write(emitter, lowered.outputs[0]))
+        else:
+            ports = [
+                Port(key, spec.dtype, spec.shape) for key, spec in zip(outputs, network.outputs, strict=True)
+            ]
+            emitter.finish(list(zip(lowered.outputs, ports, strict=True)))
+        return lowered, behind
+
+    def _written(
+        self,
+        network: Network,
+        lowered: Lowered,
+        answer: Answer | None,
+        steps: Preprocessing | None,
+        path: Path,
+        title: str,
+        texts: Mapping[str, str],
+        samples: Any,
+    ) -> Report:
+        """Write, check and compare in a folder aside; the file appears when all of it went well."""
+        import onnxruntime
+
+        from bigmodel_onnx import document, verify, versions
+
+        opset, ir_version = versions.chosen(self.opset, self.target_runtime)
+        check = verify.Check(network, lowered, self.tolerance)
+        runs = verify.drawn_inputs(network, self.batch_sizes)
+        if steps is not None and len(network.inputs) == 1:
+            check = _with_raw_input(check, network, steps)
+            runs = {sizes: _raw(inputs, steps) for sizes, inputs in runs.items()}
+        elif samples is not None:
+            runs = verify.sampled_inputs(network, samples, self.batch_sizes)
+        if answer is not None:
+            check = verify.Check(
+                network, lowered, self.tolerance, check.to_model, lambda outputs: answer.compute(outputs[0])
+            )
+        with staged(path) as folder:
+            sidecar = document.write(
+                folder, path.name, lowered.emitter, ir_version, title, texts, self.single_file_limit
+            )
+            document.check(folder / path.name)
+            differences = verify.verify(folder / path.name, check, runs)
+            size = sum(file.stat().st_size for file in folder.iterdir())
+        for stale in document.stale_sidecars(path, sidecar):
+            stale.unlink(missing_ok=True)
+        return Report(
+            path,
+            opset,
+            ir_version,
+            dict(Counter(operation.operator for operation in lowered.emitter.operations)),
+            size,
+            sidecar,
+            onnxruntime.__version__,
+            differences,
+            tuple(port.name for port in lowered.emitter.results),
+        )
+
+    # Reading ----------------------------------------------------------------------------------------------
+
+    def load(self, path: str | Path) -> Layer:
+        """A trainable model from a file.
+
+        Raises:
+            ExportError: the file is missing, damaged or unsafe, or uses operators that cannot be read.
+        """
+        from bigmodel_onnx.import_ import from_onnx
+
+        return from_onnx(path)
+
+    def session(self, path: str | Path, *, threads: int = 2) -> Session:
+        """The file in ONNX Runtime, ready to answer.
+
+        Raises:
+            ExportError: the file is missing, damaged or unsafe, or the runtime cannot run it.
+        """
+        from bigmodel_onnx.session import Session
+
+        return Session(path, threads=threads)
+
+    def describe(self, path: str | Path) -> dict[str, Any]:
+        """What a file holds, as JSON-able values: layers, shapes, parameters, operators, metadata.
+
+        Raises:
+            ExportError: the file is missing, damaged or unsafe.
+        """
+        from bigmodel_onnx.describe import describe
+
+        return describe(Path(path))
+
+
+def _with_raw_input(check: Any, network: Network, steps: Preprocessing) -> Any:
+    from bigmodel_onnx import verify
+
+    (name,), dtype = network.input_names, network.inputs[0].dtype
+
+    def to_model(inputs: Mapping[str, np.ndarray]) -> dict[str, np.ndarray]:
+        return {name: steps.apply(inputs[name]).astype(dtype)}
+
+    return verify.Check(network, check.lowered, check.tolerance, to_model, check.expected)
+
+
+def _raw(inputs: Mapping[str, np.ndarray], steps: Preprocessing) -> dict[str, np.ndarray]:
+    """Raw values that the steps turn into about normal numbers, or any of a small integer type."""
+    kind = np.dtype(steps.raw_dtype)
+    found = {}
+    for name, array in inputs.items():
+        if kind.kind in "iu":
+            generator = np.random.default_rng(array.size)
+            found[name] = generator.integers(
+                0, min(np.iinfo(kind).max, 255), array.shape, endpoint=True
+            ).astype(kind)
+            continue
+        shape = (-1,) + (1,) * (len(steps.raw_shape) - 1) if steps.raw_shape else ()
+        mean, std = (np.asarray(v, np.float64) for v in (steps.mean, steps.std))
+        mean, std = (v.reshape(()) if v.size == 1 else v.reshape(shape) for v in (mean, std))
+        found[name] = ((array * std + mean) / (steps.scale or 1.0)).astype(kind)
+    return found
+
+
+def _title(layer: Layer) -> str:
+    from bigmodel_core import registry
+
+    return registry.display_name(type(layer))
+
+
+def _task_of(layer: Layer) -> str | None:
+    """What a ready-made model is trained for, as its loss says."""
+    loss = getattr(type(layer), "loss", None)
+    if not isinstance(loss, str):
+        return None
+    key = loss.lower().replace("-", "").replace("_", "").split(":")[-1]
+    return {"crossentropy": "classification", "binarycrossentropy": "binary"}.get(
+        key, "regression" if key in ("meansquarederror", "meanabsoluteerror", "huber") else None
+    )
+
+
+def _is_probability(value: Value) -> bool:
+    return isinstance(value.node.op, (Softmax, Sigmoid))

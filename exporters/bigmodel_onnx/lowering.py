@@ -1,0 +1,220 @@
+"""From the graph of a model in inference mode to the nodes of a file."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+
+from bigmodel_core.errors import BigmodelError, ExportError
+from bigmodel_core.graph import LEAVES, Constant, Graph, Input, Node, Op, Value, Variable, needed
+from bigmodel_core.layer import Layer, Trace
+from bigmodel_core.network import Network, input_spec
+from bigmodel_core.plan import Program
+from bigmodel_onnx.emit import Emitter
+from bigmodel_onnx.patterns import Match, Uses, match
+
+if TYPE_CHECKING:
+    from bigmodel_core.spec import Spec
+
+
+@dataclass
+class Lowered:
+    """The nodes of a model, still without the outputs' final names.
+
+    Args:
+        emitter: the file under construction.
+        names: what each value of the graph is called, for those that the file has.
+        outputs: the names of the model's outputs.
+    """
+
+    emitter: Emitter
+    names: dict[Value, str] = field(default_factory=dict)
+    outputs: list[str] = field(default_factory=list)
+
+
+def lower(network: Network, emitter: Emitter, inputs: Mapping[str, str]) -> Lowered:
+    """Write a model's nodes.
+
+    Args:
+        network: the built model.
+        emitter: where to; names that the model must not use are reserved.
+        inputs: the values that stand for the model's inputs, by input name.
+
+    Raises:
+        ExportError: layers cannot be exported; the message names all of them.
+    """
+    trace = network.trace(training=False)
+    nodes = needed(trace.outputs)
+    refuse_missing(missing_in(nodes, emitter.opset))
+    arrays = {path: array for path, array in network.state().items() if path in trace.parameters}
+    folded = _folded(network, nodes, trace.outputs)
+    result = Lowered(emitter)
+    weights = {path: emitter.weight(path, array) for path, array in arrays.items()}
+    for chosen in _matches(nodes, trace.outputs, folded):
+        node = chosen.node
+        if isinstance(node.op, Input):
+            names: Any = inputs[node.op.name]
+        elif isinstance(node.op, Variable):
+            names = weights[node.op.path]
+        elif isinstance(node.op, Constant):
+            names = emitter.array(node.op.array)
+        elif node in folded:
+            names = _folded_names(node, folded[node], emitter)
+        else:
+            names = _written(chosen, emitter, [result.names[value] for value in chosen.sources])
+        for value, name in zip(node.outputs, names if isinstance(names, tuple) else (names,), strict=True):
+            if name is not None:
+                result.names[value] = name
+                emitter.specs[name] = value.spec
+    result.outputs = [result.names[value] for value in trace.outputs]
+    return result
+
+
+def _written(chosen: Match, emitter: Emitter, names: Sequence[str]) -> Any:
+    node = chosen.node
+    emitter.path = node.path
+    emitter.inputs = tuple(value.spec for value in chosen.sources)
+    emitter.outputs = tuple(value.spec for value in node.outputs)
+    try:
+        return chosen.lower(emitter, *names)
+    except BigmodelError as error:
+        error.where = error.where or node.place
+        raise
+
+
+def _matches(nodes: Sequence[Node], outputs: Sequence[Value], folded: Mapping[Node, Any]) -> list[Match]:
+    """What to write, in order; nodes that a pattern swallows are left out."""
+    uses = Uses(nodes, outputs)
+    found: dict[int, Match] = {}
+    stack = [value.node for value in outputs]
+    while stack:
+        node = stack.pop()
+        if node.index in found:
+            continue
+        if isinstance(node.op, LEAVES) or node in folded:
+            found[node.index] = Match(node, (), node.op.onnx)
+        else:
+            found[node.index] = match(node, uses)
+        stack.extend(value.node for value in found[node.index].sources)
+    return [found[index] for index in sorted(found)]
+
+
+# What does not depend on the input ------------------------------------------------------------------------
+
+
+def _folded(
+    network: Network, nodes: Sequence[Node], outputs: Sequence[Value]
+) -> dict[Node, tuple[np.ndarray, ...]]:
+    """The results of nodes that only parameters and constants go into, unless the file would grow."""
+    fixed: set[Node] = set()
+    foldable: list[Node] = []
+    for node in nodes:
+        if isinstance(node.op, (Variable, Constant)):
+            fixed.add(node)
+        elif (
+            not isinstance(node.op, Input)
+            and node.inputs
+            and all(value.node in fixed for value in node.inputs)
+        ):
+            if sum(map(_elements, node.outputs)) <= max(1024, sum(map(_elements, node.inputs))):
+                fixed.add(node)
+                foldable.append(node)
+    inner = {value.node for node in foldable for value in node.inputs}
+    outer = {value.node for node in nodes if node not in fixed for value in node.inputs} | {
+        v.node for v in outputs
+    }
+    wanted = [node for node in foldable if node not in inner or node in outer]
+    values = [value for node in wanted for value in node.outputs]
+    if not values:
+        return {}
+    graph = network.trace(training=False).graph
+    results = iter(Program(graph, values, device=network.device).run(network.variables, {}))
+    return {node: tuple(next(results) for _ in node.outputs) for node in wanted}
+
+
+def _folded_names(node: Node, arrays: Sequence[np.ndarray], emitter: Emitter) -> tuple[str, ...]:
+    """Folded weights are called after the parameter they come from."""
+    origins = [item.op.path for item in needed(node.outputs) if isinstance(item.op, Variable)]
+    if not origins:
+        return tuple(emitter.array(array) for array in arrays)
+    return tuple(emitter.weight(f"{origins[0]}_folded", array) for array in arrays)
+
+
+def _elements(value: Value) -> int:
+    return math.prod(dim if isinstance(dim, int) else 2**40 for dim in value.shape)
+
+
+# Layers without a lowering --------------------------------------------------------------------------------
+
+
+def missing_lowerings(layer: Layer, specs: Sequence[Any], *, opset: int = 17) -> list[str]:
+    """The places of a layer that cannot be exported, "path (Layer): Op" each; empty where all can.
+
+    Args:
+        layer: any layer; it need not be built.
+        specs: the spec, shape or example array of each input.
+        opset: the operator set to write.
+    """
+    from bigmodel_onnx.emit import Emitter
+
+    found = getattr(layer, "_network", None)
+    dtype = found.dtype if found is not None else "float32"
+    inputs: list[Spec] = [input_spec(item, dtype) for item in specs]
+    trace = Trace(Graph(), False, dtype)
+    with trace.active():
+        values = [trace.graph.input(f"x_{number}", spec) for number, spec in enumerate(inputs, 1)]
+        result = layer(*values)
+    outputs = (result,) if isinstance(result, Value) else tuple(result)
+    nodes = needed(outputs)
+    missing = missing_in(nodes, opset)
+    if missing:
+        return missing
+    emitter = Emitter(opset)
+    names: dict[Value, str] = {}
+    for node in nodes:  # each op's own lowering is tried, on names alone
+        if isinstance(node.op, LEAVES):
+            results: Any = f"leaf_{node.index}"
+            if isinstance(node.op, Input):
+                emitter.port(results, node.op.spec.dtype, node.op.spec.shape)
+        else:
+            try:
+                results = _written(
+                    Match(node, node.inputs, node.op.onnx), emitter, [names[item] for item in node.inputs]
+                )
+            except Exception as error:
+                missing.append(f"{_place(node)} ({error})")
+                results = (f"missing_{node.index}",) * len(node.outputs)
+        for value, name in zip(
+            node.outputs, results if isinstance(results, tuple) else (results,), strict=True
+        ):
+            names[value] = name or f"internal_{node.index}.{value.number}"
+            emitter.specs[names[value]] = value.spec
+    return missing
+
+
+def missing_in(nodes: Sequence[Node], opset: int) -> list[str]:
+    """The nodes without a lowering, "path (Layer): Op" each; the opset is that of the file."""
+    found = []
+    for node in nodes:
+        if isinstance(node.op, Input) and node.op.name.startswith("~"):
+            found.append(f"{_place(node)} (random numbers in inference mode)")
+        elif not isinstance(node.op, LEAVES) and type(node.op).onnx is Op.onnx:
+            found.append(_place(node))
+    return list(dict.fromkeys(found))
+
+
+def _place(node: Node) -> str:
+    return f"{node.place}: {type(node.op).__name__}".lstrip(": ")
+
+
+def refuse_missing(missing: Sequence[str]) -> None:
+    """Raise ExportError where something is missing."""
+    if missing:
+        raise ExportError(
+            f"{len(missing)} op{'s' * (len(missing) > 1)} cannot be written as ONNX: {'; '.join(missing)}.",
+            fix="define onnx(self, emit, ...) in the op, or build the layer from ops that have it.",
+        )

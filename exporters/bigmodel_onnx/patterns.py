@@ -1,0 +1,246 @@
+"""Groups of ops that one ONNX operator computes: means, Gemm, indexing, broadcasts that come by themselves.
+
+Each pattern looks at a node and says what to write in place of it and of the nodes that only it uses.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Collection
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+
+from bigmodel_core.graph import Constant, Node, Value
+from bigmodel_core.ops import elementwise, linear, reduce, shape
+from bigmodel_core.spec import dim_product
+from bigmodel_onnx.emit import Emitter, broadcasts_to
+
+
+@dataclass
+class Match:
+    """What to write for a node.
+
+    Args:
+        node: the node.
+        sources: the values it is computed from.
+        lower: writes it, given the emitter and the names of the sources; returns the outputs' names.
+    """
+
+    node: Node
+    sources: tuple[Value, ...]
+    lower: Callable[..., Any]
+
+
+class Uses:
+    """How often each value is used.
+
+    Args:
+        nodes: the nodes of the model.
+        outputs: the values that leave it.
+    """
+
+    def __init__(self, nodes: Collection[Node], outputs: Collection[Value]) -> None:
+        self._counts: dict[int, int] = {}
+        for value in [value for node in nodes for value in node.inputs]:
+            self._counts[id(value)] = self._counts.get(id(value), 0) + 1
+        for value in outputs:
+            self._counts[id(value)] = 2
+
+    def once(self, value: Value) -> bool:
+        """Whether only one node reads it, and nobody outside."""
+        return self._counts.get(id(value), 0) <= 1
+
+
+def match(node: Node, uses: Uses) -> Match:
+    """What to write for a node: the first pattern that fits, else the op's own lowering."""
+    for pattern in (_reduction, _gemm, _product, _index, _slices, _reshape):
+        found = pattern(node, uses)
+        if found is not None:
+            return found
+    return Match(node, _without_broadcasts(node), node.op.onnx)
+
+
+# Reductions ----------------------------------------------------------------------------------------------
+
+_REDUCTIONS = {reduce.Sum: "ReduceSum", reduce.Max: "ReduceMax", reduce.Min: "ReduceMin"}
+
+
+@dataclass
+class _Reduction:
+    operator: str
+    x: Value
+    axes: tuple[int, ...]
+    keepdims: bool
+
+
+def _reduction(node: Node, uses: Uses) -> Match | None:
+    found = _reduced(node, uses)
+    if found is None or (type(node.op) in _REDUCTIONS and found.x is node.inputs[0]):
+        return None
+    return Match(node, (found.x,), lambda emit, x: emit.reduce(found.operator, x, found.axes, found.keepdims))
+
+
+def _reduced(node: Node, uses: Uses) -> _Reduction | None:
+    """The reduction that a node completes: with axes out of order, kept axes, or a division by the count."""
+    op = node.op
+    if type(op) in _REDUCTIONS:
+        return _direct(node, uses)
+    if isinstance(op, shape.Reshape):
+        found = _reduced_source(node.inputs[0], uses)
+        if found and not found.keepdims and op.shape == reduce.Sum(found.axes).kept(found.x.spec):
+            return _Reduction(found.operator, found.x, found.axes, True)
+    if isinstance(op, elementwise.Multiply):
+        for total, factor in (node.inputs, node.inputs[::-1]):
+            found = _reduced_source(total, uses)
+            if found and found.operator == "ReduceSum" and _is_reciprocal(factor, found):
+                return _Reduction("ReduceMean", found.x, found.axes, found.keepdims)
+    if isinstance(op, elementwise.Divide) and isinstance(node.inputs[1].node.op, shape.SizeOf):
+        count = node.inputs[1].node
+        found = _reduced_source(node.inputs[0], uses)
+        if found and found.operator == "ReduceSum":
+            counted = dim_product(count.inputs[0].shape[axis] for axis in count.op.axes)  # type: ignore[attr-defined]
+            if counted == dim_product(found.x.shape[axis] for axis in found.axes):
+                return _Reduction("ReduceMean", found.x, found.axes, found.keepdims)
+    return None
+
+
+def _reduced_source(value: Value, uses: Uses) -> _Reduction | None:
+    return _reduced(value.node, uses) if uses.once(value) else None
+
+
+def _direct(node: Node, uses: Uses) -> _Reduction:
+    op = node.op
+    assert isinstance(op, reduce.Reduction)
+    operator, x = _REDUCTIONS[type(op)], node.inputs[0]
+    moved = x.node.op
+    if isinstance(moved, shape.Transpose) and uses.once(x) and not op.keepdims:
+        axes = tuple(sorted(moved.permutation[axis] for axis in op.axes))
+        rest = [axis for place, axis in enumerate(moved.permutation) if place not in op.axes]
+        if rest == sorted(rest):
+            return _Reduction(operator, x.node.inputs[0], axes, False)
+    return _Reduction(operator, x, op.axes, op.keepdims)
+
+
+def _is_reciprocal(factor: Value, found: _Reduction) -> bool:
+    count = dim_product(found.x.shape[axis] for axis in found.axes)
+    op = factor.node.op
+    if not isinstance(op, Constant) or op.array.shape != () or not isinstance(count, int) or not count:
+        return False
+    return bool(op.array == np.asarray(1.0 / count, op.array.dtype))
+
+
+# Matrix products -----------------------------------------------------------------------------------------
+
+
+def _flat_product(value: Value) -> tuple[Value, Value, bool, bool] | None:
+    """The operands of a product of two matrices and whether each is transposed."""
+    op = value.node.op
+    if not isinstance(op, linear.MatMul) or any(item.ndim != 2 for item in value.node.inputs):
+        return None
+    a, b = value.node.inputs
+    transposed = [op.transpose_a, op.transpose_b]
+    operands = [a, b]
+    for place, operand in enumerate(operands):
+        if isinstance(operand.node.op, shape.Transpose):  # of a matrix: always the two axes exchanged
+            operands[place] = operand.node.inputs[0]
+            transposed[place] = not transposed[place]
+    return operands[0], operands[1], transposed[0], transposed[1]
+
+
+def _gemm(node: Node, uses: Uses) -> Match | None:
+    """A product of matrices plus a bias."""
+    if not isinstance(node.op, elementwise.Add):
+        return None
+    for product, bias in (node.inputs, node.inputs[::-1]):
+        found = _flat_product(product) if uses.once(product) else None
+        if found is None or product.shape != node.outputs[0].shape:
+            continue
+        bias = (
+            _before_broadcast(bias)
+            if broadcasts_to([product.shape, _before_broadcast(bias).shape], product.shape)
+            else bias
+        )
+        return Match(
+            node, (found[0], found[1], bias), lambda emit, a, b, c, f=found: _write_gemm(emit, f, a, b, c)
+        )
+    return None
+
+
+def _product(node: Node, uses: Uses) -> Match | None:
+    """A product of transposed matrices, and batched products that broadcast by themselves."""
+    if not isinstance(node.op, linear.MatMul):
+        return None
+    found = _flat_product(node.outputs[0])
+    if found is not None and (found[2] or found[3]):
+        return Match(node, found[:2], lambda emit, a, b: _write_gemm(emit, found, a, b))
+    sources = tuple(_before_broadcast(value) for value in node.inputs)
+    if sources != node.inputs and all(
+        source.shape[-2:] == value.shape[-2:] for source, value in zip(sources, node.inputs, strict=True)
+    ):
+        if broadcasts_to([source.shape[:-2] for source in sources], node.outputs[0].shape[:-2]):
+            return Match(node, sources, node.op.onnx)
+    return None
+
+
+def _write_gemm(emit: Emitter, found: tuple[Value, Value, bool, bool], *names: str) -> str:
+    flags = {"transA": int(found[2]) or None, "transB": int(found[3]) or None}
+    return str(emit.Gemm(*names, **flags))
+
+
+# Indexing and shapes -------------------------------------------------------------------------------------
+
+
+def _index(node: Node, uses: Uses) -> Match | None:
+    """One element of an axis, which then disappears: x[:, 3]."""
+    if not isinstance(node.op, shape.Reshape) or not uses.once(node.inputs[0]):
+        return None
+    part = node.inputs[0].node
+    op = part.op
+    if not isinstance(op, shape.Slice) or op.length != 1 or not isinstance(op.start, int):
+        return None
+    x = part.inputs[0]
+    if node.op.shape != (*x.shape[: op.axis], *x.shape[op.axis + 1 :]):
+        return None
+    place, axis = np.asarray(op.start, np.int64), op.axis
+    return Match(node, (x,), lambda emit, name: emit.Gather(name, emit.array(place), axis=axis))
+
+
+def _slices(node: Node, uses: Uses) -> Match | None:
+    """Slices along several axes, one after the other."""
+    parts: list[tuple[int, Any, Any, int]] = []
+    source = node.outputs[0]
+    while isinstance(op := source.node.op, shape.Slice) and op.axis not in [part[0] for part in parts]:
+        if parts and not uses.once(source):
+            break
+        parts.insert(0, (op.axis, op.start, op.length, op.step))
+        source = source.node.inputs[0]
+    if len(parts) < 2:
+        return None
+    return Match(node, (source,), lambda emit, name: emit.slices(name, parts))
+
+
+def _reshape(node: Node, uses: Uses) -> Match | None:
+    """Reshapes one after the other."""
+    x = node.inputs[0] if isinstance(node.op, shape.Reshape) else None
+    if x is None or not isinstance(x.node.op, shape.Reshape) or not uses.once(x):
+        return None
+    return Match(node, (x.node.inputs[0],), node.op.onnx)
+
+
+# Broadcasts ----------------------------------------------------------------------------------------------
+
+
+def _before_broadcast(value: Value) -> Value:
+    while isinstance(value.node.op, shape.BroadcastTo):
+        value = value.node.inputs[0]
+    return value
+
+
+def _without_broadcasts(node: Node) -> tuple[Value, ...]:
+    """The inputs of an elementwise node before they were broadcast, where the operator does that itself."""
+    if not isinstance(node.op, elementwise.ElementwiseOp) or len(node.inputs) < 2:
+        return node.inputs
+    sources = tuple(_before_broadcast(value) for value in node.inputs)
+    shapes = [source.shape for source in sources]
+    return sources if broadcasts_to(shapes, node.outputs[0].shape) else node.inputs

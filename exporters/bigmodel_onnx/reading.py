@@ -1,0 +1,219 @@
+"""Reading files that may be damaged or hostile: places and sizes are checked before anything is allocated."""
+
+from __future__ import annotations
+
+import math
+import os
+import re
+import stat
+from collections.abc import Iterator
+from pathlib import Path, PurePosixPath, PureWindowsPath
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+
+from bigmodel_core.errors import ExportError
+
+if TYPE_CHECKING:
+    import onnx
+
+LARGEST = 2**31 - 1
+"""Bytes that a protobuf message can have."""
+
+_TYPED_FIELDS = {
+    1: "float_data", 2: "int32_data", 3: "int32_data", 4: "int32_data", 5: "int32_data", 6: "int32_data",
+    7: "int64_data", 9: "int32_data", 10: "int32_data", 11: "double_data", 12: "uint64_data",
+    13: "uint64_data",
+}  # fmt: skip
+"""Where a tensor of each type keeps its numbers when they are not raw bytes."""
+
+
+def read(path: Path) -> onnx.ModelProto:
+    """The model in a file, with nothing of its sidecars read yet; all of it was checked.
+
+    Raises:
+        ExportError: the file is missing, damaged or unsafe.
+    """
+    import onnx
+    from google.protobuf.message import DecodeError  # type: ignore[import-untyped]
+
+    try:
+        size = path.stat().st_size
+        if not stat.S_ISREG(path.stat().st_mode):
+            raise ExportError("not a file.", where=str(path), fix="name an .onnx file.")
+        if size > LARGEST:
+            raise ExportError(f"{size} bytes are more than an ONNX file can have.", where=str(path))
+        content = path.read_bytes()
+    except OSError as error:
+        raise ExportError(
+            f"cannot read the file: {error.strerror}.",
+            where=str(path),
+            fix="check the path and its permissions.",
+        ) from error
+    model = onnx.ModelProto()
+    try:
+        model.ParseFromString(content)
+    except DecodeError:
+        model.Clear()
+    if not model.HasField("graph") or not model.opset_import or not (model.graph.node or model.graph.output):
+        raise ExportError(
+            "this is not an ONNX model, or it is cut off.", where=str(path), fix="export it again."
+        )
+    for tensor in tensors(model):
+        check_tensor(tensor, path)
+    return model
+
+
+def tensors(model: onnx.ModelProto) -> Iterator[onnx.TensorProto]:
+    """Every tensor of a model: weights, constants, those of inner graphs and functions."""
+    graphs: list[Any] = [model.graph, *model.functions]
+    while graphs:
+        graph = graphs.pop()
+        yield from getattr(graph, "initializer", ())
+        for sparse in getattr(graph, "sparse_initializer", ()):
+            yield from (sparse.values, sparse.indices)
+        for node in graph.node:
+            for attribute in node.attribute:
+                if attribute.HasField("t"):
+                    yield attribute.t
+                yield from attribute.tensors
+                for sparse in (attribute.sparse_tensor, *attribute.sparse_tensors):
+                    if sparse.HasField("values"):
+                        yield from (sparse.values, sparse.indices)
+                if attribute.HasField("g"):
+                    graphs.append(attribute.g)
+                graphs.extend(attribute.graphs)
+
+
+def check_tensor(tensor: onnx.TensorProto, path: Path) -> None:
+    """Refuse a tensor whose data is not what its shape says, or lies outside the model's folder.
+
+    Raises:
+        ExportError: with the tensor's name and what is wrong.
+    """
+    where = f"{path}: {tensor.name or 'constant'}"
+    if any(dim < 0 for dim in tensor.dims):
+        raise ExportError(
+            f"the tensor has the shape {tuple(tensor.dims)}.", where=where, fix="export it again."
+        )
+    if external(tensor):
+        _check_external(tensor, path, where)
+        return
+    count, found = math.prod(tensor.dims), None
+    if tensor.HasField("raw_data"):
+        expected = _nbytes(tensor, where)
+        found = len(tensor.raw_data)
+        if found != expected:
+            raise ExportError(
+                f"the tensor has {found} bytes, expected {expected}.", where=where, fix="export it again."
+            )
+    elif tensor.data_type in _TYPED_FIELDS:
+        found = len(getattr(tensor, _TYPED_FIELDS[tensor.data_type]))
+        if found != count:
+            raise ExportError(
+                f"the tensor has {found} numbers, expected {count}.", where=where, fix="export it again."
+            )
+
+
+def external(tensor: onnx.TensorProto) -> bool:
+    """Whether a tensor's data is in another file."""
+    return tensor.data_location == tensor.EXTERNAL or bool(tensor.external_data)
+
+
+def _nbytes(tensor: onnx.TensorProto, where: str) -> int:
+    from onnx import TensorProto, helper
+
+    count = math.prod(tensor.dims)
+    if tensor.data_type in (TensorProto.INT4, TensorProto.UINT4):
+        return (count + 1) // 2
+    try:
+        return count * int(helper.tensor_dtype_to_np_dtype(tensor.data_type).itemsize)
+    except KeyError:
+        raise ExportError(f"the tensor has the unknown type {tensor.data_type}.", where=where) from None
+
+
+def _check_external(tensor: onnx.TensorProto, path: Path, where: str) -> tuple[Path, int, int]:
+    """The sidecar of a tensor, and where its bytes begin and how many there are."""
+    entries = {entry.key: entry.value for entry in tensor.external_data}
+    file = contained(path, entries.get("location", ""), where)
+    expected = _nbytes(tensor, where)
+    numbers = [entries.get("offset", "0"), entries.get("length", str(expected))]
+    if not all(re.fullmatch(r"\d{1,18}", text) for text in numbers):
+        raise ExportError(f"the data begins at {numbers[0]!r} and is {numbers[1]!r} long.", where=where)
+    offset, length = map(int, numbers)
+    size = file.stat().st_size
+    if length != expected or offset + length > size:
+        raise ExportError(
+            f"{file.name} should hold {expected} bytes at {offset}, but it has {size} (and claims {length}).",
+            where=where,
+            fix="copy the model together with its sidecar, or export it again.",
+        )
+    return file, offset, length
+
+
+def contained(path: Path, location: str, where: str) -> Path:
+    """A sidecar's path, if it is a plain file in the model's own folder and no link leads to it.
+
+    Raises:
+        ExportError: it is elsewhere, a link, or missing.
+    """
+    parts = PurePosixPath(location.replace("\\", "/")).parts
+    if (
+        not parts
+        or "\0" in location
+        or PurePosixPath(location).is_absolute()
+        or PureWindowsPath(location).drive
+        or PureWindowsPath(location).root
+        or ".." in parts
+    ):
+        raise ExportError(
+            f"the weights are said to be at {location!r}, outside the model's folder.",
+            where=where,
+            fix="do not trust this file; weights may only lie beside the model.",
+        )
+    place = path.parent
+    for part in parts:
+        place = place / part
+        if place.is_symlink():
+            raise ExportError(
+                f"{location!r} leads through a link.",
+                where=where,
+                fix="put the weights themselves beside the model.",
+            )
+    try:
+        mode, links = place.stat().st_mode, place.stat().st_nlink
+    except OSError as error:
+        raise ExportError(
+            f"cannot read the weights in {location!r}: {error.strerror}.",
+            where=where,
+            fix="copy the sidecar file together with the model.",
+        ) from error
+    if not stat.S_ISREG(mode) or links > 1:
+        raise ExportError(
+            f"{location!r} is not a plain file of its own.", where=where, fix="copy the file itself."
+        )
+    return place
+
+
+def array(tensor: onnx.TensorProto, path: Path) -> np.ndarray:
+    """The numbers of a tensor that `check_tensor` has passed.
+
+    Raises:
+        ExportError: its type cannot be read.
+    """
+    from onnx import numpy_helper
+
+    where = f"{path}: {tensor.name or 'constant'}"
+    if not external(tensor):
+        try:
+            return np.array(numpy_helper.to_array(tensor))
+        except (TypeError, ValueError, KeyError) as error:
+            raise ExportError(f"the tensor cannot be read: {error}.", where=where) from error
+    from onnx import helper
+
+    file, offset, length = _check_external(tensor, path, where)
+    kind = helper.tensor_dtype_to_np_dtype(tensor.data_type)
+    with open(os.open(file, os.O_RDONLY | getattr(os, "O_NOFOLLOW", 0)), "rb") as handle:
+        handle.seek(offset)
+        content = handle.read(length)
+    return np.frombuffer(content, kind.newbyteorder("<")).astype(kind).reshape(tuple(tensor.dims))

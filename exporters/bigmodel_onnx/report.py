@@ -1,0 +1,66 @@
+"""What an export tells its caller."""
+
+from __future__ import annotations
+
+from dataclasses import asdict, dataclass, field
+from pathlib import Path
+from typing import Any
+
+
+@dataclass(frozen=True)
+class Report:
+    """A file that was written and proven.
+
+    Args:
+        path: the file.
+        opset: the operator set.
+        ir_version: the version of the file format.
+        operators: how many nodes of each operator it has.
+        size: bytes, with the sidecar.
+        sidecar: the name of the file beside it that holds the weights, or None.
+        runtime: the version of ONNX Runtime that ran it.
+        differences: the largest difference between ONNX Runtime and the model, by the sizes they were run at.
+        outputs: the names of the file's outputs.
+    """
+
+    path: Path
+    opset: int
+    ir_version: int
+    operators: dict[str, int]
+    size: int
+    sidecar: str | None
+    runtime: str
+    differences: dict[str, float]
+    outputs: tuple[str, ...] = field(default=("y",))
+
+    @property
+    def nodes(self) -> int:
+        """How many nodes the file has."""
+        return sum(self.operators.values())
+
+    @property
+    def largest_difference(self) -> float:
+        """The largest difference over all runs."""
+        return max(self.differences.values(), default=0.0)
+
+    def to_dict(self) -> dict[str, Any]:
+        """The same as JSON-able values."""
+        return {**asdict(self), "path": str(self.path), "nodes": self.nodes, "outputs": list(self.outputs)}
+
+    def __str__(self) -> str:
+        operators = ", ".join(f"{count} {name}" for name, count in self.operators.items())
+        runs = ", ".join(f"{value:.1e} at {sizes}" for sizes, value in self.differences.items())
+        beside = f" with {self.sidecar}" if self.sidecar else ""
+        return (
+            f"{self.path}{beside}: {_bytes(self.size)}, opset {self.opset}, IR {self.ir_version}, "
+            f"{self.nodes} nodes ({operators})\n"
+            f"ONNX Runtime {self.runtime} computes the same; largest difference {runs}"
+        )
+
+
+def _bytes(size: float) -> str:
+    for unit in ("bytes", "kB", "MB"):
+        if size < 1000:
+            return f"{size:.0f} {unit}" if unit == "bytes" else f"{size:.1f} {unit}"
+        size /= 1000
+    return f"{size:.1f} GB"

@@ -1,0 +1,193 @@
+"""A file in ONNX Runtime: run it, and read its answers with the labels it carries."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from bigmodel_core.errors import DtypeError, ExportError, ShapeError
+from bigmodel_onnx import reading
+
+
+@dataclass(frozen=True)
+class Prediction:
+    """The answer for one sample.
+
+    Args:
+        label: the name of the class, or its number where the file has no names.
+        index: the number of the class.
+        probability: how probable it is; None where the file gives scores of another kind.
+    """
+
+    label: str
+    index: int
+    probability: float | None
+
+
+class Session:
+    """An ONNX file in ONNX Runtime, on the processor; the file was checked before the runtime sees it.
+
+    Args:
+        path: the file.
+        threads: how many threads the runtime may use.
+
+    Raises:
+        ExportError: the file is missing, damaged or unsafe, or the runtime cannot run it.
+    """
+
+    def __init__(self, path: str | Path, *, threads: int = 2) -> None:
+        self.path = Path(path)
+        model = reading.read(self.path)
+        self.metadata = metadata_of(model)
+        self._session = open_session(self.path, threads)
+        self.inputs = {item.name: item for item in self._session.get_inputs()}
+        self.output_names = tuple(item.name for item in self._session.get_outputs())
+
+    @property
+    def labels(self) -> tuple[str, ...] | None:
+        """The names of the classes, where the file has them."""
+        found = self.metadata.get("labels")
+        return tuple(map(str, found)) if isinstance(found, list) else None
+
+    @property
+    def input_specs(self) -> dict[str, tuple[str, tuple[int | str | None, ...]]]:
+        """Number type and shape of each input; free dimensions by name."""
+        return {name: (_dtype(item.type), tuple(item.shape)) for name, item in self.inputs.items()}
+
+    def run(self, *arrays: Any) -> dict[str, np.ndarray]:
+        """The outputs by name, for one array an input.
+
+        Raises:
+            ShapeError, DtypeError: an array does not fit the input.
+            ExportError: the runtime failed.
+        """
+        if len(arrays) != len(self.inputs):
+            raise ShapeError(
+                f"the file takes {len(self.inputs)} inputs, got {len(arrays)}.", where=str(self.path)
+            )
+        given = {
+            name: _fitting(name, np.asarray(array), dtype, shape)
+            for (name, (dtype, shape)), array in zip(self.input_specs.items(), arrays, strict=True)
+        }
+        return dict(zip(self.output_names, run_session(self._session, given, str(self.path)), strict=True))
+
+    def classify(self, *arrays: Any) -> list[Prediction]:
+        """The label of each sample, and its probability.
+
+        Files written with `with_preprocessing` answer by themselves; of others the highest score is taken,
+        and its softmax as probability.
+
+        Raises:
+            ExportError: the outputs are not the scores of classes.
+        """
+        outputs = self.run(*arrays)
+        if {"label", "probability"} <= set(outputs):
+            indices, chances = outputs["label"], outputs["probability"]
+        else:
+            scores = next(iter(outputs.values())).astype(np.float64)
+            if scores.ndim != 2 or scores.shape[1] < 2:
+                raise ExportError(
+                    f"the file gives {scores.shape} numbers, not the scores of classes.",
+                    where=str(self.path),
+                    fix="use its outputs as they are.",
+                )
+            indices = scores.argmax(1)
+            chances = _probabilities(scores)[np.arange(len(scores)), indices]
+        labels = self.labels
+        return [
+            Prediction(
+                labels[index] if labels and 0 <= index < len(labels) else str(index), index, float(chance)
+            )
+            for index, chance in zip(map(int, indices), chances, strict=True)
+        ]
+
+
+def _probabilities(scores: np.ndarray) -> np.ndarray:
+    if (scores >= 0).all() and np.allclose(scores.sum(1), 1, atol=1e-4):
+        return scores
+    powers = np.exp(scores - scores.max(1, keepdims=True))
+    return np.asarray(powers / powers.sum(1, keepdims=True))
+
+
+def open_session(path: Path, threads: int = 1) -> Any:
+    """A session of ONNX Runtime that says nothing on the terminal.
+
+    Raises:
+        ExportError: the runtime cannot run the file.
+    """
+    import onnxruntime
+
+    options = onnxruntime.SessionOptions()
+    options.log_severity_level = 4
+    options.intra_op_num_threads = threads
+    options.inter_op_num_threads = 1
+    try:
+        return onnxruntime.InferenceSession(str(path), options, providers=["CPUExecutionProvider"])
+    except Exception as error:  # the runtime raises classes of its own that share no base
+        raise ExportError(f"ONNX Runtime cannot load the file: {_short(error)}", where=path.name) from error
+
+
+def run_session(
+    session: Any, inputs: Mapping[str, np.ndarray], where: str, outputs: Sequence[str] | None = None
+) -> list[np.ndarray]:
+    """The outputs of a session.
+
+    Raises:
+        ExportError: the runtime failed.
+    """
+    try:
+        return [np.asarray(item) for item in session.run(outputs, dict(inputs))]
+    except Exception as error:
+        raise ExportError(f"ONNX Runtime cannot run the file: {_short(error)}", where=where) from error
+
+
+def _short(error: Exception) -> str:
+    """The runtime's message in one line, without the paths it likes to quote."""
+    text = " ".join(str(error).split())
+    return text.split(" : ")[-1][:400].rstrip(".") + "."
+
+
+def metadata_of(model: Any) -> dict[str, Any]:
+    """What a file says about itself; JSON texts as what they stand for."""
+    found: dict[str, Any] = {}
+    for entry in model.metadata_props:
+        try:
+            value = json.loads(entry.value) if entry.value[:1] in ("{", "[") else entry.value
+        except (ValueError, RecursionError):
+            value = entry.value
+        found[entry.key] = value
+    return found
+
+
+_TYPES = {"float": "float32", "double": "float64", "float16": "float16"}
+
+
+def _dtype(text: str) -> str:
+    """The name of a number type that the runtime writes as "tensor(float)"."""
+    inner = text.removeprefix("tensor(").removesuffix(")")
+    return _TYPES.get(inner, inner)
+
+
+def _fitting(name: str, array: np.ndarray, dtype: str, shape: tuple[int | str | None, ...]) -> np.ndarray:
+    fits = array.ndim == len(shape) and all(
+        not isinstance(dim, int) or dim == size for dim, size in zip(shape, array.shape, strict=False)
+    )
+    if not fits:
+        wanted = ", ".join("?" if dim is None else str(dim) for dim in shape)
+        raise ShapeError(f"input '{name}': expected ({wanted}), got {array.shape}.", fix="reshape the array.")
+    if array.dtype == dtype:
+        return array
+    kind = np.dtype(dtype).kind
+    same_kind = array.dtype.kind == kind or (array.dtype.kind in "iu" and kind in "iuf")
+    converted = array.astype(dtype) if same_kind else None
+    if converted is None or (kind in "iu" and not np.array_equal(converted, array)):
+        raise DtypeError(
+            f"input '{name}': expected {dtype}, got {array.dtype}.",
+            fix=f"pass values as they were recorded, of type {dtype}.",
+        )
+    return converted

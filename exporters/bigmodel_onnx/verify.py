@@ -1,0 +1,244 @@
+"""Proof that a file computes what the model computes, and the first layer that differs where it does not."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from bigmodel_core.errors import BigmodelError, ExportError
+from bigmodel_core.graph import LEAVES, Value, needed
+from bigmodel_core.network import Network
+from bigmodel_core.ops.indexing import Gather
+from bigmodel_core.plan import Program
+from bigmodel_core.spec import Spec
+from bigmodel_onnx import reading
+from bigmodel_onnx.lowering import Lowered
+from bigmodel_onnx.session import open_session, run_session
+
+TOLERANCES = {"float32": 1e-4, "float64": 1e-9}
+"""The relative difference that rounding may make, by number type."""
+
+Arrays = Mapping[str, np.ndarray]
+
+
+@dataclass(frozen=True)
+class Check:
+    """What a file is compared with.
+
+    Args:
+        network: the model.
+        lowered: which value of its graph is which value of the file.
+        tolerance: relative difference that is allowed; by number type where None.
+        to_model: makes the model's inputs from the file's.
+        expected: makes the file's outputs from the model's.
+    """
+
+    network: Network
+    lowered: Lowered
+    tolerance: float | None = None
+    to_model: Callable[[Arrays], Arrays] = dict
+    expected: Callable[[Sequence[np.ndarray]], Sequence[np.ndarray]] = list
+
+
+def verify(path: Path, check: Check, runs: Mapping[str, Arrays]) -> dict[str, float]:
+    """Run the file and the model on the same inputs; returns the largest difference of each run.
+
+    Args:
+        path: the file.
+        check: what it is compared with.
+        runs: the file's inputs, by a text that says which run it is.
+
+    Raises:
+        ExportError: the results differ; the message names the first layer where they do.
+    """
+    session = open_session(path)
+    trace = check.network.trace(training=False)
+    program = Program(trace.graph, trace.outputs, device=check.network.device)
+    differences = {}
+    for sizes, inputs in runs.items():
+        given = check.to_model(inputs)
+        outputs = _run_model(program, check.network, given, sizes)
+        found = run_session(session, inputs, path.name)
+        largest = 0.0
+        for port, wanted, got in zip(
+            check.lowered.emitter.results, check.expected(outputs), found, strict=True
+        ):
+            gap, allowed = difference(got, wanted, check.tolerance)
+            largest = max(largest, gap)
+            if gap > allowed:
+                if port.name == "label" and _is_tie(found, check):
+                    continue
+                raise _mismatch(path, check, inputs, given, f"{sizes}, output {port.name}", gap, allowed)
+        differences[sizes] = largest
+    return differences
+
+
+def difference(got: np.ndarray, wanted: np.ndarray, tolerance: float | None = None) -> tuple[float, float]:
+    """The largest difference between two arrays and what is allowed; infinite where they are not comparable.
+
+    Differences are measured against the largest number expected: numbers near zero are no false alarm.
+    """
+    if got.shape != wanted.shape:
+        return float("inf"), 0.0
+    if wanted.dtype.kind != "f" or got.dtype.kind != "f":
+        return float(not np.array_equal(got, wanted)), 0.0
+    limit = tolerance if tolerance is not None else TOLERANCES.get(got.dtype.name, 1e-4)
+    left, right = got.astype(np.float64), wanted.astype(np.float64)
+    same = (left == right) | (np.isnan(left) & np.isnan(right))
+    if same.all():
+        return 0.0, limit
+    finite = right[np.isfinite(right)]
+    with np.errstate(invalid="ignore"):
+        gaps = np.abs(left - right)[~same]
+    gap = float(np.inf if not np.isfinite(gaps).all() else gaps.max())
+    return gap, limit * max(1.0, float(np.abs(finite).max(initial=0.0)))
+
+
+def _is_tie(found: Sequence[np.ndarray], check: Check) -> bool:
+    """Whether the two most probable classes are as good as equal, so that rounding decides."""
+    names = [port.name for port in check.lowered.emitter.results]
+    chances = found[names.index("probabilities")].astype(np.float64)
+    if chances.ndim == 1:
+        return bool((np.abs(chances - 0.5) < 1e-5).any())
+    top = np.sort(chances, axis=1)[:, -2:]
+    return bool((top[:, 1] - top[:, 0] < 1e-5).any())
+
+
+def _run_model(program: Program, network: Network, given: Arrays, sizes: str) -> list[np.ndarray]:
+    try:
+        return program.run(network.variables, given)
+    except BigmodelError as error:
+        raise ExportError(
+            f"the model itself fails on inputs drawn for the comparison ({sizes}): {error}",
+            fix="pass samples=... with real inputs.",
+        ) from error
+
+
+# Where it begins to differ -------------------------------------------------------------------------------
+
+
+def _mismatch(
+    path: Path, check: Check, inputs: Arrays, given: Arrays, where: str, gap: float, allowed: float
+) -> ExportError:
+    layer = first_difference(path, check, inputs, given)
+    return ExportError(
+        f"the file does not compute what the model computes ({where}): the largest difference is {gap:.3g}, "
+        f"expected at most {allowed:.3g}. "
+        + (
+            f"The first layer that differs is {layer}."
+            if layer
+            else "Every single layer agrees within its tolerance."
+        ),
+        where=path.name,
+        fix="check the ONNX lowering of that layer; no file was written."
+        if layer
+        else "rounding adds up: raise tolerance if the model is that sensitive; no file was written.",
+    )
+
+
+def first_difference(path: Path, check: Check, inputs: Arrays, given: Arrays) -> str | None:
+    """The first layer whose values differ: the file is run once more with every value as an output."""
+    import onnx
+
+    lowered = check.lowered
+    trace = check.network.trace(training=False)
+    renamed = lowered.emitter.renamed
+    model = reading.read(path)
+    made = {name for node in model.graph.node for name in node.output}
+    pairs: list[tuple[Value, str]] = []
+    for node in needed(trace.outputs):
+        for value in node.outputs:
+            name = lowered.names.get(value)
+            name = renamed.get(name, name) if name else None
+            if name is not None and name in made and not isinstance(node.op, LEAVES):
+                pairs.append((value, name))
+    if not pairs:
+        return None
+    del model.graph.output[:]
+    model.graph.output.extend(
+        onnx.ValueInfoProto(name=name) for name in dict.fromkeys(name for _, name in pairs)
+    )
+    del model.graph.value_info[:]
+    probe = path.with_name(f".probe-{path.name}")
+    try:
+        probe.write_bytes(model.SerializeToString())
+        session = open_session(probe)
+    finally:
+        probe.unlink(missing_ok=True)
+    names = [item.name for item in session.get_outputs()]
+    found = dict(zip(names, run_session(session, inputs, path.name), strict=True))
+    program = Program(trace.graph, [value for value, _ in pairs], device=check.network.device)
+    for (value, name), wanted in zip(pairs, program.run(check.network.variables, given), strict=True):
+        gap, allowed = difference(found[name], wanted, check.tolerance)
+        if gap > allowed:
+            place = value.node.place or "the model itself"
+            return f"{place}, {type(value.node.op).__name__} (difference {gap:.3g})"
+    return None
+
+
+# Inputs to compare on -------------------------------------------------------------------------------------
+
+
+def drawn_inputs(
+    network: Network, batch_sizes: Sequence[int], seed: int = 0
+) -> dict[str, dict[str, np.ndarray]]:
+    """Inputs for the comparison: normal numbers, and integers that every table of the model has a row for.
+
+    The first free dimension takes the batch sizes in turn; other free dimensions take sizes of their own.
+    """
+    generator = np.random.default_rng(seed)
+    names = list(dict.fromkeys(name for spec in network.inputs for dim in spec.shape for name in _names(dim)))
+    limit = _index_limit(network)
+    runs: dict[str, dict[str, np.ndarray]] = {}
+    for turn, batch in enumerate(batch_sizes):
+        sizes = {name: batch if place == 0 else 5 + 2 * turn + place for place, name in enumerate(names)}
+        text = ", ".join(f"{name} = {size}" for name, size in sizes.items()) or f"draw {turn + 1}"
+        runs[text] = {
+            name: _draw(generator, spec.bind(sizes), limit)
+            for name, spec in zip(network.input_names, network.inputs, strict=True)
+        }
+    return runs
+
+
+def _names(dim: Any) -> list[str]:
+    from bigmodel_core.spec import dim_names
+
+    return sorted(dim_names(dim))
+
+
+def _draw(generator: np.random.Generator, spec: Spec, limit: int) -> np.ndarray:
+    if spec.is_float:
+        return generator.standard_normal(spec.shape).astype(spec.dtype)  # type: ignore[arg-type]
+    if spec.dtype == "bool":
+        return generator.random(spec.shape) < 0.5  # type: ignore[arg-type]
+    return generator.integers(0, min(limit, 256), spec.shape).astype(spec.dtype)  # type: ignore[arg-type]
+
+
+def _index_limit(network: Network) -> int:
+    tables = [
+        node.inputs[0].shape[0]
+        for node in needed(network.trace(training=False).outputs)
+        if isinstance(node.op, Gather) and isinstance(node.inputs[0].shape[0], int)
+    ]
+    return min([*tables, 256])
+
+
+def sampled_inputs(
+    network: Network, samples: Any, batch_sizes: Sequence[int]
+) -> dict[str, dict[str, np.ndarray]]:
+    """Inputs for the comparison taken from real samples: the first few, as many as each batch size says."""
+    arrays = samples if isinstance(samples, (tuple, list)) else (samples,)
+    given = network.check_inputs(arrays)
+    first = network.inputs[0].shape[:1]
+    runs = {}
+    for size in batch_sizes:
+        taken = {
+            name: array[:size] if spec.shape[:1] == first and isinstance(first[0], str) else array
+            for (name, array), spec in zip(given.items(), network.inputs, strict=True)
+        }
+        runs[f"{first[0] if first else 'samples'} = {len(next(iter(taken.values())))}"] = taken
+    return runs
