@@ -109,7 +109,7 @@ class Binding:
         self.scratch: list[tuple[Buffer, int]] = []
         self.status = Buffer(0)
         self.reporting: list[tuple[Step, View | None]] = []
-        """The steps that may report a failure, each with `STATUS_WIDTH` integers of the status, and the numbers they check."""
+        """The steps that may report a failure, in the order of the status, and the numbers they check."""
         self._specs: dict[int, Spec] = {}
         self.buffers: dict[int, Buffer] = {}
         for value in (*program.inputs.values(), *program.variables, *program.constants):
@@ -184,7 +184,7 @@ class Binding:
         return View(self.status, (0,), "int64")
 
     def _finish_status(self, launch: Launch, status: View) -> None:
-        """Once all steps are bound the status has its length: a chain that writes a variable looks at all of it."""
+        """Once all steps are bound the status has its length; a chain that writes a variable reads all."""
 
         def finish() -> None:
             whole = View(self.status, (len(self.reporting) * STATUS_WIDTH,), "int64")
@@ -229,7 +229,7 @@ class CudaPlan:
     def _leaf(self, value: Value, spec: Spec) -> Buffer:
         op: Any = value.node.op
         if id(value) in self._inputs:
-            memory = self._allocated(spec.shape, spec.dtype)  # type: ignore[arg-type]
+            memory = self._allocated(spec.sizes, spec.dtype)
             host = self.device.cuda.pinned_array(max(memory.count, 1), memory.dtype)
             self._staging[self._inputs[id(value)]] = memory, host
         elif hasattr(op, "path"):
@@ -272,9 +272,9 @@ class CudaPlan:
 
     def _result(self, value: Value) -> tuple[Any, np.ndarray, tuple[int, ...]]:
         spec, buffer = self._binding.spec(value), self._binding.buffer(value)
-        count = int(np.prod(spec.shape, dtype=np.int64))
+        count = int(np.prod(spec.sizes, dtype=np.int64))
         view = View(buffer, (count,), spec.dtype).resolve()
-        return view, self.device.cuda.pinned_array(count, np.dtype(spec.dtype)), spec.shape  # type: ignore[return-value]
+        return view, self.device.cuda.pinned_array(count, np.dtype(spec.dtype)), spec.sizes
 
     def run(self, inputs: Mapping[str, np.ndarray]) -> list[np.ndarray]:
         """Run once; returns copies of the outputs."""
@@ -310,4 +310,4 @@ class CudaPlan:
 
 
 def _nbytes(spec: Spec) -> int:
-    return int(np.prod(spec.shape, dtype=np.int64)) * np.dtype(spec.dtype).itemsize
+    return int(np.prod(spec.sizes, dtype=np.int64)) * np.dtype(spec.dtype).itemsize

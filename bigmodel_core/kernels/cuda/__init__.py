@@ -1,1 +1,4 @@
-"""Kernels for CUDA devices, written in Python and compiled by Numba; nothing here imports Numba before a device is asked for."""
+"""Kernels for CUDA devices, written in Python and compiled by Numba.
+
+Nothing here imports Numba before a device is asked for.
+"""

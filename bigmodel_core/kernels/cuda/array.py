@@ -21,7 +21,7 @@ def launches(kernel: CudaKernel, call: Call) -> list[Launch]:
     function = resolve(kernel.function)
     specs = (*call.outputs, *call.inputs)
     if kernel.views is None:
-        shapes: list[Any] = [spec.shape for spec in specs]
+        shapes: list[Any] = [spec.sizes for spec in specs]
     else:
         outputs, inputs = kernel.views(call.op, call.inputs, call.outputs)
         shapes = [*outputs, *inputs]
@@ -48,7 +48,8 @@ def _attributes(kernel: CudaKernel, function: Any, names: tuple[str, ...], call:
             continue
         if name not in extras and not hasattr(call.op, name):
             raise KernelError(
-                f"the CUDA kernel '{function.__name__}' takes '{name}', which is no attribute of {type(call.op).__name__}.",
+                f"the CUDA kernel '{function.__name__}' takes '{name}', which is no attribute of "
+                f"{type(call.op).__name__}.",
                 fix="arguments are outputs, inputs, then fields of the op, then thread, threads, status.",
             )
         found.append(extras[name] if name in extras else getattr(call.op, name))

@@ -1,4 +1,4 @@
-"""Fused elementwise chains on a CUDA device: one generated kernel, each thread doing every so-many-th element."""
+"""Fused elementwise chains on a CUDA device: one generated kernel, each thread doing its share."""
 
 from __future__ import annotations
 
@@ -52,8 +52,8 @@ def launch(
         arguments.append(flat(buffer, held, dtype))
         if _is_mixed(varies):
             arguments += [number(stride) for stride in space.strides(position, sizes)]
-    for buffer, (part, _) in zip(results, chain.results, strict=True):
-        arguments.append(flat(buffer, count, chain.parts[part].dtype))
+    for buffer, (number_of, _) in zip(results, chain.results, strict=True):
+        arguments.append(flat(buffer, count, chain.parts[number_of].dtype))
     for part in chain.parts:
         for _, value in part.attributes:
             arguments.append(_CONVERT[attribute_type(value, part.compute)](value))
@@ -70,7 +70,7 @@ def _is_mixed(varies: tuple[bool, ...]) -> bool:
 
 
 def _shape_free(chain: Chain) -> Chain:
-    """The chain without the values of its attributes, nor which memory results overwrite: what has to be compiled."""
+    """The chain without the values of its attributes, nor whose memory results overwrite: what compiles."""
     example = {"bool": False, "int64": 0}
     parts = tuple(
         replace(
@@ -132,9 +132,11 @@ def source(
     body += [f"        y{number}[at] = v{part}" for number, (part, _) in enumerate(chain.results)]
     if guarded:
         parameters.append("status")
-        before.append(
-            f"    for code in range(0, status.shape[0], {STATUS_WIDTH}):\n        if status[code] != 0:\n            return"
-        )
+        before += [
+            f"    for code in range(0, status.shape[0], {STATUS_WIDTH}):",
+            "        if status[code] != 0:",
+            "            return",
+        ]
     lines = [
         f"def fused({', '.join(parameters)}):",
         *before,

@@ -1,4 +1,4 @@
-"""The matrix product on a CUDA device: tiles of both operands in shared memory, a block of results in each thread's registers."""
+"""The matrix product on a CUDA device: tiles of both operands in shared memory, a part of C in registers."""
 
 from __future__ import annotations
 
@@ -52,7 +52,9 @@ SIMULATOR = Tile(8, 8, 4, 4, 4)
 
 @dataclass(frozen=True)
 class Problem:
-    """A product to compute: C[i] (m, n) = op(A[i]) op(B[i]) + bias for each matrix i of a batch, all row-major and contiguous.
+    """A product to compute: C[i] (m, n) = op(A[i]) op(B[i]) + bias for each matrix i of a batch.
+
+    All are row-major and contiguous.
 
     Args:
         dtype: "float32" or "float64".
@@ -133,7 +135,7 @@ def make(dtype: str, tile: Tile, transpose_a: bool, transpose_b: bool, has_bias:
     assert a_loads * threads == bm * bk and b_loads * threads == bn * bk
     u, w = np.uint32, np.uint64
 
-    def product(a, b, c, bias, m, n, k, batch, stride_a, stride_b):  # type: ignore[no-untyped-def]
+    def product(a, b, c, bias, m, n, k, batch, stride_a, stride_b):  # type: ignore
         a_tile = cuda.shared.array(
             (bk, bm + 1), number
         )  # one more, so that transposed writes meet different banks
@@ -151,36 +153,36 @@ def make(dtype: str, tile: Tile, transpose_a: bool, transpose_b: bool, has_bias:
             for i in range(rows):
                 for j in range(columns):
                     sums[i, j] = zero
-            k0 = u(0)
-            while k0 < k:
+            done = u(0)
+            while done < k:
                 for load in range(a_loads):
                     q = u(t + u(load * threads))
                     if transpose_a:
-                        p, i = u(q // u(bm)), u(q % u(bm))
+                        k_in, m_in = u(q // u(bm)), u(q % u(bm))
                     else:
-                        p, i = u(q % u(bk)), u(q // u(bk))
+                        k_in, m_in = u(q % u(bk)), u(q // u(bk))
                     value = zero
-                    r, s = u(row0 + i), u(k0 + p)
+                    r, s = u(row0 + m_in), u(done + k_in)
                     if r < m and s < k:
                         if transpose_a:
                             value = a[w(a_at + w(w(s) * w(m)) + w(r))]
                         else:
                             value = a[w(a_at + w(w(r) * w(k)) + w(s))]
-                    a_tile[p, i] = value
+                    a_tile[k_in, m_in] = value
                 for load in range(b_loads):
                     q = u(t + u(load * threads))
                     if transpose_b:
-                        p, j = u(q % u(bk)), u(q // u(bk))
+                        k_in, n_in = u(q % u(bk)), u(q // u(bk))
                     else:
-                        p, j = u(q // u(bn)), u(q % u(bn))
+                        k_in, n_in = u(q // u(bn)), u(q % u(bn))
                     value = zero
-                    r, s = u(column0 + j), u(k0 + p)
+                    r, s = u(column0 + n_in), u(done + k_in)
                     if r < n and s < k:
                         if transpose_b:
                             value = b[w(b_at + w(w(r) * w(k)) + w(s))]
                         else:
                             value = b[w(b_at + w(w(s) * w(n)) + w(r))]
-                    b_tile[p, j] = value
+                    b_tile[k_in, n_in] = value
                 cuda.syncthreads()
                 for p in range(bk):
                     for i in range(rows):
@@ -191,7 +193,7 @@ def make(dtype: str, tile: Tile, transpose_a: bool, transpose_b: bool, has_bias:
                         for j in range(columns):
                             sums[i, j] += a_part[i] * b_part[j]
                 cuda.syncthreads()
-                k0 = u(k0 + u(bk))
+                done = u(done + u(bk))
             for i in range(rows):
                 r = u(row0 + y + u(i * down))
                 for j in range(columns):
@@ -212,32 +214,32 @@ def make(dtype: str, tile: Tile, transpose_a: bool, transpose_b: bool, has_bias:
 def matmul(call: Call) -> list[Launch]:
     """The product of the last two axes; leading axes are a batch."""
     (a, b), (y,), op = call.inputs, call.outputs, call.op
-    shape: Any = y.shape
-    m, n = shape[-2:]
-    k: Any = a.shape[-2] if op.transpose_a else a.shape[-1]
-    batches = shape[:-2]
+    m, n = y.sizes[-2:]
+    k = a.sizes[-2] if op.transpose_a else a.sizes[-1]
+    batches = y.sizes[:-2]
     if (
-        b.ndim == 2 and not op.transpose_a and a.shape[:-2] == batches
+        b.ndim == 2 and not op.transpose_a and a.sizes[:-2] == batches
     ):  # one tall product: all share the right side
         problem = Problem(math.prod((*batches, m)), n, k, y.dtype, False, op.transpose_b)
     else:
-        stride_a, stride_b = _batch_stride(a.shape, batches), _batch_stride(b.shape, batches)
+        stride_a, stride_b = _batch_stride(a.sizes, batches), _batch_stride(b.sizes, batches)
         problem = Problem(
             m, n, k, y.dtype, op.transpose_a, op.transpose_b, math.prod(batches), stride_a, stride_b
         )
-    return launches(problem, *call.input_buffers, *call.output_buffers, None)
+    (a_buffer, b_buffer), (c,) = call.input_buffers, call.output_buffers
+    return launches(problem, a_buffer, b_buffer, c, None)
 
 
 def affine(call: Call) -> list[Launch]:
     """x (..., K) times weight (K, N) plus bias (N,)."""
     x, weight, _ = call.inputs
-    k, n = weight.shape
-    rows = math.prod(x.shape[:-1])  # type: ignore[arg-type]
-    a, b, bias = call.input_buffers
-    return launches(Problem(rows, n, k, x.dtype), a, b, *call.output_buffers, bias)  # type: ignore[arg-type]
+    k, n = weight.sizes
+    rows = math.prod(x.sizes[:-1])
+    (a, b, bias), (c,) = call.input_buffers, call.output_buffers
+    return launches(Problem(rows, n, k, x.dtype), a, b, c, bias)
 
 
-def _batch_stride(shape: Any, batches: Any) -> int:
+def _batch_stride(shape: tuple[int, ...], batches: tuple[int, ...]) -> int:
     """Numbers between the matrices of a batch; 0 where one matrix serves all."""
     if math.prod(shape[:-2]) == 1:
         return 0

@@ -1,7 +1,7 @@
 """Rows shared by the threads of a block: who does which row, and how partial results come together.
 
-Kernels of rows are written once and made for a number of lanes: with 1 each thread does rows of its own, with more the
-threads of a block share a row and combine what they found in shared memory, always in the same order.
+Kernels of rows are written once and made for a number of lanes: with 1 each thread does rows of its own, with
+more the threads of a block share a row and combine what they found in shared memory, in one fixed order.
 """
 
 from __future__ import annotations

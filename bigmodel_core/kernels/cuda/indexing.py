@@ -1,9 +1,8 @@
-"""Rows picked from a table on a CUDA device, and the gradient that adds them back in a fixed order, without atomics."""
+"""Rows picked from a table on a CUDA device, and the gradient that adds them back in a fixed order."""
 
 from __future__ import annotations
 
 import math
-from typing import Any
 
 from bigmodel_core.kernels import status as codes
 from bigmodel_core.kernels.array import Call
@@ -18,8 +17,8 @@ WRONG = codes.INDEX_OUT_OF_RANGE
 def gather(call: Call) -> list[Launch]:
     """table[indices]."""
     table, indices = call.inputs
-    shape: Any = table.shape
-    count, width = math.prod(indices.shape), math.prod(shape[1:])  # type: ignore[arg-type]
+    shape = table.sizes
+    count, width = math.prod(indices.sizes), math.prod(shape[1:])
     if count * width == 0:
         return []
     arguments = [
@@ -49,8 +48,8 @@ def gather_rows(out, table, indices, thread, threads, status):  # type: ignore[n
 def gather_grad(call: Call) -> list[Launch]:
     """Each row of the table is the sum of the gradients of its copies, in the order they come."""
     _, indices = call.inputs
-    shape: Any = call.outputs[0].shape
-    count, width = math.prod(indices.shape), math.prod(shape[1:])  # type: ignore[arg-type]
+    shape = call.outputs[0].sizes
+    count, width = math.prod(indices.sizes), math.prod(shape[1:])
     if shape[0] * width == 0:
         return []
     launches = [zero(call.output_buffers[0], shape[0] * width, call.dtype)]
@@ -81,7 +80,7 @@ def add_rows(out, dy, indices, thread, threads):  # type: ignore[no-untyped-def]
 
 def is_first(indices, i):  # type: ignore[no-untyped-def]
     """Whether no earlier index names the same row."""
-    for earlier in range(i):
-        if indices[earlier] == indices[i]:
-            return False
-    return True
+    at = 0
+    while indices[at] != indices[i]:
+        at += 1
+    return at == i

@@ -1,4 +1,4 @@
-"""What an op declares as its `cuda` kernel: a function on arrays, or the name of a function that chooses launches.
+"""What an op declares as its `cuda` kernel: a function on arrays, or the name of one that chooses launches.
 
 ```python
 def scale_rows(out, x, factor, thread, threads):      # outputs, inputs, attributes by name
@@ -9,7 +9,8 @@ def scale_rows(out, x, factor, thread, threads):      # outputs, inputs, attribu
 cuda = bm.cuda_kernel(scale_rows)
 ```
 
-This module imports neither Numba nor any kernel: kernels are named by text or are plain functions, compiled at the first launch.
+This module imports neither Numba nor any kernel: kernels are named by text or are plain functions, compiled
+at the first launch.
 """
 
 from __future__ import annotations
@@ -33,14 +34,14 @@ class CudaKernel:
     """A kernel on arrays, for CUDA devices.
 
     Args:
-        function: `function(outputs..., inputs..., attributes..., thread, threads, status)`, or "module:name" of it; attributes are
-            the op's fields of the same name; `thread` is the number of this thread and `threads` how many there are: each
-            does every `threads`-th piece of the work, and no two write the same number;
-            `status` is an int64 array of four: setting `status[0]` to an `errors` code stops the plan.
-        views: `views(op, inputs, outputs)` gives the shapes under which the (contiguous) outputs and inputs are seen.
+        function: `function(outputs..., inputs..., attributes..., thread, threads, status)`, or its "module:name";
+            attributes are the op's fields of the same name; `thread` is the number of this thread, `threads`
+            how many there are: each does every `threads`-th piece of the work, and no two write one number;
+            `status` is an int64 array of four: setting `status[0]` to a code of `kernels.status` fails it.
+        views: `views(op, inputs, outputs)` gives the shapes under which outputs and inputs are seen.
         extras: `extras(op, inputs, outputs)` gives more integers by name, besides the op's attributes.
-        items: `items(op, inputs, outputs)` is how many independent pieces of work there are; by default the numbers of the first
-            output.
+        items: `items(op, inputs, outputs)` is how many independent pieces of work there are; by default the
+            numbers of the first output.
     """
 
     function: Callable[..., None] | str
@@ -74,7 +75,7 @@ def cuda_kernel(
 
 @dataclass(frozen=True)
 class CudaLaunches:
-    """A kernel that chooses its own launches: the function "module:name" in this folder, called as `function(call)`."""
+    """A kernel that chooses its own launches: the function "module:name" of this folder, given the call."""
 
     name: str
 

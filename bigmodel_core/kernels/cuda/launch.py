@@ -15,7 +15,7 @@ STATUS_WIDTH = 4
 """Integers of a status: code, value found, limit, position."""
 
 LAST = 2**62
-"""Above every position: kernels report `LAST - position`, so that the largest number names the first position."""
+"""Above every position: kernels report `LAST - position`, so that the largest number names the first one."""
 
 
 @dataclass(frozen=True)

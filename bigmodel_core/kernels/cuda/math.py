@@ -7,11 +7,6 @@ from typing import Any
 
 from bigmodel_core.kernels.cuda import runtime
 
-NAMES = (
-    "exp expm1 log log1p log2 log10 sqrt sin cos tan sinh cosh tanh asin acos atan asinh acosh atanh atan2 "
-    "floor ceil trunc fabs fmod copysign pow erf erfc"
-).split()
-
 
 @functools.cache
 def functions(dtype: str) -> dict[str, Any]:
@@ -22,4 +17,4 @@ def functions(dtype: str) -> dict[str, Any]:
     from numba.cuda import libdevice
 
     single = "f" if dtype == "float32" else ""
-    return {name: getattr(libdevice, name + single) for name in NAMES}
+    return {name: getattr(libdevice, name + single) for name in runtime.simulated_functions()}

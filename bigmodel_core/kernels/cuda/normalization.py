@@ -15,22 +15,22 @@ from bigmodel_core.kernels.cuda.launch import Launch, View, lanes_for, over_rows
 def layer_norm(call: Call) -> list[Launch]:
     """y, and the mean and 1 / standard deviation of each row."""
     x, dtype = call.inputs[0], call.dtype
-    rows, n = math.prod(x.shape[:-1]), x.shape[-1]  # type: ignore[arg-type]
-    matrix: Any = (rows, n)
-    shapes: list[Any] = [matrix, (rows,), (rows,), matrix, (n,), (n,)]
+    rows, n = math.prod(x.sizes[:-1]), x.sizes[-1]
+    matrix = (rows, n)
+    shapes: list[tuple[int, ...]] = [matrix, (rows,), (rows,), matrix, (n,), (n,)]
     return _launch(call, layer_norm_rows, shapes, [CAST[dtype](call.op.epsilon)])
 
 
 def layer_norm_grad(call: Call) -> list[Launch]:
     """The gradient with respect to x, from dy, x, mean, 1 / standard deviation and scale."""
     x = call.inputs[1]
-    rows, n = math.prod(x.shape[:-1]), x.shape[-1]  # type: ignore[arg-type]
-    matrix: Any = (rows, n)
-    shapes: list[Any] = [matrix, matrix, matrix, (rows,), (rows,), (n,)]
+    rows, n = math.prod(x.sizes[:-1]), x.sizes[-1]
+    matrix = (rows, n)
+    shapes: list[tuple[int, ...]] = [matrix, matrix, matrix, (rows,), (rows,), (n,)]
     return _launch(call, layer_norm_grad_rows, shapes, [])
 
 
-def _launch(call: Call, make: Any, shapes: list[Any], numbers: list[Any]) -> list[Launch]:
+def _launch(call: Call, make: Any, shapes: list[tuple[int, ...]], numbers: list[Any]) -> list[Launch]:
     rows, n = shapes[0]
     if rows == 0:
         return []

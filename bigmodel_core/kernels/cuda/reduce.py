@@ -1,4 +1,4 @@
-"""Reductions on a CUDA device. Sums are cut into pieces by the shape alone and added in a fixed order: the same bits each time."""
+"""Reductions on a CUDA device; sums are cut by shape alone and added in one order: the same bits always."""
 
 from __future__ import annotations
 
@@ -15,11 +15,11 @@ from bigmodel_core.spec import FLOATS
 
 def sum_(call: Call) -> list[Launch]:
     """The sum along neighbouring axes."""
-    (x,), (y,) = call.inputs, call.outputs
+    (x,), (y,) = call.input_buffers, call.output_buffers
     outer, middle, inner = _split(call)
     if outer * inner == 0:
         return []
-    return _sums(call, x.dtype, call.input_buffers[0], call.output_buffers[0], outer, middle, inner)
+    return _sums(call, call.inputs[0].dtype, x, y, outer, middle, inner)
 
 
 def _sums(call: Call, dtype: str, x: Buffer, y: Buffer, outer: int, middle: int, inner: int) -> list[Launch]:
@@ -69,7 +69,7 @@ def sum_rows(dtype: str, lanes: int) -> Any:
 
 @functools.cache
 def sum_columns(dtype: str) -> Any:
-    """out (outer, pieces, inner): the sum of each piece of `piece` rows of x (outer, middle, inner), a thread a column."""
+    """out (outer, pieces, inner): the sums of `piece` rows each of x (outer, middle, inner)."""
     number = CAST[_accumulator(dtype)]
     zero, here = number(0), row_of(1)
 
@@ -99,7 +99,7 @@ def min_(call: Call) -> list[Launch]:
 
 
 def _extreme(call: Call, kind: str) -> list[Launch]:
-    outer, middle, inner = _split(call)
+    _, middle, inner = _split(call)
     dtype = call.inputs[0].dtype
     shared = dtype in ("float32", "float64", "int32", "int64")
     lanes = lanes_for(middle) if inner == 1 and shared else 1
@@ -165,4 +165,4 @@ def _launch(function: Any, call: Call, lanes: int) -> list[Launch]:
 def _split(call: Call) -> tuple[int, int, int]:
     from bigmodel_core.ops.reduce import split_axes
 
-    return split_axes(call.inputs[0].shape, call.op.axes)
+    return split_axes(call.inputs[0].sizes, call.op.axes)

@@ -1,8 +1,8 @@
 """Numba's CUDA target: loaded on demand, with clear errors, and the way from plain functions to kernels.
 
-Kernels are plain functions; helper functions they call need no decorator. On a device `Kernel` compiles them at the first
-launch. In Numba's simulator (`NUMBA_ENABLE_CUDASIM=1`), which runs them as Python, functions of `math` are replaced by NumPy's, which
-keep float32 and give NaN or infinity where Python would raise.
+Kernels are plain functions; helper functions they call need no decorator. On a device `Kernel` compiles them
+at the first launch. In Numba's simulator (`NUMBA_ENABLE_CUDASIM=1`), which runs them as Python, functions of
+`math` are replaced by NumPy's, which keep float32 and give NaN or infinity where Python would raise.
 """
 
 from __future__ import annotations
@@ -47,7 +47,7 @@ def numba_cuda() -> Any:
             from numba import cuda
     except Exception as error:  # Numba raises RuntimeErrors of its own where a library of CUDA's is missing
         raise DeviceError(
-            f"CUDA support cannot be loaded: {str(error).strip().splitlines()[0] if str(error).strip() else type(error).__name__}",
+            f"CUDA support cannot be loaded: {_first_line(error)}.",
             fix=f"{INSTALL} (it brings the libraries), or use device='cpu'.",
         ) from error
     return cuda
@@ -64,15 +64,19 @@ def require_device() -> None:
         return
     try:
         found = bool(cuda.is_available()) and len(cuda.gpus) > 0
-        reason = "" if found else str(cuda.cuda_error() or "")
+        reason = "" if found or not cuda.cuda_error() else _first_line(cuda.cuda_error())
     except Exception as error:
-        found, reason = False, str(error)
+        found, reason = False, _first_line(error)
     if not found:
-        detail = reason.strip().splitlines()[0] if reason.strip() else "no driver or no device was found"
         raise DeviceError(
-            f"there is no CUDA device here: {detail}.",
+            f"there is no CUDA device here: {reason or 'no driver or no device was found'}.",
             fix="see whether `nvidia-smi` lists a device, or use device='cpu'.",
         )
+
+
+def _first_line(error: object) -> str:
+    lines = str(error).strip().splitlines()
+    return lines[0].rstrip(".:") if lines else type(error).__name__
 
 
 class Kernel:
@@ -121,7 +125,7 @@ class Kernel:
             return error
         return KernelError(
             f"the CUDA kernel '{self.name}' cannot be compiled or launched: {error}",
-            fix="kernels may use numbers, arrays, loops, branches, `math` functions, `numba.cuda` and plain helper functions.",
+            fix="use numbers, arrays, loops, branches, `math`, `numba.cuda` and plain helper functions.",
         )
 
 
@@ -178,7 +182,7 @@ class _SimulatorForm(_Form):
     def kernel(self, function: Any) -> types.FunctionType:
         self.current = _Current()
         made = self.rebuilt(function)
-        # At a launch Numba puts the simulated module in place of `cuda` in the kernel's own globals; helpers look there.
+        # At a launch Numba puts the simulated module in place of `cuda` in the kernel's globals: look there.
         made.__globals__["cuda"] = self.cuda
         self.current.namespace = made.__globals__
         return made
@@ -214,13 +218,25 @@ def simulated_functions() -> dict[str, Callable[..., Any]]:
     def typed(function: Callable[[float], float]) -> Callable[[Any], Any]:
         return lambda x: np.asarray(x).dtype.type(function(float(x)))
 
+    same: tuple[str, ...] = (
+        "exp",
+        "expm1",
+        "log",
+        "log1p",
+        "log2",
+        "log10",
+        "sqrt",
+        "sin",
+        "cos",
+        "tan",
+        "sinh",
+    )
+    same += ("cosh", "tanh", "floor", "ceil", "trunc", "fabs", "fmod", "copysign")
+    other = {"asin": "arcsin", "acos": "arccos", "atan": "arctan", "atan2": "arctan2"}
+    other |= {"asinh": "arcsinh", "acosh": "arccosh", "atanh": "arctanh", "pow": "power"}
     found: dict[str, Callable[..., Any]] = {
-        name: getattr(np, name)
-        for name in "exp expm1 log log1p log2 log10 sqrt sin cos tan sinh cosh tanh floor ceil trunc fabs fmod copysign".split()
+        name: getattr(np, other.get(name, name)) for name in (*same, *other)
     }
-    arc = {"asin": "arcsin", "acos": "arccos", "atan": "arctan", "atan2": "arctan2"}
-    arc |= {"asinh": "arcsinh", "acosh": "arccosh", "atanh": "arctanh", "pow": "power"}
-    found.update({name: getattr(np, other) for name, other in arc.items()})
     return found | {"erf": typed(math.erf), "erfc": typed(math.erfc)}
 
 

@@ -10,11 +10,12 @@ import numpy as np
 from bigmodel_core.kernels.array import Call
 from bigmodel_core.kernels.cuda.array import wrapper
 from bigmodel_core.kernels.cuda.launch import Buffer, Launch, View, flat, over_items
+from bigmodel_core.spec import Spec
 
 
 def transpose(call: Call) -> list[Launch]:
     """The axes in another order."""
-    strides = _strides(call.inputs[0].shape)
+    strides = _strides(call.inputs[0].sizes)
     return _copy(call, 0, [strides[axis] for axis in call.op.permutation])
 
 
@@ -23,21 +24,21 @@ def slice_(call: Call) -> list[Launch]:
     return _copy(call, *_slice_place(call.op, call.inputs[0]))
 
 
-def _slice_place(op: Any, whole: Any) -> tuple[int, list[int]]:
-    strides = _strides(whole.shape)
+def _slice_place(op: Any, whole: Spec) -> tuple[int, list[int]]:
+    strides = _strides(whole.sizes)
     first = op.bound_start(whole) * strides[op.axis]
     strides[op.axis] *= op.step
     return first, strides
 
 
 def _copy(call: Call, first: int, strides: list[int]) -> list[Launch]:
-    shape: Any = call.outputs[0].shape
+    shape = call.outputs[0].sizes
     count, dtype = math.prod(shape), call.outputs[0].dtype
     if count == 0:
         return []
     arguments = [
         flat(call.output_buffers[0], count, dtype),
-        flat(call.input_buffers[0], math.prod(call.inputs[0].shape), dtype),  # type: ignore[arg-type]
+        flat(call.input_buffers[0], math.prod(call.inputs[0].sizes), dtype),
         *_place(first, shape, strides),
     ]
     return [over_items(_kernel(copy_strided, 2), arguments, count)]
@@ -45,8 +46,8 @@ def _copy(call: Call, first: int, strides: list[int]) -> list[Launch]:
 
 def slice_grad(call: Call) -> list[Launch]:
     """Zeros, but where the slice was taken: there its gradient."""
-    shape: Any = call.inputs[0].shape
-    whole, count, dtype = math.prod(call.outputs[0].shape), math.prod(shape), call.dtype  # type: ignore[arg-type]
+    shape = call.inputs[0].sizes
+    whole, count, dtype = math.prod(call.outputs[0].sizes), math.prod(shape), call.dtype
     if whole == 0:
         return []
     first, strides = _slice_place(call.op.forward(), call.outputs[0])
@@ -61,11 +62,11 @@ def slice_grad(call: Call) -> list[Launch]:
 def concatenate(call: Call) -> list[Launch]:
     """Several arrays one after the other along an axis: each is copied to its columns."""
     axis, y = call.op.axis, call.outputs[0]
-    shape: Any = y.shape
+    shape = y.sizes
     rows, wide = math.prod(shape[:axis]), math.prod(shape[axis:])
     launches, offset = [], 0
     for spec, buffer in zip(call.inputs, call.input_buffers, strict=True):
-        narrow = math.prod(spec.shape[axis:])  # type: ignore[arg-type]
+        narrow = math.prod(spec.sizes[axis:])
         if rows * narrow:
             arguments = [
                 View(call.output_buffers[0], (rows, wide), y.dtype),
@@ -79,7 +80,7 @@ def concatenate(call: Call) -> list[Launch]:
 
 def size_of(call: Call) -> list[Launch]:
     """How many elements lie along some axes, as a number."""
-    size = math.prod(call.inputs[0].shape[axis] for axis in call.op.axes)  # type: ignore[misc]
+    size = math.prod(call.inputs[0].sizes[axis] for axis in call.op.axes)
     out = call.outputs[0].dtype
     return [over_items(_kernel(fill, 1), [flat(call.output_buffers[0], 1, out), np.dtype(out).type(size)], 1)]
 
@@ -95,7 +96,7 @@ def _kernel(function: Any, arrays: int) -> Any:
     return wrapper(function, arrays, parameters(function)[arrays:])
 
 
-def _strides(shape: Any) -> list[int]:
+def _strides(shape: tuple[int, ...]) -> list[int]:
     return [math.prod(shape[axis + 1 :]) for axis in range(len(shape))]
 
 

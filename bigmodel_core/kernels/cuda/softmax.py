@@ -17,7 +17,7 @@ from bigmodel_core.kernels.cuda.status import report
 def _along_axis(call: Call, make: Any) -> list[Launch]:
     from bigmodel_core.ops.reduce import split_axes
 
-    outer, middle, inner = split_axes(call.inputs[0].shape, (call.op.axis,))
+    outer, middle, inner = split_axes(call.inputs[0].sizes, (call.op.axis,))
     if outer * middle * inner == 0:
         return []
     lanes = lanes_for(middle) if inner == 1 else 1
@@ -163,15 +163,15 @@ def log_softmax_grad_rows(dtype: str, lanes: int) -> Any:
 def cross_entropy(call: Call) -> list[Launch]:
     """-log softmax(x)[label] for each row, and log(sum(exp(x)))."""
     (x, labels), dtype = call.inputs, call.dtype
-    rows, classes = math.prod(x.shape[:-1]), x.shape[-1]  # type: ignore[arg-type]
+    rows, classes = math.prod(x.sizes[:-1]), x.sizes[-1]
     if rows == 0:
         return []
-    lanes = lanes_for(classes)  # type: ignore[arg-type]
+    lanes = lanes_for(classes)
     loss, shift = (View(buffer, (rows,), dtype) for buffer in call.output_buffers)
     arguments = [
         loss,
         shift,
-        View(call.input_buffers[0], (rows, classes, 1), dtype),  # type: ignore[arg-type]
+        View(call.input_buffers[0], (rows, classes, 1), dtype),
         View(call.input_buffers[1], (rows,), labels.dtype),
         CAST[dtype](call.op.smoothing),
         call.status(View(call.input_buffers[1], (rows,), labels.dtype)),
@@ -213,11 +213,11 @@ def cross_entropy_rows(dtype: str, lanes: int) -> Any:
 def cross_entropy_grad(call: Call) -> list[Launch]:
     """The gradient with respect to the logits, from dy, x, labels and log(sum(exp(x)))."""
     _, x, labels, _ = call.inputs
-    rows, classes, dtype = math.prod(x.shape[:-1]), x.shape[-1], call.dtype  # type: ignore[arg-type]
-    if rows * classes == 0:  # type: ignore[operator]
+    rows, classes, dtype = math.prod(x.sizes[:-1]), x.sizes[-1], call.dtype
+    if rows * classes == 0:
         return []
-    lanes = lanes_for(classes)  # type: ignore[arg-type]
-    matrix: Any = (rows, classes)
+    lanes = lanes_for(classes)
+    matrix = (rows, classes)
     dy, x_buffer, labels_buffer, shift = call.input_buffers
     arguments = [
         View(call.output_buffers[0], matrix, dtype),

@@ -15,8 +15,10 @@ NOT_FINITE = codes.NOT_FINITE
 
 
 def report(status, code, limit, position):  # type: ignore[no-untyped-def]
-    """Set a status. Of all threads that report, the one with the lowest position counts: the fourth integer is the
-    distance from `LAST`, and the value found is read by the host."""
+    """Set a status; of all threads that report, the one with the lowest position counts.
+
+    The fourth integer becomes `LAST - position`; the plan turns it round and reads the value found.
+    """
     cuda.atomic.max(status, 3, LAST - position)
     status[2] = limit
     status[0] = code
@@ -25,7 +27,7 @@ def report(status, code, limit, position):  # type: ignore[no-untyped-def]
 def check_finite(call: Call) -> list[Launch]:
     """Reports numbers that are NaN or infinite."""
     x = call.inputs[0]
-    count = math.prod(x.shape)  # type: ignore[arg-type]
+    count = math.prod(x.sizes)
     arguments = [
         flat(call.output_buffers[0], 1, "int64"),
         flat(call.input_buffers[0], count, x.dtype),
@@ -39,5 +41,5 @@ def check_numbers(out, x, thread, threads, status):  # type: ignore[no-untyped-d
     if thread == 0:
         out[0] = 0
     for i in range(thread, x.shape[0], threads):
-        if not (x[i] - x[i] == 0):
+        if x[i] - x[i] != 0:  # NaN where x is NaN or infinite
             status[0] = NOT_FINITE
