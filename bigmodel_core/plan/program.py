@@ -86,7 +86,9 @@ class Program:
         self.steps = _ordered(self)
         self._plans: dict[tuple[int, ...], Plan] = {}
         self._lock = threading.Lock()
-        self._names = sorted({name for value in self.inputs.values() for name in value.spec.names()})
+        # What only gives a size, such as the input of zeros_like, is read for it where it is passed.
+        self._sized = {node.op.name: node.outputs[0] for node in graph.nodes if isinstance(node.op, Input)}
+        self._names = sorted({name for value in self._sized.values() for name in value.spec.names()})
 
     def root(self, value: Value) -> Value:
         """The value whose memory a value is: itself, or what it is a reshape of."""
@@ -99,8 +101,8 @@ class Program:
             ShapeError: an input is missing or does not fit.
         """
         known: dict[str, int] = {}
-        for name, value in self.inputs.items():
-            if name.startswith("~") and name not in inputs:
+        for name, value in self._sized.items():
+            if name not in inputs and (name.startswith("~") or name not in self.inputs):
                 continue
             if name not in inputs:
                 raise ShapeError(f"the input '{name}' is missing.", fix=f"pass an array for '{name}'.")
