@@ -10,6 +10,7 @@ from typing import Any
 from bigmodel_core.errors import DtypeError, ShapeError
 from bigmodel_core.graph import Op, Value
 from bigmodel_core.kernels.array import kernel
+from bigmodel_core.kernels.cuda.kernels import CudaLaunches
 from bigmodel_core.kernels.fused import elementwise
 from bigmodel_core.ops.elementwise import ElementwiseOp, check_same_shape, clip
 from bigmodel_core.spec import INTEGERS, Spec, format_shape
@@ -100,6 +101,7 @@ class LabelNumbers(Op):
     classes: int
     dtype: str = "float32"
     cpu = kernel(label_numbers, views=lambda op, i, o: ([_vector(o[0])], [_vector(i[0])]))
+    cuda = CudaLaunches("losses:label_numbers")
 
     def infer(self, labels: Spec) -> Spec:
         if labels.dtype not in INTEGERS:
@@ -161,6 +163,7 @@ class _HingeGrad(Op):
         hinge_grad_rows,
         views=lambda op, i, o: ([_matrix(o[0])], [_vector(i[0]), _vector(i[1]), _vector(i[2])]),
     )
+    cuda = CudaLaunches("losses:hinge_grad")
 
     def infer(self, dy: Spec, labels: Spec, rival: Spec) -> Spec:
         return dy.with_shape((*dy.shape, self.classes))
@@ -180,6 +183,7 @@ class MultiClassHinge(Op):
         views=lambda op, i, o: ([_vector(o[0]), _vector(o[1])], [_matrix(i[0]), _vector(i[1])]),
         cost=2,
     )
+    cuda = CudaLaunches("losses:hinge")
 
     def infer(self, x: Spec, labels: Spec) -> tuple[Spec, Spec]:
         if not x.is_float:

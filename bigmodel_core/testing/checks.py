@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import functools
 import unittest
 from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass
@@ -131,7 +132,7 @@ def checks_for(
             `optimizer_checks`.
 
     Raises:
-        UsageError: it is nothing that plugins offer, or no example can be made.
+        UsageError: it is nothing that plugins offer, or no inputs suit it.
     """
     from bigmodel_core.field_values import kind_of_base
     from bigmodel_core.testing import (
@@ -164,10 +165,22 @@ def checks_for(
             f"there are no checks for {cls.__name__}.",
             fix="pass an instance or a class of what plugins offer: a layer, op, model, loss and so on.",
         )
-    example = example_of(cls) if isinstance(subject, type) else subject
     name = cls.__name__ if kind == "op" else display_name(cls)
-    found = makers[kind](example, inputs, reference)
+    try:
+        example = example_of(cls) if isinstance(subject, type) else subject
+        found = makers[kind](example, inputs, reference)
+    except UsageError as error:
+        if not isinstance(subject, type):
+            raise
+        found = {
+            "example": functools.partial(_skip, str(error)),
+            "registered and documented": functools.partial(registry_checks.check_registered, cls),
+        }
     return [Check(check, name, function) for check, function in found.items()]
+
+
+def _skip(reason: str) -> None:
+    raise CheckSkipped(reason)
 
 
 def expect(condition: object, message: str) -> None:

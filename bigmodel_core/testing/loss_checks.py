@@ -6,6 +6,7 @@ from typing import Any
 
 import numpy as np
 
+from bigmodel_core import config
 from bigmodel_core.autodiff import gradients
 from bigmodel_core.errors import BigmodelError, DataError, UsageError
 from bigmodel_core.graph import Graph
@@ -13,11 +14,12 @@ from bigmodel_core.loss import Loss
 from bigmodel_core.plan import Program, Variables, device_named
 from bigmodel_core.spec import Spec
 from bigmodel_core.testing.checks import CheckSkipped, Inputs, expect
-from bigmodel_core.testing.evaluate import compute
+from bigmodel_core.testing.evaluate import compute, compute_gradients
 from bigmodel_core.testing.examples import draw, input_specs
 from bigmodel_core.testing.gradients import check_gradients
 from bigmodel_core.testing.layer_checks import TOLERANCE
-from bigmodel_core.testing.registry_checks import Found, expect_readable, registry_checks
+from bigmodel_core.testing.registry_checks import Found, expect_readable, registry_checks, require_registered
+from bigmodel_core.testing.worker import SIMULATOR, exchanged
 
 LOSS_INPUTS: tuple[tuple[Spec, Spec], ...] = (
     (Spec(("N", 5)), Spec(("N",), "int64")),
@@ -77,6 +79,7 @@ def loss_checks(loss: Loss, inputs: Inputs | None = None, reference: Any = None)
         "labels out of range": lambda: check_labels(subject),
         "inputs unmodified": lambda: check_unmodified(subject),
         "same bits at any thread count": lambda: check_threads(subject),
+        "cuda equals cpu": lambda: check_cuda(subject),
         **registry_checks(loss),
     }
 
@@ -176,6 +179,16 @@ def check_threads(subject: LossSubject) -> None:
     for loss, gradient in found[1:]:
         expect(loss == found[0][0], f"the loss is {loss} and {found[0][0]} at other thread counts")
         expect(np.array_equal(gradient, found[0][1]), "the gradient differs between thread counts")
+
+
+def check_cuda(subject: LossSubject) -> None:
+    """Losses and gradient on "cuda" (the simulator where there is no GPU) equal those on "cpu"."""
+    require_registered(subject.loss)
+    arrays = subject.arrays(4)
+    expected = [compute(subject.loss.each, *arrays), *compute_gradients(subject.loss, *arrays, wrt=[0])]
+    found = exchanged(SIMULATOR, "loss", arrays, {}, config=config.to_config(subject.loss), device="cuda")
+    for theirs, ours in zip(found, expected, strict=True):
+        np.testing.assert_allclose(theirs, ours, rtol=1e-5, atol=1e-6)
 
 
 def _with_gradient(loss: Loss, prediction: np.ndarray, target: np.ndarray) -> tuple[np.ndarray, np.ndarray]:

@@ -19,15 +19,14 @@ Found = dict[str, Callable[[], None]]
 def registry_checks(subject: Any, inputs: Any = None, reference: Any = None) -> Found:
     """The checks that every kind of object has."""
     return {
-        "registered and documented": lambda: check_registered(subject),
+        "registered and documented": lambda: check_registered(type(subject)),
         "config round-trip": lambda: check_config(subject),
         "unknown options": lambda: check_unknown_option(subject),
     }
 
 
-def check_registered(subject: Any) -> None:
+def check_registered(cls: type[Any]) -> None:
     """A plugin offers the class, it has a docstring of its own, and it is a frozen dataclass."""
-    cls = type(subject)
     expect(registry.origin(cls) is not None, _not_offered(cls))
     expect(
         dataclasses.is_dataclass(cls) and cls.__dataclass_params__.frozen,  # type: ignore[attr-defined]

@@ -129,6 +129,20 @@ def _backward(request: Mapping[str, Any], arrays: list[np.ndarray], state: dict[
     return [*outputs, *gradients.values()]
 
 
+def _loss(request: Mapping[str, Any], arrays: list[np.ndarray], state: dict[str, Any]) -> list[Any]:
+    """A loss of a configuration with the gradient of the prediction, on a device."""
+    from bigmodel_core import config
+    from bigmodel_core.errors import DeviceError
+    from bigmodel_core.testing.evaluate import compute, compute_gradients
+
+    loss = config.from_config("loss", request["config"])
+    try:
+        each = compute(loss.each, *arrays, device=request["device"])
+    except (DeviceError, ImportError) as error:
+        raise CheckSkipped(f"no CUDA here: {error}") from error
+    return [each, *compute_gradients(loss, *arrays, wrt=[0], device=request["device"])]
+
+
 def _reload(request: Mapping[str, Any], arrays: list[np.ndarray], state: dict[str, Any]) -> list[Any]:
     """Outputs of a saved model."""
     import bigmodel_core as bm
@@ -141,7 +155,7 @@ def main() -> None:
     """Answer requests on standard input until it ends; standard output is kept for answers."""
     answers = os.fdopen(os.dup(1), "w")
     os.dup2(2, 1)
-    tasks = {"backward": _backward, "reload": _reload}
+    tasks = {"backward": _backward, "loss": _loss, "reload": _reload}
     for line in sys.stdin:
         request = json.loads(line)
         try:

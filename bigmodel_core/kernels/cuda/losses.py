@@ -1,0 +1,111 @@
+"""Losses on a CUDA device: the check of labels, and the hinge over classes, one thread a row."""
+
+from __future__ import annotations
+
+import math
+from typing import Any
+
+from bigmodel_core.kernels import status as codes
+from bigmodel_core.kernels.array import Call
+from bigmodel_core.kernels.cuda.array import wrapper
+from bigmodel_core.kernels.cuda.groups import CAST
+from bigmodel_core.kernels.cuda.launch import Launch, View, over_items
+from bigmodel_core.kernels.cuda.status import report
+
+WRONG = codes.LABEL_OUT_OF_RANGE
+
+
+def label_numbers(call: Call) -> list[Launch]:
+    """Integer labels as floats; those out of range are reported."""
+    (labels,), (out,) = call.inputs, call.outputs
+    count: int = math.prod(labels.sizes)
+    if count == 0:
+        return []
+    given = View(call.input_buffers[0], (count,), labels.dtype)
+    arguments = [
+        View(call.output_buffers[0], (count,), out.dtype),
+        given,
+        call.op.classes,
+        call.status(given),
+    ]
+    names = ("classes", "thread", "threads", "status")
+    return [over_items(wrapper(label_number_items, 2, names), arguments, count)]
+
+
+def label_number_items(out, labels, classes, thread, threads, status):  # type: ignore[no-untyped-def]
+    """out, labels (n,)."""
+    for i in range(thread, out.shape[0], threads):
+        label = labels[i]
+        if label < 0 or label >= classes:
+            report(status, WRONG, classes, i)
+        out[i] = label
+
+
+def hinge(call: Call) -> list[Launch]:
+    """max(0, margin + best wrong score - right score) of each row, and which class is the best wrong one."""
+    (x, labels), (loss, _) = call.inputs, call.outputs
+    shape: Any = x.shape
+    rows = math.prod(shape[:-1])
+    if rows == 0:
+        return []
+    given = View(call.input_buffers[1], (rows,), labels.dtype)
+    arguments = [
+        View(call.output_buffers[0], (rows,), loss.dtype),
+        View(call.output_buffers[1], (rows,), "int64"),
+        View(call.input_buffers[0], (rows, shape[-1]), x.dtype),
+        given,
+        CAST[x.dtype](call.op.margin),
+        call.status(given),
+    ]
+    return [over_items(wrapper(hinge_rows, 4, ("margin", "thread", "threads", "status")), arguments, rows)]
+
+
+def hinge_rows(loss, rival, x, labels, margin, thread, threads, status):  # type: ignore[no-untyped-def]
+    """loss, rival, labels (rows,), x (rows, classes)."""
+    classes = x.shape[1]
+    for i in range(thread, x.shape[0], threads):
+        label = labels[i]
+        loss[i] = 0
+        rival[i] = -1
+        if label < 0 or label >= classes:
+            report(status, WRONG, classes, i)
+        else:
+            best = 0 if label != 0 else 1
+            for j in range(best + 1, classes):
+                if j != label and x[i, j] > x[i, best]:
+                    best = j
+            gap = margin + x[i, best] - x[i, label]
+            if gap > 0 or gap != gap:
+                loss[i] = gap
+                rival[i] = best
+
+
+def hinge_grad(call: Call) -> list[Launch]:
+    """dy at the best wrong class, -dy at the right one, 0 elsewhere."""
+    dy, labels, rival = call.inputs
+    shape: Any = call.outputs[0].shape
+    rows, dtype = math.prod(shape[:-1]), call.dtype
+    if rows == 0:
+        return []
+    arguments = [
+        View(call.output_buffers[0], (rows, shape[-1]), dtype),
+        View(call.input_buffers[0], (rows,), dy.dtype),
+        View(call.input_buffers[1], (rows,), labels.dtype),
+        View(call.input_buffers[2], (rows,), rival.dtype),
+    ]
+    items = rows * shape[-1]
+    return [over_items(wrapper(hinge_grad_items, 4, ("thread", "threads")), arguments, items)]
+
+
+def hinge_grad_items(out, dy, labels, rival, thread, threads):  # type: ignore[no-untyped-def]
+    """out (rows, classes), dy, labels, rival (rows,)."""
+    classes = out.shape[1]
+    for element in range(thread, out.shape[0] * classes, threads):
+        i = element // classes
+        j = element % classes
+        value = dy[i]
+        if rival[i] < 0 or (j != rival[i] and j != labels[i]):
+            value = value - value
+        elif j == labels[i]:
+            value = -value
+        out[i, j] = value
