@@ -76,9 +76,6 @@ class MatMul(Op):
     transpose_b: bool = False
     writes_tiles: ClassVar[bool] = True
     """The CPU kernel finishes its output tile by tile, so that an elementwise chain can follow on each."""
-    over_reads: ClassVar[tuple[int, ...]] = (0, 1)
-    """The inputs behind whose end the CPU kernel reads (never uses) some bytes: they need memory of the
-    plan's own."""
     cpu = NativeKernel(_matmul_launches)
     cuda = CudaLaunches("gemm:matmul")
 
@@ -99,6 +96,11 @@ class MatMul(Op):
                 fix="the columns of the left operand have to be the rows of the right one.",
             )
         return Spec((*broadcast(a.shape[:-2], b.shape[:-2]), m, n), a.dtype)
+
+    def over_reads(self, a: Spec, b: Spec) -> tuple[int, ...]:
+        """The inputs behind whose end the CPU kernel reads (never uses) some bytes."""
+        columns = b.shape[-2] if self.transpose_b else b.shape[-1]
+        return (0, 1) if columns == 1 or isinstance(columns, str) else (1,)
 
     def grad(self, dy: Value, y: Value, a: Value, b: Value) -> tuple[Value, Value]:
         ta, tb = self.transpose_a, self.transpose_b
@@ -144,7 +146,6 @@ class Affine(Op):
     """x (..., K) times weight (K, N) plus bias (N,): a dense layer in one kernel."""
 
     writes_tiles: ClassVar[bool] = True
-    over_reads: ClassVar[tuple[int, ...]] = (0, 1, 2)
     cpu = NativeKernel(_affine_launches)
     cuda = CudaLaunches("gemm:affine")
 
@@ -165,6 +166,10 @@ class Affine(Op):
                 ),
             )
         return x.with_shape((*x.shape[:-1], weight.shape[1]))
+
+    def over_reads(self, x: Spec, weight: Spec, bias: Spec) -> tuple[int, ...]:
+        """The inputs behind whose end the CPU kernel reads (never uses) some bytes."""
+        return 1, 2
 
     def grad(self, dy: Value, y: Value, x: Value, weight: Value, bias: Value) -> tuple[Value, Value, Value]:
         from bigmodel_core.ops.shape import reshape

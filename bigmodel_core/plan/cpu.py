@@ -240,17 +240,16 @@ class CpuPlan:
         )
         self._status_address = self._status.ctypes.data
         self._views = [self._view(value) for value in self.program.outputs]
-        needs_padding = {
-            id(self.program.root(node.inputs[position]))
-            for node in self.program.nodes
-            for position in getattr(node.op, "over_reads", ())
-        }
-        self._direct = {
-            name
-            for name, value in self.program.inputs.items()
-            if id(value) not in needs_padding
-            and not any(self.program.root(out) is value for out in self.program.outputs)
-        }
+        self._direct = self._readable_in_place()
+
+    def _readable_in_place(self) -> set[str]:
+        """The inputs that kernels may read where the caller has them: nobody reads past their end or gives them out."""
+        copied = {id(self.program.root(value)) for value in self.program.outputs}
+        for node in self.program.nodes:
+            if hasattr(node.op, "over_reads"):
+                for position in node.op.over_reads(*(value.spec for value in node.inputs)):
+                    copied.add(id(self.program.root(node.inputs[position])))
+        return {name for name, value in self.program.inputs.items() if id(value) not in copied}
 
     def _view(self, value: Value) -> np.ndarray:
         spec, buffer = self.spec(value), self.buffer(value)
