@@ -70,7 +70,7 @@ class TrainStep:
     def build(self, inputs: Sequence[Any], target: Any) -> None:
         """Trace the step for inputs and a target like these; done by the first call otherwise."""
         network = network_of(self.model, inputs, self.seed, self.device)
-        self._target = _target_spec(self.loss, target, network.dtype)
+        self._target = target_spec(self.loss, target, network.dtype)
         graph = Graph()
         trace = network.traced_into(graph, training=True)
         goal = graph.input("target", self._target)
@@ -211,7 +211,12 @@ def _plain(y: Any) -> np.ndarray:
     return np.asarray(y)
 
 
-def _target_spec(loss: Loss, target: Any, dtype: str) -> Spec:
+def target_spec(loss: Loss, target: Any, dtype: str) -> Spec:
+    """What targets look like to a loss.
+
+    Raises:
+        DtypeError: the loss needs integers and the target holds none.
+    """
     if isinstance(target, Spec):
         return target
     array = np.asarray(target)
@@ -273,7 +278,7 @@ def value_and_grad(
         inputs = x if isinstance(x, (tuple, list)) else (x,)
         if not made:
             network = network_of(model, inputs, seed, device)
-            target = _target_spec(chosen, y, network.dtype)
+            target = target_spec(chosen, y, network.dtype)
             graph = Graph()
             trace = network.traced_into(graph, training)
             goal = graph.input("target", target)
