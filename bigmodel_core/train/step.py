@@ -17,6 +17,7 @@ from bigmodel_core.network import Network, checked, input_spec
 from bigmodel_core.ops.random import SEED, STEP
 from bigmodel_core.optimizer import Optimizer
 from bigmodel_core.plan import Program
+from bigmodel_core.plan.device import Plan
 from bigmodel_core.spec import Spec, format_shape
 
 RATE = "~rate"
@@ -64,6 +65,10 @@ class TrainStep:
         """Multiplies the learning rate; callbacks that lower it on a plateau set this."""
         self._program: Program | None = None
         self._target: Spec | None = None
+        self._plan: Plan | None = None
+        self._known_form: tuple[Any, ...] | None = None
+        """Shapes and types of a batch that was checked and needs no conversion: the next like it is not
+        checked again."""
 
     # Building --------------------------------------------------------------------------------------------
 
@@ -113,36 +118,52 @@ class TrainStep:
             ShapeError, DtypeError, DataError: the batch does not fit; nothing was changed.
             NumericsError: the loss is NaN or infinite; nothing was changed, the message names where it began.
         """
-        inputs = x if isinstance(x, (tuple, list)) else (x,)
-        if self._program is None:
-            self.build(inputs, y)
-        assert self._program is not None and self.network is not None and self._target is not None
-        given = self.network.check_inputs(inputs)
-        known = {"N": len(next(iter(given.values())))}
-        if known["N"] == 0:
-            raise ShapeError("the batch is empty.", fix="pass at least one sample.")
-        given["target"] = checked("target", _plain(y), self._target, known)
-        given[RATE] = np.float64(self.learning_rate)  # type: ignore[assignment]
-        given[STEP] = np.int64(self.steps + 1)  # type: ignore[assignment]
-        given[SEED] = np.int64(self.seed)  # type: ignore[assignment]
+        form = (x.shape, x.dtype, y.shape, y.dtype) if type(x) is type(y) is np.ndarray else None
+        if form is not None and form == self._known_form:
+            given: dict[str, Any] = {"x": x, "target": y}
+        else:
+            given = self._checked_batch(x, y)
+            same = given.get("x") is x and given["target"] is y
+            self._known_form = form if same else None
+            assert self._program is not None and self.network is not None
+            self._plan = self._program.plan(self.network.variables, self._program.sizes(given))
+        given[RATE], given[STEP], given[SEED] = self.learning_rate, self.steps + 1, self.seed
+        assert self._plan is not None
         try:
-            (loss,) = self._program.run(self.network.variables, given)
+            (loss,) = self._plan.run(given)
         except NumericsError as error:
             raise self._located(given, error) from None
         self.steps += 1
         return float(loss)
+
+    def _checked_batch(self, x: Any, y: Any) -> dict[str, Any]:
+        """The batch as graph inputs, built for and checked."""
+        inputs = x if isinstance(x, (tuple, list)) else (x,)
+        if self._program is None:
+            self.build(inputs, y)
+        assert self.network is not None and self._target is not None
+        given: dict[str, Any] = dict(self.network.check_inputs(inputs))
+        known = {"N": len(next(iter(given.values())))}
+        if known["N"] == 0:
+            raise ShapeError("the batch is empty.", fix="pass at least one sample.")
+        given["target"] = checked("target", _plain(y), self._target, known)
+        return given
 
     @property
     def learning_rate(self) -> float:
         """The learning rate of the next step."""
         return self.optimizer.rate(self.steps) * self.rate_scale
 
-    def _located(self, given: Mapping[str, np.ndarray], error: NumericsError) -> NumericsError:
+    def _located(self, given: Mapping[str, Any], error: NumericsError) -> NumericsError:
         """The error again, naming the first layer whose output is not finite (the parameters are still the
         old ones)."""
         assert self._program is not None and self.network is not None
         for name, array in given.items():
-            if not name.startswith("~") and array.dtype.kind == "f" and not np.isfinite(array).all():
+            if (
+                not name.startswith("~")
+                and np.asarray(array).dtype.kind == "f"
+                and not np.isfinite(array).all()
+            ):
                 return NumericsError(
                     f"the loss is NaN or infinite at step {self.steps + 1}, since the batch's '{name}' is.",
                     fix="clean the data; nothing was changed.",
