@@ -3,15 +3,18 @@
 from __future__ import annotations
 
 import os
-import tempfile
+import secrets
 from collections.abc import Iterable
 from contextlib import suppress
 from pathlib import Path
 
 from bigmodel_core.errors import CheckpointError
 
+SUFFIX = ".part"
+"""How the name of a file that is being written ends."""
 
-def write_atomically(path: Path, parts: Iterable[bytes | memoryview]) -> None:
+
+def write_atomically(path: Path, parts: Iterable[bytes]) -> None:
     """Write a file so that a crash at any moment leaves the old one or the new one, complete.
 
     The parts go to a file beside the target, which reaches the disk before it takes the target's name.
@@ -19,17 +22,14 @@ def write_atomically(path: Path, parts: Iterable[bytes | memoryview]) -> None:
     Raises:
         CheckpointError: the place cannot be written to, or the disk is full; the old file stays as it was.
     """
-    temporary: str | None = None
+    beside = path.with_name(f".{path.name}.{secrets.token_hex(4)}{SUFFIX}")
     try:
-        handle, temporary = tempfile.mkstemp(prefix=f".{path.name}.", suffix=".part", dir=path.parent)
-        with os.fdopen(handle, "wb") as file:
+        with open(beside, "xb") as file:
             for part in parts:
                 file.write(part)
             file.flush()
             os.fsync(file.fileno())
-        os.chmod(temporary, 0o666 & ~_umask())
-        os.replace(temporary, path)
-        temporary = None
+        os.replace(beside, path)
         _settle(path.parent)
     except OSError as error:
         raise CheckpointError(
@@ -38,16 +38,15 @@ def write_atomically(path: Path, parts: Iterable[bytes | memoryview]) -> None:
             fix="free some space, or choose a folder that can be written to.",
         ) from error
     finally:
-        if temporary is not None:
-            with suppress(OSError):
-                os.unlink(temporary)
+        with suppress(OSError):
+            os.unlink(beside)
 
 
-def _umask() -> int:
-    """The permissions that new files go without; it can only be read by setting it."""
-    mask = os.umask(0o077)
-    os.umask(mask)
-    return mask
+def remove_remains(folder: Path) -> None:
+    """Remove what a killed process had begun to write."""
+    with suppress(OSError):
+        for item in folder.glob(f".*{SUFFIX}"):
+            item.unlink()
 
 
 def _settle(folder: Path) -> None:

@@ -1,0 +1,355 @@
+"""Checkpoints: a model's graphs and numbers in one file, and what training needs to go on from there.
+
+A checkpoint is a safetensors file: parameters by path, an optimizer's state under `~optimizer/`, the arrays
+of constants under `~constant/`. Its header holds JSON texts: `model` (the graphs in training and in inference
+mode, as op names and fields), `about` (labels, preprocessing, metrics) and, for a run, `training`.
+"""
+
+from __future__ import annotations
+
+import json
+import platform
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+import bigmodel_core
+from bigmodel_core import config
+from bigmodel_core.dataset import Data
+from bigmodel_core.errors import BigmodelError, CheckpointError, DeviceError
+from bigmodel_core.layer import Layer, Parameter
+from bigmodel_core.network import Network
+from bigmodel_core.ops.random import SEED, STEP
+from bigmodel_core.preprocessing import Preprocessing
+from bigmodel_core.spec import Spec
+from bigmodel_core.train.checkpoint_file import read_file, strict_json, write_file
+from bigmodel_core.train.checkpoint_graph import decode_graph, encode_graph, expect
+from bigmodel_core.train.checkpoint_ops import plugins_of
+from bigmodel_core.train.restored import About, RestoredModel, saved_numbers
+from bigmodel_core.train.runs import checkpoint_of
+
+_RANDOM = {SEED: Spec((), "int64"), STEP: Spec((), "int64")}
+
+
+def save(model: Layer | Network, path: str | Path, *, data: Data | None = None) -> None:
+    """Write a built model to a file that `load` reads without the code that defined the model.
+
+    Args:
+        model: a built model.
+        path: where to write; what is there is replaced, at once and only when the new file is complete.
+        data: the data it was trained on, whose labels and preprocessing are to be kept with it.
+
+    Raises:
+        GraphError: the model is not built.
+        CheckpointError: an op belongs to no plugin, or the file cannot be written.
+
+    >>> import os, tempfile
+    >>> import bigmodel_core as bm
+    >>> model = bm.Sequential(bm.layers.Dense(3))
+    >>> x = np.ones((2, 4), "float32")
+    >>> before = model(x)
+    >>> with tempfile.TemporaryDirectory() as folder:
+    ...     bm.save(model, os.path.join(folder, "model.safetensors"))
+    ...     again = bm.load(os.path.join(folder, "model.safetensors"))
+    >>> bool((again(x) == before).all())
+    True
+    """
+    network = model if isinstance(model, Network) else model.network
+    Snapshot(network, data).write(Path(path), network.state(), {})
+
+
+def load(path: str | Path, *, device: str = "cpu") -> RestoredModel:
+    """The model in a checkpoint, built: it predicts, trains on and exports like the one that was saved.
+
+    Nothing in the file is executed or imported; its ops are looked up in the core and in installed plugins.
+
+    Args:
+        path: a checkpoint, or the folder of a run, of which the best checkpoint is taken.
+        device: "cpu" or "cuda".
+
+    Raises:
+        CheckpointError: the file is missing, damaged, tampered with or of another version, or a plugin that
+            its ops need is missing.
+    """
+    return read(path).restore(device)
+
+
+class Snapshot:
+    """What of a model stays the same from one checkpoint of a run to the next.
+
+    Args:
+        network: the built model.
+        data: the data it is trained on.
+
+    Raises:
+        CheckpointError: an op belongs to no plugin.
+    """
+
+    def __init__(self, network: Network, data: Data | None = None) -> None:
+        self.network = network
+        self.constants: dict[str, np.ndarray] = {}
+        self.about = _about(network, data)
+        graphs = {
+            mode: encode_graph(network.trace(mode == "training"), self.constants)
+            for mode in ("training", "inference")
+        }
+        names = (node["op"] for graph in graphs.values() for node in graph["nodes"] if "op" in node)
+        self._text = _json(
+            {
+                "dtype": network.dtype,
+                "seed": network.seed,
+                "inputs": [
+                    {"name": name, **_spec(spec)}
+                    for name, spec in zip(network.input_names, network.inputs, strict=True)
+                ],
+                "outputs": [_spec(spec) for spec in network.outputs],
+                "parameters": [
+                    {"path": parameter.path, "trainable": parameter.trainable}
+                    for parameter in network.parameters.values()
+                ],
+                "graphs": graphs,
+                "plugins": plugins_of(names),
+                "versions": versions(),
+            }
+        )
+        if odd := [path for path in network.parameters if path.startswith("~")]:
+            raise CheckpointError(
+                f"the parameter '{odd[0]}' has a name that checkpoints keep for other arrays.",
+                fix="name it without '~'.",
+            )
+
+    def write(
+        self,
+        path: Path,
+        parameters: Mapping[str, np.ndarray],
+        optimizer: Mapping[str, np.ndarray],
+        *,
+        metrics: Mapping[str, Any] | None = None,
+        training: Mapping[str, Any] | None = None,
+    ) -> None:
+        """Write a checkpoint, whole or not at all.
+
+        Args:
+            path: where.
+            parameters: by path.
+            optimizer: the optimizer's state, by path.
+            metrics: what was measured.
+            training: what training needs to go on, as plain values.
+
+        Raises:
+            CheckpointError: it cannot be written.
+        """
+        arrays = {**parameters, **{f"~{name}": array for name, array in optimizer.items()}, **self.constants}
+        texts = {"model": self._text, "about": _json({**self.about, "metrics": dict(metrics or {})})}
+        if training is not None:
+            texts["training"] = _json(training)
+        write_file(path, texts, arrays)
+
+
+def _about(network: Network, data: Data | None) -> dict[str, Any]:
+    if isinstance(network.layer, RestoredModel) and data is None:
+        known = network.layer.about
+        return _about_entry(
+            known.config, known.labels, known.task, known.preprocessing, known.input_meaning, known.data
+        )
+    try:
+        layer = network.layer.about.config if isinstance(network.layer, RestoredModel) else None
+        described = layer or config.to_config(network.layer)
+    except BigmodelError:  # a model of the user's own: its graph says all that is needed
+        described = None
+    if data is None:
+        return _about_entry(described, None, None, None, "", "")
+    return _about_entry(described, data.labels, data.task, data.preprocessing, data.input_meaning, data.name)
+
+
+def _about_entry(
+    described: Mapping[str, Any] | None,
+    labels: tuple[str, ...] | None,
+    task: str | None,
+    preprocessing: Preprocessing | None,
+    input_meaning: str,
+    data: str,
+) -> dict[str, Any]:
+    return {
+        "config": described,
+        "labels": None if labels is None else list(labels),
+        "task": task,
+        "preprocessing": None if preprocessing is None else preprocessing.to_dict(),
+        "input_meaning": input_meaning,
+        "data": data,
+    }
+
+
+def _json(value: Any) -> str:
+    try:
+        return json.dumps(value, sort_keys=True, allow_nan=False, separators=(",", ":"))
+    except (TypeError, ValueError) as error:
+        raise CheckpointError(f"a value cannot be saved: {error}.") from None
+
+
+def _spec(spec: Spec) -> dict[str, Any]:
+    return {"shape": list(spec.shape), "dtype": spec.dtype}
+
+
+def versions() -> dict[str, str]:
+    """The versions that a run depends on."""
+    return {
+        "bigmodel": bigmodel_core.__version__,
+        "numpy": np.__version__,
+        "python": platform.python_version(),
+    }
+
+
+# Reading --------------------------------------------------------------------------------------------------
+
+
+@dataclass(frozen=True, eq=False)
+class Checkpoint:
+    """The content of a checkpoint, checked.
+
+    Args:
+        path: the file.
+        state: the parameters, by path.
+        optimizer: the optimizer's state, by path.
+        about: labels, preprocessing, metrics and the model's configuration.
+        training: what a run goes on from, as plain values; None for a saved model.
+        document: the description of the graphs, as plain values.
+    """
+
+    path: Path
+    state: Mapping[str, np.ndarray]
+    optimizer: Mapping[str, np.ndarray]
+    about: About
+    training: Mapping[str, Any] | None
+    document: Mapping[str, Any] = field(repr=False)
+    constants: Mapping[str, np.ndarray] = field(repr=False)
+
+    def restore(self, device: str = "cpu") -> RestoredModel:
+        """The model, built.
+
+        Raises:
+            CheckpointError: its graph is malformed, or needs a plugin that is missing.
+        """
+        try:
+            model, inputs, outputs = self._model()
+            model.build(
+                *inputs.values(),
+                seed=expect(self.document.get("seed"), int, "seed"),
+                dtype=expect(self.document.get("dtype"), str, "dtype"),
+                device=device,
+            )
+            if [_spec(spec) for spec in model.network.outputs] != outputs:
+                raise CheckpointError(
+                    "its outputs have other shapes than when it was saved.",
+                    fix="use the versions of bigmodel and of plugins that wrote it.",
+                )
+            if set(model.network.parameters) != set(self.state):
+                odd = sorted(set(model.network.parameters) ^ set(self.state))
+                raise CheckpointError(f"the graph and the arrays do not fit together: '{odd[0]}'.")
+        except (DeviceError, MemoryError):
+            raise
+        except CheckpointError as error:
+            error.where = error.where or str(self.path)
+            raise
+        except BigmodelError as error:
+            raise _broken(self.path, str(error).partition("\n")[0]) from None
+        except (
+            Exception
+        ) as error:  # whatever a file can make an op do must not look like a mistake of the user
+            raise _broken(self.path, f"{type(error).__name__}: {error}") from None
+        return model
+
+    def _model(self) -> tuple[RestoredModel, dict[str, Spec], list[Any]]:
+        document = self.document
+        inputs = {
+            expect(item.get("name"), str, "an input's name"): _read_spec(item)
+            for item in _dicts(document, "inputs")
+        }
+        parameters = {}
+        for item in _dicts(document, "parameters"):
+            path = expect(item.get("path"), str, "a parameter's path")
+            if path not in self.state:
+                raise CheckpointError(f"the array '{path}' is missing.")
+            array = self.state[path]
+            parameters[path] = Parameter(
+                path,
+                Spec(array.shape, array.dtype.name),
+                saved_numbers(array),
+                expect(item.get("trainable"), bool, "trainable"),
+            )
+        graphs = expect(document.get("graphs"), dict, "graphs")
+        packages = expect(document.get("plugins"), dict, "plugins")
+        decoded = {
+            mode == "training": decode_graph(
+                graphs.get(mode), {**inputs, **_RANDOM}, parameters, self.constants, packages
+            )
+            for mode in ("training", "inference")
+        }
+        model = RestoredModel(inputs, parameters, decoded, self.about)
+        return model, inputs, expect(document.get("outputs"), list, "outputs")
+
+
+def read(path: str | Path) -> Checkpoint:
+    """The content of a checkpoint, without building its model.
+
+    Args:
+        path: a checkpoint, or the folder of a run, of which the best checkpoint is taken.
+
+    Raises:
+        CheckpointError: the file is missing, damaged, tampered with or of another version.
+    """
+    path = checkpoint_of(path)
+    texts, arrays = read_file(path)
+    try:
+        found = {name: expect(strict_json(text), dict, name) for name, text in texts.items()}
+        if not {"model", "about"} <= set(found) <= {"model", "about", "training"}:
+            raise CheckpointError(f"expected the parts model and about, got {', '.join(sorted(found))}.")
+        kept: dict[str, dict[str, np.ndarray]] = {"": {}, "optimizer": {}, "constant": {}}
+        for name, array in arrays.items():
+            part = name[1:].partition("/")[0] if name.startswith("~") else ""
+            if part not in kept:
+                raise CheckpointError(f"the array {name!r} has no place in a checkpoint.")
+            kept[part][name[1:] if part == "optimizer" else name] = array
+        about = _read_about(found["about"])
+    except (ValueError, BigmodelError) as error:
+        raise _broken(path, str(error).partition("\n")[0]) from None
+    return Checkpoint(
+        path, kept[""], kept["optimizer"], about, found.get("training"), found["model"], kept["constant"]
+    )
+
+
+def _broken(path: Path, reason: str) -> CheckpointError:
+    return CheckpointError(
+        f"the checkpoint cannot be used: {reason.rstrip('.')}.",
+        where=str(path),
+        fix="use another checkpoint, or the versions of bigmodel and of plugins that wrote it.",
+    )
+
+
+def _dicts(document: Mapping[str, Any], key: str) -> list[dict[str, Any]]:
+    return [expect(item, dict, key) for item in expect(document.get(key), list, key)]
+
+
+def _read_spec(item: Mapping[str, Any]) -> Spec:
+    shape = expect(item.get("shape"), list, "shape")
+    if not all(isinstance(dim, str) or type(dim) is int for dim in shape):
+        raise CheckpointError("a shape holds something else than sizes and names.")
+    return Spec(tuple(shape), expect(item.get("dtype"), str, "dtype"))
+
+
+def _read_about(item: dict[str, Any]) -> About:
+    labels, steps, described, task = (item.get(key) for key in ("labels", "preprocessing", "config", "task"))
+    if labels is not None:
+        labels = tuple(expect(label, str, "a label") for label in expect(labels, list, "labels"))
+    return About(
+        None if described is None else expect(described, dict, "config"),
+        labels,
+        None if task is None else expect(task, str, "task"),
+        None if steps is None else Preprocessing.from_dict(expect(steps, dict, "preprocessing")),
+        expect(item.get("input_meaning"), str, "input_meaning"),
+        expect(item.get("data"), str, "data"),
+        expect(item.get("metrics"), dict, "metrics"),
+    )

@@ -1,0 +1,200 @@
+"""The file of a checkpoint: arrays in the safetensors format, with texts and a digest of all in its header.
+
+Reading checks every size against the length of the file before anything of that size is made, and the digest
+before anything is believed.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import os
+import stat
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from bigmodel_core.errors import CheckpointError
+from bigmodel_core.spec import DTYPES
+from bigmodel_core.train.atomic import write_atomically
+
+FORMAT, VERSION = "bigmodel checkpoint", "1"
+_MOST_HEADER = 100_000_000
+_KEYS = {"format", "version", "sha256"}
+
+
+def write_file(path: Path, texts: Mapping[str, str], arrays: Mapping[str, np.ndarray]) -> None:
+    """Write a checkpoint file, whole or not at all; the same content gives the same bytes.
+
+    Raises:
+        CheckpointError: it cannot be written, or its header would be too long to be read.
+    """
+    from safetensors.numpy import save
+
+    plain = {name: np.ascontiguousarray(array).reshape(np.shape(array)) for name, array in arrays.items()}
+    header = {"format": FORMAT, "version": VERSION, "sha256": _digest(texts, plain), **texts}
+    raw = save(plain, header)
+    if int.from_bytes(raw[:8], "little") > _MOST_HEADER:
+        raise CheckpointError("the model's graph is too large for a checkpoint.", where=str(path))
+    write_atomically(path, [raw])
+
+
+def read_file(path: Path) -> tuple[dict[str, str], dict[str, np.ndarray]]:
+    """The texts and arrays of a checkpoint file.
+
+    Raises:
+        CheckpointError: the file is missing, no checkpoint, damaged, or of another version.
+    """
+    try:
+        return _read(path)
+    except OSError as error:
+        raise CheckpointError(
+            f"cannot read the checkpoint: {error.strerror or error}.", where=str(path)
+        ) from error
+    except _Damage as damage:
+        raise CheckpointError(
+            f"{damage}.", where=str(path), fix="use another checkpoint, such as the run's other one."
+        ) from None
+
+
+class _Damage(Exception):
+    """What is wrong with a file, in words."""
+
+
+def _read(path: Path) -> tuple[dict[str, str], dict[str, np.ndarray]]:
+    with open(os.open(path, os.O_RDONLY | getattr(os, "O_NONBLOCK", 0)), "rb") as file:
+        status = os.fstat(file.fileno())
+        if not stat.S_ISREG(status.st_mode):
+            raise _Damage("this is no file that can hold a checkpoint")
+        size, start = status.st_size, file.read(8)
+        length = int.from_bytes(start, "little")
+        if size < 10 or length > min(size - 8, _MOST_HEADER):
+            raise _Damage(
+                f"the file is torn or no checkpoint: its header says {length} bytes, the file has {size}"
+            )
+        start += file.read(length)
+        header = _header(start[8:])
+        texts = _texts(header)
+        _check_entries(header, size - 8 - length)
+        arrays = _arrays(start + file.read(size - 8 - length))
+    if _digest({key: text for key, text in texts.items() if key not in _KEYS}, arrays) != texts["sha256"]:
+        raise _Damage("the file was changed since it was written: its digest does not fit its content")
+    return {key: text for key, text in texts.items() if key not in _KEYS}, arrays
+
+
+def strict_json(text: str | bytes) -> Any:
+    """A value of JSON; refuses numbers that are not finite and keys given twice.
+
+    Raises:
+        ValueError: the text is not JSON of this kind.
+    """
+    try:
+        return json.loads(text, parse_constant=_refuse, parse_float=_finite, object_pairs_hook=_distinct)
+    except RecursionError:
+        raise ValueError("it is nested too deeply") from None
+
+
+def _refuse(text: str) -> Any:
+    raise ValueError(f"{text} is no number")
+
+
+def _finite(text: str) -> float:
+    number = float(text)
+    if number in (float("inf"), float("-inf")):
+        raise ValueError(f"{text} is too large")
+    return number
+
+
+def _distinct(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
+    found = dict(pairs)
+    if len(found) != len(pairs):
+        raise ValueError("a key is given twice")
+    return found
+
+
+def _header(raw: bytes) -> dict[str, Any]:
+    try:
+        header = strict_json(raw)
+    except (ValueError, UnicodeDecodeError) as error:
+        raise _Damage(f"the header cannot be read: {error}") from None
+    if not isinstance(header, dict):
+        raise _Damage("the header holds no mapping")
+    return header
+
+
+def _texts(header: dict[str, Any]) -> dict[str, str]:
+    texts = header.pop("__metadata__", {})
+    if not isinstance(texts, dict) or not all(isinstance(text, str) for text in texts.values()):
+        raise _Damage("the header's metadata is no mapping of texts")
+    if texts.get("format") != FORMAT:
+        raise _Damage("the file holds arrays, but it is no checkpoint of bigmodel")
+    if texts.get("version") != VERSION:
+        raise _Damage(
+            f"the checkpoint has the format {texts.get('version')!r}, this version of bigmodel reads"
+            f" {VERSION!r}; another version of bigmodel wrote it"
+        )
+    if "sha256" not in texts:
+        raise _Damage("the digest is missing")
+    return texts
+
+
+def _check_entries(header: dict[str, Any], size: int) -> None:
+    """Every array lies within the file, has the bytes that its shape needs, and no byte belongs to nobody."""
+    pieces = []
+    for name, entry in header.items():
+        if not isinstance(entry, dict) or set(entry) != {"dtype", "shape", "data_offsets"}:
+            raise _Damage(f"the entry of the array {name!r} is malformed")
+        shape, offsets = entry["shape"], entry["data_offsets"]
+        if entry["dtype"] not in _TYPES or not _whole(shape) or not _whole(offsets) or len(offsets) != 2:
+            raise _Damage(f"the entry of the array {name!r} is malformed")
+        needed = np.dtype(_TYPES[entry["dtype"]]).itemsize
+        for dim in shape:
+            needed *= dim
+        if offsets[1] - offsets[0] != needed or len(shape) > 32:
+            raise _Damage(f"the array {name!r} does not have the bytes that its shape needs")
+        pieces.append(offsets)
+    end = 0
+    for begin, stop in sorted(pieces):
+        if begin != end:
+            raise _Damage("the arrays overlap or leave gaps")
+        end = stop
+    if end != size:
+        raise _Damage(f"the file is torn: its arrays take {end} bytes, there are {size}")
+
+
+_TYPES = {"F32": "float32", "F64": "float64", "I64": "int64", "I32": "int32", "U8": "uint8", "BOOL": "bool"}
+assert set(_TYPES.values()) == set(DTYPES)
+
+
+def _whole(values: object) -> bool:
+    return isinstance(values, list) and all(type(value) is int and value >= 0 for value in values)
+
+
+def _arrays(raw: bytes) -> dict[str, np.ndarray]:
+    from safetensors import SafetensorError
+    from safetensors.numpy import load
+
+    try:
+        return {name: np.array(array) for name, array in load(raw).items()}
+    except (SafetensorError, ValueError, KeyError, TypeError) as error:
+        raise _Damage(f"the arrays cannot be read: {error}") from None
+
+
+def _digest(texts: Mapping[str, str], arrays: Mapping[str, np.ndarray]) -> str:
+    """SHA-256 of all texts, names, types, shapes and bytes, each with its length before it."""
+    digest = hashlib.sha256()
+
+    def add(part: bytes | memoryview) -> None:
+        digest.update(len(part).to_bytes(8, "little"))
+        digest.update(part)
+
+    for key in sorted(texts):
+        add(key.encode())
+        add(texts[key].encode())
+    for name in sorted(arrays):
+        array = arrays[name]
+        add(f"{name}\x1f{array.dtype.name}\x1f{array.shape}".encode())
+        add(array.tobytes())
+    return digest.hexdigest()

@@ -1,0 +1,292 @@
+"""Graphs as JSON: op names, fields and which value goes where; arrays of constants stand beside.
+
+{"nodes": [{"input": "x"}, {"variable": "dense_1/weight"}, ...,
+           {"op": "core:Affine", "fields": {}, "inputs": [[0, 0], [1, 0], [2, 0]], "path": "dense_1", ...}],
+ "outputs": [[3, 0]], "single": true, "updates": {}}
+"""
+
+from __future__ import annotations
+
+import math
+import numbers
+from collections.abc import Mapping
+from dataclasses import dataclass, fields
+from typing import Any
+
+import numpy as np
+
+from bigmodel_core.errors import BigmodelError, CheckpointError, ConfigError
+from bigmodel_core.field_values import convert, field_types
+from bigmodel_core.graph import Constant, Input, Op, Value, Variable, needed
+from bigmodel_core.layer import Parameter, Trace
+from bigmodel_core.spec import Spec
+from bigmodel_core.train.checkpoint_ops import op_class, op_name
+
+Reference = tuple[int, int]
+"""A value: the position of its node, and which of the node's outputs it is."""
+
+
+@dataclass(frozen=True)
+class SavedNode:
+    """One application of an op, as it was when the graph was saved.
+
+    Args:
+        op: what is applied; leaves are `Input`, `Variable` and `Constant`.
+        inputs: to which values of earlier nodes.
+        path, layer: the layer that asked for it.
+    """
+
+    op: Op
+    inputs: tuple[Reference, ...]
+    path: str
+    layer: str
+
+
+@dataclass(frozen=True)
+class SavedGraph:
+    """The graph of a model in one mode.
+
+    Args:
+        nodes: in an order they can be computed in.
+        outputs: the model's outputs.
+        single: whether the model gives one value, not a tuple.
+        updates: the new values of parameters that layers assign, by path.
+    """
+
+    nodes: tuple[SavedNode, ...]
+    outputs: tuple[Reference, ...]
+    single: bool
+    updates: Mapping[str, Reference]
+
+
+def encode_graph(trace: Trace, arrays: dict[str, np.ndarray]) -> dict[str, Any]:
+    """A model's graph in one mode as plain values; arrays of constants are added to `arrays`, by name.
+
+    Raises:
+        CheckpointError: an op belongs to no plugin, or has a field that cannot be written down.
+    """
+    roots = [*trace.outputs, *trace.updates.values(), *trace.inputs, *trace.values.values()]
+    nodes = needed(roots)
+    position = {node.index: number for number, node in enumerate(nodes)}
+
+    def reference(value: Value) -> list[int]:
+        return [position[value.node.index], value.number]
+
+    def described(op: Op) -> dict[str, Any]:
+        if isinstance(op, Input):
+            return {"input": op.name}
+        if isinstance(op, Variable):
+            return {"variable": op.path}
+        if isinstance(op, Constant):
+            return {"constant": _constant_name(op.array, arrays)}
+        return {"op": op_name(type(op)), "fields": _encode_fields(op)}
+
+    found = []
+    for node in nodes:
+        entry = described(node.op)
+        if "op" in entry:
+            entry |= {
+                "inputs": [reference(value) for value in node.inputs],
+                "path": node.path,
+                "layer": node.layer,
+            }
+        elif node.path:
+            entry |= {"path": node.path, "layer": node.layer}
+        found.append(entry)
+    return {
+        "nodes": found,
+        "outputs": [reference(value) for value in trace.outputs],
+        "single": trace.single,
+        "updates": {path: reference(value) for path, value in trace.updates.items()},
+    }
+
+
+def _constant_name(array: np.ndarray, arrays: dict[str, np.ndarray]) -> str:
+    key = Constant(array)
+    for name, known in arrays.items():
+        if name.startswith("~constant/") and Constant(known) == key:
+            return name
+    name = f"~constant/{sum(known.startswith('~constant/') for known in arrays)}"
+    arrays[name] = array
+    return name
+
+
+def _encode_fields(op: Op) -> dict[str, Any]:
+    where = type(op).__name__
+    return {
+        item.name: encode_value(getattr(op, item.name), f"{where}.{item.name}")
+        for item in fields(op)  # type: ignore[arg-type]
+        if item.init
+    }
+
+
+def encode_value(value: Any, where: str) -> Any:
+    """A plain value as JSON holds it: tuples become lists, numbers that are not finite {"number": "nan"}.
+
+    Raises:
+        CheckpointError: it is of another kind.
+    """
+    if value is None or isinstance(value, (str, bool, np.bool_)):
+        return bool(value) if isinstance(value, np.bool_) else value
+    if isinstance(value, numbers.Integral):
+        return int(value)
+    if isinstance(value, numbers.Real):
+        number = float(value)
+        return number if math.isfinite(number) else {"number": repr(number)}
+    if isinstance(value, (tuple, list)):
+        return [encode_value(item, where) for item in value]
+    if isinstance(value, Spec):
+        return {"spec": list(value.shape), "dtype": value.dtype}
+    raise CheckpointError(
+        f"a value of type {type(value).__name__} cannot be saved.",
+        where=where,
+        fix="use numbers, texts, booleans, None and tuples of them.",
+    )
+
+
+def decode_value(value: Any) -> Any:
+    """What `encode_value` was given; lists become tuples.
+
+    Raises:
+        CheckpointError: `encode_value` gives no such thing.
+    """
+    if isinstance(value, list):
+        return tuple(decode_value(item) for item in value)
+    if isinstance(value, dict):
+        if value.keys() == {"number"} and value["number"] in ("nan", "inf", "-inf"):
+            return float(value["number"])
+        if value.keys() == {"spec", "dtype"} and isinstance(value["spec"], list):
+            return Spec(tuple(value["spec"]), expect(value["dtype"], str, "dtype"))
+        raise CheckpointError(f"{_short(value)} stands for no value.")
+    return value
+
+
+# Reading ------------------------------------------------------------------------------------------------
+
+
+def decode_graph(
+    entry: Any,
+    inputs: Mapping[str, Spec],
+    parameters: Mapping[str, Parameter],
+    arrays: Mapping[str, np.ndarray],
+    packages: Mapping[str, Any],
+) -> SavedGraph:
+    """A graph from plain values; every op, field and reference is checked.
+
+    Args:
+        entry: what `encode_graph` gave.
+        inputs: the specs of the inputs, by name.
+        parameters: by path.
+        arrays: those of constants, by name.
+        packages: the package of each plugin, by the plugin's name.
+
+    Raises:
+        CheckpointError: something is malformed or unknown, or a plugin is missing.
+    """
+    nodes: list[SavedNode] = []
+    for number, item in enumerate(expect(expect(entry, dict, "graph").get("nodes"), list, "nodes")):
+        try:
+            nodes.append(
+                _decode_node(expect(item, dict, "node"), number, inputs, parameters, arrays, packages)
+            )
+        except BigmodelError as error:
+            raise CheckpointError(f"node {number}: {error.message}", fix=error.fix) from None
+    updates = {
+        path: _reference(value, len(nodes))
+        for path, value in expect(entry.get("updates"), dict, "updates").items()
+    }
+    if unknown := set(updates) - set(parameters):
+        raise CheckpointError(f"updates: there is no parameter {sorted(unknown)[0]!r}.")
+    outputs = _references(entry.get("outputs"), len(nodes))
+    single = expect(entry.get("single"), bool, "single")
+    if not outputs or (single and len(outputs) > 1):
+        raise CheckpointError(f"outputs: expected {'one' if single else 'some'}, got {len(outputs)}.")
+    return SavedGraph(tuple(nodes), outputs, single, updates)
+
+
+def _decode_node(
+    item: dict[str, Any],
+    number: int,
+    inputs: Mapping[str, Spec],
+    parameters: Mapping[str, Parameter],
+    arrays: Mapping[str, np.ndarray],
+    packages: Mapping[str, Any],
+) -> SavedNode:
+    path, layer = expect(item.get("path", ""), str, "path"), expect(item.get("layer", ""), str, "layer")
+    kinds = [kind for kind in ("op", "input", "variable", "constant") if kind in item]
+    if len(kinds) != 1:
+        raise CheckpointError("expected an op, an input, a variable or a constant.")
+    allowed = {"path", "layer", kinds[0]} | ({"fields", "inputs"} if kinds == ["op"] else set())
+    if unknown := sorted(set(item) - allowed):
+        raise CheckpointError(f"unknown key {unknown[0]!r}.")
+    name = expect(item[kinds[0]], str, kinds[0])
+    if kinds == ["op"]:
+        package = packages.get(name.partition(":")[0])
+        cls = op_class(name, package if isinstance(package, str) else None)
+        op = _decode_op(cls, expect(item.get("fields"), dict, "fields"))
+        return SavedNode(op, _references(item.get("inputs"), number), path, layer)
+    tables: dict[str, Mapping[str, Any]] = {"input": inputs, "variable": parameters, "constant": arrays}
+    if name not in tables[kinds[0]]:
+        raise CheckpointError(f"there is no {kinds[0]} {name!r}.")
+    if kinds == ["input"]:
+        return SavedNode(Input(name, inputs[name]), (), path, layer)
+    if kinds == ["variable"]:
+        return SavedNode(Variable(name, parameters[name].spec), (), path, layer)
+    return SavedNode(Constant(arrays[name]), (), path, layer)
+
+
+def _decode_op(cls: type[Op], values: Mapping[str, Any]) -> Op:
+    names = {item.name for item in fields(cls) if item.init}  # type: ignore[arg-type]
+    if set(values) != names:
+        odd = sorted(set(values) ^ names)
+        raise CheckpointError(
+            f"{cls.__name__} has the fields {', '.join(sorted(names)) or '(none)'}; '{odd[0]}' does not fit.",
+            fix="use the version that the checkpoint was written with.",
+        )
+    annotations = field_types(cls)
+    found = {name: decode_value(value) for name, value in values.items()}
+    for name, value in found.items():
+        if not (isinstance(value, float) and math.isnan(value)):
+            convert(value, annotations[name], text=False, where=f"{cls.__name__}.{name}", resolve=_no_objects)
+    try:
+        return cls(**found)
+    except BigmodelError:
+        raise
+    except Exception as error:
+        raise CheckpointError(f"{cls.__name__} cannot be made of its fields: {error}.") from None
+
+
+def _no_objects(kind: str, annotation: type[Any], value: object) -> object:
+    raise ConfigError(f"a {kind} is no field of an op.")
+
+
+def expect(value: Any, kind: type[Any], what: str) -> Any:
+    """A value that has to be of a type.
+
+    Raises:
+        CheckpointError: it is not.
+    """
+    if not isinstance(value, kind) or (kind is int and isinstance(value, bool)):
+        raise CheckpointError(f"{what}: expected {kind.__name__}, got {_short(value)}.")
+    return value
+
+
+def _references(items: Any, count: int) -> tuple[Reference, ...]:
+    return tuple(_reference(item, count) for item in expect(items, list, "references"))
+
+
+def _reference(item: Any, count: int) -> Reference:
+    if (
+        not isinstance(item, list)
+        or len(item) != 2
+        or not all(type(part) is int for part in item)
+        or not 0 <= item[0] < count
+        or item[1] < 0
+    ):
+        raise CheckpointError(f"{_short(item)} refers to no value before it.")
+    return item[0], item[1]
+
+
+def _short(value: Any) -> str:
+    text = repr(value)
+    return text if len(text) <= 60 else f"{text[:57]}..."

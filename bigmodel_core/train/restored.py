@@ -1,0 +1,129 @@
+"""A model that comes from a checkpoint: its saved graphs, applied op by op."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from typing import Any
+
+import numpy as np
+
+from bigmodel_core.errors import CheckpointError, ShapeError
+from bigmodel_core.graph import Constant, Graph, Input, Value, Variable
+from bigmodel_core.layer import Layer, Parameter, Trace, current_trace
+from bigmodel_core.preprocessing import Preprocessing
+from bigmodel_core.spec import Spec
+from bigmodel_core.train.checkpoint_graph import SavedGraph, SavedNode
+
+
+@dataclass(frozen=True)
+class About:
+    """What is known of a saved model besides its graph and numbers.
+
+    Args:
+        config: the registered model it was, as `bigmodel_core.config.to_config` writes it; None for others.
+        labels: class names by label.
+        task: "classification", "binary" or "regression".
+        preprocessing: how its input is made from raw input.
+        input_meaning: one phrase: what one sample is.
+        data: the name of the data set it was trained on.
+        metrics: what was measured, by name, when it was saved.
+    """
+
+    config: Mapping[str, Any] | None = None
+    labels: tuple[str, ...] | None = None
+    task: str | None = None
+    preprocessing: Preprocessing | None = None
+    input_meaning: str = ""
+    data: str = ""
+    metrics: Mapping[str, Any] = field(default_factory=dict)
+
+
+@dataclass(frozen=True, eq=False, repr=False)
+class RestoredModel(Layer):
+    """A model as a checkpoint holds it: it computes, trains on and exports like the one that was saved,
+    without the code that defined that one.
+
+    Built anew, it starts with the saved numbers again, whatever the seed.
+
+    Args:
+        inputs: the specs of its inputs, by name.
+        parameters: by path; each draws its saved numbers.
+        graphs: the graph in training mode and in inference mode.
+        about: what else is known of the model.
+    """
+
+    inputs: Mapping[str, Spec]
+    parameters: Mapping[str, Parameter]
+    graphs: Mapping[bool, SavedGraph]
+    about: About = field(default_factory=About)
+
+    def __repr__(self) -> str:
+        count = sum(int(parameter.spec.size) for parameter in self.parameters.values())
+        return f"<RestoredModel: {len(self.parameters)} arrays, {count} parameters>"
+
+    def __call__(self, *inputs: Any) -> Any:
+        trace = current_trace()
+        graph, base = trace.graph, trace.graph.path
+        saved = self.graphs[trace.training]
+        given = dict(zip(self.inputs, inputs, strict=False))
+        if len(inputs) != len(self.inputs):
+            raise ShapeError(f"the model takes {len(self.inputs)} inputs, got {len(inputs)}.")
+        for name, value in given.items():
+            if value.spec != self.inputs[name]:
+                raise ShapeError(
+                    f"input '{name}': the model was saved for {self.inputs[name]}, got {value.spec}.",
+                    fix="build it for the spec it was saved with.",
+                )
+        made: list[tuple[Value, ...]] = []
+        for node in saved.nodes:
+            with graph.scope(_joined(base, node.path), node.layer):
+                made.append(self._apply(graph, trace, base, node, given, made))
+        for path, (node_number, number) in saved.updates.items():
+            trace.updates[_joined(base, path)] = _pick(made, node_number, number)
+        outputs = tuple(_pick(made, *reference) for reference in saved.outputs)
+        return outputs[0] if saved.single else outputs
+
+    def _apply(
+        self,
+        graph: Graph,
+        trace: Trace,
+        base: str,
+        node: SavedNode,
+        given: Mapping[str, Value],
+        made: list[tuple[Value, ...]],
+    ) -> tuple[Value, ...]:
+        op = node.op
+        if isinstance(op, Input):
+            return (given[op.name] if op.name in given else graph.input(op.name, op.spec),)
+        if isinstance(op, Variable):
+            parameter = self.parameters[op.path]
+            above, _, name = op.path.rpartition("/")
+            with graph.scope(_joined(base, above), node.layer):
+                return (
+                    self.parameter(
+                        name,
+                        parameter.spec.shape,
+                        parameter.initial,
+                        dtype=parameter.spec.dtype,
+                        trainable=parameter.trainable,
+                    ),
+                )
+        if isinstance(op, Constant):
+            return graph.apply(op, ()).outputs
+        return graph.apply(op, [_pick(made, *reference) for reference in node.inputs]).outputs
+
+
+def saved_numbers(array: np.ndarray) -> Any:
+    """An initializer that gives the numbers of an array."""
+    return lambda generator, shape: array
+
+
+def _pick(made: list[tuple[Value, ...]], node: int, number: int) -> Value:
+    if number >= len(made[node]):
+        raise CheckpointError(f"node {node} has {len(made[node])} outputs, none of number {number}.")
+    return made[node][number]
+
+
+def _joined(base: str, path: str) -> str:
+    return f"{base}/{path}".strip("/")
