@@ -35,7 +35,7 @@ _PLACES = {
     "bigmodel_core.train.checkpoint": ("load", "save"),
     "bigmodel_core.train.step": ("compile", "value_and_grad"),
     "bigmodel_core.train.trainer": ("Trainer",),
-    "bigmodel_core.export": ("export", "from_onnx"),
+    "bigmodel_core.exporting": ("export", "from_onnx"),
 }
 _HOMES = {name: module for module, names in _PLACES.items() for name in names}
 _MODULES = ("errors", "initializers", "ops", "registry", "testing")
@@ -88,9 +88,9 @@ if TYPE_CHECKING:
     from bigmodel_core.dataset import Preprocessing as Preprocessing
     from bigmodel_core.dataset import Split as Split
     from bigmodel_core.dataset import batches as batches
-    from bigmodel_core.export import export as export
-    from bigmodel_core.export import from_onnx as from_onnx
-    from bigmodel_core.export import from_onnx as from_onnx
+    from bigmodel_core.exporting import export as export
+    from bigmodel_core.exporting import from_onnx as from_onnx
+    from bigmodel_core.exporting import from_onnx as from_onnx
     from bigmodel_core.exporter import Emit as Emit
     from bigmodel_core.exporter import Exporter as Exporter
     from bigmodel_core.graph import Graph as Graph

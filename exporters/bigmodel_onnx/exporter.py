@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Any, ClassVar
 import numpy as np
 
 from bigmodel_core.errors import ConfigError
-from bigmodel_core.export import staged
+from bigmodel_core.exporting import staged
 from bigmodel_core.exporter import Exporter
 from bigmodel_core.graph import Value
 from bigmodel_core.layer import Layer

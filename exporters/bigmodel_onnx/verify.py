@@ -219,12 +219,13 @@ def _draw(generator: np.random.Generator, spec: Spec, limit: int) -> np.ndarray:
 
 
 def _index_limit(network: Network) -> int:
-    tables = [
-        node.inputs[0].shape[0]
-        for node in needed(network.trace(training=False).outputs)
-        if isinstance(node.op, Gather) and isinstance(node.inputs[0].shape[0], int)
-    ]
-    return min([*tables, 256])
+    """How far integers may go: every table has such a row, every op that counts classes knows such a label."""
+    limits = [256]
+    for node in needed(network.trace(training=False).outputs):
+        rows = node.inputs[0].shape[0] if isinstance(node.op, Gather) else getattr(node.op, "classes", None)
+        if isinstance(rows, int):
+            limits.append(rows)
+    return min(limits)
 
 
 def sampled_inputs(
