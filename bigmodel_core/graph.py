@@ -33,6 +33,8 @@ class Op:
 
     cpu: ClassVar[Any] = None
     cuda: ClassVar[Any] = None
+    exported: ClassVar[bool] = True
+    """Whether models use the op; False for one that only training uses, which needs no ONNX lowering."""
 
     def infer(self, *inputs: Any, **_: Any) -> Spec | tuple[Spec, ...]:
         """The specs of the outputs, given those of the inputs; raises ShapeError or DtypeError."""

@@ -10,6 +10,7 @@ import difflib
 import importlib
 import inspect
 import re
+import sys
 import traceback
 from collections.abc import Mapping
 from typing import TYPE_CHECKING, Any
@@ -75,7 +76,10 @@ class Loader:
         _check_hooks(manager, module, self.specs)
         manager.register(module, name=plugin.name)
         manager.check_pending()
-        return {kind: classes for kind in KINDS if (classes := self._offered(manager, kind))}
+        contents = {kind: classes for kind in KINDS if (classes := self._offered(manager, kind))}
+        if "layer" in contents or "model" in contents:
+            _check_lowerings(module)
+        return contents
 
     def _offered(self, manager: pluggy.PluginManager, kind: str) -> list[type[Any]]:
         name = f"bigmodel_{PLURALS[kind]}"
@@ -117,6 +121,24 @@ def _check_class(cls: object, kind: str, hook: str) -> None:
             f"{hook} offers {cls.__qualname__}, which does not derive from {base.__name__}.",
             fix=f"write `class {cls.__name__}(bm.{base.__name__})`, or offer it through another hook.",
         )
+
+
+def _check_lowerings(module: object) -> None:
+    """Refuse a layer's op that could be trained but never exported: better now than after the training."""
+    from bigmodel_core.graph import Op
+
+    package = str(getattr(module, "__name__", "")).split(".")[0]
+    waiting = [Op]
+    while waiting:
+        for cls in waiting.pop().__subclasses__():
+            waiting.append(cls)
+            home = sys.modules.get(cls.__module__)
+            mine = cls.__module__.split(".")[0] == package and getattr(home, cls.__name__, None) is cls
+            if mine and cls.exported and cls.grad is not Op.grad and cls.onnx is Op.onnx:
+                raise PluginError(
+                    f"the op {cls.__qualname__} has a gradient but no ONNX lowering.",
+                    fix="define onnx(self, emit, ...), or set `exported = False` if only training uses it.",
+                )
 
 
 def _check_hooks(manager: pluggy.PluginManager, module: object, specs: Any) -> None:

@@ -204,6 +204,39 @@ def test_a_broken_plugin_is_isolated_and_its_reason_kept(install: Install, sourc
     assert "Traceback" in failed.traceback
 
 
+OP = """
+    import bigmodel_core as bm
+
+    @dataclass(frozen=True)
+    class HalfOp(bm.Op):
+        cpu, cuda = bm.elementwise(lambda x: x / 2)
+        def infer(self, x): return x
+        def grad(self, dy, y, x): return (dy * 0.5,)
+        {more}
+
+    @dataclass(frozen=True)
+    class Half(Layer):
+        def __call__(self, x): return HalfOp()(x)
+
+    @hookimpl
+    def bigmodel_layers(): return [Half]
+"""
+
+
+def test_a_layers_op_that_cannot_be_exported_is_refused_when_it_is_registered(install: Install) -> None:
+    install("unexportable", OP.format(more=""))
+    assert info("unexportable").status == "failed"
+    assert "HalfOp has a gradient but no ONNX lowering" in info("unexportable").reason
+
+
+@pytest.mark.parametrize(
+    "more", ["exported = False", "def onnx(self, emit, x): return emit.Mul(x, emit.const(0.5))"]
+)
+def test_an_op_that_is_exported_or_says_that_it_is_not_is_accepted(install: Install, more: str) -> None:
+    install("half", OP.format(more=more))
+    assert info("half").status == "ok"
+
+
 def test_a_missing_attribute_of_an_entry_point_is_the_plugins_failure(install: Install) -> None:
     install("p", SWISH, plugins={"p": "p:not_there"})
     assert "not_there" in info("p").reason
