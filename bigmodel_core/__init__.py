@@ -90,7 +90,6 @@ if TYPE_CHECKING:
     from bigmodel_core.dataset import batches as batches
     from bigmodel_core.exporting import export as export
     from bigmodel_core.exporting import from_onnx as from_onnx
-    from bigmodel_core.exporting import from_onnx as from_onnx
     from bigmodel_core.exporter import Emit as Emit
     from bigmodel_core.exporter import Exporter as Exporter
     from bigmodel_core.graph import Graph as Graph
