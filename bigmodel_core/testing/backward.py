@@ -50,22 +50,29 @@ class Backward:
                     total = total + part
                 found = [total, *gradients(total, list(wrt.values()))]
         self._count = len(trace.outputs)
+        self._seen = Program(graph, [*trace.outputs, *found, *trace.inputs], device=network.device)
         self._program = Program(graph, [*trace.outputs, *found], device=network.device)
 
     def run(self, arrays: Sequence[Any]) -> tuple[list[np.ndarray], float, dict[str, np.ndarray]]:
         """The outputs, the weighted sum of their numbers, and its gradients by name."""
+        results = self._run(self._program, arrays)
+        outputs, rest = results[: self._count], results[self._count :]
+        total = float(rest[0]) if rest else 0.0
+        return outputs, total, dict(zip(self.names, rest[1:], strict=True)) if rest else {}
+
+    def inputs_after(self, arrays: Sequence[Any]) -> list[np.ndarray]:
+        """The inputs as the plan's memory holds them after a run."""
+        return self._run(self._seen, arrays)[-len(self.network.inputs) :]
+
+    def _run(self, program: Program, arrays: Sequence[Any]) -> list[np.ndarray]:
         given: dict[str, np.ndarray] = dict(self.network.check_inputs(arrays))
         sizes = self._sizes(given)
         for number, (name, spec) in enumerate(self.weighted.items()):
             shape = spec.bind(sizes).shape
             generator = np.random.default_rng(100 + number)
             given[name] = generator.uniform(0.5, 1.5, shape).astype(spec.dtype)  # type: ignore[arg-type]
-        results = self._program.run(
-            self.network.variables, {name: given[name] for name in given if name in self._program.inputs}
-        )
-        outputs, rest = results[: self._count], results[self._count :]
-        total = float(rest[0]) if rest else 0.0
-        return outputs, total, dict(zip(self.names, rest[1:], strict=True)) if rest else {}
+        needed = {name: given[name] for name in given if name in program.inputs}
+        return program.run(self.network.variables, needed)
 
     def _sizes(self, given: Mapping[str, np.ndarray]) -> dict[str, int]:
         from bigmodel_core.spec import match

@@ -165,6 +165,10 @@ def check_shapes(subject: LayerSubject) -> None:
                     (output.shape, output.dtype.name) == (expected.shape, expected.dtype),
                     f"the output is {output.shape} {output.dtype}, the graph said {expected}",
                 )
+                expect(
+                    output.dtype.kind != "f" or output.dtype == dtype,
+                    f"the output of a {dtype} model is {output.dtype}",
+                )
 
 
 def check_reference(subject: LayerSubject) -> None:
@@ -209,14 +213,15 @@ def check_gradient(subject: LayerSubject) -> None:
 
 
 def check_unmodified(subject: LayerSubject) -> None:
-    """Neither inference nor a backward pass writes into its inputs."""
+    """No kernel writes into what it reads: neither the caller's arrays nor the plan's copies of them."""
     network = subject.network()
     arrays = subject.arrays(subject.batch)
     before = [array.copy() for array in arrays]
     outputs_of(network, arrays)
-    Backward(network).run(arrays)
-    for array, copy in zip(arrays, before, strict=True):
-        expect(np.array_equal(array, copy), "an input was overwritten")
+    backward = Backward(network)
+    for found in (arrays, backward.inputs_after(arrays)):
+        for array, copy in zip(found, before, strict=True):
+            expect(np.array_equal(array, copy), "an input was overwritten")
 
 
 def check_non_contiguous(subject: LayerSubject) -> None:

@@ -27,6 +27,7 @@ class LinearRegression(Model):
         outputs: how many numbers are predicted.
     """
 
+    name: ClassVar[str] = "linear-regression"
     outputs: int = 1
     loss: ClassVar[str] = "mean_squared_error"
     metrics: ClassVar[tuple[str, ...]] = ("mean_absolute_error", "r2")
@@ -52,6 +53,7 @@ class LogisticRegression(Model):
         classes: how many classes there are.
     """
 
+    name: ClassVar[str] = "logistic-regression"
     classes: int = 10
 
     def __post_init__(self) -> None:
@@ -76,6 +78,7 @@ class LinearSvm(Model):
         classes: how many classes there are.
     """
 
+    name: ClassVar[str] = "linear-svm"
     classes: int = 10
     loss: ClassVar[str] = "hinge"
     optimizer: ClassVar[str] = "adamw"

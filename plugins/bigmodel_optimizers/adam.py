@@ -66,5 +66,6 @@ class AdamW(Adam):
         weight_decay: how strongly parameters are pulled towards zero, 0.01 by default.
     """
 
+    name: ClassVar[str] = "adamw"
     weight_decay: float = field(default=0.01, kw_only=True)
     decoupled_decay: ClassVar[bool] = True

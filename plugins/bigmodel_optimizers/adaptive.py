@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass
+from typing import ClassVar
 
 from bigmodel_core import ops
 from bigmodel_core.field_limits import check_number
@@ -25,6 +26,7 @@ class RMSprop(Optimizer):
         momentum: how much of the last step's velocity is kept.
     """
 
+    name: ClassVar[str] = "rmsprop"
     learning_rate: float | Schedule = 1e-2
     decay: float = 0.99
     epsilon: float = 1e-8
