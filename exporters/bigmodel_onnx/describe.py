@@ -114,7 +114,7 @@ def _multiply_adds(node: Any, shapes: dict[str, Dims | None]) -> int | None:
     """Multiplications of a matrix product with every free dimension as 1; 0 for other operators."""
     if node.op_type not in ("Gemm", "MatMul"):
         return 0
-    left, result = shapes.get(node.input[0]), shapes.get(node.output[0])
+    left, result = (shapes.get(names[0]) if names else None for names in (node.input, node.output))
     if not left or result is None:
         return None
     transposed = any(item.name == "transA" and item.i for item in node.attribute)

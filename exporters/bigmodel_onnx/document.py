@@ -15,7 +15,7 @@ import numpy as np
 
 import bigmodel_core
 from bigmodel_core import config
-from bigmodel_core.errors import BigmodelError, ConfigError, ExportError
+from bigmodel_core.errors import BigmodelError, ConfigError
 from bigmodel_core.layer import Layer
 from bigmodel_onnx.emit import Emitter, Port, tensor_type
 
@@ -66,23 +66,6 @@ def write(
     with open(folder / file_name, "xb") as handle:
         handle.write(model.SerializeToString(deterministic=True))
     return sidecar
-
-
-def check(path: Path) -> None:
-    """Have ONNX's own checker read the file, shapes included.
-
-    Raises:
-        ExportError: the file breaks a rule of the format.
-    """
-    import onnx
-
-    try:
-        onnx.checker.check_model(str(path), full_check=True)
-    except (onnx.checker.ValidationError, onnx.shape_inference.InferenceError, ValueError) as error:
-        raise ExportError(
-            f"the checker of ONNX refuses the file: {error}.",
-            fix="choose another opset, or report the model.",
-        ) from error
 
 
 def stale_sidecars(path: Path, current: str | None) -> Iterator[Path]:

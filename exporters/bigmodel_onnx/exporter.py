@@ -11,8 +11,8 @@ from typing import TYPE_CHECKING, Any, ClassVar
 import numpy as np
 
 from bigmodel_core.errors import ConfigError
-from bigmodel_core.exporting import staged
 from bigmodel_core.exporter import Exporter
+from bigmodel_core.exporting import staged
 from bigmodel_core.graph import Value
 from bigmodel_core.layer import Layer
 from bigmodel_core.network import Network
@@ -177,7 +177,7 @@ class Onnx(Exporter):
         """Write, check and compare in a folder aside; the file appears when all of it went well."""
         import onnxruntime
 
-        from bigmodel_onnx import document, verify, versions
+        from bigmodel_onnx import document, reading, verify, versions
 
         opset, ir_version = versions.chosen(self.opset, self.target_runtime)
         check = verify.Check(network, lowered, self.tolerance)
@@ -195,7 +195,7 @@ class Onnx(Exporter):
             sidecar = document.write(
                 folder, path.name, lowered.emitter, ir_version, title, texts, self.single_file_limit
             )
-            document.check(folder / path.name)
+            reading.check_rules(folder / path.name, shapes=True)
             differences = verify.verify(folder / path.name, check, runs)
             size = sum(file.stat().st_size for file in folder.iterdir())
         for stale in document.stale_sidecars(path, sidecar):

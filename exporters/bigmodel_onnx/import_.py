@@ -164,6 +164,12 @@ def from_onnx(path: str | Path) -> OnnxModel:
         if str(path) not in (error.where or ""):
             error.where = f"{path}, {error.where}" if error.where else str(path)
         raise
+    except (TypeError, ValueError, LookupError, AttributeError, ArithmeticError, RecursionError) as error:
+        raise ExportError(
+            f"the file contradicts itself: {type(error).__name__}: {error}.",
+            where=str(path),
+            fix="export the model again, or run it in ONNX Runtime as it is.",
+        ) from error
     return layer
 
 

@@ -59,16 +59,72 @@ def read(path: Path) -> onnx.ModelProto:
         raise ExportError(
             "this is not an ONNX model, or it is cut off.", where=str(path), fix="export it again."
         )
+    _check_texts(model, path)
     for tensor in tensors(model):
         check_tensor(tensor, path)
+    check_rules(path)
     return model
+
+
+def check_rules(path: Path, *, shapes: bool = False) -> None:
+    """Have ONNX's own checker read a file whose sidecars are known to be in place.
+
+    Args:
+        path: the file.
+        shapes: whether the shapes of all values are inferred and compared too.
+
+    Raises:
+        ExportError: the file breaks a rule of the format.
+    """
+    import onnx
+
+    try:
+        onnx.checker.check_model(str(path), full_check=shapes)
+    except (
+        Exception
+    ) as error:  # of several classes of its own, and UnicodeDecodeError for bytes in its message
+        reason = " ".join(str(error).split())[:400].rstrip(".")
+        raise ExportError(
+            f"the checker of ONNX refuses the file: {reason}.", where=str(path), fix="export the model again."
+        ) from error
+
+
+def _check_texts(model: onnx.ModelProto, path: Path) -> None:
+    """Refuse names that are no text; protobuf hands them over as bytes."""
+    texts: list[Any] = [model.producer_name, model.producer_version, model.graph.name]
+    texts += [text for entry in model.metadata_props for text in (entry.key, entry.value)]
+    texts += [entry.domain for entry in model.opset_import]
+    for graph in _graphs(model):
+        ports = [*getattr(graph, "value_info", ())]
+        if hasattr(graph, "initializer"):
+            ports += [*graph.input, *graph.output]
+        texts += [port.name for port in ports]
+        texts += [dim.dim_param for port in ports for dim in port.type.tensor_type.shape.dim]
+        for node in graph.node:
+            texts += [node.op_type, node.name, node.domain, *node.input, *node.output]
+            texts += [attribute.name for attribute in node.attribute]
+    for tensor in tensors(model):
+        texts.append(tensor.name)
+        texts += [text for entry in tensor.external_data for text in (entry.key, entry.value)]
+    if not all(isinstance(text, str) for text in texts):
+        raise ExportError("a name in the file is no text.", where=str(path), fix="export the model again.")
+
+
+def _graphs(model: onnx.ModelProto) -> Iterator[Any]:
+    """The graph, the functions, and the graphs inside of nodes."""
+    graphs: list[Any] = [model.graph, *model.functions]
+    while graphs:
+        graph = graphs.pop()
+        yield graph
+        for node in graph.node:
+            for attribute in node.attribute:
+                graphs += [attribute.g] if attribute.HasField("g") else []
+                graphs += attribute.graphs
 
 
 def tensors(model: onnx.ModelProto) -> Iterator[onnx.TensorProto]:
     """Every tensor of a model: weights, constants, those of inner graphs and functions."""
-    graphs: list[Any] = [model.graph, *model.functions]
-    while graphs:
-        graph = graphs.pop()
+    for graph in _graphs(model):
         yield from getattr(graph, "initializer", ())
         for sparse in getattr(graph, "sparse_initializer", ()):
             yield from (sparse.values, sparse.indices)
@@ -80,9 +136,6 @@ def tensors(model: onnx.ModelProto) -> Iterator[onnx.TensorProto]:
                 for sparse in (attribute.sparse_tensor, *attribute.sparse_tensors):
                     if sparse.HasField("values"):
                         yield from (sparse.values, sparse.indices)
-                if attribute.HasField("g"):
-                    graphs.append(attribute.g)
-                graphs.extend(attribute.graphs)
 
 
 def check_tensor(tensor: onnx.TensorProto, path: Path) -> None:

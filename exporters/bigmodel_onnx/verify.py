@@ -219,7 +219,7 @@ def _draw(generator: np.random.Generator, spec: Spec, limit: int) -> np.ndarray:
 
 
 def _index_limit(network: Network) -> int:
-    """How far integers may go: every table has such a row, every op that counts classes knows such a label."""
+    """How far integers may go: every table has such a row, every op with classes knows such a label."""
     limits = [256]
     for node in needed(network.trace(training=False).outputs):
         rows = node.inputs[0].shape[0] if isinstance(node.op, Gather) else getattr(node.op, "classes", None)

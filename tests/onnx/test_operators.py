@@ -1,0 +1,242 @@
+"""Every op that a model can use computes in ONNX Runtime what NumPy computes, in old and new opsets."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+
+import bigmodel_core as bm
+from bigmodel_core import ops
+from tests.onnx.conftest import Function, run
+
+OPSETS = (13, 15, 17, 18, 20, 23)
+
+_erf = np.vectorize(math.erf, otypes=[np.float64])
+
+
+def _softmax(x: np.ndarray, axis: int) -> np.ndarray:
+    powers = np.exp(x - x.max(axis, keepdims=True))
+    return powers / powers.sum(axis, keepdims=True)
+
+
+def _normal(x: np.ndarray) -> np.ndarray:
+    return (x - x.mean(-1, keepdims=True)) / np.sqrt(x.var(-1, keepdims=True) + 1e-5)
+
+
+X = ("N", 3, 4)
+Case = tuple[Callable[..., Any], Callable[..., Any], tuple[Any, ...]]
+CASES: dict[str, Case] = {
+    "add": (lambda x, y: x + y, lambda x, y: x + y, (X, (3, 1))),
+    "subtract": (lambda x: 1 - x, lambda x: 1 - x, (X,)),
+    "multiply": (lambda x, y: x * y, lambda x, y: x * y, (X, (4,))),
+    "divide": (lambda x: x / (x * x + 1), lambda x: x / (x * x + 1), (X,)),
+    "power": (lambda x: (x * x + 1) ** 1.7, lambda x: (x * x + 1) ** 1.7, (X,)),
+    "maximum": (lambda x: ops.maximum(x, 0.3), lambda x: np.maximum(x, 0.3), (X,)),
+    "minimum": (lambda x: ops.minimum(x, 0.3), lambda x: np.minimum(x, 0.3), (X,)),
+    "negate": (lambda x: -x, lambda x: -x, (X,)),
+    "sign": (ops.sign, np.sign, (X,)),
+    "absolute": (ops.absolute, np.abs, (X,)),
+    "exp": (ops.exp, np.exp, (X,)),
+    "log": (lambda x: ops.log(ops.absolute(x) + 0.1), lambda x: np.log(np.abs(x) + 0.1), (X,)),
+    "sqrt": (lambda x: ops.sqrt(x * x), lambda x: np.abs(x), (X,)),
+    "square": (ops.square, np.square, (X,)),
+    "sin": (ops.sin, np.sin, (X,)),
+    "cos": (ops.cos, np.cos, (X,)),
+    "floor": (ops.floor, np.floor, (X,)),
+    "ceil": (ops.ceil, np.ceil, (X,)),
+    "clip": (lambda x: ops.clip(x, -0.5, 0.5), lambda x: np.clip(x, -0.5, 0.5), (X,)),
+    "relu": (ops.relu, lambda x: np.maximum(x, 0), (X,)),
+    "leaky_relu": (lambda x: ops.leaky_relu(x, 0.2), lambda x: np.where(x > 0, x, 0.2 * x), (X,)),
+    "elu": (lambda x: ops.elu(x, 0.7), lambda x: np.where(x > 0, x, 0.7 * np.expm1(x)), (X,)),
+    "sigmoid": (ops.sigmoid, lambda x: 1 / (1 + np.exp(-x)), (X,)),
+    "tanh": (ops.tanh, np.tanh, (X,)),
+    "gelu": (ops.gelu, lambda x: 0.5 * x * (1 + _erf(x / math.sqrt(2))), (X,)),
+    "gelu_tanh": (
+        ops.gelu_tanh,
+        lambda x: 0.5 * x * (1 + np.tanh(math.sqrt(2 / math.pi) * (x + 0.044715 * x**3))),
+        (X,),
+    ),
+    "silu": (ops.silu, lambda x: x / (1 + np.exp(-x)), (X,)),
+    "softplus": (ops.softplus, lambda x: np.logaddexp(0, x), (X,)),
+    "softsign": (ops.softsign, lambda x: x / (1 + np.abs(x)), (X,)),
+    "comparisons": (
+        lambda x, y: tuple(
+            ops.cast(value, "float32")
+            for value in (x < y, x <= y, x > y, x >= y, ops.equal(x, y), ops.not_equal(x, y))
+        ),
+        lambda x, y: (x < y, x <= y, x > y, x >= y, x == y, x != y),
+        (X, X),
+    ),
+    "logic": (
+        lambda x: ops.logical_or(ops.logical_and(x > -1, x < 0), ops.logical_not(x < 1)),
+        lambda x: ((x > -1) & (x < 0)) | ~(x < 1),
+        (X,),
+    ),
+    "where": (lambda x, y: ops.where(x > y, x, 0.0), lambda x, y: np.where(x > y, x, 0), (X, (4,))),
+    "cast": (lambda x: ops.cast(x * 10, "int32"), lambda x: np.trunc(x * 10), (X,)),
+    "integers": (lambda i: (i + i) * i - 1, lambda i: (i + i) * i - 1, (bm.Spec(("N", 3), "int64"),)),
+    "sum": (lambda x: ops.sum(x, 1), lambda x: x.sum(1), (X,)),
+    "sum_apart": (lambda x: ops.sum(x, (0, 2)), lambda x: x.sum((0, 2)), (X,)),
+    "sum_all": (lambda x: ops.sum(x), lambda x: x.sum(), (X,)),
+    "mean": (lambda x: ops.mean(x, -1, keepdims=True), lambda x: x.mean(-1, keepdims=True), (X,)),
+    "mean_apart": (
+        lambda x: ops.mean(x, (0, 2), keepdims=True),
+        lambda x: x.mean((0, 2), keepdims=True),
+        (X,),
+    ),
+    "mean_free": (lambda x: ops.mean(x, 0), lambda x: x.mean(0), (X,)),
+    "max": (lambda x: ops.max(x, 2), lambda x: x.max(2), (X,)),
+    "min": (lambda x: ops.min(x, (1, 2)), lambda x: x.min((1, 2)), (X,)),
+    "argmax": (lambda x: ops.argmax(x, 1), lambda x: x.argmax(1), (X,)),
+    "size": (
+        lambda x: x / ops.shape.size_of(x, (0, 1), "float32"),
+        lambda x: x / (x.shape[0] * x.shape[1]),
+        (X,),
+    ),
+    "softmax": (lambda x: ops.softmax(x, 1), lambda x: _softmax(x, 1), (X,)),
+    "log_softmax": (lambda x: ops.log_softmax(x), lambda x: np.log(_softmax(x, -1)), (X,)),
+    "layer_norm": (
+        lambda x, s, b: ops.layer_norm(x, s, b),
+        lambda x, s, b: _normal(x) * s + b,
+        (X, (4,), (4,)),
+    ),
+    "matmul": (lambda x, w: x @ w, lambda x, w: x @ w, (X, (4, 5))),
+    "matmul_batch": (lambda x, y: ops.matmul(x, y), lambda x, y: x @ y, (X, ("N", 4, 2))),
+    "matmul_broadcast": (lambda x, y: ops.matmul(x, y), lambda x, y: x @ y, (("N", 2, 3, 4), (2, 4, 2))),
+    "matmul_transposed": (
+        lambda x, w: ops.linear.MatMul(True, True)(x, w),
+        lambda x, w: np.swapaxes(x, 1, 2) @ w.T,
+        (X, (5, 3)),
+    ),
+    "gemm_transposed": (lambda x, w: x @ ops.transpose(w), lambda x, w: x @ w.T, (("N", 4), (5, 4))),
+    "gemm_bias": (lambda x, w, b: x @ w + b, lambda x, w, b: x @ w + b, (("N", 4), (4, 5), (5,))),
+    "gemm_row_bias": (lambda x, w, b: b + x @ w, lambda x, w, b: x @ w + b, (("N", 4), (4, 5), ("N", 1))),
+    "gemm_shared": (lambda x, w: (x @ w) + (x @ w) * 2, lambda x, w: 3 * (x @ w), (("N", 4), (4, 5))),
+    "affine": (ops.affine, lambda x, w, b: x @ w + b, (("N", 4), (4, 5), (5,))),
+    "affine_deep": (ops.affine, lambda x, w, b: x @ w + b, (X, (4, 5), (5,))),
+    "reshape": (lambda x: x.reshape(-1, 2, 6), lambda x: x.reshape(-1, 2, 6), (X,)),
+    "reshape_rows": (lambda x: x.reshape(-1, 4), lambda x: x.reshape(-1, 4), (X,)),
+    "reshape_free": (
+        lambda x: x.reshape("T", "N", 2, 2),
+        lambda x: x.reshape(x.shape[1], x.shape[0], 2, 2),
+        (("N", "T", 4),),
+    ),
+    "reshape_static": (lambda x: x.reshape(4, 1, 3), lambda x: x.reshape(4, 1, 3), ((3, 4),)),
+    "flatten": (lambda x: ops.flatten(x), lambda x: x.reshape(len(x), -1), (X,)),
+    "transpose": (lambda x: ops.transpose(x, (2, 0, 1)), lambda x: x.transpose(2, 0, 1), (X,)),
+    "broadcast_to": (
+        lambda x: ops.broadcast_to(x, ("N", 3, 4)) * 1.0,
+        lambda x: np.broadcast_to(x, (len(x), 3, 4)),
+        (("N", 3, 1),),
+    ),
+    "broadcast_free": (
+        lambda x, y: ops.broadcast_to(y, x.shape),
+        lambda x, y: np.broadcast_to(y, x.shape),
+        (("N", "T", 2), (2,)),
+    ),
+    "zeros_like": (lambda x: ops.zeros_like(x) + x, lambda x: x, (X,)),
+    "concatenate": (
+        lambda x, y: ops.concatenate([x, y, x], 1),
+        lambda x, y: np.concatenate([x, y, x], 1),
+        (X, X),
+    ),
+    "concatenate_free": (
+        lambda x, y: ops.concatenate([x, y], 0).reshape(-1, 6),
+        lambda x, y: np.concatenate([x, y], 0).reshape(-1, 6),
+        (("N", 3, 2), (2, 3, 2)),
+    ),
+    "slice": (lambda x: x[:, 1:, ::2], lambda x: x[:, 1:, ::2], (X,)),
+    "slice_free": (lambda x: x[:, 1:-1], lambda x: x[:, 1:-1], (("N", "T", 2),)),
+    "slice_second_half": (
+        lambda x: ops.shape.Slice(0, "N", "N")(ops.concatenate([x, x * x], 0)),
+        lambda x: x * x,
+        (("N", 2),),
+    ),
+    "slice_middle": (
+        lambda x: ops.shape.Slice(0, "N", "T")(ops.concatenate([x[:, 0], x[0], x[:, 1]], 0)),
+        lambda x: x[0],
+        (("N", "T", 2),),
+    ),
+    "index": (lambda x: x[:, -1], lambda x: x[:, -1], (X,)),
+    "index_twice": (lambda x: x[:, 1, 2], lambda x: x[:, 1, 2], (X,)),
+    "index_new_axis": (lambda x: x[:, None], lambda x: x[:, None], (X,)),
+    "binary_cross_entropy": (
+        lambda x, t: ops.losses.BinaryCrossEntropy()(x, ops.sigmoid(t)),
+        lambda x, t: np.logaddexp(0, x) - x / (1 + np.exp(-t)),
+        (X, X),
+    ),
+    "huber": (
+        lambda x: ops.losses.Huber(0.7)(x),
+        lambda x: np.where(np.abs(x) <= 0.7, x * x / 2, 0.7 * (np.abs(x) - 0.35)),
+        (X,),
+    ),
+    "label_numbers": (
+        lambda i: ops.losses.LabelNumbers(6)(i) * 0.5,
+        lambda i: i * 0.5,
+        (bm.Spec(("N", 2), "int64"),),
+    ),
+    "gather": (ops.gather, lambda t, i: t[i], ((6, 3), bm.Spec(("N", 2), "int64"))),
+}
+
+
+def _inputs(specs: tuple[Any, ...], sizes: dict[str, int]) -> list[np.ndarray]:
+    generator = np.random.default_rng(5)
+    arrays = []
+    for spec in specs:
+        bound = spec.bind(sizes) if isinstance(spec, bm.Spec) else bm.Spec(spec).bind(sizes)
+        if bound.is_float:
+            arrays.append(generator.standard_normal(bound.shape).astype(bound.dtype))
+        else:
+            arrays.append(generator.integers(0, 6, bound.shape).astype(bound.dtype))
+    return arrays
+
+
+@pytest.mark.parametrize("name", CASES)
+def test_op_computes_in_onnx_runtime_what_numpy_computes(name: str, tmp_path: Path) -> None:
+    function, reference, specs = CASES[name]
+    model = Function(function)
+    model.build(*specs)
+    for opset in OPSETS:
+        report = bm.export(model, tmp_path / "model.onnx", opset=opset)
+        assert report.opset == opset
+        for batch in (1, 2, 7):
+            arrays = _inputs(specs, {"N": batch, "T": batch + 3})
+            expected = reference(
+                *(array.astype("float64") if array.dtype.kind == "f" else array for array in arrays)
+            )
+            expected = expected if isinstance(expected, tuple) else (expected,)
+            for found, wanted in zip(run(tmp_path / "model.onnx", *arrays), expected, strict=True):
+                assert found.shape == wanted.shape
+                np.testing.assert_allclose(found, wanted, rtol=2e-5, atol=2e-5)
+
+
+def test_every_op_of_the_core_that_has_a_lowering_is_tested() -> None:
+    """An op that is added to the core without a case here is noticed."""
+    import bigmodel_core.ops as package
+    from bigmodel_core.graph import LEAVES, Graph, needed
+    from bigmodel_core.layer import Trace
+
+    seen: set[type] = set()
+    for function, _, specs in CASES.values():
+        trace = Trace(Graph(), False)
+        with trace.active():
+            values = [
+                trace.graph.input(f"x{place}", spec if isinstance(spec, bm.Spec) else bm.Spec(spec))
+                for place, spec in enumerate(specs)
+            ]
+            found = function(*values)
+        outputs = found if isinstance(found, tuple) else (found,)
+        seen |= {type(node.op) for node in needed(outputs) if not isinstance(node.op, LEAVES)}
+    with_lowering = {
+        item
+        for module in vars(package).values()
+        if getattr(module, "__name__", "").startswith("bigmodel_core.ops.")
+        for item in vars(module).values()
+        if isinstance(item, type) and issubclass(item, bm.Op) and item is not bm.Op and "onnx" in vars(item)
+    }
+    assert with_lowering - seen == set()
