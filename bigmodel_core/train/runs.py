@@ -108,6 +108,22 @@ def checkpoint_of(path: str | Path) -> Path:
     )
 
 
+def resume_point(path: str | Path) -> Path:
+    """The checkpoint file to resume from: a run's last one, or the file itself.
+
+    Raises:
+        CheckpointError: there is none.
+    """
+    path = Path(path)
+    if path.is_dir() and not (path / LAST).is_file():
+        raise CheckpointError(
+            f"the folder holds no {LAST}.",
+            where=str(path),
+            fix="pass the folder of a run, such as runs/mlp-001.",
+        )
+    return path / LAST if path.is_dir() else checkpoint_of(path)
+
+
 def write_manifest(run: str | Path, manifest: Mapping[str, Any]) -> None:
     """Write a run's configuration, whole or not at all.
 

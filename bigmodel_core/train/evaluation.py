@@ -1,0 +1,86 @@
+"""Loss and metrics of a model on samples, in inference mode."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Any
+
+import numpy as np
+
+from bigmodel_core.graph import Graph
+from bigmodel_core.loss import Loss
+from bigmodel_core.metric import Metric
+from bigmodel_core.network import Network
+from bigmodel_core.plan import Program
+from bigmodel_core.registry import display_name
+from bigmodel_core.spec import Spec
+from bigmodel_core.train.samples import Samples
+
+
+def metric_names(metrics: Sequence[Metric]) -> list[str]:
+    """The name of each metric in logs; a second one of the same name gets a number."""
+    names: list[str] = []
+    for metric in metrics:
+        base = name = display_name(type(metric))
+        number = 2
+        while name in names:
+            name, number = f"{base}_{number}", number + 1
+        names.append(name)
+    return names
+
+
+class Evaluator:
+    """The inference graph of a model with a loss on top, run over samples.
+
+    Args:
+        network: the model.
+        loss: the loss; its mean over all samples is reported.
+        metrics: fed with the model's output and the targets.
+        target: the spec of the targets.
+    """
+
+    def __init__(self, network: Network, loss: Loss, metrics: Sequence[Metric], target: Spec) -> None:
+        self.network, self.target = network, target
+        self.metrics = dict(zip(metric_names(metrics), metrics, strict=True))
+        graph = Graph()
+        trace = network.traced_into(graph, training=False)
+        goal = graph.input("target", target)
+        self._single = trace.single
+        with trace.active(), graph.scope("loss", type(loss).__name__):
+            value = loss(trace.outputs[0] if trace.single else trace.outputs, goal)  # type: ignore[arg-type]
+        outputs = trace.outputs if self.metrics else ()
+        self._program = Program(graph, [value, *outputs], device=network.device)
+
+    def __call__(self, samples: Samples, batch_size: int) -> dict[str, Any]:
+        """The mean loss and the metrics, by name; floats, and nested lists for metrics that give an array.
+
+        Raises:
+            ShapeError, DtypeError, DataError: the samples do not fit the model, the loss or a metric.
+        """
+        states, total = self._run(samples, batch_size)
+        found: dict[str, Any] = {"loss": total / len(samples)}
+        for name, metric in self.metrics.items():
+            result = metric.result(states[name])
+            found[name] = float(result) if np.ndim(result) == 0 else np.asarray(result).tolist()
+        return found
+
+    def check(self, samples: Samples, batch_size: int) -> None:
+        """Whether samples fit the model, the loss and the metrics: tried with the first batch.
+
+        Raises:
+            ShapeError, DtypeError, DataError: they do not.
+        """
+        self._run(samples.first(batch_size), batch_size)
+
+    def _run(self, samples: Samples, batch_size: int) -> tuple[dict[str, Any], float]:
+        states = {name: metric.empty() for name, metric in self.metrics.items()}
+        total = 0.0
+        for part in samples.parts(batch_size):
+            given = dict(zip(self.network.input_names, part.inputs, strict=True))
+            target = given["target"] = part.labelled()
+            loss, *outputs = self._program.run(self.network.variables, given)
+            total += float(loss) * len(part)
+            prediction: Any = (outputs[0] if self._single else tuple(outputs)) if outputs else None
+            for name, metric in self.metrics.items():
+                states[name] = metric.update(states[name], prediction, target)
+        return states, total

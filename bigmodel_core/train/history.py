@@ -1,0 +1,104 @@
+"""What a training run measured, epoch by epoch."""
+
+from __future__ import annotations
+
+import json
+import math
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+from bigmodel_core.errors import UnknownNameError
+
+Logs = dict[str, Any]
+"""What one epoch measured: "epoch" (from 1), "loss", "val_loss", metrics, "seconds" and so on."""
+
+_LOW_IS_GOOD = ("loss", "error", "seconds", "deviation")
+
+
+@dataclass
+class History:
+    """What a run measured; a sequence of the epochs' logs.
+
+    Args:
+        epochs: the logs of each epoch.
+        interrupted: whether Ctrl-C ended the run.
+        run: the folder of the run, if it has one.
+
+    >>> history = History([{"epoch": 1, "val_loss": 0.5}, {"epoch": 2, "val_loss": 0.25}])
+    >>> history.best("val_loss")["epoch"], history["val_loss"]
+    (2, [0.5, 0.25])
+    """
+
+    epochs: list[Logs] = field(default_factory=list)
+    interrupted: bool = False
+    run: Path | None = None
+
+    def __len__(self) -> int:
+        return len(self.epochs)
+
+    def __iter__(self) -> Iterator[Logs]:
+        return iter(self.epochs)
+
+    def __getitem__(self, name: str) -> list[Any]:
+        """The values of one measure, epoch by epoch.
+
+        Raises:
+            UnknownNameError: nothing of this name was measured.
+        """
+        if self.epochs and not any(name in logs for logs in self.epochs):
+            raise UnknownNameError(
+                f"'{name}' was not measured.", fix=f"use one of {', '.join(self.epochs[-1])}."
+            )
+        return [logs.get(name) for logs in self.epochs]
+
+    @property
+    def last(self) -> Logs:
+        """The logs of the last epoch; empty before the first is done."""
+        return self.epochs[-1] if self.epochs else {}
+
+    def best(self, name: str = "val_loss", *, higher_is_better: bool | None = None) -> Logs:
+        """The logs of the epoch in which a measure was best, the first of several.
+
+        Args:
+            name: a measure, such as "val_accuracy".
+            higher_is_better: which way is better; None decides by the name: losses and errors are to be low.
+
+        Raises:
+            UnknownNameError: nothing of this name was measured.
+        """
+        higher = (
+            not any(word in name for word in _LOW_IS_GOOD) if higher_is_better is None else higher_is_better
+        )
+        values = self[name]
+        found = [
+            (value if higher else -value, -number)
+            for number, value in enumerate(values)
+            if isinstance(value, (int, float)) and not math.isnan(value)
+        ]
+        return self.epochs[-max(found)[1]] if found else {}
+
+    def to_dict(self) -> dict[str, Any]:
+        """The history as plain values that JSON can hold; numbers that are not finite become None."""
+        return {
+            "epochs": [plain(logs) for logs in self.epochs],
+            "interrupted": self.interrupted,
+            "run": None if self.run is None else self.run.as_posix(),
+        }
+
+
+def json_line(logs: Mapping[str, Any]) -> str:
+    """The logs of an epoch as one line of JSON."""
+    return json.dumps(plain(logs), allow_nan=False) + "\n"
+
+
+def plain(value: Any) -> Any:
+    """A value without numbers that JSON cannot hold."""
+    if isinstance(value, float):
+        return value if math.isfinite(value) else None
+    if isinstance(value, Mapping):
+        return {key: plain(item) for key, item in value.items()}
+    if isinstance(value, (list, tuple)):
+        return [plain(item) for item in value]
+    return value

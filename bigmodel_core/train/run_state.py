@@ -1,0 +1,127 @@
+"""Where a run is: what training needs, besides the arrays, to go on to the same bits as if it had never stopped."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Mapping
+from dataclasses import dataclass, field, fields
+from typing import Any
+
+from bigmodel_core import config
+from bigmodel_core.errors import BigmodelError, CheckpointError
+from bigmodel_core.layer import Sequential
+from bigmodel_core.train.restored import RestoredModel
+
+
+@dataclass
+class Best:
+    """The best epoch so far.
+
+    Args:
+        value: what was monitored, then.
+        epoch: which epoch it was, from 1.
+    """
+
+    value: float
+    epoch: int
+
+
+@dataclass
+class RunState:
+    """Where a run is.
+
+    Args:
+        epoch: how many epochs are done.
+        batch: how many batches of the next epoch are done.
+        steps: how many steps are done over all.
+        loss_sum, samples: the sum of the losses of this epoch's samples so far, and how many they are.
+        rate_scale: what callbacks multiply the learning rate with.
+        best: the best epoch so far.
+        callbacks: the state of each callback, by its name.
+        history: the logs of the epochs that are done.
+    """
+
+    epoch: int = 0
+    batch: int = 0
+    steps: int = 0
+    loss_sum: float = 0.0
+    samples: int = 0
+    rate_scale: float = 1.0
+    best: Best | None = None
+    callbacks: dict[str, dict[str, Any]] = field(default_factory=dict)
+    history: list[dict[str, Any]] = field(default_factory=list)
+
+    def to_plain(self) -> dict[str, Any]:
+        """Plain values that JSON can hold.
+
+        Raises:
+            CheckpointError: a callback keeps something else.
+        """
+        found = {item.name: getattr(self, item.name) for item in fields(self)}
+        found["best"] = None if self.best is None else vars(self.best)
+        return {name: _encode(value, name) for name, value in found.items()}
+
+    @classmethod
+    def from_plain(cls, values: Mapping[str, Any]) -> RunState:
+        """The state that `to_plain` gave.
+
+        Raises:
+            CheckpointError: it is malformed.
+        """
+        kinds = {
+            **dict.fromkeys(("epoch", "batch", "steps", "samples"), int),
+            **dict.fromkeys(("loss_sum", "rate_scale"), (int, float)),
+            "best": (dict, type(None)),
+            "callbacks": dict,
+            "history": list,
+        }
+        found = {name: _decode(value) for name, value in values.items()}
+        for name, kind in kinds.items():
+            if name not in found or not isinstance(found[name], kind) or isinstance(found[name], bool):  # type: ignore[arg-type]
+                raise CheckpointError(f"the state of the run has no proper '{name}'.")
+        if min(found["epoch"], found["batch"], found["steps"], found["samples"]) < 0:
+            raise CheckpointError("the state of the run counts below 0.")
+        best = found.pop("best")
+        try:
+            made = Best(float(best["value"]), int(best["epoch"])) if best is not None else None
+            return cls(best=made, **{name: found[name] for name in kinds if name != "best"})
+        except (KeyError, TypeError, ValueError) as error:
+            raise CheckpointError(f"the state of the run is malformed: {error!r}.") from None
+
+
+def _encode(value: Any, where: str) -> Any:
+    if value is None or isinstance(value, (bool, int, str)):
+        return value
+    if isinstance(value, float):
+        return value if math.isfinite(value) else {"number": repr(value)}
+    if isinstance(value, (list, tuple)):
+        return [_encode(item, where) for item in value]
+    if isinstance(value, Mapping) and all(isinstance(key, str) for key in value):
+        return {key: _encode(item, f"{where}.{key}") for key, item in value.items()}
+    raise CheckpointError(
+        f"a value of type {type(value).__name__} cannot be saved.",
+        where=where,
+        fix="keep numbers, texts, booleans, None, lists and mappings of them in callback_state().",
+    )
+
+
+def _decode(value: Any) -> Any:
+    if isinstance(value, list):
+        return [_decode(item) for item in value]
+    if isinstance(value, dict):
+        if value.keys() == {"number"} and value["number"] in ("nan", "inf", "-inf"):
+            return float(value["number"])
+        return {key: _decode(item) for key, item in value.items()}
+    return value
+
+
+def described(obj: Any) -> dict[str, Any]:
+    """An object as the record of a run names it: its configuration, or its class where no plugin offers it."""
+    if isinstance(obj, RestoredModel) and obj.about.config is not None:
+        return dict(obj.about.config)
+    if isinstance(obj, Sequential):
+        return {"class": "Sequential", "layers": [described(layer) for layer in obj.layers]}
+    try:
+        return config.to_config(obj)
+    except BigmodelError:
+        return {"class": type(obj).__qualname__}

@@ -1,0 +1,183 @@
+"""The samples that training and evaluation read: inputs and targets, whole or batch by batch."""
+
+from __future__ import annotations
+
+import hashlib
+from collections.abc import Iterator
+from typing import Any
+
+import numpy as np
+
+from bigmodel_core.dataset import Data, Split
+from bigmodel_core.errors import ConfigError, DataError, UsageError
+from bigmodel_core.network import Network, checked
+from bigmodel_core.sampling import batches, split_indices
+from bigmodel_core.spec import Spec
+
+Arrays = tuple[np.ndarray, ...]
+
+
+class Samples:
+    """Inputs and targets of some samples.
+
+    Args:
+        inputs: an array for each input of the model, one sample a row.
+        target: one target a sample; None where there are none.
+
+    Raises:
+        DataError: there is no sample, or the arrays differ in length.
+    """
+
+    def __init__(self, inputs: Arrays, target: np.ndarray | None) -> None:
+        if not inputs or any(array.ndim == 0 for array in inputs):
+            raise DataError(
+                "the input is no array of samples.",
+                fix="pass arrays with one sample a row of the first axis.",
+            )
+        self.inputs, self.target = inputs, target
+        lengths = {len(array) for array in inputs} | ({len(target)} if target is not None else set())
+        if len(lengths) > 1:
+            raise DataError(
+                f"inputs and targets differ in length: {', '.join(map(str, sorted(lengths)))}.",
+                fix="pass one target for each sample.",
+            )
+        if len(self) == 0:
+            raise DataError("there is no sample.", fix="pass at least one sample.")
+
+    def __len__(self) -> int:
+        return len(self.inputs[0])
+
+    @classmethod
+    def of(cls, data: Any, what: str = "data") -> Samples:
+        """The samples of whatever a user may pass for some.
+
+        Args:
+            data: a Split, the Data whose training split is meant, or a tuple (x, y) in which x may be a
+                tuple of arrays.
+            what: what it is for, in messages.
+
+        Raises:
+            UsageError: it is none of these.
+            DataError: there is no sample, or the arrays do not fit together.
+        """
+        if isinstance(data, Data):
+            data = data.train
+        if isinstance(data, Split):
+            return cls((data.x,), data.y)
+        if isinstance(data, tuple) and len(data) == 2:
+            x, y = data
+            target = None if y is None else np.asarray(y)
+            if target is not None and target.ndim == 0:
+                raise DataError(f"the target of the {what} is a single number.", fix="pass one a sample.")
+            return cls(as_inputs(x), target)
+        raise UsageError(
+            f"the {what} is a {type(data).__name__}.", fix="pass a Data, a Split or a tuple (x, y) of arrays."
+        )
+
+    def fitting(self, network: Network, target: Spec | None) -> Samples:
+        """The same samples in the number types of a model, checked against it.
+
+        Args:
+            network: the model.
+            target: the spec of its targets; None where no targets are needed.
+
+        Raises:
+            ShapeError, DtypeError: they do not fit the model.
+            DataError: there are no targets.
+        """
+        found = network.check_inputs(self.inputs)
+        inputs = tuple(found[name] for name in network.input_names)
+        if target is None:
+            return Samples(inputs, None)
+        return Samples(inputs, checked("target", self.labelled(), target, {"N": len(self)}))
+
+    def labelled(self) -> np.ndarray:
+        """The targets.
+
+        Raises:
+            DataError: there are none.
+        """
+        if self.target is None:
+            raise DataError("the samples have no targets.", fix="pass a split with y.")
+        return self.target
+
+    def take(self, indices: np.ndarray) -> Samples:
+        """The samples at some positions."""
+        return Samples(
+            tuple(array[indices] for array in self.inputs),
+            None if self.target is None else self.target[indices],
+        )
+
+    def first(self, count: int) -> Samples:
+        """The first samples, not copied."""
+        return Samples(
+            tuple(array[:count] for array in self.inputs),
+            None if self.target is None else self.target[:count],
+        )
+
+    def held_out(self, fraction: float, seed: int) -> tuple[Samples, Samples]:
+        """The samples in two parts, of which the second has a fraction of them; classes keep their shares.
+
+        Raises:
+            ConfigError: the fraction is not between 0 and 1.
+        """
+        y = self.target
+        classes = y if y is not None and y.ndim == 1 and y.dtype.kind in "iub" else None
+        kept, out = split_indices(len(self), fraction, seed, classes=classes)
+        return self.take(kept), self.take(out)
+
+    def shuffled(
+        self, batch_size: int, seed: int, epoch: int, start: int = 0
+    ) -> Iterator[tuple[Any, np.ndarray]]:
+        """The batches (x, y) of an epoch, in the order of (seed, epoch), from batch `start` on.
+
+        The arrays are good until the next batch. With several inputs, x is a tuple.
+        """
+        target = self.labelled()
+        sources = (*self.inputs, target)
+        rows = min(batch_size, len(self))
+        buffers = [np.empty((rows, *array.shape[1:]), array.dtype) for array in sources]
+        order: Any = self  # all that `batches` asks of a split is its length
+        for indices in batches(order, batch_size, shuffle_seed=seed, epoch=epoch, start=start):
+            # Every index is in range; "clip" lets NumPy write to `out` without a buffer of its own.
+            found = [
+                np.take(array, indices, axis=0, out=buffer[: len(indices)], mode="clip")
+                for array, buffer in zip(sources, buffers, strict=True)
+            ]
+            yield found[0] if len(found) == 2 else tuple(found[:-1]), found[-1]
+
+    def parts(self, size: int) -> Iterator[Samples]:
+        """The samples in their order, some at a time, not copied."""
+        for start in range(0, len(self), size):
+            yield Samples(
+                tuple(array[start : start + size] for array in self.inputs),
+                None if self.target is None else self.target[start : start + size],
+            )
+
+    def fingerprint(self) -> dict[str, Any]:
+        """What tells these samples from others: counts, shapes, types and a digest of some of them."""
+        digest = hashlib.sha256()
+        some = np.unique(np.linspace(0, len(self) - 1, 64).astype(np.int64))
+        for array in (*self.inputs, self.labelled()):
+            digest.update(f"{array.shape}{array.dtype}".encode())
+            digest.update(np.ascontiguousarray(array[some]).tobytes())
+        return {"samples": len(self), "digest": digest.hexdigest()}
+
+
+def as_inputs(x: Any) -> Arrays:
+    """An array for each input, from one array or a tuple of them."""
+    return tuple(np.asarray(array) for array in x) if isinstance(x, tuple) else (np.asarray(x),)
+
+
+def check_batch_size(batch_size: object) -> int:
+    """A batch size.
+
+    Raises:
+        ConfigError: it is no positive whole number.
+    """
+    if isinstance(batch_size, bool) or not isinstance(batch_size, (int, np.integer)) or batch_size < 1:
+        raise ConfigError(
+            f"the batch size is {batch_size!r}, expected a whole number of at least 1.",
+            fix="pass a positive batch size, such as 64.",
+        )
+    return int(batch_size)

@@ -1,0 +1,463 @@
+"""The training loop."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from bigmodel_core.callback import Callback
+from bigmodel_core.config import make
+from bigmodel_core.dataset import Data, Split
+from bigmodel_core.errors import ConfigError, NumericsError, UsageError
+from bigmodel_core.layer import Layer
+from bigmodel_core.loss import Loss
+from bigmodel_core.metric import Metric
+from bigmodel_core.model import Model
+from bigmodel_core.network import Network
+from bigmodel_core.optimizer import Optimizer
+from bigmodel_core.train import resume as resuming
+from bigmodel_core.train.checkpoint import Checkpoint, Snapshot, versions
+from bigmodel_core.train.evaluation import Evaluator, metric_names
+from bigmodel_core.train.history import History
+from bigmodel_core.train.interruption import Interruption
+from bigmodel_core.train.progress import Reporter, reporter
+from bigmodel_core.train.record import Record, check_free
+from bigmodel_core.train.run_state import Best, RunState, described
+from bigmodel_core.train.samples import Samples, as_inputs, check_batch_size
+from bigmodel_core.train.step import TrainStep, target_spec
+
+EVALUATION_BATCH = 256
+
+
+class Trainer:
+    """Trains a model on data: `fit`, `evaluate`, `predict`.
+
+    Args:
+        model: a layer, a built model or the name of a registered model.
+        loss: a loss or its name; a `Model` says which suits it.
+        optimizer: an optimizer or its name; the `Model`'s own, or Adam.
+        metrics: metrics or their names, measured on validation data; the `Model`'s own, or none.
+        callbacks: called at fixed points of the loop, in this order.
+        seed: for the first parameters (unless the model is built), the order of the samples and dropout.
+        device: "cpu" or "cuda"; that of a built model, else the CPU.
+        out: the folder of the run, for its configuration, metrics and checkpoints; None writes nothing.
+        monitor: which measure decides the best checkpoint, such as "val_loss"; by default the first metric on
+            validation data, else the loss.
+
+    Attributes:
+        step: the compiled training step; `step.rate_scale` multiplies the learning rate.
+        state: where the run is: `state.epoch`, `state.steps`, `state.best`.
+        history: the logs of all epochs.
+        stop: set it, from a callback, to end training.
+
+    Raises:
+        UnknownNameError: nothing has such a name.
+        UsageError: no loss is given and the model names none.
+
+    >>> import bigmodel_core as bm
+    >>> x = np.random.default_rng(0).normal(size=(64, 4)).astype("float32")
+    >>> trainer = bm.Trainer(bm.layers.Dense(2), "cross_entropy", bm.optimizers.SGD(0.5), ["accuracy"])
+    >>> history = trainer.fit((x, (x[:, 0] > 0).astype("int64")), epochs=5, validation=0.25, verbose=False)
+    >>> history.last["val_loss"] < history["val_loss"][0]
+    True
+    """
+
+    def __init__(
+        self,
+        model: Layer | Network | str,
+        loss: Loss | str | None = None,
+        optimizer: Optimizer | str | None = None,
+        metrics: Sequence[Metric | str] | None = None,
+        *,
+        callbacks: Sequence[Callback | str] = (),
+        seed: int = 0,
+        device: str | None = None,
+        out: str | Path | None = None,
+        monitor: str | None = None,
+    ) -> None:
+        self.model: Layer | Network = make("model", model) if isinstance(model, str) else model
+        layer = self.model.layer if isinstance(self.model, Network) else self.model
+        own = layer if isinstance(layer, Model) else None
+        if loss is None and own is None:
+            raise UsageError("no loss is given.", fix='pass one, such as loss="cross_entropy".')
+        self.step = TrainStep(
+            self.model,
+            loss if loss is not None else own.loss if own else "",
+            optimizer if optimizer is not None else own.optimizer if own else "adam",
+            seed=seed,
+            device=device or "cpu",
+        )
+        chosen = metrics if metrics is not None else own.metrics if own else ()
+        self.metrics: list[Metric] = [
+            make("metric", metric) for metric in ([chosen] if isinstance(chosen, str) else chosen)
+        ]
+        self.callbacks: list[Callback] = [make("callback", callback) for callback in callbacks]
+        self.out = None if out is None else Path(out)
+        self.stop = False
+        self.state = RunState()
+        self.history = History(self.state.history, run=self.out)
+        self._monitor = monitor
+        self._record: Record | None = None
+        self._resumed: Checkpoint | None = None
+        resuming.check_device(self.model, device)
+
+    @classmethod
+    def resume(
+        cls,
+        path: str | Path,
+        *,
+        callbacks: Sequence[Callback | str] | None = None,
+        device: str = "cpu",
+        out: str | Path | None = None,
+    ) -> Trainer:
+        """The trainer of a run that stopped: its `fit` goes on to the same bits as if it had never stopped.
+
+        Args:
+            path: the folder of the run, or a checkpoint.
+            callbacks: instead of those the checkpoint names.
+            device: "cpu" or "cuda".
+            out: another folder to write to.
+
+        Raises:
+            CheckpointError: the checkpoint is missing, damaged or none of a run.
+        """
+        checkpoint = resuming.checkpoint_of_run(path)
+        trainer = cls(
+            checkpoint.restore(device),
+            **resuming.parts(checkpoint, callbacks),
+            out=resuming.folder_of(checkpoint) if out is None else out,
+        )
+        trainer._resumed = checkpoint
+        return trainer
+
+    # Training --------------------------------------------------------------------------------------------
+
+    def fit(
+        self,
+        data: Data | Split | tuple[Any, Any],
+        epochs: int | None = None,
+        batch_size: int | None = None,
+        validation: float | Split | tuple[Any, Any] | None = None,
+        *,
+        verbose: bool = True,
+        resume: str | Path | None = None,
+        checkpoint_every: int | None = None,
+        record: Mapping[str, Any] | None = None,
+    ) -> History:
+        """Train; what is wrong with the arguments is said before anything is written.
+
+        Args:
+            data: what to train on: data with its splits, one split, or arrays (x, y); several inputs as a
+                tuple of arrays.
+            epochs: passes over the data, 1 by default; called again, training goes on for as many more. With
+                `resume`, all passes of the run together, by default as many as it was to do.
+            batch_size: samples in a step, 64 by default; the last batch of an epoch may be smaller.
+            validation: samples to measure after each epoch, or the fraction of the training samples to hold
+                out for that; by default the data's own validation split.
+            verbose: whether progress is shown.
+            resume: the folder or checkpoint of a run to go on with; needs the same data, options and seed.
+            checkpoint_every: write the last checkpoint every so many steps, too; needs `out`.
+            record: more that the run's configuration is to say, such as where the data came from.
+
+        Returns:
+            The logs of all epochs; `interrupted` says whether Ctrl-C ended training.
+
+        Raises:
+            ConfigError, UsageError: an option makes no sense.
+            ShapeError, DtypeError, DataError: the data do not fit the model or the loss.
+            NumericsError: the loss is NaN or infinite; parameters and checkpoints are those from before.
+            CheckpointError: a checkpoint cannot be read, does not fit, or cannot be written.
+        """
+        job = self._prepared(data, epochs, batch_size, validation, resume, checkpoint_every, record or {})
+        with reporter(verbose) as report, Interruption() as interruption:
+            try:
+                self._tell("on_train_begin")
+                self._save()
+                while self.state.epoch < job.epochs and not self.stop:
+                    if not self._train_epoch(job, report, interruption):
+                        self._save()
+                        break
+                    self._end_epoch(job, report)
+                    if interruption.requested:
+                        break
+            except KeyboardInterrupt:
+                self.history.interrupted = True
+            except NumericsError as error:
+                if self._record is not None:
+                    error.fix = f"{error.fix} The last good checkpoint is {self._record.last}."
+                raise
+            self.history.interrupted |= interruption.requested
+            self._tell("on_train_end")
+            if self.history.interrupted:
+                report.note(self._farewell())
+        return self.history
+
+    def _train_epoch(self, job: _Job, report: Reporter, interruption: Interruption) -> bool:
+        """Run the batches of an epoch that are not done yet; False where training is to stop before the last."""
+        state, step = self.state, self.step
+        listeners = [item for item in self.callbacks if type(item).on_batch_end is not Callback.on_batch_end]
+        if state.batch == 0:
+            self._tell("on_epoch_begin", state.epoch)
+        report.epoch_begins(state.epoch, job.epochs, job.batches, state.batch)
+        job.start, job.first = time.perf_counter(), state.samples
+        for x, y in job.train.shuffled(job.batch_size, step.seed, state.epoch, state.batch):
+            loss = step(x, y)
+            state.batch += 1
+            state.steps = step.steps
+            state.loss_sum += loss * len(y)
+            state.samples += len(y)
+            if listeners:
+                logs = {"loss": loss, "learning_rate": self._last_rate()}
+                for callback in listeners:
+                    callback.on_batch_end(self, step.steps, logs)
+            report.batch_ends(state.batch, state.loss_sum / state.samples)
+            if (self.stop or interruption.requested) and state.batch < job.batches:
+                return False
+            if job.checkpoint_every and step.steps % job.checkpoint_every == 0:
+                self._save()
+        return True
+
+    def _end_epoch(self, job: _Job, report: Reporter) -> None:
+        """Measure, tell the callbacks, keep what was reached."""
+        state = self.state
+        seconds = time.perf_counter() - job.start
+        logs: dict[str, Any] = {"epoch": state.epoch + 1, "loss": state.loss_sum / state.samples}
+        if job.validation is not None and job.evaluator is not None:
+            found = job.evaluator(job.validation, EVALUATION_BATCH)
+            logs.update({f"val_{name}": value for name, value in found.items()})
+        logs["learning_rate"] = self._last_rate()
+        logs["seconds"] = time.perf_counter() - job.start
+        logs["samples_per_second"] = (state.samples - job.first) / max(seconds, 1e-9)
+        self._tell("on_epoch_end", state.epoch, logs)
+        state.history.append(logs)
+        state.epoch, state.batch, state.loss_sum, state.samples = state.epoch + 1, 0, 0.0, 0
+        self._save(is_best=job.is_best(state, logs))
+        if self._record is not None:
+            self._record.measured(logs)
+        report.epoch_ends(logs)
+
+    def _last_rate(self) -> float:
+        return self.step.optimizer.rate(max(self.step.steps - 1, 0)) * self.step.rate_scale
+
+    def _tell(self, event: str, *details: Any) -> None:
+        for callback in self.callbacks:
+            getattr(callback, event)(self, *details)
+
+    def callback_state(self, callback: Callback) -> dict[str, Any]:
+        """What a callback keeps across checkpoints: a dict of JSON values, its own to change."""
+        same = [item for item in self.callbacks if type(item) is type(callback)]
+        number = next((number for number, item in enumerate(same) if item is callback), 0)
+        return self.state.callbacks.setdefault(f"{type(callback).__name__}_{number + 1}", {})
+
+    def _save(self, *, is_best: bool = False) -> None:
+        self.state.rate_scale = self.step.rate_scale
+        if self._record is not None:
+            self._record.save(self.step, self.state, is_best=is_best)
+
+    def _farewell(self) -> str:
+        done = f"stopped after {self.state.steps} steps, {self.state.epoch} full epochs"
+        if self._record is None:
+            return f"{done}; the model keeps what it learned, no checkpoint was asked for"
+        return f"{done}; resume from {self._record.last}"
+
+    # Preparing -------------------------------------------------------------------------------------------
+
+    def _prepared(
+        self,
+        data: Any,
+        epochs: int | None,
+        batch_size: int | None,
+        validation: Any,
+        resume: str | Path | None,
+        checkpoint_every: int | None,
+        record: Mapping[str, Any],
+    ) -> _Job:
+        checkpoint = resuming.checkpoint_of_run(resume) if resume is not None else self._resumed
+        planned = checkpoint.training["plan"] if checkpoint is not None and checkpoint.training else {}
+        epochs = _count("epochs", epochs if epochs is not None else planned.get("epochs", 1))
+        batch_size = check_batch_size(batch_size if batch_size is not None else planned.get("batch_size", 64))
+        if checkpoint_every is not None:
+            _count("checkpoint_every", checkpoint_every)
+            if self.out is None and checkpoint is None:
+                raise UsageError(
+                    "checkpoint_every needs a folder to write to.", fix="pass out to the Trainer."
+                )
+        train, held_out = _parted(data, validation, self.step.seed)
+        network, target = self._built(train)
+        train = train.fitting(network, target)
+        evaluator = Evaluator(network, self.step.loss, self.metrics, target)
+        if held_out is not None:
+            held_out = held_out.fitting(network, target)
+            evaluator.check(held_out, EVALUATION_BATCH)
+        monitor, higher = self._monitored(held_out is not None)
+        plan = {
+            "epochs": epochs if checkpoint is not None else self.state.epoch + epochs,
+            "batch_size": batch_size,
+            "seed": self.step.seed,
+            "loss": described(self.step.loss),
+            "optimizer": described(self.step.optimizer),
+            "metrics": [described(metric) for metric in self.metrics],
+            "callbacks": [described(callback) for callback in self.callbacks],
+            "monitor": monitor,
+            "data": train.fingerprint(),
+            "validation": None if held_out is None else held_out.fingerprint(),
+        }
+        if checkpoint is not None:
+            self.state = resuming.restore(checkpoint, self.step, plan)
+            self.out = self.out or resuming.folder_of(checkpoint)
+        self.stop, self._resumed = False, None
+        self.history = History(self.state.history, run=self.out)
+        job = _Job(train, held_out, evaluator, plan["epochs"], batch_size, checkpoint_every, monitor, higher)
+        if self.out is not None:
+            known = self._record is not None and self._record.folder == self.out
+            mine = checkpoint is not None and self.out == resuming.folder_of(checkpoint)
+            check_free(self.out, ours=known or mine)
+            self._record = Record(self.out, Snapshot(network, data if isinstance(data, Data) else None), plan)
+            details = {
+                "dtype": network.dtype,
+                "device": network.device.name,
+                "model": described(network.layer),
+            }
+            share = {"validation_fraction": validation} if isinstance(validation, float) else {}
+            source = {"data": data.summary()} if isinstance(data, Data) else {}
+            manifest = {**plan, **details, **source, **share, "versions": versions(), "format": 1, **record}
+            self._record.begin(manifest, self.state.history)
+            if checkpoint is not None:
+                self._record.keep_best_of(checkpoint)
+        return job
+
+    def _built(self, samples: Samples) -> tuple[Network, Any]:
+        first = samples.first(1)
+        if self.step.network is None:
+            self.step.build(first.inputs, first.labelled())
+        network = self.step.network
+        assert network is not None
+        return network, target_spec(self.step.loss, first.labelled(), network.dtype)
+
+    def _monitored(self, validated: bool) -> tuple[str, bool]:
+        directions: dict[str, bool | None] = {"loss": False}
+        if validated:
+            directions["val_loss"] = False
+            for name, metric in zip(metric_names(self.metrics), self.metrics, strict=True):
+                directions[f"val_{name}"] = metric.higher_is_better
+        usable = {name: higher for name, higher in directions.items() if higher is not None}
+        if self._monitor is not None:
+            if self._monitor not in usable:
+                raise ConfigError(
+                    f"'{self._monitor}' cannot be monitored.",
+                    fix=f"use one of {', '.join(usable)}; val_ names need validation data.",
+                )
+            return self._monitor, usable[self._monitor]
+        order = [*[name for name in usable if name not in ("loss", "val_loss")], "val_loss", "loss"]
+        name = next(name for name in order if name in usable)
+        return name, usable[name]
+
+    # Using -----------------------------------------------------------------------------------------------
+
+    def evaluate(
+        self, split: Data | Split | tuple[Any, Any], batch_size: int = EVALUATION_BATCH
+    ) -> dict[str, Any]:
+        """The mean loss and the metrics on samples, by name: {"loss": 0.08, "accuracy": 0.97}.
+
+        Args:
+            split: a split or arrays (x, y); of data, the test split.
+            batch_size: samples at a time; the result does not depend on it beyond rounding.
+
+        Raises:
+            GraphError: the model is not built yet.
+            ShapeError, DtypeError, DataError: the samples do not fit the model.
+        """
+        samples = Samples.of(split.test if isinstance(split, Data) else split)
+        network = self.network
+        target = target_spec(self.step.loss, samples.first(1).labelled(), network.dtype)
+        evaluator = Evaluator(network, self.step.loss, self.metrics, target)
+        return evaluator(samples.fitting(network, target), check_batch_size(batch_size))
+
+    def predict(self, x: Any, batch_size: int = EVALUATION_BATCH) -> Any:
+        """The model's outputs for inputs, an array (a tuple where the model has several outputs).
+
+        Args:
+            x: an array; a tuple of arrays for several inputs.
+            batch_size: samples at a time.
+
+        Raises:
+            GraphError: the model is not built yet.
+            ShapeError, DtypeError, DataError: the input does not fit the model.
+        """
+        samples = Samples(as_inputs(x), None).fitting(self.network, None)
+        size = check_batch_size(batch_size)
+        parts = [self.network(*part.inputs) for part in samples.parts(size)]
+        if isinstance(parts[0], tuple):
+            return tuple(np.concatenate(output) for output in zip(*parts, strict=True))
+        return np.concatenate(parts)
+
+    @property
+    def network(self) -> Network:
+        """The built model.
+
+        Raises:
+            GraphError: it is not built yet.
+        """
+        if self.step.network is not None:
+            return self.step.network
+        return self.model if isinstance(self.model, Network) else self.model.network
+
+
+@dataclass
+class _Job:
+    """What one call of `fit` works on."""
+
+    train: Samples
+    validation: Samples | None
+    evaluator: Evaluator
+    epochs: int
+    batch_size: int
+    checkpoint_every: int | None
+    monitor: str
+    higher_is_better: bool
+    start: float = 0.0
+    first: int = 0
+
+    @property
+    def batches(self) -> int:
+        """How many batches an epoch has."""
+        return -(-len(self.train) // self.batch_size)
+
+    def is_best(self, state: RunState, logs: Mapping[str, Any]) -> bool:
+        """Whether an epoch is the best so far; it is then noted as such."""
+        value = logs.get(self.monitor)
+        if not isinstance(value, float) or value != value:
+            return False
+        if state.best is not None:
+            better = value > state.best.value if self.higher_is_better else value < state.best.value
+            if not better:
+                return False
+        state.best = Best(value, logs["epoch"])
+        return True
+
+
+def _parted(data: Any, validation: Any, seed: int) -> tuple[Samples, Samples | None]:
+    train = Samples.of(data)
+    own = data.validation if isinstance(data, Data) else None
+    if validation is None:
+        return train, None if own is None else Samples.of(own, "validation data")
+    if isinstance(validation, (int, float)) and not isinstance(validation, bool):
+        if own is not None:
+            raise UsageError(
+                "the data have a validation split already.", fix="leave validation out, or pass a split."
+            )
+        return train.held_out(float(validation), seed)
+    return train, Samples.of(validation, "validation data")
+
+
+def _count(name: str, value: object) -> int:
+    if isinstance(value, bool) or not isinstance(value, (int, np.integer)) or value < 1:
+        raise ConfigError(
+            f"{name} is {value!r}, expected a whole number of at least 1.", fix=f"pass {name}=1 or more."
+        )
+    return int(value)
