@@ -1,0 +1,1 @@
+"""Speed and memory of bigmodel beside its peers: `python -m bench` prints one table."""
