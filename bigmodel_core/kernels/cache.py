@@ -20,6 +20,9 @@ import warnings
 from importlib import metadata
 from pathlib import Path
 
+FORMAT = 2
+"""Changes with the form of what is stored, so that files of another form are passed over."""
+
 compilations: list[str] = []
 """The kernels this process compiled, by name, in order; empty in a process with a warm cache."""
 
@@ -51,7 +54,7 @@ def load(key: str) -> bytes | None:
     return payload if check == hashlib.sha256(payload).hexdigest().encode() else None
 
 
-def store(key: str, payload: bytes, name: str) -> None:
+def store(key: str, payload: bytes) -> None:
     """Keep bytes under a key, atomically: other processes see the whole file or none."""
     folder = _usable()
     if folder is None:
@@ -104,7 +107,7 @@ def _environment() -> str:
     from bigmodel_core.kernels.cpu import target
 
     versions = [f"{name} {metadata.version(name)}" for name in ("numba", "llvmlite")]
-    return " ".join([sys.version, *versions, target.description()])
+    return " ".join([str(FORMAT), sys.version, *versions, target.description()])
 
 
 def _usable() -> Path | None:

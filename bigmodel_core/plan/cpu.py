@@ -216,8 +216,9 @@ class CpuPlan:
         for row, (_, launch) in enumerate(rows):
             starts.append(add(launch))
             self._table[row, :3] = launch.kernel.address, 0, launch.chunks
+            self._table[row, 5] = self._status.ctypes.data
             if launch.follower is not None:
-                self._table[row, 3:] = launch.follower.kernel.address, add(launch.follower)
+                self._table[row, 3:5] = launch.follower.kernel.address, add(launch.follower)
         block = Memory((max(len(contexts), 1),), "int64")
         block.array[: len(contexts)] = contexts
         self._contexts = block
@@ -243,7 +244,7 @@ class CpuPlan:
         self._direct = self._readable_in_place()
 
     def _readable_in_place(self) -> set[str]:
-        """The inputs that kernels may read where the caller has them: nobody reads past their end or gives them out."""
+        """The inputs that kernels may read where the caller has them: none reads past their end, none is an output."""
         copied = {id(self.program.root(value)) for value in self.program.outputs}
         for node in self.program.nodes:
             if hasattr(node.op, "over_reads"):

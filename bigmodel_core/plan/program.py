@@ -150,6 +150,9 @@ class Program:
             )
         if code == codes.NOT_FINITE:
             return NumericsError("the loss is NaN or infinite.", where=where)
+        if code == codes.KERNEL_RAISED:
+            name = type(step.node.op).__name__ if step else "an op"
+            return KernelError(f"the kernel of {name} raised an exception.", where=where)
         return KernelError(f"a kernel reported status {code}.", where=where)
 
 

@@ -34,6 +34,8 @@ FEW_ROWS = 24
 """With fewer rows of A, copying B costs more than it brings."""
 ALIAS = 4096
 """Rows this many bytes apart fall on the same lines of the first-level cache."""
+GROUP = 4
+"""Tiles of a transposed A that are copied at once, so that cache lines are read as a whole."""
 CHUNK_WORK = 600_000
 """Multiply-adds that make a chunk worth handing to a thread: some 10 microseconds."""
 MAX_CHUNKS = 24
@@ -121,7 +123,9 @@ def _product(p: Problem, a: Buffer, b: Buffer, c: Buffer, bias: Buffer | None) -
         TRANSPOSE if p.transpose_b else COPY if p.k * p.n * size > SMALL_B and p.m >= FEW_ROWS else IN_PLACE
     )
     rows, columns = _block(p, b_form)
-    a_form = COPY if not p.transpose_a and a_row % ALIAS == 0 and columns >= 64 else IN_PLACE
+    a_form = IN_PLACE
+    if columns >= 64 and max(a_row, a_step) % ALIAS == 0:
+        a_form = TRANSPOSE if p.transpose_a else COPY
     across, down = -(-p.n // columns), -(-p.m // rows)
     group = 1
     if across * down == 1:
@@ -175,7 +179,10 @@ def product_kernel(dtype: str) -> NativeFunction:
     panel_row, vector, wide = width * size, lanes * size, WIDE * lanes
     multiply, transpose = multiply_tile(dtype), transpose_block(dtype)
     copy_panel_row, copy_vector = copy_vectors(dtype, width // lanes), copy_vectors(dtype, 1)
-    b_memory, a_memory = stack_memory(DEPTH_BYTES * COLUMNS), stack_memory(DEPTH_BYTES * h0)
+    heights_row = -(-h0 // lanes) * vector  # one step of k of a tile of transposed A
+    copy_heights = copy_vectors(dtype, heights_row // vector)
+    b_memory = stack_memory(DEPTH_BYTES * COLUMNS)
+    a_memory = stack_memory(DEPTH_BYTES * max(h0, GROUP * heights_row // size))
 
     def pack_b(b, b_row, b_column, columns, kc, panel, form, target):  # type: ignore[no-untyped-def]
         """Copy `kc` rows of so many columns of B into panels."""
@@ -218,7 +225,7 @@ def product_kernel(dtype: str) -> NativeFunction:
                 if b_form != IN_PLACE:
                     pack_b(b_read, b_row, b_column, j1 - j0, kc, panel, b_form, panels)
                     b_read, b_step, b_next = panels, panel_row, panel // width
-                i = i0
+                i = a_copied = copied = i0
                 while i < i1:
                     left = i1 - i
                     h = h0
@@ -226,13 +233,24 @@ def product_kernel(dtype: str) -> NativeFunction:
                         h = h1
                         while h > left:
                             h //= 2
-                    a_read, row = a + i * a_row + k0 * a_step, a_row
+                    a_read, row, step = a + i * a_row + k0 * a_step, a_row, a_step
                     if a_form == COPY:
                         row = (kc * size + vector - 1) // vector * vector
                         for r in range(h):
                             for p in range(0, row, vector):
                                 copy_vector(a_read + r * a_row + p, a_tile + r * row + p)
                         a_read = a_tile
+                    elif a_form == TRANSPOSE:
+                        if i >= copied:
+                            tiles = min(GROUP, (left + h0 - 1) // h0)
+                            for p in range(kc):
+                                for tile in range(tiles):
+                                    source = a_read + p * a_step + tile * h0 * size
+                                    copy_heights(source, a_tile + (tile * kc + p) * heights_row)
+                            a_copied, copied = i, i + GROUP * h0
+                        tile = (i - a_copied) // h0
+                        inside = i - a_copied - tile * h0
+                        a_read, step = a_tile + tile * kc * heights_row + inside * size, heights_row
                     target = c + i * n * size
                     start, start_row, start_next = target, n * size, size
                     if k0 == 0:
@@ -244,7 +262,7 @@ def product_kernel(dtype: str) -> NativeFunction:
                         if h == 1 and b_form == IN_PLACE and j1 - j >= wide:
                             w = wide
                         multiply(
-                            kc, a_read, row, a_step, b_read, b_step, target, n * size, start, start_row, h, w
+                            kc, a_read, row, step, b_read, b_step, target, n * size, start, start_row, h, w
                         )
                         b_read += w * b_next
                         target += w * size

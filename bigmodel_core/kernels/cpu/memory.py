@@ -92,14 +92,15 @@ store_int = store("int64")
 load_float = load("float64")
 
 
-@intrinsic("void(intp, intp, intp)")
-def call_kernel(builder: Any, address: Any, context: Any, chunk: Any) -> None:
-    """Call the compiled kernel at an address (Numba's own calling convention)."""
+@intrinsic("intp(intp, intp, intp)")
+def call_kernel(builder: Any, address: Any, context: Any, chunk: Any) -> Any:
+    """Call the compiled kernel at an address (Numba's own calling convention); 0 unless it raised."""
     from llvmlite import ir
 
     result, failure = _scratch(builder)
     kind = ir.FunctionType(ir.IntType(32), [result.type, failure.type, context.type, chunk.type])
-    builder.call(builder.inttoptr(address, kind.as_pointer()), [result, failure, context, chunk])
+    code = builder.call(builder.inttoptr(address, kind.as_pointer()), [result, failure, context, chunk])
+    return builder.sext(code, context.type)
 
 
 def _scratch(builder: Any) -> tuple[Any, Any]:

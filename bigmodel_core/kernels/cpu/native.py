@@ -8,6 +8,7 @@ never imports Numba."""
 
 from __future__ import annotations
 
+import ctypes
 import hashlib
 import math
 import threading
@@ -171,12 +172,12 @@ def compile_native(kernel: NativeFunction) -> int:
     with _lock:
         stored = cache.load(key)
         if stored is None:
-            name, image = _compile(kernel)
-            cache.store(key, name.encode() + b"\n" + image, kernel.name)
-        else:
-            head, _, image = stored.partition(b"\n")
-            name = head.decode()
-        return _link(name, image)
+            stored = _compile(kernel)
+            cache.store(key, stored)
+        name, runtime, image = stored.split(b"\n", 2)
+        if runtime == _NEEDS_NUMBA:
+            import numba  # noqa: F401  its import makes the functions known that the object refers to
+        return _link(name.decode(), image)
 
 
 def _link(name: str, image: bytes) -> int:
@@ -200,12 +201,15 @@ def _link(name: str, image: bytes) -> int:
     return address
 
 
-def _compile(kernel: NativeFunction) -> tuple[str, bytes]:
+_NEEDS_NUMBA, _NEEDS_NOTHING = b"numba", b"-"
+
+
+def _compile(kernel: NativeFunction) -> bytes:
+    """Name, what the object needs at run time, and the object, as the cache holds them."""
     cache.count_compilation(kernel.name)
     _numba()
     from numba.core import compiler, sigutils
     from numba.core.cpu_options import FastMathOptions
-    from numba.core.errors import NumbaError
     from numba.core.registry import cpu_target
 
     arguments, result = sigutils.normalize_signature(kernel.signature)
@@ -224,16 +228,30 @@ def _compile(kernel: NativeFunction) -> tuple[str, bytes]:
             flags,
             {},
         )
-    except NumbaError as error:
+    except Exception as error:  # Numba lets errors of many kinds through
         raise KernelError(
             f"the kernel '{kernel.name}' cannot be compiled: {error}",
             fix=(
-                "kernels may use numbers, arrays, loops, branches, `math` functions and plain helper"
-                " functions."
+                "kernels may use numbers, arrays, loops, branches, `math` and plain helper functions;"
+                " they cannot make arrays."
             ),
         ) from error
     library = compiled.library
-    return compiled.fndesc.llvm_func_name, bytes(library._get_compiled_object())
+    image = bytes(library._get_compiled_object())
+    needs = _NEEDS_NOTHING if _is_self_contained(library) else _NEEDS_NUMBA
+    return b"\n".join([compiled.fndesc.llvm_func_name.encode(), needs, image])
+
+
+def _is_self_contained(library: Any) -> bool:
+    """Whether all that an object refers to is found in any Python process, without Numba."""
+    names = [
+        f.name for f in library._final_module.functions if f.is_declaration and not f.name.startswith("llvm.")
+    ]
+    try:
+        process = ctypes.CDLL(None)
+    except (OSError, TypeError):
+        return not names
+    return all(hasattr(process, name) for name in names)
 
 
 def _numba() -> Any:

@@ -28,9 +28,10 @@ from bigmodel_core.kernels.cpu.memory import (
     store_int,
 )
 from bigmodel_core.kernels.cpu.native import NativeFunction
+from bigmodel_core.kernels.status import KERNEL_RAISED
 
-ROW = 5
-"""Integers in a row of the table: kernel, context, chunks, second kernel, its context."""
+ROW = 6
+"""Integers in a row of the table: kernel, context, chunks, second kernel, its context, status."""
 
 # Slots of the pool, eight integers (one cache line) apart where threads write.
 TICKET, DONE, BUSY, QUIT, SLEEPERS, JOB, WORKERS = 0, 8, 16, 24, 32, 40, 48
@@ -46,9 +47,11 @@ SPINS = 4000
 
 
 def run_chunk(job, chunk):  # type: ignore[no-untyped-def]
-    call_kernel(load_int(job, 0), load_int(job, 1), chunk)
-    if load_int(job, 3) != 0:
-        call_kernel(load_int(job, 3), load_int(job, 4), chunk)
+    failed = call_kernel(load_int(job, 0), load_int(job, 1), chunk)
+    if failed == 0 and load_int(job, 3) != 0:
+        failed = call_kernel(load_int(job, 3), load_int(job, 4), chunk)
+    if failed != 0:
+        store_int(load_int(job, 5), 0, KERNEL_RAISED)
 
 
 def take_chunks(pool):  # type: ignore[no-untyped-def]

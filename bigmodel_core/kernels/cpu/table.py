@@ -21,12 +21,13 @@ class Table:
 
     def __init__(self, launches: Sequence[Launch], repeat: int = 1) -> None:
         self._contexts = [np.array([_integer(item) for item in it.context], np.int64) for it in launches]
+        self._status = np.zeros(8, np.int64)
+        status = self._status.ctypes.data
         rows = [
-            (launch.kernel.address, context.ctypes.data, launch.chunks, 0, 0)
+            (launch.kernel.address, context.ctypes.data, launch.chunks, 0, 0, status)
             for launch, context in zip(launches, self._contexts, strict=True)
         ]
         self._table = np.array(rows * repeat, np.int64).reshape(-1, runner.ROW)
-        self._status = np.zeros(8, np.int64)
         self._result, self._failure = (ctypes.c_ssize_t * 1)(), (ctypes.c_void_p * 1)()
         kind = ctypes.CFUNCTYPE(ctypes.c_int32, ctypes.c_void_p, ctypes.c_void_p, *[ctypes.c_ssize_t] * 4)
         self._native = kind(runner.RUN.address)
