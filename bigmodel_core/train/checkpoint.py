@@ -17,7 +17,6 @@ from typing import Any
 import numpy as np
 
 import bigmodel_core
-from bigmodel_core import config
 from bigmodel_core.dataset import Data
 from bigmodel_core.errors import BigmodelError, CheckpointError, DeviceError
 from bigmodel_core.layer import Layer, Parameter
@@ -29,6 +28,7 @@ from bigmodel_core.train.checkpoint_file import read_file, strict_json, write_fi
 from bigmodel_core.train.checkpoint_graph import decode_graph, encode_graph, expect
 from bigmodel_core.train.checkpoint_ops import plugins_of
 from bigmodel_core.train.restored import About, RestoredModel, saved_numbers
+from bigmodel_core.train.run_state import described
 from bigmodel_core.train.runs import checkpoint_of
 
 _RANDOM = {SEED: Spec((), "int64"), STEP: Spec((), "int64")}
@@ -150,19 +150,15 @@ class Snapshot:
 
 
 def _about(network: Network, data: Data | None) -> dict[str, Any]:
-    if isinstance(network.layer, RestoredModel) and data is None:
-        known = network.layer.about
+    layer = network.layer
+    if data is not None:
         return _about_entry(
-            known.config, known.labels, known.task, known.preprocessing, known.input_meaning, known.data
+            described(layer), data.labels, data.task, data.preprocessing, data.input_meaning, data.name
         )
-    try:
-        layer = network.layer.about.config if isinstance(network.layer, RestoredModel) else None
-        described = layer or config.to_config(network.layer)
-    except BigmodelError:  # a model of the user's own: its graph says all that is needed
-        described = None
-    if data is None:
-        return _about_entry(described, None, None, None, "", "")
-    return _about_entry(described, data.labels, data.task, data.preprocessing, data.input_meaning, data.name)
+    known = layer.about if isinstance(layer, RestoredModel) else About(described(layer))
+    return _about_entry(
+        known.config, known.labels, known.task, known.preprocessing, known.input_meaning, known.data
+    )
 
 
 def _about_entry(

@@ -21,7 +21,8 @@ class About:
     """What is known of a saved model besides its graph and numbers.
 
     Args:
-        config: the registered model it was, as `bigmodel_core.config.to_config` writes it; None for others.
+        config: the layer it was: what `bigmodel_core.config.to_config` writes where a plugin offers it (it
+            then has a "name"), else its "class" and, for a Sequential, its "layers".
         labels: class names by label.
         task: "classification", "binary" or "regression".
         preprocessing: how its input is made from raw input.

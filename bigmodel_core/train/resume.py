@@ -101,7 +101,7 @@ def restore(checkpoint: Checkpoint, step: TrainStep, plan: Mapping[str, Any]) ->
         raise CheckpointError(
             f"the run had another {', another '.join(odd)}: {_difference(odd[0], before, plan)}.",
             where=where,
-            fix="resume with the same data and options; to train on otherwise, use Trainer(bm.load(path), ...).",
+            fix="resume with the same data and options, or train on otherwise: Trainer(bm.load(path), ...).",
         )
     try:
         state = RunState.from_plain(checkpoint.training["state"])

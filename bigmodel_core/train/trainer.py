@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import time
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
@@ -13,21 +12,24 @@ import numpy as np
 from bigmodel_core.callback import Callback
 from bigmodel_core.config import make
 from bigmodel_core.dataset import Data, Split
-from bigmodel_core.errors import ConfigError, NumericsError, UsageError
+from bigmodel_core.errors import NumericsError, UsageError
 from bigmodel_core.layer import Layer
 from bigmodel_core.loss import Loss
 from bigmodel_core.metric import Metric
 from bigmodel_core.model import Model
 from bigmodel_core.network import Network
 from bigmodel_core.optimizer import Optimizer
+from bigmodel_core.spec import Spec
 from bigmodel_core.train import resume as resuming
 from bigmodel_core.train.checkpoint import Checkpoint, Snapshot, versions
-from bigmodel_core.train.evaluation import Evaluator, metric_names
+from bigmodel_core.train.evaluation import Evaluator
 from bigmodel_core.train.history import History
 from bigmodel_core.train.interruption import Interruption
+from bigmodel_core.train.job import Job, monitored, parted, whole_number
 from bigmodel_core.train.progress import Reporter, reporter
 from bigmodel_core.train.record import Record, check_free
-from bigmodel_core.train.run_state import Best, RunState, described
+from bigmodel_core.train.run_state import RunState, described
+from bigmodel_core.train.runs import read_manifest
 from bigmodel_core.train.samples import Samples, as_inputs, check_batch_size
 from bigmodel_core.train.step import TrainStep, target_spec
 
@@ -197,14 +199,14 @@ class Trainer:
                 report.note(self._farewell())
         return self.history
 
-    def _train_epoch(self, job: _Job, report: Reporter, interruption: Interruption) -> bool:
-        """Run the batches of an epoch that are not done yet; False where training is to stop before the last."""
+    def _train_epoch(self, job: Job, report: Reporter, interruption: Interruption) -> bool:
+        """Run the batches of an epoch that are not done yet; False where it is to stop before."""
         state, step = self.state, self.step
         listeners = [item for item in self.callbacks if type(item).on_batch_end is not Callback.on_batch_end]
         if state.batch == 0:
             self._tell("on_epoch_begin", state.epoch)
         report.epoch_begins(state.epoch, job.epochs, job.batches, state.batch)
-        job.start, job.first = time.perf_counter(), state.samples
+        job.started, job.samples_before = time.perf_counter(), state.samples
         for x, y in job.train.shuffled(job.batch_size, step.seed, state.epoch, state.batch):
             loss = step(x, y)
             state.batch += 1
@@ -222,17 +224,17 @@ class Trainer:
                 self._save()
         return True
 
-    def _end_epoch(self, job: _Job, report: Reporter) -> None:
+    def _end_epoch(self, job: Job, report: Reporter) -> None:
         """Measure, tell the callbacks, keep what was reached."""
         state = self.state
-        seconds = time.perf_counter() - job.start
+        seconds = time.perf_counter() - job.started
         logs: dict[str, Any] = {"epoch": state.epoch + 1, "loss": state.loss_sum / state.samples}
         if job.validation is not None and job.evaluator is not None:
             found = job.evaluator(job.validation, EVALUATION_BATCH)
             logs.update({f"val_{name}": value for name, value in found.items()})
         logs["learning_rate"] = self._last_rate()
-        logs["seconds"] = time.perf_counter() - job.start
-        logs["samples_per_second"] = (state.samples - job.first) / max(seconds, 1e-9)
+        logs["seconds"] = time.perf_counter() - job.started
+        logs["samples_per_second"] = (state.samples - job.samples_before) / max(seconds, 1e-9)
         self._tell("on_epoch_end", state.epoch, logs)
         state.history.append(logs)
         state.epoch, state.batch, state.loss_sum, state.samples = state.epoch + 1, 0, 0.0, 0
@@ -276,26 +278,28 @@ class Trainer:
         resume: str | Path | None,
         checkpoint_every: int | None,
         record: Mapping[str, Any],
-    ) -> _Job:
+    ) -> Job:
+        """Check everything, go to where a resumed run was, and only then open the folder of the run."""
         checkpoint = resuming.checkpoint_of_run(resume) if resume is not None else self._resumed
-        planned = checkpoint.training["plan"] if checkpoint is not None and checkpoint.training else {}
-        epochs = _count("epochs", epochs if epochs is not None else planned.get("epochs", 1))
-        batch_size = check_batch_size(batch_size if batch_size is not None else planned.get("batch_size", 64))
+        folder = self.out or (resuming.folder_of(checkpoint) if checkpoint is not None else None)
+        before = checkpoint.training["plan"] if checkpoint is not None and checkpoint.training else {}
+        epochs = whole_number("epochs", before.get("epochs", 1) if epochs is None else epochs)
+        batch_size = check_batch_size(before.get("batch_size", 64) if batch_size is None else batch_size)
         if checkpoint_every is not None:
-            _count("checkpoint_every", checkpoint_every)
-            if self.out is None and checkpoint is None:
+            whole_number("checkpoint_every", checkpoint_every)
+            if folder is None:
                 raise UsageError(
                     "checkpoint_every needs a folder to write to.", fix="pass out to the Trainer."
                 )
-        train, held_out = _parted(data, validation, self.step.seed)
+        train, held_out = parted(data, validation, self.step.seed)
+        monitor, higher = monitored(self._monitor, self.metrics, validated=held_out is not None)
         network, target = self._built(train)
         train = train.fitting(network, target)
         evaluator = Evaluator(network, self.step.loss, self.metrics, target)
         if held_out is not None:
             held_out = held_out.fitting(network, target)
             evaluator.check(held_out, EVALUATION_BATCH)
-        monitor, higher = self._monitored(held_out is not None)
-        plan = {
+        plan: dict[str, Any] = {
             "epochs": epochs if checkpoint is not None else self.state.epoch + epochs,
             "batch_size": batch_size,
             "seed": self.step.seed,
@@ -309,53 +313,39 @@ class Trainer:
         }
         if checkpoint is not None:
             self.state = resuming.restore(checkpoint, self.step, plan)
-            self.out = self.out or resuming.folder_of(checkpoint)
-        self.stop, self._resumed = False, None
-        self.history = History(self.state.history, run=self.out)
-        job = _Job(train, held_out, evaluator, plan["epochs"], batch_size, checkpoint_every, monitor, higher)
-        if self.out is not None:
-            known = self._record is not None and self._record.folder == self.out
-            mine = checkpoint is not None and self.out == resuming.folder_of(checkpoint)
-            check_free(self.out, ours=known or mine)
-            self._record = Record(self.out, Snapshot(network, data if isinstance(data, Data) else None), plan)
-            details = {
-                "dtype": network.dtype,
-                "device": network.device.name,
-                "model": described(network.layer),
-            }
-            share = {"validation_fraction": validation} if isinstance(validation, float) else {}
-            source = {"data": data.summary()} if isinstance(data, Data) else {}
-            manifest = {**plan, **details, **source, **share, "versions": versions(), "format": 1, **record}
-            self._record.begin(manifest, self.state.history)
-            if checkpoint is not None:
-                self._record.keep_best_of(checkpoint)
-        return job
+        self.out, self.stop, self._resumed = folder, False, None
+        self.history = History(self.state.history, run=folder)
+        if folder is not None:
+            more = {**_facts(data, validation, network), **record}
+            self._open(
+                folder, Snapshot(network, data if isinstance(data, Data) else None), plan, more, checkpoint
+            )
+        return Job(train, held_out, evaluator, plan["epochs"], batch_size, checkpoint_every, monitor, higher)
 
-    def _built(self, samples: Samples) -> tuple[Network, Any]:
+    def _built(self, samples: Samples) -> tuple[Network, Spec]:
         first = samples.first(1)
         if self.step.network is None:
             self.step.build(first.inputs, first.labelled())
-        network = self.step.network
-        assert network is not None
+        network = self.network
         return network, target_spec(self.step.loss, first.labelled(), network.dtype)
 
-    def _monitored(self, validated: bool) -> tuple[str, bool]:
-        directions: dict[str, bool | None] = {"loss": False}
-        if validated:
-            directions["val_loss"] = False
-            for name, metric in zip(metric_names(self.metrics), self.metrics, strict=True):
-                directions[f"val_{name}"] = metric.higher_is_better
-        usable = {name: higher for name, higher in directions.items() if higher is not None}
-        if self._monitor is not None:
-            if self._monitor not in usable:
-                raise ConfigError(
-                    f"'{self._monitor}' cannot be monitored.",
-                    fix=f"use one of {', '.join(usable)}; val_ names need validation data.",
-                )
-            return self._monitor, usable[self._monitor]
-        order = [*[name for name in usable if name not in ("loss", "val_loss")], "val_loss", "loss"]
-        name = next(name for name in order if name in usable)
-        return name, usable[name]
+    def _open(
+        self,
+        folder: Path,
+        snapshot: Snapshot,
+        plan: Mapping[str, Any],
+        more: Mapping[str, Any],
+        checkpoint: Checkpoint | None,
+    ) -> None:
+        goes_on = checkpoint is not None and folder == resuming.folder_of(checkpoint)
+        check_free(folder, ours=goes_on or (self._record is not None and self._record.folder == folder))
+        before = read_manifest(folder) if goes_on else {}
+        self._record = Record(folder, snapshot, plan)
+        self._record.begin(
+            {**before, **plan, **more, "versions": versions(), "format": 1}, self.state.history
+        )
+        if checkpoint is not None:
+            self._record.keep_best_of(checkpoint)
 
     # Using -----------------------------------------------------------------------------------------------
 
@@ -408,56 +398,15 @@ class Trainer:
         return self.model if isinstance(self.model, Network) else self.model.network
 
 
-@dataclass
-class _Job:
-    """What one call of `fit` works on."""
-
-    train: Samples
-    validation: Samples | None
-    evaluator: Evaluator
-    epochs: int
-    batch_size: int
-    checkpoint_every: int | None
-    monitor: str
-    higher_is_better: bool
-    start: float = 0.0
-    first: int = 0
-
-    @property
-    def batches(self) -> int:
-        """How many batches an epoch has."""
-        return -(-len(self.train) // self.batch_size)
-
-    def is_best(self, state: RunState, logs: Mapping[str, Any]) -> bool:
-        """Whether an epoch is the best so far; it is then noted as such."""
-        value = logs.get(self.monitor)
-        if not isinstance(value, float) or value != value:
-            return False
-        if state.best is not None:
-            better = value > state.best.value if self.higher_is_better else value < state.best.value
-            if not better:
-                return False
-        state.best = Best(value, logs["epoch"])
-        return True
-
-
-def _parted(data: Any, validation: Any, seed: int) -> tuple[Samples, Samples | None]:
-    train = Samples.of(data)
-    own = data.validation if isinstance(data, Data) else None
-    if validation is None:
-        return train, None if own is None else Samples.of(own, "validation data")
-    if isinstance(validation, (int, float)) and not isinstance(validation, bool):
-        if own is not None:
-            raise UsageError(
-                "the data have a validation split already.", fix="leave validation out, or pass a split."
-            )
-        return train.held_out(float(validation), seed)
-    return train, Samples.of(validation, "validation data")
-
-
-def _count(name: str, value: object) -> int:
-    if isinstance(value, bool) or not isinstance(value, (int, np.integer)) or value < 1:
-        raise ConfigError(
-            f"{name} is {value!r}, expected a whole number of at least 1.", fix=f"pass {name}=1 or more."
-        )
-    return int(value)
+def _facts(data: Any, validation: Any, network: Network) -> dict[str, Any]:
+    """What the configuration of a run says besides its options."""
+    found: dict[str, Any] = {
+        "model": described(network.layer),
+        "dtype": network.dtype,
+        "device": network.device.name,
+    }
+    if isinstance(data, Data):
+        found["data"] = data.summary()
+    if isinstance(validation, float):
+        found["validation_fraction"] = validation
+    return found

@@ -1,0 +1,116 @@
+"""What one call of `Trainer.fit` works on, and what decides which epoch was best."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+
+from bigmodel_core.dataset import Data
+from bigmodel_core.errors import ConfigError, UsageError
+from bigmodel_core.metric import Metric
+from bigmodel_core.train.evaluation import Evaluator, metric_names
+from bigmodel_core.train.run_state import Best, RunState
+from bigmodel_core.train.samples import Samples
+
+
+@dataclass
+class Job:
+    """What one call of `fit` works on.
+
+    Args:
+        train, validation: the samples, in the number types of the model.
+        evaluator: measures the validation samples.
+        epochs: after how many epochs the run ends.
+        batch_size: samples in a step.
+        checkpoint_every: steps between checkpoints within an epoch.
+        monitor: what decides the best epoch.
+        higher_is_better: which way.
+        started: when the epoch, or what is left of it, began; in seconds.
+        samples_before: how many of its samples were done then.
+    """
+
+    train: Samples
+    validation: Samples | None
+    evaluator: Evaluator
+    epochs: int
+    batch_size: int
+    checkpoint_every: int | None
+    monitor: str
+    higher_is_better: bool
+    started: float = 0.0
+    samples_before: int = 0
+
+    @property
+    def batches(self) -> int:
+        """How many batches an epoch has."""
+        return -(-len(self.train) // self.batch_size)
+
+    def is_best(self, state: RunState, logs: Mapping[str, Any]) -> bool:
+        """Whether an epoch is the best so far; it is then noted as such."""
+        value = logs.get(self.monitor)
+        if not isinstance(value, float) or value != value:
+            return False
+        if state.best is not None:
+            better = value > state.best.value if self.higher_is_better else value < state.best.value
+            if not better:
+                return False
+        state.best = Best(value, logs["epoch"])
+        return True
+
+
+def parted(data: Any, validation: Any, seed: int) -> tuple[Samples, Samples | None]:
+    """The samples to train on and to validate with, from what a user passed.
+
+    Raises:
+        UsageError: it is nothing to train on, or there are two validation splits.
+        DataError, ConfigError: samples are missing, or the fraction to hold out is none.
+    """
+    train = Samples.of(data)
+    own = data.validation if isinstance(data, Data) else None
+    if validation is None:
+        return train, None if own is None else Samples.of(own, "validation data")
+    if isinstance(validation, (int, float)) and not isinstance(validation, bool):
+        if own is not None:
+            raise UsageError(
+                "the data have a validation split already.", fix="leave validation out, or pass a split."
+            )
+        return train.held_out(float(validation), seed)
+    return train, Samples.of(validation, "validation data")
+
+
+def monitored(wanted: str | None, metrics: Sequence[Metric], *, validated: bool) -> tuple[str, bool]:
+    """What decides the best epoch, and whether higher values of it are better.
+
+    Raises:
+        ConfigError: what is wanted is not measured, or its values cannot be compared.
+    """
+    directions: dict[str, bool | None] = {}
+    if validated:
+        for name, metric in zip(metric_names(metrics), metrics, strict=True):
+            directions[f"val_{name}"] = metric.higher_is_better
+        directions["val_loss"] = False
+    directions["loss"] = False
+    usable = {name: higher for name, higher in directions.items() if higher is not None}
+    name = next(iter(usable)) if wanted is None else wanted
+    if name not in usable:
+        raise ConfigError(
+            f"'{name}' cannot be monitored.",
+            fix=f"use one of {', '.join(usable)}; names with val_ need validation data.",
+        )
+    return name, usable[name]
+
+
+def whole_number(name: str, value: object) -> int:
+    """An option that counts something.
+
+    Raises:
+        ConfigError: it is no whole number of at least 1.
+    """
+    if isinstance(value, bool) or not isinstance(value, (int, np.integer)) or value < 1:
+        raise ConfigError(
+            f"{name} is {value!r}, expected a whole number of at least 1.", fix=f"pass {name}=1 or more."
+        )
+    return int(value)
