@@ -111,7 +111,7 @@ def check_converges(optimizer: Optimizer) -> None:
         with np.errstate(over="ignore", invalid="ignore"):
             for _ in range(600):
                 at = updates.step(curvature * at)
-            lowest = np.fmin(lowest, curvature @ (at * at))
+            lowest = float(np.fmin(lowest, curvature @ (at * at)))
     expect(
         lowest < 0.01 * float(curvature @ (start * start)), f"after 600 steps the quadratic is {lowest:.3g}"
     )

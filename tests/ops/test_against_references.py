@@ -1,0 +1,361 @@
+"""Every op: forward against NumPy in float64, gradients against finite differences and PyTorch."""
+
+from __future__ import annotations
+
+import importlib
+import math
+from collections.abc import Callable
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+import pytest
+
+from bigmodel_core import ops
+from bigmodel_core.testing import check_gradients, compute
+from bigmodel_core.testing.evaluate import Evaluation
+
+Arrays = list[np.ndarray]
+erf = np.vectorize(math.erf, otypes=[float])
+
+
+@dataclass(frozen=True)
+class Case:
+    """An op on some arrays, with what NumPy and PyTorch say.
+
+    Args:
+        name: for the test's id.
+        function: of Values.
+        numpy: of float64 arrays.
+        torch: the same in PyTorch, of (torch, tensors...).
+        arrays: what it is tested on.
+        is_differentiable: whether gradients flow.
+    """
+
+    name: str
+    function: Callable[..., Any]
+    numpy: Callable[..., Any]
+    torch: Callable[..., Any]
+    arrays: Arrays
+    is_differentiable: bool = True
+
+
+def normal(*shape: int, seed: int = 0) -> np.ndarray:
+    return np.random.default_rng([seed, *shape]).normal(size=shape)
+
+
+def positive(*shape: int, seed: int = 0) -> np.ndarray:
+    return np.random.default_rng([seed, *shape]).uniform(0.3, 2.0, shape)
+
+
+def whole(below: int, *shape: int, seed: int = 0) -> np.ndarray:
+    return np.random.default_rng([seed, *shape]).integers(0, below, shape)
+
+
+def softmax(x: np.ndarray, axis: int = -1) -> np.ndarray:
+    e = np.exp(x - x.max(axis, keepdims=True))
+    return e / e.sum(axis, keepdims=True)
+
+
+def layer_norm(x: np.ndarray, scale: np.ndarray, shift: np.ndarray) -> np.ndarray:
+    center = x - x.mean(-1, keepdims=True)
+    return center / np.sqrt(x.var(-1, keepdims=True) + 1e-5) * scale + shift
+
+
+def cross_entropy(x: np.ndarray, y: np.ndarray, smoothing: float) -> np.ndarray:
+    goal = np.eye(x.shape[-1])[y] * (1 - smoothing) + smoothing / x.shape[-1]
+    return -(goal * np.log(softmax(x))).sum(-1)
+
+
+def hinge(x: np.ndarray, y: np.ndarray) -> np.ndarray:
+    wrong = np.where(np.eye(x.shape[-1])[y] > 0, -np.inf, x).max(-1)
+    return np.maximum(0, 1 + wrong - np.take_along_axis(x, y[..., None], -1)[..., 0])
+
+
+def torch_hinge(torch: Any, x: Any, y: Any) -> Any:
+    right = x.gather(1, y[:, None])[:, 0]
+    wrong = x.masked_fill(torch.nn.functional.one_hot(y, x.shape[1]).bool(), -torch.inf).amax(1)
+    return torch.relu(1 + wrong - right)
+
+
+A, B, ROW, COLUMN = normal(3, 5), normal(3, 5, seed=1), normal(5, seed=2), normal(3, 1, seed=3)
+CUBE = normal(2, 3, 4)
+
+
+def functional(name: str, **options: Any) -> Callable[..., Any]:
+    return lambda torch, *x: getattr(torch.nn.functional, name)(*x, **options)
+
+
+def plain(name: str, **options: Any) -> Callable[..., Any]:
+    return lambda torch, *x: getattr(torch, name)(*x, **options)
+
+
+UNARY = [
+    ("negate", ops.negate, np.negative, plain("neg"), A),
+    ("absolute", ops.absolute, np.abs, plain("abs"), A),
+    ("square", ops.square, np.square, plain("square"), A),
+    ("exp", ops.exp, np.exp, plain("exp"), A),
+    ("log", ops.log, np.log, plain("log"), positive(3, 5)),
+    ("sqrt", ops.sqrt, np.sqrt, plain("sqrt"), positive(3, 5)),
+    ("sin", ops.sin, np.sin, plain("sin"), 3 * A),
+    ("cos", ops.cos, np.cos, plain("cos"), 3 * A),
+    (
+        "clip",
+        lambda x: ops.clip(x, -0.5, 0.7),
+        lambda x: np.clip(x, -0.5, 0.7),
+        plain("clamp", min=-0.5, max=0.7),
+        A,
+    ),
+    ("power 3", lambda x: x**3, lambda x: x**3, plain("pow", exponent=3), A),
+    ("relu", ops.relu, lambda x: np.maximum(x, 0), plain("relu"), A),
+    (
+        "leaky_relu",
+        lambda x: ops.leaky_relu(x, 0.2),
+        lambda x: np.where(x > 0, x, 0.2 * x),
+        functional("leaky_relu", negative_slope=0.2),
+        A,
+    ),
+    (
+        "elu",
+        lambda x: ops.elu(x, 1.3),
+        lambda x: np.where(x > 0, x, 1.3 * np.expm1(x)),
+        functional("elu", alpha=1.3),
+        A,
+    ),
+    ("sigmoid", ops.sigmoid, lambda x: 1 / (1 + np.exp(-x)), plain("sigmoid"), A),
+    ("tanh", ops.tanh, np.tanh, plain("tanh"), A),
+    ("gelu", ops.gelu, lambda x: x * 0.5 * (1 + erf(x / math.sqrt(2))), functional("gelu"), A),
+    (
+        "gelu_tanh",
+        ops.gelu_tanh,
+        lambda x: 0.5 * x * (1 + np.tanh(math.sqrt(2 / math.pi) * (x + 0.044715 * x**3))),
+        functional("gelu", approximate="tanh"),
+        A,
+    ),
+    ("silu", ops.silu, lambda x: x / (1 + np.exp(-x)), functional("silu"), A),
+    ("softplus", ops.softplus, lambda x: np.logaddexp(x, 0), functional("softplus"), A),
+    ("softsign", ops.softsign, lambda x: x / (1 + np.abs(x)), functional("softsign"), A),
+    (
+        "huber",
+        lambda x: ops.huber(x, 0.7),
+        lambda x: np.where(np.abs(x) <= 0.7, x * x / 2, 0.7 * (np.abs(x) - 0.35)),
+        lambda torch, x: torch.nn.functional.huber_loss(x, torch.zeros_like(x), reduction="none", delta=0.7),
+        A,
+    ),
+]
+
+BINARY = [
+    ("add", ops.add, np.add, plain("add")),
+    ("subtract", ops.subtract, np.subtract, plain("sub")),
+    ("multiply", ops.multiply, np.multiply, plain("mul")),
+    ("divide", ops.divide, np.divide, plain("div")),
+    ("maximum", ops.maximum, np.maximum, plain("maximum")),
+    ("minimum", ops.minimum, np.minimum, plain("minimum")),
+]
+
+CASES = [
+    *(Case(name, function, numpy, torch, [x]) for name, function, numpy, torch, x in UNARY),
+    *(Case(name, function, numpy, torch, [A, B]) for name, function, numpy, torch in BINARY),
+    Case("add a row", ops.add, np.add, plain("add"), [A, ROW]),
+    Case("multiply by a column", ops.multiply, np.multiply, plain("mul"), [COLUMN, A]),
+    Case("divide outer", ops.divide, np.divide, plain("div"), [ROW, 3 + COLUMN]),
+    Case("power", ops.power, np.power, plain("pow"), [positive(3, 5), B]),
+    Case("number left", lambda x: 2.0 - x / 3, lambda x: 2 - x / 3, lambda torch, x: 2 - x / 3, [A]),
+    Case(
+        "where",
+        lambda c, a, b: ops.where(c, a, b),
+        lambda c, a, b: np.where(c, a, b),
+        lambda torch, c, a, b: torch.where(c, a, b),
+        [A > 0, A, ROW],
+    ),
+    Case(
+        "binary_cross_entropy",
+        ops.binary_cross_entropy,
+        lambda x, y: np.logaddexp(0, x) - x * y,
+        functional("binary_cross_entropy_with_logits", reduction="none"),
+        [3 * A, positive(3, 5) / 2],
+    ),
+    Case("sum", ops.sum, np.sum, plain("sum"), [CUBE]),
+    Case("sum rows", lambda x: ops.sum(x, -1), lambda x: x.sum(-1), plain("sum", dim=-1), [CUBE]),
+    Case("sum columns", lambda x: ops.sum(x, 0), lambda x: x.sum(0), plain("sum", dim=0), [CUBE]),
+    Case(
+        "sum apart",
+        lambda x: ops.sum(x, (0, 2), keepdims=True),
+        lambda x: x.sum((0, 2), keepdims=True),
+        plain("sum", dim=(0, 2), keepdim=True),
+        [CUBE],
+    ),
+    Case("mean", lambda x: ops.mean(x, 1), lambda x: x.mean(1), plain("mean", dim=1), [CUBE]),
+    Case("max", lambda x: ops.max(x, 1), lambda x: x.max(1), plain("amax", dim=1), [CUBE]),
+    Case("min", lambda x: ops.min(x, -1), lambda x: x.min(-1), plain("amin", dim=-1), [CUBE]),
+    Case("argmax", lambda x: ops.argmax(x, 1), lambda x: x.argmax(1), plain("argmax", dim=1), [CUBE], False),
+    Case("floor", ops.floor, np.floor, plain("floor"), [3 * A], False),
+    Case("ceil", ops.ceil, np.ceil, plain("ceil"), [3 * A], False),
+    Case("sign", ops.sign, np.sign, plain("sign"), [np.round(A)], False),
+    Case("less", ops.less, np.less, plain("lt"), [A, B], False),
+    Case("less_equal", ops.less_equal, np.less_equal, plain("le"), [np.round(A), np.round(B)], False),
+    Case("greater", ops.greater, np.greater, plain("gt"), [A, ROW], False),
+    Case(
+        "greater_equal", ops.greater_equal, np.greater_equal, plain("ge"), [np.round(A), np.round(B)], False
+    ),
+    Case("equal", ops.equal, np.equal, plain("eq"), [np.round(A), np.round(B)], False),
+    Case("not_equal", ops.not_equal, np.not_equal, plain("ne"), [np.round(A), np.round(B)], False),
+    Case("and", ops.logical_and, np.logical_and, plain("logical_and"), [A > 0, B > 0], False),
+    Case("or", ops.logical_or, np.logical_or, plain("logical_or"), [A > 0, B > 0], False),
+    Case("not", ops.logical_not, np.logical_not, plain("logical_not"), [A > 0], False),
+    Case("matmul", ops.matmul, np.matmul, plain("matmul"), [normal(3, 4), normal(4, 5)]),
+    Case("matmul batched", ops.matmul, np.matmul, plain("matmul"), [normal(2, 3, 4), normal(2, 4, 5)]),
+    Case("matmul shared", ops.matmul, np.matmul, plain("matmul"), [normal(2, 3, 4), normal(4, 5)]),
+    Case("matmul repeated", ops.matmul, np.matmul, plain("matmul"), [normal(3, 4), normal(2, 4, 5)]),
+    Case("matmul broadcast", ops.matmul, np.matmul, plain("matmul"), [normal(2, 1, 3, 4), normal(5, 4, 2)]),
+    Case(
+        "matmul transposed left",
+        lambda a, b: ops.linear.MatMul(True, False)(a, b),
+        lambda a, b: a.T @ b,
+        lambda torch, a, b: a.T @ b,
+        [normal(4, 3), normal(4, 5)],
+    ),
+    Case(
+        "matmul transposed both",
+        lambda a, b: ops.linear.MatMul(True, True)(a, b),
+        lambda a, b: a.T @ b.T,
+        lambda torch, a, b: a.T @ b.T,
+        [normal(4, 3), normal(5, 4)],
+    ),
+    Case(
+        "affine",
+        ops.affine,
+        lambda x, w, b: x @ w + b,
+        lambda torch, x, w, b: x @ w + b,
+        [normal(2, 3, 4), normal(4, 5), normal(5)],
+    ),
+    Case("affine without bias", ops.affine, np.matmul, plain("matmul"), [normal(3, 4), normal(4, 5)]),
+    Case("softmax", ops.softmax, softmax, plain("softmax", dim=-1), [CUBE]),
+    Case(
+        "softmax middle",
+        lambda x: ops.softmax(x, 1),
+        lambda x: softmax(x, 1),
+        plain("softmax", dim=1),
+        [CUBE],
+    ),
+    Case("log_softmax", ops.log_softmax, lambda x: np.log(softmax(x)), plain("log_softmax", dim=-1), [CUBE]),
+    Case(
+        "cross_entropy",
+        ops.cross_entropy,
+        lambda x, y: cross_entropy(x, y, 0),
+        functional("cross_entropy", reduction="none"),
+        [A, whole(5, 3)],
+    ),
+    Case(
+        "cross_entropy smoothed",
+        lambda x, y: ops.cross_entropy(x, y, 0.2),
+        lambda x, y: cross_entropy(x, y, 0.2),
+        functional("cross_entropy", reduction="none", label_smoothing=0.2),
+        [A, whole(5, 3)],
+    ),
+    Case("multi_class_hinge", ops.multi_class_hinge, hinge, torch_hinge, [2 * A, whole(5, 3)]),
+    Case(
+        "layer_norm",
+        ops.layer_norm,
+        layer_norm,
+        lambda torch, x, scale, shift: torch.nn.functional.layer_norm(x, (4,), scale, shift),
+        [CUBE, normal(4), normal(4, seed=1)],
+    ),
+    Case("gather", ops.gather, lambda t, i: t[i], lambda torch, t, i: t[i], [A, whole(3, 2, 4)]),
+    Case(
+        "reshape",
+        lambda x: ops.reshape(x, (4, -1)),
+        lambda x: x.reshape(4, 6),
+        plain("reshape", shape=(4, 6)),
+        [CUBE],
+    ),
+    Case("flatten", ops.flatten, lambda x: x.reshape(2, 12), plain("flatten", start_dim=1), [CUBE]),
+    Case(
+        "transpose",
+        lambda x: ops.transpose(x, (2, 0, 1)),
+        lambda x: x.transpose(2, 0, 1),
+        plain("permute", dims=(2, 0, 1)),
+        [CUBE],
+    ),
+    Case(
+        "broadcast_to",
+        lambda x: ops.broadcast_to(x, (2, 3, 5)),
+        lambda x: np.broadcast_to(x, (2, 3, 5)),
+        plain("broadcast_to", size=(2, 3, 5)),
+        [COLUMN],
+    ),
+    Case("zeros_like", lambda x: x + ops.zeros_like(x), lambda x: x, lambda torch, x: x + 0, [A]),
+    Case(
+        "concatenate",
+        lambda a, b, c: ops.concatenate([a, b, c], 1),
+        lambda a, b, c: np.concatenate([a, b, c], 1),
+        lambda torch, a, b, c: torch.cat([a, b, c], 1),
+        [A, COLUMN, B],
+    ),
+    Case(
+        "slice", lambda x: x[1:, ::2, -1], lambda x: x[1:, ::2, -1], lambda torch, x: x[1:, ::2, -1], [CUBE]
+    ),
+    Case(
+        "index",
+        lambda x: x[..., None, 1],
+        lambda x: x[..., None, 1],
+        lambda torch, x: x[..., None, 1],
+        [CUBE],
+    ),
+    Case(
+        "cast",
+        lambda x: (x * 3).astype("int64").astype("float64"),
+        lambda x: np.trunc(x * 3),
+        lambda torch, x: torch.trunc(x * 3),
+        [A],
+        False,
+    ),
+]
+
+every = pytest.mark.parametrize("case", CASES, ids=lambda case: case.name)
+differentiable = pytest.mark.parametrize(
+    "case", [case for case in CASES if case.is_differentiable], ids=lambda case: case.name
+)
+
+
+def as_type(arrays: Arrays, dtype: str) -> Arrays:
+    return [array.astype(dtype) if array.dtype.kind == "f" else array for array in arrays]
+
+
+@every
+@pytest.mark.parametrize(("dtype", "tolerance"), [("float32", 3e-6), ("float64", 1e-13)])
+def test_forward(case: Case, dtype: str, tolerance: float) -> None:
+    arrays = as_type(case.arrays, dtype)
+    expected = np.asarray(case.numpy(*as_type(arrays, "float64")))
+    found = compute(case.function, *arrays)
+    assert found.shape == expected.shape
+    if expected.dtype.kind == "f" and case.name != "cast":
+        assert found.dtype == dtype
+    np.testing.assert_allclose(found, expected, rtol=tolerance, atol=tolerance * 3)
+
+
+@differentiable
+def test_gradient_equals_finite_differences(case: Case) -> None:
+    check_gradients(case.function, case.arrays)
+
+
+@differentiable
+@pytest.mark.torch
+def test_forward_and_gradient_equal_pytorch(case: Case) -> None:
+    torch = importlib.import_module("torch")
+    tensors = [torch.tensor(array, requires_grad=array.dtype.kind == "f") for array in case.arrays]
+    output = case.torch(torch, *tensors)
+    evaluation = Evaluation(case.function, case.arrays)
+    (found,), (_, *gradients) = evaluation.run(case.arrays)
+    np.testing.assert_allclose(found, output.detach().numpy(), rtol=1e-10, atol=1e-12)
+    weights = np.random.default_rng(1).uniform(0.5, 1.5, output.shape)  # what Evaluation weights outputs by
+    (output * torch.tensor(weights)).sum().backward()
+    for position, gradient in zip(evaluation.wrt, gradients, strict=True):
+        np.testing.assert_allclose(gradient, tensors[position].grad.numpy(), rtol=1e-9, atol=1e-11)
+
+
+def test_every_public_op_is_here() -> None:
+    tested = {case.name.split()[0] for case in CASES}
+    tested |= {"logical_and", "logical_or", "logical_not"}
+    elsewhere = {"dropout", "label_values", "reduce_to"}  # tests of their own; reduce_to by every broadcast
+    assert set(ops.__all__) - tested - elsewhere == set()

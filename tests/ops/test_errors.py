@@ -1,0 +1,118 @@
+"""Ops refuse what they cannot compute, before any kernel runs: the message says what came in."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import Any
+
+import numpy as np
+import pytest
+
+from bigmodel_core import ops
+from bigmodel_core.errors import BigmodelError, ConfigError, DataError, DtypeError, GraphError, ShapeError
+from bigmodel_core.testing import compute
+
+F23, F4, I3 = np.zeros((2, 3)), np.zeros(4), np.zeros(3, "int64")
+
+REFUSED: list[tuple[str, Callable[..., Any], list[np.ndarray], type[BigmodelError], str]] = [
+    ("shapes that do not broadcast", ops.add, [F23, F4], ShapeError, r"\(2, 3\) and \(4,\)"),
+    ("mixed types", ops.add, [F23, F23.astype("float32")], DtypeError, "float32 and float64"),
+    ("float number and integers", lambda x: x + 0.5, [I3], DtypeError, "0.5 does not fit"),
+    ("division of integers", ops.divide, [I3, I3], DtypeError, "int64"),
+    ("activation of integers", ops.relu, [I3], DtypeError, "int64"),
+    ("mean of integers", ops.mean, [I3], DtypeError, "int64"),
+    ("sum of truth values", lambda x: ops.sum(x > 0), [F4], DtypeError, "bool"),
+    ("empty clip", lambda x: ops.clip(x, 1, 0), [F4], ConfigError, "1.0 to 0.0"),
+    ("unequal inner sizes", ops.matmul, [F23, F23], ShapeError, r"\(2, 3\) by \(2, 3\)"),
+    ("vector in a product", ops.linear.MatMul(), [F23, I3.astype(float)], ShapeError, "two dimensions"),
+    (
+        "width of affine",
+        ops.affine,
+        [F23, np.zeros((4, 5)), np.zeros(5)],
+        ShapeError,
+        "expected 4 input features",
+    ),
+    ("reshape", lambda x: ops.reshape(x, (4, 2)), [F23], ShapeError, "number of elements differs"),
+    (
+        "reshape with a rest",
+        lambda x: ops.reshape(x, (4, -1)),
+        [F23],
+        ShapeError,
+        "6 elements do not divide by 4",
+    ),
+    ("two inferred dimensions", lambda x: ops.reshape(x, (-1, -1)), [F23], ShapeError, "more than one -1"),
+    ("axis out of range", lambda x: ops.sum(x, 2), [F23], ShapeError, "axis 2"),
+    ("axis twice", lambda x: ops.sum(x, (0, -2)), [F23], ShapeError, "one axis twice"),
+    ("maximum of nothing", lambda x: ops.max(x, 0), [np.zeros((0, 3))], ShapeError, "empty axis"),
+    ("no permutation", lambda x: ops.transpose(x, (0, 0)), [F23], ShapeError, "permutation"),
+    ("too many indices", lambda x: x[0, 0, 0], [F23], ShapeError, "3 indices for 2 dimensions"),
+    ("index out of range", lambda x: x[2], [F23], ShapeError, "out of range"),
+    ("backward slice", lambda x: x[::-1], [F4], ShapeError, "negative step"),
+    ("nothing to concatenate", lambda x: ops.concatenate([]), [F4], ShapeError, "nothing"),
+    ("unequal parts", lambda a, b: ops.concatenate([a, b], 0), [F23, np.zeros((2, 4))], ShapeError, "equal"),
+    ("condition of numbers", lambda c, x: ops.where(c, x, x), [F4, F4], DtypeError, "bool"),
+    ("logic of numbers", ops.logical_and, [F4, F4], DtypeError, "bool"),
+    ("float indices", ops.gather, [F23, F4], DtypeError, "float64"),
+    ("float labels", ops.cross_entropy, [F23, np.zeros(2)], DtypeError, "integer class labels"),
+    ("labels of another length", ops.cross_entropy, [F23, I3], ShapeError, r"\(2, 3\) and \(3,\)"),
+    (
+        "labels with an axis",
+        ops.multi_class_hinge,
+        [F23, np.zeros((2, 1), int)],
+        ShapeError,
+        "without a last axis",
+    ),
+    ("one score", ops.multi_class_hinge, [np.zeros((2, 1)), np.zeros(2, int)], ShapeError, "two scores"),
+    (
+        "targets that broadcast",
+        ops.binary_cross_entropy,
+        [np.zeros((3, 1)), np.zeros(3)],
+        ShapeError,
+        "one shape",
+    ),
+    ("scale of layer norm", ops.layer_norm, [F23, F4, F4], ShapeError, r"\(3,\)"),
+    ("truth of a value", lambda x: x if x > 0 else -x, [F4], GraphError, "where"),
+]
+
+
+@pytest.mark.parametrize(
+    ("function", "arrays", "error", "text"), [item[1:] for item in REFUSED], ids=[item[0] for item in REFUSED]
+)
+def test_refused(function: Any, arrays: list[np.ndarray], error: type[BigmodelError], text: str) -> None:
+    with pytest.raises(error, match=text) as caught:
+        compute(function, *arrays)
+    assert isinstance(caught.value, BigmodelError)
+
+
+@pytest.mark.parametrize(
+    "function", [ops.cross_entropy, ops.multi_class_hinge], ids=["cross_entropy", "hinge"]
+)
+@pytest.mark.parametrize(("label", "sample"), [(-1, 0), (3, 4), (2**40, 2)])
+def test_labels_out_of_range(function: Any, label: int, sample: int) -> None:
+    labels = np.zeros(5, "int64")
+    labels[sample] = label
+    with pytest.raises(DataError, match=f"label {label} \\(sample {sample} of the batch\\).*3 classes"):
+        compute(function, np.zeros((5, 3)), labels)
+
+
+def test_labels_as_numbers_are_checked() -> None:
+    assert compute(lambda y: ops.label_values(y, 2, "float32"), np.array([0, 1, 1])).tolist() == [0, 1, 1]
+    with pytest.raises(DataError, match="label 2"):
+        compute(lambda y: ops.label_values(y, 2, "float32"), np.array([0, 1, 2]))
+
+
+@pytest.mark.parametrize("index", [-1, 2])
+def test_indices_out_of_range(index: int) -> None:
+    with pytest.raises(DataError, match=f"index {index} .*2 rows"):
+        compute(ops.gather, F23, np.array([0, index]))
+
+
+def test_a_failed_run_does_not_spoil_the_next() -> None:
+    from bigmodel_core.testing.evaluate import Evaluation
+
+    scores, labels = np.zeros((5, 3)), np.zeros(5, "int64")
+    evaluation = Evaluation(ops.cross_entropy, [scores, labels])
+    with pytest.raises(DataError):
+        evaluation.run([scores, labels + 3])
+    (losses,), _ = evaluation.run([scores, labels])
+    np.testing.assert_allclose(losses, np.log(3))
