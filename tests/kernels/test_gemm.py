@@ -126,10 +126,11 @@ batches = st.builds(
 )
 
 # One of each way through the kernels: B copied (two blocks of k, cut panels), rows of A on the same cache
-# lines, wide single rows, dot products, matrix times vector, several chunks.
+# lines (A as it is, A transposed), wide single rows, dot products, matrix times vector, several chunks.
 PATHS = [
     Case(70, 1030, 330, bias=True),
     Case(25, 1030, 1024),
+    Case(1024, 100, 330, transpose_a=True, bias=True),
     Case(40, 300, 1024, transpose_b=True),
     Case(300, 300, 300, transpose_a=True, transpose_b=True, bias=True),
     Case(1, 500, 300, bias=True),
