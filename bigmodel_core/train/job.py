@@ -11,6 +11,7 @@ import numpy as np
 from bigmodel_core.dataset import Data
 from bigmodel_core.errors import ConfigError, UsageError
 from bigmodel_core.metric import Metric
+from bigmodel_core.train.checkpoint import Checkpoint, Snapshot
 from bigmodel_core.train.evaluation import Evaluator, metric_names
 from bigmodel_core.train.run_state import Best, RunState
 from bigmodel_core.train.samples import Samples
@@ -28,6 +29,10 @@ class Job:
         checkpoint_every: steps between checkpoints within an epoch.
         monitor: what decides the best epoch.
         higher_is_better: which way.
+        plan: the options of the run, which a resumed run has to agree with.
+        facts: what else the run's configuration is to say.
+        snapshot: what of the model stays the same in all checkpoints; None where none are written.
+        resumed: the checkpoint that the run goes on from.
         started: when the epoch, or what is left of it, began; in seconds.
         samples_before: how many of its samples were done then.
     """
@@ -40,6 +45,10 @@ class Job:
     checkpoint_every: int | None
     monitor: str
     higher_is_better: bool
+    plan: dict[str, Any]
+    facts: dict[str, Any]
+    snapshot: Snapshot | None
+    resumed: Checkpoint | None
     started: float = 0.0
     samples_before: int = 0
 
@@ -81,26 +90,31 @@ def parted(data: Any, validation: Any, seed: int) -> tuple[Samples, Samples | No
     return train, Samples.of(validation, "validation data")
 
 
-def monitored(wanted: str | None, metrics: Sequence[Metric], *, validated: bool) -> tuple[str, bool]:
-    """What decides the best epoch, and whether higher values of it are better.
-
-    Raises:
-        ConfigError: what is wanted is not measured, or its values cannot be compared.
-    """
-    directions: dict[str, bool | None] = {}
+def measures(metrics: Sequence[Metric], *, validated: bool) -> dict[str, bool]:
+    """What a run measures and can compare, best judge first, with whether higher values are better."""
+    found: dict[str, bool] = {}
     if validated:
         for name, metric in zip(metric_names(metrics), metrics, strict=True):
-            directions[f"val_{name}"] = metric.higher_is_better
-        directions["val_loss"] = False
-    directions["loss"] = False
-    usable = {name: higher for name, higher in directions.items() if higher is not None}
-    name = next(iter(usable)) if wanted is None else wanted
-    if name not in usable:
+            if metric.higher_is_better is not None:
+                found[f"val_{name}"] = metric.higher_is_better
+        found["val_loss"] = False
+    found["loss"] = False
+    return found
+
+
+def monitored(wanted: str | None, known: Mapping[str, bool]) -> str:
+    """The measure that is to be watched: the one that is wanted, or the best judge.
+
+    Raises:
+        ConfigError: it is not measured, or its values cannot be compared.
+    """
+    name = next(iter(known)) if wanted is None else wanted
+    if name not in known:
         raise ConfigError(
             f"'{name}' cannot be monitored.",
-            fix=f"use one of {', '.join(usable)}; names with val_ need validation data.",
+            fix=f"use one of {', '.join(known)}; names with val_ need validation data.",
         )
-    return name, usable[name]
+    return name
 
 
 def whole_number(name: str, value: object) -> int:

@@ -25,7 +25,7 @@ from bigmodel_core.train.checkpoint import Checkpoint, Snapshot, versions
 from bigmodel_core.train.evaluation import Evaluator
 from bigmodel_core.train.history import History
 from bigmodel_core.train.interruption import Interruption
-from bigmodel_core.train.job import Job, monitored, parted, whole_number
+from bigmodel_core.train.job import Job, measures, monitored, parted, whole_number
 from bigmodel_core.train.progress import Reporter, reporter
 from bigmodel_core.train.record import Record, check_free
 from bigmodel_core.train.run_state import RunState, described
@@ -104,6 +104,7 @@ class Trainer:
         self.state = RunState()
         self.history = History(self.state.history, run=self.out)
         self._monitor = monitor
+        self._measures: dict[str, bool] = {}
         self._record: Record | None = None
         self._resumed: Checkpoint | None = None
         resuming.check_device(self.model, device)
@@ -176,9 +177,10 @@ class Trainer:
             CheckpointError: a checkpoint cannot be read, does not fit, or cannot be written.
         """
         job = self._prepared(data, epochs, batch_size, validation, resume, checkpoint_every, record or {})
+        self._tell("on_train_begin")
+        self._open(job)
         with reporter(verbose) as report, Interruption() as interruption:
             try:
-                self._tell("on_train_begin")
                 self._save()
                 while self.state.epoch < job.epochs and not self.stop:
                     if not self._train_epoch(job, report, interruption):
@@ -279,7 +281,7 @@ class Trainer:
         checkpoint_every: int | None,
         record: Mapping[str, Any],
     ) -> Job:
-        """Check everything, go to where a resumed run was, and only then open the folder of the run."""
+        """Check everything, and go to where a resumed run was."""
         checkpoint = resuming.checkpoint_of_run(resume) if resume is not None else self._resumed
         folder = self.out or (resuming.folder_of(checkpoint) if checkpoint is not None else None)
         before = checkpoint.training["plan"] if checkpoint is not None and checkpoint.training else {}
@@ -292,7 +294,8 @@ class Trainer:
                     "checkpoint_every needs a folder to write to.", fix="pass out to the Trainer."
                 )
         train, held_out = parted(data, validation, self.step.seed)
-        monitor, higher = monitored(self._monitor, self.metrics, validated=held_out is not None)
+        self._measures = measures(self.metrics, validated=held_out is not None)
+        monitor = monitored(self._monitor, self._measures)
         network, target = self._built(train)
         train = train.fitting(network, target)
         evaluator = Evaluator(network, self.step.loss, self.metrics, target)
@@ -311,16 +314,30 @@ class Trainer:
             "data": train.fingerprint(),
             "validation": None if held_out is None else held_out.fingerprint(),
         }
+        snapshot = None
+        if folder is not None:
+            goes_on = checkpoint is not None and folder == resuming.folder_of(checkpoint)
+            check_free(folder, ours=goes_on or (self._record is not None and self._record.folder == folder))
+            snapshot = Snapshot(network, data if isinstance(data, Data) else None)
         if checkpoint is not None:
             self.state = resuming.restore(checkpoint, self.step, plan)
         self.out, self.stop, self._resumed = folder, False, None
         self.history = History(self.state.history, run=folder)
-        if folder is not None:
-            more = {**_facts(data, validation, network), **record}
-            self._open(
-                folder, Snapshot(network, data if isinstance(data, Data) else None), plan, more, checkpoint
-            )
-        return Job(train, held_out, evaluator, plan["epochs"], batch_size, checkpoint_every, monitor, higher)
+        facts = {**_facts(data, validation, network), **record}
+        return Job(
+            train,
+            held_out,
+            evaluator,
+            epochs=plan["epochs"],
+            batch_size=batch_size,
+            checkpoint_every=checkpoint_every,
+            monitor=monitor,
+            higher_is_better=self.higher_is_better(monitor),
+            plan=plan,
+            facts=facts,
+            snapshot=snapshot,
+            resumed=checkpoint,
+        )
 
     def _built(self, samples: Samples) -> tuple[Network, Spec]:
         first = samples.first(1)
@@ -329,23 +346,26 @@ class Trainer:
         network = self.network
         return network, target_spec(self.step.loss, first.labelled(), network.dtype)
 
-    def _open(
-        self,
-        folder: Path,
-        snapshot: Snapshot,
-        plan: Mapping[str, Any],
-        more: Mapping[str, Any],
-        checkpoint: Checkpoint | None,
-    ) -> None:
-        goes_on = checkpoint is not None and folder == resuming.folder_of(checkpoint)
-        check_free(folder, ours=goes_on or (self._record is not None and self._record.folder == folder))
-        before = read_manifest(folder) if goes_on else {}
-        self._record = Record(folder, snapshot, plan)
+    def _open(self, job: Job) -> None:
+        """Open the folder of the run, if it is to have one: from here on, files are written."""
+        if self.out is None or job.snapshot is None:
+            return
+        goes_on = job.resumed is not None and self.out == resuming.folder_of(job.resumed)
+        before = read_manifest(self.out) if goes_on else {}
+        self._record = Record(self.out, job.snapshot, job.plan)
         self._record.begin(
-            {**before, **plan, **more, "versions": versions(), "format": 1}, self.state.history
+            {**before, **job.plan, **job.facts, "versions": versions(), "format": 1}, self.state.history
         )
-        if checkpoint is not None:
-            self._record.keep_best_of(checkpoint)
+        if job.resumed is not None:
+            self._record.keep_best_of(job.resumed)
+
+    def higher_is_better(self, measure: str) -> bool:
+        """Which way a measure of the running `fit` is better, for callbacks that watch one.
+
+        Raises:
+            ConfigError: it is not measured, or its values cannot be compared.
+        """
+        return self._measures[monitored(measure, self._measures)]
 
     # Using -----------------------------------------------------------------------------------------------
 

@@ -1,0 +1,17 @@
+"""Callbacks: early stopping, a learning rate that follows the plateau, a table of the epochs."""
+
+from __future__ import annotations
+
+from bigmodel_callbacks.csv_logger import CsvLogger
+from bigmodel_callbacks.early_stopping import EarlyStopping
+from bigmodel_callbacks.reduce_on_plateau import ReduceOnPlateau
+from bigmodel_core.callback import Callback
+from bigmodel_core.hookspecs import hookimpl
+
+__all__ = ["CsvLogger", "EarlyStopping", "ReduceOnPlateau"]
+
+
+@hookimpl
+def bigmodel_callbacks() -> list[type[Callback]]:
+    """The callbacks of this package."""
+    return [CsvLogger, EarlyStopping, ReduceOnPlateau]

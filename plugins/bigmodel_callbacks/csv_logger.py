@@ -1,0 +1,47 @@
+"""The epochs of a run as a table."""
+
+from __future__ import annotations
+
+import csv
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any
+
+from bigmodel_core.callback import Callback
+from bigmodel_core.errors import DataError
+
+if TYPE_CHECKING:
+    from bigmodel_core.train.trainer import Trainer
+
+
+@dataclass(frozen=True)
+class CsvLogger(Callback):
+    """Writes the logs of each epoch as a row of a CSV file; a resumed run writes the rows of before, too.
+
+    Args:
+        path: the file; what is there is replaced when training begins.
+    """
+
+    path: str = "metrics.csv"
+
+    def on_train_begin(self, trainer: Trainer) -> None:
+        """Write the epochs that are done already."""
+        self._write(trainer.state.history, "w")
+
+    def on_epoch_end(self, trainer: Trainer, epoch: int, logs: Mapping[str, Any]) -> None:
+        """Write the epoch."""
+        self._write([logs], "a" if epoch else "w")
+
+    def _write(self, rows: Sequence[Mapping[str, Any]], mode: str) -> None:
+        try:
+            with open(self.path, mode, newline="", encoding="utf-8") as file:
+                writer = csv.writer(file)
+                if mode == "w" and rows:
+                    writer.writerow(rows[0])
+                writer.writerows(row.values() for row in rows)
+        except OSError as error:
+            raise DataError(
+                f"cannot write the table of epochs: {error.strerror or error}.",
+                where=self.path,
+                fix="choose a place that can be written to.",
+            ) from error

@@ -1,0 +1,52 @@
+"""A learning rate that falls when a measure no longer improves."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import TYPE_CHECKING
+
+from bigmodel_callbacks.plateau import PlateauWatcher
+from bigmodel_core.errors import ConfigError
+
+if TYPE_CHECKING:
+    from bigmodel_core.train.trainer import Trainer
+
+
+@dataclass(frozen=True)
+class ReduceOnPlateau(PlateauWatcher):
+    """Multiplies the learning rate by `factor` once a measure did not improve for more than `patience` epochs.
+
+    It works on top of the optimizer's schedule, which goes on by steps.
+
+    Args:
+        monitor: what is watched, such as "val_loss" or "val_accuracy".
+        patience: how many epochs without an improvement are borne.
+        min_delta: what counts as an improvement: a change of more than this.
+        mode: "min" where lower is better, "max" where higher is; None asks the metric.
+        factor: what the rate is multiplied by, more than 0 and less than 1.
+        min_rate: the rate is not lowered below this.
+    """
+
+    factor: float = 0.1
+    min_rate: float = 0.0
+
+    def __post_init__(self) -> None:
+        super().__post_init__()
+        if not 0 < self.factor < 1:
+            raise ConfigError(
+                f"factor is {self.factor}.", where="ReduceOnPlateau", fix="use more than 0 and less than 1."
+            )
+        if not self.min_rate >= 0:
+            raise ConfigError(f"min_rate is {self.min_rate}.", where="ReduceOnPlateau", fix="use 0 or more.")
+
+    def on_epoch_end(self, trainer: Trainer, epoch: int, logs: Mapping[str, float]) -> None:
+        """Lower the rate where the patience is at its end; the patience then begins anew."""
+        state = trainer.callback_state(self)
+        if self.waited(state, logs) <= self.patience:
+            return
+        state["waited"] = 0
+        step = trainer.step
+        rate = step.learning_rate
+        if rate > self.min_rate:
+            step.rate_scale *= max(self.factor, self.min_rate / rate)
