@@ -19,20 +19,33 @@ Structure = dict[str, Any]
 
 _WHOLE = re.compile(r"[A-Za-z_][A-Za-z0-9_]*")
 
+_DENSE = """{
+  "opset": 17, "outputs": ["y"], "constants": {},
+  "inputs": [{"name": "x", "dtype": "float32", "shape": ["N", 7]}],
+  "parameters": {
+    "weight": {"shape": [7, 4], "dtype": "float32", "trainable": true},
+    "bias": {"shape": [4], "dtype": "float32", "trainable": true}},
+  "nodes": [{"operator": "Gemm", "name": "Gemm", "path": "", "attributes": {},
+             "inputs": ["x", "weight", "bias"], "outputs": ["y"]}]
+}"""
+"""The structure of one dense layer, which shows what a structure is."""
+
 
 @dataclass(frozen=True)
 class OnnxModel(bm.Layer):
     """A model read from an ONNX file; `bm.from_onnx(path)` makes one.
 
     Args:
-        structure: the file's graph without its weights, as JSON.
+        structure: the file's graph without its weights, as JSON; a dense layer of four units by default.
+
+    The numbers that the file's inputs are made of become those of the model's own type, float32 or float64.
 
     Raises:
         ConfigError: the structure cannot be read.
         ExportError: it uses operators that cannot be read; all of them are listed.
     """
 
-    structure: str
+    structure: str = _DENSE
 
     def __post_init__(self) -> None:
         try:
@@ -66,12 +79,16 @@ class OnnxModel(bm.Layer):
         known: dict[str, Any] = {
             item["name"]: value for item, value in zip(parts["inputs"], inputs, strict=True)
         }
-        known.update({name: _array(item) for name, item in parts["constants"].items()})
+        floats = {self._float_type(): trace.dtype}
+        for name, item in parts["constants"].items():
+            known[name] = _array({**item, "dtype": floats.get(item["dtype"], item["dtype"])})
         for node in parts["nodes"]:
             items = [self._item(name, known) if name else None for name in node["inputs"]]
             attributes = {key: _attribute(value) for key, value in node["attributes"].items()}
             operator = node["operator"]
-            call = Call(operator, items, attributes, parts["opset"], trace.graph, inputs, trace.training)
+            call = Call(
+                operator, items, attributes, parts["opset"], trace.graph, inputs, trace.training, floats
+            )
             home = "/".join(filter(None, (trace.graph.path, node["path"])))
             with trace.graph.scope(home, operator):
                 try:
@@ -94,11 +111,18 @@ class OnnxModel(bm.Layer):
                 raise ExportError(f"'{name}' is used before it is computed.", fix="export the file again.")
             weights: Mapping[str, np.ndarray] = self._weights  # type: ignore[attr-defined]
             array = weights.get(name)
-            initial: Any = 0.0 if array is None else lambda generator, shape: array
+            initial: Any = "glorot_uniform" if len(parameter["shape"]) > 1 else 0.0
+            if array is not None:
+                initial = lambda generator, shape: array  # noqa: E731
+            dtype = None if parameter["dtype"] == self._float_type() else parameter["dtype"]
             known[name] = self.parameter(
-                name, parameter["shape"], initial, dtype=parameter["dtype"], trainable=parameter["trainable"]
+                name, parameter["shape"], initial, dtype=dtype, trainable=parameter["trainable"]
             )
         return known[name]
+
+    def _float_type(self) -> str:
+        """The type of the file's numbers."""
+        return next((spec.dtype for spec in self.input_specs if spec.is_float), "float32")
 
 
 def _followed(call: Any) -> Any:

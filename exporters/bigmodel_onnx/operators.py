@@ -34,6 +34,7 @@ class Call:
         graph: the graph under construction.
         inputs: the model's inputs, where sizes can be read.
         training: whether the graph is that of training.
+        floats: float types of the file that become others in the model.
     """
 
     operator: str
@@ -43,6 +44,7 @@ class Call:
     graph: Graph
     inputs: tuple[Value, ...]
     training: bool
+    floats: dict[str, str]
 
     def has(self, place: int) -> bool:
         """Whether an optional input is given."""
@@ -191,6 +193,7 @@ def _cast(call: Call) -> Any:
     dtype = DTYPES.get(call.get("to"))
     if dtype is None:
         raise ExportError(f"the number type {call.get('to')} of Cast cannot be read.")
+    dtype = call.floats.get(dtype, dtype)
     found = Dims.of(call.items[0])
     if found is not None and dtype in ("int64", "int32"):
         return found
@@ -354,8 +357,9 @@ def _expand(call: Call) -> Value:
 
 @_reads("ConstantOfShape")
 def _constant_of_shape(call: Call) -> Value:
-    fill = call.get("value", np.zeros(1, np.float32))
-    return ops.broadcast_to(call.graph.constant(fill.reshape(())), call.dims(0).dims)
+    fill = call.get("value", np.zeros(1, np.float32)).reshape(())
+    dtype = call.floats.get(fill.dtype.name, fill.dtype.name)
+    return ops.broadcast_to(call.graph.constant(fill, dtype), call.dims(0).dims)
 
 
 @_reads("Concat")

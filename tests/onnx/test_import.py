@@ -114,6 +114,16 @@ def test_an_imported_model_can_be_part_of_another(mlp: bm.Layer, tmp_path: Path)
     assert "onnx_model_1/dense_1/weight" in whole.state()
 
 
+def test_an_imported_model_computes_in_float64_where_asked(mlp: bm.Layer, tmp_path: Path) -> None:
+    bm.export(mlp, tmp_path / "model.onnx", opset=13)
+    model = bm.from_onnx(tmp_path / "model.onnx")
+    x = RANDOM.standard_normal((2, 5))
+    single = model(x.astype("float32"))
+    model.build(bm.Spec(("N", 5), "float64"), dtype="float64")
+    assert model(x).dtype == np.float64
+    np.testing.assert_allclose(model(x), single, rtol=1e-4, atol=1e-5)
+
+
 def test_dropout_comes_back_for_training_only(tmp_path: Path) -> None:
     path = save(
         tmp_path / "m.onnx",
