@@ -1,0 +1,184 @@
+"""`bigmodel evaluate`: loss and metrics of a run, a checkpoint or an ONNX file on a data set."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated, Any
+
+import typer
+
+from bigmodel_core.cli.app import command_app
+from bigmodel_core.cli.data import DataDir
+from bigmodel_core.cli.terminal import AsJson, Output, metric
+from bigmodel_core.errors import UsageError
+
+if TYPE_CHECKING:
+    from bigmodel_core.dataset import Data, Split
+    from bigmodel_core.metric import Metric
+
+app = command_app()
+
+
+@app.command()
+def evaluate(
+    what: Annotated[
+        str | None,
+        typer.Argument(
+            metavar="[RUN]", help="A run, a checkpoint or an ONNX file.  [default: the newest run]"
+        ),
+    ] = None,
+    data_name: Annotated[
+        str | None,
+        typer.Option("--data", metavar="NAME", help="The data set.  [default: that of the training]"),
+    ] = None,
+    data_dir: DataDir = None,
+    part: Annotated[str, typer.Option("--split", metavar="NAME", help="test, train or validation.")] = "test",
+    metrics: Annotated[
+        list[str] | None,
+        typer.Option("--metrics", metavar="NAMES", help="As accuracy,f1.  [default: those of the training]"),
+    ] = None,
+    batch_size: Annotated[int, typer.Option("--batch-size", min=1, help="Samples at a time.")] = 256,
+    as_json: AsJson = False,
+) -> None:
+    """Measure a trained model on a data set; of a run, its best checkpoint."""
+    from bigmodel_core.cli.names import named
+    from bigmodel_core.cli.sources import found, is_onnx
+    from bigmodel_core.cli.train import names_in
+
+    chosen = None if metrics is None else [named("metric", text) for text in names_in(metrics)]
+    path = found(what)
+    measure = _file if is_onnx(path) else _checkpoint
+    facts = measure(path, data_name, data_dir, part, chosen, batch_size)
+    output = Output(as_json)
+    if not as_json:
+        values = facts["metrics"]
+        output.say(f"{facts['of']} on {facts['samples']:,} {part} samples of {facts['data']}", "dim")
+        output.pairs({name: metric(value) for name, value in values.items() if isinstance(value, float)})
+        for name, value in values.items():
+            if not isinstance(value, float):
+                output.line(f"{name}")
+                show_matrix(value, output)
+    output.result(facts)
+
+
+def show_matrix(rows: Any, output: Output) -> None:
+    """A metric that is an array, such as a confusion matrix."""
+    for row in rows:
+        cells = row if isinstance(row, list) else [row]
+        output.line(
+            "  " + " ".join(f"{cell:.4f}" if isinstance(cell, float) else f"{cell:>5}" for cell in cells)
+        )
+
+
+def _split(data: Data, name: str) -> Split:
+    parts = data.splits()
+    if name not in parts:
+        raise UsageError(
+            f"{data.name} has no split '{name}'.", where="--split", fix=f"use one of {', '.join(parts)}."
+        )
+    if parts[name].y is None:
+        raise UsageError("the samples have no targets to compare with.", where=f"{data.name}/{name}")
+    return parts[name]
+
+
+def _checkpoint(
+    path: Path,
+    data_name: str | None,
+    data_dir: Path | None,
+    part: str,
+    metrics: list[Metric] | None,
+    batch_size: int,
+) -> dict[str, Any]:
+    from bigmodel_core import config
+    from bigmodel_core.cli.names import named
+    from bigmodel_core.cli.sources import load_data, run_of
+    from bigmodel_core.train import runs
+    from bigmodel_core.train.checkpoint import read
+    from bigmodel_core.train.trainer import Trainer
+
+    content = read(path)
+    run = run_of(path)
+    manifest = runs.read_manifest(run) if run is not None else {}
+    if data_name is None and isinstance(manifest.get("dataset"), dict):
+        data = config.from_config("dataset", manifest["dataset"]).load(data_dir)
+    else:
+        data = load_data(data_name or content.about.data, data_dir)
+    plan = (content.training or {}).get("plan", {})
+    if plan:
+        loss = config.from_config("loss", plan["loss"])
+        if metrics is None:
+            metrics = [config.from_config("metric", item) for item in plan["metrics"]]
+    else:
+        loss = _usual_loss(content.about.config, data)
+        metrics = [named("metric", name) for name in _usual_metrics(data)] if metrics is None else metrics
+    split = _split(data, part)
+    trainer = Trainer(content.restore(), loss, metrics=metrics)
+    return {
+        "of": str(content.path),
+        "by": "bigmodel",
+        "data": data.name,
+        "split": part,
+        "samples": len(split),
+        "metrics": trainer.evaluate(split, batch_size),
+    }
+
+
+def _usual_loss(described: Any, data: Data) -> Any:
+    """The loss of a model that was saved without a run: that of its class, else what suits the task."""
+    from bigmodel_core import config
+    from bigmodel_core.errors import BigmodelError
+
+    usual = {"regression": "mean_squared_error", "binary": "binary_cross_entropy"}.get(
+        data.task, "cross_entropy"
+    )
+    try:
+        usual = getattr(config.from_config(described["kind"], described), "loss", usual)
+    except (BigmodelError, KeyError, TypeError):
+        pass
+    return config.make("loss", usual)
+
+
+def _usual_metrics(data: Data) -> tuple[str, ...]:
+    return ("mean_absolute_error", "r2") if data.task == "regression" else ("accuracy",)
+
+
+def _file(
+    path: Path,
+    data_name: str | None,
+    data_dir: Path | None,
+    part: str,
+    metrics: list[Metric] | None,
+    batch_size: int,
+) -> dict[str, Any]:
+    """The same for a file that ONNX Runtime runs: metrics alone, since a file holds no loss."""
+    import numpy as np
+
+    from bigmodel_core.cli.names import named
+    from bigmodel_core.cli.predict import check_samples, load
+    from bigmodel_core.cli.sources import load_data
+    from bigmodel_core.train.evaluation import metric_names
+
+    predictor = load(str(path))
+    data = load_data(data_name or predictor.known.data, data_dir)
+    split = _split(data, part)
+    check_samples(predictor, data)
+    metrics = [named("metric", name) for name in _usual_metrics(data)] if metrics is None else metrics
+    states = [item.empty() for item in metrics]
+    for start in range(0, len(split), batch_size):
+        outputs = predictor.run(predictor.port.from_prepared(split.x[start : start + batch_size]))
+        first = outputs.get("label", next(iter(outputs.values())))
+        target = split.y[start : start + batch_size] if split.y is not None else None
+        assert target is not None
+        states = [item.update(state, first, target) for item, state in zip(metrics, states, strict=True)]
+    results = [np.asarray(item.result(state)) for item, state in zip(metrics, states, strict=True)]
+    return {
+        "of": str(path),
+        "by": predictor.by,
+        "data": data.name,
+        "split": part,
+        "samples": len(split),
+        "metrics": {
+            name: float(value) if value.ndim == 0 else value.tolist()
+            for name, value in zip(metric_names(metrics), results, strict=True)
+        },
+    }

@@ -1,0 +1,94 @@
+"""`bigmodel export`: a run's best checkpoint as a file that others can run."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Annotated, Any
+
+import typer
+
+from bigmodel_core.cli.app import command_app
+from bigmodel_core.cli.terminal import AsJson, Output, Quiet
+
+app = command_app()
+
+
+@app.command()
+def export(
+    out: Annotated[Path, typer.Argument(metavar="OUT.onnx", help="The file to write.")],
+    run: Annotated[
+        str | None,
+        typer.Option("--run", metavar="RUN", help="A run or checkpoint.  [default: the newest run]"),
+    ] = None,
+    opset: Annotated[int | None, typer.Option("--opset", help="The operator set to write.")] = None,
+    target_runtime: Annotated[
+        str | None,
+        typer.Option(
+            "--target-runtime",
+            metavar="VERSION",
+            help="The oldest ONNX Runtime that has to run it, as in 1.17.",
+        ),
+    ] = None,
+    with_preprocessing: Annotated[
+        bool,
+        typer.Option("--with-preprocessing", help="Take raw input, give label and probability."),
+    ] = False,
+    name: Annotated[
+        str | None, typer.Option("--name", help="What the file calls the model.  [default: the model's name]")
+    ] = None,
+    as_json: AsJson = False,
+    quiet: Quiet = False,
+) -> None:
+    """Write a run's best checkpoint as an ONNX file.
+
+    The file appears only when ONNX Runtime computed the same as the model, at two batch sizes.
+    """
+    import bigmodel_core as bm
+    from bigmodel_core import config
+    from bigmodel_core.cli.names import wrong_usage
+    from bigmodel_core.cli.sources import checkpoint, results_of
+    from bigmodel_core.exporting import exporter_for
+
+    wanted = {
+        "opset": opset,
+        "target_runtime": target_runtime,
+        "with_preprocessing": with_preprocessing or None,
+    }
+    with wrong_usage():
+        exporter = config.build(
+            exporter_for(out), {key: value for key, value in wanted.items() if value is not None}
+        )
+    content = checkpoint(run)
+    about = content.about
+    details: dict[str, Any] = {
+        "name": name or _model_name(about.config) or None,
+        "labels": about.labels,
+        "preprocessing": about.preprocessing,
+        "metrics": results_of(content) or None,
+        "dataset": about.data or None,
+        "input_meaning": about.input_meaning or None,
+        "task": about.task,
+    }
+    report = bm.export(
+        content.restore(),
+        out,
+        exporter=exporter,
+        **{key: value for key, value in details.items() if value is not None},
+    )
+    output = Output(as_json, quiet)
+    if not as_json:
+        output.line(str(report))
+        samples = f"--data {about.data}" if about.data and about.data != "csv" else "FILE..."
+        output.say(f"\nNext:\n  bigmodel predict {out} {samples}\n  bigmodel info {out}")
+    output.result({"checkpoint": str(content.path), **report.to_dict()})
+
+
+def _model_name(described: Any) -> str:
+    """The registry's name of the model a checkpoint holds, without the plugin's."""
+    from bigmodel_core import registry
+    from bigmodel_core.errors import BigmodelError
+
+    try:
+        return registry.display_name(registry.get("model", described["name"]))
+    except (BigmodelError, KeyError, TypeError):
+        return ""

@@ -1,0 +1,287 @@
+"""`bigmodel info`: what a model, a run, a checkpoint or an ONNX file consists of."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Annotated, Any
+
+import typer
+
+from bigmodel_core.cli.app import command_app
+from bigmodel_core.cli.data import DataDir, preprocessing
+from bigmodel_core.cli.terminal import AsJson, Output, count, metric, size
+from bigmodel_core.errors import UsageError
+
+app = command_app()
+
+
+@app.command()
+def info(
+    what: Annotated[
+        str | None,
+        typer.Argument(
+            metavar="WHAT",
+            help="A model's name, a run, a checkpoint or an ONNX file.  [default: the newest run]",
+        ),
+    ] = None,
+    options: Annotated[
+        list[str] | None,
+        typer.Option("--set", metavar="KEY=VALUE", help="An option of a named model; may be repeated."),
+    ] = None,
+    data: Annotated[
+        str | None, typer.Option("--data", metavar="NAME", help="Build a named model for this data set.")
+    ] = None,
+    data_dir: DataDir = None,
+    input_shape: Annotated[
+        str | None,
+        typer.Option(
+            "--input-shape",
+            metavar="SIZES",
+            help="Build a named model for samples of this shape, as 1,28,28.",
+        ),
+    ] = None,
+    batch_size: Annotated[
+        int, typer.Option("--batch-size", min=1, help="Samples of the prediction whose memory is shown.")
+    ] = 1,
+    as_json: AsJson = False,
+) -> None:
+    """Show layers, shapes, parameters, multiply-adds and memory."""
+    from bigmodel_core.cli.sources import found, is_onnx
+
+    output = Output(as_json)
+    if what is not None and _is_model_name(what):
+        _model(what, options, data, data_dir, input_shape, batch_size, output)
+        return
+    if options or data or input_shape:
+        raise UsageError(
+            "--set, --data and --input-shape are for models by name.",
+            fix="leave them out: what was saved is fixed.",
+        )
+    path = found(what)
+    if is_onnx(path):
+        _file(path, output)
+    else:
+        _checkpoint(path, batch_size, output)
+
+
+def _is_model_name(what: str) -> bool:
+    """Whether a text means a model of the registry rather than something saved."""
+    from bigmodel_core.cli.sources import RUNS
+
+    if Path(what).exists() or (RUNS / what).is_dir():
+        return False
+    return "=" in what or not (Path(what).suffix or "/" in what or "\\" in what)
+
+
+# Models ---------------------------------------------------------------------------------------------------
+
+
+def _model(
+    what: str,
+    options: list[str] | None,
+    data_name: str | None,
+    data_dir: Path | None,
+    input_shape: str | None,
+    batch_size: int,
+    output: Output,
+) -> None:
+    from bigmodel_core import config
+    from bigmodel_core.cli.experiment import fitted
+    from bigmodel_core.cli.names import named, settings, split_options
+    from bigmodel_core.cli.sources import load_data
+    from bigmodel_core.spec import Spec
+    from bigmodel_core.summary import summarise
+
+    typed = settings(options)
+    model = named("model", what, typed)
+    spec = model.input_spec()
+    if data_name is not None:
+        samples = load_data(data_name, data_dir)
+        model = fitted(model, samples, {*split_options(what)[1], *typed})
+        spec = Spec(("N", *samples.input_shape), str(samples.train.x.dtype))
+    if input_shape is not None:
+        spec = Spec(("N", *_sizes(input_shape)), spec.dtype)
+    summary = summarise(model.build(spec), batch_size)
+    described = config.to_config(model)
+    if not output.as_json:
+        fields = ", ".join(f"{key}={value}" for key, value in described["fields"].items())
+        output.line(f"{described['name']}({fields})", "bold")
+        output.line((type(model).__doc__ or "").strip().partition("\n")[0], "dim")
+        output.line()
+        _show_summary(summary.to_dict(), output)
+    output.result({"kind": "model", "config": described, **summary.to_dict()})
+
+
+def _sizes(text: str) -> list[int]:
+    try:
+        sizes = [int(part) for part in text.replace("x", ",").split(",")]
+    except ValueError:
+        sizes = [0]
+    if min(sizes) < 1:
+        raise UsageError(
+            f"{text!r} is no shape.",
+            where="--input-shape",
+            fix="write sizes parted by commas, as in 1,28,28.",
+        )
+    return sizes
+
+
+def _show_summary(facts: dict[str, Any], output: Output) -> None:
+    rows = [
+        (
+            row["path"] or "(model)",
+            row["layer"],
+            _shape(row["output"]),
+            count(row["parameters"]),
+            count(row["multiply_adds"]),
+        )
+        for row in facts["layers"]
+    ]
+    rows.append(("Total", "", "", count(facts["parameters"]), count(facts["multiply_adds"])))
+    first = [("x", "Input", _shape(port["shape"]), "", "") for port in facts["inputs"]]
+    output.table(
+        ["Layer", "Type", "Output", "Parameters", "Multiply-adds"],
+        [*first, *rows],
+        numbers=["Parameters", "Multiply-adds"],
+    )
+    memory = facts["memory"]
+    frozen = facts["parameters"] - facts["trainable"]
+    samples = f"{memory['batch_size']:,} sample" + ("s" if memory["batch_size"] > 1 else "")
+    output.line()
+    output.pairs(
+        {
+            "Parameters": f"{count(facts['parameters'])}"
+            + (f", {count(frozen)} not trained" if frozen else ""),
+            "Memory": f"{size(memory['parameters'])} for parameters, {size(memory['inference'])} more to predict {samples}",
+            "Work": f"{count(facts['multiply_adds'])} multiply-adds a sample",
+        }
+    )
+
+
+def _shape(dims: Any) -> str:
+    return "?" if dims is None else f"({', '.join(map(str, dims))}{',' if len(dims) == 1 else ''})"
+
+
+# Runs and checkpoints ---------------------------------------------------------------------------------------
+
+
+def _checkpoint(path: Path, batch_size: int, output: Output) -> None:
+    from bigmodel_core.cli.sources import results_of, run_of
+    from bigmodel_core.summary import summarise
+    from bigmodel_core.train import runs
+    from bigmodel_core.train.checkpoint import read
+
+    content = read(path)
+    about = content.about
+    run = run_of(path)
+    manifest = runs.read_manifest(run) if run is not None else None
+    results = results_of(content)
+    summary = summarise(content.restore().network, batch_size).to_dict()
+    summary["name"] = (about.config or {}).get("name") or summary["name"]
+    if not output.as_json:
+        output.pairs(
+            {
+                "Run": run,
+                "Checkpoint": content.path,
+                "Model": _config(about.config),
+                "Data": about.data,
+                "Input": about.input_meaning,
+                "Labels": ", ".join(about.labels) if about.labels else None,
+                "Preprocessing": about.preprocessing and preprocessing(about.preprocessing.to_dict()),
+                "Epoch": about.metrics.get("epoch"),
+                "Metrics": _metrics(results),
+            }
+        )
+        output.line()
+        _show_summary(summary, output)
+    output.result(
+        {
+            "kind": "checkpoint" if run is None else "run",
+            "path": str(run or path),
+            "checkpoint": str(content.path),
+            "config": about.config,
+            "data": about.data or None,
+            "input_meaning": about.input_meaning or None,
+            "labels": about.labels,
+            "metrics": results,
+            "run": manifest,
+            **summary,
+        }
+    )
+
+
+def _config(described: Any) -> str | None:
+    if not described:
+        return None
+    fields = ", ".join(f"{key}={_short(value)}" for key, value in described.get("fields", {}).items())
+    return f"{described['name']}({fields})"
+
+
+def _short(value: Any) -> str:
+    return str(_config(value) if isinstance(value, dict) else value)
+
+
+def _metrics(values: Any) -> str:
+    return ", ".join(
+        f"{key} {metric(value)}" for key, value in values.items() if isinstance(value, (int, float))
+    )
+
+
+# ONNX files -------------------------------------------------------------------------------------------------
+
+
+def _file(path: Path, output: Output) -> None:
+    from bigmodel_core.cli.sources import exporter_of
+
+    facts = exporter_of(path).describe(path)
+    known = facts["metadata"]
+    if not output.as_json:
+        ports = {
+            title: "; ".join(f"{port['name']} {_shape(port['shape'])} {port['dtype']}" for port in facts[key])
+            for title, key in (("Inputs", "inputs"), ("Outputs", "outputs"))
+        }
+        steps = known.get("preprocessing")
+        output.pairs(
+            {
+                "File": f"{path}, {size(facts['bytes'])}",
+                "Producer": facts["producer"],
+                "Format": f"opset {facts['opset']}, IR {facts['ir_version']}",
+                **ports,
+                "Model": _config(known["config"])
+                if isinstance(known.get("config"), dict)
+                else known.get("model"),
+                "Data": known.get("dataset"),
+                "Input": known.get("input_meaning"),
+                "Labels": ", ".join(map(str, known["labels"]))
+                if isinstance(known.get("labels"), list)
+                else None,
+                "Preprocessing": preprocessing(steps) if isinstance(steps, dict) else None,
+                "Metrics": _metrics(known["metrics"]) if isinstance(known.get("metrics"), dict) else None,
+                "Versions": _versions(known.get("versions")),
+            }
+        )
+        output.line()
+        rows = [
+            (
+                row["name"],
+                row["operator"],
+                _shape(row["output_shape"]),
+                count(row["parameters"]),
+                count(row["multiply_adds"]),
+            )
+            for row in facts["layers"]
+        ]
+        total = sum(row["multiply_adds"] or 0 for row in facts["layers"])
+        rows.append(("Total", "", "", count(facts["parameters"]), count(total)))
+        output.table(
+            ["Node", "Operator", "Output", "Parameters", "Multiply-adds"],
+            rows,
+            numbers=["Parameters", "Multiply-adds"],
+        )
+    output.result({"kind": "onnx", **facts})
+
+
+def _versions(found: Any) -> str | None:
+    if isinstance(found, str):
+        return found
+    return ", ".join(f"{key} {value}" for key, value in found.items()) if isinstance(found, dict) else None

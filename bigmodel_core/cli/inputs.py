@@ -1,0 +1,300 @@
+"""Files that somebody wants predictions for, as batches of a model's input: arrays, images, rows of a table."""
+
+from __future__ import annotations
+
+import csv
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from bigmodel_core.errors import DataError, DtypeError, UsageError
+from bigmodel_core.preprocessing import Preprocessing
+
+IMAGES = (".png", ".jpg", ".jpeg", ".bmp", ".gif", ".webp", ".tif", ".tiff", ".pgm", ".ppm")
+ARRAYS = (".npy", ".npz")
+TABLES = (".csv", ".tsv")
+LARGEST_IMAGE = 100_000_000
+"""Pixels of an image beyond which it is not opened."""
+
+
+@dataclass(frozen=True)
+class Port:
+    """What a model takes as its one input.
+
+    Args:
+        shape: of one sample.
+        dtype: the number type.
+        preprocessing: how raw values become input; None where nothing is known.
+        is_raw: whether the model itself starts with the preprocessing, and so takes raw values.
+    """
+
+    shape: tuple[int, ...]
+    dtype: str
+    preprocessing: Preprocessing | None = None
+    is_raw: bool = False
+
+    def from_raw(self, raw: np.ndarray) -> np.ndarray:
+        """Input for the model from a batch of raw values."""
+        if self.is_raw or self.preprocessing is None:
+            return raw
+        if self.preprocessing.raw_shape != self.shape:
+            raw = raw.reshape(len(raw), *self.preprocessing.raw_shape)
+        return self.preprocessing.apply(raw).reshape(len(raw), *self.shape)
+
+    def from_prepared(self, x: np.ndarray) -> np.ndarray:
+        """Input for the model from samples of a data set, which are preprocessed already."""
+        if not self.is_raw:
+            return x.reshape(len(x), *self.shape)
+        assert self.preprocessing is not None
+        return raw_of(self.preprocessing, x)
+
+
+def raw_of(steps: Preprocessing, x: np.ndarray) -> np.ndarray:
+    """The raw values that preprocessing turned into x.
+
+    Args:
+        steps: how x was made.
+        x: (n, *raw_shape) float32.
+
+    >>> steps = Preprocessing(1 / 16, (0.5,), (0.25,), "uint8", (2,))
+    >>> raw_of(steps, steps.apply(np.array([[0, 16]], np.uint8))).tolist()
+    [[0, 16]]
+    """
+    axes = (-1,) + (1,) * (len(steps.raw_shape) - 1)
+    mean, std = (
+        np.asarray(values, np.float64).reshape(axes if len(values) > 1 else ())
+        for values in (steps.mean, steps.std)
+    )
+    raw = (x.reshape(len(x), *steps.raw_shape) * std + mean) / steps.scale
+    return np.asarray(np.rint(raw) if np.dtype(steps.raw_dtype).kind in "iu" else raw).astype(steps.raw_dtype)
+
+
+def read(path: Path, port: Port, *, invert: bool = False) -> tuple[list[str], np.ndarray]:
+    """The samples in a file, with a name for each.
+
+    Args:
+        path: an array (.npy, .npz), an image, or a table (.csv, .tsv).
+        port: what the model takes.
+        invert: whether black and white of images change places.
+
+    Raises:
+        DataError: the file is missing, damaged or does not fit the model.
+        UsageError: it is a file of another kind.
+    """
+    kind = path.suffix.lower()
+    if kind not in (*ARRAYS, *IMAGES, *TABLES):
+        raise UsageError(
+            f"files that end in '{kind}' cannot be read.",
+            where=str(path),
+            fix=f"pass arrays ({', '.join(ARRAYS)}), images ({', '.join(IMAGES[:3])}, ...) or tables (.csv).",
+        )
+    if not path.is_file():
+        raise DataError("there is no such file.", where=str(path), fix="check the path.")
+    if kind in IMAGES:
+        return [path.name], port.from_raw(read_image(path, port, invert=invert)[np.newaxis])
+    if kind in TABLES:
+        lines, rows = read_rows(path, port, "\t" if kind == ".tsv" else ",")
+        return [f"{path.name}:{line}" for line in lines], port.from_raw(rows)
+    batch = read_array(path, port)
+    return [path.name] if len(batch) == 1 else [f"{path.name}[{row}]" for row in range(len(batch))], batch
+
+
+# Arrays ---------------------------------------------------------------------------------------------------
+
+
+def read_array(path: Path, port: Port) -> np.ndarray:
+    """A batch from an array file: one sample or many.
+
+    Whole numbers for a model of floats are raw values and are preprocessed; floats are taken as they are.
+
+    Raises:
+        DataError: the file is damaged, holds several arrays, or does not fit the model.
+    """
+    try:
+        loaded = np.load(path, allow_pickle=False)
+        if isinstance(loaded, np.lib.npyio.NpzFile):
+            with loaded:
+                names = loaded.files
+                if len(names) != 1 and "x" not in names:
+                    raise DataError(
+                        f"it holds {len(names)} arrays ({', '.join(names[:5])}).",
+                        where=str(path),
+                        fix="save one array, or name it x.",
+                    )
+                loaded = loaded["x" if "x" in names else names[0]]
+    except DataError:
+        raise
+    except Exception as error:  # NumPy, zipfile and zlib each have their own
+        raise DataError(
+            f"cannot read the array: {error}.",
+            where=str(path),
+            fix="save it with numpy.save, without objects.",
+        ) from error
+    array = np.asarray(loaded)
+    if array.dtype.kind not in "fiub":
+        raise DataError(f"the array holds {array.dtype}.", where=str(path), fix="save numbers.")
+    batch = _batched(array, port, str(path))
+    if array.dtype.kind in "iub" and np.dtype(port.dtype).kind == "f" and port.preprocessing is not None:
+        return port.from_raw(batch)
+    return batch
+
+
+def _batched(array: np.ndarray, port: Port, where: str) -> np.ndarray:
+    """The array as a batch: a sample axis in front, and channels where the model wants one and the array has none."""
+    size = int(np.prod(port.shape))
+    if array.shape[1:] == port.shape:
+        return array
+    if array.shape == port.shape or (array.size == size and array.ndim <= len(port.shape)):
+        return array.reshape(1, *port.shape)
+    if array.ndim >= 1 and len(array) and array.size == len(array) * size:
+        return array.reshape(len(array), *port.shape)
+    wanted = ", ".join(map(str, port.shape))
+    raise DataError(
+        f"the array has shape {array.shape}, expected ({wanted}) or (n, {wanted}).",
+        where=where,
+        fix="save samples of the size the model takes.",
+    )
+
+
+# Images ---------------------------------------------------------------------------------------------------
+
+
+def read_image(path: Path, port: Port, *, invert: bool = False) -> np.ndarray:
+    """An image as one raw sample: the model's size and channels, and its range of values.
+
+    Full brightness becomes 1 / scale of the preprocessing: 255 for most data sets, 16 for digits.
+
+    Raises:
+        DataError: the image cannot be read, or the model takes none.
+    """
+    from PIL import Image, ImageOps
+
+    steps = port.preprocessing
+    shape = steps.raw_shape if steps is not None else port.shape
+    if len(shape) != 3 or shape[0] not in (1, 3):
+        raise DataError(
+            f"the model takes samples of shape {shape}, which no image is.",
+            where=str(path),
+            fix="pass arrays or table rows instead.",
+        )
+    if steps is None:
+        raise DataError(
+            "the model does not say how images become its input.",
+            where=str(path),
+            fix="pass arrays that are ready, or train on a data set of images.",
+        )
+    channels, height, width = shape
+    try:
+        with Image.open(path) as opened:
+            if opened.width * opened.height > LARGEST_IMAGE:
+                raise DataError(
+                    f"the image has {opened.width}x{opened.height} pixels.",
+                    where=str(path),
+                    fix="make it smaller.",
+                )
+            upright = ImageOps.exif_transpose(opened)
+            if upright.has_transparency_data:
+                ground = Image.new("RGBA", upright.size, "white")
+                upright = Image.alpha_composite(ground, upright.convert("RGBA"))
+            image = upright.convert("L" if channels == 1 else "RGB")
+            if image.size != (width, height):
+                image = image.resize(
+                    (width, height), Image.Resampling.BOX if _shrinks(image, shape) else None
+                )
+            pixels = np.asarray(image, np.float64)
+    except DataError:
+        raise
+    except Exception as error:  # Pillow lets the errors of every format through
+        raise DataError(
+            f"cannot read the image: {error}.",
+            where=str(path),
+            fix="open it in an image viewer to see if it is whole.",
+        ) from error
+    pixels = 255 - pixels if invert else pixels
+    raw = pixels / (255 * steps.scale)
+    if np.dtype(steps.raw_dtype).kind in "iu":
+        raw = np.rint(raw)
+    raw = raw.astype(steps.raw_dtype)
+    return raw[np.newaxis] if channels == 1 else np.ascontiguousarray(raw.transpose(2, 0, 1))
+
+
+def _shrinks(image: Any, shape: Sequence[int]) -> bool:
+    return bool(image.width >= shape[2] and image.height >= shape[1])
+
+
+# Tables ---------------------------------------------------------------------------------------------------
+
+
+def read_rows(path: Path, port: Port, delimiter: str) -> tuple[list[int], np.ndarray]:
+    """The rows of a table as raw samples, with the line each comes from; a first row of names is skipped.
+
+    Raises:
+        DataError: a cell is no number, or a row has not as many cells as the model has features.
+    """
+    steps = port.preprocessing
+    features = int(np.prod(steps.raw_shape if steps is not None else port.shape))
+    rows, lines = [], []
+    try:
+        with path.open(encoding="utf-8-sig", newline="") as stream:
+            reader = csv.reader(stream, delimiter=delimiter)
+            for cells in reader:
+                if not any(cell.strip() for cell in cells):
+                    continue
+                numbers = [_number(cell) for cell in cells]
+                if not rows and not lines and all(number is None for number in numbers):
+                    lines.append(0)  # the names of the columns
+                    continue
+                if len(cells) != features:
+                    more = " (leave the target column out)" if len(cells) == features + 1 else ""
+                    raise DataError(
+                        f"{len(cells)} cells, expected {features}{more}.",
+                        where=f"{path}, line {reader.line_num}",
+                        fix="give every row the features the model was trained on, in the same order.",
+                    )
+                if None in numbers:
+                    raise DataError(
+                        f"{cells[numbers.index(None)][:40]!r} is no number.",
+                        where=f"{path}, line {reader.line_num}, column {numbers.index(None) + 1}",
+                        fix="write numbers alone.",
+                    )
+                rows.append(numbers)
+                lines.append(reader.line_num)
+    except (OSError, UnicodeDecodeError, csv.Error) as error:
+        raise DataError(
+            f"cannot read the table: {error}.", where=str(path), fix="save it as UTF-8 text."
+        ) from error
+    if not rows:
+        raise DataError("the table has no row.", where=str(path), fix="pass at least one row of features.")
+    raw = np.array(rows, np.float64)
+    shape = steps.raw_shape if steps is not None else port.shape
+    return [line for line in lines if line], raw.astype(steps.raw_dtype if steps else port.dtype).reshape(
+        -1, *shape
+    )
+
+
+def _number(cell: str) -> float | None:
+    try:
+        return None if "_" in cell else float(cell)
+    except ValueError:
+        return None
+
+
+def converted(x: np.ndarray, port: Port, where: str) -> np.ndarray:
+    """The batch in the number type the model takes.
+
+    Raises:
+        DtypeError: the values are of a kind that it does not take.
+    """
+    wanted = np.dtype(port.dtype)
+    if x.dtype.kind in "fiub" and (wanted.kind == "f" or (wanted.kind in "iu" and x.dtype.kind in "iub")):
+        made = x.astype(wanted)
+        if wanted.kind == "f" or np.array_equal(made, x):
+            return made
+    raise DtypeError(
+        f"the values are {x.dtype}, expected {port.dtype}.",
+        where=where,
+        fix="pass the values as they were recorded.",
+    )

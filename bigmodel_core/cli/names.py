@@ -1,0 +1,109 @@
+"""What somebody typed for a model, an optimizer or a data set, as an object.
+
+Names may carry options: `adam:beta1=0.8`, `step-decay:every=100,factor=0.5`, `csv:target=species`. What is wrong
+with them is wrong usage, and the message names what was typed.
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import contextmanager
+from typing import Any
+
+from bigmodel_core.errors import ConfigError, UnknownNameError, UsageError
+
+
+@contextmanager
+def wrong_usage(where: str | None = None) -> Iterator[None]:
+    """Errors in names and options inside are the user's: the program exits with 2.
+
+    Args:
+        where: what to name in front of the message, unless the error says more.
+    """
+    try:
+        yield
+    except (ConfigError, UnknownNameError) as error:
+        places = [part for part in (where, error.where) if part]
+        raise UsageError(error.message, fix=error.fix, where=": ".join(places) or None) from error
+
+
+def split_options(text: str) -> tuple[str, dict[str, str]]:
+    """A name and the options behind it.
+
+    A piece without '=' belongs to the value before it, so that values may hold commas.
+
+    >>> split_options("adam")
+    ('adam', {})
+    >>> split_options("layers:Dense:units=8")
+    ('layers:Dense', {'units': '8'})
+    >>> split_options("mlp:widths=64,64,dropout=0.5")
+    ('mlp', {'widths': '64,64', 'dropout': '0.5'})
+    """
+    found = re.fullmatch(r"([^=]*?):([A-Za-z_][\w-]*=.*)", text, re.DOTALL)
+    if found is None:
+        return text, {}
+    options: dict[str, str] = {}
+    last = ""
+    for piece in found[2].split(","):
+        key, equals, value = piece.partition("=")
+        if equals and re.fullmatch(r"\s*[A-Za-z_][\w-]*\s*", key):
+            last = key.strip()
+            options[last] = value
+        else:
+            options[last] += f",{piece}"
+    return found[1], options
+
+
+def settings(pairs: Sequence[str] | None, option: str = "--set") -> dict[str, str]:
+    """The `key=value` texts of a repeated option.
+
+    Raises:
+        UsageError: a text has no '='.
+
+    >>> settings(["widths=128,64", "dropout=0.5"])
+    {'widths': '128,64', 'dropout': '0.5'}
+    """
+    found: dict[str, str] = {}
+    for pair in pairs or ():
+        key, equals, value = pair.partition("=")
+        if not equals or not key.strip():
+            raise UsageError(
+                f"{pair!r} is no setting.", where=option, fix=f"write key=value, as in {option} dropout=0.5."
+            )
+        found[key.strip()] = value
+    return found
+
+
+def class_named(kind: str, name: str) -> type[Any]:
+    """The class of a kind with a name somebody typed.
+
+    Raises:
+        UsageError: there is none; the message lists the nearest names.
+    """
+    from bigmodel_core import registry
+
+    with wrong_usage():
+        return registry.get(kind, name)
+
+
+def named(
+    kind: str, text: str, more: Mapping[str, str] | None = None, fields: Mapping[str, Any] | None = None
+) -> Any:
+    """The object that a name with options stands for.
+
+    Args:
+        kind: "model", "optimizer" and so on.
+        text: such as "adam:beta1=0.8".
+        more: further options as text; they count more than those behind the name.
+        fields: options as values, which count less than both.
+
+    Raises:
+        UsageError: the name or an option is unknown, or a value does not fit.
+    """
+    from bigmodel_core import config
+
+    name, options = split_options(text)
+    cls = class_named(kind, name)
+    with wrong_usage():
+        return config.build(cls, {**(fields or {}), **config.parse_fields(cls, {**options, **(more or {})})})

@@ -1,0 +1,239 @@
+"""`bigmodel predict`: what a trained model says about arrays, images, table rows or a test set."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated, Any
+
+import typer
+
+from bigmodel_core.cli.app import command_app
+from bigmodel_core.cli.data import DataDir
+from bigmodel_core.cli.terminal import AsJson, Output, count
+from bigmodel_core.errors import UsageError
+
+if TYPE_CHECKING:
+    import numpy as np
+
+    from bigmodel_core.cli.answers import Answer
+    from bigmodel_core.cli.inputs import Port
+    from bigmodel_core.cli.sources import Known
+
+app = command_app()
+
+BATCH = 256
+
+
+@dataclass(frozen=True)
+class Predictor:
+    """A model that is ready to answer.
+
+    Args:
+        run: outputs by name for a batch of its input.
+        port: what it takes.
+        known: what it says about itself.
+        by: what computes.
+    """
+
+    run: Callable[[np.ndarray], dict[str, np.ndarray]]
+    port: Port
+    known: Known
+    by: str
+
+    def answers(self, x: np.ndarray) -> list[Answer]:
+        """The answers for a batch of any size."""
+        from bigmodel_core.cli.answers import answers
+        from bigmodel_core.cli.inputs import converted
+
+        found: list[Answer] = []
+        x = converted(x, self.port, "input")
+        for start in range(0, len(x), BATCH):
+            found += answers(self.run(x[start : start + BATCH]), self.known.task, self.known.labels)
+        return found
+
+
+@app.command()
+def predict(
+    model: Annotated[str, typer.Argument(metavar="MODEL", help="An ONNX file, a run or a checkpoint.")],
+    inputs: Annotated[
+        list[Path] | None,
+        typer.Argument(metavar="[FILE]...", help="Arrays (.npy, .npz), images (.png, ...) or tables (.csv)."),
+    ] = None,
+    data: Annotated[
+        str | None, typer.Option("--data", metavar="NAME", help="Predict the test samples of this data set.")
+    ] = None,
+    data_dir: DataDir = None,
+    number: Annotated[int, typer.Option("--count", min=1, help="How many test samples to show.")] = 10,
+    invert: Annotated[
+        bool, typer.Option("--invert", help="Swap black and white of images, for dark ink on white paper.")
+    ] = False,
+    as_json: AsJson = False,
+) -> None:
+    """Label arrays, images or table rows with a trained model.
+
+    ONNX files are run by ONNX Runtime alone. Images get the size, the channels and the preprocessing of the
+    data the model was trained on; so do whole numbers in arrays. Floats in arrays are taken as they are.
+    """
+    if (data is None) == (not inputs):
+        raise UsageError(
+            "expected files to predict, or --data." if data is None else "files and --data were both given.",
+            fix="as in: bigmodel predict model.onnx digit.png, or: bigmodel predict model.onnx --data digits",
+        )
+    predictor = load(model)
+    output = Output(as_json)
+    if data is not None:
+        _predict_data(predictor, data, data_dir, number, output)
+        return
+    from bigmodel_core.cli.inputs import read
+
+    rows: list[tuple[str, Answer]] = []
+    for path in inputs or ():
+        names, batch = read(path, predictor.port, invert=invert)
+        rows += zip(names, predictor.answers(batch), strict=True)
+    if not as_json:
+        _show(output, [(name, answer, None) for name, answer in rows])
+    output.result([{"input": name, **answer.to_dict()} for name, answer in rows])
+
+
+def load(what: str) -> Predictor:
+    """The model somebody named, ready to answer.
+
+    Raises:
+        BigmodelError: it is missing or damaged, or takes several inputs.
+    """
+    from bigmodel_core.cli.sources import found, is_onnx
+
+    return _from_file(found(what)) if is_onnx(what) else _from_checkpoint(what)
+
+
+def _from_checkpoint(what: str) -> Predictor:
+    import numpy as np
+
+    from bigmodel_core.cli.inputs import Port
+    from bigmodel_core.cli.sources import Known, checkpoint
+
+    content = checkpoint(what)
+    model, about = content.restore(), content.about
+    if len(model.inputs) != 1:
+        raise _several(what, len(model.inputs))
+    spec = next(iter(model.inputs.values()))
+    shape = tuple(dim if isinstance(dim, int) else 1 for dim in spec.shape[1:])
+
+    def run(x: np.ndarray) -> dict[str, np.ndarray]:
+        result = model(x)
+        outputs = result if isinstance(result, tuple) else (result,)
+        return {f"y_{position}": np.asarray(array) for position, array in enumerate(outputs)}
+
+    known = Known(about.labels, about.task, about.preprocessing, about.data)
+    return Predictor(run, Port(shape, spec.dtype, about.preprocessing), known, "bigmodel")
+
+
+def _from_file(path: Path) -> Predictor:
+    from bigmodel_core.cli.inputs import Port
+    from bigmodel_core.cli.sources import exporter_of, known_of_file
+
+    exporter = exporter_of(path)
+    session = exporter.session(path)
+    if len(session.input_specs) != 1:
+        raise _several(str(path), len(session.input_specs))
+    dtype, dims = next(iter(session.input_specs.values()))
+    shape = tuple(dim if isinstance(dim, int) else 1 for dim in dims[1:])
+    known = known_of_file(session.metadata)
+    steps = exporter.describe(path)["layers"] if known.preprocessing is not None else []
+    is_raw = any(step["name"].startswith("preprocessing/") for step in steps)
+    return Predictor(session.run, Port(shape, dtype, known.preprocessing, is_raw), known, "ONNX Runtime")
+
+
+def _several(what: str, inputs: int) -> UsageError:
+    return UsageError(
+        f"the model takes {inputs} inputs.",
+        where=what,
+        fix="call it from Python, with an array for each input.",
+    )
+
+
+def _predict_data(
+    predictor: Predictor, name: str, data_dir: Path | None, number: int, output: Output
+) -> None:
+    """Predict a test set: some samples with the truth, and the share that is right."""
+    import numpy as np
+
+    from bigmodel_core.cli.sources import load_data
+
+    data = load_data(name, data_dir)
+    x, truth = data.test.x, data.test.y
+    check_samples(predictor, data)
+    found = predictor.answers(predictor.port.from_prepared(x))
+    labels = predictor.known.labels or data.labels
+    rows = [
+        (f"test {position}", answer, None if truth is None else _truth(truth[position], labels, answer))
+        for position, answer in enumerate(found[:number])
+    ]
+    result: dict[str, Any] = {
+        "data": data.name,
+        "split": "test",
+        "samples": len(x),
+        "by": predictor.by,
+        "predictions": [{"input": key, **answer.to_dict(), "truth": true} for key, answer, true in rows],
+    }
+    summary = f"{count(len(x))} test samples of {data.name}, computed by {predictor.by}"
+    if truth is not None and found[0].index is not None:
+        right = sum(answer.index == int(true) for answer, true in zip(found, truth, strict=True))
+        result |= {"right": right, "accuracy": right / len(x)}
+        summary += f": {count(right)} right, accuracy {right / len(x):.4f}"
+    elif truth is not None:
+        error = float(np.mean(np.abs(np.array([answer.values for answer in found]) - truth)))
+        result["mean_absolute_error"] = error
+        summary += f": mean absolute error {error:.4g}"
+    if not output.as_json:
+        _show(output, rows)
+        output.say(f"\n{summary}")
+    output.result(result)
+
+
+def check_samples(predictor: Predictor, data: Any) -> None:
+    """Whether the samples of a data set are as large as the model's input.
+
+    Raises:
+        DataError: they are not.
+    """
+    import math
+
+    from bigmodel_core.errors import DataError
+
+    if math.prod(data.input_shape) != math.prod(predictor.port.shape):
+        raise DataError(
+            f"its samples have shape {data.input_shape}, the model takes {predictor.port.shape}.",
+            where=data.name,
+            fix="name the data set that the model was trained on.",
+        )
+
+
+def _truth(true: Any, labels: Any, answer: Answer) -> Any:
+    if answer.index is None:
+        return true.tolist()
+    return labels[int(true)] if labels and int(true) < len(labels) else str(int(true))
+
+
+def _show(output: Output, rows: list[tuple[str, Answer, Any]]) -> None:
+    from bigmodel_core.cli.answers import Answer
+
+    is_class = bool(rows) and rows[0][1].label is not None
+    has_truth = any(true is not None for *_, true in rows)
+    columns = ["Input", "Label" if is_class else "Value"]
+    columns += ["Truth"] if has_truth else []
+    columns += ["Probability"] if is_class else []
+    columns += [""] if is_class and has_truth else []
+    lines = []
+    for name, answer, true in rows:
+        line = [name, answer.text()]
+        if has_truth:
+            line.append(true if isinstance(true, str) else Answer(values=true).text())
+        if is_class:
+            line.append(f"{answer.probability:.4f}")
+            if has_truth:
+                line.append("" if answer.label == true else "wrong")
+        lines.append(line)
+    output.table(columns, lines, numbers=["Probability"] + ([] if is_class else ["Value", "Truth"]))

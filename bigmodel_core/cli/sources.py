@@ -1,0 +1,148 @@
+"""What somebody means by RUN: a run folder, its name, a checkpoint, an ONNX file, or nothing for the newest run."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from bigmodel_core.errors import CheckpointError, ExportError, UsageError
+
+if TYPE_CHECKING:
+    from bigmodel_core.dataset import Data
+    from bigmodel_core.preprocessing import Preprocessing
+    from bigmodel_core.train.checkpoint import Checkpoint
+
+RUNS = Path("runs")
+"""Where runs are, unless `--out` says otherwise."""
+
+
+@dataclass(frozen=True)
+class Known:
+    """What a trained model says about itself.
+
+    Args:
+        labels: class names by label.
+        task: "classification", "binary" or "regression".
+        preprocessing: how raw input becomes its input.
+        data: the name of the data set it was trained on.
+    """
+
+    labels: tuple[str, ...] | None = None
+    task: str | None = None
+    preprocessing: Preprocessing | None = None
+    data: str = ""
+
+
+def is_onnx(what: str | Path) -> bool:
+    """Whether a path is to be read as an ONNX file."""
+    return Path(what).suffix.lower() == ".onnx"
+
+
+def found(what: str | Path | None) -> Path:
+    """The file or folder that somebody means; the newest run where nothing is named.
+
+    Raises:
+        CheckpointError: there is none.
+    """
+    from bigmodel_core.train import runs
+
+    if what is None:
+        return runs.newest(RUNS)
+    path = Path(what)
+    if path.exists():
+        return path
+    if (RUNS / path).is_dir():
+        return RUNS / path
+    if is_onnx(path):
+        raise ExportError(
+            "there is no such file.", where=str(path), fix="export one: bigmodel export model.onnx"
+        )
+    known = sorted(item.name for item in RUNS.iterdir() if runs.is_run(item)) if RUNS.is_dir() else []
+    fix = (
+        f"the runs here are {', '.join(known[-5:])}." if known else "train a model first: bigmodel train mlp"
+    )
+    raise CheckpointError("there is no such run or file.", where=str(path), fix=fix)
+
+
+def checkpoint(what: str | Path | None) -> Checkpoint:
+    """The checkpoint that somebody means: of a run, its best one.
+
+    Raises:
+        CheckpointError: there is none, or it is damaged.
+    """
+    from bigmodel_core.train.checkpoint import read
+
+    return read(found(what))
+
+
+def run_of(path: Path) -> Path | None:
+    """The run folder that a path is or lies in, or None."""
+    from bigmodel_core.train import runs
+
+    return next((place for place in (path, path.parent) if runs.is_run(place)), None)
+
+
+def results_of(content: Checkpoint) -> dict[str, float]:
+    """What was measured of the model in a checkpoint, by name: in its epoch, and on the test samples of its run."""
+    from bigmodel_core.train import runs
+
+    about_time = ("epoch", "learning_rate", "seconds", "samples_per_second")
+    found = {
+        key: value
+        for key, value in content.about.metrics.items()
+        if isinstance(value, (int, float)) and key not in about_time
+    }
+    run = run_of(content.path)
+    results = (
+        runs.read_manifest(run).get("results") if run is not None and content.path.name == runs.BEST else None
+    )
+    if isinstance(results, dict) and results.get("best_epoch") == content.about.metrics.get("epoch"):
+        test = results.get("test") if isinstance(results.get("test"), dict) else {}
+        found |= {f"test_{key}": value for key, value in test.items() if isinstance(value, (int, float))}
+    return found
+
+
+def exporter_of(path: Path) -> Any:
+    """The exporter that reads files like this one.
+
+    Raises:
+        UsageError: none does.
+    """
+    from bigmodel_core.exporting import exporter_for
+
+    return exporter_for(path)()
+
+
+def known_of_file(metadata: Mapping[str, Any]) -> Known:
+    """What an exported file says about itself."""
+    from bigmodel_core.errors import ConfigError
+    from bigmodel_core.preprocessing import Preprocessing
+
+    labels, steps = metadata.get("labels"), metadata.get("preprocessing")
+    try:
+        preprocessing = Preprocessing.from_dict(steps) if isinstance(steps, dict) else None
+    except ConfigError:
+        preprocessing = None
+    return Known(
+        tuple(map(str, labels)) if isinstance(labels, list) else None,
+        None,
+        preprocessing,
+        str(metadata.get("dataset", "")),
+    )
+
+
+def load_data(name: str, data_dir: Path | None, *, known: Known | None = None) -> Data:
+    """A data set somebody named.
+
+    Raises:
+        UsageError: the name or an option is unknown.
+        DataError: its files are missing or damaged.
+    """
+    from bigmodel_core.cli.names import named
+
+    if not name:
+        raise UsageError("the model does not say what it was trained on.", fix="name a data set with --data.")
+    data: Data = named("dataset", name).load(data_dir)
+    return data

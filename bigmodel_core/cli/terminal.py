@@ -1,0 +1,150 @@
+"""What commands print: tables and lines for people, JSON for programs.
+
+With `--json` stdout holds one JSON document and nothing else; what is meant for people goes to stderr.
+"""
+
+from __future__ import annotations
+
+import json
+import sys
+from collections.abc import Mapping, Sequence
+from typing import TYPE_CHECKING, Annotated, Any
+
+import typer
+
+if TYPE_CHECKING:
+    from rich.console import Console
+
+AsJson = Annotated[bool, typer.Option("--json", help="Print JSON on stdout, and messages on stderr.")]
+Quiet = Annotated[bool, typer.Option("--quiet", "-q", help="Print no progress and no hints.")]
+
+UNLIMITED = 10_000
+"""Columns of output that goes to a file or another program: nothing is wrapped there."""
+
+
+class Output:
+    """Where a command's results and messages go.
+
+    Args:
+        as_json: whether stdout is for one JSON document.
+        quiet: whether messages are left out; results and errors are not.
+    """
+
+    def __init__(self, as_json: bool = False, quiet: bool = False) -> None:
+        self.as_json, self.quiet = as_json, quiet
+        self._console: Console | None = None
+
+    @property
+    def console(self) -> Console:
+        """The terminal, or what stands for it where output goes to a file."""
+        if self._console is None:
+            from rich.console import Console
+
+            stream = sys.stderr if self.as_json else sys.stdout
+            self._console = Console(
+                file=stream, width=None if stream.isatty() else UNLIMITED, highlight=False, soft_wrap=False
+            )
+        return self._console
+
+    def say(self, text: str = "", style: str | None = None) -> None:
+        """A line for people."""
+        if not self.quiet:
+            self.line(text, style)
+
+    def line(self, text: str = "", style: str | None = None) -> None:
+        """A line of a result; it is printed with `--quiet`, too."""
+        self.console.print(text, style=style, markup=False, soft_wrap=True)
+
+    def pairs(self, values: Mapping[str, Any]) -> None:
+        """Names and values, one pair a line, the values aligned."""
+        grid = _grid()
+        grid.add_column(style="bold", no_wrap=True)
+        grid.add_column()
+        for name, value in values.items():
+            if value is not None and value != "":
+                grid.add_row(_text(name), _text(value))
+        self._print(grid)
+
+    def table(
+        self, columns: Sequence[str], rows: Sequence[Sequence[Any]], numbers: Sequence[str] = ()
+    ) -> None:
+        """A table; the columns named in `numbers` are aligned to the right."""
+        grid = _grid()
+        grid.show_header = True
+        for name in columns:
+            grid.add_column(
+                _text(name), justify="right" if name in numbers else "left", no_wrap=name != columns[-1]
+            )
+        for row in rows:
+            grid.add_row(*(_text(cell) for cell in row))
+        self._print(grid)
+
+    def _print(self, grid: Any) -> None:
+        if self.console.is_terminal:
+            self.console.print(grid)
+            return
+        with self.console.capture() as capture:
+            self.console.print(grid)
+        for line in capture.get().splitlines():  # the last column is padded, which files need not hold
+            print(line.rstrip(), file=self.console.file)
+
+    def result(self, value: Any) -> None:
+        """The result for programs, where `--json` asks for it."""
+        if self.as_json:
+            print(json.dumps(value, indent=2, ensure_ascii=False, allow_nan=False, default=_plain))
+
+
+def _grid() -> Any:
+    from rich.table import Table
+
+    return Table(box=None, pad_edge=False, show_header=False, header_style="bold", padding=(0, 2, 0, 0))
+
+
+def _text(value: Any) -> Any:
+    from rich.text import Text
+
+    return Text("" if value is None else str(value))
+
+
+def _plain(value: Any) -> Any:
+    """NumPy's numbers and arrays, paths and tuples as JSON has them."""
+    if hasattr(value, "tolist"):
+        return value.tolist()
+    if hasattr(value, "__fspath__"):
+        return str(value)
+    raise TypeError(f"{type(value).__name__} cannot be written as JSON")
+
+
+def count(number: int | None) -> str:
+    """A whole number as people read it.
+
+    >>> count(1234567)
+    '1,234,567'
+    """
+    return "" if number is None else f"{number:,}"
+
+
+def size(nbytes: float | None) -> str:
+    """A number of bytes as people read it.
+
+    >>> size(512), size(53_300), size(2.5e9)
+    ('512 bytes', '53.3 kB', '2.5 GB')
+    """
+    if nbytes is None:
+        return ""
+    if nbytes < 1000:
+        return f"{nbytes:.0f} bytes"
+    for unit in ("kB", "MB"):
+        nbytes /= 1000
+        if nbytes < 1000:
+            return f"{nbytes:.1f} {unit}"
+    return f"{nbytes / 1000:.1f} GB"
+
+
+def metric(value: Any) -> str:
+    """A metric's value: four digits, or its shape where it is an array.
+
+    >>> metric(0.97218), metric([[3, 0], [1, 2]])
+    ('0.9722', '[[3, 0], [1, 2]]')
+    """
+    return f"{value:.4f}" if isinstance(value, float) else str(value)

@@ -1,0 +1,412 @@
+"""`bigmodel train`: train a model by name, run an experiment file, or go on with a run."""
+
+from __future__ import annotations
+
+import contextlib
+import sys
+from collections.abc import Iterator
+from dataclasses import replace
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated, Any
+
+import typer
+
+from bigmodel_core.cli.app import STOPPED, command_app
+from bigmodel_core.cli.data import DataDir
+from bigmodel_core.cli.terminal import AsJson, Output, Quiet, metric
+from bigmodel_core.errors import UsageError
+
+if TYPE_CHECKING:
+    from bigmodel_core.cli.experiment import Experiment
+    from bigmodel_core.dataset import Data
+    from bigmodel_core.train.history import History
+    from bigmodel_core.train.trainer import Trainer
+
+app = command_app()
+
+
+def _option(name: str, metavar: str | None, text: str, **more: Any) -> Any:
+    return typer.Option(name, metavar=metavar, help=text, **more)
+
+
+@app.command()
+def train(
+    what: Annotated[
+        list[str] | None,
+        typer.Argument(metavar="[MODEL|FILE.toml]", help="A model's name, or an experiment file."),
+    ] = None,
+    options: Annotated[
+        list[str] | None, _option("--set", "KEY=VALUE", "An option of the model; may be repeated.")
+    ] = None,
+    data: Annotated[str | None, _option("--data", "NAME", "The data set.  [default: digits]")] = None,
+    data_dir: DataDir = None,
+    epochs: Annotated[int | None, _option("--epochs", None, "Passes over the data.  [default: 10]")] = None,
+    batch_size: Annotated[
+        int | None, _option("--batch-size", None, "Samples in a step.  [default: 64]")
+    ] = None,
+    optimizer: Annotated[
+        str | None, _option("--optimizer", "NAME", "As in sgd:momentum=0.9.  [default: the model's]")
+    ] = None,
+    learning_rate: Annotated[
+        float | None, _option("--learning-rate", None, "In place of the optimizer's own.")
+    ] = None,
+    schedule: Annotated[
+        str | None,
+        _option("--schedule", "NAME", "The rate over the steps: cosine, step-decay:every=100, ..."),
+    ] = None,
+    loss: Annotated[
+        str | None, _option("--loss", "NAME", "What to minimise.  [default: the model's]")
+    ] = None,
+    metrics: Annotated[
+        list[str] | None,
+        _option("--metrics", "NAMES", "What to report, as accuracy,f1.  [default: the model's]"),
+    ] = None,
+    callbacks: Annotated[
+        list[str] | None, _option("--callback", "NAME", "As in early-stopping:patience=3; may be repeated.")
+    ] = None,
+    validation: Annotated[
+        float | None,
+        _option("--validation", "FRACTION", "Share of the training samples to hold out.  [default: 0.1]"),
+    ] = None,
+    seed: Annotated[
+        int | None, _option("--seed", None, "The same seed gives the same bits.  [default: 0]")
+    ] = None,
+    device: Annotated[str | None, _option("--device", None, "cpu or cuda.  [default: cpu]")] = None,
+    out: Annotated[
+        Path | None, _option("--out", "DIR", "The folder of the run.  [default: runs/MODEL-001, -002, ...]")
+    ] = None,
+    checkpoint_every: Annotated[
+        int | None, _option("--checkpoint-every", "STEPS", "Write a checkpoint within epochs, too.", min=1)
+    ] = None,
+    resume: Annotated[
+        bool,
+        _option(
+            "--resume", None, "Go on with the run that is named, else with the newest, to the same bits."
+        ),
+    ] = False,
+    as_json: AsJson = False,
+    quiet: Quiet = False,
+) -> None:
+    """Train a model and write a run: configuration, metrics, best and last checkpoint.
+
+    With --resume the argument may be a run, as in: bigmodel train --resume runs/mlp-001 --epochs 40.
+
+    Options of names follow a colon: --optimizer sgd:momentum=0.9,nesterov=true.
+    """
+    output = Output(as_json, quiet)
+    changes = {
+        "epochs": epochs,
+        "batch_size": batch_size,
+        "validation": validation,
+        "seed": seed,
+        "device": device,
+        "learning_rate": learning_rate,
+        "loss": loss,
+        "metrics": names_in(metrics) if metrics is not None else None,
+    }
+    if resume:
+        fixed = {
+            **{name: value for name, value in changes.items() if name not in ("epochs", "device")},
+            "set": options, "data": data, "optimizer": optimizer, "schedule": schedule, "callback": callbacks,
+            "out": out,
+        }  # fmt: skip
+        _refuse_changes({name: value for name, value in fixed.items() if value is not None})
+        _resume(list(what or ()), data_dir, epochs, device, checkpoint_every, output)
+        return
+    experiment = _experiment(list(what or ()))
+    experiment = _with_names(experiment, options, data, data_dir, optimizer, schedule, callbacks)
+    from bigmodel_core.cli.experiment import with_changes
+
+    _start(with_changes(experiment, changes), out, checkpoint_every, output)
+
+
+# What is to be trained --------------------------------------------------------------------------------------
+
+
+def names_in(texts: list[str]) -> tuple[str, ...]:
+    """Names parted by commas; a piece such as `k=3` belongs to the name before it.
+
+    >>> names_in(["accuracy,top_k_accuracy:k=3", "f1:average=macro,beta=2"])
+    ('accuracy', 'top_k_accuracy:k=3', 'f1:average=macro,beta=2')
+    """
+    found: list[str] = []
+    for piece in (piece.strip() for text in texts for piece in text.split(",")):
+        if found and "=" in piece and ":" not in piece:
+            found[-1] += f",{piece}"
+        elif piece:
+            found.append(piece)
+    return tuple(found)
+
+
+def _is_experiment(what: str) -> bool:
+    return what.lower().endswith(".toml")
+
+
+def _experiment(what: list[str]) -> Experiment:
+    from bigmodel_core.cli.experiment import Choice, Experiment, read_experiment
+
+    if len(what) != 1:
+        raise UsageError(
+            "nothing says what to train." if not what else f"{what[1]!r} is one argument too many.",
+            fix="name a model or an experiment file, as in: bigmodel train mlp --data digits",
+        )
+    return read_experiment(Path(what[0])) if _is_experiment(what[0]) else Experiment(Choice("model", what[0]))
+
+
+def _with_names(
+    experiment: Experiment,
+    options: list[str] | None,
+    data: str | None,
+    data_dir: Path | None,
+    optimizer: str | None,
+    schedule: str | None,
+    callbacks: list[str] | None,
+) -> Experiment:
+    """The experiment with what the command line names besides."""
+    from bigmodel_core.cli.experiment import Choice
+    from bigmodel_core.cli.names import settings
+
+    changed = replace(experiment, model=replace(experiment.model, more=settings(options)))
+    if data is not None:
+        changed = replace(changed, data=Choice("dataset", data), data_dir=None)
+    if data_dir is not None:
+        changed = replace(changed, data_dir=data_dir)
+    if optimizer is not None:
+        changed = replace(changed, optimizer=Choice("optimizer", optimizer))
+    if schedule is not None:
+        changed = replace(changed, schedule=Choice("schedule", schedule))
+    if callbacks is not None:
+        changed = replace(changed, callbacks=tuple(Choice("callback", text) for text in callbacks))
+    return changed
+
+
+# Running ------------------------------------------------------------------------------------------------
+
+
+def _start(experiment: Experiment, out: Path | None, checkpoint_every: int | None, output: Output) -> None:
+    """Make everything the experiment names, then train."""
+    from bigmodel_core import config, registry
+    from bigmodel_core.cli.names import named
+    from bigmodel_core.train.trainer import Trainer
+
+    how = experiment.train
+    # Every name is looked up before the data is read, so that a mistake is told at once.
+    model_class, dataset = experiment.model.cls(), experiment.data.make()
+    callbacks = [choice.make() for choice in experiment.callbacks]
+    experiment.model.make()
+    loss = named("loss", how.loss or model_class.loss)
+    metrics = None if how.metrics is None else [named("metric", text) for text in how.metrics]
+    experiment.make_optimizer(model_class, 1)
+    data: Data = dataset.load(experiment.data_dir)
+    _check_loss(loss, data)
+    model = experiment.make_model(data)
+    fraction = how.validation if how.validation and data.validation is None else None
+    kept = len(data.train) - (
+        min(max(round(len(data.train) * fraction), 1), len(data.train) - 1) if fraction else 0
+    )
+    steps = how.epochs * -(-kept // how.batch_size)
+    if metrics is None:
+        metrics = [named("metric", text) for text in _usual_metrics(model, how.loss, data)]
+    title = registry.display_name(type(model)).replace("_", "-")
+    with _folder(out, title) as folder:
+        trainer = Trainer(
+            model,
+            loss,
+            experiment.make_optimizer(model, steps),
+            metrics,
+            callbacks=callbacks,
+            seed=how.seed,
+            device=how.device,
+            out=folder,
+        )
+        held_out = f", {len(data.train) - kept:,} of them held out to validate" if fraction else ""
+        output.say(
+            f"{title} on {data.name}: {len(data.train):,} samples{held_out}, {len(data.test):,} to test.",
+            "dim",
+        )
+        with _progress(output):
+            history = trainer.fit(
+                data,
+                how.epochs,
+                how.batch_size,
+                fraction,
+                verbose=not output.quiet,
+                checkpoint_every=checkpoint_every,
+                record={"dataset": config.to_config(dataset), "validation_fraction": fraction},
+            )
+    _finish(trainer, history, data, folder, output)
+
+
+def _check_loss(loss: Any, data: Data) -> None:
+    """Say that a loss and the targets of a data set are of different kinds before shapes say it less clearly."""
+    from bigmodel_core import registry
+    from bigmodel_core.errors import DataError
+
+    name = registry.display_name(type(loss))
+    if data.task == "regression" and loss.target_dtype == "int64":
+        raise DataError(
+            f"its targets are numbers, and the loss {name} wants class labels.",
+            where=data.name,
+            fix="train linear-regression, or pass --loss mean_squared_error and as many outputs as targets.",
+        )
+    if data.task == "classification" and loss.target_dtype != "int64":
+        raise DataError(
+            f"its targets are class labels, and the loss {name} wants numbers.",
+            where=data.name,
+            fix="train a classifier such as logistic-regression, or choose a data set for regression.",
+        )
+
+
+def _usual_metrics(model: Any, loss: str | None, data: Data) -> tuple[str, ...]:
+    """The model's metrics, as long as its own loss is used; else those that suit the task."""
+    if loss is None:
+        return tuple(model.metrics)
+    return ("mean_absolute_error", "r2") if data.task == "regression" else ("accuracy",)
+
+
+@contextlib.contextmanager
+def _folder(out: Path | None, title: str) -> Iterator[Path]:
+    """The folder of the run; it is removed again where nothing was written to it."""
+    from bigmodel_core.cli.sources import RUNS
+    from bigmodel_core.train.runs import is_run, new_run_folder
+
+    if out is not None and (is_run(out) or (out.exists() and not out.is_dir())):
+        what = "the folder holds another run." if out.is_dir() else "there is a file of this name."
+        raise UsageError(what, where=str(out), fix="name another folder, or go on with that run: --resume.")
+    folder = out if out is not None else new_run_folder(RUNS, title)
+    try:
+        yield folder
+    except BaseException:
+        if out is None and not is_run(folder):
+            with contextlib.suppress(OSError):
+                folder.rmdir()
+        raise
+
+
+@contextlib.contextmanager
+def _progress(output: Output) -> Iterator[None]:
+    """What the trainer shows goes to stderr where stdout is for JSON."""
+    with contextlib.redirect_stdout(sys.stderr) if output.as_json else contextlib.nullcontext():
+        yield
+
+
+def _finish(trainer: Trainer, history: History, data: Data, folder: Path, output: Output) -> None:
+    """Measure the best checkpoint on the test samples, note it, and say what to do next."""
+    from bigmodel_core.cli.evaluate import show_matrix
+    from bigmodel_core.cli.sources import RUNS
+    from bigmodel_core.train import runs
+    from bigmodel_core.train.checkpoint import read
+
+    if history.interrupted:
+        output.line(f"Go on with: bigmodel train --resume {folder}")
+        output.result({"run": str(folder), **history.to_dict(), "best_epoch": None, "test": None})
+        raise typer.Exit(STOPPED)
+    best = trainer.state.best
+    trainer.network.load_state(read(folder).state)
+    found = trainer.evaluate(data.test) if data.test.y is not None else {}
+    results = {"best_epoch": best.epoch if best else None, "test": found}
+    runs.write_manifest(folder, {**runs.read_manifest(folder), "results": results})
+    if not output.as_json:
+        which = f"best checkpoint (epoch {best.epoch})" if best else "last checkpoint"
+        values = "  ".join(
+            f"{name} {metric(value)}" for name, value in found.items() if isinstance(value, float)
+        )
+        output.line(f"{which[0].upper()}{which[1:]} on {len(data.test):,} test samples: {values}", "bold")
+        for name, value in found.items():
+            if not isinstance(value, float):
+                output.line(name)
+                show_matrix(value, output)
+        which = "" if folder.parent == RUNS else f" --run {folder}"
+        output.say(f"\nSaved in {folder}. Next:")
+        output.say(f"  bigmodel export model.onnx{which}")
+        output.say(f"  bigmodel info {folder}")
+    output.result({"run": str(folder), **history.to_dict(), **results})
+
+
+# Going on ------------------------------------------------------------------------------------------------
+
+
+def _refuse_changes(given: dict[str, Any]) -> None:
+    if given:
+        options = ", ".join(f"--{name.replace('_', '-')}" for name in given)
+        raise UsageError(
+            f"{options} cannot change in a run that goes on.",
+            where="--resume",
+            fix="leave it out: the run keeps its options; --epochs, --device and --data-dir may be given.",
+        )
+
+
+def _resume(
+    what: list[str],
+    data_dir: Path | None,
+    epochs: int | None,
+    device: str | None,
+    checkpoint_every: int | None,
+    output: Output,
+) -> None:
+    from bigmodel_core import config
+    from bigmodel_core.errors import CheckpointError
+    from bigmodel_core.train import runs
+    from bigmodel_core.train.trainer import Trainer
+
+    if epochs is not None and epochs < 1:
+        raise UsageError(f"{epochs} epochs.", where="--epochs", fix="pass 1 or more.")
+    run = _run_to_resume(what)
+    manifest = runs.read_manifest(run)
+    if not isinstance(manifest.get("dataset"), dict):
+        raise CheckpointError(
+            "the run does not say which data set it was trained on.",
+            where=str(run),
+            fix="go on with it from Python: trainer.fit(data, resume=...).",
+        )
+    data: Data = config.from_config("dataset", manifest["dataset"]).load(data_dir)
+    trainer = Trainer.resume(run, device=device or str(manifest.get("device", "cpu")))
+    output.say(f"going on with {run}", "dim")
+    with _progress(output):
+        history = trainer.fit(
+            data,
+            epochs,
+            validation=manifest.get("validation_fraction"),
+            verbose=not output.quiet,
+            checkpoint_every=checkpoint_every,
+            record={"results": None},
+        )
+    _finish(trainer, history, data, run, output)
+
+
+def _run_to_resume(what: list[str]) -> Path:
+    """The run that is named last; of a model or an experiment, its newest run; without any, the newest of all."""
+    from bigmodel_core.cli.experiment import read_experiment
+    from bigmodel_core.cli.names import class_named, split_options
+    from bigmodel_core.cli.sources import RUNS, found, run_of
+    from bigmodel_core.errors import CheckpointError
+    from bigmodel_core.registry import display_name
+    from bigmodel_core.train import runs
+
+    if not what:
+        return runs.newest(RUNS)
+    if len(what) > 2:
+        raise UsageError(f"{what[2]!r} is one argument too many.", fix="name one run.")
+    named = what[-1]
+    if Path(named).is_dir() or (RUNS / named).is_dir() or named.endswith(".safetensors"):
+        path = found(named)
+        run = run_of(path)
+        if run is None:
+            raise CheckpointError("this is no run.", where=str(path), fix="name the folder of a run.")
+        return run
+    cls = (
+        read_experiment(Path(named)).model.cls()
+        if _is_experiment(named)
+        else class_named("model", split_options(named)[0])
+    )
+    title = display_name(cls).replace("_", "-")
+    own = [
+        item
+        for item in RUNS.glob(f"{title}-*")
+        if runs.is_run(item) and item.name[len(title) + 1 :].isdigit()
+    ]
+    if not own:
+        raise CheckpointError(
+            f"there is no run of {title} to go on with.", where=str(RUNS), fix="train without --resume."
+        )
+    return max(own, key=lambda item: ((item / runs.MANIFEST).stat().st_mtime_ns, item.name))
