@@ -272,7 +272,13 @@ def broadcast(*shapes: Shape) -> Shape:
 
 
 def match(shape: Shape, sizes: Sequence[int], known: dict[str, int]) -> str | None:
-    """Bind the names of a shape from an array's sizes into `known`; returns what does not fit, or None."""
+    """Bind the names of a shape from an array's sizes into `known`; returns what does not fit, or None.
+
+    A dimension such as "2*N" binds nothing; it is checked where its names are known.
+
+    >>> match(("N", "2*N"), (3, 7), {})
+    'dimension 2*N is 6 and 7 here'
+    """
     if len(shape) != len(sizes):
         return (
             f"expected {len(shape)} dimensions {format_shape(shape)}, got {len(sizes)} {format_shape(sizes)}"
@@ -283,4 +289,8 @@ def match(shape: Shape, sizes: Sequence[int], known: dict[str, int]) -> str | No
                 return f"dimension {dim} is {known[dim]} elsewhere and {size} here"
         elif isinstance(dim, int) and dim != size:
             return f"expected {format_shape(shape)}, got {format_shape(sizes)}"
+    for dim, size in zip(shape, sizes, strict=True):
+        if isinstance(dim, str) and not dim.isidentifier() and dim_names(dim) <= known.keys():
+            if dim_value(dim, known) != size:
+                return f"dimension {dim} is {dim_value(dim, known)} and {size} here"
     return None
