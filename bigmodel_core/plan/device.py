@@ -7,7 +7,8 @@ from typing import TYPE_CHECKING, Any, Protocol
 
 import numpy as np
 
-from bigmodel_core.errors import DeviceError
+from bigmodel_core.errors import DeviceError, GraphError, ShapeError
+from bigmodel_core.spec import Spec, format_shape
 
 if TYPE_CHECKING:
     from bigmodel_core.plan.program import Program
@@ -73,6 +74,7 @@ class Variables:
     def __init__(self, device: Device) -> None:
         self.device = device
         self._memory: dict[str, Any] = {}
+        self._specs: dict[str, Spec] = {}
 
     def __contains__(self, path: str) -> bool:
         return path in self._memory
@@ -85,16 +87,38 @@ class Variables:
         if path in self._memory:
             self.write(path, array)
         else:
-            self._memory[path] = self.device.allocate(np.asarray(array))
+            array = np.asarray(array)
+            self._memory[path] = self.device.allocate(array)
+            self._specs[path] = Spec(array.shape, array.dtype.name)
 
     def memory(self, path: str) -> Any:
-        """The device's memory of a path."""
+        """The device's memory of a path.
+
+        Raises:
+            GraphError: there is no such array.
+        """
+        if path not in self._memory:
+            raise GraphError("there is no such variable.", fix="create it first.", where=path)
         return self._memory[path]
+
+    def spec(self, path: str) -> Spec:
+        """The shape and number type of an array."""
+        self.memory(path)
+        return self._specs[path]
 
     def read(self, path: str) -> np.ndarray:
         """A copy of an array."""
-        return self.device.read(self._memory[path])
+        return self.device.read(self.memory(path))
 
     def write(self, path: str, array: np.ndarray) -> None:
-        """Overwrite an array in place; its shape and type stay."""
-        self.device.write(self._memory[path], array)
+        """Overwrite an array in place; its shape and type stay.
+
+        Raises:
+            ShapeError: the new array has another shape.
+        """
+        shape = self.spec(path).shape
+        if np.shape(array) != shape:
+            raise ShapeError(
+                f"expected shape {format_shape(shape)}, got {format_shape(np.shape(array))}.", where=path
+            )
+        self.device.write(self.memory(path), array)

@@ -68,15 +68,13 @@ class Program:
         guards: Sequence[Value] = (),
         device: str | Device = "cpu",
     ) -> None:
-        self.graph, self.outputs, self.guards = graph, list(outputs), list(guards)
+        self.graph, self.guards = graph, list(guards)
         self.device = device_named(device)
-        self.updates = {graph.variable(path, value.spec): value for path, value in (updates or {}).items()}
-        for variable, value in self.updates.items():
-            if variable.spec != value.spec:
-                raise ShapeError(
-                    f"the new value is {value.spec}, the variable {variable.spec}.",
-                    where=str(variable.node.op),
-                )
+        changing = {graph.variable(path, value.spec): value for path, value in (updates or {}).items()}
+        self.updates = {
+            variable: _kept(graph, value, variable, changing) for variable, value in changing.items()
+        }
+        self.outputs = [_kept(graph, value, None, changing) for value in outputs]
         roots = [*self.outputs, *self.updates.values(), *self.updates, *self.guards]
         self.nodes = needed(roots)
         self.inputs = {node.op.name: node.outputs[0] for node in self.nodes if isinstance(node.op, Input)}
@@ -88,6 +86,11 @@ class Program:
         self._lock = threading.Lock()
         # What only gives a size, such as the input of zeros_like, is read for it where it is passed.
         self._sized = {node.op.name: node.outputs[0] for node in graph.nodes if isinstance(node.op, Input)}
+        self._composed = [
+            name
+            for name, value in self._sized.items()
+            if any(isinstance(dim, str) and not dim.isidentifier() for dim in value.shape)
+        ]
         self._names = sorted({name for value in self._sized.values() for name in value.spec.names()})
 
     def root(self, value: Value) -> Value:
@@ -109,6 +112,9 @@ class Program:
             problem = match(value.shape, np.shape(inputs[name]), known)
             if problem:
                 raise ShapeError(f"input '{name}': {problem}.")
+        for name in self._composed:  # their names may have been bound by later inputs
+            if name in inputs and (problem := match(self._sized[name].shape, np.shape(inputs[name]), known)):
+                raise ShapeError(f"input '{name}': {problem}.")
         return known
 
     def plan(self, variables: Variables, sizes: Mapping[str, int]) -> Plan:
@@ -116,10 +122,20 @@ class Program:
         key = (id(variables), *(sizes.get(name, -1) for name in self._names))
         found = self._plans.get(key)
         if found is None:
+            self._check(variables)
             with self._lock:
                 found = self._plans.get(key) or self.device.plan(self, sizes, variables)
                 self._plans[key] = found
         return found
+
+    def _check(self, variables: Variables) -> None:
+        for value in self.variables:
+            path = value.node.op.path  # type: ignore[attr-defined]
+            if variables.spec(path) != value.spec:
+                raise GraphError(
+                    f"the graph takes the variable for {value.spec}, but it is {variables.spec(path)}.",
+                    where=path,
+                )
 
     def run(self, variables: Variables, inputs: Mapping[str, np.ndarray]) -> list[np.ndarray]:
         """Compute the outputs (copies) and update the variables.
@@ -150,10 +166,28 @@ class Program:
             )
         if code == codes.NOT_FINITE:
             return NumericsError("the loss is NaN or infinite.", where=where)
+        if code == codes.LENGTH_OUT_OF_RANGE:
+            return DataError(
+                f"the length {found} (sample {position} of the batch) is out of range for sequences of"
+                f" {limit} steps.",
+                fix=f"lengths run from 0 to {limit}.",
+                where=where,
+            )
         if code == codes.KERNEL_RAISED:
             name = type(step.node.op).__name__ if step else "an op"
             return KernelError(f"the kernel of {name} raised an exception.", where=where)
         return KernelError(f"a kernel reported status {code}.", where=where)
+
+
+def _kept(graph: Graph, value: Value, new_of: Value | None, changing: Mapping[Value, Value]) -> Value:
+    """A value as it was before the updates: a copy, where it is the memory of a variable that changes."""
+    from bigmodel_core.plan.guard import Copy
+
+    root = _root(value)
+    if root is new_of or all(root is not variable for variable in changing):
+        return value
+    with graph.scope(value.node.path, value.node.layer):
+        return graph.apply(Copy(), (value,)).outputs[0]
 
 
 def _root(value: Value) -> Value:
@@ -267,6 +301,9 @@ def _write_in_place(
     if number is None or steps[number].fused is None:
         return None
     step = steps[number]
+    position = next(i for i, item in enumerate(step.outputs) if item is value)
+    if position in step.writes:  # the new value of another variable too
+        return None
     if (
         not any(item is variable for item in step.inputs)
         or readers.get(id(value))
@@ -278,7 +315,6 @@ def _write_in_place(
     waits = {reader for reader in readers.get(id(variable), []) if reader != number} | set(guards)
     if any(_depends(before, earlier, number) for earlier in waits):
         return None
-    position = next(i for i, item in enumerate(step.outputs) if item is value)
     operand = next(i for i, item in enumerate(step.inputs) if item is variable)
     assert step.fused is not None
     step.fused = step.fused.overwriting(position, operand)
