@@ -108,8 +108,12 @@ class Trace:
 
     def _counted(self, parent: str, name: str) -> str:
         key = f"{parent}/{name}"
-        self._counts[key] = self._counts.get(key, 0) + 1
-        return f"{name}_{self._counts[key]}"
+        holder = self._stack[-1]
+        taken: set[str] = {item.name for item in fields(holder)} if is_dataclass(holder) else set()
+        while True:
+            self._counts[key] = self._counts.get(key, 0) + 1
+            if f"{name}_{self._counts[key]}" not in taken:
+                return f"{name}_{self._counts[key]}"
 
 
 _current: contextvars.ContextVar[Trace | None] = contextvars.ContextVar("trace", default=None)
