@@ -70,7 +70,13 @@ class Network:
         self._programs: dict[Any, Any] = {}
         trace = self.trace(training=True)
         self.parameters: dict[str, Parameter] = dict(trace.parameters)
-        self.parameters.update(self.trace(training=False).parameters)
+        for path, parameter in self.trace(training=False).parameters.items():
+            if self.parameters.setdefault(path, parameter).spec != parameter.spec:
+                raise ShapeError(
+                    f"it is {self.parameters[path].spec} in training and {parameter.spec} in inference.",
+                    fix="a layer made in one mode only shifts the names after it: hold the layers as fields.",
+                    where=path,
+                )
         for path, parameter in self.parameters.items():
             self.variables.create(path, initializers.draw(parameter, seed))
 
@@ -97,6 +103,12 @@ class Network:
                 graph.input(name, spec) for name, spec in zip(self.input_names, self.inputs, strict=True)
             )
             result = self.layer(*trace.inputs)
+            if not isinstance(result, (Value, tuple, list)):
+                raise GraphError(
+                    f"the model returned a {type(result).__name__}.",
+                    fix="return a Value, or a tuple of Values.",
+                    where=type(self.layer).__name__,
+                )
             trace.single = isinstance(result, Value)
             trace.outputs = (result,) if isinstance(result, Value) else tuple(result)
         for value in trace.outputs:
