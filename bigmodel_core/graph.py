@@ -239,6 +239,21 @@ class Value:
     def __getitem__(self, key: Any) -> Value:
         return _ops().index(self, key)
 
+    def __array_ufunc__(self, ufunc: np.ufunc, method: str, *operands: Any, **options: Any) -> Value:
+        if ufunc.__name__ in _OPERATORS and method == "__call__" and not options:  # array + value
+            found: Value = getattr(_ops(), ufunc.__name__)(*operands)
+            return found
+        raise GraphError(
+            f"NumPy's {ufunc.__name__} was applied to a Value, which has no numbers yet.",
+            fix="use the functions of bm.ops.",
+        )
+
+    def __array__(self, *_: Any, **options: Any) -> np.ndarray:
+        raise GraphError(
+            "a Value was used as an array; it has no numbers yet.",
+            fix="use the functions of bm.ops.",
+        )
+
     def reshape(self, *shape: Dim) -> Value:
         """The same numbers in another shape; one dimension may be -1."""
         return _ops().reshape(self, shape)
@@ -246,6 +261,20 @@ class Value:
     def astype(self, dtype: str) -> Value:
         """The numbers converted to another type."""
         return _ops().cast(self, dtype)
+
+
+_OPERATORS = (
+    "add",
+    "subtract",
+    "multiply",
+    "divide",
+    "power",
+    "less",
+    "less_equal",
+    "greater",
+    "greater_equal",
+)
+"""The ufuncs behind the operators between an array and a Value."""
 
 
 def _ops() -> Any:
