@@ -62,7 +62,9 @@ def parts(checkpoint: Checkpoint, callbacks: Sequence[Any] | None) -> dict[str, 
             raise CheckpointError(
                 f"the {kind} {item['class']} belongs to no plugin, so the checkpoint only knows its name.",
                 where=str(checkpoint.path),
-                fix="make the Trainer as the run did and call fit(..., resume=path).",
+                fix="pass callbacks=[...], or make the Trainer as the run did and call fit(..., resume=path)."
+                if kind == "callback"
+                else "make the Trainer as the run did and call fit(..., resume=path).",
             )
         return config.from_config(kind, item)
 

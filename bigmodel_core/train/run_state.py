@@ -124,4 +124,4 @@ def described(obj: Any) -> dict[str, Any]:
     try:
         return config.to_config(obj)
     except BigmodelError:
-        return {"class": type(obj).__qualname__}
+        return {"class": type(obj).__name__}

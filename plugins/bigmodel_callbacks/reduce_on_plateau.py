@@ -15,7 +15,7 @@ if TYPE_CHECKING:
 
 @dataclass(frozen=True)
 class ReduceOnPlateau(PlateauWatcher):
-    """Multiplies the learning rate by `factor` once a measure did not improve for more than `patience` epochs.
+    """Multiplies the learning rate by `factor` when a measure did not improve for over `patience` epochs.
 
     It works on top of the optimizer's schedule, which goes on by steps.
 
