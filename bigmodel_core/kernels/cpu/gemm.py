@@ -38,6 +38,8 @@ GROUP = 4
 """Tiles of a transposed A that are copied at once, so that cache lines are read as a whole."""
 CHUNK_WORK = 600_000
 """Multiply-adds that make a chunk worth handing to a thread: some 10 microseconds."""
+SPLIT_WORK = 400_000
+"""Multiply-adds from which two chunks beat one, though each is small."""
 MAX_CHUNKS = 24
 """More chunks are not asked for; wide problems may have more."""
 FEW_CHUNKS = 8
@@ -150,7 +152,8 @@ def _depth(p: Problem) -> int:
 def _block(p: Problem, b_form: int) -> tuple[int, int]:
     """Rows and columns of a chunk: up to `MAX_CHUNKS` of them, of `CHUNK_WORK` at least."""
     width, height = tile_columns(p.dtype), tile_rows()[0]
-    wanted = min(MAX_CHUNKS, p.m * p.n * p.k * p.batch // CHUNK_WORK)
+    work = p.m * p.n * p.k * p.batch
+    wanted = max(min(MAX_CHUNKS, work // CHUNK_WORK), 2 if work >= SPLIT_WORK else 1)
     widest, lowest, enough = WIDE_COLUMNS, 3 * height, wanted
     if b_form != IN_PLACE:  # a copy of B is made once a chunk: it takes many rows to pay for it
         widest, lowest, enough = COLUMNS, 256, FEW_CHUNKS

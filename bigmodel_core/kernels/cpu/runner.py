@@ -42,8 +42,11 @@ COUNT_BITS = 20
 COUNT_MASK = (1 << COUNT_BITS) - 1
 MAX_CHUNKS = COUNT_MASK - 4096
 GENERATION_MASK = (1 << 22) - 1
-SPINS = 4000
-"""How often an idle worker looks for work before it sleeps: some 50 to 100 microseconds."""
+IDLE_SPINS = 40_000
+"""How often an idle worker looks for work before it sleeps: about half a millisecond, so that it is still
+there for the next step of a training loop."""
+WAITING_SPINS = 4_000
+"""How often a caller looks whether the workers are done before it offers its core to others."""
 
 
 def run_chunk(job, chunk):  # type: ignore[no-untyped-def]
@@ -84,7 +87,7 @@ def run_parallel(pool, row, chunks):  # type: ignore[no-untyped-def]
     while atomic_load(pool + DONE * 8) < chunks:
         pause()
         spins += 1
-        if spins > SPINS:
+        if spins > WAITING_SPINS:
             call_c(load_int(pool, YIELD), 0)
 
 
@@ -119,7 +122,7 @@ def work(pool):  # type: ignore[no-untyped-def]
         else:
             pause()
             idle += 1
-        if idle > SPINS:
+        if idle > IDLE_SPINS:
             atomic_add(pool + SLEEPERS * 8, 1)
             ticket = atomic_load(pool + TICKET * 8)
             if (ticket & COUNT_MASK) >= ((ticket >> COUNT_BITS) & COUNT_MASK) and atomic_load(
