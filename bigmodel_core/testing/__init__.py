@@ -10,7 +10,15 @@ failure.
 
 from __future__ import annotations
 
-from bigmodel_core.testing.checks import Check, CheckSkipped, Outcome, Report, checks_for, run_checks
+from bigmodel_core.testing.checks import (
+    Check,
+    CheckSkipped,
+    Outcome,
+    Report,
+    checks_for,
+    checks_for_plugin,
+    run_checks,
+)
 from bigmodel_core.testing.evaluate import compute, compute_gradients
 from bigmodel_core.testing.gradients import check_gradients
 from bigmodel_core.testing.parametrize import parametrize_checks
@@ -22,6 +30,7 @@ __all__ = [
     "Report",
     "check_gradients",
     "checks_for",
+    "checks_for_plugin",
     "compute",
     "compute_gradients",
     "parametrize_checks",

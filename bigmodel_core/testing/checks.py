@@ -10,7 +10,7 @@ from typing import Any, Literal
 
 import numpy as np
 
-from bigmodel_core.errors import UsageError
+from bigmodel_core.errors import PluginError, UnknownNameError, UsageError
 from bigmodel_core.graph import Op
 from bigmodel_core.registry_discovery import display_name
 from bigmodel_core.spec import Spec
@@ -177,6 +177,38 @@ def checks_for(
             "registered and documented": functools.partial(registry_checks.check_registered, cls),
         }
     return [Check(check, name, function) for check, function in found.items()]
+
+
+def checks_for_plugin(name: str) -> list[Check]:
+    """The checks of all that one plugin offers, on examples that the kit makes.
+
+    Args:
+        name: the plugin's name, as its entry point gives it, or that of its distribution.
+
+    Raises:
+        UnknownNameError: no plugin has this name.
+        PluginError: it could not be loaded.
+
+    >>> sorted({check.subject for check in checks_for_plugin("optimizers")})[:2]
+    ['adagrad', 'adam']
+    """
+    from bigmodel_core import registry
+
+    plugins = [plugin for plugin in registry.plugins() if name in (plugin.name, plugin.distribution)]
+    if not plugins:
+        known = ", ".join(plugin.name for plugin in registry.plugins())
+        raise UnknownNameError(f"there is no plugin '{name}'.", fix=f"use one of {known or '(none)'}.")
+    for plugin in plugins:
+        if plugin.status != "ok":
+            raise PluginError(f"the plugin is {plugin.status}: {plugin.reason}.", where=plugin.name)
+    names = {plugin.name for plugin in plugins}
+    checks: list[Check] = []
+    for kind in registry.KINDS:
+        for cls in registry.classes(kind):
+            offer = registry.origin(cls)
+            if offer is not None and offer.plugin.name in names:
+                checks += checks_for(cls)
+    return checks
 
 
 def _skip(reason: str) -> None:

@@ -19,7 +19,7 @@ from bigmodel_core.testing.examples import draw, input_specs
 from bigmodel_core.testing.gradients import check_gradients
 from bigmodel_core.testing.layer_checks import TOLERANCE
 from bigmodel_core.testing.registry_checks import Found, expect_readable, registry_checks, require_registered
-from bigmodel_core.testing.worker import SIMULATOR, exchanged
+from bigmodel_core.testing.worker import CUDA, exchanged
 
 LOSS_INPUTS: tuple[tuple[Spec, Spec], ...] = (
     (Spec(("N", 5)), Spec(("N",), "int64")),
@@ -186,7 +186,7 @@ def check_cuda(subject: LossSubject) -> None:
     require_registered(subject.loss)
     arrays = subject.arrays(4)
     expected = [compute(subject.loss.each, *arrays), *compute_gradients(subject.loss, *arrays, wrt=[0])]
-    found = exchanged(SIMULATOR, "loss", arrays, {}, config=config.to_config(subject.loss), device="cuda")
+    found = exchanged(CUDA, "loss", arrays, {}, config=config.to_config(subject.loss), device="cuda")
     for theirs, ours in zip(found, expected, strict=True):
         np.testing.assert_allclose(theirs, ours, rtol=1e-5, atol=1e-6)
 

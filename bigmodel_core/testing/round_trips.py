@@ -13,7 +13,7 @@ from bigmodel_core import config, registry
 from bigmodel_core.testing.backward import Backward
 from bigmodel_core.testing.checks import CheckSkipped, expect
 from bigmodel_core.testing.registry_checks import require_registered
-from bigmodel_core.testing.worker import FRESH, SIMULATOR, exchanged
+from bigmodel_core.testing.worker import CUDA, FRESH, exchanged
 
 if TYPE_CHECKING:
     from bigmodel_core.testing.layer_checks import LayerSubject
@@ -31,7 +31,7 @@ def check_cuda(subject: LayerSubject) -> None:
         raise CheckSkipped("the inputs are too large for CUDA's simulator; pass smaller ones")
     outputs, _, gradients = Backward(network).run(arrays)
     found = exchanged(
-        SIMULATOR,
+        CUDA,
         "backward",
         arrays,
         network.state(),

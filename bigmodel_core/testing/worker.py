@@ -7,13 +7,14 @@ lines of JSON; arrays travel in files.
 from __future__ import annotations
 
 import atexit
+import importlib.util
 import json
 import os
 import subprocess
 import sys
 import tempfile
 import threading
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -26,11 +27,11 @@ class Worker:
     """A Python process that runs checks' tasks.
 
     Args:
-        environment: what to set in its environment.
+        environment: gives what to set in its environment, once it is started.
     """
 
-    def __init__(self, environment: Mapping[str, str]) -> None:
-        self._environment, self._lock = dict(environment), threading.Lock()
+    def __init__(self, environment: Callable[[], Mapping[str, str]]) -> None:
+        self._environment, self._lock = environment, threading.Lock()
         self._process: subprocess.Popen[str] | None = None
 
     def ask(self, task: str, **details: Any) -> dict[str, Any]:
@@ -69,7 +70,7 @@ class Worker:
                 env={
                     **os.environ,
                     "PYTHONPATH": os.pathsep.join(filter(None, sys.path)),
-                    **self._environment,
+                    **self._environment(),
                 },
             )
             atexit.register(self.stop)
@@ -88,10 +89,17 @@ class Worker:
             process.stdout.close()
 
 
-FRESH = Worker({})
+def _cuda_environment() -> dict[str, str]:
+    """A real device where its driver and the extra are there, else Numba's simulator."""
+    if Path("/dev/nvidiactl").exists() and importlib.util.find_spec("numba_cuda") is not None:
+        return {}
+    return {"NUMBA_ENABLE_CUDASIM": "1"}
+
+
+FRESH = Worker(dict)
 """A process that has only what it looks up by name."""
-SIMULATOR = Worker({"NUMBA_ENABLE_CUDASIM": "1", "NUMBA_CUDA_WARN_ON_IMPLICIT_COPY": "0"})
-"""A process where the device "cuda" is Numba's simulator, unless there is a real one."""
+CUDA = Worker(_cuda_environment)
+"""A process with the device "cuda": Numba's simulator, unless there is a real one."""
 
 
 def exchanged(

@@ -38,7 +38,7 @@ class StepDecay(Schedule):
     Args:
         rate: the rate of the first steps.
         every: how many steps each rate lasts.
-        factor: what it is multiplied by.
+        factor: what it is multiplied by, above 0 and at most 1.
 
     >>> [StepDecay(1.0, every=2, factor=0.5)(step) for step in range(5)]
     [1.0, 1.0, 0.5, 0.5, 0.25]
@@ -51,7 +51,7 @@ class StepDecay(Schedule):
     def __post_init__(self) -> None:
         check_number(self, "rate", at_least=0)
         check_number(self, "every", whole=True, at_least=1)
-        check_number(self, "factor", above=0)
+        check_number(self, "factor", above=0, at_most=1)
 
     def __call__(self, step: int) -> float:
         return float(self.rate * self.factor ** (step // self.every))

@@ -13,7 +13,15 @@ import bigmodel_core as bm
 from bigmodel_core import ops, registry
 from bigmodel_core.errors import UsageError
 from bigmodel_core.kernels.array import kernel
-from bigmodel_core.testing import Check, CheckSkipped, check_gradients, checks_for, compute, run_checks
+from bigmodel_core.testing import (
+    Check,
+    CheckSkipped,
+    check_gradients,
+    checks_for,
+    checks_for_plugin,
+    compute,
+    run_checks,
+)
 from bigmodel_core.testing.examples import example_of
 
 # Plugins that break one promise each ------------------------------------------------------------------------
@@ -334,6 +342,20 @@ def test_class_without_an_example_is_shown_as_skipped() -> None:
 
     report = run_checks(checks_for(Named))
     assert [outcome.status for outcome in report.outcomes] == ["skipped", "failed"]  # no plugin offers it
+
+
+def test_the_checks_of_a_plugin_by_its_name(registered: None) -> None:
+    assert {check.subject for check in checks_for_plugin("kit-tests")} == {
+        registry.display_name(cls) for cls in CLASSES
+    }
+    with pytest.raises(bm.errors.UnknownNameError, match=r"(?s)no plugin 'kit-test'.*kit-tests"):
+        checks_for_plugin("kit-test")
+
+
+def test_the_checks_of_a_plugin_that_did_not_load(registered: None) -> None:
+    registry.configure(block=["losses"])
+    with pytest.raises(bm.errors.PluginError, match="blocked"):
+        checks_for_plugin("losses")
 
 
 def test_check_gradients_names_the_element() -> None:
