@@ -170,7 +170,9 @@ def metadata(
     input_meaning: str | None,
     metrics: Mapping[str, float] | None,
     dataset: str | None,
+    task: str | None,
     preprocessing: Mapping[str, Any] | None,
+    takes_raw_input: bool,
 ) -> dict[str, str]:
     """What the file says about itself, as texts; JSON where it is more than a word.
 
@@ -194,11 +196,12 @@ def metadata(
         texts["labels"] = _json(list(labels))
     if metrics is not None:
         texts["metrics"] = _json({key: _number(key, value) for key, value in metrics.items()})
-    for key, text in (("input_meaning", input_meaning), ("dataset", dataset)):
+    for key, text in (("input_meaning", input_meaning), ("dataset", dataset), ("task", task)):
         if text:
             texts[key] = str(text)
     if preprocessing is not None:
         texts["preprocessing"] = _json(dict(preprocessing))
+        texts["input"] = "raw" if takes_raw_input else "preprocessed"
     return texts
 
 

@@ -11,6 +11,7 @@ import numpy as np
 
 from bigmodel_core.errors import ExportError
 from bigmodel_core.spec import Dim, Shape, Spec, broadcast, dim_add, dim_multiply, dim_names, dim_product
+from bigmodel_onnx.double_precision import SPELLED_OUT
 
 END = 2**63 - 1
 """What a Slice that goes to the end of an axis stops at."""
@@ -99,6 +100,8 @@ class Emitter:
             raise AttributeError(operator)
 
         def add(*inputs: str | None, outputs: int = 1, **attributes: Any) -> Any:
+            if operator in SPELLED_OUT and any(spec.dtype == "float64" for spec in self.inputs):
+                return SPELLED_OUT[operator](self, *inputs, **attributes)
             return self.add(operator, inputs, outputs, attributes)
 
         return add
@@ -115,6 +118,10 @@ class Emitter:
         kept = {key: value for key, value in attributes.items() if value is not None}
         self.operations.append(Operation(operator, name, given, names, kept))
         return names[0] if outputs == 1 else tuple(names)
+
+    def plain(self, operator: str, *inputs: str) -> str:
+        """A node of an operator, whatever its number type."""
+        return str(self.add(operator, inputs, 1, {}))
 
     def const(self, value: Any, dtype: str | None = None) -> str:
         """A constant; its type is that of the op's first float input unless said."""

@@ -116,6 +116,7 @@ class Onnx(Exporter):
                 where="Onnx.export",
                 fix="pass preprocessing=bm.Preprocessing(...), or data=...",
             )
+        task = task or _task_of(network.layer)
         steps = preprocessing if self.with_preprocessing else None
         title = name or _title(network.layer)
         texts = document.metadata(
@@ -125,9 +126,11 @@ class Onnx(Exporter):
             input_meaning=input_meaning,
             metrics=metrics,
             dataset=dataset,
+            task=task,
             preprocessing=preprocessing.to_dict() if preprocessing is not None else None,
+            takes_raw_input=steps is not None,
         )
-        lowered, answer = self._lowered(network, steps, labels, task or _task_of(network.layer))
+        lowered, answer = self._lowered(network, steps, labels, task)
         return self._written(network, lowered, answer, steps, Path(path), title, texts, samples)
 
     def _lowered(

@@ -129,7 +129,15 @@ def open_session(path: Path, threads: int = 1) -> Any:
     try:
         return onnxruntime.InferenceSession(str(path), options, providers=["CPUExecutionProvider"])
     except Exception as error:  # the runtime raises classes of its own that share no base
-        raise ExportError(f"ONNX Runtime cannot load the file: {_short(error)}", where=path.name) from error
+        reason = _short(error)
+        missing = "implementation" in reason or "NOT_IMPLEMENTED" in str(error)
+        raise ExportError(
+            f"ONNX Runtime cannot load the file: {reason}",
+            where=path.name,
+            fix="it lacks that operator for this number type: build the model with dtype='float32'."
+            if missing
+            else "check the file with its exporter, or use a newer ONNX Runtime.",
+        ) from error
 
 
 def run_session(

@@ -115,6 +115,7 @@ def test_a_data_set_says_what_is_needed(tmp_path: Path) -> None:
     metadata = Onnx().describe(tmp_path / "model.onnx")["metadata"]
     assert metadata["labels"] == ["cat", "dog", "fox"]
     assert (metadata["dataset"], metadata["input_meaning"]) == ("pets", "a photo")
+    assert (metadata["task"], metadata["input"]) == ("classification", "raw")
     assert bm.Preprocessing.from_dict(metadata["preprocessing"]) == IMAGES
 
 
