@@ -260,20 +260,17 @@ def _with_raw_input(check: Any, network: Network, steps: Preprocessing) -> Any:
 
 
 def _raw(inputs: Mapping[str, np.ndarray], steps: Preprocessing) -> dict[str, np.ndarray]:
-    """Raw values that the steps turn into about normal numbers, or any of a small integer type."""
+    """Raw values that the steps turn into about normal numbers, as far as the raw type has such values."""
     kind = np.dtype(steps.raw_dtype)
+    shape = (-1,) + (1,) * (len(steps.raw_shape) - 1) if steps.raw_shape else ()
+    mean, std = (np.asarray(values, np.float64) for values in (steps.mean, steps.std))
+    mean, std = (values.reshape(() if values.size == 1 else shape) for values in (mean, std))
     found = {}
     for name, array in inputs.items():
+        raw = (array * std + mean) / (steps.scale or 1.0)
         if kind.kind in "iu":
-            generator = np.random.default_rng(array.size)
-            found[name] = generator.integers(
-                0, min(np.iinfo(kind).max, 255), array.shape, endpoint=True
-            ).astype(kind)
-            continue
-        shape = (-1,) + (1,) * (len(steps.raw_shape) - 1) if steps.raw_shape else ()
-        mean, std = (np.asarray(v, np.float64) for v in (steps.mean, steps.std))
-        mean, std = (v.reshape(()) if v.size == 1 else v.reshape(shape) for v in (mean, std))
-        found[name] = ((array * std + mean) / (steps.scale or 1.0)).astype(kind)
+            raw = np.clip(np.rint(raw), np.iinfo(kind).min, np.iinfo(kind).max)
+        found[name] = raw.astype(kind)
     return found
 
 

@@ -53,7 +53,7 @@ class Report:
         beside = f" with {self.sidecar}" if self.sidecar else ""
         return (
             f"{self.path}{beside}: {_bytes(self.size)}, opset {self.opset}, IR {self.ir_version}, "
-            f"{self.nodes} nodes ({operators})\n"
+            f"{self.nodes} node{'s' * (self.nodes != 1)} ({operators})\n"
             f"ONNX Runtime {self.runtime} computes the same; largest difference {runs}"
         )
 
