@@ -19,6 +19,7 @@ from typing import Any
 
 from bigmodel_core.errors import KernelError
 from bigmodel_core.kernels import cache
+from bigmodel_core.kernels.cpu.fingerprint import fingerprint, references
 
 Codegen = Callable[..., Any]
 
@@ -80,78 +81,6 @@ class NativeFunction:
 def native(function: Callable[..., Any]) -> NativeFunction:
     """Declare a kernel: a plain function of (context address, chunk)."""
     return NativeFunction(function)
-
-
-# Fingerprints: what a cached object depends on ----------------------------------------------------
-
-
-def fingerprint(subject: Any, replace: tuple[tuple[Any, Any], ...] = ()) -> str:
-    """A hash of a function's byte code and of everything it refers to, recursively."""
-    digest = hashlib.sha256()
-    _feed(digest, subject, {id(old): new for old, new in replace}, set())
-    return digest.hexdigest()
-
-
-def _feed(digest: Any, subject: Any, swaps: dict[int, Any], seen: set[int]) -> None:
-    subject = swaps.get(id(subject), subject)
-    if isinstance(subject, Intrinsic):
-        digest.update(b"intrinsic" + subject.signature.encode())
-        subject = subject.codegen
-    if isinstance(subject, NativeFunction):
-        subject = subject.function
-    if isinstance(subject, types.FunctionType):
-        if id(subject) in seen:
-            return
-        seen.add(id(subject))
-        _feed_code(digest, subject.__code__)
-        for value in subject.__defaults__ or ():
-            _feed(digest, value, swaps, seen)
-        for name, value in _references(subject).items():
-            digest.update(name.encode())
-            _feed(digest, value, swaps, seen)
-    elif isinstance(subject, types.ModuleType):
-        digest.update(subject.__name__.encode())
-    elif isinstance(subject, types.CodeType):
-        _feed_code(digest, subject)
-    elif isinstance(subject, (tuple, list, frozenset)):
-        for item in sorted(subject, key=repr) if isinstance(subject, frozenset) else subject:
-            _feed(digest, item, swaps, seen)
-    elif isinstance(subject, (int, float, str, bytes, bool, type(None), complex)):
-        digest.update(repr(subject).encode())
-    else:
-        digest.update(
-            f"{type(subject).__module__}.{getattr(subject, '__qualname__', repr(type(subject)))}".encode()
-        )
-
-
-def _feed_code(digest: Any, code: types.CodeType) -> None:
-    digest.update(code.co_code)
-    digest.update(repr((code.co_names, code.co_varnames, code.co_freevars, code.co_argcount)).encode())
-    for constant in code.co_consts:
-        if isinstance(constant, types.CodeType):
-            _feed_code(digest, constant)
-        else:
-            digest.update(repr(constant).encode())
-
-
-def _names(code: types.CodeType) -> set[str]:
-    names = set(code.co_names)
-    for constant in code.co_consts:
-        if isinstance(constant, types.CodeType):
-            names |= _names(constant)
-    return names
-
-
-def _references(function: types.FunctionType) -> dict[str, Any]:
-    """The globals and closure variables that a function refers to, by name, in a stable order."""
-    found = {
-        name: function.__globals__[name]
-        for name in sorted(_names(function.__code__))
-        if name in function.__globals__
-    }
-    for name, cell in zip(function.__code__.co_freevars, function.__closure__ or (), strict=True):
-        found[name] = cell.cell_contents
-    return found
 
 
 # Compilation --------------------------------------------------------------------------------------
@@ -275,10 +204,10 @@ class _Prepared:
         self.made: dict[int, Any] = {}
 
     def function(self, plain: Any) -> types.FunctionType:
-        references = _references(plain)
+        needed = references(plain)
         namespace = dict(plain.__globals__)
         closure = None
-        prepared = {name: self.value(value) for name, value in references.items()}
+        prepared = {name: self.value(value) for name, value in needed.items()}
         namespace.update(
             {name: value for name, value in prepared.items() if name not in plain.__code__.co_freevars}
         )
