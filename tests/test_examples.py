@@ -1,4 +1,5 @@
-"""The examples are whole: the plugin passes the conformance kit as installed, its model trains and exports."""
+"""The examples are whole: the plugin passes the conformance kit as installed, its model trains and
+exports."""
 
 from __future__ import annotations
 
@@ -19,7 +20,9 @@ def python(tmp_path_factory: pytest.TempPathFactory) -> Path:
     venv.create(home, system_site_packages=False, with_pip=False)
     python = home / ("Scripts/python.exe" if sys.platform == "win32" else "bin/python")
     site = Path(
-        subprocess.check_output([python, "-c", "import site; print(site.getsitepackages()[0])"], text=True).strip()
+        subprocess.check_output(
+            [python, "-c", "import site; print(site.getsitepackages()[0])"], text=True
+        ).strip()
     )
     (site / "outer.pth").write_text("\n".join(path for path in sys.path if path) + "\n")
     (site / "bigmodel_swish.py").write_text((EXAMPLE / "bigmodel_swish.py").read_text())
@@ -31,7 +34,17 @@ def python(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 
 def test_the_example_plugin_passes_the_conformance_kit(python: Path) -> None:
-    command = [python, "-m", "pytest", "-q", "-p", "no:cacheprovider", "-p", "no:xdist", str(EXAMPLE / "tests")]
+    command = [
+        python,
+        "-m",
+        "pytest",
+        "-q",
+        "-p",
+        "no:cacheprovider",
+        "-p",
+        "no:xdist",
+        str(EXAMPLE / "tests"),
+    ]
     done = subprocess.run(command, capture_output=True, text=True, cwd=EXAMPLE)
     assert done.returncode == 0, done.stdout + done.stderr
     assert " passed" in done.stdout and "failed" not in done.stdout

@@ -1,4 +1,5 @@
-"""The Swish activation as a plugin: one op with kernels, gradient and ONNX lowering, and the layer that uses it."""
+"""The Swish activation as a plugin: one op with kernels, gradient and ONNX lowering, and the layer that uses
+it."""
 
 from __future__ import annotations
 

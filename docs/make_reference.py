@@ -1,0 +1,83 @@
+"""Writes docs/reference.md: every public name, with the first sentence of its docstring.
+
+Run it after a public name was added: `python docs/make_reference.py`.
+"""
+
+from __future__ import annotations
+
+import inspect
+from pathlib import Path
+
+import bigmodel_core as bm
+from bigmodel_core import initializers, ops, registry, testing
+
+TARGET = Path(__file__).with_name("reference.md")
+KINDS = {
+    "layer": "Layers",
+    "loss": "Losses",
+    "optimizer": "Optimizers",
+    "schedule": "Schedules",
+    "metric": "Metrics",
+    "dataset": "Data sets",
+    "model": "Models",
+    "callback": "Callbacks",
+    "exporter": "Exporters",
+}
+
+
+def sentence(thing: object) -> str:
+    """The first sentence of a docstring."""
+    text = inspect.getdoc(thing) or ""
+    first = text.split("\n\n")[0].replace("\n", " ").strip()
+    end = first.find(". ")
+    return (first if end < 0 else first[: end + 1]).rstrip(":").replace("|", "\\|")
+
+
+def signature(thing: object) -> str:
+    """Arguments as a reader needs them: names and defaults."""
+    try:
+        parameters = inspect.signature(thing).parameters.values()  # type: ignore[arg-type]
+    except (TypeError, ValueError):
+        return ""
+    shown = []
+    for parameter in parameters:
+        if parameter.name in ("self", "_"):
+            continue
+        star = {parameter.VAR_POSITIONAL: "*", parameter.VAR_KEYWORD: "**"}.get(parameter.kind, "")
+        default = "" if parameter.default is parameter.empty else f"={parameter.default!r}"
+        shown.append(f"{star}{parameter.name}{default if len(default) < 40 else '=...'}")
+    return f"({', '.join(shown)})"
+
+
+def table(rows: list[tuple[str, str]]) -> list[str]:
+    """A Markdown table of names and sentences."""
+    return ["| name | what it is |", "| --- | --- |", *(f"| `{name}` | {text} |" for name, text in rows), ""]
+
+
+def text() -> str:
+    """The whole page."""
+    lines = ["# Reference", "", "Made by `python docs/make_reference.py`; `help(bm.NAME)` tells more.", ""]
+    lines += ["`bigmodel plugins list` shows the names of installed plugins, too.", ""]
+    lines += ["## `import bigmodel_core as bm`", ""]
+    plain = [name for name in bm.__all__ if name != "__version__" and not inspect.ismodule(getattr(bm, name))]
+    things = [(name, getattr(bm, name)) for name in plain]
+    lines += table(
+        [
+            (f"bm.{name}", sentence(thing))
+            for name, thing in things
+            if not isinstance(thing, registry.Namespace)
+        ]
+    )
+    for kind, title in KINDS.items():
+        lines += [f"## {title}", ""]
+        classes = sorted(registry.classes(kind), key=lambda cls: cls.__name__)
+        lines += table([(cls.__name__ + signature(cls), sentence(cls)) for cls in classes])
+    for module, title in ((ops, "Ops"), (initializers, "Initializers"), (testing, "Testing")):
+        lines += [f"## {title}: `bm.{module.__name__.split('.')[-1]}`", ""]
+        names = getattr(module, "__all__", None) or sorted(initializers.NAMED)
+        lines += table([(name, sentence(getattr(module, name))) for name in names])
+    return "\n".join(lines).rstrip() + "\n"
+
+
+if __name__ == "__main__":
+    TARGET.write_text(text())

@@ -1,0 +1,71 @@
+"""The documentation is complete and its links lead somewhere."""
+
+from __future__ import annotations
+
+import importlib.util
+import re
+from pathlib import Path
+
+import pytest
+
+from bigmodel_core import hookspecs
+
+ROOT = Path(__file__).parents[1]
+PAGES = [ROOT / "README.md", ROOT / "CONTRIBUTING.md", *sorted((ROOT / "docs").rglob("*.md"))]
+
+
+def test_the_reference_lists_every_public_name_as_it_is_now() -> None:
+    path = ROOT / "docs" / "make_reference.py"
+    spec = importlib.util.spec_from_file_location("make_reference", path)
+    assert spec is not None and spec.loader is not None
+    module = importlib.util.module_from_spec(spec)
+    spec.loader.exec_module(module)
+    assert (ROOT / "docs" / "reference.md").read_text() == module.text(), (
+        "run `python docs/make_reference.py`"
+    )
+
+
+@pytest.mark.parametrize("page", PAGES, ids=lambda path: str(path.relative_to(ROOT)))
+def test_links_to_files_exist(page: Path) -> None:
+    for target in re.findall(r"\]\(([^)#]+)[^)]*\)", page.read_text()):
+        if "://" not in target:
+            assert (page.parent / target).exists(), f"{page.name} links to {target}"
+
+
+@pytest.mark.parametrize("hook", [name for name in dir(hookspecs) if name.startswith("bigmodel_")])
+def test_every_hook_is_documented(hook: str) -> None:
+    assert f"`{hook}`" in (ROOT / "docs" / "plugins.md").read_text()
+
+
+@pytest.mark.parametrize("marker", ["main", "tests"])
+def test_the_readme_has_one_line_for_each_set_up(marker: str) -> None:
+    found = re.findall(
+        rf"<!-- run: {marker} -->\n```sh\n(.*?)\n```", (ROOT / "README.md").read_text(), re.DOTALL
+    )
+    assert len(found) == 1 and "\n" not in found[0]
+
+
+def python_blocks(page: Path) -> list[str]:
+    return re.findall(r"```python\n(.*?)```", page.read_text(), re.DOTALL)
+
+
+@pytest.mark.parametrize("name", ["README.md", "docs/models.md", "docs/plugins.md", "docs/training.md"])
+def test_python_blocks_are_valid(name: str) -> None:
+    for block in python_blocks(ROOT / name):
+        compile(block, name, "exec")
+
+
+def test_the_first_example_of_the_readme_runs(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.chdir(tmp_path)
+    scope: dict[str, object] = {}
+    exec(python_blocks(ROOT / "README.md")[0].replace("epochs=20", "epochs=2"), scope)
+    assert (tmp_path / "model.onnx").exists()
+
+
+def test_the_examples_of_the_page_on_models_run(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    import numpy as np
+
+    batches = [(np.zeros((4, 784), "float32"), np.zeros(4, "int64"))]
+    scope: dict[str, object] = {"batches": batches}
+    blocks = python_blocks(ROOT / "docs" / "models.md")
+    exec("\n".join(block for block in blocks if "load_state(state)" not in block), scope)
