@@ -271,10 +271,12 @@ class CudaPlan:
             buffer.memory = arena.array[offset : offset + buffer.nbytes] if buffer.nbytes else arena.array
 
     def _result(self, value: Value) -> tuple[Any, np.ndarray, tuple[int, ...]]:
+        """An output's device array, the host memory it is copied to, and its shape."""
         spec, buffer = self._binding.spec(value), self._binding.buffer(value)
         count = int(np.prod(spec.sizes, dtype=np.int64))
         view = View(buffer, (count,), spec.dtype).resolve()
-        return view, self.device.cuda.pinned_array(count, np.dtype(spec.dtype)), spec.sizes
+        host = self.device.cuda.pinned_array(max(count, 1), np.dtype(spec.dtype))
+        return view, host[:count], spec.sizes
 
     def run(self, inputs: Mapping[str, np.ndarray]) -> list[np.ndarray]:
         """Run once; returns copies of the outputs."""

@@ -133,14 +133,14 @@ def make(dtype: str, tile: Tile, transpose_a: bool, transpose_b: bool, has_bias:
     across, down = bn // columns, bm // rows
     a_loads, b_loads = bm * bk // threads, bn * bk // threads
     assert a_loads * threads == bm * bk and b_loads * threads == bn * bk
+    # A row of a tile is one longer, so that transposed writes meet different banks.
+    a_shape, b_shape, c_shape = (bk, bm + 1), (bk, bn + 1), (rows, columns)
     u, w = np.uint32, np.uint64
 
     def product(a, b, c, bias, m, n, k, batch, stride_a, stride_b):  # type: ignore
-        a_tile = cuda.shared.array(
-            (bk, bm + 1), number
-        )  # one more, so that transposed writes meet different banks
-        b_tile = cuda.shared.array((bk, bn + 1), number)
-        sums = cuda.local.array((rows, columns), number)
+        a_tile = cuda.shared.array(a_shape, number)
+        b_tile = cuda.shared.array(b_shape, number)
+        sums = cuda.local.array(c_shape, number)
         a_part = cuda.local.array(rows, number)
         b_part = cuda.local.array(columns, number)
         t = u(cuda.threadIdx.x)

@@ -34,7 +34,7 @@ class CudaKernel:
     """A kernel on arrays, for CUDA devices.
 
     Args:
-        function: `function(outputs..., inputs..., attributes..., thread, threads, status)`, or its "module:name";
+        function: `function(outputs..., inputs..., attributes..., thread, threads, status)`, or "module:name";
             attributes are the op's fields of the same name; `thread` is the number of this thread, `threads`
             how many there are: each does every `threads`-th piece of the work, and no two write one number;
             `status` is an int64 array of four: setting `status[0]` to a code of `kernels.status` fails it.

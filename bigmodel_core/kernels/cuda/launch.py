@@ -40,7 +40,7 @@ class Sizes:
 
 
 DEVICE = Sizes(threads=256, blocks=4096, lanes=128, long_row=128, row_piece=16384, column_piece=256)
-SIMULATOR = Sizes(threads=4, blocks=2, lanes=4, long_row=8, row_piece=16, column_piece=8)
+SIMULATOR = Sizes(threads=2, blocks=2, lanes=4, long_row=8, row_piece=16, column_piece=8)
 """Every simulated thread is a thread of the operating system: few, so that tests are quick."""
 
 

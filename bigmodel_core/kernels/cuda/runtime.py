@@ -108,7 +108,9 @@ class Kernel:
                     self.dispatcher[blocks, threads, stream](*arguments)
 
             return simulate
-        configured = self.dispatcher[blocks, threads, stream]
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore")  # Numba finds grids of few blocks worth a warning
+            configured = self.dispatcher[blocks, threads, stream]
 
         def launch() -> None:
             try:

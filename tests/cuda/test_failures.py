@@ -1,0 +1,76 @@
+"""What goes wrong on the device is reported as on the CPU, and changes nothing."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import numpy as np
+import pytest
+
+import bigmodel_core as bm
+from bigmodel_core.errors import DataError, KernelError, NumericsError
+from bigmodel_core.graph import Graph, Op
+from bigmodel_core.plan import Program, Variables, device_named
+
+X = np.random.default_rng(0).standard_normal((6, 8)).astype("float32")
+
+
+def step_on(device: str) -> Any:
+    model = bm.Sequential(bm.layers.Dense(10), bm.layers.Relu(), bm.layers.Dense(3))
+    network = model.build(bm.Spec(("N", 8)), seed=5, device=device)
+    return bm.compile(network, loss="cross_entropy", optimizer=bm.optimizers.Adam(0.01)), network
+
+
+def message(device: str, x: np.ndarray, y: np.ndarray, kind: type[Exception]) -> str:
+    step, network = step_on(device)
+    step(X, np.zeros(6, "int64"))
+    before = network.state()
+    with pytest.raises(kind) as caught:
+        step(x, y)
+    for path, array in network.state().items():
+        np.testing.assert_array_equal(array, before[path])
+    step(X, np.zeros(6, "int64"))
+    return str(caught.value)
+
+
+@pytest.mark.parametrize("labels", [[0, 1, 3, 0, 9, 1], [0, -1, 0, 0, 0, 0], [0, 0, 0, 0, 0, 2**40]])
+def test_labels_out_of_range(labels: list[int]) -> None:
+    y = np.array(labels)
+    expected = message("cpu", X, y, DataError)
+    found = message("cuda", X, y, DataError)
+    assert found == expected
+    assert "out of range for 3 classes" in found
+
+
+def test_a_loss_that_is_not_finite() -> None:
+    x = X.copy()
+    x[2, 3] = np.inf
+    y = np.zeros(6, "int64")
+    assert message("cuda", x, y, NumericsError) == message("cpu", x, y, NumericsError)
+
+
+def test_indices_out_of_range() -> None:
+    def run(device: str) -> str:
+        graph = Graph()
+        table, indices = graph.input("t", bm.Spec((4, 3))), graph.input("i", bm.Spec(("K",), "int64"))
+        program = Program(graph, [bm.ops.gather(table, indices)], device=device)
+        variables = Variables(device_named(device))
+        arrays = {"t": np.ones((4, 3), "float32"), "i": np.array([0, 7, -2])}
+        with pytest.raises(DataError) as caught:
+            program.run(variables, arrays)
+        program.run(variables, {**arrays, "i": np.array([0, 3, 2])})
+        return str(caught.value)
+
+    assert run("cuda") == run("cpu")
+
+
+def test_an_op_without_a_cuda_kernel_is_named() -> None:
+    class Unported(Op):
+        cpu = bm.kernel(lambda out, x: None)
+
+        def infer(self, x: Any) -> Any:
+            return x
+
+    graph = Graph()
+    with pytest.raises(KernelError, match=r"the op Unported has no kernel for 'cuda'"):
+        Program(graph, [Unported()(graph.input("x", bm.Spec(("N",))))], device="cuda")

@@ -1,0 +1,119 @@
+"""`bm.cuda_kernel`: kernels by people who extend bigmodel."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from math import exp
+from typing import Any
+
+import numpy as np
+import pytest
+
+import bigmodel_core as bm
+from bigmodel_core.errors import KernelError
+from bigmodel_core.graph import Graph, Op
+from bigmodel_core.plan import Program, Variables, device_named
+from bigmodel_core.spec import Spec
+
+
+def squash(x):  # type: ignore[no-untyped-def]
+    return 1 / (1 + exp(-x))
+
+
+def scale_rows(out, x, factor, columns, thread, threads):  # type: ignore[no-untyped-def]
+    for i in range(thread, out.shape[0], threads):
+        for j in range(columns):
+            out[i, j] = squash(x[i, j]) * factor
+
+
+def report_negative(out, x, thread, threads, status):  # type: ignore[no-untyped-def]
+    for i in range(thread, x.shape[0], threads):
+        out[i] = x[i]
+        if x[i] < 0:
+            status[0] = 77
+
+
+@dataclass(frozen=True)
+class ScaleRows(Op):
+    factor: float
+    cuda = bm.cuda_kernel(
+        scale_rows,
+        extras=lambda op, inputs, outputs: {"columns": inputs[0].sizes[1]},
+        items=lambda op, inputs, outputs: inputs[0].sizes[0],
+    )
+
+    def infer(self, x: Spec) -> Spec:  # type: ignore[override]
+        return x
+
+
+@dataclass(frozen=True)
+class ReportNegative(Op):
+    cuda = bm.cuda_kernel(report_negative)
+
+    def infer(self, x: Spec) -> Spec:  # type: ignore[override]
+        return x
+
+
+@dataclass(frozen=True)
+class Unknown(Op):
+    cuda = bm.cuda_kernel(scale_rows)
+
+    def infer(self, x: Spec) -> Spec:  # type: ignore[override]
+        return x
+
+
+@dataclass(frozen=True)
+class Missing(Op):
+    cuda = bm.cuda_kernel("no_such_package.kernels:scale")
+
+    def infer(self, x: Spec) -> Spec:  # type: ignore[override]
+        return x
+
+
+def run(op: Op, x: np.ndarray) -> Any:
+    graph = Graph()
+    value = op(graph.input("x", Spec(("N", *x.shape[1:]), x.dtype.name)))
+    return Program(graph, [value], device="cuda").run(Variables(device_named("cuda")), {"x": x})[0]
+
+
+def test_attributes_extras_and_helper_functions() -> None:
+    x = np.random.default_rng(0).standard_normal((11, 3)).astype("float32")
+    found = run(ScaleRows(2.5), x)
+    assert found.dtype == np.float32
+    np.testing.assert_allclose(found, 2.5 / (1 + np.exp(-x.astype("float64"))), rtol=1e-6)
+
+
+def test_nothing_overflows_loudly() -> None:
+    np.testing.assert_array_equal(run(ScaleRows(1.0), np.full((2, 2), -1e6, "float32")), np.zeros((2, 2)))
+
+
+def test_a_status_stops_the_run() -> None:
+    assert run(ReportNegative(), np.array([1.0, 2.0], "float32")).tolist() == [1, 2]
+    with pytest.raises(KernelError, match="status 77"):
+        run(ReportNegative(), np.array([1.0, -2.0], "float32"))
+
+
+def test_unknown_arguments_are_named() -> None:
+    with pytest.raises(KernelError, match="takes 'factor', which is no attribute of Unknown"):
+        run(Unknown(), np.ones((2, 2), "float32"))
+
+
+def test_missing_modules_are_named() -> None:
+    with pytest.raises(KernelError, match="no_such_package"):
+        run(Missing(), np.ones((2, 2), "float32"))
+
+
+def test_statuses_of_several_steps_do_not_mix() -> None:
+    graph = Graph()
+    x, y = (graph.input(name, Spec((3,))) for name in ("x", "y"))
+    with graph.scope("first", "A"):
+        a = ReportNegative()(x)
+    with graph.scope("second", "B"):
+        b = ReportNegative()(y)
+    program, variables = Program(graph, [a, b], device="cuda"), Variables(device_named("cuda"))
+    good, bad = np.ones(3, "float32"), -np.ones(3, "float32")
+    with pytest.raises(KernelError, match=r"second \(B\)"):
+        program.run(variables, {"x": good, "y": bad})
+    with pytest.raises(KernelError, match=r"first \(A\)"):
+        program.run(variables, {"x": bad, "y": good})
+    program.run(variables, {"x": good, "y": good})

@@ -1,0 +1,199 @@
+"""Every op's CUDA kernel, and that of its gradient, gives what the CPU's gives."""
+
+from __future__ import annotations
+
+import importlib
+from collections.abc import Callable, Iterator
+from typing import Any
+
+import numpy as np
+import pytest
+
+import bigmodel_core.ops as o
+from bigmodel_core.graph import LEAVES, Op
+from bigmodel_core.kernels.cuda import launch
+from bigmodel_core.kernels.fused import Elementwise
+from bigmodel_core.ops import losses
+
+RNG = np.random.default_rng(7)
+X = RNG.standard_normal((5, 7))
+Y = RNG.standard_normal((5, 7))
+POSITIVE = np.abs(RNG.standard_normal((5, 7))) + 0.5
+ROW = RNG.standard_normal(7)
+WIDE = RNG.standard_normal((3, 21))
+LABELS = np.array([0, 6, 3, 3, 1])
+SIGNS = np.array([0, 1, 1, 0, 1])
+MASK = RNG.standard_normal((5, 7)) > 0
+
+Case = tuple[Callable[..., Any], dict[str, np.ndarray]]
+CASES: dict[str, Case] = {
+    "arithmetic": (lambda x, y: [x + y, x - y, x * y, -x, abs(x), o.sign(x), o.square(x)], {"x": X, "y": Y}),
+    "divide": (lambda x, y: x / y, {"x": X, "y": POSITIVE}),
+    "power": (lambda x, y: [x**y, x**3.5], {"x": POSITIVE, "y": Y}),
+    "extremes": (lambda x, y: [o.maximum(x, y), o.minimum(x, y)], {"x": X, "y": Y}),
+    "row broadcast": (lambda x, y: x * y + 1.5, {"x": X, "y": ROW}),
+    "column broadcast": (lambda x, y: o.exp(x) * y, {"x": X, "y": RNG.standard_normal((5, 1))}),
+    "two-sided broadcast": (
+        lambda x, y: x * y,
+        {"x": RNG.standard_normal((2, 1, 3, 1)), "y": RNG.standard_normal((1, 4, 1, 2))},
+    ),
+    "scalar broadcast": (lambda x, y: x * y, {"x": X, "y": np.array(1.25)}),
+    "functions": (
+        lambda x: [o.exp(x), o.log(x), o.sqrt(x), o.floor(x), o.ceil(x)],
+        {"x": POSITIVE * 2},
+    ),
+    "trigonometry": (lambda x: [o.sin(x), o.cos(x)], {"x": X * 9}),
+    "clip": (lambda x: o.clip(x, -0.5, 0.7), {"x": X}),
+    "relu": (lambda x: [o.relu(x), o.leaky_relu(x, 0.1), o.elu(x, 0.8)], {"x": X}),
+    "sigmoid": (lambda x: [o.sigmoid(x), o.tanh(x), o.silu(x)], {"x": X * 3}),
+    "gelu": (lambda x: [o.gelu(x), o.gelu_tanh(x)], {"x": X}),
+    "soft": (lambda x: [o.softplus(x), o.softsign(x)], {"x": X * 4}),
+    "far": (lambda x: [o.sigmoid(x), o.tanh(x), o.softplus(x), o.exp(x)], {"x": X * 60}),
+    "comparisons": (
+        lambda x, y: [o.equal(x, x), o.not_equal(x, y), o.less(x, y), o.less_equal(x, y), x > y, x >= y],
+        {"x": X, "y": Y},
+    ),
+    "logic": (
+        lambda x, y: [o.logical_and(x > 0, y > 0), o.logical_or(x > 0, y > 0), o.logical_not(x > 0)],
+        {"x": X, "y": Y},
+    ),
+    "where": (lambda m, x, y: o.where(m, x, y), {"m": MASK, "x": X, "y": Y}),
+    "cast": (
+        lambda x: [x.astype("int64"), x.astype("float64"), x.astype("int32"), x.astype("bool")],
+        {"x": X * 9},
+    ),
+    "integers": (
+        lambda i: [i + i, i * 3, -i, o.sum(i), o.max(i, 1), o.argmax(i)],
+        {"i": (X * 9).astype("int64")},
+    ),
+    "affine": (
+        lambda x, w, b: o.affine(x, w, b),
+        {"x": X, "w": RNG.standard_normal((7, 9)), "b": RNG.standard_normal(9)},
+    ),
+    "matmul": (lambda x, w: x @ w, {"x": X, "w": RNG.standard_normal((7, 9))}),
+    "batched": (
+        lambda a, b: o.matmul(a, b),
+        {"a": RNG.standard_normal((3, 4, 5)), "b": RNG.standard_normal((3, 5, 2))},
+    ),
+    "batch and one": (
+        lambda a, w: o.matmul(a, w),
+        {"a": RNG.standard_normal((3, 4, 5)), "w": RNG.standard_normal((5, 2))},
+    ),
+    "sum": (lambda x: [o.sum(x), o.sum(x, 0), o.sum(x, 1), o.mean(x), o.mean(x, 0, keepdims=True)], {"x": X}),
+    "sum of pieces": (
+        lambda x: [o.sum(x, 0), o.sum(x, 1), o.sum(x)],
+        {"x": RNG.standard_normal((19, 18))},
+    ),
+    "reductions of axes": (
+        lambda x: [o.sum(x, (0, 2)), o.max(x, (1, 2)), o.min(x, 1), o.argmax(x, 1), o.argmax(x, 0)],
+        {"x": RNG.standard_normal((4, 3, 5))},
+    ),
+    "extremes of rows": (lambda x: [o.max(x), o.max(x, 1), o.min(x, 0), o.min(x, 1)], {"x": WIDE}),
+    "softmax": (lambda x: [o.softmax(x), o.log_softmax(x)], {"x": X * 5}),
+    "softmax of long rows": (lambda x: [o.softmax(x), o.log_softmax(x)], {"x": WIDE * 5}),
+    "softmax along columns": (lambda x: [o.softmax(x, 0), o.log_softmax(x, 0)], {"x": X}),
+    "cross-entropy": (lambda x, t: o.cross_entropy(x, t), {"x": X, "t": LABELS}),
+    "cross-entropy, smoothed, long rows": (
+        lambda x, t: o.cross_entropy(x, t, 0.1),
+        {"x": WIDE, "t": np.array([20, 0, 7], "int32")},
+    ),
+    "layer norm": (lambda x, s, b: o.layer_norm(x, s, b), {"x": X, "s": POSITIVE[0], "b": ROW}),
+    "layer norm of long rows": (
+        lambda x, s, b: o.layer_norm(x, s, b),
+        {"x": WIDE, "s": RNG.standard_normal(21), "b": RNG.standard_normal(21)},
+    ),
+    "transpose": (
+        lambda x: [o.transpose(x), o.transpose(x, (1, 0, 2))],
+        {"x": RNG.standard_normal((2, 3, 4))},
+    ),
+    "slice": (lambda x: [x[1:4], x[:, 2], x[:, ::3], x[..., -2:]], {"x": X}),
+    "concatenate": (lambda x, y: [o.concatenate([x, y], 0), o.concatenate([x, y, x], 1)], {"x": X, "y": Y}),
+    "reshape": (lambda x: [o.reshape(x, (7, 5)) * 2.0, o.flatten(x)], {"x": X}),
+    "broadcast_to": (lambda x: o.broadcast_to(x, (5, 7)), {"x": ROW}),
+    "gather": (
+        lambda t, i: o.gather(t, i),
+        {"t": X, "i": np.array([4, 0, 4, 2, 4, 0])},
+    ),
+    "gather by a matrix": (lambda t, i: o.gather(t, i), {"t": X, "i": np.array([[1, 1], [3, 0]], "int32")}),
+    "dropout": (lambda x: o.dropout(x, 0.4), {"x": RNG.standard_normal((9, 13))}),
+    "binary cross-entropy": (
+        lambda x, t: losses.BinaryCrossEntropy()(x, t),
+        {"x": X * 30, "t": (Y > 0) * 1.0},
+    ),
+    "huber": (lambda x: losses.Huber(0.8)(x), {"x": X}),
+    "hinge over classes": (lambda x, t: losses.MultiClassHinge(1.0)(x, t)[0], {"x": X, "t": LABELS}),
+    "labels as numbers": (lambda t: losses.LabelNumbers(2, "float32")(t), {"t": SIGNS}),
+}
+FAMILIES = "elementwise indexing linear losses normalization random reduce shape softmax".split()  # noqa: SIM905
+"""The modules of `bigmodel_core.ops` whose ops run on CUDA."""
+FIXED = {"reshape", "broadcast_to"}
+"""Cases that name sizes, so that no dimension can be free."""
+
+
+def arrays_of(name: str, dtype: str) -> dict[str, np.ndarray]:
+    """The inputs of a case, floats as a dtype."""
+    return {
+        key: array.astype(dtype) if array.dtype.kind == "f" else array
+        for key, array in CASES[name][1].items()
+    }
+
+
+@pytest.mark.parametrize("name", CASES)
+def test_float32_equals_cpu(name: str, both: Any) -> None:
+    both.assert_same(CASES[name][0], arrays_of(name, "float32"), 1e-5, 2e-6, free=name not in FIXED)
+
+
+@pytest.mark.parametrize(
+    "name", ["arithmetic", "gelu", "affine", "softmax of long rows", "layer norm", "sum of pieces"]
+)
+def test_float64_equals_cpu(name: str, both: Any) -> None:
+    both.assert_same(CASES[name][0], arrays_of(name, "float64"), 1e-12, 1e-12, free=name not in FIXED)
+
+
+def concrete_ops() -> Iterator[type[Op]]:
+    """Every op of those families that computes something."""
+    for family in FAMILIES:
+        importlib.import_module(f"bigmodel_core.ops.{family}")
+    waiting = list(Op.__subclasses__())
+    while waiting:
+        op = waiting.pop()
+        waiting += op.__subclasses__()
+        if op.__module__.rpartition(".")[2] in FAMILIES and op.cpu is not None and op not in LEAVES:
+            yield op
+
+
+def test_every_op_has_a_cuda_kernel() -> None:
+    assert [op.__name__ for op in concrete_ops() if op.cuda is None] == []
+
+
+def test_the_cases_use_every_op(both: Any) -> None:
+    used = set()
+    for name, (build, _) in CASES.items():
+        graph, _ = both.graph_of(build, arrays_of(name, "float32"), free=name not in FIXED)
+        used |= {type(node.op) for node in graph.nodes}
+    assert sorted(op.__name__ for op in concrete_ops() if op not in used) == []
+
+
+def test_scalar_functions_are_shared_with_the_cpu() -> None:
+    for op in concrete_ops():
+        if isinstance(op.cpu, Elementwise):
+            assert op.cuda is op.cpu
+
+
+def test_sums_longer_than_a_piece_are_cut() -> None:
+    """The case 'sum of pieces' covers the second pass: it is longer than the simulator's pieces."""
+    assert launch.SIMULATOR.row_piece < 18 and launch.SIMULATOR.column_piece < 19
+
+
+def test_the_mean_over_a_free_dimension(both: Any) -> None:
+    both.assert_same(lambda x: o.mean(x, 0), {"x": X.astype("float32")}, 1e-5, 1e-6)
+
+
+def test_empty_batches_give_empty_results(both: Any) -> None:
+    arrays = {"x": np.zeros((0, 7), "float32"), "w": np.ones((7, 3), "float32"), "b": np.ones(3, "float32")}
+    graph, results = both.graph_of(
+        lambda x, w, b: [o.relu(o.affine(x, w, b)), o.sum(x, 0)], arrays, free=False
+    )
+    found = both.run(graph, results[:2], arrays, "cuda")
+    assert found[0].shape == (0, 3)
+    np.testing.assert_array_equal(found[1], np.zeros(7, "float32"))
