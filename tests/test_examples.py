@@ -1,5 +1,4 @@
-"""The examples are whole: the plugin passes the conformance kit as installed, its model trains and
-exports."""
+"""The examples are whole: the plugin passes the conformance kit, its model trains and exports."""
 
 from __future__ import annotations
 

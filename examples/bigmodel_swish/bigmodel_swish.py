@@ -1,5 +1,4 @@
-"""The Swish activation as a plugin: one op with kernels, gradient and ONNX lowering, and the layer that uses
-it."""
+"""The Swish activation as a plugin: an op with kernels, gradient and ONNX lowering, and its layer."""
 
 from __future__ import annotations
 
