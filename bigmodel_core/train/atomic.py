@@ -14,7 +14,7 @@ SUFFIX = ".part"
 """How the name of a file that is being written ends."""
 
 
-def write_atomically(path: Path, parts: Iterable[bytes]) -> None:
+def write_atomically(path: Path, parts: Iterable[bytes | memoryview]) -> None:
     """Write a file so that a crash at any moment leaves the old one or the new one, complete.
 
     The parts go to a file beside the target, which reaches the disk before it takes the target's name.

@@ -181,7 +181,7 @@ def _about_entry(
 
 def _json(value: Any) -> str:
     try:
-        return json.dumps(value, sort_keys=True, allow_nan=False, separators=(",", ":"))
+        return json.dumps(value, allow_nan=False, separators=(",", ":"))
     except (TypeError, ValueError) as error:
         raise CheckpointError(f"a value cannot be saved: {error}.") from None
 
@@ -248,7 +248,7 @@ class Checkpoint:
         except (DeviceError, MemoryError):
             raise
         except CheckpointError as error:
-            error.where = error.where or str(self.path)
+            error.where = str(self.path)
             raise
         except BigmodelError as error:
             raise _broken(self.path, str(error).partition("\n")[0]) from None

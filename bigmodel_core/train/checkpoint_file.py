@@ -35,10 +35,14 @@ def write_file(path: Path, texts: Mapping[str, str], arrays: Mapping[str, np.nda
 
     plain = {name: np.ascontiguousarray(array).reshape(np.shape(array)) for name, array in arrays.items()}
     header = {"format": FORMAT, "version": VERSION, "sha256": _digest(texts, plain), **texts}
-    raw = save(plain, header)
-    if int.from_bytes(raw[:8], "little") > _MOST_HEADER:
+    raw = memoryview(save(plain, header))
+    end = 8 + int.from_bytes(raw[:8], "little")
+    # The library writes the header's keys in any order; sorted, the same content gives the same bytes.
+    text = json.dumps(json.loads(bytes(raw[8:end])), sort_keys=True, separators=(",", ":")).encode()
+    text += b" " * (-len(text) % 8)
+    if len(text) > _MOST_HEADER:
         raise CheckpointError("the model's graph is too large for a checkpoint.", where=str(path))
-    write_atomically(path, [raw])
+    write_atomically(path, [len(text).to_bytes(8, "little"), text, raw[end:]])
 
 
 def read_file(path: Path) -> tuple[dict[str, str], dict[str, np.ndarray]]:

@@ -51,8 +51,7 @@ def parts(checkpoint: Checkpoint, callbacks: Sequence[Any] | None) -> dict[str, 
     """The loss, optimizer, metrics, callbacks, seed and monitor of a run, as a Trainer takes them.
 
     Raises:
-        CheckpointError: one of them belongs to no plugin, or is malformed.
-        UnknownNameError: the plugin of one is missing.
+        CheckpointError: one of them belongs to no plugin, to one that is missing, or is malformed.
     """
     assert checkpoint.training is not None
     plan = checkpoint.training["plan"]
@@ -66,7 +65,14 @@ def parts(checkpoint: Checkpoint, callbacks: Sequence[Any] | None) -> dict[str, 
                 if kind == "callback"
                 else "make the Trainer as the run did and call fit(..., resume=path).",
             )
-        return config.from_config(kind, item)
+        try:
+            return config.from_config(kind, item)
+        except BigmodelError as error:
+            raise CheckpointError(
+                f"the {kind} of the run cannot be made: {error.message}",
+                where=str(checkpoint.path),
+                fix=error.fix,
+            ) from None
 
     try:
         return {

@@ -26,19 +26,23 @@ class CsvLogger(Callback):
 
     def on_train_begin(self, trainer: Trainer) -> None:
         """Write the epochs that are done already."""
-        self._write(trainer.state.history, "w")
+        self._write(trainer.state.history, trainer.state.history, "w")
 
     def on_epoch_end(self, trainer: Trainer, epoch: int, logs: Mapping[str, Any]) -> None:
         """Write the epoch."""
-        self._write([logs], "a" if epoch else "w")
+        before = trainer.state.history
+        self._write([logs], before or [logs], "a" if before else "w")
 
-    def _write(self, rows: Sequence[Mapping[str, Any]], mode: str) -> None:
+    def _write(
+        self, rows: Sequence[Mapping[str, Any]], every: Sequence[Mapping[str, Any]], mode: str
+    ) -> None:
+        names = list(every[0]) if every else []
         try:
             with open(self.path, mode, newline="", encoding="utf-8") as file:
                 writer = csv.writer(file)
                 if mode == "w" and rows:
-                    writer.writerow(rows[0])
-                writer.writerows(row.values() for row in rows)
+                    writer.writerow(names)
+                writer.writerows([row.get(name, "") for name in names] for row in rows)
         except OSError as error:
             raise DataError(
                 f"cannot write the table of epochs: {error.strerror or error}.",
