@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -227,6 +227,13 @@ class Emitter:
         order = list(range(self.specs[x].ndim))
         order[-2:] = order[:-3:-1]
         return str(self.Transpose(x, perm=order))
+
+    def fold(self, function: Callable[..., np.ndarray], *names: str) -> str | None:
+        """A weight made of weights by a function of arrays; None where one of them is no weight."""
+        if not all(name in self.weights for name in names):
+            return None
+        array = function(*(self.weights[name] for name in names))
+        return self.weight(f"{names[0]}_folded", np.ascontiguousarray(array))
 
     def dimension(self, dim: Dim) -> str:
         """The size of a dimension as an int64 vector of one element, computed once."""

@@ -70,7 +70,7 @@ class OnnxModel(bm.Layer):
         return tuple(bm.Spec(tuple(item["shape"]), item["dtype"]) for item in parts["inputs"])
 
     def __call__(self, *inputs: Any) -> Any:
-        from bigmodel_onnx.operators import READERS, Call
+        from bigmodel_onnx.nodes import READERS, Call
 
         parts: Structure = self._parts  # type: ignore[attr-defined]
         trace = current_trace()
@@ -147,7 +147,8 @@ def _value(item: Any, trace: Any, inputs: tuple[bm.Value, ...]) -> bm.Value:
 
 def refuse_unknown(operators: list[str]) -> None:
     """Raise ExportError with all operators that cannot be read."""
-    from bigmodel_onnx.operators import READERS
+    from bigmodel_onnx import operators, shape_operators  # noqa: F401 - they fill the table
+    from bigmodel_onnx.nodes import READERS
 
     unknown = sorted({name for name in operators if name not in READERS})
     if unknown:
@@ -298,7 +299,7 @@ def _attribute(value: Any) -> Any:
 
 def _input(item: Any, place: int) -> dict[str, Any]:
     """An input's name, type and shape; free dimensions keep their names, or get one."""
-    from bigmodel_onnx.operators import DTYPES
+    from bigmodel_onnx.nodes import DTYPES
 
     kind = item.type.tensor_type
     if not item.type.HasField("tensor_type") or kind.elem_type not in DTYPES or not kind.HasField("shape"):
