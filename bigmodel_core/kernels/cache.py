@@ -35,7 +35,7 @@ def directory() -> Path:
     """The folder that holds compiled kernels; `BIGMODEL_CACHE_DIR` overrides the per-user default."""
     chosen = os.environ.get("BIGMODEL_CACHE_DIR")
     if chosen:
-        return Path(chosen).expanduser() / "kernels"
+        return Path(os.path.expanduser(chosen)) / "kernels"
     import platformdirs
 
     return Path(platformdirs.user_cache_dir("bigmodel")) / "kernels"
@@ -117,6 +117,10 @@ def _usable() -> Path | None:
 @functools.cache
 def _checked(path: str, user: int) -> Path | None:
     folder = Path(path)
+    if path.startswith("~"):
+        _warn_once(f"there is no home folder for the kernel cache {folder}.")
+        return None
+    folder = folder.absolute()  # it stays where it is when the process changes its folder
     try:
         folder.mkdir(parents=True, exist_ok=True, mode=0o700)
         facts = folder.stat()
