@@ -61,7 +61,7 @@ def pool() -> int:
 def _default() -> int:
     text = os.environ.get("BIGMODEL_NUM_THREADS")
     if text:
-        if not text.isdigit() or int(text) < 1:
+        if not (text.isascii() and text.isdigit()) or int(text) < 1:
             raise ConfigError(
                 f"BIGMODEL_NUM_THREADS is '{text}'.", fix="set it to a positive integer, or unset it."
             )
