@@ -145,12 +145,18 @@ def _value(item: Any, trace: Any, inputs: tuple[bm.Value, ...]) -> bm.Value:
     return item if isinstance(item, bm.Value) else trace.graph.constant(item)
 
 
+def _readers() -> dict[str, Any]:
+    """What reads each operator; the modules that fill the table are imported when a file is."""
+    from bigmodel_onnx import nodes, operators, shape_operators
+
+    assert operators and shape_operators
+    return nodes.READERS
+
+
 def refuse_unknown(operators: list[str]) -> None:
     """Raise ExportError with all operators that cannot be read."""
-    from bigmodel_onnx import operators, shape_operators  # noqa: F401 - they fill the table
-    from bigmodel_onnx.nodes import READERS
-
-    unknown = sorted({name for name in operators if name not in READERS})
+    readers = _readers()
+    unknown = sorted({name for name in operators if name not in readers})
     if unknown:
         raise ExportError(
             f"the file has operators that cannot be read: {', '.join(unknown)}.",
