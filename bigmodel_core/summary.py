@@ -1,4 +1,4 @@
-"""What a built model consists of: its layers with shapes, parameters and multiply-adds, and the memory it needs."""
+"""What a built model consists of: layers with shapes, parameters, multiply-adds; and the memory it needs."""
 
 from __future__ import annotations
 
@@ -126,7 +126,7 @@ def summarise(network: Network, batch_size: int = 1) -> Summary:
 
 
 def arrays_nbytes(program: Program, batch_size: int) -> int:
-    """Bytes of the arrays that a program holds besides variables and constants, those not alive together sharing.
+    """Bytes of the arrays that a program holds besides variables and constants, shared where lives allow.
 
     Scratch memory of kernels is not counted; it is small, and depends on the machine.
 
@@ -176,7 +176,7 @@ def _rows(nodes: list[Node], sizes: Mapping[str, int]) -> list[Row]:
     rows = []
     for path, members in found.items():
         own = {
-            variable.op.path  # type: ignore[attr-defined]
+            variable.op.path
             for node in members
             for variable in (value.node for value in node.inputs)
             if hasattr(variable.op, "path") and variable.op.path.rpartition("/")[0] == path

@@ -46,12 +46,13 @@ def answers(
     """The answers in a model's outputs.
 
     Args:
-        outputs: by name; "label" and "probability" are taken as they are, else the first output counts: (n, C)
-            scores, (n, 1) scores of two classes, or any numbers.
+        outputs: by name; "label" and "probability" are taken as they are, else the first output counts:
+            (n, C) scores, (n, 1) scores of two classes, or any numbers.
         task: "classification", "binary" or "regression"; judged by shape and labels where None.
         labels: the names of the classes.
 
-    >>> [a.label for a in answers({"y": np.array([[0.1, 2.0], [3.0, 1.0]])}, "classification", ("cat", "dog"))]
+    >>> outputs = {"y": np.array([[0.1, 2.0], [3.0, 1.0]])}
+    >>> [answer.label for answer in answers(outputs, "classification", ("cat", "dog"))]
     ['dog', 'cat']
     """
     if {"label", "probability"} <= set(outputs):

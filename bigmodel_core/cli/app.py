@@ -39,7 +39,7 @@ COMMANDS: dict[str, dict[str, str]] = {
 }
 """What the commands are for; the module `bigmodel_core.cli.NAME` does the work."""
 
-# Typer brings its own copy of Click or uses the installed one, by version; this is its ClickException either way.
+# Typer brings its own copy of Click or uses the installed one, by version; this is ClickException either way.
 _CommandLineError: type[Exception] = typer.BadParameter.__mro__[2]
 
 
@@ -98,7 +98,8 @@ app = typer.Typer(
     pretty_exceptions_enable=False,
     no_args_is_help=True,
     context_settings={"help_option_names": ["-h", "--help"]},
-    epilog="`bigmodel COMMAND --help` explains a command. Exit codes: 0 done, 1 failed, 2 wrong usage, 130 stopped.",
+    epilog="`bigmodel COMMAND --help` explains a command. "
+    "Exit codes: 0 done, 1 failed, 2 wrong usage, 130 stopped.",
 )
 
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
@@ -131,10 +132,8 @@ def _usual_loss(described: Any, data: Data) -> Any:
     usual = {"regression": "mean_squared_error", "binary": "binary_cross_entropy"}.get(
         data.task, "cross_entropy"
     )
-    try:
+    with contextlib.suppress(BigmodelError, KeyError, TypeError):
         usual = getattr(config.from_config(described["kind"], described), "loss", usual)
-    except (BigmodelError, KeyError, TypeError):
-        pass
     return config.make("loss", usual)
 
 

@@ -1,34 +1,10 @@
-"""What a training run is to be: from the command line, an experiment file, or both.
-
-[model]                  # a name of the registry, and the model's options
-name = "mlp"
-widths = [128, 64]
-
-[data]
-name = "digits"          # data_dir, if given, counts from the file's own folder
-
-[optimizer]
-name = "adam"
-learning_rate = 0.001
-
-[schedule]               # optional; the rate is the optimizer's, the steps are the run's, unless said
-name = "cosine"
-
-[train]
-epochs = 20
-batch_size = 64
-
-[[callbacks]]            # optional, any number
-name = "early-stopping"
-patience = 3
-"""
+"""What a training run is to be, before anything of it is made: model, data and optimizer by name."""
 
 from __future__ import annotations
 
-import difflib
 import re
-import tomllib
-from collections.abc import Collection, Mapping
+from collections.abc import Collection, Iterator, Mapping
+from contextlib import contextmanager
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal
@@ -38,7 +14,10 @@ from bigmodel_core.errors import ConfigError, UsageError
 from bigmodel_core.field_limits import check_number
 
 if TYPE_CHECKING:
+    from bigmodel_core.cli.experiment_file import Document
     from bigmodel_core.dataset import Data
+    from bigmodel_core.loss import Loss
+    from bigmodel_core.metric import Metric
     from bigmodel_core.model import Model
     from bigmodel_core.optimizer import Optimizer, Schedule
 
@@ -149,6 +128,8 @@ class Experiment:
         schedule: the learning rate over the steps; constant where None.
         callbacks: what else happens in training.
         train: how to train.
+        document: the experiment file, where there is one.
+        said: the keys of [train] that come from that file.
     """
 
     model: Choice
@@ -158,22 +139,57 @@ class Experiment:
     schedule: Choice | None = None
     callbacks: tuple[Choice, ...] = ()
     train: Train = field(default_factory=Train)
+    document: Document | None = None
+    said: frozenset[str] = frozenset()
 
     def make_model(self, data: Data) -> Model:
         """The model, with as many outputs as the data has classes or targets unless options say otherwise."""
         return fitted(self.model.make(), data, self.model.options)
 
-    def make_optimizer(self, model: Model, steps: int) -> Optimizer:
+    def make_loss(self, usual: str) -> Loss:
+        """The loss; `usual` names it where none was chosen.
+
+        Raises:
+            UsageError: the name or an option is unknown, or does not fit.
+        """
+        with self._placed("loss"):
+            loss: Loss = named("loss", self.train.loss or usual)
+            return loss
+
+    def make_metrics(self) -> list[Metric] | None:
+        """The metrics, or None where none were chosen.
+
+        Raises:
+            UsageError: the name or an option of one is unknown, or does not fit.
+        """
+        if self.train.metrics is None:
+            return None
+        with self._placed("metrics"):
+            return [named("metric", text) for text in self.train.metrics]
+
+    @contextmanager
+    def _placed(self, key: str) -> Iterator[None]:
+        """Errors inside name the line of a key of [train], if that is where the value comes from."""
+        try:
+            yield
+        except UsageError as error:
+            if self.document is None or key not in self.said:
+                raise
+            section = key if key in self.document.values else "train"
+            place = None if section == key else key
+            raise self.document.error(error.message, section, place, fix=error.fix) from error
+
+    def make_optimizer(self, usual: str, steps: int) -> Optimizer:
         """The optimizer with its learning rate or schedule.
 
         Args:
-            model: whose usual optimizer is taken where none was chosen.
+            usual: the name of the optimizer where none was chosen.
             steps: of the whole run; what a schedule is stretched to unless it says otherwise.
 
         Raises:
             UsageError: an option is unknown or does not fit.
         """
-        choice = self.optimizer or Choice("optimizer", model.optimizer)
+        choice = self.optimizer or Choice("optimizer", usual)
         rate = self.train.learning_rate
         if rate is not None and "learning_rate" not in choice.typed:
             choice = replace(choice, more={**choice.more, "learning_rate": repr(rate)})
@@ -240,182 +256,19 @@ def _is_number(text: Any) -> bool:
     return True
 
 
-# The file -------------------------------------------------------------------------------------------------
-
-SECTIONS = ("model", "data", "loss", "optimizer", "schedule", "metrics", "callbacks", "train", "plugins")
-
-
-class Document:
-    """An experiment file: its values, and the lines they stand in.
+def with_changes(experiment: Experiment, changes: Mapping[str, Any]) -> Experiment:
+    """An experiment with what the command line says besides.
 
     Args:
-        path: the file.
-
-    Raises:
-        UsageError: it cannot be read or is not TOML; names the line.
+        experiment: from a file, or of a model alone.
+        changes: by field of `Train`; None where nothing was said.
     """
-
-    def __init__(self, path: Path) -> None:
-        self.path = path
-        try:
-            self.text = path.read_text("utf-8")
-            self.values = tomllib.loads(self.text)
-        except OSError as error:
-            raise UsageError(
-                f"cannot read the experiment: {error.strerror}.", where=str(path), fix="check the path."
-            ) from error
-        except UnicodeDecodeError as error:
-            line = error.object[: error.start].count(b"\n") + 1
-            raise UsageError(
-                "it is not UTF-8 text.", where=f"{path}, line {line}", fix="save it as UTF-8."
-            ) from error
-        except tomllib.TOMLDecodeError as error:
-            message, _, place = str(error).rpartition(" (at ")
-            place = place.rstrip(")") if message else ""
-            if place == "end of document":
-                place = f"line {len(self.text.splitlines())}"
-            raise UsageError(
-                f"this is not TOML: {message or error}.",
-                where=", ".join(part for part in (str(path), place) if part),
-                fix='write key = value; texts stand in quotes, as in name = "mlp".',
-            ) from error
-
-    def section(self, name: str) -> dict[str, Any]:
-        """The keys of a section; empty where it is missing."""
-        found = self.values.get(name, {})
-        if not isinstance(found, dict):
-            raise self.error(
-                f"'{name}' is not a section.", name, None, fix=f"write [{name}] on a line of its own."
-            )
-        return found
-
-    def error(self, message: str, section: str, key: str | None, *, fix: str | None = None) -> UsageError:
-        """An error with the line that a key of a section stands in."""
-        line = self.line(section, key)
-        where = f"{self.path}, line {line}" if line else str(self.path)
-        inside = f" [{section}]" if section else ""
-        return UsageError(message, where=where + inside, fix=fix)
-
-    def line(self, section: str, key: str | None) -> int | None:
-        """The line of a key in a section, or that of the section, from 1."""
-        current, header = "", None
-        for number, text in enumerate(self.text.splitlines(), 1):
-            if title := re.match(r"\s*\[\[?\s*([^\]#]+?)\s*\]\]?", text):
-                current = title[1].strip("\"' ")
-            elif found := re.match(r"""\s*["']?([\w-]+(?:\s*\.\s*[\w-]+)*)["']?\s*=""", text):
-                path = [
-                    part.strip()
-                    for part in (f"{current}." if current else "").split(".") + found[1].split(".")
-                ]
-                names = [part for part in path if part]
-                if key is not None and names == [*section.split("."), key]:
-                    return number
-                if names[: len(section.split("."))] == section.split(".") and header is None:
-                    header = number
-                continue
-            if current == section and header is None:
-                header = number
-        return header
-
-
-def read_experiment(path: Path) -> Experiment:
-    """The run that an experiment file describes.
-
-    Args:
-        path: a TOML file.
-
-    Raises:
-        UsageError: the file is missing, is no TOML, or has an unknown key or a wrong value; names the line.
-    """
-    document = Document(path)
-    for name in document.values:
-        if name not in SECTIONS:
-            near = difflib.get_close_matches(name, SECTIONS, 1)
-            hint = f"did you mean [{near[0]}]? " if near else ""
-            raise document.error(
-                f"there is no section '{name}'.",
-                name,
-                None,
-                fix=f"{hint}the sections are {', '.join(SECTIONS)}.",
-            )
-    _switch_plugins(document)
-    data = dict(document.section("data"))
-    folder = data.pop("data_dir", None)
-    if folder is not None and not isinstance(folder, str):
-        raise document.error(
-            f"data_dir is {folder!r}.", "data", "data_dir", fix='write a path in quotes, as in "data".'
-        )
-    model = _choice(document, "model", "model")
-    if model is None:
-        raise document.error("there is no section [model].", "", None, fix='write [model] and name = "mlp".')
-    experiment = Experiment(
-        model=model,
-        data_dir=None if folder is None else path.parent / folder,
-        optimizer=_choice(document, "optimizer", "optimizer"),
-        schedule=_choice(document, "schedule", "schedule"),
-        callbacks=_listed(document, "callbacks", "callback"),
-        train=_train(document),
-    )
-    chosen = _choice(document, "data", "dataset", data) if "data" in document.values else None
-    return experiment if chosen is None else replace(experiment, data=chosen)
-
-
-def _choice(
-    document: Document, section: str, kind: str, values: Mapping[str, Any] | None = None
-) -> Choice | None:
-    if section not in document.values:
-        return None
-    fields = dict(document.section(section) if values is None else values)
-    name = fields.pop("name", None)
-    if not isinstance(name, str):
-        raise document.error(
-            f"[{section}] has no name." if name is None else f"the name is {name!r}, not a text.",
-            section,
-            None if name is None else "name",
-            fix=f'say which {kind}: name = "{_example(kind)}".',
-        )
-    return Choice(kind, name, {}, fields, section, document)
-
-
-def _listed(document: Document, section: str, kind: str) -> tuple[Choice, ...]:
-    found = document.values.get(section, [])
-    entries = [
-        item if isinstance(item, dict) else {"name": item}
-        for item in (found if isinstance(found, list) else [])
-    ]
-    if not isinstance(found, list) or not all(isinstance(item.get("name"), str) for item in entries):
-        raise document.error(
-            f"{section} is no list of names.",
-            section,
-            None,
-            fix=f'write [[{section}]] and name = "{_example(kind)}".',
-        )
-    return tuple(
-        Choice(kind, item["name"], {}, {k: v for k, v in item.items() if k != "name"}, section, document)
-        for item in entries
-    )
-
-
-def _example(kind: str) -> str:
-    names = {"model": "mlp", "dataset": "digits", "schedule": "cosine", "callback": "early-stopping"}
-    return names.get(kind, "adam")
-
-
-def _train(document: Document) -> Train:
-    values = dict(document.section("train"))
-    if "loss" in document.values:
-        loss = document.section("loss")
-        if not isinstance(loss.get("name"), str):
-            raise document.error("[loss] has no name.", "loss", None, fix='write name = "cross_entropy".')
-        options = ",".join(f"{key}={_text(value)}" for key, value in loss.items() if key != "name")
-        values["loss"] = loss["name"] + (f":{options}" if options else "")
-    if "metrics" in document.values:
-        values["metrics"] = [
-            choice.text
-            + (":" + ",".join(f"{k}={_text(v)}" for k, v in choice.fields.items()) if choice.fields else "")
-            for choice in _listed(document, "metrics", "metric")
-        ]
-    return build_train(values, document)
+    said = {key: value for key, value in changes.items() if value is not None}
+    before = {key: getattr(experiment.train, key) for key in Train.__dataclass_fields__}
+    if not said:
+        return experiment
+    made = build_train({**{key: value for key, value in before.items() if value is not None}, **said})
+    return replace(experiment, train=made, said=experiment.said - set(said))
 
 
 def build_train(values: Mapping[str, Any], document: Document | None = None) -> Train:
@@ -436,45 +289,3 @@ def build_train(values: Mapping[str, Any], document: Document | None = None) -> 
             raise document.error(error.message, "train", key, fix=error.fix) from error
         option = f"--{key.replace('_', '-')}" if key else None
         raise UsageError(error.message, where=option, fix=error.fix) from error
-
-
-def _text(value: Any) -> str:
-    if isinstance(value, bool):
-        return "true" if value else "false"
-    return ",".join(map(_text, value)) if isinstance(value, list) else str(value)
-
-
-def _switch_plugins(document: Document) -> None:
-    from bigmodel_core import registry
-
-    values = document.section("plugins")
-    known = {"strict": bool, "allow": list, "disable": list}
-    for key, value in values.items():
-        if key not in known:
-            raise document.error(
-                f"there is no key '{key}'.", "plugins", key, fix=f"the keys are {', '.join(known)}."
-            )
-        if not isinstance(value, known[key]) or (
-            isinstance(value, list) and not all(isinstance(n, str) for n in value)
-        ):
-            wanted = "true or false" if known[key] is bool else "a list of names"
-            raise document.error(f"{key} is {value!r}.", "plugins", key, fix=f"write {wanted}.")
-    if values:
-        registry.configure(
-            strict=values.get("strict"), allow=values.get("allow"), block=values.get("disable")
-        )
-
-
-def with_changes(experiment: Experiment, changes: Mapping[str, Any]) -> Experiment:
-    """An experiment with what the command line says besides.
-
-    Args:
-        experiment: from a file, or of a model alone.
-        changes: by field of `Train`; None where nothing was said.
-    """
-    said = {key: value for key, value in changes.items() if value is not None}
-    before = {key: getattr(experiment.train, key) for key in Train.__dataclass_fields__}
-    if not said:
-        return experiment
-    made = build_train({**{key: value for key, value in before.items() if value is not None}, **said})
-    return replace(experiment, train=made)

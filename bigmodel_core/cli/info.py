@@ -152,7 +152,8 @@ def _show_summary(facts: dict[str, Any], output: Output) -> None:
         {
             "Parameters": f"{count(facts['parameters'])}"
             + (f", {count(frozen)} not trained" if frozen else ""),
-            "Memory": f"{size(memory['parameters'])} for parameters, {size(memory['inference'])} more to predict {samples}",
+            "Memory": f"{size(memory['parameters'])} for parameters,"
+            f" {size(memory['inference'])} more to predict {samples}",
             "Work": f"{count(facts['multiply_adds'])} multiply-adds a sample",
         }
     )

@@ -1,4 +1,4 @@
-"""Files that somebody wants predictions for, as batches of a model's input: arrays, images, rows of a table."""
+"""Files that somebody wants predictions for, as batches of input: arrays, images, rows of a table."""
 
 from __future__ import annotations
 
@@ -143,7 +143,7 @@ def read_array(path: Path, port: Port) -> np.ndarray:
 
 
 def _batched(array: np.ndarray, port: Port, where: str) -> np.ndarray:
-    """The array as a batch: a sample axis in front, and channels where the model wants one and the array has none."""
+    """The array as a batch: with an axis of samples in front, and one of channels for grey images."""
     size = int(np.prod(port.shape))
     if array.shape[1:] == port.shape:
         return array
@@ -236,7 +236,8 @@ def read_rows(path: Path, port: Port, delimiter: str) -> tuple[list[int], np.nda
     """
     steps = port.preprocessing
     features = int(np.prod(steps.raw_shape if steps is not None else port.shape))
-    rows, lines = [], []
+    rows: list[list[float | None]] = []
+    lines: list[int] = []
     try:
         with path.open(encoding="utf-8-sig", newline="") as stream:
             reader = csv.reader(stream, delimiter=delimiter)

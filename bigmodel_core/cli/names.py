@@ -1,7 +1,7 @@
 """What somebody typed for a model, an optimizer or a data set, as an object.
 
-Names may carry options: `adam:beta1=0.8`, `step-decay:every=100,factor=0.5`, `csv:target=species`. What is wrong
-with them is wrong usage, and the message names what was typed.
+Names may carry options: `adam:beta1=0.8`, `step-decay:every=100,factor=0.5`, `csv:target=species`. What is
+wrong with them is wrong usage, and the message names what was typed.
 """
 
 from __future__ import annotations

@@ -134,15 +134,13 @@ def _from_file(path: Path) -> Predictor:
     from bigmodel_core.cli.inputs import Port
     from bigmodel_core.cli.sources import exporter_of, known_of_file
 
-    exporter = exporter_of(path)
-    session = exporter.session(path)
+    session = exporter_of(path).session(path)
     if len(session.input_specs) != 1:
         raise _several(str(path), len(session.input_specs))
     dtype, dims = next(iter(session.input_specs.values()))
     shape = tuple(dim if isinstance(dim, int) else 1 for dim in dims[1:])
     known = known_of_file(session.metadata)
-    steps = exporter.describe(path)["layers"] if known.preprocessing is not None else []
-    is_raw = any(step["name"].startswith("preprocessing/") for step in steps)
+    is_raw = known.preprocessing is not None and session.metadata.get("input") == "raw"
     return Predictor(session.run, Port(shape, dtype, known.preprocessing, is_raw), known, "ONNX Runtime")
 
 

@@ -1,4 +1,4 @@
-"""What somebody means by RUN: a run folder, its name, a checkpoint, an ONNX file, or nothing for the newest run."""
+"""What somebody means by RUN: a run's folder or name, a checkpoint, an ONNX file, or the newest run."""
 
 from __future__ import annotations
 
@@ -85,7 +85,7 @@ def run_of(path: Path) -> Path | None:
 
 
 def results_of(content: Checkpoint) -> dict[str, float]:
-    """What was measured of the model in a checkpoint, by name: in its epoch, and on the test samples of its run."""
+    """What was measured of the model in a checkpoint: in its epoch, and on the test samples of its run."""
     from bigmodel_core.train import runs
 
     about_time = ("epoch", "learning_rate", "seconds", "samples_per_second")
@@ -99,8 +99,10 @@ def results_of(content: Checkpoint) -> dict[str, float]:
         runs.read_manifest(run).get("results") if run is not None and content.path.name == runs.BEST else None
     )
     if isinstance(results, dict) and results.get("best_epoch") == content.about.metrics.get("epoch"):
-        test = results.get("test") if isinstance(results.get("test"), dict) else {}
-        found |= {f"test_{key}": value for key, value in test.items() if isinstance(value, (int, float))}
+        test = results.get("test")
+        for key, value in (test if isinstance(test, dict) else {}).items():
+            if isinstance(value, (int, float)):
+                found[f"test_{key}"] = value
     return found
 
 
@@ -125,9 +127,10 @@ def known_of_file(metadata: Mapping[str, Any]) -> Known:
         preprocessing = Preprocessing.from_dict(steps) if isinstance(steps, dict) else None
     except ConfigError:
         preprocessing = None
+    task = metadata.get("task")
     return Known(
         tuple(map(str, labels)) if isinstance(labels, list) else None,
-        None,
+        task if isinstance(task, str) else None,
         preprocessing,
         str(metadata.get("dataset", "")),
     )

@@ -105,13 +105,15 @@ def train(
         "metrics": names_in(metrics) if metrics is not None else None,
     }
     if resume:
+        from bigmodel_core.cli.resume import refuse_changes, resume_run
+
         fixed = {
             **{name: value for name, value in changes.items() if name not in ("epochs", "device")},
             "set": options, "data": data, "optimizer": optimizer, "schedule": schedule, "callback": callbacks,
             "out": out,
         }  # fmt: skip
-        _refuse_changes({name: value for name, value in fixed.items() if value is not None})
-        _resume(list(what or ()), data_dir, epochs, device, checkpoint_every, output)
+        refuse_changes({name: value for name, value in fixed.items() if value is not None})
+        resume_run(list(what or ()), data_dir, epochs, device, checkpoint_every, output)
         return
     experiment = _experiment(list(what or ()))
     experiment = _with_names(experiment, options, data, data_dir, optimizer, schedule, callbacks)
@@ -138,19 +140,21 @@ def names_in(texts: list[str]) -> tuple[str, ...]:
     return tuple(found)
 
 
-def _is_experiment(what: str) -> bool:
+def is_experiment(what: str) -> bool:
+    """Whether an argument means an experiment file."""
     return what.lower().endswith(".toml")
 
 
 def _experiment(what: list[str]) -> Experiment:
-    from bigmodel_core.cli.experiment import Choice, Experiment, read_experiment
+    from bigmodel_core.cli.experiment import Choice, Experiment
+    from bigmodel_core.cli.experiment_file import read_experiment
 
     if len(what) != 1:
         raise UsageError(
             "nothing says what to train." if not what else f"{what[1]!r} is one argument too many.",
             fix="name a model or an experiment file, as in: bigmodel train mlp --data digits",
         )
-    return read_experiment(Path(what[0])) if _is_experiment(what[0]) else Experiment(Choice("model", what[0]))
+    return read_experiment(Path(what[0])) if is_experiment(what[0]) else Experiment(Choice("model", what[0]))
 
 
 def _with_names(
@@ -194,9 +198,8 @@ def _start(experiment: Experiment, out: Path | None, checkpoint_every: int | Non
     model_class, dataset = experiment.model.cls(), experiment.data.make()
     callbacks = [choice.make() for choice in experiment.callbacks]
     experiment.model.make()
-    loss = named("loss", how.loss or model_class.loss)
-    metrics = None if how.metrics is None else [named("metric", text) for text in how.metrics]
-    experiment.make_optimizer(model_class, 1)
+    loss, metrics = experiment.make_loss(model_class.loss), experiment.make_metrics()
+    experiment.make_optimizer(model_class.optimizer, 1)
     data: Data = dataset.load(experiment.data_dir)
     _check_loss(loss, data)
     model = experiment.make_model(data)
@@ -212,7 +215,7 @@ def _start(experiment: Experiment, out: Path | None, checkpoint_every: int | Non
         trainer = Trainer(
             model,
             loss,
-            experiment.make_optimizer(model, steps),
+            experiment.make_optimizer(model.optimizer, steps),
             metrics,
             callbacks=callbacks,
             seed=how.seed,
@@ -224,7 +227,7 @@ def _start(experiment: Experiment, out: Path | None, checkpoint_every: int | Non
             f"{title} on {data.name}: {len(data.train):,} samples{held_out}, {len(data.test):,} to test.",
             "dim",
         )
-        with _progress(output):
+        with progress(output):
             history = trainer.fit(
                 data,
                 how.epochs,
@@ -234,11 +237,11 @@ def _start(experiment: Experiment, out: Path | None, checkpoint_every: int | Non
                 checkpoint_every=checkpoint_every,
                 record={"dataset": config.to_config(dataset), "validation_fraction": fraction},
             )
-    _finish(trainer, history, data, folder, output)
+    finish(trainer, history, data, folder, output)
 
 
 def _check_loss(loss: Any, data: Data) -> None:
-    """Say that a loss and the targets of a data set are of different kinds before shapes say it less clearly."""
+    """Say that a loss and a data set are made for different targets, before shapes say it less clearly."""
     from bigmodel_core import registry
     from bigmodel_core.errors import DataError
 
@@ -284,13 +287,13 @@ def _folder(out: Path | None, title: str) -> Iterator[Path]:
 
 
 @contextlib.contextmanager
-def _progress(output: Output) -> Iterator[None]:
+def progress(output: Output) -> Iterator[None]:
     """What the trainer shows goes to stderr where stdout is for JSON."""
     with contextlib.redirect_stdout(sys.stderr) if output.as_json else contextlib.nullcontext():
         yield
 
 
-def _finish(trainer: Trainer, history: History, data: Data, folder: Path, output: Output) -> None:
+def finish(trainer: Trainer, history: History, data: Data, folder: Path, output: Output) -> None:
     """Measure the best checkpoint on the test samples, note it, and say what to do next."""
     from bigmodel_core.cli.evaluate import show_matrix
     from bigmodel_core.cli.sources import RUNS
@@ -321,92 +324,3 @@ def _finish(trainer: Trainer, history: History, data: Data, folder: Path, output
         output.say(f"  bigmodel export model.onnx{which}")
         output.say(f"  bigmodel info {folder}")
     output.result({"run": str(folder), **history.to_dict(), **results})
-
-
-# Going on ------------------------------------------------------------------------------------------------
-
-
-def _refuse_changes(given: dict[str, Any]) -> None:
-    if given:
-        options = ", ".join(f"--{name.replace('_', '-')}" for name in given)
-        raise UsageError(
-            f"{options} cannot change in a run that goes on.",
-            where="--resume",
-            fix="leave it out: the run keeps its options; --epochs, --device and --data-dir may be given.",
-        )
-
-
-def _resume(
-    what: list[str],
-    data_dir: Path | None,
-    epochs: int | None,
-    device: str | None,
-    checkpoint_every: int | None,
-    output: Output,
-) -> None:
-    from bigmodel_core import config
-    from bigmodel_core.errors import CheckpointError
-    from bigmodel_core.train import runs
-    from bigmodel_core.train.trainer import Trainer
-
-    if epochs is not None and epochs < 1:
-        raise UsageError(f"{epochs} epochs.", where="--epochs", fix="pass 1 or more.")
-    run = _run_to_resume(what)
-    manifest = runs.read_manifest(run)
-    if not isinstance(manifest.get("dataset"), dict):
-        raise CheckpointError(
-            "the run does not say which data set it was trained on.",
-            where=str(run),
-            fix="go on with it from Python: trainer.fit(data, resume=...).",
-        )
-    data: Data = config.from_config("dataset", manifest["dataset"]).load(data_dir)
-    trainer = Trainer.resume(run, device=device or str(manifest.get("device", "cpu")))
-    output.say(f"going on with {run}", "dim")
-    with _progress(output):
-        history = trainer.fit(
-            data,
-            epochs,
-            validation=manifest.get("validation_fraction"),
-            verbose=not output.quiet,
-            checkpoint_every=checkpoint_every,
-            record={"results": None},
-        )
-    _finish(trainer, history, data, run, output)
-
-
-def _run_to_resume(what: list[str]) -> Path:
-    """The run that is named last; of a model or an experiment, its newest run; without any, the newest of all."""
-    from bigmodel_core.cli.experiment import read_experiment
-    from bigmodel_core.cli.names import class_named, split_options
-    from bigmodel_core.cli.sources import RUNS, found, run_of
-    from bigmodel_core.errors import CheckpointError
-    from bigmodel_core.registry import display_name
-    from bigmodel_core.train import runs
-
-    if not what:
-        return runs.newest(RUNS)
-    if len(what) > 2:
-        raise UsageError(f"{what[2]!r} is one argument too many.", fix="name one run.")
-    named = what[-1]
-    if Path(named).is_dir() or (RUNS / named).is_dir() or named.endswith(".safetensors"):
-        path = found(named)
-        run = run_of(path)
-        if run is None:
-            raise CheckpointError("this is no run.", where=str(path), fix="name the folder of a run.")
-        return run
-    cls = (
-        read_experiment(Path(named)).model.cls()
-        if _is_experiment(named)
-        else class_named("model", split_options(named)[0])
-    )
-    title = display_name(cls).replace("_", "-")
-    own = [
-        item
-        for item in RUNS.glob(f"{title}-*")
-        if runs.is_run(item) and item.name[len(title) + 1 :].isdigit()
-    ]
-    if not own:
-        raise CheckpointError(
-            f"there is no run of {title} to go on with.", where=str(RUNS), fix="train without --resume."
-        )
-    return max(own, key=lambda item: ((item / runs.MANIFEST).stat().st_mtime_ns, item.name))

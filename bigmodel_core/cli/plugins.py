@@ -1,0 +1,206 @@
+"""`bigmodel plugins`: what is installed and what it offers, whether it keeps its promises, a new one."""
+
+from __future__ import annotations
+
+import dataclasses
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated, Any
+
+import typer
+
+from bigmodel_core.cli.app import FAILED, command_app
+from bigmodel_core.cli.plugin_contents import about, contents, offered, plugin_named, shown_name
+from bigmodel_core.cli.terminal import AsJson, Output, Quiet
+from bigmodel_core.errors import ConfigError
+
+if TYPE_CHECKING:
+    from bigmodel_core.registry import PluginInfo
+
+app = command_app(commands=True)
+
+
+@app.callback()
+def plugins() -> None:
+    """List plugins, show, check or write one."""
+
+
+@app.command("list")
+def list_plugins(as_json: AsJson = False) -> None:
+    """List the installed plugins with what they offer, and why one did not load."""
+    from bigmodel_core import registry
+
+    found = registry.plugins()
+    output = Output(as_json)
+    if not as_json:
+        rows = [(item.name, _package(item), item.status, _offers(item)) for item in found]
+        output.table(["Plugin", "Package", "Status", "Offers"], rows)
+        for item in found:
+            if item.reason:
+                output.line(f"\n{item.name}: {item.reason}", "red" if item.status == "failed" else "dim")
+        output.say("\nbigmodel plugins info NAME shows one, or anything it offers.", "dim")
+    output.result([_entry(item) for item in found])
+    registry.names("layer")  # with --strict-plugins a broken plugin is an error, once all are shown
+
+
+def _package(item: PluginInfo) -> str:
+    return f"{item.distribution} {item.version or ''}".strip() if item.distribution else "(this program)"
+
+
+def _offers(item: PluginInfo) -> str:
+    from bigmodel_core.registry_discovery import PLURALS
+
+    return ", ".join(
+        f"{len(names)} {kind if len(names) == 1 else PLURALS[kind]}" for kind, names in item.contents.items()
+    )
+
+
+def _entry(item: PluginInfo) -> dict[str, Any]:
+    return {key: value for key, value in dataclasses.asdict(item).items() if key != "traceback"}
+
+
+# Showing ----------------------------------------------------------------------------------------------
+
+
+@app.command("info")
+def info(
+    name: Annotated[str, typer.Argument(metavar="NAME", help="A plugin, or anything that one offers.")],
+    as_json: AsJson = False,
+) -> None:
+    """Show a plugin, or a layer, optimizer, data set, ... with its options."""
+    output = Output(as_json)
+    item = plugin_named(name)
+    if item is None:
+        found = offered(name)
+        if not as_json:
+            for kind, cls in found:
+                _show_class(kind, cls, output)
+        output.result([_described(kind, cls) for kind, cls in found])
+        return
+    if not as_json:
+        output.pairs(
+            {"Plugin": item.name, "Package": _package(item), "Module": item.module, "Status": item.status}
+        )
+        if item.reason:
+            output.line(f"\n{item.reason}", "red" if item.status == "failed" else None)
+        if item.traceback:
+            output.line(f"\n{item.traceback.rstrip()}", "dim")
+        rows = [(shown_name(cls), kind, about(cls)) for kind, cls in contents(item)]
+        if rows:
+            output.line()
+            output.table(["Name", "Kind", "About"], rows)
+    output.result(
+        {
+            **_entry(item),
+            "traceback": item.traceback or None,
+            "classes": [_described(*found) for found in contents(item)],
+        }
+    )
+
+
+def _fields(cls: type[Any]) -> list[dict[str, Any]]:
+    """The options of a class: name, what they take, default."""
+    from bigmodel_core.field_values import describe, field_types
+
+    try:
+        types = field_types(cls)
+    except ConfigError:
+        return []
+    found = []
+    for item in dataclasses.fields(cls):
+        if item.name in types:
+            default = None if item.default is dataclasses.MISSING else item.default
+            is_needed = item.default is dataclasses.MISSING and item.default_factory is dataclasses.MISSING
+            found.append(
+                {
+                    "name": item.name,
+                    "takes": describe(types[item.name]),
+                    "default": _written(default),
+                    "is_needed": is_needed,
+                }
+            )
+    return found
+
+
+def _written(value: Any) -> Any:
+    """A default as JSON can hold it."""
+    if value is None or isinstance(value, (bool, int, float, str)):
+        return value
+    return [_written(item) for item in value] if isinstance(value, (list, tuple)) else repr(value)
+
+
+def _described(kind: str, cls: type[Any]) -> dict[str, Any]:
+    from bigmodel_core import registry
+
+    return {
+        "kind": kind,
+        "name": shown_name(cls),
+        "qualified_name": registry.qualified_name(cls),
+        "about": about(cls),
+        "options": _fields(cls),
+    }
+
+
+def _show_class(kind: str, cls: type[Any], output: Output) -> None:
+    import inspect
+
+    from bigmodel_core import registry
+
+    output.line(f"{registry.qualified_name(cls)} ({kind})", "bold")
+    output.line((inspect.getdoc(cls) or "").partition(">>>")[0].rstrip())
+    fields = _fields(cls)
+    if fields:
+        output.line()
+        rows = [
+            (option["name"], "(needed)" if option["is_needed"] else option["default"], option["takes"])
+            for option in fields
+        ]
+        output.table(["Option", "Default", "Takes"], [[_none(cell) for cell in row] for row in rows])
+    output.line()
+
+
+def _none(cell: Any) -> str:
+    if isinstance(cell, list):
+        return ",".join(map(str, cell))
+    return "none" if cell is None else str(cell)
+
+
+# Checking ----------------------------------------------------------------------------------------------
+
+
+@app.command("check")
+def check(
+    name: Annotated[str, typer.Argument(metavar="NAME", help="A plugin, or anything that one offers.")],
+    as_json: AsJson = False,
+    quiet: Quiet = False,
+) -> None:
+    """Run the conformance checks on all that a plugin offers; fails if one fails or none ran."""
+    from bigmodel_core.cli.plugin_check import check_all
+
+    if not check_all(name, Output(as_json, quiet)):
+        raise typer.Exit(FAILED)
+
+
+# Beginning one -------------------------------------------------------------------------------------------
+
+
+@app.command("new")
+def new(
+    name: Annotated[str, typer.Argument(metavar="NAME", help="The plugin's name, as in swish.")],
+    out: Annotated[
+        Path | None, typer.Option("--out", metavar="DIR", help="Where to.  [default: ./bigmodel-NAME]")
+    ] = None,
+    as_json: AsJson = False,
+    quiet: Quiet = False,
+) -> None:
+    """Write a complete package with a layer, its kernels, tests and README."""
+    from bigmodel_core.cli.new_plugin import write_package
+
+    folder, files = write_package(name, out)
+    output = Output(as_json, quiet)
+    if not as_json:
+        output.line(f"Wrote {folder}:")
+        for file in files:
+            output.line(f"  {file}")
+        output.say(f"\nNext:\n  pip install -e {folder}\n  bigmodel plugins check {name}")
+        output.say(f"  python -m pytest {folder}")
+    output.result({"folder": str(folder), "files": files})

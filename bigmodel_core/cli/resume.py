@@ -1,0 +1,127 @@
+"""`bigmodel train --resume`: which run is meant, and going on with it to the same bits."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from bigmodel_core.cli.terminal import Output
+from bigmodel_core.cli.train import finish, is_experiment, progress
+from bigmodel_core.errors import CheckpointError, UsageError
+
+if TYPE_CHECKING:
+    from bigmodel_core.dataset import Data
+
+
+def refuse_changes(given: dict[str, Any]) -> None:
+    """Say which options a run that goes on cannot take.
+
+    Raises:
+        UsageError: one was given.
+    """
+    if given:
+        options = ", ".join(f"--{name.replace('_', '-')}" for name in given)
+        raise UsageError(
+            f"{options} cannot change in a run that goes on.",
+            where="--resume",
+            fix="leave it out: the run keeps its options; --epochs, --device and --data-dir may be given.",
+        )
+
+
+def resume_run(
+    what: list[str],
+    data_dir: Path | None,
+    epochs: int | None,
+    device: str | None,
+    checkpoint_every: int | None,
+    output: Output,
+) -> None:
+    """Go on with a run.
+
+    Args:
+        what: the run, or the model or experiment whose newest run is meant; nothing for the newest of all.
+        data_dir: where the data is now.
+        epochs: all epochs of the run together; as many as it was to do where None.
+        device: another device than the run's.
+        checkpoint_every: steps between checkpoints within an epoch.
+        output: where messages go.
+
+    Raises:
+        CheckpointError: there is no such run, or its checkpoint is damaged.
+    """
+    from bigmodel_core import config
+    from bigmodel_core.train import runs
+    from bigmodel_core.train.trainer import Trainer
+
+    if epochs is not None and epochs < 1:
+        raise UsageError(f"{epochs} epochs.", where="--epochs", fix="pass 1 or more.")
+    run = _run_to_resume(what)
+    manifest = runs.read_manifest(run)
+    if not isinstance(manifest.get("dataset"), dict):
+        raise CheckpointError(
+            "the run does not say which data set it was trained on.",
+            where=str(run),
+            fix="go on with it from Python: trainer.fit(data, resume=...).",
+        )
+    data: Data = config.from_config("dataset", manifest["dataset"]).load(data_dir)
+    trainer = Trainer.resume(run, device=device or str(manifest.get("device", "cpu")))
+    output.say(f"going on with {run}", "dim")
+    before = _epochs_done(run)
+    with progress(output):
+        history = trainer.fit(
+            data,
+            epochs,
+            validation=manifest.get("validation_fraction"),
+            verbose=not output.quiet,
+            checkpoint_every=checkpoint_every,
+            record={"results": None},
+        )
+    if not history.interrupted and len(history) == before:
+        output.say(f"The run had its {before} epochs already; --epochs {2 * before} would go on.")
+    finish(trainer, history, data, run, output)
+
+
+def _epochs_done(run: Path) -> int:
+    from bigmodel_core.train import runs
+
+    try:
+        return len((run / runs.METRICS).read_text("utf-8").splitlines())
+    except OSError:
+        return 0
+
+
+def _run_to_resume(what: list[str]) -> Path:
+    """The run that is named last; of a model or an experiment its newest run, without any the newest."""
+    from bigmodel_core.cli.experiment_file import read_experiment
+    from bigmodel_core.cli.names import class_named, split_options
+    from bigmodel_core.cli.sources import RUNS, found, run_of
+    from bigmodel_core.registry import display_name
+    from bigmodel_core.train import runs
+
+    if not what:
+        return runs.newest(RUNS)
+    if len(what) > 2:
+        raise UsageError(f"{what[2]!r} is one argument too many.", fix="name one run.")
+    named = what[-1]
+    if Path(named).is_dir() or (RUNS / named).is_dir() or named.endswith(".safetensors"):
+        path = found(named)
+        run = run_of(path)
+        if run is None:
+            raise CheckpointError("this is no run.", where=str(path), fix="name the folder of a run.")
+        return run
+    cls = (
+        read_experiment(Path(named)).model.cls()
+        if is_experiment(named)
+        else class_named("model", split_options(named)[0])
+    )
+    title = display_name(cls).replace("_", "-")
+    own = [
+        item
+        for item in RUNS.glob(f"{title}-*")
+        if runs.is_run(item) and item.name[len(title) + 1 :].isdigit()
+    ]
+    if not own:
+        raise CheckpointError(
+            f"there is no run of {title} to go on with.", where=str(RUNS), fix="train without --resume."
+        )
+    return max(own, key=lambda item: ((item / runs.MANIFEST).stat().st_mtime_ns, item.name))
