@@ -298,6 +298,7 @@ def concatenate(values: Sequence[Value], axis: int = -1) -> Value:
 
 
 def _slice_extras(op: Any, whole: Spec, part: Spec) -> dict[str, Any]:
+    op.infer(whole)  # a free dimension may turn out too small for the slice
     strides = _contiguous_strides(whole.shape)
     first = op.bound_start(whole) * strides[op.axis]
     strides[op.axis] *= op.step
