@@ -161,7 +161,7 @@ class Trainer:
                 `resume`, all passes of the run together, by default as many as it was to do.
             batch_size: samples in a step, 64 by default; the last batch of an epoch may be smaller.
             validation: samples to measure after each epoch, or the fraction of the training samples to hold
-                out for that; by default the data's own validation split.
+                out for that; by default the data's own validation split, or the resumed run's fraction.
             verbose: whether progress is shown.
             resume: the folder or checkpoint of a run to go on with; needs the same data, options and seed.
             checkpoint_every: write the last checkpoint every so many steps, too; needs `out`.
@@ -293,6 +293,8 @@ class Trainer:
                 raise UsageError(
                     "checkpoint_every needs a folder to write to.", fix="pass out to the Trainer."
                 )
+        if validation is None:
+            validation = before.get("validation_fraction")
         train, held_out = parted(data, validation, self.step.seed)
         self._measures = measures(self.metrics, validated=held_out is not None)
         monitor = monitored(self._monitor, self._measures)
@@ -313,6 +315,7 @@ class Trainer:
             "monitor": monitor,
             "data": train.fingerprint(),
             "validation": None if held_out is None else held_out.fingerprint(),
+            "validation_fraction": float(validation) if isinstance(validation, (int, float)) else None,
         }
         snapshot = None
         if folder is not None:
@@ -323,7 +326,7 @@ class Trainer:
             self.state = resuming.restore(checkpoint, self.step, plan)
         self.out, self.stop, self._resumed = folder, False, None
         self.history = History(self.state.history, run=folder)
-        facts = {**_facts(data, validation, network), **record}
+        facts = {**_facts(data, network), **record}
         return Job(
             train,
             held_out,
@@ -418,7 +421,7 @@ class Trainer:
         return self.model if isinstance(self.model, Network) else self.model.network
 
 
-def _facts(data: Any, validation: Any, network: Network) -> dict[str, Any]:
+def _facts(data: Any, network: Network) -> dict[str, Any]:
     """What the configuration of a run says besides its options."""
     found: dict[str, Any] = {
         "model": described(network.layer),
@@ -427,6 +430,4 @@ def _facts(data: Any, validation: Any, network: Network) -> dict[str, Any]:
     }
     if isinstance(data, Data):
         found["data"] = data.summary()
-    if isinstance(validation, float):
-        found["validation_fraction"] = validation
     return found

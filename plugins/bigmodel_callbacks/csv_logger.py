@@ -30,7 +30,7 @@ class CsvLogger(Callback):
 
     def on_epoch_end(self, trainer: Trainer, epoch: int, logs: Mapping[str, Any]) -> None:
         """Write the epoch."""
-        before = trainer.state.history
+        before: Sequence[Mapping[str, Any]] = trainer.state.history
         self._write([logs], before or [logs], "a" if before else "w")
 
     def _write(

@@ -64,7 +64,7 @@ def test_a_crash_at_any_step(tmp_path: Path, whole: dict[str, Any], step: int) -
     with pytest.raises(Crash):
         fit(trainer(tmp_path / "run", At(step, crash)), checkpoint_every=3)
     resumed = bm.Trainer.resume(tmp_path / "run", callbacks=trainer(None).callbacks)
-    resumed.fit(labelled(90), validation=0.2, verbose=False)
+    resumed.fit(labelled(90), verbose=False)
     assert outcome(resumed) == whole
 
 
@@ -124,7 +124,7 @@ def test_a_process_that_is_killed(tmp_path: Path, whole: dict[str, Any], step: i
     done = python(KILLED.format(tests=str(root), out=str(out), step=step), cwd=tmp_path, check=False)
     assert done.returncode == -signal.SIGKILL, done.stderr
     resumed = bm.Trainer.resume(out, callbacks=trainer(None).callbacks)
-    resumed.fit(labelled(90), validation=0.2, verbose=False)
+    resumed.fit(labelled(90), verbose=False)
     assert outcome(resumed) == whole
 
 
