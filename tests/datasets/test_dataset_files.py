@@ -103,7 +103,7 @@ def test_the_cache_comes_after_the_environment(places, monkeypatch):
     assert locate("toy", [remote()], opener=offline()) == {"values": path}
 
 
-@pytest.mark.parametrize("served", [CONTENT, gzip.compress(CONTENT)])
+@pytest.mark.parametrize("served", [CONTENT, gzip.compress(CONTENT, mtime=0)], ids=["plain", "gzip"])
 def test_a_download_is_unpacked_into_the_cache(places, served):
     found = locate("toy", [remote()], opener=serve(one=served))
     assert found == {"values": places / "cache" / "data" / "toy" / "values"}
@@ -126,12 +126,16 @@ def test_a_download_happens_once():
         CONTENT[:-1],
         CONTENT + b"x",
         CONTENT[:-1] + b"?",
-        gzip.compress(CONTENT)[:-20],
-        gzip.compress(CONTENT)[:50] + b"\0" * 50 + gzip.compress(CONTENT)[100:],
-        gzip.compress(b"\0" * 50_000_000),
+        gzip.compress(CONTENT, mtime=0)[:-20],
+        gzip.compress(CONTENT, mtime=0)[:50] + b"\0" * 50 + gzip.compress(CONTENT, mtime=0)[100:],
+        gzip.compress(b"\0" * 50_000_000, mtime=0),
         b"<html>not found</html>",
         URLError("no network"),
         TimeoutError("timed out"),
+    ],
+    ids=[
+        *("nothing", "one byte", "too short", "too long", "one byte wrong", "torn gzip", "damaged gzip"),
+        *("oversized gzip", "a web page", "no network", "timeout"),
     ],
 )
 def test_content_that_is_wrong_is_never_kept(places, bad):
