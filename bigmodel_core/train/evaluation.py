@@ -16,6 +16,9 @@ from bigmodel_core.registry import display_name
 from bigmodel_core.spec import Spec
 from bigmodel_core.train.samples import Samples
 
+EVALUATION_BATCH = 256
+"""Samples at a time where nobody says otherwise."""
+
 
 def metric_names(metrics: Sequence[Metric]) -> list[str]:
     """The name of each metric in logs; a second one of the same name gets a number."""

@@ -19,21 +19,19 @@ from bigmodel_core.metric import Metric
 from bigmodel_core.model import Model
 from bigmodel_core.network import Network
 from bigmodel_core.optimizer import Optimizer
-from bigmodel_core.spec import Spec
 from bigmodel_core.train import resume as resuming
-from bigmodel_core.train.checkpoint import Checkpoint, Snapshot, versions
-from bigmodel_core.train.evaluation import Evaluator
+from bigmodel_core.train.checkpoint import Checkpoint, versions
+from bigmodel_core.train.evaluation import EVALUATION_BATCH, Evaluator
 from bigmodel_core.train.history import History
 from bigmodel_core.train.interruption import Interruption
-from bigmodel_core.train.job import Job, measures, monitored, parted, whole_number
+from bigmodel_core.train.job import Job, monitored
+from bigmodel_core.train.prepare import prepared
 from bigmodel_core.train.progress import Reporter, reporter
-from bigmodel_core.train.record import Record, check_free
-from bigmodel_core.train.run_state import RunState, described
+from bigmodel_core.train.record import Record
+from bigmodel_core.train.run_state import RunState
 from bigmodel_core.train.runs import read_manifest
 from bigmodel_core.train.samples import Samples, as_inputs, check_batch_size
 from bigmodel_core.train.step import TrainStep, target_spec
-
-EVALUATION_BATCH = 256
 
 
 class Trainer:
@@ -55,6 +53,9 @@ class Trainer:
         step: the compiled training step; `step.rate_scale` multiplies the learning rate.
         state: where the run is: `state.epoch`, `state.steps`, `state.best`.
         history: the logs of all epochs.
+        measures: what the running `fit` measures and can compare, with whether higher values are better.
+        plan: the options of the running `fit`.
+        record: writes the folder of the run.
         stop: set it, from a callback, to end training.
 
     Raises:
@@ -103,10 +104,11 @@ class Trainer:
         self.stop = False
         self.state = RunState()
         self.history = History(self.state.history, run=self.out)
-        self._monitor = monitor
-        self._measures: dict[str, bool] = {}
-        self._record: Record | None = None
-        self._resumed: Checkpoint | None = None
+        self.monitor = monitor
+        self.measures: dict[str, bool] = {}
+        self.plan: dict[str, Any] = {}
+        self.record: Record | None = None
+        self.resumed: Checkpoint | None = None
         resuming.check_device(self.model, device)
 
     @classmethod
@@ -135,7 +137,7 @@ class Trainer:
             **resuming.parts(checkpoint, callbacks),
             out=resuming.folder_of(checkpoint) if out is None else out,
         )
-        trainer._resumed = checkpoint
+        trainer.resumed = checkpoint
         return trainer
 
     # Training --------------------------------------------------------------------------------------------
@@ -176,7 +178,16 @@ class Trainer:
             NumericsError: the loss is NaN or infinite; parameters and checkpoints are those from before.
             CheckpointError: a checkpoint cannot be read, does not fit, or cannot be written.
         """
-        job = self._prepared(data, epochs, batch_size, validation, resume, checkpoint_every, record or {})
+        job = prepared(
+            self,
+            data,
+            epochs=epochs,
+            batch_size=batch_size,
+            validation=validation,
+            resume=resume,
+            checkpoint_every=checkpoint_every,
+            record=record or {},
+        )
         self._tell("on_train_begin")
         self._open(job)
         with reporter(verbose) as report, Interruption() as interruption:
@@ -192,8 +203,8 @@ class Trainer:
             except KeyboardInterrupt:
                 self.history.interrupted = True
             except NumericsError as error:
-                if self._record is not None:
-                    error.fix = f"{error.fix} The last good checkpoint is {self._record.last}."
+                if self.record is not None:
+                    error.fix = f"{error.fix} The last good checkpoint is {self.record.last}."
                 raise
             self.history.interrupted |= interruption.requested
             self._tell("on_train_end")
@@ -241,8 +252,8 @@ class Trainer:
         state.history.append(logs)
         state.epoch, state.batch, state.loss_sum, state.samples = state.epoch + 1, 0, 0.0, 0
         self._save(is_best=job.is_best(state, logs))
-        if self._record is not None:
-            self._record.measured(logs)
+        if self.record is not None:
+            self.record.measured(logs)
         report.epoch_ends(logs)
 
     def _last_rate(self) -> float:
@@ -260,94 +271,14 @@ class Trainer:
 
     def _save(self, *, is_best: bool = False) -> None:
         self.state.rate_scale = self.step.rate_scale
-        if self._record is not None:
-            self._record.save(self.step, self.state, is_best=is_best)
+        if self.record is not None:
+            self.record.save(self.step, self.state, is_best=is_best)
 
     def _farewell(self) -> str:
         done = f"stopped after {self.state.steps} steps, {self.state.epoch} full epochs"
-        if self._record is None:
+        if self.record is None:
             return f"{done}; the model keeps what it learned, no checkpoint was asked for"
-        return f"{done}; resume from {self._record.last}"
-
-    # Preparing -------------------------------------------------------------------------------------------
-
-    def _prepared(
-        self,
-        data: Any,
-        epochs: int | None,
-        batch_size: int | None,
-        validation: Any,
-        resume: str | Path | None,
-        checkpoint_every: int | None,
-        record: Mapping[str, Any],
-    ) -> Job:
-        """Check everything, and go to where a resumed run was."""
-        checkpoint = resuming.checkpoint_of_run(resume) if resume is not None else self._resumed
-        folder = self.out or (resuming.folder_of(checkpoint) if checkpoint is not None else None)
-        before = checkpoint.training["plan"] if checkpoint is not None and checkpoint.training else {}
-        epochs = whole_number("epochs", before.get("epochs", 1) if epochs is None else epochs)
-        batch_size = check_batch_size(before.get("batch_size", 64) if batch_size is None else batch_size)
-        if checkpoint_every is not None:
-            whole_number("checkpoint_every", checkpoint_every)
-            if folder is None:
-                raise UsageError(
-                    "checkpoint_every needs a folder to write to.", fix="pass out to the Trainer."
-                )
-        if validation is None:
-            validation = before.get("validation_fraction")
-        train, held_out = parted(data, validation, self.step.seed)
-        self._measures = measures(self.metrics, validated=held_out is not None)
-        monitor = monitored(self._monitor, self._measures)
-        network, target = self._built(train)
-        train = train.fitting(network, target)
-        evaluator = Evaluator(network, self.step.loss, self.metrics, target)
-        if held_out is not None:
-            held_out = held_out.fitting(network, target)
-            evaluator.check(held_out, EVALUATION_BATCH)
-        plan: dict[str, Any] = {
-            "epochs": epochs if checkpoint is not None else self.state.epoch + epochs,
-            "batch_size": batch_size,
-            "seed": self.step.seed,
-            "loss": described(self.step.loss),
-            "optimizer": described(self.step.optimizer),
-            "metrics": [described(metric) for metric in self.metrics],
-            "callbacks": [described(callback) for callback in self.callbacks],
-            "monitor": monitor,
-            "data": train.fingerprint(),
-            "validation": None if held_out is None else held_out.fingerprint(),
-            "validation_fraction": float(validation) if isinstance(validation, (int, float)) else None,
-        }
-        snapshot = None
-        if folder is not None:
-            goes_on = checkpoint is not None and folder == resuming.folder_of(checkpoint)
-            check_free(folder, ours=goes_on or (self._record is not None and self._record.folder == folder))
-            snapshot = Snapshot(network, data if isinstance(data, Data) else None)
-        if checkpoint is not None:
-            self.state = resuming.restore(checkpoint, self.step, plan)
-        self.out, self.stop, self._resumed = folder, False, None
-        self.history = History(self.state.history, run=folder)
-        facts = {**_facts(data, network), **record}
-        return Job(
-            train,
-            held_out,
-            evaluator,
-            epochs=plan["epochs"],
-            batch_size=batch_size,
-            checkpoint_every=checkpoint_every,
-            monitor=monitor,
-            higher_is_better=self.higher_is_better(monitor),
-            plan=plan,
-            facts=facts,
-            snapshot=snapshot,
-            resumed=checkpoint,
-        )
-
-    def _built(self, samples: Samples) -> tuple[Network, Spec]:
-        first = samples.first(1)
-        if self.step.network is None:
-            self.step.build(first.inputs, first.labelled())
-        network = self.network
-        return network, target_spec(self.step.loss, first.labelled(), network.dtype)
+        return f"{done}; resume from {self.record.last}"
 
     def _open(self, job: Job) -> None:
         """Open the folder of the run, if it is to have one: from here on, files are written."""
@@ -355,12 +286,12 @@ class Trainer:
             return
         goes_on = job.resumed is not None and self.out == resuming.folder_of(job.resumed)
         before = read_manifest(self.out) if goes_on else {}
-        self._record = Record(self.out, job.snapshot, job.plan)
-        self._record.begin(
+        self.record = Record(self.out, job.snapshot, job.plan)
+        self.record.begin(
             {**before, **job.plan, **job.facts, "versions": versions(), "format": 1}, self.state.history
         )
         if job.resumed is not None:
-            self._record.keep_best_of(job.resumed)
+            self.record.keep_best_of(job.resumed)
 
     def higher_is_better(self, measure: str) -> bool:
         """Which way a measure of the running `fit` is better, for callbacks that watch one.
@@ -368,7 +299,7 @@ class Trainer:
         Raises:
             ConfigError: it is not measured, or its values cannot be compared.
         """
-        return self._measures[monitored(measure, self._measures)]
+        return self.measures[monitored(measure, self.measures)]
 
     # Using -----------------------------------------------------------------------------------------------
 
@@ -419,15 +350,3 @@ class Trainer:
         if self.step.network is not None:
             return self.step.network
         return self.model if isinstance(self.model, Network) else self.model.network
-
-
-def _facts(data: Any, network: Network) -> dict[str, Any]:
-    """What the configuration of a run says besides its options."""
-    found: dict[str, Any] = {
-        "model": described(network.layer),
-        "dtype": network.dtype,
-        "device": network.device.name,
-    }
-    if isinstance(data, Data):
-        found["data"] = data.summary()
-    return found

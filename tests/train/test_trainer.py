@@ -158,6 +158,14 @@ def test_a_second_fit_goes_on() -> None:
     assert np.array_equal(once.model.state()["weight"], twice.model.state()["weight"])
 
 
+def test_a_second_fit_on_other_samples_begins_its_own_epoch() -> None:
+    trainer = bm.Trainer(bm.layers.Dense(3), "cross_entropy", callbacks=[StopAt(2)])
+    trainer.fit(labelled(90), batch_size=30, verbose=False)
+    assert trainer.state.batch == 2
+    history = trainer.fit(labelled(60), batch_size=30, verbose=False)
+    assert trainer.step.steps == 4 and [logs["epoch"] for logs in history] == [1]
+
+
 def test_the_seed_decides_everything() -> None:
     def trained(seed: int) -> np.ndarray:
         model = bm.Sequential(bm.layers.Dropout(0.5), bm.layers.Dense(3))

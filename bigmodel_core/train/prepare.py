@@ -1,0 +1,136 @@
+"""Before training: every argument of `Trainer.fit` is checked, and a resumed run put where it was."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from bigmodel_core.dataset import Data
+from bigmodel_core.errors import UsageError
+from bigmodel_core.network import Network
+from bigmodel_core.spec import Spec
+from bigmodel_core.train import resume as resuming
+from bigmodel_core.train.checkpoint import Snapshot
+from bigmodel_core.train.evaluation import EVALUATION_BATCH, Evaluator
+from bigmodel_core.train.history import History
+from bigmodel_core.train.job import Job, measures, monitored, parted, whole_number
+from bigmodel_core.train.record import check_free
+from bigmodel_core.train.run_state import described
+from bigmodel_core.train.samples import Samples, check_batch_size
+from bigmodel_core.train.step import target_spec
+
+if TYPE_CHECKING:
+    from bigmodel_core.train.trainer import Trainer
+
+
+def prepared(
+    trainer: Trainer,
+    data: Any,
+    *,
+    epochs: int | None,
+    batch_size: int | None,
+    validation: Any,
+    resume: str | Path | None,
+    checkpoint_every: int | None,
+    record: Mapping[str, Any],
+) -> Job:
+    """What a call of `fit` works on; nothing is written yet, and a trainer whose arguments are wrong stays as
+    it was.
+
+    Args:
+        trainer: whose `fit` was called; it is set to where the resumed run was.
+        data, epochs, batch_size, validation, resume, checkpoint_every, record: as for `fit`.
+
+    Raises:
+        BigmodelError: as `fit` says.
+    """
+    checkpoint = resuming.checkpoint_of_run(resume) if resume is not None else trainer.resumed
+    folder = trainer.out or (resuming.folder_of(checkpoint) if checkpoint is not None else None)
+    before = checkpoint.training["plan"] if checkpoint is not None and checkpoint.training else {}
+    epochs = whole_number("epochs", before.get("epochs", 1) if epochs is None else epochs)
+    batch_size = check_batch_size(before.get("batch_size", 64) if batch_size is None else batch_size)
+    if checkpoint_every is not None:
+        whole_number("checkpoint_every", checkpoint_every)
+        if folder is None:
+            raise UsageError("checkpoint_every needs a folder to write to.", fix="pass out to the Trainer.")
+    if validation is None:
+        validation = before.get("validation_fraction")
+    step = trainer.step
+    train, held_out = parted(data, validation, step.seed)
+    measured = measures(trainer.metrics, validated=held_out is not None)
+    monitor = monitored(trainer.monitor, measured)
+    network, target = _built(trainer, train)
+    train = train.fitting(network, target)
+    evaluator = Evaluator(network, step.loss, trainer.metrics, target)
+    if held_out is not None:
+        held_out = held_out.fitting(network, target)
+        evaluator.check(held_out, EVALUATION_BATCH)
+    plan: dict[str, Any] = {
+        "epochs": epochs if checkpoint is not None else trainer.state.epoch + epochs,
+        "batch_size": batch_size,
+        "seed": step.seed,
+        "loss": described(step.loss),
+        "optimizer": described(step.optimizer),
+        "metrics": [described(metric) for metric in trainer.metrics],
+        "callbacks": [described(callback) for callback in trainer.callbacks],
+        "monitor": monitor,
+        "data": train.fingerprint(),
+        "validation": None if held_out is None else held_out.fingerprint(),
+        "validation_fraction": float(validation) if isinstance(validation, (int, float)) else None,
+    }
+    snapshot = None
+    if folder is not None:
+        goes_on = checkpoint is not None and folder == resuming.folder_of(checkpoint)
+        check_free(folder, ours=goes_on or (trainer.record is not None and trainer.record.folder == folder))
+        snapshot = Snapshot(network, data if isinstance(data, Data) else None)
+    if checkpoint is not None:
+        trainer.state = resuming.restore(checkpoint, step, plan)
+    elif trainer.plan:
+        _forget_what_differs(trainer, plan)
+    trainer.out, trainer.stop, trainer.resumed = folder, False, None
+    trainer.plan, trainer.measures = plan, measured
+    trainer.history = History(trainer.state.history, run=folder)
+    return Job(
+        train,
+        held_out,
+        evaluator,
+        epochs=plan["epochs"],
+        batch_size=batch_size,
+        checkpoint_every=checkpoint_every,
+        monitor=monitor,
+        higher_is_better=measured[monitor],
+        plan=plan,
+        facts={**_facts(data, network), **record},
+        snapshot=snapshot,
+        resumed=checkpoint,
+    )
+
+
+def _built(trainer: Trainer, samples: Samples) -> tuple[Network, Spec]:
+    first, step = samples.first(1), trainer.step
+    if step.network is None:
+        step.build(first.inputs, first.labelled())
+    network = trainer.network
+    return network, target_spec(step.loss, first.labelled(), network.dtype)
+
+
+def _forget_what_differs(trainer: Trainer, plan: Mapping[str, Any]) -> None:
+    """Another call of `fit`, on other samples, begins its own epoch; under another measure, its own best."""
+    state = trainer.state
+    if any(trainer.plan[name] != plan[name] for name in ("data", "batch_size")):
+        state.batch, state.loss_sum, state.samples = 0, 0.0, 0
+    if any(trainer.plan[name] != plan[name] for name in ("monitor", "validation")):
+        state.best = None
+
+
+def _facts(data: Any, network: Network) -> dict[str, Any]:
+    """What the configuration of a run says besides its options."""
+    found: dict[str, Any] = {
+        "model": described(network.layer),
+        "dtype": network.dtype,
+        "device": network.device.name,
+    }
+    if isinstance(data, Data):
+        found["data"] = data.summary()
+    return found
