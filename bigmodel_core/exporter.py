@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, ClassVar, Protocol
@@ -57,6 +57,9 @@ class Emit(Protocol):
 
     def reduce(self, operator: str, x: Any, axes: Sequence[int], keepdims: bool) -> Any:
         """A reduction, with its axes where the opset wants them."""
+
+    def fold(self, function: Callable[..., Any], *values: Any) -> Any | None:
+        """A weight made now of weights, by a function of arrays; None where a value is no weight."""
 
     def swap_last(self, x: Any) -> Any:
         """The last two axes exchanged."""

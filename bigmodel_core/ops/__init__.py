@@ -38,6 +38,7 @@ from bigmodel_core.ops.linear import affine, matmul
 from bigmodel_core.ops.losses import binary_cross_entropy, huber, label_values, multi_class_hinge
 from bigmodel_core.ops.normalization import layer_norm
 from bigmodel_core.ops.random import dropout
+from bigmodel_core.ops.recurrent import recurrent
 from bigmodel_core.ops.reduce import argmax, mean, reduce_to
 from bigmodel_core.ops.reduce import max_ as max
 from bigmodel_core.ops.reduce import min_ as min
@@ -110,6 +111,7 @@ __all__ = [
     "negate",
     "not_equal",
     "power",
+    "recurrent",
     "reduce_to",
     "relu",
     "reshape",

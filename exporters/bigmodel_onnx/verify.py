@@ -13,8 +13,9 @@ from bigmodel_core.errors import BigmodelError, ExportError
 from bigmodel_core.graph import LEAVES, Value, needed
 from bigmodel_core.network import Network
 from bigmodel_core.ops.indexing import Gather
+from bigmodel_core.ops.recurrent import Recurrent
 from bigmodel_core.plan import Program
-from bigmodel_core.spec import Spec
+from bigmodel_core.spec import Spec, dim_add
 from bigmodel_onnx import reading
 from bigmodel_onnx.lowering import Lowered
 from bigmodel_onnx.session import open_session, run_session
@@ -192,11 +193,11 @@ def drawn_inputs(
     """
     generator = np.random.default_rng(seed)
     names = list(dict.fromkeys(name for spec in network.inputs for dim in spec.shape for name in _names(dim)))
-    limit = _index_limit(network)
     runs: dict[str, dict[str, np.ndarray]] = {}
     for turn, batch in enumerate(batch_sizes):
         sizes = {name: batch if place == 0 else 5 + 2 * turn + place for place, name in enumerate(names)}
         text = ", ".join(f"{name} = {size}" for name, size in sizes.items()) or f"draw {turn + 1}"
+        limit = _index_limit(network, sizes)
         runs[text] = {
             name: _draw(generator, spec.bind(sizes), limit)
             for name, spec in zip(network.input_names, network.inputs, strict=True)
@@ -218,11 +219,15 @@ def _draw(generator: np.random.Generator, spec: Spec, limit: int) -> np.ndarray:
     return generator.integers(0, min(limit, 256), spec.shape).astype(spec.dtype)  # type: ignore[arg-type]
 
 
-def _index_limit(network: Network) -> int:
-    """How far integers may go: every table has such a row, every op with classes knows such a label."""
+def _index_limit(network: Network, sizes: Mapping[str, int]) -> int:
+    """How far integers may go: tables have such rows, ops with classes such labels, sequences such lengths."""
     limits = [256]
     for node in needed(network.trace(training=False).outputs):
-        rows = node.inputs[0].shape[0] if isinstance(node.op, Gather) else getattr(node.op, "classes", None)
+        rows: Any = getattr(node.op, "classes", None)
+        if isinstance(node.op, Gather):
+            rows = node.inputs[0].shape[0]
+        elif isinstance(node.op, Recurrent) and node.op.has_lengths:
+            rows = dim_add(node.inputs[0].spec.bind(sizes).shape[0], 1)
         if isinstance(rows, int):
             limits.append(rows)
     return min(limits)

@@ -1,0 +1,288 @@
+"""Recurrent layers as one op for all time steps: Elman's network, LSTM and GRU, forward and backward.
+
+Arrays are time-major, (T, N, width). The projections of all inputs are one matrix product before the loop
+over time, the gradients of weights are matrix products after the loop back; only the products with the
+recurrent weights are made step by step. Gates lie in PyTorch's order.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Any, ClassVar
+
+from bigmodel_core.errors import ConfigError, DtypeError, ShapeError
+from bigmodel_core.graph import Constant, Op, Value
+from bigmodel_core.kernels.array import Call, NativeKernel, kernel
+from bigmodel_core.ops.linear import MatMul
+from bigmodel_core.ops.reduce import sum_
+from bigmodel_core.ops.shape import BroadcastTo, reshape
+from bigmodel_core.spec import Shape, Spec, dim_add, dim_product, format_shape
+
+CELLS = {"tanh": 1, "relu": 1, "lstm": 4, "gru": 3}
+"""The kinds of cells, and how many gates each has."""
+
+SAVED = {
+    "tanh": ("previous",),
+    "relu": ("previous",),
+    "lstm": ("previous", "gates", "cells"),
+    "gru": ("previous", "gates", "candidates"),
+}
+"""What the forward run keeps for the gradient, after `y` and the last states."""
+
+
+@dataclass(frozen=True)
+class Recurrent(Op):
+    """A recurrent layer over whole sequences, in one direction.
+
+    Inputs: x (T, N, F), the input weight (F, G * H), the recurrent weight (H, G * H), two biases (G * H,),
+    then if asked for lengths (N,) int64 and the initial states (N, H) each. Outputs: y (T, N, H), the last
+    states (N, H) each, then what the gradient needs. G counts the gates: 1, for LSTM 4 (input, forget, cell,
+    output), for GRU 3 (reset, update, new).
+
+    A row of length L takes part in its first L steps: y is zero after them, the last states are those of step
+    L, and in reverse the row begins at its own last step.
+
+    Args:
+        cell: "tanh" or "relu" (Elman, 1990), "lstm" (Hochreiter and Schmidhuber, 1997, with the forget gate
+            of Gers et al., 2000) or "gru" (Cho et al., 2014, with the reset gate after the product).
+        reverse: whether it runs from the last step to the first.
+        has_lengths: whether lengths are given.
+        has_initial: whether initial states are given; they are zero otherwise.
+    """
+
+    cell: str
+    reverse: bool = False
+    has_lengths: bool = False
+    has_initial: bool = False
+    cpu: ClassVar[Any] = NativeKernel(lambda call: _forward_launches(call))
+
+    def __post_init__(self) -> None:
+        if self.cell not in CELLS:
+            raise ConfigError(f"unknown cell {self.cell!r}.", fix=f"use one of {', '.join(CELLS)}.")
+
+    @property
+    def states(self) -> int:
+        """How many states there are: the hidden one, for LSTM also the cell."""
+        return 2 if self.cell == "lstm" else 1
+
+    def infer(self, x: Spec, *others: Spec) -> tuple[Spec, ...]:
+        expected = 4 + self.has_lengths + self.has_initial * self.states
+        if len(others) != expected:
+            raise ShapeError(f"Recurrent takes {expected + 1} inputs, got {len(others) + 1}.")
+        weight, recurrent, *rest = others
+        if x.ndim != 3 or recurrent.ndim != 2:
+            raise ShapeError(
+                f"expected x (T, N, F) and a recurrent weight (H, G * H), got {format_shape(x.shape)} and"
+                f" {format_shape(recurrent.shape)}."
+            )
+        steps, batch, features = x.shape
+        units = recurrent.shape[0]
+        width = dim_product((CELLS[self.cell], units))
+        wanted: list[tuple[str, Spec, Shape]] = [
+            ("input weight", weight, (features, width)),
+            ("recurrent weight", recurrent, (units, width)),
+            ("input bias", rest[0], (width,)),
+            ("recurrent bias", rest[1], (width,)),
+            *(("initial state", spec, (batch, units)) for spec in rest[2 + self.has_lengths :]),
+        ]
+        if self.has_lengths:
+            if rest[2].dtype != "int64":
+                raise DtypeError(f"lengths are {rest[2].dtype}, expected int64.", fix="convert them.")
+            if rest[2].shape != (batch,):
+                raise ShapeError(
+                    f"expected lengths {format_shape((batch,))}, got {format_shape(rest[2].shape)}."
+                )
+        for name, spec, shape in wanted:
+            if spec.shape != shape:
+                raise ShapeError(
+                    f"expected the {name} to be {format_shape(shape)}, got {format_shape(spec.shape)}.",
+                    fix=f"x is {format_shape(x.shape)}; its last dimension is the number of features.",
+                )
+            if spec.dtype != x.dtype or not x.is_float:
+                raise DtypeError(
+                    f"a recurrent layer needs operands of one float type, got {x.dtype} and {spec.dtype}.",
+                    fix="convert them: x.astype('float32').",
+                )
+        shapes: dict[str, Shape] = {
+            "previous": (steps, batch, units),
+            "gates": (steps, batch, width),
+            "cells": (dim_add(steps, 1), batch, units),
+            "candidates": (steps, batch, units),
+        }
+        return tuple(
+            x.with_shape(shape)
+            for shape in (
+                (steps, batch, units),
+                *((batch, units),) * self.states,
+                *(shapes[name] for name in SAVED[self.cell]),
+            )
+        )
+
+    def over_reads(self, *specs: Spec) -> tuple[int, ...]:
+        """The inputs behind whose end the CPU kernel reads (never uses) some bytes."""
+        return tuple(position for position, spec in enumerate(specs) if spec.is_float)
+
+    def grad(self, dy: Any, y: Any, *inputs: Value) -> tuple[Value | None, ...]:
+        x, weight, recurrent = inputs[:3]
+        lengths = inputs[5] if self.has_lengths else None
+        given = tuple(not _is_zero(value) for value in dy[: 1 + self.states])
+        saved = (y[0], *y[1 + self.states :])
+        backward = RecurrentGrad(self.cell, self.reverse, self.has_lengths, given)
+        upstream = [value for value, is_given in zip(dy, given, strict=False) if is_given]
+        found = backward(recurrent, *saved, *([] if lengths is None else [lengths]), *upstream)
+        d_gates, rest = found[0], found[1:]
+        d_products, *d_initial = rest if self.cell == "gru" else (d_gates, *rest)
+        rows = dim_product(x.shape[:2])
+        source = x if lengths is None else ValidSteps()(x, lengths)
+        flat_gates, flat_products = _flat(d_gates, rows), _flat(d_products, rows)
+        dx = reshape(MatMul(False, True)(flat_gates, weight), x.shape)
+        return (
+            dx,
+            MatMul(True, False)(_flat(source, rows), flat_gates),
+            MatMul(True, False)(_flat(y[1 + self.states], rows), flat_products),
+            sum_(flat_gates, 0),
+            sum_(flat_products, 0),
+            *((None,) * self.has_lengths),
+            *(d_initial if self.has_initial else ()),
+        )
+
+    def onnx(self, emit: Any, *names: Any) -> Any:
+        from bigmodel_core.ops.recurrent_onnx import lower
+
+        return lower(self, emit, *names)
+
+
+def _flat(x: Value, rows: Any) -> Value:
+    return reshape(x, (rows, x.shape[-1]))
+
+
+def _is_zero(value: Value) -> bool:
+    """Whether a gradient is the zeros that stand for an output that nobody uses."""
+    op = value.node.op
+    if isinstance(op, BroadcastTo):
+        op = value.node.inputs[0].node.op
+    return isinstance(op, Constant) and not op.array.any()
+
+
+@dataclass(frozen=True)
+class RecurrentGrad(Op):
+    """The loop back over time: from gradients of y and the last states to those of the projections.
+
+    Inputs: the recurrent weight, y, what `Recurrent` kept, lengths if there are any, then the upstream
+    gradients that are given. Outputs: the gradient of the input projections (T, N, G * H), for GRU that of
+    the recurrent products, and those of the initial states (N, H) each.
+
+    Args:
+        cell, reverse, has_lengths: as for `Recurrent`.
+        given: which upstream gradients are not zero: those of y and of the last states.
+    """
+
+    cell: str
+    reverse: bool
+    has_lengths: bool
+    given: tuple[bool, ...]
+    exported: ClassVar[bool] = False
+    cpu: ClassVar[Any] = NativeKernel(lambda call: _backward_launches(call))
+
+    def infer(self, recurrent: Spec, y: Spec, *_: Spec) -> tuple[Spec, ...]:
+        gates = y.with_shape((*y.shape[:2], recurrent.shape[1]))
+        states = (y.with_shape(y.shape[1:]),) * (2 if self.cell == "lstm" else 1)
+        return (gates, gates, *states) if self.cell == "gru" else (gates, *states)
+
+    def over_reads(self, *specs: Spec) -> tuple[int, ...]:
+        """The inputs behind whose end the CPU kernel reads (never uses) some bytes."""
+        return tuple(position for position, spec in enumerate(specs) if spec.is_float)
+
+
+def _sequence(op: Any, y: Spec) -> Any:
+    from bigmodel_core.kernels.cpu.recurrent import Sequence
+
+    steps, batch, units = y.sizes
+    return Sequence(op.cell, steps, batch, units, y.dtype, op.reverse)
+
+
+def _forward_launches(call: Call) -> list[Any]:
+    from bigmodel_core.kernels.cpu import gemm, recurrent
+
+    op: Recurrent = call.op
+    s = _sequence(op, call.outputs[0])
+    x, weight, recurrent_weight, input_bias, recurrent_bias, *rest = call.input_buffers
+    lengths = rest.pop(0) if op.has_lengths else None
+    names = ("y", "last", *(("last_cell",) if op.states == 2 else ()), *SAVED[op.cell])
+    outputs = dict(zip(names, call.output_buffers, strict=True))
+    gates: Any = outputs.get("gates", outputs["y"])  # a simple cell turns its projections into y in place
+    problem = gemm.Problem(s.steps * s.batch, s.width, call.inputs[0].sizes[2], s.dtype)
+    return [
+        *gemm.launches(problem, x, weight, gates, input_bias, call.scratch),
+        *recurrent.forward_launches(
+            s,
+            gates,
+            recurrent_weight,
+            recurrent_bias,
+            (rest[0] if rest else None, rest[1] if len(rest) > 1 else None),
+            lengths,
+            outputs,
+            call.scratch,
+            call.status,
+        ),
+    ]
+
+
+def _backward_launches(call: Call) -> list[Any]:
+    from bigmodel_core.kernels.cpu import recurrent
+
+    op: RecurrentGrad = call.op
+    s = _sequence(op, call.inputs[1])
+    weight, *rest = call.input_buffers
+    names = ["y", *SAVED[op.cell]]
+    saved = {name: rest.pop(0) for name in names}
+    lengths = rest.pop(0) if op.has_lengths else None
+    wanted = [n for n, given in zip(("y", "last", "last_cell"), op.given, strict=False) if given]
+    upstream = dict(zip(wanted, rest, strict=True))
+    made = {"gru": ("gates", "recurrent", "initial"), "lstm": ("gates", "initial", "initial_cell")}
+    outputs = dict(zip(made.get(op.cell, ("gates", "initial")), call.output_buffers, strict=True))
+    return recurrent.backward_launches(s, weight, saved, lengths, upstream, outputs, call.scratch)
+
+
+def keep_valid_steps(out, x, lengths, start, stop):  # type: ignore[no-untyped-def]
+    """out and x (T, N, F), lengths (N,)."""
+    for t in range(start, stop):
+        for n in range(x.shape[1]):
+            if t < lengths[n]:
+                for j in range(x.shape[2]):
+                    out[t, n, j] = x[t, n, j]
+            else:
+                for j in range(x.shape[2]):
+                    out[t, n, j] = 0
+
+
+@dataclass(frozen=True)
+class ValidSteps(Op):
+    """x (T, N, F) with zeros after the length of each row, whatever stood there."""
+
+    exported: ClassVar[bool] = False
+    cpu = kernel(keep_valid_steps)
+
+    def infer(self, x: Spec, lengths: Spec) -> Spec:
+        return x
+
+    def grad(self, dy: Value, y: Value, x: Value, lengths: Value) -> tuple[Value, None]:
+        return ValidSteps()(dy, lengths), None
+
+
+def recurrent(
+    cell: str,
+    x: Value,
+    weight: Value,
+    recurrent_weight: Value,
+    input_bias: Value,
+    recurrent_bias: Value,
+    lengths: Value | None = None,
+    initial: tuple[Value, ...] = (),
+    reverse: bool = False,
+) -> tuple[Value, tuple[Value, ...]]:
+    """A recurrent layer over x (T, N, F): y (T, N, H) and the last states (N, H) each; see `Recurrent`."""
+    op = Recurrent(cell, reverse, lengths is not None, bool(initial))
+    further = ([] if lengths is None else [lengths]) + list(initial)
+    outputs = op(x, weight, recurrent_weight, input_bias, recurrent_bias, *further)
+    return outputs[0], tuple(outputs[1 : 1 + op.states])
