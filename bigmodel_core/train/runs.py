@@ -88,13 +88,16 @@ def newest(base: str | Path = "runs") -> Path:
 def checkpoint_of(path: str | Path) -> Path:
     """The checkpoint file that a path means: itself, or a run's best one, or its last one without a best.
 
+    The ending may be left out: `runs/mlp-001/last`.
+
     Raises:
         CheckpointError: there is none.
     """
     path = Path(path)
     if not path.is_dir():
-        if path.exists():
-            return path
+        for file in (path, path.with_name(f"{path.name}.safetensors")):
+            if file.exists():
+                return file
         raise CheckpointError(
             "there is no such file or run.", where=str(path), fix="pass a run folder or a checkpoint file."
         )

@@ -82,7 +82,8 @@ def test_the_best_checkpoint_is_that_of_the_best_epoch(tmp_path: Path) -> None:
     assert best["epoch"] < 8 and best["val_loss"] == min(history["val_loss"])
     kept = bm.Trainer(bm.load(tmp_path), "cross_entropy").evaluate(labelled(30))
     assert kept["loss"] == best["val_loss"]
-    assert bm.load(tmp_path).about.metrics["epoch"] == best["epoch"]
+    assert bm.load(tmp_path / "best").about.metrics["epoch"] == best["epoch"]
+    assert bm.load(tmp_path / "last").about.metrics["epoch"] == 8
 
 
 def test_without_validation_the_loss_decides(tmp_path: Path) -> None:
