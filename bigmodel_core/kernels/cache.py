@@ -38,7 +38,10 @@ def directory() -> Path:
         return Path(os.path.expanduser(chosen)) / "kernels"
     import platformdirs
 
-    return Path(platformdirs.user_cache_dir("bigmodel")) / "kernels"
+    try:
+        return Path(platformdirs.user_cache_dir("bigmodel")) / "kernels"
+    except RuntimeError:  # there is no home; older versions give back the "~" that they cannot expand
+        return Path("~", "bigmodel", "kernels")
 
 
 def load(key: str) -> bytes | None:
