@@ -1,0 +1,70 @@
+"""Importing the package is free: nothing heavy and no plugin comes with it."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Callable
+from typing import Any
+
+import pytest
+
+HEAVY = ("llvmlite", "numba", "onnx", "onnxruntime", "PIL", "pluggy", "rich", "safetensors", "typer")
+PLUGINS = (
+    "bigmodel_datasets",
+    "bigmodel_layers",
+    "bigmodel_losses",
+    "bigmodel_metrics",
+    "bigmodel_models",
+    "bigmodel_onnx",
+    "bigmodel_optimizers",
+)
+
+IMPORTED = """
+import json, sys
+{action}
+print(json.dumps(sorted(name.partition(".")[0] for name in sys.modules)))
+"""
+
+
+def imported_by(script: Callable[..., Any], action: str) -> set[str]:
+    return set(json.loads(script(IMPORTED.format(action=action)).stdout.splitlines()[-1]))
+
+
+@pytest.mark.parametrize(
+    "action",
+    [
+        "import bigmodel_core",
+        "import bigmodel_core as bm; dir(bm); bm.layers; bm.datasets",
+        "import bigmodel_core as bm; bm.Layer, bm.Spec, bm.Op, bm.elementwise",
+    ],
+)
+def test_import_brings_nothing_heavy_and_no_plugin(script: Callable[..., Any], action: str) -> None:
+    found = imported_by(script, action)
+    assert not found & {*HEAVY, *PLUGINS}
+
+
+def test_a_name_brings_its_plugin_alone(script: Callable[..., Any]) -> None:
+    found = imported_by(script, "import bigmodel_core as bm; bm.layers.Dense(3)")
+    assert "bigmodel_layers" in found
+    assert not found & {"numba", "llvmlite", "onnx", "onnxruntime"}
+
+
+def test_tracing_a_model_compiles_nothing(script: Callable[..., Any]) -> None:
+    found = imported_by(
+        script, "import bigmodel_core as bm; bm.layers.Dense(3).build(bm.Spec(('N', 4))).trace(training=True)"
+    )
+    assert not found & {"numba", "llvmlite", "onnx", "onnxruntime"}
+
+
+def test_the_package_offers_what_it_lists() -> None:
+    import bigmodel_core as bm
+
+    for name in bm.__all__:
+        assert getattr(bm, name) is not None
+
+
+def test_an_unknown_name_is_an_attribute_error() -> None:
+    import bigmodel_core as bm
+
+    with pytest.raises(AttributeError, match="no_such_name"):
+        bm.no_such_name

@@ -1,0 +1,225 @@
+"""Layers: paths of parameters, sharing, models of several inputs and outputs, errors by path."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+import pytest
+
+import bigmodel_core as bm
+from bigmodel_core import ops
+from bigmodel_core.errors import BigmodelError, ConfigError, GraphError, ShapeError
+
+Dense = bm.layers.Dense
+SPEC = bm.Spec(("N", 4))
+
+
+def paths(layer: bm.Layer, *specs: bm.Spec) -> list[str]:
+    found = layer.build(*(specs or (SPEC,))).state()
+    return sorted({path.rpartition("/")[0] for path in found})
+
+
+@dataclass(frozen=True)
+class Pair(bm.Layer):
+    first: Any
+    second: Any
+
+    def __call__(self, x: Any) -> Any:
+        return self.second(self.first(x))
+
+
+@dataclass(frozen=True)
+class Residual(bm.Layer):
+    parts: tuple[Any, ...]
+
+    def __call__(self, x: Any) -> Any:
+        for part in self.parts:
+            x = x + part(x)
+        return x
+
+
+def test_fields_give_paths() -> None:
+    assert paths(Pair(Dense(4), Dense(4))) == ["first", "second"]
+
+
+def test_layers_without_a_field_are_counted_by_class() -> None:
+    model = Residual((Dense(4), bm.Sequential(Dense(8), bm.layers.Relu(), Dense(4)), Dense(4)))
+    assert paths(model) == ["dense_1", "dense_2", "sequential_1/dense_1", "sequential_1/dense_2"]
+
+
+def test_class_names_become_snake_case() -> None:
+    @dataclass(frozen=True)
+    class HTTPBlock2d(bm.Layer):
+        def __call__(self, x: Any) -> Any:
+            return Dense(4)(x)
+
+    assert paths(Residual((HTTPBlock2d(),))) == ["http_block2d_1/dense_1"]
+
+
+def test_one_layer_called_twice_shares_its_parameters() -> None:
+    shared = Dense(4)
+    model = bm.Sequential(shared, bm.layers.Relu(), shared)
+    state = model.build(SPEC).state()
+    assert sorted(state) == ["dense_1/bias", "dense_1/weight"]
+    x = np.random.default_rng(0).standard_normal((3, 4)).astype("float32")
+    w, b = (state[f"dense_1/{name}"].astype("float64") for name in ("weight", "bias"))
+    np.testing.assert_allclose(model(x), np.maximum(x @ w + b, 0) @ w + b, rtol=1e-5, atol=1e-6)
+
+
+def test_equal_layers_that_are_two_objects_do_not_share() -> None:
+    assert paths(bm.Sequential(Dense(4), Dense(4))) == ["dense_1", "dense_2"]
+
+
+def test_one_object_in_two_fields_is_shared_under_the_first() -> None:
+    shared = Dense(4)
+    assert paths(Pair(shared, shared)) == ["first"]
+
+
+def test_gradients_of_shared_parameters_add_up() -> None:
+    shared = Dense(2, use_bias=False)
+    model = bm.Sequential(shared, shared)
+    x, y = np.eye(2, dtype="float32"), np.zeros((2, 2), "float32")
+    model.build(bm.Spec(("N", 2), "float64"), dtype="float64")
+    _, grads = bm.value_and_grad(model, "mean_squared_error")(x.astype("float64"), y.astype("float64"))
+    w = model.state()["dense_1/weight"]
+
+    def loss(w: np.ndarray) -> float:
+        return float(np.mean((x @ w @ w - y) ** 2))
+
+    for index in np.ndindex(2, 2):
+        step = np.zeros((2, 2))
+        step[index] = 1e-6
+        expected = (loss(w + step) - loss(w - step)) / 2e-6
+        assert grads["dense_1/weight"][index] == pytest.approx(expected, rel=1e-6, abs=1e-9)
+
+
+def test_layers_made_inside_never_take_the_name_of_a_field() -> None:
+    @dataclass(frozen=True)
+    class Model(bm.Layer):
+        dense_1: Any
+
+        def __call__(self, x: Any) -> Any:
+            return self.dense_1(Dense(4)(x))
+
+    assert paths(Model(Dense(4))) == ["dense_1", "dense_2"]
+
+
+def test_sharing_between_widths_is_refused_by_path() -> None:
+    shared = Dense(4)
+    with pytest.raises(ShapeError, match=r"dense_1 \(Dense\).*\(4, 4\) and cannot also be \(3, 4\)"):
+        bm.Sequential(shared, Dense(3), shared).build(SPEC)
+
+
+def test_several_inputs_and_outputs() -> None:
+    @dataclass(frozen=True)
+    class Model(bm.Layer):
+        def __call__(self, a: Any, b: Any) -> Any:
+            return ops.concatenate([a, b]), a[:, :2] * b
+
+    model = Model()
+    network = model.build(bm.Spec(("N", 4)), bm.Spec(("N", 2)))
+    assert network.input_names == ("x_1", "x_2")
+    assert [spec.shape for spec in network.outputs] == [("N", 6), ("N", 2)]
+    a, b = np.arange(12, dtype="float32").reshape(3, 4), np.ones((3, 2), "float32") * 2
+    joined, product = model(a, b)
+    np.testing.assert_array_equal(joined, np.concatenate([a, b], 1))
+    np.testing.assert_array_equal(product, a[:, :2] * b)
+
+
+def test_inputs_of_one_batch_have_one_size() -> None:
+    @dataclass(frozen=True)
+    class Model(bm.Layer):
+        def __call__(self, a: Any, b: Any) -> Any:
+            return a + b
+
+    model = Model()
+    model.build(SPEC, SPEC)
+    with pytest.raises(ShapeError, match="N is 3 elsewhere and 2 here"):
+        model(np.zeros((3, 4), "float32"), np.zeros((2, 4), "float32"))
+
+
+def test_errors_name_the_layer_by_its_path() -> None:
+    with pytest.raises(ShapeError) as caught:
+        Pair(Dense(3), bm.Sequential(bm.layers.Reshape((7,)))).build(SPEC)
+    assert str(caught.value).startswith("second/reshape_1 (Reshape): ")
+
+
+def test_parameters_have_fixed_sizes() -> None:
+    with pytest.raises(ShapeError, match="free dimension 'K'"):
+        Dense(3).build(bm.Spec(("N", "K")))
+
+
+def test_a_layer_made_in_training_alone_does_not_shift_names_unseen() -> None:
+    @dataclass(frozen=True)
+    class Model(bm.Layer):
+        def __call__(self, x: Any) -> Any:
+            return Dense(3)(Dense(5)(x) if self.training else x)
+
+    with pytest.raises(ShapeError, match=r"dense_1/weight.*in training.*in inference"):
+        Model().build(SPEC)
+
+
+@pytest.mark.parametrize("result", [None, 3, np.zeros(3)])
+def test_a_model_returns_values(result: Any) -> None:
+    @dataclass(frozen=True)
+    class Model(bm.Layer):
+        def __call__(self, x: Any) -> Any:
+            return result
+
+    with pytest.raises(GraphError, match=f"Model: the model returned a {type(result).__name__}"):
+        Model().build(SPEC)
+
+
+def test_a_layer_on_values_outside_a_model_is_refused() -> None:
+    x = bm.Graph().input("x", SPEC)
+    with pytest.raises(GraphError, match="while no model is built"):
+        Dense(3)(x)
+
+
+@pytest.mark.parametrize("wrong", [Dense, 3, "dense"])
+def test_sequential_takes_layers(wrong: Any) -> None:
+    with pytest.raises(ConfigError, match="Sequential takes layers"):
+        bm.Sequential(wrong)
+
+
+def test_a_model_is_built_by_its_first_call_and_refuses_other_shapes_then() -> None:
+    model = bm.Sequential(Dense(3))
+    with pytest.raises(GraphError, match="not built yet"):
+        model.state()
+    assert model(np.zeros((5, 4), "float32")).shape == (5, 3)
+    assert model(np.zeros((0, 4), "float32")).shape == (0, 3)
+    with pytest.raises(ShapeError, match=r"expected \(N, 4\), got \(5, 6\)"):
+        model(np.zeros((5, 6), "float32"))
+
+
+def test_parameters_depend_on_seed_and_path_alone() -> None:
+    def weights(layer: bm.Layer, seed: int) -> np.ndarray:
+        return layer.build(SPEC, seed=seed).state()["first/weight"]
+
+    one, other = Pair(Dense(4), Dense(4)), Pair(Dense(4), bm.layers.Relu())
+    np.testing.assert_array_equal(weights(one, 3), weights(other, 3))
+    assert not np.array_equal(weights(one, 3), weights(one, 4))
+
+
+@pytest.mark.parametrize(
+    ("change", "match"),
+    [
+        (lambda s: s.pop("bias"), "missing: bias"),
+        (lambda s: s.update(extra=np.zeros(3)), "unknown: extra"),
+        (lambda s: s.update(bias=np.zeros(7, "float32")), r"bias: expected shape \(3,\), got \(7,\)"),
+        (lambda s: s.update(bias=np.zeros(1, "float32")), r"bias: expected shape \(3,\), got \(1,\)"),
+        (lambda s: s.update(bias=np.zeros(3, "complex64")), "bias: expected float32, got complex64"),
+    ],
+)
+def test_a_state_that_does_not_fit_changes_nothing(change: Any, match: str) -> None:
+    model = Dense(3)
+    model.build(SPEC)
+    before = model.state()
+    wrong = {path: array + 1 for path, array in before.items()}
+    change(wrong)
+    with pytest.raises(BigmodelError, match=match):
+        model.load_state(wrong)
+    for path, array in model.state().items():
+        np.testing.assert_array_equal(array, before[path])
