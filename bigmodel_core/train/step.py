@@ -99,8 +99,7 @@ class TrainStep:
             state = {}
             for name, start in self.optimizer.init().items():
                 key = f"optimizer/{name}/{path}"
-                if key not in network.variables:
-                    network.variables.create(key, np.full(parameter.spec.sizes, start, parameter.dtype))
+                network.variables.create(key, np.full(parameter.spec.sizes, start, parameter.dtype))
                 state[name] = graph.variable(key, parameter.spec)
             new, kept = self.optimizer.update(
                 parameter, gradient, state, rate.astype(parameter.dtype), number
