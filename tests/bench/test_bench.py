@@ -203,3 +203,10 @@ def test_worker_measures_peers(name: str, peer: str) -> None:
     found = _worker(name, peer)
     assert found["values"][peer][""] > 0
     assert 0 < found["notes"]["loss"] < 5
+
+
+def test_a_quick_look_makes_no_verdicts(fake: SimpleNamespace) -> None:
+    found = schedule.Figures()
+    found.add({"values": {"ours": {"": 0.25}, "torch": {"": 1.0}}, "notes": {}}, 10.0)
+    assert "kept, 4.00 times the best peer" in report({"step": found}, {"threads": 1})
+    assert "kept" not in report({"step": found}, {"threads": 1, "note": "few steps"})
