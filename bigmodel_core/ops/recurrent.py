@@ -13,6 +13,7 @@ from typing import Any, ClassVar
 from bigmodel_core.errors import ConfigError, DtypeError, ShapeError
 from bigmodel_core.graph import Constant, Op, Value
 from bigmodel_core.kernels.array import Call, NativeKernel, kernel
+from bigmodel_core.kernels.cuda.kernels import CudaLaunches, cuda_kernel
 from bigmodel_core.ops.linear import MatMul
 from bigmodel_core.ops.reduce import sum_
 from bigmodel_core.ops.shape import BroadcastTo, reshape
@@ -55,6 +56,7 @@ class Recurrent(Op):
     has_lengths: bool = False
     has_initial: bool = False
     cpu: ClassVar[Any] = NativeKernel(lambda call: _forward_launches(call))
+    cuda: ClassVar[Any] = CudaLaunches("recurrent:forward")
 
     def __post_init__(self) -> None:
         if self.cell not in CELLS:
@@ -183,6 +185,13 @@ class RecurrentGrad(Op):
     given: tuple[bool, ...]
     exported: ClassVar[bool] = False
     cpu: ClassVar[Any] = NativeKernel(lambda call: _backward_launches(call))
+    cuda: ClassVar[Any] = CudaLaunches("recurrent:backward")
+
+    @property
+    def gradients(self) -> tuple[str, ...]:
+        """What the outputs are gradients of."""
+        made = {"gru": ("gates", "recurrent", "initial"), "lstm": ("gates", "initial", "initial_cell")}
+        return made.get(self.cell, ("gates", "initial"))
 
     def infer(self, recurrent: Spec, y: Spec, *_: Spec) -> tuple[Spec, ...]:
         gates = y.with_shape((*y.shape[:2], recurrent.shape[1]))
@@ -239,8 +248,7 @@ def _backward_launches(call: Call) -> list[Any]:
     lengths = rest.pop(0) if op.has_lengths else None
     wanted = [n for n, given in zip(("y", "last", "last_cell"), op.given, strict=False) if given]
     upstream = dict(zip(wanted, rest, strict=True))
-    made = {"gru": ("gates", "recurrent", "initial"), "lstm": ("gates", "initial", "initial_cell")}
-    outputs = dict(zip(made.get(op.cell, ("gates", "initial")), call.output_buffers, strict=True))
+    outputs = dict(zip(op.gradients, call.output_buffers, strict=True))
     return recurrent.backward_launches(s, weight, saved, lengths, upstream, outputs, call.scratch)
 
 
@@ -262,6 +270,7 @@ class ValidSteps(Op):
 
     exported: ClassVar[bool] = False
     cpu = kernel(keep_valid_steps)
+    cuda = cuda_kernel("bigmodel_core.kernels.cuda.recurrent:keep_valid_steps")
 
     def infer(self, x: Spec, lengths: Spec) -> Spec:
         return x

@@ -39,6 +39,9 @@ def lower(op: Recurrent, emit: Any, x: Any, *names: Any) -> tuple[Any, ...]:
     )
     y = emit.Squeeze(outputs[0], emit.ints((1,)))
     states = [emit.Squeeze(state, emit.ints((0,))) for state in outputs[1:]]
+    if op.has_lengths and op.has_initial:  # ONNX Runtime gives zeros for rows of length 0
+        empty = emit.Unsqueeze(emit.Equal(lengths, emit.const(0, "int32")), emit.ints((1,)))
+        states = [emit.Where(empty, old, new) for old, new in zip(rest, states, strict=True)]
     return (y, *states, *(None,) * (len(emit.outputs) - 1 - len(states)))
 
 

@@ -19,13 +19,19 @@ from bigmodel_layers.activations import (
 )
 from bigmodel_layers.dense import Dense
 from bigmodel_layers.dropout import Dropout
+from bigmodel_layers.embedding import Embedding
 from bigmodel_layers.normalization import LayerNorm
+from bigmodel_layers.recurrent import GRU, LSTM, RNN
 from bigmodel_layers.shape import Flatten, Reshape
 
 __all__ = [
+    "GRU",
+    "LSTM",
+    "RNN",
     "Dense",
     "Dropout",
     "Elu",
+    "Embedding",
     "Flatten",
     "Gelu",
     "LayerNorm",
@@ -62,4 +68,8 @@ def bigmodel_layers() -> list[type[Layer]]:
         LayerNorm,
         Flatten,
         Reshape,
+        Embedding,
+        RNN,
+        LSTM,
+        GRU,
     ]

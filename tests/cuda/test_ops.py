@@ -26,6 +26,22 @@ SIGNS = np.array([0, 1, 1, 0, 1])
 MASK = RNG.standard_normal((5, 7)) > 0
 
 Case = tuple[Callable[..., Any], dict[str, np.ndarray]]
+
+
+def _weights(gates: int) -> dict[str, np.ndarray]:
+    """The arrays of a recurrent layer of 3 units on (4, 2, 2), with lengths."""
+    shapes = {"x": (4, 2, 2), "w": (2, 3 * gates), "r": (3, 3 * gates), "b": (3 * gates,), "c": (3 * gates,)}
+    arrays = {name: RNG.standard_normal(shape) * 0.7 for name, shape in shapes.items()}
+    return {**arrays, "lengths": np.array([4, 2])}
+
+
+def _recurrent(cell: str, x: Any, w: Any, r: Any, b: Any, c: Any, lengths: Any) -> list[Any]:
+    """Both directions, the second one from the last states of the first."""
+    y, last = o.recurrent(cell, x, w, r, b, c)
+    back, ends = o.recurrent(cell, x, w, r, b, c, lengths, last, True)
+    return [y, back, *ends]
+
+
 CASES: dict[str, Case] = {
     "arithmetic": (lambda x, y: [x + y, x - y, x * y, -x, abs(x), o.sign(x), o.square(x)], {"x": X, "y": Y}),
     "divide": (lambda x, y: x / y, {"x": X, "y": POSITIVE}),
@@ -122,11 +138,15 @@ CASES: dict[str, Case] = {
     ),
     "huber": (lambda x: losses.Huber(0.8)(x), {"x": X}),
     "hinge over classes": (lambda x, t: losses.MultiClassHinge(1.0)(x, t)[0], {"x": X, "t": LABELS}),
+    "recurrent tanh": (lambda **v: _recurrent("tanh", **v), _weights(1)),
+    "recurrent relu": (lambda **v: _recurrent("relu", **v), _weights(1)),
+    "recurrent lstm": (lambda **v: _recurrent("lstm", **v), _weights(4)),
+    "recurrent gru": (lambda **v: _recurrent("gru", **v), _weights(3)),
     "labels as numbers": (lambda t: losses.LabelNumbers(2, "float32")(t), {"t": SIGNS}),
 }
-FAMILIES = "elementwise indexing linear losses normalization random reduce shape softmax".split()  # noqa: SIM905
+FAMILIES = "elementwise indexing linear losses normalization random recurrent reduce shape softmax".split()  # noqa: SIM905
 """The modules of `bigmodel_core.ops` whose ops run on CUDA."""
-FIXED = {"reshape", "broadcast_to"}
+FIXED = {"reshape", "broadcast_to", *(f"recurrent {cell}" for cell in ("tanh", "relu", "lstm", "gru"))}
 """Cases that name sizes, so that no dimension can be free."""
 
 
