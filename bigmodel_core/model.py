@@ -25,6 +25,8 @@ class Model(Layer):
     """What is reported unless other metrics are asked for."""
     optimizer: ClassVar[str] = "adam"
     """The optimizer it is trained with unless another is asked for."""
+    learning_rate: ClassVar[float | None] = None
+    """What that optimizer starts with, where its own default does not suit the model."""
 
     def input_spec(self) -> Spec:
         """The input it was designed for."""

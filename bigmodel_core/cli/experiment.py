@@ -125,7 +125,7 @@ class Experiment:
         data: the data set.
         data_dir: where its files are.
         optimizer: the optimizer; the model's where None.
-        schedule: the learning rate over the steps; constant where None.
+        schedule: the learning rate over the steps; where None, the optimizer's own, else `USUAL_SCHEDULE`.
         callbacks: what else happens in training.
         train: how to train.
         document: the experiment file, where there is one.
@@ -179,32 +179,39 @@ class Experiment:
             place = None if section == key else key
             raise self.document.error(error.message, section, place, fix=error.fix) from error
 
-    def make_optimizer(self, usual: str, steps: int) -> Optimizer:
+    def make_optimizer(self, model: type[Model], steps: int) -> Optimizer:
         """The optimizer with its learning rate or schedule.
 
         Args:
-            usual: the name of the optimizer where none was chosen.
+            model: what is trained; its optimizer and learning rate are used where none were chosen.
             steps: of the whole run; what a schedule is stretched to unless it says otherwise.
 
         Raises:
             UsageError: an option is unknown or does not fit.
         """
-        choice = self.optimizer or Choice("optimizer", usual)
+        choice = self.optimizer or Choice("optimizer", model.optimizer)
         rate = self.train.learning_rate
+        if rate is None and self.optimizer is None:
+            rate = model.learning_rate
         if rate is not None and "learning_rate" not in choice.typed:
             choice = replace(choice, more={**choice.more, "learning_rate": repr(rate)})
         made: Optimizer = choice.make()
-        if self.schedule is None:
-            return made
         start = getattr(made, "learning_rate", None)
         if not isinstance(start, (int, float)):
+            if self.schedule is None:
+                return made
             raise UsageError(
                 f"the optimizer {choice.text} has a learning rate of its own.",
                 where="schedule",
                 fix="leave the schedule out, or give the optimizer a number.",
             )
-        schedule = make_schedule(self.schedule, float(start), steps)
+        schedule = make_schedule(self.schedule or USUAL_SCHEDULE, float(start), steps)
         return replace(made, learning_rate=schedule)  # type: ignore[call-arg]
+
+
+USUAL_SCHEDULE = Choice("schedule", "cosine")
+"""Runs of the command line know their length, and a rate that falls to zero at the end of a run serves
+nearly every one."""
 
 
 def fitted(model: Model, data: Data, options: Collection[str]) -> Model:

@@ -11,6 +11,7 @@ from bigmodel_core.errors import CheckpointError, UsageError
 
 if TYPE_CHECKING:
     from bigmodel_core.dataset import Data
+    from bigmodel_core.train.trainer import Trainer
 
 
 def refuse_changes(given: dict[str, Any]) -> None:
@@ -65,8 +66,10 @@ def resume_run(
         )
     data: Data = config.from_config("dataset", manifest["dataset"]).load(data_dir)
     trainer = Trainer.resume(run, device=device or str(manifest.get("device", "cpu")))
-    output.say(f"going on with {run}", "dim")
     before = _epochs_done(run)
+    if epochs is not None and epochs > before:
+        _check_rate(trainer, run, before)
+    output.say(f"going on with {run}", "dim")
     with progress(output):
         history = trainer.fit(
             data,
@@ -77,8 +80,26 @@ def resume_run(
             record={"results": None},
         )
     if not history.interrupted and len(history) == before:
-        output.say(f"The run had its {before} epochs already; --epochs {2 * before} would go on.")
+        output.say(f"The run had its {before} epochs already; --epochs {2 * before} asks for more.")
     finish(trainer, history, data, run, output)
+
+
+def _check_rate(trainer: Trainer, run: Path, before: int) -> None:
+    """Say that a run whose learning rate has fallen to zero would learn nothing more.
+
+    Raises:
+        UsageError: it has.
+    """
+    from bigmodel_core.train.resume import checkpoint_of_run
+
+    training = checkpoint_of_run(run).training or {}
+    planned = training["plan"]["epochs"]
+    if before >= planned and trainer.step.optimizer.rate(training["state"]["steps"]) == 0:
+        raise UsageError(
+            f"the learning rate of this run has fallen to zero with its {planned} epochs.",
+            where=str(run),
+            fix="train anew with more --epochs, or with --schedule constant if you mean to go on later.",
+        )
 
 
 def _epochs_done(run: Path) -> int:

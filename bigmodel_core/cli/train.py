@@ -52,7 +52,7 @@ def train(
     ] = None,
     schedule: Annotated[
         str | None,
-        _option("--schedule", "NAME", "The rate over the steps: cosine, step-decay:every=100, ..."),
+        _option("--schedule", "NAME", "Constant, step-decay:every=100, ...  [default: cosine]"),
     ] = None,
     loss: Annotated[
         str | None, _option("--loss", "NAME", "What to minimise.  [default: the model's]")
@@ -199,7 +199,7 @@ def _start(experiment: Experiment, out: Path | None, checkpoint_every: int | Non
     callbacks = [choice.make() for choice in experiment.callbacks]
     experiment.model.make()
     loss, metrics = experiment.make_loss(model_class.loss), experiment.make_metrics()
-    experiment.make_optimizer(model_class.optimizer, 1)
+    experiment.make_optimizer(model_class, 1)
     data: Data = dataset.load(experiment.data_dir)
     _check_loss(loss, data)
     model = experiment.make_model(data)
@@ -215,7 +215,7 @@ def _start(experiment: Experiment, out: Path | None, checkpoint_every: int | Non
         trainer = Trainer(
             model,
             loss,
-            experiment.make_optimizer(model.optimizer, steps),
+            experiment.make_optimizer(model_class, steps),
             metrics,
             callbacks=callbacks,
             seed=how.seed,

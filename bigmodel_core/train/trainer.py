@@ -91,7 +91,7 @@ class Trainer:
         self.step = TrainStep(
             self.model,
             loss if loss is not None else own.loss if own else "",
-            optimizer if optimizer is not None else own.optimizer if own else "adam",
+            optimizer if optimizer is not None else _usual_optimizer(own),
             seed=seed,
             device=device or "cpu",
         )
@@ -350,3 +350,11 @@ class Trainer:
         if self.step.network is not None:
             return self.step.network
         return self.model if isinstance(self.model, Network) else self.model.network
+
+
+def _usual_optimizer(model: Model | None) -> Optimizer:
+    """The optimizer that suits a model: its own, else Adam."""
+    if model is None:
+        return make("optimizer", "adam")  # type: ignore[no-any-return]
+    rate = {} if model.learning_rate is None else {"learning_rate": model.learning_rate}
+    return make("optimizer", {"name": model.optimizer, **rate})  # type: ignore[no-any-return]

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, ClassVar
 
 import bigmodel_core as bm
 from bigmodel_core.config import make
@@ -30,6 +30,8 @@ class Mlp(Model):
     >>> Mlp(widths=(8,), classes=3)(bm.Spec(("N", 1, 4, 4)))
     Spec((N, 3), float32)
     """
+
+    learning_rate: ClassVar[float] = 2e-3
 
     widths: tuple[int, ...] = (64, 64)
     classes: int = 10
