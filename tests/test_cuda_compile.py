@@ -23,7 +23,6 @@ pytestmark = [
 
 FOLDER = Path(__file__).parent / "cuda"
 DOUBLES = {
-    "dropout": "32 random bits are compared with a float32 threshold, exactly",
     "trigonometry": "libdevice reduces large angles in float64",
 }
 """Cases whose kernels do compute something in float64."""

@@ -59,21 +59,30 @@ class RandomBits(ElementwiseOp):
         return (None,) * len(inputs)
 
 
-def _drop(x, bits, threshold, scale):  # type: ignore[no-untyped-def]
-    return x * scale if bits >= threshold else 0 * x
+@dataclass(frozen=True)
+class _Kept(ElementwiseOp):
+    """Whether random bits reach a threshold."""
+
+    threshold: int
+    result = "bool"
+    cpu, cuda = elementwise(lambda bits, threshold: bits >= threshold)
+
+    def grad(self, dy: Value, y: Value, bits: Value) -> tuple[None]:
+        return (None,)
 
 
 @dataclass(frozen=True)
 class _Drop(ElementwiseOp):
-    threshold: int
-    scale: float
-    cpu, cuda = elementwise(_drop)
+    """x * scale where it is kept, else 0."""
 
-    def infer(self, x: Spec, bits: Spec) -> Spec:
+    scale: float
+    cpu, cuda = elementwise(lambda x, kept, scale: x * scale if kept else 0 * x)
+
+    def infer(self, x: Spec, kept: Spec) -> Spec:
         return x
 
-    def grad(self, dy: Value, y: Value, x: Value, bits: Value) -> tuple[Value, None]:
-        return _Drop(self.threshold, self.scale)(dy, bits), None
+    def grad(self, dy: Value, y: Value, x: Value, kept: Value) -> tuple[Value, None]:
+        return _Drop(self.scale)(dy, kept), None
 
 
 def path_key(path: str) -> int:
@@ -98,4 +107,4 @@ def dropout(x: Value, rate: float) -> Value:
     draws = sum(isinstance(node.op, RandomBits) and node.path == graph.path for node in graph.nodes)
     seed, step = graph.input(SEED, Spec((), "int64")), graph.input(STEP, Spec((), "int64"))
     bits = RandomBits(path_key(f"{graph.path}#{draws}"), x.shape)(seed, step)
-    return _Drop(int(rate * 2**32), 1.0 / (1.0 - rate))(x, bits)
+    return _Drop(1.0 / (1.0 - rate))(x, _Kept(int(rate * 2**32))(bits))  # type: ignore[no-any-return]

@@ -4,7 +4,9 @@ from __future__ import annotations
 
 import ctypes
 import math
+import os
 import threading
+import weakref
 from collections.abc import Mapping
 from typing import Any
 
@@ -72,6 +74,7 @@ class CpuPlan:
         self.program, self.sizes = program, dict(sizes)
         self._keep: list[Any] = [variables]
         self._lock = threading.Lock()
+        _plans.add(self)
         self._specs: dict[int, Spec] = {}
         self._buffers: dict[int, Buffer] = {}
         self._scratch: list[tuple[Buffer, int]] = []
@@ -244,7 +247,7 @@ class CpuPlan:
         self._direct = self._readable_in_place()
 
     def _readable_in_place(self) -> set[str]:
-        """The inputs that kernels may read where the caller has them: none reads past their end, none is an output."""
+        """The inputs that kernels may read where the caller has them: read to their end only, no outputs."""
         copied = {id(self.program.root(value)) for value in self.program.outputs}
         for node in self.program.nodes:
             if hasattr(node.op, "over_reads"):
@@ -300,6 +303,19 @@ class CpuPlan:
     def _failed_step(self) -> Step | None:
         row = self._result[0]
         return self.program.steps[self._row_steps[row]] if 0 <= row < self._rows else None
+
+
+_plans: weakref.WeakSet[CpuPlan] = weakref.WeakSet()
+
+
+def _after_fork() -> None:
+    """A lock that another thread held at the moment of the fork would never be released in the child."""
+    for plan in list(_plans):
+        plan._lock = threading.Lock()
+
+
+if hasattr(os, "register_at_fork"):
+    os.register_at_fork(after_in_child=_after_fork)
 
 
 def _nbytes(spec: Spec) -> int:
