@@ -8,6 +8,8 @@ from __future__ import annotations
 
 from bigmodel_core.graph import Value
 from bigmodel_core.ops import elementwise as _e
+from bigmodel_core.ops.batch_normalization import batch_norm, fixed_norm
+from bigmodel_core.ops.convolution import conv2d, conv_transpose2d
 from bigmodel_core.ops.elementwise import (
     absolute,
     add,
@@ -37,13 +39,30 @@ from bigmodel_core.ops.indexing import gather
 from bigmodel_core.ops.linear import affine, matmul
 from bigmodel_core.ops.losses import binary_cross_entropy, huber, label_values, multi_class_hinge
 from bigmodel_core.ops.normalization import layer_norm
+from bigmodel_core.ops.pooling import (
+    adaptive_average_pool,
+    average_pool,
+    global_average_pool,
+    max_pool,
+    upsample_nearest,
+    zero_pad,
+)
 from bigmodel_core.ops.random import dropout
 from bigmodel_core.ops.recurrent import recurrent
 from bigmodel_core.ops.reduce import argmax, mean, reduce_to
 from bigmodel_core.ops.reduce import max_ as max
 from bigmodel_core.ops.reduce import min_ as min
 from bigmodel_core.ops.reduce import sum_ as sum
-from bigmodel_core.ops.shape import broadcast_to, concatenate, flatten, index, reshape, transpose, zeros_like
+from bigmodel_core.ops.shape import (
+    broadcast_to,
+    concatenate,
+    flatten,
+    index,
+    reshape,
+    size_of,
+    transpose,
+    zeros_like,
+)
 from bigmodel_core.ops.softmax import cross_entropy, log_softmax, softmax
 
 exp, log, sqrt, sin, cos = _e.Exp(), _e.Log(), _e.Sqrt(), _e.Sin(), _e.Cos()
@@ -65,15 +84,20 @@ def elu(x: Value, alpha: float = 1.0) -> Value:
 
 __all__ = [
     "absolute",
+    "adaptive_average_pool",
     "add",
     "affine",
     "argmax",
+    "average_pool",
+    "batch_norm",
     "binary_cross_entropy",
     "broadcast_to",
     "cast",
     "ceil",
     "clip",
     "concatenate",
+    "conv2d",
+    "conv_transpose2d",
     "cos",
     "cross_entropy",
     "divide",
@@ -81,11 +105,13 @@ __all__ = [
     "elu",
     "equal",
     "exp",
+    "fixed_norm",
     "flatten",
     "floor",
     "gather",
     "gelu",
     "gelu_tanh",
+    "global_average_pool",
     "greater",
     "greater_equal",
     "huber",
@@ -102,6 +128,7 @@ __all__ = [
     "logical_or",
     "matmul",
     "max",
+    "max_pool",
     "maximum",
     "mean",
     "min",
@@ -119,6 +146,7 @@ __all__ = [
     "sign",
     "silu",
     "sin",
+    "size_of",
     "softmax",
     "softplus",
     "softsign",
@@ -128,6 +156,8 @@ __all__ = [
     "sum",
     "tanh",
     "transpose",
+    "upsample_nearest",
     "where",
+    "zero_pad",
     "zeros_like",
 ]

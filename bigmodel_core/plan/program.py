@@ -68,9 +68,14 @@ class Program:
         guards: Sequence[Value] = (),
         device: str | Device = "cpu",
     ) -> None:
-        self.graph, self.guards = graph, list(guards)
         self.device = device_named(device)
-        changing = {graph.variable(path, value.spec): value for path, value in (updates or {}).items()}
+        updates = dict(updates or {})
+        if self.device.name == "cpu":
+            from bigmodel_core.plan.layout import channels_last
+
+            graph, outputs, updates, guards = channels_last(graph, outputs, updates, guards)
+        self.graph, self.guards = graph, list(guards)
+        changing = {graph.variable(path, value.spec): value for path, value in updates.items()}
         self.updates = {
             variable: _kept(graph, value, variable, changing) for variable, value in changing.items()
         }

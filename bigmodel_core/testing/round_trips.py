@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from bigmodel_core import config, registry
+from bigmodel_core.graph import LEAVES, needed
 from bigmodel_core.testing.backward import Backward
 from bigmodel_core.testing.checks import CheckSkipped, expect
 from bigmodel_core.testing.registry_checks import require_registered
@@ -26,6 +27,13 @@ def check_cuda(subject: LayerSubject) -> None:
     """Outputs and gradients on "cuda" (the simulator where there is no GPU) equal those on "cpu"."""
     kind = require_registered(subject.layer)
     network = subject.network()
+    lacking = [
+        type(node.op).__name__
+        for node in needed(network.trace(training=True).outputs)
+        if not isinstance(node.op, LEAVES) and not getattr(node.op, "alias", False) and node.op.cuda is None
+    ]
+    if lacking:  # a program on "cuda" raises a KernelError that says so
+        raise CheckSkipped(f"{', '.join(sorted(set(lacking)))}: no CUDA kernel")
     arrays = subject.arrays(min(subject.batch, 3))
     if sum(array.size for array in arrays) > 2000:
         raise CheckSkipped("the inputs are too large for CUDA's simulator; pass smaller ones")

@@ -17,10 +17,22 @@ from bigmodel_layers.activations import (
     Softsign,
     Tanh,
 )
+from bigmodel_layers.channel_normalization import BatchNorm, GroupNorm, InstanceNorm
+from bigmodel_layers.convolution import Conv1d, Conv2d, ConvTranspose2d
 from bigmodel_layers.dense import Dense
 from bigmodel_layers.dropout import Dropout
 from bigmodel_layers.embedding import Embedding
 from bigmodel_layers.normalization import LayerNorm
+from bigmodel_layers.pooling import (
+    AdaptiveAveragePool2d,
+    AveragePool1d,
+    AveragePool2d,
+    GlobalAveragePool,
+    MaxPool1d,
+    MaxPool2d,
+    Upsample2d,
+    ZeroPad2d,
+)
 from bigmodel_layers.recurrent import GRU, LSTM, RNN
 from bigmodel_layers.shape import Flatten, Reshape
 
@@ -28,15 +40,27 @@ __all__ = [
     "GRU",
     "LSTM",
     "RNN",
+    "AdaptiveAveragePool2d",
+    "AveragePool1d",
+    "AveragePool2d",
+    "BatchNorm",
+    "Conv1d",
+    "Conv2d",
+    "ConvTranspose2d",
     "Dense",
     "Dropout",
     "Elu",
     "Embedding",
     "Flatten",
     "Gelu",
+    "GlobalAveragePool",
+    "GroupNorm",
+    "InstanceNorm",
     "LayerNorm",
     "LeakyRelu",
     "LogSoftmax",
+    "MaxPool1d",
+    "MaxPool2d",
     "Relu",
     "Reshape",
     "Sigmoid",
@@ -45,6 +69,8 @@ __all__ = [
     "Softplus",
     "Softsign",
     "Tanh",
+    "Upsample2d",
+    "ZeroPad2d",
 ]
 
 
@@ -72,4 +98,18 @@ def bigmodel_layers() -> list[type[Layer]]:
         RNN,
         LSTM,
         GRU,
+        Conv1d,
+        Conv2d,
+        ConvTranspose2d,
+        MaxPool1d,
+        MaxPool2d,
+        AveragePool1d,
+        AveragePool2d,
+        GlobalAveragePool,
+        AdaptiveAveragePool2d,
+        BatchNorm,
+        GroupNorm,
+        InstanceNorm,
+        ZeroPad2d,
+        Upsample2d,
     ]

@@ -1,0 +1,369 @@
+"""Convolutions of images, their transposes, and the gradients that tie the two together."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass, replace
+from typing import Any, ClassVar
+
+from bigmodel_core.errors import DtypeError, ShapeError
+from bigmodel_core.graph import Value
+from bigmodel_core.kernels.array import Call, NativeKernel, kernel
+from bigmodel_core.ops.images import Border, ImageOp, Pair, border_of, pair, window_sizes
+from bigmodel_core.ops.reduce import _sum_launches
+from bigmodel_core.spec import Spec, format_shape
+
+
+def arrange_filters(out, weight, groups, start, stop):  # type: ignore[no-untyped-def]
+    """out (taps, channels of a group, filters) from weight (filters, channels of a group, taps)."""
+    for tap in range(start, stop):
+        for c in range(out.shape[1]):
+            for k in range(out.shape[2]):
+                out[tap, c, k] = weight[k, c, tap]
+
+
+def flip_filters(out, weight, groups, start, stop):  # type: ignore[no-untyped-def]
+    """out (taps reversed, filters of a group, channels) from weight (filters, channels of a group, taps)."""
+    taps = out.shape[0]
+    of_group = weight.shape[1]
+    for tap in range(start, stop):
+        for k in range(out.shape[1]):
+            for c in range(out.shape[2]):
+                group = c // of_group
+                out[tap, k, c] = weight[group * out.shape[1] + k, c - group * of_group, taps - 1 - tap]
+
+
+def _arranged(call: Call, function: Any, shape: tuple[int, int, int]) -> tuple[Any, list[Any]]:
+    """Memory for the filters in the order that the kernel reads, and the launches that fill it."""
+    weight = call.inputs[1]
+    filters, channels, height, width = weight.sizes
+    count = filters * channels * height * width
+    memory = call.scratch(count * (8 if weight.dtype == "float64" else 4))
+    part = replace(
+        call,
+        inputs=(weight,),
+        input_buffers=(call.input_buffers[1],),
+        outputs=(Spec(shape, weight.dtype),),
+        output_buffers=(memory,),
+    )
+    views = kernel(function, views=lambda *_: ([shape], [(filters, channels, height * width)]))
+    return memory, views.launches(part) if count else []
+
+
+def _require_channels_last(op: ImageOp) -> None:
+    if op.layout != "NHWC":
+        raise ShapeError(f"{type(op).__name__} computes with channels last.", fix="run it in a Program.")
+
+
+def _geometry(op: Any, x: Spec, y: Spec, taps: Any) -> Any:
+    """The geometry of the convolution from x to y, both channels last."""
+    from bigmodel_core.kernels.cpu.convolution import Geometry
+
+    n, height, width, channels = x.sizes
+    _, out_height, out_width, filters = y.sizes
+    return Geometry(
+        *(n, height, width, channels, out_height, out_width, filters, taps),
+        *(op.stride, op.dilation, op.border[:2], (1, 1), op.groups, x.dtype),
+    )
+
+
+def _is_product(g: Any) -> bool:
+    """Whether the convolution is a matrix product over all pixels."""
+    same = (g.out_height, g.out_width) == (g.height, g.width)
+    return bool(g.taps == (1, 1) and g.stride == (1, 1) and g.groups == 1 and g.border == (0, 0) and same)
+
+
+def _convolve_launches(call: Call) -> list[Any]:
+    from bigmodel_core.kernels.cpu import convolution, gemm
+
+    _require_channels_last(call.op)
+    filters, channels, *taps = call.inputs[1].sizes
+    g = _geometry(call.op, call.inputs[0], call.outputs[0], tuple(taps))
+    x, weight, *rest = call.input_buffers
+    bias, y = rest[0] if rest else None, call.output_buffers[0]
+    if _is_product(g):
+        problem = gemm.Problem(g.n * g.height * g.width, filters, channels, g.dtype, transpose_b=True)
+        return gemm.launches(problem, x, weight, y, bias, call.scratch)
+    memory, launches = _arranged(call, arrange_filters, (taps[0] * taps[1], channels, filters))
+    return [*launches, *convolution.convolve(g, x, memory, bias, y, call.scratch)]
+
+
+def _transposed_launches(call: Call) -> list[Any]:
+    """As a convolution of pixels spread by the stride, with flipped filters."""
+    from bigmodel_core.kernels.cpu import convolution, gemm
+
+    op = call.op
+    _require_channels_last(op)
+    filters, channels, *taps = call.inputs[1].sizes
+    g = _geometry(op, call.outputs[0], call.inputs[0], tuple(taps))
+    x, weight, *rest = call.input_buffers
+    bias, y = rest[0] if rest else None, call.output_buffers[0]
+    if _is_product(g):
+        problem = gemm.Problem(g.n * g.height * g.width, channels, filters, g.dtype)
+        return gemm.launches(problem, x, weight, y, bias, call.scratch)
+    shape = (taps[0] * taps[1], filters // op.groups, channels * op.groups)
+    memory, launches = _arranged(call, flip_filters, shape)
+    turned = replace(
+        g,
+        height=g.out_height,
+        width=g.out_width,
+        channels=g.filters,
+        out_height=g.height,
+        out_width=g.width,
+        filters=g.channels,
+        stride=(1, 1),
+        border=(g.span[0] - 1 - g.border[0], g.span[1] - 1 - g.border[1]),
+        spread=g.stride,
+    )
+    return [*launches, *convolution.convolve(turned, x, memory, bias, y, call.scratch)]
+
+
+def _weight_gradient_launches(call: Call) -> list[Any]:
+    from bigmodel_core.kernels.cpu import convolution, gemm
+
+    _require_channels_last(call.op)
+    x, dy = call.input_buffers
+    g = _geometry(call.op, call.inputs[0], call.inputs[1], call.op.taps)
+    if _is_product(g):
+        problem = gemm.Problem(g.filters, g.channels, g.n * g.height * g.width, g.dtype, transpose_a=True)
+        return gemm.launches(problem, dy, x, call.output_buffers[0], None, call.scratch)
+    return convolution.weight_gradient(g, x, dy, call.output_buffers[0], call.scratch)
+
+
+@dataclass(frozen=True)
+class _Convolution(ImageOp):
+    """What the three ops share.
+
+    Args:
+        stride: pixels between neighbouring windows, down and across.
+        border: rows above, columns left, rows below and columns right that count as zeros.
+        dilation: pixels between neighbouring taps of a filter.
+        groups: channels and filters fall into so many groups that do not see each other.
+    """
+
+    stride: Pair = (1, 1)
+    border: Border = (0, 0, 0, 0)
+    dilation: Pair = (1, 1)
+    groups: int = 1
+
+    def span(self, taps: Sequence[int]) -> Pair:
+        """Rows and columns that a filter of so many taps covers."""
+        down, across = ((t - 1) * gap + 1 for t, gap in zip(taps, self.dilation, strict=True))
+        return down, across
+
+    def checked_weight(self, weight: Spec, x: Spec, bias: Spec | None, filters: int) -> None:
+        name = type(self).__name__
+        kinds = {spec.dtype for spec in (x, weight, bias) if spec is not None}
+        if len(kinds) > 1:
+            raise DtypeError(f"{name} cannot mix {' and '.join(sorted(kinds))}.", fix="convert one side.")
+        if bias is not None and bias.shape != (filters,):
+            raise ShapeError(f"{name} needs a bias of ({filters},), got {format_shape(bias.shape)}.")
+
+    def fields(self) -> dict[str, Any]:
+        return {
+            "stride": self.stride,
+            "border": self.border,
+            "dilation": self.dilation,
+            "groups": self.groups,
+            "layout": self.layout,
+        }
+
+    def onnx_fields(self, weight: Spec) -> dict[str, Any]:
+        return {
+            "kernel_shape": list(weight.shape[2:]),
+            "strides": list(self.stride),
+            "pads": list(self.border),
+            "dilations": list(self.dilation),
+            "group": self.groups,
+        }
+
+
+@dataclass(frozen=True)
+class Conv2d(_Convolution):
+    """Images x (N, C, H, W) under filters (K, C / groups, R, S), plus a bias (K,) if one is given.
+
+    As in PyTorch and ONNX, filters are not flipped.
+    """
+
+    writes_tiles: ClassVar[bool] = True
+    cpu = NativeKernel(_convolve_launches)
+
+    def infer(self, x: Spec, weight: Spec, bias: Spec | None = None) -> Spec:
+        n, channels, height, width = self.sizes(x)
+        if weight.ndim != 4:
+            raise ShapeError(f"Conv2d needs filters (K, C, R, S), got {format_shape(weight.shape)}.")
+        filters, of_group, *taps = weight.sizes
+        self.checked_weight(weight, x, bias, filters)
+        if channels != of_group * self.groups or filters % self.groups:
+            raise ShapeError(
+                f"Conv2d with {self.groups} group(s) and filters {format_shape(weight.shape)} needs"
+                f" {of_group * self.groups} channels and filters that divide by the groups, got {channels}"
+                f" channels.",
+                fix="channels and filters both have to be multiples of groups.",
+            )
+        down, across = window_sizes("Conv2d", height, width, self.span(taps), self.stride, self.border)
+        return x.with_shape(self.arranged(n, filters, down, across))
+
+    def over_reads(self, x: Spec, weight: Spec, bias: Spec | None = None) -> tuple[int, ...]:
+        """The inputs behind whose end the CPU kernel reads (never uses) some bytes."""
+        return (0, 1, 2) if bias is not None else (0, 1)
+
+    def grad(self, dy: Value, y: Value, x: Value, weight: Value, *bias: Value) -> tuple[Value, ...]:
+        _, _, height, width = self.sizes(x.spec)
+        taps: Any = weight.shape[2:]
+        dx = ConvTranspose2d(size=(height, width), **self.fields())(dy, weight)
+        dw = Conv2dWeightGrad(taps=taps, **self.fields())(x, dy)
+        return (dx, dw, *(ChannelSum(layout=self.layout)(dy) for _ in bias))
+
+    def onnx(self, emit: Any, x: Any, weight: Any, bias: Any = None) -> Any:
+        return emit.Conv(x, weight, bias, **self.onnx_fields(emit.inputs[1]))
+
+
+@dataclass(frozen=True)
+class ConvTranspose2d(_Convolution):
+    """The transpose of a `Conv2d`: x (N, K, H', W') and filters (K, C / groups, R, S) to (N, C, *size).
+
+    It is the gradient of the convolution for its input, and a layer of its own.
+
+    Args:
+        size: height and width of the output, since several sizes may lead to the same input under a stride.
+    """
+
+    size: Pair = (1, 1)
+    writes_tiles: ClassVar[bool] = True
+    cpu = NativeKernel(_transposed_launches)
+
+    def infer(self, x: Spec, weight: Spec, bias: Spec | None = None) -> Spec:
+        n, channels, height, width = self.sizes(x)
+        if weight.ndim != 4 or channels != weight.shape[0] or weight.sizes[0] % self.groups:
+            raise ShapeError(
+                f"ConvTranspose2d of {channels} channels in {self.groups} group(s) got filters"
+                f" {format_shape(weight.shape)}.",
+                fix="filters are (channels of the input, channels of the output / groups, rows, columns).",
+            )
+        _, of_group, *taps = weight.sizes
+        self.checked_weight(weight, x, bias, of_group * self.groups)
+        expected = window_sizes("ConvTranspose2d", *self.size, self.span(taps), self.stride, self.border)
+        if expected != (height, width):
+            raise ShapeError(
+                f"ConvTranspose2d to {self.size[0]} x {self.size[1]} needs an input of {expected[0]} x"
+                f" {expected[1]}, got {height} x {width}."
+            )
+        return x.with_shape(self.arranged(n, of_group * self.groups, *self.size))
+
+    def over_reads(self, x: Spec, weight: Spec, bias: Spec | None = None) -> tuple[int, ...]:
+        """The inputs behind whose end the CPU kernel reads (never uses) some bytes."""
+        return (0, 1, 2) if bias is not None else (0, 1)
+
+    def grad(self, dy: Value, y: Value, x: Value, weight: Value, *bias: Value) -> tuple[Value, ...]:
+        taps: Any = weight.shape[2:]
+        dx = Conv2d(**self.fields())(dy, weight)
+        dw = Conv2dWeightGrad(taps=taps, **self.fields())(dy, x)
+        return (dx, dw, *(ChannelSum(layout=self.layout)(dy) for _ in bias))
+
+    def onnx(self, emit: Any, x: Any, weight: Any, bias: Any = None) -> Any:
+        taps = emit.inputs[1].shape[2:]
+        sizes = emit.inputs[0].shape[2:]
+        spare = [
+            size + before + after - (n - 1) * step - span
+            for size, before, after, n, step, span in zip(
+                self.size, self.border[:2], self.border[2:], sizes, self.stride, self.span(taps), strict=True
+            )
+        ]
+        return emit.ConvTranspose(x, weight, bias, output_padding=spare, **self.onnx_fields(emit.inputs[1]))
+
+
+@dataclass(frozen=True)
+class Conv2dWeightGrad(_Convolution):
+    """The gradient of a `Conv2d` for its filters, from its input x and the gradient of its output.
+
+    Args:
+        taps: rows and columns of a filter.
+    """
+
+    taps: Pair = (1, 1)
+    image_inputs: ClassVar[tuple[int, ...]] = (0, 1)
+    image_outputs: ClassVar[tuple[int, ...]] = ()
+    cpu = NativeKernel(_weight_gradient_launches)
+    exported: ClassVar[bool] = False
+
+    def infer(self, x: Spec, dy: Spec) -> Spec:
+        _, channels, _, _ = self.sizes(x)
+        _, filters, _, _ = self.sizes(dy)
+        assert isinstance(channels, int)
+        return x.with_shape((filters, channels // self.groups, *self.taps))
+
+    def over_reads(self, x: Spec, dy: Spec) -> tuple[int, ...]:
+        """The inputs behind whose end the CPU kernel reads (never uses) some bytes."""
+        return 0, 1
+
+
+@dataclass(frozen=True)
+class ChannelSum(ImageOp):
+    """The sum over images and pixels: the gradient of a bias for each channel."""
+
+    image_outputs: ClassVar[tuple[int, ...]] = ()
+    axes: ClassVar[tuple[int, ...]] = (0, 1, 2)  # of images with channels last
+    cpu = NativeKernel(_sum_launches)
+    exported: ClassVar[bool] = False
+
+    def infer(self, x: Spec) -> Spec:
+        return x.with_shape((self.sizes(x)[1],))
+
+
+def conv2d(
+    x: Value,
+    weight: Value,
+    bias: Value | None = None,
+    *,
+    stride: int | Pair = 1,
+    padding: int | str | Pair = 0,
+    dilation: int | Pair = 1,
+    groups: int = 1,
+) -> Value:
+    """Images x (N, C, H, W) under filters (K, C / groups, R, S), plus a bias (K,).
+
+    Args:
+        stride: pixels between neighbouring windows.
+        padding: zeros around the image: a number, one for (height, width), or "same" for outputs of
+            ceil(size / stride).
+        dilation: pixels between neighbouring taps.
+        groups: channels and filters fall into so many groups that do not see each other.
+    """
+    steps, gaps = pair(stride, "stride"), pair(dilation, "dilation")
+    _, _, height, width = ImageOp().sizes(x.spec)
+    border = border_of(padding, height, width, weight.spec.sizes[2:], steps, gaps)  # type: ignore[arg-type]
+    op = Conv2d(stride=steps, border=border, dilation=gaps, groups=groups)
+    return op(x, weight) if bias is None else op(x, weight, bias)  # type: ignore[no-any-return]
+
+
+def conv_transpose2d(
+    x: Value,
+    weight: Value,
+    bias: Value | None = None,
+    *,
+    stride: int | Pair = 1,
+    padding: int | Pair = 0,
+    output_padding: int | Pair = 0,
+    dilation: int | Pair = 1,
+    groups: int = 1,
+) -> Value:
+    """The transpose of a convolution: x (N, K, H, W) and filters (K, C / groups, R, S) to more pixels.
+
+    Height and width become (size - 1) * stride - 2 * padding + dilation * (taps - 1) + output_padding + 1.
+    """
+    steps, gaps = pair(stride, "stride"), pair(dilation, "dilation")
+    more = pair(output_padding, "output_padding", 0)
+    border = border_of(padding, 1, 1, (1, 1), steps)
+    op = ConvTranspose2d(stride=steps, border=border, dilation=gaps, groups=groups)
+    _, _, *sizes = op.sizes(x.spec)
+    down, across = (
+        (size - 1) * step - before - after + span + extra
+        for size, step, before, after, span, extra in zip(
+            sizes, steps, border[:2], border[2:], op.span(weight.spec.sizes[2:]), more, strict=True
+        )
+    )
+    if down < 1 or across < 1:
+        raise ShapeError(f"the output would be {down} x {across}.", fix="use less padding.")
+    op = replace(op, size=(down, across))
+    return op(x, weight) if bias is None else op(x, weight, bias)  # type: ignore[no-any-return]

@@ -1,0 +1,168 @@
+"""What ops on images (N, C, H, W) have in common: the layout they compute in, and sizes of windows.
+
+An `ImageOp` means (N, C, H, W) to whoever builds a graph. The planner may hand it images with channels last
+instead: it sets `layout` to "NHWC", and shapes, inputs and outputs are then (N, H, W, C).
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Any, ClassVar
+
+from bigmodel_core.errors import ConfigError, DtypeError, ShapeError
+from bigmodel_core.graph import Op, Value
+from bigmodel_core.kernels.array import kernel
+from bigmodel_core.spec import Dim, Shape, Spec, format_shape
+
+Pair = tuple[int, int]
+Border = tuple[int, int, int, int]
+"""Rows above, columns left, rows below, columns right."""
+
+CHANNELS_FIRST, CHANNELS_LAST = "NCHW", "NHWC"
+TO_LAST, TO_FIRST = (0, 2, 3, 1), (0, 3, 1, 2)
+
+
+@dataclass(frozen=True, kw_only=True)
+class ImageOp(Op):
+    """An op whose meaning is that of (N, C, H, W) and that may be told to compute on (N, H, W, C).
+
+    Class attributes:
+        image_inputs: the positions of the inputs that are images.
+        image_outputs: the positions of the outputs that are images.
+    """
+
+    layout: str = CHANNELS_FIRST
+    image_inputs: ClassVar[tuple[int, ...]] = (0,)
+    image_outputs: ClassVar[tuple[int, ...]] = (0,)
+
+    def sizes(self, x: Spec) -> tuple[Dim, Dim, int, int]:
+        """(N, C, H, W) of an image input.
+
+        Raises:
+            ShapeError: it has not four dimensions, or a free height or width.
+            DtypeError: it is not of a float type.
+        """
+        name = type(self).__name__
+        if x.ndim != 4:
+            raise ShapeError(
+                f"{name} needs images (N, C, H, W), got {format_shape(x.shape)}.",
+                fix="reshape the input; images of one channel are (N, 1, H, W).",
+            )
+        if not x.is_float:
+            raise DtypeError(f"{name} needs float32 or float64, got {x.dtype}.", fix="convert it first.")
+        order = (0, 1, 2, 3) if self.layout == CHANNELS_FIRST else TO_FIRST
+        n, channels, height, width = (x.shape[axis] for axis in order)
+        if not isinstance(height, int) or not isinstance(width, int):
+            raise ShapeError(
+                f"{name} needs a known height and width, got {format_shape(x.shape)}.",
+                fix="fix them in the input's spec; only the batch is free.",
+            )
+        return n, channels, height, width
+
+    def arranged(self, n: Dim, channels: Dim, height: Dim, width: Dim) -> Shape:
+        """A shape in the op's layout."""
+        if self.layout == CHANNELS_FIRST:
+            return n, channels, height, width
+        return n, height, width, channels
+
+
+def output_size(size: int, window: int, stride: int, before: int, after: int) -> int:
+    """How many windows fit along an axis; 0 or less where none does."""
+    return (size + before + after - window) // stride + 1
+
+
+def window_sizes(
+    name: str, height: int, width: int, span: Pair, stride: Pair, border: Border
+) -> tuple[int, int]:
+    """Height and width of what windows over an image give.
+
+    Raises:
+        ShapeError: the window is larger than the padded image.
+    """
+    down = output_size(height, span[0], stride[0], border[0], border[2])
+    across = output_size(width, span[1], stride[1], border[1], border[3])
+    if down < 1 or across < 1:
+        raise ShapeError(
+            f"{name}: a window of {span[0]} x {span[1]} does not fit an image of {height} x {width} with"
+            f" padding {border}.",
+            fix="use larger images, a smaller window or more padding.",
+        )
+    return down, across
+
+
+def pair(value: Any, name: str, least: int = 1) -> Pair:
+    """A number for both axes or one for each, as two integers.
+
+    Raises:
+        ConfigError: it is neither, or below `least`.
+    """
+    given = (value, value) if isinstance(value, int) else value if isinstance(value, (tuple, list)) else ()
+    if len(given) != 2 or any(not isinstance(i, int) or isinstance(i, bool) or i < least for i in given):
+        raise ConfigError(
+            f"{name} is {value!r}, expected an integer of at least {least} or two of them.",
+            fix=f"pass {name}={max(least, 1)} or {name}=({max(least, 1)}, {max(least, 1)}).",
+        )
+    return int(given[0]), int(given[1])
+
+
+def border_of(
+    padding: Any, height: int, width: int, window: Pair, stride: Pair, dilation: Pair = (1, 1)
+) -> Border:
+    """Padding as a layer takes it, as numbers for the four sides.
+
+    Args:
+        padding: a number, one for (height, width), or "same": outputs of ceil(size / stride), what is odd
+            going below and right.
+
+    Raises:
+        ConfigError: it is something else.
+    """
+    if isinstance(padding, str):
+        if padding != "same":
+            raise ConfigError(f"padding is {padding!r}.", fix='pass a number, two numbers or "same".')
+        sides = []
+        for size, taps, step, gap in zip((height, width), window, stride, dilation, strict=True):
+            total = max((-(-size // step) - 1) * step + (taps - 1) * gap + 1 - size, 0)
+            sides.append((total // 2, total - total // 2))
+        (top, below), (left, right) = sides
+        return top, left, below, right
+    down, across = pair(padding, "padding", 0)
+    return down, across, down, across
+
+
+def swap_planes(out, x, start, stop):  # type: ignore[no-untyped-def]
+    """out (n * b, a), x (n, a, b): each matrix transposed."""
+    wide = x.shape[2]
+    for row in range(start, stop):
+        i = row // wide
+        j = row - i * wide
+        for k in range(out.shape[1]):
+            out[row, k] = x[i, k, j]
+
+
+@dataclass(frozen=True)
+class SwapPlanes(Op):
+    """(N, A, B) to (N, B, A), given as images: between channels first and channels last.
+
+    Args:
+        to_last: from (N, C, H, W) to (N, H, W, C); else the other way.
+    """
+
+    to_last: bool
+    exported: ClassVar[bool] = False
+    cpu = kernel(
+        swap_planes,
+        views=lambda op, i, o: ([_swapped(op, i[0])[0]], [_swapped(op, i[0])[1]]),
+    )
+
+    def infer(self, x: Spec) -> Spec:
+        return x.with_shape(x.shape[axis] for axis in (TO_LAST if self.to_last else TO_FIRST))
+
+    def grad(self, dy: Value, y: Value, x: Value) -> tuple[Value]:
+        return (SwapPlanes(not self.to_last)(dy),)
+
+
+def _swapped(op: SwapPlanes, x: Spec) -> tuple[tuple[int, int], tuple[int, int, int]]:
+    n, a, b, c = x.sizes
+    rows, columns = (a, b * c) if op.to_last else (a * b, c)
+    return (n * columns, rows), (n, rows, columns)

@@ -1,0 +1,356 @@
+"""Pools over windows of images: the largest number, the mean; over the whole image; and to a given size."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Any, ClassVar
+
+import numpy as np
+
+from bigmodel_core.errors import ShapeError
+from bigmodel_core.graph import Value
+from bigmodel_core.kernels.array import kernel
+from bigmodel_core.ops.images import Border, ImageOp, Pair, border_of, pair, window_sizes
+from bigmodel_core.spec import Spec
+
+
+def max_windows(out, places, x, window, stride, border, start, stop):  # type: ignore[no-untyped-def]
+    """out, places (n * rows, columns, channels): the largest number under a window and its number there."""
+    rows = out.shape[0] // max(x.shape[0], 1)
+    height, width, channels = x.shape[1], x.shape[2], x.shape[3]
+    for row in range(start, stop):
+        n = row // rows
+        top = (row - n * rows) * stride[0] - border[0]
+        for column in range(out.shape[1]):
+            left = column * stride[1] - border[1]
+            fresh = True
+            for i in range(max(0, -top), min(window[0], height - top)):
+                for j in range(max(0, -left), min(window[1], width - left)):
+                    place = i * window[1] + j
+                    if fresh:
+                        for c in range(channels):
+                            out[row, column, c] = x[n, top + i, left + j, c]
+                            places[row, column, c] = place
+                        fresh = False
+                    else:
+                        for c in range(channels):
+                            value = x[n, top + i, left + j, c]
+                            best = out[row, column, c]
+                            more = value > best or value != value
+                            out[row, column, c] = value if more else best
+                            places[row, column, c] = place if more else places[row, column, c]
+
+
+def max_windows_grad(out, dy, places, window, stride, border, start, stop):  # type: ignore[no-untyped-def]
+    """out (n, height, width, channels): dy (n, rows, columns, channels) where the largest number was."""
+    height, width, channels = out.shape[1], out.shape[2], out.shape[3]
+    for n in range(start, stop):
+        for i in range(height):
+            for j in range(width):
+                for c in range(channels):
+                    out[n, i, j, c] = 0
+        for row in range(dy.shape[1]):
+            top = row * stride[0] - border[0]
+            for column in range(dy.shape[2]):
+                left = column * stride[1] - border[1]
+                for i in range(max(0, -top), min(window[0], height - top)):
+                    for j in range(max(0, -left), min(window[1], width - left)):
+                        place = i * window[1] + j
+                        for c in range(channels):
+                            g = dy[n, row, column, c]
+                            before = out[n, top + i, left + j, c]
+                            here = places[n, row, column, c] == place
+                            out[n, top + i, left + j, c] = before + g if here else before
+
+
+def mean_windows(out, x, window, stride, border, count_border, start, stop):  # type: ignore[no-untyped-def]
+    """out (n * rows, columns, channels): the mean of the numbers under a window."""
+    rows = out.shape[0] // max(x.shape[0], 1)
+    height, width, channels = x.shape[1], x.shape[2], x.shape[3]
+    for row in range(start, stop):
+        n = row // rows
+        top = (row - n * rows) * stride[0] - border[0]
+        for column in range(out.shape[1]):
+            left = column * stride[1] - border[1]
+            i0, i1 = max(0, -top), min(window[0], height - top)
+            j0, j1 = max(0, -left), min(window[1], width - left)
+            count = window[0] * window[1] if count_border else max(i1 - i0, 0) * max(j1 - j0, 0)
+            for c in range(channels):
+                out[row, column, c] = 0
+            for i in range(i0, i1):
+                for j in range(j0, j1):
+                    for c in range(channels):
+                        out[row, column, c] += x[n, top + i, left + j, c]
+            for c in range(channels):
+                out[row, column, c] /= max(count, 1)
+
+
+def mean_windows_grad(out, dy, window, stride, border, count_border, start, stop):  # type: ignore[no-untyped-def]
+    height, width, channels = out.shape[1], out.shape[2], out.shape[3]
+    for n in range(start, stop):
+        for i in range(height):
+            for j in range(width):
+                for c in range(channels):
+                    out[n, i, j, c] = 0
+        for row in range(dy.shape[1]):
+            top = row * stride[0] - border[0]
+            for column in range(dy.shape[2]):
+                left = column * stride[1] - border[1]
+                i0, i1 = max(0, -top), min(window[0], height - top)
+                j0, j1 = max(0, -left), min(window[1], width - left)
+                count = window[0] * window[1] if count_border else max(i1 - i0, 0) * max(j1 - j0, 0)
+                for i in range(i0, i1):
+                    for j in range(j0, j1):
+                        for c in range(channels):
+                            out[n, top + i, left + j, c] += dy[n, row, column, c] / max(count, 1)
+
+
+def _image(spec: Spec) -> tuple[int, ...]:
+    return spec.sizes
+
+
+def _rows(spec: Spec) -> tuple[int, int, int]:
+    n, height, width, channels = spec.sizes
+    return n * height, width, channels
+
+
+@dataclass(frozen=True)
+class _Pool(ImageOp):
+    """Windows over images.
+
+    Args:
+        window: rows and columns of a window.
+        stride: pixels between neighbouring windows, down and across.
+        border: rows above, columns left, rows below and columns right that lie outside the image.
+    """
+
+    window: Pair = (2, 2)
+    stride: Pair = (2, 2)
+    border: Border = (0, 0, 0, 0)
+
+    def pooled(self, x: Spec) -> Spec:
+        n, channels, height, width = self.sizes(x)
+        if any(b >= w for b, w in zip(self.border, self.window * 2, strict=True)):
+            raise ShapeError(
+                f"{type(self).__name__}: padding {self.border} leaves windows {self.window} without a pixel.",
+                fix="pad by less than the window.",
+            )
+        down, across = window_sizes(type(self).__name__, height, width, self.window, self.stride, self.border)
+        return x.with_shape(self.arranged(n, channels, down, across))
+
+    def onnx_fields(self) -> dict[str, Any]:
+        return {
+            "kernel_shape": list(self.window),
+            "strides": list(self.stride),
+            "pads": list(self.border),
+        }
+
+
+@dataclass(frozen=True)
+class MaxPool(_Pool):
+    """The largest number under each window of images (N, C, H, W).
+
+    Outputs: y, and for the gradient the number of the window's pixel it came from (the first, where several
+    are equal).
+    """
+
+    image_outputs: ClassVar[tuple[int, ...]] = (0, 1)
+    cpu = kernel(
+        max_windows,
+        views=lambda op, i, o: ([_rows(o[0]), _rows(o[1])], [_image(i[0])]),
+        cost=2,
+    )
+
+    def infer(self, x: Spec) -> tuple[Spec, Spec]:
+        y = self.pooled(x)
+        return y, y.with_dtype("int32")
+
+    def grad(self, dy: Any, y: Any, x: Value) -> tuple[Value]:
+        _, _, height, width = self.sizes(x.spec)
+        op = _MaxPoolGrad(self.window, self.stride, self.border, (height, width), layout=self.layout)
+        return (op(dy[0], y[1]),)
+
+    def onnx(self, emit: Any, x: Any) -> Any:
+        return emit.MaxPool(x, **self.onnx_fields()), None
+
+
+@dataclass(frozen=True)
+class _PoolGrad(_Pool):
+    image: Pair = (1, 1)
+    exported: ClassVar[bool] = False
+
+    def infer(self, dy: Spec, *_: Spec) -> Spec:
+        n, channels = self.sizes(dy)[:2]
+        return dy.with_shape(self.arranged(n, channels, *self.image))
+
+
+@dataclass(frozen=True)
+class _MaxPoolGrad(_PoolGrad):
+    image_inputs: ClassVar[tuple[int, ...]] = (0, 1)
+    cpu = kernel(
+        max_windows_grad,
+        views=lambda op, i, o: ([_image(o[0])], [_image(i[0]), _image(i[1])]),
+        cost=2,
+    )
+
+
+@dataclass(frozen=True)
+class _AveragePoolGrad(_PoolGrad):
+    count_border: bool = True
+    cpu = kernel(mean_windows_grad, views=lambda op, i, o: ([_image(o[0])], [_image(i[0])]), cost=2)
+
+
+@dataclass(frozen=True)
+class AveragePool(_Pool):
+    """The mean of the numbers under each window of images (N, C, H, W).
+
+    Args:
+        count_border: whether what lies outside the image counts as zeros, as PyTorch has it.
+    """
+
+    count_border: bool = True
+    cpu = kernel(mean_windows, views=lambda op, i, o: ([_rows(o[0])], [_image(i[0])]), cost=2)
+
+    def infer(self, x: Spec) -> Spec:
+        return self.pooled(x)
+
+    def grad(self, dy: Value, y: Value, x: Value) -> tuple[Value]:
+        _, _, height, width = self.sizes(x.spec)
+        op = _AveragePoolGrad(
+            self.window, self.stride, self.border, (height, width), self.count_border, layout=self.layout
+        )
+        return (op(dy),)
+
+    def onnx(self, emit: Any, x: Any) -> Any:
+        return emit.AveragePool(x, count_include_pad=int(self.count_border), **self.onnx_fields())
+
+
+def max_pool(
+    x: Value, window: int | Pair, stride: int | Pair | None = None, padding: int | str | Pair = 0
+) -> Value:
+    """The largest number under each window of images (N, C, H, W); the stride is the window by default."""
+    return MaxPool(*_windows(x, window, stride, padding))(x)[0]  # type: ignore[no-any-return]
+
+
+def average_pool(
+    x: Value,
+    window: int | Pair,
+    stride: int | Pair | None = None,
+    padding: int | str | Pair = 0,
+    count_border: bool = True,
+) -> Value:
+    """The mean under each window of images (N, C, H, W); the stride is the window by default."""
+    return AveragePool(*_windows(x, window, stride, padding), count_border)(x)  # type: ignore[no-any-return]
+
+
+def _windows(x: Value, window: Any, stride: Any, padding: Any) -> tuple[Pair, Pair, Border]:
+    size = pair(window, "window")
+    steps = size if stride is None else pair(stride, "stride")
+    _, _, height, width = ImageOp().sizes(x.spec)
+    return size, steps, border_of(padding, height, width, size, steps)
+
+
+def global_average_pool(x: Value) -> Value:
+    """The mean of each channel: (N, C, H, W) to (N, C)."""
+    from bigmodel_core.ops.reduce import mean
+
+    ImageOp().sizes(x.spec)
+    return mean(x, (2, 3))
+
+
+def adaptive_average_pool(x: Value, size: int | Pair) -> Value:
+    """Means over windows that cover images evenly: (N, C, H, W) to (N, C, *size), whatever H and W are.
+
+    Window i covers the pixels from floor(i * H / rows) to ceil((i + 1) * H / rows), as in PyTorch.
+    """
+    rows, columns = pair(size, "size")
+    _, _, height, width = ImageOp().sizes(x.spec)
+    if height % rows == 0 and width % columns == 0:
+        window = (height // rows, width // columns)
+        return AveragePool(window, window)(x)  # type: ignore[no-any-return]
+    from bigmodel_core.ops.linear import matmul
+
+    graph = x.node.graph
+    across = graph.constant(_window_means(width, columns).T.astype(x.dtype))
+    down = graph.constant(_window_means(height, rows).astype(x.dtype))
+    return matmul(down, matmul(x, across))
+
+
+def _window_means(size: int, count: int) -> np.ndarray:
+    """A matrix (count, size) that takes the means of windows."""
+    found = np.zeros((count, size))
+    for i in range(count):
+        first, last = i * size // count, -(-(i + 1) * size // count)
+        found[i, first:last] = 1 / (last - first)
+    return found
+
+
+# Borders and enlargement ------------------------------------------------------------------------------------
+
+
+def pad_planes(out, x, before, start, stop):  # type: ignore[no-untyped-def]
+    """out (planes, rows, columns): x (planes, fewer rows, fewer columns) with zeros around it."""
+    top, left = before
+    height, width = x.shape[1], x.shape[2]
+    for n in range(start, stop):
+        for i in range(out.shape[1]):
+            row = i - top
+            for j in range(out.shape[2]):
+                inside = 0 <= row < height and 0 <= j - left < width
+                out[n, i, j] = x[n, row, j - left] if inside else 0
+
+
+def _planes(op: Any, spec: Spec) -> tuple[int, int, int]:
+    a, b, c, d = spec.sizes
+    return (a, b, c * d) if op.layout == "NHWC" else (a * b, c, d)
+
+
+@dataclass(frozen=True)
+class Pad2d(ImageOp):
+    """Images (N, C, H, W) with zeros around them.
+
+    Args:
+        border: rows above, columns left, rows below, columns right.
+    """
+
+    border: Border = (0, 0, 0, 0)
+    cpu = kernel(
+        pad_planes,
+        views=lambda op, i, o: ([_planes(op, o[0])], [_planes(op, i[0])]),
+        extras=lambda op, i, o: {
+            "before": (op.border[0], op.border[1] * (i[0].sizes[3] if op.layout == "NHWC" else 1))
+        },
+    )
+
+    def infer(self, x: Spec) -> Spec:
+        n, channels, height, width = self.sizes(x)
+        top, left, below, right = self.border
+        return x.with_shape(self.arranged(n, channels, height + top + below, width + left + right))
+
+    def grad(self, dy: Value, y: Value, x: Value) -> tuple[Value]:
+        from bigmodel_core.ops.shape import Slice
+
+        _, _, height, width = self.sizes(x.spec)
+        down = 2 if self.layout == "NCHW" else 1
+        rows = Slice(down, self.border[0], height)(dy)
+        return (Slice(down + 1, self.border[1], width)(rows),)
+
+    def onnx(self, emit: Any, x: Any) -> Any:
+        top, left, below, right = self.border
+        return emit.Pad(x, emit.ints((0, 0, top, left, 0, 0, below, right)), emit.const(0.0))
+
+
+def zero_pad(x: Value, border: Border) -> Value:
+    """Images (N, C, H, W) with rows above, columns left, rows below and columns right of zeros."""
+    return Pad2d(border)(x)  # type: ignore[no-any-return]
+
+
+def upsample_nearest(x: Value, factor: int | Pair) -> Value:
+    """Each pixel of images (N, C, H, W) repeated `factor` times down and across."""
+    from bigmodel_core.ops.shape import broadcast_to, reshape
+
+    down, across = pair(factor, "factor")
+    n, channels, height, width = ImageOp().sizes(x.spec)
+    apart = reshape(x, (n, channels, height, 1, width, 1))
+    repeated = broadcast_to(apart, (n, channels, height, down, width, across))
+    return reshape(repeated, (n, channels, height * down, width * across))

@@ -1,0 +1,151 @@
+"""Normalisation of channels: over the batch, over groups of channels, over single ones."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Any
+
+from bigmodel_core import ops
+from bigmodel_core.errors import ShapeError
+from bigmodel_core.field_limits import check_number
+from bigmodel_core.layer import Layer
+from bigmodel_core.spec import dim_multiply, dim_product, format_shape
+
+
+def _channels(x: Any, least: int) -> int:
+    """The number of channels of an input (N, C, ...)."""
+    if x.ndim < least or not isinstance(x.shape[1], int):
+        raise ShapeError(
+            f"the input is {format_shape(x.shape)}, expected (N, C, ...) with a known number of channels.",
+            fix="reshape it first.",
+        )
+    return x.shape[1]
+
+
+@dataclass(frozen=True)
+class BatchNorm(Layer):
+    """Each channel at mean 0 and variance 1 over the batch, times `scale` plus `shift`.
+
+    Described by Ioffe and Szegedy (2015). For inputs (N, C), (N, C, T) and (N, C, H, W). In training the
+    batch's own moments are used and running ones kept; in inference the running ones are used. Parameters:
+    `scale` (C,), which starts at one, `shift` (C,), which starts at zero; not trained: `running_mean` and
+    `running_variance` (C,).
+
+    Args:
+        momentum: the weight of a batch in the running moments, as in PyTorch; the running variance is
+            unbiased.
+        epsilon: added to the variance.
+
+    Raises:
+        ConfigError: a field is out of its limits.
+        ShapeError: the input has no channels, or a free number of them.
+    """
+
+    momentum: float = 0.1
+    epsilon: float = 1e-5
+
+    def __post_init__(self) -> None:
+        check_number(self, "momentum", at_least=0, at_most=1)
+        check_number(self, "epsilon", above=0)
+
+    def __call__(self, x: Any) -> Any:
+        channels = _channels(x, 2)
+        scale, shift = self.parameter("scale", (channels,), 1.0), self.parameter("shift", (channels,), 0.0)
+        mean = self.parameter("running_mean", (channels,), 0.0, trainable=False)
+        variance = self.parameter("running_variance", (channels,), 1.0, trainable=False)
+        rest = x.shape[2:]
+        images = x if len(rest) == 2 else ops.reshape(x, (*x.shape[:2], dim_product(rest), 1))
+        if not self.training:
+            y = ops.fixed_norm(images, scale, shift, mean, variance, self.epsilon)
+            return ops.reshape(y, x.shape)
+        y, batch_mean, batch_variance = ops.batch_norm(images, scale, shift, self.epsilon)
+        count = ops.size_of(images, (0,), x.dtype) * float(dim_product(rest))
+        unbiased = batch_variance * (count / ops.maximum(count - 1.0, 1.0))
+        self.assign("running_mean", mean * (1 - self.momentum) + batch_mean * self.momentum)
+        self.assign("running_variance", variance * (1 - self.momentum) + unbiased * self.momentum)
+        return ops.reshape(y, x.shape)
+
+
+def _normal_rows(x: Any, groups: int, epsilon: float) -> Any:
+    """Each sample's groups of channels at mean 0 and variance 1."""
+    width = dim_product(x.shape[1:])
+    if not isinstance(width, int):
+        raise ShapeError(
+            f"the input is {format_shape(x.shape)}, expected known sizes but for the batch.",
+            fix="fix them in the input's spec.",
+        )
+    inner = width // groups
+    rows = ops.reshape(x, (dim_multiply(x.shape[0], groups), inner))
+    graph = x.node.graph
+    ones = ops.broadcast_to(graph.constant(1.0, x.dtype), (inner,))
+    zeros = ops.broadcast_to(graph.constant(0.0, x.dtype), (inner,))
+    return ops.reshape(ops.layer_norm(rows, ones, zeros, epsilon), x.shape)
+
+
+def _column(vector: Any, x: Any) -> Any:
+    return ops.reshape(vector, (vector.shape[0],) + (1,) * (x.ndim - 2))
+
+
+@dataclass(frozen=True)
+class GroupNorm(Layer):
+    """Groups of channels of each sample at mean 0 and variance 1, times `scale` plus `shift`.
+
+    Described by Wu and He (2018). For inputs (N, C, ...). Parameters: `scale` (C,), which starts at one, and
+    `shift` (C,), which starts at zero.
+
+    Args:
+        groups: how many groups the channels fall into.
+        epsilon: added to the variance.
+
+    Raises:
+        ConfigError: a field is out of its limits.
+        ShapeError: the channels do not divide by the groups.
+    """
+
+    groups: int
+    epsilon: float = 1e-5
+
+    def __post_init__(self) -> None:
+        check_number(self, "groups", whole=True, at_least=1)
+        check_number(self, "epsilon", above=0)
+
+    def __call__(self, x: Any) -> Any:
+        channels = _channels(x, 2)
+        if channels % self.groups:
+            raise ShapeError(
+                f"{channels} channels cannot be divided into {self.groups} groups.",
+                fix="choose groups that divide the channels.",
+            )
+        scale, shift = self.parameter("scale", (channels,), 1.0), self.parameter("shift", (channels,), 0.0)
+        return _normal_rows(x, self.groups, self.epsilon) * _column(scale, x) + _column(shift, x)
+
+
+@dataclass(frozen=True)
+class InstanceNorm(Layer):
+    """Each channel of each sample at mean 0 and variance 1, times `scale` plus `shift`.
+
+    Described by Ulyanov et al. (2016). For inputs (N, C, T) and (N, C, H, W). Parameters, unless `affine` is
+    False: `scale` (C,), which starts at one, and `shift` (C,), which starts at zero.
+
+    Args:
+        epsilon: added to the variance.
+        affine: whether there is a scale and a shift.
+
+    Raises:
+        ConfigError: a field is out of its limits.
+        ShapeError: the input has no pixels.
+    """
+
+    epsilon: float = 1e-5
+    affine: bool = True
+
+    def __post_init__(self) -> None:
+        check_number(self, "epsilon", above=0)
+
+    def __call__(self, x: Any) -> Any:
+        channels = _channels(x, 3)
+        y = _normal_rows(x, channels, self.epsilon)
+        if not self.affine:
+            return y
+        scale, shift = self.parameter("scale", (channels,), 1.0), self.parameter("shift", (channels,), 0.0)
+        return y * _column(scale, x) + _column(shift, x)
