@@ -142,9 +142,11 @@ def size(nbytes: float | None) -> str:
 
 
 def metric(value: Any) -> str:
-    """A metric's value: four digits, or its shape where it is an array.
+    """A metric's value: four digits behind the point, or in front of the exponent where it is tiny.
 
-    >>> metric(0.97218), metric([[3, 0], [1, 2]])
-    ('0.9722', '[[3, 0], [1, 2]]')
+    >>> metric(0.97218), metric(3.4e-5), metric([[3, 0], [1, 2]])
+    ('0.9722', '3.4000e-05', '[[3, 0], [1, 2]]')
     """
-    return f"{value:.4f}" if isinstance(value, float) else str(value)
+    if not isinstance(value, float):
+        return str(value)
+    return f"{value:.4f}" if value == 0 or abs(value) >= 0.001 else f"{value:.4e}"

@@ -53,19 +53,25 @@ def warmup(
         list[str] | None,
         typer.Argument(metavar="[MODEL]...", help="Models of the registry.  [default: all of them]"),
     ] = None,
+    optimizers: Annotated[
+        list[str] | None,
+        typer.Option(
+            "--optimizer", metavar="NAME", help="Optimizers, may be repeated.  [default: all of them]"
+        ),
+    ] = None,
     processes: Annotated[
         int | None, typer.Option("--processes", min=1, help="How many at once.  [default: one a core]")
     ] = None,
     as_json: AsJson = False,
     quiet: Quiet = False,
 ) -> None:
-    """Compile the kernels that the models need, with every optimizer, in training and in prediction.
+    """Compile the kernels that models need in training, with each optimizer, and in prediction.
 
     What is compiled stays in the kernel cache; a second warmup compiles nothing.
     """
     from bigmodel_core.kernels import cache
 
-    tasks = _tasks(models)
+    tasks = _tasks(models, optimizers)
     output = Output(as_json, quiet)
     started, before = time.perf_counter(), int(str(cache.statistics()["files"]))
     results = list(_shown(_run(tasks, processes), len(tasks), output))
@@ -102,15 +108,20 @@ def warmup(
         raise typer.Exit(FAILED)
 
 
-def _tasks(models: list[str] | None) -> list[Task]:
+def _tasks(models: list[str] | None, optimizers: list[str] | None) -> list[Task]:
+    return [
+        Task(model, optimizer)
+        for optimizer in _all("optimizer", optimizers)
+        for model in _all("model", models)
+    ]
+
+
+def _all(kind: str, names: list[str] | None) -> list[str]:
+    """The qualified names of what was named, else of everything of a kind."""
     from bigmodel_core import registry
 
-    classes = [class_named("model", name) for name in models] if models else registry.classes("model")
-    return [
-        Task(registry.qualified_name(model), registry.qualified_name(optimizer))
-        for optimizer in registry.classes("optimizer")
-        for model in classes
-    ]
+    classes = [class_named(kind, name) for name in names] if names else registry.classes(kind)
+    return [registry.qualified_name(cls) for cls in classes]
 
 
 def _run(tasks: list[Task], processes: int | None) -> Iterator[Done]:

@@ -1,0 +1,232 @@
+"""The commands about plugins: broken ones are isolated and shown, checks run, a new package is whole."""
+
+from __future__ import annotations
+
+import ast
+import tomllib
+from pathlib import Path
+
+import pytest
+
+from .conftest import Command, Result, run_fresh
+
+
+def install(site: Path, distribution: str, plugin: str, module: str, source: str) -> None:
+    """Leave a package with one module as an installer does."""
+    info = site / f"{distribution.replace('-', '_')}-1.0.dist-info"
+    info.mkdir(parents=True)
+    (info / "METADATA").write_text(f"Metadata-Version: 2.1\nName: {distribution}\nVersion: 1.0\n")
+    (info / "entry_points.txt").write_text(f"[bigmodel]\n{plugin} = {module}\n")
+    (site / f"{module}.py").write_text(source)
+
+
+def with_site(site: Path, *arguments: object, cwd: Path | None = None, **variables: str) -> Result:
+    """Run a command in a process that finds the packages in a folder, too."""
+    import os
+    import sys
+
+    paths = [str(site), *(path for path in sys.path if path)]
+    return run_fresh(*arguments, cwd=cwd, PYTHONPATH=os.pathsep.join(paths), **variables)
+
+
+@pytest.fixture(scope="module")
+def broken(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A folder with a plugin that fails when it is imported."""
+    site = tmp_path_factory.mktemp("broken")
+    install(site, "bigmodel-broken", "broken", "broken_plugin", "import a_package_nobody_has\n")
+    return site
+
+
+def test_a_broken_plugin_is_listed_with_its_reason_and_breaks_nothing(broken: Path) -> None:
+    result = with_site(broken, "plugins", "list", "--json")
+    assert result.code == 0
+    found = {item["name"]: item for item in result.json}
+    assert found["broken"]["status"] == "failed" and "a_package_nobody_has" in found["broken"]["reason"]
+    assert found["broken"]["distribution"] == "bigmodel-broken" and found["broken"]["version"] == "1.0"
+    assert found["layers"]["status"] == "ok" and "dense" in found["layers"]["contents"]["layer"]
+    assert with_site(broken, "info", "mlp").code == 0
+
+
+def test_a_broken_plugin_is_an_error_where_asked_for(broken: Path) -> None:
+    result = with_site(broken, "--strict-plugins", "info", "mlp")
+    assert result.code == 1
+    assert "bigmodel-broken 1.0" in result.err and "a_package_nobody_has" in result.err
+    listed = with_site(broken, "--strict-plugins", "plugins", "list")
+    assert listed.code == 1 and "failed" in listed.out
+
+
+def test_a_broken_plugin_shows_its_traceback_to_its_author(broken: Path) -> None:
+    result = with_site(broken, "plugins", "info", "broken")
+    assert result.code == 0
+    assert "Traceback" in result.out and "broken_plugin.py" in result.out
+
+
+def test_a_broken_plugin_fails_its_checks(broken: Path) -> None:
+    result = with_site(broken, "plugins", "check", "broken")
+    assert result.code == 1 and "a_package_nobody_has" in result.err
+
+
+def test_doctor_says_what_is_broken(broken: Path) -> None:
+    result = with_site(broken, "doctor", "--json")
+    assert result.code == 1
+    finding = next(item for item in result.json["findings"] if item["name"] == "plugins")
+    assert finding["status"] == "failed" and "BIGMODEL_DISABLE_PLUGINS=broken" in finding["fix"]
+
+
+def test_a_plugin_that_is_switched_off_is_not_imported(tmp_path: Path) -> None:
+    source = f"open({str(tmp_path / 'imported')!r}, 'w').close()\n"
+    install(tmp_path / "site", "bigmodel-loud", "loud", "loud_plugin", source)
+    result = with_site(tmp_path / "site", "--disable-plugin", "loud", "plugins", "list", "--json")
+    assert {item["name"]: item["status"] for item in result.json}["loud"] == "blocked"
+    assert not (tmp_path / "imported").exists()
+    with_site(tmp_path / "site", "plugins", "list")
+    assert (tmp_path / "imported").exists()
+
+
+def test_two_plugins_of_one_name_are_told_apart(tmp_path: Path) -> None:
+    source = (
+        "from dataclasses import dataclass\nimport bigmodel_core as bm\n"
+        "@dataclass(frozen=True)\nclass Relu(bm.Layer):\n    '''Another.'''\n"
+        "    def __call__(self, x):\n        return x\n"
+        "@bm.hookimpl\ndef bigmodel_layers():\n    return [Relu]\n"
+    )
+    install(tmp_path, "bigmodel-other", "other", "other_plugin", source)
+    result = with_site(tmp_path, "plugins", "info", "relu")
+    assert result.code == 2
+    assert "bigmodel-other" in result.err and "other:Relu" in result.err and "layers:Relu" in result.err
+    assert "Another." in with_site(tmp_path, "plugins", "info", "other:Relu").out
+
+
+def test_info_shows_options_with_their_defaults(bigmodel: Command) -> None:
+    (found,) = bigmodel("plugins", "info", "adam", "--json").json
+    options = {option["name"]: option for option in found["options"]}
+    assert found["kind"] == "optimizer" and found["qualified_name"] == "optimizers:Adam"
+    assert options["beta1"]["default"] == 0.9 and options["beta1"]["takes"] == "a number"
+    text = bigmodel("plugins", "info", "dense").out
+    assert "(needed)" in text and "units" in text
+
+
+def test_info_shows_what_a_plugin_offers(bigmodel: Command) -> None:
+    found = bigmodel("plugins", "info", "metrics", "--json").json
+    assert "metrics:Accuracy" in {item["qualified_name"] for item in found["classes"]}
+    assert "confusion_matrix" in bigmodel("plugins", "info", "metrics").out
+
+
+def test_check_counts_what_ran(bigmodel: Command) -> None:
+    result = bigmodel("plugins", "check", "tanh", "--json")
+    assert result.code == 0
+    assert result.json["ok"] and result.json["failed"] == 0 and result.json["passed"] > 5
+    names = {item["check"] for item in result.json["checks"] if item["status"] == "passed"}
+    assert {"gradient", "onnx"} <= {name.split()[0] for name in names} | names
+
+
+WRONG_GRADIENT = '''
+from dataclasses import dataclass
+import bigmodel_core as bm
+
+def double(x):
+    return 2 * x
+
+@dataclass(frozen=True)
+class DoubleOp(bm.Op):
+    cpu, cuda = bm.elementwise(double)
+    def infer(self, x): return x
+    def grad(self, dy, y, x): return (dy,)
+    def onnx(self, emit, x): return emit.Mul(x, emit.const(2.0))
+
+@dataclass(frozen=True)
+class Double(bm.Layer):
+    """Twice x, with a gradient that is wrong."""
+    def __call__(self, x): return DoubleOp()(x)
+
+@bm.hookimpl
+def bigmodel_layers(): return [Double]
+'''
+
+
+def test_check_finds_a_wrong_gradient(tmp_path: Path) -> None:
+    install(tmp_path, "bigmodel-double", "double", "double_plugin", WRONG_GRADIENT)
+    result = with_site(tmp_path, "plugins", "check", "double")
+    assert result.code == 1
+    assert "failed  gradient" in result.out and "finite differences" in result.out
+
+
+def test_check_of_nothing_is_a_failure(tmp_path: Path) -> None:
+    install(tmp_path, "bigmodel-empty", "empty", "empty_plugin", "")
+    result = with_site(tmp_path, "plugins", "check", "empty")
+    assert result.code == 1 and "Nothing was checked" in result.out
+
+
+@pytest.fixture(scope="module")
+def package(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A new plugin, installed in a folder as its pyproject says."""
+    folder = tmp_path_factory.mktemp("new")
+    result = run_fresh("plugins", "new", "soft-wave", cwd=folder)
+    assert result.code == 0, result.err
+    assert "pip install -e bigmodel-soft-wave" in result.out
+    project = tomllib.loads((folder / "bigmodel-soft-wave" / "pyproject.toml").read_text())
+    name, version = project["project"]["name"], project["project"]["version"]
+    info = folder / "bigmodel-soft-wave" / f"{name.replace('-', '_')}-{version}.dist-info"
+    info.mkdir()
+    (info / "METADATA").write_text(f"Metadata-Version: 2.1\nName: {name}\nVersion: {version}\n")
+    points = project["project"]["entry-points"]["bigmodel"]
+    (info / "entry_points.txt").write_text(
+        "[bigmodel]\n" + "\n".join(f"{k} = {v}" for k, v in points.items())
+    )
+    return folder
+
+
+def test_a_new_package_holds_no_placeholder_and_parses(package: Path) -> None:
+    files = [path for path in (package / "bigmodel-soft-wave").rglob("*") if path.is_file()]
+    assert {"pyproject.toml", "README.md", "__init__.py", "layers.py", "ops.py", "test_layers.py"} <= {
+        path.name for path in files
+    }
+    for path in files:
+        assert "{{" not in path.read_text() and "{{" not in str(path)
+        if path.suffix == ".py":
+            ast.parse(path.read_text())
+
+
+def test_a_new_package_passes_its_checks_trains_and_exports(package: Path) -> None:
+    site = package / "bigmodel-soft-wave"
+    checked = with_site(site, "plugins", "check", "soft-wave", "--json")
+    assert checked.code == 0, checked.out
+    assert checked.json["failed"] == 0 and checked.json["passed"] > 5
+    for command in (
+        ("train", "mlp", "--set", "activation=soft-wave", "--epochs", 2, "-q"),
+        ("export", "model.onnx", "-q"),
+        ("predict", "model.onnx", "--data", "digits"),
+    ):
+        result = with_site(site, *command, cwd=package)
+        assert result.code == 0, result.err
+
+
+def test_a_new_package_passes_its_own_tests(package: Path) -> None:
+    import os
+    import subprocess
+    import sys
+
+    site = package / "bigmodel-soft-wave"
+    paths = os.pathsep.join([str(site), *(path for path in sys.path if path)])
+    done = subprocess.run(
+        [sys.executable, "-m", "pytest", "-q", "-p", "no:cacheprovider"],
+        cwd=site, env={**os.environ, "PYTHONPATH": paths}, capture_output=True, text=True, timeout=300,
+    )  # fmt: skip
+    assert done.returncode == 0, done.stdout + done.stderr
+
+
+def test_a_model_whose_plugin_is_gone_says_which_package_brings_it(package: Path, tmp_path: Path) -> None:
+    site = package / "bigmodel-soft-wave"
+    run = tmp_path / "run"
+    made = with_site(site, "train", "mlp", "--set", "activation=soft-wave", "--epochs", 1, "--out", run, "-q")
+    assert made.code == 0, made.err
+    result = run_fresh("evaluate", run)
+    assert result.code == 1
+    assert "bigmodel-soft-wave" in result.err and "Traceback" not in result.err
+
+
+def test_a_new_package_overwrites_nothing(bigmodel: Command, tmp_path: Path) -> None:
+    (tmp_path / "bigmodel-wave").mkdir()
+    result = bigmodel("plugins", "new", "wave")
+    assert result.code == 2 and "exists already" in result.err
+    assert not list((tmp_path / "bigmodel-wave").iterdir())
