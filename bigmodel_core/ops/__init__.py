@@ -7,15 +7,42 @@ functions here check their arguments and apply it.
 from __future__ import annotations
 
 from bigmodel_core.graph import Value
-from bigmodel_core.ops import elementwise as _e
-from bigmodel_core.ops.batch_normalization import batch_norm, fixed_norm
-from bigmodel_core.ops.convolution import conv2d, conv_transpose2d
-from bigmodel_core.ops.elementwise import (
+from bigmodel_core.ops.activations import (
+    Elu,
+    Gelu,
+    GeluTanh,
+    LeakyRelu,
+    Relu,
+    Sigmoid,
+    Silu,
+    Softplus,
+    Softsign,
+    Tanh,
+)
+from bigmodel_core.ops.arithmetic import (
+    Ceil,
+    Cos,
+    Exp,
+    Floor,
+    Log,
+    Sin,
+    Sqrt,
     absolute,
     add,
-    cast,
     clip,
     divide,
+    maximum,
+    minimum,
+    multiply,
+    negate,
+    power,
+    sign,
+    square,
+    subtract,
+)
+from bigmodel_core.ops.batch_normalization import batch_norm, fixed_norm
+from bigmodel_core.ops.comparison import (
+    cast,
     equal,
     greater,
     greater_equal,
@@ -24,17 +51,10 @@ from bigmodel_core.ops.elementwise import (
     logical_and,
     logical_not,
     logical_or,
-    maximum,
-    minimum,
-    multiply,
-    negate,
     not_equal,
-    power,
-    sign,
-    square,
-    subtract,
     where,
 )
+from bigmodel_core.ops.convolution import conv2d, conv_transpose2d
 from bigmodel_core.ops.indexing import gather
 from bigmodel_core.ops.linear import affine, matmul
 from bigmodel_core.ops.losses import binary_cross_entropy, huber, label_values, multi_class_hinge
@@ -65,21 +85,32 @@ from bigmodel_core.ops.shape import (
 )
 from bigmodel_core.ops.softmax import cross_entropy, log_softmax, softmax
 
-exp, log, sqrt, sin, cos = _e.Exp(), _e.Log(), _e.Sqrt(), _e.Sin(), _e.Cos()
-floor, ceil = _e.Floor(), _e.Ceil()
-relu, sigmoid, tanh, silu = _e.Relu(), _e.Sigmoid(), _e.Tanh(), _e.Silu()
-gelu, gelu_tanh = _e.Gelu(), _e.GeluTanh()
-softplus, softsign = _e.Softplus(), _e.Softsign()
+exp, log, sqrt, sin, cos = (
+    Exp(),
+    Log(),
+    Sqrt(),
+    Sin(),
+    Cos(),
+)
+floor, ceil = Floor(), Ceil()
+relu, sigmoid, tanh, silu = (
+    Relu(),
+    Sigmoid(),
+    Tanh(),
+    Silu(),
+)
+gelu, gelu_tanh = Gelu(), GeluTanh()
+softplus, softsign = Softplus(), Softsign()
 
 
 def leaky_relu(x: Value, slope: float = 0.01) -> Value:
     """x where positive, else slope * x."""
-    return _e.LeakyRelu(float(slope))(x)  # type: ignore[no-any-return]
+    return LeakyRelu(float(slope))(x)  # type: ignore[no-any-return]
 
 
 def elu(x: Value, alpha: float = 1.0) -> Value:
     """x where positive, else alpha * (exp(x) - 1)."""
-    return _e.Elu(float(alpha))(x)  # type: ignore[no-any-return]
+    return Elu(float(alpha))(x)  # type: ignore[no-any-return]
 
 
 __all__ = [

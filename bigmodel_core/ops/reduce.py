@@ -214,7 +214,7 @@ class _Extreme(Reduction):
 
     def grad(self, dy: Value, y: Value, x: Value) -> tuple[Value]:
         """Shared equally where several numbers are the extreme one."""
-        from bigmodel_core.ops.elementwise import cast, equal
+        from bigmodel_core.ops.comparison import cast, equal
         from bigmodel_core.ops.shape import reshape
 
         chosen = cast(equal(x, reshape(y, self.kept(x.spec))), x.dtype)

@@ -16,7 +16,7 @@ from bigmodel_core.exporting import staged
 from bigmodel_core.graph import Value
 from bigmodel_core.layer import Layer
 from bigmodel_core.network import Network
-from bigmodel_core.ops.elementwise import Sigmoid
+from bigmodel_core.ops.activations import Sigmoid
 from bigmodel_core.ops.softmax import Softmax
 from bigmodel_core.preprocessing import Preprocessing
 from bigmodel_onnx.report import Report

@@ -12,7 +12,7 @@ from typing import Any
 import numpy as np
 
 from bigmodel_core.graph import Constant, Node, Value
-from bigmodel_core.ops import elementwise, linear, reduce, shape
+from bigmodel_core.ops import arithmetic, elementwise, linear, reduce, shape
 from bigmodel_core.spec import dim_product
 from bigmodel_onnx.emit import Emitter, broadcasts_to
 
@@ -90,12 +90,12 @@ def _reduced(node: Node, uses: Uses) -> _Reduction | None:
         found = _reduced_source(node.inputs[0], uses)
         if found and not found.keepdims and op.shape == reduce.Sum(found.axes).kept(found.x.spec):
             return _Reduction(found.operator, found.x, found.axes, True)
-    if isinstance(op, elementwise.Multiply):
+    if isinstance(op, arithmetic.Multiply):
         for total, factor in (node.inputs, node.inputs[::-1]):
             found = _reduced_source(total, uses)
             if found and found.operator == "ReduceSum" and _is_reciprocal(factor, found):
                 return _Reduction("ReduceMean", found.x, found.axes, found.keepdims)
-    if isinstance(op, elementwise.Divide) and isinstance(node.inputs[1].node.op, shape.SizeOf):
+    if isinstance(op, arithmetic.Divide) and isinstance(node.inputs[1].node.op, shape.SizeOf):
         count = node.inputs[1].node
         found = _reduced_source(node.inputs[0], uses)
         if found and found.operator == "ReduceSum":
@@ -150,7 +150,7 @@ def _flat_product(value: Value) -> tuple[Value, Value, bool, bool] | None:
 
 def _gemm(node: Node, uses: Uses) -> Match | None:
     """A product of matrices plus a bias."""
-    if not isinstance(node.op, elementwise.Add):
+    if not isinstance(node.op, arithmetic.Add):
         return None
     for product, bias in (node.inputs, node.inputs[::-1]):
         found = _flat_product(product) if uses.once(product) else None

@@ -1,0 +1,256 @@
+"""Activations: one scalar function each, for every device, and one for the gradient."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from math import erf, exp, fabs, log1p, pi, tanh
+from typing import Any
+
+from bigmodel_core.graph import Value
+from bigmodel_core.kernels.fused import elementwise
+from bigmodel_core.ops.elementwise import ElementwiseOp
+
+
+@dataclass(frozen=True)
+class _ReluGrad(ElementwiseOp):
+    cpu, cuda = elementwise(lambda dy, y: dy if y > 0 else 0 * dy)
+
+
+@dataclass(frozen=True)
+class Relu(ElementwiseOp):
+    """max(x, 0) (Nair and Hinton, 2010)."""
+
+    floats_only = True
+    cpu, cuda = elementwise(lambda x: 0 if x < 0 else x)
+
+    def grad(self, dy: Value, y: Value, x: Value) -> tuple[Value]:
+        return (_ReluGrad()(dy, y),)
+
+    def onnx(self, emit: Any, x: Any) -> Any:
+        return emit.Relu(x)
+
+
+@dataclass(frozen=True)
+class _LeakyReluGrad(ElementwiseOp):
+    slope: float
+    cpu, cuda = elementwise(lambda dy, x, slope: dy if x > 0 else slope * dy)
+
+
+@dataclass(frozen=True)
+class LeakyRelu(ElementwiseOp):
+    """x where positive, else slope * x (Maas et al., 2013)."""
+
+    slope: float = 0.01
+    floats_only = True
+    cpu, cuda = elementwise(lambda x, slope: x if x > 0 else slope * x)
+
+    def grad(self, dy: Value, y: Value, x: Value) -> tuple[Value]:
+        return (_LeakyReluGrad(self.slope)(dy, x),)
+
+    def onnx(self, emit: Any, x: Any) -> Any:
+        return emit.LeakyRelu(x, alpha=self.slope)
+
+
+def _elu(x, alpha):  # type: ignore[no-untyped-def]
+    e = alpha * (exp(x if x < 0 else 0 * x) - 1)
+    return x if x > 0 else e
+
+
+def _elu_grad(dy, x, y, alpha):  # type: ignore[no-untyped-def]
+    return dy if x > 0 else dy * (y + alpha)
+
+
+@dataclass(frozen=True)
+class _EluGrad(ElementwiseOp):
+    alpha: float
+    cpu, cuda = elementwise(_elu_grad)
+
+
+@dataclass(frozen=True)
+class Elu(ElementwiseOp):
+    """x where positive, else alpha * (exp(x) - 1) (Clevert et al., 2015)."""
+
+    alpha: float = 1.0
+    floats_only = True
+    cpu, cuda = elementwise(_elu)
+
+    def grad(self, dy: Value, y: Value, x: Value) -> tuple[Value]:
+        return (_EluGrad(self.alpha)(dy, x, y),)
+
+    def onnx(self, emit: Any, x: Any) -> Any:
+        return emit.Elu(x, alpha=self.alpha)
+
+
+def _sigmoid(x):  # type: ignore[no-untyped-def]
+    return 1 / (1 + exp(-x))
+
+
+@dataclass(frozen=True)
+class _SigmoidGrad(ElementwiseOp):
+    cpu, cuda = elementwise(lambda dy, y: dy * y * (1 - y))
+
+
+@dataclass(frozen=True)
+class Sigmoid(ElementwiseOp):
+    """1 / (1 + exp(-x))."""
+
+    floats_only = True
+    cpu, cuda = elementwise(_sigmoid)
+
+    def grad(self, dy: Value, y: Value, x: Value) -> tuple[Value]:
+        return (_SigmoidGrad()(dy, y),)
+
+    def onnx(self, emit: Any, x: Any) -> Any:
+        return emit.Sigmoid(x)
+
+
+@dataclass(frozen=True)
+class _TanhGrad(ElementwiseOp):
+    cpu, cuda = elementwise(lambda dy, y: dy * (1 - y * y))
+
+
+@dataclass(frozen=True)
+class Tanh(ElementwiseOp):
+    """The hyperbolic tangent."""
+
+    floats_only = True
+    cpu, cuda = elementwise(lambda x: tanh(x))
+
+    def grad(self, dy: Value, y: Value, x: Value) -> tuple[Value]:
+        return (_TanhGrad()(dy, y),)
+
+    def onnx(self, emit: Any, x: Any) -> Any:
+        return emit.Tanh(x)
+
+
+_ROOT_HALF = 0.5**0.5
+_ROOT_TWO_OVER_PI = (2 / pi) ** 0.5
+_ONE_OVER_ROOT_TWO_PI = (2 * pi) ** -0.5
+
+
+def _gelu(x):  # type: ignore[no-untyped-def]
+    return 0.5 * x * (1 + erf(x * _ROOT_HALF))
+
+
+def _gelu_grad(dy, x):  # type: ignore[no-untyped-def]
+    return dy * (0.5 * (1 + erf(x * _ROOT_HALF)) + x * _ONE_OVER_ROOT_TWO_PI * exp(-0.5 * x * x))
+
+
+def _gelu_tanh(x):  # type: ignore[no-untyped-def]
+    return 0.5 * x * (1 + tanh(_ROOT_TWO_OVER_PI * (x + 0.044715 * x * x * x)))
+
+
+def _gelu_tanh_grad(dy, x):  # type: ignore[no-untyped-def]
+    t = tanh(_ROOT_TWO_OVER_PI * (x + 0.044715 * x * x * x))
+    return dy * (0.5 * (1 + t) + 0.5 * x * (1 - t * t) * _ROOT_TWO_OVER_PI * (1 + 0.134145 * x * x))
+
+
+@dataclass(frozen=True)
+class _GeluGrad(ElementwiseOp):
+    cpu, cuda = elementwise(_gelu_grad)
+
+
+@dataclass(frozen=True)
+class Gelu(ElementwiseOp):
+    """x times the normal distribution function at x (Hendrycks and Gimpel, 2016)."""
+
+    floats_only = True
+    cpu, cuda = elementwise(_gelu)
+
+    def grad(self, dy: Value, y: Value, x: Value) -> tuple[Value]:
+        return (_GeluGrad()(dy, x),)
+
+    def onnx(self, emit: Any, x: Any) -> Any:
+        if emit.opset >= 20:
+            return emit.Gelu(x)
+        normal = emit.Add(emit.Erf(emit.Mul(x, emit.const(_ROOT_HALF))), emit.const(1.0))
+        return emit.Mul(emit.Mul(x, normal), emit.const(0.5))
+
+
+@dataclass(frozen=True)
+class _GeluTanhGrad(ElementwiseOp):
+    cpu, cuda = elementwise(_gelu_tanh_grad)
+
+
+@dataclass(frozen=True)
+class GeluTanh(ElementwiseOp):
+    """The approximation of Gelu by tanh (Hendrycks and Gimpel, 2016)."""
+
+    floats_only = True
+    cpu, cuda = elementwise(_gelu_tanh)
+
+    def grad(self, dy: Value, y: Value, x: Value) -> tuple[Value]:
+        return (_GeluTanhGrad()(dy, x),)
+
+    def onnx(self, emit: Any, x: Any) -> Any:
+        if emit.opset >= 20:
+            return emit.Gelu(x, approximate="tanh")
+        cube = emit.Mul(emit.Mul(emit.Mul(x, x), x), emit.const(0.044715))
+        bend = emit.Tanh(emit.Mul(emit.Add(x, cube), emit.const(_ROOT_TWO_OVER_PI)))
+        return emit.Mul(emit.Mul(x, emit.Add(bend, emit.const(1.0))), emit.const(0.5))
+
+
+def _silu_grad(dy, x):  # type: ignore[no-untyped-def]
+    s = 1 / (1 + exp(-x))
+    return dy * s * (1 + x * (1 - s))
+
+
+@dataclass(frozen=True)
+class _SiluGrad(ElementwiseOp):
+    cpu, cuda = elementwise(_silu_grad)
+
+
+@dataclass(frozen=True)
+class Silu(ElementwiseOp):
+    """x * sigmoid(x) (Elfwing et al., 2017)."""
+
+    floats_only = True
+    cpu, cuda = elementwise(lambda x: x / (1 + exp(-x)))
+
+    def grad(self, dy: Value, y: Value, x: Value) -> tuple[Value]:
+        return (_SiluGrad()(dy, x),)
+
+    def onnx(self, emit: Any, x: Any) -> Any:
+        return emit.Mul(x, emit.Sigmoid(x))
+
+
+def _softplus(x):  # type: ignore[no-untyped-def]
+    return (x if x > 0 else 0 * x) + log1p(exp(-fabs(x)))
+
+
+@dataclass(frozen=True)
+class Softplus(ElementwiseOp):
+    """log(1 + exp(x)), computed without overflow."""
+
+    floats_only = True
+    cpu, cuda = elementwise(_softplus)
+
+    def grad(self, dy: Value, y: Value, x: Value) -> tuple[Value]:
+        return (dy * Sigmoid()(x),)
+
+    def onnx(self, emit: Any, x: Any) -> Any:
+        return emit.Softplus(x)
+
+
+def _softsign_grad(dy, x):  # type: ignore[no-untyped-def]
+    d = 1 + fabs(x)
+    return dy / (d * d)
+
+
+@dataclass(frozen=True)
+class _SoftsignGrad(ElementwiseOp):
+    cpu, cuda = elementwise(_softsign_grad)
+
+
+@dataclass(frozen=True)
+class Softsign(ElementwiseOp):
+    """x / (1 + |x|)."""
+
+    floats_only = True
+    cpu, cuda = elementwise(lambda x: x / (1 + fabs(x)))
+
+    def grad(self, dy: Value, y: Value, x: Value) -> tuple[Value]:
+        return (_SoftsignGrad()(dy, x),)
+
+    def onnx(self, emit: Any, x: Any) -> Any:
+        return emit.Softsign(x)

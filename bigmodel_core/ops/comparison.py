@@ -1,0 +1,191 @@
+"""Comparison, logic, choice and conversion, element by element."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Any
+
+from bigmodel_core.errors import DtypeError
+from bigmodel_core.graph import Number, Value
+from bigmodel_core.kernels.fused import elementwise
+from bigmodel_core.ops.elementwise import ElementwiseOp, binary, constant_like, paired
+from bigmodel_core.ops.reduce import reduce_to
+from bigmodel_core.spec import Spec, broadcast
+
+
+@dataclass(frozen=True)
+class Comparison(ElementwiseOp):
+    """A comparison: true or false at each place."""
+
+    result = "bool"
+
+    def grad(self, dy: Value, y: Value, a: Value, b: Value) -> tuple[None, None]:
+        return None, None
+
+
+@dataclass(frozen=True)
+class Equal(Comparison):
+    """a == b."""
+
+    cpu, cuda = elementwise(lambda a, b: a == b)
+
+    def onnx(self, emit: Any, a: Any, b: Any) -> Any:
+        return emit.Equal(a, b)
+
+
+@dataclass(frozen=True)
+class NotEqual(Comparison):
+    """a != b."""
+
+    cpu, cuda = elementwise(lambda a, b: a != b)
+
+    def onnx(self, emit: Any, a: Any, b: Any) -> Any:
+        return emit.Not(emit.Equal(a, b))
+
+
+@dataclass(frozen=True)
+class Less(Comparison):
+    """a < b."""
+
+    cpu, cuda = elementwise(lambda a, b: a < b)
+
+    def onnx(self, emit: Any, a: Any, b: Any) -> Any:
+        return emit.Less(a, b)
+
+
+@dataclass(frozen=True)
+class LessEqual(Comparison):
+    """a <= b."""
+
+    cpu, cuda = elementwise(lambda a, b: a <= b)
+
+    def onnx(self, emit: Any, a: Any, b: Any) -> Any:
+        return emit.LessOrEqual(a, b)
+
+
+@dataclass(frozen=True)
+class Greater(Comparison):
+    """a > b."""
+
+    cpu, cuda = elementwise(lambda a, b: a > b)
+
+    def onnx(self, emit: Any, a: Any, b: Any) -> Any:
+        return emit.Greater(a, b)
+
+
+@dataclass(frozen=True)
+class GreaterEqual(Comparison):
+    """a >= b."""
+
+    cpu, cuda = elementwise(lambda a, b: a >= b)
+
+    def onnx(self, emit: Any, a: Any, b: Any) -> Any:
+        return emit.GreaterOrEqual(a, b)
+
+
+@dataclass(frozen=True)
+class Logic(ElementwiseOp):
+    """An op on truth values."""
+
+    def infer(self, *inputs: Any, **_: Any) -> Spec:
+        if any(spec.dtype != "bool" for spec in inputs):
+            raise DtypeError(
+                f"{type(self).__name__} needs bool, got {inputs[0].dtype}.", fix="compare first: x > 0."
+            )
+        return super().infer(*inputs)
+
+    def grad(self, dy: Value, y: Value, *inputs: Value) -> tuple[None, ...]:
+        return (None,) * len(inputs)
+
+
+@dataclass(frozen=True)
+class And(Logic):
+    """a and b."""
+
+    cpu, cuda = elementwise(lambda a, b: a and b)
+
+    def onnx(self, emit: Any, a: Any, b: Any) -> Any:
+        return emit.And(a, b)
+
+
+@dataclass(frozen=True)
+class Or(Logic):
+    """a or b."""
+
+    cpu, cuda = elementwise(lambda a, b: a or b)
+
+    def onnx(self, emit: Any, a: Any, b: Any) -> Any:
+        return emit.Or(a, b)
+
+
+@dataclass(frozen=True)
+class Not(Logic):
+    """not x."""
+
+    cpu, cuda = elementwise(lambda x: not x)
+
+    def onnx(self, emit: Any, x: Any) -> Any:
+        return emit.Not(x)
+
+
+@dataclass(frozen=True)
+class Where(ElementwiseOp):
+    """a where the condition is true, else b."""
+
+    cpu, cuda = elementwise(lambda condition, a, b: a if condition else b)
+
+    def infer(self, condition: Spec, a: Spec, b: Spec) -> Spec:
+        if condition.dtype != "bool":
+            raise DtypeError(
+                f"Where needs a bool condition, got {condition.dtype}.", fix="compare first: x > 0."
+            )
+        if a.dtype != b.dtype:
+            raise DtypeError(f"Where cannot choose between {a.dtype} and {b.dtype}.", fix="convert one side.")
+        return Spec(broadcast(condition.shape, a.shape, b.shape), a.dtype)
+
+    def grad(self, dy: Value, y: Value, condition: Value, a: Value, b: Value) -> tuple[None, Value, Value]:
+        nothing = dy.node.graph.constant(0, dy.dtype)
+        return (
+            None,
+            reduce_to(Where()(condition, dy, nothing), a.shape),
+            reduce_to(Where()(condition, nothing, dy), b.shape),
+        )
+
+    def onnx(self, emit: Any, condition: Any, a: Any, b: Any) -> Any:
+        return emit.Where(condition, a, b)
+
+
+@dataclass(frozen=True)
+class Cast(ElementwiseOp):
+    """The numbers converted to another type; floats are cut towards zero when they become integers."""
+
+    dtype: str
+    cpu, cuda = elementwise(lambda x: x)
+
+    def infer(self, x: Spec) -> Spec:
+        return x.with_dtype(self.dtype)
+
+    def grad(self, dy: Value, y: Value, x: Value) -> tuple[Value | None]:
+        return (cast(dy, x.dtype) if x.spec.is_float and y.spec.is_float else None,)
+
+    def onnx(self, emit: Any, x: Any) -> Any:
+        return emit.cast(x, self.dtype)
+
+
+def cast(x: Value, dtype: str) -> Value:
+    """The numbers converted to another type."""
+    if x.dtype == dtype:
+        return x
+    return NotEqual()(x, constant_like(0, x)) if dtype == "bool" else Cast(dtype)(x)
+
+
+def where(condition: Value, a: Value | Number, b: Value | Number) -> Value:
+    """a where the condition is true, else b."""
+    left, right = paired(a, b)
+    return Where()(condition, left, right)
+
+
+equal, not_equal = binary(Equal()), binary(NotEqual())
+less, less_equal = binary(Less()), binary(LessEqual())
+greater, greater_equal = binary(Greater()), binary(GreaterEqual())
+logical_and, logical_or, logical_not = And(), Or(), Not()
