@@ -355,6 +355,6 @@ class Trainer:
 def _usual_optimizer(model: Model | None) -> Optimizer:
     """The optimizer that suits a model: its own, else Adam."""
     if model is None:
-        return make("optimizer", "adam")  # type: ignore[no-any-return]
+        return make("optimizer", "adam")
     rate = {} if model.learning_rate is None else {"learning_rate": model.learning_rate}
-    return make("optimizer", {"name": model.optimizer, **rate})  # type: ignore[no-any-return]
+    return make("optimizer", {"name": model.optimizer, **rate})

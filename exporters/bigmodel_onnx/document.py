@@ -185,7 +185,8 @@ def metadata(
     versions = {"bigmodel": bigmodel_core.__version__, "numpy": np.__version__, "onnx": onnx.__version__}
     texts["versions"] = _json(versions)
     with suppress(BigmodelError):  # a layer that no plugin offers has no name to be found by
-        configuration = _json(config.to_config(layer))
+        saved = getattr(getattr(layer, "about", None), "config", None) or {}  # a model out of a checkpoint
+        configuration = _json(saved if "name" in saved else config.to_config(layer))
         if len(configuration) <= LONGEST_CONFIG:
             texts["config"] = configuration
     if labels is not None:
