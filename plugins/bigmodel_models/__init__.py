@@ -4,14 +4,50 @@ from __future__ import annotations
 
 from bigmodel_core.hookspecs import hookimpl
 from bigmodel_core.model import Model
+from bigmodel_models.alexnet import Alexnet
+from bigmodel_models.bigmodel_cnn import BigmodelCnn
+from bigmodel_models.densenet import Densenet121
+from bigmodel_models.inception import Inception
 from bigmodel_models.lenet import Lenet
 from bigmodel_models.linear import LinearRegression, LinearSvm, LogisticRegression
 from bigmodel_models.mlp import Mlp
+from bigmodel_models.resnet import Resnet18, Resnet20, Resnet50
+from bigmodel_models.vgg import Vgg11, Vgg16
 
-__all__ = ["Lenet", "LinearRegression", "LinearSvm", "LogisticRegression", "Mlp"]
+__all__ = [
+    "Alexnet",
+    "BigmodelCnn",
+    "Densenet121",
+    "Inception",
+    "Lenet",
+    "LinearRegression",
+    "LinearSvm",
+    "LogisticRegression",
+    "Mlp",
+    "Resnet18",
+    "Resnet20",
+    "Resnet50",
+    "Vgg11",
+    "Vgg16",
+]
 
 
 @hookimpl
 def bigmodel_models() -> list[type[Model]]:
     """The models of this package."""
-    return [LinearRegression, LogisticRegression, LinearSvm, Mlp, Lenet]
+    return [
+        LinearRegression,
+        LogisticRegression,
+        LinearSvm,
+        Mlp,
+        Lenet,
+        Alexnet,
+        BigmodelCnn,
+        Densenet121,
+        Inception,
+        Resnet18,
+        Resnet20,
+        Resnet50,
+        Vgg11,
+        Vgg16,
+    ]

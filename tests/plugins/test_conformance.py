@@ -44,7 +44,48 @@ def gelu_tanh(x: np.ndarray) -> np.ndarray:
     return 0.5 * x * (1 + np.tanh(math.sqrt(2 / math.pi) * (x + 0.044715 * x**3)))
 
 
-LAYERS: list[tuple[Any, list[Any], Reference]] = [
+def under(x: np.ndarray, size: int, stride: int, padding: int = 0) -> np.ndarray:
+    """(N, C, H', W', size, size): what lies under windows."""
+    x = np.pad(x, ((0, 0), (0, 0), (padding, padding), (padding, padding)))
+    return np.lib.stride_tricks.sliding_window_view(x, (size, size), (2, 3))[:, :, ::stride, ::stride]
+
+
+def conv2d(x: np.ndarray, state: dict[str, np.ndarray]) -> np.ndarray:
+    bias = state["bias"][:, None, None]
+    return np.einsum("nchwrs,kcrs->nkhw", under(x, 3, 2, 1), state["weight"]) + bias
+
+
+def conv1d(x: np.ndarray, state: dict[str, np.ndarray]) -> np.ndarray:
+    seen = np.lib.stride_tricks.sliding_window_view(x, 3, 2)
+    return np.einsum("nctr,kcr->nkt", seen, state["weight"]) + state["bias"][:, None]
+
+
+def conv_transpose2d(x: np.ndarray, state: dict[str, np.ndarray]) -> np.ndarray:
+    n, _, height, width = x.shape
+    y = np.zeros((n, state["weight"].shape[1], 2 * height + 1, 2 * width + 1)) + state["bias"][:, None, None]
+    for i in range(height):
+        for j in range(width):
+            spread = np.einsum("nc,ckrs->nkrs", x[:, :, i, j], state["weight"])
+            y[:, :, 2 * i : 2 * i + 3, 2 * j : 2 * j + 3] += spread
+    return y
+
+
+def column(vector: np.ndarray) -> np.ndarray:
+    return vector[:, None, None]
+
+
+def batch_norm(x: np.ndarray, state: dict[str, np.ndarray]) -> np.ndarray:
+    normal = (x - column(state["running_mean"])) / np.sqrt(column(state["running_variance"]) + 1e-5)
+    return normal * column(state["scale"]) + column(state["shift"])
+
+
+def group_norm(x: np.ndarray, state: dict[str, np.ndarray], groups: int = 2) -> np.ndarray:
+    rows = x.reshape(len(x), groups, -1)
+    rows = (rows - rows.mean(-1, keepdims=True)) / np.sqrt(rows.var(-1, keepdims=True) + 1e-5)
+    return rows.reshape(x.shape) * column(state["scale"]) + column(state["shift"])
+
+
+LAYERS: list[tuple[Any, list[Any], Reference | None]] = [
     (bm.layers.Dense(4), [(4, 7)], dense),
     (bm.layers.Dense(3, use_bias=False), [(3, 2, 5)], lambda x, state: x @ state["weight"]),
     (bm.layers.Dense(4, activation="tanh"), [(4, 7)], lambda x, state: np.tanh(dense(x, state))),
@@ -64,10 +105,39 @@ LAYERS: list[tuple[Any, list[Any], Reference]] = [
     (bm.layers.LayerNorm(), [(4, 7)], layer_norm),
     (bm.layers.Flatten(), [(3, 2, 5)], lambda x: x.reshape(len(x), 10)),
     (bm.layers.Reshape((5, -1)), [(3, 2, 5)], lambda x: x.reshape(len(x), 5, 2)),
+    (bm.layers.Conv1d(4, 3), [(3, 2, 9)], conv1d),
+    (bm.layers.Conv2d(4, 3, stride=2, padding=1), [(3, 2, 7, 6)], conv2d),
+    (bm.layers.ConvTranspose2d(4, 3, stride=2), [(3, 2, 4, 3)], conv_transpose2d),
+    (
+        bm.layers.MaxPool1d(3, 1),
+        [(3, 2, 8)],
+        lambda x: under(np.repeat(x[:, :, None], 3, 2), 3, 1)[:, :, 0].max((-2, -1)),
+    ),
+    (bm.layers.MaxPool2d(3, 2), [(3, 2, 8, 7)], lambda x: under(x, 3, 2).max((-2, -1))),
+    (bm.layers.AveragePool1d(2), [(3, 2, 8)], lambda x: x.reshape(*x.shape[:2], -1, 2).mean(-1)),
+    (bm.layers.AveragePool2d(3, 2, 1), [(3, 2, 8, 7)], lambda x: under(x, 3, 2, 1).mean((-2, -1))),
+    (bm.layers.GlobalAveragePool(), [(3, 2, 8, 7)], lambda x: x.mean((2, 3))),
+    (bm.layers.AdaptiveAveragePool2d(2), [(3, 2, 8, 6)], lambda x: x.reshape(-1, 2, 2, 4, 2, 3).mean((3, 5))),
+    (bm.layers.BatchNorm(), [(3, 2, 4, 5)], batch_norm),
+    (bm.layers.BatchNorm(), [(5, 4)], None),
+    (bm.layers.GroupNorm(2), [(3, 4, 3, 5)], group_norm),
+    (bm.layers.InstanceNorm(), [(3, 4, 3, 5)], lambda x, state: group_norm(x, state, 4)),
+    (bm.layers.ZeroPad2d((1, 2)), [(3, 2, 4, 5)], lambda x: np.pad(x, ((0, 0), (0, 0), (1, 1), (2, 2)))),
+    (bm.layers.Upsample2d(2), [(3, 2, 4, 5)], lambda x: x.repeat(2, 2).repeat(2, 3)),
     (bm.models.LinearRegression(2), [(4, 3)], linear),
     (bm.models.LogisticRegression(3), [(4, 2, 3)], linear),
     (bm.models.LinearSvm(3), [(4, 6)], linear),
     (bm.models.Mlp(widths=(5,), classes=3, dropout=0.2), [(4, 2, 3)], mlp),
+    (bm.models.Lenet(3), [(2, 1, 16, 16)], None),
+    (bm.models.BigmodelCnn(3, (2, 3), 5), [(2, 1, 4, 4)], None),
+    (bm.models.Alexnet(3, 1, dropout=0.0), [(2, 1, 63, 63)], None),
+    (bm.models.Vgg11(3, 1, 8, dropout=0.0), [(2, 1, 32, 32)], None),
+    (bm.models.Vgg16(3, 1, 8, dropout=0.0, batch_norm=False), [(2, 1, 32, 32)], None),
+    (bm.models.Resnet20(3, 2), [(2, 1, 8, 8)], None),
+    (bm.models.Resnet18(3, 2), [(2, 1, 16, 16)], None),
+    (bm.models.Resnet50(3, 1), [(2, 1, 16, 16)], None),
+    (bm.models.Densenet121(3, 1, (2, 1)), [(2, 1, 16, 16)], None),
+    (bm.models.Inception(3, 1, dropout=0.0), [(2, 1, 16, 16)], None),
 ]
 
 

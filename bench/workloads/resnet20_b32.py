@@ -1,0 +1,93 @@
+"""A training step of ResNet-20 for CIFAR: 3x32x32 images, SGD with momentum, batch 32."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from bench.vision import Task, jax_convolution, jax_step, jax_weights, our_step, torch_step
+from bench.workload import Run, Target, Workload
+
+WORKLOAD = Workload(
+    "resnet20_b32",
+    "training step, ResNet-20 on 3x32x32, SGD with momentum, batch 32",
+    "ms",
+    targets=(Target(ratio=1.2),),
+)
+TASK = Task((32, 3, 32, 32))
+BLOCKS = [(16, 1)] * 3 + [(32, 2)] + [(32, 1)] * 2 + [(64, 2)] + [(64, 1)] * 2
+"""Width and stride of each block."""
+
+
+def _torch_model() -> Any:
+    from torch import nn
+
+    def convolution(before: int, filters: int, size: int, stride: int = 1) -> Any:
+        layer = nn.Conv2d(before, filters, size, stride, size // 2, bias=False)
+        return nn.Sequential(layer, nn.BatchNorm2d(filters))
+
+    class Block(nn.Module):
+        def __init__(self, before: int, filters: int, stride: int) -> None:
+            super().__init__()
+            self.first = convolution(before, filters, 3, stride)
+            self.second = convolution(filters, filters, 3)
+            same = before == filters and stride == 1
+            self.shortcut = nn.Identity() if same else convolution(before, filters, 1, stride)
+
+        def forward(self, x: Any) -> Any:
+            return nn.functional.relu(self.second(nn.functional.relu(self.first(x))) + self.shortcut(x))
+
+    parts, before = [convolution(3, 16, 3), nn.ReLU()], 16
+    for filters, stride in BLOCKS:
+        parts.append(Block(before, filters, stride))
+        before = filters
+    return nn.Sequential(*parts, nn.AdaptiveAvgPool2d(1), nn.Flatten(), nn.Linear(64, 10))
+
+
+def _shapes() -> list[tuple[int, ...]]:
+    """Filters, scales and shifts in the order that `_scores` takes them."""
+    found: list[tuple[int, ...]] = [(3, 3, 3, 16), (1, 16), (1, 16)]
+    before = 16
+    for filters, stride in BLOCKS:
+        found += [(3, 3, before, filters), (1, filters), (1, filters)]
+        found += [(3, 3, filters, filters), (1, filters), (1, filters)]
+        if before != filters or stride != 1:
+            found += [(1, 1, before, filters), (1, filters), (1, filters)]
+        before = filters
+    return [*found, (64, 10), (10,)]
+
+
+def _scores(weights: list[Any], x: Any) -> Any:
+    import jax
+    import jax.numpy as jnp
+
+    rest = iter(weights)
+
+    def convolution(x: Any, stride: int = 1) -> Any:
+        weight, scale, shift = next(rest), next(rest), next(rest)
+        y = jax_convolution(x, weight, padding=weight.shape[0] // 2, stride=stride)
+        mean, variance = jnp.mean(y, (0, 1, 2)), jnp.var(y, (0, 1, 2))
+        return (y - mean) * jax.lax.rsqrt(variance + 1e-5) * scale[0] + shift[0]
+
+    x = jax.nn.relu(convolution(x))
+    for filters, stride in BLOCKS:
+        y = convolution(jax.nn.relu(convolution(x, stride)))
+        x = jax.nn.relu(y + (x if x.shape[-1] == filters and stride == 1 else convolution(x, stride)))
+    return jnp.mean(x, (1, 2)) @ next(rest) + next(rest)
+
+
+def ours(run: Run) -> float:
+    import bigmodel_core as bm
+
+    return run.median_step(our_step(TASK, bm.models.Resnet20()), warm_up=5)
+
+
+def torch(run: Run) -> float:
+    return run.median_step(torch_step(TASK, run, _torch_model), warm_up=5)
+
+
+def torch_compile(run: Run) -> float:
+    return run.median_step(torch_step(TASK, run, _torch_model, compiled=True), warm_up=5)
+
+
+def jax(run: Run) -> float:
+    return run.median_step(jax_step(TASK, jax_weights(_shapes()), _scores), warm_up=5)
