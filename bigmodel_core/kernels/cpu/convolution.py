@@ -16,10 +16,10 @@ import functools
 from collections.abc import Callable
 from dataclasses import dataclass
 
-from bigmodel_core.kernels.cpu.convolution_tile import convolve_tile
+from bigmodel_core.kernels.cpu.convolution_tile import convolve_tile, tallest
 from bigmodel_core.kernels.cpu.launch import Buffer, Launch
 from bigmodel_core.kernels.cpu.memory import SIZES, load, load_int, store
-from bigmodel_core.kernels.cpu.microkernel import tile_columns, tile_rows
+from bigmodel_core.kernels.cpu.microkernel import tile_columns
 from bigmodel_core.kernels.cpu.native import NativeFunction
 from bigmodel_core.kernels.cpu.packing import stack_memory
 
@@ -228,7 +228,7 @@ def _pad_rows(dtype: str) -> Callable[..., None]:
 def convolution_kernel(dtype: str) -> NativeFunction:
     """The kernel for rows of outputs; `convolve` lists its context."""
     size, wide = SIZES[dtype], tile_columns(dtype)
-    h0, h1 = tile_rows()[:2]
+    most_rows = tallest()
     tile, pad_rows, memory = convolve_tile(dtype), _pad_rows(dtype), stack_memory(STACK)
 
     def convolution(ctx, chunk):  # type: ignore[no-untyped-def]
@@ -249,6 +249,8 @@ def convolution_kernel(dtype: str) -> NativeFunction:
         pixel = channels * size
         of_group, filters_of_group = channels // groups, filters // groups
         merged = groups == 1 and gap_across == 1
+        tiles = (out_width + most_rows - 1) // most_rows  # of equal height, but for the last
+        even = (out_width + tiles - 1) // tiles
         row, last = chunk * each, min(total, chunk * each + each)
         while row < last:
             image, first = row // out_height, row % out_height
@@ -281,11 +283,7 @@ def convolution_kernel(dtype: str) -> NativeFunction:
                     for i in range(rows):
                         p = 0
                         while p < out_width:
-                            h = h0
-                            if out_width - p < h0:
-                                h = h1
-                                while h > out_width - p:
-                                    h //= 2
+                            h = min(even, out_width - p)
                             a = base + i * step_down * pitch + p * step_across * pixel
                             c = y + ((row + i) * out_width + p) * filters * size + column
                             if merged:
@@ -333,7 +331,7 @@ def convolution_kernel(dtype: str) -> NativeFunction:
 def weight_gradient_kernel(dtype: str) -> NativeFunction:
     """The kernel for the sum over some images, stored as (taps, channels of a group, filters)."""
     size, wide = SIZES[dtype], tile_columns(dtype)
-    h0, h1 = tile_rows()[:2]
+    most_rows = tallest()
     tile, pad_rows, memory = convolve_tile(dtype), _pad_rows(dtype), stack_memory(STACK)
 
     def convolution_weight_gradient(ctx, chunk):  # type: ignore[no-untyped-def]
@@ -360,6 +358,8 @@ def weight_gradient_kernel(dtype: str) -> NativeFunction:
         merged = groups == 1 and gap_across == 1
         runs = 1 if merged else taps_across
         run = taps_across * channels if merged else of_group
+        tiles = (run + most_rows - 1) // most_rows
+        even = (run + tiles - 1) // tiles
         fresh = True
         for image in range(piece * each, min(n, piece * each + each)):
             first = 0
@@ -397,11 +397,7 @@ def weight_gradient_kernel(dtype: str) -> NativeFunction:
                                 target = dw + (r * runs + s) * run * filters * size + column
                                 m = 0
                                 while m < run:
-                                    h = h0
-                                    if run - m < h0:
-                                        h = h1
-                                        while h > run - m:
-                                            h //= 2
+                                    h = min(even, run - m)
                                     c = target + m * filters * size
                                     tile(
                                         rows,

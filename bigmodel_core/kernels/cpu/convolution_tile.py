@@ -21,7 +21,6 @@ from bigmodel_core.kernels.cpu.microkernel import (
     multiply_add,
     phi,
     store_vector,
-    tile_rows,
 )
 from bigmodel_core.kernels.cpu.native import Intrinsic
 from bigmodel_core.kernels.cpu.target import vector_unit
@@ -32,17 +31,27 @@ ARGUMENTS = (
 )
 
 
+def tallest() -> int:
+    """Rows of the tallest tile: as many as the registers hold beside a row of B."""
+    unit = vector_unit()
+    if unit.registers < 32:
+        return 6
+    return (
+        14 if unit.bits == 512 else 12
+    )  # numbers of A are read from memory there, and need a register elsewhere
+
+
 @functools.cache
 def convolve_tile(dtype: str) -> Intrinsic:
     """One tile: `c[i, j] = start[i, j] + sum over o, k of a[i, o, k] * b[o * inner + k, j]`.
 
     All strides are in bytes. Element k of a run lies `a_step` after the one before; `a_next` is added between
-    runs. `start` may be C itself, a vector (its row stride being 0), or 0 for nothing. `rows` is one of
-    `tile_rows()`, `columns` at most `tile_columns(dtype)`; `outer` and `inner` are at least 1. Rows of B and
+    runs. `start` may be C itself, a vector (its row stride being 0), or 0 for nothing. `rows` is at most
+    `tallest()`, `columns` at most `tile_columns(dtype)`; `outer` and `inner` are at least 1. Rows of B and
     of `start` are read in whole vectors, past the last column.
     """
     lanes, size = vector_unit().lanes(dtype), SIZES[dtype]
-    shapes = tuple((rows, vectors) for rows in tile_rows() for vectors in range(1, VECTORS + 1))
+    shapes = tuple((rows, vectors) for rows in range(1, tallest() + 1) for vectors in range(1, VECTORS + 1))
 
     def convolve(builder: Any, *arguments: Any) -> None:
         builder.call(_dispatcher(builder.module, dtype, lanes, size, shapes), arguments)
