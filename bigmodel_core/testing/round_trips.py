@@ -11,6 +11,7 @@ import numpy as np
 
 from bigmodel_core import config, registry
 from bigmodel_core.graph import LEAVES, needed
+from bigmodel_core.ops.recurrent import Recurrent
 from bigmodel_core.testing.backward import Backward
 from bigmodel_core.testing.checks import CheckSkipped, expect
 from bigmodel_core.testing.registry_checks import require_registered
@@ -37,6 +38,9 @@ def check_cuda(subject: LayerSubject) -> None:
     arrays = subject.arrays(min(subject.batch, 3))
     if sum(array.size for array in arrays) > 2000:
         raise CheckSkipped("the inputs are too large for CUDA's simulator; pass smaller ones")
+    recurrent = any(isinstance(node.op, Recurrent) for node in needed(network.trace(training=True).outputs))
+    if recurrent and sum(array.size for array in network.state().values()) > 2000:
+        raise CheckSkipped("the states are too wide for CUDA's simulator; pass a narrower layer")
     outputs, _, gradients = Backward(network).run(arrays)
     found = exchanged(
         CUDA,

@@ -1,4 +1,4 @@
-"""Data sets: bundled digits, MNIST and Fashion-MNIST from IDX files, and tables from CSV files."""
+"""Data sets: bundled digits and sunspots, MNIST and Fashion-MNIST from IDX files, sine waves, CSV tables."""
 
 from __future__ import annotations
 
@@ -6,12 +6,13 @@ from bigmodel_core.dataset import Dataset
 from bigmodel_core.hookspecs import hookimpl
 from bigmodel_datasets.digits import Digits
 from bigmodel_datasets.mnist import FashionMnist, Mnist
+from bigmodel_datasets.series import Sine, Sunspots
 from bigmodel_datasets.table import Csv
 
-__all__ = ["Csv", "Digits", "FashionMnist", "Mnist"]
+__all__ = ["Csv", "Digits", "FashionMnist", "Mnist", "Sine", "Sunspots"]
 
 
 @hookimpl
 def bigmodel_datasets() -> list[type[Dataset]]:
     """The data sets of this package."""
-    return [Digits, Mnist, FashionMnist, Csv]
+    return [Digits, Mnist, FashionMnist, Sunspots, Sine, Csv]

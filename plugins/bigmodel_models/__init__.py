@@ -11,22 +11,36 @@ from bigmodel_models.inception import Inception
 from bigmodel_models.lenet import Lenet
 from bigmodel_models.linear import LinearRegression, LinearSvm, LogisticRegression
 from bigmodel_models.mlp import Mlp
+from bigmodel_models.recurrent import (
+    CharRnn,
+    GruClassifier,
+    LstmClassifier,
+    RnnClassifier,
+    RnnRegressor,
+    TimeSeriesForecaster,
+)
 from bigmodel_models.resnet import Resnet18, Resnet20, Resnet50
 from bigmodel_models.vgg import Vgg11, Vgg16
 
 __all__ = [
     "Alexnet",
     "BigmodelCnn",
+    "CharRnn",
     "Densenet121",
+    "GruClassifier",
     "Inception",
     "Lenet",
     "LinearRegression",
     "LinearSvm",
     "LogisticRegression",
+    "LstmClassifier",
     "Mlp",
     "Resnet18",
     "Resnet20",
     "Resnet50",
+    "RnnClassifier",
+    "RnnRegressor",
+    "TimeSeriesForecaster",
     "Vgg11",
     "Vgg16",
 ]
@@ -41,6 +55,12 @@ def bigmodel_models() -> list[type[Model]]:
         LinearSvm,
         Mlp,
         Lenet,
+        RnnRegressor,
+        RnnClassifier,
+        LstmClassifier,
+        GruClassifier,
+        TimeSeriesForecaster,
+        CharRnn,
         Alexnet,
         BigmodelCnn,
         Densenet121,
