@@ -18,6 +18,9 @@ from bigmodel_core.kernels.scalar import CAST
 CHUNK_WEIGHT = 200_000
 """How much work a chunk holds, in units of `Chain.weight`: some ten microseconds."""
 
+_WHOLE = ((True, True), (False, False))
+"""How an operand varies that is a whole matrix, or a single number."""
+
 _HEAD = 5  # rows, columns, rows of a tile, columns of a tile, tiles in a row
 
 
@@ -43,6 +46,10 @@ def launch(
     rows = int(np.prod(sizes[:-1], dtype=np.int64)) if sizes else 1
     if rows * columns == 0:
         return None
+    if tile and tile[1] >= columns and all(varies in _WHOLE for varies in space.varies):
+        # Tiles of whole rows lie in one piece: one long row of them vectorises however few columns there are.
+        sizes, tile = [1, rows * columns], (1, tile[0] * columns)
+        rows, columns = sizes
     row_tile, column_tile = tile or _tile(rows, columns, chain.weight())
     across = -(-columns // column_tile)
     context: list[int | float | Buffer] = [rows, columns, row_tile, column_tile, across]
