@@ -13,6 +13,9 @@ from bigmodel_core.kernels.array import kernel
 from bigmodel_core.ops.images import Border, ImageOp, Pair, border_of, pair, window_sizes
 from bigmodel_core.spec import Spec
 
+FEW_CHANNELS = 16
+"""With fewer channels than this, no vector would be full: windows are gone through channel by channel."""
+
 
 def max_windows(out, places, x, window, stride, border, start, stop):  # type: ignore[no-untyped-def]
     """out, places (n * rows, columns, channels): the largest number under a window and its number there."""
@@ -23,6 +26,24 @@ def max_windows(out, places, x, window, stride, border, start, stop):  # type: i
         top = (row - n * rows) * stride[0] - border[0]
         for column in range(out.shape[1]):
             left = column * stride[1] - border[1]
+            whole = top >= 0 and left >= 0 and top + 2 <= height and left + 2 <= width
+            if channels < FEW_CHANNELS and whole and window[0] == 2 and window[1] == 2:
+                for c in range(channels):
+                    best = x[n, top, left, c]
+                    place = 0
+                    value = x[n, top, left + 1, c]
+                    more = value > best or value != value
+                    best = value if more else best
+                    place = 1 if more else place
+                    value = x[n, top + 1, left, c]
+                    more = value > best or value != value
+                    best = value if more else best
+                    place = 2 if more else place
+                    value = x[n, top + 1, left + 1, c]
+                    more = value > best or value != value
+                    out[row, column, c] = value if more else best
+                    places[row, column, c] = 3 if more else place
+                continue
             fresh = True
             for i in range(max(0, -top), min(window[0], height - top)):
                 for j in range(max(0, -left), min(window[1], width - left)):
@@ -53,6 +74,12 @@ def max_windows_grad(out, dy, places, window, stride, border, start, stop):  # t
             top = row * stride[0] - border[0]
             for column in range(dy.shape[2]):
                 left = column * stride[1] - border[1]
+                if channels < FEW_CHANNELS:
+                    for c in range(channels):
+                        place = places[n, row, column, c]
+                        i = place // window[1]
+                        out[n, top + i, left + place - i * window[1], c] += dy[n, row, column, c]
+                    continue
                 for i in range(max(0, -top), min(window[0], height - top)):
                     for j in range(max(0, -left), min(window[1], width - left)):
                         place = i * window[1] + j
