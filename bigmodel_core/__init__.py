@@ -88,10 +88,10 @@ if TYPE_CHECKING:
     from bigmodel_core.dataset import Preprocessing as Preprocessing
     from bigmodel_core.dataset import Split as Split
     from bigmodel_core.dataset import batches as batches
-    from bigmodel_core.exporting import export as export
-    from bigmodel_core.exporting import from_onnx as from_onnx
     from bigmodel_core.exporter import Emit as Emit
     from bigmodel_core.exporter import Exporter as Exporter
+    from bigmodel_core.exporting import export as export
+    from bigmodel_core.exporting import from_onnx as from_onnx
     from bigmodel_core.graph import Graph as Graph
     from bigmodel_core.graph import Op as Op
     from bigmodel_core.graph import Value as Value

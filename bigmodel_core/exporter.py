@@ -12,7 +12,6 @@ from bigmodel_core.spec import Dim, Shape, Spec
 if TYPE_CHECKING:
     from bigmodel_core.layer import Layer
     from bigmodel_core.network import Network
-    from bigmodel_core.network import Network
 
 
 class Emit(Protocol):

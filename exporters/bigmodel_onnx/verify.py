@@ -220,7 +220,7 @@ def _draw(generator: np.random.Generator, spec: Spec, limit: int) -> np.ndarray:
 
 
 def _index_limit(network: Network, sizes: Mapping[str, int]) -> int:
-    """How far integers may go: tables have such rows, ops with classes such labels, sequences such lengths."""
+    """How far integers may go: tables have so many rows, ops so many classes, sequences such lengths."""
     limits = [256]
     for node in needed(network.trace(training=False).outputs):
         rows: Any = getattr(node.op, "classes", None)

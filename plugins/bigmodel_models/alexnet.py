@@ -15,7 +15,8 @@ from bigmodel_core.spec import Spec
 class Alexnet(Model):
     """AlexNet (Krizhevsky et al., 2012): five convolutions and three dense layers.
 
-    In one piece, as in Krizhevsky (2014). Takes images (N, C, H, W) of at least 63 x 63 pixels, 224 x 224 by design.
+    In one piece, as in Krizhevsky (2014). Takes images (N, C, H, W) of at least 63 x 63 pixels, 224 x 224 by
+    design.
 
     Args:
         classes: how many classes there are.

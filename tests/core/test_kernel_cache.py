@@ -270,7 +270,7 @@ def compiled_from(text: str, name: str = "kernel", **scope: Any) -> Any:
         ((Unit(256),), (Unit(512),)),
         (closing_over(1), closing_over(2)),
     ],
-    ids=str,
+    ids=lambda value: getattr(value, "__qualname__", str(value)),  # no address: the same in every process
 )
 def test_a_key_follows_what_a_closure_holds(one: Any, other: Any) -> None:
     assert fingerprint(closing_over(one)) != fingerprint(closing_over(other))

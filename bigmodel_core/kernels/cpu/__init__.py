@@ -1,1 +1,1 @@
-"""CPU kernels: serial native functions of (context address, chunk), run by a table walker on a thread pool."""
+"""CPU kernels: native functions of (context address, chunk), run by a table walker on a thread pool."""
