@@ -23,7 +23,9 @@ def python(tmp_path_factory: pytest.TempPathFactory) -> Path:
             [python, "-c", "import site; print(site.getsitepackages()[0])"], text=True
         ).strip()
     )
-    (site / "outer.pth").write_text("\n".join(path for path in sys.path if path) + "\n")
+    # Folders of this environment, read as at its own start: an editable installation is found through them.
+    lines = [f"import site; site.addsitedir({path!r})" for path in sys.path if path]
+    (site / "outer.pth").write_text("\n".join(lines) + "\n")
     (site / "bigmodel_swish.py").write_text((EXAMPLE / "bigmodel_swish.py").read_text())
     info = site / "bigmodel_swish-0.1.0.dist-info"
     info.mkdir()
