@@ -47,7 +47,7 @@ BURST = 0.006
 """Seconds of one side's turn in a round."""
 WARM = 0.02
 """Seconds of calls before them that do not count."""
-SPIN = 0.05
+SPIN = 0.2
 """Seconds after which the threads of NumPy's BLAS sleep."""
 
 
