@@ -137,7 +137,7 @@ def make(dtype: str, tile: Tile, transpose_a: bool, transpose_b: bool, has_bias:
     a_shape, b_shape, c_shape = (bk, bm + 1), (bk, bn + 1), (rows, columns)
     u, w = np.uint32, np.uint64
 
-    def product(a, b, c, bias, m, n, k, batch, stride_a, stride_b):  # type: ignore
+    def product(a, b, c, bias, m, n, k, batch, stride_a, stride_b):
         a_tile = cuda.shared.array(a_shape, number)
         b_tile = cuda.shared.array(b_shape, number)
         sums = cuda.local.array(c_shape, number)
