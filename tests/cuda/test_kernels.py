@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+import sys
+import threading
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from math import exp
 from typing import Any
@@ -12,6 +15,7 @@ import pytest
 import bigmodel_core as bm
 from bigmodel_core.errors import KernelError
 from bigmodel_core.graph import Graph, Op
+from bigmodel_core.kernels.cuda.runtime import share_arrays_of_blocks
 from bigmodel_core.plan import Program, Variables, device_named
 from bigmodel_core.spec import Spec
 
@@ -117,3 +121,24 @@ def test_statuses_of_several_steps_do_not_mix() -> None:
     with pytest.raises(KernelError, match=r"first \(A\)"):
         program.run(variables, {"x": bad, "y": good})
     program.run(variables, {"x": good, "y": good})
+
+
+def test_threads_of_a_simulated_block_share_one_array() -> None:
+    from numba.cuda.simulator.kernelapi import FakeCUDAShared
+
+    share_arrays_of_blocks()
+    before = sys.getswitchinterval()
+    sys.setswitchinterval(1e-6)
+    try:
+        with ThreadPoolExecutor(8) as pool:
+            for _ in range(100):
+                block, together = FakeCUDAShared(0), threading.Barrier(8)
+
+                def ask(_: int, block: Any = block, together: threading.Barrier = together) -> Any:
+                    together.wait()
+                    return block.array(4, np.float32)
+
+                arrays = list(pool.map(ask, range(8)))
+                assert all(array is arrays[0] for array in arrays)
+    finally:
+        sys.setswitchinterval(before)

@@ -10,6 +10,7 @@ from __future__ import annotations
 import functools
 import importlib.util
 import math
+import sys
 import types
 import warnings
 from collections.abc import Callable, Sequence
@@ -182,6 +183,7 @@ class _SimulatorForm(_Form):
     """For the simulator: helpers see the thread they run in, and `math` keeps number types."""
 
     def kernel(self, function: Any) -> types.FunctionType:
+        share_arrays_of_blocks()
         self.current = _Current()
         made = self.rebuilt(function)
         # At a launch Numba puts the simulated module in place of `cuda` in the kernel's globals: look there.
@@ -206,6 +208,30 @@ class _Current:
 
     def __getattr__(self, name: str) -> Any:
         return getattr(self.namespace["cuda"], name)
+
+
+@functools.cache
+def share_arrays_of_blocks() -> None:
+    """Give the threads of a simulated block one and the same shared array.
+
+    The simulator looks an array up by the line that asks for it and makes it where there is none, in two
+    steps: two threads that ask at the same moment get an array each, and never see what the other writes.
+    """
+    from numba.core import types as numba_types
+    from numba.cuda.simulator.kernelapi import FakeCUDAShared
+    from numba.np import numpy_support
+
+    in_two_steps = FakeCUDAShared.array
+
+    def array(self: Any, shape: Any, dtype: Any) -> np.ndarray:
+        if shape == 0:  # dynamic shared memory, made with the block
+            return in_two_steps(self, shape, dtype)
+        asking = sys._getframe(1)
+        number = numpy_support.as_dtype(dtype) if isinstance(dtype, numba_types.Type) else dtype
+        line = asking.f_code.co_filename, asking.f_lineno
+        return self._allocations.setdefault(line, np.empty(shape, number))
+
+    FakeCUDAShared.array = array
 
 
 @functools.cache
