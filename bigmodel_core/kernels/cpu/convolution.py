@@ -135,7 +135,9 @@ def convolve(
     block = g.out_height if g.in_place else _block_rows(g, STACK)
     memory, each = _outside_memory(g, block, chunks, scratch)
     context = [*g.context(), x, weight, bias or 0, y, rows, total, block, int(g.in_place), memory, each]
-    return [Launch(convolution_kernel(g.dtype), context, chunks, (rows * g.out_width, g.filters))]
+    choice = "direct, pixels in place" if g.in_place else f"direct, {block} padded rows at a time"
+    tile = (rows * g.out_width, g.filters)
+    return [Launch(convolution_kernel(g.dtype), context, chunks, tile, choice=choice)]
 
 
 def _outside_memory(g: Geometry, block: int, chunks: int, scratch: Scratch) -> tuple[Buffer | int, int]:
@@ -172,7 +174,7 @@ def weight_gradient(g: Geometry, x: Buffer, dy: Buffer, dw: Buffer, scratch: Scr
     ]
     step = max(1, min(16, g.filters))
     return [
-        Launch(weight_gradient_kernel(g.dtype), context, chunks),
+        Launch(weight_gradient_kernel(g.dtype), context, chunks, choice=f"direct, {pieces} partial sums"),
         Launch(
             sum_pieces_kernel(g.dtype),
             [partial, dw, pieces, g.taps[0] * g.taps[1], g.channels // g.groups, g.filters, step],

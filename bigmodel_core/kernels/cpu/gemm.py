@@ -46,6 +46,7 @@ FEW_CHUNKS = 8
 """Below so many chunks, narrow ones are better than none."""
 
 IN_PLACE, COPY, TRANSPOSE = 0, 1, 2
+FORMS = ("B in place", "B copied into panels", "B transposed into panels")
 
 
 @dataclass(frozen=True)
@@ -114,7 +115,8 @@ def _dots(
     size = SIZES[p.dtype]
     each = min(columns, max(16, -(-CHUNK_WORK // 4 // (p.k * rows)) // 16 * 16))
     context = [x, y, c, bias or 0, rows, columns, p.k * size, columns * size, bias_step, each]
-    return Launch(dots_kernel(p.dtype), context, -(-columns // each), (rows, each) if p.n > 1 else (each, 1))
+    tile = (rows, each) if p.n > 1 else (each, 1)
+    return Launch(dots_kernel(p.dtype), context, -(-columns // each), tile, choice="matrix product by dots")
 
 
 def _product(p: Problem, a: Buffer, b: Buffer, c: Buffer, bias: Buffer | None) -> Launch:
@@ -139,7 +141,8 @@ def _product(p: Problem, a: Buffer, b: Buffer, c: Buffer, bias: Buffer | None) -
     ]
     whole = p.batch == 1 or (p.m % rows == 0 and p.stride_c == p.m * p.n)
     tile = (rows * group, columns) if whole else None
-    return Launch(product_kernel(p.dtype), context, across * down * -(-p.batch // group), tile)
+    choice = f"matrix product, blocks of {min(rows, p.m)} x {min(columns, p.n)}, {FORMS[b_form]}"
+    return Launch(product_kernel(p.dtype), context, across * down * -(-p.batch // group), tile, choice=choice)
 
 
 def _depth(p: Problem) -> int:

@@ -39,6 +39,7 @@ class Launch:
             writes the tile at row `c // n` and column `c % n` of the tiles, with n tiles in a row. Lets the
             plan run an elementwise kernel on each finished tile. None where chunks are not tiles.
         follower: the elementwise launch that runs on each chunk right after this one.
+        choice: which way was chosen for this shape, in a few words; empty where there is but one.
     """
 
     kernel: NativeFunction
@@ -46,6 +47,7 @@ class Launch:
     chunks: int = 1
     tile: tuple[int, int] | None = None
     follower: Launch | None = field(default=None, repr=False)
+    choice: str = ""
 
 
 def float_bits(value: float) -> int:

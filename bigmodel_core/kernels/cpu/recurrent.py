@@ -107,7 +107,8 @@ def forward_launches(
         *(outputs.get("cells", 0), outputs.get("last_cell", 0), outputs.get("candidates", 0)),
         *(initial[0] or 0, initial[1] or 0),
     ]
-    return [packing, Launch(forward_kernel(s.cell, s.dtype), context, s.chunks)]
+    choice = f"all steps in one call, {s.rows} sequences a chunk"
+    return [packing, Launch(forward_kernel(s.cell, s.dtype), context, s.chunks, choice=choice)]
 
 
 def backward_launches(
@@ -138,7 +139,8 @@ def backward_launches(
         *(upstream.get("last_cell", 0), outputs["gates"], outputs.get("recurrent", 0)),
         *(outputs["initial"], outputs.get("initial_cell", 0)),
     ]
-    return [packing, Launch(backward_kernel(s.cell, s.dtype), context, s.chunks)]
+    choice = f"all steps in one call, {s.rows} sequences a chunk"
+    return [packing, Launch(backward_kernel(s.cell, s.dtype), context, s.chunks, choice=choice)]
 
 
 # Products with the recurrent weights ----------------------------------------------------------------------
