@@ -56,6 +56,10 @@ class Op:
             f"the op {type(self).__name__} has no ONNX lowering.", fix="define onnx(self, emit, ...)."
         )
 
+    def multiply_adds(self, inputs: Sequence[Spec], outputs: Sequence[Spec]) -> int:
+        """How many multiplications with an addition it takes, all sizes known; products alone are counted."""
+        return 0
+
     def __call__(self, *inputs: Value) -> Any:
         """Apply the op to values; returns a Value, or a tuple for several outputs."""
         graph = (

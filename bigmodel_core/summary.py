@@ -194,18 +194,11 @@ def _rows(nodes: list[Node], sizes: Mapping[str, int]) -> list[Row]:
 
 
 def _multiply_adds(node: Node) -> int:
-    """Those of one sample: every named dimension counts as 1."""
-    from bigmodel_core.ops.linear import Affine, MatMul
-
-    op = node.op
-    counted = getattr(op, "multiply_adds", None)
-    if counted is not None:
-        return int(counted(*(value.spec for value in node.inputs)))
-    if not isinstance(op, (Affine, MatMul)):
-        return 0
-    left, output = node.inputs[0].shape, node.outputs[0].shape
-    inner = left[-2] if isinstance(op, MatMul) and op.transpose_a else left[-1]
-    return math.prod(dim if isinstance(dim, int) else 1 for dim in (*output, inner))
+    """Those of one sample: every named dimension is 1."""
+    values = (*node.inputs, *node.outputs)
+    ones = {name: 1 for value in values for name in value.spec.names()}
+    specs = [value.spec.bind(ones) for value in values]
+    return node.op.multiply_adds(specs[: len(node.inputs)], specs[len(node.inputs) :])
 
 
 def _port(spec: Spec) -> dict[str, Any]:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from typing import Any, ClassVar
@@ -204,6 +205,9 @@ class Conv2d(_Convolution):
         down, across = window_sizes("Conv2d", height, width, self.span(taps), self.stride, self.border)
         return x.with_shape(self.arranged(n, filters, down, across))
 
+    def multiply_adds(self, inputs: Sequence[Spec], outputs: Sequence[Spec]) -> int:
+        return math.prod(outputs[0].sizes) * math.prod(inputs[1].sizes[1:])
+
     def over_reads(self, x: Spec, weight: Spec, bias: Spec | None = None) -> tuple[int, ...]:
         """The inputs behind whose end the CPU kernel reads (never uses) some bytes."""
         return (0, 1, 2) if bias is not None else (0, 1)
@@ -251,6 +255,9 @@ class ConvTranspose2d(_Convolution):
             )
         return x.with_shape(self.arranged(n, of_group * self.groups, *self.size))
 
+    def multiply_adds(self, inputs: Sequence[Spec], outputs: Sequence[Spec]) -> int:
+        return math.prod(inputs[0].sizes) * math.prod(inputs[1].sizes[1:])
+
     def over_reads(self, x: Spec, weight: Spec, bias: Spec | None = None) -> tuple[int, ...]:
         """The inputs behind whose end the CPU kernel reads (never uses) some bytes."""
         return (0, 1, 2) if bias is not None else (0, 1)
@@ -292,6 +299,9 @@ class Conv2dWeightGrad(_Convolution):
         _, filters, _, _ = self.sizes(dy)
         assert isinstance(channels, int)
         return x.with_shape((filters, channels // self.groups, *self.taps))
+
+    def multiply_adds(self, inputs: Sequence[Spec], outputs: Sequence[Spec]) -> int:
+        return math.prod(inputs[1].sizes) * math.prod(outputs[0].sizes[1:])
 
     def over_reads(self, x: Spec, dy: Spec) -> tuple[int, ...]:
         """The inputs behind whose end the CPU kernel reads (never uses) some bytes."""

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any, ClassVar
 
@@ -97,6 +98,9 @@ class MatMul(Op):
             )
         return Spec((*broadcast(a.shape[:-2], b.shape[:-2]), m, n), a.dtype)
 
+    def multiply_adds(self, inputs: Sequence[Spec], outputs: Sequence[Spec]) -> int:
+        return math.prod(outputs[0].sizes) * inputs[0].sizes[-2 if self.transpose_a else -1]
+
     def over_reads(self, a: Spec, b: Spec) -> tuple[int, ...]:
         """The inputs behind whose end the CPU kernel reads (never uses) some bytes."""
         columns = b.shape[-2] if self.transpose_b else b.shape[-1]
@@ -166,6 +170,9 @@ class Affine(Op):
                 ),
             )
         return x.with_shape((*x.shape[:-1], weight.shape[1]))
+
+    def multiply_adds(self, inputs: Sequence[Spec], outputs: Sequence[Spec]) -> int:
+        return math.prod(outputs[0].sizes) * inputs[0].sizes[-1]
 
     def over_reads(self, x: Spec, weight: Spec, bias: Spec) -> tuple[int, ...]:
         """The inputs behind whose end the CPU kernel reads (never uses) some bytes."""

@@ -7,6 +7,8 @@ recurrent weights are made step by step. Gates lie in PyTorch's order.
 
 from __future__ import annotations
 
+import math
+from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any, ClassVar
 
@@ -120,6 +122,10 @@ class Recurrent(Op):
             )
         )
 
+    def multiply_adds(self, inputs: Sequence[Spec], outputs: Sequence[Spec]) -> int:
+        features, (units, width) = inputs[0].sizes[2], inputs[2].sizes
+        return math.prod(inputs[0].sizes[:2]) * width * (features + units)
+
     def over_reads(self, *specs: Spec) -> tuple[int, ...]:
         """The inputs behind whose end the CPU kernel reads (never uses) some bytes."""
         return tuple(position for position, spec in enumerate(specs) if spec.is_float)
@@ -197,6 +203,9 @@ class RecurrentGrad(Op):
         gates = y.with_shape((*y.shape[:2], recurrent.shape[1]))
         states = (y.with_shape(y.shape[1:]),) * (2 if self.cell == "lstm" else 1)
         return (gates, gates, *states) if self.cell == "gru" else (gates, *states)
+
+    def multiply_adds(self, inputs: Sequence[Spec], outputs: Sequence[Spec]) -> int:
+        return math.prod(outputs[0].sizes) * inputs[0].sizes[0]
 
     def over_reads(self, *specs: Spec) -> tuple[int, ...]:
         """The inputs behind whose end the CPU kernel reads (never uses) some bytes."""
