@@ -47,6 +47,16 @@ def _scale64(builder: Any, value: Any, power: Any) -> Any:
     return _scale(builder, value, power, "float64", 1023, 52)
 
 
+@intrinsic("float32(intp)")
+def _power_of_two32(builder: Any, power: Any) -> Any:
+    """2**power, for powers from -126 to 127."""
+    from llvmlite import ir
+
+    kind = ir.IntType(32)
+    bits = builder.shl(builder.add(builder.trunc(power, kind), ir.Constant(kind, 127)), ir.Constant(kind, 23))
+    return builder.bitcast(bits, ir_type("float32"))
+
+
 def _scale(builder: Any, value: Any, power: Any, dtype: str, bias: int, shift: int) -> Any:
     from llvmlite import ir
 
@@ -75,6 +85,7 @@ def _whole64(builder: Any, value: Any) -> Any:
 
 _round32, _round64 = _llvm("float32", "rint"), _llvm("float64", "rint")
 _fma32, _fma64 = _llvm("float32", "fma", 3), _llvm("float64", "fma", 3)
+_copysign32 = _llvm("float32", "copysign", 2)
 
 
 @functools.cache
@@ -95,14 +106,12 @@ _LOG2E, _LN2_HIGH, _LN2_LOW = _single(1.44269504), _single(-0.693359375), _singl
 _E_MAX, _E_MIN = _single(89.0), _single(-104.0)
 _E0, _E1, _E2 = _single(1.9875691500e-4), _single(1.3981999507e-3), _single(8.3334519073e-3)
 _E3, _E4, _E5 = _single(4.1665795894e-2), _single(1.6666665459e-1), _single(0.5)
-_ONE, _TWO, _ZERO, _SMALL = _single(1.0), _single(2.0), _single(0.0), _single(0.625)
-_T0, _T1, _T2 = _single(-5.70498872745e-3), _single(2.06390887954e-2), _single(-5.37397155531e-2)
-_T3, _T4 = _single(1.33314422036e-1), _single(-3.33332819422e-1)
+_ONE, _TWO = _single(1.0), _single(2.0)
+_FLAT, _STEEP = _single(20.0), _single(87.0)
 
 
-def exp32(x):  # type: ignore[no-untyped-def]
-    x = _E_MAX() if x > _E_MAX() else x
-    x = _E_MIN() if x < _E_MIN() else x
+def _reduced32(x):  # type: ignore[no-untyped-def]
+    """n and exp(r) - 1, where x = n ln(2) + r and |r| <= ln(2) / 2."""
     n = _round32(x * _LOG2E())
     r = _fma32(n, _LN2_LOW(), _fma32(n, _LN2_HIGH(), x))
     p = _fma32(_E0(), r, _E1())
@@ -110,21 +119,35 @@ def exp32(x):  # type: ignore[no-untyped-def]
     p = _fma32(p, r, _E3())
     p = _fma32(p, r, _E4())
     p = _fma32(p, r, _E5())
-    p = _fma32(p, r * r, r) + _ONE()
-    return _scale32(p, _whole32(n))
+    return n, _fma32(p, r * r, r)
+
+
+def exp32(x):  # type: ignore[no-untyped-def]
+    x = _E_MAX() if x > _E_MAX() else x
+    x = _E_MIN() if x < _E_MIN() else x
+    n, rest = _reduced32(x)
+    return _scale32(rest + _ONE(), _whole32(n))
 
 
 def tanh32(x):  # type: ignore[no-untyped-def]
-    size = -x if x < _ZERO() else x
-    z = x * x
-    p = _fma32(_T0(), z, _T1())
-    p = _fma32(p, z, _T2())
-    p = _fma32(p, z, _T3())
-    p = _fma32(p, z, _T4())
-    near = _fma32(p * z, x, x)
-    far = _ONE() - _TWO() / (exp32(size + size) + _ONE())
-    far = -far if x < _ZERO() else far
-    return near if size < _SMALL() else far
+    """(exp(2x) - 1) / (exp(2x) + 1), 1 or -1 from where float32 has nothing closer."""
+    y = x + x
+    y = _FLAT() if y > _FLAT() else y
+    y = -_FLAT() if y < -_FLAT() else y
+    n, rest = _reduced32(y)
+    scale = _power_of_two32(_whole32(n))
+    less_one = _fma32(scale, rest, scale - _ONE())
+    return _copysign32(less_one / (less_one + _TWO()), x)  # also of -0
+
+
+def sigmoid32(x):  # type: ignore[no-untyped-def]
+    """1 / (1 + exp(-x)), which stays a normal number at both ends."""
+    y = -x
+    y = _STEEP() if y > _STEEP() else y
+    y = -_STEEP() if y < -_STEEP() else y
+    n, rest = _reduced32(y)
+    scale = _power_of_two32(_whole32(n))
+    return _ONE() / (_fma32(scale, rest, scale) + _ONE())
 
 
 _COEFFICIENTS = tuple(1.0 / math.factorial(k) for k in range(14))
@@ -153,6 +176,10 @@ def exp64(x):  # type: ignore[no-untyped-def]
     n = _round64(x * 1.4426950408889634)
     r = _fma64(n, -1.90821492927058770002e-10, _fma64(n, -6.93147180369123816490e-1, x))
     return _scale64(_exponential_rest(r) + 1.0, _whole64(n))
+
+
+def sigmoid64(x):  # type: ignore[no-untyped-def]
+    return 1.0 / (1.0 + exp64(-x))
 
 
 def expm1_64(x):  # type: ignore[no-untyped-def]

@@ -7,11 +7,12 @@ for every cell and use those that they need; loops are written so that LLVM turn
 from __future__ import annotations
 
 import functools
-from math import exp, tanh
+from math import tanh
 from typing import Any
 
 import numpy as np
 
+from bigmodel_core.kernels.cpu.math import sigmoid32, sigmoid64
 from bigmodel_core.kernels.cpu.memory import SIZES, load, store
 
 GATES = {"tanh": 1, "relu": 1, "lstm": 4, "gru": 3}
@@ -27,9 +28,7 @@ def forward_row(cell: str, dtype: str) -> Any:
     """
     read, write, size = load(dtype), store(dtype), SIZES[dtype]
     number = np.float32 if dtype == "float32" else np.float64
-
-    def sigmoid(x):  # type: ignore[no-untyped-def]
-        return number(1) / (number(1) + exp(-x))
+    sigmoid = sigmoid32 if dtype == "float32" else sigmoid64
 
     def copy(units, source, y, after):  # type: ignore[no-untyped-def]
         """In a loop of its own: `y` may be `gates`, which vector code must not read in the same loop."""
