@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
@@ -13,6 +13,9 @@ from bigmodel_core.graph import Graph, Value
 from bigmodel_core.layer import Layer, Parameter, Trace
 from bigmodel_core.spec import Dim, Spec, format_shape, match
 
+
+if TYPE_CHECKING:
+    from bigmodel_core.plan.listing import PlannedStep
 
 def input_spec(item: Any, dtype: str = "float32") -> Spec:
     """What an input looks like: a Spec as it is, a shape, or an array whose first dimension becomes "N"."""
@@ -184,13 +187,42 @@ class Network:
             ShapeError, DtypeError: an array does not fit the input.
         """
         from bigmodel_core.plan import Program
+        given = self.check_inputs(arrays)
+        results = self._prediction().run(self.variables, given)
+        return results[0] if self.trace(training=False).single else tuple(results)
 
-        trace = self.trace(training=False)
+    def _prediction(self) -> Any:
+        """The program of inference, made once."""
+
         if "predict" not in self._programs:
             self._programs["predict"] = Program(trace.graph, trace.outputs, device=self.device)
-        given = self.check_inputs(arrays)
-        results = self._programs["predict"].run(self.variables, given)
-        return results[0] if trace.single else tuple(results)
+            trace = self.trace(training=False)
+        return self._programs["predict"]
+
+    def kernels(self, batch_size: int = 1, **sizes: int) -> list[PlannedStep]:
+        """The steps that a prediction runs on the CPU, in order, with what was chosen for their shapes.
+
+        Choices follow from shapes and the processor's vector unit alone; nothing is compiled and nothing
+        runs. `bm.compile(...).kernels()` lists those of a training step.
+
+        Args:
+            batch_size: samples of the prediction; the size of every named dimension not in `sizes`.
+            sizes: sizes of named dimensions, as in T=50.
+
+        Raises:
+            ShapeError: a size is not positive, or there is no such dimension.
+            DeviceError: the model is on another device.
+
+        >>> import bigmodel_core as bm
+        >>> model = bm.Sequential(bm.layers.Dense(8), bm.layers.Relu(), bm.layers.Dense(3))
+        >>> steps = model.build(bm.Spec(("N", 4))).kernels(batch_size=10)
+        >>> [(step.op, step.path, step.multiply_adds) for step in steps]
+        [('Affine', 'dense_1', 320), ('Affine', 'dense_2', 240)]
+        >>> steps[0].kernels[0].follower
+        'Relu'
+        """
+        found: list[PlannedStep] = self._prediction().listing(batch_size, sizes)
+        return found
 
     def check_inputs(self, arrays: Sequence[Any]) -> dict[str, np.ndarray]:
         """Arrays by input name, converted where nothing is lost.

@@ -3,24 +3,22 @@
 from __future__ import annotations
 
 import ctypes
-import math
 import os
 import threading
 import weakref
 from collections.abc import Mapping
-from typing import Any
 
 import numpy as np
 
-from bigmodel_core.graph import Value
-from bigmodel_core.kernels.array import Call
-from bigmodel_core.kernels.cpu import elementwise, runner, threads
+from bigmodel_core.graph import Constant, Input, Value, Variable
+from bigmodel_core.kernels.cpu import runner, threads
 from bigmodel_core.kernels.cpu.launch import ALIGNMENT, PADDING, Buffer, Launch, float_bits
 from bigmodel_core.kernels.cpu.memory import SIZES
+from bigmodel_core.plan.cpu_binding import Binding, nbytes
 from bigmodel_core.plan.device import Variables
-from bigmodel_core.plan.memory import Lifetime, place
+from bigmodel_core.plan.listing import PlannedStep
 from bigmodel_core.plan.program import Program, Step
-from bigmodel_core.spec import Spec, dim_value
+from bigmodel_core.spec import Spec
 
 
 class Memory:
@@ -57,6 +55,10 @@ class CpuDevice:
         """Bind a program to sizes."""
         return CpuPlan(program, sizes, variables)
 
+    def listing(self, program: Program, sizes: Mapping[str, int]) -> list[PlannedStep]:
+        """What a plan would run; no memory is taken and nothing is compiled."""
+        return Binding(program, sizes, lambda value, spec: Buffer(nbytes(spec)), Buffer(0)).listing()
+
 
 CPU = CpuDevice()
 
@@ -72,128 +74,41 @@ class CpuPlan:
 
     def __init__(self, program: Program, sizes: Mapping[str, int], variables: Variables) -> None:
         self.program, self.sizes = program, dict(sizes)
-        self._keep: list[Any] = [variables]
+        self._variables = variables
+        self._keep: list[Memory] = []
         self._lock = threading.Lock()
         _plans.add(self)
-        self._specs: dict[int, Spec] = {}
-        self._buffers: dict[int, Buffer] = {}
-        self._scratch: list[tuple[Buffer, int]] = []
         self._status = np.zeros(8, np.int64)
-        self._place_leaves(variables)
-        rows = self._bind_steps()
-        self._place_buffers()
-        self._write_table(rows)
-        self._prepare_call()
-
-    # Binding ---------------------------------------------------------------------------------------------
-
-    def spec(self, value: Value) -> Spec:
-        """A value's spec with all sizes known."""
-        found = self._specs.get(id(value))
-        if found is None:
-            found = self._specs[id(value)] = value.spec.bind(self.sizes)
-        return found
-
-    def buffer(self, value: Value) -> Buffer:
-        """The memory of a value."""
-        root = self.program.root(value)
-        found = self._buffers.get(id(root))
-        if found is None:
-            found = self._buffers[id(root)] = Buffer(_nbytes(self.spec(root)))
-        return found
-
-    def _place_leaves(self, variables: Variables) -> None:
-        for value in self.program.variables:
-            memory = variables.memory(value.node.op.path)  # type: ignore[attr-defined]
-            self._buffers[id(value)] = Buffer(memory.array.nbytes, memory.address)
-            self._keep.append(memory)
-        for value in self.program.constants:
-            memory = CPU.allocate(value.node.op.array)  # type: ignore[attr-defined]
-            self._buffers[id(value)] = Buffer(memory.array.nbytes, memory.address)
-            self._keep.append(memory)
         self._staging: dict[str, Memory] = {}
         self._input_buffers: dict[str, Buffer] = {}
-        for name, value in self.program.inputs.items():
-            spec = self.spec(value)
-            memory = Memory(spec.sizes, spec.dtype)
-            self._staging[name] = memory
-            self._input_buffers[name] = self._buffers[id(value)] = Buffer(memory.array.nbytes, memory.address)
+        binding = Binding(program, self.sizes, self._leaf, Buffer(64, self._status.ctypes.data))
+        self._place_buffers(binding)
+        self._write_table(binding.rows)
+        self._prepare_call(binding)
 
-    def _bind_steps(self) -> list[tuple[int, Launch]]:
-        rows: list[tuple[int, Launch]] = []
-        for number, step in enumerate(self.program.steps):
-            launches = self._launches(step, number, None)
-            if step.follower is not None:
-                last = launches[-1] if launches else None
-                tile = last.tile if last else None
-                if last is not None and tile is not None:
-                    following = self._launches(step.follower, number, tile)
-                    last.follower = following[0] if following else None
-                else:
-                    launches += self._launches(step.follower, number, None)
-            rows += [(number, launch) for launch in launches]
-        return rows
-
-    def _launches(self, step: Step, number: int, tile: tuple[int, int] | None) -> list[Launch]:
-        for position, variable in step.writes.items():
-            self._buffers[id(step.outputs[position])] = self._buffers[id(variable)]
-        inputs = [self.buffer(value) for value in step.inputs]
-        outputs = [self.buffer(value) for value in step.outputs]
-        if step.fused is not None:
-            space = step.fused.space
-            if tile is not None:
-                matrix = next(s for s in self.program.steps if s.follower is step).outputs[0]
-                tiled = step.fused.on_tiles(matrix.shape)
-                assert tiled is not None
-                space = tiled
-            sizes = [dim_value(axis, self.sizes) for axis in space.axes]
-            launch = elementwise.launch(step.fused.chain, space, sizes, inputs, outputs, tile)
-            return [launch] if launch else []
-        op = step.node.op
-        call = Call(
-            op.bind(self.sizes) if hasattr(op, "bind") else op,
-            tuple(self.spec(value) for value in step.node.inputs),
-            tuple(self.spec(value) for value in step.node.outputs),
-            tuple(self.buffer(value) for value in step.node.inputs),
-            tuple(outputs),
-            lambda nbytes: self._new_scratch(nbytes, number),
-            Buffer(64, self._status.ctypes.data),
-        )
-        return list(op.cpu.launches(call))
-
-    def _new_scratch(self, nbytes: int, step: int) -> Buffer:
-        buffer = Buffer(nbytes)
-        self._scratch.append((buffer, step))
+    def _leaf(self, value: Value, spec: Spec) -> Buffer:
+        """The memory of an input, variable or constant."""
+        op = value.node.op
+        if isinstance(op, Variable):
+            memory = self._variables.memory(op.path)
+        elif isinstance(op, Constant):
+            memory = CPU.allocate(op.array)
+        else:
+            assert isinstance(op, Input)
+            memory = self._staging[op.name] = Memory(spec.sizes, spec.dtype)
+        self._keep.append(memory)
+        buffer = Buffer(memory.array.nbytes, memory.address)
+        if isinstance(op, Input):
+            self._input_buffers[op.name] = buffer
         return buffer
 
-    def _place_buffers(self) -> None:
+    def _place_buffers(self, binding: Binding) -> None:
         """Give every temporary its place in one block of memory."""
-        steps = self.program.steps
-        first: dict[int, int] = {}
-        last: dict[int, int] = {}
-        for number, step in enumerate(steps):
-            for part in (step, step.follower) if step.follower else (step,):
-                for value in (*part.inputs, *part.outputs):
-                    root = id(self.program.root(value))
-                    first.setdefault(root, number)
-                    last[root] = number
-        for value in (*self.program.outputs, *self.program.guards):
-            last[id(self.program.root(value))] = len(steps)
-        buffers: list[Buffer] = []
-        lifetimes: list[Lifetime] = []
-        for root, begin in first.items():
-            buffer = self._buffers[root]
-            if buffer.address == 0:
-                buffers.append(buffer)
-                lifetimes.append(Lifetime(buffer.nbytes, begin, last[root]))
-        for buffer, step_number in self._scratch:
-            buffers.append(buffer)
-            lifetimes.append(Lifetime(buffer.nbytes, step_number, step_number))
-        offsets, total = place(lifetimes, PADDING)
+        places, total = binding.places()
         arena = Memory((total,), "uint8")
         self._keep.append(arena)
         self.nbytes = total + sum(memory.array.nbytes for memory in self._staging.values())
-        for buffer, offset in zip(buffers, offsets, strict=True):
+        for buffer, offset in places:
             buffer.address = arena.address + offset
 
     def _write_table(self, rows: list[tuple[int, Launch]]) -> None:
@@ -231,7 +146,7 @@ class CpuPlan:
                 self._table[row, 4] = block.address + int(self._table[row, 4]) * 8
         self._rows = len(rows)
 
-    def _prepare_call(self) -> None:
+    def _prepare_call(self, binding: Binding) -> None:
         kind = ctypes.CFUNCTYPE(ctypes.c_int32, ctypes.c_void_p, ctypes.c_void_p, *[ctypes.c_ssize_t] * 4)
         self._native = kind(runner.RUN.address)
         self._result = (ctypes.c_ssize_t * 1)()
@@ -243,7 +158,7 @@ class CpuPlan:
             self._rows,
         )
         self._status_address = self._status.ctypes.data
-        self._views = [self._view(value) for value in self.program.outputs]
+        self._views = [_view(binding.spec(value), binding.buffer(value)) for value in self.program.outputs]
         self._direct = self._readable_in_place()
 
     def _readable_in_place(self) -> set[str]:
@@ -254,12 +169,6 @@ class CpuPlan:
                 for position in node.op.over_reads(*(value.spec for value in node.inputs)):
                     copied.add(id(self.program.root(node.inputs[position])))
         return {name for name, value in self.program.inputs.items() if id(value) not in copied}
-
-    def _view(self, value: Value) -> np.ndarray:
-        spec, buffer = self.spec(value), self.buffer(value)
-        count = _nbytes(spec)
-        raw = (ctypes.c_uint8 * count).from_address(buffer.address)
-        return np.frombuffer(raw, spec.dtype).reshape(spec.sizes)  # type: ignore[call-overload]
 
     # Running ---------------------------------------------------------------------------------------------
 
@@ -318,5 +227,7 @@ if hasattr(os, "register_at_fork"):
     os.register_at_fork(after_in_child=_after_fork)
 
 
-def _nbytes(spec: Spec) -> int:
-    return math.prod(spec.sizes) * SIZES[spec.dtype]
+def _view(spec: Spec, buffer: Buffer) -> np.ndarray:
+    """An array on a plan's memory."""
+    raw = (ctypes.c_uint8 * nbytes(spec)).from_address(buffer.address)
+    return np.frombuffer(raw, spec.dtype).reshape(spec.sizes)  # type: ignore[call-overload]

@@ -9,12 +9,13 @@ from typing import Any
 
 import numpy as np
 
-from bigmodel_core.errors import BigmodelError
+from bigmodel_core.errors import BigmodelError, DeviceError
 from bigmodel_core.graph import Value
 from bigmodel_core.kernels.array import Call
 from bigmodel_core.kernels.cuda import elementwise, runtime
 from bigmodel_core.kernels.cuda.launch import LAST, STATUS_WIDTH, Buffer, Launch, View
 from bigmodel_core.plan.device import Variables
+from bigmodel_core.plan.listing import PlannedStep
 from bigmodel_core.plan.memory import Lifetime, place
 from bigmodel_core.plan.program import Program, Step
 from bigmodel_core.spec import Spec, dim_value
@@ -81,6 +82,14 @@ class CudaDevice:
     def plan(self, program: Program, sizes: Mapping[str, int], variables: Variables) -> CudaPlan:
         """Bind a program to sizes."""
         return CudaPlan(self, program, sizes, variables)
+
+    def listing(self, program: Program, sizes: Mapping[str, int]) -> list[PlannedStep]:
+        """What a plan would run: on the CPU alone it is told.
+
+        Raises:
+            DeviceError: always.
+        """
+        raise DeviceError("kernels are listed for the CPU only.", fix="build the model with device='cpu'.")
 
 
 @functools.cache

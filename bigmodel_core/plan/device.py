@@ -11,6 +11,7 @@ from bigmodel_core.errors import DeviceError, GraphError, ShapeError
 from bigmodel_core.spec import Spec, format_shape
 
 if TYPE_CHECKING:
+    from bigmodel_core.plan.listing import PlannedStep
     from bigmodel_core.plan.program import Program
 
 
@@ -41,6 +42,9 @@ class Device(Protocol):
 
     def plan(self, program: Program, sizes: Mapping[str, int], variables: Variables) -> Plan:
         """Bind a program to sizes."""
+
+    def listing(self, program: Program, sizes: Mapping[str, int]) -> list[PlannedStep]:
+        """What a plan would run; no memory is taken and nothing is compiled."""
 
 
 def device_named(name: str | Device) -> Device:

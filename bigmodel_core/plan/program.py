@@ -15,6 +15,7 @@ from bigmodel_core.graph import LEAVES, Constant, Graph, Input, Node, Value, Var
 from bigmodel_core.kernels import status as codes
 from bigmodel_core.plan.device import Device, Plan, Variables, device_named
 from bigmodel_core.plan.fusion import Fused, fuse, fused_program
+from bigmodel_core.plan.listing import PlannedStep
 from bigmodel_core.spec import match
 
 
@@ -132,6 +133,24 @@ class Program:
                 found = self._plans.get(key) or self.device.plan(self, sizes, variables)
                 self._plans[key] = found
         return found
+
+    def listing(self, batch_size: int, sizes: Mapping[str, int]) -> list[PlannedStep]:
+        """The steps of a plan, their kernels and what was chosen; nothing is compiled and nothing runs.
+
+        Args:
+            batch_size: of every named dimension that `sizes` leaves out.
+            sizes: of named dimensions.
+
+        Raises:
+            ShapeError: a size is not positive, or there is no such dimension.
+        """
+        for name, size in {"N": batch_size, **sizes}.items():
+            if size < 1:
+                raise ShapeError(f"the size of {name} is {size}.", fix="sizes are 1 or more.")
+            if name not in self._names and name in sizes:
+                names = ", ".join(self._names) or "none"
+                raise ShapeError(f"there is no dimension {name}.", fix=f"the free dimensions are: {names}.")
+        return self.device.listing(self, {**dict.fromkeys(self._names, batch_size), **sizes})
 
     def _check(self, variables: Variables) -> None:
         for value in self.variables:

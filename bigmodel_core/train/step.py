@@ -18,6 +18,7 @@ from bigmodel_core.ops.random import SEED, STEP
 from bigmodel_core.optimizer import Optimizer
 from bigmodel_core.plan import Program
 from bigmodel_core.plan.device import Plan
+from bigmodel_core.plan.listing import PlannedStep
 from bigmodel_core.spec import Spec, format_shape
 
 RATE = "~rate"
@@ -187,6 +188,30 @@ class TrainStep:
                     where=place(value.node.path, value.node.layer) or None,
                 )
         return error
+
+    def kernels(self, batch_size: int = 64, **sizes: int) -> list[PlannedStep]:
+        """The steps that a training step runs on the CPU, in order, with what was chosen for their shapes.
+
+        Nothing is compiled and nothing runs.
+
+        Args:
+            batch_size: samples of the step; the size of every named dimension not in `sizes`.
+            sizes: sizes of named dimensions, as in T=50.
+
+        Raises:
+            GraphError: the step was not built yet.
+            ShapeError: a size is not positive, or there is no such dimension.
+            DeviceError: the model is on another device.
+
+        >>> import bigmodel_core as bm
+        >>> step = bm.compile(bm.layers.Dense(2), "cross_entropy", bm.optimizers.SGD(0.1))
+        >>> step.build([bm.Spec(("N", 3))], bm.Spec(("N",), "int64"))
+        >>> sum(planned.multiply_adds for planned in step.kernels(batch_size=10))  # twice 10 x 3 x 2
+        120
+        """
+        if self._program is None:
+            raise GraphError("the step was not built yet.", fix="run it once, or call build(inputs, target).")
+        return self._program.listing(batch_size, sizes)
 
     # State -----------------------------------------------------------------------------------------------
 

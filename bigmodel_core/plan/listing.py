@@ -1,0 +1,97 @@
+"""What a plan runs, for people to read: its steps, their kernels, and what was chosen for their shapes."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from dataclasses import asdict, dataclass
+from typing import TYPE_CHECKING, Any
+
+from bigmodel_core.graph import Value
+from bigmodel_core.spec import Spec
+
+if TYPE_CHECKING:
+    from bigmodel_core.kernels.cpu.launch import Launch
+    from bigmodel_core.plan.program import Step
+
+
+@dataclass(frozen=True)
+class PlannedKernel:
+    """One native kernel of a step.
+
+    Args:
+        name: of the kernel.
+        chunks: into how many independent pieces its work is cut, whatever the number of threads.
+        choice: which way was chosen for this shape; empty where there is but one.
+        follower: the ops of the chain that runs on each chunk right after it; empty where none does.
+    """
+
+    name: str
+    chunks: int
+    choice: str = ""
+    follower: str = ""
+
+
+@dataclass(frozen=True)
+class PlannedStep:
+    """One step of a plan.
+
+    Args:
+        op: the op, or those of a fused chain, as in "Mul+Add".
+        path: the layer it belongs to; empty for the model itself.
+        layer: the class of that layer.
+        kernels: what runs, in order; nothing where the step has no work.
+        multiply_adds: how many multiplications with an addition its products take.
+        scratch: bytes of temporary memory that its kernels take besides inputs and outputs.
+    """
+
+    op: str
+    path: str
+    layer: str
+    kernels: tuple[PlannedKernel, ...]
+    multiply_adds: int
+    scratch: int
+
+    @property
+    def choice(self) -> str:
+        """What was chosen for the shape, by all kernels."""
+        return "; ".join(kernel.choice for kernel in self.kernels if kernel.choice)
+
+    def to_dict(self) -> dict[str, Any]:
+        """The same as JSON-able values."""
+        return asdict(self)
+
+
+def listed(
+    step: Step, spec: Callable[[Value], Spec], launches: Sequence[Launch], scratch: int
+) -> PlannedStep:
+    """One line of a listing.
+
+    Args:
+        step: which.
+        spec: gives a value's spec with all sizes known.
+        launches: the step's, those of its follower last if they are launches of their own.
+        scratch: bytes.
+    """
+    follower = _ops(step.follower) if step.follower is not None else ""
+    apart = bool(follower) and not any(launch.follower for launch in launches)
+    work = sum(
+        node.op.multiply_adds([spec(v) for v in node.inputs], [spec(v) for v in node.outputs])
+        for node in step.nodes
+    )
+    return PlannedStep(
+        op=_ops(step) + (f", then {follower}" if apart else ""),
+        path=step.node.path,
+        layer=step.node.layer,
+        kernels=tuple(
+            PlannedKernel(
+                launch.kernel.name, launch.chunks, launch.choice, follower if launch.follower else ""
+            )
+            for launch in launches
+        ),
+        multiply_adds=work,
+        scratch=scratch,
+    )
+
+
+def _ops(step: Step) -> str:
+    return "+".join(type(node.op).__name__ for node in step.nodes)
