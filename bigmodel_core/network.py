@@ -13,9 +13,9 @@ from bigmodel_core.graph import Graph, Value
 from bigmodel_core.layer import Layer, Parameter, Trace
 from bigmodel_core.spec import Dim, Spec, format_shape, match
 
-
 if TYPE_CHECKING:
     from bigmodel_core.plan.listing import PlannedStep
+
 
 def input_spec(item: Any, dtype: str = "float32") -> Spec:
     """What an input looks like: a Spec as it is, a shape, or an array whose first dimension becomes "N"."""
@@ -186,17 +186,17 @@ class Network:
         Raises:
             ShapeError, DtypeError: an array does not fit the input.
         """
-        from bigmodel_core.plan import Program
         given = self.check_inputs(arrays)
         results = self._prediction().run(self.variables, given)
         return results[0] if self.trace(training=False).single else tuple(results)
 
     def _prediction(self) -> Any:
         """The program of inference, made once."""
+        from bigmodel_core.plan import Program
 
         if "predict" not in self._programs:
-            self._programs["predict"] = Program(trace.graph, trace.outputs, device=self.device)
             trace = self.trace(training=False)
+            self._programs["predict"] = Program(trace.graph, trace.outputs, device=self.device)
         return self._programs["predict"]
 
     def kernels(self, batch_size: int = 1, **sizes: int) -> list[PlannedStep]:
