@@ -9,6 +9,7 @@ import typer
 
 from bigmodel_core.cli.app import command_app
 from bigmodel_core.cli.data import DataDir, preprocessing
+from bigmodel_core.cli.kernel_listing import show_kernels
 from bigmodel_core.cli.terminal import AsJson, Output, count, metric, size
 from bigmodel_core.errors import UsageError
 
@@ -41,8 +42,17 @@ def info(
         ),
     ] = None,
     batch_size: Annotated[
-        int, typer.Option("--batch-size", min=1, help="Samples of the prediction whose memory is shown.")
-    ] = 1,
+        int | None,
+        typer.Option(
+            "--batch-size",
+            min=1,
+            help="Samples of the prediction whose memory is shown, and of what --kernels lists."
+            "  [default: 1, and 64 for a training step]",
+        ),
+    ] = None,
+    kernels: Annotated[
+        bool, typer.Option("--kernels", help="List the steps of a prediction and of a training step.")
+    ] = False,
     as_json: AsJson = False,
 ) -> None:
     """Show layers, shapes, parameters, multiply-adds and memory."""
@@ -50,7 +60,7 @@ def info(
 
     output = Output(as_json)
     if what is not None and _is_model_name(what):
-        _model(what, options, data, data_dir, input_shape, batch_size, output)
+        _model(what, options, data, data_dir, input_shape, batch_size, kernels, output)
         return
     if options or data or input_shape:
         raise UsageError(
@@ -58,10 +68,15 @@ def info(
             fix="leave them out: what was saved is fixed.",
         )
     path = found(what)
-    if is_onnx(path):
-        _file(path, output)
+    if not is_onnx(path):
+        _checkpoint(path, batch_size, kernels, output)
+    elif kernels:
+        raise UsageError(
+            "--kernels is for what bigmodel runs itself; an ONNX file is run by ONNX Runtime.",
+            fix="name a model, a run or a checkpoint.",
+        )
     else:
-        _checkpoint(path, batch_size, output)
+        _file(path, output)
 
 
 def _is_model_name(what: str) -> bool:
@@ -82,7 +97,8 @@ def _model(
     data_name: str | None,
     data_dir: Path | None,
     input_shape: str | None,
-    batch_size: int,
+    batch_size: int | None,
+    kernels: bool,
     output: Output,
 ) -> None:
     from bigmodel_core import config
@@ -101,7 +117,8 @@ def _model(
         spec = Spec(("N", *samples.input_shape), str(samples.train.x.dtype))
     if input_shape is not None:
         spec = Spec(("N", *_sizes(input_shape)), spec.dtype)
-    summary = summarise(model.build(spec), batch_size)
+    network = model.build(spec)
+    summary = summarise(network, batch_size or 1)
     described = config.to_config(model)
     if not output.as_json:
         fields = ", ".join(f"{key}={value}" for key, value in described["fields"].items())
@@ -109,7 +126,8 @@ def _model(
         output.line((type(model).__doc__ or "").strip().partition("\n")[0], "dim")
         output.line()
         _show_summary(summary.to_dict(), output)
-    output.result({"kind": "model", "config": described, **summary.to_dict()})
+    listing = show_kernels(network, batch_size, output) if kernels else {}
+    output.result({"kind": "model", "config": described, **summary.to_dict(), **listing})
 
 
 def _sizes(text: str) -> list[int]:
@@ -166,18 +184,20 @@ def _shape(dims: Any) -> str:
 # Runs and checkpoints ---------------------------------------------------------------------------------------
 
 
-def _checkpoint(path: Path, batch_size: int, output: Output) -> None:
+def _checkpoint(path: Path, batch_size: int | None, kernels: bool, output: Output) -> None:
     from bigmodel_core.cli.sources import results_of, run_of
     from bigmodel_core.summary import summarise
     from bigmodel_core.train import runs
     from bigmodel_core.train.checkpoint import read
+    from bigmodel_core.train.resume import parts
 
     content = read(path)
     about = content.about
     run = run_of(path)
     manifest = runs.read_manifest(run) if run is not None else None
     results = results_of(content)
-    summary = summarise(content.restore().network, batch_size).to_dict()
+    network = content.restore().network
+    summary = summarise(network, batch_size or 1).to_dict()
     summary["name"] = (about.config or {}).get("name") or summary["name"]
     if not output.as_json:
         output.pairs(
@@ -195,6 +215,10 @@ def _checkpoint(path: Path, batch_size: int, output: Output) -> None:
         )
         output.line()
         _show_summary(summary, output)
+    listing = {}
+    if kernels:
+        trained = parts(content, []) if content.training is not None else {}
+        listing = show_kernels(network, batch_size, output, trained.get("loss"), trained.get("optimizer"))
     output.result(
         {
             "kind": "checkpoint" if run is None else "run",
@@ -207,6 +231,7 @@ def _checkpoint(path: Path, batch_size: int, output: Output) -> None:
             "metrics": results,
             "run": manifest,
             **summary,
+            **listing,
         }
     )
 

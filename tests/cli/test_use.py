@@ -258,6 +258,28 @@ def test_info_of_a_run_and_of_its_file_agree(in_trained: Command) -> None:
     assert run["metrics"]["test_accuracy"] == run["run"]["results"]["test"]["accuracy"]
 
 
+def test_info_lists_the_kernels_of_a_model(bigmodel: Command) -> None:
+    found = bigmodel("info", "lenet", "--kernels", "--batch-size", 2, "--json").json
+    predicted, trained = found["kernels"]["predict"], found["kernels"]["train"]
+    assert sum(step["multiply_adds"] for step in predicted) == 2 * found["multiply_adds"]
+    (convolution,) = [step for step in predicted if step["path"] == "conv2d_2"]
+    assert [kernel["name"] for kernel in convolution["kernels"]] == ["arrange_filters", "convolution"]
+    assert convolution["kernels"][1]["choice"].startswith("direct")
+    assert {step["path"] for step in trained} > {"loss", "optimizer", "conv2d_1", "dense_3"}
+    assert found["vector_unit"] in ("avx512", "avx2", "neon", "generic")
+
+
+def test_info_lists_the_kernels_for_people(in_trained: Command) -> None:
+    model, run = (in_trained("info", what, "--kernels").out for what in ("mlp", "mlp-001"))
+    for text in (model, run):
+        assert "Prediction of 1 sample\n" in text
+        assert "Training step of 64 samples, CrossEntropy, Adam" in text
+        assert "matrix product" in text
+    assert "kernels" not in in_trained("info", "mlp", "--json").json
+    refused = in_trained("info", "model.onnx", "--kernels")
+    assert refused.code == 2 and "ONNX Runtime" in refused.err
+
+
 @pytest.mark.parametrize("what", ["mlp", "mlp-001", "model.onnx", "raw.onnx"])
 def test_info_for_people_is_aligned(what: str, in_trained: Command) -> None:
     lines = in_trained("info", what).out.splitlines()

@@ -1,0 +1,100 @@
+"""`bigmodel info --kernels`: the steps of a prediction and of a training step, with what was chosen."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import TYPE_CHECKING, Any
+
+from bigmodel_core.cli.terminal import Output, count, size
+
+if TYPE_CHECKING:
+    from bigmodel_core.network import Network
+    from bigmodel_core.plan.listing import PlannedStep
+
+TRAINING_BATCH = 64
+"""Samples of the training step that is listed where no number is asked for, as in training."""
+LONG_CHAIN = 4
+"""Chains of more ops than this are shown by their first ones and their number."""
+
+
+def show_kernels(
+    network: Network, batch_size: int | None, output: Output, loss: Any = None, optimizer: Any = None
+) -> dict[str, Any]:
+    """Show what a model runs; returns the same as JSON-able values.
+
+    Args:
+        network: the built model.
+        batch_size: samples; 1 in a prediction and 64 in a training step where it is None.
+        output: where to.
+        loss: that of the training step; the model's own where it is None and there is one.
+        optimizer: likewise.
+    """
+    from bigmodel_core.errors import UsageError
+    from bigmodel_core.train.trainer import Trainer
+
+    titles = {"predict": _title("Prediction", batch_size or 1)}
+    shown = {"predict": network.kernels(batch_size or 1)}
+    try:
+        step = Trainer(network, loss, optimizer).step
+    except UsageError:  # neither the model nor the caller names a loss
+        step = None
+    if step is not None:
+        samples = batch_size or TRAINING_BATCH
+        (outputs, *_) = network.outputs
+        step.build(network.inputs, _target(step.loss, outputs))
+        shown["train"] = step.kernels(samples)
+        titles["train"] = _title("Training step", samples, type(step.loss), type(step.optimizer))
+    if not output.as_json:
+        for name, steps in shown.items():
+            output.line()
+            output.line(titles[name], "bold")
+            _show(steps, output)
+    found = {name: [step.to_dict() for step in steps] for name, steps in shown.items()}
+    return {"kernels": found, "vector_unit": _vector_unit()}
+
+
+def _vector_unit() -> str:
+    from bigmodel_core.kernels.cpu.target import vector_unit
+
+    return vector_unit().name
+
+
+def _target(loss: Any, outputs: Any) -> Any:
+    """Targets as a loss takes them: a class for each row of scores, or numbers like the outputs."""
+    if loss.target_dtype == "int64":
+        return outputs.with_shape(outputs.shape[:-1]).with_dtype("int64")
+    return outputs
+
+
+def _title(what: str, samples: int, *parts: type) -> str:
+    named = f", {', '.join(part.__name__ for part in parts)}" if parts else ""
+    return f"{what} of {samples:,} sample{'s' if samples > 1 else ''}{named}"
+
+
+def _show(steps: Sequence[PlannedStep], output: Output) -> None:
+    rows = [
+        (
+            step.path or "(model)",
+            _shortened(step.op),
+            ", ".join(_kernel(kernel) for kernel in step.kernels),
+            count(step.multiply_adds) if step.multiply_adds else "",
+            size(step.scratch) if step.scratch else "",
+            step.choice,
+        )
+        for step in steps
+    ]
+    total = sum(step.multiply_adds for step in steps)
+    rows.append(("Total", f"{len(steps)} steps", "", count(total), "", ""))
+    columns = ["Layer", "Step", "Kernels x chunks", "Multiply-adds", "Scratch", "Choice"]
+    output.table(columns, rows, numbers=["Multiply-adds", "Scratch"])
+
+
+def _kernel(kernel: Any) -> str:
+    after = f", each then {_shortened(kernel.follower)}" if kernel.follower else ""
+    return f"{kernel.name} x {kernel.chunks}{after}"
+
+
+def _shortened(ops: str) -> str:
+    """The ops of a chain; of a long one the first and how many there are."""
+    parts = ops.split("+")
+    return ops if len(parts) <= LONG_CHAIN else f"{'+'.join(parts[:2])}+... ({len(parts)} ops)"
