@@ -33,6 +33,10 @@ def export(
         bool,
         typer.Option("--with-preprocessing", help="Take raw input, give label and probability."),
     ] = False,
+    no_fold: Annotated[
+        bool,
+        typer.Option("--no-fold", help="Keep batch normalisation apart from the layer before it."),
+    ] = False,
     name: Annotated[
         str | None, typer.Option("--name", help="What the file calls the model.  [default: the model's name]")
     ] = None,
@@ -53,6 +57,7 @@ def export(
         "opset": opset,
         "target_runtime": target_runtime,
         "with_preprocessing": with_preprocessing or None,
+        "fold": False if no_fold else None,
     }
     with wrong_usage():
         exporter = config.build(

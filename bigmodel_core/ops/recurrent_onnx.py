@@ -16,33 +16,64 @@ ORDER = {"tanh": (0,), "relu": (0,), "lstm": (0, 3, 1, 2), "gru": (1, 0, 2)}
 
 def lower(op: Recurrent, emit: Any, x: Any, *names: Any) -> tuple[Any, ...]:
     """Emit one operator; returns the names of y and the last states, and None for what the gradient keeps."""
-    weight, recurrent, input_bias, recurrent_bias, *rest = names
+    y, *states = native([op], emit, x, [names])
+    y = emit.Squeeze(y, emit.ints((1,)))
+    states = [emit.Squeeze(state, emit.ints((0,))) for state in states]
+    return (y, *states, *(None,) * (len(emit.outputs) - 1 - len(states)))
+
+
+def native(
+    directions: Sequence[Recurrent],
+    emit: Any,
+    x: Any,
+    names: Sequence[Sequence[Any]],
+    initial: Sequence[Any] | None = None,
+) -> list[Any]:
+    """Emit one operator for one direction or for two, forward and reverse.
+
+    Args:
+        directions: the ops; they differ in their direction only.
+        emit: what writes nodes; its outputs begin with that of the first op.
+        x: the input (T, N, F) of all directions.
+        names: the further inputs of each op.
+        initial: the initial states (directions, N, H), if they exist as such.
+
+    Returns:
+        y (T, directions, N, H) and the last states (directions, N, H) each.
+    """
+    op = directions[0]
+    weights, recurrent_weights, input_biases, recurrent_biases, *rest = zip(*names, strict=True)
     _, batch, units = emit.outputs[0].shape
     order = ORDER[op.cell]
-    lengths = emit.cast(rest.pop(0), "int32") if op.has_lengths else None
-    initial = [emit.reshape(state, (1, batch, units)) for state in rest]
+    lengths = emit.cast(rest.pop(0)[0], "int32") if op.has_lengths else None
+    if initial is None:
+        apart = [[emit.reshape(state, (1, batch, units)) for state in states] for states in rest]
+        initial = [_stacked(emit, states) for states in apart]
     operator = {"lstm": "LSTM", "gru": "GRU"}.get(op.cell, "RNN")
-    attributes: dict[str, Any] = {"hidden_size": units, "direction": "reverse" if op.reverse else "forward"}
+    direction = "bidirectional" if len(directions) > 1 else "reverse" if op.reverse else "forward"
+    attributes: dict[str, Any] = {"hidden_size": units, "direction": direction}
     if operator == "RNN":
-        attributes["activations"] = [op.cell.capitalize()]
+        attributes["activations"] = [op.cell.capitalize()] * len(directions)
     if operator == "GRU":
         attributes["linear_before_reset"] = 1  # the reset gate after the product
-    outputs = getattr(emit, operator)(
+    y, *states = getattr(emit, operator)(
         x,
-        _weight(emit, weight, order, units),
-        _weight(emit, recurrent, order, units),
-        _bias(emit, (input_bias, recurrent_bias), order, units),
+        _weight(emit, weights, order, units),
+        _weight(emit, recurrent_weights, order, units),
+        _bias(emit, list(zip(input_biases, recurrent_biases, strict=True)), order, units),
         lengths,
         *initial,
         outputs=1 + op.states,
         **attributes,
     )
-    y = emit.Squeeze(outputs[0], emit.ints((1,)))
-    states = [emit.Squeeze(state, emit.ints((0,))) for state in outputs[1:]]
     if op.has_lengths and op.has_initial:  # ONNX Runtime gives zeros for rows of length 0
         empty = emit.Unsqueeze(emit.Equal(lengths, emit.const(0, "int32")), emit.ints((1,)))
-        states = [emit.Where(empty, old, new) for old, new in zip(rest, states, strict=True)]
-    return (y, *states, *(None,) * (len(emit.outputs) - 1 - len(states)))
+        states = [emit.Where(empty, old, new) for old, new in zip(initial, states, strict=True)]
+    return [y, *states]
+
+
+def _stacked(emit: Any, parts: Sequence[Any]) -> Any:
+    return parts[0] if len(parts) == 1 else emit.Concat(*parts, axis=0)
 
 
 def _ordered(array: np.ndarray, order: Sequence[int], units: int) -> np.ndarray:
@@ -50,24 +81,29 @@ def _ordered(array: np.ndarray, order: Sequence[int], units: int) -> np.ndarray:
     return np.concatenate([array[..., gate * units : (gate + 1) * units] for gate in order], -1)
 
 
-def _weight(emit: Any, weight: Any, order: Sequence[int], units: int) -> Any:
-    """(inputs, gates) as ONNX's (1, gates, inputs)."""
-    folded = emit.fold(lambda array: _ordered(array, order, units).T[None], weight)
-    if folded is not None:
-        return folded
-    return emit.Unsqueeze(
-        emit.Transpose(_joined(emit, [weight], order, units, 1), perm=[1, 0]), emit.ints((0,))
-    )
-
-
-def _bias(emit: Any, biases: Sequence[Any], order: Sequence[int], units: int) -> Any:
-    """Both biases as ONNX's (1, 2 * gates)."""
+def _weight(emit: Any, weights: Sequence[Any], order: Sequence[int], units: int) -> Any:
+    """(inputs, gates) of each direction as ONNX's (directions, gates, inputs)."""
     folded = emit.fold(
-        lambda *arrays: np.concatenate([_ordered(array, order, units) for array in arrays])[None], *biases
+        lambda *arrays: np.stack([_ordered(array, order, units).T for array in arrays]), *weights
     )
     if folded is not None:
         return folded
-    return emit.Unsqueeze(_joined(emit, biases, order, units, 0), emit.ints((0,)))
+    parts = [emit.Transpose(_joined(emit, [weight], order, units, 1), perm=[1, 0]) for weight in weights]
+    return _stacked(emit, [emit.Unsqueeze(part, emit.ints((0,))) for part in parts])
+
+
+def _bias(emit: Any, biases: Sequence[Sequence[Any]], order: Sequence[int], units: int) -> Any:
+    """Both biases of each direction as ONNX's (directions, 2 * gates)."""
+    folded = emit.fold(
+        lambda *arrays: np.concatenate([_ordered(array, order, units) for array in arrays]).reshape(
+            len(biases), -1
+        ),
+        *(bias for pair in biases for bias in pair),
+    )
+    if folded is not None:
+        return folded
+    parts = [_joined(emit, pair, order, units, 0) for pair in biases]
+    return _stacked(emit, [emit.Unsqueeze(part, emit.ints((0,))) for part in parts])
 
 
 def _joined(emit: Any, values: Sequence[Any], order: Sequence[int], units: int, axis: int) -> Any:

@@ -42,10 +42,12 @@ class Emitter:
 
     Args:
         opset: the operator set that is written.
+        folds_norms: whether a BatchNormalization goes into the weights of what comes before it.
     """
 
-    def __init__(self, opset: int) -> None:
+    def __init__(self, opset: int, folds_norms: bool = True) -> None:
         self.opset = opset
+        self.folds_norms = folds_norms
         self.inputs: tuple[Spec, ...] = ()
         self.outputs: tuple[Spec, ...] = ()
         self.path = ""
@@ -233,7 +235,7 @@ class Emitter:
         if not all(name in self.weights for name in names):
             return None
         array = function(*(self.weights[name] for name in names))
-        return self.weight(f"{names[0]}_folded", np.ascontiguousarray(array))
+        return self.weight(f"{names[0].removesuffix('_folded')}_folded", np.ascontiguousarray(array))
 
     def dimension(self, dim: Dim) -> str:
         """The size of a dimension as an int64 vector of one element, computed once."""

@@ -39,6 +39,7 @@ class Onnx(Exporter):
         batch_sizes: the sizes of the first free dimension at which the file is compared with the model.
         tolerance: relative difference that is allowed; by number type where None.
         single_file_limit: bytes of weights above which they go to a sidecar file.
+        fold: put batch normalisation into the weights of the convolution or dense layer before it.
 
     Raises:
         ConfigError: an option makes no sense.
@@ -52,6 +53,7 @@ class Onnx(Exporter):
     batch_sizes: tuple[int, ...] = (1, 7)
     tolerance: float | None = None
     single_file_limit: int = 2**31 - 2**24
+    fold: bool = True
 
     def __post_init__(self) -> None:
         from bigmodel_onnx import versions
@@ -142,7 +144,7 @@ class Onnx(Exporter):
         from bigmodel_onnx.lowering import lower
 
         opset, _ = versions.chosen(self.opset, self.target_runtime)
-        emitter = Emitter(opset)
+        emitter = Emitter(opset, self.fold)
         count = len(network.outputs)
         outputs = ["y"] if count == 1 else [f"y_{number + 1}" for number in range(count)]
         emitter.reserve([*network.input_names, *outputs, "label", "probability", "probabilities"])

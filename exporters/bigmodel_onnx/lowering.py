@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import heapq
 import math
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
@@ -15,7 +16,9 @@ from bigmodel_core.layer import Layer, Trace
 from bigmodel_core.network import Network, input_spec
 from bigmodel_core.plan import Program
 from bigmodel_onnx.emit import Emitter
-from bigmodel_onnx.patterns import Match, Uses, match
+from bigmodel_onnx.matching import Match, Uses
+from bigmodel_onnx.patterns import match
+from bigmodel_onnx.recurrent_patterns import pairs
 
 if TYPE_CHECKING:
     from bigmodel_core.spec import Spec
@@ -66,7 +69,8 @@ def lower(network: Network, emitter: Emitter, inputs: Mapping[str, str]) -> Lowe
             names = _folded_names(node, folded[node], emitter)
         else:
             names = _written(chosen, emitter, [result.names[value] for value in chosen.sources])
-        for value, name in zip(node.outputs, names if isinstance(names, tuple) else (names,), strict=True):
+        given = names if isinstance(names, tuple) else (names,)
+        for value, name in zip(chosen.outputs, given, strict=True):
             if name is not None:
                 result.names[value] = name
                 emitter.specs[name] = value.spec
@@ -89,18 +93,55 @@ def _written(chosen: Match, emitter: Emitter, names: Sequence[str]) -> Any:
 def _matches(nodes: Sequence[Node], outputs: Sequence[Value], folded: Mapping[Node, Any]) -> list[Match]:
     """What to write, in order; nodes that a pattern swallows are left out."""
     uses = Uses(nodes, outputs)
-    found: dict[int, Match] = {}
-    stack = [value.node for value in outputs]
-    while stack:
-        node = stack.pop()
-        if node.index in found:
+    for together in (pairs(nodes), {}):
+        found: dict[int, Match] = {}
+        stack = [value.node for value in outputs]
+        while stack:
+            node = stack.pop()
+            if node.index in found:
+                continue
+            if isinstance(node.op, LEAVES) or node in folded:
+                chosen = Match(node, (), node.op.onnx)
+            elif node in together:
+                chosen = together[node].match()
+            else:
+                chosen = match(node, uses, together)
+            for written in (chosen.node, *chosen.others):
+                found[written.index] = chosen
+            stack.extend(value.node for value in chosen.sources)
+        ordered = _ordered(found)
+        if ordered is not None:
+            return ordered
+    raise AssertionError("a graph is free of cycles")
+
+
+def _ordered(found: Mapping[int, Match]) -> list[Match] | None:
+    """Matches behind what they read, otherwise as in the graph; None where that cannot be.
+
+    Nodes that are written together may read what the graph has after the first of them.
+    """
+    waiting: dict[int, int] = {}
+    readers: dict[int, list[Match]] = {}
+    ready: list[tuple[int, Match]] = []
+    for index, chosen in found.items():
+        if index != chosen.node.index:
             continue
-        if isinstance(node.op, LEAVES) or node in folded:
-            found[node.index] = Match(node, (), node.op.onnx)
-        else:
-            found[node.index] = match(node, uses)
-        stack.extend(value.node for value in found[node.index].sources)
-    return [found[index] for index in sorted(found)]
+        needs = {found[value.node.index].node.index for value in chosen.sources}
+        waiting[index] = len(needs)
+        for need in needs:
+            readers.setdefault(need, []).append(chosen)
+        if not needs:
+            ready.append((index, chosen))
+    heapq.heapify(ready)
+    ordered = []
+    while ready:
+        index, chosen = heapq.heappop(ready)
+        ordered.append(chosen)
+        for reader in readers.get(index, ()):
+            waiting[reader.node.index] -= 1
+            if not waiting[reader.node.index]:
+                heapq.heappush(ready, (reader.node.index, reader))
+    return ordered if len(ordered) == len(waiting) else None
 
 
 # What does not depend on the input ------------------------------------------------------------------------

@@ -5,56 +5,33 @@ Each pattern looks at a node and says what to write in place of it and of the no
 
 from __future__ import annotations
 
-from collections.abc import Callable, Collection
 from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
 
 from bigmodel_core.graph import Constant, Node, Value
-from bigmodel_core.ops import arithmetic, elementwise, linear, reduce, shape
+from bigmodel_core.ops import arithmetic, elementwise, reduce, shape
 from bigmodel_core.spec import dim_product
-from bigmodel_onnx.emit import Emitter, broadcasts_to
+from bigmodel_onnx.emit import broadcasts_to
+from bigmodel_onnx.image_patterns import enlarged, windows
+from bigmodel_onnx.matching import Match, Uses, before_broadcast
+from bigmodel_onnx.matrix_patterns import gemm, matrix_product
+from bigmodel_onnx.recurrent_patterns import Pairs, joined
 
 
-@dataclass
-class Match:
-    """What to write for a node.
+def match(node: Node, uses: Uses, together: Pairs) -> Match:
+    """What to write for a node: the first pattern that fits, else the op's own lowering.
 
     Args:
         node: the node.
-        sources: the values it is computed from.
-        lower: writes it, given the emitter and the names of the sources; returns the outputs' names.
+        uses: how often each value is used.
+        together: the recurrent ops that are written two by two.
     """
-
-    node: Node
-    sources: tuple[Value, ...]
-    lower: Callable[..., Any]
-
-
-class Uses:
-    """How often each value is used.
-
-    Args:
-        nodes: the nodes of the model.
-        outputs: the values that leave it.
-    """
-
-    def __init__(self, nodes: Collection[Node], outputs: Collection[Value]) -> None:
-        self._counts: dict[int, int] = {}
-        for value in [value for node in nodes for value in node.inputs]:
-            self._counts[id(value)] = self._counts.get(id(value), 0) + 1
-        for value in outputs:
-            self._counts[id(value)] = 2
-
-    def once(self, value: Value) -> bool:
-        """Whether only one node reads it, and nobody outside."""
-        return self._counts.get(id(value), 0) <= 1
-
-
-def match(node: Node, uses: Uses) -> Match:
-    """What to write for a node: the first pattern that fits, else the op's own lowering."""
-    for pattern in (_reduction, _gemm, _product, _index, _slices, _reshape):
+    found = joined(node, uses, together)
+    if found is not None:
+        return found
+    for pattern in PATTERNS:
         found = pattern(node, uses)
         if found is not None:
             return found
@@ -130,64 +107,6 @@ def _is_reciprocal(factor: Value, found: _Reduction) -> bool:
     return bool(op.array == np.asarray(1.0 / count, op.array.dtype))
 
 
-# Matrix products -----------------------------------------------------------------------------------------
-
-
-def _flat_product(value: Value) -> tuple[Value, Value, bool, bool] | None:
-    """The operands of a product of two matrices and whether each is transposed."""
-    op = value.node.op
-    if not isinstance(op, linear.MatMul) or any(item.ndim != 2 for item in value.node.inputs):
-        return None
-    a, b = value.node.inputs
-    transposed = [op.transpose_a, op.transpose_b]
-    operands = [a, b]
-    for place, operand in enumerate(operands):
-        if isinstance(operand.node.op, shape.Transpose):  # of a matrix: always the two axes exchanged
-            operands[place] = operand.node.inputs[0]
-            transposed[place] = not transposed[place]
-    return operands[0], operands[1], transposed[0], transposed[1]
-
-
-def _gemm(node: Node, uses: Uses) -> Match | None:
-    """A product of matrices plus a bias."""
-    if not isinstance(node.op, arithmetic.Add):
-        return None
-    for product, bias in (node.inputs, node.inputs[::-1]):
-        found = _flat_product(product) if uses.once(product) else None
-        if found is None or product.shape != node.outputs[0].shape:
-            continue
-        bias = (
-            _before_broadcast(bias)
-            if broadcasts_to([product.shape, _before_broadcast(bias).shape], product.shape)
-            else bias
-        )
-        return Match(
-            node, (found[0], found[1], bias), lambda emit, a, b, c, f=found: _write_gemm(emit, f, a, b, c)
-        )
-    return None
-
-
-def _product(node: Node, uses: Uses) -> Match | None:
-    """A product of transposed matrices, and batched products that broadcast by themselves."""
-    if not isinstance(node.op, linear.MatMul):
-        return None
-    found = _flat_product(node.outputs[0])
-    if found is not None and (found[2] or found[3]):
-        return Match(node, found[:2], lambda emit, a, b: _write_gemm(emit, found, a, b))
-    sources = tuple(_before_broadcast(value) for value in node.inputs)
-    if sources != node.inputs and all(
-        source.shape[-2:] == value.shape[-2:] for source, value in zip(sources, node.inputs, strict=True)
-    ):
-        if broadcasts_to([source.shape[:-2] for source in sources], node.outputs[0].shape[:-2]):
-            return Match(node, sources, node.op.onnx)
-    return None
-
-
-def _write_gemm(emit: Emitter, found: tuple[Value, Value, bool, bool], *names: str) -> str:
-    flags = {"transA": int(found[2]) or None, "transB": int(found[3]) or None}
-    return str(emit.Gemm(*names, **flags))
-
-
 # Indexing and shapes -------------------------------------------------------------------------------------
 
 
@@ -221,26 +140,28 @@ def _slices(node: Node, uses: Uses) -> Match | None:
 
 
 def _reshape(node: Node, uses: Uses) -> Match | None:
-    """Reshapes one after the other."""
+    """Reshapes one after the other; nothing where they lead back to the shape there was."""
     x = node.inputs[0] if isinstance(node.op, shape.Reshape) else None
     if x is None or not isinstance(x.node.op, shape.Reshape) or not uses.once(x):
         return None
-    return Match(node, (x.node.inputs[0],), node.op.onnx)
+    while isinstance(x.node.op, shape.Reshape) and uses.once(x):
+        x = x.node.inputs[0]
+    if x.shape == node.outputs[0].shape:
+        return Match(node, (x,), lambda emit, name: name)
+    return Match(node, (x,), node.op.onnx)
 
 
 # Broadcasts ----------------------------------------------------------------------------------------------
-
-
-def _before_broadcast(value: Value) -> Value:
-    while isinstance(value.node.op, shape.BroadcastTo):
-        value = value.node.inputs[0]
-    return value
 
 
 def _without_broadcasts(node: Node) -> tuple[Value, ...]:
     """The inputs of an elementwise node before they were broadcast, where the operator does that itself."""
     if not isinstance(node.op, elementwise.ElementwiseOp) or len(node.inputs) < 2:
         return node.inputs
-    sources = tuple(_before_broadcast(value) for value in node.inputs)
+    sources = tuple(before_broadcast(value) for value in node.inputs)
     shapes = [source.shape for source in sources]
     return sources if broadcasts_to(shapes, node.outputs[0].shape) else node.inputs
+
+
+PATTERNS = (_reduction, gemm, matrix_product, windows, enlarged, _index, _slices, _reshape)
+"""What is tried, in this order."""

@@ -49,7 +49,11 @@ def test_onnx_runtime_computes_the_same(kind: str, options: dict[str, Any], tmp_
         bm.export(network, path)
         file = onnx.load(path)
         operators = [node for node in file.graph.node if node.op_type == kind]
-        assert len(operators) == layer.layers * (2 if layer.bidirectional else 1)
+        assert len(operators) == layer.layers
+        directions = {
+            item.s.decode() for node in operators for item in node.attribute if item.name == "direction"
+        }
+        assert directions == {"bidirectional" if layer.bidirectional else "forward"}
         assert not {"MatMul", "Gemm", "Loop", "Scan"} & {node.op_type for node in file.graph.node}
         for batch, steps in ((1, 5), (3, 7), (3, 1)):
             arrays = [draw(spec, batch, steps) for spec in specs]
@@ -57,6 +61,71 @@ def test_onnx_runtime_computes_the_same(kind: str, options: dict[str, Any], tmp_
             wanted = expected if isinstance(expected, tuple) else (expected,)
             for found, right in zip(run(path, *arrays), wanted, strict=True):
                 np.testing.assert_allclose(found, right, rtol=2e-5, atol=2e-6)
+
+
+def operators_of(path: Path) -> list[str]:
+    return [node.op_type for node in onnx.load(path).graph.node]
+
+
+def test_both_directions_are_one_operator_without_detours(tmp_path: Path) -> None:
+    path = tmp_path / "model.onnx"
+    around = {"sequences": ["Transpose", "LSTM", "Transpose", "Reshape"]}
+    around["last"] = ["Transpose", "LSTM", "Transpose", "Flatten"]
+    for name, wanted in around.items():
+        layer = bm.layers.LSTM(5, bidirectional=True, return_sequences=name == "sequences")
+        bm.export(layer.build(bm.Spec(("N", "T", 3))), path)
+        assert operators_of(path) == wanted
+    layer = bm.layers.LSTM(5, bidirectional=True, return_state=True)
+    bm.export(layer.build(bm.Spec(("N", "T", 3)), *[bm.Spec(("N", 2, 5))] * 2), path)
+    assert sorted(operators_of(path)) == ["LSTM", "Reshape", *["Transpose"] * 6]
+
+
+def test_directions_that_depend_on_each_other_stay_apart(tmp_path: Path) -> None:
+    """The way back begins with the state in which the way there ended."""
+
+    def chained(x: Any) -> Any:
+        graph = x.node.graph
+        generator = np.random.default_rng(2)
+        h = bm.ops.transpose(x, (1, 0, 2))
+
+        def weights() -> list[Any]:
+            shapes = ((3, 12), (4, 12), (12,), (12,))
+            return [graph.constant(generator.normal(size=shape).astype("float32")) for shape in shapes]
+
+        zeros = bm.ops.zeros_like(h[0, :, :1] + bm.ops.broadcast_to(graph.constant(0.0, "float32"), (4,)))
+        y, states = bm.ops.recurrent("gru", h, *weights(), None, (zeros,))
+        z, _ = bm.ops.recurrent("gru", h, *weights(), None, states, True)
+        return bm.ops.concatenate([y, z], 2)
+
+    network = Function(chained).build(bm.Spec(("N", "T", 3)))
+    bm.export(network, tmp_path / "model.onnx")
+    assert operators_of(tmp_path / "model.onnx").count("GRU") == 2
+    x = np.random.default_rng(0).normal(size=(2, 5, 3)).astype("float32")
+    np.testing.assert_allclose(run(tmp_path / "model.onnx", x)[0], network(x), atol=1e-6)
+
+
+def test_an_output_of_one_direction_alone_can_be_read(tmp_path: Path) -> None:
+    """What follows may read the way there before the way back is made."""
+
+    def first_alone(x: Any) -> Any:
+        graph = x.node.graph
+        generator = np.random.default_rng(2)
+        h = bm.ops.transpose(x, (1, 0, 2))
+
+        def run_one(reverse: bool) -> Any:
+            shapes = ((3, 4), (4, 4), (4,), (4,))
+            weights = [graph.constant(generator.normal(size=shape).astype("float32")) for shape in shapes]
+            return bm.ops.recurrent("tanh", h, *weights, None, (), reverse)[0]
+
+        y = run_one(False)
+        return bm.ops.relu(y), run_one(True) * 2.0, y
+
+    network = Function(first_alone).build(bm.Spec(("N", "T", 3)))
+    bm.export(network, tmp_path / "model.onnx")
+    assert operators_of(tmp_path / "model.onnx").count("RNN") == 1
+    x = np.random.default_rng(0).normal(size=(2, 5, 3)).astype("float32")
+    for found, wanted in zip(run(tmp_path / "model.onnx", x), network(x), strict=True):
+        np.testing.assert_allclose(found, wanted, atol=1e-6)
 
 
 def test_relu_networks_keep_their_activation(tmp_path: Path) -> None:
