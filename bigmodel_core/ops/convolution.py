@@ -75,7 +75,7 @@ def _is_product(g: Any) -> bool:
 
 
 def _convolve_launches(call: Call) -> list[Any]:
-    from bigmodel_core.kernels.cpu import convolution, gemm
+    from bigmodel_core.kernels.cpu import convolution, gemm, winograd
 
     _require_channels_last(call.op)
     filters, channels, *taps = call.inputs[1].sizes
@@ -85,13 +85,15 @@ def _convolve_launches(call: Call) -> list[Any]:
     if _is_product(g):
         problem = gemm.Problem(g.n * g.height * g.width, filters, channels, g.dtype, transpose_b=True)
         return gemm.launches(problem, x, weight, y, bias, call.scratch)
+    if winograd.fits(g):
+        return winograd.convolve(g, x, weight, bias, y, call.scratch, turned=False)
     memory, launches = _arranged(call, arrange_filters, (taps[0] * taps[1], channels, filters))
     return [*launches, *convolution.convolve(g, x, memory, bias, y, call.scratch)]
 
 
 def _transposed_launches(call: Call) -> list[Any]:
     """As a convolution of pixels spread by the stride, with flipped filters."""
-    from bigmodel_core.kernels.cpu import convolution, gemm
+    from bigmodel_core.kernels.cpu import convolution, gemm, winograd
 
     op = call.op
     _require_channels_last(op)
@@ -102,8 +104,6 @@ def _transposed_launches(call: Call) -> list[Any]:
     if _is_product(g):
         problem = gemm.Problem(g.n * g.height * g.width, channels, filters, g.dtype)
         return gemm.launches(problem, x, weight, y, bias, call.scratch)
-    shape = (taps[0] * taps[1], filters // op.groups, channels * op.groups)
-    memory, launches = _arranged(call, flip_filters, shape)
     turned = replace(
         g,
         height=g.out_height,
@@ -116,11 +116,15 @@ def _transposed_launches(call: Call) -> list[Any]:
         border=(g.span[0] - 1 - g.border[0], g.span[1] - 1 - g.border[1]),
         spread=g.stride,
     )
+    if winograd.fits(turned):
+        return winograd.convolve(turned, x, weight, bias, y, call.scratch, turned=True)
+    shape = (taps[0] * taps[1], filters // op.groups, channels * op.groups)
+    memory, launches = _arranged(call, flip_filters, shape)
     return [*launches, *convolution.convolve(turned, x, memory, bias, y, call.scratch)]
 
 
 def _weight_gradient_launches(call: Call) -> list[Any]:
-    from bigmodel_core.kernels.cpu import convolution, gemm
+    from bigmodel_core.kernels.cpu import convolution, gemm, winograd
 
     _require_channels_last(call.op)
     x, dy = call.input_buffers
@@ -128,6 +132,8 @@ def _weight_gradient_launches(call: Call) -> list[Any]:
     if _is_product(g):
         problem = gemm.Problem(g.filters, g.channels, g.n * g.height * g.width, g.dtype, transpose_a=True)
         return gemm.launches(problem, dy, x, call.output_buffers[0], None, call.scratch)
+    if winograd.fits(g):
+        return winograd.weight_gradient(g, x, dy, call.output_buffers[0], call.scratch)
     return convolution.weight_gradient(g, x, dy, call.output_buffers[0], call.scratch)
 
 

@@ -19,33 +19,9 @@ from bigmodel_core import ops
 from bigmodel_core.errors import BigmodelError, ConfigError, ShapeError
 from bigmodel_core.ops.images import SwapPlanes
 from bigmodel_core.testing import check_gradients, compute
+from tests.ops.image_reference import convolved, numbers, padded, windows
 
 few = settings(max_examples=30)
-
-
-def numbers(shape: tuple[int, ...], seed: int = 0, dtype: str = "float64") -> np.ndarray:
-    return np.random.default_rng(seed).normal(size=shape).astype(dtype)
-
-
-def padded(x: np.ndarray, border: Any, value: float = 0.0) -> np.ndarray:
-    top, left, below, right = border
-    return np.pad(x, ((0, 0), (0, 0), (top, below), (left, right)), constant_values=value)
-
-
-def windows(x: np.ndarray, span: Any, stride: Any, gap: Any = (1, 1)) -> np.ndarray:
-    """(N, C, H', W', R, S): what lies under each window."""
-    reach = [(size - 1) * g + 1 for size, g in zip(span, gap, strict=True)]
-    seen = np.lib.stride_tricks.sliding_window_view(x, reach, axis=(2, 3))
-    return seen[:, :, :: stride[0], :: stride[1], :: gap[0], :: gap[1]]
-
-
-def convolved(x: Any, w: Any, b: Any, stride: Any, border: Any, gap: Any, groups: int) -> np.ndarray:
-    seen = windows(padded(x, border), w.shape[2:], stride, gap)
-    pieces = [
-        np.einsum("nchwrs,kcrs->nkhw", part, filters)
-        for part, filters in zip(np.split(seen, groups, 1), np.split(w, groups, 0), strict=True)
-    ]
-    return np.concatenate(pieces, 1) + b[:, None, None]
 
 
 @st.composite

@@ -113,14 +113,15 @@ def _block_rows(g: Geometry, limit: int, beside: int = 0) -> int:
     return rows
 
 
-def _chunk_rows(g: Geometry) -> int:
-    """Rows of outputs in a chunk: whole images, or an equal part of one."""
+def chunk_rows(g: Geometry, even: bool = False) -> int:
+    """Rows of outputs in a chunk: whole images, or an equal part of one, of even rows if asked for."""
     wanted = max(1, min(MAX_CHUNKS, g.work // CHUNK_WORK))
     if g.n >= wanted:
         return -(-g.n // wanted) * g.out_height
     parts = -(-wanted // g.n)
-    fitting = [rows for rows in range(1, g.out_height + 1) if g.out_height % rows == 0]
-    return next((rows for rows in reversed(fitting) if g.out_height // rows >= parts), 1)
+    fitting = [r for r in range(1, g.out_height + 1) if g.out_height % r == 0 and not (even and r % 2)]
+    found = next((rows for rows in reversed(fitting) if g.out_height // rows >= parts), None)
+    return found or (fitting[0] if fitting else g.out_height)
 
 
 def convolve(
@@ -129,7 +130,7 @@ def convolve(
     """The launch that computes y from x and a weight stored as (taps, channels of a group, filters)."""
     if g.n * g.out_height * g.out_width * g.filters == 0:
         return []
-    rows = _chunk_rows(g)
+    rows = chunk_rows(g)
     total = g.n * g.out_height
     chunks = -(-total // rows)
     block = g.out_height if g.in_place else _block_rows(g, STACK)
