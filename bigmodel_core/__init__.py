@@ -17,8 +17,9 @@ from typing import TYPE_CHECKING, Any
 __version__ = "0.1.0"
 
 _PLACES = {
+    "bigmodel_core.augmentation": ("Augmentation",),
     "bigmodel_core.callback": ("Callback",),
-    "bigmodel_core.dataset": ("Data", "Dataset", "Loader", "Preprocessing", "Split", "batches"),
+    "bigmodel_core.dataset": ("Data", "Dataset", "Loader", "Preprocessing", "Source", "Split", "batches"),
     "bigmodel_core.exporter": ("Emit", "Exporter"),
     "bigmodel_core.graph": ("Graph", "Op", "Value"),
     "bigmodel_core.hookspecs": ("hookimpl",),
@@ -46,6 +47,7 @@ _NAMESPACES = {
     "schedules": "schedule",
     "metrics": "metric",
     "datasets": "dataset",
+    "augmentations": "augmentation",
     "models": "model",
     "callbacks": "callback",
     "exporters": "exporter",
@@ -81,11 +83,13 @@ if TYPE_CHECKING:
     from bigmodel_core import ops as ops
     from bigmodel_core import registry as registry
     from bigmodel_core import testing as testing
+    from bigmodel_core.augmentation import Augmentation as Augmentation
     from bigmodel_core.callback import Callback as Callback
     from bigmodel_core.dataset import Data as Data
     from bigmodel_core.dataset import Dataset as Dataset
     from bigmodel_core.dataset import Loader as Loader
     from bigmodel_core.dataset import Preprocessing as Preprocessing
+    from bigmodel_core.dataset import Source as Source
     from bigmodel_core.dataset import Split as Split
     from bigmodel_core.dataset import batches as batches
     from bigmodel_core.exporter import Emit as Emit
@@ -121,6 +125,7 @@ if TYPE_CHECKING:
     schedules: Any
     metrics: Any
     datasets: registry.DatasetNamespace
+    augmentations: Any
     models: registry.ModelNamespace
     callbacks: Any
     exporters: Any

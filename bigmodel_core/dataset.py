@@ -12,12 +12,14 @@ import numpy as np
 from bigmodel_core.errors import ConfigError, DataError
 from bigmodel_core.preprocessing import Preprocessing
 from bigmodel_core.sampling import Loader, batches, permutation, split_indices
+from bigmodel_core.source import Source
 
 __all__ = [
     "Data",
     "Dataset",
     "Loader",
     "Preprocessing",
+    "Source",
     "Split",
     "Task",
     "batches",
@@ -33,7 +35,7 @@ class Split:
     """Samples and their targets.
 
     Args:
-        x: (n, ...) array, one sample a row.
+        x: (n, ...) array, one sample a row; or a `Source`, whose samples are read when they are needed.
         y: (n,) class labels or (n, k) targets; None where there are none.
 
     Raises:
@@ -44,11 +46,12 @@ class Split:
     (3, [1, 0])
     """
 
-    x: np.ndarray
+    x: np.ndarray | Source
     y: np.ndarray | None = None
 
     def __post_init__(self) -> None:
-        object.__setattr__(self, "x", np.asarray(self.x))
+        if not isinstance(self.x, Source):
+            object.__setattr__(self, "x", np.asarray(self.x))
         if self.x.ndim == 0:
             raise DataError(
                 "x is a single number, expected an array with one sample a row.",
@@ -70,17 +73,18 @@ class Split:
         return len(self.x)
 
     def take(self, indices: np.ndarray) -> Split:
-        """The samples at `indices`, copied, in that order."""
-        return Split(self.x[indices], None if self.y is None else self.y[indices])
+        """The samples at `indices`, in that order: copied, or read when they are needed."""
+        x = self.x.take(indices) if isinstance(self.x, Source) else self.x[indices]
+        return Split(x, None if self.y is None else self.y[indices])
 
 
 @dataclass(frozen=True, eq=False)
 class Data:
-    """A data set in memory, ready for a model.
+    """A data set ready for a model, in memory or read when it is needed.
 
     x of every split is made C-contiguous float32 (integers, such as token ids, become int64); images are
-    (n, C, H, W). Class labels become int64; regression targets become float32 (n, k), where a vector of n
-    becomes (n, 1).
+    (n, C, H, W). A `Source` stays one. Class labels become int64; regression targets become float32 (n, k),
+    where a vector of n becomes (n, 1).
 
     Args:
         name: what the data set is called.
@@ -219,7 +223,10 @@ class Dataset(ABC):
         """
 
 
-def _model_input(x: np.ndarray, where: str) -> np.ndarray:
+def _model_input(x: np.ndarray | Source, where: str) -> np.ndarray | Source:
     if x.dtype.kind not in "fiub":
         raise DataError(f"samples are {x.dtype}, expected numbers.", where=where)
-    return np.ascontiguousarray(x, np.float32 if x.dtype.kind == "f" else np.int64)
+    dtype = np.dtype(np.float32 if x.dtype.kind == "f" else np.int64)
+    if isinstance(x, Source):
+        return x if x.dtype == dtype else x.astype(dtype)
+    return np.ascontiguousarray(x, dtype)

@@ -53,6 +53,11 @@ def bigmodel_datasets() -> Sequence[type[Any]]:  # type: ignore[empty-body]
 
 
 @hookspec
+def bigmodel_augmentations() -> Sequence[type[Any]]:  # type: ignore[empty-body]
+    """Augmentations of training samples: subclasses of `bigmodel_core.Augmentation`."""
+
+
+@hookspec
 def bigmodel_models() -> Sequence[type[Any]]:  # type: ignore[empty-body]
     """Ready-made models: subclasses of `bigmodel_core.Model`."""
 

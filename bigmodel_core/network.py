@@ -11,6 +11,7 @@ from bigmodel_core import initializers
 from bigmodel_core.errors import DtypeError, GraphError, ShapeError
 from bigmodel_core.graph import Graph, Value
 from bigmodel_core.layer import Layer, Parameter, Trace
+from bigmodel_core.source import Source
 from bigmodel_core.spec import Dim, Spec, format_shape, match
 
 if TYPE_CHECKING:
@@ -230,13 +231,30 @@ class Network:
         Raises:
             ShapeError, DtypeError: an array does not fit the input.
         """
+        known: dict[str, int] = {}
+        return {name: checked(name, array, spec, known) for name, array, spec in self._paired(arrays)}
+
+    def check_samples(self, inputs: Sequence[np.ndarray | Source]) -> tuple[np.ndarray | Source, ...]:
+        """Samples for each input, converted where nothing is lost; what is read later is not read now.
+
+        Raises:
+            ShapeError, DtypeError: some do not fit the input.
+        """
+        known: dict[str, int] = {}
+        found: list[np.ndarray | Source] = []
+        for name, samples, spec in self._paired(inputs):
+            if isinstance(samples, Source):
+                check_fits(name, samples, spec, known)
+                found.append(samples if samples.dtype == spec.dtype else samples.astype(spec.dtype))
+            else:
+                found.append(checked(name, samples, spec, known))
+        return tuple(found)
+
+    def _paired(self, arrays: Sequence[Any]) -> list[tuple[str, Any, Spec]]:
+        """Each input's name, what was given for it, and its spec."""
         if len(arrays) != len(self.inputs):
             raise ShapeError(f"the model takes {len(self.inputs)} inputs, got {len(arrays)}.")
-        known: dict[str, int] = {}
-        return {
-            name: checked(name, array, spec, known)
-            for name, array, spec in zip(self.input_names, arrays, self.inputs, strict=True)
-        }
+        return list(zip(self.input_names, arrays, self.inputs, strict=True))
 
 
 def checked(name: str, array: Any, spec: Spec, known: dict[str, int]) -> np.ndarray:
@@ -247,6 +265,16 @@ def checked(name: str, array: Any, spec: Spec, known: dict[str, int]) -> np.ndar
         DtypeError: the numbers would have to change kind (integers to floats or back).
     """
     found = np.asarray(array)
+    check_fits(name, found, spec, known)
+    return np.ascontiguousarray(found, spec.dtype)
+
+
+def check_fits(name: str, found: np.ndarray | Source, spec: Spec, known: dict[str, int]) -> None:
+    """Whether an array, or samples that are not read yet, can become a graph input; see `checked`.
+
+    Raises:
+        ShapeError, DtypeError: as `checked`.
+    """
     problem = match(spec.shape, found.shape, known)
     if problem:
         raise ShapeError(
@@ -260,7 +288,6 @@ def checked(name: str, array: Any, spec: Spec, known: dict[str, int]) -> np.ndar
                 f"input '{name}': expected {spec.dtype}, got {found.dtype}.",
                 fix=f"convert it: x.astype('{spec.dtype}').",
             )
-    return np.ascontiguousarray(found, spec.dtype)
 
 
 def _partly(spec: Spec, known: Mapping[str, int]) -> Spec:

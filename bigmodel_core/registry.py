@@ -48,8 +48,8 @@ def get(kind: str, name: str, *, distribution: str | None = None) -> type[Any]:
     """The class of a kind with a name.
 
     Args:
-        kind: one of `KINDS`: "layer", "loss", "optimizer", "schedule", "metric", "dataset", "model",
-            "callback", "exporter".
+        kind: one of `KINDS`: "layer", "loss", "optimizer", "schedule", "metric", "dataset",
+            "augmentation", "model", "callback", "exporter".
         name: "dense", "Dense" or, to say whose, "layers:Dense".
         distribution: the package the plugin must come from, as saved files name it.
 

@@ -11,7 +11,18 @@ from typing import Any, Literal
 
 GROUP = "bigmodel"
 
-KINDS = ("layer", "loss", "optimizer", "schedule", "metric", "dataset", "model", "callback", "exporter")
+KINDS = (
+    "layer",
+    "loss",
+    "optimizer",
+    "schedule",
+    "metric",
+    "dataset",
+    "augmentation",
+    "model",
+    "callback",
+    "exporter",
+)
 PLURALS = {kind: "losses" if kind == "loss" else f"{kind}s" for kind in KINDS}
 
 Status = Literal["ok", "failed", "blocked", "skipped"]

@@ -30,6 +30,7 @@ BASES = {
     "schedule": ("bigmodel_core.optimizer", "Schedule"),
     "metric": ("bigmodel_core.metric", "Metric"),
     "dataset": ("bigmodel_core.dataset", "Dataset"),
+    "augmentation": ("bigmodel_core.augmentation", "Augmentation"),
     "model": ("bigmodel_core.model", "Model"),
     "callback": ("bigmodel_core.callback", "Callback"),
     "exporter": ("bigmodel_core.exporter", "Exporter"),

@@ -14,6 +14,7 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 from bigmodel_core.errors import ConfigError, DataError, ShapeError
+from bigmodel_core.source import Source, gathered
 
 if TYPE_CHECKING:
     from bigmodel_core.dataset import Split
@@ -196,12 +197,12 @@ class Loader:
         return ((_take(x, batch, x_out), None if y is None else _take(y, batch, y_out)) for batch in indices)
 
 
-def _take(source: np.ndarray, indices: np.ndarray, out: np.ndarray | None) -> np.ndarray:
-    # Every index is in range; "clip" lets NumPy write to `out` without a buffer of its own.
-    return np.take(source, indices, axis=0, out=None if out is None else out[: len(indices)], mode="clip")
+def _take(x: np.ndarray | Source, indices: np.ndarray, out: np.ndarray | None) -> np.ndarray:
+    fresh = np.empty((len(indices), *x.shape[1:]), x.dtype) if out is None else out[: len(indices)]
+    return gathered(x, indices, fresh)
 
 
-def _check_buffer(name: str, buffer: np.ndarray | None, source: np.ndarray, batch_size: int) -> None:
+def _check_buffer(name: str, buffer: np.ndarray | None, source: np.ndarray | Source, batch_size: int) -> None:
     expected = (batch_size, *source.shape[1:])
     if buffer is None or buffer.shape != expected or buffer.dtype != source.dtype:
         found = "None" if buffer is None else f"{buffer.dtype} {buffer.shape}"

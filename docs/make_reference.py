@@ -19,6 +19,7 @@ KINDS = {
     "schedule": "Schedules",
     "metric": "Metrics",
     "dataset": "Data sets",
+    "augmentation": "Augmentations",
     "model": "Models",
     "callback": "Callbacks",
     "exporter": "Exporters",

@@ -3,21 +3,18 @@
 from __future__ import annotations
 
 import csv
-from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
 
 import numpy as np
 
+from bigmodel_core import images
 from bigmodel_core.errors import DataError, DtypeError, UsageError
 from bigmodel_core.preprocessing import Preprocessing
 
-IMAGES = (".png", ".jpg", ".jpeg", ".bmp", ".gif", ".webp", ".tif", ".tiff", ".pgm", ".ppm")
 ARRAYS = (".npy", ".npz")
 TABLES = (".csv", ".tsv")
-LARGEST_IMAGE = 100_000_000
-"""Pixels of an image beyond which it is not opened."""
+_SOME_IMAGES = ", ".join(images.SUFFIXES[:3])
 
 
 @dataclass(frozen=True)
@@ -85,15 +82,15 @@ def read(path: Path, port: Port, *, invert: bool = False) -> tuple[list[str], np
         UsageError: it is a file of another kind.
     """
     kind = path.suffix.lower()
-    if kind not in (*ARRAYS, *IMAGES, *TABLES):
+    if kind not in (*ARRAYS, *images.SUFFIXES, *TABLES):
         raise UsageError(
             f"files that end in '{kind}' cannot be read.",
             where=str(path),
-            fix=f"pass arrays ({', '.join(ARRAYS)}), images ({', '.join(IMAGES[:3])}, ...) or tables (.csv).",
+            fix=f"pass arrays ({', '.join(ARRAYS)}), images ({_SOME_IMAGES}, ...) or tables (.csv).",
         )
     if not path.is_file():
         raise DataError("there is no such file.", where=str(path), fix="check the path.")
-    if kind in IMAGES:
+    if kind in images.SUFFIXES:
         return [path.name], port.from_raw(read_image(path, port, invert=invert)[np.newaxis])
     if kind in TABLES:
         lines, rows = read_rows(path, port, "\t" if kind == ".tsv" else ",")
@@ -170,8 +167,6 @@ def read_image(path: Path, port: Port, *, invert: bool = False) -> np.ndarray:
     Raises:
         DataError: the image cannot be read, or the model takes none.
     """
-    from PIL import Image, ImageOps
-
     steps = port.preprocessing
     shape = steps.raw_shape if steps is not None else port.shape
     if len(shape) != 3 or shape[0] not in (1, 3):
@@ -186,43 +181,12 @@ def read_image(path: Path, port: Port, *, invert: bool = False) -> np.ndarray:
             where=str(path),
             fix="pass arrays that are ready, or train on a data set of images.",
         )
-    channels, height, width = shape
-    try:
-        with Image.open(path) as opened:
-            if opened.width * opened.height > LARGEST_IMAGE:
-                raise DataError(
-                    f"the image has {opened.width}x{opened.height} pixels.",
-                    where=str(path),
-                    fix="make it smaller.",
-                )
-            upright = ImageOps.exif_transpose(opened)
-            if upright.has_transparency_data:
-                ground = Image.new("RGBA", upright.size, "white")
-                upright = Image.alpha_composite(ground, upright.convert("RGBA"))
-            image = upright.convert("L" if channels == 1 else "RGB")
-            if image.size != (width, height):
-                image = image.resize(
-                    (width, height), Image.Resampling.BOX if _shrinks(image, shape) else None
-                )
-            pixels = np.asarray(image, np.float64)
-    except DataError:
-        raise
-    except Exception as error:  # Pillow lets the errors of every format through
-        raise DataError(
-            f"cannot read the image: {error}.",
-            where=str(path),
-            fix="open it in an image viewer to see if it is whole.",
-        ) from error
+    pixels = images.read_image(path, shape).astype(np.float64)
     pixels = 255 - pixels if invert else pixels
     raw = pixels / (255 * steps.scale)
     if np.dtype(steps.raw_dtype).kind in "iu":
         raw = np.rint(raw)
-    raw = raw.astype(steps.raw_dtype)
-    return raw[np.newaxis] if channels == 1 else np.ascontiguousarray(raw.transpose(2, 0, 1))
-
-
-def _shrinks(image: Any, shape: Sequence[int]) -> bool:
-    return bool(image.width >= shape[2] and image.height >= shape[1])
+    return np.asarray(raw, steps.raw_dtype)
 
 
 # Tables ---------------------------------------------------------------------------------------------------

@@ -163,7 +163,11 @@ def _predict_data(
     data = load_data(name, data_dir)
     x, truth = data.test.x, data.test.y
     check_samples(predictor, data)
-    found = predictor.answers(predictor.port.from_prepared(x))
+    found = [
+        answer
+        for start in range(0, len(x), BATCH)
+        for answer in predictor.answers(predictor.port.from_prepared(x[start : start + BATCH]))
+    ]
     labels = predictor.known.labels or data.labels
     rows = [
         (f"test {position}", answer, None if truth is None else _truth(truth[position], labels, answer))

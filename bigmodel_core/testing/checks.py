@@ -122,9 +122,9 @@ def checks_for(
     """The checks of an object that plugins offer, or of its class.
 
     Args:
-        subject: a layer, op, model, loss, metric, optimizer, schedule, data set, callback or exporter, or a
-            class of these; for a class the kit makes an example, with small values for fields that have no
-            default.
+        subject: a layer, op, model, loss, metric, optimizer, schedule, data set, augmentation, callback or
+            exporter, or a class of these; for a class the kit makes an example, with small values for fields
+            that have no default.
         inputs: what it is called on, one item for each input: shapes whose first dimension is the batch,
             specs (taken as they are), or arrays; found by trial where None.
         reference: computes in NumPy what the subject should; takes float64 arrays. For a layer also `state`,
@@ -136,6 +136,7 @@ def checks_for(
     """
     from bigmodel_core.field_values import kind_of_base
     from bigmodel_core.testing import (
+        augmentation_checks,
         data_checks,
         layer_checks,
         loss_checks,
@@ -157,6 +158,7 @@ def checks_for(
         "optimizer": optimizer_checks.optimizer_checks,
         "schedule": schedule_checks.schedule_checks,
         "dataset": data_checks.dataset_checks,
+        "augmentation": augmentation_checks.augmentation_checks,
         "callback": registry_checks.registry_checks,
         "exporter": registry_checks.registry_checks,
     }

@@ -57,9 +57,15 @@ def check_lengths(data: Data) -> None:
 def check_numbers(data: Data) -> None:
     """Samples are contiguous and finite, labels within the classes."""
     for name, split in data.splits().items():
-        expect(split.x.flags.c_contiguous, f"{name}: samples are not C-contiguous")
-        expect(split.x.dtype in (np.float32, np.int64), f"{name}: samples are {split.x.dtype}")
-        expect(np.isfinite(split.x).all(), f"{name}: a sample is not finite")
+        x = np.asarray(split.x)
+        expect(x.flags.c_contiguous, f"{name}: samples are not C-contiguous")
+        expect(x.dtype in (np.float32, np.int64), f"{name}: samples are {x.dtype}")
+        expect(x.shape == split.x.shape, f"{name}: samples are {x.shape}, said to be {split.x.shape}")
+        expect(np.isfinite(x).all(), f"{name}: a sample is not finite")
+        some = np.arange(len(x) - 1, -1, -2)
+        expect(
+            np.array_equal(split.take(some).x, x[some]), f"{name}: samples depend on which others are read"
+        )
         if split.y is not None and data.classes:
             inside = (split.y >= 0) & (split.y < data.classes)
             expect(inside.all(), f"{name}: labels run from {split.y.min()} to {split.y.max()}")
@@ -80,7 +86,7 @@ def check_disjoint(data: Data) -> None:
 
 def _fingerprints(split: Split) -> set[bytes]:
     targets = split.y if split.y is not None else np.zeros(len(split))
-    return {x.tobytes() + y.tobytes() for x, y in zip(split.x, targets, strict=True)}
+    return {x.tobytes() + y.tobytes() for x, y in zip(np.asarray(split.x), targets, strict=True)}
 
 
 def check_deterministic(data: Data, again: Callable[[], Data]) -> None:

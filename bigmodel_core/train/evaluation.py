@@ -12,6 +12,7 @@ from bigmodel_core.loss import Loss
 from bigmodel_core.metric import Metric
 from bigmodel_core.network import Network
 from bigmodel_core.plan import Program
+from bigmodel_core.prefetch import DEFAULT_WORKERS
 from bigmodel_core.registry import display_name
 from bigmodel_core.spec import Spec
 from bigmodel_core.train.samples import Samples
@@ -54,13 +55,13 @@ class Evaluator:
         outputs = trace.outputs if self.metrics else ()
         self._program = Program(graph, [value, *outputs], device=network.device)
 
-    def __call__(self, samples: Samples, batch_size: int) -> dict[str, Any]:
+    def __call__(self, samples: Samples, batch_size: int, workers: int = DEFAULT_WORKERS) -> dict[str, Any]:
         """The mean loss and the metrics, by name; floats, and nested lists for metrics that give an array.
 
         Raises:
             ShapeError, DtypeError, DataError: the samples do not fit the model, the loss or a metric.
         """
-        states, total = self._run(samples, batch_size)
+        states, total = self._run(samples, batch_size, workers)
         found: dict[str, Any] = {"loss": total / len(samples)}
         for name, metric in self.metrics.items():
             result = metric.result(states[name])
@@ -73,13 +74,13 @@ class Evaluator:
         Raises:
             ShapeError, DtypeError, DataError: they do not.
         """
-        self._run(samples.first(batch_size), batch_size)
+        self._run(samples.first(batch_size), batch_size, workers=0)
 
-    def _run(self, samples: Samples, batch_size: int) -> tuple[dict[str, Any], float]:
+    def _run(self, samples: Samples, batch_size: int, workers: int) -> tuple[dict[str, Any], float]:
         states = {name: metric.empty() for name, metric in self.metrics.items()}
         total = 0.0
-        for part in samples.parts(batch_size):
-            given = dict(zip(self.network.input_names, part.inputs, strict=True))
+        for part in samples.parts(batch_size, workers):
+            given: dict[str, Any] = dict(zip(self.network.input_names, part.inputs, strict=True))
             target = given["target"] = part.labelled()
             loss, *outputs = self._program.run(self.network.variables, given)
             total += float(loss) * len(part)

@@ -8,6 +8,7 @@ from typing import Any
 
 import numpy as np
 
+from bigmodel_core.augmentation import Augmentation
 from bigmodel_core.dataset import Data
 from bigmodel_core.errors import ConfigError, UsageError
 from bigmodel_core.metric import Metric
@@ -26,6 +27,8 @@ class Job:
         evaluator: measures the validation samples.
         epochs: after how many epochs the run ends.
         batch_size: samples in a step.
+        augment: how training samples are changed.
+        workers: threads that prepare batches.
         checkpoint_every: steps between checkpoints within an epoch.
         monitor: what decides the best epoch.
         higher_is_better: which way.
@@ -42,6 +45,8 @@ class Job:
     evaluator: Evaluator
     epochs: int
     batch_size: int
+    augment: list[Augmentation]
+    workers: int
     checkpoint_every: int | None
     monitor: str
     higher_is_better: bool
@@ -117,14 +122,15 @@ def monitored(wanted: str | None, known: Mapping[str, bool]) -> str:
     return name
 
 
-def whole_number(name: str, value: object) -> int:
+def whole_number(name: str, value: object, least: int = 1) -> int:
     """An option that counts something.
 
     Raises:
-        ConfigError: it is no whole number of at least 1.
+        ConfigError: it is no whole number, or below the least.
     """
-    if isinstance(value, bool) or not isinstance(value, (int, np.integer)) or value < 1:
+    if isinstance(value, bool) or not isinstance(value, (int, np.integer)) or value < least:
         raise ConfigError(
-            f"{name} is {value!r}, expected a whole number of at least 1.", fix=f"pass {name}=1 or more."
+            f"{name} is {value!r}, expected a whole number of at least {least}.",
+            fix=f"pass {name}={least} or more.",
         )
     return int(value)

@@ -2,16 +2,21 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+import numpy as np
+
+from bigmodel_core.augmentation import Augmentation, augmented
+from bigmodel_core.config import make
 from bigmodel_core.dataset import Data
 from bigmodel_core.errors import UsageError
 from bigmodel_core.network import Network
+from bigmodel_core.prefetch import DEFAULT_WORKERS
 from bigmodel_core.spec import Spec
 from bigmodel_core.train import resume as resuming
-from bigmodel_core.train.checkpoint import Snapshot
+from bigmodel_core.train.checkpoint import Checkpoint, Snapshot
 from bigmodel_core.train.evaluation import EVALUATION_BATCH, Evaluator
 from bigmodel_core.train.history import History
 from bigmodel_core.train.job import Job, measures, monitored, parted, whole_number
@@ -34,13 +39,16 @@ def prepared(
     resume: str | Path | None,
     checkpoint_every: int | None,
     record: Mapping[str, Any],
+    augment: Sequence[Augmentation | str] | None = None,
+    workers: int = DEFAULT_WORKERS,
 ) -> Job:
     """What a call of `fit` works on; nothing is written yet, and a trainer whose arguments are wrong stays as
     it was.
 
     Args:
         trainer: whose `fit` was called; it is set to where the resumed run was.
-        data, epochs, batch_size, validation, resume, checkpoint_every, record: as for `fit`.
+        data, epochs, batch_size, validation, resume, checkpoint_every, record, augment, workers: as for
+            `fit`.
 
     Raises:
         BigmodelError: as `fit` says.
@@ -50,6 +58,8 @@ def prepared(
     before = checkpoint.training["plan"] if checkpoint is not None and checkpoint.training else {}
     epochs = whole_number("epochs", before.get("epochs", 1) if epochs is None else epochs)
     batch_size = check_batch_size(before.get("batch_size", 64) if batch_size is None else batch_size)
+    whole_number("workers", workers, least=0)
+    changes = _augmentations(checkpoint, before, augment)
     if checkpoint_every is not None:
         whole_number("checkpoint_every", checkpoint_every)
         if folder is None:
@@ -62,6 +72,7 @@ def prepared(
     monitor = monitored(trainer.monitor, measured)
     network, target = _built(trainer, train)
     train = train.fitting(network, target)
+    _check_augmentations(changes, train, step.seed)
     evaluator = Evaluator(network, step.loss, trainer.metrics, target)
     if held_out is not None:
         held_out = held_out.fitting(network, target)
@@ -70,6 +81,7 @@ def prepared(
         "epochs": epochs if checkpoint is not None else trainer.state.epoch + epochs,
         "batch_size": batch_size,
         "seed": step.seed,
+        "augment": [described(change) for change in changes],
         "loss": described(step.loss),
         "optimizer": described(step.optimizer),
         "metrics": [described(metric) for metric in trainer.metrics],
@@ -97,6 +109,8 @@ def prepared(
         evaluator,
         epochs=plan["epochs"],
         batch_size=batch_size,
+        augment=changes,
+        workers=workers,
         checkpoint_every=checkpoint_every,
         monitor=monitor,
         higher_is_better=measured[monitor],
@@ -113,6 +127,33 @@ def _built(trainer: Trainer, samples: Samples) -> tuple[Network, Spec]:
         step.build(first.inputs, first.labelled())
     network = trainer.network
     return network, target_spec(step.loss, first.labelled(), network.dtype)
+
+
+def _augmentations(
+    checkpoint: Checkpoint | None, before: Mapping[str, Any], augment: Sequence[Augmentation | str] | None
+) -> list[Augmentation]:
+    """The augmentations that somebody chose, else those of the run that goes on."""
+    if augment is None:
+        return resuming.augmentations(checkpoint, before) if checkpoint is not None else []
+    single = isinstance(augment, (str, Augmentation))
+    return [make("augmentation", item) for item in ([augment] if single else augment)]
+
+
+def _check_augmentations(augment: Sequence[Augmentation], train: Samples, seed: int) -> None:
+    """Try the augmentations with one sample.
+
+    Raises:
+        UsageError: the model takes several inputs.
+        ShapeError, DtypeError: they do not suit the samples.
+    """
+    if not augment:
+        return
+    if len(train.inputs) > 1:
+        raise UsageError(
+            f"the model takes {len(train.inputs)} inputs, and augmentations change one.",
+            fix="leave augment out, and change the samples before training.",
+        )
+    augmented(np.asarray(train.inputs[0][:1]), augment, seed, 0, np.arange(1))
 
 
 def _forget_what_differs(trainer: Trainer, plan: Mapping[str, Any]) -> None:

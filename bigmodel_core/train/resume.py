@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import functools
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
@@ -18,7 +19,7 @@ from bigmodel_core.train.run_state import RunState
 from bigmodel_core.train.runs import is_run, resume_point
 from bigmodel_core.train.step import TrainStep
 
-_FIXED = ("seed", "batch_size", "loss", "optimizer", "monitor", "data", "validation")
+_FIXED = ("seed", "batch_size", "augment", "loss", "optimizer", "monitor", "data", "validation")
 """What has to be the same for a resumed run to reach the same bits."""
 
 
@@ -55,25 +56,7 @@ def parts(checkpoint: Checkpoint, callbacks: Sequence[Any] | None) -> dict[str, 
     """
     assert checkpoint.training is not None
     plan = checkpoint.training["plan"]
-
-    def made(kind: str, item: Any) -> Any:
-        if isinstance(item, Mapping) and set(item) == {"class"}:
-            raise CheckpointError(
-                f"the {kind} {item['class']} belongs to no plugin, so the checkpoint only knows its name.",
-                where=str(checkpoint.path),
-                fix="pass callbacks=[...], or make the Trainer as the run did and call fit(..., resume=path)."
-                if kind == "callback"
-                else "make the Trainer as the run did and call fit(..., resume=path).",
-            )
-        try:
-            return config.from_config(kind, item)
-        except BigmodelError as error:
-            raise CheckpointError(
-                f"the {kind} of the run cannot be made: {error.message}",
-                where=str(checkpoint.path),
-                fix=error.fix,
-            ) from None
-
+    made = functools.partial(_made, checkpoint)
     try:
         return {
             "loss": made("loss", plan["loss"]),
@@ -91,6 +74,37 @@ def parts(checkpoint: Checkpoint, callbacks: Sequence[Any] | None) -> dict[str, 
         ) from None
 
 
+def augmentations(checkpoint: Checkpoint, plan: Mapping[str, Any]) -> list[Any]:
+    """The augmentations of a run.
+
+    Raises:
+        CheckpointError: one of them belongs to no plugin, to one that is missing, or is malformed.
+    """
+    found = plan.get("augment", [])
+    if not isinstance(found, list):
+        raise CheckpointError("the augmentations of the run are malformed.", where=str(checkpoint.path))
+    return [_made(checkpoint, "augmentation", item) for item in found]
+
+
+def _made(checkpoint: Checkpoint, kind: str, item: Any) -> Any:
+    """An object that the description of a run names."""
+    if isinstance(item, Mapping) and set(item) == {"class"}:
+        passed = {"callback": "pass callbacks=[...], or ", "augmentation": "pass augment=[...] to fit, or "}
+        raise CheckpointError(
+            f"the {kind} {item['class']} belongs to no plugin, so the checkpoint only knows its name.",
+            where=str(checkpoint.path),
+            fix=f"{passed.get(kind, '')}make the Trainer as the run did and call fit(..., resume=path).",
+        )
+    try:
+        return config.from_config(kind, item)
+    except BigmodelError as error:
+        raise CheckpointError(
+            f"the {kind} of the run cannot be made: {error.message}",
+            where=str(checkpoint.path),
+            fix=error.fix,
+        ) from None
+
+
 def restore(checkpoint: Checkpoint, step: TrainStep, plan: Mapping[str, Any]) -> RunState:
     """Set a built step to where a run was; all of it fits, or nothing changes.
 
@@ -104,7 +118,7 @@ def restore(checkpoint: Checkpoint, step: TrainStep, plan: Mapping[str, Any]) ->
     """
     assert checkpoint.training is not None and step.network is not None
     where = str(checkpoint.path)
-    before = checkpoint.training["plan"]
+    before = {"augment": [], **checkpoint.training["plan"]}
     if odd := [name for name in _FIXED if before.get(name) != plan[name]]:
         raise CheckpointError(
             f"the run had another {', another '.join(odd)}: {_difference(odd[0], before, plan)}.",

@@ -2,33 +2,37 @@
 
 from __future__ import annotations
 
+import functools
 import hashlib
-from collections.abc import Iterator
+from collections.abc import Generator, Iterator, Sequence
 from typing import Any
 
 import numpy as np
 
+from bigmodel_core.augmentation import Augmentation
 from bigmodel_core.dataset import Data, Split
 from bigmodel_core.errors import ConfigError, DataError, UsageError
 from bigmodel_core.network import Network, checked
+from bigmodel_core.prefetch import DEFAULT_WORKERS, ahead, need_preparing, prepared_batches
 from bigmodel_core.sampling import batches, split_indices
+from bigmodel_core.source import Source, rows
 from bigmodel_core.spec import Spec
 
-Arrays = tuple[np.ndarray, ...]
+Inputs = tuple[np.ndarray | Source, ...]
 
 
 class Samples:
     """Inputs and targets of some samples.
 
     Args:
-        inputs: an array for each input of the model, one sample a row.
+        inputs: an array for each input of the model, one sample a row, or a source of samples.
         target: one target a sample; None where there are none.
 
     Raises:
         DataError: there is no sample, or the arrays differ in length.
     """
 
-    def __init__(self, inputs: Arrays, target: np.ndarray | None) -> None:
+    def __init__(self, inputs: Inputs, target: np.ndarray | None) -> None:
         if not inputs or any(array.ndim == 0 for array in inputs):
             raise DataError(
                 "the input is no array of samples.",
@@ -85,8 +89,7 @@ class Samples:
             ShapeError, DtypeError: they do not fit the model.
             DataError: there are no targets.
         """
-        found = network.check_inputs(self.inputs)
-        inputs = tuple(found[name] for name in network.input_names)
+        inputs = network.check_samples(self.inputs)
         if target is None:
             return Samples(inputs, None)
         return Samples(inputs, checked("target", self.labelled(), target, {"N": len(self)}))
@@ -104,15 +107,18 @@ class Samples:
     def take(self, indices: np.ndarray) -> Samples:
         """The samples at some positions."""
         return Samples(
-            tuple(array[indices] for array in self.inputs),
+            tuple(x.take(indices) if isinstance(x, Source) else x[indices] for x in self.inputs),
             None if self.target is None else self.target[indices],
         )
 
     def first(self, count: int) -> Samples:
         """The first samples, not copied."""
+        return self._between(0, count)
+
+    def _between(self, start: int, stop: int) -> Samples:
         return Samples(
-            tuple(array[:count] for array in self.inputs),
-            None if self.target is None else self.target[:count],
+            tuple(rows(x, start, stop) for x in self.inputs),
+            None if self.target is None else self.target[start:stop],
         )
 
     def held_out(self, fraction: float, seed: int) -> tuple[Samples, Samples]:
@@ -127,32 +133,40 @@ class Samples:
         return self.take(kept), self.take(out)
 
     def shuffled(
-        self, batch_size: int, seed: int, epoch: int, start: int = 0
-    ) -> Iterator[tuple[Any, np.ndarray]]:
+        self,
+        batch_size: int,
+        seed: int,
+        epoch: int,
+        start: int = 0,
+        augment: Sequence[Augmentation] = (),
+        workers: int = DEFAULT_WORKERS,
+    ) -> Generator[tuple[Any, np.ndarray]]:
         """The batches (x, y) of an epoch, in the order of (seed, epoch), from batch `start` on.
 
-        The arrays are good until the next batch. With several inputs, x is a tuple.
+        The arrays are good until the next batch. With several inputs, x is a tuple. Where samples are to be
+        read or augmented, `workers` threads do that ahead; they end when the generator is closed.
         """
-        target = self.labelled()
-        sources = (*self.inputs, target)
-        rows = min(batch_size, len(self))
-        buffers = [np.empty((rows, *array.shape[1:]), array.dtype) for array in sources]
-        order: Any = self  # all that `batches` asks of a split is its length
-        for indices in batches(order, batch_size, shuffle_seed=seed, epoch=epoch, start=start):
-            # Every index is in range; "clip" lets NumPy write to `out` without a buffer of its own.
-            found = [
-                np.take(array, indices, axis=0, out=buffer[: len(indices)], mode="clip")
-                for array, buffer in zip(sources, buffers, strict=True)
-            ]
-            yield found[0] if len(found) == 2 else tuple(found[:-1]), found[-1]
+        samples = (*self.inputs, self.labelled())
+        same_length: Any = self  # all that `batches` asks of a split is its length
+        order = batches(same_length, batch_size, shuffle_seed=seed, epoch=epoch, start=start)
+        prepared = (
+            prepared_batches(samples, order, augment, seed=seed, epoch=epoch, workers=workers)
+            if need_preparing(samples, augment)
+            else _gathered_batches(samples, order, min(batch_size, len(self)))
+        )
+        for found in prepared:
+            yield found[0] if len(found) == 2 else found[:-1], found[-1]
 
-    def parts(self, size: int) -> Iterator[Samples]:
-        """The samples in their order, some at a time, not copied."""
-        for start in range(0, len(self), size):
-            yield Samples(
-                tuple(array[start : start + size] for array in self.inputs),
-                None if self.target is None else self.target[start : start + size],
-            )
+    def parts(self, size: int, workers: int = DEFAULT_WORKERS) -> Iterator[Samples]:
+        """The samples in their order, some at a time: arrays not copied, others read ahead."""
+        spans = [(start, start + size) for start in range(0, len(self), size)]
+        if not need_preparing(self.inputs, ()):
+            return (self._between(*span) for span in spans)
+        return ahead((functools.partial(self._read, *span) for span in spans), workers)
+
+    def _read(self, start: int, stop: int) -> Samples:
+        part = self._between(start, stop)
+        return Samples(tuple(np.asarray(x) for x in part.inputs), part.target)
 
     def fingerprint(self) -> dict[str, Any]:
         """What tells these samples from others: counts, shapes, types and a digest of some of them."""
@@ -164,9 +178,25 @@ class Samples:
         return {"samples": len(self), "digest": digest.hexdigest()}
 
 
-def as_inputs(x: Any) -> Arrays:
-    """An array for each input, from one array or a tuple of them."""
-    return tuple(np.asarray(array) for array in x) if isinstance(x, tuple) else (np.asarray(x),)
+def _gathered_batches(
+    samples: Sequence[Any], order: Iterator[np.ndarray], rows: int
+) -> Iterator[tuple[np.ndarray, ...]]:
+    """Rows of arrays, in the same buffers for each batch."""
+    buffers = [np.empty((rows, *array.shape[1:]), array.dtype) for array in samples]
+    for indices in order:
+        # Every index is in range; "clip" lets NumPy write to `out` without a buffer of its own.
+        yield tuple(
+            np.take(array, indices, axis=0, out=buffer[: len(indices)], mode="clip")
+            for array, buffer in zip(samples, buffers, strict=True)
+        )
+
+
+def as_inputs(x: Any) -> Inputs:
+    """An array, or a source, for each input, from one or a tuple of them."""
+    return tuple(
+        item if isinstance(item, Source) else np.asarray(item)
+        for item in (x if isinstance(x, tuple) else (x,))
+    )
 
 
 def check_batch_size(batch_size: object) -> int:

@@ -4,11 +4,13 @@ from __future__ import annotations
 
 import time
 from collections.abc import Mapping, Sequence
+from contextlib import closing
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 
+from bigmodel_core.augmentation import Augmentation
 from bigmodel_core.callback import Callback
 from bigmodel_core.config import make
 from bigmodel_core.dataset import Data, Split
@@ -19,6 +21,7 @@ from bigmodel_core.metric import Metric
 from bigmodel_core.model import Model
 from bigmodel_core.network import Network
 from bigmodel_core.optimizer import Optimizer
+from bigmodel_core.prefetch import DEFAULT_WORKERS
 from bigmodel_core.train import resume as resuming
 from bigmodel_core.train.checkpoint import Checkpoint, versions
 from bigmodel_core.train.evaluation import EVALUATION_BATCH, Evaluator
@@ -153,6 +156,8 @@ class Trainer:
         resume: str | Path | None = None,
         checkpoint_every: int | None = None,
         record: Mapping[str, Any] | None = None,
+        augment: Sequence[Augmentation | str] | None = None,
+        workers: int = DEFAULT_WORKERS,
     ) -> History:
         """Train; what is wrong with the arguments is said before anything is written.
 
@@ -168,6 +173,10 @@ class Trainer:
             resume: the folder or checkpoint of a run to go on with; needs the same data, options and seed.
             checkpoint_every: write the last checkpoint every so many steps, too; needs `out`.
             record: more that the run's configuration is to say, such as where the data came from.
+            augment: augmentations or their names, applied to training samples in this order; by default
+                those of the resumed run, or none.
+            workers: threads that read and augment batches ahead of the step, 0 for none; the batches are the
+                same for any number. Samples in memory that are not augmented need none.
 
         Returns:
             The logs of all epochs; `interrupted` says whether Ctrl-C ended training.
@@ -187,6 +196,8 @@ class Trainer:
             resume=resume,
             checkpoint_every=checkpoint_every,
             record=record or {},
+            augment=augment,
+            workers=workers,
         )
         self._tell("on_train_begin")
         self._open(job)
@@ -220,21 +231,25 @@ class Trainer:
             self._tell("on_epoch_begin", state.epoch)
         report.epoch_begins(state.epoch, job.epochs, job.batches, state.batch)
         job.started, job.samples_before = time.perf_counter(), state.samples
-        for x, y in job.train.shuffled(job.batch_size, step.seed, state.epoch, state.batch):
-            loss = step(x, y)
-            state.batch += 1
-            state.steps = step.steps
-            state.loss_sum += loss * len(y)
-            state.samples += len(y)
-            if listeners:
-                logs = {"loss": loss, "learning_rate": self._last_rate()}
-                for callback in listeners:
-                    callback.on_batch_end(self, step.steps, logs)
-            report.batch_ends(state.batch, state.loss_sum / state.samples)
-            if (self.stop or interruption.requested) and state.batch < job.batches:
-                return False
-            if job.checkpoint_every and step.steps % job.checkpoint_every == 0:
-                self._save()
+        epoch = job.train.shuffled(
+            job.batch_size, step.seed, state.epoch, state.batch, job.augment, job.workers
+        )
+        with closing(epoch) as batches:
+            for x, y in batches:
+                loss = step(x, y)
+                state.batch += 1
+                state.steps = step.steps
+                state.loss_sum += loss * len(y)
+                state.samples += len(y)
+                if listeners:
+                    logs = {"loss": loss, "learning_rate": self._last_rate()}
+                    for callback in listeners:
+                        callback.on_batch_end(self, step.steps, logs)
+                report.batch_ends(state.batch, state.loss_sum / state.samples)
+                if (self.stop or interruption.requested) and state.batch < job.batches:
+                    return False
+                if job.checkpoint_every and step.steps % job.checkpoint_every == 0:
+                    self._save()
         return True
 
     def _end_epoch(self, job: Job, report: Reporter) -> None:
@@ -243,7 +258,7 @@ class Trainer:
         seconds = time.perf_counter() - job.started
         logs: dict[str, Any] = {"epoch": state.epoch + 1, "loss": state.loss_sum / state.samples}
         if job.validation is not None and job.evaluator is not None:
-            found = job.evaluator(job.validation, EVALUATION_BATCH)
+            found = job.evaluator(job.validation, EVALUATION_BATCH, job.workers)
             logs.update({f"val_{name}": value for name, value in found.items()})
         logs["learning_rate"] = self._last_rate()
         logs["seconds"] = time.perf_counter() - job.started

@@ -1,0 +1,121 @@
+"""Changes to images (n, C, H, W) that move pixels and make none up."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import ClassVar
+
+import numpy as np
+
+from bigmodel_core.augmentation import Augmentation, Draws
+from bigmodel_core.errors import ShapeError
+from bigmodel_core.field_limits import check_number
+
+
+@dataclass(frozen=True)
+class HorizontalFlip(Augmentation):
+    """Swaps left and right of an image.
+
+    Args:
+        probability: of each image to be flipped.
+
+    >>> x = np.arange(3, dtype=np.float32).reshape(1, 1, 1, 3)
+    >>> HorizontalFlip(1.0)(x, Draws(np.array([0]), seed=0, epoch=0, stream=0)).ravel().tolist()
+    [2.0, 1.0, 0.0]
+    """
+
+    name: ClassVar[str] = "horizontal-flip"
+    probability: float = 0.5
+
+    def __post_init__(self) -> None:
+        check_number(self, "probability", at_least=0, at_most=1)
+
+    def __call__(self, x: np.ndarray, draws: Draws) -> np.ndarray:
+        return _flipped(self, x, draws.uniform() < self.probability, axis=3)
+
+
+@dataclass(frozen=True)
+class VerticalFlip(Augmentation):
+    """Swaps top and bottom of an image.
+
+    Args:
+        probability: of each image to be flipped.
+    """
+
+    name: ClassVar[str] = "vertical-flip"
+    probability: float = 0.5
+
+    def __post_init__(self) -> None:
+        check_number(self, "probability", at_least=0, at_most=1)
+
+    def __call__(self, x: np.ndarray, draws: Draws) -> np.ndarray:
+        return _flipped(self, x, draws.uniform() < self.probability, axis=2)
+
+
+@dataclass(frozen=True)
+class RandomCrop(Augmentation):
+    """Cuts an image of the same size out of one with a margin around it (Lee et al., 2015).
+
+    Args:
+        padding: pixels of the margin on each side; every offset is as likely as the others.
+        fill: the value of the margin, in model input: after preprocessing.
+    """
+
+    name: ClassVar[str] = "random-crop"
+    padding: int = 4
+    fill: float = 0.0
+
+    def __post_init__(self) -> None:
+        check_number(self, "padding", whole=True, at_least=0)
+        check_number(self, "fill")
+
+    def __call__(self, x: np.ndarray, draws: Draws) -> np.ndarray:
+        margin = self.padding
+        n, channels, height, width = _image_shape(self, x)
+        padded = np.full((n, channels, height + 2 * margin, width + 2 * margin), self.fill, x.dtype)
+        padded[:, :, margin : margin + height, margin : margin + width] = x
+        return _cut(padded, draws.integers(2 * margin + 1, 2), height, width)
+
+
+@dataclass(frozen=True)
+class RandomShift(Augmentation):
+    """Moves an image by some pixels; what comes in at an edge repeats the pixels of that edge.
+
+    Args:
+        pixels: the furthest move in each direction; every one up to it is as likely as the others.
+    """
+
+    name: ClassVar[str] = "random-shift"
+    pixels: int = 2
+
+    def __post_init__(self) -> None:
+        check_number(self, "pixels", whole=True, at_least=0)
+
+    def __call__(self, x: np.ndarray, draws: Draws) -> np.ndarray:
+        _, _, height, width = _image_shape(self, x)
+        padded = np.pad(x, ((0, 0), (0, 0), (self.pixels,) * 2, (self.pixels,) * 2), mode="edge")
+        return _cut(padded, draws.integers(2 * self.pixels + 1, 2), height, width)
+
+
+def _flipped(change: Augmentation, x: np.ndarray, chosen: np.ndarray, axis: int) -> np.ndarray:
+    _image_shape(change, x)
+    found = x.copy()
+    found[chosen] = np.flip(x, axis)[chosen]
+    return found
+
+
+def _cut(padded: np.ndarray, offsets: np.ndarray, height: int, width: int) -> np.ndarray:
+    """From each image the part of a size that begins at its offset (down, right)."""
+    windows = np.lib.stride_tricks.sliding_window_view(padded, (height, width), (2, 3))
+    return windows[np.arange(len(padded)), :, offsets[:, 0], offsets[:, 1]]
+
+
+def _image_shape(change: Augmentation, x: np.ndarray) -> tuple[int, int, int, int]:
+    if x.ndim != 4:
+        raise ShapeError(
+            f"samples have shape {x.shape[1:]}, expected images (C, H, W).",
+            where=type(change).__name__,
+            fix="use it with a data set of images.",
+        )
+    n, channels, height, width = x.shape
+    return n, channels, height, width
