@@ -93,7 +93,7 @@ def _convolve_launches(call: Call) -> list[Any]:
 
 def _transposed_launches(call: Call) -> list[Any]:
     """As a convolution of pixels spread by the stride, with flipped filters."""
-    from bigmodel_core.kernels.cpu import convolution, gemm, winograd
+    from bigmodel_core.kernels.cpu import convolution, gemm, transposed, winograd
 
     op = call.op
     _require_channels_last(op)
@@ -118,6 +118,8 @@ def _transposed_launches(call: Call) -> list[Any]:
     )
     if winograd.fits(turned):
         return winograd.convolve(turned, x, weight, bias, y, call.scratch, turned=True)
+    if transposed.fits(g):
+        return transposed.transposed(g, x, weight, bias, y, call.scratch)
     shape = (taps[0] * taps[1], filters // op.groups, channels * op.groups)
     memory, launches = _arranged(call, flip_filters, shape)
     return [*launches, *convolution.convolve(turned, x, memory, bias, y, call.scratch)]
