@@ -7,16 +7,18 @@ resumed run and for any number of workers.
 from __future__ import annotations
 
 import hashlib
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
 from bigmodel_core.errors import ConfigError, DataError, ShapeError
-from bigmodel_core.source import Source, gathered
+from bigmodel_core.prefetch import DEFAULT_WORKERS, need_preparing, prepared_batches
+from bigmodel_core.source import Source
 
 if TYPE_CHECKING:
+    from bigmodel_core.augmentation import Augmentation
     from bigmodel_core.dataset import Split
 
 
@@ -141,6 +143,9 @@ class Loader:
 
     Args:
         split, batch_size, shuffle_seed, drop_last: as for `batches`.
+        augment: augmentations, applied to x in this order; the shuffle seed keys them too.
+        workers: threads that prepare batches ahead, where samples are to be read or augmented; 0 for none.
+            The batches are the same for any number.
 
     Raises:
         ConfigError, DataError: as `batches`, when the loader is made.
@@ -155,6 +160,8 @@ class Loader:
     batch_size: int
     shuffle_seed: int | None = None
     drop_last: bool = False
+    augment: Sequence[Augmentation] = ()
+    workers: int = DEFAULT_WORKERS
 
     def __post_init__(self) -> None:
         _batch_count(self.split, self.batch_size, self.drop_last)
@@ -180,13 +187,7 @@ class Loader:
         Raises:
             ShapeError: arrays in `out` that do not fit the split.
         """
-        x, y = self.split.x, self.split.y
-        x_out, y_out = out if out is not None else (None, None)
-        if out is not None:
-            _check_buffer("x", x_out, x, self.batch_size)
-            if y is not None:
-                _check_buffer("y", y_out, y, self.batch_size)
-        indices = batches(
+        order = batches(
             self.split,
             self.batch_size,
             shuffle_seed=self.shuffle_seed,
@@ -194,12 +195,37 @@ class Loader:
             drop_last=self.drop_last,
             start=start,
         )
-        return ((_take(x, batch, x_out), None if y is None else _take(y, batch, y_out)) for batch in indices)
+        x, y = self.split.x, self.split.y
+        x_out, y_out = out if out is not None else (None, None)
+        if out is not None:
+            _check_buffer("x", x_out, x, self.batch_size)
+            if y is not None:
+                _check_buffer("y", y_out, y, self.batch_size)
+        if not need_preparing([x], self.augment):
+            return (
+                (_take(x, batch, x_out), None if y is None else _take(y, batch, y_out)) for batch in order
+            )
+        found = prepared_batches(
+            [x] if y is None else [x, y],
+            order,
+            self.augment,
+            seed=self.shuffle_seed or 0,
+            epoch=epoch,
+            workers=self.workers,
+        )
+        return ((_kept(batch[0], x_out), None if y is None else _kept(batch[1], y_out)) for batch in found)
 
 
-def _take(x: np.ndarray | Source, indices: np.ndarray, out: np.ndarray | None) -> np.ndarray:
-    fresh = np.empty((len(indices), *x.shape[1:]), x.dtype) if out is None else out[: len(indices)]
-    return gathered(x, indices, fresh)
+def _take(x: Any, indices: np.ndarray, out: np.ndarray | None) -> np.ndarray:
+    # Every index is in range; "clip" lets NumPy write to `out` without a buffer of its own.
+    return np.take(x, indices, axis=0, out=None if out is None else out[: len(indices)], mode="clip")
+
+
+def _kept(batch: np.ndarray, out: np.ndarray | None) -> np.ndarray:
+    if out is None:
+        return batch
+    out[: len(batch)] = batch
+    return out[: len(batch)]
 
 
 def _check_buffer(name: str, buffer: np.ndarray | None, source: np.ndarray | Source, batch_size: int) -> None:

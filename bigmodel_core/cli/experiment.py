@@ -14,6 +14,7 @@ from bigmodel_core.errors import ConfigError, UsageError
 from bigmodel_core.field_limits import check_number
 
 if TYPE_CHECKING:
+    from bigmodel_core.augmentation import Augmentation
     from bigmodel_core.cli.experiment_file import Document
     from bigmodel_core.dataset import Data
     from bigmodel_core.loss import Loss
@@ -35,6 +36,8 @@ class Train:
         learning_rate: in place of the optimizer's own.
         loss: a loss, options behind its name; the model's where None.
         metrics: what to report; the model's where None.
+        augment: how training samples are changed, in this order.
+        workers: threads that read and augment samples ahead of the step.
     """
 
     epochs: int = 10
@@ -45,12 +48,15 @@ class Train:
     learning_rate: float | None = None
     loss: str | None = None
     metrics: tuple[str, ...] | None = None
+    augment: tuple[str, ...] = ()
+    workers: int = 1
 
     def __post_init__(self) -> None:
         check_number(self, "epochs", whole=True, at_least=1)
         check_number(self, "batch_size", whole=True, at_least=1)
         check_number(self, "validation", at_least=0, below=1)
         check_number(self, "seed", whole=True, at_least=0)
+        check_number(self, "workers", whole=True, at_least=0)
         if self.learning_rate is not None:
             check_number(self, "learning_rate", at_least=0)
 
@@ -166,6 +172,15 @@ class Experiment:
             return None
         with self._placed("metrics"):
             return [named("metric", text) for text in self.train.metrics]
+
+    def make_augmentations(self) -> list[Augmentation]:
+        """The augmentations of training samples.
+
+        Raises:
+            UsageError: the name or an option of one is unknown, or does not fit.
+        """
+        with self._placed("augment"):
+            return [named("augmentation", text) for text in self.train.augment]
 
     @contextmanager
     def _placed(self, key: str) -> Iterator[None]:

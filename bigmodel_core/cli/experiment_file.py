@@ -17,6 +17,7 @@ name = "cosine"
 [train]
 epochs = 20
 batch_size = 64
+augment = ["horizontal-flip", "random-crop:padding=4"]
 
 [[callbacks]]            # optional, any number
 name = "early-stopping"
@@ -36,7 +37,18 @@ from typing import Any
 from bigmodel_core.cli.experiment import Choice, Experiment, Train, build_train
 from bigmodel_core.errors import UsageError
 
-SECTIONS = ("model", "data", "loss", "optimizer", "schedule", "metrics", "callbacks", "train", "plugins")
+SECTIONS = (
+    "model",
+    "data",
+    "augment",
+    "loss",
+    "optimizer",
+    "schedule",
+    "metrics",
+    "callbacks",
+    "train",
+    "plugins",
+)
 
 
 class Document:
@@ -150,7 +162,9 @@ def read_experiment(path: Path) -> Experiment:
         callbacks=_listed(document, "callbacks", "callback"),
         train=_train(document),
         document=document,
-        said=frozenset({*document.section("train"), *({"loss", "metrics"} & set(document.values))}),
+        said=frozenset(
+            {*document.section("train"), *({"loss", "metrics", "augment"} & set(document.values))}
+        ),
     )
     chosen = _choice(document, "data", "dataset", data) if "data" in document.values else None
     return experiment if chosen is None else replace(experiment, data=chosen)
@@ -193,7 +207,13 @@ def _listed(document: Document, section: str, kind: str) -> tuple[Choice, ...]:
 
 
 def _example(kind: str) -> str:
-    names = {"model": "mlp", "dataset": "digits", "schedule": "cosine", "callback": "early-stopping"}
+    names = {
+        "model": "mlp",
+        "dataset": "digits",
+        "augmentation": "horizontal-flip",
+        "schedule": "cosine",
+        "callback": "early-stopping",
+    }
     return names.get(kind, "adam")
 
 
@@ -205,12 +225,17 @@ def _train(document: Document) -> Train:
             raise document.error("[loss] has no name.", "loss", None, fix='write name = "cross_entropy".')
         options = ",".join(f"{key}={_text(value)}" for key, value in loss.items() if key != "name")
         values["loss"] = loss["name"] + (f":{options}" if options else "")
-    if "metrics" in document.values:
-        values["metrics"] = [
-            choice.text
-            + (":" + ",".join(f"{k}={_text(v)}" for k, v in choice.fields.items()) if choice.fields else "")
-            for choice in _listed(document, "metrics", "metric")
-        ]
+    for section, kind in (("metrics", "metric"), ("augment", "augmentation")):
+        if section in document.values:
+            values[section] = [
+                choice.text
+                + (
+                    ":" + ",".join(f"{k}={_text(v)}" for k, v in choice.fields.items())
+                    if choice.fields
+                    else ""
+                )
+                for choice in _listed(document, section, kind)
+            ]
     return build_train(values, document)
 
 

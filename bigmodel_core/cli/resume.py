@@ -25,7 +25,8 @@ def refuse_changes(given: dict[str, Any]) -> None:
         raise UsageError(
             f"{options} cannot change in a run that goes on.",
             where="--resume",
-            fix="leave it out: the run keeps its options; --epochs, --device and --data-dir may be given.",
+            fix="leave it out: the run keeps its options; --epochs, --device, --workers and --data-dir may be"
+            " given.",
         )
 
 
@@ -35,6 +36,7 @@ def resume_run(
     epochs: int | None,
     device: str | None,
     checkpoint_every: int | None,
+    workers: int | None,
     output: Output,
 ) -> None:
     """Go on with a run.
@@ -45,12 +47,14 @@ def resume_run(
         epochs: all epochs of the run together; as many as it was to do where None.
         device: another device than the run's.
         checkpoint_every: steps between checkpoints within an epoch.
+        workers: threads that prepare batches; as many as usual where None.
         output: where messages go.
 
     Raises:
         CheckpointError: there is no such run, or its checkpoint is damaged.
     """
     from bigmodel_core import config
+    from bigmodel_core.prefetch import DEFAULT_WORKERS
     from bigmodel_core.train import runs
     from bigmodel_core.train.trainer import Trainer
 
@@ -78,6 +82,7 @@ def resume_run(
             verbose=not output.quiet,
             checkpoint_every=checkpoint_every,
             record={"results": None},
+            workers=DEFAULT_WORKERS if workers is None else workers,
         )
     if not history.interrupted and len(history) == before:
         output.say(f"The run had its {before} epochs already; --epochs {2 * before} asks for more.")

@@ -61,6 +61,10 @@ def train(
         list[str] | None,
         _option("--metrics", "NAMES", "What to report, as accuracy,f1.  [default: the model's]"),
     ] = None,
+    augment: Annotated[
+        list[str] | None,
+        _option("--augment", "NAME", "As in horizontal-flip or random-crop:padding=4; may be repeated."),
+    ] = None,
     callbacks: Annotated[
         list[str] | None, _option("--callback", "NAME", "As in early-stopping:patience=3; may be repeated.")
     ] = None,
@@ -77,6 +81,10 @@ def train(
     ] = None,
     checkpoint_every: Annotated[
         int | None, _option("--checkpoint-every", "STEPS", "Write a checkpoint within epochs, too.", min=1)
+    ] = None,
+    workers: Annotated[
+        int | None,
+        _option("--workers", None, "Threads that read and augment samples ahead.  [default: 1]", min=0),
     ] = None,
     resume: Annotated[
         bool,
@@ -103,6 +111,7 @@ def train(
         "learning_rate": learning_rate,
         "loss": loss,
         "metrics": names_in(metrics) if metrics is not None else None,
+        "augment": names_in(augment) if augment is not None else None,
     }
     if resume:
         from bigmodel_core.cli.resume import refuse_changes, resume_run
@@ -113,13 +122,13 @@ def train(
             "out": out,
         }  # fmt: skip
         refuse_changes({name: value for name, value in fixed.items() if value is not None})
-        resume_run(list(what or ()), data_dir, epochs, device, checkpoint_every, output)
+        resume_run(list(what or ()), data_dir, epochs, device, checkpoint_every, workers, output)
         return
     experiment = _experiment(list(what or ()))
     experiment = _with_names(experiment, options, data, data_dir, optimizer, schedule, callbacks)
     from bigmodel_core.cli.experiment import with_changes
 
-    _start(with_changes(experiment, changes), out, checkpoint_every, output)
+    _start(with_changes(experiment, {**changes, "workers": workers}), out, checkpoint_every, output)
 
 
 # What is to be trained --------------------------------------------------------------------------------------
@@ -199,6 +208,7 @@ def _start(experiment: Experiment, out: Path | None, checkpoint_every: int | Non
     callbacks = [choice.make() for choice in experiment.callbacks]
     experiment.model.make()
     loss, metrics = experiment.make_loss(model_class.loss), experiment.make_metrics()
+    augment = experiment.make_augmentations()
     experiment.make_optimizer(model_class, 1)
     data: Data = dataset.load(experiment.data_dir)
     _check_loss(loss, data)
@@ -236,6 +246,8 @@ def _start(experiment: Experiment, out: Path | None, checkpoint_every: int | Non
                 verbose=not output.quiet,
                 checkpoint_every=checkpoint_every,
                 record={"dataset": config.to_config(dataset), "validation_fraction": fraction},
+                augment=augment,
+                workers=how.workers,
             )
     finish(trainer, history, data, folder, output)
 
