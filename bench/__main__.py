@@ -7,11 +7,17 @@ import json
 import platform
 import sys
 from collections.abc import Mapping
+from dataclasses import replace
 from importlib import metadata
 from pathlib import Path
+from statistics import median
 
 from bench import schedule, workload
 from bench.table import Row, render, verdicts
+from bench.workload import Target
+
+MEMORY_TARGETS = (Target(ratio=1.0, against="torch"),)
+"""The process of a training step takes no more memory than PyTorch's."""
 
 
 def parse(arguments: list[str] | None) -> argparse.Namespace:
@@ -30,9 +36,10 @@ def parse(arguments: list[str] | None) -> argparse.Namespace:
     )
     parser.add_argument("--json", type=Path, default=None, metavar="OUT", help="write all figures to a file")
     options = parser.parse_args(arguments)
-    unknown = sorted(set(options.workloads) - set(workload.names()))
+    unknown = [name for name in options.workloads if not workload.expanded(name)]
     if unknown:
         parser.error(f"unknown workload {', '.join(unknown)}; there are {', '.join(workload.names())}")
+    options.workloads = [name for given in options.workloads for name in workload.expanded(given)]
     if options.rounds < 1 or options.threads < 1 or (options.steps is not None and options.steps < 1):
         parser.error("--rounds, --threads and --steps are at least 1")
     if options.threads > schedule.cores():
@@ -44,9 +51,21 @@ def parse(arguments: list[str] | None) -> argparse.Namespace:
     return options
 
 
+def listing() -> str:
+    """All workloads, those of several rows with the rows below."""
+    lines = []
+    for stem in workload.stems():
+        names = workload.expanded(stem)
+        about, runners = workload.module(stem).WORKLOAD, workload.load(names[0]).runners
+        lines.append(f"{stem:18} {about.title} [{about.unit}]; {', '.join(runners)}")
+        if names != [stem]:
+            lines.append(f"{'':18} rows: {', '.join(names)}")
+    return "\n".join(lines)
+
+
 def chosen_peers(name: str, options: argparse.Namespace) -> list[str]:
     """The runners of a workload that the options ask for."""
-    found = workload.runners(name)
+    found = list(workload.load(name).runners)
     if options.peers is not None:
         return [peer for peer in found if peer in options.peers or peer == "together"]
     return [peer for peer in found if peer != "torch_compile" or options.torch_compile]
@@ -80,11 +99,7 @@ def _processor() -> str:
 
 def report(found: Mapping[str, schedule.Figures], facts: Mapping[str, object]) -> str:
     """All that is printed at the end."""
-    rows = [
-        Row(workload.module(name).WORKLOAD, label, medians)
-        for name, figures in found.items()
-        for label, medians in figures.medians().items()
-    ]
+    rows = [row for name, figures in found.items() for row in rows_of(name, figures)]
     lines = [f"{key}: {_plain(value)}" for key, value in facts.items()]
     lines += ["", render(rows) if rows else "nothing ran", ""]
     for name, figures in found.items():
@@ -104,6 +119,18 @@ def report(found: Mapping[str, schedule.Figures], facts: Mapping[str, object]) -
     return "\n".join(lines)
 
 
+def rows_of(name: str, figures: schedule.Figures) -> list[Row]:
+    """The lines of a workload: one for each label, and for a training step one for its peak memory."""
+    loaded = workload.load(name)
+    machine = median(figures.machine_peaks) if figures.machine_peaks else None
+    rows = [Row(loaded.workload, label, medians, machine) for label, medians in figures.medians().items()]
+    if loaded.is_step and figures.peaks:
+        memory = replace(loaded.workload, unit="MiB", words=("less", "more"), targets=MEMORY_TARGETS)
+        peaks = {peer: median(rounds) for peer, rounds in figures.peaks.items()}
+        rows.append(Row(memory, "peak memory", peaks))
+    return rows
+
+
 def _plain(value: object) -> str:
     return ", ".join(f"{k} {v}" for k, v in value.items()) if isinstance(value, dict) else str(value)
 
@@ -112,13 +139,11 @@ def main(arguments: list[str] | None = None) -> int:
     """Run what the command line asks for; returns the exit code."""
     options = parse(arguments)
     if options.list:
-        for name in workload.names():
-            found = workload.module(name).WORKLOAD
-            print(f"{name:18} {found.title} [{found.unit}]; {', '.join(workload.runners(name))}")
+        print(listing())
         return 0
-    found: dict[str, schedule.Figures] = {}
+    figures: dict[str, schedule.Figures] = {}
     for name in options.workloads or workload.names():
-        found[name] = schedule.run_workload(
+        figures[name] = schedule.run_workload(
             name,
             chosen_peers(name, options),
             rounds=options.rounds,
@@ -129,26 +154,26 @@ def main(arguments: list[str] | None = None) -> int:
     facts = machine(options.threads)
     if options.steps is not None:
         facts["note"] = "a quick look with few steps: these are no figures"
-    print(report(found, facts))
+    print(report(figures, facts))
     if options.json is not None:
         document = {
             "machine": facts,
             "rounds": options.rounds,
             "workloads": {
                 name: {
-                    "unit": workload.module(name).WORKLOAD.unit,
-                    "figures": figures.values,
-                    "medians": figures.medians(),
-                    "peak_mib": figures.peaks,
-                    "notes": figures.notes,
-                    "skipped": figures.skipped,
-                    "failed": figures.failed,
+                    "unit": workload.load(name).workload.unit,
+                    "figures": each.values,
+                    "medians": each.medians(),
+                    "peak_mib": each.peaks,
+                    "notes": each.notes,
+                    "skipped": each.skipped,
+                    "failed": each.failed,
                 }
-                for name, figures in found.items()
+                for name, each in figures.items()
             },
         }
         options.json.write_text(json.dumps(document, indent=2) + "\n", encoding="utf-8")
-    return 1 if any(figures.failed for figures in found.values()) else 0
+    return 1 if any(each.failed for each in figures.values()) else 0
 
 
 if __name__ == "__main__":

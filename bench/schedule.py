@@ -35,6 +35,7 @@ class Figures:
         values: the figures of all rounds, by label and peer.
         peaks: peak memory of the processes in MiB, by peer.
         notes: remarks of the last round, by peer.
+        machine_peaks: what the machine could do, in the workload's unit, where our runner measures that.
         skipped: why a peer did not run.
         failed: the last words of a peer that failed.
     """
@@ -42,11 +43,14 @@ class Figures:
     values: dict[str, dict[str, list[float]]] = field(default_factory=dict)
     peaks: dict[str, list[float]] = field(default_factory=dict)
     notes: dict[str, dict[str, float]] = field(default_factory=dict)
+    machine_peaks: list[float] = field(default_factory=list)
     skipped: dict[str, str] = field(default_factory=dict)
     failed: dict[str, str] = field(default_factory=dict)
 
     def add(self, result: Mapping[str, Mapping[str, Mapping[str, float]]], peak: float) -> None:
         """Take in what a worker printed."""
+        if workload.MACHINE_PEAK in result["notes"]:
+            self.machine_peaks.append(float(result["notes"][workload.MACHINE_PEAK]))  # type: ignore[arg-type]
         for peer, by_label in result["values"].items():
             for label, figure in by_label.items():
                 self.values.setdefault(label, {}).setdefault(peer, []).append(figure)
@@ -129,7 +133,8 @@ def run_workload(
 ) -> Figures:
     """All rounds of a workload: each round runs every peer once, one process after the other."""
     figures = Figures()
-    reason = getattr(workload.module(name), "unavailable", lambda: None)()
+    loaded = workload.load(name)
+    reason = loaded.unavailable()
     for peer in peers:
         why = reason or workload.missing(peer)
         if why:
@@ -147,7 +152,7 @@ def run_workload(
             return None
 
     for peer in active:
-        if peer in workload.module(name).WORKLOAD.warm_up:
+        if peer in loaded.workload.warm_up:
             once(peer, "warm-up")
     for number in range(rounds):
         for peer in active:

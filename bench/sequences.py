@@ -2,17 +2,14 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
 
-from bench.workload import Run
+from bench.workload import Run, Step
 
 RATE = 1e-3
-
-Step = Callable[[], float]
 
 
 @dataclass(frozen=True)
@@ -40,6 +37,13 @@ class Task:
         return x, random.standard_normal((self.batch, 1), dtype=np.float32)
 
 
+def step(task: Task, peer: str, run: Run) -> Step:
+    """A step of one peer."""
+    if peer == "ours":
+        return our_step(task)
+    return jax_step(task) if peer == "jax" else torch_step(task, run, peer == "torch_compile")
+
+
 def our_step(task: Task) -> Step:
     """A step of ours."""
     import bigmodel_core as bm
@@ -51,7 +55,7 @@ def our_step(task: Task) -> Step:
     return lambda: step(x, y)
 
 
-def torch_step(task: Task, run: Run, compiled: bool = False) -> Step:
+def torch_step(task: Task, run: Run, compiled: bool) -> Step:
     """A step of PyTorch, eager or compiled."""
     import torch
     from torch import nn

@@ -16,11 +16,13 @@ class Row:
         workload: what was measured.
         label: which of its figures.
         medians: by peer.
+        machine_peak: what the machine could do in the same unit; None where that was not measured.
     """
 
     workload: Workload
     label: str
     medians: Mapping[str, float]
+    machine_peak: float | None = None
 
     @property
     def title(self) -> str:
@@ -33,6 +35,11 @@ class Row:
         if not ours or not theirs:
             return None
         return ours / theirs if self.workload.higher_is_better else theirs / ours
+
+    def share_of_machine(self) -> str:
+        """Our figure in percent of what the machine could do."""
+        ours = self.medians.get("ours")
+        return f"{ours / self.machine_peak:.0%}" if ours and self.machine_peak else "-"
 
     def best_peer(self) -> str | None:
         """The best of the others."""
@@ -67,15 +74,18 @@ def in_words(ratio: float, words: tuple[str, str] = ("faster", "slower")) -> str
 
 
 def render(rows: Sequence[Row]) -> str:
-    """The table as text, with a column for each peer that ran anywhere."""
+    """The table as text, with a column for each peer that ran anywhere, and one for the share of the machine
+    where that was measured."""
     ran = [peer for peer in PEERS if any(peer in row.medians for row in rows)]
-    lines = [["workload", "unit", *(PEERS[peer][0] for peer in ran), "against the best peer"]]
+    shares = ["of the machine"] if any(row.machine_peak for row in rows) else []
+    lines = [["workload", "unit", *(PEERS[peer][0] for peer in ran), *shares, "against the best peer"]]
     for row in rows:
         figures = [significant(row.medians[peer]) if peer in row.medians else "-" for peer in ran]
         best = row.best_peer()
         ratio = row.ratio(best) if best else None
         verdict = f"{in_words(ratio, row.workload.words)} ({PEERS[best][0]})" if best and ratio else "-"
-        lines.append([row.title, row.workload.unit, *figures, verdict])
+        share = [row.share_of_machine() for _ in shares]
+        lines.append([row.title, row.workload.unit, *figures, *share, verdict])
     widths = [max(len(line[column]) for line in lines) for column in range(len(lines[0]))]
 
     def text(line: Sequence[str]) -> str:

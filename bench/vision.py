@@ -3,15 +3,14 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
 
-from bench.workload import Run
+from bench.workload import Run, Step
 
-Step = Callable[[], float]
 RATE, MOMENTUM = 0.01, 0.9
 
 
@@ -36,9 +35,37 @@ class Task:
         return x, random.integers(0, self.classes, self.shape[0])
 
 
-def our_step(task: Task, model: Any) -> Step:
-    """A step of a layer of ours."""
+@dataclass(frozen=True)
+class Network:
+    """One network as each peer's users would write it.
+
+    Args:
+        name: of our model.
+        torch: makes PyTorch's module.
+        shapes: of the arrays that JAX trains.
+        scores: what JAX computes of them and the images (N, H, W, C), its own layout.
+    """
+
+    name: str
+    torch: Callable[[], Any]
+    shapes: Sequence[tuple[int, ...]]
+    scores: Callable[[list[Any], Any], Any]
+
+
+def step(task: Task, network: Network, peer: str, run: Run) -> Step:
+    """A step of one peer."""
+    if peer == "ours":
+        return our_step(task, network.name)
+    if peer == "jax":
+        return jax_step(task, jax_weights(network.shapes), network.scores)
+    return torch_step(task, run, network.torch, peer == "torch_compile")
+
+
+def our_step(task: Task, name: str) -> Step:
+    """A step of a model of ours."""
     import bigmodel_core as bm
+
+    model = bm.models.build(name)
 
     chosen = (
         bm.optimizers.SGD(RATE, momentum=MOMENTUM) if task.optimizer == "sgd" else bm.optimizers.Adam(0.001)
@@ -48,7 +75,7 @@ def our_step(task: Task, model: Any) -> Step:
     return lambda: step(x, y)
 
 
-def torch_step(task: Task, run: Run, build: Callable[[], Any], compiled: bool = False) -> Step:
+def torch_step(task: Task, run: Run, build: Callable[[], Any], compiled: bool) -> Step:
     """A step of PyTorch's module that `build` makes."""
     import torch
 
@@ -79,7 +106,7 @@ def torch_step(task: Task, run: Run, build: Callable[[], Any], compiled: bool = 
 
 
 def jax_step(task: Task, weights: list[Any], scores: Callable[[list[Any], Any], Any]) -> Step:
-    """A step in JAX: arrays to train, and a function of them and the images (N, H, W, C), its own layout."""
+    """A step of JAX, one jitted update."""
     import functools
 
     import jax
@@ -121,7 +148,7 @@ def jax_step(task: Task, weights: list[Any], scores: Callable[[list[Any], Any], 
     return step
 
 
-def jax_weights(shapes: list[tuple[int, ...]]) -> list[Any]:
+def jax_weights(shapes: Sequence[tuple[int, ...]]) -> list[Any]:
     """Arrays to train in JAX: normal, with the deviation that the fan-in asks for."""
     import jax.numpy as jnp
 

@@ -9,8 +9,9 @@ import argparse
 import json
 import sys
 import time
+from typing import Any
 
-from bench.workload import Run, module
+from bench.workload import Run, load
 
 
 def peak_memory() -> float:
@@ -35,13 +36,13 @@ def measure(name: str, peer: str, run: Run) -> dict[str, object]:
 
     Runners return a figure, or figures by label; `together` returns either by peer.
     """
-    found = getattr(module(name), peer)(run)
+    found: Any = load(name).runners[peer](run)
     by_peer = found if peer == "together" else {peer: found}
     values = {who: _labelled(figures) for who, figures in by_peer.items()}
     return {"values": values, "peak_mib": peak_memory(), "notes": run.notes}
 
 
-def _labelled(figures: object) -> dict[str, float]:
+def _labelled(figures: Any) -> dict[str, float]:
     labelled = figures if isinstance(figures, dict) else {"": figures}
     return {label: float(figure) for label, figure in labelled.items()}
 

@@ -4,8 +4,9 @@ from __future__ import annotations
 
 from typing import Any
 
-from bench.vision import Task, jax_convolution, jax_pool, jax_step, jax_weights, our_step, torch_step
-from bench.workload import Run, Target, Workload
+from bench import vision
+from bench.vision import jax_convolution, jax_pool
+from bench.workload import Run, Step, Target, Workload
 
 WORKLOAD = Workload(
     "bigmodel_b64",
@@ -13,7 +14,8 @@ WORKLOAD = Workload(
     "ms",
     targets=(Target(ratio=1.5),),
 )
-TASK = Task((64, 3, 28, 28), "adam")
+SHAPES = [(3, 3, 3, 64), (64,), (3, 3, 64, 128), (128,), (6272, 1000), (1000,), (1000, 10), (10,)]
+"""Of the filters, weights and biases that `_scores` takes."""
 
 
 def _torch_model() -> Any:
@@ -35,20 +37,6 @@ def _scores(weights: list[Any], x: Any) -> Any:
     return x @ weights[6] + weights[7]
 
 
-def ours(run: Run) -> float:
-    import bigmodel_core as bm
-
-    return run.median_step(our_step(TASK, bm.models.BigmodelCnn()), warm_up=5)
-
-
-def torch(run: Run) -> float:
-    return run.median_step(torch_step(TASK, run, _torch_model), warm_up=5)
-
-
-def torch_compile(run: Run) -> float:
-    return run.median_step(torch_step(TASK, run, _torch_model, compiled=True), warm_up=5)
-
-
-def jax(run: Run) -> float:
-    shapes = [(3, 3, 3, 64), (64,), (3, 3, 64, 128), (128,), (6272, 1000), (1000,), (1000, 10), (10,)]
-    return run.median_step(jax_step(TASK, jax_weights(shapes), _scores), warm_up=5)
+def step(peer: str, run: Run, batch: int = 64) -> Step:
+    network = vision.Network("bigmodel-cnn", _torch_model, SHAPES, _scores)
+    return vision.step(vision.Task((batch, 3, 28, 28), "adam"), network, peer, run)

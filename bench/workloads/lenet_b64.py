@@ -4,8 +4,9 @@ from __future__ import annotations
 
 from typing import Any
 
-from bench.vision import Task, jax_convolution, jax_pool, jax_step, jax_weights, our_step, torch_step
-from bench.workload import Run, Target, Workload
+from bench import vision
+from bench.vision import jax_convolution, jax_pool
+from bench.workload import Run, Step, Target, Workload
 
 WORKLOAD = Workload(
     "lenet_b64",
@@ -13,7 +14,8 @@ WORKLOAD = Workload(
     "ms",
     targets=(Target(ratio=2.0),),
 )
-TASK = Task((64, 1, 32, 32))
+SHAPES = [(5, 5, 1, 6), (6,), (5, 5, 6, 16), (16,), (400, 120), (120,), (120, 84), (84,), (84, 10), (10,)]
+"""Of the filters, weights and biases that `_scores` takes."""
 
 
 def _torch_model() -> Any:
@@ -37,20 +39,6 @@ def _scores(weights: list[Any], x: Any) -> Any:
     return x @ dense[-2] + dense[-1]
 
 
-def ours(run: Run) -> float:
-    import bigmodel_core as bm
-
-    return run.median_step(our_step(TASK, bm.models.Lenet()))
-
-
-def torch(run: Run) -> float:
-    return run.median_step(torch_step(TASK, run, _torch_model))
-
-
-def torch_compile(run: Run) -> float:
-    return run.median_step(torch_step(TASK, run, _torch_model, compiled=True))
-
-
-def jax(run: Run) -> float:
-    shapes = [(5, 5, 1, 6), (6,), (5, 5, 6, 16), (16,), (400, 120), (120,), (120, 84), (84,), (84, 10), (10,)]
-    return run.median_step(jax_step(TASK, jax_weights(shapes), _scores))
+def step(peer: str, run: Run, batch: int = 64) -> Step:
+    network = vision.Network("lenet", _torch_model, SHAPES, _scores)
+    return vision.step(vision.Task((batch, 1, 32, 32)), network, peer, run)

@@ -4,8 +4,9 @@ from __future__ import annotations
 
 from typing import Any
 
-from bench.vision import Task, jax_convolution, jax_step, jax_weights, our_step, torch_step
-from bench.workload import Run, Target, Workload
+from bench import vision
+from bench.vision import jax_convolution
+from bench.workload import Run, Step, Target, Workload
 
 WORKLOAD = Workload(
     "resnet20_b32",
@@ -13,7 +14,6 @@ WORKLOAD = Workload(
     "ms",
     targets=(Target(ratio=1.2),),
 )
-TASK = Task((32, 3, 32, 32))
 BLOCKS = [(16, 1)] * 3 + [(32, 2)] + [(32, 1)] * 2 + [(64, 2)] + [(64, 1)] * 2
 """Width and stride of each block."""
 
@@ -75,19 +75,6 @@ def _scores(weights: list[Any], x: Any) -> Any:
     return jnp.mean(x, (1, 2)) @ next(rest) + next(rest)
 
 
-def ours(run: Run) -> float:
-    import bigmodel_core as bm
-
-    return run.median_step(our_step(TASK, bm.models.Resnet20()), warm_up=5)
-
-
-def torch(run: Run) -> float:
-    return run.median_step(torch_step(TASK, run, _torch_model), warm_up=5)
-
-
-def torch_compile(run: Run) -> float:
-    return run.median_step(torch_step(TASK, run, _torch_model, compiled=True), warm_up=5)
-
-
-def jax(run: Run) -> float:
-    return run.median_step(jax_step(TASK, jax_weights(_shapes()), _scores), warm_up=5)
+def step(peer: str, run: Run, batch: int = 32) -> Step:
+    network = vision.Network("resnet20", _torch_model, _shapes(), _scores)
+    return vision.step(vision.Task((batch, 3, 32, 32)), network, peer, run)

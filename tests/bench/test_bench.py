@@ -10,12 +10,16 @@ from pathlib import Path
 from types import SimpleNamespace
 from typing import Any
 
+import numpy as np
 import pytest
 
 from bench import schedule, workload
-from bench.__main__ import chosen_peers, parse, report
+from bench.__main__ import chosen_peers, listing, parse, report, rows_of
 from bench.table import Row, in_words, render, significant, verdicts
 from bench.workload import Target, Workload
+from bigmodel_core.graph import Graph
+from bigmodel_core.plan import Program, Variables, device_named
+from bigmodel_core.spec import Spec
 
 ROOT = Path(__file__).resolve().parents[2]
 
@@ -98,10 +102,15 @@ def test_a_target_without_its_peer_is_neither_kept_nor_missed() -> None:
 @pytest.fixture
 def fake(monkeypatch: pytest.MonkeyPatch) -> SimpleNamespace:
     """A workload whose peers are there, without a process behind them."""
-    module = SimpleNamespace(WORKLOAD=STEP, ours=len, torch=len, jax=len)
-    monkeypatch.setattr(workload, "module", lambda name: module)
+    loaded = SimpleNamespace(
+        workload=STEP,
+        runners={"ours": len, "torch": len, "jax": len},
+        unavailable=lambda: None,
+        is_step=False,
+    )
+    monkeypatch.setattr(workload, "load", lambda name: loaded)
     monkeypatch.setattr(workload, "missing", lambda peer: None)
-    return module
+    return loaded
 
 
 def _answer(figure: float, peer: str) -> dict[str, Any]:
@@ -152,10 +161,52 @@ def test_workers_get_one_number_of_threads_and_an_unbridled_blas() -> None:
 
 def test_every_workload_measures_us_and_is_described() -> None:
     for name in workload.names():
-        found = workload.module(name).WORKLOAD
-        assert found.name == name
-        assert found.title and found.unit
-        assert {"ours", "together"} & set(workload.runners(name))
+        found = workload.load(name)
+        assert found.workload.name == name
+        assert found.workload.title and found.workload.unit
+        assert {"ours", "together"} & set(found.runners)
+        assert found.workload.name.partition(":")[0] in listing()
+
+
+TRAINING = {
+    "mlp_b64",
+    "lenet_b64",
+    "bigmodel_b64",
+    "resnet20_b32",
+    "rnn10_b1_t50",
+    "rnn128_b32_t64",
+    "lstm128_b32_t64",
+}
+
+
+def test_every_training_step_has_all_peers_and_a_first_step() -> None:
+    assert set(workload.training_rows()) == TRAINING
+    for name in TRAINING:
+        assert set(workload.load(name).runners) == {"ours", "torch", "torch_compile", "jax"}
+        assert workload.load(name).workload.targets[0].ratio
+        for kind in ("cold", "warm"):
+            assert f"first_step_{kind}:{name}" in workload.names()
+
+
+@pytest.mark.parametrize(
+    ("name", "seconds"),
+    [
+        ("first_step_cold:mlp_b64", 10),
+        ("first_step_cold:lenet_b64", 15),
+        ("first_step_cold:resnet20_b32", 15),
+        ("first_step_warm:mlp_b64", 1.5),
+        ("first_step_warm:lenet_b64", 2),
+        ("first_step_warm:resnet20_b32", 2),
+    ],
+)
+def test_first_steps_have_limits(name: str, seconds: float) -> None:
+    assert workload.load(name).workload.targets == (Target(limit=seconds),)
+
+
+def test_a_name_of_several_rows_stands_for_all_of_them() -> None:
+    assert parse(["cost_against_size:lenet"]).workloads == ["cost_against_size:lenet"]
+    assert parse(["cost_against_size"]).workloads == workload.expanded("cost_against_size")
+    assert len(workload.expanded("first_step_cold")) == len(TRAINING)
 
 
 def test_torch_compile_runs_only_when_asked_for() -> None:
@@ -164,7 +215,17 @@ def test_torch_compile_runs_only_when_asked_for() -> None:
     assert chosen_peers("mlp_b64", parse(["--peers", "ours,jax"])) == ["ours", "jax"]
 
 
-@pytest.mark.parametrize("wrong", [["no-such"], ["--rounds", "0"], ["--threads", "100000"], ["--peers", "x"]])
+@pytest.mark.parametrize(
+    "wrong",
+    [
+        ["no-such"],
+        ["mlp_b64:x"],
+        ["cost_against_size:no-such"],
+        ["--rounds", "0"],
+        ["--threads", "100000"],
+        ["--peers", "x"],
+    ],
+)
 def test_wrong_options_are_refused(wrong: list[str], capsys: pytest.CaptureFixture[str]) -> None:
     with pytest.raises(SystemExit) as stopped:
         parse(wrong)
@@ -196,7 +257,9 @@ def test_worker_measures_our_training_step() -> None:
 
 @pytest.mark.bench
 @pytest.mark.parametrize("peer", ["torch", "jax"])
-@pytest.mark.parametrize("name", ["mlp_b64", "peak_memory", "first_step_warm"])
+@pytest.mark.parametrize(
+    "name", ["mlp_b64", "lenet_b64", "rnn10_b1_t50", "first_step_warm:mlp_b64", "first_step_cold:mlp_b64"]
+)
 def test_worker_measures_peers(name: str, peer: str) -> None:
     if importlib.util.find_spec(workload.PEERS[peer][1]) is None:
         pytest.skip(f"{peer} is not installed")
@@ -210,3 +273,124 @@ def test_a_quick_look_makes_no_verdicts(fake: SimpleNamespace) -> None:
     found.add({"values": {"ours": {"": 0.25}, "torch": {"": 1.0}}, "notes": {}}, 10.0)
     assert "kept, 4.00 times the best peer" in report({"step": found}, {"threads": 1})
     assert "kept" not in report({"step": found}, {"threads": 1, "note": "few steps"})
+
+
+# Peak memory and share of the machine ----------------------------------------------------------------------
+
+
+def _figures(ours: float, theirs: float, **notes: float) -> schedule.Figures:
+    found = schedule.Figures()
+    for peer, figure, peak in (("ours", ours, 80.0), ("torch", theirs, 300.0)):
+        said = notes if peer == "ours" else {}
+        found.add({"values": {peer: {"": figure}}, "notes": said}, peak)  # type: ignore[dict-item]
+    return found
+
+
+def test_a_training_step_tells_its_peak_memory_against_pytorch(fake: SimpleNamespace) -> None:
+    fake.is_step = True
+    time, memory = rows_of("step", _figures(0.25, 1.0))
+    assert (memory.title, memory.workload.unit) == ("step peak memory", "MiB")
+    assert memory.medians == {"ours": 80.0, "torch": 300.0}
+    assert [kept for kept, _ in verdicts(memory)] == [True]
+    assert [kept for kept, _ in verdicts(Row(memory.workload, "", {"ours": 301.0, "torch": 300.0}))] == [
+        False
+    ]
+    assert "3.8x less (PyTorch eager)" in render([time, memory])
+    fake.is_step = False
+    assert len(rows_of("step", _figures(0.25, 1.0))) == 1
+
+
+def test_a_share_of_the_machine_is_shown_where_it_was_measured(fake: SimpleNamespace) -> None:
+    figures = _figures(150.0, 100.0, **{workload.MACHINE_PEAK: 200.0})
+    figures.machine_peaks += [220.0, 100.0]
+    (row,) = rows_of("step", figures)
+    assert row.machine_peak == 200.0
+    assert "75%" in render([row]) and "of the machine" in render([row])
+    assert "of the machine" not in render([Row(STEP, "", {"ours": 1.0})])
+
+
+def test_the_loop_on_registers_computes_its_sums_and_gives_a_rate() -> None:
+    from bench.peak import machine_peak
+
+    assert 0.1 < machine_peak(seconds=0.01) < 1e5  # it checks its own sums
+
+
+# Single ops ------------------------------------------------------------------------------------------------
+
+
+def _product_cases() -> list[Any]:
+    from bench.operators_of_products import Convolution, dense, recurrent
+
+    convolutions = (
+        Convolution("plain", 2, 6, 3, 4, 3, padding=1),
+        Convolution("pointwise", 2, 4, 3, 4, 1),
+        Convolution("strided", 2, 8, 4, 6, 3, stride=2, padding=1),
+        Convolution("depthwise", 2, 5, 4, 4, 3, padding=1, groups=4),
+        Convolution("transposed", 2, 4, 3, 5, 2, stride=2, transposed=True),
+    )
+    return [
+        *dense(6, 5, 4),
+        *(case for convolution in convolutions for case in convolution.cases()),
+        *(case for cell in ("tanh", "lstm", "gru") for case in recurrent(cell, 3, 2, 5, 4)),
+    ]
+
+
+def _memory_cases() -> list[Any]:
+    from bench.operators_of_memory import adam, batch_norm, chain, embedding, pool, softmax
+
+    return [
+        *(case for kind in ("max", "average") for case in pool(kind, 2, 4, 3)),
+        *batch_norm(2, 4, 3),
+        *softmax(3, 5),
+        *chain(4, 6),
+        *embedding(7, 5, 3),
+        *adam(4, 3),
+    ]
+
+
+def _our_results(case: Any) -> tuple[list[np.ndarray], int]:
+    """What our side of a case computes, and its multiply-adds."""
+    graph, variables = Graph(), Variables(device_named("cpu"))
+    values = []
+    for number, array in enumerate(case.arrays()):
+        variables.create(f"x{number}", array)
+        values.append(graph.variable(f"x{number}", Spec(array.shape, array.dtype.name)))
+    with graph.active():
+        program = Program(graph, case.ours(*values))
+    return program.run(variables, {}), sum(step.multiply_adds for step in program.listing(1, {}))
+
+
+@pytest.mark.parametrize("case", _product_cases(), ids=lambda case: case.label)
+def test_operations_are_two_for_each_multiply_add_that_runs(case: Any) -> None:
+    assert case.amount == 2 * _our_results(case)[1]
+
+
+@pytest.mark.parametrize("case", [*_product_cases(), *_memory_cases()], ids=lambda case: case.label)
+def test_peers_compute_what_we_do(case: Any) -> None:
+    jax = pytest.importorskip("jax")
+    if case.jax is None:
+        pytest.skip("JAX does not take part")
+    theirs = [np.asarray(array) for array in jax.tree.leaves(jax.jit(case.jax)(*case.arrays()))]
+    ours, _ = _our_results(case)
+    assert len(ours) == len(theirs)
+    for mine, other in zip(ours, theirs, strict=True):
+        np.testing.assert_allclose(mine, other, atol=2e-5, rtol=2e-5)
+
+
+@pytest.mark.torch
+@pytest.mark.parametrize("case", [*_product_cases(), *_memory_cases()], ids=lambda case: case.label)
+def test_pytorch_computes_what_we_do(case: Any) -> None:
+    torch = pytest.importorskip("torch")
+    if "steps" in case.label or "Adam" in case.label:
+        pytest.skip("PyTorch's layer draws its own weights; its optimizer returns nothing")
+    tensors = [torch.from_numpy(array.copy()) for array in case.arrays()]
+    for number in case.images:
+        tensors[number] = tensors[number].permute(0, 3, 1, 2).contiguous()
+    found = case.torch(*tensors)()
+    found = [part.detach() for part in (found if isinstance(found, tuple) else (found,)) if part is not None]
+    ours, _ = _our_results(case)
+    if "with gradient" in case.label:
+        ours = ours[1:]  # autograd.grad gives the gradients alone
+    for mine, other in zip(ours, found, strict=True):
+        last = other.permute(0, 2, 3, 1) if other.ndim == 4 and "weight" not in case.label else other
+        np.testing.assert_allclose(mine, last.numpy(), atol=2e-5, rtol=2e-5)
