@@ -87,7 +87,8 @@ class OnnxModel(bm.Layer):
             attributes = {key: _attribute(value) for key, value in node["attributes"].items()}
             operator = node["operator"]
             call = Call(
-                operator, items, attributes, parts["opset"], trace.graph, inputs, trace.training, floats
+                *(operator, items, attributes, parts["opset"], trace.graph, inputs, trace.training, floats),
+                outputs=len(list(filter(None, node["outputs"]))),
             )
             home = "/".join(filter(None, (trace.graph.path, node["path"])))
             with trace.graph.scope(home, operator):
@@ -147,9 +148,18 @@ def _value(item: Any, trace: Any, inputs: tuple[bm.Value, ...]) -> bm.Value:
 
 def _readers() -> dict[str, Any]:
     """What reads each operator; the modules that fill the table are imported when a file is."""
-    from bigmodel_onnx import nodes, operators, shape_operators
+    from bigmodel_onnx import (
+        border_operators,
+        image_operators,
+        nodes,
+        normalization_operators,
+        operators,
+        recurrent_operators,
+        shape_operators,
+    )
 
-    assert operators and shape_operators
+    assert border_operators and image_operators and normalization_operators and operators
+    assert recurrent_operators and shape_operators
     return nodes.READERS
 
 
@@ -204,6 +214,14 @@ def from_onnx(path: str | Path) -> OnnxModel:
     return layer
 
 
+_STATES = slice(5, 7)
+_STATISTICS = {"BatchNormalization": slice(3, 5), "RNN": _STATES, "LSTM": _STATES, "GRU": _STATES}
+"""The inputs of operators that training does not change: moments and initial states."""
+
+_SETTINGS = {"Resize": slice(1, 3), "Upsample": slice(1, 2), "Pad": slice(2, 3), "Clip": slice(1, 3)}
+"""The inputs of operators that are numbers to know while the graph is built."""
+
+
 def _structure(model: Any, path: Path) -> tuple[Structure, dict[str, np.ndarray]]:
     """The graph as plain values, and the weights by name."""
     from bigmodel_onnx import reading
@@ -213,19 +231,25 @@ def _structure(model: Any, path: Path) -> tuple[Structure, dict[str, np.ndarray]
     nodes = [_node(node, path) for node in graph.node if node.op_type != "Constant"]
     refuse_unknown([node["operator"] for node in nodes])
     own = model.producer_name == "bigmodel"
-    statistics = {
-        name for node in graph.node if node.op_type == "BatchNormalization" for name in node.input[3:5]
-    }
+    kept, fixed = (
+        {name for node in graph.node if node.op_type in table for name in node.input[table[node.op_type]]}
+        for table in (_STATISTICS, _SETTINGS)
+    )
     constants = {node.output[0]: _constant(node, path) for node in graph.node if node.op_type == "Constant"}
     parameters, weights = {}, {}
     for tensor in graph.initializer:
         array = reading.array(tensor, path)
         if array.dtype.name not in ("float32", "float64", "int64", "int32", "uint8", "bool"):
             raise ExportError(f"numbers of type {array.dtype.name} cannot be read.", where=tensor.name)
-        if array.ndim == 0 or array.dtype.kind != "f" or (own and re.fullmatch(r"constant_\d+", tensor.name)):
+        if (
+            tensor.name in fixed
+            or array.ndim == 0
+            or array.dtype.kind != "f"
+            or (own and re.fullmatch(r"constant_\d+", tensor.name))
+        ):
             constants[tensor.name] = array
             continue
-        trainable = tensor.name not in statistics
+        trainable = tensor.name not in kept
         parameters[tensor.name] = {
             "shape": list(array.shape),
             "dtype": array.dtype.name,
@@ -273,7 +297,9 @@ def _attribute_value(item: Any, path: Path) -> Any:
     value = helper.get_attribute_value(item)
     if isinstance(value, bytes):
         return value.decode("utf-8", "replace")
-    return list(value) if not isinstance(value, (int, float)) else value
+    if isinstance(value, (int, float)):
+        return value
+    return [part.decode("utf-8", "replace") if isinstance(part, bytes) else part for part in value]
 
 
 def _constant(node: Any, path: Path) -> np.ndarray:

@@ -29,6 +29,7 @@ class Call:
         inputs: the model's inputs, where sizes can be read.
         training: whether the graph is that of training.
         floats: float types of the file that become others in the model.
+        outputs: how many outputs of the node the file names.
     """
 
     operator: str
@@ -39,6 +40,7 @@ class Call:
     inputs: tuple[Value, ...]
     training: bool
     floats: dict[str, str]
+    outputs: int = 1
 
     def has(self, place: int) -> bool:
         """Whether an optional input is given."""

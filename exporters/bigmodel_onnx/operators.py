@@ -118,7 +118,7 @@ def _dropout(call: Call) -> Any:
     return (ops.dropout(x, rate) if call.training else x), None
 
 
-# Products, normalisation, softmax -------------------------------------------------------------------------
+# Products, softmax ---------------------------------------------------------------------------------------
 
 
 @reads("MatMul")
@@ -150,25 +150,6 @@ def _gemm(call: Call) -> Value:
     if bias is None or beta == 0:
         return y
     return y + (bias if beta == 1 else bias * beta)
-
-
-@reads("LayerNormalization")
-def _layer_norm(call: Call) -> Any:
-    x, scale = call.value(0), call.value(1)
-    if call.get("axis", -1) not in (-1, x.ndim - 1):
-        raise ExportError("LayerNormalization over several axes cannot be read.")
-    shift = call.value(2) if call.has(2) else ops.zeros_like(scale)
-    return ops.layer_norm(x, scale, shift, call.get("epsilon", 1e-5)), None, None
-
-
-@reads("BatchNormalization")
-def _batch_norm(call: Call) -> Any:
-    """With the statistics of the file, which training does not change."""
-    x = call.value(0)
-    shape = (-1,) + (1,) * (x.ndim - 2)
-    scale, shift, mean, variance = (ops.reshape(call.value(place), shape) for place in range(1, 5))
-    rate = scale / ops.sqrt(variance + call.get("epsilon", 1e-5))
-    return x * rate + (shift - mean * rate), None, None
 
 
 @reads("Softmax", "LogSoftmax")

@@ -151,7 +151,11 @@ def run_session(
     try:
         return [np.asarray(item) for item in session.run(outputs, dict(inputs))]
     except Exception as error:
-        raise ExportError(f"ONNX Runtime cannot run the file: {_short(error)}", where=where) from error
+        raise ExportError(
+            f"ONNX Runtime cannot run the file: {_short(error)}",
+            where=where,
+            fix="build the model with dtype='float32'." if "double" in str(error) else None,
+        ) from error
 
 
 def _short(error: Exception) -> str:

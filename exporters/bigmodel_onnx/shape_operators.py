@@ -102,6 +102,13 @@ def _gather(call: Call) -> Value:
         )
     else:
         indices = call.value(1)
+    return taken(x, axis, indices)
+
+
+def taken(x: Value, axis: int, indices: Value | np.ndarray) -> Value:
+    """x[:, ..., indices] along an axis; indices may have any rank, none of them is negative."""
+    if isinstance(indices, np.ndarray):
+        indices = x.node.graph.constant(indices.astype(np.int64))
     if axis == 0:
         return ops.gather(x, indices)
     order = (axis, *(i for i in range(x.ndim) if i != axis))

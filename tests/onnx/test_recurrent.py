@@ -11,6 +11,7 @@ import onnx
 import pytest
 
 import bigmodel_core as bm
+from bigmodel_core.errors import ExportError
 from tests.onnx.conftest import Function, run
 
 KINDS = {"RNN": bm.layers.RNN, "LSTM": bm.layers.LSTM, "GRU": bm.layers.GRU}
@@ -161,3 +162,10 @@ def test_weights_that_the_file_computes_are_laid_out_by_nodes(tmp_path: Path) ->
     x = np.random.default_rng(0).normal(size=(5, 4, 2)).astype("float32")
     factor = np.array([0.7], "float32")
     np.testing.assert_allclose(run(tmp_path / "model.onnx", x, factor)[0], network(x, factor), atol=1e-6)
+
+
+def test_float64_that_the_runtime_lacks_is_refused_with_a_mend(tmp_path: Path) -> None:
+    network = bm.layers.LSTM(3).build(bm.Spec(("N", 4, 2), "float64"), dtype="float64")
+    with pytest.raises(ExportError, match="dtype='float32'"):
+        bm.export(network, tmp_path / "model.onnx")
+    assert not list(tmp_path.iterdir())

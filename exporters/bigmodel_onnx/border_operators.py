@@ -1,0 +1,118 @@
+"""How borders and changes of an image's size are read."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import Any
+
+import numpy as np
+
+from bigmodel_core import ops
+from bigmodel_core.errors import ExportError
+from bigmodel_core.graph import Value
+from bigmodel_onnx.nodes import Call, reads
+from bigmodel_onnx.shape_operators import taken
+
+
+@reads("Pad")
+def _pad(call: Call) -> Value:
+    x, mode = call.value(0), call.get("mode", "constant")
+    pads = list(call.get("pads") or call.get("paddings") or call.dims(1).numbers())
+    axes = call.dims(3).numbers() if call.has(3) else list(range(len(pads) // 2))
+    sides = {axis % x.ndim: (pads[i], pads[i + len(axes)]) for i, axis in enumerate(axes)}
+    number = call.constant(2) if call.has(2) else call.get("value", 0.0)
+    if mode not in ("constant", "edge", "reflect", "wrap"):
+        raise ExportError(f"Pad of mode {mode} cannot be read.")
+    sides = {axis: both for axis, both in sides.items() if both != (0, 0)}
+    image = mode == "constant" and number == 0 and x.ndim == 4 and x.spec.is_float and set(sides) <= {2, 3}
+    if (
+        image
+        and all(isinstance(dim, int) for dim in x.shape[2:])
+        and min(map(min, sides.values()), default=0) >= 0
+    ):
+        (top, below), (left, right) = sides.get(2, (0, 0)), sides.get(3, (0, 0))
+        return ops.zero_pad(x, (top, left, below, right))
+    for axis, (before, after) in sides.items():
+        size = x.shape[axis]
+        if before < 0 or after < 0:
+            x = ops.index(x, (*[slice(None)] * axis, slice(max(-before, 0), min(after, 0) or None)))
+            before, after = max(before, 0), max(after, 0)
+            size = x.shape[axis]
+        if mode == "constant":
+            fill = call.graph.constant(number, x.dtype)
+            around = [(*x.shape[:axis], count, *x.shape[axis + 1 :]) for count in (before, after)]
+            parts = [ops.broadcast_to(fill, shape) if shape[axis] else None for shape in around]
+            x = ops.concatenate([part for part in (parts[0], x, parts[1]) if part is not None], axis)
+        elif not isinstance(size, int):
+            raise ExportError(f"Pad of mode {mode} along a free dimension cannot be read.")
+        else:
+            x = taken(x, axis, np.pad(np.arange(size), (before, after), mode))
+    return x
+
+
+_POSITIONS: dict[str, Callable[..., Any]] = {
+    "half_pixel": lambda place, scale, size, count: (place + 0.5) / scale - 0.5,
+    "pytorch_half_pixel": lambda place, scale, size, count: (
+        (place + 0.5) / scale - 0.5 if count > 1 else place * 0.0
+    ),
+    "asymmetric": lambda place, scale, size, count: place / scale,
+    "align_corners": lambda place, scale, size, count: place * ((size - 1) / max(count - 1, 1)),
+}
+_ROUNDED: dict[str, Callable[[Any], Any]] = {
+    "round_prefer_floor": lambda place: np.ceil(place - 0.5),
+    "round_prefer_ceil": lambda place: np.floor(place + 0.5),
+    "floor": np.floor,
+    "ceil": np.ceil,
+}
+
+
+@reads("Resize", "Upsample")
+def _resize(call: Call) -> Value:
+    """The nearest pixel, whose place is known now where sizes are."""
+    x = call.value(0)
+    old = call.opset < 11  # Upsample, and Resize as it was at first
+    mode, rounding = call.get("mode", "nearest"), call.get("nearest_mode", "round_prefer_floor")
+    position = call.get("coordinate_transformation_mode", "half_pixel")
+    position, rounding = ("asymmetric", "floor") if old else (position, rounding)
+    if mode != "nearest" or position not in _POSITIONS or rounding not in _ROUNDED:
+        raise ExportError(
+            f"{call.operator} of mode {mode}, {position} cannot be read.", fix="use mode nearest."
+        )
+    if call.get("keep_aspect_ratio_policy", "stretch") != "stretch":
+        raise ExportError(f"{call.operator} that keeps the aspect ratio cannot be read.")
+    axes = [axis % x.ndim for axis in call.get("axes") or range(x.ndim)]
+    place = 1 if old else 2
+    counts = call.dims(3).dims if call.has(3) else [None] * len(axes)
+    scales = call.get("scales") or (_numbers(call, place) if not call.has(3) else [None] * len(axes))
+    factors, rest = {2: 1, 3: 1}, {}
+    for axis, scale, count in zip(axes, scales, counts, strict=True):
+        size = x.shape[axis]
+        if scale == 1 or count == size:
+            continue
+        if not isinstance(size, int) or isinstance(count, str):
+            raise ExportError(
+                f"{call.operator} of a free dimension cannot be read.", fix="fix it in the file."
+            )
+        wide = int(count) if count is not None else int(np.floor(size * scale))
+        ratio = wide / size if count is not None else scale
+        source = _ROUNDED[rounding](_POSITIONS[position](np.arange(wide), ratio, size, wide))
+        indices = np.clip(source, 0, size - 1).astype(np.int64)
+        if axis in factors and np.array_equal(indices, np.repeat(np.arange(size), max(wide // size, 1))):
+            factors[axis] = wide // size
+        else:
+            rest[axis] = indices
+    if x.ndim == 4 and x.spec.is_float and not rest and all(isinstance(dim, int) for dim in x.shape[2:]):
+        return x if factors == {2: 1, 3: 1} else ops.upsample_nearest(x, (factors[2], factors[3]))
+    for axis, factor in factors.items():
+        if factor > 1:
+            rest[axis] = np.repeat(np.arange(x.spec.shape[axis]), factor)
+    for axis, indices in rest.items():
+        x = taken(x, axis, indices)
+    return x
+
+
+def _numbers(call: Call, place: int) -> list[float]:
+    item = call.items[place]
+    if not isinstance(item, np.ndarray):
+        raise ExportError(f"input {place + 1} of {call.operator} has to be a constant.")
+    return [float(number) for number in item.reshape(-1)]

@@ -1,0 +1,192 @@
+"""How convolutions and pools are read."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Any
+
+from bigmodel_core import ops
+from bigmodel_core.errors import ExportError
+from bigmodel_core.graph import Value
+from bigmodel_core.ops.convolution import Conv2d, ConvTranspose2d
+from bigmodel_core.ops.images import Border, Pair
+from bigmodel_core.ops.pooling import AveragePool, MaxPool
+from bigmodel_onnx.nodes import Call, reads
+
+
+@dataclass
+class _Windows:
+    """The windows of a node, on images (N, C, H, W) that a sequence (N, C, T) becomes if it is one.
+
+    Args:
+        call: the node.
+        taps: rows and columns of a window; those of the weight where the node does not say.
+    """
+
+    call: Call
+    taps: Sequence[Any]
+
+    def __post_init__(self) -> None:
+        call = self.call
+        given = call.value(0)
+        self.rank = given.ndim - 2
+        if self.rank not in (1, 2):
+            raise ExportError(
+                f"{call.operator} over {self.rank} axes cannot be read.", fix="use sequences or images."
+            )
+        self.x = given if self.rank == 2 else ops.reshape(given, (*given.shape[:2], 1, given.shape[2]))
+        self.taps = self.pair("kernel_shape", 1, list(self.taps))
+        self.stride, self.dilation = self.pair("strides", 1), self.pair("dilations", 1)
+        self.span: Pair = tuple(  # type: ignore[assignment]
+            (n - 1) * gap + 1 for n, gap in zip(self.taps, self.dilation, strict=True)
+        )
+
+    def pair(self, name: str, least: int, otherwise: Sequence[Any] = ()) -> Pair:
+        """An attribute with a number for each axis; of a sequence, the rows are added."""
+        values = list(self.call.get(name) or otherwise or [least] * self.rank)
+        if len(values) != self.rank:
+            raise ExportError(f"{name} of {self.call.operator} is {values}, expected {self.rank} numbers.")
+        down, across = [least] * (2 - self.rank) + values
+        return down, across
+
+    @property
+    def sizes(self) -> Pair:
+        """Rows and columns of the images."""
+        height, width = self.x.shape[2:]
+        if not isinstance(height, int) or not isinstance(width, int):
+            raise ExportError(
+                f"{self.call.operator} needs a fixed height and width here, got {self.x.shape[2:]}.",
+                fix="give the file fixed sizes there.",
+            )
+        return height, width
+
+    @property
+    def auto_pad(self) -> str:
+        """The rule for pads that are not given as numbers."""
+        found: str = self.call.get("auto_pad", "NOTSET")
+        if found not in ("NOTSET", "VALID", "SAME_UPPER", "SAME_LOWER"):
+            raise ExportError(f"auto_pad {found} cannot be read.")
+        return found
+
+    def given_border(self) -> Border:
+        """The pads as they stand in the file."""
+        pads = list(self.call.get("pads") or [0] * 2 * self.rank)
+        if len(pads) != 2 * self.rank or min(pads) < 0:
+            raise ExportError(f"pads of {self.call.operator} are {pads}.")
+        if self.rank == 1:
+            return 0, pads[0], 0, pads[1]
+        return pads[0], pads[1], pads[2], pads[3]
+
+    def border(self) -> Border:
+        """Rows above, columns left, rows below, columns right."""
+        if not self.auto_pad.startswith("SAME"):
+            return self.given_border()
+        totals = [
+            max((-(-size // step) - 1) * step + span - size, 0)
+            for size, step, span in zip(self.sizes, self.stride, self.span, strict=True)
+        ]
+        return _apart(totals, less_first=self.auto_pad == "SAME_UPPER")
+
+    def ceiled(self, border: Border) -> Border:
+        """The border that lets a last window in, which begins on the image but does not fit."""
+        if not self.call.get("ceil_mode", 0):
+            return border
+        ends = []
+        for axis, (size, step, span) in enumerate(zip(self.sizes, self.stride, self.span, strict=True)):
+            before, after = border[axis], border[axis + 2]
+            count = -(-(size + before + after - span) // step) + 1
+            if (count - 1) * step >= size + before:
+                count -= 1
+            ends.append(max((count - 1) * step + span - size - before, 0))
+        return border[0], border[1], ends[0], ends[1]
+
+    def result(self, y: Value) -> Value:
+        """Images as what the node takes."""
+        return y if self.rank == 2 else ops.reshape(y, (*y.shape[:2], y.shape[3]))
+
+
+def _apart(totals: Sequence[int], less_first: bool) -> Border:
+    """Totals of two axes on both of their sides; what is odd goes to the end, or to the beginning."""
+    before = [total // 2 if less_first else total - total // 2 for total in totals]
+    return before[0], before[1], totals[0] - before[0], totals[1] - before[1]
+
+
+def _filters(weight: Value) -> Value:
+    """Filters of sequences as those of images."""
+    return weight if weight.ndim == 4 else ops.reshape(weight, (*weight.shape[:2], 1, *weight.shape[2:]))
+
+
+@reads("Conv")
+def _conv(call: Call) -> Value:
+    w = _Windows(call, call.value(1).shape[2:])
+    weight = _filters(call.value(1))
+    op = Conv2d(stride=w.stride, border=w.border(), dilation=w.dilation, groups=call.get("group", 1))
+    return w.result(op(w.x, weight, *([call.value(2)] if call.has(2) else [])))
+
+
+@reads("ConvTranspose")
+def _conv_transpose(call: Call) -> Value:
+    w = _Windows(call, call.value(1).shape[2:])
+    border, more = w.given_border(), w.pair("output_padding", 0)
+    largest = [
+        (size - 1) * step + span + extra
+        for size, step, span, extra in zip(w.sizes, w.stride, w.span, more, strict=True)
+    ]
+    wanted = [size * step for size, step in zip(w.sizes, w.stride, strict=True)]
+    if call.get("output_shape") is not None:
+        wanted = list(call.get("output_shape"))[-w.rank :]
+        wanted = [1] * (2 - w.rank) + wanted
+    if call.get("output_shape") is not None or w.auto_pad.startswith("SAME"):
+        totals = [max(a - b, 0) for a, b in zip(largest, wanted, strict=True)]
+        border = _apart(totals, less_first=w.auto_pad == "SAME_UPPER")
+        size = wanted
+    else:
+        size = [a - b - c for a, b, c in zip(largest, border[:2], border[2:], strict=True)]
+    op = ConvTranspose2d(
+        stride=w.stride,
+        border=border,
+        dilation=w.dilation,
+        groups=call.get("group", 1),
+        size=(size[0], size[1]),
+    )
+    return w.result(op(w.x, _filters(call.value(1)), *([call.value(2)] if call.has(2) else [])))
+
+
+# Pools ---------------------------------------------------------------------------------------------------
+
+
+def _pool(call: Call) -> _Windows:
+    if call.get("kernel_shape") is None:
+        raise ExportError(f"{call.operator} has no kernel_shape.")
+    w = _Windows(call, ())
+    if w.dilation != (1, 1):
+        raise ExportError(f"{call.operator} with dilations cannot be read.")
+    return w
+
+
+@reads("MaxPool")
+def _max_pool(call: Call) -> Value:
+    if call.outputs > 1:
+        raise ExportError("MaxPool with its second output, the places of the maxima, cannot be read.")
+    w = _pool(call)
+    return w.result(MaxPool(w.taps, w.stride, w.ceiled(w.border()))(w.x)[0])  # type: ignore[arg-type]
+
+
+@reads("AveragePool")
+def _average_pool(call: Call) -> Value:
+    w = _pool(call)
+    border, counts = w.border(), bool(call.get("count_include_pad", 0))
+    whole = w.ceiled(border)
+    x = w.x
+    if counts and whole != border:  # pads count, what lies behind them does not
+        x = ops.zero_pad(x, border)
+        whole, counts = (0, 0, max(whole[2] - border[2], 0), max(whole[3] - border[3], 0)), False
+    return w.result(AveragePool(w.taps, w.stride, whole, counts)(x))  # type: ignore[arg-type]
+
+
+@reads("GlobalAveragePool", "GlobalMaxPool")
+def _global_pool(call: Call) -> Value:
+    x = call.value(0)
+    function = ops.mean if call.operator == "GlobalAveragePool" else ops.max
+    return function(x, tuple(range(2, x.ndim)), True)
