@@ -1,10 +1,11 @@
-"""Convolutions and their gradients in NumPy, images (N, C, H, W), as the definitions read."""
+"""Convolutions and their gradients in NumPy, images (N, C, H, W), as the definitions read; drawn shapes."""
 
 from __future__ import annotations
 
 from typing import Any
 
 import numpy as np
+from hypothesis import strategies as st
 
 
 def numbers(shape: tuple[int, ...], seed: int = 0, dtype: str = "float64") -> np.ndarray:
@@ -32,15 +33,49 @@ def convolved(x: Any, w: Any, b: Any, stride: Any, border: Any, gap: Any, groups
     return np.concatenate(pieces, 1) + b[:, None, None]
 
 
-def gradients(x: Any, w: Any, up: Any, stride: Any, border: Any) -> tuple[np.ndarray, np.ndarray]:
-    """The gradients of a convolution for x and w from that of its output; neither dilation nor groups."""
+def gradients(
+    x: Any, w: Any, up: Any, stride: Any, border: Any, gap: Any = (1, 1), groups: int = 1
+) -> tuple[np.ndarray, np.ndarray]:
+    """The gradients of a convolution for x and w from that of its output."""
     wide = padded(x, border)
-    dw = np.einsum("nkhw,nchwrs->kcrs", up, windows(wide, w.shape[2:], stride))
-    dx = np.zeros_like(wide)
-    height, width = ((size - 1) * step + 1 for size, step in zip(up.shape[2:], stride, strict=True))
-    for r in range(w.shape[2]):
-        for s in range(w.shape[3]):
-            into = dx[:, :, r : r + height : stride[0], s : s + width : stride[1]]
-            into += np.einsum("nkhw,kc->nchw", up, w[:, :, r, s])
+    dx, dw = np.zeros_like(wide), np.zeros_like(w)
+    rows, columns = ((size - 1) * step + 1 for size, step in zip(up.shape[2:], stride, strict=True))
+    of_group, filters = w.shape[1], len(w) // groups
+    for group in range(groups):
+        inside = slice(group * of_group, (group + 1) * of_group)
+        outside = slice(group * filters, (group + 1) * filters)
+        for r in range(w.shape[2]):
+            for s in range(w.shape[3]):
+                down = slice(r * gap[0], r * gap[0] + rows, stride[0])
+                across = slice(s * gap[1], s * gap[1] + columns, stride[1])
+                seen, flows = wide[:, inside, down, across], up[:, outside]
+                dw[outside, :, r, s] = np.einsum("nkhw,nchw->kc", flows, seen)
+                dx[:, inside, down, across] += np.einsum("nkhw,kc->nchw", flows, w[outside, :, r, s])
     top, left, below, right = border
     return dx[:, :, top : dx.shape[2] - below, left : dx.shape[3] - right], dw
+
+
+@st.composite
+def convolutions(draw: Any) -> dict[str, Any]:
+    """Shapes x and w of a convolution, and its options."""
+
+    def pairs(low: int, high: int) -> Any:
+        return draw(st.tuples(st.integers(low, high), st.integers(low, high)))
+
+    groups = draw(st.sampled_from((1, 1, 1, 2, 3)))
+    taps, stride, gap, padding = pairs(1, 4), pairs(1, 3), pairs(1, 2), pairs(0, 3)
+    least = [(t - 1) * g + 1 - 2 * p for t, g, p in zip(taps, gap, padding, strict=True)]
+    size = [draw(st.integers(max(low, 1), max(low, 1) + 8)) for low in least]
+    x = (draw(st.integers(1, 3)), groups * draw(st.integers(1, 5)), *size)
+    w = (groups * draw(st.sampled_from((1, 2, 7, 20))), x[1] // groups, *taps)
+    return {"x": x, "w": w, "stride": stride, "padding": padding, "dilation": gap, "groups": groups}
+
+
+@st.composite
+def pools(draw: Any) -> tuple[tuple[int, ...], Any, Any, Any]:
+    """The shape of images, and window, stride and padding of a pool."""
+    window = draw(st.tuples(st.integers(1, 4), st.integers(1, 4)))
+    stride = draw(st.tuples(st.integers(1, 3), st.integers(1, 3)))
+    padding = tuple(draw(st.integers(0, size - 1)) for size in window)
+    size = [draw(st.integers(w, w + 7)) for w in window]
+    return (draw(st.integers(1, 2)), draw(st.sampled_from((1, 3, 18))), *size), window, stride, padding

@@ -19,23 +19,9 @@ from bigmodel_core import ops
 from bigmodel_core.errors import BigmodelError, ConfigError, ShapeError
 from bigmodel_core.ops.images import SwapPlanes
 from bigmodel_core.testing import check_gradients, compute
-from tests.ops.image_reference import convolved, numbers, padded, windows
+from tests.ops.image_reference import convolutions, convolved, numbers, padded, pools, windows
 
 few = settings(max_examples=30)
-
-
-@st.composite
-def convolutions(draw: Any) -> dict[str, Any]:
-    def pairs(low: int, high: int) -> Any:
-        return draw(st.tuples(st.integers(low, high), st.integers(low, high)))
-
-    groups = draw(st.sampled_from((1, 1, 1, 2, 3)))
-    taps, stride, gap, padding = pairs(1, 4), pairs(1, 3), pairs(1, 2), pairs(0, 3)
-    least = [(t - 1) * g + 1 - 2 * p for t, g, p in zip(taps, gap, padding, strict=True)]
-    size = [draw(st.integers(max(low, 1), max(low, 1) + 8)) for low in least]
-    x = (draw(st.integers(1, 3)), groups * draw(st.integers(1, 5)), *size)
-    w = (groups * draw(st.sampled_from((1, 2, 7, 20))), x[1] // groups, *taps)
-    return {"x": x, "w": w, "stride": stride, "padding": padding, "dilation": gap, "groups": groups}
 
 
 @few
@@ -120,15 +106,6 @@ def test_rows_that_the_stack_cannot_hold() -> None:
 
 
 # Pools ----------------------------------------------------------------------------------------------------
-
-
-@st.composite
-def pools(draw: Any) -> tuple[tuple[int, ...], Any, Any, Any]:
-    window = draw(st.tuples(st.integers(1, 4), st.integers(1, 4)))
-    stride = draw(st.tuples(st.integers(1, 3), st.integers(1, 3)))
-    padding = tuple(draw(st.integers(0, size - 1)) for size in window)
-    size = [draw(st.integers(w, w + 7)) for w in window]
-    return (draw(st.integers(1, 2)), draw(st.sampled_from((1, 3, 18))), *size), window, stride, padding
 
 
 @few
