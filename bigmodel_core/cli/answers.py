@@ -14,14 +14,15 @@ class Answer:
     """The answer for one sample.
 
     Args:
-        label: the name of the class, or its number where classes have no names; None for numbers.
-        index: the number of the class; None for numbers.
-        probability: how probable the class is.
+        label: the name of the class, or its number where classes have no names; None for numbers. Where each
+            step of a sample has a class, their names in a row.
+        index: the number of the class, or of each step's class; None for numbers.
+        probability: how probable the class is; for steps, on average.
         values: the predicted numbers, where there is no class.
     """
 
     label: str | None = None
-    index: int | None = None
+    index: int | list[int] | None = None
     probability: float | None = None
     values: Any = None
 
@@ -47,7 +48,8 @@ def answers(
 
     Args:
         outputs: by name; "label" and "probability" are taken as they are, else the first output counts:
-            (n, C) scores, (n, 1) scores of two classes, or any numbers.
+            (n, C) scores, (n, T, C) scores of the steps of sequences, (n, 1) scores of two classes, or any
+            numbers.
         task: "classification", "binary" or "regression"; judged by shape and labels where None.
         labels: the names of the classes.
 
@@ -64,11 +66,25 @@ def answers(
         chances = _probabilities(scores.astype(np.float64))
         best = scores.argmax(1)
         return _labelled(best, chances[np.arange(len(scores)), best], labels)
+    if task == "classification" and scores.ndim == 3:
+        chances = _probabilities(scores.astype(np.float64).reshape(-1, scores.shape[-1])).max(1)
+        steps = zip(scores.argmax(2).tolist(), chances.reshape(scores.shape[:2]).mean(1), strict=True)
+        return [Answer(in_a_row(best, labels), best, float(chance)) for best, chance in steps]
     if task == "binary" and scores.size == len(scores):
         flat = scores.reshape(-1).astype(np.float64)
         chances = 1 / (1 + np.exp(-np.clip(flat, -700, 700)))
         return _labelled(flat > 0, np.where(flat > 0, chances, 1 - chances), labels)
     return [Answer(values=sample.tolist()) for sample in scores]
+
+
+def in_a_row(indices: Sequence[int], labels: Sequence[str] | None) -> str:
+    """The names of the classes of successive steps: single characters as text, others parted by blanks.
+
+    >>> in_a_row([1, 0], ("a", "b")), in_a_row([1, 0], ("noun", "verb")), in_a_row([1, 0], None)
+    ('ba', 'verb noun', '1 0')
+    """
+    names = [labels[index] if labels and 0 <= index < len(labels) else str(index) for index in indices]
+    return ("" if labels and all(len(label) == 1 for label in labels) else " ").join(names)
 
 
 def _task(scores: np.ndarray, labels: Sequence[str] | None) -> str:

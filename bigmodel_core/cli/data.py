@@ -9,7 +9,7 @@ import typer
 
 from bigmodel_core.cli.app import command_app
 from bigmodel_core.cli.names import named, settings
-from bigmodel_core.cli.terminal import AsJson, Output
+from bigmodel_core.cli.terminal import AsJson, Output, visible
 
 app = command_app(commands=True)
 
@@ -113,5 +113,5 @@ def preprocessing(steps: dict[str, Any]) -> str:
 
 
 def _shortened(labels: list[str], most: int = 12) -> str:
-    text = ", ".join(labels[:most])
+    text = ", ".join(visible(label) if label.strip() else repr(label) for label in labels[:most])
     return text if len(labels) <= most else f"{text}, ... ({len(labels)})"

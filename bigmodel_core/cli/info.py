@@ -10,7 +10,7 @@ import typer
 from bigmodel_core.cli.app import command_app
 from bigmodel_core.cli.data import DataDir, preprocessing
 from bigmodel_core.cli.kernel_listing import show_kernels
-from bigmodel_core.cli.terminal import AsJson, Output, count, metric, size
+from bigmodel_core.cli.terminal import AsJson, Output, count, metric, size, visible
 from bigmodel_core.errors import UsageError
 
 app = command_app()
@@ -207,7 +207,7 @@ def _checkpoint(path: Path, batch_size: int | None, kernels: bool, output: Outpu
                 "Model": _config(about.config),
                 "Data": about.data,
                 "Input": about.input_meaning,
-                "Labels": ", ".join(about.labels) if about.labels else None,
+                "Labels": visible(", ".join(about.labels)) if about.labels else None,
                 "Preprocessing": about.preprocessing and preprocessing(about.preprocessing.to_dict()),
                 "Epoch": about.metrics.get("epoch"),
                 "Metrics": _metrics(results),
@@ -278,7 +278,7 @@ def _file(path: Path, output: Output) -> None:
                 else known.get("model"),
                 "Data": known.get("dataset"),
                 "Input": known.get("input_meaning"),
-                "Labels": ", ".join(map(str, known["labels"]))
+                "Labels": visible(", ".join(map(str, known["labels"])))
                 if isinstance(known.get("labels"), list)
                 else None,
                 "Preprocessing": preprocessing(steps) if isinstance(steps, dict) else None,

@@ -182,9 +182,10 @@ def _predict_data(
     }
     summary = f"{count(len(x))} test samples of {data.name}, computed by {predictor.by}"
     if truth is not None and found[0].index is not None:
-        right = sum(answer.index == int(true) for answer, true in zip(found, truth, strict=True))
-        result |= {"right": right, "accuracy": right / len(x)}
-        summary += f": {count(right)} right, accuracy {right / len(x):.4f}"
+        right = int(np.sum(np.array([answer.index for answer in found]) == truth))
+        of = f" of {count(truth.size)} steps" if truth.ndim > 1 else ""
+        result |= {"right": right, "accuracy": right / truth.size}
+        summary += f": {count(right)}{of} right, accuracy {right / truth.size:.4f}"
     elif truth is not None:
         error = float(np.mean(np.abs(np.array([answer.values for answer in found]) - truth)))
         result["mean_absolute_error"] = error
@@ -214,13 +215,18 @@ def check_samples(predictor: Predictor, data: Any) -> None:
 
 
 def _truth(true: Any, labels: Any, answer: Answer) -> Any:
+    from bigmodel_core.cli.answers import in_a_row
+
     if answer.index is None:
         return true.tolist()
+    if isinstance(answer.index, list):
+        return in_a_row(true.tolist(), labels)
     return labels[int(true)] if labels and int(true) < len(labels) else str(int(true))
 
 
 def _show(output: Output, rows: list[tuple[str, Answer, Any]]) -> None:
     from bigmodel_core.cli.answers import Answer
+    from bigmodel_core.cli.terminal import visible
 
     is_class = bool(rows) and rows[0][1].label is not None
     has_truth = any(true is not None for *_, true in rows)
@@ -230,9 +236,9 @@ def _show(output: Output, rows: list[tuple[str, Answer, Any]]) -> None:
     columns += [""] if is_class and has_truth else []
     lines = []
     for name, answer, true in rows:
-        line = [name, answer.text()]
+        line = [name, visible(answer.text())]
         if has_truth:
-            line.append(true if isinstance(true, str) else Answer(values=true).text())
+            line.append(visible(true) if isinstance(true, str) else Answer(values=true).text())
         if is_class:
             line.append(f"{answer.probability:.4f}")
             if has_truth:

@@ -115,6 +115,17 @@ def _plain(value: Any) -> Any:
     raise TypeError(f"{type(value).__name__} cannot be written as JSON")
 
 
+def visible(text: str) -> str:
+    r"""A text in one line: line breaks and what cannot be printed are written as in source code.
+
+    >>> visible("one\ntwo")
+    'one\\ntwo'
+    """
+    return "".join(
+        letter if letter.isprintable() else letter.encode("unicode_escape").decode() for letter in text
+    )
+
+
 def count(number: int | None) -> str:
     """A whole number as people read it.
 

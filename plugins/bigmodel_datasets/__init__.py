@@ -1,4 +1,5 @@
-"""Data sets: bundled digits and sunspots, MNIST and Fashion-MNIST, sine waves, CSV tables, image folders."""
+"""Data sets: bundled digits, sunspots and a novel; MNIST and Fashion-MNIST; sine waves; your own tables,
+series, texts and folders of images."""
 
 from __future__ import annotations
 
@@ -7,13 +8,14 @@ from bigmodel_core.hookspecs import hookimpl
 from bigmodel_datasets.digits import Digits
 from bigmodel_datasets.image_folder import ImageFolder
 from bigmodel_datasets.mnist import FashionMnist, Mnist
-from bigmodel_datasets.series import Sine, Sunspots
+from bigmodel_datasets.series import Series, Sine, Sunspots
 from bigmodel_datasets.table import Csv
+from bigmodel_datasets.text import Text
 
-__all__ = ["Csv", "Digits", "FashionMnist", "ImageFolder", "Mnist", "Sine", "Sunspots"]
+__all__ = ["Csv", "Digits", "FashionMnist", "ImageFolder", "Mnist", "Series", "Sine", "Sunspots", "Text"]
 
 
 @hookimpl
 def bigmodel_datasets() -> list[type[Dataset]]:
     """The data sets of this package."""
-    return [Digits, Mnist, FashionMnist, Sunspots, Sine, Csv, ImageFolder]
+    return [Digits, Mnist, FashionMnist, Sunspots, Sine, Text, Csv, Series, ImageFolder]

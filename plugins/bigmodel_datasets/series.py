@@ -10,8 +10,10 @@ from typing import ClassVar
 import numpy as np
 
 from bigmodel_core.dataset import Data, Dataset, Preprocessing, Split
-from bigmodel_core.errors import DataError
+from bigmodel_core.errors import ConfigError, DataError
 from bigmodel_core.field_limits import check_number
+from bigmodel_datasets.csv_file import Table, column_of, parsed, read_rows
+from bigmodel_datasets.one_file import one_file
 
 
 def windows(series: np.ndarray, length: int) -> tuple[np.ndarray, np.ndarray]:
@@ -155,3 +157,84 @@ class Sine(Dataset):
             input_meaning=f"{self.length} successive values of a sine wave",
             source="computed; no licence needed",
         )
+
+
+@dataclass(frozen=True)
+class Series(Dataset):
+    """A time series in a column of a CSV file: each value is to be forecast from those before.
+
+    A sample is a run of values (length, 1), its target the value that follows; a row is a point in time. The
+    last `test_fraction` of the targets are the test split. Values are standardised with the mean and
+    deviation of those that training sees, targets too.
+
+    Args:
+        column: name or number of the column; numbers count from 0, negative ones from the end.
+        length: values in a sample.
+        header: whether the first row names the columns; None finds out.
+        test_fraction: share of the targets, the latest ones, in the test split.
+        delimiter: character between two cells.
+
+    `data_dir` is the file, or a folder with this one `.csv` file in it.
+    """
+
+    name: ClassVar[str] = "series"
+    column: int | str = -1
+    length: int = 20
+    header: bool | None = None
+    test_fraction: float = 0.2
+    delimiter: str = ","
+
+    def __post_init__(self) -> None:
+        check_number(self, "length", whole=True, at_least=1)
+        check_number(self, "test_fraction", above=0, below=1)
+        if len(self.delimiter) != 1 or self.delimiter in '"\r\n':
+            raise ConfigError(f"delimiter is {self.delimiter!r}, expected one character.", where="series")
+
+    def load(self, data_dir: Path | None = None) -> Data:
+        """The data; x is (n, length, 1) float32, y is (n, 1) float32.
+
+        Raises:
+            DataError: no file, a cell that cannot be used (names file, line and column), or too few values.
+            ConfigError: a column that is not there.
+        """
+        path = one_file(self.name, ".csv", data_dir)
+        table = self._table(path)
+        values = np.array([table.number(row, table.target) for row in table.rows], np.float64)
+        count = len(values) - self.length
+        test = round(count * self.test_fraction)
+        if not 0 < test < count:
+            raise DataError(
+                f"{len(values)} values give {max(count, 0)} windows of {self.length}, too few for splits.",
+                where=str(path),
+                fix="use shorter windows, or another test_fraction.",
+            )
+        seen = values[: len(values) - test]
+        mean, std = seen.mean(), seen.std()
+        if std <= 1e-7 * abs(mean):  # rounding errors of a constant
+            std = 1.0
+        preprocessing = Preprocessing(1.0, (mean,), (std,), "float32", (self.length, 1))
+        x, y = windows(values, self.length)
+        x, y = preprocessing.apply(x), (y - mean) / std
+        title = table.names[table.target]
+        return Data(
+            name=self.name,
+            train=Split(x[:-test], y[:-test]),
+            test=Split(x[-test:], y[-test:]),
+            task="regression",
+            preprocessing=preprocessing,
+            input_meaning=f"{self.length} successive values of {title}; targets in deviations of {std:.6g} "
+            f"from {mean:.6g}",
+            source=f"{path.name}, {len(values)} rows, {title}",
+        )
+
+    def _table(self, path: Path) -> Table:
+        rows = read_rows(path, self.delimiter)
+        first = [cell.strip() for cell in rows[0][1]]
+        is_named = isinstance(self.column, str) and parsed(self.column, int) is None
+        header = self.header
+        if header is None:
+            column = column_of(self.column, first if is_named else None, len(first), path, "column")
+            header = is_named or parsed(first[column], float) is None
+        names = first if header else [f"column {number}" for number in range(1, len(first) + 1)]
+        column = column_of(self.column, names if header else None, len(first), path, "column")
+        return Table(path, names, rows[1:] if header else rows, column)

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import csv
 import math
 from dataclasses import dataclass
 from pathlib import Path
@@ -11,10 +10,10 @@ from typing import ClassVar, TypeVar, get_args
 import numpy as np
 
 from bigmodel_core.dataset import Data, Dataset, Preprocessing, Split, Task, split_indices
-from bigmodel_core.dataset_files import environment_folders, existing
 from bigmodel_core.errors import ConfigError, DataError
+from bigmodel_datasets.csv_file import Number, Table, column_of, parsed, read_rows
+from bigmodel_datasets.one_file import one_file
 
-Number = TypeVar("Number", int, float)
 Key = TypeVar("Key", int, float, str)
 
 
@@ -63,7 +62,7 @@ class Csv(Dataset):
             DataError: no file, or a cell that cannot be used; names file, line and column.
             ConfigError: a target column that is not there, or a task that does not fit it.
         """
-        path = _file(data_dir)
+        path = one_file(self.name, ".csv", data_dir)
         table = _read_table(path, self.delimiter, self.header, self.target)
         features = np.array(
             [[table.number(row, column) for column in table.features] for row in table.rows], np.float32
@@ -94,7 +93,7 @@ class Csv(Dataset):
             source=f"{path.name}, {len(y)} rows, target {table.names[table.target]}",
         )
 
-    def _targets(self, table: _Table) -> tuple[Task, np.ndarray, tuple[str, ...] | None]:
+    def _targets(self, table: Table) -> tuple[Task, np.ndarray, tuple[str, ...] | None]:
         where = f"{table.path}: column {table.names[table.target]}"
         cells = [table.filled(row, table.target) for row in table.rows]
         integers, numbers = _all(cells, int), _all(cells, float)
@@ -127,81 +126,8 @@ class Csv(Dataset):
         return ("binary" if task == "binary" else "classification"), y, tuple(order)
 
 
-@dataclass(frozen=True)
-class _Table:
-    path: Path
-    names: list[str]
-    rows: list[tuple[int, list[str]]]  # line number and cells
-    target: int
-
-    @property
-    def features(self) -> list[int]:
-        return [column for column in range(len(self.names)) if column != self.target]
-
-    def filled(self, row: tuple[int, list[str]], column: int) -> str:
-        line, cells = row
-        cell = cells[column].strip()
-        if not cell:
-            raise DataError(
-                "the cell is empty.", where=self._place(line, column), fix="fill it, or remove the row."
-            )
-        return cell
-
-    def number(self, row: tuple[int, list[str]], column: int) -> float:
-        cell = self.filled(row, column)
-        value = _parse(cell, float)
-        # Beyond float32 a value would silently become infinite.
-        if value is None or not abs(value) <= 3.4028235e38:
-            raise DataError(
-                f"{cell[:40]!r} is no finite number.",
-                where=self._place(row[0], column),
-                fix="write numbers alone, with a decimal point, or remove the row or column.",
-            )
-        return value
-
-    def _place(self, line: int, column: int) -> str:
-        return f"{self.path}, line {line}, column {column + 1} ({self.names[column]})"
-
-
-def _file(data_dir: Path | None) -> Path:
-    folders = [existing(Path(data_dir))] if data_dir is not None else environment_folders("csv")
-    if not folders:
-        raise DataError("csv needs a file to read.", where="csv", fix="name it with --data-dir FILE.csv.")
-    place = folders[0]
-    if place.is_file():
-        return place
-    found = sorted(path for path in place.iterdir() if path.suffix.lower() == ".csv" and path.is_file())
-    if len(found) != 1:
-        names = ", ".join(path.name for path in found[:5]) or "none"
-        raise DataError(
-            f"expected one .csv file in it, found {names}.", where=str(place), fix="name the file itself."
-        )
-    return found[0]
-
-
-def _read_table(path: Path, delimiter: str, header: bool | None, target: int | str) -> _Table:
-    rows: list[tuple[int, list[str]]] = []
-    try:
-        with path.open(encoding="utf-8-sig", newline="") as stream:
-            reader = csv.reader(stream, delimiter=delimiter, strict=True)
-            try:
-                rows.extend(
-                    (reader.line_num, cells) for cells in reader if any(cell.strip() for cell in cells)
-                )
-            except csv.Error as error:
-                raise DataError(
-                    f"cannot read the row: {error}.",
-                    where=f"{path}, line {reader.line_num}",
-                    fix="check the quotes of this row.",
-                ) from error
-    except UnicodeDecodeError as error:
-        raise DataError(
-            f"byte {error.start} is not UTF-8.", where=str(path), fix="save the table as UTF-8 text."
-        ) from error
-    except OSError as error:
-        raise DataError(f"cannot read it: {error.strerror or error}.", where=str(path)) from error
-    if not rows:
-        raise DataError("the file has no row.", where=str(path), fix="name a CSV file with data.")
+def _read_table(path: Path, delimiter: str, header: bool | None, target: int | str) -> Table:
+    rows = read_rows(path, delimiter)
     width = len(rows[0][1])
     if width < 2:
         raise DataError(
@@ -209,29 +135,22 @@ def _read_table(path: Path, delimiter: str, header: bool | None, target: int | s
             where=str(path),
             fix=f"set delimiter if cells are not parted by {delimiter!r}.",
         )
-    for line, cells in rows:
-        if len(cells) != width:
-            raise DataError(
-                f"{len(cells)} cells, expected {width} as in the first row.",
-                where=f"{path}, line {line}",
-                fix="give every row the same cells; quote cells that hold the delimiter.",
-            )
     first = [cell.strip() for cell in rows[0][1]]
     if header is None:
-        names_target = isinstance(target, str) and target in first and _parse(target, int) is None
+        names_target = isinstance(target, str) and target in first and parsed(target, int) is None
         header = names_target or _is_header(first, target, path)
     names = first if header else [f"column {number}" for number in range(1, width + 1)]
     if header:
         rows = rows[1:]
-    return _Table(path, names, rows, _column(target, first if header else None, width, path))
+    return Table(path, names, rows, column_of(target, first if header else None, width, path))
 
 
 def _is_header(first: list[str], target: int | str, path: Path) -> bool:
     """Whether the first row names the columns: then no feature in it is a number."""
-    number = target if isinstance(target, int) else _parse(target, int)
+    number = target if isinstance(target, int) else parsed(target, int)
     skipped = None if number is None else number % len(first)
     features = [cell for column, cell in enumerate(first) if column != skipped]
-    numeric = [_parse(cell, float) is not None for cell in features]
+    numeric = [parsed(cell, float) is not None for cell in features]
     if any(numeric) and not all(numeric):
         raise DataError(
             f"it may be names or data: {features[numeric.index(False)]!r} stands beside numbers.",
@@ -241,43 +160,8 @@ def _is_header(first: list[str], target: int | str, path: Path) -> bool:
     return not any(numeric)
 
 
-def _column(target: int | str, names: list[str] | None, width: int, path: Path) -> int:
-    if isinstance(target, str):
-        if names is not None and names.count(target) == 1:
-            return names.index(target)
-        number = _parse(target, int)
-        if number is None:
-            if names is None:
-                raise ConfigError(
-                    f"target is {target!r}, but the columns have no names.",
-                    where=str(path),
-                    fix="give the number of the target column, from 0.",
-                )
-            count = "two columns are" if target in names else "no column is"
-            raise ConfigError(
-                f"{count} called {target!r}; there are {', '.join(names[:20])}.",
-                where=str(path),
-                fix="set target to the name or number of one column.",
-            )
-        target = number
-    if not -width <= target < width:
-        raise ConfigError(
-            f"target is column {target}, expected {-width} to {width - 1}.",
-            where=str(path),
-            fix="columns count from 0; -1 is the last.",
-        )
-    return target % width
-
-
-def _parse(cell: str, kind: type[Number]) -> Number | None:
-    try:
-        return None if "_" in cell else kind(cell)
-    except ValueError:
-        return None
-
-
 def _all(cells: list[str], kind: type[Number]) -> list[Number] | None:
-    values = [_parse(cell, kind) for cell in cells]
+    values = [parsed(cell, kind) for cell in cells]
     if any(value is None or not math.isfinite(value) for value in values):
         return None
     return [value for value in values if value is not None]

@@ -204,6 +204,7 @@ class CharRnn(Model):
     """
 
     name: ClassVar[str] = "char-rnn"
+    learning_rate: ClassVar[float | None] = 0.005
     classes: int = 65
     units: int = 128
     width: int = 32

@@ -1,0 +1,150 @@
+"""CSV files: rows of cells under names, with the line of each, so that what is wrong can be named."""
+
+from __future__ import annotations
+
+import csv
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TypeVar
+
+from bigmodel_core.errors import ConfigError, DataError
+
+Number = TypeVar("Number", int, float)
+
+
+@dataclass(frozen=True)
+class Table:
+    """Rows of cells under names; one column is the target."""
+
+    path: Path
+    names: list[str]
+    rows: list[tuple[int, list[str]]]  # line number and cells
+    target: int
+
+    @property
+    def features(self) -> list[int]:
+        """The numbers of all columns but the target."""
+        return [column for column in range(len(self.names)) if column != self.target]
+
+    def filled(self, row: tuple[int, list[str]], column: int) -> str:
+        """The text of a cell.
+
+        Raises:
+            DataError: it is empty; names line and column.
+        """
+        line, cells = row
+        cell = cells[column].strip()
+        if not cell:
+            raise DataError(
+                "the cell is empty.", where=self._place(line, column), fix="fill it, or remove the row."
+            )
+        return cell
+
+    def number(self, row: tuple[int, list[str]], column: int) -> float:
+        """The number in a cell.
+
+        Raises:
+            DataError: there is none that float32 can hold; names line and column.
+        """
+        cell = self.filled(row, column)
+        value = parsed(cell, float)
+        # Beyond float32 a value would silently become infinite.
+        if value is None or not abs(value) <= 3.4028235e38:
+            raise DataError(
+                f"{cell[:40]!r} is no finite number.",
+                where=self._place(row[0], column),
+                fix="write numbers alone, with a decimal point, or remove the row or column.",
+            )
+        return value
+
+    def _place(self, line: int, column: int) -> str:
+        return f"{self.path}, line {line}, column {column + 1} ({self.names[column]})"
+
+
+def read_rows(path: Path, delimiter: str) -> list[tuple[int, list[str]]]:
+    """The rows of a CSV file that are not blank, with their line numbers; all have as many cells.
+
+    Raises:
+        DataError: it cannot be read, has no row, or rows differ in length; names the line.
+    """
+    rows: list[tuple[int, list[str]]] = []
+    try:
+        with path.open(encoding="utf-8-sig", newline="") as stream:
+            reader = csv.reader(stream, delimiter=delimiter, strict=True)
+            try:
+                rows.extend(
+                    (reader.line_num, cells) for cells in reader if any(cell.strip() for cell in cells)
+                )
+            except csv.Error as error:
+                raise DataError(
+                    f"cannot read the row: {error}.",
+                    where=f"{path}, line {reader.line_num}",
+                    fix="check the quotes of this row.",
+                ) from error
+    except UnicodeDecodeError as error:
+        raise DataError(
+            f"byte {error.start} is not UTF-8.", where=str(path), fix="save the table as UTF-8 text."
+        ) from error
+    except OSError as error:
+        raise DataError(f"cannot read it: {error.strerror or error}.", where=str(path)) from error
+    if not rows:
+        raise DataError("the file has no row.", where=str(path), fix="name a CSV file with data.")
+    width = len(rows[0][1])
+    for line, cells in rows:
+        if len(cells) != width:
+            raise DataError(
+                f"{len(cells)} cells, expected {width} as in the first row.",
+                where=f"{path}, line {line}",
+                fix="give every row the same cells; quote cells that hold the delimiter.",
+            )
+    return rows
+
+
+def column_of(
+    target: int | str, names: list[str] | None, width: int, path: Path, option: str = "target"
+) -> int:
+    """The number of the column that an option means by name or number.
+
+    Args:
+        target: what was given.
+        names: of the columns, where they have some.
+        width: how many columns there are.
+        path: the file, for messages.
+        option: what the option is called.
+
+    Raises:
+        ConfigError: there is no such column, or there are two.
+    """
+    if isinstance(target, str):
+        if names is not None and names.count(target) == 1:
+            return names.index(target)
+        number = parsed(target, int)
+        if number is None:
+            if names is None:
+                raise ConfigError(
+                    f"{option} is {target!r}, but the columns have no names.",
+                    where=str(path),
+                    fix=f"give the number of the {option} column, from 0.",
+                )
+            count = "two columns are" if target in names else "no column is"
+            raise ConfigError(
+                f"{count} called {target!r}; there are {', '.join(names[:20])}.",
+                where=str(path),
+                fix=f"set {option} to the name or number of one column.",
+            )
+        target = number
+    if not -width <= target < width:
+        raise ConfigError(
+            f"{option} is column {target}, expected {-width} to {width - 1}.",
+            where=str(path),
+            fix="columns count from 0; -1 is the last.",
+        )
+    return target % width
+
+
+def parsed(cell: str, kind: type[Number]) -> Number | None:
+    """The number in a cell; None where there is none."""
+    try:
+        return None if "_" in cell else kind(cell)
+    except ValueError:
+        return None

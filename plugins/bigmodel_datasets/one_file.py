@@ -1,0 +1,36 @@
+"""Which file somebody means who names a file, or a folder with one file of a kind in it."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+from bigmodel_core.dataset_files import environment_folders, existing
+from bigmodel_core.errors import DataError
+
+
+def one_file(name: str, suffix: str, data_dir: Path | None) -> Path:
+    """The file of a data set.
+
+    Args:
+        name: of the data set; its folder in `BIGMODEL_DATA_DIR` counts where no place is named.
+        suffix: what the file's name ends in, such as ".csv", where a folder is named.
+        data_dir: the file or the folder.
+
+    Raises:
+        DataError: there is none, or the folder has several.
+    """
+    folders = [existing(Path(data_dir))] if data_dir is not None else environment_folders(name)
+    if not folders:
+        raise DataError(
+            f"{name} needs a file to read.", where=name, fix=f"name it with --data-dir FILE{suffix}."
+        )
+    place = folders[0]
+    if place.is_file():
+        return place
+    found = sorted(path for path in place.iterdir() if path.suffix.lower() == suffix and path.is_file())
+    if len(found) != 1:
+        names = ", ".join(path.name for path in found[:5]) or "none"
+        raise DataError(
+            f"expected one {suffix} file in it, found {names}.", where=str(place), fix="name the file itself."
+        )
+    return found[0]
