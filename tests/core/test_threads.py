@@ -19,13 +19,25 @@ import hashlib, os, sys, threading
 import numpy as np
 import bigmodel_core as bm
 
-def batches(count=4, size=256):
+KIND = "dense"
+SHAPES = {"dense": (256, 96), "images": (48, 3, 16, 16), "sequences": (64, 12, 8)}
+
+def batches(count=4):
     random = np.random.default_rng(0)
-    return [(random.standard_normal((size, 96)).astype("float32"), random.integers(0, 10, size))
+    shape = SHAPES[KIND]
+    return [(random.standard_normal(shape).astype("float32"), random.integers(0, 10, shape[0]))
             for _ in range(count)]
 
 def model():
     layers = bm.layers
+    if KIND == "images":
+        return bm.Sequential(
+            layers.Conv2d(12, 5), layers.BatchNorm(), layers.Relu(), layers.MaxPool2d(2),
+            layers.Conv2d(24, 3, padding=1), layers.BatchNorm(), layers.Relu(), layers.AveragePool2d(2),
+            layers.Conv2d(24, 3, stride=2, padding=1, groups=2), layers.Flatten(), layers.Dense(10))
+    if KIND == "sequences":
+        return bm.Sequential(layers.LSTM(48, bidirectional=True), layers.GRU(32), layers.Dropout(0.25),
+                             layers.RNN(32, return_sequences=False), layers.Dense(10))
     return bm.Sequential(layers.Dense(320), layers.Relu(), layers.Dropout(0.25), layers.LayerNorm(),
                          layers.Dense(192), layers.Gelu(), layers.Dense(10))
 
@@ -44,6 +56,14 @@ def workers():
     return [thread.name for thread in threading.enumerate() if thread.name.startswith("bigmodel-")]
 """
 
+every_kind = pytest.mark.parametrize("kind", ["dense", "images", "sequences"])
+
+
+def training(kind: str) -> str:
+    """The script for networks of a kind."""
+    return TRAIN.replace('KIND = "dense"', f'KIND = "{kind}"')
+
+
 forks = pytest.mark.skipif(not hasattr(os, "fork"), reason="this system has no fork")
 
 
@@ -55,16 +75,34 @@ def thread_count() -> Iterator[Callable[[int], None]]:
     bm.set_num_threads(before)
 
 
-def test_training_gives_the_same_bits_at_one_two_and_eight_threads(script: Callable[..., Any]) -> None:
-    code = TRAIN + "print(train(fresh(), batches())); print(len(workers()))"
+@every_kind
+def test_training_gives_the_same_bits_at_one_two_and_eight_threads(
+    script: Callable[..., Any], kind: str
+) -> None:
+    code = training(kind) + "print(train(fresh(), batches())); print(len(workers()))"
     found = {count: script(code, BIGMODEL_NUM_THREADS=str(count)).stdout.split() for count in (1, 2, 8)}
     assert [found[count][1] for count in (1, 2, 8)] == ["0", "1", "7"]  # those threads were there
     assert len({bits for bits, _ in found.values()}) == 1
 
 
-def test_training_gives_the_same_bits_after_the_count_changes(thread_count: Callable[[int], None]) -> None:
+@every_kind
+def test_work_of_a_step_is_cut_into_chunks_for_several_threads(kind: str) -> None:
     scope: dict[str, Any] = {}
-    exec(TRAIN, scope)
+    exec(training(kind), scope)
+    step = scope["fresh"]()
+    x, y = scope["batches"](1)[0]
+    step.build([x], y)
+    names = {"dense": "product", "images": "convolution", "sequences": "recurrent_forward"}
+    kernels = [kernel for planned in step.kernels(len(x)) for kernel in planned.kernels]
+    assert max(kernel.chunks for kernel in kernels if kernel.name.startswith(names[kind])) > 1
+
+
+@every_kind
+def test_training_gives_the_same_bits_after_the_count_changes(
+    thread_count: Callable[[int], None], kind: str
+) -> None:
+    scope: dict[str, Any] = {}
+    exec(training(kind), scope)
     data = scope["batches"]()
     digests = set()
     for count in (1, 3, 2):
@@ -99,11 +137,12 @@ def test_eight_threads_run_plans_at_once(thread_count: Callable[[int], None]) ->
     assert problems == []
 
 
-def test_eight_threads_train_models_of_their_own(thread_count: Callable[[int], None]) -> None:
+@every_kind
+def test_eight_threads_train_models_of_their_own(thread_count: Callable[[int], None], kind: str) -> None:
     thread_count(2)
     scope: dict[str, Any] = {}
-    exec(TRAIN, scope)
-    data = scope["batches"](count=2, size=64)
+    exec(training(kind), scope)
+    data = scope["batches"](count=2)
     expected = scope["train"](scope["fresh"](), data)
     found: list[str] = []
     threads = [
@@ -177,9 +216,10 @@ def test_a_bad_number_is_refused(count: Any) -> None:
 
 
 @forks
-def test_a_forked_child_trains_on(script: Callable[..., Any]) -> None:
+@every_kind
+def test_a_forked_child_trains_on(script: Callable[..., Any], kind: str) -> None:
     code = (
-        TRAIN
+        training(kind)
         + """
 step, data = fresh(), batches()
 train(step, data)
