@@ -83,8 +83,20 @@ class Spec:
         return {name for dim in self.shape for name in dim_names(dim)}
 
     def bind(self, sizes: Mapping[str, int]) -> Spec:
-        """The same with named dimensions replaced by sizes."""
-        return Spec(tuple(dim_value(dim, sizes) for dim in self.shape), self.dtype)
+        """The same with named dimensions replaced by sizes.
+
+        Raises:
+            ShapeError: a name has no size, or a dimension such as "T - 2" becomes negative.
+        """
+        found = tuple(dim_value(dim, sizes) for dim in self.shape)
+        for dim, size in zip(self.shape, found, strict=True):
+            if size < 0 and isinstance(dim, str):
+                given = ", ".join(f"{name} = {sizes[name]}" for name in sorted(dim_names(dim)))
+                raise ShapeError(
+                    f"the dimension {dim} would be {size} with {given}.",
+                    fix="use longer sequences or larger images.",
+                )
+        return Spec(found, self.dtype)
 
     def with_shape(self, shape: Iterable[Dim]) -> Spec:
         """The same number type with another shape."""
@@ -220,6 +232,21 @@ def dim_divide(a: Dim, b: Dim) -> Dim | None:
             return None
         quotient[tuple(rest)] = value // factor
     return _canonical(quotient)
+
+
+def dim_floor_divide(a: Dim, b: int) -> Dim | None:
+    """The quotient a / b rounded down, or None where that depends on the size of a name.
+
+    >>> dim_floor_divide("2*T + 3", 2), dim_floor_divide("T", 2)
+    ('T + 1', None)
+    """
+    if isinstance(a, int):
+        return a // b
+    terms = dict(_terms(a))
+    rest = terms.pop((), 0)
+    if any(value % b for value in terms.values()):
+        return None
+    return dim_add(_canonical({key: value // b for key, value in terms.items()}), rest // b)
 
 
 def dim_names(dim: Dim) -> set[str]:

@@ -12,7 +12,7 @@ from bigmodel_core.graph import Value
 from bigmodel_core.kernels.array import Call, NativeKernel, kernel
 from bigmodel_core.ops.images import Border, ImageOp, Pair, border_of, pair, window_sizes
 from bigmodel_core.ops.reduce import _sum_launches
-from bigmodel_core.spec import Spec, format_shape
+from bigmodel_core.spec import Dim, Spec, dim_add, dim_multiply, dim_value, format_shape
 
 
 def arrange_filters(out, weight, groups, start, stop):  # type: ignore[no-untyped-def]
@@ -78,6 +78,7 @@ def _convolve_launches(call: Call) -> list[Any]:
     from bigmodel_core.kernels.cpu import convolution, gemm, winograd
 
     _require_channels_last(call.op)
+    call.op.infer(*call.inputs)  # a free dimension may turn out too small for the filter
     filters, channels, *taps = call.inputs[1].sizes
     g = _geometry(call.op, call.inputs[0], call.outputs[0], tuple(taps))
     x, weight, *rest = call.input_buffers
@@ -241,9 +242,13 @@ class ConvTranspose2d(_Convolution):
         size: height and width of the output, since several sizes may lead to the same input under a stride.
     """
 
-    size: Pair = (1, 1)
+    size: tuple[Dim, Dim] = (1, 1)
     writes_tiles: ClassVar[bool] = True
     cpu = NativeKernel(_transposed_launches)
+
+    def bind(self, sizes: dict[str, int]) -> ConvTranspose2d:
+        """The same with named dimensions replaced by sizes."""
+        return replace(self, size=(dim_value(self.size[0], sizes), dim_value(self.size[1], sizes)))
 
     def infer(self, x: Spec, weight: Spec, bias: Spec | None = None) -> Spec:
         n, channels, height, width = self.sizes(x)
@@ -280,7 +285,7 @@ class ConvTranspose2d(_Convolution):
         taps = emit.inputs[1].shape[2:]
         sizes = emit.inputs[0].shape[2:]
         spare = [
-            size + before + after - (n - 1) * step - span
+            dim_add(dim_add(size, before + after + step - span), dim_multiply(n, -step))
             for size, before, after, n, step, span in zip(
                 self.size, self.border[:2], self.border[2:], sizes, self.stride, self.span(taps), strict=True
             )
@@ -376,12 +381,12 @@ def conv_transpose2d(
     op = ConvTranspose2d(stride=steps, border=border, dilation=gaps, groups=groups)
     _, _, *sizes = op.sizes(x.spec)
     down, across = (
-        (size - 1) * step - before - after + span + extra
+        dim_add(dim_multiply(size, step), span + extra - step - before - after)
         for size, step, before, after, span, extra in zip(
             sizes, steps, border[:2], border[2:], op.span(weight.spec.sizes[2:]), more, strict=True
         )
     )
-    if down < 1 or across < 1:
+    if any(isinstance(size, int) and size < 1 for size in (down, across)):
         raise ShapeError(f"the output would be {down} x {across}.", fix="use less padding.")
     op = replace(op, size=(down, across))
     return op(x, weight) if bias is None else op(x, weight, bias)  # type: ignore[no-any-return]

@@ -12,7 +12,7 @@ from typing import Any, ClassVar
 from bigmodel_core.errors import ConfigError, DtypeError, ShapeError
 from bigmodel_core.graph import Op, Value
 from bigmodel_core.kernels.array import kernel
-from bigmodel_core.spec import Dim, Shape, Spec, format_shape
+from bigmodel_core.spec import Dim, Shape, Spec, dim_add, dim_floor_divide, format_shape
 
 Pair = tuple[int, int]
 Border = tuple[int, int, int, int]
@@ -35,11 +35,11 @@ class ImageOp(Op):
     image_inputs: ClassVar[tuple[int, ...]] = (0,)
     image_outputs: ClassVar[tuple[int, ...]] = (0,)
 
-    def sizes(self, x: Spec) -> tuple[Dim, Dim, int, int]:
+    def sizes(self, x: Spec) -> tuple[Dim, Dim, Dim, Dim]:
         """(N, C, H, W) of an image input.
 
         Raises:
-            ShapeError: it has not four dimensions, or a free height or width.
+            ShapeError: it has not four dimensions.
             DtypeError: it is not of a float type.
         """
         name = type(self).__name__
@@ -52,11 +52,6 @@ class ImageOp(Op):
             raise DtypeError(f"{name} needs float32 or float64, got {x.dtype}.", fix="convert it first.")
         order = (0, 1, 2, 3) if self.layout == CHANNELS_FIRST else TO_FIRST
         n, channels, height, width = (x.shape[axis] for axis in order)
-        if not isinstance(height, int) or not isinstance(width, int):
-            raise ShapeError(
-                f"{name} needs a known height and width, got {format_shape(x.shape)}.",
-                fix="fix them in the input's spec; only the batch is free.",
-            )
         return n, channels, height, width
 
     def arranged(self, n: Dim, channels: Dim, height: Dim, width: Dim) -> Shape:
@@ -66,28 +61,54 @@ class ImageOp(Op):
         return n, height, width, channels
 
 
-def output_size(size: int, window: int, stride: int, before: int, after: int) -> int:
-    """How many windows fit along an axis; 0 or less where none does."""
-    return (size + before + after - window) // stride + 1
+def output_size(size: Dim, window: int, stride: int, before: int, after: int) -> Dim:
+    """How many windows fit along an axis; 0 or less where none does.
+
+    Raises:
+        ShapeError: the axis is free, and a stride leaves no dimension that can be written down.
+    """
+    spare = dim_floor_divide(dim_add(size, before + after - window), stride)
+    if spare is None:
+        raise ShapeError(
+            f"windows with a stride of {stride} along the free dimension {size}: how many there are cannot be"
+            " told before its size is.",
+            fix="fix that size in the input's spec, or use a stride of 1.",
+        )
+    return dim_add(spare, 1)
 
 
 def window_sizes(
-    name: str, height: int, width: int, span: Pair, stride: Pair, border: Border
-) -> tuple[int, int]:
+    name: str, height: Dim, width: Dim, span: Pair, stride: Pair, border: Border
+) -> tuple[Dim, Dim]:
     """Height and width of what windows over an image give.
 
     Raises:
-        ShapeError: the window is larger than the padded image.
+        ShapeError: the window is larger than the padded image, or a free size does not fit the stride.
     """
     down = output_size(height, span[0], stride[0], border[0], border[2])
     across = output_size(width, span[1], stride[1], border[1], border[3])
-    if down < 1 or across < 1:
+    if any(isinstance(count, int) and count < 1 for count in (down, across)):
         raise ShapeError(
             f"{name}: a window of {span[0]} x {span[1]} does not fit an image of {height} x {width} with"
             f" padding {border}.",
             fix="use larger images, a smaller window or more padding.",
         )
     return down, across
+
+
+def known_sizes(name: str, x: Spec, why: str) -> tuple[int, int]:
+    """Height and width of images (N, C, H, W), where these have to be known.
+
+    Raises:
+        ShapeError: one is free; the message says why it must not be.
+    """
+    _, _, height, width = ImageOp().sizes(x)
+    if not isinstance(height, int) or not isinstance(width, int):
+        raise ShapeError(
+            f"{name} needs a known height and width {why}, got {format_shape(x.shape)}.",
+            fix="fix them in the input's spec.",
+        )
+    return height, width
 
 
 def pair(value: Any, name: str, least: int = 1) -> Pair:
@@ -106,7 +127,7 @@ def pair(value: Any, name: str, least: int = 1) -> Pair:
 
 
 def border_of(
-    padding: Any, height: int, width: int, window: Pair, stride: Pair, dilation: Pair = (1, 1)
+    padding: Any, height: Dim, width: Dim, window: Pair, stride: Pair, dilation: Pair = (1, 1)
 ) -> Border:
     """Padding as a layer takes it, as numbers for the four sides.
 
@@ -116,13 +137,21 @@ def border_of(
 
     Raises:
         ConfigError: it is something else.
+        ShapeError: "same" with a stride along a free dimension.
     """
     if isinstance(padding, str):
         if padding != "same":
             raise ConfigError(f"padding is {padding!r}.", fix='pass a number, two numbers or "same".')
         sides = []
         for size, taps, step, gap in zip((height, width), window, stride, dilation, strict=True):
-            total = max((-(-size // step) - 1) * step + (taps - 1) * gap + 1 - size, 0)
+            total = (taps - 1) * gap
+            if step > 1:
+                if not isinstance(size, int):
+                    raise ShapeError(
+                        f'padding "same" with a stride of {step} along the free dimension {size}.',
+                        fix="fix that size in the input's spec, or give the padding as a number.",
+                    )
+                total = max((-(-size // step) - 1) * step + total + 1 - size, 0)
             sides.append((total // 2, total - total // 2))
         (top, below), (left, right) = sides
         return top, left, below, right

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any, ClassVar
 
 import numpy as np
@@ -10,8 +10,8 @@ import numpy as np
 from bigmodel_core.errors import ShapeError
 from bigmodel_core.graph import Value
 from bigmodel_core.kernels.array import kernel
-from bigmodel_core.ops.images import Border, ImageOp, Pair, border_of, pair, window_sizes
-from bigmodel_core.spec import Spec
+from bigmodel_core.ops.images import Border, ImageOp, Pair, border_of, known_sizes, pair, window_sizes
+from bigmodel_core.spec import Dim, Spec, dim_add, dim_multiply, dim_value
 
 FEW_CHANNELS = 16
 """With fewer channels than this, no vector would be full: windows are gone through channel by channel."""
@@ -203,8 +203,12 @@ class MaxPool(_Pool):
 
 @dataclass(frozen=True)
 class _PoolGrad(_Pool):
-    image: Pair = (1, 1)
+    image: tuple[Dim, Dim] = (1, 1)
     exported: ClassVar[bool] = False
+
+    def bind(self, sizes: dict[str, int]) -> Any:
+        """The same with named dimensions replaced by sizes."""
+        return replace(self, image=(dim_value(self.image[0], sizes), dim_value(self.image[1], sizes)))
 
     def infer(self, dy: Spec, *_: Spec) -> Spec:
         n, channels = self.sizes(dy)[:2]
@@ -291,7 +295,7 @@ def adaptive_average_pool(x: Value, size: int | Pair) -> Value:
     Window i covers the pixels from floor(i * H / rows) to ceil((i + 1) * H / rows), as in PyTorch.
     """
     rows, columns = pair(size, "size")
-    _, _, height, width = ImageOp().sizes(x.spec)
+    height, width = known_sizes("adaptive_average_pool", x.spec, "to cover them evenly")
     if height % rows == 0 and width % columns == 0:
         window = (height // rows, width // columns)
         return AveragePool(window, window)(x)  # type: ignore[no-any-return]
@@ -352,7 +356,9 @@ class Pad2d(ImageOp):
     def infer(self, x: Spec) -> Spec:
         n, channels, height, width = self.sizes(x)
         top, left, below, right = self.border
-        return x.with_shape(self.arranged(n, channels, height + top + below, width + left + right))
+        return x.with_shape(
+            self.arranged(n, channels, dim_add(height, top + below), dim_add(width, left + right))
+        )
 
     def grad(self, dy: Value, y: Value, x: Value) -> tuple[Value]:
         from bigmodel_core.ops.shape import Slice
@@ -380,4 +386,4 @@ def upsample_nearest(x: Value, factor: int | Pair) -> Value:
     n, channels, height, width = ImageOp().sizes(x.spec)
     apart = reshape(x, (n, channels, height, 1, width, 1))
     repeated = broadcast_to(apart, (n, channels, height, down, width, across))
-    return reshape(repeated, (n, channels, height * down, width * across))
+    return reshape(repeated, (n, channels, dim_multiply(height, down), dim_multiply(width, across)))

@@ -25,11 +25,7 @@ def _pad(call: Call) -> Value:
         raise ExportError(f"Pad of mode {mode} cannot be read.")
     sides = {axis: both for axis, both in sides.items() if both != (0, 0)}
     image = mode == "constant" and number == 0 and x.ndim == 4 and x.spec.is_float and set(sides) <= {2, 3}
-    if (
-        image
-        and all(isinstance(dim, int) for dim in x.shape[2:])
-        and min(map(min, sides.values()), default=0) >= 0
-    ):
+    if image and min(map(min, sides.values()), default=0) >= 0:
         (top, below), (left, right) = sides.get(2, (0, 0)), sides.get(3, (0, 0))
         return ops.zero_pad(x, (top, left, below, right))
     for axis, (before, after) in sides.items():
@@ -66,6 +62,13 @@ _ROUNDED: dict[str, Callable[[Any], Any]] = {
 }
 
 
+_REPEATING = {
+    ("asymmetric", "floor"),
+    *((position, rounding) for position in list(_POSITIONS)[:2] for rounding in list(_ROUNDED)[:2]),
+}
+"""How places are found and rounded where a whole factor repeats each pixel, whatever the size is."""
+
+
 @reads("Resize", "Upsample")
 def _resize(call: Call) -> Value:
     """The nearest pixel, whose place is known now where sizes are."""
@@ -84,11 +87,16 @@ def _resize(call: Call) -> Value:
     place = 1 if old else 2
     counts = call.dims(3).dims if call.has(3) else [None] * len(axes)
     scales = call.get("scales") or (_numbers(call, place) if not call.has(3) else [None] * len(axes))
-    factors, rest = {2: 1, 3: 1}, {}
+    factors = {2: 1, 3: 1}
+    rest: dict[int, np.ndarray] = {}
     for axis, scale, count in zip(axes, scales, counts, strict=True):
         size = x.shape[axis]
         if scale == 1 or count == size:
             continue
+        if not isinstance(size, int) and axis in factors and x.ndim == 4 and x.spec.is_float:
+            if count is None and scale == int(scale) and (position, rounding) in _REPEATING:
+                factors[axis] = int(scale)
+                continue
         if not isinstance(size, int) or isinstance(count, str):
             raise ExportError(
                 f"{call.operator} of a free dimension cannot be read.", fix="fix it in the file."
@@ -101,11 +109,11 @@ def _resize(call: Call) -> Value:
             factors[axis] = wide // size
         else:
             rest[axis] = indices
-    if x.ndim == 4 and x.spec.is_float and not rest and all(isinstance(dim, int) for dim in x.shape[2:]):
-        return x if factors == {2: 1, 3: 1} else ops.upsample_nearest(x, (factors[2], factors[3]))
-    for axis, factor in factors.items():
-        if factor > 1:
-            rest[axis] = np.repeat(np.arange(x.spec.shape[axis]), factor)
+    whole = {axis: factor for axis, factor in factors.items() if factor > 1}
+    if whole and x.ndim == 4 and x.spec.is_float:  # free sizes come here alone
+        x = ops.upsample_nearest(x, (factors[2], factors[3]))
+    else:
+        rest |= {axis: np.repeat(np.arange(x.spec.sizes[axis]), factor) for axis, factor in whole.items()}
     for axis, indices in rest.items():
         x = taken(x, axis, indices)
     return x

@@ -12,6 +12,7 @@ from bigmodel_core.graph import Value
 from bigmodel_core.ops.convolution import Conv2d, ConvTranspose2d
 from bigmodel_core.ops.images import Border, Pair
 from bigmodel_core.ops.pooling import AveragePool, MaxPool
+from bigmodel_core.spec import Dim, dim_add, dim_floor_divide, dim_multiply
 from bigmodel_onnx.nodes import Call, reads
 
 
@@ -51,17 +52,6 @@ class _Windows:
         return down, across
 
     @property
-    def sizes(self) -> Pair:
-        """Rows and columns of the images."""
-        height, width = self.x.shape[2:]
-        if not isinstance(height, int) or not isinstance(width, int):
-            raise ExportError(
-                f"{self.call.operator} needs a fixed height and width here, got {self.x.shape[2:]}.",
-                fix="give the file fixed sizes there.",
-            )
-        return height, width
-
-    @property
     def auto_pad(self) -> str:
         """The rule for pads that are not given as numbers."""
         found: str = self.call.get("auto_pad", "NOTSET")
@@ -82,10 +72,10 @@ class _Windows:
         """Rows above, columns left, rows below, columns right."""
         if not self.auto_pad.startswith("SAME"):
             return self.given_border()
-        totals = [
-            max((-(-size // step) - 1) * step + span - size, 0)
-            for size, step, span in zip(self.sizes, self.stride, self.span, strict=True)
-        ]
+        totals = []
+        for size, step, span in zip(self.x.shape[2:], self.stride, self.span, strict=True):
+            count = dim_floor_divide(dim_add(size, step - 1), step)
+            totals.append(_known(_span_of(count, step, span, size)))
         return _apart(totals, less_first=self.auto_pad == "SAME_UPPER")
 
     def ceiled(self, border: Border) -> Border:
@@ -93,8 +83,16 @@ class _Windows:
         if not self.call.get("ceil_mode", 0):
             return border
         ends = []
-        for axis, (size, step, span) in enumerate(zip(self.sizes, self.stride, self.span, strict=True)):
+        for axis, (size, step, span) in enumerate(zip(self.x.shape[2:], self.stride, self.span, strict=True)):
             before, after = border[axis], border[axis + 2]
+            if step == 1:  # every window fits
+                ends.append(after)
+                continue
+            if not isinstance(size, int):
+                raise ExportError(
+                    f"{self.call.operator} with ceil_mode along the free dimension {size} cannot be read.",
+                    fix="fix that size in the file.",
+                )
             count = -(-(size + before + after - span) // step) + 1
             if (count - 1) * step >= size + before:
                 count -= 1
@@ -104,6 +102,24 @@ class _Windows:
     def result(self, y: Value) -> Value:
         """Images as what the node takes."""
         return y if self.rank == 2 else ops.reshape(y, (*y.shape[:2], y.shape[3]))
+
+
+def _span_of(count: Dim | None, step: int, span: int, size: Dim) -> Dim | None:
+    """How much longer so many windows are than an axis; None where their number is unknown."""
+    if count is None:
+        return None
+    return dim_add(dim_add(dim_multiply(count, step), span - step), dim_multiply(size, -1))
+
+
+def _known(total: Dim | None) -> int:
+    """A total of pads, at least 0.
+
+    Raises:
+        ExportError: it depends on a free dimension.
+    """
+    if not isinstance(total, int):
+        raise ExportError("pads that depend on a free dimension cannot be read.", fix="fix it in the file.")
+    return max(total, 0)
 
 
 def _apart(totals: Sequence[int], less_first: bool) -> Border:
@@ -130,19 +146,18 @@ def _conv_transpose(call: Call) -> Value:
     w = _Windows(call, call.value(1).shape[2:])
     border, more = w.given_border(), w.pair("output_padding", 0)
     largest = [
-        (size - 1) * step + span + extra
-        for size, step, span, extra in zip(w.sizes, w.stride, w.span, more, strict=True)
+        dim_add(dim_multiply(size, step), span + extra - step)
+        for size, step, span, extra in zip(w.x.shape[2:], w.stride, w.span, more, strict=True)
     ]
-    wanted = [size * step for size, step in zip(w.sizes, w.stride, strict=True)]
+    wanted: list[Dim] = [dim_multiply(size, step) for size, step in zip(w.x.shape[2:], w.stride, strict=True)]
     if call.get("output_shape") is not None:
-        wanted = list(call.get("output_shape"))[-w.rank :]
-        wanted = [1] * (2 - w.rank) + wanted
+        wanted = [*[1] * (2 - w.rank), *call.get("output_shape")[-w.rank :]]
     if call.get("output_shape") is not None or w.auto_pad.startswith("SAME"):
-        totals = [max(a - b, 0) for a, b in zip(largest, wanted, strict=True)]
+        totals = [_known(dim_add(a, dim_multiply(b, -1))) for a, b in zip(largest, wanted, strict=True)]
         border = _apart(totals, less_first=w.auto_pad == "SAME_UPPER")
         size = wanted
     else:
-        size = [a - b - c for a, b, c in zip(largest, border[:2], border[2:], strict=True)]
+        size = [dim_add(a, -b - c) for a, b, c in zip(largest, border[:2], border[2:], strict=True)]
     op = ConvTranspose2d(
         stride=w.stride,
         border=border,

@@ -35,13 +35,10 @@ def _batch_norm(call: Call) -> Any:
         [call.value(place) for place in range(1, 5)],
         call.get("epsilon", 1e-5),
     )
-    pixels = dim_product(x.shape[2:])
-    if isinstance(pixels, int) and x.ndim > 1:
-        images = x if x.ndim == 4 else ops.reshape(x, (*x.shape[:2], pixels, 1))
-        return ops.reshape(FixedNorm(epsilon)(images, *vectors), x.shape)
-    scale, shift, mean, variance = (ops.reshape(v, (-1,) + (1,) * (x.ndim - 2)) for v in vectors)
-    rate = scale / ops.sqrt(variance + epsilon)
-    return x * rate + (shift - mean * rate)
+    if x.ndim < 2:
+        raise ExportError("BatchNormalization of numbers without channels cannot be read.")
+    images = x if x.ndim == 4 else ops.reshape(x, (*x.shape[:2], dim_product(x.shape[2:]), 1))
+    return ops.reshape(FixedNorm(epsilon)(images, *vectors), x.shape)
 
 
 @reads("InstanceNormalization", "GroupNormalization")

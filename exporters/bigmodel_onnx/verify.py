@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
+from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 
-from bigmodel_core.errors import BigmodelError, ExportError
+from bigmodel_core.errors import BigmodelError, ExportError, ShapeError
 from bigmodel_core.graph import LEAVES, Value, needed
 from bigmodel_core.network import Network
 from bigmodel_core.ops.indexing import Gather
@@ -194,8 +195,9 @@ def drawn_inputs(
     generator = np.random.default_rng(seed)
     names = list(dict.fromkeys(name for spec in network.inputs for dim in spec.shape for name in _names(dim)))
     runs: dict[str, dict[str, np.ndarray]] = {}
+    least = _least_sizes(network, names)
     for turn, batch in enumerate(batch_sizes):
-        sizes = {name: batch if place == 0 else 5 + 2 * turn + place for place, name in enumerate(names)}
+        sizes = {name: batch if place == 0 else least + 2 * turn + place for place, name in enumerate(names)}
         text = ", ".join(f"{name} = {size}" for name, size in sizes.items()) or f"draw {turn + 1}"
         limit = _index_limit(network, sizes)
         runs[text] = {
@@ -203,6 +205,19 @@ def drawn_inputs(
             for name, spec in zip(network.input_names, network.inputs, strict=True)
         }
     return runs
+
+
+def _least_sizes(network: Network, names: Sequence[str]) -> int:
+    """A size of free dimensions at which every filter fits what it is moved over."""
+    for least in (5, 16, 64, 256):
+        sizes = {name: least if place else 1 for place, name in enumerate(names)}
+        with suppress(ShapeError):
+            for node in needed(network.trace(training=False).outputs):
+                for value in node.outputs:
+                    if 0 in value.spec.bind(sizes).shape:
+                        raise ShapeError("nothing is left of an axis.")
+            return least
+    return 5
 
 
 def _names(dim: Any) -> list[str]:

@@ -136,7 +136,8 @@ class Conv1d(Layer):
 
     Raises:
         ConfigError: a field is out of its limits.
-        ShapeError: the input is no batch of sequences of a known length, or shorter than a filter.
+        ShapeError: the input is no batch of sequences, is shorter than a filter, or has a free length that a
+            stride would divide.
 
     >>> import bigmodel_core as bm
     >>> Conv1d(4, 3, padding="same")(bm.Spec(("N", 2, 10)))
