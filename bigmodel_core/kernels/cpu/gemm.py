@@ -32,6 +32,8 @@ SMALL_B = 1024 * 1024
 """Up to so many bytes B is read in place: it stays in the second-level cache."""
 FEW_ROWS = 24
 """With fewer rows of A, copying B costs more than it brings."""
+LINE = 64
+"""Bytes of a cache line."""
 ALIAS = 4096
 """Rows this many bytes apart fall on the same lines of the first-level cache."""
 GROUP = 4
@@ -231,6 +233,12 @@ def product_kernel(dtype: str) -> NativeFunction:
                 if b_form != IN_PLACE:
                     pack_b(b_read, b_row, b_column, j1 - j0, kc, panel, b_form, panels)
                     b_read, b_step, b_next = panels, panel_row, panel // width
+                # While tiles of this block of k are computed, the next block's B is on its way: tile t asks for
+                # line t of each of its rows (of each of its columns, where B is transposed).
+                upcoming = b + (k0 + kc) * b_row if b_form != IN_PLACE and k0 + kc < k else a
+                lines = (kc * size if b_form == TRANSPOSE else (j1 - j0) * size) // LINE
+                ahead_step = b_column if b_form == TRANSPOSE else b_row
+                line = 0
                 i = a_copied = copied = i0
                 while i < i1:
                     left = i1 - i
@@ -267,8 +275,25 @@ def product_kernel(dtype: str) -> NativeFunction:
                         w = min(width, j1 - j)
                         if h == 1 and b_form == IN_PLACE and j1 - j >= wide:
                             w = wide
+                        ahead, next_ahead = a_read, 0
+                        if upcoming != a and line < lines:
+                            ahead, next_ahead = upcoming + line * LINE, ahead_step
+                            line += 1
                         multiply(
-                            kc, a_read, row, step, b_read, b_step, target, n * size, start, start_row, h, w
+                            kc,
+                            a_read,
+                            row,
+                            step,
+                            b_read,
+                            b_step,
+                            target,
+                            n * size,
+                            start,
+                            start_row,
+                            ahead,
+                            next_ahead,
+                            h,
+                            w,
                         )
                         b_read += w * b_next
                         target += w * size

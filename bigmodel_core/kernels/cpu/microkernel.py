@@ -26,7 +26,7 @@ WIDE = 8
 
 ARGUMENTS = (
     *("k", "a", "a_row", "a_step", "b", "b_step"),
-    *("c", "c_row", "start", "start_row", "rows", "columns"),
+    *("c", "c_row", "start", "start_row", "ahead", "ahead_step", "rows", "columns"),
 )
 
 
@@ -47,7 +47,8 @@ def multiply_tile(dtype: str) -> Intrinsic:
     All strides are in bytes. `start` may be C itself (to go on with a sum), a vector (a bias, its row stride
     being 0), or 0 for nothing. `rows` is one of `tile_rows()`, `columns` at most `tile_columns(dtype)` (with
     one row, also `WIDE` vectors), `k` at least 1. Rows of B and of `start` are read in whole vectors, past
-    the last column.
+    the last column. Tall tiles ask the memory for what comes next: in each step of k for the cache line at
+    `ahead`, which then moves on by `ahead_step`; any address will do.
     """
     lanes, size, heights = vector_unit().lanes(dtype), SIZES[dtype], tile_rows()
     shapes = (*((rows, vectors) for rows in heights for vectors in range(1, VECTORS + 1)), (1, WIDE))
@@ -121,7 +122,12 @@ def tile_function(
     left = phi(builder, integer, arguments["k"], entry)
     b = phi(builder, integer, arguments["b"], entry)
     a = [phi(builder, integer, group, entry) for group in groups]
+    if rows in tile_rows()[:2]:
+        ahead = phi(builder, integer, arguments["ahead"], entry)
     sums = [[phi(builder, vector, value, entry) for value in row] for row in sums]
+    if rows in tile_rows()[:2]:
+        prefetch(builder, ahead)
+        ahead.add_incoming(builder.add(ahead, arguments["ahead_step"]), loop)
     row_of_b = [
         load_vector(builder, at(builder, b, None, 0, j * lanes * size), vector, size) for j in range(vectors)
     ]
@@ -191,6 +197,15 @@ def store_vector(builder: Any, value: Any, address: Any, alignment: int, mask: A
     arguments = [value.type, place.type, ir.IntType(32), mask.type]
     masked = on_vectors(builder, "llvm.masked.store", value.type, arguments, ir.VoidType())
     builder.call(masked, [value, place, ir.IntType(32)(alignment), mask])
+
+
+def prefetch(builder: Any, address: Any) -> None:
+    """Ask for the cache line at an address, whether there is memory or not, into the second-level cache."""
+    from llvmlite import ir
+
+    byte, word = ir.IntType(8).as_pointer(), ir.IntType(32)
+    function = declare(builder, "llvm.prefetch.p0", ir.VoidType(), [byte, word, word, word])
+    builder.call(function, [builder.inttoptr(address, byte), word(0), word(2), word(1)])
 
 
 def lane_mask(builder: Any, count: Any, lanes: int) -> Any:

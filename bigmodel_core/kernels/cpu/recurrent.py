@@ -210,7 +210,22 @@ def _product(dtype: str) -> Any:
                     start + i * start_row + j * size,
                 )
                 w = min(width, columns - j)
-                multiply(k, from_a, k * size, size, panels, width * size, to_c, c_row, begin, start_row, h, w)
+                multiply(
+                    k,
+                    from_a,
+                    k * size,
+                    size,
+                    panels,
+                    width * size,
+                    to_c,
+                    c_row,
+                    begin,
+                    start_row,
+                    from_a,
+                    0,
+                    h,
+                    w,
+                )
                 i += h
             panels += panel
 
