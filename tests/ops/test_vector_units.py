@@ -1,4 +1,4 @@
-"""A narrower vector unit than the host's: the tests of images and recurrence again, in a process of its own."""
+"""A narrower vector unit than the host's: the tests of images and recurrence again, under that."""
 
 from __future__ import annotations
 
