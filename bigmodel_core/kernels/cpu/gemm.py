@@ -233,8 +233,8 @@ def product_kernel(dtype: str) -> NativeFunction:
                 if b_form != IN_PLACE:
                     pack_b(b_read, b_row, b_column, j1 - j0, kc, panel, b_form, panels)
                     b_read, b_step, b_next = panels, panel_row, panel // width
-                # While tiles of this block of k are computed, the next block's B is on its way: tile t asks for
-                # line t of each of its rows (of each of its columns, where B is transposed).
+                # While tiles of this block of k are computed, the next block's B is on its way: tile t asks
+                # for line t of each of its rows (of each of its columns, where B is transposed).
                 upcoming = b + (k0 + kc) * b_row if b_form != IN_PLACE and k0 + kc < k else a
                 lines = (kc * size if b_form == TRANSPOSE else (j1 - j0) * size) // LINE
                 ahead_step = b_column if b_form == TRANSPOSE else b_row
