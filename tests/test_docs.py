@@ -11,6 +11,7 @@ import pytest
 from bigmodel_core import hookspecs
 
 ROOT = Path(__file__).parents[1]
+WITH_EXAMPLES = ("data", "models", "plugins", "training")
 PAGES = [ROOT / "README.md", ROOT / "CONTRIBUTING.md", *sorted((ROOT / "docs").rglob("*.md"))]
 
 
@@ -49,7 +50,7 @@ def python_blocks(page: Path) -> list[str]:
     return re.findall(r"```python\n(.*?)```", page.read_text(), re.DOTALL)
 
 
-@pytest.mark.parametrize("name", ["README.md", "docs/models.md", "docs/plugins.md", "docs/training.md"])
+@pytest.mark.parametrize("name", ["README.md", *(f"docs/{page}.md" for page in WITH_EXAMPLES)])
 def test_python_blocks_are_valid(name: str) -> None:
     for block in python_blocks(ROOT / name):
         compile(block, name, "exec")
@@ -69,3 +70,10 @@ def test_the_examples_of_the_page_on_models_run(tmp_path: Path, monkeypatch: pyt
     scope: dict[str, object] = {"batches": batches}
     blocks = python_blocks(ROOT / "docs" / "models.md")
     exec("\n".join(block for block in blocks if "load_state(state)" not in block), scope)
+
+
+def test_the_examples_of_the_page_on_data_run(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.chdir(tmp_path)
+    scope: dict[str, object] = {"__name__": "__main__"}
+    exec("\n".join(python_blocks(ROOT / "docs" / "data.md")), scope)
+    assert (tmp_path / "runs" / "augmented" / "run.json").exists()

@@ -10,6 +10,8 @@ import pytest
 
 HEAVY = ("llvmlite", "numba", "onnx", "onnxruntime", "PIL", "pluggy", "rich", "safetensors", "typer")
 PLUGINS = (
+    "bigmodel_augmentations",
+    "bigmodel_callbacks",
     "bigmodel_datasets",
     "bigmodel_layers",
     "bigmodel_losses",
