@@ -16,7 +16,9 @@ from typing import Any
 from bigmodel_core.graph import LEAVES, Graph, Input, Node, Value, needed
 from bigmodel_core.kernels.fused import Elementwise
 from bigmodel_core.kernels.scalar import parameters
+from bigmodel_core.ops.activations import Relu, _ReluGrad
 from bigmodel_core.ops.images import CHANNELS_FIRST, CHANNELS_LAST, TO_FIRST, TO_LAST, ImageOp, SwapPlanes
+from bigmodel_core.ops.pooling import _MaxPoolGrad
 from bigmodel_core.ops.reduce import Reduction, normal_axes
 from bigmodel_core.ops.shape import BroadcastTo, Concatenate, SizeOf, Slice, _SliceGrad, reshape
 from bigmodel_core.spec import Shape, dim_product
@@ -87,6 +89,8 @@ class _Rewriting:
                     self.first[id(node.outputs[0])] = self.graph.apply(op, ()).outputs[0]
             elif isinstance(op, ImageOp) and op.layout == CHANNELS_FIRST:
                 self._image(node, op)
+            elif self._pooled_relu(node):
+                pass
             elif self._elementwise(node):
                 self._keep(node, op, [self.channels_last(value) for value in node.inputs])
             elif isinstance(op, (Concatenate, Slice, _SliceGrad)) and self._is_last(node.inputs):
@@ -116,6 +120,23 @@ class _Rewriting:
         made = self.graph.apply(replace(op, layout=CHANNELS_LAST), inputs)
         for number, (before, after) in enumerate(zip(node.outputs, made.outputs, strict=True)):
             (self.last if number in op.image_outputs else self.first)[id(before)] = after
+
+    def _pooled_relu(self, node: Node) -> bool:
+        """The gradient of a ReLU that a max-pool follows: taken before the pixels are spread, not after.
+
+        The largest number under a window passed the ReLU, or none did; there are fewer windows than pixels.
+        """
+        if not isinstance(node.op, _ReluGrad) or not isinstance(node.inputs[0].node.op, _MaxPoolGrad):
+            return False
+        spread = node.inputs[0].node
+        pool = spread.inputs[1].node
+        if pool.inputs[0] is not node.inputs[1] or not isinstance(pool.inputs[0].node.op, Relu):
+            return False
+        dy, largest = self.channels_last(spread.inputs[0]), self.channels_last(pool.outputs[0])
+        passed = self.graph.apply(node.op, [dy, largest]).outputs[0]
+        turned = replace(spread.op, layout=CHANNELS_LAST)
+        self._keep(node, turned, [passed, self.channels_last(spread.inputs[1])])
+        return True
 
     def _elementwise(self, node: Node) -> bool:
         """Whether a node computes each number from those at the same place, channels last among them.

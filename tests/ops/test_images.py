@@ -169,6 +169,19 @@ def test_borders_and_enlargement() -> None:
     )
 
 
+@pytest.mark.parametrize(("window", "stride", "padding"), [(2, 2, 0), (3, 2, 1), (3, 1, 0)])
+def test_relu_before_a_max_pool(window: int, stride: int, padding: int) -> None:
+    """The gradient stops at what the ReLU cut off, also where windows overlap and where all is negative."""
+    x = numbers((3, 2, 7, 8))
+    x[1] = -np.abs(x[1])
+    with_relu = lambda x: ops.max_pool(ops.relu(x), window, stride, padding)  # noqa: E731
+    check_gradients(with_relu, [x])
+    from bigmodel_core.testing.evaluate import compute_gradients
+
+    (found,) = compute_gradients(lambda x: ops.sum(with_relu(x)), x)
+    assert not found[x < 0].any() and found[x > 0].any()
+
+
 def test_max_pool_passes_nan_on() -> None:
     x = np.zeros((1, 1, 2, 4))
     x[0, 0, 1, 2] = np.nan
