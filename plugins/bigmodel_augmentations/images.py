@@ -100,7 +100,7 @@ class RandomShift(Augmentation):
 def _flipped(change: Augmentation, x: np.ndarray, chosen: np.ndarray, axis: int) -> np.ndarray:
     _image_shape(change, x)
     found = x.copy()
-    found[chosen] = np.flip(x, axis)[chosen]
+    found[chosen] = np.flip(x[chosen], axis)
     return found
 
 
