@@ -75,7 +75,7 @@ def _is_product(g: Any) -> bool:
 
 
 def _convolve_launches(call: Call) -> list[Any]:
-    from bigmodel_core.kernels.cpu import convolution, gemm, winograd
+    from bigmodel_core.kernels.cpu import convolution, depthwise, gemm, winograd
 
     _require_channels_last(call.op)
     call.op.infer(*call.inputs)  # a free dimension may turn out too small for the filter
@@ -86,6 +86,8 @@ def _convolve_launches(call: Call) -> list[Any]:
     if _is_product(g):
         problem = gemm.Problem(g.n * g.height * g.width, filters, channels, g.dtype, transpose_b=True)
         return gemm.launches(problem, x, weight, y, bias, call.scratch)
+    if depthwise.fits(g):
+        return depthwise.convolve(g, x, weight, bias, y, call.scratch)
     if winograd.fits(g):
         return winograd.convolve(g, x, weight, bias, y, call.scratch, turned=False)
     memory, launches = _arranged(call, arrange_filters, (taps[0] * taps[1], channels, filters))
@@ -94,7 +96,7 @@ def _convolve_launches(call: Call) -> list[Any]:
 
 def _transposed_launches(call: Call) -> list[Any]:
     """As a convolution of pixels spread by the stride, with flipped filters."""
-    from bigmodel_core.kernels.cpu import convolution, gemm, transposed, winograd
+    from bigmodel_core.kernels.cpu import convolution, depthwise, gemm, transposed, winograd
 
     op = call.op
     _require_channels_last(op)
@@ -105,6 +107,8 @@ def _transposed_launches(call: Call) -> list[Any]:
     if _is_product(g):
         problem = gemm.Problem(g.n * g.height * g.width, channels, filters, g.dtype)
         return gemm.launches(problem, x, weight, y, bias, call.scratch)
+    if depthwise.fits(g):
+        return depthwise.transposed(g, x, weight, bias, y, call.scratch)
     turned = replace(
         g,
         height=g.out_height,
@@ -127,7 +131,7 @@ def _transposed_launches(call: Call) -> list[Any]:
 
 
 def _weight_gradient_launches(call: Call) -> list[Any]:
-    from bigmodel_core.kernels.cpu import convolution, gemm, winograd
+    from bigmodel_core.kernels.cpu import convolution, depthwise, gemm, winograd
 
     _require_channels_last(call.op)
     x, dy = call.input_buffers
@@ -135,6 +139,8 @@ def _weight_gradient_launches(call: Call) -> list[Any]:
     if _is_product(g):
         problem = gemm.Problem(g.filters, g.channels, g.n * g.height * g.width, g.dtype, transpose_a=True)
         return gemm.launches(problem, dy, x, call.output_buffers[0], None, call.scratch)
+    if depthwise.fits(g):
+        return depthwise.weight_gradient(g, x, dy, call.output_buffers[0], call.scratch)
     if winograd.fits(g):
         return winograd.weight_gradient(g, x, dy, call.output_buffers[0], call.scratch)
     return convolution.weight_gradient(g, x, dy, call.output_buffers[0], call.scratch)

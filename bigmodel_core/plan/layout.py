@@ -128,13 +128,13 @@ class _Rewriting:
         """
         if not isinstance(node.op, _ReluGrad) or not isinstance(node.inputs[0].node.op, _MaxPoolGrad):
             return False
-        spread = node.inputs[0].node
+        spread: Any = node.inputs[0].node
         pool = spread.inputs[1].node
         if pool.inputs[0] is not node.inputs[1] or not isinstance(pool.inputs[0].node.op, Relu):
             return False
         dy, largest = self.channels_last(spread.inputs[0]), self.channels_last(pool.outputs[0])
         passed = self.graph.apply(node.op, [dy, largest]).outputs[0]
-        turned = replace(spread.op, layout=CHANNELS_LAST)
+        turned: Any = replace(spread.op, layout=CHANNELS_LAST)
         self._keep(node, turned, [passed, self.channels_last(spread.inputs[1])])
         return True
 

@@ -1,0 +1,392 @@
+"""Depthwise convolutions on the CPU: each channel has a filter of its own, and vectors run over channels.
+
+The convolution, its gradient for the input and its gradient for the weight are all sums over a grid of
+products of two vectors: taps for the first two, pixels of an image for the third. Borders only make the grid
+smaller. Chunks are chosen by shapes alone.
+"""
+
+from __future__ import annotations
+
+import functools
+import math
+from typing import Any
+
+from bigmodel_core.kernels.cpu.convolution import (
+    CHUNK_WORK,
+    MAX_CHUNKS,
+    Geometry,
+    Scratch,
+    chunk_rows,
+    sum_pieces_kernel,
+)
+from bigmodel_core.kernels.cpu.launch import Buffer, Launch
+from bigmodel_core.kernels.cpu.memory import SIZES, ir_type, load, load_int, store
+from bigmodel_core.kernels.cpu.microkernel import lane_mask, load_vector, multiply_add, phi, store_vector
+from bigmodel_core.kernels.cpu.native import Intrinsic, NativeFunction
+from bigmodel_core.kernels.cpu.target import vector_unit
+
+VECTORS = 4
+"""Vectors of channels at a time: so many sums under way keep the multipliers busy."""
+CHOICE = "vectors of channels"
+
+
+def fits(g: Geometry) -> bool:
+    """Whether each channel has a filter of its own."""
+    return g.groups == g.channels == g.filters and g.groups > 1
+
+
+def convolve(
+    g: Geometry, x: Buffer, weight: Buffer, bias: Buffer | None, y: Buffer, scratch: Scratch
+) -> list[Launch]:
+    """The launches that compute y from x and a weight (channels, 1, taps)."""
+    order, taps = _ordered_taps(g, weight, scratch)
+    rows, total = chunk_rows(g), g.n * g.out_height
+    context = [*_sizes(g), x, taps, bias or 0, y, rows, total]
+    tile = (rows * g.out_width, g.filters)
+    return [order, Launch(convolution_kernel(g.dtype), context, -(-total // rows), tile, choice=CHOICE)]
+
+
+def transposed(
+    g: Geometry, y: Buffer, weight: Buffer, bias: Buffer | None, x: Buffer, scratch: Scratch
+) -> list[Launch]:
+    """The launches that compute x from y, for the convolution g of x to y."""
+    order, taps = _ordered_taps(g, weight, scratch)
+    whole = chunk_rows(g)
+    rows = max(1, whole // g.out_height) * g.height if whole >= g.out_height else g.height
+    total = g.n * g.height
+    context = [*_sizes(g), y, taps, bias or 0, x, rows, total, *map(_period, g.stride, g.dilation)]
+    tile = (rows * g.width, g.channels)
+    return [order, Launch(transposed_kernel(g.dtype), context, -(-total // rows), tile, choice=CHOICE)]
+
+
+def weight_gradient(g: Geometry, x: Buffer, dy: Buffer, dw: Buffer, scratch: Scratch) -> list[Launch]:
+    """The launches that compute the gradient (channels, 1, taps) of a weight."""
+    taps, size = g.taps[0] * g.taps[1], SIZES[g.dtype]
+    if taps * g.channels == 0:
+        return []
+    pieces = max(1, min(g.n, MAX_CHUNKS, g.work // CHUNK_WORK))
+    each = max(1, -(-g.n // pieces))
+    pieces = max(1, -(-g.n // each))
+    partial = scratch(pieces * taps * g.channels * size)
+    context = [*_sizes(g), x, dy, partial, g.n, each]
+    step = min(64, g.channels)
+    return [
+        Launch(weight_gradient_kernel(g.dtype), context, pieces, choice=CHOICE),
+        Launch(
+            sum_pieces_kernel(g.dtype),
+            [partial, dw, pieces, taps, 1, g.channels, step],
+            -(-g.channels // step),
+        ),
+    ]
+
+
+def _sizes(g: Geometry) -> list[Any]:
+    """What all kernels read first: 13 numbers."""
+    return [
+        *(g.height, g.width, g.out_height, g.out_width, g.channels),
+        *(*g.taps, *g.stride, *g.dilation, *g.border),
+    ]
+
+
+def _period(stride: int, dilation: int) -> int:
+    """The distance between taps that meet the same pixels of a strided grid."""
+    return stride // math.gcd(stride, dilation)
+
+
+def _ordered_taps(g: Geometry, weight: Buffer, scratch: Scratch) -> tuple[Launch, Buffer]:
+    taps = g.taps[0] * g.taps[1]
+    ordered = scratch(taps * g.channels * SIZES[g.dtype])
+    return Launch(order_kernel(g.dtype), [weight, ordered, taps, g.channels]), ordered
+
+
+@functools.cache
+def order_kernel(dtype: str) -> NativeFunction:
+    """The kernel that turns (channels, taps) into (taps, channels)."""
+    read, write = load(dtype), store(dtype)
+
+    def order_depthwise(ctx, chunk):  # type: ignore[no-untyped-def]
+        weight, out, taps, channels = load_int(ctx, 0), load_int(ctx, 1), load_int(ctx, 2), load_int(ctx, 3)
+        for tap in range(taps):
+            for c in range(channels):
+                write(out, tap * channels + c, read(weight, c * taps + tap))
+
+    return NativeFunction(order_depthwise)
+
+
+ARGUMENTS = (
+    *("a", "a_row", "a_column", "b", "b_row", "b_column"),
+    *("rows", "columns", "start", "target", "count"),
+)
+
+
+@functools.cache
+def grid_products(dtype: str) -> Intrinsic:
+    """`grid_products(dtype)(*ARGUMENTS)`: target = start + sum over a grid of a * b, for `count` channels.
+
+    All strides are in bytes. `start` is a vector, or 0. Reads go on to whole vectors.
+    """
+    lanes, size = vector_unit().lanes(dtype), SIZES[dtype]
+    name = f"grid_products_{dtype}"
+
+    def products(builder: Any, *arguments: Any) -> None:
+        from llvmlite import ir
+
+        function = builder.module.globals.get(name)
+        if function is None:
+            integer = ir.IntType(64)
+            kind = ir.FunctionType(ir.VoidType(), [integer] * len(ARGUMENTS))
+            function = ir.Function(builder.module, kind, name)
+            function.linkage = "internal"
+            function.attributes.add("noinline")
+            _body(function, ir.VectorType(ir_type(dtype), lanes), size)
+        builder.call(function, arguments)
+
+    products.__name__ = name
+    return Intrinsic(f"void({', '.join(['intp'] * len(ARGUMENTS))})", products)
+
+
+def _body(function: Any, vector: Any, size: int) -> None:
+    """Blocks of several vectors first, then one after the other."""
+    from llvmlite import ir
+
+    integer = ir.IntType(64)
+    given = dict(zip(ARGUMENTS, function.args, strict=True))
+    entry = function.append_basic_block("entry")
+    bytes_of_vector = vector.count * size
+    builder = ir.IRBuilder(entry)
+    all_bytes = builder.mul(given["count"], integer(size))
+    has_start = builder.icmp_signed("!=", given["start"], integer(0))
+    start = builder.select(has_start, given["start"], given["a"])  # any address that can be read
+    empty = builder.icmp_signed("<=", builder.mul(given["rows"], given["columns"]), integer(0))
+    offset, before = integer(0), entry
+    for vectors in (VECTORS, 1):
+        test, begin, row, column, next_row, write = (
+            function.append_basic_block(f"{label}_{vectors}")
+            for label in ("test", "begin", "row", "column", "next_row", "write")
+        )
+        end = function.append_basic_block(f"end_{vectors}")
+        builder.branch(test)
+
+        builder = ir.IRBuilder(test)
+        at = phi(builder, integer, offset, before)
+        reach = builder.add(at, integer(vectors * bytes_of_vector if vectors > 1 else 1))
+        builder.cbranch(builder.icmp_signed("<=", reach, all_bytes), begin, end)
+
+        builder = ir.IRBuilder(begin)
+        nothing = ir.Constant(vector, [0.0] * vector.count)
+        first = []
+        for j in range(vectors):
+            place = builder.add(start, builder.add(at, integer(j * bytes_of_vector)))
+            first.append(builder.select(has_start, load_vector(builder, place, vector, size), nothing))
+        a0, b0 = builder.add(given["a"], at), builder.add(given["b"], at)
+        builder.cbranch(empty, write, row)
+
+        builder = ir.IRBuilder(row)
+        rows = phi(builder, integer, given["rows"], begin)
+        row_a, row_b = phi(builder, integer, a0, begin), phi(builder, integer, b0, begin)
+        row_sums = [phi(builder, vector, value, begin) for value in first]
+        builder.branch(column)
+
+        builder = ir.IRBuilder(column)
+        columns = phi(builder, integer, given["columns"], row)
+        a, b = phi(builder, integer, row_a, row), phi(builder, integer, row_b, row)
+        sums = [phi(builder, vector, value, row) for value in row_sums]
+        following = []
+        for j, value in enumerate(sums):
+            shift = integer(j * bytes_of_vector)
+            left = load_vector(builder, builder.add(a, shift), vector, size)
+            right = load_vector(builder, builder.add(b, shift), vector, size)
+            following.append(multiply_add(builder, left, right, value))
+        for value, more in zip(sums, following, strict=True):
+            value.add_incoming(more, column)
+        a.add_incoming(builder.add(a, given["a_column"]), column)
+        b.add_incoming(builder.add(b, given["b_column"]), column)
+        fewer = builder.sub(columns, integer(1))
+        columns.add_incoming(fewer, column)
+        builder.cbranch(builder.icmp_signed(">", fewer, integer(0)), column, next_row)
+
+        builder = ir.IRBuilder(next_row)
+        row_a.add_incoming(builder.add(row_a, given["a_row"]), next_row)
+        row_b.add_incoming(builder.add(row_b, given["b_row"]), next_row)
+        for value, more in zip(row_sums, following, strict=True):
+            value.add_incoming(more, next_row)
+        fewer = builder.sub(rows, integer(1))
+        rows.add_incoming(fewer, next_row)
+        builder.cbranch(builder.icmp_signed(">", fewer, integer(0)), row, write)
+
+        builder = ir.IRBuilder(write)
+        found = []
+        for value, more in zip(first, following, strict=True):
+            total = builder.phi(vector)
+            total.add_incoming(value, begin)
+            total.add_incoming(more, next_row)
+            found.append(total)
+        left_over = builder.sdiv(builder.sub(all_bytes, at), integer(size))
+        mask = lane_mask(builder, left_over, vector.count) if vectors == 1 else None
+        for j, total in enumerate(found):
+            place = builder.add(given["target"], builder.add(at, integer(j * bytes_of_vector)))
+            store_vector(builder, total, place, size, mask)
+        at.add_incoming(builder.add(at, integer(vectors * bytes_of_vector)), write)
+        builder.branch(test)
+
+        builder = ir.IRBuilder(end)
+        offset, before = at, end
+    builder.ret_void()
+
+
+def first_inside(start, gap):  # type: ignore[no-untyped-def]
+    """How many steps of `gap` from `start` lead to 0 or more."""
+    return (gap - 1 - start) // gap if start < 0 else 0
+
+
+def steps_inside(start, gap, size):  # type: ignore[no-untyped-def]
+    """How many steps of `gap` from `start` stay below `size`, the start included."""
+    return (size - 1 - start) // gap + 1 if start < size else 0
+
+
+@functools.cache
+def convolution_kernel(dtype: str) -> NativeFunction:
+    """The kernel for rows of outputs; `convolve` lists its context."""
+    size, products = SIZES[dtype], grid_products(dtype)
+
+    def depthwise_convolution(ctx, chunk):  # type: ignore[no-untyped-def]
+        height, width, out_height = load_int(ctx, 0), load_int(ctx, 1), load_int(ctx, 2)
+        out_width, channels = load_int(ctx, 3), load_int(ctx, 4)
+        taps_down, taps_across = load_int(ctx, 5), load_int(ctx, 6)
+        step_down, step_across = load_int(ctx, 7), load_int(ctx, 8)
+        gap_down, gap_across = load_int(ctx, 9), load_int(ctx, 10)
+        top, left = load_int(ctx, 11), load_int(ctx, 12)
+        x, taps, bias, y = load_int(ctx, 13), load_int(ctx, 14), load_int(ctx, 15), load_int(ctx, 16)
+        each, total = load_int(ctx, 17), load_int(ctx, 18)
+        pixel = channels * size
+        pitch = width * pixel
+        for row in range(chunk * each, min(total, chunk * each + each)):
+            i = row % out_height * step_down - top
+            r0 = first_inside(i, gap_down)
+            r1 = min(taps_down, steps_inside(i, gap_down, height))
+            source = x + (row // out_height * height + i + r0 * gap_down) * pitch
+            target = y + row * out_width * pixel
+            for column in range(out_width):
+                j = column * step_across - left
+                s0 = first_inside(j, gap_across)
+                s1 = min(taps_across, steps_inside(j, gap_across, width))
+                products(
+                    source + (j + s0 * gap_across) * pixel,
+                    gap_down * pitch,
+                    gap_across * pixel,
+                    taps + (r0 * taps_across + s0) * pixel,
+                    taps_across * pixel,
+                    pixel,
+                    max(0, r1 - r0),
+                    max(0, s1 - s0),
+                    bias,
+                    target,
+                    channels,
+                )
+                target += pixel
+
+    return NativeFunction(depthwise_convolution)
+
+
+@functools.cache
+def transposed_kernel(dtype: str) -> NativeFunction:
+    """The kernel for rows of x; `transposed` lists its context."""
+    size, products = SIZES[dtype], grid_products(dtype)
+
+    def meeting(place, taps, step, gap, period, length):  # type: ignore[no-untyped-def]
+        """The first tap that meets an output from a pixel, how many do, and that output."""
+        tap = 0
+        while tap < period and (place - tap * gap) % step != 0:
+            tap += 1
+        output = (place - tap * gap) // step
+        back = period * gap // step  # from one such tap to the next the output is so many before
+        if output >= length:
+            skipped = (output - length) // back + 1
+            tap += skipped * period
+            output -= skipped * back
+        count = 0
+        if tap < taps and output >= 0 and (place - tap * gap) % step == 0:
+            count = min((taps - 1 - tap) // period, output // back) + 1
+        return tap, count, output
+
+    def depthwise_transposed(ctx, chunk):  # type: ignore[no-untyped-def]
+        height, width, out_height = load_int(ctx, 0), load_int(ctx, 1), load_int(ctx, 2)
+        out_width, channels = load_int(ctx, 3), load_int(ctx, 4)
+        taps_down, taps_across = load_int(ctx, 5), load_int(ctx, 6)
+        step_down, step_across = load_int(ctx, 7), load_int(ctx, 8)
+        gap_down, gap_across = load_int(ctx, 9), load_int(ctx, 10)
+        top, left = load_int(ctx, 11), load_int(ctx, 12)
+        y, taps, bias, x = load_int(ctx, 13), load_int(ctx, 14), load_int(ctx, 15), load_int(ctx, 16)
+        each, total = load_int(ctx, 17), load_int(ctx, 18)
+        period_down, period_across = load_int(ctx, 19), load_int(ctx, 20)
+        pixel = channels * size
+        pitch = out_width * pixel
+        for row in range(chunk * each, min(total, chunk * each + each)):
+            r, rows, i = meeting(row % height + top, taps_down, step_down, gap_down, period_down, out_height)
+            source = y + (row // height * out_height + i) * pitch
+            target = x + row * width * pixel
+            for column in range(width):
+                s, columns, j = meeting(
+                    column + left, taps_across, step_across, gap_across, period_across, out_width
+                )
+                products(
+                    source + j * pixel,
+                    -(period_down * gap_down // step_down) * pitch,
+                    -(period_across * gap_across // step_across) * pixel,
+                    taps + (r * taps_across + s) * pixel,
+                    period_down * taps_across * pixel,
+                    period_across * pixel,
+                    rows,
+                    columns,
+                    bias,
+                    target,
+                    channels,
+                )
+                target += pixel
+
+    return NativeFunction(depthwise_transposed)
+
+
+@functools.cache
+def weight_gradient_kernel(dtype: str) -> NativeFunction:
+    """The kernel for the sum over some images, stored as (taps, channels)."""
+    size, products = SIZES[dtype], grid_products(dtype)
+
+    def depthwise_weight_gradient(ctx, chunk):  # type: ignore[no-untyped-def]
+        height, width, out_height = load_int(ctx, 0), load_int(ctx, 1), load_int(ctx, 2)
+        out_width, channels = load_int(ctx, 3), load_int(ctx, 4)
+        taps_down, taps_across = load_int(ctx, 5), load_int(ctx, 6)
+        step_down, step_across = load_int(ctx, 7), load_int(ctx, 8)
+        gap_down, gap_across = load_int(ctx, 9), load_int(ctx, 10)
+        top, left = load_int(ctx, 11), load_int(ctx, 12)
+        x, dy, partial = load_int(ctx, 13), load_int(ctx, 14), load_int(ctx, 15)
+        n, each = load_int(ctx, 16), load_int(ctx, 17)
+        pixel = channels * size
+        sums = partial + chunk * taps_down * taps_across * pixel
+        for image in range(chunk * each, max(chunk * each + 1, min(n, chunk * each + each))):
+            target = sums
+            for r in range(taps_down):
+                i = r * gap_down - top
+                i0 = first_inside(i, step_down)
+                i1 = min(out_height, steps_inside(i, step_down, height)) if image < n else 0
+                for s in range(taps_across):
+                    j = s * gap_across - left
+                    j0 = first_inside(j, step_across)
+                    j1 = min(out_width, steps_inside(j, step_across, width))
+                    source = (image * height + i + i0 * step_down) * width + j + j0 * step_across
+                    products(
+                        x + source * pixel,
+                        step_down * width * pixel,
+                        step_across * pixel,
+                        dy + ((image * out_height + i0) * out_width + j0) * pixel,
+                        out_width * pixel,
+                        pixel,
+                        max(0, i1 - i0),
+                        max(0, j1 - j0),
+                        target if image != chunk * each else 0,
+                        target,
+                        channels,
+                    )
+                    target += pixel
+
+    return NativeFunction(depthwise_weight_gradient)
