@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import threading
+import tracemalloc
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
@@ -235,6 +236,28 @@ def test_threads_end_when_a_callback_stops_training_in_an_epoch() -> None:
 def test_samples_in_memory_that_are_not_augmented_need_no_thread(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(prefetch, "ahead", lambda *_: pytest.fail("a thread was started"))
     fit(trainer(), augment=(), workers=4)
+
+
+class Computed(bm.Source):
+    """197 MB of images, were they all in memory."""
+
+    shape, dtype = (4000, 3, 64, 64), np.dtype("float32")
+
+    def read(self, indices: np.ndarray, out: np.ndarray) -> None:
+        out[...] = (indices % 7)[:, None, None, None]
+
+
+def test_a_data_set_larger_than_what_may_be_used_trains() -> None:
+    split = bm.Split(Computed(), np.arange(4000) % 2)
+    made = bm.Trainer(bm.models.build("logistic-regression", classes=2))
+    tracemalloc.start()
+    try:
+        made.fit(split, 1, 16, 0.1, verbose=False, augment=AUGMENT, workers=2)
+        made.evaluate(split, 16)
+        peak = tracemalloc.get_traced_memory()[1]
+    finally:
+        tracemalloc.stop()
+    assert peak < 60e6
 
 
 # What is refused --------------------------------------------------------------------------------------------
