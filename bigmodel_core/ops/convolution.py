@@ -131,7 +131,7 @@ def _transposed_launches(call: Call) -> list[Any]:
 
 
 def _weight_gradient_launches(call: Call) -> list[Any]:
-    from bigmodel_core.kernels.cpu import convolution, depthwise, gemm, winograd
+    from bigmodel_core.kernels.cpu import convolution_gradient, depthwise, gemm, winograd, winograd_gradient
 
     _require_channels_last(call.op)
     x, dy = call.input_buffers
@@ -142,8 +142,8 @@ def _weight_gradient_launches(call: Call) -> list[Any]:
     if depthwise.fits(g):
         return depthwise.weight_gradient(g, x, dy, call.output_buffers[0], call.scratch)
     if winograd.fits(g):
-        return winograd.weight_gradient(g, x, dy, call.output_buffers[0], call.scratch)
-    return convolution.weight_gradient(g, x, dy, call.output_buffers[0], call.scratch)
+        return winograd_gradient.weight_gradient(g, x, dy, call.output_buffers[0], call.scratch)
+    return convolution_gradient.weight_gradient(g, x, dy, call.output_buffers[0], call.scratch)
 
 
 @dataclass(frozen=True)

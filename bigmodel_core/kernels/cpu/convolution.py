@@ -1,10 +1,11 @@
 """Convolutions on the CPU, channels last: directly on the activations, without unfolding them into columns.
 
-The forward kernel computes tiles of (neighbouring pixels of a row) x (filters); for each the micro-kernel
-runs over the filter's rows, under each of which the numbers are contiguous. The gradient for the input is the
-same convolution of the upstream gradient, its pixels spread by the stride, with flipped filters. The gradient
-for the weight is an outer product over pixels: each chunk of images has its own sum, and the sums are added
-up in a fixed order.
+The kernel computes tiles of (neighbouring pixels of a row) x (filters); for each the micro-kernel runs over
+the filter's rows, under each of which the numbers are contiguous. The gradient for the input is the same
+convolution of the upstream gradient, its pixels spread by the stride, with flipped filters.
+
+This is the way of all shapes; `winograd.py`, `transposed.py` and `depthwise.py` serve some of them better,
+which each decides for itself (`fits`).
 
 Where the border has to be padded, or pixels spread, the rows that a block of outputs needs are first copied
 into a buffer on the stack. Chunks are chosen by shapes alone.
@@ -25,14 +26,10 @@ from bigmodel_core.kernels.cpu.packing import stack_memory
 
 STACK = 256 * 1024
 """Bytes of the stack that hold the padded rows of a block."""
-NEAR = 40 * 1024
-"""Bytes of activations and gradients that a block of the weight's gradient goes over again and again."""
 CHUNK_WORK = 600_000
 """Multiply-adds that make a chunk worth handing to a thread."""
 MAX_CHUNKS = 24
 """More chunks are not asked for."""
-PARTIAL_BYTES = 8 * 1024 * 1024
-"""Bytes that the partial sums of a weight's gradient may take together."""
 
 Scratch = Callable[[int], Buffer]
 
@@ -105,7 +102,7 @@ class Geometry:
         ]
 
 
-def _block_rows(g: Geometry, limit: int, beside: int = 0) -> int:
+def block_rows(g: Geometry, limit: int, beside: int = 0) -> int:
     """Rows of outputs at a time: as many as a limit of bytes allows, counting `beside` more for each."""
     rows = 1
     while rows < g.out_height and g.buffer_bytes(rows + 1) + beside * (rows + 1) <= limit:
@@ -133,15 +130,15 @@ def convolve(
     rows = chunk_rows(g)
     total = g.n * g.out_height
     chunks = -(-total // rows)
-    block = g.out_height if g.in_place else _block_rows(g, STACK)
-    memory, each = _outside_memory(g, block, chunks, scratch)
+    block = g.out_height if g.in_place else block_rows(g, STACK)
+    memory, each = outside_memory(g, block, chunks, scratch)
     context = [*g.context(), x, weight, bias or 0, y, rows, total, block, int(g.in_place), memory, each]
     choice = "direct, pixels in place" if g.in_place else f"direct, {block} padded rows at a time"
     tile = (rows * g.out_width, g.filters)
     return [Launch(convolution_kernel(g.dtype), context, chunks, tile, choice=choice)]
 
 
-def _outside_memory(g: Geometry, block: int, chunks: int, scratch: Scratch) -> tuple[Buffer | int, int]:
+def outside_memory(g: Geometry, block: int, chunks: int, scratch: Scratch) -> tuple[Buffer | int, int]:
     """Memory for padded rows that the stack cannot hold, and its bytes for each chunk."""
     needed = 0 if g.in_place else g.buffer_bytes(block)
     if needed <= STACK:
@@ -150,42 +147,8 @@ def _outside_memory(g: Geometry, block: int, chunks: int, scratch: Scratch) -> t
     return scratch(each * chunks), each
 
 
-def weight_gradient(g: Geometry, x: Buffer, dy: Buffer, dw: Buffer, scratch: Scratch) -> list[Launch]:
-    """The launches that compute the gradient (filters, channels of a group, taps) of a weight."""
-    size, width = SIZES[g.dtype], tile_columns(g.dtype)
-    inner = g.taps[0] * g.taps[1] * (g.channels // g.groups)
-    count = inner * g.filters
-    if count == 0:
-        return []
-    wanted = max(1, min(MAX_CHUNKS, g.work // CHUNK_WORK))
-    pieces = max(1, min(g.n, wanted, PARTIAL_BYTES // (count * size)))
-    each = max(1, -(-g.n // pieces))
-    pieces = max(1, -(-g.n // each))
-    columns = g.filters
-    if g.groups == 1 and pieces < wanted:
-        columns = max(width, -(-g.filters * pieces // wanted // width) * width)
-    across = -(-g.filters // columns)
-    block = _block_rows(g, NEAR, g.out_width * min(columns, width) * size)
-    chunks = pieces * across
-    memory, memory_each = _outside_memory(g, block, chunks, scratch)
-    partial = scratch(pieces * count * size)
-    context = [
-        *(*g.context(), x, dy, partial, g.n, each, block, int(g.in_place), memory, memory_each),
-        *(columns, across, count * size),
-    ]
-    step = max(1, min(16, g.filters))
-    return [
-        Launch(weight_gradient_kernel(g.dtype), context, chunks, choice=f"direct, {pieces} partial sums"),
-        Launch(
-            sum_pieces_kernel(g.dtype),
-            [partial, dw, pieces, g.taps[0] * g.taps[1], g.channels // g.groups, g.filters, step],
-            -(-g.filters // step),
-        ),
-    ]
-
-
 @functools.cache
-def _pad_rows(dtype: str) -> Callable[..., None]:
+def padded_rows(dtype: str) -> Callable[..., None]:
     """Copies the rows that a block of outputs needs, zeros where there is no pixel."""
     size, read, write = SIZES[dtype], load(dtype), store(dtype)
 
@@ -232,7 +195,7 @@ def convolution_kernel(dtype: str) -> NativeFunction:
     """The kernel for rows of outputs; `convolve` lists its context."""
     size, wide = SIZES[dtype], tile_columns(dtype)
     most_rows = tallest()
-    tile, pad_rows, memory = convolve_tile(dtype), _pad_rows(dtype), stack_memory(STACK)
+    tile, pad_rows, memory = convolve_tile(dtype), padded_rows(dtype), stack_memory(STACK)
 
     def convolution(ctx, chunk):  # type: ignore[no-untyped-def]
         height, width, channels = load_int(ctx, 0), load_int(ctx, 1), load_int(ctx, 2)
@@ -328,121 +291,3 @@ def convolution_kernel(dtype: str) -> NativeFunction:
             row += rows
 
     return NativeFunction(convolution)
-
-
-@functools.cache
-def weight_gradient_kernel(dtype: str) -> NativeFunction:
-    """The kernel for the sum over some images, stored as (taps, channels of a group, filters)."""
-    size, wide = SIZES[dtype], tile_columns(dtype)
-    most_rows = tallest()
-    tile, pad_rows, memory = convolve_tile(dtype), _pad_rows(dtype), stack_memory(STACK)
-
-    def convolution_weight_gradient(ctx, chunk):  # type: ignore[no-untyped-def]
-        height, width, channels = load_int(ctx, 0), load_int(ctx, 1), load_int(ctx, 2)
-        out_height, out_width, filters = load_int(ctx, 3), load_int(ctx, 4), load_int(ctx, 5)
-        taps_down, taps_across = load_int(ctx, 6), load_int(ctx, 7)
-        step_down, step_across = load_int(ctx, 8), load_int(ctx, 9)
-        gap_down, gap_across = load_int(ctx, 10), load_int(ctx, 11)
-        top, left = load_int(ctx, 12), load_int(ctx, 13)
-        spread_down, spread_across, groups = load_int(ctx, 14), load_int(ctx, 15), load_int(ctx, 16)
-        x, dy, partial, n = load_int(ctx, 17), load_int(ctx, 18), load_int(ctx, 19), load_int(ctx, 20)
-        each, most, in_place = load_int(ctx, 21), load_int(ctx, 22), load_int(ctx, 23)
-        outside, across = load_int(ctx, 24), load_int(ctx, 27)
-        buffer = memory()
-        if outside != 0:
-            buffer = outside + chunk * load_int(ctx, 25)
-        of_group, filters_of_group = channels // groups, filters // groups
-        piece = chunk // across
-        dw = partial + piece * load_int(ctx, 28)
-        j0 = chunk % across * load_int(ctx, 26)
-        j1 = min(filters_of_group, j0 + load_int(ctx, 26))
-        columns = (out_width - 1) * step_across + (taps_across - 1) * gap_across + 1
-        pixel = channels * size
-        merged = groups == 1 and gap_across == 1
-        runs = 1 if merged else taps_across
-        run = taps_across * channels if merged else of_group
-        tiles = (run + most_rows - 1) // most_rows
-        even = (run + tiles - 1) // tiles
-        fresh = True
-        for image in range(piece * each, min(n, piece * each + each)):
-            first = 0
-            while first < out_height:
-                rows = min(most, out_height - first)
-                start = x + image * height * width * pixel
-                pitch = width * pixel
-                if in_place != 0:
-                    base = start + first * step_down * pitch
-                else:
-                    needed = (rows - 1) * step_down + (taps_down - 1) * gap_down + 1
-                    pad_rows(
-                        start,
-                        height,
-                        width,
-                        channels,
-                        first * step_down - top,
-                        left,
-                        spread_down,
-                        spread_across,
-                        needed,
-                        columns,
-                        buffer,
-                    )
-                    base, pitch = buffer, columns * pixel
-                upstream = dy + (image * out_height + first) * out_width * filters * size
-                for group in range(groups):
-                    for j in range(j0, j1, wide):
-                        w = min(wide, j1 - j)
-                        column = (group * filters_of_group + j) * size
-                        for r in range(taps_down):
-                            for s in range(runs):
-                                source = base + r * gap_down * pitch + s * gap_across * pixel
-                                source += group * of_group * size
-                                target = dw + (r * runs + s) * run * filters * size + column
-                                m = 0
-                                while m < run:
-                                    h = min(even, run - m)
-                                    c = target + m * filters * size
-                                    tile(
-                                        rows,
-                                        out_width,
-                                        source + m * size,
-                                        size,
-                                        step_across * pixel,
-                                        step_down * pitch - out_width * step_across * pixel,
-                                        upstream + column,
-                                        filters * size,
-                                        c,
-                                        filters * size,
-                                        0 if fresh else c,
-                                        filters * size,
-                                        h,
-                                        w,
-                                    )
-                                    m += h
-                fresh = False
-                first += rows
-
-    return NativeFunction(convolution_weight_gradient)
-
-
-@functools.cache
-def sum_pieces_kernel(dtype: str) -> NativeFunction:
-    """The kernel that adds up partial sums (taps, channels, filters) into (filters, channels, taps)."""
-    size, read, write = SIZES[dtype], load(dtype), store(dtype)
-
-    def sum_pieces(ctx, chunk):  # type: ignore[no-untyped-def]
-        partial, out, pieces = load_int(ctx, 0), load_int(ctx, 1), load_int(ctx, 2)
-        taps, channels, filters, step = load_int(ctx, 3), load_int(ctx, 4), load_int(ctx, 5), load_int(ctx, 6)
-        count = taps * channels * filters
-        first, last = chunk * step, min(filters, chunk * step + step)
-        for row in range(taps * channels):
-            base = partial + row * filters * size
-            for piece in range(1, pieces):
-                other = base + piece * count * size
-                for k in range(first, last):
-                    write(base, k, read(base, k) + read(other, k))
-            at = row % channels * taps + row // channels
-            for k in range(first, last):
-                write(out, k * channels * taps + at, read(base, k))
-
-    return NativeFunction(sum_pieces)

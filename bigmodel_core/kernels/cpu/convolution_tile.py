@@ -11,17 +11,17 @@ from __future__ import annotations
 import functools
 from typing import Any
 
-from bigmodel_core.kernels.cpu.memory import SIZES, ir_type
-from bigmodel_core.kernels.cpu.microkernel import (
-    VECTORS,
+from bigmodel_core.kernels.cpu.instructions import (
     at,
     broadcast,
-    lane_mask,
+    dispatched,
     load_vector,
     multiply_add,
     phi,
-    store_vector,
+    vector_type,
 )
+from bigmodel_core.kernels.cpu.memory import SIZES
+from bigmodel_core.kernels.cpu.microkernel import VECTORS, start_of_tile, store_tile
 from bigmodel_core.kernels.cpu.native import Intrinsic
 from bigmodel_core.kernels.cpu.target import vector_unit
 
@@ -50,72 +50,28 @@ def convolve_tile(dtype: str) -> Intrinsic:
     `tallest()`, `columns` at most `tile_columns(dtype)`; `outer` and `inner` are at least 1. Rows of B and
     of `start` are read in whole vectors, past the last column.
     """
-    lanes, size = vector_unit().lanes(dtype), SIZES[dtype]
-    shapes = tuple((rows, vectors) for rows in range(1, tallest() + 1) for vectors in range(1, VECTORS + 1))
+    lanes = vector_unit().lanes(dtype)
+    shapes = ((rows, vectors) for rows in range(1, tallest() + 1) for vectors in range(1, VECTORS + 1))
 
-    def convolve(builder: Any, *arguments: Any) -> None:
-        builder.call(_dispatcher(builder.module, dtype, lanes, size, shapes), arguments)
+    def body(function: Any, rows: int, vectors: int) -> None:
+        _tile_function(function, dtype, rows, vectors)
 
-    convolve.__name__ = f"convolve_tile_{dtype}"
-    return Intrinsic(f"void({', '.join(['intp'] * len(ARGUMENTS))})", convolve)
+    return dispatched(f"convolve_tile_{dtype}", len(ARGUMENTS), lanes, shapes, body)
 
 
-def _dispatcher(module: Any, dtype: str, lanes: int, size: int, shapes: tuple[tuple[int, int], ...]) -> Any:
-    """The function that goes to the tile function for (rows, columns), made once in a module."""
+def _tile_function(function: Any, dtype: str, rows: int, vectors: int) -> None:
+    """The instructions for a tile of so many rows and vectors; its last vector may be cut."""
     from llvmlite import ir
 
-    name = f"convolve_tile_{dtype}"
-    if name in module.globals:
-        return module.globals[name]
-    integer = ir.IntType(64)
-    kind = ir.FunctionType(ir.VoidType(), [integer] * len(ARGUMENTS))
-    function = ir.Function(module, kind, name)
-    function.linkage = "internal"
-    function.attributes.add("noinline")
-    builder = ir.IRBuilder(function.append_basic_block())
-    rows, columns = function.args[-2:]
-    vectors = builder.sdiv(builder.add(columns, integer(lanes - 1)), integer(lanes))
-    never = function.append_basic_block("never")
-    choice = builder.switch(builder.add(builder.mul(rows, integer(VECTORS + 1)), vectors), never)
-    for height, count in shapes:
-        tile = _tile_function(module, f"{name}_{height}_{count}", kind, dtype, lanes, size, height, count)
-        block = function.append_basic_block()
-        choice.add_case(integer(height * (VECTORS + 1) + count), block)
-        with builder.goto_block(block):
-            builder.call(tile, function.args, tail=True)
-            builder.ret_void()
-    ir.IRBuilder(never).unreachable()
-    return function
-
-
-def _tile_function(
-    module: Any, name: str, kind: Any, dtype: str, lanes: int, size: int, rows: int, vectors: int
-) -> Any:
-    """The function for a tile of so many rows and vectors; its last vector may be cut."""
-    from llvmlite import ir
-
-    integer = ir.IntType(64)
-    vector = ir.VectorType(ir_type(dtype), lanes)
-    function = ir.Function(module, kind, name)
-    function.linkage = "internal"
-    function.attributes.add("noinline")
+    integer, vector, size = ir.IntType(64), vector_type(dtype), SIZES[dtype]
+    lanes = vector.count
     given = dict(zip(ARGUMENTS, function.args, strict=True))
     entry, run, loop, after, done = (
         function.append_basic_block(label) for label in ("entry", "run", "loop", "after", "done")
     )
 
     builder = ir.IRBuilder(entry)
-    # Without a start the loads go to the first row of B, which is needed anyway; their values are dropped.
-    absent = builder.icmp_signed("==", given["start"], integer(0))
-    start = builder.select(absent, given["b"], given["start"])
-    start_row = builder.select(absent, integer(0), given["start_row"])
-    nothing = ir.Constant(vector, [0.0] * lanes)
-
-    def first(i: int, j: int) -> Any:
-        read = load_vector(builder, at(builder, start, start_row, i, j * lanes * size), vector, size)
-        return builder.select(absent, nothing, read)
-
-    begin = [[first(i, j) for j in range(vectors)] for i in range(rows)]
+    begin = start_of_tile(builder, given, vector, size, rows, vectors)
     groups = [at(builder, given["a"], given["a_row"], i, 0) for i in range(0, rows, 3)]
     twice = builder.mul(given["a_row"], integer(2))
     builder.branch(run)
@@ -164,17 +120,4 @@ def _tile_function(
     runs.add_incoming(fewer_runs, after)
     builder.cbranch(builder.icmp_signed(">", fewer_runs, integer(0)), run, done)
 
-    builder = ir.IRBuilder(done)
-    whole, cut, end = (function.append_basic_block(label) for label in ("whole", "cut", "end"))
-    builder.cbranch(builder.icmp_signed("==", given["columns"], integer(lanes * vectors)), whole, cut)
-    for block in (whole, cut):
-        builder = ir.IRBuilder(block)
-        mask = lane_mask(builder, builder.sub(given["columns"], integer(lanes * (vectors - 1))), lanes)
-        for i in range(rows):
-            for j in range(vectors):
-                address = at(builder, given["c"], given["c_row"], i, j * lanes * size)
-                masked = block is cut and j == vectors - 1
-                store_vector(builder, following[i][j], address, size, mask if masked else None)
-        builder.branch(end)
-    ir.IRBuilder(end).ret_void()
-    return function
+    store_tile(ir.IRBuilder(done), given, following, size)

@@ -17,16 +17,13 @@ from bigmodel_core.kernels.cpu.convolution import (
     Geometry,
     Scratch,
     chunk_rows,
-    sum_pieces_kernel,
 )
+from bigmodel_core.kernels.cpu.convolution_gradient import sum_pieces_kernel
+from bigmodel_core.kernels.cpu.grid_products import grid_products
 from bigmodel_core.kernels.cpu.launch import Buffer, Launch
-from bigmodel_core.kernels.cpu.memory import SIZES, ir_type, load, load_int, store
-from bigmodel_core.kernels.cpu.microkernel import lane_mask, load_vector, multiply_add, phi, store_vector
-from bigmodel_core.kernels.cpu.native import Intrinsic, NativeFunction
-from bigmodel_core.kernels.cpu.target import vector_unit
+from bigmodel_core.kernels.cpu.memory import SIZES, load, load_int, store
+from bigmodel_core.kernels.cpu.native import NativeFunction
 
-VECTORS = 4
-"""Vectors of channels at a time: so many sums under way keep the multipliers busy."""
 CHOICE = "vectors of channels"
 
 
@@ -39,6 +36,8 @@ def convolve(
     g: Geometry, x: Buffer, weight: Buffer, bias: Buffer | None, y: Buffer, scratch: Scratch
 ) -> list[Launch]:
     """The launches that compute y from x and a weight (channels, 1, taps)."""
+    if g.n * g.out_height * g.out_width == 0:
+        return []
     order, taps = _ordered_taps(g, weight, scratch)
     rows, total = chunk_rows(g), g.n * g.out_height
     context = [*_sizes(g), x, taps, bias or 0, y, rows, total]
@@ -50,6 +49,8 @@ def transposed(
     g: Geometry, y: Buffer, weight: Buffer, bias: Buffer | None, x: Buffer, scratch: Scratch
 ) -> list[Launch]:
     """The launches that compute x from y, for the convolution g of x to y."""
+    if g.n * g.height * g.width == 0:
+        return []
     order, taps = _ordered_taps(g, weight, scratch)
     whole = chunk_rows(g)
     rows = max(1, whole // g.out_height) * g.height if whole >= g.out_height else g.height
@@ -111,127 +112,6 @@ def order_kernel(dtype: str) -> NativeFunction:
                 write(out, tap * channels + c, read(weight, c * taps + tap))
 
     return NativeFunction(order_depthwise)
-
-
-ARGUMENTS = (
-    *("a", "a_row", "a_column", "b", "b_row", "b_column"),
-    *("rows", "columns", "start", "target", "count"),
-)
-
-
-@functools.cache
-def grid_products(dtype: str) -> Intrinsic:
-    """`grid_products(dtype)(*ARGUMENTS)`: target = start + sum over a grid of a * b, for `count` channels.
-
-    All strides are in bytes. `start` is a vector, or 0. Reads go on to whole vectors.
-    """
-    lanes, size = vector_unit().lanes(dtype), SIZES[dtype]
-    name = f"grid_products_{dtype}"
-
-    def products(builder: Any, *arguments: Any) -> None:
-        from llvmlite import ir
-
-        function = builder.module.globals.get(name)
-        if function is None:
-            integer = ir.IntType(64)
-            kind = ir.FunctionType(ir.VoidType(), [integer] * len(ARGUMENTS))
-            function = ir.Function(builder.module, kind, name)
-            function.linkage = "internal"
-            function.attributes.add("noinline")
-            _body(function, ir.VectorType(ir_type(dtype), lanes), size)
-        builder.call(function, arguments)
-
-    products.__name__ = name
-    return Intrinsic(f"void({', '.join(['intp'] * len(ARGUMENTS))})", products)
-
-
-def _body(function: Any, vector: Any, size: int) -> None:
-    """Blocks of several vectors first, then one after the other."""
-    from llvmlite import ir
-
-    integer = ir.IntType(64)
-    given = dict(zip(ARGUMENTS, function.args, strict=True))
-    entry = function.append_basic_block("entry")
-    bytes_of_vector = vector.count * size
-    builder = ir.IRBuilder(entry)
-    all_bytes = builder.mul(given["count"], integer(size))
-    has_start = builder.icmp_signed("!=", given["start"], integer(0))
-    start = builder.select(has_start, given["start"], given["a"])  # any address that can be read
-    empty = builder.icmp_signed("<=", builder.mul(given["rows"], given["columns"]), integer(0))
-    offset, before = integer(0), entry
-    for vectors in (VECTORS, 1):
-        test, begin, row, column, next_row, write = (
-            function.append_basic_block(f"{label}_{vectors}")
-            for label in ("test", "begin", "row", "column", "next_row", "write")
-        )
-        end = function.append_basic_block(f"end_{vectors}")
-        builder.branch(test)
-
-        builder = ir.IRBuilder(test)
-        at = phi(builder, integer, offset, before)
-        reach = builder.add(at, integer(vectors * bytes_of_vector if vectors > 1 else 1))
-        builder.cbranch(builder.icmp_signed("<=", reach, all_bytes), begin, end)
-
-        builder = ir.IRBuilder(begin)
-        nothing = ir.Constant(vector, [0.0] * vector.count)
-        first = []
-        for j in range(vectors):
-            place = builder.add(start, builder.add(at, integer(j * bytes_of_vector)))
-            first.append(builder.select(has_start, load_vector(builder, place, vector, size), nothing))
-        a0, b0 = builder.add(given["a"], at), builder.add(given["b"], at)
-        builder.cbranch(empty, write, row)
-
-        builder = ir.IRBuilder(row)
-        rows = phi(builder, integer, given["rows"], begin)
-        row_a, row_b = phi(builder, integer, a0, begin), phi(builder, integer, b0, begin)
-        row_sums = [phi(builder, vector, value, begin) for value in first]
-        builder.branch(column)
-
-        builder = ir.IRBuilder(column)
-        columns = phi(builder, integer, given["columns"], row)
-        a, b = phi(builder, integer, row_a, row), phi(builder, integer, row_b, row)
-        sums = [phi(builder, vector, value, row) for value in row_sums]
-        following = []
-        for j, value in enumerate(sums):
-            shift = integer(j * bytes_of_vector)
-            left = load_vector(builder, builder.add(a, shift), vector, size)
-            right = load_vector(builder, builder.add(b, shift), vector, size)
-            following.append(multiply_add(builder, left, right, value))
-        for value, more in zip(sums, following, strict=True):
-            value.add_incoming(more, column)
-        a.add_incoming(builder.add(a, given["a_column"]), column)
-        b.add_incoming(builder.add(b, given["b_column"]), column)
-        fewer = builder.sub(columns, integer(1))
-        columns.add_incoming(fewer, column)
-        builder.cbranch(builder.icmp_signed(">", fewer, integer(0)), column, next_row)
-
-        builder = ir.IRBuilder(next_row)
-        row_a.add_incoming(builder.add(row_a, given["a_row"]), next_row)
-        row_b.add_incoming(builder.add(row_b, given["b_row"]), next_row)
-        for value, more in zip(row_sums, following, strict=True):
-            value.add_incoming(more, next_row)
-        fewer = builder.sub(rows, integer(1))
-        rows.add_incoming(fewer, next_row)
-        builder.cbranch(builder.icmp_signed(">", fewer, integer(0)), row, write)
-
-        builder = ir.IRBuilder(write)
-        found = []
-        for value, more in zip(first, following, strict=True):
-            total = builder.phi(vector)
-            total.add_incoming(value, begin)
-            total.add_incoming(more, next_row)
-            found.append(total)
-        left_over = builder.sdiv(builder.sub(all_bytes, at), integer(size))
-        mask = lane_mask(builder, left_over, vector.count) if vectors == 1 else None
-        for j, total in enumerate(found):
-            place = builder.add(given["target"], builder.add(at, integer(j * bytes_of_vector)))
-            store_vector(builder, total, place, size, mask)
-        at.add_incoming(builder.add(at, integer(vectors * bytes_of_vector)), write)
-        builder.branch(test)
-
-        builder = ir.IRBuilder(end)
-        offset, before = at, end
-    builder.ret_void()
 
 
 def first_inside(start, gap):  # type: ignore[no-untyped-def]

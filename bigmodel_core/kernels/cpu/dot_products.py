@@ -5,10 +5,18 @@ from __future__ import annotations
 import functools
 from typing import Any
 
+from bigmodel_core.kernels.cpu.instructions import (
+    at,
+    dispatched,
+    lane_mask,
+    load_vector,
+    multiply_add,
+    on_vectors,
+    phi,
+    vector_type,
+)
 from bigmodel_core.kernels.cpu.memory import SIZES, ir_type, load_int, pointer
-from bigmodel_core.kernels.cpu.microkernel import at, lane_mask, load_vector, multiply_add, on_vectors, phi
 from bigmodel_core.kernels.cpu.native import Intrinsic, NativeFunction
-from bigmodel_core.kernels.cpu.target import vector_unit
 
 ROWS, COLUMNS = 2, 4
 """Rows of x and rows of y that meet at once: eight sums under way."""
@@ -63,45 +71,22 @@ def dot_tile(dtype: str) -> Intrinsic:
 
     Strides are in bytes, a `bias` of 0 is none. Rows are read in whole vectors, past their end.
     """
-    lanes, size = vector_unit().lanes(dtype), SIZES[dtype]
     shapes = tuple((h, w) for h in (1, ROWS) for w in (1, COLUMNS))
 
-    def dots(builder: Any, *arguments: Any) -> None:
-        from llvmlite import ir
+    def body(function: Any, rows: int, columns: int) -> None:
+        dot_function(function, dtype, rows, columns)
 
-        integer = ir.IntType(64)
-        kind = ir.FunctionType(ir.VoidType(), [integer] * len(ARGUMENTS))
-        key = builder.add(builder.mul(arguments[-2], integer(COLUMNS + 1)), arguments[-1])
-        end = builder.append_basic_block("end")
-        choice = builder.switch(key, end)
-        for height, width in shapes:
-            name = f"dot_tile_{dtype}_{height}_{width}"
-            function = dot_function(builder.module, name, kind, dtype, lanes, size, height, width)
-            block = builder.append_basic_block()
-            choice.add_case(integer(height * (COLUMNS + 1) + width), block)
-            with builder.goto_block(block):
-                builder.call(function, arguments)
-                builder.branch(end)
-        builder.position_at_end(end)
-
-    dots.__name__ = f"dot_tile_{dtype}"
-    return Intrinsic(f"void({', '.join(['intp'] * len(ARGUMENTS))})", dots)
+    # Columns stand where tiles have vectors: each is one.
+    return dispatched(f"dot_tile_{dtype}", len(ARGUMENTS), 1, shapes, body)
 
 
-def dot_function(
-    module: Any, name: str, kind: Any, dtype: str, lanes: int, size: int, rows: int, columns: int
-) -> Any:
-    """The function for so many rows and columns: whole vectors in a loop, the rest of k masked."""
+def dot_function(function: Any, dtype: str, rows: int, columns: int) -> None:
+    """The instructions for so many rows and columns: whole vectors in a loop, the rest of k masked."""
     from llvmlite import ir
 
-    if name in module.globals:
-        return module.globals[name]
-    integer, number = ir.IntType(64), ir_type(dtype)
-    vector = ir.VectorType(number, lanes)
+    integer, number, vector, size = ir.IntType(64), ir_type(dtype), vector_type(dtype), SIZES[dtype]
+    lanes = vector.count
     zero = ir.Constant(vector, [0.0] * lanes)
-    function = ir.Function(module, kind, name)
-    function.linkage = "internal"
-    function.attributes.add("noinline")
     arguments = dict(zip(ARGUMENTS, function.args, strict=True))
     entry, loop, rest = (function.append_basic_block(label) for label in ("entry", "loop", "rest"))
 
@@ -147,7 +132,6 @@ def dot_function(
             place = at(builder, arguments["c"], arguments["c_row"], i, j * size)
             builder.store(total, pointer(builder, place, dtype)).align = size
     builder.ret_void()
-    return function
 
 
 def reduce_add(builder: Any, value: Any) -> Any:

@@ -5,8 +5,8 @@ from __future__ import annotations
 import functools
 from typing import Any
 
-from bigmodel_core.kernels.cpu.memory import SIZES, ir_type
-from bigmodel_core.kernels.cpu.microkernel import at, load_vector, store_vector
+from bigmodel_core.kernels.cpu.instructions import at, load_vector, outlined, store_vector, vector_type
+from bigmodel_core.kernels.cpu.memory import SIZES
 from bigmodel_core.kernels.cpu.native import Intrinsic
 from bigmodel_core.kernels.cpu.target import vector_unit
 
@@ -36,9 +36,7 @@ def copy_vectors(dtype: str, count: int) -> Intrinsic:
     lanes, size = vector_unit().lanes(dtype), SIZES[dtype]
 
     def copy(builder: Any, source: Any, target: Any) -> None:
-        from llvmlite import ir
-
-        vector = ir.VectorType(ir_type(dtype), lanes)
+        vector = vector_type(dtype)
         for i in range(count):
             value = load_vector(builder, at(builder, source, None, 0, i * lanes * size), vector, size)
             store_vector(builder, value, at(builder, target, None, 0, i * lanes * size), size)
@@ -54,34 +52,17 @@ def transpose_block(dtype: str) -> Intrinsic:
     The block is square, as wide as a vector; source rows from `rows` on repeat the last one, so that nothing
     beyond it is read. Strides are in bytes.
     """
-    lanes, size = vector_unit().lanes(dtype), SIZES[dtype]
-
-    def transpose(
-        builder: Any, source: Any, source_row: Any, rows: Any, target: Any, target_row: Any
-    ) -> None:
-        from llvmlite import ir
-
-        name = f"transpose_block_{dtype}"
-        function = builder.module.globals.get(name)
-        if function is None:
-            integer = ir.IntType(64)
-            function = ir.Function(builder.module, ir.FunctionType(ir.VoidType(), [integer] * 5), name)
-            function.linkage = "internal"
-            function.attributes.add("noinline")
-            transpose_body(function, ir.VectorType(ir_type(dtype), lanes), size)
-        builder.call(function, [source, source_row, rows, target, target_row])
-
-    transpose.__name__ = f"transpose_block_{dtype}"
-    return Intrinsic("void(intp, intp, intp, intp, intp)", transpose)
+    return outlined(f"transpose_block_{dtype}", 5, lambda function: transpose_body(function, dtype))
 
 
-def transpose_body(function: Any, vector: Any, size: int) -> None:
+def transpose_body(function: Any, dtype: str) -> None:
     """Loads, shuffles in log2(lanes) rounds, stores.
 
     A round with distance d exchanges the d x d squares off the diagonal between rows i and i + d.
     """
     from llvmlite import ir
 
+    vector, size = vector_type(dtype), SIZES[dtype]
     lanes = vector.count
     builder = ir.IRBuilder(function.append_basic_block())
     source, source_row, rows, target, target_row = function.args

@@ -14,9 +14,17 @@ from typing import Any
 
 from bigmodel_core.kernels.cpu.convolution import Geometry, Scratch, chunk_rows
 from bigmodel_core.kernels.cpu.convolution_tile import convolve_tile, tallest
+from bigmodel_core.kernels.cpu.instructions import (
+    lane_mask,
+    load_vector,
+    outlined,
+    phi,
+    store_vector,
+    vector_type,
+)
 from bigmodel_core.kernels.cpu.launch import Buffer, Launch
-from bigmodel_core.kernels.cpu.memory import SIZES, ir_type, load, load_int, store
-from bigmodel_core.kernels.cpu.microkernel import lane_mask, load_vector, phi, store_vector, tile_columns
+from bigmodel_core.kernels.cpu.memory import SIZES, load, load_int, store
+from bigmodel_core.kernels.cpu.microkernel import tile_columns
 from bigmodel_core.kernels.cpu.native import Intrinsic, NativeFunction
 from bigmodel_core.kernels.cpu.packing import stack_memory
 from bigmodel_core.kernels.cpu.target import vector_unit
@@ -50,6 +58,8 @@ def transposed(
         weight: (filters, channels, taps), as the convolution has it.
         bias: a number to add for each channel of x, or None.
     """
+    if g.n * g.height * g.width * g.channels == 0:
+        return []
     size = SIZES[g.dtype]
     run = g.taps[1] * g.channels
     arranged = scratch(g.taps[0] * g.filters * run * size)
@@ -108,29 +118,13 @@ def gather_runs(dtype: str) -> Intrinsic:
 
     Runs begin `step` bytes apart; `bias` is one more, or 0. Reads go on to whole vectors.
     """
-    lanes, size = vector_unit().lanes(dtype), SIZES[dtype]
-
-    def gather(builder: Any, *arguments: Any) -> None:
-        from llvmlite import ir
-
-        name = f"gather_runs_{dtype}"
-        function = builder.module.globals.get(name)
-        if function is None:
-            integer = ir.IntType(64)
-            function = ir.Function(builder.module, ir.FunctionType(ir.VoidType(), [integer] * 6), name)
-            function.linkage = "internal"
-            function.attributes.add("noinline")
-            _gather_body(function, ir.VectorType(ir_type(dtype), lanes), size)
-        builder.call(function, arguments)
-
-    gather.__name__ = f"gather_runs_{dtype}"
-    return Intrinsic("void(intp, intp, intp, intp, intp, intp)", gather)
+    return outlined(f"gather_runs_{dtype}", 6, lambda function: _gather_body(function, dtype))
 
 
-def _gather_body(function: Any, vector: Any, size: int) -> None:
+def _gather_body(function: Any, dtype: str) -> None:
     from llvmlite import ir
 
-    integer = ir.IntType(64)
+    integer, vector, size = ir.IntType(64), vector_type(dtype), SIZES[dtype]
     source, step, runs, bias, target, count = function.args
     entry, across, down, write, end = (
         function.append_basic_block(label) for label in ("entry", "across", "down", "write", "end")

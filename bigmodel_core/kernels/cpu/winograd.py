@@ -3,8 +3,7 @@
 Four by four pixels and a filter are both taken to 16 numbers (`winograd_tile.py`); their product, summed over
 channels, gives two by two outputs, F(2 x 2, 3 x 3): 16 multiplications where the direct way takes 36. Sums
 over channels are matrix products over all tiles, one for each of the 16 numbers, with the micro-kernel of the
-direct way. The gradient for the weight goes the same way back: sums over tiles of products of transformed
-pixels and transformed gradients.
+direct way.
 
 A chunk goes over its tiles block by block, so that what is transformed stays in the second-level cache.
 Chunks are chosen by shapes alone.
@@ -16,8 +15,6 @@ import functools
 
 from bigmodel_core.kernels.cpu.convolution import (
     CHUNK_WORK,
-    MAX_CHUNKS,
-    PARTIAL_BYTES,
     Geometry,
     Scratch,
     chunk_rows,
@@ -29,7 +26,7 @@ from bigmodel_core.kernels.cpu.microkernel import tile_columns
 from bigmodel_core.kernels.cpu.native import NativeFunction
 from bigmodel_core.kernels.cpu.packing import stack_memory
 from bigmodel_core.kernels.cpu.target import vector_unit
-from bigmodel_core.kernels.cpu.winograd_tile import OF_INPUT, OF_PRODUCT, OF_UPSTREAM, transform_grid
+from bigmodel_core.kernels.cpu.winograd_tile import OF_INPUT, OF_PRODUCT, transform_grid
 
 POINTS = 16
 """Numbers of a transformed tile."""
@@ -61,15 +58,15 @@ def _tiles(g: Geometry) -> int:
     return g.n * (-(-g.out_height // 2)) * (-(-g.out_width // 2))
 
 
-def _whole(numbers: int, dtype: str) -> int:
+def whole_vectors(numbers: int, dtype: str) -> int:
     """Numbers rounded up to whole vectors."""
     lanes = vector_unit().lanes(dtype)
     return -(-numbers // lanes) * lanes
 
 
-def _block(g: Geometry, columns: int) -> int:
+def tiles_of_block(g: Geometry, columns: int) -> int:
     """Tiles of a block, beside which `columns` numbers of the other side are kept for each."""
-    each = POINTS * (_whole(g.channels, g.dtype) + columns) * SIZES[g.dtype]
+    each = POINTS * (whole_vectors(g.channels, g.dtype) + columns) * SIZES[g.dtype]
     most = max(1, min(MOST_TILES, WORK // each))
     return most // tallest() * tallest() or most
 
@@ -84,7 +81,7 @@ def convolve(
             the input of a convolution is such a convolution.
     """
     size = SIZES[g.dtype]
-    width = min(tile_columns(g.dtype), _whole(g.filters, g.dtype))
+    width = min(tile_columns(g.dtype), whole_vectors(g.filters, g.dtype))
     panels = -(-g.filters // width)
     arranged = scratch(panels * POINTS * g.channels * width * size)
     strides = (9, 9 * g.filters) if turned else (9 * g.channels, 9)
@@ -103,7 +100,7 @@ def convolve(
     ]
     rows = chunk_rows(g, even=True)
     total = g.n * g.out_height
-    most = _block(g, width)
+    most = tiles_of_block(g, width)
     context: list[int | Buffer] = [
         *(g.height, g.width, g.channels, g.out_height, g.out_width, g.filters, *g.border),
         *(x, arranged, bias or 0, y, rows, total, most, width),
@@ -117,41 +114,6 @@ def convolve(
             -(-total // rows),
             (rows * g.out_width, g.filters),
             choice=choice,
-        ),
-    ]
-
-
-def weight_gradient(g: Geometry, x: Buffer, dy: Buffer, dw: Buffer, scratch: Scratch) -> list[Launch]:
-    """The launches that compute the gradient (filters, channels, 3, 3) of a weight."""
-    size, width = SIZES[g.dtype], tile_columns(g.dtype)
-    count = POINTS * g.channels * g.filters
-    wanted = max(1, min(MAX_CHUNKS, g.work // CHUNK_WORK))
-    pieces = max(1, min(g.n, wanted, PARTIAL_BYTES // (count * size)))
-    each = -(-g.n // pieces)
-    pieces = -(-g.n // each)
-    columns = g.filters
-    if pieces < wanted:
-        columns = max(2 * width, -(-g.filters * pieces // wanted // width) * width)
-    columns = min(columns, g.filters)
-    across = -(-g.filters // columns)
-    partial = scratch(pieces * count * size)
-    most = _block(g, _whole(columns, g.dtype))
-    context: list[int | Buffer] = [
-        *(g.height, g.width, g.channels, g.out_height, g.out_width, g.filters, *g.border),
-        *(x, dy, partial, g.n, each, columns, across, most),
-    ]
-    step = max(1, min(g.channels, 2 * CHUNK_WORK // (100 * g.filters * pieces)))
-    return [
-        Launch(
-            weight_gradient_kernel(g.dtype),
-            context,
-            pieces * across,
-            choice=f"Winograd F(3x3, 2x2), {pieces} partial sums",
-        ),
-        Launch(
-            sum_pieces_kernel(g.dtype),
-            [partial, dw, pieces, g.channels, g.filters, step],
-            -(-g.channels // step),
         ),
     ]
 
@@ -323,150 +285,3 @@ def convolution_kernel(dtype: str) -> NativeFunction:
                     )
 
     return NativeFunction(winograd_convolution)
-
-
-@functools.cache
-def weight_gradient_kernel(dtype: str) -> NativeFunction:
-    """The kernel for the sum over the tiles of some images, stored as (number, channel, filter)."""
-    size, wide, write = SIZES[dtype], tile_columns(dtype), store(dtype)
-    vector = vector_unit().lanes(dtype) * size
-    most_rows = tallest()
-    tile, memory = convolve_tile(dtype), stack_memory(WORK + 2 * ROW)
-    of_input, of_upstream = transform_grid(dtype, OF_INPUT), transform_grid(dtype, OF_UPSTREAM)
-
-    def winograd_weight_gradient(ctx, chunk):  # type: ignore[no-untyped-def]
-        height, width, channels = load_int(ctx, 0), load_int(ctx, 1), load_int(ctx, 2)
-        out_height, out_width, filters = load_int(ctx, 3), load_int(ctx, 4), load_int(ctx, 5)
-        top, left = load_int(ctx, 6), load_int(ctx, 7)
-        x, dy, n, each = load_int(ctx, 8), load_int(ctx, 9), load_int(ctx, 11), load_int(ctx, 12)
-        columns, parts, most = load_int(ctx, 13), load_int(ctx, 14), load_int(ctx, 15)
-        pixel, out_pixel = channels * size, filters * size
-        image0, k0 = chunk // parts * each, chunk % parts * columns
-        columns = min(columns, filters - k0)
-        sums = load_int(ctx, 10) + (chunk // parts * POINTS * channels * filters + k0) * size
-        down, across = (out_height + 1) // 2, (out_width + 1) // 2
-        tiles = (min(n, image0 + each) - image0) * down * across
-        nothing = memory()
-        waste = nothing + ROW
-        for k in range(max(channels, columns) + vector // size):
-            write(nothing, k, 0)
-        pixels = waste + ROW
-        pixels_row = (pixel + vector - 1) // vector * vector
-        pixels_step = most * pixels_row
-        upstream = pixels + POINTS * pixels_step
-        upstream_row = (columns * size + vector - 1) // vector * vector
-        upstream_step = most * upstream_row
-        all_of_them = (1 << POINTS) - 1
-        blocks = (channels + most_rows - 1) // most_rows
-        even = (channels + blocks - 1) // blocks
-        for t0 in range(0, tiles, most):
-            count = min(most, tiles - t0)
-            for t in range(count):
-                image = image0 + (t0 + t) // (down * across)
-                i = 2 * ((t0 + t) % (down * across) // across)
-                j = 2 * ((t0 + t) % across)
-                valid = 15
-                if i + 2 > out_height or j + 2 > out_width:
-                    valid = valid_points(i, j, out_height, out_width, 2)
-                of_upstream(
-                    dy + ((image * out_height + i) * out_width + j) * out_pixel + k0 * size,
-                    out_width * out_pixel,
-                    out_pixel,
-                    valid,
-                    nothing,
-                    upstream + t * upstream_row,
-                    4 * upstream_step,
-                    upstream_step,
-                    all_of_them,
-                    waste,
-                    0,
-                    columns,
-                )
-                i -= top
-                j -= left
-                valid = all_of_them
-                if i < 0 or j < 0 or i + 4 > height or j + 4 > width:
-                    valid = valid_points(i, j, height, width, 4)
-                of_input(
-                    x + ((image * height + i) * width + j) * pixel,
-                    width * pixel,
-                    pixel,
-                    valid,
-                    nothing,
-                    pixels + t * pixels_row,
-                    4 * pixels_step,
-                    pixels_step,
-                    all_of_them,
-                    waste,
-                    0,
-                    channels,
-                )
-            for point in range(POINTS):
-                for k in range(0, columns, wide):
-                    w = min(wide, columns - k)
-                    c = 0
-                    while c < channels:
-                        h = min(even, channels - c)
-                        target = sums + ((point * channels + c) * filters + k) * size
-                        tile(
-                            1,
-                            count,
-                            pixels + point * pixels_step + c * size,
-                            size,
-                            pixels_row,
-                            0,
-                            upstream + point * upstream_step + k * size,
-                            upstream_row,
-                            target,
-                            out_pixel,
-                            0 if t0 == 0 else target,
-                            out_pixel,
-                            h,
-                            w,
-                        )
-                        c += h
-
-    return NativeFunction(winograd_weight_gradient)
-
-
-@functools.cache
-def sum_pieces_kernel(dtype: str) -> NativeFunction:
-    """The kernel that adds up partial sums (number, channel, filter) and takes them to filters of 3 x 3."""
-    size, read, write = SIZES[dtype], load(dtype), store(dtype)
-
-    def winograd_sum_pieces(ctx, chunk):  # type: ignore[no-untyped-def]
-        partial, out, pieces = load_int(ctx, 0), load_int(ctx, 1), load_int(ctx, 2)
-        channels, filters, step = load_int(ctx, 3), load_int(ctx, 4), load_int(ctx, 5)
-        count = POINTS * channels * filters
-        for c in range(chunk * step, min(channels, chunk * step + step)):
-            for point in range(POINTS):
-                base = partial + (point * channels + c) * filters * size
-                for piece in range(1, pieces):
-                    other = base + piece * count * size
-                    for k in range(filters):
-                        write(base, k, read(base, k) + read(other, k))
-            of = channels * filters
-            for k in range(filters):
-                source = partial + (c * filters + k) * size
-                target = out + (k * channels + c) * 9 * size
-                for j in range(3):  # column j of S G, then of G^T S G
-                    if j == 0:
-                        p = read(source, 0) + (read(source, of) + read(source, 2 * of)) / 2
-                        q = read(source, 4 * of) + (read(source, 5 * of) + read(source, 6 * of)) / 2
-                        r = read(source, 8 * of) + (read(source, 9 * of) + read(source, 10 * of)) / 2
-                        s = read(source, 12 * of) + (read(source, 13 * of) + read(source, 14 * of)) / 2
-                    elif j == 1:
-                        p = (read(source, of) - read(source, 2 * of)) / 2
-                        q = (read(source, 5 * of) - read(source, 6 * of)) / 2
-                        r = (read(source, 9 * of) - read(source, 10 * of)) / 2
-                        s = (read(source, 13 * of) - read(source, 14 * of)) / 2
-                    else:
-                        p = (read(source, of) + read(source, 2 * of)) / 2 + read(source, 3 * of)
-                        q = (read(source, 5 * of) + read(source, 6 * of)) / 2 + read(source, 7 * of)
-                        r = (read(source, 9 * of) + read(source, 10 * of)) / 2 + read(source, 11 * of)
-                        s = (read(source, 13 * of) + read(source, 14 * of)) / 2 + read(source, 15 * of)
-                    write(target, j, p + (q + r) / 2)
-                    write(target, 3 + j, (q - r) / 2)
-                    write(target, 6 + j, (q + r) / 2 + s)
-
-    return NativeFunction(winograd_sum_pieces)

@@ -9,10 +9,16 @@ from __future__ import annotations
 import functools
 from typing import Any
 
-from bigmodel_core.kernels.cpu.memory import SIZES, ir_type
-from bigmodel_core.kernels.cpu.microkernel import lane_mask, load_vector, phi, store_vector
+from bigmodel_core.kernels.cpu.instructions import (
+    lane_mask,
+    load_vector,
+    outlined,
+    phi,
+    store_vector,
+    vector_type,
+)
+from bigmodel_core.kernels.cpu.memory import SIZES
 from bigmodel_core.kernels.cpu.native import Intrinsic
-from bigmodel_core.kernels.cpu.target import vector_unit
 
 Matrix = tuple[tuple[int, ...], ...]
 
@@ -37,30 +43,14 @@ def transform_grid(dtype: str, matrix: Matrix) -> Intrinsic:
     whether point (i, j) of an n x n grid is there: points that are not are read from `nothing` (zeros, as
     long as the channels) and written to `waste`. `bias` is a vector, or 0. Reads go on to whole vectors.
     """
-    lanes, size = vector_unit().lanes(dtype), SIZES[dtype]
     name = f"transform_{len(matrix[0])}_to_{len(matrix)}_{dtype}"
-
-    def transform(builder: Any, *arguments: Any) -> None:
-        from llvmlite import ir
-
-        function = builder.module.globals.get(name)
-        if function is None:
-            integer = ir.IntType(64)
-            kind = ir.FunctionType(ir.VoidType(), [integer] * len(ARGUMENTS))
-            function = ir.Function(builder.module, kind, name)
-            function.linkage = "internal"
-            function.attributes.add("noinline")
-            _body(function, ir.VectorType(ir_type(dtype), lanes), size, matrix)
-        builder.call(function, arguments)
-
-    transform.__name__ = name
-    return Intrinsic(f"void({', '.join(['intp'] * len(ARGUMENTS))})", transform)
+    return outlined(name, len(ARGUMENTS), lambda function: _body(function, dtype, matrix))
 
 
-def _body(function: Any, vector: Any, size: int, matrix: Matrix) -> None:
+def _body(function: Any, dtype: str, matrix: Matrix) -> None:
     from llvmlite import ir
 
-    integer = ir.IntType(64)
+    integer, vector, size = ir.IntType(64), vector_type(dtype), SIZES[dtype]
     lanes = vector.count
     given = dict(zip(ARGUMENTS, function.args, strict=True))
     entry, loop, end = (function.append_basic_block(label) for label in ("entry", "loop", "end"))

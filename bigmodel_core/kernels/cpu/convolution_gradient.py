@@ -1,0 +1,183 @@
+"""The gradient of a convolution for its weight on the CPU, channels last.
+
+It is an outer product over pixels: each chunk of images has its own sum, and the sums are added up in a fixed
+order.
+"""
+
+from __future__ import annotations
+
+import functools
+
+from bigmodel_core.kernels.cpu.convolution import (
+    CHUNK_WORK,
+    MAX_CHUNKS,
+    STACK,
+    Geometry,
+    Scratch,
+    block_rows,
+    outside_memory,
+    padded_rows,
+)
+from bigmodel_core.kernels.cpu.convolution_tile import convolve_tile, tallest
+from bigmodel_core.kernels.cpu.launch import Buffer, Launch
+from bigmodel_core.kernels.cpu.memory import SIZES, load, load_int, store
+from bigmodel_core.kernels.cpu.microkernel import tile_columns
+from bigmodel_core.kernels.cpu.native import NativeFunction
+from bigmodel_core.kernels.cpu.packing import stack_memory
+
+NEAR = 40 * 1024
+"""Bytes of activations and gradients that a block of the weight's gradient goes over again and again."""
+PARTIAL_BYTES = 8 * 1024 * 1024
+"""Bytes that the partial sums of a weight's gradient may take together."""
+
+
+def weight_gradient(g: Geometry, x: Buffer, dy: Buffer, dw: Buffer, scratch: Scratch) -> list[Launch]:
+    """The launches that compute the gradient (filters, channels of a group, taps) of a weight."""
+    size, width = SIZES[g.dtype], tile_columns(g.dtype)
+    inner = g.taps[0] * g.taps[1] * (g.channels // g.groups)
+    count = inner * g.filters
+    if count == 0:
+        return []
+    wanted = max(1, min(MAX_CHUNKS, g.work // CHUNK_WORK))
+    pieces = max(1, min(g.n, wanted, PARTIAL_BYTES // (count * size)))
+    each = max(1, -(-g.n // pieces))
+    pieces = max(1, -(-g.n // each))
+    columns = g.filters
+    if g.groups == 1 and pieces < wanted:
+        columns = max(width, -(-g.filters * pieces // wanted // width) * width)
+    across = -(-g.filters // columns)
+    block = block_rows(g, NEAR, g.out_width * min(columns, width) * size)
+    chunks = pieces * across
+    memory, memory_each = outside_memory(g, block, chunks, scratch)
+    partial = scratch(pieces * count * size)
+    context = [
+        *(*g.context(), x, dy, partial, g.n, each, block, int(g.in_place), memory, memory_each),
+        *(columns, across, count * size),
+    ]
+    step = max(1, min(16, g.filters))
+    return [
+        Launch(weight_gradient_kernel(g.dtype), context, chunks, choice=f"direct, {pieces} partial sums"),
+        Launch(
+            sum_pieces_kernel(g.dtype),
+            [partial, dw, pieces, g.taps[0] * g.taps[1], g.channels // g.groups, g.filters, step],
+            -(-g.filters // step),
+        ),
+    ]
+
+
+@functools.cache
+def weight_gradient_kernel(dtype: str) -> NativeFunction:
+    """The kernel for the sum over some images, stored as (taps, channels of a group, filters)."""
+    size, wide = SIZES[dtype], tile_columns(dtype)
+    most_rows = tallest()
+    tile, pad_rows, memory = convolve_tile(dtype), padded_rows(dtype), stack_memory(STACK)
+
+    def convolution_weight_gradient(ctx, chunk):  # type: ignore[no-untyped-def]
+        height, width, channels = load_int(ctx, 0), load_int(ctx, 1), load_int(ctx, 2)
+        out_height, out_width, filters = load_int(ctx, 3), load_int(ctx, 4), load_int(ctx, 5)
+        taps_down, taps_across = load_int(ctx, 6), load_int(ctx, 7)
+        step_down, step_across = load_int(ctx, 8), load_int(ctx, 9)
+        gap_down, gap_across = load_int(ctx, 10), load_int(ctx, 11)
+        top, left = load_int(ctx, 12), load_int(ctx, 13)
+        spread_down, spread_across, groups = load_int(ctx, 14), load_int(ctx, 15), load_int(ctx, 16)
+        x, dy, partial, n = load_int(ctx, 17), load_int(ctx, 18), load_int(ctx, 19), load_int(ctx, 20)
+        each, most, in_place = load_int(ctx, 21), load_int(ctx, 22), load_int(ctx, 23)
+        outside, across = load_int(ctx, 24), load_int(ctx, 27)
+        buffer = memory()
+        if outside != 0:
+            buffer = outside + chunk * load_int(ctx, 25)
+        of_group, filters_of_group = channels // groups, filters // groups
+        piece = chunk // across
+        dw = partial + piece * load_int(ctx, 28)
+        j0 = chunk % across * load_int(ctx, 26)
+        j1 = min(filters_of_group, j0 + load_int(ctx, 26))
+        columns = (out_width - 1) * step_across + (taps_across - 1) * gap_across + 1
+        pixel = channels * size
+        merged = groups == 1 and gap_across == 1
+        runs = 1 if merged else taps_across
+        run = taps_across * channels if merged else of_group
+        tiles = (run + most_rows - 1) // most_rows
+        even = (run + tiles - 1) // tiles
+        fresh = True
+        for image in range(piece * each, min(n, piece * each + each)):
+            first = 0
+            while first < out_height:
+                rows = min(most, out_height - first)
+                start = x + image * height * width * pixel
+                pitch = width * pixel
+                if in_place != 0:
+                    base = start + first * step_down * pitch
+                else:
+                    needed = (rows - 1) * step_down + (taps_down - 1) * gap_down + 1
+                    pad_rows(
+                        start,
+                        height,
+                        width,
+                        channels,
+                        first * step_down - top,
+                        left,
+                        spread_down,
+                        spread_across,
+                        needed,
+                        columns,
+                        buffer,
+                    )
+                    base, pitch = buffer, columns * pixel
+                upstream = dy + (image * out_height + first) * out_width * filters * size
+                for group in range(groups):
+                    for j in range(j0, j1, wide):
+                        w = min(wide, j1 - j)
+                        column = (group * filters_of_group + j) * size
+                        for r in range(taps_down):
+                            for s in range(runs):
+                                source = base + r * gap_down * pitch + s * gap_across * pixel
+                                source += group * of_group * size
+                                target = dw + (r * runs + s) * run * filters * size + column
+                                m = 0
+                                while m < run:
+                                    h = min(even, run - m)
+                                    c = target + m * filters * size
+                                    tile(
+                                        rows,
+                                        out_width,
+                                        source + m * size,
+                                        size,
+                                        step_across * pixel,
+                                        step_down * pitch - out_width * step_across * pixel,
+                                        upstream + column,
+                                        filters * size,
+                                        c,
+                                        filters * size,
+                                        0 if fresh else c,
+                                        filters * size,
+                                        h,
+                                        w,
+                                    )
+                                    m += h
+                fresh = False
+                first += rows
+
+    return NativeFunction(convolution_weight_gradient)
+
+
+@functools.cache
+def sum_pieces_kernel(dtype: str) -> NativeFunction:
+    """The kernel that adds up partial sums (taps, channels, filters) into (filters, channels, taps)."""
+    size, read, write = SIZES[dtype], load(dtype), store(dtype)
+
+    def sum_pieces(ctx, chunk):  # type: ignore[no-untyped-def]
+        partial, out, pieces = load_int(ctx, 0), load_int(ctx, 1), load_int(ctx, 2)
+        taps, channels, filters, step = load_int(ctx, 3), load_int(ctx, 4), load_int(ctx, 5), load_int(ctx, 6)
+        count = taps * channels * filters
+        first, last = chunk * step, min(filters, chunk * step + step)
+        for row in range(taps * channels):
+            base = partial + row * filters * size
+            for piece in range(1, pieces):
+                other = base + piece * count * size
+                for k in range(first, last):
+                    write(base, k, read(base, k) + read(other, k))
+            at = row % channels * taps + row // channels
+            for k in range(first, last):
+                write(out, k * channels * taps + at, read(base, k))
+
+    return NativeFunction(sum_pieces)
