@@ -1,11 +1,10 @@
 """The kernel cache: object code on disk, one file a kernel, private to the user.
 
 The folder is `BIGMODEL_CACHE_DIR`, else the per-user cache folder. It is created with mode 0700 and must
-belong to the
-user: object code is executed, so a folder that others can write is not used. Where nothing can be written,
-    kernels are
-compiled anew in each process, with one warning. A file's name is the hash of all that the object depends on:
-the byte code of every function, the versions of Python, Numba and LLVM, and the processor.
+belong to the user: object code is executed, so a folder that others can write is not used. Where nothing can
+be written, kernels are compiled anew in each process, with one warning. A file's name is the hash of all that
+the object depends on: the byte code of every function, the versions of Python, Numba and LLVM, and the
+processor.
 """
 
 from __future__ import annotations
@@ -24,7 +23,7 @@ FORMAT = 2
 """Changes with the form of what is stored, so that files of another form are passed over."""
 
 compilations: list[str] = []
-"""The kernels this process compiled, by name, in order; empty in a process with a warm cache."""
+"""The kernels this process compiled or had compiled, by name; empty in a process with a warm cache."""
 
 
 class KernelCacheWarning(UserWarning):
@@ -44,6 +43,11 @@ def directory() -> Path:
         return Path("~", "bigmodel", "kernels")
 
 
+def is_usable() -> bool:
+    """Whether what is stored will be found again."""
+    return _usable() is not None
+
+
 def load(key: str) -> bytes | None:
     """The stored bytes of a key, or None; a torn or tampered file counts as absent."""
     folder = _usable()
@@ -55,6 +59,12 @@ def load(key: str) -> bytes | None:
         return None
     check, _, payload = content.partition(b"\n")
     return payload if check == hashlib.sha256(payload).hexdigest().encode() else None
+
+
+def holds(key: str) -> bool:
+    """Whether something is stored under a key."""
+    folder = _usable()
+    return folder is not None and (folder / _file_name(key)).is_file()
 
 
 def store(key: str, payload: bytes) -> None:
@@ -76,7 +86,7 @@ def store(key: str, payload: bytes) -> None:
 
 
 def count_compilation(name: str) -> None:
-    """Record that this process compiles a kernel."""
+    """Record that this process compiles a kernel, or has it compiled."""
     compilations.append(name)
 
 

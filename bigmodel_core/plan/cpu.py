@@ -12,7 +12,8 @@ import numpy as np
 
 from bigmodel_core.graph import Constant, Input, Value, Variable
 from bigmodel_core.kernels.cpu import runner, threads
-from bigmodel_core.kernels.cpu.launch import ALIGNMENT, PADDING, Buffer, Launch, float_bits
+from bigmodel_core.kernels.cpu.compile_ahead import compile_ahead
+from bigmodel_core.kernels.cpu.launch import ALIGNMENT, PADDING, Buffer, Launch, integer_of, kernels_of
 from bigmodel_core.kernels.cpu.memory import SIZES
 from bigmodel_core.plan.cpu_binding import Binding, nbytes
 from bigmodel_core.plan.device import Variables
@@ -112,6 +113,7 @@ class CpuPlan:
             buffer.address = arena.address + offset
 
     def _write_table(self, rows: list[tuple[int, Launch]]) -> None:
+        compile_ahead((*kernels_of(launch for _, launch in rows), runner.RUN, runner.WORK))
         contexts: list[int] = []
         starts: list[int] = []
         self._input_slots: dict[str, list[int]] = {name: [] for name in self._input_buffers}
@@ -121,12 +123,9 @@ class CpuPlan:
             contexts.extend([0] * (-len(contexts) % 8))  # contexts start on cache lines
             start = len(contexts)
             for item in launch.context:
-                if isinstance(item, Buffer):
-                    if id(item) in by_buffer:
-                        self._input_slots[by_buffer[id(item)]].append(len(contexts))
-                    contexts.append(item.address)
-                else:
-                    contexts.append(float_bits(item) if isinstance(item, float) else int(item))
+                if id(item) in by_buffer:
+                    self._input_slots[by_buffer[id(item)]].append(len(contexts))
+                contexts.append(integer_of(item))
             return start
 
         self._table = np.zeros((max(len(rows), 1), runner.ROW), np.int64)

@@ -18,7 +18,7 @@ from collections.abc import Callable
 from dataclasses import dataclass
 
 from bigmodel_core.kernels.cpu.convolution_tile import convolve_tile, tallest
-from bigmodel_core.kernels.cpu.launch import Buffer, Launch
+from bigmodel_core.kernels.cpu.launch import Buffer, Item, Launch
 from bigmodel_core.kernels.cpu.memory import SIZES, load, load_int, store
 from bigmodel_core.kernels.cpu.microkernel import tile_columns
 from bigmodel_core.kernels.cpu.native import NativeFunction
@@ -132,7 +132,20 @@ def convolve(
     chunks = -(-total // rows)
     block = g.out_height if g.in_place else block_rows(g, STACK)
     memory, each = outside_memory(g, block, chunks, scratch)
-    context = [*g.context(), x, weight, bias or 0, y, rows, total, block, int(g.in_place), memory, each]
+    context: list[Item] = [
+        *g.context(),
+        x,
+        weight,
+        bias or 0,
+        y,
+        rows,
+        total,
+        block,
+        int(g.in_place),
+        memory,
+        each,
+    ]
+    context.append(convolve_tile(g.dtype))
     choice = "direct, pixels in place" if g.in_place else f"direct, {block} padded rows at a time"
     tile = (rows * g.out_width, g.filters)
     return [Launch(convolution_kernel(g.dtype), context, chunks, tile, choice=choice)]
@@ -195,7 +208,7 @@ def convolution_kernel(dtype: str) -> NativeFunction:
     """The kernel for rows of outputs; `convolve` lists its context."""
     size, wide = SIZES[dtype], tile_columns(dtype)
     most_rows = tallest()
-    tile, pad_rows, memory = convolve_tile(dtype), padded_rows(dtype), stack_memory(STACK)
+    tile, pad_rows, memory = convolve_tile(dtype).call, padded_rows(dtype), stack_memory(STACK)
 
     def convolution(ctx, chunk):  # type: ignore[no-untyped-def]
         height, width, channels = load_int(ctx, 0), load_int(ctx, 1), load_int(ctx, 2)
@@ -207,7 +220,7 @@ def convolution_kernel(dtype: str) -> NativeFunction:
         spread_down, spread_across, groups = load_int(ctx, 14), load_int(ctx, 15), load_int(ctx, 16)
         x, weight, bias, y = load_int(ctx, 17), load_int(ctx, 18), load_int(ctx, 19), load_int(ctx, 20)
         each, total, most = load_int(ctx, 21), load_int(ctx, 22), load_int(ctx, 23)
-        in_place, outside = load_int(ctx, 24), load_int(ctx, 25)
+        in_place, outside, tiles_of = load_int(ctx, 24), load_int(ctx, 25), load_int(ctx, 27)
         buffer = memory()
         if outside != 0:
             buffer = outside + chunk * load_int(ctx, 26)
@@ -254,6 +267,7 @@ def convolution_kernel(dtype: str) -> NativeFunction:
                             c = y + ((row + i) * out_width + p) * filters * size + column
                             if merged:
                                 tile(
+                                    tiles_of,
                                     taps_down,
                                     taps_across * channels,
                                     a,
@@ -272,6 +286,7 @@ def convolution_kernel(dtype: str) -> NativeFunction:
                             else:
                                 for r in range(taps_down):
                                     tile(
+                                        tiles_of,
                                         taps_across,
                                         of_group,
                                         a + r * gap_down * pitch + group * of_group * size,

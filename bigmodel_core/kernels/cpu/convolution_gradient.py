@@ -52,7 +52,7 @@ def weight_gradient(g: Geometry, x: Buffer, dy: Buffer, dw: Buffer, scratch: Scr
     partial = scratch(pieces * count * size)
     context = [
         *(*g.context(), x, dy, partial, g.n, each, block, int(g.in_place), memory, memory_each),
-        *(columns, across, count * size),
+        *(columns, across, count * size, convolve_tile(g.dtype)),
     ]
     step = max(1, min(16, g.filters))
     return [
@@ -70,7 +70,7 @@ def weight_gradient_kernel(dtype: str) -> NativeFunction:
     """The kernel for the sum over some images, stored as (taps, channels of a group, filters)."""
     size, wide = SIZES[dtype], tile_columns(dtype)
     most_rows = tallest()
-    tile, pad_rows, memory = convolve_tile(dtype), padded_rows(dtype), stack_memory(STACK)
+    tile, pad_rows, memory = convolve_tile(dtype).call, padded_rows(dtype), stack_memory(STACK)
 
     def convolution_weight_gradient(ctx, chunk):  # type: ignore[no-untyped-def]
         height, width, channels = load_int(ctx, 0), load_int(ctx, 1), load_int(ctx, 2)
@@ -82,7 +82,7 @@ def weight_gradient_kernel(dtype: str) -> NativeFunction:
         spread_down, spread_across, groups = load_int(ctx, 14), load_int(ctx, 15), load_int(ctx, 16)
         x, dy, partial, n = load_int(ctx, 17), load_int(ctx, 18), load_int(ctx, 19), load_int(ctx, 20)
         each, most, in_place = load_int(ctx, 21), load_int(ctx, 22), load_int(ctx, 23)
-        outside, across = load_int(ctx, 24), load_int(ctx, 27)
+        outside, across, tiles_of = load_int(ctx, 24), load_int(ctx, 27), load_int(ctx, 29)
         buffer = memory()
         if outside != 0:
             buffer = outside + chunk * load_int(ctx, 25)
@@ -138,6 +138,7 @@ def weight_gradient_kernel(dtype: str) -> NativeFunction:
                                     h = min(even, run - m)
                                     c = target + m * filters * size
                                     tile(
+                                        tiles_of,
                                         rows,
                                         out_width,
                                         source + m * size,

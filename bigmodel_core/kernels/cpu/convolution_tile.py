@@ -14,7 +14,6 @@ from typing import Any
 from bigmodel_core.kernels.cpu.instructions import (
     at,
     broadcast,
-    dispatched,
     load_vector,
     multiply_add,
     phi,
@@ -22,8 +21,8 @@ from bigmodel_core.kernels.cpu.instructions import (
 )
 from bigmodel_core.kernels.cpu.memory import SIZES
 from bigmodel_core.kernels.cpu.microkernel import VECTORS, start_of_tile, store_tile
-from bigmodel_core.kernels.cpu.native import Intrinsic
 from bigmodel_core.kernels.cpu.target import vector_unit
+from bigmodel_core.kernels.cpu.tile_table import TileTable
 
 ARGUMENTS = (
     *("outer", "inner", "a", "a_row", "a_step", "a_next", "b", "b_step"),
@@ -42,7 +41,7 @@ def tallest() -> int:
 
 
 @functools.cache
-def convolve_tile(dtype: str) -> Intrinsic:
+def convolve_tile(dtype: str) -> TileTable:
     """One tile: `c[i, j] = start[i, j] + sum over o, k of a[i, o, k] * b[o * inner + k, j]`.
 
     All strides are in bytes. Element k of a run lies `a_step` after the one before; `a_next` is added between
@@ -50,13 +49,13 @@ def convolve_tile(dtype: str) -> Intrinsic:
     `tallest()`, `columns` at most `tile_columns(dtype)`; `outer` and `inner` are at least 1. Rows of B and
     of `start` are read in whole vectors, past the last column.
     """
-    lanes = vector_unit().lanes(dtype)
-    shapes = ((rows, vectors) for rows in range(1, tallest() + 1) for vectors in range(1, VECTORS + 1))
+    shapes = [(rows, vectors) for rows in range(1, tallest() + 1) for vectors in range(1, VECTORS + 1)]
 
     def body(function: Any, rows: int, vectors: int) -> None:
         _tile_function(function, dtype, rows, vectors)
 
-    return dispatched(f"convolve_tile_{dtype}", len(ARGUMENTS), lanes, shapes, body)
+    lanes = vector_unit().lanes(dtype)
+    return TileTable(f"convolve_tile_{dtype}", len(ARGUMENTS), lanes, shapes, body)
 
 
 def _tile_function(function: Any, dtype: str, rows: int, vectors: int) -> None:

@@ -3,10 +3,11 @@
 from __future__ import annotations
 
 import struct
-from collections.abc import Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass, field
 
 from bigmodel_core.kernels.cpu.native import NativeFunction
+from bigmodel_core.kernels.cpu.tile_table import TileTable
 
 ALIGNMENT = 64
 """Every buffer of a plan starts on a cache line."""
@@ -27,13 +28,18 @@ class Buffer:
     address: int = 0
 
 
+Item = int | float | Buffer | TileTable
+"""What a context holds."""
+
+
 @dataclass(eq=False)
 class Launch:
     """One row of a plan's table.
 
     Args:
         kernel: a native function of (context address, chunk).
-        context: what the kernel reads: a `Buffer` is stored as its address, a float as the bits of a float64.
+        context: what the kernel reads: a `Buffer` or a `TileTable` is stored as its address, a float as the
+            bits of a float64.
         chunks: into how many independent pieces the work is cut; fixed by shapes alone.
         tile: for a kernel that writes a matrix tile by tile: (rows, columns) of a tile; chunk `c` then
             writes the tile at row `c // n` and column `c % n` of the tiles, with n tiles in a row. Lets the
@@ -43,11 +49,27 @@ class Launch:
     """
 
     kernel: NativeFunction
-    context: Sequence[int | float | Buffer]
+    context: Sequence[Item]
     chunks: int = 1
     tile: tuple[int, int] | None = None
     follower: Launch | None = field(default=None, repr=False)
     choice: str = ""
+
+
+def kernels_of(launches: Iterable[Launch]) -> Iterator[NativeFunction]:
+    """All that has to be compiled for some launches."""
+    for launch in launches:
+        yield launch.kernel
+        yield from (item.fill for item in launch.context if isinstance(item, TileTable))
+        if launch.follower is not None:
+            yield launch.follower.kernel
+
+
+def integer_of(item: Item) -> int:
+    """An item as a context holds it."""
+    if isinstance(item, (Buffer, TileTable)):
+        return item.address
+    return float_bits(item) if isinstance(item, float) else int(item)
 
 
 def float_bits(value: float) -> int:

@@ -15,7 +15,7 @@ import threading
 import types
 from collections.abc import Callable
 from dataclasses import dataclass, field
-from typing import Any
+from typing import Any, ClassVar
 
 from bigmodel_core.errors import KernelError
 from bigmodel_core.kernels import cache
@@ -65,6 +65,7 @@ class NativeFunction:
     signature: str = "void(intp, intp)"
     replace: tuple[tuple[Any, Any], ...] = ()
     _address: list[int] = field(default_factory=list, repr=False)
+    _key: list[str] = field(default_factory=list, repr=False)
 
     @property
     def address(self) -> int:
@@ -72,6 +73,20 @@ class NativeFunction:
         if not self._address:
             self._address.append(compile_native(self))
         return self._address[0]
+
+    @property
+    def key(self) -> str:
+        """What the kernel cache knows it by: a hash of all that its machine code depends on."""
+        if not self._key:
+            source = fingerprint(self.function, self.replace)
+            text = f"{source} {self.signature} {sorted(FASTMATH)}"
+            self._key.append(hashlib.sha256(text.encode()).hexdigest())
+        return self._key[0]
+
+    @property
+    def is_ready(self) -> bool:
+        """Whether it can run without being compiled: it is loaded, or the kernel cache holds it."""
+        return bool(self._address) or cache.holds(self.key)
 
     @property
     def name(self) -> str:
@@ -95,14 +110,11 @@ def compile_native(kernel: NativeFunction) -> int:
     Raises:
         KernelError: Numba cannot compile the function; the text is Numba's own.
     """
-    key = hashlib.sha256(
-        f"{fingerprint(kernel.function, kernel.replace)} {kernel.signature} {sorted(FASTMATH)}".encode()
-    ).hexdigest()
     with _lock:
-        stored = cache.load(key)
+        stored = cache.load(kernel.key)
         if stored is None:
             stored = _compile(kernel)
-            cache.store(key, stored)
+            cache.store(kernel.key, stored)
         name, runtime, image = stored.split(b"\n", 2)
         if runtime == _NEEDS_NUMBA:
             import numba  # noqa: F401  its import makes the functions known that the object refers to
@@ -198,10 +210,13 @@ class _Prepared:
     """Plain functions rebuilt so that what they refer to is something Numba compiles."""
 
     ready = False
+    shared: ClassVar[dict[tuple[tuple[int, int], ...], dict[int, tuple[Any, Any]]]] = {}
+    """By swaps: what stands for a function or an intrinsic. Kernels that use one helper compile it once."""
 
     def __init__(self, swaps: dict[int, Any]) -> None:
         self.swaps = swaps
-        self.made: dict[int, Any] = {}
+        key = tuple(sorted((old, id(new)) for old, new in swaps.items()))
+        self.made = self.shared.setdefault(key, {})
 
     def function(self, plain: Any) -> types.FunctionType:
         needed = references(plain)
@@ -220,7 +235,7 @@ class _Prepared:
     def value(self, value: Any) -> Any:
         value = self.swaps.get(id(value), value)
         if id(value) in self.made:
-            return self.made[id(value)]
+            return self.made[id(value)][1]
         if isinstance(value, Intrinsic):
             made = _numba_intrinsic(value)
         elif isinstance(value, types.FunctionType):
@@ -238,7 +253,7 @@ class _Prepared:
             made.__dict__.update({name: self.value(item) for name, item in vars(math).items()})
         else:
             return value
-        self.made[id(value)] = made
+        self.made[id(value)] = value, made  # the value is kept, so that its id stays its own
         return made
 
 

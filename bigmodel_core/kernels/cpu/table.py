@@ -8,7 +8,7 @@ from collections.abc import Sequence
 import numpy as np
 
 from bigmodel_core.kernels.cpu import runner, threads
-from bigmodel_core.kernels.cpu.launch import Buffer, Launch, float_bits
+from bigmodel_core.kernels.cpu.launch import Launch, integer_of
 
 
 class Table:
@@ -20,7 +20,7 @@ class Table:
     """
 
     def __init__(self, launches: Sequence[Launch], repeat: int = 1) -> None:
-        self._contexts = [np.array([_integer(item) for item in it.context], np.int64) for it in launches]
+        self._contexts = [np.array([integer_of(item) for item in it.context], np.int64) for it in launches]
         self._status = np.zeros(8, np.int64)
         status = self._status.ctypes.data
         rows = [
@@ -41,9 +41,3 @@ class Table:
     def run(self) -> None:
         """Run all launches, on as many threads as `threads.num_threads()` says."""
         self._native(*self._arguments, threads.pool(), self._status.ctypes.data)
-
-
-def _integer(item: int | float | Buffer) -> int:
-    if isinstance(item, Buffer):
-        return item.address
-    return float_bits(item) if isinstance(item, float) else int(item)

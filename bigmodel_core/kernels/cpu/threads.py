@@ -53,6 +53,11 @@ def set_num_threads(count: int) -> None:
             _State.wanted = count
 
 
+def is_worker(thread: threading.Thread) -> bool:
+    """Whether a thread is one of the pool's, which run native code alone."""
+    return thread in _State.threads
+
+
 def pool() -> int:
     """The address of the pool's block; starts the workers on first use."""
     return _State.address or _start()

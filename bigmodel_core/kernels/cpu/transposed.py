@@ -22,7 +22,7 @@ from bigmodel_core.kernels.cpu.instructions import (
     store_vector,
     vector_type,
 )
-from bigmodel_core.kernels.cpu.launch import Buffer, Launch
+from bigmodel_core.kernels.cpu.launch import Buffer, Item, Launch
 from bigmodel_core.kernels.cpu.memory import SIZES, load, load_int, store
 from bigmodel_core.kernels.cpu.microkernel import tile_columns
 from bigmodel_core.kernels.cpu.native import Intrinsic, NativeFunction
@@ -63,16 +63,17 @@ def transposed(
     size = SIZES[g.dtype]
     run = g.taps[1] * g.channels
     arranged = scratch(g.taps[0] * g.filters * run * size)
-    order: list[int | Buffer] = [weight, arranged, g.filters, g.channels, *g.taps, g.stride[0]]
+    order: list[Item] = [weight, arranged, g.filters, g.channels, *g.taps, g.stride[0]]
     as_outputs = Geometry(
         *(g.n, g.out_height, g.out_width, g.filters, g.height, g.width, g.channels),
         *(g.taps, (1, 1), (1, 1), (0, 0), g.stride, 1, g.dtype),
     )
     rows = chunk_rows(as_outputs)
     total = g.n * g.height
-    context: list[int | Buffer] = [
+    context: list[Item] = [
         *(g.height, g.width, g.channels, g.out_height, g.out_width, g.filters, *g.taps, *g.stride),
         *(*g.border, y, arranged, bias or 0, x, rows, total, _pitch(g)),
+        convolve_tile(g.dtype),
     ]
     return [
         Launch(order_kernel(g.dtype), order, g.taps[0]),
@@ -171,7 +172,7 @@ def transposed_kernel(dtype: str) -> NativeFunction:
     """The kernel for rows of x; `transposed` lists its context."""
     size, wide = SIZES[dtype], tile_columns(dtype)
     most_rows = tallest()
-    tile, gather, memory = convolve_tile(dtype), gather_runs(dtype), stack_memory(STACK + 256)
+    tile, gather, memory = convolve_tile(dtype).call, gather_runs(dtype), stack_memory(STACK + 256)
 
     def transposed_convolution(ctx, chunk):  # type: ignore[no-untyped-def]
         height, width, channels = load_int(ctx, 0), load_int(ctx, 1), load_int(ctx, 2)
@@ -181,6 +182,7 @@ def transposed_kernel(dtype: str) -> NativeFunction:
         top, left = load_int(ctx, 10), load_int(ctx, 11)
         y, weight, bias, x = load_int(ctx, 12), load_int(ctx, 13), load_int(ctx, 14), load_int(ctx, 15)
         each, total, pitch = load_int(ctx, 16), load_int(ctx, 17), load_int(ctx, 18)
+        tiles_of = load_int(ctx, 19)
         run = taps_across * channels
         from_row = from_width * filters * size
         tiles = (from_width + most_rows - 1) // most_rows
@@ -202,6 +204,7 @@ def transposed_kernel(dtype: str) -> NativeFunction:
                     while p < from_width:
                         h = min(even, from_width - p)
                         tile(
+                            tiles_of,
                             last - first + 1,
                             filters,
                             source + p * filters * size,

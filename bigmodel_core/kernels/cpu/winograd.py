@@ -20,7 +20,7 @@ from bigmodel_core.kernels.cpu.convolution import (
     chunk_rows,
 )
 from bigmodel_core.kernels.cpu.convolution_tile import convolve_tile, tallest
-from bigmodel_core.kernels.cpu.launch import Buffer, Launch
+from bigmodel_core.kernels.cpu.launch import Buffer, Item, Launch
 from bigmodel_core.kernels.cpu.memory import SIZES, load, load_int, store
 from bigmodel_core.kernels.cpu.microkernel import tile_columns
 from bigmodel_core.kernels.cpu.native import NativeFunction
@@ -87,7 +87,7 @@ def convolve(
     strides = (9, 9 * g.filters) if turned else (9 * g.channels, 9)
     each = max(1, min(g.channels, 2 * CHUNK_WORK // (100 * width)))
     parts = -(-g.channels // each)
-    filters: list[int | Buffer] = [
+    filters: list[Item] = [
         weight,
         arranged,
         g.channels,
@@ -101,9 +101,9 @@ def convolve(
     rows = chunk_rows(g, even=True)
     total = g.n * g.out_height
     most = tiles_of_block(g, width)
-    context: list[int | Buffer] = [
+    context: list[Item] = [
         *(g.height, g.width, g.channels, g.out_height, g.out_width, g.filters, *g.border),
-        *(x, arranged, bias or 0, y, rows, total, most, width),
+        *(x, arranged, bias or 0, y, rows, total, most, width, convolve_tile(g.dtype)),
     ]
     choice = f"Winograd F(2x2, 3x3), {most} tiles at a time"
     return [
@@ -185,7 +185,7 @@ def convolution_kernel(dtype: str) -> NativeFunction:
     size, write = SIZES[dtype], store(dtype)
     vector = vector_unit().lanes(dtype) * size
     most_rows = tallest()
-    tile, memory = convolve_tile(dtype), stack_memory(WORK + 2 * ROW)
+    tile, memory = convolve_tile(dtype).call, stack_memory(WORK + 2 * ROW)
     of_input, of_product = transform_grid(dtype, OF_INPUT), transform_grid(dtype, OF_PRODUCT)
 
     def winograd_convolution(ctx, chunk):  # type: ignore[no-untyped-def]
@@ -194,6 +194,7 @@ def convolution_kernel(dtype: str) -> NativeFunction:
         top, left = load_int(ctx, 6), load_int(ctx, 7)
         x, weight, bias, y = load_int(ctx, 8), load_int(ctx, 9), load_int(ctx, 10), load_int(ctx, 11)
         each, total, most, wide = load_int(ctx, 12), load_int(ctx, 13), load_int(ctx, 14), load_int(ctx, 15)
+        tiles_of = load_int(ctx, 16)
         pixel, out_pixel = channels * size, filters * size
         row = chunk * each
         rows = min(each, total - row)  # of one image, or whole images
@@ -244,6 +245,7 @@ def convolution_kernel(dtype: str) -> NativeFunction:
                     while t < count:
                         h = min(even, count - t)
                         tile(
+                            tiles_of,
                             1,
                             channels,
                             pixels + point * pixels_step + t * pixels_row,

@@ -12,7 +12,7 @@ import functools
 from bigmodel_core.kernels.cpu.convolution import CHUNK_WORK, MAX_CHUNKS, Geometry, Scratch
 from bigmodel_core.kernels.cpu.convolution_gradient import PARTIAL_BYTES
 from bigmodel_core.kernels.cpu.convolution_tile import convolve_tile, tallest
-from bigmodel_core.kernels.cpu.launch import Buffer, Launch
+from bigmodel_core.kernels.cpu.launch import Buffer, Item, Launch
 from bigmodel_core.kernels.cpu.memory import SIZES, load, load_int, store
 from bigmodel_core.kernels.cpu.microkernel import tile_columns
 from bigmodel_core.kernels.cpu.native import NativeFunction
@@ -37,9 +37,9 @@ def weight_gradient(g: Geometry, x: Buffer, dy: Buffer, dw: Buffer, scratch: Scr
     across = -(-g.filters // columns)
     partial = scratch(pieces * count * size)
     most = tiles_of_block(g, whole_vectors(columns, g.dtype))
-    context: list[int | Buffer] = [
+    context: list[Item] = [
         *(g.height, g.width, g.channels, g.out_height, g.out_width, g.filters, *g.border),
-        *(x, dy, partial, g.n, each, columns, across, most),
+        *(x, dy, partial, g.n, each, columns, across, most, convolve_tile(g.dtype)),
     ]
     step = max(1, min(g.channels, 2 * CHUNK_WORK // (100 * g.filters * pieces)))
     return [
@@ -63,7 +63,7 @@ def weight_gradient_kernel(dtype: str) -> NativeFunction:
     size, wide, write = SIZES[dtype], tile_columns(dtype), store(dtype)
     vector = vector_unit().lanes(dtype) * size
     most_rows = tallest()
-    tile, memory = convolve_tile(dtype), stack_memory(WORK + 2 * ROW)
+    tile, memory = convolve_tile(dtype).call, stack_memory(WORK + 2 * ROW)
     of_input, of_upstream = transform_grid(dtype, OF_INPUT), transform_grid(dtype, OF_UPSTREAM)
 
     def winograd_weight_gradient(ctx, chunk):  # type: ignore[no-untyped-def]
@@ -72,6 +72,7 @@ def weight_gradient_kernel(dtype: str) -> NativeFunction:
         top, left = load_int(ctx, 6), load_int(ctx, 7)
         x, dy, n, each = load_int(ctx, 8), load_int(ctx, 9), load_int(ctx, 11), load_int(ctx, 12)
         columns, parts, most = load_int(ctx, 13), load_int(ctx, 14), load_int(ctx, 15)
+        tiles_of = load_int(ctx, 16)
         pixel, out_pixel = channels * size, filters * size
         image0, k0 = chunk // parts * each, chunk % parts * columns
         columns = min(columns, filters - k0)
@@ -141,6 +142,7 @@ def weight_gradient_kernel(dtype: str) -> NativeFunction:
                         h = min(even, channels - c)
                         target = sums + ((point * channels + c) * filters + k) * size
                         tile(
+                            tiles_of,
                             1,
                             count,
                             pixels + point * pixels_step + c * size,

@@ -1,0 +1,82 @@
+"""Kernels compiled by copies of the process: the same results, nothing left behind, none where it is unsafe."""
+
+from __future__ import annotations
+
+import json
+import os
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+from bigmodel_core.errors import KernelError
+from bigmodel_core.kernels.cpu.compile_ahead import compile_ahead
+from bigmodel_core.kernels.cpu.native import NativeFunction
+
+pytestmark = pytest.mark.skipif(not sys.platform.startswith("linux"), reason="copies are made on Linux only")
+
+TRAIN = """
+import json, os, sys, threading
+import numpy as np
+import bigmodel_core as bm
+from bigmodel_core.kernels import cache
+
+bm.set_num_threads(2)
+forks, fork = [], os.fork
+os.fork = lambda: forks.append(fork()) or forks[-1]
+if "thread" in sys.argv:
+    threading.Thread(target=threading.Event().wait, daemon=True).start()
+model = bm.Sequential(bm.layers.Dense(9), bm.layers.Tanh(), bm.layers.Dense(3))
+step = bm.compile(model, loss="cross_entropy", optimizer=bm.optimizers.Adam(0.01))
+x = np.linspace(-1, 1, 60, dtype="float32").reshape(10, 6)
+losses = [step(x, np.arange(10) % 3) for _ in range(3)]
+try:
+    os.waitpid(-1, os.WNOHANG)
+    left = True
+except ChildProcessError:
+    left = False
+facts = {"losses": losses, "forks": len(forks), "left": left, "compiled": len(cache.compilations)}
+print(json.dumps({**facts, "files": cache.statistics()["files"]}))
+"""
+
+
+def train(folder: Path, *arguments: str) -> dict[str, object]:
+    environment = {**os.environ, "BIGMODEL_CACHE_DIR": str(folder)}
+    command = [sys.executable, "-c", TRAIN, *arguments]
+    done = subprocess.run(command, env=environment, capture_output=True, text=True, timeout=300)
+    assert done.returncode == 0, done.stderr
+    found: dict[str, object] = json.loads(done.stdout)
+    return found
+
+
+@pytest.mark.slow
+def test_copies_share_the_work_and_are_gone_afterwards(tmp_path: Path) -> None:
+    shared, again = train(tmp_path / "shared"), train(tmp_path / "shared")
+    assert shared["forks"] == 1 and not shared["left"]
+    assert shared["compiled"] == shared["files"] and int(str(shared["files"])) > 6
+    assert again["forks"] == again["compiled"] == 0
+    alone = train(tmp_path / "alone", "thread")
+    assert alone["forks"] == 0, "a thread may hold a lock that a copy would wait for"
+    assert alone["files"] == shared["files"]
+    assert alone["losses"] == shared["losses"] == again["losses"]
+
+
+def _broken(number: int) -> NativeFunction:
+    def broken_kernel(ctx, chunk):  # type: ignore[no-untyped-def]
+        return [ctx, {chunk: number}]
+
+    return NativeFunction(broken_kernel)
+
+
+def test_a_kernel_that_does_not_compile_is_named(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("BIGMODEL_CACHE_DIR", str(tmp_path))
+    monkeypatch.setattr("bigmodel_core.kernels.cpu.compile_ahead._can_fork", lambda: True)
+    monkeypatch.setattr("bigmodel_core.kernels.cpu.compile_ahead.num_threads", lambda: 2)
+    kernels = [_broken(number) for number in range(8)]
+    with pytest.raises(KernelError, match="broken_kernel"):
+        compile_ahead(kernels)
+    with pytest.raises(ChildProcessError):
+        os.waitpid(-1, os.WNOHANG)
+    with pytest.raises(KernelError, match="broken_kernel"):
+        _ = kernels[-1].address
