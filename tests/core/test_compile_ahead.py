@@ -1,4 +1,4 @@
-"""Kernels compiled by copies of the process: the same results, nothing left behind, none where it is unsafe."""
+"""Kernels compiled by copies of the process: the same results, nothing left behind, none where unsafe."""
 
 from __future__ import annotations
 
