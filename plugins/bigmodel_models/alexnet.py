@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, ClassVar
 
 import bigmodel_core as bm
 from bigmodel_core.field_limits import check_number
@@ -24,6 +24,9 @@ class Alexnet(Model):
             times as many units.
         dropout: in training, the probability of zeroing each number before a dense layer.
     """
+
+    learning_rate: ClassVar[float | None] = 1e-4
+    """Adam's usual rate is too much for dense layers this wide."""
 
     classes: int = 1000
     width: int = 64

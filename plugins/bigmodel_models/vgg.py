@@ -18,6 +18,8 @@ class _Vgg(Model):
     units: int = 4096
     dropout: float = 0.5
     batch_norm: bool = True
+    learning_rate: ClassVar[float | None] = 1e-4
+    """Adam's usual rate is too much for dense layers this wide."""
     depths: ClassVar[tuple[int, ...]] = ()
     """Convolutions in each of the five blocks."""
 
