@@ -73,10 +73,13 @@ def test_a_kernel_that_does_not_compile_is_named(tmp_path: Path, monkeypatch: py
     monkeypatch.setenv("BIGMODEL_CACHE_DIR", str(tmp_path))
     monkeypatch.setattr("bigmodel_core.kernels.cpu.compile_ahead._can_fork", lambda: True)
     monkeypatch.setattr("bigmodel_core.kernels.cpu.compile_ahead.num_threads", lambda: 2)
+    forks, fork = [], os.fork
+    monkeypatch.setattr(os, "fork", lambda: forks.append(fork()) or forks[-1])
     kernels = [_broken(number) for number in range(8)]
     with pytest.raises(KernelError, match="broken_kernel"):
         compile_ahead(kernels)
+    assert len(forks) == 1
     with pytest.raises(ChildProcessError):
-        os.waitpid(-1, os.WNOHANG)
+        os.waitpid(forks[0], os.WNOHANG)
     with pytest.raises(KernelError, match="broken_kernel"):
         _ = kernels[-1].address
