@@ -220,7 +220,7 @@ def _sequence(op: Any, y: Spec) -> Any:
 
 
 def _forward_launches(call: Call) -> list[Any]:
-    from bigmodel_core.kernels.cpu import gemm, recurrent
+    from bigmodel_core.kernels.cpu import recurrent
 
     op: Recurrent = call.op
     s = _sequence(op, call.outputs[0])
@@ -229,21 +229,19 @@ def _forward_launches(call: Call) -> list[Any]:
     names = ("y", "last", *(("last_cell",) if op.states == 2 else ()), *SAVED[op.cell])
     outputs = dict(zip(names, call.output_buffers, strict=True))
     gates: Any = outputs.get("gates", outputs["y"])  # a simple cell turns its projections into y in place
-    problem = gemm.Problem(s.steps * s.batch, s.width, call.inputs[0].sizes[2], s.dtype)
-    return [
-        *gemm.launches(problem, x, weight, gates, input_bias, call.scratch),
-        *recurrent.forward_launches(
-            s,
-            gates,
-            recurrent_weight,
-            recurrent_bias,
-            (rest[0] if rest else None, rest[1] if len(rest) > 1 else None),
-            lengths,
-            outputs,
-            call.scratch,
-            call.status,
-        ),
-    ]
+    return recurrent.forward_launches(
+        s,
+        x,
+        call.inputs[0].sizes[2],
+        (weight, recurrent_weight),
+        (input_bias, recurrent_bias),
+        gates,
+        (rest[0] if rest else None, rest[1] if len(rest) > 1 else None),
+        lengths,
+        outputs,
+        call.scratch,
+        call.status,
+    )
 
 
 def _backward_launches(call: Call) -> list[Any]:

@@ -18,7 +18,7 @@ from collections.abc import Callable
 from dataclasses import dataclass
 
 from bigmodel_core.kernels.cpu.convolution_tile import convolve_tile, tallest
-from bigmodel_core.kernels.cpu.launch import Buffer, Item, Launch
+from bigmodel_core.kernels.cpu.launch import Buffer, Item, Launch, Scratch
 from bigmodel_core.kernels.cpu.memory import SIZES, load, load_int, store
 from bigmodel_core.kernels.cpu.microkernel import tile_columns
 from bigmodel_core.kernels.cpu.native import NativeFunction
@@ -30,8 +30,6 @@ CHUNK_WORK = 600_000
 """Multiply-adds that make a chunk worth handing to a thread."""
 MAX_CHUNKS = 24
 """More chunks are not asked for."""
-
-Scratch = Callable[[int], Buffer]
 
 
 @dataclass(frozen=True)

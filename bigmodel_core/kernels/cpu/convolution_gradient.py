@@ -13,13 +13,12 @@ from bigmodel_core.kernels.cpu.convolution import (
     MAX_CHUNKS,
     STACK,
     Geometry,
-    Scratch,
     block_rows,
     outside_memory,
     padded_rows,
 )
 from bigmodel_core.kernels.cpu.convolution_tile import convolve_tile, tallest
-from bigmodel_core.kernels.cpu.launch import Buffer, Launch
+from bigmodel_core.kernels.cpu.launch import Buffer, Launch, Scratch
 from bigmodel_core.kernels.cpu.memory import SIZES, load, load_int, store
 from bigmodel_core.kernels.cpu.microkernel import tile_columns
 from bigmodel_core.kernels.cpu.native import NativeFunction

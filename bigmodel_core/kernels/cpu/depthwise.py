@@ -15,12 +15,11 @@ from bigmodel_core.kernels.cpu.convolution import (
     CHUNK_WORK,
     MAX_CHUNKS,
     Geometry,
-    Scratch,
     chunk_rows,
 )
 from bigmodel_core.kernels.cpu.convolution_gradient import sum_pieces_kernel
 from bigmodel_core.kernels.cpu.grid_products import grid_products
-from bigmodel_core.kernels.cpu.launch import Buffer, Launch
+from bigmodel_core.kernels.cpu.launch import Buffer, Launch, Scratch
 from bigmodel_core.kernels.cpu.memory import SIZES, load, load_int, store
 from bigmodel_core.kernels.cpu.native import NativeFunction
 

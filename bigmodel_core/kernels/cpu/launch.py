@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import struct
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass, field
 
 from bigmodel_core.kernels.cpu.native import NativeFunction
@@ -27,6 +27,9 @@ class Buffer:
     nbytes: int
     address: int = 0
 
+
+Scratch = Callable[[int], Buffer]
+"""Gives temporary memory of so many bytes, which lives during the launches of one op."""
 
 Item = int | float | Buffer | TileTable
 """What a context holds."""

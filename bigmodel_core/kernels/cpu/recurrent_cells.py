@@ -23,8 +23,9 @@ GATES = {"tanh": 1, "relu": 1, "lstm": 4, "gru": 3}
 def forward_row(cell: str, dtype: str) -> Any:
     """`row(units, gates, sums, before, cell_before, cell_after, candidates, y, after)`.
 
-    `gates` holds the input projections and gets the activated gates, `sums` holds the recurrent products,
-    `before` the state before the step; the state after it is written to `y` and `after`.
+    `sums` holds what the gates are functions of; for GRU that is the state's part, and `gates` the input's.
+    `gates` gets the activated gates. `before` is the state before the step; that after it is written to `y`
+    and `after`.
     """
     read, write, size = load(dtype), store(dtype), SIZES[dtype]
     number = np.float32 if dtype == "float32" else np.float64
@@ -39,22 +40,22 @@ def forward_row(cell: str, dtype: str) -> Any:
 
     def tanh_row(units, gates, sums, before, cell_before, cell_after, candidates, y, after):  # type: ignore[no-untyped-def]
         for j in range(units):
-            write(sums, j, tanh(read(gates, j) + read(sums, j)))
+            write(sums, j, tanh(read(sums, j)))
         copy(units, sums, y, after)
 
     def relu_row(units, gates, sums, before, cell_before, cell_after, candidates, y, after):  # type: ignore[no-untyped-def]
         for j in range(units):
-            h = read(gates, j) + read(sums, j)
+            h = read(sums, j)
             write(sums, j, number(0) if h < number(0) else h)  # NaN stays NaN
         copy(units, sums, y, after)
 
     def lstm_row(units, gates, sums, before, cell_before, cell_after, candidates, y, after):  # type: ignore[no-untyped-def]
         row = units * size
         for j in range(units):
-            enter = sigmoid(read(gates, j) + read(sums, j))
-            forget = sigmoid(read(gates + row, j) + read(sums + row, j))
-            new = tanh(read(gates + 2 * row, j) + read(sums + 2 * row, j))
-            leave = sigmoid(read(gates + 3 * row, j) + read(sums + 3 * row, j))
+            enter = sigmoid(read(sums, j))
+            forget = sigmoid(read(sums + row, j))
+            new = tanh(read(sums + 2 * row, j))
+            leave = sigmoid(read(sums + 3 * row, j))
             c = forget * read(cell_before, j) + enter * new
             h = leave * tanh(c)
             write(gates, j, enter)

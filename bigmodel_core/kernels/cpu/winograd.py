@@ -16,11 +16,10 @@ import functools
 from bigmodel_core.kernels.cpu.convolution import (
     CHUNK_WORK,
     Geometry,
-    Scratch,
     chunk_rows,
 )
 from bigmodel_core.kernels.cpu.convolution_tile import convolve_tile, tallest
-from bigmodel_core.kernels.cpu.launch import Buffer, Item, Launch
+from bigmodel_core.kernels.cpu.launch import Buffer, Item, Launch, Scratch
 from bigmodel_core.kernels.cpu.memory import SIZES, load, load_int, store
 from bigmodel_core.kernels.cpu.microkernel import tile_columns
 from bigmodel_core.kernels.cpu.native import NativeFunction

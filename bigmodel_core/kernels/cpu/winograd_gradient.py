@@ -9,10 +9,10 @@ from __future__ import annotations
 
 import functools
 
-from bigmodel_core.kernels.cpu.convolution import CHUNK_WORK, MAX_CHUNKS, Geometry, Scratch
+from bigmodel_core.kernels.cpu.convolution import CHUNK_WORK, MAX_CHUNKS, Geometry
 from bigmodel_core.kernels.cpu.convolution_gradient import PARTIAL_BYTES
 from bigmodel_core.kernels.cpu.convolution_tile import convolve_tile, tallest
-from bigmodel_core.kernels.cpu.launch import Buffer, Item, Launch
+from bigmodel_core.kernels.cpu.launch import Buffer, Item, Launch, Scratch
 from bigmodel_core.kernels.cpu.memory import SIZES, load, load_int, store
 from bigmodel_core.kernels.cpu.microkernel import tile_columns
 from bigmodel_core.kernels.cpu.native import NativeFunction
