@@ -9,6 +9,7 @@ from typing import Any
 from bigmodel_core.errors import DtypeError, ShapeError
 from bigmodel_core.graph import Op, Value
 from bigmodel_core.kernels.array import Call, NativeKernel, kernel
+from bigmodel_core.kernels.cpu.math import larger, smaller
 from bigmodel_core.kernels.cuda.kernels import CudaLaunches
 from bigmodel_core.spec import Shape, Spec, dim_product, format_shape
 
@@ -179,8 +180,7 @@ def max_middle(out, x, start, stop):  # type: ignore[no-untyped-def]
         for k in range(x.shape[2]):
             best = x[i, 0, k]
             for j in range(1, x.shape[1]):
-                value = x[i, j, k]
-                best = value if value > best or value != value else best
+                best = larger(best, x[i, j, k])
             out[i, k] = best
 
 
@@ -189,8 +189,7 @@ def min_middle(out, x, start, stop):  # type: ignore[no-untyped-def]
         for k in range(x.shape[2]):
             best = x[i, 0, k]
             for j in range(1, x.shape[1]):
-                value = x[i, j, k]
-                best = value if value < best or value != value else best
+                best = smaller(best, x[i, j, k])
             out[i, k] = best
 
 

@@ -10,6 +10,7 @@ from typing import Any
 from bigmodel_core.errors import DtypeError, ShapeError
 from bigmodel_core.graph import Op, Value
 from bigmodel_core.kernels.array import kernel
+from bigmodel_core.kernels.cpu.math import larger
 from bigmodel_core.kernels.cuda.kernels import CudaLaunches
 from bigmodel_core.ops.reduce import normal_axes, split_axes
 from bigmodel_core.spec import INTEGERS, Spec, format_shape
@@ -25,7 +26,7 @@ def softmax_rows(out, x, start, stop):  # type: ignore[no-untyped-def]
         for k in range(x.shape[2]):
             top = x[i, 0, k]
             for j in range(1, x.shape[1]):
-                top = x[i, j, k] if x[i, j, k] > top else top
+                top = larger(top, x[i, j, k])
             total = top - top
             for j in range(x.shape[1]):
                 e = exp(x[i, j, k] - top)
@@ -50,7 +51,7 @@ def log_softmax_rows(out, x, start, stop):  # type: ignore[no-untyped-def]
         for k in range(x.shape[2]):
             top = x[i, 0, k]
             for j in range(1, x.shape[1]):
-                top = x[i, j, k] if x[i, j, k] > top else top
+                top = larger(top, x[i, j, k])
             total = top - top
             for j in range(x.shape[1]):
                 total += exp(x[i, j, k] - top)
@@ -155,7 +156,7 @@ def cross_entropy_rows(loss, shift, x, labels, smoothing, start, stop, status): 
             continue
         top = x[i, 0]
         for j in range(1, classes):
-            top = x[i, j] if x[i, j] > top else top
+            top = larger(top, x[i, j])
         total = top - top
         for j in range(classes):
             total += exp(x[i, j] - top)

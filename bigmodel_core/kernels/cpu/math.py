@@ -197,6 +197,16 @@ def tanh64(x):  # type: ignore[no-untyped-def]
     return y if x == x else x
 
 
+def larger(a, b):  # type: ignore[no-untyped-def]
+    """The larger of two numbers; NaN if one is. The loop over a row's largest becomes vector code with it."""
+    return a if a > b or a != a else b
+
+
+def smaller(a, b):  # type: ignore[no-untyped-def]
+    """The smaller of two numbers; NaN if one is."""
+    return a if a < b or a != a else b
+
+
 @functools.cache
 def functions(dtype: str) -> dict[str, Any]:
     """The functions of Python's `math` that kernels of a dtype may call, by name."""
@@ -231,4 +241,7 @@ def functions(dtype: str) -> dict[str, Any]:
 def replacements(dtype: str) -> tuple[tuple[Any, Any], ...]:
     """What stands in for Python's `math` in kernels of a dtype: pairs for `NativeFunction.replace`."""
     pairs = [(getattr(math, name), function) for name, function in functions(dtype).items()]
-    return (*pairs, (round, _llvm(dtype, "rint")))
+    pairs.append((round, _llvm(dtype, "rint")))
+    if dtype.startswith("float"):
+        pairs += [(larger, _llvm(dtype, "maximum", 2)), (smaller, _llvm(dtype, "minimum", 2))]
+    return tuple(pairs)
