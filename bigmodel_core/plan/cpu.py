@@ -15,7 +15,8 @@ from bigmodel_core.kernels.cpu import runner, threads
 from bigmodel_core.kernels.cpu.compile_ahead import compile_ahead
 from bigmodel_core.kernels.cpu.launch import ALIGNMENT, PADDING, Buffer, Launch, integer_of, kernels_of
 from bigmodel_core.kernels.cpu.memory import SIZES
-from bigmodel_core.plan.cpu_binding import Binding, nbytes
+from bigmodel_core.plan.binding import nbytes
+from bigmodel_core.plan.cpu_binding import Binding
 from bigmodel_core.plan.device import Variables
 from bigmodel_core.plan.listing import PlannedStep
 from bigmodel_core.plan.program import Program, Step

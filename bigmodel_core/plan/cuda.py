@@ -14,9 +14,10 @@ from bigmodel_core.graph import Value
 from bigmodel_core.kernels.array import Call
 from bigmodel_core.kernels.cuda import elementwise, runtime
 from bigmodel_core.kernels.cuda.launch import LAST, STATUS_WIDTH, Buffer, Launch, View
+from bigmodel_core.plan.binding import ValueBuffers
 from bigmodel_core.plan.device import Variables
 from bigmodel_core.plan.listing import PlannedStep
-from bigmodel_core.plan.memory import Lifetime, place
+from bigmodel_core.plan.memory import place
 from bigmodel_core.plan.program import Program, Step
 from bigmodel_core.spec import Spec, dim_value
 
@@ -102,7 +103,7 @@ def cuda_device() -> CudaDevice:
     return CudaDevice()
 
 
-class Binding:
+class Binding(ValueBuffers[Buffer]):
     """A program's launches at some sizes, and the buffers they refer to; none has memory yet but the leaves.
 
     Args:
@@ -114,15 +115,10 @@ class Binding:
     def __init__(
         self, program: Program, sizes: Mapping[str, int], leaf: Callable[[Value, Spec], Buffer]
     ) -> None:
-        self.program, self.sizes = program, sizes
-        self.scratch: list[tuple[Buffer, int]] = []
+        super().__init__(program, sizes, leaf, Buffer)
         self.status = Buffer(0)
         self.reporting: list[tuple[Step, View | None]] = []
         """The steps that may report a failure, in the order of the status, and the numbers they check."""
-        self._specs: dict[int, Spec] = {}
-        self.buffers: dict[int, Buffer] = {}
-        for value in (*program.inputs.values(), *program.variables, *program.constants):
-            self.buffers[id(value)] = leaf(value, self.spec(value))
         self.steps: list[list[Launch]] = []
         self._waiting: list[Callable[[], None]] = []
         for number, step in enumerate(program.steps):
@@ -138,21 +134,6 @@ class Binding:
     def launches(self) -> list[Launch]:
         """All launches, in order."""
         return [launch for launches in self.steps for launch in launches]
-
-    def spec(self, value: Value) -> Spec:
-        """A value's spec with all sizes known."""
-        found = self._specs.get(id(value))
-        if found is None:
-            found = self._specs[id(value)] = value.spec.bind(self.sizes)
-        return found
-
-    def buffer(self, value: Value) -> Buffer:
-        """The memory of a value."""
-        root = self.program.root(value)
-        found = self.buffers.get(id(root))
-        if found is None:
-            found = self.buffers[id(root)] = Buffer(_nbytes(self.spec(root)))
-        return found
 
     def _launches(self, step: Step, number: int) -> list[Launch]:
         for position, variable in step.writes.items():
@@ -175,15 +156,10 @@ class Binding:
             tuple(self.spec(value) for value in step.node.outputs),
             tuple(self.buffer(value) for value in step.node.inputs),
             tuple(outputs),
-            lambda nbytes: self._new_scratch(nbytes, number),
+            lambda count: self.new_scratch(count, number),
             lambda checked=None: self._own_status(step, checked),
         )
         return list(op.cuda.launches(call))
-
-    def _new_scratch(self, nbytes: int, step: int) -> Buffer:
-        buffer = Buffer(nbytes)
-        self.scratch.append((buffer, step))
-        return buffer
 
     def _own_status(self, step: Step, checked: View | None) -> View:
         self.reporting.append((step, checked))
@@ -250,33 +226,12 @@ class CudaPlan:
 
     def _place_buffers(self) -> None:
         """Give every temporary its place in one block of memory."""
-        binding, steps = self._binding, self.program.steps
-        first: dict[int, int] = {}
-        last: dict[int, int] = {}
-        for number, step in enumerate(steps):
-            for part in (step, step.follower) if step.follower else (step,):
-                for value in (*part.inputs, *part.outputs):
-                    root = id(self.program.root(value))
-                    first.setdefault(root, number)
-                    last[root] = number
-        checked = [view.buffer for _, view in binding.reporting if view is not None]
-        kept = [id(self.program.root(value)) for value in (*self.program.outputs, *self.program.guards)]
-        kept += [root for root in first if any(binding.buffers[root] is buffer for buffer in checked)]
-        last.update(dict.fromkeys(kept, len(steps)))
-        buffers: list[Buffer] = []
-        lifetimes: list[Lifetime] = []
-        for root, begin in first.items():
-            buffer = binding.buffers[root]
-            if buffer.memory is None:
-                buffers.append(buffer)
-                lifetimes.append(Lifetime(buffer.nbytes, begin, last[root]))
-        for buffer, number in binding.scratch:
-            buffers.append(buffer)
-            lifetimes.append(Lifetime(buffer.nbytes, number, number))
-        offsets, total = place(lifetimes)
+        checked = [view.buffer for _, view in self._binding.reporting if view is not None]
+        found = self._binding.lifetimes(kept=checked)
+        offsets, total = place([lifetime for _, lifetime in found])
         arena = self._allocated((max(total, 1),), "uint8")
         self._keep.append(arena)
-        for buffer, offset in zip(buffers, offsets, strict=True):
+        for (buffer, _), offset in zip(found, offsets, strict=True):
             buffer.memory = arena.array[offset : offset + buffer.nbytes] if buffer.nbytes else arena.array
 
     def _result(self, value: Value) -> tuple[Any, np.ndarray, tuple[int, ...]]:
@@ -318,7 +273,3 @@ class CudaPlan:
             status[3] = LAST - status[3]
             status[1] = checked.resolve().copy_to_host()[status[3]]
         return self.program.failure(step, status)
-
-
-def _nbytes(spec: Spec) -> int:
-    return int(np.prod(spec.sizes, dtype=np.int64)) * np.dtype(spec.dtype).itemsize

@@ -12,6 +12,7 @@ Chunks are chosen by shapes alone.
 from __future__ import annotations
 
 import functools
+from collections.abc import Callable
 
 from bigmodel_core.kernels.cpu.convolution import (
     CHUNK_WORK,
@@ -179,13 +180,31 @@ def valid_points(row, column, height, width, points):  # type: ignore[no-untyped
 
 
 @functools.cache
+def put_pixels(dtype: str) -> Callable[..., None]:
+    """Takes 4 x 4 pixels of an image, from (i, j) on, to their 16 numbers at `place`, `step` bytes apart."""
+    size, of_input = SIZES[dtype], transform_grid(dtype, OF_INPUT)
+    everywhere = (1 << POINTS) - 1
+
+    def put(x, image, i, j, height, width, channels, nothing, waste, place, step):  # type: ignore[no-untyped-def]
+        pixel = channels * size
+        valid = everywhere
+        if i < 0 or j < 0 or i + 4 > height or j + 4 > width:
+            valid = valid_points(i, j, height, width, 4)
+        source = x + ((image * height + i) * width + j) * pixel
+        pitch, across = width * pixel, 4 * step
+        of_input(source, pitch, pixel, valid, nothing, place, across, step, everywhere, waste, 0, channels)
+
+    return put
+
+
+@functools.cache
 def convolution_kernel(dtype: str) -> NativeFunction:
     """The kernel for rows of outputs: whole images, or an even part of one; `convolve` lists its context."""
     size, write = SIZES[dtype], store(dtype)
     vector = vector_unit().lanes(dtype) * size
     most_rows = tallest()
     tile, memory = convolve_tile(dtype).call, stack_memory(WORK + 2 * ROW)
-    of_input, of_product = transform_grid(dtype, OF_INPUT), transform_grid(dtype, OF_PRODUCT)
+    put, of_product = put_pixels(dtype), transform_grid(dtype, OF_PRODUCT)
 
     def winograd_convolution(ctx, chunk):  # type: ignore[no-untyped-def]
         height, width, channels = load_int(ctx, 0), load_int(ctx, 1), load_int(ctx, 2)
@@ -217,23 +236,8 @@ def convolution_kernel(dtype: str) -> NativeFunction:
                 image = image0 + (t0 + t) // (down * across)
                 i = 2 * (first + (t0 + t) % (down * across) // across) - top
                 j = 2 * ((t0 + t) % across) - left
-                valid = all_of_them
-                if i < 0 or j < 0 or i + 4 > height or j + 4 > width:
-                    valid = valid_points(i, j, height, width, 4)
-                of_input(
-                    x + ((image * height + i) * width + j) * pixel,
-                    width * pixel,
-                    pixel,
-                    valid,
-                    nothing,
-                    pixels + t * pixels_row,
-                    4 * pixels_step,
-                    pixels_step,
-                    all_of_them,
-                    waste,
-                    0,
-                    channels,
-                )
+                place = pixels + t * pixels_row
+                put(x, image, i, j, height, width, channels, nothing, waste, place, pixels_step)
             blocks = (count + most_rows - 1) // most_rows
             even = (count + blocks - 1) // blocks
             panel = weight

@@ -18,8 +18,16 @@ from bigmodel_core.kernels.cpu.microkernel import tile_columns
 from bigmodel_core.kernels.cpu.native import NativeFunction
 from bigmodel_core.kernels.cpu.packing import stack_memory
 from bigmodel_core.kernels.cpu.target import vector_unit
-from bigmodel_core.kernels.cpu.winograd import POINTS, ROW, WORK, tiles_of_block, valid_points, whole_vectors
-from bigmodel_core.kernels.cpu.winograd_tile import OF_INPUT, OF_UPSTREAM, transform_grid
+from bigmodel_core.kernels.cpu.winograd import (
+    POINTS,
+    ROW,
+    WORK,
+    put_pixels,
+    tiles_of_block,
+    valid_points,
+    whole_vectors,
+)
+from bigmodel_core.kernels.cpu.winograd_tile import OF_UPSTREAM, transform_grid
 
 
 def weight_gradient(g: Geometry, x: Buffer, dy: Buffer, dw: Buffer, scratch: Scratch) -> list[Launch]:
@@ -64,7 +72,7 @@ def weight_gradient_kernel(dtype: str) -> NativeFunction:
     vector = vector_unit().lanes(dtype) * size
     most_rows = tallest()
     tile, memory = convolve_tile(dtype).call, stack_memory(WORK + 2 * ROW)
-    of_input, of_upstream = transform_grid(dtype, OF_INPUT), transform_grid(dtype, OF_UPSTREAM)
+    put, of_upstream = put_pixels(dtype), transform_grid(dtype, OF_UPSTREAM)
 
     def winograd_weight_gradient(ctx, chunk):  # type: ignore[no-untyped-def]
         height, width, channels = load_int(ctx, 0), load_int(ctx, 1), load_int(ctx, 2)
@@ -117,23 +125,8 @@ def weight_gradient_kernel(dtype: str) -> NativeFunction:
                 )
                 i -= top
                 j -= left
-                valid = all_of_them
-                if i < 0 or j < 0 or i + 4 > height or j + 4 > width:
-                    valid = valid_points(i, j, height, width, 4)
-                of_input(
-                    x + ((image * height + i) * width + j) * pixel,
-                    width * pixel,
-                    pixel,
-                    valid,
-                    nothing,
-                    pixels + t * pixels_row,
-                    4 * pixels_step,
-                    pixels_step,
-                    all_of_them,
-                    waste,
-                    0,
-                    channels,
-                )
+                place = pixels + t * pixels_row
+                put(x, image, i, j, height, width, channels, nothing, waste, place, pixels_step)
             for point in range(POINTS):
                 for k in range(0, columns, wide):
                     w = min(wide, columns - k)

@@ -1,0 +1,105 @@
+"""A program at some sizes: the specs and buffers of its values, and how long each buffer is needed."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Callable, Iterable, Mapping
+from typing import Generic, Protocol, TypeVar
+
+from bigmodel_core.graph import Value
+from bigmodel_core.kernels.cpu.memory import SIZES
+from bigmodel_core.plan.memory import Lifetime
+from bigmodel_core.plan.program import Program
+from bigmodel_core.spec import Spec
+
+
+class Sized(Protocol):
+    """A piece of memory of any device."""
+
+    nbytes: int
+
+
+Memory = TypeVar("Memory", bound=Sized)
+
+
+class ValueBuffers(Generic[Memory]):
+    """What is the same for all devices where a program is bound to sizes.
+
+    Args:
+        program: what to compute.
+        sizes: the sizes of named dimensions.
+        leaf: gives the buffer of an input, variable or constant.
+        make: makes a buffer of so many bytes that has no place yet.
+
+    Attributes:
+        buffers: by the id of a value.
+        scratch: temporary memory of kernels, each with the number of its step.
+    """
+
+    def __init__(
+        self,
+        program: Program,
+        sizes: Mapping[str, int],
+        leaf: Callable[[Value, Spec], Memory],
+        make: Callable[[int], Memory],
+    ) -> None:
+        self.program, self.sizes, self._make = program, sizes, make
+        self.scratch: list[tuple[Memory, int]] = []
+        self._specs: dict[int, Spec] = {}
+        self.buffers: dict[int, Memory] = {}
+        leaves = (*program.inputs.values(), *program.variables, *program.constants)
+        for value in leaves:
+            self.buffers[id(value)] = leaf(value, self.spec(value))
+        self._fixed = {id(self.buffers[id(value)]) for value in leaves}
+
+    def spec(self, value: Value) -> Spec:
+        """A value's spec with all sizes known."""
+        found = self._specs.get(id(value))
+        if found is None:
+            found = self._specs[id(value)] = value.spec.bind(self.sizes)
+        return found
+
+    def buffer(self, value: Value) -> Memory:
+        """The memory of a value."""
+        root = self.program.root(value)
+        found = self.buffers.get(id(root))
+        if found is None:
+            found = self.buffers[id(root)] = self._make(nbytes(self.spec(root)))
+        return found
+
+    def new_scratch(self, count: int, step: int) -> Memory:
+        """Temporary memory of so many bytes for the kernels of a step."""
+        buffer = self._make(count)
+        self.scratch.append((buffer, step))
+        return buffer
+
+    def lifetimes(self, kept: Iterable[Memory] = ()) -> list[tuple[Memory, Lifetime]]:
+        """The temporaries, and from which step to which each is needed.
+
+        Args:
+            kept: buffers that are read after the last step, as outputs and guards are.
+        """
+        steps = self.program.steps
+        first: dict[int, int] = {}
+        last: dict[int, int] = {}
+        for number, step in enumerate(steps):
+            for part in (step, step.follower) if step.follower else (step,):
+                for value in (*part.inputs, *part.outputs):
+                    root = id(self.program.root(value))
+                    first.setdefault(root, number)
+                    last[root] = number
+        for value in (*self.program.outputs, *self.program.guards):
+            last[id(self.program.root(value))] = len(steps)
+        to_the_end = {id(buffer) for buffer in kept}
+        found = []
+        for root, begin in first.items():
+            buffer = self.buffers[root]
+            if id(buffer) not in self._fixed:
+                end = len(steps) if id(buffer) in to_the_end else last[root]
+                found.append((buffer, Lifetime(buffer.nbytes, begin, end)))
+        return [*found, *((buffer, Lifetime(buffer.nbytes, n, n)) for buffer, n in self.scratch)]
+
+
+def nbytes(spec: Spec) -> int:
+    """Bytes of a value whose sizes are known."""
+    return math.prod(spec.sizes) * SIZES[spec.dtype]
