@@ -17,6 +17,8 @@ from bigmodel_core.graph import LEAVES, Graph, Input, Node, Value, needed
 from bigmodel_core.kernels.fused import Elementwise
 from bigmodel_core.kernels.scalar import parameters
 from bigmodel_core.ops.activations import Relu, _ReluGrad
+from bigmodel_core.ops.arithmetic import add, multiply
+from bigmodel_core.ops.batch_normalization import FixedNorm, KnownMoments
 from bigmodel_core.ops.images import CHANNELS_FIRST, CHANNELS_LAST, TO_FIRST, TO_LAST, ImageOp, SwapPlanes
 from bigmodel_core.ops.pooling import _MaxPoolGrad
 from bigmodel_core.ops.reduce import Reduction, normal_axes
@@ -87,6 +89,8 @@ class _Rewriting:
             if isinstance(op, LEAVES):
                 if id(node.outputs[0]) not in self.first:
                     self.first[id(node.outputs[0])] = self.graph.apply(op, ()).outputs[0]
+            elif isinstance(op, FixedNorm) and op.layout == CHANNELS_FIRST:
+                self._fixed_norm(node, op)
             elif isinstance(op, ImageOp) and op.layout == CHANNELS_FIRST:
                 self._image(node, op)
             elif self._pooled_relu(node):
@@ -120,6 +124,13 @@ class _Rewriting:
         made = self.graph.apply(replace(op, layout=CHANNELS_LAST), inputs)
         for number, (before, after) in enumerate(zip(node.outputs, made.outputs, strict=True)):
             (self.last if number in op.image_outputs else self.first)[id(before)] = after
+
+    def _fixed_norm(self, node: Node, op: FixedNorm) -> None:
+        """A normalisation by given moments is a product and a sum, which may follow a convolution's tiles."""
+        scale, shift, mean, variance = (self.logical(value) for value in node.inputs[1:])
+        slope, offset = self.graph.apply(KnownMoments(op.epsilon), [mean, variance, scale, shift]).outputs
+        y = add(multiply(self.channels_last(node.inputs[0]), slope), offset)
+        self.last[id(node.outputs[0])] = y
 
     def _pooled_relu(self, node: Node) -> bool:
         """The gradient of a ReLU that a max-pool follows: taken before the pixels are spread, not after.

@@ -131,3 +131,13 @@ def test_sizes_that_make_no_sense_are_refused(sizes: dict[str, int], text: str) 
     network = LAYERS.Dense(2).build(bm.Spec(("N", 3)))
     with pytest.raises(ShapeError, match=text):
         network.kernels(**sizes)
+
+
+def test_normalisation_follows_the_convolution_in_a_prediction() -> None:
+    network = bm.models.get("resnet20")(width=4).build(bm.Spec(("N", 3, 8, 8)))
+    steps = network.kernels(batch_size=2)
+    assert not any(step.op.startswith(("Multiply", "FixedNorm", "Relu")) for step in steps)
+    followed = [s for s in steps if s.op == "Conv2d" and s.kernels[-1].follower.startswith("Multiply+Add")]
+    assert (
+        len(followed) == 19
+    )  # where two convolutions meet in a sum, the chain of both follows the later one
