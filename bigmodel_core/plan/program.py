@@ -395,8 +395,8 @@ def _scheduled(program: Program, steps: list[Step], before: dict[int, set[int]])
 
 
 def _priority(step: Step) -> tuple[int, int]:
-    """Scalars first (a learning rate, the check of the loss) and what says that it comes early, so that chains
-    which need them can follow the tiles of what they are for."""
+    """Scalars first (a learning rate, the check of the loss), and what says that it comes early, so that
+    chains which need them can follow the tiles of what they are for."""
     early = all(value.shape == () for value in step.outputs) or getattr(step.node.op, "comes_early", False)
     return (0 if early else 2 if step.writes else 1, step.nodes[0].index)
 
