@@ -10,6 +10,9 @@ from pathlib import Path
 
 import pytest
 
+from bigmodel_core.errors import DeviceError
+from bigmodel_core.kernels.cuda.runtime import require_device
+
 FOLDER = Path(__file__).parent / "cuda"
 
 
@@ -28,7 +31,16 @@ def test_the_simulator_suite_passes() -> None:
     assert "skipped" not in done.stdout
 
 
-def test_collection_outside_the_simulator_finds_nothing() -> None:
+def _has_device() -> bool:
+    try:
+        require_device()
+    except DeviceError:
+        return False
+    return True
+
+
+@pytest.mark.skipif(_has_device(), reason="there is a device, on which these tests run")
+def test_collection_without_device_or_simulator_finds_nothing() -> None:
     environment = {name: value for name, value in os.environ.items() if name != "NUMBA_ENABLE_CUDASIM"}
     command = [sys.executable, "-m", "pytest", str(FOLDER), "-q", "-p", "no:cacheprovider", "--collect-only"]
     done = subprocess.run(

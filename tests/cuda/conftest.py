@@ -1,11 +1,11 @@
-"""Tests in Numba's CUDA simulator: a process of their own, which `tests/test_cuda_simulator.py` starts.
+"""Tests of the CUDA device: of a real one where there is one, else in Numba's simulator, a process of its own
+that `tests/test_cuda_simulator.py` starts.
 
-The fixture `both` runs one graph on both devices, the CPU and the simulated CUDA device.
+The fixture `both` runs one graph on both devices, the CPU and the CUDA device.
 """
 
 from __future__ import annotations
 
-import os
 import sys
 import types
 from collections.abc import Callable, Mapping, Sequence
@@ -15,12 +15,16 @@ import numpy as np
 import pytest
 
 from bigmodel_core.autodiff import gradients
+from bigmodel_core.errors import DeviceError
 from bigmodel_core.graph import Graph, Value
+from bigmodel_core.kernels.cuda.runtime import require_device, simulated
 from bigmodel_core.ops import multiply, sum
 from bigmodel_core.plan import Program, Variables, device_named
 from bigmodel_core.spec import Spec
 
-if os.environ.get("NUMBA_ENABLE_CUDASIM") != "1":
+try:
+    require_device()
+except DeviceError:
     collect_ignore_glob = ["test_*.py"]
 
 SWITCH_INTERVAL = 5e-5
@@ -39,6 +43,8 @@ def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
     for item in items:
         if "tests/cuda/" in item.path.as_posix():
             item.add_marker(pytest.mark.cuda)
+            if item.get_closest_marker("simulator") and not simulated():
+                item.add_marker(pytest.mark.skip(reason="about Numba's simulator, which is not on"))
 
 
 @pytest.fixture(scope="session")

@@ -123,6 +123,7 @@ def test_statuses_of_several_steps_do_not_mix() -> None:
     program.run(variables, {"x": good, "y": good})
 
 
+@pytest.mark.simulator
 def test_threads_of_a_simulated_block_share_one_array() -> None:
     from numba.cuda.simulator.kernelapi import FakeCUDAShared
 
