@@ -73,16 +73,8 @@ from bigmodel_core.ops.reduce import argmax, mean, reduce_to
 from bigmodel_core.ops.reduce import max_ as max
 from bigmodel_core.ops.reduce import min_ as min
 from bigmodel_core.ops.reduce import sum_ as sum
-from bigmodel_core.ops.shape import (
-    broadcast_to,
-    concatenate,
-    flatten,
-    index,
-    reshape,
-    size_of,
-    transpose,
-    zeros_like,
-)
+from bigmodel_core.ops.shape import broadcast_to, flatten, reshape, size_of, transpose, zeros_like
+from bigmodel_core.ops.slicing import concatenate, index
 from bigmodel_core.ops.softmax import cross_entropy, log_softmax, softmax
 
 exp, log, sqrt, sin, cos = (

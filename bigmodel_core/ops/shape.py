@@ -1,30 +1,22 @@
-"""Ops that move numbers or see them in another shape: reshape, transpose, broadcast, concatenate, slice."""
+"""Ops that see numbers in another shape: reshape, broadcast, transpose; and how many numbers there are."""
 
 from __future__ import annotations
 
 import math
 from collections.abc import Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from typing import Any, ClassVar
 
-from bigmodel_core.errors import DtypeError, ShapeError
+from bigmodel_core.errors import ShapeError
 from bigmodel_core.graph import Op, Value
-from bigmodel_core.kernels.array import Call, NativeKernel, kernel
+from bigmodel_core.kernels.array import kernel
 from bigmodel_core.kernels.cuda.kernels import CudaLaunches
 from bigmodel_core.kernels.fused import elementwise
 from bigmodel_core.ops.elementwise import ElementwiseOp
-from bigmodel_core.ops.reduce import normal_axes, reduce_to
-from bigmodel_core.spec import (
-    Dim,
-    Shape,
-    Spec,
-    broadcast,
-    dim_add,
-    dim_divide,
-    dim_multiply,
-    dim_product,
-    format_shape,
-)
+from bigmodel_core.ops.reduce import reduce_to
+from bigmodel_core.ops.slicing import Slice as Slice  # pooling imports it from here
+from bigmodel_core.ops.slicing import contiguous_strides, copy_strided, row_view
+from bigmodel_core.spec import Dim, Shape, Spec, broadcast, dim_divide, dim_product, format_shape
 
 
 @dataclass(frozen=True)
@@ -141,46 +133,6 @@ def size_of(x: Value, axes: tuple[int, ...], dtype: str) -> Value:
     return SizeOf(axes, dtype)(x)  # type: ignore[no-any-return]
 
 
-# Moving numbers -------------------------------------------------------------------------------------------
-
-
-def copy_strided(out, x, first, sizes, strides, start, stop):  # type: ignore[no-untyped-def]
-    """out (rows, last) from x (all,): element (i..., j) of the output comes from first + sum(i * stride)."""
-    last = len(sizes) - 1
-    for row in range(start, stop):
-        rest = row
-        at = first
-        for axis in range(last - 1, -1, -1):
-            at += rest % sizes[axis] * strides[axis]
-            rest = rest // sizes[axis]
-        step = strides[last]
-        for j in range(out.shape[1]):
-            out[row, j] = x[at + j * step]
-
-
-def put_strided(out, dy, first, sizes, strides):  # type: ignore[no-untyped-def]
-    """out (all,): zero but where element (i..., j) of dy (rows, last) belongs."""
-    last = len(sizes) - 1
-    for i in range(out.shape[0]):
-        out[i] = 0
-    for row in range(dy.shape[0]):
-        rest = row
-        at = first
-        for axis in range(last - 1, -1, -1):
-            at += rest % sizes[axis] * strides[axis]
-            rest = rest // sizes[axis]
-        for j in range(dy.shape[1]):
-            out[at + j * strides[last]] = dy[row, j]
-
-
-def _row_view(spec: Spec) -> tuple[int, int]:
-    return math.prod(spec.shape[:-1]), spec.shape[-1] if spec.shape else 1  # type: ignore[arg-type,return-value]
-
-
-def _contiguous_strides(shape: Sequence[Any]) -> list[int]:
-    return [math.prod(shape[axis + 1 :]) for axis in range(len(shape))]
-
-
 @dataclass(frozen=True)
 class Transpose(Op):
     """The axes in another order."""
@@ -188,11 +140,11 @@ class Transpose(Op):
     permutation: tuple[int, ...]
     cpu = kernel(
         copy_strided,
-        views=lambda op, inputs, outputs: ([_row_view(outputs[0])], [(math.prod(inputs[0].shape),)]),
+        views=lambda op, inputs, outputs: ([row_view(outputs[0])], [(math.prod(inputs[0].shape),)]),
         extras=lambda op, inputs, outputs: {
             "first": 0,
             "sizes": outputs[0].shape,
-            "strides": tuple(_contiguous_strides(inputs[0].shape)[axis] for axis in op.permutation),
+            "strides": tuple(contiguous_strides(inputs[0].shape)[axis] for axis in op.permutation),
         },
     )
     cuda = CudaLaunches("shape:transpose")
@@ -220,227 +172,3 @@ def transpose(x: Value, permutation: Sequence[int] | None = None) -> Value:
         else tuple(axis % x.ndim for axis in permutation)
     )
     return x if order == tuple(range(x.ndim)) else Transpose(order)(x)
-
-
-def copy_columns(out, x, offset, start, stop):  # type: ignore[no-untyped-def]
-    """out (rows, wide), x (rows, narrow): the columns of x from `offset` on."""
-    for i in range(start, stop):
-        for j in range(x.shape[1]):
-            out[i, offset + j] = x[i, j]
-
-
-def _concatenate_launches(call: Call) -> list[Any]:
-    axis, shape = call.op.axis, call.outputs[0].sizes
-    rows, wide = math.prod(shape[:axis]), math.prod(shape[axis:])
-    launches: list[Any] = []
-    offset = 0
-    for spec, buffer in zip(call.inputs, call.input_buffers, strict=True):
-        narrow, at = math.prod(spec.sizes[axis:]), offset
-        copy = kernel(
-            copy_columns,
-            views=lambda *_, narrow=narrow: ([(rows, wide)], [(rows, narrow)]),
-            extras=lambda *_, at=at: {"offset": at},
-        )
-        launches += (
-            copy.launches(replace(call, inputs=(spec,), input_buffers=(buffer,))) if rows * narrow else []
-        )
-        offset += narrow
-    return launches
-
-
-@dataclass(frozen=True)
-class Concatenate(Op):
-    """Several arrays one after the other along an axis."""
-
-    axis: int
-    cpu = NativeKernel(_concatenate_launches)
-    cuda = CudaLaunches("shape:concatenate")
-
-    def infer(self, *inputs: Spec) -> Spec:
-        first = inputs[0]
-        total: Dim = 0
-        for spec in inputs:
-            if spec.dtype != first.dtype:
-                raise DtypeError(
-                    f"Concatenate cannot mix {first.dtype} and {spec.dtype}.", fix="convert one side."
-                )
-            same = spec.ndim == first.ndim and all(
-                a == b
-                for axis, (a, b) in enumerate(zip(spec.shape, first.shape, strict=True))
-                if axis != self.axis
-            )
-            if not same:
-                raise ShapeError(
-                    f"cannot concatenate {format_shape(first.shape)} and {format_shape(spec.shape)} along"
-                    f" axis {self.axis}.",
-                    fix="all other dimensions have to be equal.",
-                )
-            total = dim_add(total, spec.shape[self.axis])
-        return first.with_shape(total if axis == self.axis else dim for axis, dim in enumerate(first.shape))
-
-    def grad(self, dy: Value, y: Value, *inputs: Value) -> tuple[Value, ...]:
-        pieces = []
-        at: Dim = 0
-        for value in inputs:
-            pieces.append(Slice(self.axis, at, value.shape[self.axis])(dy))
-            at = dim_add(at, value.shape[self.axis])
-        return tuple(pieces)
-
-    def onnx(self, emit: Any, *inputs: Any) -> Any:
-        return emit.Concat(*inputs, axis=self.axis)
-
-
-def concatenate(values: Sequence[Value], axis: int = -1) -> Value:
-    """Several arrays one after the other along an axis."""
-    if not values:
-        raise ShapeError("there is nothing to concatenate.", fix="pass at least one value.")
-    return Concatenate(normal_axes(axis, values[0].ndim)[0])(*values)  # type: ignore[no-any-return]
-
-
-def _slice_extras(op: Any, whole: Spec, part: Spec) -> dict[str, Any]:
-    op.infer(whole)  # a free dimension may turn out too small for the slice
-    strides = _contiguous_strides(whole.shape)
-    first = op.bound_start(whole) * strides[op.axis]
-    strides[op.axis] *= op.step
-    return {"first": first, "sizes": part.shape, "strides": tuple(strides)}
-
-
-@dataclass(frozen=True)
-class Slice(Op):
-    """`length` elements along one axis from `start` on, each `step`-th.
-
-    Args:
-        axis: which axis.
-        start: the first element; a negative number counts from the end.
-        length: how many.
-        step: distance between neighbours, positive.
-    """
-
-    axis: int
-    start: Dim
-    length: Dim
-    step: int = 1
-    cpu = kernel(
-        copy_strided,
-        views=lambda op, inputs, outputs: ([_row_view(outputs[0])], [(math.prod(inputs[0].shape),)]),
-        extras=lambda op, inputs, outputs: _slice_extras(op, inputs[0], outputs[0]),
-    )
-    cuda = CudaLaunches("shape:slice_")
-
-    def bind(self, sizes: dict[str, int]) -> Slice:
-        """The same with named dimensions replaced by sizes."""
-        from bigmodel_core.spec import dim_value
-
-        start = dim_value(self.start, sizes) if isinstance(self.start, str) else self.start
-        return replace(self, start=start, length=dim_value(self.length, sizes))
-
-    def bound_start(self, whole: Spec) -> int:
-        """The first element's position, once sizes are known."""
-        assert isinstance(self.start, int)
-        size = whole.shape[self.axis]
-        assert isinstance(size, int)
-        return self.start + size if self.start < 0 else self.start
-
-    def infer(self, x: Spec) -> Spec:
-        size = x.shape[self.axis]
-        if isinstance(size, int) and isinstance(self.start, int) and isinstance(self.length, int):
-            first = self.bound_start(x)
-            if not 0 <= first <= size or (self.length and first + (self.length - 1) * self.step >= size):
-                raise ShapeError(
-                    f"the slice from {self.start}, {self.length} long, leaves axis {self.axis} of"
-                    f" {format_shape(x.shape)}."
-                )
-        return x.with_shape(self.length if axis == self.axis else dim for axis, dim in enumerate(x.shape))
-
-    def grad(self, dy: Value, y: Value, x: Value) -> tuple[Value]:
-        return (_SliceGrad(self.axis, self.start, self.length, self.step, x.shape)(dy),)
-
-    def onnx(self, emit: Any, x: Any) -> Any:
-        return emit.slice(x, self.axis, self.start, self.length, self.step)
-
-
-@dataclass(frozen=True)
-class _SliceGrad(Op):
-    axis: int
-    start: Dim
-    length: Dim
-    step: int
-    shape: Shape
-    cpu = kernel(
-        put_strided,
-        views=lambda op, inputs, outputs: ([(math.prod(outputs[0].shape),)], [_row_view(inputs[0])]),
-        extras=lambda op, inputs, outputs: _slice_extras(op.forward(), outputs[0], inputs[0]),
-    )
-    cuda = CudaLaunches("shape:slice_grad")
-
-    def forward(self) -> Slice:
-        return Slice(self.axis, self.start, self.length, self.step)
-
-    def bind(self, sizes: dict[str, int]) -> _SliceGrad:
-        bound = self.forward().bind(sizes)
-        return replace(self, start=bound.start, length=bound.length)
-
-    def infer(self, dy: Spec) -> Spec:
-        return dy.with_shape(self.shape)
-
-    def grad(self, dy: Value, y: Value, x: Value) -> tuple[Value]:
-        return (self.forward()(dy),)
-
-
-def index(x: Value, key: Any) -> Value:
-    """NumPy's basic slicing: integers, slices with a positive step, `...` and None.
-
-    Raises:
-        ShapeError: more indices than dimensions, or an index out of range.
-    """
-    keys = list(key) if isinstance(key, tuple) else [key]
-    if keys.count(Ellipsis) > 1:
-        raise ShapeError("an index holds more than one '...'.")
-    given = len([item for item in keys if item is not None and item is not Ellipsis])
-    if given > x.ndim:
-        raise ShapeError(f"{given} indices for {x.ndim} dimensions {format_shape(x.shape)}.")
-    if Ellipsis in keys:
-        at = keys.index(Ellipsis)
-        keys[at : at + 1] = [slice(None)] * (x.ndim - given)
-    shape: list[Dim] = []
-    axis = 0
-    for item in keys:
-        if item is None:
-            shape.append(1)
-            continue
-        if isinstance(item, int):
-            x = _sliced(x, axis, item, 1, 1)
-        elif isinstance(item, slice):
-            x = _range(x, axis, item)
-            shape.append(x.shape[axis])
-        else:
-            raise ShapeError(
-                f"cannot index with {item!r}.", fix="use integers, slices, ... and None, or bm.ops.gather."
-            )
-        axis += 1
-    return reshape(x, (*shape, *x.shape[axis:]))
-
-
-def _range(x: Value, axis: int, item: slice) -> Value:
-    size = x.shape[axis]
-    if isinstance(size, int):
-        start, stop, step = item.indices(size)
-        if step < 1:
-            raise ShapeError("slices with a negative step are not supported.", fix="use a positive step.")
-        return _sliced(x, axis, start, len(range(start, stop, step)), step)
-    if item.step not in (None, 1):
-        raise ShapeError(f"the free dimension {size} cannot be sliced with a step.")
-    start, stop = item.start or 0, item.stop
-    end = size if stop is None else dim_add(size, stop) if stop < 0 else stop
-    first = dim_add(size, start) if start < 0 else start
-    length = dim_add(end, dim_multiply(first, -1))
-    return _sliced(x, axis, start, length, 1)
-
-
-def _sliced(x: Value, axis: int, start: int, length: Dim, step: int) -> Value:
-    size = x.shape[axis]
-    if isinstance(size, int) and length == 1 and not -size <= start < size:
-        raise ShapeError(f"index {start} is out of range for axis {axis} of {format_shape(x.shape)}.")
-    if start == 0 and length == size and step == 1:
-        return x
-    return Slice(axis, start, length, step)(x)  # type: ignore[no-any-return]

@@ -22,7 +22,8 @@ from bigmodel_core.ops.batch_normalization import FixedNorm, KnownMoments
 from bigmodel_core.ops.images import CHANNELS_FIRST, CHANNELS_LAST, TO_FIRST, TO_LAST, ImageOp, SwapPlanes
 from bigmodel_core.ops.pooling import _MaxPoolGrad
 from bigmodel_core.ops.reduce import Reduction, normal_axes
-from bigmodel_core.ops.shape import BroadcastTo, Concatenate, SizeOf, Slice, _SliceGrad, reshape
+from bigmodel_core.ops.shape import BroadcastTo, SizeOf, reshape
+from bigmodel_core.ops.slicing import Concatenate, Slice, _SliceGrad
 from bigmodel_core.spec import Shape, dim_product
 
 Roots = tuple[Graph, list[Value], dict[str, Value], list[Value]]

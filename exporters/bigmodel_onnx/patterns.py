@@ -11,7 +11,7 @@ from typing import Any
 import numpy as np
 
 from bigmodel_core.graph import Constant, Node, Value
-from bigmodel_core.ops import arithmetic, elementwise, reduce, shape
+from bigmodel_core.ops import arithmetic, elementwise, reduce, shape, slicing
 from bigmodel_core.spec import dim_product
 from bigmodel_onnx.emit import broadcasts_to
 from bigmodel_onnx.image_patterns import enlarged, windows
@@ -116,7 +116,7 @@ def _index(node: Node, uses: Uses) -> Match | None:
         return None
     part = node.inputs[0].node
     op = part.op
-    if not isinstance(op, shape.Slice) or op.length != 1 or not isinstance(op.start, int):
+    if not isinstance(op, slicing.Slice) or op.length != 1 or not isinstance(op.start, int):
         return None
     x = part.inputs[0]
     if node.op.shape != (*x.shape[: op.axis], *x.shape[op.axis + 1 :]):
@@ -129,7 +129,7 @@ def _slices(node: Node, uses: Uses) -> Match | None:
     """Slices along several axes, one after the other."""
     parts: list[tuple[int, Any, Any, int]] = []
     source = node.outputs[0]
-    while isinstance(op := source.node.op, shape.Slice) and op.axis not in [part[0] for part in parts]:
+    while isinstance(op := source.node.op, slicing.Slice) and op.axis not in [part[0] for part in parts]:
         if parts and not uses.once(source):
             break
         parts.insert(0, (op.axis, op.start, op.length, op.step))

@@ -7,7 +7,7 @@ import numpy as np
 from bigmodel_core import ops
 from bigmodel_core.errors import ExportError
 from bigmodel_core.graph import Value
-from bigmodel_core.ops.shape import Slice
+from bigmodel_core.ops.slicing import Slice
 from bigmodel_core.spec import Dim, broadcast, dim_add, dim_multiply, dim_product
 from bigmodel_onnx.nodes import Call, reads
 from bigmodel_onnx.shapes import Dims

@@ -153,12 +153,12 @@ CASES: dict[str, Case] = {
     "slice": (lambda x: x[:, 1:, ::2], lambda x: x[:, 1:, ::2], (X,)),
     "slice_free": (lambda x: x[:, 1:-1], lambda x: x[:, 1:-1], (("N", "T", 2),)),
     "slice_second_half": (
-        lambda x: ops.shape.Slice(0, "N", "N")(ops.concatenate([x, x * x], 0)),
+        lambda x: ops.slicing.Slice(0, "N", "N")(ops.concatenate([x, x * x], 0)),
         lambda x: x * x,
         (("N", 2),),
     ),
     "slice_middle": (
-        lambda x: ops.shape.Slice(0, "N", "T")(ops.concatenate([x[:, 0], x[0], x[:, 1]], 0)),
+        lambda x: ops.slicing.Slice(0, "N", "T")(ops.concatenate([x[:, 0], x[0], x[:, 1]], 0)),
         lambda x: x[0],
         (("N", "T", 2),),
     ),
