@@ -8,9 +8,10 @@ from typing import Any
 
 import numpy as np
 
+from bench import training
 from bench.workload import Run, Step
 
-RATE = 0.01
+SGD = training.Sgd(0.01)
 
 
 @dataclass(frozen=True)
@@ -34,63 +35,44 @@ class Task:
 
 def step(task: Task, peer: str, run: Run) -> Step:
     """A step of one peer."""
+    batch = task.arrays()
     if peer == "ours":
-        return our_step(task)
-    return jax_step(task) if peer == "jax" else torch_step(task, run, peer == "torch_compile")
+        return training.our_step(our_model(task), "cross_entropy", SGD, batch)
+    if peer == "jax":
+        return training.jax_step(jax_weights(task), jax_loss, SGD, batch)
+
+    def build() -> Any:
+        return training.torch_classifier(torch_model(task))
+
+    return training.torch_step(build, SGD, batch, run, compiled=peer == "torch_compile")
 
 
-def our_step(task: Task) -> Step:
-    """A step of ours."""
+def our_model(task: Task) -> Any:
+    """The network of ours."""
     import bigmodel_core as bm
 
-    model = bm.Sequential(
+    return bm.Sequential(
         *(part for width in task.widths[1:-1] for part in (bm.layers.Dense(width), bm.layers.Relu())),
         bm.layers.Dense(task.widths[-1]),
     )
-    step = bm.compile(model, loss=bm.losses.CrossEntropy(), optimizer=bm.optimizers.SGD(RATE))
-    x, y = task.arrays()
-    return lambda: step(x, y)
 
 
-def torch_step(task: Task, run: Run, compiled: bool) -> Step:
-    """A step of PyTorch, eager or compiled."""
-    import torch
+def torch_model(task: Task) -> Any:
+    """The network in PyTorch."""
     from torch import nn
 
-    torch.set_num_threads(run.threads)
-    torch.manual_seed(0)
     parts: list[nn.Module] = []
     for inner, outer in pairwise(task.widths[:-1]):
         parts += [nn.Linear(inner, outer), nn.ReLU()]
-    model = nn.Sequential(*parts, nn.Linear(task.widths[-2], task.widths[-1]))
-    optimizer = torch.optim.SGD(model.parameters(), lr=RATE)
-    criterion = nn.CrossEntropyLoss()
-    x, y = (torch.from_numpy(array) for array in task.arrays())
-
-    def loss_of(x: Any, y: Any) -> Any:
-        return criterion(model(x), y)
-
-    forward = torch.compile(loss_of) if compiled else loss_of
-
-    def step() -> float:
-        optimizer.zero_grad(set_to_none=True)
-        loss = forward(x, y)
-        loss.backward()
-        optimizer.step()
-        return float(loss.item())
-
-    return step
+    return nn.Sequential(*parts, nn.Linear(task.widths[-2], task.widths[-1]))
 
 
-def jax_step(task: Task) -> Step:
-    """A step of JAX, one jitted update."""
-    import functools
-
-    import jax
+def jax_weights(task: Task) -> list[dict[str, Any]]:
+    """The weights and biases of each layer in JAX."""
     import jax.numpy as jnp
 
     random = np.random.default_rng(0)
-    params = [
+    return [
         {
             "weight": jnp.asarray(random.standard_normal((inner, outer), np.float32) / np.sqrt(inner)),
             "bias": jnp.zeros(outer, jnp.float32),
@@ -98,23 +80,11 @@ def jax_step(task: Task) -> Step:
         for inner, outer in pairwise(task.widths)
     ]
 
-    def loss_of(params: Any, x: Any, y: Any) -> Any:
-        for layer in params[:-1]:
-            x = jax.nn.relu(x @ layer["weight"] + layer["bias"])
-        logits = x @ params[-1]["weight"] + params[-1]["bias"]
-        chosen = jnp.take_along_axis(jax.nn.log_softmax(logits), y[:, None], axis=1)
-        return -jnp.mean(chosen)
 
-    @functools.partial(jax.jit, donate_argnums=0)
-    def update(params: Any, x: Any, y: Any) -> Any:
-        loss, grads = jax.value_and_grad(loss_of)(params, x, y)
-        return jax.tree.map(lambda p, g: p - RATE * g, params, grads), loss
+def jax_loss(weights: list[dict[str, Any]], x: Any, y: Any) -> Any:
+    """The cross-entropy in JAX."""
+    import jax
 
-    x, y = (jax.device_put(array) for array in task.arrays())
-
-    def step() -> float:
-        nonlocal params
-        params, loss = update(params, x, y)
-        return float(loss)
-
-    return step
+    for layer in weights[:-1]:
+        x = jax.nn.relu(x @ layer["weight"] + layer["bias"])
+    return training.jax_cross_entropy(x @ weights[-1]["weight"] + weights[-1]["bias"], y)

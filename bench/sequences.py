@@ -3,13 +3,15 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
+from functools import partial
 from typing import Any
 
 import numpy as np
 
+from bench import training
 from bench.workload import Run, Step
 
-RATE = 1e-3
+ADAM = training.Adam(1e-3)
 
 
 @dataclass(frozen=True)
@@ -39,54 +41,37 @@ class Task:
 
 def step(task: Task, peer: str, run: Run) -> Step:
     """A step of one peer."""
+    batch = task.arrays()
     if peer == "ours":
-        return our_step(task)
-    return jax_step(task) if peer == "jax" else torch_step(task, run, peer == "torch_compile")
+        return training.our_step(our_model(task), "mean_squared_error", ADAM, batch)
+    if peer == "jax":
+        return training.jax_step(jax_weights(task), partial(jax_loss, task), ADAM, batch)
+    return training.torch_step(partial(torch_model, task), ADAM, batch, run, compiled=peer == "torch_compile")
 
 
-def our_step(task: Task) -> Step:
-    """A step of ours."""
+def our_model(task: Task) -> Any:
+    """The network of ours."""
     import bigmodel_core as bm
 
     layer = bm.layers.get(task.cell)(task.units, return_sequences=False)
-    model = bm.Sequential(layer, bm.layers.Dense(1))
-    step = bm.compile(model, loss=bm.losses.MeanSquaredError(), optimizer=bm.optimizers.Adam(RATE))
-    x, y = task.arrays()
-    return lambda: step(x, y)
+    return bm.Sequential(layer, bm.layers.Dense(1))
 
 
-def torch_step(task: Task, run: Run, compiled: bool) -> Step:
-    """A step of PyTorch, eager or compiled."""
-    import torch
+def torch_model(task: Task) -> Any:
+    """The parameters in PyTorch, and the loss."""
     from torch import nn
 
-    torch.set_num_threads(run.threads)
-    torch.manual_seed(0)
     recurrent = getattr(nn, task.cell)(task.features, task.units, batch_first=True)
     dense = nn.Linear(task.units, 1)
-    optimizer = torch.optim.Adam([*recurrent.parameters(), *dense.parameters()], lr=RATE)
-    x, y = (torch.from_numpy(array) for array in task.arrays())
 
     def loss_of(x: Any, y: Any) -> Any:
         return nn.functional.mse_loss(dense(recurrent(x)[0][:, -1]), y)
 
-    forward = torch.compile(loss_of) if compiled else loss_of
-
-    def step() -> float:
-        optimizer.zero_grad(set_to_none=True)
-        loss = forward(x, y)
-        loss.backward()
-        optimizer.step()
-        return float(loss.item())
-
-    return step
+    return [*recurrent.parameters(), *dense.parameters()], loss_of
 
 
-def jax_step(task: Task) -> Step:
-    """With `lax.scan` over the steps and all input projections before it."""
-    import functools
-
-    import jax
+def jax_weights(task: Task) -> dict[str, Any]:
+    """The weights in JAX, the gates of a cell beside each other."""
     import jax.numpy as jnp
 
     gates = 4 if task.cell == "LSTM" else 1
@@ -96,7 +81,7 @@ def jax_step(task: Task) -> Step:
     def weight(*shape: int) -> Any:
         return jnp.asarray(random.uniform(-limit, limit, shape).astype(np.float32))
 
-    params = {
+    return {
         "input": weight(task.features, gates * task.units),
         "recurrent": weight(task.units, gates * task.units),
         "bias": weight(gates * task.units),
@@ -104,43 +89,22 @@ def jax_step(task: Task) -> Step:
         "offset": weight(1),
     }
 
-    def forward(params: Any, carry: Any, projected: Any) -> Any:
+
+def jax_loss(task: Task, weights: dict[str, Any], x: Any, y: Any) -> Any:
+    """The loss in JAX, with `lax.scan` over the steps and all input projections before it."""
+    import jax
+    import jax.numpy as jnp
+
+    def forward(carry: Any, projected: Any) -> Any:
         h, c = carry
-        total = projected + h @ params["recurrent"]
-        if gates == 1:
+        total = projected + h @ weights["recurrent"]
+        if task.cell != "LSTM":
             return (jnp.tanh(total), c), None
         enter, forget, new, leave = jnp.split(total, 4, axis=-1)
         c = jax.nn.sigmoid(forget) * c + jax.nn.sigmoid(enter) * jnp.tanh(new)
         return (jax.nn.sigmoid(leave) * jnp.tanh(c), c), None
 
-    def loss_of(params: Any, x: Any, y: Any) -> Any:
-        projected = jnp.swapaxes(x @ params["input"] + params["bias"], 0, 1)
-        start = jnp.zeros((task.batch, task.units), jnp.float32)
-        (h, _), _ = jax.lax.scan(functools.partial(forward, params), (start, start), projected)
-        return jnp.mean((h @ params["weight"] + params["offset"] - y) ** 2)
-
-    @functools.partial(jax.jit, donate_argnums=(0, 1))
-    def update(params: Any, state: Any, x: Any, y: Any) -> Any:
-        loss, grads = jax.value_and_grad(loss_of)(params, x, y)
-        count = state["count"] + 1
-        mean = jax.tree.map(lambda m, g: 0.9 * m + 0.1 * g, state["mean"], grads)
-        square = jax.tree.map(lambda s, g: 0.999 * s + 0.001 * g * g, state["square"], grads)
-
-        def moved(p: Any, m: Any, s: Any) -> Any:
-            return p - RATE * (m / (1 - 0.9**count)) / (jnp.sqrt(s / (1 - 0.999**count)) + 1e-8)
-
-        params = jax.tree.map(moved, params, mean, square)
-        return params, {"count": count, "mean": mean, "square": square}, loss
-
-    def zeros() -> Any:
-        return jax.tree.map(jnp.zeros_like, params)
-
-    state = {"count": jnp.float32(0), "mean": zeros(), "square": zeros()}
-    x, y = (jax.device_put(array) for array in task.arrays())
-
-    def step() -> float:
-        nonlocal params, state
-        params, state, loss = update(params, state, x, y)
-        return float(loss)
-
-    return step
+    projected = jnp.swapaxes(x @ weights["input"] + weights["bias"], 0, 1)
+    start = jnp.zeros((task.batch, task.units), jnp.float32)
+    (h, _), _ = jax.lax.scan(forward, (start, start), projected)
+    return jnp.mean((h @ weights["weight"] + weights["offset"] - y) ** 2)

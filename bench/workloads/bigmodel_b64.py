@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import Any
 
-from bench import vision
+from bench import training, vision
 from bench.vision import jax_convolution, jax_pool
 from bench.workload import Run, Step, Target, Workload
 
@@ -39,4 +39,4 @@ def _scores(weights: list[Any], x: Any) -> Any:
 
 def step(peer: str, run: Run, batch: int = 64) -> Step:
     network = vision.Network("bigmodel-cnn", _torch_model, SHAPES, _scores)
-    return vision.step(vision.Task((batch, 3, 28, 28), "adam"), network, peer, run)
+    return vision.step(vision.Task((batch, 3, 28, 28), training.Adam(0.001)), network, peer, run)
