@@ -27,6 +27,13 @@ def rows(x: Any) -> Any:
     return x
 
 
+def check_sizes(model: Model, *sizes: str) -> None:
+    """Raise ConfigError unless these fields are positive integers and `dropout` is a probability below 1."""
+    for field in sizes:
+        check_number(model, field, whole=True, at_least=1)
+    check_number(model, "dropout", at_least=0, below=1)
+
+
 @dataclass(frozen=True)
 class RnnRegressor(Model):
     """A recurrent network (Elman, 1990) whose last state gives the outputs, linearly.
@@ -72,9 +79,7 @@ class RecurrentClassifier(Model):
     layer: ClassVar[str] = "RNN"
 
     def __post_init__(self) -> None:
-        for field in ("units", "classes", "layers"):
-            check_number(self, field, whole=True, at_least=1)
-        check_number(self, "dropout", at_least=0, below=1)
+        check_sizes(self, "units", "classes", "layers")
 
     def input_spec(self) -> Spec:
         return Spec(("N", 28, 28))
@@ -170,9 +175,7 @@ class TimeSeriesForecaster(Model):
     metrics: ClassVar[tuple[str, ...]] = ("mean_absolute_error", "r2")
 
     def __post_init__(self) -> None:
-        for field in ("units", "outputs", "layers"):
-            check_number(self, field, whole=True, at_least=1)
-        check_number(self, "dropout", at_least=0, below=1)
+        check_sizes(self, "units", "outputs", "layers")
 
     def input_spec(self) -> Spec:
         return Spec(("N", 20, 1))
@@ -212,9 +215,7 @@ class CharRnn(Model):
     dropout: float = 0.0
 
     def __post_init__(self) -> None:
-        for field in ("classes", "units", "width", "layers"):
-            check_number(self, field, whole=True, at_least=1)
-        check_number(self, "dropout", at_least=0, below=1)
+        check_sizes(self, "classes", "units", "width", "layers")
 
     def input_spec(self) -> Spec:
         return Spec(("N", 64), "int64")
