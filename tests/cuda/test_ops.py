@@ -144,7 +144,10 @@ CASES: dict[str, Case] = {
     "recurrent gru": (lambda **v: _recurrent("gru", **v), _weights(3)),
     "labels as numbers": (lambda t: losses.LabelNumbers(2, "float32")(t), {"t": SIGNS}),
 }
-FAMILIES = "elementwise indexing linear losses normalization random recurrent reduce shape softmax".split()  # noqa: SIM905
+FAMILIES = (
+    *("activations", "arithmetic", "comparison", "indexing", "linear", "losses", "normalization", "random"),
+    *("recurrent", "reduce", "shape", "slicing", "softmax"),
+)
 """The modules of `bigmodel_core.ops` whose ops run on CUDA."""
 FIXED = {"reshape", "broadcast_to", *(f"recurrent {cell}" for cell in ("tanh", "relu", "lstm", "gru"))}
 """Cases that name sizes, so that no dimension can be free."""
