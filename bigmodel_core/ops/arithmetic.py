@@ -111,28 +111,29 @@ class _WhereChosen(ElementwiseOp):
 
 
 @dataclass(frozen=True)
-class Maximum(ElementwiseOp):
-    """The larger of a and b; where they are equal the gradient goes to a."""
-
-    cpu, cuda = elementwise(_maximum)
+class Choice(ElementwiseOp):
+    """One of a and b; where they are equal the gradient goes to a."""
 
     def grad(self, dy: Value, y: Value, a: Value, b: Value) -> tuple[Value, Value]:
         to_a = _WhereChosen()(dy, a, y)
         return reduce_to(to_a, a.shape), reduce_to(dy - to_a, b.shape)
+
+
+@dataclass(frozen=True)
+class Maximum(Choice):
+    """The larger of a and b; where they are equal the gradient goes to a."""
+
+    cpu, cuda = elementwise(_maximum)
 
     def onnx(self, emit: Any, a: Any, b: Any) -> Any:
         return emit.Max(a, b)
 
 
 @dataclass(frozen=True)
-class Minimum(ElementwiseOp):
+class Minimum(Choice):
     """The smaller of a and b; where they are equal the gradient goes to a."""
 
     cpu, cuda = elementwise(_minimum)
-
-    def grad(self, dy: Value, y: Value, a: Value, b: Value) -> tuple[Value, Value]:
-        to_a = _WhereChosen()(dy, a, y)
-        return reduce_to(to_a, a.shape), reduce_to(dy - to_a, b.shape)
 
     def onnx(self, emit: Any, a: Any, b: Any) -> Any:
         return emit.Min(a, b)
