@@ -55,15 +55,17 @@ def gradients(
     return dx[:, :, top : dx.shape[2] - below, left : dx.shape[3] - right], dw
 
 
+def pairs(low: int, high: int) -> st.SearchStrategy[tuple[int, int]]:
+    """Two integers from `low` to `high`: down and across."""
+    return st.tuples(st.integers(low, high), st.integers(low, high))
+
+
 @st.composite
 def convolutions(draw: Any) -> dict[str, Any]:
     """Shapes x and w of a convolution, and its options."""
 
-    def pairs(low: int, high: int) -> Any:
-        return draw(st.tuples(st.integers(low, high), st.integers(low, high)))
-
     groups = draw(st.sampled_from((1, 1, 1, 2, 3)))
-    taps, stride, gap, padding = pairs(1, 4), pairs(1, 3), pairs(1, 2), pairs(0, 3)
+    taps, stride, gap, padding = draw(pairs(1, 4)), draw(pairs(1, 3)), draw(pairs(1, 2)), draw(pairs(0, 3))
     least = [(t - 1) * g + 1 - 2 * p for t, g, p in zip(taps, gap, padding, strict=True)]
     size = [draw(st.integers(max(low, 1), max(low, 1) + 8)) for low in least]
     x = (draw(st.integers(1, 3)), groups * draw(st.integers(1, 5)), *size)
@@ -74,8 +76,8 @@ def convolutions(draw: Any) -> dict[str, Any]:
 @st.composite
 def pools(draw: Any) -> tuple[tuple[int, ...], Any, Any, Any]:
     """The shape of images, and window, stride and padding of a pool."""
-    window = draw(st.tuples(st.integers(1, 4), st.integers(1, 4)))
-    stride = draw(st.tuples(st.integers(1, 3), st.integers(1, 3)))
+    window = draw(pairs(1, 4))
+    stride = draw(pairs(1, 3))
     padding = tuple(draw(st.integers(0, size - 1)) for size in window)
     size = [draw(st.integers(w, w + 7)) for w in window]
     return (draw(st.integers(1, 2)), draw(st.sampled_from((1, 3, 18))), *size), window, stride, padding

@@ -13,7 +13,16 @@ import bigmodel_core as bm
 from bigmodel_core import ops
 from bigmodel_core.testing import check_gradients, compute
 from bigmodel_core.testing.evaluate import compute_gradients
-from tests.ops.image_reference import convolutions, convolved, gradients, numbers, padded, pools, windows
+from tests.ops.image_reference import (
+    convolutions,
+    convolved,
+    gradients,
+    numbers,
+    padded,
+    pairs,
+    pools,
+    windows,
+)
 
 few = settings(max_examples=30)
 dtypes = st.sampled_from(("float32", "float64"))
@@ -63,11 +72,8 @@ def test_gradients_of_convolutions_equal_finite_differences(drawn: dict[str, Any
 def transposes(draw: Any) -> dict[str, Any]:
     """Shapes x and w of a transposed convolution whose output has a pixel at least, and its options."""
 
-    def pairs(low: int, high: int) -> Any:
-        return draw(st.tuples(st.integers(low, high), st.integers(low, high)))
-
     groups = draw(st.sampled_from((1, 1, 1, 2, 3)))
-    taps, stride, gap, padding = pairs(1, 4), pairs(1, 3), pairs(1, 2), pairs(0, 2)
+    taps, stride, gap, padding = draw(pairs(1, 4)), draw(pairs(1, 3)), draw(pairs(1, 2)), draw(pairs(0, 2))
     more = tuple(draw(st.integers(0, step - 1)) for step in stride)
     least = [  # inputs that leave something after the padding
         max(1, -(-(2 * p + 1 - (t - 1) * g - 1 - m) // s) + 1)

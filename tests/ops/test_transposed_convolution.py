@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
+from types import ModuleType
 from typing import Any
 
 import numpy as np
@@ -12,7 +14,7 @@ from hypothesis import strategies as st
 from bigmodel_core import ops
 from bigmodel_core.kernels.cpu import transposed
 from bigmodel_core.testing import compute
-from tests.ops.image_reference import gradients, numbers
+from tests.ops.image_reference import gradients, numbers, pairs
 
 few = settings(max_examples=30)
 
@@ -27,19 +29,10 @@ def expected(x: np.ndarray, w: np.ndarray, b: np.ndarray, stride: Any, padding: 
     return wide + b[:, None, None]
 
 
-@pytest.fixture(scope="module")
-def ways() -> Any:
-    """Whether each convolution went row by row."""
-    asked: list[bool] = []
-    fits = transposed.fits
-
-    def noted(g: Any) -> bool:
-        asked.append(fits(g))
-        return asked[-1]
-
-    with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(transposed, "fits", noted)
-        yield asked
+@pytest.fixture
+def ways(noted: Callable[[ModuleType], list[bool]]) -> list[bool]:
+    """Whether each convolution of the test went row by row."""
+    return noted(transposed)
 
 
 CASES = [
@@ -73,10 +66,7 @@ def test_shapes(case: Any, dtype: str, ways: list[bool]) -> None:
 
 @st.composite
 def drawn(draw: Any) -> tuple[Any, ...]:
-    def pair(low: int, high: int) -> tuple[int, int]:
-        return draw(st.tuples(st.integers(low, high), st.integers(low, high)))
-
-    stride, taps, padding = pair(1, 4), pair(1, 5), draw(st.integers(0, 2))
+    stride, taps, padding = draw(pairs(1, 4)), draw(pairs(1, 5)), draw(st.integers(0, 2))
     more = tuple(draw(st.integers(0, step - 1)) for step in stride)
     least = [
         max(1, -(-(1 + 2 * padding - t - m) // s) + 1) for t, m, s in zip(taps, more, stride, strict=True)

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
+from types import ModuleType
 from typing import Any
 
 import numpy as np
@@ -13,7 +15,7 @@ from bigmodel_core import ops
 from bigmodel_core.kernels.cpu import winograd
 from bigmodel_core.testing import compute
 from bigmodel_core.testing.evaluate import compute_gradients
-from tests.ops.image_reference import convolved, gradients, numbers
+from tests.ops.image_reference import convolved, gradients, numbers, pairs
 
 few = settings(max_examples=25)
 
@@ -24,17 +26,9 @@ def assert_near(found: np.ndarray, expected: np.ndarray) -> None:
 
 
 @pytest.fixture
-def ways(monkeypatch: pytest.MonkeyPatch) -> list[bool]:
+def ways(noted: Callable[[ModuleType], list[bool]]) -> list[bool]:
     """Whether each convolution of the test went this way."""
-    asked: list[bool] = []
-    fits = winograd.fits
-
-    def noted(g: Any) -> bool:
-        asked.append(fits(g))
-        return asked[-1]
-
-    monkeypatch.setattr(winograd, "fits", noted)
-    return asked
+    return noted(winograd)
 
 
 def check(n: int, channels: int, size: tuple[int, int], filters: int, padding: int) -> None:
@@ -58,7 +52,7 @@ def check(n: int, channels: int, size: tuple[int, int], filters: int, padding: i
 @given(
     st.integers(1, 9),
     st.integers(16, 70),
-    st.tuples(st.integers(5, 15), st.integers(5, 15)),
+    pairs(5, 15),
     st.integers(16, 70),
     st.integers(0, 2),
 )
