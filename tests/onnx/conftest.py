@@ -36,6 +36,11 @@ def run(path: Path | str, *arrays: np.ndarray) -> list[np.ndarray]:
     return [np.asarray(item) for item in session.run(None, dict(zip(names, arrays, strict=True)))]
 
 
+def each(outputs: Any) -> tuple[Any, ...]:
+    """The outputs of a model as a tuple, of one output, too."""
+    return outputs if isinstance(outputs, tuple) else (outputs,)
+
+
 @pytest.fixture
 def mlp() -> bm.Layer:
     """A small classifier with parameters that are not all drawn alike."""

@@ -15,6 +15,7 @@ from onnx import numpy_helper
 
 import bigmodel_core as bm
 from bigmodel_core.errors import BigmodelError
+from tests.onnx.conftest import each
 
 MODULES = (
     *("conv", "convtranspose", "maxpool", "averagepool", "globalmaxpool", "globalaveragepool"),
@@ -72,7 +73,7 @@ def test_the_model_computes_what_the_case_says(name: str, tmp_path: Path) -> Non
     given = weights_inside(CASES[name], tmp_path / "model.onnx")
     found = bm.from_onnx(tmp_path / "model.onnx")(*given.values())
     wanted = CASES[name].data_sets[0][1]
-    for got, right in zip(found if isinstance(found, tuple) else (found,), wanted, strict=True):
+    for got, right in zip(each(found), wanted, strict=True):
         assert got.shape == np.shape(right)
         np.testing.assert_allclose(got, right, rtol=CASES[name].rtol, atol=1e-5)
 

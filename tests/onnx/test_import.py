@@ -14,7 +14,7 @@ import bigmodel_core as bm
 from bigmodel_core import config
 from bigmodel_core.errors import ConfigError, ExportError
 from bigmodel_onnx import OnnxModel
-from tests.onnx.conftest import Function, run
+from tests.onnx.conftest import Function, each, run
 from tests.onnx.test_operators import CASES, _inputs
 
 
@@ -43,9 +43,7 @@ def save(
 def agree(path: Path, *arrays: np.ndarray) -> bm.Layer:
     """The imported model, after it computed what ONNX Runtime computes."""
     model = bm.from_onnx(path)
-    found = model(*arrays)
-    found = found if isinstance(found, tuple) else (found,)
-    for got, wanted in zip(found, run(path, *arrays), strict=True):
+    for got, wanted in zip(each(model(*arrays)), run(path, *arrays), strict=True):
         assert got.shape == wanted.shape
         np.testing.assert_allclose(got, wanted, rtol=2e-5, atol=2e-5)
     return model

@@ -12,7 +12,7 @@ import pytest
 
 import bigmodel_core as bm
 from bigmodel_core import ops
-from tests.onnx.conftest import Function, run
+from tests.onnx.conftest import Function, each, run
 
 OPSETS = (13, 15, 17, 18, 20, 23)
 
@@ -209,8 +209,7 @@ def test_op_computes_in_onnx_runtime_what_numpy_computes(name: str, tmp_path: Pa
             expected = reference(
                 *(array.astype("float64") if array.dtype.kind == "f" else array for array in arrays)
             )
-            expected = expected if isinstance(expected, tuple) else (expected,)
-            for found, wanted in zip(run(tmp_path / "model.onnx", *arrays), expected, strict=True):
+            for found, wanted in zip(run(tmp_path / "model.onnx", *arrays), each(expected), strict=True):
                 assert found.shape == wanted.shape
                 np.testing.assert_allclose(found, wanted, rtol=2e-5, atol=2e-5)
 
@@ -230,8 +229,7 @@ def test_every_op_of_the_core_that_has_a_lowering_is_tested() -> None:
                 trace.graph.input(f"x{place}", spec if isinstance(spec, bm.Spec) else bm.Spec(spec))
                 for place, spec in enumerate(specs)
             ]
-            found = function(*values)
-        outputs = found if isinstance(found, tuple) else (found,)
+            outputs = each(function(*values))
         seen |= {type(node.op) for node in needed(outputs) if not isinstance(node.op, LEAVES)}
     with_lowering = {
         item

@@ -13,7 +13,7 @@ from hypothesis import strategies as st
 
 import bigmodel_core as bm
 from bigmodel_core import ops
-from tests.onnx.conftest import run
+from tests.onnx.conftest import each, run
 
 PIECES = (
     "dense",
@@ -111,9 +111,7 @@ def test_random_networks_agree_and_come_back(description: Any) -> None:
             arrays = [
                 generator.standard_normal(spec.bind({"N": batch}).shape).astype("float32") for spec in specs
             ]
-            expected, returned = model(*arrays), again(*arrays)
-            expected = expected if isinstance(expected, tuple) else (expected,)
-            returned = returned if isinstance(returned, tuple) else (returned,)
+            expected, returned = each(model(*arrays)), each(again(*arrays))
             for found, wanted, back in zip(run(path, *arrays), expected, returned, strict=True):
                 scale = max(1.0, float(np.abs(wanted).max()))
                 np.testing.assert_allclose(found, wanted, rtol=1e-4, atol=1e-5 * scale)
