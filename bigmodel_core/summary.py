@@ -141,7 +141,7 @@ def arrays_nbytes(program: Program, batch_size: int) -> int:
     last: dict[int, int] = {}
     nbytes: dict[int, int] = {}
     for number, step in enumerate(program.steps):
-        for part in (step, step.follower) if step.follower else (step,):
+        for part in step.parts():
             written = {id(part.outputs[position]) for position in part.writes}  # into a variable's own memory
             for value in (*part.inputs, *part.outputs):
                 root = program.root(value)

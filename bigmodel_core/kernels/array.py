@@ -51,11 +51,15 @@ class ArrayKernel:
     cost: float = 1.0
     extras: Callable[..., dict[str, Any]] | None = None
 
-    def launches(self, call: Call) -> list[Launch]:
-        """The launches of one application."""
+    def launches(self, call: Call, rows: int | None = None) -> list[Launch]:
+        """The launches of one application.
+
+        Args:
+            rows: of the first output in a chunk, where something else says how the work is cut.
+        """
         from bigmodel_core.kernels.cpu import array
 
-        return array.launches(self, call)
+        return array.launches(self, call, rows)
 
 
 def kernel(
@@ -71,13 +75,27 @@ def kernel(
 
 @dataclass(frozen=True)
 class NativeKernel:
-    """A kernel that chooses its own launches: `launches(call)` gives the rows of the plan's table."""
+    """A kernel that chooses its own launches.
 
-    choose: Callable[[Call], list[Launch]]
+    Args:
+        choose: `choose(call)` gives the rows of the plan's table.
+        behind: `behind(call, tile)` gives launches of which the first runs on each chunk of another kernel,
+            right after it: chunk `c` of that one writes the tile number `c` of an input, `tile` being its
+            (rows, columns) as in `Launch`. None where that does not fit the sizes.
+        follows: the position of that input; None where there is no `behind`.
+    """
+
+    choose: Callable[[Call], list[Launch] | None]
+    behind: Callable[[Call, tuple[int, int]], list[Launch] | None] | None = None
+    follows: int | None = None
 
     def launches(self, call: Call) -> list[Launch]:
         """The launches of one application."""
-        return self.choose(call)
+        return self.choose(call) or []
+
+    def following(self, call: Call, tile: tuple[int, int]) -> list[Launch] | None:
+        """The launches of one application behind another kernel's tiles; None where that cannot be."""
+        return self.behind(call, tile) if self.behind else None
 
 
 @dataclass

@@ -14,10 +14,8 @@ from bigmodel_core.errors import DtypeError, ShapeError
 from bigmodel_core.graph import Op, Value
 from bigmodel_core.kernels.array import Call, NativeKernel, kernel
 from bigmodel_core.ops.images import ImageOp
+from bigmodel_core.ops.reduce import Cut, cut_of
 from bigmodel_core.spec import Spec, format_shape
-
-BLOCK = 256
-"""Pixels in a block."""
 
 
 def block_moments(means, spreads, x, block, start, stop):  # type: ignore[no-untyped-def]
@@ -107,12 +105,13 @@ def batch_norm_dx(out, dy, x, mean, slope, tilt, offset, start, stop):  # type: 
 class _Memory:
     """The parts of a normalisation's launches: arrays of pixels x channels, blocks x channels, channels."""
 
-    def __init__(self, call: Call, image: Spec) -> None:
+    def __init__(self, call: Call, image: Spec, cut: Cut) -> None:
         if call.op.layout != "NHWC":
             raise ShapeError(f"{type(call.op).__name__} computes with channels last.", fix="use a Program.")
         n, height, width, self.channels = image.sizes
         self.call, self.pixels = call, n * height * width
-        self.blocks = max(1, -(-self.pixels // BLOCK))
+        self.cut = cut
+        self.blocks = max(1, -(-self.pixels // cut.block))
         self.size = 8 if call.dtype == "float64" else 4
 
     def vector(self) -> tuple[Spec, Any]:
@@ -120,9 +119,15 @@ class _Memory:
         return Spec((self.channels,), self.call.dtype), self.call.scratch(self.channels * self.size)
 
     def launch(
-        self, function: Any, outputs: list[Any], inputs: list[Any], cost: float = 1, **extras: Any
+        self,
+        function: Any,
+        outputs: list[Any],
+        inputs: list[Any],
+        cost: float = 1,
+        rows: int | None = None,
+        **extras: Any,
     ) -> list[Any]:
-        """A launch over (spec, buffer) pairs; images are seen as (pixels, channels)."""
+        """A launch over (spec, buffer) pairs, `rows` in a chunk; images are seen as (pixels, channels)."""
         views = [self.view(spec) for spec, _ in outputs], [self.view(spec) for spec, _ in inputs]
         part = replace(
             self.call,
@@ -131,7 +136,9 @@ class _Memory:
             outputs=tuple(spec for spec, _ in outputs),
             output_buffers=tuple(buffer for _, buffer in outputs),
         )
-        return kernel(function, views=lambda *_: views, extras=lambda *_: extras, cost=cost).launches(part)
+        return kernel(function, views=lambda *_: views, extras=lambda *_: extras, cost=cost).launches(
+            part, rows
+        )
 
     def view(self, spec: Spec) -> tuple[int, ...]:
         return (self.pixels, self.channels) if spec.ndim == 4 else spec.sizes
@@ -148,31 +155,37 @@ class _Memory:
         return launches
 
 
-def _batch_norm_launches(call: Call) -> list[Any]:
+def _batch_norm_launches(call: Call, tile: tuple[int, int] | None = None) -> list[Any] | None:
     x, scale, shift = zip(call.inputs, call.input_buffers, strict=True)
     y, mean, variance = zip(call.outputs, call.output_buffers, strict=True)
-    m = _Memory(call, x[0])
+    cut = cut_of(tile, x[0].sizes[-1])
+    if cut is None:
+        return None
+    m = _Memory(call, x[0], cut)
     means, spreads, slope, offset = m.blocked(), m.blocked(), m.vector(), m.vector()
     return [
-        *m.launch(block_moments, [means, spreads], [x], 2, block=BLOCK),
+        *m.launch(block_moments, [means, spreads], [x], 2, cut.blocks_of_chunk, block=cut.block),
         *m.launch(
             whole_moments,
             [mean, variance, slope, offset],
             [means, spreads, scale, shift],
             pixels=m.pixels,
-            block=BLOCK,
+            block=cut.block,
         ),
         *m.tiled(m.launch(scale_channels, [y], [x, slope, offset])),
     ]
 
 
-def _batch_norm_grad_launches(call: Call) -> list[Any]:
+def _batch_norm_grad_launches(call: Call, tile: tuple[int, int] | None = None) -> list[Any] | None:
     dy, x, mean, variance, scale = zip(call.inputs, call.input_buffers, strict=True)
     dx, dscale, dshift = zip(call.outputs, call.output_buffers, strict=True)
-    m = _Memory(call, x[0])
+    cut = cut_of(tile, x[0].sizes[-1])
+    if cut is None:
+        return None
+    m = _Memory(call, x[0], cut)
     plain, weighted, slope, tilt, offset = m.blocked(), m.blocked(), m.vector(), m.vector(), m.vector()
     return [
-        *m.launch(block_products, [plain, weighted], [dy, x, mean], 2, block=BLOCK),
+        *m.launch(block_products, [plain, weighted], [dy, x, mean], 2, cut.blocks_of_chunk, block=cut.block),
         *m.launch(
             whole_products,
             [dscale, dshift, slope, tilt, offset],
@@ -180,17 +193,6 @@ def _batch_norm_grad_launches(call: Call) -> list[Any]:
             pixels=m.pixels,
         ),
         *m.tiled(m.launch(batch_norm_dx, [dx], [dy, x, mean, slope, tilt, offset], 2)),
-    ]
-
-
-def _fixed_norm_launches(call: Call) -> list[Any]:
-    x, scale, shift, mean, variance = zip(call.inputs, call.input_buffers, strict=True)
-    (y,) = zip(call.outputs, call.output_buffers, strict=True)
-    m = _Memory(call, x[0])
-    slope, offset = m.vector(), m.vector()
-    return [
-        *m.launch(known_moments, [slope, offset], [mean, variance, scale, shift]),
-        *m.tiled(m.launch(scale_channels, [y], [x, slope, offset])),
     ]
 
 
@@ -222,7 +224,7 @@ class BatchNorm(_Norm):
         epsilon: added to the variance.
     """
 
-    cpu = NativeKernel(_batch_norm_launches)
+    cpu = NativeKernel(_batch_norm_launches, behind=_batch_norm_launches, follows=0)
 
     def infer(self, x: Spec, scale: Spec, shift: Spec) -> tuple[Spec, Spec, Spec]:
         row = self.checked(x, scale, shift)
@@ -247,7 +249,7 @@ class BatchNorm(_Norm):
 class _BatchNormGrad(_Norm):
     image_inputs: ClassVar[tuple[int, ...]] = (0, 1)
     exported: ClassVar[bool] = False
-    cpu = NativeKernel(_batch_norm_grad_launches)
+    cpu = NativeKernel(_batch_norm_grad_launches, behind=_batch_norm_grad_launches, follows=0)
 
     def infer(self, dy: Spec, x: Spec, *vectors: Spec) -> tuple[Spec, Spec, Spec]:
         row = self.checked(x, *vectors)
@@ -260,9 +262,9 @@ class FixedNorm(_Norm):
 
     Args:
         epsilon: added to the variance.
-    """
 
-    cpu = NativeKernel(_fixed_norm_launches)
+    Plans compute it as a product and a sum (`KnownMoments`).
+    """
 
     def infer(self, x: Spec, scale: Spec, shift: Spec, mean: Spec, variance: Spec) -> Spec:
         self.checked(x, scale, shift, mean, variance)

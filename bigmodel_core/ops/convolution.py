@@ -11,7 +11,7 @@ from bigmodel_core.errors import DtypeError, ShapeError
 from bigmodel_core.graph import Value
 from bigmodel_core.kernels.array import Call, NativeKernel, kernel
 from bigmodel_core.ops.images import Border, ImageOp, Pair, border_of, pair, window_sizes
-from bigmodel_core.ops.reduce import _sum_launches
+from bigmodel_core.ops.reduce import sum_behind, sum_launches
 from bigmodel_core.spec import Dim, Spec, dim_add, dim_multiply, dim_value, format_shape
 
 
@@ -333,7 +333,7 @@ class ChannelSum(ImageOp):
 
     image_outputs: ClassVar[tuple[int, ...]] = ()
     axes: ClassVar[tuple[int, ...]] = (0, 1, 2)  # of images with channels last
-    cpu = NativeKernel(_sum_launches)
+    cpu = NativeKernel(sum_launches, behind=sum_behind, follows=0)
     exported: ClassVar[bool] = False
 
     def infer(self, x: Spec) -> Spec:

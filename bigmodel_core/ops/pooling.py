@@ -9,136 +9,11 @@ import numpy as np
 
 from bigmodel_core.errors import ShapeError
 from bigmodel_core.graph import Value
-from bigmodel_core.kernels.array import kernel
+from bigmodel_core.kernels.array import Call, NativeKernel, kernel
+from bigmodel_core.kernels.cpu.pooling import Windows, pool, pool_gradient
+from bigmodel_core.kernels.cpu.window_tile import LARGEST, MEAN
 from bigmodel_core.ops.images import Border, ImageOp, Pair, border_of, known_sizes, pair, window_sizes
 from bigmodel_core.spec import Dim, Spec, dim_add, dim_multiply, dim_value
-
-FEW_CHANNELS = 16
-"""With fewer channels than this, no vector would be full: windows are gone through channel by channel."""
-
-
-def max_windows(out, places, x, window, stride, border, start, stop):  # type: ignore[no-untyped-def]
-    """out, places (n * rows, columns, channels): the largest number under a window and its number there."""
-    rows = out.shape[0] // max(x.shape[0], 1)
-    height, width, channels = x.shape[1], x.shape[2], x.shape[3]
-    for row in range(start, stop):
-        n = row // rows
-        top = (row - n * rows) * stride[0] - border[0]
-        for column in range(out.shape[1]):
-            left = column * stride[1] - border[1]
-            whole = top >= 0 and left >= 0 and top + 2 <= height and left + 2 <= width
-            if channels < FEW_CHANNELS and whole and window[0] == 2 and window[1] == 2:
-                for c in range(channels):
-                    best = x[n, top, left, c]
-                    place = 0
-                    value = x[n, top, left + 1, c]
-                    more = value > best or value != value
-                    best = value if more else best
-                    place = 1 if more else place
-                    value = x[n, top + 1, left, c]
-                    more = value > best or value != value
-                    best = value if more else best
-                    place = 2 if more else place
-                    value = x[n, top + 1, left + 1, c]
-                    more = value > best or value != value
-                    out[row, column, c] = value if more else best
-                    places[row, column, c] = 3 if more else place
-                continue
-            fresh = True
-            for i in range(max(0, -top), min(window[0], height - top)):
-                for j in range(max(0, -left), min(window[1], width - left)):
-                    place = i * window[1] + j
-                    if fresh:
-                        for c in range(channels):
-                            out[row, column, c] = x[n, top + i, left + j, c]
-                            places[row, column, c] = place
-                        fresh = False
-                    else:
-                        for c in range(channels):
-                            value = x[n, top + i, left + j, c]
-                            best = out[row, column, c]
-                            more = value > best or value != value
-                            out[row, column, c] = value if more else best
-                            places[row, column, c] = place if more else places[row, column, c]
-
-
-def max_windows_grad(out, dy, places, window, stride, border, start, stop):  # type: ignore[no-untyped-def]
-    """out (n, height, width, channels): dy (n, rows, columns, channels) where the largest number was."""
-    height, width, channels = out.shape[1], out.shape[2], out.shape[3]
-    for n in range(start, stop):
-        for i in range(height):
-            for j in range(width):
-                for c in range(channels):
-                    out[n, i, j, c] = 0
-        for row in range(dy.shape[1]):
-            top = row * stride[0] - border[0]
-            for column in range(dy.shape[2]):
-                left = column * stride[1] - border[1]
-                if channels < FEW_CHANNELS:
-                    for c in range(channels):
-                        place = places[n, row, column, c]
-                        i = place // window[1]
-                        out[n, top + i, left + place - i * window[1], c] += dy[n, row, column, c]
-                    continue
-                for i in range(max(0, -top), min(window[0], height - top)):
-                    for j in range(max(0, -left), min(window[1], width - left)):
-                        place = i * window[1] + j
-                        for c in range(channels):
-                            g = dy[n, row, column, c]
-                            before = out[n, top + i, left + j, c]
-                            here = places[n, row, column, c] == place
-                            out[n, top + i, left + j, c] = before + g if here else before
-
-
-def mean_windows(out, x, window, stride, border, count_border, start, stop):  # type: ignore[no-untyped-def]
-    """out (n * rows, columns, channels): the mean of the numbers under a window."""
-    rows = out.shape[0] // max(x.shape[0], 1)
-    height, width, channels = x.shape[1], x.shape[2], x.shape[3]
-    for row in range(start, stop):
-        n = row // rows
-        top = (row - n * rows) * stride[0] - border[0]
-        for column in range(out.shape[1]):
-            left = column * stride[1] - border[1]
-            i0, i1 = max(0, -top), min(window[0], height - top)
-            j0, j1 = max(0, -left), min(window[1], width - left)
-            count = window[0] * window[1] if count_border else max(i1 - i0, 0) * max(j1 - j0, 0)
-            for c in range(channels):
-                out[row, column, c] = 0
-            for i in range(i0, i1):
-                for j in range(j0, j1):
-                    for c in range(channels):
-                        out[row, column, c] += x[n, top + i, left + j, c]
-            for c in range(channels):
-                out[row, column, c] /= max(count, 1)
-
-
-def mean_windows_grad(out, dy, window, stride, border, count_border, start, stop):  # type: ignore[no-untyped-def]
-    height, width, channels = out.shape[1], out.shape[2], out.shape[3]
-    for n in range(start, stop):
-        for i in range(height):
-            for j in range(width):
-                for c in range(channels):
-                    out[n, i, j, c] = 0
-        for row in range(dy.shape[1]):
-            top = row * stride[0] - border[0]
-            for column in range(dy.shape[2]):
-                left = column * stride[1] - border[1]
-                i0, i1 = max(0, -top), min(window[0], height - top)
-                j0, j1 = max(0, -left), min(window[1], width - left)
-                count = window[0] * window[1] if count_border else max(i1 - i0, 0) * max(j1 - j0, 0)
-                for i in range(i0, i1):
-                    for j in range(j0, j1):
-                        for c in range(channels):
-                            out[n, top + i, left + j, c] += dy[n, row, column, c] / max(count, 1)
-
-
-def _image(spec: Spec) -> tuple[int, ...]:
-    return spec.sizes
-
-
-def _rows(spec: Spec) -> tuple[int, int, int]:
-    n, height, width, channels = spec.sizes
-    return n * height, width, channels
 
 
 @dataclass(frozen=True)
@@ -154,6 +29,7 @@ class _Pool(ImageOp):
     window: Pair = (2, 2)
     stride: Pair = (2, 2)
     border: Border = (0, 0, 0, 0)
+    writes_tiles: ClassVar[bool] = True
 
     def pooled(self, x: Spec) -> Spec:
         n, channels, height, width = self.sizes(x)
@@ -165,12 +41,46 @@ class _Pool(ImageOp):
         down, across = window_sizes(type(self).__name__, height, width, self.window, self.stride, self.border)
         return x.with_shape(self.arranged(n, channels, down, across))
 
+    def windows(self, x: Spec, y: Spec, kind: str, count_border: bool = True) -> Windows:
+        """The windows from images x to y, channels last, for the kernels."""
+        n, height, width, channels = x.sizes
+        rows, columns = y.sizes[1:3]
+        return Windows(
+            *(n, height, width, channels, rows, columns, self.window, self.stride, self.border[:2]),
+            *(count_border, kind, x.dtype),
+        )
+
     def onnx_fields(self) -> dict[str, Any]:
         return {
             "kernel_shape": list(self.window),
             "strides": list(self.stride),
             "pads": list(self.border),
         }
+
+
+Tile = tuple[int, int]
+
+
+def _max_pool(call: Call, tile: Tile | None = None) -> list[Any] | None:
+    w = call.op.windows(call.inputs[0], call.outputs[0], LARGEST)
+    y, places = call.output_buffers
+    return pool(w, call.input_buffers[0], y, places, tile)
+
+
+def _max_pool_grad(call: Call, tile: Tile | None = None) -> list[Any] | None:
+    w = call.op.windows(call.outputs[0], call.inputs[0], LARGEST)
+    dy, places = call.input_buffers
+    return pool_gradient(w, dy, places, call.output_buffers[0], tile)
+
+
+def _average_pool(call: Call, tile: Tile | None = None) -> list[Any] | None:
+    w = call.op.windows(call.inputs[0], call.outputs[0], MEAN, call.op.count_border)
+    return pool(w, call.input_buffers[0], call.output_buffers[0], None, tile)
+
+
+def _average_pool_grad(call: Call, tile: Tile | None = None) -> list[Any] | None:
+    w = call.op.windows(call.outputs[0], call.inputs[0], MEAN, call.op.count_border)
+    return pool_gradient(w, call.input_buffers[0], None, call.output_buffers[0], tile)
 
 
 @dataclass(frozen=True)
@@ -182,11 +92,7 @@ class MaxPool(_Pool):
     """
 
     image_outputs: ClassVar[tuple[int, ...]] = (0, 1)
-    cpu = kernel(
-        max_windows,
-        views=lambda op, i, o: ([_rows(o[0]), _rows(o[1])], [_image(i[0])]),
-        cost=2,
-    )
+    cpu = NativeKernel(_max_pool, behind=_max_pool, follows=0)
 
     def infer(self, x: Spec) -> tuple[Spec, Spec]:
         y = self.pooled(x)
@@ -218,17 +124,13 @@ class _PoolGrad(_Pool):
 @dataclass(frozen=True)
 class _MaxPoolGrad(_PoolGrad):
     image_inputs: ClassVar[tuple[int, ...]] = (0, 1)
-    cpu = kernel(
-        max_windows_grad,
-        views=lambda op, i, o: ([_image(o[0])], [_image(i[0]), _image(i[1])]),
-        cost=2,
-    )
+    cpu = NativeKernel(_max_pool_grad, behind=_max_pool_grad, follows=0)
 
 
 @dataclass(frozen=True)
 class _AveragePoolGrad(_PoolGrad):
     count_border: bool = True
-    cpu = kernel(mean_windows_grad, views=lambda op, i, o: ([_image(o[0])], [_image(i[0])]), cost=2)
+    cpu = NativeKernel(_average_pool_grad, behind=_average_pool_grad, follows=0)
 
 
 @dataclass(frozen=True)
@@ -240,7 +142,7 @@ class AveragePool(_Pool):
     """
 
     count_border: bool = True
-    cpu = kernel(mean_windows, views=lambda op, i, o: ([_rows(o[0])], [_image(i[0])]), cost=2)
+    cpu = NativeKernel(_average_pool, behind=_average_pool, follows=0)
 
     def infer(self, x: Spec) -> Spec:
         return self.pooled(x)
@@ -361,7 +263,7 @@ class Pad2d(ImageOp):
         )
 
     def grad(self, dy: Value, y: Value, x: Value) -> tuple[Value]:
-        from bigmodel_core.ops.shape import Slice
+        from bigmodel_core.ops.slicing import Slice
 
         _, _, height, width = self.sizes(x.spec)
         down = 2 if self.layout == "NCHW" else 1

@@ -8,7 +8,7 @@ from typing import Any
 
 from bigmodel_core.errors import DtypeError, ShapeError
 from bigmodel_core.graph import Op, Value
-from bigmodel_core.kernels.array import Call, NativeKernel, kernel
+from bigmodel_core.kernels.array import ArrayKernel, Call, NativeKernel, kernel
 from bigmodel_core.kernels.cpu.math import larger, smaller
 from bigmodel_core.kernels.cuda.kernels import CudaLaunches
 from bigmodel_core.spec import Shape, Spec, dim_product, format_shape
@@ -68,6 +68,42 @@ def split_axes(shape: Any, axes: tuple[int, ...]) -> tuple[int, int, int]:
 BLOCK = 256
 """Rows added up in the input's own precision; the sums of blocks are added up in turn, so that errors grow
 slowly."""
+PIECE = 16384
+"""Numbers of a long row added up at a time."""
+SMALL_BLOCK = 64
+"""Fewer rows in a block than these are not worth a row of sums."""
+FULL_ROW = 64
+"""Numbers of a row that keep vectors full: several shorter rows are added up as one."""
+
+
+@dataclass(frozen=True)
+class Cut:
+    """How the rows of a matrix are cut into blocks that are added up.
+
+    Args:
+        block: rows in a block.
+        blocks_of_chunk: blocks in a chunk, where this follows the chunks of another kernel; else None.
+    """
+
+    block: int = BLOCK
+    blocks_of_chunk: int | None = None
+
+
+def cut_of(tile: tuple[int, int] | None, columns: int) -> Cut | None:
+    """The blocks in which rows are added up behind tiles (rows, columns); None where no good ones fit.
+
+    >>> cut_of((784, 6), 6)
+    Cut(block=196, blocks_of_chunk=4)
+    >>> cut_of(None, 6)
+    Cut(block=256, blocks_of_chunk=None)
+    """
+    if tile is None:
+        return Cut()
+    rows, wide = tile
+    if wide < columns:
+        return None
+    block = next((size for size in range(min(BLOCK, rows), SMALL_BLOCK - 1, -1) if rows % size == 0), None)
+    return Cut(block, rows // block) if block else None
 
 
 def sum_last(out, x, start, stop):  # type: ignore[no-untyped-def]
@@ -100,44 +136,78 @@ def sum_blocks(out, x, block, start, stop):  # type: ignore[no-untyped-def]
                 out[row, k] += x[i, j, k]
 
 
-def _sum_launches(call: Call) -> list[Any]:
+def sum_launches(call: Call) -> list[Any]:
     """Rows are summed directly; columns block by block, then the blocks."""
-    from dataclasses import replace
-
-    (x,), (y,) = call.inputs, call.outputs
+    (x,) = call.inputs
     outer, middle, inner = split_axes(x.shape, call.op.axes)
     if outer * inner == 0:
         return []
-    if inner == 1 and (middle <= 65536 or not x.is_float):
+    if inner > 1:
+        return _column_sums(call, outer, middle, inner, Cut())
+    if middle <= 65536 or not x.is_float:
         function = sum_last if x.is_float else sum_last_whole
         return kernel(function, views=lambda *_: ([(outer, 1)], [(outer, middle, 1)])).launches(call)
-    block = BLOCK if inner > 1 else 16384
-    blocks = max(-(-middle // block), 1)
-    if inner == 1:  # one long row: rows of a block each, then their sums
-        block_kernel = kernel(
-            _sum_pieces,
-            views=lambda *_: ([(outer * blocks, 1)], [(outer, middle, 1)]),
-            extras=lambda *_: {"block": block},
+    pieces = -(-middle // PIECE)  # one long row: pieces of it, then their sums
+    piece_kernel = kernel(
+        _sum_pieces,
+        views=lambda *_: ([(outer * pieces, 1)], [(outer, middle, 1)]),
+        extras=lambda *_: {"block": PIECE},
+    )
+    return _in_two_steps(call, piece_kernel, None, outer, pieces, 1)
+
+
+def sum_behind(call: Call, tile: tuple[int, int]) -> list[Any] | None:
+    """The launches of a sum of columns behind tiles of its rows; None where a tile holds parts of a sum."""
+    (x,) = call.inputs
+    outer, middle, inner = split_axes(x.shape, call.op.axes)
+    if outer * middle == 0 or inner < 2 or tile[1] < inner:
+        return None
+    if outer > 1:
+        return (
+            _column_sums(call, outer, middle, inner, Cut(), tile[0] // middle)
+            if tile[0] % middle == 0
+            else None
         )
-    else:
-        block_kernel = kernel(
-            sum_blocks,
-            views=lambda *_: ([(outer * blocks, inner)], [(outer, middle, inner)]),
-            extras=lambda *_: {"block": block},
-        )
-    if blocks == 1:
-        return block_kernel.launches(call)
-    partial = Spec((outer * blocks, inner), y.dtype)
+    cut = cut_of(tile, inner)
+    return _column_sums(call, 1, middle, inner, cut) if cut else None
+
+
+def _column_sums(
+    call: Call, outer: int, middle: int, inner: int, cut: Cut, outer_of_chunk: int = 0
+) -> list[Any]:
+    """Sums of columns of (outer, middle, inner): of each block of rows, then of blocks."""
+    rows, width, block = middle, inner, cut.block
+    while middle > cut.block and width * 2 <= FULL_ROW and rows % 2 == block % 2 == 0:
+        rows, width, block = rows // 2, width * 2, block // 2
+    blocks = max(-(-rows // block), 1)
+    block_kernel = kernel(
+        sum_blocks,
+        views=lambda *_: ([(outer * blocks, width)], [(outer, rows, width)]),
+        extras=lambda *_: {"block": block},
+    )
+    of_chunk = outer_of_chunk * blocks or cut.blocks_of_chunk
+    if blocks * width == inner:
+        return block_kernel.launches(call, of_chunk)
+    return _in_two_steps(call, block_kernel, of_chunk, outer, blocks * (width // inner), inner)
+
+
+def _in_two_steps(
+    call: Call, first: ArrayKernel, rows: int | None, outer: int, blocks: int, inner: int
+) -> list[Any]:
+    """A kernel that leaves (outer, blocks, inner) sums, `rows` in a chunk, then what adds them up."""
+    from dataclasses import replace
+
+    dtype = call.outputs[0].dtype
     memory = call.scratch(outer * blocks * inner * 8)
-    first = replace(call, outputs=(partial,), output_buffers=(memory,))
-    second = replace(
+    begin = replace(call, outputs=(Spec((outer * blocks, inner), dtype),), output_buffers=(memory,))
+    end = replace(
         call,
         op=Sum((1,)),
-        inputs=(Spec((outer, blocks, inner), y.dtype),),
+        inputs=(Spec((outer, blocks, inner), dtype),),
         input_buffers=(memory,),
-        outputs=(Spec((outer, inner), y.dtype),),
+        outputs=(Spec((outer, inner), dtype),),
     )
-    return [*block_kernel.launches(first), *_sum_launches(second)]
+    return [*first.launches(begin, rows), *sum_launches(end)]
 
 
 def _sum_pieces(out, x, block, start, stop):  # type: ignore[no-untyped-def]
@@ -158,7 +228,7 @@ class Sum(Reduction):
     """The sum along axes; float32 is accumulated in float64 along rows, pairwise over blocks along
     columns."""
 
-    cpu = NativeKernel(_sum_launches)
+    cpu = NativeKernel(sum_launches, behind=sum_behind, follows=0)
     cuda = CudaLaunches("reduce:sum_")
 
     def infer(self, x: Spec) -> Spec:

@@ -14,7 +14,6 @@ from bigmodel_core.kernels.cuda.kernels import CudaLaunches
 from bigmodel_core.kernels.fused import elementwise
 from bigmodel_core.ops.elementwise import ElementwiseOp
 from bigmodel_core.ops.reduce import reduce_to
-from bigmodel_core.ops.slicing import Slice as Slice  # pooling imports it from here
 from bigmodel_core.ops.slicing import contiguous_strides, copy_strided, row_view
 from bigmodel_core.spec import Dim, Shape, Spec, broadcast, dim_divide, dim_product, format_shape
 

@@ -83,7 +83,7 @@ class ValueBuffers(Generic[Memory]):
         first: dict[int, int] = {}
         last: dict[int, int] = {}
         for number, step in enumerate(steps):
-            for part in (step, step.follower) if step.follower else (step,):
+            for part in step.parts():
                 for value in (*part.inputs, *part.outputs):
                     root = id(self.program.root(value))
                     first.setdefault(root, number)

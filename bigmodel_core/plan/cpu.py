@@ -11,15 +11,16 @@ from collections.abc import Mapping
 import numpy as np
 
 from bigmodel_core.graph import Constant, Input, Value, Variable
-from bigmodel_core.kernels.cpu import runner, threads
+from bigmodel_core.kernels.cpu import runner
 from bigmodel_core.kernels.cpu.compile_ahead import compile_ahead
-from bigmodel_core.kernels.cpu.launch import ALIGNMENT, PADDING, Buffer, Launch, integer_of, kernels_of
+from bigmodel_core.kernels.cpu.launch import ALIGNMENT, PADDING, Buffer, Launch, kernels_of
 from bigmodel_core.kernels.cpu.memory import SIZES
+from bigmodel_core.kernels.cpu.table import Table
 from bigmodel_core.plan.binding import nbytes
 from bigmodel_core.plan.cpu_binding import Binding
 from bigmodel_core.plan.device import Variables
 from bigmodel_core.plan.listing import PlannedStep
-from bigmodel_core.plan.program import Program, Step
+from bigmodel_core.plan.program import Program
 from bigmodel_core.spec import Spec
 
 
@@ -86,7 +87,8 @@ class CpuPlan:
         binding = Binding(program, self.sizes, self._leaf, Buffer(64, self._status.ctypes.data))
         self._place_buffers(binding)
         self._write_table(binding.rows)
-        self._prepare_call(binding)
+        self._views = [_view(binding.spec(value), binding.buffer(value)) for value in program.outputs]
+        self._direct = self._readable_in_place()
 
     def _leaf(self, value: Value, spec: Spec) -> Buffer:
         """The memory of an input, variable or constant."""
@@ -114,52 +116,11 @@ class CpuPlan:
             buffer.address = arena.address + offset
 
     def _write_table(self, rows: list[tuple[int, Launch]]) -> None:
-        compile_ahead((*kernels_of(launch for _, launch in rows), runner.RUN, runner.WORK))
-        contexts: list[int] = []
-        starts: list[int] = []
-        self._input_slots: dict[str, list[int]] = {name: [] for name in self._input_buffers}
-        by_buffer = {id(buffer): name for name, buffer in self._input_buffers.items()}
-
-        def add(launch: Launch) -> int:
-            contexts.extend([0] * (-len(contexts) % 8))  # contexts start on cache lines
-            start = len(contexts)
-            for item in launch.context:
-                if id(item) in by_buffer:
-                    self._input_slots[by_buffer[id(item)]].append(len(contexts))
-                contexts.append(integer_of(item))
-            return start
-
-        self._table = np.zeros((max(len(rows), 1), runner.ROW), np.int64)
+        """Lay the launches out for the native call, everything compiled."""
+        launches = [launch for _, launch in rows]
+        compile_ahead((*kernels_of(launches), runner.RUN, runner.WORK))
         self._row_steps = [number for number, _ in rows]
-        for row, (_, launch) in enumerate(rows):
-            starts.append(add(launch))
-            self._table[row, :3] = launch.kernel.address, 0, launch.chunks
-            self._table[row, 5] = self._status.ctypes.data
-            if launch.follower is not None:
-                self._table[row, 3:5] = launch.follower.kernel.address, add(launch.follower)
-        block = Memory((max(len(contexts), 1),), "int64")
-        block.array[: len(contexts)] = contexts
-        self._contexts = block
-        for row, (_, launch) in enumerate(rows):
-            self._table[row, 1] = block.address + starts[row] * 8
-            if launch.follower is not None:
-                self._table[row, 4] = block.address + int(self._table[row, 4]) * 8
-        self._rows = len(rows)
-
-    def _prepare_call(self, binding: Binding) -> None:
-        kind = ctypes.CFUNCTYPE(ctypes.c_int32, ctypes.c_void_p, ctypes.c_void_p, *[ctypes.c_ssize_t] * 4)
-        self._native = kind(runner.RUN.address)
-        self._result = (ctypes.c_ssize_t * 1)()
-        self._failure = (ctypes.c_void_p * 1)()
-        self._arguments = (
-            ctypes.addressof(self._result),
-            ctypes.addressof(self._failure),
-            self._table.ctypes.data,
-            self._rows,
-        )
-        self._status_address = self._status.ctypes.data
-        self._views = [_view(binding.spec(value), binding.buffer(value)) for value in self.program.outputs]
-        self._direct = self._readable_in_place()
+        self._table = Table(launches, list(self._input_buffers.values()), self._status)
 
     def _readable_in_place(self) -> set[str]:
         """The inputs that kernels may read where the caller has them: read to their end only, no outputs."""
@@ -180,7 +141,6 @@ class CpuPlan:
 
     def execute(self, inputs: Mapping[str, np.ndarray]) -> None:
         """Run once, leaving the outputs in the plan's memory."""
-        contexts = self._contexts.array
         for name, memory in self._staging.items():
             array = inputs.get(name)
             target = memory.array
@@ -198,20 +158,12 @@ class CpuPlan:
             else:
                 target[...] = array
                 address = memory.address
-            buffer = self._input_buffers[name]
-            if address != buffer.address:
-                buffer.address = address
-                for slot in self._input_slots[name]:
-                    contexts[slot] = address
-        self._native(*self._arguments, threads.pool(), self._status_address)
+            self._table.move(self._input_buffers[name], address)
+        row = self._table.run()
         if self._status[0]:
             status = self._status.copy()
             self._status[:] = 0
-            raise self.program.failure(self._failed_step(), status)
-
-    def _failed_step(self) -> Step | None:
-        row = self._result[0]
-        return self.program.steps[self._row_steps[row]] if 0 <= row < self._rows else None
+            raise self.program.failure(self.program.steps[self._row_steps[row]] if row >= 0 else None, status)
 
 
 _plans: weakref.WeakSet[CpuPlan] = weakref.WeakSet()

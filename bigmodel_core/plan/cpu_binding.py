@@ -3,15 +3,19 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping
+from itertools import islice
 
+from bigmodel_core.errors import KernelError
 from bigmodel_core.graph import Value
 from bigmodel_core.kernels.array import Call
 from bigmodel_core.kernels.cpu import elementwise
 from bigmodel_core.kernels.cpu.launch import PADDING, Buffer, Launch
+from bigmodel_core.kernels.cpu.side_by_side import side_by_side
 from bigmodel_core.plan.binding import ValueBuffers
 from bigmodel_core.plan.listing import PlannedStep, listed
 from bigmodel_core.plan.memory import place
-from bigmodel_core.plan.program import Program, Step
+from bigmodel_core.plan.program import Program
+from bigmodel_core.plan.steps import Step
 from bigmodel_core.spec import Spec, dim_value
 
 
@@ -27,6 +31,7 @@ class Binding(ValueBuffers[Buffer]):
 
     Attributes:
         rows: the launches in order, each with the number of its step.
+        followers: by the id of a row's launch, the steps that run on each of its chunks after it.
     """
 
     def __init__(
@@ -38,40 +43,86 @@ class Binding(ValueBuffers[Buffer]):
     ) -> None:
         super().__init__(program, sizes, leaf, Buffer)
         self.status = status
+        self.followers: dict[int, list[Step]] = {}
         self.rows = self._bound()
 
     def _bound(self) -> list[tuple[int, Launch]]:
         rows: list[tuple[int, Launch]] = []
         for number, step in enumerate(self.program.steps):
-            launches = self._launches(step, number, None)
-            if step.follower is not None:
-                last = launches[-1] if launches else None
-                tile = last.tile if last else None
-                if last is not None and tile is not None:
-                    following = self._launches(step.follower, number, tile)
-                    last.follower = following[0] if following else None
-                else:
-                    launches += self._launches(step.follower, number, None)
+            launches = self._together(step, number) if step.beside else self._chain(step, number)
             rows += [(number, launch) for launch in launches]
         return rows
 
-    def _launches(self, step: Step, number: int, tile: tuple[int, int] | None) -> list[Launch]:
+    def _chain(self, step: Step, number: int) -> list[Launch]:
+        """The launches of a step and its followers: these run on its chunks where the sizes allow."""
+        found = self._launches(step, number)
+        matrix, tile = step.outputs[0], found[-1].tile if found else None
+        for part in islice(step.chain(), 1, None):
+            made = self._following(part, number, tile, matrix) if tile is not None else None
+            if made is None:
+                made = self._launches(part, number)
+                found += made
+            elif made:
+                if made[0].chunks != found[-1].chunks:
+                    raise KernelError(
+                        f"the kernel '{made[0].kernel.name}' has {made[0].chunks} chunks behind"
+                        f" '{found[-1].kernel.name}', which has {found[-1].chunks}.",
+                        fix="a kernel that follows another's tiles has a chunk for each of them.",
+                        where=part.node.place or None,
+                    )
+                *_, last = found[-1].linked()
+                last.follower = made[0]
+                self.followers.setdefault(id(found[-1]), []).append(part)
+                found += made[1:]
+            if part.fused is None:
+                matrix, tile = part.outputs[0], made[-1].tile if made else None
+        return found
+
+    def _together(self, step: Step, number: int) -> list[Launch]:
+        """One launch for steps beside each other."""
+        found: list[Launch] = []
+        weights = []
+        for part in step.parts():
+            for launch in self._launches(part, number):
+                assert part.fused is not None
+                found.append(launch)
+                weights.append(elementwise.chunk_weight(part.fused.chain, launch))
+        return side_by_side(found, weights, self.status)
+
+    def _launches(self, step: Step, number: int) -> list[Launch]:
+        inputs, outputs = self._buffers(step)
+        if step.fused is None:
+            op = step.node.op
+            return list(op.cpu.launches(self._call(step, outputs, number)))
+        space = step.fused.space
+        sizes = [dim_value(axis, self.sizes) for axis in space.axes]
+        launch = elementwise.launch(step.fused.chain, space, sizes, inputs, outputs)
+        return [launch] if launch else []
+
+    def _following(
+        self, step: Step, number: int, tile: tuple[int, int], matrix: Value
+    ) -> list[Launch] | None:
+        """The launches of a step behind the tiles of a matrix; None where the sizes do not allow it."""
+        inputs, outputs = self._buffers(step)
+        if step.fused is None:
+            op = step.node.op
+            found: list[Launch] | None = op.cpu.following(self._call(step, outputs, number), tile)
+            return found
+        space = step.fused.on_tiles(matrix.shape)
+        assert space is not None
+        sizes = [dim_value(axis, self.sizes) for axis in space.axes]
+        launch = elementwise.launch(step.fused.chain, space, sizes, inputs, outputs, tile)
+        return [launch] if launch else []
+
+    def _buffers(self, step: Step) -> tuple[list[Buffer], list[Buffer]]:
         for position, variable in step.writes.items():
             self.buffers[id(step.outputs[position])] = self.buffers[id(variable)]
-        inputs = [self.buffer(value) for value in step.inputs]
-        outputs = [self.buffer(value) for value in step.outputs]
-        if step.fused is not None:
-            space = step.fused.space
-            if tile is not None:
-                matrix = next(s for s in self.program.steps if s.follower is step).outputs[0]
-                tiled = step.fused.on_tiles(matrix.shape)
-                assert tiled is not None
-                space = tiled
-            sizes = [dim_value(axis, self.sizes) for axis in space.axes]
-            launch = elementwise.launch(step.fused.chain, space, sizes, inputs, outputs, tile)
-            return [launch] if launch else []
+        inputs, outputs = ([self.buffer(value) for value in values] for values in (step.inputs, step.outputs))
+        return inputs, outputs
+
+    def _call(self, step: Step, outputs: list[Buffer], number: int) -> Call:
         op = step.node.op
-        call = Call(
+        return Call(
             op.bind(self.sizes) if hasattr(op, "bind") else op,
             tuple(self.spec(value) for value in step.node.inputs),
             tuple(self.spec(value) for value in step.node.outputs),
@@ -80,7 +131,6 @@ class Binding(ValueBuffers[Buffer]):
             lambda count: self.new_scratch(count, number),
             self.status,
         )
-        return list(op.cpu.launches(call))
 
     def places(self) -> tuple[list[tuple[Buffer, int]], int]:
         """Where each temporary lies in one block of memory, and how large the block is."""
@@ -97,6 +147,6 @@ class Binding(ValueBuffers[Buffer]):
         for buffer, number in self.scratch:
             scratch[number] += buffer.nbytes
         return [
-            listed(step, self.spec, launches[number], scratch[number])
+            listed(step, self.spec, launches[number], self.followers, scratch[number])
             for number, step in enumerate(self.program.steps)
         ]

@@ -18,7 +18,8 @@ from bigmodel_core.plan.binding import ValueBuffers
 from bigmodel_core.plan.device import Variables
 from bigmodel_core.plan.listing import PlannedStep
 from bigmodel_core.plan.memory import place
-from bigmodel_core.plan.program import Program, Step
+from bigmodel_core.plan.program import Program
+from bigmodel_core.plan.steps import Step
 from bigmodel_core.spec import Spec, dim_value
 
 
@@ -122,10 +123,7 @@ class Binding(ValueBuffers[Buffer]):
         self.steps: list[list[Launch]] = []
         self._waiting: list[Callable[[], None]] = []
         for number, step in enumerate(program.steps):
-            launches = self._launches(step, number)
-            if step.follower is not None:
-                launches += self._launches(step.follower, number)
-            self.steps.append(launches)
+            self.steps.append([launch for part in step.parts() for launch in self._launches(part, number)])
         self.status.nbytes = len(self.reporting) * STATUS_WIDTH * 8
         for finish in self._waiting:
             finish()

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import asdict, dataclass
 from typing import TYPE_CHECKING, Any
 
@@ -11,7 +11,7 @@ from bigmodel_core.spec import Spec
 
 if TYPE_CHECKING:
     from bigmodel_core.kernels.cpu.launch import Launch
-    from bigmodel_core.plan.program import Step
+    from bigmodel_core.plan.steps import Step
 
 
 @dataclass(frozen=True)
@@ -22,7 +22,7 @@ class PlannedKernel:
         name: of the kernel.
         chunks: into how many independent pieces its work is cut, whatever the number of threads.
         choice: which way was chosen for this shape; empty where there is but one.
-        follower: the ops of the chain that runs on each chunk right after it; empty where none does.
+        follower: what runs on each chunk right after it, as in "Relu, then MaxPool".
     """
 
     name: str
@@ -36,7 +36,8 @@ class PlannedStep:
     """One step of a plan.
 
     Args:
-        op: the op, or those of a fused chain, as in "Mul+Add".
+        op: the op, or those of a fused chain, as in "Multiply+Add"; ", then" is before one that runs after it
+            in the same step, "and 3 more" stands for updates that run beside it.
         path: the layer it belongs to; empty for the model itself.
         layer: the class of that layer.
         kernels: what runs, in order; nothing where the step has no work.
@@ -62,36 +63,42 @@ class PlannedStep:
 
 
 def listed(
-    step: Step, spec: Callable[[Value], Spec], launches: Sequence[Launch], scratch: int
+    step: Step,
+    spec: Callable[[Value], Spec],
+    launches: Sequence[Launch],
+    followers: Mapping[int, Sequence[Step]],
+    scratch: int,
 ) -> PlannedStep:
     """One line of a listing.
 
     Args:
         step: which.
         spec: gives a value's spec with all sizes known.
-        launches: the step's, those of its follower last if they are launches of their own.
+        launches: those that are rows of the plan's table.
+        followers: by the id of a launch, the steps that run on each of its chunks after it.
         scratch: bytes.
     """
-    follower = _ops(step.follower) if step.follower is not None else ""
-    apart = bool(follower) and not any(launch.follower for launch in launches)
+    on_chunks = {id(part) for launch in launches for part in followers.get(id(launch), ())}
+    chain = [part.ops for part in step.chain() if part is step or id(part) not in on_chunks]
+    more = len(step.beside)
     work = sum(
         node.op.multiply_adds([spec(v) for v in node.inputs], [spec(v) for v in node.outputs])
-        for node in step.nodes
+        for part in step.parts()
+        for node in part.nodes
     )
     return PlannedStep(
-        op=_ops(step) + (f", then {follower}" if apart else ""),
+        op=", then ".join(chain) + (f" and {more} more" if more else ""),
         path=step.node.path,
         layer=step.node.layer,
         kernels=tuple(
             PlannedKernel(
-                launch.kernel.name, launch.chunks, launch.choice, follower if launch.follower else ""
+                launch.kernel.name,
+                launch.chunks,
+                launch.choice,
+                ", then ".join(part.ops for part in followers.get(id(launch), ())),
             )
             for launch in launches
         ),
         multiply_adds=work,
         scratch=scratch,
     )
-
-
-def _ops(step: Step) -> str:
-    return "+".join(type(node.op).__name__ for node in step.nodes)

@@ -18,6 +18,9 @@ from bigmodel_core.kernels.scalar import CAST
 CHUNK_WEIGHT = 200_000
 """How much work a chunk holds, in units of `Chain.weight`: some ten microseconds."""
 
+LEAST_WEIGHT = 0.01
+"""The weight of a chunk of nothing: a call, and the addresses it reads."""
+
 _WHOLE = ((True, True), (False, False))
 """How an operand varies that is a whole matrix, or a single number."""
 
@@ -65,6 +68,13 @@ def launch(
             kind = attribute_type(value, part.compute)
             context.append(int(value) if kind in ("bool", "int64") else float(value))
     return Launch(kernel(_shape_free(chain)), context, -(-rows // row_tile) * across, (row_tile, column_tile))
+
+
+def chunk_weight(chain: Chain, launch: Launch) -> float:
+    """The work of a chunk of a launch of this chain, as a share of a chunk that is worth a thread."""
+    rows, columns = launch.context[:2]
+    assert isinstance(rows, int) and isinstance(columns, int)
+    return rows * columns * chain.weight() / launch.chunks / CHUNK_WEIGHT + LEAST_WEIGHT
 
 
 def _outer_strides(strides: list[int], outer: list[int]) -> list[int]:

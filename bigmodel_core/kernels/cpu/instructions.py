@@ -97,11 +97,18 @@ def at(builder: Any, base: Any, stride: Any, row: int, offset: int) -> Any:
     return builder.add(address, base.type(offset)) if offset else address
 
 
-def load_vector(builder: Any, address: Any, vector: Any, alignment: int) -> Any:
-    """The vector at an integer address."""
-    value = builder.load(builder.inttoptr(address, vector.as_pointer()))
-    value.align = alignment
-    return value
+def load_vector(builder: Any, address: Any, vector: Any, alignment: int, mask: Any = None) -> Any:
+    """The vector at an integer address; with a mask only the lanes it names, zeros elsewhere."""
+    from llvmlite import ir
+
+    place = builder.inttoptr(address, vector.as_pointer())
+    if mask is None:
+        value = builder.load(place)
+        value.align = alignment
+        return value
+    arguments = [place.type, ir.IntType(32), mask.type, vector]
+    masked = on_vectors(builder, "llvm.masked.load", vector, arguments)
+    return builder.call(masked, [place, ir.IntType(32)(alignment), mask, ir.Constant(vector, None)])
 
 
 def store_vector(builder: Any, value: Any, address: Any, alignment: int, mask: Any = None) -> None:
@@ -161,5 +168,7 @@ def on_vectors(builder: Any, name: str, vector: Any, arguments: list[Any], resul
     """The LLVM function of this name for a vector type; its result is a vector unless told."""
     from llvmlite import ir
 
-    suffix = "f32" if isinstance(vector.element, ir.FloatType) else "f64"
+    element = vector.element
+    width = element.width if isinstance(element, ir.IntType) else 32 if element == ir.FloatType() else 64
+    suffix = f"{'i' if isinstance(element, ir.IntType) else 'f'}{width}"
     return declare(builder, f"{name}.v{vector.count}{suffix}", result or vector, arguments)

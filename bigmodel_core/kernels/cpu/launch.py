@@ -31,9 +31,6 @@ class Buffer:
 Scratch = Callable[[int], Buffer]
 """Gives temporary memory of so many bytes, which lives during the launches of one op."""
 
-Item = int | float | Buffer | TileTable
-"""What a context holds."""
-
 
 @dataclass(eq=False)
 class Launch:
@@ -41,13 +38,13 @@ class Launch:
 
     Args:
         kernel: a native function of (context address, chunk).
-        context: what the kernel reads: a `Buffer` or a `TileTable` is stored as its address, a float as the
-            bits of a float64.
+        context: what the kernel reads: a `Buffer`, a `TileTable` or a kernel is stored as its address, a
+            float as the bits of a float64, another launch as the address of its context.
         chunks: into how many independent pieces the work is cut; fixed by shapes alone.
         tile: for a kernel that writes a matrix tile by tile: (rows, columns) of a tile; chunk `c` then
             writes the tile at row `c // n` and column `c % n` of the tiles, with n tiles in a row. Lets the
-            plan run an elementwise kernel on each finished tile. None where chunks are not tiles.
-        follower: the elementwise launch that runs on each chunk right after this one.
+            plan run other kernels on each finished tile. None where chunks are not tiles.
+        follower: the launch that runs on each chunk right after this one; it may have a follower, too.
         choice: which way was chosen for this shape, in a few words; empty where there is but one.
     """
 
@@ -58,19 +55,33 @@ class Launch:
     follower: Launch | None = field(default=None, repr=False)
     choice: str = ""
 
+    def linked(self) -> Iterator[Launch]:
+        """The launch, and those that run on each of its chunks after it, in order."""
+        at: Launch | None = self
+        while at is not None:
+            yield at
+            at = at.follower
+
+
+Item = int | float | Buffer | TileTable | NativeFunction | Launch
+"""What a context holds."""
+
 
 def kernels_of(launches: Iterable[Launch]) -> Iterator[NativeFunction]:
     """All that has to be compiled for some launches."""
-    for launch in launches:
-        yield launch.kernel
-        yield from (item.fill for item in launch.context if isinstance(item, TileTable))
-        if launch.follower is not None:
-            yield launch.follower.kernel
+    for first in launches:
+        for launch in first.linked():
+            yield launch.kernel
+            for item in launch.context:
+                if isinstance(item, TileTable):
+                    yield item.fill
+                elif isinstance(item, Launch):
+                    yield from kernels_of([item])
 
 
-def integer_of(item: Item) -> int:
+def integer_of(item: int | float | Buffer | TileTable | NativeFunction) -> int:
     """An item as a context holds it."""
-    if isinstance(item, (Buffer, TileTable)):
+    if isinstance(item, (Buffer, TileTable, NativeFunction)):
         return item.address
     return float_bits(item) if isinstance(item, float) else int(item)
 

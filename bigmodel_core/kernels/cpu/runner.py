@@ -1,9 +1,9 @@
 """The table walker: one native call runs a whole plan, on a thread pool that lives outside the interpreter.
 
-A plan is a table with a row for each step: kernel address, context address, number of chunks, and the
-address and context of a second kernel that is run on each chunk right after the first, while its data is in
-the cache (0 for none). Chunks are fixed by shapes and never by threads, which is why results have the same
-bits at any thread count.
+A plan is a table with a row for each launch: kernel address, context address, the address of a link, number
+of chunks. A link (kernel address, context address, the next link) is what runs on each chunk right after,
+while its data is in the cache; 0 for none. Chunks are fixed by shapes and never by threads, which is why
+results have the same bits at any thread count.
 
 The pool is a block of integers shared by the caller and the workers:
 
@@ -30,8 +30,10 @@ from bigmodel_core.kernels.cpu.memory import (
 from bigmodel_core.kernels.cpu.native import NativeFunction
 from bigmodel_core.kernels.status import KERNEL_RAISED
 
-ROW = 6
-"""Integers in a row of the table: kernel, context, chunks, second kernel, its context, status."""
+ROW = 5
+"""Integers in a row of the table: kernel, context, first link, chunks, status."""
+LINK = 3
+"""Integers in a link, which are those that a row starts with: kernel, context, next link."""
 
 # Slots of the pool, eight integers (one cache line) apart where threads write.
 TICKET, DONE, BUSY, QUIT, SLEEPERS, JOB, WORKERS = 0, 8, 16, 24, 32, 40, 48
@@ -49,12 +51,13 @@ WAITING_SPINS = 4_000
 """How often a caller looks whether the workers are done before it offers its core to others."""
 
 
-def run_chunk(job, chunk):  # type: ignore[no-untyped-def]
-    failed = call_kernel(load_int(job, 0), load_int(job, 1), chunk)
-    if failed == 0 and load_int(job, 3) != 0:
-        failed = call_kernel(load_int(job, 3), load_int(job, 4), chunk)
-    if failed != 0:
-        store_int(load_int(job, 5), 0, KERNEL_RAISED)
+def run_chunk(row, chunk):  # type: ignore[no-untyped-def]
+    link = row
+    while link != 0:
+        if call_kernel(load_int(link, 0), load_int(link, 1), chunk) != 0:
+            store_int(load_int(row, 4), 0, KERNEL_RAISED)
+            return
+        link = load_int(link, 2)
 
 
 def take_chunks(pool):  # type: ignore[no-untyped-def]
@@ -99,7 +102,7 @@ def run(table, steps, pool, status):  # type: ignore[no-untyped-def]
     failed = -1
     for step in range(steps):
         row = table + step * (ROW * 8)
-        chunks = load_int(row, 2)
+        chunks = load_int(row, 3)
         if chunks == 1 or owner == 0:
             for chunk in range(chunks):
                 run_chunk(row, chunk)

@@ -1,0 +1,247 @@
+"""Pools on the CPU, channels last: the largest number or the mean under windows, and their gradients.
+
+All work in vectors of channels, window by window (`window_tile.py`). Behind a convolution a pool runs on each
+of its chunks, while that is in the cache.
+"""
+
+from __future__ import annotations
+
+import functools
+from dataclasses import dataclass
+
+from bigmodel_core.kernels.cpu.launch import Buffer, Item, Launch
+from bigmodel_core.kernels.cpu.memory import SIZES, load_int, store
+from bigmodel_core.kernels.cpu.native import NativeFunction
+from bigmodel_core.kernels.cpu.window_tile import MOST, gather_window, lanes_for, spread_window
+
+CHUNK_WORK = 8192
+"""Vectors of pixels that a chunk goes through: some microseconds."""
+
+
+@dataclass(frozen=True)
+class Windows:
+    """Windows over images x (n, height, width, channels), which give y (n, rows, columns, channels).
+
+    Args:
+        window: rows and columns of a window.
+        stride: pixels of x between neighbouring windows, down and across.
+        border: rows above and columns left of x that lie outside.
+        count_border: whether a mean counts what lies outside.
+        kind: `LARGEST` or `MEAN`.
+    """
+
+    n: int
+    height: int
+    width: int
+    channels: int
+    rows: int
+    columns: int
+    window: tuple[int, int]
+    stride: tuple[int, int]
+    border: tuple[int, int]
+    count_border: bool
+    kind: str
+    dtype: str
+
+    @property
+    def lanes(self) -> int:
+        """Lanes of the vectors that channels are taken in."""
+        return lanes_for(self.channels, self.dtype)
+
+    @property
+    def apart(self) -> bool:
+        """Whether no pixel is under two windows."""
+        return self.window[0] <= self.stride[0] and self.window[1] <= self.stride[1]
+
+    @property
+    def tiled(self) -> bool:
+        """Whether each pixel is under exactly one window."""
+        covered = (self.rows * self.stride[0], self.columns * self.stride[1]) == (self.height, self.width)
+        return covered and self.window == self.stride and self.border == (0, 0)
+
+    def chunk_rows(self) -> int:
+        """Rows of windows that are worth a chunk."""
+        vectors = -(-self.channels // self.lanes)
+        return max(1, CHUNK_WORK // max(self.columns * self.window[0] * self.window[1] * vectors, 1))
+
+    def rows_of_pixels(self, pixels: int) -> int | None:
+        """The rows of windows over so many pixels of x in a row; None where some lie over others, too."""
+        image = self.height * self.width
+        if pixels % image == 0:
+            return pixels // image * self.rows
+        down = pixels // self.width
+        parts = down * self.width == pixels and self.height % down == 0 and down % self.stride[0] == 0
+        return down // self.stride[0] if parts and self.tiled else None
+
+    def rows_of_windows(self, windows: int) -> int | None:
+        """The rows of so many windows; None where they share pixels with others."""
+        image = self.rows * self.columns
+        if windows % image == 0:
+            return windows // image * self.rows
+        down = windows // self.columns
+        return down if self.tiled and down * self.columns == windows and self.rows % down == 0 else None
+
+
+def pool(
+    w: Windows, x: Buffer, y: Buffer, places: Buffer | None, tile: tuple[int, int] | None = None
+) -> list[Launch] | None:
+    """The launch that computes y, and for the largest number the places (int32) it comes from.
+
+    Args:
+        tile: (pixels, channels) of x in each chunk of the launch that this one follows, or None.
+
+    Returns:
+        None if windows reach over chunks.
+    """
+    each = w.chunk_rows() if tile is None else w.rows_of_pixels(tile[0]) if tile[1] >= w.channels else None
+    if each is None:
+        return None
+    written = (each * w.columns, w.channels)
+    return _launches(w, forward_kernel(w.dtype, w.kind, w.lanes), x, y, places, each, written)
+
+
+def pool_gradient(
+    w: Windows, dy: Buffer, places: Buffer | None, dx: Buffer, tile: tuple[int, int] | None = None
+) -> list[Launch] | None:
+    """The launch that computes dx from dy.
+
+    Args:
+        tile: (windows, channels) of dy in each chunk of the launch that this one follows, or None.
+
+    Returns:
+        None if windows of several chunks share pixels.
+    """
+    if tile is None:
+        each: int | None = w.chunk_rows() if w.tiled else -(-w.chunk_rows() // w.rows) * w.rows
+    else:
+        each = w.rows_of_windows(tile[0]) if tile[1] >= w.channels else None
+    if each is None:
+        return None
+    pixels = each // w.rows * w.height * w.width if each % w.rows == 0 else each * w.stride[0] * w.width
+    return _launches(w, gradient_kernel(w.dtype, w.kind, w.lanes), dx, dy, places, each, (pixels, w.channels))
+
+
+def _launches(
+    w: Windows,
+    kernel: NativeFunction,
+    x: Buffer,
+    y: Buffer,
+    places: Buffer | None,
+    each: int,
+    tile: tuple[int, int],
+) -> list[Launch]:
+    """The launch of a kernel that does `each` rows of windows in a chunk, and writes such a tile."""
+    total = w.n * w.rows
+    if total * w.columns * w.channels == 0:
+        return []
+    context: list[Item] = [
+        *(w.height, w.width, w.channels, w.rows, w.columns, *w.window, *w.stride, *w.border),
+        *(int(w.count_border), x, y, places or 0, each, total, int(w.apart), int(w.tiled)),
+    ]
+    return [Launch(kernel, context, -(-total // each), tile)]
+
+
+@functools.cache
+def forward_kernel(dtype: str, kind: str, lanes: int) -> NativeFunction:
+    """The kernel for rows of windows."""
+    size, gather = SIZES[dtype], gather_window(dtype, kind, lanes)
+
+    def pool_windows(ctx, chunk):  # type: ignore[no-untyped-def]
+        height, width, channels = load_int(ctx, 0), load_int(ctx, 1), load_int(ctx, 2)
+        rows, columns = load_int(ctx, 3), load_int(ctx, 4)
+        window_down, window_across = load_int(ctx, 5), load_int(ctx, 6)
+        step_down, step_across = load_int(ctx, 7), load_int(ctx, 8)
+        top, left, count_border = load_int(ctx, 9), load_int(ctx, 10), load_int(ctx, 11)
+        x, y, places = load_int(ctx, 12), load_int(ctx, 13), load_int(ctx, 14)
+        each, total = load_int(ctx, 15), load_int(ctx, 16)
+        pixel = channels * size
+        for row in range(chunk * each, min(total, chunk * each + each)):
+            i, i0, i1 = inside(row % rows, step_down, window_down, top, height)
+            column = 0
+            while column < columns:
+                j, j0, j1 = inside(column, step_across, window_across, left, width)
+                alike = 1  # windows from here on that are as whole as this one
+                if j0 == 0 and j1 == window_across:
+                    alike = min(columns - column, (width - window_across - j) // step_across + 1)
+                count = window_down * window_across if count_border != 0 else (i1 - i0) * (j1 - j0)
+                source = x + ((row // rows * height + i) * width + j) * pixel
+                at = (row * columns + column) * channels
+                for r in range(i0, i1, MOST):
+                    for s in range(j0, j1, MOST):
+                        gather(
+                            source + (r * width + s) * pixel,
+                            width * pixel,
+                            pixel,
+                            r * window_across + s,
+                            window_across,
+                            y + at * size,
+                            places + at * 4,
+                            channels,
+                            alike,
+                            step_across * pixel,
+                            int(r > i0 or s > j0),
+                            count if r + MOST >= i1 and s + MOST >= j1 else 1,
+                            min(MOST, i1 - r),
+                            min(MOST, j1 - s),
+                        )
+                column += alike
+
+    return NativeFunction(pool_windows)
+
+
+@functools.cache
+def gradient_kernel(dtype: str, kind: str, lanes: int) -> NativeFunction:
+    """The kernel for the pixels under rows of windows: whole images, unless each pixel has one window."""
+    size, spread, write = SIZES[dtype], spread_window(dtype, kind, lanes), store(dtype)
+
+    def pool_gradient_windows(ctx, chunk):  # type: ignore[no-untyped-def]
+        height, width, channels = load_int(ctx, 0), load_int(ctx, 1), load_int(ctx, 2)
+        rows, columns = load_int(ctx, 3), load_int(ctx, 4)
+        window_down, window_across = load_int(ctx, 5), load_int(ctx, 6)
+        step_down, step_across = load_int(ctx, 7), load_int(ctx, 8)
+        top, left, count_border = load_int(ctx, 9), load_int(ctx, 10), load_int(ctx, 11)
+        dx, dy, places = load_int(ctx, 12), load_int(ctx, 13), load_int(ctx, 14)
+        each, total, apart, tiled = load_int(ctx, 15), load_int(ctx, 16), load_int(ctx, 17), load_int(ctx, 18)
+        pixel = channels * size
+        for row in range(chunk * each, min(total, chunk * each + each)):
+            image = dx + row // rows * height * width * pixel
+            if tiled == 0 and row % rows == 0:
+                for k in range(height * width * channels):
+                    write(image, k, 0)
+            i, i0, i1 = inside(row % rows, step_down, window_down, top, height)
+            column = 0
+            while column < columns:
+                j, j0, j1 = inside(column, step_across, window_across, left, width)
+                alike = 1  # windows from here on that are as whole as this one
+                if j0 == 0 and j1 == window_across:
+                    alike = min(columns - column, (width - window_across - j) // step_across + 1)
+                count = window_down * window_across if count_border != 0 else (i1 - i0) * (j1 - j0)
+                target = image + (i * width + j) * pixel
+                at = (row * columns + column) * channels
+                for r in range(i0, i1, MOST):
+                    for s in range(j0, j1, MOST):
+                        spread(
+                            target + (r * width + s) * pixel,
+                            width * pixel,
+                            pixel,
+                            r * window_across + s,
+                            window_across,
+                            dy + at * size,
+                            places + at * 4,
+                            channels,
+                            alike,
+                            step_across * pixel,
+                            1 - apart,
+                            count,
+                            min(MOST, i1 - r),
+                            min(MOST, j1 - s),
+                        )
+                column += alike
+
+    return NativeFunction(pool_gradient_windows)
+
+
+def inside(number, step, window, border, length):  # type: ignore[no-untyped-def]
+    """Where a window begins along an axis, and which of its pixels, from and to, are in the image."""
+    begin = number * step - border
+    return begin, max(0, -begin), min(window, length - begin)

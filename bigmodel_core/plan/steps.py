@@ -1,0 +1,127 @@
+"""Steps: the nodes of a program grouped into what runs as one, elementwise chains above all."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from dataclasses import dataclass, field
+from typing import TYPE_CHECKING
+
+from bigmodel_core.graph import LEAVES, Node, Value
+from bigmodel_core.plan.fusion import Fused, fuse, fused_program
+
+if TYPE_CHECKING:
+    from bigmodel_core.plan.program import Program
+
+
+@dataclass(eq=False)
+class Step:
+    """One thing a plan does: a kernel of one op, or a fused chain of elementwise ops.
+
+    Args:
+        nodes: the node, or those of the chain.
+        inputs: what it reads.
+        outputs: what it writes.
+        fused: the chain's program, None for a single kernel.
+        writes: for outputs that become the new value of a variable in place, the variable, by the output's
+            position.
+        follower: what is run on each tile of this step's output right after it is written; it may have a
+            follower, too.
+        beside: steps that are run together with this one, each on its own: none needs another.
+    """
+
+    nodes: list[Node]
+    inputs: list[Value]
+    outputs: list[Value]
+    fused: Fused | None = None
+    writes: dict[int, Value] = field(default_factory=dict)
+    follower: Step | None = None
+    beside: list[Step] = field(default_factory=list)
+
+    def chain(self) -> Iterator[Step]:
+        """The step, and those that follow its tiles, in order."""
+        at: Step | None = self
+        while at is not None:
+            yield at
+            at = at.follower
+
+    def parts(self) -> Iterator[Step]:
+        """All that runs where this step has its turn."""
+        for member in (self, *self.beside):
+            yield from member.chain()
+
+    @property
+    def node(self) -> Node:
+        """The node that gives the step its place in error messages."""
+        return self.nodes[-1]
+
+    @property
+    def ops(self) -> str:
+        """The names of its ops, as in "Multiply+Add"."""
+        return "+".join(type(node.op).__name__ for node in self.nodes)
+
+    def __repr__(self) -> str:
+        return " | ".join(" -> ".join(part.ops for part in member.chain()) for member in (self, *self.beside))
+
+
+def grouped(program: Program) -> tuple[list[Step], dict[int, int]]:
+    """The steps of a program in no particular order, and by the id of a value the number of its step."""
+    steps: list[Step] = []
+    producer: dict[int, int] = {}
+    outside = {
+        id(program.root(value)) for value in (*program.outputs, *program.updates.values(), *program.guards)
+    }
+    plain = [
+        node
+        for node in program.nodes
+        if not isinstance(node.op, LEAVES) and not getattr(node.op, "alias", False)
+    ]
+    users: dict[int, list[Node]] = {}
+    for node in plain:
+        for value in node.inputs:
+            users.setdefault(id(program.root(value)), []).append(node)
+    for group in fuse(plain, program.root, program.device.name):
+        members = {node.index for node in group}
+        outputs = [
+            value
+            for node in group
+            for value in node.outputs
+            if id(value) in outside or any(user.index not in members for user in users.get(id(value), []))
+        ]
+        if not outputs:
+            outputs = list(group[-1].outputs)
+        inputs: list[Value] = []
+        for node in group:
+            for value in node.inputs:
+                if value.node.index not in members and all(value is not known for known in inputs):
+                    inputs.append(value)
+        elementwise = fused_program(group, inputs, outputs, program.device.name)
+        step = Step(group, inputs, list(group[0].outputs) if elementwise is None else outputs, elementwise)
+        for value in step.outputs:
+            producer[id(value)] = len(steps)
+        steps.append(step)
+    for value in program.guards:
+        step = guard_step(program, value)
+        steps.append(step)
+    return steps, producer
+
+
+def guard_step(program: Program, value: Value) -> Step:
+    """The check of a number that has to be finite."""
+    from bigmodel_core.plan.guard import Guard
+
+    with program.graph.scope(value.node.path, value.node.layer):
+        node = program.graph.apply(Guard(), (value,))
+    for output in node.outputs:
+        program.roots[id(output)] = output
+    return Step([node], [value], list(node.outputs))
+
+
+def copy_step(program: Program, variable: Value, value: Value) -> Step:
+    """A copy of a value into a variable's memory."""
+    from bigmodel_core.plan.guard import Copy
+
+    node = program.graph.apply(Copy(), (value,))
+    for output in node.outputs:
+        program.roots[id(output)] = output
+    fused = fused_program([node], [value], list(node.outputs), program.device.name)
+    return Step([node], [value], list(node.outputs), fused, {0: variable})
