@@ -60,9 +60,10 @@ class Windows:
         return covered and self.window == self.stride and self.border == (0, 0)
 
     def chunk_rows(self) -> int:
-        """Rows of windows that are worth a chunk."""
+        """Rows of windows that are worth a chunk: of whole images, or a part of one."""
         vectors = -(-self.channels // self.lanes)
-        return max(1, CHUNK_WORK // max(self.columns * self.window[0] * self.window[1] * vectors, 1))
+        wanted = max(1, CHUNK_WORK // max(self.columns * self.window[0] * self.window[1] * vectors, 1))
+        return min(wanted // self.rows, max(self.n, 1)) * self.rows if wanted > self.rows else wanted
 
     def rows_of_pixels(self, pixels: int) -> int | None:
         """The rows of windows over so many pixels of x in a row; None where some lie over others, too."""
@@ -112,7 +113,7 @@ def pool_gradient(
         None if windows of several chunks share pixels.
     """
     if tile is None:
-        each: int | None = w.chunk_rows() if w.tiled else -(-w.chunk_rows() // w.rows) * w.rows
+        each: int | None = w.chunk_rows() if w.tiled else max(w.chunk_rows(), w.rows)
     else:
         each = w.rows_of_windows(tile[0]) if tile[1] >= w.channels else None
     if each is None:
