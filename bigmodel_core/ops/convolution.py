@@ -75,7 +75,7 @@ def _is_product(g: Any) -> bool:
 
 
 def _convolve_launches(call: Call) -> list[Any]:
-    from bigmodel_core.kernels.cpu import convolution, depthwise, gemm, winograd
+    from bigmodel_core.kernels.cpu import convolution, depthwise, few_filters, gemm, winograd
 
     _require_channels_last(call.op)
     call.op.infer(*call.inputs)  # a free dimension may turn out too small for the filter
@@ -90,6 +90,8 @@ def _convolve_launches(call: Call) -> list[Any]:
         return depthwise.convolve(g, x, weight, bias, y, call.scratch)
     if winograd.fits(g):
         return winograd.convolve(g, x, weight, bias, y, call.scratch, turned=False)
+    if few_filters.fits(g):
+        return few_filters.convolve(g, x, weight, bias, y, call.scratch)
     memory, launches = _arranged(call, arrange_filters, (taps[0] * taps[1], channels, filters))
     return [*launches, *convolution.convolve(g, x, memory, bias, y, call.scratch)]
 
@@ -131,7 +133,14 @@ def _transposed_launches(call: Call) -> list[Any]:
 
 
 def _weight_gradient_launches(call: Call) -> list[Any]:
-    from bigmodel_core.kernels.cpu import convolution_gradient, depthwise, gemm, winograd, winograd_gradient
+    from bigmodel_core.kernels.cpu import (
+        convolution_gradient,
+        depthwise,
+        few_filters,
+        gemm,
+        winograd,
+        winograd_gradient,
+    )
 
     _require_channels_last(call.op)
     x, dy = call.input_buffers
@@ -143,6 +152,8 @@ def _weight_gradient_launches(call: Call) -> list[Any]:
         return depthwise.weight_gradient(g, x, dy, call.output_buffers[0], call.scratch)
     if winograd.fits(g):
         return winograd_gradient.weight_gradient(g, x, dy, call.output_buffers[0], call.scratch)
+    if few_filters.fits(g):
+        return few_filters.weight_gradient(g, x, dy, call.output_buffers[0], call.scratch)
     return convolution_gradient.weight_gradient(g, x, dy, call.output_buffers[0], call.scratch)
 
 

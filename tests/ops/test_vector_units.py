@@ -17,6 +17,7 @@ FILES = (
     "test_image_gradients.py",
     "test_transposed_convolution.py",
     "test_winograd.py",
+    "test_few_filters.py",
     "test_recurrent.py",
 )
 

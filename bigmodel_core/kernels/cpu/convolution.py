@@ -112,7 +112,12 @@ def chunk_rows(g: Geometry, even: bool = False) -> int:
     """Rows of outputs in a chunk: whole images, or an equal part of one, of even rows if asked for."""
     wanted = max(1, min(MAX_CHUNKS, g.work // CHUNK_WORK))
     if g.n >= wanted:
-        return -(-g.n // wanted) * g.out_height
+        images = -(-g.n // wanted)
+
+        def longest(each: int) -> int:  # images that the busier of two threads gets
+            return -(-g.n // each // 2) * each
+
+        return min(images, max(images - 1, 1), key=longest) * g.out_height
     parts = -(-wanted // g.n)
     fitting = [r for r in range(1, g.out_height + 1) if g.out_height % r == 0 and not (even and r % 2)]
     found = next((rows for rows in reversed(fitting) if g.out_height // rows >= parts), None)
