@@ -17,31 +17,47 @@ from bigmodel_core.spec import Dim, Shape, Spec, dim_add, dim_multiply, dim_valu
 
 def copy_strided(out, x, first, sizes, strides, start, stop):  # type: ignore[no-untyped-def]
     """out (rows, last) from x (all,): element (i..., j) of the output comes from first + sum(i * stride)."""
-    last = len(sizes) - 1
-    for row in range(start, stop):
-        rest = row
-        at = first
-        for axis in range(last - 1, -1, -1):
-            at += rest % sizes[axis] * strides[axis]
-            rest = rest // sizes[axis]
-        step = strides[last]
-        for j in range(out.shape[1]):
-            out[row, j] = x[at + j * step]
+    row = start
+    while row < stop:
+        at, alike, between = strided_row(row, first, sizes, strides)
+        step = strides[len(sizes) - 1]
+        for number in range(row, min(stop, row + alike)):
+            if step == 1:
+                for j in range(out.shape[1]):
+                    out[number, j] = x[at + j]
+            else:
+                for j in range(out.shape[1]):
+                    out[number, j] = x[at + j * step]
+            at += between
+        row += alike
 
 
 def put_strided(out, dy, first, sizes, strides):  # type: ignore[no-untyped-def]
     """out (all,): zero but where element (i..., j) of dy (rows, last) belongs."""
-    last = len(sizes) - 1
     for i in range(out.shape[0]):
         out[i] = 0
-    for row in range(dy.shape[0]):
-        rest = row
-        at = first
-        for axis in range(last - 1, -1, -1):
-            at += rest % sizes[axis] * strides[axis]
-            rest = rest // sizes[axis]
-        for j in range(dy.shape[1]):
-            out[at + j * strides[last]] = dy[row, j]
+    row = 0
+    while row < dy.shape[0]:
+        at, alike, between = strided_row(row, first, sizes, strides)
+        step = strides[len(sizes) - 1]
+        for number in range(row, row + alike):
+            for j in range(dy.shape[1]):
+                out[at + j * step] = dy[number, j]
+            at += between
+        row += alike
+
+
+def strided_row(row, first, sizes, strides):  # type: ignore[no-untyped-def]
+    """Where a row begins, for how many rows on from it they are equally far apart, and how far."""
+    last = len(sizes) - 1
+    if last < 1:
+        return first, 1, 0
+    alike = sizes[last - 1] - row % sizes[last - 1]
+    at, rest = first, row
+    for axis in range(last - 1, -1, -1):
+        at += rest % sizes[axis] * strides[axis]
+        rest = rest // sizes[axis]
+    return at, alike, strides[last - 1]
 
 
 def row_view(spec: Spec) -> tuple[int, int]:
