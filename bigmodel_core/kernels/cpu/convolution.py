@@ -206,6 +206,24 @@ def padded_rows(dtype: str) -> Callable[..., None]:
     return pad_rows
 
 
+def load_sizes(ctx):  # type: ignore[no-untyped-def]
+    """From a geometry's context: height, width and channels of x, then of y."""
+    x = load_int(ctx, 0), load_int(ctx, 1), load_int(ctx, 2)
+    return *x, load_int(ctx, 3), load_int(ctx, 4), load_int(ctx, 5)
+
+
+def load_filter(ctx):  # type: ignore[no-untyped-def]
+    """From a geometry's context: taps, stride and dilation, each down and across."""
+    taps = load_int(ctx, 6), load_int(ctx, 7)
+    return *taps, load_int(ctx, 8), load_int(ctx, 9), load_int(ctx, 10), load_int(ctx, 11)
+
+
+def load_place(ctx):  # type: ignore[no-untyped-def]
+    """From a geometry's context: the border above and left, the spread down and across, groups."""
+    border = load_int(ctx, 12), load_int(ctx, 13)
+    return *border, load_int(ctx, 14), load_int(ctx, 15), load_int(ctx, 16)
+
+
 @functools.cache
 def convolution_kernel(dtype: str) -> NativeFunction:
     """The kernel for rows of outputs; `convolve` lists its context."""
@@ -214,13 +232,9 @@ def convolution_kernel(dtype: str) -> NativeFunction:
     tile, pad_rows, memory = convolve_tile(dtype).call, padded_rows(dtype), stack_memory(STACK)
 
     def convolution(ctx, chunk):  # type: ignore[no-untyped-def]
-        height, width, channels = load_int(ctx, 0), load_int(ctx, 1), load_int(ctx, 2)
-        out_height, out_width, filters = load_int(ctx, 3), load_int(ctx, 4), load_int(ctx, 5)
-        taps_down, taps_across = load_int(ctx, 6), load_int(ctx, 7)
-        step_down, step_across = load_int(ctx, 8), load_int(ctx, 9)
-        gap_down, gap_across = load_int(ctx, 10), load_int(ctx, 11)
-        top, left = load_int(ctx, 12), load_int(ctx, 13)
-        spread_down, spread_across, groups = load_int(ctx, 14), load_int(ctx, 15), load_int(ctx, 16)
+        height, width, channels, out_height, out_width, filters = load_sizes(ctx)
+        taps_down, taps_across, step_down, step_across, gap_down, gap_across = load_filter(ctx)
+        top, left, spread_down, spread_across, groups = load_place(ctx)
         x, weight, bias, y = load_int(ctx, 17), load_int(ctx, 18), load_int(ctx, 19), load_int(ctx, 20)
         each, total, most = load_int(ctx, 21), load_int(ctx, 22), load_int(ctx, 23)
         in_place, outside, tiles_of = load_int(ctx, 24), load_int(ctx, 25), load_int(ctx, 27)

@@ -14,6 +14,9 @@ from bigmodel_core.kernels.cpu.convolution import (
     STACK,
     Geometry,
     block_rows,
+    load_filter,
+    load_place,
+    load_sizes,
     outside_memory,
     padded_rows,
 )
@@ -72,13 +75,9 @@ def weight_gradient_kernel(dtype: str) -> NativeFunction:
     tile, pad_rows, memory = convolve_tile(dtype).call, padded_rows(dtype), stack_memory(STACK)
 
     def convolution_weight_gradient(ctx, chunk):  # type: ignore[no-untyped-def]
-        height, width, channels = load_int(ctx, 0), load_int(ctx, 1), load_int(ctx, 2)
-        out_height, out_width, filters = load_int(ctx, 3), load_int(ctx, 4), load_int(ctx, 5)
-        taps_down, taps_across = load_int(ctx, 6), load_int(ctx, 7)
-        step_down, step_across = load_int(ctx, 8), load_int(ctx, 9)
-        gap_down, gap_across = load_int(ctx, 10), load_int(ctx, 11)
-        top, left = load_int(ctx, 12), load_int(ctx, 13)
-        spread_down, spread_across, groups = load_int(ctx, 14), load_int(ctx, 15), load_int(ctx, 16)
+        height, width, channels, out_height, out_width, filters = load_sizes(ctx)
+        taps_down, taps_across, step_down, step_across, gap_down, gap_across = load_filter(ctx)
+        top, left, spread_down, spread_across, groups = load_place(ctx)
         x, dy, partial, n = load_int(ctx, 17), load_int(ctx, 18), load_int(ctx, 19), load_int(ctx, 20)
         each, most, in_place = load_int(ctx, 21), load_int(ctx, 22), load_int(ctx, 23)
         outside, across, tiles_of = load_int(ctx, 24), load_int(ctx, 27), load_int(ctx, 29)

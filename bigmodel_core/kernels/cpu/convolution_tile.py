@@ -11,16 +11,15 @@ from __future__ import annotations
 import functools
 from typing import Any
 
-from bigmodel_core.kernels.cpu.instructions import (
-    at,
-    broadcast,
-    load_vector,
-    multiply_add,
-    phi,
-    vector_type,
-)
+from bigmodel_core.kernels.cpu.instructions import phi, vector_type
 from bigmodel_core.kernels.cpu.memory import SIZES
-from bigmodel_core.kernels.cpu.microkernel import VECTORS, start_of_tile, store_tile
+from bigmodel_core.kernels.cpu.microkernel import (
+    VECTORS,
+    rows_of_a,
+    start_of_tile,
+    store_tile,
+    sums_after_step,
+)
 from bigmodel_core.kernels.cpu.target import vector_unit
 from bigmodel_core.kernels.cpu.tile_table import TileTable
 
@@ -63,7 +62,6 @@ def _tile_function(function: Any, dtype: str, rows: int, vectors: int) -> None:
     from llvmlite import ir
 
     integer, vector, size = ir.IntType(64), vector_type(dtype), SIZES[dtype]
-    lanes = vector.count
     given = dict(zip(ARGUMENTS, function.args, strict=True))
     entry, run, loop, after, done = (
         function.append_basic_block(label) for label in ("entry", "run", "loop", "after", "done")
@@ -71,8 +69,7 @@ def _tile_function(function: Any, dtype: str, rows: int, vectors: int) -> None:
 
     builder = ir.IRBuilder(entry)
     begin = start_of_tile(builder, given, vector, size, rows, vectors)
-    groups = [at(builder, given["a"], given["a_row"], i, 0) for i in range(0, rows, 3)]
-    twice = builder.mul(given["a_row"], integer(2))
+    groups, offsets = rows_of_a(builder, given, rows)
     builder.branch(run)
 
     builder = ir.IRBuilder(run)  # entered once for each run
@@ -87,18 +84,10 @@ def _tile_function(function: Any, dtype: str, rows: int, vectors: int) -> None:
     b = phi(builder, integer, run_b, run)
     a = [phi(builder, integer, group, run) for group in run_a]
     sums = [[phi(builder, vector, value, run) for value in row] for row in run_sums]
-    row_of_b = [
-        load_vector(builder, at(builder, b, None, 0, j * lanes * size), vector, size) for j in range(vectors)
-    ]
-    following = []
-    for i in range(rows):
-        offset = (None, given["a_row"], twice)[i % 3]
-        address = a[i // 3] if offset is None else builder.add(a[i // 3], offset)
-        number = broadcast(builder, address, vector, dtype, size)
-        following.append([multiply_add(builder, number, row_of_b[j], sums[i][j]) for j in range(vectors)])
-    for i in range(rows):
-        for j in range(vectors):
-            sums[i][j].add_incoming(following[i][j], loop)
+    following = sums_after_step(builder, a, offsets, b, sums, dtype)
+    for row, further in zip(sums, following, strict=True):
+        for value, more in zip(row, further, strict=True):
+            value.add_incoming(more, loop)
     ahead = [builder.add(group, given["a_step"]) for group in a]
     for group, value in zip(a, ahead, strict=True):
         group.add_incoming(value, loop)
@@ -112,9 +101,9 @@ def _tile_function(function: Any, dtype: str, rows: int, vectors: int) -> None:
     for group, value in zip(run_a, ahead, strict=True):
         group.add_incoming(builder.add(value, given["a_next"]), after)
     run_b.add_incoming(next_b, after)
-    for i in range(rows):
-        for j in range(vectors):
-            run_sums[i][j].add_incoming(following[i][j], after)
+    for row, further in zip(run_sums, following, strict=True):
+        for value, more in zip(row, further, strict=True):
+            value.add_incoming(more, after)
     fewer_runs = builder.sub(runs, integer(1))
     runs.add_incoming(fewer_runs, after)
     builder.cbranch(builder.icmp_signed(">", fewer_runs, integer(0)), run, done)

@@ -88,6 +88,18 @@ def _sizes(g: Geometry) -> list[Any]:
     ]
 
 
+def load_sizes(ctx):  # type: ignore[no-untyped-def]
+    """From a context: height and width of x, of y, channels."""
+    x = load_int(ctx, 0), load_int(ctx, 1)
+    return *x, load_int(ctx, 2), load_int(ctx, 3), load_int(ctx, 4)
+
+
+def load_filter(ctx):  # type: ignore[no-untyped-def]
+    """From a context: taps, stride, dilation and border, each down (above) and across (left)."""
+    taps, stride = (load_int(ctx, 5), load_int(ctx, 6)), (load_int(ctx, 7), load_int(ctx, 8))
+    return *taps, *stride, load_int(ctx, 9), load_int(ctx, 10), load_int(ctx, 11), load_int(ctx, 12)
+
+
 def _period(stride: int, dilation: int) -> int:
     """The distance between taps that meet the same pixels of a strided grid."""
     return stride // math.gcd(stride, dilation)
@@ -129,12 +141,8 @@ def convolution_kernel(dtype: str) -> NativeFunction:
     size, products = SIZES[dtype], grid_products(dtype)
 
     def depthwise_convolution(ctx, chunk):  # type: ignore[no-untyped-def]
-        height, width, out_height = load_int(ctx, 0), load_int(ctx, 1), load_int(ctx, 2)
-        out_width, channels = load_int(ctx, 3), load_int(ctx, 4)
-        taps_down, taps_across = load_int(ctx, 5), load_int(ctx, 6)
-        step_down, step_across = load_int(ctx, 7), load_int(ctx, 8)
-        gap_down, gap_across = load_int(ctx, 9), load_int(ctx, 10)
-        top, left = load_int(ctx, 11), load_int(ctx, 12)
+        height, width, out_height, out_width, channels = load_sizes(ctx)
+        taps_down, taps_across, step_down, step_across, gap_down, gap_across, top, left = load_filter(ctx)
         x, taps, bias, y = load_int(ctx, 13), load_int(ctx, 14), load_int(ctx, 15), load_int(ctx, 16)
         each, total = load_int(ctx, 17), load_int(ctx, 18)
         pixel = channels * size
@@ -189,12 +197,8 @@ def transposed_kernel(dtype: str) -> NativeFunction:
         return tap, count, output
 
     def depthwise_transposed(ctx, chunk):  # type: ignore[no-untyped-def]
-        height, width, out_height = load_int(ctx, 0), load_int(ctx, 1), load_int(ctx, 2)
-        out_width, channels = load_int(ctx, 3), load_int(ctx, 4)
-        taps_down, taps_across = load_int(ctx, 5), load_int(ctx, 6)
-        step_down, step_across = load_int(ctx, 7), load_int(ctx, 8)
-        gap_down, gap_across = load_int(ctx, 9), load_int(ctx, 10)
-        top, left = load_int(ctx, 11), load_int(ctx, 12)
+        height, width, out_height, out_width, channels = load_sizes(ctx)
+        taps_down, taps_across, step_down, step_across, gap_down, gap_across, top, left = load_filter(ctx)
         y, taps, bias, x = load_int(ctx, 13), load_int(ctx, 14), load_int(ctx, 15), load_int(ctx, 16)
         each, total = load_int(ctx, 17), load_int(ctx, 18)
         period_down, period_across = load_int(ctx, 19), load_int(ctx, 20)
@@ -232,12 +236,8 @@ def weight_gradient_kernel(dtype: str) -> NativeFunction:
     size, products = SIZES[dtype], grid_products(dtype)
 
     def depthwise_weight_gradient(ctx, chunk):  # type: ignore[no-untyped-def]
-        height, width, out_height = load_int(ctx, 0), load_int(ctx, 1), load_int(ctx, 2)
-        out_width, channels = load_int(ctx, 3), load_int(ctx, 4)
-        taps_down, taps_across = load_int(ctx, 5), load_int(ctx, 6)
-        step_down, step_across = load_int(ctx, 7), load_int(ctx, 8)
-        gap_down, gap_across = load_int(ctx, 9), load_int(ctx, 10)
-        top, left = load_int(ctx, 11), load_int(ctx, 12)
+        height, width, out_height, out_width, channels = load_sizes(ctx)
+        taps_down, taps_across, step_down, step_across, gap_down, gap_across, top, left = load_filter(ctx)
         x, dy, partial = load_int(ctx, 13), load_int(ctx, 14), load_int(ctx, 15)
         n, each = load_int(ctx, 16), load_int(ctx, 17)
         pixel = channels * size

@@ -76,14 +76,12 @@ def tile_function(function: Any, dtype: str, rows: int, vectors: int) -> None:
     from llvmlite import ir
 
     integer, vector, size = ir.IntType(64), vector_type(dtype), SIZES[dtype]
-    lanes = vector.count
     arguments = dict(zip(ARGUMENTS, function.args, strict=True))
     entry, loop, done = (function.append_basic_block(label) for label in ("entry", "loop", "done"))
 
     builder = ir.IRBuilder(entry)
     sums = start_of_tile(builder, arguments, vector, size, rows, vectors)
-    groups = [at(builder, arguments["a"], arguments["a_row"], i, 0) for i in range(0, rows, 3)]
-    twice = builder.mul(arguments["a_row"], integer(2))
+    groups, offsets = rows_of_a(builder, arguments, rows)
     builder.branch(loop)
 
     builder = ir.IRBuilder(loop)
@@ -96,18 +94,10 @@ def tile_function(function: Any, dtype: str, rows: int, vectors: int) -> None:
     if rows in tile_rows()[:2]:
         prefetch(builder, ahead)
         ahead.add_incoming(builder.add(ahead, arguments["ahead_step"]), loop)
-    row_of_b = [
-        load_vector(builder, at(builder, b, None, 0, j * lanes * size), vector, size) for j in range(vectors)
-    ]
-    following = []
-    for i in range(rows):
-        offset = (None, arguments["a_row"], twice)[i % 3]
-        address = a[i // 3] if offset is None else builder.add(a[i // 3], offset)
-        number = broadcast(builder, address, vector, dtype, size)
-        following.append([multiply_add(builder, number, row_of_b[j], sums[i][j]) for j in range(vectors)])
-    for i in range(rows):
-        for j in range(vectors):
-            sums[i][j].add_incoming(following[i][j], loop)
+    following = sums_after_step(builder, a, offsets, b, sums, dtype)
+    for row, further in zip(sums, following, strict=True):
+        for value, more in zip(row, further, strict=True):
+            value.add_incoming(more, loop)
     for group in a:
         group.add_incoming(builder.add(group, arguments["a_step"]), loop)
     b.add_incoming(builder.add(b, arguments["b_step"]), loop)
@@ -136,6 +126,34 @@ def start_of_tile(
         return builder.select(absent, nothing, load_vector(builder, address, vector, size))
 
     return [[first(i, j) for j in range(vectors)] for i in range(rows)]
+
+
+def rows_of_a(builder: Any, arguments: dict[str, Any], rows: int) -> tuple[list[Any], list[Any]]:
+    """Where A's rows are: the addresses of every third, which move on with k, and what leads to its two
+    neighbours, so that fewer registers hold addresses."""
+    row = arguments["a_row"]
+    groups = [at(builder, arguments["a"], row, i, 0) for i in range(0, rows, 3)]
+    return groups, [None, row, builder.mul(row, row.type(2))]
+
+
+def sums_after_step(
+    builder: Any, a: list[Any], offsets: list[Any], b: Any, sums: list[list[Any]], dtype: str
+) -> list[list[Any]]:
+    """The sums of a tile (rows of vectors) after one more k: a number of each row of A times a row of B."""
+    vector, size = sums[0][0].type, SIZES[dtype]
+    row_of_b = [
+        load_vector(builder, at(builder, b, None, 0, j * vector.count * size), vector, size)
+        for j in range(len(sums[0]))
+    ]
+    following = []
+    for i, row in enumerate(sums):
+        offset = offsets[i % 3]
+        address = a[i // 3] if offset is None else builder.add(a[i // 3], offset)
+        number = broadcast(builder, address, vector, dtype, size)
+        following.append(
+            [multiply_add(builder, number, y, value) for y, value in zip(row_of_b, row, strict=True)]
+        )
+    return following
 
 
 def store_tile(builder: Any, arguments: dict[str, Any], values: list[list[Any]], size: int) -> None:

@@ -142,17 +142,26 @@ def _launches(
     return [Launch(kernel, context, -(-total // each), tile)]
 
 
+def load_sizes(ctx):  # type: ignore[no-untyped-def]
+    """From a context: height, width and channels of x, rows and columns of y."""
+    x = load_int(ctx, 0), load_int(ctx, 1), load_int(ctx, 2)
+    return *x, load_int(ctx, 3), load_int(ctx, 4)
+
+
+def load_windows(ctx):  # type: ignore[no-untyped-def]
+    """From a context: window and stride down and across, border above and left, whether that counts."""
+    window, stride = (load_int(ctx, 5), load_int(ctx, 6)), (load_int(ctx, 7), load_int(ctx, 8))
+    return *window, *stride, load_int(ctx, 9), load_int(ctx, 10), load_int(ctx, 11)
+
+
 @functools.cache
 def forward_kernel(dtype: str, kind: str, lanes: int) -> NativeFunction:
     """The kernel for rows of windows."""
     size, gather = SIZES[dtype], gather_window(dtype, kind, lanes)
 
     def pool_windows(ctx, chunk):  # type: ignore[no-untyped-def]
-        height, width, channels = load_int(ctx, 0), load_int(ctx, 1), load_int(ctx, 2)
-        rows, columns = load_int(ctx, 3), load_int(ctx, 4)
-        window_down, window_across = load_int(ctx, 5), load_int(ctx, 6)
-        step_down, step_across = load_int(ctx, 7), load_int(ctx, 8)
-        top, left, count_border = load_int(ctx, 9), load_int(ctx, 10), load_int(ctx, 11)
+        height, width, channels, rows, columns = load_sizes(ctx)
+        window_down, window_across, step_down, step_across, top, left, count_border = load_windows(ctx)
         x, y, places = load_int(ctx, 12), load_int(ctx, 13), load_int(ctx, 14)
         each, total = load_int(ctx, 15), load_int(ctx, 16)
         pixel = channels * size
@@ -196,11 +205,8 @@ def gradient_kernel(dtype: str, kind: str, lanes: int) -> NativeFunction:
     size, spread, write = SIZES[dtype], spread_window(dtype, kind, lanes), store(dtype)
 
     def pool_gradient_windows(ctx, chunk):  # type: ignore[no-untyped-def]
-        height, width, channels = load_int(ctx, 0), load_int(ctx, 1), load_int(ctx, 2)
-        rows, columns = load_int(ctx, 3), load_int(ctx, 4)
-        window_down, window_across = load_int(ctx, 5), load_int(ctx, 6)
-        step_down, step_across = load_int(ctx, 7), load_int(ctx, 8)
-        top, left, count_border = load_int(ctx, 9), load_int(ctx, 10), load_int(ctx, 11)
+        height, width, channels, rows, columns = load_sizes(ctx)
+        window_down, window_across, step_down, step_across, top, left, count_border = load_windows(ctx)
         dx, dy, places = load_int(ctx, 12), load_int(ctx, 13), load_int(ctx, 14)
         each, total, apart, tiled = load_int(ctx, 15), load_int(ctx, 16), load_int(ctx, 17), load_int(ctx, 18)
         pixel = channels * size
