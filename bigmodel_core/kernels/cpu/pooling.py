@@ -98,7 +98,7 @@ def pool(
     if each is None:
         return None
     written = (each * w.columns, w.channels)
-    return _launches(w, forward_kernel(w.dtype, w.kind, w.lanes), x, y, places, each, written)
+    return _launches(w, False, x, y, places, each, written)
 
 
 def pool_gradient(
@@ -119,19 +119,13 @@ def pool_gradient(
     if each is None:
         return None
     pixels = each // w.rows * w.height * w.width if each % w.rows == 0 else each * w.stride[0] * w.width
-    return _launches(w, gradient_kernel(w.dtype, w.kind, w.lanes), dx, dy, places, each, (pixels, w.channels))
+    return _launches(w, True, dx, dy, places, each, (pixels, w.channels))
 
 
 def _launches(
-    w: Windows,
-    kernel: NativeFunction,
-    x: Buffer,
-    y: Buffer,
-    places: Buffer | None,
-    each: int,
-    tile: tuple[int, int],
+    w: Windows, back: bool, x: Buffer, y: Buffer, places: Buffer | None, each: int, tile: tuple[int, int]
 ) -> list[Launch]:
-    """The launch of a kernel that does `each` rows of windows in a chunk, and writes such a tile."""
+    """The launch that does `each` rows of windows in a chunk, and writes such a tile."""
     total = w.n * w.rows
     if total * w.columns * w.channels == 0:
         return []
@@ -139,6 +133,7 @@ def _launches(
         *(w.height, w.width, w.channels, w.rows, w.columns, *w.window, *w.stride, *w.border),
         *(int(w.count_border), x, y, places or 0, each, total, int(w.apart), int(w.tiled)),
     ]
+    kernel = windows_kernel(w.dtype, w.kind, w.lanes, back)
     return [Launch(kernel, context, -(-total // each), tile)]
 
 
@@ -155,64 +150,23 @@ def load_windows(ctx):  # type: ignore[no-untyped-def]
 
 
 @functools.cache
-def forward_kernel(dtype: str, kind: str, lanes: int) -> NativeFunction:
-    """The kernel for rows of windows."""
-    size, gather = SIZES[dtype], gather_window(dtype, kind, lanes)
+def windows_kernel(dtype: str, kind: str, lanes: int, back: bool) -> NativeFunction:
+    """The kernel for rows of windows: from pixels to windows, or back from their gradients.
+
+    On the way back a chunk's rows are those of whole images, unless each pixel has one window.
+    """
+    size, write = SIZES[dtype], store(dtype)
+    do_windows = (spread_window if back else gather_window)(dtype, kind, lanes)
 
     def pool_windows(ctx, chunk):  # type: ignore[no-untyped-def]
         height, width, channels, rows, columns = load_sizes(ctx)
         window_down, window_across, step_down, step_across, top, left, count_border = load_windows(ctx)
         x, y, places = load_int(ctx, 12), load_int(ctx, 13), load_int(ctx, 14)
-        each, total = load_int(ctx, 15), load_int(ctx, 16)
-        pixel = channels * size
-        for row in range(chunk * each, min(total, chunk * each + each)):
-            i, i0, i1 = inside(row % rows, step_down, window_down, top, height)
-            column = 0
-            while column < columns:
-                j, j0, j1 = inside(column, step_across, window_across, left, width)
-                alike = 1  # windows from here on that are as whole as this one
-                if j0 == 0 and j1 == window_across:
-                    alike = min(columns - column, (width - window_across - j) // step_across + 1)
-                count = window_down * window_across if count_border != 0 else (i1 - i0) * (j1 - j0)
-                source = x + ((row // rows * height + i) * width + j) * pixel
-                at = (row * columns + column) * channels
-                for r in range(i0, i1, MOST):
-                    for s in range(j0, j1, MOST):
-                        gather(
-                            source + (r * width + s) * pixel,
-                            width * pixel,
-                            pixel,
-                            r * window_across + s,
-                            window_across,
-                            y + at * size,
-                            places + at * 4,
-                            channels,
-                            alike,
-                            step_across * pixel,
-                            int(r > i0 or s > j0),
-                            count if r + MOST >= i1 and s + MOST >= j1 else 1,
-                            min(MOST, i1 - r),
-                            min(MOST, j1 - s),
-                        )
-                column += alike
-
-    return NativeFunction(pool_windows)
-
-
-@functools.cache
-def gradient_kernel(dtype: str, kind: str, lanes: int) -> NativeFunction:
-    """The kernel for the pixels under rows of windows: whole images, unless each pixel has one window."""
-    size, spread, write = SIZES[dtype], spread_window(dtype, kind, lanes), store(dtype)
-
-    def pool_gradient_windows(ctx, chunk):  # type: ignore[no-untyped-def]
-        height, width, channels, rows, columns = load_sizes(ctx)
-        window_down, window_across, step_down, step_across, top, left, count_border = load_windows(ctx)
-        dx, dy, places = load_int(ctx, 12), load_int(ctx, 13), load_int(ctx, 14)
         each, total, apart, tiled = load_int(ctx, 15), load_int(ctx, 16), load_int(ctx, 17), load_int(ctx, 18)
         pixel = channels * size
         for row in range(chunk * each, min(total, chunk * each + each)):
-            image = dx + row // rows * height * width * pixel
-            if tiled == 0 and row % rows == 0:
+            image = x + row // rows * height * width * pixel
+            if back and tiled == 0 and row % rows == 0:
                 for k in range(height * width * channels):
                     write(image, k, 0)
             i, i0, i1 = inside(row % rows, step_down, window_down, top, height)
@@ -223,29 +177,32 @@ def gradient_kernel(dtype: str, kind: str, lanes: int) -> NativeFunction:
                 if j0 == 0 and j1 == window_across:
                     alike = min(columns - column, (width - window_across - j) // step_across + 1)
                 count = window_down * window_across if count_border != 0 else (i1 - i0) * (j1 - j0)
-                target = image + (i * width + j) * pixel
                 at = (row * columns + column) * channels
                 for r in range(i0, i1, MOST):
                     for s in range(j0, j1, MOST):
-                        spread(
-                            target + (r * width + s) * pixel,
+                        onward, share = 1 - apart, count
+                        if not back:
+                            onward = int(r > i0 or s > j0)
+                            share = count if r + MOST >= i1 and s + MOST >= j1 else 1
+                        do_windows(
+                            image + ((i + r) * width + j + s) * pixel,
                             width * pixel,
                             pixel,
                             r * window_across + s,
                             window_across,
-                            dy + at * size,
+                            y + at * size,
                             places + at * 4,
                             channels,
                             alike,
                             step_across * pixel,
-                            1 - apart,
-                            count,
+                            onward,
+                            share,
                             min(MOST, i1 - r),
                             min(MOST, j1 - s),
                         )
                 column += alike
 
-    return NativeFunction(pool_gradient_windows)
+    return NativeFunction(pool_windows)
 
 
 def inside(number, step, window, border, length):  # type: ignore[no-untyped-def]
