@@ -1,4 +1,5 @@
-"""Plans on a CUDA device: every step becomes launches on one stream; the host waits once a run."""
+"""Plans on a CUDA device: every step becomes launches on one stream, which are recorded and replayed as one;
+the host waits once a run."""
 
 from __future__ import annotations
 
@@ -14,6 +15,7 @@ from bigmodel_core.graph import Value
 from bigmodel_core.kernels.array import Call
 from bigmodel_core.kernels.cuda import elementwise, runtime
 from bigmodel_core.kernels.cuda.launch import LAST, STATUS_WIDTH, Buffer, Launch, View
+from bigmodel_core.kernels.cuda.recording import Recording, record
 from bigmodel_core.plan.binding import ValueBuffers
 from bigmodel_core.plan.device import Variables
 from bigmodel_core.plan.listing import PlannedStep
@@ -203,6 +205,8 @@ class CudaPlan:
         self._calls = [launch.bound(device.stream) for launch in self._binding.launches]
         self._status_copy = device.cuda.pinned_array(self._status.shape, np.int64)
         self._results = [self._result(value) for value in program.outputs]
+        self._runs = 0
+        self._recording: Recording | None = None
 
     def _allocated(self, shape: tuple[int, ...], dtype: str) -> Memory:
         memory = Memory(shape, dtype, self.device.cuda)
@@ -242,25 +246,35 @@ class CudaPlan:
 
     def run(self, inputs: Mapping[str, np.ndarray]) -> list[np.ndarray]:
         """Run once; returns copies of the outputs."""
-        stream = self.device.stream
         with self.device.lock:
             for name, (memory, host) in self._staging.items():
                 given = inputs.get(name)
-                view = host[: memory.count].reshape(memory.shape)
-                view[...] = 0 if given is None else given
-                if memory.count:
-                    memory.array.copy_to_device(host, stream=stream)
-            for call in self._calls:
-                call()
-            for source, target, _ in self._results:
-                if target.size:
-                    source.copy_to_host(target, stream=stream)
-            self._status.array.copy_to_host(self._status_copy, stream=stream)
-            stream.synchronize()
+                host[: memory.count].reshape(memory.shape)[...] = 0 if given is None else given
+            if self._runs == 1:  # the first run compiles
+                self._recording = record(self.device.stream, self._launch)
+            self._runs += 1
+            if self._recording is not None:
+                self._recording.replay()
+            else:
+                self._launch()
+            self.device.stream.synchronize()
             failed = np.flatnonzero(self._status_copy[::STATUS_WIDTH])
             if failed.size:
                 raise self._failure(int(failed[0]))
             return [target.reshape(shape).copy() for _, target, shape in self._results]
+
+    def _launch(self) -> None:
+        """Put copies and kernels on the stream, one by one."""
+        stream = self.device.stream
+        for memory, host in self._staging.values():
+            if memory.count:
+                memory.array.copy_to_device(host, stream=stream)
+        for call in self._calls:
+            call()
+        for source, target, _ in self._results:
+            if target.size:
+                source.copy_to_host(target, stream=stream)
+        self._status.array.copy_to_host(self._status_copy, stream=stream)
 
     def _failure(self, number: int) -> BigmodelError:
         """The error that a step reported; the status is cleared for the next run."""
