@@ -16,7 +16,7 @@ SGD = training.Sgd(0.01)
 
 @dataclass(frozen=True)
 class Task:
-    """A training step of dense layers with rectifiers between them, by SGD on the cross-entropy.
+    """A training step of dense layers with rectifiers between them, on the cross-entropy.
 
     Args:
         widths: of the input, the hidden layers and the classes.
@@ -33,18 +33,19 @@ class Task:
         return x, random.integers(0, self.widths[-1], self.batch)
 
 
-def step(task: Task, peer: str, run: Run) -> Step:
+def step(task: Task, peer: str, run: Run, optimizer: training.Optimizer = SGD, device: str = "cpu") -> Step:
     """A step of one peer."""
     batch = task.arrays()
     if peer == "ours":
-        return training.our_step(our_model(task), "cross_entropy", SGD, batch)
+        return training.our_step(our_model(task), "cross_entropy", optimizer, batch, device)
     if peer == "jax":
-        return training.jax_step(jax_weights(task), jax_loss, SGD, batch)
+        return training.jax_step(jax_weights(task), jax_loss, optimizer, batch)
 
     def build() -> Any:
-        return training.torch_classifier(torch_model(task))
+        return training.torch_classifier(torch_model(task).to(device))
 
-    return training.torch_step(build, SGD, batch, run, compiled=peer == "torch_compile")
+    compiled = peer == "torch_compile"
+    return training.torch_step(build, optimizer, batch, run, compiled=compiled, device=device)
 
 
 def our_model(task: Task) -> Any:

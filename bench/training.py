@@ -93,12 +93,14 @@ class Adam:
         return {"count": jnp.float32(0), "mean": zeros(), "square": zeros()}, moved
 
 
-def our_step(model: Any, loss: str, optimizer: Optimizer, batch: Batch) -> Step:
-    """A step of ours."""
+def our_step(model: Any, loss: str, optimizer: Optimizer, batch: Batch, device: str = "cpu") -> Step:
+    """A step of ours; the batch comes from the host's memory."""
     import bigmodel_core as bm
 
-    step = bm.compile(model, loss=loss, optimizer=optimizer.ours())
     x, y = batch
+    if device != "cpu":
+        model = model.build(bm.Spec(("N", *x.shape[1:])), device=device)
+    step = bm.compile(model, loss=loss, optimizer=optimizer.ours())
     return lambda: step(x, y)
 
 
@@ -109,8 +111,9 @@ def torch_step(
     run: Run,
     *,
     compiled: bool,
+    device: str = "cpu",
 ) -> Step:
-    """A step of PyTorch, eager or compiled.
+    """A step of PyTorch, eager or compiled; the batch comes from the host's memory.
 
     Args:
         build: makes the parameters, and the loss of inputs and targets.
@@ -118,6 +121,7 @@ def torch_step(
         batch: what is trained on.
         run: says how many threads there are.
         compiled: whether forward and loss go through `torch.compile`.
+        device: where the parameters are.
     """
     import torch
 
@@ -130,7 +134,7 @@ def torch_step(
 
     def step() -> float:
         moves.zero_grad(set_to_none=True)
-        loss = forward(x, y)
+        loss = forward(x.to(device), y.to(device))
         loss.backward()
         moves.step()
         return float(loss.item())
