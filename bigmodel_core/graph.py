@@ -1,8 +1,8 @@
 """The graph: symbolic values, the op applications they come from, and the base class of ops.
 
 A `Graph` is a list of `Node`s in the order of their making, which is an order they can be computed in. An op
-is a frozen
-dataclass: its fields are its attributes, and two applications of equal ops to the same values are one node.
+is a frozen dataclass: its fields are its attributes, and two applications of equal ops to the same values are
+one node.
 """
 
 from __future__ import annotations

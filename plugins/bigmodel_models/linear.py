@@ -20,8 +20,7 @@ class LinearRegression(Model):
     """Least squares (Legendre, 1805): each output is a weighted sum of the features plus a constant.
 
     Takes (N, ...), each sample being flattened, and gives (N, outputs). Trained by gradient descent, which
-    wants
-    features of similar size: standardise them.
+    wants features of similar size: standardise them.
 
     Args:
         outputs: how many numbers are predicted.

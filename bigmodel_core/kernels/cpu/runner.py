@@ -8,8 +8,7 @@ results have the same bits at any thread count.
 The pool is a block of integers shared by the caller and the workers:
 
     ticket   generation | chunks | next chunk, in one integer, so that a chunk is taken by a single atomic
-    addition and a
-             worker that comes late can never mistake one job for another
+             addition and a worker that comes late can never mistake one job for another
     done     chunks that are finished
     busy     1 while a caller uses the pool; a second caller runs its chunks itself
 """
