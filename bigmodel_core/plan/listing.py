@@ -38,7 +38,7 @@ class PlannedStep:
     Args:
         op: the op, or those of a fused chain, as in "Multiply+Add"; ", then" is before one that runs after it
             in the same step, "and 3 more" stands for updates that run beside it.
-        path: the layer it belongs to; empty for the model itself.
+        path: the layer it belongs to; empty for the model itself, and for updates of several layers.
         layer: the class of that layer.
         kernels: what runs, in order; nothing where the step has no work.
         multiply_adds: how many multiplications with an addition its products take.
@@ -81,6 +81,8 @@ def listed(
     on_chunks = {id(part) for launch in launches for part in followers.get(id(launch), ())}
     chain = [part.ops for part in step.chain() if part is step or id(part) not in on_chunks]
     more = len(step.beside)
+    places = {(part.node.path, part.node.layer) for part in (step, *step.beside)}
+    path, layer = places.pop() if len(places) == 1 else ("", "")
     work = sum(
         node.op.multiply_adds([spec(v) for v in node.inputs], [spec(v) for v in node.outputs])
         for part in step.parts()
@@ -88,8 +90,8 @@ def listed(
     )
     return PlannedStep(
         op=", then ".join(chain) + (f" and {more} more" if more else ""),
-        path=step.node.path,
-        layer=step.node.layer,
+        path=path,
+        layer=layer,
         kernels=tuple(
             PlannedKernel(
                 launch.kernel.name,
