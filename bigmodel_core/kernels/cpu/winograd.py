@@ -122,6 +122,13 @@ def convolve(
 def filters_kernel(dtype: str) -> NativeFunction:
     """The kernel that takes filters to 16 numbers each, stored as (panel, number, channel, filter of it)."""
     size, read, write = SIZES[dtype], load(dtype), store(dtype)
+    memory = stack_memory(POINTS * tile_columns(dtype) * size)
+
+    def put_row(to, at, step, a, b, d):  # type: ignore[no-untyped-def]
+        write(to, at, a)
+        write(to, at + step, (a + d + b) / 2)
+        write(to, at + 2 * step, (a + d - b) / 2)
+        write(to, at + 3 * step, d)
 
     def winograd_filters(ctx, chunk):  # type: ignore[no-untyped-def]
         weight, channels, filters = load_int(ctx, 0), load_int(ctx, 2), load_int(ctx, 3)
@@ -131,37 +138,23 @@ def filters_kernel(dtype: str) -> NativeFunction:
         step = channels * width  # from one of the 16 numbers to the next
         to = load_int(ctx, 1) + panel * POINTS * step * size
         first = panel * width
+        row = memory()
         onward = 1 - 2 * turned
         for c in range(c0, min(channels, c0 + each)):
             for k in range(width):
                 source = weight + ((min(first + k, filters - 1)) * of_filter + c * of_channel) * size
                 source += 8 * turned * size
-                at = c * width + k
-                for i in range(4):  # row i of G g, then of G g G^T
-                    if i == 0:
-                        a = read(source, 0)
-                        b = read(source, onward)
-                        d = read(source, 2 * onward)
-                    elif i == 3:
-                        a = read(source, 6 * onward)
-                        b = read(source, 7 * onward)
-                        d = read(source, 8 * onward)
-                    else:
-                        a = read(source, 0) + read(source, 6 * onward)
-                        b = read(source, onward) + read(source, 7 * onward)
-                        d = read(source, 2 * onward) + read(source, 8 * onward)
-                        if i == 1:
-                            a = (a + read(source, 3 * onward)) / 2
-                            b = (b + read(source, 4 * onward)) / 2
-                            d = (d + read(source, 5 * onward)) / 2
-                        else:
-                            a = (a - read(source, 3 * onward)) / 2
-                            b = (b - read(source, 4 * onward)) / 2
-                            d = (d - read(source, 5 * onward)) / 2
-                    write(to, at + 4 * i * step, a)
-                    write(to, at + (4 * i + 1) * step, (a + d + b) / 2)
-                    write(to, at + (4 * i + 2) * step, (a + d - b) / 2)
-                    write(to, at + (4 * i + 3) * step, d)
+                g0, g1, g2 = read(source, 0), read(source, onward), read(source, 2 * onward)
+                g3, g4, g5 = read(source, 3 * onward), read(source, 4 * onward), read(source, 5 * onward)
+                g6, g7, g8 = read(source, 6 * onward), read(source, 7 * onward), read(source, 8 * onward)
+                a, b, d = (g0 + g6) / 2, (g1 + g7) / 2, (g2 + g8) / 2  # rows of G g, then of G g G^T
+                put_row(row, k, width, g0, g1, g2)
+                put_row(row, 4 * width + k, width, a + g3 / 2, b + g4 / 2, d + g5 / 2)
+                put_row(row, 8 * width + k, width, a - g3 / 2, b - g4 / 2, d - g5 / 2)
+                put_row(row, 12 * width + k, width, g6, g7, g8)
+            for point in range(POINTS):  # whole lines: places a power of two apart share few of the cache
+                for k in range(width):
+                    write(to, point * step + c * width + k, read(row, point * width + k))
 
     return NativeFunction(winograd_filters)
 

@@ -29,6 +29,9 @@ from bigmodel_core.kernels.cpu.winograd import (
 )
 from bigmodel_core.kernels.cpu.winograd_tile import OF_UPSTREAM, transform_grid
 
+SUMS = 64
+"""Filters that are brought back from their 16 numbers at a time."""
+
 
 def weight_gradient(g: Geometry, x: Buffer, dy: Buffer, dw: Buffer, scratch: Scratch) -> list[Launch]:
     """The launches that compute the gradient (filters, channels, 3, 3) of a weight."""
@@ -160,38 +163,45 @@ def weight_gradient_kernel(dtype: str) -> NativeFunction:
 def sum_pieces_kernel(dtype: str) -> NativeFunction:
     """The kernel that adds up partial sums (number, channel, filter) and takes them to filters of 3 x 3."""
     size, read, write = SIZES[dtype], load(dtype), store(dtype)
+    memory = stack_memory(POINTS * SUMS * size)
 
     def winograd_sum_pieces(ctx, chunk):  # type: ignore[no-untyped-def]
         partial, out, pieces = load_int(ctx, 0), load_int(ctx, 1), load_int(ctx, 2)
         channels, filters, step = load_int(ctx, 3), load_int(ctx, 4), load_int(ctx, 5)
-        count = POINTS * channels * filters
-        for c in range(chunk * step, min(channels, chunk * step + step)):
+        plane = channels * filters
+        last = min(plane, (chunk + 1) * step * filters)
+        sums = memory()  # a row of them, where places a power of two apart do not meet in the cache
+        for place in range(chunk * step * filters, last, SUMS):
+            count = min(SUMS, last - place)
             for point in range(POINTS):
-                base = partial + (point * channels + c) * filters * size
+                source = partial + (point * plane + place) * size
+                target = sums + point * SUMS * size
+                for k in range(count):
+                    write(target, k, read(source, k))
                 for piece in range(1, pieces):
-                    other = base + piece * count * size
-                    for k in range(filters):
-                        write(base, k, read(base, k) + read(other, k))
-            of = channels * filters
-            for k in range(filters):
-                source = partial + (c * filters + k) * size
-                target = out + (k * channels + c) * 9 * size
+                    other = source + piece * POINTS * plane * size
+                    for k in range(count):
+                        write(target, k, read(target, k) + read(other, k))
+            for k in range(count):
+                source = sums + k * size
+                c, f = (place + k) // filters, (place + k) % filters
+                target = out + (f * channels + c) * 9 * size
                 for j in range(3):  # column j of S G, then of G^T S G
                     if j == 0:
-                        p = read(source, 0) + (read(source, of) + read(source, 2 * of)) / 2
-                        q = read(source, 4 * of) + (read(source, 5 * of) + read(source, 6 * of)) / 2
-                        r = read(source, 8 * of) + (read(source, 9 * of) + read(source, 10 * of)) / 2
-                        s = read(source, 12 * of) + (read(source, 13 * of) + read(source, 14 * of)) / 2
+                        p = read(source, 0) + (read(source, SUMS) + read(source, 2 * SUMS)) / 2
+                        q = read(source, 4 * SUMS) + (read(source, 5 * SUMS) + read(source, 6 * SUMS)) / 2
+                        r = read(source, 8 * SUMS) + (read(source, 9 * SUMS) + read(source, 10 * SUMS)) / 2
+                        s = read(source, 12 * SUMS) + (read(source, 13 * SUMS) + read(source, 14 * SUMS)) / 2
                     elif j == 1:
-                        p = (read(source, of) - read(source, 2 * of)) / 2
-                        q = (read(source, 5 * of) - read(source, 6 * of)) / 2
-                        r = (read(source, 9 * of) - read(source, 10 * of)) / 2
-                        s = (read(source, 13 * of) - read(source, 14 * of)) / 2
+                        p = (read(source, SUMS) - read(source, 2 * SUMS)) / 2
+                        q = (read(source, 5 * SUMS) - read(source, 6 * SUMS)) / 2
+                        r = (read(source, 9 * SUMS) - read(source, 10 * SUMS)) / 2
+                        s = (read(source, 13 * SUMS) - read(source, 14 * SUMS)) / 2
                     else:
-                        p = (read(source, of) + read(source, 2 * of)) / 2 + read(source, 3 * of)
-                        q = (read(source, 5 * of) + read(source, 6 * of)) / 2 + read(source, 7 * of)
-                        r = (read(source, 9 * of) + read(source, 10 * of)) / 2 + read(source, 11 * of)
-                        s = (read(source, 13 * of) + read(source, 14 * of)) / 2 + read(source, 15 * of)
+                        p = (read(source, SUMS) + read(source, 2 * SUMS)) / 2 + read(source, 3 * SUMS)
+                        q = (read(source, 5 * SUMS) + read(source, 6 * SUMS)) / 2 + read(source, 7 * SUMS)
+                        r = (read(source, 9 * SUMS) + read(source, 10 * SUMS)) / 2 + read(source, 11 * SUMS)
+                        s = (read(source, 13 * SUMS) + read(source, 14 * SUMS)) / 2 + read(source, 15 * SUMS)
                     write(target, j, p + (q + r) / 2)
                     write(target, 3 + j, (q - r) / 2)
                     write(target, 6 + j, (q + r) / 2 + s)
