@@ -5,11 +5,23 @@ from __future__ import annotations
 import functools
 
 from bigmodel_core.kernels.cpu import math as cpu_math
+from bigmodel_core.kernels.cpu.instructions import prefetch
 from bigmodel_core.kernels.cpu.memory import SIZES, load, load_int, store, store_int
-from bigmodel_core.kernels.cpu.native import NativeFunction
+from bigmodel_core.kernels.cpu.native import Intrinsic, NativeFunction
 from bigmodel_core.kernels.cpu.recurrent_cells import GATES, backward_row, forward_row
 from bigmodel_core.kernels.cpu.recurrent_product import product_with_panels
 from bigmodel_core.kernels.status import LENGTH_OUT_OF_RANGE
+
+LINE = 64
+"""Bytes of a cache line."""
+
+prefetch_line = Intrinsic("void(intp)", prefetch)
+
+
+def prefetch_rows(address, count):  # type: ignore[no-untyped-def]
+    """Ask for so many bytes from an address on, whether there is memory or not."""
+    for k in range(0, count, LINE):
+        prefetch_line(address + k)
 
 
 @functools.cache
@@ -164,6 +176,11 @@ def backward_kernel(cell: str, dtype: str) -> NativeFunction:
                         d_gates + here,
                         d_recurrent + here,
                     )
+            coming = (t - onward) * batch + n0  # while the product runs, what the next step reads comes near
+            prefetch_rows(gates + coming * wide, (n1 - n0) * wide)
+            prefetch_rows(d_gates + coming * wide, (n1 - n0) * wide)
+            if has_cells:
+                prefetch_rows(cells + (coming + reverse * batch) * row, (n1 - n0) * row)
             d_sums, into = products + (t * batch + n0) * wide, d_state + n0 * row
             product(n1 - n0, units * count, units, d_sums, panels, into, row, into, row)
 
