@@ -17,6 +17,7 @@ from bigmodel_core.graph import Graph, Op, Value
 from bigmodel_core.kernels.array import NativeKernel
 from bigmodel_core.plan import Program, Variables, device_named, schedule
 from bigmodel_core.spec import Spec
+from tests.ops.image_reference import convolved, padded, windows
 
 CPU = device_named("cpu")
 L = bm.layers
@@ -108,6 +109,35 @@ def test_pools_of_all_kinds(
         1e-4,
     )
     assert any("Pool" in name for name in followers(program)) == follows
+    x, w = (array.astype("float64") for array in arrays)
+    y, border = convolved(x, w, np.zeros(20), (1, 1), (1, 1, 1, 1), (1, 1), 1), (padding,) * 4
+    under = windows(padded(y, border, -np.inf if kind == "max" else 0.0), (window, window), (stride, stride))
+    expected = under.max((-2, -1)) if kind == "max" else under.mean((-2, -1))
+    found = program.run(Variables(CPU), dict(zip(("x0", "x1"), arrays, strict=True)))[0]
+    np.testing.assert_allclose(found, expected, rtol=1e-4, atol=1e-4)
+
+
+@pytest.mark.parametrize("filters", [6, 70])
+def test_behind_a_matrix_product_whose_tiles_hold_no_images(
+    filters: int, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A 1 x 1 convolution is one: its tiles are runs of pixels across images, and of some filters."""
+    arrays = [images(5, 9, 14, 14), images(filters, 9, 1, 1), 1 + 0.1 * images(filters), images(filters)]
+
+    def build(x: Value, w: Value, scale: Value, shift: Value) -> Value:
+        y = ops.conv2d(x, w)
+        return ops.max_pool(y, 2) + ops.max_pool(ops.batch_norm(y, scale, shift)[0], 2)
+
+    program = check(build, arrays, monkeypatch, 1e-4)
+    x, w, scale, shift = (array.astype("float64") for array in arrays)
+    y = np.einsum("nchw,kc->nkhw", x, w[:, :, 0, 0])
+    normal = (y - y.mean((0, 2, 3), keepdims=True)) / np.sqrt(y.var((0, 2, 3), keepdims=True) + 1e-5)
+    expected = sum(
+        windows(part, (2, 2), (2, 2)).max((-2, -1))
+        for part in (y, normal * scale[:, None, None] + shift[:, None, None])
+    )
+    found = program.run(Variables(CPU), {f"x{n}": array for n, array in enumerate(arrays)})[0]
+    np.testing.assert_allclose(found, expected, rtol=1e-4, atol=1e-4)
 
 
 def test_gradients_of_pool_and_bias_follow_the_next_convolution(monkeypatch: pytest.MonkeyPatch) -> None:

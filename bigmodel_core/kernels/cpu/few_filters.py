@@ -89,19 +89,20 @@ def _sizes(g: Geometry) -> list[int]:
     return [g.filters, g.channels, *g.taps, g.stride[1], pixels_at_once(g)]
 
 
+def load_sizes(ctx):  # type: ignore[no-untyped-def]
+    """From a context: filters, channels, taps down and across, stride across, pixels at once."""
+    weight = load_int(ctx, 0), load_int(ctx, 1), load_int(ctx, 2), load_int(ctx, 3)
+    return *weight, load_int(ctx, 4), load_int(ctx, 5)
+
+
 @functools.cache
 def widen_kernel(dtype: str) -> NativeFunction:
     """The kernel that turns (filters, channels, taps) into (wide taps, channels, pixels, filters)."""
     nothing, read, write = np.zeros(1, dtype)[0], load(dtype), store(dtype)
 
     def widen_filters(ctx, chunk):  # type: ignore[no-untyped-def]
-        filters, channels, down, across = (
-            load_int(ctx, 0),
-            load_int(ctx, 1),
-            load_int(ctx, 2),
-            load_int(ctx, 3),
-        )
-        step, pixels, weight, out = load_int(ctx, 4), load_int(ctx, 5), load_int(ctx, 6), load_int(ctx, 7)
+        filters, channels, down, across, step, pixels = load_sizes(ctx)
+        weight, out = load_int(ctx, 6), load_int(ctx, 7)
         bias, biases = load_int(ctx, 8), load_int(ctx, 9)
         wide = across + (pixels - 1) * step
         at = 0
@@ -130,13 +131,8 @@ def fold_kernel(dtype: str) -> NativeFunction:
     read, write = load(dtype), store(dtype)
 
     def fold_filters(ctx, chunk):  # type: ignore[no-untyped-def]
-        filters, channels, down, across = (
-            load_int(ctx, 0),
-            load_int(ctx, 1),
-            load_int(ctx, 2),
-            load_int(ctx, 3),
-        )
-        step, pixels, sums, out = load_int(ctx, 4), load_int(ctx, 5), load_int(ctx, 6), load_int(ctx, 7)
+        filters, channels, down, across, step, pixels = load_sizes(ctx)
+        sums, out = load_int(ctx, 6), load_int(ctx, 7)
         wide = across + (pixels - 1) * step
         for k in range(filters):
             for row in range(channels * down):
