@@ -41,6 +41,7 @@ from bigmodel_core.ops.arithmetic import (
     subtract,
 )
 from bigmodel_core.ops.batch_normalization import batch_norm, fixed_norm
+from bigmodel_core.ops.borders import upsample_nearest, zero_pad
 from bigmodel_core.ops.comparison import (
     cast,
     equal,
@@ -64,8 +65,6 @@ from bigmodel_core.ops.pooling import (
     average_pool,
     global_average_pool,
     max_pool,
-    upsample_nearest,
-    zero_pad,
 )
 from bigmodel_core.ops.random import dropout
 from bigmodel_core.ops.recurrent import recurrent
