@@ -134,7 +134,8 @@ def torch_step(
 
     def step() -> float:
         moves.zero_grad(set_to_none=True)
-        loss = forward(x.to(device), y.to(device))
+        there = (x, y) if device == "cpu" else (x.to(device), y.to(device))
+        loss = forward(*there)
         loss.backward()
         moves.step()
         return float(loss.item())
