@@ -17,6 +17,8 @@ import functools
 from collections.abc import Callable
 from dataclasses import dataclass
 
+import numpy as np
+
 from bigmodel_core.kernels.cpu.convolution_tile import convolve_tile, tallest
 from bigmodel_core.kernels.cpu.launch import Buffer, Item, Launch, Scratch
 from bigmodel_core.kernels.cpu.memory import SIZES, load, load_int, store
@@ -125,9 +127,20 @@ def chunk_rows(g: Geometry, even: bool = False) -> int:
 
 
 def convolve(
-    g: Geometry, x: Buffer, weight: Buffer, bias: Buffer | None, y: Buffer, scratch: Scratch
+    g: Geometry,
+    x: Buffer,
+    weight: Buffer,
+    bias: Buffer | None,
+    y: Buffer,
+    scratch: Scratch,
+    single: tuple[Buffer, int] | None = None,
 ) -> list[Launch]:
-    """The launch that computes y from x and a weight stored as (taps, channels of a group, filters)."""
+    """The launch that computes y from x and a weight stored as (taps, channels of a group, filters).
+
+    Args:
+        single: where each pixel of g stands for several: the weight of one of them, and how many they are.
+            From a block of x on with numbers that are not finite, a chunk takes this one, which has no zeros.
+    """
     if g.n * g.out_height * g.out_width * g.filters == 0:
         return []
     rows = chunk_rows(g)
@@ -148,7 +161,7 @@ def convolve(
         memory,
         each,
     ]
-    context.append(convolve_tile(g.dtype))
+    context += [convolve_tile(g.dtype), *(single or (0, 1))]
     choice = "direct, pixels in place" if g.in_place else f"direct, {block} padded rows at a time"
     tile = (rows * g.out_width, g.filters)
     return [Launch(convolution_kernel(g.dtype), context, chunks, tile, choice=choice)]
@@ -161,6 +174,20 @@ def outside_memory(g: Geometry, block: int, chunks: int, scratch: Scratch) -> tu
         return 0, 0
     each = -(-needed // 64) * 64
     return scratch(each * chunks), each
+
+
+@functools.cache
+def all_finite(dtype: str) -> Callable[..., bool]:
+    """Whether none of so many numbers at an address is NaN or infinite."""
+    read, nothing = load(dtype), np.zeros(1, dtype)[0]
+
+    def is_finite(address, count):  # type: ignore[no-untyped-def]
+        total = nothing
+        for k in range(count):
+            total += read(address, k) * nothing
+        return total == nothing
+
+    return is_finite
 
 
 @functools.cache
@@ -230,12 +257,14 @@ def convolution_kernel(dtype: str) -> NativeFunction:
     size, wide = SIZES[dtype], tile_columns(dtype)
     most_rows = tallest()
     tile, pad_rows, memory = convolve_tile(dtype).call, padded_rows(dtype), stack_memory(STACK)
+    finite = all_finite(dtype)
 
     def convolution(ctx, chunk):  # type: ignore[no-untyped-def]
         height, width, channels, out_height, out_width, filters = load_sizes(ctx)
         taps_down, taps_across, step_down, step_across, gap_down, gap_across = load_filter(ctx)
         top, left, spread_down, spread_across, groups = load_place(ctx)
         x, weight, bias, y = load_int(ctx, 17), load_int(ctx, 18), load_int(ctx, 19), load_int(ctx, 20)
+        single, pixels = load_int(ctx, 28), load_int(ctx, 29)
         each, total, most = load_int(ctx, 21), load_int(ctx, 22), load_int(ctx, 23)
         in_place, outside, tiles_of = load_int(ctx, 24), load_int(ctx, 25), load_int(ctx, 27)
         buffer = memory()
@@ -243,20 +272,18 @@ def convolution_kernel(dtype: str) -> NativeFunction:
             buffer = outside + chunk * load_int(ctx, 26)
         columns = (out_width - 1) * step_across + (taps_across - 1) * gap_across + 1
         pixel = channels * size
-        of_group, filters_of_group = channels // groups, filters // groups
+        of_group = channels // groups
         merged = groups == 1 and gap_across == 1
-        tiles = (out_width + most_rows - 1) // most_rows  # of equal height, but for the last
-        even = (out_width + tiles - 1) // tiles
         row, last = chunk * each, min(total, chunk * each + each)
         while row < last:
             image, first = row // out_height, row % out_height
             rows = min(most, last - row, out_height - first)
             start = x + image * height * width * pixel
             pitch = width * pixel
+            needed = (rows - 1) * step_down + (taps_down - 1) * gap_down + 1
             if in_place != 0:
                 base = start + first * step_down * pitch
             else:
-                needed = (rows - 1) * step_down + (taps_down - 1) * gap_down + 1
                 pad_rows(
                     start,
                     height,
@@ -271,6 +298,16 @@ def convolution_kernel(dtype: str) -> NativeFunction:
                     buffer,
                 )
                 base, pitch = buffer, columns * pixel
+            count = (needed - 1) * pitch // size + columns * channels
+            if single != 0 and pixels > 1 and not finite(base, count):
+                # Zero weights keep out finite numbers alone: the rest of the chunk goes pixel by pixel.
+                weight, out_width, filters = single, out_width * pixels, filters // pixels
+                step_across //= pixels
+                taps_across -= (pixels - 1) * step_across
+                pixels = 1
+            filters_of_group = filters // groups
+            tiles = (out_width + most_rows - 1) // most_rows  # of equal height, but for the last
+            even = (out_width + tiles - 1) // tiles
             for group in range(groups):
                 for j in range(0, filters_of_group, wide):
                     w = min(wide, filters_of_group - j)

@@ -3,7 +3,8 @@
 With channels last, the outputs of p neighbouring pixels lie side by side. They are the outputs of one pixel
 under p times as many filters, each wide enough to reach from the first pixel's taps to the last one's, with
 zeros where a pixel has no tap. So this is the direct convolution with other numbers: more taps,
-but fuller vectors.
+but fuller vectors. Zero times NaN or infinity is NaN: where a block of x has such numbers, it goes pixel by
+pixel instead, so that none reaches an output that does not see it.
 """
 
 from __future__ import annotations
@@ -64,9 +65,10 @@ def convolve(
     """The launches that compute y from x and a weight (filters, channels, taps)."""
     wide, size, pixels = widened(g), SIZES[g.dtype], pixels_at_once(g)
     filters = scratch(wide.taps[0] * wide.taps[1] * g.channels * wide.filters * size)
+    single = scratch(g.taps[0] * g.taps[1] * g.channels * g.filters * size)
     biases = scratch(wide.filters * size) if bias is not None else None
-    context = [*_sizes(g), weight, filters, bias or 0, biases or 0]
-    found = convolution.convolve(wide, x, filters, biases, y, scratch)
+    context = [*_sizes(g), weight, filters, bias or 0, biases or 0, single]
+    found = convolution.convolve(wide, x, filters, biases, y, scratch, single=(single, pixels))
     for launch in found:
         assert launch.tile is not None
         launch.tile = launch.tile[0] * pixels, g.filters
@@ -97,14 +99,22 @@ def load_sizes(ctx):  # type: ignore[no-untyped-def]
 
 @functools.cache
 def widen_kernel(dtype: str) -> NativeFunction:
-    """The kernel that turns (filters, channels, taps) into (wide taps, channels, pixels, filters)."""
+    """The kernel that turns (filters, channels, taps) into (wide taps, channels, pixels, filters), and into
+    (taps, channels, filters)."""
     nothing, read, write = np.zeros(1, dtype)[0], load(dtype), store(dtype)
 
     def widen_filters(ctx, chunk):  # type: ignore[no-untyped-def]
         filters, channels, down, across, step, pixels = load_sizes(ctx)
         weight, out = load_int(ctx, 6), load_int(ctx, 7)
-        bias, biases = load_int(ctx, 8), load_int(ctx, 9)
+        bias, biases, single = load_int(ctx, 8), load_int(ctx, 9), load_int(ctx, 10)
         wide = across + (pixels - 1) * step
+        at = 0
+        for r in range(down):
+            for s in range(across):
+                for c in range(channels):
+                    for k in range(filters):
+                        write(single, at, read(weight, ((k * channels + c) * down + r) * across + s))
+                        at += 1
         at = 0
         for r in range(down):
             for s in range(wide):

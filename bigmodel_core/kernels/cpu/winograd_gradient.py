@@ -3,13 +3,18 @@
 The way of `winograd.py` back: transformed pixels meet transformed gradients of the output, their products are
 summed over tiles, and the sums are taken to filters at the end. Each chunk of images has its own sum; the
 sums are added up in a fixed order.
+
+At a border a tile has pixels that one of the filter's taps never meets. They cancel, but for NaN and
+infinity: filters with such numbers are summed anew by the definition.
 """
 
 from __future__ import annotations
 
 import functools
 
-from bigmodel_core.kernels.cpu.convolution import CHUNK_WORK, MAX_CHUNKS, Geometry
+import numpy as np
+
+from bigmodel_core.kernels.cpu.convolution import CHUNK_WORK, MAX_CHUNKS, Geometry, all_finite
 from bigmodel_core.kernels.cpu.convolution_gradient import PARTIAL_BYTES
 from bigmodel_core.kernels.cpu.convolution_tile import convolve_tile, tallest
 from bigmodel_core.kernels.cpu.launch import Buffer, Item, Launch, Scratch
@@ -62,7 +67,10 @@ def weight_gradient(g: Geometry, x: Buffer, dy: Buffer, dw: Buffer, scratch: Scr
         ),
         Launch(
             sum_pieces_kernel(g.dtype),
-            [partial, dw, pieces, g.channels, g.filters, step],
+            [
+                *(partial, dw, pieces, g.channels, g.filters, step),
+                *(x, dy, g.n, g.height, g.width, g.out_height, g.out_width, *g.border),
+            ],
             -(-g.channels // step),
         ),
     ]
@@ -162,8 +170,32 @@ def weight_gradient_kernel(dtype: str) -> NativeFunction:
 @functools.cache
 def sum_pieces_kernel(dtype: str) -> NativeFunction:
     """The kernel that adds up partial sums (number, channel, filter) and takes them to filters of 3 x 3."""
-    size, read, write = SIZES[dtype], load(dtype), store(dtype)
-    memory = stack_memory(POINTS * SUMS * size)
+    size, read, write, finite = SIZES[dtype], load(dtype), store(dtype), all_finite(dtype)
+    memory, nothing = stack_memory(POINTS * SUMS * size), np.zeros(1, dtype)[0]
+
+    def by_definition(ctx, c, f, target):  # type: ignore[no-untyped-def]
+        """The gradient of one filter for one channel, tap by tap."""
+        channels, filters = load_int(ctx, 3), load_int(ctx, 4)
+        x, dy, n, height, width = (
+            load_int(ctx, 6),
+            load_int(ctx, 7),
+            load_int(ctx, 8),
+            load_int(ctx, 9),
+            load_int(ctx, 10),
+        )
+        out_height, out_width = load_int(ctx, 11), load_int(ctx, 12)
+        top, left = load_int(ctx, 13), load_int(ctx, 14)
+        for r in range(3):
+            for s in range(3):
+                total = nothing
+                for image in range(n):
+                    for i in range(max(0, top - r), min(out_height, height + top - r)):
+                        row = (image * height + i + r - top) * width + s - left
+                        upstream = (image * out_height + i) * out_width
+                        for j in range(max(0, left - s), min(out_width, width + left - s)):
+                            pixel = read(x, (row + j) * channels + c)
+                            total += pixel * read(dy, (upstream + j) * filters + f)
+                write(target, 3 * r + s, total)
 
     def winograd_sum_pieces(ctx, chunk):  # type: ignore[no-untyped-def]
         partial, out, pieces = load_int(ctx, 0), load_int(ctx, 1), load_int(ctx, 2)
@@ -205,5 +237,7 @@ def sum_pieces_kernel(dtype: str) -> NativeFunction:
                     write(target, j, p + (q + r) / 2)
                     write(target, 3 + j, (q - r) / 2)
                     write(target, 6 + j, (q + r) / 2 + s)
+                if not finite(target, 9):
+                    by_definition(ctx, c, f, target)
 
     return NativeFunction(winograd_sum_pieces)
