@@ -1,22 +1,29 @@
-"""Shapes of integers and named dimensions, number types, and the arithmetic of dimensions.
+"""Shapes of integers and named dimensions, number types, and what shapes have in common.
 
 A dimension is an integer or a text: a name such as "N" (free until a plan is made), or a polynomial of names
-in canonical form such as "2*N*T + 1", which is what reshapes and concatenations of named dimensions give.
+(see `bigmodel_core.dimensions`).
 """
 
 from __future__ import annotations
 
-import functools
-import re
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 
 import numpy as np
 
+from bigmodel_core.dimensions import Dim as Dim
+from bigmodel_core.dimensions import Shape as Shape
+from bigmodel_core.dimensions import canonical as canonical
+from bigmodel_core.dimensions import dim_add as dim_add
+from bigmodel_core.dimensions import dim_divide as dim_divide
+from bigmodel_core.dimensions import dim_floor_divide as dim_floor_divide
+from bigmodel_core.dimensions import dim_max as dim_max
+from bigmodel_core.dimensions import dim_min as dim_min
+from bigmodel_core.dimensions import dim_multiply as dim_multiply
+from bigmodel_core.dimensions import dim_names as dim_names
+from bigmodel_core.dimensions import dim_product as dim_product
+from bigmodel_core.dimensions import dim_value as dim_value
 from bigmodel_core.errors import DtypeError, ShapeError
-
-Dim = int | str
-Shape = tuple[Dim, ...]
 
 DTYPES = ("float32", "float64", "int64", "int32", "uint8", "bool")
 FLOATS = ("float32", "float64")
@@ -123,156 +130,8 @@ def _checked(dim: object) -> Dim:
             raise ShapeError(f"a dimension is {dim}.", fix="dimensions are 0 or more.")
         return int(dim)
     if isinstance(dim, str) and dim:
-        return _canonical(_terms(dim))
+        return canonical(dim)
     raise ShapeError(f"{dim!r} is not a dimension.", fix="use an integer or a name such as 'N'.")
-
-
-# Polynomials: {sorted names: coefficient} -----------------------------------------------------------
-
-_Terms = Mapping[tuple[str, ...], int]
-_TERM = re.compile(r"[A-Za-z_][A-Za-z0-9_]*|\d+")
-
-
-@functools.lru_cache(4096)
-def _terms(dim: Dim) -> _Terms:
-    if isinstance(dim, int):
-        return {(): dim} if dim else {}
-    terms: dict[tuple[str, ...], int] = {}
-    for part in dim.replace("-", "+-").split("+"):
-        if not part.strip():
-            continue
-        sign, factors = (-1, part.strip()[1:]) if part.strip().startswith("-") else (1, part)
-        names, coefficient = [], sign
-        for factor in (text.strip() for text in factors.split("*")):
-            if not _TERM.fullmatch(factor):
-                raise ShapeError(f"'{dim}' is not a dimension.", fix="use an integer or a name such as 'N'.")
-            if factor.isdigit():
-                coefficient *= int(factor)
-            else:
-                names.append(factor)
-        key = tuple(sorted(names))
-        terms[key] = terms.get(key, 0) + coefficient
-    return {key: value for key, value in terms.items() if value}
-
-
-def _canonical(terms: _Terms) -> Dim:
-    kept = {key: value for key, value in terms.items() if value}
-    if not kept:
-        return 0
-    if set(kept) == {()}:
-        return kept[()]
-    texts = []
-    for key in sorted(kept, key=lambda names: (-len(names), names)):
-        factors = list(key)
-        if abs(kept[key]) != 1 or not key:
-            factors.insert(0, str(abs(kept[key])))
-        texts.append(("- " if kept[key] < 0 else "+ ") + "*".join(factors))
-    text = " ".join(texts)
-    return text[2:] if text.startswith("+ ") else "-" + text[2:]
-
-
-def dim_add(a: Dim, b: Dim) -> Dim:
-    """The sum of two dimensions.
-
-    >>> dim_add("N", 1), dim_add("N", "N")
-    ('N + 1', '2*N')
-    """
-    if isinstance(a, int) and isinstance(b, int):
-        return a + b
-    total = dict(_terms(a))
-    for key, value in _terms(b).items():
-        total[key] = total.get(key, 0) + value
-    return _canonical(total)
-
-
-def dim_multiply(a: Dim, b: Dim) -> Dim:
-    """The product of two dimensions.
-
-    >>> dim_multiply("N", "T"), dim_multiply(4, "N")
-    ('N*T', '4*N')
-    """
-    if isinstance(a, int) and isinstance(b, int):
-        return a * b
-    total: dict[tuple[str, ...], int] = {}
-    for left, x in _terms(a).items():
-        for right, y in _terms(b).items():
-            key = tuple(sorted(left + right))
-            total[key] = total.get(key, 0) + x * y
-    return _canonical(total)
-
-
-def dim_product(shape: Iterable[Dim]) -> Dim:
-    """The product of all dimensions."""
-    total: Dim = 1
-    for dim in shape:
-        total = dim_multiply(total, dim)
-    return total
-
-
-def dim_divide(a: Dim, b: Dim) -> Dim | None:
-    """The exact quotient a / b, or None where the division leaves a rest or cannot be decided.
-
-    >>> dim_divide("6*N*T", "2*N"), dim_divide("N", 2)
-    ('3*T', None)
-    """
-    if isinstance(a, int) and isinstance(b, int):
-        return a // b if b and a % b == 0 else None
-    divisor = list(_terms(b).items())
-    if len(divisor) != 1:
-        return 1 if _terms(a) == _terms(b) else None
-    names, factor = divisor[0]
-    quotient: dict[tuple[str, ...], int] = {}
-    for key, value in _terms(a).items():
-        rest = list(key)
-        for name in names:
-            if name not in rest:
-                return None
-            rest.remove(name)
-        if value % factor:
-            return None
-        quotient[tuple(rest)] = value // factor
-    return _canonical(quotient)
-
-
-def dim_floor_divide(a: Dim, b: int) -> Dim | None:
-    """The quotient a / b rounded down, or None where that depends on the size of a name.
-
-    >>> dim_floor_divide("2*T + 3", 2), dim_floor_divide("T", 2)
-    ('T + 1', None)
-    """
-    if isinstance(a, int):
-        return a // b
-    terms = dict(_terms(a))
-    rest = terms.pop((), 0)
-    if any(value % b for value in terms.values()):
-        return None
-    return dim_add(_canonical({key: value // b for key, value in terms.items()}), rest // b)
-
-
-def dim_names(dim: Dim) -> set[str]:
-    """The names in a dimension."""
-    return set() if isinstance(dim, int) else {name for key in _terms(dim) for name in key}
-
-
-def dim_value(dim: Dim, sizes: Mapping[str, int]) -> int:
-    """The size of a dimension, given the sizes of its names.
-
-    Raises:
-        ShapeError: a name has no size.
-
-    >>> dim_value("2*N + 1", {"N": 3})
-    7
-    """
-    if isinstance(dim, int):
-        return dim
-    total = 0
-    for key, value in _terms(dim).items():
-        for name in key:
-            if name not in sizes:
-                raise ShapeError(f"the dimension '{name}' has no size.", fix=f"bind it: {{'{name}': 1}}.")
-            value *= sizes[name]
-        total += value
-    return total
 
 
 def broadcast(*shapes: Shape) -> Shape:

@@ -12,7 +12,17 @@ from bigmodel_core.graph import Op, Value
 from bigmodel_core.kernels.array import Call, NativeKernel, kernel
 from bigmodel_core.kernels.cuda.kernels import CudaLaunches
 from bigmodel_core.ops.reduce import normal_axes
-from bigmodel_core.spec import Dim, Shape, Spec, dim_add, dim_multiply, dim_value, format_shape
+from bigmodel_core.spec import (
+    Dim,
+    Shape,
+    Spec,
+    dim_add,
+    dim_max,
+    dim_min,
+    dim_multiply,
+    dim_value,
+    format_shape,
+)
 
 
 def copy_strided(out, x, first, sizes, strides, start, stop):  # type: ignore[no-untyped-def]
@@ -102,7 +112,11 @@ class Slice(Op):
 
     def bind(self, sizes: dict[str, int]) -> Slice:
         """The same with named dimensions replaced by sizes."""
-        start = dim_value(self.start, sizes) if isinstance(self.start, str) else self.start
+        start = dim_value(self.start, sizes)
+        if start < 0 and isinstance(self.start, str):
+            raise ShapeError(
+                f"a slice that starts at {self.start} would start at {start}.", fix="use longer sequences."
+            )
         return replace(self, start=start, length=dim_value(self.length, sizes))
 
     def bound_start(self, whole: Spec) -> int:
@@ -161,6 +175,9 @@ class _SliceGrad(Op):
 def index(x: Value, key: Any) -> Value:
     """NumPy's basic slicing: integers, slices with a positive step, `...` and None.
 
+    Slices are cut at the ends of an axis, of a free dimension too: `x[:, :10]` of ("N", "T") has
+    min(T, 10) columns. A bound may be a named dimension, which has to lie on the axis.
+
     Raises:
         ShapeError: more indices than dimensions, or an index out of range.
     """
@@ -196,23 +213,59 @@ def index(x: Value, key: Any) -> Value:
 
 def _range(x: Value, axis: int, item: slice) -> Value:
     size = x.shape[axis]
-    if isinstance(size, int):
-        start, stop, step = item.indices(size)
+    named = isinstance(size, str) or isinstance(item.start, str) or isinstance(item.stop, str)
+    if not named:
+        start, stop, step = item.indices(size)  # type: ignore[arg-type]
         if step < 1:
             raise ShapeError("slices with a negative step are not supported.", fix="use a positive step.")
         return _sliced(x, axis, start, len(range(start, stop, step)), step)
     if item.step not in (None, 1):
-        raise ShapeError(f"the free dimension {size} cannot be sliced with a step.")
-    start, stop = item.start or 0, item.stop
-    end = size if stop is None else dim_add(size, stop) if stop < 0 else stop
-    first = dim_add(size, start) if start < 0 else start
-    length = dim_add(end, dim_multiply(first, -1))
-    return _sliced(x, axis, start, length, 1)
+        raise ShapeError(f"the free dimension {size} cannot be sliced with a step.", fix="slice without one.")
+    first, length = bounded(size, item.start, item.stop)
+    return _sliced(x, axis, first, length, 1)
 
 
-def _sliced(x: Value, axis: int, start: int, length: Dim, step: int) -> Value:
+_FAR = 2**31 - 1
+"""A bound this far out stands for the end of an axis, or for its beginning."""
+
+
+def bounded(size: Dim, start: Dim | None, stop: Dim | None) -> tuple[Dim, Dim]:
+    """Where a slice of an axis begins and how long it is, in any sizes of named dimensions.
+
+    Args:
+        size: that of the axis.
+        start: a number, counted from the end where it is negative and cut at both ends as in NumPy; or a
+            named dimension, which has to lie on the axis. None is the beginning.
+        stop: the first element behind the slice, in the same manner. None is the end.
+
+    >>> bounded("T", None, 10), bounded("T", 1, -1)
+    ((0, 'min(T, 10)'), (1, 'T - min(T, 2)'))
+    """
+    start = 0 if start is None else start
+    first = _on_axis(size, start)
+    if stop is None or (isinstance(stop, int) and stop >= _FAR):
+        return first, dim_add(size, dim_multiply(first, -1))
+    length = dim_add(_on_axis(size, stop), dim_multiply(first, -1))
+    if isinstance(start, str) or isinstance(stop, str):
+        return first, length
+    if (start < 0) == (stop < 0):  # both are cut in the same place
+        return first, length if start < stop else 0
+    if start >= 0:
+        return first, dim_max(dim_add(size, stop - start), 0)
+    return first, dim_max(length, 0)
+
+
+def _on_axis(size: Dim, bound: Dim) -> Dim:
+    if isinstance(bound, str):
+        return bound
+    if abs(bound) >= _FAR:
+        return size if bound > 0 else 0
+    return dim_min(size, bound) if bound >= 0 else dim_max(dim_add(size, bound), 0)
+
+
+def _sliced(x: Value, axis: int, start: Dim, length: Dim, step: int) -> Value:
     size = x.shape[axis]
-    if isinstance(size, int) and length == 1 and not -size <= start < size:
+    if isinstance(size, int) and isinstance(start, int) and length == 1 and not -size <= start < size:
         raise ShapeError(f"index {start} is out of range for axis {axis} of {format_shape(x.shape)}.")
     if start == 0 and length == size and step == 1:
         return x

@@ -9,7 +9,9 @@ from typing import Any
 
 import numpy as np
 
+from bigmodel_core.dimensions import dim_min, dim_parts, dim_sides
 from bigmodel_core.errors import ExportError
+from bigmodel_core.ops.slicing import bounded
 from bigmodel_core.spec import Dim, Shape, Spec, broadcast, dim_add, dim_multiply, dim_names, dim_product
 from bigmodel_onnx.double_precision import SPELLED_OUT
 
@@ -207,16 +209,17 @@ class Emitter:
 
     @staticmethod
     def _bounds(size: Dim, start: Dim, length: Dim, step: int) -> tuple[Dim, Dim]:
-        """Start and end of a slice, fixed where counting from the end of the axis makes them so."""
+        """Start and end of a slice, as numbers where the operator makes the same of them in any size."""
         if isinstance(start, int) and start < 0:
             start = dim_add(size, start)
         stop = dim_add(start, length) if step == 1 else dim_add(start, (int(length) - 1) * step + 1)
-        to_end = [dim_add(bound, dim_multiply(size, -1)) for bound in (start, stop)]
-        if not isinstance(start, int) and isinstance(to_end[0], int):
-            start = to_end[0] or END
-        if not isinstance(stop, int) and isinstance(to_end[1], int):
-            stop = to_end[1] or END
-        return start, stop
+        first, end = _as_number(start, size), _as_number(stop, size)
+        spare = _cut(dim_add(size, dim_multiply(length, -1)))
+        if step == 1 and isinstance(first, int):
+            for last in (end, first - spare if spare is not None else END):
+                if isinstance(last, int) and bounded(size, first, last) == (start, length):
+                    return first, last
+        return _to_end(start, size), _to_end(stop, size)
 
     def reduce(self, operator: str, x: str, axes: Sequence[int], keepdims: bool) -> str:
         """A reduction, with its axes where the opset wants them."""
@@ -242,7 +245,11 @@ class Emitter:
         if isinstance(dim, int):
             return self.ints((dim,))
         if dim not in self._dimensions:
-            self._dimensions[dim] = self._single(dim) if dim.isidentifier() else self._polynomial(dim)
+            sides = dim_sides(dim)
+            if sides is not None:
+                self._dimensions[dim] = str(self.Min(*map(self.dimension, sides)))
+            else:
+                self._dimensions[dim] = self._single(dim) if dim.isidentifier() else self._polynomial(dim)
         return self._dimensions[dim]
 
     def _single(self, name: str) -> str:
@@ -259,15 +266,15 @@ class Emitter:
 
     def _polynomial(self, dim: str) -> str:
         total: str | None = None
-        for sign, term in re.findall(r"(^-|[+-] |^)([^ ]+)", dim):
-            factors = [int(text) if text.isdigit() else text for text in term.split("*")]
+        for number, names in dim_parts(dim):
+            factors: list[Dim] = [abs(number), *names] if abs(number) != 1 or not names else [*names]
             product = self.dimension(factors[0])
             for factor in factors[1:]:
                 product = str(self.Mul(product, self.dimension(factor)))
             if total is None:
-                total = str(self.Neg(product)) if sign.startswith("-") else product
+                total = str(self.Neg(product)) if number < 0 else product
             else:
-                total = str((self.Sub if sign.startswith("-") else self.Add)(total, product))
+                total = str((self.Sub if number < 0 else self.Add)(total, product))
         assert total is not None and dim_names(dim)
         return total
 
@@ -305,6 +312,30 @@ class Emitter:
                 kept.append(operation)
         self.operations = kept[::-1]
         self.weights = {name: array for name, array in self.weights.items() if name in wanted}
+
+
+def _to_end(bound: Dim, size: Dim) -> Dim:
+    """A bound that is a fixed distance from the end of an axis as that number."""
+    rest = dim_add(bound, dim_multiply(size, -1))
+    return (rest or END) if isinstance(rest, int) and not isinstance(bound, int) else bound
+
+
+def _as_number(bound: Dim, size: Dim) -> Dim:
+    """A bound of a slice as the number that is cut to it at the ends of an axis, where there is one."""
+    for part, sign in ((bound, 1), (dim_add(size, dim_multiply(bound, -1)), -1)):
+        number = _cut(part)
+        if number is not None and number > 0 and dim_min(size, number) == part:
+            return sign * number
+    return _to_end(bound, size)
+
+
+def _cut(dim: Dim) -> int | None:
+    """The number that a dimension is at most, which it says by a minimum."""
+    parts = dim_parts(dim)
+    shift = sum(number for number, factors in parts if not factors)
+    found = [dim_sides(factors[0]) for number, factors in parts if number == len(factors) == 1]
+    ends = [sides[1] for sides in found if sides is not None and isinstance(sides[1], int)]
+    return ends[0] + shift if len(ends) == 1 else None
 
 
 def broadcasts_to(shapes: Sequence[Shape], shape: Shape) -> bool:

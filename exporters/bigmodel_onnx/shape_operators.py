@@ -7,8 +7,8 @@ import numpy as np
 from bigmodel_core import ops
 from bigmodel_core.errors import ExportError
 from bigmodel_core.graph import Value
-from bigmodel_core.ops.slicing import Slice
-from bigmodel_core.spec import Dim, broadcast, dim_add, dim_multiply, dim_product
+from bigmodel_core.ops.slicing import Slice, bounded
+from bigmodel_core.spec import Dim, broadcast, dim_product
 from bigmodel_onnx.nodes import Call, reads
 from bigmodel_onnx.shapes import Dims
 
@@ -139,8 +139,5 @@ def _sliced(x: Value, axis: int, start: Dim, end: Dim, step: int) -> Value:
         return ops.index(x, (*[slice(None)] * axis, slice(start, end, step)))
     if step != 1:
         raise ExportError("a Slice with steps along a free dimension cannot be read.")
-    first = dim_add(size, start) if isinstance(start, int) and start < 0 else start
-    if isinstance(end, int):
-        end = size if end >= 2**31 - 1 else dim_add(size, end) if end < 0 else end
-    length = dim_add(end, dim_multiply(first, -1))
+    first, length = bounded(size, start, end)
     return x if first == 0 and length == size else Slice(axis, first, length)(x)

@@ -8,11 +8,12 @@ from typing import Any
 
 import numpy as np
 
+from bigmodel_core.dimensions import dim_parts, dim_sides
 from bigmodel_core.errors import ExportError
 from bigmodel_core.graph import Graph, Value
-from bigmodel_core.ops import concatenate, reshape
+from bigmodel_core.ops import concatenate, minimum, reshape
 from bigmodel_core.ops.shape import size_of
-from bigmodel_core.spec import Dim, dim_add, dim_divide, dim_multiply, dim_product
+from bigmodel_core.spec import Dim, dim_add, dim_divide, dim_max, dim_min, dim_multiply, dim_product
 
 
 @dataclass(frozen=True)
@@ -63,16 +64,15 @@ def _number(dim: Dim, graph: Graph, inputs: Sequence[Value], dtype: str) -> Valu
         for axis in range(value.ndim):
             if value.shape[axis] == dim:
                 return size_of(value, (axis,), dtype)
-    terms = dim.replace("- ", "+ -").split(" + ")
+    sides = dim_sides(dim)
+    if sides is not None:
+        return minimum(*(_number(side, graph, inputs, dtype) for side in sides))
+    if dim.isidentifier():
+        raise ExportError(f"the dimension '{dim}' belongs to no input.")
     total: Value | None = None
-    for term in terms:
-        factors = [int(text) if text.lstrip("-").isdigit() else text for text in term.split("*")]
-        if isinstance(factors[0], str) and factors[0].startswith("-"):
-            factors = [-1, factors[0][1:], *factors[1:]]
-        if len(terms) == len(factors) == 1:
-            raise ExportError(f"the dimension '{dim}' belongs to no input.")
-        product = _number(factors[0], graph, inputs, dtype)
-        for factor in factors[1:]:
+    for number, factors in dim_parts(dim):
+        product = graph.constant(number, dtype)
+        for factor in factors:
             product = product * _number(factor, graph, inputs, dtype)
         total = product if total is None else total + product
     assert total is not None
@@ -93,6 +93,8 @@ _ARITHMETIC: dict[str, Callable[[Dim, Dim], Dim]] = {
     "Sub": lambda a, b: dim_add(a, dim_multiply(b, -1)),
     "Mul": dim_multiply,
     "Div": _floor_divide,
+    "Min": dim_min,
+    "Max": dim_max,
 }
 
 HANDLED = (

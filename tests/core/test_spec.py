@@ -14,6 +14,8 @@ from bigmodel_core.spec import (
     broadcast,
     dim_add,
     dim_divide,
+    dim_max,
+    dim_min,
     dim_multiply,
     dim_names,
     dim_product,
@@ -163,3 +165,54 @@ def test_matching_binds_names_and_says_what_does_not_fit() -> None:
     assert "N is 5 elsewhere and 6 here" in str(match(("N",), (6,), known))
     assert "2*N is 10 and 11 here" in str(match(("2*N",), (11,), known))
     assert match(("2*N",), (10,), known) is None
+
+
+# Minimums -------------------------------------------------------------------------------------------------
+
+POSITIVE = st.fixed_dictionaries({name: st.integers(1, 9) for name in NAMES})
+CUT = st.recursive(
+    st.one_of(st.integers(0, 9), st.sampled_from((*NAMES, "2*N", "T - 1"))),
+    lambda inner: st.tuples(st.sampled_from(("+", "-", "*", "min", "max")), inner, inner),
+    max_leaves=6,
+)
+OF_DIMS = {"+": dim_add, "*": dim_multiply, "min": dim_min, "max": dim_max}
+OF_NUMBERS = {"+": int.__add__, "*": int.__mul__, "min": min, "max": max}
+
+
+def cut(tree: object, sizes: dict[str, int]) -> tuple[Dim, int]:
+    """A tree as a dimension, and its value."""
+    if not isinstance(tree, tuple):
+        assert isinstance(tree, (int, str))
+        return tree, dim_value(tree, sizes)
+    (left, x), (right, y) = cut(tree[1], sizes), cut(tree[2], sizes)
+    if tree[0] == "-":
+        return dim_add(left, dim_multiply(right, -1)), x - y
+    return OF_DIMS[tree[0]](left, right), OF_NUMBERS[tree[0]](x, y)
+
+
+@given(CUT, POSITIVE)
+def test_minimums_have_the_value_of_integers(tree: object, sizes: dict[str, int]) -> None:
+    dim, wanted = cut(tree, sizes)
+    assert dim_value(dim, sizes) == wanted
+    if isinstance(dim, str):
+        assert dim_names(dim) <= set(NAMES)
+        assert Spec((dim,)).shape == (dim,)
+
+
+def test_cuts_that_are_alike_have_one_text() -> None:
+    assert dim_max(dim_add("T", -2), 0) == dim_add("T", dim_multiply(dim_min(2, "T"), -1)) == "T - min(T, 2)"
+    assert dim_min(dim_min("T", 5), 3) == dim_min("T", 3) == "min(T, 3)"
+    assert (dim_min("T", 1), dim_max("T", 1), dim_min("T + 3", 4)) == (1, "T", 4)
+
+
+@pytest.mark.parametrize(
+    "text", ["min(T", "min(T)", "min(T, 2", "min(T, 2, 3)", "min()", "(T)", "min(T, 2))"]
+)
+def test_texts_that_are_no_minimums_are_refused(text: str) -> None:
+    with pytest.raises(ShapeError, match="is not a dimension"):
+        Spec((text,))
+
+
+def test_minimums_nested_deep_are_refused() -> None:
+    with pytest.raises(ShapeError, match="too many minimums"):
+        Spec(("min(T, " * 500 + "3" + ")" * 500,))
