@@ -2,14 +2,19 @@
 
 from __future__ import annotations
 
+import functools
+import inspect
 from abc import ABC, abstractmethod
+from collections.abc import Callable
 from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import Any, ClassVar, Literal, get_args
+from typing import Any, ClassVar, get_args
 
 import numpy as np
 
-from bigmodel_core.errors import ConfigError, DataError
+from bigmodel_core.conforming import conformed_inputs, conformed_targets
+from bigmodel_core.encoding import Encoding, Task, encoding_of
+from bigmodel_core.errors import BigmodelError, ConfigError, DataError
 from bigmodel_core.preprocessing import Preprocessing
 from bigmodel_core.sampling import Loader, batches, permutation, split_indices
 from bigmodel_core.source import Source
@@ -17,6 +22,7 @@ from bigmodel_core.source import Source
 __all__ = [
     "Data",
     "Dataset",
+    "Encoding",
     "Loader",
     "Preprocessing",
     "Source",
@@ -27,8 +33,6 @@ __all__ = [
     "split_indices",
 ]
 
-Task = Literal["classification", "binary", "regression"]
-
 
 @dataclass(frozen=True, eq=False)
 class Split:
@@ -37,6 +41,9 @@ class Split:
     Args:
         x: (n, ...) array, one sample a row; or a `Source`, whose samples are read when they are needed.
         y: (n,) class labels or (n, k) targets; None where there are none.
+        reach: with how many of those that follow it a sample shares something, where samples stand in order,
+            as windows of a time series do; None where they stand in no order.
+        encoding: how x and y were made; None where they are simply what a model sees.
 
     Raises:
         DataError: x has no sample axis, or x and y differ in length.
@@ -48,6 +55,8 @@ class Split:
 
     x: np.ndarray | Source
     y: np.ndarray | None = None
+    reach: int | None = None
+    encoding: Encoding | None = None
 
     def __post_init__(self) -> None:
         if not isinstance(self.x, Source):
@@ -75,7 +84,37 @@ class Split:
     def take(self, indices: np.ndarray) -> Split:
         """The samples at `indices`, in that order: copied, or read when they are needed."""
         x = self.x.take(indices) if isinstance(self.x, Source) else self.x[indices]
-        return Split(x, None if self.y is None else self.y[indices])
+        positions = np.arange(len(self))[indices]
+        is_in_order = bool((np.diff(positions) > 0).all())
+        return replace(
+            self,
+            x=x,
+            y=None if self.y is None else self.y[indices],
+            reach=self.reach if is_in_order else None,
+        )
+
+    def like(self, known: Any) -> Split:
+        """The same samples as a trained model met its own: classes and columns by name, nothing fitted anew.
+
+        Args:
+            known: data, a run, a model or whatever else `encoding_of` takes.
+
+        Raises:
+            DataError: a class or column is unknown or missing, or samples or targets are of another form.
+        """
+        wanted = encoding_of(known)
+        own = self.encoding
+        if own is None or own.numbers == wanted.numbers:
+            return self
+        x, y = conformed_inputs(self.x, own, wanted), conformed_targets(self.y, own, wanted)
+        return replace(self, x=x, y=y, encoding=wanted)
+
+    @property
+    def truth(self) -> np.ndarray | None:
+        """The targets in the units in which they were recorded: what `Trainer.predict` is to be compared
+        with. Class labels are the same as in y."""
+        steps = None if self.encoding is None else self.encoding.target_preprocessing
+        return self.y if steps is None or self.y is None else steps.invert(self.y)
 
 
 @dataclass(frozen=True, eq=False)
@@ -94,6 +133,12 @@ class Data:
         preprocessing: how x was made from raw input; None where x is raw.
         input_meaning: one phrase for people: what one sample is.
         source: where the data came from, with its licence.
+        target_preprocessing: how y was made from the recorded targets, for regression; None where y is raw.
+        features: the names of the columns of x, where it has some.
+        target: the name of the column of targets.
+        notes: what was decided and somebody may want to decide otherwise, a sentence each.
+        made_by: the data set, with all options as decided; that which loads it where None.
+        data_dir: the file or folder it was read from, where one was named.
 
     Raises:
         DataError: empty splits, splits that do not fit together, or labels out of range.
@@ -108,6 +153,12 @@ class Data:
     preprocessing: Preprocessing | None = None
     input_meaning: str = ""
     source: str = ""
+    target_preprocessing: Preprocessing | None = None
+    features: tuple[str, ...] | None = None
+    target: str = ""
+    notes: tuple[str, ...] = ()
+    made_by: Dataset | None = None
+    data_dir: Path | None = None
 
     def __post_init__(self) -> None:
         if self.task not in get_args(Task):
@@ -124,7 +175,8 @@ class Data:
                 raise DataError(
                     f"samples have shape {split.x.shape[1:]}, but {self.input_shape} in train.", where=where
                 )
-            object.__setattr__(self, part, Split(_model_input(split.x, where), self._targets(split.y, where)))
+            x, y = _model_input(split.x, where), self._targets(split.y, where)
+            object.__setattr__(self, part, Split(x, y, split.reach, self.encoding))
 
     def _targets(self, y: np.ndarray | None, where: str) -> np.ndarray | None:
         if y is None:
@@ -148,6 +200,52 @@ class Data:
                 fix="number the classes from 0.",
             )
         return np.ascontiguousarray(y, np.int64)
+
+    @functools.cached_property
+    def encoding(self) -> Encoding:
+        """All that was decided or fitted while the data were loaded; what a model keeps of them."""
+        from bigmodel_core import config
+
+        try:
+            dataset = None if self.made_by is None else config.to_config(self.made_by)
+        except BigmodelError:  # no plugin offers it, so that nobody could make it again
+            dataset = None
+        return Encoding(
+            self.name,
+            self.task,
+            self.labels,
+            self.preprocessing,
+            self.target_preprocessing,
+            self.features,
+            self.target,
+            self.input_meaning,
+            dataset,
+        )
+
+    def like(self, known: Any) -> Data:
+        """The same data as a trained model met its own: classes and columns by name, nothing fitted anew.
+
+        Args:
+            known: data, a run, a model or whatever else `encoding_of` takes.
+
+        Raises:
+            DataError: a class or column is unknown or missing, or samples or targets are of another form.
+        """
+        wanted = encoding_of(known)
+        if self.encoding.numbers == wanted.numbers:
+            return self
+        parts: dict[str, Any] = {part: split.like(wanted) for part, split in self.splits().items()}
+        return replace(
+            self,
+            **parts,
+            labels=wanted.labels or self.labels,
+            task=wanted.task or self.task,
+            preprocessing=wanted.preprocessing,
+            target_preprocessing=wanted.target_preprocessing
+            if wanted.complete
+            else self.target_preprocessing,
+            features=wanted.features or self.features,
+        )
 
     def splits(self) -> dict[str, Split]:
         """The splits that exist, by name."""
@@ -176,16 +274,20 @@ class Data:
     def split_validation(self, fraction: float = 0.1, seed: int = 0) -> Data:
         """The same data with `fraction` of the training samples moved to a validation split.
 
-        The choice depends on `seed` alone and keeps the proportions of the classes.
+        The choice depends on `seed` alone and keeps the proportions of the classes; of a time series or text
+        it is the end, and the windows that overlap it are left out.
 
         Raises:
             ConfigError: there is a validation split already, or `fraction` is not between 0 and 1.
+            DataError: too few samples.
         """
         if self.validation is not None:
             raise ConfigError("there is a validation split already.", where=self.name)
         y = self.train.y
         classes = y if y is not None and y.ndim == 1 and self.task != "regression" else None
-        kept, held_out = split_indices(len(self.train), fraction, seed, classes=classes)
+        kept, held_out = split_indices(
+            len(self.train), fraction, seed, classes=classes, reach=self.train.reach
+        )
         return replace(self, train=self.train.take(kept), validation=self.train.take(held_out))
 
     def summary(self) -> dict[str, Any]:
@@ -201,8 +303,13 @@ class Data:
             "classes": self.classes,
             "labels": None if self.labels is None else list(self.labels),
             "preprocessing": None if self.preprocessing is None else self.preprocessing.to_dict(),
+            "target_preprocessing": None
+            if self.target_preprocessing is None
+            else self.target_preprocessing.to_dict(),
+            "features": None if self.features is None else list(self.features),
             "input_meaning": self.input_meaning,
             "source": self.source,
+            "notes": list(self.notes),
         }
 
 
@@ -214,13 +321,40 @@ class Dataset(ABC):
 
     name: ClassVar[str]
 
+    def __init_subclass__(cls, **options: Any) -> None:
+        super().__init_subclass__(**options)
+        if "load" in cls.__dict__:
+            cls.load = _loading(cls.__dict__["load"])  # type: ignore[method-assign]
+
     @abstractmethod
     def load(self, data_dir: Path | None = None) -> Data:
         """The data, read from `data_dir`, the folder or file that holds the set, or from its usual place.
 
+        Every data set can be called with `like=` besides (data, a run, a model): its data then come as the
+        model met its own. A `load` that has a parameter `like` gets the `Encoding` of that and may use it in
+        place of what it would fit or decide; what another gives is converted afterwards.
+
         Raises:
             DataError: files that are missing or corrupt.
         """
+
+
+def _loading(load: Callable[..., Any]) -> Callable[..., Any]:
+    """A data set's `load` with what all have in common: `like`, and data that know what made them."""
+    takes_like = "like" in inspect.signature(load).parameters
+
+    @functools.wraps(load)
+    def loaded(self: Dataset, data_dir: Path | None = None, like: Any = None) -> Any:
+        wanted = None if like is None else encoding_of(like)
+        dataset = self if wanted is None else wanted.completed(self)
+        data = load(dataset, data_dir, like=wanted) if takes_like else load(dataset, data_dir)
+        if not isinstance(data, Data):
+            return data
+        place = None if data_dir is None else Path(data_dir).absolute()
+        data = replace(data, made_by=data.made_by or dataset, data_dir=place)
+        return data if wanted is None else data.like(wanted)
+
+    return loaded
 
 
 def _model_input(x: np.ndarray | Source, where: str) -> np.ndarray | Source:

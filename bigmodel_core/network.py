@@ -15,6 +15,7 @@ from bigmodel_core.source import Source
 from bigmodel_core.spec import Dim, Spec, format_shape, match
 
 if TYPE_CHECKING:
+    from bigmodel_core.encoding import Encoding
     from bigmodel_core.plan.listing import PlannedStep
 
 
@@ -69,6 +70,8 @@ class Network:
             )
         self.layer, self.inputs, self.seed, self.dtype = layer, tuple(inputs), seed, dtype
         self.device = device_named(device)
+        self.encoding: Encoding | None = None
+        """How the data it was trained on became numbers; a `Trainer` writes it down."""
         self.variables = Variables(self.device)
         self._traces: dict[bool, Trace] = {}
         self._programs: dict[Any, Any] = {}

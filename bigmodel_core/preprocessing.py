@@ -13,13 +13,16 @@ from bigmodel_core.errors import ConfigError, DtypeError, ShapeError
 
 @dataclass(frozen=True)
 class Preprocessing:
-    """How raw input becomes model input: `(raw * scale - mean) / std`, each step in float32.
+    """How raw input becomes model input: `(raw * scale - mean) / std`, in float64 and then cast to float32.
+
+    Integers of 8 and 16 bits, such as pixels, are exact in float32 and take each step there.
 
     Args:
         scale: factor on the raw values, such as 1 / 255.
         mean, std: one number for all values, or one for each entry of the first axis of `raw_shape`: each
             channel of (C, H, W), each feature of (k,).
-        raw_dtype: number type of raw input: an integer type such as "uint8", or "float32" or "float64".
+        raw_dtype: number type of raw input: an integer type such as "uint8", or "float32" or "float64". It is
+            float64 where float32 would not tell the values apart, as for timestamps.
         raw_shape: shape of one raw sample, without the sample axis. Model input has the same shape.
 
     Raises:
@@ -73,7 +76,8 @@ class Preprocessing:
 
         Raises:
             ShapeError: a sample has another shape than `raw_shape`.
-            DtypeError: values that `raw_dtype` cannot hold, such as scaled floats where uint8 is expected.
+            DtypeError: values that `raw_dtype` cannot hold, such as scaled floats where uint8 is expected, or
+                a result beyond float32.
         """
         raw = np.asarray(raw)
         if raw.shape[1:] != self.raw_shape or raw.ndim == 0:
@@ -83,23 +87,77 @@ class Preprocessing:
                 fix="reshape the input; the first axis counts samples.",
             )
         self._check_dtype(raw)
-        per_axis = (-1,) + (1,) * (len(self.raw_shape) - 1)
-        scale = np.float32(self.scale)
-        mean, std = (
-            np.array(v, np.float32) if len(v) == 1 else np.array(v, np.float32).reshape(per_axis)
-            for v in (self.mean, self.std)
-        )
+        number = np.dtype(np.float32 if self.is_narrow else np.float64)
+        scale, mean, std = self._steps(number)
         shifted = bool(mean.any() or (std != 1).any())
         out = np.empty(raw.shape, np.float32)
         # A few hundred samples at a time, so that the three steps find their values in the processor's cache.
         for start in range(0, len(raw), 256):
-            block = out[start : start + 256]
+            part = out[start : start + 256]
+            block = part if self.is_narrow else np.empty(part.shape, number)
             block[...] = raw[start : start + 256]
             block *= scale
             if shifted:
                 block -= mean
                 block /= std
+            if block is not part:
+                with np.errstate(over="ignore"):
+                    part[...] = block
+                if np.isinf(part).any() and np.isfinite(block).all():
+                    raise DtypeError(
+                        f"a value becomes {np.abs(block).max():.3g}, which float32 cannot hold.",
+                        where="Preprocessing",
+                        fix="check the raw values, or scale them down.",
+                    )
         return out
+
+    def invert(self, x: np.ndarray) -> np.ndarray:
+        """The raw values that became x.
+
+        Args:
+            x: (n, *raw_shape) model input.
+
+        Returns:
+            (n, *raw_shape) of `raw_dtype` where that is an integer type, else float64.
+
+        Raises:
+            ShapeError: a sample has another shape than `raw_shape`.
+            DtypeError: x comes from no values of an integer `raw_dtype`.
+
+        >>> steps = Preprocessing(1 / 16, (0.5,), (0.25,), "uint8", (2,))
+        >>> steps.invert(steps.apply(np.array([[0, 16]], np.uint8))).tolist()
+        [[0, 16]]
+        """
+        x = np.asarray(x)
+        if x.ndim == 0 or x.shape[1:] != self.raw_shape:
+            raise ShapeError(
+                f"x has shape {x.shape}, expected (n, {', '.join(map(str, self.raw_shape))}).",
+                where="Preprocessing",
+            )
+        scale, mean, std = self._steps(np.dtype(np.float64))
+        raw = np.asarray((x * std + mean) / scale)
+        kind = np.dtype(self.raw_dtype)
+        if kind.kind == "f":
+            return raw
+        whole, limits = np.rint(raw), np.iinfo(kind)
+        if whole.size and not (whole.min() >= limits.min and whole.max() <= limits.max):
+            raise DtypeError(f"x comes from no {kind} values.", where="Preprocessing")
+        return whole.astype(kind)
+
+    @property
+    def is_narrow(self) -> bool:
+        """Whether float32 holds every raw value and every rounding of the steps is harmless."""
+        kind = np.dtype(self.raw_dtype)
+        return kind.kind in "iu" and kind.itemsize <= 2
+
+    def _steps(self, number: np.dtype[Any]) -> tuple[Any, np.ndarray, np.ndarray]:
+        """Scale, mean and std, the latter two shaped to meet the axis they belong to."""
+        per_axis = (-1,) + (1,) * (len(self.raw_shape) - 1)
+        mean, std = (
+            np.array(values, number).reshape(per_axis if len(values) > 1 else (1,))
+            for values in (self.mean, self.std)
+        )
+        return number.type(self.scale), mean, std
 
     def _check_dtype(self, raw: np.ndarray) -> None:
         expected = np.dtype(self.raw_dtype)

@@ -177,23 +177,26 @@ class DatasetNamespace(Namespace):
     def __init__(self) -> None:
         super().__init__("dataset")
 
-    def load(self, name: str, data_dir: str | Path | None = None, **fields: Any) -> Any:
+    def load(self, name: str, data_dir: str | Path | None = None, *, like: Any = None, **fields: Any) -> Any:
         """The data of a data set: train and test split, labels and preprocessing.
 
         Args:
             name: a name of the registry, such as "digits".
             data_dir: the folder (or file) that holds the set; searched for where None.
+            like: data, a model, or the path of a run or an exported file: labels, columns, preprocessing and
+                options are those of its training, and nothing is fitted again.
             fields: options of the data set, by field name.
 
         Raises:
             UnknownNameError: no data set has this name.
             ConfigError: an option is unknown or has a wrong value.
-            DataError: the files are missing or damaged.
+            DataError: the files are missing or damaged, or do not fit `like`.
         """
         from bigmodel_core import config
 
         dataset = config.build(self.get(name), fields)
-        return dataset.load(None if data_dir is None else Path(data_dir))
+        place = None if data_dir is None else Path(data_dir)
+        return dataset.load(place) if like is None else dataset.load(place, like=like)
 
 
 class ModelNamespace(Namespace):

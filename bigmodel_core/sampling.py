@@ -43,23 +43,30 @@ def permutation(n: int, *key: int | str) -> np.ndarray:
 
 
 def split_indices(
-    n: int, fraction: float, seed: int, *, classes: np.ndarray | None = None
+    n: int, fraction: float, seed: int, *, classes: np.ndarray | None = None, reach: int | None = None
 ) -> tuple[np.ndarray, np.ndarray]:
     """Parts 0 to n - 1 in two: the kept and a `fraction` that is held out, each in rising order.
+
+    Samples of a time series or a text are held out at the end, and as many before them are left out of both
+    parts as share something with them.
 
     Args:
         n: how many samples there are, at least 2. Each part gets at least one.
         fraction: share to hold out, between 0 and 1.
         seed: key of the choice.
         classes: (n,) labels; each class is then held out in proportion, within one sample.
+        reach: with how many of those that follow it a sample shares something, where samples stand in order;
+            None where they do not, and are held out by chance.
 
     Raises:
         ConfigError: `fraction` is not between 0 and 1.
-        DataError: fewer than two samples.
+        DataError: fewer than two samples, or none is left to keep.
 
     >>> kept, held_out = split_indices(10, 0.3, seed=0)
     >>> len(kept), len(held_out), set(kept.tolist()) & set(held_out.tolist())
     (7, 3, set())
+    >>> [part.tolist() for part in split_indices(10, 0.2, seed=0, reach=3)]
+    [[0, 1, 2, 3, 4], [8, 9]]
     """
     if not 0.0 < fraction < 1.0:
         raise ConfigError(f"the fraction to hold out is {fraction}, expected more than 0 and less than 1.")
@@ -67,12 +74,20 @@ def split_indices(
         raise DataError(
             f"cannot part {n} sample{'' if n == 1 else 's'} in two.", fix="use at least two samples."
         )
+    count = min(max(round(n * fraction), 1), n - 1)
+    if reach is not None:
+        if n - count - reach < 1:
+            raise DataError(
+                f"{n} samples leave none to keep when {count} at the end and {reach} before them, which they"
+                " overlap, are held out.",
+                fix="use a longer series or text, shorter samples, a smaller fraction, or none.",
+            )
+        return np.arange(n - count - reach), np.arange(n - count, n)
     order = permutation(n, int(seed), "split")
     if classes is not None:
         if classes.shape != (n,):
             raise ShapeError(f"classes have shape {classes.shape}, expected ({n},).")
         order = order[np.argsort(classes[order], kind="stable")]
-    count = min(max(round(n * fraction), 1), n - 1)
     # Evenly spaced positions in class order: each class gives its share, the total is exact.
     is_held_out = np.zeros(n, bool)
     is_held_out[order[((2 * np.arange(count) + 1) * n) // (2 * count)]] = True

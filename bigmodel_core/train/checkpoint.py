@@ -2,7 +2,7 @@
 
 A checkpoint is a safetensors file: parameters by path, an optimizer's state under `~optimizer/`, the arrays
 of constants under `~constant/`. Its header holds JSON texts: `model` (the graphs in training and in inference
-mode, as op names and fields), `about` (labels, preprocessing, metrics) and, for a run, `training`.
+mode, as op names and fields), `about` (the encoding of the data, metrics) and, for a run, `training`.
 """
 
 from __future__ import annotations
@@ -18,11 +18,11 @@ import numpy as np
 
 import bigmodel_core
 from bigmodel_core.dataset import Data
+from bigmodel_core.encoding import REST, SAID, Encoding
 from bigmodel_core.errors import BigmodelError, CheckpointError, DeviceError
 from bigmodel_core.layer import Layer, Parameter
 from bigmodel_core.network import Network
 from bigmodel_core.ops.random import SEED, STEP
-from bigmodel_core.preprocessing import Preprocessing
 from bigmodel_core.spec import Spec
 from bigmodel_core.train.checkpoint_file import read_file, strict_json, write_file
 from bigmodel_core.train.checkpoint_graph import decode_graph, encode_graph, expect
@@ -40,7 +40,8 @@ def save(model: Layer | Network, path: str | Path, *, data: Data | None = None) 
     Args:
         model: a built model.
         path: where to write; what is there is replaced, at once and only when the new file is complete.
-        data: the data it was trained on, whose labels and preprocessing are to be kept with it.
+        data: the data it was trained on, whose labels, columns and preprocessing go with it; those that a
+            `Trainer` used where None.
 
     Raises:
         GraphError: the model is not built.
@@ -58,7 +59,7 @@ def save(model: Layer | Network, path: str | Path, *, data: Data | None = None) 
     True
     """
     network = model if isinstance(model, Network) else model.network
-    Snapshot(network, data).write(Path(path), network.state(), {})
+    Snapshot(network, None if data is None else data.encoding).write(Path(path), network.state(), {})
 
 
 def load(path: str | Path, *, device: str = "cpu") -> RestoredModel:
@@ -82,16 +83,16 @@ class Snapshot:
 
     Args:
         network: the built model.
-        data: the data it is trained on.
+        encoding: how the data it is trained on became numbers; what the model itself knows where None.
 
     Raises:
         CheckpointError: an op belongs to no plugin.
     """
 
-    def __init__(self, network: Network, data: Data | None = None) -> None:
+    def __init__(self, network: Network, encoding: Encoding | None = None) -> None:
         self.network = network
         self.constants: dict[str, np.ndarray] = {}
-        self.about = _about(network, data)
+        self.about = _about(network, encoding)
         graphs = {
             mode: encode_graph(network.trace(mode == "training"), self.constants)
             for mode in ("training", "inference")
@@ -149,33 +150,16 @@ class Snapshot:
         write_file(path, texts, arrays)
 
 
-def _about(network: Network, data: Data | None) -> dict[str, Any]:
+def _about(network: Network, encoding: Encoding | None) -> dict[str, Any]:
     layer = network.layer
-    if data is not None:
-        return _about_entry(
-            described(layer), data.labels, data.task, data.preprocessing, data.input_meaning, data.name
-        )
     known = layer.about if isinstance(layer, RestoredModel) else About(described(layer))
-    return _about_entry(
-        known.config, known.labels, known.task, known.preprocessing, known.input_meaning, known.data
-    )
-
-
-def _about_entry(
-    described: Mapping[str, Any] | None,
-    labels: tuple[str, ...] | None,
-    task: str | None,
-    preprocessing: Preprocessing | None,
-    input_meaning: str,
-    data: str,
-) -> dict[str, Any]:
+    encoding = encoding or network.encoding or known.encoding
+    found = (encoding or Encoding()).to_dict()
     return {
-        "config": described,
-        "labels": None if labels is None else list(labels),
-        "task": task,
-        "preprocessing": None if preprocessing is None else preprocessing.to_dict(),
-        "input_meaning": input_meaning,
-        "data": data,
+        "config": known.config,
+        "data": found["name"],
+        **{key: found[key] for key in SAID},
+        "encoding": None if encoding is None or not encoding.complete else {key: found[key] for key in REST},
     }
 
 
@@ -210,7 +194,7 @@ class Checkpoint:
         path: the file.
         state: the parameters, by path.
         optimizer: the optimizer's state, by path.
-        about: labels, preprocessing, metrics and the model's configuration.
+        about: the encoding of its data, metrics and the model's configuration.
         training: what a run goes on from, as plain values; None for a saved model.
         document: the description of the graphs, as plain values.
     """
@@ -337,15 +321,11 @@ def _read_spec(item: Mapping[str, Any]) -> Spec:
 
 
 def _read_about(item: dict[str, Any]) -> About:
-    labels, steps, described, task = (item.get(key) for key in ("labels", "preprocessing", "config", "task"))
-    if labels is not None:
-        labels = tuple(expect(label, str, "a label") for label in expect(labels, list, "labels"))
+    described, rest = item.get("config"), item.get("encoding")
+    found = {key: item.get(key) for key in SAID} | {"name": item.get("data"), "complete": rest is not None}
+    encoding = Encoding.from_dict({**found, **(expect(rest, dict, "encoding") if rest is not None else {})})
     return About(
         None if described is None else expect(described, dict, "config"),
-        labels,
-        None if task is None else expect(task, str, "task"),
-        None if steps is None else Preprocessing.from_dict(expect(steps, dict, "preprocessing")),
-        expect(item.get("input_meaning"), str, "input_meaning"),
-        expect(item.get("data"), str, "data"),
+        None if encoding == Encoding(complete=False) else encoding,
         expect(item.get("metrics"), dict, "metrics"),
     )

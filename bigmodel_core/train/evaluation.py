@@ -7,6 +7,7 @@ from typing import Any
 
 import numpy as np
 
+from bigmodel_core.encoding import Encoding
 from bigmodel_core.graph import Graph
 from bigmodel_core.loss import Loss
 from bigmodel_core.metric import Metric
@@ -33,6 +34,22 @@ def metric_names(metrics: Sequence[Metric]) -> list[str]:
     return names
 
 
+def answered(outputs: Any, encoding: Encoding | None) -> Any:
+    """A model's outputs, or its targets, in the units of the recorded targets, where those were scaled.
+
+    Args:
+        outputs: (n, k) numbers; several outputs as a tuple stay as they are.
+        encoding: of the training data.
+
+    Returns:
+        float64 where the numbers were scaled.
+    """
+    steps = None if encoding is None else encoding.target_preprocessing
+    if steps is None or not isinstance(outputs, np.ndarray) or outputs.shape[1:] != steps.raw_shape:
+        return outputs
+    return steps.invert(outputs)
+
+
 class Evaluator:
     """The inference graph of a model with a loss on top, run over samples.
 
@@ -41,10 +58,19 @@ class Evaluator:
         loss: the loss; its mean over all samples is reported.
         metrics: fed with the model's output and the targets.
         target: the spec of the targets.
+        encoding: how the data became numbers; metrics are then taken in the units of the recorded targets,
+            the loss in those of the model.
     """
 
-    def __init__(self, network: Network, loss: Loss, metrics: Sequence[Metric], target: Spec) -> None:
-        self.network, self.target = network, target
+    def __init__(
+        self,
+        network: Network,
+        loss: Loss,
+        metrics: Sequence[Metric],
+        target: Spec,
+        encoding: Encoding | None = None,
+    ) -> None:
+        self.network, self.target, self.encoding = network, target, encoding
         self.metrics = dict(zip(metric_names(metrics), metrics, strict=True))
         graph = Graph()
         trace = network.traced_into(graph, training=False)
@@ -85,6 +111,7 @@ class Evaluator:
             loss, *outputs = self._program.run(self.network.variables, given)
             total += float(loss) * len(part)
             prediction: Any = (outputs[0] if self._single else tuple(outputs)) if outputs else None
+            prediction, target = answered(prediction, self.encoding), answered(target, self.encoding)
             for name, metric in self.metrics.items():
                 states[name] = metric.update(states[name], prediction, target)
         return states, total

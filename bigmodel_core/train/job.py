@@ -9,7 +9,8 @@ from typing import Any
 import numpy as np
 
 from bigmodel_core.augmentation import Augmentation
-from bigmodel_core.dataset import Data
+from bigmodel_core.dataset import Data, Split
+from bigmodel_core.encoding import Encoding
 from bigmodel_core.errors import ConfigError, UsageError
 from bigmodel_core.metric import Metric
 from bigmodel_core.train.checkpoint import Checkpoint, Snapshot
@@ -73,6 +74,15 @@ class Job:
                 return False
         state.best = Best(value, logs["epoch"])
         return True
+
+
+def encoded(data: Any, encoding: Encoding | None) -> Any:
+    """Data or a split as a model met its own in training; anything else is what a model sees already.
+
+    Raises:
+        DataError: they do not fit that training.
+    """
+    return data.like(encoding) if encoding is not None and isinstance(data, (Data, Split)) else data
 
 
 def parted(data: Any, validation: Any, seed: int) -> tuple[Samples, Samples | None]:

@@ -10,7 +10,8 @@ import numpy as np
 
 from bigmodel_core.augmentation import Augmentation, augmented
 from bigmodel_core.config import make
-from bigmodel_core.dataset import Data
+from bigmodel_core.dataset import Data, Split
+from bigmodel_core.encoding import Encoding
 from bigmodel_core.errors import UsageError
 from bigmodel_core.network import Network
 from bigmodel_core.prefetch import DEFAULT_WORKERS
@@ -19,9 +20,10 @@ from bigmodel_core.train import resume as resuming
 from bigmodel_core.train.checkpoint import Checkpoint, Snapshot
 from bigmodel_core.train.evaluation import EVALUATION_BATCH, Evaluator
 from bigmodel_core.train.history import History
-from bigmodel_core.train.job import Job, measures, monitored, parted, whole_number
+from bigmodel_core.train.job import Job, encoded, measures, monitored, parted, whole_number
 from bigmodel_core.train.record import check_free
 from bigmodel_core.train.run_state import described
+from bigmodel_core.train.runs import path_from
 from bigmodel_core.train.samples import Samples, check_batch_size
 from bigmodel_core.train.step import target_spec
 
@@ -67,13 +69,18 @@ def prepared(
     if validation is None:
         validation = before.get("validation_fraction")
     step = trainer.step
+    encoding = checkpoint.about.encoding if checkpoint is not None else trainer.encoding
+    data = encoded(data, encoding)
+    if encoding is None and isinstance(data, (Data, Split)):
+        encoding = data.encoding
+    validation = encoded(validation, encoding)
     train, held_out = parted(data, validation, step.seed)
     measured = measures(trainer.metrics, validated=held_out is not None)
     monitor = monitored(trainer.monitor, measured)
     network, target = _built(trainer, train)
     train = train.fitting(network, target)
     _check_augmentations(changes, train, step.seed)
-    evaluator = Evaluator(network, step.loss, trainer.metrics, target)
+    evaluator = Evaluator(network, step.loss, trainer.metrics, target, encoding)
     if held_out is not None:
         held_out = held_out.fitting(network, target)
         evaluator.check(held_out, EVALUATION_BATCH)
@@ -95,12 +102,13 @@ def prepared(
     if folder is not None:
         goes_on = checkpoint is not None and folder == resuming.folder_of(checkpoint)
         check_free(folder, ours=goes_on or (trainer.record is not None and trainer.record.folder == folder))
-        snapshot = Snapshot(network, data if isinstance(data, Data) else None)
+        snapshot = Snapshot(network, encoding)
     if checkpoint is not None:
         trainer.state = resuming.restore(checkpoint, step, plan)
     elif trainer.plan:
         _forget_what_differs(trainer, plan)
     trainer.out, trainer.stop, trainer.resumed = folder, False, None
+    trainer.encoding = network.encoding = encoding
     trainer.plan, trainer.measures = plan, measured
     trainer.history = History(trainer.state.history, run=folder)
     return Job(
@@ -115,7 +123,7 @@ def prepared(
         monitor=monitor,
         higher_is_better=measured[monitor],
         plan=plan,
-        facts={**_facts(data, network), **record},
+        facts={**_facts(data, network, encoding, folder), **record},
         snapshot=snapshot,
         resumed=checkpoint,
     )
@@ -165,13 +173,17 @@ def _forget_what_differs(trainer: Trainer, plan: Mapping[str, Any]) -> None:
         state.best = None
 
 
-def _facts(data: Any, network: Network) -> dict[str, Any]:
+def _facts(data: Any, network: Network, encoding: Encoding | None, folder: Path | None) -> dict[str, Any]:
     """What the configuration of a run says besides its options."""
     found: dict[str, Any] = {
         "model": described(network.layer),
         "dtype": network.dtype,
         "device": network.device.name,
     }
+    if encoding is not None and encoding.dataset is not None:
+        found["dataset"] = dict(encoding.dataset)
     if isinstance(data, Data):
         found["data"] = data.summary()
+        if folder is not None:
+            found["data_dir"] = None if data.data_dir is None else path_from(folder, data.data_dir)
     return found

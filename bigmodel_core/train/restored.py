@@ -8,6 +8,7 @@ from typing import Any
 
 import numpy as np
 
+from bigmodel_core.encoding import Encoding
 from bigmodel_core.errors import CheckpointError, ShapeError
 from bigmodel_core.graph import Constant, Graph, Input, Value, Variable
 from bigmodel_core.layer import Layer, Parameter, Trace, current_trace
@@ -23,21 +24,38 @@ class About:
     Args:
         config: the layer it was: what `bigmodel_core.config.to_config` writes where a plugin offers it (it
             then has a "name"), else its "class" and, for a Sequential, its "layers".
-        labels: class names by label.
-        task: "classification", "binary" or "regression".
-        preprocessing: how its input is made from raw input.
-        input_meaning: one phrase: what one sample is.
-        data: the name of the data set it was trained on.
+        encoding: how the data it was trained on became numbers; None where that is not known.
         metrics: what was measured, by name, when it was saved.
     """
 
     config: Mapping[str, Any] | None = None
-    labels: tuple[str, ...] | None = None
-    task: str | None = None
-    preprocessing: Preprocessing | None = None
-    input_meaning: str = ""
-    data: str = ""
+    encoding: Encoding | None = None
     metrics: Mapping[str, Any] = field(default_factory=dict)
+
+    @property
+    def labels(self) -> tuple[str, ...] | None:
+        """Class names by label."""
+        return self.encoding.labels if self.encoding else None
+
+    @property
+    def task(self) -> str | None:
+        """ "classification", "binary" or "regression"."""
+        return self.encoding.task if self.encoding else None
+
+    @property
+    def preprocessing(self) -> Preprocessing | None:
+        """How its input is made from raw input."""
+        return self.encoding.preprocessing if self.encoding else None
+
+    @property
+    def input_meaning(self) -> str:
+        """One phrase: what one sample is."""
+        return self.encoding.input_meaning if self.encoding else ""
+
+    @property
+    def data(self) -> str:
+        """The name of the data set it was trained on."""
+        return self.encoding.name if self.encoding else ""
 
 
 @dataclass(frozen=True, eq=False, repr=False)

@@ -9,6 +9,7 @@ runs/mlp-001/last.safetensors     the checkpoint to resume from
 from __future__ import annotations
 
 import json
+import os
 import re
 from collections.abc import Mapping
 from pathlib import Path
@@ -125,6 +126,24 @@ def resume_point(path: str | Path) -> Path:
             fix="pass the folder of a run, such as runs/mlp-001.",
         )
     return path / LAST if path.is_dir() else checkpoint_of(path)
+
+
+def path_from(run: str | Path, path: str | Path) -> str:
+    """A path as a run's configuration has it: seen from the run's folder, with "/", where there is a way."""
+    absolute = Path(path).absolute()
+    try:
+        return Path(os.path.relpath(absolute, Path(run).absolute())).as_posix()
+    except ValueError:  # on another drive
+        return absolute.as_posix()
+
+
+def data_dir_of(run: str | Path, manifest: Mapping[str, Any]) -> Path | None:
+    """Where the data of a run were read from, seen from the current folder; None where none was named."""
+    found = manifest.get("data_dir")
+    if not isinstance(found, str):
+        return None
+    path = Path(run) / found
+    return Path(os.path.relpath(path)) if not Path(found).is_absolute() else path
 
 
 def write_manifest(run: str | Path, manifest: Mapping[str, Any]) -> None:

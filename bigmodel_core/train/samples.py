@@ -27,18 +27,19 @@ class Samples:
     Args:
         inputs: an array for each input of the model, one sample a row, or a source of samples.
         target: one target a sample; None where there are none.
+        reach: with how many of those that follow it a sample shares something; see `Split`.
 
     Raises:
         DataError: there is no sample, or the arrays differ in length.
     """
 
-    def __init__(self, inputs: Inputs, target: np.ndarray | None) -> None:
+    def __init__(self, inputs: Inputs, target: np.ndarray | None, reach: int | None = None) -> None:
         if not inputs or any(array.ndim == 0 for array in inputs):
             raise DataError(
                 "the input is no array of samples.",
                 fix="pass arrays with one sample a row of the first axis.",
             )
-        self.inputs, self.target = inputs, target
+        self.inputs, self.target, self.reach = inputs, target, reach
         lengths = {len(array) for array in inputs} | ({len(target)} if target is not None else set())
         if len(lengths) > 1:
             raise DataError(
@@ -67,7 +68,7 @@ class Samples:
         if isinstance(data, Data):
             data = data.train
         if isinstance(data, Split):
-            return cls((data.x,), data.y)
+            return cls((data.x,), data.y, data.reach)
         if isinstance(data, tuple) and len(data) == 2:
             x, y = data
             target = None if y is None else np.asarray(y)
@@ -122,14 +123,16 @@ class Samples:
         )
 
     def held_out(self, fraction: float, seed: int) -> tuple[Samples, Samples]:
-        """The samples in two parts, of which the second has a fraction of them; classes keep their shares.
+        """The samples in two parts, of which the second has a fraction of them; classes keep their shares,
+        and samples that stand in order are held out at the end.
 
         Raises:
             ConfigError: the fraction is not between 0 and 1.
+            DataError: too few samples.
         """
         y = self.target
         classes = y if y is not None and y.ndim == 1 and y.dtype.kind in "iub" else None
-        kept, out = split_indices(len(self), fraction, seed, classes=classes)
+        kept, out = split_indices(len(self), fraction, seed, classes=classes, reach=self.reach)
         return self.take(kept), self.take(out)
 
     def shuffled(

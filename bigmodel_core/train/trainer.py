@@ -5,6 +5,7 @@ from __future__ import annotations
 import time
 from collections.abc import Mapping, Sequence
 from contextlib import closing
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -14,6 +15,7 @@ from bigmodel_core.augmentation import Augmentation
 from bigmodel_core.callback import Callback
 from bigmodel_core.config import make
 from bigmodel_core.dataset import Data, Split
+from bigmodel_core.encoding import Encoding
 from bigmodel_core.errors import NumericsError, UsageError
 from bigmodel_core.layer import Layer
 from bigmodel_core.loss import Loss
@@ -24,13 +26,14 @@ from bigmodel_core.optimizer import Optimizer
 from bigmodel_core.prefetch import DEFAULT_WORKERS
 from bigmodel_core.train import resume as resuming
 from bigmodel_core.train.checkpoint import Checkpoint, versions
-from bigmodel_core.train.evaluation import EVALUATION_BATCH, Evaluator
+from bigmodel_core.train.evaluation import EVALUATION_BATCH, Evaluator, answered
 from bigmodel_core.train.history import History
 from bigmodel_core.train.interruption import Interruption
-from bigmodel_core.train.job import Job, monitored
+from bigmodel_core.train.job import Job, encoded, monitored
 from bigmodel_core.train.prepare import prepared
 from bigmodel_core.train.progress import Reporter, reporter
 from bigmodel_core.train.record import Record
+from bigmodel_core.train.restored import RestoredModel
 from bigmodel_core.train.run_state import RunState
 from bigmodel_core.train.runs import read_manifest
 from bigmodel_core.train.samples import Samples, as_inputs, check_batch_size
@@ -59,6 +62,7 @@ class Trainer:
         measures: what the running `fit` measures and can compare, with whether higher values are better.
         plan: the options of the running `fit`.
         record: writes the folder of the run.
+        encoding: how the data it was trained on became numbers; other data are brought to that.
         stop: set it, from a callback, to end training.
 
     Raises:
@@ -112,6 +116,7 @@ class Trainer:
         self.plan: dict[str, Any] = {}
         self.record: Record | None = None
         self.resumed: Checkpoint | None = None
+        self.encoding: Encoding | None = known_encoding(self.model)
         resuming.check_device(self.model, device)
 
     @classmethod
@@ -323,37 +328,46 @@ class Trainer:
     ) -> dict[str, Any]:
         """The mean loss and the metrics on samples, by name: {"loss": 0.08, "accuracy": 0.97}.
 
+        Metrics of numbers are in the units of the recorded targets, the loss in those of y.
+
         Args:
-            split: a split or arrays (x, y); of data, the test split.
+            split: a split or arrays (x, y); of data, the test split. Splits of other data are brought to the
+                training data's labels, columns and preprocessing; arrays are what the model sees.
             batch_size: samples at a time; the result does not depend on it beyond rounding.
 
         Raises:
             GraphError: the model is not built yet.
-            ShapeError, DtypeError, DataError: the samples do not fit the model.
+            ShapeError, DtypeError, DataError: the samples do not fit the model, or its training data.
         """
-        samples = Samples.of(split.test if isinstance(split, Data) else split)
+        samples = Samples.of(encoded(split.test if isinstance(split, Data) else split, self.encoding))
         network = self.network
         target = target_spec(self.step.loss, samples.first(1).labelled(), network.dtype)
-        evaluator = Evaluator(network, self.step.loss, self.metrics, target)
+        evaluator = Evaluator(network, self.step.loss, self.metrics, target, self.encoding)
         return evaluator(samples.fitting(network, target), check_batch_size(batch_size))
 
     def predict(self, x: Any, batch_size: int = EVALUATION_BATCH) -> Any:
         """The model's outputs for inputs, an array (a tuple where the model has several outputs).
 
+        Predicted numbers are in the units of the recorded targets, `data.test.truth`, where training scaled
+        them; `model(x)` gives what the model itself computes.
+
         Args:
-            x: an array; a tuple of arrays for several inputs.
+            x: an array; a tuple of arrays for several inputs; or a split, brought to the training data's
+                columns and preprocessing.
             batch_size: samples at a time.
 
         Raises:
             GraphError: the model is not built yet.
             ShapeError, DtypeError, DataError: the input does not fit the model.
         """
+        if isinstance(x, Split):
+            x = encoded(replace(x, y=None), self.encoding).x
         samples = Samples(as_inputs(x), None).fitting(self.network, None)
         size = check_batch_size(batch_size)
         parts = [self.network(*part.inputs) for part in samples.parts(size)]
         if isinstance(parts[0], tuple):
             return tuple(np.concatenate(output) for output in zip(*parts, strict=True))
-        return np.concatenate(parts)
+        return answered(np.concatenate(parts), self.encoding)
 
     @property
     def network(self) -> Network:
@@ -365,6 +379,15 @@ class Trainer:
         if self.step.network is not None:
             return self.step.network
         return self.model if isinstance(self.model, Network) else self.model.network
+
+
+def known_encoding(model: Layer | Network) -> Encoding | None:
+    """How the data of an earlier training of the model became numbers, where that is known."""
+    layer = model.layer if isinstance(model, Network) else model
+    network = model if isinstance(model, Network) else layer.network if layer.is_built else None
+    if network is not None and network.encoding is not None:
+        return network.encoding
+    return layer.about.encoding if isinstance(layer, RestoredModel) else None
 
 
 def _usual_optimizer(model: Model | None) -> Optimizer:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from importlib.resources import files
 from pathlib import Path
 from typing import ClassVar
@@ -40,7 +40,8 @@ def _refuse_folder(name: str, data_dir: Path | None) -> None:
 class Sunspots(Dataset):
     """The mean sunspot number of each year from 1700 to 2008, to be forecast from the years before.
 
-    A sample is a run of years (length, 1), its target the year that follows, both in hundreds of spots. The
+    A sample is a run of years (length, 1), its target the year that follows, both in hundreds of spots;
+    `Trainer.predict` and metrics are in spots. The
     last `test_fraction` of the years are the test targets; no training sample sees them. It comes with the
     package (NOAA's National Geophysical Data Center, public domain).
 
@@ -77,13 +78,15 @@ class Sunspots(Dataset):
                 fix="use shorter windows, or another test_fraction.",
             )
         preprocessing = Preprocessing(scale=1 / 100, raw_dtype="float32", raw_shape=(self.length, 1))
-        x, y = preprocessing.apply(x), y * np.float32(preprocessing.scale)
+        spots = replace(preprocessing, raw_shape=(1,))
+        x, y = preprocessing.apply(x), spots.apply(y)
         return Data(
             name=self.name,
-            train=Split(x[:-test], y[:-test]),
-            test=Split(x[-test:], y[-test:]),
+            train=Split(x[:-test], y[:-test], reach=self.length),
+            test=Split(x[-test:], y[-test:], reach=self.length),
             task="regression",
             preprocessing=preprocessing,
+            target_preprocessing=spots,
             input_meaning=f"mean sunspot numbers of {self.length} successive years",
             source="Yearly mean sunspot numbers 1700 to 2008, National Geophysical Data Center (NOAA), public"
             " domain",
