@@ -17,13 +17,14 @@ from collections.abc import Mapping
 from typing import Any
 
 from bigmodel_core import registry
+from bigmodel_core.contracts import fault
 from bigmodel_core.errors import BigmodelError, ConfigError, UsageError
 from bigmodel_core.field_values import convert, field_types
+from bigmodel_core.registry_askers import CORE
+from bigmodel_core.registry_discovery import OURS
 from bigmodel_core.registry_loading import base_class
 
 Config = dict[str, Any]
-
-_OURS = "bigmodel"
 
 
 def to_config(obj: object) -> Config:
@@ -39,7 +40,7 @@ def to_config(obj: object) -> Config:
     assert offer is not None
     fields = {key: _plain(getattr(obj, key), f"{cls.__qualname__}.{key}") for key in field_types(cls)}
     config: Config = {"kind": offer.kind, "name": name, "fields": fields}
-    if offer.plugin.distribution not in (None, _OURS):
+    if offer.plugin.distribution not in (None, OURS):
         config["distribution"] = offer.plugin.distribution
     return config
 
@@ -93,46 +94,65 @@ def from_config(kind: str, config: Mapping[str, Any]) -> Any:
         )
     if own not in registry.KINDS:
         raise ConfigError(f"{own!r} is not a kind.", fix=f"use one of {', '.join(registry.KINDS)}.")
+    name = config["name"]
+    ours = CORE if package is None and ":" in name else None  # as `to_config` writes what comes with bigmodel
     try:
-        made = build(registry.get(own, config["name"], distribution=package), fields)
+        made = build(registry.get(own, name, distribution=package, owner=ours), fields)
     except RecursionError:
         raise ConfigError("the configuration is nested too deeply.", fix=fix) from None
     if not isinstance(made, base_class(kind)):
-        raise ConfigError(
-            f"expected a configuration of kind '{kind}', got '{own}' ({config['name']}).", fix=fix
-        )
+        raise ConfigError(f"expected a configuration of kind '{kind}', got '{own}' ({name}).", fix=fix)
     return made
 
 
-def make(kind: str, value: object) -> Any:
+def make(kind: str, value: object, *, owner: str | None = None) -> Any:
     """An object of a kind from whatever a user may pass for one.
 
     Args:
         kind: what is wanted, such as "optimizer".
         value: an instance, a class, a name ("adam"), or a mapping with the name and the options
             (`{"name": "adam", "learning_rate": 0.01}`, or what `to_config` wrote).
+        owner: the module in whose code a name stands, as `owner_of` says; the module that calls where None.
 
     Raises:
-        UnknownNameError: nothing has this name.
-        ConfigError: an option is unknown or has a wrong value.
+        UnknownNameError: nothing has this name, or several packages offer it.
+        ConfigError: an option is unknown or has a wrong value, or a class defines a method that nobody would
+            ever call.
         UsageError: the value is none of these.
     """
     base = base_class(kind)
     if isinstance(value, base):
+        _check_contract(type(value), kind, base)
         return value
     if isinstance(value, type) and issubclass(value, base):
+        _check_contract(value, kind, base)
         return build(value, {})
     if isinstance(value, str):
-        return build(registry.get(kind, value), {})
+        return build(registry.get(kind, value, owner=owner), {})
     if isinstance(value, Mapping) and isinstance(value.get("name"), str):
         if "fields" in value:
             return from_config(kind, value)
         options = {key: option for key, option in value.items() if key != "name"}
-        return build(registry.get(kind, value["name"]), options)
+        return build(registry.get(kind, value["name"], owner=owner), options)
     raise UsageError(
         f"{_short(value)} is not a{'n' if kind[0] in 'aeiou' else ''} {kind}.",
         fix=f"pass an instance of {base.__name__}, or a name that `bigmodel plugins list` shows.",
     )
+
+
+def _check_contract(cls: type[Any], kind: str, base: type[Any]) -> None:
+    if wrong := fault(cls, kind, base):
+        raise ConfigError(wrong[0], fix=wrong[1])
+
+
+def owner_of(cls: type[Any], attribute: str) -> str:
+    """The module in whose code a class says something, such as the name of its loss.
+
+    >>> from bigmodel_core.model import Model
+    >>> owner_of(type("Mine", (Model,), {"loss": "hinge"}), "optimizer")
+    'bigmodel_core.model'
+    """
+    return next((base.__module__ for base in cls.__mro__ if attribute in vars(base)), cls.__module__)
 
 
 def build(cls: type[Any], fields: Mapping[str, Any]) -> Any:

@@ -7,6 +7,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, ClassVar, Protocol
 
+from bigmodel_core.contracts import undefined
 from bigmodel_core.spec import Dim, Shape, Spec
 
 if TYPE_CHECKING:
@@ -74,12 +75,19 @@ class Exporter:
     def export(self, model: Layer | Network, path: Path, **details: Any) -> Any:
         """Write the file and prove that it computes the same; on failure nothing is left behind.
 
+        `bigmodel_core.export` has the file written to a folder aside, with all that lies beside it, and gives
+        it its place once the report is known to be one.
+
         Args:
             model: a built model.
             path: where to write.
             details: what is known of the run: data set, labels, metrics, preprocessing.
 
         Returns:
-            A report that can be printed and turned into a dict.
+            A report for people and for programs: `str()` of it is printed, and its `to_dict()` gives what
+            JSON can hold.
         """
-        raise NotImplementedError(f"{type(self).__name__} does not define export")
+        raise undefined(self, "exporter", "export")
+
+    def tidy(self, path: Path, report: Any) -> None:
+        """Remove what earlier exports left beside a file that has just got its place; nothing by default."""

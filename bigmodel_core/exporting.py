@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import inspect
+import json
 import os
 import shutil
 import tempfile
@@ -13,7 +14,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from bigmodel_core import config, registry
-from bigmodel_core.errors import ConfigError, ExportError, UsageError
+from bigmodel_core.errors import BigmodelError, ConfigError, ExportError, PluginError, UsageError
 from bigmodel_core.exporter import Exporter
 from bigmodel_core.layer import Layer
 
@@ -38,7 +39,9 @@ def export(
     Raises:
         ExportError: the model cannot be exported, or the file cannot be written or does not compute the same.
         ConfigError: an option is unknown or has a wrong value.
-        UnknownNameError: no exporter serves this ending.
+        UnknownNameError: no exporter has this name.
+        UsageError: no exporter serves this ending, or several do.
+        PluginError: the exporter's report lacks what `bigmodel export` prints; no file appears.
 
     >>> import tempfile, os
     >>> import bigmodel_core as bm
@@ -63,16 +66,69 @@ def export(
             f"{', '.join(settings)} cannot be given beside an exporter.",
             fix=f"set it there: {cls.__name__}(...).",
         )
-    known = [
-        name for name in inspect.signature(cls.export).parameters if name not in ("self", "model", "path")
-    ]
+    parameters = inspect.signature(cls.export).parameters
+    known = [name for name in parameters if name not in ("self", "model", "path")]
     unknown = sorted(set(details) - set(known))
-    if unknown and "details" not in known:
+    if unknown and not any(item.kind is item.VAR_KEYWORD for item in parameters.values()):
         raise ConfigError(
             f"the exporter {cls.__name__} has no option '{unknown[0]}'.",
             fix=f"use one of {', '.join(sorted({*known, *own}))}.",
         )
-    return (chosen or config.build(cls, settings)).export(model, target, **details)
+    return _exported(chosen or config.build(cls, settings), model, target, details)
+
+
+def _exported(exporter: Exporter, model: Any, target: Path, details: dict[str, Any]) -> Any:
+    """Have a file written aside; it gets its place once there is a report of it."""
+    with staged(target) as folder:
+        aside = folder / target.name
+        try:
+            report = exporter.export(model, aside, **details)
+        except BigmodelError as error:  # which names the place that the caller gave
+            here, there = str(folder), str(target.parent)
+            for part in ("message", "fix", "where"):
+                if text := getattr(error, part):
+                    setattr(error, part, text.replace(here, there))
+            raise
+        _check_report(exporter, report)
+        if not aside.is_file():
+            raise ExportError("the exporter wrote no file.", where=type(exporter).__name__)
+    report = _placed(report, aside, target)
+    exporter.tidy(target, report)
+    return report
+
+
+def _check_report(exporter: Exporter, report: Any) -> None:
+    """See that a report has what the command line prints.
+
+    Raises:
+        PluginError: it lacks something.
+    """
+    name = type(exporter).__name__
+    fix = f"have {name}.export return an object that can be printed, with to_dict() for what JSON can hold."
+    if not callable(getattr(report, "to_dict", None)):
+        raise PluginError(f"its report, {_type(report)}, has no to_dict().", where=name, fix=fix)
+    try:
+        said = report.to_dict()
+        if not isinstance(said, dict):
+            raise TypeError(f"to_dict() gives {_type(said)}, no dict")
+        json.dumps(said, allow_nan=False)
+        str(report)
+    except Exception as error:
+        raise PluginError(f"its report cannot be shown: {error}.", where=name, fix=fix) from error
+
+
+def _placed(report: Any, aside: Path, target: Path) -> Any:
+    """A report that names the place of the file instead of where it was written first."""
+    paths = {
+        name: value for name, value in getattr(report, "__dict__", {}).items() if value in (aside, str(aside))
+    }
+    for name, value in paths.items():
+        object.__setattr__(report, name, type(value)(target))
+    return report
+
+
+def _type(value: object) -> str:
+    return "None" if value is None else f"of type {type(value).__name__}"
 
 
 def from_onnx(path: str | Path) -> Layer:
@@ -87,25 +143,40 @@ def from_onnx(path: str | Path) -> Layer:
     Raises:
         ExportError: the file is missing, damaged or unsafe, or uses operators that cannot be read.
     """
-    cls = exporter_for(Path("model.onnx"))
+    cls = exporter_for(Path("model.onnx"), owner=__name__)
     model: Layer = cls().load(Path(path))  # type: ignore[attr-defined]
     return model
 
 
-def exporter_for(path: Path) -> type[Exporter]:
+def exporter_for(path: Path, *, owner: str | None = None) -> type[Exporter]:
     """The exporter that serves a file ending.
 
+    Args:
+        path: a file.
+        owner: the module that wants to know; the one that calls where None.
+
     Raises:
-        UsageError: none does.
+        UsageError: none does, or several do and none of them comes with the asker's package.
     """
-    found: dict[str, type[Exporter]] = {cls.suffix: cls for cls in registry.classes("exporter")}
-    if path.suffix.lower() not in found:
+    known = [cls for cls in registry.classes("exporter") if cls.suffix]
+    serving = [cls for cls in known if cls.suffix.lower() == path.suffix.lower()]
+    if len(serving) > 1:
+        serving = registry.meant(serving, owner=owner)
+    if len(serving) == 1:
+        return serving[0]
+    if serving:
+        names = [registry.qualified_name(cls) for cls in serving]
         raise UsageError(
-            f"no exporter writes files that end in '{path.suffix}'.",
+            f"files that end in '{path.suffix}' are written by the exporters {' and '.join(names)}.",
             where=str(path),
-            fix=f"use one of these endings: {', '.join(sorted(found)) or '(no exporter is installed)'}.",
+            fix=f'say which: exporter="{names[0]}", or --exporter {names[0]} on the command line.',
         )
-    return found[path.suffix.lower()]
+    endings = sorted({cls.suffix for cls in known})
+    raise UsageError(
+        f"no exporter writes files that end in '{path.suffix}'.",
+        where=str(path),
+        fix=f"use one of these endings: {', '.join(endings) or '(no exporter is installed)'}.",
+    )
 
 
 def _named(name: str) -> type[Exporter]:

@@ -13,6 +13,7 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
+from bigmodel_core.contracts import undefined
 from bigmodel_core.errors import BigmodelError, ConfigError, GraphError, ShapeError
 from bigmodel_core.graph import Graph, Value, place
 from bigmodel_core.spec import Dim, Spec, format_shape
@@ -167,7 +168,7 @@ class Layer:
             cls.__call__ = _dispatched(cls.__dict__["__call__"])  # type: ignore[method-assign]
 
     def __call__(self, *inputs: Any) -> Any:
-        raise NotImplementedError(f"{type(self).__name__} does not define __call__")
+        raise undefined(self, "layer", "__call__")
 
     # Inside __call__ -----------------------------------------------------------------------------------
 

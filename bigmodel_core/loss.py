@@ -5,6 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import ClassVar
 
+from bigmodel_core.contracts import undefined
 from bigmodel_core.graph import Value
 
 
@@ -21,7 +22,7 @@ class Loss:
 
     def each(self, prediction: Value, target: Value) -> Value:
         """The loss of each sample (or of each output of each sample)."""
-        raise NotImplementedError(f"{type(self).__name__} does not define each")
+        raise undefined(self, "loss", "each")
 
     def __call__(self, prediction: Value, target: Value) -> Value:
         """The mean loss, a scalar."""

@@ -5,6 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass, fields, replace
 from typing import TYPE_CHECKING, Any, ClassVar, Self
 
+from bigmodel_core.contracts import undefined
 from bigmodel_core.layer import Layer
 from bigmodel_core.spec import Spec
 
@@ -30,7 +31,7 @@ class Model(Layer):
 
     def input_spec(self) -> Spec:
         """The input it was designed for."""
-        raise NotImplementedError(f"{type(self).__name__} does not define input_spec")
+        raise undefined(self, "model", "input_spec")
 
     def fitted(self, data: Data) -> Self:
         """The same model with its number of outputs set for a data set: `classes` where it has that field."""

@@ -6,6 +6,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any, ClassVar
 
+from bigmodel_core.contracts import undefined
 from bigmodel_core.errors import ConfigError
 from bigmodel_core.field_limits import check_number
 from bigmodel_core.graph import Value
@@ -17,7 +18,7 @@ class Schedule:
 
     def __call__(self, step: int) -> float:
         """The rate of the step after `step` steps are done; the first step asks for `step=0`."""
-        raise NotImplementedError(f"{type(self).__name__} does not define __call__")
+        raise undefined(self, "schedule", "__call__")
 
 
 Rate = float | Schedule
@@ -78,7 +79,7 @@ class Optimizer(Regularisation):
             rate: the learning rate of this step, a scalar of the parameter's type.
             step: the number of this step, from 1, a float64 scalar.
         """
-        raise NotImplementedError(f"{type(self).__name__} does not define update")
+        raise undefined(self, "optimizer", "update")
 
     def rate(self, step: int) -> float:
         """The learning rate of the step after `step` steps are done."""

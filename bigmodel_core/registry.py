@@ -1,7 +1,8 @@
 """What names mean: layers, losses, optimizers, data sets and the rest, from whichever plugin offers them.
 
 Plugins are loaded on the first look-up, all of them once; importing this module imports none. Look-ups ignore
-case, '-' and '_'. A qualified name, `plugin:Name`, always says which plugin is meant.
+case, '-' and '_'. A qualified name, `plugin:Name`, always says which plugin is meant; without one, the code
+of a package finds its own package's names first (`registry_askers`).
 
     registry.get("layer", "dense")          # the class Dense of the plugin `layers`
     registry.get("layer", "swish:Swish")    # the one of the plugin `swish`, whoever else offers a Swish
@@ -14,7 +15,7 @@ imported.
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -33,6 +34,7 @@ __all__ = [
     "configure",
     "display_name",
     "get",
+    "meant",
     "names",
     "origin",
     "plugins",
@@ -44,20 +46,26 @@ __all__ = [
 _host = PluginHost()
 
 
-def get(kind: str, name: str, *, distribution: str | None = None) -> type[Any]:
+def get(kind: str, name: str, *, distribution: str | None = None, owner: str | None = None) -> type[Any]:
     """The class of a kind with a name.
+
+    Where several packages offer it, the code of a package finds its own, else that of a package it requires;
+    a user has to say which.
 
     Args:
         kind: one of `KINDS`: "layer", "loss", "optimizer", "schedule", "metric", "dataset",
             "augmentation", "model", "callback", "exporter".
         name: "dense", "Dense" or, to say whose, "layers:Dense".
         distribution: the package the plugin must come from, as saved files name it.
+        owner: the module in whose code the name stands, such as that of a class that names its loss; the
+            module that calls where None.
 
     Raises:
-        UnknownNameError: nothing has this name (the message lists the nearest), or two plugins offer it.
+        UnknownNameError: nothing has this name (the message lists the nearest), or several packages offer it
+            and none of them is the asker's.
         PluginError: a plugin failed to load, in strict mode.
     """
-    return _host.get(kind, name, distribution)
+    return _host.get(kind, name, distribution, owner)
 
 
 def names(kind: str) -> list[str]:
@@ -118,13 +126,25 @@ def reset() -> None:
     _host = PluginHost()
 
 
+def meant(classes: Sequence[type[Any]], *, owner: str | None = None) -> list[type[Any]]:
+    """Of classes that serve one purpose, such as exporters of one file ending, those that the code of a
+    module means: its own package's, else those of packages it requires, else all.
+
+    Args:
+        classes: what plugins offer.
+        owner: the module; the one that calls where None.
+    """
+    return _host.meant(classes, owner)
+
+
 def origin(cls: type[Any]) -> Offer | None:
     """Which plugin offers a class, or None where none does."""
     return _host.origin(cls)
 
 
 def qualified_name(cls: type[Any]) -> str:
-    """The name that always means this class, `plugin:Name`.
+    """The name that always means this class: `plugin:Name`, or `package:Name` where two packages chose one
+    name for their plugins.
 
     Raises:
         UnknownNameError: no plugin offers the class.
@@ -135,7 +155,7 @@ def qualified_name(cls: type[Any]) -> str:
             f"no plugin offers the class {cls.__qualname__}, so it cannot be saved by name.",
             fix="offer it from a plugin (`bigmodel plugins new`), or call bigmodel_core.registry.register().",
         )
-    return offer.qualified
+    return _host.qualified(offer)
 
 
 class UnknownAttributeError(UnknownNameError, AttributeError):
@@ -143,7 +163,7 @@ class UnknownAttributeError(UnknownNameError, AttributeError):
 
 
 class Namespace:
-    """The classes of one kind as attributes: `bm.layers.Dense`.
+    """The classes of one kind as attributes, `bm.layers.Dense`, and by name, `bm.layers["acme:Dense"]`.
 
     Args:
         kind: one of `KINDS`.
@@ -154,6 +174,9 @@ class Namespace:
 
     def get(self, name: str) -> type[Any]:
         """The class with a name; the same look-up as an attribute's, for names that are text."""
+        return get(self._kind, name)
+
+    def __getitem__(self, name: str) -> type[Any]:
         return get(self._kind, name)
 
     def __getattr__(self, name: str) -> type[Any]:

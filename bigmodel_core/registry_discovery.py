@@ -10,6 +10,8 @@ from dataclasses import dataclass, field
 from typing import Any, Literal
 
 GROUP = "bigmodel"
+OURS = "bigmodel"
+"""The distribution that brings the core and the built-in plugins."""
 
 KINDS = (
     "layer",
@@ -64,6 +66,11 @@ class Candidate:
     version: str | None
     module: str
     load: Callable[[], object]
+
+    @property
+    def package(self) -> str:
+        """What the plugins of one distribution share; each that a program registers is alone."""
+        return f":{self.name}" if self.distribution is None else normalise(self.distribution)
 
     def answers_to(self, selector: str) -> bool:
         """Whether a name in an allow or block list means this plugin: its own name or its distribution's."""

@@ -3,11 +3,12 @@
 from __future__ import annotations
 
 import threading
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
-from bigmodel_core.errors import PluginError, UnknownNameError, UsageError
+from bigmodel_core.errors import PluginError, UsageError
+from bigmodel_core.registry_askers import asking_module, package_of, required_by
 from bigmodel_core.registry_discovery import (
     KINDS,
     Candidate,
@@ -18,6 +19,7 @@ from bigmodel_core.registry_discovery import (
     keys,
     normalise,
 )
+from bigmodel_core.registry_texts import ambiguous, unknown
 
 if TYPE_CHECKING:
     from bigmodel_core.registry_loading import Loader
@@ -30,11 +32,6 @@ class Offer:
     kind: str
     plugin: Candidate
     cls: type[Any]
-
-    @property
-    def qualified(self) -> str:
-        """The name that always means this class, `plugin:Name`."""
-        return f"{self.plugin.name}:{self.cls.__name__}"
 
 
 class PluginHost:
@@ -54,6 +51,7 @@ class PluginHost:
 
     def _forget(self) -> None:
         self._pending: list[Candidate] | None = None
+        self._known: list[Candidate] = []
         self._loading: list[Candidate] = []
         self._infos: list[PluginInfo] = []
         self._offers: dict[str, dict[str, list[Offer]]] = {kind: {} for kind in KINDS}
@@ -126,6 +124,8 @@ class PluginHost:
                 self._infos.append(plugin.info("blocked", switched_off))
                 continue
             self._loading.append(plugin)
+            if plugin not in self._known:
+                self._known.append(plugin)
             try:
                 info, contents = self._load(plugin)
             except BaseException:  # Ctrl-C: the next look-up starts again with this one
@@ -181,7 +181,8 @@ class PluginHost:
             for offer in offers:
                 name = display_name(offer.cls)
                 rivals = {other.cls for key in keys(offer.cls) for other in self._offers[kind][key]}
-                shown.add(name if len(rivals) == 1 else f"{offer.plugin.name}:{name}")
+                whose = self.qualified(offer).partition(":")[0]
+                shown.add(name if len(rivals) == 1 else f"{whose}:{name}")
         return sorted(shown)
 
     def classes(self, kind: str) -> list[type[Any]]:
@@ -191,13 +192,16 @@ class PluginHost:
         offers = (offer for rivals in self._offers[kind].values() for offer in rivals)
         return list(dict.fromkeys(offer.cls for offer in offers))
 
-    def get(self, kind: str, name: str, distribution: str | None = None) -> type[Any]:
+    def get(
+        self, kind: str, name: str, distribution: str | None = None, owner: str | None = None
+    ) -> type[Any]:
         """The class of a kind with a name.
 
         Args:
             kind: one of `KINDS`, such as "layer".
             name: "dense", "Dense" or "layers:Dense".
             distribution: the package the plugin must come from, as a saved file names it.
+            owner: the module in whose code the name stands; the one that calls where None.
 
         Raises:
             UnknownNameError: nothing has this name, or two plugins offer it.
@@ -209,78 +213,51 @@ class PluginHost:
         if plugin:
             offers = [offer for offer in offers if offer.plugin.answers_to(plugin)]
         if distribution:
-            offers = [
-                offer
-                for offer in offers
-                if normalise(offer.plugin.distribution or "") == normalise(distribution)
-            ]
-        if len({offer.cls for offer in offers}) > 1:
-            raise self._ambiguous(kind, wanted, offers)
+            offers = [offer for offer in offers if offer.plugin.package == normalise(distribution)]
+        if _differ(offers):
+            offers = self._meant(offers, asking_module() if owner is None else owner)
+        if _differ(offers):
+            raise ambiguous(kind, wanted, [(offer.plugin, self.qualified(offer)) for offer in offers])
         if offers:
             return offers[0].cls
-        raise self._unknown(kind, plugin, wanted, distribution)
+        shown = {key: display_name(found[0].cls) for key, found in sorted(self._offers[kind].items())}
+        loading = self._loading[-1].name if self._loading else None
+        raise unknown(kind, name, distribution, shown, self._infos, loading)
+
+    def _meant(self, offers: list[Offer], owner: str) -> list[Offer]:
+        """Of several offers of one name, those that the code of a module means by it."""
+        package = package_of(owner, self._known)
+        if package is None:
+            return offers
+        own = [offer for offer in offers if offer.plugin.package == package]
+        near = own or [offer for offer in offers if offer.plugin.package in required_by(package)]
+        return near or offers
+
+    def qualified(self, offer: Offer) -> str:
+        """The name that always means a class: `plugin:Name`, or `package:Name` where two packages chose one
+        name for their plugins, too."""
+        plugin, name = offer.plugin, offer.cls.__name__
+        rivals = [
+            other
+            for key in keys(offer.cls)
+            for other in self._offers[offer.kind].get(key, ())
+            if other.cls is not offer.cls and other.plugin.answers_to(plugin.name)
+        ]
+        return f"{plugin.distribution if rivals and plugin.distribution else plugin.name}:{name}"
+
+    def meant(self, classes: Sequence[type[Any]], owner: str | None = None) -> list[type[Any]]:
+        """Of classes that serve one purpose, those that the code of a module means; all if it may be any."""
+        offers = [offer for cls in classes if (offer := self.origin(cls))]
+        return [offer.cls for offer in self._meant(offers, asking_module() if owner is None else owner)]
 
     def origin(self, cls: type[Any]) -> Offer | None:
         """Who offers a class, or None where no plugin does."""
         self._ready()
         return self._origin.get(cls)
 
-    def _ambiguous(self, kind: str, name: str, offers: list[Offer]) -> UnknownNameError:
-        ways = [offer.qualified for offer in offers]
-        if len(set(ways)) < len(ways):  # two packages that chose the same plugin name, too
-            ways = [f"{offer.plugin.distribution}:{offer.cls.__name__}" for offer in offers]
-        return UnknownNameError(
-            f"the {kind} '{name}' is offered by {' and by '.join(offer.plugin.title() for offer in offers)}.",
-            fix=f"write {' or '.join(ways)}, or switch one of the plugins off.",
-        )
 
-    def _unknown(self, kind: str, plugin: str, name: str, package: str | None) -> UnknownNameError:
-        every = f"`bigmodel {'data' if kind == 'dataset' else 'plugins'} list`"
-        here = [info for info in self._infos if plugin and normalise(info.name) == normalise(plugin)]
-        if package:
-            here = [info for info in here if normalise(info.distribution or "") == normalise(package)]
-        if plugin and not any(info.status == "ok" for info in here) and not self._is_distribution(plugin):
-            message = f"the {kind} '{plugin}:{name}' needs the plugin '{plugin}'"
-            message += f" of the package '{package}', which " if package else ", which "
-            if here:
-                state = {"failed": "failed to load", "blocked": "is blocked", "skipped": "was skipped"}[
-                    here[0].status
-                ]
-                fix = f"see `bigmodel plugins info {plugin}`."
-                return UnknownNameError(f"{message}{state}: {here[0].reason}.", fix=fix)
-            fix = (
-                f"pip install {package}"
-                if package
-                else f"install the package that brings it; {every} shows the others"
-            )
-            return UnknownNameError(f"{message}is not installed.", fix=f"{fix}.")
-        message = f"there is no {kind} '{name}'{f' in the plugin {plugin!r}' if plugin else ''}."
-        if near := self._nearest(kind, name):
-            message += f" The nearest names are {', '.join(near)}."
-        if failed := [f"{info.name} ({info.reason})" for info in self._infos if info.status == "failed"]:
-            message += f" Plugins that failed to load: {'; '.join(failed)}."
-        if self._loading:
-            message += (
-                f" The plugin '{self._loading[-1].name}' asked while being imported; look names up when used."
-            )
-        if not self._infos:
-            return UnknownNameError(
-                f"{message} No plugin is installed.", fix="install bigmodel: pip install -e ."
-            )
-        return UnknownNameError(message, fix=f"use one of the names that {every} shows.")
-
-    def _is_distribution(self, name: str) -> bool:
-        return any(
-            info.status == "ok" and normalise(info.distribution or "") == normalise(name)
-            for info in self._infos
-        )
-
-    def _nearest(self, kind: str, name: str) -> list[str]:
-        import difflib
-
-        table = {key: display_name(offers[0].cls) for key, offers in sorted(self._offers[kind].items())}
-        near = difflib.get_close_matches(normalise(name), table, n=4, cutoff=0.5)
-        return list(dict.fromkeys(table[key] for key in near))
+def _differ(offers: list[Offer]) -> bool:
+    return len({offer.cls for offer in offers}) > 1
 
 
 def _listed(names: Iterable[str]) -> tuple[str, ...]:

@@ -6,6 +6,7 @@ with everything in it when a check fails; its classes are handed over only after
 
 from __future__ import annotations
 
+import contextlib
 import difflib
 import importlib
 import inspect
@@ -15,6 +16,7 @@ import traceback
 from collections.abc import Mapping
 from typing import TYPE_CHECKING, Any
 
+from bigmodel_core.contracts import fault
 from bigmodel_core.errors import ConfigError, PluginError
 from bigmodel_core.registry_discovery import GROUP, KINDS, PLURALS, Candidate, PluginInfo, display_name, keys
 
@@ -59,7 +61,8 @@ class Loader:
     def load(self, plugin: Candidate) -> tuple[PluginInfo, Contents]:
         """Import, vet and register one plugin; a failure is reported, never raised."""
         try:
-            contents = self._register(plugin)
+            with contextlib.redirect_stdout(sys.stderr):  # stdout belongs to the program, not to its plugins
+                contents = self._register(plugin)
         except SkippedPlugin as reason:
             return plugin.info("skipped", str(reason)), {}
         except (Exception, SystemExit) as error:  # a plugin may even call sys.exit() when it is imported
@@ -122,6 +125,8 @@ def _check_class(cls: object, kind: str, hook: str) -> None:
             f"{hook} offers {cls.__qualname__}, which does not derive from {base.__name__}.",
             fix=f"write `class {cls.__name__}(bm.{base.__name__})`, or offer it through another hook.",
         )
+    if wrong := fault(cls, kind, base):
+        raise PluginError(wrong[0], fix=wrong[1])
 
 
 def _check_lowerings(module: object) -> None:

@@ -16,6 +16,7 @@ from typing import Annotated, Any
 import typer
 from typer.core import TyperCommand, TyperGroup
 
+from bigmodel_core.cli.terminal import stdout_kept_for
 from bigmodel_core.errors import BigmodelError, UsageError
 
 DONE, FAILED, WRONG_USAGE, STOPPED = 0, 1, 2, 130
@@ -149,7 +150,9 @@ def main(arguments: Sequence[str] | None = None) -> int:
 def _run(given: list[str]) -> int:
     try:
         command = typer.main.get_command(app)
-        code = command.main(given, prog_name="bigmodel", standalone_mode=False)
+        wants_json = "--json" in given and not {"-h", "--help", "--version"} & set(given)
+        with stdout_kept_for(wants_json):
+            code = command.main(given, prog_name="bigmodel", standalone_mode=False)
         return code if isinstance(code, int) else DONE
     except (UsageError, _CommandLineError) as error:
         return _usage_error(error)

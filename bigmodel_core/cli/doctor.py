@@ -160,11 +160,11 @@ def _kernels() -> list[Finding]:
     """Run a small network and compare it with NumPy."""
     import numpy as np
 
-    import bigmodel_core as bm
+    from bigmodel_core import registry
     from bigmodel_core.kernels import cache
 
     began = time.perf_counter()
-    model = bm.layers.Dense(5, activation="relu")
+    model = registry.get("layer", "dense", owner=__name__)(5, activation="relu")
     x = np.linspace(-1, 1, 21, dtype=np.float32).reshape(3, 7)
     found = model(x)
     state = model.state()

@@ -91,7 +91,6 @@ def _checkpoint(
     batch_size: int,
 ) -> dict[str, Any]:
     from bigmodel_core import config
-    from bigmodel_core.cli.names import named
     from bigmodel_core.cli.sources import load_data, run_of
     from bigmodel_core.train import runs
     from bigmodel_core.train.checkpoint import read
@@ -111,7 +110,7 @@ def _checkpoint(
             metrics = [config.from_config("metric", item) for item in plan["metrics"]]
     else:
         loss = _usual_loss(content.about.config, data)
-        metrics = [named("metric", name) for name in _usual_metrics(data)] if metrics is None else metrics
+        metrics = usual_metrics(data) if metrics is None else metrics
     split = _split(data, part)
     trainer = Trainer(content.restore(), loss, metrics=metrics)
     return {
@@ -132,13 +131,19 @@ def _usual_loss(described: Any, data: Data) -> Any:
     usual = {"regression": "mean_squared_error", "binary": "binary_cross_entropy"}.get(
         data.task, "cross_entropy"
     )
+    owner = __name__
     with contextlib.suppress(BigmodelError, KeyError, TypeError):
-        usual = getattr(config.from_config(described["kind"], described), "loss", usual)
-    return config.make("loss", usual)
+        model = type(config.from_config(described["kind"], described))
+        usual, owner = getattr(model, "loss", usual), config.owner_of(model, "loss")
+    return config.make("loss", usual, owner=owner)
 
 
-def _usual_metrics(data: Data) -> tuple[str, ...]:
-    return ("mean_absolute_error", "r2") if data.task == "regression" else ("accuracy",)
+def usual_metrics(data: Data) -> list[Metric]:
+    """What suits the task of some data."""
+    from bigmodel_core.cli.names import named
+
+    names = ("mean_absolute_error", "r2") if data.task == "regression" else ("accuracy",)
+    return [named("metric", name, owner=__name__) for name in names]
 
 
 def _file(
@@ -152,7 +157,6 @@ def _file(
     """The same for a file that ONNX Runtime runs: metrics alone, since a file holds no loss."""
     import numpy as np
 
-    from bigmodel_core.cli.names import named
     from bigmodel_core.cli.predict import check_samples, load
     from bigmodel_core.cli.sources import load_data
     from bigmodel_core.train.evaluation import metric_names
@@ -161,7 +165,7 @@ def _file(
     data = load_data(data_name or predictor.known.data, data_dir)
     split = _split(data, part)
     check_samples(predictor, data)
-    metrics = [named("metric", name) for name in _usual_metrics(data)] if metrics is None else metrics
+    metrics = usual_metrics(data) if metrics is None else metrics
     states = [item.empty() for item in metrics]
     for start in range(0, len(split), batch_size):
         outputs = predictor.run(predictor.port.from_prepared(split.x[start : start + batch_size]))

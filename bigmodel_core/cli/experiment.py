@@ -10,8 +10,10 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal
 
 from bigmodel_core.cli.names import class_named, named, split_options
+from bigmodel_core.config import owner_of
 from bigmodel_core.errors import ConfigError, UsageError
 from bigmodel_core.field_limits import check_number
+from bigmodel_core.registry_askers import CORE
 
 if TYPE_CHECKING:
     from bigmodel_core.augmentation import Augmentation
@@ -72,6 +74,7 @@ class Choice:
         fields: options of an experiment file.
         section: the part of that file they come from.
         document: that file.
+        owner: the module in whose code the name stands, where nobody chose it.
     """
 
     kind: str
@@ -80,6 +83,7 @@ class Choice:
     fields: Mapping[str, Any] = field(default_factory=dict)
     section: str = ""
     document: Document | None = None
+    owner: str | None = None
 
     @property
     def typed(self) -> dict[str, str]:
@@ -98,7 +102,7 @@ class Choice:
             UsageError: there is none.
         """
         try:
-            return class_named(self.kind, split_options(self.text)[0])
+            return class_named(self.kind, split_options(self.text)[0], self.owner)
         except UsageError as error:
             raise self._placed(error, "name") from error
 
@@ -110,7 +114,7 @@ class Choice:
         """
         self.cls()
         try:
-            return named(self.kind, self.text, self.more, {**(more or {}), **self.fields})
+            return named(self.kind, self.text, self.more, {**(more or {}), **self.fields}, self.owner)
         except UsageError as error:
             said = f"{error.where or ''} {error.message}"
             keys = [key for key in self.fields if re.search(rf"(?<!\w){re.escape(key)}(?!\w)", said)]
@@ -139,7 +143,7 @@ class Experiment:
     """
 
     model: Choice
-    data: Choice = field(default_factory=lambda: Choice("dataset", "digits"))
+    data: Choice = field(default_factory=lambda: Choice("dataset", "digits", owner=CORE))
     data_dir: Path | None = None
     optimizer: Choice | None = None
     schedule: Choice | None = None
@@ -152,14 +156,15 @@ class Experiment:
         """The model, with as many outputs as the data has classes or targets unless options say otherwise."""
         return fitted(self.model.make(), data, self.model.options)
 
-    def make_loss(self, usual: str) -> Loss:
-        """The loss; `usual` names it where none was chosen.
+    def make_loss(self, model: type[Model]) -> Loss:
+        """The loss; that of the model where none was chosen.
 
         Raises:
             UsageError: the name or an option is unknown, or does not fit.
         """
         with self._placed("loss"):
-            loss: Loss = named("loss", self.train.loss or usual)
+            chosen = self.train.loss
+            loss: Loss = named("loss", chosen) if chosen else own_loss(model)
             return loss
 
     def make_metrics(self) -> list[Metric] | None:
@@ -204,7 +209,7 @@ class Experiment:
         Raises:
             UsageError: an option is unknown or does not fit.
         """
-        choice = self.optimizer or Choice("optimizer", model.optimizer)
+        choice = self.optimizer or Choice("optimizer", model.optimizer, owner=owner_of(model, "optimizer"))
         rate = self.train.learning_rate
         if rate is None and self.optimizer is None:
             rate = model.learning_rate
@@ -224,9 +229,15 @@ class Experiment:
         return replace(made, learning_rate=schedule)  # type: ignore[call-arg]
 
 
-USUAL_SCHEDULE = Choice("schedule", "cosine")
+USUAL_SCHEDULE = Choice("schedule", "cosine", owner=CORE)
 """Runs of the command line know their length, and a rate that falls to zero at the end of a run serves
 nearly every one."""
+
+
+def own_loss(model: type[Model]) -> Loss:
+    """The loss that a model names."""
+    loss: Loss = named("loss", model.loss, owner=owner_of(model, "loss"))
+    return loss
 
 
 def fitted(model: Model, data: Data, options: Collection[str]) -> Model:

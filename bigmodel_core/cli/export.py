@@ -37,6 +37,10 @@ def export(
         bool,
         typer.Option("--no-fold", help="Keep batch normalisation apart from the layer before it."),
     ] = False,
+    exporter_name: Annotated[
+        str | None,
+        typer.Option("--exporter", metavar="NAME", help="The exporter, where several write such files."),
+    ] = None,
     name: Annotated[
         str | None, typer.Option("--name", help="What the file calls the model.  [default: the model's name]")
     ] = None,
@@ -49,7 +53,7 @@ def export(
     """
     import bigmodel_core as bm
     from bigmodel_core import config
-    from bigmodel_core.cli.names import wrong_usage
+    from bigmodel_core.cli.names import class_named, wrong_usage
     from bigmodel_core.cli.sources import checkpoint, results_of
     from bigmodel_core.exporting import exporter_for
 
@@ -60,9 +64,8 @@ def export(
         "fold": False if no_fold else None,
     }
     with wrong_usage():
-        exporter = config.build(
-            exporter_for(out), {key: value for key, value in wanted.items() if value is not None}
-        )
+        cls = class_named("exporter", exporter_name) if exporter_name else exporter_for(out)
+        exporter = config.build(cls, {key: value for key, value in wanted.items() if value is not None})
     content = checkpoint(run)
     about = content.about
     details: dict[str, Any] = {
@@ -90,10 +93,10 @@ def export(
 
 def _model_name(described: Any) -> str:
     """The registry's name of the model a checkpoint holds, without the plugin's."""
-    from bigmodel_core import registry
+    from bigmodel_core import config, registry
     from bigmodel_core.errors import BigmodelError
 
     try:
-        return registry.display_name(registry.get("model", described["name"]))
+        return registry.display_name(type(config.from_config("model", described)))
     except (BigmodelError, KeyError, TypeError):
         return ""

@@ -259,7 +259,7 @@ def _metrics(values: Any) -> str:
 def _file(path: Path, output: Output) -> None:
     from bigmodel_core.cli.sources import exporter_of
 
-    facts = exporter_of(path).describe(path)
+    facts = exporter_of(path, "describe").describe(path)
     known = facts["metadata"]
     if not output.as_json:
         ports = {

@@ -75,8 +75,13 @@ def settings(pairs: Sequence[str] | None, option: str = "--set") -> dict[str, st
     return found
 
 
-def class_named(kind: str, name: str) -> type[Any]:
+def class_named(kind: str, name: str, owner: str | None = None) -> type[Any]:
     """The class of a kind with a name somebody typed.
+
+    Args:
+        kind: "model", "optimizer" and so on.
+        name: the name.
+        owner: the module in whose code the name stands, where nobody typed it.
 
     Raises:
         UsageError: there is none; the message lists the nearest names.
@@ -84,11 +89,15 @@ def class_named(kind: str, name: str) -> type[Any]:
     from bigmodel_core import registry
 
     with wrong_usage():
-        return registry.get(kind, name)
+        return registry.get(kind, name, owner=owner)
 
 
 def named(
-    kind: str, text: str, more: Mapping[str, str] | None = None, fields: Mapping[str, Any] | None = None
+    kind: str,
+    text: str,
+    more: Mapping[str, str] | None = None,
+    fields: Mapping[str, Any] | None = None,
+    owner: str | None = None,
 ) -> Any:
     """The object that a name with options stands for.
 
@@ -97,6 +106,7 @@ def named(
         text: such as "adam:beta1=0.8".
         more: further options as text; they count more than those behind the name.
         fields: options as values, which count less than both.
+        owner: the module in whose code the name stands, where nobody typed it.
 
     Raises:
         UsageError: the name or an option is unknown, or a value does not fit.
@@ -104,6 +114,6 @@ def named(
     from bigmodel_core import config
 
     name, options = split_options(text)
-    cls = class_named(kind, name)
+    cls = class_named(kind, name, owner)
     with wrong_usage():
         return config.build(cls, {**(fields or {}), **config.parse_fields(cls, {**options, **(more or {})})})

@@ -31,7 +31,9 @@ def contents(item: PluginInfo) -> list[Found]:
         (kind, cls)
         for kind in item.contents
         for cls in registry.classes(kind)
-        if (offer := registry.origin(cls)) and offer.plugin.name == item.name and offer.kind == kind
+        if (offer := registry.origin(cls))
+        and (offer.plugin.name, offer.plugin.distribution) == (item.name, item.distribution)
+        and offer.kind == kind
     ]
 
 

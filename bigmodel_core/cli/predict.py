@@ -134,7 +134,7 @@ def _from_file(path: Path) -> Predictor:
     from bigmodel_core.cli.inputs import Port
     from bigmodel_core.cli.sources import exporter_of, known_of_file
 
-    session = exporter_of(path).session(path)
+    session = exporter_of(path, "session").session(path)
     if len(session.input_specs) != 1:
         raise _several(str(path), len(session.input_specs))
     dtype, dims = next(iter(session.input_specs.values()))

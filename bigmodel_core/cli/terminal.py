@@ -7,8 +7,9 @@ from __future__ import annotations
 
 import json
 import sys
-from collections.abc import Mapping, Sequence
-from typing import TYPE_CHECKING, Annotated, Any
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import contextmanager, redirect_stdout
+from typing import TYPE_CHECKING, Annotated, Any, TextIO
 
 import typer
 
@@ -91,7 +92,27 @@ class Output:
     def result(self, value: Any) -> None:
         """The result for programs, where `--json` asks for it."""
         if self.as_json:
-            print(json.dumps(value, indent=2, ensure_ascii=False, allow_nan=False, default=_plain))
+            text = json.dumps(value, indent=2, ensure_ascii=False, allow_nan=False, default=_plain)
+            print(text, file=_answers or sys.stdout)
+
+
+_answers: TextIO | None = None
+"""What stdout was before it was kept for the answer."""
+
+
+@contextmanager
+def stdout_kept_for(as_json: bool) -> Iterator[None]:
+    """Inside, stdout holds the JSON document and nothing else: what plugins print goes to stderr."""
+    global _answers
+    if not as_json:
+        yield
+        return
+    before, _answers = _answers, sys.stdout
+    try:
+        with redirect_stdout(sys.stderr):
+            yield
+    finally:
+        _answers = before
 
 
 def _grid() -> Any:

@@ -199,7 +199,6 @@ def _with_names(
 def _start(experiment: Experiment, out: Path | None, checkpoint_every: int | None, output: Output) -> None:
     """Make everything the experiment names, then train."""
     from bigmodel_core import config, registry
-    from bigmodel_core.cli.names import named
     from bigmodel_core.train.trainer import Trainer
 
     how = experiment.train
@@ -207,7 +206,7 @@ def _start(experiment: Experiment, out: Path | None, checkpoint_every: int | Non
     model_class, dataset = experiment.model.cls(), experiment.data.make()
     callbacks = [choice.make() for choice in experiment.callbacks]
     experiment.model.make()
-    loss, metrics = experiment.make_loss(model_class.loss), experiment.make_metrics()
+    loss, metrics = experiment.make_loss(model_class), experiment.make_metrics()
     augment = experiment.make_augmentations()
     experiment.make_optimizer(model_class, 1)
     data: Data = dataset.load(experiment.data_dir)
@@ -219,7 +218,7 @@ def _start(experiment: Experiment, out: Path | None, checkpoint_every: int | Non
     )
     steps = how.epochs * -(-kept // how.batch_size)
     if metrics is None:
-        metrics = [named("metric", text) for text in _usual_metrics(model, how.loss, data)]
+        metrics = _usual_metrics(model, how.loss, data)
     title = registry.display_name(type(model)).replace("_", "-")
     with _folder(out, title) as folder:
         trainer = Trainer(
@@ -272,11 +271,16 @@ def _check_loss(loss: Any, data: Data) -> None:
         )
 
 
-def _usual_metrics(model: Any, loss: str | None, data: Data) -> tuple[str, ...]:
+def _usual_metrics(model: Any, loss: str | None, data: Data) -> list[Any]:
     """The model's metrics, as long as its own loss is used; else those that suit the task."""
+    from bigmodel_core.cli.evaluate import usual_metrics
+    from bigmodel_core.cli.names import named
+    from bigmodel_core.config import owner_of
+
     if loss is None:
-        return tuple(model.metrics)
-    return ("mean_absolute_error", "r2") if data.task == "regression" else ("accuracy",)
+        whose = owner_of(type(model), "metrics")
+        return [named("metric", text, owner=whose) for text in model.metrics]
+    return usual_metrics(data)
 
 
 @contextlib.contextmanager

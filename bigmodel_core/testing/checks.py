@@ -203,12 +203,12 @@ def checks_for_plugin(name: str) -> list[Check]:
     for plugin in plugins:
         if plugin.status != "ok":
             raise PluginError(f"the plugin is {plugin.status}: {plugin.reason}.", where=plugin.name)
-    names = {plugin.name for plugin in plugins}
+    meant = {(plugin.name, plugin.distribution) for plugin in plugins}
     checks: list[Check] = []
     for kind in registry.KINDS:
         for cls in registry.classes(kind):
             offer = registry.origin(cls)
-            if offer is not None and offer.plugin.name in names:
+            if offer is not None and (offer.plugin.name, offer.plugin.distribution) in meant:
                 checks += checks_for(cls)
     return checks
 

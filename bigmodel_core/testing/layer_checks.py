@@ -290,10 +290,10 @@ def check_error_texts(subject: LayerSubject) -> None:
 
 def check_defaults(model: Model) -> None:
     """The names of the model's loss, optimizer and metrics are registered."""
-    config.make("loss", model.loss)
-    config.make("optimizer", model.optimizer)
+    for kind in ("loss", "optimizer"):
+        config.make(kind, getattr(model, kind), owner=config.owner_of(type(model), kind))
     for name in model.metrics:
-        config.make("metric", name)
+        config.make("metric", name, owner=config.owner_of(type(model), "metrics"))
 
 
 def check_learns(subject: LayerSubject) -> None:
@@ -303,8 +303,11 @@ def check_learns(subject: LayerSubject) -> None:
     model = subject.layer
     assert isinstance(model, Model)
     arrays = subject.arrays(32)
-    loss = config.make("loss", model.loss)
-    step = compile_step(model.build(*subject.specs), loss, model.optimizer)
+    loss, optimizer = (
+        config.make(kind, getattr(model, kind), owner=config.owner_of(type(model), kind))
+        for kind in ("loss", "optimizer")
+    )
+    step = compile_step(model.build(*subject.specs), loss, optimizer)
     shape = np.shape(model.network(*arrays))
     generator = np.random.default_rng(3)
     if loss.target_dtype == "int64":

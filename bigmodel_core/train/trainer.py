@@ -13,7 +13,7 @@ import numpy as np
 
 from bigmodel_core.augmentation import Augmentation
 from bigmodel_core.callback import Callback
-from bigmodel_core.config import make
+from bigmodel_core.config import make, owner_of
 from bigmodel_core.dataset import Data, Split
 from bigmodel_core.encoding import Encoding
 from bigmodel_core.errors import NumericsError, UsageError
@@ -24,6 +24,7 @@ from bigmodel_core.model import Model
 from bigmodel_core.network import Network
 from bigmodel_core.optimizer import Optimizer
 from bigmodel_core.prefetch import DEFAULT_WORKERS
+from bigmodel_core.registry_askers import CORE
 from bigmodel_core.train import resume as resuming
 from bigmodel_core.train.checkpoint import Checkpoint, versions
 from bigmodel_core.train.evaluation import EVALUATION_BATCH, Evaluator, answered
@@ -93,18 +94,18 @@ class Trainer:
         self.model: Layer | Network = make("model", model) if isinstance(model, str) else model
         layer = self.model.layer if isinstance(self.model, Network) else self.model
         own = layer if isinstance(layer, Model) else None
-        if loss is None and own is None:
-            raise UsageError("no loss is given.", fix='pass one, such as loss="cross_entropy".')
         self.step = TrainStep(
             self.model,
-            loss if loss is not None else own.loss if own else "",
+            loss if loss is not None else _usual_loss(own),
             optimizer if optimizer is not None else _usual_optimizer(own),
             seed=seed,
             device=device or "cpu",
         )
         chosen = metrics if metrics is not None else own.metrics if own else ()
+        whose = owner_of(type(own), "metrics") if own and metrics is None else None
         self.metrics: list[Metric] = [
-            make("metric", metric) for metric in ([chosen] if isinstance(chosen, str) else chosen)
+            make("metric", metric, owner=whose)
+            for metric in ([chosen] if isinstance(chosen, str) else chosen)
         ]
         self.callbacks: list[Callback] = [make("callback", callback) for callback in callbacks]
         self.out = None if out is None else Path(out)
@@ -390,9 +391,20 @@ def known_encoding(model: Layer | Network) -> Encoding | None:
     return layer.about.encoding if isinstance(layer, RestoredModel) else None
 
 
+def _usual_loss(model: Model | None) -> Loss:
+    """The loss that suits a model.
+
+    Raises:
+        UsageError: it is none that says.
+    """
+    if model is None:
+        raise UsageError("no loss is given.", fix='pass one, such as loss="cross_entropy".')
+    return make("loss", model.loss, owner=owner_of(type(model), "loss"))
+
+
 def _usual_optimizer(model: Model | None) -> Optimizer:
     """The optimizer that suits a model: its own, else Adam."""
     if model is None:
-        return make("optimizer", "adam")
+        return make("optimizer", "adam", owner=CORE)
     rate = {} if model.learning_rate is None else {"learning_rate": model.learning_rate}
-    return make("optimizer", {"name": model.optimizer, **rate})
+    return make("optimizer", {"name": model.optimizer, **rate}, owner=owner_of(type(model), "optimizer"))

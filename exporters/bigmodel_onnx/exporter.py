@@ -203,9 +203,7 @@ class Onnx(Exporter):
             reading.check_rules(folder / path.name, shapes=True)
             differences = verify.verify(folder / path.name, check, runs)
             size = sum(file.stat().st_size for file in folder.iterdir())
-        for stale in document.stale_sidecars(path, sidecar):
-            stale.unlink(missing_ok=True)
-        return Report(
+        report = Report(
             path,
             opset,
             ir_version,
@@ -216,6 +214,15 @@ class Onnx(Exporter):
             differences,
             tuple(port.name for port in lowered.emitter.results),
         )
+        self.tidy(path, report)
+        return report
+
+    def tidy(self, path: Path, report: Report) -> None:
+        """Remove the sidecars of earlier exports to this path."""
+        from bigmodel_onnx import document
+
+        for stale in document.stale_sidecars(path, report.sidecar):
+            stale.unlink(missing_ok=True)
 
     # Reading ----------------------------------------------------------------------------------------------
 
