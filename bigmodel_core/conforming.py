@@ -170,8 +170,7 @@ def unknown_label(unknown: list[str], known: tuple[str, ...], where: str) -> Dat
 
 def _conformed_numbers(y: np.ndarray, own: Encoding, wanted: Encoding) -> np.ndarray:
     undo, steps = own.target_preprocessing, wanted.target_preprocessing
-    # An earlier version did not write down how targets were scaled: they stay as the data set gave them.
-    if undo == steps or not wanted.complete:
+    if undo == steps:
         return y
     raw = y if undo is None else undo.invert(y)
     if steps is None:

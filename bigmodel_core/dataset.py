@@ -102,9 +102,11 @@ class Split:
         Raises:
             DataError: a class or column is unknown or missing, or samples or targets are of another form.
         """
-        wanted = encoding_of(known)
         own = self.encoding
-        if own is None or own.numbers == wanted.numbers:
+        if own is None:
+            return self
+        wanted = encoding_of(known).filled(own)
+        if own.numbers == wanted.numbers:
             return self
         x, y = conformed_inputs(self.x, own, wanted), conformed_targets(self.y, own, wanted)
         return replace(self, x=x, y=y, encoding=wanted)
@@ -231,7 +233,7 @@ class Data:
         Raises:
             DataError: a class or column is unknown or missing, or samples or targets are of another form.
         """
-        wanted = encoding_of(known)
+        wanted = encoding_of(known).filled(self.encoding)
         if self.encoding.numbers == wanted.numbers:
             return self
         parts: dict[str, Any] = {part: split.like(wanted) for part, split in self.splits().items()}
@@ -241,9 +243,7 @@ class Data:
             labels=wanted.labels or self.labels,
             task=wanted.task or self.task,
             preprocessing=wanted.preprocessing,
-            target_preprocessing=wanted.target_preprocessing
-            if wanted.complete
-            else self.target_preprocessing,
+            target_preprocessing=wanted.target_preprocessing,
             features=wanted.features or self.features,
         )
 

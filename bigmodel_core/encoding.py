@@ -60,6 +60,20 @@ class Encoding:
         """All that says which number stands for what: two encodings alike in this agree on x and y."""
         return self.task, self.labels, self.preprocessing, self.target_preprocessing, self.features
 
+    def filled(self, own: Encoding) -> Encoding:
+        """This encoding; one of an earlier version takes from the data's own what it did not write down."""
+        if self.complete:
+            return self
+        return replace(
+            self,
+            task=self.task or own.task,
+            labels=self.labels or own.labels,
+            preprocessing=self.preprocessing or own.preprocessing,
+            target_preprocessing=own.target_preprocessing,
+            features=own.features,
+            target=own.target,
+        )
+
     def completed(self, dataset: Dataset) -> Dataset:
         """A data set with the options of the one that made this encoding, wherever it has its defaults."""
         made = self.made_by()
@@ -127,6 +141,10 @@ class Encoding:
         return cls(**found)
 
 
+UNKNOWN = Encoding(complete=False)
+"""Of a model that says nothing about its data."""
+
+
 def _malformed(what: str) -> ConfigError:
     return ConfigError(
         f"cannot read the description of the data: {what}.",
@@ -158,7 +176,7 @@ def encoding_of(known: Any) -> Encoding:
 
             found = read(path).about.encoding
     elif not isinstance(known, Encoding):
-        found = _held(known)
+        found = encoding_held(known)
     if isinstance(found, Encoding):
         return found
     name = known if isinstance(known, (str, Path)) else type(known).__name__
@@ -169,12 +187,14 @@ def encoding_of(known: Any) -> Encoding:
     )
 
 
-def _held(known: Any) -> Any:
-    """The encoding that an object holds: a built layer in its network, a loaded model in what it says."""
-    if getattr(known, "is_built", False) and known.network.encoding is not None:
-        return known.network.encoding
-    held = getattr(known, "encoding", None)
-    return held if held is not None else getattr(getattr(known, "about", None), "encoding", None)
+def encoding_held(known: Any) -> Encoding | None:
+    """The encoding that an object holds, if it does: data and trainers as their own, a model that was trained
+    in its network, one out of a checkpoint in what that says."""
+    holders = [known, getattr(known, "layer", None)]
+    holders += [item.network for item in holders if getattr(item, "is_built", False)]
+    holders += [getattr(item, "about", None) for item in holders]
+    found = (getattr(item, "encoding", None) for item in holders)
+    return next((item for item in found if isinstance(item, Encoding)), None)
 
 
 SAID = ("labels", "task", "preprocessing", "input_meaning")

@@ -144,6 +144,11 @@ class Preprocessing:
             raise DtypeError(f"x comes from no {kind} values.", where="Preprocessing")
         return whole.astype(kind)
 
+    def standard(self, raw: np.ndarray) -> np.ndarray:
+        """The same as `apply` in float64, and without its checks."""
+        scale, mean, std = self._steps(np.dtype(np.float64))
+        return np.asarray((np.asarray(raw, np.float64) * scale - mean) / std)
+
     @property
     def is_narrow(self) -> bool:
         """Whether float32 holds every raw value and every rounding of the steps is harmless."""

@@ -91,18 +91,12 @@ def _checkpoint(
     batch_size: int,
 ) -> dict[str, Any]:
     from bigmodel_core import config
-    from bigmodel_core.cli.sources import load_data, run_of
-    from bigmodel_core.train import runs
+    from bigmodel_core.cli.sources import known_of, load_data
     from bigmodel_core.train.checkpoint import read
     from bigmodel_core.train.trainer import Trainer
 
     content = read(path)
-    run = run_of(path)
-    manifest = runs.read_manifest(run) if run is not None else {}
-    if data_name is None and isinstance(manifest.get("dataset"), dict):
-        data = config.from_config("dataset", manifest["dataset"]).load(data_dir)
-    else:
-        data = load_data(data_name or content.about.data, data_dir)
+    data = load_data(data_name, data_dir, known_of(content))
     plan = (content.training or {}).get("plan", {})
     if plan:
         loss = config.from_config("loss", plan["loss"])
@@ -162,16 +156,17 @@ def _file(
     from bigmodel_core.train.evaluation import metric_names
 
     predictor = load(str(path))
-    data = load_data(data_name or predictor.known.data, data_dir)
+    data = load_data(data_name, data_dir, predictor.known)
     split = _split(data, part)
     check_samples(predictor, data)
     metrics = usual_metrics(data) if metrics is None else metrics
     states = [item.empty() for item in metrics]
+    truth = split.truth
     for start in range(0, len(split), batch_size):
         outputs = predictor.run(predictor.port.from_prepared(split.x[start : start + batch_size]))
         first = outputs.get("label", next(iter(outputs.values())))
-        target = split.y[start : start + batch_size] if split.y is not None else None
-        assert target is not None
+        assert truth is not None
+        target = truth[start : start + batch_size]
         states = [item.update(state, first, target) for item, state in zip(metrics, states, strict=True)]
     results = [np.asarray(item.result(state)) for item, state in zip(metrics, states, strict=True)]
     return {

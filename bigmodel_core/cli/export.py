@@ -54,7 +54,7 @@ def export(
     import bigmodel_core as bm
     from bigmodel_core import config
     from bigmodel_core.cli.names import class_named, wrong_usage
-    from bigmodel_core.cli.sources import checkpoint, results_of
+    from bigmodel_core.cli.sources import checkpoint, known_of, results_of
     from bigmodel_core.exporting import exporter_for
 
     wanted = {
@@ -70,12 +70,8 @@ def export(
     about = content.about
     details: dict[str, Any] = {
         "name": name or _model_name(about.config) or None,
-        "labels": about.labels,
-        "preprocessing": about.preprocessing,
         "metrics": results_of(content) or None,
-        "dataset": about.data or None,
-        "input_meaning": about.input_meaning or None,
-        "task": about.task,
+        "encoding": known_of(content).encoding,
     }
     report = bm.export(
         content.restore(),

@@ -9,6 +9,8 @@ from pathlib import Path
 import numpy as np
 
 from bigmodel_core import images
+from bigmodel_core.conforming import columns_in_order
+from bigmodel_core.encoding import UNKNOWN, Encoding
 from bigmodel_core.errors import DataError, DtypeError, UsageError
 from bigmodel_core.preprocessing import Preprocessing
 
@@ -24,14 +26,19 @@ class Port:
     Args:
         shape: of one sample.
         dtype: the number type.
-        preprocessing: how raw values become input; None where nothing is known.
+        encoding: how the data it was trained on became numbers.
         is_raw: whether the model itself starts with the preprocessing, and so takes raw values.
     """
 
     shape: tuple[int, ...]
     dtype: str
-    preprocessing: Preprocessing | None = None
+    encoding: Encoding = UNKNOWN
     is_raw: bool = False
+
+    @property
+    def preprocessing(self) -> Preprocessing | None:
+        """How raw values become input; None where nothing is known."""
+        return self.encoding.preprocessing
 
     def from_raw(self, raw: np.ndarray) -> np.ndarray:
         """Input for the model from a batch of raw values."""
@@ -45,28 +52,9 @@ class Port:
         """Input for the model from samples of a data set, which are preprocessed already."""
         if not self.is_raw:
             return x.reshape(len(x), *self.shape)
-        assert self.preprocessing is not None
-        return raw_of(self.preprocessing, x)
-
-
-def raw_of(steps: Preprocessing, x: np.ndarray) -> np.ndarray:
-    """The raw values that preprocessing turned into x.
-
-    Args:
-        steps: how x was made.
-        x: (n, *raw_shape) float32.
-
-    >>> steps = Preprocessing(1 / 16, (0.5,), (0.25,), "uint8", (2,))
-    >>> raw_of(steps, steps.apply(np.array([[0, 16]], np.uint8))).tolist()
-    [[0, 16]]
-    """
-    axes = (-1,) + (1,) * (len(steps.raw_shape) - 1)
-    mean, std = (
-        np.asarray(values, np.float64).reshape(axes if len(values) > 1 else ())
-        for values in (steps.mean, steps.std)
-    )
-    raw = (x.reshape(len(x), *steps.raw_shape) * std + mean) / steps.scale
-    return np.asarray(np.rint(raw) if np.dtype(steps.raw_dtype).kind in "iu" else raw).astype(steps.raw_dtype)
+        steps = self.preprocessing
+        assert steps is not None
+        return steps.invert(x.reshape(len(x), *steps.raw_shape)).astype(steps.raw_dtype)
 
 
 def read(path: Path, port: Port, *, invert: bool = False) -> tuple[list[str], np.ndarray]:
@@ -93,7 +81,8 @@ def read(path: Path, port: Port, *, invert: bool = False) -> tuple[list[str], np
     if kind in images.SUFFIXES:
         return [path.name], port.from_raw(read_image(path, port, invert=invert)[np.newaxis])
     if kind in TABLES:
-        lines, rows = read_rows(path, port, "\t" if kind == ".tsv" else ",")
+        usual = getattr(port.encoding.made_by(), "delimiter", ",")
+        lines, rows = read_rows(path, port, "\t" if kind == ".tsv" else usual)
         return [f"{path.name}:{line}" for line in lines], port.from_raw(rows)
     batch = read_array(path, port)
     return [path.name] if len(batch) == 1 else [f"{path.name}[{row}]" for row in range(len(batch))], batch
@@ -193,39 +182,44 @@ def read_image(path: Path, port: Port, *, invert: bool = False) -> np.ndarray:
 
 
 def read_rows(path: Path, port: Port, delimiter: str) -> tuple[list[int], np.ndarray]:
-    """The rows of a table as raw samples, with the line each comes from; a first row of names is skipped.
+    """The rows of a table as raw samples, with the line each comes from.
+
+    Where the first row names the columns, they are taken by name in any order, and the column of targets is
+    passed over; else by position.
 
     Raises:
-        DataError: a cell is no number, or a row has not as many cells as the model has features.
+        DataError: columns are missing or unknown, a cell is no number, or a row has another length.
     """
     steps = port.preprocessing
-    features = int(np.prod(steps.raw_shape if steps is not None else port.shape))
-    rows: list[list[float | None]] = []
+    shape = steps.raw_shape if steps is not None else port.shape
+    count = int(np.prod(shape))
+    rows: list[list[float]] = []
     lines: list[int] = []
+    columns: list[int] | None = None
+    width = count
     try:
         with path.open(encoding="utf-8-sig", newline="") as stream:
             reader = csv.reader(stream, delimiter=delimiter)
+            is_first = True
             for cells in reader:
                 if not any(cell.strip() for cell in cells):
                     continue
-                numbers = [_number(cell) for cell in cells]
-                if not rows and not lines and all(number is None for number in numbers):
-                    lines.append(0)  # the names of the columns
+                if is_first and _is_header(cells, port.encoding.features):
+                    columns = _columns(cells, port.encoding, str(path))
+                    width = len(cells) if columns is not None else count
+                    is_first = False
                     continue
-                if len(cells) != features:
-                    more = " (leave the target column out)" if len(cells) == features + 1 else ""
+                is_first = False
+                where = f"{path}, line {reader.line_num}"
+                if len(cells) != width:
+                    more = " (leave the target column out)" if len(cells) == count + 1 else ""
                     raise DataError(
-                        f"{len(cells)} cells, expected {features}{more}.",
-                        where=f"{path}, line {reader.line_num}",
-                        fix="give every row the features the model was trained on, in the same order.",
+                        f"{len(cells)} cells, expected {width}{more}.",
+                        where=where,
+                        fix="give every row the features the model was trained on, in the same order, or name"
+                        " the columns in the first row.",
                     )
-                if None in numbers:
-                    raise DataError(
-                        f"{cells[numbers.index(None)][:40]!r} is no number.",
-                        where=f"{path}, line {reader.line_num}, column {numbers.index(None) + 1}",
-                        fix="write numbers alone.",
-                    )
-                rows.append(numbers)
+                rows.append([_number(cells, column, where) for column in columns or range(width)])
                 lines.append(reader.line_num)
     except (OSError, UnicodeDecodeError, csv.Error) as error:
         raise DataError(
@@ -233,18 +227,52 @@ def read_rows(path: Path, port: Port, delimiter: str) -> tuple[list[int], np.nda
         ) from error
     if not rows:
         raise DataError("the table has no row.", where=str(path), fix="pass at least one row of features.")
-    raw = np.array(rows, np.float64)
-    shape = steps.raw_shape if steps is not None else port.shape
-    return [line for line in lines if line], raw.astype(steps.raw_dtype if steps else port.dtype).reshape(
-        -1, *shape
-    )
+    raw = np.array(rows, np.float64).reshape(-1, *shape)
+    kind = np.dtype(steps.raw_dtype if steps is not None else port.dtype)
+    if kind.kind in "iu":
+        if not np.array_equal(raw, np.rint(raw)):
+            raise DataError(
+                "a cell holds no whole number.", where=str(path), fix="pass the values as they were recorded."
+            )
+        return lines, raw.astype(np.int64)
+    return lines, raw
 
 
-def _number(cell: str) -> float | None:
+def _is_header(cells: list[str], features: tuple[str, ...] | None) -> bool:
+    names = {cell.strip() for cell in cells}
+    return (features is not None and set(features) <= names) or all(parsed(cell) is None for cell in cells)
+
+
+def _columns(cells: list[str], encoding: Encoding, where: str) -> list[int] | None:
+    """The position of each feature among the columns that the first row of a table names; None where the
+    model does not know its columns by name."""
+    if encoding.features is None:
+        return None
+    names = [cell.strip() for cell in cells]
+    places = [
+        place for place, name in enumerate(names) if name in encoding.features or name != encoding.target
+    ]
+    order = columns_in_order(tuple(names[place] for place in places), encoding.features, where)
+    return places if order is None else [places[position] for position in order]
+
+
+def parsed(cell: str) -> float | None:
+    """The number in a cell; None where there is none."""
     try:
         return None if "_" in cell else float(cell)
     except ValueError:
         return None
+
+
+def _number(cells: list[str], column: int, where: str) -> float:
+    value = parsed(cells[column])
+    if value is None:
+        raise DataError(
+            f"{cells[column][:40]!r} is no number.",
+            where=f"{where}, column {column + 1}",
+            fix="write numbers alone, with a decimal point and nothing between thousands.",
+        )
+    return value
 
 
 def converted(x: np.ndarray, port: Port, where: str) -> np.ndarray:
@@ -255,7 +283,14 @@ def converted(x: np.ndarray, port: Port, where: str) -> np.ndarray:
     """
     wanted = np.dtype(port.dtype)
     if x.dtype.kind in "fiub" and (wanted.kind == "f" or (wanted.kind in "iu" and x.dtype.kind in "iub")):
-        made = x.astype(wanted)
+        with np.errstate(over="ignore"):
+            made = x.astype(wanted)
+        if wanted.kind == "f" and np.isinf(made).any() and np.isfinite(x).all():
+            raise DtypeError(
+                f"the values go beyond {port.dtype}: {np.abs(x).max():.3g}.",
+                where=where,
+                fix="scale them down.",
+            )
         if wanted.kind == "f" or np.array_equal(made, x):
             return made
     raise DtypeError(

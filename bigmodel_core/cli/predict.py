@@ -31,7 +31,7 @@ class Predictor:
     """A model that is ready to answer.
 
     Args:
-        run: outputs by name for a batch of its input.
+        run: outputs by name for a batch of its input, numbers in the units of the recorded targets.
         port: what it takes.
         known: what it says about itself.
         by: what computes.
@@ -112,10 +112,11 @@ def _from_checkpoint(what: str) -> Predictor:
     import numpy as np
 
     from bigmodel_core.cli.inputs import Port
-    from bigmodel_core.cli.sources import Known, checkpoint
+    from bigmodel_core.cli.sources import checkpoint, known_of
+    from bigmodel_core.train.evaluation import answered
 
     content = checkpoint(what)
-    model, about = content.restore(), content.about
+    model, known = content.restore(), known_of(content)
     if len(model.inputs) != 1:
         raise _several(what, len(model.inputs))
     spec = next(iter(model.inputs.values()))
@@ -124,15 +125,18 @@ def _from_checkpoint(what: str) -> Predictor:
     def run(x: np.ndarray) -> dict[str, np.ndarray]:
         result = model(x)
         outputs = result if isinstance(result, tuple) else (result,)
-        return {f"y_{position}": np.asarray(array) for position, array in enumerate(outputs)}
+        return {
+            f"y_{position}": answered(np.asarray(array), known.encoding)
+            for position, array in enumerate(outputs)
+        }
 
-    known = Known(about.labels, about.task, about.preprocessing, about.data)
-    return Predictor(run, Port(shape, spec.dtype, about.preprocessing), known, "bigmodel")
+    return Predictor(run, Port(shape, spec.dtype, known.encoding), known, "bigmodel")
 
 
 def _from_file(path: Path) -> Predictor:
     from bigmodel_core.cli.inputs import Port
     from bigmodel_core.cli.sources import exporter_of, known_of_file
+    from bigmodel_core.train.evaluation import answered
 
     session = exporter_of(path, "session").session(path)
     if len(session.input_specs) != 1:
@@ -140,8 +144,16 @@ def _from_file(path: Path) -> Predictor:
     dtype, dims = next(iter(session.input_specs.values()))
     shape = tuple(dim if isinstance(dim, int) else 1 for dim in dims[1:])
     known = known_of_file(session.metadata)
-    is_raw = known.preprocessing is not None and session.metadata.get("input") == "raw"
-    return Predictor(session.run, Port(shape, dtype, known.preprocessing, is_raw), known, "ONNX Runtime")
+    is_whole = session.metadata.get("input") == "raw"
+    is_raw = known.preprocessing is not None and is_whole
+
+    def run(x: np.ndarray) -> dict[str, np.ndarray]:
+        found: dict[str, np.ndarray] = session.run(x)
+        if is_whole:  # the file itself has the way back behind the model
+            return found
+        return {key: answered(array, known.encoding) for key, array in found.items()}
+
+    return Predictor(run, Port(shape, dtype, known.encoding, is_raw), known, "ONNX Runtime")
 
 
 def _several(what: str, inputs: int) -> UsageError:
@@ -160,8 +172,8 @@ def _predict_data(
 
     from bigmodel_core.cli.sources import load_data
 
-    data = load_data(name, data_dir)
-    x, truth = data.test.x, data.test.y
+    data = load_data(name, data_dir, predictor.known)
+    x, truth = data.test.x, data.test.truth
     check_samples(predictor, data)
     found = [
         answer

@@ -10,7 +10,6 @@ from bigmodel_core.cli.train import finish, is_experiment, progress
 from bigmodel_core.errors import CheckpointError, UsageError
 
 if TYPE_CHECKING:
-    from bigmodel_core.dataset import Data
     from bigmodel_core.train.trainer import Trainer
 
 
@@ -53,7 +52,7 @@ def resume_run(
     Raises:
         CheckpointError: there is no such run, or its checkpoint is damaged.
     """
-    from bigmodel_core import config
+    from bigmodel_core.cli.sources import known_of, load_data
     from bigmodel_core.prefetch import DEFAULT_WORKERS
     from bigmodel_core.train import runs
     from bigmodel_core.train.trainer import Trainer
@@ -68,8 +67,9 @@ def resume_run(
             where=str(run),
             fix="go on with it from Python: trainer.fit(data, resume=...).",
         )
-    data: Data = config.from_config("dataset", manifest["dataset"]).load(data_dir)
     trainer = Trainer.resume(run, device=device or str(manifest.get("device", "cpu")))
+    assert trainer.resumed is not None
+    data = load_data(None, data_dir, known_of(trainer.resumed))
     before = _epochs_done(run)
     if epochs is not None and epochs > before:
         _check_rate(trainer, run, before)

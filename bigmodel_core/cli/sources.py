@@ -3,10 +3,11 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from bigmodel_core.encoding import UNKNOWN, Encoding, encoding_in
 from bigmodel_core.errors import CheckpointError, ExportError, UsageError
 
 if TYPE_CHECKING:
@@ -23,16 +24,32 @@ class Known:
     """What a trained model says about itself.
 
     Args:
-        labels: class names by label.
-        task: "classification", "binary" or "regression".
-        preprocessing: how raw input becomes its input.
-        data: the name of the data set it was trained on.
+        encoding: how the data it was trained on became numbers.
+        run: the folder of the run it comes from.
     """
 
-    labels: tuple[str, ...] | None = None
-    task: str | None = None
-    preprocessing: Preprocessing | None = None
-    data: str = ""
+    encoding: Encoding = UNKNOWN
+    run: Path | None = None
+
+    @property
+    def labels(self) -> tuple[str, ...] | None:
+        """Class names by label."""
+        return self.encoding.labels
+
+    @property
+    def task(self) -> str | None:
+        """What it was trained for; see `Encoding`."""
+        return self.encoding.task
+
+    @property
+    def preprocessing(self) -> Preprocessing | None:
+        """How raw input becomes its input."""
+        return self.encoding.preprocessing
+
+    @property
+    def data(self) -> str:
+        """The name of the data set it was trained on."""
+        return self.encoding.name
 
 
 def is_onnx(what: str | Path) -> bool:
@@ -130,33 +147,57 @@ def exporter_of(path: Path, ability: str) -> Any:
 
 def known_of_file(metadata: Mapping[str, Any]) -> Known:
     """What an exported file says about itself."""
-    from bigmodel_core.errors import ConfigError
-    from bigmodel_core.preprocessing import Preprocessing
-
-    labels, steps = metadata.get("labels"), metadata.get("preprocessing")
-    try:
-        preprocessing = Preprocessing.from_dict(steps) if isinstance(steps, dict) else None
-    except ConfigError:
-        preprocessing = None
-    task = metadata.get("task")
-    return Known(
-        tuple(map(str, labels)) if isinstance(labels, list) else None,
-        task if isinstance(task, str) else None,
-        preprocessing,
-        str(metadata.get("dataset", "")),
-    )
+    return Known(encoding_in(metadata))
 
 
-def load_data(name: str, data_dir: Path | None, *, known: Known | None = None) -> Data:
-    """A data set somebody named.
+def known_of(content: Checkpoint) -> Known:
+    """What a checkpoint and the run it lies in say about the model."""
+    from bigmodel_core.train import runs
+
+    encoding = content.about.encoding or UNKNOWN
+    run = run_of(content.path)
+    if (
+        run is not None and encoding.dataset is None
+    ):  # an earlier version kept the data set with the run alone
+        dataset = runs.read_manifest(run).get("dataset")
+        encoding = replace(encoding, dataset=dataset if isinstance(dataset, dict) else None)
+    return Known(encoding, run)
+
+
+def load_data(name: str | None, data_dir: Path | None, known: Known | None = None) -> Data:
+    """A data set somebody named; for a trained model, as it met the data of its training.
+
+    Args:
+        name: the data set, options behind its name; None for that of the training.
+        data_dir: where it is; None for where the run read it, if it is the data set of the run.
+        known: what the model says about itself; None where there is none yet.
 
     Raises:
         UsageError: the name or an option is unknown.
-        DataError: its files are missing or damaged.
+        DataError: its files are missing or damaged, or do not fit the training.
     """
+    from bigmodel_core import config
     from bigmodel_core.cli.names import named
 
-    if not name:
+    data: Data
+    if known is None:
+        data = named("dataset", name or "").load(data_dir)
+        return data
+    encoding = known.encoding
+    if not name and encoding.dataset is not None:
+        dataset = config.from_config("dataset", encoding.dataset)
+    elif name or encoding.name:
+        dataset = named("dataset", name or encoding.name)
+    else:
         raise UsageError("the model does not say what it was trained on.", fix="name a data set with --data.")
-    data: Data = named("dataset", name).load(data_dir)
+    if data_dir is None and type(dataset) is type(encoding.made_by()):
+        data_dir = recorded_place(known.run)
+    data = dataset.load(data_dir, like=encoding)
     return data
+
+
+def recorded_place(run: Path | None) -> Path | None:
+    """Where the data of a run were read from, as far as it is known."""
+    from bigmodel_core.train import runs
+
+    return None if run is None else runs.data_dir_of(run, runs.read_manifest(run))

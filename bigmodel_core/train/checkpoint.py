@@ -18,7 +18,7 @@ import numpy as np
 
 import bigmodel_core
 from bigmodel_core.dataset import Data
-from bigmodel_core.encoding import REST, SAID, Encoding
+from bigmodel_core.encoding import REST, SAID, UNKNOWN, Encoding
 from bigmodel_core.errors import BigmodelError, CheckpointError, DeviceError
 from bigmodel_core.layer import Layer, Parameter
 from bigmodel_core.network import Network
@@ -326,6 +326,6 @@ def _read_about(item: dict[str, Any]) -> About:
     encoding = Encoding.from_dict({**found, **(expect(rest, dict, "encoding") if rest is not None else {})})
     return About(
         None if described is None else expect(described, dict, "config"),
-        None if encoding == Encoding(complete=False) else encoding,
+        None if encoding == UNKNOWN else encoding,
         expect(item.get("metrics"), dict, "metrics"),
     )

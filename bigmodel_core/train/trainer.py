@@ -15,7 +15,7 @@ from bigmodel_core.augmentation import Augmentation
 from bigmodel_core.callback import Callback
 from bigmodel_core.config import make, owner_of
 from bigmodel_core.dataset import Data, Split
-from bigmodel_core.encoding import Encoding
+from bigmodel_core.encoding import Encoding, encoding_held
 from bigmodel_core.errors import NumericsError, UsageError
 from bigmodel_core.layer import Layer
 from bigmodel_core.loss import Loss
@@ -34,7 +34,6 @@ from bigmodel_core.train.job import Job, encoded, monitored
 from bigmodel_core.train.prepare import prepared
 from bigmodel_core.train.progress import Reporter, reporter
 from bigmodel_core.train.record import Record
-from bigmodel_core.train.restored import RestoredModel
 from bigmodel_core.train.run_state import RunState
 from bigmodel_core.train.runs import read_manifest
 from bigmodel_core.train.samples import Samples, as_inputs, check_batch_size
@@ -117,7 +116,7 @@ class Trainer:
         self.plan: dict[str, Any] = {}
         self.record: Record | None = None
         self.resumed: Checkpoint | None = None
-        self.encoding: Encoding | None = known_encoding(self.model)
+        self.encoding: Encoding | None = encoding_held(self.model)
         resuming.check_device(self.model, device)
 
     @classmethod
@@ -380,15 +379,6 @@ class Trainer:
         if self.step.network is not None:
             return self.step.network
         return self.model if isinstance(self.model, Network) else self.model.network
-
-
-def known_encoding(model: Layer | Network) -> Encoding | None:
-    """How the data of an earlier training of the model became numbers, where that is known."""
-    layer = model.layer if isinstance(model, Network) else model
-    network = model if isinstance(model, Network) else layer.network if layer.is_built else None
-    if network is not None and network.encoding is not None:
-        return network.encoding
-    return layer.about.encoding if isinstance(layer, RestoredModel) else None
 
 
 def _usual_loss(model: Model | None) -> Loss:

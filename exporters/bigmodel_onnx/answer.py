@@ -1,4 +1,5 @@
-"""What `with_preprocessing` adds: normalisation of raw input in front, label and probability behind."""
+"""What `with_preprocessing` adds: normalisation of raw input in front; behind, label and probability, or
+numbers in the units of the recorded targets."""
 
 from __future__ import annotations
 
@@ -7,6 +8,7 @@ from dataclasses import dataclass
 
 import numpy as np
 
+from bigmodel_core.encoding import Encoding
 from bigmodel_core.errors import ConfigError, ExportError
 from bigmodel_core.preprocessing import Preprocessing
 from bigmodel_core.spec import Shape, Spec, format_shape
@@ -22,7 +24,7 @@ def write_front(emitter: Emitter, name: str, spec: Spec, steps: Preprocessing) -
         emitter: the file under construction.
         name: the input's name.
         spec: what the model takes.
-        steps: how raw values become that: `(raw * scale - mean) / std` in float32.
+        steps: how raw values become that.
 
     Raises:
         ExportError: raw samples have another shape than the model's input.
@@ -35,20 +37,64 @@ def write_front(emitter: Emitter, name: str, spec: Spec, steps: Preprocessing) -
         )
     emitter.path = "preprocessing"
     x = emitter.port(name, steps.raw_dtype, spec.shape)
-    if steps.raw_dtype != "float32":
-        x = emitter.cast(x, "float32")
+    number = _number_type(steps)
+    if steps.raw_dtype != number:
+        x = emitter.cast(x, number)
     if steps.scale != 1:
-        x = emitter.Mul(x, emitter.const(steps.scale, "float32"))
-    if any(steps.mean):
-        x = emitter.Sub(x, _along_samples(emitter, steps.mean, steps.raw_shape))
+        x = emitter.Mul(x, emitter.const(steps.scale, number))
+    mean = np.asarray(steps.mean, np.float64)
+    if mean.any():
+        # What float32 leaves of a mean is taken off after it: the difference of two near numbers is exact.
+        first = mean.astype(number)
+        rest = mean - first if not steps.is_narrow else np.zeros(())
+        x = emitter.Sub(x, _along_samples(emitter, first, steps.raw_shape, number))
+        if rest.any():
+            x = emitter.Sub(x, _along_samples(emitter, rest, steps.raw_shape, number))
     if any(value != 1 for value in steps.std):
-        x = emitter.Div(x, _along_samples(emitter, steps.std, steps.raw_shape))
-    return x if spec.dtype == "float32" else emitter.cast(x, spec.dtype)
+        x = emitter.Div(x, _along_samples(emitter, steps.std, steps.raw_shape, number))
+    return x if spec.dtype == number else emitter.cast(x, spec.dtype)
 
 
-def _along_samples(emitter: Emitter, values: Sequence[float], raw_shape: tuple[int, ...]) -> str:
-    array = np.asarray(values, np.float32)
-    return emitter.array(array.reshape(() if len(values) == 1 else (-1,) + (1,) * (len(raw_shape) - 1)))
+def _number_type(steps: Preprocessing) -> str:
+    """What the steps are computed in: float32 wherever that gives what float64 does."""
+    is_exact = steps.is_narrow or (steps.raw_dtype == "float32" and (steps.scale == 1 or not any(steps.mean)))
+    return "float32" if is_exact else "float64"
+
+
+def _along_samples(
+    emitter: Emitter, values: Sequence[float] | np.ndarray, raw_shape: tuple[int, ...], dtype: str
+) -> str:
+    array = np.asarray(values, dtype)
+    return emitter.array(array.reshape(() if len(array) == 1 else (-1,) + (1,) * (len(raw_shape) - 1)))
+
+
+@dataclass(frozen=True)
+class Numbers:
+    """What the file says about a sample of a regression: numbers in the units of the recorded targets.
+
+    Args:
+        steps: how recorded targets became those that the model was trained with.
+    """
+
+    steps: Preprocessing
+
+    def write(self, emitter: Emitter, value: str, port: Port) -> list[tuple[str, Port]]:
+        """Nodes behind the model that undo the steps; returns the output, of the type of the targets."""
+        emitter.path = "answer"
+        steps, number = self.steps, "float64" if self.steps.raw_dtype == "float64" else "float32"
+        if port.dtype != number:
+            value = emitter.cast(value, number)
+        if any(std != 1 for std in steps.std):
+            value = emitter.Mul(value, _along_samples(emitter, steps.std, steps.raw_shape, number))
+        if any(steps.mean):
+            value = emitter.Add(value, _along_samples(emitter, steps.mean, steps.raw_shape, number))
+        if steps.scale != 1:
+            value = emitter.Div(value, emitter.const(steps.scale, number))
+        return [(value, Port(port.name, number, port.shape))]
+
+    def compute(self, outputs: np.ndarray) -> np.ndarray:
+        """The same in NumPy and float64, to compare with."""
+        return self.steps.invert(outputs)
 
 
 @dataclass(frozen=True)
@@ -100,20 +146,19 @@ class Answer:
         return chosen.astype(np.int64), np.where(chosen, chances, 1 - chances), chances
 
 
-def answer_for(
-    output: Spec, task: str | None, labels: Sequence[str] | None, is_probability: bool
-) -> Answer | None:
-    """What can be said behind a model; None for regression.
+def answer_for(output: Spec, known: Encoding, is_probability: bool) -> Answer | Numbers | None:
+    """What can be said behind a model; None for numbers that need no way back.
 
     Args:
         output: the spec of the model's output.
-        task: what the model was trained for, if known.
-        labels: the names of the classes, if known.
+        known: the task and the labels of the training, as far as they are known, and how its targets were
+            scaled.
         is_probability: whether the model ends with softmax or sigmoid.
 
     Raises:
         ConfigError: the task is unknown, or does not fit the output or the labels.
     """
+    task, labels, steps = known.task, known.labels, known.target_preprocessing
     scores = output.shape[1] if output.ndim == 2 else 1 if output.ndim == 1 else None
     if task is None:
         if scores == 1 and not (labels and len(labels) == 2):
@@ -124,7 +169,7 @@ def answer_for(
             f"the task is {task!r}.", where="Onnx.export", fix=f"use one of {', '.join(TASKS)}."
         )
     if task == "regression":
-        return None
+        return Numbers(steps) if steps is not None and output.shape[1:] == steps.raw_shape else None
     count = 2 if task == "binary" else scores
     if (
         scores is None

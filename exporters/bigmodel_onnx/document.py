@@ -6,15 +6,16 @@ import hashlib
 import json
 import math
 import sys
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterator, Mapping
 from contextlib import suppress
-from pathlib import Path
+from pathlib import Path, PurePosixPath, PureWindowsPath
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
 import bigmodel_core
 from bigmodel_core import config
+from bigmodel_core.encoding import REST, Encoding
 from bigmodel_core.errors import BigmodelError, ConfigError
 from bigmodel_core.layer import Layer
 from bigmodel_onnx.emit import Emitter, Port, tensor_type
@@ -166,19 +167,23 @@ def metadata(
     layer: Layer,
     name: str,
     *,
-    labels: Sequence[str] | None,
-    input_meaning: str | None,
+    encoding: Encoding,
     metrics: Mapping[str, float] | None,
-    dataset: str | None,
-    task: str | None,
-    preprocessing: Mapping[str, Any] | None,
     takes_raw_input: bool,
 ) -> dict[str, str]:
     """What the file says about itself, as texts; JSON where it is more than a word.
 
+    Args:
+        layer: the model.
+        name: what it is called.
+        encoding: how the data it was trained on became numbers.
+        metrics: results, by name.
+        takes_raw_input: whether the file begins with the preprocessing.
+
     Raises:
         ConfigError: a label is not a text, or a metric not a number.
     """
+    labels: Any = encoding.labels
     import onnx
 
     texts = {"model": name}
@@ -197,13 +202,36 @@ def metadata(
         texts["labels"] = _json(list(labels))
     if metrics is not None:
         texts["metrics"] = _json({key: _number(key, value) for key, value in metrics.items()})
-    for key, text in (("input_meaning", input_meaning), ("dataset", dataset), ("task", task)):
+    for key, text in (
+        ("input_meaning", encoding.input_meaning),
+        ("dataset", encoding.name),
+        ("task", encoding.task),
+    ):
         if text:
             texts[key] = str(text)
-    if preprocessing is not None:
-        texts["preprocessing"] = _json(dict(preprocessing))
+    if encoding.preprocessing is not None:
+        texts["preprocessing"] = _json(encoding.preprocessing.to_dict())
+    if encoding.preprocessing is not None or encoding.target_preprocessing is not None:
         texts["input"] = "raw" if takes_raw_input else "preprocessed"
+    if encoding.complete:
+        told = encoding.to_dict()
+        texts["encoding"] = _json({key: _without_paths(told[key]) for key in REST if told[key]})
     return texts
+
+
+def _without_paths(value: Any) -> Any:
+    """The value without options that are absolute paths: they are nobody else's business."""
+    if isinstance(value, Mapping):
+        return {key: _without_paths(item) for key, item in value.items() if not _is_path(item)}
+    return value
+
+
+def _is_path(value: Any) -> bool:
+    return (
+        isinstance(value, str)
+        and len(value) > 1
+        and (PurePosixPath(value).is_absolute() or PureWindowsPath(value).is_absolute())
+    )
 
 
 def _number(key: str, value: Any) -> float | int:

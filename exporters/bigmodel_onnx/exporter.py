@@ -4,12 +4,13 @@ from __future__ import annotations
 
 from collections import Counter
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, ClassVar
 
 import numpy as np
 
+from bigmodel_core.encoding import UNKNOWN, Encoding, encoding_held
 from bigmodel_core.errors import ConfigError
 from bigmodel_core.exporter import Exporter
 from bigmodel_core.exporting import staged
@@ -23,7 +24,7 @@ from bigmodel_onnx.report import Report
 
 if TYPE_CHECKING:
     from bigmodel_core.dataset import Data
-    from bigmodel_onnx.answer import Answer
+    from bigmodel_onnx.answer import Answer, Numbers
     from bigmodel_onnx.lowering import Lowered
     from bigmodel_onnx.session import Session
 
@@ -84,6 +85,7 @@ class Onnx(Exporter):
         task: str | None = None,
         samples: Any = None,
         data: Data | None = None,
+        encoding: Encoding | None = None,
     ) -> Report:
         """Write a built model, after ONNX Runtime has computed the same as the model at two batch sizes.
 
@@ -99,6 +101,7 @@ class Onnx(Exporter):
             task: "classification", "binary" or "regression"; found out from the rest where None.
             samples: inputs to compare on, one array an input; random numbers are drawn where None.
             data: a data set that says whatever of the above is not given.
+            encoding: the same of data that are not at hand; that of the training where None.
 
         Raises:
             ExportError: the model cannot be exported or the file differs from it; nothing is left behind.
@@ -107,37 +110,34 @@ class Onnx(Exporter):
         from bigmodel_onnx import document
 
         network = model if isinstance(model, Network) else model.network
-        if data is not None:
-            labels = labels if labels is not None else data.labels
-            preprocessing = preprocessing or data.preprocessing
-            dataset, task = dataset or data.name, task or data.task
-            input_meaning = input_meaning or data.input_meaning or None
-        if self.with_preprocessing and preprocessing is None and data is None:
+        known = encoding or (data.encoding if data is not None else None) or encoding_held(network) or UNKNOWN
+        said: dict[str, Any] = {
+            "labels": labels, "preprocessing": preprocessing, "name": dataset, "task": task,
+            "input_meaning": input_meaning,
+        }  # fmt: skip
+        known = replace(known, **{key: value for key, value in said.items() if value is not None})
+        known = replace(known, task=known.task or _task_of(network.layer))  # type: ignore[arg-type]
+        if self.with_preprocessing and known.preprocessing is None and not known.complete:
             raise ConfigError(
                 "with_preprocessing needs to know how raw input becomes model input.",
                 where="Onnx.export",
                 fix="pass preprocessing=bm.Preprocessing(...), or data=...",
             )
-        task = task or _task_of(network.layer)
-        steps = preprocessing if self.with_preprocessing else None
+        steps = known.preprocessing if self.with_preprocessing else None
         title = name or _title(network.layer)
         texts = document.metadata(
             network.layer,
             title,
-            labels=labels,
-            input_meaning=input_meaning,
+            encoding=known,
             metrics=metrics,
-            dataset=dataset,
-            task=task,
-            preprocessing=preprocessing.to_dict() if preprocessing is not None else None,
-            takes_raw_input=steps is not None,
+            takes_raw_input=self.with_preprocessing,
         )
-        lowered, answer = self._lowered(network, steps, labels, task)
+        lowered, answer = self._lowered(network, steps, known)
         return self._written(network, lowered, answer, steps, Path(path), title, texts, samples)
 
     def _lowered(
-        self, network: Network, steps: Preprocessing | None, labels: Sequence[str] | None, task: str | None
-    ) -> tuple[Lowered, Answer | None]:
+        self, network: Network, steps: Preprocessing | None, known: Encoding
+    ) -> tuple[Lowered, Answer | Numbers | None]:
         """The file's nodes, and what they say behind the model."""
         from bigmodel_onnx import answer, versions
         from bigmodel_onnx.emit import Emitter, Port
@@ -155,16 +155,18 @@ class Onnx(Exporter):
             else:
                 inputs[key] = emitter.port(key, spec.dtype, spec.shape)
         lowered = lower(network, emitter, inputs)
-        behind = None
+        ports = [
+            Port(key, spec.dtype, spec.shape) for key, spec in zip(outputs, network.outputs, strict=True)
+        ]
+        behind: Answer | Numbers | None = None
         if self.with_preprocessing and count == 1:
             last = network.trace(training=False).outputs[0]
-            behind = answer.answer_for(last.spec, task, labels, _is_probability(last))
-        if behind is not None:
+            behind = answer.answer_for(last.spec, known, _is_probability(last))
+        if isinstance(behind, answer.Numbers):
+            emitter.finish(behind.write(emitter, lowered.outputs[0], ports[0]))
+        elif behind is not None:
             emitter.finish(behind.write(emitter, lowered.outputs[0]))
         else:
-            ports = [
-                Port(key, spec.dtype, spec.shape) for key, spec in zip(outputs, network.outputs, strict=True)
-            ]
             emitter.finish(list(zip(lowered.outputs, ports, strict=True)))
         return lowered, behind
 
@@ -172,7 +174,7 @@ class Onnx(Exporter):
         self,
         network: Network,
         lowered: Lowered,
-        answer: Answer | None,
+        answer: Answer | Numbers | None,
         steps: Preprocessing | None,
         path: Path,
         title: str,
@@ -183,6 +185,7 @@ class Onnx(Exporter):
         import onnxruntime
 
         from bigmodel_onnx import document, reading, verify, versions
+        from bigmodel_onnx.answer import Numbers
 
         opset, ir_version = versions.chosen(self.opset, self.target_runtime)
         check = verify.Check(network, lowered, self.tolerance)
@@ -192,10 +195,14 @@ class Onnx(Exporter):
             runs = {sizes: _raw(inputs, steps) for sizes, inputs in runs.items()}
         elif samples is not None:
             runs = verify.sampled_inputs(network, samples, self.batch_sizes)
-        if answer is not None:
-            check = verify.Check(
-                network, lowered, self.tolerance, check.to_model, lambda outputs: answer.compute(outputs[0])
+        if isinstance(answer, Numbers):
+            check = replace(
+                check,
+                expected=lambda outputs: [answer.compute(outputs[0])],
+                comparable=lambda numbers: answer.steps.standard(numbers),
             )
+        elif answer is not None:
+            check = replace(check, expected=lambda outputs: answer.compute(outputs[0]))
         with staged(path) as folder:
             sidecar = document.write(
                 folder, path.name, lowered.emitter, ir_version, title, texts, self.single_file_limit
@@ -258,25 +265,21 @@ class Onnx(Exporter):
 
 
 def _with_raw_input(check: Any, network: Network, steps: Preprocessing) -> Any:
-    from bigmodel_onnx import verify
-
     (name,), dtype = network.input_names, network.inputs[0].dtype
 
     def to_model(inputs: Mapping[str, np.ndarray]) -> dict[str, np.ndarray]:
         return {name: steps.apply(inputs[name]).astype(dtype)}
 
-    return verify.Check(network, check.lowered, check.tolerance, to_model, check.expected)
+    return replace(check, to_model=to_model)
 
 
 def _raw(inputs: Mapping[str, np.ndarray], steps: Preprocessing) -> dict[str, np.ndarray]:
     """Raw values that the steps turn into about normal numbers, as far as the raw type has such values."""
     kind = np.dtype(steps.raw_dtype)
-    shape = (-1,) + (1,) * (len(steps.raw_shape) - 1) if steps.raw_shape else ()
-    mean, std = (np.asarray(values, np.float64) for values in (steps.mean, steps.std))
-    mean, std = (values.reshape(() if values.size == 1 else shape) for values in (mean, std))
+    as_floats = replace(steps, scale=steps.scale or 1.0, raw_dtype="float64")
     found = {}
     for name, array in inputs.items():
-        raw = (array * std + mean) / (steps.scale or 1.0)
+        raw = as_floats.invert(array)
         if kind.kind in "iu":
             raw = np.clip(np.rint(raw), np.iinfo(kind).min, np.iinfo(kind).max)
         found[name] = raw.astype(kind)

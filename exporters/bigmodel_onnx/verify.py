@@ -37,6 +37,7 @@ class Check:
         tolerance: relative difference that is allowed; by number type where None.
         to_model: makes the model's inputs from the file's.
         expected: makes the file's outputs from the model's.
+        comparable: what of the file's outputs and of the expected ones is compared.
     """
 
     network: Network
@@ -44,6 +45,7 @@ class Check:
     tolerance: float | None = None
     to_model: Callable[[Arrays], Arrays] = dict
     expected: Callable[[Sequence[np.ndarray]], Sequence[np.ndarray]] = list
+    comparable: Callable[[np.ndarray], np.ndarray] = np.asarray
 
 
 def verify(path: Path, check: Check, runs: Mapping[str, Arrays]) -> dict[str, float]:
@@ -69,7 +71,7 @@ def verify(path: Path, check: Check, runs: Mapping[str, Arrays]) -> dict[str, fl
         for port, wanted, got in zip(
             check.lowered.emitter.results, check.expected(outputs), found, strict=True
         ):
-            gap, allowed = difference(got, wanted, check.tolerance)
+            gap, allowed = difference(check.comparable(got), check.comparable(wanted), check.tolerance)
             largest = max(largest, gap)
             if gap > allowed:
                 if port.name == "label" and _is_tie(found, check):
