@@ -13,7 +13,7 @@ import dataclasses
 import difflib
 import math
 import numbers
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 from bigmodel_core import registry
@@ -153,6 +153,17 @@ def owner_of(cls: type[Any], attribute: str) -> str:
     'bigmodel_core.model'
     """
     return next((base.__module__ for base in cls.__mro__ if attribute in vars(base)), cls.__module__)
+
+
+def make_list(kind: str, values: object, *, owner: str | None = None) -> list[Any]:
+    """Objects of a kind from one thing that `make` takes, or a list of them.
+
+    Raises:
+        BigmodelError: as `make` says.
+    """
+    if isinstance(values, Sequence) and not isinstance(values, (str, bytes)):
+        return [make(kind, value, owner=owner) for value in values]
+    return [make(kind, values, owner=owner)]
 
 
 def build(cls: type[Any], fields: Mapping[str, Any]) -> Any:

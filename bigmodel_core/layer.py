@@ -16,6 +16,7 @@ import numpy as np
 from bigmodel_core.contracts import undefined
 from bigmodel_core.errors import BigmodelError, ConfigError, GraphError, ShapeError
 from bigmodel_core.graph import Graph, Value, place
+from bigmodel_core.outputs import Form
 from bigmodel_core.spec import Dim, Spec, format_shape
 
 if TYPE_CHECKING:
@@ -55,6 +56,7 @@ class Trace:
         updates: the new values of parameters that layers assign, by path.
         inputs: the model's inputs.
         outputs: the model's outputs.
+        form: how the model returns them.
     """
 
     graph: Graph
@@ -65,11 +67,16 @@ class Trace:
     updates: dict[str, Value] = field(default_factory=dict)
     inputs: tuple[Value, ...] = ()
     outputs: tuple[Value, ...] = ()
-    single: bool = True
+    form: Form = field(default_factory=Form)
     _paths: dict[int, str] = field(default_factory=dict)
     _alive: list[Layer] = field(default_factory=list)
     _stack: list[Layer] = field(default_factory=list)
     _counts: dict[str, int] = field(default_factory=dict)
+
+    @property
+    def result(self) -> Any:
+        """The outputs as the model returned them."""
+        return self.form.pack(self.outputs)
 
     @contextmanager
     def active(self) -> Iterator[Trace]:
@@ -235,6 +242,18 @@ class Layer:
             )
         trace.updates[path] = value
 
+    def _argument_names(self, count: int) -> tuple[str, ...]:
+        """The names of the first `count` arguments of `__call__`; "x_1", "x_2" where they have no names."""
+        names = _arguments(type(self).__call__)[0]
+        return names[:count] if len(names) >= count else tuple(f"x_{n + 1}" for n in range(count))
+
+    def _input_count(self) -> int | None:
+        """How many inputs the model takes; None where its definition leaves that open."""
+        if self.is_built:
+            return len(self.network.inputs)
+        names, is_open = _arguments(type(self).__call__)
+        return None if is_open else len(names)
+
     # As a model ------------------------------------------------------------------------------------------
 
     def build(self, *inputs: Any, seed: int = 0, dtype: str = "float32", device: str = "cpu") -> Network:
@@ -314,6 +333,16 @@ def _dispatched(call: Callable[..., Any]) -> Callable[..., Any]:
 
     dispatched._dispatched = True  # type: ignore[attr-defined]
     return dispatched
+
+
+@functools.cache
+def _arguments(call: Callable[..., Any]) -> tuple[tuple[str, ...], bool]:
+    """The names of the positional arguments of a layer's `__call__`, and whether there may be more or fewer
+    of them."""
+    given = list(inspect.signature(call).parameters.values())[1:]
+    named = [item for item in given if item.kind in (item.POSITIONAL_ONLY, item.POSITIONAL_OR_KEYWORD)]
+    is_open = any(item.kind is item.VAR_POSITIONAL or item.default is not item.empty for item in given)
+    return tuple(item.name for item in named), is_open
 
 
 @dataclass(frozen=True, init=False)

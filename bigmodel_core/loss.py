@@ -3,9 +3,10 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import ClassVar
+from typing import Any, ClassVar
 
 from bigmodel_core.contracts import undefined
+from bigmodel_core.errors import GraphError
 from bigmodel_core.graph import Value
 
 
@@ -19,6 +20,8 @@ class Loss:
 
     target_dtype: ClassVar[str | None] = None
     """The number type of targets where it is not the model's: "int64" for class labels."""
+    one_score: ClassVar[bool] = False
+    """Whether two classes take one score, that of class 1, and not a score each."""
 
     def each(self, prediction: Value, target: Value) -> Value:
         """The loss of each sample (or of each output of each sample)."""
@@ -29,3 +32,26 @@ class Loss:
         from bigmodel_core import ops
 
         return ops.mean(self.each(prediction, target))
+
+
+def one_output(loss: Loss, prediction: Any) -> Value:
+    """The prediction of a model with one output.
+
+    Raises:
+        GraphError: the model gives several.
+    """
+    if isinstance(prediction, Value):
+        return prediction
+    raise several_outputs(loss, prediction)
+
+
+def several_outputs(loss: Loss, prediction: Any, reason: str = "") -> GraphError:
+    """The error where a model gives several outputs, and its loss takes one."""
+    names = prediction if isinstance(prediction, dict) else getattr(prediction, "_fields", ())
+    listed = f" ({', '.join(names)})" if names else ""
+    one = "output['name']" if isinstance(prediction, dict) else "output[0]"
+    return GraphError(
+        f"the model gives {len(prediction)} outputs{listed}, and {type(loss).__name__} takes one"
+        + (f": {reason}." if reason else "."),
+        fix=f"return one output, or write a Loss whose each(output, target) uses them, as in {one}.",
+    )

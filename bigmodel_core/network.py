@@ -2,15 +2,18 @@
 
 from __future__ import annotations
 
+import inspect
 from collections.abc import Mapping, Sequence
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
 from bigmodel_core import initializers
-from bigmodel_core.errors import DtypeError, GraphError, ShapeError
-from bigmodel_core.graph import Graph, Value
+from bigmodel_core.arrays import as_array, cast
+from bigmodel_core.errors import DataError, DtypeError, GraphError, ShapeError
+from bigmodel_core.graph import Graph
 from bigmodel_core.layer import Layer, Parameter, Trace
+from bigmodel_core.outputs import taken_apart
 from bigmodel_core.source import Source
 from bigmodel_core.spec import Dim, Spec, format_shape, match
 
@@ -25,7 +28,7 @@ def input_spec(item: Any, dtype: str = "float32") -> Spec:
         return item
     if isinstance(item, tuple):
         return Spec(item, dtype)
-    array = np.asarray(item)
+    array = as_array(item, "input")
     kind = dtype if array.dtype.kind == "f" else "int64" if array.dtype.kind in "iu" else array.dtype.name
     if array.ndim == 0:
         raise ShapeError(
@@ -68,6 +71,7 @@ class Network:
             raise GraphError(
                 "a model needs at least one input.", fix="pass a Spec or an array for each input."
             )
+        _check_count(layer, len(inputs))
         self.layer, self.inputs, self.seed, self.dtype = layer, tuple(inputs), seed, dtype
         self.device = device_named(device)
         self.encoding: Encoding | None = None
@@ -89,12 +93,17 @@ class Network:
 
     @property
     def input_names(self) -> tuple[str, ...]:
-        """The names of the inputs: "x", or "x_1", "x_2" where there are several."""
-        return (
-            ("x",)
-            if len(self.inputs) == 1
-            else tuple(f"x_{number + 1}" for number in range(len(self.inputs)))
-        )
+        """The names of the inputs: "x", or those of the arguments of `__call__` where there are several."""
+        if len(self.inputs) == 1:
+            return ("x",)
+        return self.layer._argument_names(len(self.inputs))
+
+    @property
+    def output_names(self) -> tuple[str, ...]:
+        """The names of the outputs: the keys of a dict, the fields of a named tuple, else "y", or "y_1",
+        "y_2" where there are several."""
+        trace = self.trace(training=False)
+        return trace.form.names_of(len(trace.outputs))
 
     def trace(self, training: bool) -> Trace:
         """The graph in one mode; traced once."""
@@ -110,20 +119,7 @@ class Network:
                 graph.input(name, spec) for name, spec in zip(self.input_names, self.inputs, strict=True)
             )
             result = self.layer(*trace.inputs)
-            if not isinstance(result, (Value, tuple, list)):
-                raise GraphError(
-                    f"the model returned a {type(result).__name__}.",
-                    fix="return a Value, or a tuple of Values.",
-                    where=type(self.layer).__name__,
-                )
-            trace.single = isinstance(result, Value)
-            trace.outputs = (result,) if isinstance(result, Value) else tuple(result)
-        for value in trace.outputs:
-            if not isinstance(value, Value):
-                raise GraphError(
-                    f"the model returned a {type(value).__name__}.",
-                    fix="return a Value, or a tuple of Values.",
-                )
+        trace.form, trace.outputs = taken_apart(result, type(self.layer).__name__)
         return trace
 
     @property
@@ -131,8 +127,9 @@ class Network:
         """The specs of the outputs."""
         return tuple(value.spec for value in self.trace(training=False).outputs)
 
-    def output_spec(self, *inputs: Any) -> Spec | tuple[Spec, ...]:
-        """The spec of the output for inputs of some specs, checked against the model's own."""
+    def output_spec(self, *inputs: Any) -> Any:
+        """The spec of the output for inputs of some specs, checked against the model's own; of several
+        outputs their specs, in the form that the model returns them."""
         known: dict[str, int] = {}
         for name, spec, given in zip(
             self.input_names, self.inputs, (input_spec(item) for item in inputs), strict=True
@@ -145,7 +142,7 @@ class Network:
                     f"input '{name}': expected {format_shape(spec.shape)}, got {format_shape(given.shape)}."
                 )
         found = self.outputs if not known else tuple(_partly(spec, known) for spec in self.outputs)
-        return found[0] if self.trace(training=False).single else found
+        return self.trace(training=False).form.pack(found)
 
     # Parameters ------------------------------------------------------------------------------------------
 
@@ -158,6 +155,8 @@ class Network:
 
         Raises:
             ShapeError: a path is missing or unknown, or a shape differs.
+            DtypeError: numbers would have to change kind.
+            DataError: a number is too large for the type of its parameter.
         """
         missing = sorted(set(self.parameters) - set(state))
         unknown = sorted(set(state) - set(self.parameters))
@@ -168,19 +167,12 @@ class Network:
                 f"the state does not fit the model ({'; '.join(texts)}).",
                 fix="pass what state() of the same model gave.",
             )
-        for path, parameter in self.parameters.items():
-            if np.shape(state[path]) != parameter.spec.shape:
-                raise ShapeError(
-                    f"expected shape {format_shape(parameter.spec.shape)}, got"
-                    f" {format_shape(np.shape(state[path]))}.",
-                    where=path,
-                )
-            if not np.can_cast(np.asarray(state[path]).dtype, parameter.spec.dtype, "same_kind"):
-                raise DtypeError(
-                    f"expected {parameter.spec.dtype}, got {np.asarray(state[path]).dtype}.", where=path
-                )
-        for path in self.parameters:
-            self.variables.write(path, np.asarray(state[path]))
+        found = {
+            path: fitting_state(path, state[path], parameter.spec)
+            for path, parameter in self.parameters.items()
+        }
+        for path, array in found.items():
+            self.variables.write(path, array)
 
     # Inference -------------------------------------------------------------------------------------------
 
@@ -192,7 +184,7 @@ class Network:
         """
         given = self.check_inputs(arrays)
         results = self._prediction().run(self.variables, given)
-        return results[0] if self.trace(training=False).single else tuple(results)
+        return self.trace(training=False).form.pack(results)
 
     def _prediction(self) -> Any:
         """The program of inference, made once."""
@@ -253,11 +245,57 @@ class Network:
                 found.append(checked(name, samples, spec, known))
         return tuple(found)
 
+    def sizes(self, given: Mapping[str, np.ndarray]) -> dict[str, int]:
+        """The sizes of the named dimensions of inputs that fit."""
+        known: dict[str, int] = {}
+        for name, spec in zip(self.input_names, self.inputs, strict=True):
+            match(spec.shape, given[name].shape, known)
+        return known
+
     def _paired(self, arrays: Sequence[Any]) -> list[tuple[str, Any, Spec]]:
         """Each input's name, what was given for it, and its spec."""
         if len(arrays) != len(self.inputs):
-            raise ShapeError(f"the model takes {len(self.inputs)} inputs, got {len(arrays)}.")
+            taken = "1 input" if len(self.inputs) == 1 else f"{len(self.inputs)} inputs"
+            raise ShapeError(
+                f"the model takes {taken}, got {len(arrays)}.",
+                fix="pass one array; a tuple stands for several inputs."
+                if len(self.inputs) == 1
+                else f"pass a tuple of arrays: ({', '.join(self.input_names)}).",
+            )
         return list(zip(self.input_names, arrays, self.inputs, strict=True))
+
+
+def _check_count(layer: Layer, count: int) -> None:
+    """Whether a layer can be called on so many inputs.
+
+    Raises:
+        ShapeError: it cannot.
+    """
+    try:
+        inspect.signature(type(layer).__call__).bind(layer, *range(count))
+    except TypeError as error:
+        names = layer._argument_names(layer._input_count() or 0)
+        wanted = f"; it takes {', '.join(names)}" if names else ""
+        raise ShapeError(
+            f"the model cannot be called on {count} input{'s' * (count != 1)}: {error}{wanted}.",
+            fix="pass an array, or a Spec, for each argument of its __call__.",
+            where=type(layer).__name__,
+        ) from None
+
+
+def inputs_of(model: Layer | Network, x: Any) -> tuple[Any, ...]:
+    """What a user passed for the inputs of a model, one item an input.
+
+    A tuple has an item for each input. A list is one array, unless the model takes several inputs, and as
+    many as the list has items.
+    """
+    if isinstance(x, tuple):
+        return x
+    count = len(model.inputs) if isinstance(model, Network) else model._input_count()
+    if isinstance(x, list) and count != 1 and len(x) > 1:
+        if count == len(x) or (count is None and all(isinstance(item, np.ndarray) for item in x)):
+            return tuple(x)
+    return (x,)
 
 
 def checked(name: str, array: Any, spec: Spec, known: dict[str, int]) -> np.ndarray:
@@ -266,10 +304,12 @@ def checked(name: str, array: Any, spec: Spec, known: dict[str, int]) -> np.ndar
     Raises:
         ShapeError: the sizes differ.
         DtypeError: the numbers would have to change kind (integers to floats or back).
+        DataError: it is no array, or a number is too large for the type.
     """
-    found = np.asarray(array)
+    what = name if name == "target" else f"input '{name}'"
+    found = as_array(array, what)
     check_fits(name, found, spec, known)
-    return np.ascontiguousarray(found, spec.dtype)
+    return cast(found, spec.dtype, what)
 
 
 def check_fits(name: str, found: np.ndarray | Source, spec: Spec, known: dict[str, int]) -> None:
@@ -285,12 +325,32 @@ def check_fits(name: str, found: np.ndarray | Source, spec: Spec, known: dict[st
         )
     if found.dtype != spec.dtype:
         floats = found.dtype.kind == "f" and spec.is_float
-        integers = found.dtype.kind in "iu" and spec.dtype in ("int64", "int32")
+        integers = found.dtype.kind in "iub" and spec.dtype in ("int64", "int32")
         if not (floats or integers):
             raise DtypeError(
                 f"input '{name}': expected {spec.dtype}, got {found.dtype}.",
                 fix=f"convert it: x.astype('{spec.dtype}').",
             )
+
+
+def fitting_state(path: str, array: Any, spec: Spec) -> np.ndarray:
+    """An array as the numbers of a parameter, or of an optimizer's state.
+
+    Raises:
+        ShapeError, DtypeError, DataError: it does not fit; the message names the path.
+    """
+    found = as_array(array, "state")
+    if found.shape != spec.shape:
+        raise ShapeError(
+            f"expected shape {format_shape(spec.shape)}, got {format_shape(found.shape)}.", where=path
+        )
+    if not np.can_cast(found.dtype, spec.dtype, "same_kind"):
+        raise DtypeError(f"expected {spec.dtype}, got {found.dtype}.", where=path)
+    try:
+        return cast(found, spec.dtype, "state")
+    except DataError as error:
+        error.where = path
+        raise
 
 
 def _partly(spec: Spec, known: Mapping[str, int]) -> Spec:

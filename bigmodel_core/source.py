@@ -8,6 +8,7 @@ from typing import Any
 
 import numpy as np
 
+from bigmodel_core.arrays import cast
 from bigmodel_core.errors import ShapeError
 
 
@@ -103,7 +104,7 @@ class _View(Source):
         if self.source.dtype == self.dtype:
             self.source.read(chosen, out)
         else:
-            out[...] = self.source[chosen]
+            out[...] = cast(self.source[chosen], self.dtype, "sample")
 
 
 def rows(x: np.ndarray | Source, start: int, stop: int) -> np.ndarray | Source:

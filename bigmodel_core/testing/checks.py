@@ -221,3 +221,14 @@ def expect(condition: object, message: str) -> None:
     """Raise AssertionError with a message unless a condition holds."""
     if not condition:
         raise AssertionError(message)
+
+
+def expect_numbers(found: Any, expected: Any, what: str) -> None:
+    """Raise AssertionError where one of two results that are to be compared has NaN: two that are NaN agree
+    by accident, unless something outside both expects it."""
+    for side in (found, expected):
+        array = np.asarray(side)
+        if array.dtype.kind == "f" and np.isnan(array).any():
+            raise AssertionError(
+                f"{what}: it has NaN, which compares with nothing; pass inputs it is made for"
+            )

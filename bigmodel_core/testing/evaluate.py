@@ -10,6 +10,7 @@ import numpy as np
 from bigmodel_core import ops
 from bigmodel_core.autodiff import gradients
 from bigmodel_core.graph import Graph, Value
+from bigmodel_core.outputs import taken_apart
 from bigmodel_core.plan import Program, Variables, device_named
 from bigmodel_core.spec import Spec
 
@@ -46,8 +47,7 @@ class Evaluation:
                 for number, array in enumerate(examples)
             ]
             result = function(*values)
-            self.single = isinstance(result, Value)
-            outputs: list[Value] = [result] if self.single else list(result)
+            self.form, outputs = taken_apart(result, "the function")
             self.wrt = [n for n, v in enumerate(values) if v.spec.is_float] if wrt is None else list(wrt)
             found: list[Value] = []
             if differentiate:
@@ -91,7 +91,7 @@ def compute(function: Function, *arrays: Any, device: str = "cpu") -> Any:
     """
     evaluation = Evaluation(function, arrays, differentiate=False, device=device)
     outputs, _ = evaluation.run(arrays)
-    return outputs[0] if evaluation.single else tuple(outputs)
+    return evaluation.form.pack(outputs)
 
 
 def compute_gradients(

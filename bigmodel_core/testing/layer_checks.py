@@ -16,10 +16,11 @@ from bigmodel_core.graph import Op
 from bigmodel_core.layer import Layer
 from bigmodel_core.model import Model
 from bigmodel_core.network import Network
+from bigmodel_core.outputs import listed
 from bigmodel_core.spec import Spec
 from bigmodel_core.testing import round_trips
 from bigmodel_core.testing.backward import Backward
-from bigmodel_core.testing.checks import CheckSkipped, Inputs, expect
+from bigmodel_core.testing.checks import CheckSkipped, Inputs, expect, expect_numbers
 from bigmodel_core.testing.examples import LAYER_INPUTS, draw, input_specs
 from bigmodel_core.testing.gradients import compare
 from bigmodel_core.testing.registry_checks import Found, expect_readable, registry_checks
@@ -149,8 +150,7 @@ def _computation_checks(subject: LayerSubject) -> Found:
 
 def outputs_of(network: Network, arrays: list[np.ndarray]) -> list[np.ndarray]:
     """The outputs of a model as a list."""
-    found = network(*arrays)
-    return list(found) if isinstance(found, tuple) else [found]
+    return listed(network(*arrays))
 
 
 def check_shapes(subject: LayerSubject) -> None:
@@ -183,8 +183,7 @@ def check_reference(subject: LayerSubject) -> None:
         if "state" in inspect.signature(subject.reference).parameters:
             options["state"] = {path: array.astype("float64") for path, array in network.state().items()}
         expected = subject.reference(*wide, **options)
-        wanted = expected if isinstance(expected, tuple) else (expected,)
-        for output, right in zip(outputs_of(network, arrays), wanted, strict=True):
+        for output, right in zip(outputs_of(network, arrays), listed(expected), strict=True):
             scale = max(float(np.max(np.abs(right), initial=0)), 1.0)
             np.testing.assert_allclose(output, right, rtol=tolerance, atol=tolerance * scale, err_msg=dtype)
 
@@ -320,5 +319,8 @@ def check_learns(subject: LayerSubject) -> None:
 
 def _same(left: list[np.ndarray], right: list[np.ndarray], what: str) -> None:
     for number, (a, b) in enumerate(zip(left, right, strict=True)):
-        equal = np.array_equal(a, b, equal_nan=a.dtype.kind == "f")
-        expect(equal, f"{what} differ in array {number}, at most by {np.max(np.abs(a - b), initial=0)}")
+        expect_numbers(a, b, f"{what}, array {number}")
+        expect(
+            np.array_equal(a, b),
+            f"{what} differ in array {number}, at most by {np.max(np.abs(a - b), initial=0)}",
+        )

@@ -9,7 +9,7 @@ import numpy as np
 
 from bigmodel_core.errors import BigmodelError, UsageError
 from bigmodel_core.metric import Metric, State
-from bigmodel_core.testing.checks import CheckSkipped, Inputs, expect
+from bigmodel_core.testing.checks import CheckSkipped, Inputs, expect, expect_numbers
 from bigmodel_core.testing.registry_checks import Found, expect_readable, registry_checks
 
 Pair = tuple[np.ndarray, np.ndarray]
@@ -68,7 +68,7 @@ def check_reference(metric: Metric, reference: Any, prediction: np.ndarray, targ
 def check_streaming(metric: Metric, prediction: np.ndarray, target: np.ndarray) -> None:
     """Batches of uneven sizes give the value of one batch."""
     state = _streamed(metric, prediction, target, (5, 1, 9))
-    np.testing.assert_allclose(metric.result(state), metric(prediction, target), rtol=1e-9, atol=1e-12)
+    _expect_value(metric.result(state), metric(prediction, target))
 
 
 def check_merging(metric: Metric, prediction: np.ndarray, target: np.ndarray) -> None:
@@ -80,7 +80,12 @@ def check_merging(metric: Metric, prediction: np.ndarray, target: np.ndarray) ->
         metric.merge(left, right),
         metric.merge(metric.merge(metric.empty(), left), metric.merge(right, metric.empty())),
     ):
-        np.testing.assert_allclose(metric.result(state), metric(prediction, target), rtol=1e-9, atol=1e-12)
+        _expect_value(metric.result(state), metric(prediction, target))
+
+
+def _expect_value(found: Any, expected: Any) -> None:
+    expect_numbers(found, expected, "the value")
+    np.testing.assert_allclose(found, expected, rtol=1e-9, atol=1e-12)
 
 
 def check_pure(metric: Metric, prediction: np.ndarray, target: np.ndarray) -> None:

@@ -13,7 +13,7 @@ from bigmodel_core.ops.random import STEP
 from bigmodel_core.optimizer import Optimizer, Schedule
 from bigmodel_core.plan import Program, Variables, device_named
 from bigmodel_core.spec import Spec
-from bigmodel_core.testing.checks import CheckSkipped, Inputs, expect
+from bigmodel_core.testing.checks import CheckSkipped, Inputs, expect, expect_numbers
 from bigmodel_core.testing.registry_checks import Found, registry_checks
 
 
@@ -176,6 +176,7 @@ def check_clipping(optimizer: Optimizer) -> None:
     ):
         found = Updates(replace(optimizer, **change), start).step(gradient)
         expected = Updates(optimizer, start).step(clipped)
+        expect_numbers(found, expected, str(change))
         np.testing.assert_allclose(found, expected, rtol=1e-9, err_msg=str(change))
 
 

@@ -12,8 +12,9 @@ import numpy as np
 from bigmodel_core import config, registry
 from bigmodel_core.graph import LEAVES, needed
 from bigmodel_core.ops.recurrent import Recurrent
+from bigmodel_core.outputs import listed
 from bigmodel_core.testing.backward import Backward
-from bigmodel_core.testing.checks import CheckSkipped, expect
+from bigmodel_core.testing.checks import CheckSkipped, expect, expect_numbers
 from bigmodel_core.testing.registry_checks import require_registered
 from bigmodel_core.testing.worker import CUDA, FRESH, exchanged
 
@@ -53,6 +54,7 @@ def check_cuda(subject: LayerSubject) -> None:
         device="cuda",
     )
     for number, (ours, theirs) in enumerate(zip([*outputs, *gradients.values()], found, strict=True)):
+        expect_numbers(theirs, ours, f"array {number}")
         np.testing.assert_allclose(theirs, ours, rtol=RTOL, atol=ATOL, err_msg=f"array {number}")
 
 
@@ -70,8 +72,9 @@ def check_reload(subject: LayerSubject) -> None:
         path = Path(folder, "model")
         save(subject.layer, path)
         found = exchanged(FRESH, "reload", arrays, {}, path=str(path))
-    for ours, theirs in zip(expected if isinstance(expected, tuple) else (expected,), found, strict=True):
-        expect(np.array_equal(ours, theirs, equal_nan=True), "the reloaded model computes something else")
+    for ours, theirs in zip(listed(expected), found, strict=True):
+        expect_numbers(theirs, ours, "the reloaded model")
+        expect(np.array_equal(ours, theirs), "the reloaded model computes something else")
 
 
 def check_onnx(subject: LayerSubject) -> None:
@@ -95,8 +98,9 @@ def check_onnx(subject: LayerSubject) -> None:
         arrays = subject.arrays(batch)
         ours = network(*arrays)
         theirs = session.run(None, dict(zip((i.name for i in session.get_inputs()), arrays, strict=True)))
-        for left, right in zip(ours if isinstance(ours, tuple) else (ours,), theirs, strict=True):
+        for left, right in zip(listed(ours), theirs, strict=True):
             expect(
                 left.shape == right.shape, f"batch {batch}: the file gives {right.shape}, not {left.shape}"
             )
+            expect_numbers(right, left, f"batch {batch}")
             np.testing.assert_allclose(right, left, rtol=RTOL, atol=ATOL, err_msg=f"batch {batch}")

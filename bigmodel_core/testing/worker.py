@@ -20,6 +20,7 @@ from typing import Any
 
 import numpy as np
 
+from bigmodel_core.outputs import listed
 from bigmodel_core.testing.checks import CheckSkipped
 
 
@@ -155,8 +156,7 @@ def _reload(request: Mapping[str, Any], arrays: list[np.ndarray], state: dict[st
     """Outputs of a saved model."""
     import bigmodel_core as bm
 
-    outputs = bm.load(request["path"])(*arrays)
-    return list(outputs) if isinstance(outputs, tuple) else [outputs]
+    return listed(bm.load(request["path"])(*arrays))
 
 
 def main() -> None:

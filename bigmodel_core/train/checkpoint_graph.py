@@ -2,7 +2,7 @@
 
 {"nodes": [{"input": "x"}, {"variable": "dense_1/weight"}, ...,
            {"op": "core:Affine", "fields": {}, "inputs": [[0, 0], [1, 0], [2, 0]], "path": "dense_1", ...}],
- "outputs": [[3, 0]], "single": true, "updates": {}}
+ "outputs": [[3, 0]], "single": true, "form": {"kind": "single", "names": []}, "updates": {}}
 """
 
 from __future__ import annotations
@@ -19,6 +19,7 @@ from bigmodel_core.errors import BigmodelError, CheckpointError, ConfigError
 from bigmodel_core.field_values import convert, field_types
 from bigmodel_core.graph import Constant, Input, Op, Value, Variable, needed
 from bigmodel_core.layer import Parameter, Trace
+from bigmodel_core.outputs import Form
 from bigmodel_core.spec import Spec
 from bigmodel_core.train.checkpoint_ops import op_class, op_name
 
@@ -49,13 +50,13 @@ class SavedGraph:
     Args:
         nodes: in an order they can be computed in.
         outputs: the model's outputs.
-        single: whether the model gives one value, not a tuple.
+        form: how the model returns them: one value, a tuple, a dict.
         updates: the new values of parameters that layers assign, by path.
     """
 
     nodes: tuple[SavedNode, ...]
     outputs: tuple[Reference, ...]
-    single: bool
+    form: Form
     updates: Mapping[str, Reference]
 
 
@@ -96,7 +97,8 @@ def encode_graph(trace: Trace, arrays: dict[str, np.ndarray]) -> dict[str, Any]:
     return {
         "nodes": found,
         "outputs": [reference(value) for value in trace.outputs],
-        "single": trace.single,
+        "single": trace.form.kind == "single",
+        "form": {"kind": trace.form.kind, "names": list(trace.form.names)},
         "updates": {path: reference(value) for path, value in trace.updates.items()},
     }
 
@@ -201,7 +203,20 @@ def decode_graph(
     single = expect(entry.get("single"), bool, "single")
     if not outputs or (single and len(outputs) > 1):
         raise CheckpointError(f"outputs: expected {'one' if single else 'some'}, got {len(outputs)}.")
-    return SavedGraph(tuple(nodes), outputs, single, updates)
+    return SavedGraph(tuple(nodes), outputs, _decode_form(entry.get("form"), single, len(outputs)), updates)
+
+
+def _decode_form(entry: Any, single: bool, count: int) -> Form:
+    """How a saved model returns its outputs; graphs of older files say only whether there is one."""
+    if entry is None:
+        return Form("single" if single else "tuple")
+    kind, names = (expect(entry, dict, "form").get(key) for key in ("kind", "names"))
+    names = [expect(name, str, "an output's name") for name in expect(names, list, "names")]
+    if kind not in ("single", "tuple", "named", "dict") or single != (kind == "single"):
+        raise CheckpointError(f"form: {_short(kind)} is no form of outputs.")
+    if len(set(names)) != (count if kind in ("named", "dict") else 0) or len(names) != len(set(names)):
+        raise CheckpointError(f"form: {_short(names)} does not name {count} outputs.")
+    return Form.named(kind, names)
 
 
 def _decode_node(

@@ -17,6 +17,7 @@ from bigmodel_core.prefetch import DEFAULT_WORKERS
 from bigmodel_core.registry import display_name
 from bigmodel_core.spec import Spec
 from bigmodel_core.train.samples import Samples
+from bigmodel_core.train.step import TARGET, loss_value
 
 EVALUATION_BATCH = 256
 """Samples at a time where nobody says otherwise."""
@@ -74,10 +75,8 @@ class Evaluator:
         self.metrics = dict(zip(metric_names(metrics), metrics, strict=True))
         graph = Graph()
         trace = network.traced_into(graph, training=False)
-        goal = graph.input("target", target)
-        self._single = trace.single
-        with trace.active(), graph.scope("loss", type(loss).__name__):
-            value = loss(trace.outputs[0] if trace.single else trace.outputs, goal)  # type: ignore[arg-type]
+        value = loss_value(loss, trace, graph.input(TARGET, target))
+        self._form = trace.form
         outputs = trace.outputs if self.metrics else ()
         self._program = Program(graph, [value, *outputs], device=network.device)
 
@@ -107,10 +106,10 @@ class Evaluator:
         total = 0.0
         for part in samples.parts(batch_size, workers):
             given: dict[str, Any] = dict(zip(self.network.input_names, part.inputs, strict=True))
-            target = given["target"] = part.labelled()
+            target = given[TARGET] = part.labelled()
             loss, *outputs = self._program.run(self.network.variables, given)
             total += float(loss) * len(part)
-            prediction: Any = (outputs[0] if self._single else tuple(outputs)) if outputs else None
+            prediction: Any = self._form.pack(outputs) if outputs else None
             prediction, target = answered(prediction, self.encoding), answered(target, self.encoding)
             for name, metric in self.metrics.items():
                 states[name] = metric.update(states[name], prediction, target)

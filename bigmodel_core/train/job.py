@@ -12,7 +12,9 @@ from bigmodel_core.augmentation import Augmentation
 from bigmodel_core.dataset import Data, Split
 from bigmodel_core.encoding import Encoding
 from bigmodel_core.errors import ConfigError, UsageError
+from bigmodel_core.layer import Layer
 from bigmodel_core.metric import Metric
+from bigmodel_core.network import Network
 from bigmodel_core.train.checkpoint import Checkpoint, Snapshot
 from bigmodel_core.train.evaluation import Evaluator, metric_names
 from bigmodel_core.train.run_state import Best, RunState
@@ -85,14 +87,16 @@ def encoded(data: Any, encoding: Encoding | None) -> Any:
     return data.like(encoding) if encoding is not None and isinstance(data, (Data, Split)) else data
 
 
-def parted(data: Any, validation: Any, seed: int) -> tuple[Samples, Samples | None]:
+def parted(
+    data: Any, validation: Any, seed: int, model: Layer | Network | None = None
+) -> tuple[Samples, Samples | None]:
     """The samples to train on and to validate with, from what a user passed.
 
     Raises:
         UsageError: it is nothing to train on, or there are two validation splits.
         DataError, ConfigError: samples are missing, or the fraction to hold out is none.
     """
-    train = Samples.of(data)
+    train = Samples.of(data, model=model)
     own = data.validation if isinstance(data, Data) else None
     if validation is None:
         return train, None if own is None else Samples.of(own, "validation data")
@@ -102,7 +106,7 @@ def parted(data: Any, validation: Any, seed: int) -> tuple[Samples, Samples | No
                 "the data have a validation split already.", fix="leave validation out, or pass a split."
             )
         return train.held_out(float(validation), seed)
-    return train, Samples.of(validation, "validation data")
+    return train, Samples.of(validation, "validation data", model)
 
 
 def measures(metrics: Sequence[Metric], *, validated: bool) -> dict[str, bool]:

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from bigmodel_core.augmentation import Augmentation, augmented
-from bigmodel_core.config import make
+from bigmodel_core.config import make_list
 from bigmodel_core.dataset import Data, Split
 from bigmodel_core.encoding import Encoding
 from bigmodel_core.errors import UsageError
@@ -74,7 +74,7 @@ def prepared(
     if encoding is None and isinstance(data, (Data, Split)):
         encoding = data.encoding
     validation = encoded(validation, encoding)
-    train, held_out = parted(data, validation, step.seed)
+    train, held_out = parted(data, validation, step.seed, step.model)
     measured = measures(trainer.metrics, validated=held_out is not None)
     monitor = monitored(trainer.monitor, measured)
     network, target = _built(trainer, train)
@@ -143,8 +143,7 @@ def _augmentations(
     """The augmentations that somebody chose, else those of the run that goes on."""
     if augment is None:
         return resuming.augmentations(checkpoint, before) if checkpoint is not None else []
-    single = isinstance(augment, (str, Augmentation))
-    return [make("augmentation", item) for item in ([augment] if single else augment)]
+    return make_list("augmentation", augment)
 
 
 def _check_augmentations(augment: Sequence[Augmentation], train: Samples, seed: int) -> None:

@@ -100,8 +100,13 @@ class RestoredModel(Layer):
                 made.append(self._apply(graph, trace, base, node, given, made))
         for path, (node_number, number) in saved.updates.items():
             trace.updates[_joined(base, path)] = _pick(made, node_number, number)
-        outputs = tuple(_pick(made, *reference) for reference in saved.outputs)
-        return outputs[0] if saved.single else outputs
+        return saved.form.pack([_pick(made, *reference) for reference in saved.outputs])
+
+    def _argument_names(self, count: int) -> tuple[str, ...]:
+        return tuple(self.inputs)[:count]
+
+    def _input_count(self) -> int | None:
+        return len(self.inputs)
 
     def _apply(
         self,

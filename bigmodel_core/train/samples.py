@@ -9,10 +9,12 @@ from typing import Any
 
 import numpy as np
 
+from bigmodel_core.arrays import as_array
 from bigmodel_core.augmentation import Augmentation
 from bigmodel_core.dataset import Data, Split
 from bigmodel_core.errors import ConfigError, DataError, UsageError
-from bigmodel_core.network import Network, checked
+from bigmodel_core.layer import Layer
+from bigmodel_core.network import Network, checked, inputs_of
 from bigmodel_core.prefetch import DEFAULT_WORKERS, ahead, need_preparing, prepared_batches
 from bigmodel_core.sampling import batches, split_indices
 from bigmodel_core.source import Source, rows
@@ -53,13 +55,14 @@ class Samples:
         return len(self.inputs[0])
 
     @classmethod
-    def of(cls, data: Any, what: str = "data") -> Samples:
+    def of(cls, data: Any, what: str = "data", model: Layer | Network | None = None) -> Samples:
         """The samples of whatever a user may pass for some.
 
         Args:
             data: a Split, the Data whose training split is meant, or a tuple (x, y) in which x may be a
                 tuple of arrays.
             what: what it is for, in messages.
+            model: what the samples are for: it says whether a list of arrays is one input or several.
 
         Raises:
             UsageError: it is none of these.
@@ -71,10 +74,10 @@ class Samples:
             return cls((data.x,), data.y, data.reach)
         if isinstance(data, tuple) and len(data) == 2:
             x, y = data
-            target = None if y is None else np.asarray(y)
+            target = None if y is None else as_array(y, f"target of the {what}")
             if target is not None and target.ndim == 0:
                 raise DataError(f"the target of the {what} is a single number.", fix="pass one a sample.")
-            return cls(as_inputs(x), target)
+            return cls(as_inputs(x, model), target)
         raise UsageError(
             f"the {what} is a {type(data).__name__}.", fix="pass a Data, a Split or a tuple (x, y) of arrays."
         )
@@ -194,11 +197,17 @@ def _gathered_batches(
         )
 
 
-def as_inputs(x: Any) -> Inputs:
-    """An array, or a source, for each input, from one or a tuple of them."""
+def as_inputs(x: Any, model: Layer | Network | None = None) -> Inputs:
+    """An array, or a source, for each input, from one or a tuple of them.
+
+    Raises:
+        DataError, DtypeError: one is no array of numbers.
+    """
+    items = inputs_of(model, x) if model is not None else x if isinstance(x, tuple) else (x,)
+    names = ["input"] if len(items) == 1 else [f"input {number + 1}" for number in range(len(items))]
     return tuple(
-        item if isinstance(item, Source) else np.asarray(item)
-        for item in (x if isinstance(x, tuple) else (x,))
+        item if isinstance(item, Source) else as_array(item, name)
+        for item, name in zip(items, names, strict=True)
     )
 
 

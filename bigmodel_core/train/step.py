@@ -7,13 +7,14 @@ from typing import Any
 
 import numpy as np
 
+from bigmodel_core.arrays import as_array
 from bigmodel_core.autodiff import gradients
 from bigmodel_core.config import make
-from bigmodel_core.errors import BigmodelError, DtypeError, GraphError, NumericsError, ShapeError
+from bigmodel_core.errors import BigmodelError, DtypeError, GraphError, NumericsError, ShapeError, UsageError
 from bigmodel_core.graph import Graph, Value, place
 from bigmodel_core.layer import Layer, Trace
-from bigmodel_core.loss import Loss
-from bigmodel_core.network import Network, checked, input_spec
+from bigmodel_core.loss import Loss, several_outputs
+from bigmodel_core.network import Network, checked, fitting_state, input_spec, inputs_of
 from bigmodel_core.ops.random import SEED, STEP
 from bigmodel_core.optimizer import Optimizer
 from bigmodel_core.plan import Program
@@ -23,17 +24,33 @@ from bigmodel_core.spec import Spec, format_shape
 
 RATE = "~rate"
 """The graph input that holds the learning rate of the step."""
+TARGET = "~target"
+"""The graph input that holds the targets; an argument of the model may be called `target`."""
 
 
 def network_of(model: Layer | Network, inputs: Sequence[Any], seed: int, device: str) -> Network:
     """The built model of a layer, built for some inputs if it was not."""
     if isinstance(model, Network):
         return model
-    if not isinstance(model, Layer):
-        raise GraphError(
-            f"expected a layer, got {type(model).__name__}.", fix="pass a Layer such as bm.Sequential(...)."
-        )
     return model.network if model.is_built else model.build(*inputs, seed=seed, device=device)
+
+
+def check_model(model: Any) -> Layer | Network:
+    """A model that can be trained.
+
+    Raises:
+        UsageError: it is none of bigmodel's.
+    """
+    if isinstance(model, (Layer, Network)):
+        return model
+    kind = type(model)
+    if isinstance(model, type):
+        what, fix = f"the class {model.__name__}", f"make an instance: {model.__name__}(...)."
+    else:
+        what, fix = f"a {kind.__name__} of {kind.__module__}", "pass a layer, such as bm.Sequential(...)."
+        if any(base.__module__.startswith("torch.") for base in kind.__mro__):
+            fix = "write it to a file with torch.onnx.export, and read that: bm.from_onnx(path)."
+    raise UsageError(f"the model is {what}, expected a layer of bigmodel.", fix=fix)
 
 
 class TrainStep:
@@ -57,7 +74,7 @@ class TrainStep:
         seed: int = 0,
         device: str = "cpu",
     ) -> None:
-        self.model = model
+        self.model = check_model(model)
         self.loss: Loss = make("loss", loss)
         self.optimizer: Optimizer = make("optimizer", optimizer)
         self.seed, self.device, self.steps = seed, device, 0
@@ -79,8 +96,8 @@ class TrainStep:
         self._target = target_spec(self.loss, target, network.dtype)
         graph = Graph()
         trace = network.traced_into(graph, training=True)
-        goal = graph.input("target", self._target)
-        loss = _loss_value(self.loss, trace, goal)
+        goal = graph.input(TARGET, self._target)
+        loss = loss_value(self.loss, trace, goal)
         trained = {path: value for path, value in trace.values.items() if trace.parameters[path].trainable}
         found = dict(zip(trained, gradients(loss, list(trained.values())), strict=True))
         updates = dict(trace.updates)
@@ -120,10 +137,10 @@ class TrainStep:
         """
         form = (x.shape, x.dtype, y.shape, y.dtype) if type(x) is type(y) is np.ndarray else None
         if form is not None and form == self._known_form:
-            given: dict[str, Any] = {"x": x, "target": y}
+            given: dict[str, Any] = {"x": x, TARGET: y}
         else:
             given = self._checked_batch(x, y)
-            same = given.get("x") is x and given["target"] is y
+            same = given.get("x") is x and given[TARGET] is y
             self._known_form = form if same else None
             assert self._program is not None and self.network is not None
             self._plan = self._program.plan(self.network.variables, self._program.sizes(given))
@@ -138,16 +155,11 @@ class TrainStep:
 
     def _checked_batch(self, x: Any, y: Any) -> dict[str, Any]:
         """The batch as graph inputs, built for and checked."""
-        inputs = x if isinstance(x, (tuple, list)) else (x,)
+        inputs = inputs_of(self.model, x)
         if self._program is None:
             self.build(inputs, y)
         assert self.network is not None and self._target is not None
-        given: dict[str, Any] = dict(self.network.check_inputs(inputs))
-        known = {"N": len(next(iter(given.values())))}
-        if known["N"] == 0:
-            raise ShapeError("the batch is empty.", fix="pass at least one sample.")
-        given["target"] = checked("target", _plain(y), self._target, known)
-        return given
+        return _batch(self.network, inputs, y, self._target)
 
     @property
     def learning_rate(self) -> float:
@@ -160,12 +172,13 @@ class TrainStep:
         assert self._program is not None and self.network is not None
         for name, array in given.items():
             if (
-                not name.startswith("~")
+                name not in (RATE, STEP, SEED)
                 and np.asarray(array).dtype.kind == "f"
                 and not np.isfinite(array).all()
             ):
+                which = name.removeprefix("~")
                 return NumericsError(
-                    f"the loss is NaN or infinite at step {self.steps + 1}, since the batch's '{name}' is.",
+                    f"the loss is NaN or infinite at step {self.steps + 1}, since the batch's '{which}' is.",
                     fix="clean the data; nothing was changed.",
                 )
         graph = self._program.graph
@@ -232,16 +245,35 @@ class TrainStep:
                 f"the state does not fit the step: {', '.join(odd[:5])}.",
                 fix="use the same model and optimizer.",
             )
-        for path in state:
-            self.network.variables.write(path, state[path])
+        found = {path: fitting_state(path, state[path], self.network.variables.spec(path)) for path in state}
+        for path, array in found.items():
+            self.network.variables.write(path, array)
         self.steps = steps
 
 
-def _loss_value(loss: Loss, trace: Trace, target: Value) -> Value:
-    """The loss as a value of the trace's graph; its errors say that they come from the loss."""
+def _batch(network: Network, inputs: Sequence[Any], target: Any, spec: Spec) -> dict[str, Any]:
+    """A batch as graph inputs.
+
+    Raises:
+        ShapeError, DtypeError, DataError: it does not fit the model, or is empty.
+    """
+    given: dict[str, Any] = dict(network.check_inputs(inputs))
+    counts = [len(array) for array in given.values() if array.ndim]
+    if 0 in counts:
+        raise ShapeError("the batch is empty.", fix="pass at least one sample.")
+    given[TARGET] = checked("target", target, spec, {"N": counts[0] if counts else 1, **network.sizes(given)})
+    return given
+
+
+def loss_value(loss: Loss, trace: Trace, target: Value) -> Value:
+    """The loss as a value of the trace's graph; its errors say that they come from the loss.
+
+    Raises:
+        GraphError: the model gives several outputs, and the loss takes one.
+    """
     with trace.active(), trace.graph.scope("loss", type(loss).__name__):
         try:
-            value = loss(trace.outputs[0] if trace.single else trace.outputs, target)  # type: ignore[arg-type]
+            value = loss(trace.result, target)
             if value.shape != ():
                 raise ShapeError(
                     f"the loss has shape {format_shape(value.shape)}.", fix="a loss is a scalar: its mean."
@@ -249,11 +281,11 @@ def _loss_value(loss: Loss, trace: Trace, target: Value) -> Value:
         except BigmodelError as error:
             error.where = error.where or place("loss", type(loss).__name__)
             raise
+        except (AttributeError, TypeError) as error:
+            if trace.form.kind == "single":
+                raise
+            raise several_outputs(loss, trace.result, str(error)) from error
     return value
-
-
-def _plain(y: Any) -> np.ndarray:
-    return np.asarray(y)
 
 
 def target_spec(loss: Loss, target: Any, dtype: str) -> Spec:
@@ -264,7 +296,9 @@ def target_spec(loss: Loss, target: Any, dtype: str) -> Spec:
     """
     if isinstance(target, Spec):
         return target
-    array = np.asarray(target)
+    array = as_array(target, "target")
+    if array.ndim == 0:
+        raise ShapeError("the target is a single number.", fix="pass an array with one target a sample.")
     kind = loss.target_dtype or ("int64" if array.dtype.kind in "iub" else dtype)
     if kind == "int64" and array.dtype.kind == "f":
         raise DtypeError(
@@ -316,18 +350,19 @@ def value_and_grad(
     >>> sorted(grads), grads["weight"].shape
     (['bias', 'weight'], (2, 2))
     """
+    check_model(model)
     chosen: Loss = make("loss", loss)
     made: dict[str, Any] = {}
 
     def evaluate(x: Any, y: Any) -> tuple[float, dict[str, np.ndarray]]:
-        inputs = x if isinstance(x, (tuple, list)) else (x,)
+        inputs = inputs_of(model, x)
         if not made:
             network = network_of(model, inputs, seed, device)
             target = target_spec(chosen, y, network.dtype)
             graph = Graph()
             trace = network.traced_into(graph, training)
-            goal = graph.input("target", target)
-            value = _loss_value(chosen, trace, goal)
+            goal = graph.input(TARGET, target)
+            value = loss_value(chosen, trace, goal)
             paths = [path for path in trace.values if trace.parameters[path].trainable]
             found = gradients(value, [trace.values[path] for path in paths])
             made.update(
@@ -336,9 +371,7 @@ def value_and_grad(
                 paths=paths,
                 program=Program(graph, [value, *found], device=network.device),
             )
-        given = made["network"].check_inputs(inputs)
-        known = {"N": len(next(iter(given.values())))}
-        given["target"] = checked("target", _plain(y), made["target"], known)
+        given = _batch(made["network"], inputs, y, made["target"])
         value, *found = made["program"].run(made["network"].variables, given)
         return float(value), dict(zip(made["paths"], found, strict=True))
 

@@ -13,7 +13,7 @@ import numpy as np
 
 from bigmodel_core.augmentation import Augmentation
 from bigmodel_core.callback import Callback
-from bigmodel_core.config import make, owner_of
+from bigmodel_core.config import make, make_list, owner_of
 from bigmodel_core.dataset import Data, Split
 from bigmodel_core.encoding import Encoding, encoding_held
 from bigmodel_core.errors import NumericsError, UsageError
@@ -23,6 +23,7 @@ from bigmodel_core.metric import Metric
 from bigmodel_core.model import Model
 from bigmodel_core.network import Network
 from bigmodel_core.optimizer import Optimizer
+from bigmodel_core.outputs import listed
 from bigmodel_core.prefetch import DEFAULT_WORKERS
 from bigmodel_core.registry_askers import CORE
 from bigmodel_core.train import resume as resuming
@@ -37,7 +38,7 @@ from bigmodel_core.train.record import Record
 from bigmodel_core.train.run_state import RunState
 from bigmodel_core.train.runs import read_manifest
 from bigmodel_core.train.samples import Samples, as_inputs, check_batch_size
-from bigmodel_core.train.step import TrainStep, target_spec
+from bigmodel_core.train.step import TrainStep, check_model, target_spec
 
 
 class Trainer:
@@ -82,15 +83,15 @@ class Trainer:
         model: Layer | Network | str,
         loss: Loss | str | None = None,
         optimizer: Optimizer | str | None = None,
-        metrics: Sequence[Metric | str] | None = None,
+        metrics: Metric | str | Sequence[Metric | str] | None = None,
         *,
-        callbacks: Sequence[Callback | str] = (),
+        callbacks: Callback | str | Sequence[Callback | str] = (),
         seed: int = 0,
         device: str | None = None,
         out: str | Path | None = None,
         monitor: str | None = None,
     ) -> None:
-        self.model: Layer | Network = make("model", model) if isinstance(model, str) else model
+        self.model: Layer | Network = check_model(make("model", model) if isinstance(model, str) else model)
         layer = self.model.layer if isinstance(self.model, Network) else self.model
         own = layer if isinstance(layer, Model) else None
         self.step = TrainStep(
@@ -102,11 +103,8 @@ class Trainer:
         )
         chosen = metrics if metrics is not None else own.metrics if own else ()
         whose = owner_of(type(own), "metrics") if own and metrics is None else None
-        self.metrics: list[Metric] = [
-            make("metric", metric, owner=whose)
-            for metric in ([chosen] if isinstance(chosen, str) else chosen)
-        ]
-        self.callbacks: list[Callback] = [make("callback", callback) for callback in callbacks]
+        self.metrics: list[Metric] = make_list("metric", chosen, owner=whose)
+        self.callbacks: list[Callback] = make_list("callback", callbacks)
         self.out = None if out is None else Path(out)
         self.stop = False
         self.state = RunState()
@@ -339,14 +337,15 @@ class Trainer:
             GraphError: the model is not built yet.
             ShapeError, DtypeError, DataError: the samples do not fit the model, or its training data.
         """
-        samples = Samples.of(encoded(split.test if isinstance(split, Data) else split, self.encoding))
         network = self.network
+        split = encoded(split.test if isinstance(split, Data) else split, self.encoding)
+        samples = Samples.of(split, model=network)
         target = target_spec(self.step.loss, samples.first(1).labelled(), network.dtype)
         evaluator = Evaluator(network, self.step.loss, self.metrics, target, self.encoding)
         return evaluator(samples.fitting(network, target), check_batch_size(batch_size))
 
     def predict(self, x: Any, batch_size: int = EVALUATION_BATCH) -> Any:
-        """The model's outputs for inputs, an array (a tuple where the model has several outputs).
+        """The model's outputs for inputs: an array; a tuple or dict where the model gives one.
 
         Predicted numbers are in the units of the recorded targets, `data.test.truth`, where training scaled
         them; `model(x)` gives what the model itself computes.
@@ -362,12 +361,12 @@ class Trainer:
         """
         if isinstance(x, Split):
             x = encoded(replace(x, y=None), self.encoding).x
-        samples = Samples(as_inputs(x), None).fitting(self.network, None)
+        network = self.network
+        samples = Samples(as_inputs(x, network), None).fitting(network, None)
         size = check_batch_size(batch_size)
-        parts = [self.network(*part.inputs) for part in samples.parts(size)]
-        if isinstance(parts[0], tuple):
-            return tuple(np.concatenate(output) for output in zip(*parts, strict=True))
-        return answered(np.concatenate(parts), self.encoding)
+        parts = [listed(network(*part.inputs)) for part in samples.parts(size)]
+        joined = [np.concatenate(output) for output in zip(*parts, strict=True)]
+        return answered(network.trace(training=False).form.pack(joined), self.encoding)
 
     @property
     def network(self) -> Network:

@@ -14,6 +14,7 @@ from bigmodel_core.errors import BigmodelError, ExportError
 from bigmodel_core.graph import LEAVES, Constant, Graph, Input, Node, Op, Value, Variable, needed
 from bigmodel_core.layer import Layer, Trace
 from bigmodel_core.network import Network, input_spec
+from bigmodel_core.outputs import taken_apart
 from bigmodel_core.plan import Program
 from bigmodel_onnx.emit import Emitter
 from bigmodel_onnx.matching import Match, Uses
@@ -209,7 +210,7 @@ def missing_lowerings(layer: Layer, specs: Sequence[Any], *, opset: int = 17) ->
     with trace.active():
         values = [trace.graph.input(f"x_{number}", spec) for number, spec in enumerate(inputs, 1)]
         result = layer(*values)
-    outputs = (result,) if isinstance(result, Value) else tuple(result)
+    _, outputs = taken_apart(result, type(layer).__name__)
     nodes = needed(outputs)
     missing = missing_in(nodes, opset)
     if missing:

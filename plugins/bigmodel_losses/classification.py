@@ -9,7 +9,7 @@ from bigmodel_core import ops
 from bigmodel_core.errors import ShapeError
 from bigmodel_core.field_limits import check_number
 from bigmodel_core.graph import Value
-from bigmodel_core.loss import Loss
+from bigmodel_core.loss import Loss, one_output
 from bigmodel_core.spec import format_shape
 
 
@@ -34,21 +34,28 @@ class CrossEntropy(Loss):
         check_number(self, "label_smoothing", at_least=0, below=1)
 
     def each(self, prediction: Value, target: Value) -> Value:
-        return ops.cross_entropy(prediction, target, self.label_smoothing)
+        return ops.cross_entropy(one_output(self, prediction), target, self.label_smoothing)
 
 
 @dataclass(frozen=True)
 class BinaryCrossEntropy(Loss):
     """-log of the probability given to each yes-or-no target; prediction holds logits, not probabilities.
 
-    Targets have the prediction's shape: probabilities from 0 to 1 as floats, or integer labels 0 and 1.
+    Targets have the prediction's shape: probabilities from 0 to 1 as floats, or labels 0 and 1 as integers or
+    truth values. A last axis of length 1 may be missing on either side: one logit a sample, (N, 1), goes with
+    targets (N,) as with (N, 1).
 
     Raises:
-        ShapeError: the shapes differ, (N, 1) against (N,) too.
+        ShapeError: the shapes differ otherwise.
         DataError: at run time, an integer label is neither 0 nor 1.
     """
 
+    one_score: ClassVar[bool] = True
+
     def each(self, prediction: Value, target: Value) -> Value:
+        prediction = one_output(self, prediction)
+        if (*target.shape, 1) == prediction.shape or (*prediction.shape, 1) == target.shape:
+            target = ops.reshape(target, prediction.shape)
         if target.spec.is_float:
             return ops.binary_cross_entropy(prediction, target)
         return ops.binary_cross_entropy(prediction, ops.label_values(target, 2, prediction.dtype))
@@ -71,6 +78,7 @@ class Hinge(Loss):
     target_dtype: ClassVar[str | None] = "int64"
 
     def each(self, prediction: Value, target: Value) -> Value:
+        prediction = one_output(self, prediction)
         if prediction.ndim < 1 or prediction.shape[-1] != 1:
             return ops.multi_class_hinge(prediction, target)
         if target.shape != prediction.shape[:-1]:

@@ -8,12 +8,12 @@ from bigmodel_core import ops
 from bigmodel_core.errors import DtypeError
 from bigmodel_core.field_limits import check_number
 from bigmodel_core.graph import Value
-from bigmodel_core.loss import Loss
+from bigmodel_core.loss import Loss, one_output
 from bigmodel_core.ops.elementwise import check_same_shape
 
 
 def _difference(loss: Loss, prediction: Value, target: Value) -> Value:
-    name = type(loss).__name__
+    name, prediction = type(loss).__name__, one_output(loss, prediction)
     check_same_shape(name, prediction.spec, target.spec, "prediction and target")
     if not prediction.spec.is_float:
         raise DtypeError(

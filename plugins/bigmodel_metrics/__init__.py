@@ -6,9 +6,11 @@ from bigmodel_core.hookspecs import hookimpl
 from bigmodel_core.metric import Metric
 from bigmodel_metrics.classification import Accuracy, ConfusionMatrix, TopKAccuracy
 from bigmodel_metrics.precision_recall import F1, Precision, Recall
+from bigmodel_metrics.ranking import AUC
 from bigmodel_metrics.regression import R2, MeanAbsoluteError, MeanSquaredError, RootMeanSquaredError
 
 __all__ = [
+    "AUC",
     "F1",
     "R2",
     "Accuracy",
@@ -31,6 +33,7 @@ def bigmodel_metrics() -> list[type[Metric]]:
         Precision,
         Recall,
         F1,
+        AUC,
         ConfusionMatrix,
         MeanAbsoluteError,
         MeanSquaredError,

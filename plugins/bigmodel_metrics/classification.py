@@ -31,8 +31,9 @@ class _Share(Metric):
 class Accuracy(_Share):
     """The share of samples whose largest logit is that of their class.
 
-    Takes logits (n, C), binary logits (n, 1) where more than 0 means class 1, or predicted labels (n,)
-    as integers; and integer labels (n,). Further axes in front of the classes count as samples.
+    Takes logits (n, C), or predicted labels (n,) as integers, and labels (n,), integers or truth values.
+    Logits of two classes may be one a sample, (n, 1) or (n,), where more than 0 means class 1; their labels
+    may be (n, 1), and 0 and 1 as floats. Further axes in front of the classes count as samples.
 
     >>> Accuracy()(np.array([[0.1, 0.9], [0.8, 0.2]]), np.array([1, 1]))
     0.5

@@ -13,9 +13,10 @@ def predicted_and_true(
     """Predicted labels, true labels and the number of classes.
 
     Args:
-        prediction: logits (..., C), or binary logits (..., 1) where more than 0 means class 1, or labels
-            (...) as integers.
-        target: (...) integer labels.
+        prediction: logits (..., C), or logits of two classes, (..., 1) or (n,), where more than 0 means
+            class 1; or labels (...) as integers.
+        target: (...) labels: integers or truth values; for logits of two classes also (..., 1), and 0 and 1
+            as floats.
         where: name of the metric, for messages.
 
     Returns:
@@ -28,32 +29,63 @@ def predicted_and_true(
         NumericsError: logits that are NaN.
     """
     prediction, target = np.asarray(prediction), np.asarray(target)
-    if target.dtype.kind not in "iub":
-        raise DtypeError(f"target is {target.dtype}, expected integer labels.", where=where)
     if prediction.dtype.kind in "iub":
+        _check_labels(target, where)
         if prediction.shape != target.shape:
             raise ShapeError(
                 f"predicted labels are {prediction.shape} and target {target.shape}, expected one shape.",
                 where=where,
             )
-        labels = prediction.astype(np.int64).ravel()
-        true = target.astype(np.int64).ravel()
-        classes = int(max(labels.max(initial=-1), true.max(initial=-1))) + 1
-        _check_range(labels, None, "predicted label", where)
-        _check_range(true, None, "label", where)
-        return labels, true, classes
+        labels = _int64(prediction, None, "predicted label", where)
+        true = _int64(target, None, "label", where)
+        return labels, true, int(max(labels.max(initial=-1), true.max(initial=-1))) + 1
+    if (binary := binary_logits(prediction, target, where)) is not None:
+        return (binary[0] > 0).astype(np.int64), binary[1], 2
     check_logits(prediction, target, where)
-    true = target.astype(np.int64).ravel()
-    if prediction.shape[-1] == 1:
-        _check_range(true, 2, "label", where)
-        return (prediction > 0).astype(np.int64).ravel(), true, 2
     classes = prediction.shape[-1]
-    _check_range(true, classes, "label", where)
-    return prediction.argmax(-1).astype(np.int64).ravel(), true, classes
+    return prediction.argmax(-1).astype(np.int64).ravel(), _int64(target, classes, "label", where), classes
+
+
+def binary_logits(
+    prediction: np.ndarray, target: np.ndarray, where: str
+) -> tuple[np.ndarray, np.ndarray] | None:
+    """The logits of class 1 and the labels 0 and 1, both flat; None where prediction is no logit a sample.
+
+    Args:
+        prediction: (..., 1) or (...) floats.
+        target: (...) or (..., 1) integers, truth values, or floats that are 0 or 1.
+        where: name of the metric, for messages.
+
+    Raises:
+        DtypeError, DataError: a target is none of 0 and 1.
+        NumericsError: logits that are NaN.
+    """
+    batch = prediction.shape[:-1] if prediction.ndim > 1 else prediction.shape
+    if (
+        prediction.dtype.kind != "f"
+        or prediction.ndim == 0
+        or prediction.shape not in (batch, (*batch, 1))
+        or target.shape not in (batch, (*batch, 1))
+    ):
+        return None
+    _check_nan(prediction, where)
+    if target.dtype.kind == "f":
+        wrong = (target != 0) & (target != 1)
+        if wrong.any():
+            sample = int(np.argwhere(wrong.ravel())[0][0])
+            raise DataError(
+                f"sample {sample} has the target {target.ravel()[sample]}, expected 0 or 1.",
+                where=where,
+                fix="measure probabilities with a loss; this metric counts samples of two classes.",
+            )
+        return prediction.ravel(), target.astype(np.int64).ravel()
+    _check_labels(target, where)
+    return prediction.ravel(), _int64(target, 2, "label", where)
 
 
 def check_logits(prediction: np.ndarray, target: np.ndarray, where: str) -> None:
-    """Raises unless prediction is logits (..., C) without NaN for a target of shape (...)."""
+    """Raises unless prediction is logits (..., C) without NaN for integer labels of shape (...)."""
+    _check_labels(target, where)
     if prediction.dtype.kind != "f":
         raise DtypeError(
             f"prediction is {prediction.dtype}, expected logits as floating point numbers.", where=where
@@ -65,14 +97,29 @@ def check_logits(prediction: np.ndarray, target: np.ndarray, where: str) -> None
             where=where,
             fix="give logits a last axis of classes that the labels do not have.",
         )
+    _check_nan(prediction, where)
+
+
+def _check_labels(target: np.ndarray, where: str) -> None:
+    if target.dtype.kind not in "iub":
+        raise DtypeError(f"target is {target.dtype}, expected integer labels.", where=where)
+
+
+def _check_nan(prediction: np.ndarray, where: str) -> None:
     if np.isnan(prediction).any():
         sample = int(np.argwhere(np.isnan(prediction))[0][0])
         raise NumericsError(f"the prediction for sample {sample} is NaN.", where=where)
 
 
-def _check_range(labels: np.ndarray, classes: int | None, kind: str, where: str) -> None:
-    wrong = labels < 0 if classes is None else (labels < 0) | (labels >= classes)
+def _int64(labels: np.ndarray, classes: int | None, kind: str, where: str) -> np.ndarray:
+    """Labels, flat and as int64, known to be in range; one that int64 cannot hold is shown as it is."""
+    labels = labels.astype(np.int64) if labels.dtype.kind == "b" else labels.ravel()
+    limit = np.iinfo(np.int64).max if classes is None else classes - 1
+    wrong = (labels < 0) | (labels > limit)
     if wrong.any():
         sample = int(wrong.argmax())
         expected = "0 or more" if classes is None else f"0 to {classes - 1}"
-        raise DataError(f"sample {sample} has {kind} {labels[sample]}, expected {expected}.", where=where)
+        raise DataError(
+            f"sample {sample} has {kind} {labels.ravel()[sample]}, expected {expected}.", where=where
+        )
+    return labels.astype(np.int64).ravel()

@@ -120,7 +120,8 @@ def test_several_inputs_and_outputs() -> None:
 
     model = Model()
     network = model.build(bm.Spec(("N", 4)), bm.Spec(("N", 2)))
-    assert network.input_names == ("x_1", "x_2")
+    assert network.input_names == ("a", "b")
+    assert network.output_names == ("y_1", "y_2")
     assert [spec.shape for spec in network.outputs] == [("N", 6), ("N", 2)]
     a, b = np.arange(12, dtype="float32").reshape(3, 4), np.ones((3, 2), "float32") * 2
     joined, product = model(a, b)

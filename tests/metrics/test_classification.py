@@ -132,9 +132,9 @@ def test_infinite_logits_are_ordered():
     ("prediction", "target"),
     [
         (np.zeros((4, 3)), np.zeros((4, 1), int)),
-        (np.zeros((4, 1)), np.zeros((4, 1), int)),
+        (np.zeros((4, 2)), np.zeros((4, 2), int)),
         (np.zeros((4, 3)), np.zeros(3, int)),
-        (np.zeros(4), np.zeros(4, int)),
+        (np.zeros(4), np.zeros(3, int)),
         (np.zeros((4, 0)), np.zeros(4, int)),
         (np.float64(1.0), np.zeros(4, int)),
     ],

@@ -13,6 +13,7 @@ from hypothesis import strategies as st
 import bigmodel_metrics
 from bigmodel_core.metric import Metric
 from bigmodel_metrics import (
+    AUC,
     F1,
     R2,
     Accuracy,
@@ -34,13 +35,18 @@ CLASSIFICATION = [
     F1(),
 ]
 REGRESSION = [MeanAbsoluteError(), MeanSquaredError(), RootMeanSquaredError(), R2()]
-ALL = CLASSIFICATION + REGRESSION
+TWO_CLASSES = [AUC()]
+ALL = CLASSIFICATION + TWO_CLASSES + REGRESSION
 
 
 def samples(metric: Metric, n: int, seed: int = 0) -> tuple[np.ndarray, np.ndarray]:
     rng = np.random.default_rng(seed)
     if metric in CLASSIFICATION:
         return rng.normal(size=(n, 4)).astype(np.float32), rng.integers(0, 4, n)
+    if metric in TWO_CLASSES:
+        labels = rng.integers(0, 2, n)
+        labels[:2] = 0, 1
+        return rng.integers(-3, 4, (n, 1)).astype(np.float32), labels
     target = rng.normal(3.0, 2.0, (n, 2)).astype(np.float32)
     return (target + rng.normal(size=(n, 2))).astype(np.float32), target
 
@@ -124,6 +130,7 @@ def test_names_are_those_of_the_registry():
         "precision",
         "recall",
         "f1",
+        "auc",
         "confusion_matrix",
         "mean_absolute_error",
         "mean_squared_error",
