@@ -10,6 +10,27 @@ A message states the place (layer path, file), what came in, what was expected, 
 from __future__ import annotations
 
 
+def visible(text: str, keep: str = "") -> str:
+    r"""A text in which what cannot be printed is written as in source code.
+
+    File names, labels and options come from anywhere: as they are, escape characters among them would write
+    over the terminal of whoever reads the message.
+
+    Args:
+        text: any text.
+        keep: characters that stay as they are, such as a line break.
+
+    >>> visible("one\ntwo"), visible("\x1b[2J")
+    ('one\\ntwo', '\\x1b[2J')
+    """
+    if text.isprintable():
+        return text
+    return "".join(
+        letter if letter.isprintable() or letter in keep else letter.encode("unicode_escape").decode()
+        for letter in text
+    )
+
+
 class BigmodelError(Exception):
     """The root of all errors of this project.
 
@@ -17,19 +38,41 @@ class BigmodelError(Exception):
         message: what happened and what was expected, one or two sentences.
         fix: what the user can do about it; printed on a line of its own.
         where: the layer path, op or file the error belongs to; printed in front.
+        shell: what a user of the command line can do, where `fix` speaks of Python.
 
     >>> print(BigmodelError("batch size is 0.", fix="pass a positive batch size."))
     batch size is 0.
       Fix: pass a positive batch size.
     """
 
-    def __init__(self, message: str, *, fix: str | None = None, where: str | None = None) -> None:
-        self.message, self.fix, self.where = message, fix, where
+    def __init__(
+        self, message: str, *, fix: str | None = None, where: str | None = None, shell: str | None = None
+    ) -> None:
+        self.message, self.fix, self.where, self.shell = message, fix, where, shell
         super().__init__(message)
 
     def __str__(self) -> str:
+        return self._told(self.fix)
+
+    def for_shell(self) -> str:
+        """The text for somebody at the command line.
+
+        >>> print(BigmodelError("no folder.", fix="pass out=...", shell="pass --out.").for_shell())
+        no folder.
+          Fix: pass --out.
+        """
+        return self._told(self.shell if self.shell is not None else self.fix)
+
+    def _told(self, fix: str | None) -> str:
         text = f"{self.where}: {self.message}" if self.where else self.message
-        return f"{text}\n  Fix: {self.fix}" if self.fix else text
+        return visible(f"{text}\n  Fix: {fix}" if fix else text, keep="\n")
+
+
+class BigmodelWarning(UserWarning):
+    """Something that went on, though not as one would expect; the command line shows it on stderr."""
+
+    def __str__(self) -> str:
+        return visible(super().__str__(), keep="\n")
 
 
 class ShapeError(BigmodelError):
@@ -66,6 +109,10 @@ class DataError(BigmodelError):
 
 class CheckpointError(BigmodelError):
     """A checkpoint that is missing, torn, tampered with or does not fit the model."""
+
+
+class RunInUseError(CheckpointError):
+    """A run whose folder another process is writing."""
 
 
 class ExportError(BigmodelError):

@@ -217,7 +217,8 @@ def _checkpoint(path: Path, batch_size: int | None, kernels: bool, output: Outpu
         _show_summary(summary, output)
     listing = {}
     if kernels:
-        trained = parts(content, []) if content.training is not None else {}
+        plan = None if content.training is None else content.training["plan"]
+        trained = {} if plan is None else parts(plan, content.path, [])
         listing = show_kernels(network, batch_size, output, trained.get("loss"), trained.get("optimizer"))
     output.result(
         {

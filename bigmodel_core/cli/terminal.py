@@ -6,12 +6,15 @@ With `--json` stdout holds one JSON document and nothing else; what is meant for
 from __future__ import annotations
 
 import json
+import re
 import sys
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager, redirect_stdout
 from typing import TYPE_CHECKING, Annotated, Any, TextIO
 
 import typer
+
+from bigmodel_core.errors import visible as visible
 
 if TYPE_CHECKING:
     from rich.console import Console
@@ -54,7 +57,7 @@ class Output:
 
     def line(self, text: str = "", style: str | None = None) -> None:
         """A line of a result; it is printed with `--quiet`, too."""
-        self.console.print(text, style=style, markup=False, soft_wrap=True)
+        self.console.print(visible(text, keep="\n"), style=style, markup=False, soft_wrap=True)
 
     def pairs(self, values: Mapping[str, Any]) -> None:
         """Names and values, one pair a line, the values aligned."""
@@ -93,7 +96,7 @@ class Output:
         """The result for programs, where `--json` asks for it."""
         if self.as_json:
             text = json.dumps(value, indent=2, ensure_ascii=False, allow_nan=False, default=_plain)
-            print(text, file=_answers or sys.stdout)
+            print(re.sub(r"[^\x20-\x7e\n]", _json_letter, text), file=_answers or sys.stdout)
 
 
 _answers: TextIO | None = None
@@ -124,7 +127,12 @@ def _grid() -> Any:
 def _text(value: Any) -> Any:
     from rich.text import Text
 
-    return Text("" if value is None else str(value))
+    return Text("" if value is None else visible(str(value), keep="\n"))
+
+
+def _json_letter(found: re.Match[str]) -> str:
+    """A letter of a JSON document; one that cannot be printed as JSON escapes it, which means the same."""
+    return found[0] if found[0].isprintable() else json.dumps(found[0])[1:-1]
 
 
 def _plain(value: Any) -> Any:
@@ -134,17 +142,6 @@ def _plain(value: Any) -> Any:
     if hasattr(value, "__fspath__"):
         return str(value)
     raise TypeError(f"{type(value).__name__} cannot be written as JSON")
-
-
-def visible(text: str) -> str:
-    r"""A text in one line: line breaks and what cannot be printed are written as in source code.
-
-    >>> visible("one\ntwo")
-    'one\\ntwo'
-    """
-    return "".join(
-        letter if letter.isprintable() else letter.encode("unicode_escape").decode() for letter in text
-    )
 
 
 def count(number: int | None) -> str:
@@ -174,11 +171,11 @@ def size(nbytes: float | None) -> str:
 
 
 def metric(value: Any) -> str:
-    """A metric's value: four digits behind the point, or in front of the exponent where it is tiny.
+    """A metric's value: four digits behind the point, or before the exponent where it is tiny or huge.
 
     >>> metric(0.97218), metric(3.4e-5), metric([[3, 0], [1, 2]])
     ('0.9722', '3.4000e-05', '[[3, 0], [1, 2]]')
     """
-    if not isinstance(value, float):
-        return str(value)
-    return f"{value:.4f}" if value == 0 or abs(value) >= 0.001 else f"{value:.4e}"
+    from bigmodel_core.train.history import number
+
+    return number(value) if isinstance(value, float) else str(value)

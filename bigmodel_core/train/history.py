@@ -17,6 +17,27 @@ Logs = dict[str, Any]
 _LOW_IS_GOOD = ("loss", "error", "seconds", "deviation")
 
 
+def deciding_loss(logs: Mapping[str, Any]) -> float:
+    """What decides between epochs that are equally good by the measure that is monitored: the validation
+    loss, else the training loss; infinity where that is no number.
+
+    >>> deciding_loss({"loss": 0.1, "val_loss": 0.2, "val_accuracy": 1.0})
+    0.2
+    """
+    loss = logs.get("val_loss", logs.get("loss"))
+    return float(loss) if isinstance(loss, (int, float)) and loss == loss else math.inf
+
+
+def number(value: float) -> str:
+    """A measured number in few digits, however large or small it is.
+
+    >>> number(0.97218), number(3.4e-5), number(1.2e29), number(12345.678)
+    ('0.9722', '3.4000e-05', '1.2000e+29', '12345.6780')
+    """
+    is_usual = value == 0 or 0.001 <= abs(value) < 1e6 or not math.isfinite(value)
+    return f"{value:.4f}" if is_usual else f"{value:.4e}"
+
+
 @dataclass
 class History:
     """What a run measured; a sequence of the epochs' logs.
@@ -25,6 +46,7 @@ class History:
         epochs: the logs of each epoch.
         interrupted: whether Ctrl-C ended the run.
         run: the folder of the run, if it has one.
+        diverged: whether training ended with a loss far above that of a model that knows nothing.
 
     >>> history = History([{"epoch": 1, "val_loss": 0.5}, {"epoch": 2, "val_loss": 0.25}])
     >>> history.best("val_loss")["epoch"], history["val_loss"]
@@ -34,6 +56,7 @@ class History:
     epochs: list[Logs] = field(default_factory=list)
     interrupted: bool = False
     run: Path | None = None
+    diverged: bool = False
 
     def __len__(self) -> int:
         return len(self.epochs)
@@ -59,7 +82,7 @@ class History:
         return self.epochs[-1] if self.epochs else {}
 
     def best(self, name: str = "val_loss", *, higher_is_better: bool | None = None) -> Logs:
-        """The logs of the epoch in which a measure was best, the first of several.
+        """The logs of the epoch in which a measure was best; of several, the one with the lowest loss.
 
         Args:
             name: a measure, such as "val_accuracy".
@@ -73,17 +96,18 @@ class History:
         )
         values = self[name]
         found = [
-            (value if higher else -value, -number)
-            for number, value in enumerate(values)
+            (value if higher else -value, -deciding_loss(self.epochs[position]), -position)
+            for position, value in enumerate(values)
             if isinstance(value, (int, float)) and not math.isnan(value)
         ]
-        return self.epochs[-max(found)[1]] if found else {}
+        return self.epochs[-max(found)[-1]] if found else {}
 
     def to_dict(self) -> dict[str, Any]:
         """The history as plain values that JSON can hold; numbers that are not finite become None."""
         return {
             "epochs": [plain(logs) for logs in self.epochs],
             "interrupted": self.interrupted,
+            "diverged": self.diverged,
             "run": None if self.run is None else self.run.as_posix(),
         }
 

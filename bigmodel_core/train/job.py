@@ -17,6 +17,7 @@ from bigmodel_core.metric import Metric
 from bigmodel_core.network import Network
 from bigmodel_core.train.checkpoint import Checkpoint, Snapshot
 from bigmodel_core.train.evaluation import Evaluator, metric_names
+from bigmodel_core.train.history import deciding_loss
 from bigmodel_core.train.run_state import Best, RunState
 from bigmodel_core.train.samples import Samples
 
@@ -39,6 +40,7 @@ class Job:
         facts: what else the run's configuration is to say.
         snapshot: what of the model stays the same in all checkpoints; None where none are written.
         resumed: the checkpoint that the run goes on from.
+        is_own_folder: whether the folder of the run holds this run already.
         started: when the epoch, or what is left of it, began; in seconds.
         samples_before: how many of its samples were done then.
     """
@@ -57,6 +59,7 @@ class Job:
     facts: dict[str, Any]
     snapshot: Snapshot | None
     resumed: Checkpoint | None
+    is_own_folder: bool
     started: float = 0.0
     samples_before: int = 0
 
@@ -66,15 +69,19 @@ class Job:
         return -(-len(self.train) // self.batch_size)
 
     def is_best(self, state: RunState, logs: Mapping[str, Any]) -> bool:
-        """Whether an epoch is the best so far; it is then noted as such."""
+        """Whether an epoch is the best so far; it is then noted as such.
+
+        Of epochs with the same value the one with the lower loss is the better: a measure such as the
+        accuracy of few samples reaches its top long before the model is as good as it gets.
+        """
         value = logs.get(self.monitor)
         if not isinstance(value, float) or value != value:
             return False
-        if state.best is not None:
-            better = value > state.best.value if self.higher_is_better else value < state.best.value
-            if not better:
-                return False
-        state.best = Best(value, logs["epoch"])
+        found = Best(value, logs["epoch"], deciding_loss(logs))
+        best = state.best
+        if best is not None and not best.is_beaten_by(found, higher_is_better=self.higher_is_better):
+            return False
+        state.best = found
         return True
 
 
@@ -110,26 +117,30 @@ def parted(
 
 
 def measures(metrics: Sequence[Metric], *, validated: bool) -> dict[str, bool]:
-    """What a run measures and can compare, best judge first, with whether higher values are better."""
-    found: dict[str, bool] = {}
-    if validated:
-        for name, metric in zip(metric_names(metrics), metrics, strict=True):
-            if metric.higher_is_better is not None:
-                found[f"val_{name}"] = metric.higher_is_better
-        found["val_loss"] = False
-    found["loss"] = False
-    return found
+    """What a run measures and can compare, best judge first, with whether higher values are better.
+
+    Without validation data the metrics are those of the training samples, and the loss judges best: it still
+    falls where every training sample is told right.
+    """
+    compared = {
+        name: metric.higher_is_better
+        for name, metric in zip(metric_names(metrics), metrics, strict=True)
+        if metric.higher_is_better is not None
+    }
+    if not validated:
+        return {"loss": False, **compared}
+    return {**{f"val_{name}": higher for name, higher in compared.items()}, "val_loss": False, "loss": False}
 
 
 def monitored(wanted: str | None, known: Mapping[str, bool]) -> str:
     """The measure that is to be watched: the one that is wanted, or the best judge.
 
     Raises:
-        ConfigError: it is not measured, or its values cannot be compared.
+        UsageError: it is not measured, or its values cannot be compared.
     """
     name = next(iter(known)) if wanted is None else wanted
     if name not in known:
-        raise ConfigError(
+        raise UsageError(
             f"'{name}' cannot be monitored.",
             fix=f"use one of {', '.join(known)}; names with val_ need validation data.",
         )

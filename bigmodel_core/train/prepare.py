@@ -17,13 +17,14 @@ from bigmodel_core.network import Network
 from bigmodel_core.prefetch import DEFAULT_WORKERS
 from bigmodel_core.spec import Spec
 from bigmodel_core.train import resume as resuming
-from bigmodel_core.train.checkpoint import Checkpoint, Snapshot
+from bigmodel_core.train.checkpoint import Snapshot
 from bigmodel_core.train.evaluation import EVALUATION_BATCH, Evaluator
 from bigmodel_core.train.history import History
 from bigmodel_core.train.job import Job, encoded, measures, monitored, parted, whole_number
+from bigmodel_core.train.lock import check_unused
 from bigmodel_core.train.record import check_free
 from bigmodel_core.train.run_state import described
-from bigmodel_core.train.runs import path_from
+from bigmodel_core.train.runs import is_run, path_from, read_manifest
 from bigmodel_core.train.samples import Samples, check_batch_size
 from bigmodel_core.train.step import target_spec
 
@@ -58,10 +59,12 @@ def prepared(
     checkpoint = resuming.checkpoint_of_run(resume) if resume is not None else trainer.resumed
     folder = trainer.out or (resuming.folder_of(checkpoint) if checkpoint is not None else None)
     before = checkpoint.training["plan"] if checkpoint is not None and checkpoint.training else {}
+    before = before or trainer.begun or {}
     epochs = whole_number("epochs", before.get("epochs", 1) if epochs is None else epochs)
     batch_size = check_batch_size(before.get("batch_size", 64) if batch_size is None else batch_size)
     whole_number("workers", workers, least=0)
-    changes = _augmentations(checkpoint, before, augment)
+    source = checkpoint.path if checkpoint is not None else Path(folder or "")
+    changes = _augmentations(before, source, augment)
     if checkpoint_every is not None:
         whole_number("checkpoint_every", checkpoint_every)
         if folder is None:
@@ -83,7 +86,8 @@ def prepared(
     evaluator = Evaluator(network, step.loss, trainer.metrics, target, encoding)
     if held_out is not None:
         held_out = held_out.fitting(network, target)
-        evaluator.check(held_out, EVALUATION_BATCH)
+    if held_out is not None or trainer.metrics:
+        evaluator.check(train if held_out is None else held_out, EVALUATION_BATCH)
     plan: dict[str, Any] = {
         "epochs": epochs if checkpoint is not None else trainer.state.epoch + epochs,
         "batch_size": batch_size,
@@ -98,17 +102,23 @@ def prepared(
         "validation": None if held_out is None else held_out.fingerprint(),
         "validation_fraction": float(validation) if isinstance(validation, (int, float)) else None,
     }
-    snapshot = None
+    snapshot, is_own_folder = None, False
     if folder is not None:
-        goes_on = checkpoint is not None and folder == resuming.folder_of(checkpoint)
-        check_free(folder, ours=goes_on or (trainer.record is not None and trainer.record.folder == folder))
+        is_own_folder = (
+            (checkpoint is not None and folder == resuming.folder_of(checkpoint))
+            or (trainer.record is not None and trainer.record.folder == folder)
+            or (trainer.begun is not None and is_run(folder) and read_manifest(folder) == trainer.begun)
+        )
+        check_free(folder, ours=is_own_folder)
+        check_unused(folder)
         snapshot = Snapshot(network, encoding)
+    trainer._go_forward()
     if checkpoint is not None:
         trainer.state = resuming.restore(checkpoint, step, plan)
     elif trainer.plan:
         _forget_what_differs(trainer, plan)
-    trainer.out, trainer.stop, trainer.resumed = folder, False, None
     trainer.encoding = network.encoding = encoding
+    trainer.out, trainer.stop, trainer.resumed, trainer.begun = folder, False, None, None
     trainer.plan, trainer.measures = plan, measured
     trainer.history = History(trainer.state.history, run=folder)
     return Job(
@@ -126,6 +136,7 @@ def prepared(
         facts={**_facts(data, network, encoding, folder), **record},
         snapshot=snapshot,
         resumed=checkpoint,
+        is_own_folder=is_own_folder,
     )
 
 
@@ -138,11 +149,11 @@ def _built(trainer: Trainer, samples: Samples) -> tuple[Network, Spec]:
 
 
 def _augmentations(
-    checkpoint: Checkpoint | None, before: Mapping[str, Any], augment: Sequence[Augmentation | str] | None
+    before: Mapping[str, Any], source: Path, augment: Sequence[Augmentation | str] | None
 ) -> list[Augmentation]:
     """The augmentations that somebody chose, else those of the run that goes on."""
     if augment is None:
-        return resuming.augmentations(checkpoint, before) if checkpoint is not None else []
+        return resuming.augmentations(before, source)
     return make_list("augmentation", augment)
 
 

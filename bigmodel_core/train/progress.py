@@ -8,6 +8,8 @@ from collections.abc import Mapping
 from types import TracebackType
 from typing import Any
 
+from bigmodel_core.train.history import number
+
 
 class Reporter:
     """Says nothing; what the others derive from. A context: what it shows ends with it."""
@@ -88,7 +90,7 @@ class Bar(Reporter):
         now = time.monotonic()
         if now - self._shown >= 0.1:
             self._shown = now
-            self._progress.update(self._task, completed=done, loss=f"{loss:.4f}")
+            self._progress.update(self._task, completed=done, loss=number(loss))
             self._progress.refresh()
 
     def epoch_ends(self, logs: Mapping[str, Any]) -> None:
@@ -108,13 +110,15 @@ def reporter(verbose: bool) -> Reporter:
 def described(logs: Mapping[str, Any], epochs: int) -> str:
     """The logs of an epoch as one line.
 
-    >>> described({"epoch": 2, "loss": 0.25, "val_accuracy": 0.9, "seconds": 1.5}, 5)
-    'epoch 2/5  loss 0.2500  val_accuracy 0.9000  1.5 s'
+    >>> described({"epoch": 2, "loss": 0.25, "val_accuracy": 0.9, "learning_rate": 0.001, "seconds": 1.5}, 5)
+    'epoch 2/5  loss 0.2500  val_accuracy 0.9000  rate 0.001  1.5 s'
     """
     parts = [f"epoch {logs['epoch']}/{epochs}"]
     for name, value in logs.items():
         if isinstance(value, float) and name not in ("seconds", "samples_per_second", "learning_rate"):
-            parts.append(f"{name} {value:.4f}")
+            parts.append(f"{name} {number(value)}")
+    if "learning_rate" in logs:
+        parts.append(f"rate {logs['learning_rate']:.3g}")
     if "seconds" in logs:
         parts.append(f"{logs['seconds']:.1f} s")
     if "samples_per_second" in logs:

@@ -2,16 +2,29 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+import contextlib
+from collections.abc import Iterator, Mapping, Sequence
+from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
 
 from bigmodel_core.errors import CheckpointError
+from bigmodel_core.network import Network
 from bigmodel_core.train.atomic import remove_remains, write_atomically
 from bigmodel_core.train.checkpoint import Checkpoint, Snapshot
-from bigmodel_core.train.history import json_line
+from bigmodel_core.train.history import json_line, plain
+from bigmodel_core.train.lock import RunLock
 from bigmodel_core.train.run_state import RunState
-from bigmodel_core.train.runs import BEST, LAST, METRICS, is_run, write_manifest
+from bigmodel_core.train.runs import (
+    BEST,
+    LAST,
+    METRICS,
+    RUNNING,
+    is_blank,
+    is_run,
+    read_manifest,
+    write_manifest,
+)
 from bigmodel_core.train.step import TrainStep
 
 
@@ -26,6 +39,7 @@ class Record:
 
     def __init__(self, folder: Path, snapshot: Snapshot, plan: Mapping[str, Any]) -> None:
         self.folder, self.snapshot, self.plan = folder, snapshot, plan
+        self.lock = RunLock(folder)
 
     @property
     def last(self) -> Path:
@@ -37,12 +51,17 @@ class Record:
         """The checkpoint with the best monitored value."""
         return self.folder / BEST
 
-    def begin(self, manifest: Mapping[str, Any], history: Sequence[Mapping[str, Any]]) -> None:
-        """Make the folder, write the configuration and the metrics of epochs done before.
+    @contextlib.contextmanager
+    def locked(self) -> Iterator[None]:
+        """Make the folder, and have it for oneself as long as this lasts.
+
+        A folder in which nothing was written is removed again.
 
         Raises:
-            CheckpointError: it cannot be written.
+            RunInUseError: another process writes it.
+            CheckpointError: it cannot be made.
         """
+        made = not self.folder.exists()
         try:
             self.folder.mkdir(parents=True, exist_ok=True)
         except OSError as error:
@@ -51,9 +70,34 @@ class Record:
                 where=str(self.folder),
                 fix="choose a folder that can be written to.",
             ) from error
+        self.lock.acquire()
+        try:
+            yield
+        finally:
+            self.lock.release()
+            if made:
+                with contextlib.suppress(OSError):  # it holds a run by now
+                    self.folder.rmdir()
+
+    def begin(self, manifest: Mapping[str, Any], history: Sequence[Mapping[str, Any]]) -> None:
+        """Write the configuration, and the metrics of epochs done before.
+
+        Raises:
+            CheckpointError: they cannot be written.
+        """
         remove_remains(self.folder)
-        write_manifest(self.folder, manifest)
+        started = datetime.now(UTC).isoformat(timespec="microseconds")
+        write_manifest(self.folder, {"started": started, **manifest, "status": RUNNING, "error": None})
         write_atomically(self.folder / METRICS, [json_line(logs).encode() for logs in history])
+
+    def end(self, status: str, error: str | None = None) -> None:
+        """Note in the configuration how training ended.
+
+        Raises:
+            CheckpointError: it cannot be written.
+        """
+        self.lock.check()
+        write_manifest(self.folder, {**read_manifest(self.folder), "status": status, "error": error})
 
     def keep_best_of(self, resumed: Checkpoint) -> None:
         """Take over the best checkpoint of the run that is resumed, where that is another folder's.
@@ -71,6 +115,7 @@ class Record:
         Raises:
             CheckpointError: they cannot be written.
         """
+        self.lock.check()
         path = self.folder / METRICS
         try:
             with open(path, "a", encoding="utf-8") as file:
@@ -90,13 +135,23 @@ class Record:
         Raises:
             CheckpointError: it cannot be written; the one before stays.
         """
+        self.lock.check()
         arrays = step.state()
         parameters = {path: arrays[path] for path in self.snapshot.network.parameters}
         optimizer = {path: arrays[path] for path in optimizer_paths(step)}
-        measured = state.history[-1] if state.history else {}
+        measured = plain(state.history[-1] if state.history else {})
         training = {"plan": self.plan, "state": state.to_plain()}
         for path in (self.best, self.last) if is_best else (self.last,):
-            self.snapshot.write(path, parameters, optimizer, metrics=_finite(measured), training=training)
+            self.snapshot.write(path, parameters, optimizer, metrics=measured, training=training)
+
+    def keep(self, name: str, network: Network) -> None:
+        """Write the parameters as they are now to a file of their own.
+
+        Raises:
+            CheckpointError: they cannot be written.
+        """
+        self.lock.check()
+        self.snapshot.write(self.folder / name, network.state(), {})
 
 
 def optimizer_paths(step: TrainStep) -> list[str]:
@@ -106,20 +161,13 @@ def optimizer_paths(step: TrainStep) -> list[str]:
     return [path for path in step.network.variables if path.startswith(ours)] if ours else []
 
 
-def _finite(logs: Mapping[str, Any]) -> dict[str, Any]:
-    from bigmodel_core.train.history import plain
-
-    found: dict[str, Any] = plain(logs)
-    return found
-
-
 def check_free(folder: Path, *, ours: bool) -> None:
     """Refuse to overwrite another run.
 
     Raises:
-        CheckpointError: the folder holds one.
+        CheckpointError: the folder holds one that has more than a configuration.
     """
-    if is_run(folder) and not ours:
+    if is_run(folder) and not ours and not is_blank(folder):
         raise CheckpointError(
             "the folder holds another run.",
             where=str(folder),

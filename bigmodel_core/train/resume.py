@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import functools
+import warnings
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
@@ -10,13 +11,13 @@ from typing import Any
 import numpy as np
 
 from bigmodel_core import config
-from bigmodel_core.errors import BigmodelError, CheckpointError, DeviceError
+from bigmodel_core.errors import BigmodelError, BigmodelWarning, CheckpointError, DeviceError
 from bigmodel_core.layer import Layer
 from bigmodel_core.network import Network
 from bigmodel_core.train.checkpoint import Checkpoint, read
 from bigmodel_core.train.record import optimizer_paths
 from bigmodel_core.train.run_state import RunState
-from bigmodel_core.train.runs import is_run, resume_point
+from bigmodel_core.train.runs import BEST, LAST, MANIFEST, is_run, read_manifest, resume_points
 from bigmodel_core.train.step import TrainStep
 
 _FIXED = ("seed", "batch_size", "augment", "loss", "optimizer", "monitor", "data", "validation")
@@ -24,12 +25,52 @@ _FIXED = ("seed", "batch_size", "augment", "loss", "optimizer", "monitor", "data
 
 
 def checkpoint_of_run(path: str | Path) -> Checkpoint:
-    """The checkpoint to resume from.
+    """The checkpoint to resume from: of a run the last one, or the best one where that cannot be read.
 
     Raises:
-        CheckpointError: it is missing, damaged, or a saved model without a run.
+        CheckpointError: there is none that can be read, or it is a saved model without a run.
     """
-    checkpoint = read(resume_point(path))
+    points, problems = resume_points(path), list[CheckpointError]()
+    for point in points:
+        try:
+            found = _of_run(read(point))
+        except CheckpointError as error:
+            if len(points) == 1 and not is_run(path):
+                raise
+            problems.append(error)
+            continue
+        if problems or (point.name != LAST and Path(path).is_dir()):
+            why = f" ({problems[0].message.rstrip('.')})" if problems else ""
+            done = RunState.from_plain(found.training["state"]).epoch if found.training else 0
+            warnings.warn(
+                f"{Path(path) / LAST} {'cannot be used' if problems else 'is missing'}{why};"
+                f" going on from {point}, after epoch {done}.",
+                BigmodelWarning,
+                stacklevel=2,
+            )
+        return found
+    if not problems:
+        raise CheckpointError(
+            f"the folder holds neither {LAST} nor {BEST}.",
+            where=str(path),
+            fix="pass the folder of a run, such as runs/mlp-001.",
+        )
+    files = " ".join(str(point) for point in points)
+    raise CheckpointError(
+        f"the run has no checkpoint that can be used: {problems[0].message.rstrip('.')}.",
+        where=str(points[0]),
+        fix=f"put a copy in its place, or move what is damaged away ({files}): the run then begins anew with"
+        " Trainer.resume.",
+        shell=f"put a copy in its place, or begin the run anew: rm {files}; bigmodel train --resume {path}",
+    )
+
+
+def _of_run(checkpoint: Checkpoint) -> Checkpoint:
+    """A checkpoint, once it is known to be one of a run.
+
+    Raises:
+        CheckpointError: it is a saved model without a run, or malformed.
+    """
     training = checkpoint.training
     if training is None:
         raise CheckpointError(
@@ -42,21 +83,45 @@ def checkpoint_of_run(path: str | Path) -> Checkpoint:
     return checkpoint
 
 
+def begun(path: str | Path) -> dict[str, Any] | None:
+    """The configuration of a run that has no checkpoint at all, which is all there is to begin it anew; None
+    where there is a checkpoint, or no run.
+
+    Raises:
+        CheckpointError: the configuration is damaged.
+    """
+    return read_manifest(path) if is_run(path) and not resume_points(path) else None
+
+
+def model_of(manifest: Mapping[str, Any], path: str | Path) -> Any:
+    """The model that the configuration of a run names, not built.
+
+    Raises:
+        CheckpointError: it belongs to no plugin, to one that is missing, or is malformed.
+    """
+    described = manifest.get("model")
+    kind = described.get("kind", "model") if isinstance(described, Mapping) else "model"
+    return _made(str(Path(path) / MANIFEST), str(kind), described)
+
+
 def folder_of(checkpoint: Checkpoint) -> Path | None:
     """The folder of the run that a checkpoint belongs to, if it lies in one."""
     folder = checkpoint.path.parent
     return folder if is_run(folder) else None
 
 
-def parts(checkpoint: Checkpoint, callbacks: Sequence[Any] | None) -> dict[str, Any]:
+def parts(plan: Mapping[str, Any], where: Path, callbacks: Sequence[Any] | None) -> dict[str, Any]:
     """The loss, optimizer, metrics, callbacks, seed and monitor of a run, as a Trainer takes them.
+
+    Args:
+        plan: the options of the run.
+        where: the file that they come from.
+        callbacks: instead of those of the run.
 
     Raises:
         CheckpointError: one of them belongs to no plugin, to one that is missing, or is malformed.
     """
-    assert checkpoint.training is not None
-    plan = checkpoint.training["plan"]
-    made = functools.partial(_made, checkpoint)
+    made = functools.partial(_made, str(where))
     try:
         return {
             "loss": made("loss", plan["loss"]),
@@ -70,11 +135,11 @@ def parts(checkpoint: Checkpoint, callbacks: Sequence[Any] | None) -> dict[str, 
         }
     except (KeyError, TypeError, ValueError) as error:
         raise CheckpointError(
-            f"the description of the run is malformed: {error!r}.", where=str(checkpoint.path)
+            f"the description of the run is malformed: {error!r}.", where=str(where)
         ) from None
 
 
-def augmentations(checkpoint: Checkpoint, plan: Mapping[str, Any]) -> list[Any]:
+def augmentations(plan: Mapping[str, Any], where: Path) -> list[Any]:
     """The augmentations of a run.
 
     Raises:
@@ -82,17 +147,17 @@ def augmentations(checkpoint: Checkpoint, plan: Mapping[str, Any]) -> list[Any]:
     """
     found = plan.get("augment", [])
     if not isinstance(found, list):
-        raise CheckpointError("the augmentations of the run are malformed.", where=str(checkpoint.path))
-    return [_made(checkpoint, "augmentation", item) for item in found]
+        raise CheckpointError("the augmentations of the run are malformed.", where=str(where))
+    return [_made(str(where), "augmentation", item) for item in found]
 
 
-def _made(checkpoint: Checkpoint, kind: str, item: Any) -> Any:
+def _made(where: str, kind: str, item: Any) -> Any:
     """An object that the description of a run names."""
-    if isinstance(item, Mapping) and set(item) == {"class"}:
+    if isinstance(item, Mapping) and "class" in item:
         passed = {"callback": "pass callbacks=[...], or ", "augmentation": "pass augment=[...] to fit, or "}
         raise CheckpointError(
-            f"the {kind} {item['class']} belongs to no plugin, so the checkpoint only knows its name.",
-            where=str(checkpoint.path),
+            f"the {kind} {item['class']} belongs to no plugin, so the run only knows its name.",
+            where=where,
             fix=f"{passed.get(kind, '')}make the Trainer as the run did and call fit(..., resume=path).",
         )
     try:
@@ -100,7 +165,7 @@ def _made(checkpoint: Checkpoint, kind: str, item: Any) -> Any:
     except BigmodelError as error:
         raise CheckpointError(
             f"the {kind} of the run cannot be made: {error.message}",
-            where=str(checkpoint.path),
+            where=where,
             fix=error.fix,
         ) from None
 

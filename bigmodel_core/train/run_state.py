@@ -10,6 +10,7 @@ from typing import Any
 from bigmodel_core import config
 from bigmodel_core.errors import BigmodelError, CheckpointError
 from bigmodel_core.layer import Sequential
+from bigmodel_core.train.history import deciding_loss
 from bigmodel_core.train.restored import RestoredModel
 
 
@@ -20,10 +21,18 @@ class Best:
     Args:
         value: what was monitored, then.
         epoch: which epoch it was, from 1.
+        loss: its validation loss, else its training loss, which decides between epochs of one value.
     """
 
     value: float
     epoch: int
+    loss: float = math.inf
+
+    def is_beaten_by(self, other: Best, *, higher_is_better: bool) -> bool:
+        """Whether another epoch is better: by its value, or by its loss where the values are the same."""
+        if other.value == self.value:
+            return other.loss < self.loss
+        return other.value > self.value if higher_is_better else other.value < self.value
 
 
 @dataclass
@@ -37,6 +46,7 @@ class RunState:
         loss_sum, samples: the sum of the losses of this epoch's samples so far, and how many they are.
         rate_scale: what callbacks multiply the learning rate with.
         best: the best epoch so far.
+        first_loss: the loss of the first step, before the model had learnt anything.
         callbacks: the state of each callback, by its name.
         history: the logs of the epochs that are done.
     """
@@ -48,6 +58,7 @@ class RunState:
     samples: int = 0
     rate_scale: float = 1.0
     best: Best | None = None
+    first_loss: float | None = None
     callbacks: dict[str, dict[str, Any]] = field(default_factory=dict)
     history: list[dict[str, Any]] = field(default_factory=list)
 
@@ -72,10 +83,11 @@ class RunState:
             **dict.fromkeys(("epoch", "batch", "steps", "samples"), int),
             **dict.fromkeys(("loss_sum", "rate_scale"), (int, float)),
             "best": (dict, type(None)),
+            "first_loss": (int, float, type(None)),
             "callbacks": dict,
             "history": list,
         }
-        found = {name: _decode(value) for name, value in values.items()}
+        found = {"first_loss": None, **{name: _decode(value) for name, value in values.items()}}
         for name, kind in kinds.items():
             if name not in found or not isinstance(found[name], kind) or isinstance(found[name], bool):  # type: ignore[arg-type]
                 raise CheckpointError(f"the state of the run has no proper '{name}'.")
@@ -83,10 +95,19 @@ class RunState:
             raise CheckpointError("the state of the run counts below 0.")
         best = found.pop("best")
         try:
-            made = Best(float(best["value"]), int(best["epoch"])) if best is not None else None
+            made = None if best is None else _read_best(best, found["history"])
             return cls(best=made, **{name: found[name] for name in kinds if name != "best"})
         except (KeyError, TypeError, ValueError) as error:
             raise CheckpointError(f"the state of the run is malformed: {error!r}.") from None
+
+
+def _read_best(best: Mapping[str, Any], history: list[dict[str, Any]]) -> Best:
+    """The best epoch; the loss, which earlier versions did not note beside it, stands in the history, too."""
+    value, epoch = float(best["value"]), int(best["epoch"])
+    if "loss" in best:
+        return Best(value, epoch, float(best["loss"]))
+    logs = next((logs for logs in history if isinstance(logs, dict) and logs.get("epoch") == epoch), {})
+    return Best(value, epoch, deciding_loss(logs))
 
 
 def _encode(value: Any, where: str) -> Any:

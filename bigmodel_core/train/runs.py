@@ -12,6 +12,7 @@ import json
 import os
 import re
 from collections.abc import Mapping
+from datetime import datetime
 from pathlib import Path
 from typing import Any
 
@@ -20,6 +21,9 @@ from bigmodel_core.train.atomic import write_atomically
 
 MANIFEST, METRICS = "run.json", "metrics.jsonl"
 BEST, LAST = "best.safetensors", "last.safetensors"
+
+RUNNING, FINISHED, INTERRUPTED, FAILED, DIVERGED = "running", "finished", "interrupted", "failed", "diverged"
+"""How a run ended, as its configuration says; "running" while it runs, and after its process was killed."""
 
 _NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9_.-]{0,99}")
 _MOST = 16 * 1024 * 1024
@@ -69,30 +73,124 @@ def is_run(path: str | Path) -> bool:
     return (Path(path) / MANIFEST).is_file()
 
 
+def is_blank(run: str | Path) -> bool:
+    """Whether a run left nothing but its configuration: no checkpoint, no epoch."""
+    run = Path(run)
+    if (run / BEST).exists() or (run / LAST).exists():
+        return False
+    try:
+        return (run / METRICS).stat().st_size == 0
+    except OSError:
+        return True
+
+
+def has_learnt(run: str | Path) -> bool:
+    """Whether a run has finished an epoch, so that there is something to use."""
+    run = Path(run)
+    try:
+        return (run / BEST).is_file() or (run / METRICS).stat().st_size > 0
+    except OSError:
+        return False
+
+
+def started_at(run: str | Path) -> float:
+    """When a run was started, in seconds since 1970.
+
+    Runs of earlier versions do not say; the time their configuration was written last stands for it.
+    """
+    try:
+        return datetime.fromisoformat(read_manifest(run)["started"]).timestamp()
+    except (CheckpointError, KeyError, TypeError, ValueError, OverflowError, OSError):
+        try:
+            return (Path(run) / MANIFEST).stat().st_mtime
+        except OSError:
+            return 0.0
+
+
+def by_start(base: str | Path = "runs", name: str | None = None) -> list[Path]:
+    """The runs in a folder, the one that was started last first.
+
+    Args:
+        base: where the runs are.
+        name: only runs that `new_run_folder` named so.
+    """
+    base = Path(base)
+    found = [
+        item
+        for item in (base.iterdir() if base.is_dir() else ())
+        if is_run(item) and (name is None or _numbered(name, item.name))
+    ]
+    return sorted(found, key=lambda run: (started_at(run), run.name), reverse=True)
+
+
 def newest(base: str | Path = "runs") -> Path:
     """The run folder that was started last.
 
     Raises:
         CheckpointError: there is none.
     """
-    base = Path(base)
-    found = [item for item in base.iterdir() if is_run(item)] if base.is_dir() else []
+    found = by_start(base)
     if not found:
         raise CheckpointError(
             "there is no run here.",
             where=str(base),
             fix="train a model first: bigmodel train mlp --data digits",
         )
-    return max(found, key=lambda run: ((run / MANIFEST).stat().st_mtime_ns, run.name))
+    return found[0]
+
+
+def newest_to_use(base: str | Path = "runs") -> tuple[Path, list[Path]]:
+    """The run that was started last among those that finished an epoch, and the newer ones that did not.
+
+    Raises:
+        CheckpointError: there is no run, or none of them finished an epoch.
+    """
+    first = newest(base)
+    newer: list[Path] = []
+    for run in by_start(base):
+        if has_learnt(run):
+            return run, newer
+        newer.append(run)
+    raise without_epoch(first)
+
+
+def without_epoch(run: Path) -> CheckpointError:
+    """The error that a run has no epoch to show for itself."""
+    last = f" or name its checkpoint, {run / LAST}" if (run / LAST).is_file() else ""
+    return CheckpointError(
+        f"no epoch of the run was finished{how_it_ended(run)}, so there is no trained model in it.",
+        where=str(run),
+        fix=f"go on with it: bigmodel train --resume {run}{',' if last else ''}{last}.",
+    )
+
+
+def how_it_ended(run: Path) -> str:
+    """How a run that did not reach its end came to one, as ", it failed: ..."; empty where it did."""
+    try:
+        manifest = read_manifest(run)
+    except CheckpointError:
+        return ""
+    status, error = manifest.get("status"), manifest.get("error")
+    if status == RUNNING:
+        from bigmodel_core.train.lock import is_used
+
+        return ", it is being trained now" if is_used(run) else ", its process was killed"
+    words = {FAILED: "it failed", INTERRUPTED: "it was interrupted", DIVERGED: "it diverged"}
+    if status not in words:
+        return ""
+    reason = f" ({error.partition(chr(10))[0].rstrip('.')})" if isinstance(error, str) and error else ""
+    return f", {words[status]}{reason}"
 
 
 def checkpoint_of(path: str | Path) -> Path:
     """The checkpoint file that a path means: itself, or a run's best one, or its last one without a best.
 
+    A run that finished no epoch has no model to give, though it may have a checkpoint; name that to get it.
+
     The ending may be left out: `runs/mlp-001/last`.
 
     Raises:
-        CheckpointError: there is none.
+        CheckpointError: there is none, or the run finished no epoch.
     """
     path = Path(path)
     if not path.is_dir():
@@ -102,6 +200,8 @@ def checkpoint_of(path: str | Path) -> Path:
         raise CheckpointError(
             "there is no such file or run.", where=str(path), fix="pass a run folder or a checkpoint file."
         )
+    if is_run(path) and not has_learnt(path):
+        raise without_epoch(path)
     for name in (BEST, LAST):
         if (path / name).is_file():
             return path / name
@@ -112,20 +212,16 @@ def checkpoint_of(path: str | Path) -> Path:
     )
 
 
-def resume_point(path: str | Path) -> Path:
-    """The checkpoint file to resume from: a run's last one, or the file itself.
+def resume_points(path: str | Path) -> list[Path]:
+    """The checkpoint files to resume from, the latest first: those of a run, or the file itself.
 
     Raises:
-        CheckpointError: there is none.
+        CheckpointError: there is no such file or folder.
     """
     path = Path(path)
-    if path.is_dir() and not (path / LAST).is_file():
-        raise CheckpointError(
-            f"the folder holds no {LAST}.",
-            where=str(path),
-            fix="pass the folder of a run, such as runs/mlp-001.",
-        )
-    return path / LAST if path.is_dir() else checkpoint_of(path)
+    if not path.is_dir():
+        return [checkpoint_of(path)]
+    return [path / name for name in (LAST, BEST) if (path / name).is_file()]
 
 
 def path_from(run: str | Path, path: str | Path) -> str:

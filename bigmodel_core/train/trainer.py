@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Mapping, Sequence
-from contextlib import closing
+import warnings
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import closing, contextmanager, suppress
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -16,7 +17,7 @@ from bigmodel_core.callback import Callback
 from bigmodel_core.config import make, make_list, owner_of
 from bigmodel_core.dataset import Data, Split
 from bigmodel_core.encoding import Encoding, encoding_held
-from bigmodel_core.errors import NumericsError, UsageError
+from bigmodel_core.errors import BigmodelWarning, CheckpointError, NumericsError, UsageError
 from bigmodel_core.layer import Layer
 from bigmodel_core.loss import Loss
 from bigmodel_core.metric import Metric
@@ -27,16 +28,25 @@ from bigmodel_core.outputs import listed
 from bigmodel_core.prefetch import DEFAULT_WORKERS
 from bigmodel_core.registry_askers import CORE
 from bigmodel_core.train import resume as resuming
-from bigmodel_core.train.checkpoint import Checkpoint, versions
+from bigmodel_core.train.checkpoint import Checkpoint, read, versions
+from bigmodel_core.train.divergence import has_diverged
 from bigmodel_core.train.evaluation import EVALUATION_BATCH, Evaluator, answered
-from bigmodel_core.train.history import History
+from bigmodel_core.train.history import History, number
 from bigmodel_core.train.interruption import Interruption
 from bigmodel_core.train.job import Job, encoded, monitored
 from bigmodel_core.train.prepare import prepared
 from bigmodel_core.train.progress import Reporter, reporter
-from bigmodel_core.train.record import Record
+from bigmodel_core.train.record import Record, check_free
 from bigmodel_core.train.run_state import RunState
-from bigmodel_core.train.runs import read_manifest
+from bigmodel_core.train.runs import (
+    DIVERGED,
+    FAILED,
+    FINISHED,
+    INTERRUPTED,
+    MANIFEST,
+    is_run,
+    read_manifest,
+)
 from bigmodel_core.train.samples import Samples, as_inputs, check_batch_size
 from bigmodel_core.train.step import TrainStep, check_model, target_spec
 
@@ -48,13 +58,15 @@ class Trainer:
         model: a layer, a built model or the name of a registered model.
         loss: a loss or its name; a `Model` says which suits it.
         optimizer: an optimizer or its name; the `Model`'s own, or Adam.
-        metrics: metrics or their names, measured on validation data; the `Model`'s own, or none.
+        metrics: metrics or their names, measured after each epoch on the validation data, and on the training
+            samples where there are none; the `Model`'s own, or none.
         callbacks: called at fixed points of the loop, in this order.
         seed: for the first parameters (unless the model is built), the order of the samples and dropout.
         device: "cpu" or "cuda"; that of a built model, else the CPU.
         out: the folder of the run, for its configuration, metrics and checkpoints; None writes nothing.
         monitor: which measure decides the best checkpoint, such as "val_loss"; by default the first metric on
-            validation data, else the loss.
+            validation data, without them the loss. Of epochs that are equally good by it, the one with the
+            lowest loss is the best.
 
     Attributes:
         step: the compiled training step; `step.rate_scale` multiplies the learning rate.
@@ -115,6 +127,10 @@ class Trainer:
         self.record: Record | None = None
         self.resumed: Checkpoint | None = None
         self.encoding: Encoding | None = encoding_held(self.model)
+        self.begun: dict[str, Any] | None = None
+        self._report = Reporter()
+        self._kept: dict[str, dict[str, np.ndarray]] = {}
+        self._gone_back: tuple[dict[str, np.ndarray], dict[str, np.ndarray]] | None = None
         resuming.check_device(self.model, device)
 
     @classmethod
@@ -128,6 +144,9 @@ class Trainer:
     ) -> Trainer:
         """The trainer of a run that stopped: its `fit` goes on to the same bits as if it had never stopped.
 
+        It goes on from the last checkpoint, or from the best one, with a warning, where the last one cannot
+        be read. A run that has no checkpoint yet begins anew, with the options of its configuration.
+
         Args:
             path: the folder of the run, or a checkpoint.
             callbacks: instead of those the checkpoint names.
@@ -137,13 +156,35 @@ class Trainer:
         Raises:
             CheckpointError: the checkpoint is missing, damaged or none of a run.
         """
+        if (begun := resuming.begun(path)) is not None:
+            return cls._begin_anew(Path(path), begun, callbacks, device, out)
         checkpoint = resuming.checkpoint_of_run(path)
+        assert checkpoint.training is not None
         trainer = cls(
             checkpoint.restore(device),
-            **resuming.parts(checkpoint, callbacks),
+            **resuming.parts(checkpoint.training["plan"], checkpoint.path, callbacks),
             out=resuming.folder_of(checkpoint) if out is None else out,
         )
         trainer.resumed = checkpoint
+        return trainer
+
+    @classmethod
+    def _begin_anew(
+        cls,
+        path: Path,
+        begun: dict[str, Any],
+        callbacks: Sequence[Callback | str] | None,
+        device: str,
+        out: str | Path | None,
+    ) -> Trainer:
+        warnings.warn(f"{path} has no checkpoint; the run begins anew.", BigmodelWarning, stacklevel=3)
+        trainer = cls(
+            resuming.model_of(begun, path),
+            **resuming.parts(begun, path / MANIFEST, callbacks),
+            device=device,
+            out=path if out is None else out,
+        )
+        trainer.begun = begun
         return trainer
 
     # Training --------------------------------------------------------------------------------------------
@@ -189,6 +230,10 @@ class Trainer:
             ShapeError, DtypeError, DataError: the data do not fit the model or the loss.
             NumericsError: the loss is NaN or infinite; parameters and checkpoints are those from before.
             CheckpointError: a checkpoint cannot be read, does not fit, or cannot be written.
+            RunInUseError: another process writes the folder of the run.
+
+        Warns:
+            BigmodelWarning: training diverged: the loss ended far above that of a model that knows nothing.
         """
         job = prepared(
             self,
@@ -202,28 +247,37 @@ class Trainer:
             augment=augment,
             workers=workers,
         )
-        self._tell("on_train_begin")
-        self._open(job)
+        done_before = self.step.steps
         with reporter(verbose) as report, Interruption() as interruption:
-            try:
-                self._save()
-                while self.state.epoch < job.epochs and not self.stop:
-                    if not self._train_epoch(job, report, interruption):
-                        self._save()
-                        break
-                    self._end_epoch(job, report)
-                    if interruption.requested:
-                        break
-            except KeyboardInterrupt:
-                self.history.interrupted = True
-            except NumericsError as error:
-                if self.record is not None:
-                    error.fix = f"{error.fix} The last good checkpoint is {self.record.last}."
-                raise
-            self.history.interrupted |= interruption.requested
-            self._tell("on_train_end")
-            if self.history.interrupted:
-                report.note(self._farewell())
+            self._report = report
+            self._tell("on_train_begin")
+            with self._folder(job):
+                try:
+                    self._save()
+                    while self.state.epoch < job.epochs and not self.stop:
+                        if not self._train_epoch(job, report, interruption):
+                            self._save()
+                            break
+                        self._end_epoch(job, report)
+                        if interruption.requested:
+                            break
+                except KeyboardInterrupt:
+                    self.history.interrupted = True
+                except NumericsError as error:
+                    if self.record is not None:
+                        error.fix = f"{error.fix} The last good checkpoint is {self.record.last}."
+                    raise
+                self.history.interrupted |= interruption.requested
+                self._tell("on_train_end")
+                self._say_how_it_ended(job, report, done_before)
+        if self.history.diverged:
+            first, last = number(self.state.first_loss or 0.0), number(self.history.last["loss"])
+            warnings.warn(
+                f"training diverged: the loss is {last}, it was {first} before the first step. A lower"
+                " learning rate, or clipping the gradients (clip_norm), may help.",
+                BigmodelWarning,
+                stacklevel=2,
+            )
         return self.history
 
     def _train_epoch(self, job: Job, report: Reporter, interruption: Interruption) -> bool:
@@ -240,6 +294,8 @@ class Trainer:
         with closing(epoch) as batches:
             for x, y in batches:
                 loss = step(x, y)
+                if state.first_loss is None:
+                    state.first_loss = loss
                 state.batch += 1
                 state.steps = step.steps
                 state.loss_sum += loss * len(y)
@@ -249,6 +305,8 @@ class Trainer:
                     for callback in listeners:
                         callback.on_batch_end(self, step.steps, logs)
                 report.batch_ends(state.batch, state.loss_sum / state.samples)
+                if self.record is not None:
+                    self.record.lock.show_life()
                 if (self.stop or interruption.requested) and state.batch < job.batches:
                     return False
                 if job.checkpoint_every and step.steps % job.checkpoint_every == 0:
@@ -260,9 +318,12 @@ class Trainer:
         state = self.state
         seconds = time.perf_counter() - job.started
         logs: dict[str, Any] = {"epoch": state.epoch + 1, "loss": state.loss_sum / state.samples}
-        if job.validation is not None and job.evaluator is not None:
+        if job.validation is not None:
             found = job.evaluator(job.validation, EVALUATION_BATCH, job.workers)
             logs.update({f"val_{name}": value for name, value in found.items()})
+        elif self.metrics:
+            found = job.evaluator(job.train, EVALUATION_BATCH, job.workers)
+            logs.update({name: value for name, value in found.items() if name != "loss"})
         logs["learning_rate"] = self._last_rate()
         logs["seconds"] = time.perf_counter() - job.started
         logs["samples_per_second"] = (state.samples - job.samples_before) / max(seconds, 1e-9)
@@ -283,14 +344,69 @@ class Trainer:
 
     def callback_state(self, callback: Callback) -> dict[str, Any]:
         """What a callback keeps across checkpoints: a dict of JSON values, its own to change."""
+        return self.state.callbacks.setdefault(self._key(callback), {})
+
+    def _key(self, callback: Callback) -> str:
         same = [item for item in self.callbacks if type(item) is type(callback)]
         number = next((number for number, item in enumerate(same) if item is callback), 0)
-        return self.state.callbacks.setdefault(f"{type(callback).__name__}_{number + 1}", {})
+        return f"{type(callback).__name__}_{number + 1}"
+
+    def note(self, text: str) -> None:
+        """Tell the user something, in a line among those of the epochs; `verbose=False` leaves it out."""
+        self._report.note(text)
+
+    # Parameters of an earlier epoch ----------------------------------------------------------------------
+
+    def keep_parameters(self, callback: Callback) -> None:
+        """Keep the parameters as they are now, for the callback to bring back with `restore_parameters`.
+
+        Each callback has one place. It is in memory and, where the run has a folder, in a file there, so that
+        it survives a resume.
+
+        Raises:
+            CheckpointError: the file cannot be written.
+        """
+        key = self._key(callback)
+        self._kept[key] = self.network.state()
+        if self.record is not None:
+            self.record.keep(f"{key}.safetensors", self.network)
+
+    def restore_parameters(self, callback: Callback) -> None:
+        """Bring back the parameters that a callback kept; a further `fit` goes on from those of now.
+
+        Raises:
+            CheckpointError: it kept none, or its file is missing or damaged.
+        """
+        key = self._key(callback)
+        if key not in self._kept:
+            if self.out is None:
+                raise CheckpointError(f"{key} has kept no parameters.", fix="call keep_parameters before.")
+            self._kept[key] = dict(read(self.out / f"{key}.safetensors").state)
+        now = self.network.state()
+        self.network.load_state(self._kept[key])
+        self._gone_back = (self._kept[key], now)
+
+    def _go_forward(self) -> None:
+        """Undo `restore_parameters`, unless somebody has changed the parameters since."""
+        if self._gone_back is None:
+            return
+        kept, last = self._gone_back
+        self._gone_back, here = None, self.network.state()
+        if all(np.array_equal(here[path], kept[path], equal_nan=True) for path in here):
+            self.network.load_state(last)
 
     def _save(self, *, is_best: bool = False) -> None:
         self.state.rate_scale = self.step.rate_scale
         if self.record is not None:
             self.record.save(self.step, self.state, is_best=is_best)
+
+    def _say_how_it_ended(self, job: Job, report: Reporter, done_before: int) -> None:
+        if self.history.interrupted:
+            report.note(self._farewell())
+            return
+        if self.step.steps == done_before and not self.stop:
+            report.note(f"nothing to do: the run has had its {self.state.epoch} epochs")
+        self.history.diverged = has_diverged(self.state, job, self.network, self.step.loss)
 
     def _farewell(self) -> str:
         done = f"stopped after {self.state.steps} steps, {self.state.epoch} full epochs"
@@ -298,18 +414,30 @@ class Trainer:
             return f"{done}; the model keeps what it learned, no checkpoint was asked for"
         return f"{done}; resume from {self.record.last}"
 
-    def _open(self, job: Job) -> None:
-        """Open the folder of the run, if it is to have one: from here on, files are written."""
+    @contextmanager
+    def _folder(self, job: Job) -> Iterator[None]:
+        """The folder of the run, if it is to have one: from here on, files are written, by nobody else."""
         if self.out is None or job.snapshot is None:
+            yield
             return
-        goes_on = job.resumed is not None and self.out == resuming.folder_of(job.resumed)
-        before = read_manifest(self.out) if goes_on else {}
-        self.record = Record(self.out, job.snapshot, job.plan)
-        self.record.begin(
-            {**before, **job.plan, **job.facts, "versions": versions(), "format": 1}, self.state.history
-        )
-        if job.resumed is not None:
-            self.record.keep_best_of(job.resumed)
+        record = Record(self.out, job.snapshot, job.plan)
+        with record.locked():
+            check_free(self.out, ours=job.is_own_folder)
+            before = read_manifest(self.out) if job.is_own_folder and is_run(self.out) else {}
+            record.begin(
+                {**before, **job.plan, **job.facts, "versions": versions(), "format": 1}, self.state.history
+            )
+            self.record = record
+            if job.resumed is not None:
+                record.keep_best_of(job.resumed)
+            try:
+                yield
+            except BaseException as error:
+                with suppress(CheckpointError):
+                    record.end(FAILED, str(getattr(error, "message", "") or error or type(error).__name__))
+                raise
+            ended = INTERRUPTED if self.history.interrupted else FINISHED
+            record.end(DIVERGED if self.history.diverged else ended)
 
     def higher_is_better(self, measure: str) -> bool:
         """Which way a measure of the running `fit` is better, for callbacks that watch one.

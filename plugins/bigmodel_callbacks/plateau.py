@@ -52,7 +52,7 @@ class PlateauWatcher(Callback):
 
         A value that is NaN is none.
         """
-        value = state["sign"] * logs[self.monitor]
+        value = float(state["sign"] * logs[self.monitor])
         best = state.get("best")
         if value == value and (best is None or value > best + self.min_delta):
             state["best"], state["waited"] = value, 0

@@ -148,7 +148,7 @@ def test_checkpoints_from_before_augmentation_go_on(tmp_path: Path) -> None:
     assert checkpoint.training is not None
     before = checkpoint.training["plan"]
     del before["augment"]
-    assert resuming.augmentations(checkpoint, before) == []
+    assert resuming.augmentations(before, checkpoint.path) == []
     step = fit(trainer(), augment=()).step
     assert resuming.restore(checkpoint, step, {**before, "augment": []}).epoch == EPOCHS
 

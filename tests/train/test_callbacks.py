@@ -32,6 +32,8 @@ class FakeTrainer:
     def __init__(self, rate: float = 1.0) -> None:
         self.stop, self.step, self.kept = False, FakeStep(rate), dict[str, Any]()
 
+    def keep_parameters(self, callback: bm.Callback) -> None: ...
+
     def higher_is_better(self, name: str) -> bool:
         return "accuracy" in name
 
