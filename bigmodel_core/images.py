@@ -1,7 +1,19 @@
-"""Image files as arrays: one rule for training and prediction, so that a picture means the same to both."""
+"""Image files as arrays: one rule for training and prediction, so that a picture means the same to both.
+
+    a file of                         becomes grey or colour from 0 to 255 by
+    8 bits or fewer, palettes, CMYK   Pillow's conversion
+    16 bits                           its upper eight; the whole range of a file that declares fewer bits
+    32 bits, or signed numbers        the value of white, which has to be given
+    floats                            their part of 1; all have to lie between 0 and 1
+
+Where the value of white is given, 0 to that value becomes 0 to 255 in the last three, and no number may lie
+outside. What would be read as nearly black, such as 12 bits in files of 16, is refused until it is said.
+"""
 
 from __future__ import annotations
 
+import re
+from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -15,26 +27,32 @@ if TYPE_CHECKING:
 SUFFIXES = (".png", ".jpg", ".jpeg", ".bmp", ".gif", ".webp", ".tif", ".tiff", ".pgm", ".ppm")
 LARGEST_IMAGE = 100_000_000
 """Pixels of an image beyond which it is not opened."""
+FEW_OF_16_BITS = 1 << 12
+"""An image of 16 bits whose numbers all lie below this has 12 bits or fewer, or is nearly black."""
+
+_ORIENTATION, _BITS, _PHOTOMETRIC, _LARGEST_SAMPLE, _SAMPLE_FORMAT = 0x0112, 258, 262, 281, 339
+_SIGNED, _WHITE_IS_ZERO = 2, 0
 
 
 def image_shape(path: Path) -> tuple[int, int, int]:
-    """Channels, height and width of an image as it is stored: 1 channel for grey, 3 for colours.
+    """Channels, height and width of an image as it is to be seen: 1 channel for grey, 3 for colours.
 
     Raises:
         DataError: it is no image.
     """
 
     def shape(image: Image) -> tuple[int, int, int]:
+        from PIL import ImageOps
+
         grey = image.mode in ("1", "L", "LA", "La", "I", "F") or image.mode.startswith("I;16")
-        turned = image.getexif().get(0x0112, 1) >= 5  # orientations that change height and width
-        width, height = reversed(image.size) if turned else image.size
+        width, height = ImageOps.exif_transpose(image).size
         return 1 if grey else 3, height, width
 
     found: tuple[int, int, int] = _opened(path, shape)
     return found
 
 
-def read_image(path: Path, shape: tuple[int, int, int]) -> np.ndarray:
+def read_image(path: Path, shape: tuple[int, int, int], white: float | None = None) -> np.ndarray:
     """An image in the size and channels that are wanted, (C, H, W) uint8 from 0 (black) to 255 (white).
 
     It is turned as its camera says, transparent parts become white, colours become grey or the reverse, and
@@ -44,16 +62,19 @@ def read_image(path: Path, shape: tuple[int, int, int]) -> np.ndarray:
     Args:
         path: the file.
         shape: channels (1 or 3), height and width.
+        white: the number that means white in files of more than 8 bits, of signed numbers or of floats; by
+            the kind of file where None, see above.
 
     Raises:
-        DataError: it is no image, is damaged, or is too large.
+        DataError: it is no image, is damaged, is too large, has several frames, or does not say what its
+            numbers mean.
     """
     channels, height, width = shape
 
     def pixels(opened: Image) -> np.ndarray:
-        from PIL import Image, ImageOps
+        from PIL import Image
 
-        upright = _bytes(ImageOps.exif_transpose(opened))
+        upright = _upright(opened, white)
         if upright.has_transparency_data:
             ground = Image.new("RGBA", upright.size, "white")
             upright = Image.alpha_composite(ground, upright.convert("RGBA"))
@@ -68,35 +89,174 @@ def read_image(path: Path, shape: tuple[int, int, int]) -> np.ndarray:
     return found
 
 
+def check_image(path: Path, white: float | None = None) -> None:
+    """Read an image as `read_image` does.
+
+    Raises:
+        DataError: as `read_image` says.
+    """
+    _opened(path, lambda opened: _upright(opened, white).load())
+
+
+def _upright(opened: Image, white: float | None) -> Image:
+    """An image of 8 bits, turned as it is to be seen."""
+    from PIL import ImageOps
+
+    _check_frames(opened)
+    kind = _Kind.of(opened)
+    return kind.shown(ImageOps.exif_transpose(opened), white)
+
+
 def _opened(path: Path, use: Any) -> Any:
-    from PIL import Image
+    from PIL import Image, UnidentifiedImageError
 
     try:
-        with Image.open(path) as opened:
+        # By stream: by name, Pillow maps TIFFs into memory, and mixes up the sides of those that are turned.
+        with path.open("rb") as stream, Image.open(stream) as opened:
             if opened.width * opened.height > LARGEST_IMAGE:
                 raise DataError(
                     f"the image has {opened.width}x{opened.height} pixels, more than {LARGEST_IMAGE:,}.",
-                    where=str(path),
                     fix="make it smaller.",
                 )
             return use(opened)
-    except DataError:
+    except DataError as error:
+        error.where = str(path)
         raise
     except Exception as error:  # Pillow lets the errors of every format through
+        said = "it is of no known kind" if isinstance(error, UnidentifiedImageError) else str(error)
         raise DataError(
-            f"cannot read the image: {error}.",
+            f"cannot read the image: {said}.",
             where=str(path),
             fix="open it in an image viewer to see if it is whole; remove it where it is no image.",
         ) from error
 
 
-def _bytes(image: Image) -> Image:
-    """Grey images of 16 bits by their upper eight; Pillow would cut all above 255."""
-    from PIL import Image
+def _check_frames(image: Image) -> None:
+    """Refuse what shows several pictures; a camera's file with a preview or a second eye shows one."""
+    if getattr(image, "is_animated", False) and image.format != "MPO":
+        raise DataError(
+            f"the file has {getattr(image, 'n_frames', 'several')} frames, and a sample is one picture.",
+            fix="save the frame that is meant as a file of its own.",
+        )
 
-    if image.mode != "I" and not image.mode.startswith("I;16"):
-        return image
-    values = np.asarray(image).astype(np.int64)
-    if values.min(initial=0) < 0 or values.max(initial=0) > 0xFFFF:
-        raise ValueError("its pixels have more than 16 bits")
-    return Image.fromarray((values >> 8).astype(np.uint8))
+
+# What the numbers of a file mean ----------------------------------------------------------------------------
+
+
+@dataclass(frozen=True)
+class _Kind:
+    """What the numbers of an image file are.
+
+    Args:
+        mode: Pillow's name for its pixels.
+        white: the number that means white; None where nothing says.
+        is_declared: whether the file says so.
+        is_signed: whether its numbers have a sign.
+        is_inverted: whether 0 means white, which Pillow heeds up to 8 bits.
+        is_cut: whether Pillow keeps the upper eight of 16 bits: colours, and grey with transparency.
+    """
+
+    mode: str
+    white: float | None
+    is_declared: bool
+    is_signed: bool
+    is_inverted: bool
+    is_cut: bool
+
+    @classmethod
+    def of(cls, image: Image) -> _Kind:
+        """That of an image whose pixels are not read yet."""
+        tags = getattr(image, "tag_v2", {})
+        signs, bits, largest = (_numbers(tags, tag) for tag in (_SAMPLE_FORMAT, _BITS, _LARGEST_SAMPLE))
+        is_signed = _SIGNED in signs
+        raw = " ".join(_raw_mode(tile[3]) for tile in image.tile)
+        sixteen = image.mode.startswith("I;16") or (image.mode == "I" and image.format in ("PNG", "PPM"))
+        white: float | None = None
+        is_declared = False
+        if image.mode == "F":
+            white = 1.0
+        elif sixteen and not is_signed:
+            declared = [2**number - 1 for number in bits if number < 16] + [n for n in largest if n < 0xFFFF]
+            is_declared = bool(declared) or image.format == "PPM"  # which Pillow scales as its header says
+            white = float(min(declared, default=0xFFFF))
+        return cls(
+            image.mode,
+            white,
+            is_declared,
+            is_signed,
+            tags.get(_PHOTOMETRIC) == _WHITE_IS_ZERO,
+            image.format in ("PNG", "TIFF")
+            and re.search(r"[A-Za-z];16[BLNS]", raw) is not None
+            and image.mode in ("RGB", "RGBA", "RGBX", "LA", "RGBa"),
+        )
+
+    def shown(self, image: Image, white: float | None) -> Image:
+        """An image of this kind as one of 8 bits.
+
+        Args:
+            image: with its pixels.
+            white: the number that means white; where None, the file's own.
+
+        Raises:
+            DataError: its numbers do not say what they mean.
+        """
+        from PIL import Image
+
+        if self.is_cut:
+            self._check_cut(np.asarray(image), white)
+            return image
+        if self.mode not in ("I", "F") and not self.mode.startswith("I;16"):
+            if self.is_signed:
+                raise DataError("its numbers have a sign.", fix="save it with numbers from 0 to 255.")
+            return image
+        values = np.asarray(image)
+        low, high = (values.min(), values.max()) if values.size else (0, 0)
+        top = self.white if white is None else white
+        if top is None:
+            what = "signed numbers" if self.is_signed else "numbers of 32 bits"
+            raise DataError(
+                f"its pixels are {what} from {low} to {high}, and nothing says which of them is white.",
+                fix="say it, as in image-folder:white=4095, or save the image with 8 or 16 bits.",
+            )
+        if not (low >= 0 and high <= top):  # NaN is neither
+            raise DataError(
+                f"its pixels run from {low:.6g} to {high:.6g}, expected 0 (black) to {top:.6g} (white).",
+                fix="scale them before, or say what white is, as in image-folder:white=255.",
+            )
+        if white is None and self.white == 0xFFFF and not self.is_declared and 0 < high < FEW_OF_16_BITS:
+            raise _nearly_black(int(high))
+        if top == 0xFFFF:
+            shown = values.astype(np.int64) >> 8
+        else:
+            shown = np.rint(values.astype(np.float64) * (255 / top))
+        return Image.fromarray((255 - shown if self.is_inverted else shown).astype(np.uint8))
+
+    def _check_cut(self, values: np.ndarray, white: float | None) -> None:
+        if white not in (None, 0xFFFF):
+            raise DataError(
+                f"of images of 16 bits with colours or transparency the upper eight are read, so that white"
+                f" cannot be {white:.6g}.",
+                fix="save it with its full range, or with 8 bits.",
+            )
+        colours = values[..., : 1 if values.shape[-1] == 2 else 3]
+        if white is None and not self.is_declared and colours.max(initial=0) < FEW_OF_16_BITS >> 8:
+            raise _nearly_black(int(colours.max(initial=0)) << 8 | 0xFF)
+
+
+def _nearly_black(high: int) -> DataError:
+    return DataError(
+        f"its pixels reach {high:,} of 65,535, as {high.bit_length()} bits in 16 do: nearly black.",
+        fix="say what white is, as in image-folder:white=4095 for 12 bits, or white=65535 where it is that"
+        " dark; or save it with its full range.",
+    )
+
+
+def _raw_mode(arguments: Any) -> str:
+    """How a part of a file is stored, as Pillow names it."""
+    first = arguments[0] if isinstance(arguments, tuple) and arguments else arguments
+    return first if isinstance(first, str) else ""
+
+
+def _numbers(tags: Any, tag: int) -> tuple[int, ...]:
+    found = tags.get(tag, ())
+    return tuple(found) if isinstance(found, tuple) else (found,)

@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-import os
 from collections.abc import Sequence
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from pathlib import Path
 from typing import ClassVar
@@ -12,11 +12,9 @@ import numpy as np
 
 from bigmodel_core import images
 from bigmodel_core.dataset import Data, Dataset, Preprocessing, Source, Split, split_indices
-from bigmodel_core.dataset_files import environment_folders, existing
 from bigmodel_core.errors import ConfigError, DataError
 from bigmodel_core.field_limits import check_number
-
-PARTS = ("train", "test", "validation")
+from bigmodel_datasets.class_folders import PassedOver, check_labels, folder_named, listed, parts_of
 
 
 @dataclass(frozen=True)
@@ -26,7 +24,9 @@ class ImageFolder(Dataset):
     Where there are folders `train` and `test`, they are the splits, and `validation` is one if it is there;
     else a share of each class is held out as test split. Classes are the names of the folders, in order.
     Pixels are scaled to 0 to 1; with `mean` and `std` they are standardised, in exported files too.
-    Images are never all in memory. Files whose names begin with a dot are passed over.
+    Images are never all in memory. Files that are no images by their ending (`Thumbs.db`, `notes.txt`), what
+    begins with a dot and `__MACOSX` are passed over; a note of the data says how many. What the numbers in
+    files of more than 8 bits mean is said in `bigmodel_core.images`.
 
     Args:
         size: height and width, or one number for both; images of other sizes are stretched to it. None takes
@@ -36,6 +36,10 @@ class ImageFolder(Dataset):
         seed: key of the choice of held-out images.
         limit: use no more than this many images of a class, the first by name.
         mean, std: one number, or one for each channel, of pixels from 0 to 1.
+        white: the number that means white in files of more than 8 bits, of signed numbers or of floats; where
+            None, 65535 in files of 16 bits that do not declare fewer, and 1 in files of floats.
+        skip_broken: read every image once while loading, and go on without those that cannot be read; a note
+            of the data says how many. Otherwise the first of them that is needed is an error that names it.
 
     `data_dir` is the folder DIR.
     """
@@ -48,6 +52,8 @@ class ImageFolder(Dataset):
     limit: int | None = None
     mean: tuple[float, ...] = (0.0,)
     std: tuple[float, ...] = (1.0,)
+    white: float | None = None
+    skip_broken: bool = False
 
     def __post_init__(self) -> None:
         if self.size is not None and (len(self.size) not in (1, 2) or min(self.size) < 1):
@@ -62,6 +68,8 @@ class ImageFolder(Dataset):
         check_number(self, "seed", whole=True, at_least=0)
         if self.limit is not None:
             check_number(self, "limit", whole=True, at_least=1)
+        if self.white is not None:
+            check_number(self, "white", above=0)
 
     def load(self, data_dir: Path | None = None) -> Data:
         """The data; images are (n, C, H, W) float32, read when they are needed.
@@ -71,12 +79,14 @@ class ImageFolder(Dataset):
                 with a class that the training split lacks; names the folder or file.
             ConfigError: mean or std do not fit the channels.
         """
-        folder = _folder(data_dir)
-        parts = _parts(folder)
-        found = {part: self._classes(place) for part, place in parts.items()}
+        folder, passed_over = folder_named(data_dir), PassedOver()
+        parts = parts_of(folder, passed_over)
+        found = {part: self._classes(place, passed_over) for part, place in parts.items()}
         labels = tuple(found["train"])
         for part, classes in found.items():
-            _check_labels(parts[part], tuple(classes), parts["train"], labels)
+            check_labels(parts[part], tuple(classes), parts["train"], labels)
+        if self.skip_broken:
+            passed_over.broken += self._without_broken(found)
         files = {
             part: [path for paths in classes.values() for path in paths] for part, classes in found.items()
         }
@@ -87,7 +97,8 @@ class ImageFolder(Dataset):
         shape = self._shape(files["train"][0])
         preprocessing = Preprocessing(1 / 255, self.mean, self.std, "uint8", shape)
         splits = {
-            part: Split(ImageFiles(paths, shape, preprocessing), y[part]) for part, paths in files.items()
+            part: Split(ImageFiles(paths, shape, preprocessing, self.white), y[part])
+            for part, paths in files.items()
         }
         if "test" not in splits:
             kept, held_out = split_indices(len(y["train"]), self.test_fraction, self.seed, classes=y["train"])
@@ -104,31 +115,32 @@ class ImageFolder(Dataset):
             preprocessing=preprocessing,
             input_meaning=f"{'grey' if channels == 1 else 'colour'} image, {height}x{width} pixels "
             "from 0 (black) to 255",
-            source=f"image files in the folder {folder.name}",
+            source=f"image files in the folder {folder.name}" + passed_over.told(),
+            notes=passed_over.notes(),
         )
 
-    def _classes(self, folder: Path) -> dict[str, list[Path]]:
+    def _classes(self, folder: Path, passed_over: PassedOver) -> dict[str, list[Path]]:
         """The images of each class of a split, both in the order of their names."""
         classes: dict[str, list[Path]] = {}
-        for place in _listed(folder):
+        for place in listed(folder, passed_over):
             if not place.is_dir():
                 raise DataError(
-                    "it lies beside the folders of the classes.",
+                    "this image lies beside the folders of the classes.",
                     where=place.path,
                     fix="put images into a folder named after their class, and other files elsewhere.",
                 )
-            items = _listed(place)
-            for item in items:
-                if not item.name.lower().endswith(images.SUFFIXES) or not item.is_file():
-                    what = "a folder inside the folder of a class" if item.is_dir() else "no image"
-                    raise DataError(
-                        f"it is {what}; images end in {', '.join(images.SUFFIXES)}.",
-                        where=item.path,
-                        fix="remove it, or move it elsewhere.",
-                    )
-            if not items:
+            before = len(passed_over.strays)
+            items = listed(place, passed_over)
+            if nested := next((item for item in items if item.is_dir()), None):
                 raise DataError(
-                    "there is no image of this class.",
+                    "it is a folder inside the folder of a class.",
+                    where=nested.path,
+                    fix="remove it, or move it elsewhere.",
+                )
+            if not items:
+                others = ", but other files" if len(passed_over.strays) > before else ""
+                raise DataError(
+                    f"there is no image of this class{others}; images end in {', '.join(images.SUFFIXES)}.",
                     where=place.path,
                     fix="add some, or remove the folder.",
                 )
@@ -141,6 +153,35 @@ class ImageFolder(Dataset):
                 fix="arrange them as DIR/CLASS/1.png, or DIR/train/CLASS/1.png and DIR/test/CLASS/2.png.",
             )
         return classes
+
+    def _without_broken(self, found: dict[str, dict[str, list[Path]]]) -> list[Path]:
+        """Take images that cannot be read out of the classes of all splits; returns them.
+
+        Raises:
+            DataError: a class has no other.
+        """
+        broken: list[Path] = []
+        with ThreadPoolExecutor() as pool:
+            for classes in found.values():
+                for name, paths in classes.items():
+                    is_whole = list(pool.map(self._is_whole, paths))
+                    kept = [path for path, whole in zip(paths, is_whole, strict=True) if whole]
+                    broken += sorted(set(paths) - set(kept))
+                    if not kept:
+                        raise DataError(
+                            f"none of the {len(paths)} images of this class can be read.",
+                            where=str(paths[0].parent),
+                            fix="add some that can; without skip_broken the first is named with the reason.",
+                        )
+                    classes[name] = kept
+        return broken
+
+    def _is_whole(self, path: Path) -> bool:
+        try:
+            images.check_image(path, self.white)
+        except DataError:
+            return False
+        return True
 
     def _shape(self, first: Path) -> tuple[int, int, int]:
         if self.size is not None and self.channels is not None:
@@ -159,12 +200,18 @@ class ImageFiles(Source):
         paths: the files.
         shape: channels, height and width that all are brought to.
         preprocessing: from uint8 pixels to samples.
+        white: the number that means white in files of more than 8 bits.
     """
 
     def __init__(
-        self, paths: Sequence[Path], shape: tuple[int, int, int], preprocessing: Preprocessing
+        self,
+        paths: Sequence[Path],
+        shape: tuple[int, int, int],
+        preprocessing: Preprocessing,
+        white: float | None = None,
     ) -> None:
         self.paths, self.preprocessing = list(paths), preprocessing
+        self.options = {} if white is None else {"white": white}
         self.shape, self.dtype = (len(self.paths), *shape), np.dtype(np.float32)
         self._image_shape = shape
 
@@ -172,56 +219,11 @@ class ImageFiles(Source):
         """Decode the images at some positions; see `Source.read`."""
         raw = np.empty((len(indices), *self._image_shape), np.uint8)
         for row, index in enumerate(indices.tolist()):
-            raw[row] = images.read_image(self.paths[index], self._image_shape)
+            try:
+                raw[row] = images.read_image(self.paths[index], self._image_shape, **self.options)
+            except DataError as error:
+                error.fix = (
+                    f"{error.fix} With skip_broken=true (--skip-broken) the others are used without it."
+                )
+                raise
         out[...] = self.preprocessing.apply(raw)
-
-
-def _folder(data_dir: Path | None) -> Path:
-    folders = [existing(Path(data_dir))] if data_dir is not None else environment_folders("image-folder")
-    if not folders:
-        raise DataError(
-            "image-folder needs a folder to read.", where="image-folder", fix="name it with --data-dir DIR."
-        )
-    if not folders[0].is_dir():
-        raise DataError("it is a file.", where=str(folders[0]), fix="name the folder that holds the classes.")
-    return folders[0]
-
-
-def _parts(folder: Path) -> dict[str, Path]:
-    """The folder of each split; all is "train" where the classes lie in the folder itself."""
-    parts = {part: folder / part for part in PARTS if (folder / part).is_dir()}
-    if {"train", "test"} <= set(parts):
-        return parts
-    nested = [place for place in parts.values() if any(item.is_dir() for item in _listed(place))]
-    if nested:
-        missing = "test" if "train" in parts else "train"
-        raise DataError(
-            f"there is a folder {nested[0].name} with classes in it, but no folder {missing}.",
-            where=str(folder),
-            fix=f"add {missing}, or name {nested[0]} itself to have a share of it held out.",
-        )
-    return {"train": folder}
-
-
-def _listed(folder: Path | os.DirEntry[str]) -> list[os.DirEntry[str]]:
-    """What is in a folder, by name; entries know their kind, so a million files need no million calls."""
-    try:
-        with os.scandir(folder) as items:
-            return sorted(
-                (item for item in items if not item.name.startswith(".")), key=lambda item: item.name
-            )
-    except OSError as error:
-        raise DataError(f"cannot list it: {error.strerror or error}.", where=os.fspath(folder)) from error
-
-
-def _check_labels(folder: Path, found: tuple[str, ...], train: Path, expected: tuple[str, ...]) -> None:
-    if found == expected:
-        return
-    unknown, missing = sorted(set(found) - set(expected)), sorted(set(expected) - set(found))
-    names = ", ".join(expected[:10]) + (", ..." if len(expected) > 10 else "")
-    odd = f"{unknown[0]} is there" if unknown else f"{missing[0]} is missing"
-    raise DataError(
-        f"its classes differ from those of {train.name}: {odd}.",
-        where=str(folder),
-        fix=f"give {folder.name} the folders {names}.",
-    )

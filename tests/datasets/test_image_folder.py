@@ -142,6 +142,52 @@ def test_the_checks_of_data_sets_pass(folder: Path, monkeypatch: pytest.MonkeyPa
     assert report.ok and report.count("skipped") == 0, report.outcomes
 
 
+def test_stray_files_are_passed_over_and_counted(folder: Path) -> None:
+    clean = ImageFolder().load(folder)
+    for name in (
+        "Thumbs.db",
+        "cat/Thumbs.db",
+        "cat/notes.txt",
+        "dog/.DS_Store",
+        "labels.csv",
+        "dog/desktop.ini",
+    ):
+        (folder / name).write_bytes(b"x")
+    picture(folder / "__MACOSX" / "cat" / "._0.png")
+    data = ImageFolder().load(folder)
+    assert data.labels == clean.labels == ("cat", "dog")
+    assert np.array_equal(np.asarray(data.train.x), np.asarray(clean.train.x))
+    assert clean.notes == () and "without" not in clean.source
+    assert "without 7 other files" in data.source
+    (note,) = data.notes
+    assert note.startswith("7 files are passed over") and "Thumbs.db" in note
+
+
+def test_what_lies_beside_the_splits_is_counted(tmp_path: Path) -> None:
+    parted(tmp_path)
+    picture(tmp_path / "val" / "cat" / "1.png")
+    (tmp_path / "README.md").write_text("x")
+    (note,) = ImageFolder().load(tmp_path).notes
+    assert note == "2 files are passed over, being no image: README.md, val."
+
+
+def test_broken_images_are_skipped_where_that_is_asked_for(folder: Path) -> None:
+    (folder / "cat" / "1.png").write_bytes((folder / "cat" / "1.png").read_bytes()[:60])
+    (folder / "dog" / "0.png").write_bytes(b"")
+    with pytest.raises(DataError, match="cannot read the image") as error:
+        np.asarray(ImageFolder(size=(4, 6), channels=3).load(folder).train.x)
+    assert "--skip-broken" in error.value.fix
+    data = ImageFolder(skip_broken=True, test_fraction=0.5).load(folder)
+    assert len(data.train) + len(data.test) == 4
+    assert np.asarray(data.train.x).shape == (2, 3, 4, 6)
+    assert "without 2 broken images" in data.source
+    assert data.notes == ("2 files are passed over, being broken: cat/1.png, dog/0.png.",)
+    for path in (folder / "dog").iterdir():
+        path.write_bytes(b"")
+    with pytest.raises(DataError, match="none of the 3 images of this class can be read"):
+        ImageFolder(skip_broken=True).load(folder)
+
+
 def wrong(folder: Path, what: str) -> None:
     """Make one thing wrong."""
     if what == "no folder":
@@ -158,9 +204,10 @@ def wrong(folder: Path, what: str) -> None:
     elif what == "empty class":
         (folder / "bird").mkdir()
     elif what == "no image":
-        (folder / "dog" / "notes.txt").write_text("x")
-    elif what == "file beside":
-        (folder / "labels.csv").write_text("x")
+        (folder / "bird").mkdir()
+        (folder / "bird" / "notes.txt").write_text("x")
+    elif what == "image beside":
+        picture(folder / "stray.png")
     elif what == "nested":
         (folder / "dog" / "more").mkdir()
     elif what == "train alone":
@@ -174,8 +221,8 @@ def wrong(folder: Path, what: str) -> None:
         ("no class", "there is no class"),
         ("one class", "there is one class, cat"),
         ("empty class", "bird: there is no image of this class"),
-        ("no image", "notes.txt: it is no image"),
-        ("file beside", "labels.csv: it lies beside the folders of the classes"),
+        ("no image", "bird: there is no image of this class, but other files"),
+        ("image beside", "stray.png: this image lies beside the folders of the classes"),
         ("nested", "more: it is a folder inside the folder of a class"),
         ("train alone", "there is a folder train with classes in it, but no folder test"),
     ],
