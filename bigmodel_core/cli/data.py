@@ -17,6 +17,14 @@ DataDir = Annotated[
     Path | None,
     typer.Option("--data-dir", metavar="PATH", help="The folder or file that holds the data set."),
 ]
+SkipBroken = Annotated[
+    bool, typer.Option("--skip-broken", help="Go on without images that cannot be read, and count them.")
+]
+
+
+def skipping(skip_broken: bool) -> dict[str, str]:
+    """The option of a data set that `--skip-broken` stands for."""
+    return {"skip_broken": "true"} if skip_broken else {}
 
 
 @app.callback()
@@ -48,10 +56,11 @@ def info(
         list[str] | None,
         typer.Option("--set", metavar="KEY=VALUE", help="An option of the data set; may be repeated."),
     ] = None,
+    skip_broken: SkipBroken = False,
     as_json: AsJson = False,
 ) -> None:
     """Load a data set and show its splits, shapes, classes and source."""
-    dataset = named("dataset", name, settings(options))
+    dataset = named("dataset", name, {**settings(options), **skipping(skip_broken)})
     facts = dataset.load(data_dir).summary()
     output = Output(as_json)
     if not as_json:
@@ -86,6 +95,7 @@ def _shown(facts: dict[str, Any]) -> dict[str, Any]:
         "Labels": _shortened(labels) if labels else None,
         "Preprocessing": steps and preprocessing(steps),
         "Source": facts["source"],
+        "Notes": " ".join(visible(note) for note in facts["notes"]),
     }
 
 

@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 import typer
 
 from bigmodel_core.cli.app import STOPPED, command_app
-from bigmodel_core.cli.data import DataDir
+from bigmodel_core.cli.data import DataDir, SkipBroken, skipping
 from bigmodel_core.cli.terminal import AsJson, Output, Quiet, metric
 from bigmodel_core.errors import UsageError
 
@@ -40,6 +40,7 @@ def train(
     ] = None,
     data: Annotated[str | None, _option("--data", "NAME", "The data set.  [default: digits]")] = None,
     data_dir: DataDir = None,
+    skip_broken: SkipBroken = False,
     epochs: Annotated[int | None, _option("--epochs", None, "Passes over the data.  [default: 10]")] = None,
     batch_size: Annotated[
         int | None, _option("--batch-size", None, "Samples in a step.  [default: 64]")
@@ -119,13 +120,15 @@ def train(
         fixed = {
             **{name: value for name, value in changes.items() if name not in ("epochs", "device")},
             "set": options, "data": data, "optimizer": optimizer, "schedule": schedule, "callback": callbacks,
-            "out": out,
+            "out": out, "skip_broken": skip_broken or None,
         }  # fmt: skip
         refuse_changes({name: value for name, value in fixed.items() if value is not None})
         resume_run(list(what or ()), data_dir, epochs, device, checkpoint_every, workers, output)
         return
     experiment = _experiment(list(what or ()))
     experiment = _with_names(experiment, options, data, data_dir, optimizer, schedule, callbacks)
+    if skip_broken:
+        experiment = replace(experiment, data=replace(experiment.data, more=skipping(True)))
     from bigmodel_core.cli.experiment import with_changes
 
     _start(with_changes(experiment, {**changes, "workers": workers}), out, checkpoint_every, output)
@@ -236,6 +239,8 @@ def _start(experiment: Experiment, out: Path | None, checkpoint_every: int | Non
             f"{title} on {data.name}: {len(data.train):,} samples{held_out}, {len(data.test):,} to test.",
             "dim",
         )
+        for note in data.notes:
+            output.say(note, "dim")
         with progress(output):
             history = trainer.fit(
                 data,

@@ -131,3 +131,22 @@ def test_plugins_show_augmentations(bigmodel: Command) -> None:
     assert told.code == 0 and "padding" in told.out
     checked = bigmodel("plugins", "check", "augmentations")
     assert checked.code == 0, checked.out + checked.err
+
+
+def test_stray_and_broken_files_are_counted(bigmodel: Command, tmp_path: Path, pictures: Path) -> None:
+    import shutil
+
+    shutil.copytree(pictures, tmp_path / "copy")
+    (tmp_path / "copy" / "train" / "dark" / "7.png").write_bytes(b"\x89PNG\r\n\x1a\n torn")
+    (tmp_path / "copy" / "train" / "dark" / "Thumbs.db").write_bytes(b"x")
+    where = ("--data-dir", tmp_path / "copy", "--skip-broken")
+    result = bigmodel(*TRAIN[:-1], *where, "--epochs", 1)
+    assert result.code == 0, result.err
+    assert "1 file is passed over, being broken: dark/7.png." in result.out
+    assert "1 file is passed over, being no image: Thumbs.db." in result.out
+    told = bigmodel("data", "info", "image-folder", *where)
+    assert "23 train" in told.out and "without 1 other file and 1 broken image" in told.out
+    assert bigmodel("evaluate", "--data-dir", tmp_path / "copy").code == 0
+    assert (
+        "skip_broken" in bigmodel("train", "mlp", "--skip-broken", "--epochs", 1).err
+    )  # digits has no files
