@@ -22,6 +22,9 @@ _NAME = re.compile(r"[A-Za-z_][A-Za-z0-9_]*")
 _SMALLER = "min("
 _DEEPEST = 20
 """How deep minimums may be nested."""
+_LARGEST = 2**63 - 1
+_LONGEST = 64
+"""How many terms a polynomial may have, and factors a term."""
 
 
 @functools.lru_cache(4096)
@@ -86,6 +89,8 @@ def _sum(a: _Terms, b: _Terms, sign: int = 1) -> _Terms:
 
 
 def _product(a: _Terms, b: _Terms) -> _Terms:
+    if len(a) * len(b) > _LONGEST or max(map(len, a), default=0) + max(map(len, b), default=0) > _LONGEST:
+        raise ShapeError("a dimension is a product of too many others.", fix="give the model fixed sizes.")
     total: dict[tuple[str, ...], int] = {}
     for left, x in a.items():
         for right, y in b.items():
@@ -140,6 +145,8 @@ def _order(key: tuple[str, ...]) -> tuple[int, tuple[str, ...]]:
 
 def _canonical(terms: _Terms) -> Dim:
     kept = {key: value for key, value in terms.items() if value}
+    if len(kept) > _LONGEST or any(abs(value) > _LARGEST for value in kept.values()):
+        raise ShapeError("a dimension is too large or too long.", fix="give the model smaller sizes.")
     if not kept:
         return 0
     if set(kept) == {()}:
@@ -180,7 +187,7 @@ def dim_multiply(a: Dim, b: Dim) -> Dim:
     >>> dim_multiply("N", "T"), dim_multiply(4, "N")
     ('N*T', '4*N')
     """
-    if isinstance(a, int) and isinstance(b, int):
+    if isinstance(a, int) and isinstance(b, int) and abs(a * b) <= _LARGEST:
         return a * b
     return _canonical(_product(_terms(a), _terms(b)))
 

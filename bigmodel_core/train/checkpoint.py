@@ -75,6 +75,10 @@ def load(path: str | Path, *, device: str = "cpu") -> RestoredModel:
         CheckpointError: the file is missing, damaged, tampered with or of another version, or a plugin that
             its ops need is missing.
     """
+    if Path(path).suffix.lower() == ".onnx":
+        raise CheckpointError(
+            "an ONNX file is no checkpoint.", where=str(path), fix="read it with bm.from_onnx(path)."
+        )
     return read(path).restore(device)
 
 

@@ -10,7 +10,9 @@ import numpy as np
 from bigmodel_core import ops
 from bigmodel_core.errors import ExportError
 from bigmodel_core.graph import Value
-from bigmodel_onnx.nodes import Call, reads
+from bigmodel_core.ops.slicing import Slice
+from bigmodel_core.spec import dim_add
+from bigmodel_onnx.nodes import Call, check_size, reads
 from bigmodel_onnx.shape_operators import taken
 
 
@@ -19,7 +21,12 @@ def _pad(call: Call) -> Value:
     x, mode = call.value(0), call.get("mode", "constant")
     pads = list(call.get("pads") or call.get("paddings") or call.dims(1).numbers())
     axes = call.dims(3).numbers() if call.has(3) else list(range(len(pads) // 2))
-    sides = {axis % x.ndim: (pads[i], pads[i + len(axes)]) for i, axis in enumerate(axes)}
+    axes = call.counted(axes, x.ndim)
+    if len(pads) != 2 * len(axes) or (not call.has(3) and len(axes) < x.ndim):
+        raise ExportError(
+            f"Pad has {len(pads)} numbers, expected {2 * x.ndim}.", fix="export the model again."
+        )
+    sides = {axis: (pads[i], pads[i + len(axes)]) for i, axis in enumerate(axes)}
     number = call.constant(2) if call.has(2) else call.get("value", 0.0)
     if mode not in ("constant", "edge", "reflect", "wrap"):
         raise ExportError(f"Pad of mode {mode} cannot be read.")
@@ -31,7 +38,10 @@ def _pad(call: Call) -> Value:
     for axis, (before, after) in sides.items():
         size = x.shape[axis]
         if before < 0 or after < 0:
-            x = ops.index(x, (*[slice(None)] * axis, slice(max(-before, 0), min(after, 0) or None)))
+            gone = max(-before, 0) + max(-after, 0)
+            if isinstance(size, int) and gone > size:
+                raise ExportError(f"Pad takes {gone} of {size} away.", fix="export the model again.")
+            x = Slice(axis, max(-before, 0), dim_add(size, -gone))(x)
             before, after = max(before, 0), max(after, 0)
             size = x.shape[axis]
         if mode == "constant":
@@ -42,6 +52,7 @@ def _pad(call: Call) -> Value:
         elif not isinstance(size, int):
             raise ExportError(f"Pad of mode {mode} along a free dimension cannot be read.")
         else:
+            check_size(call, (*x.shape[:axis], size + before + after), x.dtype)
             x = taken(x, axis, np.pad(np.arange(size), (before, after), mode))
     return x
 
@@ -83,7 +94,7 @@ def _resize(call: Call) -> Value:
         )
     if call.get("keep_aspect_ratio_policy", "stretch") != "stretch":
         raise ExportError(f"{call.operator} that keeps the aspect ratio cannot be read.")
-    axes = [axis % x.ndim for axis in call.get("axes") or range(x.ndim)]
+    axes = call.counted(call.get("axes") or range(x.ndim), x.ndim)
     place = 1 if old else 2
     counts = call.dims(3).dims if call.has(3) else [None] * len(axes)
     scales = call.get("scales") or (_numbers(call, place) if not call.has(3) else [None] * len(axes))
@@ -102,6 +113,7 @@ def _resize(call: Call) -> Value:
                 f"{call.operator} of a free dimension cannot be read.", fix="fix it in the file."
             )
         wide = int(count) if count is not None else int(np.floor(size * scale))
+        check_size(call, (wide,), "int64")
         ratio = wide / size if count is not None else scale
         source = _ROUNDED[rounding](_POSITIONS[position](np.arange(wide), ratio, size, wide))
         indices = np.clip(source, 0, size - 1).astype(np.int64)

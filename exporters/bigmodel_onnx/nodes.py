@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+import math
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -10,10 +11,15 @@ import numpy as np
 
 from bigmodel_core.errors import ExportError
 from bigmodel_core.graph import Graph, Value
+from bigmodel_core.spec import Shape, format_shape
 from bigmodel_onnx.shapes import Dims
 
 DTYPES = {1: "float32", 2: "uint8", 6: "int32", 7: "int64", 9: "bool", 11: "float64"}
 """The number types of the core, by their numbers in files."""
+
+
+LARGEST = 2**34
+"""Bytes that a value may have where its size is fixed, or where every free dimension is 1."""
 
 
 @dataclass
@@ -83,11 +89,49 @@ class Call:
         """An attribute."""
         return self.attributes.get(name, default)
 
-    def axes(self, place: int = 1) -> list[int] | None:
-        """Axes from the attribute of old opsets or the input of new ones."""
+    def axis(self, rank: int, default: int) -> int:
+        """The attribute `axis`, counted from the first one."""
+        return self.counted([self.get("axis", default)], rank)[0]
+
+    def axes(self, rank: int, place: int = 1) -> list[int] | None:
+        """Axes from the attribute of old opsets or the input of new ones, counted from the first one.
+
+        Args:
+            rank: how many axes there are.
+            place: the input.
+
+        Raises:
+            ExportError: one is not there, or twice.
+        """
         if "axes" in self.attributes:
-            return list(self.attributes["axes"])
-        return self.dims(place).numbers() if self.has(place) else None
+            return self.counted(self.attributes["axes"], rank)
+        return self.counted(self.dims(place).numbers(), rank) if self.has(place) else None
+
+    def counted(self, axes: Sequence[int], rank: int) -> list[int]:
+        """Axes counted from the first one; see `axes`."""
+        found = [int(axis) + rank if axis < 0 else int(axis) for axis in axes]
+        if any(not 0 <= axis < rank for axis in found) or len(set(found)) < len(found):
+            raise ExportError(
+                f"the axes of {self.operator} are {', '.join(map(str, axes))}, expected different ones of"
+                f" {rank}.",
+                fix="export the model again.",
+            )
+        return found
+
+
+def check_size(call: Call, shape: Shape, dtype: str) -> None:
+    """Refuse a result that is too large to compute, before memory is taken for it.
+
+    Raises:
+        ExportError: it has more than `LARGEST` bytes.
+    """
+    count = math.prod(dim for dim in shape if isinstance(dim, int))
+    size = count * np.dtype(dtype).itemsize
+    if size > LARGEST:
+        raise ExportError(
+            f"{call.operator} makes an array of {format_shape(shape)}, {size / 2**30:.1f} GiB.",
+            fix=f"give the file smaller sizes; up to {LARGEST / 2**30:.0f} GiB are read.",
+        )
 
 
 Reader = Callable[[Call], Any]

@@ -26,7 +26,8 @@ def _layer_norm(call: Call) -> Any:
 @reads("BatchNormalization")
 def _batch_norm(call: Call) -> Any:
     """With the statistics of the file, which training does not change."""
-    if call.get("training_mode", 0) or call.outputs > 1:
+    learns = bool(call.get("training_mode", 0)) or (call.opset < 7 and not call.get("is_test", 0))
+    if learns or call.outputs > 1:
         raise ExportError("BatchNormalization in training mode cannot be read.", fix="export for inference.")
     if not call.get("spatial", 1):
         raise ExportError("BatchNormalization of single pixels cannot be read.")

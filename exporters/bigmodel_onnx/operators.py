@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from dataclasses import replace
 from functools import reduce
 from typing import Any
 
@@ -12,6 +13,8 @@ from bigmodel_core import ops
 from bigmodel_core.errors import ExportError
 from bigmodel_core.graph import Value
 from bigmodel_core.ops.linear import MatMul
+from bigmodel_core.spec import broadcast, dim_product, format_shape
+from bigmodel_onnx.broadcasting import aligned
 from bigmodel_onnx.erf import Erf
 from bigmodel_onnx.nodes import DTYPES, READERS, Call, reads
 from bigmodel_onnx.shapes import Dims
@@ -33,7 +36,7 @@ _BINARY: dict[str, Callable[[Value, Value], Value]] = {
 for _name, _function in _UNARY.items():
     READERS[_name] = lambda call, function=_function: function(call.value(0))  # type: ignore[misc]
 for _name, _combine in _BINARY.items():
-    READERS[_name] = lambda call, function=_combine: function(call.value(0), call.value(1))  # type: ignore[misc]
+    READERS[_name] = lambda call, function=_combine: function(*aligned(call))  # type: ignore[misc]
 
 
 @reads("Max", "Min", "Sum", "Mean")
@@ -45,18 +48,32 @@ def _several(call: Call) -> Value:
 
 @reads("Div")
 def _div(call: Call) -> Value:
-    a, b = call.value(0), call.value(1)
+    a, b = aligned(call)
     if not a.spec.is_float:
-        raise ExportError("the division of integers cannot be read.")
+        raise ExportError(
+            "the division of integers cannot be read.", fix="divide floats, or sizes that are known."
+        )
     return ops.divide(a, b)
 
 
 @reads("Pow")
 def _pow(call: Call) -> Value:
     exponent = call.items[1]
-    if isinstance(exponent, np.ndarray) and exponent.size == 1:
-        return ops.power(call.value(0), float(exponent.reshape(())))
-    return ops.power(call.value(0), ops.cast(call.value(1), call.value(0).dtype))
+    x, other = aligned(call)
+    if isinstance(exponent, np.ndarray) and exponent.size == 1 and exponent.ndim <= x.ndim:
+        return ops.power(x, float(exponent.reshape(())))
+    return ops.power(x, ops.cast(other, x.dtype))
+
+
+@reads("PRelu")
+def _parametric_relu(call: Call) -> Value:
+    """Slopes of an old opset belong to the channels; newer ones repeat by NumPy's rule."""
+    x, slope = call.value(0), call.value(1)
+    if call.opset < 7 and slope.ndim == 1 and slope.shape != (1,):
+        slope = ops.reshape(slope, (*slope.shape, *(1,) * (x.ndim - 2)))
+    if broadcast(x.shape, slope.shape) != x.shape:
+        raise ExportError(f"the slopes {format_shape(slope.shape)} do not repeat to {format_shape(x.shape)}.")
+    return ops.where(x < 0.0, x * slope, x)
 
 
 @reads("Reciprocal")
@@ -105,7 +122,7 @@ def _cast(call: Call) -> Any:
     dtype = call.floats.get(dtype, dtype)
     found = Dims.of(call.items[0])
     if found is not None and dtype in ("int64", "int32"):
-        return found
+        return replace(found, dtype=dtype)
     return (
         found.value(call.graph, call.inputs, dtype) if found is not None else ops.cast(call.value(0), dtype)
     )
@@ -113,8 +130,18 @@ def _cast(call: Call) -> Any:
 
 @reads("Dropout")
 def _dropout(call: Call) -> Any:
+    """Drawn while the model is trained; files that draw in inference too are refused."""
     rate = call.constant(1) if call.has(1) else call.get("ratio", 0.5)
     x = call.value(0)
+    drawn = call.opset < 7 and not call.get("is_test", 0)
+    if call.has(2):
+        flag = call.items[2]
+        drawn = not isinstance(flag, np.ndarray) or bool(flag.any())
+    if drawn and rate > 0:
+        raise ExportError(
+            "Dropout that is at work in inference too cannot be read.",
+            fix="export the model for inference, or leave training_mode out.",
+        )
     return (ops.dropout(x, rate) if call.training else x), None
 
 
@@ -143,22 +170,36 @@ def _gemm(call: Call) -> Value:
     flags = bool(call.get("transA", 0)), bool(call.get("transB", 0))
     alpha, beta = call.get("alpha", 1.0), call.get("beta", 1.0)
     bias = call.value(2) if call.has(2) else None
-    if bias is not None and flags == (False, False) and alpha == beta == 1 and bias.shape == b.shape[1:]:
+    if (
+        bias is not None
+        and call.opset >= 7
+        and flags == (False, False)
+        and alpha == beta == 1
+        and bias.shape == b.shape[1:]
+    ):
         return ops.affine(a, b, bias)
     y: Value = MatMul(*flags)(a, b)
     y = y if alpha == 1 else y * alpha
     if bias is None or beta == 0:
         return y
+    repeats = call.opset >= 7 or bool(call.get("broadcast", 0))
+    if (broadcast(bias.shape, y.shape) if repeats else bias.shape) != y.shape:
+        raise ExportError(
+            f"the bias {format_shape(bias.shape)} of Gemm does not repeat to {format_shape(y.shape)}.",
+            fix="export the model again.",
+        )
     return y + (bias if beta == 1 else bias * beta)
 
 
 @reads("Softmax", "LogSoftmax")
 def _softmax(call: Call) -> Value:
-    x = call.value(0)
-    axis = call.get("axis", -1 if call.opset >= 13 else 1)
-    if call.opset < 13 and axis not in (-1, x.ndim - 1):
-        raise ExportError(f"{call.operator} over several axes cannot be read.")
-    return (ops.softmax if call.operator == "Softmax" else ops.log_softmax)(x, axis)
+    """Over one axis; up to opset 12, over all axes from one on."""
+    x, function = call.value(0), ops.softmax if call.operator == "Softmax" else ops.log_softmax
+    axis = call.axis(x.ndim, -1 if call.opset >= 13 else 1)
+    if call.opset >= 13 or axis == x.ndim - 1:
+        return function(x, axis)
+    flat = ops.reshape(x, (dim_product(x.shape[:axis]), dim_product(x.shape[axis:])))
+    return ops.reshape(function(flat, -1), x.shape)
 
 
 # Reductions -----------------------------------------------------------------------------------------------
@@ -167,14 +208,16 @@ def _softmax(call: Call) -> Value:
 @reads("ReduceSum", "ReduceMean", "ReduceMax", "ReduceMin")
 def _reduce(call: Call) -> Value:
     function = {"Sum": ops.sum, "Mean": ops.mean, "Max": ops.max, "Min": ops.min}[call.operator[6:]]
-    axes = call.axes()
+    x = call.value(0)
+    axes = call.axes(x.ndim)
     if not axes and call.get("noop_with_empty_axes", 0):
-        return call.value(0)
-    return function(call.value(0), tuple(axes) if axes else None, bool(call.get("keepdims", 1)))
+        return x
+    return function(x, tuple(axes) if axes else None, bool(call.get("keepdims", 1)))
 
 
 @reads("ArgMax")
 def _argmax(call: Call) -> Value:
     if call.get("select_last_index", 0):
         raise ExportError("ArgMax with select_last_index cannot be read.")
-    return ops.argmax(call.value(0), call.get("axis", 0), bool(call.get("keepdims", 1)))
+    x = call.value(0)
+    return ops.argmax(x, call.axis(x.ndim, 0), bool(call.get("keepdims", 1)))

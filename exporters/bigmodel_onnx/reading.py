@@ -57,7 +57,11 @@ def read(path: Path) -> onnx.ModelProto:
         model.Clear()
     if not model.HasField("graph") or not model.opset_import or not (model.graph.node or model.graph.output):
         raise ExportError(
-            "this is not an ONNX model, or it is cut off.", where=str(path), fix="export it again."
+            "this is not an ONNX model, or it is cut off.",
+            where=str(path),
+            fix="read a checkpoint with bm.load(path)."
+            if path.suffix == ".safetensors"
+            else "export it again.",
         )
     _check_texts(model, path)
     for tensor in tensors(model):

@@ -8,14 +8,15 @@ from bigmodel_core import ops
 from bigmodel_core.errors import ExportError
 from bigmodel_core.graph import Value
 from bigmodel_core.ops.slicing import Slice, bounded
-from bigmodel_core.spec import Dim, broadcast, dim_product
+from bigmodel_core.spec import Dim, broadcast, dim_product, format_shape
 from bigmodel_onnx.nodes import Call, reads
 from bigmodel_onnx.shapes import Dims
 
 
 @reads("Shape")
 def _shape(call: Call) -> Dims:
-    return Dims(call.value(0).shape[call.get("start", 0) : call.get("end", None)])
+    shape = call.value(0).shape
+    return Dims(shape[call.get("start", 0) : call.get("end", None)])
 
 
 @reads("Size")
@@ -38,33 +39,48 @@ def _reshape(call: Call) -> Value:
 
 @reads("Flatten")
 def _flatten(call: Call) -> Value:
-    x = call.value(0)
-    axis = call.get("axis", 1)
-    axis = axis + x.ndim if axis < 0 else axis
+    x, given = call.value(0), call.get("axis", 1)
+    axis = given + x.ndim if given < 0 else call.counted([given], x.ndim + 1)[0]
     return ops.reshape(x, (dim_product(x.shape[:axis]), dim_product(x.shape[axis:])))
 
 
 @reads("Transpose")
 def _transpose(call: Call) -> Value:
-    return ops.transpose(call.value(0), call.get("perm"))
+    x, order = call.value(0), call.get("perm")
+    if order is None:
+        return ops.transpose(x)
+    if len(call.counted(order, x.ndim)) < x.ndim:
+        raise ExportError(f"Transpose names {len(order)} of {x.ndim} axes.", fix="export the model again.")
+    return ops.transpose(x, order)
 
 
 @reads("Squeeze")
 def _squeeze(call: Call) -> Value:
-    x, axes = call.value(0), call.axes()
-    gone = (
-        [axis for axis in range(x.ndim) if x.shape[axis] == 1]
-        if axes is None
-        else [axis % x.ndim for axis in axes]
-    )
+    """The axes that are named; where none is, those of size 1, which have to be known now."""
+    x = call.value(0)
+    gone = call.axes(x.ndim)
+    if gone is None:
+        free = [str(dim) for dim in x.shape if not isinstance(dim, int)]
+        if free:
+            raise ExportError(
+                f"Squeeze without axes of {format_shape(x.shape)} cannot be read: {free[0]} may be 1.",
+                fix="name the axes in the file, or give it fixed sizes there.",
+            )
+        gone = [axis for axis, dim in enumerate(x.shape) if dim == 1]
+    if any(x.shape[axis] != 1 for axis in gone):
+        raise ExportError(
+            f"Squeeze cannot take the axes {', '.join(map(str, gone))} from {format_shape(x.shape)}.",
+            fix="fix those sizes to 1 in the file.",
+        )
     return ops.reshape(x, tuple(dim for axis, dim in enumerate(x.shape) if axis not in gone))
 
 
 @reads("Unsqueeze")
 def _unsqueeze(call: Call) -> Value:
-    x, axes = call.value(0), call.axes() or []
-    rank = x.ndim + len(axes)
-    new = {axis % rank for axis in axes}
+    x = call.value(0)
+    count = len(call.attributes["axes"] if "axes" in call.attributes else call.dims(1).dims)
+    rank = x.ndim + count
+    new = call.axes(rank) or []
     rest = iter(x.shape)
     return ops.reshape(x, tuple(1 if axis in new else next(rest) for axis in range(rank)))
 
@@ -84,17 +100,24 @@ def _constant_of_shape(call: Call) -> Value:
 
 @reads("Concat")
 def _concat(call: Call) -> Value:
-    return ops.concatenate(call.values(), call.get("axis"))
+    values = call.values()
+    return ops.concatenate(values, call.axis(values[0].ndim, 1 if call.opset < 4 else 0))
 
 
 @reads("Gather")
 def _gather(call: Call) -> Value:
-    x, axis = call.value(0), call.get("axis", 0) % call.value(0).ndim
+    x = call.value(0)
+    axis = call.axis(x.ndim, 0)
     place = call.items[1]
     if isinstance(place, np.ndarray) and place.ndim == 0:
         return ops.index(x, (*[slice(None)] * axis, int(place)))
     if isinstance(place, np.ndarray):  # indices from the end
         size = x.shape[axis]
+        if isinstance(size, int) and place.size and not -size <= place.min() <= place.max() < size:
+            raise ExportError(
+                f"the indices of Gather run from {place.min()} to {place.max()}, the axis has {size}.",
+                fix="export the model again.",
+            )
         if (place < 0).any() and not isinstance(size, int):
             raise ExportError("negative indices into a free dimension cannot be read.")
         indices = call.graph.constant(
@@ -128,8 +151,8 @@ def _slice(call: Call) -> Value:
         starts, ends = list(call.dims(1).dims), list(call.dims(2).dims)
         axes = call.dims(3).numbers() if call.has(3) else list(range(len(starts)))
         steps = call.dims(4).numbers() if call.has(4) else [1] * len(starts)
-    for start, end, axis, step in zip(starts, ends, axes, steps, strict=True):
-        x = _sliced(x, axis % x.ndim, start, end, step)
+    for start, end, axis, step in zip(starts, ends, call.counted(axes, x.ndim), steps, strict=True):
+        x = _sliced(x, axis, start, end, step)
     return x
 
 

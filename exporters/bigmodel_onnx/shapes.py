@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
-from dataclasses import dataclass
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, replace
 from typing import Any
 
 import numpy as np
@@ -23,10 +23,12 @@ class Dims:
     Args:
         dims: the dimensions.
         is_scalar: whether it is one number rather than a vector of one.
+        dtype: the type that it has as numbers.
     """
 
     dims: tuple[Dim, ...]
     is_scalar: bool = False
+    dtype: str = "int64"
 
     @classmethod
     def of(cls, item: Any) -> Dims | None:
@@ -34,7 +36,7 @@ class Dims:
         if isinstance(item, Dims):
             return item
         if isinstance(item, np.ndarray) and item.dtype.kind in "iu" and item.ndim <= 1 and item.size <= 64:
-            return cls(tuple(map(int, item.reshape(-1))), item.ndim == 0)
+            return cls(tuple(map(int, item.reshape(-1))), item.ndim == 0, item.dtype.name)
         return None
 
     def numbers(self) -> list[int]:
@@ -47,8 +49,9 @@ class Dims:
             raise ExportError(f"{self.dims} has to be fixed here.", fix="give the file fixed sizes there.")
         return [dim for dim in self.dims if isinstance(dim, int)]
 
-    def value(self, graph: Graph, inputs: Sequence[Value], dtype: str = "int64") -> Value:
+    def value(self, graph: Graph, inputs: Sequence[Value], dtype: str | None = None) -> Value:
         """The same as numbers that are computed at run time."""
+        dtype = dtype or self.dtype
         parts = [_number(dim, graph, inputs, dtype) for dim in self.dims]
         if self.is_scalar:
             return parts[0]
@@ -79,8 +82,10 @@ def _number(dim: Dim, graph: Graph, inputs: Sequence[Value], dtype: str) -> Valu
     return total
 
 
-def _floor_divide(a: Dim, b: Dim) -> Dim:
-    quotient = a // b if isinstance(a, int) and isinstance(b, int) and b else dim_divide(a, b)
+def _divide(a: Dim, b: Dim) -> Dim:
+    quotient = dim_divide(a, b)
+    if isinstance(a, int) and isinstance(b, int) and b:  # cut towards zero
+        quotient = abs(a) // abs(b) * (1 if (a < 0) == (b < 0) else -1)
     if quotient is None:
         raise ExportError(
             f"the dimension ({a}) / ({b}) cannot be expressed.", fix="give the file fixed sizes there."
@@ -92,58 +97,98 @@ _ARITHMETIC: dict[str, Callable[[Dim, Dim], Dim]] = {
     "Add": dim_add,
     "Sub": lambda a, b: dim_add(a, dim_multiply(b, -1)),
     "Mul": dim_multiply,
-    "Div": _floor_divide,
+    "Div": _divide,
     "Min": dim_min,
     "Max": dim_max,
 }
 
-HANDLED = (
-    "Concat",
-    "Gather",
-    "Identity",
-    "ReduceProd",
-    "Reshape",
-    "Slice",
-    "Squeeze",
-    "Unsqueeze",
-    *_ARITHMETIC,
-)
-"""Operators that are followed on shapes."""
 
-
-def compute(operator: str, items: Sequence[Dims], axis: int) -> Dims | None:
+def compute(operator: str, items: Sequence[Dims], attributes: Mapping[str, Any]) -> Dims | None:
     """The result of an operator on shapes; None where it is none that shapes need.
 
     Args:
         operator: its name, one of `HANDLED`.
         items: its inputs.
-        axis: the attribute of that name, 0 where there is none.
+        attributes: by name.
     """
-    first = items[0]
-    if operator in _ARITHMETIC and len(items) == 2:
-        a, b = items
-        count = max(len(a.dims), len(b.dims))
-        left, right = (item.dims * count if len(item.dims) == 1 else item.dims for item in (a, b))
-        if len(left) != len(right):
-            return None
-        pairs = zip(left, right, strict=True)
-        return Dims(tuple(_ARITHMETIC[operator](x, y) for x, y in pairs), a.is_scalar and b.is_scalar)
-    if operator == "Concat" and axis in (0, -1) and not any(item.is_scalar for item in items):
-        return Dims(tuple(dim for item in items for dim in item.dims))
-    if operator == "Gather" and axis == 0 and len(items) == 2:
-        return Dims(tuple(first.dims[place] for place in items[1].numbers()), items[1].is_scalar)
-    if operator == "Identity":
-        return first
-    if operator == "ReduceProd":
-        return Dims((dim_product(first.dims),), True)
-    if operator == "Slice" and len(items) >= 3:
-        bounds = [item.numbers()[0] for item in items[1:3]]
+    rule = HANDLED.get(operator)
+    found = None if rule is None else rule(operator, items, attributes)
+    return None if found is None else replace(found, dtype=items[0].dtype)
+
+
+def _arithmetic(operator: str, items: Sequence[Dims], attributes: Mapping[str, Any]) -> Dims | None:
+    if len(items) != 2 or "axis" in attributes:
+        return None
+    a, b = items
+    count = len(b.dims) if len(a.dims) == 1 else len(a.dims)
+    left, right = (item.dims * count if len(item.dims) == 1 else item.dims for item in items)
+    if len(left) != len(right):
+        return None
+    pairs = zip(left, right, strict=True)
+    return Dims(tuple(_ARITHMETIC[operator](x, y) for x, y in pairs), a.is_scalar and b.is_scalar)
+
+
+def _concat(operator: str, items: Sequence[Dims], attributes: Mapping[str, Any]) -> Dims | None:
+    if attributes.get("axis") not in (0, -1) or any(item.is_scalar for item in items):
+        return None
+    return Dims(tuple(dim for item in items for dim in item.dims))
+
+
+def _gather(operator: str, items: Sequence[Dims], attributes: Mapping[str, Any]) -> Dims | None:
+    first, places = items
+    if first.is_scalar or attributes.get("axis", 0) not in (0, -1):
+        return None
+    return Dims(tuple(first.dims[place] for place in places.numbers()), places.is_scalar)
+
+
+def _product(operator: str, items: Sequence[Dims], attributes: Mapping[str, Any]) -> Dims | None:
+    if items[0].is_scalar:
+        return items[0]
+    if attributes.get("noop_with_empty_axes", 0) and len(items) < 2 and not attributes.get("axes"):
+        return items[0]
+    return Dims((dim_product(items[0].dims),), not attributes.get("keepdims", 1))
+
+
+def _slice(operator: str, items: Sequence[Dims], attributes: Mapping[str, Any]) -> Dims | None:
+    if "starts" in attributes:
+        bounds, step = [list(attributes[name]) for name in ("starts", "ends")], 1
+    elif len(items) < 3:
+        return None
+    else:
+        bounds = [item.numbers() for item in items[1:3]]
         step = items[4].numbers()[0] if len(items) > 4 else 1
-        return Dims(first.dims[bounds[0] : bounds[1] : step])
-    if operator == "Squeeze" and len(first.dims) == 1:
-        return Dims(first.dims, True)
-    if operator == "Unsqueeze" and first.is_scalar:
-        return Dims(first.dims)
-    if operator == "Reshape" and len(items) == 2 and items[1].dims in ((-1,), (len(first.dims),)):
-        return Dims(first.dims)
+    if items[0].is_scalar or [len(bound) for bound in bounds] != [1, 1]:
+        return None
+    first, last = bounds[0][0], bounds[1][0]
+    if step < 0 and last < -len(items[0].dims):  # the first element belongs to it
+        return Dims(items[0].dims[first::step])
+    return Dims(items[0].dims[first:last:step])
+
+
+def _squeeze(operator: str, items: Sequence[Dims], attributes: Mapping[str, Any]) -> Dims | None:
+    return Dims(items[0].dims, True) if len(items[0].dims) == 1 else None
+
+
+def _unsqueeze(operator: str, items: Sequence[Dims], attributes: Mapping[str, Any]) -> Dims | None:
+    axes = list(attributes.get("axes", ())) if len(items) < 2 else items[1].numbers()
+    return Dims(items[0].dims) if items[0].is_scalar and axes in ([0], [-1]) else None
+
+
+def _reshape(operator: str, items: Sequence[Dims], attributes: Mapping[str, Any]) -> Dims | None:
+    if len(items) == 2 and items[1].dims in ((-1,), (len(items[0].dims),)):
+        return Dims(items[0].dims)
     return None
+
+
+HANDLED: dict[str, Callable[[str, Sequence[Dims], Mapping[str, Any]], Dims | None]] = {
+    **dict.fromkeys(_ARITHMETIC, _arithmetic),
+    "Concat": _concat,
+    "Gather": _gather,
+    "Identity": lambda operator, items, attributes: items[0],
+    "ReduceProd": _product,
+    "Reshape": _reshape,
+    "Slice": _slice,
+    "Squeeze": _squeeze,
+    "Unsqueeze": _unsqueeze,
+}
+"""Operators that are followed on shapes."""

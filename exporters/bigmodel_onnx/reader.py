@@ -1,0 +1,70 @@
+"""How a node of a file becomes a value, a constant or a shape."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from bigmodel_core.errors import ExportError
+from bigmodel_core.graph import Value
+from bigmodel_onnx.folding import folded
+from bigmodel_onnx.nodes import Call, check_size
+from bigmodel_onnx.shapes import HANDLED, Dims, compute
+
+
+def read_node(call: Call) -> Any:
+    """What a node gives: Values, arrays or Dims; a tuple where it has several outputs.
+
+    Raises:
+        ExportError: it cannot be read.
+    """
+    found = folded(call)
+    if found is not None:
+        return found
+    dims = _followed(call)
+    if dims is not None:
+        return dims
+    result = readers()[call.operator](call)
+    for value in result if isinstance(result, tuple) else (result,):
+        if isinstance(value, Value):
+            check_size(call, value.shape, value.dtype)
+    return result
+
+
+def _followed(call: Call) -> Dims | None:
+    """The result where an operator works on shapes alone; None where it is an op of the graph."""
+    if call.operator not in HANDLED or not call.items or any(item is None for item in call.items):
+        return None
+    if not any(isinstance(item, Dims) for item in call.items):
+        return None
+    items = [found for item in call.items if (found := Dims.of(item)) is not None]
+    if len(items) < len(call.items):
+        return None
+    return compute(call.operator, items, call.attributes)
+
+
+def readers() -> dict[str, Any]:
+    """What reads each operator; the modules that fill the table are imported when a file is."""
+    from bigmodel_onnx import (
+        border_operators,
+        image_operators,
+        nodes,
+        normalization_operators,
+        operators,
+        recurrent_operators,
+        shape_operators,
+    )
+
+    assert border_operators and image_operators and normalization_operators and operators
+    assert recurrent_operators and shape_operators
+    return nodes.READERS
+
+
+def refuse_unknown(operators: list[str]) -> None:
+    """Raise ExportError with all operators that cannot be read."""
+    known = readers()
+    unknown = sorted({name for name in operators if name not in known})
+    if unknown:
+        raise ExportError(
+            f"the file has operators that cannot be read: {', '.join(unknown)}.",
+            fix="run the file in ONNX Runtime as it is, or export it from simpler layers.",
+        )

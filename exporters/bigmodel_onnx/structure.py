@@ -1,0 +1,127 @@
+"""The graph of a file as plain values: nodes, inputs, constants, and what is trained."""
+
+from __future__ import annotations
+
+import re
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from bigmodel_core.errors import ExportError
+from bigmodel_onnx import reading
+from bigmodel_onnx.nodes import DTYPES
+from bigmodel_onnx.reader import refuse_unknown
+from bigmodel_onnx.weights import known_arrays, weight_names
+
+Structure = dict[str, Any]
+
+_WHOLE = re.compile(r"[A-Za-z_][A-Za-z0-9_]*")
+
+_STATES = slice(5, 7)
+_STATISTICS = {"BatchNormalization": slice(3, 5), "RNN": _STATES, "LSTM": _STATES, "GRU": _STATES}
+"""The inputs of operators that training does not change: moments and initial states."""
+
+
+def structure_of(model: Any, path: Path) -> tuple[Structure, dict[str, np.ndarray]]:
+    """The graph as plain values, and the weights by name.
+
+    Raises:
+        ExportError: the file has something that cannot be read; the message names it.
+    """
+    graph = model.graph
+    if graph.sparse_initializer:
+        raise ExportError(
+            "sparse weights cannot be read.",
+            where=graph.sparse_initializer[0].values.name,
+            fix="store the weights densely.",
+        )
+    opset = next((item.version for item in model.opset_import if item.domain in ("", "ai.onnx")), 0)
+    names = {tensor.name for tensor in graph.initializer}
+    arrays = {tensor.name: reading.array(tensor, path) for tensor in graph.initializer}
+    found = known_arrays(graph, arrays, path)
+    nodes = [_node(node, path) for node in found.nodes]
+    refuse_unknown([node["operator"] for node in nodes])
+    trained = weight_names(nodes, found, names, own=model.producer_name == "bigmodel")
+    kept = {name for node in nodes for name in node["inputs"][_STATISTICS.get(node["operator"], slice(0, 0))]}
+    used = {name for node in nodes for name in node["inputs"]} | {item.name for item in graph.output}
+    constants, parameters, weights = {}, {}, {}
+    lazy = {node["outputs"][0] for node in nodes if node["operator"] == "ConstantOfShape"}
+    nodes = [node for node in nodes if not set(node["outputs"]) & lazy & trained]
+    for name, array in found.arrays.items():
+        if name not in used or name in lazy - trained:
+            continue
+        if array.dtype.name not in DTYPES.values():
+            raise ExportError(
+                f"numbers of type {array.dtype.name} cannot be read.",
+                where=name,
+                fix=f"convert them to one of {', '.join(DTYPES.values())}.",
+            )
+        if name not in trained:
+            constants[name] = array
+            continue
+        parameters[name] = {
+            "shape": list(array.shape),
+            "dtype": array.dtype.name,
+            "trainable": name not in kept,
+        }
+        weights[name] = array
+    inputs = [item for item in graph.input if item.name not in names]
+    structure = {
+        "opset": opset,
+        "inputs": [_input(item, place) for place, item in enumerate(inputs)],
+        "outputs": [item.name for item in graph.output],
+        "nodes": nodes,
+        "constants": {name: _plain(array) for name, array in constants.items()},
+        "parameters": parameters,
+    }
+    return structure, weights
+
+
+def _node(node: Any, path: Path) -> dict[str, Any]:
+    parts = [part for part in node.name.split("/") if part]
+    if parts and re.fullmatch(rf"{re.escape(node.op_type)}(_\d+)?", parts[-1]):
+        parts.pop()
+    foreign = node.domain not in ("", "ai.onnx")
+    return {
+        "operator": f"{node.domain}.{node.op_type}" if foreign else node.op_type,
+        "name": node.name,
+        "path": "/".join(parts) if "/" in node.name.strip("/") else "",
+        "inputs": list(node.input),
+        "outputs": list(node.output),
+        "attributes": {item.name: _attribute_value(item, path) for item in node.attribute},
+    }
+
+
+def _attribute_value(item: Any, path: Path) -> Any:
+    from onnx import AttributeProto, helper
+
+    if item.type == AttributeProto.TENSOR:
+        return _plain(reading.array(item.t, path))
+    if item.type in (AttributeProto.GRAPH, AttributeProto.GRAPHS, AttributeProto.SPARSE_TENSOR):
+        return None  # only operators that are refused have these
+    value = helper.get_attribute_value(item)
+    if isinstance(value, bytes):
+        return value.decode("utf-8", "replace")
+    if isinstance(value, (int, float)):
+        return value
+    return [part.decode("utf-8", "replace") if isinstance(part, bytes) else part for part in value]
+
+
+def _plain(array: np.ndarray) -> dict[str, Any]:
+    return {"dtype": array.dtype.name, "shape": list(array.shape), "values": array.reshape(-1).tolist()}
+
+
+def _input(item: Any, place: int) -> dict[str, Any]:
+    """An input's name, type and shape; free dimensions keep their names, or get one."""
+    kind = item.type.tensor_type
+    if not item.type.HasField("tensor_type") or kind.elem_type not in DTYPES or not kind.HasField("shape"):
+        raise ExportError("the type or the shape of the input cannot be read.", where=item.name)
+    shape: list[int | str] = []
+    for axis, dim in enumerate(kind.shape.dim):
+        if dim.HasField("dim_value"):
+            shape.append(dim.dim_value)
+            continue
+        name = re.sub(r"\W", "_", dim.dim_param) or ("N" if axis == 0 else f"D{place}_{axis}")
+        shape.append(name if _WHOLE.fullmatch(name) else f"D_{name}")
+    return {"name": item.name, "dtype": DTYPES[kind.elem_type], "shape": shape}
