@@ -124,7 +124,10 @@ class DeviceError(BigmodelError):
 
 
 class NumericsError(BigmodelError):
-    """A loss that is NaN or infinite."""
+    """A loss, a gradient or an update that is NaN or infinite."""
+
+    is_written = False
+    """Whether variables hold such numbers now; nothing was changed otherwise."""
 
 
 class KernelError(BigmodelError):

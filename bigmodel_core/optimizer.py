@@ -21,6 +21,9 @@ class Schedule:
         raise undefined(self, "schedule", "__call__")
 
 
+SMALLEST_UNIT = 1e-100
+"""Gradients of this size and below are as good as zero where their norm is compared with a limit."""
+
 Rate = float | Schedule
 """A learning rate: a number or a schedule."""
 
@@ -105,12 +108,47 @@ class Optimizer(Regularisation):
                 path: ops.clip(value, -self.clip_value, self.clip_value) for path, value in found.items()
             }
         if self.clip_norm is not None and found:
-            squares = [ops.sum(ops.square(value)).astype("float64") for value in found.values()]
-            total = squares[0]
-            for value in squares[1:]:
-                total = total + value
-            scale = ops.minimum(self.clip_norm / (ops.sqrt(total) + 1e-6), 1.0)
-            found = {path: value * scale.astype(value.dtype) for path, value in found.items()}
+            factor = self._clipping(found)
+            found = {
+                path: (value.astype("float64") * factor).astype(value.dtype) for path, value in found.items()
+            }
         if self.weight_decay and not self.decoupled_decay:
             found = {path: value + parameters[path] * self.weight_decay for path, value in found.items()}
         return found
+
+    def guards(self, gradients: Mapping[str, Value]) -> list[Value]:
+        """What has to be finite for all gradients to be: they themselves, or the sum of their squares where
+        that is computed anyway."""
+        if self.clip_norm is None or self.clip_value is not None or not gradients:
+            return list(gradients.values())
+        return [self._squares(gradients)[1]]
+
+    def _clipping(self, gradients: Mapping[str, Value]) -> Value:
+        """What clipping by the norm multiplies with; float64, since it may be too small for float32."""
+        from bigmodel_core import ops
+
+        assert self.clip_norm is not None
+        unit, total = self._squares(gradients)
+        return ops.minimum((self.clip_norm / unit) / (ops.sqrt(total) + 1e-6 / unit), 1.0)
+
+    def _squares(self, gradients: Mapping[str, Value]) -> tuple[Value, Value]:
+        """A unit, and the sum of the squares of all gradients measured in it; both are float64, and the sum is
+        finite where the gradients are, and only there.
+
+        Squares of float32 numbers fit into float64. Those of float64 numbers are taken of shares of the
+        largest one."""
+        from bigmodel_core import ops
+        from bigmodel_core.ops.squares import SumOfSquares
+
+        values = list(gradients.values())
+        unit = values[0].node.graph.constant(1.0, "float64")
+        if any(value.dtype == "float64" for value in values):
+            unit = unit * SMALLEST_UNIT
+            for value in values:
+                unit = ops.maximum(unit, ops.max(ops.absolute(value)).astype("float64"))
+            values = [value / unit.astype(value.dtype) for value in values]
+        squares = [SumOfSquares()(value) for value in values]
+        total = squares[0]
+        for square in squares[1:]:
+            total = total + square
+        return unit, total

@@ -64,12 +64,14 @@ class Chain:
         results: which parts are written, and the operand whose memory each overwrites (-1 for memory of its
             own).
         axes: how many axes the iteration space has after reduction.
+        watched: results that are floats and reported where some are not finite, after they are written.
     """
 
     operands: tuple[tuple[str, bool], ...]
     parts: tuple[Part, ...]
     results: tuple[tuple[int, int], ...]
     axes: int
+    watched: tuple[int, ...] = ()
 
     def inlined(self) -> list[Inlined]:
         """The scalar functions of the parts, as source."""

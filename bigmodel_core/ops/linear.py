@@ -12,7 +12,7 @@ from bigmodel_core.graph import Op, Value
 from bigmodel_core.kernels.array import Call, NativeKernel
 from bigmodel_core.kernels.cuda.kernels import CudaLaunches
 from bigmodel_core.ops.reduce import reduce_to, sum_
-from bigmodel_core.spec import Spec, broadcast, dim_product, format_shape
+from bigmodel_core.spec import Dim, Spec, broadcast, dim_product, format_shape
 
 
 def _floats(name: str, *specs: Spec) -> None:
@@ -100,6 +100,10 @@ class MatMul(Op):
 
     def multiply_adds(self, inputs: Sequence[Spec], outputs: Sequence[Spec]) -> int:
         return math.prod(outputs[0].sizes) * inputs[0].sizes[-2 if self.transpose_a else -1]
+
+    def terms(self, a: Spec, b: Spec) -> Dim:
+        """How many products of a number of each operand add up to a number of the output."""
+        return a.shape[-2 if self.transpose_a else -1]
 
     def over_reads(self, a: Spec, b: Spec) -> tuple[int, ...]:
         """The inputs behind whose end the CPU kernel reads (never uses) some bytes."""

@@ -153,7 +153,7 @@ def sum_launches(call: Call) -> list[Any]:
         views=lambda *_: ([(outer * pieces, 1)], [(outer, middle, 1)]),
         extras=lambda *_: {"block": PIECE},
     )
-    return _in_two_steps(call, piece_kernel, None, outer, pieces, 1)
+    return sum_in_two_steps(call, piece_kernel, None, outer, pieces, 1)
 
 
 def sum_behind(call: Call, tile: tuple[int, int]) -> list[Any] | None:
@@ -188,10 +188,10 @@ def _column_sums(
     of_chunk = outer_of_chunk * blocks or cut.blocks_of_chunk
     if blocks * width == inner:
         return block_kernel.launches(call, of_chunk)
-    return _in_two_steps(call, block_kernel, of_chunk, outer, blocks * (width // inner), inner)
+    return sum_in_two_steps(call, block_kernel, of_chunk, outer, blocks * (width // inner), inner)
 
 
-def _in_two_steps(
+def sum_in_two_steps(
     call: Call, first: ArrayKernel, rows: int | None, outer: int, blocks: int, inner: int
 ) -> list[Any]:
     """A kernel that leaves (outer, blocks, inner) sums, `rows` in a chunk, then what adds them up."""

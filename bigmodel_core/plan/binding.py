@@ -77,7 +77,7 @@ class ValueBuffers(Generic[Memory]):
         """The temporaries, and from which step to which each is needed.
 
         Args:
-            kept: buffers that are read after the last step, as outputs and guards are.
+            kept: buffers that are read after the last step, as outputs are.
         """
         steps = self.program.steps
         first: dict[int, int] = {}
@@ -88,7 +88,7 @@ class ValueBuffers(Generic[Memory]):
                     root = id(self.program.root(value))
                     first.setdefault(root, number)
                     last[root] = number
-        for value in (*self.program.outputs, *self.program.guards):
+        for value in self.program.outputs:
             last[id(self.program.root(value))] = len(steps)
         to_the_end = {id(buffer) for buffer in kept}
         found = []

@@ -20,7 +20,7 @@ from bigmodel_core.plan.binding import nbytes
 from bigmodel_core.plan.cpu_binding import Binding
 from bigmodel_core.plan.device import Variables
 from bigmodel_core.plan.listing import PlannedStep
-from bigmodel_core.plan.program import Program
+from bigmodel_core.plan.program import Program, Unproven
 from bigmodel_core.spec import Spec
 
 
@@ -135,9 +135,12 @@ class CpuPlan:
 
     def run(self, inputs: Mapping[str, np.ndarray]) -> list[np.ndarray]:
         """Run once; returns copies of the outputs."""
-        with self._lock:
-            self.execute(inputs)
-            return [view.copy() for view in self._views]
+        try:
+            with self._lock:
+                self.execute(inputs)
+                return [view.copy() for view in self._views]
+        except Unproven:
+            return self.program.exact().plan(self._variables, self.sizes).run(inputs)
 
     def execute(self, inputs: Mapping[str, np.ndarray]) -> None:
         """Run once, leaving the outputs in the plan's memory."""

@@ -96,7 +96,7 @@ class Binding(ValueBuffers[Buffer]):
             return list(op.cpu.launches(self._call(step, outputs, number)))
         space = step.fused.space
         sizes = [dim_value(axis, self.sizes) for axis in space.axes]
-        launch = elementwise.launch(step.fused.chain, space, sizes, inputs, outputs)
+        launch = elementwise.launch(step.fused.chain, space, sizes, inputs, outputs, status=self.status)
         return [launch] if launch else []
 
     def _following(
@@ -111,7 +111,7 @@ class Binding(ValueBuffers[Buffer]):
         space = step.fused.on_tiles(matrix.shape)
         assert space is not None
         sizes = [dim_value(axis, self.sizes) for axis in space.axes]
-        launch = elementwise.launch(step.fused.chain, space, sizes, inputs, outputs, tile)
+        launch = elementwise.launch(step.fused.chain, space, sizes, inputs, outputs, tile, self.status)
         return [launch] if launch else []
 
     def _buffers(self, step: Step) -> tuple[list[Buffer], list[Buffer]]:

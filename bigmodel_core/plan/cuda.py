@@ -20,7 +20,7 @@ from bigmodel_core.plan.binding import ValueBuffers
 from bigmodel_core.plan.device import Variables
 from bigmodel_core.plan.listing import PlannedStep
 from bigmodel_core.plan.memory import place
-from bigmodel_core.plan.program import Program
+from bigmodel_core.plan.program import Program, Unproven
 from bigmodel_core.plan.steps import Step
 from bigmodel_core.spec import Spec, dim_value
 
@@ -124,6 +124,7 @@ class Binding(ValueBuffers[Buffer]):
         """The steps that may report a failure, in the order of the status, and the numbers they check."""
         self.steps: list[list[Launch]] = []
         self._waiting: list[Callable[[], None]] = []
+        self._written: View | None = None
         for number, step in enumerate(program.steps):
             self.steps.append([launch for part in step.parts() for launch in self._launches(part, number)])
         self.status.nbytes = len(self.reporting) * STATUS_WIDTH * 8
@@ -143,7 +144,9 @@ class Binding(ValueBuffers[Buffer]):
             sizes = [dim_value(axis, self.sizes) for axis in step.fused.space.axes]
             inputs = [self.buffer(value) for value in step.inputs]
             status = self._whole_status() if step.writes else None
-            launch = elementwise.launch(step.fused.chain, step.fused.space, sizes, inputs, outputs, status)
+            chain, space = step.fused.chain, step.fused.space
+            written = self._written_status(step) if chain.watched else None
+            launch = elementwise.launch(chain, space, sizes, inputs, outputs, status, written)
             if launch is None:
                 return []
             if status is not None:
@@ -164,6 +167,13 @@ class Binding(ValueBuffers[Buffer]):
     def _own_status(self, step: Step, checked: View | None) -> View:
         self.reporting.append((step, checked))
         return View(self.status, (STATUS_WIDTH,), "int64", (len(self.reporting) - 1) * STATUS_WIDTH)
+
+    def _written_status(self, step: Step) -> View:
+        """Where all chains that watch what they write report: each reads all of the status before it begins,
+        so one place serves them all."""
+        if self._written is None:
+            self._written = self._own_status(step, None)
+        return self._written
 
     def _whole_status(self) -> View:
         return View(self.status, (0,), "int64")
@@ -192,7 +202,7 @@ class CudaPlan:
         self, device: CudaDevice, program: Program, sizes: Mapping[str, int], variables: Variables
     ) -> None:
         self.device, self.program = device, program
-        self._variables = variables
+        self._variables, self._sizes = variables, sizes
         self._keep: list[Memory] = []
         self._staging: dict[str, tuple[Memory, np.ndarray]] = {}
         self.nbytes = 0
@@ -246,6 +256,12 @@ class CudaPlan:
 
     def run(self, inputs: Mapping[str, np.ndarray]) -> list[np.ndarray]:
         """Run once; returns copies of the outputs."""
+        try:
+            return self._run(inputs)
+        except Unproven:
+            return self.program.exact().plan(self._variables, self._sizes).run(inputs)
+
+    def _run(self, inputs: Mapping[str, np.ndarray]) -> list[np.ndarray]:
         with self.device.lock:
             for name, (memory, host) in self._staging.items():
                 given = inputs.get(name)

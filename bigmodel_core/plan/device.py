@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from typing import TYPE_CHECKING, Any, Protocol
 
 import numpy as np
@@ -73,22 +73,23 @@ class Variables:
 
     Args:
         device: where they live.
+        shared: arrays of another owner, which are read and written here as well; new ones are not added there.
     """
 
-    def __init__(self, device: Device) -> None:
-        self.device = device
+    def __init__(self, device: Device, shared: Variables | None = None) -> None:
+        self.device, self._shared = device, shared
         self._memory: dict[str, Any] = {}
         self._specs: dict[str, Spec] = {}
 
     def __contains__(self, path: str) -> bool:
-        return path in self._memory
+        return path in self._memory or (self._shared is not None and path in self._shared)
 
-    def __iter__(self) -> Any:
-        return iter(self._memory)
+    def __iter__(self) -> Iterator[str]:
+        return iter([*(self._shared or ()), *self._memory])
 
     def create(self, path: str, array: np.ndarray) -> None:
         """Add an array; an existing one of this path is replaced."""
-        if path in self._memory:
+        if path in self:
             self.write(path, array)
         else:
             array = np.asarray(array)
@@ -101,13 +102,17 @@ class Variables:
         Raises:
             GraphError: there is no such array.
         """
-        if path not in self._memory:
-            raise GraphError("there is no such variable.", fix="create it first.", where=path)
-        return self._memory[path]
+        if path in self._memory:
+            return self._memory[path]
+        if self._shared is not None:
+            return self._shared.memory(path)
+        raise GraphError("there is no such variable.", fix="create it first.", where=path)
 
     def spec(self, path: str) -> Spec:
         """The shape and number type of an array."""
         self.memory(path)
+        if path not in self._specs and self._shared is not None:
+            return self._shared.spec(path)
         return self._specs[path]
 
     def read(self, path: str) -> np.ndarray:

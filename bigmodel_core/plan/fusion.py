@@ -119,6 +119,10 @@ class Fused:
         results[result] = (results[result][0], operand)
         return replace(self, chain=replace(self.chain, results=tuple(results)))
 
+    def looking_at(self, result: int) -> Fused:
+        """The same, reporting where numbers of a result are NaN or infinite once they are written."""
+        return replace(self, chain=replace(self.chain, watched=(*self.chain.watched, result)))
+
     def on_tiles(self, matrix: Shape) -> Space | None:
         """The iteration space as (rows, columns) of a matrix that one operand is; None where it is no such
         space."""

@@ -1,44 +1,147 @@
-"""Ops that plans add of their own: a check that a number is finite, and a copy into a variable."""
+"""Ops that plans add of their own: the gate before all updates of variables, and a copy into a variable.
+
+The gate stops a run before anything is overwritten, unless certain numbers are finite: the loss, the
+gradients. Most are looked at one by one. A gradient that is a product of two far smaller matrices is consumed
+tile by tile, after the gate, and never lies in memory as a whole: no number of it is larger than the length of
+its sums times the largest number of either matrix, and those two are looked at instead. Where that bound is
+too large to prove anything, the run is repeated, from the same variables, by a program that takes nothing for
+granted (`Program.exact`).
+"""
 
 from __future__ import annotations
 
-from dataclasses import dataclass
-from typing import ClassVar
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass, replace
+from math import inf
+from typing import TYPE_CHECKING, Any, ClassVar
 
-from bigmodel_core.graph import Op
-from bigmodel_core.kernels.array import kernel
+from bigmodel_core.graph import Node, Op, Value, needed
+from bigmodel_core.kernels.array import Call, NativeKernel
 from bigmodel_core.kernels.cuda.kernels import CudaLaunches
-from bigmodel_core.kernels.fused import elementwise
+from bigmodel_core.kernels.fused import Elementwise, elementwise
 from bigmodel_core.ops.elementwise import ElementwiseOp
-from bigmodel_core.spec import Spec
+from bigmodel_core.plan.fusion import kernel_of
+from bigmodel_core.spec import Dim, Spec, dim_value
 
+if TYPE_CHECKING:
+    from bigmodel_core.plan.program import Program
 
-def check_finite(out, x, status):  # type: ignore[no-untyped-def]
-    """out (1,), x (n,): sets the status where a number is NaN or infinite."""
-    out[0] = 0
-    for i in range(x.shape[0]):
-        if x[i] - x[i] != 0:
-            out[0] = 1
-            if status[0] == 0:
-                status[0] = 3
+MODEST = {"float32": 2.0**60, "float64": 2.0**500}
+"""Numbers below are far from where float32 and float64 end: their squares are finite, and so is what an
+optimizer makes of them."""
+
+USUAL_ROWS = 64
+"""Rows of a batch from which it is judged, whatever the batch, whether two matrices are far smaller than
+their product."""
 
 
 @dataclass(frozen=True)
-class Guard(Op):
-    """Stops the plan where a number is NaN or infinite."""
+class Check:
+    """What has to be modest: a factor times the largest magnitude of each of some of a gate's inputs.
 
-    is_guard: ClassVar[bool] = True
-    cpu = kernel(check_finite, views=lambda op, i, o: ([(1,)], [(_size(i[0]),)]))
-    cuda = CudaLaunches("status:check_finite")
+    Args:
+        inputs: positions.
+        factor: how many such products are added up, a size that may depend on the batch's.
+    """
 
-    def infer(self, x: Spec) -> Spec:
+    inputs: tuple[int, ...]
+    factor: Dim = 1
+
+
+def _gate_launches(call: Call) -> list[Any]:
+    from bigmodel_core.kernels.cpu import magnitude
+
+    op: Gate = call.op
+    arrays = [
+        magnitude.Measured(buffer, spec.size, spec.dtype)  # type: ignore[arg-type]
+        for buffer, spec in zip(call.input_buffers, call.inputs, strict=True)
+    ]
+    verdicts = [
+        magnitude.Verdict(check.inputs, float(check.factor), op.limit(call.inputs[check.inputs[0]].dtype))
+        for check in op.checks
+    ]
+    return magnitude.launches(arrays, verdicts, call.scratch(magnitude.room(arrays)), call.status)
+
+
+@dataclass(frozen=True)
+class Gate(Op):
+    """Stops the run where a number is NaN or infinite, or where that cannot be told.
+
+    Args:
+        checks: what is checked, in the order in which a failure is reported.
+        exact: whether the inputs are all there is to know: then any finite number will do.
+    """
+
+    checks: tuple[Check, ...]
+    exact: bool = False
+    is_gate: ClassVar[bool] = True
+    cpu = NativeKernel(_gate_launches)
+    cuda = CudaLaunches("status:gate")
+
+    def infer(self, *values: Spec) -> Spec:
         return Spec((), "int64")
 
+    def bind(self, sizes: Mapping[str, int]) -> Gate:
+        """The gate at some sizes."""
+        return replace(
+            self, checks=tuple(replace(c, factor=dim_value(c.factor, sizes)) for c in self.checks)
+        )
 
-def _size(spec: Spec) -> int:
-    size = spec.size
-    assert isinstance(size, int)
-    return size
+    def limit(self, dtype: str) -> float:
+        """What numbers of a type have to be below."""
+        return inf if self.exact else MODEST[dtype]
+
+
+def gate_of(program: Program) -> Node:
+    """The gate of a program with guards, added to its graph."""
+    users: dict[int, list[Node]] = {}
+    for node in program.nodes:
+        for value in node.inputs:
+            users.setdefault(id(program.root(value)), []).append(node)
+    measured: list[Value] = []
+    checks = []
+    for guard in program.guards:
+        operands, factor = tuple(_proof(program, program.root(guard), users))
+        for value in operands:
+            if all(value is not known for known in measured):
+                measured.append(value)
+        checks.append(Check(tuple(next(n for n, m in enumerate(measured) if m is v) for v in operands), factor))
+    return program.graph.apply(Gate(tuple(dict.fromkeys(checks)), program.is_exact), measured)
+
+
+def waiting_for(program: Program, gate: Node) -> Iterator[Node]:
+    """The products that run after the gate, since their operands were checked instead of them."""
+    for guard in program.guards:
+        root = program.root(guard)
+        if all(root is not value for value in gate.inputs):
+            yield root.node
+
+
+def _proof(
+    program: Program, guard: Value, users: Mapping[int, list[Node]]
+) -> tuple[tuple[Value, ...], Dim]:
+    """The values whose magnitudes, times a factor, bound a guard's: those of a product, or the guard."""
+    node = guard.node
+    alone = (guard,), 1
+    if program.is_exact or program.device.name != "cpu" or not hasattr(node.op, "terms"):
+        return alone
+    operands = tuple(program.root(value) for value in node.inputs)
+    readers = users.get(id(guard), [])
+    if not readers or any(guard is program.root(value) for value in program.outputs):
+        return alone
+    if not all(isinstance(kernel_of(reader, "cpu"), Elementwise) for reader in readers):
+        return alone
+    if not _far_smaller(node) or any(node is earlier for earlier in needed(operands)):
+        return alone
+    return operands, node.op.terms(*(value.spec for value in node.inputs))
+
+
+def _far_smaller(product: Node) -> bool:
+    """Whether to read the operands costs less than to write, read and read again what is computed of them."""
+    *lead, rows, columns = product.outputs[0].shape
+    if lead or not isinstance(rows, int) or not isinstance(columns, int):
+        return False
+    return rows * columns > USUAL_ROWS * (rows + columns)
 
 
 @dataclass(frozen=True)

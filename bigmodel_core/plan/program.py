@@ -18,6 +18,10 @@ from bigmodel_core.plan.steps import Step
 from bigmodel_core.spec import match
 
 
+class Unproven(NumericsError):
+    """Numbers that are finite and so large that a gate can prove nothing; nothing was changed."""
+
+
 class Program:
     """The steps that compute outputs of a graph and new values of variables.
 
@@ -27,6 +31,7 @@ class Program:
         updates: new values of variables, by path; all are written after every read of the old values.
         guards: floats that have to be finite, or the run stops before any variable changes.
         device: where it runs, "cpu" or "cuda".
+        is_exact: whether guards are looked at one by one, and new values of variables too; see `exact`.
     """
 
     def __init__(
@@ -36,9 +41,14 @@ class Program:
         updates: Mapping[str, Value] | None = None,
         guards: Sequence[Value] = (),
         device: str | Device = "cpu",
+        is_exact: bool = False,
     ) -> None:
-        self.device = device_named(device)
+        self.device, self.is_exact = device_named(device), is_exact
         updates = dict(updates or {})
+        self._asked = graph, list(outputs), updates, list(guards)
+        self._exact: Program | None = None
+        if is_exact:
+            guards = [*guards, *(value for value in updates.values() if value.spec.is_float)]
         if self.device.name == "cpu":
             from bigmodel_core.plan.layout import channels_last
 
@@ -70,6 +80,17 @@ class Program:
     def root(self, value: Value) -> Value:
         """The value whose memory a value is: itself, or what it is a reshape of."""
         return self.roots[id(value)]
+
+    def exact(self) -> Program:
+        """The same computation where no bound is trusted, which is slower: the guards are looked at one by
+        one, and so are all new values of variables before the first of them is written.
+
+        A plan turns to it where numbers are so large that its gate can prove nothing.
+        """
+        with self._lock:
+            if self._exact is None:
+                self._exact = Program(*self._asked, device=self.device, is_exact=True)
+            return self._exact
 
     def sizes(self, inputs: Mapping[str, np.ndarray]) -> dict[str, int]:
         """The sizes of named dimensions, from arrays.
@@ -157,7 +178,13 @@ class Program:
                 where=where,
             )
         if code == codes.NOT_FINITE:
-            return NumericsError("the loss is NaN or infinite.", where=where)
+            return NumericsError("a number that has to be finite is NaN or infinite.", where=where)
+        if code == codes.UNPROVEN:
+            return Unproven("numbers are too large to tell whether all that follows is finite.", where=where)
+        if code == codes.WRITTEN_NOT_FINITE:
+            error = NumericsError("a variable was overwritten with numbers that are NaN or infinite.")
+            error.is_written = True
+            return error
         if code == codes.LENGTH_OUT_OF_RANGE:
             return DataError(
                 f"the length {found} (sample {position} of the batch) is out of range for sequences of"

@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING
 from bigmodel_core.errors import GraphError
 from bigmodel_core.graph import Value
 from bigmodel_core.plan.fusion import kernel_of
+from bigmodel_core.plan.guard import waiting_for
 from bigmodel_core.plan.steps import Step, copy_step, grouped
 
 if TYPE_CHECKING:
@@ -15,8 +16,7 @@ if TYPE_CHECKING:
 
 
 def ordered(program: Program) -> list[Step]:
-    """Group, then schedule: variables are overwritten only after all their readers and all guards are
-    done."""
+    """Group, then schedule: variables are overwritten only after all their readers and the gate are done."""
     steps, producer = grouped(program)
     before: dict[int, set[int]] = {number: set() for number in range(len(steps))}
     readers: dict[int, list[int]] = {}
@@ -27,9 +27,9 @@ def ordered(program: Program) -> list[Step]:
                 before[number].add(producer[id(root)])
             readers.setdefault(id(root), []).append(number)
         before[number].discard(number)
-    guards = [number for number, step in enumerate(steps) if getattr(step.node.op, "is_guard", False)]
+    gates = _close(program, steps, producer, before)
     for variable, value in program.updates.items():
-        writer = _write_in_place(program, steps, producer, before, readers, guards, variable, value)
+        writer = _write_in_place(program, steps, producer, before, readers, gates, variable, value)
         if writer is None:
             steps.append(copy_step(program, variable, value))
             writer = len(steps) - 1
@@ -37,9 +37,30 @@ def ordered(program: Program) -> list[Step]:
                 {producer[id(program.root(value))]} if id(program.root(value)) in producer else set()
             )
         before[writer] |= {reader for reader in readers.get(id(variable), []) if reader != writer} | set(
-            guards
+            gates
         )
+        if gates and not program.is_exact:
+            _check_what_is_written(steps[writer], variable)
     return _scheduled(program, steps, before)
+
+
+def _close(
+    program: Program, steps: list[Step], producer: dict[int, int], before: dict[int, set[int]]
+) -> list[int]:
+    """The gate, for which products wait that it checks by their operands; none where nothing is guarded."""
+    if not program.guards:
+        return []
+    gate = len(steps) - 1
+    for node in waiting_for(program, steps[gate].node):
+        before[producer[id(node.outputs[0])]].add(gate)
+    return [gate]
+
+
+def _check_what_is_written(step: Step, variable: Value) -> None:
+    """Let the chain that overwrites a variable look at what it writes."""
+    position = next(number for number, item in step.writes.items() if item is variable)
+    if variable.spec.is_float and step.fused is not None:
+        step.fused = step.fused.looking_at(position)
 
 
 def _write_in_place(
@@ -48,7 +69,7 @@ def _write_in_place(
     producer: dict[int, int],
     before: dict[int, set[int]],
     readers: dict[int, list[int]],
-    guards: list[int],
+    gates: list[int],
     variable: Value,
     value: Value,
 ) -> int | None:
@@ -69,7 +90,7 @@ def _write_in_place(
         return None
     if sum(program.root(item) is variable for item in step.inputs) > 1:
         return None
-    waits = {reader for reader in readers.get(id(variable), []) if reader != number} | set(guards)
+    waits = {reader for reader in readers.get(id(variable), []) if reader != number} | set(gates)
     if any(_depends(before, earlier, number) for earlier in waits):
         return None
     operand = next(i for i, item in enumerate(step.inputs) if item is variable)

@@ -64,12 +64,15 @@ class Step:
 
 
 def grouped(program: Program) -> tuple[list[Step], dict[int, int]]:
-    """The steps of a program in no particular order, and by the id of a value the number of its step."""
+    """The steps of a program in no particular order, its gate last, and by the id of a value the number of
+    its step."""
+    from bigmodel_core.plan.guard import gate_of
+
     steps: list[Step] = []
     producer: dict[int, int] = {}
-    outside = {
-        id(program.root(value)) for value in (*program.outputs, *program.updates.values(), *program.guards)
-    }
+    gate = gate_of(program) if program.guards else None
+    checked = gate.inputs if gate else ()
+    outside = {id(program.root(value)) for value in (*program.outputs, *program.updates.values(), *checked)}
     plain = [
         node
         for node in program.nodes
@@ -99,21 +102,10 @@ def grouped(program: Program) -> tuple[list[Step], dict[int, int]]:
         for value in step.outputs:
             producer[id(value)] = len(steps)
         steps.append(step)
-    for value in program.guards:
-        step = guard_step(program, value)
-        steps.append(step)
+    if gate is not None:
+        program.roots.update({id(value): value for value in gate.outputs})
+        steps.append(Step([gate], list(gate.inputs), list(gate.outputs)))
     return steps, producer
-
-
-def guard_step(program: Program, value: Value) -> Step:
-    """The check of a number that has to be finite."""
-    from bigmodel_core.plan.guard import Guard
-
-    with program.graph.scope(value.node.path, value.node.layer):
-        node = program.graph.apply(Guard(), (value,))
-    for output in node.outputs:
-        program.roots[id(output)] = output
-    return Step([node], [value], list(node.outputs))
 
 
 def copy_step(program: Program, variable: Value, value: Value) -> Step:

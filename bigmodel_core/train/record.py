@@ -156,9 +156,8 @@ class Record:
 
 def optimizer_paths(step: TrainStep) -> list[str]:
     """The paths of the optimizer's state in a built step."""
-    assert step.network is not None
-    ours = tuple(f"optimizer/{name}/" for name in step.optimizer.init())
-    return [path for path in step.network.variables if path.startswith(ours)] if ours else []
+    assert step.network is not None and step.variables is not None
+    return [path for path in step.variables if path not in step.network.variables]
 
 
 def check_free(folder: Path, *, ours: bool) -> None:

@@ -181,7 +181,7 @@ def restore(checkpoint: Checkpoint, step: TrainStep, plan: Mapping[str, Any]) ->
     Raises:
         CheckpointError: the run had other options or data, or the model or optimizer is another one.
     """
-    assert checkpoint.training is not None and step.network is not None
+    assert checkpoint.training is not None and step.network is not None and step.variables is not None
     where = str(checkpoint.path)
     before = {"augment": [], **checkpoint.training["plan"]}
     if odd := [name for name in _FIXED if before.get(name) != plan[name]]:
@@ -198,7 +198,7 @@ def restore(checkpoint: Checkpoint, step: TrainStep, plan: Mapping[str, Any]) ->
             different = sorted(set(expected) ^ set(checkpoint.optimizer))
             raise CheckpointError(f"the state of the optimizer does not fit: {different[0]}.")
         for path in expected:
-            array, own = checkpoint.optimizer[path], network.variables.read(path)
+            array, own = checkpoint.optimizer[path], step.variables.read(path)
             if np.shape(array) != own.shape or array.dtype != own.dtype:
                 raise CheckpointError(
                     f"'{path}' is {array.dtype} {array.shape}, not {own.dtype} {own.shape}."
@@ -211,7 +211,7 @@ def restore(checkpoint: Checkpoint, step: TrainStep, plan: Mapping[str, Any]) ->
             fix="resume with the model and the optimizer of the run.",
         ) from None
     for path in expected:
-        network.variables.write(path, checkpoint.optimizer[path])
+        step.variables.write(path, checkpoint.optimizer[path])
     step.steps, step.rate_scale = state.steps, state.rate_scale
     return state
 

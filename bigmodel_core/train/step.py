@@ -18,14 +18,18 @@ from bigmodel_core.network import Network, checked, fitting_state, input_spec, i
 from bigmodel_core.ops.random import SEED, STEP
 from bigmodel_core.optimizer import Optimizer
 from bigmodel_core.plan import Program
-from bigmodel_core.plan.device import Plan
+from bigmodel_core.plan.device import Plan, Variables
 from bigmodel_core.plan.listing import PlannedStep
 from bigmodel_core.spec import Spec, format_shape
+from bigmodel_core.train.nonfinite import located, written
 
 RATE = "~rate"
 """The graph input that holds the learning rate of the step."""
 TARGET = "~target"
 """The graph input that holds the targets; an argument of the model may be called `target`."""
+
+STATE = "optimizer"
+"""What the paths of an optimizer's arrays start with."""
 
 
 def network_of(model: Layer | Network, inputs: Sequence[Any], seed: int, device: str) -> Network:
@@ -79,9 +83,12 @@ class TrainStep:
         self.optimizer: Optimizer = make("optimizer", optimizer)
         self.seed, self.device, self.steps = seed, device, 0
         self.network: Network | None = None
+        self.variables: Variables | None = None
+        """The model's arrays, and the optimizer's, which belong to this step alone."""
         self.rate_scale = 1.0
         """Multiplies the learning rate; callbacks that lower it on a plateau set this."""
         self._program: Program | None = None
+        self._watched: dict[str, Value] = {}
         self._target: Spec | None = None
         self._plan: Plan | None = None
         self._known_form: tuple[Any, ...] | None = None
@@ -99,32 +106,48 @@ class TrainStep:
         goal = graph.input(TARGET, self._target)
         loss = loss_value(self.loss, trace, goal)
         trained = {path: value for path, value in trace.values.items() if trace.parameters[path].trainable}
+        if not trained:
+            raise GraphError(
+                "the model has no trainable parameters, so that a training step would change nothing.",
+                fix="add a layer that learns, or mark parameters as trainable.",
+                where=type(network.layer).__name__,
+            )
         found = dict(zip(trained, gradients(loss, list(trained.values())), strict=True))
-        updates = dict(trace.updates)
         with graph.active(), graph.scope("optimizer", type(self.optimizer).__name__):
-            updates.update(self._updates(graph, network, trained, found))
-        self._program = Program(graph, [loss], updates, [loss], device=network.device)
-        self.network = network
+            rate = graph.input(RATE, Spec((), "float64")).astype(network.dtype)
+            updates, state = self._updates(graph, trained, found, rate)
+            guards = [loss, rate, *self.optimizer.guards(found), *trace.updates.values()]
+        self._watched = {"the loss": loss, "the learning rate": rate}
+        self._watched.update({f"the gradient of '{path}'": value for path, value in found.items()})
+        self._watched.update({f"the new value of '{path}'": value for path, value in trace.updates.items()})
+        self._watched.update({f"the new value of '{path}'": value for path, value in updates.items()})
+        updates.update(trace.updates)
+        guards = [value for value in guards if value.spec.is_float]
+        self._program = Program(graph, [loss], updates, guards, device=network.device)
+        self.network, self.variables = network, Variables(network.device, network.variables)
+        for path, start in state.items():
+            self.variables.create(path, start)
 
     def _updates(
-        self, graph: Graph, network: Network, trained: Mapping[str, Value], found: Mapping[str, Value]
-    ) -> dict[str, Value]:
-        rate = graph.input(RATE, Spec((), "float64"))
+        self, graph: Graph, trained: Mapping[str, Value], found: Mapping[str, Value], rate: Value
+    ) -> tuple[dict[str, Value], dict[str, np.ndarray]]:
+        """The new values of parameters and of the optimizer's state, and what that state starts with."""
         number = graph.input(STEP, Spec((), "int64")).astype("float64")
         updates: dict[str, Value] = {}
+        started: dict[str, np.ndarray] = {}
         for path, gradient in self.optimizer.regularised(trained, found).items():
             parameter = trained[path]
             state = {}
             for name, start in self.optimizer.init().items():
-                key = f"optimizer/{name}/{path}"
-                network.variables.create(key, np.full(parameter.spec.sizes, start, parameter.dtype))
+                key = f"{STATE}/{name}/{path}"
+                started[key] = np.full(parameter.spec.sizes, start, parameter.dtype)
                 state[name] = graph.variable(key, parameter.spec)
             new, kept = self.optimizer.update(
                 parameter, gradient, state, rate.astype(parameter.dtype), number
             )
             updates[path] = new
-            updates.update({f"optimizer/{name}/{path}": value for name, value in kept.items()})
-        return updates
+            updates.update({f"{STATE}/{name}/{path}": value for name, value in kept.items()})
+        return updates, started
 
     # Running ---------------------------------------------------------------------------------------------
 
@@ -133,7 +156,9 @@ class TrainStep:
 
         Raises:
             ShapeError, DtypeError, DataError: the batch does not fit; nothing was changed.
-            NumericsError: the loss is NaN or infinite; nothing was changed, the message names where it began.
+            NumericsError: the loss, a gradient or an update is NaN or infinite; nothing was changed, and the
+                message names where it began. (Where `is_written` is true, the parameters grew too large in
+                this very step, and are no longer good.)
         """
         form = (x.shape, x.dtype, y.shape, y.dtype) if type(x) is type(y) is np.ndarray else None
         if form is not None and form == self._known_form:
@@ -142,8 +167,8 @@ class TrainStep:
             given = self._checked_batch(x, y)
             same = given.get("x") is x and given[TARGET] is y
             self._known_form = form if same else None
-            assert self._program is not None and self.network is not None
-            self._plan = self._program.plan(self.network.variables, self._program.sizes(given))
+            assert self._program is not None and self.variables is not None
+            self._plan = self._program.plan(self.variables, self._program.sizes(given))
         given[RATE], given[STEP], given[SEED] = self.learning_rate, self.steps + 1, self.seed
         assert self._plan is not None
         try:
@@ -167,40 +192,8 @@ class TrainStep:
         return self.optimizer.rate(self.steps) * self.rate_scale
 
     def _located(self, given: Mapping[str, Any], error: NumericsError) -> NumericsError:
-        """The error again, naming the first layer whose output is not finite (the parameters are still the
-        old ones)."""
-        assert self._program is not None and self.network is not None
-        for name, array in given.items():
-            if (
-                name not in (RATE, STEP, SEED)
-                and np.asarray(array).dtype.kind == "f"
-                and not np.isfinite(array).all()
-            ):
-                which = name.removeprefix("~")
-                return NumericsError(
-                    f"the loss is NaN or infinite at step {self.steps + 1}, since the batch's '{which}' is.",
-                    fix="clean the data; nothing was changed.",
-                )
-        graph = self._program.graph
-        watched = [
-            value
-            for node in self._program.nodes
-            for value in node.outputs
-            if value.spec.is_float and node.inputs and node.layer not in ("", type(self.optimizer).__name__)
-        ]
-        results = Program(graph, watched, device=self.network.device).run(self.network.variables, given)
-        for value, array in zip(watched, results, strict=True):
-            if not np.isfinite(array).all():
-                return NumericsError(
-                    f"the loss is NaN or infinite at step {self.steps + 1}; the first numbers that are come"
-                    " from here.",
-                    fix=(
-                        "lower the learning rate, clip gradients (clip_norm=1.0), or check the data; nothing"
-                        " was changed."
-                    ),
-                    where=place(value.node.path, value.node.layer) or None,
-                )
-        return error
+        """The error again, naming what is not finite and where such numbers come from."""
+        return written(self) if error.is_written else located(self, given, error)
 
     def kernels(self, batch_size: int = 64, **sizes: int) -> list[PlannedStep]:
         """The steps that a training step runs on the CPU, in order, with what was chosen for their shapes.
@@ -229,25 +222,24 @@ class TrainStep:
     # State -----------------------------------------------------------------------------------------------
 
     def state(self) -> dict[str, np.ndarray]:
-        """Copies of parameters and optimizer state, by path."""
-        if self.network is None:
+        """Copies of parameters and of this step's optimizer state, by path."""
+        if self.variables is None:
             raise GraphError("the step was not built yet.", fix="run it once, or call build(inputs, target).")
-        return {path: self.network.variables.read(path) for path in self.network.variables}
+        return {path: self.variables.read(path) for path in self.variables}
 
     def load_state(self, state: Mapping[str, np.ndarray], steps: int) -> None:
         """Continue from a state and a number of steps done."""
-        if self.network is None:
+        if self.variables is None:
             raise GraphError("the step was not built yet.", fix="call build(inputs, target) first.")
-        expected = set(self.network.variables)
+        expected = set(self.variables)
         if expected != set(state):
             odd = sorted(expected ^ set(state))
             raise ShapeError(
                 f"the state does not fit the step: {', '.join(odd[:5])}.",
                 fix="use the same model and optimizer.",
             )
-        found = {path: fitting_state(path, state[path], self.network.variables.spec(path)) for path in state}
-        for path, array in found.items():
-            self.network.variables.write(path, array)
+        for path in state:
+            self.variables.write(path, state[path])
         self.steps = steps
 
 
@@ -343,6 +335,10 @@ def value_and_grad(
 ) -> Callable[[Any, Any], tuple[float, dict[str, np.ndarray]]]:
     """A function of (x, y) that gives the loss and its gradients by parameter path; nothing is updated.
 
+    With `training`, dropout draws another mask at every call: the first call draws what the first step of
+    `compile` with this seed draws, the second what the second does. Numbers are given as they are computed,
+    NaN and infinity included.
+
     >>> import numpy as np
     >>> import bigmodel_core as bm
     >>> model = bm.layers.Dense(2)
@@ -371,7 +367,11 @@ def value_and_grad(
                 paths=paths,
                 program=Program(graph, [value, *found], device=network.device),
             )
-        given = _batch(made["network"], inputs, y, made["target"])
+        given = made["network"].check_inputs(inputs)
+        known = {"N": len(next(iter(given.values())))}
+        given["target"] = checked("target", _plain(y), made["target"], known)
+        made["calls"] = given[STEP] = made.get("calls", 0) + 1
+        given[SEED] = seed
         value, *found = made["program"].run(made["network"].variables, given)
         return float(value), dict(zip(made["paths"], found, strict=True))
 

@@ -10,10 +10,12 @@ import numpy as np
 
 from bigmodel_core.kernels.cpu import math as cpu_math
 from bigmodel_core.kernels.cpu.launch import Buffer, Launch
-from bigmodel_core.kernels.cpu.memory import SIZES, load, load_float, load_int, store
+from bigmodel_core.kernels.cpu.magnitude import INFINITE, MAGNITUDE
+from bigmodel_core.kernels.cpu.memory import BITS, SIZES, bits_of, load, load_float, load_int, store, store_int
 from bigmodel_core.kernels.cpu.native import NativeFunction
 from bigmodel_core.kernels.fused import Chain, Space, attribute_type, part_source
 from bigmodel_core.kernels.scalar import CAST
+from bigmodel_core.kernels.status import WRITTEN_NOT_FINITE
 
 CHUNK_WEIGHT = 200_000
 """How much work a chunk holds, in units of `Chain.weight`: some ten microseconds."""
@@ -34,6 +36,7 @@ def launch(
     operands: Sequence[Buffer],
     results: Sequence[Buffer],
     tile: tuple[int, int] | None = None,
+    status: Buffer | None = None,
 ) -> Launch | None:
     """The launch of a chain over concrete sizes; None where there is nothing to compute.
 
@@ -44,6 +47,7 @@ def launch(
         operands: memory of the operands.
         results: memory of the results.
         tile: the tiles of a matrix kernel that this one follows; the last axis is then the matrix's columns.
+        status: where a chain that watches results reports a failure.
     """
     columns = sizes[-1] if sizes else 1
     rows = int(np.prod(sizes[:-1], dtype=np.int64)) if sizes else 1
@@ -67,6 +71,9 @@ def launch(
         for _, value in part.attributes:
             kind = attribute_type(value, part.compute)
             context.append(int(value) if kind in ("bool", "int64") else float(value))
+    if chain.watched:
+        assert status is not None
+        context.append(status)
     return Launch(kernel(_shape_free(chain)), context, -(-rows // row_tile) * across, (row_tile, column_tile))
 
 
@@ -126,6 +133,7 @@ def source(chain: Chain) -> tuple[str, dict[str, Any]]:
     """The generated source of a chain's kernel and the objects it refers to."""
     objects: dict[str, Any] = {
         "load_int": load_int,
+        "store_int": store_int,
         "load_float": load_float,
         "T32": np.float32,
         "T64": np.float64,
@@ -177,6 +185,10 @@ def source(chain: Chain) -> tuple[str, dict[str, Any]]:
             names.append(f"p{number}_{name}")
             slot += 1
         attribute_names.append(names)
+    watched = {number: chain.parts[chain.results[number][0]].dtype for number in chain.watched}
+    for dtype in sorted(set(watched.values())):
+        objects[f"bits_of_{dtype}"] = bits_of(dtype)
+        lines.append(f"    top_{dtype} = {CAST[BITS[dtype]]}(0)")
     lines.append("    for row in range(first_row, last_row):")
     rest = "row"
     if outer > 1:
@@ -213,5 +225,14 @@ def source(chain: Chain) -> tuple[str, dict[str, Any]]:
     for number, (part_number, inplace) in enumerate(chain.results):
         row = f"y{number}_row" if inplace < 0 else f"x{inplace}_row"
         lines.append(f"            store_{chain.parts[part_number].dtype}({row}, column, v{part_number})")
+        if number in watched:
+            dtype = watched[number]
+            bits = f"bits_of_{dtype}(v{part_number}) & {CAST[BITS[dtype]]}({MAGNITUDE[dtype]})"
+            lines.append(f"            top_{dtype} = max(top_{dtype}, {bits})")
+    for dtype in sorted(set(watched.values())):
+        lines += [
+            f"    if top_{dtype} >= {INFINITE[dtype]}:",
+            f"        store_int(load_int(ctx, {slot}), 0, {WRITTEN_NOT_FINITE})",
+        ]
     text = "\n\n".join([*helpers.values(), "\n".join(lines)])
     return text + "\n", objects

@@ -10,6 +10,9 @@ from bigmodel_core.kernels.cpu.native import Intrinsic, intrinsic
 SIZES = {"float32": 4, "float64": 8, "int32": 4, "int64": 8, "uint8": 1, "int8": 1, "bool": 1}
 """Bytes of one number, by dtype."""
 
+BITS = {"float32": "int32", "float64": "int64"}
+"""The integers that floats are, bit by bit."""
+
 
 def ir_type(dtype: str) -> Any:
     """The LLVM type that holds a dtype in memory."""
@@ -56,6 +59,30 @@ def store(dtype: str) -> Intrinsic:
 
     codegen.__name__ = f"store_{dtype}"
     return Intrinsic(f"void(intp, intp, {_numba_name(dtype)})", codegen)
+
+
+@functools.cache
+def bits_of(dtype: str) -> Intrinsic:
+    """`bits_of(dtype)(number)` is the integer with the same bits as a float."""
+    kind = BITS[dtype]
+
+    def codegen(builder: Any, number: Any) -> Any:
+        return builder.bitcast(number, ir_type(kind))
+
+    codegen.__name__ = f"bits_of_{dtype}"
+    return Intrinsic(f"{kind}({dtype})", codegen)
+
+
+@functools.cache
+def float_of(dtype: str) -> Intrinsic:
+    """`float_of(dtype)(bits)` is the float with the same bits as an integer."""
+    kind = BITS[dtype]
+
+    def codegen(builder: Any, bits: Any) -> Any:
+        return builder.bitcast(bits, ir_type(dtype))
+
+    codegen.__name__ = f"float_of_{dtype}"
+    return Intrinsic(f"{dtype}({kind})", codegen)
 
 
 def _numba_name(dtype: str) -> str:

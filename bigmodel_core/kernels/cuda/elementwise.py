@@ -14,6 +14,7 @@ from bigmodel_core.kernels.cuda import math as cuda_math
 from bigmodel_core.kernels.cuda import runtime
 from bigmodel_core.kernels.cuda.launch import STATUS_WIDTH, Buffer, Launch, View, flat, over_items
 from bigmodel_core.kernels.fused import Chain, Space, attribute_type, part_source
+from bigmodel_core.kernels.status import WRITTEN_NOT_FINITE
 
 CASTS = {"T32": np.float32, "T64": np.float64, "I32": np.int32, "I64": np.int64, "U8": np.uint8, "B1": bool}
 """What converts a number to a type in generated source (`kernels.scalar.CAST` names them)."""
@@ -29,6 +30,7 @@ def launch(
     operands: Sequence[Buffer],
     results: Sequence[Buffer],
     status: View | None = None,
+    written: View | None = None,
 ) -> Launch | None:
     """The launch of a chain over concrete sizes; None where there is nothing to compute.
 
@@ -39,6 +41,7 @@ def launch(
         operands: memory of the operands.
         results: memory of the results; where a result overwrites an operand, that operand's.
         status: where kernels before this one report failures: after one, nothing is written.
+        written: where a chain that watches results reports a failure.
     """
     count = math.prod(sizes)
     if count == 0:
@@ -57,6 +60,8 @@ def launch(
     for part in chain.parts:
         for _, value in part.attributes:
             arguments.append(_CONVERT[attribute_type(value, part.compute)](value))
+    if chain.watched:
+        arguments.append(written)
     if status is not None:
         arguments.append(status)
     return over_items(kernel(_shape_free(chain), space.varies, wide, status is not None), arguments, count)
@@ -130,6 +135,14 @@ def source(
         body.append(f"        v{number} = {part_source(chain, number, names, attributes)}")
         names.append(f"v{number}")
     body += [f"        y{number}[at] = v{part}" for number, (part, _) in enumerate(chain.results)]
+    if chain.watched:
+        parameters.append("written")
+        for number in chain.watched:
+            part = chain.results[number][0]
+            body += [
+                f"        if not v{part} - v{part} == 0:",
+                f"            written[0] = {WRITTEN_NOT_FINITE}",
+            ]
     if guarded:
         parameters.append("status")
         before += [

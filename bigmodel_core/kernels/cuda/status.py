@@ -2,16 +2,18 @@
 
 from __future__ import annotations
 
+import functools
 import math
+from typing import Any
 
+import numpy as np
 from numba import cuda
 
 from bigmodel_core.kernels import status as codes
 from bigmodel_core.kernels.array import Call
-from bigmodel_core.kernels.cuda.array import wrapper
+from bigmodel_core.kernels.cpu.magnitude import INFINITE, MAGNITUDE
+from bigmodel_core.kernels.cpu.memory import BITS
 from bigmodel_core.kernels.cuda.launch import LAST, Launch, flat, over_items
-
-NOT_FINITE = codes.NOT_FINITE
 
 
 def report(status, code, limit, position):  # type: ignore[no-untyped-def]
@@ -24,22 +26,53 @@ def report(status, code, limit, position):  # type: ignore[no-untyped-def]
     status[0] = code
 
 
-def check_finite(call: Call) -> list[Launch]:
-    """Reports numbers that are NaN or infinite."""
-    x = call.inputs[0]
-    count = math.prod(x.sizes)
-    arguments = [
-        flat(call.output_buffers[0], 1, "int64"),
-        flat(call.input_buffers[0], count, x.dtype),
-        call.status(),
+def gate(call: Call) -> list[Launch]:
+    """Reports numbers that are NaN, infinite or too large, of as many arrays in a launch as there are."""
+    found = []
+    status = call.status()
+    for dtype in BITS:
+        arrays = [
+            flat(buffer, math.prod(spec.sizes), BITS[dtype])
+            for buffer, spec in zip(call.input_buffers, call.inputs, strict=True)
+            if spec.dtype == dtype and math.prod(spec.sizes)
+        ]
+        infinite = np.dtype(BITS[dtype]).type(INFINITE[dtype])
+        limit = min(infinite, np.array(call.op.limit(dtype), dtype).view(BITS[dtype])[()])
+        while arrays:
+            count = next(size for size in ARRAYS if size <= len(arrays))
+            taken, arrays = arrays[:count], arrays[count:]
+            arguments = [*taken, limit, infinite, status]
+            items = max(view.size for view in taken)
+            found.append(over_items(check_magnitudes(dtype, count), arguments, items))
+    return found
+
+
+ARRAYS = (16, 4, 1)
+"""How many arrays a launch looks at: few kernels serve any number of them."""
+
+
+@functools.cache
+def check_magnitudes(dtype: str, count: int) -> Any:
+    """The kernel on so many arrays, the bits of floats: their magnitudes have to be below a limit."""
+    names = [f"x{number}" for number in range(count)]
+    lines = [
+        f"def check_magnitudes({', '.join(names)}, limit, infinite, status):",
+        "    thread, threads = cuda.grid(1), cuda.gridsize(1)",
+        "    code = 0",
     ]
-    return [over_items(wrapper(check_numbers, 2, ("thread", "threads", "status")), arguments, max(count, 1))]
-
-
-def check_numbers(out, x, thread, threads, status):  # type: ignore[no-untyped-def]
-    """out (1,), x (all,)."""
-    if thread == 0:
-        out[0] = 0
-    for i in range(thread, x.shape[0], threads):
-        if x[i] - x[i] != 0:  # NaN where x is NaN or infinite
-            status[0] = NOT_FINITE
+    for name in names:
+        lines += [
+            f"    for i in range(thread, {name}.shape[0], threads):",
+            f"        if {name}[i] & MASK >= limit:",
+            f"            code = max(code, NOT_FINITE if {name}[i] & MASK >= infinite else UNPROVEN)",
+        ]
+    lines += ["    if code != 0:", "        cuda.atomic.max(status, 0, code)"]
+    kind = np.dtype(BITS[dtype]).type
+    scope: dict[str, Any] = {
+        "cuda": cuda,
+        "MASK": kind(MAGNITUDE[dtype]),
+        "NOT_FINITE": codes.NOT_FINITE,
+        "UNPROVEN": codes.UNPROVEN,
+    }
+    exec(compile("\n".join(lines), "<CUDA kernel check_magnitudes>", "exec"), scope)
+    return scope["check_magnitudes"]

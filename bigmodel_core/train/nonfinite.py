@@ -1,0 +1,119 @@
+"""What to say where a training step met NaN or infinity: which number, and where such numbers come from."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+
+from bigmodel_core.errors import NumericsError
+from bigmodel_core.graph import Graph, Node, Value, needed, place
+from bigmodel_core.ops.random import SEED, STEP
+from bigmodel_core.plan import Program
+
+if TYPE_CHECKING:
+    from bigmodel_core.train.step import TrainStep
+
+UNCHANGED = "nothing was changed."
+
+
+def located(step: TrainStep, given: Mapping[str, Any], error: NumericsError) -> NumericsError:
+    """The error of a step that changed nothing, naming what is not finite and the first layer where it began.
+
+    Args:
+        step: the training step; its variables are those from before.
+        given: the graph inputs of the run.
+        error: what the plan reported.
+    """
+    at = f"at step {step.steps + 1}"
+    for name, array in given.items():
+        if name not in ("~rate", SEED, STEP) and not _is_finite(np.asarray(array)):
+            which = name.removeprefix("~")
+            return NumericsError(
+                f"the loss is NaN or infinite {at}, since the batch's '{which}' is.",
+                fix=f"clean the data; {UNCHANGED}",
+            )
+    assert step._program is not None and step.variables is not None
+    for path in step.variables:
+        if not _is_finite(step.variables.read(path)):
+            return NumericsError(
+                f"the loss or a gradient is NaN or infinite {at}, since '{path}' holds such numbers already.",
+                fix=f"load a state that is finite; {UNCHANGED}",
+            )
+    return _first_of(step, given, at) or error
+
+
+def written(step: TrainStep) -> NumericsError:
+    """The error of a step whose update made variables overflow while it wrote them."""
+    assert step.variables is not None
+    bad = [path for path in step.variables if not _is_finite(step.variables.read(path))]
+    text = f"'{bad[0]}'" + (f" and {len(bad) - 1} more" if len(bad) > 1 else "") if bad else "the parameters"
+    error = NumericsError(
+        f"the update of step {step.steps + 1} overflowed: {text} became NaN or infinite.",
+        fix="load the state of before, and lower the learning rate or the weight decay.",
+    )
+    error.is_written = True
+    return error
+
+
+def _first_of(step: TrainStep, given: Mapping[str, Any], at: str) -> NumericsError | None:
+    """The first of the watched numbers that is not finite, and the first number at all that is not."""
+    assert step._program is not None and step.network is not None and step.variables is not None
+    roots = step._watched
+    found = dict(_computed(step, list(roots.values()), given))
+    name = next((name for name, value in roots.items() if not _is_finite(found[id(value)])), None)
+    if name is None:
+        return None
+    if name == "the learning rate":
+        return NumericsError(
+            f"{name} is {given['~rate']} {at}, which no parameter can follow.",
+            fix=f"choose another learning rate or schedule; {UNCHANGED}",
+        )
+    nodes = [node for node in needed([roots[name]]) if _may_begin(node)]
+    values = [value for node in nodes for value in node.outputs if value.spec.is_float]
+    arrays = dict(_computed(step, values, given))
+    first = next((value for value in values if not _is_finite(arrays[id(value)])), roots[name])
+    where = place(first.node.path, first.node.layer)
+    inner = name != "the loss" and _is_finite(found[id(roots["the loss"])])
+    loss = f", though the loss is finite ({float(found[id(roots['the loss'])]):.4g})" if inner else ""
+    return NumericsError(
+        f"{name} is NaN or infinite {at}{loss}; the first numbers that are come from here.",
+        fix=f"{_mend(name, arrays.get(id(first)))}; {UNCHANGED}",
+        where=where or None,
+    )
+
+
+def _mend(name: str, begun: np.ndarray | None) -> str:
+    """What may help against what is not finite."""
+    if name == "the loss":
+        return "lower the learning rate, clip gradients (clip_norm=1.0), or check the data"
+    if name.startswith("the gradient"):
+        if begun is not None and np.isnan(begun).any():
+            return (
+                "the derivative is not defined there, as that of a root or a logarithm at 0 is not: keep its"
+                " input away from there (add a small number); clipping cannot mend it"
+            )
+        return (
+            "it is infinite, so clipping cannot mend it: scale the data, start from smaller weights, or shorten"
+            " the sequences"
+        )
+    return "lower the learning rate, or clip gradients (clip_norm=1.0)"
+
+
+def _may_begin(node: Node) -> bool:
+    return bool(node.inputs)
+
+
+def _computed(
+    step: TrainStep, values: list[Value], given: Mapping[str, Any]
+) -> Iterator[tuple[int, np.ndarray]]:
+    """Some values of the step's graph, by id."""
+    graph: Graph = values[0].node.graph
+    assert step.network is not None and step.variables is not None
+    results = Program(graph, values, device=step.network.device).run(step.variables, given)
+    yield from zip((id(value) for value in values), results, strict=True)
+
+
+def _is_finite(array: np.ndarray) -> bool:
+    return array.dtype.kind != "f" or bool(np.isfinite(array).all())
