@@ -132,8 +132,8 @@ class Optimizer(Regularisation):
         return ops.minimum((self.clip_norm / unit) / (ops.sqrt(total) + 1e-6 / unit), 1.0)
 
     def _squares(self, gradients: Mapping[str, Value]) -> tuple[Value, Value]:
-        """A unit, and the sum of the squares of all gradients measured in it; both are float64, and the sum is
-        finite where the gradients are, and only there.
+        """A unit, and the sum of the squares of all gradients measured in it: float64, finite where the
+        gradients are, and only there.
 
         Squares of float32 numbers fit into float64. Those of float64 numbers are taken of shares of the
         largest one."""

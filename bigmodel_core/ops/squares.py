@@ -42,14 +42,16 @@ def _launches(call: Call) -> list[Any]:
 
 @dataclass(frozen=True)
 class SumOfSquares(Op):
-    """The sum of the squares of all numbers, a float64 scalar: those of float32 neither overflow nor vanish."""
+    """The sum of the squares of all numbers, a float64 scalar: those of float32 fit, large or small."""
 
     cpu = NativeKernel(_launches)
     cuda = CudaLaunches("reduce:sum_of_squares")
 
     def infer(self, x: Spec) -> Spec:
         if not x.is_float:
-            raise DtypeError(f"SumOfSquares needs floats, got {x.dtype}.", fix="convert: x.astype('float32').")
+            raise DtypeError(
+                f"SumOfSquares needs floats, got {x.dtype}.", fix="convert: x.astype('float32')."
+            )
         return Spec((), "float64")
 
     def grad(self, dy: Value, y: Value, x: Value) -> tuple[Value]:

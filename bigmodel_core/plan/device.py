@@ -73,7 +73,7 @@ class Variables:
 
     Args:
         device: where they live.
-        shared: arrays of another owner, which are read and written here as well; new ones are not added there.
+        shared: arrays of another owner, which are read and written here too; new ones are not added there.
     """
 
     def __init__(self, device: Device, shared: Variables | None = None) -> None:

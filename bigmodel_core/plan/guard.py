@@ -2,10 +2,10 @@
 
 The gate stops a run before anything is overwritten, unless certain numbers are finite: the loss, the
 gradients. Most are looked at one by one. A gradient that is a product of two far smaller matrices is consumed
-tile by tile, after the gate, and never lies in memory as a whole: no number of it is larger than the length of
-its sums times the largest number of either matrix, and those two are looked at instead. Where that bound is
-too large to prove anything, the run is repeated, from the same variables, by a program that takes nothing for
-granted (`Program.exact`).
+tile by tile, after the gate, and never lies in memory as a whole: no number of it is larger than the length
+of its sums times the largest number of either matrix, and those two are looked at instead. Where that bound
+is too large to prove anything, the run is repeated, from the same variables, by a program that takes nothing
+for granted (`Program.exact`).
 """
 
 from __future__ import annotations
@@ -83,9 +83,7 @@ class Gate(Op):
 
     def bind(self, sizes: Mapping[str, int]) -> Gate:
         """The gate at some sizes."""
-        return replace(
-            self, checks=tuple(replace(c, factor=dim_value(c.factor, sizes)) for c in self.checks)
-        )
+        return replace(self, checks=tuple(replace(c, factor=dim_value(c.factor, sizes)) for c in self.checks))
 
     def limit(self, dtype: str) -> float:
         """What numbers of a type have to be below."""
@@ -101,11 +99,13 @@ def gate_of(program: Program) -> Node:
     measured: list[Value] = []
     checks = []
     for guard in program.guards:
-        operands, factor = tuple(_proof(program, program.root(guard), users))
+        operands, factor = _proof(program, program.root(guard), users)
         for value in operands:
             if all(value is not known for known in measured):
                 measured.append(value)
-        checks.append(Check(tuple(next(n for n, m in enumerate(measured) if m is v) for v in operands), factor))
+        checks.append(
+            Check(tuple(next(n for n, m in enumerate(measured) if m is v) for v in operands), factor)
+        )
     return program.graph.apply(Gate(tuple(dict.fromkeys(checks)), program.is_exact), measured)
 
 
@@ -117,12 +117,10 @@ def waiting_for(program: Program, gate: Node) -> Iterator[Node]:
             yield root.node
 
 
-def _proof(
-    program: Program, guard: Value, users: Mapping[int, list[Node]]
-) -> tuple[tuple[Value, ...], Dim]:
+def _proof(program: Program, guard: Value, users: Mapping[int, list[Node]]) -> tuple[tuple[Value, ...], Dim]:
     """The values whose magnitudes, times a factor, bound a guard's: those of a product, or the guard."""
     node = guard.node
-    alone = (guard,), 1
+    alone: tuple[tuple[Value, ...], Dim] = (guard,), 1
     if program.is_exact or program.device.name != "cpu" or not hasattr(node.op, "terms"):
         return alone
     operands = tuple(program.root(value) for value in node.inputs)

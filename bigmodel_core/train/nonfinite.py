@@ -2,13 +2,13 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
 from bigmodel_core.errors import NumericsError
-from bigmodel_core.graph import Graph, Node, Value, needed, place
+from bigmodel_core.graph import Graph, Value, needed, place
 from bigmodel_core.ops.random import SEED, STEP
 from bigmodel_core.plan import Program
 
@@ -16,6 +16,9 @@ if TYPE_CHECKING:
     from bigmodel_core.train.step import TrainStep
 
 UNCHANGED = "nothing was changed."
+
+LARGE = 1e12
+"""Numbers beside an infinite one that are larger say that it overflowed."""
 
 
 def located(step: TrainStep, given: Mapping[str, Any], error: NumericsError) -> NumericsError:
@@ -70,39 +73,40 @@ def _first_of(step: TrainStep, given: Mapping[str, Any], at: str) -> NumericsErr
             f"{name} is {given['~rate']} {at}, which no parameter can follow.",
             fix=f"choose another learning rate or schedule; {UNCHANGED}",
         )
-    nodes = [node for node in needed([roots[name]]) if _may_begin(node)]
+    nodes = [node for node in needed([roots[name]]) if node.inputs]
     values = [value for node in nodes for value in node.outputs if value.spec.is_float]
     arrays = dict(_computed(step, values, given))
     first = next((value for value in values if not _is_finite(arrays[id(value)])), roots[name])
-    where = place(first.node.path, first.node.layer)
     inner = name != "the loss" and _is_finite(found[id(roots["the loss"])])
     loss = f", though the loss is finite ({float(found[id(roots['the loss'])]):.4g})" if inner else ""
+    before = [arrays[id(value)] for value in (first, *first.node.inputs) if id(value) in arrays]
     return NumericsError(
         f"{name} is NaN or infinite {at}{loss}; the first numbers that are come from here.",
-        fix=f"{_mend(name, arrays.get(id(first)))}; {UNCHANGED}",
-        where=where or None,
+        fix=f"{_mend(name, before)}; {UNCHANGED}",
+        where=place(first.node.path, first.node.layer) or None,
     )
 
 
-def _mend(name: str, begun: np.ndarray | None) -> str:
-    """What may help against what is not finite."""
+def _mend(name: str, around: Sequence[np.ndarray]) -> str:
+    """What may help against what is not finite, given the numbers where it began and those before."""
     if name == "the loss":
         return "lower the learning rate, clip gradients (clip_norm=1.0), or check the data"
-    if name.startswith("the gradient"):
-        if begun is not None and np.isnan(begun).any():
-            return (
-                "the derivative is not defined there, as that of a root or a logarithm at 0 is not: keep its"
-                " input away from there (add a small number); clipping cannot mend it"
-            )
+    if not name.startswith("the gradient"):
+        return "lower the learning rate, or clip gradients (clip_norm=1.0)"
+    if max((_largest_finite(array) for array in around), default=0.0) < LARGE:
         return (
-            "it is infinite, so clipping cannot mend it: scale the data, start from smaller weights, or shorten"
-            " the sequences"
+            "the derivative is not defined there, as that of a root or a logarithm at 0 is not: keep its"
+            " input away from such a place (add a small number); clipping cannot mend it"
         )
-    return "lower the learning rate, or clip gradients (clip_norm=1.0)"
+    return (
+        "it grew beyond what its number type holds, so that clipping cannot mend it: scale the data, start"
+        " from smaller weights, or shorten the sequences"
+    )
 
 
-def _may_begin(node: Node) -> bool:
-    return bool(node.inputs)
+def _largest_finite(array: np.ndarray) -> float:
+    finite = np.abs(array[np.isfinite(array)], dtype="float64")
+    return float(finite.max(initial=0.0))
 
 
 def _computed(

@@ -238,8 +238,9 @@ class TrainStep:
                 f"the state does not fit the step: {', '.join(odd[:5])}.",
                 fix="use the same model and optimizer.",
             )
-        for path in state:
-            self.variables.write(path, state[path])
+        found = {path: fitting_state(path, state[path], self.variables.spec(path)) for path in state}
+        for path, array in found.items():
+            self.variables.write(path, array)
         self.steps = steps
 
 
@@ -367,9 +368,7 @@ def value_and_grad(
                 paths=paths,
                 program=Program(graph, [value, *found], device=network.device),
             )
-        given = made["network"].check_inputs(inputs)
-        known = {"N": len(next(iter(given.values())))}
-        given["target"] = checked("target", _plain(y), made["target"], known)
+        given = _batch(made["network"], inputs, y, made["target"])
         made["calls"] = given[STEP] = made.get("calls", 0) + 1
         given[SEED] = seed
         value, *found = made["program"].run(made["network"].variables, given)

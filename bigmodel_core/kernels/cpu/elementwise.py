@@ -10,8 +10,18 @@ import numpy as np
 
 from bigmodel_core.kernels.cpu import math as cpu_math
 from bigmodel_core.kernels.cpu.launch import Buffer, Launch
-from bigmodel_core.kernels.cpu.magnitude import INFINITE, MAGNITUDE
-from bigmodel_core.kernels.cpu.memory import BITS, SIZES, bits_of, load, load_float, load_int, store, store_int
+from bigmodel_core.kernels.cpu.memory import (
+    BITS,
+    INFINITE,
+    SIZES,
+    larger,
+    load,
+    load_float,
+    load_int,
+    magnitude_of,
+    store,
+    store_int,
+)
 from bigmodel_core.kernels.cpu.native import NativeFunction
 from bigmodel_core.kernels.fused import Chain, Space, attribute_type, part_source
 from bigmodel_core.kernels.scalar import CAST
@@ -185,9 +195,10 @@ def source(chain: Chain) -> tuple[str, dict[str, Any]]:
             names.append(f"p{number}_{name}")
             slot += 1
         attribute_names.append(names)
-    watched = {number: chain.parts[chain.results[number][0]].dtype for number in chain.watched}
+    watched = {number: chain.parts[chain.results[number][0]].dtype for number in sorted(chain.watched)}
     for dtype in sorted(set(watched.values())):
-        objects[f"bits_of_{dtype}"] = bits_of(dtype)
+        objects[f"magnitude_of_{dtype}"] = magnitude_of(dtype)
+        objects[f"larger_{dtype}"] = larger(BITS[dtype])
         lines.append(f"    top_{dtype} = {CAST[BITS[dtype]]}(0)")
     lines.append("    for row in range(first_row, last_row):")
     rest = "row"
@@ -225,10 +236,10 @@ def source(chain: Chain) -> tuple[str, dict[str, Any]]:
     for number, (part_number, inplace) in enumerate(chain.results):
         row = f"y{number}_row" if inplace < 0 else f"x{inplace}_row"
         lines.append(f"            store_{chain.parts[part_number].dtype}({row}, column, v{part_number})")
-        if number in watched:
-            dtype = watched[number]
-            bits = f"bits_of_{dtype}(v{part_number}) & {CAST[BITS[dtype]]}({MAGNITUDE[dtype]})"
-            lines.append(f"            top_{dtype} = max(top_{dtype}, {bits})")
+    for dtype in sorted(set(watched.values())):
+        here = [f"magnitude_of_{dtype}(v{chain.results[n][0]})" for n in watched if watched[n] == dtype]
+        largest = functools.reduce(lambda a, b: f"larger_{dtype}({a}, {b})", here)
+        lines.append(f"            top_{dtype} = larger_{dtype}(top_{dtype}, {largest})")
     for dtype in sorted(set(watched.values())):
         lines += [
             f"    if top_{dtype} >= {INFINITE[dtype]}:",

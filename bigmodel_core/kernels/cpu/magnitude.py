@@ -14,7 +14,15 @@ from dataclasses import dataclass
 import numpy as np
 
 from bigmodel_core.kernels.cpu.launch import Buffer, Item, Launch
-from bigmodel_core.kernels.cpu.memory import BITS, SIZES, float_of, load, load_float, load_int, store, store_int
+from bigmodel_core.kernels.cpu.memory import (
+    SIZES,
+    float_of,
+    load,
+    load_float,
+    load_int,
+    magnitude_of,
+    store_int,
+)
 from bigmodel_core.kernels.cpu.native import NativeFunction
 from bigmodel_core.kernels.cpu.side_by_side import side_by_side
 from bigmodel_core.kernels.status import NOT_FINITE, UNPROVEN
@@ -23,11 +31,6 @@ PIECE = 65_536
 """Numbers of a chunk: some microseconds."""
 SHARE = 1 / 131_072
 """The work of one number, as a share of a chunk that is worth a thread."""
-
-MAGNITUDE = {"float32": 0x7FFFFFFF, "float64": 0x7FFFFFFFFFFFFFFF}
-"""All bits of a float but the sign."""
-INFINITE = {"float32": 0x7F800000, "float64": 0x7FF0000000000000}
-"""The bits of infinity: larger magnitudes are NaN."""
 
 
 @dataclass(frozen=True)
@@ -75,7 +78,9 @@ def launches(
     for array in arrays:
         pieces = -(-array.count // PIECE)
         if pieces:
-            found.append(Launch(largest_kernel(array.dtype), [array.buffer, array.count, scratch, slot], pieces))
+            found.append(
+                Launch(largest_kernel(array.dtype), [array.buffer, array.count, scratch, slot], pieces)
+            )
         table += [slot, pieces, int(array.dtype == "float64")]
         slot += pieces
     context: list[Item] = [status, scratch, len(verdicts), 4 + len(table), *table]
@@ -97,15 +102,16 @@ def room(arrays: Sequence[Measured]) -> int:
 @functools.cache
 def largest_kernel(dtype: str) -> NativeFunction:
     """Context: the array, how many numbers, the slots, which of them is the first piece's."""
-    read, size, mask = load(BITS[dtype]), SIZES[dtype], MAGNITUDE[dtype]
+    read, size, magnitude = load(dtype), SIZES[dtype], magnitude_of(dtype)
 
     def largest(ctx, chunk):  # type: ignore[no-untyped-def]
         first = chunk * PIECE
         count = min(load_int(ctx, 1) - first, PIECE)
         at = load_int(ctx, 0) + first * size
-        top = read(at, 0) & mask
+        top = magnitude(read(at, 0))
         for i in range(count):
-            top = max(top, read(at, i) & mask)
+            here = magnitude(read(at, i))
+            top = here if here > top else top
         store_int(load_int(ctx, 2), load_int(ctx, 3) + chunk, top)
 
     return NativeFunction(largest)

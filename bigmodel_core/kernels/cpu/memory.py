@@ -12,6 +12,10 @@ SIZES = {"float32": 4, "float64": 8, "int32": 4, "int64": 8, "uint8": 1, "int8":
 
 BITS = {"float32": "int32", "float64": "int64"}
 """The integers that floats are, bit by bit."""
+MAGNITUDE = {"float32": 0x7FFFFFFF, "float64": 0x7FFFFFFFFFFFFFFF}
+"""All bits of a float but the sign."""
+INFINITE = {"float32": 0x7F800000, "float64": 0x7FF0000000000000}
+"""The bits of infinity: larger magnitudes are NaN."""
 
 
 def ir_type(dtype: str) -> Any:
@@ -62,15 +66,30 @@ def store(dtype: str) -> Intrinsic:
 
 
 @functools.cache
-def bits_of(dtype: str) -> Intrinsic:
-    """`bits_of(dtype)(number)` is the integer with the same bits as a float."""
+def magnitude_of(dtype: str) -> Intrinsic:
+    """`magnitude_of(dtype)(number)` is a float's bits without the sign, as an integer: integers of this kind
+    are in the order of the magnitudes, infinity above all that is finite, and NaN above infinity."""
     kind = BITS[dtype]
 
     def codegen(builder: Any, number: Any) -> Any:
-        return builder.bitcast(number, ir_type(kind))
+        from llvmlite import ir
 
-    codegen.__name__ = f"bits_of_{dtype}"
+        integer = ir_type(kind)
+        return builder.and_(builder.bitcast(number, integer), ir.Constant(integer, MAGNITUDE[dtype]))
+
+    codegen.__name__ = f"magnitude_of_{dtype}"
     return Intrinsic(f"{kind}({dtype})", codegen)
+
+
+@functools.cache
+def larger(dtype: str) -> Intrinsic:
+    """`larger(dtype)(a, b)` is the larger of two integers, of their own type."""
+
+    def codegen(builder: Any, a: Any, b: Any) -> Any:
+        return builder.select(builder.icmp_signed(">", a, b), a, b)
+
+    codegen.__name__ = f"larger_{dtype}"
+    return Intrinsic(f"{dtype}({dtype}, {dtype})", codegen)
 
 
 @functools.cache

@@ -138,9 +138,9 @@ def source(
     if chain.watched:
         parameters.append("written")
         for number in chain.watched:
-            part = chain.results[number][0]
+            value = f"v{chain.results[number][0]}"
             body += [
-                f"        if not v{part} - v{part} == 0:",
+                f"        if not {value} - {value} == 0:",
                 f"            written[0] = {WRITTEN_NOT_FINITE}",
             ]
     if guarded:

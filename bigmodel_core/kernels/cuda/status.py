@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import functools
-import math
 from typing import Any
 
 import numpy as np
@@ -11,8 +10,7 @@ from numba import cuda
 
 from bigmodel_core.kernels import status as codes
 from bigmodel_core.kernels.array import Call
-from bigmodel_core.kernels.cpu.magnitude import INFINITE, MAGNITUDE
-from bigmodel_core.kernels.cpu.memory import BITS
+from bigmodel_core.kernels.cpu.memory import BITS, INFINITE, MAGNITUDE
 from bigmodel_core.kernels.cuda.launch import LAST, Launch, flat, over_items
 
 
@@ -32,9 +30,9 @@ def gate(call: Call) -> list[Launch]:
     status = call.status()
     for dtype in BITS:
         arrays = [
-            flat(buffer, math.prod(spec.sizes), BITS[dtype])
+            flat(buffer, count, BITS[dtype])
             for buffer, spec in zip(call.input_buffers, call.inputs, strict=True)
-            if spec.dtype == dtype and math.prod(spec.sizes)
+            if spec.dtype == dtype and (count := int(np.prod(spec.sizes, dtype=np.int64)))
         ]
         infinite = np.dtype(BITS[dtype]).type(INFINITE[dtype])
         limit = min(infinite, np.array(call.op.limit(dtype), dtype).view(BITS[dtype])[()])
