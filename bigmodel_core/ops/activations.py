@@ -1,9 +1,12 @@
-"""Activations: one scalar function each, for every device, and one for the gradient."""
+"""Activations: one scalar function each, for every device, and one for the gradient.
+
+A gradient that does not pass is 0 whatever it was: it is selected, since 0 times infinity is NaN.
+"""
 
 from __future__ import annotations
 
 from dataclasses import dataclass
-from math import erf, exp, fabs, log1p, pi, tanh
+from math import erf, exp, expm1, fabs, log1p, pi, tanh
 from typing import Any
 
 from bigmodel_core.graph import Value
@@ -13,7 +16,7 @@ from bigmodel_core.ops.elementwise import ElementwiseOp
 
 @dataclass(frozen=True)
 class _ReluGrad(ElementwiseOp):
-    cpu, cuda = elementwise(lambda dy, y: dy if y > 0 else 0 * dy)
+    cpu, cuda = elementwise(lambda dy, y: 0 if y <= 0 else dy)
 
 
 @dataclass(frozen=True)
@@ -30,10 +33,14 @@ class Relu(ElementwiseOp):
         return emit.Relu(x)
 
 
+def _leaky_relu_grad(dy, x, slope):  # type: ignore[no-untyped-def]
+    return dy if x > 0 else (slope * dy if slope != 0 else 0)
+
+
 @dataclass(frozen=True)
 class _LeakyReluGrad(ElementwiseOp):
     slope: float
-    cpu, cuda = elementwise(lambda dy, x, slope: dy if x > 0 else slope * dy)
+    cpu, cuda = elementwise(_leaky_relu_grad)
 
 
 @dataclass(frozen=True)
@@ -52,12 +59,13 @@ class LeakyRelu(ElementwiseOp):
 
 
 def _elu(x, alpha):  # type: ignore[no-untyped-def]
-    e = alpha * (exp(x if x < 0 else 0 * x) - 1)
+    e = alpha * expm1(0 if x > 0 else x)
     return x if x > 0 else e
 
 
-def _elu_grad(dy, x, y, alpha):  # type: ignore[no-untyped-def]
-    return dy if x > 0 else dy * (y + alpha)
+def _elu_grad(dy, x, alpha):  # type: ignore[no-untyped-def]
+    e = alpha * exp(0 if x > 0 else x)
+    return dy if x > 0 else dy * e
 
 
 @dataclass(frozen=True)
@@ -75,7 +83,7 @@ class Elu(ElementwiseOp):
     cpu, cuda = elementwise(_elu)
 
     def grad(self, dy: Value, y: Value, x: Value) -> tuple[Value]:
-        return (_EluGrad(self.alpha)(dy, x, y),)
+        return (_EluGrad(self.alpha)(dy, x),)
 
     def onnx(self, emit: Any, x: Any) -> Any:
         return emit.Elu(x, alpha=self.alpha)
@@ -142,7 +150,9 @@ def _gelu_tanh(x):  # type: ignore[no-untyped-def]
 
 def _gelu_tanh_grad(dy, x):  # type: ignore[no-untyped-def]
     t = tanh(_ROOT_TWO_OVER_PI * (x + 0.044715 * x * x * x))
-    return dy * (0.5 * (1 + t) + 0.5 * x * (1 - t * t) * _ROOT_TWO_OVER_PI * (1 + 0.134145 * x * x))
+    steep = 1 - t * t
+    bend = 0.5 * x * steep * _ROOT_TWO_OVER_PI * (1 + 0.134145 * x * x)
+    return dy * (0.5 * (1 + t) + (0 if steep == 0 else bend))  # x * x may overflow where tanh is flat
 
 
 @dataclass(frozen=True)
@@ -215,7 +225,7 @@ class Silu(ElementwiseOp):
 
 
 def _softplus(x):  # type: ignore[no-untyped-def]
-    return (x if x > 0 else 0 * x) + log1p(exp(-fabs(x)))
+    return (x if x > 0 else 0) + log1p(exp(-fabs(x)))
 
 
 @dataclass(frozen=True)

@@ -1,4 +1,7 @@
-"""Arithmetic and the functions of one number: one scalar function each, for every device."""
+"""Arithmetic and the functions of one number: one scalar function each, for every device.
+
+A gradient that does not pass is 0 whatever it was: it is selected, since 0 times infinity is NaN.
+"""
 
 from __future__ import annotations
 
@@ -70,12 +73,23 @@ def _power(a, b):  # type: ignore[no-untyped-def]
     return a**b
 
 
-def _power_grad_exponent(dy, y, a):  # type: ignore[no-untyped-def]
-    return dy * y * log(a) if a > 0 else 0 * dy
+def _power_grad_base(dy, a, b):  # type: ignore[no-untyped-def]
+    return 0 if b == 0 else dy * (b * a ** (b - 1))
+
+
+def _power_grad_exponent(dy, y, a, b):  # type: ignore[no-untyped-def]
+    return 0 if a == 0 and b >= 0 else dy * (y * log(a))
+
+
+@dataclass(frozen=True)
+class _PowerGradBase(ElementwiseOp):
+    cpu, cuda = elementwise(_power_grad_base)
 
 
 @dataclass(frozen=True)
 class _PowerGradExponent(ElementwiseOp):
+    """0 where 0 ** b stays 0, or 1; NaN for a base below 0, which has powers at whole exponents only."""
+
     cpu, cuda = elementwise(_power_grad_exponent)
 
 
@@ -87,7 +101,8 @@ class Power(ElementwiseOp):
     cpu, cuda = elementwise(_power)
 
     def grad(self, dy: Value, y: Value, a: Value, b: Value) -> tuple[Value, Value]:
-        return reduce_to(dy * b * a ** (b - 1), a.shape), reduce_to(_PowerGradExponent()(dy, y, a), b.shape)
+        to_base, to_exponent = _PowerGradBase()(dy, a, b), _PowerGradExponent()(dy, y, a, b)
+        return reduce_to(to_base, a.shape), reduce_to(to_exponent, b.shape)
 
     def onnx(self, emit: Any, a: Any, b: Any) -> Any:
         return emit.Pow(a, b)
@@ -101,13 +116,18 @@ def _minimum(a, b):  # type: ignore[no-untyped-def]
     return a if (a < b or a != a) else b
 
 
-def _share_where_chosen(dy, a, y):  # type: ignore[no-untyped-def]
-    return dy if a == y else 0 * dy
+@dataclass(frozen=True)
+class _WhereFirst(ElementwiseOp):
+    """The gradient where a was chosen, which a NaN is; else 0."""
+
+    cpu, cuda = elementwise(lambda dy, a, y: dy if (a == y or a != a) else 0)
 
 
 @dataclass(frozen=True)
-class _WhereChosen(ElementwiseOp):
-    cpu, cuda = elementwise(_share_where_chosen)
+class _WhereSecond(ElementwiseOp):
+    """The gradient where a was not chosen; else 0."""
+
+    cpu, cuda = elementwise(lambda dy, a, y: 0 if (a == y or a != a) else dy)
 
 
 @dataclass(frozen=True)
@@ -115,8 +135,7 @@ class Choice(ElementwiseOp):
     """One of a and b; where they are equal the gradient goes to a."""
 
     def grad(self, dy: Value, y: Value, a: Value, b: Value) -> tuple[Value, Value]:
-        to_a = _WhereChosen()(dy, a, y)
-        return reduce_to(to_a, a.shape), reduce_to(dy - to_a, b.shape)
+        return reduce_to(_WhereFirst()(dy, a, y), a.shape), reduce_to(_WhereSecond()(dy, a, y), b.shape)
 
 
 @dataclass(frozen=True)
@@ -169,6 +188,15 @@ class Sign(ElementwiseOp):
         return emit.Sign(x)
 
 
+def _absolute_grad(dy, x):  # type: ignore[no-untyped-def]
+    return dy if x > 0 else (-dy if x < 0 else 0)
+
+
+@dataclass(frozen=True)
+class _AbsoluteGrad(ElementwiseOp):
+    cpu, cuda = elementwise(_absolute_grad)
+
+
 @dataclass(frozen=True)
 class Absolute(ElementwiseOp):
     """|x|."""
@@ -176,7 +204,7 @@ class Absolute(ElementwiseOp):
     cpu, cuda = elementwise(lambda x: -x if x < 0 else x)
 
     def grad(self, dy: Value, y: Value, x: Value) -> tuple[Value]:
-        return (dy * Sign()(x),)
+        return (_AbsoluteGrad()(dy, x),)
 
     def onnx(self, emit: Any, x: Any) -> Any:
         return emit.Abs(x)
@@ -301,7 +329,7 @@ def _clip(x, low, high):  # type: ignore[no-untyped-def]
 
 
 def _clip_grad(dy, x, low, high):  # type: ignore[no-untyped-def]
-    return dy if (x >= low and x <= high) else 0 * dy
+    return dy if (x >= low and x <= high) else 0
 
 
 @dataclass(frozen=True)

@@ -20,7 +20,8 @@ from bigmodel_core.spec import INTEGERS, Spec, format_shape
 
 
 def _binary_cross_entropy(x, target):  # type: ignore[no-untyped-def]
-    return (x if x > 0 else 0 * x) - x * target + log1p(exp(-fabs(x)))
+    wrong = 1 - target if x > 0 else target  # the share of the other side
+    return (0 if wrong == 0 else fabs(x) * wrong) + log1p(exp(-fabs(x)))
 
 
 def _binary_cross_entropy_grad(dy, x, target):  # type: ignore[no-untyped-def]

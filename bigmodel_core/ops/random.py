@@ -76,7 +76,7 @@ class _Drop(ElementwiseOp):
     """x * scale where it is kept, else 0."""
 
     scale: float
-    cpu, cuda = elementwise(lambda x, kept, scale: x * scale if kept else 0 * x)
+    cpu, cuda = elementwise(lambda x, kept, scale: x * scale if kept else 0)
 
     def infer(self, x: Spec, kept: Spec) -> Spec:
         return x

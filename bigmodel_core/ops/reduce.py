@@ -282,13 +282,13 @@ class _Extreme(Reduction):
         return super().infer(x)
 
     def grad(self, dy: Value, y: Value, x: Value) -> tuple[Value]:
-        """Shared equally where several numbers are the extreme one."""
-        from bigmodel_core.ops.comparison import cast, equal
+        """Shared equally where several numbers are the extreme one, as NaN is where there is one."""
+        from bigmodel_core.ops.comparison import cast, equal, logical_or, not_equal, where
         from bigmodel_core.ops.shape import reshape
 
-        chosen = cast(equal(x, reshape(y, self.kept(x.spec))), x.dtype)
-        count = Sum(self.axes, keepdims=True)(chosen)
-        return (chosen * (reshape(dy, self.kept(x.spec)) / count),)
+        chosen = logical_or(equal(x, reshape(y, self.kept(x.spec))), not_equal(x, x))
+        count = Sum(self.axes, keepdims=True)(cast(chosen, x.dtype))
+        return (where(chosen, reshape(dy, self.kept(x.spec)) / count, 0.0),)
 
 
 @dataclass(frozen=True)

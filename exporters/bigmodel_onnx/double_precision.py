@@ -15,7 +15,10 @@ def _leaky_relu(emit: Any, x: str, alpha: float = 0.01) -> Any:
 
 
 def _elu(emit: Any, x: str, alpha: float = 1.0) -> Any:
-    negative = emit.Sub(emit.Exp(emit.Min(x, emit.const(0.0))), emit.const(1.0))
+    """exp(x) - 1 is tanh(x / 2) * (exp(x) + 1), which keeps its digits near 0."""
+    least = emit.Min(x, emit.const(0.0))
+    half = emit.Tanh(emit.Mul(least, emit.const(0.5)))
+    negative = emit.Mul(half, emit.Add(emit.Exp(least), emit.const(1.0)))
     return emit.Where(emit.Greater(x, emit.const(0.0)), x, emit.Mul(negative, emit.const(alpha)))
 
 

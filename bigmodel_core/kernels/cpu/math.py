@@ -1,6 +1,6 @@
 """Mathematical functions of one number, written so that LLVM turns them into vector code.
 
-`exp` and `tanh` are polynomials after range reduction (Cody and Waite, 1980; coefficients for float32 after
+`exp`, `expm1` and `tanh` are polynomials after range reduction (Cody and Waite, 1980; coefficients for float32 after
 Moshier's Cephes); the others are LLVM intrinsics or the C library's functions. `replacements(dtype)` is what
 kernels of a dtype get in place of Python's `math`.
 """
@@ -85,7 +85,7 @@ def _whole64(builder: Any, value: Any) -> Any:
 
 _round32, _round64 = _llvm("float32", "rint"), _llvm("float64", "rint")
 _fma32, _fma64 = _llvm("float32", "fma", 3), _llvm("float64", "fma", 3)
-_copysign32 = _llvm("float32", "copysign", 2)
+_copysign32, _copysign64 = _llvm("float32", "copysign", 2), _llvm("float64", "copysign", 2)
 
 
 @functools.cache
@@ -106,7 +106,7 @@ _LOG2E, _LN2_HIGH, _LN2_LOW = _single(1.44269504), _single(-0.693359375), _singl
 _E_MAX, _E_MIN = _single(89.0), _single(-104.0)
 _E0, _E1, _E2 = _single(1.9875691500e-4), _single(1.3981999507e-3), _single(8.3334519073e-3)
 _E3, _E4, _E5 = _single(4.1665795894e-2), _single(1.6666665459e-1), _single(0.5)
-_ONE, _TWO = _single(1.0), _single(2.0)
+_HALF, _ONE, _TWO = _single(0.5), _single(1.0), _single(2.0)
 _FLAT, _STEEP = _single(20.0), _single(87.0)
 
 
@@ -127,6 +127,15 @@ def exp32(x):  # type: ignore[no-untyped-def]
     x = _E_MIN() if x < _E_MIN() else x
     n, rest = _reduced32(x)
     return _scale32(rest + _ONE(), _whole32(n))
+
+
+def expm1_32(x):  # type: ignore[no-untyped-def]
+    """exp(x) - 1 with all digits near 0; half of it is computed, which does not overflow before the end."""
+    y = _E_MAX() if x > _E_MAX() else x
+    y = -_FLAT() if y < -_FLAT() else y
+    n, rest = _reduced32(y)
+    scale = _power_of_two32(_whole32(n) - 1)
+    return _copysign32(_fma32(scale, rest, scale - _HALF()) * _TWO(), x)  # also of -0
 
 
 def tanh32(x):  # type: ignore[no-untyped-def]
@@ -185,7 +194,7 @@ def sigmoid64(x):  # type: ignore[no-untyped-def]
 def expm1_64(x):  # type: ignore[no-untyped-def]
     near = _exponential_rest(x)
     far = exp64(x) - 1.0
-    return near if -0.34 < x < 0.34 else far
+    return _copysign64(near if -0.34 < x < 0.34 else far, x)  # also of -0
 
 
 def tanh64(x):  # type: ignore[no-untyped-def]
@@ -212,13 +221,13 @@ def functions(dtype: str) -> dict[str, Any]:
     """The functions of Python's `math` that kernels of a dtype may call, by name."""
     single = dtype == "float32"
     found: dict[str, Any] = {"exp": exp32 if single else exp64, "tanh": tanh32 if single else tanh64}
+    found["expm1"] = expm1_32 if single else expm1_64
     for name in ("log", "log2", "log10", "sqrt", "fabs", "floor", "ceil", "trunc", "sin", "cos"):
         found[name] = _llvm(dtype, name)
     found["pow"] = _llvm(dtype, "pow", 2)
     found["copysign"] = _llvm(dtype, "copysign", 2)
     for name in (
         "log1p",
-        "expm1",
         "erf",
         "erfc",
         "tan",
@@ -232,7 +241,6 @@ def functions(dtype: str) -> dict[str, Any]:
         "atanh",
     ):
         found[name] = _libm(dtype, name)
-    found["expm1"] = found["expm1"] if single else expm1_64
     found["atan2"] = _libm(dtype, "atan2", 2)
     found["fmod"] = _libm(dtype, "fmod", 2)
     return found

@@ -124,19 +124,30 @@ class _Block:
 
 
 def _largest(block: _Block) -> None:
+    """The first largest number of a block, row by row, or its last NaN; then that of the blocks so far.
+
+    Blocks beside each other have rows in common: among equals the place decides, not the block.
+    """
     builder = block.builder
-    best, places = block.load(block.window()), block.load(block.places(), block.whole_numbers)
-    onward = block.onward()
-    for number, tap in enumerate(block.taps):
+    first, *others = block.taps
+    best, places = block.load(block.pixel(first)), block.place(first)
+    for tap in others:
         value = block.load(block.pixel(tap))
         above = builder.fcmp_ordered(">", value, best)
         more = builder.or_(above, builder.fcmp_unordered("uno", value, value))
-        if number == 0:
-            best = builder.select(onward, builder.select(more, value, best), value)
-            places = builder.select(onward, builder.select(more, block.place(tap), places), block.place(tap))
-        else:
-            best = builder.select(more, value, best)
-            places = builder.select(more, block.place(tap), places)
+        best = builder.select(more, value, best)
+        places = builder.select(more, block.place(tap), places)
+    before, places_before = block.load(block.window()), block.load(block.places(), block.whole_numbers)
+    earlier = builder.icmp_signed("<", places, places_before)
+    first_of_equals = builder.and_(builder.fcmp_ordered("==", best, before), earlier)
+    a_number = builder.fcmp_ordered("ord", before, before)
+    last_nan = builder.and_(
+        builder.fcmp_unordered("uno", best, best), builder.or_(a_number, builder.not_(earlier))
+    )
+    more = builder.or_(builder.fcmp_ordered(">", best, before), builder.or_(first_of_equals, last_nan))
+    onward = block.onward()
+    best = builder.select(onward, builder.select(more, best, before), best)
+    places = builder.select(onward, builder.select(more, places, places_before), places)
     block.store(best, block.window())
     block.store(places, block.places())
 

@@ -103,9 +103,8 @@ def hinge_grad_items(out, dy, labels, rival, thread, threads):  # type: ignore[n
     for element in range(thread, out.shape[0] * classes, threads):
         i = element // classes
         j = element % classes
-        value = dy[i]
-        if rival[i] < 0 or (j != rival[i] and j != labels[i]):
-            value = value - value
-        elif j == labels[i]:
-            value = -value
-        out[i, j] = value
+        out[i, j] = 0
+        if rival[i] >= 0 and j == rival[i]:
+            out[i, j] = dy[i]
+        elif rival[i] >= 0 and j == labels[i]:
+            out[i, j] = -dy[i]
