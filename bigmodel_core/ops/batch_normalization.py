@@ -1,7 +1,8 @@
 """Batch normalisation (Ioffe and Szegedy, 2015): each channel at mean 0 and variance 1 over the batch.
 
 Means and variances are found block by block of pixels, each block in two passes, and put together in float64;
-neither large means nor many pixels cost digits.
+neither large means nor many pixels cost digits. A mean goes along as two numbers, since the nearest float32 to
+a million may be far from it for what varies by a tenth, and it is subtracted before anything is scaled.
 """
 
 from __future__ import annotations
@@ -9,6 +10,8 @@ from __future__ import annotations
 from dataclasses import dataclass, replace
 from math import sqrt
 from typing import Any, ClassVar
+
+from numpy import float64
 
 from bigmodel_core.errors import DtypeError, ShapeError
 from bigmodel_core.graph import Op, Value
@@ -18,8 +21,10 @@ from bigmodel_core.ops.reduce import Cut, cut_of
 from bigmodel_core.spec import Spec, format_shape
 
 
-def block_moments(means, spreads, x, block, start, stop):  # type: ignore[no-untyped-def]
-    """means, spreads (blocks, channels), x (pixels, channels): mean and sum of squared distances from it."""
+def block_moments(means, rests, spreads, x, block, start, stop):  # type: ignore[no-untyped-def]
+    """means, rests, spreads (blocks, channels), x (pixels, channels): of each block the mean, what its
+    rounding left out, and the sum of squared distances from it. Distances from the first pixel are added up.
+    """
     for b in range(start, stop):
         first, last = b * block, min(x.shape[0], b * block + block)
         for c in range(x.shape[1]):
@@ -27,43 +32,50 @@ def block_moments(means, spreads, x, block, start, stop):  # type: ignore[no-unt
             spreads[b, c] = 0
         for i in range(first, last):
             for c in range(x.shape[1]):
-                means[b, c] += x[i, c]
+                means[b, c] += x[i, c] - x[first, c]
         for c in range(x.shape[1]):
-            means[b, c] /= last - first
+            center = float64(x[first, c]) + means[b, c] / (last - first)
+            means[b, c] = center
+            rests[b, c] = center - means[b, c]
         for i in range(first, last):
             for c in range(x.shape[1]):
                 spreads[b, c] += (x[i, c] - means[b, c]) * (x[i, c] - means[b, c])
 
 
-def whole_moments(mean, variance, slope, offset, means, spreads, scale, shift, pixels, block, epsilon):  # type: ignore[no-untyped-def]
-    """All but means, spreads (blocks, channels) are (channels,); normalised, x is x * slope + offset."""
+def whole_moments(  # type: ignore[no-untyped-def]
+    mean, variance, rest, slope, offset, means, rests, spreads, scale, shift, pixels, block, epsilon
+):
+    """All but means, rests, spreads (blocks, channels) are (channels,); mean + rest is the mean, and x
+    normalised is (x - mean) * slope + offset."""
     for c in range(mean.shape[0]):
         total = 0.0
         for b in range(means.shape[0]):
-            total += means[b, c] * float(min(block, pixels - b * block))
+            total += (float64(means[b, c]) + rests[b, c]) * float(min(block, pixels - b * block))
         center = total / pixels
         spread = 0.0
         for b in range(means.shape[0]):
-            apart = means[b, c] - center
-            spread += spreads[b, c] + apart * apart * float(min(block, pixels - b * block))
+            own = float64(rests[b, c])
+            apart = float64(means[b, c]) + own - center
+            spread += spreads[b, c] + (apart * apart - own * own) * float(min(block, pixels - b * block))
+        if spread < 0:  # by rounding
+            spread = 0.0
         steep = scale[c] / sqrt(spread / pixels + epsilon)
         mean[c] = center
         variance[c] = spread / pixels
+        rest[c] = center - mean[c]
         slope[c] = steep
-        offset[c] = shift[c] - center * steep
+        offset[c] = shift[c] - (center - mean[c]) * steep
 
 
-def known_moments(slope, offset, mean, variance, scale, shift, epsilon):  # type: ignore[no-untyped-def]
+def known_moments(slope, variance, scale, epsilon):  # type: ignore[no-untyped-def]
     for c in range(slope.shape[0]):
-        steep = scale[c] / sqrt(variance[c] + epsilon)
-        slope[c] = steep
-        offset[c] = shift[c] - mean[c] * steep
+        slope[c] = scale[c] / sqrt(variance[c] + epsilon)
 
 
-def scale_channels(out, x, slope, offset, start, stop):  # type: ignore[no-untyped-def]
+def scale_channels(out, x, mean, slope, offset, start, stop):  # type: ignore[no-untyped-def]
     for i in range(start, stop):
         for c in range(out.shape[1]):
-            out[i, c] = x[i, c] * slope[c] + offset[c]
+            out[i, c] = (x[i, c] - mean[c]) * slope[c] + offset[c]
 
 
 def block_products(plain, weighted, dy, x, mean, block, start, stop):  # type: ignore[no-untyped-def]
@@ -79,7 +91,7 @@ def block_products(plain, weighted, dy, x, mean, block, start, stop):  # type: i
 
 
 def whole_products(  # type: ignore[no-untyped-def]
-    dscale, dshift, slope, tilt, offset, plain, weighted, variance, scale, pixels, epsilon
+    dscale, dshift, slope, tilt, offset, plain, weighted, rest, variance, scale, pixels, epsilon
 ):
     """dx is slope * dy + tilt * (x - mean) + offset, channel by channel."""
     for c in range(dscale.shape[0]):
@@ -88,12 +100,13 @@ def whole_products(  # type: ignore[no-untyped-def]
         for b in range(plain.shape[0]):
             total += plain[b, c]
             product += weighted[b, c]
+        product -= total * rest[c]
         rate = 1.0 / sqrt(variance[c] + epsilon)
         dscale[c] = product * rate
         dshift[c] = total
         slope[c] = scale[c] * rate
         tilt[c] = -(scale[c] * rate * rate * rate * product / pixels)
-        offset[c] = -(scale[c] * rate * total / pixels)
+        offset[c] = -(scale[c] * rate * total / pixels) - tilt[c] * rest[c]
 
 
 def batch_norm_dx(out, dy, x, mean, slope, tilt, offset, start, stop):  # type: ignore[no-untyped-def]
@@ -157,27 +170,32 @@ class _Memory:
 
 def _batch_norm_launches(call: Call, tile: tuple[int, int] | None = None) -> list[Any] | None:
     x, scale, shift = zip(call.inputs, call.input_buffers, strict=True)
-    y, mean, variance = zip(call.outputs, call.output_buffers, strict=True)
+    y, mean, variance, rest = zip(call.outputs, call.output_buffers, strict=True)
     cut = cut_of(tile, x[0].sizes[-1])
     if cut is None:
         return None
     m = _Memory(call, x[0], cut)
-    means, spreads, slope, offset = m.blocked(), m.blocked(), m.vector(), m.vector()
+    if m.pixels == 1:
+        raise ShapeError(
+            f"the batch has one number for each of {m.channels} channels, which has no variance to train with.",
+            fix="train with batches of two samples or more, the last of an epoch too; or on larger images.",
+        )
+    means, rests, spreads, slope, offset = m.blocked(), m.blocked(), m.blocked(), m.vector(), m.vector()
     return [
-        *m.launch(block_moments, [means, spreads], [x], 2, cut.blocks_of_chunk, block=cut.block),
+        *m.launch(block_moments, [means, rests, spreads], [x], 2, cut.blocks_of_chunk, block=cut.block),
         *m.launch(
             whole_moments,
-            [mean, variance, slope, offset],
-            [means, spreads, scale, shift],
+            [mean, variance, rest, slope, offset],
+            [means, rests, spreads, scale, shift],
             pixels=m.pixels,
             block=cut.block,
         ),
-        *m.tiled(m.launch(scale_channels, [y], [x, slope, offset])),
+        *m.tiled(m.launch(scale_channels, [y], [x, mean, slope, offset])),
     ]
 
 
 def _batch_norm_grad_launches(call: Call, tile: tuple[int, int] | None = None) -> list[Any] | None:
-    dy, x, mean, variance, scale = zip(call.inputs, call.input_buffers, strict=True)
+    dy, x, mean, rest, variance, scale = zip(call.inputs, call.input_buffers, strict=True)
     dx, dscale, dshift = zip(call.outputs, call.output_buffers, strict=True)
     cut = cut_of(tile, x[0].sizes[-1])
     if cut is None:
@@ -189,7 +207,7 @@ def _batch_norm_grad_launches(call: Call, tile: tuple[int, int] | None = None) -
         *m.launch(
             whole_products,
             [dscale, dshift, slope, tilt, offset],
-            [plain, weighted, variance, scale],
+            [plain, weighted, rest, variance, scale],
             pixels=m.pixels,
         ),
         *m.tiled(m.launch(batch_norm_dx, [dx], [dy, x, mean, slope, tilt, offset], 2)),
@@ -218,21 +236,25 @@ class _Norm(ImageOp):
 class BatchNorm(_Norm):
     """Images (N, C, H, W) normalised by the batch's own moments, times scale (C,) plus shift (C,).
 
-    Outputs: y, and the mean and the (biased) variance of each channel, which have no gradient.
+    Outputs: y, and the mean and the (biased) variance of each channel, which have no gradient; for the
+    gradient what the mean's rounding left out.
 
     Args:
         epsilon: added to the variance.
+
+    Raises:
+        ShapeError: before a run, there is only one number for each channel.
     """
 
     cpu = NativeKernel(_batch_norm_launches, behind=_batch_norm_launches, follows=0)
 
-    def infer(self, x: Spec, scale: Spec, shift: Spec) -> tuple[Spec, Spec, Spec]:
+    def infer(self, x: Spec, scale: Spec, shift: Spec) -> tuple[Spec, Spec, Spec, Spec]:
         row = self.checked(x, scale, shift)
-        return x, row, row
+        return x, row, row, row
 
     def grad(self, dy: Any, y: Any, x: Value, scale: Value, shift: Value) -> tuple[Value, Value, Value]:
         op = _BatchNormGrad(self.epsilon, layout=self.layout)
-        return op(dy[0], x, y[1], y[2], scale)  # type: ignore[no-any-return]
+        return op(dy[0], x, y[1], y[3], y[2], scale)  # type: ignore[no-any-return]
 
     def onnx(self, emit: Any, x: Any, scale: Any, shift: Any) -> Any:
         mean = emit.reduce("ReduceMean", x, (0, 2, 3), True)
@@ -242,7 +264,7 @@ class BatchNorm(_Norm):
         column = emit.ints((-1, 1, 1))
         y = emit.Add(emit.Mul(normal, emit.Reshape(scale, column)), emit.Reshape(shift, column))
         flat = emit.ints((-1,))
-        return y, emit.Reshape(mean, flat), emit.Reshape(variance, flat)
+        return y, emit.Reshape(mean, flat), emit.Reshape(variance, flat), None
 
 
 @dataclass(frozen=True)
@@ -263,7 +285,7 @@ class FixedNorm(_Norm):
     Args:
         epsilon: added to the variance.
 
-    Plans compute it as a product and a sum (`KnownMoments`).
+    Plans compute it as a difference, a product and a sum (`KnownMoments`).
     """
 
     def infer(self, x: Spec, scale: Spec, shift: Spec, mean: Spec, variance: Spec) -> Spec:
@@ -292,12 +314,14 @@ class FixedNorm(_Norm):
 
 @dataclass(frozen=True)
 class KnownMoments(Op):
-    """A normalisation by given moments (C,) as x * slope + offset: slope and offset, (C,) each.
+    """The slope (C,) of a normalisation by given moments as (x - mean) * slope + shift.
+
+    The mean is subtracted first: as x * slope + offset, two large numbers would cancel.
 
     Args:
         epsilon: added to the variance.
 
-    Plans compute it before all that is large, so that product and sum can follow a convolution's tiles.
+    Plans compute it before all that is large, so that what it is for can follow a convolution's tiles.
     """
 
     epsilon: float
@@ -305,8 +329,8 @@ class KnownMoments(Op):
     comes_early: ClassVar[bool] = True
     cpu = kernel(known_moments, views=lambda op, i, o: ([s.sizes for s in o], [s.sizes for s in i]))
 
-    def infer(self, mean: Spec, variance: Spec, scale: Spec, shift: Spec) -> tuple[Spec, Spec]:
-        return mean, mean
+    def infer(self, variance: Spec, scale: Spec) -> Spec:
+        return variance
 
 
 def batch_norm(x: Value, scale: Value, shift: Value, epsilon: float = 1e-5) -> tuple[Value, Value, Value]:
@@ -315,7 +339,7 @@ def batch_norm(x: Value, scale: Value, shift: Value, epsilon: float = 1e-5) -> t
     Returns:
         The images, and the mean and biased variance of each channel (C,), which are not differentiated.
     """
-    return BatchNorm(epsilon)(x, scale, shift)  # type: ignore[no-any-return]
+    return BatchNorm(epsilon)(x, scale, shift)[:3]  # type: ignore[no-any-return]
 
 
 def fixed_norm(

@@ -2,10 +2,11 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import contextmanager
 from itertools import islice
 
-from bigmodel_core.errors import KernelError
+from bigmodel_core.errors import BigmodelError, KernelError
 from bigmodel_core.graph import Value
 from bigmodel_core.kernels.array import Call
 from bigmodel_core.kernels.cpu import elementwise
@@ -17,6 +18,16 @@ from bigmodel_core.plan.memory import place
 from bigmodel_core.plan.program import Program
 from bigmodel_core.plan.steps import Step
 from bigmodel_core.spec import Spec, dim_value
+
+
+@contextmanager
+def _named_after(step: Step) -> Iterator[None]:
+    """Errors name the layer of the step: some sizes are wrong that are only known now."""
+    try:
+        yield
+    except BigmodelError as error:
+        error.where = error.where or step.node.place or None
+        raise
 
 
 class Binding(ValueBuffers[Buffer]):
@@ -93,7 +104,8 @@ class Binding(ValueBuffers[Buffer]):
         inputs, outputs = self._buffers(step)
         if step.fused is None:
             op = step.node.op
-            return list(op.cpu.launches(self._call(step, outputs, number)))
+            with _named_after(step):
+                return list(op.cpu.launches(self._call(step, outputs, number)))
         space = step.fused.space
         sizes = [dim_value(axis, self.sizes) for axis in space.axes]
         launch = elementwise.launch(step.fused.chain, space, sizes, inputs, outputs, status=self.status)
@@ -106,7 +118,8 @@ class Binding(ValueBuffers[Buffer]):
         inputs, outputs = self._buffers(step)
         if step.fused is None:
             op = step.node.op
-            found: list[Launch] | None = op.cpu.following(self._call(step, outputs, number), tile)
+            with _named_after(step):
+                found: list[Launch] | None = op.cpu.following(self._call(step, outputs, number), tile)
             return found
         space = step.fused.on_tiles(matrix.shape)
         assert space is not None

@@ -17,7 +17,7 @@ from bigmodel_core.graph import LEAVES, Graph, Input, Node, Value, needed
 from bigmodel_core.kernels.fused import Elementwise
 from bigmodel_core.kernels.scalar import parameters
 from bigmodel_core.ops.activations import Relu, _ReluGrad
-from bigmodel_core.ops.arithmetic import add, multiply
+from bigmodel_core.ops.arithmetic import add, multiply, subtract
 from bigmodel_core.ops.batch_normalization import FixedNorm, KnownMoments
 from bigmodel_core.ops.images import CHANNELS_FIRST, CHANNELS_LAST, TO_FIRST, TO_LAST, ImageOp, SwapPlanes
 from bigmodel_core.ops.pooling import _MaxPoolGrad
@@ -127,10 +127,10 @@ class _Rewriting:
             (self.last if number in op.image_outputs else self.first)[id(before)] = after
 
     def _fixed_norm(self, node: Node, op: FixedNorm) -> None:
-        """A normalisation by given moments is a product and a sum, which may follow a convolution's tiles."""
+        """A normalisation by given moments is elementwise, and may follow a convolution's tiles."""
         scale, shift, mean, variance = (self.logical(value) for value in node.inputs[1:])
-        slope, offset = self.graph.apply(KnownMoments(op.epsilon), [mean, variance, scale, shift]).outputs
-        y = add(multiply(self.channels_last(node.inputs[0]), slope), offset)
+        (slope,) = self.graph.apply(KnownMoments(op.epsilon), [variance, scale]).outputs
+        y = add(multiply(subtract(self.channels_last(node.inputs[0]), mean), slope), shift)
         self.last[id(node.outputs[0])] = y
 
     def _pooled_relu(self, node: Node) -> bool:
