@@ -150,9 +150,7 @@ def _gelu_tanh(x):  # type: ignore[no-untyped-def]
 
 def _gelu_tanh_grad(dy, x):  # type: ignore[no-untyped-def]
     t = tanh(_ROOT_TWO_OVER_PI * (x + 0.044715 * x * x * x))
-    steep = 1 - t * t
-    bend = 0.5 * x * steep * _ROOT_TWO_OVER_PI * (1 + 0.134145 * x * x)
-    return dy * (0.5 * (1 + t) + (0 if steep == 0 else bend))  # x * x may overflow where tanh is flat
+    return dy * (0.5 * (1 + t) + 0.5 * x * (1 - t * t) * _ROOT_TWO_OVER_PI * (1 + 0.134145 * x * x))
 
 
 @dataclass(frozen=True)

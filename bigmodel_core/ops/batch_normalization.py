@@ -1,8 +1,8 @@
 """Batch normalisation (Ioffe and Szegedy, 2015): each channel at mean 0 and variance 1 over the batch.
 
 Means and variances are found block by block of pixels, each block in two passes, and put together in float64;
-neither large means nor many pixels cost digits. A mean goes along as two numbers, since the nearest float32 to
-a million may be far from it for what varies by a tenth, and it is subtracted before anything is scaled.
+neither large means nor many pixels cost digits. A mean goes along as two numbers, since the nearest float32
+may be far from a mean of a million where numbers vary by a tenth; it is subtracted before anything is scaled.
 """
 
 from __future__ import annotations
@@ -16,6 +16,7 @@ from numpy import float64
 from bigmodel_core.errors import DtypeError, ShapeError
 from bigmodel_core.graph import Op, Value
 from bigmodel_core.kernels.array import Call, NativeKernel, kernel
+from bigmodel_core.kernels.cpu.math import distance
 from bigmodel_core.ops.images import ImageOp
 from bigmodel_core.ops.reduce import Cut, cut_of
 from bigmodel_core.spec import Spec, format_shape
@@ -32,7 +33,7 @@ def block_moments(means, rests, spreads, x, block, start, stop):  # type: ignore
             spreads[b, c] = 0
         for i in range(first, last):
             for c in range(x.shape[1]):
-                means[b, c] += x[i, c] - x[first, c]
+                means[b, c] += distance(x[i, c], x[first, c])
         for c in range(x.shape[1]):
             center = float64(x[first, c]) + means[b, c] / (last - first)
             means[b, c] = center
@@ -177,7 +178,7 @@ def _batch_norm_launches(call: Call, tile: tuple[int, int] | None = None) -> lis
     m = _Memory(call, x[0], cut)
     if m.pixels == 1:
         raise ShapeError(
-            f"the batch has one number for each of {m.channels} channels, which has no variance to train with.",
+            f"the batch has one number for each of {m.channels} channels, which has no variance.",
             fix="train with batches of two samples or more, the last of an epoch too; or on larger images.",
         )
     means, rests, spreads, slope, offset = m.blocked(), m.blocked(), m.blocked(), m.vector(), m.vector()

@@ -1,10 +1,15 @@
-"""Layer normalisation, forward and backward in one pass over each row."""
+"""Layer normalisation, forward and backward in one pass over each row.
+
+A mean goes along as two numbers, what float32 holds of it and the rest: rows far from 0 keep their digits.
+"""
 
 from __future__ import annotations
 
 import math
 from dataclasses import dataclass
 from typing import Any
+
+from numpy import float64
 
 from bigmodel_core.errors import DtypeError, ShapeError
 from bigmodel_core.graph import Op, Value
@@ -14,8 +19,8 @@ from bigmodel_core.ops.reduce import reduce_to
 from bigmodel_core.spec import Spec, format_shape
 
 
-def layer_norm_rows(out, mean, rate, x, scale, shift, epsilon, start, stop):  # type: ignore[no-untyped-def]
-    """out, x (rows, n); mean, rate (rows,): the row's mean and 1 / standard deviation; scale, shift (n,)."""
+def layer_norm_rows(out, mean, rate, rest, x, scale, shift, epsilon, start, stop):  # type: ignore[no-untyped-def]
+    """out, x (rows, n); mean + rest, rate (rows,): mean, 1 / standard deviation; scale, shift (n,)."""
     n = x.shape[1]
     for i in range(start, stop):
         total = 0.0
@@ -24,31 +29,36 @@ def layer_norm_rows(out, mean, rate, x, scale, shift, epsilon, start, stop):  # 
         center = total / n
         spread = 0.0
         for j in range(n):
-            spread += (x[i, j] - center) * (x[i, j] - center)
+            apart = x[i, j] - center  # in float64
+            spread += apart * apart
+            out[i, j] = apart
         steep = 1.0 / (spread / n + epsilon) ** 0.5
         mean[i] = center
         rate[i] = steep
-        m = mean[i]
+        rest[i] = center - mean[i]
         r = rate[i]
         for j in range(n):
-            out[i, j] = (x[i, j] - m) * r * scale[j] + shift[j]
+            out[i, j] = out[i, j] * r * scale[j] + shift[j]
 
 
-def layer_norm_grad_rows(out, dy, x, mean, rate, scale, start, stop):  # type: ignore[no-untyped-def]
+def layer_norm_grad_rows(out, normal, dy, x, mean, rate, rest, scale, start, stop):  # type: ignore[no-untyped-def]
+    """out, normal (rows, n): the gradient of x, and its normalised numbers, which that of the scale needs."""
     n = x.shape[1]
     for i in range(start, stop):
-        m = mean[i]
+        center = float64(mean[i]) + rest[i]
         r = rate[i]
         plain = 0.0
         weighted = 0.0
         for j in range(n):
             g = dy[i, j] * scale[j]
+            apart = (x[i, j] - center) * r  # in float64
+            normal[i, j] = apart
             plain += g
-            weighted += g * ((x[i, j] - m) * r)
+            weighted += g * apart
         a = plain / n
         b = weighted / n
         for j in range(n):
-            out[i, j] = r * (dy[i, j] * scale[j] - a - (x[i, j] - m) * r * b)
+            out[i, j] = r * (dy[i, j] * scale[j] - a - normal[i, j] * b)
 
 
 def _matrix(spec: Spec) -> tuple[int, int]:
@@ -64,22 +74,23 @@ class _LayerNormGrad(Op):
     cpu = kernel(
         layer_norm_grad_rows,
         views=lambda op, i, o: (
-            [_matrix(o[0])],
+            [_matrix(o[0]), _matrix(o[1])],
             [_matrix(i[0]), _matrix(i[1]), *(_vector(s) for s in i[2:])],
         ),
         cost=4,
     )
     cuda = CudaLaunches("normalization:layer_norm_grad")
 
-    def infer(self, dy: Spec, x: Spec, mean: Spec, rate: Spec, scale: Spec) -> Spec:
-        return x
+    def infer(self, dy: Spec, x: Spec, mean: Spec, rate: Spec, rest: Spec, scale: Spec) -> tuple[Spec, Spec]:
+        return x, x
 
 
 @dataclass(frozen=True)
 class LayerNorm(Op):
     """Each row of the last axis shifted to mean 0 and variance 1, then scaled and shifted (Ba et al., 2016).
 
-    Outputs: y, and for the gradient the mean and 1 / standard deviation of each row.
+    Outputs: y, and for the gradient the mean and 1 / standard deviation of each row, and what the mean's
+    rounding left out.
 
     Args:
         epsilon: added to the variance.
@@ -89,14 +100,14 @@ class LayerNorm(Op):
     cpu = kernel(
         layer_norm_rows,
         views=lambda op, i, o: (
-            [_matrix(o[0]), _vector(o[1]), _vector(o[2])],
+            [_matrix(o[0]), *(_vector(s) for s in o[1:])],
             [_matrix(i[0]), _vector(i[1]), _vector(i[2])],
         ),
         cost=4,
     )
     cuda = CudaLaunches("normalization:layer_norm")
 
-    def infer(self, x: Spec, scale: Spec, shift: Spec) -> tuple[Spec, Spec, Spec]:
+    def infer(self, x: Spec, scale: Spec, shift: Spec) -> tuple[Spec, Spec, Spec, Spec]:
         if not x.is_float or x.dtype != scale.dtype or x.dtype != shift.dtype:
             raise DtypeError(
                 f"LayerNorm needs operands of one float type, got {x.dtype}, {scale.dtype} and {shift.dtype}."
@@ -107,24 +118,19 @@ class LayerNorm(Op):
                 f"got {format_shape(scale.shape)} and {format_shape(shift.shape)}."
             )
         row = x.with_shape(x.shape[:-1])
-        return x, row, row
+        return x, row, row, row
 
     def grad(self, dy: Any, y: Any, x: Value, scale: Value, shift: Value) -> tuple[Value, Value, Value]:
-        from bigmodel_core.ops.shape import reshape
-
-        mean, rate = y[1], y[2]
-        dx = _LayerNormGrad()(dy[0], x, mean, rate, scale)
-        column = (*mean.shape, 1)
-        normal = (x - reshape(mean, column)) * reshape(rate, column)
+        dx, normal = _LayerNormGrad()(dy[0], x, *y[1:], scale)
         return dx, reduce_to(dy[0] * normal, scale.shape), reduce_to(dy[0], shift.shape)
 
     def onnx(self, emit: Any, x: Any, scale: Any, shift: Any) -> Any:
         if emit.opset >= 17:
-            return emit.LayerNormalization(x, scale, shift, axis=-1, epsilon=self.epsilon), None, None
+            return emit.LayerNormalization(x, scale, shift, axis=-1, epsilon=self.epsilon), None, None, None
         center = emit.Sub(x, emit.reduce("ReduceMean", x, (-1,), True))
         variance = emit.reduce("ReduceMean", emit.Mul(center, center), (-1,), True)
         steady = emit.Sqrt(emit.Add(variance, emit.const(self.epsilon)))
-        return emit.Add(emit.Mul(emit.Div(center, steady), scale), shift), None, None
+        return emit.Add(emit.Mul(emit.Div(center, steady), scale), shift), None, None, None
 
 
 def layer_norm(x: Value, scale: Value, shift: Value, epsilon: float = 1e-5) -> Value:

@@ -38,7 +38,8 @@ class BatchNorm(Layer):
 
     Raises:
         ConfigError: a field is out of its limits.
-        ShapeError: the input has no channels, or a free number of them.
+        ShapeError: the input has no channels, or a free number of them; in training, before a step is taken,
+            a batch has only one number for each channel.
     """
 
     momentum: float = 0.1
@@ -77,6 +78,11 @@ def _normal_rows(x: Any, groups: int, epsilon: float) -> Any:
             fix="fix them in the input's spec.",
         )
     inner = width // groups
+    if inner == 1:
+        raise ShapeError(
+            f"each of the {groups} groups of {format_shape(x.shape)} has one number, which has no variance.",
+            fix="use fewer groups or larger images; BatchNorm normalises over the batch.",
+        )
     rows = ops.reshape(x, (dim_multiply(x.shape[0], groups), inner))
     graph = x.node.graph
     ones = ops.broadcast_to(graph.constant(1.0, x.dtype), (inner,))
@@ -101,7 +107,7 @@ class GroupNorm(Layer):
 
     Raises:
         ConfigError: a field is out of its limits.
-        ShapeError: the channels do not divide by the groups.
+        ShapeError: the channels do not divide by the groups, or a group has only one number.
     """
 
     groups: int
@@ -135,7 +141,7 @@ class InstanceNorm(Layer):
 
     Raises:
         ConfigError: a field is out of its limits.
-        ShapeError: the input has no pixels.
+        ShapeError: the input has no pixels, or only one.
     """
 
     epsilon: float = 1e-5

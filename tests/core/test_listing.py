@@ -137,7 +137,9 @@ def test_normalisation_follows_the_convolution_in_a_prediction() -> None:
     network = bm.models.get("resnet20")(width=4).build(bm.Spec(("N", 3, 8, 8)))
     steps = network.kernels(batch_size=2)
     assert {step.op for step in steps if "norm" in step.path or "relu" in step.path} == {"KnownMoments"}
-    followed = [s for s in steps if s.op == "Conv2d" and s.kernels[1].follower.startswith("Subtract+Multiply+Add")]
+    followed = [
+        s for s in steps if s.op == "Conv2d" and s.kernels[1].follower.startswith("Subtract+Multiply+Add")
+    ]
     assert (
         len(followed) == 19
     )  # where two convolutions meet in a sum, the chain of both follows the later one

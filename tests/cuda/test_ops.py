@@ -10,10 +10,12 @@ import numpy as np
 import pytest
 
 import bigmodel_core.ops as o
-from bigmodel_core.graph import LEAVES, Op
+from bigmodel_core.autodiff import gradients
+from bigmodel_core.graph import LEAVES, Graph, Op
 from bigmodel_core.kernels.cuda import launch
 from bigmodel_core.kernels.fused import Elementwise
 from bigmodel_core.ops import losses
+from bigmodel_core.spec import Spec
 
 RNG = np.random.default_rng(7)
 X = RNG.standard_normal((5, 7))
@@ -220,3 +222,53 @@ def test_empty_batches_give_empty_results(both: Any) -> None:
     found = both.run(graph, results[:2], arrays, "cuda")
     assert found[0].shape == (0, 3)
     np.testing.assert_array_equal(found[1], np.zeros(7, "float32"))
+
+
+@pytest.mark.parametrize("dtype", ["float32", "float64"])
+def test_gradients_stop_at_masks_and_ends_are_right(both: Any, dtype: str) -> None:
+    """An infinite gradient stops where it is not let through; functions keep their digits and limits."""
+    x = np.array([-1, -1e-7, 0, 4, -40, -np.inf], dtype)
+
+    def build(x: Any) -> list[Any]:
+        infinite = x.node.graph.constant(np.full(6, np.inf, dtype))
+        masks = [o.relu(x), o.clip(x, 0, 9), o.maximum(x, 0.0), o.maximum(0.0, x), o.leaky_relu(x, 0.0)]
+        masks.append(o.where(x > 0, x, o.zeros_like(x)))
+        elu = o.elu(x)
+        return [
+            *(gradients(o.sum(y * infinite), [x])[0] for y in masks),
+            *(elu, gradients(o.sum(elu), [x])[0], o.softplus(x), gradients(o.sum(o.softplus(x)), [x])[0]),
+            gradients(o.sum(x**0), [x])[0],
+        ]
+
+    graph = Graph()
+    with graph.active():
+        results = build(graph.input("x", Spec((6,), dtype)))
+    found = both.run(graph, results, {"x": x}, "cuda")
+    wide, inf = x.astype("float64"), np.inf
+    for gradient, at_0 in zip(found[:6], (0, inf, inf, 0, 0, 0), strict=True):
+        np.testing.assert_array_equal(gradient, [0, 0, at_0, inf, 0, 0])
+    tight = 4 * np.finfo(dtype).eps
+    np.testing.assert_allclose(found[6], np.where(wide > 0, wide, np.expm1(wide)), rtol=tight)
+    np.testing.assert_allclose(found[7], np.exp(np.minimum(wide, 0)), rtol=tight)
+    np.testing.assert_allclose(found[8], np.logaddexp(0, wide), rtol=tight)
+    np.testing.assert_allclose(found[9], 1 / (1 + np.exp(-wide)), rtol=tight)
+    np.testing.assert_array_equal(found[10], np.zeros(6))
+
+
+@pytest.mark.parametrize("columns", [5, 300])
+def test_layer_norm_of_rows_far_from_0(both: Any, columns: int) -> None:
+    rows = (1e6 + 0.1 * RNG.standard_normal((3, columns))).astype("float32")
+    ones = np.ones(columns, "float32")
+    graph = Graph()
+    with graph.active():
+        x, scale = graph.input("x", Spec(rows.shape)), graph.input("scale", Spec((columns,)))
+        y = o.layer_norm(x, scale, o.zeros_like(scale), 1e-5)
+        results = [y, *gradients(o.sum(y * o.square(y)), [x, scale])]
+    found = both.run(graph, results, {"x": rows, "scale": ones}, "cuda")
+    apart = rows.astype("float64") - rows.astype("float64").mean(1, keepdims=True)
+    rate = 1 / np.sqrt((apart**2).mean(1, keepdims=True) + 1e-5)
+    normal = apart * rate
+    dn = 3 * normal**2
+    dx = rate * (dn - dn.mean(1, keepdims=True) - normal * (dn * normal).mean(1, keepdims=True))
+    for ours, right in zip(found, (normal, dx, (dn * normal).sum(0)), strict=True):
+        np.testing.assert_allclose(ours, right, atol=1e-5 * np.abs(right).max())

@@ -1,8 +1,8 @@
 """Mathematical functions of one number, written so that LLVM turns them into vector code.
 
-`exp`, `expm1` and `tanh` are polynomials after range reduction (Cody and Waite, 1980; coefficients for float32 after
-Moshier's Cephes); the others are LLVM intrinsics or the C library's functions. `replacements(dtype)` is what
-kernels of a dtype get in place of Python's `math`.
+`exp`, `expm1` and `tanh` are polynomials after range reduction (Cody and Waite, 1980; in float32 with those of
+Moshier's Cephes); the others are LLVM intrinsics or the C library's functions. `replacements(dtype)` is
+what kernels of a dtype get in place of Python's `math`.
 """
 
 from __future__ import annotations
@@ -216,6 +216,30 @@ def smaller(a, b):  # type: ignore[no-untyped-def]
     return a if a < b or a != a else b
 
 
+def distance(a, b):  # type: ignore[no-untyped-def]
+    """a - b before it is added to anything: kernels may reorder sums, which costs digits of large numbers."""
+    return a - b
+
+
+@functools.cache
+def _distance(dtype: str) -> Intrinsic:
+    """b * -1 + a at once, where LLVM does not see that it is -1: it would see a difference and reorder it."""
+
+    def codegen(builder: Any, a: Any, b: Any) -> Any:
+        from llvmlite import ir
+
+        kind, integer = ir_type(dtype), ir.IntType(32 if dtype == "float32" else 64)
+        bits = ir.Constant(ir_type(dtype), -1.0).bitcast(integer)
+        with builder.goto_entry_block():  # out of all loops
+            hidden = builder.asm(ir.FunctionType(integer, [integer]), "", "=r,0", [bits], False)
+            less = builder.bitcast(hidden, kind)
+        fma = declare(builder, f"llvm.fma.{'f32' if dtype == 'float32' else 'f64'}", kind, [kind] * 3)
+        return builder.call(fma, [b, less, a])
+
+    codegen.__name__ = "distance"
+    return Intrinsic(f"{dtype}({dtype}, {dtype})", codegen)
+
+
 @functools.cache
 def functions(dtype: str) -> dict[str, Any]:
     """The functions of Python's `math` that kernels of a dtype may call, by name."""
@@ -251,5 +275,6 @@ def replacements(dtype: str) -> tuple[tuple[Any, Any], ...]:
     pairs = [(getattr(math, name), function) for name, function in functions(dtype).items()]
     pairs.append((round, _llvm(dtype, "rint")))
     if dtype.startswith("float"):
+        pairs.append((distance, _distance(dtype)))
         pairs += [(larger, _llvm(dtype, "maximum", 2)), (smaller, _llvm(dtype, "minimum", 2))]
     return tuple(pairs)

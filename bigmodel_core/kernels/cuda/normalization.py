@@ -13,26 +13,26 @@ from bigmodel_core.kernels.cuda.launch import Launch, View, lanes_for, over_rows
 
 
 def layer_norm(call: Call) -> list[Launch]:
-    """y, and the mean and 1 / standard deviation of each row."""
+    """y, and the mean, 1 / standard deviation and the rest of the mean of each row."""
     x, dtype = call.inputs[0], call.dtype
     rows, n = math.prod(x.sizes[:-1]), x.sizes[-1]
     matrix = (rows, n)
-    shapes: list[tuple[int, ...]] = [matrix, (rows,), (rows,), matrix, (n,), (n,)]
+    shapes: list[tuple[int, ...]] = [matrix, (rows,), (rows,), (rows,), matrix, (n,), (n,)]
     return _launch(call, layer_norm_rows, shapes, [CAST[dtype](call.op.epsilon)])
 
 
 def layer_norm_grad(call: Call) -> list[Launch]:
-    """The gradient with respect to x, from dy, x, mean, 1 / standard deviation and scale."""
+    """The gradient of x and its normalised numbers, from dy, x, what `layer_norm` found, and scale."""
     x = call.inputs[1]
     rows, n = math.prod(x.sizes[:-1]), x.sizes[-1]
     matrix = (rows, n)
-    shapes: list[tuple[int, ...]] = [matrix, matrix, matrix, (rows,), (rows,), (n,)]
+    shapes: list[tuple[int, ...]] = [matrix, matrix, matrix, matrix, (rows,), (rows,), (rows,), (n,)]
     return _launch(call, layer_norm_grad_rows, shapes, [])
 
 
 def _launch(call: Call, make: Any, shapes: list[tuple[int, ...]], numbers: list[Any]) -> list[Launch]:
     rows, n = shapes[0]
-    if rows == 0:
+    if rows * n == 0:
         return []
     lanes = lanes_for(n)
     buffers = (*call.output_buffers, *call.input_buffers)
@@ -42,52 +42,61 @@ def _launch(call: Call, make: Any, shapes: list[tuple[int, ...]], numbers: list[
 
 @functools.cache
 def layer_norm_rows(dtype: str, lanes: int) -> Any:
-    """out, x (rows, n); mean, rate (rows,); scale, shift (n,)."""
+    """out, x (rows, n); mean, rate, rest (rows,); scale, shift (n,).
+
+    Distances from a row's first number are added up, so that rows far from 0 keep their digits.
+    """
     number = CAST[dtype]
     zero, one, here, total_of = number(0), number(1), row_of(lanes), combined("sum", dtype, lanes)
 
-    def layer_norm_rows(out, mean, rate, x, scale, shift, epsilon):  # type: ignore[no-untyped-def]
+    def layer_norm_rows(out, mean, rate, rest, x, scale, shift, epsilon):  # type: ignore[no-untyped-def]
         first, step, lane = here()
         n = x.shape[1]
         for i in range(first, x.shape[0], step):
+            begin = x[i, 0]
             total = zero
             for j in range(lane, n, lanes):
-                total += x[i, j]
-            center = total_of(total, lane) / number(n)
+                total += x[i, j] - begin
+            apart = total_of(total, lane) / number(n)
+            center = begin + apart
+            low = begin - center + apart
             spread = zero
             for j in range(lane, n, lanes):
-                spread += (x[i, j] - center) * (x[i, j] - center)
+                spread += (x[i, j] - center - low) * (x[i, j] - center - low)
             steep = one / sqrt(total_of(spread, lane) / number(n) + epsilon)
             for j in range(lane, n, lanes):
-                out[i, j] = (x[i, j] - center) * steep * scale[j] + shift[j]
+                out[i, j] = (x[i, j] - center - low) * steep * scale[j] + shift[j]
             if lane == 0:
                 mean[i] = center
                 rate[i] = steep
+                rest[i] = low
 
     return layer_norm_rows
 
 
 @functools.cache
 def layer_norm_grad_rows(dtype: str, lanes: int) -> Any:
-    """out, dy, x (rows, n); mean, rate (rows,); scale (n,)."""
+    """out, normal, dy, x (rows, n); mean, rate, rest (rows,); scale (n,)."""
     number = CAST[dtype]
     zero, here, total_of = number(0), row_of(lanes), combined("sum", dtype, lanes)
 
-    def layer_norm_grad_rows(out, dy, x, mean, rate, scale):  # type: ignore[no-untyped-def]
+    def layer_norm_grad_rows(out, normal, dy, x, mean, rate, rest, scale):  # type: ignore[no-untyped-def]
         first, step, lane = here()
         n = x.shape[1]
         for i in range(first, x.shape[0], step):
             m = mean[i]
             r = rate[i]
+            low = rest[i]
             plain = zero
             weighted = zero
             for j in range(lane, n, lanes):
                 g = dy[i, j] * scale[j]
                 plain += g
-                weighted += g * ((x[i, j] - m) * r)
+                normal[i, j] = (x[i, j] - m - low) * r
+                weighted += g * normal[i, j]
             a = total_of(plain, lane) / number(n)
             b = total_of(weighted, lane) / number(n)
             for j in range(lane, n, lanes):
-                out[i, j] = r * (dy[i, j] * scale[j] - a - (x[i, j] - m) * r * b)
+                out[i, j] = r * (dy[i, j] * scale[j] - a - normal[i, j] * b)
 
     return layer_norm_grad_rows

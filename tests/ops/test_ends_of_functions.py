@@ -1,0 +1,112 @@
+"""Functions near 0 and at infinity: digits that a plain formula loses, and NaN that it makes up."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass
+from math import expm1
+from typing import Any
+
+import numpy as np
+import pytest
+
+from bigmodel_core import ops
+from bigmodel_core.kernels.fused import elementwise
+from bigmodel_core.ops.elementwise import ElementwiseOp
+from bigmodel_core.testing import compute, compute_gradients
+
+INF, NAN = np.inf, np.nan
+BOTH = pytest.mark.parametrize("dtype", ["float32", "float64"])
+
+
+def slope(function: Callable[..., Any], *arrays: np.ndarray) -> list[np.ndarray]:
+    return compute_gradients(lambda *values: ops.sum(function(*values)), *arrays)
+
+
+@dataclass(frozen=True)
+class Expm1(ElementwiseOp):
+    cpu, cuda = elementwise(lambda x: expm1(x))
+
+
+@BOTH
+def test_expm1_keeps_its_digits_everywhere(dtype: str) -> None:
+    sizes = np.logspace(-37, 1.94, 3000)
+    x = np.concatenate([-sizes, sizes, [0.0, -0.0, 88.7, -1e4, -INF, INF, NAN]]).astype(dtype)
+    expected = np.expm1(x.astype(np.longdouble))
+    found = compute(Expm1(), x)
+    np.testing.assert_allclose(found, expected.astype(dtype), rtol=3 * np.finfo(dtype).eps)
+    assert np.signbit(found[-6])
+
+
+@BOTH
+def test_elu_keeps_its_digits_near_0(dtype: str) -> None:
+    x = -np.logspace(-30, 2, 500).astype(dtype)
+    expected = 0.7 * np.expm1(x.astype("float64"))
+    np.testing.assert_allclose(compute(lambda v: ops.elu(v, 0.7), x), expected, rtol=4 * np.finfo(dtype).eps)
+    np.testing.assert_allclose(compute(ops.elu, np.array([-1e-7], dtype)), [-1e-7], rtol=1.5e-7)
+
+
+@BOTH
+def test_the_slope_of_elu_far_below_0_is_an_exponential(dtype: str) -> None:
+    x = np.array([-1e-3, -1, -20, -40, -80], dtype)
+    (found,) = slope(lambda v: ops.elu(v, 1.5), x)
+    np.testing.assert_allclose(found, 1.5 * np.exp(x.astype("float64")), rtol=1e-6)
+
+
+@BOTH
+def test_nan_passes_elu_and_softplus(dtype: str) -> None:
+    x = np.array([NAN, INF, -INF], dtype)
+    np.testing.assert_array_equal(compute(ops.elu, x), [NAN, INF, -1])
+    np.testing.assert_array_equal(compute(ops.softplus, x), [NAN, INF, 0])
+    np.testing.assert_array_equal(slope(ops.softplus, x)[0], [NAN, 1, 0])
+
+
+@BOTH
+def test_powers_at_0(dtype: str) -> None:
+    """As PyTorch 2.13 has it: where 0 ** b does not change with a number, the slope is 0."""
+    base, exponent = np.array([0, 0, 0, 2, 3], dtype), np.array([0, 1, 2, 0, 2], dtype)
+    to_base, to_exponent = slope(ops.power, base, exponent)
+    np.testing.assert_allclose(to_base, [0, 1, 0, 0, 6])
+    np.testing.assert_allclose(to_exponent, [0, 0, 0, np.log(2), 9 * np.log(3)], rtol=1e-6)
+
+
+@pytest.mark.torch
+@BOTH
+def test_powers_equal_pytorch(dtype: str) -> None:
+    torch = pytest.importorskip("torch")
+    base = np.array([0, 0, 0, 0, 0, -2, -2, -2, 2, 2, INF], dtype)
+    exponent = np.array([0, 0.5, 1, 2, -1, 3, 2, 0.5, 0, -3, 0], dtype)
+    a, b = (torch.tensor(x, requires_grad=True) for x in (base, exponent))
+    torch.pow(a, b).sum().backward()
+    to_base, to_exponent = slope(ops.power, base, exponent)
+    np.testing.assert_allclose(to_base, a.grad.numpy(), rtol=1e-6)
+    np.testing.assert_allclose(to_exponent, b.grad.numpy(), rtol=1e-6)
+    for whole in (0, 1, 2, 3, -1, 0.5):
+        leaf = torch.tensor(base[4:], requires_grad=True)
+        torch.pow(leaf, whole).sum().backward()
+        (found,) = slope(lambda v, power=whole: v**power, base[4:])
+        np.testing.assert_allclose(found, leaf.grad.numpy(), rtol=1e-6, err_msg=str(whole))
+
+
+@BOTH
+def test_binary_cross_entropy_of_certain_logits(dtype: str) -> None:
+    x = np.array([-INF, INF, INF, -INF, -1e30, NAN], dtype)
+    target = np.array([0, 1, 0, 1, 0, 0], dtype)
+    np.testing.assert_array_equal(compute(ops.binary_cross_entropy, x, target), [0, 0, INF, INF, 0, NAN])
+    (found,) = slope(lambda v: ops.binary_cross_entropy(v, v.node.graph.constant(target)), x)
+    np.testing.assert_array_equal(found, [0, 0, 1, -1, 0, NAN])
+
+
+@BOTH
+def test_softmax_and_cross_entropy_of_excluded_classes(dtype: str) -> None:
+    """A logit of -infinity takes a class out, as masks do."""
+    x, label = np.array([[0.5, -INF, 1.5]], dtype), np.array([2])
+    share = np.exp(1.5) / (np.exp(0.5) + np.exp(1.5))
+    np.testing.assert_allclose(compute(ops.softmax, x), [[1 - share, 0, share]], rtol=1e-6)
+    np.testing.assert_allclose(
+        compute(ops.log_softmax, x), [[np.log1p(-share), -INF, np.log(share)]], rtol=1e-6
+    )
+    (found,) = slope(lambda v: ops.cross_entropy(v, v.node.graph.constant(label)), x)
+    np.testing.assert_allclose(found, [[1 - share, 0, share - 1]], rtol=1e-6)
+    (found,) = slope(lambda v: ops.log_softmax(v)[:, 2], x)
+    np.testing.assert_allclose(found, [[share - 1, 0, 1 - share]], rtol=1e-6)
