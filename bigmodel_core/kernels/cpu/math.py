@@ -1,6 +1,6 @@
 """Mathematical functions of one number, written so that LLVM turns them into vector code.
 
-`exp`, `expm1` and `tanh` are polynomials after range reduction (Cody and Waite, 1980; in float32 with those of
+`exp`, `expm1` and `tanh` are polynomials after range reduction (Cody and Waite, 1980; for float32 those of
 Moshier's Cephes); the others are LLVM intrinsics or the C library's functions. `replacements(dtype)` is
 what kernels of a dtype get in place of Python's `math`.
 """
