@@ -169,7 +169,7 @@ class _Kind:
         tags = getattr(image, "tag_v2", {})
         signs, bits, largest = (_numbers(tags, tag) for tag in (_SAMPLE_FORMAT, _BITS, _LARGEST_SAMPLE))
         is_signed = _SIGNED in signs
-        raw = " ".join(_raw_mode(tile[3]) for tile in image.tile)
+        raw = " ".join(_raw_mode(tile[3]) for tile in getattr(image, "tile", ()))
         sixteen = image.mode.startswith("I;16") or (image.mode == "I" and image.format in ("PNG", "PPM"))
         white: float | None = None
         is_declared = False

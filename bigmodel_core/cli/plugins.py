@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
+from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
@@ -26,18 +27,21 @@ def plugins() -> None:
 
 @app.command("list")
 def list_plugins(as_json: AsJson = False) -> None:
-    """List the installed plugins with what they offer, and why one did not load."""
+    """List the installed plugins with the names of what they offer, and why one did not load."""
     from bigmodel_core import registry
 
     found = registry.plugins()
     output = Output(as_json)
     if not as_json:
-        rows = [(item.name, _package(item), item.status, _offers(item)) for item in found]
+        rows = []
+        for item in found:
+            first, *more = _offers(item, found) or [""]
+            rows += [(item.name, _package(item), item.status, first), *(("", "", "", line) for line in more)]
         output.table(["Plugin", "Package", "Status", "Offers"], rows)
         for item in found:
             if item.reason:
                 output.line(f"\n{item.name}: {item.reason}", "red" if item.status == "failed" else "dim")
-        output.say("\nbigmodel plugins info NAME shows one, or anything it offers.", "dim")
+        output.say("\nbigmodel plugins info NAME shows one, or anything it offers with its options.", "dim")
     output.result([_entry(item) for item in found])
     registry.names("layer")  # with --strict-plugins a broken plugin is an error, once all are shown
 
@@ -46,12 +50,16 @@ def _package(item: PluginInfo) -> str:
     return f"{item.distribution} {item.version or ''}".strip() if item.distribution else "(this program)"
 
 
-def _offers(item: PluginInfo) -> str:
+def _offers(item: PluginInfo, plugins: Sequence[PluginInfo]) -> list[str]:
+    """The names a plugin offers, a line for each kind; with the plugin's own where another has the same."""
     from bigmodel_core.registry_discovery import PLURALS
 
-    return ", ".join(
-        f"{len(names)} {kind if len(names) == 1 else PLURALS[kind]}" for kind, names in item.contents.items()
-    )
+    lines = []
+    for kind, names in item.contents.items():
+        others = {name for other in plugins if other is not item for name in other.contents.get(kind, ())}
+        shown = [f"{item.name}:{name}" if name in others else name for name in sorted(names)]
+        lines.append(f"{kind if len(names) == 1 else PLURALS[kind]}: {', '.join(shown)}")
+    return lines
 
 
 def _entry(item: PluginInfo) -> dict[str, Any]:

@@ -230,3 +230,24 @@ def test_a_new_package_overwrites_nothing(bigmodel: Command, tmp_path: Path) -> 
     result = bigmodel("plugins", "new", "wave")
     assert result.code == 2 and "exists already" in result.err
     assert not list((tmp_path / "bigmodel-wave").iterdir())
+
+
+def test_list_shows_names_and_whose_they_are(bigmodel: Command, tmp_path: Path) -> None:
+    out = bigmodel("plugins", "list").out
+    for name in ("dense", "cross_entropy", "early_stopping", "cosine", "image-folder", "random-crop", "vgg16"):
+        assert name in out
+    source = (
+        "from dataclasses import dataclass\nimport bigmodel_core as bm\n"
+        "@dataclass(frozen=True)\nclass Relu(bm.Layer):\n    '''Another.'''\n"
+        "@bm.hookimpl\ndef bigmodel_layers():\n    return [Relu]\n"
+    )
+    install(tmp_path, "bigmodel-other", "other", "other_plugin", source)
+    both = with_site(tmp_path, "plugins", "list").out
+    assert "other:relu" in both and "layers:relu" in both and "layers:dense" not in both
+
+
+def test_an_unknown_name_lists_all_where_they_are_few(bigmodel: Command) -> None:
+    said = bigmodel("train", "mlp", "--optimizer", "adamm").err
+    assert "nearest names are adam" in said
+    for name in ("adagrad", "adam", "adamw", "rmsprop", "sgd"):
+        assert name in said.split("Fix:")[1]
