@@ -78,6 +78,10 @@ class Split:
                 fix="pass x and y of the same length.",
             )
 
+    def __repr__(self) -> str:
+        x = f"x {self.x.shape} {self.x.dtype}"
+        return f"<Split: {x}>" if self.y is None else f"<Split: {x}, y {self.y.shape} {self.y.dtype}>"
+
     def __len__(self) -> int:
         return len(self.x)
 
@@ -246,6 +250,12 @@ class Data:
             target_preprocessing=wanted.target_preprocessing,
             features=wanted.features or self.features,
         )
+
+    def __repr__(self) -> str:
+        parts = ", ".join(f"{len(split):,} {part}" for part, split in self.splits().items())
+        sample = f"samples {self.input_shape} {self.train.x.dtype}"
+        task = self.task if self.classes is None else f"{self.task} of {self.classes:,} classes"
+        return f"<Data {self.name}: {parts}, {sample}, {task}>"
 
     def splits(self) -> dict[str, Split]:
         """The splits that exist, by name."""

@@ -21,6 +21,7 @@ from bigmodel_core.spec import Dim, Spec, format_shape
 
 if TYPE_CHECKING:
     from bigmodel_core.network import Network
+    from bigmodel_core.summary import Summary
 
 Initializer = Callable[[np.random.Generator, tuple[int, ...]], np.ndarray]
 """Draws the first values of a parameter from a generator and a shape."""
@@ -292,6 +293,35 @@ class Layer:
                 fix="call it on an array, or build it: model.build(bm.Spec(('N', 784))).",
             )
         return found
+
+    def summary(self, batch_size: int = 1) -> Summary:
+        """Print the built model's layers with shapes, parameters and multiply-adds, as `bigmodel info` does.
+
+        Args:
+            batch_size: samples of the prediction whose memory is told.
+
+        Returns:
+            What was printed: `str()` of it is the text, its fields are the numbers.
+
+        Raises:
+            GraphError: the layer was not built yet.
+
+        >>> import bigmodel_core as bm
+        >>> model = bm.Sequential(bm.layers.Dense(8), bm.layers.Dense(3))
+        >>> network = model.build(bm.Spec(("N", 4)))
+        >>> model.summary().parameters
+        Layer    Type   Output  Parameters  Multiply-adds
+        x        Input  (N, 4)
+        dense_1  Dense  (N, 8)          40             32
+        dense_2  Dense  (N, 3)          27             24
+        Total                           67             56
+        <BLANKLINE>
+        Parameters  67
+        Memory      268 bytes for parameters, 192 bytes more to predict 1 sample
+        Work        56 multiply-adds a sample
+        67
+        """
+        return self.network.summary(batch_size)
 
     @property
     def is_built(self) -> bool:

@@ -20,6 +20,7 @@ from bigmodel_core.spec import Dim, Spec, format_shape, match
 if TYPE_CHECKING:
     from bigmodel_core.encoding import Encoding
     from bigmodel_core.plan.listing import PlannedStep
+    from bigmodel_core.summary import Summary
 
 
 def input_spec(item: Any, dtype: str = "float32") -> Spec:
@@ -104,6 +105,29 @@ class Network:
         "y_2" where there are several."""
         trace = self.trace(training=False)
         return trace.form.names_of(len(trace.outputs))
+
+    def __repr__(self) -> str:
+        named, count = (
+            type(self.layer).__name__,
+            sum(int(item.spec.size) for item in self.parameters.values()),
+        )
+        ports = f"{', '.join(map(repr, self.inputs))} to {', '.join(map(repr, self.outputs))}"
+        return f"<Network of {named}: {ports}, {count:,} parameters, {self.device.name}>"
+
+    def summary(self, batch_size: int = 1) -> Summary:
+        """Print the layers with shapes, parameters and multiply-adds, as `bigmodel info` does.
+
+        Args:
+            batch_size: samples of the prediction whose memory is told.
+
+        Returns:
+            What was printed: `str()` of it is the text, its fields are the numbers.
+        """
+        from bigmodel_core.summary import summarise
+
+        found = summarise(self, batch_size)
+        print(found)
+        return found
 
     def trace(self, training: bool) -> Trace:
         """The graph in one mode; traced once."""

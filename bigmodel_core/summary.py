@@ -11,11 +11,15 @@ import numpy as np
 
 from bigmodel_core.graph import LEAVES, Node, Value, needed
 from bigmodel_core.plan.memory import Lifetime, place
-from bigmodel_core.spec import Shape, Spec
+from bigmodel_core.quantities import count, size
+from bigmodel_core.spec import Shape, Spec, format_shape
 
 if TYPE_CHECKING:
     from bigmodel_core.network import Network
     from bigmodel_core.plan import Program
+
+
+COLUMNS = ("Layer", "Type", "Output", "Parameters", "Multiply-adds")
 
 
 @dataclass(frozen=True)
@@ -65,6 +69,9 @@ class Summary:
         trainable: how many of them optimizers change.
         multiply_adds: how many multiplications with an addition one sample takes.
         memory: bytes.
+        input_names: what the inputs are called.
+
+    `str()` of it is the table that `bigmodel info` prints.
     """
 
     name: str
@@ -75,6 +82,45 @@ class Summary:
     trainable: int
     multiply_adds: int
     memory: Memory
+    input_names: tuple[str, ...] = ("x",)
+
+    def table(self) -> list[tuple[str, ...]]:
+        """The inputs, the layers and their sum as rows of texts under `COLUMNS`."""
+        ports = zip(self.input_names, self.inputs, strict=True)
+        found = [(name, "Input", format_shape(spec.shape), "", "") for name, spec in ports]
+        for row in self.rows:
+            numbers = (count(row.parameters), count(row.multiply_adds))
+            found.append((row.path or "(model)", row.layer, format_shape(row.output), *numbers))
+        return [*found, ("Total", "", "", count(self.parameters), count(self.multiply_adds))]
+
+    def totals(self) -> dict[str, str]:
+        """Parameters, memory and work in words."""
+        frozen = self.parameters - self.trainable
+        samples = f"{self.memory.batch_size:,} sample{'s' * (self.memory.batch_size > 1)}"
+        return {
+            "Parameters": f"{count(self.parameters)}" + (f", {count(frozen)} not trained" if frozen else ""),
+            "Memory": f"{size(self.memory.parameters)} for parameters, {size(self.memory.inference)} more to"
+            f" predict {samples}",
+            "Work": f"{count(self.multiply_adds)} multiply-adds a sample",
+        }
+
+    def __str__(self) -> str:
+        cells = [COLUMNS, *self.table()]
+        widths = [max(len(row[place]) for row in cells) for place in range(len(COLUMNS))]
+        texts = len(COLUMNS) - 2  # the last two are numbers, which end in line
+        lines = [
+            "  ".join(
+                cell.ljust(width) if place < texts else cell.rjust(width)
+                for place, (cell, width) in enumerate(zip(row, widths, strict=True))
+            ).rstrip()
+            for row in cells
+        ]
+        totals = self.totals()
+        wide = max(map(len, totals))
+        return "\n".join([*lines, "", *(f"{name.ljust(wide)}  {text}" for name, text in totals.items())])
+
+    def __repr__(self) -> str:
+        return f"<Summary of {self.name}: {count(self.parameters)} parameters>"
 
     def to_dict(self) -> dict[str, Any]:
         """The same as JSON-able values."""
@@ -122,6 +168,7 @@ def summarise(network: Network, batch_size: int = 1) -> Summary:
             inference=arrays_nbytes(program, batch_size),
             batch_size=batch_size,
         ),
+        input_names=network.input_names,
     )
 
 

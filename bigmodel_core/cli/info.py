@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from pathlib import Path
-from typing import Annotated, Any
+from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
@@ -12,6 +12,9 @@ from bigmodel_core.cli.data import DataDir, preprocessing
 from bigmodel_core.cli.kernel_listing import show_kernels
 from bigmodel_core.cli.terminal import AsJson, Output, count, metric, size, visible
 from bigmodel_core.errors import UsageError
+
+if TYPE_CHECKING:
+    from bigmodel_core.summary import Summary
 
 app = command_app()
 
@@ -125,7 +128,7 @@ def _model(
         output.line(f"{described['name']}({fields})", "bold")
         output.line((type(model).__doc__ or "").strip().partition("\n")[0], "dim")
         output.line()
-        _show_summary(summary.to_dict(), output)
+        _show_summary(summary, output)
     listing = show_kernels(network, batch_size, output) if kernels else {}
     output.result({"kind": "model", "config": described, **summary.to_dict(), **listing})
 
@@ -144,37 +147,12 @@ def _sizes(text: str) -> list[int]:
     return sizes
 
 
-def _show_summary(facts: dict[str, Any], output: Output) -> None:
-    rows = [
-        (
-            row["path"] or "(model)",
-            row["layer"],
-            _shape(row["output"]),
-            count(row["parameters"]),
-            count(row["multiply_adds"]),
-        )
-        for row in facts["layers"]
-    ]
-    rows.append(("Total", "", "", count(facts["parameters"]), count(facts["multiply_adds"])))
-    first = [("x", "Input", _shape(port["shape"]), "", "") for port in facts["inputs"]]
-    output.table(
-        ["Layer", "Type", "Output", "Parameters", "Multiply-adds"],
-        [*first, *rows],
-        numbers=["Parameters", "Multiply-adds"],
-    )
-    memory = facts["memory"]
-    frozen = facts["parameters"] - facts["trainable"]
-    samples = f"{memory['batch_size']:,} sample" + ("s" if memory["batch_size"] > 1 else "")
+def _show_summary(summary: Summary, output: Output) -> None:
+    from bigmodel_core.summary import COLUMNS
+
+    output.table(COLUMNS, summary.table(), numbers=COLUMNS[3:])
     output.line()
-    output.pairs(
-        {
-            "Parameters": f"{count(facts['parameters'])}"
-            + (f", {count(frozen)} not trained" if frozen else ""),
-            "Memory": f"{size(memory['parameters'])} for parameters,"
-            f" {size(memory['inference'])} more to predict {samples}",
-            "Work": f"{count(facts['multiply_adds'])} multiply-adds a sample",
-        }
-    )
+    output.pairs(summary.totals())
 
 
 def _shape(dims: Any) -> str:
@@ -197,8 +175,9 @@ def _checkpoint(path: Path, batch_size: int | None, kernels: bool, output: Outpu
     manifest = runs.read_manifest(run) if run is not None else None
     results = results_of(content)
     network = content.restore().network
-    summary = summarise(network, batch_size or 1).to_dict()
-    summary["name"] = (about.config or {}).get("name") or summary["name"]
+    summary = summarise(network, batch_size or 1)
+    facts = summary.to_dict()
+    facts["name"] = (about.config or {}).get("name") or facts["name"]
     if not output.as_json:
         output.pairs(
             {
@@ -231,7 +210,7 @@ def _checkpoint(path: Path, batch_size: int | None, kernels: bool, output: Outpu
             "labels": about.labels,
             "metrics": results,
             "run": manifest,
-            **summary,
+            **facts,
             **listing,
         }
     )

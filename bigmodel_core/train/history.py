@@ -58,6 +58,17 @@ class History:
     run: Path | None = None
     diverged: bool = False
 
+    def __repr__(self) -> str:
+        told = ("loss", *(name for name in self.last if name.startswith("val_")))
+        values = [
+            f"{name} {number(value)}"
+            for name in told
+            if isinstance(value := self.last.get(name), (int, float))
+        ]
+        epochs = f"{len(self)} epoch{'s' * (len(self) != 1)}"
+        parts = [epochs, *values, *["interrupted"] * self.interrupted]
+        return f"<History of {', '.join(parts)}>"
+
     def __len__(self) -> int:
         return len(self.epochs)
 

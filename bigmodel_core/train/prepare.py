@@ -25,7 +25,7 @@ from bigmodel_core.train.lock import check_unused
 from bigmodel_core.train.record import check_free
 from bigmodel_core.train.run_state import described
 from bigmodel_core.train.runs import is_run, path_from, read_manifest
-from bigmodel_core.train.samples import Samples, check_batch_size
+from bigmodel_core.train.samples import Samples, check_batch_size, check_one_pair
 from bigmodel_core.train.step import target_spec
 
 if TYPE_CHECKING:
@@ -56,6 +56,7 @@ def prepared(
     Raises:
         BigmodelError: as `fit` says.
     """
+    check_one_pair(epochs, "fit")
     checkpoint = resuming.checkpoint_of_run(resume) if resume is not None else trainer.resumed
     folder = trainer.out or (resuming.folder_of(checkpoint) if checkpoint is not None else None)
     before = checkpoint.training["plan"] if checkpoint is not None and checkpoint.training else {}

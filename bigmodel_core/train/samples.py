@@ -211,6 +211,23 @@ def as_inputs(x: Any, model: Layer | Network | None = None) -> Inputs:
     )
 
 
+def check_one_pair(second: object, call: str) -> None:
+    """See that targets were not passed as an argument of their own, as other frameworks have them.
+
+    Args:
+        second: what was passed behind the data.
+        call: the method that was called.
+
+    Raises:
+        UsageError: it is an array.
+    """
+    if isinstance(second, (list, tuple)) or getattr(second, "ndim", None):
+        raise UsageError(
+            f"{call} takes samples and targets as one argument, and got an array as its second.",
+            fix=f"pass a pair: trainer.{call}((x, y)).",
+        )
+
+
 def check_batch_size(batch_size: object) -> int:
     """A batch size.
 

@@ -47,7 +47,7 @@ from bigmodel_core.train.runs import (
     is_run,
     read_manifest,
 )
-from bigmodel_core.train.samples import Samples, as_inputs, check_batch_size
+from bigmodel_core.train.samples import Samples, as_inputs, check_batch_size, check_one_pair
 from bigmodel_core.train.step import TrainStep, check_model, target_spec
 
 
@@ -186,6 +186,13 @@ class Trainer:
         )
         trainer.begun = begun
         return trainer
+
+    def __repr__(self) -> str:
+        layer = self.model.layer if isinstance(self.model, Network) else self.model
+        epochs = f"{self.state.epoch} epoch{'s' * (self.state.epoch != 1)} done"
+        best = f", best in epoch {self.state.best.epoch}" if self.state.best else ""
+        parts = f"{type(self.step.loss).__name__}, {type(self.step.optimizer).__name__}"
+        return f"<Trainer of {type(layer).__name__}: {parts}, {epochs}{best}>"
 
     # Training --------------------------------------------------------------------------------------------
 
@@ -465,6 +472,7 @@ class Trainer:
             GraphError: the model is not built yet.
             ShapeError, DtypeError, DataError: the samples do not fit the model, or its training data.
         """
+        check_one_pair(batch_size, "evaluate")
         network = self.network
         split = encoded(split.test if isinstance(split, Data) else split, self.encoding)
         samples = Samples.of(split, model=network)

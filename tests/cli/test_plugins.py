@@ -234,7 +234,15 @@ def test_a_new_package_overwrites_nothing(bigmodel: Command, tmp_path: Path) -> 
 
 def test_list_shows_names_and_whose_they_are(bigmodel: Command, tmp_path: Path) -> None:
     out = bigmodel("plugins", "list").out
-    for name in ("dense", "cross_entropy", "early_stopping", "cosine", "image-folder", "random-crop", "vgg16"):
+    for name in (
+        "dense",
+        "cross_entropy",
+        "early_stopping",
+        "cosine",
+        "image-folder",
+        "random-crop",
+        "vgg16",
+    ):
         assert name in out
     source = (
         "from dataclasses import dataclass\nimport bigmodel_core as bm\n"
