@@ -170,7 +170,8 @@ def read_image(path: Path, port: Port, *, invert: bool = False) -> np.ndarray:
             where=str(path),
             fix="pass arrays that are ready, or train on a data set of images.",
         )
-    pixels = images.read_image(path, shape).astype(np.float64)
+    white = getattr(port.encoding.made_by(), "white", None)
+    pixels = images.read_image(path, shape, white).astype(np.float64)
     pixels = 255 - pixels if invert else pixels
     raw = pixels / (255 * steps.scale)
     if np.dtype(steps.raw_dtype).kind in "iu":

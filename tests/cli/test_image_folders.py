@@ -150,3 +150,30 @@ def test_stray_and_broken_files_are_counted(bigmodel: Command, tmp_path: Path, p
     assert (
         "skip_broken" in bigmodel("train", "mlp", "--skip-broken", "--epochs", 1).err
     )  # digits has no files
+
+
+def test_predictions_know_what_white_is(bigmodel: Command, tmp_path: Path) -> None:
+    draw = np.random.default_rng(3)
+    for label, low in (("bright", 2500), ("dark", 0)):
+        (tmp_path / "deep" / label).mkdir(parents=True)
+        for number in range(12):
+            pixels = draw.integers(low, low + 1500, (4, 4)).astype(np.uint16)  # 12 bits in 16
+            Image.fromarray(pixels).save(tmp_path / "deep" / label / f"{number}.png")
+    train = (
+        "train",
+        "logistic-regression",
+        "--data-dir",
+        tmp_path / "deep",
+        "--quiet",
+        "--learning-rate",
+        0.05,
+    )
+    refused = bigmodel(*train, "--data", "image-folder")
+    assert refused.code == 1 and "nearly black" in refused.err
+    result = bigmodel(*train, "--data", "image-folder:white=4095", "--epochs", 40)
+    assert result.code == 0, result.err
+    assert bigmodel("export", "deep.onnx", "--quiet", "--with-preprocessing").code == 0
+    for model in ("runs/logistic-regression-001", "deep.onnx"):
+        for label in ("bright", "dark"):
+            told = bigmodel("predict", model, tmp_path / "deep" / label / "3.png", "--json")
+            assert told.code == 0 and told.json[0]["label"] == label, told.err
