@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import csv
+import re
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TypeVar
@@ -14,12 +15,21 @@ Number = TypeVar("Number", int, float)
 
 @dataclass(frozen=True)
 class Table:
-    """Rows of cells under names; one column is the target."""
+    """Rows of cells under names; one column is the target.
+
+    Args:
+        path: the file.
+        names: of the columns.
+        rows: the number of its line and the cells of each row.
+        target: the number of the target column.
+        is_named: whether the file itself names the columns.
+    """
 
     path: Path
     names: list[str]
-    rows: list[tuple[int, list[str]]]  # line number and cells
+    rows: list[tuple[int, list[str]]]
     target: int
+    is_named: bool = True
 
     @property
     def features(self) -> list[int]:
@@ -50,12 +60,18 @@ class Table:
         value = parsed(cell, float)
         # Beyond float32 a value would silently become infinite.
         if value is None or not abs(value) <= 3.4028235e38:
-            raise DataError(
-                f"{cell[:40]!r} is no finite number.",
-                where=self._place(row[0], column),
-                fix="write numbers alone, with a decimal point, or remove the row or column.",
-            )
+            raise self.no_number(row, column)
         return value
+
+    def no_number(self, row: tuple[int, list[str]], column: int, fix: str = "") -> DataError:
+        """The error about a cell that is no number float32 can hold; `fix` says what else would do."""
+        cell = row[1][column].strip()
+        mend = "write numbers alone, with a decimal point, or remove the row or column"
+        if is_written_otherwise(cell):
+            mend = "write numbers with a decimal point and nothing between thousands, as in 1000029.5"
+        return DataError(
+            f"{cell[:40]!r} is no finite number.", where=self._place(row[0], column), fix=f"{mend}{fix}."
+        )
 
     def _place(self, line: int, column: int) -> str:
         return f"{self.path}, line {line}, column {column + 1} ({self.names[column]})"
@@ -140,6 +156,17 @@ def column_of(
             fix="columns count from 0; -1 is the last.",
         )
     return target % width
+
+
+def is_written_otherwise(cell: str) -> bool:
+    """Whether a cell is a number with separated thousands or a decimal comma.
+
+    >>> [is_written_otherwise(cell) for cell in ("1,000,029", "1 000", "3,14", "1e3", "v1.2.3")]
+    [True, True, True, False, False]
+    """
+    thousands = r"[+-]?\d{1,3}(?:([,.'_ \u00a0\u202f])\d{3})(?:\1\d{3})*(?:[.,]\d+)?"
+    is_number = re.fullmatch(rf"{thousands}|[+-]?\d+,\d+", cell) is not None
+    return is_number and parsed(cell, float) is None
 
 
 def parsed(cell: str, kind: type[Number]) -> Number | None:

@@ -4,14 +4,15 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from concurrent.futures import ThreadPoolExecutor
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import ClassVar
 
 import numpy as np
 
 from bigmodel_core import images
-from bigmodel_core.dataset import Data, Dataset, Preprocessing, Source, Split, split_indices
+from bigmodel_core.conforming import unknown_label
+from bigmodel_core.dataset import Data, Dataset, Encoding, Preprocessing, Source, Split, split_indices
 from bigmodel_core.errors import ConfigError, DataError
 from bigmodel_core.field_limits import check_number
 from bigmodel_datasets.class_folders import PassedOver, check_labels, folder_named, listed, parts_of
@@ -71,31 +72,40 @@ class ImageFolder(Dataset):
         if self.white is not None:
             check_number(self, "white", above=0)
 
-    def load(self, data_dir: Path | None = None) -> Data:
+    def load(self, data_dir: Path | None = None, like: Encoding | None = None) -> Data:
         """The data; images are (n, C, H, W) float32, read when they are needed.
 
         Raises:
-            DataError: no folder, no class, a class without images, a file that is no image, or a test split
-                with a class that the training split lacks; names the folder or file.
+            DataError: no folder, no class, a class without images, a file that is no image, a test split with
+                a class that the training split lacks, or a class that `like` does not know; names the folder
+                or file.
             ConfigError: mean or std do not fit the channels.
         """
-        folder, passed_over = folder_named(data_dir), PassedOver()
+        folder, passed_over, least = folder_named(data_dir), PassedOver(), 2 if like is None else 1
         parts = parts_of(folder, passed_over)
-        found = {part: self._classes(place, passed_over) for part, place in parts.items()}
-        labels = tuple(found["train"])
+        found = {part: self._classes(place, passed_over, least) for part, place in parts.items()}
+        labels = like.labels if like is not None and like.labels is not None else tuple(found["train"])
         for part, classes in found.items():
-            check_labels(parts[part], tuple(classes), parts["train"], labels)
+            if like is None:
+                check_labels(parts[part], tuple(classes), parts["train"], labels)
+            elif unknown := [name for name in classes if name not in labels]:
+                raise unknown_label(unknown, labels, str(parts[part]))
         if self.skip_broken:
             passed_over.broken += self._without_broken(found)
         files = {
             part: [path for paths in classes.values() for path in paths] for part, classes in found.items()
         }
         y = {
-            part: np.repeat(np.arange(len(classes)), [len(paths) for paths in classes.values()])
+            part: np.repeat(
+                [labels.index(name) for name in classes], [len(paths) for paths in classes.values()]
+            )
             for part, classes in found.items()
         }
-        shape = self._shape(files["train"][0])
-        preprocessing = Preprocessing(1 / 255, self.mean, self.std, "uint8", shape)
+        preprocessing = None if like is None else like.preprocessing
+        if preprocessing is None or len(preprocessing.raw_shape) != 3 or preprocessing.raw_dtype != "uint8":
+            shape = self._shape(files["train"][0])
+            preprocessing = Preprocessing(1 / 255, self.mean, self.std, "uint8", shape)
+        channels, height, width = shape = preprocessing.raw_shape  # type: ignore[assignment]
         splits = {
             part: Split(ImageFiles(paths, shape, preprocessing, self.white), y[part])
             for part, paths in files.items()
@@ -104,7 +114,6 @@ class ImageFolder(Dataset):
             kept, held_out = split_indices(len(y["train"]), self.test_fraction, self.seed, classes=y["train"])
             everything = splits["train"]
             splits.update(train=everything.take(kept), test=everything.take(held_out))
-        channels, height, width = shape
         return Data(
             name=self.name,
             train=splits["train"],
@@ -117,10 +126,11 @@ class ImageFolder(Dataset):
             "from 0 (black) to 255",
             source=f"image files in the folder {folder.name}" + passed_over.told(),
             notes=passed_over.notes(),
+            made_by=replace(self, size=(height, width), channels=channels),
         )
 
-    def _classes(self, folder: Path, passed_over: PassedOver) -> dict[str, list[Path]]:
-        """The images of each class of a split, both in the order of their names."""
+    def _classes(self, folder: Path, passed_over: PassedOver, least: int) -> dict[str, list[Path]]:
+        """The images of each class of a split, both in the order of their names; `least` classes or more."""
         classes: dict[str, list[Path]] = {}
         for place in listed(folder, passed_over):
             if not place.is_dir():
@@ -145,7 +155,7 @@ class ImageFolder(Dataset):
                     fix="add some, or remove the folder.",
                 )
             classes[place.name] = [Path(item.path) for item in items[: self.limit]]
-        if len(classes) < 2:
+        if len(classes) < least:
             names = f"one class, {next(iter(classes))}" if classes else "no class"
             raise DataError(
                 f"there is {names}; expected a folder for each of two classes or more.",

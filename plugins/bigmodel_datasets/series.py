@@ -9,11 +9,12 @@ from typing import ClassVar
 
 import numpy as np
 
-from bigmodel_core.dataset import Data, Dataset, Preprocessing, Split
+from bigmodel_core.dataset import Data, Dataset, Encoding, Preprocessing, Split
 from bigmodel_core.errors import ConfigError, DataError
 from bigmodel_core.field_limits import check_number
 from bigmodel_datasets.csv_file import Table, column_of, parsed, read_rows
 from bigmodel_datasets.one_file import one_file
+from bigmodel_datasets.standard import standardising
 
 
 def windows(series: np.ndarray, length: int) -> tuple[np.ndarray, np.ndarray]:
@@ -167,8 +168,10 @@ class Series(Dataset):
     """A time series in a column of a CSV file: each value is to be forecast from those before.
 
     A sample is a run of values (length, 1), its target the value that follows; a row is a point in time. The
-    last `test_fraction` of the targets are the test split. Values are standardised with the mean and
-    deviation of those that training sees, targets too.
+    last `test_fraction` of the targets are the test split. Values are standardised in float64 with the mean
+    and deviation of those that training sees, targets too; `Trainer.predict` and metrics are in the units of
+    the column. A validation split is the end of the training samples, and windows that reach into it are left
+    out.
 
     Args:
         column: name or number of the column; numbers count from 0, negative ones from the end.
@@ -193,7 +196,7 @@ class Series(Dataset):
         if len(self.delimiter) != 1 or self.delimiter in '"\r\n':
             raise ConfigError(f"delimiter is {self.delimiter!r}, expected one character.", where="series")
 
-    def load(self, data_dir: Path | None = None) -> Data:
+    def load(self, data_dir: Path | None = None, like: Encoding | None = None) -> Data:
         """The data; x is (n, length, 1) float32, y is (n, 1) float32.
 
         Raises:
@@ -211,23 +214,26 @@ class Series(Dataset):
                 where=str(path),
                 fix="use shorter windows, or another test_fraction.",
             )
-        seen = values[: len(values) - test]
-        mean, std = seen.mean(), seen.std()
-        if std <= 1e-7 * abs(mean):  # rounding errors of a constant
-            std = 1.0
-        preprocessing = Preprocessing(1.0, (mean,), (std,), "float32", (self.length, 1))
+        known = None if like is None else like.preprocessing
+        if known is None:
+            known = standardising(values[: len(values) - test, np.newaxis], (self.length, 1))
+        preprocessing, scaling = replace(known, raw_shape=(self.length, 1)), replace(known, raw_shape=(1,))
+        if like is not None and like.complete:
+            scaling = like.target_preprocessing or scaling
         x, y = windows(values, self.length)
-        x, y = preprocessing.apply(x), (y - mean) / std
+        x, y = preprocessing.apply(x), scaling.apply(y)
         title = table.names[table.target]
         return Data(
             name=self.name,
-            train=Split(x[:-test], y[:-test]),
-            test=Split(x[-test:], y[-test:]),
+            train=Split(x[:-test], y[:-test], reach=self.length),
+            test=Split(x[-test:], y[-test:], reach=self.length),
             task="regression",
             preprocessing=preprocessing,
-            input_meaning=f"{self.length} successive values of {title}; targets in deviations of {std:.6g} "
-            f"from {mean:.6g}",
+            target_preprocessing=scaling,
+            target=title if table.is_named else "",
+            input_meaning=f"{self.length} successive values of {title}",
             source=f"{path.name}, {len(values)} rows, {title}",
+            made_by=replace(self, column=title if table.is_named else table.target),
         )
 
     def _table(self, path: Path) -> Table:
@@ -240,4 +246,4 @@ class Series(Dataset):
             header = is_named or parsed(first[column], float) is None
         names = first if header else [f"column {number}" for number in range(1, len(first) + 1)]
         column = column_of(self.column, names if header else None, len(first), path, "column")
-        return Table(path, names, rows[1:] if header else rows, column)
+        return Table(path, names, rows[1:] if header else rows, column, header)

@@ -2,32 +2,33 @@
 
 from __future__ import annotations
 
-import math
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import ClassVar, TypeVar, get_args
+from typing import ClassVar, get_args
 
 import numpy as np
 
-from bigmodel_core.dataset import Data, Dataset, Preprocessing, Split, Task, split_indices
+from bigmodel_core.conforming import columns_in_order
+from bigmodel_core.dataset import Data, Dataset, Encoding, Split, Task, split_indices
 from bigmodel_core.errors import ConfigError, DataError
-from bigmodel_datasets.csv_file import Number, Table, column_of, parsed, read_rows
+from bigmodel_datasets.csv_file import Table, column_of, parsed, read_rows
 from bigmodel_datasets.one_file import one_file
-
-Key = TypeVar("Key", int, float, str)
+from bigmodel_datasets.standard import standardising
+from bigmodel_datasets.table_target import read_target
 
 
 @dataclass(frozen=True)
 class Csv(Dataset):
     """A table in a CSV file: each row a sample, one column the target, all others numeric features.
 
-    Features are standardised with the mean and deviation of the training rows.
+    Features, and the targets of regression, are standardised in float64 with the mean and deviation of the
+    training rows. Class labels keep their text: 01 and 1 are two classes.
 
     Args:
         target: name or number of the target column; numbers count from 0, negative ones from the end.
         header: whether the first row names the columns; None finds out.
-        task: "classification", "binary" or "regression". None decides by the target: words and whole numbers
-            are classes, other numbers are regression.
+        task: "classification", "binary" or "regression". None decides by the target: words are classes, and
+            so are at most 20 different whole numbers; all else is regression.
         test_fraction: share of the rows to hold out as test split; classes keep their proportions.
         seed: key of the choice of test rows.
         delimiter: character between two cells.
@@ -55,17 +56,19 @@ class Csv(Dataset):
                 f"test_fraction is {self.test_fraction}, expected more than 0 and less than 1.", where="csv"
             )
 
-    def load(self, data_dir: Path | None = None) -> Data:
-        """The data; x is (n, features) float32, y is (n,) int64 labels or (n, 1) float32 values.
+    def load(self, data_dir: Path | None = None, like: Encoding | None = None) -> Data:
+        """The data; x is (n, features) float32, y is (n,) int64 labels or (n, 1) float32 standardised values.
 
         Raises:
-            DataError: no file, or a cell that cannot be used; names file, line and column.
+            DataError: no file, or a cell that cannot be used; names file, line and column. Columns or classes
+                that `like` does not know; names them.
             ConfigError: a target column that is not there, or a task that does not fit it.
         """
         path = one_file(self.name, ".csv", data_dir)
-        table = _read_table(path, self.delimiter, self.header, self.target)
+        table = _read_table(path, self.delimiter, self.header, self.target, like)
+        columns = _columns(table, like)
         features = np.array(
-            [[table.number(row, column) for column in table.features] for row in table.rows], np.float32
+            [[table.number(row, column) for column in columns] for row in table.rows], np.float64
         )
         if len(features) < 2:
             raise DataError(
@@ -73,60 +76,61 @@ class Csv(Dataset):
                 where=str(path),
                 fix="training and testing need a row each.",
             )
-        task, y, labels = self._targets(table)
+        target = read_target(table, self.task, like)
         kept, held_out = split_indices(
-            len(y), self.test_fraction, self.seed, classes=None if labels is None else y
+            len(features), self.test_fraction, self.seed, classes=None if target.labels is None else target.y
         )
-        mean, std = features[kept].mean(0, np.float64), features[kept].std(0, np.float64)
-        # A column whose deviation is rounding error is a constant.
-        std[std <= 1e-7 * np.abs(mean)] = 1.0
-        preprocessing = Preprocessing(1.0, tuple(mean), tuple(std), "float32", features.shape[1:])
-        everything = Split(preprocessing.apply(features), y)
+        if like is None:
+            preprocessing = standardising(features[kept], features.shape[1:])
+            scaling = standardising(target.y[kept], (1,)) if target.labels is None else None
+        else:
+            preprocessing = like.preprocessing or standardising(features[kept], features.shape[1:])
+            scaling = like.target_preprocessing
+        everything = Split(
+            preprocessing.apply(features), target.y if scaling is None else scaling.apply(target.y)
+        )
+        names = tuple(table.names[column] for column in columns)
+        title = table.names[table.target]
         return Data(
             name=self.name,
             train=everything.take(kept),
             test=everything.take(held_out),
-            labels=labels,
-            task=task,
+            labels=target.labels,
+            task=target.task,
             preprocessing=preprocessing,
-            input_meaning="features: " + ", ".join(table.names[column] for column in table.features),
-            source=f"{path.name}, {len(y)} rows, target {table.names[table.target]}",
+            target_preprocessing=scaling,
+            features=names if table.is_named else like.features if like is not None else None,
+            target=title if table.is_named else "",
+            input_meaning=f"features: {', '.join(names)}",
+            source=f"{path.name}, {len(features)} rows, target {title} read as {target.what}",
+            notes=(f"target {title} read as {target.reading}",),
+            made_by=replace(self, task=target.task),
         )
 
-    def _targets(self, table: Table) -> tuple[Task, np.ndarray, tuple[str, ...] | None]:
-        where = f"{table.path}: column {table.names[table.target]}"
-        cells = [table.filled(row, table.target) for row in table.rows]
-        integers, numbers = _all(cells, int), _all(cells, float)
-        task = self.task
-        if task is None:
-            task = "regression" if numbers is not None and integers is None else "classification"
-            if integers is not None and len(set(integers)) > max(20, len(cells) // 2):
-                raise ConfigError(
-                    f"{len(set(integers))} whole numbers in {len(cells)} rows may be classes or values.",
-                    where=where,
-                    fix='set task to "classification" or "regression".',
-                )
-        if task == "regression":
-            values = [table.number(row, table.target) for row in table.rows]
-            return "regression", np.array(values, np.float32).reshape(-1, 1), None
-        order: list[str]
-        if integers is not None:
-            y, order = _numbered(integers)
-        elif numbers is not None:
-            y, order = _numbered(numbers)
-        else:
-            y, order = _numbered(cells)
-        if len(order) < 2 or (task == "binary" and len(order) > 2):
-            expected = "two" if task == "binary" else "at least two"
-            raise DataError(
-                f"{len(order)} different class{'es' * (len(order) > 1)}, expected {expected}.",
-                where=where,
-                fix="name the target column with target, or set task.",
-            )
-        return ("binary" if task == "binary" else "classification"), y, tuple(order)
+
+def _columns(table: Table, like: Encoding | None) -> list[int]:
+    """The columns of the features: by name as in the training where both have names, else by position."""
+    columns = table.features
+    if like is None or like.features is None:
+        return columns
+    if table.is_named:
+        order = columns_in_order(
+            tuple(table.names[column] for column in columns), like.features, str(table.path)
+        )
+        return columns if order is None else [columns[position] for position in order]
+    if len(columns) != len(like.features):
+        raise DataError(
+            f"it has {len(columns)} columns beside the target, the model was trained with"
+            f" {len(like.features)}: {', '.join(like.features[:20])}.",
+            where=str(table.path),
+            fix="give it these columns in this order, or name its columns in a first row.",
+        )
+    return columns
 
 
-def _read_table(path: Path, delimiter: str, header: bool | None, target: int | str) -> Table:
+def _read_table(
+    path: Path, delimiter: str, header: bool | None, target: int | str, like: Encoding | None
+) -> Table:
     rows = read_rows(path, delimiter)
     width = len(rows[0][1])
     if width < 2:
@@ -136,13 +140,24 @@ def _read_table(path: Path, delimiter: str, header: bool | None, target: int | s
             fix=f"set delimiter if cells are not parted by {delimiter!r}.",
         )
     first = [cell.strip() for cell in rows[0][1]]
+    if header is None and like is not None and like.features is not None and set(like.features) & set(first):
+        header = any(parsed(name, float) is None for name in like.features) or set(like.features) <= set(
+            first
+        )
     if header is None:
         names_target = isinstance(target, str) and target in first and parsed(target, int) is None
         header = names_target or _is_header(first, target, path)
+    if (
+        header
+        and like is not None
+        and like.target in first
+        and target == getattr(like.made_by(), "target", None)
+    ):
+        target = like.target  # wherever it stands in this file
     names = first if header else [f"column {number}" for number in range(1, width + 1)]
     if header:
         rows = rows[1:]
-    return Table(path, names, rows, column_of(target, first if header else None, width, path))
+    return Table(path, names, rows, column_of(target, first if header else None, width, path), header)
 
 
 def _is_header(first: list[str], target: int | str, path: Path) -> bool:
@@ -158,17 +173,3 @@ def _is_header(first: list[str], target: int | str, path: Path) -> bool:
             fix="set header to true or false.",
         )
     return not any(numeric)
-
-
-def _all(cells: list[str], kind: type[Number]) -> list[Number] | None:
-    values = [parsed(cell, kind) for cell in cells]
-    if any(value is None or not math.isfinite(value) for value in values):
-        return None
-    return [value for value in values if value is not None]
-
-
-def _numbered(values: list[Key]) -> tuple[np.ndarray, list[str]]:
-    """Labels from 0 in rising order of the values, and the values as class names."""
-    order = sorted(set(values))
-    labels = {value: label for label, value in enumerate(order)}
-    return np.array([labels[value] for value in values], np.int64), [str(value) for value in order]

@@ -31,7 +31,7 @@ def load(tmp_path, text: str, **fields):
 
 
 def all_targets(data) -> list:
-    return sorted(np.concatenate([data.train.y.ravel(), data.test.y.ravel()]).tolist())
+    return sorted(np.concatenate([data.train.truth.ravel(), data.test.truth.ravel()]).tolist())
 
 
 def test_words_are_classes_in_alphabetic_order(tmp_path):
@@ -50,7 +50,7 @@ def test_whole_numbers_are_classes_in_numeric_order(tmp_path):
 def test_other_numbers_are_regression(tmp_path):
     data = load(tmp_path, "1,0.5\n2,1\n3,1.5\n")
     assert (data.task, data.labels, data.test.y.shape[1:]) == ("regression", None, (1,))
-    assert all_targets(data) == [0.5, 1.0, 1.5]
+    assert all_targets(data) == pytest.approx([0.5, 1.0, 1.5])
 
 
 def test_the_task_can_be_set(tmp_path):
@@ -70,7 +70,7 @@ def test_features_are_standardised_by_the_training_rows(tmp_path_factory, featur
     stream = io.StringIO()
     csv.writer(stream).writerows([*row, number / 7 + 0.01] for number, row in enumerate(features.tolist()))
     data = load(tmp_path_factory.mktemp("csv"), stream.getvalue(), seed=seed)
-    rows = np.rint((data.train.y[:, 0] - 0.01) * 7).astype(int)
+    rows = np.rint((data.train.truth[:, 0] - 0.01) * 7).astype(int)
     train = features[rows]
     deviation = train.std(0)
     deviation[np.ptp(train, axis=0) == 0] = 1
@@ -216,11 +216,59 @@ def test_three_classes_are_not_binary(tmp_path):
         load(tmp_path, FLOWERS, task="binary")
 
 
-def test_many_whole_numbers_need_a_task(tmp_path):
-    text = "".join(f"{number}.5,{1000 + number}\n" for number in range(30))
-    with pytest.raises(ConfigError, match="30 whole numbers in 30 rows"):
+@pytest.mark.parametrize(("rate", "task"), [(2, "classification"), (30, "regression"), (1000, "regression")])
+def test_counts_are_numbers_where_there_are_many_different_ones_and_the_reading_is_told(tmp_path, rate, task):
+    counts = np.random.default_rng(0).poisson(rate, 300)
+    text = "a,count\n" + "".join(f"{number}.5,{count}\n" for number, count in enumerate(counts))
+    data = load(tmp_path, text)
+    assert data.task == task and (len(set(counts)) > 20) == (task == "regression")
+    (note,) = data.notes
+    assert note.startswith(
+        "target count read as " + ("numbers" if task == "regression" else f"{len(set(counts))} classes")
+    )
+    other = "classification" if task == "regression" else "regression"
+    assert f"task={other}" in note and note.partition(":")[0].removesuffix(")")[:25] in data.source
+    assert load(tmp_path, text, task=other).task == other
+
+
+def test_labels_keep_their_text(tmp_path):
+    data = load(tmp_path, "".join(f"{row}.5,{('01', '1', '007')[row % 3]}\n" for row in range(30)))
+    assert data.labels == ("01", "1", "007") and np.bincount(data.train.y).tolist() == [8, 8, 8]
+    data = load(tmp_path, "".join(f"{row}.5,{('True', 'False')[row % 2]}\n" for row in range(30)))
+    assert data.labels == ("False", "True")
+
+
+@pytest.mark.parametrize("cell", ["1,000,029", "1.000.029", "1 000", "1'000", "3,14", "1_000"])
+@pytest.mark.parametrize("column", [0, 1])
+def test_separated_thousands_and_decimal_commas_are_refused_with_the_mend(tmp_path, cell, column):
+    rows = [["1.5", "2.5"] for _ in range(12)]
+    rows[7][column] = cell
+    stream = io.StringIO()
+    csv.writer(stream, delimiter=";").writerows([["a", "b"], *rows])
+    with pytest.raises(DataError, match=r"(?s)line 9, column .* is no finite number.*nothing between th"):
+        load(tmp_path, stream.getvalue(), delimiter=";")
+
+
+def test_a_word_among_numbers_is_no_class(tmp_path):
+    text = "".join(f"{row}.5,{row}.25\n" for row in range(9)) + "9.5,n/a\n"
+    with pytest.raises(DataError, match="(?s)line 10, .*'n/a' is no finite number.*task=classification"):
         load(tmp_path, text)
-    assert load(tmp_path, text, task="regression").task == "regression"
+    assert len(load(tmp_path, text, task="classification").labels) == 10
+
+
+def test_large_columns_are_standardised_before_they_lose_digits(tmp_path):
+    order = np.random.default_rng(0).permutation(200)
+    lines = [f"{1_700_000_000 + i},{2**24 + i},{1_000_000_000 + i}" for i in order]
+    data = load(tmp_path, "t,id,y\n" + "\n".join(lines) + "\n", task="regression")
+    x = np.concatenate([data.train.x, data.test.x])
+    assert [len(np.unique(column)) for column in x.T] == [200, 200]
+    rows = np.rint(np.concatenate([data.train.truth, data.test.truth])[:, 0] - 1e9).astype(int)
+    assert sorted(rows) == list(range(200))
+    train = rows[: len(data.train)]
+    expected = (rows - train.mean()) / train.std()
+    np.testing.assert_allclose(x, np.stack([expected, expected], 1), rtol=1e-6, atol=1e-6)
+    assert data.preprocessing.raw_dtype == data.target_preprocessing.raw_dtype == "float64"
+    np.testing.assert_allclose(data.preprocessing.invert(x)[:, 0] - 1.7e9, rows, atol=1e-4)
 
 
 def test_a_folder_with_one_table_will_do(tmp_path):
