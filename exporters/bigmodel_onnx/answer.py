@@ -11,6 +11,7 @@ import numpy as np
 from bigmodel_core.encoding import Encoding
 from bigmodel_core.errors import ConfigError, ExportError
 from bigmodel_core.preprocessing import Preprocessing
+from bigmodel_core.probabilities import sigmoid, softmax
 from bigmodel_core.spec import Shape, Spec, format_shape
 from bigmodel_onnx.emit import Emitter, Port
 
@@ -116,13 +117,13 @@ class Answer:
         rows = spec.shape[:1]
         if self.task == "classification":
             chances = scores if self.is_probability else emitter.Softmax(scores, axis=-1)
-            label = emitter.ArgMax(chances, axis=1, keepdims=0)
+            label = emitter.ArgMax(scores, axis=1, keepdims=0)
             chance = emitter.reduce("ReduceMax", chances, (1,), False)
         else:
             flat = scores if spec.ndim == 1 else emitter.Squeeze(scores, emitter.ints((1,)))
             chances = flat if self.is_probability else emitter.Sigmoid(flat)
             limit = emitter.const(0.5 if self.is_probability else 0.0, spec.dtype)
-            chosen = emitter.GreaterOrEqual(flat, limit)
+            chosen = emitter.Greater(flat, limit)
             label = emitter.cast(chosen, "int64")
             chance = emitter.Where(chosen, chances, emitter.Sub(emitter.const(1.0, spec.dtype), chances))
         shape: Shape = spec.shape if self.task == "classification" else rows
@@ -136,13 +137,11 @@ class Answer:
         """The same in NumPy and float64, to compare with: label, probability, probabilities."""
         scores = scores.astype(np.float64)
         if self.task == "classification":
-            if not self.is_probability:
-                scores = np.exp(scores - scores.max(1, keepdims=True))
-                scores /= scores.sum(1, keepdims=True)
-            return scores.argmax(1), scores.max(1), scores
+            chances = scores if self.is_probability else softmax(scores)
+            return scores.argmax(1), chances.max(1), chances
         flat = scores.reshape(len(scores))
-        chances = flat if self.is_probability else 1 / (1 + np.exp(-flat))
-        chosen = flat >= (0.5 if self.is_probability else 0)
+        chances = flat if self.is_probability else sigmoid(flat)
+        chosen = flat > (0.5 if self.is_probability else 0)
         return chosen.astype(np.int64), np.where(chosen, chances, 1 - chances), chances
 
 
@@ -170,17 +169,36 @@ def answer_for(output: Spec, known: Encoding, is_probability: bool) -> Answer | 
         )
     if task == "regression":
         return Numbers(steps) if steps is not None and output.shape[1:] == steps.raw_shape else None
-    count = 2 if task == "binary" else scores
-    if (
-        scores is None
-        or not output.is_float
-        or (task == "binary") != (scores == 1)
-        or (labels and len(labels) != count)
-    ):
+    if scores is None or not output.is_float or (task == "binary" and scores not in (1, 2)):
         raise ConfigError(
-            f"a model that gives {output} cannot be labelled as {task}"
-            + (f" with {len(labels)} labels." if labels else "."),
+            f"a model that gives {output} cannot be labelled as {task}.",
             where="Onnx.export",
-            fix="pass a label for each output of the model, or leave with_preprocessing out.",
+            fix="give a score for each class, (N, classes), or leave with_preprocessing out.",
         )
-    return Answer(task, is_probability)
+    return Answer("binary" if scores == 1 else "classification", is_probability)
+
+
+def check_labels(outputs: Sequence[Spec], labels: Sequence[str] | None) -> None:
+    """Whether there is a label for each class of some output.
+
+    Args:
+        outputs: the specs of the model's outputs: (N, C), (N, T, C) or (N, C, H, W) scores of C classes, or
+            one score of two classes, (N, 1) or (N,).
+        labels: the names of the classes.
+
+    Raises:
+        ConfigError: there are more or fewer.
+    """
+    if labels is None or isinstance(labels, str):
+        return
+    counts: list[int] = []
+    for output in outputs:
+        sizes = {1} if output.ndim < 2 else {output.shape[-1], output.shape[1]}
+        counts += sorted(2 if size == 1 else size for size in sizes if isinstance(size, int))
+        if len(counts) < len(sizes) or len(labels) in counts:
+            return  # a free size, which any number of classes may fit, or the right one
+    raise ConfigError(
+        f"there are {len(labels)} labels, but {counts[-1]} classes: the model gives {outputs[0]}.",
+        where="Onnx.export",
+        fix="pass a label for each class, or build the model for as many classes as there are labels.",
+    )

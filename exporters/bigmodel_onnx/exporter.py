@@ -11,15 +11,13 @@ from typing import TYPE_CHECKING, Any, ClassVar
 import numpy as np
 
 from bigmodel_core.encoding import UNKNOWN, Encoding, encoding_held
-from bigmodel_core.errors import ConfigError
+from bigmodel_core.errors import ConfigError, ExportError
 from bigmodel_core.exporter import Exporter
 from bigmodel_core.exporting import staged
-from bigmodel_core.graph import Value
 from bigmodel_core.layer import Layer
 from bigmodel_core.network import Network
-from bigmodel_core.ops.activations import Sigmoid
-from bigmodel_core.ops.softmax import Softmax
 from bigmodel_core.preprocessing import Preprocessing
+from bigmodel_core.probabilities import makes_probabilities
 from bigmodel_onnx.report import Report
 
 if TYPE_CHECKING:
@@ -108,6 +106,7 @@ class Onnx(Exporter):
             ConfigError: a detail makes no sense.
         """
         from bigmodel_onnx import document
+        from bigmodel_onnx.answer import check_labels
 
         network = model if isinstance(model, Network) else model.network
         known = encoding or (data.encoding if data is not None else None) or encoding_held(network) or UNKNOWN
@@ -123,6 +122,8 @@ class Onnx(Exporter):
                 where="Onnx.export",
                 fix="pass preprocessing=bm.Preprocessing(...), or data=...",
             )
+        check_labels(network.outputs, known.labels)
+        _check_finite(network)
         steps = known.preprocessing if self.with_preprocessing else None
         title = name or _title(network.layer)
         texts = document.metadata(
@@ -146,7 +147,8 @@ class Onnx(Exporter):
         opset, _ = versions.chosen(self.opset, self.target_runtime)
         emitter = Emitter(opset, self.fold)
         count = len(network.outputs)
-        outputs = ["y"] if count == 1 else [f"y_{number + 1}" for number in range(count)]
+        taken = {*network.input_names}
+        outputs = [f"{key}_output" if key in taken else key for key in network.output_names]
         emitter.reserve([*network.input_names, *outputs, "label", "probability", "probabilities"])
         inputs = {}
         for key, spec in zip(network.input_names, network.inputs, strict=True):
@@ -161,7 +163,7 @@ class Onnx(Exporter):
         behind: Answer | Numbers | None = None
         if self.with_preprocessing and count == 1:
             last = network.trace(training=False).outputs[0]
-            behind = answer.answer_for(last.spec, known, _is_probability(last))
+            behind = answer.answer_for(last.spec, known, makes_probabilities(last))
         if isinstance(behind, answer.Numbers):
             emitter.finish(behind.write(emitter, lowered.outputs[0], ports[0]))
         elif behind is not None:
@@ -303,5 +305,18 @@ def _task_of(layer: Layer) -> str | None:
     )
 
 
-def _is_probability(value: Value) -> bool:
-    return isinstance(value.node.op, (Softmax, Sigmoid))
+def _check_finite(network: Network) -> None:
+    """Whether all parameters are numbers.
+
+    Raises:
+        ExportError: one holds NaN or infinity.
+    """
+    used = network.trace(training=False).parameters
+    for path, array in network.state().items():
+        if path in used and array.dtype.kind == "f" and not np.isfinite(array).all():
+            wrong = array[~np.isfinite(array)]
+            raise ExportError(
+                f"the parameter holds {wrong[0]}; {wrong.size} of its {array.size} numbers are not finite.",
+                where=path,
+                fix="export a checkpoint from before its training diverged; no file was written.",
+            )

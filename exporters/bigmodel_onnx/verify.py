@@ -57,7 +57,8 @@ def verify(path: Path, check: Check, runs: Mapping[str, Arrays]) -> dict[str, fl
         runs: the file's inputs, by a text that says which run it is.
 
     Raises:
-        ExportError: the results differ; the message names the first layer where they do.
+        ExportError: the results differ, and the message names the first layer where they do; or the model
+            gives no number at all to compare with.
     """
     session = open_session(path)
     trace = check.network.trace(training=False)
@@ -71,10 +72,11 @@ def verify(path: Path, check: Check, runs: Mapping[str, Arrays]) -> dict[str, fl
         for port, wanted, got in zip(
             check.lowered.emitter.results, check.expected(outputs), found, strict=True
         ):
+            _check_comparable(wanted, f"{sizes}, output {port.name}")
             gap, allowed = difference(check.comparable(got), check.comparable(wanted), check.tolerance)
             largest = max(largest, gap)
             if gap > allowed:
-                if port.name == "label" and _is_tie(found, check):
+                if port.name == "label" and _are_ties(got != wanted, found, check):
                     continue
                 raise _mismatch(path, check, inputs, given, f"{sizes}, output {port.name}", gap, allowed)
         differences[sizes] = largest
@@ -84,7 +86,8 @@ def verify(path: Path, check: Check, runs: Mapping[str, Arrays]) -> dict[str, fl
 def difference(got: np.ndarray, wanted: np.ndarray, tolerance: float | None = None) -> tuple[float, float]:
     """The largest difference between two arrays and what is allowed; infinite where they are not comparable.
 
-    Differences are measured against the largest number expected: numbers near zero are no false alarm.
+    Differences are measured against the largest number expected: numbers near zero are no false alarm. NaN
+    equals NaN where it is expected, and differs from every number.
     """
     if got.shape != wanted.shape:
         return float("inf"), 0.0
@@ -102,14 +105,24 @@ def difference(got: np.ndarray, wanted: np.ndarray, tolerance: float | None = No
     return gap, limit * max(1.0, float(np.abs(finite).max(initial=0.0)))
 
 
-def _is_tie(found: Sequence[np.ndarray], check: Check) -> bool:
-    """Whether the two most probable classes are as good as equal, so that rounding decides."""
+def _check_comparable(wanted: np.ndarray, where: str) -> None:
+    if wanted.dtype.kind == "f" and wanted.size and not np.isfinite(wanted).any():
+        raise ExportError(
+            f"there is nothing to compare the file with ({where}): the model gives {wanted.flat[0]}"
+            " for every sample.",
+            fix="pass samples=... with real inputs, or check the model; no file was written.",
+        )
+
+
+def _are_ties(differ: np.ndarray, found: Sequence[np.ndarray], check: Check) -> bool:
+    """Whether the two most probable classes are as good as equal for all these samples, so that rounding
+    decides."""
     names = [port.name for port in check.lowered.emitter.results]
-    chances = found[names.index("probabilities")].astype(np.float64)
+    chances = found[names.index("probabilities")].astype(np.float64)[differ]
     if chances.ndim == 1:
-        return bool((np.abs(chances - 0.5) < 1e-5).any())
+        return bool((np.abs(chances - 0.5) < 1e-5).all())
     top = np.sort(chances, axis=1)[:, -2:]
-    return bool((top[:, 1] - top[:, 0] < 1e-5).any())
+    return bool((top[:, 1] - top[:, 0] < 1e-5).all())
 
 
 def _run_model(program: Program, network: Network, given: Arrays, sizes: str) -> list[np.ndarray]:
