@@ -214,23 +214,21 @@ def _shaped(emit: Emitter, name: str, found: Shape, node: Node, wanted: Shape) -
 # Normalisation -------------------------------------------------------------------------------------------
 
 
-def _lone_norm(node: Node, norm: Node) -> Match | None:
+def _lone_norm(node: Node, norm: Node) -> Match:
     """A normalisation of numbers in whatever shape they have: the operator takes (N, C, ...) of any rank."""
     x, *vectors = norm.inputs
     wanted = node.outputs[0].shape
     while x.shape != wanted and isinstance(x.node.op, Reshape) and x.node.inputs[0].shape[:2] == x.shape[:2]:
         x = x.node.inputs[0]
-    if x is norm.inputs[0] and node is norm:
-        return None
 
-    def lower(emit: Emitter, *names: str) -> str:
-        found = str(norm.op.onnx(_at(emit, norm), *names))
+    def lower(emit: Emitter, name: str, *vectors: str) -> str:
+        found = _norm_itself(emit, norm, name, vectors, x.ndim)
         return _shaped(emit, found, x.shape, node, node.outputs[0].shape)
 
     return Match(node, (x, *vectors), lower)
 
 
-def _normalized(node: Node, norm: Node, producer: _Producer) -> Match | None:
+def _normalized(node: Node, norm: Node, producer: _Producer) -> Match:
     """A normalisation behind what has weights: folded into these where the file has them as numbers."""
     count = len(producer.sources)
 
@@ -239,7 +237,7 @@ def _normalized(node: Node, norm: Node, producer: _Producer) -> Match | None:
         folded = _folded(emit, producer, norm, own, vectors) if emit.folds_norms else None
         found = producer.write(emit, *(folded or own))
         if folded is None:
-            found = str(norm.op.onnx(_at(emit, norm), found, *vectors))
+            found = _norm_itself(emit, norm, found, vectors, len(producer.shape))
         return _shaped(emit, found, producer.shape, node, node.outputs[0].shape)
 
     return Match(node, (*producer.sources, *norm.inputs[1:]), lower)
@@ -248,14 +246,17 @@ def _normalized(node: Node, norm: Node, producer: _Producer) -> Match | None:
 def _folded(
     emit: Emitter, producer: _Producer, norm: Node, own: tuple[str, ...], vectors: tuple[str, ...]
 ) -> tuple[str, str, str] | None:
-    """x, the weight and the bias that take the normalisation in; computed in float64, rounded once."""
+    """x, the weight and the bias that take the normalisation in; computed in float64, rounded once.
+
+    None where one of them is no weight of the file, or where rounding would show (`_cancels`).
+    """
     x, weight, *bias = own
     scale, shift, mean, variance = vectors
     scaled, epsilon = producer.scaled, norm.op.epsilon  # type: ignore[attr-defined]
     assert scaled is not None
 
     def rate(scale: np.ndarray, variance: np.ndarray) -> np.ndarray:
-        return np.asarray(scale.astype(np.float64) / np.sqrt(variance.astype(np.float64) + epsilon))
+        return _rate(scale, variance, epsilon)
 
     def new_weight(weight: np.ndarray, scale: np.ndarray, variance: np.ndarray) -> np.ndarray:
         return scaled(weight.astype(np.float64), rate(scale, variance)).astype(weight.dtype)
@@ -267,6 +268,8 @@ def _folded(
 
     if not all(name in emit.weights for name in own[1:] + vectors):
         return None
+    if _cancels(emit, mean, variance, epsilon, *bias):
+        return None
     if bias:
         made = emit.fold(new_bias, bias[0], scale, shift, mean, variance)
     else:  # called after the shift, which it is made of
@@ -275,3 +278,43 @@ def _folded(
             *(shift, scale, mean, variance),
         )
     return x, str(emit.fold(new_weight, weight, scale, variance)), str(made)
+
+
+COST = 2.0**-15
+"""The error, in standard deviations, that the scaling of a mean may make before it is subtracted first."""
+
+
+def _rate(scale: np.ndarray, variance: np.ndarray, epsilon: float) -> np.ndarray:
+    return np.asarray(scale.astype(np.float64) / np.sqrt(variance.astype(np.float64) + epsilon))
+
+
+def _cancels(emit: Emitter, mean: str, variance: str, epsilon: float, *bias: str) -> bool:
+    """Whether a channel is so many deviations from 0 that x * slope + offset loses digits.
+
+    So folded weights compute it, and so does the runtime's BatchNormalization.
+    """
+    apart, spread = emit.weights[mean].astype(np.float64), emit.weights[variance]
+    for name in bias:
+        apart = apart - emit.weights[name].astype(np.float64)
+    deviations = np.abs(apart) * _rate(np.ones_like(spread), spread, epsilon)
+    return bool((deviations * np.finfo(spread.dtype).eps > COST).any())
+
+
+def _norm_itself(emit: Emitter, norm: Node, x: str, vectors: tuple[str, ...], rank: int) -> str:
+    """A normalisation of (N, C, ...): one operator, or its steps where the mean has to come off first."""
+    scale, shift, mean, variance = vectors
+    epsilon = norm.op.epsilon  # type: ignore[attr-defined]
+    _at(emit, norm)
+    if not all(name in emit.weights for name in vectors) or not _cancels(emit, mean, variance, epsilon):
+        return str(norm.op.onnx(emit, x, *vectors))
+    column = (-1,) + (1,) * (rank - 2)
+
+    def slope(scale: np.ndarray, variance: np.ndarray) -> np.ndarray:
+        return _rate(scale, variance, epsilon).astype(scale.dtype).reshape(column)
+
+    center, steep, added = (
+        emit.fold(lambda array: array.reshape(column), mean),
+        emit.fold(slope, scale, variance),
+        emit.fold(lambda array: array.reshape(column), shift),
+    )
+    return str(emit.Add(emit.Mul(emit.Sub(x, center), steep), added))

@@ -7,6 +7,7 @@ from typing import Any
 
 import numpy as np
 import onnx
+import onnxruntime
 import pytest
 from onnx import numpy_helper
 
@@ -116,6 +117,42 @@ def test_normalisation_stays_where_weights_are_used_twice(tmp_path: Path) -> Non
 def test_normalisation_alone_is_one_operator_at_any_rank(shape: Any, tmp_path: Path) -> None:
     model = bm.Sequential(layers.Relu(), layers.BatchNorm())
     assert operators(model, tmp_path / "model.onnx", shape) == ["Relu", "BatchNormalization"]
+
+
+@pytest.mark.parametrize("fold", [True, False])
+@pytest.mark.parametrize("mean", [0.0, 10.0, 100.0, 1e4, 1e6])
+@pytest.mark.parametrize(
+    ("layer", "shape"),
+    [(layers.Conv2d(4, 1), IMAGE), (layers.Conv1d(4, 1), SEQUENCE), (layers.Relu(), ("N", 4))],
+    ids=str,
+)
+def test_means_far_from_0_cost_no_digits_in_files(
+    layer: bm.Layer, shape: Any, mean: float, fold: bool, tmp_path: Path
+) -> None:
+    """Whether a mean is folded, left to the runtime or subtracted first; right is NumPy in float64."""
+    x = (mean + 0.1 * np.random.default_rng(0).standard_normal((9, *shape[1:]))).astype("float32")
+    x = np.abs(x)
+    axes, column = (0, *range(2, x.ndim)), (-1,) + (1,) * (x.ndim - 2)
+    network = bm.Sequential(layer, layers.BatchNorm()).build(bm.Spec(shape))
+    state = dict(network.state())
+    state["batch_norm_1/running_mean"] = x.mean(axes, dtype="float64").astype("float32")
+    state["batch_norm_1/running_variance"] = x.var(axes, dtype="float64").astype("float32")
+    for path in state:
+        if path.startswith("conv"):  # each channel as it is
+            state[path] = np.zeros_like(state[path])
+            if path.endswith("weight"):
+                np.einsum("ii...->i...", state[path])[...] = 1
+    network.load_state(state)
+    wide = {path.split("/")[1]: array.astype("float64") for path, array in state.items() if "norm" in path}
+    rate = 1 / np.sqrt(wide["running_variance"] + 1e-5)
+    right = (x - wide["running_mean"].reshape(column)) * rate.reshape(column)
+    bm.export(network, tmp_path / "m.onnx", fold=fold)
+    session = onnxruntime.InferenceSession(tmp_path / "m.onnx")
+    (found,) = session.run(None, {session.get_inputs()[0].name: x})
+    np.testing.assert_allclose(found, right, atol=3e-5)
+    np.testing.assert_allclose(network(x), right, atol=1e-6)
+    used = {node.op_type for node in onnx.load(tmp_path / "m.onnx").graph.node}
+    assert ("Sub" in used) == (mean >= 100)
 
 
 def test_normalisation_over_computed_moments_is_not_folded(tmp_path: Path) -> None:
