@@ -9,7 +9,8 @@ from __future__ import annotations
 import importlib
 import pkgutil
 import sys
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
+from dataclasses import dataclass
 
 from bigmodel_core import registry
 from bigmodel_core.errors import CheckpointError
@@ -25,20 +26,21 @@ def op_name(cls: type[Op]) -> str:
     Raises:
         CheckpointError: neither the core nor a plugin defines it, or another op has its name.
     """
-    owner = _owner(cls, _homes())
+    homes = _homes()
+    owner = _owner(cls, homes)
     if owner is None:
         raise CheckpointError(
             f"the op {cls.__name__} of the module {cls.__module__} belongs to no plugin, so that no other"
             " process could find it.",
             fix="put it into a plugin (`bigmodel plugins new`), or call bigmodel_core.registry.register().",
         )
-    found = _named(owner, cls.__name__)
+    found = _named({owner}, cls.__name__, homes)
     if found != [cls]:
         raise CheckpointError(
-            f"the plugin '{owner}' has {len(found)} ops called {cls.__name__}.",
+            f"the plugin '{owner.plugin}' has {len(found)} ops called {cls.__name__}.",
             fix="define each op once, in a module, and give it a name of its own.",
         )
-    return f"{owner}:{cls.__name__}"
+    return f"{_written(owner, homes)}:{cls.__name__}"
 
 
 def op_class(name: str, distribution: str | None = None) -> type[Op]:
@@ -52,7 +54,8 @@ def op_class(name: str, distribution: str | None = None) -> type[Op]:
         CheckpointError: no such op is here; says which plugin or package is missing.
     """
     owner, _, own = name.partition(":")
-    found = _named(owner, own) if own else []
+    homes = _homes()
+    found = _named(_meant(owner, distribution, homes), own, homes) if own else []
     if len(found) == 1:
         return found[0]
     if found:
@@ -68,13 +71,15 @@ def op_class(name: str, distribution: str | None = None) -> type[Op]:
 def plugins_of(names: Iterator[str]) -> dict[str, str | None]:
     """The packages that bring the plugins of some ops, by the name of the plugin."""
     owners = {name.partition(":")[0] for name in names} - {CORE}
-    return {info.name: info.distribution for info in registry.plugins() if info.name in owners}
+    homes = _homes()
+    written = {_written(home, homes): home.package for home in homes}
+    return {name: package for name, package in written.items() if name in owners}
 
 
 def _missing(owner: str, own: str, distribution: str | None) -> CheckpointError:
     by = f" of the package '{distribution}'" if distribution else ""
     message = f"the model needs the op {own} of the plugin '{owner}'{by}"
-    here = [info for info in registry.plugins() if info.name == owner]
+    here = [info for info in registry.plugins() if owner in (info.name, info.distribution)]
     if not here:
         fix = f"pip install {distribution}" if distribution else "install the package that brings it"
         return CheckpointError(f"{message}, which is not installed.", fix=f"{fix}.")
@@ -92,12 +97,42 @@ def _missing(owner: str, own: str, distribution: str | None) -> CheckpointError:
 # Finding --------------------------------------------------------------------------------------------------
 
 
-def _named(owner: str, name: str) -> list[type[Op]]:
-    if owner == CORE:
+@dataclass(frozen=True)
+class _Owner:
+    """Whose an op is: a plugin of a package; that of the core has no package."""
+
+    plugin: str
+    package: str | None
+
+
+_OF_CORE = _Owner(CORE, None)
+
+
+def _written(owner: _Owner, homes: Iterable[_Owner]) -> str:
+    """An owner in a checkpoint: the plugin, or its package where another plugin has the same name."""
+    rivals = {home for home in homes if home.plugin == owner.plugin} - {owner}
+    return owner.package if rivals and owner.package else owner.plugin
+
+
+def _meant(written: str, package: str | None, homes: Iterable[_Owner]) -> set[_Owner]:
+    """The owners that a checkpoint may mean.
+
+    Args:
+        written: a plugin or, since plugins of several packages may have one name, a package.
+        package: the package that brought it, as far as the checkpoint says.
+        homes: the owners there are.
+    """
+    if written == CORE and package is None:
+        return {_OF_CORE}
+    found = {home for home in homes if written in (home.plugin, home.package)}
+    return {home for home in found if home.package == package} if package else found
+
+
+def _named(owners: set[_Owner], name: str, homes: dict[_Owner, set[str]]) -> list[type[Op]]:
+    if _OF_CORE in owners:
         for module in pkgutil.iter_modules(importlib.import_module(_CORE_OPS).__path__, f"{_CORE_OPS}."):
             importlib.import_module(module.name)
-    homes = _homes()
-    found = [cls for cls in _subclasses(Op) if cls.__name__ == name and _owner(cls, homes) == owner]
+    found = [cls for cls in _subclasses(Op) if cls.__name__ == name and _owner(cls, homes) in owners]
     if len(found) > 1:  # a module that was loaded again leaves its former classes behind
         found = [cls for cls in found if getattr(sys.modules.get(cls.__module__), name, None) is cls]
     return found
@@ -110,27 +145,29 @@ def _subclasses(cls: type[Op]) -> Iterator[type[Op]]:
         yield from _subclasses(sub)
 
 
-def _homes() -> dict[str, set[str]]:
+def _homes() -> dict[_Owner, set[str]]:
     """The modules and packages that belong to each plugin: the one its entry point names, with all that lies
     in it, and those that define the classes it offers."""
-    homes: dict[str, set[str]] = {CORE: {_CORE_OPS}}
+    homes: dict[_Owner, set[str]] = {_OF_CORE: {_CORE_OPS}}
     for info in registry.plugins():
         if info.status == "ok":
-            homes.setdefault(info.name, set()).add(info.module.partition(":")[0].partition(".")[0])
+            home = info.module.partition(":")[0].partition(".")[0]
+            homes.setdefault(_Owner(info.name, info.distribution), set()).add(home)
     for kind in registry.KINDS:
         for cls in registry.classes(kind):
             offer = registry.origin(cls)
             if offer is not None:
-                homes.setdefault(offer.plugin.name, set()).add(cls.__module__)
+                owner = _Owner(offer.plugin.name, offer.plugin.distribution)
+                homes.setdefault(owner, set()).add(cls.__module__)
     return homes
 
 
-def _owner(cls: type[Op], homes: dict[str, set[str]]) -> str | None:
+def _owner(cls: type[Op], homes: dict[_Owner, set[str]]) -> _Owner | None:
     """The plugin with the closest home; None for an op of nobody."""
     fits = [
-        (len(home), owner)
+        (len(home), owner.plugin, owner.package or "", owner)
         for owner, places in homes.items()
         for home in places
         if f"{cls.__module__}.".startswith(f"{home}.")
     ]
-    return max(fits)[1] if fits else None
+    return max(fits, key=lambda fit: fit[:3])[3] if fits else None

@@ -283,11 +283,51 @@ def test_a_plugin_that_prints_spoils_no_json(tmp_path: Path) -> None:
 
     write_package(tmp_path, "loud", {"loud": LOUD}, {"loud": "loud"}, "1.0")
     for line in ("plugins list --json", "data info noise --json", "--strict-plugins data list --json"):
-        done = beside(tmp_path, "-m", "bigmodel_core.cli", *line.split())
+        done = beside(tmp_path, "-m", "bigmodel_core.cli", *line.split(), cwd=tmp_path)
         assert done.returncode == 0, done.stderr
         json.loads(done.stdout)
         assert "imported" in done.stderr and "asked" in done.stderr
         assert ("loaded" in done.stderr) is ("noise" in line)
     code = "import bigmodel_core as bm; print(bm.datasets.Noise.__name__)"
-    done = beside(tmp_path, "-c", code)
+    done = beside(tmp_path, "-c", code, cwd=tmp_path)
     assert (done.stdout, done.stderr) == ("Noise\n", "imported\nasked\n")
+
+
+# Ops in checkpoints ---------------------------------------------------------------------------------------
+
+OP = """
+import bigmodel_core as bm
+@dataclass(frozen=True)
+class Times(bm.Op):
+    cpu, cuda = bm.elementwise(lambda x: x * FACTOR)
+    def infer(self, x): return x
+@dataclass(frozen=True)
+class Scale(Layer):
+    def __call__(self, x): return Times()(x)
+@hookimpl
+def bigmodel_layers(): return [Scale]
+"""
+
+
+def test_ops_of_plugins_of_one_name_are_told_apart(tmp_path: Path) -> None:
+    code = """
+import numpy as np, bigmodel_core as bm
+x = np.ones((2, 3), "float32")
+for name, factor in (("one", 2), ("two", 3)):
+    model = bm.layers[f"{name}:Scale"]()
+    assert (model(x) == factor).all()
+    bm.save(model, f"{name}.safetensors")
+    assert (bm.load(f"{name}.safetensors")(x) == factor).all()
+"""
+    write_package(tmp_path, "one", {"one": OP.replace("FACTOR", "2")}, {"scale": "one"}, "1.0")
+    assert beside(tmp_path, "-c", code.replace(', ("two", 3)', ","), cwd=tmp_path).returncode == 0
+    (tmp_path / "one.safetensors").rename(tmp_path / "alone.safetensors")
+    write_package(tmp_path, "two", {"two": OP.replace("FACTOR", "3")}, {"scale": "two"}, "1.0")
+    done = beside(tmp_path, "-c", code, cwd=tmp_path)
+    assert done.returncode == 0, done.stderr
+    read = """
+import numpy as np, bigmodel_core as bm
+print(bm.load("alone.safetensors")(np.ones((1, 3), "float32")))
+"""
+    done = beside(tmp_path, "-c", read, cwd=tmp_path)  # written when there was one plugin of that name
+    assert done.stdout.strip() == "[[2. 2. 2.]]", done.stderr
