@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import shlex
 from pathlib import Path
 from typing import Annotated, Any
 
@@ -54,7 +55,7 @@ def export(
     import bigmodel_core as bm
     from bigmodel_core import config
     from bigmodel_core.cli.names import class_named, wrong_usage
-    from bigmodel_core.cli.sources import checkpoint, known_of, results_of
+    from bigmodel_core.cli.sources import checkpoint, data_typed, known_of, results_of
     from bigmodel_core.exporting import exporter_for
 
     wanted = {
@@ -67,11 +68,11 @@ def export(
         cls = class_named("exporter", exporter_name) if exporter_name else exporter_for(out)
         exporter = config.build(cls, {key: value for key, value in wanted.items() if value is not None})
     content = checkpoint(run)
-    about = content.about
+    about, known = content.about, known_of(content)
     details: dict[str, Any] = {
         "name": name or _model_name(about.config) or None,
         "metrics": results_of(content) or None,
-        "encoding": known_of(content).encoding,
+        "encoding": known.encoding,
     }
     report = bm.export(
         content.restore(),
@@ -82,8 +83,8 @@ def export(
     output = Output(as_json, quiet)
     if not as_json:
         output.line(str(report))
-        samples = f"--data {about.data}" if about.data and about.data != "csv" else "FILE..."
-        output.say(f"\nNext:\n  bigmodel predict {out} {samples}\n  bigmodel info {out}")
+        typed = shlex.quote(str(out))
+        output.say(f"\nNext:\n  bigmodel predict {typed} {data_typed(known)}\n  bigmodel info {typed}")
     output.result({"checkpoint": str(content.path), **report.to_dict()})
 
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import shlex
 from collections.abc import Mapping
 from dataclasses import dataclass, replace
 from pathlib import Path
@@ -194,6 +195,18 @@ def load_data(name: str | None, data_dir: Path | None, known: Known | None = Non
         data_dir = recorded_place(known.run)
     data = dataset.load(data_dir, like=encoding)
     return data
+
+
+def data_typed(known: Known) -> str:
+    """The options that name the data of the training, as somebody types them in the current folder."""
+    from bigmodel_core import registry
+
+    dataset = known.encoding.made_by()
+    if dataset is None:
+        return "FILE..."
+    place = recorded_place(known.run)
+    where = [] if place is None else ["--data-dir", str(place)]
+    return shlex.join(["--data", registry.display_name(type(dataset)), *where])
 
 
 def recorded_place(run: Path | None) -> Path | None:

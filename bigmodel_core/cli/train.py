@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import shlex
 import sys
 from collections.abc import Iterator
 from dataclasses import replace
@@ -201,7 +202,7 @@ def _with_names(
 
 def _start(experiment: Experiment, out: Path | None, checkpoint_every: int | None, output: Output) -> None:
     """Make everything the experiment names, then train."""
-    from bigmodel_core import config, registry
+    from bigmodel_core import registry
     from bigmodel_core.train.trainer import Trainer
 
     how = experiment.train
@@ -216,9 +217,7 @@ def _start(experiment: Experiment, out: Path | None, checkpoint_every: int | Non
     _check_loss(loss, data)
     model = experiment.make_model(data)
     fraction = how.validation if how.validation and data.validation is None else None
-    kept = len(data.train) - (
-        min(max(round(len(data.train) * fraction), 1), len(data.train) - 1) if fraction else 0
-    )
+    kept, aside = _parted(data, fraction)
     steps = how.epochs * -(-kept // how.batch_size)
     if metrics is None:
         metrics = _usual_metrics(model, how.loss, data)
@@ -234,10 +233,8 @@ def _start(experiment: Experiment, out: Path | None, checkpoint_every: int | Non
             device=how.device,
             out=folder,
         )
-        held_out = f", {len(data.train) - kept:,} of them held out to validate" if fraction else ""
         output.say(
-            f"{title} on {data.name}: {len(data.train):,} samples{held_out}, {len(data.test):,} to test.",
-            "dim",
+            f"{title} on {data.name}: {len(data.train):,} samples{aside}, {len(data.test):,} to test.", "dim"
         )
         for note in data.notes:
             output.say(note, "dim")
@@ -249,11 +246,23 @@ def _start(experiment: Experiment, out: Path | None, checkpoint_every: int | Non
                 fraction,
                 verbose=not output.quiet,
                 checkpoint_every=checkpoint_every,
-                record={"dataset": config.to_config(dataset), "validation_fraction": fraction},
+                record={"validation_fraction": fraction},
                 augment=augment,
                 workers=how.workers,
             )
     finish(trainer, history, data, folder, output)
+
+
+def _parted(data: Data, fraction: float | None) -> tuple[int, str]:
+    """How many samples are trained on when a fraction is held out, and what is said of the others."""
+    from bigmodel_core.sampling import split_indices
+
+    if not fraction:
+        return len(data.train), ""
+    kept, held_out = split_indices(len(data.train), fraction, 0, reach=data.train.reach)
+    between = len(data.train) - len(kept) - len(held_out)
+    overlapping = f", {between:,} that overlap those left out" if between else ""
+    return len(kept), f", {len(held_out):,} of them held out to validate{overlapping}"
 
 
 def _check_loss(loss: Any, data: Data) -> None:
@@ -322,7 +331,7 @@ def finish(trainer: Trainer, history: History, data: Data, folder: Path, output:
     from bigmodel_core.train.checkpoint import read
 
     if history.interrupted:
-        output.line(f"Go on with: bigmodel train --resume {folder}")
+        output.line(f"Go on with: bigmodel train --resume {shlex.quote(str(folder))}")
         output.result({"run": str(folder), **history.to_dict(), "best_epoch": None, "test": None})
         raise typer.Exit(STOPPED)
     best = trainer.state.best
@@ -340,8 +349,10 @@ def finish(trainer: Trainer, history: History, data: Data, folder: Path, output:
             if not isinstance(value, float):
                 output.line(name)
                 show_matrix(value, output)
-        which = "" if folder.parent == RUNS else f" --run {folder}"
+        typed = shlex.quote(str(folder))
+        which = "" if folder.parent == RUNS else f" --run {typed}"
         output.say(f"\nSaved in {folder}. Next:")
         output.say(f"  bigmodel export model.onnx{which}")
-        output.say(f"  bigmodel info {folder}")
+        output.say(f"  bigmodel evaluate {typed}")
+        output.say(f"  bigmodel info {typed}")
     output.result({"run": str(folder), **history.to_dict(), **results})

@@ -56,7 +56,7 @@ def warmup(
     optimizers: Annotated[
         list[str] | None,
         typer.Option(
-            "--optimizer", metavar="NAME", help="Optimizers, may be repeated.  [default: all of them]"
+            "--optimizer", metavar="NAME", help="Beside the model's own; may be repeated.  [default: all]"
         ),
     ] = None,
     processes: Annotated[
@@ -109,11 +109,19 @@ def warmup(
 
 
 def _tasks(models: list[str] | None, optimizers: list[str] | None) -> list[Task]:
-    return [
-        Task(model, optimizer)
-        for optimizer in _all("optimizer", optimizers)
-        for model in _all("model", models)
-    ]
+    """Each model with its own optimizer, which plain training uses, and with those that were named."""
+    chosen = _all("model", models)
+    own = [Task(model, _own_optimizer(model)) for model in chosen]
+    tasks = [Task(model, optimizer) for optimizer in _all("optimizer", optimizers) for model in chosen]
+    return list(dict.fromkeys(own + tasks))
+
+
+def _own_optimizer(model: str) -> str:
+    from bigmodel_core import registry
+    from bigmodel_core.config import make, owner_of
+
+    cls = registry.get("model", model)
+    return registry.qualified_name(type(make("optimizer", cls.optimizer, owner=owner_of(cls, "optimizer"))))
 
 
 def _all(kind: str, names: list[str] | None) -> list[str]:

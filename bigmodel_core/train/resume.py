@@ -185,8 +185,11 @@ def restore(checkpoint: Checkpoint, step: TrainStep, plan: Mapping[str, Any]) ->
     where = str(checkpoint.path)
     before = {"augment": [], **checkpoint.training["plan"]}
     if odd := [name for name in _FIXED if before.get(name) != plan[name]]:
+        about = checkpoint.about.encoding
+        is_old = odd[0] in ("data", "validation") and about is not None and not about.complete
+        since = " An earlier version wrote it, which prepared some data otherwise." if is_old else ""
         raise CheckpointError(
-            f"the run had another {', another '.join(odd)}: {_difference(odd[0], before, plan)}.",
+            f"the run had another {', another '.join(odd)}: {_difference(odd[0], before, plan)}.{since}",
             where=where,
             fix="resume with the same data and options, or train on otherwise: Trainer(bm.load(path), ...).",
         )

@@ -201,7 +201,7 @@ class Onnx(Exporter):
             check = replace(
                 check,
                 expected=lambda outputs: [answer.compute(outputs[0])],
-                comparable=lambda numbers: answer.steps.standard(numbers),
+                comparable=lambda numbers: answer.steps.standard(numbers).astype(network.outputs[0].dtype),
             )
         elif answer is not None:
             check = replace(check, expected=lambda outputs: answer.compute(outputs[0]))

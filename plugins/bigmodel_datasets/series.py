@@ -14,7 +14,7 @@ from bigmodel_core.errors import ConfigError, DataError
 from bigmodel_core.field_limits import check_number
 from bigmodel_datasets.csv_file import Table, column_of, parsed, read_rows
 from bigmodel_datasets.one_file import one_file
-from bigmodel_datasets.standard import standardising
+from bigmodel_datasets.standard import known_for, standardising
 
 
 def windows(series: np.ndarray, length: int) -> tuple[np.ndarray, np.ndarray]:
@@ -214,12 +214,11 @@ class Series(Dataset):
                 where=str(path),
                 fix="use shorter windows, or another test_fraction.",
             )
-        known = None if like is None else like.preprocessing
-        if known is None:
-            known = standardising(values[: len(values) - test, np.newaxis], (self.length, 1))
-        preprocessing, scaling = replace(known, raw_shape=(self.length, 1)), replace(known, raw_shape=(1,))
-        if like is not None and like.complete:
-            scaling = like.target_preprocessing or scaling
+        shape = (self.length, 1)
+        preprocessing = known_for(like, shape) or standardising(
+            values[: len(values) - test, np.newaxis], shape
+        )
+        scaling = replace(preprocessing, raw_shape=(1,))
         x, y = windows(values, self.length)
         x, y = preprocessing.apply(x), scaling.apply(y)
         title = table.names[table.target]

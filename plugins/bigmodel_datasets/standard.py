@@ -4,12 +4,18 @@ from __future__ import annotations
 
 import numpy as np
 
-from bigmodel_core.dataset import Preprocessing
+from bigmodel_core.dataset import Encoding, Preprocessing
 
 _CONSTANT = 1e-13
 """A deviation of this share of the mean is rounding in float64: the column is a constant."""
 _LOST = 1e-5
 """Deviations by which float32 may move a value before raw input is float64."""
+
+
+def known_for(like: Encoding | None, raw_shape: tuple[int, ...]) -> Preprocessing | None:
+    """The preprocessing of a training, where it is for samples of this shape."""
+    found = None if like is None else like.preprocessing
+    return found if found is not None and found.raw_shape == raw_shape else None
 
 
 def standardising(values: np.ndarray, raw_shape: tuple[int, ...]) -> Preprocessing:

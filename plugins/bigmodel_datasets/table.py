@@ -13,7 +13,7 @@ from bigmodel_core.dataset import Data, Dataset, Encoding, Split, Task, split_in
 from bigmodel_core.errors import ConfigError, DataError
 from bigmodel_datasets.csv_file import Table, column_of, parsed, read_rows
 from bigmodel_datasets.one_file import one_file
-from bigmodel_datasets.standard import standardising
+from bigmodel_datasets.standard import known_for, standardising
 from bigmodel_datasets.table_target import read_target
 
 
@@ -80,12 +80,12 @@ class Csv(Dataset):
         kept, held_out = split_indices(
             len(features), self.test_fraction, self.seed, classes=None if target.labels is None else target.y
         )
-        if like is None:
-            preprocessing = standardising(features[kept], features.shape[1:])
-            scaling = standardising(target.y[kept], (1,)) if target.labels is None else None
-        else:
-            preprocessing = like.preprocessing or standardising(features[kept], features.shape[1:])
-            scaling = like.target_preprocessing
+        preprocessing = known_for(like, features.shape[1:]) or standardising(
+            features[kept], features.shape[1:]
+        )
+        scaling = None
+        if target.labels is None:
+            scaling = standardising(target.y[kept], (1,)) if like is None else like.target_preprocessing
         everything = Split(
             preprocessing.apply(features), target.y if scaling is None else scaling.apply(target.y)
         )

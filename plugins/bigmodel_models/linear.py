@@ -19,8 +19,9 @@ def _scores(x: Any, outputs: int) -> Any:
 class LinearRegression(Model):
     """Least squares (Legendre, 1805): each output is a weighted sum of the features plus a constant.
 
-    Takes (N, ...), each sample being flattened, and gives (N, outputs). Trained by gradient descent, which
-    wants features of similar size: standardise them.
+    Takes (N, ...), each sample being flattened, and gives (N, outputs). Trained by descent, which wants
+    features and targets of similar size: standardise them. Unless another optimizer is asked for, it is Adam
+    with a rate of 0.1, which bears many and correlated features, where plain gradient descent diverges.
 
     Args:
         outputs: how many numbers are predicted.
@@ -30,7 +31,7 @@ class LinearRegression(Model):
     outputs: int = 1
     loss: ClassVar[str] = "mean_squared_error"
     metrics: ClassVar[tuple[str, ...]] = ("mean_absolute_error", "r2")
-    optimizer: ClassVar[str] = "sgd"
+    learning_rate: ClassVar[float | None] = 0.1
 
     def __post_init__(self) -> None:
         check_number(self, "outputs", whole=True, at_least=1)
