@@ -5,8 +5,10 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import Any, ClassVar
 
+import numpy as np
+
 from bigmodel_core.contracts import undefined
-from bigmodel_core.errors import GraphError
+from bigmodel_core.errors import GraphError, UsageError
 from bigmodel_core.graph import Value
 
 
@@ -26,6 +28,17 @@ class Loss:
     def each(self, prediction: Value, target: Value) -> Value:
         """The loss of each sample (or of each output of each sample)."""
         raise undefined(self, "loss", "each")
+
+    def probabilities(self, scores: np.ndarray) -> np.ndarray:
+        """The probabilities of classes that a model's scores stand for, in float64.
+
+        Raises:
+            UsageError: the loss does not compare classes.
+        """
+        raise UsageError(
+            f"{type(self).__name__} does not say which probabilities a prediction stands for.",
+            fix="use predict, or train with cross_entropy or binary_cross_entropy.",
+        )
 
     def __call__(self, prediction: Value, target: Value) -> Value:
         """The mean loss, a scalar."""

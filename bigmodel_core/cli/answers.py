@@ -3,10 +3,12 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
 import numpy as np
+
+from bigmodel_core.probabilities import of_both, sigmoid, softmax
 
 
 @dataclass(frozen=True)
@@ -19,12 +21,17 @@ class Answer:
         index: the number of the class, or of each step's class; None for numbers.
         probability: how probable the class is; for steps, on average.
         values: the predicted numbers, where there is no class.
+        probabilities: those of all classes, by name; None for steps, and where the model tells that of the
+            label alone.
+        outputs: all outputs by name, of a model with several.
     """
 
     label: str | None = None
     index: int | list[int] | None = None
     probability: float | None = None
     values: Any = None
+    probabilities: Mapping[str, float] | None = None
+    outputs: Mapping[str, Any] | None = None
 
     def text(self) -> str:
         """The label, or the numbers."""
@@ -36,45 +43,83 @@ class Answer:
 
     def to_dict(self) -> dict[str, Any]:
         """The same as JSON-able values."""
-        if self.label is None:
-            return {"values": self.values}
-        return {"label": self.label, "index": self.index, "probability": self.probability}
+        found: dict[str, Any] = {"values": self.values}
+        if self.label is not None:
+            found = {"label": self.label, "index": self.index, "probability": self.probability}
+        if self.probabilities is not None:
+            found["probabilities"] = dict(self.probabilities)
+        if self.outputs is not None:
+            found["outputs"] = dict(self.outputs)
+        return found
 
 
 def answers(
-    outputs: Mapping[str, np.ndarray], task: str | None, labels: Sequence[str] | None
+    outputs: Mapping[str, np.ndarray],
+    task: str | None,
+    labels: Sequence[str] | None,
+    are_probabilities: bool = False,
 ) -> list[Answer]:
     """The answers in a model's outputs.
 
     Args:
         outputs: by name; "label" and "probability" are taken as they are, else the first output counts:
-            (n, C) scores, (n, T, C) scores of the steps of sequences, (n, 1) scores of two classes, or any
-            numbers.
+            (n, C) scores, (n, T, C) scores of the steps of sequences, one score of two classes (n, 1) or
+            (n,), or any numbers.
         task: "classification", "binary" or "regression"; judged by shape and labels where None.
         labels: the names of the classes.
+        are_probabilities: whether the model itself made probabilities of its scores.
 
     >>> outputs = {"y": np.array([[0.1, 2.0], [3.0, 1.0]])}
     >>> [answer.label for answer in answers(outputs, "classification", ("cat", "dog"))]
     ['dog', 'cat']
     """
     if {"label", "probability"} <= set(outputs):
-        return _labelled(outputs["label"], outputs["probability"], labels)
+        chances = outputs.get("probabilities")
+        if chances is not None and chances.ndim == 1:
+            chances = of_both(chances.astype(np.float64))
+        return _labelled(outputs["label"], outputs["probability"], labels, chances)
     scores = np.asarray(next(iter(outputs.values())))
-    if task is None:
-        task = _task(scores, labels)
-    if task == "classification" and scores.ndim == 2:
-        chances = _probabilities(scores.astype(np.float64))
-        best = scores.argmax(1)
-        return _labelled(best, chances[np.arange(len(scores)), best], labels)
-    if task == "classification" and scores.ndim == 3:
-        chances = _probabilities(scores.astype(np.float64).reshape(-1, scores.shape[-1])).max(1)
-        steps = zip(scores.argmax(2).tolist(), chances.reshape(scores.shape[:2]).mean(1), strict=True)
-        return [Answer(in_a_row(best, labels), best, float(chance)) for best, chance in steps]
-    if task == "binary" and scores.size == len(scores):
+    found = _of_scores(scores, task or _task(scores, labels), labels, are_probabilities)
+    if len(outputs) == 1:
+        return found
+    return [
+        replace(answer, outputs={name: np.asarray(array)[row].tolist() for name, array in outputs.items()})
+        for row, answer in enumerate(found)
+    ]
+
+
+def _of_scores(
+    scores: np.ndarray, task: str, labels: Sequence[str] | None, are_probabilities: bool
+) -> list[Answer]:
+    of_classes = task in ("classification", "binary") and scores.dtype.kind == "f"
+    if of_classes and scores.size == len(scores):  # one score for two classes
         flat = scores.reshape(-1).astype(np.float64)
-        chances = 1 / (1 + np.exp(-np.clip(flat, -700, 700)))
-        return _labelled(flat > 0, np.where(flat > 0, chances, 1 - chances), labels)
+        chances = of_both(flat if are_probabilities else sigmoid(flat))
+        chosen = (flat > (0.5 if are_probabilities else 0)).astype(np.int64)
+        return _labelled(chosen, chances[np.arange(len(flat)), chosen], labels, chances)
+    if of_classes and scores.ndim in (2, 3):
+        chances = scores.astype(np.float64) if are_probabilities else softmax(scores)
+        best = scores.argmax(-1)
+        if scores.ndim == 2:
+            return _labelled(best, chances[np.arange(len(scores)), best], labels, chances)
+        steps = zip(best.tolist(), chances.max(-1).mean(1), strict=True)
+        return [Answer(in_a_row(indices, labels), indices, float(chance)) for indices, chance in steps]
     return [Answer(values=sample.tolist()) for sample in scores]
+
+
+def scores_of(outputs: Mapping[str, np.ndarray], are_probabilities: bool) -> np.ndarray:
+    """What metrics of classes take: a score a class, or one that is above 0 where class 1 is more probable.
+
+    Args:
+        outputs: of a model or a file, by name.
+        are_probabilities: whether the first of them already is probabilities.
+    """
+    if "probabilities" in outputs:
+        found, are_probabilities = outputs["probabilities"], True
+    else:
+        found = outputs.get("label", next(iter(outputs.values())))
+    is_single = found.dtype.kind == "f" and found.size == len(found)
+    return found - np.asarray(0.5, found.dtype) if are_probabilities and is_single else found
 
 
 def in_a_row(indices: Sequence[int], labels: Sequence[str] | None) -> str:
@@ -93,16 +138,27 @@ def _task(scores: np.ndarray, labels: Sequence[str] | None) -> str:
     return "binary" if labels and len(labels) == 2 and scores.size == len(scores) else "regression"
 
 
-def _labelled(indices: Any, chances: Any, labels: Sequence[str] | None) -> list[Answer]:
+def _labelled(
+    indices: Any, chances: Any, labels: Sequence[str] | None, all_chances: np.ndarray | None = None
+) -> list[Answer]:
+    names = class_names(labels, 0 if all_chances is None else all_chances.shape[1])
     return [
-        Answer(labels[index] if labels and 0 <= index < len(labels) else str(index), index, float(chance))
-        for index, chance in zip(map(int, indices), chances, strict=True)
+        Answer(
+            labels[index] if labels and 0 <= index < len(labels) else str(index),
+            index,
+            float(chance),
+            probabilities=None
+            if all_chances is None
+            else dict(zip(names, map(float, all_chances[row]), strict=True)),
+        )
+        for row, (index, chance) in enumerate(zip(map(int, indices), chances, strict=True))
     ]
 
 
-def _probabilities(scores: np.ndarray) -> np.ndarray:
-    """The scores themselves where they are probabilities already, else their softmax."""
-    if (scores >= 0).all() and np.allclose(scores.sum(1), 1, atol=1e-4):
-        return scores
-    powers = np.exp(scores - scores.max(1, keepdims=True))
-    return np.asarray(powers / powers.sum(1, keepdims=True))
+def class_names(labels: Sequence[str] | None, count: int) -> list[str]:
+    """A name for each class: its label, or its number where it has none of its own."""
+    known = list(labels or ())[:count]
+    return [
+        known[number] if number < len(known) and known.count(known[number]) == 1 else str(number)
+        for number in range(count)
+    ]

@@ -127,8 +127,8 @@ def _usual_loss(described: Any, data: Data) -> Any:
     )
     owner = __name__
     with contextlib.suppress(BigmodelError, KeyError, TypeError):
-        model = type(config.from_config(described["kind"], described))
-        usual, owner = getattr(model, "loss", usual), config.owner_of(model, "loss")
+        model = config.from_config(described["kind"], described)
+        usual, owner = getattr(model, "usual_loss", usual), config.owner_of(type(model), "loss")
     return config.make("loss", usual, owner=owner)
 
 
@@ -151,6 +151,7 @@ def _file(
     """The same for a file that ONNX Runtime runs: metrics alone, since a file holds no loss."""
     import numpy as np
 
+    from bigmodel_core.cli.answers import scores_of
     from bigmodel_core.cli.predict import check_samples, load
     from bigmodel_core.cli.sources import load_data
     from bigmodel_core.train.evaluation import metric_names
@@ -164,7 +165,7 @@ def _file(
     truth = split.truth
     for start in range(0, len(split), batch_size):
         outputs = predictor.run(predictor.port.from_prepared(split.x[start : start + batch_size]))
-        first = outputs.get("label", next(iter(outputs.values())))
+        first = scores_of(outputs, predictor.are_probabilities)
         assert truth is not None
         target = truth[start : start + batch_size]
         states = [item.update(state, first, target) for item, state in zip(metrics, states, strict=True)]

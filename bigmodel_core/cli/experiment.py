@@ -154,9 +154,10 @@ class Experiment:
 
     def make_model(self, data: Data) -> Model:
         """The model, with as many outputs as the data has classes or targets unless options say otherwise."""
-        return fitted(self.model.make(), data, self.model.options)
+        loss = self.make_loss(self.model.make()) if self.train.loss else None
+        return fitted(self.model.make(), data, self.model.options, loss)
 
-    def make_loss(self, model: type[Model]) -> Loss:
+    def make_loss(self, model: Model) -> Loss:
         """The loss; that of the model where none was chosen.
 
         Raises:
@@ -234,16 +235,23 @@ USUAL_SCHEDULE = Choice("schedule", "cosine", owner=CORE)
 nearly every one."""
 
 
-def own_loss(model: type[Model]) -> Loss:
+def own_loss(model: Model) -> Loss:
     """The loss that a model names."""
-    loss: Loss = named("loss", model.loss, owner=owner_of(model, "loss"))
+    loss: Loss = named("loss", model.usual_loss, owner=owner_of(type(model), "loss"))
     return loss
 
 
-def fitted(model: Model, data: Data, options: Collection[str]) -> Model:
-    """A model with the outputs a data set needs; the options that somebody gave stay as they are."""
+def fitted(model: Model, data: Data, options: Collection[str], loss: Loss | None = None) -> Model:
+    """A model with the outputs a data set needs; the options that somebody gave stay as they are.
+
+    Args:
+        model: as it was asked for.
+        data: the data set.
+        options: the fields of the model that somebody chose.
+        loss: the loss, where somebody chose one.
+    """
     kept = {name: getattr(model, name) for name in options if hasattr(model, name)}
-    return replace(model.fitted(data), **kept)
+    return replace(model.fitted(data, loss), **kept)
 
 
 def make_schedule(choice: Choice, rate: float, steps: int) -> Schedule:

@@ -219,8 +219,12 @@ def _checkpoint(path: Path, batch_size: int | None, kernels: bool, output: Outpu
 def _config(described: Any) -> str | None:
     if not described:
         return None
-    fields = ", ".join(f"{key}={_short(value)}" for key, value in described.get("fields", {}).items())
-    return f"{described['name']}({fields})"
+    name = described.get("name")
+    if not isinstance(name, str):  # a layer that no plugin offers
+        return str(described.get("class", "")) or None
+    given = described.get("fields")
+    fields = given.items() if isinstance(given, dict) else ()
+    return f"{name}({', '.join(f'{key}={_short(value)}' for key, value in fields)})"
 
 
 def _short(value: Any) -> str:

@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 import csv
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 
@@ -21,19 +23,39 @@ _SOME_IMAGES = ", ".join(images.SUFFIXES[:3])
 
 @dataclass(frozen=True)
 class Port:
-    """What a model takes as its one input.
+    """What a model takes as an input.
 
     Args:
-        shape: of one sample.
+        shape: of one sample; 1 for sizes that are free.
         dtype: the number type.
         encoding: how the data it was trained on became numbers.
         is_raw: whether the model itself starts with the preprocessing, and so takes raw values.
+        free: which axes of a sample have a free size.
+        is_batched: whether there is an axis of samples in front.
     """
 
     shape: tuple[int, ...]
     dtype: str
     encoding: Encoding = UNKNOWN
     is_raw: bool = False
+    free: tuple[bool, ...] = ()
+    is_batched: bool = True
+
+    @classmethod
+    def of(
+        cls, dims: Sequence[Any], dtype: str, encoding: Encoding = UNKNOWN, *, is_raw: bool = False
+    ) -> Port:
+        """The port of an input whose shape, samples included, has names or None where a size is free."""
+        shape = tuple(dim if isinstance(dim, int) else 1 for dim in dims[1:])
+        free = tuple(not isinstance(dim, int) for dim in dims[1:])
+        return cls(shape, dtype, encoding, is_raw, free, bool(dims))
+
+    def takes(self, shape: tuple[int, ...]) -> bool:
+        """Whether a sample may have a shape."""
+        free = self.free or (False,) * len(self.shape)
+        return len(shape) == len(self.shape) and all(
+            is_free or size == wanted for is_free, size, wanted in zip(free, shape, self.shape, strict=True)
+        )
 
     @property
     def preprocessing(self) -> Preprocessing | None:
@@ -99,40 +121,95 @@ def read_array(path: Path, port: Port) -> np.ndarray:
     Raises:
         DataError: the file is damaged, holds several arrays, or does not fit the model.
     """
-    try:
-        loaded = np.load(path, allow_pickle=False)
-        if isinstance(loaded, np.lib.npyio.NpzFile):
-            with loaded:
-                names = loaded.files
-                if len(names) != 1 and "x" not in names:
-                    raise DataError(
-                        f"it holds {len(names)} arrays ({', '.join(names[:5])}).",
-                        where=str(path),
-                        fix="save one array, or name it x.",
-                    )
-                loaded = loaded["x" if "x" in names else names[0]]
-    except DataError:
-        raise
-    except Exception as error:  # NumPy, zipfile and zlib each have their own
+    arrays = _loaded(path)
+    if len(arrays) != 1 and "x" not in arrays:
         raise DataError(
-            f"cannot read the array: {error}.",
+            f"it holds {len(arrays)} arrays ({', '.join(list(arrays)[:5])}).",
             where=str(path),
-            fix="save it with numpy.save, without objects.",
-        ) from error
-    array = np.asarray(loaded)
-    if array.dtype.kind not in "fiub":
-        raise DataError(f"the array holds {array.dtype}.", where=str(path), fix="save numbers.")
+            fix="save one array, or name it x.",
+        )
+    array = arrays.get("x", next(iter(arrays.values())))
     batch = _batched(array, port, str(path))
     if array.dtype.kind in "iub" and np.dtype(port.dtype).kind == "f" and port.preprocessing is not None:
         return port.from_raw(batch)
     return batch
 
 
+def read_arrays(path: Path, ports: Mapping[str, Port]) -> tuple[list[str], list[np.ndarray]]:
+    """A batch for a model of several inputs from one archive, with a name for each sample.
+
+    Args:
+        path: a .npz with an array for each input: by their names, or unnamed in their order.
+        ports: what the model takes, by name.
+
+    Raises:
+        DataError: the file is damaged, lacks an input or does not fit the model.
+        UsageError: it is a file of another kind.
+    """
+    if path.suffix.lower() != ".npz":
+        raise UsageError(
+            f"the model takes {len(ports)} inputs: {', '.join(ports)}.",
+            where=str(path),
+            fix=f"pass a .npz: numpy.savez('inputs.npz', {', '.join(f'{name}=...' for name in ports)}).",
+        )
+    if not path.is_file():
+        raise DataError("there is no such file.", where=str(path), fix="check the path.")
+    arrays = _loaded(path)
+    if set(arrays) == {f"arr_{number}" for number in range(len(ports))}:
+        arrays = {name: arrays[f"arr_{number}"] for number, name in enumerate(ports)}
+    if set(arrays) != set(ports):
+        raise DataError(
+            f"it holds the arrays {', '.join(list(arrays)[:8])}; the model takes {', '.join(ports)}.",
+            where=str(path),
+            fix="save one array for each input, by its name.",
+        )
+    batches = [
+        converted(_batched(arrays[name], port, f"{path}: {name}"), port, f"{path}: {name}")
+        for name, port in ports.items()
+    ]
+    counts = {len(batch) for batch, port in zip(batches, ports.values(), strict=True) if port.is_batched}
+    if len(counts) > 1:
+        raise DataError(
+            f"the inputs differ in length: {', '.join(map(str, sorted(counts)))}.",
+            where=str(path),
+            fix="save as many samples for each input.",
+        )
+    count = next(iter(counts), 1)
+    return [path.name] if count == 1 else [f"{path.name}[{row}]" for row in range(count)], batches
+
+
+def _loaded(path: Path) -> dict[str, np.ndarray]:
+    """The arrays of numbers in a file, by name; that of a .npy has none."""
+    try:
+        loaded = np.load(path, allow_pickle=False)
+        if isinstance(loaded, np.lib.npyio.NpzFile):
+            with loaded:
+                found = {name: np.asarray(loaded[name]) for name in loaded.files}
+        else:
+            found = {"": np.asarray(loaded)}
+    except Exception as error:  # NumPy, zipfile and zlib each have their own
+        raise DataError(
+            f"cannot read the array: {error}.",
+            where=str(path),
+            fix="save it with numpy.save, without objects.",
+        ) from error
+    if not found:
+        raise DataError("it holds no array.", where=str(path), fix="save one with numpy.savez.")
+    for array in found.values():
+        if array.dtype.kind not in "fiub":
+            raise DataError(f"the array holds {array.dtype}.", where=str(path), fix="save numbers.")
+    return found
+
+
 def _batched(array: np.ndarray, port: Port, where: str) -> np.ndarray:
     """The array as a batch: with an axis of samples in front, and one of channels for grey images."""
-    size = int(np.prod(port.shape))
-    if array.shape[1:] == port.shape:
+    if not port.is_batched and array.ndim == 0:
         return array
+    if array.ndim and port.takes(array.shape[1:]):
+        return array
+    if port.takes(array.shape):
+        return array[np.newaxis]
+    size = int(np.prod(port.shape))
     if array.shape == port.shape or (array.size == size and array.ndim <= len(port.shape)):
         return array.reshape(1, *port.shape)
     if array.ndim >= 1 and len(array) and array.size == len(array) * size:

@@ -31,26 +31,57 @@ class Predictor:
     """A model that is ready to answer.
 
     Args:
-        run: outputs by name for a batch of its input, numbers in the units of the recorded targets.
-        port: what it takes.
+        run: outputs by name for a batch of its inputs, numbers in the units of the recorded targets.
+        ports: what it takes, by name.
         known: what it says about itself.
         by: what computes.
+        are_probabilities: whether its own last step makes probabilities.
     """
 
-    run: Callable[[np.ndarray], dict[str, np.ndarray]]
-    port: Port
+    run: Callable[..., dict[str, np.ndarray]]
+    ports: dict[str, Port]
     known: Known
     by: str
+    are_probabilities: bool = False
 
-    def answers(self, x: np.ndarray) -> list[Answer]:
+    @property
+    def port(self) -> Port:
+        """What it takes as its one input.
+
+        Raises:
+            UsageError: it takes several.
+        """
+        if len(self.ports) != 1:
+            raise UsageError(
+                f"the model takes {len(self.ports)} inputs: {', '.join(self.ports)}.",
+                fix="pass a .npz with an array for each of them.",
+            )
+        return next(iter(self.ports.values()))
+
+    def read(self, path: Path, *, invert: bool = False) -> tuple[list[str], list[np.ndarray]]:
+        """The samples in a file, with a name for each: a batch for each input."""
+        from bigmodel_core.cli.inputs import read, read_arrays
+
+        if len(self.ports) > 1:
+            return read_arrays(path, self.ports)
+        names, batch = read(path, self.port, invert=invert)
+        return names, [batch]
+
+    def answers(self, *inputs: np.ndarray) -> list[Answer]:
         """The answers for a batch of any size."""
         from bigmodel_core.cli.answers import answers
         from bigmodel_core.cli.inputs import converted
 
+        ports = self.ports.values()
+        given = [converted(x, port, "input") for x, port in zip(inputs, ports, strict=True)]
+        count = next((len(x) for x, port in zip(given, ports, strict=True) if port.is_batched), 1)
         found: list[Answer] = []
-        x = converted(x, self.port, "input")
-        for start in range(0, len(x), BATCH):
-            found += answers(self.run(x[start : start + BATCH]), self.known.task, self.known.labels)
+        for start in range(0, count, BATCH):
+            parts = [
+                x[start : start + BATCH] if port.is_batched else x
+                for x, port in zip(given, ports, strict=True)
+            ]
+            found += answers(self.run(*parts), self.known.task, self.known.labels, self.are_probabilities)
         return found
 
 
@@ -69,39 +100,50 @@ def predict(
     invert: Annotated[
         bool, typer.Option("--invert", help="Swap black and white of images, for dark ink on white paper.")
     ] = False,
+    out: Annotated[
+        Path | None,
+        typer.Option("--out", metavar="FILE", help="Write every prediction to a .csv or .jsonl file."),
+    ] = None,
     as_json: AsJson = False,
 ) -> None:
     """Label arrays, images or table rows with a trained model.
 
     ONNX files are run by ONNX Runtime alone. Images get the size, the channels and the preprocessing of the
-    data the model was trained on; so do whole numbers in arrays. Floats in arrays are taken as they are.
+    data the model was trained on; so do whole numbers in arrays. Floats in arrays are taken as they are. A
+    model of several inputs takes a .npz with an array for each of them, by name.
     """
     if (data is None) == (not inputs):
         raise UsageError(
             "expected files to predict, or --data." if data is None else "files and --data were both given.",
             fix="as in: bigmodel predict model.onnx digit.png, or: bigmodel predict model.onnx --data digits",
         )
+    from bigmodel_core.cli.prediction_file import check_target, write_predictions
+
+    if out is not None:
+        check_target(out)  # before anything is computed
     predictor = load(model)
     output = Output(as_json)
     if data is not None:
-        _predict_data(predictor, data, data_dir, number, output)
+        _predict_data(predictor, data, data_dir, number, out, output)
         return
-    from bigmodel_core.cli.inputs import read
-
     rows: list[tuple[str, Answer]] = []
     for path in inputs or ():
-        names, batch = read(path, predictor.port, invert=invert)
-        rows += zip(names, predictor.answers(batch), strict=True)
-    if not as_json:
+        names, batches = predictor.read(path, invert=invert)
+        rows += zip(names, predictor.answers(*batches), strict=True)
+    records = [{"input": name, **answer.to_dict()} for name, answer in rows]
+    if out is not None:
+        write_predictions(out, records)
+        output.say(f"{count(len(records))} predictions written to {out}")
+    elif not as_json:
         _show(output, [(name, answer, None) for name, answer in rows])
-    output.result([{"input": name, **answer.to_dict()} for name, answer in rows])
+    output.result(records)
 
 
 def load(what: str) -> Predictor:
     """The model somebody named, ready to answer.
 
     Raises:
-        BigmodelError: it is missing or damaged, or takes several inputs.
+        BigmodelError: it is missing or damaged.
     """
     from bigmodel_core.cli.sources import found, is_onnx
 
@@ -113,24 +155,21 @@ def _from_checkpoint(what: str) -> Predictor:
 
     from bigmodel_core.cli.inputs import Port
     from bigmodel_core.cli.sources import checkpoint, known_of
+    from bigmodel_core.outputs import listed
+    from bigmodel_core.probabilities import makes_probabilities
     from bigmodel_core.train.evaluation import answered
 
     content = checkpoint(what)
     model, known = content.restore(), known_of(content)
-    if len(model.inputs) != 1:
-        raise _several(what, len(model.inputs))
-    spec = next(iter(model.inputs.values()))
-    shape = tuple(dim if isinstance(dim, int) else 1 for dim in spec.shape[1:])
+    network = model.network
+    ports = {name: Port.of(spec.shape, spec.dtype, known.encoding) for name, spec in model.inputs.items()}
 
-    def run(x: np.ndarray) -> dict[str, np.ndarray]:
-        result = model(x)
-        outputs = result if isinstance(result, tuple) else (result,)
-        return {
-            f"y_{position}": answered(np.asarray(array), known.encoding)
-            for position, array in enumerate(outputs)
-        }
+    def run(*inputs: np.ndarray) -> dict[str, np.ndarray]:
+        outputs = [answered(np.asarray(array), known.encoding) for array in listed(model(*inputs))]
+        return dict(zip(network.output_names, outputs, strict=True))
 
-    return Predictor(run, Port(shape, spec.dtype, known.encoding), known, "bigmodel")
+    last = network.trace(training=False).outputs[0]
+    return Predictor(run, ports, known, "bigmodel", makes_probabilities(last))
 
 
 def _from_file(path: Path) -> Predictor:
@@ -139,52 +178,56 @@ def _from_file(path: Path) -> Predictor:
     from bigmodel_core.train.evaluation import answered
 
     session = exporter_of(path, "session").session(path)
-    if len(session.input_specs) != 1:
-        raise _several(str(path), len(session.input_specs))
-    dtype, dims = next(iter(session.input_specs.values()))
-    shape = tuple(dim if isinstance(dim, int) else 1 for dim in dims[1:])
     known = known_of_file(session.metadata)
     is_whole = session.metadata.get("input") == "raw"
     is_raw = known.preprocessing is not None and is_whole
+    ports = {
+        name: Port.of(dims, dtype, known.encoding, is_raw=is_raw and len(session.input_specs) == 1)
+        for name, (dtype, dims) in session.input_specs.items()
+    }
 
-    def run(x: np.ndarray) -> dict[str, np.ndarray]:
-        found: dict[str, np.ndarray] = session.run(x)
+    def run(*inputs: np.ndarray) -> dict[str, np.ndarray]:
+        found: dict[str, np.ndarray] = session.run(*inputs)
         if is_whole:  # the file itself has the way back behind the model
             return found
         return {key: answered(array, known.encoding) for key, array in found.items()}
 
-    return Predictor(run, Port(shape, dtype, known.encoding, is_raw), known, "ONNX Runtime")
-
-
-def _several(what: str, inputs: int) -> UsageError:
-    return UsageError(
-        f"the model takes {inputs} inputs.",
-        where=what,
-        fix="call it from Python, with an array for each input.",
-    )
+    are_probabilities = bool(getattr(session, "gives_probabilities", False))
+    return Predictor(run, ports, known, "ONNX Runtime", are_probabilities)
 
 
 def _predict_data(
-    predictor: Predictor, name: str, data_dir: Path | None, number: int, output: Output
+    predictor: Predictor, name: str, data_dir: Path | None, number: int, out: Path | None, output: Output
 ) -> None:
     """Predict a test set: some samples with the truth, and the share that is right."""
     import numpy as np
 
+    from bigmodel_core.cli.prediction_file import write_predictions
     from bigmodel_core.cli.sources import load_data
 
+    port = predictor.port
     data = load_data(name, data_dir, predictor.known)
     x, truth = data.test.x, data.test.truth
     check_samples(predictor, data)
     found = [
         answer
         for start in range(0, len(x), BATCH)
-        for answer in predictor.answers(predictor.port.from_prepared(x[start : start + BATCH]))
+        for answer in predictor.answers(port.from_prepared(x[start : start + BATCH]))
     ]
     labels = predictor.known.labels or data.labels
-    rows = [
+    every = [
         (f"test {position}", answer, None if truth is None else _truth(truth[position], labels, answer))
-        for position, answer in enumerate(found[:number])
+        for position, answer in enumerate(found)
     ]
+    rows = every[:number]
+    if out is not None:
+        write_predictions(
+            out,
+            [
+                {"input": key, **answer.to_dict(), **({} if truth is None else {"truth": true})}
+                for key, answer, true in every
+            ],
+        )
     result: dict[str, Any] = {
         "data": data.name,
         "split": "test",
@@ -205,6 +248,8 @@ def _predict_data(
     if not output.as_json:
         _show(output, rows)
         output.say(f"\n{summary}")
+    if out is not None:
+        output.say(f"{count(len(every))} predictions written to {out}")
     output.result(result)
 
 

@@ -209,13 +209,13 @@ def _start(experiment: Experiment, out: Path | None, checkpoint_every: int | Non
     # Every name is looked up before the data is read, so that a mistake is told at once.
     model_class, dataset = experiment.model.cls(), experiment.data.make()
     callbacks = [choice.make() for choice in experiment.callbacks]
-    experiment.model.make()
-    loss, metrics = experiment.make_loss(model_class), experiment.make_metrics()
+    loss, metrics = experiment.make_loss(experiment.model.make()), experiment.make_metrics()
     augment = experiment.make_augmentations()
     experiment.make_optimizer(model_class, 1)
     data: Data = dataset.load(experiment.data_dir)
     _check_loss(loss, data)
     model = experiment.make_model(data)
+    loss = experiment.make_loss(model)
     fraction = how.validation if how.validation and data.validation is None else None
     kept, aside = _parted(data, fraction)
     steps = how.epochs * -(-kept // how.batch_size)
@@ -277,7 +277,8 @@ def _check_loss(loss: Any, data: Data) -> None:
             where=data.name,
             fix="train linear-regression, or pass --loss mean_squared_error and as many outputs as targets.",
         )
-    if data.task == "classification" and loss.target_dtype != "int64":
+    takes_labels = loss.target_dtype == "int64" or (loss.one_score and data.classes == 2)
+    if data.task == "classification" and not takes_labels:
         raise DataError(
             f"its targets are class labels, and the loss {name} wants numbers.",
             where=data.name,

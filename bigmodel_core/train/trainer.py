@@ -17,7 +17,7 @@ from bigmodel_core.callback import Callback
 from bigmodel_core.config import make, make_list, owner_of
 from bigmodel_core.dataset import Data, Split
 from bigmodel_core.encoding import Encoding, encoding_held
-from bigmodel_core.errors import BigmodelWarning, CheckpointError, NumericsError, UsageError
+from bigmodel_core.errors import BigmodelWarning, CheckpointError, GraphError, NumericsError, UsageError
 from bigmodel_core.layer import Layer
 from bigmodel_core.loss import Loss
 from bigmodel_core.metric import Metric
@@ -26,6 +26,7 @@ from bigmodel_core.network import Network
 from bigmodel_core.optimizer import Optimizer
 from bigmodel_core.outputs import listed
 from bigmodel_core.prefetch import DEFAULT_WORKERS
+from bigmodel_core.probabilities import makes_probabilities, of_both
 from bigmodel_core.registry_askers import CORE
 from bigmodel_core.train import resume as resuming
 from bigmodel_core.train.checkpoint import Checkpoint, read, versions
@@ -495,6 +496,38 @@ class Trainer:
             GraphError: the model is not built yet.
             ShapeError, DtypeError, DataError: the input does not fit the model.
         """
+        return answered(self._outputs(x, batch_size), self.encoding)
+
+    def predict_proba(self, x: Any, batch_size: int = EVALUATION_BATCH) -> np.ndarray:
+        """The probability of each class for inputs, in float64: each row adds up to 1.
+
+        (N, C) for C classes, (N, 2) for two classes that share one score, with class 1 in the second column,
+        and (N, T, C) for classes of steps. A model whose last step is softmax or sigmoid gives them itself;
+        otherwise the loss says how scores become probabilities.
+
+        Args:
+            x: as for `predict`.
+            batch_size: samples at a time.
+
+        Raises:
+            GraphError: the model is not built yet, or gives several outputs.
+            UsageError: the loss does not compare classes.
+            ShapeError, DtypeError, DataError: the input does not fit the model.
+        """
+        outputs = self.network.trace(training=False).outputs
+        if len(outputs) > 1:
+            raise GraphError(
+                f"the model gives {len(outputs)} outputs ({', '.join(self.network.output_names)}).",
+                fix="use predict, and turn the scores you mean into probabilities.",
+            )
+        scores = listed(self._outputs(x, batch_size))[0]
+        if not makes_probabilities(outputs[0]):
+            return self.step.loss.probabilities(scores)
+        chances = scores.astype(np.float64)
+        return of_both(chances.reshape(len(chances))) if chances.size == len(chances) else chances
+
+    def _outputs(self, x: Any, batch_size: int) -> Any:
+        """What the model itself computes, batch by batch."""
         if isinstance(x, Split):
             x = encoded(replace(x, y=None), self.encoding).x
         network = self.network
@@ -502,7 +535,7 @@ class Trainer:
         size = check_batch_size(batch_size)
         parts = [listed(network(*part.inputs)) for part in samples.parts(size)]
         joined = [np.concatenate(output) for output in zip(*parts, strict=True)]
-        return answered(network.trace(training=False).form.pack(joined), self.encoding)
+        return network.trace(training=False).form.pack(joined)
 
     @property
     def network(self) -> Network:
@@ -524,7 +557,7 @@ def _usual_loss(model: Model | None) -> Loss:
     """
     if model is None:
         raise UsageError("no loss is given.", fix='pass one, such as loss="cross_entropy".')
-    return make("loss", model.loss, owner=owner_of(type(model), "loss"))
+    return make("loss", model.usual_loss, owner=owner_of(type(model), "loss"))
 
 
 def _usual_optimizer(model: Model | None) -> Optimizer:

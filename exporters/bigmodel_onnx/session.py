@@ -11,6 +11,7 @@ from typing import Any
 import numpy as np
 
 from bigmodel_core.errors import DtypeError, ExportError, ShapeError
+from bigmodel_core.probabilities import softmax
 from bigmodel_onnx import reading
 
 
@@ -44,6 +45,7 @@ class Session:
         self.path = Path(path)
         model = reading.read(self.path)
         self.metadata = metadata_of(model)
+        self.gives_probabilities = _makes_probabilities(model)
         self._session = open_session(self.path, threads)
         self.inputs = {item.name: item for item in self._session.get_inputs()}
         self.output_names = tuple(item.name for item in self._session.get_outputs())
@@ -80,7 +82,7 @@ class Session:
         """The label of each sample, and its probability.
 
         Files written with `with_preprocessing` answer by themselves; of others the highest score is taken,
-        and its softmax as probability.
+        and its softmax as probability unless the file ends with one.
 
         Raises:
             ExportError: the outputs are not the scores of classes.
@@ -97,7 +99,8 @@ class Session:
                     fix="use its outputs as they are.",
                 )
             indices = scores.argmax(1)
-            chances = _probabilities(scores)[np.arange(len(scores)), indices]
+            chances = scores if self.gives_probabilities else softmax(scores)
+            chances = chances[np.arange(len(scores)), indices]
         labels = self.labels
         return [
             Prediction(
@@ -107,11 +110,13 @@ class Session:
         ]
 
 
-def _probabilities(scores: np.ndarray) -> np.ndarray:
-    if (scores >= 0).all() and np.allclose(scores.sum(1), 1, atol=1e-4):
-        return scores
-    powers = np.exp(scores - scores.max(1, keepdims=True))
-    return np.asarray(powers / powers.sum(1, keepdims=True))
+def _makes_probabilities(model: Any) -> bool:
+    """Whether the first output of a file comes from softmax or sigmoid, whatever is reshaped after."""
+    made = {name: node for node in model.graph.node for name in node.output}
+    node = made.get(model.graph.output[0].name) if model.graph.output else None
+    while node is not None and node.op_type in ("Identity", "Reshape", "Flatten", "Squeeze", "Cast"):
+        node = made.get(node.input[0])
+    return node is not None and node.op_type in ("Softmax", "Sigmoid")
 
 
 def open_session(path: Path, threads: int = 1) -> Any:

@@ -5,11 +5,14 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import ClassVar
 
+import numpy as np
+
 from bigmodel_core import ops
 from bigmodel_core.errors import ShapeError
 from bigmodel_core.field_limits import check_number
 from bigmodel_core.graph import Value
 from bigmodel_core.loss import Loss, one_output
+from bigmodel_core.probabilities import of_both, sigmoid, softmax
 from bigmodel_core.spec import format_shape
 
 
@@ -36,6 +39,9 @@ class CrossEntropy(Loss):
     def each(self, prediction: Value, target: Value) -> Value:
         return ops.cross_entropy(one_output(self, prediction), target, self.label_smoothing)
 
+    def probabilities(self, scores: np.ndarray) -> np.ndarray:
+        return softmax(scores)
+
 
 @dataclass(frozen=True)
 class BinaryCrossEntropy(Loss):
@@ -59,6 +65,11 @@ class BinaryCrossEntropy(Loss):
         if target.spec.is_float:
             return ops.binary_cross_entropy(prediction, target)
         return ops.binary_cross_entropy(prediction, ops.label_values(target, 2, prediction.dtype))
+
+    def probabilities(self, scores: np.ndarray) -> np.ndarray:
+        """Those of both classes, (n, 2), for one score a sample; of each yes, (n, k), for several."""
+        chances = sigmoid(scores)
+        return of_both(chances.reshape(len(chances))) if chances.size == len(chances) else chances
 
 
 @dataclass(frozen=True)

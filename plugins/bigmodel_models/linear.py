@@ -50,14 +50,14 @@ class LogisticRegression(Model):
     Takes (N, ...), each sample being flattened, and gives scores (N, classes).
 
     Args:
-        classes: how many classes there are.
+        classes: how many classes there are; 1 for two classes that share one score.
     """
 
     name: ClassVar[str] = "logistic-regression"
     classes: int = 10
 
     def __post_init__(self) -> None:
-        check_number(self, "classes", whole=True, at_least=2)
+        check_number(self, "classes", whole=True, at_least=1)
 
     def input_spec(self) -> Spec:
         return Spec(("N", 784))
@@ -75,7 +75,7 @@ class LinearSvm(Model):
     AdamW, whose weight decay is 0.01; a larger one lets more samples lie within the margin.
 
     Args:
-        classes: how many classes there are.
+        classes: how many classes there are; 1 for two classes that share one score.
     """
 
     name: ClassVar[str] = "linear-svm"
@@ -84,7 +84,7 @@ class LinearSvm(Model):
     optimizer: ClassVar[str] = "adamw"
 
     def __post_init__(self) -> None:
-        check_number(self, "classes", whole=True, at_least=2)
+        check_number(self, "classes", whole=True, at_least=1)
 
     def input_spec(self) -> Spec:
         return Spec(("N", 784))
