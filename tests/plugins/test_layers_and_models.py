@@ -28,7 +28,7 @@ X = np.random.default_rng(0).normal(size=(6, 5)).astype("float32")
         (lambda: bm.layers.Reshape((-1, -1)), "at most one of them -1"),
         (lambda: bm.layers.Reshape((2.5,)), "expected integers"),
         (lambda: bm.models.Mlp(widths=(64, 0)), r"widths is \(64, 0\)"),
-        (lambda: bm.models.LogisticRegression(1), "classes is 1"),
+        (lambda: bm.models.LogisticRegression(0), "classes is 0"),
         (lambda: bm.optimizers.SGD(-0.1), "learning_rate is -0.1"),
         (lambda: bm.optimizers.SGD(0.1, nesterov=True), "nesterov needs momentum"),
         (lambda: bm.optimizers.Adam(beta2=1.0), "beta2 is 1.0"),
@@ -174,9 +174,7 @@ def test_linear_svm_separates_what_can_be_separated() -> None:
     assert (network(x).argmax(-1) == y).all()
 
 
-@pytest.mark.parametrize(
-    "name", ["mean_squared_error", "mean_absolute_error", "huber", "binary_cross_entropy"]
-)
+@pytest.mark.parametrize("name", ["mean_squared_error", "mean_absolute_error", "huber"])
 def test_n_by_1_against_n_names_the_mend(name: str) -> None:
     step = bm.compile(bm.layers.Dense(1), name, "sgd")
     with pytest.raises(ShapeError, match=r"(?s)\(N, 1\) and \(N,\).*Fix: .*reshape\(-1, 1\)"):
