@@ -12,6 +12,7 @@ from typing import Any, ClassVar, get_args
 
 import numpy as np
 
+from bigmodel_core.arrays import as_array, cast
 from bigmodel_core.conforming import conformed_inputs, conformed_targets
 from bigmodel_core.encoding import Encoding, Task, encoding_of
 from bigmodel_core.errors import BigmodelError, ConfigError, DataError
@@ -60,7 +61,7 @@ class Split:
 
     def __post_init__(self) -> None:
         if not isinstance(self.x, Source):
-            object.__setattr__(self, "x", np.asarray(self.x))
+            object.__setattr__(self, "x", _arrayed(self.x, "samples"))
         if self.x.ndim == 0:
             raise DataError(
                 "x is a single number, expected an array with one sample a row.",
@@ -69,7 +70,7 @@ class Split:
             )
         if self.y is None:
             return
-        object.__setattr__(self, "y", np.asarray(self.y))
+        object.__setattr__(self, "y", _arrayed(self.y, "target"))
         if self.y.ndim == 0 or len(self.y) != len(self.x):
             found = "a single number" if self.y.ndim == 0 else f"{len(self.y)} targets"
             raise DataError(
@@ -190,7 +191,7 @@ class Data:
         if self.task == "regression":
             if y.dtype.kind not in "fiu":
                 raise DataError(f"targets are {y.dtype}, expected real numbers.", where=where)
-            return np.ascontiguousarray(y.reshape(-1, 1) if y.ndim == 1 else y, np.float32)
+            return _cast(y.reshape(-1, 1) if y.ndim == 1 else y, np.float32, "target", where)
         if y.dtype.kind not in "iub":
             raise DataError(
                 f"class labels are {y.dtype}, expected integers.",
@@ -205,7 +206,7 @@ class Data:
                 where=where,
                 fix="number the classes from 0.",
             )
-        return np.ascontiguousarray(y, np.int64)
+        return _cast(y, np.int64, "target", where)
 
     @functools.cached_property
     def encoding(self) -> Encoding:
@@ -373,4 +374,17 @@ def _model_input(x: np.ndarray | Source, where: str) -> np.ndarray | Source:
     dtype = np.dtype(np.float32 if x.dtype.kind == "f" else np.int64)
     if isinstance(x, Source):
         return x if x.dtype == dtype else x.astype(dtype)
-    return np.ascontiguousarray(x, dtype)
+    return _cast(x, dtype, "input", where)
+
+
+def _arrayed(item: Any, what: str) -> np.ndarray:
+    return item if isinstance(item, np.ndarray) else as_array(item, what)
+
+
+def _cast(array: np.ndarray, dtype: Any, what: str, where: str) -> np.ndarray:
+    """The array in a number type; a number that does not fit it is an error that says where."""
+    try:
+        return cast(array, dtype, what)
+    except DataError as error:
+        error.where = where
+        raise

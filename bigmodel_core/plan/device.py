@@ -53,7 +53,7 @@ def device_named(name: str | Device) -> Device:
     Raises:
         DeviceError: there is no such device, or it cannot be used here.
     """
-    if not isinstance(name, str):
+    if not isinstance(name, str) and hasattr(name, "allocate"):
         return name
     if name == "cpu":
         from bigmodel_core.plan.cpu import CPU

@@ -10,7 +10,15 @@ import numpy as np
 from bigmodel_core.arrays import as_array
 from bigmodel_core.autodiff import gradients
 from bigmodel_core.config import make
-from bigmodel_core.errors import BigmodelError, DtypeError, GraphError, NumericsError, ShapeError, UsageError
+from bigmodel_core.errors import (
+    BigmodelError,
+    ConfigError,
+    DtypeError,
+    GraphError,
+    NumericsError,
+    ShapeError,
+    UsageError,
+)
 from bigmodel_core.graph import Graph, Value, place
 from bigmodel_core.layer import Layer, Trace
 from bigmodel_core.loss import Loss, several_outputs
@@ -57,6 +65,17 @@ def check_model(model: Any) -> Layer | Network:
     raise UsageError(f"the model is {what}, expected a layer of bigmodel.", fix=fix)
 
 
+def check_seed(seed: Any) -> int:
+    """A seed.
+
+    Raises:
+        ConfigError: it is no whole number.
+    """
+    if isinstance(seed, bool) or not isinstance(seed, (int, np.integer)):
+        raise ConfigError(f"the seed is {seed!r}, expected a whole number.", fix="pass seed=0.")
+    return int(seed)
+
+
 class TrainStep:
     """A model, a loss and an optimizer as one compiled step; `bm.compile` makes it.
 
@@ -81,7 +100,7 @@ class TrainStep:
         self.model = check_model(model)
         self.loss: Loss = make("loss", loss)
         self.optimizer: Optimizer = make("optimizer", optimizer)
-        self.seed, self.device, self.steps = seed, device, 0
+        self.seed, self.device, self.steps = check_seed(seed), device, 0
         self.network: Network | None = None
         self.variables: Variables | None = None
         """The model's arrays, and the optimizer's, which belong to this step alone."""

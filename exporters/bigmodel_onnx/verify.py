@@ -12,7 +12,7 @@ import numpy as np
 
 from bigmodel_core.errors import BigmodelError, ExportError, ShapeError
 from bigmodel_core.graph import LEAVES, Value, needed
-from bigmodel_core.network import Network
+from bigmodel_core.network import Network, inputs_of
 from bigmodel_core.ops.indexing import Gather
 from bigmodel_core.ops.recurrent import Recurrent
 from bigmodel_core.plan import Program
@@ -267,8 +267,7 @@ def sampled_inputs(
     network: Network, samples: Any, batch_sizes: Sequence[int]
 ) -> dict[str, dict[str, np.ndarray]]:
     """Inputs for the comparison taken from real samples: the first few, as many as each batch size says."""
-    arrays = samples if isinstance(samples, (tuple, list)) else (samples,)
-    given = network.check_inputs(arrays)
+    given = network.check_inputs(inputs_of(network, samples))
     first = network.inputs[0].shape[:1]
     runs = {}
     for size in batch_sizes:

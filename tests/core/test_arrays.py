@@ -189,3 +189,33 @@ def test_one_metric_or_callback_needs_no_list(part):
     for one in (name, instance):
         made = trainer(**{"metrics": [], "callbacks": [], part: one})
         assert [type(item) for item in getattr(made, part)] == [type(instance)]
+
+
+# Data sets --------------------------------------------------------------------------------------------------
+
+
+def test_data_keep_no_number_that_their_type_cannot_hold():
+    wide, few = np.full((4, 2), 1e300), bm.Split(np.ones((4, 2)), np.array([0, 1, 0, 1]))
+    with pytest.raises(DataError, match=r"far/train.*input has 1e\+300"):
+        bm.Data("far", bm.Split(wide, few.y), few)
+    with pytest.raises(DataError, match=r"far/test.*target has 1e\+300"):
+        bm.Data("far", bm.Split(few.x, few.x), bm.Split(few.x, wide), task="regression")
+    big = np.array([0, 1, 0, 2**63 + 1], "uint64")
+    with pytest.raises(DataError, match="9223372036854775809"):
+        bm.Data("big", bm.Split(few.x, big), few)
+    tokens = bm.Split(np.ones((4, 2), "uint64"), few.y)
+    with pytest.raises(DataError, match="input has 9223372036854775809"):
+        bm.Data("big", bm.Split(np.full((4, 2), 2**63 + 1, "uint64"), few.y), tokens)
+
+
+def test_a_split_of_ragged_lists_is_refused():
+    with pytest.raises(DataError, match="samples is no array: its rows differ"):
+        bm.Split([[1.0, 2.0], [3.0]], np.array([0, 1]))
+    with pytest.raises(DataError, match="target is no array"):
+        bm.Split(np.ones((2, 2)), [[1], [2, 3]])
+
+
+@pytest.mark.parametrize(("option", "value"), [("seed", "a"), ("seed", 0.5), ("seed", None), ("device", 3)])
+def test_seeds_and_devices_are_checked(option, value):
+    with pytest.raises(BigmodelError, match=f"{option} is|no {option}"):
+        trainer(**{option: value}).fit((X, Y), verbose=False)
