@@ -20,6 +20,7 @@ _PLACES = {
     "bigmodel_core.augmentation": ("Augmentation",),
     "bigmodel_core.callback": ("Callback",),
     "bigmodel_core.dataset": ("Data", "Dataset", "Loader", "Preprocessing", "Source", "Split", "batches"),
+    "bigmodel_core.encoding": ("Encoding",),
     "bigmodel_core.exporter": ("Emit", "Exporter"),
     "bigmodel_core.graph": ("Graph", "Op", "Value"),
     "bigmodel_core.hookspecs": ("hookimpl",),
@@ -92,6 +93,7 @@ if TYPE_CHECKING:
     from bigmodel_core.dataset import Source as Source
     from bigmodel_core.dataset import Split as Split
     from bigmodel_core.dataset import batches as batches
+    from bigmodel_core.encoding import Encoding as Encoding
     from bigmodel_core.exporter import Emit as Emit
     from bigmodel_core.exporter import Exporter as Exporter
     from bigmodel_core.exporting import export as export
