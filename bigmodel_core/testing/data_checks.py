@@ -12,6 +12,7 @@ import numpy as np
 
 from bigmodel_core import dataset_files
 from bigmodel_core.dataset import Data, Dataset, Split, batches
+from bigmodel_core.encoding import Encoding
 from bigmodel_core.errors import DataError
 from bigmodel_core.testing.checks import CheckSkipped, Inputs, expect
 from bigmodel_core.testing.registry_checks import Found, registry_checks
@@ -109,7 +110,9 @@ def check_batches(data: Data) -> None:
 
 
 def check_summary(data: Data) -> None:
-    """What is known of the data can be written as JSON and says where it came from."""
+    """What is known of the data survives JSON, and says where it came from."""
     summary = json.loads(json.dumps(data.summary()))
     expect(summary["samples"]["train"] == len(data.train), "the summary counts other samples")
+    again = Encoding.from_dict(json.loads(json.dumps(data.encoding.to_dict())))
+    expect(again == data.encoding, "what a model keeps of the data does not survive JSON")
     expect(data.source and data.input_meaning, "source or input_meaning is empty")

@@ -236,7 +236,7 @@ def path_from(run: str | Path, path: str | Path) -> str:
 def data_dir_of(run: str | Path, manifest: Mapping[str, Any]) -> Path | None:
     """Where the data of a run were read from, seen from the current folder; None where none was named."""
     found = manifest.get("data_dir")
-    if not isinstance(found, str):
+    if not isinstance(found, str) or "\0" in found:
         return None
     path = Path(run) / found
     return Path(os.path.relpath(path)) if not Path(found).is_absolute() else path

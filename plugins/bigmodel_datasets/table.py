@@ -157,7 +157,14 @@ def _read_table(
     names = first if header else [f"column {number}" for number in range(1, width + 1)]
     if header:
         rows = rows[1:]
-    return Table(path, names, rows, column_of(target, first if header else None, width, path), header)
+    column = column_of(target, first if header else None, width, path)
+    if header and like is not None and like.features is not None and first[column] in like.features:
+        raise DataError(
+            f"there is no column {like.target or target!r} of targets; there are {', '.join(first[:20])}.",
+            where=str(path),
+            fix="add it, or name the column with target; predict needs none.",
+        )
+    return Table(path, names, rows, column, header)
 
 
 def _is_header(first: list[str], target: int | str, path: Path) -> bool:

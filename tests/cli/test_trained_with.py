@@ -109,7 +109,7 @@ BROKEN = {
     ),
     "a missing column": (leaves(30), ("a", "kind"), "lacks b"),
     "a column too many": ([{**row, "c": 1} for row in leaves(30)], ("a", "c", "b", "kind"), "also has c"),
-    "no target": (leaves(30), ("a", "b"), "lacks b"),
+    "no target": (leaves(30), ("a", "b"), "no column 'kind' of targets"),
 }
 
 
