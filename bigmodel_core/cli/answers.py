@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 from typing import Any
 
 import numpy as np
 
+from bigmodel_core.errors import NumericsError
 from bigmodel_core.probabilities import of_both, sigmoid, softmax
 
 
@@ -42,14 +44,14 @@ class Answer:
         return text if len(numbers) <= 8 else f"{text}, ... ({len(numbers)} numbers)"
 
     def to_dict(self) -> dict[str, Any]:
-        """The same as JSON-able values."""
-        found: dict[str, Any] = {"values": self.values}
+        """The same as JSON-able values; numbers that are not finite, which JSON lacks, are None."""
+        found: dict[str, Any] = {"values": _finite(self.values)}
         if self.label is not None:
             found = {"label": self.label, "index": self.index, "probability": self.probability}
         if self.probabilities is not None:
             found["probabilities"] = dict(self.probabilities)
         if self.outputs is not None:
-            found["outputs"] = dict(self.outputs)
+            found["outputs"] = {name: _finite(value) for name, value in self.outputs.items()}
         return found
 
 
@@ -58,6 +60,7 @@ def answers(
     task: str | None,
     labels: Sequence[str] | None,
     are_probabilities: bool = False,
+    start: int = 0,
 ) -> list[Answer]:
     """The answers in a model's outputs.
 
@@ -68,6 +71,10 @@ def answers(
         task: "classification", "binary" or "regression"; judged by shape and labels where None.
         labels: the names of the classes.
         are_probabilities: whether the model itself made probabilities of its scores.
+        start: how many samples came before these, for messages.
+
+    Raises:
+        NumericsError: the scores of a sample are NaN, so that no class is the most probable.
 
     >>> outputs = {"y": np.array([[0.1, 2.0], [3.0, 1.0]])}
     >>> [answer.label for answer in answers(outputs, "classification", ("cat", "dog"))]
@@ -77,9 +84,13 @@ def answers(
         chances = outputs.get("probabilities")
         if chances is not None and chances.ndim == 1:
             chances = of_both(chances.astype(np.float64))
+        _check_numbers(outputs["probability"], start)
         return _labelled(outputs["label"], outputs["probability"], labels, chances)
     scores = np.asarray(next(iter(outputs.values())))
-    found = _of_scores(scores, task or _task(scores, labels), labels, are_probabilities)
+    task = task or _task(scores, labels)
+    if task != "regression" and scores.dtype.kind == "f":
+        _check_numbers(scores, start)
+    found = _of_scores(scores, task, labels, are_probabilities)
     if len(outputs) == 1:
         return found
     return [
@@ -105,6 +116,21 @@ def _of_scores(
         steps = zip(best.tolist(), chances.max(-1).mean(1), strict=True)
         return [Answer(in_a_row(indices, labels), indices, float(chance)) for indices, chance in steps]
     return [Answer(values=sample.tolist()) for sample in scores]
+
+
+def _check_numbers(scores: np.ndarray, start: int) -> None:
+    rows = np.isnan(scores.reshape(len(scores), -1)).any(1)
+    if rows.any():
+        raise NumericsError(
+            f"the scores of sample {start + int(rows.argmax())} are NaN: it belongs to no class.",
+            fix="look for missing or infinite values in the input.",
+        )
+
+
+def _finite(value: Any) -> Any:
+    if isinstance(value, list):
+        return [_finite(item) for item in value]
+    return None if isinstance(value, float) and not math.isfinite(value) else value
 
 
 def scores_of(outputs: Mapping[str, np.ndarray], are_probabilities: bool) -> np.ndarray:

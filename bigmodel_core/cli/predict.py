@@ -81,7 +81,9 @@ class Predictor:
                 x[start : start + BATCH] if port.is_batched else x
                 for x, port in zip(given, ports, strict=True)
             ]
-            found += answers(self.run(*parts), self.known.task, self.known.labels, self.are_probabilities)
+            found += answers(
+                self.run(*parts), self.known.task, self.known.labels, self.are_probabilities, start
+            )
         return found
 
 

@@ -258,3 +258,23 @@ def test_scores_that_add_up_to_one_are_scores_still(bigmodel: Command) -> None:
     for what in ("model.safetensors", "model.onnx"):
         (answer,) = bigmodel("predict", what, "x.npy", "--json").json
         assert answer["probability"] == pytest.approx(1 / (1 + np.exp(-0.2)), abs=1e-6)
+
+
+def test_scores_that_are_nan_belong_to_no_class(bigmodel: Command) -> None:
+    model = bm.layers.Dense(2)
+    model(np.ones((1, 2), "float32"))
+    bm.save(model, "model.safetensors")
+    bm.export(model, "model.onnx")
+    np.save("x.npy", np.array([[1.0, 2.0], [np.nan, 1.0]], "float32"))
+    for what in ("model.safetensors", "model.onnx"):
+        done = bigmodel("predict", what, "x.npy", "--json", "--out", "found.csv")
+        assert done.code == 1 and "sample 1 are NaN" in done.err and not Path("found.csv").exists()
+
+
+def test_numbers_that_json_lacks_are_null(bigmodel: Command) -> None:
+    model = bm.layers.Dense(1)
+    model(np.ones((1, 2), "float32"))
+    bm.save(model, "model.safetensors")
+    np.save("x.npy", np.array([[np.inf, 0.0]], "float32"))
+    done = bigmodel("predict", "model.safetensors", "x.npy", "--json", "--out", "found.jsonl")
+    assert done.json[0]["values"] == [None] == json.loads(Path("found.jsonl").read_text())["values"]
