@@ -244,13 +244,19 @@ class Network:
         found: list[PlannedStep] = self._prediction().listing(batch_size, sizes)
         return found
 
-    def check_inputs(self, arrays: Sequence[Any]) -> dict[str, np.ndarray]:
+    def check_inputs(
+        self, arrays: Sequence[Any], known: dict[str, int] | None = None
+    ) -> dict[str, np.ndarray]:
         """Arrays by input name, converted where nothing is lost.
 
+        Args:
+            arrays: one an input.
+            known: gets the sizes of named dimensions.
+
         Raises:
-            ShapeError, DtypeError: an array does not fit the input.
+            ShapeError, DtypeError, DataError: an array does not fit the input.
         """
-        known: dict[str, int] = {}
+        known = {} if known is None else known
         return {name: checked(name, array, spec, known) for name, array, spec in self._paired(arrays)}
 
     def check_samples(self, inputs: Sequence[np.ndarray | Source]) -> tuple[np.ndarray | Source, ...]:
@@ -268,13 +274,6 @@ class Network:
             else:
                 found.append(checked(name, samples, spec, known))
         return tuple(found)
-
-    def sizes(self, given: Mapping[str, np.ndarray]) -> dict[str, int]:
-        """The sizes of the named dimensions of inputs that fit."""
-        known: dict[str, int] = {}
-        for name, spec in zip(self.input_names, self.inputs, strict=True):
-            match(spec.shape, given[name].shape, known)
-        return known
 
     def _paired(self, arrays: Sequence[Any]) -> list[tuple[str, Any, Spec]]:
         """Each input's name, what was given for it, and its spec."""

@@ -269,11 +269,13 @@ def _batch(network: Network, inputs: Sequence[Any], target: Any, spec: Spec) -> 
     Raises:
         ShapeError, DtypeError, DataError: it does not fit the model, or is empty.
     """
-    given: dict[str, Any] = dict(network.check_inputs(inputs))
+    known: dict[str, int] = {}
+    given: dict[str, Any] = dict(network.check_inputs(inputs, known))
     counts = [len(array) for array in given.values() if array.ndim]
     if 0 in counts:
         raise ShapeError("the batch is empty.", fix="pass at least one sample.")
-    given[TARGET] = checked("target", target, spec, {"N": counts[0] if counts else 1, **network.sizes(given)})
+    known.setdefault("N", counts[0] if counts else 1)
+    given[TARGET] = checked("target", target, spec, known)
     return given
 
 
