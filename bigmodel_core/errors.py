@@ -123,6 +123,10 @@ class DeviceError(BigmodelError):
     """A device that is not there or cannot be used."""
 
 
+class OutOfMemoryError(BigmodelError):
+    """Something that needs more memory than the machine or the device has."""
+
+
 class NumericsError(BigmodelError):
     """A loss, a gradient or an update that is NaN or infinite."""
 

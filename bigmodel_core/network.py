@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import inspect
+import threading
 from collections.abc import Mapping, Sequence
 from typing import TYPE_CHECKING, Any
 
@@ -19,6 +20,7 @@ from bigmodel_core.spec import Dim, Spec, format_shape, match
 
 if TYPE_CHECKING:
     from bigmodel_core.encoding import Encoding
+    from bigmodel_core.plan import Variables
     from bigmodel_core.plan.listing import PlannedStep
     from bigmodel_core.summary import Summary
 
@@ -62,7 +64,7 @@ class Network:
         dtype: str = "float32",
         device: str = "cpu",
     ) -> None:
-        from bigmodel_core.plan import Variables, device_named
+        from bigmodel_core.plan import device_named
 
         if dtype not in ("float32", "float64"):
             raise DtypeError(
@@ -77,7 +79,8 @@ class Network:
         self.device = device_named(device)
         self.encoding: Encoding | None = None
         """How the data it was trained on became numbers; a `Trainer` writes it down."""
-        self.variables = Variables(self.device)
+        self._variables: Variables | None = None
+        self._lock = threading.RLock()
         self._traces: dict[bool, Trace] = {}
         self._programs: dict[Any, Any] = {}
         trace = self.trace(training=True)
@@ -89,8 +92,34 @@ class Network:
                     fix="a layer made in one mode only shifts the names after it: hold the layers as fields.",
                     where=path,
                 )
-        for path, parameter in self.parameters.items():
-            self.variables.create(path, initializers.draw(parameter, seed))
+
+    @property
+    def variables(self) -> Variables:
+        """The parameters' memory: taken, and filled with their first values, when it is first asked for.
+
+        Raises:
+            OutOfMemoryError: they need more than there is.
+        """
+        if self._variables is None:
+            with self._lock:
+                if self._variables is None:
+                    self._variables = self._drawn()
+        return self._variables
+
+    def _drawn(self) -> Variables:
+        from bigmodel_core.plan import Variables
+        from bigmodel_core.plan.binding import nbytes
+        from bigmodel_core.plan.capacity import refused_politely
+
+        sizes = {path: nbytes(parameter.spec) for path, parameter in self.parameters.items()}
+        found = Variables(self.device)
+        largest = max(sizes, key=lambda path: sizes[path], default=None)
+        with refused_politely(
+            sum(sizes.values()), "the model's parameters need", "use smaller layers.", largest
+        ):
+            for path, parameter in self.parameters.items():
+                found.create(path, initializers.draw(parameter, self.seed))
+        return found
 
     @property
     def input_names(self) -> tuple[str, ...]:

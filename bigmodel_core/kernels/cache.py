@@ -4,7 +4,8 @@ The folder is `BIGMODEL_CACHE_DIR`, else the per-user cache folder. It is create
 belong to the user: object code is executed, so a folder that others can write is not used. Where nothing can
 be written, kernels are compiled anew in each process, with one warning. A file's name is the hash of all that
 the object depends on: the byte code of every function, the versions of Python, Numba and LLVM, and the
-processor.
+processor. The file begins with a digest of that name and of what it holds, so that neither a torn file nor
+another kernel's in its place is ever run.
 """
 
 from __future__ import annotations
@@ -19,7 +20,7 @@ import warnings
 from importlib import metadata
 from pathlib import Path
 
-FORMAT = 2
+FORMAT = 3
 """Changes with the form of what is stored, so that files of another form are passed over."""
 
 compilations: list[str] = []
@@ -49,16 +50,34 @@ def is_usable() -> bool:
 
 
 def load(key: str) -> bytes | None:
-    """The stored bytes of a key, or None; a torn or tampered file counts as absent."""
+    """The stored bytes of a key, or None; a torn or tampered file, one of another key, and what is no plain
+    file count as absent."""
     folder = _usable()
     if folder is None:
         return None
-    try:
-        content = (folder / _file_name(key)).read_bytes()
-    except OSError:
+    name = _file_name(key)
+    content = _read(folder / name)
+    if content is None:
         return None
     check, _, payload = content.partition(b"\n")
-    return payload if check == hashlib.sha256(payload).hexdigest().encode() else None
+    return payload if check == _digest(name, payload) else None
+
+
+def _read(path: Path) -> bytes | None:
+    """What a plain file holds; None where there is none. A pipe is not waited for."""
+    try:
+        descriptor = os.open(path, os.O_RDONLY | getattr(os, "O_NONBLOCK", 0) | getattr(os, "O_BINARY", 0))
+    except OSError:
+        return None
+    try:
+        with os.fdopen(descriptor, "rb") as file:
+            return file.read() if stat.S_ISREG(os.fstat(descriptor).st_mode) else None
+    except OSError:
+        return None
+
+
+def _digest(name: str, payload: bytes) -> bytes:
+    return hashlib.sha256(name.encode() + b"\n" + payload).hexdigest().encode()
 
 
 def holds(key: str) -> bool:
@@ -73,11 +92,12 @@ def store(key: str, payload: bytes) -> None:
     if folder is None:
         return
     try:
+        name = _file_name(key)
         handle, temporary = tempfile.mkstemp(dir=folder, prefix=".new-")
         try:
             with os.fdopen(handle, "wb") as file:
-                file.write(hashlib.sha256(payload).hexdigest().encode() + b"\n" + payload)
-            os.replace(temporary, folder / _file_name(key))
+                file.write(_digest(name, payload) + b"\n" + payload)
+            os.replace(temporary, folder / name)
         except BaseException:
             os.unlink(temporary)
             raise

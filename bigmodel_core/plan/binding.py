@@ -8,9 +8,13 @@ from typing import Generic, Protocol, TypeVar
 
 from bigmodel_core.graph import Value
 from bigmodel_core.kernels.cpu.memory import SIZES
+from bigmodel_core.plan.capacity import check_capacity
 from bigmodel_core.plan.memory import Lifetime
 from bigmodel_core.plan.program import Program
 from bigmodel_core.spec import Spec
+
+SMALLER = "use smaller batches or layers."
+"""The mend where a run needs too much memory."""
 
 
 class Sized(Protocol):
@@ -47,10 +51,23 @@ class ValueBuffers(Generic[Memory]):
         self.scratch: list[tuple[Memory, int]] = []
         self._specs: dict[int, Spec] = {}
         self.buffers: dict[int, Memory] = {}
+        self._check_capacity()
         leaves = (*program.inputs.values(), *program.variables, *program.constants)
         for value in leaves:
             self.buffers[id(value)] = leaf(value, self.spec(value))
         self._fixed = {id(self.buffers[id(value)]) for value in leaves}
+
+    def _check_capacity(self) -> None:
+        """Refuse sizes at which a single value is too large, before anything is cut into chunks."""
+        values = (value for node in self.program.nodes for value in node.outputs)
+        largest = max(values, key=lambda value: nbytes(self.spec(value)), default=None)
+        if largest is not None:
+            needed, place = nbytes(self.spec(largest)), largest.node.place or None
+            check_capacity(needed, f"a run at {self.described()} needs", SMALLER, place)
+
+    def described(self) -> str:
+        """The sizes for people: "N = 64, T = 50"."""
+        return ", ".join(f"{name} = {size}" for name, size in self.sizes.items()) or "fixed sizes"
 
     def spec(self, value: Value) -> Spec:
         """A value's spec with all sizes known."""

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import ctypes
+import math
 import os
 import threading
 import weakref
@@ -16,7 +17,8 @@ from bigmodel_core.kernels.cpu.compile_ahead import compile_ahead
 from bigmodel_core.kernels.cpu.launch import ALIGNMENT, PADDING, Buffer, Launch, kernels_of
 from bigmodel_core.kernels.cpu.memory import SIZES
 from bigmodel_core.kernels.cpu.table import Table
-from bigmodel_core.plan.binding import nbytes
+from bigmodel_core.plan.binding import SMALLER, nbytes
+from bigmodel_core.plan.capacity import refused_politely
 from bigmodel_core.plan.cpu_binding import Binding
 from bigmodel_core.plan.device import Variables
 from bigmodel_core.plan.listing import PlannedStep
@@ -28,17 +30,58 @@ class Memory:
     """An aligned piece of memory with padding behind it, and the array in it."""
 
     def __init__(self, shape: tuple[int, ...], dtype: str) -> None:
-        nbytes = int(np.prod(shape, dtype=np.int64)) * SIZES[dtype]
-        self._raw = np.zeros(nbytes + PADDING + ALIGNMENT, np.uint8)
+        nbytes = math.prod(shape) * SIZES[dtype]
+        with refused_politely(nbytes, "an array needs", "use smaller layers or batches."):
+            self._raw = np.zeros(nbytes + PADDING + ALIGNMENT, np.uint8)
         start = -self._raw.ctypes.data % ALIGNMENT
         self.array = self._raw[start : start + nbytes].view(np.dtype(dtype)).reshape(shape)
         self.address = self._raw.ctypes.data + start
+
+
+class Arena:
+    """Scratch memory that plans of one program use in turns.
+
+    Args:
+        nbytes: its size.
+
+    Attributes:
+        lock: held by the plan that runs.
+    """
+
+    def __init__(self, nbytes: int) -> None:
+        self.memory, self.nbytes, self.lock = Memory((nbytes,), "uint8"), nbytes, threading.Lock()
+        _arenas.add(self)
+
+
+_arenas: weakref.WeakSet[Arena] = weakref.WeakSet()
+
+
+def _after_fork() -> None:
+    """A lock that another thread held at the moment of the fork would never be released in the child."""
+    for arena in list(_arenas):
+        arena.lock = threading.Lock()
+
+
+if hasattr(os, "register_at_fork"):
+    os.register_at_fork(after_in_child=_after_fork)
 
 
 class CpuDevice:
     """The processor this runs on."""
 
     name = "cpu"
+
+    def __init__(self) -> None:
+        self._arenas: weakref.WeakKeyDictionary[Program, Arena] = weakref.WeakKeyDictionary()
+
+    def arena(self, program: Program, nbytes: int) -> Arena:
+        """Scratch memory of at least so many bytes for a plan of a program: that of its other plans where it
+        is large enough. One that grows does so by a quarter, so that growing sizes do not pile up."""
+        found = self._arenas.get(program)
+        if found is None or found.nbytes < nbytes:
+            found = Arena(nbytes if found is None else max(nbytes, found.nbytes * 5 // 4))
+            self._arenas[program] = found
+        return found
 
     def allocate(self, array: np.ndarray) -> Memory:
         """Memory that starts with an array's numbers."""
@@ -67,7 +110,7 @@ CPU = CpuDevice()
 
 
 class CpuPlan:
-    """A program bound to sizes: one table, one block of memory.
+    """A program bound to sizes: one table, one block of memory, which the program's plans use in turns.
 
     Args:
         program: what to compute.
@@ -79,11 +122,10 @@ class CpuPlan:
         self.program, self.sizes = program, dict(sizes)
         self._variables = variables
         self._keep: list[Memory] = []
-        self._lock = threading.Lock()
-        _plans.add(self)
         self._status = np.zeros(8, np.int64)
-        self._staging: dict[str, Memory] = {}
-        self._input_buffers: dict[str, Buffer] = {}
+        self._inputs: dict[str, tuple[Buffer, Spec]] = {}
+        self._staging: dict[str, tuple[np.ndarray, int]] = {}
+        """By input the array that is copied to where kernels cannot read the caller's, and its address."""
         binding = Binding(program, self.sizes, self._leaf, Buffer(64, self._status.ctypes.data))
         self._place_buffers(binding)
         self._write_table(binding.rows)
@@ -93,34 +135,38 @@ class CpuPlan:
     def _leaf(self, value: Value, spec: Spec) -> Buffer:
         """The memory of an input, variable or constant."""
         op = value.node.op
+        if isinstance(op, Input):
+            buffer = Buffer(nbytes(spec))
+            self._inputs[op.name] = buffer, spec
+            return buffer
         if isinstance(op, Variable):
             memory = self._variables.memory(op.path)
-        elif isinstance(op, Constant):
-            memory = CPU.allocate(op.array)
         else:
-            assert isinstance(op, Input)
-            memory = self._staging[op.name] = Memory(spec.sizes, spec.dtype)
+            assert isinstance(op, Constant)
+            memory = CPU.allocate(op.array)
         self._keep.append(memory)
-        buffer = Buffer(memory.array.nbytes, memory.address)
-        if isinstance(op, Input):
-            self._input_buffers[op.name] = buffer
-        return buffer
+        return Buffer(memory.array.nbytes, memory.address)
 
     def _place_buffers(self, binding: Binding) -> None:
-        """Give every temporary its place in one block of memory."""
+        """Give every temporary, and every input behind them, its place in one block of memory."""
         places, total = binding.places()
-        arena = Memory((total,), "uint8")
-        self._keep.append(arena)
-        self.nbytes = total + sum(memory.array.nbytes for memory in self._staging.values())
+        for buffer, _ in self._inputs.values():
+            places.append((buffer, total))
+            total += -(-(buffer.nbytes + PADDING) // ALIGNMENT) * ALIGNMENT
+        self.nbytes = total
+        with refused_politely(total, f"a run at {binding.described()} needs", SMALLER, binding.largest()):
+            self._arena = CPU.arena(self.program, total)
         for buffer, offset in places:
-            buffer.address = arena.address + offset
+            buffer.address = self._arena.memory.address + offset
+        for name, (buffer, spec) in self._inputs.items():
+            self._staging[name] = _view(spec, buffer), buffer.address
 
     def _write_table(self, rows: list[tuple[int, Launch]]) -> None:
         """Lay the launches out for the native call, everything compiled."""
         launches = [launch for _, launch in rows]
         compile_ahead((*kernels_of(launches), runner.RUN, runner.WORK))
         self._row_steps = [number for number, _ in rows]
-        self._table = Table(launches, list(self._input_buffers.values()), self._status)
+        self._table = Table(launches, [buffer for buffer, _ in self._inputs.values()], self._status)
 
     def _readable_in_place(self) -> set[str]:
         """The inputs that kernels may read where the caller has them: read to their end only, no outputs."""
@@ -136,20 +182,18 @@ class CpuPlan:
     def run(self, inputs: Mapping[str, np.ndarray]) -> list[np.ndarray]:
         """Run once; returns copies of the outputs."""
         try:
-            with self._lock:
+            with self._arena.lock:
                 self.execute(inputs)
                 return [view.copy() for view in self._views]
         except Unproven:
             return self.program.exact().plan(self._variables, self.sizes).run(inputs)
 
     def execute(self, inputs: Mapping[str, np.ndarray]) -> None:
-        """Run once, leaving the outputs in the plan's memory."""
-        for name, memory in self._staging.items():
+        """Run once, leaving the outputs in the plan's memory; the caller holds the arena's lock."""
+        for name, (target, address) in self._staging.items():
             array = inputs.get(name)
-            target = memory.array
             if array is None:
                 target[...] = 0
-                address = memory.address
             elif (
                 name in self._direct
                 and type(array) is np.ndarray
@@ -160,26 +204,12 @@ class CpuPlan:
                 address = array.__array_interface__["data"][0]
             else:
                 target[...] = array
-                address = memory.address
-            self._table.move(self._input_buffers[name], address)
+            self._table.move(self._inputs[name][0], address)
         row = self._table.run()
         if self._status[0]:
             status = self._status.copy()
             self._status[:] = 0
             raise self.program.failure(self.program.steps[self._row_steps[row]] if row >= 0 else None, status)
-
-
-_plans: weakref.WeakSet[CpuPlan] = weakref.WeakSet()
-
-
-def _after_fork() -> None:
-    """A lock that another thread held at the moment of the fork would never be released in the child."""
-    for plan in list(_plans):
-        plan._lock = threading.Lock()
-
-
-if hasattr(os, "register_at_fork"):
-    os.register_at_fork(after_in_child=_after_fork)
 
 
 def _view(spec: Spec, buffer: Buffer) -> np.ndarray:

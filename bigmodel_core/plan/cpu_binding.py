@@ -145,6 +145,16 @@ class Binding(ValueBuffers[Buffer]):
             self.status,
         )
 
+    def largest(self) -> str | None:
+        """The layer that the largest temporary belongs to."""
+        sized = [
+            (buffer.nbytes, step.node.place)
+            for step in self.program.steps
+            for value in step.outputs
+            if (buffer := self.buffers.get(id(self.program.root(value)))) is not None
+        ]
+        return max(sized, key=lambda pair: pair[0], default=(0, ""))[1] or None
+
     def places(self) -> tuple[list[tuple[Buffer, int]], int]:
         """Where each temporary lies in one block of memory, and how large the block is."""
         found = self.lifetimes()

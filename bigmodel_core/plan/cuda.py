@@ -5,18 +5,20 @@ from __future__ import annotations
 
 import functools
 import threading
+import weakref
 from collections.abc import Callable, Mapping
 from typing import Any
 
 import numpy as np
 
-from bigmodel_core.errors import BigmodelError, DeviceError
+from bigmodel_core.errors import BigmodelError, DeviceError, OutOfMemoryError
 from bigmodel_core.graph import Value
 from bigmodel_core.kernels.array import Call
 from bigmodel_core.kernels.cuda import elementwise, runtime
 from bigmodel_core.kernels.cuda.launch import LAST, STATUS_WIDTH, Buffer, Launch, View
 from bigmodel_core.kernels.cuda.recording import Recording, record
-from bigmodel_core.plan.binding import ValueBuffers
+from bigmodel_core.plan.binding import SMALLER, ValueBuffers
+from bigmodel_core.plan.capacity import gibibytes
 from bigmodel_core.plan.device import Variables
 from bigmodel_core.plan.listing import PlannedStep
 from bigmodel_core.plan.memory import place
@@ -38,7 +40,15 @@ class Memory:
         self.shape, self.dtype = shape, np.dtype(dtype)
         self.count = int(np.prod(shape, dtype=np.int64))
         self.nbytes = self.count * self.dtype.itemsize
-        self.array = cuda.device_array(max(self.count, 1), self.dtype)
+        try:
+            self.array = cuda.device_array(max(self.count, 1), self.dtype)
+        except Exception as error:  # the driver's errors have no class of their own without a device
+            if not isinstance(error, MemoryError) and "OUT_OF_MEMORY" not in str(error):
+                raise
+            raise OutOfMemoryError(
+                f"the device does not give {gibibytes(self.nbytes)} of memory.",
+                fix=SMALLER,
+            ) from None
 
     @property
     def buffer(self) -> Buffer:
@@ -60,6 +70,18 @@ class CudaDevice:
         self.cuda = runtime.numba_cuda()
         self.stream = self.cuda.stream()
         self.lock = threading.RLock()
+        self._arenas: weakref.WeakKeyDictionary[Program, Memory] = weakref.WeakKeyDictionary()
+
+    def arena(self, program: Program, nbytes: int) -> Memory:
+        """Scratch memory of at least so many bytes: that of the program's other plans where it is large
+        enough. Runs take turns, so that no two plans use it at once."""
+        found = self._arenas.get(program)
+        if found is None or found.nbytes < nbytes:
+            found = Memory(
+                (nbytes if found is None else max(nbytes, found.nbytes * 5 // 4),), "uint8", self.cuda
+            )
+            self._arenas[program] = found
+        return found
 
     def allocate(self, array: np.ndarray) -> Memory:
         """Memory that starts with an array's numbers."""
@@ -241,7 +263,8 @@ class CudaPlan:
         checked = [view.buffer for _, view in self._binding.reporting if view is not None]
         found = self._binding.lifetimes(kept=checked)
         offsets, total = place([lifetime for _, lifetime in found])
-        arena = self._allocated((max(total, 1),), "uint8")
+        arena = self.device.arena(self.program, max(total, 1))
+        self.nbytes += total
         self._keep.append(arena)
         for (buffer, _), offset in zip(found, offsets, strict=True):
             buffer.memory = arena.array[offset : offset + buffer.nbytes] if buffer.nbytes else arena.array

@@ -3,7 +3,9 @@ device."""
 
 from __future__ import annotations
 
+import contextlib
 import threading
+from collections import OrderedDict
 from collections.abc import Mapping, Sequence
 
 import numpy as np
@@ -16,6 +18,9 @@ from bigmodel_core.plan.listing import PlannedStep
 from bigmodel_core.plan.schedule import ordered
 from bigmodel_core.plan.steps import Step
 from bigmodel_core.spec import match
+
+MOST_PLANS = 64
+"""Plans that a program keeps; of those for other sizes, the one that was used longest ago goes first."""
 
 
 class Unproven(NumericsError):
@@ -66,7 +71,7 @@ class Program:
         self.constants = [node.outputs[0] for node in self.nodes if isinstance(node.op, Constant)]
         self.roots = {id(value): _root(value) for node in self.nodes for value in node.outputs}
         self.steps = ordered(self)
-        self._plans: dict[tuple[int, ...], Plan] = {}
+        self._plans: OrderedDict[tuple[int, ...], Plan] = OrderedDict()
         self._lock = threading.Lock()
         # What only gives a size, such as the input of zeros_like, is read for it where it is passed.
         self._sized = {node.op.name: node.outputs[0] for node in graph.nodes if isinstance(node.op, Input)}
@@ -113,14 +118,19 @@ class Program:
         return known
 
     def plan(self, variables: Variables, sizes: Mapping[str, int]) -> Plan:
-        """The plan for some sizes, made once."""
+        """The plan for some sizes, kept for the next time; at most `MOST_PLANS` are."""
         key = (id(variables), *(sizes.get(name, -1) for name in self._names))
         found = self._plans.get(key)
-        if found is None:
-            self._check(variables)
-            with self._lock:
-                found = self._plans.get(key) or self.device.plan(self, sizes, variables)
-                self._plans[key] = found
+        if found is not None:
+            with contextlib.suppress(KeyError):  # another thread's new plan may just have taken its place
+                self._plans.move_to_end(key)
+            return found
+        self._check(variables)
+        with self._lock:
+            found = self._plans.get(key) or self.device.plan(self, sizes, variables)
+            self._plans[key] = found
+            while len(self._plans) > MOST_PLANS:
+                self._plans.popitem(last=False)
         return found
 
     def listing(self, batch_size: int, sizes: Mapping[str, int]) -> list[PlannedStep]:

@@ -229,6 +229,43 @@ def test_a_damaged_file_counts_as_absent_and_is_replaced(store: Path, damage: st
     assert cache.load("key") == b"new"
 
 
+def test_the_file_of_another_key_counts_as_absent(store: Path) -> None:
+    cache.store("another key", b"other machine code")
+    (other,) = [path for path in store.parent.glob("*.o") if path != store]
+    store.write_bytes(other.read_bytes())
+    assert cache.load("key") is None
+    assert cache.load("another key") == b"other machine code"
+
+
+@pytest.mark.skipif(not hasattr(os, "mkfifo"), reason="pipes have names on POSIX systems only")
+def test_a_pipe_counts_as_absent_and_is_not_waited_for(store: Path) -> None:
+    store.unlink()
+    os.mkfifo(store)
+    assert cache.load("key") is None
+    cache.store("key", b"new")
+    assert cache.load("key") == b"new"
+
+
+@pytest.mark.parametrize(
+    "payload", [b"hello", b"name\n-\nno object", b"name\nother\n\x7fELF", b"\xff\n-\n", b"a\n-\n\x7fELF"]
+)
+def test_garbage_with_a_digest_of_its_own_is_compiled_again(
+    script: Callable[..., Any], folder: Path, payload: bytes
+) -> None:
+    code = f"""
+from bigmodel_core.kernels import cache
+from bigmodel_core.kernels.cpu import native
+def add_one(a):
+    return a + 1
+kernel = native.NativeFunction(add_one, "intp(intp)")
+cache.store(kernel.key, {payload!r})
+assert kernel.address and len(cache.compilations) == 1
+again = native.NativeFunction(add_one, "intp(intp)")
+assert again.address and len(cache.compilations) == 1
+"""
+    script(code, BIGMODEL_CACHE_DIR=str(folder))
+
+
 def test_a_damaged_kernel_is_compiled_again(script: Callable[..., Any], folder: Path) -> None:
     script(SMALL, BIGMODEL_CACHE_DIR=str(folder))
     broken = files(folder)[0]

@@ -112,16 +112,39 @@ def compile_native(kernel: NativeFunction) -> int:
     """
     with _lock:
         stored = cache.load(kernel.key)
-        if stored is None:
+        address = 0 if stored is None else _loaded(stored)
+        if not address:
             stored = _compile(kernel)
             cache.store(kernel.key, stored)
-        name, runtime, image = stored.split(b"\n", 2)
-        if runtime == _NEEDS_NUMBA:
-            import numba  # noqa: F401  its import makes the functions known that the object refers to
+            address = _loaded(stored)
+        if not address:
+            raise KernelError(
+                f"the kernel {kernel.name} is missing from its object code.", fix="run `bigmodel doctor`."
+            )
+        return address
+
+
+def _loaded(stored: bytes) -> int:
+    """The address of the kernel in what the cache holds; 0 where that is no object code of a kernel."""
+    parts = stored.split(b"\n", 3)
+    # LLVM crashes on what is no object code, so only an image that left the compiler gets there.
+    if len(parts) != 4 or parts[2] != _seal(parts[3]):
+        return 0
+    name, runtime, _, image = parts
+    if runtime == _NEEDS_NUMBA:
+        import numba  # noqa: F401  its import makes the functions known that the object refers to
+    try:
         return _link(name.decode(), image)
+    except (RuntimeError, UnicodeDecodeError):
+        return 0
+
+
+def _seal(image: bytes) -> bytes:
+    return hashlib.sha256(b"object code " + image).hexdigest().encode()
 
 
 def _link(name: str, image: bytes) -> int:
+    """The address of a function in object code; 0 where it is not there."""
     from llvmlite import binding
 
     if not _engines:
@@ -137,8 +160,6 @@ def _link(name: str, image: bytes) -> int:
     engine.finalize_object()
     address = int(engine.get_function_address(name))
     _engines.append(engine)
-    if address == 0:
-        raise KernelError(f"the kernel {name} is missing from its object code.", fix="run `bigmodel doctor`.")
     return address
 
 
@@ -146,7 +167,7 @@ _NEEDS_NUMBA, _NEEDS_NOTHING = b"numba", b"-"
 
 
 def _compile(kernel: NativeFunction) -> bytes:
-    """Name, what the object needs at run time, and the object, as the cache holds them."""
+    """Name, what the object needs at run time, its digest, and the object, as the cache holds them."""
     cache.count_compilation(kernel.name)
     _numba()
     from numba.core import compiler, sigutils
@@ -180,7 +201,7 @@ def _compile(kernel: NativeFunction) -> bytes:
     library = compiled.library
     image = bytes(library._get_compiled_object())
     needs = _NEEDS_NOTHING if _is_self_contained(library) else _NEEDS_NUMBA
-    return b"\n".join([compiled.fndesc.llvm_func_name.encode(), needs, image])
+    return b"\n".join([compiled.fndesc.llvm_func_name.encode(), needs, _seal(image), image])
 
 
 def _is_self_contained(library: Any) -> bool:

@@ -18,6 +18,9 @@ import numpy as np
 from bigmodel_core.errors import ConfigError
 from bigmodel_core.kernels.cpu import runner
 
+MOST_THREADS = 1024
+"""More would only wait for each other, and few systems let a process have many more."""
+
 _lock = threading.RLock()
 
 
@@ -47,6 +50,8 @@ def set_num_threads(count: int) -> None:
     """
     if not isinstance(count, int) or isinstance(count, bool) or count < 1:
         raise ConfigError(f"the number of threads is {count!r}.", fix="pass a positive integer.")
+    if count > MOST_THREADS:
+        raise _too_many("the number of threads", count)
     with _lock:
         if count != _State.wanted:
             _close()
@@ -66,14 +71,23 @@ def pool() -> int:
 def _default() -> int:
     text = os.environ.get("BIGMODEL_NUM_THREADS")
     if text:
-        if not (text.isascii() and text.isdigit()) or int(text) < 1:
+        if not (text.isascii() and text.isdigit()) or not text.strip("0"):
             raise ConfigError(
                 f"BIGMODEL_NUM_THREADS is '{text}'.", fix="set it to a positive integer, or unset it."
             )
+        if len(text) > 9 or int(text) > MOST_THREADS:
+            raise _too_many("BIGMODEL_NUM_THREADS", text if len(text) < 20 else f"{text[:20]}...")
         return int(text)
     if hasattr(os, "sched_getaffinity"):
         return len(os.sched_getaffinity(0))
     return os.cpu_count() or 1
+
+
+def _too_many(what: str, count: object) -> ConfigError:
+    return ConfigError(
+        f"{what} is {count}, expected at most {MOST_THREADS}.",
+        fix=f"leave it out, or use as many as there are cores: {os.cpu_count() or 1}.",
+    )
 
 
 def _start() -> int:
@@ -99,7 +113,14 @@ def _start() -> int:
                     name=f"bigmodel-{number + 1}",
                     daemon=True,
                 )
-                thread.start()
+                try:
+                    thread.start()
+                except RuntimeError as error:  # the system has no more threads for this process
+                    _close()
+                    raise ConfigError(
+                        f"the system does not give {num_threads()} threads: {error}.",
+                        fix="set BIGMODEL_NUM_THREADS to a smaller number.",
+                    ) from None
                 _State.threads.append(thread)
         _State.address = address
         return address
