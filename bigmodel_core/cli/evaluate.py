@@ -154,7 +154,7 @@ def _file(
     from bigmodel_core.cli.answers import scores_of
     from bigmodel_core.cli.predict import check_samples, load
     from bigmodel_core.cli.sources import load_data
-    from bigmodel_core.train.evaluation import metric_names
+    from bigmodel_core.train.evaluation import answered, metric_names
 
     predictor = load(str(path))
     data = load_data(data_name, data_dir, predictor.known)
@@ -162,7 +162,7 @@ def _file(
     check_samples(predictor, data)
     metrics = usual_metrics(data) if metrics is None else metrics
     states = [item.empty() for item in metrics]
-    truth = split.truth
+    truth = answered(split.y, predictor.known.encoding)
     for start in range(0, len(split), batch_size):
         outputs = predictor.run(predictor.port.from_prepared(split.x[start : start + batch_size]))
         first = scores_of(outputs, predictor.are_probabilities)

@@ -206,10 +206,11 @@ def _predict_data(
 
     from bigmodel_core.cli.prediction_file import write_predictions
     from bigmodel_core.cli.sources import load_data
+    from bigmodel_core.train.evaluation import answered
 
     port = predictor.port
     data = load_data(name, data_dir, predictor.known)
-    x, truth = data.test.x, data.test.truth
+    x, truth = data.test.x, answered(data.test.y, predictor.known.encoding)
     check_samples(predictor, data)
     found = [
         answer

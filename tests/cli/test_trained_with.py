@@ -349,3 +349,25 @@ def test_another_text_is_met_with_the_characters_of_the_training(bigmodel: Comma
     data = ("--data", "text:length=16,unknown=?", "--data-dir", "a.txt")
     assert bigmodel("train", "char-rnn:units=8", *data, "--epochs", 1, "-q").code == 0
     assert bigmodel("evaluate", "char-rnn-002", "--data-dir", "c.txt").code == 0
+
+
+def test_files_of_before_answer_in_the_units_they_always_did(bigmodel: Command, tmp_path: Path) -> None:
+    import onnx
+
+    values = 100 + 40 * np.sin(np.arange(200) / 5)
+    (tmp_path / "s.csv").write_text("\n".join(map(str, values)))
+    data = ("--data", "series:length=9", "--data-dir", "s.csv")
+    assert bigmodel("train", "linear-regression", *data, "--epochs", 30, "-q").code == 0
+    assert bigmodel("export", "m.onnx", "-q").code == 0
+    deviation = bigmodel("info", "m.onnx", "--json").json["metadata"]["preprocessing"]["std"][0]
+    now = bigmodel("evaluate", "m.onnx", *data, "--json").json["metrics"]
+    model = onnx.load("m.onnx")
+    kept = [item for item in model.metadata_props if item.key != "encoding"]
+    del model.metadata_props[:]
+    model.metadata_props.extend(kept)
+    onnx.save(model, "old.onnx")
+    before = bigmodel("evaluate", "old.onnx", *data, "--json").json["metrics"]
+    assert before["r2"] == pytest.approx(now["r2"], rel=1e-5)
+    assert before["mean_absolute_error"] * deviation == pytest.approx(now["mean_absolute_error"], rel=1e-4)
+    found = bigmodel("predict", "old.onnx", *data, "--json").json
+    assert found["mean_absolute_error"] == pytest.approx(before["mean_absolute_error"], rel=1e-4)
