@@ -14,6 +14,7 @@ import numpy as np
 from bigmodel_core.errors import ExportError
 from bigmodel_onnx.broadcasting import aligned_arrays
 from bigmodel_onnx.nodes import DTYPES, Call
+from bigmodel_onnx.shapes import part
 
 LARGEST = 2**20
 """Elements of results that are computed here; larger ones of numbers are computed when the model runs."""
@@ -120,10 +121,7 @@ def _slice(call: Call) -> np.ndarray:
         axes = call.dims(3).numbers() if call.has(3) else range(len(starts))
         steps = call.dims(4).numbers() if call.has(4) else [1] * len(starts)
     for start, end, axis, step in zip(starts, ends, axes, steps, strict=True):
-        size = x.shape[axis]
-        if step < 0:  # an end below the first element means that the first belongs to the slice
-            end = None if end < -size else end
-        x = x[(*[slice(None)] * (axis % x.ndim), slice(start, end, step))]
+        x = x[(*[slice(None)] * (axis % x.ndim), part(x.shape[axis], start, end, step))]
     return np.asarray(x)
 
 

@@ -104,9 +104,16 @@ def _gelu(call: Call) -> Value:
 
 @reads("Clip")
 def _clip(call: Call) -> Value:
-    bounds = [call.get("min", -np.inf), call.get("max", np.inf)]
-    bounds = [call.constant(place) if call.has(place) else bound for place, bound in enumerate(bounds, 1)]
-    return ops.clip(call.value(0), *bounds)
+    x: Value = call.value(0)
+    if not x.spec.is_float:
+        for place, bound in ((1, ops.maximum), (2, ops.minimum)):
+            x = bound(x, call.value(place)) if call.has(place) else x
+        return x
+    given = [call.get("min", -np.inf), call.get("max", np.inf)]
+    low, high = [call.constant(place) if call.has(place) else given[place - 1] for place in (1, 2)]
+    if low > high:  # the upper bound counts
+        return ops.minimum(ops.maximum(x, low), high)
+    return ops.clip(x, low, high)
 
 
 @reads("Where")

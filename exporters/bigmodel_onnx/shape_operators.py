@@ -10,7 +10,7 @@ from bigmodel_core.graph import Value
 from bigmodel_core.ops.slicing import Slice, bounded
 from bigmodel_core.spec import Dim, broadcast, dim_product, format_shape
 from bigmodel_onnx.nodes import Call, reads
-from bigmodel_onnx.shapes import Dims
+from bigmodel_onnx.shapes import Dims, part
 
 
 @reads("Shape")
@@ -159,6 +159,8 @@ def _slice(call: Call) -> Value:
 def _sliced(x: Value, axis: int, start: Dim, end: Dim, step: int) -> Value:
     size = x.shape[axis]
     if isinstance(start, int) and isinstance(end, int) and isinstance(size, int):
+        if step < 0:
+            return taken(x, axis, np.arange(size)[part(size, start, end, step)])
         return ops.index(x, (*[slice(None)] * axis, slice(start, end, step)))
     if step != 1:
         raise ExportError("a Slice with steps along a free dimension cannot be read.")

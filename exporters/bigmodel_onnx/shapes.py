@@ -160,9 +160,24 @@ def _slice(operator: str, items: Sequence[Dims], attributes: Mapping[str, Any]) 
     if items[0].is_scalar or [len(bound) for bound in bounds] != [1, 1]:
         return None
     first, last = bounds[0][0], bounds[1][0]
-    if step < 0 and last < -len(items[0].dims):  # the first element belongs to it
-        return Dims(items[0].dims[first::step])
-    return Dims(items[0].dims[first:last:step])
+    return Dims(items[0].dims[part(len(items[0].dims), first, last, step)])
+
+
+def part(size: int, start: int, end: int, step: int) -> slice:
+    """The part of an axis that Slice takes, as Python writes it.
+
+    Backwards, an end below the first element means that the first belongs to it, as leaving it out does in
+    Python. An end of INT_MAX then stands for nothing by the specification, and for all in ONNX Runtime.
+
+    Raises:
+        ExportError: it runs backwards to INT_MAX.
+    """
+    if step < 0 and end in (2**31 - 1, 2**63 - 1):
+        raise ExportError(
+            "a Slice that runs backwards to INT_MAX cannot be read: runtimes differ there.",
+            fix="end it at INT_MIN to take the first element, too.",
+        )
+    return slice(start, None if step < 0 and end < -size else end, step)
 
 
 def _squeeze(operator: str, items: Sequence[Dims], attributes: Mapping[str, Any]) -> Dims | None:
