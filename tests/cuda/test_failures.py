@@ -74,3 +74,21 @@ def test_an_op_without_a_cuda_kernel_is_named() -> None:
     graph = Graph()
     with pytest.raises(KernelError, match=r"the op Unported has no kernel for 'cuda'"):
         Program(graph, [Unported()(graph.input("x", bm.Spec(("N",))))], device="cuda")
+
+
+def test_a_gradient_that_is_not_finite_changes_nothing() -> None:
+    class RootOfNothing(bm.Layer):
+        def __call__(self, x: Any) -> Any:
+            return bm.ops.sqrt(x * 0.0)
+
+    def failed(device: str) -> str:
+        model = bm.Sequential(bm.layers.Dense(4), RootOfNothing(), bm.layers.Dense(3))
+        network = model.build(bm.Spec(("N", 8)), seed=5, device=device)
+        step = bm.compile(network, "cross_entropy", bm.optimizers.SGD(0.1, momentum=0.9, clip_norm=1.0))
+        before = network.state()
+        with pytest.raises(NumericsError, match="gradient of 'dense_1/weight'") as caught:
+            step(X, np.zeros(6, "int64"))
+        assert all(np.array_equal(array, before[path]) for path, array in network.state().items())
+        return str(caught.value)
+
+    assert failed("cuda") == failed("cpu")
