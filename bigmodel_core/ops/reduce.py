@@ -131,7 +131,14 @@ def sum_blocks(out, x, block, start, stop):  # type: ignore[no-untyped-def]
         first = row % blocks * block
         for k in range(out.shape[1]):
             out[row, k] = 0
-        for j in range(first, min(x.shape[1], first + block)):
+        last = min(x.shape[1], first + block)
+        whole = last - (last - first) % 8
+        for j in range(first, whole, 8):
+            for k in range(out.shape[1]):
+                low = (x[i, j, k] + x[i, j + 1, k]) + (x[i, j + 2, k] + x[i, j + 3, k])
+                high = (x[i, j + 4, k] + x[i, j + 5, k]) + (x[i, j + 6, k] + x[i, j + 7, k])
+                out[row, k] += low + high
+        for j in range(whole, last):
             for k in range(out.shape[1]):
                 out[row, k] += x[i, j, k]
 

@@ -16,7 +16,6 @@ from bigmodel_core.kernels.cpu.memory import SIZES
 from bigmodel_core.kernels.cpu.microkernel import (
     VECTORS,
     rows_of_a,
-    start_of_tile,
     store_tile,
     sums_after_step,
 )
@@ -44,9 +43,9 @@ def convolve_tile(dtype: str) -> TileTable:
     """One tile: `c[i, j] = start[i, j] + sum over o, k of a[i, o, k] * b[o * inner + k, j]`.
 
     All strides are in bytes. Element k of a run lies `a_step` after the one before; `a_next` is added between
-    runs. `start` may be C itself, a vector (its row stride being 0), or 0 for nothing. `rows` is at most
-    `tallest()`, `columns` at most `tile_columns(dtype)`; `outer` and `inner` are at least 1. Rows of B and
-    of `start` are read in whole vectors, past the last column.
+    runs. `start` may be C itself, a vector (its row stride being 0), or 0 for nothing; it is added last.
+    `rows` is at most `tallest()`, `columns` at most `tile_columns(dtype)`; `outer` and `inner` are at least
+    1. Rows of B and of `start` are read in whole vectors, past the last column.
     """
     shapes = [(rows, vectors) for rows in range(1, tallest() + 1) for vectors in range(1, VECTORS + 1)]
 
@@ -62,13 +61,13 @@ def _tile_function(function: Any, dtype: str, rows: int, vectors: int) -> None:
     from llvmlite import ir
 
     integer, vector, size = ir.IntType(64), vector_type(dtype), SIZES[dtype]
+    nothing = ir.Constant(vector, [0.0] * vector.count)
     given = dict(zip(ARGUMENTS, function.args, strict=True))
     entry, run, loop, after, done = (
         function.append_basic_block(label) for label in ("entry", "run", "loop", "after", "done")
     )
 
     builder = ir.IRBuilder(entry)
-    begin = start_of_tile(builder, given, vector, size, rows, vectors)
     groups, offsets = rows_of_a(builder, given, rows)
     builder.branch(run)
 
@@ -76,7 +75,7 @@ def _tile_function(function: Any, dtype: str, rows: int, vectors: int) -> None:
     runs = phi(builder, integer, given["outer"], entry)
     run_b = phi(builder, integer, given["b"], entry)
     run_a = [phi(builder, integer, group, entry) for group in groups]
-    run_sums = [[phi(builder, vector, value, entry) for value in row] for row in begin]
+    run_sums = [[phi(builder, vector, nothing, entry) for _ in range(vectors)] for _ in range(rows)]
     builder.branch(loop)
 
     builder = ir.IRBuilder(loop)

@@ -24,6 +24,8 @@ from bigmodel_core.kernels.cpu.memory import SIZES, load, load_int, store
 from bigmodel_core.kernels.cpu.native import NativeFunction
 
 CHOICE = "vectors of channels"
+PIXELS = 256
+"""Pixels of a gradient that are added up at a time; their sums are added up in turn."""
 
 
 def fits(g: Geometry) -> bool:
@@ -252,20 +254,27 @@ def weight_gradient_kernel(dtype: str) -> NativeFunction:
                     j = s * gap_across - left
                     j0 = first_inside(j, step_across)
                     j1 = min(out_width, steps_inside(j, step_across, width))
-                    source = (image * height + i + i0 * step_down) * width + j + j0 * step_across
-                    products(
-                        x + source * pixel,
-                        step_down * width * pixel,
-                        step_across * pixel,
-                        dy + ((image * out_height + i0) * out_width + j0) * pixel,
-                        out_width * pixel,
-                        pixel,
-                        max(0, i1 - i0),
-                        max(0, j1 - j0),
-                        target if image != chunk * each else 0,
-                        target,
-                        channels,
-                    )
+                    columns = max(0, j1 - j0)
+                    rows = (PIXELS + columns) // (columns + 1)
+                    fresh = image == chunk * each
+                    first = i0
+                    while fresh or first < i1:  # without a pixel the sum is written, too
+                        source = (image * height + i + first * step_down) * width + j + j0 * step_across
+                        products(
+                            x + source * pixel,
+                            step_down * width * pixel,
+                            step_across * pixel,
+                            dy + ((image * out_height + first) * out_width + j0) * pixel,
+                            out_width * pixel,
+                            pixel,
+                            max(0, min(rows, i1 - first)),
+                            columns,
+                            0 if fresh else target,
+                            target,
+                            channels,
+                        )
+                        fresh = False
+                        first += rows
                     target += pixel
 
     return NativeFunction(depthwise_weight_gradient)

@@ -21,7 +21,13 @@ from bigmodel_core.kernels.cpu.native import Intrinsic, NativeFunction
 ROWS, COLUMNS = 2, 4
 """Rows of x and rows of y that meet at once: eight sums under way."""
 
-ARGUMENTS = ("k", "x", "x_row", "y", "y_row", "c", "c_row", "bias", "bias_step", "rows", "columns")
+STRETCH = 8192
+"""Numbers of a row that are added up at a time; the sums of stretches are added up in turn."""
+
+ARGUMENTS = (
+    *("k", "x", "x_row", "y", "y_row", "c", "c_row"),
+    *("start", "start_row", "start_step", "rows", "columns"),
+)
 
 
 @functools.cache
@@ -34,6 +40,7 @@ def dots_kernel(dtype: str) -> NativeFunction:
         x, y, c, bias = load_int(ctx, 0), load_int(ctx, 1), load_int(ctx, 2), load_int(ctx, 3)
         rows, columns, k_bytes, c_row = load_int(ctx, 4), load_int(ctx, 5), load_int(ctx, 6), load_int(ctx, 7)
         bias_step, each = load_int(ctx, 8) if bias != 0 else 0, load_int(ctx, 9)
+        k = k_bytes // size
         j, end = chunk * each, min(columns, chunk * each + each)
         y += j * k_bytes
         c += j * size
@@ -43,19 +50,22 @@ def dots_kernel(dtype: str) -> NativeFunction:
             i = 0
             while i < rows:
                 h = ROWS if rows - i >= ROWS else 1
-                dots(
-                    k_bytes // size,
-                    x + i * k_bytes,
-                    k_bytes,
-                    y,
-                    k_bytes,
-                    c + i * c_row,
-                    c_row,
-                    bias,
-                    bias_step,
-                    h,
-                    w,
-                )
+                target = c + i * c_row
+                for first in range(0, k, STRETCH):
+                    dots(
+                        min(STRETCH, k - first),
+                        x + i * k_bytes + first * size,
+                        k_bytes,
+                        y + first * size,
+                        k_bytes,
+                        target,
+                        c_row,
+                        bias if first == 0 else target,
+                        0 if first == 0 else c_row,
+                        bias_step if first == 0 else size,
+                        h,
+                        w,
+                    )
                 i += h
             y += w * k_bytes
             c += w * size
@@ -69,7 +79,8 @@ def dots_kernel(dtype: str) -> NativeFunction:
 def dot_tile(dtype: str) -> Intrinsic:
     """`rows x columns` dot products; rows is 1 or `ROWS`, columns 1 or `COLUMNS`.
 
-    Strides are in bytes, a `bias` of 0 is none. Rows are read in whole vectors, past their end.
+    Strides are in bytes; what is at `start` is added, 0 is nothing. Rows are read in whole vectors, past
+    their end.
     """
     shapes = tuple((h, w) for h in (1, ROWS) for w in (1, COLUMNS))
 
@@ -122,13 +133,15 @@ def dot_function(function: Any, dtype: str, rows: int, columns: int) -> None:
             final[i][j].add_incoming(following[i][j], loop)
     mask = lane_mask(builder, builder.sub(arguments["k"], whole), lanes)
     final = step(builder, whole, final, mask)
-    none = builder.icmp_signed("==", arguments["bias"], integer(0))
-    anywhere = builder.select(none, arguments["x"], arguments["bias"])
+    none = builder.icmp_signed("==", arguments["start"], integer(0))
+    anywhere = builder.select(none, arguments["x"], arguments["start"])
+    down = builder.select(none, integer(0), arguments["start_row"])
     for j in range(columns):
-        read = builder.load(pointer(builder, at(builder, anywhere, arguments["bias_step"], j, 0), dtype))
-        bias = builder.select(none, number(0.0), read)
         for i in range(rows):
-            total = builder.fadd(reduce_add(builder, final[i][j]), bias)
+            row = at(builder, anywhere, down, i, 0)
+            read = builder.load(pointer(builder, at(builder, row, arguments["start_step"], j, 0), dtype))
+            start = builder.select(none, number(0.0), read)
+            total = builder.fadd(reduce_add(builder, final[i][j]), start)
             place = at(builder, arguments["c"], arguments["c_row"], i, j * size)
             builder.store(total, pointer(builder, place, dtype)).align = size
     builder.ret_void()

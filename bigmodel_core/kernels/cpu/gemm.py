@@ -6,11 +6,15 @@ of A, which fit the first-level cache, meet all columns of the chunk (after Goto
 with the roles of A and B exchanged). A is read in place, also when it is transposed. B is read in place
 where it is small; else the part that a block of k needs is first copied into panels as wide as a tile, on
 the stack, so that it stays in the cache of the thread that uses it.
+
+Each block of k has a sum of its own, which is added to C; where there are many blocks, so has each of about
+as many groups as blocks in a group. So errors grow with the square root of the blocks, not with k.
 """
 
 from __future__ import annotations
 
 import functools
+import math
 from collections.abc import Callable
 from dataclasses import dataclass, replace
 
@@ -32,6 +36,8 @@ SMALL_B = 1024 * 1024
 """Up to so many bytes B is read in place: it stays in the second-level cache."""
 FEW_ROWS = 24
 """With fewer rows of A, copying B costs more than it brings."""
+FEW_BLOCKS = 16
+"""So many blocks of k are added up one after the other; more of them in groups."""
 LINE = 64
 """Bytes of a cache line."""
 ALIAS = 4096
@@ -84,7 +90,7 @@ def launches(
 
     Args:
         bias: n numbers to add to each row of C, or None.
-        scratch: gives temporary memory that lives during these launches: none is needed.
+        scratch: gives temporary memory that lives during these launches: the sums of groups, as large as C.
     """
     p = _folded(problem)
     if p.m == 0 or p.n == 0 or p.batch == 0:
@@ -95,11 +101,11 @@ def launches(
     if p.batch == 1 and p.n == 1 and not p.transpose_a:
         return [_dots(p, b, a, c, bias, rows=1, columns=p.m, bias_step=0)]
     if p.batch == 1 and p.n == 1 and bias is None:
-        launch = _product(Problem(1, p.m, p.k, p.dtype), b, a, c, bias)
+        launch = _product(Problem(1, p.m, p.k, p.dtype), b, a, c, bias, scratch)
         return [replace(launch, tile=launch.tile and launch.tile[::-1])]
     if p.batch == 1 and p.transpose_b and (p.m == 1 or (p.m <= 4 and not p.transpose_a)):
         return [_dots(p, a, b, c, bias, rows=p.m, columns=p.n, bias_step=size)]
-    return [_product(p, a, b, c, bias)]
+    return [_product(p, a, b, c, bias, scratch)]
 
 
 def _folded(p: Problem) -> Problem:
@@ -121,7 +127,9 @@ def _dots(
     return Launch(dots_kernel(p.dtype), context, -(-columns // each), tile, choice="matrix product by dots")
 
 
-def _product(p: Problem, a: Buffer, b: Buffer, c: Buffer, bias: Buffer | None) -> Launch:
+def _product(
+    p: Problem, a: Buffer, b: Buffer, c: Buffer, bias: Buffer | None, scratch: Callable[[int], Buffer]
+) -> Launch:
     size = SIZES[p.dtype]
     a_row, a_step = (size, p.m * size) if p.transpose_a else (p.k * size, size)
     b_row, b_column = (size, p.k * size) if p.transpose_b else (p.n * size, size)
@@ -136,10 +144,16 @@ def _product(p: Problem, a: Buffer, b: Buffer, c: Buffer, bias: Buffer | None) -
     group = 1
     if across * down == 1:
         group = max(1, min(p.batch, CHUNK_WORK // (p.m * p.n * p.k)))
+    depth = _depth(p)
+    blocks = -(-p.k // depth)
+    sums, together = None, blocks
+    if blocks > FEW_BLOCKS:
+        together = math.isqrt(blocks - 1) + 1
+        sums = scratch(((p.batch - 1) * p.stride_c + p.m * p.n) * size)
     context = [
         *(a, b, c, bias or 0, p.m, p.n, p.k, a_row, a_step, b_row, b_column),
-        *(rows, columns, _depth(p), a_form, b_form, across, down, p.batch, group),
-        *(p.stride_a * size, p.stride_b * size, p.stride_c * size),
+        *(rows, columns, depth, a_form, b_form, across, down, p.batch, group),
+        *(p.stride_a * size, p.stride_b * size, p.stride_c * size, sums or 0, together),
     ]
     whole = p.batch == 1 or (p.m % rows == 0 and p.stride_c == p.m * p.n)
     tile = (rows * group, columns) if whole else None
@@ -189,6 +203,7 @@ def product_kernel(dtype: str) -> NativeFunction:
     copy_panel_row, copy_vector = copy_vectors(dtype, width // lanes), copy_vectors(dtype, 1)
     heights_row = -(-h0 // lanes) * vector  # one step of k of a tile of transposed A
     copy_heights = copy_vectors(dtype, heights_row // vector)
+    read, write = load(dtype), store(dtype)
     b_memory = stack_memory(DEPTH_BYTES * COLUMNS)
     a_memory = stack_memory(DEPTH_BYTES * max(h0, GROUP * heights_row // size))
 
@@ -214,7 +229,7 @@ def product_kernel(dtype: str) -> NativeFunction:
         rows, columns, depth = load_int(ctx, 11), load_int(ctx, 12), load_int(ctx, 13)
         a_form, b_form = load_int(ctx, 14), load_int(ctx, 15)
         across, down = load_int(ctx, 16), load_int(ctx, 17)
-        batch, group = load_int(ctx, 18), load_int(ctx, 19)
+        batch, group, together = load_int(ctx, 18), load_int(ctx, 19), load_int(ctx, 24)
         block, first = chunk // across, chunk // across // down * group
         i0, j0 = block % down * rows, chunk % across * columns
         i1, j1 = min(m, i0 + rows), min(n, j0 + columns)
@@ -223,7 +238,8 @@ def product_kernel(dtype: str) -> NativeFunction:
         for matrix in range(first, min(first + group, batch)):
             a = load_int(ctx, 0) + matrix * load_int(ctx, 20)
             b = load_int(ctx, 1) + matrix * load_int(ctx, 21) + j0 * b_column
-            c = load_int(ctx, 2) + matrix * load_int(ctx, 22) + j0 * size
+            place = matrix * load_int(ctx, 22) + j0 * size
+            c, sums = load_int(ctx, 2) + place, load_int(ctx, 23) + place
             bias = load_int(ctx, 3)
             if bias != 0:
                 bias += j0 * size
@@ -239,6 +255,9 @@ def product_kernel(dtype: str) -> NativeFunction:
                 lines = (kc * size if b_form == TRANSPOSE else (j1 - j0) * size) // LINE
                 ahead_step = b_column if b_form == TRANSPOSE else b_row
                 line = 0
+                number = k0 // depth
+                fresh = number % together == 0  # the first block of its group
+                to = c if number < together else sums
                 i = a_copied = copied = i0
                 while i < i1:
                     left = i1 - i
@@ -265,11 +284,11 @@ def product_kernel(dtype: str) -> NativeFunction:
                         tile = (i - a_copied) // h0
                         inside = i - a_copied - tile * h0
                         a_read, step = a_tile + tile * kc * heights_row + inside * size, heights_row
-                    target = c + i * n * size
+                    target = to + i * n * size
                     start, start_row, start_next = target, n * size, size
-                    if k0 == 0:
-                        start, start_row = bias, 0
-                        start_next = size if bias != 0 else 0
+                    if fresh:
+                        start, start_row = bias if k0 == 0 else 0, 0
+                        start_next = size if start != 0 else 0
                     j = j0
                     while j < j1:
                         w = min(width, j1 - j)
@@ -301,6 +320,11 @@ def product_kernel(dtype: str) -> NativeFunction:
                         j += w
                     b_read -= (j1 - j0) * b_next
                     i += h
+                if to != c and ((number + 1) % together == 0 or k0 + kc == k):
+                    for i in range(i0, i1):
+                        target = c + i * n * size
+                        for j in range(j1 - j0):
+                            write(target, j, read(target, j) + read(sums + i * n * size, j))
 
     return NativeFunction(product)
 

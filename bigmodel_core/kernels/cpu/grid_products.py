@@ -30,7 +30,7 @@ ARGUMENTS = (
 def grid_products(dtype: str) -> Intrinsic:
     """`grid_products(dtype)(*ARGUMENTS)`: target = start + sum over a grid of a * b, for `count` channels.
 
-    All strides are in bytes. `start` is a vector, or 0. Reads go on to whole vectors.
+    All strides are in bytes. `start` is a vector, or 0; it is added last. Reads go on to whole vectors.
     """
     return outlined(f"grid_products_{dtype}", len(ARGUMENTS), lambda function: _body(function, dtype))
 
@@ -64,17 +64,13 @@ def _body(function: Any, dtype: str) -> None:
 
         builder = ir.IRBuilder(begin)
         nothing = ir.Constant(vector, [0.0] * vector.count)
-        first = []
-        for j in range(vectors):
-            place = builder.add(start, builder.add(at, integer(j * bytes_of_vector)))
-            first.append(builder.select(has_start, load_vector(builder, place, vector, size), nothing))
         a0, b0 = builder.add(given["a"], at), builder.add(given["b"], at)
         builder.cbranch(empty, write, row)
 
         builder = ir.IRBuilder(row)
         rows = phi(builder, integer, given["rows"], begin)
         row_a, row_b = phi(builder, integer, a0, begin), phi(builder, integer, b0, begin)
-        row_sums = [phi(builder, vector, value, begin) for value in first]
+        row_sums = [phi(builder, vector, nothing, begin) for _ in range(vectors)]
         builder.branch(column)
 
         builder = ir.IRBuilder(column)
@@ -106,16 +102,17 @@ def _body(function: Any, dtype: str) -> None:
 
         builder = ir.IRBuilder(write)
         found = []
-        for value, more in zip(first, following, strict=True):
-            total = builder.phi(vector)
-            total.add_incoming(value, begin)
+        for more in following:
+            total = phi(builder, vector, nothing, begin)
             total.add_incoming(more, next_row)
             found.append(total)
         left_over = builder.sdiv(builder.sub(all_bytes, at), integer(size))
         mask = lane_mask(builder, left_over, vector.count) if vectors == 1 else None
         for j, total in enumerate(found):
-            place = builder.add(given["target"], builder.add(at, integer(j * bytes_of_vector)))
-            store_vector(builder, total, place, size, mask)
+            shift = builder.add(at, integer(j * bytes_of_vector))
+            before = load_vector(builder, builder.add(start, shift), vector, size)
+            total = builder.fadd(total, builder.select(has_start, before, nothing))
+            store_vector(builder, total, builder.add(given["target"], shift), size, mask)
         at.add_incoming(builder.add(at, integer(vectors * bytes_of_vector)), write)
         builder.branch(test)
 

@@ -57,10 +57,11 @@ def multiply_tile(dtype: str) -> Intrinsic:
     """One tile of C: `c[i, j] = start[i, j] + sum over k of a[i, k] * b[k, j]`.
 
     All strides are in bytes. `start` may be C itself (to go on with a sum), a vector (a bias, its row stride
-    being 0), or 0 for nothing. `rows` is one of `tile_rows()`, `columns` at most `tile_columns(dtype)` (with
-    one row, also `WIDE` vectors), `k` at least 1. Rows of B and of `start` are read in whole vectors, past
-    the last column. Tall tiles ask the memory for what comes next: in each step of k for the cache line at
-    `ahead`, which then moves on by `ahead_step`; any address will do.
+    being 0), or 0 for nothing; it is added last, so that a block of k has a sum of its own. `rows` is one of
+    `tile_rows()`, `columns` at most `tile_columns(dtype)` (with one row, also `WIDE` vectors), `k` at least
+    1. Rows of B and of `start` are read in whole vectors, past the last column. Tall tiles ask the memory for
+    what comes next: in each step of k for the cache line at `ahead`, which then moves on by `ahead_step`; any
+    address will do.
     """
     lanes, heights = vector_unit().lanes(dtype), tile_rows()
     shapes = (*((rows, vectors) for rows in heights for vectors in range(1, VECTORS + 1)), (1, WIDE))
@@ -76,11 +77,11 @@ def tile_function(function: Any, dtype: str, rows: int, vectors: int) -> None:
     from llvmlite import ir
 
     integer, vector, size = ir.IntType(64), vector_type(dtype), SIZES[dtype]
+    nothing = ir.Constant(vector, [0.0] * vector.count)
     arguments = dict(zip(ARGUMENTS, function.args, strict=True))
     entry, loop, done = (function.append_basic_block(label) for label in ("entry", "loop", "done"))
 
     builder = ir.IRBuilder(entry)
-    sums = start_of_tile(builder, arguments, vector, size, rows, vectors)
     groups, offsets = rows_of_a(builder, arguments, rows)
     builder.branch(loop)
 
@@ -90,7 +91,7 @@ def tile_function(function: Any, dtype: str, rows: int, vectors: int) -> None:
     a = [phi(builder, integer, group, entry) for group in groups]
     if rows in tile_rows()[:2]:
         ahead = phi(builder, integer, arguments["ahead"], entry)
-    sums = [[phi(builder, vector, value, entry) for value in row] for row in sums]
+    sums = [[phi(builder, vector, nothing, entry) for _ in range(vectors)] for _ in range(rows)]
     if rows in tile_rows()[:2]:
         prefetch(builder, ahead)
         ahead.add_incoming(builder.add(ahead, arguments["ahead_step"]), loop)
@@ -108,24 +109,38 @@ def tile_function(function: Any, dtype: str, rows: int, vectors: int) -> None:
     store_tile(ir.IRBuilder(done), arguments, following, size)
 
 
-def start_of_tile(
-    builder: Any, arguments: dict[str, Any], vector: Any, size: int, rows: int, vectors: int
-) -> list[list[Any]]:
-    """What the sums of a tile start from: the vectors at `start`, or zeros."""
+def with_start(
+    builder: Any, arguments: dict[str, Any], sums: list[list[Any]], size: int
+) -> tuple[Any, list[list[Any]]]:
+    """The sums of a tile and what is at `start`, if anything is; and the builder to go on with."""
     from llvmlite import ir
 
-    # Without a start the loads go to the first row of B, which is needed anyway; their values are dropped.
-    zero = ir.IntType(64)(0)
-    absent = builder.icmp_signed("==", arguments["start"], zero)
-    start = builder.select(absent, arguments["b"], arguments["start"])
-    start_row = builder.select(absent, zero, arguments["start_row"])
-    nothing = ir.Constant(vector, [0.0] * vector.count)
+    vector, before = sums[0][0].type, builder.block
+    add, joined = (builder.function.append_basic_block(label) for label in ("add", "joined"))
+    absent = builder.icmp_signed("==", arguments["start"], ir.IntType(64)(0))
+    builder.cbranch(absent, joined, add)
 
-    def first(i: int, j: int) -> Any:
-        address = at(builder, start, start_row, i, j * vector.count * size)
-        return builder.select(absent, nothing, load_vector(builder, address, vector, size))
+    builder = ir.IRBuilder(add)
+    totals = []
+    for i, row in enumerate(sums):
+        places = [
+            at(builder, arguments["start"], arguments["start_row"], i, j * vector.count * size)
+            for j in range(len(row))
+        ]
+        totals.append(
+            [
+                builder.fadd(value, load_vector(builder, place, vector, size))
+                for value, place in zip(row, places, strict=True)
+            ]
+        )
+    builder.branch(joined)
 
-    return [[first(i, j) for j in range(vectors)] for i in range(rows)]
+    builder = ir.IRBuilder(joined)
+    found = [[phi(builder, vector, value, before) for value in row] for row in sums]
+    for row, further in zip(found, totals, strict=True):
+        for value, total in zip(row, further, strict=True):
+            value.add_incoming(total, add)
+    return builder, found
 
 
 def rows_of_a(builder: Any, arguments: dict[str, Any], rows: int) -> tuple[list[Any], list[Any]]:
@@ -157,9 +172,10 @@ def sums_after_step(
 
 
 def store_tile(builder: Any, arguments: dict[str, Any], values: list[list[Any]], size: int) -> None:
-    """Write a tile to `c`, up to its last column, and return."""
+    """Write a tile and what is at `start` to `c`, up to its last column, and return."""
     from llvmlite import ir
 
+    builder, values = with_start(builder, arguments, values, size)
     integer, vectors, lanes = ir.IntType(64), len(values[0]), values[0][0].type.count
     function = builder.function
     whole, cut, end = (function.append_basic_block(label) for label in ("whole", "cut", "end"))
