@@ -80,3 +80,19 @@ def test_small_problems_take_small_tiles(monkeypatch: pytest.MonkeyPatch) -> Non
     assert gemm.choose(gemm.Problem(64, 128, 784, "float32")) is gemm.SMALL
     assert gemm.choose(gemm.Problem(4096, 4096, 64, "float32")) is gemm.LARGE
     assert gemm.choose(gemm.Problem(4096, 4096, 64, "float64")) is gemm.MEDIUM
+
+
+def test_parts_of_a_long_sum_are_added_up_by_themselves() -> None:
+    """One after the other, ones vanish beside 2^24; the sum of eight of them does not."""
+    cuda, depth = runtime.numba_cuda(), gemm.SIMULATOR.depth
+    a = np.ones((1, 4 * depth), "float32")
+    a[0, 0], a[0, 1:depth] = 2**24, 0
+    ones = np.ones(4 * depth, "float32")
+    c = Buffer(4, cuda.to_device(np.full(1, np.nan, "float32")))
+    left, right = (Buffer(array.nbytes, cuda.to_device(array.reshape(-1))) for array in (a, ones))
+    stream: Any = cuda.stream()
+    for launch in gemm.launches(
+        gemm.Problem(1, 1, 4 * depth, "float32"), left, right, c, None, gemm.SIMULATOR
+    ):
+        launch.bound(stream)()
+    assert c.memory.copy_to_host()[0] == 2**24 + 3 * depth

@@ -29,6 +29,8 @@ from bigmodel_core.kernels.cpu.packing import stack_memory
 
 NEAR = 40 * 1024
 """Bytes of activations and gradients that a block of the weight's gradient goes over again and again."""
+PIXELS = 1024
+"""Pixels whose products are added up one after the other; the sums of such strips are added up in turn."""
 PARTIAL_BYTES = 8 * 1024 * 1024
 """Bytes that the partial sums of a weight's gradient may take together."""
 
@@ -87,8 +89,8 @@ def weight_gradient_kernel(dtype: str) -> NativeFunction:
         of_group, filters_of_group = channels // groups, filters // groups
         piece = chunk // across
         dw = partial + piece * load_int(ctx, 28)
-        j0 = chunk % across * load_int(ctx, 26)
-        j1 = min(filters_of_group, j0 + load_int(ctx, 26))
+        k0 = chunk % across * load_int(ctx, 26)
+        k1 = min(filters_of_group, k0 + load_int(ctx, 26))
         columns = (out_width - 1) * step_across + (taps_across - 1) * gap_across + 1
         pixel = channels * size
         merged = groups == 1 and gap_across == 1
@@ -96,6 +98,8 @@ def weight_gradient_kernel(dtype: str) -> NativeFunction:
         run = taps_across * channels if merged else of_group
         tiles = (run + most_rows - 1) // most_rows
         even = (run + tiles - 1) // tiles
+        part = min(out_width, PIXELS)
+        strip = PIXELS // part if part == out_width else 1
         fresh = True
         for image in range(piece * each, min(n, piece * each + each)):
             first = 0
@@ -122,38 +126,46 @@ def weight_gradient_kernel(dtype: str) -> NativeFunction:
                     )
                     base, pitch = buffer, columns * pixel
                 upstream = dy + (image * out_height + first) * out_width * filters * size
-                for group in range(groups):
-                    for j in range(j0, j1, wide):
-                        w = min(wide, j1 - j)
-                        column = (group * filters_of_group + j) * size
-                        for r in range(taps_down):
-                            for s in range(runs):
-                                source = base + r * gap_down * pitch + s * gap_across * pixel
-                                source += group * of_group * size
-                                target = dw + (r * runs + s) * run * filters * size + column
-                                m = 0
-                                while m < run:
-                                    h = min(even, run - m)
-                                    c = target + m * filters * size
-                                    tile(
-                                        tiles_of,
-                                        rows,
-                                        out_width,
-                                        source + m * size,
-                                        size,
-                                        step_across * pixel,
-                                        step_down * pitch - out_width * step_across * pixel,
-                                        upstream + column,
-                                        filters * size,
-                                        c,
-                                        filters * size,
-                                        0 if fresh else c,
-                                        filters * size,
-                                        h,
-                                        w,
-                                    )
-                                    m += h
-                fresh = False
+                i = j = 0
+                while i < rows:  # strips of rows, or parts of a long one, each with a sum of its own
+                    down, wide_part = min(strip, rows - i), min(part, out_width - j)
+                    inside = base + i * step_down * pitch + j * step_across * pixel
+                    flows = upstream + (i * out_width + j) * filters * size
+                    for group in range(groups):
+                        for k in range(k0, k1, wide):
+                            w = min(wide, k1 - k)
+                            column = (group * filters_of_group + k) * size
+                            for r in range(taps_down):
+                                for s in range(runs):
+                                    source = inside + r * gap_down * pitch + s * gap_across * pixel
+                                    source += group * of_group * size
+                                    target = dw + (r * runs + s) * run * filters * size + column
+                                    m = 0
+                                    while m < run:
+                                        h = min(even, run - m)
+                                        c = target + m * filters * size
+                                        tile(
+                                            tiles_of,
+                                            down,
+                                            wide_part,
+                                            source + m * size,
+                                            size,
+                                            step_across * pixel,
+                                            step_down * pitch - wide_part * step_across * pixel,
+                                            flows + column,
+                                            filters * size,
+                                            c,
+                                            filters * size,
+                                            0 if fresh else c,
+                                            filters * size,
+                                            h,
+                                            w,
+                                        )
+                                        m += h
+                    fresh = False
+                    j += wide_part
+                    if j == out_width:
+                        i, j = i + down, 0
                 first += rows
 
     return NativeFunction(convolution_weight_gradient)

@@ -254,27 +254,29 @@ def weight_gradient_kernel(dtype: str) -> NativeFunction:
                     j = s * gap_across - left
                     j0 = first_inside(j, step_across)
                     j1 = min(out_width, steps_inside(j, step_across, width))
-                    columns = max(0, j1 - j0)
-                    rows = (PIXELS + columns) // (columns + 1)
+                    columns = max(0, min(PIXELS, j1 - j0))
+                    rows = PIXELS // max(columns, 1)
                     fresh = image == chunk * each
-                    first = i0
+                    first, place = i0, j0
                     while fresh or first < i1:  # without a pixel the sum is written, too
-                        source = (image * height + i + first * step_down) * width + j + j0 * step_across
+                        source = (image * height + i + first * step_down) * width + j + place * step_across
                         products(
                             x + source * pixel,
                             step_down * width * pixel,
                             step_across * pixel,
-                            dy + ((image * out_height + first) * out_width + j0) * pixel,
+                            dy + ((image * out_height + first) * out_width + place) * pixel,
                             out_width * pixel,
                             pixel,
                             max(0, min(rows, i1 - first)),
-                            columns,
+                            max(0, min(columns, j1 - place)),
                             0 if fresh else target,
                             target,
                             channels,
                         )
                         fresh = False
-                        first += rows
+                        place += PIXELS
+                        if place >= j1:
+                            first, place = first + rows, j0
                     target += pixel
 
     return NativeFunction(depthwise_weight_gradient)

@@ -32,6 +32,8 @@ class Tile:
         k: columns of A and rows of B that are in shared memory at a time.
         rows: rows of C that a thread computes.
         columns: columns of C that a thread computes.
+        depth: columns of A and rows of B, a multiple of k, whose sum is made in registers; the sums of such
+            parts are added up in C, so that errors do not grow with all of k.
     """
 
     m: int
@@ -39,6 +41,7 @@ class Tile:
     k: int
     rows: int
     columns: int
+    depth: int = 512
 
     @property
     def threads(self) -> int:
@@ -47,7 +50,7 @@ class Tile:
 
 
 LARGE, MEDIUM, SMALL = Tile(128, 128, 8, 8, 8), Tile(64, 64, 16, 4, 4), Tile(32, 32, 16, 2, 2)
-SIMULATOR = Tile(8, 8, 4, 4, 4)
+SIMULATOR = Tile(8, 8, 4, 4, 4, depth=8)
 
 
 @dataclass(frozen=True)
@@ -129,7 +132,7 @@ def make(dtype: str, tile: Tile, transpose_a: bool, transpose_b: bool, has_bias:
         has_bias: add `bias` (n,) to each row.
     """
     threads, number, zero = tile.threads, NUMBERS[dtype], CAST[dtype](0)
-    bm, bn, bk, rows, columns = tile.m, tile.n, tile.k, tile.rows, tile.columns
+    bm, bn, bk, rows, columns, depth = tile.m, tile.n, tile.k, tile.rows, tile.columns, tile.depth
     across, down = bn // columns, bm // rows
     a_loads, b_loads = bm * bk // threads, bn * bk // threads
     assert a_loads * threads == bm * bk and b_loads * threads == bn * bk
@@ -150,59 +153,67 @@ def make(dtype: str, tile: Tile, transpose_a: bool, transpose_b: bool, has_bias:
         while matrix < batch:
             a_at, b_at = w(w(matrix) * stride_a), w(w(matrix) * stride_b)
             c_at = w(w(w(matrix) * w(m)) * w(n))
-            for i in range(rows):
-                for j in range(columns):
-                    sums[i, j] = zero
             done = u(0)
-            while done < k:
-                for load in range(a_loads):
-                    q = u(t + u(load * threads))
-                    if transpose_a:
-                        k_in, m_in = u(q // u(bm)), u(q % u(bm))
-                    else:
-                        k_in, m_in = u(q % u(bk)), u(q // u(bk))
-                    value = zero
-                    r, s = u(row0 + m_in), u(done + k_in)
-                    if r < m and s < k:
-                        if transpose_a:
-                            value = a[w(a_at + w(w(s) * w(m)) + w(r))]
-                        else:
-                            value = a[w(a_at + w(w(r) * w(k)) + w(s))]
-                    a_tile[k_in, m_in] = value
-                for load in range(b_loads):
-                    q = u(t + u(load * threads))
-                    if transpose_b:
-                        k_in, n_in = u(q % u(bk)), u(q // u(bk))
-                    else:
-                        k_in, n_in = u(q // u(bn)), u(q % u(bn))
-                    value = zero
-                    r, s = u(column0 + n_in), u(done + k_in)
-                    if r < n and s < k:
-                        if transpose_b:
-                            value = b[w(b_at + w(w(r) * w(k)) + w(s))]
-                        else:
-                            value = b[w(b_at + w(w(s) * w(n)) + w(r))]
-                    b_tile[k_in, n_in] = value
-                cuda.syncthreads()
-                for p in range(bk):
-                    for i in range(rows):
-                        a_part[i] = a_tile[p, y + u(i * down)]
+            first = True
+            while first or done < k:
+                for i in range(rows):
                     for j in range(columns):
-                        b_part[j] = b_tile[p, x + u(j * across)]
-                    for i in range(rows):
+                        sums[i, j] = zero
+                end = min(k, u(done + u(depth)))
+                while done < end:
+                    for load in range(a_loads):
+                        q = u(t + u(load * threads))
+                        if transpose_a:
+                            k_in, m_in = u(q // u(bm)), u(q % u(bm))
+                        else:
+                            k_in, m_in = u(q % u(bk)), u(q // u(bk))
+                        value = zero
+                        r, s = u(row0 + m_in), u(done + k_in)
+                        if r < m and s < k:
+                            if transpose_a:
+                                value = a[w(a_at + w(w(s) * w(m)) + w(r))]
+                            else:
+                                value = a[w(a_at + w(w(r) * w(k)) + w(s))]
+                        a_tile[k_in, m_in] = value
+                    for load in range(b_loads):
+                        q = u(t + u(load * threads))
+                        if transpose_b:
+                            k_in, n_in = u(q % u(bk)), u(q // u(bk))
+                        else:
+                            k_in, n_in = u(q // u(bn)), u(q % u(bn))
+                        value = zero
+                        r, s = u(column0 + n_in), u(done + k_in)
+                        if r < n and s < k:
+                            if transpose_b:
+                                value = b[w(b_at + w(w(r) * w(k)) + w(s))]
+                            else:
+                                value = b[w(b_at + w(w(s) * w(n)) + w(r))]
+                        b_tile[k_in, n_in] = value
+                    cuda.syncthreads()
+                    for p in range(bk):
+                        for i in range(rows):
+                            a_part[i] = a_tile[p, y + u(i * down)]
                         for j in range(columns):
-                            sums[i, j] += a_part[i] * b_part[j]
-                cuda.syncthreads()
-                done = u(done + u(bk))
-            for i in range(rows):
-                r = u(row0 + y + u(i * down))
-                for j in range(columns):
-                    s = u(column0 + x + u(j * across))
-                    if r < m and s < n:
-                        value = sums[i, j]
-                        if has_bias:
-                            value += bias[s]
-                        c[w(c_at + w(w(r) * w(n)) + w(s))] = value
+                            b_part[j] = b_tile[p, x + u(j * across)]
+                        for i in range(rows):
+                            for j in range(columns):
+                                sums[i, j] += a_part[i] * b_part[j]
+                    cuda.syncthreads()
+                    done = u(done + u(bk))
+                for i in range(rows):
+                    r = u(row0 + y + u(i * down))
+                    for j in range(columns):
+                        s = u(column0 + x + u(j * across))
+                        if r < m and s < n:
+                            at = w(c_at + w(w(r) * w(n)) + w(s))
+                            value = sums[i, j]
+                            if first:
+                                if has_bias:
+                                    value += bias[s]
+                            else:
+                                value += c[at]
+                            c[at] = value
+                first = False
             matrix = u(matrix + u(cuda.gridDim.z))
 
     return product

@@ -13,6 +13,9 @@ from bigmodel_core.kernels.cuda.groups import CAST, COMBINE, combined, row_of
 from bigmodel_core.kernels.cuda.launch import Buffer, Launch, View, lanes_for, over_items, over_rows, sizes
 from bigmodel_core.spec import FLOATS
 
+RUN = 16
+"""Numbers of a column that are added up one after the other; such sums are added up in turn."""
+
 
 def sum_(call: Call) -> list[Launch]:
     """The sum along neighbouring axes."""
@@ -113,8 +116,12 @@ def sum_columns(dtype: str) -> Any:
             p = item // inner % pieces
             i = item // inner // pieces
             total = zero
-            for j in range(p * piece, min(x.shape[1], p * piece + piece)):
-                total = number(total + x[i, j, k])
+            last = min(x.shape[1], p * piece + piece)
+            for begin in range(p * piece, last, RUN):
+                part = zero
+                for j in range(begin, min(last, begin + RUN)):
+                    part = number(part + x[i, j, k])
+                total = number(total + part)
             out[i, p, k] = total
 
     return sum_columns
