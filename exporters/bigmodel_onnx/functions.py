@@ -6,7 +6,7 @@ from typing import Any
 
 from bigmodel_core.errors import ExportError
 
-MOST_NODES = 100_000
+MOST_NODES = 30_000
 DEEPEST = 50
 """How large a file may become, and how deep its functions may call each other."""
 

@@ -260,6 +260,29 @@ def test_weights_in_constant_nodes_are_trained(tmp_path: Path) -> None:
     bm.export(model, tmp_path / "again.onnx")
 
 
+def test_files_without_weights_are_not_trained(tmp_path: Path) -> None:
+    path = write(tmp_path / "m.onnx", [helper.make_node("Relu", ["x"], ["y"])], {"x": ["N", 3]}, {}, 17)
+    model = bm.from_onnx(path)
+    step = bm.compile(model, loss=bm.losses.MeanSquaredError(), optimizer=bm.optimizers.Adam(0.05))
+    with pytest.raises(BigmodelError, match="no trainable parameters"):
+        step(np.zeros((4, 3), "float32"), np.zeros((4, 3), "float32"))
+
+
+@pytest.mark.parametrize("dtype", ["float32", "int64", "int32"])
+@pytest.mark.parametrize(("low", "high"), [(-1, 2), (3, 1), (None, 1), (-1, None)])
+def test_clip_is_that_of_onnx_runtime(dtype: str, low: Any, high: Any, tmp_path: Path) -> None:
+    """Of integers, too; of bounds in the wrong order the upper one counts."""
+    nodes = [
+        *(constant(name, np.asarray(bound or 0, dtype)) for name, bound in (("low", low), ("high", high))),
+        helper.make_node("Cast", ["x"], ["c"], to=TYPES[dtype]),
+        helper.make_node("Clip", ["c", "" if low is None else "low", "" if high is None else "high"], ["d"]),
+        helper.make_node("Cast", ["d"], ["y"], to=1),
+    ]
+    path = write(tmp_path / "m.onnx", nodes, {"x": ["N", 7]}, {}, 17)
+    x = np.arange(-3, 4, dtype="float32").reshape(1, 7)
+    np.testing.assert_array_equal(bm.from_onnx(path)(x), run(path, x)[0])
+
+
 @pytest.mark.parametrize("kind", ["Identity", "Cast", "ConstantOfShape", "Identity of Constant", "int8"])
 def test_weights_behind_other_nodes_are_trained(kind: str, tmp_path: Path) -> None:
     w = RANDOM.normal(size=(4, 2)).astype("float16").astype("float32")
