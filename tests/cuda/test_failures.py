@@ -8,7 +8,7 @@ import numpy as np
 import pytest
 
 import bigmodel_core as bm
-from bigmodel_core.errors import DataError, KernelError, NumericsError
+from bigmodel_core.errors import DataError, KernelError, NumericsError, ShapeError
 from bigmodel_core.graph import Graph, Op
 from bigmodel_core.plan import Program, Variables, device_named
 
@@ -47,6 +47,22 @@ def test_a_loss_that_is_not_finite() -> None:
     x[2, 3] = np.inf
     y = np.zeros(6, "int64")
     assert message("cuda", x, y, NumericsError) == message("cpu", x, y, NumericsError)
+
+
+def test_a_slice_that_leaves_a_free_dimension() -> None:
+    def run(device: str, size: int) -> Any:
+        graph = Graph()
+        x = graph.input("x", bm.Spec(("N", "T")))
+        cut = bm.ops.slicing.Slice(1, 1, 2)(x)
+        program = Program(graph, [cut, x[:, :2] * 2.0, x[:, -2:-1] * 2.0], device=device)
+        given = {"x": np.arange(2.0 * size, dtype="float32").reshape(2, size)}
+        return program.run(Variables(device_named(device)), given)
+
+    for found, wanted in zip(run("cuda", 3), run("cpu", 3), strict=True):
+        np.testing.assert_array_equal(found, wanted)
+    for device in ("cpu", "cuda"):
+        with pytest.raises(ShapeError, match="leaves axis 1"):
+            run(device, 1)
 
 
 def test_indices_out_of_range() -> None:

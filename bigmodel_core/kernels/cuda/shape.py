@@ -25,6 +25,7 @@ def slice_(call: Call) -> list[Launch]:
 
 
 def _slice_place(op: Any, whole: Spec) -> tuple[int, list[int]]:
+    op.infer(whole)  # a free dimension may turn out too small for the slice
     strides = _strides(whole.sizes)
     first = op.bound_start(whole) * strides[op.axis]
     strides[op.axis] *= op.step
