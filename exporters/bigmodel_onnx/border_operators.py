@@ -80,6 +80,13 @@ _REPEATING = {
 """How places are found and rounded where a whole factor repeats each pixel, whatever the size is."""
 
 
+def _scales_given(call: Call) -> Any:
+    """The scales that old opsets have as attributes: of all axes, or of the last two."""
+    if "height_scale" in call.attributes and call.value(0).ndim == 4:
+        return [1.0, 1.0, call.get("height_scale"), call.get("width_scale")]
+    return call.get("scales")
+
+
 @reads("Resize", "Upsample")
 def _resize(call: Call) -> Value:
     """The nearest pixel, whose place is known now where sizes are."""
@@ -97,7 +104,7 @@ def _resize(call: Call) -> Value:
     axes = call.counted(call.get("axes") or range(x.ndim), x.ndim)
     place = 1 if old else 2
     counts = call.dims(3).dims if call.has(3) else [None] * len(axes)
-    scales = call.get("scales") or (_numbers(call, place) if not call.has(3) else [None] * len(axes))
+    scales = _scales_given(call) or (_numbers(call, place) if not call.has(3) else [None] * len(axes))
     factors = {2: 1, 3: 1}
     rest: dict[int, np.ndarray] = {}
     for axis, scale, count in zip(axes, scales, counts, strict=True):

@@ -13,7 +13,7 @@ import numpy as np
 
 from bigmodel_core.errors import ExportError
 from bigmodel_onnx.broadcasting import aligned_arrays
-from bigmodel_onnx.nodes import DTYPES, Call
+from bigmodel_onnx.nodes import Call, dtype_of
 from bigmodel_onnx.shapes import part
 
 LARGEST = 2**20
@@ -87,7 +87,7 @@ def cast(array: np.ndarray, dtype: Any) -> np.ndarray:
 
 
 def _cast(call: Call) -> np.ndarray | None:
-    dtype = DTYPES.get(call.get("to"))
+    dtype = dtype_of(call.get("to"))
     if dtype is None:
         return None
     return cast(call.items[0], call.floats.get(dtype, dtype))

@@ -17,6 +17,14 @@ from bigmodel_onnx.shapes import Dims
 DTYPES = {1: "float32", 2: "uint8", 6: "int32", 7: "int64", 9: "bool", 11: "float64"}
 """The number types of the core, by their numbers in files."""
 
+_NAMES = {"FLOAT": 1, "UINT8": 2, "INT32": 6, "INT64": 7, "BOOL": 9, "DOUBLE": 11}
+"""The same types by the names that files up to opset 5 call them in Cast."""
+
+
+def dtype_of(kind: int | str) -> str | None:
+    """The number type of the core that a file names; None where the core has none."""
+    return DTYPES.get(_NAMES.get(kind, 0) if isinstance(kind, str) else kind)
+
 
 LARGEST = 2**34
 """Bytes that a value may have where its size is fixed, or where every free dimension is 1."""

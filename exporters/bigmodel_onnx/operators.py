@@ -16,7 +16,7 @@ from bigmodel_core.ops.linear import MatMul
 from bigmodel_core.spec import broadcast, dim_product, format_shape
 from bigmodel_onnx.broadcasting import aligned
 from bigmodel_onnx.erf import Erf
-from bigmodel_onnx.nodes import DTYPES, READERS, Call, reads
+from bigmodel_onnx.nodes import READERS, Call, dtype_of, reads
 from bigmodel_onnx.shapes import Dims
 
 # Elementwise ---------------------------------------------------------------------------------------------
@@ -123,7 +123,7 @@ def _where(call: Call) -> Value:
 
 @reads("Cast")
 def _cast(call: Call) -> Any:
-    dtype = DTYPES.get(call.get("to"))
+    dtype = dtype_of(call.get("to"))
     if dtype is None:
         raise ExportError(f"the number type {call.get('to')} of Cast cannot be read.")
     dtype = call.floats.get(dtype, dtype)

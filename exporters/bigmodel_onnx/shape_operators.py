@@ -31,7 +31,8 @@ def _reduce_prod(call: Call) -> Value:
 
 @reads("Reshape")
 def _reshape(call: Call) -> Value:
-    x, wanted = call.value(0), call.dims(1).dims
+    x, wanted = call.value(0), call.get("shape")
+    wanted = call.dims(1).dims if wanted is None else tuple(wanted)  # up to opset 4, an attribute
     if not call.get("allowzero", 0):
         wanted = tuple(x.shape[place] if dim == 0 else dim for place, dim in enumerate(wanted))
     return ops.reshape(x, wanted)

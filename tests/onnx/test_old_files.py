@@ -135,6 +135,33 @@ def test_concat_of_opset_1_joins_the_second_axis(tmp_path: Path) -> None:
 
 
 @pytest.mark.parametrize(
+    ("operator", "attributes", "opset", "wanted"),
+    [
+        ("Reshape", {"shape": [0, -1]}, 1, lambda x: x.reshape(len(x), -1)),
+        ("Cast", {"to": "INT32"}, 1, lambda x: x.astype("int32")),
+        (
+            "Pad",
+            {"paddings": [0, 0, 1, 0, 0, 0, 0, 2]},
+            1,
+            lambda x: np.pad(x, ((0, 0), (0, 0), (1, 0), (0, 2))),
+        ),
+        ("Upsample", {"height_scale": 2.0, "width_scale": 3.0}, 1, lambda x: x.repeat(2, 2).repeat(3, 3)),
+        ("ReduceSum", {"axes": [1]}, 1, lambda x: x.sum(1, keepdims=True)),
+        ("Clip", {"min": -0.5, "max": 0.5, "consumed_inputs": [0]}, 1, lambda x: x.clip(-0.5, 0.5)),
+    ],
+)
+def test_attributes_of_old_files_are_those_inputs_of_new_ones(
+    operator: str, attributes: Any, opset: int, wanted: Any, tmp_path: Path
+) -> None:
+    node = helper.make_node(operator, ["x"], ["y"], **attributes)
+    model = bm.from_onnx(write(tmp_path / "m.onnx", [node], {"x": ["N", 3, 2, 4]}, {}, opset))
+    x = RANDOM.normal(size=(2, 3, 2, 4)).astype("float32") * 3
+    found = model(x)
+    assert found.dtype == wanted(x).dtype
+    np.testing.assert_allclose(found, wanted(x), rtol=1e-6, atol=1e-6)
+
+
+@pytest.mark.parametrize(
     ("operator", "inputs", "attributes", "opset"),
     [
         ("BatchNormalization", "x a b c d", {}, 6),
