@@ -17,7 +17,7 @@ import typer
 from typer.core import TyperCommand, TyperGroup
 
 from bigmodel_core.cli.terminal import stdout_kept_for
-from bigmodel_core.errors import BigmodelError, UsageError
+from bigmodel_core.errors import BigmodelError, BigmodelWarning, UsageError, visible
 
 DONE, FAILED, WRONG_USAGE, STOPPED = 0, 1, 2, 130
 
@@ -142,9 +142,27 @@ def main(arguments: Sequence[str] | None = None) -> int:
         The exit code: 0 done, 1 failed, 2 wrong usage, 130 stopped with Ctrl-C.
     """
     given = sys.argv[1:] if arguments is None else list(arguments)
+    _open_missing_streams()
     with warnings.catch_warnings():
+        warnings.simplefilter("always", BigmodelWarning)
         warnings.showwarning = _show_warning
         return _run(given)
+
+
+def _open_missing_streams() -> None:
+    """Have what was closed before the program began, as by `>&-`, lead nowhere.
+
+    Otherwise the next file that is opened, a checkpoint say, would get the number of stdout and what is
+    printed.
+    """
+    for number, mode in enumerate(("r", "w", "w")):
+        try:
+            os.fstat(number)
+        except OSError:
+            os.open(os.devnull, os.O_RDWR)  # takes the lowest free number, which is this
+        name = ("stdin", "stdout", "stderr")[number]
+        if getattr(sys, name) is None:
+            setattr(sys, name, os.fdopen(number, mode, encoding="utf-8", closefd=False))
 
 
 def _run(given: list[str]) -> int:
@@ -153,6 +171,7 @@ def _run(given: list[str]) -> int:
         wants_json = "--json" in given and not {"-h", "--help", "--version"} & set(given)
         with stdout_kept_for(wants_json):
             code = command.main(given, prog_name="bigmodel", standalone_mode=False)
+        sys.stdout.flush()
         return code if isinstance(code, int) else DONE
     except (UsageError, _CommandLineError) as error:
         return _usage_error(error)
@@ -163,11 +182,26 @@ def _run(given: list[str]) -> int:
     except typer.Abort as error:
         return STOPPED if isinstance(error.__cause__, KeyboardInterrupt) else FAILED
     except BrokenPipeError:  # the reader of our output went away, as `head` does
-        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+        _silence(sys.stdout, sys.stderr)
         return FAILED
     except OSError as error:
         place = f"{error.filename}: " if error.filename else ""
+        try:
+            sys.stdout.flush()
+        except OSError:  # it is our output that cannot be written
+            _silence(sys.stdout)
         return _failure(BigmodelError(f"{place}{error.strerror or error}."), error)
+
+
+def _silence(*streams: Any) -> None:
+    """Have what is still to be written lead nowhere, where it would fail when the program ends."""
+    nowhere = os.open(os.devnull, os.O_WRONLY)
+    for stream in streams:
+        try:
+            stream.flush()
+        except OSError:
+            os.dup2(nowhere, stream.fileno())
+    os.close(nowhere)
 
 
 def _usage_error(error: Any) -> int:
@@ -190,13 +224,13 @@ def _failure(error: BigmodelError, cause: BaseException | None = None) -> int:
         import traceback
 
         traceback.print_exception(cause or error)
-    _tell(str(error))
+    _tell(error.for_shell())
     return FAILED
 
 
 def _tell(text: str) -> None:
     name = "\x1b[1;31mError:\x1b[0m" if _is_colourful(sys.stderr) else "Error:"
-    print(f"{name} {text}", file=sys.stderr)
+    print(name, visible(text, keep="\n"), file=sys.stderr)
 
 
 def _is_colourful(stream: Any) -> bool:
@@ -205,4 +239,4 @@ def _is_colourful(stream: Any) -> bool:
 
 def _show_warning(message: Warning | str, *_: Any, **__: Any) -> None:
     """A warning in one line, without the place in our source that gave it."""
-    print(f"Warning: {message}", file=sys.stderr)
+    print(visible(f"Warning: {message}", keep="\n"), file=sys.stderr)

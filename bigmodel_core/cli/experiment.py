@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Collection, Iterator, Mapping
+from collections.abc import Collection, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, field, replace
 from pathlib import Path
@@ -38,6 +38,7 @@ class Train:
         learning_rate: in place of the optimizer's own.
         loss: a loss, options behind its name; the model's where None.
         metrics: what to report; the model's where None.
+        monitor: which measure decides the best epoch; the first metric, else the loss, where None.
         augment: how training samples are changed, in this order.
         workers: threads that read and augment samples ahead of the step.
     """
@@ -50,6 +51,7 @@ class Train:
     learning_rate: float | None = None
     loss: str | None = None
     metrics: tuple[str, ...] | None = None
+    monitor: str | None = None
     augment: tuple[str, ...] = ()
     workers: int = 1
 
@@ -179,6 +181,17 @@ class Experiment:
         with self._placed("metrics"):
             return [named("metric", text) for text in self.train.metrics]
 
+    def check_monitor(self, metrics: Sequence[Metric], *, validated: bool) -> None:
+        """Whether what is to decide the best epoch is measured.
+
+        Raises:
+            UsageError: it is not, or its values cannot be compared.
+        """
+        from bigmodel_core.train.job import measures, monitored
+
+        with self._placed("monitor", "--monitor"):
+            monitored(self.train.monitor, measures(metrics, validated=validated))
+
     def make_augmentations(self) -> list[Augmentation]:
         """The augmentations of training samples.
 
@@ -189,12 +202,14 @@ class Experiment:
             return [named("augmentation", text) for text in self.train.augment]
 
     @contextmanager
-    def _placed(self, key: str) -> Iterator[None]:
-        """Errors inside name the line of a key of [train], if that is where the value comes from."""
+    def _placed(self, key: str, option: str | None = None) -> Iterator[None]:
+        """Errors inside name the line of a key of [train], if that is where the value comes from, else the
+        option of the command line."""
         try:
             yield
         except UsageError as error:
             if self.document is None or key not in self.said:
+                error.where = error.where or option
                 raise
             section = key if key in self.document.values else "train"
             place = None if section == key else key

@@ -3,13 +3,18 @@
 from __future__ import annotations
 
 import shlex
+import warnings
 from pathlib import Path
-from typing import Annotated, Any
+from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
 from bigmodel_core.cli.app import command_app
-from bigmodel_core.cli.terminal import AsJson, Output, Quiet
+from bigmodel_core.cli.terminal import AsJson, Output, Quiet, metric
+from bigmodel_core.errors import BigmodelWarning
+
+if TYPE_CHECKING:
+    from bigmodel_core.train.checkpoint import Checkpoint
 
 app = command_app()
 
@@ -81,11 +86,55 @@ def export(
         **{key: value for key, value in details.items() if value is not None},
     )
     output = Output(as_json, quiet)
+    taken = taken_from(content)
     if not as_json:
+        output.line(f"From {taken['of']}")
         output.line(str(report))
         typed = shlex.quote(str(out))
         output.say(f"\nNext:\n  bigmodel predict {typed} {data_typed(known)}\n  bigmodel info {typed}")
-    output.result({"checkpoint": str(content.path), **report.to_dict()})
+    output.result(
+        {
+            "checkpoint": str(content.path),
+            "run": taken["run"],
+            "epoch": taken["epoch"],
+            **report.to_dict(),
+        }
+    )
+
+
+def taken_from(content: Checkpoint) -> dict[str, Any]:
+    """The run and the epoch that a checkpoint comes from, in words, too.
+
+    Warns:
+        BigmodelWarning: the run failed, or its best epoch was its first.
+    """
+    from bigmodel_core.cli.sources import run_of
+    from bigmodel_core.train import runs
+
+    run, epoch = run_of(content.path), content.about.metrics.get("epoch")
+    if run is None or content.training is None:
+        return {"of": str(content.path), "run": None, "epoch": None}
+    done, which = runs.epochs_done(run), "best" if content.path.name == runs.BEST else "last"
+    measured = "  ".join(
+        f"{name} {metric(value)}"
+        for name, value in content.about.metrics.items()
+        if isinstance(value, float) and (name.startswith("val_") or name == "loss")
+    )
+    if how := runs.how_it_ended(run):
+        _warn(f"{run}: {how.removeprefix(', ')}; the model is that of its {which} checkpoint.")
+    if epoch == 1 and done > 1 and which == "best":
+        _warn(f"{run} never improved after its first epoch of {done}.")
+    if epoch is None:
+        return {"of": f"{content.path}, before the end of an epoch", "run": str(run), "epoch": None}
+    return {
+        "of": f"{run}, {which} checkpoint: epoch {epoch} of {done}  {measured}",
+        "run": str(run),
+        "epoch": epoch,
+    }
+
+
+def _warn(text: str) -> None:
+    warnings.warn(text, BigmodelWarning, stacklevel=3)
 
 
 def _model_name(described: Any) -> str:

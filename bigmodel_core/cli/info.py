@@ -59,7 +59,8 @@ def info(
     as_json: AsJson = False,
 ) -> None:
     """Show layers, shapes, parameters, multiply-adds and memory."""
-    from bigmodel_core.cli.sources import found, is_onnx
+    from bigmodel_core.cli.sources import RUNS, found, is_onnx
+    from bigmodel_core.train import runs
 
     output = Output(as_json)
     if what is not None and _is_model_name(what):
@@ -70,7 +71,7 @@ def info(
             "--set, --data and --input-shape are for models by name.",
             fix="leave them out: what was saved is fixed.",
         )
-    path = found(what)
+    path = runs.newest(RUNS) if what is None else found(what)
     if not is_onnx(path):
         _checkpoint(path, batch_size, kernels, output)
     elif kernels:
@@ -169,6 +170,8 @@ def _checkpoint(path: Path, batch_size: int | None, kernels: bool, output: Outpu
     from bigmodel_core.train.checkpoint import read
     from bigmodel_core.train.resume import parts
 
+    if runs.is_run(path) and not runs.has_learnt(path) and (path / runs.LAST).is_file():
+        path = path / runs.LAST  # there is something to show, though nothing to use
     content = read(path)
     about = content.about
     run = run_of(path)

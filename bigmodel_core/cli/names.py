@@ -25,7 +25,9 @@ def wrong_usage(where: str | None = None) -> Iterator[None]:
         yield
     except (ConfigError, UnknownNameError) as error:
         places = [part for part in (where, error.where) if part]
-        raise UsageError(error.message, fix=error.fix, where=": ".join(places) or None) from error
+        raise UsageError(
+            error.message, fix=error.fix, where=": ".join(places) or None, shell=error.shell
+        ) from error
 
 
 def split_options(text: str) -> tuple[str, dict[str, str]]:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -50,16 +51,20 @@ def resume_run(
         output: where messages go.
 
     Raises:
-        CheckpointError: there is no such run, or its checkpoint is damaged.
+        CheckpointError: there is no such run, or none of its checkpoints can be used.
+        RunInUseError: another process is training it.
     """
-    from bigmodel_core.cli.sources import known_of, load_data
+    from bigmodel_core import config
+    from bigmodel_core.cli.sources import known_of, load_data, recorded_place
     from bigmodel_core.prefetch import DEFAULT_WORKERS
     from bigmodel_core.train import runs
+    from bigmodel_core.train.lock import check_unused
     from bigmodel_core.train.trainer import Trainer
 
     if epochs is not None and epochs < 1:
         raise UsageError(f"{epochs} epochs.", where="--epochs", fix="pass 1 or more.")
     run = _run_to_resume(what)
+    check_unused(run)
     manifest = runs.read_manifest(run)
     if not isinstance(manifest.get("dataset"), dict):
         raise CheckpointError(
@@ -68,11 +73,15 @@ def resume_run(
             fix="go on with it from Python: trainer.fit(data, resume=...).",
         )
     trainer = Trainer.resume(run, device=device or str(manifest.get("device", "cpu")))
-    assert trainer.resumed is not None
-    data = load_data(None, data_dir, known_of(trainer.resumed))
-    before = _epochs_done(run)
-    if epochs is not None and epochs > before:
-        _check_rate(trainer, run, before)
+    done = 0
+    if trainer.resumed is None:  # it has no checkpoint: it begins anew
+        dataset = config.from_config("dataset", manifest["dataset"])
+        data = dataset.load(data_dir if data_dir is not None else recorded_place(run))
+    else:
+        data = load_data(None, data_dir, known_of(trainer.resumed))
+        training = trainer.resumed.training or {}
+        done = training["state"]["steps"]
+        _check_rate(trainer, training, run, epochs)
     output.say(f"going on with {run}", "dim")
     with progress(output):
         history = trainer.fit(
@@ -84,36 +93,26 @@ def resume_run(
             record={"results": None},
             workers=DEFAULT_WORKERS if workers is None else workers,
         )
-    if not history.interrupted and len(history) == before:
-        output.say(f"The run had its {before} epochs already; --epochs {2 * before} asks for more.")
+    if trainer.step.steps == done and not trainer.stop and not history.interrupted:
+        output.say(f"--epochs {2 * len(history)} asks for more.")
     finish(trainer, history, data, run, output)
 
 
-def _check_rate(trainer: Trainer, run: Path, before: int) -> None:
+def _check_rate(trainer: Trainer, training: Mapping[str, Any], run: Path, epochs: int | None) -> None:
     """Say that a run whose learning rate has fallen to zero would learn nothing more.
 
     Raises:
-        UsageError: it has.
+        UsageError: it has, and more epochs are asked for.
     """
-    from bigmodel_core.train.resume import checkpoint_of_run
-
-    training = checkpoint_of_run(run).training or {}
-    planned = training["plan"]["epochs"]
-    if before >= planned and trainer.step.optimizer.rate(training["state"]["steps"]) == 0:
+    planned, state = training["plan"]["epochs"], training["state"]
+    if epochs is None or epochs <= state["epoch"] or state["epoch"] < planned:
+        return
+    if trainer.step.optimizer.rate(state["steps"]) == 0:
         raise UsageError(
             f"the learning rate of this run has fallen to zero with its {planned} epochs.",
             where=str(run),
             fix="train anew with more --epochs, or with --schedule constant if you mean to go on later.",
         )
-
-
-def _epochs_done(run: Path) -> int:
-    from bigmodel_core.train import runs
-
-    try:
-        return len((run / runs.METRICS).read_text("utf-8").splitlines())
-    except OSError:
-        return 0
 
 
 def _run_to_resume(what: list[str]) -> Path:
@@ -141,13 +140,9 @@ def _run_to_resume(what: list[str]) -> Path:
         else class_named("model", split_options(named)[0])
     )
     title = display_name(cls).replace("_", "-")
-    own = [
-        item
-        for item in RUNS.glob(f"{title}-*")
-        if runs.is_run(item) and item.name[len(title) + 1 :].isdigit()
-    ]
+    own = runs.by_start(RUNS, title)
     if not own:
         raise CheckpointError(
             f"there is no run of {title} to go on with.", where=str(RUNS), fix="train without --resume."
         )
-    return max(own, key=lambda item: ((item / runs.MANIFEST).stat().st_mtime_ns, item.name))
+    return own[0]

@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 import shlex
+import warnings
 from collections.abc import Mapping
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from bigmodel_core.encoding import UNKNOWN, Encoding, encoding_in
-from bigmodel_core.errors import CheckpointError, ExportError, UsageError
+from bigmodel_core.errors import BigmodelWarning, CheckpointError, ExportError, UsageError
 
 if TYPE_CHECKING:
     from bigmodel_core.dataset import Data
@@ -59,7 +60,10 @@ def is_onnx(what: str | Path) -> bool:
 
 
 def found(what: str | Path | None) -> Path:
-    """The file or folder that somebody means; the newest run where nothing is named.
+    """The file or folder that somebody means; the newest run with a model to use where nothing is named.
+
+    Warns:
+        BigmodelWarning: a newer run has finished no epoch.
 
     Raises:
         CheckpointError: there is none.
@@ -67,7 +71,15 @@ def found(what: str | Path | None) -> Path:
     from bigmodel_core.train import runs
 
     if what is None:
-        return runs.newest(RUNS)
+        run, newer = runs.newest_to_use(RUNS)
+        for other in newer:
+            warnings.warn(
+                f"{other} is newer than {run} and left out: no epoch of it was finished"
+                f"{runs.how_it_ended(other)}.",
+                BigmodelWarning,
+                stacklevel=2,
+            )
+        return run
     path = Path(what)
     if path.exists():
         return path

@@ -9,7 +9,7 @@ import json
 import re
 import sys
 from collections.abc import Iterator, Mapping, Sequence
-from contextlib import contextmanager, redirect_stdout
+from contextlib import contextmanager, redirect_stdout, suppress
 from typing import TYPE_CHECKING, Annotated, Any, TextIO
 
 import typer
@@ -53,9 +53,10 @@ class Output:
         return self._console
 
     def say(self, text: str = "", style: str | None = None) -> None:
-        """A line for people."""
+        """A line for people; where nobody can read it, the command does its work all the same."""
         if not self.quiet:
-            self.line(text, style)
+            with suppress(OSError):
+                self.line(text, style)
 
     def line(self, text: str = "", style: str | None = None) -> None:
         """A line of a result; it is printed with `--quiet`, too."""

@@ -74,6 +74,10 @@ def train(
         float | None,
         _option("--validation", "FRACTION", "Share of the training samples to hold out.  [default: 0.1]"),
     ] = None,
+    monitor: Annotated[
+        str | None,
+        _option("--monitor", "MEASURE", "What decides the best epoch, as val_loss or val_accuracy."),
+    ] = None,
     seed: Annotated[
         int | None, _option("--seed", None, "The same seed gives the same bits.  [default: 0]")
     ] = None,
@@ -108,6 +112,7 @@ def train(
         "epochs": epochs,
         "batch_size": batch_size,
         "validation": validation,
+        "monitor": monitor,
         "seed": seed,
         "device": device,
         "learning_rate": learning_rate,
@@ -221,6 +226,7 @@ def _start(experiment: Experiment, out: Path | None, checkpoint_every: int | Non
     steps = how.epochs * -(-kept // how.batch_size)
     if metrics is None:
         metrics = _usual_metrics(model, how.loss, data)
+    experiment.check_monitor(metrics, validated=bool(fraction) or data.validation is not None)
     title = registry.display_name(type(model)).replace("_", "-")
     with _folder(out, title) as folder:
         trainer = Trainer(
@@ -232,6 +238,7 @@ def _start(experiment: Experiment, out: Path | None, checkpoint_every: int | Non
             seed=how.seed,
             device=how.device,
             out=folder,
+            monitor=how.monitor,
         )
         output.say(
             f"{title} on {data.name}: {len(data.train):,} samples{aside}, {len(data.test):,} to test.", "dim"
@@ -302,9 +309,12 @@ def _usual_metrics(model: Any, loss: str | None, data: Data) -> list[Any]:
 def _folder(out: Path | None, title: str) -> Iterator[Path]:
     """The folder of the run; it is removed again where nothing was written to it."""
     from bigmodel_core.cli.sources import RUNS
-    from bigmodel_core.train.runs import is_run, new_run_folder
+    from bigmodel_core.train.lock import check_unused
+    from bigmodel_core.train.runs import is_blank, is_run, new_run_folder
 
-    if out is not None and (is_run(out) or (out.exists() and not out.is_dir())):
+    if out is not None:
+        check_unused(out)
+    if out is not None and ((is_run(out) and not is_blank(out)) or (out.exists() and not out.is_dir())):
         what = "the folder holds another run." if out.is_dir() else "there is a file of this name."
         raise UsageError(what, where=str(out), fix="name another folder, or go on with that run: --resume.")
     folder = out if out is not None else new_run_folder(RUNS, title)
@@ -328,8 +338,8 @@ def finish(trainer: Trainer, history: History, data: Data, folder: Path, output:
     """Measure the best checkpoint on the test samples, note it, and say what to do next."""
     from bigmodel_core.cli.evaluate import show_matrix
     from bigmodel_core.cli.sources import RUNS
-    from bigmodel_core.train import runs
     from bigmodel_core.train.checkpoint import read
+    from bigmodel_core.train.history import plain
 
     if history.interrupted:
         output.line(f"Go on with: bigmodel train --resume {shlex.quote(str(folder))}")
@@ -338,8 +348,9 @@ def finish(trainer: Trainer, history: History, data: Data, folder: Path, output:
     best = trainer.state.best
     trainer.network.load_state(read(folder).state)
     found = trainer.evaluate(data.test) if data.test.y is not None else {}
-    results = {"best_epoch": best.epoch if best else None, "test": found}
-    runs.write_manifest(folder, {**runs.read_manifest(folder), "results": results})
+    results = {"best_epoch": best.epoch if best else None, "test": plain(found)}
+    if trainer.record is not None:
+        trainer.record.note(results=results)
     if not output.as_json:
         which = f"best checkpoint (epoch {best.epoch})" if best else "last checkpoint"
         values = "  ".join(

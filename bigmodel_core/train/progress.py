@@ -5,9 +5,11 @@ from __future__ import annotations
 import sys
 import time
 from collections.abc import Mapping
+from contextlib import suppress
 from types import TracebackType
 from typing import Any
 
+from bigmodel_core.errors import visible
 from bigmodel_core.train.history import number
 
 
@@ -45,10 +47,11 @@ class Lines(Reporter):
         self._epochs = epochs
 
     def epoch_ends(self, logs: Mapping[str, Any]) -> None:
-        print(described(logs, self._epochs), flush=True)
+        self.note(described(logs, self._epochs))
 
     def note(self, text: str) -> None:
-        print(text, flush=True)
+        with suppress(OSError):  # whoever read along went away, as `head` does: training goes on
+            print(visible(text, keep="\n"), flush=True)
 
 
 class Bar(Reporter):
@@ -91,13 +94,17 @@ class Bar(Reporter):
         if now - self._shown >= 0.1:
             self._shown = now
             self._progress.update(self._task, completed=done, loss=number(loss))
-            self._progress.refresh()
+            with suppress(OSError):
+                self._progress.refresh()
 
     def epoch_ends(self, logs: Mapping[str, Any]) -> None:
         self.note(described(logs, self._epochs))
 
     def note(self, text: str) -> None:
-        self._progress.console.print(text, highlight=False, markup=False, soft_wrap=True)
+        with suppress(OSError):
+            self._progress.console.print(
+                visible(text, keep="\n"), highlight=False, markup=False, soft_wrap=True
+            )
 
 
 def reporter(verbose: bool) -> Reporter:

@@ -8,7 +8,7 @@ from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
 
-from bigmodel_core.errors import CheckpointError
+from bigmodel_core.errors import CheckpointError, RunInUseError
 from bigmodel_core.network import Network
 from bigmodel_core.train.atomic import remove_remains, write_atomically
 from bigmodel_core.train.checkpoint import Checkpoint, Snapshot
@@ -89,6 +89,15 @@ class Record:
         started = datetime.now(UTC).isoformat(timespec="microseconds")
         write_manifest(self.folder, {"started": started, **manifest, "status": RUNNING, "error": None})
         write_atomically(self.folder / METRICS, [json_line(logs).encode() for logs in history])
+
+    def note(self, **facts: Any) -> None:
+        """Add to the configuration of a run that has ended, unless somebody has gone on with it since.
+
+        Raises:
+            CheckpointError: it cannot be written.
+        """
+        with contextlib.suppress(RunInUseError), self.locked():
+            write_manifest(self.folder, {**read_manifest(self.folder), **facts})
 
     def end(self, status: str, error: str | None = None) -> None:
         """Note in the configuration how training ended.

@@ -93,6 +93,14 @@ def has_learnt(run: str | Path) -> bool:
         return False
 
 
+def epochs_done(run: str | Path) -> int:
+    """How many epochs a run has finished."""
+    try:
+        return len((Path(run) / METRICS).read_text("utf-8").splitlines())
+    except (OSError, UnicodeDecodeError):
+        return 0
+
+
 def started_at(run: str | Path) -> float:
     """When a run was started, in seconds since 1970.
 
