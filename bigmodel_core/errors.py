@@ -133,6 +133,9 @@ class NumericsError(BigmodelError):
     is_written = False
     """Whether variables hold such numbers now; nothing was changed otherwise."""
 
+    loss: float | None = None
+    """The loss of the step, where it was computed."""
+
 
 class KernelError(BigmodelError):
     """A kernel that cannot be compiled or reported a failure."""

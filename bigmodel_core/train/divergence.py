@@ -29,13 +29,16 @@ def has_diverged(state: RunState, job: Job, network: Network, loss: Loss) -> boo
     if not state.history or state.first_loss is None:
         return False
     last = state.history[-1].get("loss")
-    if not isinstance(last, float) or not _is_far(last, state.first_loss):
+    if not isinstance(last, float) or not is_far(last, state.first_loss):
         return False
     ignorant = _loss_of_zeros(job, network, loss)
-    return ignorant is None or _is_far(last, ignorant)
+    return ignorant is None or is_far(last, ignorant)
 
 
-def _is_far(loss: float, other: float) -> bool:
+def is_far(loss: float, other: float | None) -> bool:
+    """Whether a loss is far above another one; a loss that is not finite is."""
+    if other is None:
+        return False
     return not math.isfinite(loss) or loss - other > (_FAR - 1) * abs(other) + 1e-9
 
 

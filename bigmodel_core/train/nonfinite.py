@@ -77,14 +77,17 @@ def _first_of(step: TrainStep, given: Mapping[str, Any], at: str) -> NumericsErr
     values = [value for node in nodes for value in node.outputs if value.spec.is_float]
     arrays = dict(_computed(step, values, given))
     first = next((value for value in values if not _is_finite(arrays[id(value)])), roots[name])
-    inner = name != "the loss" and _is_finite(found[id(roots["the loss"])])
-    loss = f", though the loss is finite ({float(found[id(roots['the loss'])]):.4g})" if inner else ""
+    of_batch = float(found[id(roots["the loss"])])
+    inner = name != "the loss" and _is_finite(np.asarray(of_batch))
+    loss = f", though the loss is finite ({of_batch:.4g})" if inner else ""
     before = [arrays[id(value)] for value in (first, *first.node.inputs) if id(value) in arrays]
-    return NumericsError(
+    error = NumericsError(
         f"{name} is NaN or infinite {at}{loss}; the first numbers that are come from here.",
         fix=f"{_mend(name, before)}; {UNCHANGED}",
         where=place(first.node.path, first.node.layer) or None,
     )
+    error.loss = of_batch
+    return error
 
 
 def _mend(name: str, around: Sequence[np.ndarray]) -> str:

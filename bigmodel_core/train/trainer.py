@@ -30,7 +30,7 @@ from bigmodel_core.probabilities import makes_probabilities, of_both
 from bigmodel_core.registry_askers import CORE
 from bigmodel_core.train import resume as resuming
 from bigmodel_core.train.checkpoint import Checkpoint, read, versions
-from bigmodel_core.train.divergence import has_diverged
+from bigmodel_core.train.divergence import has_diverged, is_far
 from bigmodel_core.train.evaluation import EVALUATION_BATCH, Evaluator, answered
 from bigmodel_core.train.history import History, number
 from bigmodel_core.train.interruption import Interruption
@@ -272,6 +272,8 @@ class Trainer:
                 except KeyboardInterrupt:
                     self.history.interrupted = True
                 except NumericsError as error:
+                    if error.loss is not None and is_far(error.loss, self.state.first_loss):
+                        error.message = f"training diverged: {error.message}"
                     if self.record is not None:
                         error.fix = f"{error.fix} The last good checkpoint is {self.record.last}."
                     raise

@@ -99,8 +99,13 @@ def test_what_is_not_measured_decides_nothing(bigmodel: Command, tmp_path: Path)
     assert "--monitor cannot change" in bigmodel("train", "--resume", "--monitor", "loss").err
 
 
-def test_training_that_diverged_ends_with_a_warning(bigmodel: Command, tmp_path: Path) -> None:
+def test_a_step_that_overflows_says_that_training_diverged(bigmodel: Command) -> None:
     result = bigmodel("train", "mlp", "--epochs", 2, "--learning-rate", "1e9", "--quiet")
+    assert result.code == 1 and "training diverged" in result.err and "learning rate" in result.err
+
+
+def test_training_that_diverged_ends_with_a_warning(bigmodel: Command, tmp_path: Path) -> None:
+    result = bigmodel("train", "mlp", "--epochs", 2, "--learning-rate", "1e7", "--quiet")
     assert result.code == 0
     assert "Warning: training diverged: the loss is" in result.err
     assert all(len(word) < 12 for word in result.out.partition("samples: ")[2].split())  # no 30 digits
