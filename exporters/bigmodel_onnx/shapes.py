@@ -166,8 +166,8 @@ def _slice(operator: str, items: Sequence[Dims], attributes: Mapping[str, Any]) 
 def part(size: int, start: int, end: int, step: int) -> slice:
     """The part of an axis that Slice takes, as Python writes it.
 
-    Backwards, an end below the first element means that the first belongs to it, as leaving it out does in
-    Python. An end of INT_MAX then stands for nothing by the specification, and for all in ONNX Runtime.
+    Backwards, a start below the first element is the first one, and an end below it means that the first belongs
+    to the slice. An end of INT_MAX then stands for nothing by the specification, and for all in ONNX Runtime.
 
     Raises:
         ExportError: it runs backwards to INT_MAX.
@@ -177,7 +177,10 @@ def part(size: int, start: int, end: int, step: int) -> slice:
             "a Slice that runs backwards to INT_MAX cannot be read: runtimes differ there.",
             fix="end it at INT_MIN to take the first element, too.",
         )
-    return slice(start, None if step < 0 and end < -size else end, step)
+    if step > 0 or not size:
+        return slice(start, end, abs(step))
+    first = min(max(start + size if start < 0 else start, 0), size - 1)  # always an element, unlike Python's
+    return slice(first, None if end < -size else end, step)
 
 
 def _squeeze(operator: str, items: Sequence[Dims], attributes: Mapping[str, Any]) -> Dims | None:

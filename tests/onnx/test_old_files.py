@@ -400,3 +400,38 @@ def test_from_onnx_points_to_load(tmp_path: Path) -> None:
     bm.save(model, tmp_path / "m.safetensors")
     with pytest.raises(ExportError, match=r"bm\.load"):
         bm.from_onnx(tmp_path / "m.safetensors")
+
+
+@pytest.mark.parametrize(
+    ("size", "start", "end", "step"),
+    [(1, -2, -3, -1), (4, 9, -9, -1), (4, -9, -9, -2), (4, 3, 0, -1), (4, 2, 2, -1), (2, -6, -(2**62), -1)],
+)
+def test_slices_backwards_are_those_of_onnx_runtime(
+    size: int, start: int, end: int, step: int, tmp_path: Path
+) -> None:
+    """Of an input, of a constant and of a shape."""
+    weights = {"a": [start], "b": [end], "axes": [0], "step": [step], "c": np.arange(size)}
+    bounds = ["a", "b", "axes", "step"]
+    nodes = [
+        helper.make_node("Slice", ["x", *bounds], ["y"]),
+        helper.make_node("Slice", ["c", *bounds], ["z"]),
+        helper.make_node("Shape", ["long"], ["s"]),
+        helper.make_node("Slice", ["s", *bounds], ["t"]),
+    ]
+    long = [3] * size
+    path = write(tmp_path / "m.onnx", nodes, {"x": [size, 2], "long": long}, weights, 13, "y")
+    model = onnx.load(path)
+    model.graph.output.extend([helper.make_tensor_value_info(name, 7, ["k"]) for name in "zt"])
+    onnx.save(model, path)
+    arrays = RANDOM.normal(size=(size, 2)).astype("float32"), np.zeros(long, "float32")
+    for found, wanted in zip(bm.from_onnx(path)(*arrays), run(path, *arrays), strict=True):
+        np.testing.assert_array_equal(found, wanted)
+
+
+@pytest.mark.parametrize("bounds", [["", ""], ["low", ""], ["", "high"]])
+def test_a_bound_that_clip_lacks_is_the_largest_number(bounds: list[str], tmp_path: Path) -> None:
+    weights = {name: np.float32(value) for name, value in (("low", -1), ("high", 1)) if name in bounds}
+    node = helper.make_node("Clip", ["x", *bounds], ["y"])
+    path = write(tmp_path / "m.onnx", [node], {"x": ["N", 4]}, weights, 13)
+    x = np.float32([[np.inf, -np.inf, np.nan, 0.5]])
+    np.testing.assert_array_equal(bm.from_onnx(path)(x), run(path, x)[0])
