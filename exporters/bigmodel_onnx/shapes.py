@@ -166,8 +166,9 @@ def _slice(operator: str, items: Sequence[Dims], attributes: Mapping[str, Any]) 
 def part(size: int, start: int, end: int, step: int) -> slice:
     """The part of an axis that Slice takes, as Python writes it.
 
-    Backwards, a start below the first element is the first one, and an end below it means that the first belongs
-    to the slice. An end of INT_MAX then stands for nothing by the specification, and for all in ONNX Runtime.
+    Backwards, a start below the first element is the first one, and an end below it means that the first
+    belongs to the slice. An end of INT_MAX then stands for nothing by the specification, and for all in ONNX
+    Runtime.
 
     Raises:
         ExportError: it runs backwards to INT_MAX.
