@@ -29,7 +29,7 @@ from bigmodel_core.kernels.cpu.packing import stack_memory
 
 NEAR = 40 * 1024
 """Bytes of activations and gradients that a block of the weight's gradient goes over again and again."""
-PIXELS = 1024
+PIXELS = 512
 """Pixels whose products are added up one after the other; the sums of such strips are added up in turn."""
 PARTIAL_BYTES = 8 * 1024 * 1024
 """Bytes that the partial sums of a weight's gradient may take together."""
