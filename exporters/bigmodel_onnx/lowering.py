@@ -187,7 +187,9 @@ def _folded_names(node: Node, arrays: Sequence[np.ndarray], emitter: Emitter) ->
 
 
 def _elements(value: Value) -> int:
-    return math.prod(dim if isinstance(dim, int) else 2**40 for dim in value.shape)
+    """How many numbers a value has; where a dimension is free, more than anything that is folded."""
+    sizes = [dim for dim in value.shape if isinstance(dim, int)]
+    return math.prod(sizes) if len(sizes) == value.ndim else 2**40
 
 
 # Layers without a lowering --------------------------------------------------------------------------------
