@@ -124,7 +124,8 @@ def sum_last_whole(out, x, start, stop):  # type: ignore[no-untyped-def]
 
 
 def sum_blocks(out, x, block, start, stop):  # type: ignore[no-untyped-def]
-    """out (outer * blocks, inner), x (outer, middle, inner): the sum of each block of rows."""
+    """out (outer * blocks, inner), x (outer, middle, inner): the sum of each block of rows, eight at a
+    time."""
     blocks = (x.shape[1] + block - 1) // block
     for row in range(start, stop):
         i = row // blocks
@@ -134,10 +135,12 @@ def sum_blocks(out, x, block, start, stop):  # type: ignore[no-untyped-def]
         last = min(x.shape[1], first + block)
         whole = last - (last - first) % 8
         for j in range(first, whole, 8):
-            for k in range(out.shape[1]):
-                low = (x[i, j, k] + x[i, j + 1, k]) + (x[i, j + 2, k] + x[i, j + 3, k])
-                high = (x[i, j + 4, k] + x[i, j + 5, k]) + (x[i, j + 6, k] + x[i, j + 7, k])
-                out[row, k] += low + high
+            rows = x[i, j : j + 8]
+            total = out[row]
+            for k in range(total.shape[0]):
+                low = (rows[0, k] + rows[1, k]) + (rows[2, k] + rows[3, k])
+                high = (rows[4, k] + rows[5, k]) + (rows[6, k] + rows[7, k])
+                total[k] += low + high
         for j in range(whole, last):
             for k in range(out.shape[1]):
                 out[row, k] += x[i, j, k]

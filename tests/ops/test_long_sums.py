@@ -29,6 +29,8 @@ fills = pytest.mark.parametrize(("fill", "bound"), [("tenth", TENTH), ("normal",
 def numbers(fill: str, *shape: int) -> np.ndarray:
     if fill == "tenth":
         return np.full(shape, 0.1, "float32")
+    if fill == "positive":
+        return np.random.default_rng(len(shape)).random(shape, dtype=np.float32)
     return np.random.default_rng(len(shape)).standard_normal(shape, dtype=np.float32)
 
 
@@ -125,13 +127,76 @@ def test_sums_and_means(fill: str, bound: float, shape: tuple[int, ...], axes: t
 
 @fills
 def test_gradients_of_recurrent_weights(fill: str, bound: float) -> None:
-    """A linear sum of inputs over many steps and samples: T times N is the length of the sum."""
-    x, up = numbers(fill, 64, 512, 4), numbers(fill, 64, 512, 5)
+    """Relu of positive numbers, no weight for the states: each is a sum of T times N products."""
+    steps, batch, features, units = 256, 64, 4, 5
+    x, up = abs(numbers(fill, steps, batch, features)), abs(numbers(fill, steps, batch, units))
+    weight = abs(numbers(fill, features, units))
+    recurrent, bias = np.zeros((units, units), "float32"), np.zeros(units, "float32")
 
-    def weighted(x: Any, w: Any, b: Any, up: Any) -> Any:
-        return ops.sum(ops.affine(x, w, b) * up)
+    def weighted(x: Any, w: Any, r: Any, b: Any, c: Any, up: Any) -> Any:
+        return ops.sum(ops.recurrent("relu", x, w, r, b, c)[0] * up)
 
-    found = compute_gradients(weighted, x, numbers(fill, 4, 5), np.zeros(5, "float32"), up, wrt=[1, 2])
-    x8, up8 = x.astype("float64").reshape(-1, 4), up.astype("float64").reshape(-1, 5)
-    assert_near(found[0], x8.T @ up8, bound)
-    assert_near(found[1], up8.sum(0), bound)
+    found = compute_gradients(weighted, x, weight, recurrent, bias, bias, up, wrt=[1, 2, 3])
+    x8, up8 = x.astype("float64"), up.astype("float64")
+    states = x8 @ weight.astype("float64")
+    previous = np.concatenate([np.zeros((1, batch, units)), states[:-1]])
+    assert_near(found[0], np.einsum("tnf,tnu->fu", x8, up8), bound)
+    assert_near(found[1], np.einsum("tnf,tnu->fu", previous, up8), bound)
+    assert_near(found[2], up8.sum((0, 1)), bound)
+
+
+@pytest.mark.torch
+@pytest.mark.parametrize(
+    ("fill", "k", "shape"),
+    [
+        *(("tenth", LONG, shape) for shape in ((4, 4), (1, 8), (1, 1))),
+        *(("positive", 100_000, shape) for shape in ((64, 32), (4, 4), (1, 128), (40, 1))),
+    ],
+)
+def test_products_are_as_near_as_those_of_pytorch(fill: str, k: int, shape: tuple[int, int]) -> None:
+    torch = pytest.importorskip("torch")
+    a, b = numbers(fill, shape[0], k), numbers(fill, k, shape[1])
+    expected = a.astype("float64") @ b.astype("float64")
+    left, right = np.ascontiguousarray(a.T), np.ascontiguousarray(b.T)
+
+    def swapped(x: Any) -> Any:
+        return ops.transpose(x, (1, 0))
+
+    found = {
+        "": (compute(ops.matmul, a, b), torch.tensor(a) @ torch.tensor(b)),
+        "A": (
+            compute(lambda a, b: ops.matmul(swapped(a), b), left, b),
+            torch.tensor(left).T @ torch.tensor(b),
+        ),
+        "B": (
+            compute(lambda a, b: ops.matmul(a, swapped(b)), a, right),
+            torch.tensor(a) @ torch.tensor(right).T,
+        ),
+    }
+    for transposed, (ours, theirs) in found.items():
+        error, least = (np.max(np.abs(y - expected) / expected) for y in (ours, theirs.numpy()))
+        assert error <= 2 * least + 4e-7, transposed
+
+
+@pytest.mark.torch
+@pytest.mark.parametrize("fill", ["tenth", "positive"])
+@pytest.mark.parametrize("way", CONVOLUTIONS)
+def test_gradients_of_filters_are_as_near_as_those_of_pytorch(way: str, fill: str) -> None:
+    torch = pytest.importorskip("torch")
+    shape, filters, taps, stride, groups = CONVOLUTIONS[way]
+    x, w = numbers(fill, *shape), numbers(fill, filters, shape[1] // groups, taps, taps)
+
+    def of_torch(dtype: Any) -> list[np.ndarray]:
+        weight = torch.tensor(w, dtype=dtype, requires_grad=True)
+        bias = torch.zeros(filters, dtype=dtype, requires_grad=True)
+        y = torch.nn.functional.conv2d(torch.tensor(x).to(dtype), weight, bias, stride, groups=groups)
+        y.sum().backward()
+        return [weight.grad.numpy(), bias.grad.numpy()]
+
+    def total(x: Any, w: Any, b: Any) -> Any:
+        return ops.sum(ops.conv2d(x, w, b, stride=stride, groups=groups))
+
+    found = compute_gradients(total, x, w, np.zeros(filters, "float32"), wrt=[1, 2])
+    for ours, theirs, exact in zip(found, of_torch(torch.float32), of_torch(torch.float64), strict=True):
+        error, least = (np.max(np.abs(y - exact) / exact) for y in (ours, theirs))
+        assert error <= 2 * least + 4e-7
