@@ -279,12 +279,13 @@ def make_schedule(choice: Choice, rate: float, steps: int) -> Schedule:
     """
     from bigmodel_core.field_values import field_types
 
-    needs = set(field_types(choice.cls())) - choice.options
+    has = set(field_types(choice.cls()))
+    needs = has - choice.options
     usual: dict[str, Any] = {}
     if "rate" in needs:
         usual["rate"] = rate
-        if "steps" in needs:
-            usual["steps"] = steps
+    if "steps" in needs and "rate" in has:  # not the steps of a warm-up, which are no way to an end
+        usual["steps"] = steps
     if "then" in needs:
         usual["then"] = rate
     then = choice.typed.get("then", choice.fields.get("then"))

@@ -75,6 +75,10 @@ class Document:
             raise UsageError(
                 "it is not UTF-8 text.", where=f"{path}, line {line}", fix="save it as UTF-8."
             ) from error
+        except RecursionError:
+            raise UsageError(
+                "it is nested too deeply.", where=str(path), fix="write values of a few levels at most."
+            ) from None
         except tomllib.TOMLDecodeError as error:
             message, _, place = str(error).rpartition(" (at ")
             place = place.rstrip(")") if message else ""

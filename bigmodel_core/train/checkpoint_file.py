@@ -151,7 +151,8 @@ def _check_entries(header: dict[str, Any], size: int) -> None:
         if not isinstance(entry, dict) or set(entry) != {"dtype", "shape", "data_offsets"}:
             raise _Damage(f"the entry of the array {name!r} is malformed")
         shape, offsets = entry["shape"], entry["data_offsets"]
-        if entry["dtype"] not in _TYPES or not _whole(shape) or not _whole(offsets) or len(offsets) != 2:
+        known = isinstance(entry["dtype"], str) and entry["dtype"] in _TYPES
+        if not known or not _whole(shape) or not _whole(offsets) or len(offsets) != 2:
             raise _Damage(f"the entry of the array {name!r} is malformed")
         needed = np.dtype(_TYPES[entry["dtype"]]).itemsize
         for dim in shape:

@@ -134,6 +134,7 @@ HEADERS: dict[str, Callable[[dict[str, Any]], Any]] = {
     "a shape of text": entry(set_to("shape", "5x4")),
     "an endless shape": entry(set_to("shape", [1] * 40)),
     "an unknown type": entry(set_to("dtype", "F8_E4M3")),
+    "a type that is a list": entry(set_to("dtype", [])),
     "a type of code": entry(set_to("dtype", "O")),
     "offsets outside": entry(set_to("data_offsets", [10**9, 10**9 + 80])),
     "offsets backwards": entry(set_to("data_offsets", [80, 0])),
