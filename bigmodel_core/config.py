@@ -13,6 +13,7 @@ import dataclasses
 import difflib
 import math
 import numbers
+import re
 from collections.abc import Mapping, Sequence
 from typing import Any
 
@@ -110,8 +111,9 @@ def make(kind: str, value: object, *, owner: str | None = None) -> Any:
 
     Args:
         kind: what is wanted, such as "optimizer".
-        value: an instance, a class, a name ("adam"), or a mapping with the name and the options
-            (`{"name": "adam", "learning_rate": 0.01}`, or what `to_config` wrote).
+        value: an instance, a class, a name ("adam"), with options behind it or not ("sgd:momentum=0.9"), or a
+            mapping with the name and the options (`{"name": "adam", "learning_rate": 0.01}`, or what
+            `to_config` wrote).
         owner: the module in whose code a name stands, as `owner_of` says; the module that calls where None.
 
     Raises:
@@ -128,12 +130,12 @@ def make(kind: str, value: object, *, owner: str | None = None) -> Any:
         _check_contract(value, kind, base)
         return build(value, {})
     if isinstance(value, str):
-        return build(registry.get(kind, value, owner=owner), {})
+        return build_named(kind, value, {}, owner=owner)
     if isinstance(value, Mapping) and isinstance(value.get("name"), str):
         if "fields" in value:
             return from_config(kind, value)
         options = {key: option for key, option in value.items() if key != "name"}
-        return build(registry.get(kind, value["name"], owner=owner), options)
+        return build_named(kind, value["name"], options, owner=owner)
     raise UsageError(
         f"{_short(value)} is not a{'n' if kind[0] in 'aeiou' else ''} {kind}.",
         fix=f"pass an instance of {base.__name__}, or a name that `bigmodel plugins list` shows.",
@@ -164,6 +166,51 @@ def make_list(kind: str, values: object, *, owner: str | None = None) -> list[An
     if isinstance(values, Sequence) and not isinstance(values, (str, bytes)):
         return [make(kind, value, owner=owner) for value in values]
     return [make(kind, values, owner=owner)]
+
+
+def split_options(text: str) -> tuple[str, dict[str, str]]:
+    """A name and the options behind it.
+
+    A piece without '=' belongs to the value before it, so that values may hold commas.
+
+    >>> split_options("adam")
+    ('adam', {})
+    >>> split_options("layers:Dense:units=8")
+    ('layers:Dense', {'units': '8'})
+    >>> split_options("mlp:widths=64,64,dropout=0.5")
+    ('mlp', {'widths': '64,64', 'dropout': '0.5'})
+    """
+    found = re.fullmatch(r"([^=]*?):([A-Za-z_][\w-]*=.*)", text, re.DOTALL)
+    if found is None:
+        return text, {}
+    options: dict[str, str] = {}
+    last = ""
+    for piece in found[2].split(","):
+        key, equals, value = piece.partition("=")
+        if equals and re.fullmatch(r"\s*[A-Za-z_][\w-]*\s*", key):
+            last = key.strip()
+            options[last] = value
+        else:
+            options[last] += f",{piece}"
+    return found[1], options
+
+
+def build_named(kind: str, text: str, fields: Mapping[str, Any], *, owner: str | None = None) -> Any:
+    """An object from a name, with options behind it or not, and further options as values.
+
+    Args:
+        kind: "model", "dataset" and so on.
+        text: a name, as in "csv:target=species".
+        fields: options by field name; they count more than those behind the name.
+        owner: as for `make`.
+
+    Raises:
+        UnknownNameError: nothing has this name, or several packages offer it.
+        ConfigError: an option is unknown or has a wrong value.
+    """
+    name, options = split_options(text)
+    cls = registry.get(kind, name, owner=owner)
+    return build(cls, {**parse_fields(cls, options), **fields} if options else fields)
 
 
 def build(cls: type[Any], fields: Mapping[str, Any]) -> Any:

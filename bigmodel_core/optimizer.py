@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any, ClassVar
 
 from bigmodel_core.contracts import undefined
@@ -19,6 +19,17 @@ class Schedule:
     def __call__(self, step: int) -> float:
         """The rate of the step after `step` steps are done; the first step asks for `step=0`."""
         raise undefined(self, "schedule", "__call__")
+
+    def for_run(self, steps: int, steps_an_epoch: int) -> Schedule:
+        """The schedule with what it takes from a run, such as its length; itself where it takes nothing.
+
+        `Trainer.fit` asks before the first step.
+
+        Args:
+            steps: of the whole run.
+            steps_an_epoch: of each of its epochs.
+        """
+        return self
 
 
 SMALLEST_UNIT = 1e-100
@@ -95,6 +106,19 @@ class Optimizer(Regularisation):
                 fix="declare the field, or override rate(step).",
             )
         return float(rate)
+
+    def for_run(self, steps: int, steps_an_epoch: int) -> Optimizer:
+        """The optimizer with a schedule that knows the run; itself where the schedule takes nothing from it.
+
+        Args:
+            steps: of the whole run.
+            steps_an_epoch: of each of its epochs.
+        """
+        rate = getattr(self, "learning_rate", None)
+        if not isinstance(rate, Schedule):
+            return self
+        found = rate.for_run(steps, steps_an_epoch)
+        return self if found is rate else replace(self, learning_rate=found)  # type: ignore[call-arg]
 
     def regularised(
         self, parameters: Mapping[str, Value], gradients: Mapping[str, Value]

@@ -65,6 +65,12 @@ def get(kind: str, name: str, *, distribution: str | None = None, owner: str | N
             and none of them is the asker's.
         PluginError: a plugin failed to load, in strict mode.
     """
+    if "=" in name:
+        alone = name.partition("=")[0].rpartition(":")[0]
+        raise UnknownNameError(
+            f"'{name}' has options behind the name, and a class has none.",
+            fix=f"look up '{alone}', or make one of it: bigmodel_core.config.make('{kind}', ...).",
+        )
     return _host.get(kind, name, distribution, owner)
 
 
@@ -204,7 +210,7 @@ class DatasetNamespace(Namespace):
         """The data of a data set: train and test split, labels and preprocessing.
 
         Args:
-            name: a name of the registry, such as "digits".
+            name: a name of the registry, such as "digits"; options may follow, as in "csv:target=species".
             data_dir: the folder (or file) that holds the set; searched for where None.
             like: data, a model, or the path of a run or an exported file: labels, columns, preprocessing and
                 options are those of its training, and nothing is fitted again.
@@ -217,7 +223,7 @@ class DatasetNamespace(Namespace):
         """
         from bigmodel_core import config
 
-        dataset = config.build(self.get(name), fields)
+        dataset = config.build_named("dataset", name, fields)
         place = None if data_dir is None else Path(data_dir)
         return dataset.load(place) if like is None else dataset.load(place, like=like)
 
@@ -232,7 +238,7 @@ class ModelNamespace(Namespace):
         """The model with a name.
 
         Args:
-            name: a name of the registry, such as "mlp".
+            name: a name of the registry, such as "mlp"; options may follow, as in "mlp:widths=64,32".
             fields: options of the model, by field name.
 
         Raises:
@@ -241,4 +247,4 @@ class ModelNamespace(Namespace):
         """
         from bigmodel_core import config
 
-        return config.build(self.get(name), fields)
+        return config.build_named("model", name, fields)

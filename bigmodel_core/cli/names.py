@@ -6,11 +6,11 @@ wrong with them is wrong usage, and the message names what was typed.
 
 from __future__ import annotations
 
-import re
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from typing import Any
 
+from bigmodel_core.config import split_options as split_options
 from bigmodel_core.errors import ConfigError, UnknownNameError, UsageError
 
 
@@ -28,33 +28,6 @@ def wrong_usage(where: str | None = None) -> Iterator[None]:
         raise UsageError(
             error.message, fix=error.fix, where=": ".join(places) or None, shell=error.shell
         ) from error
-
-
-def split_options(text: str) -> tuple[str, dict[str, str]]:
-    """A name and the options behind it.
-
-    A piece without '=' belongs to the value before it, so that values may hold commas.
-
-    >>> split_options("adam")
-    ('adam', {})
-    >>> split_options("layers:Dense:units=8")
-    ('layers:Dense', {'units': '8'})
-    >>> split_options("mlp:widths=64,64,dropout=0.5")
-    ('mlp', {'widths': '64,64', 'dropout': '0.5'})
-    """
-    found = re.fullmatch(r"([^=]*?):([A-Za-z_][\w-]*=.*)", text, re.DOTALL)
-    if found is None:
-        return text, {}
-    options: dict[str, str] = {}
-    last = ""
-    for piece in found[2].split(","):
-        key, equals, value = piece.partition("=")
-        if equals and re.fullmatch(r"\s*[A-Za-z_][\w-]*\s*", key):
-            last = key.strip()
-            options[last] = value
-        else:
-            options[last] += f",{piece}"
-    return found[1], options
 
 
 def settings(pairs: Sequence[str] | None, option: str = "--set") -> dict[str, str]:

@@ -3,17 +3,19 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
+from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
 from bigmodel_core.augmentation import Augmentation, augmented
-from bigmodel_core.config import make_list
+from bigmodel_core.config import make, make_list
 from bigmodel_core.dataset import Data, Split
 from bigmodel_core.encoding import Encoding
 from bigmodel_core.errors import UsageError
 from bigmodel_core.network import Network
+from bigmodel_core.optimizer import Optimizer
 from bigmodel_core.prefetch import DEFAULT_WORKERS
 from bigmodel_core.spec import Spec
 from bigmodel_core.train import resume as resuming
@@ -89,13 +91,15 @@ def prepared(
         held_out = held_out.fitting(network, target)
     if held_out is not None or trainer.metrics:
         evaluator.check(train if held_out is None else held_out, EVALUATION_BATCH)
+    all_epochs = epochs if checkpoint is not None else trainer.state.epoch + epochs
+    optimizer = _for_run(trainer, before, all_epochs, -(-len(train) // batch_size))
     plan: dict[str, Any] = {
-        "epochs": epochs if checkpoint is not None else trainer.state.epoch + epochs,
+        "epochs": all_epochs,
         "batch_size": batch_size,
         "seed": step.seed,
         "augment": [described(change) for change in changes],
         "loss": described(step.loss),
-        "optimizer": described(step.optimizer),
+        "optimizer": described(optimizer),
         "metrics": [described(metric) for metric in trainer.metrics],
         "callbacks": [described(callback) for callback in trainer.callbacks],
         "monitor": monitor,
@@ -114,6 +118,7 @@ def prepared(
         check_unused(folder)
         snapshot = Snapshot(network, encoding)
     trainer._go_forward()
+    step.optimizer = optimizer
     if checkpoint is not None:
         trainer.state = resuming.restore(checkpoint, step, plan)
     elif trainer.plan:
@@ -147,6 +152,34 @@ def _built(trainer: Trainer, samples: Samples) -> tuple[Network, Spec]:
         step.build(first.inputs, first.labelled())
     network = trainer.network
     return network, target_spec(step.loss, first.labelled(), network.dtype)
+
+
+def _for_run(trainer: Trainer, before: Mapping[str, Any], epochs: int, steps_an_epoch: int) -> Optimizer:
+    """The trainer's optimizer with what its schedule takes from the run: of a run that goes on, what it took
+    then; of a further call of `fit`, from all epochs together.
+
+    Args:
+        trainer: whose `fit` was called.
+        before: the options of the run that goes on, if one does.
+        epochs: all epochs of the run.
+        steps_an_epoch: of each of them.
+    """
+    asked, state = trainer.optimizer, trainer.state
+    done, left = (0, epochs) if before else (state.steps - state.batch, epochs - state.epoch)
+    found = asked.for_run(done + left * steps_an_epoch, steps_an_epoch)
+    if found is asked or "optimizer" not in before:
+        return found
+    earlier: Any = make("optimizer", before["optimizer"])
+    rate, taken = asked.learning_rate, earlier.learning_rate  # type: ignore[attr-defined]
+    same = type(taken) is type(rate) and replace(earlier, learning_rate=rate) == asked
+    return earlier if same and _fits(described(rate), described(taken)) else found
+
+
+def _fits(asked: Any, taken: Any) -> bool:
+    """Whether the description of a schedule is another one in which what was left open has been filled in."""
+    if isinstance(asked, Mapping) and isinstance(taken, Mapping):
+        return asked.keys() == taken.keys() and all(_fits(asked[key], taken[key]) for key in asked)
+    return asked is None or bool(asked == taken)
 
 
 def _augmentations(

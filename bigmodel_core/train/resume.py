@@ -16,7 +16,7 @@ from bigmodel_core.layer import Layer
 from bigmodel_core.network import Network
 from bigmodel_core.train.checkpoint import Checkpoint, read
 from bigmodel_core.train.record import optimizer_paths
-from bigmodel_core.train.run_state import RunState
+from bigmodel_core.train.run_state import RunState, described
 from bigmodel_core.train.runs import BEST, LAST, MANIFEST, is_run, read_manifest, resume_points
 from bigmodel_core.train.step import TrainStep
 
@@ -184,7 +184,7 @@ def restore(checkpoint: Checkpoint, step: TrainStep, plan: Mapping[str, Any]) ->
     assert checkpoint.training is not None and step.network is not None and step.variables is not None
     where = str(checkpoint.path)
     before = {"augment": [], **checkpoint.training["plan"]}
-    if odd := [name for name in _FIXED if before.get(name) != plan[name]]:
+    if odd := [name for name in _FIXED if not _same(name, before.get(name), plan[name])]:
         about = checkpoint.about.encoding
         is_old = odd[0] in ("data", "validation") and about is not None and not about.complete
         since = " An earlier version wrote it, which prepared some data otherwise." if is_old else ""
@@ -217,6 +217,20 @@ def restore(checkpoint: Checkpoint, step: TrainStep, plan: Mapping[str, Any]) ->
         step.variables.write(path, checkpoint.optimizer[path])
     step.steps, step.rate_scale = state.steps, state.rate_scale
     return state
+
+
+def _same(name: str, before: Any, now: Any) -> bool:
+    """Whether an option is what it was. An earlier version may have described it without a field that has
+    come since, whose default does what was done before."""
+    kind = "augmentation" if name == "augment" else name
+    if before == now or kind not in ("augmentation", "loss", "optimizer"):
+        return bool(before == now)
+    if isinstance(before, list) and isinstance(now, list) and len(before) == len(now):
+        return all(_same(name, *pair) for pair in zip(before, now, strict=True))
+    try:
+        return bool(described(config.from_config(kind, before)) == now)
+    except BigmodelError:
+        return False
 
 
 def _difference(name: str, before: Mapping[str, Any], now: Mapping[str, Any]) -> str:

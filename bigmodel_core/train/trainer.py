@@ -70,6 +70,7 @@ class Trainer:
             lowest loss is the best.
 
     Attributes:
+        optimizer: the optimizer as it was given; `step.optimizer` has what its schedule takes from the run.
         step: the compiled training step; `step.rate_scale` multiplies the learning rate.
         state: where the run is: `state.epoch`, `state.steps`, `state.best`.
         history: the logs of all epochs.
@@ -114,6 +115,7 @@ class Trainer:
             seed=seed,
             device=device or "cpu",
         )
+        self.optimizer: Optimizer = self.step.optimizer
         chosen = metrics if metrics is not None else own.metrics if own else ()
         whose = owner_of(type(own), "metrics") if own and metrics is None else None
         self.metrics: list[Metric] = make_list("metric", chosen, owner=whose)

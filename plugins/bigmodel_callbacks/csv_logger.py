@@ -3,13 +3,16 @@
 from __future__ import annotations
 
 import csv
-from collections.abc import Mapping, Sequence
+import io
+import os
+from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from bigmodel_core.callback import Callback
-from bigmodel_core.errors import DataError
+from bigmodel_core.errors import CheckpointError, DataError
+from bigmodel_core.train.atomic import write_atomically
 
 if TYPE_CHECKING:
     from bigmodel_core.train.trainer import Trainer
@@ -17,44 +20,46 @@ if TYPE_CHECKING:
 
 @dataclass(frozen=True)
 class CsvLogger(Callback):
-    """Writes the logs of each epoch as a row of a CSV file; a resumed run writes the rows of before, too.
+    """Writes the logs of all epochs to a CSV file, a row each, whenever one is done.
 
     Args:
-        path: the file, in the run's folder where training has one (`out=`) and the path is relative; what is
-            there is replaced when training begins.
+        path: the file, in the run's folder where training has one (`out=`) and the path is relative. What is
+            there is replaced when the first epoch is done.
     """
 
     path: str = "metrics.csv"
 
     def on_train_begin(self, trainer: Trainer) -> None:
-        """Write the epochs that are done already."""
-        self._write(self._place(trainer), trainer.state.history, trainer.state.history, "w")
+        """Say now, not after the first epoch, that the file cannot be written."""
+        path = self._place(trainer)
+        is_ours = trainer.out is not None and not Path(self.path).is_absolute()
+        if not is_ours and not (path.parent.is_dir() and os.access(path.parent, os.W_OK)):
+            raise _unwritable(path, "its folder is missing, or cannot be written to")
 
     def on_epoch_end(self, trainer: Trainer, epoch: int, logs: Mapping[str, Any]) -> None:
-        """Write the epoch."""
-        before: Sequence[Mapping[str, Any]] = trainer.state.history
-        self._write(self._place(trainer), [logs], before or [logs], "a" if before else "w")
+        """Write the epochs, whole or not at all."""
+        rows = [*trainer.state.history, logs]
+        names = list(dict.fromkeys(name for row in rows for name in row))
+        text = io.StringIO(newline="")
+        writer = csv.writer(text)
+        writer.writerow(names)
+        writer.writerows([row.get(name, "") for name in names] for row in rows)
+        path = self._place(trainer)
+        try:
+            path.parent.mkdir(parents=True, exist_ok=True)
+            write_atomically(path, [text.getvalue().encode()])
+        except CheckpointError as error:
+            raise _unwritable(path, error.message.rpartition(": ")[2].rstrip(".")) from error
+        except OSError as error:
+            raise _unwritable(path, error.strerror or str(error)) from error
 
     def _place(self, trainer: Trainer) -> Path:
-        if trainer.out is None:
-            return Path(self.path)
-        trainer.out.mkdir(parents=True, exist_ok=True)
-        return trainer.out / self.path
+        return Path(self.path) if trainer.out is None else trainer.out / self.path
 
-    @staticmethod
-    def _write(
-        path: Path, rows: Sequence[Mapping[str, Any]], every: Sequence[Mapping[str, Any]], mode: str
-    ) -> None:
-        names = list(every[0]) if every else []
-        try:
-            with open(path, mode, newline="", encoding="utf-8") as file:
-                writer = csv.writer(file)
-                if mode == "w" and rows:
-                    writer.writerow(names)
-                writer.writerows([row.get(name, "") for name in names] for row in rows)
-        except OSError as error:
-            raise DataError(
-                f"cannot write the table of epochs: {error.strerror or error}.",
-                where=str(path),
-                fix="choose a place that can be written to.",
-            ) from error
+
+def _unwritable(path: Path, reason: str) -> DataError:
+    return DataError(
+        f"cannot write the table of epochs: {reason}.",
+        where=str(path),
+        fix="choose a place that can be written to.",
+    )

@@ -89,6 +89,7 @@ def test_the_command_line_counts_more_than_the_file(bigmodel: Command, tmp_path:
         "rate": 0.25,
         "every": 2,
         "factor": 0.1,
+        "epochs": None,
     }
     assert [item["name"] for item in found["metrics"]] == ["metrics:Accuracy"]
 

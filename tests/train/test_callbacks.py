@@ -149,6 +149,16 @@ def test_a_table_of_the_epochs(tmp_path: Path) -> None:
     assert [float(row["val_accuracy"]) for row in rows] == history["val_accuracy"]
 
 
+def test_a_table_lies_in_the_folder_of_the_run(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.chdir(tmp_path)
+    for out, place in (("run", "run/metrics.csv"), (None, "metrics.csv")):
+        made = bm.Trainer(bm.layers.Dense(3), "cross_entropy", callbacks=["csv_logger"], out=out)
+        made.fit(labelled(), 2, verbose=False)
+        assert len((tmp_path / place).read_text().splitlines()) == 3
+        (tmp_path / place).unlink()
+    assert not (tmp_path / "metrics.csv").exists()
+
+
 def test_a_table_that_cannot_be_written(tmp_path: Path) -> None:
     logger = bm.callbacks.CsvLogger(str(tmp_path / "nowhere" / "epochs.csv"))
     made = bm.Trainer(bm.layers.Dense(3), "cross_entropy", callbacks=[logger])
