@@ -36,6 +36,7 @@ from typing import Any
 
 from bigmodel_core.cli.experiment import Choice, Experiment, Train, build_train
 from bigmodel_core.errors import UsageError
+from bigmodel_core.plain_values import check_plain
 
 SECTIONS = (
     "model",
@@ -89,6 +90,12 @@ class Document:
                 where=", ".join(part for part in (str(path), place) if part),
                 fix='write key = value; texts stand in quotes, as in name = "mlp".',
             ) from error
+        try:
+            check_plain(self.values)
+        except ValueError as error:
+            raise UsageError(
+                f"{error}.", where=str(path), fix="write values of a few levels at most."
+            ) from None
 
     def section(self, name: str) -> dict[str, Any]:
         """The keys of a section; empty where it is missing."""

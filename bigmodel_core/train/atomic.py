@@ -22,6 +22,8 @@ def write_atomically(path: Path, parts: Iterable[bytes | memoryview]) -> None:
     Raises:
         CheckpointError: the place cannot be written to, or the disk is full; the old file stays as it was.
     """
+    if "\0" in str(path):
+        raise CheckpointError("a file name cannot hold NUL.", where=str(path), fix="choose another name.")
     beside = path.with_name(f".{path.name}.{secrets.token_hex(4)}{SUFFIX}")
     try:
         with open(beside, "xb") as file:

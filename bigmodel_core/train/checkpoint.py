@@ -23,8 +23,9 @@ from bigmodel_core.errors import BigmodelError, CheckpointError, DeviceError
 from bigmodel_core.layer import Layer, Parameter
 from bigmodel_core.network import Network
 from bigmodel_core.ops.random import SEED, STEP
+from bigmodel_core.plain_values import strict_json
 from bigmodel_core.spec import Spec
-from bigmodel_core.train.checkpoint_file import read_file, strict_json, write_file
+from bigmodel_core.train.checkpoint_file import read_file, write_file
 from bigmodel_core.train.checkpoint_graph import decode_graph, encode_graph, expect
 from bigmodel_core.train.checkpoint_ops import plugins_of
 from bigmodel_core.train.restored import About, RestoredModel, saved_numbers

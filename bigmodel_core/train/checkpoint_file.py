@@ -17,6 +17,7 @@ from typing import Any
 import numpy as np
 
 from bigmodel_core.errors import CheckpointError
+from bigmodel_core.plain_values import strict_json
 from bigmodel_core.spec import DTYPES
 from bigmodel_core.train.atomic import write_atomically
 
@@ -86,36 +87,6 @@ def _read(path: Path) -> tuple[dict[str, str], dict[str, np.ndarray]]:
     if _digest({key: text for key, text in texts.items() if key not in _KEYS}, arrays) != texts["sha256"]:
         raise _Damage("the file was changed since it was written: its digest does not fit its content")
     return {key: text for key, text in texts.items() if key not in _KEYS}, arrays
-
-
-def strict_json(text: str | bytes) -> Any:
-    """A value of JSON; refuses numbers that are not finite and keys given twice.
-
-    Raises:
-        ValueError: the text is not JSON of this kind.
-    """
-    try:
-        return json.loads(text, parse_constant=_refuse, parse_float=_finite, object_pairs_hook=_distinct)
-    except RecursionError:
-        raise ValueError("it is nested too deeply") from None
-
-
-def _refuse(text: str) -> Any:
-    raise ValueError(f"{text} is no number")
-
-
-def _finite(text: str) -> float:
-    number = float(text)
-    if number in (float("inf"), float("-inf")):
-        raise ValueError(f"{text} is too large")
-    return number
-
-
-def _distinct(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
-    found = dict(pairs)
-    if len(found) != len(pairs):
-        raise ValueError("a key is given twice")
-    return found
 
 
 def _header(raw: bytes) -> dict[str, Any]:

@@ -17,6 +17,7 @@ from pathlib import Path
 from typing import Any
 
 from bigmodel_core.errors import CheckpointError, ConfigError
+from bigmodel_core.plain_values import strict_json
 from bigmodel_core.train.atomic import write_atomically
 
 MANIFEST, METRICS = "run.json", "metrics.jsonl"
@@ -270,7 +271,7 @@ def read_manifest(run: str | Path) -> dict[str, Any]:
     try:
         if path.stat().st_size > _MOST:
             raise ValueError("it is larger than a manifest can be")
-        found = json.loads(path.read_text("utf-8"), parse_constant=_refused)
+        found = strict_json(path.read_text("utf-8"))
         if not isinstance(found, dict):
             raise ValueError("it holds no mapping")
     except OSError as error:
@@ -279,12 +280,8 @@ def read_manifest(run: str | Path) -> dict[str, Any]:
             where=str(path),
             fix="pass the folder of a run, such as runs/mlp-001.",
         ) from error
-    except (ValueError, RecursionError) as error:
+    except ValueError as error:
         raise CheckpointError(
             f"the run's configuration is damaged: {error}.", where=str(path), fix="train the run again."
         ) from error
     return found
-
-
-def _refused(text: str) -> Any:
-    raise ValueError(f"{text} is no number")
