@@ -184,6 +184,7 @@ def encoding_of(known: Any) -> Encoding:
         f"{name} does not say how its data became numbers.",
         where="like",
         fix="pass the data it was trained on, or train it on a Data, such as bm.datasets.load(...) gives.",
+        shell="name the data set of its training with --data.",
     )
 
 

@@ -9,6 +9,12 @@ A message states the place (layer path, file), what came in, what was expected, 
 
 from __future__ import annotations
 
+import re
+from typing import ClassVar
+
+_PYTHON = re.compile(r"\w\(|\bbm\.|\bx\[|\bout=|=\.\.\.")
+"""What a mend holds that is Python and nothing to type at a shell: a call, an index, a keyword."""
+
 
 def visible(text: str, keep: str = "") -> str:
     r"""A text in which what cannot be printed is written as in source code.
@@ -45,6 +51,9 @@ class BigmodelError(Exception):
       Fix: pass a positive batch size.
     """
 
+    usual_at_shell: ClassVar[str | None] = None
+    """What helps at the command line against most errors of a class."""
+
     def __init__(
         self, message: str, *, fix: str | None = None, where: str | None = None, shell: str | None = None
     ) -> None:
@@ -55,13 +64,18 @@ class BigmodelError(Exception):
         return self._told(self.fix)
 
     def for_shell(self) -> str:
-        """The text for somebody at the command line.
+        """The text for somebody at the command line: with the mend for them, where there is one.
+
+        Without one, a mend in Python gives way to `usual_at_shell`.
 
         >>> print(BigmodelError("no folder.", fix="pass out=...", shell="pass --out.").for_shell())
         no folder.
           Fix: pass --out.
         """
-        return self._told(self.shell if self.shell is not None else self.fix)
+        if self.shell is not None:
+            return self._told(self.shell)
+        is_python = self.fix is not None and _PYTHON.search(self.fix) is not None
+        return self._told(self.usual_at_shell if is_python and self.usual_at_shell else self.fix)
 
     def _told(self, fix: str | None) -> str:
         text = f"{self.where}: {self.message}" if self.where else self.message
@@ -75,12 +89,22 @@ class BigmodelWarning(UserWarning):
         return visible(super().__str__(), keep="\n")
 
 
+_FITTING = (
+    "choose a model and a data set that fit each other; `bigmodel info MODEL` and `bigmodel data info NAME`"
+    " show what they take and give."
+)
+
+
 class ShapeError(BigmodelError):
     """Shapes do not fit together."""
+
+    usual_at_shell = _FITTING
 
 
 class DtypeError(BigmodelError):
     """A number type that an op, layer or model cannot take."""
+
+    usual_at_shell = _FITTING
 
 
 class GraphError(BigmodelError):

@@ -125,7 +125,7 @@ class Choice:
     def _placed(self, error: UsageError, key: str | None) -> UsageError:
         if self.document is None or (key == "name" and "name" not in self.document.section(self.section)):
             return error
-        return self.document.error(error.message, self.section, key, fix=error.fix)
+        return self.document.error(error.message, self.section, key, fix=error.shell or error.fix)
 
 
 @dataclass(frozen=True)
@@ -213,7 +213,7 @@ class Experiment:
                 raise
             section = key if key in self.document.values else "train"
             place = None if section == key else key
-            raise self.document.error(error.message, section, place, fix=error.fix) from error
+            raise self.document.error(error.message, section, place, fix=error.shell or error.fix) from error
 
     def make_optimizer(self, model: type[Model], steps: int) -> Optimizer:
         """The optimizer with its learning rate or schedule.
@@ -343,6 +343,9 @@ def build_train(values: Mapping[str, Any], document: Document | None = None) -> 
         said = f"{error.where or ''} {error.message}"
         key = next((key for key in values if re.search(rf"(?<![\w]){re.escape(key)}(?![\w])", said)), None)
         if document is not None:
-            raise document.error(error.message, "train", key, fix=error.fix) from error
+            raise document.error(error.message, "train", key, fix=error.shell or error.fix) from error
         option = f"--{key.replace('_', '-')}" if key else None
-        raise UsageError(error.message, where=option, fix=error.fix) from error
+        fix = error.shell or error.fix
+        if key and fix:
+            fix = fix.replace(f"pass {key}=", f"pass {option} ")
+        raise UsageError(error.message, where=option, fix=fix) from error

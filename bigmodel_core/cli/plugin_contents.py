@@ -53,7 +53,7 @@ def offered(name: str) -> list[Found]:
             found.append((kind, registry.get(kind, name)))
         except UnknownNameError as error:
             if "is offered by" in error.message:  # by two plugins: only the user can say which
-                raise UsageError(error.message, fix=error.fix) from error
+                raise UsageError(error.message, fix=error.fix, shell=error.shell) from error
     if found:
         return found
     names = [item.name for item in registry.plugins()]

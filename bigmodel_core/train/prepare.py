@@ -71,7 +71,11 @@ def prepared(
     if checkpoint_every is not None:
         whole_number("checkpoint_every", checkpoint_every)
         if folder is None:
-            raise UsageError("checkpoint_every needs a folder to write to.", fix="pass out to the Trainer.")
+            raise UsageError(
+                "checkpoint_every needs a folder to write to.",
+                fix="pass out to the Trainer.",
+                shell="name one with --out.",
+            )
     if validation is None:
         validation = before.get("validation_fraction")
     step = trainer.step

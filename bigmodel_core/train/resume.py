@@ -159,6 +159,7 @@ def _made(where: str, kind: str, item: Any) -> Any:
             f"the {kind} {item['class']} belongs to no plugin, so the run only knows its name.",
             where=where,
             fix=f"{passed.get(kind, '')}make the Trainer as the run did and call fit(..., resume=path).",
+            shell="go on with it from Python, as it was begun.",
         )
     try:
         return config.from_config(kind, item)
@@ -192,6 +193,7 @@ def restore(checkpoint: Checkpoint, step: TrainStep, plan: Mapping[str, Any]) ->
             f"the run had another {', another '.join(odd)}: {_difference(odd[0], before, plan)}.{since}",
             where=where,
             fix="resume with the same data and options, or train on otherwise: Trainer(bm.load(path), ...).",
+            shell="say where the data of the training are with --data-dir, or train a new run on these.",
         )
     try:
         state = RunState.from_plain(checkpoint.training["state"])

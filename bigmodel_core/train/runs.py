@@ -61,7 +61,8 @@ def new_run_folder(base: str | Path = "runs", name: str = "run") -> Path:
         raise CheckpointError(
             f"cannot make a run folder: {error.strerror or error}.",
             where=str(base),
-            fix="choose a folder that can be written to, with --out or out=...",
+            fix="choose a folder that can be written to, with out=...",
+            shell="choose a folder that can be written to with --out.",
         ) from error
 
 

@@ -174,6 +174,7 @@ def answer_for(output: Spec, known: Encoding, is_probability: bool) -> Answer | 
             f"a model that gives {output} cannot be labelled as {task}.",
             where="Onnx.export",
             fix="give a score for each class, (N, classes), or leave with_preprocessing out.",
+            shell="leave --with-preprocessing out.",
         )
     return Answer("binary" if scores == 1 else "classification", is_probability)
 

@@ -121,6 +121,7 @@ class Onnx(Exporter):
                 "with_preprocessing needs to know how raw input becomes model input.",
                 where="Onnx.export",
                 fix="pass preprocessing=bm.Preprocessing(...), or data=...",
+                shell="leave --with-preprocessing out: the checkpoint does not say how its input was made.",
             )
         check_labels(network.outputs, known.labels)
         _check_finite(network)

@@ -111,6 +111,7 @@ def _check_comparable(wanted: np.ndarray, where: str) -> None:
             f"there is nothing to compare the file with ({where}): the model gives {wanted.flat[0]}"
             " for every sample.",
             fix="pass samples=... with real inputs, or check the model; no file was written.",
+            shell="check the model, or export it from Python with real samples; no file was written.",
         )
 
 
@@ -132,6 +133,7 @@ def _run_model(program: Program, network: Network, given: Arrays, sizes: str) ->
         raise ExportError(
             f"the model itself fails on inputs drawn for the comparison ({sizes}): {error}",
             fix="pass samples=... with real inputs.",
+            shell="export it from Python with real samples.",
         ) from error
 
 

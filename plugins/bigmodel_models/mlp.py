@@ -46,6 +46,7 @@ class Mlp(Model):
                 f"widths is {self.widths!r}, expected integers of at least 1.",
                 where="Mlp",
                 fix="pass widths=(64, 64).",
+                shell="set widths=64,64.",
             )
         object.__setattr__(self, "widths", widths)
         check_number(self, "classes", whole=True, at_least=1)

@@ -134,6 +134,7 @@ class WarmUp(Schedule):
                     f"then is {self.then!r}, expected a number or a schedule.",
                     where="WarmUp",
                     fix="pass then=0.1 or then=Cosine(0.1, steps=1000), for instance.",
+                    shell="say then=0.1 or then=cosine, for instance.",
                 )
             check_number(self, "then", at_least=0)
 
