@@ -97,4 +97,4 @@ def test_a_callback_of_ones_own_is_for_python(bigmodel: Command, tmp_path: Path)
 
 
 def test_options_are_named_as_they_are_typed(bigmodel: Command) -> None:
-    assert "Fix: pass --batch-size 1" in bigmodel("train", "mlp", "--batch-size", 0).err
+    assert "Fix: pass --batch-size 2" in bigmodel("train", "mlp", "--batch-size", 0).err

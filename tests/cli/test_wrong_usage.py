@@ -33,7 +33,7 @@ WRONG = {
     "an unknown option": (("train", "mlp", "--epoch", "3"), "--epoch", "train --help"),
     "two models": (("train", "mlp", "lenet"), "'lenet' is one argument too many", "Fix"),
     "a schedule without what it needs": (
-        ("train", "mlp", "--schedule", "step-decay"), "'every' is missing", "set every",
+        ("train", "mlp", "--schedule", "step-decay"), "one of every (steps) and epochs", "epochs=3",
     ),
     "a change to a run that goes on": (
         ("train", "--resume", "--batch-size", "3"), "--batch-size cannot change", "leave it out",
