@@ -34,7 +34,7 @@ def located(step: TrainStep, given: Mapping[str, Any], error: NumericsError) -> 
         if name not in ("~rate", SEED, STEP) and not _is_finite(np.asarray(array)):
             which = name.removeprefix("~")
             return NumericsError(
-                f"the loss is NaN or infinite {at}, since the batch's '{which}' is.",
+                f"the loss or a gradient is NaN or infinite {at}, since the batch's '{which}' is.",
                 fix=f"clean the data; {UNCHANGED}",
             )
     assert step._program is not None and step.variables is not None

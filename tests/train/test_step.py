@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+from pathlib import Path
+from typing import Any
+
 import numpy as np
 
 import bigmodel_core as bm
@@ -19,3 +22,91 @@ def test_a_new_step_on_a_trained_model_starts_with_a_fresh_optimizer() -> None:
         bm.compile(model, "cross_entropy", bm.optimizers.Adam(0.1))(x, y)
     for path, array in untouched.state().items():
         np.testing.assert_array_equal(trained.state()[path], array)
+
+
+def _problem() -> tuple[Any, np.ndarray, np.ndarray]:
+    random = np.random.default_rng(0)
+    x, y = (
+        random.standard_normal((64, 5)).astype("float32"),
+        random.standard_normal((64, 1)).astype("float32"),
+    )
+    model = bm.layers.Dense(1, use_bias=False)
+    model.build(bm.Spec(("N", 5)))
+    model.load_state({"weight": np.ones((5, 1), "float32")})
+    return model, x, y
+
+
+def test_two_steps_on_one_model_keep_their_own_momentum() -> None:
+    """Six steps with momentum, another optimizer in between that moves nothing: as by the formula, in
+    float64."""
+    model, x, y = _problem()
+    first = bm.compile(model, "mean_squared_error", bm.optimizers.SGD(0.05, momentum=0.9))
+    found = [first(x, y) for _ in range(3)]
+    second = bm.compile(model, "mean_squared_error", bm.optimizers.SGD(0.0, momentum=0.9))
+    second(x, y)
+    found += [first(x, y) for _ in range(3)]
+    weight, velocity, expected = np.ones((5, 1)), np.zeros((5, 1)), []
+    for _ in range(6):
+        error = x.astype("float64") @ weight - y
+        expected.append(float((error**2).mean()))
+        velocity = 0.9 * velocity + 2 * x.T.astype("float64") @ error / 64
+        weight = weight - 0.05 * velocity
+    np.testing.assert_allclose(found, expected, rtol=1e-5)
+
+
+def test_a_step_has_the_state_of_its_own_optimizer_and_the_models_parameters() -> None:
+    model, x, y = _problem()
+    first = bm.compile(model, "mean_squared_error", bm.optimizers.SGD(0.05, momentum=0.9))
+    second = bm.compile(model, "mean_squared_error", bm.optimizers.Adam(0.05))
+    first(x, y)
+    second(x, y)
+    assert set(first.state()) == {"weight", "optimizer/velocity/weight"}
+    assert set(second.state()) == {"weight", "optimizer/mean/weight", "optimizer/square/weight"}
+    np.testing.assert_array_equal(first.state()["weight"], second.state()["weight"])
+    before = second.state()
+    first.load_state({**first.state(), "optimizer/velocity/weight": np.ones((5, 1), "float32")}, 1)
+    np.testing.assert_array_equal(second.state()["optimizer/mean/weight"], before["optimizer/mean/weight"])
+
+
+def test_two_trainers_of_one_model_save_and_resume_each_their_own(tmp_path: Path) -> None:
+    def trainer(model: Any, name: str, momentum: float) -> Any:
+        optimizer = bm.optimizers.SGD(0.05, momentum=momentum)
+        return bm.Trainer(model, "mean_squared_error", optimizer, out=tmp_path / name)
+
+    model, x, y = _problem()
+    one, other = trainer(model, "one", 0.9), trainer(model, "other", 0.5)
+    one.fit((x, y), epochs=2, verbose=False)
+    kept = one.step.state()["optimizer/velocity/weight"]
+    other.fit((x, y), epochs=1, verbose=False)
+    np.testing.assert_array_equal(one.step.state()["optimizer/velocity/weight"], kept)
+    resumed = bm.Trainer.resume(tmp_path / "one")
+    resumed.fit((x, y), epochs=2, verbose=False)
+    np.testing.assert_array_equal(resumed.step.state()["optimizer/velocity/weight"], kept)
+
+
+def test_gradients_in_training_draw_the_masks_that_steps_draw() -> None:
+    """Call by call the masks are those of a training step with the same seed, and never the same twice."""
+
+    def masks(seed: int) -> list[np.ndarray]:
+        model = bm.Sequential(bm.layers.Dropout(0.5), bm.layers.Dense(1, use_bias=False))
+        found = bm.value_and_grad(model, "mean_absolute_error", seed=seed, training=True)
+        x, y = np.ones((1, 64), "float32"), np.full((1, 1), 1e6, "float32")
+        return [found(x, y)[1]["dense_1/weight"][:, 0] != 0 for _ in range(3)]
+
+    def of_step(seed: int) -> list[np.ndarray]:
+        model = bm.Sequential(bm.layers.Dropout(0.5), bm.layers.Dense(1, use_bias=False))
+        step = bm.compile(model, "mean_absolute_error", bm.optimizers.SGD(1.0), seed=seed)
+        x, y = np.ones((1, 64), "float32"), np.full((1, 1), 1e6, "float32")
+        step.build([x], y)
+        drawn = []
+        for _ in range(3):
+            before = model.state()["dense_1/weight"]
+            step(x, y)
+            drawn.append((model.state()["dense_1/weight"] != before)[:, 0])
+        return drawn
+
+    first = masks(3)
+    assert not any(np.array_equal(a, b) for a, b in [(first[0], first[1]), (first[1], first[2])])
+    np.testing.assert_array_equal(first, masks(3))
+    np.testing.assert_array_equal(first, of_step(3))
+    assert not np.array_equal(first, masks(4))
