@@ -244,3 +244,32 @@ def test_the_best_of_a_history_is_the_lowest_loss_of_several() -> None:
         {"epoch": n, "val_accuracy": 1.0, "val_loss": loss} for n, loss in ((1, 0.3), (2, 0.1), (3, 0.2))
     ]
     assert History(epochs).best("val_accuracy")["epoch"] == 2
+
+
+def test_a_crash_between_the_best_and_the_last_checkpoint_costs_an_epoch_and_nothing_else(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    from bigmodel_core.train import atomic
+
+    whole, replace = fitted(tmp_path / "whole"), atomic.os.replace
+
+    def crashing(source: Any, target: Path) -> None:
+        if target.name == runs.LAST and runs.epochs_done(target.parent) == 3:
+            (target.parent / f".{runs.LAST}.dead.part").write_text("half of it")  # as a killed process leaves
+            raise Crash
+        replace(source, target)
+
+    monkeypatch.setattr(atomic.os, "replace", crashing)
+    with pytest.raises(Crash):
+        fitted(tmp_path / "run")
+    monkeypatch.setattr(atomic.os, "replace", replace)
+    assert bm.load(tmp_path / "run" / "best").about.metrics["epoch"] == 4
+    assert bm.load(tmp_path / "run" / "last").about.metrics["epoch"] == 3
+    resumed = bm.Trainer.resume(tmp_path / "run", callbacks=[])
+    resumed.fit(separable(), validation=separable(32), verbose=False)
+    assert sorted(item.name for item in (tmp_path / "run").iterdir()) == sorted(
+        item.name for item in (tmp_path / "whole").iterdir()
+    )
+    state = whole.step.state()
+    assert all(np.array_equal(state[path], array) for path, array in resumed.step.state().items())
+    assert resumed.state.best == whole.state.best
