@@ -12,6 +12,7 @@ import pytest
 
 import bigmodel_core as bm
 from bigmodel_core import ops
+from bigmodel_core.ops.squares import SumOfSquares
 from tests.onnx.conftest import Function, each, run
 
 OPSETS = (13, 15, 17, 18, 20, 23)
@@ -45,6 +46,7 @@ CASES: dict[str, Case] = {
     "log": (lambda x: ops.log(ops.absolute(x) + 0.1), lambda x: np.log(np.abs(x) + 0.1), (X,)),
     "sqrt": (lambda x: ops.sqrt(x * x), lambda x: np.abs(x), (X,)),
     "square": (ops.square, np.square, (X,)),
+    "sum_of_squares": (SumOfSquares(), lambda x: np.square(x.astype("float64")).sum(), (X,)),
     "sin": (ops.sin, np.sin, (X,)),
     "cos": (ops.cos, np.cos, (X,)),
     "floor": (ops.floor, np.floor, (X,)),
