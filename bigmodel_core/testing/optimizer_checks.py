@@ -178,6 +178,14 @@ def check_clipping(optimizer: Optimizer) -> None:
         expected = Updates(optimizer, start).step(clipped)
         expect_numbers(found, expected, str(change))
         np.testing.assert_allclose(found, expected, rtol=1e-9, err_msg=str(change))
+    for size in (1e25, 1e-25):  # whose squares float32 cannot hold
+        huge, single = (gradient * size).astype("float32"), start.astype("float32")
+        wide = huge.astype("float64")
+        clipped = (wide * min(1.0, 1.0 / (np.linalg.norm(wide) + 1e-6))).astype("float32")
+        found = Updates(replace(optimizer, clip_norm=1.0), single).step(huge)
+        expected = Updates(optimizer, single).step(clipped)
+        expect_numbers(found, expected, f"gradients of {size}")
+        np.testing.assert_allclose(found, expected, rtol=1e-5, err_msg=f"gradients of {size}")
 
 
 def check_unmodified(optimizer: Optimizer) -> None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
@@ -108,3 +109,74 @@ def test_a_gradient_that_is_not_finite_changes_nothing() -> None:
         return str(caught.value)
 
     assert failed("cuda") == failed("cpu")
+
+
+@dataclass(frozen=True)
+class Root(bm.Layer):
+    """x, and the root of 0: its derivative is infinite there, and infinity times 0 is no number."""
+
+    def __call__(self, x: Any) -> Any:
+        return x + bm.ops.sqrt(x * 0.0)
+
+
+def trained_to_failure(device: str, model: bm.Layer, optimizer: Any, *batches: np.ndarray) -> str:
+    """The message of a step on the last batch, after steps on the others; it changed nothing."""
+    network = model.build(bm.Spec(("N", 8)), seed=5, device=device)
+    step = bm.compile(network, loss="mean_squared_error", optimizer=optimizer)
+    y = np.zeros((6, 3), "float32")
+    step.build([X], y)
+    for x in batches[:-1]:
+        step(x, y)
+    before = step.state()
+    with pytest.raises(NumericsError) as caught:
+        step(batches[-1], y)
+    for path, array in step.state().items():
+        np.testing.assert_array_equal(array, before[path])
+    return str(caught.value)
+
+
+@pytest.mark.parametrize("clip_norm", [None, 1.0])
+def test_a_gradient_that_is_not_finite(clip_norm: float | None) -> None:
+    model = bm.Sequential(bm.layers.Dense(5), Root(), bm.layers.Dense(3))
+    optimizer = bm.optimizers.SGD(0.1, momentum=0.9, clip_norm=clip_norm)
+    found = [trained_to_failure(device, model, optimizer, X) for device in ("cpu", "cuda")]
+    assert "root_1 (Root): the gradient of 'dense_1/weight' is NaN or infinite" in found[0]
+    assert found[0] == found[1]
+
+
+def test_a_square_that_overflows() -> None:
+    optimizer = bm.optimizers.Adam(0.1)
+    large = X * np.float32(1e12)
+    found = [
+        trained_to_failure(device, bm.layers.Dense(3), optimizer, X, large) for device in ("cpu", "cuda")
+    ]
+    assert "the new value of 'optimizer/square/weight' is NaN or infinite" in found[0]
+    assert found[0] == found[1]
+
+
+def test_parameters_that_grow_until_they_overflow() -> None:
+    def run(device: str) -> str:
+        network = bm.layers.Dense(3).build(bm.Spec(("N", 8)), seed=5, device=device)
+        step = bm.compile(network, "mean_absolute_error", bm.optimizers.SGD(1e6, weight_decay=1.0))
+        with pytest.raises(NumericsError) as caught:
+            for _ in range(9):
+                step(np.zeros((6, 8), "float32"), np.zeros((6, 3), "float32"))
+        assert caught.value.is_written
+        return str(caught.value)
+
+    assert run("cuda") == run("cpu")
+
+
+@pytest.mark.parametrize("scale", [1e-15, 1.0, 1e10])
+def test_gradients_of_any_magnitude_are_clipped_alike(scale: float) -> None:
+    def run(device: str) -> dict[str, np.ndarray]:
+        network = bm.layers.Dense(3).build(bm.Spec(("N", 8)), seed=5, device=device)
+        step = bm.compile(network, "mean_squared_error", bm.optimizers.SGD(0.1, clip_norm=0.5))
+        for _ in range(2):
+            step(X * np.float32(scale), np.zeros((6, 3), "float32"))
+        found: dict[str, np.ndarray] = step.state()
+        return found
+
+    expected, found = run("cpu"), run("cuda")
+    for path, array in expected.items():
+        np.testing.assert_allclose(found[path], array, rtol=1e-5, atol=1e-6, err_msg=path)
