@@ -188,11 +188,16 @@ class Program:
                 where=where,
             )
         if code == codes.NOT_FINITE:
-            return NumericsError("a number that has to be finite is NaN or infinite.", where=where)
+            return NumericsError(
+                "a number that has to be finite is NaN or infinite.", fix="nothing was changed.", where=where
+            )
         if code == codes.UNPROVEN:
             return Unproven("numbers are too large to tell whether all that follows is finite.", where=where)
         if code == codes.WRITTEN_NOT_FINITE:
-            error = NumericsError("a variable was overwritten with numbers that are NaN or infinite.")
+            error = NumericsError(
+                "a variable was overwritten with numbers that are NaN or infinite.",
+                fix="load the state of before.",
+            )
             error.is_written = True
             return error
         if code == codes.LENGTH_OUT_OF_RANGE:
