@@ -26,6 +26,9 @@ _SIGN_OF_LIFE = 60.0
 _SILENCE = 900.0
 """Seconds without a touch after which a process that cannot be looked up counts as gone."""
 
+_BREAKING = 10.0
+"""Seconds after which nobody can still be removing a stale lock."""
+
 
 class RunLock:
     """The right to write the folder of a run.
@@ -83,20 +86,22 @@ class RunLock:
                 beside.unlink()
 
     def _break(self, stale: dict[str, Any]) -> None:
-        """Remove a stale lock; what another process has put in its place meanwhile is put back."""
-        aside = self.path.with_name(f".{LOCK}.{self._token}.stale.part")
+        """Remove a stale lock. One process does so at a time, so that none removes what another has just put
+        in its place."""
+        alone = self.path.with_name(f".{LOCK}.breaking.part")
         try:
-            os.rename(self.path, aside)
-        except FileNotFoundError:
+            os.close(os.open(alone, os.O_CREAT | os.O_EXCL | os.O_WRONLY))
+        except FileExistsError:
+            if _age(alone) > _BREAKING:
+                alone.unlink(missing_ok=True)  # whoever made it was stopped on the way
+            time.sleep(0.01)
             return
         try:
-            taken = _read(aside)
-            if taken is not None and taken.get("token") != stale.get("token"):
-                with contextlib.suppress(OSError):
-                    os.link(aside, self.path)
+            found = _read(self.path)
+            if found is not None and found.get("token") == stale.get("token"):
+                self.path.unlink(missing_ok=True)
         finally:
-            with contextlib.suppress(OSError):
-                aside.unlink()
+            alone.unlink(missing_ok=True)
 
     def check(self) -> None:
         """Make sure the lock is still this one's; whoever thought its process gone may have taken it.
