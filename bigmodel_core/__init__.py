@@ -35,7 +35,8 @@ _PLACES = {
     "bigmodel_core.optimizer": ("Optimizer", "Schedule"),
     "bigmodel_core.spec": ("Spec",),
     "bigmodel_core.train.checkpoint": ("load", "save"),
-    "bigmodel_core.train.step": ("compile", "value_and_grad"),
+    "bigmodel_core.train.step": ("compile",),
+    "bigmodel_core.train.value_and_grad": ("value_and_grad",),
     "bigmodel_core.train.trainer": ("Trainer",),
     "bigmodel_core.exporting": ("export", "from_onnx"),
 }
@@ -118,8 +119,8 @@ if TYPE_CHECKING:
     from bigmodel_core.train.checkpoint import load as load
     from bigmodel_core.train.checkpoint import save as save
     from bigmodel_core.train.step import compile as compile
-    from bigmodel_core.train.step import value_and_grad as value_and_grad
     from bigmodel_core.train.trainer import Trainer as Trainer
+    from bigmodel_core.train.value_and_grad import value_and_grad as value_and_grad
 
     layers: Any
     losses: Any

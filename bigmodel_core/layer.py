@@ -271,7 +271,8 @@ class Layer:
         >>> sorted(network.state())
         ['bias', 'weight']
         """
-        from bigmodel_core.network import Network, input_spec
+        from bigmodel_core.fitting import input_spec
+        from bigmodel_core.network import Network
 
         network = Network(
             self, tuple(input_spec(item, dtype) for item in inputs), seed=seed, dtype=dtype, device=device

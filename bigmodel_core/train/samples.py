@@ -13,8 +13,9 @@ from bigmodel_core.arrays import as_array
 from bigmodel_core.augmentation import Augmentation
 from bigmodel_core.dataset import Data, Split
 from bigmodel_core.errors import ConfigError, DataError, UsageError
+from bigmodel_core.fitting import checked
 from bigmodel_core.layer import Layer
-from bigmodel_core.network import Network, checked, inputs_of
+from bigmodel_core.network import Network, inputs_of
 from bigmodel_core.prefetch import DEFAULT_WORKERS, ahead, need_preparing, prepared_batches
 from bigmodel_core.sampling import batches, split_indices
 from bigmodel_core.source import Source, rows

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 import numpy as np
@@ -19,10 +19,11 @@ from bigmodel_core.errors import (
     ShapeError,
     UsageError,
 )
+from bigmodel_core.fitting import checked, fitting_state, input_spec
 from bigmodel_core.graph import Graph, Value, place
 from bigmodel_core.layer import Layer, Trace
 from bigmodel_core.loss import Loss, several_outputs
-from bigmodel_core.network import Network, checked, fitting_state, input_spec, inputs_of
+from bigmodel_core.network import Network, inputs_of
 from bigmodel_core.ops.random import SEED, STEP
 from bigmodel_core.optimizer import Optimizer
 from bigmodel_core.plan import Program
@@ -209,7 +210,7 @@ class TrainStep:
         if self._program is None:
             self.build(inputs, y)
         assert self.network is not None and self._target is not None
-        return _batch(self.network, inputs, y, self._target)
+        return batch_inputs(self.network, inputs, y, self._target)
 
     @property
     def learning_rate(self) -> float:
@@ -269,7 +270,7 @@ class TrainStep:
         self.steps = steps
 
 
-def _batch(network: Network, inputs: Sequence[Any], target: Any, spec: Spec) -> dict[str, Any]:
+def batch_inputs(network: Network, inputs: Sequence[Any], target: Any, spec: Spec) -> dict[str, Any]:
     """A batch as graph inputs.
 
     Raises:
@@ -356,49 +357,3 @@ def compile(
     True
     """
     return TrainStep(model, loss, optimizer, seed=seed, device=device)
-
-
-def value_and_grad(
-    model: Layer | Network, loss: Loss | str, *, seed: int = 0, device: str = "cpu", training: bool = False
-) -> Callable[[Any, Any], tuple[float, dict[str, np.ndarray]]]:
-    """A function of (x, y) that gives the loss and its gradients by parameter path; nothing is updated.
-
-    With `training`, dropout draws another mask at every call: the first call draws what the first step of
-    `compile` with this seed draws, the second what the second does. Numbers are given as they are computed,
-    NaN and infinity included.
-
-    >>> import numpy as np
-    >>> import bigmodel_core as bm
-    >>> model = bm.layers.Dense(2)
-    >>> loss, grads = bm.value_and_grad(model, "cross_entropy")(np.eye(2, dtype="float32"), np.array([0, 1]))
-    >>> sorted(grads), grads["weight"].shape
-    (['bias', 'weight'], (2, 2))
-    """
-    check_model(model)
-    chosen: Loss = make("loss", loss)
-    made: dict[str, Any] = {}
-
-    def evaluate(x: Any, y: Any) -> tuple[float, dict[str, np.ndarray]]:
-        inputs = inputs_of(model, x)
-        if not made:
-            network = network_of(model, inputs, seed, device)
-            target = target_spec(chosen, y, network.dtype)
-            graph = Graph()
-            trace = network.traced_into(graph, training)
-            goal = graph.input(TARGET, target)
-            value = loss_value(chosen, trace, goal)
-            paths = [path for path in trace.values if trace.parameters[path].trainable]
-            found = gradients(value, [trace.values[path] for path in paths])
-            made.update(
-                network=network,
-                target=target,
-                paths=paths,
-                program=Program(graph, [value, *found], device=network.device),
-            )
-        given = _batch(made["network"], inputs, y, made["target"])
-        made["calls"] = given[STEP] = made.get("calls", 0) + 1
-        given[SEED] = seed
-        value, *found = made["program"].run(made["network"].variables, given)
-        return float(value), dict(zip(made["paths"], found, strict=True))
-
-    return evaluate

@@ -29,12 +29,13 @@ from bigmodel_core.prefetch import DEFAULT_WORKERS
 from bigmodel_core.probabilities import makes_probabilities, of_both
 from bigmodel_core.registry_askers import CORE
 from bigmodel_core.train import resume as resuming
-from bigmodel_core.train.checkpoint import Checkpoint, read, versions
+from bigmodel_core.train.checkpoint import Checkpoint, versions
 from bigmodel_core.train.divergence import has_diverged, is_far
 from bigmodel_core.train.evaluation import EVALUATION_BATCH, Evaluator, answered
 from bigmodel_core.train.history import History, number
 from bigmodel_core.train.interruption import Interruption
 from bigmodel_core.train.job import Job, encoded, monitored
+from bigmodel_core.train.kept_parameters import KeptParameters
 from bigmodel_core.train.prepare import prepared
 from bigmodel_core.train.progress import Reporter, reporter
 from bigmodel_core.train.record import Record, check_free
@@ -132,8 +133,7 @@ class Trainer:
         self.encoding: Encoding | None = encoding_held(self.model)
         self.begun: dict[str, Any] | None = None
         self._report = Reporter()
-        self._kept: dict[str, dict[str, np.ndarray]] = {}
-        self._gone_back: tuple[dict[str, np.ndarray], dict[str, np.ndarray]] | None = None
+        self._kept = KeptParameters()
         resuming.check_device(self.model, device)
 
     @classmethod
@@ -378,10 +378,7 @@ class Trainer:
         Raises:
             CheckpointError: the file cannot be written.
         """
-        key = self._key(callback)
-        self._kept[key] = self.network.state()
-        if self.record is not None:
-            self.record.keep(f"{key}.safetensors", self.network)
+        self._kept.keep(self._key(callback), self.network, self.record)
 
     def restore_parameters(self, callback: Callback) -> None:
         """Bring back the parameters that a callback kept; a further `fit` goes on from those of now.
@@ -389,23 +386,11 @@ class Trainer:
         Raises:
             CheckpointError: it kept none, or its file is missing or damaged.
         """
-        key = self._key(callback)
-        if key not in self._kept:
-            if self.out is None:
-                raise CheckpointError(f"{key} has kept no parameters.", fix="call keep_parameters before.")
-            self._kept[key] = dict(read(self.out / f"{key}.safetensors").state)
-        now = self.network.state()
-        self.network.load_state(self._kept[key])
-        self._gone_back = (self._kept[key], now)
+        self._kept.restore(self._key(callback), self.network, self.out)
 
     def _go_forward(self) -> None:
         """Undo `restore_parameters`, unless somebody has changed the parameters since."""
-        if self._gone_back is None:
-            return
-        kept, last = self._gone_back
-        self._gone_back, here = None, self.network.state()
-        if all(np.array_equal(here[path], kept[path], equal_nan=True) for path in here):
-            self.network.load_state(last)
+        self._kept.go_forward(self.network)
 
     def _save(self, *, is_best: bool = False) -> None:
         self.state.rate_scale = self.step.rate_scale

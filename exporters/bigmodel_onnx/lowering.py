@@ -11,9 +11,10 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from bigmodel_core.errors import BigmodelError, ExportError
+from bigmodel_core.fitting import input_spec
 from bigmodel_core.graph import LEAVES, Constant, Graph, Input, Node, Op, Value, Variable, needed
 from bigmodel_core.layer import Layer, Trace
-from bigmodel_core.network import Network, input_spec
+from bigmodel_core.network import Network
 from bigmodel_core.outputs import taken_apart
 from bigmodel_core.plan import Program
 from bigmodel_onnx.emit import Emitter

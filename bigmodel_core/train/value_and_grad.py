@@ -1,0 +1,64 @@
+"""The loss and its gradients, for whoever updates parameters in another way than a training step does."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import Any
+
+import numpy as np
+
+from bigmodel_core.autodiff import gradients
+from bigmodel_core.config import make
+from bigmodel_core.graph import Graph
+from bigmodel_core.layer import Layer
+from bigmodel_core.loss import Loss
+from bigmodel_core.network import Network, inputs_of
+from bigmodel_core.ops.random import SEED, STEP
+from bigmodel_core.plan import Program
+from bigmodel_core.train.step import TARGET, batch_inputs, check_model, loss_value, network_of, target_spec
+
+
+def value_and_grad(
+    model: Layer | Network, loss: Loss | str, *, seed: int = 0, device: str = "cpu", training: bool = False
+) -> Callable[[Any, Any], tuple[float, dict[str, np.ndarray]]]:
+    """A function of (x, y) that gives the loss and its gradients by parameter path; nothing is updated.
+
+    With `training`, dropout draws another mask at every call: the first call draws what the first step of
+    `compile` with this seed draws, the second what the second does. Numbers are given as they are computed,
+    NaN and infinity included.
+
+    >>> import numpy as np
+    >>> import bigmodel_core as bm
+    >>> model = bm.layers.Dense(2)
+    >>> loss, grads = bm.value_and_grad(model, "cross_entropy")(np.eye(2, dtype="float32"), np.array([0, 1]))
+    >>> sorted(grads), grads["weight"].shape
+    (['bias', 'weight'], (2, 2))
+    """
+    check_model(model)
+    chosen: Loss = make("loss", loss)
+    made: dict[str, Any] = {}
+
+    def evaluate(x: Any, y: Any) -> tuple[float, dict[str, np.ndarray]]:
+        inputs = inputs_of(model, x)
+        if not made:
+            network = network_of(model, inputs, seed, device)
+            target = target_spec(chosen, y, network.dtype)
+            graph = Graph()
+            trace = network.traced_into(graph, training)
+            goal = graph.input(TARGET, target)
+            value = loss_value(chosen, trace, goal)
+            paths = [path for path in trace.values if trace.parameters[path].trainable]
+            found = gradients(value, [trace.values[path] for path in paths])
+            made.update(
+                network=network,
+                target=target,
+                paths=paths,
+                program=Program(graph, [value, *found], device=network.device),
+            )
+        given = batch_inputs(made["network"], inputs, y, made["target"])
+        made["calls"] = given[STEP] = made.get("calls", 0) + 1
+        given[SEED] = seed
+        value, *found = made["program"].run(made["network"].variables, given)
+        return float(value), dict(zip(made["paths"], found, strict=True))
+
+    return evaluate
