@@ -155,9 +155,9 @@ class CpuPlan:
             total += -(-(buffer.nbytes + PADDING) // ALIGNMENT) * ALIGNMENT
         self.nbytes = total
         with refused_politely(total, f"a run at {binding.described()} needs", SMALLER, binding.largest()):
-            self._arena = CPU.arena(self.program, total)
+            self.scratch = CPU.arena(self.program, total)
         for buffer, offset in places:
-            buffer.address = self._arena.memory.address + offset
+            buffer.address = self.scratch.memory.address + offset
         for name, (buffer, spec) in self._inputs.items():
             self._staging[name] = _view(spec, buffer), buffer.address
 
@@ -182,7 +182,7 @@ class CpuPlan:
     def run(self, inputs: Mapping[str, np.ndarray]) -> list[np.ndarray]:
         """Run once; returns copies of the outputs."""
         try:
-            with self._arena.lock:
+            with self.scratch.lock:
                 self.execute(inputs)
                 return [view.copy() for view in self._views]
         except Unproven:

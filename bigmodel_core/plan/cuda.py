@@ -263,9 +263,8 @@ class CudaPlan:
         checked = [view.buffer for _, view in self._binding.reporting if view is not None]
         found = self._binding.lifetimes(kept=checked)
         offsets, total = place([lifetime for _, lifetime in found])
-        arena = self.device.arena(self.program, max(total, 1))
+        arena = self.scratch = self.device.arena(self.program, max(total, 1))
         self.nbytes += total
-        self._keep.append(arena)
         for (buffer, _), offset in zip(found, offsets, strict=True):
             buffer.memory = arena.array[offset : offset + buffer.nbytes] if buffer.nbytes else arena.array
 

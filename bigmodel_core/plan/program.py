@@ -131,6 +131,8 @@ class Program:
             self._plans[key] = found
             while len(self._plans) > MOST_PLANS:
                 self._plans.popitem(last=False)
+            for other in [other for other, plan in self._plans.items() if plan.scratch is not found.scratch]:
+                del self._plans[other]  # it would keep a block that has become too small alive
         return found
 
     def listing(self, batch_size: int, sizes: Mapping[str, int]) -> list[PlannedStep]:

@@ -122,6 +122,7 @@ class TrainStep:
     def build(self, inputs: Sequence[Any], target: Any) -> None:
         """Trace the step for inputs and a target like these; done by the first call otherwise."""
         network = network_of(self.model, inputs, self.seed, self.device)
+        variables = Variables(network.device, network.variables)
         self._target = target_spec(self.loss, target, network.dtype)
         graph = Graph()
         trace = network.traced_into(graph, training=True)
@@ -146,7 +147,7 @@ class TrainStep:
         updates.update(trace.updates)
         guards = [value for value in guards if value.spec.is_float]
         self._program = Program(graph, [loss], updates, guards, device=network.device)
-        self.network, self.variables = network, Variables(network.device, network.variables)
+        self.network, self.variables = network, variables
         for path, start in state.items():
             self.variables.create(path, start)
 

@@ -61,6 +61,17 @@ def test_a_size_comes_back_after_its_plan_went() -> None:
             np.testing.assert_allclose(model(x[:size]), expected[:size], rtol=1e-5, atol=1e-6)
 
 
+def test_plans_on_a_block_that_became_too_small_go_with_it() -> None:
+    model = bm.Sequential(bm.layers.Dense(64), bm.layers.Softmax(), bm.layers.Dense(1))
+    network = model.build(bm.Spec(("N", 4)))
+    program = network._prediction()
+    for size in (8, 1, 64, 4, 512):
+        model(np.zeros((size, 4), "float32"))
+        assert len({id(plan.scratch) for plan in program._plans.values()}) == 1
+    model(np.zeros((3, 4), "float32"))  # a smaller one uses the same block
+    assert len(program._plans) == 2
+
+
 def test_threads_that_run_several_sizes_of_one_model_do_not_mix_their_numbers() -> None:
     model = bm.Sequential(bm.layers.Dense(64), bm.layers.Tanh(), bm.layers.Dense(4))
     x = np.random.default_rng(1).standard_normal((300, 16)).astype("float32")
@@ -122,7 +133,8 @@ def test_models_of_absurd_size_on_the_command_line(
     if command[0] == "info":  # shapes are all it needs
         assert code == 0 and "1,000,000,000" in said.out
     else:
-        assert code == 1 and "GiB of memory" in said.err and "Traceback" not in said.err
+        assert code == 1 and "the model's parameters need" in said.err and "GiB of memory" in said.err
+        assert "dense_2/weight" in said.err  # the layer that needs the most
 
 
 # Threads -----------------------------------------------------------------------------------------------
