@@ -379,7 +379,7 @@ def _matmul(d: Draw, operator: str) -> None:
     d.add(operator, d.operand(left), d.operand(right))
 
 
-@draws("ReduceSum", "ReduceMean", "ReduceMax", "ReduceMin")
+@draws("ReduceSum", "ReduceSumSquare", "ReduceMean", "ReduceMax", "ReduceMin")
 def _reduced(d: Draw, operator: str) -> None:
     shape = d.shape(d.whole(1, 4))
     if operator in ("ReduceMax", "ReduceMin"):
