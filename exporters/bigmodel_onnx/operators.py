@@ -213,20 +213,27 @@ def _softmax(call: Call) -> Value:
 # Reductions -----------------------------------------------------------------------------------------------
 
 
-@reads("ReduceSum", "ReduceSumSquare", "ReduceMean", "ReduceMax", "ReduceMin")
+def _sum_of_squares(x: Value, axes: tuple[int, ...] | None, keepdims: bool) -> Value:
+    return ops.sum(ops.square(x), axes, keepdims)
+
+
+_REDUCTIONS: dict[str, Any] = {
+    "ReduceSum": ops.sum,
+    "ReduceSumSquare": _sum_of_squares,
+    "ReduceMean": ops.mean,
+    "ReduceMax": ops.max,
+    "ReduceMin": ops.min,
+}
+
+
+@reads(*_REDUCTIONS)
 def _reduce(call: Call) -> Value:
-    function = {
-        "Sum": ops.sum, "SumSquare": _sum_of_squares, "Mean": ops.mean, "Max": ops.max, "Min": ops.min
-    }[call.operator[6:]]  # fmt: skip
+    function = _REDUCTIONS[call.operator]
     x = call.value(0)
     axes = call.axes(x.ndim)
     if not axes and call.get("noop_with_empty_axes", 0):
         return x
     return function(x, tuple(axes) if axes else None, bool(call.get("keepdims", 1)))
-
-
-def _sum_of_squares(x: Value, axes: tuple[int, ...] | None, keepdims: bool) -> Value:
-    return ops.sum(ops.square(x), axes, keepdims)
 
 
 @reads("ArgMax")
