@@ -218,6 +218,8 @@ def _start(experiment: Experiment, out: Path | None, checkpoint_every: int | Non
     augment = experiment.make_augmentations()
     experiment.make_optimizer(model_class, 1)
     data: Data = dataset.load(experiment.data_dir)
+    for note in data.notes:  # how the target was read may be what is wrong with it
+        output.say(note, "dim")
     _check_loss(loss, data)
     model = experiment.make_model(data)
     loss = experiment.make_loss(model)
@@ -243,8 +245,6 @@ def _start(experiment: Experiment, out: Path | None, checkpoint_every: int | Non
         output.say(
             f"{title} on {data.name}: {len(data.train):,} samples{aside}, {len(data.test):,} to test.", "dim"
         )
-        for note in data.notes:
-            output.say(note, "dim")
         with progress(output):
             history = trainer.fit(
                 data,
