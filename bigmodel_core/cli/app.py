@@ -17,7 +17,7 @@ import typer
 from typer.core import TyperCommand, TyperGroup
 
 from bigmodel_core.cli.terminal import stdout_kept_for
-from bigmodel_core.errors import BigmodelError, BigmodelWarning, UsageError, visible
+from bigmodel_core.errors import BigmodelError, BigmodelWarning, UnknownNameError, UsageError, visible
 
 DONE, FAILED, WRONG_USAGE, STOPPED = 0, 1, 2, 130
 
@@ -175,6 +175,9 @@ def _run(given: list[str]) -> int:
         return code if isinstance(code, int) else DONE
     except (UsageError, _CommandLineError) as error:
         return _usage_error(error)
+    except UnknownNameError as error:  # an option may hold a name that is looked up late: activation=...
+        _failure(error)
+        return WRONG_USAGE
     except BigmodelError as error:
         return _failure(error)
     except KeyboardInterrupt:

@@ -29,6 +29,9 @@ WRONG = {
     "a setting without =": (("train", "mlp", "--set", "widths"), "'widths' is no setting", "key=value"),
     "an unknown setting": (("train", "mlp", "--set", "width=3"), "no option 'width'", "'widths'"),
     "a setting of another kind": (("train", "mlp", "--set", "dropout=x"), "expected a number", "'x'"),
+    "an unknown activation": (
+        ("train", "mlp", "--set", "activation=bump:alpha=2"), "no layer 'bump'", "plugins list",
+    ),
     "a word for a number": (("train", "mlp", "--epochs", "ten"), "--epochs", "train --help"),
     "an unknown option": (("train", "mlp", "--epoch", "3"), "--epoch", "train --help"),
     "two models": (("train", "mlp", "lenet"), "'lenet' is one argument too many", "Fix"),
