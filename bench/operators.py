@@ -60,8 +60,8 @@ def rates(cases: Sequence[Case], peer: str, run: Run) -> dict[str, float]:
 def our_call(case: Case) -> Callable[[], None]:
     """Computes a case once; results stay in the plan's memory."""
     from bigmodel_core.graph import Graph
+    from bigmodel_core.graph.spec import Spec
     from bigmodel_core.plan import Program, Variables, device_named
-    from bigmodel_core.spec import Spec
 
     graph, variables = Graph(), Variables(device_named("cpu"))
     values = []

@@ -194,7 +194,7 @@ def recurrent(cell: str, steps: int, batch: int, features: int, units: int) -> l
 
     def both(*values: Any) -> list[Any]:
         from bigmodel_core import ops
-        from bigmodel_core.autodiff import gradients
+        from bigmodel_core.graph.autodiff import gradients
 
         y = forward(*values)[0]
         return gradients(ops.sum(y * values[5]), list(values[:5]))

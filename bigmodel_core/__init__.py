@@ -14,34 +14,49 @@ from __future__ import annotations
 import importlib
 from typing import TYPE_CHECKING, Any
 
-__version__ = "0.1.0"
+from bigmodel_core.version import __version__ as __version__
 
 _PLACES = {
-    "bigmodel_core.augmentation": ("Augmentation",),
-    "bigmodel_core.callback": ("Callback",),
-    "bigmodel_core.dataset": ("Data", "Dataset", "Loader", "Preprocessing", "Source", "Split", "batches"),
-    "bigmodel_core.encoding": ("Encoding",),
-    "bigmodel_core.exporter": ("Emit", "Exporter"),
+    "bigmodel_core.data.augmentation": ("Augmentation",),
+    "bigmodel_core.train.callback": ("Callback",),
+    "bigmodel_core.data.dataset": (
+        "Data",
+        "Dataset",
+        "Loader",
+        "Preprocessing",
+        "Source",
+        "Split",
+        "batches",
+    ),
+    "bigmodel_core.data.encoding": ("Encoding",),
+    "bigmodel_core.graph.emit": ("Emit",),
+    "bigmodel_core.exporting.exporter": ("Exporter",),
     "bigmodel_core.graph": ("Graph", "Op", "Value"),
-    "bigmodel_core.hookspecs": ("hookimpl",),
+    "bigmodel_core.registry.hookspecs": ("hookimpl",),
     "bigmodel_core.kernels.array": ("kernel",),
     "bigmodel_core.kernels.cpu.threads": ("num_threads", "set_num_threads"),
     "bigmodel_core.kernels.cuda.kernels": ("cuda_kernel",),
     "bigmodel_core.kernels.fused": ("elementwise",),
-    "bigmodel_core.layer": ("Layer", "Sequential"),
-    "bigmodel_core.loss": ("Loss",),
-    "bigmodel_core.metric": ("Metric",),
-    "bigmodel_core.model": ("Model",),
-    "bigmodel_core.optimizer": ("Optimizer", "Schedule"),
-    "bigmodel_core.spec": ("Spec",),
+    "bigmodel_core.nn.layer": ("Layer", "Sequential"),
+    "bigmodel_core.nn.loss": ("Loss",),
+    "bigmodel_core.train.metric": ("Metric",),
+    "bigmodel_core.nn.model": ("Model",),
+    "bigmodel_core.nn.optimizer": ("Optimizer", "Schedule"),
+    "bigmodel_core.graph.spec": ("Spec",),
     "bigmodel_core.train.checkpoint": ("load", "save"),
     "bigmodel_core.train.step": ("compile",),
     "bigmodel_core.train.value_and_grad": ("value_and_grad",),
     "bigmodel_core.train.trainer": ("Trainer",),
-    "bigmodel_core.exporting": ("export", "from_onnx"),
+    "bigmodel_core.exporting.export": ("export", "from_onnx"),
 }
 _HOMES = {name: module for module, names in _PLACES.items() for name in names}
-_MODULES = ("errors", "initializers", "ops", "registry", "testing")
+_MODULES = {
+    "errors": "bigmodel_core.errors",
+    "initializers": "bigmodel_core.nn.initializers",
+    "ops": "bigmodel_core.ops",
+    "registry": "bigmodel_core.registry",
+    "testing": "bigmodel_core.testing",
+}
 _NAMESPACES = {
     "layers": "layer",
     "losses": "loss",
@@ -62,7 +77,7 @@ def __getattr__(name: str) -> Any:
     if name in _HOMES:
         value = getattr(importlib.import_module(_HOMES[name]), name)
     elif name in _MODULES:
-        value = importlib.import_module(f"bigmodel_core.{name}")
+        value = importlib.import_module(_MODULES[name])
     elif name in _NAMESPACES:
         from bigmodel_core import registry
 
@@ -81,43 +96,43 @@ def __dir__() -> list[str]:
 
 if TYPE_CHECKING:
     from bigmodel_core import errors as errors
-    from bigmodel_core import initializers as initializers
     from bigmodel_core import ops as ops
     from bigmodel_core import registry as registry
     from bigmodel_core import testing as testing
-    from bigmodel_core.augmentation import Augmentation as Augmentation
-    from bigmodel_core.callback import Callback as Callback
-    from bigmodel_core.dataset import Data as Data
-    from bigmodel_core.dataset import Dataset as Dataset
-    from bigmodel_core.dataset import Loader as Loader
-    from bigmodel_core.dataset import Preprocessing as Preprocessing
-    from bigmodel_core.dataset import Source as Source
-    from bigmodel_core.dataset import Split as Split
-    from bigmodel_core.dataset import batches as batches
-    from bigmodel_core.encoding import Encoding as Encoding
-    from bigmodel_core.exporter import Emit as Emit
-    from bigmodel_core.exporter import Exporter as Exporter
-    from bigmodel_core.exporting import export as export
-    from bigmodel_core.exporting import from_onnx as from_onnx
+    from bigmodel_core.data.augmentation import Augmentation as Augmentation
+    from bigmodel_core.data.dataset import Data as Data
+    from bigmodel_core.data.dataset import Dataset as Dataset
+    from bigmodel_core.data.dataset import Loader as Loader
+    from bigmodel_core.data.dataset import Preprocessing as Preprocessing
+    from bigmodel_core.data.dataset import Source as Source
+    from bigmodel_core.data.dataset import Split as Split
+    from bigmodel_core.data.dataset import batches as batches
+    from bigmodel_core.data.encoding import Encoding as Encoding
+    from bigmodel_core.exporting.export import export as export
+    from bigmodel_core.exporting.export import from_onnx as from_onnx
+    from bigmodel_core.exporting.exporter import Exporter as Exporter
     from bigmodel_core.graph import Graph as Graph
     from bigmodel_core.graph import Op as Op
     from bigmodel_core.graph import Value as Value
-    from bigmodel_core.hookspecs import hookimpl as hookimpl
+    from bigmodel_core.graph.emit import Emit as Emit
+    from bigmodel_core.graph.spec import Spec as Spec
     from bigmodel_core.kernels.array import kernel as kernel
     from bigmodel_core.kernels.cpu.threads import num_threads as num_threads
     from bigmodel_core.kernels.cpu.threads import set_num_threads as set_num_threads
     from bigmodel_core.kernels.cuda.kernels import cuda_kernel as cuda_kernel
     from bigmodel_core.kernels.fused import elementwise as elementwise
-    from bigmodel_core.layer import Layer as Layer
-    from bigmodel_core.layer import Sequential as Sequential
-    from bigmodel_core.loss import Loss as Loss
-    from bigmodel_core.metric import Metric as Metric
-    from bigmodel_core.model import Model as Model
-    from bigmodel_core.optimizer import Optimizer as Optimizer
-    from bigmodel_core.optimizer import Schedule as Schedule
-    from bigmodel_core.spec import Spec as Spec
+    from bigmodel_core.nn import initializers as initializers
+    from bigmodel_core.nn.layer import Layer as Layer
+    from bigmodel_core.nn.layer import Sequential as Sequential
+    from bigmodel_core.nn.loss import Loss as Loss
+    from bigmodel_core.nn.model import Model as Model
+    from bigmodel_core.nn.optimizer import Optimizer as Optimizer
+    from bigmodel_core.nn.optimizer import Schedule as Schedule
+    from bigmodel_core.registry.hookspecs import hookimpl as hookimpl
+    from bigmodel_core.train.callback import Callback as Callback
     from bigmodel_core.train.checkpoint import load as load
     from bigmodel_core.train.checkpoint import save as save
+    from bigmodel_core.train.metric import Metric as Metric
     from bigmodel_core.train.step import compile as compile
     from bigmodel_core.train.trainer import Trainer as Trainer
     from bigmodel_core.train.value_and_grad import value_and_grad as value_and_grad

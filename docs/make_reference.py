@@ -9,7 +9,8 @@ import inspect
 from pathlib import Path
 
 import bigmodel_core as bm
-from bigmodel_core import initializers, ops, registry, testing
+from bigmodel_core import ops, registry, testing
+from bigmodel_core.nn import initializers
 
 TARGET = Path(__file__).with_name("reference.md")
 KINDS = {

@@ -8,7 +8,7 @@ from pathlib import Path
 
 import pytest
 
-from bigmodel_core import hookspecs
+from bigmodel_core.registry import hookspecs
 
 ROOT = Path(__file__).parents[1]
 WITH_EXAMPLES = ("data", "models", "plugins", "training")

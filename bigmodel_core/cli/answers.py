@@ -10,7 +10,7 @@ from typing import Any
 import numpy as np
 
 from bigmodel_core.errors import NumericsError
-from bigmodel_core.probabilities import of_both, sigmoid, softmax
+from bigmodel_core.nn.probabilities import of_both, sigmoid, softmax
 
 
 @dataclass(frozen=True)

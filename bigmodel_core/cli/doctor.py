@@ -248,7 +248,7 @@ def _driver() -> str | None:
 
 
 def _data() -> list[Finding]:
-    from bigmodel_core.dataset_files import cache_folder
+    from bigmodel_core.data.files import cache_folder
 
     named = os.environ.get("BIGMODEL_DATA_DIR")
     if named and not Path(named).is_dir():

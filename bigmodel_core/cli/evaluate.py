@@ -14,8 +14,8 @@ from bigmodel_core.cli.terminal import AsJson, Output, metric
 from bigmodel_core.errors import UsageError
 
 if TYPE_CHECKING:
-    from bigmodel_core.dataset import Data, Split
-    from bigmodel_core.metric import Metric
+    from bigmodel_core.data.dataset import Data, Split
+    from bigmodel_core.train.metric import Metric
 
 app = command_app()
 
@@ -90,8 +90,8 @@ def _checkpoint(
     metrics: list[Metric] | None,
     batch_size: int,
 ) -> dict[str, Any]:
-    from bigmodel_core import config
     from bigmodel_core.cli.sources import known_of, load_data
+    from bigmodel_core.registry import config
     from bigmodel_core.train.checkpoint import read
     from bigmodel_core.train.trainer import Trainer
 
@@ -119,8 +119,8 @@ def _checkpoint(
 
 def _usual_loss(described: Any, data: Data) -> Any:
     """The loss of a model that was saved without a run: that of its class, else what suits the task."""
-    from bigmodel_core import config
     from bigmodel_core.errors import BigmodelError
+    from bigmodel_core.registry import config
 
     usual = {"regression": "mean_squared_error", "binary": "binary_cross_entropy"}.get(
         data.task, "cross_entropy"

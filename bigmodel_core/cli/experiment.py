@@ -10,19 +10,19 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal
 
 from bigmodel_core.cli.names import class_named, named, split_options
-from bigmodel_core.config import owner_of
 from bigmodel_core.errors import ConfigError, UsageError
-from bigmodel_core.field_limits import check_number
-from bigmodel_core.registry_askers import CORE
+from bigmodel_core.registry.askers import CORE
+from bigmodel_core.registry.config import owner_of
+from bigmodel_core.registry.field_limits import check_number
 
 if TYPE_CHECKING:
-    from bigmodel_core.augmentation import Augmentation
     from bigmodel_core.cli.experiment_file import Document
-    from bigmodel_core.dataset import Data
-    from bigmodel_core.loss import Loss
-    from bigmodel_core.metric import Metric
-    from bigmodel_core.model import Model
-    from bigmodel_core.optimizer import Optimizer, Schedule
+    from bigmodel_core.data.augmentation import Augmentation
+    from bigmodel_core.data.dataset import Data
+    from bigmodel_core.nn.loss import Loss
+    from bigmodel_core.nn.model import Model
+    from bigmodel_core.nn.optimizer import Optimizer, Schedule
+    from bigmodel_core.train.metric import Metric
 
 
 @dataclass(frozen=True)
@@ -277,7 +277,7 @@ def make_schedule(choice: Choice, rate: float, steps: int) -> Schedule:
         rate: the optimizer's learning rate.
         steps: of the whole run.
     """
-    from bigmodel_core.field_values import field_types
+    from bigmodel_core.registry.field_values import field_types
 
     has = set(field_types(choice.cls()))
     needs = has - choice.options
@@ -334,7 +334,7 @@ def build_train(values: Mapping[str, Any], document: Document | None = None) -> 
     Raises:
         UsageError: a key is unknown or a value does not fit.
     """
-    from bigmodel_core import config
+    from bigmodel_core.registry import config
 
     try:
         made: Train = config.build(Train, values)

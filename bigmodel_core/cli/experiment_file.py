@@ -36,7 +36,7 @@ from typing import Any
 
 from bigmodel_core.cli.experiment import Choice, Experiment, Train, build_train
 from bigmodel_core.errors import UsageError
-from bigmodel_core.plain_values import check_plain
+from bigmodel_core.registry.plain_values import check_plain
 
 SECTIONS = (
     "model",

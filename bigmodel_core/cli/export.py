@@ -58,10 +58,10 @@ def export(
     The file appears only when ONNX Runtime computed the same as the model, at two batch sizes.
     """
     import bigmodel_core as bm
-    from bigmodel_core import config
     from bigmodel_core.cli.names import class_named, wrong_usage
     from bigmodel_core.cli.sources import checkpoint, data_typed, known_of, results_of
-    from bigmodel_core.exporting import exporter_for
+    from bigmodel_core.exporting.export import exporter_for
+    from bigmodel_core.registry import config
 
     wanted = {
         "opset": opset,
@@ -139,8 +139,9 @@ def _warn(text: str) -> None:
 
 def _model_name(described: Any) -> str:
     """The registry's name of the model a checkpoint holds, without the plugin's."""
-    from bigmodel_core import config, registry
+    from bigmodel_core import registry
     from bigmodel_core.errors import BigmodelError
+    from bigmodel_core.registry import config
 
     try:
         return registry.display_name(type(config.from_config("model", described)))

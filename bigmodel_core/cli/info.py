@@ -14,7 +14,7 @@ from bigmodel_core.cli.terminal import AsJson, Output, count, metric, size, visi
 from bigmodel_core.errors import UsageError
 
 if TYPE_CHECKING:
-    from bigmodel_core.summary import Summary
+    from bigmodel_core.nn.summary import Summary
 
 app = command_app()
 
@@ -105,12 +105,12 @@ def _model(
     kernels: bool,
     output: Output,
 ) -> None:
-    from bigmodel_core import config
     from bigmodel_core.cli.experiment import fitted
     from bigmodel_core.cli.names import named, settings, split_options
     from bigmodel_core.cli.sources import load_data
-    from bigmodel_core.spec import Spec
-    from bigmodel_core.summary import summarise
+    from bigmodel_core.graph.spec import Spec
+    from bigmodel_core.nn.summary import summarise
+    from bigmodel_core.registry import config
 
     typed = settings(options)
     model = named("model", what, typed)
@@ -149,7 +149,7 @@ def _sizes(text: str) -> list[int]:
 
 
 def _show_summary(summary: Summary, output: Output) -> None:
-    from bigmodel_core.summary import COLUMNS
+    from bigmodel_core.nn.summary import COLUMNS
 
     output.table(COLUMNS, summary.table(), numbers=COLUMNS[3:])
     output.line()
@@ -165,7 +165,7 @@ def _shape(dims: Any) -> str:
 
 def _checkpoint(path: Path, batch_size: int | None, kernels: bool, output: Output) -> None:
     from bigmodel_core.cli.sources import results_of, run_of
-    from bigmodel_core.summary import summarise
+    from bigmodel_core.nn.summary import summarise
     from bigmodel_core.train import runs
     from bigmodel_core.train.checkpoint import read
     from bigmodel_core.train.resume import parts

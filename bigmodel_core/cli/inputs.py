@@ -10,11 +10,11 @@ from typing import Any
 
 import numpy as np
 
-from bigmodel_core import images
-from bigmodel_core.conforming import columns_in_order
-from bigmodel_core.encoding import UNKNOWN, Encoding
+from bigmodel_core.data import images
+from bigmodel_core.data.conforming import columns_in_order
+from bigmodel_core.data.encoding import UNKNOWN, Encoding
+from bigmodel_core.data.preprocessing import Preprocessing
 from bigmodel_core.errors import DataError, DtypeError, UsageError
-from bigmodel_core.preprocessing import Preprocessing
 
 ARRAYS = (".npy", ".npz")
 TABLES = (".csv", ".tsv")

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any
 from bigmodel_core.cli.terminal import Output, count, size
 
 if TYPE_CHECKING:
-    from bigmodel_core.network import Network
+    from bigmodel_core.nn.network import Network
     from bigmodel_core.plan.listing import PlannedStep
 
 TRAINING_BATCH = 64

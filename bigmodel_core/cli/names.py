@@ -10,8 +10,8 @@ from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from typing import Any
 
-from bigmodel_core.config import split_options as split_options
 from bigmodel_core.errors import ConfigError, UnknownNameError, UsageError
+from bigmodel_core.registry.config import split_options as split_options
 
 
 @contextmanager
@@ -86,7 +86,7 @@ def named(
     Raises:
         UsageError: the name or an option is unknown, or a value does not fit.
     """
-    from bigmodel_core import config
+    from bigmodel_core.registry import config
 
     name, options = split_options(text)
     cls = class_named(kind, name, owner)

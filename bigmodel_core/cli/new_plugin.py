@@ -63,7 +63,7 @@ def write_package(name: str, out: Path | None = None) -> tuple[Path, list[str]]:
 
 def _check_name(name: str) -> None:
     from bigmodel_core import registry
-    from bigmodel_core.registry_discovery import normalise
+    from bigmodel_core.registry.discovery import normalise
 
     if not re.fullmatch(r"[a-z][a-z0-9]*([-_][a-z0-9]+)*", name) or keyword.iskeyword(name):
         raise UsageError(

@@ -16,7 +16,7 @@ Found = tuple[str, type[Any]]
 def plugin_named(name: str) -> PluginInfo | None:
     """The plugin of a name, however it is written; None where there is none."""
     from bigmodel_core import registry
-    from bigmodel_core.registry_discovery import normalise
+    from bigmodel_core.registry.discovery import normalise
 
     return next((item for item in registry.plugins() if normalise(item.name) == normalise(name)), None)
 

@@ -52,7 +52,7 @@ def _package(item: PluginInfo) -> str:
 
 def _offers(item: PluginInfo, plugins: Sequence[PluginInfo]) -> list[str]:
     """The names a plugin offers, a line for each kind; with the plugin's own where another has the same."""
-    from bigmodel_core.registry_discovery import PLURALS
+    from bigmodel_core.registry.discovery import PLURALS
 
     lines = []
     for kind, names in item.contents.items():
@@ -107,7 +107,7 @@ def info(
 
 def _fields(cls: type[Any]) -> list[dict[str, Any]]:
     """The options of a class: name, what they take, default."""
-    from bigmodel_core.field_values import describe, field_types
+    from bigmodel_core.registry.field_values import describe, field_types
 
     try:
         types = field_types(cls)

@@ -157,8 +157,8 @@ def _from_checkpoint(what: str) -> Predictor:
 
     from bigmodel_core.cli.inputs import Port
     from bigmodel_core.cli.sources import checkpoint, known_of
-    from bigmodel_core.outputs import listed
-    from bigmodel_core.probabilities import makes_probabilities
+    from bigmodel_core.nn.outputs import listed
+    from bigmodel_core.nn.probabilities import makes_probabilities
     from bigmodel_core.train.evaluation import answered
 
     content = checkpoint(what)

@@ -54,9 +54,9 @@ def resume_run(
         CheckpointError: there is no such run, or none of its checkpoints can be used.
         RunInUseError: another process is training it.
     """
-    from bigmodel_core import config
     from bigmodel_core.cli.sources import known_of, load_data, recorded_place
-    from bigmodel_core.prefetch import DEFAULT_WORKERS
+    from bigmodel_core.data.prefetch import DEFAULT_WORKERS
+    from bigmodel_core.registry import config
     from bigmodel_core.train import runs
     from bigmodel_core.train.lock import check_unused
     from bigmodel_core.train.trainer import Trainer

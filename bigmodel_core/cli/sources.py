@@ -9,12 +9,12 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from bigmodel_core.encoding import UNKNOWN, Encoding, encoding_in
+from bigmodel_core.data.encoding import UNKNOWN, Encoding, encoding_in
 from bigmodel_core.errors import BigmodelWarning, CheckpointError, ExportError, UsageError
 
 if TYPE_CHECKING:
-    from bigmodel_core.dataset import Data
-    from bigmodel_core.preprocessing import Preprocessing
+    from bigmodel_core.data.dataset import Data
+    from bigmodel_core.data.preprocessing import Preprocessing
     from bigmodel_core.train.checkpoint import Checkpoint
 
 RUNS = Path("runs")
@@ -146,7 +146,7 @@ def exporter_of(path: Path, ability: str) -> Any:
     Raises:
         UsageError: none does, or the one that writes them cannot read them.
     """
-    from bigmodel_core.exporting import exporter_for
+    from bigmodel_core.exporting.export import exporter_for
 
     cls = exporter_for(path, owner=__name__)
     if not callable(getattr(cls, ability, None)):
@@ -189,8 +189,8 @@ def load_data(name: str | None, data_dir: Path | None, known: Known | None = Non
         UsageError: the name or an option is unknown.
         DataError: its files are missing or damaged, or do not fit the training.
     """
-    from bigmodel_core import config
     from bigmodel_core.cli.names import named
+    from bigmodel_core.registry import config
 
     data: Data
     if known is None:

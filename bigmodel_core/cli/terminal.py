@@ -15,8 +15,8 @@ from typing import TYPE_CHECKING, Annotated, Any, TextIO
 import typer
 
 from bigmodel_core.errors import visible as visible
-from bigmodel_core.quantities import count as count
-from bigmodel_core.quantities import size as size
+from bigmodel_core.nn.quantities import count as count
+from bigmodel_core.nn.quantities import size as size
 
 if TYPE_CHECKING:
     from rich.console import Console

@@ -19,7 +19,7 @@ from bigmodel_core.errors import UsageError
 
 if TYPE_CHECKING:
     from bigmodel_core.cli.experiment import Experiment
-    from bigmodel_core.dataset import Data
+    from bigmodel_core.data.dataset import Data
     from bigmodel_core.train.history import History
     from bigmodel_core.train.trainer import Trainer
 
@@ -262,7 +262,7 @@ def _start(experiment: Experiment, out: Path | None, checkpoint_every: int | Non
 
 def _parted(data: Data, fraction: float | None) -> tuple[int, str]:
     """How many samples are trained on when a fraction is held out, and what is said of the others."""
-    from bigmodel_core.sampling import split_indices
+    from bigmodel_core.data.sampling import split_indices
 
     if not fraction:
         return len(data.train), ""
@@ -297,7 +297,7 @@ def _usual_metrics(model: Any, loss: str | None, data: Data) -> list[Any]:
     """The model's metrics, as long as its own loss is used; else those that suit the task."""
     from bigmodel_core.cli.evaluate import usual_metrics
     from bigmodel_core.cli.names import named
-    from bigmodel_core.config import owner_of
+    from bigmodel_core.registry.config import owner_of
 
     if loss is None:
         whose = owner_of(type(model), "metrics")

@@ -118,7 +118,7 @@ def _tasks(models: list[str] | None, optimizers: list[str] | None) -> list[Task]
 
 def _own_optimizer(model: str) -> str:
     from bigmodel_core import registry
-    from bigmodel_core.config import make, owner_of
+    from bigmodel_core.registry.config import make, owner_of
 
     cls = registry.get("model", model)
     return registry.qualified_name(type(make("optimizer", cls.optimizer, owner=owner_of(cls, "optimizer"))))
@@ -183,7 +183,7 @@ def perform(task: Task) -> Done:
 
 
 def _train_and_ask(task: Task) -> None:
-    from bigmodel_core.config import make
+    from bigmodel_core.registry.config import make
     from bigmodel_core.train.trainer import Trainer
 
     model = make("model", task.model)

@@ -20,8 +20,8 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
 from bigmodel_core.errors import KernelError
+from bigmodel_core.graph.spec import Spec
 from bigmodel_core.kernels.scalar import parameters
-from bigmodel_core.spec import Spec
 
 if TYPE_CHECKING:
     from bigmodel_core.kernels.cpu.launch import Launch

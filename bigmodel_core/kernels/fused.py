@@ -11,8 +11,8 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any
 
+from bigmodel_core.graph.spec import FLOATS, Dim, Shape, dim_multiply
 from bigmodel_core.kernels.scalar import CAST, Inlined, Scalar, inline, parameters
-from bigmodel_core.spec import FLOATS, Dim, Shape, dim_multiply
 
 
 @dataclass(frozen=True)

@@ -15,11 +15,11 @@ from numpy import float64
 
 from bigmodel_core.errors import DtypeError, ShapeError
 from bigmodel_core.graph import Op, Value
+from bigmodel_core.graph.spec import Spec, format_shape
 from bigmodel_core.kernels.array import Call, NativeKernel, kernel
 from bigmodel_core.kernels.cpu.math import distance
 from bigmodel_core.ops.images import ImageOp
 from bigmodel_core.ops.reduce import Cut, cut_of
-from bigmodel_core.spec import Spec, format_shape
 
 
 def block_moments(means, rests, spreads, x, block, start, stop):  # type: ignore[no-untyped-def]

@@ -6,9 +6,9 @@ from dataclasses import dataclass
 from typing import Any
 
 from bigmodel_core.graph import Value
+from bigmodel_core.graph.spec import Spec, dim_add, dim_multiply
 from bigmodel_core.kernels.array import kernel
 from bigmodel_core.ops.images import Border, ImageOp, Pair, pair
-from bigmodel_core.spec import Spec, dim_add, dim_multiply
 
 
 def pad_planes(out, x, before, start, stop):  # type: ignore[no-untyped-def]

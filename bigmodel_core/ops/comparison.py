@@ -7,10 +7,10 @@ from typing import Any
 
 from bigmodel_core.errors import DtypeError
 from bigmodel_core.graph import Number, Value
+from bigmodel_core.graph.spec import Spec, broadcast
 from bigmodel_core.kernels.fused import elementwise
 from bigmodel_core.ops.elementwise import ElementwiseOp, binary, constant_like, paired
 from bigmodel_core.ops.reduce import reduce_to
-from bigmodel_core.spec import Spec, broadcast
 
 
 @dataclass(frozen=True)

@@ -9,6 +9,7 @@ from typing import Any, ClassVar
 
 from bigmodel_core.errors import DtypeError, ShapeError
 from bigmodel_core.graph import Value
+from bigmodel_core.graph.spec import Dim, Spec, dim_add, dim_multiply, dim_value, format_shape
 from bigmodel_core.kernels.array import NativeKernel
 from bigmodel_core.ops.convolution_ways import (
     convolve_launches,
@@ -17,7 +18,6 @@ from bigmodel_core.ops.convolution_ways import (
 )
 from bigmodel_core.ops.images import Border, ImageOp, Pair, border_of, pair, window_sizes
 from bigmodel_core.ops.reduce import sum_behind, sum_launches
-from bigmodel_core.spec import Dim, Spec, dim_add, dim_multiply, dim_value, format_shape
 
 
 @dataclass(frozen=True)

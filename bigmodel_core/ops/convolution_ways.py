@@ -9,9 +9,9 @@ from dataclasses import replace
 from typing import Any
 
 from bigmodel_core.errors import ShapeError
+from bigmodel_core.graph.spec import Spec
 from bigmodel_core.kernels.array import Call, kernel
 from bigmodel_core.ops.images import ImageOp
-from bigmodel_core.spec import Spec
 
 
 def arrange_filters(out, weight, groups, start, stop):  # type: ignore[no-untyped-def]

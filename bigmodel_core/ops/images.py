@@ -11,8 +11,8 @@ from typing import Any, ClassVar
 
 from bigmodel_core.errors import ConfigError, DtypeError, ShapeError
 from bigmodel_core.graph import Op, Value
+from bigmodel_core.graph.spec import Dim, Shape, Spec, dim_add, dim_floor_divide, format_shape
 from bigmodel_core.kernels.array import kernel
-from bigmodel_core.spec import Dim, Shape, Spec, dim_add, dim_floor_divide, format_shape
 
 Pair = tuple[int, int]
 Border = tuple[int, int, int, int]

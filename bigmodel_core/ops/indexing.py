@@ -8,9 +8,9 @@ from typing import Any
 
 from bigmodel_core.errors import DtypeError, ShapeError
 from bigmodel_core.graph import Op, Value
+from bigmodel_core.graph.spec import Shape, Spec, format_shape
 from bigmodel_core.kernels.array import kernel
 from bigmodel_core.kernels.cuda.kernels import CudaLaunches
-from bigmodel_core.spec import Shape, Spec, format_shape
 
 
 def gather_rows(out, table, indices, start, stop, status):  # type: ignore[no-untyped-def]

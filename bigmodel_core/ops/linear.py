@@ -9,10 +9,10 @@ from typing import Any, ClassVar
 
 from bigmodel_core.errors import DtypeError, ShapeError
 from bigmodel_core.graph import Op, Value
+from bigmodel_core.graph.spec import Dim, Spec, broadcast, dim_product, format_shape
 from bigmodel_core.kernels.array import Call, NativeKernel
 from bigmodel_core.kernels.cuda.kernels import CudaLaunches
 from bigmodel_core.ops.reduce import reduce_to, sum_
-from bigmodel_core.spec import Dim, Spec, broadcast, dim_product, format_shape
 
 
 def _floats(name: str, *specs: Spec) -> None:

@@ -9,12 +9,12 @@ from typing import Any
 
 from bigmodel_core.errors import DtypeError, ShapeError
 from bigmodel_core.graph import Op, Value
+from bigmodel_core.graph.spec import INTEGERS, Spec, format_shape
 from bigmodel_core.kernels.array import kernel
 from bigmodel_core.kernels.cuda.kernels import CudaLaunches
 from bigmodel_core.kernels.fused import elementwise
 from bigmodel_core.ops.arithmetic import clip
 from bigmodel_core.ops.elementwise import ElementwiseOp, check_same_shape
-from bigmodel_core.spec import INTEGERS, Spec, format_shape
 
 # Elementwise ------------------------------------------------------------------------------------------------
 

@@ -13,10 +13,10 @@ from numpy import float64
 
 from bigmodel_core.errors import DtypeError, ShapeError
 from bigmodel_core.graph import Op, Value
+from bigmodel_core.graph.spec import Spec, format_shape
 from bigmodel_core.kernels.array import kernel
 from bigmodel_core.kernels.cuda.kernels import CudaLaunches
 from bigmodel_core.ops.reduce import reduce_to
-from bigmodel_core.spec import Spec, format_shape
 
 
 def layer_norm_rows(out, mean, rate, rest, x, scale, shift, epsilon, start, stop):  # type: ignore[no-untyped-def]

@@ -9,11 +9,11 @@ import numpy as np
 
 from bigmodel_core.errors import ShapeError
 from bigmodel_core.graph import Value
+from bigmodel_core.graph.spec import Dim, Spec, dim_value
 from bigmodel_core.kernels.array import Call, NativeKernel
 from bigmodel_core.kernels.cpu.pooling import Windows, pool, pool_gradient
 from bigmodel_core.kernels.cpu.window_tile import LARGEST, MEAN
 from bigmodel_core.ops.images import Border, ImageOp, Pair, border_of, known_sizes, pair, window_sizes
-from bigmodel_core.spec import Dim, Spec, dim_value
 
 
 @dataclass(frozen=True)

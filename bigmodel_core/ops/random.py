@@ -9,9 +9,9 @@ from typing import Any
 
 from bigmodel_core.errors import ConfigError, DtypeError
 from bigmodel_core.graph import Value, current_graph
+from bigmodel_core.graph.spec import Spec
 from bigmodel_core.kernels.fused import elementwise
 from bigmodel_core.ops.elementwise import ElementwiseOp
-from bigmodel_core.spec import Spec
 
 SEED, STEP = "~seed", "~step"
 """The names of the graph inputs (int64 scalars) that random ops read; a plan fills them in at each run."""

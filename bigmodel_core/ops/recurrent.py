@@ -14,12 +14,12 @@ from typing import Any, ClassVar
 
 from bigmodel_core.errors import ConfigError, DtypeError, ShapeError
 from bigmodel_core.graph import Constant, Op, Value
+from bigmodel_core.graph.spec import Shape, Spec, dim_add, dim_product, format_shape
 from bigmodel_core.kernels.array import Call, NativeKernel, kernel
 from bigmodel_core.kernels.cuda.kernels import CudaLaunches, cuda_kernel
 from bigmodel_core.ops.linear import MatMul
 from bigmodel_core.ops.reduce import sum_
 from bigmodel_core.ops.shape import BroadcastTo, reshape
-from bigmodel_core.spec import Shape, Spec, dim_add, dim_product, format_shape
 
 CELLS = {"tanh": 1, "relu": 1, "lstm": 4, "gru": 3}
 """The kinds of cells, and how many gates each has."""

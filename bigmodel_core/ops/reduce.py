@@ -8,10 +8,10 @@ from typing import Any
 
 from bigmodel_core.errors import DtypeError, ShapeError
 from bigmodel_core.graph import Op, Value
+from bigmodel_core.graph.spec import Shape, Spec, dim_product, format_shape
 from bigmodel_core.kernels.array import ArrayKernel, Call, NativeKernel, kernel
 from bigmodel_core.kernels.cpu.math import larger, smaller
 from bigmodel_core.kernels.cuda.kernels import CudaLaunches
-from bigmodel_core.spec import Shape, Spec, dim_product, format_shape
 
 Axes = int | tuple[int, ...] | None
 

@@ -9,13 +9,13 @@ from typing import Any, ClassVar
 
 from bigmodel_core.errors import ShapeError
 from bigmodel_core.graph import Op, Value
+from bigmodel_core.graph.spec import Dim, Shape, Spec, broadcast, dim_divide, dim_product, format_shape
 from bigmodel_core.kernels.array import kernel
 from bigmodel_core.kernels.cuda.kernels import CudaLaunches
 from bigmodel_core.kernels.fused import elementwise
 from bigmodel_core.ops.elementwise import ElementwiseOp
 from bigmodel_core.ops.reduce import reduce_to
 from bigmodel_core.ops.slicing import contiguous_strides, copy_strided, row_view
-from bigmodel_core.spec import Dim, Shape, Spec, broadcast, dim_divide, dim_product, format_shape
 
 
 @dataclass(frozen=True)

@@ -9,10 +9,7 @@ from typing import Any
 
 from bigmodel_core.errors import DtypeError, ShapeError
 from bigmodel_core.graph import Op, Value
-from bigmodel_core.kernels.array import Call, NativeKernel, kernel
-from bigmodel_core.kernels.cuda.kernels import CudaLaunches
-from bigmodel_core.ops.reduce import normal_axes
-from bigmodel_core.spec import (
+from bigmodel_core.graph.spec import (
     Dim,
     Shape,
     Spec,
@@ -23,6 +20,9 @@ from bigmodel_core.spec import (
     dim_value,
     format_shape,
 )
+from bigmodel_core.kernels.array import Call, NativeKernel, kernel
+from bigmodel_core.kernels.cuda.kernels import CudaLaunches
+from bigmodel_core.ops.reduce import normal_axes
 
 
 def copy_strided(out, x, first, sizes, strides, start, stop):  # type: ignore[no-untyped-def]

@@ -9,11 +9,11 @@ from typing import Any
 
 from bigmodel_core.errors import DtypeError, ShapeError
 from bigmodel_core.graph import Op, Value
+from bigmodel_core.graph.spec import INTEGERS, Spec, format_shape
 from bigmodel_core.kernels.array import kernel
 from bigmodel_core.kernels.cpu.math import larger
 from bigmodel_core.kernels.cuda.kernels import CudaLaunches
 from bigmodel_core.ops.reduce import normal_axes, split_axes
-from bigmodel_core.spec import INTEGERS, Spec, format_shape
 
 
 def _rows(op: Any, inputs: tuple[Spec, ...], outputs: tuple[Spec, ...]) -> tuple[list[Any], list[Any]]:

@@ -9,10 +9,10 @@ import numpy as np
 
 from bigmodel_core.errors import DtypeError
 from bigmodel_core.graph import Op, Value
+from bigmodel_core.graph.spec import Spec
 from bigmodel_core.kernels.array import Call, NativeKernel, kernel
 from bigmodel_core.kernels.cuda.kernels import CudaLaunches
 from bigmodel_core.ops.reduce import PIECE, sum_in_two_steps
-from bigmodel_core.spec import Spec
 
 
 def _squares_of_pieces(out, x, block, start, stop):  # type: ignore[no-untyped-def]

@@ -7,11 +7,11 @@ from collections.abc import Callable, Iterable, Mapping
 from typing import Generic, Protocol, TypeVar
 
 from bigmodel_core.graph import Value
+from bigmodel_core.graph.spec import Spec
 from bigmodel_core.kernels.cpu.memory import SIZES
 from bigmodel_core.plan.capacity import check_capacity
 from bigmodel_core.plan.memory import Lifetime
 from bigmodel_core.plan.program import Program
-from bigmodel_core.spec import Spec
 
 SMALLER = "use smaller batches or layers."
 """The mend where a run needs too much memory."""

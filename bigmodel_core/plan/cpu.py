@@ -12,6 +12,7 @@ from collections.abc import Mapping
 import numpy as np
 
 from bigmodel_core.graph import Constant, Input, Value, Variable
+from bigmodel_core.graph.spec import Spec
 from bigmodel_core.kernels.cpu import runner
 from bigmodel_core.kernels.cpu.compile_ahead import compile_ahead
 from bigmodel_core.kernels.cpu.launch import ALIGNMENT, PADDING, Buffer, Launch, kernels_of
@@ -23,7 +24,6 @@ from bigmodel_core.plan.cpu_binding import Binding
 from bigmodel_core.plan.device import Variables
 from bigmodel_core.plan.listing import PlannedStep
 from bigmodel_core.plan.program import Program, Unproven
-from bigmodel_core.spec import Spec
 
 
 class Memory:

@@ -8,6 +8,7 @@ from itertools import islice
 
 from bigmodel_core.errors import BigmodelError, KernelError
 from bigmodel_core.graph import Value
+from bigmodel_core.graph.spec import Spec, dim_value
 from bigmodel_core.kernels.array import Call
 from bigmodel_core.kernels.cpu import elementwise
 from bigmodel_core.kernels.cpu.launch import PADDING, Buffer, Launch
@@ -17,7 +18,6 @@ from bigmodel_core.plan.listing import PlannedStep, listed
 from bigmodel_core.plan.memory import place
 from bigmodel_core.plan.program import Program
 from bigmodel_core.plan.steps import Step
-from bigmodel_core.spec import Spec, dim_value
 
 
 @contextmanager

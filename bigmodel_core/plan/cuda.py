@@ -13,6 +13,7 @@ import numpy as np
 
 from bigmodel_core.errors import BigmodelError, DeviceError, OutOfMemoryError
 from bigmodel_core.graph import Value
+from bigmodel_core.graph.spec import Spec, dim_value
 from bigmodel_core.kernels.array import Call
 from bigmodel_core.kernels.cuda import elementwise, runtime
 from bigmodel_core.kernels.cuda.launch import LAST, STATUS_WIDTH, Buffer, Launch, View
@@ -24,7 +25,6 @@ from bigmodel_core.plan.listing import PlannedStep
 from bigmodel_core.plan.memory import place
 from bigmodel_core.plan.program import Program, Unproven
 from bigmodel_core.plan.steps import Step
-from bigmodel_core.spec import Spec, dim_value
 
 
 class Memory:

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any, Protocol
 import numpy as np
 
 from bigmodel_core.errors import DeviceError, GraphError, ShapeError
-from bigmodel_core.spec import Spec, format_shape
+from bigmodel_core.graph.spec import Spec, format_shape
 
 if TYPE_CHECKING:
     from bigmodel_core.plan.listing import PlannedStep

@@ -7,9 +7,9 @@ from dataclasses import dataclass, replace
 
 from bigmodel_core.errors import KernelError
 from bigmodel_core.graph import Node, Value
+from bigmodel_core.graph.spec import FLOATS, Dim, Shape, dim_product
 from bigmodel_core.kernels.fused import Chain, Elementwise, Part, Space, space
 from bigmodel_core.kernels.scalar import parameters
-from bigmodel_core.spec import FLOATS, Dim, Shape, dim_product
 
 MAX_PARTS = 48
 """Chains are cut at this length: longer ones only spill registers and compile slowly."""

@@ -16,12 +16,12 @@ from math import inf
 from typing import TYPE_CHECKING, Any, ClassVar
 
 from bigmodel_core.graph import Node, Op, Value, needed
+from bigmodel_core.graph.spec import Dim, Spec, dim_value
 from bigmodel_core.kernels.array import Call, NativeKernel
 from bigmodel_core.kernels.cuda.kernels import CudaLaunches
 from bigmodel_core.kernels.fused import Elementwise, elementwise
 from bigmodel_core.ops.elementwise import ElementwiseOp
 from bigmodel_core.plan.fusion import kernel_of
-from bigmodel_core.spec import Dim, Spec, dim_value
 
 if TYPE_CHECKING:
     from bigmodel_core.plan.program import Program

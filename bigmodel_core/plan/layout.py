@@ -14,6 +14,7 @@ from dataclasses import replace
 from typing import Any
 
 from bigmodel_core.graph import LEAVES, Graph, Input, Node, Value, needed
+from bigmodel_core.graph.spec import Shape, dim_product
 from bigmodel_core.kernels.fused import Elementwise
 from bigmodel_core.kernels.scalar import parameters
 from bigmodel_core.ops.activations import Relu, _ReluGrad
@@ -24,7 +25,6 @@ from bigmodel_core.ops.pooling import _MaxPoolGrad
 from bigmodel_core.ops.reduce import Reduction, normal_axes
 from bigmodel_core.ops.shape import BroadcastTo, SizeOf, reshape
 from bigmodel_core.ops.slicing import Concatenate, Slice, _SliceGrad
-from bigmodel_core.spec import Shape, dim_product
 
 Roots = tuple[Graph, list[Value], dict[str, Value], list[Value]]
 

@@ -7,7 +7,7 @@ from dataclasses import asdict, dataclass
 from typing import TYPE_CHECKING, Any
 
 from bigmodel_core.graph import Value
-from bigmodel_core.spec import Spec
+from bigmodel_core.graph.spec import Spec
 
 if TYPE_CHECKING:
     from bigmodel_core.kernels.cpu.launch import Launch

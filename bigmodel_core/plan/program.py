@@ -12,12 +12,12 @@ import numpy as np
 
 from bigmodel_core.errors import BigmodelError, DataError, GraphError, KernelError, NumericsError, ShapeError
 from bigmodel_core.graph import Constant, Graph, Input, Value, Variable, needed
+from bigmodel_core.graph.spec import match
 from bigmodel_core.kernels import status as codes
 from bigmodel_core.plan.device import Device, Plan, Variables, device_named
 from bigmodel_core.plan.listing import PlannedStep
 from bigmodel_core.plan.schedule import ordered
 from bigmodel_core.plan.steps import Step
-from bigmodel_core.spec import match
 
 MOST_PLANS = 64
 """Plans that a program keeps; of those for other sizes, the one that was used longest ago goes first."""

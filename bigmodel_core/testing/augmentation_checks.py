@@ -6,9 +6,9 @@ from typing import Any
 
 import numpy as np
 
-from bigmodel_core.augmentation import Augmentation, Draws
+from bigmodel_core.data.augmentation import Augmentation, Draws
 from bigmodel_core.errors import BigmodelError, UsageError
-from bigmodel_core.spec import Spec
+from bigmodel_core.graph.spec import Spec
 from bigmodel_core.testing.checks import CheckSkipped, Inputs, expect
 from bigmodel_core.testing.registry_checks import Found, registry_checks
 

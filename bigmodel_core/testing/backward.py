@@ -8,9 +8,9 @@ from typing import Any
 import numpy as np
 
 from bigmodel_core import ops
-from bigmodel_core.autodiff import gradients
 from bigmodel_core.graph import Graph, Value
-from bigmodel_core.network import Network
+from bigmodel_core.graph.autodiff import gradients
+from bigmodel_core.nn.network import Network
 from bigmodel_core.plan import Program
 
 
@@ -75,7 +75,7 @@ class Backward:
         return program.run(self.network.variables, needed)
 
     def _sizes(self, given: Mapping[str, np.ndarray]) -> dict[str, int]:
-        from bigmodel_core.spec import match
+        from bigmodel_core.graph.spec import match
 
         known: dict[str, int] = {}
         for name, spec in zip(self.network.input_names, self.network.inputs, strict=True):

@@ -12,8 +12,8 @@ import numpy as np
 
 from bigmodel_core.errors import PluginError, UnknownNameError, UsageError
 from bigmodel_core.graph import Op
-from bigmodel_core.registry_discovery import display_name
-from bigmodel_core.spec import Spec
+from bigmodel_core.graph.spec import Spec
+from bigmodel_core.registry.discovery import display_name
 
 Inputs = Sequence[tuple[Any, ...] | Spec | np.ndarray]
 """What a subject is called on: shapes whose first dimension is the batch, specs, or arrays."""
@@ -134,7 +134,7 @@ def checks_for(
     Raises:
         UsageError: it is nothing that plugins offer, or no inputs suit it.
     """
-    from bigmodel_core.field_values import kind_of_base
+    from bigmodel_core.registry.field_values import kind_of_base
     from bigmodel_core.testing import (
         augmentation_checks,
         data_checks,

@@ -10,9 +10,9 @@ from unittest import mock
 
 import numpy as np
 
-from bigmodel_core import dataset_files
-from bigmodel_core.dataset import Data, Dataset, Split, batches
-from bigmodel_core.encoding import Encoding
+from bigmodel_core.data import files as dataset_files
+from bigmodel_core.data.dataset import Data, Dataset, Split, batches
+from bigmodel_core.data.encoding import Encoding
 from bigmodel_core.errors import DataError
 from bigmodel_core.testing.checks import CheckSkipped, Inputs, expect
 from bigmodel_core.testing.registry_checks import Found, registry_checks

@@ -8,11 +8,11 @@ from typing import Any
 import numpy as np
 
 from bigmodel_core import ops
-from bigmodel_core.autodiff import gradients
 from bigmodel_core.graph import Graph, Value
-from bigmodel_core.outputs import taken_apart
+from bigmodel_core.graph.autodiff import gradients
+from bigmodel_core.graph.spec import Spec
+from bigmodel_core.nn.outputs import taken_apart
 from bigmodel_core.plan import Program, Variables, device_named
-from bigmodel_core.spec import Spec
 
 Function = Callable[..., Any]
 

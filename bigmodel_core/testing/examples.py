@@ -11,8 +11,8 @@ from typing import Any, Literal, Union
 import numpy as np
 
 from bigmodel_core.errors import BigmodelError, UsageError
-from bigmodel_core.field_values import field_types, kind_of_base
-from bigmodel_core.spec import FLOATS, Spec
+from bigmodel_core.graph.spec import FLOATS, Spec
+from bigmodel_core.registry.field_values import field_types, kind_of_base
 
 LAYER_INPUTS: tuple[tuple[Spec, ...], ...] = (
     (Spec(("N", 7)),),

@@ -10,14 +10,14 @@ from typing import Any
 
 import numpy as np
 
-from bigmodel_core import config
 from bigmodel_core.errors import BigmodelError, ShapeError, UsageError
 from bigmodel_core.graph import Op
-from bigmodel_core.layer import Layer
-from bigmodel_core.model import Model
-from bigmodel_core.network import Network
-from bigmodel_core.outputs import listed
-from bigmodel_core.spec import Spec
+from bigmodel_core.graph.spec import Spec
+from bigmodel_core.nn.layer import Layer
+from bigmodel_core.nn.model import Model
+from bigmodel_core.nn.network import Network
+from bigmodel_core.nn.outputs import listed
+from bigmodel_core.registry import config
 from bigmodel_core.testing import round_trips
 from bigmodel_core.testing.backward import Backward
 from bigmodel_core.testing.checks import CheckSkipped, Inputs, expect, expect_numbers

@@ -6,13 +6,13 @@ from typing import Any
 
 import numpy as np
 
-from bigmodel_core import config
-from bigmodel_core.autodiff import gradients
 from bigmodel_core.errors import BigmodelError, DataError, UsageError
 from bigmodel_core.graph import Graph
-from bigmodel_core.loss import Loss
+from bigmodel_core.graph.autodiff import gradients
+from bigmodel_core.graph.spec import Spec
+from bigmodel_core.nn.loss import Loss
 from bigmodel_core.plan import Program, Variables, device_named
-from bigmodel_core.spec import Spec
+from bigmodel_core.registry import config
 from bigmodel_core.testing.checks import CheckSkipped, Inputs, expect, expect_numbers
 from bigmodel_core.testing.evaluate import compute, compute_gradients
 from bigmodel_core.testing.examples import draw, input_specs

@@ -9,10 +9,10 @@ from typing import Any
 import numpy as np
 
 from bigmodel_core.graph import Graph
+from bigmodel_core.graph.spec import Spec
+from bigmodel_core.nn.optimizer import Optimizer, Schedule
 from bigmodel_core.ops.random import STEP
-from bigmodel_core.optimizer import Optimizer, Schedule
 from bigmodel_core.plan import Program, Variables, device_named
-from bigmodel_core.spec import Spec
 from bigmodel_core.testing.checks import CheckSkipped, Inputs, expect, expect_numbers
 from bigmodel_core.testing.registry_checks import Found, registry_checks
 

@@ -8,8 +8,9 @@ import json
 from collections.abc import Callable
 from typing import Any
 
-from bigmodel_core import config, registry
+from bigmodel_core import registry
 from bigmodel_core.errors import BigmodelError, ConfigError
+from bigmodel_core.registry import config
 from bigmodel_core.testing.checks import CheckSkipped, expect
 
 Found = dict[str, Callable[[], None]]

@@ -9,10 +9,11 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from bigmodel_core import config, registry
+from bigmodel_core import registry
 from bigmodel_core.graph import LEAVES, needed
+from bigmodel_core.nn.outputs import listed
 from bigmodel_core.ops.recurrent import Recurrent
-from bigmodel_core.outputs import listed
+from bigmodel_core.registry import config
 from bigmodel_core.testing.backward import Backward
 from bigmodel_core.testing.checks import CheckSkipped, expect, expect_numbers
 from bigmodel_core.testing.registry_checks import require_registered

@@ -5,7 +5,7 @@ from __future__ import annotations
 import math
 from typing import Any
 
-from bigmodel_core.optimizer import Schedule
+from bigmodel_core.nn.optimizer import Schedule
 from bigmodel_core.testing.checks import CheckSkipped, Inputs, expect
 from bigmodel_core.testing.registry_checks import Found, registry_checks
 

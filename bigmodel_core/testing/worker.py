@@ -20,7 +20,7 @@ from typing import Any
 
 import numpy as np
 
-from bigmodel_core.outputs import listed
+from bigmodel_core.nn.outputs import listed
 from bigmodel_core.testing.checks import CheckSkipped
 
 
@@ -122,9 +122,9 @@ def exchanged(
 
 def _backward(request: Mapping[str, Any], arrays: list[np.ndarray], state: dict[str, Any]) -> list[Any]:
     """Outputs and gradients of a layer of a configuration on a device."""
-    from bigmodel_core import config
     from bigmodel_core.errors import DeviceError
-    from bigmodel_core.spec import Spec
+    from bigmodel_core.graph.spec import Spec
+    from bigmodel_core.registry import config
     from bigmodel_core.testing.backward import Backward
 
     layer = config.from_config(request["kind"], request["config"])
@@ -140,8 +140,8 @@ def _backward(request: Mapping[str, Any], arrays: list[np.ndarray], state: dict[
 
 def _loss(request: Mapping[str, Any], arrays: list[np.ndarray], state: dict[str, Any]) -> list[Any]:
     """A loss of a configuration with the gradient of the prediction, on a device."""
-    from bigmodel_core import config
     from bigmodel_core.errors import DeviceError
+    from bigmodel_core.registry import config
     from bigmodel_core.testing.evaluate import compute, compute_gradients
 
     loss = config.from_config("loss", request["config"])

@@ -16,21 +16,21 @@ from typing import Any
 
 import numpy as np
 
-import bigmodel_core
-from bigmodel_core.dataset import Data
-from bigmodel_core.encoding import REST, SAID, UNKNOWN, Encoding
+from bigmodel_core.data.dataset import Data
+from bigmodel_core.data.encoding import REST, SAID, UNKNOWN, Encoding
 from bigmodel_core.errors import BigmodelError, CheckpointError, DeviceError
-from bigmodel_core.layer import Layer, Parameter
-from bigmodel_core.network import Network
+from bigmodel_core.graph.spec import Spec
+from bigmodel_core.nn.layer import Layer, Parameter
+from bigmodel_core.nn.network import Network
 from bigmodel_core.ops.random import SEED, STEP
-from bigmodel_core.plain_values import strict_json
-from bigmodel_core.spec import Spec
+from bigmodel_core.registry.plain_values import strict_json
 from bigmodel_core.train.checkpoint_file import read_file, write_file
 from bigmodel_core.train.checkpoint_graph import decode_graph, encode_graph, expect
 from bigmodel_core.train.checkpoint_ops import plugins_of
 from bigmodel_core.train.restored import About, RestoredModel, saved_numbers
 from bigmodel_core.train.run_state import described
 from bigmodel_core.train.runs import checkpoint_of
+from bigmodel_core.version import __version__
 
 _RANDOM = {SEED: Spec((), "int64"), STEP: Spec((), "int64")}
 
@@ -182,7 +182,7 @@ def _spec(spec: Spec) -> dict[str, Any]:
 def versions() -> dict[str, str]:
     """The versions that a run depends on."""
     return {
-        "bigmodel": bigmodel_core.__version__,
+        "bigmodel": __version__,
         "numpy": np.__version__,
         "python": platform.python_version(),
     }

@@ -17,8 +17,8 @@ from typing import Any
 import numpy as np
 
 from bigmodel_core.errors import CheckpointError
-from bigmodel_core.plain_values import strict_json
-from bigmodel_core.spec import DTYPES
+from bigmodel_core.graph.spec import DTYPES
+from bigmodel_core.registry.plain_values import strict_json
 from bigmodel_core.train.atomic import write_atomically
 
 FORMAT, VERSION = "bigmodel checkpoint", "1"

@@ -8,10 +8,10 @@ import numpy as np
 
 from bigmodel_core.errors import BigmodelError
 from bigmodel_core.graph import Graph
-from bigmodel_core.loss import Loss
-from bigmodel_core.network import Network
+from bigmodel_core.graph.spec import match
+from bigmodel_core.nn.loss import Loss
+from bigmodel_core.nn.network import Network
 from bigmodel_core.plan import Program
-from bigmodel_core.spec import match
 from bigmodel_core.train.job import Job
 from bigmodel_core.train.run_state import RunState
 

@@ -7,15 +7,15 @@ from typing import Any
 
 import numpy as np
 
-from bigmodel_core.encoding import Encoding
+from bigmodel_core.data.encoding import Encoding
+from bigmodel_core.data.prefetch import DEFAULT_WORKERS
 from bigmodel_core.graph import Graph
-from bigmodel_core.loss import Loss
-from bigmodel_core.metric import Metric
-from bigmodel_core.network import Network
+from bigmodel_core.graph.spec import Spec
+from bigmodel_core.nn.loss import Loss
+from bigmodel_core.nn.network import Network
 from bigmodel_core.plan import Program
-from bigmodel_core.prefetch import DEFAULT_WORKERS
 from bigmodel_core.registry import display_name
-from bigmodel_core.spec import Spec
+from bigmodel_core.train.metric import Metric
 from bigmodel_core.train.samples import Samples
 from bigmodel_core.train.step import TARGET, loss_value
 

@@ -8,16 +8,16 @@ from typing import Any
 
 import numpy as np
 
-from bigmodel_core.augmentation import Augmentation
-from bigmodel_core.dataset import Data, Split
-from bigmodel_core.encoding import Encoding
+from bigmodel_core.data.augmentation import Augmentation
+from bigmodel_core.data.dataset import Data, Split
+from bigmodel_core.data.encoding import Encoding
 from bigmodel_core.errors import ConfigError, UsageError
-from bigmodel_core.layer import Layer
-from bigmodel_core.metric import Metric
-from bigmodel_core.network import Network
+from bigmodel_core.nn.layer import Layer
+from bigmodel_core.nn.network import Network
 from bigmodel_core.train.checkpoint import Checkpoint, Snapshot
 from bigmodel_core.train.evaluation import Evaluator, metric_names
 from bigmodel_core.train.history import deciding_loss
+from bigmodel_core.train.metric import Metric
 from bigmodel_core.train.run_state import Best, RunState
 from bigmodel_core.train.samples import Samples
 

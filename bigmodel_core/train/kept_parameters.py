@@ -7,7 +7,7 @@ from pathlib import Path
 import numpy as np
 
 from bigmodel_core.errors import CheckpointError
-from bigmodel_core.network import Network
+from bigmodel_core.nn.network import Network
 from bigmodel_core.train.checkpoint import read
 from bigmodel_core.train.record import Record
 

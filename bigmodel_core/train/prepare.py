@@ -9,15 +9,15 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from bigmodel_core.augmentation import Augmentation, augmented
-from bigmodel_core.config import make, make_list
-from bigmodel_core.dataset import Data, Split
-from bigmodel_core.encoding import Encoding
+from bigmodel_core.data.augmentation import Augmentation, augmented
+from bigmodel_core.data.dataset import Data, Split
+from bigmodel_core.data.encoding import Encoding
+from bigmodel_core.data.prefetch import DEFAULT_WORKERS
 from bigmodel_core.errors import UsageError
-from bigmodel_core.network import Network
-from bigmodel_core.optimizer import Optimizer
-from bigmodel_core.prefetch import DEFAULT_WORKERS
-from bigmodel_core.spec import Spec
+from bigmodel_core.graph.spec import Spec
+from bigmodel_core.nn.network import Network
+from bigmodel_core.nn.optimizer import Optimizer
+from bigmodel_core.registry.config import make, make_list
 from bigmodel_core.train import resume as resuming
 from bigmodel_core.train.checkpoint import Snapshot
 from bigmodel_core.train.evaluation import EVALUATION_BATCH, Evaluator

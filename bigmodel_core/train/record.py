@@ -9,7 +9,7 @@ from pathlib import Path
 from typing import Any
 
 from bigmodel_core.errors import CheckpointError, RunInUseError
-from bigmodel_core.network import Network
+from bigmodel_core.nn.network import Network
 from bigmodel_core.train.atomic import remove_remains, write_atomically
 from bigmodel_core.train.checkpoint import Checkpoint, Snapshot
 from bigmodel_core.train.history import json_line, plain

@@ -8,12 +8,12 @@ from typing import Any
 
 import numpy as np
 
-from bigmodel_core.encoding import Encoding
+from bigmodel_core.data.encoding import Encoding
+from bigmodel_core.data.preprocessing import Preprocessing
 from bigmodel_core.errors import CheckpointError, ShapeError
 from bigmodel_core.graph import Constant, Graph, Input, Value, Variable
-from bigmodel_core.layer import Layer, Parameter, Trace, current_trace
-from bigmodel_core.preprocessing import Preprocessing
-from bigmodel_core.spec import Spec
+from bigmodel_core.graph.spec import Spec
+from bigmodel_core.nn.layer import Layer, Parameter, Trace, current_trace
 from bigmodel_core.train.checkpoint_graph import SavedGraph, SavedNode
 
 
@@ -22,8 +22,8 @@ class About:
     """What is known of a saved model besides its graph and numbers.
 
     Args:
-        config: the layer it was: what `bigmodel_core.config.to_config` writes where a plugin offers it (it
-            then has a "name"), else its "class" and, for a Sequential, its "layers".
+        config: the layer it was: what `registry.config.to_config` writes where a plugin offers it (it then
+            has a "name"), else its "class" and, for a Sequential, its "layers".
         encoding: how the data it was trained on became numbers; None where that is not known.
         metrics: what was measured, by name, when it was saved.
     """

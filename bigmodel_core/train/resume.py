@@ -10,10 +10,10 @@ from typing import Any
 
 import numpy as np
 
-from bigmodel_core import config
 from bigmodel_core.errors import BigmodelError, BigmodelWarning, CheckpointError, DeviceError
-from bigmodel_core.layer import Layer
-from bigmodel_core.network import Network
+from bigmodel_core.nn.layer import Layer
+from bigmodel_core.nn.network import Network
+from bigmodel_core.registry import config
 from bigmodel_core.train.checkpoint import Checkpoint, read
 from bigmodel_core.train.record import optimizer_paths
 from bigmodel_core.train.run_state import RunState, described

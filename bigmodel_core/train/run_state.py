@@ -7,9 +7,9 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field, fields
 from typing import Any
 
-from bigmodel_core import config
 from bigmodel_core.errors import BigmodelError, CheckpointError
-from bigmodel_core.layer import Sequential
+from bigmodel_core.nn.layer import Sequential
+from bigmodel_core.registry import config
 from bigmodel_core.train.history import deciding_loss
 from bigmodel_core.train.restored import RestoredModel
 

@@ -17,7 +17,7 @@ from pathlib import Path
 from typing import Any
 
 from bigmodel_core.errors import CheckpointError, ConfigError
-from bigmodel_core.plain_values import strict_json
+from bigmodel_core.registry.plain_values import strict_json
 from bigmodel_core.train.atomic import write_atomically
 
 MANIFEST, METRICS = "run.json", "metrics.jsonl"

@@ -9,17 +9,17 @@ from typing import Any
 
 import numpy as np
 
-from bigmodel_core.arrays import as_array
-from bigmodel_core.augmentation import Augmentation
-from bigmodel_core.dataset import Data, Split
+from bigmodel_core.data.arrays import as_array
+from bigmodel_core.data.augmentation import Augmentation
+from bigmodel_core.data.dataset import Data, Split
+from bigmodel_core.data.prefetch import DEFAULT_WORKERS, ahead, need_preparing, prepared_batches
+from bigmodel_core.data.sampling import batches, split_indices
+from bigmodel_core.data.source import Source, rows
 from bigmodel_core.errors import ConfigError, DataError, UsageError
-from bigmodel_core.fitting import checked
-from bigmodel_core.layer import Layer
-from bigmodel_core.network import Network, inputs_of
-from bigmodel_core.prefetch import DEFAULT_WORKERS, ahead, need_preparing, prepared_batches
-from bigmodel_core.sampling import batches, split_indices
-from bigmodel_core.source import Source, rows
-from bigmodel_core.spec import Spec
+from bigmodel_core.graph.spec import Spec
+from bigmodel_core.nn.fitting import checked
+from bigmodel_core.nn.layer import Layer
+from bigmodel_core.nn.network import Network, inputs_of
 
 Inputs = tuple[np.ndarray | Source, ...]
 

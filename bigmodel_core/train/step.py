@@ -7,9 +7,7 @@ from typing import Any
 
 import numpy as np
 
-from bigmodel_core.arrays import as_array
-from bigmodel_core.autodiff import gradients
-from bigmodel_core.config import make
+from bigmodel_core.data.arrays import as_array
 from bigmodel_core.errors import (
     BigmodelError,
     ConfigError,
@@ -19,19 +17,21 @@ from bigmodel_core.errors import (
     ShapeError,
     UsageError,
 )
-from bigmodel_core.fitting import checked, fitting_state, input_spec
 from bigmodel_core.graph import Graph, Value, place
-from bigmodel_core.layer import Layer, Trace
-from bigmodel_core.loss import Loss, several_outputs
-from bigmodel_core.network import Network, inputs_of
+from bigmodel_core.graph.autodiff import gradients
+from bigmodel_core.graph.spec import Spec, format_shape
+from bigmodel_core.nn.fitting import checked, fitting_state, input_spec
+from bigmodel_core.nn.layer import Layer, Trace
+from bigmodel_core.nn.loss import Loss, several_outputs
+from bigmodel_core.nn.network import Network, inputs_of
+from bigmodel_core.nn.optimizer import Optimizer
 from bigmodel_core.ops.random import SEED, STEP
-from bigmodel_core.optimizer import Optimizer
 from bigmodel_core.plan import Program
 from bigmodel_core.plan.binding import nbytes
 from bigmodel_core.plan.capacity import check_capacity
 from bigmodel_core.plan.device import Plan, Variables
 from bigmodel_core.plan.listing import PlannedStep
-from bigmodel_core.spec import Spec, format_shape
+from bigmodel_core.registry.config import make
 from bigmodel_core.train.nonfinite import located, written
 
 RATE = "~rate"

@@ -12,23 +12,22 @@ from typing import Any
 
 import numpy as np
 
-from bigmodel_core.augmentation import Augmentation
-from bigmodel_core.callback import Callback
-from bigmodel_core.config import make, make_list, owner_of
-from bigmodel_core.dataset import Data, Split
-from bigmodel_core.encoding import Encoding, encoding_held
+from bigmodel_core.data.augmentation import Augmentation
+from bigmodel_core.data.dataset import Data, Split
+from bigmodel_core.data.encoding import Encoding, encoding_held
+from bigmodel_core.data.prefetch import DEFAULT_WORKERS
 from bigmodel_core.errors import BigmodelWarning, CheckpointError, GraphError, NumericsError, UsageError
-from bigmodel_core.layer import Layer
-from bigmodel_core.loss import Loss
-from bigmodel_core.metric import Metric
-from bigmodel_core.model import Model
-from bigmodel_core.network import Network
-from bigmodel_core.optimizer import Optimizer
-from bigmodel_core.outputs import listed
-from bigmodel_core.prefetch import DEFAULT_WORKERS
-from bigmodel_core.probabilities import makes_probabilities, of_both
-from bigmodel_core.registry_askers import CORE
+from bigmodel_core.nn.layer import Layer
+from bigmodel_core.nn.loss import Loss
+from bigmodel_core.nn.model import Model
+from bigmodel_core.nn.network import Network
+from bigmodel_core.nn.optimizer import Optimizer
+from bigmodel_core.nn.outputs import listed
+from bigmodel_core.nn.probabilities import makes_probabilities, of_both
+from bigmodel_core.registry.askers import CORE
+from bigmodel_core.registry.config import make, make_list, owner_of
 from bigmodel_core.train import resume as resuming
+from bigmodel_core.train.callback import Callback
 from bigmodel_core.train.checkpoint import Checkpoint, versions
 from bigmodel_core.train.divergence import has_diverged, is_far
 from bigmodel_core.train.evaluation import EVALUATION_BATCH, Evaluator, answered
@@ -36,6 +35,7 @@ from bigmodel_core.train.history import History, number
 from bigmodel_core.train.interruption import Interruption
 from bigmodel_core.train.job import Job, encoded, monitored
 from bigmodel_core.train.kept_parameters import KeptParameters
+from bigmodel_core.train.metric import Metric
 from bigmodel_core.train.prepare import prepared
 from bigmodel_core.train.progress import Reporter, reporter
 from bigmodel_core.train.record import Record, check_free

@@ -7,14 +7,14 @@ from typing import Any
 
 import numpy as np
 
-from bigmodel_core.autodiff import gradients
-from bigmodel_core.config import make
 from bigmodel_core.graph import Graph
-from bigmodel_core.layer import Layer
-from bigmodel_core.loss import Loss
-from bigmodel_core.network import Network, inputs_of
+from bigmodel_core.graph.autodiff import gradients
+from bigmodel_core.nn.layer import Layer
+from bigmodel_core.nn.loss import Loss
+from bigmodel_core.nn.network import Network, inputs_of
 from bigmodel_core.ops.random import SEED, STEP
 from bigmodel_core.plan import Program
+from bigmodel_core.registry.config import make
 from bigmodel_core.train.step import TARGET, batch_inputs, check_model, loss_value, network_of, target_spec
 
 

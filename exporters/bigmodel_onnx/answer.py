@@ -8,11 +8,11 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from bigmodel_core.encoding import Encoding
+from bigmodel_core.data.encoding import Encoding
+from bigmodel_core.data.preprocessing import Preprocessing
 from bigmodel_core.errors import ConfigError, ExportError
-from bigmodel_core.preprocessing import Preprocessing
-from bigmodel_core.probabilities import sigmoid, softmax
-from bigmodel_core.spec import Shape, Spec, format_shape
+from bigmodel_core.graph.spec import Shape, Spec, format_shape
+from bigmodel_core.nn.probabilities import sigmoid, softmax
 from bigmodel_onnx.emit import Emitter, Port
 
 TASKS = ("classification", "binary", "regression")

@@ -10,8 +10,8 @@ import numpy as np
 from bigmodel_core import ops
 from bigmodel_core.errors import ExportError
 from bigmodel_core.graph import Value
+from bigmodel_core.graph.spec import dim_add
 from bigmodel_core.ops.slicing import Slice
-from bigmodel_core.spec import dim_add
 from bigmodel_onnx.nodes import Call, check_size, reads
 from bigmodel_onnx.shape_operators import taken
 

@@ -13,7 +13,7 @@ import numpy as np
 from bigmodel_core import ops
 from bigmodel_core.errors import ExportError
 from bigmodel_core.graph import Value
-from bigmodel_core.spec import Shape, dim_product, format_shape
+from bigmodel_core.graph.spec import Shape, dim_product, format_shape
 from bigmodel_onnx.nodes import Call
 
 _OLD = {"Add", "And", "Div", "Equal", "Greater", "Less", "Mul", "Or", "Pow", "Sub"}

@@ -14,10 +14,10 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 import bigmodel_core
-from bigmodel_core import config
-from bigmodel_core.encoding import REST, Encoding
+from bigmodel_core.data.encoding import REST, Encoding
 from bigmodel_core.errors import BigmodelError, ConfigError
-from bigmodel_core.layer import Layer
+from bigmodel_core.nn.layer import Layer
+from bigmodel_core.registry import config
 from bigmodel_onnx.emit import Emitter, Port, tensor_type
 
 if TYPE_CHECKING:

@@ -9,10 +9,19 @@ from typing import Any
 
 import numpy as np
 
-from bigmodel_core.dimensions import dim_min, dim_parts, dim_sides
 from bigmodel_core.errors import ExportError
+from bigmodel_core.graph.dimensions import dim_min, dim_parts, dim_sides
+from bigmodel_core.graph.spec import (
+    Dim,
+    Shape,
+    Spec,
+    broadcast,
+    dim_add,
+    dim_multiply,
+    dim_names,
+    dim_product,
+)
 from bigmodel_core.ops.slicing import bounded
-from bigmodel_core.spec import Dim, Shape, Spec, broadcast, dim_add, dim_multiply, dim_names, dim_product
 from bigmodel_onnx.double_precision import SPELLED_OUT
 
 END = 2**63 - 1
@@ -40,7 +49,7 @@ class Port:
 
 
 class Emitter:
-    """The file under construction, as ops see it (`bigmodel_core.exporter.Emit`): values are names.
+    """The file under construction, as ops see it (`bigmodel_core.exporting.exporter.Emit`): values are names.
 
     Args:
         opset: the operator set that is written.

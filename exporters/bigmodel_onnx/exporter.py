@@ -10,18 +10,18 @@ from typing import TYPE_CHECKING, Any, ClassVar
 
 import numpy as np
 
-from bigmodel_core.encoding import UNKNOWN, Encoding, encoding_held
+from bigmodel_core.data.encoding import UNKNOWN, Encoding, encoding_held
+from bigmodel_core.data.preprocessing import Preprocessing
 from bigmodel_core.errors import ConfigError, ExportError
-from bigmodel_core.exporter import Exporter
-from bigmodel_core.exporting import staged
-from bigmodel_core.layer import Layer
-from bigmodel_core.network import Network
-from bigmodel_core.preprocessing import Preprocessing
-from bigmodel_core.probabilities import makes_probabilities
+from bigmodel_core.exporting.export import staged
+from bigmodel_core.exporting.exporter import Exporter
+from bigmodel_core.nn.layer import Layer
+from bigmodel_core.nn.network import Network
+from bigmodel_core.nn.probabilities import makes_probabilities
 from bigmodel_onnx.report import Report
 
 if TYPE_CHECKING:
-    from bigmodel_core.dataset import Data
+    from bigmodel_core.data.dataset import Data
     from bigmodel_onnx.answer import Answer, Numbers
     from bigmodel_onnx.lowering import Lowered
     from bigmodel_onnx.session import Session

@@ -9,10 +9,10 @@ from typing import Any
 from bigmodel_core import ops
 from bigmodel_core.errors import ExportError
 from bigmodel_core.graph import Value
+from bigmodel_core.graph.spec import Dim, dim_add, dim_floor_divide, dim_multiply
 from bigmodel_core.ops.convolution import Conv2d, ConvTranspose2d
 from bigmodel_core.ops.images import Border, Pair
 from bigmodel_core.ops.pooling import AveragePool, MaxPool
-from bigmodel_core.spec import Dim, dim_add, dim_floor_divide, dim_multiply
 from bigmodel_onnx.nodes import Call, reads
 
 

@@ -14,12 +14,12 @@ from typing import Any
 import numpy as np
 
 from bigmodel_core.graph import Node, Value
+from bigmodel_core.graph.spec import Shape
 from bigmodel_core.ops.batch_normalization import FixedNorm
 from bigmodel_core.ops.convolution import Conv2d, ConvTranspose2d
 from bigmodel_core.ops.linear import Affine
 from bigmodel_core.ops.pooling import AveragePool, MaxPool
 from bigmodel_core.ops.shape import BroadcastTo, Reshape
-from bigmodel_core.spec import Shape
 from bigmodel_onnx.emit import Emitter
 from bigmodel_onnx.matching import Match, Uses
 from bigmodel_onnx.matrix_patterns import flat_product, write_gemm

@@ -11,11 +11,11 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from bigmodel_core.errors import BigmodelError, ExportError
-from bigmodel_core.fitting import input_spec
 from bigmodel_core.graph import LEAVES, Constant, Graph, Input, Node, Op, Value, Variable, needed
-from bigmodel_core.layer import Layer, Trace
-from bigmodel_core.network import Network
-from bigmodel_core.outputs import taken_apart
+from bigmodel_core.nn.fitting import input_spec
+from bigmodel_core.nn.layer import Layer, Trace
+from bigmodel_core.nn.network import Network
+from bigmodel_core.nn.outputs import taken_apart
 from bigmodel_core.plan import Program
 from bigmodel_onnx.emit import Emitter
 from bigmodel_onnx.matching import Match, Uses
@@ -23,7 +23,7 @@ from bigmodel_onnx.patterns import match
 from bigmodel_onnx.recurrent_patterns import pairs
 
 if TYPE_CHECKING:
-    from bigmodel_core.spec import Spec
+    from bigmodel_core.graph.spec import Spec
 
 
 @dataclass

@@ -11,7 +11,7 @@ import numpy as np
 
 from bigmodel_core.errors import ExportError
 from bigmodel_core.graph import Graph, Value
-from bigmodel_core.spec import Shape, format_shape
+from bigmodel_core.graph.spec import Shape, format_shape
 from bigmodel_onnx.shapes import Dims
 
 DTYPES = {1: "float32", 2: "uint8", 6: "int32", 7: "int64", 9: "bool", 11: "float64"}

@@ -7,8 +7,8 @@ from typing import Any
 from bigmodel_core import ops
 from bigmodel_core.errors import ExportError
 from bigmodel_core.graph import Value
+from bigmodel_core.graph.spec import dim_multiply, dim_product
 from bigmodel_core.ops.batch_normalization import FixedNorm
-from bigmodel_core.spec import dim_multiply, dim_product
 from bigmodel_onnx.nodes import Call, reads
 
 

@@ -12,8 +12,8 @@ import numpy as np
 from bigmodel_core import ops
 from bigmodel_core.errors import ExportError
 from bigmodel_core.graph import Value
+from bigmodel_core.graph.spec import broadcast, dim_product, format_shape
 from bigmodel_core.ops.linear import MatMul
-from bigmodel_core.spec import broadcast, dim_product, format_shape
 from bigmodel_onnx.broadcasting import aligned
 from bigmodel_onnx.erf import Erf
 from bigmodel_onnx.nodes import READERS, Call, dtype_of, reads

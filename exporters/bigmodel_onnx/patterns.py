@@ -11,8 +11,8 @@ from typing import Any
 import numpy as np
 
 from bigmodel_core.graph import Constant, Node, Value
+from bigmodel_core.graph.spec import dim_product
 from bigmodel_core.ops import arithmetic, elementwise, reduce, shape, slicing
-from bigmodel_core.spec import dim_product
 from bigmodel_onnx.emit import broadcasts_to
 from bigmodel_onnx.image_patterns import enlarged, windows
 from bigmodel_onnx.matching import Match, Uses, before_broadcast

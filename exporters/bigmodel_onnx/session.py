@@ -11,7 +11,7 @@ from typing import Any
 import numpy as np
 
 from bigmodel_core.errors import DtypeError, ExportError, ShapeError
-from bigmodel_core.probabilities import softmax
+from bigmodel_core.nn.probabilities import softmax
 from bigmodel_onnx import reading
 
 

@@ -7,8 +7,8 @@ import numpy as np
 from bigmodel_core import ops
 from bigmodel_core.errors import ExportError
 from bigmodel_core.graph import Value
+from bigmodel_core.graph.spec import Dim, broadcast, dim_product, format_shape
 from bigmodel_core.ops.slicing import Slice, bounded
-from bigmodel_core.spec import Dim, broadcast, dim_product, format_shape
 from bigmodel_onnx.nodes import Call, reads
 from bigmodel_onnx.shapes import Dims, part
 

@@ -8,12 +8,12 @@ from typing import Any
 
 import numpy as np
 
-from bigmodel_core.dimensions import dim_parts, dim_sides
 from bigmodel_core.errors import ExportError
 from bigmodel_core.graph import Graph, Value
+from bigmodel_core.graph.dimensions import dim_parts, dim_sides
+from bigmodel_core.graph.spec import Dim, dim_add, dim_divide, dim_max, dim_min, dim_multiply, dim_product
 from bigmodel_core.ops import concatenate, minimum, reshape
 from bigmodel_core.ops.shape import size_of
-from bigmodel_core.spec import Dim, dim_add, dim_divide, dim_max, dim_min, dim_multiply, dim_product
 
 
 @dataclass(frozen=True)

@@ -12,11 +12,11 @@ import numpy as np
 
 from bigmodel_core.errors import BigmodelError, ExportError, ShapeError
 from bigmodel_core.graph import LEAVES, Value, needed
-from bigmodel_core.network import Network, inputs_of
+from bigmodel_core.graph.spec import Spec, dim_add
+from bigmodel_core.nn.network import Network, inputs_of
 from bigmodel_core.ops.indexing import Gather
 from bigmodel_core.ops.recurrent import Recurrent
 from bigmodel_core.plan import Program
-from bigmodel_core.spec import Spec, dim_add
 from bigmodel_onnx import reading
 from bigmodel_onnx.lowering import Lowered
 from bigmodel_onnx.session import open_session, run_session
@@ -238,7 +238,7 @@ def _least_sizes(network: Network, names: Sequence[str]) -> int:
 
 
 def _names(dim: Any) -> list[str]:
-    from bigmodel_core.spec import dim_names
+    from bigmodel_core.graph.spec import dim_names
 
     return sorted(dim_names(dim))
 

@@ -3,8 +3,8 @@
 from __future__ import annotations
 
 from bigmodel_augmentations.images import HorizontalFlip, RandomCrop, RandomShift, VerticalFlip
-from bigmodel_core.augmentation import Augmentation
-from bigmodel_core.hookspecs import hookimpl
+from bigmodel_core.data.augmentation import Augmentation
+from bigmodel_core.registry.hookspecs import hookimpl
 
 __all__ = ["HorizontalFlip", "RandomCrop", "RandomShift", "VerticalFlip"]
 

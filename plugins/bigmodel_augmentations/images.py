@@ -7,9 +7,9 @@ from typing import ClassVar
 
 import numpy as np
 
-from bigmodel_core.augmentation import Augmentation, Draws
+from bigmodel_core.data.augmentation import Augmentation, Draws
 from bigmodel_core.errors import ShapeError
-from bigmodel_core.field_limits import check_number
+from bigmodel_core.registry.field_limits import check_number
 
 
 @dataclass(frozen=True)

@@ -5,8 +5,8 @@ from __future__ import annotations
 from bigmodel_callbacks.csv_logger import CsvLogger
 from bigmodel_callbacks.early_stopping import EarlyStopping
 from bigmodel_callbacks.reduce_on_plateau import ReduceOnPlateau
-from bigmodel_core.callback import Callback
-from bigmodel_core.hookspecs import hookimpl
+from bigmodel_core.registry.hookspecs import hookimpl
+from bigmodel_core.train.callback import Callback
 
 __all__ = ["CsvLogger", "EarlyStopping", "ReduceOnPlateau"]
 

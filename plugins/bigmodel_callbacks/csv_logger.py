@@ -10,9 +10,9 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from bigmodel_core.callback import Callback
 from bigmodel_core.errors import CheckpointError, DataError
 from bigmodel_core.train.atomic import write_atomically
+from bigmodel_core.train.callback import Callback
 
 if TYPE_CHECKING:
     from bigmodel_core.train.trainer import Trainer

@@ -7,8 +7,8 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
-from bigmodel_core.callback import Callback
 from bigmodel_core.errors import ConfigError
+from bigmodel_core.train.callback import Callback
 
 if TYPE_CHECKING:
     from bigmodel_core.train.trainer import Trainer

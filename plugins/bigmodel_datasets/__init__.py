@@ -3,8 +3,8 @@ series, texts and folders of images."""
 
 from __future__ import annotations
 
-from bigmodel_core.dataset import Dataset
-from bigmodel_core.hookspecs import hookimpl
+from bigmodel_core.data.dataset import Dataset
+from bigmodel_core.registry.hookspecs import hookimpl
 from bigmodel_datasets.digits import Digits
 from bigmodel_datasets.image_folder import ImageFolder
 from bigmodel_datasets.mnist import FashionMnist, Mnist

@@ -6,8 +6,8 @@ import os
 from dataclasses import dataclass, field
 from pathlib import Path
 
-from bigmodel_core import images
-from bigmodel_core.dataset_files import environment_folders, existing
+from bigmodel_core.data import images
+from bigmodel_core.data.files import environment_folders, existing
 from bigmodel_core.errors import DataError
 
 PARTS = ("train", "test", "validation")

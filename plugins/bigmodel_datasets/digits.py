@@ -9,7 +9,7 @@ from typing import ClassVar
 
 import numpy as np
 
-from bigmodel_core.dataset import Data, Dataset, Preprocessing, Split, split_indices
+from bigmodel_core.data.dataset import Data, Dataset, Preprocessing, Split, split_indices
 from bigmodel_core.errors import DataError
 
 

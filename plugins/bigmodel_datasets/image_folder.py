@@ -10,11 +10,11 @@ from typing import ClassVar
 
 import numpy as np
 
-from bigmodel_core import images
-from bigmodel_core.conforming import unknown_label
-from bigmodel_core.dataset import Data, Dataset, Encoding, Preprocessing, Source, Split, split_indices
+from bigmodel_core.data import images
+from bigmodel_core.data.conforming import unknown_label
+from bigmodel_core.data.dataset import Data, Dataset, Encoding, Preprocessing, Source, Split, split_indices
 from bigmodel_core.errors import ConfigError, DataError
-from bigmodel_core.field_limits import check_number
+from bigmodel_core.registry.field_limits import check_number
 from bigmodel_datasets.class_folders import PassedOver, check_labels, folder_named, listed, parts_of
 
 
@@ -27,7 +27,7 @@ class ImageFolder(Dataset):
     Pixels are scaled to 0 to 1; with `mean` and `std` they are standardised, in exported files too.
     Images are never all in memory. Files that are no images by their ending (`Thumbs.db`, `notes.txt`), what
     begins with a dot and `__MACOSX` are passed over; a note of the data says how many. What the numbers in
-    files of more than 8 bits mean is said in `bigmodel_core.images`.
+    files of more than 8 bits mean is said in `bigmodel_core.data.images`.
 
     Args:
         size: height and width, or one number for both; images of other sizes are stretched to it. None takes

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from pathlib import Path
 
-from bigmodel_core.dataset_files import environment_folders, existing
+from bigmodel_core.data.files import environment_folders, existing
 from bigmodel_core.errors import DataError
 
 

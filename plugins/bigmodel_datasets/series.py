@@ -9,9 +9,9 @@ from typing import ClassVar
 
 import numpy as np
 
-from bigmodel_core.dataset import Data, Dataset, Encoding, Preprocessing, Split
+from bigmodel_core.data.dataset import Data, Dataset, Encoding, Preprocessing, Split
 from bigmodel_core.errors import ConfigError, DataError
-from bigmodel_core.field_limits import check_number
+from bigmodel_core.registry.field_limits import check_number
 from bigmodel_datasets.csv_file import Table, column_of, parsed, read_rows
 from bigmodel_datasets.one_file import one_file
 from bigmodel_datasets.standard import known_for, standardising

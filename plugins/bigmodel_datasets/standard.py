@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import numpy as np
 
-from bigmodel_core.dataset import Encoding, Preprocessing
+from bigmodel_core.data.dataset import Encoding, Preprocessing
 
 _CONSTANT = 1e-13
 """A deviation of this share of the mean is rounding in float64: the column is a constant."""

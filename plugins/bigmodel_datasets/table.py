@@ -8,8 +8,8 @@ from typing import ClassVar, get_args
 
 import numpy as np
 
-from bigmodel_core.conforming import columns_in_order
-from bigmodel_core.dataset import Data, Dataset, Encoding, Split, Task, split_indices
+from bigmodel_core.data.conforming import columns_in_order
+from bigmodel_core.data.dataset import Data, Dataset, Encoding, Split, Task, split_indices
 from bigmodel_core.errors import ConfigError, DataError
 from bigmodel_datasets.csv_file import Table, column_of, parsed, read_rows
 from bigmodel_datasets.one_file import one_file

@@ -9,8 +9,8 @@ from typing import Any
 
 import numpy as np
 
-from bigmodel_core.conforming import unknown_label
-from bigmodel_core.dataset import Encoding, Task
+from bigmodel_core.data.conforming import unknown_label
+from bigmodel_core.data.dataset import Encoding, Task
 from bigmodel_core.errors import DataError
 from bigmodel_datasets.csv_file import Table, is_written_otherwise, parsed
 

@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-from bigmodel_core.hookspecs import hookimpl
-from bigmodel_core.layer import Layer
+from bigmodel_core.nn.layer import Layer
+from bigmodel_core.registry.hookspecs import hookimpl
 from bigmodel_layers.activations import (
     Elu,
     Gelu,

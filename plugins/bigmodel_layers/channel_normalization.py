@@ -7,9 +7,9 @@ from typing import Any
 
 from bigmodel_core import ops
 from bigmodel_core.errors import ShapeError
-from bigmodel_core.field_limits import check_number
-from bigmodel_core.layer import Layer
-from bigmodel_core.spec import dim_multiply, dim_product, format_shape
+from bigmodel_core.graph.spec import dim_multiply, dim_product, format_shape
+from bigmodel_core.nn.layer import Layer
+from bigmodel_core.registry.field_limits import check_number
 
 
 def _channels(x: Any, least: int) -> int:

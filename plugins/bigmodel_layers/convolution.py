@@ -6,13 +6,13 @@ from dataclasses import dataclass
 from typing import Any
 
 from bigmodel_core import ops
-from bigmodel_core.config import make
 from bigmodel_core.errors import ConfigError, ShapeError
-from bigmodel_core.field_limits import check_number
-from bigmodel_core.initializers import NAMED
-from bigmodel_core.layer import Layer
+from bigmodel_core.graph.spec import format_shape
+from bigmodel_core.nn.initializers import NAMED
+from bigmodel_core.nn.layer import Layer
 from bigmodel_core.ops.images import pair
-from bigmodel_core.spec import format_shape
+from bigmodel_core.registry.config import make
+from bigmodel_core.registry.field_limits import check_number
 
 
 def _check(layer: Any, *pairs: str) -> None:
@@ -77,7 +77,7 @@ class Conv2d(Layer):
             are channels for a depthwise convolution.
         use_bias: whether a bias is added.
         activation: a layer, or a layer's name, applied to the result.
-        initial: how the weight's first values are drawn, a name of `bigmodel_core.initializers`.
+        initial: how the weight's first values are drawn, a name of `bigmodel_core.nn.initializers`.
 
     Raises:
         ConfigError: a field is out of its limits.

@@ -6,11 +6,11 @@ from dataclasses import dataclass
 from typing import Any
 
 from bigmodel_core import ops
-from bigmodel_core.config import make
 from bigmodel_core.errors import ConfigError, DtypeError, ShapeError
-from bigmodel_core.field_limits import check_number
-from bigmodel_core.initializers import NAMED
-from bigmodel_core.layer import Layer
+from bigmodel_core.nn.initializers import NAMED
+from bigmodel_core.nn.layer import Layer
+from bigmodel_core.registry.config import make
+from bigmodel_core.registry.field_limits import check_number
 
 
 @dataclass(frozen=True)
@@ -23,7 +23,7 @@ class Dense(Layer):
         units: the width of the output.
         activation: a layer, or a layer's name, applied to the result; it runs in the matrix product's kernel.
         use_bias: whether a bias is added.
-        initial: how the weight's first values are drawn, a name of `bigmodel_core.initializers`.
+        initial: how the weight's first values are drawn, a name of `bigmodel_core.nn.initializers`.
 
     Raises:
         ConfigError: `units` is below 1, or `initial` or `activation` is unknown.

@@ -7,8 +7,8 @@ from typing import Any
 
 from bigmodel_core import ops
 from bigmodel_core.errors import DtypeError
-from bigmodel_core.field_limits import check_number
-from bigmodel_core.layer import Layer
+from bigmodel_core.nn.layer import Layer
+from bigmodel_core.registry.field_limits import check_number
 
 
 @dataclass(frozen=True)

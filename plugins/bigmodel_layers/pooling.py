@@ -7,9 +7,9 @@ from typing import Any
 
 from bigmodel_core import ops
 from bigmodel_core.errors import ConfigError, ShapeError
-from bigmodel_core.layer import Layer
+from bigmodel_core.graph.spec import format_shape
+from bigmodel_core.nn.layer import Layer
 from bigmodel_core.ops.images import pair
-from bigmodel_core.spec import format_shape
 
 
 def _check(layer: Any) -> None:

@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-from bigmodel_core.hookspecs import hookimpl
-from bigmodel_core.loss import Loss
+from bigmodel_core.nn.loss import Loss
+from bigmodel_core.registry.hookspecs import hookimpl
 from bigmodel_losses.classification import BinaryCrossEntropy, CrossEntropy, Hinge
 from bigmodel_losses.regression import Huber, MeanAbsoluteError, MeanSquaredError
 

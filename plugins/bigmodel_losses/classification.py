@@ -9,11 +9,11 @@ import numpy as np
 
 from bigmodel_core import ops
 from bigmodel_core.errors import ShapeError
-from bigmodel_core.field_limits import check_number
 from bigmodel_core.graph import Value
-from bigmodel_core.loss import Loss, one_output
-from bigmodel_core.probabilities import of_both, sigmoid, softmax
-from bigmodel_core.spec import format_shape
+from bigmodel_core.graph.spec import format_shape
+from bigmodel_core.nn.loss import Loss, one_output
+from bigmodel_core.nn.probabilities import of_both, sigmoid, softmax
+from bigmodel_core.registry.field_limits import check_number
 
 
 @dataclass(frozen=True)

@@ -6,10 +6,10 @@ from dataclasses import dataclass
 
 from bigmodel_core import ops
 from bigmodel_core.errors import DtypeError
-from bigmodel_core.field_limits import check_number
 from bigmodel_core.graph import Value
-from bigmodel_core.loss import Loss, one_output
+from bigmodel_core.nn.loss import Loss, one_output
 from bigmodel_core.ops.elementwise import check_same_shape
+from bigmodel_core.registry.field_limits import check_number
 
 
 def _difference(loss: Loss, prediction: Value, target: Value) -> Value:

@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-from bigmodel_core.hookspecs import hookimpl
-from bigmodel_core.metric import Metric
+from bigmodel_core.registry.hookspecs import hookimpl
+from bigmodel_core.train.metric import Metric
 from bigmodel_metrics.classification import Accuracy, ConfusionMatrix, TopKAccuracy
 from bigmodel_metrics.precision_recall import F1, Precision, Recall
 from bigmodel_metrics.ranking import AUC

@@ -8,7 +8,7 @@ from typing import ClassVar
 import numpy as np
 
 from bigmodel_core.errors import ConfigError, DataError
-from bigmodel_core.metric import Metric, State
+from bigmodel_core.train.metric import Metric, State
 from bigmodel_metrics.labels import check_logits, predicted_and_true
 
 

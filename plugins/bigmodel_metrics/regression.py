@@ -8,7 +8,7 @@ from typing import ClassVar
 import numpy as np
 
 from bigmodel_core.errors import DataError, DtypeError
-from bigmodel_core.metric import Metric, State
+from bigmodel_core.train.metric import Metric, State
 
 
 class _MeanOfErrors(Metric):

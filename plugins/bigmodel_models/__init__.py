@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-from bigmodel_core.hookspecs import hookimpl
-from bigmodel_core.model import Model
+from bigmodel_core.nn.model import Model
+from bigmodel_core.registry.hookspecs import hookimpl
 from bigmodel_models.alexnet import Alexnet
 from bigmodel_models.bigmodel_cnn import BigmodelCnn
 from bigmodel_models.densenet import Densenet121

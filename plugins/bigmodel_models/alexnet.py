@@ -6,9 +6,9 @@ from dataclasses import dataclass
 from typing import Any, ClassVar
 
 import bigmodel_core as bm
-from bigmodel_core.field_limits import check_number
-from bigmodel_core.model import Model
-from bigmodel_core.spec import Spec
+from bigmodel_core.graph.spec import Spec
+from bigmodel_core.nn.model import Model
+from bigmodel_core.registry.field_limits import check_number
 
 
 @dataclass(frozen=True)

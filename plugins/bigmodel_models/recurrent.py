@@ -7,9 +7,9 @@ from typing import Any, ClassVar
 
 import bigmodel_core as bm
 from bigmodel_core.errors import ShapeError
-from bigmodel_core.field_limits import check_number
-from bigmodel_core.model import Model
-from bigmodel_core.spec import Spec, dim_multiply, format_shape
+from bigmodel_core.graph.spec import Spec, dim_multiply, format_shape
+from bigmodel_core.nn.model import Model
+from bigmodel_core.registry.field_limits import check_number
 
 
 def rows(x: Any) -> Any:

@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-from bigmodel_core.hookspecs import hookimpl
-from bigmodel_core.optimizer import Optimizer, Schedule
+from bigmodel_core.nn.optimizer import Optimizer, Schedule
+from bigmodel_core.registry.hookspecs import hookimpl
 from bigmodel_optimizers.adam import Adam, AdamW
 from bigmodel_optimizers.adaptive import Adagrad, RMSprop
 from bigmodel_optimizers.schedules import Constant, Cosine, InverseTime, StepDecay, WarmUp

@@ -7,9 +7,9 @@ from dataclasses import dataclass, field
 from typing import ClassVar
 
 from bigmodel_core import ops
-from bigmodel_core.field_limits import check_number
 from bigmodel_core.graph import Value
-from bigmodel_core.optimizer import Optimizer, Schedule
+from bigmodel_core.nn.optimizer import Optimizer, Schedule
+from bigmodel_core.registry.field_limits import check_number
 
 
 @dataclass(frozen=True)

@@ -7,8 +7,8 @@ from dataclasses import dataclass, replace
 from typing import Any
 
 from bigmodel_core.errors import ConfigError
-from bigmodel_core.field_limits import check_number
-from bigmodel_core.optimizer import Schedule
+from bigmodel_core.nn.optimizer import Schedule
+from bigmodel_core.registry.field_limits import check_number
 
 
 @dataclass(frozen=True)

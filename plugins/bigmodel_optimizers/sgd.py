@@ -6,9 +6,9 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 
 from bigmodel_core.errors import ConfigError
-from bigmodel_core.field_limits import check_number
 from bigmodel_core.graph import Value
-from bigmodel_core.optimizer import Optimizer, Schedule
+from bigmodel_core.nn.optimizer import Optimizer, Schedule
+from bigmodel_core.registry.field_limits import check_number
 
 
 @dataclass(frozen=True)

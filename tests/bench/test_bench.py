@@ -18,8 +18,8 @@ from bench.__main__ import chosen_peers, listing, parse, report, rows_of
 from bench.table import Row, in_words, render, significant, verdicts
 from bench.workload import Target, Workload
 from bigmodel_core.graph import Graph
+from bigmodel_core.graph.spec import Spec
 from bigmodel_core.plan import Program, Variables, device_named
-from bigmodel_core.spec import Spec
 
 ROOT = Path(__file__).resolve().parents[2]
 

@@ -9,7 +9,7 @@ import numpy as np
 import pytest
 
 import bigmodel_core as bm
-from bigmodel_core.summary import summarise
+from bigmodel_core.nn.summary import summarise
 
 
 @pytest.mark.parametrize("batch_size", [1, 64])

@@ -13,13 +13,14 @@ from typing import Any
 
 import pytest
 
-from bigmodel_core import registry, registry_host
+from bigmodel_core import registry
+from bigmodel_core.registry import host as registry_host
 
 HEADER = """\
 from dataclasses import dataclass
-from bigmodel_core.hookspecs import hookimpl
-from bigmodel_core.layer import Layer
-from bigmodel_core.metric import Metric
+from bigmodel_core.registry.hookspecs import hookimpl
+from bigmodel_core.nn.layer import Layer
+from bigmodel_core.train.metric import Metric
 """
 
 Install = Callable[..., Path]

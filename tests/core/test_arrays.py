@@ -8,7 +8,7 @@ import numpy as np
 import pytest
 
 import bigmodel_core as bm
-from bigmodel_core.arrays import as_array, cast
+from bigmodel_core.data.arrays import as_array, cast
 from bigmodel_core.errors import BigmodelError, DataError, DtypeError, ShapeError, UsageError
 
 X = np.random.default_rng(0).normal(size=(12, 3)).astype("float32")

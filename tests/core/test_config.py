@@ -15,14 +15,15 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from bigmodel_core import config, registry
+from bigmodel_core import registry
 from bigmodel_core.errors import ConfigError, UnknownNameError, UsageError
+from bigmodel_core.registry import config
 
 Install = Callable[..., Path]
 
 SOURCE = """
 from typing import Literal
-from bigmodel_core.registry_loading import base_class
+from bigmodel_core.registry.loading import base_class
 Optimizer, Schedule = base_class("optimizer"), base_class("schedule")
 
 @dataclass(frozen=True)

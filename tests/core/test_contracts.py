@@ -12,7 +12,7 @@ import pytest
 import bigmodel_core as bm
 from bigmodel_core import registry
 from bigmodel_core.errors import BigmodelError, ConfigError, PluginError
-from bigmodel_core.registry_discovery import PLURALS
+from bigmodel_core.registry.discovery import PLURALS
 
 
 @dataclass(frozen=True)

@@ -11,12 +11,12 @@ import pytest
 
 import bigmodel_core as bm
 from bigmodel_core import ops
-from bigmodel_core.autodiff import gradients
 from bigmodel_core.errors import KernelError
 from bigmodel_core.graph import Graph, Op, Value
+from bigmodel_core.graph.autodiff import gradients
+from bigmodel_core.graph.spec import Spec
 from bigmodel_core.kernels.array import NativeKernel
 from bigmodel_core.plan import Program, Variables, device_named, schedule
-from bigmodel_core.spec import Spec
 from tests.ops.image_reference import convolved, padded, windows
 
 CPU = device_named("cpu")

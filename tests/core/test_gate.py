@@ -9,10 +9,10 @@ import pytest
 
 from bigmodel_core.errors import NumericsError
 from bigmodel_core.graph import Graph
+from bigmodel_core.graph.spec import Spec
 from bigmodel_core.ops.linear import MatMul
 from bigmodel_core.plan import Program, Variables, device_named
 from bigmodel_core.plan.guard import Gate
-from bigmodel_core.spec import Spec
 
 CPU = device_named("cpu")
 

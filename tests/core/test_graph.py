@@ -11,7 +11,7 @@ import bigmodel_core as bm
 from bigmodel_core import ops
 from bigmodel_core.errors import DtypeError, GraphError, ShapeError
 from bigmodel_core.graph import Graph, Value, needed
-from bigmodel_core.spec import Spec
+from bigmodel_core.graph.spec import Spec
 
 
 def an_input(*shape: Any, dtype: str = "float32", name: str = "x", graph: Graph | None = None) -> Value:
@@ -116,7 +116,7 @@ def test_ops_take_values_alone() -> None:
 def test_an_op_without_gradient_says_so() -> None:
     from dataclasses import dataclass
 
-    from bigmodel_core.autodiff import gradients
+    from bigmodel_core.graph.autodiff import gradients
 
     @dataclass(frozen=True)
     class Odd(bm.Op):

@@ -118,7 +118,7 @@ def test_what_the_system_does_not_give_is_refused_as_well(monkeypatch: pytest.Mo
     def refuse(*_: object) -> np.ndarray:
         raise MemoryError
 
-    monkeypatch.setattr("bigmodel_core.initializers.draw", refuse)
+    monkeypatch.setattr("bigmodel_core.nn.initializers.draw", refuse)
     with pytest.raises(bm.errors.OutOfMemoryError, match="which the system does not give"):
         model(np.zeros((1, 3), "float32"))
 

@@ -14,10 +14,10 @@ import bigmodel_core as bm
 from bigmodel_core import ops
 from bigmodel_core.errors import BigmodelError, DataError, DeviceError, GraphError, NumericsError, ShapeError
 from bigmodel_core.graph import Graph, Value
+from bigmodel_core.graph.spec import Spec, broadcast
 from bigmodel_core.kernels import cache
 from bigmodel_core.plan import Program, Variables, device_named, fusion
 from bigmodel_core.plan.memory import ALIGNMENT, Lifetime, place
-from bigmodel_core.spec import Spec, broadcast
 
 CPU = device_named("cpu")
 

@@ -15,11 +15,12 @@ from typing import Any
 import pluggy
 import pytest
 
-from bigmodel_core import hookspecs, registry
+from bigmodel_core import registry
 from bigmodel_core.errors import BigmodelError, PluginError, UnknownNameError, UsageError
-from bigmodel_core.registry_discovery import PLURALS, display_name
-from bigmodel_core.registry_host import PluginHost
-from bigmodel_core.registry_loading import Loader, base_class, in_range
+from bigmodel_core.registry import hookspecs
+from bigmodel_core.registry.discovery import PLURALS, display_name
+from bigmodel_core.registry.host import PluginHost
+from bigmodel_core.registry.loading import Loader, base_class, in_range
 
 Install = Callable[..., Path]
 
@@ -453,7 +454,7 @@ def test_what_the_hook_of_a_kind_returns_is_found_by_name(install: Install, kind
 
 
 def make_plugin(name: str = "Local") -> Any:
-    from bigmodel_core.layer import Layer
+    from bigmodel_core.nn.layer import Layer
 
     cls = type(name, (Layer,), {})
     return types.SimpleNamespace(bigmodel_layers=hookspecs.hookimpl(lambda: [cls])), cls
@@ -502,8 +503,8 @@ def test_datasets_are_loaded_and_models_built_by_name_and_options(install: Insta
     install(
         "p",
         """
-        from bigmodel_core.dataset import Dataset
-        from bigmodel_core.model import Model
+        from bigmodel_core.data.dataset import Dataset
+        from bigmodel_core.nn.model import Model
 
         @dataclass(frozen=True)
         class Toy(Dataset):

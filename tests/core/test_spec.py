@@ -8,7 +8,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from bigmodel_core.errors import DtypeError, ShapeError
-from bigmodel_core.spec import (
+from bigmodel_core.graph.spec import (
     Dim,
     Spec,
     broadcast,

@@ -19,13 +19,13 @@ Install = Callable[..., Path]
 
 STRANGER = """
 import bigmodel_core as bm
-from bigmodel_core.augmentation import Augmentation
-from bigmodel_core.callback import Callback
-from bigmodel_core.dataset import Dataset
-from bigmodel_core.exporter import Exporter
-from bigmodel_core.loss import Loss
-from bigmodel_core.model import Model
-from bigmodel_core.optimizer import Optimizer, Schedule
+from bigmodel_core.data.augmentation import Augmentation
+from bigmodel_core.train.callback import Callback
+from bigmodel_core.data.dataset import Dataset
+from bigmodel_core.exporting.exporter import Exporter
+from bigmodel_core.nn.loss import Loss
+from bigmodel_core.nn.model import Model
+from bigmodel_core.nn.optimizer import Optimizer, Schedule
 
 def named(base, *names):
     return [dataclass(frozen=True)(type(name, (base,), {"__doc__": "A stranger's."})) for name in names]
@@ -96,7 +96,7 @@ def test_a_user_who_types_a_name_of_both_is_asked_whose(site: Path, tmp_path: Pa
 def test_a_checkpoint_says_whose_layer_it_was_and_old_ones_load(site: Path, tmp_path: Path) -> None:
     code = """
 import json, bigmodel_core as bm
-from bigmodel_core import config
+from bigmodel_core.registry import config
 ours = bm.layers["bigmodel:Dense"](3)
 theirs = bm.layers["acme:Dense"]()
 saved = json.loads(json.dumps([config.to_config(ours), config.to_config(theirs)]))
@@ -114,8 +114,8 @@ assert saved[1]["distribution"] == "acme"
 
 ASKER = """
 import bigmodel_core as bm
-from bigmodel_core import config
-from bigmodel_core.model import Model
+from bigmodel_core.registry import config
+from bigmodel_core.nn.model import Model
 def ask(): return bm.layers.Swish
 def make(): return config.make("layer", "swish")
 """
@@ -165,8 +165,8 @@ def test_a_name_nobody_else_has_needs_no_owner(install: Install) -> None:
 
 def test_a_model_finds_the_loss_that_its_own_package_names(install: Install) -> None:
     source = """
-    from bigmodel_core.loss import Loss
-    from bigmodel_core.model import Model
+    from bigmodel_core.nn.loss import Loss
+    from bigmodel_core.nn.model import Model
     @dataclass(frozen=True)
     class Mine(Loss):
         def each(self, prediction, target): return prediction - target
@@ -186,8 +186,8 @@ def test_a_model_finds_the_loss_that_its_own_package_names(install: Install) -> 
     @hookimpl
     def bigmodel_optimizers(): return [Optimal]
     """.replace(
-        "from bigmodel_core.model",
-        "from bigmodel_core.optimizer import Optimizer\n    from bigmodel_core.model",
+        "from bigmodel_core.nn.model",
+        "from bigmodel_core.nn.optimizer import Optimizer\n    from bigmodel_core.nn.model",
     )
     install("one", source)
     install("two", source.replace("prediction - target", "target"))
@@ -205,7 +205,7 @@ def test_a_model_finds_the_loss_that_its_own_package_names(install: Install) -> 
 # Exporters ------------------------------------------------------------------------------------------------
 
 EXPORTER = """
-    from bigmodel_core.exporter import Exporter
+    from bigmodel_core.exporting.exporter import Exporter
     class Told:
         def __init__(self, path): self.path = path
         def __str__(self): return f"wrote {self.path}"
@@ -263,7 +263,7 @@ def test_a_file_ending_of_two_exporters_is_the_users_to_settle(install: Install,
 
 LOUD = """
 import bigmodel_core as bm
-from bigmodel_core.dataset import Dataset
+from bigmodel_core.data.dataset import Dataset
 print("imported")
 @dataclass(frozen=True)
 class Noise(Dataset):

@@ -10,12 +10,12 @@ import numpy as np
 import pytest
 
 import bigmodel_core.ops as o
-from bigmodel_core.autodiff import gradients
 from bigmodel_core.graph import LEAVES, Graph, Op
+from bigmodel_core.graph.autodiff import gradients
+from bigmodel_core.graph.spec import Spec
 from bigmodel_core.kernels.cuda import launch
 from bigmodel_core.kernels.fused import Elementwise
 from bigmodel_core.ops import losses
-from bigmodel_core.spec import Spec
 
 RNG = np.random.default_rng(7)
 X = RNG.standard_normal((5, 7))

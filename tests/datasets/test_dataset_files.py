@@ -12,7 +12,7 @@ from urllib.error import URLError
 
 import pytest
 
-from bigmodel_core.dataset_files import RemoteFile, cache_folder, download, locate
+from bigmodel_core.data.files import RemoteFile, cache_folder, download, locate
 from bigmodel_core.errors import ConfigError, DataError
 
 CONTENT = b"the content of the file " * 1000

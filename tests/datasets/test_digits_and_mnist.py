@@ -11,7 +11,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from bigmodel_core.dataset_files import RemoteFile
+from bigmodel_core.data.files import RemoteFile
 from bigmodel_core.errors import DataError
 from bigmodel_datasets import Digits, FashionMnist, Mnist
 from bigmodel_datasets.mnist import FASHION_MNIST_FILES, MNIST_FILES

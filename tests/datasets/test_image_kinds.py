@@ -14,7 +14,7 @@ import pytest
 from PIL import Image
 
 import bigmodel_core as bm
-from bigmodel_core import images
+from bigmodel_core.data import images
 from bigmodel_core.errors import DataError
 
 RAMP = np.linspace(0, 1, 12, dtype=np.float32).reshape(3, 4)

@@ -10,7 +10,7 @@ import numpy as np
 import pytest
 
 import bigmodel_core as bm
-from bigmodel_core.encoding import Encoding, encoding_in
+from bigmodel_core.data.encoding import Encoding, encoding_in
 from bigmodel_core.errors import ConfigError, DataError, UsageError
 
 

@@ -11,7 +11,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from bigmodel_core.dataset import Loader, Split, batches, permutation, split_indices
+from bigmodel_core.data.dataset import Loader, Split, batches, permutation, split_indices
 from bigmodel_core.errors import ConfigError, DataError, ShapeError
 
 MASK = 2**64 - 1
@@ -50,7 +50,7 @@ def test_permutation_holds_each_number_once(n, seed, epoch):
 
 
 def test_permutation_is_the_same_in_another_process():
-    code = "from bigmodel_core.sampling import permutation; print(permutation(50, 3, 'x').tolist())"
+    code = "from bigmodel_core.data.sampling import permutation; print(permutation(50, 3, 'x').tolist())"
     output = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True).stdout
     assert output.strip() == str(permutation(50, 3, "x").tolist())
 

@@ -7,7 +7,7 @@ import json
 import numpy as np
 import pytest
 
-from bigmodel_core.dataset import Data, Preprocessing, Split
+from bigmodel_core.data.dataset import Data, Preprocessing, Split
 from bigmodel_core.errors import BigmodelError, ConfigError, DataError
 
 

@@ -11,7 +11,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 import bigmodel_metrics
-from bigmodel_core.metric import Metric
+from bigmodel_core.train.metric import Metric
 from bigmodel_metrics import (
     AUC,
     F1,

@@ -10,7 +10,7 @@ import pytest
 
 import bigmodel_core as bm
 from bigmodel_core.errors import ShapeError
-from bigmodel_core.spec import dim_floor_divide
+from bigmodel_core.graph.spec import dim_floor_divide
 from tests.onnx.conftest import run
 
 layers = bm.layers

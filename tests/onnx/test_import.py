@@ -11,8 +11,8 @@ import pytest
 from onnx import TensorProto, helper, numpy_helper
 
 import bigmodel_core as bm
-from bigmodel_core import config
 from bigmodel_core.errors import ConfigError, ExportError
+from bigmodel_core.registry import config
 from bigmodel_onnx import OnnxModel
 from tests.onnx.conftest import Function, each, run
 from tests.onnx.test_operators import CASES, _inputs

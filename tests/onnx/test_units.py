@@ -9,7 +9,7 @@ import onnxruntime
 import pytest
 
 import bigmodel_core as bm
-from bigmodel_core.encoding import Encoding
+from bigmodel_core.data.encoding import Encoding
 
 
 def large_table(folder: Path) -> Path:

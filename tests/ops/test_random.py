@@ -74,7 +74,7 @@ def test_the_gradient_has_the_mask_of_the_output() -> None:
     with graph.active():
         x = graph.input("x", bm.Spec(ONES.shape))
         y = ops.dropout(x, 0.4)
-        from bigmodel_core.autodiff import gradients
+        from bigmodel_core.graph.autodiff import gradients
 
         (dx,) = gradients(ops.sum(y), [x])
     output, gradient = Program(graph, [y, dx]).run(Variables(device_named("cpu")), {"x": ONES})

@@ -13,7 +13,7 @@ from hypothesis import strategies as st
 from bigmodel_core import ops
 from bigmodel_core.errors import BigmodelError, DataError, DtypeError, ShapeError
 from bigmodel_core.graph import Graph
-from bigmodel_core.spec import Spec
+from bigmodel_core.graph.spec import Spec
 from bigmodel_core.testing import check_gradients, compute
 from bigmodel_core.testing.evaluate import Evaluation
 from tests.ops import recurrent_reference as reference

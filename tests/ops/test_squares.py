@@ -7,8 +7,8 @@ import pytest
 
 from bigmodel_core.errors import DtypeError
 from bigmodel_core.graph import Graph
+from bigmodel_core.graph.spec import Spec
 from bigmodel_core.ops.squares import SumOfSquares
-from bigmodel_core.spec import Spec
 from bigmodel_core.testing import check_gradients, compute
 
 

@@ -10,7 +10,7 @@ import numpy as np
 import pytest
 
 import bigmodel_core as bm
-from bigmodel_core.augmentation import Augmentation, Draws, augmented, philox
+from bigmodel_core.data.augmentation import Augmentation, Draws, augmented, philox
 from bigmodel_core.errors import BigmodelError, ConfigError, ShapeError
 from bigmodel_core.testing import Check, checks_for
 from bigmodel_core.testing.augmentation_checks import augmentation_checks

@@ -10,7 +10,7 @@ import pytest
 
 import bigmodel_core as bm
 from bigmodel_core import testing
-from bigmodel_core.metric import Metric
+from bigmodel_core.train.metric import Metric
 
 
 @dataclass(frozen=True)

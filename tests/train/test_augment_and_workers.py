@@ -12,8 +12,8 @@ import numpy as np
 import pytest
 
 import bigmodel_core as bm
-from bigmodel_core import prefetch
-from bigmodel_core.augmentation import Augmentation, Draws
+from bigmodel_core.data import prefetch
+from bigmodel_core.data.augmentation import Augmentation, Draws
 from bigmodel_core.errors import CheckpointError, ConfigError, DataError, ShapeError, UsageError
 from bigmodel_core.train import resume as resuming
 from bigmodel_core.train.runs import read_manifest

@@ -11,9 +11,9 @@ import numpy as np
 import pytest
 
 import bigmodel_core as bm
-from bigmodel_core.encoding import Encoding
+from bigmodel_core.data.encoding import Encoding
+from bigmodel_core.data.sampling import split_indices
 from bigmodel_core.errors import CheckpointError, ConfigError, DataError
-from bigmodel_core.sampling import split_indices
 from bigmodel_core.train.checkpoint_file import read_file, write_file
 from bigmodel_datasets import Series, Text
 

@@ -11,6 +11,7 @@ import pytest
 
 import bigmodel_core as bm
 from bigmodel_core.errors import CheckpointError, ConfigError, UnknownNameError
+from bigmodel_core.registry import config
 
 from .conftest import At, Crash, crash, labelled
 
@@ -37,7 +38,7 @@ def cosine(rate: float, steps: int) -> list[float]:
     "schedule", [bm.schedules.Cosine(0.5), "cosine:rate=0.5", {"name": "cosine", "rate": 0.5}]
 )
 def test_cosine_takes_its_length_from_the_run(schedule: Any) -> None:
-    optimizer = bm.config.make("optimizer", {"name": "sgd", "learning_rate": schedule})
+    optimizer = config.make("optimizer", {"name": "sgd", "learning_rate": schedule})
     assert rates(optimizer, 4) == pytest.approx(cosine(0.5, 12))
 
 

@@ -11,6 +11,7 @@ import numpy as np
 import pytest
 
 import bigmodel_core as bm
+from bigmodel_core.data.sampling import permutation
 from bigmodel_core.errors import (
     BigmodelError,
     ConfigError,
@@ -22,7 +23,6 @@ from bigmodel_core.errors import (
     UnknownNameError,
     UsageError,
 )
-from bigmodel_core.sampling import permutation
 
 from .conftest import labelled
 

@@ -8,13 +8,13 @@ from typing import Any
 
 import numpy as np
 
+from bigmodel_core.graph.spec import FLOATS
 from bigmodel_core.kernels.array import SPECIAL, ArrayKernel, Call, attributes_of
 from bigmodel_core.kernels.cpu import math as cpu_math
 from bigmodel_core.kernels.cpu.launch import Buffer, Launch
 from bigmodel_core.kernels.cpu.memory import array_view, load_float, load_int
 from bigmodel_core.kernels.cpu.native import NativeFunction
 from bigmodel_core.kernels.scalar import parameters
-from bigmodel_core.spec import FLOATS
 
 CHUNK_ELEMENTS = 16384
 """How many additions' worth of work a chunk holds."""

@@ -12,6 +12,7 @@ from typing import Any
 
 import numpy as np
 
+from bigmodel_core.graph.spec import Spec
 from bigmodel_core.kernels import status as codes
 from bigmodel_core.kernels.array import Call
 from bigmodel_core.kernels.cuda import gemm
@@ -20,7 +21,6 @@ from bigmodel_core.kernels.cuda.groups import CAST
 from bigmodel_core.kernels.cuda.launch import Buffer, Launch, View, over_items
 from bigmodel_core.kernels.cuda.status import report
 from bigmodel_core.ops.recurrent import CELLS, SAVED
-from bigmodel_core.spec import Spec
 
 WRONG = codes.LENGTH_OUT_OF_RANGE
 TANH, LSTM, GRU = (tuple(CELLS).index(name) for name in ("tanh", "lstm", "gru"))

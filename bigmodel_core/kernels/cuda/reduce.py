@@ -8,10 +8,10 @@ from typing import Any
 
 import numpy as np
 
+from bigmodel_core.graph.spec import FLOATS
 from bigmodel_core.kernels.array import Call
 from bigmodel_core.kernels.cuda.groups import CAST, COMBINE, combined, row_of
 from bigmodel_core.kernels.cuda.launch import Buffer, Launch, View, lanes_for, over_items, over_rows, sizes
-from bigmodel_core.spec import FLOATS
 
 RUN = 16
 """Numbers of a column that are added up one after the other; such sums are added up in turn."""

@@ -7,10 +7,10 @@ from typing import Any
 
 import numpy as np
 
+from bigmodel_core.graph.spec import Spec
 from bigmodel_core.kernels.array import Call
 from bigmodel_core.kernels.cuda.array import wrapper
 from bigmodel_core.kernels.cuda.launch import Buffer, Launch, View, flat, over_items
-from bigmodel_core.spec import Spec
 
 
 def transpose(call: Call) -> list[Launch]:

@@ -1,0 +1,140 @@
+"""The base class of augmentations: random changes to training samples that leave their labels true.
+
+Their random numbers are keyed by (seed, epoch, sample): a sample gets the same change whatever the batch
+size, the order, the number of threads or the point from which a run went on.
+"""
+
+from __future__ import annotations
+
+import hashlib
+from abc import ABC, abstractmethod
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+import numpy as np
+
+from bigmodel_core.errors import DtypeError, ShapeError
+from bigmodel_core.registry.discovery import display_name
+
+_MULTIPLIERS = np.array([[0xD2511F53], [0xCD9E8D57]], np.uint64)
+_INCREMENTS = np.array([[0x9E3779B9], [0xBB67AE85]], np.uint64)
+_HALF, _LOW = np.uint64(32), np.uint64(0xFFFFFFFF)
+
+
+def philox(counters: np.ndarray, key: tuple[int, int]) -> np.ndarray:
+    """Four random words of 32 bits for each counter: Philox 4x32 with ten rounds (Salmon et al., 2011).
+
+    Args:
+        counters: (4, n) uint64, each below 2**32.
+        key: two numbers below 2**32.
+
+    Returns:
+        (4, n) uint64, each below 2**32.
+    """
+    even, odd = counters[0::2], counters[1::2]
+    keys = np.array([[key[0]], [key[1]]], np.uint64)
+    for _ in range(10):
+        product = even * _MULTIPLIERS
+        even = (product >> _HALF)[::-1] ^ odd ^ keys
+        odd = (product & _LOW)[::-1]
+        keys = (keys + _INCREMENTS) & _LOW
+    return np.stack([even[0], odd[0], even[1], odd[1]])
+
+
+class Draws:
+    """Random numbers for each sample of a batch, the next ones at each call.
+
+    Args:
+        samples: (n,) numbers of the samples.
+        seed, epoch, stream: the rest of the key.
+
+    >>> draws = Draws(np.array([7, 9]), seed=0, epoch=1, stream=0)
+    >>> again = Draws(np.array([9]), seed=0, epoch=1, stream=0)
+    >>> bool(draws.uniform()[1] == again.uniform()[0])
+    True
+    """
+
+    def __init__(self, samples: np.ndarray, seed: int, epoch: int, stream: int) -> None:
+        text = f"augment\x1f{seed}\x1f{stream}"
+        words = np.frombuffer(hashlib.blake2b(text.encode(), digest_size=8).digest(), "<u4")
+        self._key = (int(words[0]), int(words[1]))
+        self._samples = np.asarray(samples, np.uint64)
+        self._epoch, self._done = int(epoch), 0
+
+    def __len__(self) -> int:
+        return len(self._samples)
+
+    def words(self, count: int) -> np.ndarray:
+        """Random words of 32 bits, (n, count) uint64."""
+        n, blocks = len(self._samples), -(-count // 4)
+        counters = np.empty((4, n, blocks), np.uint64)
+        counters[0] = (self._samples & _LOW)[:, np.newaxis]
+        counters[1] = (self._samples >> _HALF)[:, np.newaxis]
+        counters[2] = self._epoch & 0xFFFFFFFF
+        counters[3] = np.arange(self._done, self._done + blocks, dtype=np.uint64)
+        self._done += blocks
+        found = philox(counters.reshape(4, -1), self._key).reshape(4, n, blocks)
+        return found.transpose(1, 2, 0).reshape(n, 4 * blocks)[:, :count]
+
+    def uniform(self, count: int | None = None) -> np.ndarray:
+        """Numbers from 0 to below 1: float64 (n,), or (n, count)."""
+        found = self.words(1 if count is None else count) * 2.0**-32
+        return found[:, 0] if count is None else found
+
+    def integers(self, below: int, count: int | None = None) -> np.ndarray:
+        """Whole numbers from 0 to below `below`: int64 (n,), or (n, count)."""
+        return (self.uniform(count) * below).astype(np.int64)
+
+
+@dataclass(frozen=True)
+class Augmentation(ABC):
+    """A random change to training samples, such as flipping images.
+
+    Subclasses are frozen dataclasses. They see batches of model input, after preprocessing, in training
+    alone; what holds for all input, such as normalisation, is `Preprocessing`, which exported files carry.
+    """
+
+    @abstractmethod
+    def __call__(self, x: np.ndarray, draws: Draws) -> np.ndarray:
+        """The changed batch, of the same shape and number type; x itself stays as it is.
+
+        Args:
+            x: (n, ...) samples; images are (n, C, H, W).
+            draws: random numbers for each of the samples. All chance has to come from here, and what happens
+                to a sample may depend on no other.
+
+        Raises:
+            ShapeError: it is made for samples of another shape.
+        """
+
+
+def augmented(
+    x: np.ndarray, augment: Sequence[Augmentation], seed: int, epoch: int, samples: np.ndarray
+) -> np.ndarray:
+    """A batch after some augmentations.
+
+    Args:
+        x: (n, ...) samples.
+        augment: in the order in which they are applied.
+        seed, epoch: the key of the random numbers, together with
+        samples: (n,) the numbers of the samples in the training split.
+
+    Raises:
+        ShapeError, DtypeError: one does not suit the samples, or does not keep their shape or type.
+    """
+    for stream, change in enumerate(augment):
+        found = change(x, Draws(samples, seed, epoch, stream))
+        if not isinstance(found, np.ndarray) or found.shape != x.shape:
+            raise ShapeError(
+                f"it made {getattr(found, 'shape', type(found).__name__)} of a batch {x.shape}.",
+                where=display_name(type(change)),
+                fix="an augmentation has to keep the shape of the batch.",
+            )
+        if found.dtype != x.dtype:
+            raise DtypeError(
+                f"it made {found.dtype} of a batch of {x.dtype}.",
+                where=display_name(type(change)),
+                fix="an augmentation has to keep the number type.",
+            )
+        x = found
+    return np.ascontiguousarray(x)

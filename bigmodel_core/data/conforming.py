@@ -1,0 +1,183 @@
+"""Samples and targets of one encoding brought to another, by name: a trained model meets them as it met its
+own."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass
+
+import numpy as np
+
+from bigmodel_core.data.encoding import Encoding
+from bigmodel_core.data.preprocessing import Preprocessing
+from bigmodel_core.data.source import Source
+from bigmodel_core.errors import BigmodelError, DataError
+
+BLOCK = 1024
+"""Samples that are converted at a time."""
+
+
+def conformed_inputs(x: np.ndarray | Source, own: Encoding, wanted: Encoding) -> np.ndarray | Source:
+    """Samples as the wanted encoding has them: what their own preprocessing did is undone.
+
+    Args:
+        x: samples of their own encoding.
+        own, wanted: the encodings.
+
+    Raises:
+        DataError: columns are missing or unknown, or samples have another shape; names them.
+    """
+    order = columns_in_order(own.features, wanted.features, own.name)
+    steps = wanted.preprocessing
+    if order is None and own.preprocessing == steps:
+        return x
+    sample = x.shape[1:] if order is None else (len(order), *x.shape[2:])
+    if steps is not None and steps.raw_shape != sample:
+        raise DataError(
+            f"samples have shape {sample}, the model was trained with {steps.raw_shape}.",
+            where=own.name,
+            fix="bring them to the form of the training data.",
+        )
+    change = _Change(own.preprocessing, order, steps, own.name)
+    if isinstance(x, Source):
+        return Changed(x, change, (len(x), *sample))
+    if steps is None and own.preprocessing is None:
+        return change(x)
+    out = np.empty((len(x), *sample), np.float32)
+    for start in range(0, len(x), BLOCK):
+        out[start : start + BLOCK] = change(x[start : start + BLOCK])
+    return out
+
+
+def columns_in_order(
+    own: tuple[str, ...] | None, wanted: tuple[str, ...] | None, where: str
+) -> list[int] | None:
+    """The position of each wanted column among a table's own; None where they stand in this order already,
+    or have no names to go by.
+
+    Raises:
+        DataError: a column is missing, or is there and not wanted, or there are two of a name.
+
+    >>> columns_in_order(("b", "a"), ("a", "b"), "t.csv")
+    [1, 0]
+    """
+    if own is None or wanted is None or own == wanted:
+        return None
+    twice = sorted({name for name in own if own.count(name) > 1})
+    missing = [name for name in wanted if name not in own]
+    extra = [name for name in own if name not in wanted]
+    problems = [
+        f"{what} {', '.join(names[:10])}"
+        for what, names in (("lacks", missing), ("also has", extra), ("has twice", twice))
+        if names
+    ]
+    if problems:
+        raise DataError(
+            f"the table {', and '.join(problems)}; the model was trained with {', '.join(wanted[:20])}.",
+            where=where,
+            fix="give it the columns of the training data, in any order.",
+        )
+    return [own.index(name) for name in wanted]
+
+
+@dataclass(frozen=True)
+class _Change:
+    """From x of one encoding to x of another."""
+
+    undo: Preprocessing | None
+    order: list[int] | None
+    steps: Preprocessing | None
+    where: str
+
+    def __call__(self, x: np.ndarray) -> np.ndarray:
+        raw = x if self.undo is None else self.undo.invert(x)
+        raw = raw if self.order is None else raw[:, self.order]
+        if self.steps is None:
+            return np.ascontiguousarray(raw, np.float32 if raw.dtype.kind == "f" else x.dtype)
+        try:
+            return self.steps.apply(raw)
+        except BigmodelError as error:
+            raise DataError(error.message, where=self.where, fix=error.fix) from error
+
+
+class Changed(Source):
+    """Another source's samples, changed when they are read.
+
+    Args:
+        source: the samples.
+        change: makes a batch of the new form from one of the old.
+        shape: (n, ...) of the new form.
+    """
+
+    def __init__(
+        self, source: Source, change: Callable[[np.ndarray], np.ndarray], shape: tuple[int, ...]
+    ) -> None:
+        self.source, self.change, self.shape, self.dtype = source, change, shape, np.dtype(np.float32)
+
+    def read(self, indices: np.ndarray, out: np.ndarray) -> None:
+        """Read the samples at some positions; see `Source.read`."""
+        out[...] = self.change(self.source[indices])
+
+
+def conformed_targets(y: np.ndarray | None, own: Encoding, wanted: Encoding) -> np.ndarray | None:
+    """Targets as the wanted encoding has them: classes renumbered by name, numbers scaled as in training.
+
+    Raises:
+        DataError: a class is unknown there, or targets are of another kind; names it.
+    """
+    if y is None:
+        return None
+    if wanted.task is not None and (own.task == "regression") != (wanted.task == "regression"):
+        kinds = {True: "numbers", False: "classes"}
+        raise DataError(
+            f"its targets are {kinds[own.task == 'regression']}, the model was trained for"
+            f" {kinds[wanted.task == 'regression']}.",
+            where=own.name,
+            fix="name the data set that the model was trained on, with the same task.",
+        )
+    if own.task == "regression":
+        return _conformed_numbers(y, own, wanted)
+    if wanted.labels is None or own.labels == wanted.labels:
+        return y
+    used = np.unique(y).tolist()
+    names = (
+        [str(number) for number in used] if own.labels is None else [own.labels[number] for number in used]
+    )
+    if own.labels is None:
+        unknown = [name for name, number in zip(names, used, strict=True) if number >= len(wanted.labels)]
+    else:
+        unknown = [name for name in names if name not in wanted.labels]
+    if unknown:
+        raise unknown_label(unknown, wanted.labels, own.name)
+    if own.labels is None:
+        return y
+    numbers = np.zeros(max(used) + 1, np.int64)
+    numbers[used] = [wanted.labels.index(name) for name in names]
+    return np.asarray(numbers[y])
+
+
+def unknown_label(unknown: list[str], known: tuple[str, ...], where: str) -> DataError:
+    """The error about classes that a model was not trained with."""
+    names = ", ".join(repr(name) for name in unknown[:10])
+    is_one = len(unknown) == 1
+    return DataError(
+        f"the class{'' if is_one else 'es'} {names} {'is' if is_one else 'are'} none of those the model was"
+        f" trained with: {', '.join(known[:20])}{', ...' if len(known) > 20 else ''}.",
+        where=where,
+        fix="rename it, leave its samples out, or train a model on these classes.",
+    )
+
+
+def _conformed_numbers(y: np.ndarray, own: Encoding, wanted: Encoding) -> np.ndarray:
+    undo, steps = own.target_preprocessing, wanted.target_preprocessing
+    if undo == steps:
+        return y
+    raw = y if undo is None else undo.invert(y)
+    if steps is None:
+        return np.asarray(raw, np.float32)
+    if steps.raw_shape != raw.shape[1:]:
+        raise DataError(
+            f"targets have shape {raw.shape[1:]}, the model was trained with {steps.raw_shape}.",
+            where=own.name,
+        )
+    return steps.apply(raw)

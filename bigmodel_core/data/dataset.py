@@ -1,0 +1,390 @@
+"""What a data set is: its splits, the data as a whole, and the base class that loads it."""
+
+from __future__ import annotations
+
+import functools
+import inspect
+from abc import ABC, abstractmethod
+from collections.abc import Callable
+from dataclasses import dataclass, replace
+from pathlib import Path
+from typing import Any, ClassVar, get_args
+
+import numpy as np
+
+from bigmodel_core.data.arrays import as_array, cast
+from bigmodel_core.data.conforming import conformed_inputs, conformed_targets
+from bigmodel_core.data.encoding import Encoding, Task, encoding_of
+from bigmodel_core.data.preprocessing import Preprocessing
+from bigmodel_core.data.sampling import Loader, batches, permutation, split_indices
+from bigmodel_core.data.source import Source
+from bigmodel_core.errors import BigmodelError, ConfigError, DataError
+
+__all__ = [
+    "Data",
+    "Dataset",
+    "Encoding",
+    "Loader",
+    "Preprocessing",
+    "Source",
+    "Split",
+    "Task",
+    "batches",
+    "permutation",
+    "split_indices",
+]
+
+
+@dataclass(frozen=True, eq=False)
+class Split:
+    """Samples and their targets.
+
+    Args:
+        x: (n, ...) array, one sample a row; or a `Source`, whose samples are read when they are needed.
+        y: (n,) class labels or (n, k) targets; None where there are none.
+        reach: with how many of those that follow it a sample shares something, where samples stand in order,
+            as windows of a time series do; None where they stand in no order.
+        encoding: how x and y were made; None where they are simply what a model sees.
+
+    Raises:
+        DataError: x has no sample axis, or x and y differ in length.
+
+    >>> split = Split(np.zeros((3, 2), np.float32), np.array([0, 1, 1]))
+    >>> len(split), split.take(np.array([2, 0])).y.tolist()
+    (3, [1, 0])
+    """
+
+    x: np.ndarray | Source
+    y: np.ndarray | None = None
+    reach: int | None = None
+    encoding: Encoding | None = None
+
+    def __post_init__(self) -> None:
+        if not isinstance(self.x, Source):
+            object.__setattr__(self, "x", _arrayed(self.x, "samples"))
+        if self.x.ndim == 0:
+            raise DataError(
+                "x is a single number, expected an array with one sample a row.",
+                where="Split",
+                fix="give x a first axis that counts samples.",
+            )
+        if self.y is None:
+            return
+        object.__setattr__(self, "y", _arrayed(self.y, "target"))
+        if self.y.ndim == 0 or len(self.y) != len(self.x):
+            found = "a single number" if self.y.ndim == 0 else f"{len(self.y)} targets"
+            raise DataError(
+                f"{len(self.x)} samples but {found}, expected one target a sample.",
+                where="Split",
+                fix="pass x and y of the same length.",
+            )
+
+    def __repr__(self) -> str:
+        x = f"x {self.x.shape} {self.x.dtype}"
+        return f"<Split: {x}>" if self.y is None else f"<Split: {x}, y {self.y.shape} {self.y.dtype}>"
+
+    def __len__(self) -> int:
+        return len(self.x)
+
+    def take(self, indices: np.ndarray) -> Split:
+        """The samples at `indices`, in that order: copied, or read when they are needed."""
+        x = self.x.take(indices) if isinstance(self.x, Source) else self.x[indices]
+        positions = np.arange(len(self))[indices]
+        is_in_order = bool((np.diff(positions) > 0).all())
+        return replace(
+            self,
+            x=x,
+            y=None if self.y is None else self.y[indices],
+            reach=self.reach if is_in_order else None,
+        )
+
+    def like(self, known: Any) -> Split:
+        """The same samples as a trained model met its own: classes and columns by name, nothing fitted anew.
+
+        Args:
+            known: data, a run, a model or whatever else `encoding_of` takes.
+
+        Raises:
+            DataError: a class or column is unknown or missing, or samples or targets are of another form.
+        """
+        own = self.encoding
+        if own is None:
+            return self
+        wanted = encoding_of(known).filled(own)
+        if own.numbers == wanted.numbers:
+            return self
+        x, y = conformed_inputs(self.x, own, wanted), conformed_targets(self.y, own, wanted)
+        return replace(self, x=x, y=y, encoding=wanted)
+
+    @property
+    def truth(self) -> np.ndarray | None:
+        """The targets in the units in which they were recorded: what `Trainer.predict` is to be compared
+        with. Class labels are the same as in y."""
+        steps = None if self.encoding is None else self.encoding.target_preprocessing
+        return self.y if steps is None or self.y is None else steps.invert(self.y)
+
+
+@dataclass(frozen=True, eq=False)
+class Data:
+    """A data set ready for a model, in memory or read when it is needed.
+
+    x of every split is made C-contiguous float32 (integers, such as token ids, become int64); images are
+    (n, C, H, W). A `Source` stays one. Class labels become int64; regression targets become float32 (n, k),
+    where a vector of n becomes (n, 1).
+
+    Args:
+        name: what the data set is called.
+        train, test, validation: the splits; all have samples of one shape.
+        labels: class names by label; None where classes have none, and for regression.
+        task: "classification", "binary" (two classes, labels 0 and 1) or "regression".
+        preprocessing: how x was made from raw input; None where x is raw.
+        input_meaning: one phrase for people: what one sample is.
+        source: where the data came from, with its licence.
+        target_preprocessing: how y was made from the recorded targets, for regression; None where y is raw.
+        features: the names of the columns of x, where it has some.
+        target: the name of the column of targets.
+        notes: what was decided and somebody may want to decide otherwise, a sentence each.
+        made_by: the data set, with all options as decided; that which loads it where None.
+        data_dir: the file or folder it was read from, where one was named.
+
+    Raises:
+        DataError: empty splits, splits that do not fit together, or labels out of range.
+    """
+
+    name: str
+    train: Split
+    test: Split
+    validation: Split | None = None
+    labels: tuple[str, ...] | None = None
+    task: Task = "classification"
+    preprocessing: Preprocessing | None = None
+    input_meaning: str = ""
+    source: str = ""
+    target_preprocessing: Preprocessing | None = None
+    features: tuple[str, ...] | None = None
+    target: str = ""
+    notes: tuple[str, ...] = ()
+    made_by: Dataset | None = None
+    data_dir: Path | None = None
+
+    def __post_init__(self) -> None:
+        if self.task not in get_args(Task):
+            raise ConfigError(
+                f"task is {self.task!r}, expected one of {', '.join(get_args(Task))}.", where=self.name
+            )
+        for part, split in self.splits().items():
+            where = f"{self.name}/{part}"
+            if len(split) == 0:
+                raise DataError(
+                    "there is no sample.", where=where, fix="give every split at least one sample."
+                )
+            if split.x.shape[1:] != self.input_shape:
+                raise DataError(
+                    f"samples have shape {split.x.shape[1:]}, but {self.input_shape} in train.", where=where
+                )
+            x, y = _model_input(split.x, where), self._targets(split.y, where)
+            object.__setattr__(self, part, Split(x, y, split.reach, self.encoding))
+
+    def _targets(self, y: np.ndarray | None, where: str) -> np.ndarray | None:
+        if y is None:
+            return None
+        if self.task == "regression":
+            if y.dtype.kind not in "fiu":
+                raise DataError(f"targets are {y.dtype}, expected real numbers.", where=where)
+            return _cast(y.reshape(-1, 1) if y.ndim == 1 else y, np.float32, "target", where)
+        if y.dtype.kind not in "iub":
+            raise DataError(
+                f"class labels are {y.dtype}, expected integers.",
+                where=where,
+                fix='convert the labels to integers, or use task="regression".',
+            )
+        classes = 2 if self.task == "binary" else len(self.labels) if self.labels else None
+        if y.size and (y.min() < 0 or (classes is not None and y.max() >= classes)):
+            expected = f"0 to {classes - 1}" if classes is not None else "0 and up"
+            raise DataError(
+                f"labels run from {y.min()} to {y.max()}, expected {expected}.",
+                where=where,
+                fix="number the classes from 0.",
+            )
+        return _cast(y, np.int64, "target", where)
+
+    @functools.cached_property
+    def encoding(self) -> Encoding:
+        """All that was decided or fitted while the data were loaded; what a model keeps of them."""
+        from bigmodel_core.registry import config
+
+        try:
+            dataset = None if self.made_by is None else config.to_config(self.made_by)
+        except BigmodelError:  # no plugin offers it, so that nobody could make it again
+            dataset = None
+        return Encoding(
+            self.name,
+            self.task,
+            self.labels,
+            self.preprocessing,
+            self.target_preprocessing,
+            self.features,
+            self.target,
+            self.input_meaning,
+            dataset,
+        )
+
+    def like(self, known: Any) -> Data:
+        """The same data as a trained model met its own: classes and columns by name, nothing fitted anew.
+
+        Args:
+            known: data, a run, a model or whatever else `encoding_of` takes.
+
+        Raises:
+            DataError: a class or column is unknown or missing, or samples or targets are of another form.
+        """
+        wanted = encoding_of(known).filled(self.encoding)
+        if self.encoding.numbers == wanted.numbers:
+            return self
+        parts: dict[str, Any] = {part: split.like(wanted) for part, split in self.splits().items()}
+        return replace(
+            self,
+            **parts,
+            labels=wanted.labels or self.labels,
+            task=wanted.task or self.task,
+            preprocessing=wanted.preprocessing,
+            target_preprocessing=wanted.target_preprocessing,
+            features=wanted.features or self.features,
+        )
+
+    def __repr__(self) -> str:
+        parts = ", ".join(f"{len(split):,} {part}" for part, split in self.splits().items())
+        sample = f"samples {self.input_shape} {self.train.x.dtype}"
+        task = self.task if self.classes is None else f"{self.task} of {self.classes:,} classes"
+        return f"<Data {self.name}: {parts}, {sample}, {task}>"
+
+    def splits(self) -> dict[str, Split]:
+        """The splits that exist, by name."""
+        parts = {"train": self.train, "test": self.test, "validation": self.validation}
+        return {part: split for part, split in parts.items() if split is not None}
+
+    @property
+    def input_shape(self) -> tuple[int, ...]:
+        """Shape of one sample, without the sample axis."""
+        return self.train.x.shape[1:]
+
+    @property
+    def classes(self) -> int | None:
+        """How many classes there are; None for regression and where there are no targets."""
+        if self.task == "regression":
+            return None
+        if self.task == "binary":
+            return 2
+        if self.labels is not None:
+            return len(self.labels)
+        tops = [
+            int(split.y.max()) for split in self.splits().values() if split.y is not None and split.y.size
+        ]
+        return max(tops) + 1 if tops else None
+
+    def split_validation(self, fraction: float = 0.1, seed: int = 0) -> Data:
+        """The same data with `fraction` of the training samples moved to a validation split.
+
+        The choice depends on `seed` alone and keeps the proportions of the classes; of a time series or text
+        it is the end, and the windows that overlap it are left out.
+
+        Raises:
+            ConfigError: there is a validation split already, or `fraction` is not between 0 and 1.
+            DataError: too few samples.
+        """
+        if self.validation is not None:
+            raise ConfigError("there is a validation split already.", where=self.name)
+        y = self.train.y
+        classes = y if y is not None and y.ndim == 1 and self.task != "regression" else None
+        kept, held_out = split_indices(
+            len(self.train), fraction, seed, classes=classes, reach=self.train.reach
+        )
+        return replace(self, train=self.train.take(kept), validation=self.train.take(held_out))
+
+    def summary(self) -> dict[str, Any]:
+        """The facts about the data as JSON-able values: sizes, shapes, classes, meaning and source."""
+        target = self.train.y
+        return {
+            "name": self.name,
+            "task": self.task,
+            "samples": {part: len(split) for part, split in self.splits().items()},
+            "input_shape": list(self.input_shape),
+            "input_dtype": str(self.train.x.dtype),
+            "target_shape": None if target is None else list(target.shape[1:]),
+            "classes": self.classes,
+            "labels": None if self.labels is None else list(self.labels),
+            "preprocessing": None if self.preprocessing is None else self.preprocessing.to_dict(),
+            "target_preprocessing": None
+            if self.target_preprocessing is None
+            else self.target_preprocessing.to_dict(),
+            "features": None if self.features is None else list(self.features),
+            "input_meaning": self.input_meaning,
+            "source": self.source,
+            "notes": list(self.notes),
+        }
+
+
+class Dataset(ABC):
+    """Base class of data sets: a frozen dataclass whose fields are the options, and `load`.
+
+    `name` is what the registry and the command line call it.
+    """
+
+    name: ClassVar[str]
+
+    def __init_subclass__(cls, **options: Any) -> None:
+        super().__init_subclass__(**options)
+        if "load" in cls.__dict__:
+            cls.load = _loading(cls.__dict__["load"])  # type: ignore[method-assign]
+
+    @abstractmethod
+    def load(self, data_dir: Path | None = None) -> Data:
+        """The data, read from `data_dir`, the folder or file that holds the set, or from its usual place.
+
+        Every data set can be called with `like=` besides (data, a run, a model): its data then come as the
+        model met its own. A `load` that has a parameter `like` gets the `Encoding` of that and may use it in
+        place of what it would fit or decide; what another gives is converted afterwards.
+
+        Raises:
+            DataError: files that are missing or corrupt.
+        """
+
+
+def _loading(load: Callable[..., Any]) -> Callable[..., Any]:
+    """A data set's `load` with what all have in common: `like`, and data that know what made them."""
+    takes_like = "like" in inspect.signature(load).parameters
+
+    @functools.wraps(load)
+    def loaded(self: Dataset, data_dir: Path | None = None, like: Any = None) -> Any:
+        wanted = None if like is None else encoding_of(like)
+        dataset = self if wanted is None else wanted.completed(self)
+        data = load(dataset, data_dir, like=wanted) if takes_like else load(dataset, data_dir)
+        if not isinstance(data, Data):
+            return data
+        place = None if data_dir is None else Path(data_dir).absolute()
+        data = replace(data, made_by=data.made_by or dataset, data_dir=place)
+        return data if wanted is None else data.like(wanted)
+
+    return loaded
+
+
+def _model_input(x: np.ndarray | Source, where: str) -> np.ndarray | Source:
+    if x.dtype.kind not in "fiub":
+        raise DataError(f"samples are {x.dtype}, expected numbers.", where=where)
+    dtype = np.dtype(np.float32 if x.dtype.kind == "f" else np.int64)
+    if isinstance(x, Source):
+        return x if x.dtype == dtype else x.astype(dtype)
+    return _cast(x, dtype, "input", where)
+
+
+def _arrayed(item: Any, what: str) -> np.ndarray:
+    return item if isinstance(item, np.ndarray) else as_array(item, what)
+
+
+def _cast(array: np.ndarray, dtype: Any, what: str, where: str) -> np.ndarray:
+    """The array in a number type; a number that does not fit it is an error that says where."""
+    try:
+        return cast(array, dtype, what)
+    except DataError as error:
+        error.where = where
+        raise

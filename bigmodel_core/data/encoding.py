@@ -1,0 +1,220 @@
+"""How raw samples and targets became numbers: what a model was trained with, and is used with ever after."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass, fields, replace
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, Literal, get_args
+
+from bigmodel_core.data.preprocessing import Preprocessing
+from bigmodel_core.errors import BigmodelError, ConfigError, UsageError
+
+if TYPE_CHECKING:
+    from bigmodel_core.data.dataset import Dataset
+
+Task = Literal["classification", "binary", "regression"]
+
+_TEXTS = ("name", "target", "input_meaning")
+_LISTS = ("labels", "features")
+_STEPS = ("preprocessing", "target_preprocessing")
+
+
+@dataclass(frozen=True)
+class Encoding:
+    """What a data set decided or fitted while it was loaded; JSON can hold all of it.
+
+    A checkpoint and an exported file keep the encoding of the training data. Other data are brought to it,
+    `bm.datasets.load("csv", "new.csv", like=run)`, and nothing is fitted again.
+
+    Args:
+        name: what the data set is called.
+        task: "classification", "binary" or "regression"; None where nothing is known.
+        labels: class names by number.
+        preprocessing: how raw samples became x.
+        target_preprocessing: how recorded targets became y, for regression.
+        features: the names of the columns, in the order in which x has them.
+        target: the name of the column of targets.
+        input_meaning: one phrase for people: what one sample is.
+        dataset: the data set with all options as decided, as `config.to_config` writes it.
+        complete: False where an earlier version wrote down only labels, task and preprocessing.
+
+    >>> encoding = Encoding("pets", "classification", ("cat", "dog"))
+    >>> Encoding.from_dict(encoding.to_dict()) == encoding
+    True
+    """
+
+    name: str = ""
+    task: Task | None = None
+    labels: tuple[str, ...] | None = None
+    preprocessing: Preprocessing | None = None
+    target_preprocessing: Preprocessing | None = None
+    features: tuple[str, ...] | None = None
+    target: str = ""
+    input_meaning: str = ""
+    dataset: Mapping[str, Any] | None = None
+    complete: bool = True
+
+    @property
+    def numbers(self) -> tuple[Any, ...]:
+        """All that says which number stands for what: two encodings alike in this agree on x and y."""
+        return self.task, self.labels, self.preprocessing, self.target_preprocessing, self.features
+
+    def filled(self, own: Encoding) -> Encoding:
+        """This encoding; one of an earlier version takes from the data's own what it did not write down."""
+        if self.complete:
+            return self
+        return replace(
+            self,
+            task=self.task or own.task,
+            labels=self.labels or own.labels,
+            preprocessing=self.preprocessing or own.preprocessing,
+            target_preprocessing=own.target_preprocessing,
+            features=own.features,
+            target=own.target,
+        )
+
+    def completed(self, dataset: Dataset) -> Dataset:
+        """A data set with the options of the one that made this encoding, wherever it has its defaults."""
+        made = self.made_by()
+        if type(made) is not type(dataset):
+            return dataset
+        names = [item.name for item in fields(dataset) if item.init]  # type: ignore[arg-type]
+        usual = {item.name: item.default for item in fields(dataset)}  # type: ignore[arg-type]
+        changes = {name: getattr(made, name) for name in names if getattr(dataset, name) == usual[name]}
+        return replace(dataset, **changes) if changes else dataset  # type: ignore[type-var]
+
+    def made_by(self) -> Dataset | None:
+        """The data set that made this encoding; None where it is not known, or its plugin is missing."""
+        from bigmodel_core.registry import config
+
+        if self.dataset is None:
+            return None
+        try:
+            made: Dataset = config.from_config("dataset", self.dataset)
+        except BigmodelError:
+            return None
+        return made
+
+    def to_dict(self) -> dict[str, Any]:
+        """The fields as JSON-able values; `from_dict` reverses it."""
+        found: dict[str, Any] = {item.name: getattr(self, item.name) for item in fields(self)}
+        for name in _LISTS:
+            found[name] = None if found[name] is None else list(found[name])
+        for name in _STEPS:
+            found[name] = None if found[name] is None else found[name].to_dict()
+        found["dataset"] = None if self.dataset is None else dict(self.dataset)
+        return found
+
+    @classmethod
+    def from_dict(cls, values: Mapping[str, Any]) -> Encoding:
+        """The object that `to_dict` described; what is left out has its default.
+
+        Raises:
+            ConfigError: an unknown field or a value of the wrong kind.
+        """
+        known = {item.name for item in fields(cls)}
+        if not isinstance(values, Mapping) or not set(values) <= known:
+            raise _malformed("it has unknown fields")
+        found = dict(values)
+        for name in _TEXTS:
+            if not isinstance(found.get(name, ""), str):
+                raise _malformed(f"{name} is no text")
+        for name in _LISTS:
+            items = found.get(name)
+            if items is not None:
+                if not isinstance(items, (list, tuple)) or not all(isinstance(item, str) for item in items):
+                    raise _malformed(f"{name} are no texts")
+                found[name] = tuple(items)
+        for name in _STEPS:
+            steps = found.get(name)
+            if steps is not None:
+                if not isinstance(steps, Mapping):
+                    raise _malformed(f"{name} is no mapping")
+                found[name] = Preprocessing.from_dict(steps)
+        if found.get("task") not in (None, *get_args(Task)):
+            raise _malformed("the task is unknown")
+        if not isinstance(found.get("dataset"), (Mapping, type(None))):
+            raise _malformed("dataset is no mapping")
+        if not isinstance(found.get("complete", True), bool):
+            raise _malformed("complete is neither true nor false")
+        return cls(**found)
+
+
+UNKNOWN = Encoding(complete=False)
+"""Of a model that says nothing about its data."""
+
+
+def _malformed(what: str) -> ConfigError:
+    return ConfigError(
+        f"cannot read the description of the data: {what}.",
+        where="Encoding",
+        fix="use what Encoding.to_dict() returned.",
+    )
+
+
+def encoding_of(known: Any) -> Encoding:
+    """The encoding that somebody means.
+
+    Args:
+        known: an encoding; data or a split; a trained or loaded model or its trainer; the path of a run, a
+            checkpoint or an exported file.
+
+    Raises:
+        UsageError: it does not say how its data were encoded.
+        CheckpointError, ExportError: the file is missing or damaged.
+    """
+    found = known
+    if isinstance(known, (str, Path)):
+        path = Path(known)
+        if path.suffix.lower() == ".onnx":
+            from bigmodel_core.exporting.export import exporter_for
+
+            found = encoding_in(exporter_for(path)().session(path).metadata)  # type: ignore[attr-defined]
+        else:
+            from bigmodel_core.train.checkpoint import read
+
+            found = read(path).about.encoding
+    elif not isinstance(known, Encoding):
+        found = encoding_held(known)
+    if isinstance(found, Encoding):
+        return found
+    name = known if isinstance(known, (str, Path)) else type(known).__name__
+    raise UsageError(
+        f"{name} does not say how its data became numbers.",
+        where="like",
+        fix="pass the data it was trained on, or train it on a Data, such as bm.datasets.load(...) gives.",
+        shell="name the data set of its training with --data.",
+    )
+
+
+def encoding_held(known: Any) -> Encoding | None:
+    """The encoding that an object holds, if it does: data and trainers as their own, a model that was trained
+    in its network, one out of a checkpoint in what that says."""
+    holders = [known, getattr(known, "layer", None)]
+    holders += [item.network for item in holders if getattr(item, "is_built", False)]
+    holders += [getattr(item, "about", None) for item in holders]
+    found = (getattr(item, "encoding", None) for item in holders)
+    return next((item for item in found if isinstance(item, Encoding)), None)
+
+
+SAID = ("labels", "task", "preprocessing", "input_meaning")
+"""What checkpoints and exported files say one by one,"""
+REST = ("features", "target", "target_preprocessing", "dataset")
+"""and what they keep together, as "encoding"."""
+
+
+def encoding_in(metadata: Mapping[str, Any]) -> Encoding:
+    """The encoding that the metadata of a file tell; what cannot be read there counts as unknown."""
+    found = {key: metadata[key] for key in SAID if key in metadata}
+    found["name"] = metadata.get("dataset", "")
+    rest = metadata.get("encoding")
+    found["complete"] = isinstance(rest, Mapping)
+    found |= {key: rest[key] for key in REST if key in rest} if isinstance(rest, Mapping) else {}
+    known = Encoding()
+    for key, value in found.items():
+        try:
+            known = replace(known, **{key: getattr(Encoding.from_dict({key: value}), key)})
+        except ConfigError:
+            continue
+    return known

@@ -1,0 +1,129 @@
+"""Samples that are read when they are needed: a data set larger than memory looks like an array."""
+
+from __future__ import annotations
+
+import operator
+from abc import ABC, abstractmethod
+from typing import Any
+
+import numpy as np
+
+from bigmodel_core.data.arrays import cast
+from bigmodel_core.errors import ShapeError
+
+
+class Source(ABC):
+    """Samples that are read when they are asked for, such as images in files; wherever `x` is an array of
+    samples, it may be a source.
+
+    A subclass sets `shape` and `dtype` and defines `read`. Indexing along the first axis reads and gives
+    arrays: `source[3]`, `source[10:20]`, `source[[4, 2]]`; `np.asarray(source)` reads everything.
+
+    Attributes:
+        shape: (n, ...), the samples on the first axis.
+        dtype: float32, or int64 for tokens.
+
+    >>> class Squares(Source):
+    ...     shape, dtype = (1000, 1), np.dtype("float32")
+    ...
+    ...     def read(self, indices, out):
+    ...         out[:, 0] = indices**2
+    >>> Squares()[5:7].tolist(), len(Squares().take(np.array([9, 3])))
+    ([[25.0], [36.0]], 2)
+    """
+
+    shape: tuple[int, ...]
+    dtype: np.dtype[Any]
+
+    @abstractmethod
+    def read(self, indices: np.ndarray, out: np.ndarray) -> None:
+        """Write the samples at some positions to `out`. Several threads may call it at once.
+
+        Args:
+            indices: (k,) int64, each from 0 to n - 1, in any order.
+            out: (k, ...) of this source's dtype, C-contiguous.
+
+        Raises:
+            DataError: a sample cannot be read; names the file.
+        """
+
+    @property
+    def ndim(self) -> int:
+        """How many axes there are, that of the samples included."""
+        return len(self.shape)
+
+    def __len__(self) -> int:
+        return self.shape[0]
+
+    def __getitem__(self, key: Any) -> np.ndarray:
+        if isinstance(key, slice):
+            indices = np.arange(*key.indices(len(self)))
+        else:
+            indices = np.asarray(key)
+            if indices.dtype == bool and indices.shape == (len(self),):
+                indices = np.flatnonzero(indices)
+            elif indices.size == 0:
+                indices = indices.astype(np.int64)
+        if indices.ndim > 1 or indices.dtype.kind not in "iu":
+            raise ShapeError(
+                "samples are read by a number, a slice or a list of numbers.",
+                where=type(self).__name__,
+                fix="index the first axis alone, then the array that this gives.",
+            )
+        flat = indices.reshape(-1).astype(np.int64)
+        flat = np.where(flat < 0, flat + len(self), flat)
+        if flat.size and (flat.min() < 0 or flat.max() >= len(self)):
+            raise IndexError(f"sample {key!r} of {len(self)}")
+        found = np.empty((len(flat), *self.shape[1:]), self.dtype)
+        self.read(flat, found)
+        return found if isinstance(key, slice) or indices.ndim else found[0]
+
+    def __array__(self, dtype: Any = None, copy: bool | None = None) -> np.ndarray:
+        return self[:] if dtype is None else self[:].astype(dtype, copy=False)
+
+    def take(self, indices: np.ndarray) -> Source:
+        """The samples at some positions as a source; nothing is read."""
+        return _View(self, np.arange(len(self))[indices], self.dtype)
+
+    def astype(self, dtype: Any) -> Source:
+        """The same samples in another number type; nothing is read."""
+        return _View(self, np.arange(len(self)), np.dtype(dtype))
+
+
+class _View(Source):
+    """Some samples of another source, converted where the number types differ."""
+
+    def __init__(self, source: Source, indices: np.ndarray, dtype: np.dtype[Any]) -> None:
+        self.source, self.indices, self.dtype = source, indices, dtype
+        if isinstance(source, _View) and source.dtype == dtype:
+            self.source, self.indices = source.source, source.indices[indices]
+        self.shape = (len(indices), *source.shape[1:])
+
+    def read(self, indices: np.ndarray, out: np.ndarray) -> None:
+        chosen = self.indices[indices]
+        if self.source.dtype == self.dtype:
+            self.source.read(chosen, out)
+        else:
+            out[...] = cast(self.source[chosen], self.dtype, "sample")
+
+
+def rows(x: np.ndarray | Source, start: int, stop: int) -> np.ndarray | Source:
+    """The samples from `start` to before `stop`, neither copied nor read."""
+    if isinstance(x, Source):
+        return x.take(np.arange(start, min(operator.index(stop), len(x))))
+    return x[start:stop]
+
+
+def gathered(x: np.ndarray | Source, indices: np.ndarray, out: np.ndarray) -> np.ndarray:
+    """The samples at some positions, written to `out`.
+
+    Args:
+        x: what to take from.
+        indices: (k,) int64, each in range.
+        out: (k, ...), of the number type of x.
+    """
+    if isinstance(x, Source):
+        x.read(indices, out)
+        return out
+    # Every index is in range; "clip" lets NumPy write to `out` without a buffer of its own.
+    return np.take(x, indices, axis=0, out=out, mode="clip")

@@ -1,0 +1,1 @@
+"""Export: the contract of exporters, and the functions that choose one."""

@@ -1,0 +1,42 @@
+"""The base class of exporters."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, ClassVar
+
+from bigmodel_core.graph.emit import Emit as Emit
+from bigmodel_core.registry.contracts import undefined
+
+if TYPE_CHECKING:
+    from bigmodel_core.nn.layer import Layer
+    from bigmodel_core.nn.network import Network
+
+
+@dataclass(frozen=True)
+class Exporter:
+    """Writes a trained model to a file that others can run; frozen dataclasses whose fields are options."""
+
+    suffix: ClassVar[str] = ""
+    """The file ending that chooses this exporter, such as ".onnx"."""
+
+    def export(self, model: Layer | Network, path: Path, **details: Any) -> Any:
+        """Write the file and prove that it computes the same; on failure nothing is left behind.
+
+        `bigmodel_core.export` has the file written to a folder aside, with all that lies beside it, and gives
+        it its place once the report is known to be one.
+
+        Args:
+            model: a built model.
+            path: where to write.
+            details: what is known of the run: data set, labels, metrics, preprocessing.
+
+        Returns:
+            A report for people and for programs: `str()` of it is printed, and its `to_dict()` gives what
+            JSON can hold.
+        """
+        raise undefined(self, "exporter", "export")
+
+    def tidy(self, path: Path, report: Any) -> None:
+        """Remove what earlier exports left beside a file that has just got its place; nothing by default."""

@@ -1,0 +1,14 @@
+"""The graph of ops, what is known of arrays before they exist, and gradients; it knows nothing of kernels."""
+
+from bigmodel_core.graph.graph import LEAVES as LEAVES
+from bigmodel_core.graph.graph import Constant as Constant
+from bigmodel_core.graph.graph import Graph as Graph
+from bigmodel_core.graph.graph import Input as Input
+from bigmodel_core.graph.graph import Node as Node
+from bigmodel_core.graph.graph import Number as Number
+from bigmodel_core.graph.graph import Op as Op
+from bigmodel_core.graph.graph import Value as Value
+from bigmodel_core.graph.graph import Variable as Variable
+from bigmodel_core.graph.graph import current_graph as current_graph
+from bigmodel_core.graph.graph import needed as needed
+from bigmodel_core.graph.graph import place as place

@@ -1,0 +1,58 @@
+"""What an op's ONNX lowering sees of an exporter."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from typing import Any, Protocol
+
+from bigmodel_core.graph.spec import Dim, Shape, Spec
+
+
+class Emit(Protocol):
+    """What an op's `onnx` method gets: `emit.Add(a, b)` adds a node of that ONNX operator and returns its
+    output.
+
+    Keyword arguments are the node's attributes; `outputs=2` gives a tuple of outputs. Inputs and outputs are
+    opaque."""
+
+    opset: int
+    """The operator set that is written."""
+    inputs: tuple[Spec, ...]
+    """The specs of the op's inputs."""
+    outputs: tuple[Spec, ...]
+    """The specs of the op's outputs."""
+
+    def __getattr__(self, operator: str) -> Any: ...
+
+    def const(self, value: Any, dtype: str | None = None) -> Any:
+        """A constant; its type is that of the op's first float input unless said."""
+
+    def ints(self, values: Sequence[int]) -> Any:
+        """A constant vector of int64."""
+
+    def shape(self, shape: Shape) -> Any:
+        """A shape as an int64 vector, computed at run time where dimensions are free."""
+
+    def reshape(self, x: Any, shape: Shape) -> Any:
+        """Reshape to a shape that may have free dimensions."""
+
+    def expand(self, x: Any, shape: Shape) -> Any:
+        """The numbers repeated to fill a shape that may have free dimensions."""
+
+    def cast(self, x: Any, dtype: str) -> Any:
+        """Convert to a number type."""
+
+    def size(self, x: Any, axes: Sequence[int], dtype: str) -> Any:
+        """The number of elements along axes, as a scalar."""
+
+    def slice(self, x: Any, axis: int, start: Dim, length: Dim, step: int) -> Any:
+        """`length` elements along an axis."""
+
+    def reduce(self, operator: str, x: Any, axes: Sequence[int], keepdims: bool) -> Any:
+        """A reduction, with its axes where the opset wants them."""
+
+    def fold(self, function: Callable[..., Any], *values: Any) -> Any | None:
+        """A weight made now of weights, by a function of arrays; None where a value is no weight."""
+
+    def swap_last(self, x: Any) -> Any:
+        """The last two axes exchanged."""

@@ -1,0 +1,389 @@
+"""The graph: symbolic values, the op applications they come from, and the base class of ops.
+
+A `Graph` is a list of `Node`s in the order of their making, which is an order they can be computed in. An op
+is a frozen dataclass: its fields are its attributes, and two applications of equal ops to the same values are
+one node.
+"""
+
+from __future__ import annotations
+
+import contextvars
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
+from dataclasses import dataclass, fields
+from typing import TYPE_CHECKING, Any, ClassVar
+
+import numpy as np
+
+from bigmodel_core.errors import BigmodelError, GraphError
+from bigmodel_core.graph.operations import operations
+from bigmodel_core.graph.spec import Dim, Shape, Spec, format_shape
+
+if TYPE_CHECKING:
+    from bigmodel_core.graph.emit import Emit
+
+Number = int | float | bool
+
+
+class Op:
+    """A primitive: shape rule, kernels, gradient and ONNX lowering in one place.
+
+    Subclasses are frozen dataclasses. They define `infer`, set `cpu` (and `cuda`), and define `grad` and
+    `onnx` where the op is differentiated and exported.
+    """
+
+    cpu: ClassVar[Any] = None
+    cuda: ClassVar[Any] = None
+    exported: ClassVar[bool] = True
+    """Whether models use the op; False for one that only training uses, which needs no ONNX lowering."""
+
+    def infer(self, *inputs: Any, **_: Any) -> Spec | tuple[Spec, ...]:
+        """The specs of the outputs, given those of the inputs; raises ShapeError or DtypeError."""
+        raise NotImplementedError(f"{type(self).__name__} does not define infer")
+
+    def grad(self, *values: Any, **_: Any) -> Sequence[Value | None]:
+        """`grad(dy, y, *inputs)`: the gradients of the inputs, as more ops.
+
+        `dy` is the gradient of the output `y`; both are tuples for ops of several outputs. None stands for
+        no gradient."""
+        raise GraphError(
+            f"the op {type(self).__name__} has no gradient.",
+            fix="define grad, or put it where no gradient is needed.",
+        )
+
+    def onnx(self, emit: Emit, *inputs: Any, **_: Any) -> Any:
+        """Emit ONNX nodes that compute the same; returns the output's name (a tuple for several outputs)."""
+        raise GraphError(
+            f"the op {type(self).__name__} has no ONNX lowering.", fix="define onnx(self, emit, ...)."
+        )
+
+    def multiply_adds(self, inputs: Sequence[Spec], outputs: Sequence[Spec]) -> int:
+        """How many multiplications with an addition it takes, all sizes known; products alone are counted."""
+        return 0
+
+    def __call__(self, *inputs: Value) -> Any:
+        """Apply the op to values; returns a Value, or a tuple for several outputs."""
+        graph = (
+            next((value.node.graph for value in inputs if isinstance(value, Value)), None) or current_graph()
+        )
+        outputs = graph.apply(self, inputs).outputs
+        return outputs[0] if len(outputs) == 1 else outputs
+
+    @classmethod
+    def attribute_names(cls) -> tuple[str, ...]:
+        """The names of the op's attributes."""
+        return tuple(field.name for field in fields(cls))  # type: ignore[arg-type]
+
+
+@dataclass(frozen=True)
+class Input(Op):
+    """A leaf: an array given at each run."""
+
+    name: str
+    spec: Spec
+
+    def infer(self, *inputs: Spec) -> Spec:
+        return self.spec
+
+
+@dataclass(frozen=True)
+class Variable(Op):
+    """A leaf: an array that lives across runs, such as a parameter or a part of an optimizer's state."""
+
+    path: str
+    spec: Spec
+
+    def infer(self, *inputs: Spec) -> Spec:
+        return self.spec
+
+
+@dataclass(frozen=True, eq=False)
+class Constant(Op):
+    """A leaf: an array that is part of the graph."""
+
+    array: np.ndarray
+
+    def infer(self, *inputs: Spec) -> Spec:
+        return Spec(self.array.shape, self.array.dtype.name)
+
+    def _key(self) -> tuple[Any, ...]:
+        return self.array.shape, self.array.dtype.name, self.array.tobytes()
+
+    def __eq__(self, other: object) -> bool:
+        return isinstance(other, Constant) and self._key() == other._key()
+
+    def __hash__(self) -> int:
+        return hash(self._key())
+
+
+LEAVES = (Input, Variable, Constant)
+
+
+@dataclass(eq=False)
+class Node:
+    """One application of an op.
+
+    Args:
+        graph: where it belongs.
+        op: what is applied.
+        inputs: to what.
+        path: the path of the layer that asked for it; gradients carry the path of what they differentiate.
+        layer: that layer's class name.
+        index: its place in the graph.
+    """
+
+    graph: Graph
+    op: Op
+    inputs: tuple[Value, ...]
+    path: str
+    layer: str
+    index: int
+    outputs: tuple[Value, ...] = ()
+
+    def __repr__(self) -> str:
+        return f"<{self.index}: {type(self.op).__name__} at {self.path or '/'}>"
+
+    @property
+    def place(self) -> str:
+        """The layer as an error message names it: path and class."""
+        return place(self.path, self.layer)
+
+
+def place(path: str, layer: str) -> str:
+    """A layer as an error message names it."""
+    return f"{path} ({layer})" if path and layer else path or layer
+
+
+@dataclass(eq=False)
+class Value:
+    """A symbolic array: one output of a node. Supports Python's arithmetic, comparison methods and
+    slicing."""
+
+    node: Node
+    number: int
+    spec: Spec
+
+    @property
+    def shape(self) -> Shape:
+        """Integers and named dimensions."""
+        return self.spec.shape
+
+    @property
+    def dtype(self) -> str:
+        """The number type's name."""
+        return self.spec.dtype
+
+    @property
+    def ndim(self) -> int:
+        """How many dimensions."""
+        return self.spec.ndim
+
+    def __repr__(self) -> str:
+        return f"Value({type(self.node.op).__name__}, {format_shape(self.shape)}, {self.dtype})"
+
+    def __bool__(self) -> bool:
+        raise GraphError(
+            "a Value has no truth while the graph is built.",
+            fix="use bm.ops.where(condition, a, b) instead of if.",
+        )
+
+    def __iter__(self) -> Iterator[Value]:
+        raise GraphError("a Value cannot be iterated.", fix="slice it: x[:, 0].")
+
+    def __add__(self, other: Value | Number) -> Value:
+        return operations().add(self, other)
+
+    def __radd__(self, other: Number) -> Value:
+        return operations().add(other, self)
+
+    def __sub__(self, other: Value | Number) -> Value:
+        return operations().subtract(self, other)
+
+    def __rsub__(self, other: Number) -> Value:
+        return operations().subtract(other, self)
+
+    def __mul__(self, other: Value | Number) -> Value:
+        return operations().multiply(self, other)
+
+    def __rmul__(self, other: Number) -> Value:
+        return operations().multiply(other, self)
+
+    def __truediv__(self, other: Value | Number) -> Value:
+        return operations().divide(self, other)
+
+    def __rtruediv__(self, other: Number) -> Value:
+        return operations().divide(other, self)
+
+    def __pow__(self, other: Value | Number) -> Value:
+        return operations().power(self, other)
+
+    def __rpow__(self, other: Number) -> Value:
+        return operations().power(other, self)
+
+    def __matmul__(self, other: Value) -> Value:
+        return operations().matmul(self, other)
+
+    def __neg__(self) -> Value:
+        return operations().negate(self)
+
+    def __abs__(self) -> Value:
+        return operations().absolute(self)
+
+    def __lt__(self, other: Value | Number) -> Value:
+        return operations().less(self, other)
+
+    def __le__(self, other: Value | Number) -> Value:
+        return operations().less_equal(self, other)
+
+    def __gt__(self, other: Value | Number) -> Value:
+        return operations().greater(self, other)
+
+    def __ge__(self, other: Value | Number) -> Value:
+        return operations().greater_equal(self, other)
+
+    def __getitem__(self, key: Any) -> Value:
+        return operations().index(self, key)
+
+    def __array_ufunc__(self, ufunc: np.ufunc, method: str, *operands: Any, **options: Any) -> Value:
+        if ufunc.__name__ in _OPERATORS and method == "__call__" and not options:  # array + value
+            found: Value = getattr(operations(), ufunc.__name__)(*operands)
+            return found
+        raise GraphError(
+            f"NumPy's {ufunc.__name__} was applied to a Value, which has no numbers yet.",
+            fix="use the functions of bm.ops.",
+        )
+
+    def __array__(self, *_: Any, **options: Any) -> np.ndarray:
+        raise GraphError(
+            "a Value was used as an array; it has no numbers yet.",
+            fix="use the functions of bm.ops.",
+        )
+
+    def reshape(self, *shape: Dim) -> Value:
+        """The same numbers in another shape; one dimension may be -1."""
+        return operations().reshape(self, shape)
+
+    def astype(self, dtype: str) -> Value:
+        """The numbers converted to another type."""
+        return operations().cast(self, dtype)
+
+
+_OPERATORS = (
+    "add",
+    "subtract",
+    "multiply",
+    "divide",
+    "power",
+    "less",
+    "less_equal",
+    "greater",
+    "greater_equal",
+)
+"""The ufuncs behind the operators between an array and a Value."""
+
+
+class Graph:
+    """A directed acyclic graph of op applications.
+
+    >>> graph = Graph()
+    >>> x = graph.input("x", Spec(("N", 3)))
+    >>> (x + x).shape
+    ('N', 3)
+    """
+
+    def __init__(self) -> None:
+        self.nodes: list[Node] = []
+        self.path = ""
+        self.layer = ""
+        self._known: dict[Any, Node] = {}
+
+    def apply(self, op: Op, inputs: Sequence[Value]) -> Node:
+        """Add one application; shapes and types are checked now."""
+        for value in inputs:
+            if not isinstance(value, Value):
+                raise GraphError(
+                    f"{type(op).__name__} was applied to a {type(value).__name__}.",
+                    fix="ops take Values; bm.ops functions also take numbers.",
+                    where=place(self.path, self.layer) or None,
+                )
+            if value.node.graph is not self:
+                raise GraphError(
+                    "values of two graphs were mixed.", where=place(self.path, self.layer) or None
+                )
+        key = (op, type(op), tuple((value.node.index, value.number) for value in inputs))
+        if key in self._known:
+            return self._known[key]
+        try:
+            specs = op.infer(*(value.spec for value in inputs))
+        except BigmodelError as error:
+            if error.where is None:
+                error.where = place(self.path, self.layer) or None
+            raise
+        node = Node(self, op, tuple(inputs), self.path, self.layer, len(self.nodes))
+        node.outputs = tuple(
+            Value(node, number, spec)
+            for number, spec in enumerate((specs,) if isinstance(specs, Spec) else specs)
+        )
+        self.nodes.append(node)
+        self._known[key] = node
+        return node
+
+    def input(self, name: str, spec: Spec) -> Value:
+        """An array given at each run."""
+        return self.apply(Input(name, spec), ()).outputs[0]
+
+    def variable(self, path: str, spec: Spec) -> Value:
+        """An array that lives across runs."""
+        return self.apply(Variable(path, spec), ()).outputs[0]
+
+    def constant(self, value: Any, dtype: str | None = None) -> Value:
+        """An array that is part of the graph."""
+        array = np.ascontiguousarray(np.asarray(value, dtype))
+        return self.apply(Constant(array.reshape(np.shape(value))), ()).outputs[0]
+
+    @contextmanager
+    def scope(self, path: str, layer: str) -> Iterator[None]:
+        """Nodes made inside belong to this layer."""
+        before = self.path, self.layer
+        self.path, self.layer = path, layer
+        try:
+            yield
+        finally:
+            self.path, self.layer = before
+
+    @contextmanager
+    def active(self) -> Iterator[Graph]:
+        """Ops without inputs that are made inside belong to this graph."""
+        token = _current.set(self)
+        try:
+            yield self
+        finally:
+            _current.reset(token)
+
+
+_current: contextvars.ContextVar[Graph | None] = contextvars.ContextVar("graph", default=None)
+
+
+def current_graph() -> Graph:
+    """The graph that is being built."""
+    graph = _current.get()
+    if graph is None:
+        raise GraphError(
+            "no graph is being built here.", fix="apply ops to Values, inside a layer's __call__."
+        )
+    return graph
+
+
+def needed(outputs: Sequence[Value]) -> list[Node]:
+    """The nodes that the outputs depend on, in an order they can be computed in."""
+    seen: set[int] = set()
+    stack = [value.node for value in outputs]
+    found = []
+    while stack:
+        node = stack.pop()
+        if node.index in seen:
+            continue
+        seen.add(node.index)
+        found.append(node)
+        stack.extend(value.node for value in node.inputs)
+    return sorted(found, key=lambda node: node.index)

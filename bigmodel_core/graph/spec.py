@@ -1,0 +1,182 @@
+"""Shapes of integers and named dimensions, number types, and what shapes have in common.
+
+A dimension is an integer or a text: a name such as "N" (free until a plan is made), or a polynomial of names
+(see `bigmodel_core.graph.dimensions`).
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass
+
+import numpy as np
+
+from bigmodel_core.errors import DtypeError, ShapeError
+from bigmodel_core.graph.dimensions import Dim as Dim
+from bigmodel_core.graph.dimensions import Shape as Shape
+from bigmodel_core.graph.dimensions import canonical as canonical
+from bigmodel_core.graph.dimensions import dim_add as dim_add
+from bigmodel_core.graph.dimensions import dim_divide as dim_divide
+from bigmodel_core.graph.dimensions import dim_floor_divide as dim_floor_divide
+from bigmodel_core.graph.dimensions import dim_max as dim_max
+from bigmodel_core.graph.dimensions import dim_min as dim_min
+from bigmodel_core.graph.dimensions import dim_multiply as dim_multiply
+from bigmodel_core.graph.dimensions import dim_names as dim_names
+from bigmodel_core.graph.dimensions import dim_product as dim_product
+from bigmodel_core.graph.dimensions import dim_value as dim_value
+
+DTYPES = ("float32", "float64", "int64", "int32", "uint8", "bool")
+FLOATS = ("float32", "float64")
+INTEGERS = ("int64", "int32", "uint8")
+
+
+@dataclass(frozen=True)
+class Spec:
+    """A shape and a number type: what is known of an array before it exists.
+
+    Args:
+        shape: integers and named dimensions, for instance ("N", 784).
+        dtype: "float32", "float64", "int64", "int32", "uint8" or "bool".
+
+    Raises:
+        ShapeError: a dimension is negative or not a dimension.
+        DtypeError: the number type is unknown.
+
+    >>> Spec(("N", 784))
+    Spec((N, 784), float32)
+    >>> Spec(("N", 784)).bind({"N": 32}).shape
+    (32, 784)
+    """
+
+    shape: Shape
+    dtype: str = "float32"
+
+    def __post_init__(self) -> None:
+        object.__setattr__(self, "shape", tuple(_checked(dim) for dim in self.shape))
+        name = self.dtype if isinstance(self.dtype, str) else np.dtype(self.dtype).name
+        if name not in DTYPES:
+            raise DtypeError(f"unknown number type {self.dtype!r}.", fix=f"use one of {', '.join(DTYPES)}.")
+        object.__setattr__(self, "dtype", name)
+
+    def __repr__(self) -> str:
+        return f"Spec({format_shape(self.shape)}, {self.dtype})"
+
+    @property
+    def ndim(self) -> int:
+        """How many dimensions the shape has."""
+        return len(self.shape)
+
+    @property
+    def size(self) -> Dim:
+        """The number of elements, named where a dimension is."""
+        return dim_product(self.shape)
+
+    @property
+    def sizes(self) -> tuple[int, ...]:
+        """The shape, where all dimensions are integers.
+
+        Raises:
+            ShapeError: a dimension is free.
+        """
+        return tuple(dim_value(dim, {}) for dim in self.shape)
+
+    @property
+    def is_float(self) -> bool:
+        """Whether the numbers are floating point."""
+        return self.dtype in FLOATS
+
+    def names(self) -> set[str]:
+        """The names of the free dimensions."""
+        return {name for dim in self.shape for name in dim_names(dim)}
+
+    def bind(self, sizes: Mapping[str, int]) -> Spec:
+        """The same with named dimensions replaced by sizes.
+
+        Raises:
+            ShapeError: a name has no size, or a dimension such as "T - 2" becomes negative.
+        """
+        found = tuple(dim_value(dim, sizes) for dim in self.shape)
+        for dim, size in zip(self.shape, found, strict=True):
+            if size < 0 and isinstance(dim, str):
+                given = ", ".join(f"{name} = {sizes[name]}" for name in sorted(dim_names(dim)))
+                raise ShapeError(
+                    f"the dimension {dim} would be {size} with {given}.",
+                    fix="use longer sequences or larger images.",
+                )
+        return Spec(found, self.dtype)
+
+    def with_shape(self, shape: Iterable[Dim]) -> Spec:
+        """The same number type with another shape."""
+        return Spec(tuple(shape), self.dtype)
+
+    def with_dtype(self, dtype: str) -> Spec:
+        """The same shape with another number type."""
+        return Spec(self.shape, dtype)
+
+
+def format_shape(shape: Iterable[Dim]) -> str:
+    """A shape as an error message shows it.
+
+    >>> format_shape(("N", 784)), format_shape(("N",))
+    ('(N, 784)', '(N,)')
+    """
+    dims = [str(dim) for dim in shape]
+    return f"({dims[0]},)" if len(dims) == 1 else f"({', '.join(dims)})"
+
+
+def _checked(dim: object) -> Dim:
+    if isinstance(dim, (int, np.integer)) and not isinstance(dim, bool):
+        if dim < 0:
+            raise ShapeError(f"a dimension is {dim}.", fix="dimensions are 0 or more.")
+        return int(dim)
+    if isinstance(dim, str) and dim:
+        return canonical(dim)
+    raise ShapeError(f"{dim!r} is not a dimension.", fix="use an integer or a name such as 'N'.")
+
+
+def broadcast(*shapes: Shape) -> Shape:
+    """The shape that shapes broadcast to, by NumPy's rule; a name only ever equals itself.
+
+    Raises:
+        ShapeError: two dimensions differ and neither is 1.
+
+    >>> broadcast(("N", 1, 4), (3, 1))
+    ('N', 3, 4)
+    """
+    rank = max((len(shape) for shape in shapes), default=0)
+    result: list[Dim] = []
+    for position in range(rank):
+        dims = {shape[position - rank + len(shape)] for shape in shapes if position - rank + len(shape) >= 0}
+        wide = dims - {1}
+        if len(wide) > 1:
+            raise ShapeError(
+                f"cannot broadcast shapes {' and '.join(format_shape(shape) for shape in shapes)}.",
+                fix="make the dimensions equal, or 1 where one operand repeats.",
+            )
+        result.append(wide.pop() if wide else 1)
+    return tuple(result)
+
+
+def match(shape: Shape, sizes: Sequence[int], known: dict[str, int]) -> str | None:
+    """Bind the names of a shape from an array's sizes into `known`; returns what does not fit, or None.
+
+    A dimension such as "2*N" binds nothing; it is checked where its names are known.
+
+    >>> match(("N", "2*N"), (3, 7), {})
+    'dimension 2*N is 6 and 7 here'
+    """
+    if len(shape) != len(sizes):
+        return (
+            f"expected {len(shape)} dimensions {format_shape(shape)}, got {len(sizes)} {format_shape(sizes)}"
+        )
+    for dim, size in zip(shape, sizes, strict=True):
+        if isinstance(dim, str) and dim.isidentifier():
+            if known.setdefault(dim, int(size)) != size:
+                return f"dimension {dim} is {known[dim]} elsewhere and {size} here"
+        elif isinstance(dim, int) and dim != size:
+            return f"expected {format_shape(shape)}, got {format_shape(sizes)}"
+    for dim, size in zip(shape, sizes, strict=True):
+        if isinstance(dim, str) and not dim.isidentifier() and dim_names(dim) <= known.keys():
+            if dim_value(dim, known) != size:
+                return f"dimension {dim} is {dim_value(dim, known)} and {size} here"
+    return None

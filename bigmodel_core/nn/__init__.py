@@ -1,0 +1,1 @@
+"""Networks: layers, parameters, models, losses, optimizers and what they are built from."""

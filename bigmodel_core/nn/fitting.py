@@ -1,0 +1,83 @@
+"""Arrays brought to what a model takes: whether they fit, converted where nothing is lost."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import numpy as np
+
+from bigmodel_core.data.arrays import as_array, cast
+from bigmodel_core.data.source import Source
+from bigmodel_core.errors import DataError, DtypeError, ShapeError
+from bigmodel_core.graph.spec import Spec, format_shape, match
+
+
+def input_spec(item: Any, dtype: str = "float32") -> Spec:
+    """What an input looks like: a Spec as it is, a shape, or an array whose first dimension becomes "N"."""
+    if isinstance(item, Spec):
+        return item
+    if isinstance(item, tuple):
+        return Spec(item, dtype)
+    array = as_array(item, "input")
+    kind = dtype if array.dtype.kind == "f" else "int64" if array.dtype.kind in "iu" else array.dtype.name
+    if array.ndim == 0:
+        raise ShapeError(
+            "a model's input is a single number.",
+            fix="pass a batch: an array whose first dimension is the samples.",
+        )
+    return Spec(("N", *array.shape[1:]), kind)
+
+
+def checked(name: str, array: Any, spec: Spec, known: dict[str, int]) -> np.ndarray:
+    """An array as a graph input of a spec; binds the sizes of named dimensions in `known`.
+
+    Raises:
+        ShapeError: the sizes differ.
+        DtypeError: the numbers would have to change kind (integers to floats or back).
+        DataError: it is no array, or a number is too large for the type.
+    """
+    what = name if name == "target" else f"input '{name}'"
+    found = as_array(array, what)
+    check_fits(name, found, spec, known)
+    return cast(found, spec.dtype, what)
+
+
+def check_fits(name: str, found: np.ndarray | Source, spec: Spec, known: dict[str, int]) -> None:
+    """Whether an array, or samples that are not read yet, can become a graph input; see `checked`.
+
+    Raises:
+        ShapeError, DtypeError: as `checked`.
+    """
+    problem = match(spec.shape, found.shape, known)
+    if problem:
+        raise ShapeError(
+            f"input '{name}': {problem}.", fix=f"pass an array of shape {format_shape(spec.shape)}."
+        )
+    if found.dtype != spec.dtype:
+        floats = found.dtype.kind == "f" and spec.is_float
+        integers = found.dtype.kind in "iub" and spec.dtype in ("int64", "int32")
+        if not (floats or integers):
+            raise DtypeError(
+                f"input '{name}': expected {spec.dtype}, got {found.dtype}.",
+                fix=f"convert it: x.astype('{spec.dtype}').",
+            )
+
+
+def fitting_state(path: str, array: Any, spec: Spec) -> np.ndarray:
+    """An array as the numbers of a parameter, or of an optimizer's state.
+
+    Raises:
+        ShapeError, DtypeError, DataError: it does not fit; the message names the path.
+    """
+    found = as_array(array, "state")
+    if found.shape != spec.shape:
+        raise ShapeError(
+            f"expected shape {format_shape(spec.shape)}, got {format_shape(found.shape)}.", where=path
+        )
+    if not np.can_cast(found.dtype, spec.dtype, "same_kind"):
+        raise DtypeError(f"expected {spec.dtype}, got {found.dtype}.", where=path)
+    try:
+        return cast(found, spec.dtype, "state")
+    except DataError as error:
+        error.where = path
+        raise

@@ -1,0 +1,70 @@
+"""The base class of losses."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Any, ClassVar
+
+import numpy as np
+
+from bigmodel_core.errors import GraphError, UsageError
+from bigmodel_core.graph import Value
+from bigmodel_core.registry.contracts import undefined
+
+
+@dataclass(frozen=True)
+class Loss:
+    """What training minimises: frozen dataclasses whose `each` composes ops.
+
+    Subclasses define `each(prediction, target)`, the loss of each sample with the batch as its first axis;
+    calling the loss gives the mean over all of them as a scalar.
+    """
+
+    target_dtype: ClassVar[str | None] = None
+    """The number type of targets where it is not the model's: "int64" for class labels."""
+    one_score: ClassVar[bool] = False
+    """Whether two classes take one score, that of class 1, and not a score each."""
+
+    def each(self, prediction: Value, target: Value) -> Value:
+        """The loss of each sample (or of each output of each sample)."""
+        raise undefined(self, "loss", "each")
+
+    def probabilities(self, scores: np.ndarray) -> np.ndarray:
+        """The probabilities of classes that a model's scores stand for, in float64.
+
+        Raises:
+            UsageError: the loss does not compare classes.
+        """
+        raise UsageError(
+            f"{type(self).__name__} does not say which probabilities a prediction stands for.",
+            fix="use predict, or train with cross_entropy or binary_cross_entropy.",
+        )
+
+    def __call__(self, prediction: Value, target: Value) -> Value:
+        """The mean loss, a scalar."""
+        from bigmodel_core import ops
+
+        return ops.mean(self.each(prediction, target))
+
+
+def one_output(loss: Loss, prediction: Any) -> Value:
+    """The prediction of a model with one output.
+
+    Raises:
+        GraphError: the model gives several.
+    """
+    if isinstance(prediction, Value):
+        return prediction
+    raise several_outputs(loss, prediction)
+
+
+def several_outputs(loss: Loss, prediction: Any, reason: str = "") -> GraphError:
+    """The error where a model gives several outputs, and its loss takes one."""
+    names = prediction if isinstance(prediction, dict) else getattr(prediction, "_fields", ())
+    listed = f" ({', '.join(names)})" if names else ""
+    one = "output['name']" if isinstance(prediction, dict) else "output[0]"
+    return GraphError(
+        f"the model gives {len(prediction)} outputs{listed}, and {type(loss).__name__} takes one"
+        + (f": {reason}." if reason else "."),
+        fix=f"return one output, or write a Loss whose each(output, target) uses them, as in {one}.",
+    )

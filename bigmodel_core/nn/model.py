@@ -1,0 +1,66 @@
+"""The base class of the models that the registry names."""
+
+from __future__ import annotations
+
+from contextlib import suppress
+from dataclasses import dataclass, fields, replace
+from typing import TYPE_CHECKING, Any, ClassVar, Self
+
+from bigmodel_core.errors import ConfigError
+from bigmodel_core.graph.spec import Spec
+from bigmodel_core.nn.layer import Layer
+from bigmodel_core.registry.contracts import undefined
+
+if TYPE_CHECKING:
+    from bigmodel_core.data.dataset import Data
+    from bigmodel_core.nn.loss import Loss
+
+
+@dataclass(frozen=True)
+class Model(Layer):
+    """A layer that stands alone: it knows its input, and which loss and metrics suit it.
+
+    Subclasses are frozen dataclasses; each says in its docstring which paper or book describes it.
+    """
+
+    loss: ClassVar[str] = "cross_entropy"
+    """The loss it is trained with unless another is asked for."""
+    metrics: ClassVar[tuple[str, ...]] = ("accuracy",)
+    """What is reported unless other metrics are asked for."""
+    optimizer: ClassVar[str] = "adam"
+    """The optimizer it is trained with unless another is asked for."""
+    learning_rate: ClassVar[float | None] = None
+    """What that optimizer starts with, where its own default does not suit the model."""
+
+    def input_spec(self) -> Spec:
+        """The input it was designed for."""
+        raise undefined(self, "model", "input_spec")
+
+    @property
+    def usual_loss(self) -> str:
+        """The name of the loss for the model as it is: cross-entropy of one score is that of yes and no."""
+        is_single = self.loss == "cross_entropy" and getattr(self, "classes", None) == 1
+        return "binary_cross_entropy" if is_single else self.loss
+
+    def fitted(self, data: Data, loss: Loss | None = None) -> Self:
+        """The same model with its number of outputs set for a data set, as far as it has the fields `classes`
+        and `outputs`.
+
+        Two classes take one score, that of class 1, where the task is "binary" and the model is trained by
+        cross-entropy, or where a loss of one score was chosen; else each class takes one.
+
+        Args:
+            data: the data set.
+            loss: the loss, where another than the model's own was chosen.
+        """
+        names = {item.name for item in fields(self)}
+        changes: dict[str, Any] = {}
+        if "outputs" in names and data.task == "regression" and data.train.y is not None:
+            changes["outputs"] = data.train.y.shape[1]
+        if "classes" in names and (data.labels is not None or data.task == "binary"):
+            changes["classes"] = data.classes
+            own = self.loss == "cross_entropy" and data.task == "binary"
+            if data.classes == 2 and (own if loss is None else loss.one_score):
+                with suppress(ConfigError):  # a model that insists on a score for each class
+                    return replace(self, **{**changes, "classes": 1})
+        return replace(self, **changes)

@@ -1,0 +1,341 @@
+"""A built model: a layer, the specs of its inputs, and the parameters that belong to them."""
+
+from __future__ import annotations
+
+import inspect
+import threading
+from collections.abc import Mapping, Sequence
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+
+from bigmodel_core.data.source import Source
+from bigmodel_core.errors import DtypeError, GraphError, ShapeError
+from bigmodel_core.graph import Graph
+from bigmodel_core.graph.spec import Dim, Spec, format_shape, match
+from bigmodel_core.nn import initializers
+from bigmodel_core.nn.fitting import check_fits, checked, fitting_state, input_spec
+from bigmodel_core.nn.layer import Layer, Parameter, Trace
+from bigmodel_core.nn.outputs import taken_apart
+
+if TYPE_CHECKING:
+    from bigmodel_core.data.encoding import Encoding
+    from bigmodel_core.nn.summary import Summary
+    from bigmodel_core.plan import Variables
+    from bigmodel_core.plan.listing import PlannedStep
+
+
+class Network:
+    """A built model.
+
+    Args:
+        layer: the definition.
+        inputs: the spec of each input; named dimensions stay free.
+        seed: the parameters' first values are a function of it and of their paths.
+        dtype: the number type of parameters, "float32" or "float64".
+        device: "cpu" or "cuda".
+
+    Raises:
+        ShapeError, DtypeError: the layers do not fit together; the message names the layer.
+    """
+
+    def __init__(
+        self,
+        layer: Layer,
+        inputs: Sequence[Spec],
+        *,
+        seed: int = 0,
+        dtype: str = "float32",
+        device: str = "cpu",
+    ) -> None:
+        from bigmodel_core.plan import device_named
+
+        if dtype not in ("float32", "float64"):
+            raise DtypeError(
+                f"a model cannot have parameters of type {dtype!r}.", fix="use 'float32' or 'float64'."
+            )
+        if not inputs:
+            raise GraphError(
+                "a model needs at least one input.", fix="pass a Spec or an array for each input."
+            )
+        _check_count(layer, len(inputs))
+        self.layer, self.inputs, self.seed, self.dtype = layer, tuple(inputs), seed, dtype
+        self.device = device_named(device)
+        self.encoding: Encoding | None = None
+        """How the data it was trained on became numbers; a `Trainer` writes it down."""
+        self._variables: Variables | None = None
+        self._lock = threading.RLock()
+        self._traces: dict[bool, Trace] = {}
+        self._programs: dict[Any, Any] = {}
+        trace = self.trace(training=True)
+        self.parameters: dict[str, Parameter] = dict(trace.parameters)
+        for path, parameter in self.trace(training=False).parameters.items():
+            if self.parameters.setdefault(path, parameter).spec != parameter.spec:
+                raise ShapeError(
+                    f"it is {self.parameters[path].spec} in training and {parameter.spec} in inference.",
+                    fix="a layer made in one mode only shifts the names after it: hold the layers as fields.",
+                    where=path,
+                )
+
+    @property
+    def variables(self) -> Variables:
+        """The parameters' memory: taken, and filled with their first values, when it is first asked for.
+
+        Raises:
+            OutOfMemoryError: they need more than there is.
+        """
+        if self._variables is None:
+            with self._lock:
+                if self._variables is None:
+                    self._variables = self._drawn()
+        return self._variables
+
+    def _drawn(self) -> Variables:
+        from bigmodel_core.plan import Variables
+        from bigmodel_core.plan.binding import nbytes
+        from bigmodel_core.plan.capacity import refused_politely
+
+        sizes = {path: nbytes(parameter.spec) for path, parameter in self.parameters.items()}
+        found = Variables(self.device)
+        largest = max(sizes, key=lambda path: sizes[path], default=None)
+        with refused_politely(
+            sum(sizes.values()), "the model's parameters need", "use smaller layers.", largest
+        ):
+            for path, parameter in self.parameters.items():
+                found.create(path, initializers.draw(parameter, self.seed))
+        return found
+
+    @property
+    def input_names(self) -> tuple[str, ...]:
+        """The names of the inputs: "x", or those of the arguments of `__call__` where there are several."""
+        if len(self.inputs) == 1:
+            return ("x",)
+        return self.layer._argument_names(len(self.inputs))
+
+    @property
+    def output_names(self) -> tuple[str, ...]:
+        """The names of the outputs: the keys of a dict, the fields of a named tuple, else "y", or "y_1",
+        "y_2" where there are several."""
+        trace = self.trace(training=False)
+        return trace.form.names_of(len(trace.outputs))
+
+    def __repr__(self) -> str:
+        named, count = (
+            type(self.layer).__name__,
+            sum(int(item.spec.size) for item in self.parameters.values()),
+        )
+        ports = f"{', '.join(map(repr, self.inputs))} to {', '.join(map(repr, self.outputs))}"
+        return f"<Network of {named}: {ports}, {count:,} parameters, {self.device.name}>"
+
+    def summary(self, batch_size: int = 1) -> Summary:
+        """Print the layers with shapes, parameters and multiply-adds, as `bigmodel info` does.
+
+        Args:
+            batch_size: samples of the prediction whose memory is told.
+
+        Returns:
+            What was printed: `str()` of it is the text, its fields are the numbers.
+        """
+        from bigmodel_core.nn.summary import summarise
+
+        found = summarise(self, batch_size)
+        print(found)
+        return found
+
+    def trace(self, training: bool) -> Trace:
+        """The graph in one mode; traced once."""
+        if training not in self._traces:
+            self._traces[training] = self.traced_into(Graph(), training)
+        return self._traces[training]
+
+    def traced_into(self, graph: Graph, training: bool) -> Trace:
+        """The model added to a graph, for instance that of a training step."""
+        trace = Trace(graph, training, self.dtype)
+        with trace.active():
+            trace.inputs = tuple(
+                graph.input(name, spec) for name, spec in zip(self.input_names, self.inputs, strict=True)
+            )
+            result = self.layer(*trace.inputs)
+        trace.form, trace.outputs = taken_apart(result, type(self.layer).__name__)
+        return trace
+
+    @property
+    def outputs(self) -> tuple[Spec, ...]:
+        """The specs of the outputs."""
+        return tuple(value.spec for value in self.trace(training=False).outputs)
+
+    def output_spec(self, *inputs: Any) -> Any:
+        """The spec of the output for inputs of some specs, checked against the model's own; of several
+        outputs their specs, in the form that the model returns them."""
+        known: dict[str, int] = {}
+        for name, spec, given in zip(
+            self.input_names, self.inputs, (input_spec(item) for item in inputs), strict=True
+        ):
+            sizes = [dim for dim in given.shape if isinstance(dim, int)]
+            if len(sizes) == given.ndim and (problem := match(spec.shape, sizes, known)):
+                raise ShapeError(f"input '{name}': {problem}.")
+            if given.ndim != spec.ndim:
+                raise ShapeError(
+                    f"input '{name}': expected {format_shape(spec.shape)}, got {format_shape(given.shape)}."
+                )
+        found = self.outputs if not known else tuple(_partly(spec, known) for spec in self.outputs)
+        return self.trace(training=False).form.pack(found)
+
+    # Parameters ------------------------------------------------------------------------------------------
+
+    def state(self) -> dict[str, np.ndarray]:
+        """Copies of the parameters, by path."""
+        return {path: self.variables.read(path) for path in self.parameters}
+
+    def load_state(self, state: Mapping[str, np.ndarray]) -> None:
+        """Set the parameters; all of them, with their shapes, or nothing changes.
+
+        Raises:
+            ShapeError: a path is missing or unknown, or a shape differs.
+            DtypeError: numbers would have to change kind.
+            DataError: a number is too large for the type of its parameter.
+        """
+        missing = sorted(set(self.parameters) - set(state))
+        unknown = sorted(set(state) - set(self.parameters))
+        if missing or unknown:
+            texts = [f"missing: {', '.join(missing[:5])}"] if missing else []
+            texts += [f"unknown: {', '.join(unknown[:5])}"] if unknown else []
+            raise ShapeError(
+                f"the state does not fit the model ({'; '.join(texts)}).",
+                fix="pass what state() of the same model gave.",
+            )
+        found = {
+            path: fitting_state(path, state[path], parameter.spec)
+            for path, parameter in self.parameters.items()
+        }
+        for path, array in found.items():
+            self.variables.write(path, array)
+
+    # Inference -------------------------------------------------------------------------------------------
+
+    def __call__(self, *arrays: Any) -> Any:
+        """The outputs for a batch, in inference mode: NumPy in, NumPy out.
+
+        Raises:
+            ShapeError, DtypeError: an array does not fit the input.
+        """
+        given = self.check_inputs(arrays)
+        results = self._prediction().run(self.variables, given)
+        return self.trace(training=False).form.pack(results)
+
+    def _prediction(self) -> Any:
+        """The program of inference, made once."""
+        from bigmodel_core.plan import Program
+
+        if "predict" not in self._programs:
+            trace = self.trace(training=False)
+            self._programs["predict"] = Program(trace.graph, trace.outputs, device=self.device)
+        return self._programs["predict"]
+
+    def kernels(self, batch_size: int = 1, **sizes: int) -> list[PlannedStep]:
+        """The steps that a prediction runs on the CPU, in order, with what was chosen for their shapes.
+
+        Choices follow from shapes and the processor's vector unit alone; nothing is compiled and nothing
+        runs. `bm.compile(...).kernels()` lists those of a training step.
+
+        Args:
+            batch_size: samples of the prediction; the size of every named dimension not in `sizes`.
+            sizes: sizes of named dimensions, as in T=50.
+
+        Raises:
+            ShapeError: a size is not positive, or there is no such dimension.
+            DeviceError: the model is on another device.
+
+        >>> import bigmodel_core as bm
+        >>> model = bm.Sequential(bm.layers.Dense(8), bm.layers.Relu(), bm.layers.Dense(3))
+        >>> steps = model.build(bm.Spec(("N", 4))).kernels(batch_size=10)
+        >>> [(step.op, step.path, step.multiply_adds) for step in steps]
+        [('Affine', 'dense_1', 320), ('Affine', 'dense_2', 240)]
+        >>> steps[0].kernels[0].follower
+        'Relu'
+        """
+        found: list[PlannedStep] = self._prediction().listing(batch_size, sizes)
+        return found
+
+    def check_inputs(
+        self, arrays: Sequence[Any], known: dict[str, int] | None = None
+    ) -> dict[str, np.ndarray]:
+        """Arrays by input name, converted where nothing is lost.
+
+        Args:
+            arrays: one an input.
+            known: gets the sizes of named dimensions.
+
+        Raises:
+            ShapeError, DtypeError, DataError: an array does not fit the input.
+        """
+        known = {} if known is None else known
+        return {name: checked(name, array, spec, known) for name, array, spec in self._paired(arrays)}
+
+    def check_samples(self, inputs: Sequence[np.ndarray | Source]) -> tuple[np.ndarray | Source, ...]:
+        """Samples for each input, converted where nothing is lost; what is read later is not read now.
+
+        Raises:
+            ShapeError, DtypeError: some do not fit the input.
+        """
+        known: dict[str, int] = {}
+        found: list[np.ndarray | Source] = []
+        for name, samples, spec in self._paired(inputs):
+            if isinstance(samples, Source):
+                check_fits(name, samples, spec, known)
+                found.append(samples if samples.dtype == spec.dtype else samples.astype(spec.dtype))
+            else:
+                found.append(checked(name, samples, spec, known))
+        return tuple(found)
+
+    def _paired(self, arrays: Sequence[Any]) -> list[tuple[str, Any, Spec]]:
+        """Each input's name, what was given for it, and its spec."""
+        if len(arrays) != len(self.inputs):
+            taken = "1 input" if len(self.inputs) == 1 else f"{len(self.inputs)} inputs"
+            raise ShapeError(
+                f"the model takes {taken}, got {len(arrays)}.",
+                fix="pass one array; a tuple stands for several inputs."
+                if len(self.inputs) == 1
+                else f"pass a tuple of arrays: ({', '.join(self.input_names)}).",
+            )
+        return list(zip(self.input_names, arrays, self.inputs, strict=True))
+
+
+def _check_count(layer: Layer, count: int) -> None:
+    """Whether a layer can be called on so many inputs.
+
+    Raises:
+        ShapeError: it cannot.
+    """
+    try:
+        inspect.signature(type(layer).__call__).bind(layer, *range(count))
+    except TypeError as error:
+        names = layer._argument_names(layer._input_count() or 0)
+        wanted = f"; it takes {', '.join(names)}" if names else ""
+        raise ShapeError(
+            f"the model cannot be called on {count} input{'s' * (count != 1)}: {error}{wanted}.",
+            fix="pass an array, or a Spec, for each argument of its __call__.",
+            where=type(layer).__name__,
+        ) from None
+
+
+def inputs_of(model: Layer | Network, x: Any) -> tuple[Any, ...]:
+    """What a user passed for the inputs of a model, one item an input.
+
+    A tuple has an item for each input. A list is one array, unless the model takes several inputs, and as
+    many as the list has items.
+    """
+    if isinstance(x, tuple):
+        return x
+    count = len(model.inputs) if isinstance(model, Network) else model._input_count()
+    if isinstance(x, list) and count != 1 and len(x) > 1:
+        if count == len(x) or (count is None and all(isinstance(item, np.ndarray) for item in x)):
+            return tuple(x)
+    return (x,)
+
+
+def _partly(spec: Spec, known: Mapping[str, int]) -> Spec:
+    from bigmodel_core.graph.spec import dim_names, dim_value
+
+    shape: list[Dim] = [dim_value(dim, known) if dim_names(dim) <= set(known) else dim for dim in spec.shape]
+    return spec.with_shape(shape)

@@ -1,0 +1,178 @@
+"""The base classes of optimizers and learning-rate schedules."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass, replace
+from typing import Any, ClassVar
+
+from bigmodel_core.errors import ConfigError
+from bigmodel_core.graph import Value
+from bigmodel_core.registry.contracts import undefined
+from bigmodel_core.registry.field_limits import check_number
+
+
+@dataclass(frozen=True)
+class Schedule:
+    """The learning rate as a function of the number of steps done; frozen dataclasses."""
+
+    def __call__(self, step: int) -> float:
+        """The rate of the step after `step` steps are done; the first step asks for `step=0`."""
+        raise undefined(self, "schedule", "__call__")
+
+    def for_run(self, steps: int, steps_an_epoch: int) -> Schedule:
+        """The schedule with what it takes from a run, such as its length; itself where it takes nothing.
+
+        `Trainer.fit` asks before the first step.
+
+        Args:
+            steps: of the whole run.
+            steps_an_epoch: of each of its epochs.
+        """
+        return self
+
+
+SMALLEST_UNIT = 1e-100
+"""Gradients of this size and below are as good as zero where their norm is compared with a limit."""
+
+Rate = float | Schedule
+"""A learning rate: a number or a schedule."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class Regularisation:
+    """What every optimizer takes besides its own fields.
+
+    Args:
+        weight_decay: how strongly parameters are pulled towards zero (L2: the decay times the parameter is
+            added to its gradient; optimizers that decouple it say so).
+        clip_norm: gradients are scaled so that the norm of all of them together is at most this.
+        clip_value: each number of a gradient is cut to [-clip_value, clip_value].
+    """
+
+    weight_decay: float = 0.0
+    clip_norm: float | None = None
+    clip_value: float | None = None
+
+    def __post_init__(self) -> None:
+        check_number(self, "weight_decay", at_least=0)
+        for name in ("clip_norm", "clip_value"):
+            if getattr(self, name) is not None:
+                check_number(self, name, above=0)
+
+
+@dataclass(frozen=True)
+class Optimizer(Regularisation):
+    """How parameters follow their gradients: a stateless pair of `init` and `update` that emits ops.
+
+    Subclasses are frozen dataclasses with a `learning_rate` field (a number or a `Schedule`); those with a
+    `__post_init__` of their own call this one first.
+    """
+
+    decoupled_decay: ClassVar[bool] = False
+    """Whether `update` applies weight decay itself, apart from the gradient."""
+
+    def __post_init__(self) -> None:
+        super().__post_init__()
+        if not callable(getattr(self, "learning_rate", None)) and hasattr(self, "learning_rate"):
+            check_number(self, "learning_rate", at_least=0)
+
+    def init(self) -> Mapping[str, float]:
+        """The names of the arrays kept for each parameter (of its shape), and the number each starts with."""
+        return {}
+
+    def update(
+        self, parameter: Value, gradient: Value, state: Mapping[str, Value], rate: Value, step: Value
+    ) -> tuple[Value, Mapping[str, Value]]:
+        """One step: the new parameter and the new state.
+
+        Args:
+            parameter: its value.
+            gradient: of the same shape.
+            state: what `init` named, by name.
+            rate: the learning rate of this step, a scalar of the parameter's type.
+            step: the number of this step, from 1, a float64 scalar.
+        """
+        raise undefined(self, "optimizer", "update")
+
+    def rate(self, step: int) -> float:
+        """The learning rate of the step after `step` steps are done."""
+        rate: Any = getattr(self, "learning_rate", None)
+        if callable(rate):
+            return float(rate(step))
+        if rate is None:
+            raise ConfigError(
+                f"{type(self).__name__} has no learning_rate.",
+                fix="declare the field, or override rate(step).",
+            )
+        return float(rate)
+
+    def for_run(self, steps: int, steps_an_epoch: int) -> Optimizer:
+        """The optimizer with a schedule that knows the run; itself where the schedule takes nothing from it.
+
+        Args:
+            steps: of the whole run.
+            steps_an_epoch: of each of its epochs.
+        """
+        rate = getattr(self, "learning_rate", None)
+        if not isinstance(rate, Schedule):
+            return self
+        found = rate.for_run(steps, steps_an_epoch)
+        return self if found is rate else replace(self, learning_rate=found)  # type: ignore[call-arg]
+
+    def regularised(
+        self, parameters: Mapping[str, Value], gradients: Mapping[str, Value]
+    ) -> dict[str, Value]:
+        """The gradients after clipping and weight decay, by path."""
+        from bigmodel_core import ops
+
+        found = dict(gradients)
+        if self.clip_value is not None:
+            found = {
+                path: ops.clip(value, -self.clip_value, self.clip_value) for path, value in found.items()
+            }
+        if self.clip_norm is not None and found:
+            factor = self._clipping(found)
+            found = {
+                path: (value.astype("float64") * factor).astype(value.dtype) for path, value in found.items()
+            }
+        if self.weight_decay and not self.decoupled_decay:
+            found = {path: value + parameters[path] * self.weight_decay for path, value in found.items()}
+        return found
+
+    def guards(self, gradients: Mapping[str, Value]) -> list[Value]:
+        """What has to be finite for all gradients to be: they themselves, or the sum of their squares where
+        that is computed anyway."""
+        if self.clip_norm is None or self.clip_value is not None or not gradients:
+            return list(gradients.values())
+        return [self._squares(gradients)[1]]
+
+    def _clipping(self, gradients: Mapping[str, Value]) -> Value:
+        """What clipping by the norm multiplies with; float64, since it may be too small for float32."""
+        from bigmodel_core import ops
+
+        assert self.clip_norm is not None
+        unit, total = self._squares(gradients)
+        return ops.minimum((self.clip_norm / unit) / (ops.sqrt(total) + 1e-6 / unit), 1.0)
+
+    def _squares(self, gradients: Mapping[str, Value]) -> tuple[Value, Value]:
+        """A unit, and the sum of the squares of all gradients measured in it: float64, finite where the
+        gradients are, and only there.
+
+        Squares of float32 numbers fit into float64. Those of float64 numbers are taken of shares of the
+        largest one."""
+        from bigmodel_core import ops
+        from bigmodel_core.ops.squares import SumOfSquares
+
+        values = list(gradients.values())
+        unit = values[0].node.graph.constant(1.0, "float64")
+        if any(value.dtype == "float64" for value in values):
+            unit = unit * SMALLEST_UNIT
+            for value in values:
+                unit = ops.maximum(unit, ops.max(ops.absolute(value)).astype("float64"))
+            values = [value / unit.astype(value.dtype) for value in values]
+        squares = [SumOfSquares()(value) for value in values]
+        total = squares[0]
+        for square in squares[1:]:
+            total = total + square
+        return unit, total
