@@ -31,7 +31,7 @@ def gradients(output: Value, wrt: Sequence[Value]) -> list[Value]:
         )
     if not output.spec.is_float:
         raise GraphError(f"a value of type {output.dtype} cannot be differentiated.", fix="use a float loss.")
-    graph = output.node.graph
+    graph, zeros = output.node.graph, operations().zeros_like
     nodes = needed([output])
     wanted = {id(value) for value in wrt}
     reaches = _reaching(nodes, wanted)
@@ -44,7 +44,7 @@ def gradients(output: Value, wrt: Sequence[Value]) -> list[Value]:
             continue
         with graph.scope(node.path, node.layer):
             filled = [
-                operations().zeros_like(value) if up is None and value.spec.is_float else up
+                zeros(value) if up is None and value.spec.is_float else up
                 for up, value in zip(upstream, node.outputs, strict=True)
             ]
             single = len(node.outputs) == 1
