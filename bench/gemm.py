@@ -152,7 +152,7 @@ def _burst(call: Callable[[], None]) -> float:
 
 
 def _blas_threads(count: int) -> AbstractContextManager[object]:
-    import threadpoolctl  # type: ignore[import-untyped]
+    import threadpoolctl
 
     limit: AbstractContextManager[object] = threadpoolctl.threadpool_limits(count)
     return limit

@@ -70,7 +70,7 @@ def _kernel() -> NativeFunction:
     multiply = Intrinsic("float32(intp, float32, float32)", _codegen)
     read, write = load("float32"), store("float32")
 
-    def peak(ctx, chunk):  # type: ignore[no-untyped-def]
+    def peak(ctx, chunk):
         numbers = load_int(ctx, 0)
         write(numbers, 2 + chunk, multiply(load_int(ctx, 1), read(numbers, 0), read(numbers, 1)))
 

@@ -50,12 +50,12 @@ class Figures:
     def add(self, result: Mapping[str, Mapping[str, Mapping[str, float]]], peak: float) -> None:
         """Take in what a worker printed."""
         if workload.MACHINE_PEAK in result["notes"]:
-            self.machine_peaks.append(float(result["notes"][workload.MACHINE_PEAK]))  # type: ignore[arg-type]
+            self.machine_peaks.append(float(result["notes"][workload.MACHINE_PEAK]))
         for peer, by_label in result["values"].items():
             for label, figure in by_label.items():
                 self.values.setdefault(label, {}).setdefault(peer, []).append(figure)
             self.peaks.setdefault(peer, []).append(peak)
-            self.notes[peer] = dict(result["notes"])  # type: ignore[arg-type]
+            self.notes[peer] = dict(result["notes"])
 
     def medians(self) -> dict[str, dict[str, float]]:
         """The median over rounds, by label and peer."""
@@ -158,5 +158,5 @@ def run_workload(
         for peer in active:
             result = once(peer, f"round {number + 1} of {rounds}")
             if result is not None:
-                figures.add(result, float(result["peak_mib"]))  # type: ignore[arg-type]
+                figures.add(result, float(result["peak_mib"]))
     return figures

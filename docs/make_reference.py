@@ -38,7 +38,7 @@ def sentence(thing: object) -> str:
 def signature(thing: object) -> str:
     """Arguments as a reader needs them: names and defaults."""
     try:
-        parameters = inspect.signature(thing).parameters.values()  # type: ignore[arg-type]
+        parameters = inspect.signature(thing).parameters.values()
     except (TypeError, ValueError):
         return ""
     shown = []

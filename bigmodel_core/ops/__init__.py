@@ -96,12 +96,12 @@ softplus, softsign = Softplus(), Softsign()
 
 def leaky_relu(x: Value, slope: float = 0.01) -> Value:
     """x where positive, else slope * x."""
-    return LeakyRelu(float(slope))(x)  # type: ignore[no-any-return]
+    return LeakyRelu(float(slope))(x)
 
 
 def elu(x: Value, alpha: float = 1.0) -> Value:
     """x where positive, else alpha * (exp(x) - 1)."""
-    return Elu(float(alpha))(x)  # type: ignore[no-any-return]
+    return Elu(float(alpha))(x)
 
 
 __all__ = [

@@ -33,7 +33,7 @@ class Relu(ElementwiseOp):
         return emit.Relu(x)
 
 
-def _leaky_relu_grad(dy, x, slope):  # type: ignore[no-untyped-def]
+def _leaky_relu_grad(dy, x, slope):
     return dy if x > 0 else (slope * dy if slope != 0 else 0)
 
 
@@ -58,12 +58,12 @@ class LeakyRelu(ElementwiseOp):
         return emit.LeakyRelu(x, alpha=self.slope)
 
 
-def _elu(x, alpha):  # type: ignore[no-untyped-def]
+def _elu(x, alpha):
     e = alpha * expm1(0 if x > 0 else x)
     return x if x > 0 else e
 
 
-def _elu_grad(dy, x, alpha):  # type: ignore[no-untyped-def]
+def _elu_grad(dy, x, alpha):
     e = alpha * exp(0 if x > 0 else x)
     return dy if x > 0 else dy * e
 
@@ -89,7 +89,7 @@ class Elu(ElementwiseOp):
         return emit.Elu(x, alpha=self.alpha)
 
 
-def _sigmoid(x):  # type: ignore[no-untyped-def]
+def _sigmoid(x):
     return 1 / (1 + exp(-x))
 
 
@@ -136,19 +136,19 @@ _ROOT_TWO_OVER_PI = (2 / pi) ** 0.5
 _ONE_OVER_ROOT_TWO_PI = (2 * pi) ** -0.5
 
 
-def _gelu(x):  # type: ignore[no-untyped-def]
+def _gelu(x):
     return 0.5 * x * (1 + erf(x * _ROOT_HALF))
 
 
-def _gelu_grad(dy, x):  # type: ignore[no-untyped-def]
+def _gelu_grad(dy, x):
     return dy * (0.5 * (1 + erf(x * _ROOT_HALF)) + x * _ONE_OVER_ROOT_TWO_PI * exp(-0.5 * x * x))
 
 
-def _gelu_tanh(x):  # type: ignore[no-untyped-def]
+def _gelu_tanh(x):
     return 0.5 * x * (1 + tanh(_ROOT_TWO_OVER_PI * (x + 0.044715 * x * x * x)))
 
 
-def _gelu_tanh_grad(dy, x):  # type: ignore[no-untyped-def]
+def _gelu_tanh_grad(dy, x):
     t = tanh(_ROOT_TWO_OVER_PI * (x + 0.044715 * x * x * x))
     return dy * (0.5 * (1 + t) + 0.5 * x * (1 - t * t) * _ROOT_TWO_OVER_PI * (1 + 0.134145 * x * x))
 
@@ -198,7 +198,7 @@ class GeluTanh(ElementwiseOp):
         return emit.Mul(emit.Mul(x, emit.Add(bend, emit.const(1.0))), emit.const(0.5))
 
 
-def _silu_grad(dy, x):  # type: ignore[no-untyped-def]
+def _silu_grad(dy, x):
     s = 1 / (1 + exp(-x))
     return dy * s * (1 + x * (1 - s))
 
@@ -222,7 +222,7 @@ class Silu(ElementwiseOp):
         return emit.Mul(x, emit.Sigmoid(x))
 
 
-def _softplus(x):  # type: ignore[no-untyped-def]
+def _softplus(x):
     return (x if x > 0 else 0) + log1p(exp(-fabs(x)))
 
 
@@ -240,7 +240,7 @@ class Softplus(ElementwiseOp):
         return emit.Softplus(x)
 
 
-def _softsign_grad(dy, x):  # type: ignore[no-untyped-def]
+def _softsign_grad(dy, x):
     d = 1 + fabs(x)
     return dy / (d * d)
 

@@ -69,15 +69,15 @@ class Divide(ElementwiseOp):
         return emit.Div(a, b)
 
 
-def _power(a, b):  # type: ignore[no-untyped-def]
+def _power(a, b):
     return a**b
 
 
-def _power_grad_base(dy, a, b):  # type: ignore[no-untyped-def]
+def _power_grad_base(dy, a, b):
     return 0 if b == 0 else dy * (b * a ** (b - 1))
 
 
-def _power_grad_exponent(dy, y, a, b):  # type: ignore[no-untyped-def]
+def _power_grad_exponent(dy, y, a, b):
     return 0 if a == 0 and b >= 0 else dy * (y * log(a))
 
 
@@ -108,11 +108,11 @@ class Power(ElementwiseOp):
         return emit.Pow(a, b)
 
 
-def _maximum(a, b):  # type: ignore[no-untyped-def]
+def _maximum(a, b):
     return a if (a > b or a != a) else b
 
 
-def _minimum(a, b):  # type: ignore[no-untyped-def]
+def _minimum(a, b):
     return a if (a < b or a != a) else b
 
 
@@ -171,7 +171,7 @@ class Negate(ElementwiseOp):
         return emit.Neg(x)
 
 
-def _sign(x):  # type: ignore[no-untyped-def]
+def _sign(x):
     return 1 if x > 0 else (-1 if x < 0 else x)
 
 
@@ -188,7 +188,7 @@ class Sign(ElementwiseOp):
         return emit.Sign(x)
 
 
-def _absolute_grad(dy, x):  # type: ignore[no-untyped-def]
+def _absolute_grad(dy, x):
     return dy if x > 0 else (-dy if x < 0 else 0)
 
 
@@ -324,11 +324,11 @@ class Ceil(ElementwiseOp):
         return emit.Ceil(x)
 
 
-def _clip(x, low, high):  # type: ignore[no-untyped-def]
+def _clip(x, low, high):
     return low if x < low else (high if x > high else x)
 
 
-def _clip_grad(dy, x, low, high):  # type: ignore[no-untyped-def]
+def _clip_grad(dy, x, low, high):
     return dy if (x >= low and x <= high) else 0
 
 

@@ -22,7 +22,7 @@ from bigmodel_core.ops.images import ImageOp
 from bigmodel_core.ops.reduce import Cut, cut_of
 
 
-def block_moments(means, rests, spreads, x, block, start, stop):  # type: ignore[no-untyped-def]
+def block_moments(means, rests, spreads, x, block, start, stop):
     """means, rests, spreads (blocks, channels), x (pixels, channels): of each block the mean, what its
     rounding left out, and the sum of squared distances from it. Distances from the first pixel are added up.
     """
@@ -43,7 +43,7 @@ def block_moments(means, rests, spreads, x, block, start, stop):  # type: ignore
                 spreads[b, c] += (x[i, c] - means[b, c]) * (x[i, c] - means[b, c])
 
 
-def whole_moments(  # type: ignore[no-untyped-def]
+def whole_moments(
     mean, variance, rest, slope, offset, means, rests, spreads, scale, shift, pixels, block, epsilon
 ):
     """All but means, rests, spreads (blocks, channels) are (channels,); mean + rest is the mean, and x
@@ -68,18 +68,18 @@ def whole_moments(  # type: ignore[no-untyped-def]
         offset[c] = shift[c] - (center - mean[c]) * steep
 
 
-def known_moments(slope, variance, scale, epsilon):  # type: ignore[no-untyped-def]
+def known_moments(slope, variance, scale, epsilon):
     for c in range(slope.shape[0]):
         slope[c] = scale[c] / sqrt(variance[c] + epsilon)
 
 
-def scale_channels(out, x, mean, slope, offset, start, stop):  # type: ignore[no-untyped-def]
+def scale_channels(out, x, mean, slope, offset, start, stop):
     for i in range(start, stop):
         for c in range(out.shape[1]):
             out[i, c] = (x[i, c] - mean[c]) * slope[c] + offset[c]
 
 
-def block_products(plain, weighted, dy, x, mean, block, start, stop):  # type: ignore[no-untyped-def]
+def block_products(plain, weighted, dy, x, mean, block, start, stop):
     """plain, weighted (blocks, channels): the sums of dy, and of dy times the distance from the mean."""
     for b in range(start, stop):
         for c in range(x.shape[1]):
@@ -91,7 +91,7 @@ def block_products(plain, weighted, dy, x, mean, block, start, stop):  # type: i
                 weighted[b, c] += dy[i, c] * (x[i, c] - mean[c])
 
 
-def whole_products(  # type: ignore[no-untyped-def]
+def whole_products(
     dscale, dshift, slope, tilt, offset, plain, weighted, rest, variance, scale, pixels, epsilon
 ):
     """dx is slope * dy + tilt * (x - mean) + offset, channel by channel."""
@@ -110,7 +110,7 @@ def whole_products(  # type: ignore[no-untyped-def]
         offset[c] = -(scale[c] * rate * total / pixels) - tilt[c] * rest[c]
 
 
-def batch_norm_dx(out, dy, x, mean, slope, tilt, offset, start, stop):  # type: ignore[no-untyped-def]
+def batch_norm_dx(out, dy, x, mean, slope, tilt, offset, start, stop):
     for i in range(start, stop):
         for c in range(out.shape[1]):
             out[i, c] = slope[c] * dy[i, c] + (tilt[c] * (x[i, c] - mean[c]) + offset[c])
@@ -255,7 +255,7 @@ class BatchNorm(_Norm):
 
     def grad(self, dy: Any, y: Any, x: Value, scale: Value, shift: Value) -> tuple[Value, Value, Value]:
         op = _BatchNormGrad(self.epsilon, layout=self.layout)
-        return op(dy[0], x, y[1], y[3], y[2], scale)  # type: ignore[no-any-return]
+        return op(dy[0], x, y[1], y[3], y[2], scale)
 
     def onnx(self, emit: Any, x: Any, scale: Any, shift: Any) -> Any:
         mean = emit.reduce("ReduceMean", x, (0, 2, 3), True)
@@ -340,11 +340,11 @@ def batch_norm(x: Value, scale: Value, shift: Value, epsilon: float = 1e-5) -> t
     Returns:
         The images, and the mean and biased variance of each channel (C,), which are not differentiated.
     """
-    return BatchNorm(epsilon)(x, scale, shift)[:3]  # type: ignore[no-any-return]
+    return BatchNorm(epsilon)(x, scale, shift)[:3]
 
 
 def fixed_norm(
     x: Value, scale: Value, shift: Value, mean: Value, variance: Value, epsilon: float = 1e-5
 ) -> Value:
     """Images (N, C, H, W) normalised by given moments (C,), which are not differentiated."""
-    return FixedNorm(epsilon)(x, scale, shift, mean, variance)  # type: ignore[no-any-return]
+    return FixedNorm(epsilon)(x, scale, shift, mean, variance)

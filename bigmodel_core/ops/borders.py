@@ -11,7 +11,7 @@ from bigmodel_core.kernels.array import kernel
 from bigmodel_core.ops.images import Border, ImageOp, Pair, pair
 
 
-def pad_planes(out, x, before, start, stop):  # type: ignore[no-untyped-def]
+def pad_planes(out, x, before, start, stop):
     """out (planes, rows, columns): x (planes, fewer rows, fewer columns) with zeros around it."""
     top, left = before
     height, width = x.shape[1], x.shape[2]
@@ -67,7 +67,7 @@ class Pad2d(ImageOp):
 
 def zero_pad(x: Value, border: Border) -> Value:
     """Images (N, C, H, W) with rows above, columns left, rows below and columns right of zeros."""
-    return Pad2d(border)(x)  # type: ignore[no-any-return]
+    return Pad2d(border)(x)
 
 
 def upsample_nearest(x: Value, factor: int | Pair) -> Value:

@@ -237,7 +237,7 @@ def conv2d(
     _, _, height, width = ImageOp().sizes(x.spec)
     border = border_of(padding, height, width, weight.spec.sizes[2:], steps, gaps)  # type: ignore[arg-type]
     op = Conv2d(stride=steps, border=border, dilation=gaps, groups=groups)
-    return op(x, weight) if bias is None else op(x, weight, bias)  # type: ignore[no-any-return]
+    return op(x, weight) if bias is None else op(x, weight, bias)
 
 
 def conv_transpose2d(
@@ -269,4 +269,4 @@ def conv_transpose2d(
     if any(isinstance(size, int) and size < 1 for size in (down, across)):
         raise ShapeError(f"the output would be {down} x {across}.", fix="use less padding.")
     op = replace(op, size=(down, across))
-    return op(x, weight) if bias is None else op(x, weight, bias)  # type: ignore[no-any-return]
+    return op(x, weight) if bias is None else op(x, weight, bias)

@@ -14,7 +14,7 @@ from bigmodel_core.kernels.array import Call, kernel
 from bigmodel_core.ops.images import ImageOp
 
 
-def arrange_filters(out, weight, groups, start, stop):  # type: ignore[no-untyped-def]
+def arrange_filters(out, weight, groups, start, stop):
     """out (taps, channels of a group, filters) from weight (filters, channels of a group, taps)."""
     for tap in range(start, stop):
         for c in range(out.shape[1]):
@@ -22,7 +22,7 @@ def arrange_filters(out, weight, groups, start, stop):  # type: ignore[no-untype
                 out[tap, c, k] = weight[k, c, tap]
 
 
-def flip_filters(out, weight, groups, start, stop):  # type: ignore[no-untyped-def]
+def flip_filters(out, weight, groups, start, stop):
     """out (taps reversed, filters of a group, channels) from weight (filters, channels of a group, taps)."""
     taps = out.shape[0]
     of_group = weight.shape[1]

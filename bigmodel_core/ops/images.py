@@ -159,7 +159,7 @@ def border_of(
     return down, across, down, across
 
 
-def swap_planes(out, x, start, stop):  # type: ignore[no-untyped-def]
+def swap_planes(out, x, start, stop):
     """out (n * b, a), x (n, a, b): each matrix transposed."""
     wide = x.shape[2]
     for row in range(start, stop):

@@ -13,7 +13,7 @@ from bigmodel_core.kernels.array import kernel
 from bigmodel_core.kernels.cuda.kernels import CudaLaunches
 
 
-def gather_rows(out, table, indices, start, stop, status):  # type: ignore[no-untyped-def]
+def gather_rows(out, table, indices, start, stop, status):
     """out (n, width), table (rows, width), indices (n,)."""
     for i in range(start, stop):
         row = indices[i]
@@ -30,7 +30,7 @@ def gather_rows(out, table, indices, start, stop, status):  # type: ignore[no-un
             out[i, j] = table[row, j]
 
 
-def add_rows(out, dy, indices, start, stop):  # type: ignore[no-untyped-def]
+def add_rows(out, dy, indices, start, stop):
     """out (rows, width): row r is the sum of the rows of dy whose index is r, in the order they come."""
     for row in range(start, stop):
         for j in range(out.shape[1]):
@@ -92,4 +92,4 @@ class _GatherGrad(Op):
 
 def gather(table: Value, indices: Value) -> Value:
     """table[indices]: the rows of a table (V, ...) that integer indices name."""
-    return Gather()(table, indices)  # type: ignore[no-any-return]
+    return Gather()(table, indices)

@@ -137,7 +137,7 @@ def matmul(a: Value, b: Value) -> Value:
         a = broadcast_to(a, (*batch, *a.shape[-2:]))
     if dim_product(b.shape[:-2]) != 1 and b.shape[:-2] != batch:
         b = broadcast_to(b, (*batch, *b.shape[-2:]))
-    return MatMul()(a, b)  # type: ignore[no-any-return]
+    return MatMul()(a, b)
 
 
 def _affine_launches(call: Call) -> list[Any]:
@@ -198,4 +198,4 @@ class Affine(Op):
 
 def affine(x: Value, weight: Value, bias: Value | None = None) -> Value:
     """x (..., K) times weight (K, N), plus bias (N,)."""
-    return matmul(x, weight) if bias is None else Affine()(x, weight, bias)  # type: ignore[no-any-return]
+    return matmul(x, weight) if bias is None else Affine()(x, weight, bias)

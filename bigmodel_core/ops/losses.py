@@ -19,12 +19,12 @@ from bigmodel_core.ops.elementwise import ElementwiseOp, check_same_shape
 # Elementwise ------------------------------------------------------------------------------------------------
 
 
-def _binary_cross_entropy(x, target):  # type: ignore[no-untyped-def]
+def _binary_cross_entropy(x, target):
     wrong = 1 - target if x > 0 else target  # the share of the other side
     return (0 if wrong == 0 else fabs(x) * wrong) + log1p(exp(-fabs(x)))
 
 
-def _binary_cross_entropy_grad(dy, x, target):  # type: ignore[no-untyped-def]
+def _binary_cross_entropy_grad(dy, x, target):
     e = exp(-fabs(x))
     return dy * ((1 / (1 + e) if x > 0 else e / (1 + e)) - target)
 
@@ -41,7 +41,7 @@ class BinaryCrossEntropy(ElementwiseOp):
     floats_only = True
     cpu, cuda = elementwise(_binary_cross_entropy)
 
-    def infer(self, x: Spec, target: Spec) -> Spec:  # type: ignore[override]
+    def infer(self, x: Spec, target: Spec) -> Spec:
         check_same_shape("binary cross-entropy", x, target, "logits and targets")
         return super().infer(x, target)
 
@@ -52,7 +52,7 @@ class BinaryCrossEntropy(ElementwiseOp):
         return emit.Sub(emit.Softplus(x), emit.Mul(x, target))
 
 
-def _huber(x, delta):  # type: ignore[no-untyped-def]
+def _huber(x, delta):
     a = fabs(x)
     return 0.5 * x * x if a <= delta else delta * (a - 0.5 * delta)
 
@@ -76,7 +76,7 @@ class Huber(ElementwiseOp):
 # Labels -----------------------------------------------------------------------------------------------------
 
 
-def label_numbers(out, labels, classes, start, stop, status):  # type: ignore[no-untyped-def]
+def label_numbers(out, labels, classes, start, stop, status):
     """out, labels (n,): each label as a float; one that is out of range is reported."""
     for i in range(start, stop):
         label = labels[i]
@@ -122,7 +122,7 @@ class LabelNumbers(Op):
 # Hinge ------------------------------------------------------------------------------------------------------
 
 
-def hinge_rows(loss, rival, x, labels, margin, start, stop, status):  # type: ignore[no-untyped-def]
+def hinge_rows(loss, rival, x, labels, margin, start, stop, status):
     """loss, rival (rows,): how far the best wrong class comes within the margin, and which it is."""
     classes = x.shape[1]
     for i in range(start, stop):
@@ -148,7 +148,7 @@ def hinge_rows(loss, rival, x, labels, margin, start, stop, status):  # type: ig
             rival[i] = -1
 
 
-def hinge_grad_rows(out, dy, labels, rival, start, stop):  # type: ignore[no-untyped-def]
+def hinge_grad_rows(out, dy, labels, rival, start, stop):
     """out (rows, classes): dy at the rival, -dy at the label, 0 elsewhere."""
     for i in range(start, stop):
         for j in range(out.shape[1]):
@@ -214,19 +214,19 @@ class MultiClassHinge(Op):
 
 def binary_cross_entropy(logits: Value, targets: Value) -> Value:
     """The binary cross-entropy of logits and float targets of one shape, for each number."""
-    return BinaryCrossEntropy()(logits, targets)  # type: ignore[no-any-return]
+    return BinaryCrossEntropy()(logits, targets)
 
 
 def huber(x: Value, delta: float = 1.0) -> Value:
     """x * x / 2 near zero and delta * (|x| - delta / 2) beyond delta."""
-    return Huber(float(delta))(x)  # type: ignore[no-any-return]
+    return Huber(float(delta))(x)
 
 
 def label_values(labels: Value, classes: int, dtype: str) -> Value:
     """Integer labels as floats, checked at run time to be from 0 to classes - 1."""
-    return LabelNumbers(classes, dtype)(labels)  # type: ignore[no-any-return]
+    return LabelNumbers(classes, dtype)(labels)
 
 
 def multi_class_hinge(scores: Value, labels: Value, margin: float = 1.0) -> Value:
     """max(0, margin + best wrong score - right score): scores (..., C), labels (...), losses (...)."""
-    return MultiClassHinge(float(margin))(scores, labels)[0]  # type: ignore[no-any-return]
+    return MultiClassHinge(float(margin))(scores, labels)[0]

@@ -19,7 +19,7 @@ from bigmodel_core.kernels.cuda.kernels import CudaLaunches
 from bigmodel_core.ops.reduce import reduce_to
 
 
-def layer_norm_rows(out, mean, rate, rest, x, scale, shift, epsilon, start, stop):  # type: ignore[no-untyped-def]
+def layer_norm_rows(out, mean, rate, rest, x, scale, shift, epsilon, start, stop):
     """out, x (rows, n); mean + rest, rate (rows,): mean, 1 / standard deviation; scale, shift (n,)."""
     n = x.shape[1]
     for i in range(start, stop):
@@ -41,7 +41,7 @@ def layer_norm_rows(out, mean, rate, rest, x, scale, shift, epsilon, start, stop
             out[i, j] = out[i, j] * r * scale[j] + shift[j]
 
 
-def layer_norm_grad_rows(out, normal, dy, x, mean, rate, rest, scale, start, stop):  # type: ignore[no-untyped-def]
+def layer_norm_grad_rows(out, normal, dy, x, mean, rate, rest, scale, start, stop):
     """out, normal (rows, n): the gradient of x, and its normalised numbers, which that of the scale needs."""
     n = x.shape[1]
     for i in range(start, stop):
@@ -135,4 +135,4 @@ class LayerNorm(Op):
 
 def layer_norm(x: Value, scale: Value, shift: Value, epsilon: float = 1e-5) -> Value:
     """Each row of the last axis shifted to mean 0 and variance 1, then times `scale` plus `shift`."""
-    return LayerNorm(epsilon)(x, scale, shift)[0]  # type: ignore[no-any-return]
+    return LayerNorm(epsilon)(x, scale, shift)[0]

@@ -162,7 +162,7 @@ def max_pool(
     x: Value, window: int | Pair, stride: int | Pair | None = None, padding: int | str | Pair = 0
 ) -> Value:
     """The largest number under each window of images (N, C, H, W); the stride is the window by default."""
-    return MaxPool(*_windows(x, window, stride, padding))(x)[0]  # type: ignore[no-any-return]
+    return MaxPool(*_windows(x, window, stride, padding))(x)[0]
 
 
 def average_pool(
@@ -173,7 +173,7 @@ def average_pool(
     count_border: bool = True,
 ) -> Value:
     """The mean under each window of images (N, C, H, W); the stride is the window by default."""
-    return AveragePool(*_windows(x, window, stride, padding), count_border)(x)  # type: ignore[no-any-return]
+    return AveragePool(*_windows(x, window, stride, padding), count_border)(x)
 
 
 def _windows(x: Value, window: Any, stride: Any, padding: Any) -> tuple[Pair, Pair, Border]:
@@ -200,7 +200,7 @@ def adaptive_average_pool(x: Value, size: int | Pair) -> Value:
     height, width = known_sizes("adaptive_average_pool", x.spec, "to cover them evenly")
     if height % rows == 0 and width % columns == 0:
         window = (height // rows, width // columns)
-        return AveragePool(window, window)(x)  # type: ignore[no-any-return]
+        return AveragePool(window, window)(x)
     from bigmodel_core.ops.linear import matmul
 
     graph = x.node.graph

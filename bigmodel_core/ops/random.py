@@ -19,7 +19,7 @@ SEED, STEP = "~seed", "~step"
 _MASK = 0xFFFFFFFF
 
 
-def random_bits(index, seed, step, key):  # type: ignore[no-untyped-def]
+def random_bits(index, seed, step, key):
     """32 random bits: Philox 4x32 with ten rounds (Salmon et al., 2011), counter (index, step), key (seed,
     path)."""
     c0 = index & 0xFFFFFFFF
@@ -40,7 +40,7 @@ def random_bits(index, seed, step, key):  # type: ignore[no-untyped-def]
     return c0
 
 
-def _bits_of(seed, step, index, key):  # type: ignore[no-untyped-def]
+def _bits_of(seed, step, index, key):
     return random_bits(index, seed, step, key)
 
 
@@ -107,4 +107,4 @@ def dropout(x: Value, rate: float) -> Value:
     draws = sum(isinstance(node.op, RandomBits) and node.path == graph.path for node in graph.nodes)
     seed, step = graph.input(SEED, Spec((), "int64")), graph.input(STEP, Spec((), "int64"))
     bits = RandomBits(path_key(f"{graph.path}#{draws}"), x.shape)(seed, step)
-    return _Drop(1.0 / (1.0 - rate))(x, _Kept(int(rate * 2**32))(bits))  # type: ignore[no-any-return]
+    return _Drop(1.0 / (1.0 - rate))(x, _Kept(int(rate * 2**32))(bits))

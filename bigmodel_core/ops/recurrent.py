@@ -259,7 +259,7 @@ def _backward_launches(call: Call) -> list[Any]:
     return recurrent.backward_launches(s, weight, saved, lengths, upstream, outputs, call.scratch)
 
 
-def keep_valid_steps(out, x, lengths, start, stop):  # type: ignore[no-untyped-def]
+def keep_valid_steps(out, x, lengths, start, stop):
     """out and x (T, N, F), lengths (N,)."""
     for t in range(start, stop):
         for n in range(x.shape[1]):

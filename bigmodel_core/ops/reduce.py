@@ -106,7 +106,7 @@ def cut_of(tile: tuple[int, int] | None, columns: int) -> Cut | None:
     return Cut(block, rows // block) if block else None
 
 
-def sum_last(out, x, start, stop):  # type: ignore[no-untyped-def]
+def sum_last(out, x, start, stop):
     """out (outer, 1), x (outer, middle, 1): the sum of each row, accumulated in float64."""
     for i in range(start, stop):
         total = 0.0
@@ -115,7 +115,7 @@ def sum_last(out, x, start, stop):  # type: ignore[no-untyped-def]
         out[i, 0] = total
 
 
-def sum_last_whole(out, x, start, stop):  # type: ignore[no-untyped-def]
+def sum_last_whole(out, x, start, stop):
     for i in range(start, stop):
         total = 0
         for j in range(x.shape[1]):
@@ -123,7 +123,7 @@ def sum_last_whole(out, x, start, stop):  # type: ignore[no-untyped-def]
         out[i, 0] = total
 
 
-def sum_blocks(out, x, block, start, stop):  # type: ignore[no-untyped-def]
+def sum_blocks(out, x, block, start, stop):
     """out (outer * blocks, inner), x (outer, middle, inner): the sum of each block of rows, eight at a
     time."""
     blocks = (x.shape[1] + block - 1) // block
@@ -220,7 +220,7 @@ def sum_in_two_steps(
     return [*first.launches(begin, rows), *sum_launches(end)]
 
 
-def _sum_pieces(out, x, block, start, stop):  # type: ignore[no-untyped-def]
+def _sum_pieces(out, x, block, start, stop):
     pieces = (x.shape[1] + block - 1) // block
     for row in range(start, stop):
         i = row // pieces
@@ -255,7 +255,7 @@ class Sum(Reduction):
         return emit.ReduceSum(x, emit.ints(self.axes), keepdims=int(self.keepdims))
 
 
-def max_middle(out, x, start, stop):  # type: ignore[no-untyped-def]
+def max_middle(out, x, start, stop):
     for i in range(start, stop):
         for k in range(x.shape[2]):
             best = x[i, 0, k]
@@ -264,7 +264,7 @@ def max_middle(out, x, start, stop):  # type: ignore[no-untyped-def]
             out[i, k] = best
 
 
-def min_middle(out, x, start, stop):  # type: ignore[no-untyped-def]
+def min_middle(out, x, start, stop):
     for i in range(start, stop):
         for k in range(x.shape[2]):
             best = x[i, 0, k]
@@ -273,7 +273,7 @@ def min_middle(out, x, start, stop):  # type: ignore[no-untyped-def]
             out[i, k] = best
 
 
-def argmax_middle(out, x, start, stop):  # type: ignore[no-untyped-def]
+def argmax_middle(out, x, start, stop):
     for i in range(start, stop):
         for k in range(x.shape[2]):
             best = 0
@@ -346,7 +346,7 @@ def _reduced(op: type[Reduction], x: Value, axis: Axes, keepdims: bool) -> Value
     if not axes:
         return x
     if axes[-1] - axes[0] + 1 == len(axes):
-        return op(axes, keepdims)(x)  # type: ignore[no-any-return]
+        return op(axes, keepdims)(x)
     from bigmodel_core.ops.shape import reshape, transpose
 
     rest = tuple(i for i in range(x.ndim) if i not in axes)
@@ -387,7 +387,7 @@ def min_(x: Value, axis: Axes = None, keepdims: bool = False) -> Value:
 
 def argmax(x: Value, axis: int = -1, keepdims: bool = False) -> Value:
     """The position of the largest number along an axis; int64."""
-    return ArgMax(normal_axes(axis, x.ndim), keepdims)(x)  # type: ignore[no-any-return]
+    return ArgMax(normal_axes(axis, x.ndim), keepdims)(x)
 
 
 def reduce_to(x: Value, shape: Shape) -> Value:

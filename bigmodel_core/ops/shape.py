@@ -100,7 +100,7 @@ def zeros_like(x: Value) -> Value:
     return broadcast_to(x.node.graph.constant(0, x.dtype), x.shape)
 
 
-def fill_size(out, x, size):  # type: ignore[no-untyped-def]
+def fill_size(out, x, size):
     out[0] = size
 
 
@@ -129,7 +129,7 @@ class SizeOf(Op):
 
 def size_of(x: Value, axes: tuple[int, ...], dtype: str) -> Value:
     """How many elements lie along some axes, as a scalar value."""
-    return SizeOf(axes, dtype)(x)  # type: ignore[no-any-return]
+    return SizeOf(axes, dtype)(x)
 
 
 @dataclass(frozen=True)

@@ -25,7 +25,7 @@ from bigmodel_core.kernels.cuda.kernels import CudaLaunches
 from bigmodel_core.ops.reduce import normal_axes
 
 
-def copy_strided(out, x, first, sizes, strides, start, stop):  # type: ignore[no-untyped-def]
+def copy_strided(out, x, first, sizes, strides, start, stop):
     """out (rows, last) from x (all,): element (i..., j) of the output comes from first + sum(i * stride)."""
     row = start
     while row < stop:
@@ -42,7 +42,7 @@ def copy_strided(out, x, first, sizes, strides, start, stop):  # type: ignore[no
         row += alike
 
 
-def put_strided(out, dy, first, sizes, strides):  # type: ignore[no-untyped-def]
+def put_strided(out, dy, first, sizes, strides):
     """out (all,): zero but where element (i..., j) of dy (rows, last) belongs."""
     for i in range(out.shape[0]):
         out[i] = 0
@@ -57,7 +57,7 @@ def put_strided(out, dy, first, sizes, strides):  # type: ignore[no-untyped-def]
         row += alike
 
 
-def strided_row(row, first, sizes, strides):  # type: ignore[no-untyped-def]
+def strided_row(row, first, sizes, strides):
     """Where a row begins, for how many rows on from it they are equally far apart, and how far."""
     last = len(sizes) - 1
     if last < 1:
@@ -269,13 +269,13 @@ def _sliced(x: Value, axis: int, start: Dim, length: Dim, step: int) -> Value:
         raise ShapeError(f"index {start} is out of range for axis {axis} of {format_shape(x.shape)}.")
     if start == 0 and length == size and step == 1:
         return x
-    return Slice(axis, start, length, step)(x)  # type: ignore[no-any-return]
+    return Slice(axis, start, length, step)(x)
 
 
 # Concatenation --------------------------------------------------------------------------------------------
 
 
-def copy_columns(out, x, offset, start, stop):  # type: ignore[no-untyped-def]
+def copy_columns(out, x, offset, start, stop):
     """out (rows, wide), x (rows, narrow): the columns of x from `offset` on."""
     for i in range(start, stop):
         for j in range(x.shape[1]):
@@ -347,4 +347,4 @@ def concatenate(values: Sequence[Value], axis: int = -1) -> Value:
     """Several arrays one after the other along an axis."""
     if not values:
         raise ShapeError("there is nothing to concatenate.", fix="pass at least one value.")
-    return Concatenate(normal_axes(axis, values[0].ndim)[0])(*values)  # type: ignore[no-any-return]
+    return Concatenate(normal_axes(axis, values[0].ndim)[0])(*values)

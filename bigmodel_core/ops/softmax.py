@@ -21,7 +21,7 @@ def _rows(op: Any, inputs: tuple[Spec, ...], outputs: tuple[Spec, ...]) -> tuple
     return [view] * len(outputs), [view] * len(inputs)
 
 
-def softmax_rows(out, x, start, stop):  # type: ignore[no-untyped-def]
+def softmax_rows(out, x, start, stop):
     for i in range(start, stop):
         for k in range(x.shape[2]):
             top = x[i, 0, k]
@@ -36,7 +36,7 @@ def softmax_rows(out, x, start, stop):  # type: ignore[no-untyped-def]
                 out[i, j, k] /= total
 
 
-def softmax_grad_rows(out, dy, y, start, stop):  # type: ignore[no-untyped-def]
+def softmax_grad_rows(out, dy, y, start, stop):
     for i in range(start, stop):
         for k in range(y.shape[2]):
             total = 0.0
@@ -46,7 +46,7 @@ def softmax_grad_rows(out, dy, y, start, stop):  # type: ignore[no-untyped-def]
                 out[i, j, k] = y[i, j, k] * (dy[i, j, k] - total)
 
 
-def log_softmax_rows(out, x, start, stop):  # type: ignore[no-untyped-def]
+def log_softmax_rows(out, x, start, stop):
     for i in range(start, stop):
         for k in range(x.shape[2]):
             top = x[i, 0, k]
@@ -60,7 +60,7 @@ def log_softmax_rows(out, x, start, stop):  # type: ignore[no-untyped-def]
                 out[i, j, k] = x[i, j, k] - shift
 
 
-def log_softmax_grad_rows(out, dy, y, start, stop):  # type: ignore[no-untyped-def]
+def log_softmax_grad_rows(out, dy, y, start, stop):
     for i in range(start, stop):
         for k in range(y.shape[2]):
             total = dy[i, 0, k]
@@ -128,18 +128,18 @@ class LogSoftmax(_AlongAxis):
 
 def softmax(x: Value, axis: int = -1) -> Value:
     """exp(x) / sum(exp(x)) along an axis."""
-    return Softmax(normal_axes(axis, x.ndim)[0])(x)  # type: ignore[no-any-return]
+    return Softmax(normal_axes(axis, x.ndim)[0])(x)
 
 
 def log_softmax(x: Value, axis: int = -1) -> Value:
     """The logarithm of softmax along an axis."""
-    return LogSoftmax(normal_axes(axis, x.ndim)[0])(x)  # type: ignore[no-any-return]
+    return LogSoftmax(normal_axes(axis, x.ndim)[0])(x)
 
 
 # Cross-entropy -------------------------------------------------------------------------------------------
 
 
-def cross_entropy_rows(loss, shift, x, labels, smoothing, start, stop, status):  # type: ignore[no-untyped-def]
+def cross_entropy_rows(loss, shift, x, labels, smoothing, start, stop, status):
     """loss (rows,): -log softmax(x)[label]; shift (rows,): log(sum(exp(x))), which the gradient needs
     again."""
     classes = x.shape[1]
@@ -171,7 +171,7 @@ def cross_entropy_rows(loss, shift, x, labels, smoothing, start, stop, status): 
             loss[i] = log_sum - (1 - smoothing) * x[i, label] - smoothing * plain / classes
 
 
-def cross_entropy_grad_rows(out, dy, x, labels, shift, smoothing, start, stop):  # type: ignore[no-untyped-def]
+def cross_entropy_grad_rows(out, dy, x, labels, shift, smoothing, start, stop):
     classes = x.shape[1]
     for i in range(start, stop):
         scale = dy[i]
@@ -250,4 +250,4 @@ class SoftmaxCrossEntropy(Op):
 
 def cross_entropy(logits: Value, labels: Value, smoothing: float = 0.0) -> Value:
     """-log softmax(logits)[label] for each row: logits (..., C), integer labels (...), losses (...)."""
-    return SoftmaxCrossEntropy(smoothing)(logits, labels)[0]  # type: ignore[no-any-return]
+    return SoftmaxCrossEntropy(smoothing)(logits, labels)[0]

@@ -15,7 +15,7 @@ from bigmodel_core.kernels.cuda.kernels import CudaLaunches
 from bigmodel_core.ops.reduce import PIECE, sum_in_two_steps
 
 
-def _squares_of_pieces(out, x, block, start, stop):  # type: ignore[no-untyped-def]
+def _squares_of_pieces(out, x, block, start, stop):
     """out (pieces, 1), x (1, all, 1)."""
     for row in range(start, stop):
         first = row * block

@@ -282,7 +282,7 @@ def _figures(ours: float, theirs: float, **notes: float) -> schedule.Figures:
     found = schedule.Figures()
     for peer, figure, peak in (("ours", ours, 80.0), ("torch", theirs, 300.0)):
         said = notes if peer == "ours" else {}
-        found.add({"values": {peer: {"": figure}}, "notes": said}, peak)  # type: ignore[dict-item]
+        found.add({"values": {peer: {"": figure}}, "notes": said}, peak)
     return found
 
 

@@ -63,7 +63,7 @@ def test_copies_share_the_work_and_are_gone_afterwards(tmp_path: Path) -> None:
 
 
 def _broken(number: int) -> NativeFunction:
-    def broken_kernel(ctx, chunk):  # type: ignore[no-untyped-def]
+    def broken_kernel(ctx, chunk):
         return [ctx, {chunk: number}]
 
     return NativeFunction(broken_kernel)

@@ -113,7 +113,7 @@ def test_what_cannot_be_written_down_is_named_by_its_field(plugin: Any, value: o
 
 def test_a_class_that_no_plugin_offers_cannot_be_saved(plugin: Any) -> None:
     @dataclass(frozen=True)
-    class Mine(plugin.Block):  # type: ignore[misc]
+    class Mine(plugin.Block):
         pass
 
     with pytest.raises(UnknownNameError, match="no plugin offers the class .*Mine"):

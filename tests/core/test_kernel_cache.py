@@ -344,7 +344,7 @@ def test_a_key_follows_globals_defaults_and_modules() -> None:
 
     def key(scale: int = 1, inner: int = 1, a: int = 1, b: int = 1) -> str:
         module = types.ModuleType("module")
-        module.SCALE = inner  # type: ignore[attr-defined]
+        module.SCALE = inner
         return fingerprint(compiled_from(source.format(a, b), SCALE=scale, module=module))
 
     assert len({key(), key(scale=2), key(inner=2), key(a=2), key(b=2)}) == 5

@@ -149,9 +149,9 @@ def test_plugins_are_imported_once_on_the_first_look_up(install: Install) -> Non
             thread.start()
         for thread in threads:
             thread.join()
-        assert builtins.imports_of_p == 1  # type: ignore[attr-defined]
+        assert builtins.imports_of_p == 1
     finally:
-        del builtins.imports_of_p  # type: ignore[attr-defined]
+        del builtins.imports_of_p
 
 
 def test_a_plugin_may_look_names_up_while_it_is_imported(install: Install) -> None:
@@ -402,10 +402,10 @@ def newer_host() -> PluginHost:
         if name.startswith("bigmodel_"):
             setattr(specs, name, getattr(hookspecs, name))
 
-    def bigmodel_layers(precision: str) -> list[type]:  # type: ignore[empty-body]
+    def bigmodel_layers(precision: str) -> list[type]:
         """Layers, for a precision."""
 
-    specs.bigmodel_layers = pluggy.HookspecMarker("bigmodel")(bigmodel_layers)  # type: ignore[attr-defined]
+    specs.bigmodel_layers = pluggy.HookspecMarker("bigmodel")(bigmodel_layers)
     return PluginHost(Loader(specs, {"precision": "bfloat16"}))
 
 

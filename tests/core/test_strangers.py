@@ -132,8 +132,8 @@ def test_a_package_finds_its_own_first_from_any_of_its_modules(install: Install)
     modules = {"one": ASKER + SWISH, "one_more": ASKER}
     install("one", modules=modules, plugins={"one": "one", "more": "one_more"})
     install("two", SWISH)
-    import one  # type: ignore[import-not-found]
-    import one_more  # type: ignore[import-not-found]
+    import one
+    import one_more
 
     for module in (one, one_more):
         assert module.ask() is type(module.make()) is one.Swish
@@ -146,7 +146,7 @@ def test_a_package_finds_those_it_requires_before_strangers(install: Install) ->
     site = install("needs", ASKER + "\n@hookimpl\ndef bigmodel_layers(): return []")
     install("one", SWISH)
     install("two", SWISH)
-    import needs  # type: ignore[import-not-found]
+    import needs
 
     with pytest.raises(UnknownNameError, match="offered by"):
         needs.ask()
@@ -158,7 +158,7 @@ def test_a_package_finds_those_it_requires_before_strangers(install: Install) ->
 def test_a_name_nobody_else_has_needs_no_owner(install: Install) -> None:
     install("needs", ASKER + "\n@hookimpl\ndef bigmodel_layers(): return []")
     install("one", SWISH)
-    import needs  # type: ignore[import-not-found]
+    import needs
 
     assert needs.ask().__module__ == "one"
 

@@ -20,17 +20,17 @@ from bigmodel_core.kernels.cuda.runtime import share_arrays_of_blocks
 from bigmodel_core.plan import Program, Variables, device_named
 
 
-def squash(x):  # type: ignore[no-untyped-def]
+def squash(x):
     return 1 / (1 + exp(-x))
 
 
-def scale_rows(out, x, factor, columns, thread, threads):  # type: ignore[no-untyped-def]
+def scale_rows(out, x, factor, columns, thread, threads):
     for i in range(thread, out.shape[0], threads):
         for j in range(columns):
             out[i, j] = squash(x[i, j]) * factor
 
 
-def report_negative(out, x, thread, threads, status):  # type: ignore[no-untyped-def]
+def report_negative(out, x, thread, threads, status):
     for i in range(thread, x.shape[0], threads):
         out[i] = x[i]
         if x[i] < 0:
@@ -46,7 +46,7 @@ class ScaleRows(Op):
         items=lambda op, inputs, outputs: inputs[0].sizes[0],
     )
 
-    def infer(self, x: Spec) -> Spec:  # type: ignore[override]
+    def infer(self, x: Spec) -> Spec:
         return x
 
 
@@ -54,7 +54,7 @@ class ScaleRows(Op):
 class ReportNegative(Op):
     cuda = bm.cuda_kernel(report_negative)
 
-    def infer(self, x: Spec) -> Spec:  # type: ignore[override]
+    def infer(self, x: Spec) -> Spec:
         return x
 
 
@@ -62,7 +62,7 @@ class ReportNegative(Op):
 class Unknown(Op):
     cuda = bm.cuda_kernel(scale_rows)
 
-    def infer(self, x: Spec) -> Spec:  # type: ignore[override]
+    def infer(self, x: Spec) -> Spec:
         return x
 
 
@@ -70,7 +70,7 @@ class Unknown(Op):
 class Missing(Op):
     cuda = bm.cuda_kernel("no_such_package.kernels:scale")
 
-    def infer(self, x: Spec) -> Spec:  # type: ignore[override]
+    def infer(self, x: Spec) -> Spec:
         return x
 
 

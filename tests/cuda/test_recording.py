@@ -77,7 +77,7 @@ class Refusing:
 def test_a_driver_that_refuses_leaves_the_launches(failing: str, monkeypatch: pytest.MonkeyPatch) -> None:
     runtime = Refusing(failing)
     bindings = types.ModuleType("cuda.bindings")
-    bindings.runtime = runtime  # type: ignore[attr-defined]
+    bindings.runtime = runtime
     monkeypatch.setitem(sys.modules, "cuda.bindings", bindings)
     monkeypatch.setattr(recording, "simulated", lambda: False)
     done = []
@@ -91,7 +91,7 @@ def test_a_driver_that_refuses_leaves_the_launches(failing: str, monkeypatch: py
 def test_work_that_raises_ends_the_recording(monkeypatch: pytest.MonkeyPatch) -> None:
     runtime = Refusing("")
     bindings = types.ModuleType("cuda.bindings")
-    bindings.runtime = runtime  # type: ignore[attr-defined]
+    bindings.runtime = runtime
     monkeypatch.setitem(sys.modules, "cuda.bindings", bindings)
     monkeypatch.setattr(recording, "simulated", lambda: False)
 

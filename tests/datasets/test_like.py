@@ -55,13 +55,13 @@ def expected(shift: float = 0.0) -> np.ndarray:
 
 
 def test_a_data_set_that_fits_anew_is_undone_and_brought_to_the_trained_preprocessing() -> None:
-    data = Orchard(shift=100.0).load(like=TRAINED)  # type: ignore[call-arg]
+    data = Orchard(shift=100.0).load(like=TRAINED)
     np.testing.assert_allclose(data.test.x, expected(100.0), rtol=1e-5, atol=1e-5)
     assert data.encoding.numbers == TRAINED.encoding.numbers
 
 
 def test_columns_and_classes_are_matched_by_name() -> None:
-    data = Orchard(kinds=("plum", "apple"), columns=("height", "weight")).load(like=TRAINED)  # type: ignore[call-arg]
+    data = Orchard(kinds=("plum", "apple"), columns=("height", "weight")).load(like=TRAINED)
     _, kind = raw_orchard()
     rows = kind != "pear"
     np.testing.assert_allclose(data.test.x, expected()[rows], rtol=1e-5, atol=1e-5)
@@ -147,10 +147,10 @@ def test_everything_that_knows_the_training_will_do(tmp_path: Path) -> None:
     model = bm.load(tmp_path / "m.safetensors")
     known = [TRAINED, TRAINED.encoding, TRAINED.test, trainer, trainer.model, trainer.network, model]
     for item in [*known, tmp_path / "m.safetensors", str(tmp_path / "m.safetensors")]:
-        data = Orchard(shift=9.0).load(like=item)  # type: ignore[call-arg]
+        data = Orchard(shift=9.0).load(like=item)
         assert data.preprocessing == TRAINED.preprocessing
     with pytest.raises(UsageError, match="Dense does not say"):
-        Orchard().load(like=bm.layers.Dense(2))  # type: ignore[call-arg]
+        Orchard().load(like=bm.layers.Dense(2))
 
 
 # What is written down -------------------------------------------------------------------------------------
@@ -175,13 +175,13 @@ def test_an_encoding_survives_json_and_a_file_s_metadata() -> None:
 )
 def test_a_damaged_description_is_refused(values: object) -> None:
     with pytest.raises(ConfigError):
-        Encoding.from_dict(values)  # type: ignore[arg-type]
+        Encoding.from_dict(values)
 
 
 def test_options_left_alone_are_those_of_the_training() -> None:
     from bigmodel_datasets import Sine
 
     trained = Sine(length=7, samples=50).load()
-    assert Sine().load(like=trained).input_shape == (7, 1)  # type: ignore[call-arg]
-    assert len(Sine(samples=20).load(like=trained).train) == 16  # type: ignore[call-arg]
+    assert Sine().load(like=trained).input_shape == (7, 1)
+    assert len(Sine(samples=20).load(like=trained).train) == 16
     assert bm.datasets.load("sine", like=trained).input_shape == (7, 1)

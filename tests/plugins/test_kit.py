@@ -132,7 +132,7 @@ class OverflowingLoss(bm.Loss):
     """log(1 + exp(-y x)) as it is written."""
 
     def each(self, prediction: Any, target: Any) -> Any:
-        ops.elementwise.check_same_shape("it", prediction.spec, target.spec, "both")  # type: ignore[attr-defined]
+        ops.elementwise.check_same_shape("it", prediction.spec, target.spec, "both")
         return ops.log(1.0 + ops.exp(-prediction * target))
 
 

@@ -66,7 +66,7 @@ def test_a_tie_is_decided_the_same_after_a_resume(tmp_path: Path) -> None:
     resumed = bm.Trainer.resume(tmp_path / "run", callbacks=[])
     resumed.fit(separable(), validation=separable(32), verbose=False)
     assert resumed.state.best == whole.state.best
-    assert bm.load(tmp_path / "run").about.metrics["epoch"] == whole.state.best.epoch  # type: ignore[union-attr]
+    assert bm.load(tmp_path / "run").about.metrics["epoch"] == whole.state.best.epoch
 
 
 def test_the_best_of_earlier_checkpoints_gets_its_loss_from_the_history() -> None:
@@ -212,7 +212,7 @@ def test_training_that_diverged_ends_with_a_warning(tmp_path: Path) -> None:
 def test_a_loss_that_rises_from_nearly_nothing_has_not_diverged() -> None:
     x, y = separable()
     made = bm.Trainer(bm.layers.Dense(2), "cross_entropy", bm.optimizers.SGD(0.0))
-    model = made.model.build(bm.Spec(("N", 3)))  # type: ignore[union-attr]
+    model = made.model.build(bm.Spec(("N", 3)))
     model.load_state(
         {"weight": np.array([[-9, 9], [0, 0], [0, 0]], "float32"), "bias": np.zeros(2, "float32")}
     )

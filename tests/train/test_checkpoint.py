@@ -272,7 +272,7 @@ def test_an_op_of_nobody_cannot_be_saved(tmp_path: Path) -> None:
     class HomelessOp(bm.Op):
         cpu, cuda = bm.elementwise(lambda x: x + x)
 
-        def infer(self, x: bm.Spec) -> bm.Spec:  # type: ignore[override]
+        def infer(self, x: bm.Spec) -> bm.Spec:
             return x
 
     @dataclass(frozen=True)

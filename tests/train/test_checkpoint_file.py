@@ -319,8 +319,8 @@ def test_optimizer_state_that_does_not_fit(good: bytes, tmp_path: Path) -> None:
     path = tmp_path / "bad"
     path.write_bytes(rebuilt(good, change, tmp_path))
     resumed = bm.Trainer.resume(path)
-    before = resumed.model.state()  # type: ignore[union-attr]
+    before = resumed.model.state()
     with pytest.raises(CheckpointError, match="does not fit"):
         resumed.fit(labelled(), epochs=2, verbose=False)
-    after = resumed.model.state()  # type: ignore[union-attr]
+    after = resumed.model.state()
     assert all(np.array_equal(before[name], after[name]) for name in before)

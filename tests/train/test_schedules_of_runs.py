@@ -129,8 +129,8 @@ def test_names_with_options_work_where_names_do() -> None:
     )
     assert made.step.optimizer == bm.optimizers.SGD(momentum=0.9, nesterov=True)
     assert made.step.loss == bm.losses.CrossEntropy(label_smoothing=0.25)
-    assert made.metrics[0].k == 2 and made.callbacks[0].patience == 3  # type: ignore[attr-defined]
-    assert made.model.activation == "elu:alpha=2"  # type: ignore[union-attr]
+    assert made.metrics[0].k == 2 and made.callbacks[0].patience == 3
+    assert made.model.activation == "elu:alpha=2"
 
 
 def test_the_activation_of_a_layer_may_have_options() -> None:

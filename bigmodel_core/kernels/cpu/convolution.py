@@ -181,7 +181,7 @@ def all_finite(dtype: str) -> Callable[..., bool]:
     """Whether none of so many numbers at an address is NaN or infinite."""
     read, nothing = load(dtype), np.zeros(1, dtype)[0]
 
-    def is_finite(address, count):  # type: ignore[no-untyped-def]
+    def is_finite(address, count):
         total = nothing
         for k in range(count):
             total += read(address, k) * nothing
@@ -195,7 +195,7 @@ def padded_rows(dtype: str) -> Callable[..., None]:
     """Copies the rows that a block of outputs needs, zeros where there is no pixel."""
     size, read, write = SIZES[dtype], load(dtype), store(dtype)
 
-    def pad_rows(x, height, width, channels, first, left, down, across, rows, columns, target):  # type: ignore[no-untyped-def]
+    def pad_rows(x, height, width, channels, first, left, down, across, rows, columns, target):
         inside = left if left > 0 else 0
         for i in range(rows):
             at = target + i * columns * channels * size
@@ -233,19 +233,19 @@ def padded_rows(dtype: str) -> Callable[..., None]:
     return pad_rows
 
 
-def load_sizes(ctx):  # type: ignore[no-untyped-def]
+def load_sizes(ctx):
     """From a geometry's context: height, width and channels of x, then of y."""
     x = load_int(ctx, 0), load_int(ctx, 1), load_int(ctx, 2)
     return *x, load_int(ctx, 3), load_int(ctx, 4), load_int(ctx, 5)
 
 
-def load_filter(ctx):  # type: ignore[no-untyped-def]
+def load_filter(ctx):
     """From a geometry's context: taps, stride and dilation, each down and across."""
     taps = load_int(ctx, 6), load_int(ctx, 7)
     return *taps, load_int(ctx, 8), load_int(ctx, 9), load_int(ctx, 10), load_int(ctx, 11)
 
 
-def load_place(ctx):  # type: ignore[no-untyped-def]
+def load_place(ctx):
     """From a geometry's context: the border above and left, the spread down and across, groups."""
     border = load_int(ctx, 12), load_int(ctx, 13)
     return *border, load_int(ctx, 14), load_int(ctx, 15), load_int(ctx, 16)
@@ -259,7 +259,7 @@ def convolution_kernel(dtype: str) -> NativeFunction:
     tile, pad_rows, memory = convolve_tile(dtype).call, padded_rows(dtype), stack_memory(STACK)
     finite = all_finite(dtype)
 
-    def convolution(ctx, chunk):  # type: ignore[no-untyped-def]
+    def convolution(ctx, chunk):
         height, width, channels, out_height, out_width, filters = load_sizes(ctx)
         taps_down, taps_across, step_down, step_across, gap_down, gap_across = load_filter(ctx)
         top, left, spread_down, spread_across, groups = load_place(ctx)

@@ -76,7 +76,7 @@ def weight_gradient_kernel(dtype: str) -> NativeFunction:
     most_rows = tallest()
     tile, pad_rows, memory = convolve_tile(dtype).call, padded_rows(dtype), stack_memory(STACK)
 
-    def convolution_weight_gradient(ctx, chunk):  # type: ignore[no-untyped-def]
+    def convolution_weight_gradient(ctx, chunk):
         height, width, channels, out_height, out_width, filters = load_sizes(ctx)
         taps_down, taps_across, step_down, step_across, gap_down, gap_across = load_filter(ctx)
         top, left, spread_down, spread_across, groups = load_place(ctx)
@@ -176,7 +176,7 @@ def sum_pieces_kernel(dtype: str) -> NativeFunction:
     """The kernel that adds up partial sums (taps, channels, filters) into (filters, channels, taps)."""
     size, read, write = SIZES[dtype], load(dtype), store(dtype)
 
-    def sum_pieces(ctx, chunk):  # type: ignore[no-untyped-def]
+    def sum_pieces(ctx, chunk):
         partial, out, pieces = load_int(ctx, 0), load_int(ctx, 1), load_int(ctx, 2)
         taps, channels, filters, step = load_int(ctx, 3), load_int(ctx, 4), load_int(ctx, 5), load_int(ctx, 6)
         count = taps * channels * filters

@@ -90,13 +90,13 @@ def _sizes(g: Geometry) -> list[Any]:
     ]
 
 
-def load_sizes(ctx):  # type: ignore[no-untyped-def]
+def load_sizes(ctx):
     """From a context: height and width of x, of y, channels."""
     x = load_int(ctx, 0), load_int(ctx, 1)
     return *x, load_int(ctx, 2), load_int(ctx, 3), load_int(ctx, 4)
 
 
-def load_filter(ctx):  # type: ignore[no-untyped-def]
+def load_filter(ctx):
     """From a context: taps, stride, dilation and border, each down (above) and across (left)."""
     taps, stride = (load_int(ctx, 5), load_int(ctx, 6)), (load_int(ctx, 7), load_int(ctx, 8))
     return *taps, *stride, load_int(ctx, 9), load_int(ctx, 10), load_int(ctx, 11), load_int(ctx, 12)
@@ -118,7 +118,7 @@ def order_kernel(dtype: str) -> NativeFunction:
     """The kernel that turns (channels, taps) into (taps, channels)."""
     read, write = load(dtype), store(dtype)
 
-    def order_depthwise(ctx, chunk):  # type: ignore[no-untyped-def]
+    def order_depthwise(ctx, chunk):
         weight, out, taps, channels = load_int(ctx, 0), load_int(ctx, 1), load_int(ctx, 2), load_int(ctx, 3)
         for tap in range(taps):
             for c in range(channels):
@@ -127,12 +127,12 @@ def order_kernel(dtype: str) -> NativeFunction:
     return NativeFunction(order_depthwise)
 
 
-def first_inside(start, gap):  # type: ignore[no-untyped-def]
+def first_inside(start, gap):
     """How many steps of `gap` from `start` lead to 0 or more."""
     return (gap - 1 - start) // gap if start < 0 else 0
 
 
-def steps_inside(start, gap, size):  # type: ignore[no-untyped-def]
+def steps_inside(start, gap, size):
     """How many steps of `gap` from `start` stay below `size`, the start included."""
     return (size - 1 - start) // gap + 1 if start < size else 0
 
@@ -142,7 +142,7 @@ def convolution_kernel(dtype: str) -> NativeFunction:
     """The kernel for rows of outputs; `convolve` lists its context."""
     size, products = SIZES[dtype], grid_products(dtype)
 
-    def depthwise_convolution(ctx, chunk):  # type: ignore[no-untyped-def]
+    def depthwise_convolution(ctx, chunk):
         height, width, out_height, out_width, channels = load_sizes(ctx)
         taps_down, taps_across, step_down, step_across, gap_down, gap_across, top, left = load_filter(ctx)
         x, taps, bias, y = load_int(ctx, 13), load_int(ctx, 14), load_int(ctx, 15), load_int(ctx, 16)
@@ -182,7 +182,7 @@ def transposed_kernel(dtype: str) -> NativeFunction:
     """The kernel for rows of x; `transposed` lists its context."""
     size, products = SIZES[dtype], grid_products(dtype)
 
-    def meeting(place, taps, step, gap, period, length):  # type: ignore[no-untyped-def]
+    def meeting(place, taps, step, gap, period, length):
         """The first tap that meets an output from a pixel, how many do, and that output."""
         tap = 0
         while tap < period and (place - tap * gap) % step != 0:
@@ -198,7 +198,7 @@ def transposed_kernel(dtype: str) -> NativeFunction:
             count = min((taps - 1 - tap) // period, output // back) + 1
         return tap, count, output
 
-    def depthwise_transposed(ctx, chunk):  # type: ignore[no-untyped-def]
+    def depthwise_transposed(ctx, chunk):
         height, width, out_height, out_width, channels = load_sizes(ctx)
         taps_down, taps_across, step_down, step_across, gap_down, gap_across, top, left = load_filter(ctx)
         y, taps, bias, x = load_int(ctx, 13), load_int(ctx, 14), load_int(ctx, 15), load_int(ctx, 16)
@@ -237,7 +237,7 @@ def weight_gradient_kernel(dtype: str) -> NativeFunction:
     """The kernel for the sum over some images, stored as (taps, channels)."""
     size, products = SIZES[dtype], grid_products(dtype)
 
-    def depthwise_weight_gradient(ctx, chunk):  # type: ignore[no-untyped-def]
+    def depthwise_weight_gradient(ctx, chunk):
         height, width, out_height, out_width, channels = load_sizes(ctx)
         taps_down, taps_across, step_down, step_across, gap_down, gap_across, top, left = load_filter(ctx)
         x, dy, partial = load_int(ctx, 13), load_int(ctx, 14), load_int(ctx, 15)

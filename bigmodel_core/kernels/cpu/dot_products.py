@@ -36,7 +36,7 @@ def dots_kernel(dtype: str) -> NativeFunction:
     size = SIZES[dtype]
     dots = dot_tile(dtype)
 
-    def dot_products(ctx, chunk):  # type: ignore[no-untyped-def]
+    def dot_products(ctx, chunk):
         x, y, c, bias = load_int(ctx, 0), load_int(ctx, 1), load_int(ctx, 2), load_int(ctx, 3)
         rows, columns, k_bytes, c_row = load_int(ctx, 4), load_int(ctx, 5), load_int(ctx, 6), load_int(ctx, 7)
         bias_step, each = load_int(ctx, 8) if bias != 0 else 0, load_int(ctx, 9)

@@ -91,7 +91,7 @@ def _sizes(g: Geometry) -> list[int]:
     return [g.filters, g.channels, *g.taps, g.stride[1], pixels_at_once(g)]
 
 
-def load_sizes(ctx):  # type: ignore[no-untyped-def]
+def load_sizes(ctx):
     """From a context: filters, channels, taps down and across, stride across, pixels at once."""
     weight = load_int(ctx, 0), load_int(ctx, 1), load_int(ctx, 2), load_int(ctx, 3)
     return *weight, load_int(ctx, 4), load_int(ctx, 5)
@@ -103,7 +103,7 @@ def widen_kernel(dtype: str) -> NativeFunction:
     (taps, channels, filters)."""
     nothing, read, write = np.zeros(1, dtype)[0], load(dtype), store(dtype)
 
-    def widen_filters(ctx, chunk):  # type: ignore[no-untyped-def]
+    def widen_filters(ctx, chunk):
         filters, channels, down, across, step, pixels = load_sizes(ctx)
         weight, out = load_int(ctx, 6), load_int(ctx, 7)
         bias, biases, single = load_int(ctx, 8), load_int(ctx, 9), load_int(ctx, 10)
@@ -140,7 +140,7 @@ def fold_kernel(dtype: str) -> NativeFunction:
     """The kernel that adds up (pixels, filters, channels, wide taps) to (filters, channels, taps)."""
     read, write = load(dtype), store(dtype)
 
-    def fold_filters(ctx, chunk):  # type: ignore[no-untyped-def]
+    def fold_filters(ctx, chunk):
         filters, channels, down, across, step, pixels = load_sizes(ctx)
         sums, out = load_int(ctx, 6), load_int(ctx, 7)
         wide = across + (pixels - 1) * step

@@ -207,7 +207,7 @@ def product_kernel(dtype: str) -> NativeFunction:
     b_memory = stack_memory(DEPTH_BYTES * COLUMNS)
     a_memory = stack_memory(DEPTH_BYTES * max(h0, GROUP * heights_row // size))
 
-    def pack_b(b, b_row, b_column, columns, kc, panel, form, target):  # type: ignore[no-untyped-def]
+    def pack_b(b, b_row, b_column, columns, kc, panel, form, target):
         """Copy `kc` rows of so many columns of B into panels."""
         if form == COPY:
             for p in range(kc):
@@ -222,7 +222,7 @@ def product_kernel(dtype: str) -> NativeFunction:
                 for p in range(0, kc, lanes):
                     transpose(source + p * size, b_column, columns - j, to + p * panel_row, panel_row)
 
-    def product(ctx, chunk):  # type: ignore[no-untyped-def]
+    def product(ctx, chunk):
         m, n, k = load_int(ctx, 4), load_int(ctx, 5), load_int(ctx, 6)
         a_row, a_step = load_int(ctx, 7), load_int(ctx, 8)
         b_row, b_column = load_int(ctx, 9), load_int(ctx, 10)
@@ -334,7 +334,7 @@ def fill_kernel(dtype: str) -> NativeFunction:
     """The kernel for an empty sum: each row of C is the bias, or zero."""
     size, read, write = SIZES[dtype], load(dtype), store(dtype)
 
-    def fill(ctx, matrix):  # type: ignore[no-untyped-def]
+    def fill(ctx, matrix):
         c, bias, m, n = load_int(ctx, 0), load_int(ctx, 1), load_int(ctx, 2), load_int(ctx, 3)
         c += matrix * load_int(ctx, 4) * size
         for i in range(m):

@@ -104,7 +104,7 @@ def largest_kernel(dtype: str) -> NativeFunction:
     """Context: the array, how many numbers, the slots, which of them is the first piece's."""
     read, size, magnitude = load(dtype), SIZES[dtype], magnitude_of(dtype)
 
-    def largest(ctx, chunk):  # type: ignore[no-untyped-def]
+    def largest(ctx, chunk):
         first = chunk * PIECE
         count = min(load_int(ctx, 1) - first, PIECE)
         at = load_int(ctx, 0) + first * size
@@ -120,7 +120,7 @@ def largest_kernel(dtype: str) -> NativeFunction:
 single, double = float_of("float32"), float_of("float64")
 
 
-def magnitude(slots, first, pieces, wide):  # type: ignore[no-untyped-def]
+def magnitude(slots, first, pieces, wide):
     """The largest magnitude of an array whose pieces are measured; NaN where it holds NaN."""
     top = 0
     for piece in range(first, first + pieces):
@@ -130,7 +130,7 @@ def magnitude(slots, first, pieces, wide):  # type: ignore[no-untyped-def]
     return single(np.int32(top))
 
 
-def verdict(ctx, chunk):  # type: ignore[no-untyped-def]
+def verdict(ctx, chunk):
     """Context: status, slots, how many verdicts, where they start, three integers for each array (its first
     slot, how many, whether it is float64); then for each verdict its number, factor, limit and arrays."""
     status, slots, at = load_int(ctx, 0), load_int(ctx, 1), ctx + load_int(ctx, 3) * 8

@@ -110,7 +110,7 @@ _HALF, _ONE, _TWO = _single(0.5), _single(1.0), _single(2.0)
 _FLAT, _STEEP = _single(20.0), _single(87.0)
 
 
-def _reduced32(x):  # type: ignore[no-untyped-def]
+def _reduced32(x):
     """n and exp(r) - 1, where x = n ln(2) + r and |r| <= ln(2) / 2."""
     n = _round32(x * _LOG2E())
     r = _fma32(n, _LN2_LOW(), _fma32(n, _LN2_HIGH(), x))
@@ -122,14 +122,14 @@ def _reduced32(x):  # type: ignore[no-untyped-def]
     return n, _fma32(p, r * r, r)
 
 
-def exp32(x):  # type: ignore[no-untyped-def]
+def exp32(x):
     x = _E_MAX() if x > _E_MAX() else x
     x = _E_MIN() if x < _E_MIN() else x
     n, rest = _reduced32(x)
     return _scale32(rest + _ONE(), _whole32(n))
 
 
-def expm1_32(x):  # type: ignore[no-untyped-def]
+def expm1_32(x):
     """exp(x) - 1 with all digits near 0; half of it is computed, which does not overflow before the end."""
     y = _E_MAX() if x > _E_MAX() else x
     y = -_FLAT() if y < -_FLAT() else y
@@ -138,7 +138,7 @@ def expm1_32(x):  # type: ignore[no-untyped-def]
     return _copysign32(_fma32(scale, rest, scale - _HALF()) * _TWO(), x)  # also of -0
 
 
-def tanh32(x):  # type: ignore[no-untyped-def]
+def tanh32(x):
     """(exp(2x) - 1) / (exp(2x) + 1), 1 or -1 from where float32 has nothing closer."""
     y = x + x
     y = _FLAT() if y > _FLAT() else y
@@ -149,7 +149,7 @@ def tanh32(x):  # type: ignore[no-untyped-def]
     return _copysign32(less_one / (less_one + _TWO()), x)  # also of -0
 
 
-def sigmoid32(x):  # type: ignore[no-untyped-def]
+def sigmoid32(x):
     """1 / (1 + exp(-x)), which stays a normal number at both ends."""
     y = -x
     y = _STEEP() if y > _STEEP() else y
@@ -162,7 +162,7 @@ def sigmoid32(x):  # type: ignore[no-untyped-def]
 _COEFFICIENTS = tuple(1.0 / math.factorial(k) for k in range(14))
 
 
-def _exponential_rest(r):  # type: ignore[no-untyped-def]
+def _exponential_rest(r):
     """exp(r) - 1 for |r| <= ln(2) / 2, by Taylor's series to the 13th power."""
     p = _COEFFICIENTS[13]
     p = _fma64(p, r, _COEFFICIENTS[12])
@@ -179,7 +179,7 @@ def _exponential_rest(r):  # type: ignore[no-untyped-def]
     return _fma64(p, r * r, r)
 
 
-def exp64(x):  # type: ignore[no-untyped-def]
+def exp64(x):
     x = 710.0 if x > 710.0 else x
     x = -746.0 if x < -746.0 else x
     n = _round64(x * 1.4426950408889634)
@@ -187,17 +187,17 @@ def exp64(x):  # type: ignore[no-untyped-def]
     return _scale64(_exponential_rest(r) + 1.0, _whole64(n))
 
 
-def sigmoid64(x):  # type: ignore[no-untyped-def]
+def sigmoid64(x):
     return 1.0 / (1.0 + exp64(-x))
 
 
-def expm1_64(x):  # type: ignore[no-untyped-def]
+def expm1_64(x):
     near = _exponential_rest(x)
     far = exp64(x) - 1.0
     return _copysign64(near if -0.34 < x < 0.34 else far, x)  # also of -0
 
 
-def tanh64(x):  # type: ignore[no-untyped-def]
+def tanh64(x):
     size = -x if x < 0.0 else x
     size = 20.0 if size > 20.0 else size
     e = expm1_64(size + size)
@@ -206,17 +206,17 @@ def tanh64(x):  # type: ignore[no-untyped-def]
     return y if x == x else x
 
 
-def larger(a, b):  # type: ignore[no-untyped-def]
+def larger(a, b):
     """The larger of two numbers; NaN if one is. The loop over a row's largest becomes vector code with it."""
     return a if a > b or a != a else b
 
 
-def smaller(a, b):  # type: ignore[no-untyped-def]
+def smaller(a, b):
     """The smaller of two numbers; NaN if one is."""
     return a if a < b or a != a else b
 
 
-def distance(a, b):  # type: ignore[no-untyped-def]
+def distance(a, b):
     """a - b before it is added to anything: kernels may reorder sums, which costs digits of large numbers."""
     return a - b
 

@@ -137,13 +137,13 @@ def _launches(
     return [Launch(kernel, context, -(-total // each), tile)]
 
 
-def load_sizes(ctx):  # type: ignore[no-untyped-def]
+def load_sizes(ctx):
     """From a context: height, width and channels of x, rows and columns of y."""
     x = load_int(ctx, 0), load_int(ctx, 1), load_int(ctx, 2)
     return *x, load_int(ctx, 3), load_int(ctx, 4)
 
 
-def load_windows(ctx):  # type: ignore[no-untyped-def]
+def load_windows(ctx):
     """From a context: window and stride down and across, border above and left, whether that counts."""
     window, stride = (load_int(ctx, 5), load_int(ctx, 6)), (load_int(ctx, 7), load_int(ctx, 8))
     return *window, *stride, load_int(ctx, 9), load_int(ctx, 10), load_int(ctx, 11)
@@ -158,7 +158,7 @@ def windows_kernel(dtype: str, kind: str, lanes: int, back: bool) -> NativeFunct
     size, write = SIZES[dtype], store(dtype)
     do_windows = (spread_window if back else gather_window)(dtype, kind, lanes)
 
-    def pool_windows(ctx, chunk):  # type: ignore[no-untyped-def]
+    def pool_windows(ctx, chunk):
         height, width, channels, rows, columns = load_sizes(ctx)
         window_down, window_across, step_down, step_across, top, left, count_border = load_windows(ctx)
         x, y, places = load_int(ctx, 12), load_int(ctx, 13), load_int(ctx, 14)
@@ -205,7 +205,7 @@ def windows_kernel(dtype: str, kind: str, lanes: int, back: bool) -> NativeFunct
     return NativeFunction(pool_windows)
 
 
-def inside(number, step, window, border, length):  # type: ignore[no-untyped-def]
+def inside(number, step, window, border, length):
     """Where a window begins along an axis, and which of its pixels, from and to, are in the image."""
     begin = number * step - border
     return begin, max(0, -begin), min(window, length - begin)

@@ -31,25 +31,25 @@ def forward_row(cell: str, dtype: str) -> Any:
     number = np.float32 if dtype == "float32" else np.float64
     sigmoid = sigmoid32 if dtype == "float32" else sigmoid64
 
-    def copy(units, source, y, after):  # type: ignore[no-untyped-def]
+    def copy(units, source, y, after):
         """In a loop of its own: `y` may be `gates`, which vector code must not read in the same loop."""
         for j in range(units):
             h = read(source, j)
             write(y, j, h)
             write(after, j, h)
 
-    def tanh_row(units, gates, sums, before, cell_before, cell_after, candidates, y, after):  # type: ignore[no-untyped-def]
+    def tanh_row(units, gates, sums, before, cell_before, cell_after, candidates, y, after):
         for j in range(units):
             write(sums, j, tanh(read(sums, j)))
         copy(units, sums, y, after)
 
-    def relu_row(units, gates, sums, before, cell_before, cell_after, candidates, y, after):  # type: ignore[no-untyped-def]
+    def relu_row(units, gates, sums, before, cell_before, cell_after, candidates, y, after):
         for j in range(units):
             h = read(sums, j)
             write(sums, j, number(0) if h < number(0) else h)  # NaN stays NaN
         copy(units, sums, y, after)
 
-    def lstm_row(units, gates, sums, before, cell_before, cell_after, candidates, y, after):  # type: ignore[no-untyped-def]
+    def lstm_row(units, gates, sums, before, cell_before, cell_after, candidates, y, after):
         row = units * size
         for j in range(units):
             enter = sigmoid(read(sums, j))
@@ -66,7 +66,7 @@ def forward_row(cell: str, dtype: str) -> Any:
             write(y, j, h)
             write(after, j, h)
 
-    def gru_row(units, gates, sums, before, cell_before, cell_after, candidates, y, after):  # type: ignore[no-untyped-def]
+    def gru_row(units, gates, sums, before, cell_before, cell_after, candidates, y, after):
         row = units * size
         for j in range(units):
             reset = sigmoid(read(gates, j) + read(sums, j))
@@ -96,7 +96,7 @@ def backward_row(cell: str, dtype: str) -> Any:
 
     def tanh_row(
         units, y, previous, gates, cell_before, cell_after, candidates, d_state, d_cell, d_gates, d_recurrent
-    ):  # type: ignore[no-untyped-def]
+    ):
         for j in range(units):
             h = read(y, j)
             write(d_gates, j, read(d_state, j) * (number(1) - h * h))
@@ -104,7 +104,7 @@ def backward_row(cell: str, dtype: str) -> Any:
 
     def relu_row(
         units, y, previous, gates, cell_before, cell_after, candidates, d_state, d_cell, d_gates, d_recurrent
-    ):  # type: ignore[no-untyped-def]
+    ):
         for j in range(units):
             d = read(d_state, j)
             write(d_gates, j, d if read(y, j) > number(0) else number(0))
@@ -112,7 +112,7 @@ def backward_row(cell: str, dtype: str) -> Any:
 
     def lstm_row(
         units, y, previous, gates, cell_before, cell_after, candidates, d_state, d_cell, d_gates, d_recurrent
-    ):  # type: ignore[no-untyped-def]
+    ):
         row, one = units * size, number(1)
         for j in range(units):
             enter, forget = read(gates, j), read(gates + row, j)
@@ -128,7 +128,7 @@ def backward_row(cell: str, dtype: str) -> Any:
 
     def gru_row(
         units, y, previous, gates, cell_before, cell_after, candidates, d_state, d_cell, d_gates, d_recurrent
-    ):  # type: ignore[no-untyped-def]
+    ):
         row, one = units * size, number(1)
         for j in range(units):
             reset, update, new = read(gates, j), read(gates + row, j), read(gates + 2 * row, j)

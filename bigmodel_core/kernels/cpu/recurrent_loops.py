@@ -18,7 +18,7 @@ LINE = 64
 prefetch_line = Intrinsic("void(intp)", prefetch)
 
 
-def prefetch_rows(address, count):  # type: ignore[no-untyped-def]
+def prefetch_rows(address, count):
     """Ask for so many bytes from an address on, whether there is memory or not."""
     for k in range(0, count, LINE):
         prefetch_line(address + k)
@@ -31,7 +31,7 @@ def forward_kernel(cell: str, dtype: str) -> NativeFunction:
     read, write, product = load(dtype), store(dtype), product_with_panels(dtype)
     run_row, has_cells, apart = forward_row(cell, dtype), cell == "lstm", cell == "gru"
 
-    def set_row(source, target, units):  # type: ignore[no-untyped-def]
+    def set_row(source, target, units):
         """Copy a row; zeros where there is no source."""
         for j in range(units):
             if source != 0:
@@ -39,7 +39,7 @@ def forward_kernel(cell: str, dtype: str) -> NativeFunction:
             else:
                 write(target, j, 0)
 
-    def recurrent_forward(ctx, chunk):  # type: ignore[no-untyped-def]
+    def recurrent_forward(ctx, chunk):
         steps, batch, units, rows = load_int(ctx, 0), load_int(ctx, 1), load_int(ctx, 2), load_int(ctx, 3)
         reverse, panels, lengths = load_int(ctx, 4), load_int(ctx, 5), load_int(ctx, 6)
         gates, bias, sums = load_int(ctx, 8), load_int(ctx, 9), load_int(ctx, 10)
@@ -121,7 +121,7 @@ def backward_kernel(cell: str, dtype: str) -> NativeFunction:
     read, write, product = load(dtype), store(dtype), product_with_panels(dtype)
     run_row, has_cells = backward_row(cell, dtype), cell == "lstm"
 
-    def start_row(source, target, units):  # type: ignore[no-untyped-def]
+    def start_row(source, target, units):
         """Copy a row; zeros where there is no source."""
         for j in range(units):
             if source != 0:
@@ -129,11 +129,11 @@ def backward_kernel(cell: str, dtype: str) -> NativeFunction:
             else:
                 write(target, j, 0)
 
-    def add_row(source, target, units):  # type: ignore[no-untyped-def]
+    def add_row(source, target, units):
         for j in range(units):
             write(target, j, read(target, j) + read(source, j))
 
-    def recurrent_backward(ctx, chunk):  # type: ignore[no-untyped-def]
+    def recurrent_backward(ctx, chunk):
         steps, batch, units, rows = load_int(ctx, 0), load_int(ctx, 1), load_int(ctx, 2), load_int(ctx, 3)
         reverse, panels, lengths = load_int(ctx, 4), load_int(ctx, 5), load_int(ctx, 6)
         y, previous, gates = load_int(ctx, 7), load_int(ctx, 8), load_int(ctx, 9)

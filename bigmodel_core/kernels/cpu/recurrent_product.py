@@ -50,7 +50,7 @@ def panels_kernel(dtype: str) -> NativeFunction:
     size, width, lanes = SIZES[dtype], tile_columns(dtype), vector_unit().lanes(dtype)
     read, write, transpose = load(dtype), store(dtype), transpose_block(dtype)
 
-    def pack_panel(ctx, panel):  # type: ignore[no-untyped-def]
+    def pack_panel(ctx, panel):
         source, k, columns = load_int(ctx, 0), load_int(ctx, 2), load_int(ctx, 3)
         depth, transposed = load_int(ctx, 4), load_int(ctx, 5)
         target = load_int(ctx, 1) + panel * depth * width * size + load_int(ctx, 6)
@@ -79,7 +79,7 @@ def product_with_panels(dtype: str) -> Any:
     tallest, second = tile_rows()[:2]
     multiply = multiply_tile(dtype)
 
-    def product(rows, k, columns, a, panels, c, c_row, start, start_row):  # type: ignore[no-untyped-def]
+    def product(rows, k, columns, a, panels, c, c_row, start, start_row):
         panel = (k + lanes - 1) // lanes * lanes * width * size
         for j in range(0, columns, width):
             i = 0
@@ -122,7 +122,7 @@ def add_vectors_kernel(dtype: str) -> NativeFunction:
     """The kernel for the sum of two vectors."""
     read, write = load(dtype), store(dtype)
 
-    def add_vectors(ctx, chunk):  # type: ignore[no-untyped-def]
+    def add_vectors(ctx, chunk):
         a, b, out = load_int(ctx, 0), load_int(ctx, 1), load_int(ctx, 2)
         for j in range(load_int(ctx, 3)):
             write(out, j, read(a, j) + read(b, j))

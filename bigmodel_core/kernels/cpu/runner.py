@@ -50,7 +50,7 @@ WAITING_SPINS = 4_000
 """How often a caller looks whether the workers are done before it offers its core to others."""
 
 
-def run_chunk(row, chunk):  # type: ignore[no-untyped-def]
+def run_chunk(row, chunk):
     link = row
     while link != 0:
         if call_kernel(load_int(link, 0), load_int(link, 1), chunk) != 0:
@@ -59,7 +59,7 @@ def run_chunk(row, chunk):  # type: ignore[no-untyped-def]
         link = load_int(link, 2)
 
 
-def take_chunks(pool):  # type: ignore[no-untyped-def]
+def take_chunks(pool):
     """Run chunks of the published job until none is left; returns how many this thread ran."""
     ran = 0
     while True:
@@ -75,7 +75,7 @@ def take_chunks(pool):  # type: ignore[no-untyped-def]
         ran += 1
 
 
-def run_parallel(pool, row, chunks):  # type: ignore[no-untyped-def]
+def run_parallel(pool, row, chunks):
     generation = ((atomic_load(pool + TICKET * 8) >> (2 * COUNT_BITS)) + 1) & GENERATION_MASK
     store_int(pool, JOB, row)
     atomic_store(pool + DONE * 8, 0)
@@ -93,7 +93,7 @@ def run_parallel(pool, row, chunks):  # type: ignore[no-untyped-def]
             call_c(load_int(pool, YIELD), 0)
 
 
-def run(table, steps, pool, status):  # type: ignore[no-untyped-def]
+def run(table, steps, pool, status):
     """Run the steps of a table; stops after the step that sets the status. Returns that step, or -1."""
     owner = 0
     if load_int(pool, WORKERS) > 0:
@@ -115,7 +115,7 @@ def run(table, steps, pool, status):  # type: ignore[no-untyped-def]
     return failed
 
 
-def work(pool):  # type: ignore[no-untyped-def]
+def work(pool):
     """What a worker thread does until the pool is closed: spin a while for work, then sleep."""
     idle = 0
     while atomic_load(pool + QUIT * 8) == 0:

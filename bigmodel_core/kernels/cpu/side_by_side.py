@@ -42,7 +42,7 @@ def side_by_side(launches: Sequence[Launch], weights: Sequence[float], status: B
     return [Launch(KERNEL, context, chunks, choice=f"{len(launches)} side by side")]
 
 
-def run_items(ctx, chunk):  # type: ignore[no-untyped-def]
+def run_items(ctx, chunk):
     """Context: the status, where each chunk's items start, the items: kernel, context, chunk."""
     for item in range(load_int(ctx, 1 + chunk), load_int(ctx, 2 + chunk), 3):
         at = ctx + item * 8

@@ -68,7 +68,7 @@ class TileTable:
         self.call = Intrinsic(f"void({', '.join(['intp'] * (arguments + 1))})", call)
         """Calls the tile for (rows, columns): takes the table's address, then the arguments of a tile."""
 
-        def fill_tile_table(table):  # type: ignore[no-untyped-def]
+        def fill_tile_table(table):
             write_addresses(table)
 
         self.fill = NativeFunction(fill_tile_table, "void(intp)")

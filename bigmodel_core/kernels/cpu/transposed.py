@@ -92,7 +92,7 @@ def order_kernel(dtype: str) -> NativeFunction:
     """The kernel that orders rows of filters by their remainder, as (row, filter, column, channel)."""
     read, write = load(dtype), store(dtype)
 
-    def order_taps(ctx, tap):  # type: ignore[no-untyped-def]
+    def order_taps(ctx, tap):
         weight, out, filters, channels = (
             load_int(ctx, 0),
             load_int(ctx, 1),
@@ -174,7 +174,7 @@ def transposed_kernel(dtype: str) -> NativeFunction:
     most_rows = tallest()
     tile, gather, memory = convolve_tile(dtype).call, gather_runs(dtype), stack_memory(STACK + 256)
 
-    def transposed_convolution(ctx, chunk):  # type: ignore[no-untyped-def]
+    def transposed_convolution(ctx, chunk):
         height, width, channels = load_int(ctx, 0), load_int(ctx, 1), load_int(ctx, 2)
         from_height, from_width, filters = load_int(ctx, 3), load_int(ctx, 4), load_int(ctx, 5)
         taps_down, taps_across = load_int(ctx, 6), load_int(ctx, 7)

@@ -124,13 +124,13 @@ def filters_kernel(dtype: str) -> NativeFunction:
     size, read, write = SIZES[dtype], load(dtype), store(dtype)
     memory = stack_memory(POINTS * tile_columns(dtype) * size)
 
-    def put_row(to, at, step, a, b, d):  # type: ignore[no-untyped-def]
+    def put_row(to, at, step, a, b, d):
         write(to, at, a)
         write(to, at + step, (a + d + b) / 2)
         write(to, at + 2 * step, (a + d - b) / 2)
         write(to, at + 3 * step, d)
 
-    def winograd_filters(ctx, chunk):  # type: ignore[no-untyped-def]
+    def winograd_filters(ctx, chunk):
         weight, channels, filters = load_int(ctx, 0), load_int(ctx, 2), load_int(ctx, 3)
         width, of_filter, of_channel = load_int(ctx, 4), load_int(ctx, 5), load_int(ctx, 6)
         turned, each, parts = load_int(ctx, 7), load_int(ctx, 8), load_int(ctx, 9)
@@ -159,7 +159,7 @@ def filters_kernel(dtype: str) -> NativeFunction:
     return NativeFunction(winograd_filters)
 
 
-def valid_points(row, column, height, width, points):  # type: ignore[no-untyped-def]
+def valid_points(row, column, height, width, points):
     """Bit i * points + j says whether pixel (row + i, column + j) is inside."""
     across = 0
     for j in range(points):
@@ -178,7 +178,7 @@ def put_pixels(dtype: str) -> Callable[..., None]:
     size, of_input = SIZES[dtype], transform_grid(dtype, OF_INPUT)
     everywhere = (1 << POINTS) - 1
 
-    def put(x, image, i, j, height, width, channels, nothing, waste, place, step):  # type: ignore[no-untyped-def]
+    def put(x, image, i, j, height, width, channels, nothing, waste, place, step):
         pixel = channels * size
         valid = everywhere
         if i < 0 or j < 0 or i + 4 > height or j + 4 > width:
@@ -199,7 +199,7 @@ def convolution_kernel(dtype: str) -> NativeFunction:
     tile, memory = convolve_tile(dtype).call, stack_memory(WORK + 2 * ROW)
     put, of_product = put_pixels(dtype), transform_grid(dtype, OF_PRODUCT)
 
-    def winograd_convolution(ctx, chunk):  # type: ignore[no-untyped-def]
+    def winograd_convolution(ctx, chunk):
         height, width, channels = load_int(ctx, 0), load_int(ctx, 1), load_int(ctx, 2)
         out_height, out_width, filters = load_int(ctx, 3), load_int(ctx, 4), load_int(ctx, 5)
         top, left = load_int(ctx, 6), load_int(ctx, 7)

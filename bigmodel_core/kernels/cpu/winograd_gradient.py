@@ -85,7 +85,7 @@ def weight_gradient_kernel(dtype: str) -> NativeFunction:
     tile, memory = convolve_tile(dtype).call, stack_memory(WORK + 2 * ROW)
     put, of_upstream = put_pixels(dtype), transform_grid(dtype, OF_UPSTREAM)
 
-    def winograd_weight_gradient(ctx, chunk):  # type: ignore[no-untyped-def]
+    def winograd_weight_gradient(ctx, chunk):
         height, width, channels = load_int(ctx, 0), load_int(ctx, 1), load_int(ctx, 2)
         out_height, out_width, filters = load_int(ctx, 3), load_int(ctx, 4), load_int(ctx, 5)
         top, left = load_int(ctx, 6), load_int(ctx, 7)
@@ -173,7 +173,7 @@ def sum_pieces_kernel(dtype: str) -> NativeFunction:
     size, read, write, finite = SIZES[dtype], load(dtype), store(dtype), all_finite(dtype)
     memory, nothing = stack_memory(POINTS * SUMS * size), np.zeros(1, dtype)[0]
 
-    def by_definition(ctx, c, f, target):  # type: ignore[no-untyped-def]
+    def by_definition(ctx, c, f, target):
         """The gradient of one filter for one channel, tap by tap."""
         channels, filters = load_int(ctx, 3), load_int(ctx, 4)
         x, dy, n, height, width = (
@@ -197,7 +197,7 @@ def sum_pieces_kernel(dtype: str) -> NativeFunction:
                             total += pixel * read(dy, (upstream + j) * filters + f)
                 write(target, 3 * r + s, total)
 
-    def winograd_sum_pieces(ctx, chunk):  # type: ignore[no-untyped-def]
+    def winograd_sum_pieces(ctx, chunk):
         partial, out, pieces = load_int(ctx, 0), load_int(ctx, 1), load_int(ctx, 2)
         channels, filters, step = load_int(ctx, 3), load_int(ctx, 4), load_int(ctx, 5)
         plane = channels * filters

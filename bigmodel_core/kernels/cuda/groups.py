@@ -32,15 +32,15 @@ def row_of(lanes: int) -> Callable[[], tuple[int, int, int]]:
     return own_row if lanes == 1 else shared_row
 
 
-def _larger(a, b):  # type: ignore[no-untyped-def]
+def _larger(a, b):
     return a if (a > b or a != a) else b
 
 
-def _smaller(a, b):  # type: ignore[no-untyped-def]
+def _smaller(a, b):
     return a if (a < b or a != a) else b
 
 
-def _total(a, b):  # type: ignore[no-untyped-def]
+def _total(a, b):
     return a + b
 
 
@@ -52,10 +52,10 @@ def combined(kind: str, dtype: str, lanes: int) -> Callable[[Any, int], Any]:
     """A function that combines the values of all lanes of a row; every lane gets the result."""
     combine, number = COMBINE[kind], NUMBERS[dtype]
 
-    def alone(value, lane):  # type: ignore[no-untyped-def]
+    def alone(value, lane):
         return value
 
-    def together(value, lane):  # type: ignore[no-untyped-def]
+    def together(value, lane):
         found = cuda.shared.array(lanes, number)
         found[lane] = value
         cuda.syncthreads()

@@ -30,7 +30,7 @@ def gather(call: Call) -> list[Launch]:
     return [over_items(wrapper(gather_rows, 3, ("thread", "threads", "status")), arguments, count * width)]
 
 
-def gather_rows(out, table, indices, thread, threads, status):  # type: ignore[no-untyped-def]
+def gather_rows(out, table, indices, thread, threads, status):
     """out (n, width), table (rows, width), indices (n,)."""
     width = out.shape[1]
     for element in range(thread, out.shape[0] * width, threads):
@@ -63,7 +63,7 @@ def gather_grad(call: Call) -> list[Launch]:
     return launches
 
 
-def add_rows(out, dy, indices, thread, threads):  # type: ignore[no-untyped-def]
+def add_rows(out, dy, indices, thread, threads):
     """out (rows, width): whoever has the first copy of a row adds up all of them."""
     width = dy.shape[1]
     for element in range(thread, dy.shape[0] * width, threads):
@@ -78,7 +78,7 @@ def add_rows(out, dy, indices, thread, threads):  # type: ignore[no-untyped-def]
             out[row, j] = total
 
 
-def is_first(indices, i):  # type: ignore[no-untyped-def]
+def is_first(indices, i):
     """Whether no earlier index names the same row."""
     at = 0
     while indices[at] != indices[i]:

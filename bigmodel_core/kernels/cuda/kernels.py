@@ -81,7 +81,7 @@ class CudaLaunches:
 
     def launches(self, call: Call) -> Sequence[Launch]:
         """The launches of one application."""
-        return resolve(f"bigmodel_core.kernels.cuda.{self.name}")(call)  # type: ignore[no-any-return]
+        return resolve(f"bigmodel_core.kernels.cuda.{self.name}")(call)
 
 
 def resolve(reference: Callable[..., Any] | str) -> Callable[..., Any]:
@@ -94,7 +94,7 @@ def resolve(reference: Callable[..., Any] | str) -> Callable[..., Any]:
         return reference
     module, _, name = reference.partition(":")
     try:
-        return getattr(importlib.import_module(module), name)  # type: ignore[no-any-return]
+        return getattr(importlib.import_module(module), name)
     except (ImportError, AttributeError) as error:
         raise KernelError(
             f"the CUDA kernel '{reference}' cannot be loaded: {error}.",

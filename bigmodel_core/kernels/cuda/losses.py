@@ -32,7 +32,7 @@ def label_numbers(call: Call) -> list[Launch]:
     return [over_items(wrapper(label_number_items, 2, names), arguments, count)]
 
 
-def label_number_items(out, labels, classes, thread, threads, status):  # type: ignore[no-untyped-def]
+def label_number_items(out, labels, classes, thread, threads, status):
     """out, labels (n,)."""
     for i in range(thread, out.shape[0], threads):
         label = labels[i]
@@ -60,7 +60,7 @@ def hinge(call: Call) -> list[Launch]:
     return [over_items(wrapper(hinge_rows, 4, ("margin", "thread", "threads", "status")), arguments, rows)]
 
 
-def hinge_rows(loss, rival, x, labels, margin, thread, threads, status):  # type: ignore[no-untyped-def]
+def hinge_rows(loss, rival, x, labels, margin, thread, threads, status):
     """loss, rival, labels (rows,), x (rows, classes)."""
     classes = x.shape[1]
     for i in range(thread, x.shape[0], threads):
@@ -97,7 +97,7 @@ def hinge_grad(call: Call) -> list[Launch]:
     return [over_items(wrapper(hinge_grad_items, 4, ("thread", "threads")), arguments, items)]
 
 
-def hinge_grad_items(out, dy, labels, rival, thread, threads):  # type: ignore[no-untyped-def]
+def hinge_grad_items(out, dy, labels, rival, thread, threads):
     """out (rows, classes), dy, labels, rival (rows,)."""
     classes = out.shape[1]
     for element in range(thread, out.shape[0] * classes, threads):

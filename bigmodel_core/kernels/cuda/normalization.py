@@ -49,7 +49,7 @@ def layer_norm_rows(dtype: str, lanes: int) -> Any:
     number = CAST[dtype]
     zero, one, here, total_of = number(0), number(1), row_of(lanes), combined("sum", dtype, lanes)
 
-    def layer_norm_rows(out, mean, rate, rest, x, scale, shift, epsilon):  # type: ignore[no-untyped-def]
+    def layer_norm_rows(out, mean, rate, rest, x, scale, shift, epsilon):
         first, step, lane = here()
         n = x.shape[1]
         for i in range(first, x.shape[0], step):
@@ -80,7 +80,7 @@ def layer_norm_grad_rows(dtype: str, lanes: int) -> Any:
     number = CAST[dtype]
     zero, here, total_of = number(0), row_of(lanes), combined("sum", dtype, lanes)
 
-    def layer_norm_grad_rows(out, normal, dy, x, mean, rate, rest, scale):  # type: ignore[no-untyped-def]
+    def layer_norm_grad_rows(out, normal, dy, x, mean, rate, rest, scale):
         first, step, lane = here()
         n = x.shape[1]
         for i in range(first, x.shape[0], step):

@@ -154,7 +154,7 @@ def backward(call: Call) -> list[Launch]:
 # Kernels ----------------------------------------------------------------------------------------------------
 
 
-def copy_state(out, source, given, thread, threads):  # type: ignore[no-untyped-def]
+def copy_state(out, source, given, thread, threads):
     """out, source (N, units)."""
     for item in range(thread, out.shape[0] * out.shape[1], threads):
         n = item // out.shape[1]
@@ -165,13 +165,13 @@ def copy_state(out, source, given, thread, threads):  # type: ignore[no-untyped-
             out[n, j] = 0
 
 
-def check_lengths(lengths, steps, thread, threads, status):  # type: ignore[no-untyped-def]
+def check_lengths(lengths, steps, thread, threads, status):
     for n in range(thread, lengths.shape[0], threads):
         if lengths[n] < 0 or lengths[n] > steps:
             report(status, WRONG, steps, n)
 
 
-def keep_valid_steps(out, x, lengths, thread, threads):  # type: ignore[no-untyped-def]
+def keep_valid_steps(out, x, lengths, thread, threads):
     """out, x (T, N, F), lengths (N,)."""
     for row in range(thread, x.shape[0] * x.shape[1], threads):
         t = row // x.shape[1]
@@ -183,7 +183,7 @@ def keep_valid_steps(out, x, lengths, thread, threads):  # type: ignore[no-untyp
                 out[t, n, j] = 0
 
 
-def add_products(d_state, products, weight, t, thread, threads):  # type: ignore[no-untyped-def]
+def add_products(d_state, products, weight, t, thread, threads):
     """d_state (N, units) gets products[t] (N, width) times weight (units, width) transposed."""
     units = d_state.shape[1]
     for item in range(thread, d_state.shape[0] * units, threads):
@@ -195,7 +195,7 @@ def add_products(d_state, products, weight, t, thread, threads):  # type: ignore
         d_state[n, j] = total
 
 
-def sigmoid(x, one):  # type: ignore[no-untyped-def]
+def sigmoid(x, one):
     e = exp(-abs(x))
     return one / (one + e) if x >= 0 else e / (one + e)
 
@@ -208,7 +208,7 @@ def forward_step(cell: str, dtype: str, has_lengths: bool) -> Any:
 
     def recurrent_step(
         after, y, previous, cells, candidates, gates, weight, bias, lengths, t, at, to, thread, threads
-    ):  # type: ignore[no-untyped-def]
+    ):
         units = after.shape[1]
         for item in range(thread, after.shape[0] * units, threads):
             n = item // units
@@ -284,7 +284,7 @@ def backward_step(cell: str, dtype: str, has_lengths: bool, has_dy: bool) -> Any
         to,
         thread,
         threads,
-    ):  # type: ignore[no-untyped-def]
+    ):
         units = d_state.shape[1]
         for item in range(thread, d_state.shape[0] * units, threads):
             n = item // units

@@ -43,7 +43,7 @@ def squares_of_pieces(lanes: int) -> Any:
     """out (pieces): the sum of the squares of each piece of x (all)."""
     row_here, total_of = row_of(lanes), combined("sum", "float64", lanes)
 
-    def squares_of_pieces(out, x, piece):  # type: ignore[no-untyped-def]
+    def squares_of_pieces(out, x, piece):
         first, step, lane = row_here()
         for row in range(first, out.shape[0], step):
             total = 0.0
@@ -86,7 +86,7 @@ def sum_rows(dtype: str, lanes: int) -> Any:
     number = CAST[_accumulator(dtype)]
     zero, row_here, total_of = number(0), row_of(lanes), combined("sum", _accumulator(dtype), lanes)
 
-    def sum_rows(out, x, piece):  # type: ignore[no-untyped-def]
+    def sum_rows(out, x, piece):
         first, step, lane = row_here()
         pieces = out.shape[1]
         for row in range(first, out.shape[0] * pieces, step):
@@ -108,7 +108,7 @@ def sum_columns(dtype: str) -> Any:
     number = CAST[_accumulator(dtype)]
     zero, here = number(0), row_of(1)
 
-    def sum_columns(out, x, piece):  # type: ignore[no-untyped-def]
+    def sum_columns(out, x, piece):
         first, step, _ = here()
         pieces, inner = out.shape[1], out.shape[2]
         for item in range(first, out.shape[0] * pieces * inner, step):
@@ -151,7 +151,7 @@ def extreme(kind: str, dtype: str, lanes: int) -> Any:
     combine, here = COMBINE[kind], row_of(lanes)
     all_of = combined(kind, dtype, lanes) if lanes > 1 else combined(kind, "int64", 1)
 
-    def extreme(out, x):  # type: ignore[no-untyped-def]
+    def extreme(out, x):
         first, step, lane = here()
         inner = out.shape[1]
         for row in range(first, out.shape[0] * inner, step):
@@ -177,7 +177,7 @@ def first_largest() -> Any:
     """out (outer, inner): where x (outer, middle, inner) is largest."""
     here = row_of(1)
 
-    def first_largest(out, x):  # type: ignore[no-untyped-def]
+    def first_largest(out, x):
         first, step, _ = here()
         inner = out.shape[1]
         for row in range(first, out.shape[0] * inner, step):

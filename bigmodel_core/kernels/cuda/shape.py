@@ -109,19 +109,19 @@ def _place(first: int, sizes: Any, strides: list[int]) -> list[Any]:
     ]
 
 
-def copy_strided(out, x, first, sizes, strides, thread, threads):  # type: ignore[no-untyped-def]
+def copy_strided(out, x, first, sizes, strides, thread, threads):
     """out, x (all,): element (i, ...) of the output comes from first + sum(i * stride)."""
     for element in range(thread, out.shape[0], threads):
         out[element] = x[place_of(element, first, sizes, strides)]
 
 
-def put_strided(out, dy, first, sizes, strides, thread, threads):  # type: ignore[no-untyped-def]
+def put_strided(out, dy, first, sizes, strides, thread, threads):
     """out, dy (all,): element (i, ...) of dy goes to first + sum(i * stride)."""
     for element in range(thread, dy.shape[0], threads):
         out[place_of(element, first, sizes, strides)] = dy[element]
 
 
-def place_of(element, first, sizes, strides):  # type: ignore[no-untyped-def]
+def place_of(element, first, sizes, strides):
     """Where an element of a strided array lies."""
     at = first
     for axis in range(len(sizes) - 1, -1, -1):
@@ -130,14 +130,14 @@ def place_of(element, first, sizes, strides):  # type: ignore[no-untyped-def]
     return at
 
 
-def copy_columns(out, x, offset, thread, threads):  # type: ignore[no-untyped-def]
+def copy_columns(out, x, offset, thread, threads):
     """out (rows, wide), x (rows, narrow): the columns of x from `offset` on."""
     narrow = x.shape[1]
     for element in range(thread, x.shape[0] * narrow, threads):
         out[element // narrow, offset + element % narrow] = x[element // narrow, element % narrow]
 
 
-def fill(out, value, thread, threads):  # type: ignore[no-untyped-def]
+def fill(out, value, thread, threads):
     """out (all,): one value everywhere."""
     for element in range(thread, out.shape[0], threads):
         out[element] = value

@@ -54,7 +54,7 @@ def softmax_rows(dtype: str, lanes: int) -> Any:
     zero, here = CAST[dtype](0), row_of(lanes)
     top_of, total_of = combined("max", dtype, lanes), combined("sum", dtype, lanes)
 
-    def softmax_rows(out, x):  # type: ignore[no-untyped-def]
+    def softmax_rows(out, x):
         first, step, lane = here()
         n, inner = x.shape[1], x.shape[2]
         for row in range(first, x.shape[0] * inner, step):
@@ -81,7 +81,7 @@ def softmax_grad_rows(dtype: str, lanes: int) -> Any:
     """out, dy, y (outer, middle, inner)."""
     zero, here, total_of = CAST[dtype](0), row_of(lanes), combined("sum", dtype, lanes)
 
-    def softmax_grad_rows(out, dy, y):  # type: ignore[no-untyped-def]
+    def softmax_grad_rows(out, dy, y):
         first, step, lane = here()
         n, inner = y.shape[1], y.shape[2]
         for row in range(first, y.shape[0] * inner, step):
@@ -103,7 +103,7 @@ def log_softmax_rows(dtype: str, lanes: int) -> Any:
     log_sum = _log_sum(dtype, lanes)
     here = row_of(lanes)
 
-    def log_softmax_rows(out, x):  # type: ignore[no-untyped-def]
+    def log_softmax_rows(out, x):
         first, step, lane = here()
         n, inner = x.shape[1], x.shape[2]
         for row in range(first, x.shape[0] * inner, step):
@@ -122,7 +122,7 @@ def _log_sum(dtype: str, lanes: int) -> Any:
     zero = CAST[dtype](0)
     top_of, total_of = combined("max", dtype, lanes), combined("sum", dtype, lanes)
 
-    def log_sum(x, i, k, lane):  # type: ignore[no-untyped-def]
+    def log_sum(x, i, k, lane):
         n = x.shape[1]
         top = x[i, min(lane, n - 1), k]
         for j in range(lane + lanes, n, lanes):
@@ -141,7 +141,7 @@ def log_softmax_grad_rows(dtype: str, lanes: int) -> Any:
     """out, dy, y (outer, middle, inner)."""
     zero, here, total_of = CAST[dtype](0), row_of(lanes), combined("sum", dtype, lanes)
 
-    def log_softmax_grad_rows(out, dy, y):  # type: ignore[no-untyped-def]
+    def log_softmax_grad_rows(out, dy, y):
         first, step, lane = here()
         n, inner = y.shape[1], y.shape[2]
         for row in range(first, y.shape[0] * inner, step):
@@ -186,7 +186,7 @@ def cross_entropy_rows(dtype: str, lanes: int) -> Any:
     zero, one, here = number(0), number(1), row_of(lanes)
     log_sum, total_of, wrong = _log_sum(dtype, lanes), combined("sum", dtype, lanes), codes.LABEL_OUT_OF_RANGE
 
-    def cross_entropy_rows(loss, shift, x, labels, smoothing, status):  # type: ignore[no-untyped-def]
+    def cross_entropy_rows(loss, shift, x, labels, smoothing, status):
         first, step, lane = here()
         classes = x.shape[1]
         for i in range(first, x.shape[0], step):
@@ -236,7 +236,7 @@ def cross_entropy_grad_rows(dtype: str, lanes: int) -> Any:
     number = CAST[dtype]
     one, here = number(1), row_of(lanes)
 
-    def cross_entropy_grad_rows(out, dy, x, labels, shift, smoothing):  # type: ignore[no-untyped-def]
+    def cross_entropy_grad_rows(out, dy, x, labels, shift, smoothing):
         first, step, lane = here()
         classes = x.shape[1]
         for i in range(first, x.shape[0], step):

@@ -14,7 +14,7 @@ from bigmodel_core.kernels.cpu.memory import BITS, INFINITE, MAGNITUDE
 from bigmodel_core.kernels.cuda.launch import LAST, Launch, flat, over_items
 
 
-def report(status, code, limit, position):  # type: ignore[no-untyped-def]
+def report(status, code, limit, position):
     """Set a status; of all threads that report, the one with the lowest position counts.
 
     The fourth integer becomes `LAST - position`; the plan turns it round and reads the value found.
