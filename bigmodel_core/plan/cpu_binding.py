@@ -82,7 +82,7 @@ class Binding(ValueBuffers[Buffer]):
                         where=part.node.place or None,
                     )
                 *_, last = found[-1].linked()
-                last.follower = made[0]
+                last.epilogue = made[0]
                 self.followers.setdefault(id(found[-1]), []).append(part)
                 found += made[1:]
             if part.fused is None:

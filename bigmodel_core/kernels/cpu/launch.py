@@ -44,15 +44,15 @@ class Launch:
         tile: for a kernel that writes a matrix tile by tile: (rows, columns) of a tile; chunk `c` then
             writes the tile at row `c // n` and column `c % n` of the tiles, with n tiles in a row. Lets the
             plan run other kernels on each finished tile. None where chunks are not tiles.
-        follower: the launch that runs on each chunk right after this one; it may have a follower, too.
-        choice: which way was chosen for this shape, in a few words; empty where there is but one.
+        epilogue: the launch that runs on each chunk right after this one; it may have an epilogue, too.
+        choice: the algorithm chosen for this shape, in a few words; empty where there is but one.
     """
 
     kernel: NativeFunction
     context: Sequence[Item]
     chunks: int = 1
     tile: tuple[int, int] | None = None
-    follower: Launch | None = field(default=None, repr=False)
+    epilogue: Launch | None = field(default=None, repr=False)
     choice: str = ""
 
     def linked(self) -> Iterator[Launch]:
@@ -60,7 +60,7 @@ class Launch:
         at: Launch | None = self
         while at is not None:
             yield at
-            at = at.follower
+            at = at.epilogue
 
 
 Item = int | float | Buffer | TileTable | NativeFunction | Launch

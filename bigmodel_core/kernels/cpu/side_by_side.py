@@ -15,7 +15,7 @@ def side_by_side(launches: Sequence[Launch], weights: Sequence[float], status: B
     """One launch that does what some launches do, none of which needs what another writes.
 
     Args:
-        launches: what to do; they have no followers.
+        launches: what to do; they have no epilogues.
         weights: the work of one chunk of each, as a share of a chunk that is worth a thread.
         status: memory of the plan's status.
     """

@@ -37,7 +37,7 @@ class Table:
         self._moving = {id(buffer): buffer for buffer in moving}
         self._slots: dict[int, list[int]] = {id(buffer): [] for buffer in moving}
         self._starts: dict[int, int] = {}
-        rows = [(launch, self._context(launch), self._links(launch.follower)) for launch in launches]
+        rows = [(launch, self._context(launch), self._links(launch.epilogue)) for launch in launches]
         self._block, base = _aligned(self._integers)
         for slot, start in self._inner:
             self._block[slot] = base + start * 8
@@ -73,10 +73,10 @@ class Table:
         return start
 
     def _links(self, launch: Launch | None) -> int:
-        """Put a launch and its followers into the block as links; returns where the first is, -1 for none."""
+        """Put a launch and its epilogues into the block as links; returns where the first is, -1 for none."""
         if launch is None:
             return -1
-        start, following = self._context(launch), self._links(launch.follower)
+        start, following = self._context(launch), self._links(launch.epilogue)
         link = self._room(runner.LINK, False)
         self._integers[link] = launch.kernel.address
         self._inner.append((link + 1, start))
