@@ -242,7 +242,7 @@ class Experiment:
                 fix="leave the schedule out, or give the optimizer a number.",
             )
         schedule = make_schedule(self.schedule or USUAL_SCHEDULE, float(start), steps)
-        return replace(made, learning_rate=schedule)  # type: ignore[call-arg]
+        return replace(made, learning_rate=schedule)  # type: ignore[call-arg]  # a field of this subclass
 
 
 USUAL_SCHEDULE = Choice("schedule", "cosine", owner=CORE)

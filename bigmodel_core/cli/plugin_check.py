@@ -40,7 +40,7 @@ def check_all(name: str, output: Output) -> bool:
             try:
                 report = run_checks(
                     checks_for(cls),
-                    lambda outcome, f=found, s=status: _done(outcome, f, s),  # type: ignore[misc]
+                    lambda outcome, f=found, s=status: _done(outcome, f, s),  # type: ignore[misc]  # mypy infers no lambda with defaults
                 )
             except ConfigError as error:  # no example of it can be made
                 raise PluginError(error.message, where=f"{kind} {shown_name(cls)}", fix=error.fix) from error

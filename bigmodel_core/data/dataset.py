@@ -335,7 +335,7 @@ class Dataset(ABC):
     def __init_subclass__(cls, **options: Any) -> None:
         super().__init_subclass__(**options)
         if "load" in cls.__dict__:
-            cls.load = _loading(cls.__dict__["load"])  # type: ignore[method-assign]
+            cls.load = _loading(cls.__dict__["load"])  # type: ignore[method-assign]  # every subclass's load is wrapped
 
     @abstractmethod
     def load(self, data_dir: Path | None = None) -> Data:

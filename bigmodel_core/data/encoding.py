@@ -79,10 +79,10 @@ class Encoding:
         made = self.made_by()
         if type(made) is not type(dataset):
             return dataset
-        names = [item.name for item in fields(dataset) if item.init]  # type: ignore[arg-type]
-        usual = {item.name: item.default for item in fields(dataset)}  # type: ignore[arg-type]
+        names = [item.name for item in fields(dataset) if item.init]  # type: ignore[arg-type]  # datasets are dataclasses
+        usual = {item.name: item.default for item in fields(dataset)}  # type: ignore[arg-type]  # datasets are dataclasses
         changes = {name: getattr(made, name) for name in names if getattr(dataset, name) == usual[name]}
-        return replace(dataset, **changes) if changes else dataset  # type: ignore[type-var]
+        return replace(dataset, **changes) if changes else dataset  # type: ignore[type-var]  # datasets are dataclasses
 
     def made_by(self) -> Dataset | None:
         """The data set that made this encoding; None where it is not known, or its plugin is missing."""
@@ -170,7 +170,7 @@ def encoding_of(known: Any) -> Encoding:
         if path.suffix.lower() == ".onnx":
             from bigmodel_core.exporting.export import exporter_for
 
-            found = encoding_in(exporter_for(path)().session(path).metadata)  # type: ignore[attr-defined]
+            found = encoding_in(exporter_for(path)().session(path).metadata)  # type: ignore[attr-defined]  # an exporter that reads has `session`
         else:
             from bigmodel_core.train.checkpoint import read
 

@@ -194,7 +194,7 @@ def _write_checked(file: RemoteFile, folder: Path, chunks: Iterator[bytes]) -> P
 def _unpacked(stream: IO[bytes]) -> Iterator[bytes]:
     """The content in chunks, gunzipped where it is gzipped; no chunk is larger than a megabyte."""
     first = stream.read(2)
-    rest: IO[bytes] = _Rejoined(first, stream)  # type: ignore[assignment]
+    rest: IO[bytes] = _Rejoined(first, stream)  # type: ignore[assignment]  # reading needs `read` alone
     source = gzip.GzipFile(fileobj=rest) if first == b"\x1f\x8b" else rest
     while chunk := source.read(_CHUNK):
         yield chunk
@@ -215,7 +215,7 @@ def _open_https(url: str) -> IO[bytes]:
     from urllib.request import HTTPRedirectHandler, Request, build_opener
 
     class HttpsOnly(HTTPRedirectHandler):
-        def redirect_request(self, req, fp, code, msg, headers, newurl):  # type: ignore[no-untyped-def]
+        def redirect_request(self, req, fp, code, msg, headers, newurl):  # type: ignore[no-untyped-def]  # urllib's signature
             _check_https(newurl)
             return super().redirect_request(req, fp, code, msg, headers, newurl)
 

@@ -145,7 +145,7 @@ def from_onnx(path: str | Path) -> Layer:
         ExportError: the file is missing, damaged or unsafe, or uses operators that cannot be read.
     """
     cls = exporter_for(Path("model.onnx"), owner=__name__)
-    model: Layer = cls().load(Path(path))  # type: ignore[attr-defined]
+    model: Layer = cls().load(Path(path))  # type: ignore[attr-defined]  # an exporter that reads has `load`
     return model
 
 

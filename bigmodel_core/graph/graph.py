@@ -72,7 +72,7 @@ class Op:
     @classmethod
     def attribute_names(cls) -> tuple[str, ...]:
         """The names of the op's attributes."""
-        return tuple(field.name for field in fields(cls))  # type: ignore[arg-type]
+        return tuple(field.name for field in fields(cls))  # type: ignore[arg-type]  # subclasses are dataclasses
 
 
 @dataclass(frozen=True)

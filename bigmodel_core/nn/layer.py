@@ -173,7 +173,7 @@ class Layer:
     def __init_subclass__(cls, **options: Any) -> None:
         super().__init_subclass__(**options)
         if "__call__" in cls.__dict__:
-            cls.__call__ = _dispatched(cls.__dict__["__call__"])  # type: ignore[method-assign]
+            cls.__call__ = _dispatched(cls.__dict__["__call__"])  # type: ignore[method-assign]  # every subclass's call is wrapped
 
     def __call__(self, *inputs: Any) -> Any:
         raise undefined(self, "layer", "__call__")
@@ -362,7 +362,7 @@ def _dispatched(call: Callable[..., Any]) -> Callable[..., Any]:
             return self.network.output_spec(*inputs)
         return self.network(*inputs)
 
-    dispatched._dispatched = True  # type: ignore[attr-defined]
+    dispatched._dispatched = True  # type: ignore[attr-defined]  # a mark on a function
     return dispatched
 
 

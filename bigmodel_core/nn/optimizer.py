@@ -118,7 +118,7 @@ class Optimizer(Regularisation):
         if not isinstance(rate, Schedule):
             return self
         found = rate.for_run(steps, steps_an_epoch)
-        return self if found is rate else replace(self, learning_rate=found)  # type: ignore[call-arg]
+        return self if found is rate else replace(self, learning_rate=found)  # type: ignore[call-arg]  # a field of this subclass
 
     def regularised(
         self, parameters: Mapping[str, Value], gradients: Mapping[str, Value]

@@ -235,7 +235,7 @@ def conv2d(
     """
     steps, gaps = pair(stride, "stride"), pair(dilation, "dilation")
     _, _, height, width = ImageOp().sizes(x.spec)
-    border = border_of(padding, height, width, weight.spec.sizes[2:], steps, gaps)  # type: ignore[arg-type]
+    border = border_of(padding, height, width, weight.spec.sizes[2:], steps, gaps)  # type: ignore[arg-type]  # ImageOp.sizes checks height and width
     op = Conv2d(stride=steps, border=border, dilation=gaps, groups=groups)
     return op(x, weight) if bias is None else op(x, weight, bias)
 

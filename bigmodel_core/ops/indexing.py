@@ -43,11 +43,11 @@ def add_rows(out, dy, indices, start, stop):
 
 
 def _table(shape: Shape) -> tuple[int, int]:
-    return shape[0], math.prod(shape[1:])  # type: ignore[arg-type,return-value]
+    return shape[0], math.prod(shape[1:])  # type: ignore[arg-type,return-value]  # a plan's sizes are integers
 
 
 def _picked(indices: Spec, table: Shape) -> tuple[int, int]:
-    return math.prod(indices.shape), math.prod(table[1:])  # type: ignore[arg-type]
+    return math.prod(indices.shape), math.prod(table[1:])  # type: ignore[arg-type]  # a plan's sizes are integers
 
 
 @dataclass(frozen=True)

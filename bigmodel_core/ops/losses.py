@@ -89,11 +89,11 @@ def label_numbers(out, labels, classes, start, stop, status):
 
 
 def _vector(spec: Spec) -> tuple[int]:
-    return (math.prod(spec.shape),)  # type: ignore[arg-type]
+    return (math.prod(spec.shape),)  # type: ignore[arg-type]  # a plan's sizes are integers
 
 
 def _matrix(spec: Spec) -> tuple[int, int]:
-    return math.prod(spec.shape[:-1]), spec.shape[-1]  # type: ignore[arg-type,return-value]
+    return math.prod(spec.shape[:-1]), spec.shape[-1]  # type: ignore[arg-type,return-value]  # a plan's sizes are integers
 
 
 @dataclass(frozen=True)
@@ -209,7 +209,7 @@ class MultiClassHinge(Op):
         return Spec(labels.shape, x.dtype), Spec(labels.shape, "int64")
 
     def grad(self, dy: Any, y: Any, x: Value, labels: Value) -> tuple[Value, None]:
-        return _HingeGrad(x.shape[-1])(dy[0], labels, y[1]), None  # type: ignore[arg-type]
+        return _HingeGrad(x.shape[-1])(dy[0], labels, y[1]), None  # type: ignore[arg-type]  # a plan's sizes are integers
 
 
 def binary_cross_entropy(logits: Value, targets: Value) -> Value:

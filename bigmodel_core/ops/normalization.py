@@ -62,11 +62,11 @@ def layer_norm_grad_rows(out, normal, dy, x, mean, rate, rest, scale, start, sto
 
 
 def _matrix(spec: Spec) -> tuple[int, int]:
-    return math.prod(spec.shape[:-1]), spec.shape[-1]  # type: ignore[arg-type,return-value]
+    return math.prod(spec.shape[:-1]), spec.shape[-1]  # type: ignore[arg-type,return-value]  # a plan's sizes are integers
 
 
 def _vector(spec: Spec) -> tuple[int]:
-    return (math.prod(spec.shape),)  # type: ignore[arg-type]
+    return (math.prod(spec.shape),)  # type: ignore[arg-type]  # a plan's sizes are integers
 
 
 @dataclass(frozen=True)

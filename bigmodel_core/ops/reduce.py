@@ -333,7 +333,7 @@ class ArgMax(_Extreme):
     def infer(self, x: Spec) -> Spec:
         return super().infer(x).with_dtype("int64")
 
-    def grad(self, dy: Value, y: Value, x: Value) -> tuple[None]:  # type: ignore[override]
+    def grad(self, dy: Value, y: Value, x: Value) -> tuple[None]:  # type: ignore[override]  # integers have no gradient
         return (None,)
 
     def onnx(self, emit: Any, x: Any) -> Any:

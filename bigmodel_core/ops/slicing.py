@@ -72,7 +72,7 @@ def strided_row(row, first, sizes, strides):
 
 def row_view(spec: Spec) -> tuple[int, int]:
     """An array seen as rows: how many, and how long."""
-    return math.prod(spec.shape[:-1]), spec.shape[-1] if spec.shape else 1  # type: ignore[arg-type,return-value]
+    return math.prod(spec.shape[:-1]), spec.shape[-1] if spec.shape else 1  # type: ignore[arg-type,return-value]  # a plan's sizes are integers
 
 
 def contiguous_strides(shape: Sequence[Any]) -> list[int]:
@@ -215,7 +215,7 @@ def _range(x: Value, axis: int, item: slice) -> Value:
     size = x.shape[axis]
     named = isinstance(size, str) or isinstance(item.start, str) or isinstance(item.stop, str)
     if not named:
-        start, stop, step = item.indices(size)  # type: ignore[arg-type]
+        start, stop, step = item.indices(size)  # type: ignore[arg-type]  # not named: an integer
         if step < 1:
             raise ShapeError("slices with a negative step are not supported.", fix="use a positive step.")
         return _sliced(x, axis, start, len(range(start, stop, step)), step)

@@ -185,11 +185,11 @@ def cross_entropy_grad_rows(out, dy, x, labels, shift, smoothing, start, stop):
 
 
 def _matrix(spec: Spec) -> tuple[int, int]:
-    return math.prod(spec.shape[:-1]), spec.shape[-1]  # type: ignore[arg-type,return-value]
+    return math.prod(spec.shape[:-1]), spec.shape[-1]  # type: ignore[arg-type,return-value]  # a plan's sizes are integers
 
 
 def _vector(spec: Spec) -> tuple[int]:
-    return (math.prod(spec.shape),)  # type: ignore[arg-type]
+    return (math.prod(spec.shape),)  # type: ignore[arg-type]  # a plan's sizes are integers
 
 
 @dataclass(frozen=True)

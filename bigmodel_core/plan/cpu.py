@@ -215,4 +215,4 @@ class CpuPlan:
 def _view(spec: Spec, buffer: Buffer) -> np.ndarray:
     """An array on a plan's memory."""
     raw = (ctypes.c_uint8 * nbytes(spec)).from_address(buffer.address)
-    return np.frombuffer(raw, spec.dtype).reshape(spec.sizes)  # type: ignore[call-overload]
+    return np.frombuffer(raw, spec.dtype).reshape(spec.sizes)  # type: ignore[call-overload]  # NumPy's stubs know no dtype by a plain str

@@ -53,7 +53,7 @@ def _gate_launches(call: Call) -> list[Any]:
 
     op: Gate = call.op
     arrays = [
-        magnitude.Measured(buffer, spec.size, spec.dtype)  # type: ignore[arg-type]
+        magnitude.Measured(buffer, spec.size, spec.dtype)  # type: ignore[arg-type]  # a plan's sizes are integers
         for buffer, spec in zip(call.input_buffers, call.inputs, strict=True)
     ]
     verdicts = [

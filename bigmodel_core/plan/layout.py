@@ -100,7 +100,7 @@ class _Rewriting:
                 self._keep(node, op, [self.channels_last(value) for value in node.inputs])
             elif isinstance(op, (Concatenate, Slice, _SliceGrad)) and self._is_last(node.inputs):
                 changes = {"shape": _moved(op.shape)} if isinstance(op, _SliceGrad) else {}
-                turned: Any = replace(op, axis=TO_FIRST[op.axis], **changes)  # type: ignore[arg-type]
+                turned: Any = replace(op, axis=TO_FIRST[op.axis], **changes)  # type: ignore[arg-type]  # ops are dataclasses
                 self._keep(node, turned, [self.channels_last(value) for value in node.inputs])
             elif isinstance(op, SizeOf) and self._is_last(node.inputs):
                 sized = replace(op, axes=tuple(sorted(TO_FIRST[axis] for axis in op.axes)))

@@ -155,7 +155,7 @@ class Program:
 
     def _check(self, variables: Variables) -> None:
         for value in self.variables:
-            path = value.node.op.path  # type: ignore[attr-defined]
+            path = value.node.op.path  # type: ignore[attr-defined]  # variables come from Variable ops
             if variables.spec(path) != value.spec:
                 raise GraphError(
                     f"the graph takes the variable for {value.spec}, but it is {variables.spec(path)}.",

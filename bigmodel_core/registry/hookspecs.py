@@ -23,50 +23,50 @@ hookimpl = pluggy.HookimplMarker("bigmodel")
 
 
 @hookspec
-def bigmodel_layers() -> Sequence[type[Any]]:  # type: ignore[empty-body]
+def bigmodel_layers() -> Sequence[type[Any]]:
     """Layers: subclasses of `bigmodel_core.Layer`."""
 
 
 @hookspec
-def bigmodel_losses() -> Sequence[type[Any]]:  # type: ignore[empty-body]
+def bigmodel_losses() -> Sequence[type[Any]]:
     """Losses: subclasses of `bigmodel_core.Loss`."""
 
 
 @hookspec
-def bigmodel_optimizers() -> Sequence[type[Any]]:  # type: ignore[empty-body]
+def bigmodel_optimizers() -> Sequence[type[Any]]:
     """Optimizers: subclasses of `bigmodel_core.Optimizer`."""
 
 
 @hookspec
-def bigmodel_schedules() -> Sequence[type[Any]]:  # type: ignore[empty-body]
+def bigmodel_schedules() -> Sequence[type[Any]]:
     """Learning-rate schedules: subclasses of `bigmodel_core.Schedule`."""
 
 
 @hookspec
-def bigmodel_metrics() -> Sequence[type[Any]]:  # type: ignore[empty-body]
+def bigmodel_metrics() -> Sequence[type[Any]]:
     """Metrics: subclasses of `bigmodel_core.Metric`."""
 
 
 @hookspec
-def bigmodel_datasets() -> Sequence[type[Any]]:  # type: ignore[empty-body]
+def bigmodel_datasets() -> Sequence[type[Any]]:
     """Data sets: subclasses of `bigmodel_core.Dataset`."""
 
 
 @hookspec
-def bigmodel_augmentations() -> Sequence[type[Any]]:  # type: ignore[empty-body]
+def bigmodel_augmentations() -> Sequence[type[Any]]:
     """Augmentations of training samples: subclasses of `bigmodel_core.Augmentation`."""
 
 
 @hookspec
-def bigmodel_models() -> Sequence[type[Any]]:  # type: ignore[empty-body]
+def bigmodel_models() -> Sequence[type[Any]]:
     """Ready-made models: subclasses of `bigmodel_core.Model`."""
 
 
 @hookspec
-def bigmodel_callbacks() -> Sequence[type[Any]]:  # type: ignore[empty-body]
+def bigmodel_callbacks() -> Sequence[type[Any]]:
     """Callbacks of the training loop: subclasses of `bigmodel_core.Callback`."""
 
 
 @hookspec
-def bigmodel_exporters() -> Sequence[type[Any]]:  # type: ignore[empty-body]
+def bigmodel_exporters() -> Sequence[type[Any]]:
     """Exporters to file formats: subclasses of `bigmodel_core.Exporter`."""

@@ -68,9 +68,9 @@ class Backward:
         given: dict[str, np.ndarray] = dict(self.network.check_inputs(arrays))
         sizes = self._sizes(given)
         for number, (name, spec) in enumerate(self.weighted.items()):
-            shape = spec.bind(sizes).shape
+            shape = spec.bind(sizes).sizes
             generator = np.random.default_rng(100 + number)
-            given[name] = generator.uniform(0.5, 1.5, shape).astype(spec.dtype)  # type: ignore[arg-type]
+            given[name] = generator.uniform(0.5, 1.5, shape).astype(spec.dtype)
         needed = {name: given[name] for name in given if name in program.inputs}
         return program.run(self.network.variables, needed)
 

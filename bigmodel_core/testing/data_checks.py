@@ -96,7 +96,7 @@ def check_deterministic(data: Data, again: Callable[[], Data]) -> None:
     for name, split in data.splits().items():
         expect(np.array_equal(split.x, other[name].x), f"{name}: samples differ when loaded again")
         first, second = split.y, other[name].y
-        same = first is second is None or np.array_equal(first, second)  # type: ignore[arg-type]
+        same = first is second if first is None or second is None else np.array_equal(first, second)
         expect(same, f"{name}: targets differ when loaded again")
 
 

@@ -73,7 +73,7 @@ def weighted_sum(outputs: Sequence[Value], seed: int = 1) -> Value:
     for value in outputs:
         if not value.spec.is_float:
             continue
-        weights = generator.uniform(0.5, 1.5, value.shape).astype(value.dtype)  # type: ignore[arg-type]
+        weights = generator.uniform(0.5, 1.5, value.spec.sizes).astype(value.dtype)
         part = ops.sum(value * value.node.graph.constant(weights))
         total = part if total is None else total + part
     if total is None:

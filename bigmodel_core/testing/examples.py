@@ -101,7 +101,7 @@ def draw(spec: Spec, batch: int, seed: int = 0, dtype: str | None = None, below:
         below: the limit of integers.
     """
     generator = np.random.default_rng(seed)
-    shape = spec.bind(dict.fromkeys(spec.names(), batch)).shape
+    shape = spec.bind(dict.fromkeys(spec.names(), batch)).sizes
     if spec.dtype in FLOATS:
-        return generator.normal(size=shape).astype(dtype or spec.dtype)  # type: ignore[arg-type]
-    return generator.integers(0, below, shape).astype(spec.dtype)  # type: ignore[arg-type]
+        return generator.normal(size=shape).astype(dtype or spec.dtype)
+    return generator.integers(0, below, shape).astype(spec.dtype)

@@ -280,7 +280,7 @@ def check_error_texts(subject: LayerSubject) -> None:
     for spec in (Spec(()), Spec(("N",)), Spec(("N", 7), "bool"), Spec(("N", 7), "int64")):
         specs = [spec] * len(arrays)
         expect_readable(
-            lambda specs=specs: subject.layer.build(*specs),  # type: ignore[misc]
+            lambda specs=specs: subject.layer.build(*specs),  # type: ignore[misc]  # mypy infers no lambda with defaults
             f"building for {spec}",
             may_work=True,
         )

@@ -58,7 +58,7 @@ class LossSubject:
     def arrays(self, batch: int, dtype: str = "float32") -> list[np.ndarray]:
         """Predictions and targets; targets that were given as an array are taken as they are."""
         if self._given is not None and all(isinstance(item, np.ndarray) for item in self._given):
-            examples: list[np.ndarray] = list(self._given)  # type: ignore[arg-type]
+            examples: list[np.ndarray] = list(self._given)  # type: ignore[arg-type]  # all are arrays
             given = [np.resize(item, (batch, *item.shape[1:])) for item in examples]
             return [item.astype(dtype) if item.dtype.kind == "f" else item for item in given]
         return [
@@ -145,7 +145,7 @@ def check_broadcast(subject: LossSubject) -> None:
             ]
             if _means_reshaped(loss, *wrong):
                 continue
-        expect_readable(lambda wrong=wrong: compute(loss, *wrong), f"{prediction} against {target}")  # type: ignore[misc]
+        expect_readable(lambda wrong=wrong: compute(loss, *wrong), f"{prediction} against {target}")  # type: ignore[misc]  # mypy infers no lambda with defaults
 
 
 def _means_reshaped(loss: Loss, prediction: np.ndarray, target: np.ndarray) -> bool:

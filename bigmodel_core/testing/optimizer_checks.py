@@ -201,4 +201,4 @@ def _has_rate(optimizer: Optimizer) -> bool:
 
 
 def _with_rate(optimizer: Optimizer, rate: Any) -> Optimizer:
-    return replace(optimizer, learning_rate=rate)  # type: ignore[call-arg]
+    return replace(optimizer, learning_rate=rate)  # type: ignore[call-arg]  # _has_rate was asked first

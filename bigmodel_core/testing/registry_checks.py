@@ -30,7 +30,7 @@ def check_registered(cls: type[Any]) -> None:
     """A plugin offers the class, it has a docstring of its own, and it is a frozen dataclass."""
     expect(registry.origin(cls) is not None, _not_offered(cls))
     expect(
-        dataclasses.is_dataclass(cls) and cls.__dataclass_params__.frozen,  # type: ignore[attr-defined]
+        dataclasses.is_dataclass(cls) and cls.__dataclass_params__.frozen,  # type: ignore[attr-defined]  # the dataclass decorator sets it
         f"{cls.__name__} is not a frozen dataclass; decorate it with @dataclass(frozen=True)",
     )
     text = inspect.cleandoc(cls.__dict__.get("__doc__") or "")

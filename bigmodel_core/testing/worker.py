@@ -172,11 +172,11 @@ def main() -> None:
                 state = {key[6:]: content[key] for key in content if key.startswith("state:")}
             outputs = tasks[request["task"]](request, arrays, state)
             np.savez(request["got"], **{f"output:{number}": array for number, array in enumerate(outputs)})
-            answer = {"done": True}
+            answer: dict[str, Any] = {"done": True}
         except CheckSkipped as reason:
-            answer = {"skipped": str(reason)}  # type: ignore[dict-item]
+            answer = {"skipped": str(reason)}
         except Exception as error:
-            answer = {"failed": f"{type(error).__name__}: {error}"}  # type: ignore[dict-item]
+            answer = {"failed": f"{type(error).__name__}: {error}"}
         answers.write(json.dumps(answer) + "\n")
         answers.flush()
 

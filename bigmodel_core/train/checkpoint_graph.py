@@ -117,7 +117,7 @@ def _encode_fields(op: Op) -> dict[str, Any]:
     where = type(op).__name__
     return {
         item.name: encode_value(getattr(op, item.name), f"{where}.{item.name}")
-        for item in fields(op)  # type: ignore[arg-type]
+        for item in fields(op)  # type: ignore[arg-type]  # ops are dataclasses
         if item.init
     }
 
@@ -251,7 +251,7 @@ def _decode_node(
 
 
 def _decode_op(cls: type[Op], values: Mapping[str, Any]) -> Op:
-    names = {item.name for item in fields(cls) if item.init}  # type: ignore[arg-type]
+    names = {item.name for item in fields(cls) if item.init}  # type: ignore[arg-type]  # ops are dataclasses
     if set(values) != names:
         odd = sorted(set(values) ^ names)
         raise CheckpointError(

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+from typing import Any
 
 import numpy as np
 
@@ -58,7 +59,8 @@ def _loss_of_zeros(job: Job, network: Network, loss: Loss) -> float | None:
         values = [graph.input(name, out) for name, out in zip(given, network.outputs, strict=True)]
         goal = graph.input("target", spec)
         with graph.active():
-            value = loss(values[0] if len(values) == 1 else tuple(values), goal)  # type: ignore[arg-type]
+            outputs: Any = values[0] if len(values) == 1 else tuple(values)
+            value = loss(outputs, goal)
         program = Program(graph, [value], device=network.device)
         return float(program.run(network.variables, {**given, "target": target})[0])
     except (BigmodelError, KeyError, TypeError):  # a size that inputs alone have, a loss of another kind

@@ -174,7 +174,7 @@ def _for_run(trainer: Trainer, before: Mapping[str, Any], epochs: int, steps_an_
     if found is asked or "optimizer" not in before:
         return found
     earlier: Any = make("optimizer", before["optimizer"])
-    rate, taken = asked.learning_rate, earlier.learning_rate  # type: ignore[attr-defined]
+    rate, taken = asked.learning_rate, earlier.learning_rate  # type: ignore[attr-defined]  # for_run found the field
     same = type(taken) is type(rate) and replace(earlier, learning_rate=rate) == asked
     return earlier if same and _fits(described(rate), described(taken)) else found
 

@@ -89,7 +89,7 @@ class RunState:
         }
         found = {"first_loss": None, **{name: _decode(value) for name, value in values.items()}}
         for name, kind in kinds.items():
-            if name not in found or not isinstance(found[name], kind) or isinstance(found[name], bool):  # type: ignore[arg-type]
+            if name not in found or not isinstance(found[name], kind) or isinstance(found[name], bool):  # type: ignore[arg-type]  # a type or a tuple of them
                 raise CheckpointError(f"the state of the run has no proper '{name}'.")
         if min(found["epoch"], found["batch"], found["steps"], found["samples"]) < 0:
             raise CheckpointError("the state of the run counts below 0.")

@@ -152,7 +152,7 @@ class Emitter:
     def shape(self, shape: Shape) -> str:
         """A shape as an int64 vector, computed at run time where dimensions are free."""
         if all(isinstance(dim, int) for dim in shape):
-            return self.ints(shape)  # type: ignore[arg-type]
+            return self.ints(shape)  # type: ignore[arg-type]  # all are integers
         pieces: list[str] = []
         fixed: list[int] = []
         for dim in (*shape, None):

@@ -12,11 +12,11 @@ from bigmodel_core.ops.elementwise import ElementwiseOp
 _TWO_OVER_ROOT_PI = 1.1283791670955126
 
 
-def _erf(x):  # type: ignore[no-untyped-def]
+def _erf(x):  # type: ignore[no-untyped-def]  # Numba infers the types
     return erf(x)
 
 
-def _erf_grad(dy, x):  # type: ignore[no-untyped-def]
+def _erf_grad(dy, x):  # type: ignore[no-untyped-def]  # Numba infers the types
     return dy * _TWO_OVER_ROOT_PI * exp(-x * x)
 
 

@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Any, ClassVar
 
 import numpy as np
 
-from bigmodel_core.data.encoding import UNKNOWN, Encoding, encoding_held
+from bigmodel_core.data.encoding import UNKNOWN, Encoding, Task, encoding_held
 from bigmodel_core.data.preprocessing import Preprocessing
 from bigmodel_core.errors import ConfigError, ExportError
 from bigmodel_core.exporting.export import staged
@@ -69,7 +69,7 @@ class Onnx(Exporter):
                 f"the tolerance is {self.tolerance}.", where="Onnx", fix="use a number from 0 to 1."
             )
 
-    def export(  # type: ignore[override]
+    def export(  # type: ignore[override]  # takes more keywords than the hook
         self,
         model: Layer | Network,
         path: str | Path,
@@ -115,7 +115,7 @@ class Onnx(Exporter):
             "input_meaning": input_meaning,
         }  # fmt: skip
         known = replace(known, **{key: value for key, value in said.items() if value is not None})
-        known = replace(known, task=known.task or _task_of(network.layer))  # type: ignore[arg-type]
+        known = replace(known, task=known.task or _task_of(network.layer))
         if self.with_preprocessing and known.preprocessing is None and not known.complete:
             raise ConfigError(
                 "with_preprocessing needs to know how raw input becomes model input.",
@@ -295,15 +295,17 @@ def _title(layer: Layer) -> str:
     return registry.display_name(type(layer))
 
 
-def _task_of(layer: Layer) -> str | None:
+def _task_of(layer: Layer) -> Task | None:
     """What a ready-made model is trained for, as its loss says."""
     loss = getattr(type(layer), "loss", None)
     if not isinstance(loss, str):
         return None
     key = loss.lower().replace("-", "").replace("_", "").split(":")[-1]
-    return {"crossentropy": "classification", "binarycrossentropy": "binary"}.get(
-        key, "regression" if key in ("meansquarederror", "meanabsoluteerror", "huber") else None
-    )
+    tasks: dict[str, Task] = {
+        "crossentropy": "classification", "binarycrossentropy": "binary",
+        "meansquarederror": "regression", "meanabsoluteerror": "regression", "huber": "regression",
+    }  # fmt: skip
+    return tasks.get(key)
 
 
 def _check_finite(network: Network) -> None:

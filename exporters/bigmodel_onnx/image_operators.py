@@ -39,9 +39,8 @@ class _Windows:
         self.x = given if self.rank == 2 else ops.reshape(given, (*given.shape[:2], 1, given.shape[2]))
         self.taps = self.pair("kernel_shape", 1, list(self.taps))
         self.stride, self.dilation = self.pair("strides", 1), self.pair("dilations", 1)
-        self.span: Pair = tuple(  # type: ignore[assignment]
-            (n - 1) * gap + 1 for n, gap in zip(self.taps, self.dilation, strict=True)
-        )
+        down, across = ((n - 1) * gap + 1 for n, gap in zip(self.taps, self.dilation, strict=True))
+        self.span: Pair = (down, across)
 
     def pair(self, name: str, least: int, otherwise: Sequence[Any] = ()) -> Pair:
         """An attribute with a number for each axis; of a sequence, the rows are added."""
@@ -185,7 +184,7 @@ def _max_pool(call: Call) -> Value:
     if call.outputs > 1:
         raise ExportError("MaxPool with its second output, the places of the maxima, cannot be read.")
     w = _pool(call)
-    return w.result(MaxPool(w.taps, w.stride, w.ceiled(w.border()))(w.x)[0])  # type: ignore[arg-type]
+    return w.result(MaxPool(w.taps, w.stride, w.ceiled(w.border()))(w.x)[0])  # type: ignore[arg-type]  # taps are numbers
 
 
 @reads("AveragePool")
@@ -197,7 +196,7 @@ def _average_pool(call: Call) -> Value:
     if counts and whole != border:  # pads count, what lies behind them does not
         x = ops.zero_pad(x, border)
         whole, counts = (0, 0, max(whole[2] - border[2], 0), max(whole[3] - border[3], 0)), False
-    return w.result(AveragePool(w.taps, w.stride, whole, counts)(x))  # type: ignore[arg-type]
+    return w.result(AveragePool(w.taps, w.stride, whole, counts)(x))  # type: ignore[arg-type]  # taps are numbers
 
 
 @reads("GlobalAveragePool", "GlobalMaxPool")

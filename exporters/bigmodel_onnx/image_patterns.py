@@ -161,7 +161,7 @@ def _of_sequences(value: Value) -> _Producer | None:
         if weight.shape[2] != 1 or flat.shape != (*weight.shape[:2], weight.shape[3]):
             return None
         sources[1] = flat
-    elif op.window[0] != 1:  # type: ignore[union-attr]
+    elif op.window[0] != 1:  # type: ignore[union-attr]  # a pool
         return None
 
     def write(emit: Emitter, *names: str) -> str:
@@ -252,7 +252,7 @@ def _folded(
     """
     x, weight, *bias = own
     scale, shift, mean, variance = vectors
-    scaled, epsilon = producer.scaled, norm.op.epsilon  # type: ignore[attr-defined]
+    scaled, epsilon = producer.scaled, norm.op.epsilon  # type: ignore[attr-defined]  # a BatchNorm
     assert scaled is not None
 
     def rate(scale: np.ndarray, variance: np.ndarray) -> np.ndarray:
@@ -303,7 +303,7 @@ def _cancels(emit: Emitter, mean: str, variance: str, epsilon: float, *bias: str
 def _norm_itself(emit: Emitter, norm: Node, x: str, vectors: tuple[str, ...], rank: int) -> str:
     """A normalisation of (N, C, ...): one operator, or its steps where the mean has to come off first."""
     scale, shift, mean, variance = vectors
-    epsilon = norm.op.epsilon  # type: ignore[attr-defined]
+    epsilon = norm.op.epsilon  # type: ignore[attr-defined]  # a BatchNorm
     _at(emit, norm)
     if not all(name in emit.weights for name in vectors) or not _cancels(emit, mean, variance, epsilon):
         return str(norm.op.onnx(emit, x, *vectors))

@@ -34,9 +34,9 @@ _BINARY: dict[str, Callable[[Value, Value], Value]] = {
 }  # fmt: skip
 
 for _name, _function in _UNARY.items():
-    READERS[_name] = lambda call, function=_function: function(call.value(0))  # type: ignore[misc]
+    READERS[_name] = lambda call, function=_function: function(call.value(0))  # type: ignore[misc]  # mypy infers no lambda with defaults
 for _name, _combine in _BINARY.items():
-    READERS[_name] = lambda call, function=_combine: function(*aligned(call))  # type: ignore[misc]
+    READERS[_name] = lambda call, function=_combine: function(*aligned(call))  # type: ignore[misc]  # mypy infers no lambda with defaults
 
 
 @reads("Max", "Min", "Sum", "Mean")

@@ -76,7 +76,7 @@ def _reduced(node: Node, uses: Uses) -> _Reduction | None:
         count = node.inputs[1].node
         found = _reduced_source(node.inputs[0], uses)
         if found and found.operator == "ReduceSum":
-            counted = dim_product(count.inputs[0].shape[axis] for axis in count.op.axes)  # type: ignore[attr-defined]
+            counted = dim_product(count.inputs[0].shape[axis] for axis in count.op.axes)  # type: ignore[attr-defined]  # an op SizeOf, as asked above
             if counted == dim_product(found.x.shape[axis] for axis in found.axes):
                 return _Reduction("ReduceMean", found.x, found.axes, found.keepdims)
     return None

@@ -35,7 +35,7 @@ def read(path: Path) -> onnx.ModelProto:
         ExportError: the file is missing, damaged or unsafe.
     """
     import onnx
-    from google.protobuf.message import DecodeError  # type: ignore[import-untyped]
+    from google.protobuf.message import DecodeError  # type: ignore[import-untyped]  # protobuf ships no stubs
 
     try:
         size = path.stat().st_size

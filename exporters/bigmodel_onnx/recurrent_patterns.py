@@ -133,12 +133,13 @@ def joined(node: Node, uses: Uses, together: Pairs) -> Match | None:
     turned = node.op.permutation == (1, 0, 2) if isinstance(node.op, Transpose) else None
     values = whole.node.inputs
     wanted = node.outputs[0].shape
-    found = [_joint(pair, together) for pair in zip(values[::2], values[1::2], strict=False)]
-    if len(values) % 2 or any(item is None for item in found):
+    joint = [_joint(pair, together) for pair in zip(values[::2], values[1::2], strict=False)]
+    found = [item for item in joint if item is not None]
+    if len(values) % 2 or len(found) < len(joint):
         return _stacked(node, together) if turned is None else None
     if len(values) != 2:
         return None
-    pair, number = found[0]  # type: ignore[misc]
+    pair, number = found[0]
     if number == 0 and op.axis == 2 and turned is not False:
         return _turned(node, values, pair, 0, (2, 0, 1, 3) if turned else (0, 2, 1, 3), wanted)
     if number and op.axis == 1 and turned is None:
@@ -152,7 +153,7 @@ def _joint(values: Sequence[Value], together: Pairs) -> tuple[Pair, int] | None:
     if pair is None or [value.node for value in values] != [pair.forward, pair.backward]:
         return None
     number = values[0].number
-    return (pair, number) if number == values[1].number and number <= pair.forward.op.states else None  # type: ignore[attr-defined]
+    return (pair, number) if number == values[1].number and number <= pair.forward.op.states else None  # type: ignore[attr-defined]  # pairs are of recurrent ops
 
 
 def _turned(

@@ -245,10 +245,10 @@ def _names(dim: Any) -> list[str]:
 
 def _draw(generator: np.random.Generator, spec: Spec, limit: int) -> np.ndarray:
     if spec.is_float:
-        return generator.standard_normal(spec.shape).astype(spec.dtype)  # type: ignore[arg-type]
+        return generator.standard_normal(spec.sizes).astype(spec.dtype)
     if spec.dtype == "bool":
-        return generator.random(spec.shape) < 0.5  # type: ignore[arg-type]
-    return generator.integers(0, min(limit, 256), spec.shape).astype(spec.dtype)  # type: ignore[arg-type]
+        return generator.random(spec.sizes) < 0.5
+    return generator.integers(0, min(limit, 256), spec.sizes).astype(spec.dtype)
 
 
 def _index_limit(network: Network, sizes: Mapping[str, int]) -> int:

@@ -105,9 +105,9 @@ class ImageFolder(Dataset):
         if preprocessing is None or len(preprocessing.raw_shape) != 3 or preprocessing.raw_dtype != "uint8":
             shape = self._shape(files["train"][0])
             preprocessing = Preprocessing(1 / 255, self.mean, self.std, "uint8", shape)
-        channels, height, width = shape = preprocessing.raw_shape  # type: ignore[assignment]
+        channels, height, width = preprocessing.raw_shape
         splits = {
-            part: Split(ImageFiles(paths, shape, preprocessing, self.white), y[part])
+            part: Split(ImageFiles(paths, (channels, height, width), preprocessing, self.white), y[part])
             for part, paths in files.items()
         }
         if "test" not in splits:
@@ -195,8 +195,7 @@ class ImageFolder(Dataset):
 
     def _shape(self, first: Path) -> tuple[int, int, int]:
         if self.size is not None and self.channels is not None:
-            stored = (self.channels, *self.size[:1], *self.size[-1:])
-            return stored  # type: ignore[return-value]
+            return (self.channels, self.size[0], self.size[-1])
         channels, height, width = images.image_shape(first)
         if self.size is not None:
             height, width = self.size[0], self.size[-1]

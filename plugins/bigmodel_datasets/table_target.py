@@ -115,7 +115,7 @@ def _sort_key(cells: Sequence[str]) -> Callable[[str], Any]:
     """By number where all cells are numbers, else by text."""
     for kind in (int, float):
         if all(_is_finite(parsed(cell, kind)) for cell in cells):
-            return lambda cell, kind=kind: (kind(cell), cell)  # type: ignore[misc]
+            return lambda cell, kind=kind: (kind(cell), cell)  # type: ignore[misc]  # mypy infers no lambda with defaults
     return str
 
 

@@ -185,7 +185,7 @@ class ZeroPad2d(Layer):
         object.__setattr__(self, "padding", sides)
 
     def __call__(self, x: Any) -> Any:
-        return ops.zero_pad(x, self.padding)  # type: ignore[arg-type]
+        return ops.zero_pad(x, self.padding)  # type: ignore[arg-type]  # four numbers since __post_init__
 
 
 @dataclass(frozen=True)

@@ -130,7 +130,7 @@ def _system_calls(slots: np.ndarray) -> list[object]:
     """Fill in how a worker sleeps, how it is woken and how a waiting caller gives way."""
     platform: str = sys.platform  # mypy takes the other branches for dead otherwise
     if platform == "win32":
-        kernel = ctypes.WinDLL("kernel32")  # type: ignore[attr-defined,unused-ignore]
+        kernel = ctypes.WinDLL("kernel32")  # type: ignore[attr-defined,unused-ignore]  # on Windows only
         slots[runner.WAIT], slots[runner.WAIT_ARGUMENT] = _address(kernel.Sleep), 1
         slots[runner.YIELD] = _address(kernel.SwitchToThread)
         return [kernel]
@@ -150,7 +150,7 @@ def _system_calls(slots: np.ndarray) -> list[object]:
 
 
 def _address(function: object) -> int:
-    return ctypes.cast(function, ctypes.c_void_p).value or 0  # type: ignore[arg-type]
+    return ctypes.cast(function, ctypes.c_void_p).value or 0  # type: ignore[arg-type]  # the stubs miss functions
 
 
 def _close() -> None:
