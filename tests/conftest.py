@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+import importlib
 import importlib.util
 import os
 import signal
+from typing import Any
 
 import pytest
 from hypothesis import settings
@@ -20,9 +22,22 @@ settings.register_profile("bigmodel", deadline=None, derandomize=bool(os.environ
 settings.load_profile("bigmodel")
 
 
+WITHOUT_TORCH = "PyTorch is not installed"
+"""Why tests that compare with PyTorch are skipped; `.ci/run` counts them by it."""
+
+
+@pytest.fixture(scope="session")
+def torch() -> Any:
+    """PyTorch, the oracle; a test that takes it is marked `torch`."""
+    return importlib.import_module("torch")
+
+
+@pytest.hookimpl(tryfirst=True)  # before tests are chosen by their markers
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
-    """Skip tests marked `torch` where PyTorch is not installed."""
-    if importlib.util.find_spec("torch") is None:
-        for item in items:
-            if item.get_closest_marker("torch"):
-                item.add_marker(pytest.mark.skip(reason="PyTorch is not installed"))
+    """Mark tests that take PyTorch, and skip those marked `torch` where it is not installed."""
+    is_missing = importlib.util.find_spec("torch") is None
+    for item in items:
+        if "torch" in getattr(item, "fixturenames", ()):
+            item.add_marker("torch")
+        if is_missing and item.get_closest_marker("torch"):
+            item.add_marker(pytest.mark.skip(reason=WITHOUT_TORCH))

@@ -377,10 +377,8 @@ def test_peers_compute_what_we_do(case: Any) -> None:
         np.testing.assert_allclose(mine, other, atol=2e-5, rtol=2e-5)
 
 
-@pytest.mark.torch
 @pytest.mark.parametrize("case", [*_product_cases(), *_memory_cases()], ids=lambda case: case.label)
-def test_pytorch_computes_what_we_do(case: Any) -> None:
-    torch = pytest.importorskip("torch")
+def test_pytorch_computes_what_we_do(case: Any, torch: Any) -> None:
     if "steps" in case.label or "Adam" in case.label:
         pytest.skip("PyTorch's layer draws its own weights; its optimizer returns nothing")
     tensors = [torch.from_numpy(array.copy()) for array in case.arrays()]

@@ -68,10 +68,8 @@ def test_tables_of_pandas_are_arrays(use):
         USES[use](X, pandas.Series(["yes", "no"] * 6))
 
 
-@pytest.mark.torch
 @pytest.mark.parametrize("use", USES)
-def test_tensors_on_the_cpu_are_arrays(use):
-    torch = pytest.importorskip("torch")
+def test_tensors_on_the_cpu_are_arrays(use, torch):
     assert USES[use](torch.tensor(X), torch.tensor(Y)) == USES[use](X, Y)
     with pytest.raises(DataError, match="detach"):
         USES[use](torch.tensor(X, requires_grad=True), Y)
@@ -157,9 +155,7 @@ def test_a_single_number_stays_one():
 # Wrong types for the parts of a trainer --------------------------------------------------------------------
 
 
-@pytest.mark.torch
-def test_a_module_of_pytorch_is_told_the_way():
-    torch = pytest.importorskip("torch")
+def test_a_module_of_pytorch_is_told_the_way(torch):
     for make in (bm.Trainer, bm.compile):
         with pytest.raises(UsageError, match="torch.onnx.export"):
             make(torch.nn.Linear(3, 2), "cross_entropy", "sgd")

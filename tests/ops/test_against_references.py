@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import importlib
 import math
 from collections.abc import Callable
 from dataclasses import dataclass
@@ -340,9 +339,7 @@ def test_gradient_equals_finite_differences(case: Case) -> None:
 
 
 @differentiable
-@pytest.mark.torch
-def test_forward_and_gradient_equal_pytorch(case: Case) -> None:
-    torch = importlib.import_module("torch")
+def test_forward_and_gradient_equal_pytorch(case: Case, torch: Any) -> None:
     tensors = [torch.tensor(array, requires_grad=array.dtype.kind == "f") for array in case.arrays]
     output = case.torch(torch, *tensors)
     evaluation = Evaluation(case.function, case.arrays)

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import importlib
 import os
 import subprocess
 import sys
@@ -294,9 +293,7 @@ def test_the_narrower_vector_unit() -> None:
 # PyTorch --------------------------------------------------------------------------------------------------
 
 
-@pytest.mark.torch
-def test_ten_steps_with_batch_norm_equal_pytorch() -> None:
-    torch = importlib.import_module("torch")
+def test_ten_steps_with_batch_norm_equal_pytorch(torch: Any) -> None:
     layers = bm.layers
     model = bm.Sequential(
         layers.Conv2d(6, 3, padding=1),

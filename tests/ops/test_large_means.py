@@ -78,10 +78,8 @@ def test_batch_norm_keeps_the_digits_of_far_numbers(shape: tuple[int, ...], mean
     assert [error(a, b) < 5e-6 for a, b in zip(found, expected, strict=True)] == [True] * 4
 
 
-@pytest.mark.torch
 @pytest.mark.parametrize("mean", [100.0, 1e4, 1e6])
-def test_batch_norm_is_no_worse_than_pytorch(mean: float) -> None:
-    torch = pytest.importorskip("torch")
+def test_batch_norm_is_no_worse_than_pytorch(mean: float, torch: Any) -> None:
     shape = (16, 3, 7, 7)
     x, dy, weights = far(mean, shape), far(0, shape, 2), vectors(3)
     leaves = [torch.tensor(a, requires_grad=True) for a in (x, *weights)]

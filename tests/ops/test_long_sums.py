@@ -145,7 +145,6 @@ def test_gradients_of_recurrent_weights(fill: str, bound: float) -> None:
     assert_near(found[2], up8.sum((0, 1)), bound)
 
 
-@pytest.mark.torch
 @pytest.mark.parametrize(
     ("fill", "k", "shape"),
     [
@@ -153,8 +152,9 @@ def test_gradients_of_recurrent_weights(fill: str, bound: float) -> None:
         *(("positive", 100_000, shape) for shape in ((64, 32), (4, 4), (1, 128), (40, 1))),
     ],
 )
-def test_products_are_as_near_as_those_of_pytorch(fill: str, k: int, shape: tuple[int, int]) -> None:
-    torch = pytest.importorskip("torch")
+def test_products_are_as_near_as_those_of_pytorch(
+    fill: str, k: int, shape: tuple[int, int], torch: Any
+) -> None:
     a, b = numbers(fill, shape[0], k), numbers(fill, k, shape[1])
     expected = a.astype("float64") @ b.astype("float64")
     left, right = np.ascontiguousarray(a.T), np.ascontiguousarray(b.T)
@@ -178,11 +178,9 @@ def test_products_are_as_near_as_those_of_pytorch(fill: str, k: int, shape: tupl
         assert error <= 2 * least + 4e-7, transposed
 
 
-@pytest.mark.torch
 @pytest.mark.parametrize("fill", ["tenth", "positive"])
 @pytest.mark.parametrize("way", CONVOLUTIONS)
-def test_gradients_of_filters_are_as_near_as_those_of_pytorch(way: str, fill: str) -> None:
-    torch = pytest.importorskip("torch")
+def test_gradients_of_filters_are_as_near_as_those_of_pytorch(way: str, fill: str, torch: Any) -> None:
     shape, filters, taps, stride, groups = CONVOLUTIONS[way]
     x, w = numbers(fill, *shape), numbers(fill, filters, shape[1] // groups, taps, taps)
 

@@ -85,10 +85,8 @@ def test_the_gradient_of_nan_goes_where_the_nan_came_from() -> None:
     np.testing.assert_array_equal(found, [0, 0.5, 0, 0.5])
 
 
-@pytest.mark.torch
 @BOTH
-def test_masks_equal_pytorch(dtype: str) -> None:
-    torch = pytest.importorskip("torch")
+def test_masks_equal_pytorch(dtype: str, torch: Any) -> None:
     functional = torch.nn.functional
     x, dy = np.array([-2, -0.0, 0.0, 3, np.nan, -np.inf, np.inf], dtype), np.arange(1, 8).astype(dtype)
     pairs = {

@@ -69,10 +69,8 @@ def test_sequences_too() -> None:
     np.testing.assert_array_equal(found, [[[0, 1, 0, 0, 0, 0, 0]]])
 
 
-@pytest.mark.torch
 @BOTH
-def test_ties_and_nan_equal_pytorch(dtype: str) -> None:
-    torch = pytest.importorskip("torch")
+def test_ties_and_nan_equal_pytorch(dtype: str, torch: Any) -> None:
     random = np.random.default_rng(1)
     for window, stride, padding in (((4, 4), 4, 0), ((5, 7), 3, 2), ((8, 5), 2, 1), ((3, 3), 2, 1)):
         x = random.integers(0, 3, (2, 5, 10, 12)).astype(dtype)

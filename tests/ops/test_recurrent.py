@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import importlib
 from typing import Any
 
 import numpy as np
@@ -198,12 +197,10 @@ def test_wrong_operands_are_refused(position: int, spec: Spec, error: type[Bigmo
         ops.recurrent("tanh", *values)
 
 
-@pytest.mark.torch
 @pytest.mark.parametrize("reverse", [False, True])
 @pytest.mark.parametrize("dtype", TOLERANCES)
 @pytest.mark.parametrize("cell", CELLS)
-def test_forward_and_gradients_equal_pytorch(cell: str, dtype: str, reverse: bool) -> None:
-    torch = importlib.import_module("torch")
+def test_forward_and_gradients_equal_pytorch(cell: str, dtype: str, reverse: bool, torch: Any) -> None:
     case = Case(cell, 9, 13, 5, 33, initial=True, reverse=reverse, dtype=dtype)
     outputs, (_, *gradients) = Evaluation(case.function, case.arrays).run(case.arrays)
     kind = {"lstm": torch.nn.LSTM, "gru": torch.nn.GRU}.get(cell)

@@ -65,9 +65,7 @@ def test_groups_of_one_number_are_refused(layer: Any, shape: Any) -> None:
         bm.Sequential(layer).build(bm.Spec(shape))
 
 
-@pytest.mark.torch
-def test_pytorch_refuses_them_too() -> None:
-    torch = pytest.importorskip("torch")
+def test_pytorch_refuses_them_too(torch: Any) -> None:
     for layer, shape in (
         (torch.nn.BatchNorm1d(3), (1, 3)),
         (torch.nn.BatchNorm2d(3), (1, 3, 1, 1)),

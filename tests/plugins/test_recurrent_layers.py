@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import importlib
 from typing import Any
 
 import numpy as np
@@ -66,10 +65,8 @@ def test_conformance(check: Any) -> None:
     check()
 
 
-@pytest.mark.torch
 @pytest.mark.parametrize("name", ["RNN", "LSTM", "GRU"])
-def test_ten_adam_steps_equal_pytorch(name: str) -> None:
-    torch = importlib.import_module("torch")
+def test_ten_adam_steps_equal_pytorch(name: str, torch: Any) -> None:
     generator = np.random.default_rng(4)
     x = generator.normal(size=(6, 9, 5)).astype("float32")
     labels = generator.integers(0, 3, 6)

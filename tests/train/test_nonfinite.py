@@ -234,8 +234,7 @@ def test_clipping_by_the_norm_at_any_magnitude(dtype: str, power: int) -> None:
     np.testing.assert_allclose(model.state()["weight"], expected.astype("float64"), rtol=rtol)
 
 
-def test_the_norm_of_many_parameters_together() -> None:
-    torch = pytest.importorskip("torch")
+def test_the_norm_of_many_parameters_together(torch: Any) -> None:
     model = bm.Sequential(L.Dense(40), L.Relu(), L.Dense(3))
     x, y = normal(16, 30) * np.float32(3e4), np.arange(16) % 3
     model.build(x)

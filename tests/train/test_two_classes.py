@@ -58,9 +58,7 @@ def test_targets_of_every_shape_and_type_train_and_measure_alike(layer: Any, sha
     assert found["auc"] > 0.85
 
 
-@pytest.mark.torch
-def test_one_logit_trains_as_in_pytorch() -> None:
-    torch = pytest.importorskip("torch")
+def test_one_logit_trains_as_in_pytorch(torch: Any) -> None:
     network = bm.layers.Dense(1).build(bm.Spec(("N", 3)))
     start = network.state()
     theirs = torch.nn.Linear(3, 1)
