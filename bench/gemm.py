@@ -20,6 +20,7 @@ import numpy as np
 from bigmodel_core.kernels.cpu import gemm, threads
 from bigmodel_core.kernels.cpu.launch import Buffer
 from bigmodel_core.kernels.cpu.table import Table
+from bigmodel_core.kernels.matrix_product import MatrixProduct
 from bigmodel_core.plan.cpu import CPU, Memory
 
 Shape = tuple[int, int, int, str]
@@ -114,7 +115,7 @@ def _compare(shape: Shape, count: int, rounds: int) -> Row:
         scratch.append(Memory((nbytes,), "uint8"))
         return Buffer(nbytes, scratch[-1].address)
 
-    problem = gemm.Problem(m, n, k, "float32", transposed == "A", transposed == "B")
+    problem = MatrixProduct(m, n, k, "float32", transposed == "A", transposed == "B")
     left, right, result = (Buffer(memory.array.nbytes, memory.address) for memory in (a, b, c))
     operations = 2 * m * k * n
     repeat = math.ceil(200_000 / operations * 10)

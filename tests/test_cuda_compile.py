@@ -120,9 +120,10 @@ def test_a_thread_keeps_its_part_of_c_in_registers(tile: str, form: tuple[bool, 
     """Unrolled over the part of C, with no local memory; the assembler finds nothing to spill."""
     from bigmodel_core.kernels.cuda import gemm
     from bigmodel_core.kernels.cuda.launch import Buffer
+    from bigmodel_core.kernels.matrix_product import MatrixProduct
 
     chosen = getattr(gemm, tile)
-    problem = gemm.Problem(512, 512, 512, "float32", *form)
+    problem = MatrixProduct(512, 512, 512, "float32", *form)
     (launch,) = gemm.launches(problem, Buffer(0), Buffer(0), Buffer(0), None, chosen)
     text = ptx_of(launch)
     assert text.count("fma.rn.f32") % (chosen.rows * chosen.columns) == 0

@@ -11,6 +11,7 @@ from typing import Any
 from bigmodel_core.errors import ShapeError
 from bigmodel_core.graph.spec import Spec
 from bigmodel_core.kernels.array import Call, kernel
+from bigmodel_core.kernels.matrix_product import MatrixProduct
 from bigmodel_core.ops.images import ImageOp
 
 
@@ -84,8 +85,8 @@ def convolve_launches(call: Call) -> list[Any]:
     x, weight, *rest = call.input_buffers
     bias, y = rest[0] if rest else None, call.output_buffers[0]
     if _is_product(g):
-        problem = gemm.Problem(g.n * g.height * g.width, filters, channels, g.dtype, transpose_b=True)
-        return gemm.launches(problem, x, weight, y, bias, call.scratch)
+        product = MatrixProduct(g.n * g.height * g.width, filters, channels, g.dtype, transpose_b=True)
+        return gemm.launches(product, x, weight, y, bias, call.scratch)
     if depthwise.fits(g):
         return depthwise.convolve(g, x, weight, bias, y, call.scratch)
     if winograd.fits(g):
@@ -108,8 +109,8 @@ def transposed_launches(call: Call) -> list[Any]:
     x, weight, *rest = call.input_buffers
     bias, y = rest[0] if rest else None, call.output_buffers[0]
     if _is_product(g):
-        problem = gemm.Problem(g.n * g.height * g.width, channels, filters, g.dtype)
-        return gemm.launches(problem, x, weight, y, bias, call.scratch)
+        product = MatrixProduct(g.n * g.height * g.width, channels, filters, g.dtype)
+        return gemm.launches(product, x, weight, y, bias, call.scratch)
     if depthwise.fits(g):
         return depthwise.transposed(g, x, weight, bias, y, call.scratch)
     turned = replace(
@@ -148,8 +149,8 @@ def weight_gradient_launches(call: Call) -> list[Any]:
     x, dy = call.input_buffers
     g = _geometry(call.op, call.inputs[0], call.inputs[1], call.op.taps)
     if _is_product(g):
-        problem = gemm.Problem(g.filters, g.channels, g.n * g.height * g.width, g.dtype, transpose_a=True)
-        return gemm.launches(problem, dy, x, call.output_buffers[0], None, call.scratch)
+        product = MatrixProduct(g.filters, g.channels, g.n * g.height * g.width, g.dtype, transpose_a=True)
+        return gemm.launches(product, dy, x, call.output_buffers[0], None, call.scratch)
     if depthwise.fits(g):
         return depthwise.weight_gradient(g, x, dy, call.output_buffers[0], call.scratch)
     if winograd.fits(g):

@@ -10,7 +10,7 @@ from typing import Any, ClassVar
 from bigmodel_core.errors import DtypeError, ShapeError
 from bigmodel_core.graph import Op, Value
 from bigmodel_core.graph.spec import Dim, Spec, broadcast, dim_product, format_shape
-from bigmodel_core.kernels.array import Call, NativeKernel
+from bigmodel_core.kernels.cpu import linear as cpu_kernels
 from bigmodel_core.kernels.cuda.kernels import CudaLaunches
 from bigmodel_core.ops.reduce import reduce_to, sum_
 
@@ -22,45 +22,6 @@ def _floats(name: str, *specs: Spec) -> None:
             f"{name} needs operands of one float type, got {' and '.join(sorted(kinds))}.",
             fix="convert them: x.astype('float32').",
         )
-
-
-def _matmul_launches(call: Call) -> list[Any]:
-    from bigmodel_core.kernels.cpu import gemm
-
-    op: MatMul = call.op
-    a, b, y = (spec.sizes for spec in (*call.inputs, *call.outputs))
-    *batches, m, n = y
-    k = a[-2] if op.transpose_a else a[-1]
-    if len(b) == 2 and not op.transpose_a and a[:-2] == y[:-2]:
-        # one tall product instead of many with the same right side
-        problem = gemm.Problem(math.prod((*batches, m)), n, k, call.dtype, False, op.transpose_b)
-    else:
-        stride_a, stride_b = _batch_stride(a, y), _batch_stride(b, y)
-        problem = gemm.Problem(
-            m,
-            n,
-            k,
-            call.dtype,
-            op.transpose_a,
-            op.transpose_b,
-            batch=math.prod(batches),
-            stride_a=stride_a,
-            stride_b=stride_b,
-            stride_c=m * n,
-        )
-    left, right = call.input_buffers
-    return gemm.launches(problem, left, right, call.output_buffers[0], None, call.scratch)
-
-
-def _batch_stride(operand: tuple[int, ...], output: tuple[int, ...]) -> int:
-    """Elements between the matrices of a batch; 0 where one matrix serves all."""
-    if math.prod(operand[:-2]) == 1:
-        return 0
-    if operand[:-2] != output[:-2]:
-        raise ShapeError(
-            "an operand of a batched product is repeated along some axes only.", fix="use bm.ops.matmul."
-        )
-    return math.prod(operand[-2:])
 
 
 @dataclass(frozen=True)
@@ -77,8 +38,8 @@ class MatMul(Op):
     transpose_b: bool = False
     writes_tiles: ClassVar[bool] = True
     """The CPU kernel finishes its output tile by tile, so that an elementwise chain can follow on each."""
-    cpu = NativeKernel(_matmul_launches)
-    cuda = CudaLaunches("gemm:matmul")
+    cpu = cpu_kernels.matmul
+    cuda = CudaLaunches("linear:matmul")
 
     def infer(self, a: Spec, b: Spec) -> Spec:
         _floats("MatMul", a, b)
@@ -140,22 +101,13 @@ def matmul(a: Value, b: Value) -> Value:
     return MatMul()(a, b)
 
 
-def _affine_launches(call: Call) -> list[Any]:
-    from bigmodel_core.kernels.cpu import gemm
-
-    x, weight, _ = (spec.sizes for spec in call.inputs)
-    problem = gemm.Problem(math.prod(x[:-1]), weight[1], weight[0], call.dtype)
-    a, b, bias = call.input_buffers
-    return gemm.launches(problem, a, b, call.output_buffers[0], bias, call.scratch)
-
-
 @dataclass(frozen=True)
 class Affine(Op):
     """x (..., K) times weight (K, N) plus bias (N,): a dense layer in one kernel."""
 
     writes_tiles: ClassVar[bool] = True
-    cpu = NativeKernel(_affine_launches)
-    cuda = CudaLaunches("gemm:affine")
+    cpu = cpu_kernels.affine
+    cuda = CudaLaunches("linear:affine")
 
     def infer(self, x: Spec, weight: Spec, bias: Spec) -> Spec:
         _floats("Affine", x, weight, bias)

@@ -19,6 +19,7 @@ from bigmodel_core.kernels import cache
 from bigmodel_core.kernels.cpu import gemm, threads
 from bigmodel_core.kernels.cpu.launch import PADDING, Buffer
 from bigmodel_core.kernels.cpu.table import Table
+from bigmodel_core.kernels.matrix_product import MatrixProduct
 
 UNITS_IN_THE_LAST_PLACE = {"float32": 2.0**-24, "float64": 2.0**-53}
 
@@ -37,10 +38,10 @@ class Case:
     shared_b: bool = False
 
     @property
-    def problem(self) -> gemm.Problem:
+    def problem(self) -> MatrixProduct:
         m, n, k = self.m, self.n, self.k
-        strides = (0 if self.shared_a else m * k, 0 if self.shared_b else k * n, m * n)
-        return gemm.Problem(m, n, k, self.dtype, self.transpose_a, self.transpose_b, self.batch, *strides)
+        strides = (0 if self.shared_a else m * k, 0 if self.shared_b else k * n)
+        return MatrixProduct(m, n, k, self.dtype, self.transpose_a, self.transpose_b, self.batch, *strides)
 
 
 def poisoned(array: np.ndarray) -> tuple[np.ndarray, np.ndarray]:

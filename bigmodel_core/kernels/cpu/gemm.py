@@ -1,4 +1,4 @@
-"""The matrix product on the CPU: how a problem is cut into chunks, blocks of k, and tiles.
+"""The matrix product on the CPU: how it is cut into chunks, blocks of k, and tiles.
 
 A chunk of work is a block of C, chosen by the shape alone, so that results do not depend on the number of
 threads. For one block of k after the other it runs down the rows of A, tile by tile, and each tile's rows
@@ -15,16 +15,16 @@ from __future__ import annotations
 
 import functools
 import math
-from collections.abc import Callable
-from dataclasses import dataclass, replace
+from dataclasses import replace
 
 from bigmodel_core.kernels.cpu.dot_products import dots_kernel
-from bigmodel_core.kernels.cpu.launch import Buffer, Launch
+from bigmodel_core.kernels.cpu.launch import Buffer, Launch, Scratch
 from bigmodel_core.kernels.cpu.memory import SIZES, load, load_int, store
 from bigmodel_core.kernels.cpu.microkernel import WIDE, multiply_tile, tile_columns, tile_rows
 from bigmodel_core.kernels.cpu.native import NativeFunction
 from bigmodel_core.kernels.cpu.packing import copy_vectors, stack_memory, transpose_block
 from bigmodel_core.kernels.cpu.target import vector_unit
+from bigmodel_core.kernels.matrix_product import MatrixProduct
 
 COLUMNS = 256
 """Columns of a chunk, at most, where B is copied."""
@@ -57,67 +57,47 @@ IN_PLACE, COPY, TRANSPOSE = 0, 1, 2
 FORMS = ("B in place", "B copied into panels", "B transposed into panels")
 
 
-@dataclass(frozen=True)
-class Problem:
-    """A product to compute: C[i] (m, n) = op(A[i]) op(B[i]) + bias for each i of a batch, all row-major.
-
-    Args:
-        dtype: "float32" or "float64".
-        transpose_a: A is stored as (k, m).
-        transpose_b: B is stored as (n, k).
-        batch: how many products.
-        stride_a: numbers from one A of a batch to the next; 0 if all share one.
-        stride_b: likewise for B.
-        stride_c: likewise for C, which nothing shares.
-    """
-
-    m: int
-    n: int
-    k: int
-    dtype: str
-    transpose_a: bool = False
-    transpose_b: bool = False
-    batch: int = 1
-    stride_a: int = 0
-    stride_b: int = 0
-    stride_c: int = 0
-
-
 def launches(
-    problem: Problem, a: Buffer, b: Buffer, c: Buffer, bias: Buffer | None, scratch: Callable[[int], Buffer]
+    product: MatrixProduct, a: Buffer, b: Buffer, c: Buffer, bias: Buffer | None, scratch: Scratch
 ) -> list[Launch]:
-    """The launches that compute a problem; the last one has a tile where its chunks are tiles of C.
+    """The launches that compute a product; the last one has a tile where its chunks are tiles of C.
 
     Args:
         bias: n numbers to add to each row of C, or None.
         scratch: gives temporary memory that lives during these launches: the sums of groups, as large as C.
     """
-    p = _folded(problem)
+    p = _folded(product)
     if p.m == 0 or p.n == 0 or p.batch == 0:
         return []
     size = SIZES[p.dtype]
     if p.k == 0:
-        return [Launch(fill_kernel(p.dtype), [c, bias or 0, p.m, p.n, p.stride_c], p.batch)]
+        return [Launch(fill_kernel(p.dtype), [c, bias or 0, p.m, p.n], p.batch)]
     if p.batch == 1 and p.n == 1 and not p.transpose_a:
         return [_dots(p, b, a, c, bias, rows=1, columns=p.m, bias_step=0)]
     if p.batch == 1 and p.n == 1 and bias is None:
-        launch = _product(Problem(1, p.m, p.k, p.dtype), b, a, c, bias, scratch)
+        launch = _product(MatrixProduct(1, p.m, p.k, p.dtype), b, a, c, bias, scratch)
         return [replace(launch, tile=launch.tile and launch.tile[::-1])]
     if p.batch == 1 and p.transpose_b and (p.m == 1 or (p.m <= 4 and not p.transpose_a)):
         return [_dots(p, a, b, c, bias, rows=p.m, columns=p.n, bias_step=size)]
     return [_product(p, a, b, c, bias, scratch)]
 
 
-def _folded(p: Problem) -> Problem:
+def _folded(p: MatrixProduct) -> MatrixProduct:
     """A batch of matrices that lie one after the other and share B is one tall matrix."""
-    dense = p.stride_a == p.m * p.k and p.stride_c == p.m * p.n
-    if p.batch > 1 and p.stride_b == 0 and dense and not p.transpose_a:
-        return replace(p, m=p.m * p.batch, batch=1, stride_a=0, stride_c=0)
+    if p.batch > 1 and p.stride_b == 0 and p.stride_a == p.m * p.k and not p.transpose_a:
+        return replace(p, m=p.m * p.batch, batch=1, stride_a=0)
     return p
 
 
 def _dots(
-    p: Problem, x: Buffer, y: Buffer, c: Buffer, bias: Buffer | None, rows: int, columns: int, bias_step: int
+    p: MatrixProduct,
+    x: Buffer,
+    y: Buffer,
+    c: Buffer,
+    bias: Buffer | None,
+    rows: int,
+    columns: int,
+    bias_step: int,
 ) -> Launch:
     """C[i, j] is the dot product of row i of x and row j of y: few rows of x, any number of y."""
     size = SIZES[p.dtype]
@@ -128,7 +108,7 @@ def _dots(
 
 
 def _product(
-    p: Problem, a: Buffer, b: Buffer, c: Buffer, bias: Buffer | None, scratch: Callable[[int], Buffer]
+    p: MatrixProduct, a: Buffer, b: Buffer, c: Buffer, bias: Buffer | None, scratch: Scratch
 ) -> Launch:
     size = SIZES[p.dtype]
     a_row, a_step = (size, p.m * size) if p.transpose_a else (p.k * size, size)
@@ -149,26 +129,25 @@ def _product(
     sums, together = None, blocks
     if blocks > FEW_BLOCKS:
         together = math.isqrt(blocks - 1) + 1
-        sums = scratch(((p.batch - 1) * p.stride_c + p.m * p.n) * size)
+        sums = scratch(p.batch * p.m * p.n * size)
     context = [
         *(a, b, c, bias or 0, p.m, p.n, p.k, a_row, a_step, b_row, b_column),
         *(rows, columns, depth, a_form, b_form, across, down, p.batch, group),
-        *(p.stride_a * size, p.stride_b * size, p.stride_c * size, sums or 0, together),
+        *(p.stride_a * size, p.stride_b * size, p.m * p.n * size, sums or 0, together),
     ]
-    whole = p.batch == 1 or (p.m % rows == 0 and p.stride_c == p.m * p.n)
-    tile = (rows * group, columns) if whole else None
+    tile = (rows * group, columns) if p.batch == 1 or p.m % rows == 0 else None
     choice = f"matrix product, blocks of {min(rows, p.m)} x {min(columns, p.n)}, {FORMS[b_form]}"
     return Launch(product_kernel(p.dtype), context, across * down * -(-p.batch // group), tile, choice=choice)
 
 
-def _depth(p: Problem) -> int:
+def _depth(p: MatrixProduct) -> int:
     """Steps of k in a block: equal blocks, whole vectors."""
     deepest = DEPTH_BYTES // SIZES[p.dtype]
     blocks = -(-p.k // deepest)
     return -(-p.k // (blocks * 16)) * 16
 
 
-def _block(p: Problem, b_form: int) -> tuple[int, int]:
+def _block(p: MatrixProduct, b_form: int) -> tuple[int, int]:
     """Rows and columns of a chunk: up to `MAX_CHUNKS` of them, of `CHUNK_WORK` at least."""
     width, height = tile_columns(p.dtype), tile_rows()[0]
     work = p.m * p.n * p.k * p.batch
@@ -336,7 +315,7 @@ def fill_kernel(dtype: str) -> NativeFunction:
 
     def fill(ctx, matrix):
         c, bias, m, n = load_int(ctx, 0), load_int(ctx, 1), load_int(ctx, 2), load_int(ctx, 3)
-        c += matrix * load_int(ctx, 4) * size
+        c += matrix * m * n * size
         for i in range(m):
             for j in range(n):
                 if bias != 0:

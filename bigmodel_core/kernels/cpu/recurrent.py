@@ -17,6 +17,7 @@ from bigmodel_core.kernels.cpu.memory import SIZES
 from bigmodel_core.kernels.cpu.recurrent_cells import GATES
 from bigmodel_core.kernels.cpu.recurrent_loops import backward_kernel, forward_kernel
 from bigmodel_core.kernels.cpu.recurrent_product import add_vectors_kernel, packing, panels_for
+from bigmodel_core.kernels.matrix_product import MatrixProduct
 
 MAX_CHUNKS = 8
 """More chunks are not asked for: with few rows each, every step would read the weights once more."""
@@ -111,9 +112,9 @@ def forward_launches(
     if joined:
         depth, inputs, choice = features + s.units, features, "a product a step with inputs and states"
     else:
-        problem = gemm.Problem(s.steps * s.batch, s.width, features, s.dtype)
+        product = MatrixProduct(s.steps * s.batch, s.width, features, s.dtype)
         projection = biases[0] if s.cell == "gru" else bias
-        launches += gemm.launches(problem, x, weights[0], gates, projection, scratch)
+        launches += gemm.launches(product, x, weights[0], gates, projection, scratch)
         depth, inputs, choice = s.units, 0, "inputs before the loop, a product a step with states"
     panels = panels_for(s.dtype, depth, s.width, scratch)
     if joined:

@@ -3,18 +3,16 @@
 from __future__ import annotations
 
 import functools
-import math
 from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
 from numba import cuda
 
-from bigmodel_core.errors import ShapeError
-from bigmodel_core.kernels.array import Call
 from bigmodel_core.kernels.cuda import runtime
 from bigmodel_core.kernels.cuda.groups import CAST, NUMBERS
 from bigmodel_core.kernels.cuda.launch import Buffer, Launch, flat
+from bigmodel_core.kernels.matrix_product import MatrixProduct
 
 MAX_BATCH_BLOCKS = 65535
 """Blocks along the third axis of a grid, at most; each then does several products."""
@@ -53,37 +51,11 @@ LARGE, MEDIUM, SMALL = Tile(128, 128, 8, 8, 8), Tile(64, 64, 16, 4, 4), Tile(32,
 SIMULATOR = Tile(8, 8, 4, 4, 4, depth=8)
 
 
-@dataclass(frozen=True)
-class Problem:
-    """A product to compute: C[i] (m, n) = op(A[i]) op(B[i]) + bias for each matrix i of a batch.
-
-    All are row-major and contiguous.
-
-    Args:
-        dtype: "float32" or "float64".
-        transpose_a: A is stored as (k, m).
-        transpose_b: B is stored as (n, k).
-        batch: how many products.
-        stride_a: numbers from one A of a batch to the next; 0 if all share one.
-        stride_b: the same for B.
-    """
-
-    m: int
-    n: int
-    k: int
-    dtype: str
-    transpose_a: bool = False
-    transpose_b: bool = False
-    batch: int = 1
-    stride_a: int = 0
-    stride_b: int = 0
-
-
 def launches(
-    problem: Problem, a: Buffer, b: Buffer, c: Buffer, bias: Buffer | None, tile: Tile | None = None
+    product: MatrixProduct, a: Buffer, b: Buffer, c: Buffer, bias: Buffer | None, tile: Tile | None = None
 ) -> list[Launch]:
-    """The launch that computes a problem."""
-    p = problem
+    """The launch that computes a product."""
+    p = product
     if p.m * p.n * p.batch == 0:
         return []
     chosen = tile or choose(p)
@@ -110,7 +82,7 @@ def launches(
     ]
 
 
-def choose(p: Problem) -> Tile:
+def choose(p: MatrixProduct) -> Tile:
     """The largest tile that still gives enough blocks."""
     if runtime.simulated():
         return SIMULATOR
@@ -217,45 +189,3 @@ def make(dtype: str, tile: Tile, transpose_a: bool, transpose_b: bool, has_bias:
             matrix = u(matrix + u(cuda.gridDim.z))
 
     return product
-
-
-# The products of ops -------------------------------------------------------------------------------------
-
-
-def matmul(call: Call) -> list[Launch]:
-    """The product of the last two axes; leading axes are a batch."""
-    (a, b), (y,), op = call.inputs, call.outputs, call.op
-    m, n = y.sizes[-2:]
-    k = a.sizes[-2] if op.transpose_a else a.sizes[-1]
-    batches = y.sizes[:-2]
-    if (
-        b.ndim == 2 and not op.transpose_a and a.sizes[:-2] == batches
-    ):  # one tall product: all share the right side
-        problem = Problem(math.prod((*batches, m)), n, k, y.dtype, False, op.transpose_b)
-    else:
-        stride_a, stride_b = _batch_stride(a.sizes, batches), _batch_stride(b.sizes, batches)
-        problem = Problem(
-            m, n, k, y.dtype, op.transpose_a, op.transpose_b, math.prod(batches), stride_a, stride_b
-        )
-    (a_buffer, b_buffer), (c,) = call.input_buffers, call.output_buffers
-    return launches(problem, a_buffer, b_buffer, c, None)
-
-
-def affine(call: Call) -> list[Launch]:
-    """x (..., K) times weight (K, N) plus bias (N,)."""
-    x, weight, _ = call.inputs
-    k, n = weight.sizes
-    rows = math.prod(x.sizes[:-1])
-    (a, b, bias), (c,) = call.input_buffers, call.output_buffers
-    return launches(Problem(rows, n, k, x.dtype), a, b, c, bias)
-
-
-def _batch_stride(shape: tuple[int, ...], batches: tuple[int, ...]) -> int:
-    """Numbers between the matrices of a batch; 0 where one matrix serves all."""
-    if math.prod(shape[:-2]) == 1:
-        return 0
-    if shape[:-2] != batches:
-        raise ShapeError(
-            "the batch dimensions of a matrix product are repeated in the middle.", fix="use broadcast_to."
-        )
-    return math.prod(shape[-2:])

@@ -20,6 +20,7 @@ from bigmodel_core.kernels.cuda.array import wrapper
 from bigmodel_core.kernels.cuda.groups import CAST
 from bigmodel_core.kernels.cuda.launch import Buffer, Launch, View, over_items
 from bigmodel_core.kernels.cuda.status import report
+from bigmodel_core.kernels.matrix_product import MatrixProduct
 from bigmodel_core.ops.recurrent import CELLS, SAVED
 
 WRONG = codes.LENGTH_OUT_OF_RANGE
@@ -72,8 +73,8 @@ def forward(call: Call) -> list[Launch]:
     made: dict[str, Any] = dict(zip(names, call.output_buffers, strict=True))
     gates: Any = made.get("gates", made["y"])
     features = call.inputs[0].sizes[2]
-    problem = gemm.Problem(run.steps * run.batch, run.width, features, run.dtype)
-    found = [*gemm.launches(problem, x, weight, gates, input_bias)]
+    product = MatrixProduct(run.steps * run.batch, run.width, features, run.dtype)
+    found = [*gemm.launches(product, x, weight, gates, input_bias)]
     bias = View(recurrent_bias, (run.width,), run.dtype)
     counts = bias if lengths is None else View(lengths, (run.batch,), "int64")
     if lengths is not None:
