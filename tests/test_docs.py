@@ -5,6 +5,7 @@ from __future__ import annotations
 import importlib.util
 import re
 from pathlib import Path
+from typing import Any
 
 import pytest
 
@@ -15,15 +16,29 @@ WITH_EXAMPLES = ("data", "models", "plugins", "training")
 PAGES = [ROOT / "README.md", ROOT / "CONTRIBUTING.md", *sorted((ROOT / "docs").rglob("*.md"))]
 
 
-def test_the_reference_lists_every_public_name_as_it_is_now() -> None:
-    path = ROOT / "docs" / "make_reference.py"
-    spec = importlib.util.spec_from_file_location("make_reference", path)
+def script(name: str) -> Any:
+    """A script of the folder docs, as a module."""
+    spec = importlib.util.spec_from_file_location(name, ROOT / "docs" / f"{name}.py")
     assert spec is not None and spec.loader is not None
     module = importlib.util.module_from_spec(spec)
     spec.loader.exec_module(module)
-    assert (ROOT / "docs" / "reference.md").read_text() == module.text(), (
+    return module
+
+
+def test_the_reference_lists_every_public_name_as_it_is_now() -> None:
+    assert (ROOT / "docs" / "reference.md").read_text() == script("make_reference").text(), (
         "run `python docs/make_reference.py`"
     )
+
+
+def test_files_are_as_long_as_contributors_are_told() -> None:
+    sizes = script("make_sizes")
+    stated, measured = sizes.stated(), sizes.measured()
+    assert list(stated) == list(measured), "run `python docs/make_sizes.py`"
+    for room, limits in stated.items():
+        for what, limit, lines in zip(("median", "longest file"), limits, measured[room], strict=True):
+            assert lines <= limit, f"{room}: the {what} has {lines} lines, at most {limit} are agreed on"
+            assert limit <= lines + sizes.SLACK, f"{room}: the {what} has only {lines} lines: lower {limit}"
 
 
 @pytest.mark.parametrize("page", PAGES, ids=lambda path: str(path.relative_to(ROOT)))
