@@ -14,21 +14,21 @@ from __future__ import annotations
 import importlib
 from typing import TYPE_CHECKING, Any
 
+from bigmodel_core.data.recorded import read_with
 from bigmodel_core.version import __version__ as __version__
+
+if TYPE_CHECKING:
+    from pathlib import Path
 
 _PLACES = {
     "bigmodel_core.data.augmentation": ("Augmentation",),
     "bigmodel_core.train.callback": ("Callback",),
-    "bigmodel_core.data.dataset": (
-        "Data",
-        "Dataset",
-        "Loader",
-        "Preprocessing",
-        "Source",
-        "Split",
-        "batches",
-    ),
+    "bigmodel_core.data.dataset": ("Data", "Dataset"),
     "bigmodel_core.data.encoding": ("Encoding",),
+    "bigmodel_core.data.preprocessing": ("Preprocessing",),
+    "bigmodel_core.data.sampling": ("Loader", "batches"),
+    "bigmodel_core.data.source": ("Source",),
+    "bigmodel_core.data.split": ("Split",),
     "bigmodel_core.graph.emit": ("Emit",),
     "bigmodel_core.exporting.exporter": ("Exporter",),
     "bigmodel_core.graph": ("Graph", "Op", "Value"),
@@ -94,6 +94,18 @@ def __dir__() -> list[str]:
     return __all__
 
 
+def _recorded_encoding(path: Path) -> Encoding | None:
+    """What a run, a checkpoint or an exported file says of its data; see `data/recorded.py`."""
+    from bigmodel_core.exporting import export
+    from bigmodel_core.train import checkpoint
+
+    is_exported = path.suffix.lower() == ".onnx"
+    return export.recorded_encoding(path) if is_exported else checkpoint.recorded_encoding(path)
+
+
+read_with(_recorded_encoding)
+
+
 if TYPE_CHECKING:
     from bigmodel_core import errors as errors
     from bigmodel_core import ops as ops
@@ -102,12 +114,12 @@ if TYPE_CHECKING:
     from bigmodel_core.data.augmentation import Augmentation as Augmentation
     from bigmodel_core.data.dataset import Data as Data
     from bigmodel_core.data.dataset import Dataset as Dataset
-    from bigmodel_core.data.dataset import Loader as Loader
-    from bigmodel_core.data.dataset import Preprocessing as Preprocessing
-    from bigmodel_core.data.dataset import Source as Source
-    from bigmodel_core.data.dataset import Split as Split
-    from bigmodel_core.data.dataset import batches as batches
     from bigmodel_core.data.encoding import Encoding as Encoding
+    from bigmodel_core.data.preprocessing import Preprocessing as Preprocessing
+    from bigmodel_core.data.sampling import Loader as Loader
+    from bigmodel_core.data.sampling import batches as batches
+    from bigmodel_core.data.source import Source as Source
+    from bigmodel_core.data.split import Split as Split
     from bigmodel_core.exporting.export import export as export
     from bigmodel_core.exporting.export import from_onnx as from_onnx
     from bigmodel_core.exporting.exporter import Exporter as Exporter

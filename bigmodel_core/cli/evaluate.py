@@ -14,7 +14,8 @@ from bigmodel_core.cli.terminal import AsJson, Output, metric
 from bigmodel_core.errors import UsageError
 
 if TYPE_CHECKING:
-    from bigmodel_core.data.dataset import Data, Split
+    from bigmodel_core.data.dataset import Data
+    from bigmodel_core.data.split import Split
     from bigmodel_core.train.metric import Metric
 
 app = command_app()

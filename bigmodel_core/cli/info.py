@@ -244,9 +244,9 @@ def _metrics(values: Any) -> str:
 
 
 def _file(path: Path, output: Output) -> None:
-    from bigmodel_core.cli.sources import exporter_of
+    from bigmodel_core.exporting.export import reader_of
 
-    facts = exporter_of(path, "describe").describe(path)
+    facts = reader_of(path, "describe").describe(path)
     known = facts["metadata"]
     if not output.as_json:
         ports = {

@@ -176,10 +176,11 @@ def _from_checkpoint(what: str) -> Predictor:
 
 def _from_file(path: Path) -> Predictor:
     from bigmodel_core.cli.inputs import Port
-    from bigmodel_core.cli.sources import exporter_of, known_of_file
+    from bigmodel_core.cli.sources import known_of_file
+    from bigmodel_core.exporting.export import reader_of
     from bigmodel_core.train.evaluation import answered
 
-    session = exporter_of(path, "session").session(path)
+    session = reader_of(path, "session").session(path)
     known = known_of_file(session.metadata)
     is_whole = session.metadata.get("input") == "raw"
     is_raw = known.preprocessing is not None and is_whole

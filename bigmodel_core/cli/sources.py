@@ -136,28 +136,6 @@ def results_of(content: Checkpoint) -> dict[str, float]:
     return found
 
 
-def exporter_of(path: Path, ability: str) -> Any:
-    """The exporter that reads files like this one.
-
-    Args:
-        path: the file.
-        ability: the method that is needed, such as "describe".
-
-    Raises:
-        UsageError: none does, or the one that writes them cannot read them.
-    """
-    from bigmodel_core.exporting.export import exporter_for
-
-    cls = exporter_for(path, owner=__name__)
-    if not callable(getattr(cls, ability, None)):
-        raise UsageError(
-            f"the exporter {cls.__name__} writes such files and does not read them.",
-            where=str(path),
-            fix="name an ONNX file, a run or a checkpoint.",
-        )
-    return cls()
-
-
 def known_of_file(metadata: Mapping[str, Any]) -> Known:
     """What an exported file says about itself."""
     return Known(encoding_in(metadata))

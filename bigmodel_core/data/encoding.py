@@ -4,14 +4,11 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass, fields, replace
-from pathlib import Path
-from typing import TYPE_CHECKING, Any, Literal, get_args
+from typing import Any, Literal, get_args
 
 from bigmodel_core.data.preprocessing import Preprocessing
-from bigmodel_core.errors import BigmodelError, ConfigError, UsageError
-
-if TYPE_CHECKING:
-    from bigmodel_core.data.dataset import Dataset
+from bigmodel_core.errors import BigmodelError, ConfigError
+from bigmodel_core.registry import config
 
 Task = Literal["classification", "binary", "regression"]
 
@@ -74,27 +71,23 @@ class Encoding:
             target=own.target,
         )
 
-    def completed(self, dataset: Dataset) -> Dataset:
+    def completed(self, dataset: Any) -> Any:
         """A data set with the options of the one that made this encoding, wherever it has its defaults."""
         made = self.made_by()
         if type(made) is not type(dataset):
             return dataset
-        names = [item.name for item in fields(dataset) if item.init]  # type: ignore[arg-type]  # datasets are dataclasses
-        usual = {item.name: item.default for item in fields(dataset)}  # type: ignore[arg-type]  # datasets are dataclasses
-        changes = {name: getattr(made, name) for name in names if getattr(dataset, name) == usual[name]}
-        return replace(dataset, **changes) if changes else dataset  # type: ignore[type-var]  # datasets are dataclasses
+        usual = {item.name: item.default for item in fields(dataset) if item.init}
+        changes = {name: getattr(made, name) for name in usual if getattr(dataset, name) == usual[name]}
+        return replace(dataset, **changes) if changes else dataset
 
-    def made_by(self) -> Dataset | None:
+    def made_by(self) -> Any:
         """The data set that made this encoding; None where it is not known, or its plugin is missing."""
-        from bigmodel_core.registry import config
-
         if self.dataset is None:
             return None
         try:
-            made: Dataset = config.from_config("dataset", self.dataset)
+            return config.from_config("dataset", self.dataset)
         except BigmodelError:
             return None
-        return made
 
     def to_dict(self) -> dict[str, Any]:
         """The fields as JSON-able values; `from_dict` reverses it."""
@@ -151,51 +144,6 @@ def _malformed(what: str) -> ConfigError:
         where="Encoding",
         fix="use what Encoding.to_dict() returned.",
     )
-
-
-def encoding_of(known: Any) -> Encoding:
-    """The encoding that somebody means.
-
-    Args:
-        known: an encoding; data or a split; a trained or loaded model or its trainer; the path of a run, a
-            checkpoint or an exported file.
-
-    Raises:
-        UsageError: it does not say how its data were encoded.
-        CheckpointError, ExportError: the file is missing or damaged.
-    """
-    found = known
-    if isinstance(known, (str, Path)):
-        path = Path(known)
-        if path.suffix.lower() == ".onnx":
-            from bigmodel_core.exporting.export import exporter_for
-
-            found = encoding_in(exporter_for(path)().session(path).metadata)  # type: ignore[attr-defined]  # an exporter that reads has `session`
-        else:
-            from bigmodel_core.train.checkpoint import read
-
-            found = read(path).about.encoding
-    elif not isinstance(known, Encoding):
-        found = encoding_held(known)
-    if isinstance(found, Encoding):
-        return found
-    name = known if isinstance(known, (str, Path)) else type(known).__name__
-    raise UsageError(
-        f"{name} does not say how its data became numbers.",
-        where="like",
-        fix="pass the data it was trained on, or train it on a Data, such as bm.datasets.load(...) gives.",
-        shell="name the data set of its training with --data.",
-    )
-
-
-def encoding_held(known: Any) -> Encoding | None:
-    """The encoding that an object holds, if it does: data and trainers as their own, a model that was trained
-    in its network, one out of a checkpoint in what that says."""
-    holders = [known, getattr(known, "layer", None)]
-    holders += [item.network for item in holders if getattr(item, "is_built", False)]
-    holders += [getattr(item, "about", None) for item in holders]
-    found = (getattr(item, "encoding", None) for item in holders)
-    return next((item for item in found if isinstance(item, Encoding)), None)
 
 
 SAID = ("labels", "task", "preprocessing", "input_meaning")

@@ -9,17 +9,15 @@ from __future__ import annotations
 import hashlib
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import numpy as np
 
+from bigmodel_core.data.augmentation import Augmentation
 from bigmodel_core.data.prefetch import DEFAULT_WORKERS, need_preparing, prepared_batches
 from bigmodel_core.data.source import Source
+from bigmodel_core.data.split import Split
 from bigmodel_core.errors import ConfigError, DataError, ShapeError
-
-if TYPE_CHECKING:
-    from bigmodel_core.data.augmentation import Augmentation
-    from bigmodel_core.data.dataset import Split
 
 
 def permutation(n: int, *key: int | str) -> np.ndarray:
@@ -117,7 +115,7 @@ def batches(
         ConfigError: a batch size below 1.
         DataError: an empty split, or no batch left because of `drop_last`.
 
-    >>> from bigmodel_core.data.dataset import Split
+    >>> from bigmodel_core.data.split import Split
     >>> [batch.tolist() for batch in batches(Split(np.zeros((5, 1))), 2)]
     [[0, 1], [2, 3], [4]]
     """
@@ -165,7 +163,7 @@ class Loader:
     Raises:
         ConfigError, DataError: as `batches`, when the loader is made.
 
-    >>> from bigmodel_core.data.dataset import Split
+    >>> from bigmodel_core.data.split import Split
     >>> loader = Loader(Split(np.arange(6.0).reshape(3, 2), np.array([0, 1, 0])), batch_size=2)
     >>> [(x.shape, y.tolist()) for x, y in loader]
     [((2, 2), [0, 1]), ((1, 2), [0])]

@@ -14,6 +14,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from bigmodel_core import registry
+from bigmodel_core.data.encoding import Encoding, encoding_in
 from bigmodel_core.errors import BigmodelError, ConfigError, ExportError, PluginError, UsageError
 from bigmodel_core.exporting.exporter import Exporter
 from bigmodel_core.nn.layer import Layer
@@ -144,8 +145,7 @@ def from_onnx(path: str | Path) -> Layer:
     Raises:
         ExportError: the file is missing, damaged or unsafe, or uses operators that cannot be read.
     """
-    cls = exporter_for(Path("model.onnx"), owner=__name__)
-    model: Layer = cls().load(Path(path))  # type: ignore[attr-defined]  # an exporter that reads has `load`
+    model: Layer = reader_of(Path("model.onnx"), "load").load(Path(path))
     return model
 
 
@@ -178,6 +178,36 @@ def exporter_for(path: Path, *, owner: str | None = None) -> type[Exporter]:
         where=str(path),
         fix=f"use one of these endings: {', '.join(endings) or '(no exporter is installed)'}.",
     )
+
+
+def reader_of(path: Path, ability: str) -> Any:
+    """The exporter that reads files like this one.
+
+    Args:
+        path: the file.
+        ability: the method that is needed, such as "describe".
+
+    Raises:
+        UsageError: none does, or the one that writes them cannot read them.
+    """
+    cls = exporter_for(path, owner=__name__)
+    if not callable(getattr(cls, ability, None)):
+        raise UsageError(
+            f"the exporter {cls.__name__} writes such files and does not read them.",
+            where=str(path),
+            fix="name an ONNX file, a run or a checkpoint.",
+        )
+    return cls()
+
+
+def recorded_encoding(path: Path) -> Encoding:
+    """What an exported file says of the data of the model's training.
+
+    Raises:
+        ExportError: the file is missing or damaged.
+        UsageError: no exporter reads such files.
+    """
+    return encoding_in(reader_of(path, "session").session(path).metadata)
 
 
 def _named(name: str) -> type[Exporter]:

@@ -11,8 +11,10 @@ from unittest import mock
 import numpy as np
 
 from bigmodel_core.data import files as dataset_files
-from bigmodel_core.data.dataset import Data, Dataset, Split, batches
+from bigmodel_core.data.dataset import Data, Dataset
 from bigmodel_core.data.encoding import Encoding
+from bigmodel_core.data.sampling import batches
+from bigmodel_core.data.split import Split
 from bigmodel_core.errors import DataError
 from bigmodel_core.testing.checks import CheckSkipped, Inputs, expect
 from bigmodel_core.testing.registry_checks import Found, registry_checks

@@ -306,6 +306,15 @@ def read(path: str | Path) -> Checkpoint:
     )
 
 
+def recorded_encoding(path: Path) -> Encoding | None:
+    """What a checkpoint, or the best one of a run, says of the data of the model's training.
+
+    Raises:
+        CheckpointError: as `read` says.
+    """
+    return read(path).about.encoding
+
+
 def _broken(path: Path, reason: str) -> CheckpointError:
     return CheckpointError(
         f"the checkpoint cannot be used: {reason.rstrip('.')}.",

@@ -9,8 +9,9 @@ from typing import Any
 import numpy as np
 
 from bigmodel_core.data.augmentation import Augmentation
-from bigmodel_core.data.dataset import Data, Split
+from bigmodel_core.data.dataset import Data
 from bigmodel_core.data.encoding import Encoding
+from bigmodel_core.data.split import Split
 from bigmodel_core.errors import ConfigError, UsageError
 from bigmodel_core.nn.layer import Layer
 from bigmodel_core.nn.network import Network

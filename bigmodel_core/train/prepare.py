@@ -10,9 +10,10 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from bigmodel_core.data.augmentation import Augmentation, augmented
-from bigmodel_core.data.dataset import Data, Split
+from bigmodel_core.data.dataset import Data
 from bigmodel_core.data.encoding import Encoding
 from bigmodel_core.data.prefetch import DEFAULT_WORKERS
+from bigmodel_core.data.split import Split
 from bigmodel_core.errors import UsageError
 from bigmodel_core.graph.spec import Spec
 from bigmodel_core.nn.network import Network

@@ -11,10 +11,11 @@ import numpy as np
 
 from bigmodel_core.data.arrays import as_array
 from bigmodel_core.data.augmentation import Augmentation
-from bigmodel_core.data.dataset import Data, Split
+from bigmodel_core.data.dataset import Data
 from bigmodel_core.data.prefetch import DEFAULT_WORKERS, ahead, need_preparing, prepared_batches
 from bigmodel_core.data.sampling import batches, split_indices
 from bigmodel_core.data.source import Source, rows
+from bigmodel_core.data.split import Split
 from bigmodel_core.errors import ConfigError, DataError, UsageError
 from bigmodel_core.graph.spec import Spec
 from bigmodel_core.nn.fitting import checked

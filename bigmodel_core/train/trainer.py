@@ -13,9 +13,11 @@ from typing import Any
 import numpy as np
 
 from bigmodel_core.data.augmentation import Augmentation
-from bigmodel_core.data.dataset import Data, Split
-from bigmodel_core.data.encoding import Encoding, encoding_held
+from bigmodel_core.data.dataset import Data
+from bigmodel_core.data.encoding import Encoding
+from bigmodel_core.data.like import encoding_held
 from bigmodel_core.data.prefetch import DEFAULT_WORKERS
+from bigmodel_core.data.split import Split
 from bigmodel_core.errors import BigmodelWarning, CheckpointError, GraphError, NumericsError, UsageError
 from bigmodel_core.nn.layer import Layer
 from bigmodel_core.nn.loss import Loss

@@ -10,7 +10,8 @@ from typing import TYPE_CHECKING, Any, ClassVar
 
 import numpy as np
 
-from bigmodel_core.data.encoding import UNKNOWN, Encoding, Task, encoding_held
+from bigmodel_core.data.encoding import UNKNOWN, Encoding, Task
+from bigmodel_core.data.like import encoding_held
 from bigmodel_core.data.preprocessing import Preprocessing
 from bigmodel_core.errors import ConfigError, ExportError
 from bigmodel_core.exporting.export import staged

@@ -9,7 +9,10 @@ from typing import ClassVar
 
 import numpy as np
 
-from bigmodel_core.data.dataset import Data, Dataset, Preprocessing, Split, split_indices
+from bigmodel_core.data.dataset import Data, Dataset
+from bigmodel_core.data.preprocessing import Preprocessing
+from bigmodel_core.data.sampling import split_indices
+from bigmodel_core.data.split import Split
 from bigmodel_core.errors import DataError
 
 

@@ -12,7 +12,12 @@ import numpy as np
 
 from bigmodel_core.data import images
 from bigmodel_core.data.conforming import unknown_label
-from bigmodel_core.data.dataset import Data, Dataset, Encoding, Preprocessing, Source, Split, split_indices
+from bigmodel_core.data.dataset import Data, Dataset
+from bigmodel_core.data.encoding import Encoding
+from bigmodel_core.data.preprocessing import Preprocessing
+from bigmodel_core.data.sampling import split_indices
+from bigmodel_core.data.source import Source
+from bigmodel_core.data.split import Split
 from bigmodel_core.errors import ConfigError, DataError
 from bigmodel_core.registry.field_limits import check_number
 from bigmodel_datasets.class_folders import PassedOver, check_labels, folder_named, listed, parts_of

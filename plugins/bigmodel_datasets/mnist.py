@@ -9,8 +9,10 @@ from typing import ClassVar
 
 import numpy as np
 
-from bigmodel_core.data.dataset import Data, Dataset, Preprocessing, Split
+from bigmodel_core.data.dataset import Data, Dataset
 from bigmodel_core.data.files import RemoteFile, locate
+from bigmodel_core.data.preprocessing import Preprocessing
+from bigmodel_core.data.split import Split
 from bigmodel_core.errors import DataError
 from bigmodel_datasets.idx import read_idx
 

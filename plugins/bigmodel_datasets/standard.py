@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import numpy as np
 
-from bigmodel_core.data.dataset import Encoding, Preprocessing
+from bigmodel_core.data.encoding import Encoding
+from bigmodel_core.data.preprocessing import Preprocessing
 
 _CONSTANT = 1e-13
 """A deviation of this share of the mean is rounding in float64: the column is a constant."""

@@ -9,7 +9,10 @@ from typing import ClassVar, get_args
 import numpy as np
 
 from bigmodel_core.data.conforming import columns_in_order
-from bigmodel_core.data.dataset import Data, Dataset, Encoding, Split, Task, split_indices
+from bigmodel_core.data.dataset import Data, Dataset
+from bigmodel_core.data.encoding import Encoding, Task
+from bigmodel_core.data.sampling import split_indices
+from bigmodel_core.data.split import Split
 from bigmodel_core.errors import ConfigError, DataError
 from bigmodel_datasets.csv_file import Table, column_of, parsed, read_rows
 from bigmodel_datasets.one_file import one_file

@@ -10,7 +10,7 @@ from typing import Any
 import numpy as np
 
 from bigmodel_core.data.conforming import unknown_label
-from bigmodel_core.data.dataset import Encoding, Task
+from bigmodel_core.data.encoding import Encoding, Task
 from bigmodel_core.errors import DataError
 from bigmodel_datasets.csv_file import Table, is_written_otherwise, parsed
 

@@ -10,7 +10,9 @@ from typing import ClassVar
 
 import numpy as np
 
-from bigmodel_core.data.dataset import Data, Dataset, Encoding, Split
+from bigmodel_core.data.dataset import Data, Dataset
+from bigmodel_core.data.encoding import Encoding
+from bigmodel_core.data.split import Split
 from bigmodel_core.errors import ConfigError, DataError
 from bigmodel_core.registry.field_limits import check_number
 from bigmodel_datasets.one_file import one_file

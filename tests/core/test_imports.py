@@ -58,6 +58,20 @@ def test_tracing_a_model_compiles_nothing(script: Callable[..., Any]) -> None:
     assert not found & {"numba", "llvmlite", "onnx", "onnxruntime"}
 
 
+@pytest.mark.parametrize(("path", "error"), [("runs/mlp-001", "CheckpointError"), ("m.onnx", "ExportError")])
+def test_files_of_models_are_read_by_whoever_imports_the_data_alone(
+    script: Callable[..., Any], path: str, error: str
+) -> None:
+    code = f"""
+from bigmodel_core.data.like import encoding_of
+try:
+    encoding_of({path!r})
+except Exception as error:
+    print(type(error).__name__)
+"""
+    assert script(code).stdout.split() == [error]
+
+
 def test_the_package_offers_what_it_lists() -> None:
     import bigmodel_core as bm
 

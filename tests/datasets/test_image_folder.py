@@ -10,7 +10,7 @@ from PIL import Image
 
 import bigmodel_core as bm
 from bigmodel_core.data import images
-from bigmodel_core.data.dataset import Source
+from bigmodel_core.data.source import Source
 from bigmodel_core.errors import BigmodelError, ConfigError, DataError
 from bigmodel_core.testing import checks_for
 from bigmodel_core.testing.checks import run_checks

@@ -10,7 +10,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 from hypothesis.extra import numpy as hnp
 
-from bigmodel_core.data.dataset import Preprocessing
+from bigmodel_core.data.preprocessing import Preprocessing
 from bigmodel_core.errors import ConfigError, DtypeError, ShapeError
 
 RGB = Preprocessing(1 / 255, (0.485, 0.456, 0.406), (0.229, 0.224, 0.225), "uint8", (3, 4, 5))

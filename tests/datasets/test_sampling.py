@@ -11,7 +11,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from bigmodel_core.data.dataset import Loader, Split, batches, permutation, split_indices
+from bigmodel_core.data.sampling import Loader, batches, permutation, split_indices
+from bigmodel_core.data.split import Split
 from bigmodel_core.errors import ConfigError, DataError, ShapeError
 
 MASK = 2**64 - 1

@@ -7,7 +7,9 @@ import json
 import numpy as np
 import pytest
 
-from bigmodel_core.data.dataset import Data, Preprocessing, Split
+from bigmodel_core.data.dataset import Data
+from bigmodel_core.data.preprocessing import Preprocessing
+from bigmodel_core.data.split import Split
 from bigmodel_core.errors import BigmodelError, ConfigError, DataError
 
 

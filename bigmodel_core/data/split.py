@@ -1,0 +1,108 @@
+"""Samples and their targets: the training samples of a data set, its test samples, or any others."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, replace
+from typing import Any
+
+import numpy as np
+
+from bigmodel_core.data.arrays import as_array
+from bigmodel_core.data.conforming import conformed_inputs, conformed_targets
+from bigmodel_core.data.encoding import Encoding
+from bigmodel_core.data.like import encoding_of
+from bigmodel_core.data.source import Source
+from bigmodel_core.errors import DataError
+
+
+@dataclass(frozen=True, eq=False)
+class Split:
+    """Samples and their targets.
+
+    Args:
+        x: (n, ...) array, one sample a row; or a `Source`, whose samples are read when they are needed.
+        y: (n,) class labels or (n, k) targets; None where there are none.
+        reach: with how many of those that follow it a sample shares something, where samples stand in order,
+            as windows of a time series do; None where they stand in no order.
+        encoding: how x and y were made; None where they are simply what a model sees.
+
+    Raises:
+        DataError: x has no sample axis, or x and y differ in length.
+
+    >>> split = Split(np.zeros((3, 2), np.float32), np.array([0, 1, 1]))
+    >>> len(split), split.take(np.array([2, 0])).y.tolist()
+    (3, [1, 0])
+    """
+
+    x: np.ndarray | Source
+    y: np.ndarray | None = None
+    reach: int | None = None
+    encoding: Encoding | None = None
+
+    def __post_init__(self) -> None:
+        if not isinstance(self.x, Source):
+            object.__setattr__(self, "x", _arrayed(self.x, "samples"))
+        if self.x.ndim == 0:
+            raise DataError(
+                "x is a single number, expected an array with one sample a row.",
+                where="Split",
+                fix="give x a first axis that counts samples.",
+            )
+        if self.y is None:
+            return
+        object.__setattr__(self, "y", _arrayed(self.y, "target"))
+        if self.y.ndim == 0 or len(self.y) != len(self.x):
+            found = "a single number" if self.y.ndim == 0 else f"{len(self.y)} targets"
+            raise DataError(
+                f"{len(self.x)} samples but {found}, expected one target a sample.",
+                where="Split",
+                fix="pass x and y of the same length.",
+            )
+
+    def __repr__(self) -> str:
+        x = f"x {self.x.shape} {self.x.dtype}"
+        return f"<Split: {x}>" if self.y is None else f"<Split: {x}, y {self.y.shape} {self.y.dtype}>"
+
+    def __len__(self) -> int:
+        return len(self.x)
+
+    def take(self, indices: np.ndarray) -> Split:
+        """The samples at `indices`, in that order: copied, or read when they are needed."""
+        x = self.x.take(indices) if isinstance(self.x, Source) else self.x[indices]
+        positions = np.arange(len(self))[indices]
+        is_in_order = bool((np.diff(positions) > 0).all())
+        return replace(
+            self,
+            x=x,
+            y=None if self.y is None else self.y[indices],
+            reach=self.reach if is_in_order else None,
+        )
+
+    def like(self, known: Any) -> Split:
+        """The same samples as a trained model met its own: classes and columns by name, nothing fitted anew.
+
+        Args:
+            known: data, a run, a model or whatever else `encoding_of` takes.
+
+        Raises:
+            DataError: a class or column is unknown or missing, or samples or targets are of another form.
+        """
+        own = self.encoding
+        if own is None:
+            return self
+        wanted = encoding_of(known).filled(own)
+        if own.numbers == wanted.numbers:
+            return self
+        x, y = conformed_inputs(self.x, own, wanted), conformed_targets(self.y, own, wanted)
+        return replace(self, x=x, y=y, encoding=wanted)
+
+    @property
+    def truth(self) -> np.ndarray | None:
+        """The targets in the units in which they were recorded: what `Trainer.predict` is to be compared
+        with. Class labels are the same as in y."""
+        steps = None if self.encoding is None else self.encoding.target_preprocessing
+        return self.y if steps is None or self.y is None else steps.invert(self.y)
+
+
+def _arrayed(item: Any, what: str) -> np.ndarray:
+    return item if isinstance(item, np.ndarray) else as_array(item, what)
