@@ -18,8 +18,8 @@ from bigmodel_core.graph import Op, Value
 from bigmodel_core.graph.spec import Spec, format_shape
 from bigmodel_core.kernels.array import Call, NativeKernel, kernel
 from bigmodel_core.kernels.cpu.math import distance
+from bigmodel_core.kernels.cpu.sums import Cut, cut_of
 from bigmodel_core.ops.images import ImageOp
-from bigmodel_core.ops.reduce import Cut, cut_of
 
 
 def block_moments(means, rests, spreads, x, block, start, stop):

@@ -11,13 +11,13 @@ from bigmodel_core.errors import DtypeError, ShapeError
 from bigmodel_core.graph import Value
 from bigmodel_core.graph.spec import Dim, Spec, dim_add, dim_multiply, dim_value, format_shape
 from bigmodel_core.kernels.array import NativeKernel
+from bigmodel_core.kernels.cpu import reduce
 from bigmodel_core.ops.convolution_ways import (
     convolve_launches,
     transposed_launches,
     weight_gradient_launches,
 )
 from bigmodel_core.ops.images import Border, ImageOp, Pair, border_of, pair, window_sizes
-from bigmodel_core.ops.reduce import sum_behind, sum_launches
 
 
 @dataclass(frozen=True)
@@ -207,7 +207,7 @@ class ChannelSum(ImageOp):
 
     image_outputs: ClassVar[tuple[int, ...]] = ()
     axes: ClassVar[tuple[int, ...]] = (0, 1, 2)  # of images with channels last
-    cpu = NativeKernel(sum_launches, behind=sum_behind, follows=0)
+    cpu = reduce.sum_
     exported: ClassVar[bool] = False
 
     def infer(self, x: Spec) -> Spec:

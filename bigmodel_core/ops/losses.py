@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import math
 from dataclasses import dataclass
 from math import exp, fabs, log1p
 from typing import Any
@@ -10,7 +9,7 @@ from typing import Any
 from bigmodel_core.errors import DtypeError, ShapeError
 from bigmodel_core.graph import Op, Value
 from bigmodel_core.graph.spec import INTEGERS, Spec, format_shape
-from bigmodel_core.kernels.array import kernel
+from bigmodel_core.kernels.cpu import losses as cpu_kernels
 from bigmodel_core.kernels.cuda.kernels import CudaLaunches
 from bigmodel_core.kernels.fused import elementwise
 from bigmodel_core.ops.arithmetic import clip
@@ -76,33 +75,13 @@ class Huber(ElementwiseOp):
 # Labels -----------------------------------------------------------------------------------------------------
 
 
-def label_numbers(out, labels, classes, start, stop, status):
-    """out, labels (n,): each label as a float; one that is out of range is reported."""
-    for i in range(start, stop):
-        label = labels[i]
-        if label < 0 or label >= classes:
-            status[1] = label
-            status[2] = classes
-            status[3] = i
-            status[0] = 1
-        out[i] = label
-
-
-def _vector(spec: Spec) -> tuple[int]:
-    return (math.prod(spec.shape),)  # type: ignore[arg-type]  # a plan's sizes are integers
-
-
-def _matrix(spec: Spec) -> tuple[int, int]:
-    return math.prod(spec.shape[:-1]), spec.shape[-1]  # type: ignore[arg-type,return-value]  # a plan's sizes are integers
-
-
 @dataclass(frozen=True)
 class LabelNumbers(Op):
     """Integer labels as floats; a run that meets one below 0 or not below `classes` stops with DataError."""
 
     classes: int
     dtype: str = "float32"
-    cpu = kernel(label_numbers, views=lambda op, i, o: ([_vector(o[0])], [_vector(i[0])]))
+    cpu = cpu_kernels.label_numbers
     cuda = CudaLaunches("losses:label_numbers")
 
     def infer(self, labels: Spec) -> Spec:
@@ -122,49 +101,10 @@ class LabelNumbers(Op):
 # Hinge ------------------------------------------------------------------------------------------------------
 
 
-def hinge_rows(loss, rival, x, labels, margin, start, stop, status):
-    """loss, rival (rows,): how far the best wrong class comes within the margin, and which it is."""
-    classes = x.shape[1]
-    for i in range(start, stop):
-        label = labels[i]
-        if label < 0 or label >= classes:
-            status[1] = label
-            status[2] = classes
-            status[3] = i
-            status[0] = 1
-            loss[i] = 0
-            rival[i] = -1
-            continue
-        best = 0 if label != 0 else 1
-        for j in range(best + 1, classes):
-            if j != label and x[i, j] > x[i, best]:
-                best = j
-        gap = margin + x[i, best] - x[i, label]
-        if gap > 0 or gap != gap:
-            loss[i] = gap
-            rival[i] = best
-        else:
-            loss[i] = 0
-            rival[i] = -1
-
-
-def hinge_grad_rows(out, dy, labels, rival, start, stop):
-    """out (rows, classes): dy at the rival, -dy at the label, 0 elsewhere."""
-    for i in range(start, stop):
-        for j in range(out.shape[1]):
-            out[i, j] = 0
-        if rival[i] >= 0:
-            out[i, rival[i]] = dy[i]
-            out[i, labels[i]] = -dy[i]
-
-
 @dataclass(frozen=True)
 class _HingeGrad(Op):
     classes: int
-    cpu = kernel(
-        hinge_grad_rows,
-        views=lambda op, i, o: ([_matrix(o[0])], [_vector(i[0]), _vector(i[1]), _vector(i[2])]),
-    )
+    cpu = cpu_kernels.hinge_grad
     cuda = CudaLaunches("losses:hinge_grad")
 
     def infer(self, dy: Spec, labels: Spec, rival: Spec) -> Spec:
@@ -180,11 +120,7 @@ class MultiClassHinge(Op):
     """
 
     margin: float = 1.0
-    cpu = kernel(
-        hinge_rows,
-        views=lambda op, i, o: ([_vector(o[0]), _vector(o[1])], [_matrix(i[0]), _vector(i[1])]),
-        cost=2,
-    )
+    cpu = cpu_kernels.hinge
     cuda = CudaLaunches("losses:hinge")
 
     def infer(self, x: Spec, labels: Spec) -> tuple[Spec, Spec]:

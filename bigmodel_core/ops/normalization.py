@@ -5,80 +5,20 @@ A mean goes along as two numbers, what float32 holds of it and the rest: rows fa
 
 from __future__ import annotations
 
-import math
 from dataclasses import dataclass
 from typing import Any
-
-from numpy import float64
 
 from bigmodel_core.errors import DtypeError, ShapeError
 from bigmodel_core.graph import Op, Value
 from bigmodel_core.graph.spec import Spec, format_shape
-from bigmodel_core.kernels.array import kernel
+from bigmodel_core.kernels.cpu import normalization as cpu_kernels
 from bigmodel_core.kernels.cuda.kernels import CudaLaunches
 from bigmodel_core.ops.reduce import reduce_to
 
 
-def layer_norm_rows(out, mean, rate, rest, x, scale, shift, epsilon, start, stop):
-    """out, x (rows, n); mean + rest, rate (rows,): mean, 1 / standard deviation; scale, shift (n,)."""
-    n = x.shape[1]
-    for i in range(start, stop):
-        total = 0.0
-        for j in range(n):
-            total += x[i, j]
-        center = total / n
-        spread = 0.0
-        for j in range(n):
-            apart = x[i, j] - center  # in float64
-            spread += apart * apart
-            out[i, j] = apart
-        steep = 1.0 / (spread / n + epsilon) ** 0.5
-        mean[i] = center
-        rate[i] = steep
-        rest[i] = center - mean[i]
-        r = rate[i]
-        for j in range(n):
-            out[i, j] = out[i, j] * r * scale[j] + shift[j]
-
-
-def layer_norm_grad_rows(out, normal, dy, x, mean, rate, rest, scale, start, stop):
-    """out, normal (rows, n): the gradient of x, and its normalised numbers, which that of the scale needs."""
-    n = x.shape[1]
-    for i in range(start, stop):
-        center = float64(mean[i]) + rest[i]
-        r = rate[i]
-        plain = 0.0
-        weighted = 0.0
-        for j in range(n):
-            g = dy[i, j] * scale[j]
-            apart = (x[i, j] - center) * r  # in float64
-            normal[i, j] = apart
-            plain += g
-            weighted += g * apart
-        a = plain / n
-        b = weighted / n
-        for j in range(n):
-            out[i, j] = r * (dy[i, j] * scale[j] - a - normal[i, j] * b)
-
-
-def _matrix(spec: Spec) -> tuple[int, int]:
-    return math.prod(spec.shape[:-1]), spec.shape[-1]  # type: ignore[arg-type,return-value]  # a plan's sizes are integers
-
-
-def _vector(spec: Spec) -> tuple[int]:
-    return (math.prod(spec.shape),)  # type: ignore[arg-type]  # a plan's sizes are integers
-
-
 @dataclass(frozen=True)
 class _LayerNormGrad(Op):
-    cpu = kernel(
-        layer_norm_grad_rows,
-        views=lambda op, i, o: (
-            [_matrix(o[0]), _matrix(o[1])],
-            [_matrix(i[0]), _matrix(i[1]), *(_vector(s) for s in i[2:])],
-        ),
-        cost=4,
-    )
+    cpu = cpu_kernels.layer_norm_grad
     cuda = CudaLaunches("normalization:layer_norm_grad")
 
     def infer(self, dy: Spec, x: Spec, mean: Spec, rate: Spec, rest: Spec, scale: Spec) -> tuple[Spec, Spec]:
@@ -97,14 +37,7 @@ class LayerNorm(Op):
     """
 
     epsilon: float = 1e-5
-    cpu = kernel(
-        layer_norm_rows,
-        views=lambda op, i, o: (
-            [_matrix(o[0]), *(_vector(s) for s in o[1:])],
-            [_matrix(i[0]), _vector(i[1]), _vector(i[2])],
-        ),
-        cost=4,
-    )
+    cpu = cpu_kernels.layer_norm
     cuda = CudaLaunches("normalization:layer_norm")
 
     def infer(self, x: Spec, scale: Spec, shift: Spec) -> tuple[Spec, Spec, Spec, Spec]:

@@ -2,15 +2,13 @@
 
 from __future__ import annotations
 
-import math
 from dataclasses import dataclass
 from typing import Any
 
 from bigmodel_core.errors import DtypeError, ShapeError
 from bigmodel_core.graph import Op, Value
 from bigmodel_core.graph.spec import Shape, Spec, dim_product, format_shape
-from bigmodel_core.kernels.array import ArrayKernel, Call, NativeKernel, kernel
-from bigmodel_core.kernels.cpu.math import larger, smaller
+from bigmodel_core.kernels.cpu import reduce as cpu_kernels
 from bigmodel_core.kernels.cuda.kernels import CudaLaunches
 
 Axes = int | tuple[int, ...] | None
@@ -52,193 +50,12 @@ class Reduction(Op):
         return tuple(1 if axis in self.axes else dim for axis, dim in enumerate(x.shape))
 
 
-def middle_views(op: Any, inputs: tuple[Spec, ...], outputs: tuple[Spec, ...]) -> tuple[list[Any], list[Any]]:
-    """Views (outer, inner) of the output and (outer, middle, inner) of the input, for neighbouring reduced
-    axes."""
-    outer, middle, inner = split_axes(inputs[0].shape, op.axes)
-    return [(outer, inner)], [(outer, middle, inner)]
-
-
-def split_axes(shape: Any, axes: tuple[int, ...]) -> tuple[int, int, int]:
-    """Sizes before, along and after neighbouring axes."""
-    first, last = (axes[0], axes[-1] + 1) if axes else (len(shape), len(shape))
-    return math.prod(shape[:first]), math.prod(shape[first:last]), math.prod(shape[last:])
-
-
-BLOCK = 256
-"""Rows added up in the input's own precision; the sums of blocks are added up in turn, so that errors grow
-slowly."""
-PIECE = 16384
-"""Numbers of a long row added up at a time."""
-SMALL_BLOCK = 64
-"""Fewer rows in a block than these are not worth a row of sums."""
-FULL_ROW = 64
-"""Numbers of a row that keep vectors full: several shorter rows are added up as one."""
-
-
-@dataclass(frozen=True)
-class Cut:
-    """How the rows of a matrix are cut into blocks that are added up.
-
-    Args:
-        block: rows in a block.
-        blocks_of_chunk: blocks in a chunk, where this follows the chunks of another kernel; else None.
-    """
-
-    block: int = BLOCK
-    blocks_of_chunk: int | None = None
-
-
-def cut_of(tile: tuple[int, int] | None, columns: int) -> Cut | None:
-    """The blocks in which rows are added up behind tiles (rows, columns); None where no good ones fit.
-
-    >>> cut_of((784, 6), 6)
-    Cut(block=196, blocks_of_chunk=4)
-    >>> cut_of(None, 6)
-    Cut(block=256, blocks_of_chunk=None)
-    """
-    if tile is None:
-        return Cut()
-    rows, wide = tile
-    if wide < columns:
-        return None
-    block = next((size for size in range(min(BLOCK, rows), SMALL_BLOCK - 1, -1) if rows % size == 0), None)
-    return Cut(block, rows // block) if block else None
-
-
-def sum_last(out, x, start, stop):
-    """out (outer, 1), x (outer, middle, 1): the sum of each row, accumulated in float64."""
-    for i in range(start, stop):
-        total = 0.0
-        for j in range(x.shape[1]):
-            total += x[i, j, 0]
-        out[i, 0] = total
-
-
-def sum_last_whole(out, x, start, stop):
-    for i in range(start, stop):
-        total = 0
-        for j in range(x.shape[1]):
-            total += x[i, j, 0]
-        out[i, 0] = total
-
-
-def sum_blocks(out, x, block, start, stop):
-    """out (outer * blocks, inner), x (outer, middle, inner): the sum of each block of rows, eight at a
-    time."""
-    blocks = (x.shape[1] + block - 1) // block
-    for row in range(start, stop):
-        i = row // blocks
-        first = row % blocks * block
-        for k in range(out.shape[1]):
-            out[row, k] = 0
-        last = min(x.shape[1], first + block)
-        whole = last - (last - first) % 8
-        for j in range(first, whole, 8):
-            rows = x[i, j : j + 8]
-            total = out[row]
-            for k in range(total.shape[0]):
-                low = (rows[0, k] + rows[1, k]) + (rows[2, k] + rows[3, k])
-                high = (rows[4, k] + rows[5, k]) + (rows[6, k] + rows[7, k])
-                total[k] += low + high
-        for j in range(whole, last):
-            for k in range(out.shape[1]):
-                out[row, k] += x[i, j, k]
-
-
-def sum_launches(call: Call) -> list[Any]:
-    """Rows are summed directly; columns block by block, then the blocks."""
-    (x,) = call.inputs
-    outer, middle, inner = split_axes(x.shape, call.op.axes)
-    if outer * inner == 0:
-        return []
-    if inner > 1:
-        return _column_sums(call, outer, middle, inner, Cut())
-    if middle <= 65536 or not x.is_float:
-        function = sum_last if x.is_float else sum_last_whole
-        return kernel(function, views=lambda *_: ([(outer, 1)], [(outer, middle, 1)])).launches(call)
-    pieces = -(-middle // PIECE)  # one long row: pieces of it, then their sums
-    piece_kernel = kernel(
-        _sum_pieces,
-        views=lambda *_: ([(outer * pieces, 1)], [(outer, middle, 1)]),
-        extras=lambda *_: {"block": PIECE},
-    )
-    return sum_in_two_steps(call, piece_kernel, None, outer, pieces, 1)
-
-
-def sum_behind(call: Call, tile: tuple[int, int]) -> list[Any] | None:
-    """The launches of a sum of columns behind tiles of its rows; None where a tile holds parts of a sum."""
-    (x,) = call.inputs
-    outer, middle, inner = split_axes(x.shape, call.op.axes)
-    if outer * middle == 0 or inner < 2 or tile[1] < inner:
-        return None
-    if outer > 1:
-        return (
-            _column_sums(call, outer, middle, inner, Cut(), tile[0] // middle)
-            if tile[0] % middle == 0
-            else None
-        )
-    cut = cut_of(tile, inner)
-    return _column_sums(call, 1, middle, inner, cut) if cut else None
-
-
-def _column_sums(
-    call: Call, outer: int, middle: int, inner: int, cut: Cut, outer_of_chunk: int = 0
-) -> list[Any]:
-    """Sums of columns of (outer, middle, inner): of each block of rows, then of blocks."""
-    rows, width, block = middle, inner, cut.block
-    while middle > cut.block and width * 2 <= FULL_ROW and rows % 2 == block % 2 == 0:
-        rows, width, block = rows // 2, width * 2, block // 2
-    blocks = max(-(-rows // block), 1)
-    block_kernel = kernel(
-        sum_blocks,
-        views=lambda *_: ([(outer * blocks, width)], [(outer, rows, width)]),
-        extras=lambda *_: {"block": block},
-    )
-    of_chunk = outer_of_chunk * blocks or cut.blocks_of_chunk
-    if blocks * width == inner:
-        return block_kernel.launches(call, of_chunk)
-    return sum_in_two_steps(call, block_kernel, of_chunk, outer, blocks * (width // inner), inner)
-
-
-def sum_in_two_steps(
-    call: Call, first: ArrayKernel, rows: int | None, outer: int, blocks: int, inner: int
-) -> list[Any]:
-    """A kernel that leaves (outer, blocks, inner) sums, `rows` in a chunk, then what adds them up."""
-    from dataclasses import replace
-
-    dtype = call.outputs[0].dtype
-    memory = call.scratch(outer * blocks * inner * 8)
-    begin = replace(call, outputs=(Spec((outer * blocks, inner), dtype),), output_buffers=(memory,))
-    end = replace(
-        call,
-        op=Sum((1,)),
-        inputs=(Spec((outer, blocks, inner), dtype),),
-        input_buffers=(memory,),
-        outputs=(Spec((outer, inner), dtype),),
-    )
-    return [*first.launches(begin, rows), *sum_launches(end)]
-
-
-def _sum_pieces(out, x, block, start, stop):
-    pieces = (x.shape[1] + block - 1) // block
-    for row in range(start, stop):
-        i = row // pieces
-        first = row % pieces * block
-        count = min(x.shape[1] - first, block)
-        total = 0.0
-        piece = x[i, first : first + count, 0]
-        for j in range(count):
-            total += piece[j]
-        out[row, 0] = total
-
-
 @dataclass(frozen=True)
 class Sum(Reduction):
     """The sum along axes; float32 is accumulated in float64 along rows, pairwise over blocks along
     columns."""
 
-    cpu = NativeKernel(sum_launches, behind=sum_behind, follows=0)
+    cpu = cpu_kernels.sum_
     cuda = CudaLaunches("reduce:sum_")
 
     def infer(self, x: Spec) -> Spec:
@@ -253,34 +70,6 @@ class Sum(Reduction):
 
     def onnx(self, emit: Any, x: Any) -> Any:
         return emit.ReduceSum(x, emit.ints(self.axes), keepdims=int(self.keepdims))
-
-
-def max_middle(out, x, start, stop):
-    for i in range(start, stop):
-        for k in range(x.shape[2]):
-            best = x[i, 0, k]
-            for j in range(1, x.shape[1]):
-                best = larger(best, x[i, j, k])
-            out[i, k] = best
-
-
-def min_middle(out, x, start, stop):
-    for i in range(start, stop):
-        for k in range(x.shape[2]):
-            best = x[i, 0, k]
-            for j in range(1, x.shape[1]):
-                best = smaller(best, x[i, j, k])
-            out[i, k] = best
-
-
-def argmax_middle(out, x, start, stop):
-    for i in range(start, stop):
-        for k in range(x.shape[2]):
-            best = 0
-            for j in range(1, x.shape[1]):
-                if x[i, j, k] > x[i, best, k]:
-                    best = j
-            out[i, k] = best
 
 
 @dataclass(frozen=True)
@@ -305,7 +94,7 @@ class _Extreme(Reduction):
 class Max(_Extreme):
     """The largest number along axes."""
 
-    cpu = kernel(max_middle, views=middle_views)
+    cpu = cpu_kernels.max_
     cuda = CudaLaunches("reduce:max_")
 
     def onnx(self, emit: Any, x: Any) -> Any:
@@ -316,7 +105,7 @@ class Max(_Extreme):
 class Min(_Extreme):
     """The smallest number along axes."""
 
-    cpu = kernel(min_middle, views=middle_views)
+    cpu = cpu_kernels.min_
     cuda = CudaLaunches("reduce:min_")
 
     def onnx(self, emit: Any, x: Any) -> Any:
@@ -327,7 +116,7 @@ class Min(_Extreme):
 class ArgMax(_Extreme):
     """The position of the largest number along one axis, the first where there are several; int64."""
 
-    cpu = kernel(argmax_middle, views=middle_views)
+    cpu = cpu_kernels.argmax
     cuda = CudaLaunches("reduce:argmax")
 
     def infer(self, x: Spec) -> Spec:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import math
 from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any, ClassVar
@@ -10,12 +9,11 @@ from typing import Any, ClassVar
 from bigmodel_core.errors import ShapeError
 from bigmodel_core.graph import Op, Value
 from bigmodel_core.graph.spec import Dim, Shape, Spec, broadcast, dim_divide, dim_product, format_shape
-from bigmodel_core.kernels.array import kernel
+from bigmodel_core.kernels.cpu import shape as cpu_kernels
 from bigmodel_core.kernels.cuda.kernels import CudaLaunches
 from bigmodel_core.kernels.fused import elementwise
 from bigmodel_core.ops.elementwise import ElementwiseOp
 from bigmodel_core.ops.reduce import reduce_to
-from bigmodel_core.ops.slicing import contiguous_strides, copy_strided, row_view
 
 
 @dataclass(frozen=True)
@@ -100,21 +98,13 @@ def zeros_like(x: Value) -> Value:
     return broadcast_to(x.node.graph.constant(0, x.dtype), x.shape)
 
 
-def fill_size(out, x, size):
-    out[0] = size
-
-
 @dataclass(frozen=True)
 class SizeOf(Op):
     """How many elements lie along some axes, as a scalar: what a mean over a free dimension divides by."""
 
     axes: tuple[int, ...]
     dtype: str
-    cpu = kernel(
-        fill_size,
-        views=lambda op, inputs, outputs: ([(1,)], [(1,)]),
-        extras=lambda op, inputs, outputs: {"size": math.prod(inputs[0].shape[axis] for axis in op.axes)},
-    )
+    cpu = cpu_kernels.size_of
     cuda = CudaLaunches("shape:size_of")
 
     def infer(self, x: Spec) -> Spec:
@@ -137,15 +127,7 @@ class Transpose(Op):
     """The axes in another order."""
 
     permutation: tuple[int, ...]
-    cpu = kernel(
-        copy_strided,
-        views=lambda op, inputs, outputs: ([row_view(outputs[0])], [(math.prod(inputs[0].shape),)]),
-        extras=lambda op, inputs, outputs: {
-            "first": 0,
-            "sizes": outputs[0].shape,
-            "strides": tuple(contiguous_strides(inputs[0].shape)[axis] for axis in op.permutation),
-        },
-    )
+    cpu = cpu_kernels.transpose
     cuda = CudaLaunches("shape:transpose")
 
     def infer(self, x: Spec) -> Spec:

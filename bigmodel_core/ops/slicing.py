@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import math
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from typing import Any
@@ -20,72 +19,9 @@ from bigmodel_core.graph.spec import (
     dim_value,
     format_shape,
 )
-from bigmodel_core.kernels.array import Call, NativeKernel, kernel
+from bigmodel_core.kernels.cpu import slicing as cpu_kernels
 from bigmodel_core.kernels.cuda.kernels import CudaLaunches
 from bigmodel_core.ops.reduce import normal_axes
-
-
-def copy_strided(out, x, first, sizes, strides, start, stop):
-    """out (rows, last) from x (all,): element (i..., j) of the output comes from first + sum(i * stride)."""
-    row = start
-    while row < stop:
-        at, alike, between = strided_row(row, first, sizes, strides)
-        step = strides[len(sizes) - 1]
-        for number in range(row, min(stop, row + alike)):
-            if step == 1:
-                for j in range(out.shape[1]):
-                    out[number, j] = x[at + j]
-            else:
-                for j in range(out.shape[1]):
-                    out[number, j] = x[at + j * step]
-            at += between
-        row += alike
-
-
-def put_strided(out, dy, first, sizes, strides):
-    """out (all,): zero but where element (i..., j) of dy (rows, last) belongs."""
-    for i in range(out.shape[0]):
-        out[i] = 0
-    row = 0
-    while row < dy.shape[0]:
-        at, alike, between = strided_row(row, first, sizes, strides)
-        step = strides[len(sizes) - 1]
-        for number in range(row, row + alike):
-            for j in range(dy.shape[1]):
-                out[at + j * step] = dy[number, j]
-            at += between
-        row += alike
-
-
-def strided_row(row, first, sizes, strides):
-    """Where a row begins, for how many rows on from it they are equally far apart, and how far."""
-    last = len(sizes) - 1
-    if last < 1:
-        return first, 1, 0
-    alike = sizes[last - 1] - row % sizes[last - 1]
-    at, rest = first, row
-    for axis in range(last - 1, -1, -1):
-        at += rest % sizes[axis] * strides[axis]
-        rest = rest // sizes[axis]
-    return at, alike, strides[last - 1]
-
-
-def row_view(spec: Spec) -> tuple[int, int]:
-    """An array seen as rows: how many, and how long."""
-    return math.prod(spec.shape[:-1]), spec.shape[-1] if spec.shape else 1  # type: ignore[arg-type,return-value]  # a plan's sizes are integers
-
-
-def contiguous_strides(shape: Sequence[Any]) -> list[int]:
-    """How many elements apart neighbours along each axis lie."""
-    return [math.prod(shape[axis + 1 :]) for axis in range(len(shape))]
-
-
-def _slice_extras(op: Any, whole: Spec, part: Spec) -> dict[str, Any]:
-    op.infer(whole)  # a free dimension may turn out too small for the slice
-    strides = contiguous_strides(whole.shape)
-    first = op.bound_start(whole) * strides[op.axis]
-    strides[op.axis] *= op.step
-    return {"first": first, "sizes": part.shape, "strides": tuple(strides)}
 
 
 @dataclass(frozen=True)
@@ -103,11 +39,7 @@ class Slice(Op):
     start: Dim
     length: Dim
     step: int = 1
-    cpu = kernel(
-        copy_strided,
-        views=lambda op, inputs, outputs: ([row_view(outputs[0])], [(math.prod(inputs[0].shape),)]),
-        extras=lambda op, inputs, outputs: _slice_extras(op, inputs[0], outputs[0]),
-    )
+    cpu = cpu_kernels.slice_
     cuda = CudaLaunches("shape:slice_")
 
     def bind(self, sizes: dict[str, int]) -> Slice:
@@ -151,11 +83,7 @@ class _SliceGrad(Op):
     length: Dim
     step: int
     shape: Shape
-    cpu = kernel(
-        put_strided,
-        views=lambda op, inputs, outputs: ([(math.prod(outputs[0].shape),)], [row_view(inputs[0])]),
-        extras=lambda op, inputs, outputs: _slice_extras(op.forward(), outputs[0], inputs[0]),
-    )
+    cpu = cpu_kernels.slice_grad
     cuda = CudaLaunches("shape:slice_grad")
 
     def forward(self) -> Slice:
@@ -275,38 +203,12 @@ def _sliced(x: Value, axis: int, start: Dim, length: Dim, step: int) -> Value:
 # Concatenation --------------------------------------------------------------------------------------------
 
 
-def copy_columns(out, x, offset, start, stop):
-    """out (rows, wide), x (rows, narrow): the columns of x from `offset` on."""
-    for i in range(start, stop):
-        for j in range(x.shape[1]):
-            out[i, offset + j] = x[i, j]
-
-
-def _concatenate_launches(call: Call) -> list[Any]:
-    axis, shape = call.op.axis, call.outputs[0].sizes
-    rows, wide = math.prod(shape[:axis]), math.prod(shape[axis:])
-    launches: list[Any] = []
-    offset = 0
-    for spec, buffer in zip(call.inputs, call.input_buffers, strict=True):
-        narrow, at = math.prod(spec.sizes[axis:]), offset
-        copy = kernel(
-            copy_columns,
-            views=lambda *_, narrow=narrow: ([(rows, wide)], [(rows, narrow)]),
-            extras=lambda *_, at=at: {"offset": at},
-        )
-        launches += (
-            copy.launches(replace(call, inputs=(spec,), input_buffers=(buffer,))) if rows * narrow else []
-        )
-        offset += narrow
-    return launches
-
-
 @dataclass(frozen=True)
 class Concatenate(Op):
     """Several arrays one after the other along an axis."""
 
     axis: int
-    cpu = NativeKernel(_concatenate_launches)
+    cpu = cpu_kernels.concatenate
     cuda = CudaLaunches("shape:concatenate")
 
     def infer(self, *inputs: Spec) -> Spec:

@@ -12,6 +12,7 @@ from bigmodel_core.graph.spec import FLOATS
 from bigmodel_core.kernels.array import Call
 from bigmodel_core.kernels.cuda.groups import CAST, COMBINE, combined, row_of
 from bigmodel_core.kernels.cuda.launch import Buffer, Launch, View, lanes_for, over_items, over_rows, sizes
+from bigmodel_core.kernels.views import split_axes
 
 RUN = 16
 """Numbers of a column that are added up one after the other; such sums are added up in turn."""
@@ -202,6 +203,4 @@ def _launch(function: Any, call: Call, lanes: int) -> list[Launch]:
 
 
 def _split(call: Call) -> tuple[int, int, int]:
-    from bigmodel_core.ops.reduce import split_axes
-
     return split_axes(call.inputs[0].sizes, call.op.axes)

@@ -12,11 +12,10 @@ from bigmodel_core.kernels.array import Call
 from bigmodel_core.kernels.cuda.groups import CAST, combined, row_of
 from bigmodel_core.kernels.cuda.launch import Launch, View, lanes_for, over_rows
 from bigmodel_core.kernels.cuda.status import report
+from bigmodel_core.kernels.views import split_axes
 
 
 def _along_axis(call: Call, make: Any) -> list[Launch]:
-    from bigmodel_core.ops.reduce import split_axes
-
     outer, middle, inner = split_axes(call.inputs[0].sizes, (call.op.axis,))
     if outer * middle * inner == 0:
         return []

@@ -1,0 +1,73 @@
+"""Reductions along neighbouring axes on the CPU."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from bigmodel_core.graph.spec import Spec
+from bigmodel_core.kernels.array import Call, NativeKernel, kernel
+from bigmodel_core.kernels.cpu.launch import Launch
+from bigmodel_core.kernels.cpu.math import larger, smaller
+from bigmodel_core.kernels.cpu.sums import Cut, column_sums, cut_of, sums
+from bigmodel_core.kernels.views import split_axes
+
+
+def _sum(call: Call) -> list[Launch]:
+    return sums(call, *split_axes(call.inputs[0].sizes, call.op.axes))
+
+
+def _sum_behind(call: Call, tile: tuple[int, int]) -> list[Launch] | None:
+    """A sum of columns behind tiles of its rows; None where a tile holds parts of a sum."""
+    outer, middle, inner = split_axes(call.inputs[0].sizes, call.op.axes)
+    if outer * middle == 0 or inner < 2 or tile[1] < inner:
+        return None
+    if outer > 1:
+        return (
+            column_sums(call, outer, middle, inner, Cut(), tile[0] // middle)
+            if tile[0] % middle == 0
+            else None
+        )
+    cut = cut_of(tile, inner)
+    return column_sums(call, 1, middle, inner, cut) if cut else None
+
+
+def max_middle(out, x, start, stop):
+    """out (outer, inner), x (outer, middle, inner): the largest along the middle axis; NaN if one is."""
+    for i in range(start, stop):
+        for k in range(x.shape[2]):
+            best = x[i, 0, k]
+            for j in range(1, x.shape[1]):
+                best = larger(best, x[i, j, k])
+            out[i, k] = best
+
+
+def min_middle(out, x, start, stop):
+    """out (outer, inner), x (outer, middle, inner): the smallest along the middle axis; NaN if one is."""
+    for i in range(start, stop):
+        for k in range(x.shape[2]):
+            best = x[i, 0, k]
+            for j in range(1, x.shape[1]):
+                best = smaller(best, x[i, j, k])
+            out[i, k] = best
+
+
+def argmax_middle(out, x, start, stop):
+    """out (outer, inner), x (outer, middle, inner): where the first largest lies along the middle axis."""
+    for i in range(start, stop):
+        for k in range(x.shape[2]):
+            best = 0
+            for j in range(1, x.shape[1]):
+                if x[i, j, k] > x[i, best, k]:
+                    best = j
+            out[i, k] = best
+
+
+def _middle(op: Any, inputs: tuple[Spec, ...], outputs: tuple[Spec, ...]) -> tuple[list[Any], list[Any]]:
+    outer, middle, inner = split_axes(inputs[0].sizes, op.axes)
+    return [(outer, inner)], [(outer, middle, inner)]
+
+
+sum_ = NativeKernel(_sum, behind=_sum_behind, follows=0)
+max_ = kernel(max_middle, views=_middle)
+min_ = kernel(min_middle, views=_middle)
+argmax = kernel(argmax_middle, views=_middle)

@@ -1,0 +1,33 @@
+"""Axes in another order, and how many numbers there are, on the CPU."""
+
+from __future__ import annotations
+
+import math
+from typing import Any
+
+from bigmodel_core.graph.spec import Spec
+from bigmodel_core.kernels import views
+from bigmodel_core.kernels.array import kernel
+from bigmodel_core.kernels.cpu.strided import copy_strided
+
+
+def fill_size(out, x, size):
+    """out (1,)."""
+    out[0] = size
+
+
+def _permuted(op: Any, x: Spec, y: Spec) -> dict[str, Any]:
+    strides = views.strides(x.sizes)
+    return {"first": 0, "sizes": y.sizes, "strides": tuple(strides[axis] for axis in op.permutation)}
+
+
+size_of = kernel(
+    fill_size,
+    views=lambda op, i, o: ([(1,)], [(1,)]),
+    extras=lambda op, i, o: {"size": math.prod(i[0].sizes[axis] for axis in op.axes)},
+)
+transpose = kernel(
+    copy_strided,
+    views=lambda op, i, o: ([views.matrix(o[0])], [views.vector(i[0])]),
+    extras=lambda op, i, o: _permuted(op, i[0], o[0]),
+)

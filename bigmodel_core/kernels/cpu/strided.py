@@ -1,0 +1,48 @@
+"""Copies between an array and one whose elements lie any distance apart, on the CPU."""
+
+from __future__ import annotations
+
+
+def copy_strided(out, x, first, sizes, strides, start, stop):
+    """out (rows, last) from x (all,): element (i..., j) of the output comes from first + sum(i * stride)."""
+    row = start
+    while row < stop:
+        at, alike, between = strided_row(row, first, sizes, strides)
+        step = strides[len(sizes) - 1]
+        for number in range(row, min(stop, row + alike)):
+            if step == 1:
+                for j in range(out.shape[1]):
+                    out[number, j] = x[at + j]
+            else:
+                for j in range(out.shape[1]):
+                    out[number, j] = x[at + j * step]
+            at += between
+        row += alike
+
+
+def put_strided(out, dy, first, sizes, strides):
+    """out (all,): zero but where element (i..., j) of dy (rows, last) belongs."""
+    for i in range(out.shape[0]):
+        out[i] = 0
+    row = 0
+    while row < dy.shape[0]:
+        at, alike, between = strided_row(row, first, sizes, strides)
+        step = strides[len(sizes) - 1]
+        for number in range(row, row + alike):
+            for j in range(dy.shape[1]):
+                out[at + j * step] = dy[number, j]
+            at += between
+        row += alike
+
+
+def strided_row(row, first, sizes, strides):
+    """Where a row begins, for how many rows on from it they are equally far apart, and how far."""
+    last = len(sizes) - 1
+    if last < 1:
+        return first, 1, 0
+    alike = sizes[last - 1] - row % sizes[last - 1]
+    at, rest = first, row
+    for axis in range(last - 1, -1, -1):
+        at += rest % sizes[axis] * strides[axis]
+        rest = rest // sizes[axis]
+    return at, alike, strides[last - 1]

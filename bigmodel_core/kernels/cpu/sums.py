@@ -1,0 +1,160 @@
+"""Sums of rows and of columns, taken block by block: errors grow slowly, and blocks run side by side."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, replace
+
+from bigmodel_core.graph.spec import Spec
+from bigmodel_core.kernels.array import ArrayKernel, Call, kernel
+from bigmodel_core.kernels.cpu.launch import Launch
+
+BLOCK = 256
+"""Rows added up in the input's own precision; the sums of blocks are added up in turn, so that errors grow
+slowly."""
+PIECE = 16384
+"""Numbers of a long row added up at a time."""
+LONG_ROW = 65536
+"""A row of more numbers than these is added up in pieces."""
+SMALL_BLOCK = 64
+"""Fewer rows in a block than these are not worth a row of sums."""
+FULL_ROW = 64
+"""Numbers of a row that keep vectors full: several shorter rows are added up as one."""
+
+
+@dataclass(frozen=True)
+class Cut:
+    """How the rows of a matrix are cut into blocks that are added up.
+
+    Args:
+        block: rows in a block.
+        blocks_of_chunk: blocks in a chunk, where this follows the chunks of another kernel; else None.
+    """
+
+    block: int = BLOCK
+    blocks_of_chunk: int | None = None
+
+
+def cut_of(tile: tuple[int, int] | None, columns: int) -> Cut | None:
+    """The blocks in which rows are added up behind tiles (rows, columns); None where no good ones fit.
+
+    >>> cut_of((784, 6), 6)
+    Cut(block=196, blocks_of_chunk=4)
+    >>> cut_of(None, 6)
+    Cut(block=256, blocks_of_chunk=None)
+    """
+    if tile is None:
+        return Cut()
+    rows, wide = tile
+    if wide < columns:
+        return None
+    block = next((size for size in range(min(BLOCK, rows), SMALL_BLOCK - 1, -1) if rows % size == 0), None)
+    return Cut(block, rows // block) if block else None
+
+
+def sums(call: Call, outer: int, middle: int, inner: int) -> list[Launch]:
+    """The sums along the middle axis of (outer, middle, inner): rows directly, columns block by block."""
+    if outer * inner == 0:
+        return []
+    if inner > 1:
+        return column_sums(call, outer, middle, inner, Cut())
+    is_float = call.inputs[0].is_float
+    if middle <= LONG_ROW or not is_float:
+        function = sum_last if is_float else sum_last_whole
+        return kernel(function, views=lambda *_: ([(outer, 1)], [(outer, middle, 1)])).launches(call)
+    pieces = -(-middle // PIECE)
+    of_pieces = kernel(
+        sum_pieces,
+        views=lambda *_: ([(outer * pieces, 1)], [(outer, middle, 1)]),
+        extras=lambda *_: {"block": PIECE},
+    )
+    return sums_in_two_steps(call, of_pieces, None, outer, pieces, 1)
+
+
+def column_sums(
+    call: Call, outer: int, middle: int, inner: int, cut: Cut, outer_of_chunk: int = 0
+) -> list[Launch]:
+    """Sums of columns of (outer, middle, inner): of each block of rows, then of blocks."""
+    rows, width, block = middle, inner, cut.block
+    while middle > cut.block and width * 2 <= FULL_ROW and rows % 2 == block % 2 == 0:
+        rows, width, block = rows // 2, width * 2, block // 2
+    blocks = max(-(-rows // block), 1)
+    of_blocks = kernel(
+        sum_blocks,
+        views=lambda *_: ([(outer * blocks, width)], [(outer, rows, width)]),
+        extras=lambda *_: {"block": block},
+    )
+    of_chunk = outer_of_chunk * blocks or cut.blocks_of_chunk
+    if blocks * width == inner:
+        return of_blocks.launches(call, of_chunk)
+    return sums_in_two_steps(call, of_blocks, of_chunk, outer, blocks * (width // inner), inner)
+
+
+def sums_in_two_steps(
+    call: Call, first: ArrayKernel, rows: int | None, outer: int, blocks: int, inner: int
+) -> list[Launch]:
+    """A kernel that leaves (outer, blocks, inner) sums, `rows` in a chunk, then what adds them up."""
+    dtype = call.outputs[0].dtype
+    memory = call.scratch(outer * blocks * inner * 8)
+    begin = replace(call, outputs=(Spec((outer * blocks, inner), dtype),), output_buffers=(memory,))
+    end = replace(
+        call,
+        inputs=(Spec((outer, blocks, inner), dtype),),
+        input_buffers=(memory,),
+        outputs=(Spec((outer, inner), dtype),),
+    )
+    return [*first.launches(begin, rows), *sums(end, outer, blocks, inner)]
+
+
+def sum_last(out, x, start, stop):
+    """out (outer, 1), x (outer, middle, 1): the sum of each row, accumulated in float64."""
+    for i in range(start, stop):
+        total = 0.0
+        for j in range(x.shape[1]):
+            total += x[i, j, 0]
+        out[i, 0] = total
+
+
+def sum_last_whole(out, x, start, stop):
+    """out (outer, 1), x (outer, middle, 1): the sum of each row of whole numbers."""
+    for i in range(start, stop):
+        total = 0
+        for j in range(x.shape[1]):
+            total += x[i, j, 0]
+        out[i, 0] = total
+
+
+def sum_pieces(out, x, block, start, stop):
+    """out (outer * pieces, 1), x (outer, middle, 1): the sum of each piece of a row, in float64."""
+    pieces = (x.shape[1] + block - 1) // block
+    for row in range(start, stop):
+        i = row // pieces
+        first = row % pieces * block
+        count = min(x.shape[1] - first, block)
+        total = 0.0
+        piece = x[i, first : first + count, 0]
+        for j in range(count):
+            total += piece[j]
+        out[row, 0] = total
+
+
+def sum_blocks(out, x, block, start, stop):
+    """out (outer * blocks, inner), x (outer, middle, inner): the sum of each block of rows, eight at a
+    time."""
+    blocks = (x.shape[1] + block - 1) // block
+    for row in range(start, stop):
+        i = row // blocks
+        first = row % blocks * block
+        for k in range(out.shape[1]):
+            out[row, k] = 0
+        last = min(x.shape[1], first + block)
+        whole = last - (last - first) % 8
+        for j in range(first, whole, 8):
+            rows = x[i, j : j + 8]
+            total = out[row]
+            for k in range(total.shape[0]):
+                low = (rows[0, k] + rows[1, k]) + (rows[2, k] + rows[3, k])
+                high = (rows[4, k] + rows[5, k]) + (rows[6, k] + rows[7, k])
+                total[k] += low + high
+        for j in range(whole, last):
+            for k in range(out.shape[1]):
+                out[row, k] += x[i, j, k]

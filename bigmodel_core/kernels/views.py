@@ -1,0 +1,57 @@
+"""How kernels of all devices see arrays: as vectors, matrices and rows, whatever the number of their axes."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Sequence
+from typing import Any
+
+from bigmodel_core.graph.spec import Spec
+
+
+def vector(spec: Spec) -> tuple[int]:
+    """All numbers in one row."""
+    return (math.prod(spec.sizes),)
+
+
+def matrix(spec: Spec) -> tuple[int, int]:
+    """Rows of the last axis: how many, and how long; a single number is a row."""
+    sizes = spec.sizes
+    return math.prod(sizes[:-1]), sizes[-1] if sizes else 1
+
+
+def table(spec: Spec) -> tuple[int, int]:
+    """What the first axis counts: how many, and how many numbers each has."""
+    return spec.sizes[0], math.prod(spec.sizes[1:])
+
+
+def split_axes(sizes: Sequence[int], axes: Sequence[int]) -> tuple[int, int, int]:
+    """Sizes before, along and after neighbouring axes.
+
+    >>> split_axes((2, 3, 4, 5), (1, 2))
+    (2, 12, 5)
+    """
+    first, last = (axes[0], axes[-1] + 1) if axes else (len(sizes), len(sizes))
+    return math.prod(sizes[:first]), math.prod(sizes[first:last]), math.prod(sizes[last:])
+
+
+def strides(sizes: Sequence[int]) -> list[int]:
+    """How many elements apart neighbours along each axis of a contiguous array lie.
+
+    >>> strides((2, 3, 4))
+    [12, 4, 1]
+    """
+    return [math.prod(sizes[axis + 1 :]) for axis in range(len(sizes))]
+
+
+def sliced(op: Any, whole: Spec) -> tuple[int, list[int]]:
+    """Where a slice of an array begins, and how many elements apart its neighbours lie.
+
+    Raises:
+        ShapeError: a free dimension turned out too small for the slice.
+    """
+    op.infer(whole)
+    apart = strides(whole.sizes)
+    first = op.bound_start(whole) * apart[op.axis]
+    apart[op.axis] *= op.step
+    return first, apart
