@@ -41,7 +41,6 @@ from bigmodel_core.ops.arithmetic import (
     subtract,
 )
 from bigmodel_core.ops.batch_normalization import batch_norm, fixed_norm
-from bigmodel_core.ops.borders import upsample_nearest, zero_pad
 from bigmodel_core.ops.comparison import (
     cast,
     equal,
@@ -60,6 +59,7 @@ from bigmodel_core.ops.indexing import gather
 from bigmodel_core.ops.linear import affine, matmul
 from bigmodel_core.ops.losses import binary_cross_entropy, huber, label_values, multi_class_hinge
 from bigmodel_core.ops.normalization import layer_norm
+from bigmodel_core.ops.padding import upsample_nearest, zero_pad
 from bigmodel_core.ops.pooling import (
     adaptive_average_pool,
     average_pool,

@@ -17,7 +17,7 @@ from bigmodel_core.ops.convolution_ways import (
     transposed_launches,
     weight_gradient_launches,
 )
-from bigmodel_core.ops.images import Border, ImageOp, Pair, border_of, pair, window_sizes
+from bigmodel_core.ops.images import ImageOp, Padding, Pair, padding_of, pair, window_sizes
 
 
 @dataclass(frozen=True)
@@ -26,13 +26,13 @@ class _Convolution(ImageOp):
 
     Args:
         stride: pixels between neighbouring windows, down and across.
-        border: rows above, columns left, rows below and columns right that count as zeros.
+        border: the padding: rows above, columns left, rows below and columns right that count as zeros.
         dilation: pixels between neighbouring taps of a filter.
         groups: channels and filters fall into so many groups that do not see each other.
     """
 
     stride: Pair = (1, 1)
-    border: Border = (0, 0, 0, 0)
+    border: Padding = (0, 0, 0, 0)
     dilation: Pair = (1, 1)
     groups: int = 1
 
@@ -235,8 +235,8 @@ def conv2d(
     """
     steps, gaps = pair(stride, "stride"), pair(dilation, "dilation")
     _, _, height, width = ImageOp().sizes(x.spec)
-    border = border_of(padding, height, width, weight.spec.sizes[2:], steps, gaps)  # type: ignore[arg-type]  # ImageOp.sizes checks height and width
-    op = Conv2d(stride=steps, border=border, dilation=gaps, groups=groups)
+    sides = padding_of(padding, height, width, weight.spec.sizes[2:], steps, gaps)  # type: ignore[arg-type]  # ImageOp.sizes checks height and width
+    op = Conv2d(stride=steps, border=sides, dilation=gaps, groups=groups)
     return op(x, weight) if bias is None else op(x, weight, bias)
 
 
@@ -257,13 +257,13 @@ def conv_transpose2d(
     """
     steps, gaps = pair(stride, "stride"), pair(dilation, "dilation")
     more = pair(output_padding, "output_padding", 0)
-    border = border_of(padding, 1, 1, (1, 1), steps)
-    op = ConvTranspose2d(stride=steps, border=border, dilation=gaps, groups=groups)
+    sides = padding_of(padding, 1, 1, (1, 1), steps)
+    op = ConvTranspose2d(stride=steps, border=sides, dilation=gaps, groups=groups)
     _, _, *sizes = op.sizes(x.spec)
     down, across = (
         dim_add(dim_multiply(size, step), span + extra - step - before - after)
         for size, step, before, after, span, extra in zip(
-            sizes, steps, border[:2], border[2:], op.span(weight.spec.sizes[2:]), more, strict=True
+            sizes, steps, sides[:2], sides[2:], op.span(weight.spec.sizes[2:]), more, strict=True
         )
     )
     if any(isinstance(size, int) and size < 1 for size in (down, across)):

@@ -12,11 +12,11 @@ from typing import Any, ClassVar
 from bigmodel_core.errors import ConfigError, DtypeError, ShapeError
 from bigmodel_core.graph import Op, Value
 from bigmodel_core.graph.spec import Dim, Shape, Spec, dim_add, dim_floor_divide, format_shape
-from bigmodel_core.kernels.array import kernel
+from bigmodel_core.kernels.cpu import images as cpu_kernels
 
 Pair = tuple[int, int]
-Border = tuple[int, int, int, int]
-"""Rows above, columns left, rows below, columns right."""
+Padding = tuple[int, int, int, int]
+"""Rows above, columns left, rows below, columns right. Ops call the field `border`, since checkpoints do."""
 
 CHANNELS_FIRST, CHANNELS_LAST = "NCHW", "NHWC"
 TO_LAST, TO_FIRST = (0, 2, 3, 1), (0, 3, 1, 2)
@@ -78,19 +78,19 @@ def output_size(size: Dim, window: int, stride: int, before: int, after: int) ->
 
 
 def window_sizes(
-    name: str, height: Dim, width: Dim, span: Pair, stride: Pair, border: Border
+    name: str, height: Dim, width: Dim, span: Pair, stride: Pair, padding: Padding
 ) -> tuple[Dim, Dim]:
     """Height and width of what windows over an image give.
 
     Raises:
         ShapeError: the window is larger than the padded image, or a free size does not fit the stride.
     """
-    down = output_size(height, span[0], stride[0], border[0], border[2])
-    across = output_size(width, span[1], stride[1], border[1], border[3])
+    down = output_size(height, span[0], stride[0], padding[0], padding[2])
+    across = output_size(width, span[1], stride[1], padding[1], padding[3])
     if any(isinstance(count, int) and count < 1 for count in (down, across)):
         raise ShapeError(
             f"{name}: a window of {span[0]} x {span[1]} does not fit an image of {height} x {width} with"
-            f" padding {border}.",
+            f" padding {padding}.",
             fix="use larger images, a smaller window or more padding.",
         )
     return down, across
@@ -126,9 +126,9 @@ def pair(value: Any, name: str, least: int = 1) -> Pair:
     return int(given[0]), int(given[1])
 
 
-def border_of(
+def padding_of(
     padding: Any, height: Dim, width: Dim, window: Pair, stride: Pair, dilation: Pair = (1, 1)
-) -> Border:
+) -> Padding:
     """Padding as a layer takes it, as numbers for the four sides.
 
     Args:
@@ -159,16 +159,6 @@ def border_of(
     return down, across, down, across
 
 
-def swap_planes(out, x, start, stop):
-    """out (n * b, a), x (n, a, b): each matrix transposed."""
-    wide = x.shape[2]
-    for row in range(start, stop):
-        i = row // wide
-        j = row - i * wide
-        for k in range(out.shape[1]):
-            out[row, k] = x[i, k, j]
-
-
 @dataclass(frozen=True)
 class SwapPlanes(Op):
     """(N, A, B) to (N, B, A), given as images: between channels first and channels last.
@@ -179,19 +169,10 @@ class SwapPlanes(Op):
 
     to_last: bool
     exported: ClassVar[bool] = False
-    cpu = kernel(
-        swap_planes,
-        views=lambda op, i, o: ([_swapped(op, i[0])[0]], [_swapped(op, i[0])[1]]),
-    )
+    cpu = cpu_kernels.swap_planes
 
     def infer(self, x: Spec) -> Spec:
         return x.with_shape(x.shape[axis] for axis in (TO_LAST if self.to_last else TO_FIRST))
 
     def grad(self, dy: Value, y: Value, x: Value) -> tuple[Value]:
         return (SwapPlanes(not self.to_last)(dy),)
-
-
-def _swapped(op: SwapPlanes, x: Spec) -> tuple[tuple[int, int], tuple[int, int, int]]:
-    n, a, b, c = x.sizes
-    rows, columns = (a, b * c) if op.to_last else (a * b, c)
-    return (n * columns, rows), (n, rows, columns)

@@ -10,10 +10,8 @@ import numpy as np
 from bigmodel_core.errors import ShapeError
 from bigmodel_core.graph import Value
 from bigmodel_core.graph.spec import Dim, Spec, dim_value
-from bigmodel_core.kernels.array import Call, NativeKernel
-from bigmodel_core.kernels.cpu.pooling import Windows, pool, pool_gradient
-from bigmodel_core.kernels.cpu.window_tile import LARGEST, MEAN
-from bigmodel_core.ops.images import Border, ImageOp, Pair, border_of, known_sizes, pair, window_sizes
+from bigmodel_core.kernels.cpu import pooling as cpu_kernels
+from bigmodel_core.ops.images import ImageOp, Padding, Pair, known_sizes, padding_of, pair, window_sizes
 
 
 @dataclass(frozen=True)
@@ -23,12 +21,13 @@ class _Pool(ImageOp):
     Args:
         window: rows and columns of a window.
         stride: pixels between neighbouring windows, down and across.
-        border: rows above, columns left, rows below and columns right that lie outside the image.
+        border: the padding: rows above, columns left, rows below and columns right that lie outside the
+            image.
     """
 
     window: Pair = (2, 2)
     stride: Pair = (2, 2)
-    border: Border = (0, 0, 0, 0)
+    border: Padding = (0, 0, 0, 0)
     writes_tiles: ClassVar[bool] = True
 
     def pooled(self, x: Spec) -> Spec:
@@ -41,46 +40,12 @@ class _Pool(ImageOp):
         down, across = window_sizes(type(self).__name__, height, width, self.window, self.stride, self.border)
         return x.with_shape(self.arranged(n, channels, down, across))
 
-    def windows(self, x: Spec, y: Spec, kind: str, count_border: bool = True) -> Windows:
-        """The windows from images x to y, channels last, for the kernels."""
-        n, height, width, channels = x.sizes
-        rows, columns = y.sizes[1:3]
-        return Windows(
-            *(n, height, width, channels, rows, columns, self.window, self.stride, self.border[:2]),
-            *(count_border, kind, x.dtype),
-        )
-
     def onnx_fields(self) -> dict[str, Any]:
         return {
             "kernel_shape": list(self.window),
             "strides": list(self.stride),
             "pads": list(self.border),
         }
-
-
-Tile = tuple[int, int]
-
-
-def _max_pool(call: Call, tile: Tile | None = None) -> list[Any] | None:
-    w = call.op.windows(call.inputs[0], call.outputs[0], LARGEST)
-    y, places = call.output_buffers
-    return pool(w, call.input_buffers[0], y, places, tile)
-
-
-def _max_pool_grad(call: Call, tile: Tile | None = None) -> list[Any] | None:
-    w = call.op.windows(call.outputs[0], call.inputs[0], LARGEST)
-    dy, places = call.input_buffers
-    return pool_gradient(w, dy, places, call.output_buffers[0], tile)
-
-
-def _average_pool(call: Call, tile: Tile | None = None) -> list[Any] | None:
-    w = call.op.windows(call.inputs[0], call.outputs[0], MEAN, call.op.count_border)
-    return pool(w, call.input_buffers[0], call.output_buffers[0], None, tile)
-
-
-def _average_pool_grad(call: Call, tile: Tile | None = None) -> list[Any] | None:
-    w = call.op.windows(call.outputs[0], call.inputs[0], MEAN, call.op.count_border)
-    return pool_gradient(w, call.input_buffers[0], None, call.output_buffers[0], tile)
 
 
 @dataclass(frozen=True)
@@ -92,7 +57,7 @@ class MaxPool(_Pool):
     """
 
     image_outputs: ClassVar[tuple[int, ...]] = (0, 1)
-    cpu = NativeKernel(_max_pool, behind=_max_pool, follows=0)
+    cpu = cpu_kernels.max_pool
 
     def infer(self, x: Spec) -> tuple[Spec, Spec]:
         y = self.pooled(x)
@@ -124,13 +89,13 @@ class _PoolGrad(_Pool):
 @dataclass(frozen=True)
 class _MaxPoolGrad(_PoolGrad):
     image_inputs: ClassVar[tuple[int, ...]] = (0, 1)
-    cpu = NativeKernel(_max_pool_grad, behind=_max_pool_grad, follows=0)
+    cpu = cpu_kernels.max_pool_gradient
 
 
 @dataclass(frozen=True)
 class _AveragePoolGrad(_PoolGrad):
     count_border: bool = True
-    cpu = NativeKernel(_average_pool_grad, behind=_average_pool_grad, follows=0)
+    cpu = cpu_kernels.average_pool_gradient
 
 
 @dataclass(frozen=True)
@@ -142,7 +107,7 @@ class AveragePool(_Pool):
     """
 
     count_border: bool = True
-    cpu = NativeKernel(_average_pool, behind=_average_pool, follows=0)
+    cpu = cpu_kernels.average_pool
 
     def infer(self, x: Spec) -> Spec:
         return self.pooled(x)
@@ -176,11 +141,11 @@ def average_pool(
     return AveragePool(*_windows(x, window, stride, padding), count_border)(x)
 
 
-def _windows(x: Value, window: Any, stride: Any, padding: Any) -> tuple[Pair, Pair, Border]:
+def _windows(x: Value, window: Any, stride: Any, padding: Any) -> tuple[Pair, Pair, Padding]:
     size = pair(window, "window")
     steps = size if stride is None else pair(stride, "stride")
     _, _, height, width = ImageOp().sizes(x.spec)
-    return size, steps, border_of(padding, height, width, size, steps)
+    return size, steps, padding_of(padding, height, width, size, steps)
 
 
 def global_average_pool(x: Value) -> Value:

@@ -11,7 +11,7 @@ from bigmodel_core.errors import ExportError
 from bigmodel_core.graph import Value
 from bigmodel_core.graph.spec import Dim, dim_add, dim_floor_divide, dim_multiply
 from bigmodel_core.ops.convolution import Conv2d, ConvTranspose2d
-from bigmodel_core.ops.images import Border, Pair
+from bigmodel_core.ops.images import Padding, Pair
 from bigmodel_core.ops.pooling import AveragePool, MaxPool
 from bigmodel_onnx.nodes import Call, reads
 
@@ -58,7 +58,7 @@ class _Windows:
             raise ExportError(f"auto_pad {found} cannot be read.")
         return found
 
-    def given_border(self) -> Border:
+    def given_padding(self) -> Padding:
         """The pads as they stand in the file."""
         pads = list(self.call.get("pads") or [0] * 2 * self.rank)
         if len(pads) != 2 * self.rank or min(pads) < 0:
@@ -67,23 +67,23 @@ class _Windows:
             return 0, pads[0], 0, pads[1]
         return pads[0], pads[1], pads[2], pads[3]
 
-    def border(self) -> Border:
+    def padding(self) -> Padding:
         """Rows above, columns left, rows below, columns right."""
         if not self.auto_pad.startswith("SAME"):
-            return self.given_border()
+            return self.given_padding()
         totals = []
         for size, step, span in zip(self.x.shape[2:], self.stride, self.span, strict=True):
             count = dim_floor_divide(dim_add(size, step - 1), step)
             totals.append(_known(_span_of(count, step, span, size)))
         return _apart(totals, less_first=self.auto_pad == "SAME_UPPER")
 
-    def ceiled(self, border: Border) -> Border:
-        """The border that lets a last window in, which begins on the image but does not fit."""
+    def ceiled(self, padding: Padding) -> Padding:
+        """The padding that lets a last window in, which begins on the image but does not fit."""
         if not self.call.get("ceil_mode", 0):
-            return border
+            return padding
         ends = []
         for axis, (size, step, span) in enumerate(zip(self.x.shape[2:], self.stride, self.span, strict=True)):
-            before, after = border[axis], border[axis + 2]
+            before, after = padding[axis], padding[axis + 2]
             if step == 1:  # every window fits
                 ends.append(after)
                 continue
@@ -96,7 +96,7 @@ class _Windows:
             if (count - 1) * step >= size + before:
                 count -= 1
             ends.append(max((count - 1) * step + span - size - before, 0))
-        return border[0], border[1], ends[0], ends[1]
+        return padding[0], padding[1], ends[0], ends[1]
 
     def result(self, y: Value) -> Value:
         """Images as what the node takes."""
@@ -121,7 +121,7 @@ def _known(total: Dim | None) -> int:
     return max(total, 0)
 
 
-def _apart(totals: Sequence[int], less_first: bool) -> Border:
+def _apart(totals: Sequence[int], less_first: bool) -> Padding:
     """Totals of two axes on both of their sides; what is odd goes to the end, or to the beginning."""
     before = [total // 2 if less_first else total - total // 2 for total in totals]
     return before[0], before[1], totals[0] - before[0], totals[1] - before[1]
@@ -136,14 +136,14 @@ def _filters(weight: Value) -> Value:
 def _conv(call: Call) -> Value:
     w = _Windows(call, call.value(1).shape[2:])
     weight = _filters(call.value(1))
-    op = Conv2d(stride=w.stride, border=w.border(), dilation=w.dilation, groups=call.get("group", 1))
+    op = Conv2d(stride=w.stride, border=w.padding(), dilation=w.dilation, groups=call.get("group", 1))
     return w.result(op(w.x, weight, *([call.value(2)] if call.has(2) else [])))
 
 
 @reads("ConvTranspose")
 def _conv_transpose(call: Call) -> Value:
     w = _Windows(call, call.value(1).shape[2:])
-    border, more = w.given_border(), w.pair("output_padding", 0)
+    padding, more = w.given_padding(), w.pair("output_padding", 0)
     largest = [
         dim_add(dim_multiply(size, step), span + extra - step)
         for size, step, span, extra in zip(w.x.shape[2:], w.stride, w.span, more, strict=True)
@@ -153,13 +153,13 @@ def _conv_transpose(call: Call) -> Value:
         wanted = [*[1] * (2 - w.rank), *call.get("output_shape")[-w.rank :]]
     if call.get("output_shape") is not None or w.auto_pad.startswith("SAME"):
         totals = [_known(dim_add(a, dim_multiply(b, -1))) for a, b in zip(largest, wanted, strict=True)]
-        border = _apart(totals, less_first=w.auto_pad == "SAME_UPPER")
+        padding = _apart(totals, less_first=w.auto_pad == "SAME_UPPER")
         size = wanted
     else:
-        size = [dim_add(a, -b - c) for a, b, c in zip(largest, border[:2], border[2:], strict=True)]
+        size = [dim_add(a, -b - c) for a, b, c in zip(largest, padding[:2], padding[2:], strict=True)]
     op = ConvTranspose2d(
         stride=w.stride,
-        border=border,
+        border=padding,
         dilation=w.dilation,
         groups=call.get("group", 1),
         size=(size[0], size[1]),
@@ -184,18 +184,18 @@ def _max_pool(call: Call) -> Value:
     if call.outputs > 1:
         raise ExportError("MaxPool with its second output, the places of the maxima, cannot be read.")
     w = _pool(call)
-    return w.result(MaxPool(w.taps, w.stride, w.ceiled(w.border()))(w.x)[0])  # type: ignore[arg-type]  # taps are numbers
+    return w.result(MaxPool(w.taps, w.stride, w.ceiled(w.padding()))(w.x)[0])  # type: ignore[arg-type]  # taps are numbers
 
 
 @reads("AveragePool")
 def _average_pool(call: Call) -> Value:
     w = _pool(call)
-    border, counts = w.border(), bool(call.get("count_include_pad", 0))
-    whole = w.ceiled(border)
+    padding, counts = w.padding(), bool(call.get("count_include_pad", 0))
+    whole = w.ceiled(padding)
     x = w.x
-    if counts and whole != border:  # pads count, what lies behind them does not
-        x = ops.zero_pad(x, border)
-        whole, counts = (0, 0, max(whole[2] - border[2], 0), max(whole[3] - border[3], 0)), False
+    if counts and whole != padding:  # pads count, what lies behind them does not
+        x = ops.zero_pad(x, padding)
+        whole, counts = (0, 0, max(whole[2] - padding[2], 0), max(whole[3] - padding[3], 0)), False
     return w.result(AveragePool(w.taps, w.stride, whole, counts)(x))  # type: ignore[arg-type]  # taps are numbers
 
 

@@ -45,16 +45,16 @@ def _followed(call: Call) -> Dims | None:
 def readers() -> dict[str, Any]:
     """What reads each operator; the modules that fill the table are imported when a file is."""
     from bigmodel_onnx import (
-        border_operators,
         image_operators,
         nodes,
         normalization_operators,
         operators,
+        padding_operators,
         recurrent_operators,
         shape_operators,
     )
 
-    assert border_operators and image_operators and normalization_operators and operators
+    assert padding_operators and image_operators and normalization_operators and operators
     assert recurrent_operators and shape_operators
     return nodes.READERS
 

@@ -1,4 +1,4 @@
-"""Pools over windows of images and sequences, borders of zeros, and enlargement."""
+"""Pools over windows of images and sequences, zero padding, and upsampling."""
 
 from __future__ import annotations
 

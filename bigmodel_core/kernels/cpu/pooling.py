@@ -8,14 +8,19 @@ from __future__ import annotations
 
 import functools
 from dataclasses import dataclass
+from typing import Any
 
+from bigmodel_core.graph.spec import Spec
+from bigmodel_core.kernels.array import Call, NativeKernel
 from bigmodel_core.kernels.cpu.launch import Buffer, Item, Launch
 from bigmodel_core.kernels.cpu.memory import SIZES, load_int, store
 from bigmodel_core.kernels.cpu.native import NativeFunction
-from bigmodel_core.kernels.cpu.window_tile import MOST, gather_window, lanes_for, spread_window
+from bigmodel_core.kernels.cpu.window_tile import LARGEST, MEAN, MOST, gather_window, lanes_for, spread_window
 
 CHUNK_WORK = 8192
 """Vectors of pixels that a chunk goes through: some microseconds."""
+
+Tile = tuple[int, int]
 
 
 @dataclass(frozen=True)
@@ -25,8 +30,8 @@ class Windows:
     Args:
         window: rows and columns of a window.
         stride: pixels of x between neighbouring windows, down and across.
-        border: rows above and columns left of x that lie outside.
-        count_border: whether a mean counts what lies outside.
+        padding: rows above and columns left of x that lie outside.
+        count_padding: whether a mean counts what lies outside.
         kind: `LARGEST` or `MEAN`.
     """
 
@@ -38,8 +43,8 @@ class Windows:
     columns: int
     window: tuple[int, int]
     stride: tuple[int, int]
-    border: tuple[int, int]
-    count_border: bool
+    padding: tuple[int, int]
+    count_padding: bool
     kind: str
     dtype: str
 
@@ -57,7 +62,7 @@ class Windows:
     def tiled(self) -> bool:
         """Whether each pixel is under exactly one window."""
         covered = (self.rows * self.stride[0], self.columns * self.stride[1]) == (self.height, self.width)
-        return covered and self.window == self.stride and self.border == (0, 0)
+        return covered and self.window == self.stride and self.padding == (0, 0)
 
     def chunk_rows(self) -> int:
         """Rows of windows that are worth a chunk: of whole images, or a part of one."""
@@ -84,7 +89,7 @@ class Windows:
 
 
 def pool(
-    w: Windows, x: Buffer, y: Buffer, places: Buffer | None, tile: tuple[int, int] | None = None
+    w: Windows, x: Buffer, y: Buffer, places: Buffer | None, tile: Tile | None = None
 ) -> list[Launch] | None:
     """The launch that computes y, and for the largest number the places (int32) it comes from.
 
@@ -102,7 +107,7 @@ def pool(
 
 
 def pool_gradient(
-    w: Windows, dy: Buffer, places: Buffer | None, dx: Buffer, tile: tuple[int, int] | None = None
+    w: Windows, dy: Buffer, places: Buffer | None, dx: Buffer, tile: Tile | None = None
 ) -> list[Launch] | None:
     """The launch that computes dx from dy.
 
@@ -123,18 +128,62 @@ def pool_gradient(
 
 
 def _launches(
-    w: Windows, back: bool, x: Buffer, y: Buffer, places: Buffer | None, each: int, tile: tuple[int, int]
+    w: Windows, back: bool, x: Buffer, y: Buffer, places: Buffer | None, each: int, tile: Tile
 ) -> list[Launch]:
     """The launch that does `each` rows of windows in a chunk, and writes such a tile."""
     total = w.n * w.rows
     if total * w.columns * w.channels == 0:
         return []
     context: list[Item] = [
-        *(w.height, w.width, w.channels, w.rows, w.columns, *w.window, *w.stride, *w.border),
-        *(int(w.count_border), x, y, places or 0, each, total, int(w.apart), int(w.tiled)),
+        *(w.height, w.width, w.channels, w.rows, w.columns, *w.window, *w.stride, *w.padding),
+        *(int(w.count_padding), x, y, places or 0, each, total, int(w.apart), int(w.tiled)),
     ]
     kernel = windows_kernel(w.dtype, w.kind, w.lanes, back)
     return [Launch(kernel, context, -(-total // each), tile)]
+
+
+# The kernels of ops ---------------------------------------------------------------------------------------
+
+
+def _windows(op: Any, x: Spec, y: Spec, kind: str, count_padding: bool = True) -> Windows:
+    """The windows of a pool from images x to y, channels last."""
+    n, height, width, channels = x.sizes
+    _, rows, columns, _ = y.sizes
+    return Windows(
+        *(n, height, width, channels, rows, columns, op.window, op.stride, op.border[:2]),
+        *(count_padding, kind, x.dtype),
+    )
+
+
+def _max_pool(call: Call, tile: Tile | None = None) -> list[Launch] | None:
+    w = _windows(call.op, call.inputs[0], call.outputs[0], LARGEST)
+    y, places = call.output_buffers
+    return pool(w, call.input_buffers[0], y, places, tile)
+
+
+def _max_pool_gradient(call: Call, tile: Tile | None = None) -> list[Launch] | None:
+    w = _windows(call.op, call.outputs[0], call.inputs[0], LARGEST)
+    dy, places = call.input_buffers
+    return pool_gradient(w, dy, places, call.output_buffers[0], tile)
+
+
+def _average_pool(call: Call, tile: Tile | None = None) -> list[Launch] | None:
+    w = _windows(call.op, call.inputs[0], call.outputs[0], MEAN, call.op.count_border)
+    return pool(w, call.input_buffers[0], call.output_buffers[0], None, tile)
+
+
+def _average_pool_gradient(call: Call, tile: Tile | None = None) -> list[Launch] | None:
+    w = _windows(call.op, call.outputs[0], call.inputs[0], MEAN, call.op.count_border)
+    return pool_gradient(w, call.input_buffers[0], None, call.output_buffers[0], tile)
+
+
+max_pool = NativeKernel(_max_pool, behind=_max_pool, follows=0)
+max_pool_gradient = NativeKernel(_max_pool_gradient, behind=_max_pool_gradient, follows=0)
+average_pool = NativeKernel(_average_pool, behind=_average_pool, follows=0)
+average_pool_gradient = NativeKernel(_average_pool_gradient, behind=_average_pool_gradient, follows=0)
+
+
+# The native kernel -----------------------------------------------------------------------------------------
 
 
 def load_sizes(ctx):
@@ -144,7 +193,7 @@ def load_sizes(ctx):
 
 
 def load_windows(ctx):
-    """From a context: window and stride down and across, border above and left, whether that counts."""
+    """From a context: window and stride down and across, padding above and left, whether that counts."""
     window, stride = (load_int(ctx, 5), load_int(ctx, 6)), (load_int(ctx, 7), load_int(ctx, 8))
     return *window, *stride, load_int(ctx, 9), load_int(ctx, 10), load_int(ctx, 11)
 
@@ -160,7 +209,7 @@ def windows_kernel(dtype: str, kind: str, lanes: int, back: bool) -> NativeFunct
 
     def pool_windows(ctx, chunk):
         height, width, channels, rows, columns = load_sizes(ctx)
-        window_down, window_across, step_down, step_across, top, left, count_border = load_windows(ctx)
+        window_down, window_across, step_down, step_across, top, left, count_padding = load_windows(ctx)
         x, y, places = load_int(ctx, 12), load_int(ctx, 13), load_int(ctx, 14)
         each, total, apart, tiled = load_int(ctx, 15), load_int(ctx, 16), load_int(ctx, 17), load_int(ctx, 18)
         pixel = channels * size
@@ -176,7 +225,7 @@ def windows_kernel(dtype: str, kind: str, lanes: int, back: bool) -> NativeFunct
                 alike = 1  # windows from here on that are as whole as this one
                 if j0 == 0 and j1 == window_across:
                     alike = min(columns - column, (width - window_across - j) // step_across + 1)
-                count = window_down * window_across if count_border != 0 else (i1 - i0) * (j1 - j0)
+                count = window_down * window_across if count_padding != 0 else (i1 - i0) * (j1 - j0)
                 at = (row * columns + column) * channels
                 for r in range(i0, i1, MOST):
                     for s in range(j0, j1, MOST):
@@ -205,7 +254,7 @@ def windows_kernel(dtype: str, kind: str, lanes: int, back: bool) -> NativeFunct
     return NativeFunction(pool_windows)
 
 
-def inside(number, step, window, border, length):
+def inside(number, step, window, padding, length):
     """Where a window begins along an axis, and which of its pixels, from and to, are in the image."""
-    begin = number * step - border
+    begin = number * step - padding
     return begin, max(0, -begin), min(window, length - begin)

@@ -1,4 +1,4 @@
-"""How borders and changes of an image's size are read."""
+"""How padding and changes of an image's size are read."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Images with more pixels than before: zeros around them, and every pixel repeated."""
+"""Zero padding and nearest-neighbour upsampling of images."""
 
 from __future__ import annotations
 
@@ -7,25 +7,8 @@ from typing import Any
 
 from bigmodel_core.graph import Value
 from bigmodel_core.graph.spec import Spec, dim_add, dim_multiply
-from bigmodel_core.kernels.array import kernel
-from bigmodel_core.ops.images import Border, ImageOp, Pair, pair
-
-
-def pad_planes(out, x, before, start, stop):
-    """out (planes, rows, columns): x (planes, fewer rows, fewer columns) with zeros around it."""
-    top, left = before
-    height, width = x.shape[1], x.shape[2]
-    for n in range(start, stop):
-        for i in range(out.shape[1]):
-            row = i - top
-            for j in range(out.shape[2]):
-                inside = 0 <= row < height and 0 <= j - left < width
-                out[n, i, j] = x[n, row, j - left] if inside else 0
-
-
-def _planes(op: Any, spec: Spec) -> tuple[int, int, int]:
-    a, b, c, d = spec.sizes
-    return (a, b, c * d) if op.layout == "NHWC" else (a * b, c, d)
+from bigmodel_core.kernels.cpu import padding as cpu_kernels
+from bigmodel_core.ops.images import ImageOp, Padding, Pair, pair
 
 
 @dataclass(frozen=True)
@@ -36,14 +19,8 @@ class Pad2d(ImageOp):
         border: rows above, columns left, rows below, columns right.
     """
 
-    border: Border = (0, 0, 0, 0)
-    cpu = kernel(
-        pad_planes,
-        views=lambda op, i, o: ([_planes(op, o[0])], [_planes(op, i[0])]),
-        extras=lambda op, i, o: {
-            "before": (op.border[0], op.border[1] * (i[0].sizes[3] if op.layout == "NHWC" else 1))
-        },
-    )
+    border: Padding = (0, 0, 0, 0)
+    cpu = cpu_kernels.pad2d
 
     def infer(self, x: Spec) -> Spec:
         n, channels, height, width = self.sizes(x)
@@ -65,7 +42,7 @@ class Pad2d(ImageOp):
         return emit.Pad(x, emit.ints((0, 0, top, left, 0, 0, below, right)), emit.const(0.0))
 
 
-def zero_pad(x: Value, border: Border) -> Value:
+def zero_pad(x: Value, border: Padding) -> Value:
     """Images (N, C, H, W) with rows above, columns left, rows below and columns right of zeros."""
     return Pad2d(border)(x)
 
