@@ -40,7 +40,7 @@ class Slice(Op):
     length: Dim
     step: int = 1
     cpu = cpu_kernels.slice_
-    cuda = CudaLaunches("shape:slice_")
+    cuda = CudaLaunches("slicing:slice_")
 
     def bind(self, sizes: dict[str, int]) -> Slice:
         """The same with named dimensions replaced by sizes."""
@@ -84,7 +84,7 @@ class _SliceGrad(Op):
     step: int
     shape: Shape
     cpu = cpu_kernels.slice_grad
-    cuda = CudaLaunches("shape:slice_grad")
+    cuda = CudaLaunches("slicing:slice_grad")
 
     def forward(self) -> Slice:
         return Slice(self.axis, self.start, self.length, self.step)
@@ -209,7 +209,7 @@ class Concatenate(Op):
 
     axis: int
     cpu = cpu_kernels.concatenate
-    cuda = CudaLaunches("shape:concatenate")
+    cuda = CudaLaunches("slicing:concatenate")
 
     def infer(self, *inputs: Spec) -> Spec:
         first = inputs[0]

@@ -17,7 +17,7 @@ class SumOfSquares(Op):
     """The sum of the squares of all numbers, a float64 scalar: those of float32 fit, large or small."""
 
     cpu = cpu_kernels.sum_of_squares
-    cuda = CudaLaunches("reduce:sum_of_squares")
+    cuda = CudaLaunches("squares:sum_of_squares")
 
     def infer(self, x: Spec) -> Spec:
         if not x.is_float:

@@ -37,7 +37,7 @@ def launches(kernel: CudaKernel, call: Call) -> list[Launch]:
     arguments += [_argument(value, call.dtype) for value in _attributes(kernel, function, names, call)]
     if "status" in names:
         arguments.append(call.status())
-    return [over_items(wrapper(function, len(specs), names), arguments, items)]
+    return [over_items(wrapper(function, len(specs)), arguments, items)]
 
 
 def _attributes(kernel: CudaKernel, function: Any, names: tuple[str, ...], call: Call) -> list[Any]:
@@ -67,8 +67,9 @@ def _argument(value: Any, dtype: str) -> Any:
 
 
 @functools.cache
-def wrapper(function: Any, arrays: int, names: tuple[str, ...]) -> Any:
+def wrapper(function: Any, arrays: int) -> Any:
     """The kernel that calls a function with its arrays, attributes and thread number."""
+    names = parameters(function)[arrays:]
     taken = [f"a{number}" for number in range(arrays)] + [
         f"k_{name}" for name in names if name not in ("thread", "threads")
     ]

@@ -7,8 +7,8 @@ import math
 from bigmodel_core.kernels import status as codes
 from bigmodel_core.kernels.array import Call
 from bigmodel_core.kernels.cuda.array import wrapper
+from bigmodel_core.kernels.cuda.fill import zeros
 from bigmodel_core.kernels.cuda.launch import Launch, View, over_items
-from bigmodel_core.kernels.cuda.shape import zero
 from bigmodel_core.kernels.cuda.status import report
 
 WRONG = codes.INDEX_OUT_OF_RANGE
@@ -27,7 +27,7 @@ def gather(call: Call) -> list[Launch]:
         View(call.input_buffers[1], (count,), indices.dtype),
         call.status(View(call.input_buffers[1], (count,), indices.dtype)),
     ]
-    return [over_items(wrapper(gather_rows, 3, ("thread", "threads", "status")), arguments, count * width)]
+    return [over_items(wrapper(gather_rows, 3), arguments, count * width)]
 
 
 def gather_rows(out, table, indices, thread, threads, status):
@@ -52,14 +52,14 @@ def gather_grad(call: Call) -> list[Launch]:
     count, width = math.prod(indices.sizes), math.prod(shape[1:])
     if shape[0] * width == 0:
         return []
-    launches = [zero(call.output_buffers[0], shape[0] * width, call.dtype)]
+    launches = [zeros(call.output_buffers[0], shape[0] * width, call.dtype)]
     if count:
         arguments = [
             View(call.output_buffers[0], (shape[0], width), call.dtype),
             View(call.input_buffers[0], (count, width), call.dtype),
             View(call.input_buffers[1], (count,), indices.dtype),
         ]
-        launches.append(over_items(wrapper(add_rows, 3, ("thread", "threads")), arguments, count * width))
+        launches.append(over_items(wrapper(add_rows, 3), arguments, count * width))
     return launches
 
 

@@ -28,8 +28,7 @@ def label_numbers(call: Call) -> list[Launch]:
         call.op.classes,
         call.status(given),
     ]
-    names = ("classes", "thread", "threads", "status")
-    return [over_items(wrapper(label_number_items, 2, names), arguments, count)]
+    return [over_items(wrapper(label_number_items, 2), arguments, count)]
 
 
 def label_number_items(out, labels, classes, thread, threads, status):
@@ -57,7 +56,7 @@ def hinge(call: Call) -> list[Launch]:
         CAST[x.dtype](call.op.margin),
         call.status(given),
     ]
-    return [over_items(wrapper(hinge_rows, 4, ("margin", "thread", "threads", "status")), arguments, rows)]
+    return [over_items(wrapper(hinge_rows, 4), arguments, rows)]
 
 
 def hinge_rows(loss, rival, x, labels, margin, thread, threads, status):
@@ -94,7 +93,7 @@ def hinge_grad(call: Call) -> list[Launch]:
         View(call.input_buffers[2], (rows,), rival.dtype),
     ]
     items = rows * shape[-1]
-    return [over_items(wrapper(hinge_grad_items, 4, ("thread", "threads")), arguments, items)]
+    return [over_items(wrapper(hinge_grad_items, 4), arguments, items)]
 
 
 def hinge_grad_items(out, dy, labels, rival, thread, threads):

@@ -51,9 +51,8 @@ class Run:
 
     def launch(self, function: Any, arrays: list[View], *numbers: int) -> Launch:
         """A thread for each number of the state."""
-        names = tuple(f"n{number}" for number in range(len(numbers)))
         arguments = [*arrays, *(np.int64(number) for number in numbers)]
-        compiled = wrapper(function, len(arrays), (*names, "thread", "threads"))
+        compiled = wrapper(function, len(arrays))
         return over_items(compiled, arguments, self.batch * self.units)
 
     def copied(self, target: View, source: View | None) -> Launch:
@@ -78,7 +77,7 @@ def forward(call: Call) -> list[Launch]:
     bias = View(recurrent_bias, (run.width,), run.dtype)
     counts = bias if lengths is None else View(lengths, (run.batch,), "int64")
     if lengths is not None:
-        checked = wrapper(check_lengths, 1, ("steps", "thread", "threads", "status"))
+        checked = wrapper(check_lengths, 1)
         found.append(over_items(checked, [counts, np.int64(run.steps), call.status(counts)], run.batch))
     first = run.order[0] if run.steps else 0
     begin = made["previous"] if run.steps else made["last"]

@@ -1,0 +1,19 @@
+"""One value everywhere, on a CUDA device."""
+
+from __future__ import annotations
+
+import numpy as np
+
+from bigmodel_core.kernels.cuda.array import wrapper
+from bigmodel_core.kernels.cuda.launch import Buffer, Launch, flat, over_items
+
+
+def zeros(buffer: Buffer, count: int, dtype: str) -> Launch:
+    """The launch that fills a buffer with zeros."""
+    return over_items(wrapper(fill, 1), [flat(buffer, count, dtype), np.dtype(dtype).type(0)], count)
+
+
+def fill(out, value, thread, threads):
+    """out (all,): one value everywhere."""
+    for element in range(thread, out.shape[0], threads):
+        out[element] = value

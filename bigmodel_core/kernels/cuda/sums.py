@@ -1,0 +1,89 @@
+"""Sums of rows and columns on a CUDA device, cut by shape alone and added in one order: always equal bits."""
+
+from __future__ import annotations
+
+import functools
+from typing import Any
+
+import numpy as np
+
+from bigmodel_core.graph.spec import FLOATS
+from bigmodel_core.kernels.array import Call
+from bigmodel_core.kernels.cuda.groups import CAST, combined, row_of
+from bigmodel_core.kernels.cuda.launch import Buffer, Launch, View, lanes_for, over_items, over_rows, sizes
+
+RUN = 16
+"""Numbers of a column that are added up one after the other; such sums are added up in turn."""
+
+
+def sums(call: Call, dtype: str, x: Buffer, y: Buffer, outer: int, middle: int, inner: int) -> list[Launch]:
+    """The sums y (outer, inner) along the middle axis of x (outer, middle, inner), piece by piece."""
+    if outer * inner == 0:
+        return []
+    piece = sizes().row_piece if inner == 1 else sizes().column_piece
+    pieces = max(-(-middle // piece), 1)
+    target = y if pieces == 1 else call.scratch(outer * pieces * inner * np.dtype(dtype).itemsize)
+    arrays = [
+        View(target, (outer, pieces, inner), dtype),
+        View(x, (outer, middle, inner), dtype),
+        np.int64(piece),
+    ]
+    if inner == 1:
+        lanes = lanes_for(min(piece, middle))
+        launch = over_rows(sum_rows(dtype, lanes), arrays, outer * pieces, lanes)
+    else:
+        launch = over_items(sum_columns(dtype), arrays, outer * pieces * inner)
+    if pieces == 1:
+        return [launch]
+    return [launch, *sums(call, dtype, target, y, outer, pieces, inner)]
+
+
+def _accumulator(dtype: str) -> str:
+    return dtype if dtype in FLOATS else "int64"
+
+
+@functools.cache
+def sum_rows(dtype: str, lanes: int) -> Any:
+    """out (outer, pieces, 1): the sum of each piece of a row of x (outer, middle, 1)."""
+    number = CAST[_accumulator(dtype)]
+    zero, row_here, total_of = number(0), row_of(lanes), combined("sum", _accumulator(dtype), lanes)
+
+    def sum_rows(out, x, piece):
+        first, step, lane = row_here()
+        pieces = out.shape[1]
+        for row in range(first, out.shape[0] * pieces, step):
+            i = row // pieces
+            start = row % pieces * piece
+            total = zero
+            for j in range(start + lane, min(x.shape[1], start + piece), lanes):
+                total = number(total + x[i, j, 0])
+            total = total_of(total, lane)
+            if lane == 0:
+                out[i, row % pieces, 0] = total
+
+    return sum_rows
+
+
+@functools.cache
+def sum_columns(dtype: str) -> Any:
+    """out (outer, pieces, inner): the sums of `piece` rows each of x (outer, middle, inner)."""
+    number = CAST[_accumulator(dtype)]
+    zero, here = number(0), row_of(1)
+
+    def sum_columns(out, x, piece):
+        first, step, _ = here()
+        pieces, inner = out.shape[1], out.shape[2]
+        for item in range(first, out.shape[0] * pieces * inner, step):
+            k = item % inner
+            p = item // inner % pieces
+            i = item // inner // pieces
+            total = zero
+            last = min(x.shape[1], p * piece + piece)
+            for begin in range(p * piece, last, RUN):
+                part = zero
+                for j in range(begin, min(last, begin + RUN)):
+                    part = number(part + x[i, j, k])
+                total = number(total + part)
+            out[i, p, k] = total
+
+    return sum_columns
