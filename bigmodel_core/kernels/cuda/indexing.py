@@ -2,9 +2,8 @@
 
 from __future__ import annotations
 
-import math
-
 from bigmodel_core.kernels import status as codes
+from bigmodel_core.kernels import views
 from bigmodel_core.kernels.array import Call
 from bigmodel_core.kernels.cuda.array import wrapper
 from bigmodel_core.kernels.cuda.fill import zeros
@@ -17,13 +16,12 @@ WRONG = codes.INDEX_OUT_OF_RANGE
 def gather(call: Call) -> list[Launch]:
     """table[indices]."""
     table, indices = call.inputs
-    shape = table.sizes
-    count, width = math.prod(indices.sizes), math.prod(shape[1:])
+    (count,), (rows, width) = views.vector(indices), views.table(table)
     if count * width == 0:
         return []
     arguments = [
         View(call.output_buffers[0], (count, width), table.dtype),
-        View(call.input_buffers[0], (shape[0], width), table.dtype),
+        View(call.input_buffers[0], (rows, width), table.dtype),
         View(call.input_buffers[1], (count,), indices.dtype),
         call.status(View(call.input_buffers[1], (count,), indices.dtype)),
     ]
@@ -48,14 +46,13 @@ def gather_rows(out, table, indices, thread, threads, status):
 def gather_grad(call: Call) -> list[Launch]:
     """Each row of the table is the sum of the gradients of its copies, in the order they come."""
     _, indices = call.inputs
-    shape = call.outputs[0].sizes
-    count, width = math.prod(indices.sizes), math.prod(shape[1:])
-    if shape[0] * width == 0:
+    (count,), (rows, width) = views.vector(indices), views.table(call.outputs[0])
+    if rows * width == 0:
         return []
-    launches = [zeros(call.output_buffers[0], shape[0] * width, call.dtype)]
+    launches = [zeros(call.output_buffers[0], rows * width, call.dtype)]
     if count:
         arguments = [
-            View(call.output_buffers[0], (shape[0], width), call.dtype),
+            View(call.output_buffers[0], (rows, width), call.dtype),
             View(call.input_buffers[0], (count, width), call.dtype),
             View(call.input_buffers[1], (count,), indices.dtype),
         ]

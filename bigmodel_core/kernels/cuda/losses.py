@@ -2,15 +2,13 @@
 
 from __future__ import annotations
 
-import math
-from typing import Any
-
 from bigmodel_core.kernels import status as codes
 from bigmodel_core.kernels.array import Call
 from bigmodel_core.kernels.cuda.array import wrapper
 from bigmodel_core.kernels.cuda.groups import CAST
 from bigmodel_core.kernels.cuda.launch import Launch, View, over_items
 from bigmodel_core.kernels.cuda.status import report
+from bigmodel_core.kernels.views import matrix, vector
 
 WRONG = codes.LABEL_OUT_OF_RANGE
 
@@ -18,7 +16,7 @@ WRONG = codes.LABEL_OUT_OF_RANGE
 def label_numbers(call: Call) -> list[Launch]:
     """Integer labels as floats; those out of range are reported."""
     (labels,), (out,) = call.inputs, call.outputs
-    count: int = math.prod(labels.sizes)
+    (count,) = vector(labels)
     if count == 0:
         return []
     given = View(call.input_buffers[0], (count,), labels.dtype)
@@ -43,15 +41,14 @@ def label_number_items(out, labels, classes, thread, threads, status):
 def hinge(call: Call) -> list[Launch]:
     """max(0, margin + best wrong score - right score) of each row, and which class is the best wrong one."""
     (x, labels), (loss, _) = call.inputs, call.outputs
-    shape: Any = x.shape
-    rows = math.prod(shape[:-1])
+    rows, classes = matrix(x)
     if rows == 0:
         return []
     given = View(call.input_buffers[1], (rows,), labels.dtype)
     arguments = [
         View(call.output_buffers[0], (rows,), loss.dtype),
         View(call.output_buffers[1], (rows,), "int64"),
-        View(call.input_buffers[0], (rows, shape[-1]), x.dtype),
+        View(call.input_buffers[0], (rows, classes), x.dtype),
         given,
         CAST[x.dtype](call.op.margin),
         call.status(given),
@@ -82,17 +79,16 @@ def hinge_rows(loss, rival, x, labels, margin, thread, threads, status):
 def hinge_grad(call: Call) -> list[Launch]:
     """dy at the best wrong class, -dy at the right one, 0 elsewhere."""
     dy, labels, rival = call.inputs
-    shape: Any = call.outputs[0].shape
-    rows, dtype = math.prod(shape[:-1]), call.dtype
+    (rows, classes), dtype = matrix(call.outputs[0]), call.dtype
     if rows == 0:
         return []
     arguments = [
-        View(call.output_buffers[0], (rows, shape[-1]), dtype),
+        View(call.output_buffers[0], (rows, classes), dtype),
         View(call.input_buffers[0], (rows,), dy.dtype),
         View(call.input_buffers[1], (rows,), labels.dtype),
         View(call.input_buffers[2], (rows,), rival.dtype),
     ]
-    items = rows * shape[-1]
+    items = rows * classes
     return [over_items(wrapper(hinge_grad_items, 4), arguments, items)]
 
 

@@ -3,10 +3,10 @@
 from __future__ import annotations
 
 import functools
-import math
 from math import sqrt
 from typing import Any
 
+from bigmodel_core.kernels import views
 from bigmodel_core.kernels.array import Call
 from bigmodel_core.kernels.cuda.groups import CAST, combined, row_of
 from bigmodel_core.kernels.cuda.launch import Launch, View, lanes_for, over_rows
@@ -15,7 +15,7 @@ from bigmodel_core.kernels.cuda.launch import Launch, View, lanes_for, over_rows
 def layer_norm(call: Call) -> list[Launch]:
     """y, and the mean, 1 / standard deviation and the rest of the mean of each row."""
     x, dtype = call.inputs[0], call.dtype
-    rows, n = math.prod(x.sizes[:-1]), x.sizes[-1]
+    rows, n = views.matrix(x)
     matrix = (rows, n)
     shapes: list[tuple[int, ...]] = [matrix, (rows,), (rows,), (rows,), matrix, (n,), (n,)]
     return _launch(call, layer_norm_rows, shapes, [CAST[dtype](call.op.epsilon)])
@@ -24,7 +24,7 @@ def layer_norm(call: Call) -> list[Launch]:
 def layer_norm_grad(call: Call) -> list[Launch]:
     """The gradient of x and its normalised numbers, from dy, x, what `layer_norm` found, and scale."""
     x = call.inputs[1]
-    rows, n = math.prod(x.sizes[:-1]), x.sizes[-1]
+    rows, n = views.matrix(x)
     matrix = (rows, n)
     shapes: list[tuple[int, ...]] = [matrix, matrix, matrix, matrix, (rows,), (rows,), (rows,), (n,)]
     return _launch(call, layer_norm_grad_rows, shapes, [])

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import functools
-import math
 from math import exp, log
 from typing import Any
 
@@ -12,7 +11,7 @@ from bigmodel_core.kernels.array import Call
 from bigmodel_core.kernels.cuda.groups import CAST, combined, row_of
 from bigmodel_core.kernels.cuda.launch import Launch, View, lanes_for, over_rows
 from bigmodel_core.kernels.cuda.status import report
-from bigmodel_core.kernels.views import split_axes
+from bigmodel_core.kernels.views import matrix, split_axes
 
 
 def _along_axis(call: Call, make: Any) -> list[Launch]:
@@ -162,7 +161,7 @@ def log_softmax_grad_rows(dtype: str, lanes: int) -> Any:
 def cross_entropy(call: Call) -> list[Launch]:
     """-log softmax(x)[label] for each row, and log(sum(exp(x)))."""
     (x, labels), dtype = call.inputs, call.dtype
-    rows, classes = math.prod(x.sizes[:-1]), x.sizes[-1]
+    rows, classes = matrix(x)
     if rows == 0:
         return []
     lanes = lanes_for(classes)
@@ -212,16 +211,15 @@ def cross_entropy_rows(dtype: str, lanes: int) -> Any:
 def cross_entropy_grad(call: Call) -> list[Launch]:
     """The gradient with respect to the logits, from dy, x, labels and log(sum(exp(x)))."""
     _, x, labels, _ = call.inputs
-    rows, classes, dtype = math.prod(x.sizes[:-1]), x.sizes[-1], call.dtype
+    (rows, classes), dtype = matrix(x), call.dtype
     if rows * classes == 0:
         return []
     lanes = lanes_for(classes)
-    matrix = (rows, classes)
     dy, x_buffer, labels_buffer, shift = call.input_buffers
     arguments = [
-        View(call.output_buffers[0], matrix, dtype),
+        View(call.output_buffers[0], (rows, classes), dtype),
         View(dy, (rows,), dtype),
-        View(x_buffer, matrix, dtype),
+        View(x_buffer, (rows, classes), dtype),
         View(labels_buffer, (rows,), labels.dtype),
         View(shift, (rows,), dtype),
         CAST[dtype](call.op.smoothing),
