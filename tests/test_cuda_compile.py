@@ -11,6 +11,8 @@ from typing import Any
 import numpy as np
 import pytest
 
+from bigmodel_core.graph.dtypes import COMPUTED
+
 pytestmark = [
     pytest.mark.cuda,
     pytest.mark.slow,
@@ -32,7 +34,7 @@ _seen: dict[tuple[Any, Any], str] = {}
 class Host:
     """A device that is only compiled for: its arrays stay here."""
 
-    name = "cuda"
+    name, dtypes = "cuda", COMPUTED
 
     def allocate(self, array: np.ndarray) -> np.ndarray:
         return np.array(array)

@@ -11,7 +11,7 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from bigmodel_core.errors import DtypeError, ShapeError
+from bigmodel_core.errors import ShapeError
 from bigmodel_core.graph.dimensions import Dim as Dim
 from bigmodel_core.graph.dimensions import Shape as Shape
 from bigmodel_core.graph.dimensions import canonical as canonical
@@ -24,10 +24,7 @@ from bigmodel_core.graph.dimensions import dim_multiply as dim_multiply
 from bigmodel_core.graph.dimensions import dim_names as dim_names
 from bigmodel_core.graph.dimensions import dim_product as dim_product
 from bigmodel_core.graph.dimensions import dim_value as dim_value
-
-DTYPES = ("float32", "float64", "int64", "int32", "uint8", "bool")
-FLOATS = ("float32", "float64")
-INTEGERS = ("int64", "int32", "uint8")
+from bigmodel_core.graph.dtypes import DType, dtype_named
 
 
 @dataclass(frozen=True)
@@ -36,7 +33,8 @@ class Spec:
 
     Args:
         shape: integers and named dimensions, for instance ("N", 784).
-        dtype: "float32", "float64", "int64", "int32", "uint8" or "bool".
+        dtype: "float32", "float64", "int64", "int32", "uint8" or "bool", which kernels compute with, or
+            "float16", "bfloat16" or "int8".
 
     Raises:
         ShapeError: a dimension is negative or not a dimension.
@@ -54,9 +52,7 @@ class Spec:
     def __post_init__(self) -> None:
         object.__setattr__(self, "shape", tuple(_checked(dim) for dim in self.shape))
         name = self.dtype if isinstance(self.dtype, str) else np.dtype(self.dtype).name
-        if name not in DTYPES:
-            raise DtypeError(f"unknown number type {self.dtype!r}.", fix=f"use one of {', '.join(DTYPES)}.")
-        object.__setattr__(self, "dtype", name)
+        object.__setattr__(self, "dtype", dtype_named(name).name)
 
     def __repr__(self) -> str:
         return f"Spec({format_shape(self.shape)}, {self.dtype})"
@@ -81,9 +77,19 @@ class Spec:
         return tuple(dim_value(dim, {}) for dim in self.shape)
 
     @property
+    def number_type(self) -> DType:
+        """What is known of the number type: bytes, NumPy's type and more."""
+        return dtype_named(self.dtype)
+
+    @property
     def is_float(self) -> bool:
         """Whether the numbers are floating point."""
-        return self.dtype in FLOATS
+        return self.number_type.is_float
+
+    @property
+    def is_integer(self) -> bool:
+        """Whether the numbers are integers; truth values are not."""
+        return self.number_type.is_integer
 
     def names(self) -> set[str]:
         """The names of the free dimensions."""

@@ -11,8 +11,9 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any
 
-from bigmodel_core.graph.spec import FLOATS, Dim, Shape, dim_multiply
-from bigmodel_core.kernels.scalar import CAST, Inlined, Scalar, inline, parameters
+from bigmodel_core.graph.dtypes import DTYPES, FLOATS
+from bigmodel_core.graph.spec import Dim, Shape, dim_multiply
+from bigmodel_core.kernels.scalar import Inlined, Scalar, inline, parameters
 
 
 @dataclass(frozen=True)
@@ -107,8 +108,8 @@ def part_source(chain: Chain, number: int, names: Sequence[str], attribute_names
     arguments.update(zip((name for name, _ in part.attributes), attribute_names, strict=True))
     if "index" in expected:
         arguments["index"] = "index"
-    cast = CAST[part.dtype]
-    return f"{cast}({inlined.call(arguments)})" if part.dtype != "bool" else inlined.call(arguments)
+    convert = DTYPES[part.dtype].converter
+    return f"{convert}({inlined.call(arguments)})" if part.dtype != "bool" else inlined.call(arguments)
 
 
 # Iteration spaces -----------------------------------------------------------------------------------

@@ -24,11 +24,16 @@ from typing import Any
 import numpy as np
 
 from bigmodel_core.errors import KernelError
+from bigmodel_core.graph.dtypes import DTYPES, FLOATS
 
 Scalar = Callable[..., Any]
 
-CAST = {"float32": "T32", "float64": "T64", "int32": "I32", "int64": "I64", "uint8": "U8", "bool": "B1"}
-"""The names that convert a number to a type in generated source."""
+CONVERTERS: dict[str, Any] = {
+    dtype.converter: bool if dtype.kind == "bool" else dtype.numpy.type
+    for dtype in DTYPES.values()
+    if dtype.is_computed
+}
+"""What converts a number to a type in generated source, by the name it has there."""
 
 
 @dataclass
@@ -164,9 +169,9 @@ class _Typed(ast.NodeTransformer):
         return self._resolved(node.id, self.outer[node.id])
 
     def _number(self, value: float) -> ast.expr:
-        if self.dtype == "bool" or (self.dtype not in ("float32", "float64") and isinstance(value, float)):
+        if self.dtype == "bool" or (self.dtype not in FLOATS and isinstance(value, float)):
             return ast.Constant(value)
-        return ast.Call(ast.Name(CAST[self.dtype], ast.Load()), [ast.Constant(value)], [])
+        return ast.Call(ast.Name(DTYPES[self.dtype].converter, ast.Load()), [ast.Constant(value)], [])
 
     def _resolved(self, name: str, value: Any) -> ast.expr:
         if isinstance(value, (bool, np.bool_)):
@@ -179,7 +184,7 @@ class _Typed(ast.NodeTransformer):
             return self._number(number)
         own_name = getattr(value, "__name__", "")
         if getattr(math, own_name, None) is value:
-            kind = self.dtype if self.dtype in ("float32", "float64") else "float64"
+            kind = self.dtype if self.dtype in FLOATS else "float64"
             self.result.math_names.add((own_name, kind))
             return ast.Name(f"m_{own_name}_{kind}", ast.Load())
         if isinstance(value, FunctionType):

@@ -12,6 +12,7 @@ import numpy as np
 from bigmodel_core.data.source import Source
 from bigmodel_core.errors import DtypeError, GraphError, ShapeError
 from bigmodel_core.graph import Graph
+from bigmodel_core.graph.dtypes import COMPUTED_FLOATS
 from bigmodel_core.graph.spec import Dim, Spec, format_shape, match
 from bigmodel_core.nn import initializers
 from bigmodel_core.nn.fitting import check_fits, checked, fitting_state, input_spec
@@ -50,9 +51,10 @@ class Network:
     ) -> None:
         from bigmodel_core.plan import device_named
 
-        if dtype not in ("float32", "float64"):
+        if dtype not in COMPUTED_FLOATS:
             raise DtypeError(
-                f"a model cannot have parameters of type {dtype!r}.", fix="use 'float32' or 'float64'."
+                f"a model cannot have parameters of type {dtype!r}.",
+                fix=f"use {' or '.join(map(repr, COMPUTED_FLOATS))}.",
             )
         if not inputs:
             raise GraphError(

@@ -10,7 +10,8 @@ import numpy as np
 
 from bigmodel_core.errors import DtypeError, ShapeError
 from bigmodel_core.graph import Number, Op, Value, current_graph
-from bigmodel_core.graph.spec import FLOATS, Spec, broadcast, format_shape
+from bigmodel_core.graph.dtypes import FLOATS
+from bigmodel_core.graph.spec import Spec, broadcast, format_shape
 
 
 @dataclass(frozen=True)

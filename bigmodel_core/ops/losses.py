@@ -8,7 +8,8 @@ from typing import Any
 
 from bigmodel_core.errors import DtypeError, ShapeError
 from bigmodel_core.graph import Op, Value
-from bigmodel_core.graph.spec import INTEGERS, Spec, format_shape
+from bigmodel_core.graph.dtypes import INTEGERS
+from bigmodel_core.graph.spec import Spec, format_shape
 from bigmodel_core.kernels.cpu import losses as cpu_kernels
 from bigmodel_core.kernels.cuda.kernels import CudaLaunches
 from bigmodel_core.kernels.fused import elementwise

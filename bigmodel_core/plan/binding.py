@@ -7,8 +7,8 @@ from collections.abc import Callable, Iterable, Mapping
 from typing import Generic, Protocol, TypeVar
 
 from bigmodel_core.graph import Value
+from bigmodel_core.graph.dtypes import SIZES
 from bigmodel_core.graph.spec import Spec
-from bigmodel_core.kernels.cpu.memory import SIZES
 from bigmodel_core.plan.capacity import check_capacity
 from bigmodel_core.plan.memory import Lifetime
 from bigmodel_core.plan.program import Program

@@ -12,11 +12,11 @@ from collections.abc import Mapping
 import numpy as np
 
 from bigmodel_core.graph import Constant, Input, Value, Variable
+from bigmodel_core.graph.dtypes import COMPUTED, SIZES
 from bigmodel_core.graph.spec import Spec
 from bigmodel_core.kernels.cpu import runner
 from bigmodel_core.kernels.cpu.compile_ahead import compile_ahead
 from bigmodel_core.kernels.cpu.launch import ALIGNMENT, PADDING, Buffer, Launch, kernels_of
-from bigmodel_core.kernels.cpu.memory import SIZES
 from bigmodel_core.kernels.cpu.table import Table
 from bigmodel_core.plan.binding import SMALLER, nbytes
 from bigmodel_core.plan.capacity import refused_politely
@@ -70,6 +70,7 @@ class CpuDevice:
     """The processor this runs on."""
 
     name = "cpu"
+    dtypes = COMPUTED
 
     def __init__(self) -> None:
         self._arenas: weakref.WeakKeyDictionary[Program, Arena] = weakref.WeakKeyDictionary()

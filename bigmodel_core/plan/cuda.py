@@ -13,6 +13,7 @@ import numpy as np
 
 from bigmodel_core.errors import BigmodelError, DeviceError, OutOfMemoryError
 from bigmodel_core.graph import Value
+from bigmodel_core.graph.dtypes import COMPUTED
 from bigmodel_core.graph.spec import Spec, dim_value
 from bigmodel_core.kernels.array import Call
 from bigmodel_core.kernels.cuda import elementwise, runtime
@@ -64,6 +65,7 @@ class CudaDevice:
     """
 
     name = "cuda"
+    dtypes = COMPUTED
 
     def __init__(self) -> None:
         runtime.require_device()

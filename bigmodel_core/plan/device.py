@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from typing import TYPE_CHECKING, Any, Protocol
 
 import numpy as np
 
-from bigmodel_core.errors import DeviceError, GraphError, ShapeError
+from bigmodel_core.errors import DeviceError, DtypeError, GraphError, ShapeError
+from bigmodel_core.graph import Input, Node, Variable
 from bigmodel_core.graph.spec import Spec, format_shape
 
 if TYPE_CHECKING:
@@ -33,6 +34,8 @@ class Device(Protocol):
     """A place to compute."""
 
     name: str
+    dtypes: tuple[str, ...]
+    """The number types that its kernels compute with."""
 
     def allocate(self, array: np.ndarray) -> Any:
         """Memory that starts with an array's numbers."""
@@ -67,6 +70,24 @@ def device_named(name: str | Device) -> Device:
 
         return cuda_device()
     raise DeviceError(f"there is no device '{name}'.", fix="use 'cpu' or 'cuda'.")
+
+
+def check_dtypes(device: Device, nodes: Sequence[Node]) -> None:
+    """Raise where nodes have numbers of a type that a device does not compute with.
+
+    Raises:
+        DtypeError: the message names the op, its layer and the type.
+    """
+    for node in nodes:
+        for value in node.outputs:
+            if value.dtype not in device.dtypes:
+                op = node.op
+                what = f"the input '{op.name}' is" if isinstance(op, Input) else f"{type(op).__name__} gives"
+                raise DtypeError(
+                    f"{what} {value.dtype}, a number type without kernels on '{device.name}'.",
+                    fix=f"convert to one of {', '.join(device.dtypes)}.",
+                    where=op.path if isinstance(op, Variable) else node.place or None,
+                )
 
 
 class Variables:

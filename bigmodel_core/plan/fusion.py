@@ -7,7 +7,8 @@ from dataclasses import dataclass, replace
 
 from bigmodel_core.errors import KernelError
 from bigmodel_core.graph import Node, Value
-from bigmodel_core.graph.spec import FLOATS, Dim, Shape, dim_product
+from bigmodel_core.graph.dtypes import FLOATS
+from bigmodel_core.graph.spec import Dim, Shape, dim_product
 from bigmodel_core.kernels.fused import Chain, Elementwise, Part, Space, space
 from bigmodel_core.kernels.scalar import parameters
 

@@ -16,6 +16,7 @@ from math import inf
 from typing import TYPE_CHECKING, Any, ClassVar
 
 from bigmodel_core.graph import Node, Op, Value, needed
+from bigmodel_core.graph.dtypes import DTYPES
 from bigmodel_core.graph.spec import Dim, Spec, dim_value
 from bigmodel_core.kernels.array import Call, NativeKernel
 from bigmodel_core.kernels.cuda.kernels import CudaLaunches
@@ -25,10 +26,6 @@ from bigmodel_core.plan.fusion import kernel_of
 
 if TYPE_CHECKING:
     from bigmodel_core.plan.program import Program
-
-MODEST = {"float32": 2.0**60, "float64": 2.0**500}
-"""Numbers below are far from where float32 and float64 end: their squares are finite, and so is what an
-optimizer makes of them."""
 
 USUAL_ROWS = 64
 """Rows of a batch from which it is judged, whatever the batch, whether two matrices are far smaller than
@@ -87,7 +84,7 @@ class Gate(Op):
 
     def limit(self, dtype: str) -> float:
         """What numbers of a type have to be below."""
-        return inf if self.exact else MODEST[dtype]
+        return inf if self.exact else DTYPES[dtype].modest
 
 
 def gate_of(program: Program) -> Node:

@@ -14,7 +14,7 @@ from bigmodel_core.errors import BigmodelError, DataError, GraphError, KernelErr
 from bigmodel_core.graph import Constant, Graph, Input, Value, Variable, needed
 from bigmodel_core.graph.spec import match
 from bigmodel_core.kernels import status as codes
-from bigmodel_core.plan.device import Device, Plan, Variables, device_named
+from bigmodel_core.plan.device import Device, Plan, Variables, check_dtypes, device_named
 from bigmodel_core.plan.listing import PlannedStep
 from bigmodel_core.plan.schedule import ordered
 from bigmodel_core.plan.steps import Step
@@ -66,6 +66,7 @@ class Program:
         self.outputs = [_kept(graph, value, None, changing) for value in outputs]
         roots = [*self.outputs, *self.updates.values(), *self.updates, *self.guards]
         self.nodes = needed(roots)
+        check_dtypes(self.device, self.nodes)
         self.inputs = {node.op.name: node.outputs[0] for node in self.nodes if isinstance(node.op, Input)}
         self.variables = [node.outputs[0] for node in self.nodes if isinstance(node.op, Variable)]
         self.constants = [node.outputs[0] for node in self.nodes if isinstance(node.op, Constant)]

@@ -11,7 +11,8 @@ from typing import Any, Literal, Union
 import numpy as np
 
 from bigmodel_core.errors import BigmodelError, UsageError
-from bigmodel_core.graph.spec import FLOATS, Spec
+from bigmodel_core.graph.dtypes import FLOATS
+from bigmodel_core.graph.spec import Spec
 from bigmodel_core.registry.field_values import field_types, kind_of_base
 
 LAYER_INPUTS: tuple[tuple[Spec, ...], ...] = (

@@ -17,7 +17,7 @@ from typing import Any
 import numpy as np
 
 from bigmodel_core.errors import CheckpointError
-from bigmodel_core.graph.spec import DTYPES
+from bigmodel_core.graph.dtypes import DTYPES
 from bigmodel_core.registry.plain_values import strict_json
 from bigmodel_core.train.atomic import write_atomically
 
@@ -125,7 +125,7 @@ def _check_entries(header: dict[str, Any], size: int) -> None:
         known = isinstance(entry["dtype"], str) and entry["dtype"] in _TYPES
         if not known or not _whole(shape) or not _whole(offsets) or len(offsets) != 2:
             raise _Damage(f"the entry of the array {name!r} is malformed")
-        needed = np.dtype(_TYPES[entry["dtype"]]).itemsize
+        needed = _TYPES[entry["dtype"]].nbytes
         for dim in shape:
             needed *= dim
         if offsets[1] - offsets[0] != needed or len(shape) > 32:
@@ -140,8 +140,8 @@ def _check_entries(header: dict[str, Any], size: int) -> None:
         raise _Damage(f"the file is torn: its arrays take {end} bytes, there are {size}")
 
 
-_TYPES = {"F32": "float32", "F64": "float64", "I64": "int64", "I32": "int32", "U8": "uint8", "BOOL": "bool"}
-assert set(_TYPES.values()) == set(DTYPES)
+_TYPES = {dtype.safetensors: dtype for dtype in DTYPES.values()}
+"""The number types, by their names in files."""
 
 
 def _whole(values: object) -> bool:
@@ -149,11 +149,13 @@ def _whole(values: object) -> bool:
 
 
 def _arrays(raw: bytes) -> dict[str, np.ndarray]:
-    from safetensors import SafetensorError
-    from safetensors.numpy import load
+    from safetensors import SafetensorError, deserialize
 
-    try:
-        return {name: np.array(array) for name, array in load(raw).items()}
+    try:  # not its `numpy.load`, which knows no bfloat16
+        return {
+            name: np.frombuffer(found["data"], _TYPES[found["dtype"]].numpy).reshape(found["shape"]).copy()
+            for name, found in deserialize(raw)
+        }
     except (SafetensorError, ValueError, KeyError, TypeError) as error:
         raise _Damage(f"the arrays cannot be read: {error}") from None
 

@@ -11,7 +11,8 @@ import numpy as np
 from bigmodel_core import ops
 from bigmodel_core.errors import ConfigError, DtypeError, ShapeError
 from bigmodel_core.graph import Value
-from bigmodel_core.graph.spec import INTEGERS, Shape, format_shape
+from bigmodel_core.graph.dtypes import INTEGERS
+from bigmodel_core.graph.spec import Shape, format_shape
 from bigmodel_core.nn.layer import Layer
 from bigmodel_core.registry.field_limits import check_number
 

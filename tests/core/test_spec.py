@@ -120,7 +120,7 @@ def test_what_is_no_dimension_is_refused(dim: object) -> None:
 
 def test_unknown_number_type_is_refused_with_those_there_are() -> None:
     with pytest.raises(DtypeError, match="float32, float64"):
-        Spec((1,), "float16")
+        Spec((1,), "complex64")
 
 
 def test_binding_gives_integers_and_refuses_what_has_no_size() -> None:

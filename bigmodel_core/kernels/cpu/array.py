@@ -8,7 +8,7 @@ from typing import Any
 
 import numpy as np
 
-from bigmodel_core.graph.spec import FLOATS
+from bigmodel_core.graph.dtypes import FLOATS
 from bigmodel_core.kernels.array import SPECIAL, ArrayKernel, Call, attributes_of
 from bigmodel_core.kernels.cpu import math as cpu_math
 from bigmodel_core.kernels.cpu.launch import Buffer, Launch

@@ -19,9 +19,10 @@ from dataclasses import dataclass
 
 import numpy as np
 
+from bigmodel_core.graph.dtypes import SIZES
 from bigmodel_core.kernels.cpu.convolution_tile import convolve_tile, tallest
 from bigmodel_core.kernels.cpu.launch import Buffer, Item, Launch, Scratch
-from bigmodel_core.kernels.cpu.memory import SIZES, load, load_int, store
+from bigmodel_core.kernels.cpu.memory import load, load_int, store
 from bigmodel_core.kernels.cpu.microkernel import tile_columns
 from bigmodel_core.kernels.cpu.native import NativeFunction
 from bigmodel_core.kernels.cpu.packing import stack_memory

@@ -11,8 +11,8 @@ from __future__ import annotations
 import functools
 from typing import Any
 
+from bigmodel_core.graph.dtypes import SIZES
 from bigmodel_core.kernels.cpu.instructions import phi, vector_type
-from bigmodel_core.kernels.cpu.memory import SIZES
 from bigmodel_core.kernels.cpu.microkernel import (
     VECTORS,
     rows_of_a,

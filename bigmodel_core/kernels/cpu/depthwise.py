@@ -11,6 +11,7 @@ import functools
 import math
 from typing import Any
 
+from bigmodel_core.graph.dtypes import SIZES
 from bigmodel_core.kernels.cpu.convolution import (
     CHUNK_WORK,
     MAX_CHUNKS,
@@ -20,7 +21,7 @@ from bigmodel_core.kernels.cpu.convolution import (
 from bigmodel_core.kernels.cpu.convolution_gradient import sum_pieces_kernel
 from bigmodel_core.kernels.cpu.grid_products import grid_products
 from bigmodel_core.kernels.cpu.launch import Buffer, Launch, Scratch
-from bigmodel_core.kernels.cpu.memory import SIZES, load, load_int, store
+from bigmodel_core.kernels.cpu.memory import load, load_int, store
 from bigmodel_core.kernels.cpu.native import NativeFunction
 
 CHOICE = "vectors of channels"

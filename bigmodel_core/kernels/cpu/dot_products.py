@@ -5,6 +5,7 @@ from __future__ import annotations
 import functools
 from typing import Any
 
+from bigmodel_core.graph.dtypes import SIZES
 from bigmodel_core.kernels.cpu.instructions import (
     at,
     dispatched,
@@ -15,7 +16,7 @@ from bigmodel_core.kernels.cpu.instructions import (
     phi,
     vector_type,
 )
-from bigmodel_core.kernels.cpu.memory import SIZES, ir_type, load_int, pointer
+from bigmodel_core.kernels.cpu.memory import ir_type, load_int, pointer
 from bigmodel_core.kernels.cpu.native import Intrinsic, NativeFunction
 
 ROWS, COLUMNS = 2, 4

@@ -8,12 +8,10 @@ from typing import Any
 
 import numpy as np
 
+from bigmodel_core.graph.dtypes import DTYPES, FLOATS, SIZES
 from bigmodel_core.kernels.cpu import math as cpu_math
 from bigmodel_core.kernels.cpu.launch import Buffer, Launch
 from bigmodel_core.kernels.cpu.memory import (
-    BITS,
-    INFINITE,
-    SIZES,
     larger,
     load,
     load_float,
@@ -24,7 +22,7 @@ from bigmodel_core.kernels.cpu.memory import (
 )
 from bigmodel_core.kernels.cpu.native import NativeFunction
 from bigmodel_core.kernels.fused import Chain, Space, attribute_type, part_source
-from bigmodel_core.kernels.scalar import CAST
+from bigmodel_core.kernels.scalar import CONVERTERS
 from bigmodel_core.kernels.status import WRITTEN_NOT_FINITE
 
 CHUNK_WEIGHT = 200_000
@@ -135,7 +133,7 @@ def kernel(chain: Chain) -> NativeFunction:
 
 
 def _builtin_replacements(chain: Chain) -> tuple[tuple[Any, Any], ...]:
-    computes = {part.compute for part in chain.parts if part.compute in ("float32", "float64")}
+    computes = {part.compute for part in chain.parts if part.compute in FLOATS}
     return cpu_math.replacements(computes.pop()) if len(computes) == 1 else ()
 
 
@@ -145,12 +143,7 @@ def source(chain: Chain) -> tuple[str, dict[str, Any]]:
         "load_int": load_int,
         "store_int": store_int,
         "load_float": load_float,
-        "T32": np.float32,
-        "T64": np.float64,
-        "I32": np.int32,
-        "I64": np.int64,
-        "U8": np.uint8,
-        "B1": bool,
+        **CONVERTERS,
     }
     helpers: dict[str, str] = {}
     for inlined in chain.inlined():
@@ -190,7 +183,7 @@ def source(chain: Chain) -> tuple[str, dict[str, Any]]:
             lines.append(
                 f"    p{number}_{name} = {read} != 0"
                 if kind == "bool"
-                else f"    p{number}_{name} = {CAST[kind]}({read})"
+                else f"    p{number}_{name} = {DTYPES[kind].converter}({read})"
             )
             names.append(f"p{number}_{name}")
             slot += 1
@@ -198,8 +191,9 @@ def source(chain: Chain) -> tuple[str, dict[str, Any]]:
     watched = {number: chain.parts[chain.results[number][0]].dtype for number in sorted(chain.watched)}
     for dtype in sorted(set(watched.values())):
         objects[f"magnitude_of_{dtype}"] = magnitude_of(dtype)
-        objects[f"larger_{dtype}"] = larger(BITS[dtype])
-        lines.append(f"    top_{dtype} = {CAST[BITS[dtype]]}(0)")
+        bits = DTYPES[DTYPES[dtype].bits]
+        objects[f"larger_{dtype}"] = larger(bits.name)
+        lines.append(f"    top_{dtype} = {bits.converter}(0)")
     lines.append("    for row in range(first_row, last_row):")
     rest = "row"
     if outer > 1:
@@ -242,7 +236,7 @@ def source(chain: Chain) -> tuple[str, dict[str, Any]]:
         lines.append(f"            top_{dtype} = larger_{dtype}(top_{dtype}, {largest})")
     for dtype in sorted(set(watched.values())):
         lines += [
-            f"    if top_{dtype} >= {INFINITE[dtype]}:",
+            f"    if top_{dtype} >= {DTYPES[dtype].infinite}:",
             f"        store_int(load_int(ctx, {slot}), 0, {WRITTEN_NOT_FINITE})",
         ]
     text = "\n\n".join([*helpers.values(), "\n".join(lines)])

@@ -14,10 +14,11 @@ from dataclasses import replace
 
 import numpy as np
 
+from bigmodel_core.graph.dtypes import SIZES
 from bigmodel_core.kernels.cpu import convolution, convolution_gradient
 from bigmodel_core.kernels.cpu.convolution import Geometry
 from bigmodel_core.kernels.cpu.launch import Buffer, Launch, Scratch
-from bigmodel_core.kernels.cpu.memory import SIZES, load, load_int, store
+from bigmodel_core.kernels.cpu.memory import load, load_int, store
 from bigmodel_core.kernels.cpu.native import NativeFunction
 from bigmodel_core.kernels.cpu.target import vector_unit
 

@@ -17,9 +17,10 @@ import functools
 import math
 from dataclasses import replace
 
+from bigmodel_core.graph.dtypes import SIZES
 from bigmodel_core.kernels.cpu.dot_products import dots_kernel
 from bigmodel_core.kernels.cpu.launch import Buffer, Launch, Scratch
-from bigmodel_core.kernels.cpu.memory import SIZES, load, load_int, store
+from bigmodel_core.kernels.cpu.memory import load, load_int, store
 from bigmodel_core.kernels.cpu.microkernel import WIDE, multiply_tile, tile_columns, tile_rows
 from bigmodel_core.kernels.cpu.native import NativeFunction
 from bigmodel_core.kernels.cpu.packing import copy_vectors, stack_memory, transpose_block

@@ -13,16 +13,9 @@ from dataclasses import dataclass
 
 import numpy as np
 
+from bigmodel_core.graph.dtypes import SIZES
 from bigmodel_core.kernels.cpu.launch import Buffer, Item, Launch
-from bigmodel_core.kernels.cpu.memory import (
-    SIZES,
-    float_of,
-    load,
-    load_float,
-    load_int,
-    magnitude_of,
-    store_int,
-)
+from bigmodel_core.kernels.cpu.memory import float_of, load, load_float, load_int, magnitude_of, store_int
 from bigmodel_core.kernels.cpu.native import NativeFunction
 from bigmodel_core.kernels.cpu.side_by_side import side_by_side
 from bigmodel_core.kernels.status import NOT_FINITE, UNPROVEN

@@ -5,28 +5,18 @@ from __future__ import annotations
 import functools
 from typing import Any
 
+from bigmodel_core.graph.dtypes import DTYPES, SIZES
 from bigmodel_core.kernels.cpu.native import Intrinsic, intrinsic
-
-SIZES = {"float32": 4, "float64": 8, "int32": 4, "int64": 8, "uint8": 1, "int8": 1, "bool": 1}
-"""Bytes of one number, by dtype."""
-
-BITS = {"float32": "int32", "float64": "int64"}
-"""The integers that floats are, bit by bit."""
-MAGNITUDE = {"float32": 0x7FFFFFFF, "float64": 0x7FFFFFFFFFFFFFFF}
-"""All bits of a float but the sign."""
-INFINITE = {"float32": 0x7F800000, "float64": 0x7FF0000000000000}
-"""The bits of infinity: larger magnitudes are NaN."""
 
 
 def ir_type(dtype: str) -> Any:
     """The LLVM type that holds a dtype in memory."""
     from llvmlite import ir
 
-    if dtype == "float32":
-        return ir.FloatType()
-    if dtype == "float64":
-        return ir.DoubleType()
-    return ir.IntType(SIZES[dtype] * 8)
+    name = DTYPES[dtype].llvm
+    if name.startswith("i"):
+        return ir.IntType(int(name[1:]))
+    return {"half": ir.HalfType, "float": ir.FloatType, "double": ir.DoubleType}[name]()
 
 
 def pointer(builder: Any, address: Any, dtype: str, index: Any = None) -> Any:
@@ -49,7 +39,7 @@ def load(dtype: str) -> Intrinsic:
         return value
 
     codegen.__name__ = f"load_{dtype}"
-    return Intrinsic(f"{_numba_name(dtype)}(intp, intp)", codegen)
+    return Intrinsic(f"{DTYPES[dtype].numba}(intp, intp)", codegen)
 
 
 @functools.cache
@@ -62,20 +52,20 @@ def store(dtype: str) -> Intrinsic:
         builder.store(value, pointer(builder, address, dtype, index)).align = SIZES[dtype]
 
     codegen.__name__ = f"store_{dtype}"
-    return Intrinsic(f"void(intp, intp, {_numba_name(dtype)})", codegen)
+    return Intrinsic(f"void(intp, intp, {DTYPES[dtype].numba})", codegen)
 
 
 @functools.cache
 def magnitude_of(dtype: str) -> Intrinsic:
     """`magnitude_of(dtype)(number)` is a float's bits without the sign, as an integer: integers of this kind
     are in the order of the magnitudes, infinity above all that is finite, and NaN above infinity."""
-    kind = BITS[dtype]
+    kind = DTYPES[dtype].bits
 
     def codegen(builder: Any, number: Any) -> Any:
         from llvmlite import ir
 
         integer = ir_type(kind)
-        return builder.and_(builder.bitcast(number, integer), ir.Constant(integer, MAGNITUDE[dtype]))
+        return builder.and_(builder.bitcast(number, integer), ir.Constant(integer, DTYPES[dtype].magnitude))
 
     codegen.__name__ = f"magnitude_of_{dtype}"
     return Intrinsic(f"{kind}({dtype})", codegen)
@@ -95,17 +85,13 @@ def larger(dtype: str) -> Intrinsic:
 @functools.cache
 def float_of(dtype: str) -> Intrinsic:
     """`float_of(dtype)(bits)` is the float with the same bits as an integer."""
-    kind = BITS[dtype]
+    kind = DTYPES[dtype].bits
 
     def codegen(builder: Any, bits: Any) -> Any:
         return builder.bitcast(bits, ir_type(dtype))
 
     codegen.__name__ = f"float_of_{dtype}"
     return Intrinsic(f"{dtype}({kind})", codegen)
-
-
-def _numba_name(dtype: str) -> str:
-    return "boolean" if dtype == "bool" else dtype
 
 
 @functools.cache
@@ -130,7 +116,7 @@ def array_view(dtype: str, rank: int) -> Intrinsic:
 
     codegen.__name__ = f"view_{dtype}_{rank}"
     dims = ", ".join([":"] * (rank - 1) + ["::1"])
-    return Intrinsic(f"{_numba_name(dtype)}[{dims}](intp{', intp' * rank})", codegen, typed=True)
+    return Intrinsic(f"{DTYPES[dtype].numba}[{dims}](intp{', intp' * rank})", codegen, typed=True)
 
 
 load_int = load("int64")

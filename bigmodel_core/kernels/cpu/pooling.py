@@ -10,10 +10,11 @@ import functools
 from dataclasses import dataclass
 from typing import Any
 
+from bigmodel_core.graph.dtypes import SIZES
 from bigmodel_core.graph.spec import Spec
 from bigmodel_core.kernels.array import Call, NativeKernel
 from bigmodel_core.kernels.cpu.launch import Buffer, Item, Launch
-from bigmodel_core.kernels.cpu.memory import SIZES, load_int, store
+from bigmodel_core.kernels.cpu.memory import load_int, store
 from bigmodel_core.kernels.cpu.native import NativeFunction
 from bigmodel_core.kernels.cpu.window_tile import LARGEST, MEAN, MOST, gather_window, lanes_for, spread_window
 

@@ -11,9 +11,9 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import Any
 
+from bigmodel_core.graph.dtypes import SIZES
 from bigmodel_core.kernels.cpu import gemm
 from bigmodel_core.kernels.cpu.launch import Buffer, Launch, Scratch
-from bigmodel_core.kernels.cpu.memory import SIZES
 from bigmodel_core.kernels.cpu.recurrent_cells import GATES
 from bigmodel_core.kernels.cpu.recurrent_loops import backward_kernel, forward_kernel
 from bigmodel_core.kernels.cpu.recurrent_product import add_vectors_kernel, packing, panels_for

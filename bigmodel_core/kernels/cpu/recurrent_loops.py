@@ -4,9 +4,10 @@ from __future__ import annotations
 
 import functools
 
+from bigmodel_core.graph.dtypes import SIZES
 from bigmodel_core.kernels.cpu import math as cpu_math
 from bigmodel_core.kernels.cpu.instructions import prefetch
-from bigmodel_core.kernels.cpu.memory import SIZES, load, load_int, store, store_int
+from bigmodel_core.kernels.cpu.memory import load, load_int, store, store_int
 from bigmodel_core.kernels.cpu.native import Intrinsic, NativeFunction
 from bigmodel_core.kernels.cpu.recurrent_cells import GATES, backward_row, forward_row
 from bigmodel_core.kernels.cpu.recurrent_product import product_with_panels

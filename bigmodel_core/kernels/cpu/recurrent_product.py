@@ -8,8 +8,9 @@ from __future__ import annotations
 import functools
 from typing import Any
 
+from bigmodel_core.graph.dtypes import SIZES
 from bigmodel_core.kernels.cpu.launch import Buffer, Item, Launch, Scratch
-from bigmodel_core.kernels.cpu.memory import SIZES, load, load_int, store
+from bigmodel_core.kernels.cpu.memory import load, load_int, store
 from bigmodel_core.kernels.cpu.microkernel import multiply_tile, tile_columns, tile_rows
 from bigmodel_core.kernels.cpu.native import NativeFunction
 from bigmodel_core.kernels.cpu.packing import transpose_block

@@ -12,6 +12,7 @@ from __future__ import annotations
 import functools
 from typing import Any
 
+from bigmodel_core.graph.dtypes import SIZES
 from bigmodel_core.kernels.cpu.convolution import Geometry, chunk_rows
 from bigmodel_core.kernels.cpu.convolution_tile import convolve_tile, tallest
 from bigmodel_core.kernels.cpu.instructions import (
@@ -23,7 +24,7 @@ from bigmodel_core.kernels.cpu.instructions import (
     vector_type,
 )
 from bigmodel_core.kernels.cpu.launch import Buffer, Item, Launch, Scratch
-from bigmodel_core.kernels.cpu.memory import SIZES, load, load_int, store
+from bigmodel_core.kernels.cpu.memory import load, load_int, store
 from bigmodel_core.kernels.cpu.microkernel import tile_columns
 from bigmodel_core.kernels.cpu.native import Intrinsic, NativeFunction
 from bigmodel_core.kernels.cpu.packing import stack_memory

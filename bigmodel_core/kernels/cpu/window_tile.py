@@ -10,6 +10,7 @@ import functools
 from collections.abc import Callable
 from typing import Any
 
+from bigmodel_core.graph.dtypes import SIZES
 from bigmodel_core.kernels.cpu.instructions import (
     at,
     dispatched,
@@ -19,7 +20,7 @@ from bigmodel_core.kernels.cpu.instructions import (
     splat,
     store_vector,
 )
-from bigmodel_core.kernels.cpu.memory import SIZES, ir_type
+from bigmodel_core.kernels.cpu.memory import ir_type
 from bigmodel_core.kernels.cpu.native import Intrinsic
 from bigmodel_core.kernels.cpu.target import vector_unit
 

@@ -14,6 +14,7 @@ from __future__ import annotations
 import functools
 from collections.abc import Callable
 
+from bigmodel_core.graph.dtypes import SIZES
 from bigmodel_core.kernels.cpu.convolution import (
     CHUNK_WORK,
     Geometry,
@@ -21,7 +22,7 @@ from bigmodel_core.kernels.cpu.convolution import (
 )
 from bigmodel_core.kernels.cpu.convolution_tile import convolve_tile, tallest
 from bigmodel_core.kernels.cpu.launch import Buffer, Item, Launch, Scratch
-from bigmodel_core.kernels.cpu.memory import SIZES, load, load_int, store
+from bigmodel_core.kernels.cpu.memory import load, load_int, store
 from bigmodel_core.kernels.cpu.microkernel import tile_columns
 from bigmodel_core.kernels.cpu.native import NativeFunction
 from bigmodel_core.kernels.cpu.packing import stack_memory

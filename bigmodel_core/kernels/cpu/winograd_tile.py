@@ -9,6 +9,7 @@ from __future__ import annotations
 import functools
 from typing import Any
 
+from bigmodel_core.graph.dtypes import SIZES
 from bigmodel_core.kernels.cpu.instructions import (
     lane_mask,
     load_vector,
@@ -17,7 +18,6 @@ from bigmodel_core.kernels.cpu.instructions import (
     store_vector,
     vector_type,
 )
-from bigmodel_core.kernels.cpu.memory import SIZES
 from bigmodel_core.kernels.cpu.native import Intrinsic
 
 Matrix = tuple[tuple[int, ...], ...]

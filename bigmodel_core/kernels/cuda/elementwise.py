@@ -10,14 +10,13 @@ from typing import Any
 
 import numpy as np
 
+from bigmodel_core.graph.dtypes import DTYPES
 from bigmodel_core.kernels.cuda import math as cuda_math
 from bigmodel_core.kernels.cuda import runtime
 from bigmodel_core.kernels.cuda.launch import STATUS_WIDTH, Buffer, Launch, View, flat, over_items
 from bigmodel_core.kernels.fused import Chain, Space, attribute_type, part_source
+from bigmodel_core.kernels.scalar import CONVERTERS
 from bigmodel_core.kernels.status import WRITTEN_NOT_FINITE
-
-CASTS = {"T32": np.float32, "T64": np.float64, "I32": np.int32, "I64": np.int64, "U8": np.uint8, "B1": bool}
-"""What converts a number to a type in generated source (`kernels.scalar.CAST` names them)."""
 
 NARROW = 2**31
 """Below so many elements positions are 32-bit integers, which devices divide much faster."""
@@ -59,15 +58,13 @@ def launch(
         arguments.append(flat(buffer, count, chain.parts[number_of].dtype))
     for part in chain.parts:
         for _, value in part.attributes:
-            arguments.append(_CONVERT[attribute_type(value, part.compute)](value))
+            kind = DTYPES[attribute_type(value, part.compute)]
+            arguments.append(CONVERTERS[kind.converter](value))
     if chain.watched:
         arguments.append(written)
     if status is not None:
         arguments.append(status)
     return over_items(kernel(_shape_free(chain), space.varies, wide, status is not None), arguments, count)
-
-
-_CONVERT = {"bool": bool, "int64": np.int64, "float32": np.float32, "float64": np.float64}
 
 
 def _is_mixed(varies: tuple[bool, ...]) -> bool:
@@ -102,7 +99,11 @@ def source(
     chain: Chain, varies: tuple[tuple[bool, ...], ...], wide: bool, guarded: bool
 ) -> tuple[str, dict[str, Any]]:
     """The generated source of a chain's kernel and the objects it refers to."""
-    objects: dict[str, Any] = {**CASTS, "cuda": runtime.numba_cuda(), "P": np.int64 if wide else np.uint32}
+    objects: dict[str, Any] = {
+        **CONVERTERS,
+        "cuda": runtime.numba_cuda(),
+        "P": np.int64 if wide else np.uint32,
+    }
     helpers: dict[str, str] = {}
     for inlined in chain.inlined():
         helpers.update(inlined.helpers)

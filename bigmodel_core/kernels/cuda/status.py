@@ -8,9 +8,9 @@ from typing import Any
 import numpy as np
 from numba import cuda
 
+from bigmodel_core.graph.dtypes import DTYPES
 from bigmodel_core.kernels import status as codes
 from bigmodel_core.kernels.array import Call
-from bigmodel_core.kernels.cpu.memory import BITS, INFINITE, MAGNITUDE
 from bigmodel_core.kernels.cuda.launch import LAST, Launch, flat, over_items
 
 
@@ -28,20 +28,22 @@ def gate(call: Call) -> list[Launch]:
     """Reports numbers that are NaN, infinite or too large, of as many arrays in a launch as there are."""
     found = []
     status = call.status()
-    for dtype in BITS:
+    for name in dict.fromkeys(spec.dtype for spec in call.inputs):
+        dtype = DTYPES[name]
+        bits = np.dtype(dtype.bits).type
         arrays = [
-            flat(buffer, count, BITS[dtype])
+            flat(buffer, count, dtype.bits)
             for buffer, spec in zip(call.input_buffers, call.inputs, strict=True)
-            if spec.dtype == dtype and (count := int(np.prod(spec.sizes, dtype=np.int64)))
+            if spec.dtype == name and (count := int(np.prod(spec.sizes, dtype=np.int64)))
         ]
-        infinite = np.dtype(BITS[dtype]).type(INFINITE[dtype])
-        limit = min(infinite, np.array(call.op.limit(dtype), dtype).view(BITS[dtype])[()])
+        infinite = bits(dtype.infinite)
+        limit = min(infinite, np.array(call.op.limit(name), dtype.numpy).view(bits)[()])
         while arrays:
             count = next(size for size in ARRAYS if size <= len(arrays))
             taken, arrays = arrays[:count], arrays[count:]
             arguments = [*taken, limit, infinite, status]
             items = max(view.size for view in taken)
-            found.append(over_items(check_magnitudes(dtype, count), arguments, items))
+            found.append(over_items(check_magnitudes(name, count), arguments, items))
     return found
 
 
@@ -65,10 +67,10 @@ def check_magnitudes(dtype: str, count: int) -> Any:
             f"            code = max(code, NOT_FINITE if {name}[i] & MASK >= infinite else UNPROVEN)",
         ]
     lines += ["    if code != 0:", "        cuda.atomic.max(status, 0, code)"]
-    kind = np.dtype(BITS[dtype]).type
+    bits = np.dtype(DTYPES[dtype].bits).type
     scope: dict[str, Any] = {
         "cuda": cuda,
-        "MASK": kind(MAGNITUDE[dtype]),
+        "MASK": bits(DTYPES[dtype].magnitude),
         "NOT_FINITE": codes.NOT_FINITE,
         "UNPROVEN": codes.UNPROVEN,
     }
