@@ -1,4 +1,11 @@
-"""What a kernel can report to the plan that runs it: a code, the value found and the limit it broke."""
+"""What a kernel can report to the plan that runs it: four integers, of which the first is a code."""
+
+CODE, FOUND, LIMIT, POSITION = range(4)
+"""The places of a status: what went wrong (0 is nothing), the value found, the limit it broke, and where."""
+WIDTH = 4
+"""Integers of a status."""
+
+# Codes ------------------------------------------------------------------------------------------------------
 
 LABEL_OUT_OF_RANGE = 1
 INDEX_OUT_OF_RANGE = 2

@@ -14,6 +14,7 @@ import numpy as np
 from bigmodel_core.graph import Constant, Input, Value, Variable
 from bigmodel_core.graph.dtypes import COMPUTED, SIZES
 from bigmodel_core.graph.spec import Spec
+from bigmodel_core.kernels import status as codes
 from bigmodel_core.kernels.cpu import runner
 from bigmodel_core.kernels.cpu.compile_ahead import compile_ahead
 from bigmodel_core.kernels.cpu.launch import ALIGNMENT, PADDING, Buffer, Launch, kernels_of
@@ -22,8 +23,9 @@ from bigmodel_core.plan.binding import SMALLER, nbytes
 from bigmodel_core.plan.capacity import refused_politely
 from bigmodel_core.plan.cpu_binding import Binding
 from bigmodel_core.plan.device import Variables
+from bigmodel_core.plan.failures import Unproven, error_of
 from bigmodel_core.plan.listing import PlannedStep
-from bigmodel_core.plan.program import Program, Unproven
+from bigmodel_core.plan.program import Program
 
 
 class Memory:
@@ -207,10 +209,10 @@ class CpuPlan:
                 target[...] = array
             self._table.move(self._inputs[name][0], address)
         row = self._table.run()
-        if self._status[0]:
+        if self._status[codes.CODE]:
             status = self._status.copy()
             self._status[:] = 0
-            raise self.program.failure(self.program.steps[self._row_steps[row]] if row >= 0 else None, status)
+            raise error_of(self.program.steps[self._row_steps[row]] if row >= 0 else None, status)
 
 
 def _view(spec: Spec, buffer: Buffer) -> np.ndarray:

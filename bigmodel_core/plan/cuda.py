@@ -15,16 +15,18 @@ from bigmodel_core.errors import BigmodelError, DeviceError, OutOfMemoryError
 from bigmodel_core.graph import Value
 from bigmodel_core.graph.dtypes import COMPUTED
 from bigmodel_core.graph.spec import Spec, dim_value
+from bigmodel_core.kernels import status as codes
 from bigmodel_core.kernels.array import Call
 from bigmodel_core.kernels.cuda import elementwise, runtime
-from bigmodel_core.kernels.cuda.launch import LAST, STATUS_WIDTH, Buffer, Launch, View
+from bigmodel_core.kernels.cuda.launch import LAST, Buffer, Launch, View
 from bigmodel_core.kernels.cuda.recording import Recording, record
 from bigmodel_core.plan.binding import SMALLER, ValueBuffers
 from bigmodel_core.plan.capacity import gibibytes
 from bigmodel_core.plan.device import Variables
+from bigmodel_core.plan.failures import Unproven, error_of
 from bigmodel_core.plan.listing import PlannedStep
 from bigmodel_core.plan.memory import place
-from bigmodel_core.plan.program import Program, Unproven
+from bigmodel_core.plan.program import Program
 from bigmodel_core.plan.steps import Step
 
 
@@ -151,7 +153,7 @@ class Binding(ValueBuffers[Buffer]):
         self._written: View | None = None
         for number, step in enumerate(program.steps):
             self.steps.append([launch for part in step.parts() for launch in self._launches(part, number)])
-        self.status.nbytes = len(self.reporting) * STATUS_WIDTH * 8
+        self.status.nbytes = len(self.reporting) * codes.WIDTH * 8
         for finish in self._waiting:
             finish()
 
@@ -190,7 +192,7 @@ class Binding(ValueBuffers[Buffer]):
 
     def _own_status(self, step: Step, checked: View | None) -> View:
         self.reporting.append((step, checked))
-        return View(self.status, (STATUS_WIDTH,), "int64", (len(self.reporting) - 1) * STATUS_WIDTH)
+        return View(self.status, (codes.WIDTH,), "int64", (len(self.reporting) - 1) * codes.WIDTH)
 
     def _written_status(self, step: Step) -> View:
         """Where all chains that watch what they write report: each reads all of the status before it begins,
@@ -206,7 +208,7 @@ class Binding(ValueBuffers[Buffer]):
         """Once all steps are bound the status has its length; a chain that writes a variable reads all."""
 
         def finish() -> None:
-            whole = View(self.status, (len(self.reporting) * STATUS_WIDTH,), "int64")
+            whole = View(self.status, (len(self.reporting) * codes.WIDTH,), "int64")
             launch.arguments = [whole if argument is status else argument for argument in launch.arguments]
 
         self._waiting.append(finish)
@@ -233,7 +235,7 @@ class CudaPlan:
         self._inputs = {id(value): name for name, value in program.inputs.items()}
         self._binding = Binding(program, sizes, self._leaf)
         self._place_buffers()
-        self._status = self._allocated((max(len(self._binding.reporting), 1) * STATUS_WIDTH,), "int64")
+        self._status = self._allocated((max(len(self._binding.reporting), 1) * codes.WIDTH,), "int64")
         device.write(self._status, np.zeros(self._status.shape, np.int64))
         self._binding.status.memory = self._status.array
         self._calls = [launch.bound(device.stream) for launch in self._binding.launches]
@@ -298,7 +300,7 @@ class CudaPlan:
             else:
                 self._launch()
             self.device.stream.synchronize()
-            failed = np.flatnonzero(self._status_copy[::STATUS_WIDTH])
+            failed = np.flatnonzero(self._status_copy[:: codes.WIDTH])
             if failed.size:
                 raise self._failure(int(failed[0]))
             return [target.reshape(shape).copy() for _, target, shape in self._results]
@@ -319,9 +321,9 @@ class CudaPlan:
     def _failure(self, number: int) -> BigmodelError:
         """The error that a step reported; the status is cleared for the next run."""
         step, checked = self._binding.reporting[number]
-        status = self._status_copy[number * STATUS_WIDTH : (number + 1) * STATUS_WIDTH].copy()
+        status = self._status_copy[number * codes.WIDTH : (number + 1) * codes.WIDTH].copy()
         self.device.write(self._status, np.zeros(self._status.shape, np.int64))
         if checked is not None:
-            status[3] = LAST - status[3]
-            status[1] = checked.resolve().copy_to_host()[status[3]]
-        return self.program.failure(step, status)
+            status[codes.POSITION] = LAST - status[codes.POSITION]
+            status[codes.FOUND] = checked.resolve().copy_to_host()[status[codes.POSITION]]
+        return error_of(step, status)

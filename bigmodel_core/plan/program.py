@@ -10,21 +10,15 @@ from collections.abc import Mapping, Sequence
 
 import numpy as np
 
-from bigmodel_core.errors import BigmodelError, DataError, GraphError, KernelError, NumericsError, ShapeError
+from bigmodel_core.errors import GraphError, ShapeError
 from bigmodel_core.graph import Constant, Graph, Input, Value, Variable, needed
 from bigmodel_core.graph.spec import match
-from bigmodel_core.kernels import status as codes
 from bigmodel_core.plan.device import Device, Plan, Variables, check_dtypes, device_named
 from bigmodel_core.plan.listing import PlannedStep
 from bigmodel_core.plan.schedule import ordered
-from bigmodel_core.plan.steps import Step
 
 MOST_PLANS = 64
 """Plans that a program keeps; of those for other sizes, the one that was used longest ago goes first."""
-
-
-class Unproven(NumericsError):
-    """Numbers that are finite and so large that a gate can prove nothing; nothing was changed."""
 
 
 class Program:
@@ -173,47 +167,6 @@ class Program:
             DataError: a label or index is out of range; no variable was changed.
         """
         return self.plan(variables, self.sizes(inputs)).run(inputs)
-
-    def failure(self, step: Step | None, status: Sequence[int] | np.ndarray) -> BigmodelError:
-        """The error that a status stands for."""
-        where = step.node.place if step else None
-        code, found, limit, position = (int(number) for number in status[:4])
-        if code == codes.LABEL_OUT_OF_RANGE:
-            return DataError(
-                f"the label {found} (sample {position} of the batch) is out of range for {limit} classes.",
-                fix=f"labels run from 0 to {limit - 1}; set the model's number of classes, or mend the data.",
-                where=where,
-            )
-        if code == codes.INDEX_OUT_OF_RANGE:
-            return DataError(
-                f"the index {found} (position {position}) is out of range for a table of {limit} rows.",
-                fix=f"indices run from 0 to {limit - 1}.",
-                where=where,
-            )
-        if code == codes.NOT_FINITE:
-            return NumericsError(
-                "a number that has to be finite is NaN or infinite.", fix="nothing was changed.", where=where
-            )
-        if code == codes.UNPROVEN:
-            return Unproven("numbers are too large to tell whether all that follows is finite.", where=where)
-        if code == codes.WRITTEN_NOT_FINITE:
-            error = NumericsError(
-                "a variable was overwritten with numbers that are NaN or infinite.",
-                fix="load the state of before.",
-            )
-            error.is_written = True
-            return error
-        if code == codes.LENGTH_OUT_OF_RANGE:
-            return DataError(
-                f"the length {found} (sample {position} of the batch) is out of range for sequences of"
-                f" {limit} steps.",
-                fix=f"lengths run from 0 to {limit}.",
-                where=where,
-            )
-        if code == codes.KERNEL_RAISED:
-            name = type(step.node.op).__name__ if step else "an op"
-            return KernelError(f"the kernel of {name} raised an exception.", where=where)
-        return KernelError(f"a kernel reported status {code}.", where=where)
 
 
 def _kept(graph: Graph, value: Value, new_of: Value | None, changing: Mapping[Value, Value]) -> Value:

@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+from bigmodel_core.kernels.status import CODE, FOUND, LIMIT, POSITION
+
 
 def report(status, code, found, limit, position):
     """Set a status, which keeps what is reported first."""
-    if status[0] == 0:
-        status[1] = found
-        status[2] = limit
-        status[3] = position
-        status[0] = code
+    if status[CODE] == 0:
+        status[FOUND] = found
+        status[LIMIT] = limit
+        status[POSITION] = position
+        status[CODE] = code

@@ -13,10 +13,10 @@ import numpy as np
 from bigmodel_core.graph.dtypes import DTYPES
 from bigmodel_core.kernels.cuda import math as cuda_math
 from bigmodel_core.kernels.cuda import runtime
-from bigmodel_core.kernels.cuda.launch import STATUS_WIDTH, Buffer, Launch, View, flat, over_items
+from bigmodel_core.kernels.cuda.launch import Buffer, Launch, View, flat, over_items
 from bigmodel_core.kernels.fused import Chain, Space, attribute_type, part_source
 from bigmodel_core.kernels.scalar import CONVERTERS
-from bigmodel_core.kernels.status import WRITTEN_NOT_FINITE
+from bigmodel_core.kernels.status import CODE, WIDTH, WRITTEN_NOT_FINITE
 
 NARROW = 2**31
 """Below so many elements positions are 32-bit integers, which devices divide much faster."""
@@ -142,12 +142,12 @@ def source(
             value = f"v{chain.results[number][0]}"
             body += [
                 f"        if not {value} - {value} == 0:",
-                f"            written[0] = {WRITTEN_NOT_FINITE}",
+                f"            written[{CODE}] = {WRITTEN_NOT_FINITE}",
             ]
     if guarded:
         parameters.append("status")
         before += [
-            f"    for code in range(0, status.shape[0], {STATUS_WIDTH}):",
+            f"    for code in range(0, status.shape[0], {WIDTH}):",
             "        if status[code] != 0:",
             "            return",
         ]

@@ -11,9 +11,6 @@ import numpy as np
 
 from bigmodel_core.kernels.cuda import runtime
 
-STATUS_WIDTH = 4
-"""Integers of a status: code, value found, limit, position."""
-
 LAST = 2**62
 """Above every position: kernels report `LAST - position`, so that the largest number names the first one."""
 

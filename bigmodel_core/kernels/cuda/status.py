@@ -12,6 +12,7 @@ from bigmodel_core.graph.dtypes import DTYPES
 from bigmodel_core.kernels import status as codes
 from bigmodel_core.kernels.array import Call
 from bigmodel_core.kernels.cuda.launch import LAST, Launch, flat, over_items
+from bigmodel_core.kernels.status import CODE, LIMIT, POSITION
 
 
 def report(status, code, limit, position):
@@ -19,9 +20,9 @@ def report(status, code, limit, position):
 
     The fourth integer becomes `LAST - position`; the plan turns it round and reads the value found.
     """
-    cuda.atomic.max(status, 3, LAST - position)
-    status[2] = limit
-    status[0] = code
+    cuda.atomic.max(status, POSITION, LAST - position)
+    status[LIMIT] = limit
+    status[CODE] = code
 
 
 def gate(call: Call) -> list[Launch]:

@@ -1,0 +1,93 @@
+"""Failures: the error that a status reported by a kernel stands for."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import TYPE_CHECKING
+
+import numpy as np
+
+from bigmodel_core.errors import BigmodelError, DataError, KernelError, NumericsError
+from bigmodel_core.kernels import status as codes
+
+if TYPE_CHECKING:
+    from bigmodel_core.plan.steps import Step
+
+
+class Unproven(NumericsError):
+    """Numbers that are finite and so large that a gate can prove nothing; nothing was changed."""
+
+
+@dataclass(frozen=True)
+class Failure:
+    """What one code stands for.
+
+    Args:
+        error: the class of the error.
+        message: its message, with the fields `found`, `limit`, `last` (limit - 1), `position` and `op`.
+        fix: what to do about it, with the same fields.
+        is_placed: whether the step that reported it is where it belongs to.
+    """
+
+    error: type[BigmodelError]
+    message: str
+    fix: str = ""
+    is_placed: bool = True
+
+
+FAILURES = {
+    codes.LABEL_OUT_OF_RANGE: Failure(
+        DataError,
+        "the label {found} (sample {position} of the batch) is out of range for {limit} classes.",
+        "labels run from 0 to {last}; set the model's number of classes, or fix the labels.",
+    ),
+    codes.INDEX_OUT_OF_RANGE: Failure(
+        DataError,
+        "the index {found} (position {position}) is out of range for a table of {limit} rows.",
+        "indices run from 0 to {last}.",
+    ),
+    codes.LENGTH_OUT_OF_RANGE: Failure(
+        DataError,
+        "the length {found} (sample {position} of the batch) is out of range for sequences of {limit} steps.",
+        "lengths run from 0 to {limit}.",
+    ),
+    codes.NOT_FINITE: Failure(
+        NumericsError, "a number that has to be finite is NaN or infinite.", "nothing was changed."
+    ),
+    codes.UNPROVEN: Failure(Unproven, "numbers are too large to tell whether all that follows is finite."),
+    codes.WRITTEN_NOT_FINITE: Failure(
+        NumericsError,
+        "a variable was overwritten with numbers that are NaN or infinite.",
+        "load the state of before.",
+        is_placed=False,
+    ),
+    codes.KERNEL_RAISED: Failure(KernelError, "the kernel of {op} raised an exception."),
+}
+
+
+def error_of(step: Step | None, status: Sequence[int] | np.ndarray) -> BigmodelError:
+    """The error that a status stands for.
+
+    Args:
+        step: the step that reported it, where that is known.
+        status: integers, in the places that `kernels.status` names.
+    """
+    code = int(status[codes.CODE])
+    failure = FAILURES.get(code) or Failure(KernelError, f"the kernel of {{op}} reported the status {code}.")
+    limit = int(status[codes.LIMIT])
+    fields = {
+        "found": int(status[codes.FOUND]),
+        "limit": limit,
+        "last": limit - 1,
+        "position": int(status[codes.POSITION]),
+        "op": type(step.node.op).__name__ if step else "an op",
+    }
+    error = failure.error(
+        failure.message.format_map(fields),
+        fix=failure.fix.format_map(fields) or None,
+        where=step.node.place or None if step and failure.is_placed else None,
+    )
+    if isinstance(error, NumericsError):
+        error.is_written = code == codes.WRITTEN_NOT_FINITE
+    return error
