@@ -10,13 +10,8 @@ from typing import Any, ClassVar
 from bigmodel_core.errors import DtypeError, ShapeError
 from bigmodel_core.graph import Value
 from bigmodel_core.graph.spec import Dim, Spec, dim_add, dim_multiply, dim_value, format_shape
-from bigmodel_core.kernels.array import NativeKernel
+from bigmodel_core.kernels.cpu import convolution as cpu_kernels
 from bigmodel_core.kernels.cpu import reduce
-from bigmodel_core.ops.convolution_ways import (
-    convolve_launches,
-    transposed_launches,
-    weight_gradient_launches,
-)
 from bigmodel_core.ops.images import ImageOp, Padding, Pair, padding_of, pair, window_sizes
 
 
@@ -76,7 +71,7 @@ class Conv2d(_Convolution):
     """
 
     writes_tiles: ClassVar[bool] = True
-    cpu = NativeKernel(convolve_launches)
+    cpu = cpu_kernels.conv2d
 
     def infer(self, x: Spec, weight: Spec, bias: Spec | None = None) -> Spec:
         n, channels, height, width = self.sizes(x)
@@ -124,7 +119,7 @@ class ConvTranspose2d(_Convolution):
 
     size: tuple[Dim, Dim] = (1, 1)
     writes_tiles: ClassVar[bool] = True
-    cpu = NativeKernel(transposed_launches)
+    cpu = cpu_kernels.conv_transpose2d
 
     def bind(self, sizes: dict[str, int]) -> ConvTranspose2d:
         """The same with named dimensions replaced by sizes."""
@@ -184,7 +179,7 @@ class Conv2dWeightGrad(_Convolution):
     taps: Pair = (1, 1)
     image_inputs: ClassVar[tuple[int, ...]] = (0, 1)
     image_outputs: ClassVar[tuple[int, ...]] = ()
-    cpu = NativeKernel(weight_gradient_launches)
+    cpu = cpu_kernels.conv2d_weight_gradient
     exported: ClassVar[bool] = False
 
     def infer(self, x: Spec, dy: Spec) -> Spec:

@@ -12,7 +12,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from bigmodel_core import ops
-from bigmodel_core.kernels.cpu import depthwise
+from bigmodel_core.kernels.cpu.convolution import depthwise
 from bigmodel_core.testing import check_gradients, compute
 from bigmodel_core.testing.evaluate import compute_gradients
 from tests.ops.image_reference import convolved, numbers, pairs

@@ -12,7 +12,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from bigmodel_core import ops
-from bigmodel_core.kernels.cpu import few_filters
+from bigmodel_core.kernels.cpu.convolution import few_filters
 from bigmodel_core.testing import compute
 from bigmodel_core.testing.evaluate import compute_gradients
 from tests.ops.image_reference import convolved, gradients, numbers, pairs
@@ -93,7 +93,7 @@ def test_which_shapes_go_this_way(case: Any, taken: bool, ways: list[bool]) -> N
 
 
 def test_widening_keeps_work_that_is_not_multiplied_by_zero() -> None:
-    from bigmodel_core.kernels.cpu.convolution import Geometry
+    from bigmodel_core.kernels.cpu.convolution.geometry import Geometry
 
     g = Geometry(4, 32, 32, 1, 28, 28, 2, (5, 5), (1, 1), (1, 1), (0, 0), (1, 1), 1, "float32")
     pixels, wide = few_filters.pixels_at_once(g), few_filters.widened(g)

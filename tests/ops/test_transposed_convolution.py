@@ -12,7 +12,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from bigmodel_core import ops
-from bigmodel_core.kernels.cpu import transposed
+from bigmodel_core.kernels.cpu.convolution import transposed
 from bigmodel_core.testing import compute
 from tests.ops.image_reference import gradients, numbers, pairs
 

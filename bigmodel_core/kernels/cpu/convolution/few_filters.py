@@ -15,8 +15,8 @@ from dataclasses import replace
 import numpy as np
 
 from bigmodel_core.graph.dtypes import SIZES
-from bigmodel_core.kernels.cpu import convolution, convolution_gradient
-from bigmodel_core.kernels.cpu.convolution import Geometry
+from bigmodel_core.kernels.cpu.convolution import direct, direct_gradient
+from bigmodel_core.kernels.cpu.convolution.geometry import Geometry
 from bigmodel_core.kernels.cpu.launch import Buffer, Launch, Scratch
 from bigmodel_core.kernels.cpu.memory import load, load_int, store
 from bigmodel_core.kernels.cpu.native import NativeFunction
@@ -29,7 +29,7 @@ GAIN = 1.25
 
 
 def fits(g: Geometry) -> bool:
-    """Whether a convolution can go this way, and has less work there."""
+    """Whether the algorithm can compute a convolution, and with less work."""
     return pixels_at_once(g) > 1
 
 
@@ -69,7 +69,7 @@ def convolve(
     single = scratch(g.taps[0] * g.taps[1] * g.channels * g.filters * size)
     biases = scratch(wide.filters * size) if bias is not None else None
     context = [*_sizes(g), weight, filters, bias or 0, biases or 0, single]
-    found = convolution.convolve(wide, x, filters, biases, y, scratch, single=(single, pixels))
+    found = direct.convolve(wide, x, filters, biases, y, scratch, single=(single, pixels))
     for launch in found:
         assert launch.tile is not None
         launch.tile = launch.tile[0] * pixels, g.filters
@@ -81,7 +81,7 @@ def weight_gradient(g: Geometry, x: Buffer, dy: Buffer, dw: Buffer, scratch: Scr
     """The launches that compute the gradient (filters, channels, taps) of a weight."""
     wide, size, pixels = widened(g), SIZES[g.dtype], pixels_at_once(g)
     sums = scratch(wide.taps[0] * wide.taps[1] * g.channels * wide.filters * size)
-    found = convolution_gradient.weight_gradient(wide, x, dy, sums, scratch)
+    found = direct_gradient.weight_gradient(wide, x, dy, sums, scratch)
     for launch in found:
         launch.choice = f"{launch.choice}, {pixels} pixels at once" if launch.choice else ""
     return [*found, Launch(fold_kernel(g.dtype), [*_sizes(g), sums, dw])]

@@ -1,7 +1,7 @@
 """Depthwise convolutions on the CPU: each channel has a filter of its own, and vectors run over channels.
 
 The convolution, its gradient for the input and its gradient for the weight are all sums over a grid of
-products of two vectors: taps for the first two, pixels of an image for the third. Borders only make the grid
+products of two vectors: taps for the first two, pixels of an image for the third. Padding only makes the grid
 smaller. Chunks are chosen by shapes alone.
 """
 
@@ -12,13 +12,8 @@ import math
 from typing import Any
 
 from bigmodel_core.graph.dtypes import SIZES
-from bigmodel_core.kernels.cpu.convolution import (
-    CHUNK_WORK,
-    MAX_CHUNKS,
-    Geometry,
-    chunk_rows,
-)
-from bigmodel_core.kernels.cpu.convolution_gradient import sum_pieces_kernel
+from bigmodel_core.kernels.cpu.convolution.direct_gradient import sum_pieces_kernel
+from bigmodel_core.kernels.cpu.convolution.geometry import CHUNK_WORK, MAX_CHUNKS, Geometry, chunk_rows
 from bigmodel_core.kernels.cpu.grid_products import grid_products
 from bigmodel_core.kernels.cpu.launch import Buffer, Launch, Scratch
 from bigmodel_core.kernels.cpu.memory import load, load_int, store
@@ -87,7 +82,7 @@ def _sizes(g: Geometry) -> list[Any]:
     """What all kernels read first: 13 numbers."""
     return [
         *(g.height, g.width, g.out_height, g.out_width, g.channels),
-        *(*g.taps, *g.stride, *g.dilation, *g.border),
+        *(*g.taps, *g.stride, *g.dilation, *g.padding),
     ]
 
 
@@ -98,7 +93,7 @@ def load_sizes(ctx):
 
 
 def load_filter(ctx):
-    """From a context: taps, stride, dilation and border, each down (above) and across (left)."""
+    """From a context: taps, stride, dilation and padding, each down (above) and across (left)."""
     taps, stride = (load_int(ctx, 5), load_int(ctx, 6)), (load_int(ctx, 7), load_int(ctx, 8))
     return *taps, *stride, load_int(ctx, 9), load_int(ctx, 10), load_int(ctx, 11), load_int(ctx, 12)
 

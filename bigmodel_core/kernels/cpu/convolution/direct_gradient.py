@@ -9,19 +9,16 @@ from __future__ import annotations
 import functools
 
 from bigmodel_core.graph.dtypes import SIZES
-from bigmodel_core.kernels.cpu.convolution import (
-    CHUNK_WORK,
-    MAX_CHUNKS,
+from bigmodel_core.kernels.cpu.convolution.geometry import CHUNK_WORK, MAX_CHUNKS, Geometry
+from bigmodel_core.kernels.cpu.convolution.padded_rows import (
     STACK,
-    Geometry,
     block_rows,
     load_filter,
-    load_place,
     load_sizes,
     outside_memory,
-    padded_rows,
+    rows_under,
 )
-from bigmodel_core.kernels.cpu.convolution_tile import convolve_tile, tallest
+from bigmodel_core.kernels.cpu.convolution.tile import convolve_tile, tallest
 from bigmodel_core.kernels.cpu.launch import Buffer, Launch, Scratch
 from bigmodel_core.kernels.cpu.memory import load, load_int, store
 from bigmodel_core.kernels.cpu.microkernel import tile_columns
@@ -75,13 +72,13 @@ def weight_gradient_kernel(dtype: str) -> NativeFunction:
     """The kernel for the sum over some images, stored as (taps, channels of a group, filters)."""
     size, wide = SIZES[dtype], tile_columns(dtype)
     most_rows = tallest()
-    tile, pad_rows, memory = convolve_tile(dtype).call, padded_rows(dtype), stack_memory(STACK)
+    tile, memory, rows_of = convolve_tile(dtype).call, stack_memory(STACK), rows_under(dtype)
 
     def convolution_weight_gradient(ctx, chunk):
-        height, width, channels, out_height, out_width, filters = load_sizes(ctx)
+        _, _, channels, out_height, out_width, filters = load_sizes(ctx)
         taps_down, taps_across, step_down, step_across, gap_down, gap_across = load_filter(ctx)
-        top, left, spread_down, spread_across, groups = load_place(ctx)
-        x, dy, partial, n = load_int(ctx, 17), load_int(ctx, 18), load_int(ctx, 19), load_int(ctx, 20)
+        groups = load_int(ctx, 16)
+        dy, partial, n = load_int(ctx, 18), load_int(ctx, 19), load_int(ctx, 20)
         each, most, in_place = load_int(ctx, 21), load_int(ctx, 22), load_int(ctx, 23)
         outside, across, tiles_of = load_int(ctx, 24), load_int(ctx, 27), load_int(ctx, 29)
         buffer = memory()
@@ -92,7 +89,6 @@ def weight_gradient_kernel(dtype: str) -> NativeFunction:
         dw = partial + piece * load_int(ctx, 28)
         k0 = chunk % across * load_int(ctx, 26)
         k1 = min(filters_of_group, k0 + load_int(ctx, 26))
-        columns = (out_width - 1) * step_across + (taps_across - 1) * gap_across + 1
         pixel = channels * size
         merged = groups == 1 and gap_across == 1
         runs = 1 if merged else taps_across
@@ -106,26 +102,7 @@ def weight_gradient_kernel(dtype: str) -> NativeFunction:
             first = 0
             while first < out_height:
                 rows = min(most, out_height - first)
-                start = x + image * height * width * pixel
-                pitch = width * pixel
-                if in_place != 0:
-                    base = start + first * step_down * pitch
-                else:
-                    needed = (rows - 1) * step_down + (taps_down - 1) * gap_down + 1
-                    pad_rows(
-                        start,
-                        height,
-                        width,
-                        channels,
-                        first * step_down - top,
-                        left,
-                        spread_down,
-                        spread_across,
-                        needed,
-                        columns,
-                        buffer,
-                    )
-                    base, pitch = buffer, columns * pixel
+                base, pitch = rows_of(ctx, image, first, rows, in_place, buffer)
                 upstream = dy + (image * out_height + first) * out_width * filters * size
                 i = j = 0
                 while i < rows:  # strips of rows, or parts of a long one, each with a sum of its own

@@ -13,8 +13,8 @@ import functools
 from typing import Any
 
 from bigmodel_core.graph.dtypes import SIZES
-from bigmodel_core.kernels.cpu.convolution import Geometry, chunk_rows
-from bigmodel_core.kernels.cpu.convolution_tile import convolve_tile, tallest
+from bigmodel_core.kernels.cpu.convolution.geometry import Geometry, chunk_rows
+from bigmodel_core.kernels.cpu.convolution.tile import convolve_tile, tallest
 from bigmodel_core.kernels.cpu.instructions import (
     lane_mask,
     load_vector,
@@ -35,7 +35,7 @@ STACK = 256 * 1024
 
 
 def fits(g: Geometry) -> bool:
-    """Whether the transpose of a convolution can go this way, and has less work there than with zeros."""
+    """Whether the algorithm can compute the transpose of a convolution, with less work than with zeros."""
     if g.dilation != (1, 1) or g.groups != 1 or g.out_width * _pitch(g) > STACK:
         return False
     lanes = vector_unit().lanes(g.dtype)
@@ -73,7 +73,7 @@ def transposed(
     total = g.n * g.height
     context: list[Item] = [
         *(g.height, g.width, g.channels, g.out_height, g.out_width, g.filters, *g.taps, *g.stride),
-        *(*g.border, y, arranged, bias or 0, x, rows, total, _pitch(g)),
+        *(*g.padding, y, arranged, bias or 0, x, rows, total, _pitch(g)),
         convolve_tile(g.dtype),
     ]
     return [

@@ -1,9 +1,9 @@
 """Convolutions under 3 x 3 filters, channels last, by Winograd's algorithm (Lavin and Gray, 2016).
 
 Four by four pixels and a filter are both taken to 16 numbers (`winograd_tile.py`); their product, summed over
-channels, gives two by two outputs, F(2 x 2, 3 x 3): 16 multiplications where the direct way takes 36. Sums
+channels, gives two by two outputs, F(2 x 2, 3 x 3): 16 multiplications where the definition takes 36. Sums
 over channels are matrix products over all tiles, one for each of the 16 numbers, with the micro-kernel of the
-direct way.
+direct algorithm.
 
 A chunk goes over its tiles block by block, so that what is transformed stays in the second-level cache.
 Chunks are chosen by shapes alone.
@@ -15,19 +15,15 @@ import functools
 from collections.abc import Callable
 
 from bigmodel_core.graph.dtypes import SIZES
-from bigmodel_core.kernels.cpu.convolution import (
-    CHUNK_WORK,
-    Geometry,
-    chunk_rows,
-)
-from bigmodel_core.kernels.cpu.convolution_tile import convolve_tile, tallest
+from bigmodel_core.kernels.cpu.convolution.geometry import CHUNK_WORK, Geometry, chunk_rows
+from bigmodel_core.kernels.cpu.convolution.tile import convolve_tile, tallest
+from bigmodel_core.kernels.cpu.convolution.winograd_tile import OF_INPUT, OF_PRODUCT, transform_grid
 from bigmodel_core.kernels.cpu.launch import Buffer, Item, Launch, Scratch
 from bigmodel_core.kernels.cpu.memory import load, load_int, store
 from bigmodel_core.kernels.cpu.microkernel import tile_columns
 from bigmodel_core.kernels.cpu.native import NativeFunction
 from bigmodel_core.kernels.cpu.packing import stack_memory
 from bigmodel_core.kernels.cpu.target import vector_unit
-from bigmodel_core.kernels.cpu.winograd_tile import OF_INPUT, OF_PRODUCT, transform_grid
 
 POINTS = 16
 """Numbers of a transformed tile."""
@@ -44,7 +40,7 @@ FEW_CHANNELS = 16
 
 
 def fits(g: Geometry) -> bool:
-    """Whether a convolution can go this way, and is big enough for it to pay."""
+    """Whether the algorithm can compute a convolution, which is big enough for it to pay."""
     plain = g.taps == (3, 3) and g.stride == g.dilation == g.spread == (1, 1) and g.groups == 1
     return (
         plain
@@ -103,7 +99,7 @@ def convolve(
     total = g.n * g.out_height
     most = tiles_of_block(g, width)
     context: list[Item] = [
-        *(g.height, g.width, g.channels, g.out_height, g.out_width, g.filters, *g.border),
+        *(g.height, g.width, g.channels, g.out_height, g.out_width, g.filters, *g.padding),
         *(x, arranged, bias or 0, y, rows, total, most, width, convolve_tile(g.dtype)),
     ]
     choice = f"Winograd F(2x2, 3x3), {most} tiles at a time"

@@ -1,10 +1,10 @@
 """The gradient of a convolution for its 3 x 3 filters by Winograd's algorithm, F(3 x 3, 2 x 2).
 
-The way of `winograd.py` back: transformed pixels meet transformed gradients of the output, their products are
+`winograd.py` backwards: transformed pixels meet transformed gradients of the output, their products are
 summed over tiles, and the sums are taken to filters at the end. Each chunk of images has its own sum; the
 sums are added up in a fixed order.
 
-At a border a tile has pixels that one of the filter's taps never meets. They cancel, but for NaN and
+At the padding a tile has pixels that one of the filter's taps never meets. They cancel, but for NaN and
 infinity: filters with such numbers are summed anew by the definition.
 """
 
@@ -15,16 +15,11 @@ import functools
 import numpy as np
 
 from bigmodel_core.graph.dtypes import SIZES
-from bigmodel_core.kernels.cpu.convolution import CHUNK_WORK, MAX_CHUNKS, Geometry, all_finite
-from bigmodel_core.kernels.cpu.convolution_gradient import PARTIAL_BYTES
-from bigmodel_core.kernels.cpu.convolution_tile import convolve_tile, tallest
-from bigmodel_core.kernels.cpu.launch import Buffer, Item, Launch, Scratch
-from bigmodel_core.kernels.cpu.memory import load, load_int, store
-from bigmodel_core.kernels.cpu.microkernel import tile_columns
-from bigmodel_core.kernels.cpu.native import NativeFunction
-from bigmodel_core.kernels.cpu.packing import stack_memory
-from bigmodel_core.kernels.cpu.target import vector_unit
-from bigmodel_core.kernels.cpu.winograd import (
+from bigmodel_core.kernels.cpu.convolution.direct_gradient import PARTIAL_BYTES
+from bigmodel_core.kernels.cpu.convolution.geometry import CHUNK_WORK, MAX_CHUNKS, Geometry
+from bigmodel_core.kernels.cpu.convolution.padded_rows import all_finite
+from bigmodel_core.kernels.cpu.convolution.tile import convolve_tile, tallest
+from bigmodel_core.kernels.cpu.convolution.winograd import (
     POINTS,
     ROW,
     WORK,
@@ -33,7 +28,13 @@ from bigmodel_core.kernels.cpu.winograd import (
     valid_points,
     whole_vectors,
 )
-from bigmodel_core.kernels.cpu.winograd_tile import OF_UPSTREAM, transform_grid
+from bigmodel_core.kernels.cpu.convolution.winograd_tile import OF_UPSTREAM, transform_grid
+from bigmodel_core.kernels.cpu.launch import Buffer, Item, Launch, Scratch
+from bigmodel_core.kernels.cpu.memory import load, load_int, store
+from bigmodel_core.kernels.cpu.microkernel import tile_columns
+from bigmodel_core.kernels.cpu.native import NativeFunction
+from bigmodel_core.kernels.cpu.packing import stack_memory
+from bigmodel_core.kernels.cpu.target import vector_unit
 
 SUMS = 64
 """Filters that are brought back from their 16 numbers at a time."""
@@ -55,7 +56,7 @@ def weight_gradient(g: Geometry, x: Buffer, dy: Buffer, dw: Buffer, scratch: Scr
     partial = scratch(pieces * count * size)
     most = tiles_of_block(g, whole_vectors(columns, g.dtype))
     context: list[Item] = [
-        *(g.height, g.width, g.channels, g.out_height, g.out_width, g.filters, *g.border),
+        *(g.height, g.width, g.channels, g.out_height, g.out_width, g.filters, *g.padding),
         *(x, dy, partial, g.n, each, columns, across, most, convolve_tile(g.dtype)),
     ]
     step = max(1, min(g.channels, 2 * CHUNK_WORK // (100 * g.filters * pieces)))
@@ -70,7 +71,7 @@ def weight_gradient(g: Geometry, x: Buffer, dy: Buffer, dw: Buffer, scratch: Scr
             sum_pieces_kernel(g.dtype),
             [
                 *(partial, dw, pieces, g.channels, g.filters, step),
-                *(x, dy, g.n, g.height, g.width, g.out_height, g.out_width, *g.border),
+                *(x, dy, g.n, g.height, g.width, g.out_height, g.out_width, *g.padding),
             ],
             -(-g.channels // step),
         ),

@@ -1,0 +1,86 @@
+"""Convolutions on the CPU, their transposes and gradients: the first algorithm that fits the shape.
+
+`docs/design/0008-convolution-algorithms.md` says which algorithms there are, and why. The module of one is
+imported when it may be chosen.
+"""
+
+from __future__ import annotations
+
+from bigmodel_core.kernels.array import Call, NativeKernel
+from bigmodel_core.kernels.cpu import gemm
+from bigmodel_core.kernels.cpu.convolution.geometry import geometry_of
+from bigmodel_core.kernels.cpu.launch import Launch
+from bigmodel_core.kernels.matrix_product import MatrixProduct
+
+
+def _convolution(call: Call) -> list[Launch]:
+    from bigmodel_core.kernels.cpu.convolution import depthwise, direct, few_filters, winograd
+    from bigmodel_core.kernels.cpu.convolution.filters import arranged
+
+    filters, channels, *taps = call.inputs[1].sizes
+    g = geometry_of(call.op, call.inputs[0], call.outputs[0], taps)
+    call.op.infer(*call.inputs)  # a free dimension may turn out too small for the filter
+    x, weight, *rest = call.input_buffers
+    bias, y = rest[0] if rest else None, call.output_buffers[0]
+    if g.is_product:
+        product = MatrixProduct(g.n * g.height * g.width, filters, channels, g.dtype, transpose_b=True)
+        return gemm.launches(product, x, weight, y, bias, call.scratch)
+    if depthwise.fits(g):
+        return depthwise.convolve(g, x, weight, bias, y, call.scratch)
+    if winograd.fits(g):
+        return winograd.convolve(g, x, weight, bias, y, call.scratch, turned=False)
+    if few_filters.fits(g):
+        return few_filters.convolve(g, x, weight, bias, y, call.scratch)
+    memory, launches = arranged(call)
+    return [*launches, *direct.convolve(g, x, memory, bias, y, call.scratch)]
+
+
+def _transposed(call: Call) -> list[Launch]:
+    """Where no other algorithm fits, a convolution of pixels spread by the stride, with flipped filters."""
+    from bigmodel_core.kernels.cpu.convolution import depthwise, direct, transposed, winograd
+    from bigmodel_core.kernels.cpu.convolution.filters import flipped
+
+    filters, channels, *taps = call.inputs[1].sizes
+    g = geometry_of(call.op, call.outputs[0], call.inputs[0], taps)
+    x, weight, *rest = call.input_buffers
+    bias, y = rest[0] if rest else None, call.output_buffers[0]
+    if g.is_product:
+        product = MatrixProduct(g.n * g.height * g.width, channels, filters, g.dtype)
+        return gemm.launches(product, x, weight, y, bias, call.scratch)
+    if depthwise.fits(g):
+        return depthwise.transposed(g, x, weight, bias, y, call.scratch)
+    if winograd.fits(g.turned):
+        return winograd.convolve(g.turned, x, weight, bias, y, call.scratch, turned=True)
+    if transposed.fits(g):
+        return transposed.transposed(g, x, weight, bias, y, call.scratch)
+    memory, launches = flipped(call)
+    return [*launches, *direct.convolve(g.turned, x, memory, bias, y, call.scratch)]
+
+
+def _weight_gradient(call: Call) -> list[Launch]:
+    from bigmodel_core.kernels.cpu.convolution import (
+        depthwise,
+        direct_gradient,
+        few_filters,
+        winograd,
+        winograd_gradient,
+    )
+
+    x, dy = call.input_buffers
+    (dw,) = call.output_buffers
+    g = geometry_of(call.op, call.inputs[0], call.inputs[1], call.op.taps)
+    if g.is_product:
+        product = MatrixProduct(g.filters, g.channels, g.n * g.height * g.width, g.dtype, transpose_a=True)
+        return gemm.launches(product, dy, x, dw, None, call.scratch)
+    if depthwise.fits(g):
+        return depthwise.weight_gradient(g, x, dy, dw, call.scratch)
+    if winograd.fits(g):
+        return winograd_gradient.weight_gradient(g, x, dy, dw, call.scratch)
+    if few_filters.fits(g):
+        return few_filters.weight_gradient(g, x, dy, dw, call.scratch)
+    return direct_gradient.weight_gradient(g, x, dy, dw, call.scratch)
+
+
+conv2d = NativeKernel(_convolution)
+conv_transpose2d = NativeKernel(_transposed)
+conv2d_weight_gradient = NativeKernel(_weight_gradient)

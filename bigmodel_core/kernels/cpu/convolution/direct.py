@@ -1,0 +1,165 @@
+"""Convolutions on the CPU, channels last: directly on the activations, without unfolding them into columns.
+
+The kernel computes tiles of (neighbouring pixels of a row) x (filters); for each the micro-kernel runs over
+the filter's rows, under each of which the numbers are contiguous. The gradient for the input is the same
+convolution of the upstream gradient, its pixels spread by the stride, with flipped filters.
+
+This algorithm serves every shape. Where x has to be padded, or its pixels spread, the rows that a block of
+outputs needs are first copied (`padded_rows.py`). Chunks are chosen by shapes alone.
+"""
+
+from __future__ import annotations
+
+import functools
+
+from bigmodel_core.graph.dtypes import SIZES
+from bigmodel_core.kernels.cpu.convolution.geometry import Geometry, chunk_rows
+from bigmodel_core.kernels.cpu.convolution.padded_rows import (
+    STACK,
+    all_finite,
+    block_rows,
+    load_filter,
+    load_sizes,
+    outside_memory,
+    rows_under,
+)
+from bigmodel_core.kernels.cpu.convolution.tile import convolve_tile, tallest
+from bigmodel_core.kernels.cpu.launch import Buffer, Item, Launch, Scratch
+from bigmodel_core.kernels.cpu.memory import load_int
+from bigmodel_core.kernels.cpu.microkernel import tile_columns
+from bigmodel_core.kernels.cpu.native import NativeFunction
+from bigmodel_core.kernels.cpu.packing import stack_memory
+
+
+def convolve(
+    g: Geometry,
+    x: Buffer,
+    weight: Buffer,
+    bias: Buffer | None,
+    y: Buffer,
+    scratch: Scratch,
+    single: tuple[Buffer, int] | None = None,
+) -> list[Launch]:
+    """The launch that computes y from x and a weight stored as (taps, channels of a group, filters).
+
+    Args:
+        single: where each pixel of g stands for several: the weight of one of them, and how many they are.
+            From a block of x on with numbers that are not finite, a chunk takes this one, which has no zeros.
+    """
+    if g.n * g.out_height * g.out_width * g.filters == 0:
+        return []
+    rows = chunk_rows(g)
+    total = g.n * g.out_height
+    chunks = -(-total // rows)
+    block = g.out_height if g.in_place else block_rows(g, STACK)
+    memory, each = outside_memory(g, block, chunks, scratch)
+    context: list[Item] = [
+        *g.context(),
+        x,
+        weight,
+        bias or 0,
+        y,
+        rows,
+        total,
+        block,
+        int(g.in_place),
+        memory,
+        each,
+    ]
+    context += [convolve_tile(g.dtype), *(single or (0, 1))]
+    choice = "direct, pixels in place" if g.in_place else f"direct, {block} padded rows at a time"
+    tile = (rows * g.out_width, g.filters)
+    return [Launch(convolution_kernel(g.dtype), context, chunks, tile, choice=choice)]
+
+
+@functools.cache
+def convolution_kernel(dtype: str) -> NativeFunction:
+    """The kernel for rows of outputs; `convolve` lists its context."""
+    size, wide = SIZES[dtype], tile_columns(dtype)
+    most_rows = tallest()
+    tile, memory = convolve_tile(dtype).call, stack_memory(STACK)
+    rows_of, finite = rows_under(dtype), all_finite(dtype)
+
+    def convolution(ctx, chunk):
+        _, _, channels, out_height, out_width, filters = load_sizes(ctx)
+        taps_down, taps_across, step_down, step_across, gap_down, gap_across = load_filter(ctx)
+        groups = load_int(ctx, 16)
+        weight, bias, y = load_int(ctx, 18), load_int(ctx, 19), load_int(ctx, 20)
+        single, pixels = load_int(ctx, 28), load_int(ctx, 29)
+        each, total, most = load_int(ctx, 21), load_int(ctx, 22), load_int(ctx, 23)
+        in_place, outside, tiles_of = load_int(ctx, 24), load_int(ctx, 25), load_int(ctx, 27)
+        buffer = memory()
+        if outside != 0:
+            buffer = outside + chunk * load_int(ctx, 26)
+        columns = (out_width - 1) * step_across + (taps_across - 1) * gap_across + 1
+        pixel = channels * size
+        of_group = channels // groups
+        merged = groups == 1 and gap_across == 1
+        row, last = chunk * each, min(total, chunk * each + each)
+        while row < last:
+            image, first = row // out_height, row % out_height
+            rows = min(most, last - row, out_height - first)
+            base, pitch = rows_of(ctx, image, first, rows, in_place, buffer)
+            needed = (rows - 1) * step_down + (taps_down - 1) * gap_down + 1
+            count = (needed - 1) * pitch // size + columns * channels
+            if single != 0 and pixels > 1 and not finite(base, count):
+                # Zero weights keep out finite numbers alone: the rest of the chunk goes pixel by pixel.
+                weight, out_width, filters = single, out_width * pixels, filters // pixels
+                step_across //= pixels
+                taps_across -= (pixels - 1) * step_across
+                pixels = 1
+            filters_of_group = filters // groups
+            tiles = (out_width + most_rows - 1) // most_rows  # of equal height, but for the last
+            even = (out_width + tiles - 1) // tiles
+            for group in range(groups):
+                for j in range(0, filters_of_group, wide):
+                    w = min(wide, filters_of_group - j)
+                    column = (group * filters_of_group + j) * size
+                    begin = bias + column if bias != 0 else 0
+                    for i in range(rows):
+                        p = 0
+                        while p < out_width:
+                            h = min(even, out_width - p)
+                            a = base + i * step_down * pitch + p * step_across * pixel
+                            c = y + ((row + i) * out_width + p) * filters * size + column
+                            if merged:
+                                tile(
+                                    tiles_of,
+                                    taps_down,
+                                    taps_across * channels,
+                                    a,
+                                    step_across * pixel,
+                                    size,
+                                    gap_down * pitch - taps_across * pixel,
+                                    weight + column,
+                                    filters * size,
+                                    c,
+                                    filters * size,
+                                    begin,
+                                    0,
+                                    h,
+                                    w,
+                                )
+                            else:
+                                for r in range(taps_down):
+                                    tile(
+                                        tiles_of,
+                                        taps_across,
+                                        of_group,
+                                        a + r * gap_down * pitch + group * of_group * size,
+                                        step_across * pixel,
+                                        size,
+                                        gap_across * pixel - of_group * size,
+                                        weight + r * taps_across * of_group * filters * size + column,
+                                        filters * size,
+                                        c,
+                                        filters * size,
+                                        begin if r == 0 else c,
+                                        0 if r == 0 else filters * size,
+                                        h,
+                                        w,
+                                    )
+                            p += h
+            row += rows
+
+    return NativeFunction(convolution)

@@ -1,0 +1,60 @@
+"""Filters in the order in which the direct convolution reads them."""
+
+from __future__ import annotations
+
+import math
+from dataclasses import replace
+from typing import Any
+
+from bigmodel_core.graph.dtypes import SIZES
+from bigmodel_core.graph.spec import Spec
+from bigmodel_core.kernels.array import Call, kernel
+from bigmodel_core.kernels.cpu.launch import Buffer, Launch
+
+
+def arrange_filters(out, weight, groups, start, stop):
+    """out (taps, channels of a group, filters) from weight (filters, channels of a group, taps)."""
+    for tap in range(start, stop):
+        for c in range(out.shape[1]):
+            for k in range(out.shape[2]):
+                out[tap, c, k] = weight[k, c, tap]
+
+
+def flip_filters(out, weight, groups, start, stop):
+    """out (taps reversed, filters of a group, channels) from weight (filters, channels of a group, taps)."""
+    taps = out.shape[0]
+    of_group = weight.shape[1]
+    for tap in range(start, stop):
+        for k in range(out.shape[1]):
+            for c in range(out.shape[2]):
+                group = c // of_group
+                out[tap, k, c] = weight[group * out.shape[1] + k, c - group * of_group, taps - 1 - tap]
+
+
+def arranged(call: Call) -> tuple[Buffer, list[Launch]]:
+    """Filters (taps, channels of a group, filters) of a convolution, and what writes them."""
+    filters, channels, down, across = call.inputs[1].sizes
+    return _written(call, arrange_filters, (down * across, channels, filters))
+
+
+def flipped(call: Call) -> tuple[Buffer, list[Launch]]:
+    """Filters (taps reversed, filters of a group, channels) of a transpose, and what writes them."""
+    filters, channels, down, across = call.inputs[1].sizes
+    groups = call.op.groups
+    return _written(call, flip_filters, (down * across, filters // groups, channels * groups))
+
+
+def _written(call: Call, function: Any, shape: tuple[int, int, int]) -> tuple[Buffer, list[Launch]]:
+    weight = call.inputs[1]
+    filters, channels, down, across = weight.sizes
+    count = math.prod(weight.sizes)
+    memory = call.scratch(count * SIZES[weight.dtype])
+    part = replace(
+        call,
+        inputs=(weight,),
+        input_buffers=(call.input_buffers[1],),
+        outputs=(Spec(shape, weight.dtype),),
+        output_buffers=(memory,),
+    )
+    views = kernel(function, views=lambda *_: ([shape], [(filters, channels, down * across)]))
+    return memory, views.launches(part) if count else []
