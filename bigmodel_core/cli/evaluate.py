@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import contextlib
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
@@ -43,9 +42,8 @@ def evaluate(
     as_json: AsJson = False,
 ) -> None:
     """Measure a trained model on a data set; of a run, its best checkpoint."""
-    from bigmodel_core.cli.names import named
+    from bigmodel_core.cli.names import named, names_in
     from bigmodel_core.cli.sources import found, is_onnx
-    from bigmodel_core.cli.train import names_in
 
     chosen = None if metrics is None else [named("metric", text) for text in names_in(metrics)]
     path = found(what)
@@ -59,17 +57,8 @@ def evaluate(
         for name, value in values.items():
             if not isinstance(value, float):
                 output.line(f"{name}")
-                show_matrix(value, output)
+                output.matrix(value)
     output.result(facts)
-
-
-def show_matrix(rows: Any, output: Output) -> None:
-    """A metric that is an array, such as a confusion matrix."""
-    for row in rows:
-        cells = row if isinstance(row, list) else [row]
-        output.line(
-            "  " + " ".join(f"{cell:.4f}" if isinstance(cell, float) else f"{cell:>5}" for cell in cells)
-        )
 
 
 def _split(data: Data, name: str) -> Split:
@@ -92,6 +81,7 @@ def _checkpoint(
     batch_size: int,
 ) -> dict[str, Any]:
     from bigmodel_core.cli.sources import known_of, load_data
+    from bigmodel_core.cli.usual import usual_loss, usual_metrics
     from bigmodel_core.registry import config
     from bigmodel_core.train.checkpoint import read
     from bigmodel_core.train.trainer import Trainer
@@ -104,7 +94,7 @@ def _checkpoint(
         if metrics is None:
             metrics = [config.from_config("metric", item) for item in plan["metrics"]]
     else:
-        loss = _usual_loss(content.about.config, data)
+        loss = usual_loss(content.about.config, data)
         metrics = usual_metrics(data) if metrics is None else metrics
     split = _split(data, part)
     trainer = Trainer(content.restore(), loss, metrics=metrics)
@@ -116,29 +106,6 @@ def _checkpoint(
         "samples": len(split),
         "metrics": trainer.evaluate(split, batch_size),
     }
-
-
-def _usual_loss(described: Any, data: Data) -> Any:
-    """The loss of a model that was saved without a run: that of its class, else what suits the task."""
-    from bigmodel_core.errors import BigmodelError
-    from bigmodel_core.registry import config
-
-    usual = {"regression": "mean_squared_error", "binary": "binary_cross_entropy"}.get(
-        data.task, "cross_entropy"
-    )
-    owner = __name__
-    with contextlib.suppress(BigmodelError, KeyError, TypeError):
-        model = config.from_config(described["kind"], described)
-        usual, owner = getattr(model, "usual_loss", usual), config.owner_of(type(model), "loss")
-    return config.make("loss", usual, owner=owner)
-
-
-def usual_metrics(data: Data) -> list[Metric]:
-    """What suits the task of some data."""
-    from bigmodel_core.cli.names import named
-
-    names = ("mean_absolute_error", "r2") if data.task == "regression" else ("accuracy",)
-    return [named("metric", name, owner=__name__) for name in names]
 
 
 def _file(
@@ -153,8 +120,9 @@ def _file(
     import numpy as np
 
     from bigmodel_core.cli.answers import scores_of
-    from bigmodel_core.cli.predict import check_samples, load
+    from bigmodel_core.cli.predictor import check_samples, load
     from bigmodel_core.cli.sources import load_data
+    from bigmodel_core.cli.usual import usual_metrics
     from bigmodel_core.train.evaluation import answered, metric_names
 
     predictor = load(str(path))

@@ -50,6 +50,21 @@ def settings(pairs: Sequence[str] | None, option: str = "--set") -> dict[str, st
     return found
 
 
+def names_in(texts: list[str]) -> tuple[str, ...]:
+    """Names parted by commas; a piece such as `k=3` belongs to the name before it.
+
+    >>> names_in(["accuracy,top_k_accuracy:k=3", "f1:average=macro,beta=2"])
+    ('accuracy', 'top_k_accuracy:k=3', 'f1:average=macro,beta=2')
+    """
+    found: list[str] = []
+    for piece in (piece.strip() for text in texts for piece in text.split(",")):
+        if found and "=" in piece and ":" not in piece:
+            found[-1] += f",{piece}"
+        elif piece:
+            found.append(piece)
+    return tuple(found)
+
+
 def class_named(kind: str, name: str, owner: str | None = None) -> type[Any]:
     """The class of a kind with a name somebody typed.
 

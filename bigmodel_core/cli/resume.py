@@ -6,8 +6,9 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from bigmodel_core.cli.experiment_file import is_experiment, read_experiment
+from bigmodel_core.cli.finish import finish
 from bigmodel_core.cli.terminal import Output
-from bigmodel_core.cli.train import finish, is_experiment, progress
 from bigmodel_core.errors import CheckpointError, UsageError
 
 if TYPE_CHECKING:
@@ -83,7 +84,7 @@ def resume_run(
         done = training["state"]["steps"]
         _check_rate(trainer, training, run, epochs)
     output.say(f"going on with {run}", "dim")
-    with progress(output):
+    with output.progress():
         history = trainer.fit(
             data,
             epochs,
@@ -117,7 +118,6 @@ def _check_rate(trainer: Trainer, training: Mapping[str, Any], run: Path, epochs
 
 def _run_to_resume(what: list[str]) -> Path:
     """The run that is named last; of a model or an experiment its newest run, without any the newest."""
-    from bigmodel_core.cli.experiment_file import read_experiment
     from bigmodel_core.cli.names import class_named, split_options
     from bigmodel_core.cli.sources import RUNS, found, run_of
     from bigmodel_core.registry import display_name

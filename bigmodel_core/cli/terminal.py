@@ -9,7 +9,7 @@ import json
 import re
 import sys
 from collections.abc import Iterator, Mapping, Sequence
-from contextlib import contextmanager, redirect_stdout, suppress
+from contextlib import contextmanager, nullcontext, redirect_stdout, suppress
 from typing import TYPE_CHECKING, Annotated, Any, TextIO
 
 import typer
@@ -85,6 +85,20 @@ class Output:
         for row in rows:
             grid.add_row(*(_text(cell) for cell in row))
         self._print(grid)
+
+    def matrix(self, rows: Any) -> None:
+        """A metric that is an array, such as a confusion matrix."""
+        for row in rows:
+            cells = row if isinstance(row, list) else [row]
+            self.line(
+                "  " + " ".join(f"{cell:.4f}" if isinstance(cell, float) else f"{cell:>5}" for cell in cells)
+            )
+
+    @contextmanager
+    def progress(self) -> Iterator[None]:
+        """Inside, what a trainer shows goes to stderr where stdout is for JSON."""
+        with redirect_stdout(sys.stderr) if self.as_json else nullcontext():
+            yield
 
     def _print(self, grid: Any) -> None:
         if self.console.is_terminal:

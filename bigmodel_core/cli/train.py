@@ -2,26 +2,19 @@
 
 from __future__ import annotations
 
-import contextlib
-import shlex
-import sys
-from collections.abc import Iterator
 from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
-from bigmodel_core.cli.app import STOPPED, command_app
+from bigmodel_core.cli.app import command_app
 from bigmodel_core.cli.data import DataDir, SkipBroken, skipping
-from bigmodel_core.cli.terminal import AsJson, Output, Quiet, metric
+from bigmodel_core.cli.terminal import AsJson, Output, Quiet
 from bigmodel_core.errors import UsageError
 
 if TYPE_CHECKING:
     from bigmodel_core.cli.experiment import Experiment
-    from bigmodel_core.data.dataset import Data
-    from bigmodel_core.train.history import History
-    from bigmodel_core.train.trainer import Trainer
 
 app = command_app()
 
@@ -107,6 +100,8 @@ def train(
 
     Options of names follow a colon: --optimizer sgd:momentum=0.9,nesterov=true.
     """
+    from bigmodel_core.cli.names import names_in
+
     output = Output(as_json, quiet)
     changes = {
         "epochs": epochs,
@@ -136,36 +131,18 @@ def train(
     if skip_broken:
         experiment = replace(experiment, data=replace(experiment.data, more=skipping(True)))
     from bigmodel_core.cli.experiment import with_changes
+    from bigmodel_core.cli.start import start
 
-    _start(with_changes(experiment, {**changes, "workers": workers}), out, checkpoint_every, output)
+    start(with_changes(experiment, {**changes, "workers": workers}), out, checkpoint_every, output)
 
 
 # What is to be trained --------------------------------------------------------------------------------------
 
 
-def names_in(texts: list[str]) -> tuple[str, ...]:
-    """Names parted by commas; a piece such as `k=3` belongs to the name before it.
-
-    >>> names_in(["accuracy,top_k_accuracy:k=3", "f1:average=macro,beta=2"])
-    ('accuracy', 'top_k_accuracy:k=3', 'f1:average=macro,beta=2')
-    """
-    found: list[str] = []
-    for piece in (piece.strip() for text in texts for piece in text.split(",")):
-        if found and "=" in piece and ":" not in piece:
-            found[-1] += f",{piece}"
-        elif piece:
-            found.append(piece)
-    return tuple(found)
-
-
-def is_experiment(what: str) -> bool:
-    """Whether an argument means an experiment file."""
-    return what.lower().endswith(".toml")
-
-
 def _experiment(what: list[str]) -> Experiment:
-    from bigmodel_core.cli.experiment import Choice, Experiment
-    from bigmodel_core.cli.experiment_file import read_experiment
+    from bigmodel_core.cli.choice import Choice
+    from bigmodel_core.cli.experiment import Experiment
+    from bigmodel_core.cli.experiment_file import is_experiment, read_experiment
 
     if len(what) != 1:
         raise UsageError(
@@ -185,7 +162,7 @@ def _with_names(
     callbacks: list[str] | None,
 ) -> Experiment:
     """The experiment with what the command line names besides."""
-    from bigmodel_core.cli.experiment import Choice
+    from bigmodel_core.cli.choice import Choice
     from bigmodel_core.cli.names import settings
 
     changed = replace(experiment, model=replace(experiment.model, more=settings(options)))
@@ -200,171 +177,3 @@ def _with_names(
     if callbacks is not None:
         changed = replace(changed, callbacks=tuple(Choice("callback", text) for text in callbacks))
     return changed
-
-
-# Running ------------------------------------------------------------------------------------------------
-
-
-def _start(experiment: Experiment, out: Path | None, checkpoint_every: int | None, output: Output) -> None:
-    """Make everything the experiment names, then train."""
-    from bigmodel_core import registry
-    from bigmodel_core.train.trainer import Trainer
-
-    how = experiment.train
-    # Every name is looked up before the data is read, so that a mistake is told at once.
-    model_class, dataset = experiment.model.cls(), experiment.data.make()
-    callbacks = [choice.make() for choice in experiment.callbacks]
-    loss, metrics = experiment.make_loss(experiment.model.make()), experiment.make_metrics()
-    augment = experiment.make_augmentations()
-    experiment.make_optimizer(model_class, 1)
-    data: Data = dataset.load(experiment.data_dir)
-    for note in data.notes:  # how the target was read may be what is wrong with it
-        output.say(note, "dim")
-    _check_loss(loss, data)
-    model = experiment.make_model(data)
-    loss = experiment.make_loss(model)
-    fraction = how.validation if how.validation and data.validation is None else None
-    kept, aside = _parted(data, fraction)
-    steps = how.epochs * -(-kept // how.batch_size)
-    if metrics is None:
-        metrics = _usual_metrics(model, how.loss, data)
-    experiment.check_monitor(metrics, validated=bool(fraction) or data.validation is not None)
-    title = registry.display_name(type(model)).replace("_", "-")
-    with _folder(out, title) as folder:
-        trainer = Trainer(
-            model,
-            loss,
-            experiment.make_optimizer(model_class, steps),
-            metrics,
-            callbacks=callbacks,
-            seed=how.seed,
-            device=how.device,
-            out=folder,
-            monitor=how.monitor,
-        )
-        output.say(
-            f"{title} on {data.name}: {len(data.train):,} samples{aside}, {len(data.test):,} to test.", "dim"
-        )
-        with progress(output):
-            history = trainer.fit(
-                data,
-                how.epochs,
-                how.batch_size,
-                fraction,
-                verbose=not output.quiet,
-                checkpoint_every=checkpoint_every,
-                record={"validation_fraction": fraction},
-                augment=augment,
-                workers=how.workers,
-            )
-    finish(trainer, history, data, folder, output)
-
-
-def _parted(data: Data, fraction: float | None) -> tuple[int, str]:
-    """How many samples are trained on when a fraction is held out, and what is said of the others."""
-    from bigmodel_core.data.sampling import split_indices
-
-    if not fraction:
-        return len(data.train), ""
-    kept, held_out = split_indices(len(data.train), fraction, 0, reach=data.train.reach)
-    between = len(data.train) - len(kept) - len(held_out)
-    overlapping = f", {between:,} that overlap those left out" if between else ""
-    return len(kept), f", {len(held_out):,} of them held out to validate{overlapping}"
-
-
-def _check_loss(loss: Any, data: Data) -> None:
-    """Say that a loss and a data set are made for different targets, before shapes say it less clearly."""
-    from bigmodel_core import registry
-    from bigmodel_core.errors import DataError
-
-    name = registry.display_name(type(loss))
-    if data.task == "regression" and loss.target_dtype == "int64":
-        raise DataError(
-            f"its targets are numbers, and the loss {name} wants class labels.",
-            where=data.name,
-            fix="train linear-regression, or pass --loss mean_squared_error and as many outputs as targets.",
-        )
-    takes_labels = loss.target_dtype == "int64" or (loss.one_score and data.classes == 2)
-    if data.task == "classification" and not takes_labels:
-        raise DataError(
-            f"its targets are class labels, and the loss {name} wants numbers.",
-            where=data.name,
-            fix="train a classifier such as logistic-regression, or choose a data set for regression.",
-        )
-
-
-def _usual_metrics(model: Any, loss: str | None, data: Data) -> list[Any]:
-    """The model's metrics, as long as its own loss is used; else those that suit the task."""
-    from bigmodel_core.cli.evaluate import usual_metrics
-    from bigmodel_core.cli.names import named
-    from bigmodel_core.registry.config import owner_of
-
-    if loss is None:
-        whose = owner_of(type(model), "metrics")
-        return [named("metric", text, owner=whose) for text in model.metrics]
-    return usual_metrics(data)
-
-
-@contextlib.contextmanager
-def _folder(out: Path | None, title: str) -> Iterator[Path]:
-    """The folder of the run; it is removed again where nothing was written to it."""
-    from bigmodel_core.cli.sources import RUNS
-    from bigmodel_core.train.lock import check_unused
-    from bigmodel_core.train.runs import is_blank, is_run, new_run_folder
-
-    if out is not None:
-        check_unused(out)
-    if out is not None and ((is_run(out) and not is_blank(out)) or (out.exists() and not out.is_dir())):
-        what = "the folder holds another run." if out.is_dir() else "there is a file of this name."
-        raise UsageError(what, where=str(out), fix="name another folder, or go on with that run: --resume.")
-    folder = out if out is not None else new_run_folder(RUNS, title)
-    try:
-        yield folder
-    except BaseException:
-        if out is None and not is_run(folder):
-            with contextlib.suppress(OSError):
-                folder.rmdir()
-        raise
-
-
-@contextlib.contextmanager
-def progress(output: Output) -> Iterator[None]:
-    """What the trainer shows goes to stderr where stdout is for JSON."""
-    with contextlib.redirect_stdout(sys.stderr) if output.as_json else contextlib.nullcontext():
-        yield
-
-
-def finish(trainer: Trainer, history: History, data: Data, folder: Path, output: Output) -> None:
-    """Measure the best checkpoint on the test samples, note it, and say what to do next."""
-    from bigmodel_core.cli.evaluate import show_matrix
-    from bigmodel_core.cli.sources import RUNS
-    from bigmodel_core.train.checkpoint import read
-    from bigmodel_core.train.history import plain
-
-    if history.interrupted:
-        output.line(f"Go on with: bigmodel train --resume {shlex.quote(str(folder))}")
-        output.result({"run": str(folder), **history.to_dict(), "best_epoch": None, "test": None})
-        raise typer.Exit(STOPPED)
-    best = trainer.state.best
-    trainer.network.load_state(read(folder).state)
-    found = trainer.evaluate(data.test) if data.test.y is not None else {}
-    results = {"best_epoch": best.epoch if best else None, "test": plain(found)}
-    if trainer.record is not None:
-        trainer.record.note(results=results)
-    if not output.as_json:
-        which = f"best checkpoint (epoch {best.epoch})" if best else "last checkpoint"
-        values = "  ".join(
-            f"{name} {metric(value)}" for name, value in found.items() if isinstance(value, float)
-        )
-        output.line(f"{which[0].upper()}{which[1:]} on {len(data.test):,} test samples: {values}", "bold")
-        for name, value in found.items():
-            if not isinstance(value, float):
-                output.line(name)
-                show_matrix(value, output)
-        typed = shlex.quote(str(folder))
-        which = "" if folder.parent == RUNS else f" --run {typed}"
-        output.say(f"\nSaved in {folder}. Next:")
-        output.say(f"  bigmodel export model.onnx{which}")
-        output.say(f"  bigmodel evaluate {typed}")
-        output.say(f"  bigmodel info {typed}")
-    output.result({"run": str(folder), **history.to_dict(), **results})

@@ -8,8 +8,8 @@ import numpy as np
 import pytest
 
 import bigmodel_core as bm
-from bigmodel_core.cli.experiment import Choice, make_schedule
-from bigmodel_core.cli.experiment_file import Document
+from bigmodel_core.cli.choice import Choice, make_schedule
+from bigmodel_core.cli.document import Document
 from bigmodel_core.errors import UsageError
 
 DEEP = "[" * 30_000 + "]" * 30_000

@@ -1,0 +1,52 @@
+"""What a run came to: its best checkpoint on the test samples, and what to do next."""
+
+from __future__ import annotations
+
+import shlex
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+import typer
+
+from bigmodel_core.cli.app import STOPPED
+from bigmodel_core.cli.sources import RUNS
+from bigmodel_core.cli.terminal import Output, metric
+
+if TYPE_CHECKING:
+    from bigmodel_core.data.dataset import Data
+    from bigmodel_core.train.history import History
+    from bigmodel_core.train.trainer import Trainer
+
+
+def finish(trainer: Trainer, history: History, data: Data, folder: Path, output: Output) -> None:
+    """Measure the best checkpoint on the test samples, note it, and say what to do next."""
+    from bigmodel_core.train.checkpoint import read
+    from bigmodel_core.train.history import plain
+
+    if history.interrupted:
+        output.line(f"Go on with: bigmodel train --resume {shlex.quote(str(folder))}")
+        output.result({"run": str(folder), **history.to_dict(), "best_epoch": None, "test": None})
+        raise typer.Exit(STOPPED)
+    best = trainer.state.best
+    trainer.network.load_state(read(folder).state)
+    found = trainer.evaluate(data.test) if data.test.y is not None else {}
+    results = {"best_epoch": best.epoch if best else None, "test": plain(found)}
+    if trainer.record is not None:
+        trainer.record.note(results=results)
+    if not output.as_json:
+        which = f"best checkpoint (epoch {best.epoch})" if best else "last checkpoint"
+        values = "  ".join(
+            f"{name} {metric(value)}" for name, value in found.items() if isinstance(value, float)
+        )
+        output.line(f"{which[0].upper()}{which[1:]} on {len(data.test):,} test samples: {values}", "bold")
+        for name, value in found.items():
+            if not isinstance(value, float):
+                output.line(name)
+                output.matrix(value)
+        typed = shlex.quote(str(folder))
+        which = "" if folder.parent == RUNS else f" --run {typed}"
+        output.say(f"\nSaved in {folder}. Next:")
+        output.say(f"  bigmodel export model.onnx{which}")
+        output.say(f"  bigmodel evaluate {typed}")
+        output.say(f"  bigmodel info {typed}")
+    output.result({"run": str(folder), **history.to_dict(), **results})

@@ -1,0 +1,126 @@
+"""A run begins: all that an experiment names is made and checked, then trained."""
+
+from __future__ import annotations
+
+import contextlib
+from collections.abc import Iterator
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from bigmodel_core.cli.experiment import Experiment
+from bigmodel_core.cli.finish import finish
+from bigmodel_core.cli.sources import RUNS
+from bigmodel_core.cli.terminal import Output
+from bigmodel_core.cli.usual import own_metrics, usual_metrics
+from bigmodel_core.errors import DataError, UsageError
+
+if TYPE_CHECKING:
+    from bigmodel_core.data.dataset import Data
+
+
+def start(experiment: Experiment, out: Path | None, checkpoint_every: int | None, output: Output) -> None:
+    """Make everything the experiment names, then train."""
+    from bigmodel_core import registry
+    from bigmodel_core.train.trainer import Trainer
+
+    how = experiment.train
+    # Every name is looked up before the data is read, so that a mistake is told at once.
+    model_class, dataset = experiment.model.cls(), experiment.data.make()
+    callbacks = [choice.make() for choice in experiment.callbacks]
+    loss, metrics = experiment.make_loss(experiment.model.make()), experiment.make_metrics()
+    augment = experiment.make_augmentations()
+    experiment.make_optimizer(model_class, 1)
+    data: Data = dataset.load(experiment.data_dir)
+    for note in data.notes:  # how the target was read may be what is wrong with it
+        output.say(note, "dim")
+    _check_loss(loss, data)
+    model = experiment.make_model(data)
+    loss = experiment.make_loss(model)
+    fraction = how.validation if how.validation and data.validation is None else None
+    kept, aside = _parted(data, fraction)
+    steps = how.epochs * -(-kept // how.batch_size)
+    if metrics is None:
+        metrics = own_metrics(model) if how.loss is None else usual_metrics(data)
+    experiment.check_monitor(metrics, validated=bool(fraction) or data.validation is not None)
+    title = registry.display_name(type(model)).replace("_", "-")
+    with _folder(out, title) as folder:
+        trainer = Trainer(
+            model,
+            loss,
+            experiment.make_optimizer(model_class, steps),
+            metrics,
+            callbacks=callbacks,
+            seed=how.seed,
+            device=how.device,
+            out=folder,
+            monitor=how.monitor,
+        )
+        output.say(
+            f"{title} on {data.name}: {len(data.train):,} samples{aside}, {len(data.test):,} to test.", "dim"
+        )
+        with output.progress():
+            history = trainer.fit(
+                data,
+                how.epochs,
+                how.batch_size,
+                fraction,
+                verbose=not output.quiet,
+                checkpoint_every=checkpoint_every,
+                record={"validation_fraction": fraction},
+                augment=augment,
+                workers=how.workers,
+            )
+    finish(trainer, history, data, folder, output)
+
+
+def _parted(data: Data, fraction: float | None) -> tuple[int, str]:
+    """How many samples are trained on when a fraction is held out, and what is said of the others."""
+    from bigmodel_core.data.sampling import split_indices
+
+    if not fraction:
+        return len(data.train), ""
+    kept, held_out = split_indices(len(data.train), fraction, 0, reach=data.train.reach)
+    between = len(data.train) - len(kept) - len(held_out)
+    overlapping = f", {between:,} that overlap those left out" if between else ""
+    return len(kept), f", {len(held_out):,} of them held out to validate{overlapping}"
+
+
+def _check_loss(loss: Any, data: Data) -> None:
+    """Say that a loss and a data set are made for different targets, before shapes say it less clearly."""
+    from bigmodel_core import registry
+
+    name = registry.display_name(type(loss))
+    if data.task == "regression" and loss.target_dtype == "int64":
+        raise DataError(
+            f"its targets are numbers, and the loss {name} wants class labels.",
+            where=data.name,
+            fix="train linear-regression, or pass --loss mean_squared_error and as many outputs as targets.",
+        )
+    takes_labels = loss.target_dtype == "int64" or (loss.one_score and data.classes == 2)
+    if data.task == "classification" and not takes_labels:
+        raise DataError(
+            f"its targets are class labels, and the loss {name} wants numbers.",
+            where=data.name,
+            fix="train a classifier such as logistic-regression, or choose a data set for regression.",
+        )
+
+
+@contextlib.contextmanager
+def _folder(out: Path | None, title: str) -> Iterator[Path]:
+    """The folder of the run; it is removed again where nothing was written to it."""
+    from bigmodel_core.train.lock import check_unused
+    from bigmodel_core.train.runs import is_blank, is_run, new_run_folder
+
+    if out is not None:
+        check_unused(out)
+    if out is not None and ((is_run(out) and not is_blank(out)) or (out.exists() and not out.is_dir())):
+        what = "the folder holds another run." if out.is_dir() else "there is a file of this name."
+        raise UsageError(what, where=str(out), fix="name another folder, or go on with that run: --resume.")
+    folder = out if out is not None else new_run_folder(RUNS, title)
+    try:
+        yield folder
+    except BaseException:
+        if out is None and not is_run(folder):
+            with contextlib.suppress(OSError):
+                folder.rmdir()
+        raise
