@@ -56,7 +56,8 @@ def launches(kernel: ArrayKernel, call: Call, rows_of_chunk: int | None = None) 
             tail.append(float(value) if kind in FLOATS else int(value))
     key = tuple((spec.dtype, len(shape)) for spec, shape in zip(specs, shapes, strict=True))
     compiled = wrapper(kernel.function, key, kinds, call.dtype)
-    return [Launch(compiled, [*context, *tail], -(-rows // step) if chunked else 1)]
+    tile = (step, int(shapes[0][1])) if chunked and len(shapes[0]) == 2 else None
+    return [Launch(compiled, [*context, *tail], -(-rows // step) if chunked else 1, tile)]
 
 
 def _kind(value: Any, dtype: str) -> str:
