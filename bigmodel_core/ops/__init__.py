@@ -19,27 +19,7 @@ from bigmodel_core.ops.activations import (
     Softsign,
     Tanh,
 )
-from bigmodel_core.ops.arithmetic import (
-    Ceil,
-    Cos,
-    Exp,
-    Floor,
-    Log,
-    Sin,
-    Sqrt,
-    absolute,
-    add,
-    clip,
-    divide,
-    maximum,
-    minimum,
-    multiply,
-    negate,
-    power,
-    sign,
-    square,
-    subtract,
-)
+from bigmodel_core.ops.arithmetic import add, divide, maximum, minimum, multiply, power, subtract
 from bigmodel_core.ops.batch_normalization import batch_norm, fixed_norm
 from bigmodel_core.ops.comparison import (
     cast,
@@ -55,6 +35,20 @@ from bigmodel_core.ops.comparison import (
     where,
 )
 from bigmodel_core.ops.convolution import conv2d, conv_transpose2d
+from bigmodel_core.ops.functions import (
+    Ceil,
+    Cos,
+    Exp,
+    Floor,
+    Log,
+    Sin,
+    Sqrt,
+    absolute,
+    clip,
+    negate,
+    sign,
+    square,
+)
 from bigmodel_core.ops.indexing import gather
 from bigmodel_core.ops.linear import affine, matmul
 from bigmodel_core.ops.losses import binary_cross_entropy, huber, label_values, multi_class_hinge

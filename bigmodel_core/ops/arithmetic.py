@@ -1,4 +1,4 @@
-"""Arithmetic and the functions of one number: one scalar function each, for every device.
+"""Arithmetic of two numbers: one scalar function each, for every device.
 
 A gradient that does not pass is 0 whatever it was: it is selected, since 0 times infinity is NaN.
 """
@@ -6,13 +6,13 @@ A gradient that does not pass is 0 whatever it was: it is selected, since 0 time
 from __future__ import annotations
 
 from dataclasses import dataclass
-from math import ceil, cos, exp, floor, log, sin, sqrt
+from math import log
 from typing import Any
 
-from bigmodel_core.errors import ConfigError
 from bigmodel_core.graph import Number, Value
 from bigmodel_core.kernels.fused import elementwise
 from bigmodel_core.ops.elementwise import ElementwiseOp, binary, paired
+from bigmodel_core.ops.functions import Sqrt, Square
 from bigmodel_core.ops.reduce import reduce_to
 
 
@@ -158,212 +158,6 @@ class Minimum(Choice):
         return emit.Min(a, b)
 
 
-@dataclass(frozen=True)
-class Negate(ElementwiseOp):
-    """-x."""
-
-    cpu, cuda = elementwise(lambda x: -x)
-
-    def grad(self, dy: Value, y: Value, x: Value) -> tuple[Value]:
-        return (-dy,)
-
-    def onnx(self, emit: Any, x: Any) -> Any:
-        return emit.Neg(x)
-
-
-def _sign(x):
-    return 1 if x > 0 else (-1 if x < 0 else x)
-
-
-@dataclass(frozen=True)
-class Sign(ElementwiseOp):
-    """-1, 0 or 1."""
-
-    cpu, cuda = elementwise(_sign)
-
-    def grad(self, dy: Value, y: Value, x: Value) -> tuple[None]:
-        return (None,)
-
-    def onnx(self, emit: Any, x: Any) -> Any:
-        return emit.Sign(x)
-
-
-def _absolute_grad(dy, x):
-    return dy if x > 0 else (-dy if x < 0 else 0)
-
-
-@dataclass(frozen=True)
-class _AbsoluteGrad(ElementwiseOp):
-    cpu, cuda = elementwise(_absolute_grad)
-
-
-@dataclass(frozen=True)
-class Absolute(ElementwiseOp):
-    """|x|."""
-
-    cpu, cuda = elementwise(lambda x: -x if x < 0 else x)
-
-    def grad(self, dy: Value, y: Value, x: Value) -> tuple[Value]:
-        return (_AbsoluteGrad()(dy, x),)
-
-    def onnx(self, emit: Any, x: Any) -> Any:
-        return emit.Abs(x)
-
-
-# Functions of one float ---------------------------------------------------------------------------------
-
-
-@dataclass(frozen=True)
-class Exp(ElementwiseOp):
-    """e ** x."""
-
-    floats_only = True
-    cpu, cuda = elementwise(lambda x: exp(x))
-
-    def grad(self, dy: Value, y: Value, x: Value) -> tuple[Value]:
-        return (dy * y,)
-
-    def onnx(self, emit: Any, x: Any) -> Any:
-        return emit.Exp(x)
-
-
-@dataclass(frozen=True)
-class Log(ElementwiseOp):
-    """The natural logarithm."""
-
-    floats_only = True
-    cpu, cuda = elementwise(lambda x: log(x))
-
-    def grad(self, dy: Value, y: Value, x: Value) -> tuple[Value]:
-        return (dy / x,)
-
-    def onnx(self, emit: Any, x: Any) -> Any:
-        return emit.Log(x)
-
-
-@dataclass(frozen=True)
-class Sqrt(ElementwiseOp):
-    """The square root."""
-
-    floats_only = True
-    cpu, cuda = elementwise(lambda x: sqrt(x))
-
-    def grad(self, dy: Value, y: Value, x: Value) -> tuple[Value]:
-        return (dy * 0.5 / y,)
-
-    def onnx(self, emit: Any, x: Any) -> Any:
-        return emit.Sqrt(x)
-
-
-@dataclass(frozen=True)
-class Square(ElementwiseOp):
-    """x * x."""
-
-    cpu, cuda = elementwise(lambda x: x * x)
-
-    def grad(self, dy: Value, y: Value, x: Value) -> tuple[Value]:
-        return (dy * (x + x),)
-
-    def onnx(self, emit: Any, x: Any) -> Any:
-        return emit.Mul(x, x)
-
-
-@dataclass(frozen=True)
-class Sin(ElementwiseOp):
-    """The sine of x radians."""
-
-    floats_only = True
-    cpu, cuda = elementwise(lambda x: sin(x))
-
-    def grad(self, dy: Value, y: Value, x: Value) -> tuple[Value]:
-        return (dy * Cos()(x),)
-
-    def onnx(self, emit: Any, x: Any) -> Any:
-        return emit.Sin(x)
-
-
-@dataclass(frozen=True)
-class Cos(ElementwiseOp):
-    """The cosine of x radians."""
-
-    floats_only = True
-    cpu, cuda = elementwise(lambda x: cos(x))
-
-    def grad(self, dy: Value, y: Value, x: Value) -> tuple[Value]:
-        return (-dy * Sin()(x),)
-
-    def onnx(self, emit: Any, x: Any) -> Any:
-        return emit.Cos(x)
-
-
-@dataclass(frozen=True)
-class Floor(ElementwiseOp):
-    """The largest whole number not above x; no gradient flows."""
-
-    floats_only = True
-    cpu, cuda = elementwise(lambda x: floor(x))
-
-    def grad(self, dy: Value, y: Value, x: Value) -> tuple[None]:
-        return (None,)
-
-    def onnx(self, emit: Any, x: Any) -> Any:
-        return emit.Floor(x)
-
-
-@dataclass(frozen=True)
-class Ceil(ElementwiseOp):
-    """The smallest whole number not below x; no gradient flows."""
-
-    floats_only = True
-    cpu, cuda = elementwise(lambda x: ceil(x))
-
-    def grad(self, dy: Value, y: Value, x: Value) -> tuple[None]:
-        return (None,)
-
-    def onnx(self, emit: Any, x: Any) -> Any:
-        return emit.Ceil(x)
-
-
-def _clip(x, low, high):
-    return low if x < low else (high if x > high else x)
-
-
-def _clip_grad(dy, x, low, high):
-    return dy if (x >= low and x <= high) else 0
-
-
-@dataclass(frozen=True)
-class _ClipGrad(ElementwiseOp):
-    low: float
-    high: float
-    cpu, cuda = elementwise(_clip_grad)
-
-
-@dataclass(frozen=True)
-class Clip(ElementwiseOp):
-    """x, but not below `low` nor above `high`."""
-
-    low: float
-    high: float
-    floats_only = True
-    cpu, cuda = elementwise(_clip)
-
-    def __post_init__(self) -> None:
-        if not self.low <= self.high:
-            raise ConfigError(f"clip from {self.low} to {self.high} is empty.", fix="pass low <= high.")
-
-    def grad(self, dy: Value, y: Value, x: Value) -> tuple[Value]:
-        return (_ClipGrad(self.low, self.high)(dy, x),)
-
-    def onnx(self, emit: Any, x: Any) -> Any:
-        return emit.Clip(x, emit.const(self.low), emit.const(self.high))
-
-
-def clip(x: Value, low: float, high: float) -> Value:
-    """x, but not below `low` nor above `high`."""
-    return Clip(float(low), float(high))(x)
-
-
 def power(a: Value | Number, b: Value | Number) -> Value:
     """a ** b."""
     if isinstance(a, Value) and isinstance(b, (int, float)):
@@ -379,4 +173,3 @@ def power(a: Value | Number, b: Value | Number) -> Value:
 
 add, subtract, multiply, divide = binary(Add()), binary(Subtract()), binary(Multiply()), binary(Divide())
 maximum, minimum = binary(Maximum()), binary(Minimum())
-negate, absolute, sign, square = Negate(), Absolute(), Sign(), Square()

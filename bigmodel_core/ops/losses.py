@@ -13,8 +13,8 @@ from bigmodel_core.graph.spec import Spec, format_shape
 from bigmodel_core.kernels.cpu import losses as cpu_kernels
 from bigmodel_core.kernels.cuda.kernels import CudaLaunches
 from bigmodel_core.kernels.fused import elementwise
-from bigmodel_core.ops.arithmetic import clip
 from bigmodel_core.ops.elementwise import ElementwiseOp, check_same_shape
+from bigmodel_core.ops.functions import clip
 
 # Elementwise ------------------------------------------------------------------------------------------------
 
