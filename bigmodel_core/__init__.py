@@ -37,10 +37,11 @@ _PLACES = {
     "bigmodel_core.kernels.cpu.threads": ("num_threads", "set_num_threads"),
     "bigmodel_core.kernels.cuda.kernels": ("cuda_kernel",),
     "bigmodel_core.kernels.fused": ("elementwise",),
-    "bigmodel_core.nn.layer": ("Layer", "Sequential"),
+    "bigmodel_core.nn.layer": ("Layer",),
     "bigmodel_core.nn.loss": ("Loss",),
     "bigmodel_core.train.metric": ("Metric",),
     "bigmodel_core.nn.model": ("Model",),
+    "bigmodel_core.nn.sequential": ("Sequential",),
     "bigmodel_core.nn.optimizer": ("Optimizer", "Schedule"),
     "bigmodel_core.graph.spec": ("Spec",),
     "bigmodel_core.train.checkpoint": ("load", "save"),
@@ -135,11 +136,11 @@ if TYPE_CHECKING:
     from bigmodel_core.kernels.fused import elementwise as elementwise
     from bigmodel_core.nn import initializers as initializers
     from bigmodel_core.nn.layer import Layer as Layer
-    from bigmodel_core.nn.layer import Sequential as Sequential
     from bigmodel_core.nn.loss import Loss as Loss
     from bigmodel_core.nn.model import Model as Model
     from bigmodel_core.nn.optimizer import Optimizer as Optimizer
     from bigmodel_core.nn.optimizer import Schedule as Schedule
+    from bigmodel_core.nn.sequential import Sequential as Sequential
     from bigmodel_core.registry.hookspecs import hookimpl as hookimpl
     from bigmodel_core.train.callback import Callback as Callback
     from bigmodel_core.train.checkpoint import load as load

@@ -16,11 +16,12 @@ from bigmodel_core.graph.dtypes import COMPUTED_FLOATS
 from bigmodel_core.graph.spec import Dim, Spec, format_shape, match
 from bigmodel_core.nn import initializers
 from bigmodel_core.nn.fitting import check_fits, checked, fitting_state, input_spec
-from bigmodel_core.nn.layer import Layer, Parameter, Trace
 from bigmodel_core.nn.outputs import taken_apart
+from bigmodel_core.nn.trace import Parameter, Trace
 
 if TYPE_CHECKING:
     from bigmodel_core.data.encoding import Encoding
+    from bigmodel_core.nn.layer import Layer
     from bigmodel_core.nn.summary import Summary
     from bigmodel_core.plan import Variables
     from bigmodel_core.plan.listing import PlannedStep

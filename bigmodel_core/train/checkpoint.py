@@ -20,8 +20,9 @@ from bigmodel_core.data.dataset import Data
 from bigmodel_core.data.encoding import REST, SAID, UNKNOWN, Encoding
 from bigmodel_core.errors import BigmodelError, CheckpointError, DeviceError
 from bigmodel_core.graph.spec import Spec
-from bigmodel_core.nn.layer import Layer, Parameter
+from bigmodel_core.nn.layer import Layer
 from bigmodel_core.nn.network import Network
+from bigmodel_core.nn.trace import Parameter
 from bigmodel_core.ops.random import SEED, STEP
 from bigmodel_core.registry.plain_values import strict_json
 from bigmodel_core.train.checkpoint_file import read_file, write_file

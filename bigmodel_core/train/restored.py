@@ -13,7 +13,8 @@ from bigmodel_core.data.preprocessing import Preprocessing
 from bigmodel_core.errors import CheckpointError, ShapeError
 from bigmodel_core.graph import Constant, Graph, Input, Value, Variable
 from bigmodel_core.graph.spec import Spec
-from bigmodel_core.nn.layer import Layer, Parameter, Trace, current_trace
+from bigmodel_core.nn.layer import Layer
+from bigmodel_core.nn.trace import Parameter, Trace, current_trace
 from bigmodel_core.train.checkpoint_graph import SavedGraph, SavedNode
 
 

@@ -8,7 +8,7 @@ from dataclasses import dataclass, field, fields
 from typing import Any
 
 from bigmodel_core.errors import BigmodelError, CheckpointError
-from bigmodel_core.nn.layer import Sequential
+from bigmodel_core.nn.sequential import Sequential
 from bigmodel_core.registry import config
 from bigmodel_core.train.history import deciding_loss
 from bigmodel_core.train.restored import RestoredModel

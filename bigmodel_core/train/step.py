@@ -21,10 +21,11 @@ from bigmodel_core.graph import Graph, Value, place
 from bigmodel_core.graph.autodiff import gradients
 from bigmodel_core.graph.spec import Spec, format_shape
 from bigmodel_core.nn.fitting import checked, fitting_state, input_spec
-from bigmodel_core.nn.layer import Layer, Trace
+from bigmodel_core.nn.layer import Layer
 from bigmodel_core.nn.loss import Loss, several_outputs
 from bigmodel_core.nn.network import Network, inputs_of
 from bigmodel_core.nn.optimizer import Optimizer
+from bigmodel_core.nn.trace import Trace
 from bigmodel_core.ops.random import SEED, STEP
 from bigmodel_core.plan import Program
 from bigmodel_core.plan.binding import nbytes

@@ -13,7 +13,7 @@ import numpy as np
 
 import bigmodel_core as bm
 from bigmodel_core.errors import BigmodelError, ConfigError, ExportError
-from bigmodel_core.nn.layer import current_trace
+from bigmodel_core.nn.trace import current_trace
 
 Structure = dict[str, Any]
 

@@ -13,9 +13,10 @@ import numpy as np
 from bigmodel_core.errors import BigmodelError, ExportError
 from bigmodel_core.graph import LEAVES, Constant, Graph, Input, Node, Op, Value, Variable, needed
 from bigmodel_core.nn.fitting import input_spec
-from bigmodel_core.nn.layer import Layer, Trace
+from bigmodel_core.nn.layer import Layer
 from bigmodel_core.nn.network import Network
 from bigmodel_core.nn.outputs import taken_apart
+from bigmodel_core.nn.trace import Trace
 from bigmodel_core.plan import Program
 from bigmodel_onnx.emit import Emitter
 from bigmodel_onnx.matching import Match, Uses

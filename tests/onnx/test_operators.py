@@ -220,7 +220,7 @@ def test_every_op_of_the_core_that_has_a_lowering_is_tested() -> None:
     """An op that is added to the core without a case here is noticed."""
     import bigmodel_core.ops as package
     from bigmodel_core.graph import LEAVES, Graph, needed
-    from bigmodel_core.nn.layer import Trace
+    from bigmodel_core.nn.trace import Trace
     from bigmodel_core.ops.images import ImageOp
 
     seen: set[type] = set()

@@ -10,7 +10,7 @@ import pytest
 
 import bigmodel_core as bm
 from bigmodel_core.graph import Graph
-from bigmodel_core.nn.layer import Trace
+from bigmodel_core.nn.trace import Trace
 
 # LeNet-5 as in every textbook; those for ImageNet as the papers and PyTorch count them.
 PARAMETERS = [
