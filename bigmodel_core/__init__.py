@@ -31,11 +31,13 @@ _PLACES = {
     "bigmodel_core.data.split": ("Split",),
     "bigmodel_core.graph.emit": ("Emit",),
     "bigmodel_core.exporting.exporter": ("Exporter",),
-    "bigmodel_core.graph": ("Graph", "Op", "Value"),
+    "bigmodel_core.graph": ("Graph", "Kernel", "Op", "Value", "register_kernel"),
     "bigmodel_core.registry.hookspecs": ("hookimpl",),
-    "bigmodel_core.kernels.array": ("kernel",),
+    "bigmodel_core.kernels.call": ("Call", "Operand"),
+    "bigmodel_core.kernels.cpu.kernels": ("cpu_launches", "kernel"),
     "bigmodel_core.kernels.cpu.threads": ("num_threads", "set_num_threads"),
-    "bigmodel_core.kernels.cuda.kernels": ("cuda_kernel",),
+    "bigmodel_core.kernels.cuda.kernels": ("cuda_kernel", "cuda_launches"),
+    "bigmodel_core.kernels.cuda.runtime": ("cuda",),
     "bigmodel_core.kernels.fused": ("elementwise",),
     "bigmodel_core.nn.layer": ("Layer",),
     "bigmodel_core.nn.loss": ("Loss",),
@@ -125,14 +127,21 @@ if TYPE_CHECKING:
     from bigmodel_core.exporting.export import from_onnx as from_onnx
     from bigmodel_core.exporting.exporter import Exporter as Exporter
     from bigmodel_core.graph import Graph as Graph
+    from bigmodel_core.graph import Kernel as Kernel
     from bigmodel_core.graph import Op as Op
     from bigmodel_core.graph import Value as Value
+    from bigmodel_core.graph import register_kernel as register_kernel
     from bigmodel_core.graph.emit import Emit as Emit
     from bigmodel_core.graph.spec import Spec as Spec
-    from bigmodel_core.kernels.array import kernel as kernel
+    from bigmodel_core.kernels.call import Call as Call
+    from bigmodel_core.kernels.call import Operand as Operand
+    from bigmodel_core.kernels.cpu.kernels import cpu_launches as cpu_launches
+    from bigmodel_core.kernels.cpu.kernels import kernel as kernel
     from bigmodel_core.kernels.cpu.threads import num_threads as num_threads
     from bigmodel_core.kernels.cpu.threads import set_num_threads as set_num_threads
     from bigmodel_core.kernels.cuda.kernels import cuda_kernel as cuda_kernel
+    from bigmodel_core.kernels.cuda.kernels import cuda_launches as cuda_launches
+    from bigmodel_core.kernels.cuda.runtime import cuda as cuda
     from bigmodel_core.kernels.fused import elementwise as elementwise
     from bigmodel_core.nn import initializers as initializers
     from bigmodel_core.nn.layer import Layer as Layer

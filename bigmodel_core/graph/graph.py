@@ -1,4 +1,4 @@
-"""The graph: symbolic values, the op applications they come from, and the base class of ops.
+"""The graph: symbolic values, and the op applications they come from.
 
 A `Graph` is a list of `Node`s in the order of their making, which is an order they can be computed in. An op
 is a frozen dataclass: its fields are its attributes, and two applications of equal ops to the same values are
@@ -7,72 +7,19 @@ one node.
 
 from __future__ import annotations
 
-import contextvars
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
-from dataclasses import dataclass, fields
-from typing import TYPE_CHECKING, Any, ClassVar
+from dataclasses import dataclass
+from typing import Any
 
 import numpy as np
 
 from bigmodel_core.errors import BigmodelError, GraphError
+from bigmodel_core.graph.op import Op, active_graph
 from bigmodel_core.graph.operations import operations
 from bigmodel_core.graph.spec import Dim, Shape, Spec, format_shape
 
-if TYPE_CHECKING:
-    from bigmodel_core.graph.emit import Emit
-
 Number = int | float | bool
-
-
-class Op:
-    """A primitive: shape rule, kernels, gradient and ONNX lowering in one place.
-
-    Subclasses are frozen dataclasses. They define `infer`, set `cpu` (and `cuda`), and define `grad` and
-    `onnx` where the op is differentiated and exported.
-    """
-
-    cpu: ClassVar[Any] = None
-    cuda: ClassVar[Any] = None
-    exported: ClassVar[bool] = True
-    """Whether models use the op; False for one that only training uses, which needs no ONNX lowering."""
-
-    def infer(self, *inputs: Any, **_: Any) -> Spec | tuple[Spec, ...]:
-        """The specs of the outputs, given those of the inputs; raises ShapeError or DtypeError."""
-        raise NotImplementedError(f"{type(self).__name__} does not define infer")
-
-    def grad(self, *values: Any, **_: Any) -> Sequence[Value | None]:
-        """`grad(dy, y, *inputs)`: the gradients of the inputs, as more ops.
-
-        `dy` is the gradient of the output `y`; both are tuples for ops of several outputs. None stands for
-        no gradient."""
-        raise GraphError(
-            f"the op {type(self).__name__} has no gradient.",
-            fix="define grad, or put it where no gradient is needed.",
-        )
-
-    def onnx(self, emit: Emit, *inputs: Any, **_: Any) -> Any:
-        """Emit ONNX nodes that compute the same; returns the output's name (a tuple for several outputs)."""
-        raise GraphError(
-            f"the op {type(self).__name__} has no ONNX lowering.", fix="define onnx(self, emit, ...)."
-        )
-
-    def multiply_adds(self, inputs: Sequence[Spec], outputs: Sequence[Spec]) -> int:
-        """How many multiplications with an addition it takes, all sizes known; products alone are counted."""
-        return 0
-
-    def __call__(self, *inputs: Value) -> Any:
-        """Apply the op to values; returns a Value, or a tuple for several outputs."""
-        graph = (
-            next((value.node.graph for value in inputs if isinstance(value, Value)), None) or current_graph()
-        )
-        outputs = graph.apply(self, inputs).outputs
-        return outputs[0] if len(outputs) == 1 else outputs
-
-    @classmethod
-    def attribute_names(cls) -> tuple[str, ...]:
-        """The names of the op's attributes."""
-        return tuple(field.name for field in fields(cls))  # type: ignore[arg-type]  # subclasses are dataclasses
 
 
 @dataclass(frozen=True)
@@ -354,24 +301,11 @@ class Graph:
     @contextmanager
     def active(self) -> Iterator[Graph]:
         """Ops without inputs that are made inside belong to this graph."""
-        token = _current.set(self)
+        token = active_graph.set(self)
         try:
             yield self
         finally:
-            _current.reset(token)
-
-
-_current: contextvars.ContextVar[Graph | None] = contextvars.ContextVar("graph", default=None)
-
-
-def current_graph() -> Graph:
-    """The graph that is being built."""
-    graph = _current.get()
-    if graph is None:
-        raise GraphError(
-            "no graph is being built here.", fix="apply ops to Values, inside a layer's __call__."
-        )
-    return graph
+            active_graph.reset(token)
 
 
 def needed(outputs: Sequence[Value]) -> list[Node]:

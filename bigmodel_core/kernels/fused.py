@@ -9,21 +9,27 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, ClassVar
 
 from bigmodel_core.graph.dtypes import DTYPES, FLOATS
+from bigmodel_core.graph.kernel import ANY_DEVICE, Kernel
 from bigmodel_core.graph.spec import Dim, Shape, dim_multiply
 from bigmodel_core.kernels.scalar import Inlined, Scalar, inline, parameters
 
 
 @dataclass(frozen=True)
-class Elementwise:
+class Elementwise(Kernel):
     """The kernel of an elementwise op: a function of one number from each input, then of attributes by name.
 
     An argument called `index` gets the position of the element in the flattened output.
     """
 
+    device: ClassVar[str] = ANY_DEVICE
     function: Scalar
+
+    @property
+    def is_elementwise(self) -> bool:
+        return True
 
 
 def elementwise(function: Scalar) -> tuple[Elementwise, Elementwise]:

@@ -6,7 +6,7 @@ import math
 from dataclasses import dataclass
 
 from bigmodel_core.errors import ShapeError
-from bigmodel_core.kernels.array import Call
+from bigmodel_core.kernels.call import Call
 
 
 @dataclass(frozen=True)

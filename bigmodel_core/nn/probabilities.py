@@ -41,6 +41,6 @@ def of_both(chance: np.ndarray) -> np.ndarray:
 
 def makes_probabilities(output: Value) -> bool:
     """Whether a model's own last step makes probabilities: softmax or sigmoid, whatever is reshaped after."""
-    while getattr(output.node.op, "alias", False) and output.node.inputs:
+    while output.node.op.alias and output.node.inputs:
         output = output.node.inputs[0]
     return isinstance(output.node.op, (Softmax, Sigmoid))

@@ -15,7 +15,6 @@ from bigmodel_core.ops.images import ImageOp
 @dataclass(frozen=True)
 class _Norm(ImageOp):
     epsilon: float = 1e-5
-    writes_tiles: ClassVar[bool] = True
 
     def checked(self, x: Spec, *vectors: Spec) -> Spec:
         """The spec of one number for each channel."""

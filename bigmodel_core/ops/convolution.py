@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 from typing import Any, ClassVar
 
@@ -70,7 +70,6 @@ class Conv2d(_Convolution):
     As in PyTorch and ONNX, filters are not flipped.
     """
 
-    writes_tiles: ClassVar[bool] = True
     cpu = cpu_kernels.conv2d
 
     def infer(self, x: Spec, weight: Spec, bias: Spec | None = None) -> Spec:
@@ -91,10 +90,6 @@ class Conv2d(_Convolution):
 
     def multiply_adds(self, inputs: Sequence[Spec], outputs: Sequence[Spec]) -> int:
         return math.prod(outputs[0].sizes) * math.prod(inputs[1].sizes[1:])
-
-    def over_reads(self, x: Spec, weight: Spec, bias: Spec | None = None) -> tuple[int, ...]:
-        """The inputs behind whose end the CPU kernel reads (never uses) some bytes."""
-        return (0, 1, 2) if bias is not None else (0, 1)
 
     def grad(self, dy: Value, y: Value, x: Value, weight: Value, *bias: Value) -> tuple[Value, ...]:
         _, _, height, width = self.sizes(x.spec)
@@ -118,10 +113,9 @@ class ConvTranspose2d(_Convolution):
     """
 
     size: tuple[Dim, Dim] = (1, 1)
-    writes_tiles: ClassVar[bool] = True
     cpu = cpu_kernels.conv_transpose2d
 
-    def bind(self, sizes: dict[str, int]) -> ConvTranspose2d:
+    def bind(self, sizes: Mapping[str, int]) -> ConvTranspose2d:
         """The same with named dimensions replaced by sizes."""
         return replace(self, size=(dim_value(self.size[0], sizes), dim_value(self.size[1], sizes)))
 
@@ -145,10 +139,6 @@ class ConvTranspose2d(_Convolution):
 
     def multiply_adds(self, inputs: Sequence[Spec], outputs: Sequence[Spec]) -> int:
         return math.prod(inputs[0].sizes) * math.prod(inputs[1].sizes[1:])
-
-    def over_reads(self, x: Spec, weight: Spec, bias: Spec | None = None) -> tuple[int, ...]:
-        """The inputs behind whose end the CPU kernel reads (never uses) some bytes."""
-        return (0, 1, 2) if bias is not None else (0, 1)
 
     def grad(self, dy: Value, y: Value, x: Value, weight: Value, *bias: Value) -> tuple[Value, ...]:
         taps: Any = weight.shape[2:]
@@ -190,10 +180,6 @@ class Conv2dWeightGrad(_Convolution):
 
     def multiply_adds(self, inputs: Sequence[Spec], outputs: Sequence[Spec]) -> int:
         return math.prod(inputs[1].sizes) * math.prod(outputs[0].sizes[1:])
-
-    def over_reads(self, x: Spec, dy: Spec) -> tuple[int, ...]:
-        """The inputs behind whose end the CPU kernel reads (never uses) some bytes."""
-        return 0, 1
 
 
 @dataclass(frozen=True)

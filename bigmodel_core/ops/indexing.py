@@ -9,7 +9,7 @@ from bigmodel_core.errors import DtypeError, ShapeError
 from bigmodel_core.graph import Op, Value
 from bigmodel_core.graph.spec import Shape, Spec, format_shape
 from bigmodel_core.kernels.cpu import indexing as cpu_kernels
-from bigmodel_core.kernels.cuda.kernels import CudaLaunches
+from bigmodel_core.kernels.cuda import indexing as cuda_indexing
 
 
 @dataclass(frozen=True)
@@ -17,7 +17,7 @@ class Gather(Op):
     """table[indices]: the rows of a table (V, ...) that integer indices name."""
 
     cpu = cpu_kernels.gather
-    cuda = CudaLaunches("indexing:gather")
+    cuda = cuda_indexing.gather
 
     def infer(self, table: Spec, indices: Spec) -> Spec:
         if indices.dtype not in ("int32", "int64"):
@@ -40,7 +40,7 @@ class Gather(Op):
 class _GatherGrad(Op):
     shape: Shape
     cpu = cpu_kernels.gather_grad
-    cuda = CudaLaunches("indexing:gather_grad")
+    cuda = cuda_indexing.gather_grad
 
     def infer(self, dy: Spec, indices: Spec) -> Spec:
         return dy.with_shape(self.shape)

@@ -5,13 +5,13 @@ from __future__ import annotations
 import math
 from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import Any, ClassVar
+from typing import Any
 
 from bigmodel_core.errors import DtypeError, ShapeError
 from bigmodel_core.graph import Op, Value
 from bigmodel_core.graph.spec import Dim, Spec, broadcast, dim_product, format_shape
 from bigmodel_core.kernels.cpu import linear as cpu_kernels
-from bigmodel_core.kernels.cuda.kernels import CudaLaunches
+from bigmodel_core.kernels.cuda import linear as cuda_linear
 from bigmodel_core.ops.reduce import reduce_to, sum_
 
 
@@ -36,10 +36,8 @@ class MatMul(Op):
 
     transpose_a: bool = False
     transpose_b: bool = False
-    writes_tiles: ClassVar[bool] = True
-    """The CPU kernel finishes its output tile by tile, so that an elementwise chain can follow on each."""
     cpu = cpu_kernels.matmul
-    cuda = CudaLaunches("linear:matmul")
+    cuda = cuda_linear.matmul
 
     def infer(self, a: Spec, b: Spec) -> Spec:
         _floats("MatMul", a, b)
@@ -62,14 +60,9 @@ class MatMul(Op):
     def multiply_adds(self, inputs: Sequence[Spec], outputs: Sequence[Spec]) -> int:
         return math.prod(outputs[0].sizes) * inputs[0].sizes[-2 if self.transpose_a else -1]
 
-    def terms(self, a: Spec, b: Spec) -> Dim:
+    def terms(self, *inputs: Spec) -> Dim:
         """How many products of a number of each operand add up to a number of the output."""
-        return a.shape[-2 if self.transpose_a else -1]
-
-    def over_reads(self, a: Spec, b: Spec) -> tuple[int, ...]:
-        """The inputs behind whose end the CPU kernel reads (never uses) some bytes."""
-        columns = b.shape[-2] if self.transpose_b else b.shape[-1]
-        return (0, 1) if columns == 1 or isinstance(columns, str) else (1,)
+        return inputs[0].shape[-2 if self.transpose_a else -1]
 
     def grad(self, dy: Value, y: Value, a: Value, b: Value) -> tuple[Value, Value]:
         ta, tb = self.transpose_a, self.transpose_b
@@ -105,9 +98,8 @@ def matmul(a: Value, b: Value) -> Value:
 class Affine(Op):
     """x (..., K) times weight (K, N) plus bias (N,): a dense layer in one kernel."""
 
-    writes_tiles: ClassVar[bool] = True
     cpu = cpu_kernels.affine
-    cuda = CudaLaunches("linear:affine")
+    cuda = cuda_linear.affine
 
     def infer(self, x: Spec, weight: Spec, bias: Spec) -> Spec:
         _floats("Affine", x, weight, bias)
@@ -129,10 +121,6 @@ class Affine(Op):
 
     def multiply_adds(self, inputs: Sequence[Spec], outputs: Sequence[Spec]) -> int:
         return math.prod(outputs[0].sizes) * inputs[0].sizes[-1]
-
-    def over_reads(self, x: Spec, weight: Spec, bias: Spec) -> tuple[int, ...]:
-        """The inputs behind whose end the CPU kernel reads (never uses) some bytes."""
-        return 1, 2
 
     def grad(self, dy: Value, y: Value, x: Value, weight: Value, bias: Value) -> tuple[Value, Value, Value]:
         from bigmodel_core.ops.shape import reshape

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from dataclasses import dataclass, replace
 from typing import Any, ClassVar
 
@@ -28,7 +29,6 @@ class _Pool(ImageOp):
     window: Pair = (2, 2)
     stride: Pair = (2, 2)
     border: Padding = (0, 0, 0, 0)
-    writes_tiles: ClassVar[bool] = True
 
     def pooled(self, x: Spec) -> Spec:
         n, channels, height, width = self.sizes(x)
@@ -77,7 +77,7 @@ class _PoolGrad(_Pool):
     image: tuple[Dim, Dim] = (1, 1)
     exported: ClassVar[bool] = False
 
-    def bind(self, sizes: dict[str, int]) -> Any:
+    def bind(self, sizes: Mapping[str, int]) -> Any:
         """The same with named dimensions replaced by sizes."""
         return replace(self, image=(dim_value(self.image[0], sizes), dim_value(self.image[1], sizes)))
 

@@ -15,22 +15,18 @@ from typing import Any, ClassVar
 from bigmodel_core.errors import ConfigError, DtypeError, ShapeError
 from bigmodel_core.graph import Constant, Op, Value
 from bigmodel_core.graph.spec import Shape, Spec, dim_add, dim_product, format_shape
-from bigmodel_core.kernels.array import Call, NativeKernel, kernel
-from bigmodel_core.kernels.cuda.kernels import CudaLaunches, cuda_kernel
+from bigmodel_core.kernels.call import Call
+from bigmodel_core.kernels.cpu.kernels import cpu_launches, kernel
+from bigmodel_core.kernels.cuda import recurrent as cuda_recurrent
+from bigmodel_core.kernels.cuda.kernels import cuda_kernel
+from bigmodel_core.kernels.recurrence import CELLS, SAVED
 from bigmodel_core.ops.linear import MatMul
 from bigmodel_core.ops.reduce import sum_
 from bigmodel_core.ops.shape import BroadcastTo, reshape
 
-CELLS = {"tanh": 1, "relu": 1, "lstm": 4, "gru": 3}
-"""The kinds of cells, and how many gates each has."""
 
-SAVED = {
-    "tanh": ("previous",),
-    "relu": ("previous",),
-    "lstm": ("previous", "gates", "cells"),
-    "gru": ("previous", "gates", "candidates"),
-}
-"""What the forward run keeps for the gradient, after `y` and the last states."""
+def _floats(op: Op, *inputs: Spec) -> tuple[int, ...]:
+    return tuple(position for position, spec in enumerate(inputs) if spec.is_float)
 
 
 @dataclass(frozen=True)
@@ -57,8 +53,8 @@ class Recurrent(Op):
     reverse: bool = False
     has_lengths: bool = False
     has_initial: bool = False
-    cpu: ClassVar[Any] = NativeKernel(lambda call: _forward_launches(call))
-    cuda: ClassVar[Any] = CudaLaunches("recurrent:forward")
+    cpu: ClassVar[Any] = cpu_launches(over_reads=_floats)(lambda call: _forward_launches(call))
+    cuda: ClassVar[Any] = cuda_recurrent.forward
 
     def __post_init__(self) -> None:
         if self.cell not in CELLS:
@@ -126,10 +122,6 @@ class Recurrent(Op):
         features, (units, width) = inputs[0].sizes[2], inputs[2].sizes
         return math.prod(inputs[0].sizes[:2]) * width * (features + units)
 
-    def over_reads(self, *specs: Spec) -> tuple[int, ...]:
-        """The inputs behind whose end the CPU kernel reads (never uses) some bytes."""
-        return tuple(position for position, spec in enumerate(specs) if spec.is_float)
-
     def grad(self, dy: Any, y: Any, *inputs: Value) -> tuple[Value | None, ...]:
         x, weight, recurrent = inputs[:3]
         lengths = inputs[5] if self.has_lengths else None
@@ -190,8 +182,8 @@ class RecurrentGrad(Op):
     has_lengths: bool
     given: tuple[bool, ...]
     exported: ClassVar[bool] = False
-    cpu: ClassVar[Any] = NativeKernel(lambda call: _backward_launches(call))
-    cuda: ClassVar[Any] = CudaLaunches("recurrent:backward")
+    cpu: ClassVar[Any] = cpu_launches(over_reads=_floats)(lambda call: _backward_launches(call))
+    cuda: ClassVar[Any] = cuda_recurrent.backward
 
     @property
     def gradients(self) -> tuple[str, ...]:
@@ -206,10 +198,6 @@ class RecurrentGrad(Op):
 
     def multiply_adds(self, inputs: Sequence[Spec], outputs: Sequence[Spec]) -> int:
         return math.prod(outputs[0].sizes) * inputs[0].sizes[0]
-
-    def over_reads(self, *specs: Spec) -> tuple[int, ...]:
-        """The inputs behind whose end the CPU kernel reads (never uses) some bytes."""
-        return tuple(position for position, spec in enumerate(specs) if spec.is_float)
 
 
 def _sequence(op: Any, y: Spec) -> Any:
@@ -277,7 +265,7 @@ class ValidSteps(Op):
 
     exported: ClassVar[bool] = False
     cpu = kernel(keep_valid_steps)
-    cuda = cuda_kernel("bigmodel_core.kernels.cuda.recurrent:keep_valid_steps")
+    cuda = cuda_kernel(cuda_recurrent.keep_valid_steps)
 
     def infer(self, x: Spec, lengths: Spec) -> Spec:
         return x

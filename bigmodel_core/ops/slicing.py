@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 from typing import Any
 
@@ -20,7 +20,7 @@ from bigmodel_core.graph.spec import (
     format_shape,
 )
 from bigmodel_core.kernels.cpu import slicing as cpu_kernels
-from bigmodel_core.kernels.cuda.kernels import CudaLaunches
+from bigmodel_core.kernels.cuda import slicing as cuda_slicing
 from bigmodel_core.ops.reduce import normal_axes
 
 
@@ -40,9 +40,9 @@ class Slice(Op):
     length: Dim
     step: int = 1
     cpu = cpu_kernels.slice_
-    cuda = CudaLaunches("slicing:slice_")
+    cuda = cuda_slicing.slice_
 
-    def bind(self, sizes: dict[str, int]) -> Slice:
+    def bind(self, sizes: Mapping[str, int]) -> Slice:
         """The same with named dimensions replaced by sizes."""
         start = dim_value(self.start, sizes)
         if start < 0 and isinstance(self.start, str):
@@ -84,12 +84,12 @@ class _SliceGrad(Op):
     step: int
     shape: Shape
     cpu = cpu_kernels.slice_grad
-    cuda = CudaLaunches("slicing:slice_grad")
+    cuda = cuda_slicing.slice_grad
 
     def forward(self) -> Slice:
         return Slice(self.axis, self.start, self.length, self.step)
 
-    def bind(self, sizes: dict[str, int]) -> _SliceGrad:
+    def bind(self, sizes: Mapping[str, int]) -> _SliceGrad:
         bound = self.forward().bind(sizes)
         return replace(self, start=bound.start, length=bound.length)
 
@@ -209,7 +209,7 @@ class Concatenate(Op):
 
     axis: int
     cpu = cpu_kernels.concatenate
-    cuda = CudaLaunches("slicing:concatenate")
+    cuda = cuda_slicing.concatenate
 
     def infer(self, *inputs: Spec) -> Spec:
         first = inputs[0]

@@ -175,8 +175,8 @@ class CpuPlan:
         """The inputs that kernels may read where the caller has them: read to their end only, no outputs."""
         copied = {id(self.program.root(value)) for value in self.program.outputs}
         for node in self.program.nodes:
-            if hasattr(node.op, "over_reads"):
-                for position in node.op.over_reads(*(value.spec for value in node.inputs)):
+            if node.op.cpu is not None:
+                for position in node.op.cpu.over_reads(node.op, [value.spec for value in node.inputs]):
                     copied.add(id(self.program.root(node.inputs[position])))
         return {name for name, value in self.program.inputs.items() if id(value) not in copied}
 

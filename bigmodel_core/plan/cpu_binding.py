@@ -9,11 +9,12 @@ from itertools import islice
 from bigmodel_core.errors import BigmodelError, KernelError
 from bigmodel_core.graph import Value
 from bigmodel_core.graph.spec import Spec, dim_value
-from bigmodel_core.kernels.array import Call
+from bigmodel_core.kernels.call import Call
 from bigmodel_core.kernels.cpu import elementwise
 from bigmodel_core.kernels.cpu.launch import PADDING, Buffer, Launch
 from bigmodel_core.kernels.cpu.side_by_side import side_by_side
 from bigmodel_core.plan.binding import ValueBuffers
+from bigmodel_core.plan.fusion import kernel_of
 from bigmodel_core.plan.listing import PlannedStep, listed
 from bigmodel_core.plan.memory import place
 from bigmodel_core.plan.program import Program
@@ -103,9 +104,8 @@ class Binding(ValueBuffers[Buffer]):
     def _launches(self, step: Step, number: int) -> list[Launch]:
         inputs, outputs = self._buffers(step)
         if step.fused is None:
-            op = step.node.op
             with _named_after(step):
-                return list(op.cpu.launches(self._call(step, outputs, number)))
+                return list(kernel_of(step.node, "cpu").launches(self._call(step, outputs, number)))
         space = step.fused.space
         sizes = [dim_value(axis, self.sizes) for axis in space.axes]
         launch = elementwise.launch(step.fused.chain, space, sizes, inputs, outputs, status=self.status)
@@ -117,10 +117,9 @@ class Binding(ValueBuffers[Buffer]):
         """The launches of a step behind the tiles of a matrix; None where the sizes do not allow it."""
         inputs, outputs = self._buffers(step)
         if step.fused is None:
-            op = step.node.op
             with _named_after(step):
-                found: list[Launch] | None = op.cpu.following(self._call(step, outputs, number), tile)
-            return found
+                found = kernel_of(step.node, "cpu").epilogue(self._call(step, outputs, number), tile)
+            return None if found is None else list(found)
         space = step.fused.on_tiles(matrix.shape)
         assert space is not None
         sizes = [dim_value(axis, self.sizes) for axis in space.axes]
@@ -136,7 +135,7 @@ class Binding(ValueBuffers[Buffer]):
     def _call(self, step: Step, outputs: list[Buffer], number: int) -> Call:
         op = step.node.op
         return Call(
-            op.bind(self.sizes) if hasattr(op, "bind") else op,
+            op.bind(self.sizes),
             tuple(self.spec(value) for value in step.node.inputs),
             tuple(self.spec(value) for value in step.node.outputs),
             tuple(self.buffer(value) for value in step.node.inputs),

@@ -16,7 +16,7 @@ from bigmodel_core.graph import Value
 from bigmodel_core.graph.dtypes import COMPUTED
 from bigmodel_core.graph.spec import Spec, dim_value
 from bigmodel_core.kernels import status as codes
-from bigmodel_core.kernels.array import Call
+from bigmodel_core.kernels.call import Call
 from bigmodel_core.kernels.cuda import elementwise, runtime
 from bigmodel_core.kernels.cuda.launch import LAST, Buffer, Launch, View
 from bigmodel_core.kernels.cuda.recording import Recording, record
@@ -180,7 +180,7 @@ class Binding(ValueBuffers[Buffer]):
             return [launch]
         op: Any = step.node.op
         call = Call(
-            op.bind(self.sizes) if hasattr(op, "bind") else op,
+            op.bind(self.sizes),
             tuple(self.spec(value) for value in step.node.inputs),
             tuple(self.spec(value) for value in step.node.outputs),
             tuple(self.buffer(value) for value in step.node.inputs),

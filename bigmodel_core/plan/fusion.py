@@ -6,7 +6,7 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
 
 from bigmodel_core.errors import KernelError
-from bigmodel_core.graph import Node, Value
+from bigmodel_core.graph import Kernel, Node, Value
 from bigmodel_core.graph.dtypes import FLOATS
 from bigmodel_core.graph.spec import Dim, Shape, dim_product
 from bigmodel_core.kernels.fused import Chain, Elementwise, Part, Space, space
@@ -16,13 +16,13 @@ MAX_PARTS = 48
 """Chains are cut at this length: longer ones only spill registers and compile slowly."""
 
 
-def kernel_of(node: Node, device: str) -> object:
+def kernel_of(node: Node, device: str) -> Kernel:
     """A node's kernel for a device.
 
     Raises:
         KernelError: the op has none.
     """
-    kernel = getattr(node.op, device, None)
+    kernel = node.op.kernel(device)
     if kernel is None:
         raise KernelError(
             f"the op {type(node.op).__name__} has no kernel for '{device}'.",

@@ -13,13 +13,14 @@ from __future__ import annotations
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, replace
 from math import inf
-from typing import TYPE_CHECKING, Any, ClassVar
+from typing import TYPE_CHECKING, Any
 
 from bigmodel_core.graph import Node, Op, Value, needed
 from bigmodel_core.graph.dtypes import DTYPES
 from bigmodel_core.graph.spec import Dim, Spec, dim_value
-from bigmodel_core.kernels.array import Call, NativeKernel
-from bigmodel_core.kernels.cuda.kernels import CudaLaunches
+from bigmodel_core.kernels.call import Call
+from bigmodel_core.kernels.cpu.kernels import cpu_launches
+from bigmodel_core.kernels.cuda import status as cuda_status
 from bigmodel_core.kernels.fused import Elementwise, elementwise
 from bigmodel_core.ops.elementwise import ElementwiseOp
 from bigmodel_core.plan.fusion import kernel_of
@@ -71,9 +72,8 @@ class Gate(Op):
 
     checks: tuple[Check, ...]
     exact: bool = False
-    is_gate: ClassVar[bool] = True
-    cpu = NativeKernel(_gate_launches)
-    cuda = CudaLaunches("status:gate")
+    cpu = cpu_launches(_gate_launches)
+    cuda = cuda_status.gate
 
     def infer(self, *values: Spec) -> Spec:
         return Spec((), "int64")
@@ -118,7 +118,10 @@ def _proof(program: Program, guard: Value, users: Mapping[int, list[Node]]) -> t
     """The values whose magnitudes, times a factor, bound a guard's: those of a product, or the guard."""
     node = guard.node
     alone: tuple[tuple[Value, ...], Dim] = (guard,), 1
-    if program.is_exact or program.device.name != "cpu" or not hasattr(node.op, "terms"):
+    if program.is_exact or program.device.name != "cpu":
+        return alone
+    factor = node.op.terms(*(value.spec for value in node.inputs))
+    if factor is None:
         return alone
     operands = tuple(program.root(value) for value in node.inputs)
     readers = users.get(id(guard), [])
@@ -128,7 +131,7 @@ def _proof(program: Program, guard: Value, users: Mapping[int, list[Node]]) -> t
         return alone
     if not _far_smaller(node) or any(node is earlier for earlier in needed(operands)):
         return alone
-    return operands, node.op.terms(*(value.spec for value in node.inputs))
+    return operands, factor
 
 
 def _far_smaller(product: Node) -> bool:

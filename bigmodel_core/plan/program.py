@@ -181,6 +181,6 @@ def _kept(graph: Graph, value: Value, new_of: Value | None, changing: Mapping[Va
 
 
 def _root(value: Value) -> Value:
-    while getattr(value.node.op, "alias", False):
+    while value.node.op.alias:
         value = value.node.inputs[0]
     return value

@@ -184,7 +184,7 @@ def _updated_together(steps: list[Step], order: list[int], before: dict[int, set
 def _priority(step: Step) -> tuple[int, int]:
     """Scalars first (a learning rate, the check of the loss), and what says that it comes early, so that
     chains which need them can follow the tiles of what they are for."""
-    early = all(value.shape == () for value in step.outputs) or getattr(step.node.op, "comes_early", False)
+    early = all(value.shape == () for value in step.outputs) or step.node.op.comes_early
     return (0 if early else 2 if step.writes else 1, step.nodes[0].index)
 
 
@@ -192,13 +192,13 @@ def _can_follow(program: Program, chain: list[Step], later: Step) -> bool:
     """Whether a step can be run on the tiles that the last of a chain write."""
     begin = next(n for n in reversed(range(len(chain))) if chain[n].fused is None or n == 0)
     writer = chain[begin]
-    if writer.fused is not None or not getattr(writer.node.op, "writes_tiles", False):
+    if writer.fused is not None or not kernel_of(writer.node, program.device.name).writes_tiles:
         return False
     matrix = writer.outputs[0]
     tiled = {id(matrix), *(id(value) for step in chain[begin + 1 :] for value in step.outputs)}
     if later.fused is None:
         kernel = kernel_of(later.node, program.device.name)
-        followed = getattr(kernel, "follows", None)
+        followed = kernel.follows
         return followed is not None and [
             position for position, value in enumerate(later.node.inputs) if id(program.root(value)) in tiled
         ] == [followed]

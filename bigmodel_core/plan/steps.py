@@ -73,11 +73,7 @@ def grouped(program: Program) -> tuple[list[Step], dict[int, int]]:
     gate = gate_of(program) if program.guards else None
     checked = gate.inputs if gate else ()
     outside = {id(program.root(value)) for value in (*program.outputs, *program.updates.values(), *checked)}
-    plain = [
-        node
-        for node in program.nodes
-        if not isinstance(node.op, LEAVES) and not getattr(node.op, "alias", False)
-    ]
+    plain = [node for node in program.nodes if not isinstance(node.op, LEAVES) and not node.op.alias]
     users: dict[int, list[Node]] = {}
     for node in plain:
         for value in node.inputs:

@@ -33,7 +33,7 @@ def check_cuda(subject: LayerSubject) -> None:
     lacking = [
         type(node.op).__name__
         for node in needed(network.trace(training=True).outputs)
-        if not isinstance(node.op, LEAVES) and not getattr(node.op, "alias", False) and node.op.cuda is None
+        if not isinstance(node.op, LEAVES) and not node.op.alias and node.op.cuda is None
     ]
     if lacking:  # a program on "cuda" raises a KernelError that says so
         raise CheckSkipped(f"{', '.join(sorted(set(lacking)))}: no CUDA kernel")

@@ -9,7 +9,7 @@ import numpy as np
 from bigmodel_core import ops
 from bigmodel_core.errors import ExportError
 from bigmodel_core.graph import Value
-from bigmodel_core.ops.recurrent import CELLS
+from bigmodel_core.kernels.recurrence import CELLS
 from bigmodel_core.ops.recurrent_onnx import ORDER
 from bigmodel_onnx.nodes import Call, reads
 

@@ -15,7 +15,7 @@ from bigmodel_core.errors import KernelError
 from bigmodel_core.graph import Graph, Op, Value
 from bigmodel_core.graph.autodiff import gradients
 from bigmodel_core.graph.spec import Spec
-from bigmodel_core.kernels.array import NativeKernel
+from bigmodel_core.kernels.cpu.kernels import cpu_launches
 from bigmodel_core.plan import Program, Variables, device_named, schedule
 from tests.ops.image_reference import convolved, padded, windows
 
@@ -260,8 +260,8 @@ def _doubled(call: Any, chunks: int) -> list[Any]:
 class WrongChunks(Op):
     """Claims to follow tiles, with a number of chunks of its own."""
 
-    cpu = NativeKernel(
-        lambda call: _doubled(call, 1), behind=lambda call, tile: _doubled(call, 999), follows=0
+    cpu = cpu_launches(epilogue=lambda call, tile: _doubled(call, 999), follows=0)(
+        lambda call: _doubled(call, 1)
     )
 
     def infer(self, x: Spec) -> Spec:

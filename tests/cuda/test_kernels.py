@@ -66,14 +66,6 @@ class Unknown(Op):
         return x
 
 
-@dataclass(frozen=True)
-class Missing(Op):
-    cuda = bm.cuda_kernel("no_such_package.kernels:scale")
-
-    def infer(self, x: Spec) -> Spec:
-        return x
-
-
 def run(op: Op, x: np.ndarray) -> Any:
     graph = Graph()
     value = op(graph.input("x", Spec(("N", *x.shape[1:]), x.dtype.name)))
@@ -100,11 +92,6 @@ def test_a_status_stops_the_run() -> None:
 def test_unknown_arguments_are_named() -> None:
     with pytest.raises(KernelError, match="takes 'factor', which is no attribute of Unknown"):
         run(Unknown(), np.ones((2, 2), "float32"))
-
-
-def test_missing_modules_are_named() -> None:
-    with pytest.raises(KernelError, match="no_such_package"):
-        run(Missing(), np.ones((2, 2), "float32"))
 
 
 def test_statuses_of_several_steps_do_not_mix() -> None:

@@ -9,8 +9,9 @@ from typing import Any
 import numpy as np
 
 from bigmodel_core.graph.dtypes import FLOATS
-from bigmodel_core.kernels.array import SPECIAL, ArrayKernel, Call, attributes_of
+from bigmodel_core.kernels.call import Call, attributes_of
 from bigmodel_core.kernels.cpu import math as cpu_math
+from bigmodel_core.kernels.cpu.kernels import SPECIAL, ArrayKernel
 from bigmodel_core.kernels.cpu.launch import Buffer, Launch
 from bigmodel_core.kernels.cpu.memory import array_view, load_float, load_int
 from bigmodel_core.kernels.cpu.native import NativeFunction
@@ -30,7 +31,7 @@ def launches(kernel: ArrayKernel, call: Call, rows_of_chunk: int | None = None) 
         outputs, inputs = kernel.views(call.op, call.inputs, call.outputs)
         shapes = [*outputs, *inputs]
     names = parameters(kernel.function)[len(specs) :]
-    attributes = attributes_of(kernel, call)
+    attributes = attributes_of(kernel, call, SPECIAL)
     kinds = tuple(
         (name, _kind(attributes[name], call.dtype)) if name in attributes else (name, "special")
         for name in names

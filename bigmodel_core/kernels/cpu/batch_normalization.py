@@ -16,7 +16,8 @@ from numpy import float64
 from bigmodel_core.errors import ShapeError
 from bigmodel_core.graph.dtypes import SIZES
 from bigmodel_core.graph.spec import Spec
-from bigmodel_core.kernels.array import Call, NativeKernel, kernel
+from bigmodel_core.kernels.call import Call
+from bigmodel_core.kernels.cpu.kernels import cpu_launches, kernel
 from bigmodel_core.kernels.cpu.launch import Buffer, Launch
 from bigmodel_core.kernels.cpu.math import distance
 from bigmodel_core.kernels.cpu.sums import Cut, cut_of
@@ -192,7 +193,7 @@ def _batch_norm(call: Call, tile: tuple[int, int] | None = None) -> list[Launch]
     ]
 
 
-def _batch_norm_gradient(call: Call, tile: tuple[int, int] | None = None) -> list[Launch] | None:
+def _gradient(call: Call, tile: tuple[int, int] | None = None) -> list[Launch] | None:
     dy, x, mean, rest, variance, scale = zip(call.inputs, call.input_buffers, strict=True)
     dx, dscale, dshift = zip(call.outputs, call.output_buffers, strict=True)
     cut = cut_of(tile, x[0].sizes[-1])
@@ -212,6 +213,6 @@ def _batch_norm_gradient(call: Call, tile: tuple[int, int] | None = None) -> lis
     ]
 
 
-batch_norm = NativeKernel(_batch_norm, behind=_batch_norm, follows=0)
-batch_norm_gradient = NativeKernel(_batch_norm_gradient, behind=_batch_norm_gradient, follows=0)
+batch_norm = cpu_launches(writes_tiles=True, epilogue=_batch_norm, follows=0)(_batch_norm)
+batch_norm_gradient = cpu_launches(writes_tiles=True, epilogue=_gradient, follows=0)(_gradient)
 known_moments = kernel(slope_of_moments, views=lambda op, i, o: ([s.sizes for s in o], [s.sizes for s in i]))

@@ -2,21 +2,28 @@
 
 from __future__ import annotations
 
+from typing import Any
+
+from bigmodel_core.graph.spec import Spec
 from bigmodel_core.kernels import matrix_product
-from bigmodel_core.kernels.array import Call, NativeKernel
+from bigmodel_core.kernels.call import Call
 from bigmodel_core.kernels.cpu import gemm
+from bigmodel_core.kernels.cpu.kernels import cpu_launches
 from bigmodel_core.kernels.cpu.launch import Launch
 
 
-def _matmul(call: Call) -> list[Launch]:
+def _matmul_over_reads(op: Any, a: Spec, b: Spec) -> tuple[int, ...]:
+    columns = b.shape[-2] if op.transpose_b else b.shape[-1]
+    return (0, 1) if columns == 1 or isinstance(columns, str) else (1,)
+
+
+@cpu_launches(writes_tiles=True, over_reads=_matmul_over_reads)
+def matmul(call: Call) -> list[Launch]:
     a, b = call.input_buffers
     return gemm.launches(matrix_product.matmul(call), a, b, call.output_buffers[0], None, call.scratch)
 
 
-def _affine(call: Call) -> list[Launch]:
+@cpu_launches(writes_tiles=True, over_reads=lambda op, x, weight, bias: (1, 2))
+def affine(call: Call) -> list[Launch]:
     x, weight, bias = call.input_buffers
     return gemm.launches(matrix_product.affine(call), x, weight, call.output_buffers[0], bias, call.scratch)
-
-
-matmul = NativeKernel(_matmul)
-affine = NativeKernel(_affine)

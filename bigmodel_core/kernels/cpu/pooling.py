@@ -12,7 +12,8 @@ from typing import Any
 
 from bigmodel_core.graph.dtypes import SIZES
 from bigmodel_core.graph.spec import Spec
-from bigmodel_core.kernels.array import Call, NativeKernel
+from bigmodel_core.kernels.call import Call
+from bigmodel_core.kernels.cpu.kernels import CpuLaunches, cpu_launches
 from bigmodel_core.kernels.cpu.launch import Buffer, Item, Launch
 from bigmodel_core.kernels.cpu.memory import load_int, store
 from bigmodel_core.kernels.cpu.native import NativeFunction
@@ -178,10 +179,15 @@ def _average_pool_gradient(call: Call, tile: Tile | None = None) -> list[Launch]
     return pool_gradient(w, call.input_buffers[0], None, call.output_buffers[0], tile)
 
 
-max_pool = NativeKernel(_max_pool, behind=_max_pool, follows=0)
-max_pool_gradient = NativeKernel(_max_pool_gradient, behind=_max_pool_gradient, follows=0)
-average_pool = NativeKernel(_average_pool, behind=_average_pool, follows=0)
-average_pool_gradient = NativeKernel(_average_pool_gradient, behind=_average_pool_gradient, follows=0)
+def _on_tiles(choose: Any) -> CpuLaunches:
+    """A kernel that writes images, and may be the epilogue of one that writes those it reads."""
+    return cpu_launches(writes_tiles=True, epilogue=choose, follows=0)(choose)
+
+
+max_pool = _on_tiles(_max_pool)
+max_pool_gradient = _on_tiles(_max_pool_gradient)
+average_pool = _on_tiles(_average_pool)
+average_pool_gradient = _on_tiles(_average_pool_gradient)
 
 
 # The native kernel -----------------------------------------------------------------------------------------

@@ -5,7 +5,8 @@ from __future__ import annotations
 from typing import Any
 
 from bigmodel_core.graph.spec import Spec
-from bigmodel_core.kernels.array import Call, NativeKernel, kernel
+from bigmodel_core.kernels.call import Call
+from bigmodel_core.kernels.cpu.kernels import cpu_launches, kernel
 from bigmodel_core.kernels.cpu.launch import Launch
 from bigmodel_core.kernels.cpu.math import larger, smaller
 from bigmodel_core.kernels.cpu.sums import Cut, column_sums, cut_of, sums
@@ -67,7 +68,7 @@ def _middle(op: Any, inputs: tuple[Spec, ...], outputs: tuple[Spec, ...]) -> tup
     return [(outer, inner)], [(outer, middle, inner)]
 
 
-sum_ = NativeKernel(_sum, behind=_sum_behind, follows=0)
+sum_ = cpu_launches(epilogue=_sum_behind, follows=0)(_sum)
 max_ = kernel(max_middle, views=_middle)
 min_ = kernel(min_middle, views=_middle)
 argmax = kernel(argmax_middle, views=_middle)

@@ -8,7 +8,8 @@ from typing import Any
 
 from bigmodel_core.graph.spec import Spec
 from bigmodel_core.kernels import views
-from bigmodel_core.kernels.array import Call, NativeKernel, kernel
+from bigmodel_core.kernels.call import Call
+from bigmodel_core.kernels.cpu.kernels import cpu_launches, kernel
 from bigmodel_core.kernels.cpu.launch import Launch
 from bigmodel_core.kernels.cpu.strided import copy_strided, put_strided
 
@@ -25,7 +26,8 @@ def copy_columns(out, x, offset, start, stop):
             out[i, offset + j] = x[i, j]
 
 
-def _concatenate(call: Call) -> list[Launch]:
+@cpu_launches
+def concatenate(call: Call) -> list[Launch]:
     axis, shape = call.op.axis, call.outputs[0].sizes
     rows, wide = math.prod(shape[:axis]), math.prod(shape[axis:])
     launches: list[Launch] = []
@@ -54,4 +56,3 @@ slice_grad = kernel(
     views=lambda op, i, o: ([views.vector(o[0])], [views.matrix(i[0])]),
     extras=lambda op, i, o: _place(op.forward(), o[0], i[0]),
 )
-concatenate = NativeKernel(_concatenate)

@@ -6,7 +6,7 @@ from math import exp, log
 from typing import Any
 
 from bigmodel_core.graph.spec import Spec
-from bigmodel_core.kernels.array import kernel
+from bigmodel_core.kernels.cpu.kernels import kernel
 from bigmodel_core.kernels.cpu.math import larger
 from bigmodel_core.kernels.cpu.status import report
 from bigmodel_core.kernels.status import LABEL_OUT_OF_RANGE

@@ -6,7 +6,8 @@ import math
 
 from numpy import float64
 
-from bigmodel_core.kernels.array import Call, NativeKernel, kernel
+from bigmodel_core.kernels.call import Call
+from bigmodel_core.kernels.cpu.kernels import cpu_launches, kernel
 from bigmodel_core.kernels.cpu.launch import Launch
 from bigmodel_core.kernels.cpu.sums import PIECE, sums_in_two_steps
 
@@ -24,7 +25,8 @@ def squares_of_pieces(out, x, block, start, stop):
         out[row, 0] = total
 
 
-def _sum_of_squares(call: Call) -> list[Launch]:
+@cpu_launches
+def sum_of_squares(call: Call) -> list[Launch]:
     count = math.prod(call.inputs[0].sizes)
     pieces = max(-(-count // PIECE), 1)
     of_pieces = kernel(
@@ -33,6 +35,3 @@ def _sum_of_squares(call: Call) -> list[Launch]:
         extras=lambda *_: {"block": PIECE},
     )
     return sums_in_two_steps(call, of_pieces, None, 1, pieces, 1)
-
-
-sum_of_squares = NativeKernel(_sum_of_squares)

@@ -5,7 +5,8 @@ from __future__ import annotations
 from dataclasses import dataclass, replace
 
 from bigmodel_core.graph.spec import Spec
-from bigmodel_core.kernels.array import ArrayKernel, Call, kernel
+from bigmodel_core.kernels.call import Call
+from bigmodel_core.kernels.cpu.kernels import ArrayKernel, kernel
 from bigmodel_core.kernels.cpu.launch import Launch
 
 BLOCK = 256

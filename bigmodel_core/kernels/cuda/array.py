@@ -8,17 +8,16 @@ from typing import Any
 
 import numpy as np
 
-from bigmodel_core.errors import KernelError
-from bigmodel_core.kernels.array import Call
+from bigmodel_core.kernels.call import Call, attributes_of
 from bigmodel_core.kernels.cuda import runtime
-from bigmodel_core.kernels.cuda.kernels import SPECIAL, CudaKernel, resolve
+from bigmodel_core.kernels.cuda.kernels import SPECIAL, CudaKernel
 from bigmodel_core.kernels.cuda.launch import Launch, View, over_items
 from bigmodel_core.kernels.scalar import parameters
 
 
 def launches(kernel: CudaKernel, call: Call) -> list[Launch]:
     """The launch of an array kernel; none where there is no work."""
-    function = resolve(kernel.function)
+    function = kernel.function
     specs = (*call.outputs, *call.inputs)
     if kernel.views is None:
         shapes: list[Any] = [spec.sizes for spec in specs]
@@ -34,26 +33,10 @@ def launches(kernel: CudaKernel, call: Call) -> list[Launch]:
         for buffer, shape, spec in zip(buffers, shapes, specs, strict=True)
     ]
     names = parameters(function)[len(specs) :]
-    arguments += [_argument(value, call.dtype) for value in _attributes(kernel, function, names, call)]
+    arguments += [_argument(value, call.dtype) for value in attributes_of(kernel, call, SPECIAL).values()]
     if "status" in names:
         arguments.append(call.status())
     return [over_items(wrapper(function, len(specs)), arguments, items)]
-
-
-def _attributes(kernel: CudaKernel, function: Any, names: tuple[str, ...], call: Call) -> list[Any]:
-    extras = kernel.extras(call.op, call.inputs, call.outputs) if kernel.extras else {}
-    found = []
-    for name in names:
-        if name in SPECIAL:
-            continue
-        if name not in extras and not hasattr(call.op, name):
-            raise KernelError(
-                f"the CUDA kernel '{function.__name__}' takes '{name}', which is no attribute of "
-                f"{type(call.op).__name__}.",
-                fix="arguments are outputs, inputs, then fields of the op, then thread, threads, status.",
-            )
-        found.append(extras[name] if name in extras else getattr(call.op, name))
-    return found
 
 
 def _argument(value: Any, dtype: str) -> Any:

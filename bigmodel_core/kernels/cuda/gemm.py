@@ -7,11 +7,11 @@ from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
-from numba import cuda
 
 from bigmodel_core.kernels.cuda import runtime
 from bigmodel_core.kernels.cuda.groups import CAST, NUMBERS
 from bigmodel_core.kernels.cuda.launch import Buffer, Launch, flat
+from bigmodel_core.kernels.cuda.runtime import cuda
 from bigmodel_core.kernels.matrix_product import MatrixProduct
 
 MAX_BATCH_BLOCKS = 65535

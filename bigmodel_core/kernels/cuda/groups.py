@@ -11,10 +11,11 @@ from collections.abc import Callable
 from typing import Any
 
 import numpy as np
-from numba import cuda, types
 
-NUMBERS = {"float32": types.float32, "float64": types.float64, "int32": types.int32, "int64": types.int64}
-"""Numba's names of number types."""
+from bigmodel_core.kernels.cuda.runtime import cuda
+
+NUMBERS = {"float32": np.float32, "float64": np.float64, "int32": np.int32, "int64": np.int64}
+"""The types of shared arrays."""
 
 CAST: dict[str, Any] = {"float32": np.float32, "float64": np.float64, "int64": np.int64}
 

@@ -4,15 +4,17 @@ from __future__ import annotations
 
 from bigmodel_core.kernels import status as codes
 from bigmodel_core.kernels import views
-from bigmodel_core.kernels.array import Call
+from bigmodel_core.kernels.call import Call
 from bigmodel_core.kernels.cuda.array import wrapper
 from bigmodel_core.kernels.cuda.fill import zeros
+from bigmodel_core.kernels.cuda.kernels import cuda_launches
 from bigmodel_core.kernels.cuda.launch import Launch, View, over_items
 from bigmodel_core.kernels.cuda.status import report
 
 WRONG = codes.INDEX_OUT_OF_RANGE
 
 
+@cuda_launches
 def gather(call: Call) -> list[Launch]:
     """table[indices]."""
     table, indices = call.inputs
@@ -43,6 +45,7 @@ def gather_rows(out, table, indices, thread, threads, status):
             out[i, j] = table[row, j]
 
 
+@cuda_launches
 def gather_grad(call: Call) -> list[Launch]:
     """Each row of the table is the sum of the gradients of its copies, in the order they come."""
     _, indices = call.inputs

@@ -1,4 +1,4 @@
-"""What an op declares as its `cuda` kernel: a function on arrays, or the name of one that chooses launches.
+"""What an op declares as its `cuda` kernel: a function on arrays, or one that chooses launches.
 
 ```python
 def scale_rows(out, x, factor, thread, threads):      # outputs, inputs, attributes by name
@@ -9,45 +9,52 @@ def scale_rows(out, x, factor, thread, threads):      # outputs, inputs, attribu
 cuda = bm.cuda_kernel(scale_rows)
 ```
 
-This module imports neither Numba nor any kernel: kernels are named by text or are plain functions, compiled
-at the first launch.
+This module imports no Numba: kernels are plain functions, compiled at the first launch.
 """
 
 from __future__ import annotations
 
-import importlib
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, ClassVar
 
-from bigmodel_core.errors import KernelError
-from bigmodel_core.kernels.array import Call, Views
+from bigmodel_core.graph.kernel import Kernel
+from bigmodel_core.kernels.call import Call, Extras, Views, check_function
 
 if TYPE_CHECKING:
     from bigmodel_core.kernels.cuda.launch import Launch
 
-SPECIAL = ("thread", "threads", "status")
+SHARE = ("thread", "threads")
+"""The arguments that tell a kernel its share of the work."""
+SPECIAL = (*SHARE, "status")
 
 
 @dataclass(frozen=True)
-class CudaKernel:
+class CudaKernel(Kernel):
     """A kernel on arrays, for CUDA devices.
 
     Args:
-        function: `function(outputs..., inputs..., attributes..., thread, threads, status)`, or "module:name";
-            attributes are the op's fields of the same name; `thread` is the number of this thread, `threads`
-            how many there are: each does every `threads`-th piece of the work, and no two write one number;
-            `status` is an int64 array of four: setting `status[0]` to a code of `kernels.status` fails it.
+        function: `function(outputs..., inputs..., attributes..., thread, threads, status)`; attributes are
+            the op's fields of the same name; `thread` is the number of this thread, `threads` how many there
+            are: each does every `threads`-th piece of the work, and no two write one number; `status` is an
+            int64 array of four: setting `status[0]` to a code of `kernels.status` fails it.
         views: `views(op, inputs, outputs)` gives the shapes under which outputs and inputs are seen.
         extras: `extras(op, inputs, outputs)` gives more integers by name, besides the op's attributes.
         items: `items(op, inputs, outputs)` is how many independent pieces of work there are; by default the
             numbers of the first output.
+
+    Raises:
+        KernelError: the function is none, or takes arguments of kernels for other devices.
     """
 
-    function: Callable[..., None] | str
+    device: ClassVar[str] = "cuda"
+    function: Callable[..., None]
     views: Views | None = None
-    extras: Callable[..., dict[str, Any]] | None = None
+    extras: Extras | None = None
     items: Callable[..., int] | None = None
+
+    def __post_init__(self) -> None:
+        check_function(self.function, "cuda_kernel", SHARE, ("start", "stop"))
 
     def launches(self, call: Call) -> list[Launch]:
         """The launches of one application."""
@@ -57,10 +64,10 @@ class CudaKernel:
 
 
 def cuda_kernel(
-    function: Callable[..., None] | str,
+    function: Callable[..., None],
     *,
     views: Views | None = None,
-    extras: Callable[..., dict[str, Any]] | None = None,
+    extras: Extras | None = None,
     items: Callable[..., int] | None = None,
 ) -> CudaKernel:
     """Make a function on arrays the CUDA kernel of an op; see `CudaKernel`.
@@ -73,30 +80,37 @@ def cuda_kernel(
     return CudaKernel(function, views, extras, items)
 
 
-@dataclass(frozen=True)
-class CudaLaunches:
-    """A kernel that chooses its own launches: the function "module:name" of this folder, given the call."""
+Choose = Callable[[Call], "Sequence[Launch] | None"]
 
-    name: str
+
+@dataclass(frozen=True)
+class CudaLaunches(Kernel):
+    """A CUDA kernel that chooses its own launches; see `cuda_launches`."""
+
+    device: ClassVar[str] = "cuda"
+    choose: Choose
 
     def launches(self, call: Call) -> Sequence[Launch]:
         """The launches of one application."""
-        return resolve(f"bigmodel_core.kernels.cuda.{self.name}")(call)
+        return self.choose(call) or []
 
 
-def resolve(reference: Callable[..., Any] | str) -> Callable[..., Any]:
-    """The function that a reference names, its module imported now.
+def cuda_launches(choose: Choose) -> CudaLaunches:
+    """Make a function that chooses launches the CUDA kernel of an op.
 
-    Raises:
-        KernelError: there is no such module or function.
+    ```python
+    @bm.cuda_launches
+    def cuda(call):                                   # a bm.Call: specs and memory of one application
+        means = call.temporary((call.inputs[0].sizes[0],))
+        return [
+            *call.launch(row_means, [means], [call.input(0)]),
+            *call.launch(subtract_means, [call.output(0)], [call.input(0), means]),
+        ]
+    ```
+
+    Args:
+        choose: `choose(call)` gives the launches, run in this order; None or an empty list if there is no
+            work.
     """
-    if not isinstance(reference, str):
-        return reference
-    module, _, name = reference.partition(":")
-    try:
-        return getattr(importlib.import_module(module), name)
-    except (ImportError, AttributeError) as error:
-        raise KernelError(
-            f"the CUDA kernel '{reference}' cannot be loaded: {error}.",
-            fix="name it as 'package.module:function'.",
-        ) from error
+    check_function(choose, "cuda_launches", (), ())
+    return CudaLaunches(choose)

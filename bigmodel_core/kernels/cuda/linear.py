@@ -3,17 +3,20 @@
 from __future__ import annotations
 
 from bigmodel_core.kernels import matrix_product
-from bigmodel_core.kernels.array import Call
+from bigmodel_core.kernels.call import Call
 from bigmodel_core.kernels.cuda import gemm
+from bigmodel_core.kernels.cuda.kernels import cuda_launches
 from bigmodel_core.kernels.cuda.launch import Launch
 
 
+@cuda_launches
 def matmul(call: Call) -> list[Launch]:
     """The product of the last two axes; leading axes are a batch."""
     a, b = call.input_buffers
     return gemm.launches(matrix_product.matmul(call), a, b, call.output_buffers[0], None)
 
 
+@cuda_launches
 def affine(call: Call) -> list[Launch]:
     """x (..., K) times weight (K, N) plus bias (N,)."""
     x, weight, bias = call.input_buffers

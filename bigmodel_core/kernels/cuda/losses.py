@@ -3,9 +3,10 @@
 from __future__ import annotations
 
 from bigmodel_core.kernels import status as codes
-from bigmodel_core.kernels.array import Call
+from bigmodel_core.kernels.call import Call
 from bigmodel_core.kernels.cuda.array import wrapper
 from bigmodel_core.kernels.cuda.groups import CAST
+from bigmodel_core.kernels.cuda.kernels import cuda_launches
 from bigmodel_core.kernels.cuda.launch import Launch, View, over_items
 from bigmodel_core.kernels.cuda.status import report
 from bigmodel_core.kernels.views import matrix, vector
@@ -13,6 +14,7 @@ from bigmodel_core.kernels.views import matrix, vector
 WRONG = codes.LABEL_OUT_OF_RANGE
 
 
+@cuda_launches
 def label_numbers(call: Call) -> list[Launch]:
     """Integer labels as floats; those out of range are reported."""
     (labels,), (out,) = call.inputs, call.outputs
@@ -38,6 +40,7 @@ def label_number_items(out, labels, classes, thread, threads, status):
         out[i] = label
 
 
+@cuda_launches
 def hinge(call: Call) -> list[Launch]:
     """max(0, margin + best wrong score - right score) of each row, and which class is the best wrong one."""
     (x, labels), (loss, _) = call.inputs, call.outputs
@@ -76,6 +79,7 @@ def hinge_rows(loss, rival, x, labels, margin, thread, threads, status):
                 rival[i] = best
 
 
+@cuda_launches
 def hinge_grad(call: Call) -> list[Launch]:
     """dy at the best wrong class, -dy at the right one, 0 elsewhere."""
     dy, labels, rival = call.inputs

@@ -7,11 +7,13 @@ from math import sqrt
 from typing import Any
 
 from bigmodel_core.kernels import views
-from bigmodel_core.kernels.array import Call
+from bigmodel_core.kernels.call import Call
 from bigmodel_core.kernels.cuda.groups import CAST, combined, row_of
+from bigmodel_core.kernels.cuda.kernels import cuda_launches
 from bigmodel_core.kernels.cuda.launch import Launch, View, lanes_for, over_rows
 
 
+@cuda_launches
 def layer_norm(call: Call) -> list[Launch]:
     """y, and the mean, 1 / standard deviation and the rest of the mean of each row."""
     x, dtype = call.inputs[0], call.dtype
@@ -21,6 +23,7 @@ def layer_norm(call: Call) -> list[Launch]:
     return _launch(call, layer_norm_rows, shapes, [CAST[dtype](call.op.epsilon)])
 
 
+@cuda_launches
 def layer_norm_grad(call: Call) -> list[Launch]:
     """The gradient of x and its normalised numbers, from dy, x, what `layer_norm` found, and scale."""
     x = call.inputs[1]

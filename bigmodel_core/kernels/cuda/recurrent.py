@@ -14,14 +14,15 @@ import numpy as np
 
 from bigmodel_core.graph.spec import Spec
 from bigmodel_core.kernels import status as codes
-from bigmodel_core.kernels.array import Call
+from bigmodel_core.kernels.call import Call
 from bigmodel_core.kernels.cuda import gemm
 from bigmodel_core.kernels.cuda.array import wrapper
 from bigmodel_core.kernels.cuda.groups import CAST
+from bigmodel_core.kernels.cuda.kernels import cuda_launches
 from bigmodel_core.kernels.cuda.launch import Buffer, Launch, View, over_items
 from bigmodel_core.kernels.cuda.status import report
 from bigmodel_core.kernels.matrix_product import MatrixProduct
-from bigmodel_core.ops.recurrent import CELLS, SAVED
+from bigmodel_core.kernels.recurrence import CELLS, SAVED
 
 WRONG = codes.LENGTH_OUT_OF_RANGE
 TANH, LSTM, GRU = (tuple(CELLS).index(name) for name in ("tanh", "lstm", "gru"))
@@ -60,6 +61,7 @@ class Run:
         return self.launch(copy_state, [target, source or target], int(source is not None))
 
 
+@cuda_launches
 def forward(call: Call) -> list[Launch]:
     """All steps of a recurrence."""
     op: Any = call.op
@@ -110,6 +112,7 @@ def forward(call: Call) -> list[Launch]:
     return found
 
 
+@cuda_launches
 def backward(call: Call) -> list[Launch]:
     """All steps of a recurrence back, from gradients of its outputs to those of its projections."""
     op: Any = call.op

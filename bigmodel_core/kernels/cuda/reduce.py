@@ -5,13 +5,15 @@ from __future__ import annotations
 import functools
 from typing import Any
 
-from bigmodel_core.kernels.array import Call
+from bigmodel_core.kernels.call import Call
 from bigmodel_core.kernels.cuda.groups import COMBINE, combined, row_of
+from bigmodel_core.kernels.cuda.kernels import cuda_launches
 from bigmodel_core.kernels.cuda.launch import Launch, View, lanes_for, over_rows
 from bigmodel_core.kernels.cuda.sums import sums
 from bigmodel_core.kernels.views import split_axes
 
 
+@cuda_launches
 def sum_(call: Call) -> list[Launch]:
     """The sum along neighbouring axes."""
     (x,), (y,) = call.input_buffers, call.output_buffers
@@ -19,11 +21,13 @@ def sum_(call: Call) -> list[Launch]:
     return sums(call, call.inputs[0].dtype, x, y, outer, middle, inner)
 
 
+@cuda_launches
 def max_(call: Call) -> list[Launch]:
     """The largest number along neighbouring axes."""
     return _extreme(call, "max")
 
 
+@cuda_launches
 def min_(call: Call) -> list[Launch]:
     """The smallest number along neighbouring axes."""
     return _extreme(call, "min")
@@ -59,6 +63,7 @@ def extreme(kind: str, dtype: str, lanes: int) -> Any:
     return extreme
 
 
+@cuda_launches
 def argmax(call: Call) -> list[Launch]:
     """The position of the first largest number along an axis."""
     return _launch(first_largest(), call, 1)

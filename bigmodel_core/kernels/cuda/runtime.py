@@ -54,18 +54,31 @@ def numba_cuda() -> Any:
     return cuda
 
 
+class LazyCuda:
+    """Stands for the module `numba.cuda` in the source of kernels: it costs nothing to import."""
+
+    def __getattr__(self, name: str) -> Any:
+        if name.startswith("__"):
+            raise AttributeError(name)
+        return getattr(numba_cuda(), name)
+
+
+cuda = LazyCuda()
+"""What kernels call `cuda`, as in `cuda.grid(1)`; compiling one puts the module itself in its place."""
+
+
 def require_device() -> None:
     """Check that a device is there, or the simulator.
 
     Raises:
         DeviceError: there is no driver or no device.
     """
-    cuda = numba_cuda()
+    module = numba_cuda()
     if simulated():
         return
     try:
-        found = bool(cuda.is_available()) and len(cuda.gpus) > 0
-        reason = "" if found or not cuda.cuda_error() else _first_line(cuda.cuda_error())
+        found = bool(module.is_available()) and len(module.gpus) > 0
+        reason = "" if found or not module.cuda_error() else _first_line(module.cuda_error())
     except Exception as error:
         found, reason = False, _first_line(error)
     if not found:
@@ -89,11 +102,10 @@ class Kernel:
 
     def __init__(self, function: Callable[..., None]) -> None:
         self.name = function.__name__
-        cuda = numba_cuda()
-        self.prepared = (
-            _SimulatorForm(cuda).kernel(function) if simulated() else _DeviceForm(cuda).kernel(function)
-        )
-        self.dispatcher = cuda.jit(self.prepared)
+        module = numba_cuda()
+        form = _SimulatorForm(module) if simulated() else _DeviceForm(module)
+        self.prepared = form.kernel(function)
+        self.dispatcher = module.jit(self.prepared)
 
     def bound(
         self, blocks: tuple[int, ...], threads: int, stream: Any, arguments: Sequence[Any]
@@ -141,8 +153,8 @@ def kernel(function: Callable[..., None]) -> Kernel:
 class _Form:
     """Rebuilds a function and the helpers it refers to, each once."""
 
-    def __init__(self, cuda: Any) -> None:
-        self.cuda = cuda
+    def __init__(self, module: Any) -> None:
+        self.cuda = module
         self.made: dict[int, Any] = {}
 
     def rebuilt(self, plain: Any) -> types.FunctionType:
@@ -174,6 +186,8 @@ class _DeviceForm(_Form):
         return self.rebuilt(function)
 
     def replacement(self, value: Any) -> Any:
+        if value is cuda:
+            return self.cuda
         if _is_helper(value):
             return self.cuda.jit(device=True)(self.rebuilt(value))
         return value
@@ -192,7 +206,7 @@ class _SimulatorForm(_Form):
         return made
 
     def replacement(self, value: Any) -> Any:
-        if value is self.cuda:
+        if value is self.cuda or value is cuda:
             return self.current
         if value is math:
             return types.SimpleNamespace(**{name: self.value(item) for name, item in vars(math).items()})

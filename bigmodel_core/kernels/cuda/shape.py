@@ -7,19 +7,22 @@ import math
 import numpy as np
 
 from bigmodel_core.kernels import views
-from bigmodel_core.kernels.array import Call
+from bigmodel_core.kernels.call import Call
 from bigmodel_core.kernels.cuda.array import wrapper
 from bigmodel_core.kernels.cuda.fill import fill
+from bigmodel_core.kernels.cuda.kernels import cuda_launches
 from bigmodel_core.kernels.cuda.launch import Launch, flat, over_items
 from bigmodel_core.kernels.cuda.strided import copied
 
 
+@cuda_launches
 def transpose(call: Call) -> list[Launch]:
     """The axes in another order."""
     strides = views.strides(call.inputs[0].sizes)
     return copied(call, 0, [strides[axis] for axis in call.op.permutation])
 
 
+@cuda_launches
 def size_of(call: Call) -> list[Launch]:
     """How many elements lie along some axes, as a number."""
     size = math.prod(call.inputs[0].sizes[axis] for axis in call.op.axes)

@@ -7,8 +7,9 @@ from math import exp, log
 from typing import Any
 
 from bigmodel_core.kernels import status as codes
-from bigmodel_core.kernels.array import Call
+from bigmodel_core.kernels.call import Call
 from bigmodel_core.kernels.cuda.groups import CAST, combined, row_of
+from bigmodel_core.kernels.cuda.kernels import cuda_launches
 from bigmodel_core.kernels.cuda.launch import Launch, View, lanes_for, over_rows
 from bigmodel_core.kernels.cuda.status import report
 from bigmodel_core.kernels.views import matrix, split_axes
@@ -26,21 +27,25 @@ def _along_axis(call: Call, make: Any) -> list[Launch]:
     return [over_rows(make(call.dtype, lanes), arrays, outer * inner, lanes)]
 
 
+@cuda_launches
 def softmax(call: Call) -> list[Launch]:
     """exp(x) / sum(exp(x)) along an axis."""
     return _along_axis(call, softmax_rows)
 
 
+@cuda_launches
 def softmax_grad(call: Call) -> list[Launch]:
     """The gradient of softmax, from dy and y."""
     return _along_axis(call, softmax_grad_rows)
 
 
+@cuda_launches
 def log_softmax(call: Call) -> list[Launch]:
     """The logarithm of softmax along an axis."""
     return _along_axis(call, log_softmax_rows)
 
 
+@cuda_launches
 def log_softmax_grad(call: Call) -> list[Launch]:
     """The gradient of log-softmax, from dy and y."""
     return _along_axis(call, log_softmax_grad_rows)
@@ -158,6 +163,7 @@ def log_softmax_grad_rows(dtype: str, lanes: int) -> Any:
 # Cross-entropy -------------------------------------------------------------------------------------------
 
 
+@cuda_launches
 def cross_entropy(call: Call) -> list[Launch]:
     """-log softmax(x)[label] for each row, and log(sum(exp(x)))."""
     (x, labels), dtype = call.inputs, call.dtype
@@ -208,6 +214,7 @@ def cross_entropy_rows(dtype: str, lanes: int) -> Any:
     return cross_entropy_rows
 
 
+@cuda_launches
 def cross_entropy_grad(call: Call) -> list[Launch]:
     """The gradient with respect to the logits, from dy, x, labels and log(sum(exp(x)))."""
     _, x, labels, _ = call.inputs

@@ -6,12 +6,13 @@ import functools
 from typing import Any
 
 import numpy as np
-from numba import cuda
 
 from bigmodel_core.graph.dtypes import DTYPES
 from bigmodel_core.kernels import status as codes
-from bigmodel_core.kernels.array import Call
+from bigmodel_core.kernels.call import Call
+from bigmodel_core.kernels.cuda.kernels import cuda_launches
 from bigmodel_core.kernels.cuda.launch import LAST, Launch, flat, over_items
+from bigmodel_core.kernels.cuda.runtime import cuda
 from bigmodel_core.kernels.status import CODE, LIMIT, POSITION
 
 
@@ -25,6 +26,7 @@ def report(status, code, limit, position):
     status[CODE] = code
 
 
+@cuda_launches
 def gate(call: Call) -> list[Launch]:
     """Reports numbers that are NaN, infinite or too large, of as many arrays in a launch as there are."""
     found = []

@@ -7,7 +7,7 @@ from typing import Any
 
 import numpy as np
 
-from bigmodel_core.kernels.array import Call
+from bigmodel_core.kernels.call import Call
 from bigmodel_core.kernels.cuda.array import wrapper
 from bigmodel_core.kernels.cuda.launch import Launch, flat, over_items
 

@@ -8,7 +8,7 @@ from typing import Any
 import numpy as np
 
 from bigmodel_core.graph.dtypes import FLOATS
-from bigmodel_core.kernels.array import Call
+from bigmodel_core.kernels.call import Call
 from bigmodel_core.kernels.cuda.groups import CAST, combined, row_of
 from bigmodel_core.kernels.cuda.launch import Buffer, Launch, View, lanes_for, over_items, over_rows, sizes
 

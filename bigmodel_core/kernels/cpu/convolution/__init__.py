@@ -6,14 +6,23 @@ imported when it may be chosen.
 
 from __future__ import annotations
 
-from bigmodel_core.kernels.array import Call, NativeKernel
+from typing import Any
+
+from bigmodel_core.graph.spec import Spec
+from bigmodel_core.kernels.call import Call
 from bigmodel_core.kernels.cpu import gemm
 from bigmodel_core.kernels.cpu.convolution.geometry import geometry_of
+from bigmodel_core.kernels.cpu.kernels import cpu_launches
 from bigmodel_core.kernels.cpu.launch import Launch
 from bigmodel_core.kernels.matrix_product import MatrixProduct
 
 
-def _convolution(call: Call) -> list[Launch]:
+def _all_inputs(op: Any, *inputs: Spec) -> tuple[int, ...]:
+    return tuple(range(len(inputs)))
+
+
+@cpu_launches(writes_tiles=True, over_reads=_all_inputs)
+def conv2d(call: Call) -> list[Launch]:
     from bigmodel_core.kernels.cpu.convolution import depthwise, direct, few_filters, winograd
     from bigmodel_core.kernels.cpu.convolution.filters import arranged
 
@@ -35,7 +44,8 @@ def _convolution(call: Call) -> list[Launch]:
     return [*launches, *direct.convolve(g, x, memory, bias, y, call.scratch)]
 
 
-def _transposed(call: Call) -> list[Launch]:
+@cpu_launches(writes_tiles=True, over_reads=_all_inputs)
+def conv_transpose2d(call: Call) -> list[Launch]:
     """Where no other algorithm fits, a convolution of pixels spread by the stride, with flipped filters."""
     from bigmodel_core.kernels.cpu.convolution import depthwise, direct, transposed, winograd
     from bigmodel_core.kernels.cpu.convolution.filters import flipped
@@ -57,7 +67,8 @@ def _transposed(call: Call) -> list[Launch]:
     return [*launches, *direct.convolve(g.turned, x, memory, bias, y, call.scratch)]
 
 
-def _weight_gradient(call: Call) -> list[Launch]:
+@cpu_launches(over_reads=_all_inputs)
+def conv2d_weight_gradient(call: Call) -> list[Launch]:
     from bigmodel_core.kernels.cpu.convolution import (
         depthwise,
         direct_gradient,
@@ -79,8 +90,3 @@ def _weight_gradient(call: Call) -> list[Launch]:
     if few_filters.fits(g):
         return few_filters.weight_gradient(g, x, dy, dw, call.scratch)
     return direct_gradient.weight_gradient(g, x, dy, dw, call.scratch)
-
-
-conv2d = NativeKernel(_convolution)
-conv_transpose2d = NativeKernel(_transposed)
-conv2d_weight_gradient = NativeKernel(_weight_gradient)

@@ -8,7 +8,8 @@ from typing import Any
 
 from bigmodel_core.graph.dtypes import SIZES
 from bigmodel_core.graph.spec import Spec
-from bigmodel_core.kernels.array import Call, kernel
+from bigmodel_core.kernels.call import Call
+from bigmodel_core.kernels.cpu.kernels import kernel
 from bigmodel_core.kernels.cpu.launch import Buffer, Launch
 
 

@@ -1,0 +1,159 @@
+"""The base class of ops: what each defines, and the traits that the engine reads off it."""
+
+from __future__ import annotations
+
+import contextvars
+from collections.abc import Mapping, Sequence
+from dataclasses import fields
+from typing import TYPE_CHECKING, Any, ClassVar, Self
+
+from bigmodel_core.errors import GraphError, KernelError
+from bigmodel_core.graph.kernel import ANY_DEVICE, Kernel
+from bigmodel_core.graph.spec import Dim, Spec
+
+if TYPE_CHECKING:
+    from bigmodel_core.graph.emit import Emit
+    from bigmodel_core.graph.graph import Graph, Value
+
+
+class Op:
+    """A primitive of the graph: shape rule, gradient and ONNX lowering, and a kernel for each device.
+
+    Subclasses are frozen dataclasses whose fields are the op's attributes. They define `infer`; `grad` if the
+    op is differentiated, and `onnx` if it is exported. Kernels are set in the class body (`cpu = ...`,
+    `cuda = ...`) or by `register_kernel`. The other names are traits with defaults.
+    """
+
+    cpu: ClassVar[Kernel | None] = None
+    """The kernel for CPUs."""
+    cuda: ClassVar[Kernel | None] = None
+    """The kernel for CUDA devices."""
+    exported: ClassVar[bool] = True
+    """Whether models use the op; False for one that only training uses, which needs no ONNX lowering."""
+    alias: ClassVar[bool] = False
+    """Whether the output is the memory of the first input under another shape. Such an op has no kernel."""
+    comes_early: ClassVar[bool] = False
+    """Whether plans run the op as soon as they can, since it is small and epilogues wait for it."""
+
+    def __init_subclass__(cls, **options: Any) -> None:
+        super().__init_subclass__(**options)
+        for device in DEVICES:
+            if (kernel := cls.__dict__.get(device)) is not None:
+                _check_kernel(cls, device, kernel)
+
+    def infer(self, *inputs: Any, **_: Any) -> Spec | tuple[Spec, ...]:
+        """The specs of the outputs, given those of the inputs; raises ShapeError or DtypeError."""
+        raise NotImplementedError(f"{type(self).__name__} does not define infer")
+
+    def grad(self, *values: Any, **_: Any) -> Sequence[Value | None]:
+        """`grad(dy, y, *inputs)`: the gradients of the inputs, as more ops.
+
+        `dy` is the gradient of the output `y`; both are tuples for ops of several outputs. None stands for
+        no gradient."""
+        raise GraphError(
+            f"the op {type(self).__name__} has no gradient.",
+            fix="define grad, or put it where no gradient is needed.",
+        )
+
+    def onnx(self, emit: Emit, *inputs: Any, **_: Any) -> Any:
+        """Emit ONNX nodes that compute the same; returns the output's name (a tuple for several outputs)."""
+        raise GraphError(
+            f"the op {type(self).__name__} has no ONNX lowering.", fix="define onnx(self, emit, ...)."
+        )
+
+    def bind(self, sizes: Mapping[str, int]) -> Self:
+        """The op with named dimensions in its fields replaced by sizes."""
+        return self
+
+    def multiply_adds(self, inputs: Sequence[Spec], outputs: Sequence[Spec]) -> int:
+        """How many multiplications with an addition it takes, all sizes known; products alone are counted."""
+        return 0
+
+    def terms(self, *inputs: Any) -> Dim | None:
+        """For a product of two matrices: how many products of two numbers are added up to each number of the
+        output. None for other ops."""
+        return None
+
+    def __call__(self, *inputs: Value) -> Any:
+        """Apply the op to values; returns a Value, or a tuple for several outputs."""
+        graphs = (value.node.graph for value in inputs if hasattr(value, "node"))
+        outputs = (next(graphs, None) or current_graph()).apply(self, inputs).outputs
+        return outputs[0] if len(outputs) == 1 else outputs
+
+    @classmethod
+    def attribute_names(cls) -> tuple[str, ...]:
+        """The names of the op's attributes."""
+        return tuple(field.name for field in fields(cls))  # type: ignore[arg-type]  # subclasses are dataclasses
+
+    @classmethod
+    def kernel(cls, device: str) -> Kernel | None:
+        """The kernel registered for a device, or None."""
+        found = getattr(cls, device, None) if device in DEVICES else None
+        return found if isinstance(found, Kernel) else None
+
+
+DEVICES = ["cpu", "cuda"]
+"""The names of devices that ops have kernels for; `register_kernel` adds to them."""
+
+
+def register_kernel(op: type[Op], device: str, kernel: Kernel) -> None:
+    """Make a kernel that of an op on a device, for an op of one's own or of anybody else.
+
+    It is then `op.cpu`, `op.cuda` or, for another device, the attribute of that name.
+
+    Args:
+        op: the class of the op.
+        device: "cpu", "cuda", or the name of a third party's device.
+        kernel: what `bm.kernel`, `bm.cpu_launches`, `bm.cuda_kernel` and `bm.cuda_launches` make.
+
+    Raises:
+        KernelError: the kernel is none, or for another device, or the op already has one there.
+    """
+    if device not in DEVICES:
+        if not device.isidentifier() or hasattr(Op, device):
+            raise KernelError(f"'{device}' cannot name a device.", fix="use a name such as 'metal'.")
+        DEVICES.append(device)
+    _check_kernel(op, device, kernel)
+    if getattr(op, device, None) not in (None, kernel):
+        raise KernelError(
+            f"the op {op.__name__} already has a kernel for '{device}'.",
+            fix="make an op of your own, or leave the kernel it has.",
+        )
+    setattr(op, device, kernel)
+
+
+def _check_kernel(op: type[Op], device: str, kernel: object) -> None:
+    if not isinstance(kernel, Kernel):
+        raise KernelError(
+            f"the kernel of {op.__name__} for '{device}' is {_described(kernel)}.",
+            fix="wrap functions: bm.kernel and bm.cpu_launches for the CPU, bm.cuda_kernel and"
+            " bm.cuda_launches for CUDA, bm.elementwise for both.",
+        )
+    if kernel.device not in (device, ANY_DEVICE):
+        raise KernelError(
+            f"the kernel of {op.__name__} for '{device}' is one for '{kernel.device}'.",
+            fix=f"set `{kernel.device} = ...` instead.",
+        )
+
+
+def _described(value: object) -> str:
+    name = getattr(value, "__name__", "")
+    return f"the function '{name}'" if callable(value) and name else f"a {type(value).__name__}"
+
+
+active_graph: contextvars.ContextVar[Graph | None] = contextvars.ContextVar("graph", default=None)
+"""The graph that is being built here."""
+
+
+def current_graph() -> Graph:
+    """The graph that is being built.
+
+    Raises:
+        GraphError: there is none.
+    """
+    graph = active_graph.get()
+    if graph is None:
+        raise GraphError(
+            "no graph is being built here.", fix="apply ops to Values, inside a layer's __call__."
+        )
+    return graph
