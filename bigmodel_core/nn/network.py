@@ -322,21 +322,6 @@ def _check_count(layer: Layer, count: int) -> None:
         ) from None
 
 
-def inputs_of(model: Layer | Network, x: Any) -> tuple[Any, ...]:
-    """What a user passed for the inputs of a model, one item an input.
-
-    A tuple has an item for each input. A list is one array, unless the model takes several inputs, and as
-    many as the list has items.
-    """
-    if isinstance(x, tuple):
-        return x
-    count = len(model.inputs) if isinstance(model, Network) else model._input_count()
-    if isinstance(x, list) and count != 1 and len(x) > 1:
-        if count == len(x) or (count is None and all(isinstance(item, np.ndarray) for item in x)):
-            return tuple(x)
-    return (x,)
-
-
 def _partly(spec: Spec, known: Mapping[str, int]) -> Spec:
     from bigmodel_core.graph.spec import dim_names, dim_value
 

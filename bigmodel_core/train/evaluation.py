@@ -16,8 +16,8 @@ from bigmodel_core.nn.network import Network
 from bigmodel_core.plan import Program
 from bigmodel_core.registry import display_name
 from bigmodel_core.train.metric import Metric
+from bigmodel_core.train.objective import TARGET, loss_value
 from bigmodel_core.train.samples import Samples
-from bigmodel_core.train.step import TARGET, loss_value
 
 EVALUATION_BATCH = 256
 """Samples at a time where nobody says otherwise."""

@@ -3,17 +3,14 @@
 from __future__ import annotations
 
 from collections.abc import Iterator, Mapping, Sequence
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import numpy as np
 
 from bigmodel_core.errors import NumericsError
 from bigmodel_core.graph import Graph, Value, needed, place
 from bigmodel_core.ops.random import SEED, STEP
-from bigmodel_core.plan import Program
-
-if TYPE_CHECKING:
-    from bigmodel_core.train.step import TrainStep
+from bigmodel_core.plan import Program, Variables
 
 UNCHANGED = "nothing was changed."
 
@@ -21,15 +18,23 @@ LARGE = 1e12
 """Numbers beside an infinite one that are larger say that it overflowed."""
 
 
-def located(step: TrainStep, given: Mapping[str, Any], error: NumericsError) -> NumericsError:
+def located(
+    step: int,
+    error: NumericsError,
+    variables: Variables,
+    watched: Mapping[str, Value],
+    given: Mapping[str, Any],
+) -> NumericsError:
     """The error of a step that changed nothing, naming what is not finite and the first layer where it began.
 
     Args:
-        step: the training step; its variables are those from before.
-        given: the graph inputs of the run.
+        step: the number of the training step.
         error: what the plan reported.
+        variables: parameters and the optimizer's state from before.
+        watched: the numbers of the step that have to be finite, by what they are called.
+        given: the graph inputs of the run.
     """
-    at = f"at step {step.steps + 1}"
+    at = f"at step {step}"
     for name, array in given.items():
         if name not in ("~rate", SEED, STEP) and not _is_finite(np.asarray(array)):
             which = name.removeprefix("~")
@@ -37,35 +42,33 @@ def located(step: TrainStep, given: Mapping[str, Any], error: NumericsError) -> 
                 f"the loss or a gradient is NaN or infinite {at}, since the batch's '{which}' is.",
                 fix=f"clean the data; {UNCHANGED}",
             )
-    assert step._program is not None and step.variables is not None
-    for path in step.variables:
-        if not _is_finite(step.variables.read(path)):
+    for path in variables:
+        if not _is_finite(variables.read(path)):
             return NumericsError(
                 f"the loss or a gradient is NaN or infinite {at}, since '{path}' holds such numbers already.",
                 fix=f"load a state that is finite; {UNCHANGED}",
             )
-    return _first_of(step, given, at) or error
+    return _first_of(variables, watched, given, at) or error
 
 
-def written(step: TrainStep) -> NumericsError:
+def written(step: int, variables: Variables) -> NumericsError:
     """The error of a step whose update made variables overflow while it wrote them."""
-    assert step.variables is not None
-    bad = [path for path in step.variables if not _is_finite(step.variables.read(path))]
+    bad = [path for path in variables if not _is_finite(variables.read(path))]
     text = f"'{bad[0]}'" + (f" and {len(bad) - 1} more" if len(bad) > 1 else "") if bad else "the parameters"
     error = NumericsError(
-        f"the update of step {step.steps + 1} overflowed: {text} became NaN or infinite.",
+        f"the update of step {step} overflowed: {text} became NaN or infinite.",
         fix="load the state of before, and lower the learning rate or the weight decay.",
     )
     error.is_written = True
     return error
 
 
-def _first_of(step: TrainStep, given: Mapping[str, Any], at: str) -> NumericsError | None:
+def _first_of(
+    variables: Variables, watched: Mapping[str, Value], given: Mapping[str, Any], at: str
+) -> NumericsError | None:
     """The first of the watched numbers that is not finite, and the first number at all that is not."""
-    assert step._program is not None and step.network is not None and step.variables is not None
-    roots = step._watched
-    found = dict(_computed(step, list(roots.values()), given))
-    name = next((name for name, value in roots.items() if not _is_finite(found[id(value)])), None)
+    found = dict(_computed(variables, list(watched.values()), given))
+    name = next((name for name, value in watched.items() if not _is_finite(found[id(value)])), None)
     if name is None:
         return None
     if name == "the learning rate":
@@ -73,11 +76,11 @@ def _first_of(step: TrainStep, given: Mapping[str, Any], at: str) -> NumericsErr
             f"{name} is {given['~rate']} {at}, which no parameter can follow.",
             fix=f"choose another learning rate or schedule; {UNCHANGED}",
         )
-    nodes = [node for node in needed([roots[name]]) if node.inputs]
+    nodes = [node for node in needed([watched[name]]) if node.inputs]
     values = [value for node in nodes for value in node.outputs if value.spec.is_float]
-    arrays = dict(_computed(step, values, given))
-    first = next((value for value in values if not _is_finite(arrays[id(value)])), roots[name])
-    of_batch = float(found[id(roots["the loss"])])
+    arrays = dict(_computed(variables, values, given))
+    first = next((value for value in values if not _is_finite(arrays[id(value)])), watched[name])
+    of_batch = float(found[id(watched["the loss"])])
     inner = name != "the loss" and _is_finite(np.asarray(of_batch))
     loss = f", though the loss is finite ({of_batch:.4g})" if inner else ""
     before = [arrays[id(value)] for value in (first, *first.node.inputs) if id(value) in arrays]
@@ -113,12 +116,11 @@ def _largest_finite(array: np.ndarray) -> float:
 
 
 def _computed(
-    step: TrainStep, values: list[Value], given: Mapping[str, Any]
+    variables: Variables, values: list[Value], given: Mapping[str, Any]
 ) -> Iterator[tuple[int, np.ndarray]]:
     """Some values of the step's graph, by id."""
     graph: Graph = values[0].node.graph
-    assert step.network is not None and step.variables is not None
-    results = Program(graph, values, device=step.network.device).run(step.variables, given)
+    results = Program(graph, values, device=variables.device).run(variables, given)
     yield from zip((id(value) for value in values), results, strict=True)
 
 

@@ -25,11 +25,11 @@ from bigmodel_core.train.evaluation import EVALUATION_BATCH, Evaluator
 from bigmodel_core.train.history import History
 from bigmodel_core.train.job import Job, encoded, measures, monitored, parted, whole_number
 from bigmodel_core.train.lock import check_unused
+from bigmodel_core.train.objective import target_spec
 from bigmodel_core.train.record import check_free
 from bigmodel_core.train.run_state import described
 from bigmodel_core.train.runs import is_run, path_from, read_manifest
 from bigmodel_core.train.samples import Samples, check_batch_size, check_one_pair
-from bigmodel_core.train.step import target_spec
 
 if TYPE_CHECKING:
     from bigmodel_core.train.trainer import Trainer

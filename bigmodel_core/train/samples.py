@@ -19,8 +19,9 @@ from bigmodel_core.data.split import Split
 from bigmodel_core.errors import ConfigError, DataError, UsageError
 from bigmodel_core.graph.spec import Spec
 from bigmodel_core.nn.fitting import checked
+from bigmodel_core.nn.given import inputs_of
 from bigmodel_core.nn.layer import Layer
-from bigmodel_core.nn.network import Network, inputs_of
+from bigmodel_core.nn.network import Network
 
 Inputs = tuple[np.ndarray | Source, ...]
 

@@ -7,25 +7,21 @@ from typing import Any
 
 import numpy as np
 
-from bigmodel_core.data.arrays import as_array
 from bigmodel_core.errors import (
-    BigmodelError,
     ConfigError,
-    DtypeError,
     GraphError,
     NumericsError,
     ShapeError,
-    UsageError,
 )
-from bigmodel_core.graph import Graph, Value, place
+from bigmodel_core.graph import Graph, Value
 from bigmodel_core.graph.autodiff import gradients
-from bigmodel_core.graph.spec import Spec, format_shape
-from bigmodel_core.nn.fitting import checked, fitting_state, input_spec
+from bigmodel_core.graph.spec import Spec
+from bigmodel_core.nn.fitting import fitting_state
+from bigmodel_core.nn.given import check_model, inputs_of, network_of
 from bigmodel_core.nn.layer import Layer
-from bigmodel_core.nn.loss import Loss, several_outputs
-from bigmodel_core.nn.network import Network, inputs_of
+from bigmodel_core.nn.loss import Loss
+from bigmodel_core.nn.network import Network
 from bigmodel_core.nn.optimizer import Optimizer
-from bigmodel_core.nn.trace import Trace
 from bigmodel_core.ops.random import SEED, STEP
 from bigmodel_core.plan import Program
 from bigmodel_core.plan.binding import nbytes
@@ -34,39 +30,12 @@ from bigmodel_core.plan.device import Plan, Variables
 from bigmodel_core.plan.listing import PlannedStep
 from bigmodel_core.registry.config import make
 from bigmodel_core.train.nonfinite import located, written
+from bigmodel_core.train.objective import TARGET, batch_inputs, loss_value, target_spec
 
 RATE = "~rate"
 """The graph input that holds the learning rate of the step."""
-TARGET = "~target"
-"""The graph input that holds the targets; an argument of the model may be called `target`."""
-
 STATE = "optimizer"
 """What the paths of an optimizer's arrays start with."""
-
-
-def network_of(model: Layer | Network, inputs: Sequence[Any], seed: int, device: str) -> Network:
-    """The built model of a layer, built for some inputs if it was not."""
-    if isinstance(model, Network):
-        return model
-    return model.network if model.is_built else model.build(*inputs, seed=seed, device=device)
-
-
-def check_model(model: Any) -> Layer | Network:
-    """A model that can be trained.
-
-    Raises:
-        UsageError: it is none of bigmodel's.
-    """
-    if isinstance(model, (Layer, Network)):
-        return model
-    kind = type(model)
-    if isinstance(model, type):
-        what, fix = f"the class {model.__name__}", f"make an instance: {model.__name__}(...)."
-    else:
-        what, fix = f"a {kind.__name__} of {kind.__module__}", "pass a layer, such as bm.Sequential(...)."
-        if any(base.__module__.startswith("torch.") for base in kind.__mro__):
-            fix = "write it to a file with torch.onnx.export, and read that: bm.from_onnx(path)."
-    raise UsageError(f"the model is {what}, expected a layer of bigmodel.", fix=fix)
 
 
 def check_seed(seed: Any) -> int:
@@ -202,7 +171,11 @@ class TrainStep:
         try:
             (loss,) = self._plan.run(given)
         except NumericsError as error:
-            raise self._located(given, error) from None
+            assert self.variables is not None
+            number = self.steps + 1
+            if error.is_written:
+                raise written(number, self.variables) from None
+            raise located(number, error, self.variables, self._watched, given) from None
         self.steps += 1
         return float(loss)
 
@@ -218,10 +191,6 @@ class TrainStep:
     def learning_rate(self) -> float:
         """The learning rate of the next step."""
         return self.optimizer.rate(self.steps) * self.rate_scale
-
-    def _located(self, given: Mapping[str, Any], error: NumericsError) -> NumericsError:
-        """The error again, naming what is not finite and where such numbers come from."""
-        return written(self) if error.is_written else located(self, given, error)
 
     def kernels(self, batch_size: int = 64, **sizes: int) -> list[PlannedStep]:
         """The steps that a training step runs on the CPU, in order, with what was chosen for their shapes.
@@ -270,66 +239,6 @@ class TrainStep:
         for path, array in found.items():
             self.variables.write(path, array)
         self.steps = steps
-
-
-def batch_inputs(network: Network, inputs: Sequence[Any], target: Any, spec: Spec) -> dict[str, Any]:
-    """A batch as graph inputs.
-
-    Raises:
-        ShapeError, DtypeError, DataError: it does not fit the model, or is empty.
-    """
-    known: dict[str, int] = {}
-    given: dict[str, Any] = dict(network.check_inputs(inputs, known))
-    counts = [len(array) for array in given.values() if array.ndim]
-    if 0 in counts:
-        raise ShapeError("the batch is empty.", fix="pass at least one sample.")
-    known.setdefault("N", counts[0] if counts else 1)
-    given[TARGET] = checked("target", target, spec, known)
-    return given
-
-
-def loss_value(loss: Loss, trace: Trace, target: Value) -> Value:
-    """The loss as a value of the trace's graph; its errors say that they come from the loss.
-
-    Raises:
-        GraphError: the model gives several outputs, and the loss takes one.
-    """
-    with trace.active(), trace.graph.scope("loss", type(loss).__name__):
-        try:
-            value = loss(trace.result, target)
-            if value.shape != ():
-                raise ShapeError(
-                    f"the loss has shape {format_shape(value.shape)}.", fix="a loss is a scalar: its mean."
-                )
-        except BigmodelError as error:
-            error.where = error.where or place("loss", type(loss).__name__)
-            raise
-        except (AttributeError, TypeError) as error:
-            if trace.form.kind == "single":
-                raise
-            raise several_outputs(loss, trace.result, str(error)) from error
-    return value
-
-
-def target_spec(loss: Loss, target: Any, dtype: str) -> Spec:
-    """What targets look like to a loss.
-
-    Raises:
-        DtypeError: the loss needs integers and the target holds none.
-    """
-    if isinstance(target, Spec):
-        return target
-    array = as_array(target, "target")
-    if array.ndim == 0:
-        raise ShapeError("the target is a single number.", fix="pass an array with one target a sample.")
-    kind = loss.target_dtype or ("int64" if array.dtype.kind in "iub" else dtype)
-    if kind == "int64" and array.dtype.kind == "f":
-        raise DtypeError(
-            f"{type(loss).__name__} needs integer targets, got {array.dtype}.",
-            fix="pass class numbers: y.astype('int64').",
-            where="loss",
-        )
-    return input_spec(array, kind).with_dtype(kind)
 
 
 def compile(

@@ -19,6 +19,7 @@ from bigmodel_core.data.like import encoding_held
 from bigmodel_core.data.prefetch import DEFAULT_WORKERS
 from bigmodel_core.data.split import Split
 from bigmodel_core.errors import BigmodelWarning, CheckpointError, GraphError, NumericsError, UsageError
+from bigmodel_core.nn.given import check_model
 from bigmodel_core.nn.layer import Layer
 from bigmodel_core.nn.loss import Loss
 from bigmodel_core.nn.model import Model
@@ -38,6 +39,7 @@ from bigmodel_core.train.interruption import Interruption
 from bigmodel_core.train.job import Job, encoded, monitored
 from bigmodel_core.train.kept_parameters import KeptParameters
 from bigmodel_core.train.metric import Metric
+from bigmodel_core.train.objective import target_spec
 from bigmodel_core.train.prepare import prepared
 from bigmodel_core.train.progress import Reporter, reporter
 from bigmodel_core.train.record import Record, check_free
@@ -52,7 +54,7 @@ from bigmodel_core.train.runs import (
     read_manifest,
 )
 from bigmodel_core.train.samples import Samples, as_inputs, check_batch_size, check_one_pair
-from bigmodel_core.train.step import TrainStep, check_model, target_spec
+from bigmodel_core.train.step import TrainStep
 
 
 class Trainer:

@@ -9,13 +9,14 @@ import numpy as np
 
 from bigmodel_core.graph import Graph
 from bigmodel_core.graph.autodiff import gradients
+from bigmodel_core.nn.given import check_model, inputs_of, network_of
 from bigmodel_core.nn.layer import Layer
 from bigmodel_core.nn.loss import Loss
-from bigmodel_core.nn.network import Network, inputs_of
+from bigmodel_core.nn.network import Network
 from bigmodel_core.ops.random import SEED, STEP
 from bigmodel_core.plan import Program
 from bigmodel_core.registry.config import make
-from bigmodel_core.train.step import TARGET, batch_inputs, check_model, loss_value, network_of, target_spec
+from bigmodel_core.train.objective import TARGET, batch_inputs, loss_value, target_spec
 
 
 def value_and_grad(

@@ -13,7 +13,8 @@ import numpy as np
 from bigmodel_core.errors import BigmodelError, ExportError, ShapeError
 from bigmodel_core.graph import LEAVES, Value, needed
 from bigmodel_core.graph.spec import Spec, dim_add
-from bigmodel_core.nn.network import Network, inputs_of
+from bigmodel_core.nn.given import inputs_of
+from bigmodel_core.nn.network import Network
 from bigmodel_core.ops.indexing import Gather
 from bigmodel_core.ops.recurrent import Recurrent
 from bigmodel_core.plan import Program

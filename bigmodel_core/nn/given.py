@@ -1,0 +1,52 @@
+"""What users pass as a model, and as its inputs."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Any
+
+import numpy as np
+
+from bigmodel_core.errors import UsageError
+from bigmodel_core.nn.layer import Layer
+from bigmodel_core.nn.network import Network
+
+
+def check_model(model: Any) -> Layer | Network:
+    """A model that can be trained.
+
+    Raises:
+        UsageError: it is none of bigmodel's.
+    """
+    if isinstance(model, (Layer, Network)):
+        return model
+    kind = type(model)
+    if isinstance(model, type):
+        what, fix = f"the class {model.__name__}", f"make an instance: {model.__name__}(...)."
+    else:
+        what, fix = f"a {kind.__name__} of {kind.__module__}", "pass a layer, such as bm.Sequential(...)."
+        if any(base.__module__.startswith("torch.") for base in kind.__mro__):
+            fix = "write it to a file with torch.onnx.export, and read that: bm.from_onnx(path)."
+    raise UsageError(f"the model is {what}, expected a layer of bigmodel.", fix=fix)
+
+
+def network_of(model: Layer | Network, inputs: Sequence[Any], seed: int, device: str) -> Network:
+    """The built model of a layer, built for some inputs if it was not."""
+    if isinstance(model, Network):
+        return model
+    return model.network if model.is_built else model.build(*inputs, seed=seed, device=device)
+
+
+def inputs_of(model: Layer | Network, x: Any) -> tuple[Any, ...]:
+    """What a user passed for the inputs of a model, one item an input.
+
+    A tuple has an item for each input. A list is one array, unless the model takes several inputs, and as
+    many as the list has items.
+    """
+    if isinstance(x, tuple):
+        return x
+    count = len(model.inputs) if isinstance(model, Network) else model._input_count()
+    if isinstance(x, list) and count != 1 and len(x) > 1:
+        if count == len(x) or (count is None and all(isinstance(item, np.ndarray) for item in x)):
+            return tuple(x)
+    return (x,)
