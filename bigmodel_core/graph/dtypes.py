@@ -77,6 +77,11 @@ class DType:
         return np.dtype(getattr(ml_dtypes, self.name))
 
     @property
+    def scalar(self) -> Any:
+        """NumPy's type of a single number, which converts others to it, in kernels too."""
+        return self.numpy.type
+
+    @property
     def numba(self) -> str:
         """Numba's name of it."""
         return "boolean" if self.kind == "bool" else self.name

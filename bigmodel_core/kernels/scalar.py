@@ -29,7 +29,7 @@ from bigmodel_core.graph.dtypes import DTYPES, FLOATS
 Scalar = Callable[..., Any]
 
 CONVERTERS: dict[str, Any] = {
-    dtype.converter: bool if dtype.kind == "bool" else dtype.numpy.type
+    dtype.converter: bool if dtype.kind == "bool" else dtype.scalar
     for dtype in DTYPES.values()
     if dtype.is_computed
 }

@@ -8,6 +8,7 @@ from typing import Any
 
 import numpy as np
 
+from bigmodel_core.graph.dtypes import DTYPES, FLOATS
 from bigmodel_core.kernels.call import Call, attributes_of
 from bigmodel_core.kernels.cuda import runtime
 from bigmodel_core.kernels.cuda.kernels import SPECIAL, CudaKernel
@@ -46,7 +47,7 @@ def _argument(value: Any, dtype: str) -> Any:
         return bool(value)
     if isinstance(value, (int, np.integer)):
         return np.int64(value)
-    return np.float32(value) if dtype == "float32" else np.float64(value)
+    return DTYPES[dtype if dtype in FLOATS else "float64"].scalar(value)
 
 
 @functools.cache

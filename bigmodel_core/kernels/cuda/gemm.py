@@ -8,8 +8,8 @@ from typing import Any
 
 import numpy as np
 
+from bigmodel_core.graph.dtypes import DTYPES
 from bigmodel_core.kernels.cuda import runtime
-from bigmodel_core.kernels.cuda.groups import CAST, NUMBERS
 from bigmodel_core.kernels.cuda.launch import Buffer, Launch, flat
 from bigmodel_core.kernels.cuda.runtime import cuda
 from bigmodel_core.kernels.matrix_product import MatrixProduct
@@ -103,7 +103,8 @@ def make(dtype: str, tile: Tile, transpose_a: bool, transpose_b: bool, has_bias:
         transpose_b: B is stored as (n, k).
         has_bias: add `bias` (n,) to each row.
     """
-    threads, number, zero = tile.threads, NUMBERS[dtype], CAST[dtype](0)
+    threads, number = tile.threads, DTYPES[dtype].scalar
+    zero = number(0)
     bm, bn, bk, rows, columns, depth = tile.m, tile.n, tile.k, tile.rows, tile.columns, tile.depth
     across, down = bn // columns, bm // rows
     a_loads, b_loads = bm * bk // threads, bn * bk // threads

@@ -10,14 +10,8 @@ import functools
 from collections.abc import Callable
 from typing import Any
 
-import numpy as np
-
+from bigmodel_core.graph.dtypes import DTYPES
 from bigmodel_core.kernels.cuda.runtime import cuda
-
-NUMBERS = {"float32": np.float32, "float64": np.float64, "int32": np.int32, "int64": np.int64}
-"""The types of shared arrays."""
-
-CAST: dict[str, Any] = {"float32": np.float32, "float64": np.float64, "int64": np.int64}
 
 
 @functools.cache
@@ -51,7 +45,7 @@ COMBINE = {"sum": _total, "max": _larger, "min": _smaller}
 @functools.cache
 def combined(kind: str, dtype: str, lanes: int) -> Callable[[Any, int], Any]:
     """A function that combines the values of all lanes of a row; every lane gets the result."""
-    combine, number = COMBINE[kind], NUMBERS[dtype]
+    combine, number = COMBINE[kind], DTYPES[dtype].scalar
 
     def alone(value, lane):
         return value

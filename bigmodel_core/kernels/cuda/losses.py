@@ -2,10 +2,10 @@
 
 from __future__ import annotations
 
+from bigmodel_core.graph.dtypes import DTYPES
 from bigmodel_core.kernels import status as codes
 from bigmodel_core.kernels.call import Call
 from bigmodel_core.kernels.cuda.array import wrapper
-from bigmodel_core.kernels.cuda.groups import CAST
 from bigmodel_core.kernels.cuda.kernels import cuda_launches
 from bigmodel_core.kernels.cuda.launch import Launch, View, over_items
 from bigmodel_core.kernels.cuda.status import report
@@ -53,7 +53,7 @@ def hinge(call: Call) -> list[Launch]:
         View(call.output_buffers[1], (rows,), "int64"),
         View(call.input_buffers[0], (rows, classes), x.dtype),
         given,
-        CAST[x.dtype](call.op.margin),
+        DTYPES[x.dtype].scalar(call.op.margin),
         call.status(given),
     ]
     return [over_items(wrapper(hinge_rows, 4), arguments, rows)]

@@ -6,9 +6,10 @@ import functools
 from math import sqrt
 from typing import Any
 
+from bigmodel_core.graph.dtypes import DTYPES
 from bigmodel_core.kernels import views
 from bigmodel_core.kernels.call import Call
-from bigmodel_core.kernels.cuda.groups import CAST, combined, row_of
+from bigmodel_core.kernels.cuda.groups import combined, row_of
 from bigmodel_core.kernels.cuda.kernels import cuda_launches
 from bigmodel_core.kernels.cuda.launch import Launch, View, lanes_for, over_rows
 
@@ -20,7 +21,7 @@ def layer_norm(call: Call) -> list[Launch]:
     rows, n = views.matrix(x)
     matrix = (rows, n)
     shapes: list[tuple[int, ...]] = [matrix, (rows,), (rows,), (rows,), matrix, (n,), (n,)]
-    return _launch(call, layer_norm_rows, shapes, [CAST[dtype](call.op.epsilon)])
+    return _launch(call, layer_norm_rows, shapes, [DTYPES[dtype].scalar(call.op.epsilon)])
 
 
 @cuda_launches
@@ -49,7 +50,7 @@ def layer_norm_rows(dtype: str, lanes: int) -> Any:
 
     Distances from a row's first number are added up, so that rows far from 0 keep their digits.
     """
-    number = CAST[dtype]
+    number = DTYPES[dtype].scalar
     zero, one, here, total_of = number(0), number(1), row_of(lanes), combined("sum", dtype, lanes)
 
     def layer_norm_rows(out, mean, rate, rest, x, scale, shift, epsilon):
@@ -80,7 +81,7 @@ def layer_norm_rows(dtype: str, lanes: int) -> Any:
 @functools.cache
 def layer_norm_grad_rows(dtype: str, lanes: int) -> Any:
     """out, normal, dy, x (rows, n); mean, rate, rest (rows,); scale (n,)."""
-    number = CAST[dtype]
+    number = DTYPES[dtype].scalar
     zero, here, total_of = number(0), row_of(lanes), combined("sum", dtype, lanes)
 
     def layer_norm_grad_rows(out, normal, dy, x, mean, rate, rest, scale):

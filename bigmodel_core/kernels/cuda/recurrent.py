@@ -12,12 +12,12 @@ from typing import Any
 
 import numpy as np
 
+from bigmodel_core.graph.dtypes import DTYPES
 from bigmodel_core.graph.spec import Spec
 from bigmodel_core.kernels import status as codes
 from bigmodel_core.kernels.call import Call
 from bigmodel_core.kernels.cuda import gemm
 from bigmodel_core.kernels.cuda.array import wrapper
-from bigmodel_core.kernels.cuda.groups import CAST
 from bigmodel_core.kernels.cuda.kernels import cuda_launches
 from bigmodel_core.kernels.cuda.launch import Buffer, Launch, View, over_items
 from bigmodel_core.kernels.cuda.status import report
@@ -206,7 +206,7 @@ def sigmoid(x, one):
 @functools.cache
 def forward_step(cell: str, dtype: str, has_lengths: bool) -> Any:
     """One step: after (N, units), y, previous, cells, candidates (T, N, units), gates (T, N, width)."""
-    zero, one, count = CAST[dtype](0), CAST[dtype](1), CELLS[cell]
+    zero, one, count = DTYPES[dtype].scalar(0), DTYPES[dtype].scalar(1), CELLS[cell]
     kind = tuple(CELLS).index(cell)
 
     def recurrent_step(
@@ -267,7 +267,7 @@ def forward_step(cell: str, dtype: str, has_lengths: bool) -> Any:
 @functools.cache
 def backward_step(cell: str, dtype: str, has_lengths: bool, has_dy: bool) -> Any:
     """One step back: from d_state and d_cell (N, units) after it to d_gates (T, N, width)."""
-    zero, one = CAST[dtype](0), CAST[dtype](1)
+    zero, one = DTYPES[dtype].scalar(0), DTYPES[dtype].scalar(1)
     kind, count = tuple(CELLS).index(cell), CELLS[cell]
 
     def recurrent_step_back(

@@ -6,9 +6,10 @@ import functools
 from math import exp, log
 from typing import Any
 
+from bigmodel_core.graph.dtypes import DTYPES
 from bigmodel_core.kernels import status as codes
 from bigmodel_core.kernels.call import Call
-from bigmodel_core.kernels.cuda.groups import CAST, combined, row_of
+from bigmodel_core.kernels.cuda.groups import combined, row_of
 from bigmodel_core.kernels.cuda.kernels import cuda_launches
 from bigmodel_core.kernels.cuda.launch import Launch, View, lanes_for, over_rows
 from bigmodel_core.kernels.cuda.status import report
@@ -54,7 +55,7 @@ def log_softmax_grad(call: Call) -> list[Launch]:
 @functools.cache
 def softmax_rows(dtype: str, lanes: int) -> Any:
     """out, x (outer, middle, inner)."""
-    zero, here = CAST[dtype](0), row_of(lanes)
+    zero, here = DTYPES[dtype].scalar(0), row_of(lanes)
     top_of, total_of = combined("max", dtype, lanes), combined("sum", dtype, lanes)
 
     def softmax_rows(out, x):
@@ -82,7 +83,7 @@ def softmax_rows(dtype: str, lanes: int) -> Any:
 @functools.cache
 def softmax_grad_rows(dtype: str, lanes: int) -> Any:
     """out, dy, y (outer, middle, inner)."""
-    zero, here, total_of = CAST[dtype](0), row_of(lanes), combined("sum", dtype, lanes)
+    zero, here, total_of = DTYPES[dtype].scalar(0), row_of(lanes), combined("sum", dtype, lanes)
 
     def softmax_grad_rows(out, dy, y):
         first, step, lane = here()
@@ -122,7 +123,7 @@ def log_softmax_rows(dtype: str, lanes: int) -> Any:
 @functools.cache
 def _log_sum(dtype: str, lanes: int) -> Any:
     """log(sum(exp(x[i, :, k]))), the largest number taken out first."""
-    zero = CAST[dtype](0)
+    zero = DTYPES[dtype].scalar(0)
     top_of, total_of = combined("max", dtype, lanes), combined("sum", dtype, lanes)
 
     def log_sum(x, i, k, lane):
@@ -142,7 +143,7 @@ def _log_sum(dtype: str, lanes: int) -> Any:
 @functools.cache
 def log_softmax_grad_rows(dtype: str, lanes: int) -> Any:
     """out, dy, y (outer, middle, inner)."""
-    zero, here, total_of = CAST[dtype](0), row_of(lanes), combined("sum", dtype, lanes)
+    zero, here, total_of = DTYPES[dtype].scalar(0), row_of(lanes), combined("sum", dtype, lanes)
 
     def log_softmax_grad_rows(out, dy, y):
         first, step, lane = here()
@@ -177,7 +178,7 @@ def cross_entropy(call: Call) -> list[Launch]:
         shift,
         View(call.input_buffers[0], (rows, classes, 1), dtype),
         View(call.input_buffers[1], (rows,), labels.dtype),
-        CAST[dtype](call.op.smoothing),
+        DTYPES[dtype].scalar(call.op.smoothing),
         call.status(View(call.input_buffers[1], (rows,), labels.dtype)),
     ]
     return [over_rows(cross_entropy_rows(dtype, lanes), arguments, rows, lanes)]
@@ -186,7 +187,7 @@ def cross_entropy(call: Call) -> list[Launch]:
 @functools.cache
 def cross_entropy_rows(dtype: str, lanes: int) -> Any:
     """loss, shift (rows,), x (rows, classes, 1), labels (rows,)."""
-    number = CAST[dtype]
+    number = DTYPES[dtype].scalar
     zero, one, here = number(0), number(1), row_of(lanes)
     log_sum, total_of, wrong = _log_sum(dtype, lanes), combined("sum", dtype, lanes), codes.LABEL_OUT_OF_RANGE
 
@@ -229,7 +230,7 @@ def cross_entropy_grad(call: Call) -> list[Launch]:
         View(x_buffer, (rows, classes), dtype),
         View(labels_buffer, (rows,), labels.dtype),
         View(shift, (rows,), dtype),
-        CAST[dtype](call.op.smoothing),
+        DTYPES[dtype].scalar(call.op.smoothing),
     ]
     return [over_rows(cross_entropy_grad_rows(dtype, lanes), arguments, rows, lanes)]
 
@@ -237,7 +238,7 @@ def cross_entropy_grad(call: Call) -> list[Launch]:
 @functools.cache
 def cross_entropy_grad_rows(dtype: str, lanes: int) -> Any:
     """out, x (rows, classes), dy, labels, shift (rows,)."""
-    number = CAST[dtype]
+    number = DTYPES[dtype].scalar
     one, here = number(1), row_of(lanes)
 
     def cross_entropy_grad_rows(out, dy, x, labels, shift, smoothing):

@@ -7,9 +7,9 @@ from typing import Any
 
 import numpy as np
 
-from bigmodel_core.graph.dtypes import FLOATS
+from bigmodel_core.graph.dtypes import DTYPES, SIZES
 from bigmodel_core.kernels.call import Call
-from bigmodel_core.kernels.cuda.groups import CAST, combined, row_of
+from bigmodel_core.kernels.cuda.groups import combined, row_of
 from bigmodel_core.kernels.cuda.launch import Buffer, Launch, View, lanes_for, over_items, over_rows, sizes
 
 RUN = 16
@@ -22,7 +22,7 @@ def sums(call: Call, dtype: str, x: Buffer, y: Buffer, outer: int, middle: int, 
         return []
     piece = sizes().row_piece if inner == 1 else sizes().column_piece
     pieces = max(-(-middle // piece), 1)
-    target = y if pieces == 1 else call.scratch(outer * pieces * inner * np.dtype(dtype).itemsize)
+    target = y if pieces == 1 else call.scratch(outer * pieces * inner * SIZES[dtype])
     arrays = [
         View(target, (outer, pieces, inner), dtype),
         View(x, (outer, middle, inner), dtype),
@@ -38,15 +38,11 @@ def sums(call: Call, dtype: str, x: Buffer, y: Buffer, outer: int, middle: int, 
     return [launch, *sums(call, dtype, target, y, outer, pieces, inner)]
 
 
-def _accumulator(dtype: str) -> str:
-    return dtype if dtype in FLOATS else "int64"
-
-
 @functools.cache
 def sum_rows(dtype: str, lanes: int) -> Any:
     """out (outer, pieces, 1): the sum of each piece of a row of x (outer, middle, 1)."""
-    number = CAST[_accumulator(dtype)]
-    zero, row_here, total_of = number(0), row_of(lanes), combined("sum", _accumulator(dtype), lanes)
+    number = DTYPES[DTYPES[dtype].accumulator].scalar
+    zero, row_here, total_of = number(0), row_of(lanes), combined("sum", DTYPES[dtype].accumulator, lanes)
 
     def sum_rows(out, x, piece):
         first, step, lane = row_here()
@@ -67,7 +63,7 @@ def sum_rows(dtype: str, lanes: int) -> Any:
 @functools.cache
 def sum_columns(dtype: str) -> Any:
     """out (outer, pieces, inner): the sums of `piece` rows each of x (outer, middle, inner)."""
-    number = CAST[_accumulator(dtype)]
+    number = DTYPES[DTYPES[dtype].accumulator].scalar
     zero, here = number(0), row_of(1)
 
     def sum_columns(out, x, piece):
