@@ -9,6 +9,7 @@ from typing import Any
 import numpy as np
 
 from bigmodel_core.errors import ConfigError, DtypeError, ShapeError
+from bigmodel_core.graph.dtypes import COMPUTED_FLOATS
 
 
 @dataclass(frozen=True)
@@ -59,9 +60,9 @@ class Preprocessing:
                 where="Preprocessing",
                 fix="for a constant feature use a std of 1.",
             )
-        if not self.raw_dtype.startswith(("uint", "int")) and self.raw_dtype not in {"float32", "float64"}:
+        if not self.raw_dtype.startswith(("uint", "int")) and self.raw_dtype not in COMPUTED_FLOATS:
             raise ConfigError(
-                f"raw_dtype is {self.raw_dtype!r}, expected an integer type, float32 or float64.",
+                f"raw_dtype is {self.raw_dtype!r}, expected an integer type, {' or '.join(COMPUTED_FLOATS)}.",
                 where="Preprocessing",
             )
 

@@ -33,7 +33,8 @@ class DType:
         exponent_bits: the width of a float's exponent.
         modest: floats below are far from where the type ends: their squares are finite, and so is what an
             optimizer makes of them.
-        tolerance: how far what a layer computes may be from the exact result, relative to its scale.
+        tolerance: how far a layer, loss or optimizer may be from its reference, relative to the largest
+            number.
         export_tolerance: how far what a whole model computes in another runtime may be from what it computes
             here.
     """
@@ -114,8 +115,8 @@ _TABLE: tuple[tuple[Any, ...], ...] = (
     ("float64",  "float",   8,   "double", 11, "DOUBLE",   "F64",      "T64",    "float64",  True),
     ("float16",  "float",   2,   "half",   10, "FLOAT16",  "F16",      "T16",    "float32",  False),
     ("bfloat16", "float",   2,   "i16",    16, "BFLOAT16", "BF16",     "B16",    "float32",  False),
-    ("int64",    "integer", 8,   "i64",    7,  "INT64",    "I64",      "I64",    "int64",    True),
     ("int32",    "integer", 4,   "i32",    6,  "INT32",    "I32",      "I32",    "int64",    True),
+    ("int64",    "integer", 8,   "i64",    7,  "INT64",    "I64",      "I64",    "int64",    True),
     ("int8",     "integer", 1,   "i8",     3,  "INT8",     "I8",       "I8",     "int32",    False),
     ("uint8",    "integer", 1,   "i8",     2,  "UINT8",    "U8",       "U8",     "int64",    True),
     ("bool",     "bool",    1,   "i8",     9,  "BOOL",     "BOOL",     "B1",     "int64",    True),
@@ -135,6 +136,8 @@ DTYPES = {name: DType(name, *row, *_FLOATS.get(name, ())) for name, *row in _TAB
 
 FLOATS = tuple(name for name, dtype in DTYPES.items() if dtype.is_float)
 INTEGERS = tuple(name for name, dtype in DTYPES.items() if dtype.is_integer)
+INDICES = tuple(name for name in INTEGERS if DTYPES[name].nbytes >= 4)
+"""The number types of positions, such as the tokens that name the rows of a table."""
 COMPUTED = tuple(name for name, dtype in DTYPES.items() if dtype.is_computed)
 """The number types that kernels compute with."""
 COMPUTED_FLOATS = tuple(name for name in FLOATS if name in COMPUTED)

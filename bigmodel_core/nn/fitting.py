@@ -9,6 +9,7 @@ import numpy as np
 from bigmodel_core.data.arrays import as_array, cast
 from bigmodel_core.data.source import Source
 from bigmodel_core.errors import DataError, DtypeError, ShapeError
+from bigmodel_core.graph.dtypes import INDICES
 from bigmodel_core.graph.spec import Spec, format_shape, match
 
 
@@ -55,7 +56,7 @@ def check_fits(name: str, found: np.ndarray | Source, spec: Spec, known: dict[st
         )
     if found.dtype != spec.dtype:
         floats = found.dtype.kind == "f" and spec.is_float
-        integers = found.dtype.kind in "iub" and spec.dtype in ("int64", "int32")
+        integers = found.dtype.kind in "iub" and spec.dtype in INDICES
         if not (floats or integers):
             raise DtypeError(
                 f"input '{name}': expected {spec.dtype}, got {found.dtype}.",

@@ -7,9 +7,8 @@ from collections.abc import Mapping
 from dataclasses import asdict, dataclass
 from typing import TYPE_CHECKING, Any
 
-import numpy as np
-
 from bigmodel_core.graph import LEAVES, Node, Value, needed
+from bigmodel_core.graph.dtypes import SIZES
 from bigmodel_core.graph.spec import Shape, Spec, format_shape
 from bigmodel_core.nn.quantities import count, size
 from bigmodel_core.plan.memory import Lifetime, place
@@ -164,7 +163,7 @@ def summarise(network: Network, batch_size: int = 1) -> Summary:
         trainable=sum(sizes[path] for path, item in network.parameters.items() if item.trainable),
         multiply_adds=sum(row.multiply_adds for row in rows),
         memory=Memory(
-            parameters=sum(sizes[path] * _itemsize(item.spec) for path, item in network.parameters.items()),
+            parameters=sum(sizes[path] * SIZES[item.spec.dtype] for path, item in network.parameters.items()),
             inference=arrays_nbytes(program, batch_size),
             batch_size=batch_size,
         ),
@@ -208,11 +207,7 @@ def arrays_nbytes(program: Program, batch_size: int) -> int:
 
 def _nbytes(value: Value, sizes: Mapping[str, int]) -> int:
     spec = value.spec.bind(sizes)
-    return math.prod(spec.sizes) * _itemsize(spec)
-
-
-def _itemsize(spec: Spec) -> int:
-    return np.dtype(spec.dtype).itemsize
+    return math.prod(spec.sizes) * SIZES[spec.dtype]
 
 
 def _rows(nodes: list[Node], sizes: Mapping[str, int]) -> list[Row]:

@@ -7,6 +7,7 @@ from typing import Any
 
 from bigmodel_core.errors import DtypeError, ShapeError
 from bigmodel_core.graph import Op, Value
+from bigmodel_core.graph.dtypes import INDICES
 from bigmodel_core.graph.spec import Shape, Spec, format_shape
 from bigmodel_core.kernels.cpu import indexing as cpu_kernels
 from bigmodel_core.kernels.cuda import indexing as cuda_indexing
@@ -20,9 +21,9 @@ class Gather(Op):
     cuda = cuda_indexing.gather
 
     def infer(self, table: Spec, indices: Spec) -> Spec:
-        if indices.dtype not in ("int32", "int64"):
+        if indices.dtype not in INDICES:
             raise DtypeError(
-                f"Gather needs int32 or int64 indices, got {indices.dtype}.",
+                f"Gather needs {' or '.join(INDICES)} indices, got {indices.dtype}.",
                 fix="convert: i.astype('int64').",
             )
         if table.ndim < 1:

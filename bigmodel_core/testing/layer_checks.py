@@ -12,6 +12,7 @@ import numpy as np
 
 from bigmodel_core.errors import BigmodelError, ShapeError, UsageError
 from bigmodel_core.graph import Op
+from bigmodel_core.graph.dtypes import COMPUTED_FLOATS, DTYPES
 from bigmodel_core.graph.spec import Spec
 from bigmodel_core.nn.layer import Layer
 from bigmodel_core.nn.model import Model
@@ -24,9 +25,6 @@ from bigmodel_core.testing.checks import CheckSkipped, Inputs, expect, expect_nu
 from bigmodel_core.testing.examples import LAYER_INPUTS, draw, input_specs
 from bigmodel_core.testing.gradients import compare
 from bigmodel_core.testing.registry_checks import Found, expect_readable, registry_checks
-
-TOLERANCE = {"float32": 2e-5, "float64": 1e-12}
-"""How far a layer may be from its reference, relative to the largest number."""
 
 
 @dataclass(frozen=True)
@@ -155,7 +153,7 @@ def outputs_of(network: Network, arrays: list[np.ndarray]) -> list[np.ndarray]:
 
 def check_shapes(subject: LayerSubject) -> None:
     """Outputs have the shape and type that the graph said, for both float types and several batches."""
-    for dtype in ("float32", "float64"):
+    for dtype in COMPUTED_FLOATS:
         network = subject.network(dtype)
         for batch in (subject.batch, 3):
             arrays = subject.arrays(batch, dtype)
@@ -175,7 +173,8 @@ def check_reference(subject: LayerSubject) -> None:
     """Outputs in inference mode equal those of the reference in float64."""
     if subject.reference is None:
         raise CheckSkipped("no reference was passed")
-    for dtype, tolerance in TOLERANCE.items():
+    for dtype in COMPUTED_FLOATS:
+        tolerance = DTYPES[dtype].tolerance
         network = subject.network(dtype)
         arrays = subject.arrays(subject.batch, dtype)
         wide = [array.astype("float64") if array.dtype.kind == "f" else array for array in arrays]

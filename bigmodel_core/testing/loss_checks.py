@@ -9,6 +9,7 @@ import numpy as np
 from bigmodel_core.errors import BigmodelError, DataError, UsageError
 from bigmodel_core.graph import Graph
 from bigmodel_core.graph.autodiff import gradients
+from bigmodel_core.graph.dtypes import COMPUTED_FLOATS, DTYPES
 from bigmodel_core.graph.spec import Spec
 from bigmodel_core.nn.loss import Loss
 from bigmodel_core.plan import Program, Variables, device_named
@@ -17,7 +18,6 @@ from bigmodel_core.testing.checks import CheckSkipped, Inputs, expect, expect_nu
 from bigmodel_core.testing.evaluate import compute, compute_gradients
 from bigmodel_core.testing.examples import draw, input_specs
 from bigmodel_core.testing.gradients import check_gradients
-from bigmodel_core.testing.layer_checks import TOLERANCE
 from bigmodel_core.testing.registry_checks import Found, expect_readable, registry_checks, require_registered
 from bigmodel_core.testing.worker import CUDA, exchanged
 
@@ -86,7 +86,7 @@ def loss_checks(loss: Loss, inputs: Inputs | None = None, reference: Any = None)
 
 def check_shapes(subject: LossSubject) -> None:
     """The loss is a scalar; the losses of samples have the batch first; both of the prediction's type."""
-    for dtype in ("float32", "float64"):
+    for dtype in COMPUTED_FLOATS:
         arrays = subject.arrays(6, dtype)
         each, mean = compute(subject.loss.each, *arrays), compute(subject.loss, *arrays)
         expect(each.shape[:1] == (6,), f"the losses of 6 samples have the shape {each.shape}")
@@ -106,7 +106,8 @@ def check_reference(subject: LossSubject) -> None:
     """The losses of samples equal the reference's in float64."""
     if subject.reference is None:
         raise CheckSkipped("no reference was passed")
-    for dtype, tolerance in TOLERANCE.items():
+    for dtype in COMPUTED_FLOATS:
+        tolerance = DTYPES[dtype].tolerance
         arrays = subject.arrays(6, dtype)
         wide = [array.astype("float64") if array.dtype.kind == "f" else array for array in arrays]
         expected = subject.reference(*wide)

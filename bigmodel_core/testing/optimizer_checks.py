@@ -9,6 +9,7 @@ from typing import Any
 import numpy as np
 
 from bigmodel_core.graph import Graph
+from bigmodel_core.graph.dtypes import COMPUTED_FLOATS, DTYPES
 from bigmodel_core.graph.spec import Spec
 from bigmodel_core.nn.optimizer import Optimizer, Schedule
 from bigmodel_core.ops.random import STEP
@@ -88,7 +89,8 @@ def check_reference(optimizer: Optimizer, reference: Any) -> None:
     """Four steps equal the reference's formula."""
     if reference is None:
         raise CheckSkipped("no reference was passed")
-    for dtype, tolerance in (("float64", 1e-12), ("float32", 1e-5)):
+    for dtype in COMPUTED_FLOATS:
+        tolerance = DTYPES[dtype].tolerance
         parameter = np.random.default_rng(9).normal(size=7)
         state = {name: np.full(7, first) for name, first in optimizer.init().items()}
         updates = Updates(optimizer, parameter.astype(dtype))

@@ -11,19 +11,15 @@ import numpy as np
 
 from bigmodel_core.errors import ExportError
 from bigmodel_core.graph import Graph, Value
+from bigmodel_core.graph.dtypes import COMPUTED, DTYPES
 from bigmodel_core.graph.spec import Shape, format_shape
 from bigmodel_onnx.shapes import Dims
 
-DTYPES = {1: "float32", 2: "uint8", 6: "int32", 7: "int64", 9: "bool", 11: "float64"}
-"""The number types of the core, by their numbers in files."""
-
-_NAMES = {"FLOAT": 1, "UINT8": 2, "INT32": 6, "INT64": 7, "BOOL": 9, "DOUBLE": 11}
-"""The same types by the names that files up to opset 5 call them in Cast."""
-
 
 def dtype_of(kind: int | str) -> str | None:
-    """The number type of the core that a file names; None where the core has none."""
-    return DTYPES.get(_NAMES.get(kind, 0) if isinstance(kind, str) else kind)
+    """The number type that a file gives as a number, or as a name (Cast up to opset 5); None where kernels
+    compute with none like it."""
+    return next((name for name in COMPUTED if kind in (DTYPES[name].onnx, DTYPES[name].onnx_name)), None)
 
 
 LARGEST = 2**34

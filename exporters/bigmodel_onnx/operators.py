@@ -12,6 +12,7 @@ import numpy as np
 from bigmodel_core import ops
 from bigmodel_core.errors import ExportError
 from bigmodel_core.graph import Value
+from bigmodel_core.graph.dtypes import INDICES
 from bigmodel_core.graph.spec import broadcast, dim_product, format_shape
 from bigmodel_core.ops.linear import MatMul
 from bigmodel_onnx.broadcasting import aligned
@@ -129,7 +130,7 @@ def _cast(call: Call) -> Any:
         raise ExportError(f"the number type {call.get('to')} of Cast cannot be read.")
     dtype = call.floats.get(dtype, dtype)
     found = Dims.of(call.items[0])
-    if found is not None and dtype in ("int64", "int32"):
+    if found is not None and dtype in INDICES:
         return replace(found, dtype=dtype)
     return (
         found.value(call.graph, call.inputs, dtype) if found is not None else ops.cast(call.value(0), dtype)

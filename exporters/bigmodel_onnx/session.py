@@ -11,6 +11,7 @@ from typing import Any
 import numpy as np
 
 from bigmodel_core.errors import DtypeError, ExportError, ShapeError
+from bigmodel_core.graph.dtypes import DTYPES
 from bigmodel_core.nn.probabilities import softmax
 from bigmodel_onnx import reading
 
@@ -181,13 +182,10 @@ def metadata_of(model: Any) -> dict[str, Any]:
     return found
 
 
-_TYPES = {"float": "float32", "double": "float64", "float16": "float16"}
-
-
 def _dtype(text: str) -> str:
     """The name of a number type that the runtime writes as "tensor(float)"."""
     inner = text.removeprefix("tensor(").removesuffix(")")
-    return _TYPES.get(inner, inner)
+    return next((dtype.name for dtype in DTYPES.values() if dtype.onnx_name.lower() == inner), inner)
 
 
 def _fitting(name: str, array: np.ndarray, dtype: str, shape: tuple[int | str | None, ...]) -> np.ndarray:

@@ -9,8 +9,9 @@ from typing import Any
 import numpy as np
 
 from bigmodel_core.errors import ExportError
+from bigmodel_core.graph.dtypes import COMPUTED
 from bigmodel_onnx import reading
-from bigmodel_onnx.nodes import DTYPES
+from bigmodel_onnx.nodes import dtype_of
 from bigmodel_onnx.reader import refuse_unknown
 from bigmodel_onnx.weights import known_arrays, weight_names
 
@@ -51,11 +52,11 @@ def structure_of(model: Any, path: Path) -> tuple[Structure, dict[str, np.ndarra
     for name, array in found.arrays.items():
         if name not in used or name in lazy - trained:
             continue
-        if array.dtype.name not in DTYPES.values():
+        if array.dtype.name not in COMPUTED:
             raise ExportError(
                 f"numbers of type {array.dtype.name} cannot be read.",
                 where=name,
-                fix=f"convert them to one of {', '.join(DTYPES.values())}.",
+                fix=f"convert them to one of {', '.join(COMPUTED)}.",
             )
         if name not in trained:
             constants[name] = array
@@ -115,7 +116,8 @@ def _plain(array: np.ndarray) -> dict[str, Any]:
 def _input(item: Any, place: int) -> dict[str, Any]:
     """An input's name, type and shape; free dimensions keep their names, or get one."""
     kind = item.type.tensor_type
-    if not item.type.HasField("tensor_type") or kind.elem_type not in DTYPES or not kind.HasField("shape"):
+    dtype = dtype_of(kind.elem_type)
+    if not item.type.HasField("tensor_type") or dtype is None or not kind.HasField("shape"):
         raise ExportError("the type or the shape of the input cannot be read.", where=item.name)
     shape: list[int | str] = []
     for axis, dim in enumerate(kind.shape.dim):
@@ -124,4 +126,4 @@ def _input(item: Any, place: int) -> dict[str, Any]:
             continue
         name = re.sub(r"\W", "_", dim.dim_param) or ("N" if axis == 0 else f"D{place}_{axis}")
         shape.append(name if _WHOLE.fullmatch(name) else f"D_{name}")
-    return {"name": item.name, "dtype": DTYPES[kind.elem_type], "shape": shape}
+    return {"name": item.name, "dtype": dtype, "shape": shape}

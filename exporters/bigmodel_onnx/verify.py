@@ -12,6 +12,7 @@ import numpy as np
 
 from bigmodel_core.errors import BigmodelError, ExportError, ShapeError
 from bigmodel_core.graph import LEAVES, Value, needed
+from bigmodel_core.graph.dtypes import DTYPES
 from bigmodel_core.graph.spec import Spec, dim_add
 from bigmodel_core.nn.given import inputs_of
 from bigmodel_core.nn.network import Network
@@ -21,9 +22,6 @@ from bigmodel_core.plan import Program
 from bigmodel_onnx import reading
 from bigmodel_onnx.lowering import Lowered
 from bigmodel_onnx.session import open_session, run_session
-
-TOLERANCES = {"float32": 1e-4, "float64": 1e-9}
-"""The relative difference that rounding may make, by number type."""
 
 Arrays = Mapping[str, np.ndarray]
 
@@ -94,7 +92,7 @@ def difference(got: np.ndarray, wanted: np.ndarray, tolerance: float | None = No
         return float("inf"), 0.0
     if wanted.dtype.kind != "f" or got.dtype.kind != "f":
         return float(not np.array_equal(got, wanted)), 0.0
-    limit = tolerance if tolerance is not None else TOLERANCES.get(got.dtype.name, 1e-4)
+    limit = tolerance if tolerance is not None else DTYPES[got.dtype.name].export_tolerance
     left, right = got.astype(np.float64), wanted.astype(np.float64)
     same = (left == right) | (np.isnan(left) & np.isnan(right))
     if same.all():

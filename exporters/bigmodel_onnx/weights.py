@@ -15,6 +15,7 @@ from typing import Any
 import numpy as np
 
 from bigmodel_core.errors import ExportError
+from bigmodel_core.graph.dtypes import COMPUTED_FLOATS
 from bigmodel_onnx import reading
 
 LARGEST = 2**28
@@ -117,7 +118,7 @@ def _cast(node: Any, given: Sequence[Any], path: Path) -> np.ndarray | None:
         kind = helper.tensor_dtype_to_np_dtype(to)
     except KeyError:
         return None
-    if kind.name in ("float32", "float64") and array.dtype.name not in ("float32", "float64"):
+    if kind.name in COMPUTED_FLOATS and array.dtype.name not in COMPUTED_FLOATS:
         return array.astype(kind)
     return None
 

@@ -7,6 +7,7 @@ from typing import Any
 
 from bigmodel_core import ops
 from bigmodel_core.errors import DtypeError
+from bigmodel_core.graph.dtypes import INDICES
 from bigmodel_core.nn.layer import Layer
 from bigmodel_core.registry.field_limits import check_number
 
@@ -39,9 +40,9 @@ class Embedding(Layer):
         check_number(self, "width", whole=True, at_least=1)
 
     def __call__(self, tokens: Any) -> Any:
-        if tokens.dtype not in ("int32", "int64"):
+        if tokens.dtype not in INDICES:
             raise DtypeError(
-                f"the input is {tokens.dtype}, expected int32 or int64 tokens.",
+                f"the input is {tokens.dtype}, expected {' or '.join(INDICES)} tokens.",
                 fix="give token numbers, converted with x.astype('int64').",
             )
         table = self.parameter(

@@ -11,6 +11,7 @@ import functools
 import math
 from typing import Any
 
+from bigmodel_core.graph.dtypes import DTYPES
 from bigmodel_core.kernels.cpu.memory import declare, ir_type
 from bigmodel_core.kernels.cpu.native import Intrinsic, intrinsic
 
@@ -60,7 +61,7 @@ def _power_of_two32(builder: Any, power: Any) -> Any:
 def _scale(builder: Any, value: Any, power: Any, dtype: str, bias: int, shift: int) -> Any:
     from llvmlite import ir
 
-    kind = ir.IntType(32 if dtype == "float32" else 64)
+    kind = ir_type(DTYPES[dtype].bits)
     whole = builder.trunc(power, kind) if dtype == "float32" else power
     half = builder.ashr(whole, ir.Constant(kind, 1))
     for part in (half, builder.sub(whole, half)):
@@ -228,7 +229,7 @@ def _distance(dtype: str) -> Intrinsic:
     def codegen(builder: Any, a: Any, b: Any) -> Any:
         from llvmlite import ir
 
-        kind, integer = ir_type(dtype), ir.IntType(32 if dtype == "float32" else 64)
+        kind, integer = ir_type(dtype), ir_type(DTYPES[dtype].bits)
         bits = ir.Constant(ir_type(dtype), -1.0).bitcast(integer)
         with builder.goto_entry_block():  # out of all loops
             hidden = builder.asm(ir.FunctionType(integer, [integer]), "", "=r,0", [bits], False)

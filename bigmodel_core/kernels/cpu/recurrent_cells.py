@@ -10,9 +10,7 @@ import functools
 from math import tanh
 from typing import Any
 
-import numpy as np
-
-from bigmodel_core.graph.dtypes import SIZES
+from bigmodel_core.graph.dtypes import DTYPES, SIZES
 from bigmodel_core.kernels.cpu.math import sigmoid32, sigmoid64
 from bigmodel_core.kernels.cpu.memory import load, store
 
@@ -29,7 +27,7 @@ def forward_row(cell: str, dtype: str) -> Any:
     and `after`.
     """
     read, write, size = load(dtype), store(dtype), SIZES[dtype]
-    number = np.float32 if dtype == "float32" else np.float64
+    number = DTYPES[dtype].scalar
     sigmoid = sigmoid32 if dtype == "float32" else sigmoid64
 
     def copy(units, source, y, after):
@@ -93,7 +91,7 @@ def backward_row(cell: str, dtype: str) -> Any:
     before it that does not pass the recurrent weights; `d_cell` likewise, whole.
     """
     read, write, size = load(dtype), store(dtype), SIZES[dtype]
-    number = np.float32 if dtype == "float32" else np.float64
+    number = DTYPES[dtype].scalar
 
     def tanh_row(
         units, y, previous, gates, cell_before, cell_after, candidates, d_state, d_cell, d_gates, d_recurrent

@@ -8,6 +8,7 @@ import platform
 from dataclasses import dataclass
 
 from bigmodel_core.errors import ConfigError
+from bigmodel_core.graph.dtypes import SIZES
 
 
 @dataclass(frozen=True)
@@ -26,7 +27,7 @@ class VectorUnit:
 
     def lanes(self, dtype: str) -> int:
         """How many numbers of a dtype one register holds."""
-        return self.bits // (64 if dtype == "float64" else 32)
+        return self.bits // (8 * SIZES[dtype])
 
 
 UNITS = {

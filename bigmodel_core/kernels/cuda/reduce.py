@@ -5,6 +5,7 @@ from __future__ import annotations
 import functools
 from typing import Any
 
+from bigmodel_core.graph.dtypes import SIZES
 from bigmodel_core.kernels.call import Call
 from bigmodel_core.kernels.cuda.groups import COMBINE, combined, row_of
 from bigmodel_core.kernels.cuda.kernels import cuda_launches
@@ -36,8 +37,7 @@ def min_(call: Call) -> list[Launch]:
 def _extreme(call: Call, kind: str) -> list[Launch]:
     _, middle, inner = _split(call)
     dtype = call.inputs[0].dtype
-    shared = dtype in ("float32", "float64", "int32", "int64")
-    lanes = lanes_for(middle) if inner == 1 and shared else 1
+    lanes = lanes_for(middle) if inner == 1 and SIZES[dtype] >= 4 else 1
     return _launch(extreme(kind, dtype, lanes), call, lanes)
 
 
