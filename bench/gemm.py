@@ -18,7 +18,7 @@ from dataclasses import dataclass
 import numpy as np
 
 from bigmodel_core.kernels.cpu import gemm, threads
-from bigmodel_core.kernels.cpu.launch import Buffer
+from bigmodel_core.kernels.cpu.launch import CpuBuffer
 from bigmodel_core.kernels.cpu.table import Table
 from bigmodel_core.kernels.matrix_product import MatrixProduct
 from bigmodel_core.plan.cpu import CPU, Memory
@@ -111,12 +111,12 @@ def _compare(shape: Shape, count: int, rounds: int) -> Row:
     c, out = Memory((m, n), "float32"), Memory((m, n), "float32")
     scratch: list[Memory] = []
 
-    def temporary(nbytes: int) -> Buffer:
+    def temporary(nbytes: int) -> CpuBuffer:
         scratch.append(Memory((nbytes,), "uint8"))
-        return Buffer(nbytes, scratch[-1].address)
+        return CpuBuffer(nbytes, scratch[-1].address)
 
     problem = MatrixProduct(m, n, k, "float32", transposed == "A", transposed == "B")
-    left, right, result = (Buffer(memory.array.nbytes, memory.address) for memory in (a, b, c))
+    left, right, result = (CpuBuffer(memory.array.nbytes, memory.address) for memory in (a, b, c))
     operations = 2 * m * k * n
     repeat = math.ceil(200_000 / operations * 10)
     table = Table(gemm.launches(problem, left, right, result, None, temporary), repeat)

@@ -8,7 +8,7 @@ from typing import Any
 import numpy as np
 
 from bigmodel_core.kernels.cpu import threads
-from bigmodel_core.kernels.cpu.launch import Launch
+from bigmodel_core.kernels.cpu.launch import CpuLaunch
 from bigmodel_core.kernels.cpu.memory import declare, ir_type, load, load_int, store
 from bigmodel_core.kernels.cpu.native import Intrinsic, NativeFunction
 from bigmodel_core.kernels.cpu.table import Table
@@ -86,7 +86,7 @@ def machine_peak(seconds: float = SECONDS) -> float:
     chunks = threads.num_threads() * CHUNKS_PER_THREAD
     numbers = np.zeros(2 + chunks, np.float32)
     numbers[:2] = 1.0, 0.5  # the sums go to 2
-    table = Table([Launch(_kernel(), [numbers.ctypes.data, ROUNDS], chunks)])
+    table = Table([CpuLaunch(_kernel(), [numbers.ctypes.data, ROUNDS], chunks)])
     operations = 2 * vector_unit().lanes("float32") * sums() * ROUNDS * chunks
     table.run()
     best, deadline = float("inf"), time.perf_counter() + seconds

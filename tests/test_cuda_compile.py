@@ -68,10 +68,10 @@ def ptx_of(launch: Any) -> str:
 
 
 def launches_of(program: Any, sizes: dict[str, int]) -> list[Any]:
-    from bigmodel_core.kernels.cuda.launch import Buffer
+    from bigmodel_core.kernels.cuda.launch import CudaBuffer
     from bigmodel_core.plan.cuda import Binding
 
-    return Binding(program, sizes, lambda value, spec: Buffer(0)).launches
+    return Binding(program, sizes, lambda value, spec: CudaBuffer(0)).launches
 
 
 def takes_doubles(launch: Any) -> bool:
@@ -121,12 +121,12 @@ def test_a_training_step_compiles() -> None:
 def test_a_thread_keeps_its_part_of_c_in_registers(tile: str, form: tuple[bool, bool]) -> None:
     """Unrolled over the part of C, with no local memory; the assembler finds nothing to spill."""
     from bigmodel_core.kernels.cuda import gemm
-    from bigmodel_core.kernels.cuda.launch import Buffer
+    from bigmodel_core.kernels.cuda.launch import CudaBuffer
     from bigmodel_core.kernels.matrix_product import MatrixProduct
 
     chosen = getattr(gemm, tile)
     problem = MatrixProduct(512, 512, 512, "float32", *form)
-    (launch,) = gemm.launches(problem, Buffer(0), Buffer(0), Buffer(0), None, chosen)
+    (launch,) = gemm.launches(problem, CudaBuffer(0), CudaBuffer(0), CudaBuffer(0), None, chosen)
     text = ptx_of(launch)
     assert text.count("fma.rn.f32") % (chosen.rows * chosen.columns) == 0
     assert text.count("fma.rn.f32") > 0

@@ -17,7 +17,7 @@ from bigmodel_core.graph.spec import Spec
 from bigmodel_core.kernels import status as codes
 from bigmodel_core.kernels.cpu import runner
 from bigmodel_core.kernels.cpu.compile_ahead import compile_ahead
-from bigmodel_core.kernels.cpu.launch import ALIGNMENT, PADDING, Buffer, Launch, kernels_of
+from bigmodel_core.kernels.cpu.launch import ALIGNMENT, PADDING, CpuBuffer, CpuLaunch, kernels_of
 from bigmodel_core.kernels.cpu.table import Table
 from bigmodel_core.plan.binding import SMALLER, nbytes
 from bigmodel_core.plan.capacity import refused_politely
@@ -106,7 +106,7 @@ class CpuDevice:
 
     def listing(self, program: Program, sizes: Mapping[str, int]) -> list[PlannedStep]:
         """What a plan would run; no memory is taken and nothing is compiled."""
-        return Binding(program, sizes, lambda value, spec: Buffer(nbytes(spec)), Buffer(0)).listing()
+        return Binding(program, sizes, lambda value, spec: CpuBuffer(nbytes(spec)), CpuBuffer(0)).listing()
 
 
 CPU = CpuDevice()
@@ -126,20 +126,20 @@ class CpuPlan:
         self._variables = variables
         self._keep: list[Memory] = []
         self._status = np.zeros(8, np.int64)
-        self._inputs: dict[str, tuple[Buffer, Spec]] = {}
+        self._inputs: dict[str, tuple[CpuBuffer, Spec]] = {}
         self._staging: dict[str, tuple[np.ndarray, int]] = {}
         """By input the array that is copied to where kernels cannot read the caller's, and its address."""
-        binding = Binding(program, self.sizes, self._leaf, Buffer(64, self._status.ctypes.data))
+        binding = Binding(program, self.sizes, self._leaf, CpuBuffer(64, self._status.ctypes.data))
         self._place_buffers(binding)
         self._write_table(binding.rows)
         self._views = [_view(binding.spec(value), binding.buffer(value)) for value in program.outputs]
         self._direct = self._readable_in_place()
 
-    def _leaf(self, value: Value, spec: Spec) -> Buffer:
+    def _leaf(self, value: Value, spec: Spec) -> CpuBuffer:
         """The memory of an input, variable or constant."""
         op = value.node.op
         if isinstance(op, Input):
-            buffer = Buffer(nbytes(spec))
+            buffer = CpuBuffer(nbytes(spec))
             self._inputs[op.name] = buffer, spec
             return buffer
         if isinstance(op, Variable):
@@ -148,7 +148,7 @@ class CpuPlan:
             assert isinstance(op, Constant)
             memory = CPU.allocate(op.array)
         self._keep.append(memory)
-        return Buffer(memory.array.nbytes, memory.address)
+        return CpuBuffer(memory.array.nbytes, memory.address)
 
     def _place_buffers(self, binding: Binding) -> None:
         """Give every temporary, and every input behind them, its place in one block of memory."""
@@ -164,7 +164,7 @@ class CpuPlan:
         for name, (buffer, spec) in self._inputs.items():
             self._staging[name] = _view(spec, buffer), buffer.address
 
-    def _write_table(self, rows: list[tuple[int, Launch]]) -> None:
+    def _write_table(self, rows: list[tuple[int, CpuLaunch]]) -> None:
         """Lay the launches out for the native call, everything compiled."""
         launches = [launch for _, launch in rows]
         compile_ahead((*kernels_of(launches), runner.RUN, runner.WORK))
@@ -215,7 +215,7 @@ class CpuPlan:
             raise error_of(self.program.steps[self._row_steps[row]] if row >= 0 else None, status)
 
 
-def _view(spec: Spec, buffer: Buffer) -> np.ndarray:
+def _view(spec: Spec, buffer: CpuBuffer) -> np.ndarray:
     """An array on a plan's memory."""
     raw = (ctypes.c_uint8 * nbytes(spec)).from_address(buffer.address)
     return np.frombuffer(raw, spec.dtype).reshape(spec.sizes)  # type: ignore[call-overload]  # NumPy's stubs know no dtype by a plain str

@@ -11,7 +11,7 @@ from bigmodel_core.graph import Value
 from bigmodel_core.graph.spec import Spec, dim_value
 from bigmodel_core.kernels.call import Call
 from bigmodel_core.kernels.cpu import elementwise
-from bigmodel_core.kernels.cpu.launch import PADDING, Buffer, Launch
+from bigmodel_core.kernels.cpu.launch import PADDING, CpuBuffer, CpuLaunch
 from bigmodel_core.kernels.cpu.side_by_side import side_by_side
 from bigmodel_core.plan.binding import ValueBuffers
 from bigmodel_core.plan.fusion import kernel_of
@@ -31,7 +31,7 @@ def _named_after(step: Step) -> Iterator[None]:
         raise
 
 
-class Binding(ValueBuffers[Buffer]):
+class Binding(ValueBuffers[CpuBuffer]):
     """A program's launches at some sizes, and the buffers they refer to; none has an address yet but the
     leaves.
 
@@ -50,22 +50,22 @@ class Binding(ValueBuffers[Buffer]):
         self,
         program: Program,
         sizes: Mapping[str, int],
-        leaf: Callable[[Value, Spec], Buffer],
-        status: Buffer,
+        leaf: Callable[[Value, Spec], CpuBuffer],
+        status: CpuBuffer,
     ) -> None:
-        super().__init__(program, sizes, leaf, Buffer)
+        super().__init__(program, sizes, leaf, CpuBuffer)
         self.status = status
         self.followers: dict[int, list[Step]] = {}
         self.rows = self._bound()
 
-    def _bound(self) -> list[tuple[int, Launch]]:
-        rows: list[tuple[int, Launch]] = []
+    def _bound(self) -> list[tuple[int, CpuLaunch]]:
+        rows: list[tuple[int, CpuLaunch]] = []
         for number, step in enumerate(self.program.steps):
             launches = self._together(step, number) if step.beside else self._chain(step, number)
             rows += [(number, launch) for launch in launches]
         return rows
 
-    def _chain(self, step: Step, number: int) -> list[Launch]:
+    def _chain(self, step: Step, number: int) -> list[CpuLaunch]:
         """The launches of a step and its followers: these run on its chunks where the sizes allow."""
         found = self._launches(step, number)
         matrix, tile = step.outputs[0], found[-1].tile if found else None
@@ -90,9 +90,9 @@ class Binding(ValueBuffers[Buffer]):
                 matrix, tile = part.outputs[0], made[-1].tile if made else None
         return found
 
-    def _together(self, step: Step, number: int) -> list[Launch]:
+    def _together(self, step: Step, number: int) -> list[CpuLaunch]:
         """One launch for steps beside each other."""
-        found: list[Launch] = []
+        found: list[CpuLaunch] = []
         weights = []
         for part in step.parts():
             for launch in self._launches(part, number):
@@ -101,7 +101,7 @@ class Binding(ValueBuffers[Buffer]):
                 weights.append(elementwise.chunk_weight(part.fused.chain, launch))
         return side_by_side(found, weights, self.status)
 
-    def _launches(self, step: Step, number: int) -> list[Launch]:
+    def _launches(self, step: Step, number: int) -> list[CpuLaunch]:
         inputs, outputs = self._buffers(step)
         if step.fused is None:
             with _named_after(step):
@@ -113,7 +113,7 @@ class Binding(ValueBuffers[Buffer]):
 
     def _following(
         self, step: Step, number: int, tile: tuple[int, int], matrix: Value
-    ) -> list[Launch] | None:
+    ) -> list[CpuLaunch] | None:
         """The launches of a step behind the tiles of a matrix; None where the sizes do not allow it."""
         inputs, outputs = self._buffers(step)
         if step.fused is None:
@@ -126,13 +126,13 @@ class Binding(ValueBuffers[Buffer]):
         launch = elementwise.launch(step.fused.chain, space, sizes, inputs, outputs, tile, self.status)
         return [launch] if launch else []
 
-    def _buffers(self, step: Step) -> tuple[list[Buffer], list[Buffer]]:
+    def _buffers(self, step: Step) -> tuple[list[CpuBuffer], list[CpuBuffer]]:
         for position, variable in step.writes.items():
             self.buffers[id(step.outputs[position])] = self.buffers[id(variable)]
         inputs, outputs = ([self.buffer(value) for value in values] for values in (step.inputs, step.outputs))
         return inputs, outputs
 
-    def _call(self, step: Step, outputs: list[Buffer], number: int) -> Call:
+    def _call(self, step: Step, outputs: list[CpuBuffer], number: int) -> Call:
         op = step.node.op
         return Call(
             op.bind(self.sizes),
@@ -154,7 +154,7 @@ class Binding(ValueBuffers[Buffer]):
         ]
         return max(sized, key=lambda pair: pair[0], default=(0, ""))[1] or None
 
-    def places(self) -> tuple[list[tuple[Buffer, int]], int]:
+    def places(self) -> tuple[list[tuple[CpuBuffer, int]], int]:
         """Where each temporary lies in one block of memory, and how large the block is."""
         found = self.lifetimes()
         offsets, total = place([lifetime for _, lifetime in found], PADDING)
@@ -162,7 +162,7 @@ class Binding(ValueBuffers[Buffer]):
 
     def listing(self) -> list[PlannedStep]:
         """The steps in order: what runs, and what was chosen."""
-        launches: list[list[Launch]] = [[] for _ in self.program.steps]
+        launches: list[list[CpuLaunch]] = [[] for _ in self.program.steps]
         for number, launch in self.rows:
             launches[number].append(launch)
         scratch = [0] * len(launches)

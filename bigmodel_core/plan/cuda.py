@@ -18,7 +18,7 @@ from bigmodel_core.graph.spec import Spec, dim_value
 from bigmodel_core.kernels import status as codes
 from bigmodel_core.kernels.call import Call
 from bigmodel_core.kernels.cuda import elementwise, runtime
-from bigmodel_core.kernels.cuda.launch import LAST, Buffer, Launch, View
+from bigmodel_core.kernels.cuda.launch import LAST, CudaBuffer, CudaLaunch, View
 from bigmodel_core.kernels.cuda.recording import Recording, record
 from bigmodel_core.plan.binding import SMALLER, ValueBuffers
 from bigmodel_core.plan.capacity import gibibytes
@@ -54,9 +54,9 @@ class Memory:
             ) from None
 
     @property
-    def buffer(self) -> Buffer:
+    def buffer(self) -> CudaBuffer:
         """The memory as plans refer to it."""
-        return Buffer(self.nbytes, self.array)
+        return CudaBuffer(self.nbytes, self.array)
 
 
 class CudaDevice:
@@ -132,7 +132,7 @@ def cuda_device() -> CudaDevice:
     return CudaDevice()
 
 
-class Binding(ValueBuffers[Buffer]):
+class Binding(ValueBuffers[CudaBuffer]):
     """A program's launches at some sizes, and the buffers they refer to; none has memory yet but the leaves.
 
     Args:
@@ -142,13 +142,13 @@ class Binding(ValueBuffers[Buffer]):
     """
 
     def __init__(
-        self, program: Program, sizes: Mapping[str, int], leaf: Callable[[Value, Spec], Buffer]
+        self, program: Program, sizes: Mapping[str, int], leaf: Callable[[Value, Spec], CudaBuffer]
     ) -> None:
-        super().__init__(program, sizes, leaf, Buffer)
-        self.status = Buffer(0)
+        super().__init__(program, sizes, leaf, CudaBuffer)
+        self.status = CudaBuffer(0)
         self.reporting: list[tuple[Step, View | None]] = []
         """The steps that may report a failure, in the order of the status, and the numbers they check."""
-        self.steps: list[list[Launch]] = []
+        self.steps: list[list[CudaLaunch]] = []
         self._waiting: list[Callable[[], None]] = []
         self._written: View | None = None
         for number, step in enumerate(program.steps):
@@ -158,11 +158,11 @@ class Binding(ValueBuffers[Buffer]):
             finish()
 
     @property
-    def launches(self) -> list[Launch]:
+    def launches(self) -> list[CudaLaunch]:
         """All launches, in order."""
         return [launch for launches in self.steps for launch in launches]
 
-    def _launches(self, step: Step, number: int) -> list[Launch]:
+    def _launches(self, step: Step, number: int) -> list[CudaLaunch]:
         for position, variable in step.writes.items():
             self.buffers[id(step.outputs[position])] = self.buffers[id(variable)]
         outputs = [self.buffer(value) for value in step.outputs]
@@ -204,7 +204,7 @@ class Binding(ValueBuffers[Buffer]):
     def _whole_status(self) -> View:
         return View(self.status, (0,), "int64")
 
-    def _finish_status(self, launch: Launch, status: View) -> None:
+    def _finish_status(self, launch: CudaLaunch, status: View) -> None:
         """Once all steps are bound the status has its length; a chain that writes a variable reads all."""
 
         def finish() -> None:
@@ -249,7 +249,7 @@ class CudaPlan:
         self.nbytes += memory.nbytes
         return memory
 
-    def _leaf(self, value: Value, spec: Spec) -> Buffer:
+    def _leaf(self, value: Value, spec: Spec) -> CudaBuffer:
         op: Any = value.node.op
         if id(value) in self._inputs:
             memory = self._allocated(spec.sizes, spec.dtype)

@@ -10,7 +10,7 @@ from bigmodel_core.graph import Value
 from bigmodel_core.graph.spec import Spec
 
 if TYPE_CHECKING:
-    from bigmodel_core.kernels.cpu.launch import Launch
+    from bigmodel_core.kernels.cpu.launch import CpuLaunch
     from bigmodel_core.plan.steps import Step
 
 
@@ -65,7 +65,7 @@ class PlannedStep:
 def listed(
     step: Step,
     spec: Callable[[Value], Spec],
-    launches: Sequence[Launch],
+    launches: Sequence[CpuLaunch],
     followers: Mapping[int, Sequence[Step]],
     scratch: int,
 ) -> PlannedStep:

@@ -8,7 +8,7 @@ import numpy as np
 import pytest
 
 from bigmodel_core.kernels.cuda import gemm, runtime
-from bigmodel_core.kernels.cuda.launch import Buffer
+from bigmodel_core.kernels.cuda.launch import CudaBuffer
 from bigmodel_core.kernels.matrix_product import MatrixProduct
 
 RNG = np.random.default_rng(3)
@@ -25,8 +25,8 @@ def product(problem: MatrixProduct, tile: gemm.Tile, has_bias: bool = False) -> 
     if not p.stride_b:
         b = b[:1]
 
-    def buffer(array: np.ndarray) -> Buffer:
-        return Buffer(array.nbytes, cuda.to_device(np.ascontiguousarray(array).reshape(-1)))
+    def buffer(array: np.ndarray) -> CudaBuffer:
+        return CudaBuffer(array.nbytes, cuda.to_device(np.ascontiguousarray(array).reshape(-1)))
 
     c = buffer(np.full(p.batch * p.m * p.n, np.nan, p.dtype))
     stream: Any = cuda.stream()
@@ -89,8 +89,8 @@ def test_parts_of_a_long_sum_are_added_up_by_themselves() -> None:
     a = np.ones((1, 4 * depth), "float32")
     a[0, 0], a[0, 1:depth] = 2**24, 0
     ones = np.ones(4 * depth, "float32")
-    c = Buffer(4, cuda.to_device(np.full(1, np.nan, "float32")))
-    left, right = (Buffer(array.nbytes, cuda.to_device(array.reshape(-1))) for array in (a, ones))
+    c = CudaBuffer(4, cuda.to_device(np.full(1, np.nan, "float32")))
+    left, right = (CudaBuffer(array.nbytes, cuda.to_device(array.reshape(-1))) for array in (a, ones))
     stream: Any = cuda.stream()
     for launch in gemm.launches(
         MatrixProduct(1, 1, 4 * depth, "float32"), left, right, c, None, gemm.SIMULATOR

@@ -17,7 +17,7 @@ from hypothesis import strategies as st
 
 from bigmodel_core.kernels import cache
 from bigmodel_core.kernels.cpu import gemm, threads
-from bigmodel_core.kernels.cpu.launch import PADDING, Buffer
+from bigmodel_core.kernels.cpu.launch import PADDING, CpuBuffer
 from bigmodel_core.kernels.cpu.table import Table
 from bigmodel_core.kernels.matrix_product import MatrixProduct
 
@@ -54,8 +54,8 @@ def poisoned(array: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
     return held, raw[start + count : start + count + pad]
 
 
-def buffer(array: np.ndarray | None) -> Buffer | None:
-    return None if array is None else Buffer(array.nbytes, array.ctypes.data)
+def buffer(array: np.ndarray | None) -> CpuBuffer | None:
+    return None if array is None else CpuBuffer(array.nbytes, array.ctypes.data)
 
 
 @functools.cache
@@ -77,9 +77,9 @@ def product(case: Case) -> np.ndarray:
     c, behind = poisoned(np.full((case.batch, case.m, case.n), np.nan, case.dtype))
     temporary: list[np.ndarray] = []
 
-    def scratch(nbytes: int) -> Buffer:
+    def scratch(nbytes: int) -> CpuBuffer:
         temporary.append(poisoned(np.full(nbytes // 8 + 1, np.nan))[0])
-        return Buffer(nbytes, temporary[-1].ctypes.data)
+        return CpuBuffer(nbytes, temporary[-1].ctypes.data)
 
     Table(gemm.launches(case.problem, buffer(a), buffer(b), buffer(c), buffer(bias), scratch)).run()
     assert np.isnan(behind).all(), "wrote behind the end of C"
@@ -167,8 +167,8 @@ def test_each_path_agrees_with_numpy(case: Case, dtype: str) -> None:
 
 @pytest.mark.parametrize("case", [Case(0, 5, 3), Case(5, 0, 3), Case(5, 5, 3, batch=0)], ids=str)
 def test_nothing_is_launched_for_an_empty_result(case: Case) -> None:
-    empty = Buffer(0)
-    assert gemm.launches(case.problem, empty, empty, empty, None, Buffer) == []
+    empty = CpuBuffer(0)
+    assert gemm.launches(case.problem, empty, empty, empty, None, CpuBuffer) == []
 
 
 @pytest.mark.parametrize("case", [*PATHS, Case(784, 128, 64, transpose_a=True), Case(64, 128, 784)], ids=str)
@@ -192,7 +192,7 @@ def test_chunks_are_tiles_that_cover_the_result(case: Case) -> None:
     """Poison one tile at a time: a chunk writes exactly the numbers of its tile."""
     a, b, bias = (None if x is None else poisoned(x)[0] for x in operands(case))
     c, _ = poisoned(np.full((case.batch * case.m, case.n), np.nan, case.dtype))
-    launches = gemm.launches(case.problem, buffer(a), buffer(b), buffer(c), buffer(bias), Buffer)
+    launches = gemm.launches(case.problem, buffer(a), buffer(b), buffer(c), buffer(bias), CpuBuffer)
     last = launches[-1]
     if last.tile is None:
         return
@@ -201,7 +201,7 @@ def test_chunks_are_tiles_that_cover_the_result(case: Case) -> None:
     assert last.chunks == across * down
     Table(launches).run()
     whole = c.copy()
-    context = np.array([x.address if isinstance(x, Buffer) else x for x in last.context], np.int64)
+    context = np.array([x.address if isinstance(x, CpuBuffer) else x for x in last.context], np.int64)
     kind = ctypes.CFUNCTYPE(
         ctypes.c_int32, ctypes.c_void_p, ctypes.c_void_p, ctypes.c_ssize_t, ctypes.c_ssize_t
     )
@@ -221,7 +221,7 @@ def test_values_that_are_not_numbers_stay_in_their_row_and_column() -> None:
     a[0, 3, 5], b[0, 7, 9] = np.nan, np.inf
     a, b = poisoned(a)[0], poisoned(b)[0]
     c, _ = poisoned(np.zeros((1, 40, 50), np.float32))
-    Table(gemm.launches(case.problem, buffer(a), buffer(b), buffer(c), None, Buffer)).run()
+    Table(gemm.launches(case.problem, buffer(a), buffer(b), buffer(c), None, CpuBuffer)).run()
     strange = np.zeros((40, 50), bool)
     strange[3, :] = strange[:, 9] = True
     np.testing.assert_array_equal(~np.isfinite(c[0]), strange)

@@ -12,7 +12,7 @@ from bigmodel_core.graph.dtypes import FLOATS
 from bigmodel_core.kernels.call import Call, attributes_of
 from bigmodel_core.kernels.cpu import math as cpu_math
 from bigmodel_core.kernels.cpu.kernels import SPECIAL, ArrayKernel
-from bigmodel_core.kernels.cpu.launch import Buffer, Launch
+from bigmodel_core.kernels.cpu.launch import CpuBuffer, CpuLaunch
 from bigmodel_core.kernels.cpu.memory import array_view, load_float, load_int
 from bigmodel_core.kernels.cpu.native import NativeFunction
 from bigmodel_core.kernels.scalar import parameters
@@ -21,7 +21,7 @@ CHUNK_ELEMENTS = 16384
 """How many additions' worth of work a chunk holds."""
 
 
-def launches(kernel: ArrayKernel, call: Call, rows_of_chunk: int | None = None) -> list[Launch]:
+def launches(kernel: ArrayKernel, call: Call, rows_of_chunk: int | None = None) -> list[CpuLaunch]:
     """The launches of an array kernel: one, cut into chunks of rows where the kernel takes `start` and
     `stop`; how many rows depends on the work, unless it is told."""
     specs = (*call.outputs, *call.inputs)
@@ -43,10 +43,10 @@ def launches(kernel: ArrayKernel, call: Call, rows_of_chunk: int | None = None) 
     largest = max((math.prod(shape) for shape in shapes), default=1)
     step = max(1, int(CHUNK_ELEMENTS * rows / max(largest * kernel.cost, 1))) if chunked else rows
     step = rows_of_chunk or step
-    context: list[int | float | Buffer] = [rows, step, call.status]
+    context: list[int | float | CpuBuffer] = [rows, step, call.status]
     for buffer, shape in zip((*call.output_buffers, *call.input_buffers), shapes, strict=True):
         context += [buffer, *shape]
-    tail: list[int | float | Buffer] = []
+    tail: list[int | float | CpuBuffer] = []
     for name, kind in kinds:
         if kind == "special":
             continue
@@ -58,7 +58,7 @@ def launches(kernel: ArrayKernel, call: Call, rows_of_chunk: int | None = None) 
     key = tuple((spec.dtype, len(shape)) for spec, shape in zip(specs, shapes, strict=True))
     compiled = wrapper(kernel.function, key, kinds, call.dtype)
     tile = (step, int(shapes[0][1])) if chunked and len(shapes[0]) == 2 else None
-    return [Launch(compiled, [*context, *tail], -(-rows // step) if chunked else 1, tile)]
+    return [CpuLaunch(compiled, [*context, *tail], -(-rows // step) if chunked else 1, tile)]
 
 
 def _kind(value: Any, dtype: str) -> str:

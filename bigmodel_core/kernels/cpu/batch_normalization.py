@@ -18,11 +18,11 @@ from bigmodel_core.graph.dtypes import SIZES
 from bigmodel_core.graph.spec import Spec
 from bigmodel_core.kernels.call import Call
 from bigmodel_core.kernels.cpu.kernels import cpu_launches, kernel
-from bigmodel_core.kernels.cpu.launch import Buffer, Launch
+from bigmodel_core.kernels.cpu.launch import CpuBuffer, CpuLaunch
 from bigmodel_core.kernels.cpu.math import distance
 from bigmodel_core.kernels.cpu.sums import Cut, cut_of
 
-Part = tuple[Spec, Buffer]
+Part = tuple[Spec, CpuBuffer]
 """An array of a normalisation."""
 
 
@@ -144,7 +144,7 @@ class _Normalization:
         cost: float = 1,
         rows: int | None = None,
         **extras: Any,
-    ) -> list[Launch]:
+    ) -> list[CpuLaunch]:
         """A launch over (spec, buffer) pairs, `rows` in a chunk; images are seen as (pixels, channels)."""
         views = [self.view(spec) for spec, _ in outputs], [self.view(spec) for spec, _ in inputs]
         part = replace(
@@ -167,7 +167,7 @@ class _Normalization:
         return spec, self.call.scratch(self.blocks * self.channels * self.size)
 
 
-def _batch_norm(call: Call, tile: tuple[int, int] | None = None) -> list[Launch] | None:
+def _batch_norm(call: Call, tile: tuple[int, int] | None = None) -> list[CpuLaunch] | None:
     x, scale, shift = zip(call.inputs, call.input_buffers, strict=True)
     y, mean, variance, rest = zip(call.outputs, call.output_buffers, strict=True)
     cut = cut_of(tile, x[0].sizes[-1])
@@ -193,7 +193,7 @@ def _batch_norm(call: Call, tile: tuple[int, int] | None = None) -> list[Launch]
     ]
 
 
-def _gradient(call: Call, tile: tuple[int, int] | None = None) -> list[Launch] | None:
+def _gradient(call: Call, tile: tuple[int, int] | None = None) -> list[CpuLaunch] | None:
     dy, x, mean, rest, variance, scale = zip(call.inputs, call.input_buffers, strict=True)
     dx, dscale, dshift = zip(call.outputs, call.output_buffers, strict=True)
     cut = cut_of(tile, x[0].sizes[-1])

@@ -10,7 +10,7 @@ import numpy as np
 
 from bigmodel_core.graph.dtypes import DTYPES, FLOATS, SIZES
 from bigmodel_core.kernels.cpu import math as cpu_math
-from bigmodel_core.kernels.cpu.launch import Buffer, Launch
+from bigmodel_core.kernels.cpu.launch import CpuBuffer, CpuLaunch
 from bigmodel_core.kernels.cpu.memory import (
     larger,
     load,
@@ -41,11 +41,11 @@ def launch(
     chain: Chain,
     space: Space,
     sizes: Sequence[int],
-    operands: Sequence[Buffer],
-    results: Sequence[Buffer],
+    operands: Sequence[CpuBuffer],
+    results: Sequence[CpuBuffer],
     tile: tuple[int, int] | None = None,
-    status: Buffer | None = None,
-) -> Launch | None:
+    status: CpuBuffer | None = None,
+) -> CpuLaunch | None:
     """The launch of a chain over concrete sizes; None where there is nothing to compute.
 
     Args:
@@ -67,7 +67,7 @@ def launch(
         rows, columns = sizes
     row_tile, column_tile = tile or _tile(rows, columns, chain.weight())
     across = -(-columns // column_tile)
-    context: list[int | float | Buffer] = [rows, columns, row_tile, column_tile, across]
+    context: list[int | float | CpuBuffer] = [rows, columns, row_tile, column_tile, across]
     outer = list(sizes[:-1])
     context += outer if len(outer) > 1 else []
     for number, buffer in enumerate(operands):
@@ -82,10 +82,12 @@ def launch(
     if chain.watched:
         assert status is not None
         context.append(status)
-    return Launch(kernel(_shape_free(chain)), context, -(-rows // row_tile) * across, (row_tile, column_tile))
+    return CpuLaunch(
+        kernel(_shape_free(chain)), context, -(-rows // row_tile) * across, (row_tile, column_tile)
+    )
 
 
-def chunk_weight(chain: Chain, launch: Launch) -> float:
+def chunk_weight(chain: Chain, launch: CpuLaunch) -> float:
     """The work of a chunk of a launch of this chain, as a share of a chunk that is worth a thread."""
     rows, columns = launch.context[:2]
     assert isinstance(rows, int) and isinstance(columns, int)

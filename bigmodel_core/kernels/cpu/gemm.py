@@ -19,7 +19,7 @@ from dataclasses import replace
 
 from bigmodel_core.graph.dtypes import SIZES
 from bigmodel_core.kernels.cpu.dot_products import dots_kernel
-from bigmodel_core.kernels.cpu.launch import Buffer, Launch, Scratch
+from bigmodel_core.kernels.cpu.launch import CpuBuffer, CpuLaunch, Scratch
 from bigmodel_core.kernels.cpu.memory import load, load_int, store
 from bigmodel_core.kernels.cpu.microkernel import WIDE, multiply_tile, tile_columns, tile_rows
 from bigmodel_core.kernels.cpu.native import NativeFunction
@@ -59,8 +59,8 @@ FORMS = ("B in place", "B copied into panels", "B transposed into panels")
 
 
 def launches(
-    product: MatrixProduct, a: Buffer, b: Buffer, c: Buffer, bias: Buffer | None, scratch: Scratch
-) -> list[Launch]:
+    product: MatrixProduct, a: CpuBuffer, b: CpuBuffer, c: CpuBuffer, bias: CpuBuffer | None, scratch: Scratch
+) -> list[CpuLaunch]:
     """The launches that compute a product; the last one has a tile where its chunks are tiles of C.
 
     Args:
@@ -72,7 +72,7 @@ def launches(
         return []
     size = SIZES[p.dtype]
     if p.k == 0:
-        return [Launch(fill_kernel(p.dtype), [c, bias or 0, p.m, p.n], p.batch)]
+        return [CpuLaunch(fill_kernel(p.dtype), [c, bias or 0, p.m, p.n], p.batch)]
     if p.batch == 1 and p.n == 1 and not p.transpose_a:
         return [_dots(p, b, a, c, bias, rows=1, columns=p.m, bias_step=0)]
     if p.batch == 1 and p.n == 1 and bias is None:
@@ -92,25 +92,27 @@ def _folded(p: MatrixProduct) -> MatrixProduct:
 
 def _dots(
     p: MatrixProduct,
-    x: Buffer,
-    y: Buffer,
-    c: Buffer,
-    bias: Buffer | None,
+    x: CpuBuffer,
+    y: CpuBuffer,
+    c: CpuBuffer,
+    bias: CpuBuffer | None,
     rows: int,
     columns: int,
     bias_step: int,
-) -> Launch:
+) -> CpuLaunch:
     """C[i, j] is the dot product of row i of x and row j of y: few rows of x, any number of y."""
     size = SIZES[p.dtype]
     each = min(columns, max(16, -(-CHUNK_WORK // 4 // (p.k * rows)) // 16 * 16))
     context = [x, y, c, bias or 0, rows, columns, p.k * size, columns * size, bias_step, each]
     tile = (rows, each) if p.n > 1 else (each, 1)
-    return Launch(dots_kernel(p.dtype), context, -(-columns // each), tile, choice="matrix product by dots")
+    return CpuLaunch(
+        dots_kernel(p.dtype), context, -(-columns // each), tile, choice="matrix product by dots"
+    )
 
 
 def _product(
-    p: MatrixProduct, a: Buffer, b: Buffer, c: Buffer, bias: Buffer | None, scratch: Scratch
-) -> Launch:
+    p: MatrixProduct, a: CpuBuffer, b: CpuBuffer, c: CpuBuffer, bias: CpuBuffer | None, scratch: Scratch
+) -> CpuLaunch:
     size = SIZES[p.dtype]
     a_row, a_step = (size, p.m * size) if p.transpose_a else (p.k * size, size)
     b_row, b_column = (size, p.k * size) if p.transpose_b else (p.n * size, size)
@@ -138,7 +140,9 @@ def _product(
     ]
     tile = (rows * group, columns) if p.batch == 1 or p.m % rows == 0 else None
     choice = f"matrix product, blocks of {min(rows, p.m)} x {min(columns, p.n)}, {FORMS[b_form]}"
-    return Launch(product_kernel(p.dtype), context, across * down * -(-p.batch // group), tile, choice=choice)
+    return CpuLaunch(
+        product_kernel(p.dtype), context, across * down * -(-p.batch // group), tile, choice=choice
+    )
 
 
 def _depth(p: MatrixProduct) -> int:

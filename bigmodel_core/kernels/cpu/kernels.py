@@ -25,7 +25,7 @@ from bigmodel_core.graph.spec import Spec
 from bigmodel_core.kernels.call import Call, Extras, Views, check_function
 
 if TYPE_CHECKING:
-    from bigmodel_core.kernels.cpu.launch import Launch
+    from bigmodel_core.kernels.cpu.launch import CpuLaunch
 
 ROWS = ("start", "stop")
 """The arguments that tell a kernel which rows of its first output to compute."""
@@ -59,7 +59,7 @@ class ArrayKernel(Kernel):
     def __post_init__(self) -> None:
         check_function(self.function, "kernel", ROWS, ("thread", "threads"))
 
-    def launches(self, call: Call, rows: int | None = None) -> list[Launch]:
+    def launches(self, call: Call, rows: int | None = None) -> list[CpuLaunch]:
         """The launches of one application.
 
         Args:
@@ -88,8 +88,8 @@ def kernel(
     return ArrayKernel(function, views, cost, extras)
 
 
-Choose = Callable[[Call], "Sequence[Launch] | None"]
-ChooseEpilogue = Callable[[Call, tuple[int, int]], "Sequence[Launch] | None"]
+Choose = Callable[[Call], "Sequence[CpuLaunch] | None"]
+ChooseEpilogue = Callable[[Call, tuple[int, int]], "Sequence[CpuLaunch] | None"]
 OverReads = Callable[..., tuple[int, ...]]
 
 
@@ -104,10 +104,10 @@ class CpuLaunches(Kernel):
     writes_tiles: bool = False
     reads_past: OverReads | None = None
 
-    def launches(self, call: Call) -> Sequence[Launch]:
+    def launches(self, call: Call) -> Sequence[CpuLaunch]:
         return self.choose(call) or []
 
-    def epilogue(self, call: Call, tile: tuple[int, int]) -> Sequence[Launch] | None:
+    def epilogue(self, call: Call, tile: tuple[int, int]) -> Sequence[CpuLaunch] | None:
         return self.epilogue_of(call, tile) if self.epilogue_of else None
 
     def over_reads(self, op: Any, inputs: Sequence[Spec]) -> tuple[int, ...]:
@@ -155,7 +155,7 @@ def cpu_launches(
             kernel, right after it: chunk `c` of that one writes the tile number `c` of an input, `tile` being
             its (rows, columns). None if that does not fit the sizes.
         follows: the position of that input.
-        writes_tiles: whether chunks of the last launch finish the output tile by tile (`Launch.tile`), so
+        writes_tiles: whether chunks of the last launch finish the output tile by tile (`CpuLaunch.tile`), so
             that epilogues can run on each.
         over_reads: `over_reads(op, *inputs)` gives the positions of inputs behind whose end the kernel reads
             (never uses) up to `PADDING` bytes.

@@ -16,7 +16,7 @@ PADDING = 256
 
 
 @dataclass(eq=False)
-class Buffer:
+class CpuBuffer:
     """A contiguous, aligned piece of memory whose address the plan fills in.
 
     Args:
@@ -28,17 +28,17 @@ class Buffer:
     address: int = 0
 
 
-Scratch = Callable[[int], Buffer]
+Scratch = Callable[[int], CpuBuffer]
 """Gives temporary memory of so many bytes, which lives during the launches of one op."""
 
 
 @dataclass(eq=False)
-class Launch:
+class CpuLaunch:
     """One row of a plan's table.
 
     Args:
         kernel: a native function of (context address, chunk).
-        context: what the kernel reads: a `Buffer`, a `TileTable` or a kernel is stored as its address, a
+        context: what the kernel reads: a `CpuBuffer`, a `TileTable` or a kernel is stored as its address, a
             float as the bits of a float64, another launch as the address of its context.
         chunks: into how many independent pieces the work is cut; fixed by shapes alone.
         tile: for a kernel that writes a matrix tile by tile: (rows, columns) of a tile; chunk `c` then
@@ -52,22 +52,22 @@ class Launch:
     context: Sequence[Item]
     chunks: int = 1
     tile: tuple[int, int] | None = None
-    epilogue: Launch | None = field(default=None, repr=False)
+    epilogue: CpuLaunch | None = field(default=None, repr=False)
     choice: str = ""
 
-    def linked(self) -> Iterator[Launch]:
+    def linked(self) -> Iterator[CpuLaunch]:
         """The launch, and those that run on each of its chunks after it, in order."""
-        at: Launch | None = self
+        at: CpuLaunch | None = self
         while at is not None:
             yield at
             at = at.epilogue
 
 
-Item = int | float | Buffer | TileTable | NativeFunction | Launch
+Item = int | float | CpuBuffer | TileTable | NativeFunction | CpuLaunch
 """What a context holds."""
 
 
-def kernels_of(launches: Iterable[Launch]) -> Iterator[NativeFunction]:
+def kernels_of(launches: Iterable[CpuLaunch]) -> Iterator[NativeFunction]:
     """All that has to be compiled for some launches."""
     for first in launches:
         for launch in first.linked():
@@ -75,13 +75,13 @@ def kernels_of(launches: Iterable[Launch]) -> Iterator[NativeFunction]:
             for item in launch.context:
                 if isinstance(item, TileTable):
                     yield item.fill
-                elif isinstance(item, Launch):
+                elif isinstance(item, CpuLaunch):
                     yield from kernels_of([item])
 
 
-def integer_of(item: int | float | Buffer | TileTable | NativeFunction) -> int:
+def integer_of(item: int | float | CpuBuffer | TileTable | NativeFunction) -> int:
     """An item as a context holds it."""
-    if isinstance(item, (Buffer, TileTable, NativeFunction)):
+    if isinstance(item, (CpuBuffer, TileTable, NativeFunction)):
         return item.address
     return float_bits(item) if isinstance(item, float) else int(item)
 

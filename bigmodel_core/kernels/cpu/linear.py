@@ -9,7 +9,7 @@ from bigmodel_core.kernels import matrix_product
 from bigmodel_core.kernels.call import Call
 from bigmodel_core.kernels.cpu import gemm
 from bigmodel_core.kernels.cpu.kernels import cpu_launches
-from bigmodel_core.kernels.cpu.launch import Launch
+from bigmodel_core.kernels.cpu.launch import CpuLaunch
 
 
 def _matmul_over_reads(op: Any, a: Spec, b: Spec) -> tuple[int, ...]:
@@ -18,12 +18,12 @@ def _matmul_over_reads(op: Any, a: Spec, b: Spec) -> tuple[int, ...]:
 
 
 @cpu_launches(writes_tiles=True, over_reads=_matmul_over_reads)
-def matmul(call: Call) -> list[Launch]:
+def matmul(call: Call) -> list[CpuLaunch]:
     a, b = call.input_buffers
     return gemm.launches(matrix_product.matmul(call), a, b, call.output_buffers[0], None, call.scratch)
 
 
 @cpu_launches(writes_tiles=True, over_reads=lambda op, x, weight, bias: (1, 2))
-def affine(call: Call) -> list[Launch]:
+def affine(call: Call) -> list[CpuLaunch]:
     x, weight, bias = call.input_buffers
     return gemm.launches(matrix_product.affine(call), x, weight, call.output_buffers[0], bias, call.scratch)

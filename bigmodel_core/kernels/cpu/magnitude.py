@@ -14,7 +14,7 @@ from dataclasses import dataclass
 import numpy as np
 
 from bigmodel_core.graph.dtypes import SIZES
-from bigmodel_core.kernels.cpu.launch import Buffer, Item, Launch
+from bigmodel_core.kernels.cpu.launch import CpuBuffer, CpuLaunch, Item
 from bigmodel_core.kernels.cpu.memory import float_of, load, load_float, load_int, magnitude_of, store_int
 from bigmodel_core.kernels.cpu.native import NativeFunction
 from bigmodel_core.kernels.cpu.side_by_side import side_by_side
@@ -36,7 +36,7 @@ class Measured:
         dtype: "float32" or "float64".
     """
 
-    buffer: Buffer
+    buffer: CpuBuffer
     count: int
     dtype: str
 
@@ -57,22 +57,22 @@ class Verdict:
 
 
 def launches(
-    arrays: Sequence[Measured], verdicts: Sequence[Verdict], scratch: Buffer, status: Buffer
-) -> list[Launch]:
+    arrays: Sequence[Measured], verdicts: Sequence[Verdict], scratch: CpuBuffer, status: CpuBuffer
+) -> list[CpuLaunch]:
     """The launches that set the status where a verdict fails: `NOT_FINITE` where a single array is not
     finite, `UNPROVEN` otherwise.
 
     Args:
         scratch: memory of `room(arrays)` bytes.
     """
-    found: list[Launch] = []
+    found: list[CpuLaunch] = []
     table: list[Item] = []
     slot = 0
     for array in arrays:
         pieces = -(-array.count // PIECE)
         if pieces:
             found.append(
-                Launch(largest_kernel(array.dtype), [array.buffer, array.count, scratch, slot], pieces)
+                CpuLaunch(largest_kernel(array.dtype), [array.buffer, array.count, scratch, slot], pieces)
             )
         table += [slot, pieces, int(array.dtype == "float64")]
         slot += pieces
@@ -80,7 +80,7 @@ def launches(
     for number, verdict in enumerate(verdicts):
         context += [number, verdict.factor, verdict.limit, len(verdict.arrays)]
         context += [4 + 3 * position for position in verdict.arrays]
-    end = Launch(VERDICT, context)
+    end = CpuLaunch(VERDICT, context)
     weights = [min(array.count, PIECE) * SHARE for array in arrays if array.count]
     if sum(array.count for array in arrays) * SHARE < 1:
         return side_by_side([*found, end], [*weights, 0.0], status)

@@ -14,7 +14,7 @@ from bigmodel_core.graph.dtypes import SIZES
 from bigmodel_core.graph.spec import Spec
 from bigmodel_core.kernels.call import Call
 from bigmodel_core.kernels.cpu.kernels import CpuLaunches, cpu_launches
-from bigmodel_core.kernels.cpu.launch import Buffer, Item, Launch
+from bigmodel_core.kernels.cpu.launch import CpuBuffer, CpuLaunch, Item
 from bigmodel_core.kernels.cpu.memory import load_int, store
 from bigmodel_core.kernels.cpu.native import NativeFunction
 from bigmodel_core.kernels.cpu.window_tile import LARGEST, MEAN, MOST, gather_window, lanes_for, spread_window
@@ -91,8 +91,8 @@ class Windows:
 
 
 def pool(
-    w: Windows, x: Buffer, y: Buffer, places: Buffer | None, tile: Tile | None = None
-) -> list[Launch] | None:
+    w: Windows, x: CpuBuffer, y: CpuBuffer, places: CpuBuffer | None, tile: Tile | None = None
+) -> list[CpuLaunch] | None:
     """The launch that computes y, and for the largest number the places (int32) it comes from.
 
     Args:
@@ -109,8 +109,8 @@ def pool(
 
 
 def pool_gradient(
-    w: Windows, dy: Buffer, places: Buffer | None, dx: Buffer, tile: Tile | None = None
-) -> list[Launch] | None:
+    w: Windows, dy: CpuBuffer, places: CpuBuffer | None, dx: CpuBuffer, tile: Tile | None = None
+) -> list[CpuLaunch] | None:
     """The launch that computes dx from dy.
 
     Args:
@@ -130,8 +130,8 @@ def pool_gradient(
 
 
 def _launches(
-    w: Windows, back: bool, x: Buffer, y: Buffer, places: Buffer | None, each: int, tile: Tile
-) -> list[Launch]:
+    w: Windows, back: bool, x: CpuBuffer, y: CpuBuffer, places: CpuBuffer | None, each: int, tile: Tile
+) -> list[CpuLaunch]:
     """The launch that does `each` rows of windows in a chunk, and writes such a tile."""
     total = w.n * w.rows
     if total * w.columns * w.channels == 0:
@@ -141,7 +141,7 @@ def _launches(
         *(int(w.count_padding), x, y, places or 0, each, total, int(w.apart), int(w.tiled)),
     ]
     kernel = windows_kernel(w.dtype, w.kind, w.lanes, back)
-    return [Launch(kernel, context, -(-total // each), tile)]
+    return [CpuLaunch(kernel, context, -(-total // each), tile)]
 
 
 # The kernels of ops ---------------------------------------------------------------------------------------
@@ -157,24 +157,24 @@ def _windows(op: Any, x: Spec, y: Spec, kind: str, count_padding: bool = True) -
     )
 
 
-def _max_pool(call: Call, tile: Tile | None = None) -> list[Launch] | None:
+def _max_pool(call: Call, tile: Tile | None = None) -> list[CpuLaunch] | None:
     w = _windows(call.op, call.inputs[0], call.outputs[0], LARGEST)
     y, places = call.output_buffers
     return pool(w, call.input_buffers[0], y, places, tile)
 
 
-def _max_pool_gradient(call: Call, tile: Tile | None = None) -> list[Launch] | None:
+def _max_pool_gradient(call: Call, tile: Tile | None = None) -> list[CpuLaunch] | None:
     w = _windows(call.op, call.outputs[0], call.inputs[0], LARGEST)
     dy, places = call.input_buffers
     return pool_gradient(w, dy, places, call.output_buffers[0], tile)
 
 
-def _average_pool(call: Call, tile: Tile | None = None) -> list[Launch] | None:
+def _average_pool(call: Call, tile: Tile | None = None) -> list[CpuLaunch] | None:
     w = _windows(call.op, call.inputs[0], call.outputs[0], MEAN, call.op.count_border)
     return pool(w, call.input_buffers[0], call.output_buffers[0], None, tile)
 
 
-def _average_pool_gradient(call: Call, tile: Tile | None = None) -> list[Launch] | None:
+def _average_pool_gradient(call: Call, tile: Tile | None = None) -> list[CpuLaunch] | None:
     w = _windows(call.op, call.outputs[0], call.inputs[0], MEAN, call.op.count_border)
     return pool_gradient(w, call.input_buffers[0], None, call.output_buffers[0], tile)
 

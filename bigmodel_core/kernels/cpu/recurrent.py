@@ -13,7 +13,7 @@ from typing import Any
 
 from bigmodel_core.graph.dtypes import SIZES
 from bigmodel_core.kernels.cpu import gemm
-from bigmodel_core.kernels.cpu.launch import Buffer, Launch, Scratch
+from bigmodel_core.kernels.cpu.launch import CpuBuffer, CpuLaunch, Scratch
 from bigmodel_core.kernels.cpu.recurrent_cells import GATES
 from bigmodel_core.kernels.cpu.recurrent_loops import backward_kernel, forward_kernel
 from bigmodel_core.kernels.cpu.recurrent_product import add_vectors_kernel, packing, panels_for
@@ -72,17 +72,17 @@ NEAR = 512 * 1024
 
 def forward_launches(
     s: Sequence,
-    x: Buffer,
+    x: CpuBuffer,
     features: int,
-    weights: tuple[Buffer, Buffer],
-    biases: tuple[Buffer, Buffer],
-    gates: Buffer,
-    initial: tuple[Buffer | None, Buffer | None],
-    lengths: Buffer | None,
-    outputs: dict[str, Buffer],
+    weights: tuple[CpuBuffer, CpuBuffer],
+    biases: tuple[CpuBuffer, CpuBuffer],
+    gates: CpuBuffer,
+    initial: tuple[CpuBuffer | None, CpuBuffer | None],
+    lengths: CpuBuffer | None,
+    outputs: dict[str, CpuBuffer],
     scratch: Scratch,
-    status: Buffer,
-) -> list[Launch]:
+    status: CpuBuffer,
+) -> list[CpuLaunch]:
     """The launches that run a recurrence.
 
     Where the weights of the inputs and of the states together stay in the second-level cache, a step is one
@@ -103,11 +103,11 @@ def forward_launches(
     if s.batch == 0:
         return []
     size = SIZES[s.dtype]
-    launches: list[Launch] = []
+    launches: list[CpuLaunch] = []
     bias = biases[1]
     if s.cell != "gru":  # its reset gate multiplies the state's part alone, so the two parts stay apart
         bias = scratch(s.width * size)
-        launches.append(Launch(add_vectors_kernel(s.dtype), [*biases, bias, s.width]))
+        launches.append(CpuLaunch(add_vectors_kernel(s.dtype), [*biases, bias, s.width]))
     joined = s.cell != "gru" and features > 0 and (features + s.units) * s.width * size <= NEAR
     if joined:
         depth, inputs, choice = features + s.units, features, "a product a step with inputs and states"
@@ -128,18 +128,18 @@ def forward_launches(
         scratch(s.batch * depth * size) if joined else 0,
     ]
     choice += f", {s.rows} sequences a chunk"
-    return [*launches, Launch(forward_kernel(s.cell, s.dtype), context, s.chunks, choice=choice)]
+    return [*launches, CpuLaunch(forward_kernel(s.cell, s.dtype), context, s.chunks, choice=choice)]
 
 
 def backward_launches(
     s: Sequence,
-    weight: Buffer,
-    saved: dict[str, Buffer],
-    lengths: Buffer | None,
-    upstream: dict[str, Buffer],
-    outputs: dict[str, Buffer],
+    weight: CpuBuffer,
+    saved: dict[str, CpuBuffer],
+    lengths: CpuBuffer | None,
+    upstream: dict[str, CpuBuffer],
+    outputs: dict[str, CpuBuffer],
     scratch: Scratch,
-) -> list[Launch]:
+) -> list[CpuLaunch]:
     """The launches that run a recurrence backwards.
 
     Args:
@@ -161,4 +161,4 @@ def backward_launches(
         *(outputs["initial"], outputs.get("initial_cell", 0)),
     ]
     choice = f"all steps in one call, {s.rows} sequences a chunk"
-    return [transposing, Launch(backward_kernel(s.cell, s.dtype), context, s.chunks, choice=choice)]
+    return [transposing, CpuLaunch(backward_kernel(s.cell, s.dtype), context, s.chunks, choice=choice)]

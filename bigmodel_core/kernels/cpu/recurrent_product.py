@@ -9,7 +9,7 @@ import functools
 from typing import Any
 
 from bigmodel_core.graph.dtypes import SIZES
-from bigmodel_core.kernels.cpu.launch import Buffer, Item, Launch, Scratch
+from bigmodel_core.kernels.cpu.launch import CpuBuffer, CpuLaunch, Item, Scratch
 from bigmodel_core.kernels.cpu.memory import load, load_int, store
 from bigmodel_core.kernels.cpu.microkernel import multiply_tile, tile_columns, tile_rows
 from bigmodel_core.kernels.cpu.native import NativeFunction
@@ -17,7 +17,7 @@ from bigmodel_core.kernels.cpu.packing import transpose_block
 from bigmodel_core.kernels.cpu.target import vector_unit
 
 
-def panels_for(dtype: str, depth: int, columns: int, scratch: Scratch) -> Buffer:
+def panels_for(dtype: str, depth: int, columns: int, scratch: Scratch) -> CpuBuffer:
     """Memory for a matrix (depth, columns) in panels as wide as a tile, of whole vectors downwards."""
     lanes, width = vector_unit().lanes(dtype), tile_columns(dtype)
     return scratch(-(-columns // width) * -(-depth // lanes) * lanes * width * SIZES[dtype])
@@ -25,14 +25,14 @@ def panels_for(dtype: str, depth: int, columns: int, scratch: Scratch) -> Buffer
 
 def packing(
     dtype: str,
-    weight: Buffer,
-    panels: Buffer,
+    weight: CpuBuffer,
+    panels: CpuBuffer,
     rows: int,
     columns: int,
     depth: int,
     first: int,
     transposed: bool = False,
-) -> Launch:
+) -> CpuLaunch:
     """The launch that puts a matrix (rows, columns), stored like that or transposed, into panels.
 
     Args:
@@ -42,7 +42,7 @@ def packing(
     lanes, width, size = vector_unit().lanes(dtype), tile_columns(dtype), SIZES[dtype]
     whole = -(-depth // lanes) * lanes
     context: list[Item] = [weight, panels, rows, columns, whole, int(transposed), first * width * size]
-    return Launch(panels_kernel(dtype), context, -(-columns // width))
+    return CpuLaunch(panels_kernel(dtype), context, -(-columns // width))
 
 
 @functools.cache

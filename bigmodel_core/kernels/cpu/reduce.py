@@ -7,17 +7,17 @@ from typing import Any
 from bigmodel_core.graph.spec import Spec
 from bigmodel_core.kernels.call import Call
 from bigmodel_core.kernels.cpu.kernels import cpu_launches, kernel
-from bigmodel_core.kernels.cpu.launch import Launch
+from bigmodel_core.kernels.cpu.launch import CpuLaunch
 from bigmodel_core.kernels.cpu.math import larger, smaller
 from bigmodel_core.kernels.cpu.sums import Cut, column_sums, cut_of, sums
 from bigmodel_core.kernels.views import split_axes
 
 
-def _sum(call: Call) -> list[Launch]:
+def _sum(call: Call) -> list[CpuLaunch]:
     return sums(call, *split_axes(call.inputs[0].sizes, call.op.axes))
 
 
-def _sum_behind(call: Call, tile: tuple[int, int]) -> list[Launch] | None:
+def _sum_behind(call: Call, tile: tuple[int, int]) -> list[CpuLaunch] | None:
     """A sum of columns behind tiles of its rows; None where a tile holds parts of a sum."""
     outer, middle, inner = split_axes(call.inputs[0].sizes, call.op.axes)
     if outer * middle == 0 or inner < 2 or tile[1] < inner:

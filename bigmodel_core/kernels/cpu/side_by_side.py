@@ -4,14 +4,16 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
-from bigmodel_core.kernels.cpu.launch import Buffer, Item, Launch
+from bigmodel_core.kernels.cpu.launch import CpuBuffer, CpuLaunch, Item
 from bigmodel_core.kernels.cpu.memory import call_kernel, load_int, store_int
 from bigmodel_core.kernels.cpu.native import NativeFunction
 from bigmodel_core.kernels.cpu.runner import MAX_CHUNKS
 from bigmodel_core.kernels.status import KERNEL_RAISED
 
 
-def side_by_side(launches: Sequence[Launch], weights: Sequence[float], status: Buffer) -> list[Launch]:
+def side_by_side(
+    launches: Sequence[CpuLaunch], weights: Sequence[float], status: CpuBuffer
+) -> list[CpuLaunch]:
     """One launch that does what some launches do, none of which needs what another writes.
 
     Args:
@@ -21,7 +23,7 @@ def side_by_side(launches: Sequence[Launch], weights: Sequence[float], status: B
     """
     if len(launches) < 2:
         return list(launches)
-    items: list[tuple[Launch, int]] = []
+    items: list[tuple[CpuLaunch, int]] = []
     starts = [0]
     filled = 0.0
     for launch, weight in zip(launches, weights, strict=True):
@@ -39,7 +41,7 @@ def side_by_side(launches: Sequence[Launch], weights: Sequence[float], status: B
     context: list[Item] = [status, *(first + 3 * start for start in starts)]
     for launch, chunk in items:
         context += [launch.kernel, launch, chunk]
-    return [Launch(KERNEL, context, chunks, choice=f"{len(launches)} side by side")]
+    return [CpuLaunch(KERNEL, context, chunks, choice=f"{len(launches)} side by side")]
 
 
 def run_items(ctx, chunk):

@@ -10,7 +10,7 @@ from bigmodel_core.graph.spec import Spec
 from bigmodel_core.kernels import views
 from bigmodel_core.kernels.call import Call
 from bigmodel_core.kernels.cpu.kernels import cpu_launches, kernel
-from bigmodel_core.kernels.cpu.launch import Launch
+from bigmodel_core.kernels.cpu.launch import CpuLaunch
 from bigmodel_core.kernels.cpu.strided import copy_strided, put_strided
 
 
@@ -27,10 +27,10 @@ def copy_columns(out, x, offset, start, stop):
 
 
 @cpu_launches
-def concatenate(call: Call) -> list[Launch]:
+def concatenate(call: Call) -> list[CpuLaunch]:
     axis, shape = call.op.axis, call.outputs[0].sizes
     rows, wide = math.prod(shape[:axis]), math.prod(shape[axis:])
-    launches: list[Launch] = []
+    launches: list[CpuLaunch] = []
     offset = 0
     for spec, buffer in zip(call.inputs, call.input_buffers, strict=True):
         narrow, at = math.prod(spec.sizes[axis:]), offset

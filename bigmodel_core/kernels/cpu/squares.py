@@ -8,7 +8,7 @@ from numpy import float64
 
 from bigmodel_core.kernels.call import Call
 from bigmodel_core.kernels.cpu.kernels import cpu_launches, kernel
-from bigmodel_core.kernels.cpu.launch import Launch
+from bigmodel_core.kernels.cpu.launch import CpuLaunch
 from bigmodel_core.kernels.cpu.sums import PIECE, sums_in_two_steps
 
 
@@ -26,7 +26,7 @@ def squares_of_pieces(out, x, block, start, stop):
 
 
 @cpu_launches
-def sum_of_squares(call: Call) -> list[Launch]:
+def sum_of_squares(call: Call) -> list[CpuLaunch]:
     count = math.prod(call.inputs[0].sizes)
     pieces = max(-(-count // PIECE), 1)
     of_pieces = kernel(

@@ -7,7 +7,7 @@ from dataclasses import dataclass, replace
 from bigmodel_core.graph.spec import Spec
 from bigmodel_core.kernels.call import Call
 from bigmodel_core.kernels.cpu.kernels import ArrayKernel, kernel
-from bigmodel_core.kernels.cpu.launch import Launch
+from bigmodel_core.kernels.cpu.launch import CpuLaunch
 
 BLOCK = 256
 """Rows added up in the input's own precision; the sums of blocks are added up in turn, so that errors grow
@@ -52,7 +52,7 @@ def cut_of(tile: tuple[int, int] | None, columns: int) -> Cut | None:
     return Cut(block, rows // block) if block else None
 
 
-def sums(call: Call, outer: int, middle: int, inner: int) -> list[Launch]:
+def sums(call: Call, outer: int, middle: int, inner: int) -> list[CpuLaunch]:
     """The sums along the middle axis of (outer, middle, inner): rows directly, columns block by block."""
     if outer * inner == 0:
         return []
@@ -73,7 +73,7 @@ def sums(call: Call, outer: int, middle: int, inner: int) -> list[Launch]:
 
 def column_sums(
     call: Call, outer: int, middle: int, inner: int, cut: Cut, outer_of_chunk: int = 0
-) -> list[Launch]:
+) -> list[CpuLaunch]:
     """Sums of columns of (outer, middle, inner): of each block of rows, then of blocks."""
     rows, width, block = middle, inner, cut.block
     while middle > cut.block and width * 2 <= FULL_ROW and rows % 2 == block % 2 == 0:
@@ -92,7 +92,7 @@ def column_sums(
 
 def sums_in_two_steps(
     call: Call, first: ArrayKernel, rows: int | None, outer: int, blocks: int, inner: int
-) -> list[Launch]:
+) -> list[CpuLaunch]:
     """A kernel that leaves (outer, blocks, inner) sums, `rows` in a chunk, then what adds them up."""
     dtype = call.outputs[0].dtype
     memory = call.scratch(outer * blocks * inner * 8)

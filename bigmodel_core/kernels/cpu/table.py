@@ -8,7 +8,7 @@ from collections.abc import Sequence
 import numpy as np
 
 from bigmodel_core.kernels.cpu import runner, threads
-from bigmodel_core.kernels.cpu.launch import ALIGNMENT, Buffer, Launch, integer_of
+from bigmodel_core.kernels.cpu.launch import ALIGNMENT, CpuBuffer, CpuLaunch, integer_of
 
 LINE = ALIGNMENT // 8
 """Integers in a cache line, on which contexts start."""
@@ -26,8 +26,8 @@ class Table:
 
     def __init__(
         self,
-        launches: Sequence[Launch],
-        moving: Sequence[Buffer] = (),
+        launches: Sequence[CpuLaunch],
+        moving: Sequence[CpuBuffer] = (),
         status: np.ndarray | None = None,
         repeat: int = 1,
     ) -> None:
@@ -57,14 +57,16 @@ class Table:
         self._integers += [0] * count
         return start
 
-    def _context(self, launch: Launch) -> int:
+    def _context(self, launch: CpuLaunch) -> int:
         """Put a context into the block, after those that it refers to; returns where it starts."""
         if id(launch) in self._starts:
             return self._starts[id(launch)]
-        inner = {n: self._context(item) for n, item in enumerate(launch.context) if isinstance(item, Launch)}
+        inner = {
+            n: self._context(item) for n, item in enumerate(launch.context) if isinstance(item, CpuLaunch)
+        }
         start = self._starts[id(launch)] = self._room(len(launch.context), True)
         for slot, item in enumerate(launch.context, start):
-            if isinstance(item, Launch):
+            if isinstance(item, CpuLaunch):
                 self._inner.append((slot, inner[slot - start]))
                 continue
             if id(item) in self._moving:
@@ -72,7 +74,7 @@ class Table:
             self._integers[slot] = integer_of(item)
         return start
 
-    def _links(self, launch: Launch | None) -> int:
+    def _links(self, launch: CpuLaunch | None) -> int:
         """Put a launch and its epilogues into the block as links; returns where the first is, -1 for none."""
         if launch is None:
             return -1
@@ -96,7 +98,7 @@ class Table:
             len(self.rows),
         )
 
-    def move(self, buffer: Buffer, address: int) -> None:
+    def move(self, buffer: CpuBuffer, address: int) -> None:
         """Tell the kernels that a buffer of `moving` lies somewhere else now."""
         if address != buffer.address:
             buffer.address = address

@@ -12,11 +12,11 @@ from bigmodel_core.graph.dtypes import DTYPES, FLOATS
 from bigmodel_core.kernels.call import Call, attributes_of
 from bigmodel_core.kernels.cuda import runtime
 from bigmodel_core.kernels.cuda.kernels import SPECIAL, CudaKernel
-from bigmodel_core.kernels.cuda.launch import Launch, View, over_items
+from bigmodel_core.kernels.cuda.launch import CudaLaunch, View, over_items
 from bigmodel_core.kernels.scalar import parameters
 
 
-def launches(kernel: CudaKernel, call: Call) -> list[Launch]:
+def launches(kernel: CudaKernel, call: Call) -> list[CudaLaunch]:
     """The launch of an array kernel; none where there is no work."""
     function = kernel.function
     specs = (*call.outputs, *call.inputs)

@@ -13,7 +13,7 @@ import numpy as np
 from bigmodel_core.graph.dtypes import DTYPES
 from bigmodel_core.kernels.cuda import math as cuda_math
 from bigmodel_core.kernels.cuda import runtime
-from bigmodel_core.kernels.cuda.launch import Buffer, Launch, View, flat, over_items
+from bigmodel_core.kernels.cuda.launch import CudaBuffer, CudaLaunch, View, flat, over_items
 from bigmodel_core.kernels.fused import Chain, Space, attribute_type, part_source
 from bigmodel_core.kernels.scalar import CONVERTERS
 from bigmodel_core.kernels.status import CODE, WIDTH, WRITTEN_NOT_FINITE
@@ -26,11 +26,11 @@ def launch(
     chain: Chain,
     space: Space,
     sizes: Sequence[int],
-    operands: Sequence[Buffer],
-    results: Sequence[Buffer],
+    operands: Sequence[CudaBuffer],
+    results: Sequence[CudaBuffer],
     status: View | None = None,
     written: View | None = None,
-) -> Launch | None:
+) -> CudaLaunch | None:
     """The launch of a chain over concrete sizes; None where there is nothing to compute.
 
     Args:

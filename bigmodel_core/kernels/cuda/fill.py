@@ -5,10 +5,10 @@ from __future__ import annotations
 import numpy as np
 
 from bigmodel_core.kernels.cuda.array import wrapper
-from bigmodel_core.kernels.cuda.launch import Buffer, Launch, flat, over_items
+from bigmodel_core.kernels.cuda.launch import CudaBuffer, CudaLaunch, flat, over_items
 
 
-def zeros(buffer: Buffer, count: int, dtype: str) -> Launch:
+def zeros(buffer: CudaBuffer, count: int, dtype: str) -> CudaLaunch:
     """The launch that fills a buffer with zeros."""
     return over_items(wrapper(fill, 1), [flat(buffer, count, dtype), np.dtype(dtype).type(0)], count)
 

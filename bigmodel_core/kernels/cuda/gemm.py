@@ -10,7 +10,7 @@ import numpy as np
 
 from bigmodel_core.graph.dtypes import DTYPES
 from bigmodel_core.kernels.cuda import runtime
-from bigmodel_core.kernels.cuda.launch import Buffer, Launch, flat
+from bigmodel_core.kernels.cuda.launch import CudaBuffer, CudaLaunch, flat
 from bigmodel_core.kernels.cuda.runtime import cuda
 from bigmodel_core.kernels.matrix_product import MatrixProduct
 
@@ -52,8 +52,13 @@ SIMULATOR = Tile(8, 8, 4, 4, 4, depth=8)
 
 
 def launches(
-    product: MatrixProduct, a: Buffer, b: Buffer, c: Buffer, bias: Buffer | None, tile: Tile | None = None
-) -> list[Launch]:
+    product: MatrixProduct,
+    a: CudaBuffer,
+    b: CudaBuffer,
+    c: CudaBuffer,
+    bias: CudaBuffer | None,
+    tile: Tile | None = None,
+) -> list[CudaLaunch]:
     """The launch that computes a product."""
     p = product
     if p.m * p.n * p.batch == 0:
@@ -73,7 +78,7 @@ def launches(
     # Rows along the first axis of the grid: it alone may be longer than 65535 blocks.
     grid = (-(-p.m // chosen.m), -(-p.n // chosen.n), min(p.batch, MAX_BATCH_BLOCKS))
     return [
-        Launch(
+        CudaLaunch(
             make(p.dtype, chosen, p.transpose_a, p.transpose_b, bias is not None),
             arguments,
             grid,

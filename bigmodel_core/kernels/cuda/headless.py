@@ -13,10 +13,10 @@ from typing import Any
 import numpy as np
 
 from bigmodel_core.kernels.cuda import runtime
-from bigmodel_core.kernels.cuda.launch import Launch, View
+from bigmodel_core.kernels.cuda.launch import CudaLaunch, View
 
 
-def ptx(launch: Launch, compute_capability: tuple[int, int] = (9, 0)) -> str:
+def ptx(launch: CudaLaunch, compute_capability: tuple[int, int] = (9, 0)) -> str:
     """The PTX of a launch's kernel, for its types of arguments; no driver and no device is needed.
 
     Raises:
@@ -35,7 +35,7 @@ def ptx(launch: Launch, compute_capability: tuple[int, int] = (9, 0)) -> str:
     return text.decode() if isinstance(text, bytes) else str(text)
 
 
-def signature(launch: Launch) -> tuple[Any, ...]:
+def signature(launch: CudaLaunch) -> tuple[Any, ...]:
     """Numba's types of a launch's arguments."""
     from numba import typeof
     from numba import types as numba_types

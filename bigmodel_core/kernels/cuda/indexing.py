@@ -8,14 +8,14 @@ from bigmodel_core.kernels.call import Call
 from bigmodel_core.kernels.cuda.array import wrapper
 from bigmodel_core.kernels.cuda.fill import zeros
 from bigmodel_core.kernels.cuda.kernels import cuda_launches
-from bigmodel_core.kernels.cuda.launch import Launch, View, over_items
+from bigmodel_core.kernels.cuda.launch import CudaLaunch, View, over_items
 from bigmodel_core.kernels.cuda.status import report
 
 WRONG = codes.INDEX_OUT_OF_RANGE
 
 
 @cuda_launches
-def gather(call: Call) -> list[Launch]:
+def gather(call: Call) -> list[CudaLaunch]:
     """table[indices]."""
     table, indices = call.inputs
     (count,), (rows, width) = views.vector(indices), views.table(table)
@@ -46,7 +46,7 @@ def gather_rows(out, table, indices, thread, threads, status):
 
 
 @cuda_launches
-def gather_grad(call: Call) -> list[Launch]:
+def gather_grad(call: Call) -> list[CudaLaunch]:
     """Each row of the table is the sum of the gradients of its copies, in the order they come."""
     _, indices = call.inputs
     (count,), (rows, width) = views.vector(indices), views.table(call.outputs[0])

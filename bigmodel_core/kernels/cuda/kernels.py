@@ -22,7 +22,7 @@ from bigmodel_core.graph.kernel import Kernel
 from bigmodel_core.kernels.call import Call, Extras, Views, check_function
 
 if TYPE_CHECKING:
-    from bigmodel_core.kernels.cuda.launch import Launch
+    from bigmodel_core.kernels.cuda.launch import CudaLaunch
 
 SHARE = ("thread", "threads")
 """The arguments that tell a kernel its share of the work."""
@@ -56,7 +56,7 @@ class CudaKernel(Kernel):
     def __post_init__(self) -> None:
         check_function(self.function, "cuda_kernel", SHARE, ("start", "stop"))
 
-    def launches(self, call: Call) -> list[Launch]:
+    def launches(self, call: Call) -> list[CudaLaunch]:
         """The launches of one application."""
         from bigmodel_core.kernels.cuda import array
 
@@ -80,7 +80,7 @@ def cuda_kernel(
     return CudaKernel(function, views, extras, items)
 
 
-Choose = Callable[[Call], "Sequence[Launch] | None"]
+Choose = Callable[[Call], "Sequence[CudaLaunch] | None"]
 
 
 @dataclass(frozen=True)
@@ -90,7 +90,7 @@ class CudaLaunches(Kernel):
     device: ClassVar[str] = "cuda"
     choose: Choose
 
-    def launches(self, call: Call) -> Sequence[Launch]:
+    def launches(self, call: Call) -> Sequence[CudaLaunch]:
         """The launches of one application."""
         return self.choose(call) or []
 

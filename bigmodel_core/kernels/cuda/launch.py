@@ -47,7 +47,7 @@ def sizes() -> Sizes:
 
 
 @dataclass(eq=False)
-class Buffer:
+class CudaBuffer:
     """A contiguous piece of device memory that the plan places.
 
     Args:
@@ -63,11 +63,11 @@ class Buffer:
 class View:
     """An array argument: a buffer's memory, from some element on, under a shape.
 
-    >>> View(Buffer(24), (2, 3), "float32").size
+    >>> View(CudaBuffer(24), (2, 3), "float32").size
     6
     """
 
-    buffer: Buffer
+    buffer: CudaBuffer
     shape: tuple[int, ...]
     dtype: str
     offset: int = 0
@@ -87,13 +87,13 @@ class View:
         return flat[self.offset : self.offset + self.size].reshape(shape)
 
 
-def flat(buffer: Buffer, count: int, dtype: str) -> View:
+def flat(buffer: CudaBuffer, count: int, dtype: str) -> View:
     """All numbers of a buffer in one row."""
     return View(buffer, (count,), dtype)
 
 
 @dataclass(eq=False)
-class Launch:
+class CudaLaunch:
     """One launch of a kernel.
 
     Args:
@@ -119,18 +119,18 @@ class Launch:
         return self.kernel.bound(self.blocks, self.threads, stream, resolved)
 
 
-def over_items(function: Callable[..., None], arguments: Sequence[Any], items: int) -> Launch:
+def over_items(function: Callable[..., None], arguments: Sequence[Any], items: int) -> CudaLaunch:
     """A launch whose threads share so many independent items."""
     chosen = sizes()
     blocks = min(chosen.blocks, -(-items // chosen.threads))
-    return Launch(function, arguments, (blocks,), chosen.threads)
+    return CudaLaunch(function, arguments, (blocks,), chosen.threads)
 
 
-def over_rows(function: Callable[..., None], arguments: Sequence[Any], rows: int, lanes: int) -> Launch:
+def over_rows(function: Callable[..., None], arguments: Sequence[Any], rows: int, lanes: int) -> CudaLaunch:
     """A launch that gives each row to one thread (`lanes` 1) or to a block of `lanes` threads."""
     if lanes == 1:
         return over_items(function, arguments, rows)
-    return Launch(function, arguments, (min(sizes().blocks, rows),), lanes)
+    return CudaLaunch(function, arguments, (min(sizes().blocks, rows),), lanes)
 
 
 def lanes_for(length: int) -> int:

@@ -6,18 +6,18 @@ from bigmodel_core.kernels import matrix_product
 from bigmodel_core.kernels.call import Call
 from bigmodel_core.kernels.cuda import gemm
 from bigmodel_core.kernels.cuda.kernels import cuda_launches
-from bigmodel_core.kernels.cuda.launch import Launch
+from bigmodel_core.kernels.cuda.launch import CudaLaunch
 
 
 @cuda_launches
-def matmul(call: Call) -> list[Launch]:
+def matmul(call: Call) -> list[CudaLaunch]:
     """The product of the last two axes; leading axes are a batch."""
     a, b = call.input_buffers
     return gemm.launches(matrix_product.matmul(call), a, b, call.output_buffers[0], None)
 
 
 @cuda_launches
-def affine(call: Call) -> list[Launch]:
+def affine(call: Call) -> list[CudaLaunch]:
     """x (..., K) times weight (K, N) plus bias (N,)."""
     x, weight, bias = call.input_buffers
     return gemm.launches(matrix_product.affine(call), x, weight, call.output_buffers[0], bias)

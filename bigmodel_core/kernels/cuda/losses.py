@@ -7,7 +7,7 @@ from bigmodel_core.kernels import status as codes
 from bigmodel_core.kernels.call import Call
 from bigmodel_core.kernels.cuda.array import wrapper
 from bigmodel_core.kernels.cuda.kernels import cuda_launches
-from bigmodel_core.kernels.cuda.launch import Launch, View, over_items
+from bigmodel_core.kernels.cuda.launch import CudaLaunch, View, over_items
 from bigmodel_core.kernels.cuda.status import report
 from bigmodel_core.kernels.views import matrix, vector
 
@@ -15,7 +15,7 @@ WRONG = codes.LABEL_OUT_OF_RANGE
 
 
 @cuda_launches
-def label_numbers(call: Call) -> list[Launch]:
+def label_numbers(call: Call) -> list[CudaLaunch]:
     """Integer labels as floats; those out of range are reported."""
     (labels,), (out,) = call.inputs, call.outputs
     (count,) = vector(labels)
@@ -41,7 +41,7 @@ def label_number_items(out, labels, classes, thread, threads, status):
 
 
 @cuda_launches
-def hinge(call: Call) -> list[Launch]:
+def hinge(call: Call) -> list[CudaLaunch]:
     """max(0, margin + best wrong score - right score) of each row, and which class is the best wrong one."""
     (x, labels), (loss, _) = call.inputs, call.outputs
     rows, classes = matrix(x)
@@ -80,7 +80,7 @@ def hinge_rows(loss, rival, x, labels, margin, thread, threads, status):
 
 
 @cuda_launches
-def hinge_grad(call: Call) -> list[Launch]:
+def hinge_grad(call: Call) -> list[CudaLaunch]:
     """dy at the best wrong class, -dy at the right one, 0 elsewhere."""
     dy, labels, rival = call.inputs
     (rows, classes), dtype = matrix(call.outputs[0]), call.dtype

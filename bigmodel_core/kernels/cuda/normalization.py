@@ -11,11 +11,11 @@ from bigmodel_core.kernels import views
 from bigmodel_core.kernels.call import Call
 from bigmodel_core.kernels.cuda.groups import combined, row_of
 from bigmodel_core.kernels.cuda.kernels import cuda_launches
-from bigmodel_core.kernels.cuda.launch import Launch, View, lanes_for, over_rows
+from bigmodel_core.kernels.cuda.launch import CudaLaunch, View, lanes_for, over_rows
 
 
 @cuda_launches
-def layer_norm(call: Call) -> list[Launch]:
+def layer_norm(call: Call) -> list[CudaLaunch]:
     """y, and the mean, 1 / standard deviation and the rest of the mean of each row."""
     x, dtype = call.inputs[0], call.dtype
     rows, n = views.matrix(x)
@@ -25,7 +25,7 @@ def layer_norm(call: Call) -> list[Launch]:
 
 
 @cuda_launches
-def layer_norm_grad(call: Call) -> list[Launch]:
+def layer_norm_grad(call: Call) -> list[CudaLaunch]:
     """The gradient of x and its normalised numbers, from dy, x, what `layer_norm` found, and scale."""
     x = call.inputs[1]
     rows, n = views.matrix(x)
@@ -34,7 +34,7 @@ def layer_norm_grad(call: Call) -> list[Launch]:
     return _launch(call, layer_norm_grad_rows, shapes, [])
 
 
-def _launch(call: Call, make: Any, shapes: list[tuple[int, ...]], numbers: list[Any]) -> list[Launch]:
+def _launch(call: Call, make: Any, shapes: list[tuple[int, ...]], numbers: list[Any]) -> list[CudaLaunch]:
     rows, n = shapes[0]
     if rows * n == 0:
         return []

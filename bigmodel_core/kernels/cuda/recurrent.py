@@ -19,7 +19,7 @@ from bigmodel_core.kernels.call import Call
 from bigmodel_core.kernels.cuda import gemm
 from bigmodel_core.kernels.cuda.array import wrapper
 from bigmodel_core.kernels.cuda.kernels import cuda_launches
-from bigmodel_core.kernels.cuda.launch import Buffer, Launch, View, over_items
+from bigmodel_core.kernels.cuda.launch import CudaBuffer, CudaLaunch, View, over_items
 from bigmodel_core.kernels.cuda.status import report
 from bigmodel_core.kernels.matrix_product import MatrixProduct
 from bigmodel_core.kernels.recurrence import CELLS, SAVED
@@ -37,32 +37,32 @@ class Run:
         self.width = CELLS[op.cell] * self.units
         self.order = range(self.steps - 1, -1, -1) if op.reverse else range(self.steps)
 
-    def states(self, buffer: Buffer, steps: int) -> View:
+    def states(self, buffer: CudaBuffer, steps: int) -> View:
         """(steps, N, units)."""
         return View(buffer, (steps, self.batch, self.units), self.dtype)
 
-    def state(self, buffer: Buffer, step: int = 0) -> View:
+    def state(self, buffer: CudaBuffer, step: int = 0) -> View:
         """(N, units) at a step."""
         shape = self.batch, self.units
         return View(buffer, shape, self.dtype, step * self.batch * self.units)
 
-    def gates(self, buffer: Buffer) -> View:
+    def gates(self, buffer: CudaBuffer) -> View:
         """(T, N, all gates)."""
         return View(buffer, (self.steps, self.batch, self.width), self.dtype)
 
-    def launch(self, function: Any, arrays: list[View], *numbers: int) -> Launch:
+    def launch(self, function: Any, arrays: list[View], *numbers: int) -> CudaLaunch:
         """A thread for each number of the state."""
         arguments = [*arrays, *(np.int64(number) for number in numbers)]
         compiled = wrapper(function, len(arrays))
         return over_items(compiled, arguments, self.batch * self.units)
 
-    def copied(self, target: View, source: View | None) -> Launch:
+    def copied(self, target: View, source: View | None) -> CudaLaunch:
         """`target` becomes `source`, or zeros without one."""
         return self.launch(copy_state, [target, source or target], int(source is not None))
 
 
 @cuda_launches
-def forward(call: Call) -> list[Launch]:
+def forward(call: Call) -> list[CudaLaunch]:
     """All steps of a recurrence."""
     op: Any = call.op
     run = Run(op, call.outputs[0])
@@ -113,7 +113,7 @@ def forward(call: Call) -> list[Launch]:
 
 
 @cuda_launches
-def backward(call: Call) -> list[Launch]:
+def backward(call: Call) -> list[CudaLaunch]:
     """All steps of a recurrence back, from gradients of its outputs to those of its projections."""
     op: Any = call.op
     run = Run(op, call.inputs[1])

@@ -9,13 +9,13 @@ from bigmodel_core.graph.dtypes import SIZES
 from bigmodel_core.kernels.call import Call
 from bigmodel_core.kernels.cuda.groups import COMBINE, combined, row_of
 from bigmodel_core.kernels.cuda.kernels import cuda_launches
-from bigmodel_core.kernels.cuda.launch import Launch, View, lanes_for, over_rows
+from bigmodel_core.kernels.cuda.launch import CudaLaunch, View, lanes_for, over_rows
 from bigmodel_core.kernels.cuda.sums import sums
 from bigmodel_core.kernels.views import split_axes
 
 
 @cuda_launches
-def sum_(call: Call) -> list[Launch]:
+def sum_(call: Call) -> list[CudaLaunch]:
     """The sum along neighbouring axes."""
     (x,), (y,) = call.input_buffers, call.output_buffers
     outer, middle, inner = _split(call)
@@ -23,18 +23,18 @@ def sum_(call: Call) -> list[Launch]:
 
 
 @cuda_launches
-def max_(call: Call) -> list[Launch]:
+def max_(call: Call) -> list[CudaLaunch]:
     """The largest number along neighbouring axes."""
     return _extreme(call, "max")
 
 
 @cuda_launches
-def min_(call: Call) -> list[Launch]:
+def min_(call: Call) -> list[CudaLaunch]:
     """The smallest number along neighbouring axes."""
     return _extreme(call, "min")
 
 
-def _extreme(call: Call, kind: str) -> list[Launch]:
+def _extreme(call: Call, kind: str) -> list[CudaLaunch]:
     _, middle, inner = _split(call)
     dtype = call.inputs[0].dtype
     lanes = lanes_for(middle) if inner == 1 and SIZES[dtype] >= 4 else 1
@@ -64,7 +64,7 @@ def extreme(kind: str, dtype: str, lanes: int) -> Any:
 
 
 @cuda_launches
-def argmax(call: Call) -> list[Launch]:
+def argmax(call: Call) -> list[CudaLaunch]:
     """The position of the first largest number along an axis."""
     return _launch(first_largest(), call, 1)
 
@@ -89,7 +89,7 @@ def first_largest() -> Any:
     return first_largest
 
 
-def _launch(function: Any, call: Call, lanes: int) -> list[Launch]:
+def _launch(function: Any, call: Call, lanes: int) -> list[CudaLaunch]:
     outer, middle, inner = _split(call)
     if outer * inner == 0:
         return []

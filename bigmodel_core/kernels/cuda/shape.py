@@ -11,19 +11,19 @@ from bigmodel_core.kernels.call import Call
 from bigmodel_core.kernels.cuda.array import wrapper
 from bigmodel_core.kernels.cuda.fill import fill
 from bigmodel_core.kernels.cuda.kernels import cuda_launches
-from bigmodel_core.kernels.cuda.launch import Launch, flat, over_items
+from bigmodel_core.kernels.cuda.launch import CudaLaunch, flat, over_items
 from bigmodel_core.kernels.cuda.strided import copied
 
 
 @cuda_launches
-def transpose(call: Call) -> list[Launch]:
+def transpose(call: Call) -> list[CudaLaunch]:
     """The axes in another order."""
     strides = views.strides(call.inputs[0].sizes)
     return copied(call, 0, [strides[axis] for axis in call.op.permutation])
 
 
 @cuda_launches
-def size_of(call: Call) -> list[Launch]:
+def size_of(call: Call) -> list[CudaLaunch]:
     """How many elements lie along some axes, as a number."""
     size = math.prod(call.inputs[0].sizes[axis] for axis in call.op.axes)
     out = call.outputs[0].dtype

@@ -11,18 +11,18 @@ from bigmodel_core.kernels.call import Call
 from bigmodel_core.kernels.cuda.array import wrapper
 from bigmodel_core.kernels.cuda.fill import zeros
 from bigmodel_core.kernels.cuda.kernels import cuda_launches
-from bigmodel_core.kernels.cuda.launch import Launch, View, flat, over_items
+from bigmodel_core.kernels.cuda.launch import CudaLaunch, View, flat, over_items
 from bigmodel_core.kernels.cuda.strided import copied, place, put_strided
 
 
 @cuda_launches
-def slice_(call: Call) -> list[Launch]:
+def slice_(call: Call) -> list[CudaLaunch]:
     """Every so-many-th element along one axis."""
     return copied(call, *views.sliced(call.op, call.inputs[0]))
 
 
 @cuda_launches
-def slice_grad(call: Call) -> list[Launch]:
+def slice_grad(call: Call) -> list[CudaLaunch]:
     """Zeros, but where the slice was taken: there its gradient."""
     shape = call.inputs[0].sizes
     whole, count, dtype = math.prod(call.outputs[0].sizes), math.prod(shape), call.dtype
@@ -38,7 +38,7 @@ def slice_grad(call: Call) -> list[Launch]:
 
 
 @cuda_launches
-def concatenate(call: Call) -> list[Launch]:
+def concatenate(call: Call) -> list[CudaLaunch]:
     """Several arrays one after the other along an axis: each is copied to its columns."""
     axis, y = call.op.axis, call.outputs[0]
     shape = y.sizes

@@ -11,12 +11,12 @@ from bigmodel_core.kernels import status as codes
 from bigmodel_core.kernels.call import Call
 from bigmodel_core.kernels.cuda.groups import combined, row_of
 from bigmodel_core.kernels.cuda.kernels import cuda_launches
-from bigmodel_core.kernels.cuda.launch import Launch, View, lanes_for, over_rows
+from bigmodel_core.kernels.cuda.launch import CudaLaunch, View, lanes_for, over_rows
 from bigmodel_core.kernels.cuda.status import report
 from bigmodel_core.kernels.views import matrix, split_axes
 
 
-def _along_axis(call: Call, make: Any) -> list[Launch]:
+def _along_axis(call: Call, make: Any) -> list[CudaLaunch]:
     outer, middle, inner = split_axes(call.inputs[0].sizes, (call.op.axis,))
     if outer * middle * inner == 0:
         return []
@@ -29,25 +29,25 @@ def _along_axis(call: Call, make: Any) -> list[Launch]:
 
 
 @cuda_launches
-def softmax(call: Call) -> list[Launch]:
+def softmax(call: Call) -> list[CudaLaunch]:
     """exp(x) / sum(exp(x)) along an axis."""
     return _along_axis(call, softmax_rows)
 
 
 @cuda_launches
-def softmax_grad(call: Call) -> list[Launch]:
+def softmax_grad(call: Call) -> list[CudaLaunch]:
     """The gradient of softmax, from dy and y."""
     return _along_axis(call, softmax_grad_rows)
 
 
 @cuda_launches
-def log_softmax(call: Call) -> list[Launch]:
+def log_softmax(call: Call) -> list[CudaLaunch]:
     """The logarithm of softmax along an axis."""
     return _along_axis(call, log_softmax_rows)
 
 
 @cuda_launches
-def log_softmax_grad(call: Call) -> list[Launch]:
+def log_softmax_grad(call: Call) -> list[CudaLaunch]:
     """The gradient of log-softmax, from dy and y."""
     return _along_axis(call, log_softmax_grad_rows)
 
@@ -165,7 +165,7 @@ def log_softmax_grad_rows(dtype: str, lanes: int) -> Any:
 
 
 @cuda_launches
-def cross_entropy(call: Call) -> list[Launch]:
+def cross_entropy(call: Call) -> list[CudaLaunch]:
     """-log softmax(x)[label] for each row, and log(sum(exp(x)))."""
     (x, labels), dtype = call.inputs, call.dtype
     rows, classes = matrix(x)
@@ -216,7 +216,7 @@ def cross_entropy_rows(dtype: str, lanes: int) -> Any:
 
 
 @cuda_launches
-def cross_entropy_grad(call: Call) -> list[Launch]:
+def cross_entropy_grad(call: Call) -> list[CudaLaunch]:
     """The gradient with respect to the logits, from dy, x, labels and log(sum(exp(x)))."""
     _, x, labels, _ = call.inputs
     (rows, classes), dtype = matrix(x), call.dtype

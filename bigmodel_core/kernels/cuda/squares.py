@@ -11,12 +11,12 @@ import numpy as np
 from bigmodel_core.kernels.call import Call
 from bigmodel_core.kernels.cuda.groups import combined, row_of
 from bigmodel_core.kernels.cuda.kernels import cuda_launches
-from bigmodel_core.kernels.cuda.launch import Launch, View, lanes_for, over_rows, sizes
+from bigmodel_core.kernels.cuda.launch import CudaLaunch, View, lanes_for, over_rows, sizes
 from bigmodel_core.kernels.cuda.sums import sums
 
 
 @cuda_launches
-def sum_of_squares(call: Call) -> list[Launch]:
+def sum_of_squares(call: Call) -> list[CudaLaunch]:
     """The sum of the squares of all numbers, in float64."""
     (x,), (y,) = call.input_buffers, call.output_buffers
     dtype, count = call.inputs[0].dtype, math.prod(call.inputs[0].sizes)

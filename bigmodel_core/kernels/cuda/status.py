@@ -11,7 +11,7 @@ from bigmodel_core.graph.dtypes import DTYPES
 from bigmodel_core.kernels import status as codes
 from bigmodel_core.kernels.call import Call
 from bigmodel_core.kernels.cuda.kernels import cuda_launches
-from bigmodel_core.kernels.cuda.launch import LAST, Launch, flat, over_items
+from bigmodel_core.kernels.cuda.launch import LAST, CudaLaunch, flat, over_items
 from bigmodel_core.kernels.cuda.runtime import cuda
 from bigmodel_core.kernels.status import CODE, LIMIT, POSITION
 
@@ -27,7 +27,7 @@ def report(status, code, limit, position):
 
 
 @cuda_launches
-def gate(call: Call) -> list[Launch]:
+def gate(call: Call) -> list[CudaLaunch]:
     """Reports numbers that are NaN, infinite or too large, of as many arrays in a launch as there are."""
     found = []
     status = call.status()

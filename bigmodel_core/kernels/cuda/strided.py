@@ -9,10 +9,10 @@ import numpy as np
 
 from bigmodel_core.kernels.call import Call
 from bigmodel_core.kernels.cuda.array import wrapper
-from bigmodel_core.kernels.cuda.launch import Launch, flat, over_items
+from bigmodel_core.kernels.cuda.launch import CudaLaunch, flat, over_items
 
 
-def copied(call: Call, first: int, strides: list[int]) -> list[Launch]:
+def copied(call: Call, first: int, strides: list[int]) -> list[CudaLaunch]:
     """The launch that fills the output from elements that lie `strides` apart in the input."""
     shape = call.outputs[0].sizes
     count, dtype = math.prod(shape), call.outputs[0].dtype

@@ -10,13 +10,23 @@ import numpy as np
 from bigmodel_core.graph.dtypes import DTYPES, SIZES
 from bigmodel_core.kernels.call import Call
 from bigmodel_core.kernels.cuda.groups import combined, row_of
-from bigmodel_core.kernels.cuda.launch import Buffer, Launch, View, lanes_for, over_items, over_rows, sizes
+from bigmodel_core.kernels.cuda.launch import (
+    CudaBuffer,
+    CudaLaunch,
+    View,
+    lanes_for,
+    over_items,
+    over_rows,
+    sizes,
+)
 
 RUN = 16
 """Numbers of a column that are added up one after the other; such sums are added up in turn."""
 
 
-def sums(call: Call, dtype: str, x: Buffer, y: Buffer, outer: int, middle: int, inner: int) -> list[Launch]:
+def sums(
+    call: Call, dtype: str, x: CudaBuffer, y: CudaBuffer, outer: int, middle: int, inner: int
+) -> list[CudaLaunch]:
     """The sums y (outer, inner) along the middle axis of x (outer, middle, inner), piece by piece."""
     if outer * inner == 0:
         return []

@@ -13,7 +13,7 @@ from bigmodel_core.kernels.call import Call
 from bigmodel_core.kernels.cpu import gemm
 from bigmodel_core.kernels.cpu.convolution.geometry import geometry_of
 from bigmodel_core.kernels.cpu.kernels import cpu_launches
-from bigmodel_core.kernels.cpu.launch import Launch
+from bigmodel_core.kernels.cpu.launch import CpuLaunch
 from bigmodel_core.kernels.matrix_product import MatrixProduct
 
 
@@ -22,7 +22,7 @@ def _all_inputs(op: Any, *inputs: Spec) -> tuple[int, ...]:
 
 
 @cpu_launches(writes_tiles=True, over_reads=_all_inputs)
-def conv2d(call: Call) -> list[Launch]:
+def conv2d(call: Call) -> list[CpuLaunch]:
     from bigmodel_core.kernels.cpu.convolution import depthwise, direct, few_filters, winograd
     from bigmodel_core.kernels.cpu.convolution.filters import arranged
 
@@ -45,7 +45,7 @@ def conv2d(call: Call) -> list[Launch]:
 
 
 @cpu_launches(writes_tiles=True, over_reads=_all_inputs)
-def conv_transpose2d(call: Call) -> list[Launch]:
+def conv_transpose2d(call: Call) -> list[CpuLaunch]:
     """Where no other algorithm fits, a convolution of pixels spread by the stride, with flipped filters."""
     from bigmodel_core.kernels.cpu.convolution import depthwise, direct, transposed, winograd
     from bigmodel_core.kernels.cpu.convolution.filters import flipped
@@ -68,7 +68,7 @@ def conv_transpose2d(call: Call) -> list[Launch]:
 
 
 @cpu_launches(over_reads=_all_inputs)
-def conv2d_weight_gradient(call: Call) -> list[Launch]:
+def conv2d_weight_gradient(call: Call) -> list[CpuLaunch]:
     from bigmodel_core.kernels.cpu.convolution import (
         depthwise,
         direct_gradient,

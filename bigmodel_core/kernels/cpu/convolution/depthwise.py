@@ -15,7 +15,7 @@ from bigmodel_core.graph.dtypes import SIZES
 from bigmodel_core.kernels.cpu.convolution.direct_gradient import sum_pieces_kernel
 from bigmodel_core.kernels.cpu.convolution.geometry import CHUNK_WORK, MAX_CHUNKS, Geometry, chunk_rows
 from bigmodel_core.kernels.cpu.grid_products import grid_products
-from bigmodel_core.kernels.cpu.launch import Buffer, Launch, Scratch
+from bigmodel_core.kernels.cpu.launch import CpuBuffer, CpuLaunch, Scratch
 from bigmodel_core.kernels.cpu.memory import load, load_int, store
 from bigmodel_core.kernels.cpu.native import NativeFunction
 
@@ -30,8 +30,8 @@ def fits(g: Geometry) -> bool:
 
 
 def convolve(
-    g: Geometry, x: Buffer, weight: Buffer, bias: Buffer | None, y: Buffer, scratch: Scratch
-) -> list[Launch]:
+    g: Geometry, x: CpuBuffer, weight: CpuBuffer, bias: CpuBuffer | None, y: CpuBuffer, scratch: Scratch
+) -> list[CpuLaunch]:
     """The launches that compute y from x and a weight (channels, 1, taps)."""
     if g.n * g.out_height * g.out_width == 0:
         return []
@@ -39,12 +39,12 @@ def convolve(
     rows, total = chunk_rows(g), g.n * g.out_height
     context = [*_sizes(g), x, taps, bias or 0, y, rows, total]
     tile = (rows * g.out_width, g.filters)
-    return [order, Launch(convolution_kernel(g.dtype), context, -(-total // rows), tile, choice=CHOICE)]
+    return [order, CpuLaunch(convolution_kernel(g.dtype), context, -(-total // rows), tile, choice=CHOICE)]
 
 
 def transposed(
-    g: Geometry, y: Buffer, weight: Buffer, bias: Buffer | None, x: Buffer, scratch: Scratch
-) -> list[Launch]:
+    g: Geometry, y: CpuBuffer, weight: CpuBuffer, bias: CpuBuffer | None, x: CpuBuffer, scratch: Scratch
+) -> list[CpuLaunch]:
     """The launches that compute x from y, for the convolution g of x to y."""
     if g.n * g.height * g.width == 0:
         return []
@@ -54,10 +54,12 @@ def transposed(
     total = g.n * g.height
     context = [*_sizes(g), y, taps, bias or 0, x, rows, total, *map(_period, g.stride, g.dilation)]
     tile = (rows * g.width, g.channels)
-    return [order, Launch(transposed_kernel(g.dtype), context, -(-total // rows), tile, choice=CHOICE)]
+    return [order, CpuLaunch(transposed_kernel(g.dtype), context, -(-total // rows), tile, choice=CHOICE)]
 
 
-def weight_gradient(g: Geometry, x: Buffer, dy: Buffer, dw: Buffer, scratch: Scratch) -> list[Launch]:
+def weight_gradient(
+    g: Geometry, x: CpuBuffer, dy: CpuBuffer, dw: CpuBuffer, scratch: Scratch
+) -> list[CpuLaunch]:
     """The launches that compute the gradient (channels, 1, taps) of a weight."""
     taps, size = g.taps[0] * g.taps[1], SIZES[g.dtype]
     if taps * g.channels == 0:
@@ -69,8 +71,8 @@ def weight_gradient(g: Geometry, x: Buffer, dy: Buffer, dw: Buffer, scratch: Scr
     context = [*_sizes(g), x, dy, partial, g.n, each]
     step = min(64, g.channels)
     return [
-        Launch(weight_gradient_kernel(g.dtype), context, pieces, choice=CHOICE),
-        Launch(
+        CpuLaunch(weight_gradient_kernel(g.dtype), context, pieces, choice=CHOICE),
+        CpuLaunch(
             sum_pieces_kernel(g.dtype),
             [partial, dw, pieces, taps, 1, g.channels, step],
             -(-g.channels // step),
@@ -103,10 +105,10 @@ def _period(stride: int, dilation: int) -> int:
     return stride // math.gcd(stride, dilation)
 
 
-def _ordered_taps(g: Geometry, weight: Buffer, scratch: Scratch) -> tuple[Launch, Buffer]:
+def _ordered_taps(g: Geometry, weight: CpuBuffer, scratch: Scratch) -> tuple[CpuLaunch, CpuBuffer]:
     taps = g.taps[0] * g.taps[1]
     ordered = scratch(taps * g.channels * SIZES[g.dtype])
-    return Launch(order_kernel(g.dtype), [weight, ordered, taps, g.channels]), ordered
+    return CpuLaunch(order_kernel(g.dtype), [weight, ordered, taps, g.channels]), ordered
 
 
 @functools.cache

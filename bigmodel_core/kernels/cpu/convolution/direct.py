@@ -24,7 +24,7 @@ from bigmodel_core.kernels.cpu.convolution.padded_rows import (
     rows_under,
 )
 from bigmodel_core.kernels.cpu.convolution.tile import convolve_tile, tallest
-from bigmodel_core.kernels.cpu.launch import Buffer, Item, Launch, Scratch
+from bigmodel_core.kernels.cpu.launch import CpuBuffer, CpuLaunch, Item, Scratch
 from bigmodel_core.kernels.cpu.memory import load_int
 from bigmodel_core.kernels.cpu.microkernel import tile_columns
 from bigmodel_core.kernels.cpu.native import NativeFunction
@@ -33,13 +33,13 @@ from bigmodel_core.kernels.cpu.packing import stack_memory
 
 def convolve(
     g: Geometry,
-    x: Buffer,
-    weight: Buffer,
-    bias: Buffer | None,
-    y: Buffer,
+    x: CpuBuffer,
+    weight: CpuBuffer,
+    bias: CpuBuffer | None,
+    y: CpuBuffer,
     scratch: Scratch,
-    single: tuple[Buffer, int] | None = None,
-) -> list[Launch]:
+    single: tuple[CpuBuffer, int] | None = None,
+) -> list[CpuLaunch]:
     """The launch that computes y from x and a weight stored as (taps, channels of a group, filters).
 
     Args:
@@ -69,7 +69,7 @@ def convolve(
     context += [convolve_tile(g.dtype), *(single or (0, 1))]
     choice = "direct, pixels in place" if g.in_place else f"direct, {block} padded rows at a time"
     tile = (rows * g.out_width, g.filters)
-    return [Launch(convolution_kernel(g.dtype), context, chunks, tile, choice=choice)]
+    return [CpuLaunch(convolution_kernel(g.dtype), context, chunks, tile, choice=choice)]
 
 
 @functools.cache

@@ -19,7 +19,7 @@ from bigmodel_core.kernels.cpu.convolution.padded_rows import (
     rows_under,
 )
 from bigmodel_core.kernels.cpu.convolution.tile import convolve_tile, tallest
-from bigmodel_core.kernels.cpu.launch import Buffer, Launch, Scratch
+from bigmodel_core.kernels.cpu.launch import CpuBuffer, CpuLaunch, Scratch
 from bigmodel_core.kernels.cpu.memory import load, load_int, store
 from bigmodel_core.kernels.cpu.microkernel import tile_columns
 from bigmodel_core.kernels.cpu.native import NativeFunction
@@ -33,7 +33,9 @@ PARTIAL_BYTES = 8 * 1024 * 1024
 """Bytes that the partial sums of a weight's gradient may take together."""
 
 
-def weight_gradient(g: Geometry, x: Buffer, dy: Buffer, dw: Buffer, scratch: Scratch) -> list[Launch]:
+def weight_gradient(
+    g: Geometry, x: CpuBuffer, dy: CpuBuffer, dw: CpuBuffer, scratch: Scratch
+) -> list[CpuLaunch]:
     """The launches that compute the gradient (filters, channels of a group, taps) of a weight."""
     size, width = SIZES[g.dtype], tile_columns(g.dtype)
     inner = g.taps[0] * g.taps[1] * (g.channels // g.groups)
@@ -58,8 +60,8 @@ def weight_gradient(g: Geometry, x: Buffer, dy: Buffer, dw: Buffer, scratch: Scr
     ]
     step = max(1, min(16, g.filters))
     return [
-        Launch(weight_gradient_kernel(g.dtype), context, chunks, choice=f"direct, {pieces} partial sums"),
-        Launch(
+        CpuLaunch(weight_gradient_kernel(g.dtype), context, chunks, choice=f"direct, {pieces} partial sums"),
+        CpuLaunch(
             sum_pieces_kernel(g.dtype),
             [partial, dw, pieces, g.taps[0] * g.taps[1], g.channels // g.groups, g.filters, step],
             -(-g.filters // step),

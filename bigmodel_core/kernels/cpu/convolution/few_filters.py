@@ -17,7 +17,7 @@ import numpy as np
 from bigmodel_core.graph.dtypes import SIZES
 from bigmodel_core.kernels.cpu.convolution import direct, direct_gradient
 from bigmodel_core.kernels.cpu.convolution.geometry import Geometry
-from bigmodel_core.kernels.cpu.launch import Buffer, Launch, Scratch
+from bigmodel_core.kernels.cpu.launch import CpuBuffer, CpuLaunch, Scratch
 from bigmodel_core.kernels.cpu.memory import load, load_int, store
 from bigmodel_core.kernels.cpu.native import NativeFunction
 from bigmodel_core.kernels.cpu.target import vector_unit
@@ -61,8 +61,8 @@ def widened(g: Geometry) -> Geometry:
 
 
 def convolve(
-    g: Geometry, x: Buffer, weight: Buffer, bias: Buffer | None, y: Buffer, scratch: Scratch
-) -> list[Launch]:
+    g: Geometry, x: CpuBuffer, weight: CpuBuffer, bias: CpuBuffer | None, y: CpuBuffer, scratch: Scratch
+) -> list[CpuLaunch]:
     """The launches that compute y from x and a weight (filters, channels, taps)."""
     wide, size, pixels = widened(g), SIZES[g.dtype], pixels_at_once(g)
     filters = scratch(wide.taps[0] * wide.taps[1] * g.channels * wide.filters * size)
@@ -74,17 +74,19 @@ def convolve(
         assert launch.tile is not None
         launch.tile = launch.tile[0] * pixels, g.filters
         launch.choice = f"{launch.choice}, {pixels} pixels at once"
-    return [Launch(widen_kernel(g.dtype), context), *found] if found else []
+    return [CpuLaunch(widen_kernel(g.dtype), context), *found] if found else []
 
 
-def weight_gradient(g: Geometry, x: Buffer, dy: Buffer, dw: Buffer, scratch: Scratch) -> list[Launch]:
+def weight_gradient(
+    g: Geometry, x: CpuBuffer, dy: CpuBuffer, dw: CpuBuffer, scratch: Scratch
+) -> list[CpuLaunch]:
     """The launches that compute the gradient (filters, channels, taps) of a weight."""
     wide, size, pixels = widened(g), SIZES[g.dtype], pixels_at_once(g)
     sums = scratch(wide.taps[0] * wide.taps[1] * g.channels * wide.filters * size)
     found = direct_gradient.weight_gradient(wide, x, dy, sums, scratch)
     for launch in found:
         launch.choice = f"{launch.choice}, {pixels} pixels at once" if launch.choice else ""
-    return [*found, Launch(fold_kernel(g.dtype), [*_sizes(g), sums, dw])]
+    return [*found, CpuLaunch(fold_kernel(g.dtype), [*_sizes(g), sums, dw])]
 
 
 def _sizes(g: Geometry) -> list[int]:

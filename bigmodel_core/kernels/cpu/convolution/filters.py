@@ -10,7 +10,7 @@ from bigmodel_core.graph.dtypes import SIZES
 from bigmodel_core.graph.spec import Spec
 from bigmodel_core.kernels.call import Call
 from bigmodel_core.kernels.cpu.kernels import kernel
-from bigmodel_core.kernels.cpu.launch import Buffer, Launch
+from bigmodel_core.kernels.cpu.launch import CpuBuffer, CpuLaunch
 
 
 def arrange_filters(out, weight, groups, start, stop):
@@ -32,20 +32,20 @@ def flip_filters(out, weight, groups, start, stop):
                 out[tap, k, c] = weight[group * out.shape[1] + k, c - group * of_group, taps - 1 - tap]
 
 
-def arranged(call: Call) -> tuple[Buffer, list[Launch]]:
+def arranged(call: Call) -> tuple[CpuBuffer, list[CpuLaunch]]:
     """Filters (taps, channels of a group, filters) of a convolution, and what writes them."""
     filters, channels, down, across = call.inputs[1].sizes
     return _written(call, arrange_filters, (down * across, channels, filters))
 
 
-def flipped(call: Call) -> tuple[Buffer, list[Launch]]:
+def flipped(call: Call) -> tuple[CpuBuffer, list[CpuLaunch]]:
     """Filters (taps reversed, filters of a group, channels) of a transpose, and what writes them."""
     filters, channels, down, across = call.inputs[1].sizes
     groups = call.op.groups
     return _written(call, flip_filters, (down * across, filters // groups, channels * groups))
 
 
-def _written(call: Call, function: Any, shape: tuple[int, int, int]) -> tuple[Buffer, list[Launch]]:
+def _written(call: Call, function: Any, shape: tuple[int, int, int]) -> tuple[CpuBuffer, list[CpuLaunch]]:
     weight = call.inputs[1]
     filters, channels, down, across = weight.sizes
     count = math.prod(weight.sizes)

@@ -12,7 +12,7 @@ import numpy as np
 
 from bigmodel_core.graph.dtypes import SIZES
 from bigmodel_core.kernels.cpu.convolution.geometry import Geometry
-from bigmodel_core.kernels.cpu.launch import Buffer, Scratch
+from bigmodel_core.kernels.cpu.launch import CpuBuffer, Scratch
 from bigmodel_core.kernels.cpu.memory import load, load_int, store
 
 STACK = 256 * 1024
@@ -27,7 +27,7 @@ def block_rows(g: Geometry, limit: int, beside: int = 0) -> int:
     return rows
 
 
-def outside_memory(g: Geometry, block: int, chunks: int, scratch: Scratch) -> tuple[Buffer | int, int]:
+def outside_memory(g: Geometry, block: int, chunks: int, scratch: Scratch) -> tuple[CpuBuffer | int, int]:
     """Memory for padded rows that the stack cannot hold, and its bytes for each chunk."""
     needed = 0 if g.in_place else g.buffer_bytes(block)
     if needed <= STACK:

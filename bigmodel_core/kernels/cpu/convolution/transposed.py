@@ -23,7 +23,7 @@ from bigmodel_core.kernels.cpu.instructions import (
     store_vector,
     vector_type,
 )
-from bigmodel_core.kernels.cpu.launch import Buffer, Item, Launch, Scratch
+from bigmodel_core.kernels.cpu.launch import CpuBuffer, CpuLaunch, Item, Scratch
 from bigmodel_core.kernels.cpu.memory import load, load_int, store
 from bigmodel_core.kernels.cpu.microkernel import tile_columns
 from bigmodel_core.kernels.cpu.native import Intrinsic, NativeFunction
@@ -51,8 +51,8 @@ def _pitch(g: Geometry) -> int:
 
 
 def transposed(
-    g: Geometry, y: Buffer, weight: Buffer, bias: Buffer | None, x: Buffer, scratch: Scratch
-) -> list[Launch]:
+    g: Geometry, y: CpuBuffer, weight: CpuBuffer, bias: CpuBuffer | None, x: CpuBuffer, scratch: Scratch
+) -> list[CpuLaunch]:
     """The launches that compute x (n, height, width, channels) from y, for the convolution g of x to y.
 
     Args:
@@ -77,8 +77,8 @@ def transposed(
         convolve_tile(g.dtype),
     ]
     return [
-        Launch(order_kernel(g.dtype), order, g.taps[0]),
-        Launch(
+        CpuLaunch(order_kernel(g.dtype), order, g.taps[0]),
+        CpuLaunch(
             transposed_kernel(g.dtype),
             context,
             -(-total // rows),

@@ -18,7 +18,7 @@ from bigmodel_core.graph.dtypes import SIZES
 from bigmodel_core.kernels.cpu.convolution.geometry import CHUNK_WORK, Geometry, chunk_rows
 from bigmodel_core.kernels.cpu.convolution.tile import convolve_tile, tallest
 from bigmodel_core.kernels.cpu.convolution.winograd_tile import OF_INPUT, OF_PRODUCT, transform_grid
-from bigmodel_core.kernels.cpu.launch import Buffer, Item, Launch, Scratch
+from bigmodel_core.kernels.cpu.launch import CpuBuffer, CpuLaunch, Item, Scratch
 from bigmodel_core.kernels.cpu.memory import load, load_int, store
 from bigmodel_core.kernels.cpu.microkernel import tile_columns
 from bigmodel_core.kernels.cpu.native import NativeFunction
@@ -69,8 +69,14 @@ def tiles_of_block(g: Geometry, columns: int) -> int:
 
 
 def convolve(
-    g: Geometry, x: Buffer, weight: Buffer, bias: Buffer | None, y: Buffer, scratch: Scratch, turned: bool
-) -> list[Launch]:
+    g: Geometry,
+    x: CpuBuffer,
+    weight: CpuBuffer,
+    bias: CpuBuffer | None,
+    y: CpuBuffer,
+    scratch: Scratch,
+    turned: bool,
+) -> list[CpuLaunch]:
     """The launches that compute y from x and a weight (filters, channels, 3, 3).
 
     Args:
@@ -104,8 +110,8 @@ def convolve(
     ]
     choice = f"Winograd F(2x2, 3x3), {most} tiles at a time"
     return [
-        Launch(filters_kernel(g.dtype), filters, panels * parts),
-        Launch(
+        CpuLaunch(filters_kernel(g.dtype), filters, panels * parts),
+        CpuLaunch(
             convolution_kernel(g.dtype),
             context,
             -(-total // rows),

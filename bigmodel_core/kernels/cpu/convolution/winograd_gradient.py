@@ -29,7 +29,7 @@ from bigmodel_core.kernels.cpu.convolution.winograd import (
     whole_vectors,
 )
 from bigmodel_core.kernels.cpu.convolution.winograd_tile import OF_UPSTREAM, transform_grid
-from bigmodel_core.kernels.cpu.launch import Buffer, Item, Launch, Scratch
+from bigmodel_core.kernels.cpu.launch import CpuBuffer, CpuLaunch, Item, Scratch
 from bigmodel_core.kernels.cpu.memory import load, load_int, store
 from bigmodel_core.kernels.cpu.microkernel import tile_columns
 from bigmodel_core.kernels.cpu.native import NativeFunction
@@ -40,7 +40,9 @@ SUMS = 64
 """Filters that are brought back from their 16 numbers at a time."""
 
 
-def weight_gradient(g: Geometry, x: Buffer, dy: Buffer, dw: Buffer, scratch: Scratch) -> list[Launch]:
+def weight_gradient(
+    g: Geometry, x: CpuBuffer, dy: CpuBuffer, dw: CpuBuffer, scratch: Scratch
+) -> list[CpuLaunch]:
     """The launches that compute the gradient (filters, channels, 3, 3) of a weight."""
     size, width = SIZES[g.dtype], tile_columns(g.dtype)
     count = POINTS * g.channels * g.filters
@@ -61,13 +63,13 @@ def weight_gradient(g: Geometry, x: Buffer, dy: Buffer, dw: Buffer, scratch: Scr
     ]
     step = max(1, min(g.channels, 2 * CHUNK_WORK // (100 * g.filters * pieces)))
     return [
-        Launch(
+        CpuLaunch(
             weight_gradient_kernel(g.dtype),
             context,
             pieces * across,
             choice=f"Winograd F(3x3, 2x2), {pieces} partial sums",
         ),
-        Launch(
+        CpuLaunch(
             sum_pieces_kernel(g.dtype),
             [
                 *(partial, dw, pieces, g.channels, g.filters, step),
