@@ -1,0 +1,182 @@
+"""The cases of `test_ops.py` in NumPy: what the CUDA kernels are compared with, in float64.
+
+Gradients are central differences of these functions.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Callable, Mapping, Sequence
+from typing import Any
+
+import numpy as np
+
+Arrays = Mapping[str, np.ndarray]
+
+erf = np.vectorize(math.erf, otypes=["float64"])
+
+
+def sigmoid(x: np.ndarray) -> np.ndarray:
+    return np.where(x >= 0, 1 / (1 + np.exp(-np.abs(x))), np.exp(-np.abs(x)) / (1 + np.exp(-np.abs(x))))
+
+
+def log_softmax(x: np.ndarray, axis: int = -1) -> np.ndarray:
+    shifted = x - x.max(axis, keepdims=True)
+    found: np.ndarray = shifted - np.log(np.exp(shifted).sum(axis, keepdims=True))
+    return found
+
+
+def softmax(x: np.ndarray, axis: int = -1) -> np.ndarray:
+    return np.exp(log_softmax(x, axis))
+
+
+def cross_entropy(x: np.ndarray, labels: np.ndarray, smoothing: float = 0.0) -> np.ndarray:
+    classes = x.shape[-1]
+    target = (1 - smoothing) * np.eye(classes)[labels] + smoothing / classes
+    found: np.ndarray = -(target * log_softmax(x)).sum(-1)
+    return found
+
+
+def layer_norm(x: np.ndarray, scale: np.ndarray, shift: np.ndarray) -> np.ndarray:
+    centered = x - x.mean(-1, keepdims=True)
+    found: np.ndarray = centered / np.sqrt((centered**2).mean(-1, keepdims=True) + 1e-5) * scale + shift
+    return found
+
+
+def binary_cross_entropy(x: np.ndarray, t: np.ndarray) -> np.ndarray:
+    found: np.ndarray = np.maximum(x, 0) - x * t + np.log1p(np.exp(-np.abs(x)))
+    return found
+
+
+def huber(x: np.ndarray, delta: float) -> np.ndarray:
+    size = np.abs(x)
+    return np.where(size <= delta, x * x / 2, delta * (size - delta / 2))
+
+
+def hinge(x: np.ndarray, labels: np.ndarray) -> np.ndarray:
+    rows = np.arange(len(x))
+    wrong = x.copy()
+    wrong[rows, labels] = -np.inf
+    return np.maximum(0, 1 + wrong.max(-1) - x[rows, labels])
+
+
+def gelu_tanh(x: np.ndarray) -> np.ndarray:
+    found: np.ndarray = x / 2 * (1 + np.tanh(math.sqrt(2 / math.pi) * (x + 0.044715 * x**3)))
+    return found
+
+
+def recurrent(reference: Any, cell: str) -> Callable[..., list[np.ndarray]]:
+    """Both directions, the second one from the last states of the first."""
+
+    def run(
+        x: np.ndarray, w: np.ndarray, r: np.ndarray, b: np.ndarray, c: np.ndarray, lengths: np.ndarray
+    ) -> list[np.ndarray]:
+        y, last = reference.run(cell, x, (w, r, b, c))
+        back, ends = reference.run(cell, x, (w, r, b, c), lengths, tuple(last), True)
+        return [y, back, *ends]
+
+    return run
+
+
+def references(recurrence: Any) -> dict[str, Callable[..., Any]]:
+    """By the name of a case, its function of arrays.
+
+    Args:
+        recurrence: the module of recurrent layers in NumPy.
+    """
+    found: dict[str, Callable[..., Any]] = {
+        "arithmetic": lambda x, y: [x + y, x - y, x * y, -x, abs(x), np.sign(x), x * x],
+        "divide": lambda x, y: x / y,
+        "power": lambda x, y: [x**y, x**3.5],
+        "extremes": lambda x, y: [np.maximum(x, y), np.minimum(x, y)],
+        "row broadcast": lambda x, y: x * y + 1.5,
+        "column broadcast": lambda x, y: np.exp(x) * y,
+        "two-sided broadcast": lambda x, y: x * y,
+        "scalar broadcast": lambda x, y: x * y,
+        "functions": lambda x: [np.exp(x), np.log(x), np.sqrt(x), np.floor(x), np.ceil(x)],
+        "trigonometry": lambda x: [np.sin(x), np.cos(x)],
+        "clip": lambda x: np.clip(x, -0.5, 0.7),
+        "relu": lambda x: [
+            np.maximum(x, 0),
+            np.where(x > 0, x, 0.1 * x),
+            np.where(x > 0, x, 0.8 * np.expm1(np.minimum(x, 0))),
+        ],
+        "sigmoid": lambda x: [sigmoid(x), np.tanh(x), x * sigmoid(x)],
+        "gelu": lambda x: [x / 2 * (1 + erf(x / math.sqrt(2))), gelu_tanh(x)],
+        "soft": lambda x: [np.logaddexp(x, 0), x / (1 + abs(x))],
+        "far": lambda x: [sigmoid(x), np.tanh(x), np.logaddexp(x, 0), np.exp(-abs(x))],
+        "comparisons": lambda x, y: [x == x, x != y, x < y, x <= y, x > y, x >= y],
+        "logic": lambda x, y: [(x > 0) & (y > 0), (x > 0) | (y > 0), ~(x > 0)],
+        "where": lambda m, x, y: np.where(m, x, y),
+        "cast": lambda x: [x.astype("int64"), x, x.astype("int32"), x.astype("bool")],
+        "integers": lambda i: [i + i, i * 3, -i, i.sum(), i.max(1), i.argmax(-1)],
+        "affine": lambda x, w, b: x @ w + b,
+        "matmul": lambda x, w: x @ w,
+        "batched": lambda a, b: a @ b,
+        "batch and one": lambda a, w: a @ w,
+        "sum": lambda x: [x.sum(), x.sum(0), x.sum(1), x.mean(), x.mean(0, keepdims=True)],
+        "sum of pieces": lambda x: [x.sum(0), x.sum(1), x.sum()],
+        "reductions of axes": lambda x: [
+            *(x.sum((0, 2)), x.max((1, 2)), x.min(1), x.argmax(1), x.argmax(0)),
+        ],
+        "extremes of rows": lambda x: [x.max(), x.max(1), x.min(0), x.min(1)],
+        "softmax": lambda x: [softmax(x), log_softmax(x)],
+        "softmax of long rows": lambda x: [softmax(x), log_softmax(x)],
+        "softmax along columns": lambda x: [softmax(x, 0), log_softmax(x, 0)],
+        "cross-entropy": lambda x, t: cross_entropy(x, t),
+        "cross-entropy, smoothed, long rows": lambda x, t: cross_entropy(x, t, 0.1),
+        "layer norm": lambda x, s, b: layer_norm(x, s, b),
+        "layer norm of long rows": lambda x, s, b: layer_norm(x, s, b),
+        "transpose": lambda x: [x.T, x.transpose(1, 0, 2)],
+        "slice": lambda x: [x[1:4], x[:, 2], x[:, ::3], x[..., -2:]],
+        "concatenate": lambda x, y: [np.concatenate([x, y], 0), np.concatenate([x, y, x], 1)],
+        "reshape": lambda x: [x.reshape(7, 5) * 2.0, x.reshape(len(x), -1)],
+        "broadcast_to": lambda x: np.broadcast_to(x, (5, 7)),
+        "gather": lambda t, i: t[i],
+        "gather by a matrix": lambda t, i: t[i],
+        "binary cross-entropy": lambda x, t: binary_cross_entropy(x, t),
+        "huber": lambda x: huber(x, 0.8),
+        "hinge over classes": lambda x, t: hinge(x, t),
+        "labels as numbers": lambda t: t.astype("float64"),
+    }
+    cells = ("tanh", "relu", "lstm", "gru")
+    return found | {f"recurrent {cell}": recurrent(recurrence, cell) for cell in cells}
+
+
+STEP = 1e-6
+
+
+def results_and_gradients(function: Callable[..., Any], arrays: Arrays) -> list[np.ndarray]:
+    """What `graph_of` builds: the results, and the gradients of 0.75 times the sum of the squares of each
+    float result with respect to each float input."""
+    wide = {name: a.astype("float64") if a.dtype.kind == "f" else a for name, a in arrays.items()}
+    results = _listed(function(**wide))
+    floats = [name for name, array in arrays.items() if array.dtype.kind == "f"]
+    smooth = [number for number, value in enumerate(results) if value.dtype.kind == "f"]
+    slopes: dict[tuple[int, str], np.ndarray] = {
+        (number, name): np.zeros(wide[name].shape) for number in smooth for name in floats
+    }
+    for name in floats:
+        for place in np.ndindex(wide[name].shape):
+            ends = [_squares(function, wide, name, place, step, smooth) for step in (STEP, -STEP)]
+            for number, above, below in zip(smooth, *ends, strict=True):
+                slopes[number, name][place] = (above - below) / (2 * STEP)
+    return [*results, *(slopes[number, name] for number in smooth for name in floats)]
+
+
+def _squares(
+    function: Callable[..., Any],
+    arrays: Arrays,
+    name: str,
+    place: tuple[int, ...],
+    step: float,
+    smooth: Sequence[int],
+) -> list[Any]:
+    moved = arrays[name].copy()
+    moved[place] += step
+    results = _listed(function(**{**arrays, name: moved}))
+    return [0.75 * (results[number] ** 2).sum() for number in smooth]
+
+
+def _listed(made: Any) -> list[np.ndarray]:
+    return [np.asarray(value) for value in (made if isinstance(made, list) else [made])]
