@@ -43,6 +43,10 @@ class Kernel:
         """The positions of inputs behind whose end the kernel reads some bytes, without using them.
 
         Arrays of a plan have room for that; those that a caller passes are copied first.
+
+        Args:
+            op: what is computed.
+            inputs: the specs of its inputs, all sizes known.
         """
         return ()
 

@@ -133,7 +133,7 @@ class CpuPlan:
         self._place_buffers(binding)
         self._write_table(binding.rows)
         self._views = [_view(binding.spec(value), binding.buffer(value)) for value in program.outputs]
-        self._direct = self._readable_in_place()
+        self._direct = self._readable_in_place(binding)
 
     def _leaf(self, value: Value, spec: Spec) -> CpuBuffer:
         """The memory of an input, variable or constant."""
@@ -171,12 +171,14 @@ class CpuPlan:
         self._row_steps = [number for number, _ in rows]
         self._table = Table(launches, [buffer for buffer, _ in self._inputs.values()], self._status)
 
-    def _readable_in_place(self) -> set[str]:
+    def _readable_in_place(self, binding: Binding) -> set[str]:
         """The inputs that kernels may read where the caller has them: read to their end only, no outputs."""
         copied = {id(self.program.root(value)) for value in self.program.outputs}
         for node in self.program.nodes:
             if node.op.cpu is not None:
-                for position in node.op.cpu.over_reads(node.op, [value.spec for value in node.inputs]):
+                for position in node.op.cpu.over_reads(
+                    node.op, [binding.spec(value) for value in node.inputs]
+                ):
                     copied.add(id(self.program.root(node.inputs[position])))
         return {name for name, value in self.program.inputs.items() if id(value) not in copied}
 

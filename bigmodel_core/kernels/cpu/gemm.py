@@ -145,6 +145,11 @@ def _product(
     )
 
 
+def copies_transposed(m: int, dtype: str) -> bool:
+    """Whether tiles of an A that is stored as (k, m) may be copied: in whole vectors, which end behind it."""
+    return m * SIZES[dtype] % ALIAS == 0
+
+
 def _depth(p: MatrixProduct) -> int:
     """Steps of k in a block: equal blocks, whole vectors."""
     deepest = DEPTH_BYTES // SIZES[p.dtype]

@@ -157,8 +157,8 @@ def cpu_launches(
         follows: the position of that input.
         writes_tiles: whether chunks of the last launch finish the output tile by tile (`CpuLaunch.tile`), so
             that epilogues can run on each.
-        over_reads: `over_reads(op, *inputs)` gives the positions of inputs behind whose end the kernel reads
-            (never uses) up to `PADDING` bytes.
+        over_reads: `over_reads(op, *inputs)`, all sizes known, gives the positions of inputs behind whose end
+            the kernel reads (never uses) up to `PADDING` bytes.
     """
     if (epilogue is None) != (follows is None):
         raise KernelError(

@@ -13,8 +13,9 @@ from bigmodel_core.kernels.cpu.launch import CpuLaunch
 
 
 def _matmul_over_reads(op: Any, a: Spec, b: Spec) -> tuple[int, ...]:
-    columns = b.shape[-2] if op.transpose_b else b.shape[-1]
-    return (0, 1) if columns == 1 or isinstance(columns, str) else (1,)
+    is_column = b.sizes[-2 if op.transpose_b else -1] == 1  # the kernel then takes b for its left operand
+    is_copied = op.transpose_a and gemm.copies_transposed(a.sizes[-1], a.dtype)
+    return (0, 1) if is_column or is_copied else (1,)
 
 
 @cpu_launches(writes_tiles=True, over_reads=_matmul_over_reads)

@@ -1,0 +1,367 @@
+"""Small graphs that between them run every kernel of the CPU, at sizes that leave something over."""
+
+from __future__ import annotations
+
+import functools
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+
+import bigmodel_core.ops as o
+from bigmodel_core.graph import Graph, Node, Value
+from bigmodel_core.graph.autodiff import gradients
+from bigmodel_core.graph.spec import Spec
+from bigmodel_core.kernels.cpu.target import vector_unit
+from bigmodel_core.ops import linear, losses, squares
+from bigmodel_core.plan import Program
+
+Arrays = dict[str, np.ndarray]
+Shapes = dict[str, tuple[int, ...]]
+
+
+@dataclass(frozen=True)
+class Case:
+    """A graph to run.
+
+    Args:
+        build: takes a Value for each array, returns one or several.
+        arrays: the arrays by name, made for so many lanes of a vector; floats are converted.
+        dtypes: the float types it is run in.
+        free: sizes of dimensions that the graph names.
+        trained: which arrays are variables, which a step of training overwrites behind a gate.
+    """
+
+    build: Callable[..., Any]
+    arrays: Callable[[int], Arrays]
+    dtypes: tuple[str, ...] = ("float32", "float64")
+    free: tuple[int, ...] = ()
+    trained: tuple[str, ...] = ()
+
+
+def normal(*shape: int) -> np.ndarray:
+    return np.random.default_rng(sum(shape)).normal(size=shape)
+
+
+def whole(*shape: int, below: int) -> np.ndarray:
+    return np.random.default_rng(sum(shape)).integers(0, below, size=shape)
+
+
+def flat(x: np.ndarray) -> Callable[[int], Arrays]:
+    return lambda lanes: {"x": x}
+
+
+# Matrix products ------------------------------------------------------------------------------------------
+
+SIZES = ((1, 67, 1), (5, 31, -1), (13, 33, 1), (67, 5, 3), (2, 101, 7), (71, 97, 0), (1, 129, 35))
+"""Rows, what is added up, columns; of these the third more than a vector has, where it is below 2."""
+
+
+def _products(transpose_a: bool, transpose_b: bool, sizes: Any = SIZES) -> Case:
+    def arrays(lanes: int) -> Arrays:
+        found = {}
+        for number, (m, k, n) in enumerate(sizes):
+            n = lanes + n if n < 2 and m > 1 else n
+            found[f"a{number}"] = normal(k, m) if transpose_a else normal(m, k)
+            found[f"b{number}"] = normal(n, k) if transpose_b else normal(k, n)
+        return found
+
+    op = linear.MatMul(transpose_a, transpose_b)
+    return Case(lambda **v: [op(v[f"a{n}"], v[f"b{n}"]) for n in range(len(sizes))], arrays)
+
+
+def _affine(lanes: int) -> Arrays:
+    found = {}
+    for number, (m, k, n) in enumerate(((9, 67, lanes - 1), (3, 65, 67), (70, 3, 67), (5, 71, 1))):
+        found |= {f"x{number}": normal(m, k), f"w{number}": normal(k, n), f"b{number}": normal(n)}
+    return found
+
+
+def _affines(**v: Value) -> list[Value]:
+    return [o.affine(v[f"x{n}"], v[f"w{n}"], v[f"b{n}"]) for n in range(len(v) // 3)]
+
+
+# Images ---------------------------------------------------------------------------------------------------
+
+
+def images(
+    x: tuple[int, ...],
+    w: tuple[int, ...],
+    bias: bool = True,
+    transposed: bool = False,
+    dtypes: tuple[str, ...] = ("float32", "float64"),
+    **options: Any,
+) -> Case:
+    """A convolution or its transpose, with all gradients."""
+    filters = w[1] * options.get("groups", 1) if transposed else w[0]
+
+    def build(x: Value, w: Value, b: Value | None = None) -> Value:
+        return (o.conv_transpose2d if transposed else o.conv2d)(x, w, b, **options)
+
+    def arrays(lanes: int) -> Arrays:
+        return {"x": normal(*x), "w": normal(*w), **({"b": normal(filters)} if bias else {})}
+
+    return Case(build, arrays, dtypes)
+
+
+def _block(x: Value, w: Value, scale: Value, shift: Value) -> Value:
+    """Ops that follow the tiles of a convolution, there and back."""
+    y = o.relu(o.batch_norm(o.conv2d(x, w, padding=1), scale, shift)[0])
+    return o.max_pool(y, 2)
+
+
+def _fixed(x: Value, w: Value, scale: Value, shift: Value, mean: Value, variance: Value) -> Value:
+    return o.relu(o.fixed_norm(o.conv2d(x, w), scale, shift, mean, o.square(variance)))
+
+
+def _vectors(channels: int, *names: str) -> Arrays:
+    return {name: normal(channels + number)[:channels] + 0.1 for number, name in enumerate(names)}
+
+
+# Recurrent layers -----------------------------------------------------------------------------------------
+
+GATES = {"tanh": 1, "relu": 1, "lstm": 4, "gru": 3}
+
+
+def _recurrent(cell: str, **v: Any) -> list[Any]:
+    """Both directions, the second one from the last states of the first."""
+    weights, others = ([v[f"{name}{tail}"] for name in ("w", "r", "b", "c")] for tail in ("", "2"))
+    y, last = o.recurrent(cell, v["x"], *weights)
+    given = tuple(v[name] for name in ("h", "s")[: len(last)])
+    back, ends = o.recurrent(cell, y, *others, v["lengths"], given, True)
+    return [y, *last, back, *ends]
+
+
+def _cells(cell: str, batch: int, features: int, units: int) -> Case:
+    width = units * GATES[cell]
+
+    def arrays(lanes: int) -> Arrays:
+        found = {"x": normal(3, batch, features), "h": normal(batch, units), "s": normal(batch, units)}
+        for tail, inputs in (("", features), ("2", units)):
+            found |= {f"w{tail}": normal(inputs, width) * 0.3, f"r{tail}": normal(units, width) * 0.3}
+            found |= {f"b{tail}": normal(width), f"c{tail}": normal(width)}
+        return {**found, "lengths": 1 + whole(batch, below=3)}
+
+    return Case(lambda **v: _recurrent(cell, **v), arrays)
+
+
+# Everything else ------------------------------------------------------------------------------------------
+
+
+def _functions(x: Value, y: Value) -> list[Value]:
+    """All that is computed number by number, in a few chains."""
+    positive = abs(x) + 0.5
+    smooth = [o.exp(x), o.log(positive), o.sqrt(positive), o.sin(x), o.cos(x), o.square(x), positive**y, x**3]
+    units = [o.relu(x), o.leaky_relu(x, 0.1), o.elu(x), o.sigmoid(x), o.tanh(x), o.silu(x), o.gelu(x)]
+    units += [o.gelu_tanh(x), o.softplus(x), o.softsign(x), o.clip(x, -0.5, 0.7), o.maximum(x, y)]
+    steps = [o.floor(x), o.ceil(x), o.sign(x), o.minimum(x, y), -x / positive, x - y]
+    masks = [o.equal(x, x), o.not_equal(x, y), o.less(x, y), o.less_equal(x, y), x > y, x >= y]
+    masks += [o.logical_and(x > 0, y > 0), o.logical_or(x > 0, y > 0), o.logical_not(x > 0)]
+    casts = [x.astype("int64"), x.astype("int32"), x.astype("bool"), o.where(x > y, x, y)]
+    return [*smooth, *units, *steps, *masks, *casts]
+
+
+def _rows(x: Value, s: Value, b: Value) -> list[Value]:
+    return [o.softmax(x), o.log_softmax(x), o.softmax(x, 0), o.log_softmax(x, 0), o.layer_norm(x, s, b)]
+
+
+def _reductions(x: Value, c: Value, r: Value) -> list[Value]:
+    found = [o.sum(x), o.sum(x, 0), o.sum(x, (0, 2)), o.sum(x, (1, 2)), o.mean(x, 1)]
+    found += [o.max(x, 1), o.min(x, 2), o.argmax(x, 1), o.argmax(x, 2), o.max(x)]
+    return [*found, o.sum(c, 0), o.sum(r, 1), squares.SumOfSquares()(r)]
+
+
+def _pieces(x: Value, y: Value) -> list[Value]:
+    found = [x[1:4], x[:, 2], x[:, ::3], x[..., -2:], o.transpose(x), o.transpose(x, (1, 0, 2))]
+    found += [o.concatenate([x, y], 0), o.concatenate([x, x * y[:1], x], 2), o.reshape(x, (-1,)) * 2.0]
+    return [*found, o.broadcast_to(x[0, 0], (3, x.shape[2])), o.broadcast_to(y, (2, *y.shape))]
+
+
+def _losses(x: Value, t: Value, p: Value, k: Value) -> list[Value]:
+    found = [o.cross_entropy(x, t), o.cross_entropy(x, t, 0.1), losses.MultiClassHinge(1.0)(x, t)[0]]
+    return [
+        *found,
+        losses.BinaryCrossEntropy()(x, p),
+        losses.Huber(0.8)(x),
+        losses.LabelNumbers(2, x.dtype)(k),
+    ]
+
+
+def _learned(**v: Value) -> list[Value]:
+    """Gradients of layers small and large: updates side by side, and one that follows its product; a variable
+    as it was before."""
+    hidden = o.relu(o.affine(v["x"], v["w"], v["b"]))
+    return [o.mean(o.square(o.affine(hidden, v["u"], v["c"]))), v["b"]]
+
+
+CASES: dict[str, Case] = {
+    "products": _products(False, False),
+    "products, left transposed": _products(True, False),
+    "products, right transposed": _products(False, True),
+    "products, both transposed": _products(True, True),
+    "large product": _products(False, False, ((29, 700, 403),)),
+    "large product, right transposed": _products(False, True, ((31, 1024, 67),)),
+    "large product, left transposed": _products(True, False, ((1024, 37, 67), (3, 5203, 5))),
+    "batched products": Case(
+        lambda a, b, w, c: [o.matmul(a, b), o.matmul(a, w), o.matmul(c, b)],
+        lambda lanes: {
+            "a": normal(7, 5, 9),
+            "b": normal(7, 9, lanes + 1),
+            "w": normal(9, 67),
+            "c": normal(13, 9),
+        },
+    ),
+    "products of free columns": Case(
+        lambda a, b: [o.matmul(a, b), linear.MatMul(False, True)(a, o.transpose(b))],
+        lambda lanes: {"a": normal(101, 5), "b": normal(5, 1)},
+        free=(1,),
+    ),
+    "affine": Case(_affines, _affine),
+    "convolution by a product": images((2, 5, 7, 9), (67, 5, 1, 1)),
+    "convolution by a product, few filters": images((3, 67, 5, 5), (3, 67, 1, 1)),
+    "convolution in place": images((2, 5, 11, 13), (19, 5, 3, 3), stride=2),
+    "convolution in place of one channel": images((5, 1, 11, 13), (67, 1, 5, 5)),
+    "convolution of padded rows": images((3, 7, 9, 11), (33, 7, 5, 3), padding="same"),
+    "convolution of padded rows, no bias": images(
+        (3, 3, 9, 5), (17, 3, 3, 3), bias=False, padding=1, stride=2
+    ),
+    "dilated convolution": images((2, 3, 13, 11), (5, 3, 3, 3), dilation=2, padding=1),
+    "grouped convolution": images((3, 6, 7, 9), (9, 2, 3, 3), groups=3, padding=1),
+    "depthwise convolution": images((3, 19, 7, 9), (19, 1, 3, 3), groups=19, padding=1),
+    "depthwise convolution of strides": images((3, 5, 9, 11), (5, 1, 5, 5), groups=5, padding=2, stride=2),
+    "convolution of few filters": images((2, 9, 12, 16), (3, 9, 3, 3), padding=1),
+    "convolution of one filter": images((3, 1, 12, 16), (1, 1, 5, 5), padding=2),
+    "winograd": images((3, 17, 13, 11), (19, 17, 3, 3), padding=1, dtypes=("float32",)),
+    "winograd of whole vectors": images(
+        (2, 32, 16, 16), (32, 32, 3, 3), bias=False, padding=1, dtypes=("float32",)
+    ),
+    "transposed convolution": images((3, 5, 5, 7), (5, 19, 3, 3), transposed=True),
+    "transposed convolution of strides": images(
+        (3, 7, 5, 6), (7, 3, 3, 3), transposed=True, stride=2, padding=1
+    ),
+    "transposed convolution of large strides": images((2, 9, 5, 7), (9, 5, 4, 4), transposed=True, stride=4),
+    "transposed convolution by a product": images((2, 67, 5, 7), (67, 5, 1, 1), transposed=True),
+    "transposed convolution of groups": images(
+        (2, 6, 5, 7), (6, 5, 3, 3), transposed=True, groups=2, stride=2
+    ),
+    "transposed depthwise convolution": images(
+        (2, 19, 7, 5), (19, 1, 3, 3), transposed=True, groups=19, stride=2
+    ),
+    "pools": Case(
+        lambda x: [
+            *(o.max_pool(x, 2), o.max_pool(x, 3, 2, 1), o.average_pool(x, 2), o.average_pool(x, 3, 1, 1)),
+            *(o.global_average_pool(x), o.adaptive_average_pool(x, 3), o.average_pool(x, 3, 2, 1, False)),
+        ],
+        lambda lanes: {"x": normal(2, lanes + 3, 7, 9)},
+    ),
+    "pools of few channels": Case(
+        lambda x: [o.max_pool(x, 2), o.average_pool(x, 3, 2)], lambda lanes: {"x": normal(3, 3, 11, 7)}
+    ),
+    "borders": Case(
+        lambda x: [o.zero_pad(x, (2, 1, 3, 5)), o.upsample_nearest(x, 2)],
+        lambda lanes: {"x": normal(2, 5, 7, 9)},
+    ),
+    "batch norm": Case(
+        lambda x, scale, shift: list(o.batch_norm(x, scale, shift)[:1]),
+        lambda lanes: {"x": normal(3, lanes + 5, 5, 7), **_vectors(lanes + 5, "scale", "shift")},
+    ),
+    "block": Case(
+        _block,
+        lambda lanes: {"x": normal(3, 5, 8, 10), "w": normal(67, 5, 3, 3), **_vectors(67, "scale", "shift")},
+    ),
+    "block of fixed moments": Case(
+        _fixed,
+        lambda lanes: {
+            "x": normal(3, 5, 7, 9),
+            "w": normal(67, 5, 3, 3),
+            **_vectors(67, "scale", "shift", "mean", "variance"),
+        },
+    ),
+    **{f"recurrent {cell}": _cells(cell, 5, 17, 13) for cell in GATES},
+    **{f"recurrent {cell} of one row": _cells(cell, 1, 67, 67) for cell in ("tanh", "lstm", "gru")},
+    "recurrent lstm of many units": _cells("lstm", 19, 3, 67),
+    "functions": Case(_functions, lambda lanes: {"x": normal(7, 13), "y": normal(7, 13)}),
+    "broadcasts": Case(
+        lambda x, row, column, one: [x * row, o.exp(x) * column, x + one, row * column],
+        lambda lanes: {"x": normal(13, 67), "row": normal(67), "column": normal(13, 1), "one": normal()},
+    ),
+    "rows": Case(_rows, lambda lanes: {"x": normal(5, 67), "s": normal(67), "b": normal(67)}),
+    "reductions": Case(
+        _reductions, lambda lanes: {"x": normal(5, 7, 13), "c": normal(301, 3), "r": normal(3, 1031)}
+    ),
+    "pieces": Case(_pieces, lambda lanes: {"x": normal(5, 7, 13), "y": normal(3, 7, 13)}),
+    "gather": Case(
+        lambda x, i, j: [o.gather(x, i), o.gather(x, j)],
+        lambda lanes: {
+            "x": normal(37, 5),
+            "i": whole(67, below=37),
+            "j": whole(11, 13, below=37).astype("int32"),
+        },
+    ),
+    "losses": Case(
+        _losses,
+        lambda lanes: {
+            "x": normal(67, 7),
+            "t": whole(67, below=7),
+            "p": whole(67, 7, below=2) * 1.0,
+            "k": whole(67, below=2),
+        },
+    ),
+    "dropout": Case(lambda x: o.dropout(x, 0.4), flat(normal(9, 13))),
+    "mean over a free size": Case(lambda x: o.mean(x, 0), lambda lanes: {"x": normal(67, 13)}, free=(67,)),
+    "integers": Case(
+        lambda i: [i + i, i * 3, -i, o.sum(i), o.max(i, 1), o.argmax(i), i.astype("float32")],
+        lambda lanes: {"i": whole(9, 13, below=50)},
+        dtypes=("float32",),
+    ),
+    "updates": Case(
+        _learned,
+        lambda lanes: {
+            "x": normal(11, 203),
+            "w": normal(203, 211),
+            "b": normal(211),
+            "u": normal(211, 3),
+            "c": normal(3),
+        },
+        trained=("w", "b", "u", "c"),
+    ),
+}
+
+
+def arrays_of(case: Case, dtype: str) -> Arrays:
+    """The arrays of a case, floats as a dtype."""
+    made = case.arrays(vector_unit().lanes(dtype))
+    return {key: array.astype(dtype) if array.dtype.kind == "f" else array for key, array in made.items()}
+
+
+def program_of(case: Case, arrays: Mapping[str, np.ndarray], device: Any = "cpu") -> Program:
+    """The results of a case and the gradients of their squares; or a step of training."""
+    graph, values = Graph(), dict[str, Value]()
+    for name, array in arrays.items():
+        shape = tuple(f"D{size}" if size in case.free else size for size in array.shape)
+        make = graph.variable if name in case.trained else graph.input
+        values[name] = make(name, Spec(shape, array.dtype.name))
+    with graph.active():
+        made = case.build(**values)
+        results = [made] if isinstance(made, Value) else list(made)
+        floats = {name: value for name, value in values.items() if value.spec.is_float}
+        squares_of = [o.sum(value * value).astype("float64") for value in results if value.spec.is_float]
+        total = functools.reduce(o.add, squares_of)
+        found = dict(zip(floats, gradients(total, list(floats.values())), strict=True)) if floats else {}
+        moved = {name: values[name] - 0.1 * found[name] for name in case.trained}
+    outputs = results if case.trained else [*results, *found.values()]
+    return Program(graph, outputs, moved, [*results, *found.values()] if moved else [], device)
+
+
+def alone(node: Node, device: Any = "cpu") -> Program:
+    """A program of one op, whose inputs are the caller's."""
+    graph = Graph()
+    values = [graph.input(f"x{n}", value.spec) for n, value in enumerate(node.inputs)]
+    return Program(graph, graph.apply(node.op, values).outputs, device=device)
+
+
+def with_kernels_of_their_own(program: Program) -> list[Node]:
+    """The nodes of a program that are neither leaves, nor the memory of others, nor part of a chain."""
+    computing = [node for node in program.nodes if node.op.cpu is not None and not node.op.alias]
+    return [node for node in computing if not node.op.cpu.is_elementwise]

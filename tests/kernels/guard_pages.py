@@ -1,0 +1,226 @@
+"""The CPU with memory that ends at unreadable pages: a kernel that reads or writes where it must not dies.
+
+Every buffer of a plan lies in pages of its own. What surrounds it depends on the form:
+
+    "end"      behind the buffer lie the `PADDING` bytes that kernels may read, and then an unreadable page
+    "padding"  right behind the buffer begins a page that can be read and not written
+    "begin"    right before the buffer ends an unreadable page
+
+The caller's arrays, which kernels read in place, have no padding, and can nowhere be written. What can be
+written around a buffer holds NaN, as new buffers do: a kernel that uses what it may only read gives other
+numbers, and one that writes there is found out after the launch. All this takes place in a copy of the
+process, which may die.
+"""
+
+from __future__ import annotations
+
+import ctypes
+import faulthandler
+import mmap
+import os
+import signal
+import sys
+import traceback
+import warnings
+from collections.abc import Callable, Mapping, Sequence
+from typing import Any
+
+import numpy as np
+
+from bigmodel_core.graph import Constant, Value
+from bigmodel_core.graph.spec import Spec
+from bigmodel_core.kernels.cpu import launch, threads
+from bigmodel_core.kernels.cpu.launch import Buffer, Launch
+from bigmodel_core.kernels.cpu.table import Table
+from bigmodel_core.plan import Variables
+from bigmodel_core.plan.cpu import CpuDevice, CpuPlan, _view
+from bigmodel_core.plan.cpu_binding import Binding
+from bigmodel_core.plan.program import Program
+
+IS_POSSIBLE = sys.platform.startswith(("linux", "darwin"))
+FORMS = ("end", "padding", "begin")
+PAGE = mmap.PAGESIZE
+NOTHING, READ = 0, mmap.PROT_READ if IS_POSSIBLE else 0
+POISON = 0xFF
+"""Bytes of this kind are NaN in every float type, and -1 in every integer type."""
+PATIENCE = 120
+"""Seconds after which a copy of the process that hangs is ended."""
+
+
+class Guarded:
+    """Memory of so many bytes between pages that cannot be read.
+
+    Args:
+        nbytes: its size.
+        form: what surrounds it.
+        padding: bytes behind it that can be read.
+    """
+
+    def __init__(self, nbytes: int, form: str, padding: int) -> None:
+        self.nbytes = nbytes
+        behind = 0 if form == "padding" else padding
+        inner = max(-(-(nbytes + behind) // PAGE), 1) * PAGE
+        after = -(-padding // PAGE) * PAGE if form == "padding" else 0
+        self._map = mmap.mmap(-1, inner + after + 2 * PAGE)
+        start = ctypes.addressof(ctypes.c_char.from_buffer(self._map))
+        self._inner, self._end, self._after = start + PAGE, start + PAGE + inner, after
+        ctypes.memset(self._inner, POISON, inner + after)
+        self.address = self._inner if form == "begin" else self._end - behind - nbytes
+        _protect(start, PAGE, NOTHING)
+        _protect(self._end, after, READ)
+        _protect(self._end + after, PAGE, NOTHING)
+
+    def view(self, dtype: str, shape: tuple[int, ...]) -> np.ndarray:
+        """The memory as an array."""
+        raw = (ctypes.c_uint8 * self.nbytes).from_address(self.address)
+        return np.frombuffer(raw, dtype).reshape(shape)
+
+    def freeze(self) -> None:
+        """Let nobody write here any more."""
+        _protect(self._inner, self._end - self._inner, READ)
+
+    def is_whole(self) -> bool:
+        """Whether nothing was written around the memory."""
+        stop = self.address + self.nbytes
+        around = ((self._inner, self.address - self._inner), (stop, self._end - stop))
+        return all(ctypes.string_at(at, count).count(POISON) == count for at, count in around)
+
+
+def _protect(address: int, nbytes: int, protection: int) -> None:
+    library = ctypes.CDLL(None, use_errno=True)
+    found = library.mprotect(ctypes.c_void_p(address), ctypes.c_size_t(nbytes), protection)
+    assert found == 0, os.strerror(ctypes.get_errno())
+
+
+class GuardedMemory(Guarded):
+    """Memory of a variable or constant."""
+
+    def __init__(self, array: np.ndarray, form: str) -> None:
+        super().__init__(array.nbytes, form, launch.PADDING)
+        self.array = self.view(array.dtype.name, array.shape)
+        self.array[...] = array
+
+
+class GuardedCpu(CpuDevice):
+    """The processor, with guard pages around all memory of plans.
+
+    Args:
+        form: what surrounds buffers.
+        note: is told what runs, before it does.
+    """
+
+    def __init__(self, form: str, note: Callable[[str], None]) -> None:
+        super().__init__()
+        self.form, self.note = form, note
+        self.pieces: list[Guarded] = []
+
+    def buffer(self, nbytes: int) -> Guarded:
+        """Memory for a buffer of a plan."""
+        self.pieces.append(Guarded(nbytes, self.form, launch.PADDING))
+        return self.pieces[-1]
+
+    def allocate(self, array: np.ndarray) -> Any:
+        self.pieces.append(memory := GuardedMemory(array, self.form))
+        return memory
+
+    def plan(self, program: Program, sizes: Mapping[str, int], variables: Variables) -> CpuPlan:
+        return GuardedPlan(self, program, sizes, variables)
+
+    def array(self, array: np.ndarray) -> np.ndarray:
+        """A copy of a caller's array, which ends (or begins) at an unreadable page."""
+        self.pieces.append(memory := Guarded(array.nbytes, self.form, 0))
+        found = memory.view(array.dtype.name, array.shape)
+        found[...] = array
+        memory.freeze()
+        return found
+
+
+class GuardedPlan(CpuPlan):
+    """A plan whose buffers never share a page."""
+
+    def __init__(self, guarded: GuardedCpu, *arguments: Any) -> None:
+        self.guarded = guarded
+        super().__init__(*arguments)
+
+    def _leaf(self, value: Value, spec: Spec) -> Buffer:
+        buffer = super()._leaf(value, spec)
+        if isinstance(value.node.op, Constant):
+            memory = self.guarded.allocate(value.node.op.array)
+            self._keep.append(memory)
+            buffer.address = memory.address
+        return buffer
+
+    def _place_buffers(self, binding: Binding) -> None:
+        super()._place_buffers(binding)
+        for buffer, _ in (*binding.places()[0], *self._inputs.values()):
+            buffer.address = self.guarded.buffer(buffer.nbytes).address
+        for name, (buffer, spec) in self._inputs.items():
+            self._staging[name] = _view(spec, buffer), buffer.address
+
+    def _write_table(self, rows: list[tuple[int, Launch]]) -> None:
+        super()._write_table(rows)
+        names = [f"{self.program.steps[number]!r}, kernel {row.kernel.name}" for number, row in rows]
+        self._table = GuardedTable(self.guarded, names, [row for _, row in rows], self._table)
+
+
+class GuardedTable:
+    """A table that runs launch by launch, and looks for what was written beside buffers."""
+
+    def __init__(
+        self, guarded: GuardedCpu, names: list[str], launches: Sequence[Launch], table: Table
+    ) -> None:
+        self.guarded, self.names, self.table, self.move = guarded, names, table, table.move
+
+    def run(self) -> int:
+        result, failure, *_ = self.table._arguments
+        for number, name in enumerate(self.names):
+            self.guarded.note(name)
+            row = self.table.rows[number:].ctypes.data
+            self.table._native(result, failure, row, 1, threads.pool(), self.table._status_address)
+            if self.table.status[0]:
+                return number
+            if not all(piece.is_whole() for piece in self.guarded.pieces):
+                raise AssertionError("it wrote before or behind a buffer")
+        return -1
+
+
+class Child:
+    """A copy of the process, which says what it does until it ends or dies."""
+
+    def __init__(self) -> None:
+        self._said = mmap.mmap(-1, 64 * 1024)
+
+    def say(self, text: str) -> None:
+        """Put a text where the first process finds it."""
+        encoded = text.encode()[: len(self._said) - 1]
+        self._said[: len(encoded) + 1] = encoded + b"\0"
+
+    def said(self) -> str:
+        """What was said last."""
+        return self._said[:].partition(b"\0")[0].decode()
+
+    def run(self, work: Callable[[], None]) -> str:
+        """What went wrong, empty where nothing did."""
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore")  # of threads, which the copy lacks and does not need
+            child = os.fork()
+        if child == 0:
+            self._work(work)
+        _, status = os.waitpid(child, 0)
+        code = os.waitstatus_to_exitcode(status)
+        if code < 0:
+            return f"{self.said()}: {signal.Signals(-code).name}"
+        return self.said() if code else ""
+
+    def _work(self, work: Callable[[], None]) -> None:
+        faulthandler.disable()
+        signal.alarm(PATIENCE)
+        code = 1
+        try:
+            threads.set_num_threads(1)
+            work()
+            code = 0
+        except BaseException as error:
+            self.say(f"{self.said()}: {error}\n{traceback.format_exc()}")
+        finally:
+            os._exit(code)

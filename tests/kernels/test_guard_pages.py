@@ -1,0 +1,112 @@
+"""Every kernel of the CPU reads and writes where it may: unreadable pages surround its memory."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+import pytest
+
+from bigmodel_core.graph import LEAVES, Op
+from bigmodel_core.ops.recurrent import Recurrent
+from bigmodel_core.plan import Program, Variables, device_named
+from tests.kernels.guard_cases import CASES, Arrays, alone, arrays_of, program_of, with_kernels_of_their_own
+from tests.kernels.guard_pages import FORMS, IS_POSSIBLE, Child, GuardedCpu
+
+pytestmark = pytest.mark.skipif(not IS_POSSIBLE, reason="needs mmap, mprotect and fork")
+
+
+@dataclass
+class Run:
+    """A program to run as it is, and between guard pages.
+
+    Args:
+        name: for people.
+        make: makes the program for a device.
+        arrays: its inputs and variables.
+        compared: how many of its outputs have a meaning everywhere.
+    """
+
+    name: str
+    make: Callable[[Any], Program]
+    arrays: Arrays
+    compared: int | None = None
+
+    def on(self, device: Any) -> Callable[[], list[np.ndarray]]:
+        """What runs the program on a device, everything compiled, and gives its outputs and variables."""
+        program, variables = self.make(device), Variables(device)
+        paths = [value.node.op.path for value in program.variables]
+        for path in paths:
+            variables.create(path, self.arrays[path])
+        given = {name: self.arrays[name] for name in program.inputs if name in self.arrays}
+        plan = program.plan(variables, program.sizes(given))
+        if isinstance(device, GuardedCpu):
+            given = {name: device.array(array) for name, array in given.items()}
+        return lambda: [*plan.run(given)[: self.compared], *(variables.read(path) for path in paths)]
+
+
+def runs_of(name: str, dtype: str) -> Iterator[Run]:
+    """A case as a whole, and each of its ops alone, where it reads the arrays of the caller."""
+    case = CASES[name]
+    arrays = arrays_of(case, dtype)
+    yield Run("all of it", lambda device: program_of(case, arrays, device), arrays)
+    program = program_of(case, arrays)
+    nodes = {
+        (node.op, *(value.spec for value in node.inputs)): node for node in with_kernels_of_their_own(program)
+    }
+    values = {id(value): value for node in nodes.values() for value in node.inputs}
+    inner = Run(name, lambda device: Program(program.graph, list(values.values()), device=device), arrays)
+    found = dict(zip(values, inner.on(device_named("cpu"))(), strict=False))
+    for node in nodes.values():
+        given = {f"x{n}": found[id(value)] for n, value in enumerate(node.inputs)}
+        # What a recurrent layer keeps for its gradient has no meaning where a row has ended.
+        compared = 1 + node.op.states if isinstance(node.op, Recurrent) else None
+        yield Run(repr(node.op), lambda device, node=node: alone(node, device), given, compared)
+
+
+@pytest.mark.parametrize(
+    ("name", "dtype"), [(name, dtype) for name, case in CASES.items() for dtype in case.dtypes]
+)
+def test_kernels_read_and_write_where_they_may(name: str, dtype: str) -> None:
+    child = Child()
+    ready = []
+    for run in runs_of(name, dtype):
+        expected = run.on(device_named("cpu"))()
+        for form in FORMS:
+
+            def note(text: str, run: Run = run, form: str = form) -> None:
+                child.say(f"{run.name}, guard pages at the {form}: {text}")
+
+            ready.append((run.on(GuardedCpu(form, note)), expected))
+
+    def work() -> None:
+        for guarded, expected in ready:
+            for ours, usual in zip(guarded(), expected, strict=True):
+                assert ours.tobytes() == usual.tobytes(), "it uses numbers that are not its own"
+
+    assert child.run(work) == ""
+
+
+def ops_of(program: Program) -> set[type[Op]]:
+    """The ops whose kernels a program runs."""
+    parts = [part for step in program.steps for part in step.parts()]
+    return {type(node.op) for part in parts for node in part.nodes}
+
+
+def concrete_ops() -> Iterator[type[Op]]:
+    """Every op of the core that has a kernel for the CPU."""
+    waiting = list(Op.__subclasses__())
+    while waiting:
+        op = waiting.pop()
+        waiting += op.__subclasses__()
+        if op.__module__.startswith("bigmodel_core.") and op.cpu is not None and op not in LEAVES:
+            yield op
+
+
+def test_the_cases_use_every_op() -> None:
+    used = set[type[Op]]()
+    for case in CASES.values():
+        used |= ops_of(program_of(case, arrays_of(case, case.dtypes[0])))
+    assert sorted(op.__name__ for op in concrete_ops() if op not in used) == []
