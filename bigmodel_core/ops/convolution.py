@@ -11,7 +11,6 @@ from bigmodel_core.errors import DtypeError, ShapeError
 from bigmodel_core.graph import Value
 from bigmodel_core.graph.spec import Dim, Spec, dim_add, dim_multiply, dim_value, format_shape
 from bigmodel_core.kernels.cpu import convolution as cpu_kernels
-from bigmodel_core.kernels.cpu import reduce
 from bigmodel_core.ops.images import ImageOp, Padding, Pair, padding_of, pair, window_sizes
 
 
@@ -188,7 +187,7 @@ class ChannelSum(ImageOp):
 
     image_outputs: ClassVar[tuple[int, ...]] = ()
     axes: ClassVar[tuple[int, ...]] = (0, 1, 2)  # of images with channels last
-    cpu = reduce.sum_
+    cpu = cpu_kernels.channel_sum
     exported: ClassVar[bool] = False
 
     def infer(self, x: Spec) -> Spec:

@@ -10,7 +10,7 @@ from bigmodel_core.graph import Op, Value
 from bigmodel_core.graph.dtypes import INDICES
 from bigmodel_core.graph.spec import Shape, Spec, format_shape
 from bigmodel_core.kernels.cpu import indexing as cpu_kernels
-from bigmodel_core.kernels.cuda import indexing as cuda_indexing
+from bigmodel_core.kernels.cuda import indexing as cuda_kernels
 
 
 @dataclass(frozen=True)
@@ -18,7 +18,7 @@ class Gather(Op):
     """table[indices]: the rows of a table (V, ...) that integer indices name."""
 
     cpu = cpu_kernels.gather
-    cuda = cuda_indexing.gather
+    cuda = cuda_kernels.gather
 
     def infer(self, table: Spec, indices: Spec) -> Spec:
         if indices.dtype not in INDICES:
@@ -41,7 +41,7 @@ class Gather(Op):
 class _GatherGrad(Op):
     shape: Shape
     cpu = cpu_kernels.gather_grad
-    cuda = cuda_indexing.gather_grad
+    cuda = cuda_kernels.gather_grad
 
     def infer(self, dy: Spec, indices: Spec) -> Spec:
         return dy.with_shape(self.shape)

@@ -11,7 +11,7 @@ from bigmodel_core.errors import DtypeError, ShapeError
 from bigmodel_core.graph import Op, Value
 from bigmodel_core.graph.spec import Dim, Spec, broadcast, dim_product, format_shape
 from bigmodel_core.kernels.cpu import linear as cpu_kernels
-from bigmodel_core.kernels.cuda import linear as cuda_linear
+from bigmodel_core.kernels.cuda import linear as cuda_kernels
 from bigmodel_core.ops.reduce import reduce_to, sum_
 
 
@@ -37,7 +37,7 @@ class MatMul(Op):
     transpose_a: bool = False
     transpose_b: bool = False
     cpu = cpu_kernels.matmul
-    cuda = cuda_linear.matmul
+    cuda = cuda_kernels.matmul
 
     def infer(self, a: Spec, b: Spec) -> Spec:
         _floats("MatMul", a, b)
@@ -99,7 +99,7 @@ class Affine(Op):
     """x (..., K) times weight (K, N) plus bias (N,): a dense layer in one kernel."""
 
     cpu = cpu_kernels.affine
-    cuda = cuda_linear.affine
+    cuda = cuda_kernels.affine
 
     def infer(self, x: Spec, weight: Spec, bias: Spec) -> Spec:
         _floats("Affine", x, weight, bias)

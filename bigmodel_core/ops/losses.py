@@ -11,7 +11,7 @@ from bigmodel_core.graph import Op, Value
 from bigmodel_core.graph.dtypes import INTEGERS
 from bigmodel_core.graph.spec import Spec, format_shape
 from bigmodel_core.kernels.cpu import losses as cpu_kernels
-from bigmodel_core.kernels.cuda import losses as cuda_losses
+from bigmodel_core.kernels.cuda import losses as cuda_kernels
 from bigmodel_core.kernels.fused import elementwise
 from bigmodel_core.ops.elementwise import ElementwiseOp, check_same_shape
 from bigmodel_core.ops.functions import clip
@@ -83,7 +83,7 @@ class LabelNumbers(Op):
     classes: int
     dtype: str = "float32"
     cpu = cpu_kernels.label_numbers
-    cuda = cuda_losses.label_numbers
+    cuda = cuda_kernels.label_numbers
 
     def infer(self, labels: Spec) -> Spec:
         if labels.dtype not in INTEGERS:
@@ -106,7 +106,7 @@ class LabelNumbers(Op):
 class _HingeGrad(Op):
     classes: int
     cpu = cpu_kernels.hinge_grad
-    cuda = cuda_losses.hinge_grad
+    cuda = cuda_kernels.hinge_grad
 
     def infer(self, dy: Spec, labels: Spec, rival: Spec) -> Spec:
         return dy.with_shape((*dy.shape, self.classes))
@@ -122,7 +122,7 @@ class MultiClassHinge(Op):
 
     margin: float = 1.0
     cpu = cpu_kernels.hinge
-    cuda = cuda_losses.hinge
+    cuda = cuda_kernels.hinge
 
     def infer(self, x: Spec, labels: Spec) -> tuple[Spec, Spec]:
         if not x.is_float:

@@ -12,14 +12,14 @@ from bigmodel_core.errors import DtypeError, ShapeError
 from bigmodel_core.graph import Op, Value
 from bigmodel_core.graph.spec import Spec, format_shape
 from bigmodel_core.kernels.cpu import normalization as cpu_kernels
-from bigmodel_core.kernels.cuda import normalization as cuda_normalization
+from bigmodel_core.kernels.cuda import normalization as cuda_kernels
 from bigmodel_core.ops.reduce import reduce_to
 
 
 @dataclass(frozen=True)
 class _LayerNormGrad(Op):
     cpu = cpu_kernels.layer_norm_grad
-    cuda = cuda_normalization.layer_norm_grad
+    cuda = cuda_kernels.layer_norm_grad
 
     def infer(self, dy: Spec, x: Spec, mean: Spec, rate: Spec, rest: Spec, scale: Spec) -> tuple[Spec, Spec]:
         return x, x
@@ -38,7 +38,7 @@ class LayerNorm(Op):
 
     epsilon: float = 1e-5
     cpu = cpu_kernels.layer_norm
-    cuda = cuda_normalization.layer_norm
+    cuda = cuda_kernels.layer_norm
 
     def infer(self, x: Spec, scale: Spec, shift: Spec) -> tuple[Spec, Spec, Spec, Spec]:
         if not x.is_float or x.dtype != scale.dtype or x.dtype != shift.dtype:

@@ -9,7 +9,7 @@ from bigmodel_core.errors import DtypeError, ShapeError
 from bigmodel_core.graph import Op, Value
 from bigmodel_core.graph.spec import Shape, Spec, dim_product, format_shape
 from bigmodel_core.kernels.cpu import reduce as cpu_kernels
-from bigmodel_core.kernels.cuda import reduce as cuda_reduce
+from bigmodel_core.kernels.cuda import reduce as cuda_kernels
 
 Axes = int | tuple[int, ...] | None
 
@@ -56,7 +56,7 @@ class Sum(Reduction):
     columns."""
 
     cpu = cpu_kernels.sum_
-    cuda = cuda_reduce.sum_
+    cuda = cuda_kernels.sum_
 
     def infer(self, x: Spec) -> Spec:
         if x.dtype == "bool":
@@ -95,7 +95,7 @@ class Max(_Extreme):
     """The largest number along axes."""
 
     cpu = cpu_kernels.max_
-    cuda = cuda_reduce.max_
+    cuda = cuda_kernels.max_
 
     def onnx(self, emit: Any, x: Any) -> Any:
         return emit.reduce("ReduceMax", x, self.axes, self.keepdims)
@@ -106,7 +106,7 @@ class Min(_Extreme):
     """The smallest number along axes."""
 
     cpu = cpu_kernels.min_
-    cuda = cuda_reduce.min_
+    cuda = cuda_kernels.min_
 
     def onnx(self, emit: Any, x: Any) -> Any:
         return emit.reduce("ReduceMin", x, self.axes, self.keepdims)
@@ -117,7 +117,7 @@ class ArgMax(_Extreme):
     """The position of the largest number along one axis, the first where there are several; int64."""
 
     cpu = cpu_kernels.argmax
-    cuda = cuda_reduce.argmax
+    cuda = cuda_kernels.argmax
 
     def infer(self, x: Spec) -> Spec:
         return super().infer(x).with_dtype("int64")

@@ -10,7 +10,7 @@ from bigmodel_core.errors import ShapeError
 from bigmodel_core.graph import Op, Value
 from bigmodel_core.graph.spec import Dim, Shape, Spec, broadcast, dim_divide, dim_product, format_shape
 from bigmodel_core.kernels.cpu import shape as cpu_kernels
-from bigmodel_core.kernels.cuda import shape as cuda_shape
+from bigmodel_core.kernels.cuda import shape as cuda_kernels
 from bigmodel_core.kernels.fused import elementwise
 from bigmodel_core.ops.elementwise import ElementwiseOp
 from bigmodel_core.ops.reduce import reduce_to
@@ -105,7 +105,7 @@ class SizeOf(Op):
     axes: tuple[int, ...]
     dtype: str
     cpu = cpu_kernels.size_of
-    cuda = cuda_shape.size_of
+    cuda = cuda_kernels.size_of
 
     def infer(self, x: Spec) -> Spec:
         return Spec((), self.dtype)
@@ -128,7 +128,7 @@ class Transpose(Op):
 
     permutation: tuple[int, ...]
     cpu = cpu_kernels.transpose
-    cuda = cuda_shape.transpose
+    cuda = cuda_kernels.transpose
 
     def infer(self, x: Spec) -> Spec:
         if sorted(self.permutation) != list(range(x.ndim)):

@@ -20,7 +20,7 @@ from bigmodel_core.graph.spec import (
     format_shape,
 )
 from bigmodel_core.kernels.cpu import slicing as cpu_kernels
-from bigmodel_core.kernels.cuda import slicing as cuda_slicing
+from bigmodel_core.kernels.cuda import slicing as cuda_kernels
 from bigmodel_core.ops.reduce import normal_axes
 
 
@@ -40,7 +40,7 @@ class Slice(Op):
     length: Dim
     step: int = 1
     cpu = cpu_kernels.slice_
-    cuda = cuda_slicing.slice_
+    cuda = cuda_kernels.slice_
 
     def bind(self, sizes: Mapping[str, int]) -> Slice:
         """The same with named dimensions replaced by sizes."""
@@ -84,7 +84,7 @@ class _SliceGrad(Op):
     step: int
     shape: Shape
     cpu = cpu_kernels.slice_grad
-    cuda = cuda_slicing.slice_grad
+    cuda = cuda_kernels.slice_grad
 
     def forward(self) -> Slice:
         return Slice(self.axis, self.start, self.length, self.step)
@@ -209,7 +209,7 @@ class Concatenate(Op):
 
     axis: int
     cpu = cpu_kernels.concatenate
-    cuda = cuda_slicing.concatenate
+    cuda = cuda_kernels.concatenate
 
     def infer(self, *inputs: Spec) -> Spec:
         first = inputs[0]

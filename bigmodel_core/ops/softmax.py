@@ -10,7 +10,7 @@ from bigmodel_core.graph import Op, Value
 from bigmodel_core.graph.dtypes import INTEGERS
 from bigmodel_core.graph.spec import Spec, format_shape
 from bigmodel_core.kernels.cpu import softmax as cpu_kernels
-from bigmodel_core.kernels.cuda import softmax as cuda_softmax
+from bigmodel_core.kernels.cuda import softmax as cuda_kernels
 from bigmodel_core.ops.reduce import normal_axes
 
 
@@ -33,7 +33,7 @@ class _AlongAxis(Op):
 @dataclass(frozen=True)
 class _SoftmaxGrad(_AlongAxis):
     cpu = cpu_kernels.softmax_grad
-    cuda = cuda_softmax.softmax_grad
+    cuda = cuda_kernels.softmax_grad
 
 
 @dataclass(frozen=True)
@@ -41,7 +41,7 @@ class Softmax(_AlongAxis):
     """exp(x) / sum(exp(x)) along an axis."""
 
     cpu = cpu_kernels.softmax
-    cuda = cuda_softmax.softmax
+    cuda = cuda_kernels.softmax
 
     def grad(self, dy: Value, y: Value, x: Value) -> tuple[Value]:
         return (_SoftmaxGrad(self.axis)(dy, y),)
@@ -53,7 +53,7 @@ class Softmax(_AlongAxis):
 @dataclass(frozen=True)
 class _LogSoftmaxGrad(_AlongAxis):
     cpu = cpu_kernels.log_softmax_grad
-    cuda = cuda_softmax.log_softmax_grad
+    cuda = cuda_kernels.log_softmax_grad
 
 
 @dataclass(frozen=True)
@@ -61,7 +61,7 @@ class LogSoftmax(_AlongAxis):
     """The logarithm of softmax along an axis."""
 
     cpu = cpu_kernels.log_softmax
-    cuda = cuda_softmax.log_softmax
+    cuda = cuda_kernels.log_softmax
 
     def grad(self, dy: Value, y: Value, x: Value) -> tuple[Value]:
         return (_LogSoftmaxGrad(self.axis)(dy, y),)
@@ -87,7 +87,7 @@ def log_softmax(x: Value, axis: int = -1) -> Value:
 class _CrossEntropyGrad(Op):
     smoothing: float
     cpu = cpu_kernels.cross_entropy_grad
-    cuda = cuda_softmax.cross_entropy_grad
+    cuda = cuda_kernels.cross_entropy_grad
 
     def infer(self, dy: Spec, x: Spec, labels: Spec, shift: Spec) -> Spec:
         return x
@@ -104,7 +104,7 @@ class SoftmaxCrossEntropy(Op):
 
     smoothing: float = 0.0
     cpu = cpu_kernels.cross_entropy
-    cuda = cuda_softmax.cross_entropy
+    cuda = cuda_kernels.cross_entropy
 
     def infer(self, x: Spec, labels: Spec) -> tuple[Spec, Spec]:
         if not x.is_float:

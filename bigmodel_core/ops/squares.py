@@ -9,7 +9,7 @@ from bigmodel_core.errors import DtypeError
 from bigmodel_core.graph import Op, Value
 from bigmodel_core.graph.spec import Spec
 from bigmodel_core.kernels.cpu import squares as cpu_kernels
-from bigmodel_core.kernels.cuda import squares as cuda_squares
+from bigmodel_core.kernels.cuda import squares as cuda_kernels
 
 
 @dataclass(frozen=True)
@@ -17,7 +17,7 @@ class SumOfSquares(Op):
     """The sum of the squares of all numbers, a float64 scalar: those of float32 fit, large or small."""
 
     cpu = cpu_kernels.sum_of_squares
-    cuda = cuda_squares.sum_of_squares
+    cuda = cuda_kernels.sum_of_squares
 
     def infer(self, x: Spec) -> Spec:
         if not x.is_float:

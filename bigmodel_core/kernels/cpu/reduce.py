@@ -13,12 +13,8 @@ from bigmodel_core.kernels.cpu.sums import Cut, column_sums, cut_of, sums
 from bigmodel_core.kernels.views import split_axes
 
 
-def _sum(call: Call) -> list[CpuLaunch]:
-    return sums(call, *split_axes(call.inputs[0].sizes, call.op.axes))
-
-
-def _sum_behind(call: Call, tile: tuple[int, int]) -> list[CpuLaunch] | None:
-    """A sum of columns behind tiles of its rows; None where a tile holds parts of a sum."""
+def _sum_epilogue(call: Call, tile: tuple[int, int]) -> list[CpuLaunch] | None:
+    """A sum of columns that follows tiles of its rows; None where a tile holds parts of a sum."""
     outer, middle, inner = split_axes(call.inputs[0].sizes, call.op.axes)
     if outer * middle == 0 or inner < 2 or tile[1] < inner:
         return None
@@ -30,6 +26,12 @@ def _sum_behind(call: Call, tile: tuple[int, int]) -> list[CpuLaunch] | None:
         )
     cut = cut_of(tile, inner)
     return column_sums(call, 1, middle, inner, cut) if cut else None
+
+
+@cpu_launches(epilogue=_sum_epilogue, follows=0)
+def sum_(call: Call) -> list[CpuLaunch]:
+    """The sum along neighbouring axes."""
+    return sums(call, *split_axes(call.inputs[0].sizes, call.op.axes))
 
 
 def max_middle(out, x, start, stop):
@@ -68,7 +70,6 @@ def _middle(op: Any, inputs: tuple[Spec, ...], outputs: tuple[Spec, ...]) -> tup
     return [(outer, inner)], [(outer, middle, inner)]
 
 
-sum_ = cpu_launches(epilogue=_sum_behind, follows=0)(_sum)
 max_ = kernel(max_middle, views=_middle)
 min_ = kernel(min_middle, views=_middle)
 argmax = kernel(argmax_middle, views=_middle)

@@ -10,7 +10,7 @@ from typing import Any
 
 from bigmodel_core.graph.spec import Spec
 from bigmodel_core.kernels.call import Call
-from bigmodel_core.kernels.cpu import gemm
+from bigmodel_core.kernels.cpu import gemm, reduce
 from bigmodel_core.kernels.cpu.convolution.geometry import geometry_of
 from bigmodel_core.kernels.cpu.kernels import cpu_launches
 from bigmodel_core.kernels.cpu.launch import CpuLaunch
@@ -90,3 +90,6 @@ def conv2d_weight_gradient(call: Call) -> list[CpuLaunch]:
     if few_filters.fits(g):
         return few_filters.weight_gradient(g, x, dy, dw, call.scratch)
     return direct_gradient.weight_gradient(g, x, dy, dw, call.scratch)
+
+
+channel_sum = reduce.sum_
