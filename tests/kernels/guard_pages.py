@@ -30,7 +30,7 @@ import numpy as np
 from bigmodel_core.graph import Constant, Value
 from bigmodel_core.graph.spec import Spec
 from bigmodel_core.kernels.cpu import launch, threads
-from bigmodel_core.kernels.cpu.launch import Buffer, Launch
+from bigmodel_core.kernels.cpu.launch import CpuBuffer, CpuLaunch
 from bigmodel_core.kernels.cpu.table import Table
 from bigmodel_core.plan import Variables
 from bigmodel_core.plan.cpu import CpuDevice, CpuPlan, _view
@@ -142,7 +142,7 @@ class GuardedPlan(CpuPlan):
         self.guarded = guarded
         super().__init__(*arguments)
 
-    def _leaf(self, value: Value, spec: Spec) -> Buffer:
+    def _leaf(self, value: Value, spec: Spec) -> CpuBuffer:
         buffer = super()._leaf(value, spec)
         if isinstance(value.node.op, Constant):
             memory = self.guarded.allocate(value.node.op.array)
@@ -157,7 +157,7 @@ class GuardedPlan(CpuPlan):
         for name, (buffer, spec) in self._inputs.items():
             self._staging[name] = _view(spec, buffer), buffer.address
 
-    def _write_table(self, rows: list[tuple[int, Launch]]) -> None:
+    def _write_table(self, rows: list[tuple[int, CpuLaunch]]) -> None:
         super()._write_table(rows)
         names = [f"{self.program.steps[number]!r}, kernel {row.kernel.name}" for number, row in rows]
         self._table = GuardedTable(self.guarded, names, [row for _, row in rows], self._table)
@@ -167,7 +167,7 @@ class GuardedTable:
     """A table that runs launch by launch, and looks for what was written beside buffers."""
 
     def __init__(
-        self, guarded: GuardedCpu, names: list[str], launches: Sequence[Launch], table: Table
+        self, guarded: GuardedCpu, names: list[str], launches: Sequence[CpuLaunch], table: Table
     ) -> None:
         self.guarded, self.names, self.table, self.move = guarded, names, table, table.move
 
