@@ -15,18 +15,12 @@ from typing import Any, ClassVar
 from bigmodel_core.errors import ConfigError, DtypeError, ShapeError
 from bigmodel_core.graph import Constant, Op, Value
 from bigmodel_core.graph.spec import Shape, Spec, dim_add, dim_product, format_shape
-from bigmodel_core.kernels.call import Call
-from bigmodel_core.kernels.cpu.kernels import cpu_launches, kernel
-from bigmodel_core.kernels.cuda import recurrent as cuda_recurrent
-from bigmodel_core.kernels.cuda.kernels import cuda_kernel
-from bigmodel_core.kernels.recurrence import CELLS, SAVED
+from bigmodel_core.kernels.cpu import recurrent as cpu_kernels
+from bigmodel_core.kernels.cuda import recurrent as cuda_kernels
+from bigmodel_core.kernels.recurrence import GATES, SAVED
 from bigmodel_core.ops.linear import MatMul
 from bigmodel_core.ops.reduce import sum_
 from bigmodel_core.ops.shape import BroadcastTo, reshape
-
-
-def _floats(op: Op, *inputs: Spec) -> tuple[int, ...]:
-    return tuple(position for position, spec in enumerate(inputs) if spec.is_float)
 
 
 @dataclass(frozen=True)
@@ -53,12 +47,12 @@ class Recurrent(Op):
     reverse: bool = False
     has_lengths: bool = False
     has_initial: bool = False
-    cpu: ClassVar[Any] = cpu_launches(over_reads=_floats)(lambda call: _forward_launches(call))
-    cuda: ClassVar[Any] = cuda_recurrent.forward
+    cpu = cpu_kernels.recurrent
+    cuda = cuda_kernels.recurrent
 
     def __post_init__(self) -> None:
-        if self.cell not in CELLS:
-            raise ConfigError(f"unknown cell {self.cell!r}.", fix=f"use one of {', '.join(CELLS)}.")
+        if self.cell not in GATES:
+            raise ConfigError(f"unknown cell {self.cell!r}.", fix=f"use one of {', '.join(GATES)}.")
 
     @property
     def states(self) -> int:
@@ -77,7 +71,7 @@ class Recurrent(Op):
             )
         steps, batch, features = x.shape
         units = recurrent.shape[0]
-        width = dim_product((CELLS[self.cell], units))
+        width = dim_product((GATES[self.cell], units))
         wanted: list[tuple[str, Spec, Shape]] = [
             ("input weight", weight, (features, width)),
             ("recurrent weight", recurrent, (units, width)),
@@ -182,14 +176,8 @@ class RecurrentGrad(Op):
     has_lengths: bool
     given: tuple[bool, ...]
     exported: ClassVar[bool] = False
-    cpu: ClassVar[Any] = cpu_launches(over_reads=_floats)(lambda call: _backward_launches(call))
-    cuda: ClassVar[Any] = cuda_recurrent.backward
-
-    @property
-    def gradients(self) -> tuple[str, ...]:
-        """What the outputs are gradients of."""
-        made = {"gru": ("gates", "recurrent", "initial"), "lstm": ("gates", "initial", "initial_cell")}
-        return made.get(self.cell, ("gates", "initial"))
+    cpu = cpu_kernels.recurrent_gradient
+    cuda = cuda_kernels.recurrent_gradient
 
     def infer(self, recurrent: Spec, y: Spec, *_: Spec) -> tuple[Spec, ...]:
         gates = y.with_shape((*y.shape[:2], recurrent.shape[1]))
@@ -200,72 +188,13 @@ class RecurrentGrad(Op):
         return math.prod(outputs[0].sizes) * inputs[0].sizes[0]
 
 
-def _sequence(op: Any, y: Spec) -> Any:
-    from bigmodel_core.kernels.cpu.recurrent import Sequence
-
-    steps, batch, units = y.sizes
-    return Sequence(op.cell, steps, batch, units, y.dtype, op.reverse)
-
-
-def _forward_launches(call: Call) -> list[Any]:
-    from bigmodel_core.kernels.cpu import recurrent
-
-    op: Recurrent = call.op
-    s = _sequence(op, call.outputs[0])
-    x, weight, recurrent_weight, input_bias, recurrent_bias, *rest = call.input_buffers
-    lengths = rest.pop(0) if op.has_lengths else None
-    names = ("y", "last", *(("last_cell",) if op.states == 2 else ()), *SAVED[op.cell])
-    outputs = dict(zip(names, call.output_buffers, strict=True))
-    gates: Any = outputs.get("gates", outputs["y"])  # a simple cell turns its projections into y in place
-    return recurrent.forward_launches(
-        s,
-        x,
-        call.inputs[0].sizes[2],
-        (weight, recurrent_weight),
-        (input_bias, recurrent_bias),
-        gates,
-        (rest[0] if rest else None, rest[1] if len(rest) > 1 else None),
-        lengths,
-        outputs,
-        call.scratch,
-        call.status,
-    )
-
-
-def _backward_launches(call: Call) -> list[Any]:
-    from bigmodel_core.kernels.cpu import recurrent
-
-    op: RecurrentGrad = call.op
-    s = _sequence(op, call.inputs[1])
-    weight, *rest = call.input_buffers
-    names = ["y", *SAVED[op.cell]]
-    saved = {name: rest.pop(0) for name in names}
-    lengths = rest.pop(0) if op.has_lengths else None
-    wanted = [n for n, given in zip(("y", "last", "last_cell"), op.given, strict=False) if given]
-    upstream = dict(zip(wanted, rest, strict=True))
-    outputs = dict(zip(op.gradients, call.output_buffers, strict=True))
-    return recurrent.backward_launches(s, weight, saved, lengths, upstream, outputs, call.scratch)
-
-
-def keep_valid_steps(out, x, lengths, start, stop):
-    """out and x (T, N, F), lengths (N,)."""
-    for t in range(start, stop):
-        for n in range(x.shape[1]):
-            if t < lengths[n]:
-                for j in range(x.shape[2]):
-                    out[t, n, j] = x[t, n, j]
-            else:
-                for j in range(x.shape[2]):
-                    out[t, n, j] = 0
-
-
 @dataclass(frozen=True)
 class ValidSteps(Op):
     """x (T, N, F) with zeros after the length of each row, whatever stood there."""
 
     exported: ClassVar[bool] = False
-    cpu = kernel(keep_valid_steps)
-    cuda = cuda_kernel(cuda_recurrent.keep_valid_steps)
+    cpu = cpu_kernels.valid_steps
+    cuda = cuda_kernels.valid_steps
 
     def infer(self, x: Spec, lengths: Spec) -> Spec:
         return x

@@ -9,7 +9,7 @@ import numpy as np
 from bigmodel_core import ops
 from bigmodel_core.errors import ExportError
 from bigmodel_core.graph import Value
-from bigmodel_core.kernels.recurrence import CELLS
+from bigmodel_core.kernels.recurrence import GATES
 from bigmodel_core.ops.recurrent_onnx import ORDER
 from bigmodel_onnx.nodes import Call, reads
 
@@ -90,13 +90,13 @@ def _part(value: Value, number: int) -> Value:
 
 def _gates(value: Value, cell: str) -> Value:
     """The gates along the first axis in our order."""
-    if CELLS[cell] == 1:
+    if GATES[cell] == 1:
         return value
     height = value.shape[0]
-    if not isinstance(height, int) or height % CELLS[cell]:
-        raise ExportError(f"{height} rows of weights are not those of {CELLS[cell]} gates.")
-    units = height // CELLS[cell]
-    places = [ORDER[cell].index(gate) for gate in range(CELLS[cell])]
+    if not isinstance(height, int) or height % GATES[cell]:
+        raise ExportError(f"{height} rows of weights are not those of {GATES[cell]} gates.")
+    units = height // GATES[cell]
+    places = [ORDER[cell].index(gate) for gate in range(GATES[cell])]
     return ops.concatenate([value[place * units : (place + 1) * units] for place in places], 0)
 
 

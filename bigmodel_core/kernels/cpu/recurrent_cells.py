@@ -14,9 +14,6 @@ from bigmodel_core.graph.dtypes import DTYPES, SIZES
 from bigmodel_core.kernels.cpu.math import sigmoid32, sigmoid64
 from bigmodel_core.kernels.cpu.memory import load, store
 
-GATES = {"tanh": 1, "relu": 1, "lstm": 4, "gru": 3}
-"""How many gates a cell has: one; input, forget, cell, output; reset, update, new."""
-
 
 @functools.cache
 def forward_row(cell: str, dtype: str) -> Any:

@@ -9,8 +9,9 @@ from bigmodel_core.kernels.cpu import math as cpu_math
 from bigmodel_core.kernels.cpu.instructions import prefetch
 from bigmodel_core.kernels.cpu.memory import load, load_int, store, store_int
 from bigmodel_core.kernels.cpu.native import Intrinsic, NativeFunction
-from bigmodel_core.kernels.cpu.recurrent_cells import GATES, backward_row, forward_row
+from bigmodel_core.kernels.cpu.recurrent_cells import backward_row, forward_row
 from bigmodel_core.kernels.cpu.recurrent_product import product_with_panels
+from bigmodel_core.kernels.recurrence import GATES
 from bigmodel_core.kernels.status import LENGTH_OUT_OF_RANGE
 
 LINE = 64
