@@ -8,7 +8,7 @@ allows, with named dimensions kept symbolic, so that one compiled kernel serves 
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any, ClassVar
 
 from bigmodel_core.graph.dtypes import DTYPES, FLOATS
@@ -49,7 +49,7 @@ class Part:
         function: the scalar function.
         operands: what its leading arguments are: numbers below the count of the chain's operands name those,
             others earlier parts.
-        attributes: the values of its other arguments, by name.
+        attributes: the values of its other arguments, by name; in a chain that is compiled their types.
         dtype: the type of the result.
         compute: the type that numbers in the function take.
     """
@@ -84,10 +84,13 @@ class Chain:
         """The scalar functions of the parts, as source."""
         return [inline(part.function, part.compute) for part in self.parts]
 
-    def attribute_values(self) -> list[Any]:
-        """The attributes of all parts, in order: what differs between two uses of the same compiled
-        kernel."""
-        return [value for part in self.parts for _, value in part.attributes]
+    def typed(self) -> Chain:
+        """The same with types of attributes in the place of values: what has to be compiled."""
+        parts = []
+        for part in self.parts:
+            types = ((name, attribute_type(value, part.compute)) for name, value in part.attributes)
+            parts.append(replace(part, attributes=tuple(types)))
+        return replace(self, parts=tuple(parts))
 
     def weight(self) -> int:
         """A rough cost of one element, to choose how many a chunk holds."""

@@ -62,7 +62,7 @@ def check_numbers(data: Data) -> None:
     for name, split in data.splits().items():
         x = np.asarray(split.x)
         expect(x.flags.c_contiguous, f"{name}: samples are not C-contiguous")
-        expect(x.dtype in (np.float32, np.int64), f"{name}: samples are {x.dtype}")
+        expect(x.dtype == (np.float32 if x.dtype.kind == "f" else np.int64), f"{name}: samples are {x.dtype}")
         expect(x.shape == split.x.shape, f"{name}: samples are {x.shape}, said to be {split.x.shape}")
         expect(np.isfinite(x).all(), f"{name}: a sample is not finite")
         some = np.arange(len(x) - 1, -1, -2)

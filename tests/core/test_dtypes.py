@@ -2,10 +2,11 @@
 
 from __future__ import annotations
 
+import ast
 import json
 import subprocess
 import sys
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -100,6 +101,71 @@ def test_ml_dtypes_is_imported_where_a_type_of_its_is_named() -> None:
         "bm.Spec((1,), 'bfloat16'); import numpy; assert numpy.dtype('bfloat16').itemsize == 2"
     )
     subprocess.run([sys.executable, "-c", code], check=True)
+
+
+# No other table ---------------------------------------------------------------------------------------------
+
+
+def type_of(node: ast.AST | None) -> str | None:
+    """The number type that a text, or a name such as `np.float32`, stands for."""
+    if isinstance(node, ast.Constant) and isinstance(node.value, str):
+        return node.value if node.value in DTYPES else None
+    if isinstance(node, ast.Attribute) and isinstance(node.value, ast.Name):
+        return node.attr if node.attr in DTYPES and node.value.id in ("np", "ml_dtypes", "types") else None
+    return None
+
+
+def tables(text: str) -> list[str]:
+    """What in a source lists number types, or tells a number or a type by them."""
+    found = []
+    for node in ast.walk(ast.parse(text)):
+        parts: list[Sequence[ast.AST | None]] = []
+        if isinstance(node, ast.Dict):
+            parts = [node.keys, node.values]
+        elif isinstance(node, (ast.Tuple, ast.List, ast.Set)):
+            parts = [node.elts]
+        is_table = any(len({type_of(item) for item in part} - {None}) > 1 for part in parts)
+        if isinstance(node, ast.IfExp) and isinstance(node.test, ast.Compare):
+            is_number = isinstance(node.body, ast.Constant) and isinstance(node.body.value, int)
+            if any(map(type_of, (node.test.left, *node.test.comparators))):
+                is_table = is_number or isinstance(node.body, ast.Attribute)
+        if is_table:
+            found.append(ast.unparse(node))
+    return found
+
+
+@pytest.mark.parametrize(
+    "text",
+    [
+        "SIZES = {'float32': 4, 'float64': 8}",
+        "TYPES = {1: 'float32', 7: 'int64'}",
+        "CASTS = {'T32': np.float32, 'T64': np.float64}",
+        "x.dtype in ('int32', 'int64')",
+        "8 if dtype == 'float64' else 4",
+        "np.float32 if dtype == 'float32' else np.float64",
+    ],
+)
+def test_a_table_is_recognised(text: str) -> None:
+    assert tables(text)
+
+
+@pytest.mark.parametrize("text", ["Spec((), 'int64'), Spec(('N',), 'bool')", "x.dtype == 'float32'"])
+def test_what_is_no_table(text: str) -> None:
+    assert not tables(text)
+
+
+def test_there_is_no_other_table_of_number_types() -> None:
+    """A new number type is a row of `graph/dtypes.py`: what depends on the type belongs there."""
+    core = Path(bm.__file__).parent
+    sources = [
+        path
+        for folder in ("bigmodel_core", "plugins", "exporters")
+        for path in sorted((core.parent / folder).rglob("*.py"))
+        if path != core / "graph" / "dtypes.py"
+    ]
+    assert len(sources) > 200
+    strays = [f"{path}: {table}" for path in sources for table in tables(path.read_text("utf-8"))]
+    assert not strays, "\n".join(strays)
 
 
 # Types without kernels --------------------------------------------------------------------------------------

@@ -6,16 +6,14 @@ import functools
 import math
 from typing import Any
 
-import numpy as np
-
-from bigmodel_core.graph.dtypes import FLOATS
+from bigmodel_core.graph.dtypes import DTYPES, FLOATS
 from bigmodel_core.kernels.call import Call, attributes_of
 from bigmodel_core.kernels.cpu import math as cpu_math
 from bigmodel_core.kernels.cpu.kernels import SPECIAL, ArrayKernel
 from bigmodel_core.kernels.cpu.launch import CpuBuffer, CpuLaunch
 from bigmodel_core.kernels.cpu.memory import array_view, load_float, load_int
 from bigmodel_core.kernels.cpu.native import NativeFunction
-from bigmodel_core.kernels.scalar import parameters
+from bigmodel_core.kernels.scalar import CONVERTERS, parameters
 
 CHUNK_ELEMENTS = 16384
 """How many additions' worth of work a chunk holds."""
@@ -80,8 +78,7 @@ def wrapper(
         "load_int": load_int,
         "load_float": load_float,
         "function": function,
-        "float32": np.float32,
-        "float64": np.float64,
+        **CONVERTERS,
         "view_int64_1": array_view("int64", 1),
     }
     lines = ["def kernel(ctx, chunk):", "    rows = load_int(ctx, 0)", "    step = load_int(ctx, 1)"]
@@ -104,9 +101,8 @@ def wrapper(
             count = int(kind[5:])
             text, slot = f"view_int64_1(ctx + {slot * 8}, {count})", slot + count
         else:
-            text = (
-                f"load_int(ctx, {slot})" if kind in ("int64", "bool") else f"{kind}(load_float(ctx, {slot}))"
-            )
+            convert = DTYPES[kind].converter
+            text = f"{convert}(load_float(ctx, {slot}))" if kind in FLOATS else f"load_int(ctx, {slot})"
             text, slot = f"{text} != 0" if kind == "bool" else text, slot + 1
         lines.append(f"    k_{name} = {text}")
         arguments.append(f"k_{name}")

@@ -78,13 +78,11 @@ def launch(
     for part in chain.parts:
         for _, value in part.attributes:
             kind = attribute_type(value, part.compute)
-            context.append(int(value) if kind in ("bool", "int64") else float(value))
+            context.append(float(value) if kind in FLOATS else int(value))
     if chain.watched:
         assert status is not None
         context.append(status)
-    return CpuLaunch(
-        kernel(_shape_free(chain)), context, -(-rows // row_tile) * across, (row_tile, column_tile)
-    )
+    return CpuLaunch(kernel(chain.typed()), context, -(-rows // row_tile) * across, (row_tile, column_tile))
 
 
 def chunk_weight(chain: Chain, launch: CpuLaunch) -> float:
@@ -105,29 +103,9 @@ def _tile(rows: int, columns: int, weight: int) -> tuple[int, int]:
     return max(min(wanted // columns, rows), 1), columns
 
 
-def _shape_free(chain: Chain) -> Chain:
-    """The chain without the values of its attributes: what has to be compiled."""
-    from dataclasses import replace
-
-    parts = tuple(
-        replace(
-            p,
-            attributes=tuple(
-                (name, _example(attribute_type(value, p.compute))) for name, value in p.attributes
-            ),
-        )
-        for p in chain.parts
-    )
-    return replace(chain, parts=parts)
-
-
-def _example(kind: str) -> Any:
-    return {"bool": False, "int64": 0}.get(kind, 0.0)
-
-
 @functools.cache
 def kernel(chain: Chain) -> NativeFunction:
-    """The compiled form of a chain, made once."""
+    """The compiled form of a typed chain, made once."""
     text, objects = source(chain)
     scope: dict[str, Any] = dict(objects)
     exec(compile(text, "<fused elementwise kernel>", "exec"), scope)
@@ -179,9 +157,8 @@ def source(chain: Chain) -> tuple[str, dict[str, Any]]:
     attribute_names: list[list[str]] = []
     for number, part in enumerate(chain.parts):
         names = []
-        for name, value in part.attributes:
-            kind = attribute_type(value, part.compute)
-            read = f"load_int(ctx, {slot})" if kind in ("bool", "int64") else f"load_float(ctx, {slot})"
+        for name, kind in part.attributes:
+            read = f"load_float(ctx, {slot})" if kind in FLOATS else f"load_int(ctx, {slot})"
             lines.append(
                 f"    p{number}_{name} = {read} != 0"
                 if kind == "bool"

@@ -234,7 +234,7 @@ def _distance(dtype: str) -> Intrinsic:
         with builder.goto_entry_block():  # out of all loops
             hidden = builder.asm(ir.FunctionType(integer, [integer]), "", "=r,0", [bits], False)
             less = builder.bitcast(hidden, kind)
-        fma = declare(builder, f"llvm.fma.{'f32' if dtype == 'float32' else 'f64'}", kind, [kind] * 3)
+        fma = declare(builder, f"llvm.fma.f{8 * DTYPES[dtype].nbytes}", kind, [kind] * 3)
         return builder.call(fma, [b, less, a])
 
     codegen.__name__ = "distance"

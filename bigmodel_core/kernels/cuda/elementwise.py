@@ -64,31 +64,17 @@ def launch(
         arguments.append(written)
     if status is not None:
         arguments.append(status)
-    return over_items(kernel(_shape_free(chain), space.varies, wide, status is not None), arguments, count)
+    typed = replace(chain.typed(), results=tuple((part, -1) for part, _ in chain.results))
+    return over_items(kernel(typed, space.varies, wide, status is not None), arguments, count)
 
 
 def _is_mixed(varies: tuple[bool, ...]) -> bool:
     return any(varies) and not all(varies)
 
 
-def _shape_free(chain: Chain) -> Chain:
-    """The chain without the values of its attributes, nor whose memory results overwrite: what compiles."""
-    example = {"bool": False, "int64": 0}
-    parts = tuple(
-        replace(
-            p,
-            attributes=tuple(
-                (name, example.get(attribute_type(value, p.compute), 0.0)) for name, value in p.attributes
-            ),
-        )
-        for p in chain.parts
-    )
-    return replace(chain, parts=parts, results=tuple((part, -1) for part, _ in chain.results))
-
-
 @functools.cache
 def kernel(chain: Chain, varies: tuple[tuple[bool, ...], ...], wide: bool, guarded: bool) -> Any:
-    """The kernel function of a chain, made once."""
+    """The kernel function of a typed chain, made once, whatever memory results overwrite."""
     text, objects = source(chain, varies, wide, guarded)
     scope: dict[str, Any] = dict(objects)
     exec(compile(text, "<fused CUDA kernel>", "exec"), scope)
