@@ -3,8 +3,6 @@
 from __future__ import annotations
 
 import importlib.util
-import subprocess
-import sys
 import types
 from typing import Any
 
@@ -15,6 +13,7 @@ from bigmodel_core.errors import DeviceError
 from bigmodel_core.kernels.cuda import runtime
 from bigmodel_core.plan import cuda as plan
 from bigmodel_core.plan import device_named
+from tests.processes import run_code
 
 
 @pytest.fixture(autouse=True)
@@ -90,7 +89,4 @@ def test_declaring_kernels_imports_no_numba() -> None:
         "k.cuda_kernel(lambda out, thread, threads: None);"
         "print([m for m in sys.modules if m.split('.')[0] in ('numba', 'numba_cuda', 'llvmlite')])"
     )
-    done = subprocess.run(
-        [sys.executable, "-c", code], capture_output=True, text=True, check=True, timeout=60
-    )
-    assert done.stdout.strip() == "[]"
+    assert run_code(code).stdout.strip() == "[]"

@@ -2,16 +2,14 @@
 
 from __future__ import annotations
 
-import os
 import re
-import subprocess
-import sys
 from pathlib import Path
 
 import pytest
 
 from bigmodel_core.errors import DeviceError
 from bigmodel_core.kernels.cuda.runtime import require_device
+from tests.processes import run_pytest
 
 FOLDER = Path(__file__).parent / "cuda"
 
@@ -19,13 +17,9 @@ FOLDER = Path(__file__).parent / "cuda"
 @pytest.mark.slow
 def test_the_simulator_suite_passes() -> None:
     """Every op, training, failures, kernels of one's own on a simulated device; Numba alone is enough."""
-    command = [sys.executable, "-m", "pytest", str(FOLDER), "-q", "-p", "no:cacheprovider"]
-    environment = {**os.environ, "NUMBA_ENABLE_CUDASIM": "1"}
-    environment.pop("PYTEST_ADDOPTS", None)
-    done = subprocess.run(
-        command, env=environment, capture_output=True, text=True, timeout=600, cwd=FOLDER.parent.parent
+    done = run_pytest(
+        FOLDER, cwd=FOLDER.parents[1], timeout=600, NUMBA_ENABLE_CUDASIM="1", PYTEST_ADDOPTS=None
     )
-    assert done.returncode == 0, done.stdout[-6000:] + done.stderr[-2000:]
     passed = re.search(r"(\d+) passed", done.stdout)
     assert passed and int(passed[1]) > 90, done.stdout[-2000:]
     assert "skipped" not in done.stdout
@@ -41,9 +35,7 @@ def _has_device() -> bool:
 
 @pytest.mark.skipif(_has_device(), reason="there is a device, on which these tests run")
 def test_collection_without_device_or_simulator_finds_nothing() -> None:
-    environment = {name: value for name, value in os.environ.items() if name != "NUMBA_ENABLE_CUDASIM"}
-    command = [sys.executable, "-m", "pytest", str(FOLDER), "-q", "-p", "no:cacheprovider", "--collect-only"]
-    done = subprocess.run(
-        command, env=environment, capture_output=True, text=True, timeout=120, cwd=FOLDER.parent.parent
+    none_collected = 5
+    run_pytest(
+        FOLDER, "--collect-only", cwd=FOLDER.parents[1], ends=none_collected, NUMBA_ENABLE_CUDASIM=None
     )
-    assert done.returncode == 5, done.stdout  # no tests collected

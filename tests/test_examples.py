@@ -9,6 +9,8 @@ from pathlib import Path
 
 import pytest
 
+from tests.processes import run_code, run_pytest
+
 EXAMPLE = Path(__file__).parents[1] / "examples" / "bigmodel_swish"
 
 
@@ -35,19 +37,7 @@ def python(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 
 def test_the_example_plugin_passes_the_conformance_kit(python: Path) -> None:
-    command = [
-        python,
-        "-m",
-        "pytest",
-        "-q",
-        "-p",
-        "no:cacheprovider",
-        "-p",
-        "no:xdist",
-        str(EXAMPLE / "tests"),
-    ]
-    done = subprocess.run(command, capture_output=True, text=True, cwd=EXAMPLE)
-    assert done.returncode == 0, done.stdout + done.stderr
+    done = run_pytest("-p", "no:xdist", EXAMPLE / "tests", cwd=EXAMPLE, executable=python)
     assert " passed" in done.stdout and "failed" not in done.stdout
 
 
@@ -67,7 +57,6 @@ print(loss)
 
 def test_a_model_with_the_example_plugin_learns_and_exports(python: Path, tmp_path: Path) -> None:
     target = tmp_path / "model.onnx"
-    done = subprocess.run([python, "-c", TRAIN, target], capture_output=True, text=True)
-    assert done.returncode == 0, done.stderr
+    done = run_code(TRAIN, target, executable=python)
     assert float(done.stdout) < 0.1
     assert target.stat().st_size > 0

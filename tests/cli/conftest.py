@@ -5,10 +5,7 @@ from __future__ import annotations
 import contextlib
 import io
 import json
-import os
-import subprocess
-import sys
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -16,6 +13,7 @@ from typing import Any
 import pytest
 
 from bigmodel_core.cli.app import main
+from tests.processes import python
 
 
 @dataclass(frozen=True)
@@ -43,18 +41,20 @@ def run_here(*arguments: object) -> Result:
     return Result(code, out.getvalue(), err.getvalue())
 
 
-def run_fresh(*arguments: object, cwd: Path | None = None, **variables: str) -> Result:
-    """Run a command in a process of its own."""
-    done = subprocess.run(
-        [sys.executable, "-m", "bigmodel_core.cli", *map(str, arguments)],
-        cwd=cwd,
-        env={**os.environ, **variables},
-        capture_output=True,
-        text=True,
-        timeout=300,
-        check=False,
-    )
+def run_fresh(
+    *arguments: object, cwd: Path | None = None, beside: Iterable[Path] = (), **variables: str
+) -> Result:
+    """Run a command in a process of its own, which finds the packages in the folders `beside`, too."""
+    done = python("-m", "bigmodel_core.cli", *arguments, ends=None, beside=beside, cwd=cwd, **variables)
     return Result(done.returncode, done.stdout, done.stderr)
+
+
+def run_all(folder: Path, *commands: tuple[object, ...]) -> None:
+    """Run commands in a folder; none may fail."""
+    with contextlib.chdir(folder):
+        for command in commands:
+            result = run_here(*command, "--quiet")
+            assert result.code == 0, result.err
 
 
 @pytest.fixture
@@ -68,14 +68,12 @@ def bigmodel(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Command:
 def trained(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """A folder with a run on the digits, and the run exported with and without preprocessing."""
     folder = tmp_path_factory.mktemp("trained")
-    with contextlib.chdir(folder):
-        for command in (
-            ("train", "mlp", "--data", "digits", "--epochs", 8, "--quiet"),
-            ("export", "model.onnx", "--quiet"),
-            ("export", "raw.onnx", "--with-preprocessing", "--quiet"),
-        ):
-            result = run_here(*command)
-            assert result.code == 0, result.err
+    run_all(
+        folder,
+        ("train", "mlp", "--data", "digits", "--epochs", 8),
+        ("export", "model.onnx"),
+        ("export", "raw.onnx", "--with-preprocessing"),
+    )
     return folder
 
 

@@ -14,6 +14,7 @@ import pytest
 import typer
 
 from bigmodel_core.cli.app import COMMANDS
+from tests.processes import run_code
 
 from .conftest import run_fresh, run_here
 
@@ -30,9 +31,7 @@ print(json.dumps([code, sorted(name.partition(".")[0] for name in sys.modules)])
 
 
 def imported_by(*arguments: str) -> set[str]:
-    done = subprocess.run(
-        [sys.executable, "-c", IMPORTED, *arguments], capture_output=True, text=True, check=True, timeout=60
-    )
+    done = run_code(IMPORTED, *arguments, timeout=60)
     code, modules = json.loads(done.stdout.splitlines()[-1])
     assert code == 0
     return set(modules)

@@ -7,6 +7,8 @@ from pathlib import Path
 
 import pytest
 
+from tests.processes import run_code
+
 from .conftest import run_fresh
 
 
@@ -25,8 +27,6 @@ def test_warmup_compiles_once_and_then_nothing(tmp_path: Path) -> None:
         "main(sys.argv[1:]); print('compiled', len(cache.compilations))"
     )
     (tmp_path / "t.csv").write_text("\n".join(f"{n},{n / 2 + 0.25}" for n in range(40)))
-    import subprocess
-    import sys
 
     train = [
         "train",
@@ -39,10 +39,7 @@ def test_warmup_compiles_once_and_then_nothing(tmp_path: Path) -> None:
         "1",
         "-q",
     ]
-    done = subprocess.run(
-        [sys.executable, "-c", code, *train],
-        cwd=tmp_path, env={**os.environ, **cache}, capture_output=True, text=True, timeout=300,
-    )  # fmt: skip
+    done = run_code(code, *train, cwd=tmp_path, **cache)
     assert done.stdout.splitlines()[-1] == "compiled 0", done.stdout + done.stderr
 
 

@@ -8,6 +8,8 @@ from pathlib import Path
 
 import pytest
 
+from tests.processes import run_pytest
+
 from .conftest import Command, Result, run_fresh
 
 
@@ -20,13 +22,9 @@ def install(site: Path, distribution: str, plugin: str, module: str, source: str
     (site / f"{module}.py").write_text(source)
 
 
-def with_site(site: Path, *arguments: object, cwd: Path | None = None, **variables: str) -> Result:
+def with_site(site: Path, *arguments: object, cwd: Path | None = None) -> Result:
     """Run a command in a process that finds the packages in a folder, too."""
-    import os
-    import sys
-
-    paths = [str(site), *(path for path in sys.path if path)]
-    return run_fresh(*arguments, cwd=cwd, PYTHONPATH=os.pathsep.join(paths), **variables)
+    return run_fresh(*arguments, cwd=cwd, beside=[site])
 
 
 @pytest.fixture(scope="module")
@@ -202,17 +200,8 @@ def test_a_new_package_passes_its_checks_trains_and_exports(package: Path) -> No
 
 
 def test_a_new_package_passes_its_own_tests(package: Path) -> None:
-    import os
-    import subprocess
-    import sys
-
     site = package / "bigmodel-soft-wave"
-    paths = os.pathsep.join([str(site), *(path for path in sys.path if path)])
-    done = subprocess.run(
-        [sys.executable, "-m", "pytest", "-q", "-p", "no:cacheprovider"],
-        cwd=site, env={**os.environ, "PYTHONPATH": paths}, capture_output=True, text=True, timeout=300,
-    )  # fmt: skip
-    assert done.returncode == 0, done.stdout + done.stderr
+    run_pytest(cwd=site, beside=[site])
 
 
 def test_a_model_whose_plugin_is_gone_says_which_package_brings_it(package: Path, tmp_path: Path) -> None:

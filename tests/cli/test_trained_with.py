@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import contextlib
 import json
 import os
 import re
@@ -13,7 +12,7 @@ from typing import Any
 import numpy as np
 import pytest
 
-from .conftest import Command, run_here
+from .conftest import Command, run_all, run_here
 
 KINDS = ("ash", "elm", "oak")
 
@@ -42,15 +41,13 @@ def leaf_run(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """A folder with a table, a run on it, and the run exported with and without preprocessing."""
     folder = tmp_path_factory.mktemp("leaves")
     write(folder / "leaves.csv", leaves())
-    with contextlib.chdir(folder):
-        for command in (
-            ("train", "logistic-regression", "--data", "csv", "--data-dir", "leaves.csv", "--epochs", 20,
-             "--learning-rate", 0.1, "-q"),
-            ("export", "plain.onnx", "-q"),
-            ("export", "raw.onnx", "--with-preprocessing", "-q"),
-        ):  # fmt: skip
-            result = run_here(*command)
-            assert result.code == 0, result.err
+    table = ("--data", "csv", "--data-dir", "leaves.csv")
+    run_all(
+        folder,
+        ("train", "logistic-regression", *table, "--epochs", 20, "--learning-rate", 0.1),
+        ("export", "plain.onnx"),
+        ("export", "raw.onnx", "--with-preprocessing"),
+    )
     return folder
 
 

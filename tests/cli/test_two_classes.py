@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import contextlib
 import csv
 import json
 from dataclasses import dataclass
@@ -14,7 +13,7 @@ import pytest
 
 import bigmodel_core as bm
 
-from .conftest import Command, run_here
+from .conftest import Command, run_all, run_here
 
 
 def write_table(path: Path, rows: int = 120) -> tuple[np.ndarray, np.ndarray]:
@@ -31,17 +30,16 @@ def runs(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """A folder with a table of two classes and runs on it, exported."""
     folder = tmp_path_factory.mktemp("two")
     write_table(folder / "t.csv")
-    with contextlib.chdir(folder):
-        for model in ("mlp", "logistic-regression", "linear-svm"):
-            done = run_here(
-                *("train", model, "--data", "csv:task=binary", "--data-dir", "t.csv", "--epochs", 12),
-                *("--learning-rate", 0.05, "--batch-size", 8),
-                *("--metrics", "accuracy,precision,recall,f1,auc", "--quiet"),
-            )
-            assert done.code == 0, done.err
-        for name, more in (("plain.onnx", ()), ("whole.onnx", ("--with-preprocessing",))):
-            done = run_here("export", name, "--run", "runs/mlp-001", "--quiet", *more)
-            assert done.code == 0, done.err
+    options = (
+        *("--data", "csv:task=binary", "--data-dir", "t.csv", "--epochs", 12, "--learning-rate", 0.05),
+        *("--batch-size", 8, "--metrics", "accuracy,precision,recall,f1,auc"),
+    )
+    run_all(
+        folder,
+        *(("train", model, *options) for model in ("mlp", "logistic-regression", "linear-svm")),
+        ("export", "plain.onnx", "--run", "runs/mlp-001"),
+        ("export", "whole.onnx", "--run", "runs/mlp-001", "--with-preprocessing"),
+    )
     return folder
 
 

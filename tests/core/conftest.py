@@ -1,15 +1,12 @@
-"""What the tests of the core share: packages installed for one test, and scripts in fresh processes."""
+"""What the tests of the core share: packages installed for one test."""
 
 from __future__ import annotations
 
 import importlib
-import os
-import subprocess
 import sys
 import textwrap
 from collections.abc import Callable, Iterator
 from pathlib import Path
-from typing import Any
 
 import pytest
 
@@ -24,30 +21,6 @@ from bigmodel_core.train.metric import Metric
 """
 
 Install = Callable[..., Path]
-Script = Callable[..., subprocess.CompletedProcess[str]]
-
-
-@pytest.fixture
-def script() -> Script:
-    """Run a piece of Python in a fresh process; `script(code, NAME="value", OTHER=None)` sets and unsets
-    variables of its environment. Fails the test unless the exit code is `ends`."""
-
-    def run(source: str, *arguments: str, ends: int = 0, **variables: str | None) -> Any:
-        environment = {**os.environ, **{key: text for key, text in variables.items() if text is not None}}
-        for key in (key for key, text in variables.items() if text is None):
-            environment.pop(key, None)
-        done = subprocess.run(
-            [sys.executable, "-c", textwrap.dedent(source), *arguments],
-            env=environment,
-            capture_output=True,
-            text=True,
-            timeout=300,
-            check=False,
-        )
-        assert done.returncode == ends, f"exit code {done.returncode}\n{done.stdout}\n{done.stderr}"
-        return done
-
-    return run
 
 
 def write_package(

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import json
 import os
-import subprocess
 import sys
 from pathlib import Path
 
@@ -13,6 +12,7 @@ import pytest
 from bigmodel_core.errors import KernelError
 from bigmodel_core.kernels.cpu.compile_ahead import compile_ahead
 from bigmodel_core.kernels.cpu.native import NativeFunction
+from tests.processes import run_code
 
 pytestmark = pytest.mark.skipif(not sys.platform.startswith("linux"), reason="copies are made on Linux only")
 
@@ -42,10 +42,7 @@ print(json.dumps({**facts, "files": cache.statistics()["files"]}))
 
 
 def train(folder: Path, *arguments: str) -> dict[str, object]:
-    environment = {**os.environ, "BIGMODEL_CACHE_DIR": str(folder)}
-    command = [sys.executable, "-c", TRAIN, *arguments]
-    done = subprocess.run(command, env=environment, capture_output=True, text=True, timeout=300)
-    assert done.returncode == 0, done.stderr
+    done = run_code(TRAIN, *arguments, BIGMODEL_CACHE_DIR=str(folder))
     found: dict[str, object] = json.loads(done.stdout)
     return found
 

@@ -3,10 +3,10 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Callable
-from typing import Any
 
 import pytest
+
+from tests.processes import run_code
 
 HEAVY = ("llvmlite", "numba", "onnx", "onnxruntime", "PIL", "pluggy", "rich", "safetensors", "typer")
 PLUGINS = (
@@ -28,8 +28,8 @@ print(json.dumps(sorted(name.partition(".")[0] for name in sys.modules)))
 """
 
 
-def imported_by(script: Callable[..., Any], action: str) -> set[str]:
-    return set(json.loads(script(IMPORTED.format(action=action)).stdout.splitlines()[-1]))
+def imported_by(action: str) -> set[str]:
+    return set(json.loads(run_code(IMPORTED.format(action=action)).stdout.splitlines()[-1]))
 
 
 @pytest.mark.parametrize(
@@ -40,28 +40,26 @@ def imported_by(script: Callable[..., Any], action: str) -> set[str]:
         "import bigmodel_core as bm; bm.Layer, bm.Spec, bm.Op, bm.elementwise",
     ],
 )
-def test_import_brings_nothing_heavy_and_no_plugin(script: Callable[..., Any], action: str) -> None:
-    found = imported_by(script, action)
+def test_import_brings_nothing_heavy_and_no_plugin(action: str) -> None:
+    found = imported_by(action)
     assert not found & {*HEAVY, *PLUGINS}
 
 
-def test_a_name_brings_its_plugin_alone(script: Callable[..., Any]) -> None:
-    found = imported_by(script, "import bigmodel_core as bm; bm.layers.Dense(3)")
+def test_a_name_brings_its_plugin_alone() -> None:
+    found = imported_by("import bigmodel_core as bm; bm.layers.Dense(3)")
     assert "bigmodel_layers" in found
     assert not found & {"numba", "llvmlite", "onnx", "onnxruntime"}
 
 
-def test_tracing_a_model_compiles_nothing(script: Callable[..., Any]) -> None:
+def test_tracing_a_model_compiles_nothing() -> None:
     found = imported_by(
-        script, "import bigmodel_core as bm; bm.layers.Dense(3).build(bm.Spec(('N', 4))).trace(training=True)"
+        "import bigmodel_core as bm; bm.layers.Dense(3).build(bm.Spec(('N', 4))).trace(training=True)"
     )
     assert not found & {"numba", "llvmlite", "onnx", "onnxruntime"}
 
 
 @pytest.mark.parametrize(("path", "error"), [("runs/mlp-001", "CheckpointError"), ("m.onnx", "ExportError")])
-def test_files_of_models_are_read_by_whoever_imports_the_data_alone(
-    script: Callable[..., Any], path: str, error: str
-) -> None:
+def test_files_of_models_are_read_by_whoever_imports_the_data_alone(path: str, error: str) -> None:
     code = f"""
 from bigmodel_core.data.like import encoding_of
 try:
@@ -69,7 +67,7 @@ try:
 except Exception as error:
     print(type(error).__name__)
 """
-    assert script(code).stdout.split() == [error]
+    assert run_code(code).stdout.split() == [error]
 
 
 def test_the_package_offers_what_it_lists() -> None:

@@ -18,6 +18,7 @@ import pytest
 
 from bigmodel_core.kernels import cache
 from bigmodel_core.kernels.cpu.fingerprint import fingerprint
+from tests.processes import run_code
 
 SMALL = """
 import sys, warnings
@@ -52,13 +53,13 @@ def files(folder: Path) -> list[Path]:
     return sorted((folder / "kernels").glob("*.o"))
 
 
-def test_a_second_process_compiles_nothing_and_imports_no_numba(
-    script: Callable[..., Any], folder: Path
-) -> None:
-    first = script(SMALL, BIGMODEL_CACHE_DIR=str(folder), BIGMODEL_NUM_THREADS="2")
+def test_a_second_process_compiles_nothing_and_imports_no_numba(folder: Path) -> None:
+    first = run_code(SMALL, BIGMODEL_CACHE_DIR=str(folder), BIGMODEL_NUM_THREADS="2")
     assert first.stdout.strip() == f"{COLD} 0"
     for seed in ("1", "2"):  # nor do keys depend on the order of sets
-        second = script(SMALL, BIGMODEL_CACHE_DIR=str(folder), BIGMODEL_NUM_THREADS="2", PYTHONHASHSEED=seed)
+        second = run_code(
+            SMALL, BIGMODEL_CACHE_DIR=str(folder), BIGMODEL_NUM_THREADS="2", PYTHONHASHSEED=seed
+        )
         assert second.stdout.strip() == WARM
     assert len(files(folder)) == 3
 
@@ -77,7 +78,7 @@ x = np.ones((4, 6, 5), "float32")""",
 
 
 @pytest.mark.parametrize("network", NETWORKS)
-def test_a_second_process_trains_without_compiling(script: Callable[..., Any], network: str) -> None:
+def test_a_second_process_trains_without_compiling(network: str) -> None:
     code = f"""
 import sys
 import numpy as np
@@ -90,10 +91,10 @@ for _ in range(3):
 model(x)
 print(len(cache.compilations), sorted({{"numba", "onnx", "onnxruntime"}} & set(sys.modules)))
 """
-    script(code)
+    run_code(code)
     # Other sizes take the same kernels.
     other = code.replace("np.ones((", "np.ones((2 + ")
-    assert script(other, PYTHONHASHSEED="5").stdout.strip() == "0 []"
+    assert run_code(other, PYTHONHASHSEED="5").stdout.strip() == "0 []"
 
 
 @pytest.mark.slow
@@ -117,9 +118,7 @@ def test_eight_cold_processes_agree_on_one_empty_cache(folder: Path) -> None:
 @pytest.mark.parametrize(
     "unusable", ["a file in the way", "no such user", "no rights"], ids=lambda name: name.replace(" ", "-")
 )
-def test_without_a_usable_folder_kernels_work_with_one_warning(
-    script: Callable[..., Any], tmp_path: Path, unusable: str
-) -> None:
+def test_without_a_usable_folder_kernels_work_with_one_warning(tmp_path: Path, unusable: str) -> None:
     if unusable == "a file in the way":
         (tmp_path / "file").write_text("")
         chosen = str(tmp_path / "file" / "cache")
@@ -130,21 +129,19 @@ def test_without_a_usable_folder_kernels_work_with_one_warning(
             pytest.skip("root may write everywhere")
         (tmp_path / "closed").mkdir(mode=0o500)
         chosen = str(tmp_path / "closed" / "cache")
-    lines = script(SMALL, BIGMODEL_CACHE_DIR=chosen).stdout.splitlines()
+    lines = run_code(SMALL, BIGMODEL_CACHE_DIR=chosen).stdout.splitlines()
     assert lines[0].startswith("[3.0, 3.0, 3.0]") and lines[0].endswith(" 1")
     assert lines[1].startswith("KernelCacheWarning the") or lines[1].startswith("KernelCacheWarning there")
     assert "BIGMODEL_CACHE_DIR" in lines[1]
     assert len(lines) == 2
 
 
-def test_without_a_home_folder_nothing_is_written_anywhere(
-    script: Callable[..., Any], tmp_path: Path
-) -> None:
+def test_without_a_home_folder_nothing_is_written_anywhere(tmp_path: Path) -> None:
     # The system knows no home: what HOME and the table of users would say is taken away.
     code = (
         f"import os, os.path; os.chdir({str(tmp_path)!r}); os.path.expanduser = lambda path: path\n" + SMALL
     )
-    lines = script(code, BIGMODEL_CACHE_DIR=None, HOME=None, XDG_CACHE_HOME=None).stdout.splitlines()
+    lines = run_code(code, BIGMODEL_CACHE_DIR=None, HOME=None, XDG_CACHE_HOME=None).stdout.splitlines()
     assert lines[0].endswith(" 1")
     assert "no home folder" in lines[1]
     assert list(tmp_path.iterdir()) == []
@@ -154,17 +151,17 @@ posix = pytest.mark.skipif(not hasattr(os, "getuid"), reason="this system has no
 
 
 @posix
-def test_the_folder_is_private(script: Callable[..., Any], folder: Path) -> None:
-    script(SMALL, BIGMODEL_CACHE_DIR=str(folder))
+def test_the_folder_is_private(folder: Path) -> None:
+    run_code(SMALL, BIGMODEL_CACHE_DIR=str(folder))
     assert stat.S_IMODE((folder / "kernels").stat().st_mode) == 0o700
     assert all(path.stat().st_mode & 0o077 == 0 for path in files(folder))
 
 
 @posix
-def test_a_folder_that_others_may_read_is_closed(script: Callable[..., Any], folder: Path) -> None:
+def test_a_folder_that_others_may_read_is_closed(folder: Path) -> None:
     (folder / "kernels").mkdir(parents=True)
     (folder / "kernels").chmod(0o755)
-    assert script(SMALL, BIGMODEL_CACHE_DIR=str(folder)).stdout.strip().endswith(" 0")
+    assert run_code(SMALL, BIGMODEL_CACHE_DIR=str(folder)).stdout.strip().endswith(" 0")
     assert stat.S_IMODE((folder / "kernels").stat().st_mode) == 0o700
 
 
@@ -249,9 +246,7 @@ def test_a_pipe_counts_as_absent_and_is_not_waited_for(store: Path) -> None:
 @pytest.mark.parametrize(
     "payload", [b"hello", b"name\n-\nno object", b"name\nother\n\x7fELF", b"\xff\n-\n", b"a\n-\n\x7fELF"]
 )
-def test_garbage_with_a_digest_of_its_own_is_compiled_again(
-    script: Callable[..., Any], folder: Path, payload: bytes
-) -> None:
+def test_garbage_with_a_digest_of_its_own_is_compiled_again(folder: Path, payload: bytes) -> None:
     code = f"""
 from bigmodel_core.kernels import cache
 from bigmodel_core.kernels.cpu import native
@@ -263,16 +258,16 @@ assert kernel.address and len(cache.compilations) == 1
 again = native.NativeFunction(add_one, "intp(intp)")
 assert again.address and len(cache.compilations) == 1
 """
-    script(code, BIGMODEL_CACHE_DIR=str(folder))
+    run_code(code, BIGMODEL_CACHE_DIR=str(folder))
 
 
-def test_a_damaged_kernel_is_compiled_again(script: Callable[..., Any], folder: Path) -> None:
-    script(SMALL, BIGMODEL_CACHE_DIR=str(folder))
+def test_a_damaged_kernel_is_compiled_again(folder: Path) -> None:
+    run_code(SMALL, BIGMODEL_CACHE_DIR=str(folder))
     broken = files(folder)[0]
     whole = broken.read_bytes()
     broken.write_bytes(whole[: len(whole) // 2])
-    assert script(SMALL, BIGMODEL_CACHE_DIR=str(folder)).stdout.startswith("[3.0, 3.0, 3.0] 1 True")
-    assert script(SMALL, BIGMODEL_CACHE_DIR=str(folder)).stdout.strip() == WARM
+    assert run_code(SMALL, BIGMODEL_CACHE_DIR=str(folder)).stdout.startswith("[3.0, 3.0, 3.0] 1 True")
+    assert run_code(SMALL, BIGMODEL_CACHE_DIR=str(folder)).stdout.strip() == WARM
 
 
 def test_statistics_and_clearing(store: Path) -> None:
@@ -379,11 +374,11 @@ def test_functions_that_call_each_other_have_a_key() -> None:
     assert fingerprint(compiled_from(text.format(1))) != fingerprint(compiled_from(text.format(2)))
 
 
-def test_keys_are_the_same_in_every_process(script: Callable[..., Any]) -> None:
+def test_keys_are_the_same_in_every_process() -> None:
     code = """
     from bigmodel_core.kernels.cpu.fingerprint import fingerprint
     def kernel(context, chunk):
         return context in {"one", "two", "three", "four"}
     print(fingerprint(kernel))
     """
-    assert len({script(code, PYTHONHASHSEED=seed).stdout for seed in ("0", "1", "2")}) == 1
+    assert len({run_code(code, PYTHONHASHSEED=seed).stdout for seed in ("0", "1", "2")}) == 1

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
 from typing import Any
 
 import numpy as np
@@ -12,6 +11,7 @@ import bigmodel_core as bm
 from bigmodel_core.errors import GraphError, ShapeError
 from bigmodel_core.kernels import cache
 from bigmodel_core.plan.listing import PlannedStep
+from tests.processes import run_code
 
 LAYERS = bm.layers
 
@@ -110,11 +110,9 @@ for name in ("lenet", "resnet20", "lstm-classifier"):
 """
 
 
-def test_choices_are_the_same_in_every_process_and_at_any_number_of_threads(
-    script: Callable[..., Any],
-) -> None:
+def test_choices_are_the_same_in_every_process_and_at_any_number_of_threads() -> None:
     texts = {
-        script(LISTING, BIGMODEL_NUM_THREADS=threads, PYTHONHASHSEED=threads).stdout
+        run_code(LISTING, BIGMODEL_NUM_THREADS=threads, PYTHONHASHSEED=threads).stdout
         for threads in ("1", "2", "8")
     }
     assert len(texts) == 1

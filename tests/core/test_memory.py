@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import subprocess
 import sys
 from concurrent.futures import ThreadPoolExecutor
 
@@ -12,6 +11,7 @@ import pytest
 import bigmodel_core as bm
 from bigmodel_core.cli.app import main
 from bigmodel_core.plan.program import MOST_PLANS
+from tests.processes import run_code
 
 SIZES = """
 import numpy as np
@@ -45,9 +45,7 @@ def run(samples):
 @pytest.mark.skipif(not sys.platform.startswith("linux"), reason="resident memory is read from /proc")
 @pytest.mark.parametrize("make", [TRAINING, PREDICTION], ids=["training", "prediction"])
 def test_five_hundred_sizes_take_little_more_memory_than_the_largest(make: str) -> None:
-    done = subprocess.run(
-        [sys.executable, "-c", SIZES.format(make=make)], capture_output=True, text=True, check=True
-    )
+    done = run_code(SIZES.format(make=make))
     # docs/performance.md: at most 64 plans of a program, which share one block of scratch memory.
     assert float(done.stdout) < 64
 
@@ -167,5 +165,5 @@ except bm.errors.ConfigError as error:
 bm.set_num_threads(1)
 print(bm.layers.Dense(2)(np.ones((1, 2), "float32")).shape)
 """
-    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
+    done = run_code(code)
     assert "does not give 7 threads" in done.stdout and "(1, 2)" in done.stdout

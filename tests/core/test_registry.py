@@ -4,9 +4,7 @@ from __future__ import annotations
 
 import inspect
 import os
-import subprocess
 import sys
-import threading
 import types
 from collections.abc import Callable
 from pathlib import Path
@@ -21,6 +19,7 @@ from bigmodel_core.registry import hookspecs
 from bigmodel_core.registry.discovery import PLURALS, display_name
 from bigmodel_core.registry.host import PluginHost
 from bigmodel_core.registry.loading import Loader, base_class, in_range
+from tests.processes import run_code, run_in_threads
 
 Install = Callable[..., Path]
 
@@ -41,16 +40,7 @@ def info(name: str) -> registry.PluginInfo:
 
 def run(code: str, site: Path, **environment: str) -> str:
     """What a fresh interpreter prints that sees the packages in `site`."""
-    path = os.pathsep.join([str(site), *filter(None, sys.path)])
-    done = subprocess.run(
-        [sys.executable, "-c", code],
-        env={**os.environ, "PYTHONPATH": path, **environment},
-        capture_output=True,
-        text=True,
-        timeout=120,
-    )
-    assert done.returncode == 0, done.stderr
-    return done.stdout.strip()
+    return run_code(code, beside=[site], **environment).stdout.strip()
 
 
 # Finding names ------------------------------------------------------------------------------------------
@@ -144,11 +134,7 @@ def test_plugins_are_imported_once_on_the_first_look_up(install: Install) -> Non
 
     try:
         assert not hasattr(builtins, "imports_of_p")
-        threads = [threading.Thread(target=registry.get, args=("layer", "swish")) for _ in range(4)]
-        for thread in threads:
-            thread.start()
-        for thread in threads:
-            thread.join()
+        run_in_threads(4, lambda _: registry.get("layer", "swish"))
         assert builtins.imports_of_p == 1
     finally:
         del builtins.imports_of_p

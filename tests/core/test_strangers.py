@@ -2,9 +2,6 @@
 
 from __future__ import annotations
 
-import os
-import subprocess
-import sys
 from collections.abc import Callable
 from pathlib import Path
 
@@ -12,6 +9,7 @@ import pytest
 
 from bigmodel_core import registry
 from bigmodel_core.errors import UnknownNameError
+from tests.processes import Done, python
 
 from .conftest import write_package
 
@@ -59,18 +57,9 @@ def site(tmp_path: Path) -> Path:
     return tmp_path
 
 
-def beside(site: Path, *arguments: str, cwd: Path | None = None) -> subprocess.CompletedProcess[str]:
+def beside(site: Path, *arguments: str, cwd: Path) -> Done:
     """Run Python in a process that finds the packages of a folder, too."""
-    path = os.pathsep.join([str(site), *filter(None, sys.path)])
-    return subprocess.run(
-        [sys.executable, *arguments],
-        env={**os.environ, "PYTHONPATH": path},
-        cwd=cwd,
-        capture_output=True,
-        text=True,
-        timeout=300,
-        check=False,
-    )
+    return python(*arguments, beside=[site], cwd=cwd, ends=None)
 
 
 def test_our_commands_work_beside_a_stranger_with_our_names(site: Path, tmp_path: Path) -> None:

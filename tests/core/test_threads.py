@@ -13,6 +13,7 @@ import pytest
 
 import bigmodel_core as bm
 from bigmodel_core.errors import ConfigError
+from tests.processes import run_code, run_in_threads
 
 TRAIN = """
 import hashlib, os, sys, threading
@@ -76,11 +77,9 @@ def thread_count() -> Iterator[Callable[[int], None]]:
 
 
 @every_kind
-def test_training_gives_the_same_bits_at_one_two_and_eight_threads(
-    script: Callable[..., Any], kind: str
-) -> None:
+def test_training_gives_the_same_bits_at_one_two_and_eight_threads(kind: str) -> None:
     code = training(kind) + "print(train(fresh(), batches())); print(len(workers()))"
-    found = {count: script(code, BIGMODEL_NUM_THREADS=str(count)).stdout.split() for count in (1, 2, 8)}
+    found = {count: run_code(code, BIGMODEL_NUM_THREADS=str(count)).stdout.split() for count in (1, 2, 8)}
     assert [found[count][1] for count in (1, 2, 8)] == ["0", "1", "7"]  # those threads were there
     assert len({bits for bits, _ in found.values()}) == 1
 
@@ -129,11 +128,7 @@ def test_eight_threads_run_plans_at_once(thread_count: Callable[[int], None]) ->
             if not np.array_equal(model(shared), expected_shared):  # one plan for all
                 problems.append(f"shared plan in thread {number}")
 
-    threads = [threading.Thread(target=work, args=(number,)) for number in range(8)]
-    for thread in threads:
-        thread.start()
-    for thread in threads:
-        thread.join()
+    run_in_threads(8, work)
     assert problems == []
 
 
@@ -145,14 +140,7 @@ def test_eight_threads_train_models_of_their_own(thread_count: Callable[[int], N
     data = scope["batches"](count=2)
     expected = scope["train"](scope["fresh"](), data)
     found: list[str] = []
-    threads = [
-        threading.Thread(target=lambda: found.append(scope["train"](scope["fresh"](), data)))
-        for _ in range(8)
-    ]
-    for thread in threads:
-        thread.start()
-    for thread in threads:
-        thread.join()
+    run_in_threads(8, lambda _: found.append(scope["train"](scope["fresh"](), data)))
     assert found == [expected] * 8
 
 
@@ -176,33 +164,33 @@ def test_the_count_changes_while_plans_run(thread_count: Callable[[int], None]) 
     assert problems == []
 
 
-def test_one_thread_starts_no_worker(script: Callable[..., Any]) -> None:
-    done = script(
+def test_one_thread_starts_no_worker() -> None:
+    done = run_code(
         TRAIN + "fresh()(*batches()[0]); print(workers(), bm.num_threads())", BIGMODEL_NUM_THREADS="1"
     )
     assert done.stdout.strip() == "[] 1"
 
 
-def test_the_environment_sets_the_number_of_workers(script: Callable[..., Any]) -> None:
+def test_the_environment_sets_the_number_of_workers() -> None:
     code = TRAIN + "print(workers()); fresh()(*batches()[0]); print(workers(), bm.num_threads())"
-    lines = script(code, BIGMODEL_NUM_THREADS="3").stdout.splitlines()
+    lines = run_code(code, BIGMODEL_NUM_THREADS="3").stdout.splitlines()
     assert lines == ["[]", "['bigmodel-1', 'bigmodel-2'] 3"]  # none before the first plan runs
 
 
 @pytest.mark.skipif(not hasattr(os, "sched_setaffinity"), reason="this system sets no affinity")
-def test_the_default_is_the_cores_of_the_process(script: Callable[..., Any]) -> None:
+def test_the_default_is_the_cores_of_the_process() -> None:
     code = """
     import os
     os.sched_setaffinity(0, sorted(os.sched_getaffinity(0))[:1])
     import bigmodel_core as bm
     print(bm.num_threads())
     """
-    assert script(code, BIGMODEL_NUM_THREADS=None).stdout.strip() == "1"
+    assert run_code(code, BIGMODEL_NUM_THREADS=None).stdout.strip() == "1"
 
 
 @pytest.mark.parametrize("text", ["0", "-2", "two", "1.5", "\u00b2", " "])
-def test_a_bad_number_in_the_environment_is_refused(script: Callable[..., Any], text: str) -> None:
-    done = script("import bigmodel_core as bm; bm.num_threads()", BIGMODEL_NUM_THREADS=text, ends=1)
+def test_a_bad_number_in_the_environment_is_refused(text: str) -> None:
+    done = run_code("import bigmodel_core as bm; bm.num_threads()", BIGMODEL_NUM_THREADS=text, ends=1)
     assert "ConfigError: BIGMODEL_NUM_THREADS" in done.stderr
     assert "Fix: set it to a positive integer" in done.stderr
 
@@ -217,7 +205,7 @@ def test_a_bad_number_is_refused(count: Any) -> None:
 
 @forks
 @every_kind
-def test_a_forked_child_trains_on(script: Callable[..., Any], kind: str) -> None:
+def test_a_forked_child_trains_on(kind: str) -> None:
     code = (
         training(kind)
         + """
@@ -232,13 +220,13 @@ assert os.waitstatus_to_exitcode(os.waitpid(child, 0)[1]) == 7
 print("parent", train(step, data), len(workers()))
 """
     )
-    lines = [line.split() for line in script(code, BIGMODEL_NUM_THREADS="4").stdout.splitlines()]
+    lines = [line.split() for line in run_code(code, BIGMODEL_NUM_THREADS="4").stdout.splitlines()]
     assert [line[0] for line in lines] == ["child", "parent"]
     assert lines[0][1:] == lines[1][1:]  # the same bits, and three workers of its own
 
 
 @forks
-def test_a_child_of_a_child_trains_and_ends_by_itself(script: Callable[..., Any]) -> None:
+def test_a_child_of_a_child_trains_and_ends_by_itself() -> None:
     code = (
         TRAIN
         + """
@@ -253,11 +241,11 @@ for generation in range(2):
 print("grandchild", len(workers()))
 """
     )
-    assert script(code, BIGMODEL_NUM_THREADS="3").stdout.split() == ["grandchild", "2"]
+    assert run_code(code, BIGMODEL_NUM_THREADS="3").stdout.split() == ["grandchild", "2"]
 
 
 @pytest.mark.parametrize("method", ["fork", "spawn"])
-def test_a_pool_of_processes_trains(script: Callable[..., Any], tmp_path: Any, method: str) -> None:
+def test_a_pool_of_processes_trains(tmp_path: Any, method: str) -> None:
     if method == "fork" and (not hasattr(os, "fork") or sys.platform == "darwin"):
         pytest.skip("this system does not fork pools")
     module = tmp_path / "training.py"
@@ -275,7 +263,7 @@ def test_a_pool_of_processes_trains(script: Callable[..., Any], tmp_path: Any, m
     """
     file = tmp_path / "main.py"
     file.write_text(__import__("textwrap").dedent(code))
-    done = script(
+    done = run_code(
         f"import runpy, sys; sys.argv = [{str(file)!r}]; runpy.run_path({str(file)!r}, run_name='__main__')"
     )
     assert done.stdout.strip() == "True"
@@ -294,6 +282,6 @@ def test_a_pool_of_processes_trains(script: Callable[..., Any], tmp_path: Any, m
     ],
     ids=["end", "exit", "error", "at-exit", "daemon", "asleep", "changed"],
 )
-def test_a_process_ends_while_workers_are_parked(script: Callable[..., Any], ending: str, code: int) -> None:
+def test_a_process_ends_while_workers_are_parked(ending: str, code: int) -> None:
     body = TRAIN + f"\nstep, data = fresh(), batches(1)\nstep(*data[0])\nprint(len(workers()))\n{ending}\n"
-    assert script(body, BIGMODEL_NUM_THREADS="4", ends=code).stdout.startswith("3")
+    assert run_code(body, BIGMODEL_NUM_THREADS="4", ends=code).stdout.startswith("3")

@@ -3,8 +3,6 @@
 from __future__ import annotations
 
 import hashlib
-import subprocess
-import sys
 
 import numpy as np
 import pytest
@@ -14,6 +12,7 @@ from hypothesis import strategies as st
 from bigmodel_core.data.sampling import Loader, batches, permutation, split_indices
 from bigmodel_core.data.split import Split
 from bigmodel_core.errors import ConfigError, DataError, ShapeError
+from tests.processes import run_code
 
 MASK = 2**64 - 1
 
@@ -52,8 +51,7 @@ def test_permutation_holds_each_number_once(n, seed, epoch):
 
 def test_permutation_is_the_same_in_another_process():
     code = "from bigmodel_core.data.sampling import permutation; print(permutation(50, 3, 'x').tolist())"
-    output = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True).stdout
-    assert output.strip() == str(permutation(50, 3, "x").tolist())
+    assert run_code(code).stdout.strip() == str(permutation(50, 3, "x").tolist())
 
 
 def test_permutations_of_small_sets_are_equally_likely():

@@ -20,6 +20,7 @@ from bigmodel_core.errors import ConfigError, ExportError, GraphError, UsageErro
 from bigmodel_core.ops.elementwise import ElementwiseOp
 from bigmodel_onnx import Onnx, missing_lowerings
 from tests.onnx.conftest import Function, run
+from tests.processes import run_code
 
 
 @dataclass(frozen=True)
@@ -413,9 +414,6 @@ def test_two_exports_are_the_same_bytes(mlp: bm.Layer, tmp_path: Path) -> None:
 
 
 def test_another_process_writes_the_same_bytes(tmp_path: Path) -> None:
-    import subprocess
-    import sys
-
     code = (
         "import bigmodel_core as bm, sys\n"
         "model = bm.Sequential(bm.layers.Dense(7), bm.layers.Gelu(), bm.layers.Dense(2))\n"
@@ -423,8 +421,7 @@ def test_another_process_writes_the_same_bytes(tmp_path: Path) -> None:
         "bm.export(model, sys.argv[1], labels=('a', 'b'))\n"
     )
     for name, seed in (("a.onnx", "1"), ("b.onnx", "2")):
-        environment = {**os.environ, "PYTHONHASHSEED": seed}
-        subprocess.run([sys.executable, "-c", code, str(tmp_path / name)], check=True, env=environment)
+        run_code(code, tmp_path / name, PYTHONHASHSEED=seed)
     assert (tmp_path / "a.onnx").read_bytes() == (tmp_path / "b.onnx").read_bytes()
 
 
@@ -486,11 +483,8 @@ def test_an_unwritable_folder_is_an_error(mlp: bm.Layer, tmp_path: Path) -> None
 
 
 def test_importing_the_exporter_imports_no_onnx() -> None:
-    import subprocess
-    import sys
-
     code = "import sys, bigmodel_onnx; sys.exit('onnx' in sys.modules or 'onnxruntime' in sys.modules)"
-    assert subprocess.run([sys.executable, "-c", code], check=False).returncode == 0
+    run_code(code)
 
 
 # A sidecar for large models -------------------------------------------------------------------------------

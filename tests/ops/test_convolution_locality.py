@@ -5,6 +5,7 @@ The oracle is which outputs a pixel of ones reaches under filters of ones, in Nu
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from typing import Any
 
 import numpy as np
@@ -54,27 +55,46 @@ def places(shape: tuple[int, ...]) -> list[tuple[int, ...]]:
     ]
 
 
-def check(found: np.ndarray, before: np.ndarray, reached: np.ndarray, tolerance: float = 0.0) -> None:
-    np.testing.assert_array_equal(np.isfinite(found), ~reached)
-    np.testing.assert_allclose(found[~reached], before[~reached], rtol=0, atol=tolerance)
+def check_locality(
+    run: Callable[[np.ndarray], Any],
+    x: np.ndarray,
+    bad: float,
+    reached: Callable[[np.ndarray], Any],
+    tolerance: float = 0.0,
+) -> None:
+    """A bad number at each place of x changes the results that ones there reach, and no others.
+
+    Args:
+        reached: what sums of positive numbers give of an array that is 1 at a place and 0 elsewhere.
+    """
+    before = run(x)
+    for place in places(x.shape):
+        here, x_bad = np.zeros_like(x), x.copy()
+        here[place], x_bad[place] = 1, bad
+        found, touched = run(x_bad), reached(here) > 0.5
+        np.testing.assert_array_equal(np.isfinite(found), ~touched)
+        np.testing.assert_allclose(found[~touched], before[~touched], rtol=0, atol=tolerance)
 
 
 @ways
 @BAD
 def test_outputs_that_do_not_see_a_pixel_stay_what_they_were(way: str, bad: float) -> None:
     x, w, options, reference = geometry(way)
+    check_locality(
+        lambda x: compute(lambda x, w: ops.conv2d(x, w, **options), x, w),
+        x,
+        bad,
+        lambda here: convolved(here, np.ones_like(w), np.zeros(len(w)), *reference),
+    )
 
-    def run(x: np.ndarray) -> Any:
-        return compute(lambda x, w: ops.conv2d(x, w, **options), x, w)
 
-    before = run(x)
-    for place in places(x.shape):
-        here = np.zeros_like(x)
-        here[place] = 1
-        reached = convolved(here, np.ones_like(w), np.zeros(len(w)), *reference) > 0
-        x_bad = x.copy()
-        x_bad[place] = bad
-        check(run(x_bad), before, reached)
+def gradients_of(x: np.ndarray, w: np.ndarray, up: np.ndarray, options: Any) -> list[np.ndarray]:
+    """The gradients of pixels and of taps, with `up` as that of the outputs."""
+
+    def weighted(x: Any, w: Any, up: Any) -> Any:
+        return ops.sum(ops.conv2d(x, w, **options) * up)
+
+    return compute_gradients(weighted, x, w, up)[:2]
 
 
 @ways
@@ -82,21 +102,12 @@ def test_outputs_that_do_not_see_a_pixel_stay_what_they_were(way: str, bad: floa
 def test_gradients_of_pixels_that_an_output_does_not_see_stay_what_they_were(way: str, bad: float) -> None:
     x, w, options, reference = geometry(way)
     up = numbers(convolved(x, w, np.zeros(len(w)), *reference).shape, 3).astype("float32")
-
-    def run(up: np.ndarray) -> Any:
-        def weighted(x: Any, w: Any, up: Any) -> Any:
-            return ops.sum(ops.conv2d(x, w, **options) * up)
-
-        return compute_gradients(weighted, x, w, up)[0]
-
-    before = run(up)
-    for place in places(up.shape):
-        here = np.zeros_like(up)
-        here[place] = 1
-        reached = gradients(x, np.ones_like(w), here, *reference)[0] > 0
-        up_bad = up.copy()
-        up_bad[place] = bad
-        check(run(up_bad), before, reached)
+    check_locality(
+        lambda up: gradients_of(x, w, up, options)[0],
+        up,
+        bad,
+        lambda here: gradients(x, np.ones_like(w), here, *reference)[0],
+    )
 
 
 @ways
@@ -104,39 +115,23 @@ def test_gradients_of_pixels_that_an_output_does_not_see_stay_what_they_were(way
 def test_gradients_of_taps_that_do_not_see_a_pixel_stay_what_they_were(way: str, bad: float) -> None:
     x, w, options, reference = geometry(way)
     up = numbers(convolved(x, w, np.zeros(len(w)), *reference).shape, 3).astype("float32")
-
-    def run(x: np.ndarray) -> Any:
-        def weighted(x: Any, w: Any, up: Any) -> Any:
-            return ops.sum(ops.conv2d(x, w, **options) * up)
-
-        return compute_gradients(weighted, x, w, up)[1]
-
-    before = run(x)
-    for place in places(x.shape):
-        here = np.zeros_like(x)
-        here[place] = 1
-        reached = gradients(here, w, np.ones_like(up), *reference)[1] > 0
-        x_bad = x.copy()
-        x_bad[place] = bad
-        check(run(x_bad), before, reached, tolerance=1e-4)  # of sums of 364 numbers, in another order
+    check_locality(
+        lambda x: gradients_of(x, w, up, options)[1],
+        x,
+        bad,
+        lambda here: gradients(here, w, np.ones_like(up), *reference)[1],
+        tolerance=1e-4,  # of sums of 364 numbers, in another order
+    )
 
 
 @ways
 @BAD
 def test_transposed_convolutions_keep_a_pixel_under_its_filter(way: str, bad: float) -> None:
     _, w, options, _ = geometry(way)
-    if options["padding"]:
-        options["padding"] = 0
+    options["padding"] = 0
     x = numbers((2, len(w), 9, 10), 4).astype("float32")
 
-    def run(x: np.ndarray) -> Any:
+    def run(x: np.ndarray, w: np.ndarray = w) -> Any:
         return compute(lambda x, w: ops.conv_transpose2d(x, w, **options), x, w)
 
-    before = run(x)
-    for place in places(x.shape):
-        here = np.zeros_like(x)
-        here[place] = 1
-        reached = compute(lambda x, w: ops.conv_transpose2d(x, w, **options), here, np.ones_like(w)) > 0.5
-        x_bad = x.copy()
-        x_bad[place] = bad
-        check(run(x_bad), before, reached)
+    check_locality(run, x, bad, lambda here: run(here, np.ones_like(w)))

@@ -2,9 +2,6 @@
 
 from __future__ import annotations
 
-import os
-import subprocess
-import sys
 from pathlib import Path
 from typing import Any
 
@@ -19,6 +16,7 @@ from bigmodel_core.errors import BigmodelError, ConfigError, ShapeError
 from bigmodel_core.ops.images import SwapPlanes
 from bigmodel_core.testing import check_gradients, compute
 from tests.ops.image_reference import convolutions, convolved, numbers, padded, pools, windows
+from tests.processes import run_code
 
 few = settings(max_examples=30)
 
@@ -279,11 +277,7 @@ def test_the_narrower_vector_unit() -> None:
     from bigmodel_core.kernels.cpu.target import vector_unit
 
     unit = "avx2" if vector_unit().name == "avx512" else "generic"
-    path = os.pathsep.join([str(Path(bm.__file__).parent.parent), os.environ.get("PYTHONPATH", "")])
-    environment = {**os.environ, "BIGMODEL_VECTOR_UNIT": unit, "PYTHONPATH": path}
-    done = subprocess.run(
-        [sys.executable, "-c", code], env=environment, capture_output=True, text=True, check=True
-    )
+    done = run_code(code, beside=[Path(bm.__file__).parents[1]], BIGMODEL_VECTOR_UNIT=unit)
     wide = expected.astype("float64")
     np.testing.assert_allclose(
         [float(text) for text in done.stdout.split()], [wide.sum(), (wide**2).sum()], rtol=1e-5

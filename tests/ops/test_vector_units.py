@@ -2,14 +2,12 @@
 
 from __future__ import annotations
 
-import os
-import subprocess
-import sys
 from pathlib import Path
 
 import pytest
 
 from bigmodel_core.kernels.cpu.target import vector_unit
+from tests.processes import run_pytest
 
 FOLDER = Path(__file__).parent
 FILES = (
@@ -30,30 +28,13 @@ def test_a_narrower_unit_passes_the_same_tests(tmp_path: Path) -> None:
         pytest.skip("there is no narrower unit")
     name = "avx2" if host == "avx512" else "generic"
     report = tmp_path / "outcome"
-    command = [
-        *(
-            sys.executable,
-            "-m",
-            "pytest",
-            "-q",
-            "-p",
-            "no:cacheprovider",
-            "-p",
-            "no:xdist",
-            "-m",
-            "not torch",
-        ),
-        *("-k", "not narrower", "--rootdir", str(FOLDER.parents[1]), f"--basetemp={report}"),
-        *(str(FOLDER / file) for file in FILES),
-    ]
-    done = subprocess.run(
-        command,
+    done = run_pytest(
+        *("-p", "no:xdist", "-m", "not torch", "-k", "not narrower"),
+        *("--rootdir", FOLDER.parents[1], f"--basetemp={report}"),
+        *(FOLDER / file for file in FILES),
         cwd=FOLDER.parents[1],
-        env={**os.environ, "BIGMODEL_VECTOR_UNIT": name, "HYPOTHESIS_STORAGE_DIRECTORY": str(tmp_path)},
-        capture_output=True,
-        text=True,
         timeout=900,
-        check=False,
+        BIGMODEL_VECTOR_UNIT=name,
+        HYPOTHESIS_STORAGE_DIRECTORY=str(tmp_path),
     )
-    assert done.returncode == 0, done.stdout[-6000:] + done.stderr
     assert " passed" in done.stdout

@@ -2,12 +2,8 @@
 
 from __future__ import annotations
 
-import os
-import subprocess
-import sys
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
-from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -48,15 +44,6 @@ def labelled(count: int = 90, features: int = 5, classes: int = 3) -> tuple[np.n
 def network_with_dropout() -> bm.Layer:
     """Every random stream that a dense network has."""
     return bm.Sequential(bm.layers.Dense(16), bm.layers.Relu(), bm.layers.Dropout(0.4), bm.layers.Dense(3))
-
-
-def python(code: str, *folders: Path, cwd: Path, check: bool = True) -> subprocess.CompletedProcess[str]:
-    """Run code in a fresh process, with folders to import from before the others."""
-    env = {**os.environ, "PYTHONPATH": os.pathsep.join([*map(str, folders), *filter(None, sys.path)])}
-    done = subprocess.run([sys.executable, "-c", code], cwd=cwd, env=env, capture_output=True, text=True)
-    if check:
-        assert done.returncode == 0, done.stderr
-    return done
 
 
 @pytest.fixture

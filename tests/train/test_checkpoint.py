@@ -14,8 +14,9 @@ from safetensors.numpy import load_file
 import bigmodel_core as bm
 from bigmodel_core.errors import CheckpointError, GraphError, ShapeError
 from bigmodel_core.train.checkpoint import read
+from tests.processes import run_code
 
-from .conftest import labelled, network_with_dropout, python
+from .conftest import labelled, network_with_dropout
 
 
 @dataclass(frozen=True)
@@ -185,7 +186,7 @@ np.save("losses.npy", [step(x, y) for _ in range(4)])
 
 
 def test_a_process_without_the_definition(tmp_path: Path) -> None:
-    python(DEFINES, cwd=tmp_path)
+    run_code(DEFINES, cwd=tmp_path)
     model = bm.load(tmp_path / "model.safetensors")
     x = np.load(tmp_path / "x.npy")
     assert np.array_equal(model(x), np.load(tmp_path / "prediction.npy"))
@@ -239,12 +240,12 @@ def package(tmp_path: Path) -> Path:
     (site / "triangle_layers.py").write_text(PLUGIN)
     (info / "METADATA").write_text("Metadata-Version: 2.1\nName: bigmodel-triangle\nVersion: 1.0\n")
     (info / "entry_points.txt").write_text("[bigmodel]\ntriangle = triangle_layers\n")
-    python(USES, site, cwd=tmp_path)
+    run_code(USES, beside=[site], cwd=tmp_path)
     return site
 
 
 def test_a_plugin_that_is_installed_brings_its_ops(package: Path, tmp_path: Path) -> None:
-    python(LOADS, package, cwd=tmp_path)
+    run_code(LOADS, beside=[package], cwd=tmp_path)
 
 
 def test_a_plugin_that_is_missing_is_named(package: Path, tmp_path: Path) -> None:
@@ -257,14 +258,15 @@ def test_a_plugin_that_is_missing_is_named(package: Path, tmp_path: Path) -> Non
 
 def test_a_plugin_that_is_switched_off_is_named(package: Path, tmp_path: Path) -> None:
     code = f"import os\nos.environ['BIGMODEL_DISABLE_PLUGINS'] = 'triangle'\n{LOADS}"
-    done = python(code, package, cwd=tmp_path, check=False)
+    done = run_code(code, beside=[package], cwd=tmp_path, ends=1)
     assert "TriangleOp of the plugin 'triangle'" in done.stderr
     assert "switched off by BIGMODEL_DISABLE_PLUGINS" in done.stderr
 
 
 def test_loading_imports_no_module_that_the_file_names(package: Path, tmp_path: Path) -> None:
     code = LOADS.replace("import sys,", "import sys, importlib,")
-    python(f"{code}\nassert 'onnx' not in sys.modules and 'torch' not in sys.modules", package, cwd=tmp_path)
+    code += "\nassert 'onnx' not in sys.modules and 'torch' not in sys.modules"
+    run_code(code, beside=[package], cwd=tmp_path)
 
 
 def test_an_op_of_nobody_cannot_be_saved(tmp_path: Path) -> None:

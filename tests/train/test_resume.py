@@ -13,8 +13,9 @@ import pytest
 import bigmodel_core as bm
 from bigmodel_core.errors import CheckpointError
 from bigmodel_core.train import runs
+from tests.processes import run_code
 
-from .conftest import At, Crash, crash, labelled, network_with_dropout, python
+from .conftest import At, Crash, crash, labelled, network_with_dropout
 
 EPOCHS, BATCH = 6, 16
 STEPS_AN_EPOCH = 5  # 72 of 90 samples, in batches of 16
@@ -123,8 +124,7 @@ fit(trainer({out!r}, At({step}, lambda trainer: os.kill(os.getpid(), signal.SIGK
 def test_a_process_that_is_killed(tmp_path: Path, whole: dict[str, Any], step: int) -> None:
     root = Path(__file__).parents[2]
     out = tmp_path / "run"
-    done = python(KILLED.format(tests=str(root), out=str(out), step=step), cwd=tmp_path, check=False)
-    assert done.returncode == -signal.SIGKILL, done.stderr
+    run_code(KILLED.format(tests=str(root), out=str(out), step=step), cwd=tmp_path, ends=-signal.SIGKILL)
     resumed = bm.Trainer.resume(out, callbacks=trainer(None).callbacks)
     resumed.fit(labelled(90), verbose=False)
     assert outcome(resumed) == whole
