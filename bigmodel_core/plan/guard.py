@@ -13,14 +13,13 @@ from __future__ import annotations
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, replace
 from math import inf
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 from bigmodel_core.graph import Node, Op, Value, needed
 from bigmodel_core.graph.dtypes import DTYPES
 from bigmodel_core.graph.spec import Dim, Spec, dim_value
-from bigmodel_core.kernels.call import Call
-from bigmodel_core.kernels.cpu.kernels import cpu_launches
-from bigmodel_core.kernels.cuda import status as cuda_status
+from bigmodel_core.kernels.cpu import gate as cpu_kernels
+from bigmodel_core.kernels.cuda import gate as cuda_kernels
 from bigmodel_core.kernels.fused import Elementwise, elementwise
 from bigmodel_core.ops.elementwise import ElementwiseOp
 from bigmodel_core.plan.fusion import kernel_of
@@ -46,21 +45,6 @@ class Check:
     factor: Dim = 1
 
 
-def _gate_launches(call: Call) -> list[Any]:
-    from bigmodel_core.kernels.cpu import magnitude
-
-    op: Gate = call.op
-    arrays = [
-        magnitude.Measured(buffer, spec.size, spec.dtype)  # type: ignore[arg-type]  # a plan's sizes are integers
-        for buffer, spec in zip(call.input_buffers, call.inputs, strict=True)
-    ]
-    verdicts = [
-        magnitude.Verdict(check.inputs, float(check.factor), op.limit(call.inputs[check.inputs[0]].dtype))
-        for check in op.checks
-    ]
-    return magnitude.launches(arrays, verdicts, call.scratch(magnitude.room(arrays)), call.status)
-
-
 @dataclass(frozen=True)
 class Gate(Op):
     """Stops the run where a number is NaN or infinite, or where that cannot be told.
@@ -72,8 +56,8 @@ class Gate(Op):
 
     checks: tuple[Check, ...]
     exact: bool = False
-    cpu = cpu_launches(_gate_launches)
-    cuda = cuda_status.gate
+    cpu = cpu_kernels.gate
+    cuda = cuda_kernels.gate
 
     def infer(self, *values: Spec) -> Spec:
         return Spec((), "int64")

@@ -2,16 +2,7 @@
 
 from __future__ import annotations
 
-import functools
-from typing import Any
-
-import numpy as np
-
-from bigmodel_core.graph.dtypes import DTYPES
-from bigmodel_core.kernels import status as codes
-from bigmodel_core.kernels.call import Call
-from bigmodel_core.kernels.cuda.kernels import cuda_launches
-from bigmodel_core.kernels.cuda.launch import LAST, CudaLaunch, flat, over_items
+from bigmodel_core.kernels.cuda.launch import LAST
 from bigmodel_core.kernels.cuda.runtime import cuda
 from bigmodel_core.kernels.status import CODE, LIMIT, POSITION
 
@@ -24,58 +15,3 @@ def report(status, code, limit, position):
     cuda.atomic.max(status, POSITION, LAST - position)
     status[LIMIT] = limit
     status[CODE] = code
-
-
-@cuda_launches
-def gate(call: Call) -> list[CudaLaunch]:
-    """Reports numbers that are NaN, infinite or too large, of as many arrays in a launch as there are."""
-    found = []
-    status = call.status()
-    for name in dict.fromkeys(spec.dtype for spec in call.inputs):
-        dtype = DTYPES[name]
-        bits = np.dtype(dtype.bits).type
-        arrays = [
-            flat(buffer, count, dtype.bits)
-            for buffer, spec in zip(call.input_buffers, call.inputs, strict=True)
-            if spec.dtype == name and (count := int(np.prod(spec.sizes, dtype=np.int64)))
-        ]
-        infinite = bits(dtype.infinite)
-        limit = min(infinite, np.array(call.op.limit(name), dtype.numpy).view(bits)[()])
-        while arrays:
-            count = next(size for size in ARRAYS if size <= len(arrays))
-            taken, arrays = arrays[:count], arrays[count:]
-            arguments = [*taken, limit, infinite, status]
-            items = max(view.size for view in taken)
-            found.append(over_items(check_magnitudes(name, count), arguments, items))
-    return found
-
-
-ARRAYS = (16, 4, 1)
-"""How many arrays a launch looks at: few kernels serve any number of them."""
-
-
-@functools.cache
-def check_magnitudes(dtype: str, count: int) -> Any:
-    """The kernel on so many arrays, the bits of floats: their magnitudes have to be below a limit."""
-    names = [f"x{number}" for number in range(count)]
-    lines = [
-        f"def check_magnitudes({', '.join(names)}, limit, infinite, status):",
-        "    thread, threads = cuda.grid(1), cuda.gridsize(1)",
-        "    code = 0",
-    ]
-    for name in names:
-        lines += [
-            f"    for i in range(thread, {name}.shape[0], threads):",
-            f"        if {name}[i] & MASK >= limit:",
-            f"            code = max(code, NOT_FINITE if {name}[i] & MASK >= infinite else UNPROVEN)",
-        ]
-    lines += ["    if code != 0:", "        cuda.atomic.max(status, 0, code)"]
-    bits = np.dtype(DTYPES[dtype].bits).type
-    scope: dict[str, Any] = {
-        "cuda": cuda,
-        "MASK": bits(DTYPES[dtype].magnitude),
-        "NOT_FINITE": codes.NOT_FINITE,
-        "UNPROVEN": codes.UNPROVEN,
-    }
-    exec(compile("\n".join(lines), "<CUDA kernel check_magnitudes>", "exec"), scope)
-    return scope["check_magnitudes"]

@@ -1,4 +1,4 @@
-"""The largest magnitude in arrays, and the verdict on it: are all numbers finite, products of them included?
+"""The gate of a plan on the CPU: are all numbers of some arrays finite, and all products of them?
 
 Magnitudes are compared as integers, the bits of floats without their sign: these are in the order of the
 numbers, infinity lies above all that is finite and NaN above infinity, so that neither is ever lost, and the
@@ -8,13 +8,14 @@ result does not depend on the order.
 from __future__ import annotations
 
 import functools
-from collections.abc import Sequence
-from dataclasses import dataclass
+import math
 
 import numpy as np
 
 from bigmodel_core.graph.dtypes import SIZES
-from bigmodel_core.kernels.cpu.launch import CpuBuffer, CpuLaunch, Item
+from bigmodel_core.kernels.call import Call
+from bigmodel_core.kernels.cpu.kernels import cpu_launches
+from bigmodel_core.kernels.cpu.launch import CpuLaunch, Item
 from bigmodel_core.kernels.cpu.memory import float_of, load, load_float, load_int, magnitude_of, store_int
 from bigmodel_core.kernels.cpu.native import NativeFunction
 from bigmodel_core.kernels.cpu.side_by_side import side_by_side
@@ -26,70 +27,31 @@ SHARE = 1 / 131_072
 """The work of one number, as a share of a chunk that is worth a thread."""
 
 
-@dataclass(frozen=True)
-class Measured:
-    """An array whose largest magnitude is wanted.
-
-    Args:
-        buffer: its memory.
-        count: how many numbers.
-        dtype: "float32" or "float64".
-    """
-
-    buffer: CpuBuffer
-    count: int
-    dtype: str
-
-
-@dataclass(frozen=True)
-class Verdict:
-    """What is to be below a limit: a factor times the largest magnitudes of some arrays.
-
-    Args:
-        arrays: which of the measured arrays.
-        factor: a number.
-        limit: a number; infinity where all that is finite will do.
-    """
-
-    arrays: tuple[int, ...]
-    factor: float
-    limit: float
-
-
-def launches(
-    arrays: Sequence[Measured], verdicts: Sequence[Verdict], scratch: CpuBuffer, status: CpuBuffer
-) -> list[CpuLaunch]:
-    """The launches that set the status where a verdict fails: `NOT_FINITE` where a single array is not
-    finite, `UNPROVEN` otherwise.
-
-    Args:
-        scratch: memory of `room(arrays)` bytes.
-    """
+@cpu_launches
+def gate(call: Call) -> list[CpuLaunch]:
+    """Set the status if a check fails: `NOT_FINITE` for an array that is not finite, else `UNPROVEN`."""
+    counts = [math.prod(spec.sizes) for spec in call.inputs]
+    pieces = [-(-count // PIECE) for count in counts]
+    slots = call.scratch(8 * sum(pieces))
     found: list[CpuLaunch] = []
     table: list[Item] = []
     slot = 0
-    for array in arrays:
-        pieces = -(-array.count // PIECE)
-        if pieces:
-            found.append(
-                CpuLaunch(largest_kernel(array.dtype), [array.buffer, array.count, scratch, slot], pieces)
-            )
-        table += [slot, pieces, int(array.dtype == "float64")]
-        slot += pieces
-    context: list[Item] = [status, scratch, len(verdicts), 4 + len(table), *table]
-    for number, verdict in enumerate(verdicts):
-        context += [number, verdict.factor, verdict.limit, len(verdict.arrays)]
-        context += [4 + 3 * position for position in verdict.arrays]
+    for spec, buffer, count, parts in zip(call.inputs, call.input_buffers, counts, pieces, strict=True):
+        if parts:
+            found.append(CpuLaunch(largest_kernel(spec.dtype), [buffer, count, slots, slot], parts))
+        table += [slot, parts, int(spec.dtype == "float64")]
+        slot += parts
+    checks = call.op.checks
+    context: list[Item] = [call.status, slots, len(checks), 4 + len(table), *table]
+    for number, check in enumerate(checks):
+        limit = call.op.limit(call.inputs[check.inputs[0]].dtype)
+        context += [number, float(check.factor), limit, len(check.inputs)]
+        context += [4 + 3 * position for position in check.inputs]
     end = CpuLaunch(VERDICT, context)
-    weights = [min(array.count, PIECE) * SHARE for array in arrays if array.count]
-    if sum(array.count for array in arrays) * SHARE < 1:
-        return side_by_side([*found, end], [*weights, 0.0], status)
-    return [*side_by_side(found, weights, status), end]
-
-
-def room(arrays: Sequence[Measured]) -> int:
-    """Bytes of temporary memory for some arrays: a slot of eight for each piece."""
-    return 8 * sum(-(-array.count // PIECE) for array in arrays)
+    weights = [min(count, PIECE) * SHARE for count in counts if count]
+    if sum(counts) * SHARE < 1:
+        return side_by_side([*found, end], [*weights, 0.0], call.status)
+    return [*side_by_side(found, weights, call.status), end]
 
 
 @functools.cache
@@ -124,8 +86,8 @@ def magnitude(slots, first, pieces, wide):
 
 
 def verdict(ctx, chunk):
-    """Context: status, slots, how many verdicts, where they start, three integers for each array (its first
-    slot, how many, whether it is float64); then for each verdict its number, factor, limit and arrays."""
+    """Context: status, slots, how many checks, where they start, three integers for each array (its first
+    slot, how many, whether it is float64); then for each check its number, factor, limit and arrays."""
     status, slots, at = load_int(ctx, 0), load_int(ctx, 1), ctx + load_int(ctx, 3) * 8
     for _ in range(load_int(ctx, 2)):
         count = load_int(at, 3)
