@@ -21,18 +21,31 @@ if TYPE_CHECKING:
     from pathlib import Path
 
 _PLACES = {
-    "bigmodel_core.data.augmentation": ("Augmentation",),
-    "bigmodel_core.train.callback": ("Callback",),
+    "bigmodel_core.data.augmentation": ("Augmentation", "Draws"),
     "bigmodel_core.data.dataset": ("Data", "Dataset"),
-    "bigmodel_core.data.encoding": ("Encoding",),
+    "bigmodel_core.data.encoding": ("Encoding", "Task"),
     "bigmodel_core.data.preprocessing": ("Preprocessing",),
-    "bigmodel_core.data.sampling": ("Loader", "batches"),
+    "bigmodel_core.data.sampling": ("Loader", "batches", "split_indices"),
     "bigmodel_core.data.source": ("Source",),
     "bigmodel_core.data.split": ("Split",),
-    "bigmodel_core.graph.emit": ("Emit",),
+    "bigmodel_core.exporting.export": ("export", "from_onnx"),
     "bigmodel_core.exporting.exporter": ("Exporter",),
     "bigmodel_core.graph": ("Graph", "Kernel", "Op", "Value", "register_kernel"),
-    "bigmodel_core.registry.hookspecs": ("hookimpl",),
+    "bigmodel_core.graph.emit": ("Emit",),
+    "bigmodel_core.graph.spec": (
+        "Dim",
+        "Shape",
+        "Spec",
+        "broadcast",
+        "dim_add",
+        "dim_divide",
+        "dim_floor_divide",
+        "dim_max",
+        "dim_min",
+        "dim_multiply",
+        "dim_product",
+        "format_shape",
+    ),
     "bigmodel_core.kernels.call": ("Call", "Operand"),
     "bigmodel_core.kernels.cpu.kernels": ("cpu_launches", "kernel"),
     "bigmodel_core.kernels.cpu.threads": ("num_threads", "set_num_threads"),
@@ -40,23 +53,31 @@ _PLACES = {
     "bigmodel_core.kernels.cuda.runtime": ("cuda",),
     "bigmodel_core.kernels.fused": ("elementwise",),
     "bigmodel_core.nn.layer": ("Layer",),
-    "bigmodel_core.nn.loss": ("Loss",),
-    "bigmodel_core.train.metric": ("Metric",),
+    "bigmodel_core.nn.loss": ("Loss", "one_output"),
     "bigmodel_core.nn.model": ("Model",),
-    "bigmodel_core.nn.sequential": ("Sequential",),
     "bigmodel_core.nn.optimizer": ("Optimizer", "Schedule"),
-    "bigmodel_core.graph.spec": ("Spec",),
+    "bigmodel_core.nn.sequential": ("Sequential",),
+    "bigmodel_core.registry.field_limits": ("check_number",),
+    "bigmodel_core.registry.hookspecs": ("hookimpl",),
+    "bigmodel_core.train.atomic": ("write_atomically",),
+    "bigmodel_core.train.callback": ("Callback",),
     "bigmodel_core.train.checkpoint": ("load", "save"),
+    "bigmodel_core.train.history": ("deciding_loss",),
+    "bigmodel_core.train.metric": ("Metric", "MetricState"),
     "bigmodel_core.train.step": ("compile",),
-    "bigmodel_core.train.value_and_grad": ("value_and_grad",),
     "bigmodel_core.train.trainer": ("Trainer",),
-    "bigmodel_core.exporting.export": ("export", "from_onnx"),
+    "bigmodel_core.train.value_and_grad": ("value_and_grad",),
 }
 _HOMES = {name: module for module, names in _PLACES.items() for name in names}
 _MODULES = {
+    "conforming": "bigmodel_core.data.conforming",
+    "dtypes": "bigmodel_core.graph.dtypes",
     "errors": "bigmodel_core.errors",
+    "files": "bigmodel_core.data.files",
+    "images": "bigmodel_core.data.images",
     "initializers": "bigmodel_core.nn.initializers",
     "ops": "bigmodel_core.ops",
+    "probabilities": "bigmodel_core.nn.probabilities",
     "registry": "bigmodel_core.registry",
     "testing": "bigmodel_core.testing",
 }
@@ -114,13 +135,19 @@ if TYPE_CHECKING:
     from bigmodel_core import ops as ops
     from bigmodel_core import registry as registry
     from bigmodel_core import testing as testing
+    from bigmodel_core.data import conforming as conforming
+    from bigmodel_core.data import files as files
+    from bigmodel_core.data import images as images
     from bigmodel_core.data.augmentation import Augmentation as Augmentation
+    from bigmodel_core.data.augmentation import Draws as Draws
     from bigmodel_core.data.dataset import Data as Data
     from bigmodel_core.data.dataset import Dataset as Dataset
     from bigmodel_core.data.encoding import Encoding as Encoding
+    from bigmodel_core.data.encoding import Task as Task
     from bigmodel_core.data.preprocessing import Preprocessing as Preprocessing
     from bigmodel_core.data.sampling import Loader as Loader
     from bigmodel_core.data.sampling import batches as batches
+    from bigmodel_core.data.sampling import split_indices as split_indices
     from bigmodel_core.data.source import Source as Source
     from bigmodel_core.data.split import Split as Split
     from bigmodel_core.exporting.export import export as export
@@ -130,9 +157,21 @@ if TYPE_CHECKING:
     from bigmodel_core.graph import Kernel as Kernel
     from bigmodel_core.graph import Op as Op
     from bigmodel_core.graph import Value as Value
+    from bigmodel_core.graph import dtypes as dtypes
     from bigmodel_core.graph import register_kernel as register_kernel
     from bigmodel_core.graph.emit import Emit as Emit
+    from bigmodel_core.graph.spec import Dim as Dim
+    from bigmodel_core.graph.spec import Shape as Shape
     from bigmodel_core.graph.spec import Spec as Spec
+    from bigmodel_core.graph.spec import broadcast as broadcast
+    from bigmodel_core.graph.spec import dim_add as dim_add
+    from bigmodel_core.graph.spec import dim_divide as dim_divide
+    from bigmodel_core.graph.spec import dim_floor_divide as dim_floor_divide
+    from bigmodel_core.graph.spec import dim_max as dim_max
+    from bigmodel_core.graph.spec import dim_min as dim_min
+    from bigmodel_core.graph.spec import dim_multiply as dim_multiply
+    from bigmodel_core.graph.spec import dim_product as dim_product
+    from bigmodel_core.graph.spec import format_shape as format_shape
     from bigmodel_core.kernels.call import Call as Call
     from bigmodel_core.kernels.call import Operand as Operand
     from bigmodel_core.kernels.cpu.kernels import cpu_launches as cpu_launches
@@ -144,17 +183,23 @@ if TYPE_CHECKING:
     from bigmodel_core.kernels.cuda.runtime import cuda as cuda
     from bigmodel_core.kernels.fused import elementwise as elementwise
     from bigmodel_core.nn import initializers as initializers
+    from bigmodel_core.nn import probabilities as probabilities
     from bigmodel_core.nn.layer import Layer as Layer
     from bigmodel_core.nn.loss import Loss as Loss
+    from bigmodel_core.nn.loss import one_output as one_output
     from bigmodel_core.nn.model import Model as Model
     from bigmodel_core.nn.optimizer import Optimizer as Optimizer
     from bigmodel_core.nn.optimizer import Schedule as Schedule
     from bigmodel_core.nn.sequential import Sequential as Sequential
+    from bigmodel_core.registry.field_limits import check_number as check_number
     from bigmodel_core.registry.hookspecs import hookimpl as hookimpl
+    from bigmodel_core.train.atomic import write_atomically as write_atomically
     from bigmodel_core.train.callback import Callback as Callback
     from bigmodel_core.train.checkpoint import load as load
     from bigmodel_core.train.checkpoint import save as save
+    from bigmodel_core.train.history import deciding_loss as deciding_loss
     from bigmodel_core.train.metric import Metric as Metric
+    from bigmodel_core.train.metric import MetricState as MetricState
     from bigmodel_core.train.step import compile as compile
     from bigmodel_core.train.trainer import Trainer as Trainer
     from bigmodel_core.train.value_and_grad import value_and_grad as value_and_grad

@@ -25,6 +25,13 @@ KINDS = {
     "callback": "Callbacks",
     "exporter": "Exporters",
 }
+TYPES = {
+    "Dim": "A dimension: an integer, or a text that names one that is free or is made of such names.",
+    "MetricState": "What a metric has counted and summed so far: a dict of numbers and arrays.",
+    "Shape": "A tuple of dimensions.",
+    "Task": 'What a model decides: "classification", "binary" or "regression".',
+}
+"""Names of types, which have no docstrings."""
 
 
 def sentence(thing: object) -> str:
@@ -65,11 +72,14 @@ def text() -> str:
     things = [(name, getattr(bm, name)) for name in plain]
     lines += table(
         [
-            (f"bm.{name}", sentence(thing))
+            (f"bm.{name}", TYPES.get(name) or sentence(thing))
             for name, thing in things
             if not isinstance(thing, registry.Namespace)
         ]
     )
+    modules = [name for name in bm.__all__ if inspect.ismodule(getattr(bm, name))]
+    lines += ["## Modules", ""]
+    lines += table([(f"bm.{name}", sentence(getattr(bm, name))) for name in modules])
     for kind, title in KINDS.items():
         lines += [f"## {title}", ""]
         classes = sorted(registry.classes(kind), key=lambda cls: cls.__name__)

@@ -13,6 +13,7 @@ distributions, separated by commas or spaces; `configure` takes the same. What i
 imported.
 """
 
+from bigmodel_core.registry.config import make
 from bigmodel_core.registry.discovery import KINDS, PluginInfo, display_name
 from bigmodel_core.registry.lookup import (
     check,
@@ -40,6 +41,7 @@ __all__ = [
     "configure",
     "display_name",
     "get",
+    "make",
     "meant",
     "names",
     "origin",

@@ -10,7 +10,7 @@ import numpy as np
 from bigmodel_core.errors import BigmodelError, UsageError
 from bigmodel_core.testing.checks import CheckSkipped, Inputs, expect, expect_numbers
 from bigmodel_core.testing.registry_checks import Found, expect_readable, registry_checks
-from bigmodel_core.train.metric import Metric, State
+from bigmodel_core.train.metric import Metric, MetricState
 
 Pair = tuple[np.ndarray, np.ndarray]
 
@@ -48,7 +48,9 @@ def _data(metric: Metric, inputs: Inputs | None) -> Pair:
     raise UsageError(f"no predictions for {type(metric).__name__} were found.", fix="pass inputs.")
 
 
-def _streamed(metric: Metric, prediction: np.ndarray, target: np.ndarray, sizes: tuple[int, ...]) -> State:
+def _streamed(
+    metric: Metric, prediction: np.ndarray, target: np.ndarray, sizes: tuple[int, ...]
+) -> MetricState:
     state, at = metric.empty(), 0
     for size in sizes:
         state = metric.update(state, prediction[at : at + size], target[at : at + size])

@@ -9,15 +9,15 @@ import numpy as np
 
 from bigmodel_core.errors import ShapeError
 
-State: TypeAlias = dict[str, Any]
+MetricState: TypeAlias = dict[str, Any]
 """NumPy arrays and scalars by name: what a metric has counted so far."""
 
 
 class Metric(ABC):
     """Base class of metrics: a frozen dataclass whose fields are the options.
 
-    A metric holds no data. Counts and sums live in a State that `update` and `merge` return anew, so one
-    metric serves any number of streams, and workers can each keep a State and merge at the end.
+    A metric holds no data. Counts and sums live in a `MetricState` that `update` and `merge` return anew, so
+    one metric serves any number of streams, and workers can each keep a state and merge at the end.
 
     `name` is what the registry and reports call it. `higher_is_better` says which of two values is preferred;
     it is None where values cannot be compared, as for a confusion matrix.
@@ -27,27 +27,27 @@ class Metric(ABC):
     higher_is_better: ClassVar[bool | None] = True
 
     @abstractmethod
-    def empty(self) -> State:
-        """The State before any sample."""
+    def empty(self) -> MetricState:
+        """The MetricState before any sample."""
 
     @abstractmethod
-    def update(self, state: State, prediction: np.ndarray, target: np.ndarray) -> State:
-        """The State with a batch of predictions and their targets added; `state` stays as it was.
+    def update(self, state: MetricState, prediction: np.ndarray, target: np.ndarray) -> MetricState:
+        """The MetricState with a batch of predictions and their targets added; `state` stays as it was.
 
         Raises:
             ShapeError: prediction and target do not fit together.
         """
 
     @abstractmethod
-    def merge(self, a: State, b: State) -> State:
-        """The State of the samples of both; both stay as they were."""
+    def merge(self, a: MetricState, b: MetricState) -> MetricState:
+        """The MetricState of the samples of both; both stay as they were."""
 
     @abstractmethod
-    def result(self, state: State) -> float | np.ndarray:
-        """The value of the metric over all samples of the State.
+    def result(self, state: MetricState) -> float | np.ndarray:
+        """The value of the metric over all samples of the MetricState.
 
         Raises:
-            DataError: the State has no sample, or too few for a value.
+            DataError: the MetricState has no sample, or too few for a value.
         """
 
     def __call__(self, prediction: np.ndarray, target: np.ndarray) -> float | np.ndarray:

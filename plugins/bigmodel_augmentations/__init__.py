@@ -2,14 +2,13 @@
 
 from __future__ import annotations
 
+import bigmodel_core as bm
 from bigmodel_augmentations.images import HorizontalFlip, RandomCrop, RandomShift, VerticalFlip
-from bigmodel_core.data.augmentation import Augmentation
-from bigmodel_core.registry.hookspecs import hookimpl
 
 __all__ = ["HorizontalFlip", "RandomCrop", "RandomShift", "VerticalFlip"]
 
 
-@hookimpl
-def bigmodel_augmentations() -> list[type[Augmentation]]:
+@bm.hookimpl
+def bigmodel_augmentations() -> list[type[bm.Augmentation]]:
     """The augmentations of this package."""
     return [HorizontalFlip, VerticalFlip, RandomCrop, RandomShift]

@@ -7,20 +7,19 @@ from typing import ClassVar
 
 import numpy as np
 
-from bigmodel_core.data.augmentation import Augmentation, Draws
+import bigmodel_core as bm
 from bigmodel_core.errors import ShapeError
-from bigmodel_core.registry.field_limits import check_number
 
 
 @dataclass(frozen=True)
-class HorizontalFlip(Augmentation):
+class HorizontalFlip(bm.Augmentation):
     """Swaps left and right of an image.
 
     Args:
         probability: of each image to be flipped.
 
     >>> x = np.arange(3, dtype=np.float32).reshape(1, 1, 1, 3)
-    >>> HorizontalFlip(1.0)(x, Draws(np.array([0]), seed=0, epoch=0, stream=0)).ravel().tolist()
+    >>> HorizontalFlip(1.0)(x, bm.Draws(np.array([0]), seed=0, epoch=0, stream=0)).ravel().tolist()
     [2.0, 1.0, 0.0]
     """
 
@@ -28,14 +27,14 @@ class HorizontalFlip(Augmentation):
     probability: float = 0.5
 
     def __post_init__(self) -> None:
-        check_number(self, "probability", at_least=0, at_most=1)
+        bm.check_number(self, "probability", at_least=0, at_most=1)
 
-    def __call__(self, x: np.ndarray, draws: Draws) -> np.ndarray:
+    def __call__(self, x: np.ndarray, draws: bm.Draws) -> np.ndarray:
         return _flipped(self, x, draws.uniform() < self.probability, axis=3)
 
 
 @dataclass(frozen=True)
-class VerticalFlip(Augmentation):
+class VerticalFlip(bm.Augmentation):
     """Swaps top and bottom of an image.
 
     Args:
@@ -46,14 +45,14 @@ class VerticalFlip(Augmentation):
     probability: float = 0.5
 
     def __post_init__(self) -> None:
-        check_number(self, "probability", at_least=0, at_most=1)
+        bm.check_number(self, "probability", at_least=0, at_most=1)
 
-    def __call__(self, x: np.ndarray, draws: Draws) -> np.ndarray:
+    def __call__(self, x: np.ndarray, draws: bm.Draws) -> np.ndarray:
         return _flipped(self, x, draws.uniform() < self.probability, axis=2)
 
 
 @dataclass(frozen=True)
-class RandomCrop(Augmentation):
+class RandomCrop(bm.Augmentation):
     """Cuts an image of the same size out of one with a margin around it (Lee et al., 2015).
 
     Args:
@@ -66,10 +65,10 @@ class RandomCrop(Augmentation):
     fill: float = 0.0
 
     def __post_init__(self) -> None:
-        check_number(self, "padding", whole=True, at_least=0)
-        check_number(self, "fill")
+        bm.check_number(self, "padding", whole=True, at_least=0)
+        bm.check_number(self, "fill")
 
-    def __call__(self, x: np.ndarray, draws: Draws) -> np.ndarray:
+    def __call__(self, x: np.ndarray, draws: bm.Draws) -> np.ndarray:
         margin = self.padding
         n, channels, height, width = _image_shape(self, x)
         padded = np.full((n, channels, height + 2 * margin, width + 2 * margin), self.fill, x.dtype)
@@ -78,7 +77,7 @@ class RandomCrop(Augmentation):
 
 
 @dataclass(frozen=True)
-class RandomShift(Augmentation):
+class RandomShift(bm.Augmentation):
     """Moves an image by some pixels; what comes in at an edge repeats the pixels of that edge.
 
     Args:
@@ -89,15 +88,15 @@ class RandomShift(Augmentation):
     pixels: int = 2
 
     def __post_init__(self) -> None:
-        check_number(self, "pixels", whole=True, at_least=0)
+        bm.check_number(self, "pixels", whole=True, at_least=0)
 
-    def __call__(self, x: np.ndarray, draws: Draws) -> np.ndarray:
+    def __call__(self, x: np.ndarray, draws: bm.Draws) -> np.ndarray:
         _, _, height, width = _image_shape(self, x)
         padded = np.pad(x, ((0, 0), (0, 0), (self.pixels,) * 2, (self.pixels,) * 2), mode="edge")
         return _cut(padded, draws.integers(2 * self.pixels + 1, 2), height, width)
 
 
-def _flipped(change: Augmentation, x: np.ndarray, chosen: np.ndarray, axis: int) -> np.ndarray:
+def _flipped(change: bm.Augmentation, x: np.ndarray, chosen: np.ndarray, axis: int) -> np.ndarray:
     _image_shape(change, x)
     found = x.copy()
     found[chosen] = np.flip(x[chosen], axis)
@@ -110,7 +109,7 @@ def _cut(padded: np.ndarray, offsets: np.ndarray, height: int, width: int) -> np
     return windows[np.arange(len(padded)), :, offsets[:, 0], offsets[:, 1]]
 
 
-def _image_shape(change: Augmentation, x: np.ndarray) -> tuple[int, int, int, int]:
+def _image_shape(change: bm.Augmentation, x: np.ndarray) -> tuple[int, int, int, int]:
     if x.ndim != 4:
         raise ShapeError(
             f"samples have shape {x.shape[1:]}, expected images (C, H, W).",

@@ -2,16 +2,15 @@
 
 from __future__ import annotations
 
+import bigmodel_core as bm
 from bigmodel_callbacks.csv_logger import CsvLogger
 from bigmodel_callbacks.early_stopping import EarlyStopping
 from bigmodel_callbacks.reduce_on_plateau import ReduceOnPlateau
-from bigmodel_core.registry.hookspecs import hookimpl
-from bigmodel_core.train.callback import Callback
 
 __all__ = ["CsvLogger", "EarlyStopping", "ReduceOnPlateau"]
 
 
-@hookimpl
-def bigmodel_callbacks() -> list[type[Callback]]:
+@bm.hookimpl
+def bigmodel_callbacks() -> list[type[bm.Callback]]:
     """The callbacks of this package."""
     return [CsvLogger, EarlyStopping, ReduceOnPlateau]

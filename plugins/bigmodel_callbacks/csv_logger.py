@@ -8,18 +8,14 @@ import os
 from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
+import bigmodel_core as bm
 from bigmodel_core.errors import CheckpointError, DataError
-from bigmodel_core.train.atomic import write_atomically
-from bigmodel_core.train.callback import Callback
-
-if TYPE_CHECKING:
-    from bigmodel_core.train.trainer import Trainer
 
 
 @dataclass(frozen=True)
-class CsvLogger(Callback):
+class CsvLogger(bm.Callback):
     """Writes the logs of all epochs to a CSV file, a row each, whenever one is done.
 
     Args:
@@ -29,14 +25,14 @@ class CsvLogger(Callback):
 
     path: str = "metrics.csv"
 
-    def on_train_begin(self, trainer: Trainer) -> None:
+    def on_train_begin(self, trainer: bm.Trainer) -> None:
         """Say now, not after the first epoch, that the file cannot be written."""
         path = self._place(trainer)
         is_ours = trainer.out is not None and not Path(self.path).is_absolute()
         if not is_ours and not (path.parent.is_dir() and os.access(path.parent, os.W_OK)):
             raise _unwritable(path, "its folder is missing, or cannot be written to")
 
-    def on_epoch_end(self, trainer: Trainer, epoch: int, logs: Mapping[str, Any]) -> None:
+    def on_epoch_end(self, trainer: bm.Trainer, epoch: int, logs: Mapping[str, Any]) -> None:
         """Write the epochs, whole or not at all."""
         rows = [*trainer.state.history, logs]
         names = list(dict.fromkeys(name for row in rows for name in row))
@@ -47,13 +43,13 @@ class CsvLogger(Callback):
         path = self._place(trainer)
         try:
             path.parent.mkdir(parents=True, exist_ok=True)
-            write_atomically(path, [text.getvalue().encode()])
+            bm.write_atomically(path, [text.getvalue().encode()])
         except CheckpointError as error:
             raise _unwritable(path, error.message.rpartition(": ")[2].rstrip(".")) from error
         except OSError as error:
             raise _unwritable(path, error.strerror or str(error)) from error
 
-    def _place(self, trainer: Trainer) -> Path:
+    def _place(self, trainer: bm.Trainer) -> Path:
         return Path(self.path) if trainer.out is None else trainer.out / self.path
 
 

@@ -4,13 +4,10 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
+import bigmodel_core as bm
 from bigmodel_callbacks.plateau import PlateauWatcher
-from bigmodel_core.train.history import deciding_loss
-
-if TYPE_CHECKING:
-    from bigmodel_core.train.trainer import Trainer
 
 
 @dataclass(frozen=True)
@@ -35,14 +32,14 @@ class EarlyStopping(PlateauWatcher):
 
     restore_best: bool = True
 
-    def on_train_begin(self, trainer: Trainer) -> None:
+    def on_train_begin(self, trainer: bm.Trainer) -> None:
         """A run that was stopped and is resumed stays stopped."""
         super().on_train_begin(trainer)
         if trainer.callback_state(self).get("stopped"):
             trainer.stop = True
             trainer.note(f"nothing to do: early stopping ended this run, {self._reason(trainer)}")
 
-    def on_epoch_end(self, trainer: Trainer, epoch: int, logs: Mapping[str, float]) -> None:
+    def on_epoch_end(self, trainer: bm.Trainer, epoch: int, logs: Mapping[str, float]) -> None:
         """Stop training where the patience is at its end."""
         state = trainer.callback_state(self)
         if self.waited(state, logs) > self.patience:
@@ -50,7 +47,7 @@ class EarlyStopping(PlateauWatcher):
         if self.restore_best and self._is_best(state, epoch + 1, logs):
             trainer.keep_parameters(self)
 
-    def on_train_end(self, trainer: Trainer) -> None:
+    def on_train_end(self, trainer: bm.Trainer) -> None:
         """Bring back the best epoch's parameters, and say so."""
         if trainer.history.interrupted:
             return
@@ -64,13 +61,13 @@ class EarlyStopping(PlateauWatcher):
         elif best is not None and trainer.state.epoch != best["epoch"]:
             trainer.note(f"{restored}, the best by {self.monitor}")
 
-    def _reason(self, trainer: Trainer) -> str:
+    def _reason(self, trainer: bm.Trainer) -> str:
         epochs = int(trainer.callback_state(self)["waited"])
         return f"{self.monitor} has not improved for {epochs} epoch{'s' if epochs > 1 else ''}"
 
     def _is_best(self, state: dict[str, Any], epoch: int, logs: Mapping[str, float]) -> bool:
         """Whether an epoch is the best so far, by however little; it is then noted as such."""
-        value, loss = float(state["sign"] * logs[self.monitor]), deciding_loss(logs)
+        value, loss = float(state["sign"] * logs[self.monitor]), bm.deciding_loss(logs)
         best = state.get("kept")
         if value != value:
             return False

@@ -5,17 +5,14 @@ from __future__ import annotations
 import math
 from collections.abc import Mapping
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
+import bigmodel_core as bm
 from bigmodel_core.errors import ConfigError
-from bigmodel_core.train.callback import Callback
-
-if TYPE_CHECKING:
-    from bigmodel_core.train.trainer import Trainer
 
 
 @dataclass(frozen=True)
-class PlateauWatcher(Callback):
+class PlateauWatcher(bm.Callback):
     """Counts the epochs in which a measure did not improve; what follows is for subclasses.
 
     Args:
@@ -39,7 +36,7 @@ class PlateauWatcher(Callback):
         if self.mode not in (None, "min", "max"):
             raise ConfigError(f"mode is {self.mode!r}.", where=where, fix='use "min", "max" or None.')
 
-    def on_train_begin(self, trainer: Trainer) -> None:
+    def on_train_begin(self, trainer: bm.Trainer) -> None:
         """The measure has to be one that is measured."""
         higher = trainer.higher_is_better(self.monitor)
         trainer.callback_state(self)["sign"] = (1 if higher else -1) if self.mode is None else self._sign()

@@ -4,13 +4,10 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass
-from typing import TYPE_CHECKING
 
+import bigmodel_core as bm
 from bigmodel_callbacks.plateau import PlateauWatcher
 from bigmodel_core.errors import ConfigError
-
-if TYPE_CHECKING:
-    from bigmodel_core.train.trainer import Trainer
 
 
 @dataclass(frozen=True)
@@ -40,7 +37,7 @@ class ReduceOnPlateau(PlateauWatcher):
         if not self.min_rate >= 0:
             raise ConfigError(f"min_rate is {self.min_rate}.", where="ReduceOnPlateau", fix="use 0 or more.")
 
-    def on_epoch_end(self, trainer: Trainer, epoch: int, logs: Mapping[str, float]) -> None:
+    def on_epoch_end(self, trainer: bm.Trainer, epoch: int, logs: Mapping[str, float]) -> None:
         """Lower the rate where the patience is at its end; the patience then begins anew."""
         state = trainer.callback_state(self)
         if self.waited(state, logs) <= self.patience:

@@ -3,8 +3,7 @@ series, texts and folders of images."""
 
 from __future__ import annotations
 
-from bigmodel_core.data.dataset import Dataset
-from bigmodel_core.registry.hookspecs import hookimpl
+import bigmodel_core as bm
 from bigmodel_datasets.digits import Digits
 from bigmodel_datasets.image_folder import ImageFolder
 from bigmodel_datasets.mnist import FashionMnist, Mnist
@@ -15,7 +14,7 @@ from bigmodel_datasets.text import Text
 __all__ = ["Csv", "Digits", "FashionMnist", "ImageFolder", "Mnist", "Series", "Sine", "Sunspots", "Text"]
 
 
-@hookimpl
-def bigmodel_datasets() -> list[type[Dataset]]:
+@bm.hookimpl
+def bigmodel_datasets() -> list[type[bm.Dataset]]:
     """The data sets of this package."""
     return [Digits, Mnist, FashionMnist, Sunspots, Sine, Text, Csv, Series, ImageFolder]

@@ -6,8 +6,7 @@ import os
 from dataclasses import dataclass, field
 from pathlib import Path
 
-from bigmodel_core.data import images
-from bigmodel_core.data.files import environment_folders, existing
+import bigmodel_core as bm
 from bigmodel_core.errors import DataError
 
 PARTS = ("train", "test", "validation")
@@ -51,7 +50,11 @@ def folder_named(data_dir: Path | None) -> Path:
     Raises:
         DataError: none is named, or it is no folder.
     """
-    folders = [existing(Path(data_dir))] if data_dir is not None else environment_folders("image-folder")
+    folders = (
+        [bm.files.existing(Path(data_dir))]
+        if data_dir is not None
+        else bm.files.environment_folders("image-folder")
+    )
     if not folders:
         raise DataError(
             "image-folder needs a folder to read.", where="image-folder", fix="name it with --data-dir DIR."
@@ -93,7 +96,7 @@ def listed(folder: Path | os.DirEntry[str], passed_over: PassedOver) -> list[os.
         with os.scandir(folder) as items:
             for item in sorted(items, key=lambda item: item.name):
                 is_hidden = item.name.startswith(".") or item.name == "__MACOSX"
-                if not is_hidden and (item.is_dir() or item.name.lower().endswith(images.SUFFIXES)):
+                if not is_hidden and (item.is_dir() or item.name.lower().endswith(bm.images.SUFFIXES)):
                     kept.append(item)
                 else:
                     passed_over.strays.append(item.name)

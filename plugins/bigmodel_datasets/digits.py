@@ -9,15 +9,12 @@ from typing import ClassVar
 
 import numpy as np
 
-from bigmodel_core.data.dataset import Data, Dataset
-from bigmodel_core.data.preprocessing import Preprocessing
-from bigmodel_core.data.sampling import split_indices
-from bigmodel_core.data.split import Split
+import bigmodel_core as bm
 from bigmodel_core.errors import DataError
 
 
 @dataclass(frozen=True)
-class Digits(Dataset):
+class Digits(bm.Dataset):
     """Handwritten digits, 8x8 pixels of 0 to 16: 1,438 to train and 359 to test, always the same ones.
 
     The test part of "Optical Recognition of Handwritten Digits" (Alpaydin and Kaynak, 1998; UCI Machine
@@ -30,7 +27,7 @@ class Digits(Dataset):
 
     name: ClassVar[str] = "digits"
 
-    def load(self, data_dir: Path | None = None) -> Data:
+    def load(self, data_dir: Path | None = None) -> bm.Data:
         """The data; images are (n, 1, 8, 8) float32.
 
         Raises:
@@ -43,13 +40,13 @@ class Digits(Dataset):
                 fix="leave the data directory out, or load another data set from it.",
             )
         images, targets = _bundled()
-        preprocessing = Preprocessing(
+        preprocessing = bm.Preprocessing(
             scale=1 / 16, mean=(0.3053,), std=(0.376,), raw_dtype="uint8", raw_shape=images.shape[1:]
         )
         x = preprocessing.apply(images)
-        train, test = split_indices(len(x), 0.2, seed=0, classes=targets)
-        everything = Split(x, targets)
-        return Data(
+        train, test = bm.split_indices(len(x), 0.2, seed=0, classes=targets)
+        everything = bm.Split(x, targets)
+        return bm.Data(
             name=self.name,
             train=everything.take(train),
             test=everything.take(test),

@@ -10,21 +10,13 @@ from typing import ClassVar
 
 import numpy as np
 
-from bigmodel_core.data import images
-from bigmodel_core.data.conforming import unknown_label
-from bigmodel_core.data.dataset import Data, Dataset
-from bigmodel_core.data.encoding import Encoding
-from bigmodel_core.data.preprocessing import Preprocessing
-from bigmodel_core.data.sampling import split_indices
-from bigmodel_core.data.source import Source
-from bigmodel_core.data.split import Split
+import bigmodel_core as bm
 from bigmodel_core.errors import ConfigError, DataError
-from bigmodel_core.registry.field_limits import check_number
 from bigmodel_datasets.class_folders import PassedOver, check_labels, folder_named, listed, parts_of
 
 
 @dataclass(frozen=True)
-class ImageFolder(Dataset):
+class ImageFolder(bm.Dataset):
     """Images in folders of one folder a class: DIR/cat/1.png, or DIR/train/cat/1.png and DIR/test/cat/2.png.
 
     Where there are folders `train` and `test`, they are the splits, and `validation` is one if it is there;
@@ -70,14 +62,14 @@ class ImageFolder(Dataset):
             raise ConfigError(
                 f"channels is {self.channels!r}, expected 1 or 3.", where=self.name, fix="pass channels=3."
             )
-        check_number(self, "test_fraction", above=0, below=1)
-        check_number(self, "seed", whole=True, at_least=0)
+        bm.check_number(self, "test_fraction", above=0, below=1)
+        bm.check_number(self, "seed", whole=True, at_least=0)
         if self.limit is not None:
-            check_number(self, "limit", whole=True, at_least=1)
+            bm.check_number(self, "limit", whole=True, at_least=1)
         if self.white is not None:
-            check_number(self, "white", above=0)
+            bm.check_number(self, "white", above=0)
 
-    def load(self, data_dir: Path | None = None, like: Encoding | None = None) -> Data:
+    def load(self, data_dir: Path | None = None, like: bm.Encoding | None = None) -> bm.Data:
         """The data; images are (n, C, H, W) float32, read when they are needed.
 
         Raises:
@@ -94,7 +86,7 @@ class ImageFolder(Dataset):
             if like is None:
                 check_labels(parts[part], tuple(classes), parts["train"], labels)
             elif unknown := [name for name in classes if name not in labels]:
-                raise unknown_label(unknown, labels, str(parts[part]))
+                raise bm.conforming.unknown_label(unknown, labels, str(parts[part]))
         if self.skip_broken:
             passed_over.broken += self._without_broken(found)
         files = {
@@ -109,17 +101,19 @@ class ImageFolder(Dataset):
         preprocessing = None if like is None else like.preprocessing
         if preprocessing is None or len(preprocessing.raw_shape) != 3 or preprocessing.raw_dtype != "uint8":
             shape = self._shape(files["train"][0])
-            preprocessing = Preprocessing(1 / 255, self.mean, self.std, "uint8", shape)
+            preprocessing = bm.Preprocessing(1 / 255, self.mean, self.std, "uint8", shape)
         channels, height, width = preprocessing.raw_shape
         splits = {
-            part: Split(ImageFiles(paths, (channels, height, width), preprocessing, self.white), y[part])
+            part: bm.Split(ImageFiles(paths, (channels, height, width), preprocessing, self.white), y[part])
             for part, paths in files.items()
         }
         if "test" not in splits:
-            kept, held_out = split_indices(len(y["train"]), self.test_fraction, self.seed, classes=y["train"])
+            kept, held_out = bm.split_indices(
+                len(y["train"]), self.test_fraction, self.seed, classes=y["train"]
+            )
             everything = splits["train"]
             splits.update(train=everything.take(kept), test=everything.take(held_out))
-        return Data(
+        return bm.Data(
             name=self.name,
             train=splits["train"],
             test=splits["test"],
@@ -154,8 +148,9 @@ class ImageFolder(Dataset):
                 )
             if not items:
                 others = ", but other files" if len(passed_over.strays) > before else ""
+                endings = ", ".join(bm.images.SUFFIXES)
                 raise DataError(
-                    f"there is no image of this class{others}; images end in {', '.join(images.SUFFIXES)}.",
+                    f"there is no image of this class{others}; images end in {endings}.",
                     where=place.path,
                     fix="add some, or remove the folder.",
                 )
@@ -193,7 +188,7 @@ class ImageFolder(Dataset):
 
     def _is_whole(self, path: Path) -> bool:
         try:
-            images.check_image(path, self.white)
+            bm.images.check_image(path, self.white)
         except DataError:
             return False
         return True
@@ -201,13 +196,13 @@ class ImageFolder(Dataset):
     def _shape(self, first: Path) -> tuple[int, int, int]:
         if self.size is not None and self.channels is not None:
             return (self.channels, self.size[0], self.size[-1])
-        channels, height, width = images.image_shape(first)
+        channels, height, width = bm.images.image_shape(first)
         if self.size is not None:
             height, width = self.size[0], self.size[-1]
         return self.channels or channels, height, width
 
 
-class ImageFiles(Source):
+class ImageFiles(bm.Source):
     """Image files as samples: (n, C, H, W) float32 after preprocessing.
 
     Args:
@@ -221,7 +216,7 @@ class ImageFiles(Source):
         self,
         paths: Sequence[Path],
         shape: tuple[int, int, int],
-        preprocessing: Preprocessing,
+        preprocessing: bm.Preprocessing,
         white: float | None = None,
     ) -> None:
         self.paths, self.preprocessing = list(paths), preprocessing
@@ -234,7 +229,7 @@ class ImageFiles(Source):
         raw = np.empty((len(indices), *self._image_shape), np.uint8)
         for row, index in enumerate(indices.tolist()):
             try:
-                raw[row] = images.read_image(self.paths[index], self._image_shape, **self.options)
+                raw[row] = bm.images.read_image(self.paths[index], self._image_shape, **self.options)
             except DataError as error:
                 error.fix = (
                     f"{error.fix} With skip_broken=true (--skip-broken) the others are used without it."

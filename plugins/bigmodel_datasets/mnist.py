@@ -9,15 +9,12 @@ from typing import ClassVar
 
 import numpy as np
 
-from bigmodel_core.data.dataset import Data, Dataset
-from bigmodel_core.data.files import RemoteFile, locate
-from bigmodel_core.data.preprocessing import Preprocessing
-from bigmodel_core.data.split import Split
+import bigmodel_core as bm
 from bigmodel_core.errors import DataError
 from bigmodel_datasets.idx import read_idx
 
 
-def _files(mirrors: Sequence[str], hashes: dict[str, str]) -> tuple[RemoteFile, ...]:
+def _files(mirrors: Sequence[str], hashes: dict[str, str]) -> tuple[bm.files.RemoteFile, ...]:
     """The four files, served gzipped by each mirror, with the SHA-256 of their unpacked content."""
     sizes = {
         "train-images": 47_040_016,
@@ -31,7 +28,7 @@ def _files(mirrors: Sequence[str], hashes: dict[str, str]) -> tuple[RemoteFile, 
         name = f"{part}-idx{rank}-ubyte"
         variants = (f"{part}.idx{rank}-ubyte", part)
         urls = tuple(f"{mirror}/{name}.gz" for mirror in mirrors)
-        described.append(RemoteFile(name, urls, hashes[part], size, variants))
+        described.append(bm.files.RemoteFile(name, urls, hashes[part], size, variants))
     return tuple(described)
 
 
@@ -60,7 +57,7 @@ FASHION_MNIST_FILES = _files(
 
 
 @dataclass(frozen=True)
-class Mnist(Dataset):
+class Mnist(bm.Dataset):
     """Handwritten digits, 28x28 pixels of 0 to 255: 60,000 to train and 10,000 to test (LeCun et al., 1998).
 
     Reads `train-images-idx3-ubyte`, `train-labels-idx1-ubyte` and the two `t10k-` files, gzipped or not;
@@ -69,14 +66,14 @@ class Mnist(Dataset):
 
     name: ClassVar[str] = "mnist"
 
-    def load(self, data_dir: Path | None = None) -> Data:
+    def load(self, data_dir: Path | None = None) -> bm.Data:
         """The data; images are (n, 1, 28, 28) float32.
 
         Raises:
             DataError: files that are missing or corrupt.
         """
         return _load_idx_set(
-            locate(self.name, MNIST_FILES, data_dir),
+            bm.files.locate(self.name, MNIST_FILES, data_dir),
             name=self.name,
             labels=tuple("0123456789"),
             input_meaning="greyscale image of a handwritten digit, 28x28 pixels from 0 (paper) to 255 (ink)",
@@ -85,7 +82,7 @@ class Mnist(Dataset):
 
 
 @dataclass(frozen=True)
-class FashionMnist(Dataset):
+class FashionMnist(bm.Dataset):
     """Articles of clothing, 28x28 pixels of 0 to 255: 60,000 to train and 10,000 to test (Xiao et al., 2017).
 
     Files, splits and form are those of MNIST. Pixels are scaled to 0 to 1.
@@ -93,14 +90,14 @@ class FashionMnist(Dataset):
 
     name: ClassVar[str] = "fashion-mnist"
 
-    def load(self, data_dir: Path | None = None) -> Data:
+    def load(self, data_dir: Path | None = None) -> bm.Data:
         """The data; images are (n, 1, 28, 28) float32.
 
         Raises:
             DataError: files that are missing or corrupt.
         """
         return _load_idx_set(
-            locate(self.name, FASHION_MNIST_FILES, data_dir),
+            bm.files.locate(self.name, FASHION_MNIST_FILES, data_dir),
             name=self.name,
             labels=(
                 "T-shirt/top",
@@ -126,8 +123,8 @@ def _load_idx_set(
     labels: tuple[str, ...],
     input_meaning: str,
     source: str,
-) -> Data:
-    preprocessing = Preprocessing(scale=1 / 255, raw_dtype="uint8", raw_shape=(1, 28, 28))
+) -> bm.Data:
+    preprocessing = bm.Preprocessing(scale=1 / 255, raw_dtype="uint8", raw_shape=(1, 28, 28))
     splits = []
     for part in ("train", "t10k"):
         images_path, labels_path = paths[f"{part}-images-idx3-ubyte"], paths[f"{part}-labels-idx1-ubyte"]
@@ -144,9 +141,9 @@ def _load_idx_set(
                 f"sample {targets.argmax()} has label {targets.max()}, expected 0 to {len(labels) - 1}.",
                 where=str(labels_path),
             )
-        splits.append(Split(preprocessing.apply(images[:, np.newaxis]), targets))
+        splits.append(bm.Split(preprocessing.apply(images[:, np.newaxis]), targets))
     train, test = splits
-    return Data(
+    return bm.Data(
         name=name,
         train=train,
         test=test,

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from pathlib import Path
 
-from bigmodel_core.data.files import environment_folders, existing
+import bigmodel_core as bm
 from bigmodel_core.errors import DataError
 
 
@@ -19,7 +19,9 @@ def one_file(name: str, suffix: str, data_dir: Path | None) -> Path:
     Raises:
         DataError: there is none, or the folder has several.
     """
-    folders = [existing(Path(data_dir))] if data_dir is not None else environment_folders(name)
+    folders = (
+        [bm.files.existing(Path(data_dir))] if data_dir is not None else bm.files.environment_folders(name)
+    )
     if not folders:
         raise DataError(
             f"{name} needs a file to read.", where=name, fix=f"name it with --data-dir FILE{suffix}."

@@ -9,12 +9,8 @@ from typing import ClassVar
 
 import numpy as np
 
-from bigmodel_core.data.dataset import Data, Dataset
-from bigmodel_core.data.encoding import Encoding
-from bigmodel_core.data.preprocessing import Preprocessing
-from bigmodel_core.data.split import Split
+import bigmodel_core as bm
 from bigmodel_core.errors import ConfigError, DataError
-from bigmodel_core.registry.field_limits import check_number
 from bigmodel_datasets.csv_file import Table, column_of, parsed, read_rows
 from bigmodel_datasets.one_file import one_file
 from bigmodel_datasets.standard import known_for, standardising
@@ -41,7 +37,7 @@ def _refuse_folder(name: str, data_dir: Path | None) -> None:
 
 
 @dataclass(frozen=True)
-class Sunspots(Dataset):
+class Sunspots(bm.Dataset):
     """The mean sunspot number of each year from 1700 to 2008, to be forecast from the years before.
 
     A sample is a run of years (length, 1), its target the year that follows, both in hundreds of spots;
@@ -63,10 +59,10 @@ class Sunspots(Dataset):
     test_fraction: float = 0.25
 
     def __post_init__(self) -> None:
-        check_number(self, "length", whole=True, at_least=1)
-        check_number(self, "test_fraction", above=0, below=1)
+        bm.check_number(self, "length", whole=True, at_least=1)
+        bm.check_number(self, "test_fraction", above=0, below=1)
 
-    def load(self, data_dir: Path | None = None) -> Data:
+    def load(self, data_dir: Path | None = None) -> bm.Data:
         """The data; x is (n, length, 1) float32, y is (n, 1) float32.
 
         Raises:
@@ -81,13 +77,13 @@ class Sunspots(Dataset):
                 where=self.name,
                 fix="use shorter windows, or another test_fraction.",
             )
-        preprocessing = Preprocessing(scale=1 / 100, raw_dtype="float32", raw_shape=(self.length, 1))
+        preprocessing = bm.Preprocessing(scale=1 / 100, raw_dtype="float32", raw_shape=(self.length, 1))
         spots = replace(preprocessing, raw_shape=(1,))
         x, y = preprocessing.apply(x), spots.apply(y)
-        return Data(
+        return bm.Data(
             name=self.name,
-            train=Split(x[:-test], y[:-test], reach=self.length),
-            test=Split(x[-test:], y[-test:], reach=self.length),
+            train=bm.Split(x[:-test], y[:-test], reach=self.length),
+            test=bm.Split(x[-test:], y[-test:], reach=self.length),
             task="regression",
             preprocessing=preprocessing,
             target_preprocessing=spots,
@@ -114,7 +110,7 @@ def _bundled() -> np.ndarray:
 
 
 @dataclass(frozen=True)
-class Sine(Dataset):
+class Sine(bm.Dataset):
     """Sine waves of random phase and frequency, each to be continued by one value.
 
     Args:
@@ -134,12 +130,12 @@ class Sine(Dataset):
     seed: int = 0
 
     def __post_init__(self) -> None:
-        check_number(self, "length", whole=True, at_least=1)
-        check_number(self, "samples", whole=True, at_least=5)
-        check_number(self, "noise", at_least=0)
-        check_number(self, "seed", whole=True, at_least=0)
+        bm.check_number(self, "length", whole=True, at_least=1)
+        bm.check_number(self, "samples", whole=True, at_least=5)
+        bm.check_number(self, "noise", at_least=0)
+        bm.check_number(self, "seed", whole=True, at_least=0)
 
-    def load(self, data_dir: Path | None = None) -> Data:
+    def load(self, data_dir: Path | None = None) -> bm.Data:
         """The data; x is (n, length, 1) float32, y is (n, 1) float32.
 
         Raises:
@@ -152,10 +148,10 @@ class Sine(Dataset):
         values = np.sin(phase + frequency * np.arange(self.length + 1))
         y = values[:, -1:].astype(np.float32)
         x = values[:, :-1] + self.noise * generator.normal(size=(self.samples, self.length))
-        preprocessing = Preprocessing(raw_dtype="float32", raw_shape=(self.length, 1))
-        everything = Split(preprocessing.apply(x[..., np.newaxis]), y)
+        preprocessing = bm.Preprocessing(raw_dtype="float32", raw_shape=(self.length, 1))
+        everything = bm.Split(preprocessing.apply(x[..., np.newaxis]), y)
         test = np.arange(self.samples - self.samples // 5, self.samples)
-        return Data(
+        return bm.Data(
             name=self.name,
             train=everything.take(np.arange(test[0])),
             test=everything.take(test),
@@ -167,7 +163,7 @@ class Sine(Dataset):
 
 
 @dataclass(frozen=True)
-class Series(Dataset):
+class Series(bm.Dataset):
     """A time series in a column of a CSV file: each value is to be forecast from those before.
 
     A sample is a run of values (length, 1), its target the value that follows; a row is a point in time. The
@@ -194,12 +190,12 @@ class Series(Dataset):
     delimiter: str = ","
 
     def __post_init__(self) -> None:
-        check_number(self, "length", whole=True, at_least=1)
-        check_number(self, "test_fraction", above=0, below=1)
+        bm.check_number(self, "length", whole=True, at_least=1)
+        bm.check_number(self, "test_fraction", above=0, below=1)
         if len(self.delimiter) != 1 or self.delimiter in '"\r\n':
             raise ConfigError(f"delimiter is {self.delimiter!r}, expected one character.", where="series")
 
-    def load(self, data_dir: Path | None = None, like: Encoding | None = None) -> Data:
+    def load(self, data_dir: Path | None = None, like: bm.Encoding | None = None) -> bm.Data:
         """The data; x is (n, length, 1) float32, y is (n, 1) float32.
 
         Raises:
@@ -225,10 +221,10 @@ class Series(Dataset):
         x, y = windows(values, self.length)
         x, y = preprocessing.apply(x), scaling.apply(y)
         title = table.names[table.target]
-        return Data(
+        return bm.Data(
             name=self.name,
-            train=Split(x[:-test], y[:-test], reach=self.length),
-            test=Split(x[-test:], y[-test:], reach=self.length),
+            train=bm.Split(x[:-test], y[:-test], reach=self.length),
+            test=bm.Split(x[-test:], y[-test:], reach=self.length),
             task="regression",
             preprocessing=preprocessing,
             target_preprocessing=scaling,

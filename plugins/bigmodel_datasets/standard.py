@@ -4,8 +4,7 @@ from __future__ import annotations
 
 import numpy as np
 
-from bigmodel_core.data.encoding import Encoding
-from bigmodel_core.data.preprocessing import Preprocessing
+import bigmodel_core as bm
 
 _CONSTANT = 1e-13
 """A deviation of this share of the mean is rounding in float64: the column is a constant."""
@@ -13,13 +12,13 @@ _LOST = 1e-5
 """Deviations by which float32 may move a value before raw input is float64."""
 
 
-def known_for(like: Encoding | None, raw_shape: tuple[int, ...]) -> Preprocessing | None:
+def known_for(like: bm.Encoding | None, raw_shape: tuple[int, ...]) -> bm.Preprocessing | None:
     """The preprocessing of a training, where it is for samples of this shape."""
     found = None if like is None else like.preprocessing
     return found if found is not None and found.raw_shape == raw_shape else None
 
 
-def standardising(values: np.ndarray, raw_shape: tuple[int, ...]) -> Preprocessing:
+def standardising(values: np.ndarray, raw_shape: tuple[int, ...]) -> bm.Preprocessing:
     """Mean and deviation of columns, computed in float64.
 
     Args:
@@ -35,4 +34,4 @@ def standardising(values: np.ndarray, raw_shape: tuple[int, ...]) -> Preprocessi
     std[(std <= _CONSTANT * np.abs(mean)) | (std < np.finfo(np.float32).tiny)] = 1.0
     rounded = np.abs(values.astype(np.float32) - values).max(0)
     raw_dtype = "float32" if (rounded <= _LOST * std).all() else "float64"
-    return Preprocessing(1.0, tuple(mean), tuple(std), raw_dtype, raw_shape)
+    return bm.Preprocessing(1.0, tuple(mean), tuple(std), raw_dtype, raw_shape)

@@ -8,11 +8,7 @@ from typing import ClassVar, get_args
 
 import numpy as np
 
-from bigmodel_core.data.conforming import columns_in_order
-from bigmodel_core.data.dataset import Data, Dataset
-from bigmodel_core.data.encoding import Encoding, Task
-from bigmodel_core.data.sampling import split_indices
-from bigmodel_core.data.split import Split
+import bigmodel_core as bm
 from bigmodel_core.errors import ConfigError, DataError
 from bigmodel_datasets.csv_file import Table, column_of, parsed, read_rows
 from bigmodel_datasets.one_file import one_file
@@ -21,7 +17,7 @@ from bigmodel_datasets.table_target import read_target
 
 
 @dataclass(frozen=True)
-class Csv(Dataset):
+class Csv(bm.Dataset):
     """A table in a CSV file: each row a sample, one column the target, all others numeric features.
 
     Features, and the targets of regression, are standardised in float64 with the mean and deviation of the
@@ -48,9 +44,9 @@ class Csv(Dataset):
     delimiter: str = ","
 
     def __post_init__(self) -> None:
-        if self.task is not None and self.task not in get_args(Task):
+        if self.task is not None and self.task not in get_args(bm.Task):
             raise ConfigError(
-                f"task is {self.task!r}, expected one of {', '.join(get_args(Task))}.", where="csv"
+                f"task is {self.task!r}, expected one of {', '.join(get_args(bm.Task))}.", where="csv"
             )
         if len(self.delimiter) != 1 or self.delimiter in '"\r\n':
             raise ConfigError(f"delimiter is {self.delimiter!r}, expected one character.", where="csv")
@@ -59,7 +55,7 @@ class Csv(Dataset):
                 f"test_fraction is {self.test_fraction}, expected more than 0 and less than 1.", where="csv"
             )
 
-    def load(self, data_dir: Path | None = None, like: Encoding | None = None) -> Data:
+    def load(self, data_dir: Path | None = None, like: bm.Encoding | None = None) -> bm.Data:
         """The data; x is (n, features) float32, y is (n,) int64 labels or (n, 1) float32 standardised values.
 
         Raises:
@@ -80,7 +76,7 @@ class Csv(Dataset):
                 fix="training and testing need a row each.",
             )
         target = read_target(table, self.task, like)
-        kept, held_out = split_indices(
+        kept, held_out = bm.split_indices(
             len(features), self.test_fraction, self.seed, classes=None if target.labels is None else target.y
         )
         preprocessing = known_for(like, features.shape[1:]) or standardising(
@@ -89,12 +85,12 @@ class Csv(Dataset):
         scaling = None
         if target.labels is None:
             scaling = standardising(target.y[kept], (1,)) if like is None else like.target_preprocessing
-        everything = Split(
+        everything = bm.Split(
             preprocessing.apply(features), target.y if scaling is None else scaling.apply(target.y)
         )
         names = tuple(table.names[column] for column in columns)
         title = table.names[table.target]
-        return Data(
+        return bm.Data(
             name=self.name,
             train=everything.take(kept),
             test=everything.take(held_out),
@@ -111,13 +107,13 @@ class Csv(Dataset):
         )
 
 
-def _columns(table: Table, like: Encoding | None) -> list[int]:
+def _columns(table: Table, like: bm.Encoding | None) -> list[int]:
     """The columns of the features: by name as in the training where both have names, else by position."""
     columns = table.features
     if like is None or like.features is None:
         return columns
     if table.is_named:
-        order = columns_in_order(
+        order = bm.conforming.columns_in_order(
             tuple(table.names[column] for column in columns), like.features, str(table.path)
         )
         return columns if order is None else [columns[position] for position in order]
@@ -132,7 +128,7 @@ def _columns(table: Table, like: Encoding | None) -> list[int]:
 
 
 def _read_table(
-    path: Path, delimiter: str, header: bool | None, target: int | str, like: Encoding | None
+    path: Path, delimiter: str, header: bool | None, target: int | str, like: bm.Encoding | None
 ) -> Table:
     rows = read_rows(path, delimiter)
     width = len(rows[0][1])

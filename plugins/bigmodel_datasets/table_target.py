@@ -9,8 +9,7 @@ from typing import Any
 
 import numpy as np
 
-from bigmodel_core.data.conforming import unknown_label
-from bigmodel_core.data.encoding import Encoding, Task
+import bigmodel_core as bm
 from bigmodel_core.errors import DataError
 from bigmodel_datasets.csv_file import Table, is_written_otherwise, parsed
 
@@ -30,7 +29,7 @@ class Target:
     """
 
     y: np.ndarray
-    task: Task
+    task: bm.Task
     labels: tuple[str, ...] | None
     why: str = ""
 
@@ -48,7 +47,7 @@ class Target:
         return f"{self.what}{self.why and ': '}{self.why}"
 
 
-def read_target(table: Table, task: str | None, like: Encoding | None) -> Target:
+def read_target(table: Table, task: str | None, like: bm.Encoding | None) -> Target:
     """The target column of a table.
 
     Args:
@@ -67,7 +66,7 @@ def read_target(table: Table, task: str | None, like: Encoding | None) -> Target
     if chosen == "regression":
         values = [table.number(row, table.target) for row in table.rows]
         return Target(np.array(values, np.float64).reshape(-1, 1), "regression", None, why)
-    made: Task = "binary" if chosen == "binary" else "classification"
+    made: bm.Task = "binary" if chosen == "binary" else "classification"
     if like is not None and like.labels is not None:
         return Target(_among(table, cells, like), made, like.labels, why)
     order = sorted(set(cells), key=_sort_key(cells))
@@ -82,7 +81,7 @@ def read_target(table: Table, task: str | None, like: Encoding | None) -> Target
     return Target(np.array([numbers[cell] for cell in cells], np.int64), made, tuple(order), why)
 
 
-def _judged(table: Table, cells: Sequence[str]) -> tuple[Task, str]:
+def _judged(table: Table, cells: Sequence[str]) -> tuple[bm.Task, str]:
     """What the cells look like, and why.
 
     Raises:
@@ -119,7 +118,7 @@ def _sort_key(cells: Sequence[str]) -> Callable[[str], Any]:
     return str
 
 
-def _among(table: Table, cells: Sequence[str], like: Encoding) -> np.ndarray:
+def _among(table: Table, cells: Sequence[str], like: bm.Encoding) -> np.ndarray:
     """The numbers of classes that a model was trained with.
 
     Raises:
@@ -133,7 +132,7 @@ def _among(table: Table, cells: Sequence[str], like: Encoding) -> np.ndarray:
     ]
     unknown = sorted({cell for cell, number in zip(cells, found, strict=True) if number is None})
     if unknown:
-        raise unknown_label(unknown, like.labels, _place(table))
+        raise bm.conforming.unknown_label(unknown, like.labels, _place(table))
     return np.array(found, np.int64)
 
 

@@ -10,16 +10,13 @@ from typing import ClassVar
 
 import numpy as np
 
-from bigmodel_core.data.dataset import Data, Dataset
-from bigmodel_core.data.encoding import Encoding
-from bigmodel_core.data.split import Split
+import bigmodel_core as bm
 from bigmodel_core.errors import ConfigError, DataError
-from bigmodel_core.registry.field_limits import check_number
 from bigmodel_datasets.one_file import one_file
 
 
 @dataclass(frozen=True)
-class Text(Dataset):
+class Text(bm.Dataset):
     """The characters of a text; a sample is a run of them, its target the character that follows each.
 
     Without a file it is "Persuasion" by Jane Austen (1818, public domain), which comes with the package:
@@ -51,16 +48,16 @@ class Text(Dataset):
     unknown: str | None = None
 
     def __post_init__(self) -> None:
-        check_number(self, "length", whole=True, at_least=1)
+        bm.check_number(self, "length", whole=True, at_least=1)
         if self.step is not None:
-            check_number(self, "step", whole=True, at_least=1)
-        check_number(self, "test_fraction", above=0, below=1)
+            bm.check_number(self, "step", whole=True, at_least=1)
+        bm.check_number(self, "test_fraction", above=0, below=1)
         if self.unknown is not None and len(self.unknown) != 1:
             raise ConfigError(
                 f"unknown is {self.unknown!r}, expected one character.", where="text", fix="as in unknown=?"
             )
 
-    def load(self, data_dir: Path | None = None, like: Encoding | None = None) -> Data:
+    def load(self, data_dir: Path | None = None, like: bm.Encoding | None = None) -> bm.Data:
         """The data; x is (n, length) int64, y is (n, length) int64, the characters one later.
 
         Raises:
@@ -85,7 +82,7 @@ class Text(Dataset):
                 fix="use a longer text, a smaller length, or another test_fraction.",
             )
         train, test = (self._cut(part) for part in parts)
-        return Data(
+        return bm.Data(
             name=self.name,
             train=train,
             test=test,
@@ -122,9 +119,9 @@ class Text(Dataset):
         table = np.array([known.get(character, known.get(self.unknown or "", 0)) for character in characters])
         return table[numbers].astype(np.int64)
 
-    def _cut(self, numbers: np.ndarray) -> Split:
+    def _cut(self, numbers: np.ndarray) -> bm.Split:
         runs = np.lib.stride_tricks.sliding_window_view(numbers, self.length + 1)[:: self.step or self.length]
-        return Split(runs[:, :-1], runs[:, 1:], reach=self.length // (self.step or self.length))
+        return bm.Split(runs[:, :-1], runs[:, 1:], reach=self.length // (self.step or self.length))
 
 
 def _bundled() -> str:

@@ -2,8 +2,7 @@
 
 from __future__ import annotations
 
-from bigmodel_core.nn.layer import Layer
-from bigmodel_core.registry.hookspecs import hookimpl
+import bigmodel_core as bm
 from bigmodel_layers.activations import (
     Elu,
     Gelu,
@@ -74,8 +73,8 @@ __all__ = [
 ]
 
 
-@hookimpl
-def bigmodel_layers() -> list[type[Layer]]:
+@bm.hookimpl
+def bigmodel_layers() -> list[type[bm.Layer]]:
     """The layers of this package."""
     return [
         Dense,

@@ -5,13 +5,12 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import Any
 
+import bigmodel_core as bm
 from bigmodel_core import ops
-from bigmodel_core.nn.layer import Layer
-from bigmodel_core.registry.field_limits import check_number
 
 
 @dataclass(frozen=True)
-class Relu(Layer):
+class Relu(bm.Layer):
     """max(x, 0) (Nair and Hinton, 2010)."""
 
     def __call__(self, x: Any) -> Any:
@@ -19,7 +18,7 @@ class Relu(Layer):
 
 
 @dataclass(frozen=True)
-class LeakyRelu(Layer):
+class LeakyRelu(bm.Layer):
     """x where positive, else slope * x (Maas et al., 2013).
 
     Args:
@@ -29,14 +28,14 @@ class LeakyRelu(Layer):
     slope: float = 0.01
 
     def __post_init__(self) -> None:
-        check_number(self, "slope")
+        bm.check_number(self, "slope")
 
     def __call__(self, x: Any) -> Any:
         return ops.leaky_relu(x, self.slope)
 
 
 @dataclass(frozen=True)
-class Elu(Layer):
+class Elu(bm.Layer):
     """x where positive, else alpha * (exp(x) - 1) (Clevert et al., 2015).
 
     Args:
@@ -46,14 +45,14 @@ class Elu(Layer):
     alpha: float = 1.0
 
     def __post_init__(self) -> None:
-        check_number(self, "alpha", at_least=0)
+        bm.check_number(self, "alpha", at_least=0)
 
     def __call__(self, x: Any) -> Any:
         return ops.elu(x, self.alpha)
 
 
 @dataclass(frozen=True)
-class Sigmoid(Layer):
+class Sigmoid(bm.Layer):
     """1 / (1 + exp(-x))."""
 
     def __call__(self, x: Any) -> Any:
@@ -61,7 +60,7 @@ class Sigmoid(Layer):
 
 
 @dataclass(frozen=True)
-class Tanh(Layer):
+class Tanh(bm.Layer):
     """The hyperbolic tangent."""
 
     def __call__(self, x: Any) -> Any:
@@ -69,7 +68,7 @@ class Tanh(Layer):
 
 
 @dataclass(frozen=True)
-class Gelu(Layer):
+class Gelu(bm.Layer):
     """x times the normal distribution function at x (Hendrycks and Gimpel, 2016).
 
     Args:
@@ -83,7 +82,7 @@ class Gelu(Layer):
 
 
 @dataclass(frozen=True)
-class Silu(Layer):
+class Silu(bm.Layer):
     """x * sigmoid(x) (Elfwing et al., 2017), also known as swish."""
 
     def __call__(self, x: Any) -> Any:
@@ -91,7 +90,7 @@ class Silu(Layer):
 
 
 @dataclass(frozen=True)
-class Softplus(Layer):
+class Softplus(bm.Layer):
     """log(1 + exp(x)), computed without overflow (Dugas et al., 2001)."""
 
     def __call__(self, x: Any) -> Any:
@@ -99,7 +98,7 @@ class Softplus(Layer):
 
 
 @dataclass(frozen=True)
-class Softsign(Layer):
+class Softsign(bm.Layer):
     """x / (1 + |x|) (Bergstra et al., 2009)."""
 
     def __call__(self, x: Any) -> Any:
@@ -107,7 +106,7 @@ class Softsign(Layer):
 
 
 @dataclass(frozen=True)
-class Softmax(Layer):
+class Softmax(bm.Layer):
     """exp(x) / sum(exp(x)) along an axis: probabilities out of scores.
 
     Losses of this project take scores, not probabilities: a classifier that is trained with `CrossEntropy`
@@ -123,14 +122,14 @@ class Softmax(Layer):
     axis: int = -1
 
     def __post_init__(self) -> None:
-        check_number(self, "axis", whole=True)
+        bm.check_number(self, "axis", whole=True)
 
     def __call__(self, x: Any) -> Any:
         return ops.softmax(x, self.axis)
 
 
 @dataclass(frozen=True)
-class LogSoftmax(Layer):
+class LogSoftmax(bm.Layer):
     """The logarithm of softmax along an axis.
 
     Args:
@@ -143,7 +142,7 @@ class LogSoftmax(Layer):
     axis: int = -1
 
     def __post_init__(self) -> None:
-        check_number(self, "axis", whole=True)
+        bm.check_number(self, "axis", whole=True)
 
     def __call__(self, x: Any) -> Any:
         return ops.log_softmax(x, self.axis)

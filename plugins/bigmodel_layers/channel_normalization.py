@@ -5,25 +5,23 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import Any
 
+import bigmodel_core as bm
 from bigmodel_core import ops
 from bigmodel_core.errors import ShapeError
-from bigmodel_core.graph.spec import dim_multiply, dim_product, format_shape
-from bigmodel_core.nn.layer import Layer
-from bigmodel_core.registry.field_limits import check_number
 
 
 def _channels(x: Any, least: int) -> int:
     """The number of channels of an input (N, C, ...)."""
     if x.ndim < least or not isinstance(x.shape[1], int):
         raise ShapeError(
-            f"the input is {format_shape(x.shape)}, expected (N, C, ...) with a known number of channels.",
+            f"the input is {bm.format_shape(x.shape)}, expected (N, C, ...) with a known number of channels.",
             fix="reshape it first.",
         )
     return x.shape[1]
 
 
 @dataclass(frozen=True)
-class BatchNorm(Layer):
+class BatchNorm(bm.Layer):
     """Each channel at mean 0 and variance 1 over the batch, times `scale` plus `shift`.
 
     Described by Ioffe and Szegedy (2015). For inputs (N, C), (N, C, T) and (N, C, H, W). In training the
@@ -46,8 +44,8 @@ class BatchNorm(Layer):
     epsilon: float = 1e-5
 
     def __post_init__(self) -> None:
-        check_number(self, "momentum", at_least=0, at_most=1)
-        check_number(self, "epsilon", above=0)
+        bm.check_number(self, "momentum", at_least=0, at_most=1)
+        bm.check_number(self, "epsilon", above=0)
 
     def __call__(self, x: Any) -> Any:
         channels = _channels(x, 2)
@@ -55,12 +53,12 @@ class BatchNorm(Layer):
         mean = self.parameter("running_mean", (channels,), 0.0, trainable=False)
         variance = self.parameter("running_variance", (channels,), 1.0, trainable=False)
         rest = x.shape[2:]
-        images = x if len(rest) == 2 else ops.reshape(x, (*x.shape[:2], dim_product(rest), 1))
+        images = x if len(rest) == 2 else ops.reshape(x, (*x.shape[:2], bm.dim_product(rest), 1))
         if not self.training:
             y = ops.fixed_norm(images, scale, shift, mean, variance, self.epsilon)
             return ops.reshape(y, x.shape)
         y, batch_mean, batch_variance = ops.batch_norm(images, scale, shift, self.epsilon)
-        pixels = dim_product(rest)
+        pixels = bm.dim_product(rest)
         free = isinstance(pixels, str)
         count = ops.size_of(images, (0, 2, 3) if free else (0,), x.dtype) * (1.0 if free else float(pixels))
         unbiased = batch_variance * (count / ops.maximum(count - 1.0, 1.0))
@@ -71,19 +69,19 @@ class BatchNorm(Layer):
 
 def _normal_rows(x: Any, groups: int, epsilon: float) -> Any:
     """Each sample's groups of channels at mean 0 and variance 1."""
-    width = dim_product(x.shape[1:])
+    width = bm.dim_product(x.shape[1:])
     if not isinstance(width, int):
         raise ShapeError(
-            f"the input is {format_shape(x.shape)}, expected known sizes but for the batch.",
+            f"the input is {bm.format_shape(x.shape)}, expected known sizes but for the batch.",
             fix="fix them in the input's spec.",
         )
     inner = width // groups
     if inner == 1:
         raise ShapeError(
-            f"each of the {groups} groups of {format_shape(x.shape)} has one number, which has no variance.",
+            f"each of the {groups} groups of {bm.format_shape(x.shape)} has one number and so no variance.",
             fix="use fewer groups or larger images; BatchNorm normalises over the batch.",
         )
-    rows = ops.reshape(x, (dim_multiply(x.shape[0], groups), inner))
+    rows = ops.reshape(x, (bm.dim_multiply(x.shape[0], groups), inner))
     graph = x.node.graph
     ones = ops.broadcast_to(graph.constant(1.0, x.dtype), (inner,))
     zeros = ops.broadcast_to(graph.constant(0.0, x.dtype), (inner,))
@@ -95,7 +93,7 @@ def _column(vector: Any, x: Any) -> Any:
 
 
 @dataclass(frozen=True)
-class GroupNorm(Layer):
+class GroupNorm(bm.Layer):
     """Groups of channels of each sample at mean 0 and variance 1, times `scale` plus `shift`.
 
     Described by Wu and He (2018). For inputs (N, C, ...). Parameters: `scale` (C,), which starts at one, and
@@ -114,8 +112,8 @@ class GroupNorm(Layer):
     epsilon: float = 1e-5
 
     def __post_init__(self) -> None:
-        check_number(self, "groups", whole=True, at_least=1)
-        check_number(self, "epsilon", above=0)
+        bm.check_number(self, "groups", whole=True, at_least=1)
+        bm.check_number(self, "epsilon", above=0)
 
     def __call__(self, x: Any) -> Any:
         channels = _channels(x, 2)
@@ -129,7 +127,7 @@ class GroupNorm(Layer):
 
 
 @dataclass(frozen=True)
-class InstanceNorm(Layer):
+class InstanceNorm(bm.Layer):
     """Each channel of each sample at mean 0 and variance 1, times `scale` plus `shift`.
 
     Described by Ulyanov et al. (2016). For inputs (N, C, T) and (N, C, H, W). Parameters, unless `affine` is
@@ -148,7 +146,7 @@ class InstanceNorm(Layer):
     affine: bool = True
 
     def __post_init__(self) -> None:
-        check_number(self, "epsilon", above=0)
+        bm.check_number(self, "epsilon", above=0)
 
     def __call__(self, x: Any) -> Any:
         channels = _channels(x, 3)

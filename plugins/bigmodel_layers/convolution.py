@@ -5,36 +5,31 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import Any
 
+import bigmodel_core as bm
 from bigmodel_core import ops
 from bigmodel_core.errors import ConfigError, ShapeError
-from bigmodel_core.graph.spec import format_shape
-from bigmodel_core.nn.initializers import NAMED
-from bigmodel_core.nn.layer import Layer
-from bigmodel_core.ops.images import pair
-from bigmodel_core.registry.config import make
-from bigmodel_core.registry.field_limits import check_number
 
 
 def _check(layer: Any, *pairs: str) -> None:
     """The limits that all convolutions share."""
-    check_number(layer, "filters", whole=True, at_least=1)
-    check_number(layer, "groups", whole=True, at_least=1)
+    bm.check_number(layer, "filters", whole=True, at_least=1)
+    bm.check_number(layer, "groups", whole=True, at_least=1)
     for name in ("kernel_size", "stride", "dilation", *pairs):
         value = getattr(layer, name)
         if isinstance(value, list):
             object.__setattr__(layer, name, tuple(value))
-        pair(value, name, 0 if name in pairs else 1)
+        bm.ops.images.pair(value, name, 0 if name in pairs else 1)
     if layer.filters % layer.groups:
         raise ConfigError(
             f"{layer.filters} filters cannot be divided into {layer.groups} groups.",
             where=type(layer).__name__,
             fix="choose a number of filters that is a multiple of groups.",
         )
-    if isinstance(layer.initial, str) and layer.initial not in NAMED:
+    if isinstance(layer.initial, str) and layer.initial not in bm.initializers.NAMED:
         raise ConfigError(
             f"initial is {layer.initial!r}, which is no initializer.",
             where=type(layer).__name__,
-            fix=f"use one of {', '.join(NAMED)}.",
+            fix=f"use one of {', '.join(bm.initializers.NAMED)}.",
         )
 
 
@@ -47,7 +42,7 @@ def _channels(x: Any, groups: int, rank: int) -> int:
     if x.ndim != rank:
         wanted = "(N, C, H, W)" if rank == 4 else "(N, C, T)"
         raise ShapeError(
-            f"the input is {format_shape(x.shape)}, expected {wanted}.",
+            f"the input is {bm.format_shape(x.shape)}, expected {wanted}.",
             fix="reshape it first, for instance with bm.layers.Reshape((1, 28, 28)).",
         )
     channels = x.shape[1]
@@ -60,7 +55,7 @@ def _channels(x: Any, groups: int, rank: int) -> int:
 
 
 @dataclass(frozen=True)
-class Conv2d(Layer):
+class Conv2d(bm.Layer):
     """Images (N, C, H, W) under learnt filters: (N, filters, H', W'), C being inferred from the input.
 
     Filters are not flipped, as in PyTorch and ONNX. Parameters: `weight` (filters, C / groups, rows,
@@ -95,7 +90,7 @@ class Conv2d(Layer):
     dilation: int | tuple[int, int] = 1
     groups: int = 1
     use_bias: bool = True
-    activation: str | Layer | None = None
+    activation: str | bm.Layer | None = None
     initial: str = "glorot_uniform"
 
     def __post_init__(self) -> None:
@@ -103,7 +98,7 @@ class Conv2d(Layer):
 
     def __call__(self, x: Any) -> Any:
         channels = _channels(x, self.groups, 4)
-        shape = (self.filters, channels // self.groups, *pair(self.kernel_size, "kernel_size"))
+        shape = (self.filters, channels // self.groups, *bm.ops.images.pair(self.kernel_size, "kernel_size"))
         weight = self.parameter("weight", shape, self.initial)
         bias = self.parameter("bias", (self.filters,), 0.0) if self.use_bias else None
         y = ops.conv2d(
@@ -115,11 +110,11 @@ class Conv2d(Layer):
             dilation=self.dilation,
             groups=self.groups,
         )
-        return y if self.activation is None else make("layer", self.activation)(y)
+        return y if self.activation is None else bm.registry.make("layer", self.activation)(y)
 
 
 @dataclass(frozen=True)
-class Conv1d(Layer):
+class Conv1d(bm.Layer):
     """Sequences (N, C, T) under learnt filters: (N, filters, T').
 
     Parameters: `weight` (filters, C / groups, kernel_size) and `bias` (filters,), which starts at zero.
@@ -174,7 +169,7 @@ class Conv1d(Layer):
 
 
 @dataclass(frozen=True)
-class ConvTranspose2d(Layer):
+class ConvTranspose2d(bm.Layer):
     """The transpose of a convolution: images (N, C, H, W) to larger ones (N, filters, H', W').
 
     H' is (H - 1) * stride - 2 * padding + dilation * (rows - 1) + output_padding + 1, and W' likewise.
@@ -212,7 +207,10 @@ class ConvTranspose2d(Layer):
 
     def __post_init__(self) -> None:
         _check(self, "padding", "output_padding")
-        extra, steps = pair(self.output_padding, "output_padding", 0), pair(self.stride, "stride")
+        extra, steps = (
+            bm.ops.images.pair(self.output_padding, "output_padding", 0),
+            bm.ops.images.pair(self.stride, "stride"),
+        )
         if any(more >= step for more, step in zip(extra, steps, strict=True)):
             raise ConfigError(
                 f"output_padding is {self.output_padding!r}, expected less than the stride {self.stride!r}.",
@@ -222,7 +220,7 @@ class ConvTranspose2d(Layer):
 
     def __call__(self, x: Any) -> Any:
         channels = _channels(x, self.groups, 4)
-        shape = (channels, self.filters // self.groups, *pair(self.kernel_size, "kernel_size"))
+        shape = (channels, self.filters // self.groups, *bm.ops.images.pair(self.kernel_size, "kernel_size"))
         weight = self.parameter("weight", shape, self.initial)
         bias = self.parameter("bias", (self.filters,), 0.0) if self.use_bias else None
         return ops.conv_transpose2d(

@@ -5,16 +5,13 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import Any
 
+import bigmodel_core as bm
 from bigmodel_core import ops
 from bigmodel_core.errors import ConfigError, DtypeError, ShapeError
-from bigmodel_core.nn.initializers import NAMED
-from bigmodel_core.nn.layer import Layer
-from bigmodel_core.registry.config import make
-from bigmodel_core.registry.field_limits import check_number
 
 
 @dataclass(frozen=True)
-class Dense(Layer):
+class Dense(bm.Layer):
     """x @ weight + bias over the last axis: (..., K) becomes (..., units), K being inferred from the input.
 
     Parameters: `weight` (K, units) and `bias` (units,), which starts at zero.
@@ -36,17 +33,17 @@ class Dense(Layer):
     """
 
     units: int
-    activation: str | Layer | None = None
+    activation: str | bm.Layer | None = None
     use_bias: bool = True
     initial: str = "glorot_uniform"
 
     def __post_init__(self) -> None:
-        check_number(self, "units", whole=True, at_least=1)
-        if isinstance(self.initial, str) and self.initial not in NAMED:
+        bm.check_number(self, "units", whole=True, at_least=1)
+        if isinstance(self.initial, str) and self.initial not in bm.initializers.NAMED:
             raise ConfigError(
                 f"initial is {self.initial!r}, which is no initializer.",
                 where="Dense",
-                fix=f"use one of {', '.join(NAMED)}.",
+                fix=f"use one of {', '.join(bm.initializers.NAMED)}.",
             )
 
     def __call__(self, x: Any) -> Any:
@@ -60,4 +57,4 @@ class Dense(Layer):
         weight = self.parameter("weight", (x.shape[-1], self.units), self.initial)
         bias = self.parameter("bias", (self.units,), 0.0) if self.use_bias else None
         y = ops.affine(x, weight, bias)
-        return y if self.activation is None else make("layer", self.activation)(y)
+        return y if self.activation is None else bm.registry.make("layer", self.activation)(y)

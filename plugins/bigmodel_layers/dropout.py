@@ -5,13 +5,12 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import Any
 
+import bigmodel_core as bm
 from bigmodel_core import ops
-from bigmodel_core.nn.layer import Layer
-from bigmodel_core.registry.field_limits import check_number
 
 
 @dataclass(frozen=True)
-class Dropout(Layer):
+class Dropout(bm.Layer):
     """In training, each number is zeroed with probability `rate` and the others grow by 1 / (1 - rate).
 
     In inference it does nothing and leaves no trace in exported files. Which numbers are dropped depends on
@@ -24,7 +23,7 @@ class Dropout(Layer):
     rate: float
 
     def __post_init__(self) -> None:
-        check_number(self, "rate", at_least=0, below=1)
+        bm.check_number(self, "rate", at_least=0, below=1)
 
     def __call__(self, x: Any) -> Any:
         return ops.dropout(x, self.rate) if self.training else x

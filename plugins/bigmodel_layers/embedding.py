@@ -5,15 +5,13 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import Any
 
+import bigmodel_core as bm
 from bigmodel_core import ops
 from bigmodel_core.errors import DtypeError
-from bigmodel_core.graph.dtypes import INDICES
-from bigmodel_core.nn.layer import Layer
-from bigmodel_core.registry.field_limits import check_number
 
 
 @dataclass(frozen=True)
-class Embedding(Layer):
+class Embedding(bm.Layer):
     """Each integer becomes its row of a learned table (Bengio et al., 2003): (...) becomes (..., width).
 
     Parameters: `weight` (vocabulary, width), which starts normal with deviation 1.
@@ -36,13 +34,13 @@ class Embedding(Layer):
     width: int
 
     def __post_init__(self) -> None:
-        check_number(self, "vocabulary", whole=True, at_least=1)
-        check_number(self, "width", whole=True, at_least=1)
+        bm.check_number(self, "vocabulary", whole=True, at_least=1)
+        bm.check_number(self, "width", whole=True, at_least=1)
 
     def __call__(self, tokens: Any) -> Any:
-        if tokens.dtype not in INDICES:
+        if tokens.dtype not in bm.dtypes.INDICES:
             raise DtypeError(
-                f"the input is {tokens.dtype}, expected {' or '.join(INDICES)} tokens.",
+                f"the input is {tokens.dtype}, expected {' or '.join(bm.dtypes.INDICES)} tokens.",
                 fix="give token numbers, converted with x.astype('int64').",
             )
         table = self.parameter(

@@ -5,14 +5,13 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import Any
 
+import bigmodel_core as bm
 from bigmodel_core import ops
 from bigmodel_core.errors import ShapeError
-from bigmodel_core.nn.layer import Layer
-from bigmodel_core.registry.field_limits import check_number
 
 
 @dataclass(frozen=True)
-class LayerNorm(Layer):
+class LayerNorm(bm.Layer):
     """The last axis at mean 0 and variance 1, then times `scale` plus `shift` (Ba et al., 2016).
 
     Parameters: `scale` (K,), which starts at one, and `shift` (K,), which starts at zero, for inputs (...,
@@ -28,7 +27,7 @@ class LayerNorm(Layer):
     epsilon: float = 1e-5
 
     def __post_init__(self) -> None:
-        check_number(self, "epsilon", above=0)
+        bm.check_number(self, "epsilon", above=0)
 
     def __call__(self, x: Any) -> Any:
         if x.ndim < 1:

@@ -5,11 +5,9 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import Any
 
+import bigmodel_core as bm
 from bigmodel_core import ops
 from bigmodel_core.errors import ConfigError, ShapeError
-from bigmodel_core.graph.spec import format_shape
-from bigmodel_core.nn.layer import Layer
-from bigmodel_core.ops.images import pair
 
 
 def _check(layer: Any) -> None:
@@ -20,14 +18,14 @@ def _check(layer: Any) -> None:
             continue
         if isinstance(value, list):
             object.__setattr__(layer, name, tuple(value))
-        pair(value, name, least)
+        bm.ops.images.pair(value, name, least)
 
 
 def _sequence(x: Any) -> Any:
     """Sequences (N, C, T) as images of one row."""
     if x.ndim != 3:
         raise ShapeError(
-            f"the input is {format_shape(x.shape)}, expected (N, C, T).", fix="reshape it first."
+            f"the input is {bm.format_shape(x.shape)}, expected (N, C, T).", fix="reshape it first."
         )
     return ops.reshape(x, (x.shape[0], x.shape[1], 1, x.shape[2]))
 
@@ -37,7 +35,7 @@ def _flat(window: int | None) -> tuple[int, int] | None:
 
 
 @dataclass(frozen=True)
-class MaxPool2d(Layer):
+class MaxPool2d(bm.Layer):
     """The largest number under each window of images: (N, C, H, W) to (N, C, H', W').
 
     Args:
@@ -66,7 +64,7 @@ class MaxPool2d(Layer):
 
 
 @dataclass(frozen=True)
-class AveragePool2d(Layer):
+class AveragePool2d(bm.Layer):
     """The mean under each window of images: (N, C, H, W) to (N, C, H', W').
 
     Args:
@@ -93,7 +91,7 @@ class AveragePool2d(Layer):
 
 
 @dataclass(frozen=True)
-class MaxPool1d(Layer):
+class MaxPool1d(bm.Layer):
     """The largest number under each window of sequences: (N, C, T) to (N, C, T').
 
     Args:
@@ -115,7 +113,7 @@ class MaxPool1d(Layer):
 
 
 @dataclass(frozen=True)
-class AveragePool1d(Layer):
+class AveragePool1d(bm.Layer):
     """The mean under each window of sequences: (N, C, T) to (N, C, T').
 
     Args:
@@ -137,7 +135,7 @@ class AveragePool1d(Layer):
 
 
 @dataclass(frozen=True)
-class GlobalAveragePool(Layer):
+class GlobalAveragePool(bm.Layer):
     """The mean of each channel: (N, C, H, W) or (N, C, T) to (N, C) (Lin et al., 2013)."""
 
     def __call__(self, x: Any) -> Any:
@@ -145,7 +143,7 @@ class GlobalAveragePool(Layer):
 
 
 @dataclass(frozen=True)
-class AdaptiveAveragePool2d(Layer):
+class AdaptiveAveragePool2d(bm.Layer):
     """Means over windows that cover images evenly: (N, C, H, W) to (N, C, *size), whatever H and W are.
 
     Args:
@@ -156,14 +154,14 @@ class AdaptiveAveragePool2d(Layer):
 
     def __post_init__(self) -> None:
         object.__setattr__(self, "size", self.size if isinstance(self.size, int) else tuple(self.size))
-        pair(self.size, "size")
+        bm.ops.images.pair(self.size, "size")
 
     def __call__(self, x: Any) -> Any:
         return ops.adaptive_average_pool(x, self.size)
 
 
 @dataclass(frozen=True)
-class ZeroPad2d(Layer):
+class ZeroPad2d(bm.Layer):
     """Zeros around images (N, C, H, W).
 
     Args:
@@ -189,7 +187,7 @@ class ZeroPad2d(Layer):
 
 
 @dataclass(frozen=True)
-class Upsample2d(Layer):
+class Upsample2d(bm.Layer):
     """Each pixel of images (N, C, H, W) repeated `factor` times down and across.
 
     Args:
@@ -202,7 +200,7 @@ class Upsample2d(Layer):
         object.__setattr__(
             self, "factor", self.factor if isinstance(self.factor, int) else tuple(self.factor)
         )
-        pair(self.factor, "factor")
+        bm.ops.images.pair(self.factor, "factor")
 
     def __call__(self, x: Any) -> Any:
         return ops.upsample_nearest(x, self.factor)

@@ -8,19 +8,15 @@ from typing import Any, ClassVar, Literal
 
 import numpy as np
 
+import bigmodel_core as bm
 from bigmodel_core import ops
 from bigmodel_core.errors import ConfigError, DtypeError, ShapeError
-from bigmodel_core.graph import Value
-from bigmodel_core.graph.dtypes import INTEGERS
-from bigmodel_core.graph.spec import Shape, format_shape
-from bigmodel_core.nn.layer import Layer
-from bigmodel_core.registry.field_limits import check_number
 
 ACTIVATIONS = ("tanh", "relu")
 
 
 @dataclass(frozen=True)
-class _Recurrent(Layer):
+class _Recurrent(bm.Layer):
     """What the recurrent layers share: layers above each other, directions, lengths and states."""
 
     units: int
@@ -33,9 +29,9 @@ class _Recurrent(Layer):
     state_count: ClassVar[int] = 1
 
     def __post_init__(self) -> None:
-        check_number(self, "units", whole=True, at_least=1)
-        check_number(self, "layers", whole=True, at_least=1)
-        check_number(self, "dropout", at_least=0, below=1)
+        bm.check_number(self, "units", whole=True, at_least=1)
+        bm.check_number(self, "layers", whole=True, at_least=1)
+        bm.check_number(self, "dropout", at_least=0, below=1)
 
     @property
     def cell(self) -> str:
@@ -45,7 +41,7 @@ class _Recurrent(Layer):
     def __call__(self, x: Any, *further: Any) -> Any:
         if x.ndim != 3:
             raise ShapeError(
-                f"the input is {format_shape(x.shape)}, expected (N, T, features).",
+                f"the input is {bm.format_shape(x.shape)}, expected (N, T, features).",
                 fix="give sequences a step axis: x[:, :, None] for one number a step.",
             )
         if not x.spec.is_float:
@@ -55,7 +51,7 @@ class _Recurrent(Layer):
             )
         lengths, initial = self._further(x, further)
         h = ops.transpose(x, (1, 0, 2))
-        last: list[list[Value]] = []
+        last: list[list[bm.Value]] = []
         directions = (False, True) if self.bidirectional else (False,)
         for number in range(self.layers):
             if number and self.dropout and self.training:
@@ -77,8 +73,8 @@ class _Recurrent(Layer):
         return (result, *(self._stacked(list(parts), x) for parts in zip(*last, strict=True)))
 
     def _direction(
-        self, x: Value, number: int, reverse: bool, lengths: Value | None, initial: tuple[Value, ...]
-    ) -> tuple[Value, tuple[Value, ...]]:
+        self, x: bm.Value, number: int, reverse: bool, lengths: bm.Value | None, initial: tuple[bm.Value, ...]
+    ) -> tuple[bm.Value, tuple[bm.Value, ...]]:
         """One layer in one direction on (T, N, F)."""
         suffix = (f"_{number + 1}" if number else "") + ("_reverse" if reverse else "")
         limit = 1 / math.sqrt(self.units)
@@ -99,15 +95,16 @@ class _Recurrent(Layer):
             reverse,
         )
 
-    def _further(self, x: Value, further: tuple[Any, ...]) -> tuple[Value | None, tuple[Value, ...]]:
+    def _further(self, x: bm.Value, further: tuple[Any, ...]) -> tuple[bm.Value | None, tuple[bm.Value, ...]]:
         """Lengths and initial states among the further inputs, told apart by their types."""
         rest = list(further)
-        lengths: Value | None = None
-        if rest and rest[0].dtype in INTEGERS:
+        lengths: bm.Value | None = None
+        if rest and rest[0].dtype in bm.dtypes.INTEGERS:
             lengths = ops.cast(rest.pop(0), "int64")
             if lengths.shape != x.shape[:1]:
                 raise ShapeError(
-                    f"the lengths are {format_shape(lengths.shape)}, expected {format_shape(x.shape[:1])}.",
+                    f"the lengths are {bm.format_shape(lengths.shape)},"
+                    f" expected {bm.format_shape(x.shape[:1])}.",
                     fix="give one length for each sequence.",
                 )
         if rest and len(rest) != self.state_count:
@@ -118,8 +115,8 @@ class _Recurrent(Layer):
         for state in rest:
             if state.shape != self._state_shape(x) or state.dtype != x.dtype:
                 raise ShapeError(
-                    f"an initial state is {format_shape(state.shape)} {state.dtype}, expected"
-                    f" {format_shape(self._state_shape(x))} {x.dtype}.",
+                    f"an initial state is {bm.format_shape(state.shape)} {state.dtype}, expected"
+                    f" {bm.format_shape(self._state_shape(x))} {x.dtype}.",
                     fix="give one state for each sequence, layer and direction.",
                 )
         return lengths, tuple(rest)
@@ -128,13 +125,13 @@ class _Recurrent(Layer):
     def _runs(self) -> int:
         return self.layers * (2 if self.bidirectional else 1)
 
-    def _state_shape(self, x: Value) -> Shape:
+    def _state_shape(self, x: bm.Value) -> bm.Shape:
         return (x.shape[0], self.units) if self._runs == 1 else (x.shape[0], self._runs, self.units)
 
-    def _part(self, state: Value, number: int, x: Value) -> Value:
+    def _part(self, state: bm.Value, number: int, x: bm.Value) -> bm.Value:
         return state if self._runs == 1 else state[:, number]
 
-    def _stacked(self, states: list[Value], x: Value) -> Value:
+    def _stacked(self, states: list[bm.Value], x: bm.Value) -> bm.Value:
         if self._runs == 1:
             return states[0]
         single = (x.shape[0], 1, self.units)

@@ -5,15 +5,13 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import Any
 
+import bigmodel_core as bm
 from bigmodel_core import ops
 from bigmodel_core.errors import ConfigError, ShapeError
-from bigmodel_core.graph.spec import format_shape
-from bigmodel_core.nn.layer import Layer
-from bigmodel_core.registry.field_limits import check_number
 
 
 @dataclass(frozen=True)
-class Flatten(Layer):
+class Flatten(bm.Layer):
     """All axes from `start` on as one: (N, C, H, W) becomes (N, C * H * W).
 
     Args:
@@ -30,19 +28,19 @@ class Flatten(Layer):
     start: int = 1
 
     def __post_init__(self) -> None:
-        check_number(self, "start", whole=True, at_least=0)
+        bm.check_number(self, "start", whole=True, at_least=0)
 
     def __call__(self, x: Any) -> Any:
         if x.ndim < self.start:
             raise ShapeError(
-                f"cannot flatten {format_shape(x.shape)} from axis {self.start} on.",
+                f"cannot flatten {bm.format_shape(x.shape)} from axis {self.start} on.",
                 fix=f"use a start of at most {x.ndim}.",
             )
         return ops.flatten(x, self.start)
 
 
 @dataclass(frozen=True)
-class Reshape(Layer):
+class Reshape(bm.Layer):
     """The numbers of each sample in another shape: (N, ...) becomes (N, *shape).
 
     Args:

@@ -7,17 +7,13 @@ from typing import ClassVar
 
 import numpy as np
 
+import bigmodel_core as bm
 from bigmodel_core import ops
 from bigmodel_core.errors import ShapeError
-from bigmodel_core.graph import Value
-from bigmodel_core.graph.spec import format_shape
-from bigmodel_core.nn.loss import Loss, one_output
-from bigmodel_core.nn.probabilities import of_both, sigmoid, softmax
-from bigmodel_core.registry.field_limits import check_number
 
 
 @dataclass(frozen=True)
-class CrossEntropy(Loss):
+class CrossEntropy(bm.Loss):
     """-log softmax(prediction)[target]: prediction (..., C) scores, target (...) integer labels.
 
     Args:
@@ -34,17 +30,17 @@ class CrossEntropy(Loss):
     target_dtype: ClassVar[str | None] = "int64"
 
     def __post_init__(self) -> None:
-        check_number(self, "label_smoothing", at_least=0, below=1)
+        bm.check_number(self, "label_smoothing", at_least=0, below=1)
 
-    def each(self, prediction: Value, target: Value) -> Value:
-        return ops.cross_entropy(one_output(self, prediction), target, self.label_smoothing)
+    def each(self, prediction: bm.Value, target: bm.Value) -> bm.Value:
+        return ops.cross_entropy(bm.one_output(self, prediction), target, self.label_smoothing)
 
     def probabilities(self, scores: np.ndarray) -> np.ndarray:
-        return softmax(scores)
+        return bm.probabilities.softmax(scores)
 
 
 @dataclass(frozen=True)
-class BinaryCrossEntropy(Loss):
+class BinaryCrossEntropy(bm.Loss):
     """-log of the probability given to each yes-or-no target; prediction holds logits, not probabilities.
 
     Targets have the prediction's shape: probabilities from 0 to 1 as floats, or labels 0 and 1 as integers or
@@ -58,8 +54,8 @@ class BinaryCrossEntropy(Loss):
 
     one_score: ClassVar[bool] = True
 
-    def each(self, prediction: Value, target: Value) -> Value:
-        prediction = one_output(self, prediction)
+    def each(self, prediction: bm.Value, target: bm.Value) -> bm.Value:
+        prediction = bm.one_output(self, prediction)
         if (*target.shape, 1) == prediction.shape or (*prediction.shape, 1) == target.shape:
             target = ops.reshape(target, prediction.shape)
         if target.spec.is_float:
@@ -68,12 +64,16 @@ class BinaryCrossEntropy(Loss):
 
     def probabilities(self, scores: np.ndarray) -> np.ndarray:
         """Those of both classes, (n, 2), for one score a sample; of each yes, (n, k), for several."""
-        chances = sigmoid(scores)
-        return of_both(chances.reshape(len(chances))) if chances.size == len(chances) else chances
+        chances = bm.probabilities.sigmoid(scores)
+        return (
+            bm.probabilities.of_both(chances.reshape(len(chances)))
+            if chances.size == len(chances)
+            else chances
+        )
 
 
 @dataclass(frozen=True)
-class Hinge(Loss):
+class Hinge(bm.Loss):
     """How far each sample is from being right by a margin of 1: the loss of support vector machines.
 
     With one score for each sample, prediction (N, 1) and labels (N,) of 0 and 1: max(0, 1 - s * score),
@@ -88,14 +88,14 @@ class Hinge(Loss):
 
     target_dtype: ClassVar[str | None] = "int64"
 
-    def each(self, prediction: Value, target: Value) -> Value:
-        prediction = one_output(self, prediction)
+    def each(self, prediction: bm.Value, target: bm.Value) -> bm.Value:
+        prediction = bm.one_output(self, prediction)
         if prediction.ndim < 1 or prediction.shape[-1] != 1:
             return ops.multi_class_hinge(prediction, target)
         if target.shape != prediction.shape[:-1]:
             raise ShapeError(
-                f"hinge needs scores (..., 1) and labels (...), got {format_shape(prediction.shape)} "
-                f"and {format_shape(target.shape)}.",
+                f"hinge needs scores (..., 1) and labels (...), got {bm.format_shape(prediction.shape)} "
+                f"and {bm.format_shape(target.shape)}.",
                 fix="labels are one class number for each sample, without a last axis: y.reshape(-1).",
             )
         side = ops.label_values(target, 2, prediction.dtype) * 2.0 - 1.0

@@ -4,17 +4,14 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
+import bigmodel_core as bm
 from bigmodel_core import ops
 from bigmodel_core.errors import DtypeError
-from bigmodel_core.graph import Value
-from bigmodel_core.nn.loss import Loss, one_output
-from bigmodel_core.ops.elementwise import check_same_shape
-from bigmodel_core.registry.field_limits import check_number
 
 
-def _difference(loss: Loss, prediction: Value, target: Value) -> Value:
-    name, prediction = type(loss).__name__, one_output(loss, prediction)
-    check_same_shape(name, prediction.spec, target.spec, "prediction and target")
+def _difference(loss: bm.Loss, prediction: bm.Value, target: bm.Value) -> bm.Value:
+    name, prediction = type(loss).__name__, bm.one_output(loss, prediction)
+    bm.ops.elementwise.check_same_shape(name, prediction.spec, target.spec, "prediction and target")
     if not prediction.spec.is_float:
         raise DtypeError(
             f"{name} needs float predictions, got {prediction.dtype}.", fix="use a model with float outputs."
@@ -23,31 +20,31 @@ def _difference(loss: Loss, prediction: Value, target: Value) -> Value:
 
 
 @dataclass(frozen=True)
-class MeanSquaredError(Loss):
+class MeanSquaredError(bm.Loss):
     """The mean of (prediction - target)^2.
 
     Raises:
         ShapeError: the shapes differ, (N, 1) against (N,) too.
     """
 
-    def each(self, prediction: Value, target: Value) -> Value:
+    def each(self, prediction: bm.Value, target: bm.Value) -> bm.Value:
         return ops.square(_difference(self, prediction, target))
 
 
 @dataclass(frozen=True)
-class MeanAbsoluteError(Loss):
+class MeanAbsoluteError(bm.Loss):
     """The mean of |prediction - target|.
 
     Raises:
         ShapeError: the shapes differ, (N, 1) against (N,) too.
     """
 
-    def each(self, prediction: Value, target: Value) -> Value:
+    def each(self, prediction: bm.Value, target: bm.Value) -> bm.Value:
         return ops.absolute(_difference(self, prediction, target))
 
 
 @dataclass(frozen=True)
-class Huber(Loss):
+class Huber(bm.Loss):
     """Squared for small errors, linear beyond `delta`, so that outliers weigh less (Huber, 1964).
 
     Half the squared error where |error| is at most delta, else delta * (|error| - delta / 2).
@@ -62,7 +59,7 @@ class Huber(Loss):
     delta: float = 1.0
 
     def __post_init__(self) -> None:
-        check_number(self, "delta", above=0)
+        bm.check_number(self, "delta", above=0)
 
-    def each(self, prediction: Value, target: Value) -> Value:
+    def each(self, prediction: bm.Value, target: bm.Value) -> bm.Value:
         return ops.huber(_difference(self, prediction, target), self.delta)

@@ -2,8 +2,7 @@
 
 from __future__ import annotations
 
-from bigmodel_core.registry.hookspecs import hookimpl
-from bigmodel_core.train.metric import Metric
+import bigmodel_core as bm
 from bigmodel_metrics.classification import Accuracy, ConfusionMatrix, TopKAccuracy
 from bigmodel_metrics.precision_recall import F1, Precision, Recall
 from bigmodel_metrics.ranking import AUC
@@ -24,8 +23,8 @@ __all__ = [
 ]
 
 
-@hookimpl
-def bigmodel_metrics() -> list[type[Metric]]:
+@bm.hookimpl
+def bigmodel_metrics() -> list[type[bm.Metric]]:
     """The metrics of this package."""
     return [
         Accuracy,

@@ -7,21 +7,21 @@ from typing import ClassVar
 
 import numpy as np
 
+import bigmodel_core as bm
 from bigmodel_core.errors import ConfigError, DataError
-from bigmodel_core.train.metric import Metric, State
 from bigmodel_metrics.labels import check_logits, predicted_and_true
 
 
-class _Share(Metric):
+class _Share(bm.Metric):
     """The share of samples that were predicted right."""
 
-    def empty(self) -> State:
+    def empty(self) -> bm.MetricState:
         return {"correct": np.int64(0), "count": np.int64(0)}
 
-    def merge(self, a: State, b: State) -> State:
+    def merge(self, a: bm.MetricState, b: bm.MetricState) -> bm.MetricState:
         return {key: a[key] + b[key] for key in a}
 
-    def result(self, state: State) -> float:
+    def result(self, state: bm.MetricState) -> float:
         if state["count"] == 0:
             raise DataError("there is no sample to take the metric of.", where=type(self).__name__)
         return float(state["correct"] / state["count"])
@@ -41,7 +41,7 @@ class Accuracy(_Share):
 
     name: ClassVar[str] = "accuracy"
 
-    def update(self, state: State, prediction: np.ndarray, target: np.ndarray) -> State:
+    def update(self, state: bm.MetricState, prediction: np.ndarray, target: np.ndarray) -> bm.MetricState:
         predicted, true, _ = predicted_and_true(prediction, target, type(self).__name__)
         return self.merge(state, {"correct": np.sum(predicted == true), "count": np.int64(true.size)})
 
@@ -64,7 +64,7 @@ class TopKAccuracy(_Share):
         if self.k < 1:
             raise ConfigError(f"k is {self.k}, expected at least 1.", where="TopKAccuracy")
 
-    def update(self, state: State, prediction: np.ndarray, target: np.ndarray) -> State:
+    def update(self, state: bm.MetricState, prediction: np.ndarray, target: np.ndarray) -> bm.MetricState:
         prediction, target = np.asarray(prediction), np.asarray(target)
         check_logits(prediction, target, "TopKAccuracy")
         classes = prediction.shape[-1]
@@ -83,7 +83,7 @@ class TopKAccuracy(_Share):
 
 
 @dataclass(frozen=True)
-class ConfusionMatrix(Metric):
+class ConfusionMatrix(bm.Metric):
     """How many samples of each class were predicted as which: rows are true classes, columns predicted ones.
 
     Takes what Accuracy takes. The result is (C, C) int64.
@@ -96,21 +96,21 @@ class ConfusionMatrix(Metric):
     name: ClassVar[str] = "confusion_matrix"
     higher_is_better: ClassVar[bool | None] = None
 
-    def empty(self) -> State:
+    def empty(self) -> bm.MetricState:
         return {"matrix": np.zeros((0, 0), np.int64)}
 
-    def update(self, state: State, prediction: np.ndarray, target: np.ndarray) -> State:
+    def update(self, state: bm.MetricState, prediction: np.ndarray, target: np.ndarray) -> bm.MetricState:
         predicted, true, classes = predicted_and_true(prediction, target, type(self).__name__)
         counts = np.bincount(true * classes + predicted, minlength=classes * classes)
         return self.merge(state, {"matrix": counts.reshape(classes, classes)})
 
-    def merge(self, a: State, b: State) -> State:
+    def merge(self, a: bm.MetricState, b: bm.MetricState) -> bm.MetricState:
         matrix = np.zeros(np.maximum(a["matrix"].shape, b["matrix"].shape), np.int64)
         for part in (a["matrix"], b["matrix"]):
             matrix[: len(part), : len(part)] += part
         return {"matrix": matrix}
 
-    def result(self, state: State) -> np.ndarray:
+    def result(self, state: bm.MetricState) -> np.ndarray:
         if not state["matrix"].any():
             raise DataError("there is no sample to take the metric of.", where=type(self).__name__)
         return np.array(state["matrix"])

@@ -8,15 +8,15 @@ from typing import ClassVar
 
 import numpy as np
 
+import bigmodel_core as bm
 from bigmodel_core.errors import ConfigError, DataError
-from bigmodel_core.train.metric import Metric, State
 from bigmodel_metrics.labels import predicted_and_true
 
 _AVERAGES = ("macro", "micro", "weighted", "binary")
 
 
 @dataclass(frozen=True)
-class _ByClass(Metric):
+class _ByClass(bm.Metric):
     """A score of each class, averaged."""
 
     average: str = "macro"
@@ -28,15 +28,15 @@ class _ByClass(Metric):
                 where=type(self).__name__,
             )
 
-    def empty(self) -> State:
+    def empty(self) -> bm.MetricState:
         return {key: np.zeros(0, np.int64) for key in ("hits", "predicted", "true")}
 
-    def update(self, state: State, prediction: np.ndarray, target: np.ndarray) -> State:
+    def update(self, state: bm.MetricState, prediction: np.ndarray, target: np.ndarray) -> bm.MetricState:
         predicted, true, classes = predicted_and_true(prediction, target, type(self).__name__)
         counted = {"hits": true[predicted == true], "predicted": predicted, "true": true}
         return self.merge(state, {key: np.bincount(v, minlength=classes) for key, v in counted.items()})
 
-    def merge(self, a: State, b: State) -> State:
+    def merge(self, a: bm.MetricState, b: bm.MetricState) -> bm.MetricState:
         merged = {}
         for key in a:
             total = np.zeros(max(len(a[key]), len(b[key])), np.int64)
@@ -45,7 +45,7 @@ class _ByClass(Metric):
             merged[key] = total
         return merged
 
-    def result(self, state: State) -> float:
+    def result(self, state: bm.MetricState) -> float:
         hits, predicted, true = state["hits"], state["predicted"], state["true"]
         if not true.any():
             raise DataError("there is no sample to take the metric of.", where=type(self).__name__)

@@ -7,13 +7,13 @@ from typing import ClassVar
 
 import numpy as np
 
+import bigmodel_core as bm
 from bigmodel_core.errors import DataError, ShapeError
-from bigmodel_core.train.metric import Metric, State
 from bigmodel_metrics.labels import binary_logits, predicted_and_true
 
 
 @dataclass(frozen=True)
-class AUC(Metric):
+class AUC(bm.Metric):
     """The probability that a sample of class 1 scores higher than one of class 0, a tie counting half.
 
     Takes one logit a sample, (n, 1) or (n,), and labels as Accuracy takes them; or logits (n, 2) of both
@@ -26,10 +26,10 @@ class AUC(Metric):
 
     name: ClassVar[str] = "auc"
 
-    def empty(self) -> State:
+    def empty(self) -> bm.MetricState:
         return {}
 
-    def update(self, state: State, prediction: np.ndarray, target: np.ndarray) -> State:
+    def update(self, state: bm.MetricState, prediction: np.ndarray, target: np.ndarray) -> bm.MetricState:
         prediction, target = np.asarray(prediction), np.asarray(target)
         if prediction.dtype.kind == "f" and prediction.ndim > 1 and prediction.shape[-1] == 2:
             _, labels, _ = predicted_and_true(prediction, target, "AUC")
@@ -48,7 +48,7 @@ class AUC(Metric):
             return dict(state)
         return self.merge(state, {"0": np.stack([scores.astype(np.float64), labels])})
 
-    def merge(self, a: State, b: State) -> State:
+    def merge(self, a: bm.MetricState, b: bm.MetricState) -> bm.MetricState:
         # Parts of about one size are joined, so that a score is copied a few times only, however many batches
         # there are.
         parts: list[np.ndarray] = []
@@ -58,7 +58,7 @@ class AUC(Metric):
                 parts[-2:] = [np.concatenate(parts[-2:], 1)]
         return {str(number): part for number, part in enumerate(parts)}
 
-    def result(self, state: State) -> float:
+    def result(self, state: bm.MetricState) -> float:
         if not state:
             raise DataError("there is no sample to take the metric of.", where="AUC")
         scores, labels = np.concatenate(list(state.values()), 1)

@@ -7,27 +7,27 @@ from typing import ClassVar
 
 import numpy as np
 
+import bigmodel_core as bm
 from bigmodel_core.errors import DataError, DtypeError
-from bigmodel_core.train.metric import Metric, State
 
 
-class _MeanOfErrors(Metric):
+class _MeanOfErrors(bm.Metric):
     """The mean over all numbers of some error of each; sums are kept in float64."""
 
     higher_is_better: ClassVar[bool | None] = False
 
-    def empty(self) -> State:
+    def empty(self) -> bm.MetricState:
         return {"sum": np.float64(0), "count": np.int64(0)}
 
-    def update(self, state: State, prediction: np.ndarray, target: np.ndarray) -> State:
+    def update(self, state: bm.MetricState, prediction: np.ndarray, target: np.ndarray) -> bm.MetricState:
         prediction, target = _numbers(self, prediction, target)
         errors = self._errors(prediction - target)
         return self.merge(state, {"sum": np.sum(errors), "count": np.int64(errors.size)})
 
-    def merge(self, a: State, b: State) -> State:
+    def merge(self, a: bm.MetricState, b: bm.MetricState) -> bm.MetricState:
         return {key: a[key] + b[key] for key in a}
 
-    def result(self, state: State) -> float:
+    def result(self, state: bm.MetricState) -> float:
         if state["count"] == 0:
             raise DataError("there is no sample to take the metric of.", where=type(self).__name__)
         return float(state["sum"] / state["count"])
@@ -71,12 +71,12 @@ class RootMeanSquaredError(_MeanOfErrors):
 
     name: ClassVar[str] = "root_mean_squared_error"
 
-    def result(self, state: State) -> float:
+    def result(self, state: bm.MetricState) -> float:
         return float(np.sqrt(super().result(state)))
 
 
 @dataclass(frozen=True)
-class R2(Metric):
+class R2(bm.Metric):
     """The coefficient of determination: 1 - squared error / squared deviation of the targets from their mean.
 
     Takes (n, k) or (n,) numbers, both of one shape and n of at least 2. With several outputs the mean of
@@ -89,10 +89,10 @@ class R2(Metric):
 
     name: ClassVar[str] = "r2"
 
-    def empty(self) -> State:
+    def empty(self) -> bm.MetricState:
         return {"count": np.int64(0), "mean": np.zeros(1), "deviation": np.zeros(1), "error": np.zeros(1)}
 
-    def update(self, state: State, prediction: np.ndarray, target: np.ndarray) -> State:
+    def update(self, state: bm.MetricState, prediction: np.ndarray, target: np.ndarray) -> bm.MetricState:
         prediction, target = _numbers(self, prediction, target)
         if len(target) == 0:
             return dict(state)
@@ -108,7 +108,7 @@ class R2(Metric):
         }
         return self.merge(state, batch)
 
-    def merge(self, a: State, b: State) -> State:
+    def merge(self, a: bm.MetricState, b: bm.MetricState) -> bm.MetricState:
         if a["count"] == 0 or b["count"] == 0:
             return dict(b if a["count"] == 0 else a)
         count = a["count"] + b["count"]
@@ -122,7 +122,7 @@ class R2(Metric):
             "error": a["error"] + b["error"],
         }
 
-    def result(self, state: State) -> float:
+    def result(self, state: bm.MetricState) -> float:
         if state["count"] < 2:
             raise DataError(
                 f"R2 of {state['count']} samples is not defined, expected at least 2.", where="R2"
@@ -133,7 +133,7 @@ class R2(Metric):
         return float(np.where(is_constant, error == 0, scores).mean())
 
 
-def _numbers(metric: Metric, prediction: np.ndarray, target: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+def _numbers(metric: bm.Metric, prediction: np.ndarray, target: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
     """Both as float64, once they are known to be numbers of one shape."""
     prediction, target = metric.same_shape(prediction, target)
     for name, values in (("prediction", prediction), ("target", target)):

@@ -2,8 +2,7 @@
 
 from __future__ import annotations
 
-from bigmodel_core.nn.model import Model
-from bigmodel_core.registry.hookspecs import hookimpl
+import bigmodel_core as bm
 from bigmodel_models.alexnet import Alexnet
 from bigmodel_models.bigmodel_cnn import BigmodelCnn
 from bigmodel_models.densenet import Densenet121
@@ -46,8 +45,8 @@ __all__ = [
 ]
 
 
-@hookimpl
-def bigmodel_models() -> list[type[Model]]:
+@bm.hookimpl
+def bigmodel_models() -> list[type[bm.Model]]:
     """The models of this package."""
     return [
         LinearRegression,

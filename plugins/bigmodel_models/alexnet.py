@@ -6,13 +6,10 @@ from dataclasses import dataclass
 from typing import Any, ClassVar
 
 import bigmodel_core as bm
-from bigmodel_core.graph.spec import Spec
-from bigmodel_core.nn.model import Model
-from bigmodel_core.registry.field_limits import check_number
 
 
 @dataclass(frozen=True)
-class Alexnet(Model):
+class Alexnet(bm.Model):
     """AlexNet (Krizhevsky et al., 2012): five convolutions and three dense layers.
 
     In one piece, as in Krizhevsky (2014). Takes images (N, C, H, W) of at least 63 x 63 pixels, 224 x 224 by
@@ -33,12 +30,12 @@ class Alexnet(Model):
     dropout: float = 0.5
 
     def __post_init__(self) -> None:
-        check_number(self, "classes", whole=True, at_least=1)
-        check_number(self, "width", whole=True, at_least=1)
-        check_number(self, "dropout", at_least=0, below=1)
+        bm.check_number(self, "classes", whole=True, at_least=1)
+        bm.check_number(self, "width", whole=True, at_least=1)
+        bm.check_number(self, "dropout", at_least=0, below=1)
 
-    def input_spec(self) -> Spec:
-        return Spec(("N", 3, 224, 224))
+    def input_spec(self) -> bm.Spec:
+        return bm.Spec(("N", 3, 224, 224))
 
     def __call__(self, x: Any) -> Any:
         layers, width = bm.layers, self.width

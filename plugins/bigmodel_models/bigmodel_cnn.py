@@ -6,13 +6,10 @@ from dataclasses import dataclass
 from typing import Any
 
 import bigmodel_core as bm
-from bigmodel_core.graph.spec import Spec
-from bigmodel_core.nn.model import Model
-from bigmodel_core.registry.field_limits import check_number
 
 
 @dataclass(frozen=True)
-class BigmodelCnn(Model):
+class BigmodelCnn(bm.Model):
     """Two 3x3 convolutions with rectifiers and max-pooling, then two dense layers: 64-128-1000-classes.
 
     A plain network after LeCun et al. (1998) for images (N, C, H, W) of at least 4 x 4 pixels, for instance
@@ -31,13 +28,13 @@ class BigmodelCnn(Model):
     dropout: float = 0.0
 
     def __post_init__(self) -> None:
-        check_number(self, "classes", whole=True, at_least=1)
-        check_number(self, "units", whole=True, at_least=1)
-        check_number(self, "dropout", at_least=0, below=1)
+        bm.check_number(self, "classes", whole=True, at_least=1)
+        bm.check_number(self, "units", whole=True, at_least=1)
+        bm.check_number(self, "dropout", at_least=0, below=1)
         object.__setattr__(self, "filters", tuple(self.filters))
 
-    def input_spec(self) -> Spec:
-        return Spec(("N", 1, 28, 28))
+    def input_spec(self) -> bm.Spec:
+        return bm.Spec(("N", 1, 28, 28))
 
     def __call__(self, x: Any) -> Any:
         for filters in self.filters:

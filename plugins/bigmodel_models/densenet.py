@@ -6,9 +6,6 @@ from dataclasses import dataclass
 from typing import Any
 
 import bigmodel_core as bm
-from bigmodel_core.graph.spec import Spec
-from bigmodel_core.nn.model import Model
-from bigmodel_core.registry.field_limits import check_number
 
 
 def _convolution(x: Any, filters: int, size: int) -> Any:
@@ -18,7 +15,7 @@ def _convolution(x: Any, filters: int, size: int) -> Any:
 
 
 @dataclass(frozen=True)
-class Densenet121(Model):
+class Densenet121(bm.Model):
     """DenseNet-121 (Huang et al., 2016): blocks of 6, 12, 24 and 16 layers that add channels.
 
     Takes images (N, C, H, W) of at least 29 x 29 pixels, 224 x 224 by design.
@@ -35,11 +32,11 @@ class Densenet121(Model):
 
     def __post_init__(self) -> None:
         for name in ("classes", "growth"):
-            check_number(self, name, whole=True, at_least=1)
+            bm.check_number(self, name, whole=True, at_least=1)
         object.__setattr__(self, "depths", tuple(self.depths))
 
-    def input_spec(self) -> Spec:
-        return Spec(("N", 3, 224, 224))
+    def input_spec(self) -> bm.Spec:
+        return bm.Spec(("N", 3, 224, 224))
 
     def __call__(self, x: Any) -> Any:
         layers, growth = bm.layers, self.growth

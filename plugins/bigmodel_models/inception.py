@@ -6,9 +6,6 @@ from dataclasses import dataclass
 from typing import Any
 
 import bigmodel_core as bm
-from bigmodel_core.graph.spec import Spec
-from bigmodel_core.nn.model import Model
-from bigmodel_core.registry.field_limits import check_number
 
 STAGES = (
     ((64, 96, 128, 16, 32, 32), (128, 128, 192, 32, 96, 64)),
@@ -30,7 +27,7 @@ def _convolution(x: Any, filters: int, size: int, stride: int = 1) -> Any:
 
 
 @dataclass(frozen=True)
-class Inception(Model):
+class Inception(bm.Model):
     """GoogLeNet (Szegedy et al., 2014) with batch normalisation, without its auxiliary classifiers.
 
     Takes images (N, C, H, W) of any size, 224 x 224 by design.
@@ -47,11 +44,11 @@ class Inception(Model):
 
     def __post_init__(self) -> None:
         for name in ("classes", "width"):
-            check_number(self, name, whole=True, at_least=1)
-        check_number(self, "dropout", at_least=0, below=1)
+            bm.check_number(self, name, whole=True, at_least=1)
+        bm.check_number(self, "dropout", at_least=0, below=1)
 
-    def input_spec(self) -> Spec:
-        return Spec(("N", 3, 224, 224))
+    def input_spec(self) -> bm.Spec:
+        return bm.Spec(("N", 3, 224, 224))
 
     def __call__(self, x: Any) -> Any:
         layers = bm.layers

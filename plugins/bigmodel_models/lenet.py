@@ -6,13 +6,10 @@ from dataclasses import dataclass
 from typing import Any
 
 import bigmodel_core as bm
-from bigmodel_core.graph.spec import Spec
-from bigmodel_core.nn.model import Model
-from bigmodel_core.registry.field_limits import check_number
 
 
 @dataclass(frozen=True)
-class Lenet(Model):
+class Lenet(bm.Model):
     """LeNet-5 (LeCun et al., 1998) with rectifiers and max-pooling: 6 and 16 5x5 filters, 120-84-classes.
 
     Takes images (N, C, H, W) of at least 16 x 16 pixels; those of 28 x 28, as MNIST's, are padded to 32 x 32
@@ -25,10 +22,10 @@ class Lenet(Model):
     classes: int = 10
 
     def __post_init__(self) -> None:
-        check_number(self, "classes", whole=True, at_least=1)
+        bm.check_number(self, "classes", whole=True, at_least=1)
 
-    def input_spec(self) -> Spec:
-        return Spec(("N", 1, 28, 28))
+    def input_spec(self) -> bm.Spec:
+        return bm.Spec(("N", 1, 28, 28))
 
     def __call__(self, x: Any) -> Any:
         x = bm.layers.Conv2d(6, 5, padding=2 if x.shape[2:] == (28, 28) else 0)(x)

@@ -6,9 +6,6 @@ from dataclasses import dataclass
 from typing import Any, ClassVar
 
 import bigmodel_core as bm
-from bigmodel_core.graph.spec import Spec
-from bigmodel_core.nn.model import Model
-from bigmodel_core.registry.field_limits import check_number
 
 
 def _scores(x: Any, outputs: int) -> Any:
@@ -16,7 +13,7 @@ def _scores(x: Any, outputs: int) -> Any:
 
 
 @dataclass(frozen=True)
-class LinearRegression(Model):
+class LinearRegression(bm.Model):
     """Least squares (Legendre, 1805): each output is a weighted sum of the features plus a constant.
 
     Takes (N, ...), each sample being flattened, and gives (N, outputs). Trained by descent, which wants
@@ -34,17 +31,17 @@ class LinearRegression(Model):
     learning_rate: ClassVar[float | None] = 0.1
 
     def __post_init__(self) -> None:
-        check_number(self, "outputs", whole=True, at_least=1)
+        bm.check_number(self, "outputs", whole=True, at_least=1)
 
-    def input_spec(self) -> Spec:
-        return Spec(("N", 1))
+    def input_spec(self) -> bm.Spec:
+        return bm.Spec(("N", 1))
 
     def __call__(self, x: Any) -> Any:
         return _scores(x, self.outputs)
 
 
 @dataclass(frozen=True)
-class LogisticRegression(Model):
+class LogisticRegression(bm.Model):
     """Multinomial logistic regression (Cox, 1958; Theil, 1969): linear scores trained by cross-entropy.
 
     Takes (N, ...), each sample being flattened, and gives scores (N, classes).
@@ -57,17 +54,17 @@ class LogisticRegression(Model):
     classes: int = 10
 
     def __post_init__(self) -> None:
-        check_number(self, "classes", whole=True, at_least=1)
+        bm.check_number(self, "classes", whole=True, at_least=1)
 
-    def input_spec(self) -> Spec:
-        return Spec(("N", 784))
+    def input_spec(self) -> bm.Spec:
+        return bm.Spec(("N", 784))
 
     def __call__(self, x: Any) -> Any:
         return _scores(x, self.classes)
 
 
 @dataclass(frozen=True)
-class LinearSvm(Model):
+class LinearSvm(bm.Model):
     """A linear support vector machine (Cortes and Vapnik, 1995; several classes: Crammer and Singer, 2001).
 
     Takes (N, ...), each sample being flattened, and gives scores (N, classes). The hinge loss asks for a
@@ -84,10 +81,10 @@ class LinearSvm(Model):
     optimizer: ClassVar[str] = "adamw"
 
     def __post_init__(self) -> None:
-        check_number(self, "classes", whole=True, at_least=1)
+        bm.check_number(self, "classes", whole=True, at_least=1)
 
-    def input_spec(self) -> Spec:
-        return Spec(("N", 784))
+    def input_spec(self) -> bm.Spec:
+        return bm.Spec(("N", 784))
 
     def __call__(self, x: Any) -> Any:
         return _scores(x, self.classes)

@@ -7,14 +7,10 @@ from typing import Any, ClassVar
 
 import bigmodel_core as bm
 from bigmodel_core.errors import ConfigError
-from bigmodel_core.graph.spec import Spec
-from bigmodel_core.nn.model import Model
-from bigmodel_core.registry.config import make
-from bigmodel_core.registry.field_limits import check_number
 
 
 @dataclass(frozen=True)
-class Mlp(Model):
+class Mlp(bm.Model):
     """A multi-layer perceptron (Rumelhart, Hinton and Williams, 1986): dense layers and activations.
 
     Takes (N, ...), each sample being flattened, and gives scores (N, classes); 784-64-64-10 by default, as
@@ -49,16 +45,16 @@ class Mlp(Model):
                 shell="set widths=64,64.",
             )
         object.__setattr__(self, "widths", widths)
-        check_number(self, "classes", whole=True, at_least=1)
-        check_number(self, "dropout", at_least=0, below=1)
+        bm.check_number(self, "classes", whole=True, at_least=1)
+        bm.check_number(self, "dropout", at_least=0, below=1)
 
-    def input_spec(self) -> Spec:
-        return Spec(("N", 784))
+    def input_spec(self) -> bm.Spec:
+        return bm.Spec(("N", 784))
 
     def __call__(self, x: Any) -> Any:
         x = bm.ops.flatten(x)
         for width in self.widths:
-            x = make("layer", self.activation)(bm.layers.Dense(width)(x))
+            x = bm.registry.make("layer", self.activation)(bm.layers.Dense(width)(x))
             if self.dropout:
                 x = bm.layers.Dropout(self.dropout)(x)
         return bm.layers.Dense(self.classes)(x)

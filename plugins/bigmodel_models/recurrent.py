@@ -7,9 +7,6 @@ from typing import Any, ClassVar
 
 import bigmodel_core as bm
 from bigmodel_core.errors import ShapeError
-from bigmodel_core.graph.spec import Spec, dim_multiply, format_shape
-from bigmodel_core.nn.model import Model
-from bigmodel_core.registry.field_limits import check_number
 
 
 def rows(x: Any) -> Any:
@@ -18,24 +15,24 @@ def rows(x: Any) -> Any:
         n, channels, height, width = x.shape
         if channels != 1:
             x = bm.ops.transpose(x, (0, 2, 1, 3))
-        return bm.ops.reshape(x, (n, height, dim_multiply(channels, width)))
+        return bm.ops.reshape(x, (n, height, bm.dim_multiply(channels, width)))
     if x.ndim != 3:
         raise ShapeError(
-            f"the input is {format_shape(x.shape)}, expected (N, T, features) or (N, C, H, W).",
+            f"the input is {bm.format_shape(x.shape)}, expected (N, T, features) or (N, C, H, W).",
             fix="give sequences a step axis: x[:, :, None] for one number a step.",
         )
     return x
 
 
-def check_sizes(model: Model, *sizes: str) -> None:
+def check_sizes(model: bm.Model, *sizes: str) -> None:
     """Raise ConfigError unless these fields are positive integers and `dropout` is a probability below 1."""
     for field in sizes:
-        check_number(model, field, whole=True, at_least=1)
-    check_number(model, "dropout", at_least=0, below=1)
+        bm.check_number(model, field, whole=True, at_least=1)
+    bm.check_number(model, "dropout", at_least=0, below=1)
 
 
 @dataclass(frozen=True)
-class RnnRegressor(Model):
+class RnnRegressor(bm.Model):
     """A recurrent network (Elman, 1990) whose last state gives the outputs, linearly.
 
     Takes (N, T, features), a number a step by default, and gives (N, outputs).
@@ -56,11 +53,11 @@ class RnnRegressor(Model):
     metrics: ClassVar[tuple[str, ...]] = ("mean_absolute_error", "r2")
 
     def __post_init__(self) -> None:
-        check_number(self, "units", whole=True, at_least=1)
-        check_number(self, "outputs", whole=True, at_least=1)
+        bm.check_number(self, "units", whole=True, at_least=1)
+        bm.check_number(self, "outputs", whole=True, at_least=1)
 
-    def input_spec(self) -> Spec:
-        return Spec(("N", 50, 1))
+    def input_spec(self) -> bm.Spec:
+        return bm.Spec(("N", 50, 1))
 
     def __call__(self, x: Any) -> Any:
         last = bm.layers.RNN(self.units, return_sequences=False)(x)
@@ -68,7 +65,7 @@ class RnnRegressor(Model):
 
 
 @dataclass(frozen=True)
-class RecurrentClassifier(Model):
+class RecurrentClassifier(bm.Model):
     """What the classifiers by recurrent layers share; see those."""
 
     units: int = 128
@@ -81,8 +78,8 @@ class RecurrentClassifier(Model):
     def __post_init__(self) -> None:
         check_sizes(self, "units", "classes", "layers")
 
-    def input_spec(self) -> Spec:
-        return Spec(("N", 28, 28))
+    def input_spec(self) -> bm.Spec:
+        return bm.Spec(("N", 28, 28))
 
     def __call__(self, x: Any) -> Any:
         recurrent = bm.layers.get(self.layer)(
@@ -149,7 +146,7 @@ class GruClassifier(RecurrentClassifier):
 
 
 @dataclass(frozen=True)
-class TimeSeriesForecaster(Model):
+class TimeSeriesForecaster(bm.Model):
     """The next values of a time series by gated recurrent units (Cho et al., 2014).
 
     Takes (N, T, features) and gives (N, outputs). Where inputs and outputs are of one width, what is learned
@@ -177,8 +174,8 @@ class TimeSeriesForecaster(Model):
     def __post_init__(self) -> None:
         check_sizes(self, "units", "outputs", "layers")
 
-    def input_spec(self) -> Spec:
-        return Spec(("N", 20, 1))
+    def input_spec(self) -> bm.Spec:
+        return bm.Spec(("N", 20, 1))
 
     def __call__(self, x: Any) -> Any:
         recurrent = bm.layers.GRU(
@@ -189,7 +186,7 @@ class TimeSeriesForecaster(Model):
 
 
 @dataclass(frozen=True)
-class CharRnn(Model):
+class CharRnn(bm.Model):
     """A language model of characters by LSTM (Graves, 2013): scores of the next token at each step.
 
     Takes tokens (N, T), integers from 0 to classes - 1, and gives scores (N, T, classes).
@@ -217,8 +214,8 @@ class CharRnn(Model):
     def __post_init__(self) -> None:
         check_sizes(self, "classes", "units", "width", "layers")
 
-    def input_spec(self) -> Spec:
-        return Spec(("N", 64), "int64")
+    def input_spec(self) -> bm.Spec:
+        return bm.Spec(("N", 64), "int64")
 
     def __call__(self, tokens: Any) -> Any:
         vectors = bm.layers.Embedding(self.classes, self.width)(tokens)

@@ -6,9 +6,6 @@ from dataclasses import dataclass
 from typing import Any, ClassVar
 
 import bigmodel_core as bm
-from bigmodel_core.graph.spec import Spec
-from bigmodel_core.nn.model import Model
-from bigmodel_core.registry.field_limits import check_number
 
 
 def convolution(x: Any, filters: int, size: int, stride: int = 1) -> Any:
@@ -36,14 +33,14 @@ def bottleneck_block(x: Any, width: int, stride: int) -> Any:
 
 
 @dataclass(frozen=True)
-class _Resnet(Model):
+class _Resnet(bm.Model):
     block: ClassVar[Any] = staticmethod(basic_block)
     depths: ClassVar[tuple[int, ...]] = ()
     """Blocks in each stage; a stage halves the image and is twice as wide as the one before."""
 
     def __post_init__(self) -> None:
         for name in ("classes", "width"):
-            check_number(self, name, whole=True, at_least=1)
+            bm.check_number(self, name, whole=True, at_least=1)
 
     def stages(self, x: Any, width: int, classes: int) -> Any:
         """All stages and the scores, from what the first convolution gave."""
@@ -68,8 +65,8 @@ class Resnet20(_Resnet):
     width: int = 16
     depths: ClassVar[tuple[int, ...]] = (3, 3, 3)
 
-    def input_spec(self) -> Spec:
-        return Spec(("N", 3, 32, 32))
+    def input_spec(self) -> bm.Spec:
+        return bm.Spec(("N", 3, 32, 32))
 
     def __call__(self, x: Any) -> Any:
         x = bm.layers.Relu()(convolution(x, self.width, 3))
@@ -81,8 +78,8 @@ class _LargeResnet(_Resnet):
     classes: int = 1000
     width: int = 64
 
-    def input_spec(self) -> Spec:
-        return Spec(("N", 3, 224, 224))
+    def input_spec(self) -> bm.Spec:
+        return bm.Spec(("N", 3, 224, 224))
 
     def __call__(self, x: Any) -> Any:
         x = bm.layers.Relu()(convolution(x, self.width, 7, 2))

@@ -6,13 +6,10 @@ from dataclasses import dataclass
 from typing import Any, ClassVar
 
 import bigmodel_core as bm
-from bigmodel_core.graph.spec import Spec
-from bigmodel_core.nn.model import Model
-from bigmodel_core.registry.field_limits import check_number
 
 
 @dataclass(frozen=True)
-class _Vgg(Model):
+class _Vgg(bm.Model):
     classes: int = 1000
     width: int = 64
     units: int = 4096
@@ -25,11 +22,11 @@ class _Vgg(Model):
 
     def __post_init__(self) -> None:
         for name in ("classes", "width", "units"):
-            check_number(self, name, whole=True, at_least=1)
-        check_number(self, "dropout", at_least=0, below=1)
+            bm.check_number(self, name, whole=True, at_least=1)
+        bm.check_number(self, "dropout", at_least=0, below=1)
 
-    def input_spec(self) -> Spec:
-        return Spec(("N", 3, 224, 224))
+    def input_spec(self) -> bm.Spec:
+        return bm.Spec(("N", 3, 224, 224))
 
     def __call__(self, x: Any) -> Any:
         layers = bm.layers

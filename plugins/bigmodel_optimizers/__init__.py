@@ -2,8 +2,7 @@
 
 from __future__ import annotations
 
-from bigmodel_core.nn.optimizer import Optimizer, Schedule
-from bigmodel_core.registry.hookspecs import hookimpl
+import bigmodel_core as bm
 from bigmodel_optimizers.adam import Adam, AdamW
 from bigmodel_optimizers.adaptive import Adagrad, RMSprop
 from bigmodel_optimizers.schedules import Constant, Cosine, InverseTime, StepDecay, WarmUp
@@ -23,13 +22,13 @@ __all__ = [
 ]
 
 
-@hookimpl
-def bigmodel_optimizers() -> list[type[Optimizer]]:
+@bm.hookimpl
+def bigmodel_optimizers() -> list[type[bm.Optimizer]]:
     """The optimizers of this package."""
     return [SGD, Adam, AdamW, RMSprop, Adagrad]
 
 
-@hookimpl
-def bigmodel_schedules() -> list[type[Schedule]]:
+@bm.hookimpl
+def bigmodel_schedules() -> list[type[bm.Schedule]]:
     """The schedules of this package."""
     return [Constant, StepDecay, Cosine, WarmUp, InverseTime]

@@ -6,14 +6,12 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import ClassVar
 
+import bigmodel_core as bm
 from bigmodel_core import ops
-from bigmodel_core.graph import Value
-from bigmodel_core.nn.optimizer import Optimizer, Schedule
-from bigmodel_core.registry.field_limits import check_number
 
 
 @dataclass(frozen=True)
-class Adam(Optimizer):
+class Adam(bm.Optimizer):
     """Adaptive moment estimation (Kingma and Ba, 2014).
 
     mean = beta1 * mean + (1 - beta1) * g; square = beta2 * square + (1 - beta2) * g^2;
@@ -26,23 +24,28 @@ class Adam(Optimizer):
         epsilon: added to the root, so that a zero gradient does not divide by zero.
     """
 
-    learning_rate: float | Schedule = 1e-3
+    learning_rate: float | bm.Schedule = 1e-3
     beta1: float = 0.9
     beta2: float = 0.999
     epsilon: float = 1e-8
 
     def __post_init__(self) -> None:
         super().__post_init__()
-        check_number(self, "beta1", at_least=0, below=1)
-        check_number(self, "beta2", at_least=0, below=1)
-        check_number(self, "epsilon", above=0)
+        bm.check_number(self, "beta1", at_least=0, below=1)
+        bm.check_number(self, "beta2", at_least=0, below=1)
+        bm.check_number(self, "epsilon", above=0)
 
     def init(self) -> Mapping[str, float]:
         return {"mean": 0.0, "square": 0.0}
 
     def update(
-        self, parameter: Value, gradient: Value, state: Mapping[str, Value], rate: Value, step: Value
-    ) -> tuple[Value, Mapping[str, Value]]:
+        self,
+        parameter: bm.Value,
+        gradient: bm.Value,
+        state: Mapping[str, bm.Value],
+        rate: bm.Value,
+        step: bm.Value,
+    ) -> tuple[bm.Value, Mapping[str, bm.Value]]:
         if self.decoupled_decay and self.weight_decay:
             parameter = parameter * (1.0 - rate * self.weight_decay)
         mean = state["mean"] * self.beta1 + gradient * (1 - self.beta1)

@@ -6,14 +6,12 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import ClassVar
 
+import bigmodel_core as bm
 from bigmodel_core import ops
-from bigmodel_core.graph import Value
-from bigmodel_core.nn.optimizer import Optimizer, Schedule
-from bigmodel_core.registry.field_limits import check_number
 
 
 @dataclass(frozen=True)
-class RMSprop(Optimizer):
+class RMSprop(bm.Optimizer):
     """Steps divided by the root of the mean squared gradient (Tieleman and Hinton, 2012).
 
     square = decay * square + (1 - decay) * g^2; d = g / (sqrt(square) + epsilon); p - rate * d, or with
@@ -27,23 +25,28 @@ class RMSprop(Optimizer):
     """
 
     name: ClassVar[str] = "rmsprop"
-    learning_rate: float | Schedule = 1e-2
+    learning_rate: float | bm.Schedule = 1e-2
     decay: float = 0.99
     epsilon: float = 1e-8
     momentum: float = 0.0
 
     def __post_init__(self) -> None:
         super().__post_init__()
-        check_number(self, "decay", at_least=0, below=1)
-        check_number(self, "epsilon", above=0)
-        check_number(self, "momentum", at_least=0, below=1)
+        bm.check_number(self, "decay", at_least=0, below=1)
+        bm.check_number(self, "epsilon", above=0)
+        bm.check_number(self, "momentum", at_least=0, below=1)
 
     def init(self) -> Mapping[str, float]:
         return {"square": 0.0, "velocity": 0.0} if self.momentum else {"square": 0.0}
 
     def update(
-        self, parameter: Value, gradient: Value, state: Mapping[str, Value], rate: Value, step: Value
-    ) -> tuple[Value, Mapping[str, Value]]:
+        self,
+        parameter: bm.Value,
+        gradient: bm.Value,
+        state: Mapping[str, bm.Value],
+        rate: bm.Value,
+        step: bm.Value,
+    ) -> tuple[bm.Value, Mapping[str, bm.Value]]:
         square = state["square"] * self.decay + ops.square(gradient) * (1 - self.decay)
         direction = gradient / (ops.sqrt(square) + self.epsilon)
         if not self.momentum:
@@ -53,7 +56,7 @@ class RMSprop(Optimizer):
 
 
 @dataclass(frozen=True)
-class Adagrad(Optimizer):
+class Adagrad(bm.Optimizer):
     """Steps divided by the root of the sum of all squared gradients (Duchi et al., 2011).
 
     total = total + g^2; p - rate * g / (sqrt(total) + epsilon).
@@ -64,20 +67,25 @@ class Adagrad(Optimizer):
         initial_accumulator: what the sum starts from.
     """
 
-    learning_rate: float | Schedule = 1e-2
+    learning_rate: float | bm.Schedule = 1e-2
     epsilon: float = 1e-10
     initial_accumulator: float = 0.0
 
     def __post_init__(self) -> None:
         super().__post_init__()
-        check_number(self, "epsilon", above=0)
-        check_number(self, "initial_accumulator", at_least=0)
+        bm.check_number(self, "epsilon", above=0)
+        bm.check_number(self, "initial_accumulator", at_least=0)
 
     def init(self) -> Mapping[str, float]:
         return {"total": self.initial_accumulator}
 
     def update(
-        self, parameter: Value, gradient: Value, state: Mapping[str, Value], rate: Value, step: Value
-    ) -> tuple[Value, Mapping[str, Value]]:
+        self,
+        parameter: bm.Value,
+        gradient: bm.Value,
+        state: Mapping[str, bm.Value],
+        rate: bm.Value,
+        step: bm.Value,
+    ) -> tuple[bm.Value, Mapping[str, bm.Value]]:
         total = state["total"] + ops.square(gradient)
         return parameter - rate * gradient / (ops.sqrt(total) + self.epsilon), {"total": total}

@@ -6,13 +6,12 @@ import math
 from dataclasses import dataclass, replace
 from typing import Any
 
+import bigmodel_core as bm
 from bigmodel_core.errors import ConfigError
-from bigmodel_core.nn.optimizer import Schedule
-from bigmodel_core.registry.field_limits import check_number
 
 
 @dataclass(frozen=True)
-class Constant(Schedule):
+class Constant(bm.Schedule):
     """The same rate at every step.
 
     Args:
@@ -25,14 +24,14 @@ class Constant(Schedule):
     rate: float
 
     def __post_init__(self) -> None:
-        check_number(self, "rate", at_least=0)
+        bm.check_number(self, "rate", at_least=0)
 
     def __call__(self, step: int) -> float:
         return float(self.rate)
 
 
 @dataclass(frozen=True)
-class StepDecay(Schedule):
+class StepDecay(bm.Schedule):
     """The rate times `factor` after each `every` steps, or after each `epochs` epochs.
 
     Args:
@@ -54,22 +53,22 @@ class StepDecay(Schedule):
     epochs: int | None = None
 
     def __post_init__(self) -> None:
-        check_number(self, "rate", at_least=0)
-        check_number(self, "factor", above=0, at_most=1)
+        bm.check_number(self, "rate", at_least=0)
+        bm.check_number(self, "factor", above=0, at_most=1)
         if (self.every is None) == (self.epochs is None):
             raise ConfigError(
                 "expected one of every (steps) and epochs.",
                 where="StepDecay",
                 fix="say how long each rate lasts: every=100 for steps, or epochs=3.",
             )
-        check_number(self, "every" if self.epochs is None else "epochs", whole=True, at_least=1)
+        bm.check_number(self, "every" if self.epochs is None else "epochs", whole=True, at_least=1)
 
     def __call__(self, step: int) -> float:
         if self.every is None:
             raise _needs_a_run("StepDecay", "how many steps an epoch has", "every=100")
         return float(self.rate * self.factor ** (step // self.every))
 
-    def for_run(self, steps: int, steps_an_epoch: int) -> Schedule:
+    def for_run(self, steps: int, steps_an_epoch: int) -> bm.Schedule:
         """The schedule with epochs as steps."""
         if self.epochs is None:
             return self
@@ -77,7 +76,7 @@ class StepDecay(Schedule):
 
 
 @dataclass(frozen=True)
-class Cosine(Schedule):
+class Cosine(bm.Schedule):
     """From `rate` to `final` along half a cosine wave, then `final` (Loshchilov and Hutter, 2016).
 
     Args:
@@ -94,12 +93,12 @@ class Cosine(Schedule):
     final: float = 0.0
 
     def __post_init__(self) -> None:
-        check_number(self, "rate", at_least=0)
-        check_number(self, "final", at_least=0)
+        bm.check_number(self, "rate", at_least=0)
+        bm.check_number(self, "final", at_least=0)
         if self.steps is not None:
-            check_number(self, "steps", whole=True, at_least=1)
+            bm.check_number(self, "steps", whole=True, at_least=1)
 
-    def for_run(self, steps: int, steps_an_epoch: int) -> Schedule:
+    def for_run(self, steps: int, steps_an_epoch: int) -> bm.Schedule:
         """The schedule over all steps of the run, unless its own are said."""
         return self if self.steps is not None else replace(self, steps=steps)
 
@@ -111,7 +110,7 @@ class Cosine(Schedule):
 
 
 @dataclass(frozen=True)
-class WarmUp(Schedule):
+class WarmUp(bm.Schedule):
     """From 0 to the first rate of another schedule in even steps, then that schedule from its beginning.
 
     Args:
@@ -123,12 +122,12 @@ class WarmUp(Schedule):
     """
 
     steps: int
-    then: float | Schedule
+    then: float | bm.Schedule
 
     def __post_init__(self) -> None:
-        check_number(self, "steps", whole=True, at_least=1)
+        bm.check_number(self, "steps", whole=True, at_least=1)
         then: Any = self.then
-        if not isinstance(then, Schedule):
+        if not isinstance(then, bm.Schedule):
             if not isinstance(then, (int, float)):
                 raise ConfigError(
                     f"then is {self.then!r}, expected a number or a schedule.",
@@ -136,22 +135,22 @@ class WarmUp(Schedule):
                     fix="pass then=0.1 or then=Cosine(0.1, steps=1000), for instance.",
                     shell="say then=0.1 or then=cosine, for instance.",
                 )
-            check_number(self, "then", at_least=0)
+            bm.check_number(self, "then", at_least=0)
 
-    def for_run(self, steps: int, steps_an_epoch: int) -> Schedule:
+    def for_run(self, steps: int, steps_an_epoch: int) -> bm.Schedule:
         """The schedule that follows gets the steps that are left."""
-        if not isinstance(self.then, Schedule):
+        if not isinstance(self.then, bm.Schedule):
             return self
         then = self.then.for_run(max(steps - self.steps, 1), steps_an_epoch)
         return self if then is self.then else replace(self, then=then)
 
     def __call__(self, step: int) -> float:
-        first = self.then(max(step - self.steps, 0)) if isinstance(self.then, Schedule) else self.then
+        first = self.then(max(step - self.steps, 0)) if isinstance(self.then, bm.Schedule) else self.then
         return float(first * min(step / self.steps, 1.0))
 
 
 @dataclass(frozen=True)
-class InverseTime(Schedule):
+class InverseTime(bm.Schedule):
     """rate / (step + 1): the rate falls as the reciprocal of the step's number (Robbins and Monro, 1951).
 
     Args:
@@ -164,7 +163,7 @@ class InverseTime(Schedule):
     rate: float
 
     def __post_init__(self) -> None:
-        check_number(self, "rate", at_least=0)
+        bm.check_number(self, "rate", at_least=0)
 
     def __call__(self, step: int) -> float:
         return float(self.rate / (step + 1))

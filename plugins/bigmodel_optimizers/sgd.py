@@ -5,14 +5,12 @@ from __future__ import annotations
 from collections.abc import Mapping
 from dataclasses import dataclass
 
+import bigmodel_core as bm
 from bigmodel_core.errors import ConfigError
-from bigmodel_core.graph import Value
-from bigmodel_core.nn.optimizer import Optimizer, Schedule
-from bigmodel_core.registry.field_limits import check_number
 
 
 @dataclass(frozen=True)
-class SGD(Optimizer):
+class SGD(bm.Optimizer):
     """Stochastic gradient descent: p - rate * g, with momentum v = momentum * v + g and p - rate * v.
 
     With `nesterov` the step is rate * (g + momentum * v) (Nesterov, 1983, as Sutskever et al., 2013, write
@@ -24,13 +22,13 @@ class SGD(Optimizer):
         nesterov: whether to look ahead along the velocity; needs momentum.
     """
 
-    learning_rate: float | Schedule = 0.01
+    learning_rate: float | bm.Schedule = 0.01
     momentum: float = 0.0
     nesterov: bool = False
 
     def __post_init__(self) -> None:
         super().__post_init__()
-        check_number(self, "momentum", at_least=0, below=1)
+        bm.check_number(self, "momentum", at_least=0, below=1)
         if self.nesterov and not self.momentum:
             raise ConfigError(
                 "nesterov needs momentum, which is 0.", where="SGD", fix="pass momentum=0.9, for instance."
@@ -40,8 +38,13 @@ class SGD(Optimizer):
         return {"velocity": 0.0} if self.momentum else {}
 
     def update(
-        self, parameter: Value, gradient: Value, state: Mapping[str, Value], rate: Value, step: Value
-    ) -> tuple[Value, Mapping[str, Value]]:
+        self,
+        parameter: bm.Value,
+        gradient: bm.Value,
+        state: Mapping[str, bm.Value],
+        rate: bm.Value,
+        step: bm.Value,
+    ) -> tuple[bm.Value, Mapping[str, bm.Value]]:
         if not self.momentum:
             return parameter - rate * gradient, {}
         velocity = state["velocity"] * self.momentum + gradient

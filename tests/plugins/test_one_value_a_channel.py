@@ -59,9 +59,7 @@ def test_one_sample_with_several_pixels_will_do() -> None:
     ids=str,
 )
 def test_groups_of_one_number_are_refused(layer: Any, shape: Any) -> None:
-    with pytest.raises(
-        ShapeError, match=r"(?s)(Instance|Group)Norm.*one number, which has no variance.*Fix: "
-    ):
+    with pytest.raises(ShapeError, match=r"(?s)(Instance|Group)Norm.*one number and so no variance.*Fix: "):
         bm.Sequential(layer).build(bm.Spec(shape))
 
 
