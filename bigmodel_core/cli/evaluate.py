@@ -81,21 +81,21 @@ def _checkpoint(
     batch_size: int,
 ) -> dict[str, Any]:
     from bigmodel_core.cli.sources import known_of, load_data
-    from bigmodel_core.cli.usual import usual_loss, usual_metrics
+    from bigmodel_core.cli.usual import loss_for, metrics_for
     from bigmodel_core.registry import config
     from bigmodel_core.train.checkpoint import read
     from bigmodel_core.train.trainer import Trainer
 
     content = read(path)
     data = load_data(data_name, data_dir, known_of(content))
-    plan = (content.training or {}).get("plan", {})
-    if plan:
-        loss = config.from_config("loss", plan["loss"])
+    options = content.options
+    if options:
+        loss = config.from_config("loss", options["loss"])
         if metrics is None:
-            metrics = [config.from_config("metric", item) for item in plan["metrics"]]
+            metrics = [config.from_config("metric", item) for item in options["metrics"]]
     else:
-        loss = usual_loss(content.about.config, data)
-        metrics = usual_metrics(data) if metrics is None else metrics
+        loss = loss_for(content.about.config, data)
+        metrics = metrics_for(data) if metrics is None else metrics
     split = _split(data, part)
     trainer = Trainer(content.restore(), loss, metrics=metrics)
     return {
@@ -122,14 +122,14 @@ def _file(
     from bigmodel_core.cli.answers import scores_of
     from bigmodel_core.cli.predictor import check_samples, load
     from bigmodel_core.cli.sources import load_data
-    from bigmodel_core.cli.usual import usual_metrics
+    from bigmodel_core.cli.usual import metrics_for
     from bigmodel_core.train.evaluation import answered, metric_names
 
     predictor = load(str(path))
     data = load_data(data_name, data_dir, predictor.known)
     split = _split(data, part)
     check_samples(predictor, data)
-    metrics = usual_metrics(data) if metrics is None else metrics
+    metrics = metrics_for(data) if metrics is None else metrics
     states = [item.empty() for item in metrics]
     truth = answered(split.y, predictor.known.encoding)
     for start in range(0, len(split), batch_size):

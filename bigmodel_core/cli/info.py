@@ -199,8 +199,7 @@ def _checkpoint(path: Path, batch_size: int | None, kernels: bool, output: Outpu
         _show_summary(summary, output)
     listing = {}
     if kernels:
-        plan = None if content.training is None else content.training["plan"]
-        trained = {} if plan is None else parts(plan, content.path, [])
+        trained = parts(content.options, content.path, []) if content.options else {}
         listing = show_kernels(network, batch_size, output, trained.get("loss"), trained.get("optimizer"))
     output.result(
         {

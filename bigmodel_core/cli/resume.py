@@ -80,9 +80,9 @@ def resume_run(
         data = dataset.load(data_dir if data_dir is not None else recorded_place(run))
     else:
         data = load_data(None, data_dir, known_of(trainer.resumed))
-        training = trainer.resumed.training or {}
-        done = training["state"]["steps"]
-        _check_rate(trainer, training, run, epochs)
+        state = (trainer.resumed.training or {})["state"]
+        done = state["steps"]
+        _check_rate(trainer, trainer.resumed.options["epochs"], state, run, epochs)
     output.say(f"going on with {run}", "dim")
     with output.progress():
         history = trainer.fit(
@@ -99,13 +99,14 @@ def resume_run(
     finish(trainer, history, data, run, output)
 
 
-def _check_rate(trainer: Trainer, training: Mapping[str, Any], run: Path, epochs: int | None) -> None:
+def _check_rate(
+    trainer: Trainer, planned: int, state: Mapping[str, Any], run: Path, epochs: int | None
+) -> None:
     """Say that a run whose learning rate has fallen to zero would learn nothing more.
 
     Raises:
         UsageError: it has, and more epochs are asked for.
     """
-    planned, state = training["plan"]["epochs"], training["state"]
     if epochs is None or epochs <= state["epoch"] or state["epoch"] < planned:
         return
     if trainer.step.optimizer.rate(state["steps"]) == 0:

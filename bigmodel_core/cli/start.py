@@ -11,7 +11,7 @@ from bigmodel_core.cli.experiment import Experiment
 from bigmodel_core.cli.finish import finish
 from bigmodel_core.cli.sources import RUNS
 from bigmodel_core.cli.terminal import Output
-from bigmodel_core.cli.usual import own_metrics, usual_metrics
+from bigmodel_core.cli.usual import metrics_for, own_metrics
 from bigmodel_core.errors import DataError, UsageError
 
 if TYPE_CHECKING:
@@ -40,7 +40,7 @@ def start(experiment: Experiment, out: Path | None, checkpoint_every: int | None
     kept, aside = _parted(data, fraction)
     steps = how.epochs * -(-kept // how.batch_size)
     if metrics is None:
-        metrics = own_metrics(model) if how.loss is None else usual_metrics(data)
+        metrics = own_metrics(model) if how.loss is None else metrics_for(data)
     experiment.check_monitor(metrics, validated=bool(fraction) or data.validation is not None)
     title = registry.display_name(type(model)).replace("_", "-")
     with _folder(out, title) as folder:

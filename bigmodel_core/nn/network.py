@@ -194,6 +194,15 @@ class Network:
         """Set the parameters; all of them, with their shapes, or nothing changes.
 
         Raises:
+            ShapeError, DtypeError, DataError: as `fitting_state` says.
+        """
+        for path, array in self.fitting_state(state).items():
+            self.variables.write(path, array)
+
+    def fitting_state(self, state: Mapping[str, np.ndarray]) -> dict[str, np.ndarray]:
+        """The arrays of a state as the parameters hold them.
+
+        Raises:
             ShapeError: a path is missing or unknown, or a shape differs.
             DtypeError: numbers would have to change kind.
             DataError: a number is too large for the type of its parameter.
@@ -207,12 +216,10 @@ class Network:
                 f"the state does not fit the model ({'; '.join(texts)}).",
                 fix="pass what state() of the same model gave.",
             )
-        found = {
+        return {
             path: fitting_state(path, state[path], parameter.spec)
             for path, parameter in self.parameters.items()
         }
-        for path, array in found.items():
-            self.variables.write(path, array)
 
     # Inference -------------------------------------------------------------------------------------------
 

@@ -213,6 +213,12 @@ class Checkpoint:
     document: Mapping[str, Any] = field(repr=False)
     constants: Mapping[str, np.ndarray] = field(repr=False)
 
+    @property
+    def options(self) -> Mapping[str, Any]:
+        """The options of the run; empty for a saved model."""
+        found: Mapping[str, Any] = (self.training or {}).get("plan", {})
+        return found
+
     def restore(self, device: str = "cpu") -> RestoredModel:
         """The model, built.
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
+from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -15,6 +16,7 @@ from bigmodel_core.data.split import Split
 from bigmodel_core.errors import ConfigError, UsageError
 from bigmodel_core.nn.layer import Layer
 from bigmodel_core.nn.network import Network
+from bigmodel_core.nn.optimizer import Optimizer
 from bigmodel_core.train.checkpoint import Checkpoint, Snapshot
 from bigmodel_core.train.evaluation import Evaluator, metric_names
 from bigmodel_core.train.history import deciding_loss
@@ -23,7 +25,7 @@ from bigmodel_core.train.run_state import Best, RunState
 from bigmodel_core.train.samples import Samples
 
 
-@dataclass
+@dataclass(frozen=True)
 class Job:
     """What one call of `fit` works on.
 
@@ -36,14 +38,16 @@ class Job:
         workers: threads that prepare batches.
         checkpoint_every: steps between checkpoints within an epoch.
         monitor: what decides the best epoch.
-        higher_is_better: which way.
-        plan: the options of the run, which a resumed run has to agree with.
+        measures: what is measured and can be compared, with whether higher values are better.
+        options: of the run, as plain values; a resumed run has to agree with them.
         facts: what else the run's configuration is to say.
         snapshot: what of the model stays the same in all checkpoints; None where none are written.
         resumed: the checkpoint that the run goes on from.
-        is_own_folder: whether the folder of the run holds this run already.
-        started: when the epoch, or what is left of it, began; in seconds.
-        samples_before: how many of its samples were done then.
+        folder: the folder of the run, if it has one.
+        is_own_folder: whether it holds this run already.
+        state: where the run begins.
+        optimizer: with what its schedule takes from the run.
+        encoding: how the data became numbers.
     """
 
     train: Samples
@@ -55,14 +59,16 @@ class Job:
     workers: int
     checkpoint_every: int | None
     monitor: str
-    higher_is_better: bool
-    plan: dict[str, Any]
+    measures: dict[str, bool]
+    options: dict[str, Any]
     facts: dict[str, Any]
     snapshot: Snapshot | None
     resumed: Checkpoint | None
+    folder: Path | None
     is_own_folder: bool
-    started: float = 0.0
-    samples_before: int = 0
+    state: RunState
+    optimizer: Optimizer
+    encoding: Encoding | None
 
     @property
     def batches(self) -> int:
@@ -80,7 +86,7 @@ class Job:
             return False
         found = Best(value, logs["epoch"], deciding_loss(logs))
         best = state.best
-        if best is not None and not best.is_beaten_by(found, higher_is_better=self.higher_is_better):
+        if best is not None and not best.is_beaten_by(found, higher_is_better=self.measures[self.monitor]):
             return False
         state.best = found
         return True

@@ -22,12 +22,11 @@ from bigmodel_core.registry.config import make, make_list
 from bigmodel_core.train import resume as resuming
 from bigmodel_core.train.checkpoint import Snapshot
 from bigmodel_core.train.evaluation import EVALUATION_BATCH, Evaluator
-from bigmodel_core.train.history import History
 from bigmodel_core.train.job import Job, encoded, measures, monitored, parted, whole_number
 from bigmodel_core.train.lock import check_unused
 from bigmodel_core.train.objective import target_spec
 from bigmodel_core.train.record import check_free
-from bigmodel_core.train.run_state import described
+from bigmodel_core.train.run_state import RunState, described
 from bigmodel_core.train.runs import is_run, path_from, read_manifest
 from bigmodel_core.train.samples import Samples, check_batch_size, check_one_pair
 
@@ -48,11 +47,10 @@ def prepared(
     augment: Sequence[Augmentation | str] | None = None,
     workers: int = DEFAULT_WORKERS,
 ) -> Job:
-    """What a call of `fit` works on; nothing is written yet, and a trainer whose arguments are wrong stays as
-    it was.
+    """What a call of `fit` works on; nothing is written yet, and of the trainer only its step is built.
 
     Args:
-        trainer: whose `fit` was called; it is set to where the resumed run was.
+        trainer: whose `fit` was called.
         data, epochs, batch_size, validation, resume, checkpoint_every, record, augment, workers: as for
             `fit`.
 
@@ -62,7 +60,7 @@ def prepared(
     check_one_pair(epochs, "fit")
     checkpoint = resuming.checkpoint_of_run(resume) if resume is not None else trainer.resumed
     folder = trainer.out or (resuming.folder_of(checkpoint) if checkpoint is not None else None)
-    before = checkpoint.training["plan"] if checkpoint is not None and checkpoint.training else {}
+    before = checkpoint.options if checkpoint is not None else {}
     before = before or trainer.begun or {}
     epochs = whole_number("epochs", before.get("epochs", 1) if epochs is None else epochs)
     batch_size = check_batch_size(before.get("batch_size", 64) if batch_size is None else batch_size)
@@ -98,7 +96,7 @@ def prepared(
         evaluator.check(train if held_out is None else held_out, EVALUATION_BATCH)
     all_epochs = epochs if checkpoint is not None else trainer.state.epoch + epochs
     optimizer = _for_run(trainer, before, all_epochs, -(-len(train) // batch_size))
-    plan: dict[str, Any] = {
+    options: dict[str, Any] = {
         "epochs": all_epochs,
         "batch_size": batch_size,
         "seed": step.seed,
@@ -122,32 +120,30 @@ def prepared(
         check_free(folder, ours=is_own_folder)
         check_unused(folder)
         snapshot = Snapshot(network, encoding)
-    trainer._go_forward()
-    step.optimizer = optimizer
     if checkpoint is not None:
-        trainer.state = resuming.restore(checkpoint, step, plan)
-    elif trainer.plan:
-        _forget_what_differs(trainer, plan)
-    trainer.encoding = network.encoding = encoding
-    trainer.out, trainer.stop, trainer.resumed, trainer.begun = folder, False, None, None
-    trainer.plan, trainer.measures = plan, measured
-    trainer.history = History(trainer.state.history, run=folder)
+        state = resuming.state_of(checkpoint, step, options)
+    else:
+        state = _state_for(trainer, options)
     return Job(
         train,
         held_out,
         evaluator,
-        epochs=plan["epochs"],
+        epochs=all_epochs,
         batch_size=batch_size,
         augment=changes,
         workers=workers,
         checkpoint_every=checkpoint_every,
         monitor=monitor,
-        higher_is_better=measured[monitor],
-        plan=plan,
+        measures=measured,
+        options=options,
         facts={**_facts(data, network, encoding, folder), **record},
         snapshot=snapshot,
         resumed=checkpoint,
+        folder=folder,
         is_own_folder=is_own_folder,
+        state=state,
+        optimizer=optimizer,
+        encoding=encoding,
     )
 
 
@@ -213,13 +209,17 @@ def _check_augmentations(augment: Sequence[Augmentation], train: Samples, seed: 
     augmented(np.asarray(train.inputs[0][:1]), augment, seed, 0, np.arange(1))
 
 
-def _forget_what_differs(trainer: Trainer, plan: Mapping[str, Any]) -> None:
-    """Another call of `fit`, on other samples, begins its own epoch; under another measure, its own best."""
-    state = trainer.state
-    if any(trainer.plan[name] != plan[name] for name in ("data", "batch_size")):
-        state.batch, state.loss_sum, state.samples = 0, 0.0, 0
-    if any(trainer.plan[name] != plan[name] for name in ("monitor", "validation")):
-        state.best = None
+def _state_for(trainer: Trainer, options: Mapping[str, Any]) -> RunState:
+    """Where another call of `fit` begins: on other samples its own epoch, under another measure its own
+    best."""
+    state, before = trainer.state, trainer.options
+    if not before:
+        return state
+    if any(before[name] != options[name] for name in ("data", "batch_size")):
+        state = replace(state, batch=0, loss_sum=0.0, samples=0)
+    if any(before[name] != options[name] for name in ("monitor", "validation")):
+        state = replace(state, best=None)
+    return state
 
 
 def _facts(data: Any, network: Network, encoding: Encoding | None, folder: Path | None) -> dict[str, Any]:

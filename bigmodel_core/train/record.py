@@ -11,12 +11,17 @@ from typing import Any
 from bigmodel_core.errors import CheckpointError, RunInUseError
 from bigmodel_core.nn.network import Network
 from bigmodel_core.train.atomic import remove_remains, write_atomically
-from bigmodel_core.train.checkpoint import Checkpoint, Snapshot
-from bigmodel_core.train.history import json_line, plain
+from bigmodel_core.train.checkpoint import Checkpoint, Snapshot, versions
+from bigmodel_core.train.history import History, json_line, plain
+from bigmodel_core.train.job import Job
 from bigmodel_core.train.lock import RunLock
 from bigmodel_core.train.run_state import RunState
 from bigmodel_core.train.runs import (
     BEST,
+    DIVERGED,
+    FAILED,
+    FINISHED,
+    INTERRUPTED,
     LAST,
     METRICS,
     RUNNING,
@@ -34,11 +39,11 @@ class Record:
     Args:
         folder: where; made if it is missing.
         snapshot: what of the model stays the same.
-        plan: the options of the run, which a resumed run has to agree with.
+        options: of the run, which a resumed run has to agree with.
     """
 
-    def __init__(self, folder: Path, snapshot: Snapshot, plan: Mapping[str, Any]) -> None:
-        self.folder, self.snapshot, self.plan = folder, snapshot, plan
+    def __init__(self, folder: Path, snapshot: Snapshot, options: Mapping[str, Any]) -> None:
+        self.folder, self.snapshot, self.options = folder, snapshot, options
         self.lock = RunLock(folder)
 
     @property
@@ -149,7 +154,7 @@ class Record:
         parameters = {path: arrays[path] for path in self.snapshot.network.parameters}
         optimizer = {path: arrays[path] for path in optimizer_paths(step)}
         measured = plain(state.history[-1] if state.history else {})
-        training = {"plan": self.plan, "state": state.to_plain()}
+        training = {"plan": self.options, "state": state.to_plain()}
         for path in (self.best, self.last) if is_best else (self.last,):
             self.snapshot.write(path, parameters, optimizer, metrics=measured, training=training)
 
@@ -161,6 +166,36 @@ class Record:
         """
         self.lock.check()
         self.snapshot.write(self.folder / name, network.state(), {})
+
+
+@contextlib.contextmanager
+def recorded(job: Job, history: History) -> Iterator[Record | None]:
+    """The folder of a run, if it is to have one: from here on, files are written, by nobody else.
+
+    Args:
+        job: what is to be trained.
+        history: says, when training has ended, how it did.
+    """
+    if job.folder is None or job.snapshot is None:
+        yield None
+        return
+    record = Record(job.folder, job.snapshot, job.options)
+    with record.locked():
+        check_free(job.folder, ours=job.is_own_folder)
+        before = read_manifest(job.folder) if job.is_own_folder and is_run(job.folder) else {}
+        record.begin(
+            {**before, **job.options, **job.facts, "versions": versions(), "format": 1}, job.state.history
+        )
+        if job.resumed is not None:
+            record.keep_best_of(job.resumed)
+        try:
+            yield record
+        except BaseException as error:
+            with contextlib.suppress(CheckpointError):
+                record.end(FAILED, str(getattr(error, "message", "") or error or type(error).__name__))
+            raise
+        ended = INTERRUPTED if history.interrupted else FINISHED
+        record.end(DIVERGED if history.diverged else ended)
 
 
 def optimizer_paths(step: TrainStep) -> list[str]:

@@ -110,11 +110,11 @@ def folder_of(checkpoint: Checkpoint) -> Path | None:
     return folder if is_run(folder) else None
 
 
-def parts(plan: Mapping[str, Any], where: Path, callbacks: Sequence[Any] | None) -> dict[str, Any]:
+def parts(options: Mapping[str, Any], where: Path, callbacks: Sequence[Any] | None) -> dict[str, Any]:
     """The loss, optimizer, metrics, callbacks, seed and monitor of a run, as a Trainer takes them.
 
     Args:
-        plan: the options of the run.
+        options: of the run.
         where: the file that they come from.
         callbacks: instead of those of the run.
 
@@ -124,14 +124,14 @@ def parts(plan: Mapping[str, Any], where: Path, callbacks: Sequence[Any] | None)
     made = functools.partial(_made, str(where))
     try:
         return {
-            "loss": made("loss", plan["loss"]),
-            "optimizer": made("optimizer", plan["optimizer"]),
-            "metrics": [made("metric", item) for item in plan["metrics"]],
-            "callbacks": [made("callback", item) for item in plan["callbacks"]]
+            "loss": made("loss", options["loss"]),
+            "optimizer": made("optimizer", options["optimizer"]),
+            "metrics": [made("metric", item) for item in options["metrics"]],
+            "callbacks": [made("callback", item) for item in options["callbacks"]]
             if callbacks is None
             else callbacks,
-            "seed": int(plan["seed"]),
-            "monitor": str(plan["monitor"]),
+            "seed": int(options["seed"]),
+            "monitor": str(options["monitor"]),
         }
     except (KeyError, TypeError, ValueError) as error:
         raise CheckpointError(
@@ -139,13 +139,13 @@ def parts(plan: Mapping[str, Any], where: Path, callbacks: Sequence[Any] | None)
         ) from None
 
 
-def augmentations(plan: Mapping[str, Any], where: Path) -> list[Any]:
+def augmentations(options: Mapping[str, Any], where: Path) -> list[Any]:
     """The augmentations of a run.
 
     Raises:
         CheckpointError: one of them belongs to no plugin, to one that is missing, or is malformed.
     """
-    found = plan.get("augment", [])
+    found = options.get("augment", [])
     if not isinstance(found, list):
         raise CheckpointError("the augmentations of the run are malformed.", where=str(where))
     return [_made(str(where), "augmentation", item) for item in found]
@@ -171,54 +171,65 @@ def _made(where: str, kind: str, item: Any) -> Any:
         ) from None
 
 
-def restore(checkpoint: Checkpoint, step: TrainStep, plan: Mapping[str, Any]) -> RunState:
-    """Set a built step to where a run was; all of it fits, or nothing changes.
+def state_of(checkpoint: Checkpoint, step: TrainStep, options: Mapping[str, Any]) -> RunState:
+    """Where a run was, once it is known that a built step can go on from there.
 
     Args:
-        checkpoint: of a run.
-        step: the training step.
-        plan: the options of the run that goes on.
+        checkpoint: of the run.
+        step: the training step; it is not changed.
+        options: of the run that goes on.
 
     Raises:
         CheckpointError: the run had other options or data, or the model or optimizer is another one.
     """
     assert checkpoint.training is not None and step.network is not None and step.variables is not None
     where = str(checkpoint.path)
-    before = {"augment": [], **checkpoint.training["plan"]}
-    if odd := [name for name in _FIXED if not _same(name, before.get(name), plan[name])]:
+    before = {"augment": [], **checkpoint.options}
+    if odd := [name for name in _FIXED if not _same(name, before.get(name), options[name])]:
         about = checkpoint.about.encoding
         is_old = odd[0] in ("data", "validation") and about is not None and not about.complete
         since = " An earlier version wrote it, which prepared some data otherwise." if is_old else ""
         raise CheckpointError(
-            f"the run had another {', another '.join(odd)}: {_difference(odd[0], before, plan)}.{since}",
+            f"the run had another {', another '.join(odd)}: {_difference(odd[0], before, options)}.{since}",
             where=where,
             fix="resume with the same data and options, or train on otherwise: Trainer(bm.load(path), ...).",
             shell="say where the data of the training are with --data-dir, or train a new run on these.",
         )
     try:
         state = RunState.from_plain(checkpoint.training["state"])
-        network = step.network
         expected = optimizer_paths(step)
         if set(expected) != set(checkpoint.optimizer):
             different = sorted(set(expected) ^ set(checkpoint.optimizer))
             raise CheckpointError(f"the state of the optimizer does not fit: {different[0]}.")
         for path in expected:
-            array, own = checkpoint.optimizer[path], step.variables.read(path)
-            if np.shape(array) != own.shape or array.dtype != own.dtype:
+            array, own = checkpoint.optimizer[path], step.variables.spec(path)
+            if np.shape(array) != own.sizes or array.dtype != own.dtype:
                 raise CheckpointError(
-                    f"'{path}' is {array.dtype} {array.shape}, not {own.dtype} {own.shape}."
+                    f"'{path}' is {array.dtype} {array.shape}, not {own.dtype} {own.sizes}."
                 )
-        network.load_state(checkpoint.state)
+        step.network.fitting_state(checkpoint.state)
     except BigmodelError as error:
         raise CheckpointError(
             f"the checkpoint does not fit: {error.message}",
             where=where,
             fix="resume with the model and the optimizer of the run.",
         ) from None
-    for path in expected:
+    return state
+
+
+def restore(checkpoint: Checkpoint, step: TrainStep, state: RunState) -> None:
+    """Set a built step to where a run was.
+
+    Args:
+        checkpoint: of the run.
+        step: the training step.
+        state: what `state_of` gave for them.
+    """
+    assert step.network is not None and step.variables is not None
+    step.network.load_state(checkpoint.state)
+    for path in optimizer_paths(step):
         step.variables.write(path, checkpoint.optimizer[path])
     step.steps, step.rate_scale = state.steps, state.rate_scale
-    return state
 
 
 def _same(name: str, before: Any, now: Any) -> bool:

@@ -1,63 +1,46 @@
-"""The training loop."""
+"""The trainer: what a run is to be, how it goes on, and what callbacks ask of it."""
 
 from __future__ import annotations
 
-import time
 import warnings
-from collections.abc import Iterator, Mapping, Sequence
-from contextlib import closing, contextmanager, suppress
-from dataclasses import replace
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
-import numpy as np
-
 from bigmodel_core.data.augmentation import Augmentation
 from bigmodel_core.data.dataset import Data
-from bigmodel_core.data.encoding import Encoding
 from bigmodel_core.data.like import encoding_held
 from bigmodel_core.data.prefetch import DEFAULT_WORKERS
 from bigmodel_core.data.split import Split
-from bigmodel_core.errors import BigmodelWarning, CheckpointError, GraphError, NumericsError, UsageError
+from bigmodel_core.errors import BigmodelWarning, NumericsError
 from bigmodel_core.nn.given import check_model
 from bigmodel_core.nn.layer import Layer
 from bigmodel_core.nn.loss import Loss
 from bigmodel_core.nn.model import Model
 from bigmodel_core.nn.network import Network
 from bigmodel_core.nn.optimizer import Optimizer
-from bigmodel_core.nn.outputs import listed
-from bigmodel_core.nn.probabilities import makes_probabilities, of_both
-from bigmodel_core.registry.askers import CORE
-from bigmodel_core.registry.config import make, make_list, owner_of
+from bigmodel_core.registry.config import make, make_list
 from bigmodel_core.train import resume as resuming
 from bigmodel_core.train.callback import Callback
-from bigmodel_core.train.checkpoint import Checkpoint, versions
-from bigmodel_core.train.divergence import has_diverged, is_far
-from bigmodel_core.train.evaluation import EVALUATION_BATCH, Evaluator, answered
+from bigmodel_core.train.checkpoint import Checkpoint
+from bigmodel_core.train.divergence import is_far
 from bigmodel_core.train.history import History, number
 from bigmodel_core.train.interruption import Interruption
-from bigmodel_core.train.job import Job, encoded, monitored
+from bigmodel_core.train.job import Job, monitored
 from bigmodel_core.train.kept_parameters import KeptParameters
+from bigmodel_core.train.loop import say_how_it_ended, tell, train_epochs
 from bigmodel_core.train.metric import Metric
-from bigmodel_core.train.objective import target_spec
 from bigmodel_core.train.prepare import prepared
 from bigmodel_core.train.progress import Reporter, reporter
-from bigmodel_core.train.record import Record, check_free
+from bigmodel_core.train.record import Record, recorded
 from bigmodel_core.train.run_state import RunState
-from bigmodel_core.train.runs import (
-    DIVERGED,
-    FAILED,
-    FINISHED,
-    INTERRUPTED,
-    MANIFEST,
-    is_run,
-    read_manifest,
-)
-from bigmodel_core.train.samples import Samples, as_inputs, check_batch_size, check_one_pair
+from bigmodel_core.train.runs import MANIFEST
 from bigmodel_core.train.step import TrainStep
+from bigmodel_core.train.trained_model import TrainedModel
+from bigmodel_core.train.usual import usual_loss, usual_metrics, usual_optimizer
 
 
-class Trainer:
+class Trainer(TrainedModel):
     """Trains a model on data: `fit`, `evaluate`, `predict`.
 
     Args:
@@ -80,7 +63,7 @@ class Trainer:
         state: where the run is: `state.epoch`, `state.steps`, `state.best`.
         history: the logs of all epochs.
         measures: what the running `fit` measures and can compare, with whether higher values are better.
-        plan: the options of the running `fit`.
+        options: the options of the running `fit`.
         record: writes the folder of the run.
         encoding: how the data it was trained on became numbers; other data are brought to that.
         stop: set it, from a callback, to end training.
@@ -110,20 +93,18 @@ class Trainer:
         out: str | Path | None = None,
         monitor: str | None = None,
     ) -> None:
-        self.model: Layer | Network = check_model(make("model", model) if isinstance(model, str) else model)
+        self.model = check_model(make("model", model) if isinstance(model, str) else model)
         layer = self.model.layer if isinstance(self.model, Network) else self.model
         own = layer if isinstance(layer, Model) else None
         self.step = TrainStep(
             self.model,
-            loss if loss is not None else _usual_loss(own),
-            optimizer if optimizer is not None else _usual_optimizer(own),
+            loss if loss is not None else usual_loss(own),
+            optimizer if optimizer is not None else usual_optimizer(own),
             seed=seed,
             device=device or "cpu",
         )
         self.optimizer: Optimizer = self.step.optimizer
-        chosen = metrics if metrics is not None else own.metrics if own else ()
-        whose = owner_of(type(own), "metrics") if own and metrics is None else None
-        self.metrics: list[Metric] = make_list("metric", chosen, owner=whose)
+        self.metrics = usual_metrics(own) if metrics is None else make_list("metric", metrics)
         self.callbacks: list[Callback] = make_list("callback", callbacks)
         self.out = None if out is None else Path(out)
         self.stop = False
@@ -131,10 +112,10 @@ class Trainer:
         self.history = History(self.state.history, run=self.out)
         self.monitor = monitor
         self.measures: dict[str, bool] = {}
-        self.plan: dict[str, Any] = {}
+        self.options: dict[str, Any] = {}
         self.record: Record | None = None
         self.resumed: Checkpoint | None = None
-        self.encoding: Encoding | None = encoding_held(self.model)
+        self.encoding = encoding_held(self.model)
         self.begun: dict[str, Any] | None = None
         self._report = Reporter()
         self._kept = KeptParameters()
@@ -166,10 +147,9 @@ class Trainer:
         if (begun := resuming.begun(path)) is not None:
             return cls._begin_anew(Path(path), begun, callbacks, device, out)
         checkpoint = resuming.checkpoint_of_run(path)
-        assert checkpoint.training is not None
         trainer = cls(
             checkpoint.restore(device),
-            **resuming.parts(checkpoint.training["plan"], checkpoint.path, callbacks),
+            **resuming.parts(checkpoint.options, checkpoint.path, callbacks),
             out=resuming.folder_of(checkpoint) if out is None else out,
         )
         trainer.resumed = checkpoint
@@ -261,20 +241,14 @@ class Trainer:
             augment=augment,
             workers=workers,
         )
+        self._take(job)
         done_before = self.step.steps
         with reporter(verbose) as report, Interruption() as interruption:
             self._report = report
-            self._tell("on_train_begin")
-            with self._folder(job):
+            tell(self, "on_train_begin")
+            with recorded(job, self.history) as self.record:
                 try:
-                    self._save()
-                    while self.state.epoch < job.epochs and not self.stop:
-                        if not self._train_epoch(job, report, interruption):
-                            self._save()
-                            break
-                        self._end_epoch(job, report)
-                        if interruption.requested:
-                            break
+                    train_epochs(self, job, report, interruption)
                 except KeyboardInterrupt:
                     self.history.interrupted = True
                 except NumericsError as error:
@@ -284,8 +258,8 @@ class Trainer:
                         error.fix = f"{error.fix} The last good checkpoint is {self.record.last}."
                     raise
                 self.history.interrupted |= interruption.requested
-                self._tell("on_train_end")
-                self._say_how_it_ended(job, report, done_before)
+                tell(self, "on_train_end")
+                say_how_it_ended(self, job, report, done_before)
         if self.history.diverged:
             first, last = number(self.state.first_loss or 0.0), number(self.history.last["loss"])
             warnings.warn(
@@ -296,67 +270,16 @@ class Trainer:
             )
         return self.history
 
-    def _train_epoch(self, job: Job, report: Reporter, interruption: Interruption) -> bool:
-        """Run the batches of an epoch that are not done yet; False where it is to stop before."""
-        state, step = self.state, self.step
-        listeners = [item for item in self.callbacks if type(item).on_batch_end is not Callback.on_batch_end]
-        if state.batch == 0:
-            self._tell("on_epoch_begin", state.epoch)
-        report.epoch_begins(state.epoch, job.epochs, job.batches, state.batch)
-        job.started, job.samples_before = time.perf_counter(), state.samples
-        epoch = job.train.shuffled(
-            job.batch_size, step.seed, state.epoch, state.batch, job.augment, job.workers
-        )
-        with closing(epoch) as batches:
-            for x, y in batches:
-                loss = step(x, y)
-                if state.first_loss is None:
-                    state.first_loss = loss
-                state.batch += 1
-                state.steps = step.steps
-                state.loss_sum += loss * len(y)
-                state.samples += len(y)
-                if listeners:
-                    logs = {"loss": loss, "learning_rate": self._last_rate()}
-                    for callback in listeners:
-                        callback.on_batch_end(self, step.steps, logs)
-                report.batch_ends(state.batch, state.loss_sum / state.samples)
-                if self.record is not None:
-                    self.record.lock.show_life()
-                if (self.stop or interruption.requested) and state.batch < job.batches:
-                    return False
-                if job.checkpoint_every and step.steps % job.checkpoint_every == 0:
-                    self._save()
-        return True
-
-    def _end_epoch(self, job: Job, report: Reporter) -> None:
-        """Measure, tell the callbacks, keep what was reached."""
-        state = self.state
-        seconds = time.perf_counter() - job.started
-        logs: dict[str, Any] = {"epoch": state.epoch + 1, "loss": state.loss_sum / state.samples}
-        if job.validation is not None:
-            found = job.evaluator(job.validation, EVALUATION_BATCH, job.workers)
-            logs.update({f"val_{name}": value for name, value in found.items()})
-        elif self.metrics:
-            found = job.evaluator(job.train, EVALUATION_BATCH, job.workers)
-            logs.update({name: value for name, value in found.items() if name != "loss"})
-        logs["learning_rate"] = self._last_rate()
-        logs["seconds"] = time.perf_counter() - job.started
-        logs["samples_per_second"] = (state.samples - job.samples_before) / max(seconds, 1e-9)
-        self._tell("on_epoch_end", state.epoch, logs)
-        state.history.append(logs)
-        state.epoch, state.batch, state.loss_sum, state.samples = state.epoch + 1, 0, 0.0, 0
-        self._save(is_best=job.is_best(state, logs))
-        if self.record is not None:
-            self.record.measured(logs)
-        report.epoch_ends(logs)
-
-    def _last_rate(self) -> float:
-        return self.step.optimizer.rate(max(self.step.steps - 1, 0)) * self.step.rate_scale
-
-    def _tell(self, event: str, *details: Any) -> None:
-        for callback in self.callbacks:
-            getattr(callback, event)(self, *details)
+    def _take(self, job: Job) -> None:
+        """Be where a call of `fit` begins: a run that goes on continues from its checkpoint."""
+        self._kept.go_forward(self.network)
+        if job.resumed is not None:
+            resuming.restore(job.resumed, self.step, job.state)
+        self.step.optimizer = job.optimizer
+        self.encoding = self.network.encoding = job.encoding
+        self.state, self.options, self.measures = job.state, job.options, job.measures
+        self.history = History(self.state.history, run=job.folder)
+        self.out, self.stop, self.resumed, self.begun = job.folder, False, None, None
 
     def callback_state(self, callback: Callback) -> dict[str, Any]:
         """What a callback keeps across checkpoints: a dict of JSON values, its own to change."""
@@ -392,54 +315,6 @@ class Trainer:
         """
         self._kept.restore(self._key(callback), self.network, self.out)
 
-    def _go_forward(self) -> None:
-        """Undo `restore_parameters`, unless somebody has changed the parameters since."""
-        self._kept.go_forward(self.network)
-
-    def _save(self, *, is_best: bool = False) -> None:
-        self.state.rate_scale = self.step.rate_scale
-        if self.record is not None:
-            self.record.save(self.step, self.state, is_best=is_best)
-
-    def _say_how_it_ended(self, job: Job, report: Reporter, done_before: int) -> None:
-        if self.history.interrupted:
-            report.note(self._farewell())
-            return
-        if self.step.steps == done_before and not self.stop:
-            report.note(f"nothing to do: the run has had its {self.state.epoch} epochs")
-        self.history.diverged = has_diverged(self.state, job, self.network, self.step.loss)
-
-    def _farewell(self) -> str:
-        done = f"stopped after {self.state.steps} steps, {self.state.epoch} full epochs"
-        if self.record is None:
-            return f"{done}; the model keeps what it learned, no checkpoint was asked for"
-        return f"{done}; resume from {self.record.last}"
-
-    @contextmanager
-    def _folder(self, job: Job) -> Iterator[None]:
-        """The folder of the run, if it is to have one: from here on, files are written, by nobody else."""
-        if self.out is None or job.snapshot is None:
-            yield
-            return
-        record = Record(self.out, job.snapshot, job.plan)
-        with record.locked():
-            check_free(self.out, ours=job.is_own_folder)
-            before = read_manifest(self.out) if job.is_own_folder and is_run(self.out) else {}
-            record.begin(
-                {**before, **job.plan, **job.facts, "versions": versions(), "format": 1}, self.state.history
-            )
-            self.record = record
-            if job.resumed is not None:
-                record.keep_best_of(job.resumed)
-            try:
-                yield
-            except BaseException as error:
-                with suppress(CheckpointError):
-                    record.end(FAILED, str(getattr(error, "message", "") or error or type(error).__name__))
-                raise
-            ended = INTERRUPTED if self.history.interrupted else FINISHED
-            record.end(DIVERGED if self.history.diverged else ended)
-
     def higher_is_better(self, measure: str) -> bool:
         """Which way a measure of the running `fit` is better, for callbacks that watch one.
 
@@ -447,115 +322,3 @@ class Trainer:
             ConfigError: it is not measured, or its values cannot be compared.
         """
         return self.measures[monitored(measure, self.measures)]
-
-    # Using -----------------------------------------------------------------------------------------------
-
-    def evaluate(
-        self, split: Data | Split | tuple[Any, Any], batch_size: int = EVALUATION_BATCH
-    ) -> dict[str, Any]:
-        """The mean loss and the metrics on samples, by name: {"loss": 0.08, "accuracy": 0.97}.
-
-        Metrics of numbers are in the units of the recorded targets, the loss in those of y.
-
-        Args:
-            split: a split or arrays (x, y); of data, the test split. Splits of other data are brought to the
-                training data's labels, columns and preprocessing; arrays are what the model sees.
-            batch_size: samples at a time; the result does not depend on it beyond rounding.
-
-        Raises:
-            GraphError: the model is not built yet.
-            ShapeError, DtypeError, DataError: the samples do not fit the model, or its training data.
-        """
-        check_one_pair(batch_size, "evaluate")
-        network = self.network
-        split = encoded(split.test if isinstance(split, Data) else split, self.encoding)
-        samples = Samples.of(split, model=network)
-        target = target_spec(self.step.loss, samples.first(1).labelled(), network.dtype)
-        evaluator = Evaluator(network, self.step.loss, self.metrics, target, self.encoding)
-        return evaluator(samples.fitting(network, target), check_batch_size(batch_size))
-
-    def predict(self, x: Any, batch_size: int = EVALUATION_BATCH) -> Any:
-        """The model's outputs for inputs: an array; a tuple or dict where the model gives one.
-
-        Predicted numbers are in the units of the recorded targets, `data.test.truth`, where training scaled
-        them; `model(x)` gives what the model itself computes.
-
-        Args:
-            x: an array; a tuple of arrays for several inputs; or a split, brought to the training data's
-                columns and preprocessing.
-            batch_size: samples at a time.
-
-        Raises:
-            GraphError: the model is not built yet.
-            ShapeError, DtypeError, DataError: the input does not fit the model.
-        """
-        return answered(self._outputs(x, batch_size), self.encoding)
-
-    def predict_proba(self, x: Any, batch_size: int = EVALUATION_BATCH) -> np.ndarray:
-        """The probability of each class for inputs, in float64: each row adds up to 1.
-
-        (N, C) for C classes, (N, 2) for two classes that share one score, with class 1 in the second column,
-        and (N, T, C) for classes of steps. A model whose last step is softmax or sigmoid gives them itself;
-        otherwise the loss says how scores become probabilities.
-
-        Args:
-            x: as for `predict`.
-            batch_size: samples at a time.
-
-        Raises:
-            GraphError: the model is not built yet, or gives several outputs.
-            UsageError: the loss does not compare classes.
-            ShapeError, DtypeError, DataError: the input does not fit the model.
-        """
-        outputs = self.network.trace(training=False).outputs
-        if len(outputs) > 1:
-            raise GraphError(
-                f"the model gives {len(outputs)} outputs ({', '.join(self.network.output_names)}).",
-                fix="use predict, and turn the scores you mean into probabilities.",
-            )
-        scores = listed(self._outputs(x, batch_size))[0]
-        if not makes_probabilities(outputs[0]):
-            return self.step.loss.probabilities(scores)
-        chances = scores.astype(np.float64)
-        return of_both(chances.reshape(len(chances))) if chances.size == len(chances) else chances
-
-    def _outputs(self, x: Any, batch_size: int) -> Any:
-        """What the model itself computes, batch by batch."""
-        if isinstance(x, Split):
-            x = encoded(replace(x, y=None), self.encoding).x
-        network = self.network
-        samples = Samples(as_inputs(x, network), None).fitting(network, None)
-        size = check_batch_size(batch_size)
-        parts = [listed(network(*part.inputs)) for part in samples.parts(size)]
-        joined = [np.concatenate(output) for output in zip(*parts, strict=True)]
-        return network.trace(training=False).form.pack(joined)
-
-    @property
-    def network(self) -> Network:
-        """The built model.
-
-        Raises:
-            GraphError: it is not built yet.
-        """
-        if self.step.network is not None:
-            return self.step.network
-        return self.model if isinstance(self.model, Network) else self.model.network
-
-
-def _usual_loss(model: Model | None) -> Loss:
-    """The loss that suits a model.
-
-    Raises:
-        UsageError: it is none that says.
-    """
-    if model is None:
-        raise UsageError("no loss is given.", fix='pass one, such as loss="cross_entropy".')
-    return make("loss", model.usual_loss, owner=owner_of(type(model), "loss"))
-
-
-def _usual_optimizer(model: Model | None) -> Optimizer:
-    """The optimizer that suits a model: its own, else Adam."""
-    if model is None:
-        return make("optimizer", "adam", owner=CORE)
-    rate = {} if model.learning_rate is None else {"learning_rate": model.learning_rate}
-    return make("optimizer", {"name": model.optimizer, **rate}, owner=owner_of(type(model), "optimizer"))

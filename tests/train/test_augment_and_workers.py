@@ -150,7 +150,7 @@ def test_checkpoints_from_before_augmentation_go_on(tmp_path: Path) -> None:
     del before["augment"]
     assert resuming.augmentations(before, checkpoint.path) == []
     step = fit(trainer(), augment=()).step
-    assert resuming.restore(checkpoint, step, {**before, "augment": []}).epoch == EPOCHS
+    assert resuming.state_of(checkpoint, step, {**before, "augment": []}).epoch == EPOCHS
 
 
 def test_a_loader_of_ones_own_gives_the_same_batches_for_any_workers() -> None:

@@ -90,7 +90,7 @@ def test_metrics_are_measured_on_the_training_samples_where_there_are_no_others(
     assert history.last["accuracy"] == (logits.argmax(1) == y).mean()
     assert "val_accuracy" not in history.last
     assert f"accuracy {history.last['accuracy']:.4f}" in capsys.readouterr().out
-    assert made.plan["monitor"] == "loss"
+    assert made.options["monitor"] == "loss"
 
 
 def test_the_readme_measures_what_it_names() -> None:

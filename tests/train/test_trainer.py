@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass, field
+from dataclasses import FrozenInstanceError, dataclass, field
 from pathlib import Path
 from typing import Any
 
@@ -23,6 +23,7 @@ from bigmodel_core.errors import (
     UnknownNameError,
     UsageError,
 )
+from bigmodel_core.train.prepare import prepared
 
 from .conftest import labelled
 
@@ -341,3 +342,27 @@ def test_a_model_stays_on_its_device() -> None:
     model.build(bm.Spec(("N", 5)))
     with pytest.raises(DeviceError, match="'cuda'"):
         bm.Trainer(model, "cross_entropy", device="cuda")
+
+
+def test_preparing_a_run_that_goes_on_changes_neither_trainer_nor_parameters(tmp_path: Path) -> None:
+    x, y = labelled(20)
+    bm.Trainer(bm.layers.Dense(3), "cross_entropy", "sgd", out=tmp_path).fit((x, y), epochs=2, verbose=False)
+    trainer = bm.Trainer(bm.layers.Dense(3), "cross_entropy", "sgd")
+    trainer.fit((x, y), verbose=False)
+    before, parameters = dict(vars(trainer)), trainer.model.state()
+    job = prepared(
+        trainer,
+        (x, y),
+        epochs=3,
+        batch_size=None,
+        validation=None,
+        resume=tmp_path,
+        checkpoint_every=None,
+        record={},
+    )
+    assert (job.state.epoch, job.epochs, job.folder) == (2, 3, tmp_path)
+    assert vars(trainer) == before
+    for path, array in trainer.model.state().items():
+        np.testing.assert_array_equal(array, parameters[path])
+    with pytest.raises(FrozenInstanceError):
+        job.epochs = 5  # type: ignore[misc]  # what is refused

@@ -1,0 +1,130 @@
+"""A model beside its training: measured on samples, and asked for predictions and probabilities."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+from typing import Any
+
+import numpy as np
+
+from bigmodel_core.data.dataset import Data
+from bigmodel_core.data.encoding import Encoding
+from bigmodel_core.data.split import Split
+from bigmodel_core.errors import GraphError
+from bigmodel_core.nn.layer import Layer
+from bigmodel_core.nn.network import Network
+from bigmodel_core.nn.outputs import listed
+from bigmodel_core.nn.probabilities import makes_probabilities, of_both
+from bigmodel_core.train.evaluation import EVALUATION_BATCH, Evaluator, answered
+from bigmodel_core.train.job import encoded
+from bigmodel_core.train.metric import Metric
+from bigmodel_core.train.objective import target_spec
+from bigmodel_core.train.samples import Samples, as_inputs, check_batch_size, check_one_pair
+from bigmodel_core.train.step import TrainStep
+
+
+class TrainedModel:
+    """A model with the loss, the metrics and the encoding of the data that belong to it.
+
+    Attributes:
+        model: the layer, or the built model.
+        step: its training step, which knows the loss.
+        metrics: what it is measured by.
+        encoding: how the data it was trained on became numbers; other data are brought to that.
+    """
+
+    model: Layer | Network
+    step: TrainStep
+    metrics: list[Metric]
+    encoding: Encoding | None
+
+    def evaluate(
+        self, split: Data | Split | tuple[Any, Any], batch_size: int = EVALUATION_BATCH
+    ) -> dict[str, Any]:
+        """The mean loss and the metrics on samples, by name: {"loss": 0.08, "accuracy": 0.97}.
+
+        Metrics of numbers are in the units of the recorded targets, the loss in those of y.
+
+        Args:
+            split: a split or arrays (x, y); of data, the test split. Splits of other data are brought to the
+                training data's labels, columns and preprocessing; arrays are what the model sees.
+            batch_size: samples at a time; the result does not depend on it beyond rounding.
+
+        Raises:
+            GraphError: the model is not built yet.
+            ShapeError, DtypeError, DataError: the samples do not fit the model, or its training data.
+        """
+        check_one_pair(batch_size, "evaluate")
+        network = self.network
+        split = encoded(split.test if isinstance(split, Data) else split, self.encoding)
+        samples = Samples.of(split, model=network)
+        target = target_spec(self.step.loss, samples.first(1).labelled(), network.dtype)
+        evaluator = Evaluator(network, self.step.loss, self.metrics, target, self.encoding)
+        return evaluator(samples.fitting(network, target), check_batch_size(batch_size))
+
+    def predict(self, x: Any, batch_size: int = EVALUATION_BATCH) -> Any:
+        """The model's outputs for inputs: an array; a tuple or dict where the model gives one.
+
+        Predicted numbers are in the units of the recorded targets, `data.test.truth`, where training scaled
+        them; `model(x)` gives what the model itself computes.
+
+        Args:
+            x: an array; a tuple of arrays for several inputs; or a split, brought to the training data's
+                columns and preprocessing.
+            batch_size: samples at a time.
+
+        Raises:
+            GraphError: the model is not built yet.
+            ShapeError, DtypeError, DataError: the input does not fit the model.
+        """
+        return answered(self._outputs(x, batch_size), self.encoding)
+
+    def predict_proba(self, x: Any, batch_size: int = EVALUATION_BATCH) -> np.ndarray:
+        """The probability of each class for inputs, in float64: each row adds up to 1.
+
+        (N, C) for C classes, (N, 2) for two classes that share one score, with class 1 in the second column,
+        and (N, T, C) for classes of steps. A model whose last step is softmax or sigmoid gives them itself;
+        otherwise the loss says how scores become probabilities.
+
+        Args:
+            x: as for `predict`.
+            batch_size: samples at a time.
+
+        Raises:
+            GraphError: the model is not built yet, or gives several outputs.
+            UsageError: the loss does not compare classes.
+            ShapeError, DtypeError, DataError: the input does not fit the model.
+        """
+        outputs = self.network.trace(training=False).outputs
+        if len(outputs) > 1:
+            raise GraphError(
+                f"the model gives {len(outputs)} outputs ({', '.join(self.network.output_names)}).",
+                fix="use predict, and turn the scores you mean into probabilities.",
+            )
+        scores = listed(self._outputs(x, batch_size))[0]
+        if not makes_probabilities(outputs[0]):
+            return self.step.loss.probabilities(scores)
+        chances = scores.astype(np.float64)
+        return of_both(chances.reshape(len(chances))) if chances.size == len(chances) else chances
+
+    def _outputs(self, x: Any, batch_size: int) -> Any:
+        """What the model itself computes, batch by batch."""
+        if isinstance(x, Split):
+            x = encoded(replace(x, y=None), self.encoding).x
+        network = self.network
+        samples = Samples(as_inputs(x, network), None).fitting(network, None)
+        size = check_batch_size(batch_size)
+        parts = [listed(network(*part.inputs)) for part in samples.parts(size)]
+        joined = [np.concatenate(output) for output in zip(*parts, strict=True)]
+        return network.trace(training=False).form.pack(joined)
+
+    @property
+    def network(self) -> Network:
+        """The built model.
+
+        Raises:
+            GraphError: it is not built yet.
+        """
+        if self.step.network is not None:
+            return self.step.network
+        return self.model if isinstance(self.model, Network) else self.model.network
