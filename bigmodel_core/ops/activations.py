@@ -5,8 +5,8 @@ A gradient that does not pass is 0 whatever it was: it is selected, since 0 time
 
 from __future__ import annotations
 
+import math
 from dataclasses import dataclass
-from math import erf, exp, expm1, fabs, log1p, pi, tanh
 from typing import Any
 
 from bigmodel_core.graph import Value
@@ -59,12 +59,12 @@ class LeakyRelu(ElementwiseOp):
 
 
 def _elu(x, alpha):
-    e = alpha * expm1(0 if x > 0 else x)
+    e = alpha * math.expm1(0 if x > 0 else x)
     return x if x > 0 else e
 
 
 def _elu_grad(dy, x, alpha):
-    e = alpha * exp(0 if x > 0 else x)
+    e = alpha * math.exp(0 if x > 0 else x)
     return dy if x > 0 else dy * e
 
 
@@ -90,7 +90,7 @@ class Elu(ElementwiseOp):
 
 
 def _sigmoid(x):
-    return 1 / (1 + exp(-x))
+    return 1 / (1 + math.exp(-x))
 
 
 @dataclass(frozen=True)
@@ -122,7 +122,7 @@ class Tanh(ElementwiseOp):
     """The hyperbolic tangent."""
 
     floats_only = True
-    cpu, cuda = elementwise(lambda x: tanh(x))
+    cpu, cuda = elementwise(lambda x: math.tanh(x))
 
     def grad(self, dy: Value, y: Value, x: Value) -> tuple[Value]:
         return (_TanhGrad()(dy, y),)
@@ -132,24 +132,24 @@ class Tanh(ElementwiseOp):
 
 
 _ROOT_HALF = 0.5**0.5
-_ROOT_TWO_OVER_PI = (2 / pi) ** 0.5
-_ONE_OVER_ROOT_TWO_PI = (2 * pi) ** -0.5
+_ROOT_TWO_OVER_PI = (2 / math.pi) ** 0.5
+_ONE_OVER_ROOT_TWO_PI = (2 * math.pi) ** -0.5
 
 
 def _gelu(x):
-    return 0.5 * x * (1 + erf(x * _ROOT_HALF))
+    return 0.5 * x * (1 + math.erf(x * _ROOT_HALF))
 
 
 def _gelu_grad(dy, x):
-    return dy * (0.5 * (1 + erf(x * _ROOT_HALF)) + x * _ONE_OVER_ROOT_TWO_PI * exp(-0.5 * x * x))
+    return dy * (0.5 * (1 + math.erf(x * _ROOT_HALF)) + x * _ONE_OVER_ROOT_TWO_PI * math.exp(-0.5 * x * x))
 
 
 def _gelu_tanh(x):
-    return 0.5 * x * (1 + tanh(_ROOT_TWO_OVER_PI * (x + 0.044715 * x * x * x)))
+    return 0.5 * x * (1 + math.tanh(_ROOT_TWO_OVER_PI * (x + 0.044715 * x * x * x)))
 
 
 def _gelu_tanh_grad(dy, x):
-    t = tanh(_ROOT_TWO_OVER_PI * (x + 0.044715 * x * x * x))
+    t = math.tanh(_ROOT_TWO_OVER_PI * (x + 0.044715 * x * x * x))
     return dy * (0.5 * (1 + t) + 0.5 * x * (1 - t * t) * _ROOT_TWO_OVER_PI * (1 + 0.134145 * x * x))
 
 
@@ -199,7 +199,7 @@ class GeluTanh(ElementwiseOp):
 
 
 def _silu_grad(dy, x):
-    s = 1 / (1 + exp(-x))
+    s = 1 / (1 + math.exp(-x))
     return dy * s * (1 + x * (1 - s))
 
 
@@ -213,7 +213,7 @@ class Silu(ElementwiseOp):
     """x * sigmoid(x) (Elfwing et al., 2017)."""
 
     floats_only = True
-    cpu, cuda = elementwise(lambda x: x / (1 + exp(-x)))
+    cpu, cuda = elementwise(lambda x: x / (1 + math.exp(-x)))
 
     def grad(self, dy: Value, y: Value, x: Value) -> tuple[Value]:
         return (_SiluGrad()(dy, x),)
@@ -223,7 +223,7 @@ class Silu(ElementwiseOp):
 
 
 def _softplus(x):
-    return (x if x > 0 else 0) + log1p(exp(-fabs(x)))
+    return (x if x > 0 else 0) + math.log1p(math.exp(-math.fabs(x)))
 
 
 @dataclass(frozen=True)
@@ -241,7 +241,7 @@ class Softplus(ElementwiseOp):
 
 
 def _softsign_grad(dy, x):
-    d = 1 + fabs(x)
+    d = 1 + math.fabs(x)
     return dy / (d * d)
 
 
@@ -255,10 +255,39 @@ class Softsign(ElementwiseOp):
     """x / (1 + |x|)."""
 
     floats_only = True
-    cpu, cuda = elementwise(lambda x: x / (1 + fabs(x)))
+    cpu, cuda = elementwise(lambda x: x / (1 + math.fabs(x)))
 
     def grad(self, dy: Value, y: Value, x: Value) -> tuple[Value]:
         return (_SoftsignGrad()(dy, x),)
 
     def onnx(self, emit: Any, x: Any) -> Any:
         return emit.Softsign(x)
+
+
+relu, sigmoid, tanh, silu = Relu(), Sigmoid(), Tanh(), Silu()
+gelu, gelu_tanh = Gelu(), GeluTanh()
+softplus, softsign = Softplus(), Softsign()
+
+
+def leaky_relu(x: Value, slope: float = 0.01) -> Value:
+    """x where positive, else slope * x."""
+    return LeakyRelu(float(slope))(x)
+
+
+def elu(x: Value, alpha: float = 1.0) -> Value:
+    """x where positive, else alpha * (exp(x) - 1)."""
+    return Elu(float(alpha))(x)
+
+
+__all__ = [
+    "elu",
+    "gelu",
+    "gelu_tanh",
+    "leaky_relu",
+    "relu",
+    "sigmoid",
+    "silu",
+    "softplus",
+    "softsign",
+    "tanh",
+]

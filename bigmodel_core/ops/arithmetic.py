@@ -173,3 +173,5 @@ def power(a: Value | Number, b: Value | Number) -> Value:
 
 add, subtract, multiply, divide = binary(Add()), binary(Subtract()), binary(Multiply()), binary(Divide())
 maximum, minimum = binary(Maximum()), binary(Minimum())
+
+__all__ = ["add", "divide", "maximum", "minimum", "multiply", "power", "subtract"]

@@ -144,3 +144,6 @@ def fixed_norm(
 ) -> Value:
     """Images (N, C, H, W) normalised by given moments (C,), which are not differentiated."""
     return FixedNorm(epsilon)(x, scale, shift, mean, variance)
+
+
+__all__ = ["batch_norm", "fixed_norm"]

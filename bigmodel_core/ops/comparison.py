@@ -189,3 +189,17 @@ equal, not_equal = binary(Equal()), binary(NotEqual())
 less, less_equal = binary(Less()), binary(LessEqual())
 greater, greater_equal = binary(Greater()), binary(GreaterEqual())
 logical_and, logical_or, logical_not = And(), Or(), Not()
+
+__all__ = [
+    "cast",
+    "equal",
+    "greater",
+    "greater_equal",
+    "less",
+    "less_equal",
+    "logical_and",
+    "logical_not",
+    "logical_or",
+    "not_equal",
+    "where",
+]

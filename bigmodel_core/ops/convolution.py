@@ -250,3 +250,6 @@ def conv_transpose2d(
         raise ShapeError(f"the output would be {down} x {across}.", fix="use less padding.")
     op = replace(op, size=(down, across))
     return op(x, weight) if bias is None else op(x, weight, bias)
+
+
+__all__ = ["conv2d", "conv_transpose2d"]

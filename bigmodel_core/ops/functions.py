@@ -5,8 +5,8 @@ A gradient that does not pass is 0 whatever it was: it is selected, since 0 time
 
 from __future__ import annotations
 
+import math
 from dataclasses import dataclass
-from math import ceil, cos, exp, floor, log, sin, sqrt
 from typing import Any
 
 from bigmodel_core.errors import ConfigError
@@ -72,7 +72,7 @@ class Exp(ElementwiseOp):
     """e ** x."""
 
     floats_only = True
-    cpu, cuda = elementwise(lambda x: exp(x))
+    cpu, cuda = elementwise(lambda x: math.exp(x))
 
     def grad(self, dy: Value, y: Value, x: Value) -> tuple[Value]:
         return (dy * y,)
@@ -86,7 +86,7 @@ class Log(ElementwiseOp):
     """The natural logarithm."""
 
     floats_only = True
-    cpu, cuda = elementwise(lambda x: log(x))
+    cpu, cuda = elementwise(lambda x: math.log(x))
 
     def grad(self, dy: Value, y: Value, x: Value) -> tuple[Value]:
         return (dy / x,)
@@ -100,7 +100,7 @@ class Sqrt(ElementwiseOp):
     """The square root."""
 
     floats_only = True
-    cpu, cuda = elementwise(lambda x: sqrt(x))
+    cpu, cuda = elementwise(lambda x: math.sqrt(x))
 
     def grad(self, dy: Value, y: Value, x: Value) -> tuple[Value]:
         return (dy * 0.5 / y,)
@@ -127,7 +127,7 @@ class Sin(ElementwiseOp):
     """The sine of x radians."""
 
     floats_only = True
-    cpu, cuda = elementwise(lambda x: sin(x))
+    cpu, cuda = elementwise(lambda x: math.sin(x))
 
     def grad(self, dy: Value, y: Value, x: Value) -> tuple[Value]:
         return (dy * Cos()(x),)
@@ -141,7 +141,7 @@ class Cos(ElementwiseOp):
     """The cosine of x radians."""
 
     floats_only = True
-    cpu, cuda = elementwise(lambda x: cos(x))
+    cpu, cuda = elementwise(lambda x: math.cos(x))
 
     def grad(self, dy: Value, y: Value, x: Value) -> tuple[Value]:
         return (-dy * Sin()(x),)
@@ -155,7 +155,7 @@ class Floor(ElementwiseOp):
     """The largest whole number not above x; no gradient flows."""
 
     floats_only = True
-    cpu, cuda = elementwise(lambda x: floor(x))
+    cpu, cuda = elementwise(lambda x: math.floor(x))
 
     def grad(self, dy: Value, y: Value, x: Value) -> tuple[None]:
         return (None,)
@@ -169,7 +169,7 @@ class Ceil(ElementwiseOp):
     """The smallest whole number not below x; no gradient flows."""
 
     floats_only = True
-    cpu, cuda = elementwise(lambda x: ceil(x))
+    cpu, cuda = elementwise(lambda x: math.ceil(x))
 
     def grad(self, dy: Value, y: Value, x: Value) -> tuple[None]:
         return (None,)
@@ -219,3 +219,20 @@ def clip(x: Value, low: float, high: float) -> Value:
 
 
 negate, absolute, sign, square = Negate(), Absolute(), Sign(), Square()
+exp, log, sqrt, sin, cos = Exp(), Log(), Sqrt(), Sin(), Cos()
+floor, ceil = Floor(), Ceil()
+
+__all__ = [
+    "absolute",
+    "ceil",
+    "clip",
+    "cos",
+    "exp",
+    "floor",
+    "log",
+    "negate",
+    "sign",
+    "sin",
+    "sqrt",
+    "square",
+]

@@ -50,3 +50,6 @@ class _GatherGrad(Op):
 def gather(table: Value, indices: Value) -> Value:
     """table[indices]: the rows of a table (V, ...) that integer indices name."""
     return Gather()(table, indices)
+
+
+__all__ = ["gather"]

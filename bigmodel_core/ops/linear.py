@@ -12,7 +12,8 @@ from bigmodel_core.graph import Op, Value
 from bigmodel_core.graph.spec import Dim, Spec, broadcast, dim_product, format_shape
 from bigmodel_core.kernels.cpu import linear as cpu_kernels
 from bigmodel_core.kernels.cuda import linear as cuda_kernels
-from bigmodel_core.ops.reduce import reduce_to, sum_
+from bigmodel_core.ops.reduce import reduce_to
+from bigmodel_core.ops.reduce import sum as sum_
 
 
 def _floats(name: str, *specs: Spec) -> None:
@@ -139,3 +140,6 @@ class Affine(Op):
 def affine(x: Value, weight: Value, bias: Value | None = None) -> Value:
     """x (..., K) times weight (K, N), plus bias (N,)."""
     return matmul(x, weight) if bias is None else Affine()(x, weight, bias)
+
+
+__all__ = ["affine", "matmul"]

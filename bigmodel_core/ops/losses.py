@@ -167,3 +167,6 @@ def label_values(labels: Value, classes: int, dtype: str) -> Value:
 def multi_class_hinge(scores: Value, labels: Value, margin: float = 1.0) -> Value:
     """max(0, margin + best wrong score - right score): scores (..., C), labels (...), losses (...)."""
     return MultiClassHinge(float(margin))(scores, labels)[0]
+
+
+__all__ = ["binary_cross_entropy", "huber", "label_values", "multi_class_hinge"]

@@ -69,3 +69,6 @@ class LayerNorm(Op):
 def layer_norm(x: Value, scale: Value, shift: Value, epsilon: float = 1e-5) -> Value:
     """Each row of the last axis shifted to mean 0 and variance 1, then times `scale` plus `shift`."""
     return LayerNorm(epsilon)(x, scale, shift)[0]
+
+
+__all__ = ["layer_norm"]

@@ -56,3 +56,6 @@ def upsample_nearest(x: Value, factor: int | Pair) -> Value:
     apart = reshape(x, (n, channels, height, 1, width, 1))
     repeated = broadcast_to(apart, (n, channels, height, down, width, across))
     return reshape(repeated, (n, channels, dim_multiply(height, down), dim_multiply(width, across)))
+
+
+__all__ = ["upsample_nearest", "zero_pad"]

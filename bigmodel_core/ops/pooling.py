@@ -181,3 +181,6 @@ def _window_means(size: int, count: int) -> np.ndarray:
         first, last = i * size // count, -(-(i + 1) * size // count)
         found[i, first:last] = 1 / (last - first)
     return found
+
+
+__all__ = ["adaptive_average_pool", "average_pool", "global_average_pool", "max_pool"]

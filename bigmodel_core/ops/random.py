@@ -108,3 +108,6 @@ def dropout(x: Value, rate: float) -> Value:
     seed, step = graph.input(SEED, Spec((), "int64")), graph.input(STEP, Spec((), "int64"))
     bits = RandomBits(path_key(f"{graph.path}#{draws}"), x.shape)(seed, step)
     return _Drop(1.0 / (1.0 - rate))(x, _Kept(int(rate * 2**32))(bits))
+
+
+__all__ = ["dropout"]

@@ -19,7 +19,7 @@ from bigmodel_core.kernels.cpu import recurrent as cpu_kernels
 from bigmodel_core.kernels.cuda import recurrent as cuda_kernels
 from bigmodel_core.kernels.recurrence import GATES, SAVED
 from bigmodel_core.ops.linear import MatMul
-from bigmodel_core.ops.reduce import sum_
+from bigmodel_core.ops.reduce import sum as sum_
 from bigmodel_core.ops.shape import BroadcastTo, reshape
 
 
@@ -219,3 +219,6 @@ def recurrent(
     further = ([] if lengths is None else [lengths]) + list(initial)
     outputs = op(x, weight, recurrent_weight, input_bias, recurrent_bias, *further)
     return outputs[0], tuple(outputs[1 : 1 + op.states])
+
+
+__all__ = ["recurrent"]

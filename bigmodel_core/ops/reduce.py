@@ -1,4 +1,4 @@
-"""Reductions: sum, mean, maximum, minimum, product, position of the largest."""
+"""Reductions: sum, mean, maximum, minimum, position of the largest; `sum`, `max`, `min` here take Values."""
 
 from __future__ import annotations
 
@@ -144,7 +144,7 @@ def _reduced(op: type[Reduction], x: Value, axis: Axes, keepdims: bool) -> Value
     return reshape(result, op(axes, True).kept(x.spec)) if keepdims else result
 
 
-def sum_(x: Value, axis: Axes = None, keepdims: bool = False) -> Value:
+def sum(x: Value, axis: Axes = None, keepdims: bool = False) -> Value:
     """The sum along axes (all by default)."""
     return _reduced(Sum, x, axis, keepdims)
 
@@ -156,7 +156,7 @@ def mean(x: Value, axis: Axes = None, keepdims: bool = False) -> Value:
             f"mean needs float32 or float64, got {x.dtype}.", fix="convert it: x.astype('float32')."
         )
     count = dim_product(x.shape[axis] for axis in normal_axes(axis, x.ndim))
-    total = sum_(x, axis, keepdims)
+    total = sum(x, axis, keepdims)
     if isinstance(count, int):
         return total * (1.0 / count) if count else total
     from bigmodel_core.ops.shape import size_of
@@ -164,12 +164,12 @@ def mean(x: Value, axis: Axes = None, keepdims: bool = False) -> Value:
     return total / size_of(x, normal_axes(axis, x.ndim), x.dtype)
 
 
-def max_(x: Value, axis: Axes = None, keepdims: bool = False) -> Value:
+def max(x: Value, axis: Axes = None, keepdims: bool = False) -> Value:
     """The largest number along axes (all by default)."""
     return _reduced(Max, x, axis, keepdims)
 
 
-def min_(x: Value, axis: Axes = None, keepdims: bool = False) -> Value:
+def min(x: Value, axis: Axes = None, keepdims: bool = False) -> Value:
     """The smallest number along axes (all by default)."""
     return _reduced(Min, x, axis, keepdims)
 
@@ -189,4 +189,7 @@ def reduce_to(x: Value, shape: Shape) -> Value:
     axes = tuple(range(lead)) + tuple(
         lead + axis for axis, dim in enumerate(shape) if dim == 1 and x.shape[lead + axis] != 1
     )
-    return reshape(sum_(x, axes), shape) if axes else reshape(x, shape)
+    return reshape(sum(x, axes), shape) if axes else reshape(x, shape)
+
+
+__all__ = ["argmax", "max", "mean", "min", "reduce_to", "sum"]

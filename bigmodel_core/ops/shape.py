@@ -153,3 +153,6 @@ def transpose(x: Value, permutation: Sequence[int] | None = None) -> Value:
         else tuple(axis % x.ndim for axis in permutation)
     )
     return x if order == tuple(range(x.ndim)) else Transpose(order)(x)
+
+
+__all__ = ["broadcast_to", "flatten", "reshape", "size_of", "transpose", "zeros_like"]

@@ -250,3 +250,6 @@ def concatenate(values: Sequence[Value], axis: int = -1) -> Value:
     if not values:
         raise ShapeError("there is nothing to concatenate.", fix="pass at least one value.")
     return Concatenate(normal_axes(axis, values[0].ndim)[0])(*values)
+
+
+__all__ = ["concatenate", "index"]

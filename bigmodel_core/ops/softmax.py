@@ -131,3 +131,6 @@ class SoftmaxCrossEntropy(Op):
 def cross_entropy(logits: Value, labels: Value, smoothing: float = 0.0) -> Value:
     """-log softmax(logits)[label] for each row: logits (..., C), integer labels (...), losses (...)."""
     return SoftmaxCrossEntropy(smoothing)(logits, labels)[0]
+
+
+__all__ = ["cross_entropy", "log_softmax", "softmax"]

@@ -1,0 +1,39 @@
+"""`bm.ops` is what the files of ops list as public: a new file needs no entry elsewhere."""
+
+from __future__ import annotations
+
+import types
+
+import pytest
+
+import bigmodel_core as bm
+from bigmodel_core import ops
+from bigmodel_core.errors import GraphError
+
+
+def family(name: str, **functions: object) -> types.ModuleType:
+    module = types.ModuleType(name)
+    vars(module).update(functions, __all__=list(functions))
+    return module
+
+
+def test_two_files_cannot_have_one_name() -> None:
+    one, other = family("ops.one", wave=abs, tide=len), family("ops.other", wave=len)
+    assert ops.collected([one]) == {"wave": abs, "tide": len}
+    with pytest.raises(GraphError, match=r"ops\.one and ops\.other both have an op 'wave'"):
+        ops.collected([one, other])
+
+
+def test_public_ops_are_functions_with_a_docstring() -> None:
+    assert dir(bm.ops) == bm.ops.__all__
+    for name in bm.ops.__all__:
+        function = getattr(bm.ops, name)
+        assert callable(function) and function.__doc__, name
+
+
+def test_type_checkers_are_told_of_every_file_with_public_ops() -> None:
+    text = ops.__loader__.get_source(ops.__name__)
+    for name in bm.ops.__all__:
+        function = getattr(bm.ops, name)
+        home = getattr(function, "__module__", type(function).__module__)
+        assert f"from {home} import *" in text or home == "bigmodel_core.ops.elementwise", name
