@@ -7,6 +7,7 @@ from typing import Any
 import numpy as np
 
 from bigmodel_core.errors import DataError, DtypeError
+from bigmodel_core.graph.dtypes import DTYPES, FLOATS
 
 NUMBERS = "fiubc"
 """The kinds of NumPy types that hold numbers: floats, integers of both kinds, truth values, complex ones."""
@@ -50,6 +51,8 @@ def as_array(item: Any, what: str) -> np.ndarray:
         ) from None
     if found.dtype.kind in NUMBERS:
         return found
+    if found.dtype.name in FLOATS:  # NumPy counts those of ml_dtypes as no numbers
+        return found.astype(DTYPES[found.dtype.name].accumulator)
     if found.dtype.kind == "O":
         raise DtypeError(f"the {what} holds {_odd_one(found)}.", fix="pass an array of numbers.")
     is_text = found.dtype.kind in "US"

@@ -10,7 +10,7 @@ import numpy as np
 
 from bigmodel_core.errors import DtypeError, ShapeError
 from bigmodel_core.graph import Number, Op, Value, current_graph
-from bigmodel_core.graph.dtypes import FLOATS
+from bigmodel_core.graph.dtypes import COMPUTED_FLOATS, FLOATS
 from bigmodel_core.graph.spec import Spec, broadcast, format_shape
 
 
@@ -31,11 +31,8 @@ class ElementwiseOp(Op):
                 f"{name} cannot mix {' and '.join(sorted(kinds))}.",
                 fix="convert one side: x.astype('float32').",
             )
-        if self.floats_only and not inputs[0].is_float:
-            raise DtypeError(
-                f"{name} needs float32 or float64, got {inputs[0].dtype}.",
-                fix="convert it: x.astype('float32').",
-            )
+        if self.floats_only:
+            check_floats(name, inputs[0])
         try:
             shape = broadcast(*(spec.shape for spec in inputs))
         except ShapeError as error:
@@ -71,6 +68,15 @@ def binary(op: ElementwiseOp) -> Callable[[Value | Number, Value | Number], Valu
     apply.__doc__ = type(op).__doc__
     apply.__name__ = apply.__qualname__ = type(op).__name__.lower()
     return apply
+
+
+def check_floats(name: str, x: Spec) -> None:
+    """Raise DtypeError where an op of floats gets other numbers."""
+    if not x.is_float:
+        raise DtypeError(
+            f"{name} needs {' or '.join(COMPUTED_FLOATS)}, got {x.dtype}.",
+            fix="convert it: x.astype('float32').",
+        )
 
 
 def check_same_shape(name: str, a: Spec, b: Spec, what: str) -> None:

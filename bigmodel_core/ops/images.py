@@ -9,10 +9,11 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import Any, ClassVar
 
-from bigmodel_core.errors import ConfigError, DtypeError, ShapeError
+from bigmodel_core.errors import ConfigError, ShapeError
 from bigmodel_core.graph import Op, Value
 from bigmodel_core.graph.spec import Dim, Shape, Spec, dim_add, dim_floor_divide, format_shape
 from bigmodel_core.kernels.cpu import images as cpu_kernels
+from bigmodel_core.ops.elementwise import check_floats
 
 Pair = tuple[int, int]
 Padding = tuple[int, int, int, int]
@@ -48,8 +49,7 @@ class ImageOp(Op):
                 f"{name} needs images (N, C, H, W), got {format_shape(x.shape)}.",
                 fix="reshape the input; images of one channel are (N, 1, H, W).",
             )
-        if not x.is_float:
-            raise DtypeError(f"{name} needs float32 or float64, got {x.dtype}.", fix="convert it first.")
+        check_floats(name, x)
         order = (0, 1, 2, 3) if self.layout == CHANNELS_FIRST else TO_FIRST
         n, channels, height, width = (x.shape[axis] for axis in order)
         return n, channels, height, width

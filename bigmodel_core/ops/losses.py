@@ -8,7 +8,6 @@ from typing import Any
 
 from bigmodel_core.errors import DtypeError, ShapeError
 from bigmodel_core.graph import Op, Value
-from bigmodel_core.graph.dtypes import INTEGERS
 from bigmodel_core.graph.spec import Spec, format_shape
 from bigmodel_core.kernels.cpu import losses as cpu_kernels
 from bigmodel_core.kernels.cuda import losses as cuda_kernels
@@ -86,7 +85,7 @@ class LabelNumbers(Op):
     cuda = cuda_kernels.label_numbers
 
     def infer(self, labels: Spec) -> Spec:
-        if labels.dtype not in INTEGERS:
+        if not labels.is_integer:
             raise DtypeError(
                 f"expected integer class labels, got {labels.dtype}.", fix="convert: y.astype('int64')."
             )
@@ -127,7 +126,7 @@ class MultiClassHinge(Op):
     def infer(self, x: Spec, labels: Spec) -> tuple[Spec, Spec]:
         if not x.is_float:
             raise DtypeError(f"hinge needs float scores, got {x.dtype}.", fix="convert: x.astype('float32').")
-        if labels.dtype not in INTEGERS:
+        if not labels.is_integer:
             raise DtypeError(
                 f"hinge needs integer class labels, got {labels.dtype}.",
                 fix="pass class numbers such as int64.",

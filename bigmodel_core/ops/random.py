@@ -7,11 +7,11 @@ import hashlib
 from dataclasses import dataclass
 from typing import Any
 
-from bigmodel_core.errors import ConfigError, DtypeError
+from bigmodel_core.errors import ConfigError
 from bigmodel_core.graph import Value, current_graph
 from bigmodel_core.graph.spec import Spec
 from bigmodel_core.kernels.fused import elementwise
-from bigmodel_core.ops.elementwise import ElementwiseOp
+from bigmodel_core.ops.elementwise import ElementwiseOp, check_floats
 
 SEED, STEP = "~seed", "~step"
 """The names of the graph inputs (int64 scalars) that random ops read; a plan fills them in at each run."""
@@ -99,8 +99,7 @@ def dropout(x: Value, rate: float) -> Value:
     """
     if not 0 <= rate < 1:
         raise ConfigError(f"the dropout rate is {rate}.", fix="use a rate of at least 0 and below 1.")
-    if not x.spec.is_float:
-        raise DtypeError(f"dropout needs float32 or float64, got {x.dtype}.")
+    check_floats("dropout", x.spec)
     if rate == 0:
         return x
     graph = current_graph() if x.node.graph is None else x.node.graph

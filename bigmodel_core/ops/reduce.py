@@ -10,6 +10,7 @@ from bigmodel_core.graph import Op, Value
 from bigmodel_core.graph.spec import Shape, Spec, dim_product, format_shape
 from bigmodel_core.kernels.cpu import reduce as cpu_kernels
 from bigmodel_core.kernels.cuda import reduce as cuda_kernels
+from bigmodel_core.ops.elementwise import check_floats
 
 Axes = int | tuple[int, ...] | None
 
@@ -151,10 +152,7 @@ def sum(x: Value, axis: Axes = None, keepdims: bool = False) -> Value:
 
 def mean(x: Value, axis: Axes = None, keepdims: bool = False) -> Value:
     """The mean along axes (all by default), for floats."""
-    if not x.spec.is_float:
-        raise DtypeError(
-            f"mean needs float32 or float64, got {x.dtype}.", fix="convert it: x.astype('float32')."
-        )
+    check_floats("mean", x.spec)
     count = dim_product(x.shape[axis] for axis in normal_axes(axis, x.ndim))
     total = sum(x, axis, keepdims)
     if isinstance(count, int):

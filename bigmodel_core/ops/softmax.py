@@ -7,10 +7,10 @@ from typing import Any
 
 from bigmodel_core.errors import DtypeError, ShapeError
 from bigmodel_core.graph import Op, Value
-from bigmodel_core.graph.dtypes import INTEGERS
 from bigmodel_core.graph.spec import Spec, format_shape
 from bigmodel_core.kernels.cpu import softmax as cpu_kernels
 from bigmodel_core.kernels.cuda import softmax as cuda_kernels
+from bigmodel_core.ops.elementwise import check_floats
 from bigmodel_core.ops.reduce import normal_axes
 
 
@@ -20,11 +20,7 @@ class _AlongAxis(Op):
 
     def infer(self, *inputs: Spec) -> Spec:
         x = inputs[0]
-        if not x.is_float:
-            raise DtypeError(
-                f"{type(self).__name__} needs float32 or float64, got {x.dtype}.",
-                fix="convert: x.astype('float32').",
-            )
+        check_floats(type(self).__name__, x)
         if x.shape[self.axis] == 0:
             raise ShapeError(f"{type(self).__name__} along an empty axis of {format_shape(x.shape)}.")
         return x
@@ -111,7 +107,7 @@ class SoftmaxCrossEntropy(Op):
             raise DtypeError(
                 f"cross-entropy needs float logits, got {x.dtype}.", fix="convert: x.astype('float32')."
             )
-        if labels.dtype not in INTEGERS:
+        if not labels.is_integer:
             raise DtypeError(
                 f"cross-entropy needs integer class labels, got {labels.dtype}.",
                 fix="pass class numbers such as int64; for one-hot targets take argmax first.",

@@ -81,8 +81,9 @@ def check_dtypes(device: Device, nodes: Sequence[Node]) -> None:
     for node in nodes:
         for value in node.outputs:
             if value.dtype not in device.dtypes:
-                op = node.op
-                what = f"the input '{op.name}' is" if isinstance(op, Input) else f"{type(op).__name__} gives"
+                op, what = node.op, f"{type(node.op).__name__} gives"
+                if isinstance(op, (Input, Variable)):
+                    what = f"the input '{op.name}' is" if isinstance(op, Input) else "the parameter is"
                 raise DtypeError(
                     f"{what} {value.dtype}, a number type without kernels on '{device.name}'.",
                     fix=f"convert to one of {', '.join(device.dtypes)}.",

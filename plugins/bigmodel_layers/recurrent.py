@@ -99,7 +99,7 @@ class _Recurrent(bm.Layer):
         """Lengths and initial states among the further inputs, told apart by their types."""
         rest = list(further)
         lengths: bm.Value | None = None
-        if rest and rest[0].dtype in bm.dtypes.INTEGERS:
+        if rest and rest[0].spec.is_integer:
             lengths = ops.cast(rest.pop(0), "int64")
             if lengths.shape != x.shape[:1]:
                 raise ShapeError(

@@ -224,7 +224,7 @@ class Halved(bm.Layer):
 
 def test_a_layer_with_such_a_parameter_is_named() -> None:
     network = bm.Sequential(bm.layers.Dense(3), Halved()).build(Spec(("N", 2)))
-    with pytest.raises(DtypeError, match=r"halved\w*/scale: Variable gives bfloat16"):
+    with pytest.raises(DtypeError, match=r"halved\w*/scale: the parameter is bfloat16"):
         network(np.zeros((1, 2), "float32"))
 
 
@@ -242,3 +242,18 @@ def test_checkpoint_files_hold_every_type(name: str, tmp_path: Path) -> None:
     assert found["x"].dtype == array.dtype
     assert found["x"].tobytes() == array.tobytes()
     assert (found["empty"].shape, found["number"].shape) == ((0, 3), ())
+
+
+def test_a_parameter_of_such_a_type_is_saved_and_loaded(tmp_path: Path) -> None:
+    network = bm.Sequential(Halved()).build(Spec(("N", 3)))
+    state = {"halved_1/scale": np.array([0.5, 2, 3], "bfloat16")}
+    network.load_state(state)
+    bm.save(network, tmp_path / "model")
+    found = bm.load(tmp_path / "model").state()["halved_1/scale"]
+    assert found.dtype == "bfloat16"
+    assert found.astype("float32").tolist() == [0.5, 2, 3]
+
+
+def test_arrays_of_bfloat16_are_floats() -> None:
+    model, x = bm.layers.Dense(2), np.arange(6).reshape(2, 3) / 8
+    assert (model(x.astype(ml_dtypes.bfloat16)) == model(x.astype("float32"))).all()
