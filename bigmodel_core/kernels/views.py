@@ -6,6 +6,7 @@ import math
 from collections.abc import Sequence
 from typing import Any
 
+from bigmodel_core.errors import ShapeError
 from bigmodel_core.graph.spec import Spec
 
 
@@ -55,3 +56,13 @@ def sliced(op: Any, whole: Spec) -> tuple[int, list[int]]:
     first = op.bound_start(whole) * apart[op.axis]
     apart[op.axis] *= op.step
     return first, apart
+
+
+def require_channels_last(op: Any) -> None:
+    """Refuse an op on images (N, C, H, W) whose kernel takes them as (N, H, W, C).
+
+    Raises:
+        ShapeError: its layout is that of channels first.
+    """
+    if op.layout != "NHWC":
+        raise ShapeError(f"{type(op).__name__} computes with channels last.", fix="run it in a Program.")

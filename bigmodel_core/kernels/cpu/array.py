@@ -19,9 +19,9 @@ CHUNK_ELEMENTS = 16384
 """How many additions' worth of work a chunk holds."""
 
 
-def launches(kernel: ArrayKernel, call: Call, rows_of_chunk: int | None = None) -> list[CpuLaunch]:
+def launches(kernel: ArrayKernel, call: Call) -> list[CpuLaunch]:
     """The launches of an array kernel: one, cut into chunks of rows where the kernel takes `start` and
-    `stop`; how many rows depends on the work, unless it is told."""
+    `stop`; how many rows depends on the work, unless the kernel says it."""
     specs = (*call.outputs, *call.inputs)
     if kernel.views is None:
         shapes = [tuple(int(size) for size in spec.shape) for spec in specs]
@@ -40,7 +40,7 @@ def launches(kernel: ArrayKernel, call: Call, rows_of_chunk: int | None = None) 
         return []
     largest = max((math.prod(shape) for shape in shapes), default=1)
     step = max(1, int(CHUNK_ELEMENTS * rows / max(largest * kernel.cost, 1))) if chunked else rows
-    step = rows_of_chunk or step
+    step = kernel.rows or step
     context: list[int | float | CpuBuffer] = [rows, step, call.status]
     for buffer, shape in zip((*call.output_buffers, *call.input_buffers), shapes, strict=True):
         context += [buffer, *shape]

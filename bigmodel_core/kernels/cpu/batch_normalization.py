@@ -7,23 +7,18 @@ may be far from a mean of a million where numbers vary by a tenth; it is subtrac
 
 from __future__ import annotations
 
-from dataclasses import replace
 from math import sqrt
 from typing import Any
 
 from numpy import float64
 
 from bigmodel_core.errors import ShapeError
-from bigmodel_core.graph.dtypes import SIZES
-from bigmodel_core.graph.spec import Spec
-from bigmodel_core.kernels.call import Call
-from bigmodel_core.kernels.cpu.kernels import cpu_launches, kernel
-from bigmodel_core.kernels.cpu.launch import CpuBuffer, CpuLaunch
+from bigmodel_core.kernels.call import Call, Operand
+from bigmodel_core.kernels.cpu.kernels import ArrayKernel, cpu_launches, kernel
+from bigmodel_core.kernels.cpu.launch import CpuLaunch
 from bigmodel_core.kernels.cpu.math import distance
 from bigmodel_core.kernels.cpu.sums import Cut, cut_of
-
-Part = tuple[Spec, CpuBuffer]
-"""An array of a normalisation."""
+from bigmodel_core.kernels.views import require_channels_last
 
 
 def block_moments(means, rests, spreads, x, block, start, stop):
@@ -121,98 +116,62 @@ def batch_norm_dx(out, dy, x, mean, slope, tilt, offset, start, stop):
             out[i, c] = slope[c] * dy[i, c] + (tilt[c] * (x[i, c] - mean[c]) + offset[c])
 
 
-class _Normalization:
-    """The parts of a normalisation's launches: arrays of pixels x channels, blocks x channels, channels."""
+def _pixels(images: Operand) -> Operand:
+    """Images with channels last as (pixels, channels)."""
+    n, height, width, channels = images.spec.sizes
+    return images.reshape(n * height * width, channels)
 
-    def __init__(self, call: Call, image: Spec, cut: Cut) -> None:
-        if call.op.layout != "NHWC":
-            raise ShapeError(f"{type(call.op).__name__} computes with channels last.", fix="use a Program.")
-        n, height, width, self.channels = image.sizes
-        self.call, self.pixels = call, n * height * width
-        self.blocks = max(1, -(-self.pixels // cut.block))
-        self.size = SIZES[call.dtype]
 
-    def vector(self) -> Part:
-        """Scratch memory of a number for each channel."""
-        return Spec((self.channels,), self.call.dtype), self.call.scratch(self.channels * self.size)
-
-    def launch(
-        self,
-        function: Any,
-        outputs: list[Part],
-        inputs: list[Part],
-        cost: float = 1,
-        rows: int | None = None,
-        **extras: Any,
-    ) -> list[CpuLaunch]:
-        """A launch over (spec, buffer) pairs, `rows` in a chunk; images are seen as (pixels, channels)."""
-        views = [self.view(spec) for spec, _ in outputs], [self.view(spec) for spec, _ in inputs]
-        part = replace(
-            self.call,
-            inputs=tuple(spec for spec, _ in inputs),
-            input_buffers=tuple(buffer for _, buffer in inputs),
-            outputs=tuple(spec for spec, _ in outputs),
-            output_buffers=tuple(buffer for _, buffer in outputs),
-        )
-        return kernel(function, views=lambda *_: views, extras=lambda *_: extras, cost=cost).launches(
-            part, rows
-        )
-
-    def view(self, spec: Spec) -> tuple[int, ...]:
-        return (self.pixels, self.channels) if spec.ndim == 4 else spec.sizes
-
-    def blocked(self) -> Part:
-        """Scratch memory of a row for each block."""
-        spec = Spec((self.blocks, self.channels), self.call.dtype)
-        return spec, self.call.scratch(self.blocks * self.channels * self.size)
+def _blocks(function: Any, cut: Cut) -> ArrayKernel:
+    """A kernel that leaves a row for each block of pixels."""
+    return ArrayKernel(function, cost=2, rows=cut.blocks_of_chunk)
 
 
 def _batch_norm(call: Call, tile: tuple[int, int] | None = None) -> list[CpuLaunch] | None:
-    x, scale, shift = zip(call.inputs, call.input_buffers, strict=True)
-    y, mean, variance, rest = zip(call.outputs, call.output_buffers, strict=True)
-    cut = cut_of(tile, x[0].sizes[-1])
+    x, scale, shift = (call.input(number) for number in range(3))
+    y, mean, variance, rest = (call.output(number) for number in range(4))
+    require_channels_last(call.op)
+    x, y = _pixels(x), _pixels(y)
+    pixels, channels = x.spec.sizes
+    cut = cut_of(tile, channels)
     if cut is None:
         return None
-    m = _Normalization(call, x[0], cut)
-    if m.pixels == 1:
+    if pixels == 1:
         raise ShapeError(
-            f"the batch has one number for each of {m.channels} channels, which has no variance.",
+            f"the batch has one number for each of {channels} channels, which has no variance.",
             fix="train with batches of two samples or more, the last of an epoch too; or on larger images.",
         )
-    means, rests, spreads, slope, offset = m.blocked(), m.blocked(), m.blocked(), m.vector(), m.vector()
+    blocks = max(1, -(-pixels // cut.block))
+    means, rests, spreads = (call.temporary((blocks, channels)) for _ in range(3))
+    slope, offset = (call.temporary((channels,)) for _ in range(2))
+    made, given = [mean, variance, rest, slope, offset], [means, rests, spreads, scale, shift]
     return [
-        *m.launch(block_moments, [means, rests, spreads], [x], 2, cut.blocks_of_chunk, block=cut.block),
-        *m.launch(
-            whole_moments,
-            [mean, variance, rest, slope, offset],
-            [means, rests, spreads, scale, shift],
-            pixels=m.pixels,
-            block=cut.block,
-        ),
-        *m.launch(scale_channels, [y], [x, mean, slope, offset]),
+        *call.launch(_blocks(block_moments, cut), [means, rests, spreads], [x], block=cut.block),
+        *call.launch(kernel(whole_moments), made, given, pixels=pixels, block=cut.block),
+        *call.launch(kernel(scale_channels), [y], [x, mean, slope, offset]),
     ]
 
 
 def _gradient(call: Call, tile: tuple[int, int] | None = None) -> list[CpuLaunch] | None:
-    dy, x, mean, rest, variance, scale = zip(call.inputs, call.input_buffers, strict=True)
-    dx, dscale, dshift = zip(call.outputs, call.output_buffers, strict=True)
-    cut = cut_of(tile, x[0].sizes[-1])
+    dy, x, mean, rest, variance, scale = (call.input(number) for number in range(6))
+    dx, dscale, dshift = (call.output(number) for number in range(3))
+    require_channels_last(call.op)
+    dy, x, dx = _pixels(dy), _pixels(x), _pixels(dx)
+    pixels, channels = x.spec.sizes
+    cut = cut_of(tile, channels)
     if cut is None:
         return None
-    m = _Normalization(call, x[0], cut)
-    plain, weighted, slope, tilt, offset = m.blocked(), m.blocked(), m.vector(), m.vector(), m.vector()
+    blocks = max(1, -(-pixels // cut.block))
+    plain, weighted = (call.temporary((blocks, channels)) for _ in range(2))
+    slope, tilt, offset = (call.temporary((channels,)) for _ in range(3))
+    made, given = [dscale, dshift, slope, tilt, offset], [plain, weighted, rest, variance, scale]
     return [
-        *m.launch(block_products, [plain, weighted], [dy, x, mean], 2, cut.blocks_of_chunk, block=cut.block),
-        *m.launch(
-            whole_products,
-            [dscale, dshift, slope, tilt, offset],
-            [plain, weighted, rest, variance, scale],
-            pixels=m.pixels,
-        ),
-        *m.launch(batch_norm_dx, [dx], [dy, x, mean, slope, tilt, offset], 2),
+        *call.launch(_blocks(block_products, cut), [plain, weighted], [dy, x, mean], block=cut.block),
+        *call.launch(kernel(whole_products), made, given, pixels=pixels),
+        *call.launch(kernel(batch_norm_dx, cost=2), [dx], [dy, x, mean, slope, tilt, offset]),
     ]
 
 
 batch_norm = cpu_launches(writes_tiles=True, epilogue=_batch_norm, follows=0)(_batch_norm)
 batch_norm_gradient = cpu_launches(writes_tiles=True, epilogue=_gradient, follows=0)(_gradient)
-known_moments = kernel(slope_of_moments, views=lambda op, i, o: ([s.sizes for s in o], [s.sizes for s in i]))
+known_moments = kernel(slope_of_moments)

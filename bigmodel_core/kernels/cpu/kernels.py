@@ -45,6 +45,7 @@ class ArrayKernel(Kernel):
             are seen, so that few ranks have to be compiled.
         cost: work of one element of the largest array, relative to an addition.
         extras: `extras(op, inputs, outputs)` gives more integers by name, besides the op's attributes.
+        rows: of the first output in a chunk, where something else says how the work is cut.
 
     Raises:
         KernelError: the function is none, or takes arguments of kernels for other devices.
@@ -55,20 +56,16 @@ class ArrayKernel(Kernel):
     views: Views | None = None
     cost: float = 1.0
     extras: Extras | None = None
+    rows: int | None = None
 
     def __post_init__(self) -> None:
         check_function(self.function, "kernel", ROWS, ("thread", "threads"))
 
-    def launches(self, call: Call, rows: int | None = None) -> list[CpuLaunch]:
-        """The launches of one application.
-
-        Args:
-            call: what the op is applied to.
-            rows: of the first output in a chunk, where something else says how the work is cut.
-        """
+    def launches(self, call: Call) -> list[CpuLaunch]:
+        """The launches of one application."""
         from bigmodel_core.kernels.cpu import array
 
-        return array.launches(self, call, rows)
+        return array.launches(self, call)
 
 
 def kernel(

@@ -34,4 +34,4 @@ def sum_of_squares(call: Call) -> list[CpuLaunch]:
         views=lambda *_: ([(pieces, 1)], [(1, count, 1)]),
         extras=lambda *_: {"block": PIECE},
     )
-    return sums_in_two_steps(call, of_pieces, None, 1, pieces, 1)
+    return sums_in_two_steps(call, of_pieces, 1, pieces, 1)

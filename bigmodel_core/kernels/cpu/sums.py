@@ -68,7 +68,7 @@ def sums(call: Call, outer: int, middle: int, inner: int) -> list[CpuLaunch]:
         views=lambda *_: ([(outer * pieces, 1)], [(outer, middle, 1)]),
         extras=lambda *_: {"block": PIECE},
     )
-    return sums_in_two_steps(call, of_pieces, None, outer, pieces, 1)
+    return sums_in_two_steps(call, of_pieces, outer, pieces, 1)
 
 
 def column_sums(
@@ -84,16 +84,14 @@ def column_sums(
         views=lambda *_: ([(outer * blocks, width)], [(outer, rows, width)]),
         extras=lambda *_: {"block": block},
     )
-    of_chunk = outer_of_chunk * blocks or cut.blocks_of_chunk
+    of_blocks = replace(of_blocks, rows=outer_of_chunk * blocks or cut.blocks_of_chunk)
     if blocks * width == inner:
-        return of_blocks.launches(call, of_chunk)
-    return sums_in_two_steps(call, of_blocks, of_chunk, outer, blocks * (width // inner), inner)
+        return of_blocks.launches(call)
+    return sums_in_two_steps(call, of_blocks, outer, blocks * (width // inner), inner)
 
 
-def sums_in_two_steps(
-    call: Call, first: ArrayKernel, rows: int | None, outer: int, blocks: int, inner: int
-) -> list[CpuLaunch]:
-    """A kernel that leaves (outer, blocks, inner) sums, `rows` in a chunk, then what adds them up."""
+def sums_in_two_steps(call: Call, first: ArrayKernel, outer: int, blocks: int, inner: int) -> list[CpuLaunch]:
+    """A kernel that leaves (outer, blocks, inner) sums, then what adds them up."""
     dtype = call.outputs[0].dtype
     memory = call.scratch(outer * blocks * inner * 8)
     begin = replace(call, outputs=(Spec((outer * blocks, inner), dtype),), output_buffers=(memory,))
@@ -103,7 +101,7 @@ def sums_in_two_steps(
         input_buffers=(memory,),
         outputs=(Spec((outer, inner), dtype),),
     )
-    return [*first.launches(begin, rows), *sums(end, outer, blocks, inner)]
+    return [*first.launches(begin), *sums(end, outer, blocks, inner)]
 
 
 def sum_last(out, x, start, stop):

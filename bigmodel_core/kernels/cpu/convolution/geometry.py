@@ -6,9 +6,9 @@ from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from typing import Any
 
-from bigmodel_core.errors import ShapeError
 from bigmodel_core.graph.dtypes import SIZES
 from bigmodel_core.graph.spec import Spec
+from bigmodel_core.kernels.views import require_channels_last
 
 CHUNK_WORK = 600_000
 """Multiply-adds that make a chunk worth handing to a thread."""
@@ -113,8 +113,7 @@ def geometry_of(op: Any, x: Spec, y: Spec, taps: Sequence[int]) -> Geometry:
     Raises:
         ShapeError: the op computes with channels first.
     """
-    if op.layout != "NHWC":
-        raise ShapeError(f"{type(op).__name__} computes with channels last.", fix="run it in a Program.")
+    require_channels_last(op)
     n, height, width, channels = x.sizes
     _, out_height, out_width, filters = y.sizes
     down, across = taps
