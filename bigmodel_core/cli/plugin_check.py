@@ -23,7 +23,8 @@ def check_all(name: str, output: Output) -> bool:
         UsageError: there is nothing of this name.
         PluginError: the plugin did not load, or no example of something it offers can be made.
     """
-    from bigmodel_core.testing.checks import checks_for, run_checks
+    from bigmodel_core.testing.catalogue import checks_for
+    from bigmodel_core.testing.checks import run_checks
 
     item = plugin_named(name)
     if item is not None and item.status != "ok":

@@ -10,15 +10,8 @@ failure.
 
 from __future__ import annotations
 
-from bigmodel_core.testing.checks import (
-    Check,
-    CheckSkipped,
-    Outcome,
-    Report,
-    checks_for,
-    checks_for_plugin,
-    run_checks,
-)
+from bigmodel_core.testing.catalogue import checks_for, checks_for_plugin
+from bigmodel_core.testing.checks import Check, CheckSkipped, Outcome, Report, run_checks
 from bigmodel_core.testing.evaluate import compute, compute_gradients
 from bigmodel_core.testing.gradients import check_gradients
 from bigmodel_core.testing.parametrize import parametrize_checks

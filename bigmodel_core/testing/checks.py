@@ -1,8 +1,7 @@
-"""Named checks: what each is, how they are found for an object, and what running them gave."""
+"""Named checks: what each is, and what running them gave."""
 
 from __future__ import annotations
 
-import functools
 import unittest
 from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass
@@ -10,10 +9,7 @@ from typing import Any, Literal
 
 import numpy as np
 
-from bigmodel_core.errors import PluginError, UnknownNameError, UsageError
-from bigmodel_core.graph import Op
 from bigmodel_core.graph.spec import Spec
-from bigmodel_core.registry.discovery import display_name
 
 Inputs = Sequence[tuple[Any, ...] | Spec | np.ndarray]
 """What a subject is called on: shapes whose first dimension is the batch, specs, or arrays."""
@@ -114,107 +110,6 @@ def run_checks(checks: Iterable[Check], done: Callable[[Outcome], None] | None =
         if done is not None:
             done(outcome)
     return Report(tuple(outcomes))
-
-
-def checks_for(
-    subject: Any, inputs: Inputs | None = None, reference: Callable[..., Any] | None = None
-) -> list[Check]:
-    """The checks of an object that plugins offer, or of its class.
-
-    Args:
-        subject: a layer, op, model, loss, metric, optimizer, schedule, data set, augmentation, callback or
-            exporter, or a class of these; for a class the kit makes an example, with small values for fields
-            that have no default.
-        inputs: what it is called on, one item for each input: shapes whose first dimension is the batch,
-            specs (taken as they are), or arrays; found by trial where None.
-        reference: computes in NumPy what the subject should; takes float64 arrays. For a layer also `state`,
-            the parameters by path, if it has an argument of that name; for an optimizer see
-            `optimizer_checks`.
-
-    Raises:
-        UsageError: it is nothing that plugins offer, or no inputs suit it.
-    """
-    from bigmodel_core.registry.field_values import kind_of_base
-    from bigmodel_core.testing import (
-        augmentation_checks,
-        data_checks,
-        layer_checks,
-        loss_checks,
-        metric_checks,
-        optimizer_checks,
-        registry_checks,
-        schedule_checks,
-    )
-    from bigmodel_core.testing.examples import example_of
-
-    cls = subject if isinstance(subject, type) else type(subject)
-    kind = "op" if issubclass(cls, Op) else kind_of_base(cls)
-    makers: dict[str | None, Callable[..., dict[str, Callable[[], None]]]] = {
-        "op": layer_checks.op_checks,
-        "layer": layer_checks.layer_checks,
-        "model": layer_checks.model_checks,
-        "loss": loss_checks.loss_checks,
-        "metric": metric_checks.metric_checks,
-        "optimizer": optimizer_checks.optimizer_checks,
-        "schedule": schedule_checks.schedule_checks,
-        "dataset": data_checks.dataset_checks,
-        "augmentation": augmentation_checks.augmentation_checks,
-        "callback": registry_checks.registry_checks,
-        "exporter": registry_checks.registry_checks,
-    }
-    if kind not in makers:
-        raise UsageError(
-            f"there are no checks for {cls.__name__}.",
-            fix="pass an instance or a class of what plugins offer: a layer, op, model, loss and so on.",
-        )
-    name = cls.__name__ if kind == "op" else display_name(cls)
-    try:
-        example = example_of(cls) if isinstance(subject, type) else subject
-        found = makers[kind](example, inputs, reference)
-    except UsageError as error:
-        if not isinstance(subject, type):
-            raise
-        found = {
-            "example": functools.partial(_skip, str(error)),
-            "registered and documented": functools.partial(registry_checks.check_registered, cls),
-        }
-    return [Check(check, name, function) for check, function in found.items()]
-
-
-def checks_for_plugin(name: str) -> list[Check]:
-    """The checks of all that one plugin offers, on examples that the kit makes.
-
-    Args:
-        name: the plugin's name, as its entry point gives it, or that of its distribution.
-
-    Raises:
-        UnknownNameError: no plugin has this name.
-        PluginError: it could not be loaded.
-
-    >>> sorted({check.subject for check in checks_for_plugin("optimizers")})[:2]
-    ['adagrad', 'adam']
-    """
-    from bigmodel_core import registry
-
-    plugins = [plugin for plugin in registry.plugins() if name in (plugin.name, plugin.distribution)]
-    if not plugins:
-        known = ", ".join(plugin.name for plugin in registry.plugins())
-        raise UnknownNameError(f"there is no plugin '{name}'.", fix=f"use one of {known or '(none)'}.")
-    for plugin in plugins:
-        if plugin.status != "ok":
-            raise PluginError(f"the plugin is {plugin.status}: {plugin.reason}.", where=plugin.name)
-    meant = {(plugin.name, plugin.distribution) for plugin in plugins}
-    checks: list[Check] = []
-    for kind in registry.KINDS:
-        for cls in registry.classes(kind):
-            offer = registry.origin(cls)
-            if offer is not None and (offer.plugin.name, offer.plugin.distribution) in meant:
-                checks += checks_for(cls)
-    return checks
-
-
-def _skip(reason: str) -> None:
-    raise CheckSkipped(reason)
 
 
 def expect(condition: object, message: str) -> None:

@@ -5,7 +5,8 @@ from __future__ import annotations
 from collections.abc import Callable
 from typing import Any
 
-from bigmodel_core.testing.checks import Check, Inputs, checks_for
+from bigmodel_core.testing.catalogue import checks_for
+from bigmodel_core.testing.checks import Check, Inputs
 
 
 def parametrize_checks(

@@ -2,10 +2,9 @@
 
 from __future__ import annotations
 
-import importlib.util
 import tempfile
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import numpy as np
 
@@ -16,11 +15,10 @@ from bigmodel_core.ops.recurrent import Recurrent
 from bigmodel_core.registry import config
 from bigmodel_core.testing.backward import Backward
 from bigmodel_core.testing.checks import CheckSkipped, expect, expect_numbers
+from bigmodel_core.testing.layer_subject import LayerSubject
 from bigmodel_core.testing.registry_checks import require_registered
 from bigmodel_core.testing.worker import CUDA, FRESH, exchanged
-
-if TYPE_CHECKING:
-    from bigmodel_core.testing.layer_checks import LayerSubject
+from bigmodel_core.train.checkpoint import save
 
 RTOL, ATOL = 1e-4, 1e-5
 """How far float32 results of another implementation may be away."""
@@ -62,10 +60,6 @@ def check_cuda(subject: LayerSubject) -> None:
 def check_reload(subject: LayerSubject) -> None:
     """A saved model, loaded by a process that knows only names, gives the same bits."""
     require_registered(subject.layer)
-    if importlib.util.find_spec("bigmodel_core.train.checkpoint") is None:
-        raise CheckSkipped("this version has no checkpoints")
-    from bigmodel_core.train.checkpoint import save
-
     network = subject.network()
     arrays = subject.arrays(subject.batch)
     expected = network(*arrays)

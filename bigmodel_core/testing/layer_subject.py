@@ -1,0 +1,98 @@
+"""What is checked of layers, models and single ops: the layer, its inputs, and the models built of it."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass
+from functools import cached_property
+from typing import Any
+
+import numpy as np
+
+from bigmodel_core.errors import BigmodelError, UsageError
+from bigmodel_core.graph import Op
+from bigmodel_core.graph.spec import Spec
+from bigmodel_core.nn.layer import Layer
+from bigmodel_core.nn.model import Model
+from bigmodel_core.nn.network import Network
+from bigmodel_core.testing.checks import Inputs
+from bigmodel_core.testing.examples import LAYER_INPUTS, draw, input_specs
+
+
+@dataclass(frozen=True)
+class Applied(Layer):
+    """A layer that applies one op: how the kit checks an op alone."""
+
+    op: Op
+
+    def __call__(self, *inputs: Any) -> Any:
+        return self.op(*inputs)
+
+
+class LayerSubject:
+    """A layer and what it is called on, with the models built of it.
+
+    Args:
+        layer: the layer.
+        inputs: see `checks_for`; found by trial where None.
+        reference: see `checks_for`.
+    """
+
+    def __init__(
+        self, layer: Layer, inputs: Inputs | None = None, reference: Callable[..., Any] | None = None
+    ) -> None:
+        self.layer, self.reference, self._given = layer, reference, inputs
+
+    @cached_property
+    def specs(self) -> tuple[Spec, ...]:
+        """The specs of the inputs."""
+        if self._given is not None:
+            return input_specs(self._given)
+        if isinstance(self.layer, Model):
+            return (self.layer.input_spec(),)
+        problems = []
+        for specs in LAYER_INPUTS:
+            try:
+                self.layer.build(*specs)
+                return specs
+            except (BigmodelError, TypeError) as error:
+                problems.append(str(error))
+        raise UsageError(
+            f"no inputs for {type(self.layer).__name__} were found by trial; the first said: {problems[0]}",
+            fix="pass inputs=[(4, 7)] or similar.",
+        )
+
+    def network(self, dtype: str = "float32") -> Network:
+        """The layer built for one number type, with parameters that are all away from special values."""
+        specs = tuple(spec.with_dtype(dtype) if spec.is_float else spec for spec in self.specs)
+        network = self.layer.build(*specs, dtype=dtype)
+        generator = np.random.default_rng(7)
+        network.load_state(
+            {
+                path: value + generator.normal(0, 0.1, value.shape).astype(value.dtype)
+                if value.dtype.kind == "f"
+                else value
+                for path, value in network.state().items()
+            }
+        )
+        return network
+
+    def arrays(self, batch: int, dtype: str = "float32", seed: int = 0) -> list[np.ndarray]:
+        """Arrays for the inputs; those that were given as arrays are repeated to the size of the batch."""
+        arrays = []
+        for number, spec in enumerate(self.specs):
+            given = self._given[number] if self._given is not None else None
+            if isinstance(given, np.ndarray) and given.ndim:
+                array = np.resize(given, (batch, *given.shape[1:])) if spec.names() else given
+                arrays.append(array.astype(dtype) if spec.is_float else array)
+            else:
+                arrays.append(draw(spec, batch, seed + number, dtype if spec.is_float else None))
+        return arrays
+
+    @property
+    def batch(self) -> int:
+        """The size of the batch in the shapes that were given."""
+        for item in self._given or ():
+            if isinstance(item, (tuple, np.ndarray)):
+                return int(item[0]) if isinstance(item, tuple) and item else len(item)
+        return 4

@@ -1,0 +1,74 @@
+"""What the other processes of checks do: read requests, run their tasks, answer; see `worker`."""
+
+from __future__ import annotations
+
+import json
+import os
+import sys
+from collections.abc import Mapping
+from typing import Any
+
+import numpy as np
+
+from bigmodel_core.errors import DeviceError
+from bigmodel_core.graph.spec import Spec
+from bigmodel_core.nn.outputs import listed
+from bigmodel_core.registry import config
+from bigmodel_core.testing.backward import Backward
+from bigmodel_core.testing.checks import CheckSkipped
+from bigmodel_core.testing.evaluate import compute, compute_gradients
+from bigmodel_core.train.checkpoint import load
+
+
+def _backward(request: Mapping[str, Any], arrays: list[np.ndarray], state: dict[str, Any]) -> list[Any]:
+    """Outputs and gradients of a layer of a configuration on a device."""
+    layer = config.from_config(request["kind"], request["config"])
+    specs = [Spec(tuple(shape), dtype) for shape, dtype in request["specs"]]
+    try:
+        network = layer.build(*specs, device=request["device"])
+    except (DeviceError, ImportError) as error:
+        raise CheckSkipped(f"no CUDA here: {error}") from error
+    network.load_state(state)
+    outputs, _, gradients = Backward(network).run(arrays)
+    return [*outputs, *gradients.values()]
+
+
+def _loss(request: Mapping[str, Any], arrays: list[np.ndarray], state: dict[str, Any]) -> list[Any]:
+    """A loss of a configuration with the gradient of the prediction, on a device."""
+    loss = config.from_config("loss", request["config"])
+    try:
+        each = compute(loss.each, *arrays, device=request["device"])
+    except (DeviceError, ImportError) as error:
+        raise CheckSkipped(f"no CUDA here: {error}") from error
+    return [each, *compute_gradients(loss, *arrays, wrt=[0], device=request["device"])]
+
+
+def _reload(request: Mapping[str, Any], arrays: list[np.ndarray], state: dict[str, Any]) -> list[Any]:
+    """Outputs of a saved model."""
+    return listed(load(request["path"])(*arrays))
+
+
+def main() -> None:
+    """Answer requests on standard input until it ends; standard output is kept for answers."""
+    answers = os.fdopen(os.dup(1), "w")
+    os.dup2(2, 1)
+    tasks = {"backward": _backward, "loss": _loss, "reload": _reload}
+    for line in sys.stdin:
+        request = json.loads(line)
+        try:
+            with np.load(request["sent"]) as content:
+                arrays = [content[f"input:{n}"] for n in range(sum(k.startswith("input:") for k in content))]
+                state = {key[6:]: content[key] for key in content if key.startswith("state:")}
+            outputs = tasks[request["task"]](request, arrays, state)
+            np.savez(request["got"], **{f"output:{number}": array for number, array in enumerate(outputs)})
+            answer: dict[str, Any] = {"done": True}
+        except CheckSkipped as reason:
+            answer = {"skipped": str(reason)}
+        except Exception as error:
+            answer = {"failed": f"{type(error).__name__}: {error}"}
+        answers.write(json.dumps(answer) + "\n")
+        answers.flush()
+
+
+if __name__ == "__main__":
+    main()
