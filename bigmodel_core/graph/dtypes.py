@@ -28,7 +28,7 @@ class DType:
         onnx_name: its name there.
         safetensors: its name in safetensors files.
         converter: the function that converts a number to it in generated source.
-        accumulator: the type that sums of it are added up in.
+        accumulator: the type that sums of it are added up in, unless a kernel takes a more exact one.
         is_computed: whether there are kernels for it.
         exponent_bits: the width of a float's exponent.
         modest: floats below are far from where the type ends: their squares are finite, and so is what an
@@ -141,7 +141,7 @@ INDICES = tuple(name for name in INTEGERS if DTYPES[name].nbytes >= 4)
 COMPUTED = tuple(name for name, dtype in DTYPES.items() if dtype.is_computed)
 """The number types that kernels compute with."""
 COMPUTED_FLOATS = tuple(name for name in FLOATS if name in COMPUTED)
-"""The number types that a model's parameters may have."""
+"""The number types that a model may be built in."""
 SIZES = {name: dtype.nbytes for name, dtype in DTYPES.items()}
 """Bytes of one number, by name."""
 
