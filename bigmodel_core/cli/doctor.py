@@ -31,12 +31,14 @@ class Finding:
         status: "ok", "missing" (something optional is not there), "warning" or "failed".
         detail: what was found.
         fix: what to do about it; empty where nothing is to be done.
+        missing: the names of what is not there, where they may be many.
     """
 
     name: str
     status: str
     detail: str
     fix: str = ""
+    missing: tuple[str, ...] = ()
 
 
 @app.command()
@@ -46,7 +48,7 @@ def doctor(as_json: AsJson = False) -> None:
     Fails if something that bigmodel needs does not work; a missing CUDA device is no failure.
     """
     findings: list[Finding] = []
-    for look in (_versions, _processor, _threads, _cache, _kernels, _plugins, _runtime, _cuda, _data):
+    for look in LOOKS:
         findings += _careful(look)
     is_well = not any(item.status == "failed" for item in findings)
     output = Output(as_json)
@@ -237,6 +239,19 @@ def _cuda() -> list[Finding]:
     return [Finding("CUDA", "ok", f"{name}, numba-cuda {extra or '(simulated)'}")]
 
 
+def _cuda_kernels() -> list[Finding]:
+    """Which ops run on CUDA devices: the core's, and those of plugins, which have been imported by now."""
+    from bigmodel_core.plan.kernel_table import known_ops, without_kernel
+
+    ops = known_ops()
+    missing = without_kernel("cuda", ops)
+    text = f"{len(ops) - len(missing)} of {len(ops)} ops"
+    public = [name for name in missing if not name.rpartition(".")[2].startswith("_")]
+    if missing:
+        text += f"; missing: {', '.join(public)} and {len(missing) - len(public)} gradients"
+    return [Finding("CUDA kernels", "missing" if missing else "ok", text, missing=tuple(missing))]
+
+
 def _driver() -> str | None:
     """The NVIDIA driver's name for itself, where one is installed."""
     place = Path("/proc/driver/nvidia/version")
@@ -263,3 +278,9 @@ def _data() -> list[Finding]:
     place = Path(named) if named else cache_folder("x").parent
     sets = sorted(item.name for item in place.iterdir() if item.is_dir()) if place.is_dir() else []
     return [Finding("data", "ok", f"{place}: {', '.join(sets) or 'empty; digits is bundled'}")]
+
+
+LOOKS = (
+    *(_versions, _processor, _threads, _cache, _kernels, _plugins, _runtime, _cuda, _cuda_kernels, _data),
+)
+"""In this order: plugins are imported before kernels of ops are counted."""

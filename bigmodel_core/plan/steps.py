@@ -6,8 +6,9 @@ from collections.abc import Iterator
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING
 
-from bigmodel_core.graph import LEAVES, Node, Value
+from bigmodel_core.graph import Node, Value
 from bigmodel_core.plan.fusion import Fused, fuse, fused_program
+from bigmodel_core.plan.kernel_table import needs_kernel
 
 if TYPE_CHECKING:
     from bigmodel_core.plan.program import Program
@@ -73,7 +74,7 @@ def grouped(program: Program) -> tuple[list[Step], dict[int, int]]:
     gate = gate_of(program) if program.guards else None
     checked = gate.inputs if gate else ()
     outside = {id(program.root(value)) for value in (*program.outputs, *program.updates.values(), *checked)}
-    plain = [node for node in program.nodes if not isinstance(node.op, LEAVES) and not node.op.alias]
+    plain = [node for node in program.nodes if needs_kernel(node.op)]
     users: dict[int, list[Node]] = {}
     for node in plain:
         for value in node.inputs:

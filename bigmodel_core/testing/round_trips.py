@@ -9,9 +9,10 @@ from typing import Any
 import numpy as np
 
 from bigmodel_core import registry
-from bigmodel_core.graph import LEAVES, needed
+from bigmodel_core.graph import needed
 from bigmodel_core.nn.outputs import listed
 from bigmodel_core.ops.recurrent import Recurrent
+from bigmodel_core.plan.kernel_table import without_kernel
 from bigmodel_core.registry import config
 from bigmodel_core.testing.backward import Backward
 from bigmodel_core.testing.checks import CheckSkipped, expect, expect_numbers
@@ -28,17 +29,13 @@ def check_cuda(subject: LayerSubject) -> None:
     """Outputs and gradients on "cuda" (the simulator where there is no GPU) equal those on "cpu"."""
     kind = require_registered(subject.layer)
     network = subject.network()
-    lacking = [
-        type(node.op).__name__
-        for node in needed(network.trace(training=True).outputs)
-        if not isinstance(node.op, LEAVES) and not node.op.alias and node.op.cuda is None
-    ]
-    if lacking:  # a program on "cuda" raises a KernelError that says so
-        raise CheckSkipped(f"{', '.join(sorted(set(lacking)))}: no CUDA kernel")
+    nodes = needed(network.trace(training=True).outputs)
+    if lacking := without_kernel("cuda", [node.op for node in nodes]):
+        raise CheckSkipped(f"{', '.join(lacking)}: no CUDA kernel")
     arrays = subject.arrays(min(subject.batch, 3))
     if sum(array.size for array in arrays) > 2000:
         raise CheckSkipped("the inputs are too large for CUDA's simulator; pass smaller ones")
-    recurrent = any(isinstance(node.op, Recurrent) for node in needed(network.trace(training=True).outputs))
+    recurrent = any(isinstance(node.op, Recurrent) for node in nodes)
     if recurrent and sum(array.size for array in network.state().values()) > 2000:
         raise CheckSkipped("the states are too wide for CUDA's simulator; pass a narrower layer")
     outputs, _, gradients = Backward(network).run(arrays)

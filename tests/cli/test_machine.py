@@ -68,6 +68,8 @@ def test_doctor_finds_what_is_there() -> None:
     assert findings["threads"]["detail"].startswith("3 ")
     assert onnxruntime.__version__ in findings["ONNX Runtime"]["detail"]
     assert findings["kernels"]["status"] == "ok" and "NumPy" in findings["kernels"]["detail"]
+    ops = findings["CUDA kernels"]
+    assert "Conv2d" in ops["detail"] and {"Conv2d", "_MaxPoolGrad"} <= set(ops["missing"])
     assert result.json["ok"] is True
 
 
