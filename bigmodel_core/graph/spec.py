@@ -6,6 +6,7 @@ A dimension is an integer or a text: a name such as "N" (free until a plan is ma
 
 from __future__ import annotations
 
+import math
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 
@@ -75,6 +76,15 @@ class Spec:
             ShapeError: a dimension is free.
         """
         return tuple(dim_value(dim, {}) for dim in self.shape)
+
+    @property
+    def nbytes(self) -> int:
+        """Bytes of an array of this spec, where all dimensions are integers.
+
+        Raises:
+            ShapeError: a dimension is free.
+        """
+        return math.prod(self.sizes) * self.number_type.nbytes
 
     @property
     def number_type(self) -> DType:

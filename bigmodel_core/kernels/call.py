@@ -7,8 +7,6 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
 from typing import Any, Protocol
 
-import numpy as np
-
 from bigmodel_core.errors import KernelError, ShapeError
 from bigmodel_core.graph.spec import Spec, format_shape
 from bigmodel_core.kernels.scalar import parameters
@@ -104,7 +102,7 @@ class Call:
             dtype: its number type; the main one of the application where None.
         """
         spec = Spec(shape, dtype or self.dtype)
-        return Operand(spec, self.scratch(math.prod(spec.sizes) * np.dtype(spec.dtype).itemsize))
+        return Operand(spec, self.scratch(spec.nbytes))
 
     def launch(
         self,

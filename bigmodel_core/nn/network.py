@@ -95,10 +95,9 @@ class Network:
 
     def _drawn(self) -> Variables:
         from bigmodel_core.plan import Variables
-        from bigmodel_core.plan.binding import nbytes
         from bigmodel_core.plan.capacity import refused_politely
 
-        sizes = {path: nbytes(parameter.spec) for path, parameter in self.parameters.items()}
+        sizes = {path: parameter.spec.nbytes for path, parameter in self.parameters.items()}
         found = Variables(self.device)
         largest = max(sizes, key=lambda path: sizes[path], default=None)
         with refused_politely(

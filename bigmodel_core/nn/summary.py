@@ -7,8 +7,7 @@ from collections.abc import Mapping
 from dataclasses import asdict, dataclass
 from typing import TYPE_CHECKING, Any
 
-from bigmodel_core.graph import LEAVES, Node, Value, needed
-from bigmodel_core.graph.dtypes import SIZES
+from bigmodel_core.graph import LEAVES, Node, needed
 from bigmodel_core.graph.spec import Shape, Spec, format_shape
 from bigmodel_core.nn.quantities import count, size
 from bigmodel_core.plan.memory import Lifetime, place
@@ -163,7 +162,7 @@ def summarise(network: Network, batch_size: int = 1) -> Summary:
         trainable=sum(sizes[path] for path, item in network.parameters.items() if item.trainable),
         multiply_adds=sum(row.multiply_adds for row in rows),
         memory=Memory(
-            parameters=sum(sizes[path] * SIZES[item.spec.dtype] for path, item in network.parameters.items()),
+            parameters=sum(item.spec.nbytes for item in network.parameters.values()),
             inference=arrays_nbytes(program, batch_size),
             batch_size=batch_size,
         ),
@@ -195,19 +194,14 @@ def arrays_nbytes(program: Program, batch_size: int) -> int:
                     continue
                 first.setdefault(id(root), number)
                 last[id(root)] = number
-                nbytes[id(root)] = _nbytes(root, sizes)
+                nbytes[id(root)] = root.spec.bind(sizes).nbytes
     for value in program.inputs.values():
         first[id(value)], last[id(value)] = 0, len(program.steps)
-        nbytes[id(value)] = _nbytes(value, sizes)
+        nbytes[id(value)] = value.spec.bind(sizes).nbytes
     for value in program.outputs:
         if id(root := program.root(value)) in first:
             last[id(root)] = len(program.steps)
     return place([Lifetime(nbytes[key], first[key], last[key]) for key in first])[1]
-
-
-def _nbytes(value: Value, sizes: Mapping[str, int]) -> int:
-    spec = value.spec.bind(sizes)
-    return math.prod(spec.sizes) * SIZES[spec.dtype]
 
 
 def _rows(nodes: list[Node], sizes: Mapping[str, int]) -> list[Row]:

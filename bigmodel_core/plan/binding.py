@@ -2,12 +2,10 @@
 
 from __future__ import annotations
 
-import math
 from collections.abc import Callable, Iterable, Mapping
 from typing import Generic, Protocol, TypeVar
 
 from bigmodel_core.graph import Value
-from bigmodel_core.graph.dtypes import SIZES
 from bigmodel_core.graph.spec import Spec
 from bigmodel_core.plan.capacity import check_capacity
 from bigmodel_core.plan.memory import Lifetime
@@ -60,9 +58,9 @@ class ValueBuffers(Generic[Memory]):
     def _check_capacity(self) -> None:
         """Refuse sizes at which a single value is too large, before anything is cut into chunks."""
         values = (value for node in self.program.nodes for value in node.outputs)
-        largest = max(values, key=lambda value: nbytes(self.spec(value)), default=None)
+        largest = max(values, key=lambda value: self.spec(value).nbytes, default=None)
         if largest is not None:
-            needed, place = nbytes(self.spec(largest)), largest.node.place or None
+            needed, place = self.spec(largest).nbytes, largest.node.place or None
             check_capacity(needed, f"a run at {self.described()} needs", SMALLER, place)
 
     def described(self) -> str:
@@ -81,7 +79,7 @@ class ValueBuffers(Generic[Memory]):
         root = self.program.root(value)
         found = self.buffers.get(id(root))
         if found is None:
-            found = self.buffers[id(root)] = self._make(nbytes(self.spec(root)))
+            found = self.buffers[id(root)] = self._make(self.spec(root).nbytes)
         return found
 
     def new_scratch(self, count: int, step: int) -> Memory:
@@ -115,8 +113,3 @@ class ValueBuffers(Generic[Memory]):
                 end = len(steps) if id(buffer) in to_the_end else last[root]
                 found.append((buffer, Lifetime(buffer.nbytes, begin, end)))
         return [*found, *((buffer, Lifetime(buffer.nbytes, n, n)) for buffer, n in self.scratch)]
-
-
-def nbytes(spec: Spec) -> int:
-    """Bytes of a value whose sizes are known."""
-    return math.prod(spec.sizes) * SIZES[spec.dtype]

@@ -19,7 +19,7 @@ from bigmodel_core.kernels.cpu import runner
 from bigmodel_core.kernels.cpu.compile_ahead import compile_ahead
 from bigmodel_core.kernels.cpu.launch import ALIGNMENT, PADDING, CpuBuffer, CpuLaunch, kernels_of
 from bigmodel_core.kernels.cpu.table import Table
-from bigmodel_core.plan.binding import SMALLER, nbytes
+from bigmodel_core.plan.binding import SMALLER
 from bigmodel_core.plan.capacity import refused_politely
 from bigmodel_core.plan.cpu_binding import Binding
 from bigmodel_core.plan.device import Variables
@@ -106,7 +106,7 @@ class CpuDevice:
 
     def listing(self, program: Program, sizes: Mapping[str, int]) -> list[PlannedStep]:
         """What a plan would run; no memory is taken and nothing is compiled."""
-        return Binding(program, sizes, lambda value, spec: CpuBuffer(nbytes(spec)), CpuBuffer(0)).listing()
+        return Binding(program, sizes, lambda value, spec: CpuBuffer(spec.nbytes), CpuBuffer(0)).listing()
 
 
 CPU = CpuDevice()
@@ -139,7 +139,7 @@ class CpuPlan:
         """The memory of an input, variable or constant."""
         op = value.node.op
         if isinstance(op, Input):
-            buffer = CpuBuffer(nbytes(spec))
+            buffer = CpuBuffer(spec.nbytes)
             self._inputs[op.name] = buffer, spec
             return buffer
         if isinstance(op, Variable):
@@ -219,5 +219,5 @@ class CpuPlan:
 
 def _view(spec: Spec, buffer: CpuBuffer) -> np.ndarray:
     """An array on a plan's memory."""
-    raw = (ctypes.c_uint8 * nbytes(spec)).from_address(buffer.address)
+    raw = (ctypes.c_uint8 * spec.nbytes).from_address(buffer.address)
     return np.frombuffer(raw, spec.dtype).reshape(spec.sizes)  # type: ignore[call-overload]  # NumPy's stubs know no dtype by a plain str

@@ -24,7 +24,6 @@ from bigmodel_core.nn.network import Network
 from bigmodel_core.nn.optimizer import Optimizer
 from bigmodel_core.ops.random import SEED, STEP
 from bigmodel_core.plan import Program
-from bigmodel_core.plan.binding import nbytes
 from bigmodel_core.plan.capacity import check_capacity
 from bigmodel_core.plan.device import Plan, Variables
 from bigmodel_core.plan.listing import PlannedStep
@@ -126,7 +125,7 @@ class TrainStep:
     ) -> tuple[dict[str, Value], dict[str, np.ndarray]]:
         """The new values of parameters and of the optimizer's state, and what that state starts with."""
         number = graph.input(STEP, Spec((), "int64")).astype("float64")
-        needed = len(self.optimizer.init()) * sum(nbytes(value.spec) for value in trained.values())
+        needed = len(self.optimizer.init()) * sum(value.spec.nbytes for value in trained.values())
         check_capacity(
             needed, "the state of the optimizer needs", "use smaller layers, or SGD without momentum."
         )
