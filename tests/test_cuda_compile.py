@@ -12,6 +12,7 @@ import numpy as np
 import pytest
 
 from bigmodel_core.graph.dtypes import COMPUTED
+from bigmodel_core.plan import Device
 
 pytestmark = [
     pytest.mark.cuda,
@@ -31,7 +32,7 @@ DOUBLES = {
 _seen: dict[tuple[Any, Any], str] = {}
 
 
-class Host:
+class Host(Device):
     """A device that is only compiled for: its arrays stay here."""
 
     name, dtypes = "cuda", COMPUTED

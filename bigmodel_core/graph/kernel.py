@@ -29,6 +29,12 @@ class Kernel:
         return False
 
     @property
+    def uses_index(self) -> bool:
+        """Whether an elementwise kernel is given the position of each number: its arrays must not be laid
+        out in another order."""
+        return False
+
+    @property
     def writes_tiles(self) -> bool:
         """Whether the output is finished tile by tile, so that other kernels can run on each tile."""
         return False

@@ -34,6 +34,13 @@ class Op:
     """Whether the output is the memory of the first input under another shape. Such an op has no kernel."""
     comes_early: ClassVar[bool] = False
     """Whether plans run the op as soon as they can, since it is small and epilogues wait for it."""
+    selects: ClassVar[bool] = False
+    """Whether each number of the output is that of the first input or 0, as the second input decides there;
+    see `at_targets`."""
+    image_inputs: ClassVar[tuple[int, ...]] = ()
+    """The positions of the inputs that are images, for an op with `channels_last`."""
+    image_outputs: ClassVar[tuple[int, ...]] = ()
+    """The positions of the outputs that are images, for an op with `channels_last`."""
 
     def __init_subclass__(cls, **options: Any) -> None:
         super().__init_subclass__(**options)
@@ -72,6 +79,48 @@ class Op:
     def terms(self, *inputs: Any) -> Dim | None:
         """For a product of two matrices: how many products of two numbers are added up to each number of the
         output. None for other ops."""
+        return None
+
+    def decomposed(self, *inputs: Value) -> Sequence[Value] | None:
+        """The outputs as computed by more elementary ops, which devices without a kernel for the op run
+        instead; None if there is no such way."""
+        return None
+
+    def channels_last(self) -> Op | None:
+        """The op that computes the same on images (N, H, W, C) instead of (N, C, H, W).
+
+        Inputs and outputs that are no images stay as they are (`image_inputs`, `image_outputs`). None if the
+        op does not compute on images, or does so already."""
+        return None
+
+    def permuted(self, order: tuple[int, ...], *inputs: Any) -> Op | None:
+        """The op that computes the same on arrays whose axes lie in another order.
+
+        Inputs and outputs of as many dimensions as `order` are transposed by it. Inputs of fewer dimensions
+        are first broadcast to as many; outputs of fewer dimensions stay as they are. By default it is the op
+        itself if its kernels are elementwise: an op with a shape or an axis among its fields overrides this.
+
+        Args:
+            order: which axis comes first, second and so on: the axis `a` becomes `order.index(a)`.
+            inputs: the specs of the inputs before that.
+
+        Returns:
+            The op; None if it needs the axes as they are.
+        """
+        kernels = [kernel for kernel in map(self.kernel, DEVICES) if kernel is not None]
+        alike = all(kernel.is_elementwise and not kernel.uses_index for kernel in kernels)
+        return self if kernels and alike else None
+
+    def at_targets(self, like: Value, *inputs: Value) -> Value | None:
+        """For an op that moves the numbers of its first input to places of a larger array, and adds up those
+        that meet: the numbers of `like`, an array of the output's shape, at the place that each goes to.
+
+        What is selected there may then be selected before it is moved: with an op `s` that `selects`,
+        `s(op(x, ...), like)` equals `op(s(x, op.at_targets(like, x, ...)), ...)`.
+
+        Returns:
+            A value of the first input's shape; None if there is none in the graph.
+        """
         return None
 
     def __call__(self, *inputs: Value) -> Any:

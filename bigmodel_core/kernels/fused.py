@@ -31,6 +31,10 @@ class Elementwise(Kernel):
     def is_elementwise(self) -> bool:
         return True
 
+    @property
+    def uses_index(self) -> bool:
+        return "index" in parameters(self.function)
+
 
 def elementwise(function: Scalar) -> tuple[Elementwise, Elementwise]:
     """The CPU and the CUDA kernel of an elementwise op, from one function of numbers.

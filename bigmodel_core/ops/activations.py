@@ -16,6 +16,7 @@ from bigmodel_core.ops.elementwise import ElementwiseOp
 
 @dataclass(frozen=True)
 class _ReluGrad(ElementwiseOp):
+    selects = True
     cpu, cuda = elementwise(lambda dy, y: 0 if y <= 0 else dy)
 
 

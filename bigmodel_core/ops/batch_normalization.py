@@ -9,7 +9,7 @@ from bigmodel_core.errors import DtypeError, ShapeError
 from bigmodel_core.graph import Op, Value
 from bigmodel_core.graph.spec import Spec, format_shape
 from bigmodel_core.kernels.cpu import batch_normalization as cpu_kernels
-from bigmodel_core.ops.images import ImageOp
+from bigmodel_core.ops.images import CHANNELS_FIRST, ImageOp
 
 
 @dataclass(frozen=True)
@@ -82,12 +82,23 @@ class FixedNorm(_Norm):
     Args:
         epsilon: added to the variance.
 
-    Plans compute it as a difference, a product and a sum (`KnownMoments`).
+    It has no kernels: a difference, a product and a sum may run on the tiles of a convolution.
     """
 
     def infer(self, x: Spec, scale: Spec, shift: Spec, mean: Spec, variance: Spec) -> Spec:
         self.checked(x, scale, shift, mean, variance)
         return x
+
+    def decomposed(self, *inputs: Value) -> tuple[Value]:
+        x, scale, shift, mean, variance = inputs
+        slope = KnownMoments(self.epsilon)(variance, scale)
+        return ((x - self._column(mean)) * self._column(slope) + self._column(shift),)
+
+    def _column(self, vector: Value) -> Value:
+        """A number for each channel, as it is broadcast over images."""
+        from bigmodel_core.ops.shape import reshape
+
+        return reshape(vector, (-1, 1, 1)) if self.layout == CHANNELS_FIRST else vector
 
     def grad(
         self, dy: Value, y: Value, x: Value, scale: Value, shift: Value, mean: Value, variance: Value
@@ -95,11 +106,8 @@ class FixedNorm(_Norm):
         """The moments are taken as constants."""
         from bigmodel_core.ops import sqrt as root
         from bigmodel_core.ops.convolution import ChannelSum
-        from bigmodel_core.ops.shape import reshape
 
-        def column(value: Value) -> Value:
-            return reshape(value, (-1, 1, 1) if self.layout == "NCHW" else (-1,))
-
+        column = self._column
         rate = 1.0 / root(variance + self.epsilon)
         added = ChannelSum(layout=self.layout)
         dscale = added(dy * ((x - column(mean)) * column(rate)))

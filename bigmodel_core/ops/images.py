@@ -6,8 +6,8 @@ instead: it sets `layout` to "NHWC", and shapes, inputs and outputs are then (N,
 
 from __future__ import annotations
 
-from dataclasses import dataclass
-from typing import Any, ClassVar
+from dataclasses import dataclass, replace
+from typing import Any, ClassVar, Self
 
 from bigmodel_core.errors import ConfigError, ShapeError
 from bigmodel_core.graph import Op, Value
@@ -25,16 +25,14 @@ TO_LAST, TO_FIRST = (0, 2, 3, 1), (0, 3, 1, 2)
 
 @dataclass(frozen=True, kw_only=True)
 class ImageOp(Op):
-    """An op whose meaning is that of (N, C, H, W) and that may be told to compute on (N, H, W, C).
-
-    Class attributes:
-        image_inputs: the positions of the inputs that are images.
-        image_outputs: the positions of the outputs that are images.
-    """
+    """An op whose meaning is that of (N, C, H, W) and that may be told to compute on (N, H, W, C)."""
 
     layout: str = CHANNELS_FIRST
     image_inputs: ClassVar[tuple[int, ...]] = (0,)
     image_outputs: ClassVar[tuple[int, ...]] = (0,)
+
+    def channels_last(self) -> Self | None:
+        return replace(self, layout=CHANNELS_LAST) if self.layout == CHANNELS_FIRST else None
 
     def sizes(self, x: Spec) -> tuple[Dim, Dim, Dim, Dim]:
         """(N, C, H, W) of an image input.

@@ -91,6 +91,12 @@ class _MaxPoolGrad(_PoolGrad):
     image_inputs: ClassVar[tuple[int, ...]] = (0, 1)
     cpu = cpu_kernels.max_pool_gradient
 
+    def at_targets(self, like: Value, *inputs: Value) -> Value | None:
+        """Each number goes to where the largest under its window came from."""
+        _, places = inputs
+        pool = places.node
+        return pool.outputs[0] if isinstance(pool.op, MaxPool) and pool.inputs[0] is like else None
+
 
 @dataclass(frozen=True)
 class _AveragePoolGrad(_PoolGrad):

@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
-from typing import Any
+from dataclasses import dataclass, replace
+from typing import Any, Self
 
 from bigmodel_core.errors import DtypeError, ShapeError
 from bigmodel_core.graph import Op, Value
@@ -45,6 +45,14 @@ class Reduction(Op):
         if self.keepdims:
             return x.with_shape(1 if axis in axes else dim for axis, dim in enumerate(x.shape))
         return x.with_shape(dim for axis, dim in enumerate(x.shape) if axis not in axes)
+
+    def permuted(self, order: tuple[int, ...], x: Spec) -> Self | None:
+        """Only where the reduced axes are neighbours again and the others keep their order."""
+        axes = tuple(sorted(order.index(axis) for axis in normal_axes(self.axes, x.ndim)))
+        rest = [axis for axis in order if order.index(axis) not in axes]
+        if not axes or axes[-1] - axes[0] + 1 != len(axes) or rest != sorted(rest):
+            return None
+        return replace(self, axes=axes)
 
     def kept(self, x: Spec) -> Shape:
         """The output's shape with the reduced axes kept as 1."""

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any, ClassVar
 
 from bigmodel_core.errors import ShapeError
@@ -81,6 +81,11 @@ class BroadcastTo(ElementwiseOp):
             raise ShapeError(f"cannot broadcast {format_shape(x.shape)} to {format_shape(self.shape)}.")
         return x.with_shape(self.shape)
 
+    def permuted(self, order: tuple[int, ...], x: Spec) -> BroadcastTo | None:
+        if len(self.shape) != len(order):
+            return None
+        return BroadcastTo(tuple(self.shape[axis] for axis in order))
+
     def grad(self, dy: Value, y: Value, x: Value) -> tuple[Value]:
         return (reduce_to(dy, x.shape),)
 
@@ -109,6 +114,9 @@ class SizeOf(Op):
 
     def infer(self, x: Spec) -> Spec:
         return Spec((), self.dtype)
+
+    def permuted(self, order: tuple[int, ...], x: Spec) -> SizeOf:
+        return replace(self, axes=tuple(sorted(order.index(axis) for axis in self.axes)))
 
     def grad(self, dy: Value, y: Value, x: Value) -> tuple[None]:
         return (None,)

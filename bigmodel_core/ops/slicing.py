@@ -69,6 +69,9 @@ class Slice(Op):
                 )
         return x.with_shape(self.length if axis == self.axis else dim for axis, dim in enumerate(x.shape))
 
+    def permuted(self, order: tuple[int, ...], x: Spec) -> Slice:
+        return replace(self, axis=order.index(self.axis))
+
     def grad(self, dy: Value, y: Value, x: Value) -> tuple[Value]:
         return (_SliceGrad(self.axis, self.start, self.length, self.step, x.shape)(dy),)
 
@@ -95,6 +98,9 @@ class _SliceGrad(Op):
 
     def infer(self, dy: Spec) -> Spec:
         return dy.with_shape(self.shape)
+
+    def permuted(self, order: tuple[int, ...], dy: Spec) -> _SliceGrad:
+        return replace(self, axis=order.index(self.axis), shape=tuple(self.shape[axis] for axis in order))
 
     def grad(self, dy: Value, y: Value, x: Value) -> tuple[Value]:
         return (self.forward()(dy),)
@@ -232,6 +238,9 @@ class Concatenate(Op):
                 )
             total = dim_add(total, spec.shape[self.axis])
         return first.with_shape(total if axis == self.axis else dim for axis, dim in enumerate(first.shape))
+
+    def permuted(self, order: tuple[int, ...], *inputs: Spec) -> Concatenate:
+        return Concatenate(order.index(self.axis))
 
     def grad(self, dy: Value, y: Value, *inputs: Value) -> tuple[Value, ...]:
         pieces = []

@@ -22,10 +22,13 @@ from bigmodel_core.kernels.cpu.table import Table
 from bigmodel_core.plan.binding import SMALLER
 from bigmodel_core.plan.capacity import refused_politely
 from bigmodel_core.plan.cpu_binding import Binding
-from bigmodel_core.plan.device import Variables
+from bigmodel_core.plan.device import Device, Variables
 from bigmodel_core.plan.failures import Unproven, error_of
+from bigmodel_core.plan.layout import channels_last
 from bigmodel_core.plan.listing import PlannedStep
+from bigmodel_core.plan.passes import Passes, decomposed, decomposed_but_images, selected_early
 from bigmodel_core.plan.program import Program
+from bigmodel_core.plan.schedule import updates_together
 
 
 class Memory:
@@ -68,11 +71,15 @@ if hasattr(os, "register_at_fork"):
     os.register_at_fork(after_in_child=_after_fork)
 
 
-class CpuDevice:
+class CpuDevice(Device):
     """The processor this runs on."""
 
     name = "cpu"
     dtypes = COMPUTED
+    passes = Passes(
+        graph=(selected_early, decomposed_but_images, channels_last, decomposed),
+        steps=(updates_together,),
+    )
 
     def __init__(self) -> None:
         self._arenas: weakref.WeakKeyDictionary[Program, Arena] = weakref.WeakKeyDictionary()
@@ -174,12 +181,11 @@ class CpuPlan:
     def _readable_in_place(self, binding: Binding) -> set[str]:
         """The inputs that kernels may read where the caller has them: read to their end only, no outputs."""
         copied = {id(self.program.root(value)) for value in self.program.outputs}
-        for node in self.program.nodes:
-            if node.op.cpu is not None:
-                for position in node.op.cpu.over_reads(
-                    node.op, [binding.spec(value) for value in node.inputs]
-                ):
-                    copied.add(id(self.program.root(node.inputs[position])))
+        parts = (part for step in self.program.steps for part in step.parts() if part.fused is None)
+        for part in parts:
+            kernel, node = self.program.device.kernel_of(part.node), part.node
+            for position in kernel.over_reads(node.op, [binding.spec(value) for value in node.inputs]):
+                copied.add(id(self.program.root(node.inputs[position])))
         return {name for name, value in self.program.inputs.items() if id(value) not in copied}
 
     # Running ---------------------------------------------------------------------------------------------

@@ -14,7 +14,6 @@ from bigmodel_core.kernels.cpu import elementwise
 from bigmodel_core.kernels.cpu.launch import PADDING, CpuBuffer, CpuLaunch
 from bigmodel_core.kernels.cpu.side_by_side import side_by_side
 from bigmodel_core.plan.binding import ValueBuffers
-from bigmodel_core.plan.fusion import kernel_of
 from bigmodel_core.plan.listing import PlannedStep, listed
 from bigmodel_core.plan.memory import place
 from bigmodel_core.plan.program import Program
@@ -43,7 +42,7 @@ class Binding(ValueBuffers[CpuBuffer]):
 
     Attributes:
         rows: the launches in order, each with the number of its step.
-        followers: by the id of a row's launch, the steps that run on each of its chunks after it.
+        epilogues: by the id of a row's launch, the steps that run on each of its chunks after it.
     """
 
     def __init__(
@@ -55,7 +54,7 @@ class Binding(ValueBuffers[CpuBuffer]):
     ) -> None:
         super().__init__(program, sizes, leaf, CpuBuffer)
         self.status = status
-        self.followers: dict[int, list[Step]] = {}
+        self.epilogues: dict[int, list[Step]] = {}
         self.rows = self._bound()
 
     def _bound(self) -> list[tuple[int, CpuLaunch]]:
@@ -66,25 +65,25 @@ class Binding(ValueBuffers[CpuBuffer]):
         return rows
 
     def _chain(self, step: Step, number: int) -> list[CpuLaunch]:
-        """The launches of a step and its followers: these run on its chunks where the sizes allow."""
+        """The launches of a step and its epilogues: these run on its chunks where the sizes allow."""
         found = self._launches(step, number)
         matrix, tile = step.outputs[0], found[-1].tile if found else None
         for part in islice(step.chain(), 1, None):
-            made = self._following(part, number, tile, matrix) if tile is not None else None
+            made = self._epilogue(part, number, tile, matrix) if tile is not None else None
             if made is None:
                 made = self._launches(part, number)
                 found += made
             elif made:
                 if made[0].chunks != found[-1].chunks:
                     raise KernelError(
-                        f"the kernel '{made[0].kernel.name}' has {made[0].chunks} chunks behind"
+                        f"the kernel '{made[0].kernel.name}' has {made[0].chunks} chunks as an epilogue of"
                         f" '{found[-1].kernel.name}', which has {found[-1].chunks}.",
-                        fix="a kernel that follows another's tiles has a chunk for each of them.",
+                        fix="an epilogue has a chunk for each chunk of the kernel that writes the tiles.",
                         where=part.node.place or None,
                     )
                 *_, last = found[-1].linked()
                 last.epilogue = made[0]
-                self.followers.setdefault(id(found[-1]), []).append(part)
+                self.epilogues.setdefault(id(found[-1]), []).append(part)
                 found += made[1:]
             if part.fused is None:
                 matrix, tile = part.outputs[0], made[-1].tile if made else None
@@ -105,20 +104,24 @@ class Binding(ValueBuffers[CpuBuffer]):
         inputs, outputs = self._buffers(step)
         if step.fused is None:
             with _named_after(step):
-                return list(kernel_of(step.node, "cpu").launches(self._call(step, outputs, number)))
+                return list(
+                    self.program.device.kernel_of(step.node).launches(self._call(step, outputs, number))
+                )
         space = step.fused.space
         sizes = [dim_value(axis, self.sizes) for axis in space.axes]
         launch = elementwise.launch(step.fused.chain, space, sizes, inputs, outputs, status=self.status)
         return [launch] if launch else []
 
-    def _following(
+    def _epilogue(
         self, step: Step, number: int, tile: tuple[int, int], matrix: Value
     ) -> list[CpuLaunch] | None:
-        """The launches of a step behind the tiles of a matrix; None where the sizes do not allow it."""
+        """The launches of a step on the tiles of a matrix; None where the sizes do not allow it."""
         inputs, outputs = self._buffers(step)
         if step.fused is None:
             with _named_after(step):
-                found = kernel_of(step.node, "cpu").epilogue(self._call(step, outputs, number), tile)
+                found = self.program.device.kernel_of(step.node).epilogue(
+                    self._call(step, outputs, number), tile
+                )
             return None if found is None else list(found)
         space = step.fused.on_tiles(matrix.shape)
         assert space is not None
@@ -169,6 +172,6 @@ class Binding(ValueBuffers[CpuBuffer]):
         for buffer, number in self.scratch:
             scratch[number] += buffer.nbytes
         return [
-            listed(step, self.spec, launches[number], self.followers, scratch[number])
+            listed(step, self.spec, launches[number], self.epilogues, scratch[number])
             for number, step in enumerate(self.program.steps)
         ]

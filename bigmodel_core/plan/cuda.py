@@ -22,7 +22,7 @@ from bigmodel_core.kernels.cuda.launch import LAST, CudaBuffer, CudaLaunch, View
 from bigmodel_core.kernels.cuda.recording import Recording, record
 from bigmodel_core.plan.binding import SMALLER, ValueBuffers
 from bigmodel_core.plan.capacity import gibibytes
-from bigmodel_core.plan.device import Variables
+from bigmodel_core.plan.device import Device, Variables
 from bigmodel_core.plan.failures import Unproven, error_of
 from bigmodel_core.plan.listing import PlannedStep
 from bigmodel_core.plan.memory import place
@@ -59,7 +59,7 @@ class Memory:
         return CudaBuffer(self.nbytes, self.array)
 
 
-class CudaDevice:
+class CudaDevice(Device):
     """The current CUDA device, or Numba's simulator of one.
 
     Raises:
@@ -188,7 +188,7 @@ class Binding(ValueBuffers[CudaBuffer]):
             lambda count: self.new_scratch(count, number),
             lambda checked=None: self._own_status(step, checked),
         )
-        return list(op.cuda.launches(call))
+        return list(self.program.device.kernel_of(step.node).launches(call))
 
     def _own_status(self, step: Step, checked: View | None) -> View:
         self.reporting.append((step, checked))

@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 from collections.abc import Iterator, Mapping, Sequence
-from typing import TYPE_CHECKING, Any, Protocol
+from typing import TYPE_CHECKING, Any, Protocol, runtime_checkable
 
 import numpy as np
 
-from bigmodel_core.errors import DeviceError, DtypeError, GraphError, ShapeError
-from bigmodel_core.graph import Input, Node, Variable
+from bigmodel_core.errors import DeviceError, DtypeError, GraphError, KernelError, ShapeError
+from bigmodel_core.graph import Input, Kernel, Node, Variable
 from bigmodel_core.graph.spec import Spec, format_shape
+from bigmodel_core.plan.passes import Passes
 
 if TYPE_CHECKING:
     from bigmodel_core.plan.listing import PlannedStep
@@ -30,12 +31,34 @@ class Plan(Protocol):
         """Bytes of memory the plan holds besides variables."""
 
 
+@runtime_checkable
 class Device(Protocol):
-    """A place to compute."""
+    """A place to compute. A device of one's own inherits from this class, or has all that it has.
+
+    A `Program` asks its device for kernels and passes, makes steps of a graph, and hands itself to `plan`,
+    which binds the steps to sizes.
+    """
 
     name: str
     dtypes: tuple[str, ...]
     """The number types that its kernels compute with."""
+    passes: Passes = Passes()
+    """What it does between a graph and the steps of a program."""
+
+    def kernel_of(self, node: Node) -> Kernel:
+        """The kernel that computes a node: by default the one that is registered under the device's name.
+
+        Raises:
+            KernelError: there is none.
+        """
+        kernel = node.op.kernel(self.name)
+        if kernel is None:
+            raise KernelError(
+                f"the op {type(node.op).__name__} has no kernel for '{self.name}'.",
+                fix=f"set `{self.name} = ...` in the op, or run the model on another device.",
+                where=node.place or None,
+            )
+        return kernel
 
     def allocate(self, array: np.ndarray) -> Any:
         """Memory that starts with an array's numbers."""
@@ -53,13 +76,17 @@ class Device(Protocol):
         """What a plan would run; no memory is taken and nothing is compiled."""
 
 
+USUAL_DEVICE = "cpu"
+"""Where programs run unless they are told otherwise."""
+
+
 def device_named(name: str | Device) -> Device:
     """The device of a name.
 
     Raises:
         DeviceError: there is no such device, or it cannot be used here.
     """
-    if not isinstance(name, str) and hasattr(name, "allocate"):
+    if isinstance(name, Device):
         return name
     if name == "cpu":
         from bigmodel_core.plan.cpu import CPU

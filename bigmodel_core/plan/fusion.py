@@ -4,43 +4,33 @@ from __future__ import annotations
 
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
+from typing import TYPE_CHECKING
 
 from bigmodel_core.errors import KernelError
-from bigmodel_core.graph import Kernel, Node, Value
+from bigmodel_core.graph import Node, Value
 from bigmodel_core.graph.dtypes import FLOATS
 from bigmodel_core.graph.spec import Dim, Shape, dim_product
 from bigmodel_core.kernels.fused import Chain, Elementwise, Part, Space, space
 from bigmodel_core.kernels.scalar import parameters
 
+if TYPE_CHECKING:
+    from bigmodel_core.plan.device import Device
+    from bigmodel_core.plan.program import Program
+
 MAX_PARTS = 48
 """Chains are cut at this length: longer ones only spill registers and compile slowly."""
 
 
-def kernel_of(node: Node, device: str) -> Kernel:
-    """A node's kernel for a device.
-
-    Raises:
-        KernelError: the op has none.
-    """
-    kernel = node.op.kernel(device)
-    if kernel is None:
-        raise KernelError(
-            f"the op {type(node.op).__name__} has no kernel for '{device}'.",
-            fix=f"set `{device} = ...` in the op, or run the model on another device.",
-            where=node.place or None,
-        )
-    return kernel
-
-
-def fuse(nodes: Sequence[Node], root: Callable[[Value], Value], device: str) -> list[list[Node]]:
+def fuse(nodes: Sequence[Node], program: Program) -> list[list[Node]]:
     """Group nodes into those that become one kernel each, in an order of their first nodes.
 
     A group holds elementwise nodes of one output shape; it never needs something that is computed from it
     outside."""
+    kernel_of, root = program.device.kernel_of, program.root
     group_of: dict[int, int] = {}
     groups: dict[int, list[Node]] = {}
     for node in nodes:
-        kernel = kernel_of(node, device)
+        kernel = kernel_of(node)
         group_of[node.index] = node.index
         groups[node.index] = [node]
         if not isinstance(kernel, Elementwise):
@@ -49,7 +39,7 @@ def fuse(nodes: Sequence[Node], root: Callable[[Value], Value], device: str) -> 
             if value.node.index not in group_of:
                 continue
             other, mine = group_of[value.node.index], group_of[node.index]
-            if other == mine or not isinstance(kernel_of(value.node, device), Elementwise):
+            if other == mine or not isinstance(kernel_of(value.node), Elementwise):
                 continue
             if value.shape != node.outputs[0].shape or len(groups[other]) + len(groups[mine]) > MAX_PARTS:
                 continue
@@ -151,18 +141,18 @@ def _lead(shape: Shape) -> Shape:
 
 
 def fused_program(
-    group: Sequence[Node], inputs: Sequence[Value], outputs: Sequence[Value], device: str
+    group: Sequence[Node], inputs: Sequence[Value], outputs: Sequence[Value], device: Device
 ) -> Fused | None:
     """The chain of a group of elementwise nodes; None where the group is one node with a kernel of its
     own."""
-    if not isinstance(kernel_of(group[0], device), Elementwise):
+    if not isinstance(device.kernel_of(group[0]), Elementwise):
         return None
     shape = group[0].outputs[0].shape
     reduced = space(shape, [value.shape for value in inputs])
     numbers = {id(value): number for number, value in enumerate(inputs)}
     parts: list[Part] = []
     for node in group:
-        kernel = kernel_of(node, device)
+        kernel = device.kernel_of(node)
         assert isinstance(kernel, Elementwise)
         names = parameters(kernel.function)[len(node.inputs) :]
         attributes = []

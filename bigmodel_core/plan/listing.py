@@ -22,7 +22,7 @@ class PlannedKernel:
         name: of the kernel.
         chunks: into how many independent pieces its work is cut, whatever the number of threads.
         choice: which way was chosen for this shape; empty where there is but one.
-        follower: what runs on each chunk right after it, as in "Relu, then MaxPool".
+        follower: its epilogue, what runs on each chunk right after it, as in "Relu, then MaxPool".
     """
 
     name: str
@@ -66,7 +66,7 @@ def listed(
     step: Step,
     spec: Callable[[Value], Spec],
     launches: Sequence[CpuLaunch],
-    followers: Mapping[int, Sequence[Step]],
+    epilogues: Mapping[int, Sequence[Step]],
     scratch: int,
 ) -> PlannedStep:
     """One line of a listing.
@@ -75,10 +75,10 @@ def listed(
         step: which.
         spec: gives a value's spec with all sizes known.
         launches: those that are rows of the plan's table.
-        followers: by the id of a launch, the steps that run on each of its chunks after it.
+        epilogues: by the id of a launch, the steps that run on each of its chunks after it.
         scratch: bytes.
     """
-    on_chunks = {id(part) for launch in launches for part in followers.get(id(launch), ())}
+    on_chunks = {id(part) for launch in launches for part in epilogues.get(id(launch), ())}
     chain = [part.ops for part in step.chain() if part is step or id(part) not in on_chunks]
     more = len(step.beside)
     places = {(part.node.path, part.node.layer) for part in (step, *step.beside)}
@@ -97,7 +97,7 @@ def listed(
                 launch.kernel.name,
                 launch.chunks,
                 launch.choice,
-                ", then ".join(part.ops for part in followers.get(id(launch), ())),
+                ", then ".join(part.ops for part in epilogues.get(id(launch), ())),
             )
             for launch in launches
         ),

@@ -13,8 +13,10 @@ import numpy as np
 from bigmodel_core.errors import GraphError, ShapeError
 from bigmodel_core.graph import Constant, Graph, Input, Value, Variable, needed
 from bigmodel_core.graph.spec import match
-from bigmodel_core.plan.device import Device, Plan, Variables, check_dtypes, device_named
+from bigmodel_core.ops.gate import Copy
+from bigmodel_core.plan.device import USUAL_DEVICE, Device, Plan, Variables, check_dtypes, device_named
 from bigmodel_core.plan.listing import PlannedStep
+from bigmodel_core.plan.passes import Computation
 from bigmodel_core.plan.schedule import ordered
 
 MOST_PLANS = 64
@@ -29,7 +31,7 @@ class Program:
         outputs: values to read out.
         updates: new values of variables, by path; all are written after every read of the old values.
         guards: floats that have to be finite, or the run stops before any variable changes.
-        device: where it runs, "cpu" or "cuda".
+        device: where it runs, or its name.
         is_exact: whether guards are looked at one by one, and new values of variables too; see `exact`.
     """
 
@@ -39,7 +41,7 @@ class Program:
         outputs: Sequence[Value],
         updates: Mapping[str, Value] | None = None,
         guards: Sequence[Value] = (),
-        device: str | Device = "cpu",
+        device: str | Device = USUAL_DEVICE,
         is_exact: bool = False,
     ) -> None:
         self.device, self.is_exact = device_named(device), is_exact
@@ -48,16 +50,15 @@ class Program:
         self._exact: Program | None = None
         if is_exact:
             guards = [*guards, *(value for value in updates.values() if value.spec.is_float)]
-        if self.device.name == "cpu":
-            from bigmodel_core.plan.layout import channels_last
-
-            graph, outputs, updates, guards = channels_last(graph, outputs, updates, guards)
-        self.graph, self.guards = graph, list(guards)
-        changing = {graph.variable(path, value.spec): value for path, value in updates.items()}
+        asked = Computation(graph, list(outputs), updates, list(guards))
+        found = self.device.passes.rewritten(asked, self.device)
+        self.graph, self.guards = found.graph, list(found.guards)
+        graph = found.graph
+        changing = {graph.variable(path, value.spec): value for path, value in found.updates.items()}
         self.updates = {
             variable: _kept(graph, value, variable, changing) for variable, value in changing.items()
         }
-        self.outputs = [_kept(graph, value, None, changing) for value in outputs]
+        self.outputs = [_kept(graph, value, None, changing) for value in found.outputs]
         roots = [*self.outputs, *self.updates.values(), *self.updates, *self.guards]
         self.nodes = needed(roots)
         check_dtypes(self.device, self.nodes)
@@ -171,8 +172,6 @@ class Program:
 
 def _kept(graph: Graph, value: Value, new_of: Value | None, changing: Mapping[Value, Value]) -> Value:
     """A value as it was before the updates: a copy, where it is the memory of a variable that changes."""
-    from bigmodel_core.plan.guard import Copy
-
     root = _root(value)
     if root is new_of or all(root is not variable for variable in changing):
         return value

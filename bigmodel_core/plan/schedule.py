@@ -1,4 +1,4 @@
-"""The order of a program's steps: what follows the tiles of what, and when variables are overwritten."""
+"""The order of a program's steps: what is whose epilogue, and when variables are overwritten."""
 
 from __future__ import annotations
 
@@ -7,7 +7,6 @@ from typing import TYPE_CHECKING
 
 from bigmodel_core.errors import GraphError
 from bigmodel_core.graph import Value
-from bigmodel_core.plan.fusion import kernel_of
 from bigmodel_core.plan.guard import waiting_for
 from bigmodel_core.plan.steps import Step, copy_step, grouped
 
@@ -41,7 +40,10 @@ def ordered(program: Program) -> list[Step]:
         )
         if gates and not program.is_exact:
             _check_what_is_written(steps[writer], variable)
-    return _scheduled(program, steps, before)
+    found = _scheduled(program, steps, before)
+    for arrange in program.device.passes.steps:
+        found = arrange(found, program)
+    return found
 
 
 def _close(
@@ -132,7 +134,7 @@ def _scheduled(program: Program, steps: list[Step], before: dict[int, set[int]])
                 heapq.heappush(ready, (_priority(steps[later]), later))
 
     def next_of(chain: list[int]) -> int | None:
-        """What can follow the tiles of a chain: chains of elementwise ops before other ops."""
+        """What can be the next epilogue of a chain: chains of elementwise ops before other ops."""
         found = {
             later
             for number in chain
@@ -144,7 +146,7 @@ def _scheduled(program: Program, steps: list[Step], before: dict[int, set[int]])
             (
                 number
                 for number in sorted(found, key=lambda n: (steps[n].fused is None, n))
-                if _can_follow(program, members, steps[number])
+                if _can_be_epilogue(program, members, steps[number])
             ),
             None,
         )
@@ -157,47 +159,50 @@ def _scheduled(program: Program, steps: list[Step], before: dict[int, set[int]])
         finish(number)
         chain = [number]
         while (later := next_of(chain)) is not None:
-            steps[chain[-1]].follower = steps[later]
+            steps[chain[-1]].epilogue = steps[later]
             chain.append(later)
             finish(later)
     if len(done) != len(steps):
         raise GraphError("the steps of the graph wait for each other.")
-    return _updated_together(steps, order, before)
+    return [steps[number] for number in order]
 
 
-def _updated_together(steps: list[Step], order: list[int], before: dict[int, set[int]]) -> list[Step]:
-    """The steps in order; neighbours that overwrite variables, and need nothing of each other, run as one."""
+def updates_together(steps: list[Step], program: Program) -> list[Step]:
+    """Neighbours that overwrite variables, and need nothing of each other, run as one."""
     found: list[Step] = []
-    members: list[int] = []
-    for number in order:
-        step = steps[number]
-        alone = step.follower is not None or not step.writes
-        if members and not alone and before[number].isdisjoint(members):
-            steps[members[0]].beside.append(step)
-            members.append(number)
-            continue
-        found.append(step)
-        members = [] if alone else [number]
+    read: set[int] = set()
+    written: set[int] = set()
+    for step in steps:
+        alone = step.epilogue is not None or not step.writes
+        reads = {id(program.root(value)) for value in step.inputs}
+        writes = {id(value) for value in (*step.outputs, *step.writes.values())}
+        if read and not alone and written.isdisjoint(reads | writes) and read.isdisjoint(writes):
+            found[-1].beside.append(step)
+        else:
+            found.append(step)
+            read, written = set(), set()
+        if not alone:
+            read, written = read | reads, written | writes
     return found
 
 
 def _priority(step: Step) -> tuple[int, int]:
     """Scalars first (a learning rate, the check of the loss), and what says that it comes early, so that
-    chains which need them can follow the tiles of what they are for."""
+    chains which need them can be epilogues of what they are for."""
     early = all(value.shape == () for value in step.outputs) or step.node.op.comes_early
     return (0 if early else 2 if step.writes else 1, step.nodes[0].index)
 
 
-def _can_follow(program: Program, chain: list[Step], later: Step) -> bool:
+def _can_be_epilogue(program: Program, chain: list[Step], later: Step) -> bool:
     """Whether a step can be run on the tiles that the last of a chain write."""
     begin = next(n for n in reversed(range(len(chain))) if chain[n].fused is None or n == 0)
     writer = chain[begin]
-    if writer.fused is not None or not kernel_of(writer.node, program.device.name).writes_tiles:
+    if writer.fused is not None or not program.device.kernel_of(writer.node).writes_tiles:
         return False
     matrix = writer.outputs[0]
     tiled = {id(matrix), *(id(value) for step in chain[begin + 1 :] for value in step.outputs)}
     if later.fused is None:
-        kernel = kernel_of(later.node, program.device.name)
+        kernel = program.device.kernel_of(later.node)
         followed = kernel.follows
         return followed is not None and [
             position for position, value in enumerate(later.node.inputs) if id(program.root(value)) in tiled

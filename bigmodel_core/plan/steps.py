@@ -7,7 +7,9 @@ from dataclasses import dataclass, field
 from typing import TYPE_CHECKING
 
 from bigmodel_core.graph import Node, Value
-from bigmodel_core.plan.fusion import Fused, fuse, fused_program
+from bigmodel_core.ops.gate import Copy
+from bigmodel_core.plan.fusion import Fused, fused_program
+from bigmodel_core.plan.guard import gate_of
 from bigmodel_core.plan.kernel_table import needs_kernel
 
 if TYPE_CHECKING:
@@ -25,8 +27,8 @@ class Step:
         fused: the chain's program, None for a single kernel.
         writes: for outputs that become the new value of a variable in place, the variable, by the output's
             position.
-        follower: what is run on each tile of this step's output right after it is written; it may have a
-            follower, too.
+        epilogue: what runs on each tile of this step's output right after it is written; it may have an
+            epilogue, too.
         beside: steps that are run together with this one, each on its own: none needs another.
     """
 
@@ -35,18 +37,18 @@ class Step:
     outputs: list[Value]
     fused: Fused | None = None
     writes: dict[int, Value] = field(default_factory=dict)
-    follower: Step | None = None
+    epilogue: Step | None = None
     beside: list[Step] = field(default_factory=list)
 
     def chain(self) -> Iterator[Step]:
-        """The step, and those that follow its tiles, in order."""
+        """The step and its epilogues, in order."""
         at: Step | None = self
         while at is not None:
             yield at
-            at = at.follower
+            at = at.epilogue
 
     def parts(self) -> Iterator[Step]:
-        """All that runs where this step has its turn."""
+        """This step, its epilogues, and the steps beside it."""
         for member in (self, *self.beside):
             yield from member.chain()
 
@@ -67,8 +69,6 @@ class Step:
 def grouped(program: Program) -> tuple[list[Step], dict[int, int]]:
     """The steps of a program in no particular order, its gate last, and by the id of a value the number of
     its step."""
-    from bigmodel_core.plan.guard import gate_of
-
     steps: list[Step] = []
     producer: dict[int, int] = {}
     gate = gate_of(program) if program.guards else None
@@ -79,7 +79,7 @@ def grouped(program: Program) -> tuple[list[Step], dict[int, int]]:
     for node in plain:
         for value in node.inputs:
             users.setdefault(id(program.root(value)), []).append(node)
-    for group in fuse(plain, program.root, program.device.name):
+    for group in program.device.passes.grouping(plain, program):
         members = {node.index for node in group}
         outputs = [
             value
@@ -94,7 +94,7 @@ def grouped(program: Program) -> tuple[list[Step], dict[int, int]]:
             for value in node.inputs:
                 if value.node.index not in members and all(value is not known for known in inputs):
                     inputs.append(value)
-        elementwise = fused_program(group, inputs, outputs, program.device.name)
+        elementwise = fused_program(group, inputs, outputs, program.device)
         step = Step(group, inputs, list(group[0].outputs) if elementwise is None else outputs, elementwise)
         for value in step.outputs:
             producer[id(value)] = len(steps)
@@ -107,10 +107,8 @@ def grouped(program: Program) -> tuple[list[Step], dict[int, int]]:
 
 def copy_step(program: Program, variable: Value, value: Value) -> Step:
     """A copy of a value into a variable's memory."""
-    from bigmodel_core.plan.guard import Copy
-
     node = program.graph.apply(Copy(), (value,))
     for output in node.outputs:
         program.roots[id(output)] = output
-    fused = fused_program([node], [value], list(node.outputs), program.device.name)
+    fused = fused_program([node], [value], list(node.outputs), program.device)
     return Step([node], [value], list(node.outputs), fused, {0: variable})

@@ -10,9 +10,9 @@ import pytest
 from bigmodel_core.errors import NumericsError
 from bigmodel_core.graph import Graph
 from bigmodel_core.graph.spec import Spec
+from bigmodel_core.ops.gate import Gate
 from bigmodel_core.ops.linear import MatMul
 from bigmodel_core.plan import Program, Variables, device_named
-from bigmodel_core.plan.guard import Gate
 
 CPU = device_named("cpu")
 
@@ -85,7 +85,7 @@ def test_a_product_is_checked_by_its_operands_where_these_are_far_smaller() -> N
     large, small = product("N", 200, 200)[0], product("N", 20, 20)[0]
     assert [len(check.inputs) for check in gate_of(large).checks] == [2]
     assert [len(check.inputs) for check in gate_of(small).checks] == [1]
-    assert any(step.follower is not None for step in large.steps)
+    assert any(step.epilogue is not None for step in large.steps)
 
 
 KINDS = {

@@ -117,8 +117,8 @@ def test_a_chain_of_elementwise_ops_is_one_step_and_follows_its_product() -> Non
     graph = Graph()
     x, w = graph.input("x", Spec(("N", 8))), graph.constant(np.ones((8, 16), "float32"))
     (step,) = Program(graph, [ops.tanh(ops.relu(x @ w) * 2.0 + 1.0)]).steps
-    assert step.follower is not None
-    assert len(step.follower.nodes) >= 3
+    assert step.epilogue is not None
+    assert len(step.epilogue.nodes) >= 3
 
 
 def test_fusion_never_makes_steps_wait_for_themselves() -> None:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
 import numpy as np
@@ -17,6 +17,7 @@ from bigmodel_core.graph.autodiff import gradients
 from bigmodel_core.graph.spec import Spec
 from bigmodel_core.kernels.cpu.kernels import cpu_launches
 from bigmodel_core.plan import Program, Variables, device_named, schedule
+from bigmodel_core.plan.cpu import CpuDevice
 from tests.ops.image_reference import convolved, padded, windows
 
 CPU = device_named("cpu")
@@ -38,8 +39,8 @@ def program_of(build: Build, arrays: Sequence[np.ndarray], training: bool) -> tu
     return Program(graph, wanted), given
 
 
-def followers(program: Program) -> list[str]:
-    """The steps with followers that all run on tiles, as 'Conv2d -> Relu -> MaxPool'."""
+def epilogues(program: Program) -> list[str]:
+    """The steps with epilogues that all run on tiles, as 'Conv2d -> Relu -> MaxPool'."""
     listed = program.listing(1, {})
     return [
         " -> ".join([step.op.split(", then ")[0], *kernel.follower.split(", then ")])
@@ -52,13 +53,13 @@ def followers(program: Program) -> list[str]:
 def check(
     build: Build, arrays: Sequence[np.ndarray], monkeypatch: Any, rtol: float, training: bool = True
 ) -> Program:
-    """The results are the same where nothing follows anything; returns the program with followers."""
+    """The results are the same where nothing is an epilogue; returns the program with epilogues."""
     program, given = program_of(build, arrays, training)
     found = program.run(Variables(CPU), given)
     with monkeypatch.context() as patch:
-        patch.setattr(schedule, "_can_follow", lambda *_: False)
+        patch.setattr(schedule, "_can_be_epilogue", lambda *_: False)
         plain, _ = program_of(build, arrays, training)
-    assert all(step.follower is None for step in plain.steps)
+    assert all(step.epilogue is None for step in plain.steps)
     for ours, expected in zip(found, plain.run(Variables(CPU), given), strict=True):
         if rtol:
             np.testing.assert_allclose(ours, expected, rtol=rtol, atol=rtol * np.abs(expected).max(initial=0))
@@ -76,7 +77,7 @@ def test_a_pool_follows_the_convolution_and_its_relu(monkeypatch: pytest.MonkeyP
     program = check(
         lambda x, w: ops.max_pool(ops.relu(ops.conv2d(x, w, padding=1)), 2), arrays, monkeypatch, 0, False
     )
-    assert followers(program) == ["Conv2d -> Relu -> MaxPool"]
+    assert epilogues(program) == ["Conv2d -> Relu -> MaxPool"]
 
 
 @pytest.mark.parametrize(
@@ -108,7 +109,7 @@ def test_pools_of_all_kinds(
         monkeypatch,
         1e-4,
     )
-    assert any("Pool" in name for name in followers(program)) == follows
+    assert any("Pool" in name for name in epilogues(program)) == follows
     x, w = (array.astype("float64") for array in arrays)
     y, border = convolved(x, w, np.zeros(20), (1, 1), (1, 1, 1, 1), (1, 1), 1), (padding,) * 4
     under = windows(padded(y, border, -np.inf if kind == "max" else 0.0), (window, window), (stride, stride))
@@ -147,7 +148,7 @@ def test_gradients_of_pool_and_bias_follow_the_next_convolution(monkeypatch: pyt
         return ops.conv2d(ops.max_pool(ops.relu(ops.conv2d(x, w, b)), 2), v)
 
     program = check(build, arrays, monkeypatch, 1e-5)
-    assert "ConvTranspose2d -> _ReluGrad -> _MaxPoolGrad -> ChannelSum" in followers(program)
+    assert "ConvTranspose2d -> _ReluGrad -> _MaxPoolGrad -> ChannelSum" in epilogues(program)
 
 
 def test_moments_follow_the_convolution(monkeypatch: pytest.MonkeyPatch) -> None:
@@ -156,7 +157,7 @@ def test_moments_follow_the_convolution(monkeypatch: pytest.MonkeyPatch) -> None
     def build(x: Value, w: Value, scale: Value, shift: Value, v: Value) -> Value:
         return ops.conv2d(ops.relu(ops.batch_norm(ops.conv2d(x, w, padding=1), scale, shift)[0]), v)
 
-    names = followers(check(build, arrays, monkeypatch, 1e-4))
+    names = epilogues(check(build, arrays, monkeypatch, 1e-4))
     assert "Conv2d -> BatchNorm" in names or "Conv2d -> BatchNorm -> Relu" in names
     assert "ConvTranspose2d -> _ReluGrad -> _BatchNormGrad" in names
 
@@ -170,7 +171,7 @@ def test_moments_behind_a_convolution_equal_numpy() -> None:
         [x, w, scale, shift],
         False,
     )
-    assert any(name.endswith("BatchNorm") for name in followers(program))
+    assert any(name.endswith("BatchNorm") for name in epilogues(program))
     (found,) = program.run(Variables(CPU), given)
     padded = np.pad(x.astype("float64"), ((0, 0), (0, 0), (1, 1), (1, 1)))
     seen = np.lib.stride_tricks.sliding_window_view(padded, (3, 3), (2, 3))
@@ -185,7 +186,7 @@ def test_a_global_mean_follows_the_last_convolution(monkeypatch: pytest.MonkeyPa
     program = check(
         lambda x, w: ops.global_average_pool(ops.relu(ops.conv2d(x, w))), arrays, monkeypatch, 1e-5, False
     )
-    assert "Conv2d -> Relu -> Sum" in followers(program)
+    assert "Conv2d -> Relu -> Sum" in epilogues(program)
 
 
 def test_what_is_read_elsewhere_is_written_by_every_part_of_a_chain(monkeypatch: pytest.MonkeyPatch) -> None:
@@ -226,7 +227,7 @@ def test_updates_that_follow_no_tiles_are_one_launch(optimizer: Any, monkeypatch
     assert [kernel.name for kernel in planned.kernels] == ["run_items"]
     assert planned.choice == f"{1 + len(updating[0].beside)} side by side"
     with monkeypatch.context() as patch:
-        patch.setattr(schedule, "_updated_together", lambda steps, order, before: [steps[n] for n in order])
+        patch.setattr(CpuDevice, "passes", replace(CpuDevice.passes, steps=()))
         apart, expected = trained(optimizer)
     assert not any(s.beside for s in apart._program.steps)
     assert state.keys() == expected.keys()
@@ -268,7 +269,7 @@ class WrongChunks(Op):
         return x
 
 
-def test_a_follower_with_other_chunks_is_refused() -> None:
-    with pytest.raises(KernelError, match=r"(?s)999 chunks behind.*Fix: "):
+def test_an_epilogue_with_other_chunks_is_refused() -> None:
+    with pytest.raises(KernelError, match=r"(?s)999 chunks as an epilogue.*Fix: "):
         program, given = program_of(lambda x, w: WrongChunks()(x @ w), [images(90, 30), images(30, 4)], False)
         program.run(Variables(CPU), given)
