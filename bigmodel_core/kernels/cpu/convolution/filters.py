@@ -2,18 +2,14 @@
 
 from __future__ import annotations
 
-import math
-from dataclasses import replace
 from typing import Any
 
-from bigmodel_core.graph.dtypes import SIZES
-from bigmodel_core.graph.spec import Spec
 from bigmodel_core.kernels.call import Call
 from bigmodel_core.kernels.cpu.kernels import kernel
 from bigmodel_core.kernels.cpu.launch import CpuBuffer, CpuLaunch
 
 
-def arrange_filters(out, weight, groups, start, stop):
+def arrange_filters(out, weight, start, stop):
     """out (taps, channels of a group, filters) from weight (filters, channels of a group, taps)."""
     for tap in range(start, stop):
         for c in range(out.shape[1]):
@@ -21,7 +17,7 @@ def arrange_filters(out, weight, groups, start, stop):
                 out[tap, c, k] = weight[k, c, tap]
 
 
-def flip_filters(out, weight, groups, start, stop):
+def flip_filters(out, weight, start, stop):
     """out (taps reversed, filters of a group, channels) from weight (filters, channels of a group, taps)."""
     taps = out.shape[0]
     of_group = weight.shape[1]
@@ -46,16 +42,8 @@ def flipped(call: Call) -> tuple[CpuBuffer, list[CpuLaunch]]:
 
 
 def _written(call: Call, function: Any, shape: tuple[int, int, int]) -> tuple[CpuBuffer, list[CpuLaunch]]:
-    weight = call.inputs[1]
-    filters, channels, down, across = weight.sizes
-    count = math.prod(weight.sizes)
-    memory = call.scratch(count * SIZES[weight.dtype])
-    part = replace(
-        call,
-        inputs=(weight,),
-        input_buffers=(call.input_buffers[1],),
-        outputs=(Spec(shape, weight.dtype),),
-        output_buffers=(memory,),
-    )
-    views = kernel(function, views=lambda *_: ([shape], [(filters, channels, down * across)]))
-    return memory, views.launches(part) if count else []
+    weight = call.input(1)
+    filters, channels, down, across = weight.spec.sizes
+    made = call.temporary(shape, weight.spec.dtype)
+    launches = call.launch(kernel(function), [made], [weight.reshape(filters, channels, down * across)])
+    return made.buffer, launches
