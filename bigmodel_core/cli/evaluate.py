@@ -119,11 +119,11 @@ def _file(
     """The same for a file that ONNX Runtime runs: metrics alone, since a file holds no loss."""
     import numpy as np
 
-    from bigmodel_core.cli.answers import scores_of
     from bigmodel_core.cli.predictor import check_samples, load
     from bigmodel_core.cli.sources import load_data
     from bigmodel_core.cli.usual import metrics_for
-    from bigmodel_core.train.evaluation import answered, metric_names
+    from bigmodel_core.nn.predictions import scores_of
+    from bigmodel_core.train.evaluation import in_recorded_units, metric_names
 
     predictor = load(str(path))
     data = load_data(data_name, data_dir, predictor.known)
@@ -131,7 +131,7 @@ def _file(
     check_samples(predictor, data)
     metrics = metrics_for(data) if metrics is None else metrics
     states = [item.empty() for item in metrics]
-    truth = answered(split.y, predictor.known.encoding)
+    truth = in_recorded_units(split.y, predictor.known.encoding)
     for start in range(0, len(split), batch_size):
         outputs = predictor.run(predictor.port.from_prepared(split.x[start : start + batch_size]))
         first = scores_of(outputs, predictor.are_probabilities)

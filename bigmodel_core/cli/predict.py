@@ -13,8 +13,8 @@ from bigmodel_core.cli.terminal import AsJson, Output, count
 from bigmodel_core.errors import UsageError
 
 if TYPE_CHECKING:
-    from bigmodel_core.cli.answers import Answer
     from bigmodel_core.cli.predictor import Predictor
+    from bigmodel_core.nn.predictions import Prediction
 
 app = command_app()
 
@@ -61,16 +61,16 @@ def predict(
     if data is not None:
         _predict_data(predictor, data, data_dir, number, out, output)
         return
-    rows: list[tuple[str, Answer]] = []
+    rows: list[tuple[str, Prediction]] = []
     for path in inputs or ():
         names, batches = predictor.read(path, invert=invert)
-        rows += zip(names, predictor.answers(*batches), strict=True)
-    records = [{"input": name, **answer.to_dict()} for name, answer in rows]
+        rows += zip(names, predictor.predictions(*batches), strict=True)
+    records = [{"input": name, **prediction.to_dict()} for name, prediction in rows]
     if out is not None:
         write_predictions(out, records)
         output.say(f"{count(len(records))} predictions written to {out}")
     elif not as_json:
-        _show(output, [(name, answer, None) for name, answer in rows])
+        _show(output, [(name, prediction, None) for name, prediction in rows])
     output.result(records)
 
 
@@ -83,29 +83,33 @@ def _predict_data(
     from bigmodel_core.cli.prediction_file import write_predictions
     from bigmodel_core.cli.predictor import BATCH, check_samples
     from bigmodel_core.cli.sources import load_data
-    from bigmodel_core.train.evaluation import answered
+    from bigmodel_core.train.evaluation import in_recorded_units
 
     port = predictor.port
     data = load_data(name, data_dir, predictor.known)
-    x, truth = data.test.x, answered(data.test.y, predictor.known.encoding)
+    x, truth = data.test.x, in_recorded_units(data.test.y, predictor.known.encoding)
     check_samples(predictor, data)
     found = [
-        answer
+        prediction
         for start in range(0, len(x), BATCH)
-        for answer in predictor.answers(port.from_prepared(x[start : start + BATCH]))
+        for prediction in predictor.predictions(port.from_prepared(x[start : start + BATCH]))
     ]
     labels = predictor.known.labels or data.labels
     every = [
-        (f"test {position}", answer, None if truth is None else _truth(truth[position], labels, answer))
-        for position, answer in enumerate(found)
+        (
+            f"test {position}",
+            prediction,
+            None if truth is None else _truth(truth[position], labels, prediction),
+        )
+        for position, prediction in enumerate(found)
     ]
     rows = every[:number]
     if out is not None:
         write_predictions(
             out,
             [
-                {"input": key, **answer.to_dict(), **({} if truth is None else {"truth": true})}
-                for key, answer, true in every
+                {"input": key, **prediction.to_dict(), **({} if truth is None else {"truth": true})}
+                for key, prediction, true in every
             ],
         )
     result: dict[str, Any] = {
@@ -113,16 +117,18 @@ def _predict_data(
         "split": "test",
         "samples": len(x),
         "by": predictor.by,
-        "predictions": [{"input": key, **answer.to_dict(), "truth": true} for key, answer, true in rows],
+        "predictions": [
+            {"input": key, **prediction.to_dict(), "truth": true} for key, prediction, true in rows
+        ],
     }
     summary = f"{count(len(x))} test samples of {data.name}, computed by {predictor.by}"
     if truth is not None and found[0].index is not None:
-        right = int(np.sum(np.array([answer.index for answer in found]) == truth))
+        right = int(np.sum(np.array([prediction.index for prediction in found]) == truth))
         of = f" of {count(truth.size)} steps" if truth.ndim > 1 else ""
         result |= {"right": right, "accuracy": right / truth.size}
         summary += f": {count(right)}{of} right, accuracy {right / truth.size:.4f}"
     elif truth is not None:
-        error = float(np.mean(np.abs(np.array([answer.values for answer in found]) - truth)))
+        error = float(np.mean(np.abs(np.array([prediction.values for prediction in found]) - truth)))
         result["mean_absolute_error"] = error
         summary += f": mean absolute error {error:.4g}"
     if not output.as_json:
@@ -133,19 +139,19 @@ def _predict_data(
     output.result(result)
 
 
-def _truth(true: Any, labels: Any, answer: Answer) -> Any:
-    from bigmodel_core.cli.answers import in_a_row
+def _truth(true: Any, labels: Any, prediction: Prediction) -> Any:
+    from bigmodel_core.nn.predictions import in_a_row
 
-    if answer.index is None:
+    if prediction.index is None:
         return true.tolist()
-    if isinstance(answer.index, list):
+    if isinstance(prediction.index, list):
         return in_a_row(true.tolist(), labels)
     return labels[int(true)] if labels and int(true) < len(labels) else str(int(true))
 
 
-def _show(output: Output, rows: list[tuple[str, Answer, Any]]) -> None:
-    from bigmodel_core.cli.answers import Answer
+def _show(output: Output, rows: list[tuple[str, Prediction, Any]]) -> None:
     from bigmodel_core.cli.terminal import visible
+    from bigmodel_core.nn.predictions import Prediction
 
     is_class = bool(rows) and rows[0][1].label is not None
     has_truth = any(true is not None for *_, true in rows)
@@ -154,13 +160,13 @@ def _show(output: Output, rows: list[tuple[str, Answer, Any]]) -> None:
     columns += ["Probability"] if is_class else []
     columns += [""] if is_class and has_truth else []
     lines = []
-    for name, answer, true in rows:
-        line = [name, visible(answer.text())]
+    for name, prediction, true in rows:
+        line = [name, visible(prediction.text())]
         if has_truth:
-            line.append(visible(true) if isinstance(true, str) else Answer(values=true).text())
+            line.append(visible(true) if isinstance(true, str) else Prediction(values=true).text())
         if is_class:
-            line.append(f"{answer.probability:.4f}")
+            line.append(f"{prediction.probability:.4f}")
             if has_truth:
-                line.append("" if answer.label == true else "wrong")
+                line.append("" if prediction.label == true else "wrong")
         lines.append(line)
     output.table(columns, lines, numbers=["Probability"] + ([] if is_class else ["Value", "Truth"]))

@@ -36,7 +36,7 @@ def write_predictions(path: Path, records: Sequence[Mapping[str, Any]]) -> None:
 
     Args:
         path: where to; its ending chooses the form.
-        records: the answer for each sample, as `Answer.to_dict` gives it, with its "input" and "truth".
+        records: each sample's prediction, as `Prediction.to_dict` gives it, with its "input" and "truth".
 
     Raises:
         CheckpointError: the file cannot be written.

@@ -12,16 +12,16 @@ from bigmodel_core.errors import UsageError
 if TYPE_CHECKING:
     import numpy as np
 
-    from bigmodel_core.cli.answers import Answer
     from bigmodel_core.cli.inputs import Port
     from bigmodel_core.cli.sources import Known
+    from bigmodel_core.nn.predictions import Prediction
 
 BATCH = 256
 
 
 @dataclass(frozen=True)
 class Predictor:
-    """A model that is ready to answer.
+    """A model that is ready to predict.
 
     Args:
         run: outputs by name for a batch of its inputs, numbers in the units of the recorded targets.
@@ -60,28 +60,28 @@ class Predictor:
         names, batch = read(path, self.port, invert=invert)
         return names, [batch]
 
-    def answers(self, *inputs: np.ndarray) -> list[Answer]:
-        """The answers for a batch of any size."""
-        from bigmodel_core.cli.answers import answers
+    def predictions(self, *inputs: np.ndarray) -> list[Prediction]:
+        """The predictions for a batch of any size."""
         from bigmodel_core.cli.inputs import converted
+        from bigmodel_core.nn.predictions import predictions
 
         ports = self.ports.values()
         given = [converted(x, port, "input") for x, port in zip(inputs, ports, strict=True)]
         count = next((len(x) for x, port in zip(given, ports, strict=True) if port.is_batched), 1)
-        found: list[Answer] = []
+        found: list[Prediction] = []
         for start in range(0, count, BATCH):
             parts = [
                 x[start : start + BATCH] if port.is_batched else x
                 for x, port in zip(given, ports, strict=True)
             ]
-            found += answers(
+            found += predictions(
                 self.run(*parts), self.known.task, self.known.labels, self.are_probabilities, start
             )
         return found
 
 
 def load(what: str) -> Predictor:
-    """The model somebody named, ready to answer.
+    """The model somebody named, ready to predict.
 
     Raises:
         BigmodelError: it is missing or damaged.
@@ -98,7 +98,7 @@ def _from_checkpoint(what: str) -> Predictor:
     from bigmodel_core.cli.sources import checkpoint, known_of
     from bigmodel_core.nn.outputs import listed
     from bigmodel_core.nn.probabilities import makes_probabilities
-    from bigmodel_core.train.evaluation import answered
+    from bigmodel_core.train.evaluation import in_recorded_units
 
     content = checkpoint(what)
     model, known = content.restore(), known_of(content)
@@ -106,7 +106,7 @@ def _from_checkpoint(what: str) -> Predictor:
     ports = {name: Port.of(spec.shape, spec.dtype, known.encoding) for name, spec in model.inputs.items()}
 
     def run(*inputs: np.ndarray) -> dict[str, np.ndarray]:
-        outputs = [answered(np.asarray(array), known.encoding) for array in listed(model(*inputs))]
+        outputs = [in_recorded_units(np.asarray(array), known.encoding) for array in listed(model(*inputs))]
         return dict(zip(network.output_names, outputs, strict=True))
 
     last = network.trace(training=False).outputs[0]
@@ -117,7 +117,7 @@ def _from_file(path: Path) -> Predictor:
     from bigmodel_core.cli.inputs import Port
     from bigmodel_core.cli.sources import known_of_file
     from bigmodel_core.exporting.export import reader_of
-    from bigmodel_core.train.evaluation import answered
+    from bigmodel_core.train.evaluation import in_recorded_units
 
     session = reader_of(path, "session").session(path)
     known = known_of_file(session.metadata)
@@ -132,7 +132,7 @@ def _from_file(path: Path) -> Predictor:
         found: dict[str, np.ndarray] = session.run(*inputs)
         if is_whole:  # the file itself has the way back behind the model
             return found
-        return {key: answered(array, known.encoding) for key, array in found.items()}
+        return {key: in_recorded_units(array, known.encoding) for key, array in found.items()}
 
     are_probabilities = bool(getattr(session, "gives_probabilities", False))
     return Predictor(run, ports, known, "ONNX Runtime", are_probabilities)

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import math
+
 import numpy as np
 
 from bigmodel_core.graph import Value
@@ -37,6 +39,32 @@ def of_both(chance: np.ndarray) -> np.ndarray:
     [[0.75, 0.25]]
     """
     return np.stack([1 - chance, chance], -1)
+
+
+def is_single(scores: np.ndarray) -> bool:
+    """Whether each sample has one score, which stands for two classes: (n,), (n, 1) and so on."""
+    return scores.ndim > 0 and math.prod(scores.shape[1:]) == 1
+
+
+def classified(scores: np.ndarray, are_probabilities: bool = False) -> tuple[np.ndarray, np.ndarray]:
+    """The most probable class of each sample, and the probabilities of all classes.
+
+    Args:
+        scores: (n, C) or, of steps, (n, T, C), one a class; or one for two classes, see `is_single`.
+        are_probabilities: whether the model itself made probabilities of them.
+
+    Returns:
+        The numbers of the classes, int64 (n,) or (n, T), and the probabilities, float64 (n, C) or (n, T, C).
+
+    >>> classes, probabilities = classified(np.array([[0.0], [-1000.0]]))
+    >>> classes.tolist(), probabilities.tolist()
+    ([0, 0], [[0.5, 0.5], [1.0, 0.0]])
+    """
+    if not is_single(scores):
+        return scores.argmax(-1), scores.astype(np.float64) if are_probabilities else softmax(scores)
+    flat = scores.reshape(-1).astype(np.float64)
+    chosen = flat > (0.5 if are_probabilities else 0)
+    return chosen.astype(np.int64), of_both(flat if are_probabilities else sigmoid(flat))
 
 
 def makes_probabilities(output: Value) -> bool:

@@ -17,7 +17,7 @@ from bigmodel_core.ops.elementwise import ElementwiseOp
 
 
 @dataclass(frozen=True)
-class Check:
+class Bound:
     """What has to be modest: a factor times the largest magnitude of each of some of a gate's inputs.
 
     Args:
@@ -34,11 +34,11 @@ class Gate(Op):
     """Stops the run where a number is NaN or infinite, or where that cannot be told.
 
     Args:
-        checks: what is checked, in the order in which a failure is reported.
+        bounds: what is checked, in the order in which a failure is reported.
         exact: whether the inputs are all there is to know: then any finite number will do.
     """
 
-    checks: tuple[Check, ...]
+    bounds: tuple[Bound, ...]
     exact: bool = False
     exported: ClassVar[bool] = False
     cpu = cpu_kernels.gate
@@ -49,7 +49,7 @@ class Gate(Op):
 
     def bind(self, sizes: Mapping[str, int]) -> Gate:
         """The gate at some sizes."""
-        return replace(self, checks=tuple(replace(c, factor=dim_value(c.factor, sizes)) for c in self.checks))
+        return replace(self, bounds=tuple(replace(c, factor=dim_value(c.factor, sizes)) for c in self.bounds))
 
     def limit(self, dtype: str) -> float:
         """What numbers of a type have to be below."""

@@ -15,7 +15,7 @@ from typing import TYPE_CHECKING
 
 from bigmodel_core.graph import Node, Value, needed
 from bigmodel_core.graph.spec import Dim
-from bigmodel_core.ops.gate import Check, Gate
+from bigmodel_core.ops.gate import Bound, Gate
 
 if TYPE_CHECKING:
     from bigmodel_core.plan.program import Program
@@ -32,16 +32,16 @@ def gate_of(program: Program) -> Node:
         for value in node.inputs:
             users.setdefault(id(program.root(value)), []).append(node)
     measured: list[Value] = []
-    checks = []
+    bounds = []
     for guard in program.guards:
         operands, factor = _proof(program, program.root(guard), users)
         for value in operands:
             if all(value is not known for known in measured):
                 measured.append(value)
-        checks.append(
-            Check(tuple(next(n for n, m in enumerate(measured) if m is v) for v in operands), factor)
+        bounds.append(
+            Bound(tuple(next(n for n, m in enumerate(measured) if m is v) for v in operands), factor)
         )
-    return program.graph.apply(Gate(tuple(dict.fromkeys(checks)), program.is_exact), measured)
+    return program.graph.apply(Gate(tuple(dict.fromkeys(bounds)), program.is_exact), measured)
 
 
 def waiting_for(program: Program, gate: Node) -> Iterator[Node]:

@@ -35,7 +35,7 @@ def metric_names(metrics: Sequence[Metric]) -> list[str]:
     return names
 
 
-def answered(outputs: Any, encoding: Encoding | None) -> Any:
+def in_recorded_units(outputs: Any, encoding: Encoding | None) -> Any:
     """A model's outputs, or its targets, in the units of the recorded targets, where those were scaled.
 
     Args:
@@ -110,7 +110,10 @@ class Evaluator:
             loss, *outputs = self._program.run(self.network.variables, given)
             total += float(loss) * len(part)
             prediction: Any = self._form.pack(outputs) if outputs else None
-            prediction, target = answered(prediction, self.encoding), answered(target, self.encoding)
+            prediction, target = (
+                in_recorded_units(prediction, self.encoding),
+                in_recorded_units(target, self.encoding),
+            )
             for name, metric in self.metrics.items():
                 states[name] = metric.update(states[name], prediction, target)
         return states, total

@@ -15,7 +15,7 @@ from bigmodel_core.nn.layer import Layer
 from bigmodel_core.nn.network import Network
 from bigmodel_core.nn.outputs import listed
 from bigmodel_core.nn.probabilities import makes_probabilities, of_both
-from bigmodel_core.train.evaluation import EVALUATION_BATCH, Evaluator, answered
+from bigmodel_core.train.evaluation import EVALUATION_BATCH, Evaluator, in_recorded_units
 from bigmodel_core.train.job import encoded
 from bigmodel_core.train.metric import Metric
 from bigmodel_core.train.objective import target_spec
@@ -77,7 +77,7 @@ class TrainedModel:
             GraphError: the model is not built yet.
             ShapeError, DtypeError, DataError: the input does not fit the model.
         """
-        return answered(self._outputs(x, batch_size), self.encoding)
+        return in_recorded_units(self._outputs(x, batch_size), self.encoding)
 
     def predict_proba(self, x: Any, batch_size: int = EVALUATION_BATCH) -> np.ndarray:
         """The probability of each class for inputs, in float64: each row adds up to 1.

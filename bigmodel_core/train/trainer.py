@@ -72,6 +72,7 @@ class Trainer(TrainedModel):
         UnknownNameError: nothing has such a name.
         UsageError: no loss is given and the model names none.
 
+    >>> import numpy as np
     >>> import bigmodel_core as bm
     >>> x = np.random.default_rng(0).normal(size=(64, 4)).astype("float32")
     >>> trainer = bm.Trainer(bm.layers.Dense(2), "cross_entropy", bm.optimizers.SGD(0.5), ["accuracy"])

@@ -12,9 +12,9 @@ import bigmodel_core as bm
 from bigmodel_onnx.exporter import Onnx
 from bigmodel_onnx.import_ import OnnxModel, from_onnx
 from bigmodel_onnx.lowering import missing_lowerings
-from bigmodel_onnx.report import Report
+from bigmodel_onnx.report import ExportReport
 
-__all__ = ["Onnx", "OnnxModel", "Report", "from_onnx", "missing_lowerings"]
+__all__ = ["ExportReport", "Onnx", "OnnxModel", "from_onnx", "missing_lowerings"]
 
 
 @bm.hookimpl

@@ -12,7 +12,7 @@ from bigmodel_core.data.encoding import Encoding
 from bigmodel_core.data.preprocessing import Preprocessing
 from bigmodel_core.errors import ConfigError, ExportError
 from bigmodel_core.graph.spec import Shape, Spec, format_shape
-from bigmodel_core.nn.probabilities import sigmoid, softmax
+from bigmodel_core.nn.probabilities import classified
 from bigmodel_onnx.emit import Emitter, Port
 
 TASKS = ("classification", "binary", "regression")
@@ -135,14 +135,9 @@ class Answer:
 
     def compute(self, scores: np.ndarray) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
         """The same in NumPy and float64, to compare with: label, probability, probabilities."""
-        scores = scores.astype(np.float64)
-        if self.task == "classification":
-            chances = scores if self.is_probability else softmax(scores)
-            return scores.argmax(1), chances.max(1), chances
-        flat = scores.reshape(len(scores))
-        chances = flat if self.is_probability else sigmoid(flat)
-        chosen = flat > (0.5 if self.is_probability else 0)
-        return chosen.astype(np.int64), np.where(chosen, chances, 1 - chances), chances
+        indices, chances = classified(scores.astype(np.float64), self.is_probability)
+        chosen = chances[np.arange(len(indices)), indices]
+        return indices, chosen, chances if self.task == "classification" else chances[:, 1]
 
 
 def answer_for(output: Spec, known: Encoding, is_probability: bool) -> Answer | Numbers | None:

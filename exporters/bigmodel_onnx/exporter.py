@@ -19,7 +19,7 @@ from bigmodel_core.exporting.exporter import Exporter
 from bigmodel_core.nn.layer import Layer
 from bigmodel_core.nn.network import Network
 from bigmodel_core.nn.probabilities import makes_probabilities
-from bigmodel_onnx.report import Report
+from bigmodel_onnx.report import ExportReport
 
 if TYPE_CHECKING:
     from bigmodel_core.data.dataset import Data
@@ -85,7 +85,7 @@ class Onnx(Exporter):
         samples: Any = None,
         data: Data | None = None,
         encoding: Encoding | None = None,
-    ) -> Report:
+    ) -> ExportReport:
         """Write a built model, after ONNX Runtime has computed the same as the model at two batch sizes.
 
         Args:
@@ -184,7 +184,7 @@ class Onnx(Exporter):
         title: str,
         texts: Mapping[str, str],
         samples: Any,
-    ) -> Report:
+    ) -> ExportReport:
         """Write, check and compare in a folder aside; the file appears when all of it went well."""
         import onnxruntime
 
@@ -192,29 +192,29 @@ class Onnx(Exporter):
         from bigmodel_onnx.answer import Numbers
 
         opset, ir_version = versions.chosen(self.opset, self.target_runtime)
-        check = verify.Check(network, lowered, self.tolerance)
+        comparison = verify.Comparison(network, lowered, self.tolerance)
         runs = verify.drawn_inputs(network, self.batch_sizes)
         if steps is not None and len(network.inputs) == 1:
-            check = _with_raw_input(check, network, steps)
+            comparison = _with_raw_input(comparison, network, steps)
             runs = {sizes: _raw(inputs, steps) for sizes, inputs in runs.items()}
         elif samples is not None:
             runs = verify.sampled_inputs(network, samples, self.batch_sizes)
         if isinstance(answer, Numbers):
-            check = replace(
-                check,
+            comparison = replace(
+                comparison,
                 expected=lambda outputs: [answer.compute(outputs[0])],
                 comparable=lambda numbers: answer.steps.standard(numbers).astype(network.outputs[0].dtype),
             )
         elif answer is not None:
-            check = replace(check, expected=lambda outputs: answer.compute(outputs[0]))
+            comparison = replace(comparison, expected=lambda outputs: answer.compute(outputs[0]))
         with staged(path) as folder:
             sidecar = document.write(
                 folder, path.name, lowered.emitter, ir_version, title, texts, self.single_file_limit
             )
             reading.check_rules(folder / path.name, shapes=True)
-            differences = verify.verify(folder / path.name, check, runs)
+            differences = verify.verify(folder / path.name, comparison, runs)
             size = sum(file.stat().st_size for file in folder.iterdir())
-        report = Report(
+        report = ExportReport(
             path,
             opset,
             ir_version,
@@ -228,7 +228,7 @@ class Onnx(Exporter):
         self.tidy(path, report)
         return report
 
-    def tidy(self, path: Path, report: Report) -> None:
+    def tidy(self, path: Path, report: ExportReport) -> None:
         """Remove the sidecars of earlier exports to this path."""
         from bigmodel_onnx import document
 
@@ -268,13 +268,13 @@ class Onnx(Exporter):
         return describe(Path(path))
 
 
-def _with_raw_input(check: Any, network: Network, steps: Preprocessing) -> Any:
+def _with_raw_input(comparison: Any, network: Network, steps: Preprocessing) -> Any:
     (name,), dtype = network.input_names, network.inputs[0].dtype
 
     def to_model(inputs: Mapping[str, np.ndarray]) -> dict[str, np.ndarray]:
         return {name: steps.apply(inputs[name]).astype(dtype)}
 
-    return replace(check, to_model=to_model)
+    return replace(comparison, to_model=to_model)
 
 
 def _raw(inputs: Mapping[str, np.ndarray], steps: Preprocessing) -> dict[str, np.ndarray]:

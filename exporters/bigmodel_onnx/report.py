@@ -8,7 +8,7 @@ from typing import Any
 
 
 @dataclass(frozen=True)
-class Report:
+class ExportReport:
     """A file that was written and proven.
 
     Args:

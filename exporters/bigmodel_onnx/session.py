@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import json
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
@@ -12,23 +11,8 @@ import numpy as np
 
 from bigmodel_core.errors import DtypeError, ExportError, ShapeError
 from bigmodel_core.graph.dtypes import DTYPES
-from bigmodel_core.nn.probabilities import softmax
+from bigmodel_core.nn.predictions import Prediction, predictions
 from bigmodel_onnx import reading
-
-
-@dataclass(frozen=True)
-class Prediction:
-    """The answer for one sample.
-
-    Args:
-        label: the name of the class, or its number where the file has no names.
-        index: the number of the class.
-        probability: how probable it is; None where the file gives scores of another kind.
-    """
-
-    label: str
-    index: int
-    probability: float | None
 
 
 class Session:
@@ -87,28 +71,18 @@ class Session:
 
         Raises:
             ExportError: the outputs are not the scores of classes.
+            NumericsError: the scores of a sample are NaN.
         """
         outputs = self.run(*arrays)
-        if {"label", "probability"} <= set(outputs):
-            indices, chances = outputs["label"], outputs["probability"]
-        else:
-            scores = next(iter(outputs.values())).astype(np.float64)
+        if not {"label", "probability"} <= set(outputs):
+            scores = next(iter(outputs.values()))
             if scores.ndim != 2 or scores.shape[1] < 2:
                 raise ExportError(
                     f"the file gives {scores.shape} numbers, not the scores of classes.",
                     where=str(self.path),
                     fix="use its outputs as they are.",
                 )
-            indices = scores.argmax(1)
-            chances = scores if self.gives_probabilities else softmax(scores)
-            chances = chances[np.arange(len(scores)), indices]
-        labels = self.labels
-        return [
-            Prediction(
-                labels[index] if labels and 0 <= index < len(labels) else str(index), index, float(chance)
-            )
-            for index, chance in zip(map(int, indices), chances, strict=True)
-        ]
+        return predictions(outputs, "classification", self.labels, self.gives_probabilities)
 
 
 def _makes_probabilities(model: Any) -> bool:

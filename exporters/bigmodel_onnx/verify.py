@@ -27,7 +27,7 @@ Arrays = Mapping[str, np.ndarray]
 
 
 @dataclass(frozen=True)
-class Check:
+class Comparison:
     """What a file is compared with.
 
     Args:
@@ -47,12 +47,12 @@ class Check:
     comparable: Callable[[np.ndarray], np.ndarray] = np.asarray
 
 
-def verify(path: Path, check: Check, runs: Mapping[str, Arrays]) -> dict[str, float]:
+def verify(path: Path, comparison: Comparison, runs: Mapping[str, Arrays]) -> dict[str, float]:
     """Run the file and the model on the same inputs; returns the largest difference of each run.
 
     Args:
         path: the file.
-        check: what it is compared with.
+        comparison: what it is compared with.
         runs: the file's inputs, by a text that says which run it is.
 
     Raises:
@@ -60,24 +60,26 @@ def verify(path: Path, check: Check, runs: Mapping[str, Arrays]) -> dict[str, fl
             gives no number at all to compare with.
     """
     session = open_session(path)
-    trace = check.network.trace(training=False)
-    program = Program(trace.graph, trace.outputs, device=check.network.device)
+    trace = comparison.network.trace(training=False)
+    program = Program(trace.graph, trace.outputs, device=comparison.network.device)
     differences = {}
     for sizes, inputs in runs.items():
-        given = check.to_model(inputs)
-        outputs = _run_model(program, check.network, given, sizes)
+        given = comparison.to_model(inputs)
+        outputs = _run_model(program, comparison.network, given, sizes)
         found = run_session(session, inputs, path.name)
         largest = 0.0
         for port, wanted, got in zip(
-            check.lowered.emitter.results, check.expected(outputs), found, strict=True
+            comparison.lowered.emitter.results, comparison.expected(outputs), found, strict=True
         ):
             _check_comparable(wanted, f"{sizes}, output {port.name}")
-            gap, allowed = difference(check.comparable(got), check.comparable(wanted), check.tolerance)
+            gap, allowed = difference(
+                comparison.comparable(got), comparison.comparable(wanted), comparison.tolerance
+            )
             largest = max(largest, gap)
             if gap > allowed:
-                if port.name == "label" and _are_ties(got != wanted, found, check):
+                if port.name == "label" and _are_ties(got != wanted, found, comparison):
                     continue
-                raise _mismatch(path, check, inputs, given, f"{sizes}, output {port.name}", gap, allowed)
+                raise _mismatch(path, comparison, inputs, given, f"{sizes}, output {port.name}", gap, allowed)
         differences[sizes] = largest
     return differences
 
@@ -114,10 +116,10 @@ def _check_comparable(wanted: np.ndarray, where: str) -> None:
         )
 
 
-def _are_ties(differ: np.ndarray, found: Sequence[np.ndarray], check: Check) -> bool:
+def _are_ties(differ: np.ndarray, found: Sequence[np.ndarray], comparison: Comparison) -> bool:
     """Whether the two most probable classes are as good as equal for all these samples, so that rounding
     decides."""
-    names = [port.name for port in check.lowered.emitter.results]
+    names = [port.name for port in comparison.lowered.emitter.results]
     chances = found[names.index("probabilities")].astype(np.float64)[differ]
     if chances.ndim == 1:
         return bool((np.abs(chances - 0.5) < 1e-5).all())
@@ -140,9 +142,9 @@ def _run_model(program: Program, network: Network, given: Arrays, sizes: str) ->
 
 
 def _mismatch(
-    path: Path, check: Check, inputs: Arrays, given: Arrays, where: str, gap: float, allowed: float
+    path: Path, comparison: Comparison, inputs: Arrays, given: Arrays, where: str, gap: float, allowed: float
 ) -> ExportError:
-    layer = first_difference(path, check, inputs, given)
+    layer = first_difference(path, comparison, inputs, given)
     return ExportError(
         f"the file does not compute what the model computes ({where}): the largest difference is {gap:.3g}, "
         f"expected at most {allowed:.3g}. "
@@ -158,12 +160,12 @@ def _mismatch(
     )
 
 
-def first_difference(path: Path, check: Check, inputs: Arrays, given: Arrays) -> str | None:
+def first_difference(path: Path, comparison: Comparison, inputs: Arrays, given: Arrays) -> str | None:
     """The first layer whose values differ: the file is run once more with every value as an output."""
     import onnx
 
-    lowered = check.lowered
-    trace = check.network.trace(training=False)
+    lowered = comparison.lowered
+    trace = comparison.network.trace(training=False)
     renamed = lowered.emitter.renamed
     model = reading.read(path)
     made = {name for node in model.graph.node for name in node.output}
@@ -189,9 +191,9 @@ def first_difference(path: Path, check: Check, inputs: Arrays, given: Arrays) ->
         probe.unlink(missing_ok=True)
     names = [item.name for item in session.get_outputs()]
     found = dict(zip(names, run_session(session, inputs, path.name), strict=True))
-    program = Program(trace.graph, [value for value, _ in pairs], device=check.network.device)
-    for (value, name), wanted in zip(pairs, program.run(check.network.variables, given), strict=True):
-        gap, allowed = difference(found[name], wanted, check.tolerance)
+    program = Program(trace.graph, [value for value, _ in pairs], device=comparison.network.device)
+    for (value, name), wanted in zip(pairs, program.run(comparison.network.variables, given), strict=True):
+        gap, allowed = difference(found[name], wanted, comparison.tolerance)
         if gap > allowed:
             place = value.node.place or "the model itself"
             return f"{place}, {type(value.node.op).__name__} (difference {gap:.3g})"

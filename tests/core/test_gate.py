@@ -83,8 +83,8 @@ def gate_of(program: Program) -> Any:
 
 def test_a_product_is_checked_by_its_operands_where_these_are_far_smaller() -> None:
     large, small = product("N", 200, 200)[0], product("N", 20, 20)[0]
-    assert [len(check.inputs) for check in gate_of(large).checks] == [2]
-    assert [len(check.inputs) for check in gate_of(small).checks] == [1]
+    assert [len(bound.inputs) for bound in gate_of(large).bounds] == [2]
+    assert [len(bound.inputs) for bound in gate_of(small).bounds] == [1]
     assert any(step.epilogue is not None for step in large.steps)
 
 

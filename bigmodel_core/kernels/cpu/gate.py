@@ -41,12 +41,12 @@ def gate(call: Call) -> list[CpuLaunch]:
             found.append(CpuLaunch(largest_kernel(spec.dtype), [buffer, count, slots, slot], parts))
         table += [slot, parts, int(spec.dtype == "float64")]
         slot += parts
-    checks = call.op.checks
-    context: list[Item] = [call.status, slots, len(checks), 4 + len(table), *table]
-    for number, check in enumerate(checks):
-        limit = call.op.limit(call.inputs[check.inputs[0]].dtype)
-        context += [number, float(check.factor), limit, len(check.inputs)]
-        context += [4 + 3 * position for position in check.inputs]
+    bounds = call.op.bounds
+    context: list[Item] = [call.status, slots, len(bounds), 4 + len(table), *table]
+    for number, bound in enumerate(bounds):
+        limit = call.op.limit(call.inputs[bound.inputs[0]].dtype)
+        context += [number, float(bound.factor), limit, len(bound.inputs)]
+        context += [4 + 3 * position for position in bound.inputs]
     end = CpuLaunch(VERDICT, context)
     weights = [min(count, PIECE) * SHARE for count in counts if count]
     if sum(counts) * SHARE < 1:
@@ -86,8 +86,8 @@ def magnitude(slots, first, pieces, wide):
 
 
 def verdict(ctx, chunk):
-    """Context: status, slots, how many checks, where they start, three integers for each array (its first
-    slot, how many, whether it is float64); then for each check its number, factor, limit and arrays."""
+    """Context: status, slots, how many bounds, where they start, three integers for each array (its first
+    slot, how many, whether it is float64); then for each bound its number, factor, limit and arrays."""
     status, slots, at = load_int(ctx, 0), load_int(ctx, 1), ctx + load_int(ctx, 3) * 8
     for _ in range(load_int(ctx, 2)):
         count = load_int(at, 3)

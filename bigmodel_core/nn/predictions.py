@@ -1,4 +1,4 @@
-"""What a model's outputs say about each sample: a label with its probability, or numbers."""
+"""What a model's outputs say about each sample: a class with its probability, or numbers."""
 
 from __future__ import annotations
 
@@ -10,12 +10,12 @@ from typing import Any
 import numpy as np
 
 from bigmodel_core.errors import NumericsError
-from bigmodel_core.nn.probabilities import of_both, sigmoid, softmax
+from bigmodel_core.nn.probabilities import classified, is_single, of_both
 
 
 @dataclass(frozen=True)
-class Answer:
-    """The answer for one sample.
+class Prediction:
+    """What is predicted for one sample.
 
     Args:
         label: the name of the class, or its number where classes have no names; None for numbers. Where each
@@ -55,14 +55,14 @@ class Answer:
         return found
 
 
-def answers(
+def predictions(
     outputs: Mapping[str, np.ndarray],
     task: str | None,
     labels: Sequence[str] | None,
     are_probabilities: bool = False,
     start: int = 0,
-) -> list[Answer]:
-    """The answers in a model's outputs.
+) -> list[Prediction]:
+    """The prediction for each sample in a model's outputs.
 
     Args:
         outputs: by name; "label" and "probability" are taken as they are, else the first output counts:
@@ -77,7 +77,7 @@ def answers(
         NumericsError: the scores of a sample are NaN, so that no class is the most probable.
 
     >>> outputs = {"y": np.array([[0.1, 2.0], [3.0, 1.0]])}
-    >>> [answer.label for answer in answers(outputs, "classification", ("cat", "dog"))]
+    >>> [found.label for found in predictions(outputs, "classification", ("cat", "dog"))]
     ['dog', 'cat']
     """
     if {"label", "probability"} <= set(outputs):
@@ -94,28 +94,24 @@ def answers(
     if len(outputs) == 1:
         return found
     return [
-        replace(answer, outputs={name: np.asarray(array)[row].tolist() for name, array in outputs.items()})
-        for row, answer in enumerate(found)
+        replace(
+            prediction, outputs={name: np.asarray(array)[row].tolist() for name, array in outputs.items()}
+        )
+        for row, prediction in enumerate(found)
     ]
 
 
 def _of_scores(
     scores: np.ndarray, task: str, labels: Sequence[str] | None, are_probabilities: bool
-) -> list[Answer]:
+) -> list[Prediction]:
     of_classes = task in ("classification", "binary") and scores.dtype.kind == "f"
-    if of_classes and scores.size == len(scores):  # one score for two classes
-        flat = scores.reshape(-1).astype(np.float64)
-        chances = of_both(flat if are_probabilities else sigmoid(flat))
-        chosen = (flat > (0.5 if are_probabilities else 0)).astype(np.int64)
-        return _labelled(chosen, chances[np.arange(len(flat)), chosen], labels, chances)
-    if of_classes and scores.ndim in (2, 3):
-        chances = scores.astype(np.float64) if are_probabilities else softmax(scores)
-        best = scores.argmax(-1)
-        if scores.ndim == 2:
-            return _labelled(best, chances[np.arange(len(scores)), best], labels, chances)
-        steps = zip(best.tolist(), chances.max(-1).mean(1), strict=True)
-        return [Answer(in_a_row(indices, labels), indices, float(chance)) for indices, chance in steps]
-    return [Answer(values=sample.tolist()) for sample in scores]
+    if not of_classes or not (is_single(scores) or scores.ndim in (2, 3)):
+        return [Prediction(values=sample.tolist()) for sample in scores]
+    indices, chances = classified(scores, are_probabilities)
+    if indices.ndim == 1:
+        return _labelled(indices, chances[np.arange(len(indices)), indices], labels, chances)
+    steps = zip(indices.tolist(), chances.max(-1).mean(1), strict=True)
+    return [Prediction(in_a_row(row, labels), row, float(chance)) for row, chance in steps]
 
 
 def _check_numbers(scores: np.ndarray, start: int) -> None:
@@ -144,8 +140,8 @@ def scores_of(outputs: Mapping[str, np.ndarray], are_probabilities: bool) -> np.
         found, are_probabilities = outputs["probabilities"], True
     else:
         found = outputs.get("label", next(iter(outputs.values())))
-    is_single = found.dtype.kind == "f" and found.size == len(found)
-    return found - np.asarray(0.5, found.dtype) if are_probabilities and is_single else found
+    is_chance = are_probabilities and found.dtype.kind == "f" and is_single(found)
+    return found - np.asarray(0.5, found.dtype) if is_chance else found
 
 
 def in_a_row(indices: Sequence[int], labels: Sequence[str] | None) -> str:
@@ -154,23 +150,23 @@ def in_a_row(indices: Sequence[int], labels: Sequence[str] | None) -> str:
     >>> in_a_row([1, 0], ("a", "b")), in_a_row([1, 0], ("noun", "verb")), in_a_row([1, 0], None)
     ('ba', 'verb noun', '1 0')
     """
-    names = [labels[index] if labels and 0 <= index < len(labels) else str(index) for index in indices]
+    names = [class_name(index, labels) for index in indices]
     return ("" if labels and all(len(label) == 1 for label in labels) else " ").join(names)
 
 
 def _task(scores: np.ndarray, labels: Sequence[str] | None) -> str:
     if scores.ndim == 2 and scores.shape[1] > 1 and scores.dtype.kind == "f":
         return "classification"
-    return "binary" if labels and len(labels) == 2 and scores.size == len(scores) else "regression"
+    return "binary" if labels and len(labels) == 2 and is_single(scores) else "regression"
 
 
 def _labelled(
     indices: Any, chances: Any, labels: Sequence[str] | None, all_chances: np.ndarray | None = None
-) -> list[Answer]:
+) -> list[Prediction]:
     names = class_names(labels, 0 if all_chances is None else all_chances.shape[1])
     return [
-        Answer(
-            labels[index] if labels and 0 <= index < len(labels) else str(index),
+        Prediction(
+            class_name(index, labels),
             index,
             float(chance),
             probabilities=None
@@ -179,6 +175,11 @@ def _labelled(
         )
         for row, (index, chance) in enumerate(zip(map(int, indices), chances, strict=True))
     ]
+
+
+def class_name(index: int, labels: Sequence[str] | None) -> str:
+    """The label of a class, or its number where it has none."""
+    return labels[index] if labels and 0 <= index < len(labels) else str(index)
 
 
 def class_names(labels: Sequence[str] | None, count: int) -> list[str]:
