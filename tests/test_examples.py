@@ -1,7 +1,8 @@
-"""The examples are whole: the plugin passes the conformance kit, its model trains and exports."""
+"""The examples are whole: the plugins pass the conformance kit, their models train and export."""
 
 from __future__ import annotations
 
+import ast
 import subprocess
 import sys
 import venv
@@ -11,12 +12,15 @@ import pytest
 
 from tests.processes import run_code, run_pytest
 
-EXAMPLE = Path(__file__).parents[1] / "examples" / "bigmodel_swish"
+EXAMPLES = Path(__file__).parents[1] / "examples"
+LAYERS = {"swish": "Swish(beta=1.5)", "rms_norm": "RMSNorm()"}
+"""A layer of each example."""
+examples = pytest.mark.parametrize("name", LAYERS)
 
 
 @pytest.fixture(scope="module")
 def python(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """An environment on top of this one, with the example plugin in it as an installer leaves it."""
+    """An environment on top of this one, with the plugins in it as an installer leaves them."""
     home = tmp_path_factory.mktemp("environment")
     venv.create(home, system_site_packages=False, with_pip=False)
     python = home / ("Scripts/python.exe" if sys.platform == "win32" else "bin/python")
@@ -28,23 +32,50 @@ def python(tmp_path_factory: pytest.TempPathFactory) -> Path:
     # Folders of this environment, read as at its own start: an editable installation is found through them.
     lines = [f"import site; site.addsitedir({path!r})" for path in sys.path if path]
     (site / "outer.pth").write_text("\n".join(lines) + "\n")
-    (site / "bigmodel_swish.py").write_text((EXAMPLE / "bigmodel_swish.py").read_text())
-    info = site / "bigmodel_swish-0.1.0.dist-info"
-    info.mkdir()
-    (info / "METADATA").write_text("Metadata-Version: 2.1\nName: bigmodel-swish\nVersion: 0.1.0\n")
-    (info / "entry_points.txt").write_text("[bigmodel]\nswish = bigmodel_swish\n")
+    for name in LAYERS:
+        module, dashed = f"bigmodel_{name}", name.replace("_", "-")
+        (site / f"{module}.py").write_text((EXAMPLES / module / f"{module}.py").read_text())
+        info = site / f"{module}-0.1.0.dist-info"
+        info.mkdir()
+        (info / "METADATA").write_text(f"Metadata-Version: 2.1\nName: bigmodel-{dashed}\nVersion: 0.1.0\n")
+        (info / "entry_points.txt").write_text(f"[bigmodel]\n{dashed} = {module}\n")
     return python
 
 
-def test_the_example_plugin_passes_the_conformance_kit(python: Path) -> None:
-    done = run_pytest("-p", "no:xdist", EXAMPLE / "tests", cwd=EXAMPLE, executable=python)
-    assert " passed" in done.stdout and "failed" not in done.stdout
+def test_every_example_is_tested() -> None:
+    assert {path.name for path in EXAMPLES.iterdir()} == {f"bigmodel_{name}" for name in LAYERS}
+
+
+@examples
+def test_the_plugin_passes_the_conformance_kit(name: str, python: Path) -> None:
+    """All of it: on the CPU, in CUDA's simulator, after a reload, in ONNX Runtime."""
+    folder = EXAMPLES / f"bigmodel_{name}"
+    done = run_pytest("-p", "no:xdist", "-vv", folder / "tests", cwd=folder, executable=python)
+    assert "cuda equals cpu" in done.stdout
+    assert " passed" in done.stdout and "failed" not in done.stdout and "SKIPPED" not in done.stdout
+
+
+@examples
+def test_the_plugin_takes_of_bigmodel_what_bm_offers(name: str) -> None:
+    tree = ast.parse((EXAMPLES / f"bigmodel_{name}" / f"bigmodel_{name}.py").read_text())
+    imported = {
+        module
+        for node in ast.walk(tree)
+        for module in (
+            [alias.name for alias in node.names]
+            if isinstance(node, ast.Import)
+            else [node.module]
+            if isinstance(node, ast.ImportFrom)
+            else []
+        )
+    }
+    assert {module for module in imported if module.startswith("bigmodel")} == {"bigmodel_core"}
 
 
 TRAIN = """
 import numpy as np, sys
 import bigmodel_core as bm
-model = bm.Sequential(bm.layers.Dense(8), bm.layers.Swish(beta=1.5), bm.layers.Dense(2))
+model = bm.Sequential(bm.layers.Dense(8), bm.layers.LAYER, bm.layers.Dense(2))
 x = np.random.default_rng(0).standard_normal((64, 4)).astype("float32")
 y = (x[:, 0] > x[:, 1]).astype("int64")
 step = bm.compile(model, "cross_entropy", bm.optimizers.Adam(0.05))
@@ -55,8 +86,9 @@ print(loss)
 """
 
 
-def test_a_model_with_the_example_plugin_learns_and_exports(python: Path, tmp_path: Path) -> None:
+@examples
+def test_a_model_with_the_plugin_learns_and_exports(name: str, python: Path, tmp_path: Path) -> None:
     target = tmp_path / "model.onnx"
-    done = run_code(TRAIN, target, executable=python)
+    done = run_code(TRAIN.replace("LAYER", LAYERS[name]), target, executable=python)
     assert float(done.stdout) < 0.1
     assert target.stat().st_size > 0
