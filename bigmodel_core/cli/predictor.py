@@ -12,7 +12,7 @@ from bigmodel_core.errors import UsageError
 if TYPE_CHECKING:
     import numpy as np
 
-    from bigmodel_core.cli.inputs import Port
+    from bigmodel_core.cli.port import Port
     from bigmodel_core.cli.sources import Known
     from bigmodel_core.nn.predictions import Prediction
 
@@ -62,7 +62,7 @@ class Predictor:
 
     def predictions(self, *inputs: np.ndarray) -> list[Prediction]:
         """The predictions for a batch of any size."""
-        from bigmodel_core.cli.inputs import converted
+        from bigmodel_core.cli.port import converted
         from bigmodel_core.nn.predictions import predictions
 
         ports = self.ports.values()
@@ -94,7 +94,7 @@ def load(what: str) -> Predictor:
 def _from_checkpoint(what: str) -> Predictor:
     import numpy as np
 
-    from bigmodel_core.cli.inputs import Port
+    from bigmodel_core.cli.port import Port
     from bigmodel_core.cli.sources import checkpoint, known_of
     from bigmodel_core.nn.outputs import listed
     from bigmodel_core.nn.probabilities import makes_probabilities
@@ -114,7 +114,7 @@ def _from_checkpoint(what: str) -> Predictor:
 
 
 def _from_file(path: Path) -> Predictor:
-    from bigmodel_core.cli.inputs import Port
+    from bigmodel_core.cli.port import Port
     from bigmodel_core.cli.sources import known_of_file
     from bigmodel_core.exporting.export import reader_of
     from bigmodel_core.train.evaluation import in_recorded_units

@@ -17,12 +17,13 @@ from bigmodel_core.errors import ConfigError, UsageError
 from bigmodel_core.nn.layer import Layer
 from bigmodel_core.nn.network import Network
 from bigmodel_core.nn.optimizer import Optimizer
-from bigmodel_core.train.checkpoint import Checkpoint, Snapshot
+from bigmodel_core.train.checkpoint import Checkpoint
 from bigmodel_core.train.evaluation import Evaluator, metric_names
 from bigmodel_core.train.history import deciding_loss
 from bigmodel_core.train.metric import Metric
 from bigmodel_core.train.run_state import Best, RunState
 from bigmodel_core.train.samples import Samples
+from bigmodel_core.train.snapshot import Snapshot
 
 
 @dataclass(frozen=True)

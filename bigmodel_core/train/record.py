@@ -11,7 +11,7 @@ from typing import Any
 from bigmodel_core.errors import CheckpointError, RunInUseError
 from bigmodel_core.nn.network import Network
 from bigmodel_core.train.atomic import remove_remains, write_atomically
-from bigmodel_core.train.checkpoint import Checkpoint, Snapshot, versions
+from bigmodel_core.train.checkpoint import Checkpoint
 from bigmodel_core.train.history import History, json_line, plain
 from bigmodel_core.train.job import Job
 from bigmodel_core.train.lock import RunLock
@@ -30,6 +30,7 @@ from bigmodel_core.train.runs import (
     read_manifest,
     write_manifest,
 )
+from bigmodel_core.train.snapshot import Snapshot, versions
 from bigmodel_core.train.step import TrainStep
 
 
