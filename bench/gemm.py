@@ -21,7 +21,7 @@ from bigmodel_core.kernels.cpu import gemm, threads
 from bigmodel_core.kernels.cpu.launch import CpuBuffer
 from bigmodel_core.kernels.cpu.table import Table
 from bigmodel_core.kernels.matrix_product import MatrixProduct
-from bigmodel_core.plan.cpu import CPU, Memory
+from bigmodel_core.plan.cpu import CPU, HostArray
 
 Shape = tuple[int, int, int, str]
 """Rows, depth and columns of the product, and which operands are stored transposed: "", "A", "B"."""
@@ -108,11 +108,11 @@ def _compare(shape: Shape, count: int, rounds: int) -> Row:
     random = np.random.default_rng(0)
     a = CPU.allocate(random.standard_normal((k, m) if transposed == "A" else (m, k), np.float32))
     b = CPU.allocate(random.standard_normal((n, k) if transposed == "B" else (k, n), np.float32))
-    c, out = Memory((m, n), "float32"), Memory((m, n), "float32")
-    scratch: list[Memory] = []
+    c, out = HostArray((m, n), "float32"), HostArray((m, n), "float32")
+    scratch: list[HostArray] = []
 
     def temporary(nbytes: int) -> CpuBuffer:
-        scratch.append(Memory((nbytes,), "uint8"))
+        scratch.append(HostArray((nbytes,), "uint8"))
         return CpuBuffer(nbytes, scratch[-1].address)
 
     problem = MatrixProduct(m, n, k, "float32", transposed == "A", transposed == "B")

@@ -70,9 +70,9 @@ def ptx_of(launch: Any) -> str:
 
 def launches_of(program: Any, sizes: dict[str, int]) -> list[Any]:
     from bigmodel_core.kernels.cuda.launch import CudaBuffer
-    from bigmodel_core.plan.cuda import Binding
+    from bigmodel_core.plan.cuda_program import CudaProgram
 
-    return Binding(program, sizes, lambda value, spec: CudaBuffer(0)).launches
+    return CudaProgram(program, sizes, lambda value, spec: CudaBuffer(0)).launches
 
 
 def takes_doubles(launch: Any) -> bool:

@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Any
 from bigmodel_core.graph import LEAVES, Node, needed
 from bigmodel_core.graph.spec import Shape, Spec, format_shape
 from bigmodel_core.nn.quantities import count, size
-from bigmodel_core.plan.memory import Lifetime, place
+from bigmodel_core.plan.placement import Lifetime, offsets_of
 
 if TYPE_CHECKING:
     from bigmodel_core.nn.network import Network
@@ -201,7 +201,7 @@ def arrays_nbytes(program: Program, batch_size: int) -> int:
     for value in program.outputs:
         if id(root := program.root(value)) in first:
             last[id(root)] = len(program.steps)
-    return place([Lifetime(nbytes[key], first[key], last[key]) for key in first])[1]
+    return offsets_of([Lifetime(nbytes[key], first[key], last[key]) for key in first])[1]
 
 
 def _rows(nodes: list[Node], sizes: Mapping[str, int]) -> list[Row]:

@@ -20,7 +20,7 @@ if TYPE_CHECKING:
 class Plan(Protocol):
     """A program bound to sizes: buffers assigned, kernels chosen."""
 
-    scratch: Any
+    arena: Any
     """The block of memory that it uses in turns with other plans of its program."""
 
     def run(self, inputs: Mapping[str, np.ndarray]) -> list[np.ndarray]:

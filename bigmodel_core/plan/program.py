@@ -127,7 +127,7 @@ class Program:
             self._plans[key] = found
             while len(self._plans) > MOST_PLANS:
                 self._plans.popitem(last=False)
-            for other in [other for other, plan in self._plans.items() if plan.scratch is not found.scratch]:
+            for other in [other for other, plan in self._plans.items() if plan.arena is not found.arena]:
                 del self._plans[other]  # it would keep a block that has become too small alive
         return found
 

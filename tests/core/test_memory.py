@@ -65,7 +65,7 @@ def test_plans_on_a_block_that_became_too_small_go_with_it() -> None:
     program = network._prediction()
     for size in (8, 1, 64, 4, 512):
         model(np.zeros((size, 4), "float32"))
-        assert len({id(plan.scratch) for plan in program._plans.values()}) == 1
+        assert len({id(plan.arena) for plan in program._plans.values()}) == 1
     model(np.zeros((3, 4), "float32"))  # a smaller one uses the same block
     assert len(program._plans) == 2
 

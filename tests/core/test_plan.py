@@ -17,7 +17,7 @@ from bigmodel_core.graph import Graph, Value
 from bigmodel_core.graph.spec import Spec, broadcast
 from bigmodel_core.kernels import cache
 from bigmodel_core.plan import Program, Variables, device_named, fusion
-from bigmodel_core.plan.memory import ALIGNMENT, Lifetime, place
+from bigmodel_core.plan.placement import ALIGNMENT, Lifetime, offsets_of
 
 CPU = device_named("cpu")
 
@@ -159,7 +159,7 @@ LIVES = st.lists(
 
 @given(LIVES, st.sampled_from([0, 256]))
 def test_buffers_that_live_together_never_overlap(lives: list[Lifetime], padding: int) -> None:
-    offsets, total = place(lives, padding)
+    offsets, total = offsets_of(lives, padding)
     ends = [offset + life.nbytes + padding for offset, life in zip(offsets, lives, strict=True)]
     assert all(offset % ALIGNMENT == 0 for offset in offsets)
     assert max(ends, default=0) <= total
@@ -171,7 +171,7 @@ def test_buffers_that_live_together_never_overlap(lives: list[Lifetime], padding
 
 @given(LIVES)
 def test_memory_is_at_least_what_lives_together_and_at_most_all(lives: list[Lifetime]) -> None:
-    _, total = place(lives)
+    _, total = offsets_of(lives)
     rounded = [-(-life.nbytes // ALIGNMENT) * ALIGNMENT for life in lives]
     alive = [
         sum(size for size, life in zip(rounded, lives, strict=True) if life.first <= step <= life.last)

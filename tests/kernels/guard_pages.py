@@ -27,14 +27,13 @@ from typing import Any
 
 import numpy as np
 
-from bigmodel_core.graph import Constant, Value
-from bigmodel_core.graph.spec import Spec
 from bigmodel_core.kernels.cpu import launch, threads
-from bigmodel_core.kernels.cpu.launch import CpuBuffer, CpuLaunch
+from bigmodel_core.kernels.cpu.launch import CpuLaunch
 from bigmodel_core.kernels.cpu.table import Table
 from bigmodel_core.plan import Variables
-from bigmodel_core.plan.cpu import CpuDevice, CpuPlan, _view
-from bigmodel_core.plan.cpu_binding import Binding
+from bigmodel_core.plan.cpu import CpuDevice
+from bigmodel_core.plan.cpu_plan import CpuPlan, array_on
+from bigmodel_core.plan.cpu_program import CpuProgram
 from bigmodel_core.plan.program import Program
 
 IS_POSSIBLE = sys.platform.startswith(("linux", "darwin"))
@@ -140,22 +139,14 @@ class GuardedPlan(CpuPlan):
 
     def __init__(self, guarded: GuardedCpu, *arguments: Any) -> None:
         self.guarded = guarded
-        super().__init__(*arguments)
+        super().__init__(guarded, *arguments)
 
-    def _leaf(self, value: Value, spec: Spec) -> CpuBuffer:
-        buffer = super()._leaf(value, spec)
-        if isinstance(value.node.op, Constant):
-            memory = self.guarded.allocate(value.node.op.array)
-            self._keep.append(memory)
-            buffer.address = memory.address
-        return buffer
-
-    def _place_buffers(self, binding: Binding) -> None:
-        super()._place_buffers(binding)
-        for buffer, _ in (*binding.places()[0], *self._inputs.values()):
+    def _place_buffers(self, bound: CpuProgram) -> None:
+        super()._place_buffers(bound)
+        for buffer, _ in (*bound.places()[0], *self._inputs.values()):
             buffer.address = self.guarded.buffer(buffer.nbytes).address
         for name, (buffer, spec) in self._inputs.items():
-            self._staging[name] = _view(spec, buffer), buffer.address
+            self._staging[name] = array_on(spec, buffer), buffer.address
 
     def _write_table(self, rows: list[tuple[int, CpuLaunch]]) -> None:
         super()._write_table(rows)

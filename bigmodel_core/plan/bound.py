@@ -3,13 +3,15 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Mapping
-from typing import Generic, Protocol, TypeVar
+from typing import Any, Generic, Protocol, TypeVar
 
 from bigmodel_core.graph import Value
 from bigmodel_core.graph.spec import Spec
+from bigmodel_core.kernels.call import Call
 from bigmodel_core.plan.capacity import check_capacity
-from bigmodel_core.plan.memory import Lifetime
+from bigmodel_core.plan.placement import Lifetime
 from bigmodel_core.plan.program import Program
+from bigmodel_core.plan.steps import Step
 
 SMALLER = "use smaller batches or layers."
 """The mend where a run needs too much memory."""
@@ -21,10 +23,10 @@ class Sized(Protocol):
     nbytes: int
 
 
-Memory = TypeVar("Memory", bound=Sized)
+Buffer = TypeVar("Buffer", bound=Sized)
 
 
-class ValueBuffers(Generic[Memory]):
+class BoundProgram(Generic[Buffer]):
     """What is the same for all devices where a program is bound to sizes.
 
     Args:
@@ -42,13 +44,13 @@ class ValueBuffers(Generic[Memory]):
         self,
         program: Program,
         sizes: Mapping[str, int],
-        leaf: Callable[[Value, Spec], Memory],
-        make: Callable[[int], Memory],
+        leaf: Callable[[Value, Spec], Buffer],
+        make: Callable[[int], Buffer],
     ) -> None:
         self.program, self.sizes, self._make = program, sizes, make
-        self.scratch: list[tuple[Memory, int]] = []
+        self.scratch: list[tuple[Buffer, int]] = []
         self._specs: dict[int, Spec] = {}
-        self.buffers: dict[int, Memory] = {}
+        self.buffers: dict[int, Buffer] = {}
         self._check_capacity()
         leaves = (*program.inputs.values(), *program.variables, *program.constants)
         for value in leaves:
@@ -74,7 +76,7 @@ class ValueBuffers(Generic[Memory]):
             found = self._specs[id(value)] = value.spec.bind(self.sizes)
         return found
 
-    def buffer(self, value: Value) -> Memory:
+    def buffer(self, value: Value) -> Buffer:
         """The memory of a value."""
         root = self.program.root(value)
         found = self.buffers.get(id(root))
@@ -82,13 +84,40 @@ class ValueBuffers(Generic[Memory]):
             found = self.buffers[id(root)] = self._make(self.spec(root).nbytes)
         return found
 
-    def new_scratch(self, count: int, step: int) -> Memory:
+    def buffers_of(self, step: Step) -> tuple[list[Buffer], list[Buffer]]:
+        """The memory of a step's inputs and outputs; what becomes a variable's new value in place is that
+        variable's."""
+        for position, variable in step.writes.items():
+            self.buffers[id(step.outputs[position])] = self.buffers[id(variable)]
+        inputs, outputs = ([self.buffer(value) for value in values] for values in (step.inputs, step.outputs))
+        return inputs, outputs
+
+    def call_of(self, step: Step, number: int, status: Any) -> Call:
+        """The op of a step as its kernel sees it.
+
+        Args:
+            step: a step that is no fused chain.
+            number: its number, or that of the step whose epilogue it is.
+            status: where kernels report a failure.
+        """
+        node = step.node
+        return Call(
+            node.op.bind(self.sizes),
+            tuple(self.spec(value) for value in node.inputs),
+            tuple(self.spec(value) for value in node.outputs),
+            tuple(self.buffer(value) for value in node.inputs),
+            tuple(self.buffer(value) for value in node.outputs),
+            lambda count: self.new_scratch(count, number),
+            status,
+        )
+
+    def new_scratch(self, count: int, step: int) -> Buffer:
         """Temporary memory of so many bytes for the kernels of a step."""
         buffer = self._make(count)
         self.scratch.append((buffer, step))
         return buffer
 
-    def lifetimes(self, kept: Iterable[Memory] = ()) -> list[tuple[Memory, Lifetime]]:
+    def lifetimes(self, kept: Iterable[Buffer] = ()) -> list[tuple[Buffer, Lifetime]]:
         """The temporaries, and from which step to which each is needed.
 
         Args:

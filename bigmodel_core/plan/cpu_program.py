@@ -9,13 +9,12 @@ from itertools import islice
 from bigmodel_core.errors import BigmodelError, KernelError
 from bigmodel_core.graph import Value
 from bigmodel_core.graph.spec import Spec, dim_value
-from bigmodel_core.kernels.call import Call
 from bigmodel_core.kernels.cpu import elementwise
 from bigmodel_core.kernels.cpu.launch import PADDING, CpuBuffer, CpuLaunch
 from bigmodel_core.kernels.cpu.side_by_side import side_by_side
-from bigmodel_core.plan.binding import ValueBuffers
+from bigmodel_core.plan.bound import BoundProgram
 from bigmodel_core.plan.listing import PlannedStep, listed
-from bigmodel_core.plan.memory import place
+from bigmodel_core.plan.placement import offsets_of
 from bigmodel_core.plan.program import Program
 from bigmodel_core.plan.steps import Step
 
@@ -30,7 +29,7 @@ def _named_after(step: Step) -> Iterator[None]:
         raise
 
 
-class Binding(ValueBuffers[CpuBuffer]):
+class CpuProgram(BoundProgram[CpuBuffer]):
     """A program's launches at some sizes, and the buffers they refer to; none has an address yet but the
     leaves.
 
@@ -101,11 +100,11 @@ class Binding(ValueBuffers[CpuBuffer]):
         return side_by_side(found, weights, self.status)
 
     def _launches(self, step: Step, number: int) -> list[CpuLaunch]:
-        inputs, outputs = self._buffers(step)
+        inputs, outputs = self.buffers_of(step)
         if step.fused is None:
             with _named_after(step):
                 return list(
-                    self.program.device.kernel_of(step.node).launches(self._call(step, outputs, number))
+                    self.program.device.kernel_of(step.node).launches(self.call_of(step, number, self.status))
                 )
         space = step.fused.space
         sizes = [dim_value(axis, self.sizes) for axis in space.axes]
@@ -116,11 +115,11 @@ class Binding(ValueBuffers[CpuBuffer]):
         self, step: Step, number: int, tile: tuple[int, int], matrix: Value
     ) -> list[CpuLaunch] | None:
         """The launches of a step on the tiles of a matrix; None where the sizes do not allow it."""
-        inputs, outputs = self._buffers(step)
+        inputs, outputs = self.buffers_of(step)
         if step.fused is None:
             with _named_after(step):
                 found = self.program.device.kernel_of(step.node).epilogue(
-                    self._call(step, outputs, number), tile
+                    self.call_of(step, number, self.status), tile
                 )
             return None if found is None else list(found)
         space = step.fused.on_tiles(matrix.shape)
@@ -128,24 +127,6 @@ class Binding(ValueBuffers[CpuBuffer]):
         sizes = [dim_value(axis, self.sizes) for axis in space.axes]
         launch = elementwise.launch(step.fused.chain, space, sizes, inputs, outputs, tile, self.status)
         return [launch] if launch else []
-
-    def _buffers(self, step: Step) -> tuple[list[CpuBuffer], list[CpuBuffer]]:
-        for position, variable in step.writes.items():
-            self.buffers[id(step.outputs[position])] = self.buffers[id(variable)]
-        inputs, outputs = ([self.buffer(value) for value in values] for values in (step.inputs, step.outputs))
-        return inputs, outputs
-
-    def _call(self, step: Step, outputs: list[CpuBuffer], number: int) -> Call:
-        op = step.node.op
-        return Call(
-            op.bind(self.sizes),
-            tuple(self.spec(value) for value in step.node.inputs),
-            tuple(self.spec(value) for value in step.node.outputs),
-            tuple(self.buffer(value) for value in step.node.inputs),
-            tuple(outputs),
-            lambda count: self.new_scratch(count, number),
-            self.status,
-        )
 
     def largest(self) -> str | None:
         """The layer that the largest temporary belongs to."""
@@ -160,7 +141,7 @@ class Binding(ValueBuffers[CpuBuffer]):
     def places(self) -> tuple[list[tuple[CpuBuffer, int]], int]:
         """Where each temporary lies in one block of memory, and how large the block is."""
         found = self.lifetimes()
-        offsets, total = place([lifetime for _, lifetime in found], PADDING)
+        offsets, total = offsets_of([lifetime for _, lifetime in found], PADDING)
         return [(buffer, offset) for (buffer, _), offset in zip(found, offsets, strict=True)], total
 
     def listing(self) -> list[PlannedStep]:

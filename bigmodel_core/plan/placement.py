@@ -1,5 +1,5 @@
-"""Memory of a plan: each buffer lives from the step that writes it to the last that reads it, and places are
-used again."""
+"""Where the buffers of a plan lie: each lives from the step that writes it to the last that reads it, and
+places are used again."""
 
 from __future__ import annotations
 
@@ -18,12 +18,12 @@ class Lifetime:
     last: int
 
 
-def place(lifetimes: Sequence[Lifetime], padding: int = 0) -> tuple[list[int], int]:
+def offsets_of(lifetimes: Sequence[Lifetime], padding: int = 0) -> tuple[list[int], int]:
     """Offsets for buffers so that those alive together never overlap, and the total size.
 
     The largest come first, each at the lowest place free during its life (Pisarchyk and Lee, 2020).
 
-    >>> place([Lifetime(64, 0, 1), Lifetime(128, 1, 2), Lifetime(64, 2, 3)])
+    >>> offsets_of([Lifetime(64, 0, 1), Lifetime(128, 1, 2), Lifetime(64, 2, 3)])
     ([128, 0, 128], 192)
     """
     offsets = [0] * len(lifetimes)

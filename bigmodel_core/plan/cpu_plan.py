@@ -1,0 +1,139 @@
+"""Plans on the CPU: every step becomes rows of one table, which one native call walks through."""
+
+from __future__ import annotations
+
+import ctypes
+from collections.abc import Mapping
+from typing import TYPE_CHECKING
+
+import numpy as np
+
+from bigmodel_core.graph import Constant, Input, Value, Variable
+from bigmodel_core.graph.spec import Spec
+from bigmodel_core.kernels import status as codes
+from bigmodel_core.kernels.cpu import runner
+from bigmodel_core.kernels.cpu.compile_ahead import compile_ahead
+from bigmodel_core.kernels.cpu.launch import ALIGNMENT, PADDING, CpuBuffer, CpuLaunch, kernels_of
+from bigmodel_core.kernels.cpu.table import Table
+from bigmodel_core.plan.bound import SMALLER
+from bigmodel_core.plan.capacity import refused_politely
+from bigmodel_core.plan.cpu_program import CpuProgram
+from bigmodel_core.plan.device import Variables
+from bigmodel_core.plan.failures import Unproven, error_of
+from bigmodel_core.plan.program import Program
+
+if TYPE_CHECKING:
+    from bigmodel_core.plan.cpu import CpuDevice, HostArray
+
+
+class CpuPlan:
+    """A program bound to sizes: one table, one block of memory, which the program's plans use in turns.
+
+    Args:
+        device: where it runs.
+        program: what to compute.
+        sizes: the sizes of named dimensions.
+        variables: the arrays that live across runs; the plan refers to their memory.
+    """
+
+    def __init__(
+        self, device: CpuDevice, program: Program, sizes: Mapping[str, int], variables: Variables
+    ) -> None:
+        self.device, self.program, self.sizes = device, program, dict(sizes)
+        self._variables = variables
+        self._keep: list[HostArray] = []
+        self._status = np.zeros(8, np.int64)
+        self._inputs: dict[str, tuple[CpuBuffer, Spec]] = {}
+        self._staging: dict[str, tuple[np.ndarray, int]] = {}
+        """By input the array that is copied to where kernels cannot read the caller's, and its address."""
+        bound = CpuProgram(program, self.sizes, self._leaf, CpuBuffer(64, self._status.ctypes.data))
+        self._place_buffers(bound)
+        self._write_table(bound.rows)
+        self._views = [array_on(bound.spec(value), bound.buffer(value)) for value in program.outputs]
+        self._direct = self._readable_in_place(bound)
+
+    def _leaf(self, value: Value, spec: Spec) -> CpuBuffer:
+        """The memory of an input, variable or constant."""
+        op = value.node.op
+        if isinstance(op, Input):
+            buffer = CpuBuffer(spec.nbytes)
+            self._inputs[op.name] = buffer, spec
+            return buffer
+        if isinstance(op, Variable):
+            memory = self._variables.memory(op.path)
+        else:
+            assert isinstance(op, Constant)
+            memory = self.device.allocate(op.array)
+        self._keep.append(memory)
+        return CpuBuffer(memory.array.nbytes, memory.address)
+
+    def _place_buffers(self, bound: CpuProgram) -> None:
+        """Give every temporary, and every input behind them, its place in one block of memory."""
+        places, total = bound.places()
+        for buffer, _ in self._inputs.values():
+            places.append((buffer, total))
+            total += -(-(buffer.nbytes + PADDING) // ALIGNMENT) * ALIGNMENT
+        self.nbytes = total
+        with refused_politely(total, f"a run at {bound.described()} needs", SMALLER, bound.largest()):
+            self.arena = self.device.arena(self.program, total)
+        for buffer, offset in places:
+            buffer.address = self.arena.memory.address + offset
+        for name, (buffer, spec) in self._inputs.items():
+            self._staging[name] = array_on(spec, buffer), buffer.address
+
+    def _write_table(self, rows: list[tuple[int, CpuLaunch]]) -> None:
+        """Lay the launches out for the native call, everything compiled."""
+        launches = [launch for _, launch in rows]
+        compile_ahead((*kernels_of(launches), runner.RUN, runner.WORK))
+        self._row_steps = [number for number, _ in rows]
+        self._table = Table(launches, [buffer for buffer, _ in self._inputs.values()], self._status)
+
+    def _readable_in_place(self, bound: CpuProgram) -> set[str]:
+        """The inputs that kernels may read where the caller has them: read to their end only, no outputs."""
+        copied = {id(self.program.root(value)) for value in self.program.outputs}
+        parts = (part for step in self.program.steps for part in step.parts() if part.fused is None)
+        for part in parts:
+            kernel, node = self.program.device.kernel_of(part.node), part.node
+            for position in kernel.over_reads(node.op, [bound.spec(value) for value in node.inputs]):
+                copied.add(id(self.program.root(node.inputs[position])))
+        return {name for name, value in self.program.inputs.items() if id(value) not in copied}
+
+    # Running ---------------------------------------------------------------------------------------------
+
+    def run(self, inputs: Mapping[str, np.ndarray]) -> list[np.ndarray]:
+        """Run once; returns copies of the outputs."""
+        try:
+            with self.arena.lock:
+                self.execute(inputs)
+                return [view.copy() for view in self._views]
+        except Unproven:
+            return self.program.exact().plan(self._variables, self.sizes).run(inputs)
+
+    def execute(self, inputs: Mapping[str, np.ndarray]) -> None:
+        """Run once, leaving the outputs in the plan's memory; the caller holds the arena's lock."""
+        for name, (target, address) in self._staging.items():
+            array = inputs.get(name)
+            if array is None:
+                target[...] = 0
+            elif (
+                name in self._direct
+                and type(array) is np.ndarray
+                and array.dtype == target.dtype
+                and array.flags.c_contiguous
+                and array.nbytes > 256
+            ):
+                address = array.__array_interface__["data"][0]
+            else:
+                target[...] = array
+            self._table.move(self._inputs[name][0], address)
+        row = self._table.run()
+        if self._status[codes.CODE]:
+            status = self._status.copy()
+            self._status[:] = 0
+            raise error_of(self.program.steps[self._row_steps[row]] if row >= 0 else None, status)
+
+
+def array_on(spec: Spec, buffer: CpuBuffer) -> np.ndarray:
+    """An array on a plan's memory."""
+    raw = (ctypes.c_uint8 * spec.nbytes).from_address(buffer.address)
+    return np.frombuffer(raw, spec.dtype).reshape(spec.sizes)  # type: ignore[call-overload]  # NumPy's stubs know no dtype by a plain str
