@@ -13,7 +13,7 @@ import pytest
 from bigmodel_core.registry import hookspecs
 
 ROOT = Path(__file__).parents[1]
-WITH_EXAMPLES = ("data", "models", "plugins", "training")
+WITH_EXAMPLES = ("adding_an_op", "data", "models", "plugins", "training")
 PAGES = [ROOT / "README.md", ROOT / "CONTRIBUTING.md", *sorted((ROOT / "docs").rglob("*.md"))]
 
 

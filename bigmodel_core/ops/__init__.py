@@ -15,7 +15,7 @@ from typing import TYPE_CHECKING, Any
 
 from bigmodel_core.errors import GraphError
 
-if TYPE_CHECKING:  # what type checkers know of the names that are collected below
+if TYPE_CHECKING:  # the types of names that are collected below
     from bigmodel_core.ops.activations import *
     from bigmodel_core.ops.arithmetic import *
     from bigmodel_core.ops.batch_normalization import *
@@ -34,6 +34,9 @@ if TYPE_CHECKING:  # what type checkers know of the names that are collected bel
     from bigmodel_core.ops.shape import *
     from bigmodel_core.ops.slicing import *
     from bigmodel_core.ops.softmax import *
+
+    def __getattr__(name: str) -> Any:
+        """Public names of other files of this folder."""
 
 
 def collected(modules: Iterable[ModuleType]) -> dict[str, Any]:
