@@ -4,12 +4,13 @@ path)."""
 from __future__ import annotations
 
 import hashlib
-from dataclasses import dataclass
+from collections.abc import Mapping
+from dataclasses import dataclass, replace
 from typing import Any
 
 from bigmodel_core.errors import ConfigError
 from bigmodel_core.graph import Value, current_graph
-from bigmodel_core.graph.spec import Spec
+from bigmodel_core.graph.spec import Spec, dim_value
 from bigmodel_core.kernels.fused import elementwise
 from bigmodel_core.ops.elementwise import ElementwiseOp, check_floats
 
@@ -51,6 +52,9 @@ class RandomBits(ElementwiseOp):
     key: int
     shape: tuple[Any, ...]
     cpu, cuda = elementwise(_bits_of)
+
+    def bind(self, sizes: Mapping[str, int]) -> RandomBits:
+        return replace(self, shape=tuple(dim_value(dim, sizes) for dim in self.shape))
 
     def infer(self, seed: Spec, step: Spec) -> Spec:
         return Spec(self.shape, "int64")

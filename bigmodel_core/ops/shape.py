@@ -2,13 +2,22 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 from typing import Any, ClassVar
 
 from bigmodel_core.errors import ShapeError
 from bigmodel_core.graph import Op, Value
-from bigmodel_core.graph.spec import Dim, Shape, Spec, broadcast, dim_divide, dim_product, format_shape
+from bigmodel_core.graph.spec import (
+    Dim,
+    Shape,
+    Spec,
+    broadcast,
+    dim_divide,
+    dim_product,
+    dim_value,
+    format_shape,
+)
 from bigmodel_core.kernels.cpu import shape as cpu_kernels
 from bigmodel_core.kernels.cuda import shape as cuda_kernels
 from bigmodel_core.kernels.fused import elementwise
@@ -75,6 +84,9 @@ class BroadcastTo(ElementwiseOp):
 
     shape: Shape
     cpu, cuda = elementwise(lambda x: x)
+
+    def bind(self, sizes: Mapping[str, int]) -> BroadcastTo:
+        return BroadcastTo(tuple(dim_value(dim, sizes) for dim in self.shape))
 
     def infer(self, x: Spec) -> Spec:
         if broadcast(x.shape, self.shape) != self.shape:

@@ -94,7 +94,8 @@ class _SliceGrad(Op):
 
     def bind(self, sizes: Mapping[str, int]) -> _SliceGrad:
         bound = self.forward().bind(sizes)
-        return replace(self, start=bound.start, length=bound.length)
+        shape = tuple(dim_value(dim, sizes) for dim in self.shape)
+        return replace(self, start=bound.start, length=bound.length, shape=shape)
 
     def infer(self, dy: Spec) -> Spec:
         return dy.with_shape(self.shape)
