@@ -35,9 +35,6 @@ class Schedule:
 SMALLEST_UNIT = 1e-100
 """Gradients of this size and below are as good as zero where their norm is compared with a limit."""
 
-Rate = float | Schedule
-"""A learning rate: a number or a schedule."""
-
 
 @dataclass(frozen=True, kw_only=True)
 class Regularisation:

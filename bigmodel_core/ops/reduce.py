@@ -7,6 +7,7 @@ from typing import Any, Self
 
 from bigmodel_core.errors import DtypeError, ShapeError
 from bigmodel_core.graph import Op, Value
+from bigmodel_core.graph.operations import operations
 from bigmodel_core.graph.spec import Shape, Spec, dim_product, format_shape
 from bigmodel_core.kernels.cpu import reduce as cpu_kernels
 from bigmodel_core.kernels.cuda import reduce as cuda_kernels
@@ -73,9 +74,7 @@ class Sum(Reduction):
         return super().infer(x)
 
     def grad(self, dy: Value, y: Value, x: Value) -> tuple[Value]:
-        from bigmodel_core.ops.shape import broadcast_to, reshape
-
-        return (broadcast_to(reshape(dy, self.kept(x.spec)), x.shape),)
+        return (operations().broadcast_to(dy.reshape(*self.kept(x.spec)), x.shape),)
 
     def onnx(self, emit: Any, x: Any) -> Any:
         return emit.ReduceSum(x, emit.ints(self.axes), keepdims=int(self.keepdims))
@@ -91,12 +90,10 @@ class _Extreme(Reduction):
 
     def grad(self, dy: Value, y: Value, x: Value) -> tuple[Value]:
         """Shared equally where several numbers are the extreme one, as NaN is where there is one."""
-        from bigmodel_core.ops.comparison import cast, equal, logical_or, not_equal, where
-        from bigmodel_core.ops.shape import reshape
-
-        chosen = logical_or(equal(x, reshape(y, self.kept(x.spec))), not_equal(x, x))
-        count = Sum(self.axes, keepdims=True)(cast(chosen, x.dtype))
-        return (where(chosen, reshape(dy, self.kept(x.spec)) / count, 0.0),)
+        ops, kept = operations(), self.kept(x.spec)
+        chosen = ops.logical_or(ops.equal(x, y.reshape(*kept)), ops.not_equal(x, x))
+        count = Sum(self.axes, keepdims=True)(chosen.astype(x.dtype))
+        return (ops.where(chosen, dy.reshape(*kept) / count, 0.0),)
 
 
 @dataclass(frozen=True)
@@ -145,12 +142,10 @@ def _reduced(op: type[Reduction], x: Value, axis: Axes, keepdims: bool) -> Value
         return x
     if axes[-1] - axes[0] + 1 == len(axes):
         return op(axes, keepdims)(x)
-    from bigmodel_core.ops.shape import reshape, transpose
-
     rest = tuple(i for i in range(x.ndim) if i not in axes)
-    moved = transpose(x, rest + axes)
+    moved = operations().transpose(x, rest + axes)
     result = op(tuple(range(len(rest), x.ndim)))(moved)
-    return reshape(result, op(axes, True).kept(x.spec)) if keepdims else result
+    return result.reshape(*op(axes, True).kept(x.spec)) if keepdims else result
 
 
 def sum(x: Value, axis: Axes = None, keepdims: bool = False) -> Value:
@@ -165,9 +160,7 @@ def mean(x: Value, axis: Axes = None, keepdims: bool = False) -> Value:
     total = sum(x, axis, keepdims)
     if isinstance(count, int):
         return total * (1.0 / count) if count else total
-    from bigmodel_core.ops.shape import size_of
-
-    return total / size_of(x, normal_axes(axis, x.ndim), x.dtype)
+    return total / operations().size_of(x, normal_axes(axis, x.ndim), x.dtype)
 
 
 def max(x: Value, axis: Axes = None, keepdims: bool = False) -> Value:
@@ -189,13 +182,11 @@ def reduce_to(x: Value, shape: Shape) -> Value:
     """Sum over the axes along which `shape` was broadcast: the gradient of broadcasting."""
     if x.shape == shape:
         return x
-    from bigmodel_core.ops.shape import reshape
-
     lead = x.ndim - len(shape)
     axes = tuple(range(lead)) + tuple(
         lead + axis for axis, dim in enumerate(shape) if dim == 1 and x.shape[lead + axis] != 1
     )
-    return reshape(sum(x, axes), shape) if axes else reshape(x, shape)
+    return (sum(x, axes) if axes else x).reshape(*shape)
 
 
 __all__ = ["argmax", "max", "mean", "min", "reduce_to", "sum"]

@@ -4,7 +4,8 @@
 batch shape). Nothing is compiled anew for another size.
 """
 
-from bigmodel_core.plan.device import Device, Variables, device_named
+from bigmodel_core.plan.device import Device, Variables
+from bigmodel_core.plan.devices import device_named
 from bigmodel_core.plan.program import Program
 
 __all__ = ["Device", "Program", "Variables", "device_named"]

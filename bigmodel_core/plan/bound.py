@@ -3,15 +3,17 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Mapping
-from typing import Any, Generic, Protocol, TypeVar
+from typing import TYPE_CHECKING, Any, Generic, Protocol, TypeVar
 
 from bigmodel_core.graph import Value
 from bigmodel_core.graph.spec import Spec
 from bigmodel_core.kernels.call import Call
 from bigmodel_core.plan.capacity import check_capacity
 from bigmodel_core.plan.placement import Lifetime
-from bigmodel_core.plan.program import Program
 from bigmodel_core.plan.steps import Step
+
+if TYPE_CHECKING:
+    from bigmodel_core.plan.program import Program
 
 SMALLER = "use smaller batches or layers."
 """The mend where a run needs too much memory."""

@@ -7,6 +7,7 @@ import os
 import threading
 import weakref
 from collections.abc import Mapping
+from typing import TYPE_CHECKING
 
 import numpy as np
 
@@ -19,8 +20,10 @@ from bigmodel_core.plan.device import Device, Variables
 from bigmodel_core.plan.layout import channels_last
 from bigmodel_core.plan.listing import PlannedStep
 from bigmodel_core.plan.passes import Passes, decomposed, decomposed_but_images, selected_early
-from bigmodel_core.plan.program import Program
 from bigmodel_core.plan.schedule import updates_together
+
+if TYPE_CHECKING:
+    from bigmodel_core.plan.program import Program
 
 
 class HostArray:

@@ -20,10 +20,10 @@ from bigmodel_core.plan.capacity import refused_politely
 from bigmodel_core.plan.cpu_program import CpuProgram
 from bigmodel_core.plan.device import Variables
 from bigmodel_core.plan.failures import Unproven, error_of
-from bigmodel_core.plan.program import Program
 
 if TYPE_CHECKING:
     from bigmodel_core.plan.cpu import CpuDevice, HostArray
+    from bigmodel_core.plan.program import Program
 
 
 class CpuPlan:

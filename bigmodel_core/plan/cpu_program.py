@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
 from itertools import islice
+from typing import TYPE_CHECKING
 
 from bigmodel_core.errors import BigmodelError, KernelError
 from bigmodel_core.graph import Value
@@ -15,8 +16,10 @@ from bigmodel_core.kernels.cpu.side_by_side import side_by_side
 from bigmodel_core.plan.bound import BoundProgram
 from bigmodel_core.plan.listing import PlannedStep, listed
 from bigmodel_core.plan.placement import offsets_of
-from bigmodel_core.plan.program import Program
 from bigmodel_core.plan.steps import Step
+
+if TYPE_CHECKING:
+    from bigmodel_core.plan.program import Program
 
 
 @contextmanager

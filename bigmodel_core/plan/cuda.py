@@ -6,6 +6,7 @@ import functools
 import threading
 import weakref
 from collections.abc import Mapping
+from typing import TYPE_CHECKING
 
 import numpy as np
 
@@ -16,7 +17,9 @@ from bigmodel_core.plan.cuda_array import DeviceArray
 from bigmodel_core.plan.cuda_plan import CudaPlan
 from bigmodel_core.plan.device import Device, Variables
 from bigmodel_core.plan.listing import PlannedStep
-from bigmodel_core.plan.program import Program
+
+if TYPE_CHECKING:
+    from bigmodel_core.plan.program import Program
 
 
 class CudaDevice(Device):

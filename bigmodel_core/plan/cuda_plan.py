@@ -19,10 +19,10 @@ from bigmodel_core.plan.cuda_program import CudaProgram
 from bigmodel_core.plan.device import Variables
 from bigmodel_core.plan.failures import Unproven, error_of
 from bigmodel_core.plan.placement import offsets_of
-from bigmodel_core.plan.program import Program
 
 if TYPE_CHECKING:
     from bigmodel_core.plan.cuda import CudaDevice
+    from bigmodel_core.plan.program import Program
 
 
 class CudaPlan:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping
+from typing import TYPE_CHECKING
 
 from bigmodel_core.graph import Value
 from bigmodel_core.graph.spec import Spec, dim_value
@@ -10,8 +11,10 @@ from bigmodel_core.kernels import status as codes
 from bigmodel_core.kernels.cuda import elementwise
 from bigmodel_core.kernels.cuda.launch import CudaBuffer, CudaLaunch, View
 from bigmodel_core.plan.bound import BoundProgram
-from bigmodel_core.plan.program import Program
 from bigmodel_core.plan.steps import Step
+
+if TYPE_CHECKING:
+    from bigmodel_core.plan.program import Program
 
 
 class CudaProgram(BoundProgram[CudaBuffer]):

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Any, Protocol, runtime_checkable
 
 import numpy as np
 
-from bigmodel_core.errors import DeviceError, DtypeError, GraphError, KernelError, ShapeError
+from bigmodel_core.errors import DtypeError, GraphError, KernelError, ShapeError
 from bigmodel_core.graph import Input, Kernel, Node, Variable
 from bigmodel_core.graph.spec import Spec, format_shape
 from bigmodel_core.plan.passes import Passes
@@ -78,25 +78,6 @@ class Device(Protocol):
 
 USUAL_DEVICE = "cpu"
 """Where programs run unless they are told otherwise."""
-
-
-def device_named(name: str | Device) -> Device:
-    """The device of a name.
-
-    Raises:
-        DeviceError: there is no such device, or it cannot be used here.
-    """
-    if isinstance(name, Device):
-        return name
-    if name == "cpu":
-        from bigmodel_core.plan.cpu import CPU
-
-        return CPU
-    if name == "cuda":
-        from bigmodel_core.plan.cuda import cuda_device
-
-        return cuda_device()
-    raise DeviceError(f"there is no device '{name}'.", fix="use 'cpu' or 'cuda'.")
 
 
 def check_dtypes(device: Device, nodes: Sequence[Node]) -> None:

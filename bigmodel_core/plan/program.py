@@ -14,7 +14,8 @@ from bigmodel_core.errors import GraphError, ShapeError
 from bigmodel_core.graph import Constant, Graph, Input, Value, Variable, needed
 from bigmodel_core.graph.spec import match
 from bigmodel_core.ops.gate import Copy
-from bigmodel_core.plan.device import USUAL_DEVICE, Device, Plan, Variables, check_dtypes, device_named
+from bigmodel_core.plan.device import USUAL_DEVICE, Device, Plan, Variables, check_dtypes
+from bigmodel_core.plan.devices import device_named
 from bigmodel_core.plan.listing import PlannedStep
 from bigmodel_core.plan.passes import Computation
 from bigmodel_core.plan.schedule import ordered

@@ -23,7 +23,7 @@ from bigmodel_core.errors import DtypeError
 from bigmodel_core.graph.dtypes import COMPUTED, COMPUTED_FLOATS, DTYPES, FLOATS, INTEGERS, DType, dtype_named
 from bigmodel_core.kernels.cpu.memory import ir_type
 from bigmodel_core.plan import Variables
-from bigmodel_core.plan.device import device_named
+from bigmodel_core.plan.devices import device_named
 from bigmodel_core.plan.program import Program
 from bigmodel_core.train.checkpoint_file import read_file, write_file
 

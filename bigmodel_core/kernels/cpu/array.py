@@ -4,16 +4,18 @@ from __future__ import annotations
 
 import functools
 import math
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from bigmodel_core.graph.dtypes import DTYPES, FLOATS
 from bigmodel_core.kernels.call import Call, attributes_of
 from bigmodel_core.kernels.cpu import math as cpu_math
-from bigmodel_core.kernels.cpu.kernels import SPECIAL, ArrayKernel
 from bigmodel_core.kernels.cpu.launch import CpuBuffer, CpuLaunch
 from bigmodel_core.kernels.cpu.memory import array_view, load_float, load_int
 from bigmodel_core.kernels.cpu.native import NativeFunction
 from bigmodel_core.kernels.scalar import CONVERTERS, parameters
+
+if TYPE_CHECKING:
+    from bigmodel_core.kernels.cpu.kernels import ArrayKernel
 
 CHUNK_ELEMENTS = 16384
 """How many additions' worth of work a chunk holds."""
@@ -29,7 +31,7 @@ def launches(kernel: ArrayKernel, call: Call) -> list[CpuLaunch]:
         outputs, inputs = kernel.views(call.op, call.inputs, call.outputs)
         shapes = [*outputs, *inputs]
     names = parameters(kernel.function)[len(specs) :]
-    attributes = attributes_of(kernel, call, SPECIAL)
+    attributes = attributes_of(kernel, call, kernel.special)
     kinds = tuple(
         (name, _kind(attributes[name], call.dtype)) if name in attributes else (name, "special")
         for name in names
@@ -91,7 +93,6 @@ def wrapper(
         slot += 1 + rank
     for name, kind in kinds:
         if kind == "special":
-            assert name in SPECIAL
             text = {
                 "start": "chunk * step",
                 "stop": "min(rows, chunk * step + step)",

@@ -29,7 +29,6 @@ if TYPE_CHECKING:
 
 ROWS = ("start", "stop")
 """The arguments that tell a kernel which rows of its first output to compute."""
-SPECIAL = (*ROWS, "status")
 
 
 @dataclass(frozen=True)
@@ -52,6 +51,8 @@ class ArrayKernel(Kernel):
     """
 
     device: ClassVar[str] = "cpu"
+    special: ClassVar[tuple[str, ...]] = (*ROWS, "status")
+    """Arguments that stand for no attribute."""
     function: Callable[..., None]
     views: Views | None = None
     cost: float = 1.0

@@ -4,16 +4,18 @@ from __future__ import annotations
 
 import functools
 import math
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
 from bigmodel_core.graph.dtypes import DTYPES, FLOATS
 from bigmodel_core.kernels.call import Call, attributes_of
 from bigmodel_core.kernels.cuda import runtime
-from bigmodel_core.kernels.cuda.kernels import SPECIAL, CudaKernel
 from bigmodel_core.kernels.cuda.launch import CudaLaunch, View, over_items
 from bigmodel_core.kernels.scalar import parameters
+
+if TYPE_CHECKING:
+    from bigmodel_core.kernels.cuda.kernels import CudaKernel
 
 
 def launches(kernel: CudaKernel, call: Call) -> list[CudaLaunch]:
@@ -34,7 +36,9 @@ def launches(kernel: CudaKernel, call: Call) -> list[CudaLaunch]:
         for buffer, shape, spec in zip(buffers, shapes, specs, strict=True)
     ]
     names = parameters(function)[len(specs) :]
-    arguments += [_argument(value, call.dtype) for value in attributes_of(kernel, call, SPECIAL).values()]
+    arguments += [
+        _argument(value, call.dtype) for value in attributes_of(kernel, call, kernel.special).values()
+    ]
     if "status" in names:
         arguments.append(call.status())
     return [over_items(wrapper(function, len(specs)), arguments, items)]

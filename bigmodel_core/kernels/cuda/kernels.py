@@ -26,7 +26,6 @@ if TYPE_CHECKING:
 
 SHARE = ("thread", "threads")
 """The arguments that tell a kernel its share of the work."""
-SPECIAL = (*SHARE, "status")
 
 
 @dataclass(frozen=True)
@@ -48,6 +47,8 @@ class CudaKernel(Kernel):
     """
 
     device: ClassVar[str] = "cuda"
+    special: ClassVar[tuple[str, ...]] = (*SHARE, "status")
+    """Arguments that stand for no attribute."""
     function: Callable[..., None]
     views: Views | None = None
     extras: Extras | None = None
