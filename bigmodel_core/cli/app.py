@@ -24,18 +24,18 @@ DONE, FAILED, WRONG_USAGE, STOPPED = 0, 1, 2, 130
 COMMANDS: dict[str, dict[str, str]] = {
     "Train and deploy": {
         "train": "Train a model on a data set, or run an experiment file.",
-        "evaluate": "Measure a run, a checkpoint or an ONNX file on a data set.",
+        "evaluate": "Evaluate a run, a checkpoint or an ONNX file on a data set.",
         "export": "Write a run's best checkpoint as an ONNX file, verified.",
-        "predict": "Label arrays, images or table rows with a trained model.",
+        "predict": "Predict arrays, images or table rows with a trained model.",
     },
     "Look": {
-        "info": "Show what a model, run, checkpoint or ONNX file consists of.",
+        "info": "Show what a model, run, checkpoint or ONNX file contains.",
         "data": "List data sets, or show one.",
-        "plugins": "List plugins, show, check or write one.",
+        "plugins": "List, show, check or create plugins.",
     },
     "This machine": {
-        "warmup": "Compile all kernels ahead.",
-        "doctor": "Tell what works on this machine, and what to do about the rest.",
+        "warmup": "Compile all kernels ahead of time.",
+        "doctor": "Show what works on this machine, and how to fix the rest.",
     },
 }
 """What the commands are for; the module `bigmodel_core.cli.NAME` does the work."""

@@ -18,7 +18,7 @@ DataDir = Annotated[
     typer.Option("--data-dir", metavar="PATH", help="The folder or file that holds the data set."),
 ]
 SkipBroken = Annotated[
-    bool, typer.Option("--skip-broken", help="Go on without images that cannot be read, and count them.")
+    bool, typer.Option("--skip-broken", help="Skip images that cannot be read, and count them.")
 ]
 
 

@@ -43,7 +43,7 @@ class Finding:
 
 @app.command()
 def doctor(as_json: AsJson = False) -> None:
-    """Tell what works on this machine, and what to do about the rest.
+    """Show what works on this machine, and how to fix the rest.
 
     Fails if something that bigmodel needs does not work; a missing CUDA device is no failure.
     """
@@ -127,7 +127,7 @@ def _processor() -> list[Finding]:
             "processor",
             "warning" if slow else "ok",
             f"{name} ({platform.machine()}), {unit.name}: {unit.bits}-bit vectors",
-            "kernels use no wider vectors than any processor of this kind has; expect less speed."
+            "kernels use only the vectors that every processor of this kind has; expect less speed."
             if slow
             else "",
         )
@@ -138,7 +138,7 @@ def _threads() -> list[Finding]:
     from bigmodel_core.kernels.cpu.threads import num_threads
 
     said = os.environ.get("BIGMODEL_NUM_THREADS")
-    source = f"BIGMODEL_NUM_THREADS={said}" if said else "one a core; BIGMODEL_NUM_THREADS changes it"
+    source = f"BIGMODEL_NUM_THREADS={said}" if said else "one per core; BIGMODEL_NUM_THREADS changes it"
     return [Finding("threads", "ok", f"{num_threads()} ({source})")]
 
 
@@ -154,7 +154,7 @@ def _cache() -> list[Finding]:
     if not facts["usable"] or caught:
         reason = str(caught[0].message) if caught else f"{facts['folder']} cannot be used."
         return [Finding("kernel cache", "warning", reason, "set BIGMODEL_CACHE_DIR to a folder of your own.")]
-    fix = "" if facts["files"] else "it is empty: `bigmodel warmup` compiles kernels ahead."
+    fix = "" if facts["files"] else "it is empty: `bigmodel warmup` compiles kernels ahead of time."
     return [Finding("kernel cache", "ok", text, fix)]
 
 
@@ -177,13 +177,13 @@ def _kernels() -> list[Finding]:
             Finding(
                 "kernels",
                 "failed",
-                "a dense layer computes something else than NumPy",
+                "a dense layer disagrees with NumPy",
                 "report this, please.",
             )
         ]
     compiled = len(cache.compilations)
     how = f"{compiled} compiled" if compiled else "from the cache"
-    return [Finding("kernels", "ok", f"a dense layer computes what NumPy does ({how}, {seconds:.1f} s)")]
+    return [Finding("kernels", "ok", f"a dense layer agrees with NumPy ({how}, {seconds:.1f} s)")]
 
 
 def _plugins() -> list[Finding]:
@@ -228,7 +228,7 @@ def _cuda() -> list[Finding]:
         and not os.environ.get("NUMBA_ENABLE_CUDASIM")
     ):
         driver = _driver()
-        has_device = f"the driver is there ({driver}), but " if driver else ""
+        has_device = f"the driver is installed ({driver}), but " if driver else ""
         fix = "to train on the GPU: pip install 'bigmodel[cuda]'" if driver else ""
         return [Finding("CUDA", "missing", f"{has_device}the extra 'cuda' is not installed", fix)]
     try:
@@ -271,8 +271,8 @@ def _data() -> list[Finding]:
             Finding(
                 "data",
                 "warning",
-                f"BIGMODEL_DATA_DIR is {named}, which is no folder",
-                "make it, or unset it.",
+                f"BIGMODEL_DATA_DIR is {named}, which is not a folder",
+                "create it, or unset it.",
             )
         ]
     place = Path(named) if named else cache_folder("x").parent

@@ -37,7 +37,7 @@ class Document:
             ) from error
         except RecursionError:
             raise UsageError(
-                "it is nested too deeply.", where=str(path), fix="write values of a few levels at most."
+                "it is nested too deeply.", where=str(path), fix="nest values less deeply."
             ) from None
         except tomllib.TOMLDecodeError as error:
             message, _, place = str(error).rpartition(" (at ")
@@ -47,14 +47,12 @@ class Document:
             raise UsageError(
                 f"this is not TOML: {message or error}.",
                 where=", ".join(part for part in (str(path), place) if part),
-                fix='write key = value; texts stand in quotes, as in name = "mlp".',
+                fix='write key = value; strings need quotes, as in name = "mlp".',
             ) from error
         try:
             check_plain(self.values)
         except ValueError as error:
-            raise UsageError(
-                f"{error}.", where=str(path), fix="write values of a few levels at most."
-            ) from None
+            raise UsageError(f"{error}.", where=str(path), fix="nest values less deeply.") from None
 
     def section(self, name: str) -> dict[str, Any]:
         """The keys of a section; empty where it is missing."""

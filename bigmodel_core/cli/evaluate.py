@@ -30,13 +30,13 @@ def evaluate(
     ] = None,
     data_name: Annotated[
         str | None,
-        typer.Option("--data", metavar="NAME", help="The data set.  [default: that of the training]"),
+        typer.Option("--data", metavar="NAME", help="The data set.  [default: that of training]"),
     ] = None,
     data_dir: DataDir = None,
     part: Annotated[str, typer.Option("--split", metavar="NAME", help="test, train or validation.")] = "test",
     metrics: Annotated[
         list[str] | None,
-        typer.Option("--metrics", metavar="NAMES", help="As accuracy,f1.  [default: those of the training]"),
+        typer.Option("--metrics", metavar="NAMES", help="Such as accuracy,f1.  [default: those of training]"),
     ] = None,
     batch_size: Annotated[int, typer.Option("--batch-size", min=1, help="Samples at a time.")] = 256,
     as_json: AsJson = False,

@@ -110,7 +110,7 @@ def _choice(
     name = fields.pop("name", None)
     if not isinstance(name, str):
         raise document.error(
-            f"[{section}] has no name." if name is None else f"the name is {name!r}, not a text.",
+            f"[{section}] has no name." if name is None else f"the name is {name!r}, not a string.",
             section,
             None if name is None else "name",
             fix=f'say which {kind}: name = "{_example(kind)}".',
@@ -126,7 +126,7 @@ def _listed(document: Document, section: str, kind: str) -> tuple[Choice, ...]:
     ]
     if not isinstance(found, list) or not all(isinstance(item.get("name"), str) for item in entries):
         raise document.error(
-            f"{section} is no list of names.",
+            f"{section} is not a list of names.",
             section,
             None,
             fix=f'write [[{section}]] and name = "{_example(kind)}".',

@@ -32,23 +32,23 @@ def export(
         typer.Option(
             "--target-runtime",
             metavar="VERSION",
-            help="The oldest ONNX Runtime that has to run it, as in 1.17.",
+            help="The oldest ONNX Runtime that must run it, such as 1.17.",
         ),
     ] = None,
     with_preprocessing: Annotated[
         bool,
-        typer.Option("--with-preprocessing", help="Take raw input, give label and probability."),
+        typer.Option("--with-preprocessing", help="Take raw input, return label and probability."),
     ] = False,
     no_fold: Annotated[
         bool,
-        typer.Option("--no-fold", help="Keep batch normalisation apart from the layer before it."),
+        typer.Option("--no-fold", help="Keep batch normalisation separate from the layer before it."),
     ] = False,
     exporter_name: Annotated[
         str | None,
-        typer.Option("--exporter", metavar="NAME", help="The exporter, where several write such files."),
+        typer.Option("--exporter", metavar="NAME", help="The exporter, if several write such files."),
     ] = None,
     name: Annotated[
-        str | None, typer.Option("--name", help="What the file calls the model.  [default: the model's name]")
+        str | None, typer.Option("--name", help="The model's name in the file.  [default: the model's name]")
     ] = None,
     as_json: AsJson = False,
     quiet: Quiet = False,

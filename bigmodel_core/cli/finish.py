@@ -24,7 +24,7 @@ def finish(trainer: Trainer, history: History, data: Data, folder: Path, output:
     from bigmodel_core.train.history import plain
 
     if history.interrupted:
-        output.line(f"Go on with: bigmodel train --resume {shlex.quote(str(folder))}")
+        output.line(f"Resume with: bigmodel train --resume {shlex.quote(str(folder))}")
         output.result({"run": str(folder), **history.to_dict(), "best_epoch": None, "test": None})
         raise typer.Exit(STOPPED)
     best = trainer.state.best

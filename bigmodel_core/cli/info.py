@@ -41,7 +41,7 @@ def info(
         typer.Option(
             "--input-shape",
             metavar="SIZES",
-            help="Build a named model for samples of this shape, as 1,28,28.",
+            help="Build a named model for samples of this shape, such as 1,28,28.",
         ),
     ] = None,
     batch_size: Annotated[
@@ -49,7 +49,7 @@ def info(
         typer.Option(
             "--batch-size",
             min=1,
-            help="Samples of the prediction whose memory is shown, and of what --kernels lists."
+            help="Batch size of the prediction whose memory is shown, and of what --kernels lists."
             "  [default: 1, and 64 for a training step]",
         ),
     ] = None,
@@ -141,9 +141,9 @@ def _sizes(text: str) -> list[int]:
         sizes = [0]
     if min(sizes) < 1:
         raise UsageError(
-            f"{text!r} is no shape.",
+            f"{text!r} is not a shape.",
             where="--input-shape",
-            fix="write sizes parted by commas, as in 1,28,28.",
+            fix="write sizes separated by commas, as in 1,28,28.",
         )
     return sizes
 

@@ -110,7 +110,7 @@ def read_arrays(path: Path, ports: Mapping[str, Port]) -> tuple[list[str], list[
         raise DataError(
             f"the inputs differ in length: {', '.join(map(str, sorted(counts)))}.",
             where=str(path),
-            fix="save as many samples for each input.",
+            fix="save the same number of samples for each input.",
         )
     count = next(iter(counts), 1)
     return [path.name] if count == 1 else [f"{path.name}[{row}]" for row in range(count)], batches
@@ -132,7 +132,7 @@ def _loaded(path: Path) -> dict[str, np.ndarray]:
             fix="save it with numpy.save, without objects.",
         ) from error
     if not found:
-        raise DataError("it holds no array.", where=str(path), fix="save one with numpy.savez.")
+        raise DataError("it contains no array.", where=str(path), fix="save one with numpy.savez.")
     for array in found.values():
         if array.dtype.kind not in "fiub":
             raise DataError(f"the array holds {array.dtype}.", where=str(path), fix="save numbers.")
@@ -175,15 +175,15 @@ def read_image(path: Path, port: Port, *, invert: bool = False) -> np.ndarray:
     shape = steps.raw_shape if steps is not None else port.shape
     if len(shape) != 3 or shape[0] not in (1, 3):
         raise DataError(
-            f"the model takes samples of shape {shape}, which no image is.",
+            f"the model takes samples of shape {shape}, which is not the shape of an image.",
             where=str(path),
             fix="pass arrays or table rows instead.",
         )
     if steps is None:
         raise DataError(
-            "the model does not say how images become its input.",
+            "the model does not say how to convert images to its input.",
             where=str(path),
-            fix="pass arrays that are ready, or train on a data set of images.",
+            fix="pass preprocessed arrays, or train on a data set of images.",
         )
     white = getattr(port.encoding.made_by(), "white", None)
     pixels = images.read_image(path, shape, white).astype(np.float64)

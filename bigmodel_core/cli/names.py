@@ -44,14 +44,16 @@ def settings(pairs: Sequence[str] | None, option: str = "--set") -> dict[str, st
         key, equals, value = pair.partition("=")
         if not equals or not key.strip():
             raise UsageError(
-                f"{pair!r} is no setting.", where=option, fix=f"write key=value, as in {option} dropout=0.5."
+                f"{pair!r} is not a setting.",
+                where=option,
+                fix=f"write key=value, as in {option} dropout=0.5.",
             )
         found[key.strip()] = value
     return found
 
 
 def names_in(texts: list[str]) -> tuple[str, ...]:
-    """Names parted by commas; a piece such as `k=3` belongs to the name before it.
+    """Names separated by commas; a piece such as `k=3` belongs to the name before it.
 
     >>> names_in(["accuracy,top_k_accuracy:k=3", "f1:average=macro,beta=2"])
     ('accuracy', 'top_k_accuracy:k=3', 'f1:average=macro,beta=2')

@@ -32,7 +32,7 @@ def write_package(name: str, out: Path | None = None) -> tuple[Path, list[str]]:
     _check_name(name)
     folder = out if out is not None else Path(f"bigmodel-{name}")
     if folder.exists():
-        raise UsageError("it exists already.", where=str(folder), fix="name another folder with --out.")
+        raise UsageError("it already exists.", where=str(folder), fix="name another folder with --out.")
     words = re.split("[-_]", name)
     texts = {
         "{{name}}": name,
@@ -56,7 +56,7 @@ def write_package(name: str, out: Path | None = None) -> tuple[Path, list[str]]:
         raise BigmodelError(
             f"cannot write the package: {error.strerror or error}.",
             where=str(folder),
-            fix="choose a folder that can be written to, with --out.",
+            fix="choose a writable folder, with --out.",
         ) from error
     return folder, sorted(made)
 
@@ -68,7 +68,7 @@ def _check_name(name: str) -> None:
     if not re.fullmatch(r"[a-z][a-z0-9]*([-_][a-z0-9]+)*", name) or keyword.iskeyword(name):
         raise UsageError(
             f"{name!r} cannot name a plugin.",
-            fix="use lower-case letters and digits, parted by '-' or '_', as in my-layers.",
+            fix="use lower-case letters and digits, separated by '-' or '_', as in my-layers.",
         )
     taken = [item.name for item in registry.plugins()] + registry.names("layer")
     if normalise(name) in map(normalise, taken) or importlib.util.find_spec(_package(name)) is not None:

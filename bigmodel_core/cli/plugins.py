@@ -22,7 +22,7 @@ app = command_app(commands=True)
 
 @app.callback()
 def plugins() -> None:
-    """List plugins, show, check or write one."""
+    """List, show, check or create plugins."""
 
 
 @app.command("list")

@@ -40,7 +40,7 @@ def predict(
     ] = None,
     as_json: AsJson = False,
 ) -> None:
-    """Label arrays, images or table rows with a trained model.
+    """Predict arrays, images or table rows with a trained model.
 
     ONNX files are run by ONNX Runtime alone. Images get the size, the channels and the preprocessing of the
     data the model was trained on; so do whole numbers in arrays. Floats in arrays are taken as they are. A

@@ -24,7 +24,7 @@ def refuse_changes(given: dict[str, Any]) -> None:
     if given:
         options = ", ".join(f"--{name.replace('_', '-')}" for name in given)
         raise UsageError(
-            f"{options} cannot change in a run that goes on.",
+            f"{options} cannot change in a resumed run.",
             where="--resume",
             fix="leave it out: the run keeps its options; --epochs, --device, --workers and --data-dir may be"
             " given.",
@@ -71,7 +71,7 @@ def resume_run(
         raise CheckpointError(
             "the run does not say which data set it was trained on.",
             where=str(run),
-            fix="go on with it from Python: trainer.fit(data, resume=...).",
+            fix="resume it from Python: trainer.fit(data, resume=...).",
         )
     trainer = Trainer.resume(run, device=device or str(manifest.get("device", "cpu")))
     done = 0
@@ -83,7 +83,7 @@ def resume_run(
         state = (trainer.resumed.training or {})["state"]
         done = state["steps"]
         _check_rate(trainer, trainer.resumed.options["epochs"], state, run, epochs)
-    output.say(f"going on with {run}", "dim")
+    output.say(f"resuming {run}", "dim")
     with output.progress():
         history = trainer.fit(
             data,
@@ -113,7 +113,7 @@ def _check_rate(
         raise UsageError(
             f"the learning rate of this run has fallen to zero with its {planned} epochs.",
             where=str(run),
-            fix="train anew with more --epochs, or with --schedule constant if you mean to go on later.",
+            fix="start a new run with more --epochs, or with --schedule constant to extend it later.",
         )
 
 
@@ -133,7 +133,7 @@ def _run_to_resume(what: list[str]) -> Path:
         path = found(named)
         run = run_of(path)
         if run is None:
-            raise CheckpointError("this is no run.", where=str(path), fix="name the folder of a run.")
+            raise CheckpointError("this is not a run.", where=str(path), fix="name the folder of a run.")
         return run
     cls = (
         read_experiment(Path(named)).model.cls()
@@ -144,6 +144,6 @@ def _run_to_resume(what: list[str]) -> Path:
     own = runs.by_start(RUNS, title)
     if not own:
         raise CheckpointError(
-            f"there is no run of {title} to go on with.", where=str(RUNS), fix="train without --resume."
+            f"there is no run of {title} to resume.", where=str(RUNS), fix="train without --resume."
         )
     return own[0]

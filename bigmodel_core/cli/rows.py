@@ -58,13 +58,13 @@ def read_rows(path: Path, port: Port, delimiter: str) -> tuple[list[int], np.nda
             f"cannot read the table: {error}.", where=str(path), fix="save it as UTF-8 text."
         ) from error
     if not rows:
-        raise DataError("the table has no row.", where=str(path), fix="pass at least one row of features.")
+        raise DataError("the table has no rows.", where=str(path), fix="pass at least one row of features.")
     raw = np.array(rows, np.float64).reshape(-1, *shape)
     kind = np.dtype(steps.raw_dtype if steps is not None else port.dtype)
     if kind.kind in "iu":
         if not np.array_equal(raw, np.rint(raw)):
             raise DataError(
-                "a cell holds no whole number.", where=str(path), fix="pass the values as they were recorded."
+                "a cell is not an integer.", where=str(path), fix="pass the values as they were recorded."
             )
         return lines, raw.astype(np.int64)
     return lines, raw
@@ -102,6 +102,6 @@ def _number(cells: list[str], column: int, where: str) -> float:
         raise DataError(
             f"{cells[column][:40]!r} is no number.",
             where=f"{where}, column {column + 1}",
-            fix="write numbers alone, with a decimal point and nothing between thousands.",
+            fix="write only numbers, with a decimal point and no thousands separators.",
         )
     return value

@@ -74,8 +74,7 @@ def found(what: str | Path | None) -> Path:
         run, newer = runs.newest_to_use(RUNS)
         for other in newer:
             warnings.warn(
-                f"{other} is newer than {run} and left out: no epoch of it was finished"
-                f"{runs.how_it_ended(other)}.",
+                f"{other} is newer than {run} but skipped: it finished no epoch{runs.how_it_ended(other)}.",
                 BigmodelWarning,
                 stacklevel=2,
             )

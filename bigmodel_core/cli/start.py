@@ -82,7 +82,7 @@ def _parted(data: Data, fraction: float | None) -> tuple[int, str]:
     kept, held_out = split_indices(len(data.train), fraction, 0, reach=data.train.reach)
     between = len(data.train) - len(kept) - len(held_out)
     overlapping = f", {between:,} that overlap those left out" if between else ""
-    return len(kept), f", {len(held_out):,} of them held out to validate{overlapping}"
+    return len(kept), f", {len(held_out):,} of them held out for validation{overlapping}"
 
 
 def _check_loss(loss: Any, data: Data) -> None:
@@ -92,14 +92,14 @@ def _check_loss(loss: Any, data: Data) -> None:
     name = registry.display_name(type(loss))
     if data.task == "regression" and loss.target_dtype == "int64":
         raise DataError(
-            f"its targets are numbers, and the loss {name} wants class labels.",
+            f"its targets are numbers, and the loss {name} needs class labels.",
             where=data.name,
             fix="train linear-regression, or pass --loss mean_squared_error and as many outputs as targets.",
         )
     takes_labels = loss.target_dtype == "int64" or (loss.one_score and data.classes == 2)
     if data.task == "classification" and not takes_labels:
         raise DataError(
-            f"its targets are class labels, and the loss {name} wants numbers.",
+            f"its targets are class labels, and the loss {name} needs numbers.",
             where=data.name,
             fix="train a classifier such as logistic-regression, or choose a data set for regression.",
         )
@@ -115,7 +115,7 @@ def _folder(out: Path | None, title: str) -> Iterator[Path]:
         check_unused(out)
     if out is not None and ((is_run(out) and not is_blank(out)) or (out.exists() and not out.is_dir())):
         what = "the folder holds another run." if out.is_dir() else "there is a file of this name."
-        raise UsageError(what, where=str(out), fix="name another folder, or go on with that run: --resume.")
+        raise UsageError(what, where=str(out), fix="name another folder, or continue that run: --resume.")
     folder = out if out is not None else new_run_folder(RUNS, title)
     try:
         yield folder

@@ -65,7 +65,7 @@ def train(
     ] = None,
     validation: Annotated[
         float | None,
-        _option("--validation", "FRACTION", "Share of the training samples to hold out.  [default: 0.1]"),
+        _option("--validation", "FRACTION", "Fraction of the training samples to hold out.  [default: 0.1]"),
     ] = None,
     monitor: Annotated[
         str | None,
@@ -76,7 +76,7 @@ def train(
     ] = None,
     device: Annotated[str | None, _option("--device", None, "cpu or cuda.  [default: cpu]")] = None,
     out: Annotated[
-        Path | None, _option("--out", "DIR", "The folder of the run.  [default: runs/MODEL-001, -002, ...]")
+        Path | None, _option("--out", "DIR", "The run folder.  [default: runs/MODEL-001, -002, ...]")
     ] = None,
     checkpoint_every: Annotated[
         int | None, _option("--checkpoint-every", "STEPS", "Write a checkpoint within epochs, too.", min=1)
@@ -87,9 +87,7 @@ def train(
     ] = None,
     resume: Annotated[
         bool,
-        _option(
-            "--resume", None, "Go on with the run that is named, else with the newest, to the same bits."
-        ),
+        _option("--resume", None, "Resume the named run, or the newest one, to the same bits."),
     ] = False,
     as_json: AsJson = False,
     quiet: Quiet = False,
@@ -146,7 +144,7 @@ def _experiment(what: list[str]) -> Experiment:
 
     if len(what) != 1:
         raise UsageError(
-            "nothing says what to train." if not what else f"{what[1]!r} is one argument too many.",
+            "there is nothing to train." if not what else f"{what[1]!r} is one argument too many.",
             fix="name a model or an experiment file, as in: bigmodel train mlp --data digits",
         )
     return read_experiment(Path(what[0])) if is_experiment(what[0]) else Experiment(Choice("model", what[0]))

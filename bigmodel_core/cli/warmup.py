@@ -51,16 +51,16 @@ class Done:
 def warmup(
     models: Annotated[
         list[str] | None,
-        typer.Argument(metavar="[MODEL]...", help="Models of the registry.  [default: all of them]"),
+        typer.Argument(metavar="[MODEL]...", help="Registered models.  [default: all of them]"),
     ] = None,
     optimizers: Annotated[
         list[str] | None,
         typer.Option(
-            "--optimizer", metavar="NAME", help="Beside the model's own; may be repeated.  [default: all]"
+            "--optimizer", metavar="NAME", help="Besides the model's own; may be repeated.  [default: all]"
         ),
     ] = None,
     processes: Annotated[
-        int | None, typer.Option("--processes", min=1, help="How many at once.  [default: one a core]")
+        int | None, typer.Option("--processes", min=1, help="How many at once.  [default: one per core]")
     ] = None,
     as_json: AsJson = False,
     quiet: Quiet = False,
@@ -92,7 +92,7 @@ def warmup(
         for item in problems:
             output.line(f"{item.task.model} with {item.task.optimizer}: {item.problem}", "red")
         if not is_kept:
-            output.line("Nothing could be kept: set BIGMODEL_CACHE_DIR to a folder of your own.", "red")
+            output.line("Nothing could be saved: set BIGMODEL_CACHE_DIR to a folder of your own.", "red")
     output.result(
         {
             "compiled": compiled,

@@ -42,8 +42,8 @@ def as_array(item: Any, what: str) -> np.ndarray:
         reason = str(error).partition("\n")[0].rstrip(".")
         if "inhomogeneous" in reason:
             raise DataError(
-                f"the {what} is no array: its rows differ in length.",
-                fix="give all rows one length, for instance by filling short ones up.",
+                f"the {what} is not an array: its rows differ in length.",
+                fix="give all rows one length, for instance by padding the short ones.",
             ) from None
         raise DataError(
             f"the {what}, a {type(item).__name__}, cannot be read as an array: {reason}.",
@@ -57,7 +57,7 @@ def as_array(item: Any, what: str) -> np.ndarray:
         raise DtypeError(f"the {what} holds {_odd_one(found)}.", fix="pass an array of numbers.")
     is_text = found.dtype.kind in "US"
     raise DtypeError(
-        f"the {what} holds {'texts' if is_text else found.dtype}, expected numbers.",
+        f"the {what} holds {'strings' if is_text else found.dtype}, expected numbers.",
         fix="number the classes: names, y = numpy.unique(y, return_inverse=True)."
         if is_text and "target" in what
         else "convert it to real numbers.",
@@ -71,7 +71,7 @@ def _odd_one(found: np.ndarray) -> str:
         if not isinstance(found[place], (int, float, np.number, np.bool_)):
             at = ", ".join(map(str, place))
             return f"a {type(found[place]).__name__} at position ({at}), expected numbers"
-    return "integers that 64 bits cannot hold"
+    return "integers that do not fit into 64 bits"
 
 
 def cast(array: np.ndarray, dtype: Any, what: str) -> np.ndarray:

@@ -128,13 +128,13 @@ def augmented(
             raise ShapeError(
                 f"it made {getattr(found, 'shape', type(found).__name__)} of a batch {x.shape}.",
                 where=display_name(type(change)),
-                fix="an augmentation has to keep the shape of the batch.",
+                fix="an augmentation must keep the shape of the batch.",
             )
         if found.dtype != x.dtype:
             raise DtypeError(
                 f"it made {found.dtype} of a batch of {x.dtype}.",
                 where=display_name(type(change)),
-                fix="an augmentation has to keep the number type.",
+                fix="an augmentation must keep the number type.",
             )
         x = found
     return np.ascontiguousarray(x)

@@ -36,7 +36,7 @@ def conformed_inputs(x: np.ndarray | Source, own: Encoding, wanted: Encoding) ->
         raise DataError(
             f"samples have shape {sample}, the model was trained with {steps.raw_shape}.",
             where=own.name,
-            fix="bring them to the form of the training data.",
+            fix="convert them to the shape of the training data.",
         )
     change = _Change(own.preprocessing, order, steps, own.name)
     if isinstance(x, Source):
@@ -161,7 +161,7 @@ def unknown_label(unknown: list[str], known: tuple[str, ...], where: str) -> Dat
     names = ", ".join(repr(name) for name in unknown[:10])
     is_one = len(unknown) == 1
     return DataError(
-        f"the class{'' if is_one else 'es'} {names} {'is' if is_one else 'are'} none of those the model was"
+        f"the class{'' if is_one else 'es'} {names} {'is' if is_one else 'are'} not among those the model was"
         f" trained with: {', '.join(known[:20])}{', ...' if len(known) > 20 else ''}.",
         where=where,
         fix="rename it, leave its samples out, or train a model on these classes.",

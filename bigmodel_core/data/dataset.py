@@ -74,7 +74,7 @@ class Data:
             where = f"{self.name}/{part}"
             if len(split) == 0:
                 raise DataError(
-                    "there is no sample.", where=where, fix="give every split at least one sample."
+                    "there are no samples.", where=where, fix="give every split at least one sample."
                 )
             if split.x.shape[1:] != self.input_shape:
                 raise DataError(

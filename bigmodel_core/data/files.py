@@ -45,7 +45,7 @@ class RemoteFile:
 
     def __post_init__(self) -> None:
         if self.name != Path(self.name).name or "\\" in self.name or self.name in {"", ".", ".."}:
-            raise ConfigError(f"{self.name!r} is no plain file name.", where="RemoteFile")
+            raise ConfigError(f"{self.name!r} is not a plain file name.", where="RemoteFile")
         for url in self.urls:
             _check_https(url)
 
@@ -81,7 +81,7 @@ def locate(
             raise DataError(
                 f"no {_missing(files, found)} in it, which {name} needs.",
                 where=str(folder),
-                fix="name the folder that holds these files themselves, gzipped or not.",
+                fix="name the folder that contains these files, gzipped or not.",
             )
         return found
     for folder in environment_folders(name):
@@ -92,7 +92,7 @@ def locate(
             raise DataError(
                 f"{name} is not complete there: no {_missing(files, found)}.",
                 where=str(folder),
-                fix="add what is missing, or unset BIGMODEL_DATA_DIR.",
+                fix="add the missing files, or unset BIGMODEL_DATA_DIR.",
             )
     folder = cache_folder(name)
     found = _found(files, folder)

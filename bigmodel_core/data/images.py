@@ -123,11 +123,11 @@ def _opened(path: Path, use: Any) -> Any:
         error.where = str(path)
         raise
     except Exception as error:  # Pillow lets the errors of every format through
-        said = "it is of no known kind" if isinstance(error, UnidentifiedImageError) else str(error)
+        said = "its format is unknown" if isinstance(error, UnidentifiedImageError) else str(error)
         raise DataError(
             f"cannot read the image: {said}.",
             where=str(path),
-            fix="open it in an image viewer to see if it is whole; remove it where it is no image.",
+            fix="open it in an image viewer to check it; remove it if it is not an image.",
         ) from error
 
 
@@ -135,8 +135,8 @@ def _check_frames(image: Image) -> None:
     """Refuse what shows several pictures; a camera's file with a preview or a second eye shows one."""
     if getattr(image, "is_animated", False) and image.format != "MPO":
         raise DataError(
-            f"the file has {getattr(image, 'n_frames', 'several')} frames, and a sample is one picture.",
-            fix="save the frame that is meant as a file of its own.",
+            f"the file has {getattr(image, 'n_frames', 'several')} frames, expected a single image.",
+            fix="save the frame you mean as a separate file.",
         )
 
 
@@ -151,7 +151,7 @@ class _Kind:
         mode: Pillow's name for its pixels.
         white: the number that means white; None where nothing says.
         is_declared: whether the file says so.
-        is_signed: whether its numbers have a sign.
+        is_signed: whether its numbers are signed.
         is_inverted: whether 0 means white, which Pillow heeds up to 8 bits.
         is_cut: whether Pillow keeps the upper eight of 16 bits: colours, and grey with transparency.
     """
@@ -207,7 +207,7 @@ class _Kind:
             return image
         if self.mode not in ("I", "F") and not self.mode.startswith("I;16"):
             if self.is_signed:
-                raise DataError("its numbers have a sign.", fix="save it with numbers from 0 to 255.")
+                raise DataError("its numbers are signed.", fix="save it with numbers from 0 to 255.")
             return image
         values = np.asarray(image)
         low, high = (values.min(), values.max()) if values.size else (0, 0)
@@ -215,13 +215,13 @@ class _Kind:
         if top is None:
             what = "signed numbers" if self.is_signed else "numbers of 32 bits"
             raise DataError(
-                f"its pixels are {what} from {low} to {high}, and nothing says which of them is white.",
-                fix="say it, as in image-folder:white=4095, or save the image with 8 or 16 bits.",
+                f"its pixels are {what} from {low} to {high}, and the white level is unknown.",
+                fix="set it, as in image-folder:white=4095, or save the image with 8 or 16 bits.",
             )
         if not (low >= 0 and high <= top):  # NaN is neither
             raise DataError(
                 f"its pixels run from {low:.6g} to {high:.6g}, expected 0 (black) to {top:.6g} (white).",
-                fix="scale them before, or say what white is, as in image-folder:white=255.",
+                fix="scale them before, or set the white level, as in image-folder:white=255.",
             )
         if white is None and self.white == 0xFFFF and not self.is_declared and 0 < high < FEW_OF_16_BITS:
             raise _nearly_black(int(high))
@@ -234,7 +234,7 @@ class _Kind:
     def _check_cut(self, values: np.ndarray, white: float | None) -> None:
         if white not in (None, 0xFFFF):
             raise DataError(
-                f"of images of 16 bits with colours or transparency the upper eight are read, so that white"
+                f"16-bit images with colours or transparency are read by their upper eight bits, so white"
                 f" cannot be {white:.6g}.",
                 fix="save it with its full range, or with 8 bits.",
             )
@@ -245,8 +245,8 @@ class _Kind:
 
 def _nearly_black(high: int) -> DataError:
     return DataError(
-        f"its pixels reach {high:,} of 65,535, as {high.bit_length()} bits in 16 do: nearly black.",
-        fix="say what white is, as in image-folder:white=4095 for 12 bits, or white=65535 where it is that"
+        f"its pixels reach {high:,} of 65,535, like {high.bit_length()} bits stored in 16: nearly black.",
+        fix="set the white level, as in image-folder:white=4095 for 12 bits, or white=65535 if it is that"
         " dark; or save it with its full range.",
     )
 

@@ -30,7 +30,7 @@ def encoding_of(known: Any) -> Encoding:
         return found
     name = known if isinstance(known, (str, Path)) else type(known).__name__
     raise UsageError(
-        f"{name} does not say how its data became numbers.",
+        f"{name} does not say how its data were encoded.",
         where="like",
         fix="pass the data it was trained on, or train it on a Data, such as bm.datasets.load(...) gives.",
         shell="name the data set of its training with --data.",

@@ -70,7 +70,7 @@ def split_indices(
         raise ConfigError(f"the fraction to hold out is {fraction}, expected more than 0 and less than 1.")
     if n < 2:
         raise DataError(
-            f"cannot part {n} sample{'' if n == 1 else 's'} in two.", fix="use at least two samples."
+            f"cannot split {n} sample{'' if n == 1 else 's'} in two.", fix="use at least two samples."
         )
     count = min(max(round(n * fraction), 1), n - 1)
     if reach is not None:
@@ -134,17 +134,17 @@ def _batches(
 def _batch_count(split: Split, batch_size: int, drop_last: bool) -> int:
     if isinstance(batch_size, bool) or not isinstance(batch_size, int | np.integer) or batch_size < 1:
         raise ConfigError(
-            f"the batch size is {batch_size!r}, expected a whole number of at least 1.",
+            f"the batch size is {batch_size!r}, expected an integer of at least 1.",
             fix="pass a positive batch size, such as 64.",
         )
     n = len(split)
     if n == 0:
         raise DataError(
-            "there is no sample to make a batch of.", fix="pass a split with at least one sample."
+            "there are no samples to make a batch of.", fix="pass a split with at least one sample."
         )
     if drop_last and n < batch_size:
         raise DataError(
-            f"{n} samples make no full batch of {batch_size}.",
+            f"{n} samples do not fill a batch of {batch_size}.",
             fix="use a smaller batch size, or drop_last=False.",
         )
     return n // batch_size if drop_last else -(-n // batch_size)

@@ -66,9 +66,9 @@ class Source(ABC):
                 indices = indices.astype(np.int64)
         if indices.ndim > 1 or indices.dtype.kind not in "iu":
             raise ShapeError(
-                "samples are read by a number, a slice or a list of numbers.",
+                "samples are indexed by a number, a slice or a list of numbers.",
                 where=type(self).__name__,
-                fix="index the first axis alone, then the array that this gives.",
+                fix="index only the first axis, then the array this returns.",
             )
         flat = indices.reshape(-1).astype(np.int64)
         flat = np.where(flat < 0, flat + len(self), flat)

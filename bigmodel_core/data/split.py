@@ -20,7 +20,7 @@ class Split:
     """Samples and their targets.
 
     Args:
-        x: (n, ...) array, one sample a row; or a `Source`, whose samples are read when they are needed.
+        x: (n, ...) array, one sample per row; or a `Source`, whose samples are read when they are needed.
         y: (n,) class labels or (n, k) targets; None where there are none.
         reach: with how many of those that follow it a sample shares something, where samples stand in order,
             as windows of a time series do; None where they stand in no order.
@@ -44,7 +44,7 @@ class Split:
             object.__setattr__(self, "x", _arrayed(self.x, "samples"))
         if self.x.ndim == 0:
             raise DataError(
-                "x is a single number, expected an array with one sample a row.",
+                "x is a single number, expected an array with one sample per row.",
                 where="Split",
                 fix="give x a first axis that counts samples.",
             )
@@ -54,7 +54,7 @@ class Split:
         if self.y.ndim == 0 or len(self.y) != len(self.x):
             found = "a single number" if self.y.ndim == 0 else f"{len(self.y)} targets"
             raise DataError(
-                f"{len(self.x)} samples but {found}, expected one target a sample.",
+                f"{len(self.x)} samples but {found}, expected one target per sample.",
                 where="Split",
                 fix="pass x and y of the same length.",
             )

@@ -65,7 +65,7 @@ def export(
     settings = {key: value for key, value in options.items() if key in own}
     if chosen is not None and settings:
         raise UsageError(
-            f"{', '.join(settings)} cannot be given beside an exporter.",
+            f"{', '.join(settings)} cannot be given together with an exporter.",
             fix=f"set it there: {cls.__name__}(...).",
         )
     parameters = inspect.signature(cls.export).parameters
@@ -106,13 +106,13 @@ def _check_report(exporter: Exporter, report: Any) -> None:
         PluginError: it lacks something.
     """
     name = type(exporter).__name__
-    fix = f"have {name}.export return an object that can be printed, with to_dict() for what JSON can hold."
+    fix = f"make {name}.export return a printable object whose to_dict() returns JSON values."
     if not callable(getattr(report, "to_dict", None)):
         raise PluginError(f"its report, {_type(report)}, has no to_dict().", where=name, fix=fix)
     try:
         said = report.to_dict()
         if not isinstance(said, dict):
-            raise TypeError(f"to_dict() gives {_type(said)}, no dict")
+            raise TypeError(f"to_dict() gives {_type(said)}, not a dict")
         json.dumps(said, allow_nan=False)
         str(report)
     except Exception as error:

@@ -130,7 +130,7 @@ class Value:
 
     def __bool__(self) -> bool:
         raise GraphError(
-            "a Value has no truth while the graph is built.",
+            "a Value has no truth value while the graph is being built.",
             fix="use bm.ops.where(condition, a, b) instead of if.",
         )
 

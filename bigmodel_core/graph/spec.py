@@ -167,7 +167,7 @@ def broadcast(*shapes: Shape) -> Shape:
         if len(wide) > 1:
             raise ShapeError(
                 f"cannot broadcast shapes {' and '.join(format_shape(shape) for shape in shapes)}.",
-                fix="make the dimensions equal, or 1 where one operand repeats.",
+                fix="make the dimensions equal, or 1 where one operand is broadcast.",
             )
         result.append(wide.pop() if wide else 1)
     return tuple(result)

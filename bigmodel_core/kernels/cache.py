@@ -162,7 +162,7 @@ def _checked(path: str, user: int) -> Path | None:
             return None
         if user >= 0 and facts.st_mode & (stat.S_IWGRP | stat.S_IWOTH):
             _warn_once(
-                f"the kernel cache {folder} can be written by others, so it is not used (chmod 700 mends it)."
+                f"the kernel cache {folder} can be written by others, so it is not used (chmod 700 fixes it)."
             )
             return None
         if user >= 0 and stat.S_IMODE(facts.st_mode) != 0o700:
@@ -182,7 +182,7 @@ def _warn_once(text: str) -> None:
     if not _warned:
         _warned.add(text)
         warnings.warn(
-            f"{text} Kernels are compiled anew in each process; set BIGMODEL_CACHE_DIR to a private folder.",
+            f"{text} Kernels are compiled again in each process; set BIGMODEL_CACHE_DIR to a private folder.",
             KernelCacheWarning,
             stacklevel=3,
         )

@@ -24,7 +24,7 @@ def input_spec(item: Any, dtype: str = "float32") -> Spec:
     if array.ndim == 0:
         raise ShapeError(
             "a model's input is a single number.",
-            fix="pass a batch: an array whose first dimension is the samples.",
+            fix="pass a batch: an array whose first dimension counts samples.",
         )
     return Spec(("N", *array.shape[1:]), kind)
 

@@ -92,7 +92,7 @@ class Layer:
             raise ShapeError(
                 f"the shared parameter '{name}' is {format_shape(known.spec.shape)} and cannot also be"
                 f" {format_shape(spec.shape)}.",
-                fix="a layer that is called twice needs inputs of one width.",
+                fix="a layer that is called twice needs inputs of the same width.",
                 where=place(graph.path, graph.layer),
             )
         trace.parameters[path] = known or Parameter(path, spec, initial, trainable)
@@ -107,7 +107,8 @@ class Layer:
         path = f"{trace.graph.path}/{name}".lstrip("/")
         if path not in trace.parameters:
             raise GraphError(
-                f"'{name}' is no parameter of this layer.", where=place(trace.graph.path, trace.graph.layer)
+                f"'{name}' is not a parameter of this layer.",
+                where=place(trace.graph.path, trace.graph.layer),
             )
         trace.updates[path] = value
 
@@ -187,7 +188,7 @@ class Layer:
         <BLANKLINE>
         Parameters  67
         Memory      268 bytes for parameters, 192 bytes more to predict 1 sample
-        Work        56 multiply-adds a sample
+        Work        56 multiply-adds per sample
         67
         """
         return self.network.summary(batch_size)

@@ -51,7 +51,7 @@ def one_output(loss: Loss, prediction: Any) -> Value:
     """The prediction of a model with one output.
 
     Raises:
-        GraphError: the model gives several.
+        GraphError: the model returns several.
     """
     if isinstance(prediction, Value):
         return prediction
@@ -64,7 +64,7 @@ def several_outputs(loss: Loss, prediction: Any, reason: str = "") -> GraphError
     listed = f" ({', '.join(names)})" if names else ""
     one = "output['name']" if isinstance(prediction, dict) else "output[0]"
     return GraphError(
-        f"the model gives {len(prediction)} outputs{listed}, and {type(loss).__name__} takes one"
+        f"the model returns {len(prediction)} outputs{listed}, and {type(loss).__name__} takes one"
         + (f": {reason}." if reason else "."),
         fix=f"return one output, or write a Loss whose each(output, target) uses them, as in {one}.",
     )

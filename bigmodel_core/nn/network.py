@@ -213,7 +213,7 @@ class Network:
             texts += [f"unknown: {', '.join(unknown[:5])}"] if unknown else []
             raise ShapeError(
                 f"the state does not fit the model ({'; '.join(texts)}).",
-                fix="pass what state() of the same model gave.",
+                fix="pass the result of state() of the same model.",
             )
         return {
             path: fitting_state(path, state[path], parameter.spec)

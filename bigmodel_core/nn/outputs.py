@@ -65,7 +65,7 @@ def taken_apart(result: Any, where: str) -> tuple[Form, tuple[Value, ...]]:
         if odd:
             raise GraphError(
                 f"the model returned a dict with the key {odd[0]!r}.",
-                fix="use texts as keys: they name the outputs.",
+                fix="use strings as keys: they name the outputs.",
                 where=where,
             )
         form, values = Form("dict", tuple(result)), tuple(result.values())

@@ -145,7 +145,7 @@ def scores_of(outputs: Mapping[str, np.ndarray], are_probabilities: bool) -> np.
 
 
 def in_a_row(indices: Sequence[int], labels: Sequence[str] | None) -> str:
-    """The names of the classes of successive steps: single characters as text, others parted by blanks.
+    """The names of the classes of successive steps: single characters as text, others separated by blanks.
 
     >>> in_a_row([1, 0], ("a", "b")), in_a_row([1, 0], ("noun", "verb")), in_a_row([1, 0], None)
     ('ba', 'verb noun', '1 0')

@@ -99,7 +99,7 @@ class Summary:
             "Parameters": f"{count(self.parameters)}" + (f", {count(frozen)} not trained" if frozen else ""),
             "Memory": f"{size(self.memory.parameters)} for parameters, {size(self.memory.inference)} more to"
             f" predict {samples}",
-            "Work": f"{count(self.multiply_adds)} multiply-adds a sample",
+            "Work": f"{count(self.multiply_adds)} multiply-adds per sample",
         }
 
     def __str__(self) -> str:

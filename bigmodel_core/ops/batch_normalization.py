@@ -20,7 +20,7 @@ class _Norm(ImageOp):
         """The spec of one number for each channel."""
         row = x.with_shape((self.sizes(x)[1],))
         if any(spec.dtype != x.dtype for spec in vectors):
-            raise DtypeError(f"BatchNorm needs operands of one float type, {x.dtype} as its input.")
+            raise DtypeError(f"BatchNorm needs operands of the same float type, {x.dtype} as its input.")
         if any(spec.shape != row.shape for spec in vectors):
             raise ShapeError(
                 f"BatchNorm of {format_shape(x.shape)} needs vectors of {format_shape(row.shape)}, got"

@@ -82,7 +82,7 @@ class Conv2d(_Convolution):
                 f"Conv2d with {self.groups} group(s) and filters {format_shape(weight.shape)} needs"
                 f" {of_group * self.groups} channels and filters that divide by the groups, got {channels}"
                 f" channels.",
-                fix="channels and filters both have to be multiples of groups.",
+                fix="channels and filters must both be multiples of groups.",
             )
         down, across = window_sizes("Conv2d", height, width, self.span(taps), self.stride, self.border)
         return x.with_shape(self.arranged(n, filters, down, across))

@@ -68,8 +68,8 @@ def output_size(size: Dim, window: int, stride: int, before: int, after: int) ->
     spare = dim_floor_divide(dim_add(size, before + after - window), stride)
     if spare is None:
         raise ShapeError(
-            f"windows with a stride of {stride} along the free dimension {size}: how many there are cannot be"
-            " told before its size is.",
+            f"windows with a stride of {stride} along the free dimension {size}: their"
+            " number depends on its size.",
             fix="fix that size in the input's spec, or use a stride of 1.",
         )
     return dim_add(spare, 1)

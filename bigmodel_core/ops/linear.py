@@ -20,7 +20,7 @@ def _floats(name: str, *specs: Spec) -> None:
     kinds = {spec.dtype for spec in specs}
     if len(kinds) > 1 or not specs[0].is_float:
         raise DtypeError(
-            f"{name} needs operands of one float type, got {' and '.join(sorted(kinds))}.",
+            f"{name} needs operands of the same float type, got {' and '.join(sorted(kinds))}.",
             fix="convert them: x.astype('float32').",
         )
 
@@ -54,7 +54,7 @@ class MatMul(Op):
             raise ShapeError(
                 f"cannot multiply {format_shape(a.shape)} by {format_shape(b.shape)}: expected {k} and {k2}"
                 " to be equal.",
-                fix="the columns of the left operand have to be the rows of the right one.",
+                fix="the left operand needs as many columns as the right one has rows.",
             )
         return Spec((*broadcast(a.shape[:-2], b.shape[:-2]), m, n), a.dtype)
 

@@ -43,7 +43,8 @@ class LayerNorm(Op):
     def infer(self, x: Spec, scale: Spec, shift: Spec) -> tuple[Spec, Spec, Spec, Spec]:
         if not x.is_float or x.dtype != scale.dtype or x.dtype != shift.dtype:
             raise DtypeError(
-                f"LayerNorm needs operands of one float type, got {x.dtype}, {scale.dtype} and {shift.dtype}."
+                "LayerNorm needs operands of the same float type,"
+                f" got {x.dtype}, {scale.dtype} and {shift.dtype}."
             )
         if x.ndim < 1 or scale.shape != x.shape[-1:] or shift.shape != x.shape[-1:]:
             raise ShapeError(

@@ -153,7 +153,7 @@ class Transpose(Op):
     def infer(self, x: Spec) -> Spec:
         if sorted(self.permutation) != list(range(x.ndim)):
             raise ShapeError(
-                f"{self.permutation} is no permutation of the axes of {format_shape(x.shape)}.",
+                f"{self.permutation} is not a permutation of the axes of {format_shape(x.shape)}.",
                 fix=f"name each axis from 0 to {x.ndim - 1} once.",
             )
         return x.with_shape(x.shape[axis] for axis in self.permutation)

@@ -64,7 +64,7 @@ class Slice(Op):
             first = self.bound_start(x)
             if not 0 <= first <= size or (self.length and first + (self.length - 1) * self.step >= size):
                 raise ShapeError(
-                    f"the slice from {self.start}, {self.length} long, leaves axis {self.axis} of"
+                    f"the slice from {self.start}, {self.length} long, runs past axis {self.axis} of"
                     f" {format_shape(x.shape)}."
                 )
         return x.with_shape(self.length if axis == self.axis else dim for axis, dim in enumerate(x.shape))
@@ -120,7 +120,7 @@ def index(x: Value, key: Any) -> Value:
 
     keys = list(key) if isinstance(key, tuple) else [key]
     if keys.count(Ellipsis) > 1:
-        raise ShapeError("an index holds more than one '...'.")
+        raise ShapeError("an index contains more than one '...'.")
     given = len([item for item in keys if item is not None and item is not Ellipsis])
     if given > x.ndim:
         raise ShapeError(f"{given} indices for {x.ndim} dimensions {format_shape(x.shape)}.")
@@ -235,7 +235,7 @@ class Concatenate(Op):
                 raise ShapeError(
                     f"cannot concatenate {format_shape(first.shape)} and {format_shape(spec.shape)} along"
                     f" axis {self.axis}.",
-                    fix="all other dimensions have to be equal.",
+                    fix="all other dimensions must be equal.",
                 )
             total = dim_add(total, spec.shape[self.axis])
         return first.with_shape(total if axis == self.axis else dim for axis, dim in enumerate(first.shape))

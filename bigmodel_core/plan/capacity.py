@@ -50,7 +50,7 @@ def check_capacity(nbytes: int, what: str, fix: str, where: str | None = None) -
     """
     if nbytes > capacity():
         raise OutOfMemoryError(
-            f"{what} {gibibytes(nbytes)} of memory, and there are {gibibytes(capacity())}.",
+            f"{what} {gibibytes(nbytes)} of memory, but there are only {gibibytes(capacity())}.",
             fix=fix,
             where=where,
         )
@@ -68,7 +68,7 @@ def refused_politely(nbytes: int, what: str, fix: str, where: str | None = None)
         yield
     except MemoryError:
         raise OutOfMemoryError(
-            f"{what} {gibibytes(nbytes)} of memory, which the system does not give.", fix=fix, where=where
+            f"{what} {gibibytes(nbytes)} of memory, which the system does not provide.", fix=fix, where=where
         ) from None
 
 

@@ -53,13 +53,13 @@ FAILURES = {
         "lengths run from 0 to {limit}.",
     ),
     codes.NOT_FINITE: Failure(
-        NumericsError, "a number that has to be finite is NaN or infinite.", "nothing was changed."
+        NumericsError, "a number that must be finite is NaN or infinite.", "nothing was changed."
     ),
     codes.UNPROVEN: Failure(Unproven, "numbers are too large to tell whether all that follows is finite."),
     codes.WRITTEN_NOT_FINITE: Failure(
         NumericsError,
         "a variable was overwritten with numbers that are NaN or infinite.",
-        "load the state of before.",
+        "load an earlier state.",
         is_placed=False,
     ),
     codes.KERNEL_RAISED: Failure(KernelError, "the kernel of {op} raised an exception."),

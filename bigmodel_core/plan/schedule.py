@@ -163,7 +163,7 @@ def _scheduled(program: Program, steps: list[Step], before: dict[int, set[int]])
             chain.append(later)
             finish(later)
     if len(done) != len(steps):
-        raise GraphError("the steps of the graph wait for each other.")
+        raise GraphError("the graph has a cycle.")
     return [steps[number] for number in order]
 
 

@@ -66,7 +66,7 @@ def _plain(value: Any, where: str) -> Any:
     raise ConfigError(
         f"a value of type {type(value).__name__} cannot be saved.",
         where=where,
-        fix="use numbers, texts, booleans, None, tuples or objects that plugins offer.",
+        fix="use numbers, strings, booleans, None, tuples or objects that plugins offer.",
     )
 
 
@@ -83,7 +83,7 @@ def from_config(kind: str, config: Mapping[str, Any]) -> Any:
         ConfigError: the configuration is malformed, or a field is unknown or does not fit.
     """
     expected = "a mapping with the keys 'name' and 'fields'"
-    fix = "use what to_config() gave, unchanged."
+    fix = "use the result of to_config(), unchanged."
     if not isinstance(config, Mapping) or not isinstance(config.get("name"), str):
         raise ConfigError(f"a configuration must be {expected}, got {_short(config)}.", fix=fix)
     fields, own, package = config.get("fields", {}), config.get("kind", kind), config.get("distribution")
@@ -91,7 +91,7 @@ def from_config(kind: str, config: Mapping[str, Any]) -> Any:
         raise ConfigError(f"a configuration must be {expected}; it also has {', '.join(unknown)}.", fix=fix)
     if not isinstance(fields, Mapping) or not isinstance(package, (str, type(None))):
         raise ConfigError(
-            f"'fields' must be a mapping and 'distribution' a text, got {_short(config)}.", fix=fix
+            f"'fields' must be a mapping and 'distribution' a string, got {_short(config)}.", fix=fix
         )
     if own not in KINDS:
         raise ConfigError(f"{own!r} is not a kind.", fix=f"use one of {', '.join(KINDS)}.")

@@ -93,7 +93,7 @@ def _events(cls: type[Any], base: type[Any]) -> tuple[str, str] | None:
             near = difflib.get_close_matches("_".join(map(_word, name.split("_"))), events, 1, 0.4)
             hint = f"did you mean {near[0]}? " if near else ""
             return (
-                f"{cls.__name__} defines {name}, which is no event and would never be called.",
+                f"{cls.__name__} defines {name}, which is not an event and would never be called.",
                 f"{hint}The events are {', '.join(events)}; other methods may not begin with on_.",
             )
         is_bound = isinstance(inspect.getattr_static(cls, name), (staticmethod, classmethod))

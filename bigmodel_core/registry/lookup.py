@@ -34,8 +34,8 @@ def get(kind: str, name: str, *, distribution: str | None = None, owner: str | N
     if "=" in name:
         alone = name.partition("=")[0].rpartition(":")[0]
         raise UnknownNameError(
-            f"'{name}' has options behind the name, and a class has none.",
-            fix=f"look up '{alone}', or make one of it: bigmodel_core.registry.config.make('{kind}', ...).",
+            f"'{name}' has options after the name, but a class takes none.",
+            fix=f"look up '{alone}', or make an instance: bigmodel_core.registry.config.make('{kind}', ...).",
         )
     return _host.get(kind, name, distribution, owner)
 

@@ -34,7 +34,7 @@ def check_plain(value: Any) -> Any:
                 try:
                     item.encode()
                 except UnicodeEncodeError:
-                    raise ValueError("a text holds half a character") from None
+                    raise ValueError("a string contains half of a surrogate pair") from None
         level = below
     return value
 

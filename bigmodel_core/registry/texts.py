@@ -55,7 +55,7 @@ def unknown(
     if failed := [f"{info.name} ({info.reason})" for info in infos if info.status == "failed"]:
         message += f" Plugins that failed to load: {'; '.join(failed)}."
     if loading:
-        message += f" The plugin '{loading}' asked while being imported; look names up when used."
+        message += f" The plugin '{loading}' looked it up while being imported; look names up later."
     if not infos:
         return UnknownNameError(
             f"{message} No plugin is installed.", fix="install bigmodel: pip install -e ."
@@ -108,5 +108,7 @@ def _missing(
             f"{message}{state[here[0].status]}: {here[0].reason}.",
             fix=f"see `bigmodel plugins info {plugin}`.",
         )
-    fix = f"pip install {package}" if package else f"install the package that brings it; {_every(kind)} shows"
+    fix = (
+        f"pip install {package}" if package else f"install the package that provides it; {_every(kind)} shows"
+    )
     return UnknownNameError(f"{message}is not installed.", fix=f"{fix}{'' if package else ' the others'}.")

@@ -55,7 +55,7 @@ def check_shape(augmentation: Augmentation, x: np.ndarray) -> None:
     """Batches of any size keep shape and number type, float64 too, and stay finite."""
     for batch in (x, x[:1], x[:0], x.astype("float64")):
         found = _applied(augmentation, batch)
-        expect(isinstance(found, np.ndarray), f"it gave a {type(found).__name__}, expected an array")
+        expect(isinstance(found, np.ndarray), f"it returned a {type(found).__name__}, expected an array")
         expect(found.shape == batch.shape, f"a batch {batch.shape} became {found.shape}")
         expect(found.dtype == batch.dtype, f"a batch of {batch.dtype} became {found.dtype}")
         expect(np.isfinite(found).all(), "finite samples became NaN or infinite")
@@ -76,10 +76,10 @@ def check_keyed(augmentation: Augmentation, x: np.ndarray) -> None:
     expect(np.array_equal(whole, _applied(augmentation, x)), "the same batch and key gave other samples")
     order = np.random.default_rng(6).permutation(len(x))
     shuffled = _applied(augmentation, x[order], order)
-    expect(np.array_equal(whole[order], shuffled), "samples in another order were changed otherwise")
+    expect(np.array_equal(whole[order], shuffled), "samples in another order were changed differently")
     for number in range(len(x)):
         alone = _applied(augmentation, x[number : number + 1], [number])
-        expect(np.array_equal(whole[number], alone[0]), f"sample {number} alone was changed otherwise")
+        expect(np.array_equal(whole[number], alone[0]), f"sample {number} alone was changed differently")
 
 
 def check_inputs_kept(augmentation: Augmentation, x: np.ndarray) -> None:

@@ -124,6 +124,4 @@ def expect_numbers(found: Any, expected: Any, what: str) -> None:
     for side in (found, expected):
         array = np.asarray(side)
         if array.dtype.kind == "f" and np.isnan(array).any():
-            raise AssertionError(
-                f"{what}: it has NaN, which compares with nothing; pass inputs it is made for"
-            )
+            raise AssertionError(f"{what}: it has NaN, which cannot be compared; pass inputs it is meant for")

@@ -52,7 +52,7 @@ def _loaded(dataset: Dataset) -> Data:
 def check_lengths(data: Data) -> None:
     """Every split has as many targets as samples, and at least one."""
     for name, split in data.splits().items():
-        expect(len(split) == len(split.x) > 0, f"{name} says {len(split)} and has {len(split.x)} samples")
+        expect(len(split) == len(split.x) > 0, f"{name} reports {len(split)} samples but has {len(split.x)}")
         if split.y is not None:
             expect(len(split.y) == len(split), f"{name} has {len(split)} samples and {len(split.y)} targets")
 
@@ -114,7 +114,7 @@ def check_batches(data: Data) -> None:
 def check_summary(data: Data) -> None:
     """What is known of the data survives JSON, and says where it came from."""
     summary = json.loads(json.dumps(data.summary()))
-    expect(summary["samples"]["train"] == len(data.train), "the summary counts other samples")
+    expect(summary["samples"]["train"] == len(data.train), "the summary reports another number of samples")
     again = Encoding.from_dict(json.loads(json.dumps(data.encoding.to_dict())))
-    expect(again == data.encoding, "what a model keeps of the data does not survive JSON")
+    expect(again == data.encoding, "the encoding does not survive JSON")
     expect(data.source and data.input_meaning, "source or input_meaning is empty")

@@ -37,7 +37,7 @@ def write_atomically(path: Path, parts: Iterable[bytes | memoryview]) -> None:
         raise CheckpointError(
             f"cannot write the file: {error.strerror or error}.",
             where=str(path),
-            fix="free some space, or choose a folder that can be written to.",
+            fix="free some space, or choose a writable folder.",
         ) from error
     finally:
         with suppress(OSError):

@@ -75,7 +75,7 @@ def load(path: str | Path, *, device: str = "cpu") -> RestoredModel:
     """
     if Path(path).suffix.lower() == ".onnx":
         raise CheckpointError(
-            "an ONNX file is no checkpoint.", where=str(path), fix="read it with bm.from_onnx(path)."
+            "an ONNX file is not a checkpoint.", where=str(path), fix="read it with bm.from_onnx(path)."
         )
     return read(path).restore(device)
 
@@ -191,7 +191,7 @@ def read(path: str | Path) -> Checkpoint:
         for name, array in arrays.items():
             part = name[1:].partition("/")[0] if name.startswith("~") else ""
             if part not in kept:
-                raise CheckpointError(f"the array {name!r} has no place in a checkpoint.")
+                raise CheckpointError(f"the array {name!r} does not belong in a checkpoint.")
             kept[part][name[1:] if part == "optimizer" else name] = array
         about = _read_about(found["about"])
     except (ValueError, BigmodelError) as error:
@@ -225,7 +225,7 @@ def _dicts(document: Mapping[str, Any], key: str) -> list[dict[str, Any]]:
 def _read_spec(item: Mapping[str, Any]) -> Spec:
     shape = expect(item.get("shape"), list, "shape")
     if not all(isinstance(dim, str) or type(dim) is int for dim in shape):
-        raise CheckpointError("a shape holds something else than sizes and names.")
+        raise CheckpointError("a shape contains something other than sizes and names.")
     return Spec(tuple(shape), expect(item.get("dtype"), str, "dtype"))
 
 

@@ -72,12 +72,12 @@ def _read(path: Path) -> tuple[dict[str, str], dict[str, np.ndarray]]:
     with open(os.open(path, os.O_RDONLY | getattr(os, "O_NONBLOCK", 0)), "rb") as file:
         status = os.fstat(file.fileno())
         if not stat.S_ISREG(status.st_mode):
-            raise _Damage("this is no file that can hold a checkpoint")
+            raise _Damage("this file cannot be a checkpoint")
         size, start = status.st_size, file.read(8)
         length = int.from_bytes(start, "little")
         if size < 10 or length > min(size - 8, _MOST_HEADER):
             raise _Damage(
-                f"the file is torn or no checkpoint: its header says {length} bytes, the file has {size}"
+                f"the file is damaged or no checkpoint: its header says {length} bytes, the file has {size}"
             )
         start += file.read(length)
         header = _header(start[8:])
@@ -85,7 +85,7 @@ def _read(path: Path) -> tuple[dict[str, str], dict[str, np.ndarray]]:
         _check_entries(header, size - 8 - length)
         arrays = _arrays(start + file.read(size - 8 - length))
     if _digest({key: text for key, text in texts.items() if key not in _KEYS}, arrays) != texts["sha256"]:
-        raise _Damage("the file was changed since it was written: its digest does not fit its content")
+        raise _Damage("the file was changed since it was written: its digest does not match its content")
     return {key: text for key, text in texts.items() if key not in _KEYS}, arrays
 
 
@@ -95,16 +95,16 @@ def _header(raw: bytes) -> dict[str, Any]:
     except (ValueError, UnicodeDecodeError) as error:
         raise _Damage(f"the header cannot be read: {error}") from None
     if not isinstance(header, dict):
-        raise _Damage("the header holds no mapping")
+        raise _Damage("the header is not a mapping")
     return header
 
 
 def _texts(header: dict[str, Any]) -> dict[str, str]:
     texts = header.pop("__metadata__", {})
     if not isinstance(texts, dict) or not all(isinstance(text, str) for text in texts.values()):
-        raise _Damage("the header's metadata is no mapping of texts")
+        raise _Damage("the header's metadata is not a mapping of strings")
     if texts.get("format") != FORMAT:
-        raise _Damage("the file holds arrays, but it is no checkpoint of bigmodel")
+        raise _Damage("the file holds arrays, but it is not a bigmodel checkpoint")
     if texts.get("version") != VERSION:
         raise _Damage(
             f"the checkpoint has the format {texts.get('version')!r}, this version of bigmodel reads"
@@ -137,7 +137,7 @@ def _check_entries(header: dict[str, Any], size: int) -> None:
             raise _Damage("the arrays overlap or leave gaps")
         end = stop
     if end != size:
-        raise _Damage(f"the file is torn: its arrays take {end} bytes, there are {size}")
+        raise _Damage(f"the file is damaged: its arrays take {end} bytes, there are {size}")
 
 
 _TYPES = {dtype.safetensors: dtype for dtype in DTYPES.values()}

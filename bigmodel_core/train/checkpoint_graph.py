@@ -142,7 +142,7 @@ def encode_value(value: Any, where: str) -> Any:
     raise CheckpointError(
         f"a value of type {type(value).__name__} cannot be saved.",
         where=where,
-        fix="use numbers, texts, booleans, None and tuples of them.",
+        fix="use numbers, strings, booleans, None and tuples of them.",
     )
 
 
@@ -159,7 +159,7 @@ def decode_value(value: Any) -> Any:
             return float(value["number"])
         if value.keys() == {"spec", "dtype"} and isinstance(value["spec"], list):
             return Spec(tuple(value["spec"]), expect(value["dtype"], str, "dtype"))
-        raise CheckpointError(f"{_short(value)} stands for no value.")
+        raise CheckpointError(f"{_short(value)} does not refer to a value.")
     return value
 
 
@@ -213,7 +213,7 @@ def _decode_form(entry: Any, single: bool, count: int) -> Form:
     kind, names = (expect(entry, dict, "form").get(key) for key in ("kind", "names"))
     names = [expect(name, str, "an output's name") for name in expect(names, list, "names")]
     if kind not in ("single", "tuple", "named", "dict") or single != (kind == "single"):
-        raise CheckpointError(f"form: {_short(kind)} is no form of outputs.")
+        raise CheckpointError(f"form: {_short(kind)} is not a form of outputs.")
     if len(set(names)) != (count if kind in ("named", "dict") else 0) or len(names) != len(set(names)):
         raise CheckpointError(f"form: {_short(names)} does not name {count} outputs.")
     return Form.named(kind, names)
@@ -272,7 +272,7 @@ def _decode_op(cls: type[Op], values: Mapping[str, Any]) -> Op:
 
 
 def _no_objects(kind: str, annotation: type[Any], value: object) -> object:
-    raise ConfigError(f"a {kind} is no field of an op.")
+    raise ConfigError(f"a {kind} cannot be a field of an op.")
 
 
 def expect(value: Any, kind: type[Any], what: str) -> Any:
@@ -298,7 +298,7 @@ def _reference(item: Any, count: int) -> Reference:
         or not 0 <= item[0] < count
         or item[1] < 0
     ):
-        raise CheckpointError(f"{_short(item)} refers to no value before it.")
+        raise CheckpointError(f"{_short(item)} does not refer to an earlier value.")
     return item[0], item[1]
 
 

@@ -30,7 +30,7 @@ def op_name(cls: type[Op]) -> str:
     owner = _owner(cls, homes)
     if owner is None:
         raise CheckpointError(
-            f"the op {cls.__name__} of the module {cls.__module__} belongs to no plugin, so that no other"
+            f"the op {cls.__name__} of the module {cls.__module__} belongs to no plugin, so no other"
             " process could find it.",
             fix="put it into a plugin (`bigmodel plugins new`), or call bigmodel_core.registry.register().",
         )
@@ -38,7 +38,7 @@ def op_name(cls: type[Op]) -> str:
     if found != [cls]:
         raise CheckpointError(
             f"the plugin '{owner.plugin}' has {len(found)} ops called {cls.__name__}.",
-            fix="define each op once, in a module, and give it a name of its own.",
+            fix="define each op once, in a module, and give it its own name.",
         )
     return f"{_written(owner, homes)}:{cls.__name__}"
 
@@ -81,7 +81,7 @@ def _missing(owner: str, own: str, distribution: str | None) -> CheckpointError:
     message = f"the model needs the op {own} of the plugin '{owner}'{by}"
     here = [info for info in registry.plugins() if owner in (info.name, info.distribution)]
     if not here:
-        fix = f"pip install {distribution}" if distribution else "install the package that brings it"
+        fix = f"pip install {distribution}" if distribution else "install the package that provides it"
         return CheckpointError(f"{message}, which is not installed.", fix=f"{fix}.")
     if here[0].status != "ok":
         return CheckpointError(

@@ -163,7 +163,7 @@ def whole_number(name: str, value: object, least: int = 1) -> int:
     """
     if isinstance(value, bool) or not isinstance(value, (int, np.integer)) or value < least:
         raise ConfigError(
-            f"{name} is {value!r}, expected a whole number of at least {least}.",
+            f"{name} is {value!r}, expected an integer of at least {least}.",
             fix=f"pass {name}={least} or more.",
         )
     return int(value)

@@ -58,9 +58,9 @@ class RunLock:
                 self._break(found)
         except OSError as error:
             raise CheckpointError(
-                f"cannot lock the run's folder: {error.strerror or error}.",
+                f"cannot lock the run folder: {error.strerror or error}.",
                 where=str(self.path),
-                fix="choose a folder that can be written to.",
+                fix="choose a writable folder.",
             ) from error
         self._due = time.monotonic() + _SIGN_OF_LIFE
 
@@ -117,7 +117,7 @@ class RunLock:
             raise RunInUseError(
                 f"another process has taken over the run{_by(found or {})}; nothing more was written.",
                 where=str(self.folder),
-                fix="train into a folder of its own, or go on with the run when that process is done.",
+                fix="use another folder, or resume the run when that process is done.",
             )
 
     def show_life(self) -> None:
@@ -164,7 +164,7 @@ def _refuse_if_held(folder: Path, found: dict[str, Any]) -> None:
         raise RunInUseError(
             f"the run is in use{_by(found)}.",
             where=str(folder),
-            fix=f"wait until that process is done, or train into another folder; if it is gone, delete"
+            fix=f"wait until that process is done, or use another folder; if it is gone, delete"
             f" {folder / LOCK}.",
         )
 

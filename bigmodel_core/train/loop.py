@@ -52,11 +52,11 @@ def say_how_it_ended(trainer: Trainer, job: Job, report: Reporter, done_before: 
     state = trainer.state
     if trainer.history.interrupted:
         done = f"stopped after {state.steps} steps, {state.epoch} full epochs"
-        after = "the model keeps what it learned, no checkpoint was asked for"
+        after = "the model keeps what it learned; no checkpoint was requested"
         report.note(f"{done}; {after if trainer.record is None else f'resume from {trainer.record.last}'}")
         return
     if trainer.step.steps == done_before and not trainer.stop:
-        report.note(f"nothing to do: the run has had its {state.epoch} epochs")
+        report.note(f"nothing to do: the run has completed its {state.epoch} epochs")
     trainer.history.diverged = has_diverged(state, job, trainer.network, trainer.step.loss)
 
 

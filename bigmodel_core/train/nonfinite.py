@@ -39,13 +39,13 @@ def located(
         if name not in ("~rate", SEED, STEP) and not _is_finite(np.asarray(array)):
             which = name.removeprefix("~")
             return NumericsError(
-                f"the loss or a gradient is NaN or infinite {at}, since the batch's '{which}' is.",
+                f"the loss or a gradient is NaN or infinite {at}, because the batch's '{which}' is.",
                 fix=f"clean the data; {UNCHANGED}",
             )
     for path in variables:
         if not _is_finite(variables.read(path)):
             return NumericsError(
-                f"the loss or a gradient is NaN or infinite {at}, since '{path}' holds such numbers already.",
+                f"the loss or a gradient is NaN or infinite {at}, because '{path}' already is.",
                 fix=f"load a state that is finite; {UNCHANGED}",
             )
     return _first_of(variables, watched, given, at) or error
@@ -57,7 +57,7 @@ def written(step: int, variables: Variables) -> NumericsError:
     text = f"'{bad[0]}'" + (f" and {len(bad) - 1} more" if len(bad) > 1 else "") if bad else "the parameters"
     error = NumericsError(
         f"the update of step {step} overflowed: {text} became NaN or infinite.",
-        fix="load the state of before, and lower the learning rate or the weight decay.",
+        fix="load an earlier state, and lower the learning rate or the weight decay.",
     )
     error.is_written = True
     return error
@@ -73,7 +73,7 @@ def _first_of(
         return None
     if name == "the learning rate":
         return NumericsError(
-            f"{name} is {given['~rate']} {at}, which no parameter can follow.",
+            f"{name} is {given['~rate']} {at}.",
             fix=f"choose another learning rate or schedule; {UNCHANGED}",
         )
     nodes = [node for node in needed([watched[name]]) if node.inputs]
@@ -85,7 +85,7 @@ def _first_of(
     loss = f", though the loss is finite ({of_batch:.4g})" if inner else ""
     before = [arrays[id(value)] for value in (first, *first.node.inputs) if id(value) in arrays]
     error = NumericsError(
-        f"{name} is NaN or infinite {at}{loss}; the first numbers that are come from here.",
+        f"{name} is NaN or infinite {at}{loss}; the first such numbers come from here.",
         fix=f"{_mend(name, before)}; {UNCHANGED}",
         where=place(first.node.path, first.node.layer) or None,
     )
@@ -101,12 +101,12 @@ def _mend(name: str, around: Sequence[np.ndarray]) -> str:
         return "lower the learning rate, or clip gradients (clip_norm=1.0)"
     if max((_largest_finite(array) for array in around), default=0.0) < LARGE:
         return (
-            "the derivative is not defined there, as that of a root or a logarithm at 0 is not: keep its"
-            " input away from such a place (add a small number); clipping cannot mend it"
+            "the derivative is undefined there, like that of a root or a logarithm at 0: keep its input"
+            " away from such a point (add a small number); clipping cannot help"
         )
     return (
-        "it grew beyond what its number type holds, so that clipping cannot mend it: scale the data, start"
-        " from smaller weights, or shorten the sequences"
+        "it overflowed its number type, so clipping cannot help: scale the data, start from smaller weights,"
+        " or shorten the sequences"
     )
 
 

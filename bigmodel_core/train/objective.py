@@ -38,7 +38,7 @@ def loss_value(loss: Loss, trace: Trace, target: Value) -> Value:
     """The loss as a value of the trace's graph; its errors say that they come from the loss.
 
     Raises:
-        GraphError: the model gives several outputs, and the loss takes one.
+        GraphError: the model returns several outputs, and the loss takes one.
     """
     with trace.active(), trace.graph.scope("loss", type(loss).__name__):
         try:
@@ -67,7 +67,7 @@ def target_spec(loss: Loss, target: Any, dtype: str) -> Spec:
         return target
     array = as_array(target, "target")
     if array.ndim == 0:
-        raise ShapeError("the target is a single number.", fix="pass an array with one target a sample.")
+        raise ShapeError("the target is a single number.", fix="pass an array with one target per sample.")
     kind = loss.target_dtype or ("int64" if array.dtype.kind in "iub" else dtype)
     if kind == "int64" and array.dtype.kind == "f":
         raise DtypeError(

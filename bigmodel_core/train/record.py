@@ -72,9 +72,9 @@ class Record:
             self.folder.mkdir(parents=True, exist_ok=True)
         except OSError as error:
             raise CheckpointError(
-                f"cannot make the run's folder: {error.strerror or error}.",
+                f"cannot create the run folder: {error.strerror or error}.",
                 where=str(self.folder),
-                fix="choose a folder that can be written to.",
+                fix="choose a writable folder.",
             ) from error
         self.lock.acquire()
         try:
@@ -139,7 +139,7 @@ class Record:
             raise CheckpointError(
                 f"cannot write the metrics: {error.strerror or error}.",
                 where=str(path),
-                fix="free some space; the last checkpoint is whole.",
+                fix="free some space; the last checkpoint is intact.",
             ) from error
 
     def save(self, step: TrainStep, state: RunState, *, is_best: bool = False) -> None:

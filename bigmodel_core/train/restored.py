@@ -146,7 +146,7 @@ def saved_numbers(array: np.ndarray) -> Any:
 
 def _pick(made: list[tuple[Value, ...]], node: int, number: int) -> Value:
     if number >= len(made[node]):
-        raise CheckpointError(f"node {node} has {len(made[node])} outputs, none of number {number}.")
+        raise CheckpointError(f"node {node} has {len(made[node])} outputs, but no output {number}.")
     return made[node][number]
 
 

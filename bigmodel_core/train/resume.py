@@ -44,7 +44,7 @@ def checkpoint_of_run(path: str | Path) -> Checkpoint:
             done = RunState.from_plain(found.training["state"]).epoch if found.training else 0
             warnings.warn(
                 f"{Path(path) / LAST} {'cannot be used' if problems else 'is missing'}{why};"
-                f" going on from {point}, after epoch {done}.",
+                f" resuming from {point}, after epoch {done}.",
                 BigmodelWarning,
                 stacklevel=2,
             )
@@ -59,9 +59,9 @@ def checkpoint_of_run(path: str | Path) -> Checkpoint:
     raise CheckpointError(
         f"the run has no checkpoint that can be used: {problems[0].message.rstrip('.')}.",
         where=str(points[0]),
-        fix=f"put a copy in its place, or move what is damaged away ({files}): the run then begins anew with"
+        fix=f"replace it with a copy, or move the damaged files away ({files}); the run then starts over with"
         " Trainer.resume.",
-        shell=f"put a copy in its place, or begin the run anew: rm {files}; bigmodel train --resume {path}",
+        shell=f"replace it with a copy, or start the run over: rm {files}; bigmodel train --resume {path}",
     )
 
 
@@ -74,9 +74,9 @@ def _of_run(checkpoint: Checkpoint) -> Checkpoint:
     training = checkpoint.training
     if training is None:
         raise CheckpointError(
-            "this is a saved model, not the checkpoint of a run.",
+            "this is a saved model, not a checkpoint of a run.",
             where=str(checkpoint.path),
-            fix="train it on with Trainer(bm.load(path), ...).",
+            fix="continue training it with Trainer(bm.load(path), ...).",
         )
     if set(training) != {"plan", "state"} or not all(isinstance(part, dict) for part in training.values()):
         raise CheckpointError("the description of the run is malformed.", where=str(checkpoint.path))
@@ -156,10 +156,10 @@ def _made(where: str, kind: str, item: Any) -> Any:
     if isinstance(item, Mapping) and "class" in item:
         passed = {"callback": "pass callbacks=[...], or ", "augmentation": "pass augment=[...] to fit, or "}
         raise CheckpointError(
-            f"the {kind} {item['class']} belongs to no plugin, so the run only knows its name.",
+            f"the {kind} {item['class']} belongs to no plugin, so the run knows only its name.",
             where=where,
-            fix=f"{passed.get(kind, '')}make the Trainer as the run did and call fit(..., resume=path).",
-            shell="go on with it from Python, as it was begun.",
+            fix=f"{passed.get(kind, '')}create the Trainer as for the run and call fit(..., resume=path).",
+            shell="resume it from Python, where it was started.",
         )
     try:
         return config.from_config(kind, item)
@@ -188,12 +188,14 @@ def state_of(checkpoint: Checkpoint, step: TrainStep, options: Mapping[str, Any]
     if odd := [name for name in _FIXED if not _same(name, before.get(name), options[name])]:
         about = checkpoint.about.encoding
         is_old = odd[0] in ("data", "validation") and about is not None and not about.complete
-        since = " An earlier version wrote it, which prepared some data otherwise." if is_old else ""
+        since = (
+            " It was written by an earlier version, which prepared some data differently." if is_old else ""
+        )
         raise CheckpointError(
             f"the run had another {', another '.join(odd)}: {_difference(odd[0], before, options)}.{since}",
             where=where,
-            fix="resume with the same data and options, or train on otherwise: Trainer(bm.load(path), ...).",
-            shell="say where the data of the training are with --data-dir, or train a new run on these.",
+            fix="resume with the same data and options, or start anew: Trainer(bm.load(path), ...).",
+            shell="name the training data with --data-dir, or start a new run on these.",
         )
     try:
         state = RunState.from_plain(checkpoint.training["state"])
@@ -268,6 +270,6 @@ def check_device(model: Layer | Network, device: str | None) -> None:
     network = model if isinstance(model, Network) else model.network if model.is_built else None
     if network is not None and device is not None and network.device.name != device:
         raise DeviceError(
-            f"the model is built for '{network.device.name}', training is asked for on '{device}'.",
+            f"the model is built for '{network.device.name}', but training was requested on '{device}'.",
             fix=f"build it there: model.build(spec, device='{device}').",
         )

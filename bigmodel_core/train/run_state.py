@@ -90,9 +90,9 @@ class RunState:
         found = {"first_loss": None, **{name: _decode(value) for name, value in values.items()}}
         for name, kind in kinds.items():
             if name not in found or not isinstance(found[name], kind) or isinstance(found[name], bool):  # type: ignore[arg-type]  # a type or a tuple of them
-                raise CheckpointError(f"the state of the run has no proper '{name}'.")
+                raise CheckpointError(f"the state of the run has no valid '{name}'.")
         if min(found["epoch"], found["batch"], found["steps"], found["samples"]) < 0:
-            raise CheckpointError("the state of the run counts below 0.")
+            raise CheckpointError("the state of the run has a negative count.")
         best = found.pop("best")
         try:
             made = None if best is None else _read_best(best, found["history"])
@@ -122,7 +122,7 @@ def _encode(value: Any, where: str) -> Any:
     raise CheckpointError(
         f"a value of type {type(value).__name__} cannot be saved.",
         where=where,
-        fix="keep numbers, texts, booleans, None, lists and mappings of them in callback_state().",
+        fix="keep numbers, strings, booleans, None, lists and mappings of them in callback_state().",
     )
 
 

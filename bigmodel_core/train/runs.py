@@ -37,7 +37,7 @@ def new_run_folder(base: str | Path = "runs", name: str = "run") -> Path:
     Two processes that ask at once get two folders.
 
     Raises:
-        ConfigError: the name is no plain file name.
+        ConfigError: the name is not a plain file name.
         CheckpointError: the folder cannot be made.
     """
     if not _NAME.fullmatch(name):
@@ -59,10 +59,10 @@ def new_run_folder(base: str | Path = "runs", name: str = "run") -> Path:
                 number += 1
     except OSError as error:
         raise CheckpointError(
-            f"cannot make a run folder: {error.strerror or error}.",
+            f"cannot create a run folder: {error.strerror or error}.",
             where=str(base),
-            fix="choose a folder that can be written to, with out=...",
-            shell="choose a folder that can be written to with --out.",
+            fix="choose a writable folder, with out=...",
+            shell="choose a writable folder with --out.",
         ) from error
 
 
@@ -168,9 +168,9 @@ def without_epoch(run: Path) -> CheckpointError:
     """The error that a run has no epoch to show for itself."""
     last = f" or name its checkpoint, {run / LAST}" if (run / LAST).is_file() else ""
     return CheckpointError(
-        f"no epoch of the run was finished{how_it_ended(run)}, so there is no trained model in it.",
+        f"the run finished no epoch{how_it_ended(run)}, so it has no trained model.",
         where=str(run),
-        fix=f"go on with it: bigmodel train --resume {run}{',' if last else ''}{last}.",
+        fix=f"resume it: bigmodel train --resume {run}{',' if last else ''}{last}.",
     )
 
 
@@ -274,7 +274,7 @@ def read_manifest(run: str | Path) -> dict[str, Any]:
             raise ValueError("it is larger than a manifest can be")
         found = strict_json(path.read_text("utf-8"))
         if not isinstance(found, dict):
-            raise ValueError("it holds no mapping")
+            raise ValueError("it is not a mapping")
     except OSError as error:
         raise CheckpointError(
             f"cannot read the run's configuration: {error.strerror or error}.",

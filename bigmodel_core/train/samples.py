@@ -30,8 +30,8 @@ class Samples:
     """Inputs and targets of some samples.
 
     Args:
-        inputs: an array for each input of the model, one sample a row, or a source of samples.
-        target: one target a sample; None where there are none.
+        inputs: an array for each input of the model, one sample per row, or a source of samples.
+        target: one target per sample; None where there are none.
         reach: with how many of those that follow it a sample shares something; see `Split`.
 
     Raises:
@@ -41,8 +41,8 @@ class Samples:
     def __init__(self, inputs: Inputs, target: np.ndarray | None, reach: int | None = None) -> None:
         if not inputs or any(array.ndim == 0 for array in inputs):
             raise DataError(
-                "the input is no array of samples.",
-                fix="pass arrays with one sample a row of the first axis.",
+                "the input is not an array of samples.",
+                fix="pass arrays with one sample per row of the first axis.",
             )
         self.inputs, self.target, self.reach = inputs, target, reach
         lengths = {len(array) for array in inputs} | ({len(target)} if target is not None else set())
@@ -52,7 +52,7 @@ class Samples:
                 fix="pass one target for each sample.",
             )
         if len(self) == 0:
-            raise DataError("there is no sample.", fix="pass at least one sample.")
+            raise DataError("there are no samples.", fix="pass at least one sample.")
 
     def __len__(self) -> int:
         return len(self.inputs[0])
@@ -79,7 +79,7 @@ class Samples:
             x, y = data
             target = None if y is None else as_array(y, f"target of the {what}")
             if target is not None and target.ndim == 0:
-                raise DataError(f"the target of the {what} is a single number.", fix="pass one a sample.")
+                raise DataError(f"the target of the {what} is a single number.", fix="pass one per sample.")
             return cls(as_inputs(x, model), target)
         raise UsageError(
             f"the {what} is a {type(data).__name__}.", fix="pass a Data, a Split or a tuple (x, y) of arrays."
@@ -226,7 +226,7 @@ def check_one_pair(second: object, call: str) -> None:
     """
     if isinstance(second, (list, tuple)) or getattr(second, "ndim", None):
         raise UsageError(
-            f"{call} takes samples and targets as one argument, and got an array as its second.",
+            f"{call} takes samples and targets as one argument, but got an array as its second.",
             fix=f"pass a pair: trainer.{call}((x, y)).",
         )
 
@@ -239,7 +239,7 @@ def check_batch_size(batch_size: object) -> int:
     """
     if isinstance(batch_size, bool) or not isinstance(batch_size, (int, np.integer)) or batch_size < 1:
         raise ConfigError(
-            f"the batch size is {batch_size!r}, expected a whole number of at least 1.",
+            f"the batch size is {batch_size!r}, expected an integer of at least 1.",
             fix="pass a positive batch size, such as 64.",
         )
     return int(batch_size)

@@ -62,7 +62,7 @@ class Snapshot:
         )
         if odd := [path for path in network.parameters if path.startswith("~")]:
             raise CheckpointError(
-                f"the parameter '{odd[0]}' has a name that checkpoints keep for other arrays.",
+                f"the parameter '{odd[0]}' has a name that checkpoints reserve for other arrays.",
                 fix="name it without '~'.",
             )
 

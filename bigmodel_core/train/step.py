@@ -44,7 +44,7 @@ def check_seed(seed: Any) -> int:
         ConfigError: it is no whole number.
     """
     if isinstance(seed, bool) or not isinstance(seed, (int, np.integer)):
-        raise ConfigError(f"the seed is {seed!r}, expected a whole number.", fix="pass seed=0.")
+        raise ConfigError(f"the seed is {seed!r}, expected an integer.", fix="pass seed=0.")
     return int(seed)
 
 
@@ -100,8 +100,8 @@ class TrainStep:
         trained = {path: value for path, value in trace.values.items() if trace.parameters[path].trainable}
         if not trained:
             raise GraphError(
-                "the model has no trainable parameters, so that a training step would change nothing.",
-                fix="add a layer that learns, or mark parameters as trainable.",
+                "the model has no trainable parameters, so a training step would change nothing.",
+                fix="add a layer with parameters, or mark parameters as trainable.",
                 where=type(network.layer).__name__,
             )
         found = dict(zip(trained, gradients(loss, list(trained.values())), strict=True))
@@ -201,7 +201,7 @@ class TrainStep:
             sizes: sizes of named dimensions, as in T=50.
 
         Raises:
-            GraphError: the step was not built yet.
+            GraphError: the step is not built yet.
             ShapeError: a size is not positive, or there is no such dimension.
             DeviceError: the model is on another device.
 
@@ -212,7 +212,7 @@ class TrainStep:
         120
         """
         if self._program is None:
-            raise GraphError("the step was not built yet.", fix="run it once, or call build(inputs, target).")
+            raise GraphError("the step is not built yet.", fix="run it once, or call build(inputs, target).")
         return self._program.listing(batch_size, sizes)
 
     # State -----------------------------------------------------------------------------------------------
@@ -220,13 +220,13 @@ class TrainStep:
     def state(self) -> dict[str, np.ndarray]:
         """Copies of parameters and of this step's optimizer state, by path."""
         if self.variables is None:
-            raise GraphError("the step was not built yet.", fix="run it once, or call build(inputs, target).")
+            raise GraphError("the step is not built yet.", fix="run it once, or call build(inputs, target).")
         return {path: self.variables.read(path) for path in self.variables}
 
     def load_state(self, state: Mapping[str, np.ndarray], steps: int) -> None:
         """Continue from a state and a number of steps done."""
         if self.variables is None:
-            raise GraphError("the step was not built yet.", fix="call build(inputs, target) first.")
+            raise GraphError("the step is not built yet.", fix="call build(inputs, target) first.")
         expected = set(self.variables)
         if expected != set(state):
             odd = sorted(expected ^ set(state))

@@ -63,7 +63,7 @@ class TrainedModel:
         return evaluator(samples.fitting(network, target), check_batch_size(batch_size))
 
     def predict(self, x: Any, batch_size: int = EVALUATION_BATCH) -> Any:
-        """The model's outputs for inputs: an array; a tuple or dict where the model gives one.
+        """The model's outputs for inputs: an array; a tuple or dict where the model returns one.
 
         Predicted numbers are in the units of the recorded targets, `data.test.truth`, where training scaled
         them; `model(x)` gives what the model itself computes.
@@ -98,8 +98,8 @@ class TrainedModel:
         outputs = self.network.trace(training=False).outputs
         if len(outputs) > 1:
             raise GraphError(
-                f"the model gives {len(outputs)} outputs ({', '.join(self.network.output_names)}).",
-                fix="use predict, and turn the scores you mean into probabilities.",
+                f"the model returns {len(outputs)} outputs ({', '.join(self.network.output_names)}).",
+                fix="use predict, and convert the scores to probabilities yourself.",
             )
         scores = listed(self._outputs(x, batch_size))[0]
         if not makes_probabilities(outputs[0]):

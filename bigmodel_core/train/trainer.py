@@ -165,7 +165,7 @@ class Trainer(TrainedModel):
         device: str,
         out: str | Path | None,
     ) -> Trainer:
-        warnings.warn(f"{path} has no checkpoint; the run begins anew.", BigmodelWarning, stacklevel=3)
+        warnings.warn(f"{path} has no checkpoint; the run starts over.", BigmodelWarning, stacklevel=3)
         trainer = cls(
             resuming.model_of(begun, path),
             **resuming.parts(begun, path / MANIFEST, callbacks),

@@ -18,7 +18,7 @@ def usual_loss(model: Model | None) -> Loss:
         UsageError: it is none that says.
     """
     if model is None:
-        raise UsageError("no loss is given.", fix='pass one, such as loss="cross_entropy".')
+        raise UsageError("no loss was given.", fix='pass one, such as loss="cross_entropy".')
     loss: Loss = make("loss", model.usual_loss, owner=owner_of(type(model), "loss"))
     return loss
 

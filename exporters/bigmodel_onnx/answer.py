@@ -194,7 +194,7 @@ def check_labels(outputs: Sequence[Spec], labels: Sequence[str] | None) -> None:
         if len(counts) < len(sizes) or len(labels) in counts:
             return  # a free size, which any number of classes may fit, or the right one
     raise ConfigError(
-        f"there are {len(labels)} labels, but {counts[-1]} classes: the model gives {outputs[0]}.",
+        f"there are {len(labels)} labels, but {counts[-1]} classes: the model returns {outputs[0]}.",
         where="Onnx.export",
-        fix="pass a label for each class, or build the model for as many classes as there are labels.",
+        fix="pass a label for each class, or build the model with that many classes.",
     )

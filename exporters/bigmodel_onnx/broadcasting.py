@@ -46,7 +46,7 @@ def second_shape(call: Call, first: Shape, second: Shape) -> Shape:
         if first != second:
             raise ExportError(
                 f"the operands {format_shape(first)} and {format_shape(second)} of {call.operator} differ,"
-                f" and opset {call.opset} repeats none without broadcast=1.",
+                f" and opset {call.opset} broadcasts only with broadcast=1.",
                 fix="export the model again with opset 7 or newer.",
             )
         return second
@@ -58,7 +58,7 @@ def second_shape(call: Call, first: Shape, second: Shape) -> Shape:
     fits = 0 <= start <= rest and all(b in (1, a) for a, b in zip(first[start:], second, strict=False))
     if not fits:
         raise ExportError(
-            f"{format_shape(second)} cannot be repeated to {format_shape(first)} from axis {start} on.",
+            f"{format_shape(second)} cannot be broadcast to {format_shape(first)} from axis {start} on.",
             fix="export the model again with opset 7 or newer.",
         )
     return (*second, *(1,) * (rest - start))

@@ -81,7 +81,7 @@ def cast(array: np.ndarray, dtype: Any) -> np.ndarray:
         whole = np.trunc(array.astype(np.float64))
         if not ((whole >= limits.min) & (whole <= float(limits.max))).all():
             raise ExportError(
-                f"a constant that is no {kind.name} is cast to it.", fix="export the model again."
+                f"a constant that {kind.name} cannot hold is cast to it.", fix="export the model again."
             )
     return array.astype(kind)
 

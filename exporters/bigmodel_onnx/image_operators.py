@@ -182,7 +182,7 @@ def _pool(call: Call) -> _Windows:
 @reads("MaxPool")
 def _max_pool(call: Call) -> Value:
     if call.outputs > 1:
-        raise ExportError("MaxPool with its second output, the places of the maxima, cannot be read.")
+        raise ExportError("MaxPool with its second output, the indices of the maxima, cannot be read.")
     w = _pool(call)
     return w.result(MaxPool(w.taps, w.stride, w.ceiled(w.padding()))(w.x)[0])  # type: ignore[arg-type]  # taps are numbers
 

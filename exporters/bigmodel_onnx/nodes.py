@@ -79,14 +79,14 @@ class Call:
         """
         found = Dims.of(self.items[place]) if self.has(place) else None
         if found is None:
-            raise ExportError(f"input {place + 1} of {self.operator} has to be a constant or a shape.")
+            raise ExportError(f"input {place + 1} of {self.operator} must be a constant or a shape.")
         return found
 
     def constant(self, place: int) -> float:
-        """An input that has to be a constant number."""
+        """An input that must be a constant number."""
         item = self.items[place]
         if not isinstance(item, np.ndarray) or item.size != 1:
-            raise ExportError(f"input {place + 1} of {self.operator} has to be a constant number.")
+            raise ExportError(f"input {place + 1} of {self.operator} must be a constant number.")
         return float(item.reshape(()))
 
     def get(self, name: str, default: Any = None) -> Any:

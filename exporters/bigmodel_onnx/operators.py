@@ -73,7 +73,9 @@ def _parametric_relu(call: Call) -> Value:
     if call.opset < 7 and slope.ndim == 1 and slope.shape != (1,):
         slope = ops.reshape(slope, (*slope.shape, *(1,) * (x.ndim - 2)))
     if broadcast(x.shape, slope.shape) != x.shape:
-        raise ExportError(f"the slopes {format_shape(slope.shape)} do not repeat to {format_shape(x.shape)}.")
+        raise ExportError(
+            f"the slopes {format_shape(slope.shape)} do not broadcast to {format_shape(x.shape)}."
+        )
     return ops.where(x < 0.0, x * slope, x)
 
 
@@ -148,7 +150,7 @@ def _dropout(call: Call) -> Any:
         drawn = not isinstance(flag, np.ndarray) or bool(flag.any())
     if drawn and rate > 0:
         raise ExportError(
-            "Dropout that is at work in inference too cannot be read.",
+            "Dropout that is active in inference cannot be read.",
             fix="export the model for inference, or leave training_mode out.",
         )
     return (ops.dropout(x, rate) if call.training else x), None
@@ -194,7 +196,7 @@ def _gemm(call: Call) -> Value:
     repeats = call.opset >= 7 or bool(call.get("broadcast", 0))
     if (broadcast(bias.shape, y.shape) if repeats else bias.shape) != y.shape:
         raise ExportError(
-            f"the bias {format_shape(bias.shape)} of Gemm does not repeat to {format_shape(y.shape)}.",
+            f"the bias {format_shape(bias.shape)} of Gemm does not broadcast to {format_shape(y.shape)}.",
             fix="export the model again.",
         )
     return y + (bias if beta == 1 else bias * beta)

@@ -141,5 +141,5 @@ def _resize(call: Call) -> Value:
 def _numbers(call: Call, place: int) -> list[float]:
     item = call.items[place]
     if not isinstance(item, np.ndarray):
-        raise ExportError(f"input {place + 1} of {call.operator} has to be a constant.")
+        raise ExportError(f"input {place + 1} of {call.operator} must be a constant.")
     return [float(number) for number in item.reshape(-1)]

@@ -57,7 +57,7 @@ def read(path: Path) -> onnx.ModelProto:
         model.Clear()
     if not model.HasField("graph") or not model.opset_import or not (model.graph.node or model.graph.output):
         raise ExportError(
-            "this is not an ONNX model, or it is cut off.",
+            "this is not an ONNX model, or it is truncated.",
             where=str(path),
             fix="read a checkpoint with bm.load(path)."
             if path.suffix == ".safetensors"
@@ -89,7 +89,7 @@ def check_rules(path: Path, *, shapes: bool = False) -> None:
     ) as error:  # of several classes of its own, and UnicodeDecodeError for bytes in its message
         reason = " ".join(str(error).split())[:400].rstrip(".")
         raise ExportError(
-            f"the checker of ONNX refuses the file: {reason}.", where=str(path), fix="export the model again."
+            f"ONNX's checker rejects the file: {reason}.", where=str(path), fix="export the model again."
         ) from error
 
 
@@ -111,7 +111,7 @@ def _check_texts(model: onnx.ModelProto, path: Path) -> None:
         texts.append(tensor.name)
         texts += [text for entry in tensor.external_data for text in (entry.key, entry.value)]
     if not all(isinstance(text, str) for text in texts):
-        raise ExportError("a name in the file is no text.", where=str(path), fix="export the model again.")
+        raise ExportError("a name in the file is not text.", where=str(path), fix="export the model again.")
 
 
 def _graphs(model: onnx.ModelProto) -> Iterator[Any]:
@@ -224,18 +224,18 @@ def contained(path: Path, location: str, where: str) -> Path:
         or ".." in parts
     ):
         raise ExportError(
-            f"the weights are said to be at {location!r}, outside the model's folder.",
+            f"the weights are stored at {location!r}, outside the model's folder.",
             where=where,
-            fix="do not trust this file; weights may only lie beside the model.",
+            fix="do not trust this file; weights may only be in the model's folder.",
         )
     place = path.parent
     for part in parts:
         place = place / part
         if place.is_symlink():
             raise ExportError(
-                f"{location!r} leads through a link.",
+                f"{location!r} goes through a link.",
                 where=where,
-                fix="put the weights themselves beside the model.",
+                fix="put the weights into the model's folder.",
             )
     try:
         mode, links = place.stat().st_mode, place.stat().st_nlink
@@ -246,9 +246,7 @@ def contained(path: Path, location: str, where: str) -> Path:
             fix="copy the sidecar file together with the model.",
         ) from error
     if not stat.S_ISREG(mode) or links > 1:
-        raise ExportError(
-            f"{location!r} is not a plain file of its own.", where=where, fix="copy the file itself."
-        )
+        raise ExportError(f"{location!r} is not a regular file.", where=where, fix="copy the file itself.")
     return place
 
 

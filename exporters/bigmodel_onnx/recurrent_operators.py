@@ -71,7 +71,7 @@ def _cells(call: Call, directions: int) -> list[str]:
     if not fits:
         raise ExportError(f"{call.operator} with the activations {', '.join(given)} cannot be read.")
     if call.has(7):
-        raise ExportError("LSTM with peepholes cannot be read.", fix="train it without.")
+        raise ExportError("LSTM with peepholes cannot be read.", fix="train it without peepholes.")
     for name in ("clip", "input_forget"):
         if call.get(name):
             raise ExportError(f"{call.operator} with {name} cannot be read.")

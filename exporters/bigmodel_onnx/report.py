@@ -54,7 +54,7 @@ class ExportReport:
         return (
             f"{self.path}{beside}: {_bytes(self.size)}, opset {self.opset}, IR {self.ir_version}, "
             f"{self.nodes} node{'s' * (self.nodes != 1)} ({operators})\n"
-            f"ONNX Runtime {self.runtime} computes the same; largest difference {runs}"
+            f"ONNX Runtime {self.runtime} agrees; largest difference {runs}"
         )
 
 

@@ -26,7 +26,7 @@ def _size(call: Call) -> Dims:
 
 @reads("ReduceProd")
 def _reduce_prod(call: Call) -> Value:
-    raise ExportError("ReduceProd of numbers that are no shape cannot be read.")
+    raise ExportError("ReduceProd of numbers that are not a shape cannot be read.")
 
 
 @reads("Reshape")

@@ -46,7 +46,7 @@ class Dims:
             ExportError: one is free.
         """
         if not all(isinstance(dim, int) for dim in self.dims):
-            raise ExportError(f"{self.dims} has to be fixed here.", fix="give the file fixed sizes there.")
+            raise ExportError(f"{self.dims} must be fixed here.", fix="give the file fixed sizes there.")
         return [dim for dim in self.dims if isinstance(dim, int)]
 
     def value(self, graph: Graph, inputs: Sequence[Value], dtype: str | None = None) -> Value:

@@ -109,7 +109,7 @@ def difference(got: np.ndarray, wanted: np.ndarray, tolerance: float | None = No
 def _check_comparable(wanted: np.ndarray, where: str) -> None:
     if wanted.dtype.kind == "f" and wanted.size and not np.isfinite(wanted).any():
         raise ExportError(
-            f"there is nothing to compare the file with ({where}): the model gives {wanted.flat[0]}"
+            f"there is nothing to compare the file with ({where}): the model returns {wanted.flat[0]}"
             " for every sample.",
             fix="pass samples=... with real inputs, or check the model; no file was written.",
             shell="check the model, or export it from Python with real samples; no file was written.",
@@ -151,12 +151,12 @@ def _mismatch(
         + (
             f"The first layer that differs is {layer}."
             if layer
-            else "Every single layer agrees within its tolerance."
+            else "Each layer alone agrees within its tolerance."
         ),
         where=path.name,
         fix="check the ONNX lowering of that layer; no file was written."
         if layer
-        else "rounding adds up: raise tolerance if the model is that sensitive; no file was written.",
+        else "rounding errors accumulate: raise tolerance if the model is so sensitive; no file was written.",
     )
 
 
@@ -233,7 +233,7 @@ def _least_sizes(network: Network, names: Sequence[str]) -> int:
             for node in needed(network.trace(training=False).outputs):
                 for value in node.outputs:
                     if 0 in value.spec.bind(sizes).shape:
-                        raise ShapeError("nothing is left of an axis.")
+                        raise ShapeError("an axis is empty.")
             return least
     return 5
 

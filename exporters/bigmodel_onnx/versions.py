@@ -52,7 +52,7 @@ def _newest_of(runtime: str) -> int:
     fitting = [opset for minor, opset in _RUNTIMES.items() if match and minor <= int(match[1])]
     if not fitting:
         raise ConfigError(
-            f"'{runtime}' is not a version of ONNX Runtime that can be served.",
+            f"'{runtime}' is not a supported version of ONNX Runtime.",
             where="Onnx.target_runtime",
             fix="write it as 1.17; the oldest is 1.6.",
         )

@@ -57,5 +57,5 @@ def _unwritable(path: Path, reason: str) -> DataError:
     return DataError(
         f"cannot write the table of epochs: {reason}.",
         where=str(path),
-        fix="choose a place that can be written to.",
+        fix="choose a writable place.",
     )

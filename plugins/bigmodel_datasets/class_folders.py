@@ -27,7 +27,7 @@ class PassedOver:
     def notes(self) -> tuple[str, ...]:
         """How many there are and some of their names, a sentence a kind."""
         broken = [f"{path.parent.name}/{path.name}" for path in self.broken]
-        kinds = ((self.strays, "no image"), (broken, "broken"))
+        kinds = ((self.strays, "not an image"), (broken, "broken"))
         return tuple(_note(names, what) for names, what in kinds if names)
 
     def told(self) -> str:
@@ -40,8 +40,8 @@ class PassedOver:
 def _note(names: list[str], what: str) -> str:
     various = list(dict.fromkeys(names))
     some = ", ".join(various[:4]) + (", ..." if len(various) > 4 else "")
-    files = f"{len(names)} files are" if len(names) > 1 else "1 file is"
-    return f"{files} passed over, being {what}: {some}."
+    files = f"{len(names)} files were" if len(names) > 1 else "1 file was"
+    return f"{files} skipped ({what}): {some}."
 
 
 def folder_named(data_dir: Path | None) -> Path:
@@ -80,7 +80,7 @@ def parts_of(folder: Path, passed_over: PassedOver) -> dict[str, Path]:
         raise DataError(
             f"there is a folder {nested[0].name} with classes in it, but no folder {missing}.",
             where=str(folder),
-            fix=f"add {missing}, or name {nested[0]} itself to have a share of it held out.",
+            fix=f"add {missing}, or name {nested[0]} itself to hold out a fraction of it.",
         )
     return {"train": folder}
 

@@ -66,11 +66,11 @@ class Table:
     def no_number(self, row: tuple[int, list[str]], column: int, fix: str = "") -> DataError:
         """The error about a cell that is no number float32 can hold; `fix` says what else would do."""
         cell = row[1][column].strip()
-        mend = "write numbers alone, with a decimal point, or remove the row or column"
+        mend = "write only numbers, with a decimal point, or remove the row or column"
         if is_written_otherwise(cell):
-            mend = "write numbers with a decimal point and nothing between thousands, as in 1000029.5"
+            mend = "write numbers with a decimal point and no thousands separators, as in 1000029.5"
         return DataError(
-            f"{cell[:40]!r} is no finite number.", where=self._place(row[0], column), fix=f"{mend}{fix}."
+            f"{cell[:40]!r} is not a finite number.", where=self._place(row[0], column), fix=f"{mend}{fix}."
         )
 
     def _place(self, line: int, column: int) -> str:
@@ -104,7 +104,7 @@ def read_rows(path: Path, delimiter: str) -> list[tuple[int, list[str]]]:
     except OSError as error:
         raise DataError(f"cannot read it: {error.strerror or error}.", where=str(path)) from error
     if not rows:
-        raise DataError("the file has no row.", where=str(path), fix="name a CSV file with data.")
+        raise DataError("the file has no rows.", where=str(path), fix="name a CSV file with data.")
     width = len(rows[0][1])
     for line, cells in rows:
         if len(cells) != width:

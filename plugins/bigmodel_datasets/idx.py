@@ -63,7 +63,7 @@ def _read(stream: IO[bytes] | gzip.GzipFile, path: Path, most: int, *, exact: bo
         )
     shape = struct.unpack(f">{rank}I", header)
     if 0 in shape:
-        raise DataError(f"it states the sizes {shape}, so it holds no value.", where=str(path), fix=_FIX)
+        raise DataError(f"it declares the shape {shape}, so it is empty.", where=str(path), fix=_FIX)
     expected = 4 + 4 * rank + math.prod(shape) * dtype.itemsize
     stated = f"expected {expected} bytes for {dtype.name} {shape}"
     if exact and most != expected:
@@ -79,6 +79,6 @@ def _read(stream: IO[bytes] | gzip.GzipFile, path: Path, most: int, *, exact: bo
             f"it unpacks to {4 + 4 * rank + len(content)} bytes, {stated}.", where=str(path), fix=_FIX
         )
     if stream.read(1):
-        raise DataError(f"it goes on after the last value, {stated}.", where=str(path), fix=_FIX)
+        raise DataError(f"it continues after the last value, {stated}.", where=str(path), fix=_FIX)
     values = np.frombuffer(content, dtype).reshape(shape)
     return values.astype(dtype.newbyteorder("="), copy=False)

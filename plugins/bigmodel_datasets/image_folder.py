@@ -134,7 +134,7 @@ class ImageFolder(bm.Dataset):
         for place in listed(folder, passed_over):
             if not place.is_dir():
                 raise DataError(
-                    "this image lies beside the folders of the classes.",
+                    "this image is beside the class folders.",
                     where=place.path,
                     fix="put images into a folder named after their class, and other files elsewhere.",
                 )

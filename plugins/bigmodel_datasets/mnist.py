@@ -161,6 +161,6 @@ def _checked(values: np.ndarray, path: Path, sample_shape: tuple[int, ...]) -> n
         raise DataError(
             f"it holds {values.dtype} {values.shape}, expected uint8 ({expected}) with n of at least 1.",
             where=str(path),
-            fix="check that images and labels have not changed places.",
+            fix="check that images and labels are not swapped.",
         )
     return values

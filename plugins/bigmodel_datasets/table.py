@@ -73,7 +73,7 @@ class Csv(bm.Dataset):
             raise DataError(
                 f"there is {len(features)} row of data, expected at least two.",
                 where=str(path),
-                fix="training and testing need a row each.",
+                fix="training and testing need one row each.",
             )
         target = read_target(table, self.task, like)
         kept, held_out = bm.split_indices(
@@ -136,7 +136,7 @@ def _read_table(
         raise DataError(
             f"the first row has one cell, {rows[0][1][0][:60]!r}, expected features and a target.",
             where=str(path),
-            fix=f"set delimiter if cells are not parted by {delimiter!r}.",
+            fix=f"set delimiter if cells are not separated by {delimiter!r}.",
         )
     first = [cell.strip() for cell in rows[0][1]]
     if header is None and like is not None and like.features is not None and set(like.features) & set(first):
@@ -174,7 +174,7 @@ def _is_header(first: list[str], target: int | str, path: Path) -> bool:
     numeric = [parsed(cell, float) is not None for cell in features]
     if any(numeric) and not all(numeric):
         raise DataError(
-            f"it may be names or data: {features[numeric.index(False)]!r} stands beside numbers.",
+            f"it may be a header or data: {features[numeric.index(False)]!r} is mixed with numbers.",
             where=f"{path}, line 1",
             fix="set header to true or false.",
         )

@@ -110,10 +110,9 @@ class Text(bm.Dataset):
             count = len(odd)
             more = f" (and {count - 1} more, such as {characters[odd[-1]]!r})" if count > 1 else ""
             raise DataError(
-                f"the character {text[first]!r}{more} is none of the {len(known)} that the model was trained"
-                " with.",
+                f"the character {text[first]!r}{more} is not among the {len(known)} known to the model.",
                 where=f"{source}, line {text.count(chr(10), 0, first) + 1}",
-                fix="replace it, say which known character is to stand for it, as in text:unknown=?, or train"
+                fix="replace it, choose a known character to stand for it, as in text:unknown=?, or train"
                 " with text:unknown=? for a number of its own.",
             )
         table = np.array([known.get(character, known.get(self.unknown or "", 0)) for character in characters])

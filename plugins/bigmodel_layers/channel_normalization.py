@@ -72,7 +72,7 @@ def _normal_rows(x: Any, groups: int, epsilon: float) -> Any:
     width = bm.dim_product(x.shape[1:])
     if not isinstance(width, int):
         raise ShapeError(
-            f"the input is {bm.format_shape(x.shape)}, expected known sizes but for the batch.",
+            f"the input is {bm.format_shape(x.shape)}, expected known sizes except for the batch.",
             fix="fix them in the input's spec.",
         )
     inner = width // groups

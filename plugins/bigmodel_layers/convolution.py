@@ -27,7 +27,7 @@ def _check(layer: Any, *pairs: str) -> None:
         )
     if isinstance(layer.initial, str) and layer.initial not in bm.initializers.NAMED:
         raise ConfigError(
-            f"initial is {layer.initial!r}, which is no initializer.",
+            f"initial is {layer.initial!r}, which is not an initializer.",
             where=type(layer).__name__,
             fix=f"use one of {', '.join(bm.initializers.NAMED)}.",
         )
@@ -215,7 +215,7 @@ class ConvTranspose2d(bm.Layer):
             raise ConfigError(
                 f"output_padding is {self.output_padding!r}, expected less than the stride {self.stride!r}.",
                 where="ConvTranspose2d",
-                fix="it chooses among the sizes that a stride leaves open.",
+                fix="it selects among the sizes that the stride allows.",
             )
 
     def __call__(self, x: Any) -> Any:

@@ -41,7 +41,7 @@ class Dense(bm.Layer):
         bm.check_number(self, "units", whole=True, at_least=1)
         if isinstance(self.initial, str) and self.initial not in bm.initializers.NAMED:
             raise ConfigError(
-                f"initial is {self.initial!r}, which is no initializer.",
+                f"initial is {self.initial!r}, which is not an initializer.",
                 where="Dense",
                 fix=f"use one of {', '.join(bm.initializers.NAMED)}.",
             )

@@ -42,12 +42,12 @@ class _Recurrent(bm.Layer):
         if x.ndim != 3:
             raise ShapeError(
                 f"the input is {bm.format_shape(x.shape)}, expected (N, T, features).",
-                fix="give sequences a step axis: x[:, :, None] for one number a step.",
+                fix="give sequences a time axis: x[:, :, None] for one number per step.",
             )
         if not x.spec.is_float:
             raise DtypeError(
                 f"the input is {x.dtype}, expected float32 or float64.",
-                fix="convert it: x.astype('float32'); for tokens, put an Embedding before.",
+                fix="convert it: x.astype('float32'); for tokens, put an Embedding first.",
             )
         lengths, initial = self._further(x, further)
         h = ops.transpose(x, (1, 0, 2))

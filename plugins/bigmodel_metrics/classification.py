@@ -23,7 +23,7 @@ class _Share(bm.Metric):
 
     def result(self, state: bm.MetricState) -> float:
         if state["count"] == 0:
-            raise DataError("there is no sample to take the metric of.", where=type(self).__name__)
+            raise DataError("there are no samples to compute the metric from.", where=type(self).__name__)
         return float(state["correct"] / state["count"])
 
 
@@ -112,5 +112,5 @@ class ConfusionMatrix(bm.Metric):
 
     def result(self, state: bm.MetricState) -> np.ndarray:
         if not state["matrix"].any():
-            raise DataError("there is no sample to take the metric of.", where=type(self).__name__)
+            raise DataError("there are no samples to compute the metric from.", where=type(self).__name__)
         return np.array(state["matrix"])

@@ -48,7 +48,7 @@ class _ByClass(bm.Metric):
     def result(self, state: bm.MetricState) -> float:
         hits, predicted, true = state["hits"], state["predicted"], state["true"]
         if not true.any():
-            raise DataError("there is no sample to take the metric of.", where=type(self).__name__)
+            raise DataError("there are no samples to compute the metric from.", where=type(self).__name__)
         if self.average == "micro":
             return float(
                 self._score(hits.sum(keepdims=True), predicted.sum(keepdims=True), true.sum(keepdims=True))[0]

@@ -40,9 +40,9 @@ class AUC(bm.Metric):
         else:
             raise ShapeError(
                 f"the prediction is {prediction.shape} {prediction.dtype} and the target {target.shape},"
-                " expected a score a sample, (n, 1) or (n,), or two.",
+                " expected one score per sample, (n, 1) or (n,), or two.",
                 where="AUC",
-                fix="use it for two classes; of a model of more, measure accuracy or top_k_accuracy.",
+                fix="use it for two classes; for more classes, use accuracy or top_k_accuracy.",
             )
         if len(labels) == 0:
             return dict(state)
@@ -60,7 +60,7 @@ class AUC(bm.Metric):
 
     def result(self, state: bm.MetricState) -> float:
         if not state:
-            raise DataError("there is no sample to take the metric of.", where="AUC")
+            raise DataError("there are no samples to compute the metric from.", where="AUC")
         scores, labels = np.concatenate(list(state.values()), 1)
         _, group = np.unique(scores, return_inverse=True)
         ones = np.bincount(group, labels).astype(np.int64)

@@ -29,7 +29,7 @@ class _MeanOfErrors(bm.Metric):
 
     def result(self, state: bm.MetricState) -> float:
         if state["count"] == 0:
-            raise DataError("there is no sample to take the metric of.", where=type(self).__name__)
+            raise DataError("there are no samples to compute the metric from.", where=type(self).__name__)
         return float(state["sum"] / state["count"])
 
     def _errors(self, difference: np.ndarray) -> np.ndarray:

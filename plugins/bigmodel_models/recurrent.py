@@ -19,7 +19,7 @@ def rows(x: Any) -> Any:
     if x.ndim != 3:
         raise ShapeError(
             f"the input is {bm.format_shape(x.shape)}, expected (N, T, features) or (N, C, H, W).",
-            fix="give sequences a step axis: x[:, :, None] for one number a step.",
+            fix="give sequences a time axis: x[:, :, None] for one number per step.",
         )
     return x
 

@@ -59,7 +59,7 @@ class StepDecay(bm.Schedule):
             raise ConfigError(
                 "expected one of every (steps) and epochs.",
                 where="StepDecay",
-                fix="say how long each rate lasts: every=100 for steps, or epochs=3.",
+                fix="set how long each rate lasts: every=100 for steps, or epochs=3.",
             )
         bm.check_number(self, "every" if self.epochs is None else "epochs", whole=True, at_least=1)
 

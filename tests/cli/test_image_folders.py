@@ -142,8 +142,8 @@ def test_stray_and_broken_files_are_counted(bigmodel: Command, tmp_path: Path, p
     where = ("--data-dir", tmp_path / "copy", "--skip-broken")
     result = bigmodel(*TRAIN[:-1], *where, "--epochs", 1)
     assert result.code == 0, result.err
-    assert "1 file is passed over, being broken: dark/7.png." in result.out
-    assert "1 file is passed over, being no image: Thumbs.db." in result.out
+    assert "1 file was skipped (broken): dark/7.png." in result.out
+    assert "1 file was skipped (not an image): Thumbs.db." in result.out
     told = bigmodel("data", "info", "image-folder", *where)
     assert "23 train" in told.out and "without 1 other file and 1 broken image" in told.out
     assert bigmodel("evaluate", "--data-dir", tmp_path / "copy").code == 0

@@ -217,7 +217,7 @@ def test_a_model_whose_plugin_is_gone_says_which_package_brings_it(package: Path
 def test_a_new_package_overwrites_nothing(bigmodel: Command, tmp_path: Path) -> None:
     (tmp_path / "bigmodel-wave").mkdir()
     result = bigmodel("plugins", "new", "wave")
-    assert result.code == 2 and "exists already" in result.err
+    assert result.code == 2 and "already exists" in result.err
     assert not list((tmp_path / "bigmodel-wave").iterdir())
 
 

@@ -58,7 +58,7 @@ def test_a_run_without_an_epoch_gives_no_model(
     assert failed.code == 1
     result = bigmodel(*command)
     assert result.code == 1
-    assert "no epoch of the run was finished, it failed" in result.err
+    assert "the run finished no epoch, it failed" in result.err
     assert not (tmp_path / "m.onnx").exists()
     assert bigmodel("export", "m.onnx", "--run", "runs/mlp-001/last.safetensors", "--quiet").code == 0
     assert bigmodel("info", "runs/mlp-001").code == 0
@@ -134,8 +134,8 @@ def test_a_torn_last_checkpoint_is_made_up_for_by_the_best(bigmodel: Command, tm
     last.write_bytes(last.read_bytes()[:1000])
     result = bigmodel("train", "--resume", "torn", "--epochs", 2)
     assert result.code == 0, result.err
-    assert "Warning: torn/last.safetensors cannot be used (the file is torn" in result.err
-    assert "going on from torn/best.safetensors, after epoch 2" in result.err
+    assert "Warning: torn/last.safetensors cannot be used (the file is damaged" in result.err
+    assert "resuming from torn/best.safetensors, after epoch 2" in result.err
     from safetensors.numpy import load_file
 
     whole, torn = (load_file(tmp_path / name / runs.LAST) for name in ("whole", "torn"))
@@ -154,7 +154,7 @@ def test_a_run_without_a_checkpoint_begins_anew(bigmodel: Command, tmp_path: Pat
         (tmp_path / "a" / name).unlink()
     result = bigmodel("train", "--resume", "a")
     assert result.code == 0, result.err
-    assert "a has no checkpoint; the run begins anew" in result.err
+    assert "a has no checkpoint; the run starts over" in result.err
     after = load_file(tmp_path / "a" / runs.LAST)
     assert all((before[key] == after[key]).all() for key in before)
 
@@ -173,7 +173,7 @@ def test_the_advice_for_a_run_with_broken_checkpoints_can_be_typed(bigmodel: Com
         (tmp_path / "a" / name).write_bytes(b"torn")
     result = bigmodel("train", "--resume", "a")
     assert result.code == 1 and "Trainer" not in result.err
-    remove, go_on = result.err.partition("begin the run anew: ")[2].strip().split("; ")
+    remove, go_on = result.err.partition("start the run over: ")[2].strip().split("; ")
     assert subprocess.run(remove, shell=True, cwd=tmp_path, check=False).returncode == 0
     assert bigmodel(*go_on.split()[1:]).code == 0
 

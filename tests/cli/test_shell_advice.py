@@ -93,7 +93,7 @@ def test_a_callback_of_ones_own_is_for_python(bigmodel: Command, tmp_path: Path)
     made.fit(data, 1, verbose=False, record={"dataset": {"name": "digits", "fields": {}}})
     assert runs.is_run(tmp_path / "a")
     result = bigmodel("train", "--resume", "a")
-    assert result.code == 1 and "go on with it from Python" in result.err
+    assert result.code == 1 and "resume it from Python" in result.err
 
 
 def test_options_are_named_as_they_are_typed(bigmodel: Command) -> None:

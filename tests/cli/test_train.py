@@ -157,7 +157,7 @@ def test_ctrl_c_keeps_a_checkpoint_and_says_how_to_go_on(bigmodel: Command, tmp_
         out, err = process.communicate(timeout=120)
     assert process.returncode == 130
     assert "Traceback" not in err
-    assert "Go on with: bigmodel train --resume runs/mlp-001" in out
+    assert "Resume with: bigmodel train --resume runs/mlp-001" in out
     done = len((tmp_path / "runs" / "mlp-001" / "metrics.jsonl").read_text().splitlines())
     result = bigmodel("train", "--resume", "runs/mlp-001", "--epochs", done + 1, "--json")
     assert result.code == 0, result.err

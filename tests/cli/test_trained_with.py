@@ -323,7 +323,7 @@ def test_a_folder_of_images_is_met_with_the_classes_and_the_size_of_the_training
     (tmp_path / "other" / "light").rename(tmp_path / "other" / "pale")
     for model in ("logistic-regression-001", "plain.onnx"):
         result = bigmodel("evaluate", model, "--data-dir", tmp_path / "other")
-        assert result.code == 1 and "'pale' is none of those" in result.err and "dark, light" in result.err
+        assert result.code == 1 and "'pale' is not among those" in result.err and "dark, light" in result.err
 
 
 def test_another_text_is_met_with_the_characters_of_the_training(bigmodel: Command, tmp_path: Path) -> None:

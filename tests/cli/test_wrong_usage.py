@@ -10,7 +10,7 @@ from .conftest import Command, run_fresh
 
 WRONG = {
     "an unknown command": (("tran",), "no command 'tran'", "did you mean 'train'"),
-    "nothing to train": (("train",), "nothing says what to train", "bigmodel train mlp"),
+    "nothing to train": (("train",), "there is nothing to train", "bigmodel train mlp"),
     "an unknown model": (("train", "mpl"), "no model 'mpl'", "nearest names are mlp"),
     "an unknown data set": (("train", "mlp", "--data", "digts"), "no dataset 'digts'", "digits"),
     "an unknown optimizer": (("train", "mlp", "--optimizer", "adma"), "no optimizer 'adma'", "adam"),
@@ -26,7 +26,7 @@ WRONG = {
     "a fraction above 1": (("train", "mlp", "--validation", "1.5"), "validation is 1.5", "below 1"),
     "a negative rate": (("train", "mlp", "--learning-rate", "-1"), "learning_rate is -1.0", "at least 0"),
     "another device": (("train", "mlp", "--device", "tpu"), "'tpu'", "'cpu' or 'cuda'"),
-    "a setting without =": (("train", "mlp", "--set", "widths"), "'widths' is no setting", "key=value"),
+    "a setting without =": (("train", "mlp", "--set", "widths"), "'widths' is not a setting", "key=value"),
     "an unknown setting": (("train", "mlp", "--set", "width=3"), "no option 'width'", "'widths'"),
     "a setting of another kind": (("train", "mlp", "--set", "dropout=x"), "expected a number", "'x'"),
     "an unknown activation": (
@@ -46,7 +46,7 @@ WRONG = {
     "nothing to predict": (("predict", "model.onnx"), "expected files to predict", "--data"),
     "files and data": (("predict", "m.onnx", "x.npy", "--data", "digits"), "both given", "Fix"),
     "options for what is saved": (("info", "m.onnx", "--set", "a=b"), "models by name", "Fix"),
-    "an impossible shape": (("info", "mlp", "--input-shape", "a,b"), "'a,b' is no shape", "1,28,28"),
+    "an impossible shape": (("info", "mlp", "--input-shape", "a,b"), "'a,b' is not a shape", "1,28,28"),
     "an unknown plugin": (("plugins", "info", "layrs"), "no plugin 'layrs'", "layers"),
     "a plugin name that cannot be": (("plugins", "new", "My Plugin"), "cannot name a plugin", "lower-case"),
     "a plugin name that is taken": (("plugins", "new", "layers"), "is taken", "choose another"),

@@ -31,14 +31,14 @@ USES = {
 ODD = {
     "ragged": ([[1.0, 2.0], [3.0]], "differ in length"),
     "nothing": (None, "None"),
-    "texts": (["a", "b"], "texts"),
+    "texts": (["a", "b"], "strings"),
     "objects": (np.array([1.0, object()], object), "object at position"),
     "a missing value": ([[1.0, None], [2.0, 3.0]], "NoneType at position"),
     "a mapping": ({"a": 1}, "dict"),
     "dates": (np.array(["2024-01-01"] * 12, "datetime64[D]"), "datetime64"),
     "masked": (np.ma.array(X, mask=X > 1), "masked"),
-    "a number": (3.0, "single number|no array of samples"),
-    "a text": ("abc", "texts"),
+    "a number": (3.0, "single number|not an array of samples"),
+    "a text": ("abc", "strings"),
 }
 
 
@@ -64,7 +64,7 @@ def test_tables_of_pandas_are_arrays(use):
     assert USES[use](table, pandas.Series(Y)) == USES[use](X, Y)
     whole = pandas.DataFrame({"a": X[:, 0], "b": pandas.array(np.arange(12), "Int64"), "c": X[:, 2]})
     assert np.isfinite(USES[use](whole, pandas.Series(Y, dtype="Int64")))
-    with pytest.raises(DtypeError, match="texts"):
+    with pytest.raises(DtypeError, match="strings"):
         USES[use](X, pandas.Series(["yes", "no"] * 6))
 
 
@@ -205,9 +205,9 @@ def test_data_keep_no_number_that_their_type_cannot_hold():
 
 
 def test_a_split_of_ragged_lists_is_refused():
-    with pytest.raises(DataError, match="samples is no array: its rows differ"):
+    with pytest.raises(DataError, match="samples is not an array: its rows differ"):
         bm.Split([[1.0, 2.0], [3.0]], np.array([0, 1]))
-    with pytest.raises(DataError, match="target is no array"):
+    with pytest.raises(DataError, match="target is not an array"):
         bm.Split(np.ones((2, 2)), [[1], [2, 3]])
 
 

@@ -100,5 +100,5 @@ def test_one_element_that_is_not_there_is_refused() -> None:
     model = Third()
     model.build(bm.Spec(("N", "T")))
     assert model(np.ones((1, 3), "float32")).tolist() == [2]
-    with pytest.raises(ShapeError, match="leaves axis 1"):
+    with pytest.raises(ShapeError, match="runs past axis 1"):
         model(np.ones((1, 2), "float32"))

@@ -90,7 +90,7 @@ def test_a_status_stops_the_run() -> None:
 
 
 def test_unknown_arguments_are_named() -> None:
-    with pytest.raises(KernelError, match="takes 'factor', which is no attribute of Unknown"):
+    with pytest.raises(KernelError, match="takes 'factor', which is not an attribute of Unknown"):
         run(Unknown(), np.ones((2, 2), "float32"))
 
 

@@ -131,7 +131,7 @@ def test_a_header_is_found(tmp_path, text, rows):
 
 def test_a_header_can_be_stated(tmp_path):
     assert len(all_targets(load(tmp_path, "1,2\n1,0.5\n2,1.5\n", header=True))) == 2
-    with pytest.raises(DataError, match=r"line 1, column 1 \(column 1\): 'a' is no finite number"):
+    with pytest.raises(DataError, match=r"line 1, column 1 \(column 1\): 'a' is not a finite number"):
         load(tmp_path, "a,1.5\n1,0.5\n2,1.5\n", header=False)
 
 
@@ -166,7 +166,7 @@ BROKEN = {
     "row too long": ("a,b\n1,0.5\n2,3,4\n", "line 3: 3 cells, expected 2"),
     "empty feature": ("a,b,c\n1,2,x\n1,,y\n", r"line 3, column 2 \(b\): the cell is empty"),
     "empty target": ("a,b\n1,x\n2, \n", r"line 3, column 2 \(b\): the cell is empty"),
-    "word for a number": ("a,b\n1,x\n\n2o,y\n", r"line 4, column 1 \(a\): '2o' is no finite number"),
+    "word for a number": ("a,b\n1,x\n\n2o,y\n", r"line 4, column 1 \(a\): '2o' is not a finite number"),
     "nan": ("a,b\n1,x\nnan,y\n", r"line 3, column 1 \(a\): 'nan'"),
     "infinity": ("a,b\n1,x\ninf,y\n", r"line 3, column 1 \(a\): 'inf'"),
     "beyond float32": ("a,b\n1,x\n1e39,y\n", r"line 3, column 1 \(a\): '1e39'"),
@@ -176,7 +176,7 @@ BROKEN = {
     "not text": (b"a,b\n1,\xff\xfe\n", "byte 6 is not UTF-8"),
     "zero byte": ("a,b\n1,x\n\0,y\n", "line 3"),
     "one class": ("a,b\n1,x\n2,x\n", "1 different class"),
-    "header or data": ("a,1,x\n1,2,y\n", "line 1: it may be names or data: 'a' stands beside numbers"),
+    "header or data": ("a,1,x\n1,2,y\n", "line 1: it may be a header or data: 'a' is mixed with numbers"),
 }
 
 
@@ -245,13 +245,13 @@ def test_separated_thousands_and_decimal_commas_are_refused_with_the_mend(tmp_pa
     rows[7][column] = cell
     stream = io.StringIO()
     csv.writer(stream, delimiter=";").writerows([["a", "b"], *rows])
-    with pytest.raises(DataError, match=r"(?s)line 9, column .* is no finite number.*nothing between th"):
+    with pytest.raises(DataError, match=r"(?s)line 9, column .* is not a finite number.*no thousands sep"):
         load(tmp_path, stream.getvalue(), delimiter=";")
 
 
 def test_a_word_among_numbers_is_no_class(tmp_path):
     text = "".join(f"{row}.5,{row}.25\n" for row in range(9)) + "9.5,n/a\n"
-    with pytest.raises(DataError, match="(?s)line 10, .*'n/a' is no finite number.*task=classification"):
+    with pytest.raises(DataError, match="(?s)line 10, .*'n/a' is not a finite number.*task=classification"):
         load(tmp_path, text)
     assert len(load(tmp_path, text, task="classification").labels) == 10
 

@@ -134,8 +134,8 @@ def test_a_missing_file_is_named(tmp_path, missing):
         ({"train_labels": np.zeros(5, np.uint8)}, "train-labels.*5 labels.*6 images"),
         ({"train_labels": np.full(6, 10, np.uint8)}, "train-labels.*label 10"),
         ({"t10k_images": np.zeros((3, 28, 27), np.uint8)}, r"t10k-images.*expected uint8 \(n, 28, 28\)"),
-        ({"t10k_images": np.zeros(3, np.uint8)}, "t10k-images.*changed places"),
-        ({"t10k_labels": np.zeros((3, 28, 28), np.uint8)}, "t10k-labels.*changed places"),
+        ({"t10k_images": np.zeros(3, np.uint8)}, "t10k-images.*swapped"),
+        ({"t10k_labels": np.zeros((3, 28, 28), np.uint8)}, "t10k-labels.*swapped"),
     ],
 )
 def test_files_that_do_not_fit_together_are_refused(tmp_path, changes, culprit):

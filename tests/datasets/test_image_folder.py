@@ -160,7 +160,7 @@ def test_stray_files_are_passed_over_and_counted(folder: Path) -> None:
     assert clean.notes == () and "without" not in clean.source
     assert "without 7 other files" in data.source
     (note,) = data.notes
-    assert note.startswith("7 files are passed over") and "Thumbs.db" in note
+    assert note.startswith("7 files were skipped") and "Thumbs.db" in note
 
 
 def test_what_lies_beside_the_splits_is_counted(tmp_path: Path) -> None:
@@ -168,7 +168,7 @@ def test_what_lies_beside_the_splits_is_counted(tmp_path: Path) -> None:
     picture(tmp_path / "val" / "cat" / "1.png")
     (tmp_path / "README.md").write_text("x")
     (note,) = ImageFolder().load(tmp_path).notes
-    assert note == "2 files are passed over, being no image: README.md, val."
+    assert note == "2 files were skipped (not an image): README.md, val."
 
 
 def test_broken_images_are_skipped_where_that_is_asked_for(folder: Path) -> None:
@@ -181,7 +181,7 @@ def test_broken_images_are_skipped_where_that_is_asked_for(folder: Path) -> None
     assert len(data.train) + len(data.test) == 4
     assert np.asarray(data.train.x).shape == (2, 3, 4, 6)
     assert "without 2 broken images" in data.source
-    assert data.notes == ("2 files are passed over, being broken: cat/1.png, dog/0.png.",)
+    assert data.notes == ("2 files were skipped (broken): cat/1.png, dog/0.png.",)
     for path in (folder / "dog").iterdir():
         path.write_bytes(b"")
     with pytest.raises(DataError, match="none of the 3 images of this class can be read"):
@@ -222,7 +222,7 @@ def wrong(folder: Path, what: str) -> None:
         ("one class", "there is one class, cat"),
         ("empty class", "bird: there is no image of this class"),
         ("no image", "bird: there is no image of this class, but other files"),
-        ("image beside", "stray.png: this image lies beside the folders of the classes"),
+        ("image beside", "stray.png: this image is beside the class folders"),
         ("nested", "more: it is a folder inside the folder of a class"),
         ("train alone", "there is a folder train with classes in it, but no folder test"),
     ],

@@ -142,7 +142,7 @@ def test_colours_of_sixteen_bits_keep_their_upper_eight_or_are_refused(
     [
         (np.array([[-5, 7, 100]], np.int16), 2, "signed numbers from -5 to 100"),
         (np.array([[5, 7, 100]], np.int16), 2, "signed numbers from 5 to 100"),
-        (np.array([[-5, 7, 100]], np.int8), 2, "have a sign"),
+        (np.array([[-5, 7, 100]], np.int8), 2, "are signed"),
         (np.array([[5, 7, 100]], np.int32), 2, "signed numbers from 5 to 100"),
         (np.array([[5, 7, 100]], np.uint32), 1, "numbers of 32 bits from 5 to 100"),
     ],

@@ -94,7 +94,7 @@ def test_an_unknown_class_is_named_only_where_a_sample_has_it() -> None:
         "new", bm.Split(x, y), bm.Split(x, y * 0), labels=labels, preprocessing=TRAINED.preprocessing
     )
     assert data.test.like(TRAINED).y.tolist() == [0, 0, 0, 0]
-    with pytest.raises(DataError, match="'quince' is none of those .*: apple, pear, plum"):
+    with pytest.raises(DataError, match="'quince' is not among those .*: apple, pear, plum"):
         data.train.like(TRAINED)
 
 

@@ -137,7 +137,7 @@ def test_an_empty_split_is_refused_at_once(make):
 
 
 def test_dropping_the_only_batch_is_refused():
-    with pytest.raises(DataError, match="no full batch"):
+    with pytest.raises(DataError, match="do not fill a batch"):
         batches(toy(3), 4, drop_last=True)
 
 

@@ -148,7 +148,7 @@ def test_a_constant_series_is_not_divided_by_zero(tmp_path: Path) -> None:
 @pytest.mark.parametrize(
     ("text", "options", "message"),
     [
-        ("a\n1\n2\n\nx\n", {}, r"line 5, column 1 \(a\): 'x' is no finite number"),
+        ("a\n1\n2\n\nx\n", {}, r"line 5, column 1 \(a\): 'x' is not a finite number"),
         ("1\n2\n3\n", {}, "3 values give 0 windows of 20"),
         ("a,b\n1,2\n", {"column": "c"}, "no column is called 'c'"),
         ("a,b\n1,2\n", {"column": 2}, "column is column 2, expected -2 to 1"),

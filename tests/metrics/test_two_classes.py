@@ -97,5 +97,5 @@ def test_auc_needs_both_classes():
 
 
 def test_auc_of_many_classes_is_refused():
-    with pytest.raises(ShapeError, match="AUC.*expected a score a sample"):
+    with pytest.raises(ShapeError, match="AUC.*expected one score per sample"):
         AUC()(np.zeros((3, 4)), np.zeros(3, int))

@@ -259,7 +259,7 @@ def test_a_shape_that_depends_on_data_is_refused(tmp_path: Path) -> None:
         {"x": (FLOAT, ["N", 4]), "shape": (INT64, [2])},
         ["y"],
     )
-    with pytest.raises(ExportError, match="odd: input 2 of Reshape has to be a constant or a shape"):
+    with pytest.raises(ExportError, match="odd: input 2 of Reshape must be a constant or a shape"):
         bm.from_onnx(path)
 
 

@@ -119,7 +119,7 @@ def test_gemm_of_old_files_repeats_its_bias_where_told(tmp_path: Path) -> None:
     model = bm.from_onnx(write_old(tmp_path / "m.onnx", node, ["N", 3], {"w": w, "b": b}, 6))
     np.testing.assert_allclose(model(x), x @ w + b, rtol=1e-5, atol=1e-6)
     node = helper.make_node("Gemm", ["x", "w", "b"], ["y"])
-    with pytest.raises(ExportError, match="does not repeat"):
+    with pytest.raises(ExportError, match="does not broadcast"):
         bm.from_onnx(write_old(tmp_path / "m.onnx", node, ["N", 3], {"w": w, "b": b}, 6))
 
 

@@ -44,7 +44,7 @@ REFUSED: list[tuple[str, Callable[..., Any], list[np.ndarray], type[BigmodelErro
     ("axis out of range", lambda x: ops.sum(x, 2), [F23], ShapeError, "axis 2"),
     ("axis twice", lambda x: ops.sum(x, (0, -2)), [F23], ShapeError, "one axis twice"),
     ("maximum of nothing", lambda x: ops.max(x, 0), [np.zeros((0, 3))], ShapeError, "empty axis"),
-    ("no permutation", lambda x: ops.transpose(x, (0, 0)), [F23], ShapeError, "permutation"),
+    ("not a permutation", lambda x: ops.transpose(x, (0, 0)), [F23], ShapeError, "permutation"),
     ("too many indices", lambda x: x[0, 0, 0], [F23], ShapeError, "3 indices for 2 dimensions"),
     ("index out of range", lambda x: x[2], [F23], ShapeError, "out of range"),
     ("backward slice", lambda x: x[::-1], [F4], ShapeError, "negative step"),

@@ -19,7 +19,7 @@ X = np.random.default_rng(0).normal(size=(6, 5)).astype("float32")
         (lambda: bm.layers.Dense(0), "units is 0, expected an integer at least 1"),
         (lambda: bm.layers.Dense(2.5), "units is 2.5, expected an integer"),
         (lambda: bm.layers.Dense(True), "units is True"),
-        (lambda: bm.layers.Dense(3, initial="gloriot"), "'gloriot', which is no initializer"),
+        (lambda: bm.layers.Dense(3, initial="gloriot"), "'gloriot', which is not an initializer"),
         (lambda: bm.layers.Dropout(1.0), "rate is 1.0, expected a number at least 0 and below 1"),
         (lambda: bm.layers.Dropout(-0.1), "rate is -0.1"),
         (lambda: bm.layers.LayerNorm(0.0), "epsilon is 0.0, expected a number above 0"),

@@ -93,7 +93,7 @@ def test_a_disk_that_gets_full_during_training(
 def test_a_folder_that_cannot_be_made(tmp_path: Path) -> None:
     (tmp_path / "file").write_text("")
     made = bm.Trainer(bm.layers.Dense(3), "cross_entropy", out=tmp_path / "file" / "run")
-    with pytest.raises(CheckpointError, match="cannot make"):
+    with pytest.raises(CheckpointError, match="cannot create"):
         made.fit(labelled(), verbose=False)
 
 

@@ -188,7 +188,7 @@ def test_early_stopping_says_that_it_stopped(capsys: pytest.CaptureFixture[str])
 def test_a_run_with_nothing_to_do_says_so(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     fitted(tmp_path / "run", 3)
     bm.Trainer.resume(tmp_path / "run").fit(separable(), validation=separable(32))
-    assert "nothing to do: the run has had its 3 epochs" in capsys.readouterr().out
+    assert "nothing to do: the run has completed its 3 epochs" in capsys.readouterr().out
 
 
 def test_a_run_that_stopped_early_says_that_it_stays_so(

@@ -143,7 +143,7 @@ def test_series_of_before_are_scaled_as_they_were(tmp_path: Path) -> None:
 def test_a_run_of_before_whose_data_changed_says_so(tmp_path: Path) -> None:
     fitted(plane(tmp_path), out=tmp_path / "run")
     as_before(tmp_path / "run" / "last.safetensors")
-    with pytest.raises(CheckpointError, match="An earlier version wrote it"):
+    with pytest.raises(CheckpointError, match="written by an earlier version"):
         bm.Trainer.resume(tmp_path / "run").fit(
             bm.datasets.load("csv", plane(tmp_path, "u.csv", shift=1.0)), 31, verbose=False
         )

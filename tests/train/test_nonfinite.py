@@ -109,7 +109,7 @@ def test_a_long_recurrence_whose_gradient_overflows_under_clipping() -> None:
     model.load_state(state)
     step = bm.compile(model, "mean_squared_error", O.SGD(0.01, clip_norm=1.0))
     with pytest.raises(
-        NumericsError, match=r"(?s)rnn_1 \(RNN\).*though the loss is finite.*clipping cannot mend"
+        NumericsError, match=r"(?s)rnn_1 \(RNN\).*though the loss is finite.*clipping cannot help"
     ):
         step(normal(8, 300, 1) * np.float32(0.01), np.zeros((8, 1), "float32"))
     assert_same(state, model.state())

@@ -166,7 +166,7 @@ def test_a_loss_of_one_output_says_what_to_do(loss: str, model: Any, x: Any):
         lambda: bm.Trainer(model, loss, "sgd").fit((x, Y), verbose=False),
         lambda: bm.value_and_grad(model, loss)(x, Y),
     ):
-        with pytest.raises(GraphError, match="gives 2 outputs .(mean, spread|left, right).") as caught:
+        with pytest.raises(GraphError, match="returns 2 outputs .(mean, spread|left, right).") as caught:
             train()
         assert "write a Loss" in str(caught.value)
 
@@ -177,7 +177,7 @@ def test_a_loss_of_ones_own_that_takes_one_output_says_the_same():
         def each(self, prediction: Any, target: Any) -> Any:
             return bm.ops.square(prediction.astype("float32") - target)
 
-    with pytest.raises(GraphError, match="gives 2 outputs.*Plain takes one"):
+    with pytest.raises(GraphError, match="returns 2 outputs.*Plain takes one"):
         bm.compile(Estimate(), Plain(), "sgd")(X, X[:, :2])
 
 
@@ -245,5 +245,5 @@ def test_one_number_for_all_samples_is_an_input():
     assert bm.value_and_grad(built(), "cross_entropy")((2.0, X), Y)[0] == losses[0]
     with pytest.raises(ShapeError, match="empty"):
         step((np.float32(2.0), X[:0]), Y[:0])
-    with pytest.raises(DataError, match="no array of samples"):
+    with pytest.raises(DataError, match="not an array of samples"):
         bm.Trainer(built(), "cross_entropy", "sgd").fit(((2.0, X), Y), verbose=False)

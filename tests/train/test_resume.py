@@ -241,7 +241,7 @@ def test_a_saved_model_is_no_run(tmp_path: Path) -> None:
     model = bm.layers.Dense(3)
     model.build(bm.Spec(("N", 5)))
     bm.save(model, tmp_path / "model.safetensors")
-    with pytest.raises(CheckpointError, match="not the checkpoint of a run"):
+    with pytest.raises(CheckpointError, match="not a checkpoint of a run"):
         bm.Trainer.resume(tmp_path / "model.safetensors")
 
 

@@ -143,7 +143,7 @@ def test_of_several_outputs_one_has_to_be_meant() -> None:
     Two().build(bm.Spec(("N", 3)))
     model = Two()
     model(X)
-    with pytest.raises(GraphError, match=r"gives 2 outputs \(a, b\)"):
+    with pytest.raises(GraphError, match=r"returns 2 outputs \(a, b\)"):
         bm.Trainer(model, "cross_entropy").predict_proba(X)
 
 

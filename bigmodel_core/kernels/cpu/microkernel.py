@@ -112,7 +112,7 @@ def tile_function(function: Any, dtype: str, rows: int, vectors: int) -> None:
 def with_start(
     builder: Any, arguments: dict[str, Any], sums: list[list[Any]], size: int
 ) -> tuple[Any, list[list[Any]]]:
-    """The sums of a tile and what is at `start`, if anything is; and the builder to go on with."""
+    """The sums of a tile and what is at `start`, if anything is; and the builder to resume."""
     from llvmlite import ir
 
     vector, before = sums[0][0].type, builder.block
