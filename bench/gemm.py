@@ -17,9 +17,10 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from bigmodel_core.kernels.cpu import gemm, threads
-from bigmodel_core.kernels.cpu.launch import CpuBuffer
-from bigmodel_core.kernels.cpu.table import Table
+from bigmodel_core.kernels.cpu import gemm
+from bigmodel_core.kernels.cpu.engine import threads
+from bigmodel_core.kernels.cpu.engine.launch import CpuBuffer
+from bigmodel_core.kernels.cpu.engine.table import Table
 from bigmodel_core.kernels.matrix_product import MatrixProduct
 from bigmodel_core.plan.cpu import CPU, HostArray
 

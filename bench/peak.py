@@ -7,12 +7,12 @@ from typing import Any
 
 import numpy as np
 
-from bigmodel_core.kernels.cpu import threads
-from bigmodel_core.kernels.cpu.launch import CpuLaunch
-from bigmodel_core.kernels.cpu.memory import declare, ir_type, load, load_int, store
-from bigmodel_core.kernels.cpu.native import Intrinsic, NativeFunction
-from bigmodel_core.kernels.cpu.table import Table
-from bigmodel_core.kernels.cpu.target import vector_unit
+from bigmodel_core.kernels.cpu.engine import threads
+from bigmodel_core.kernels.cpu.engine.launch import CpuLaunch
+from bigmodel_core.kernels.cpu.engine.memory import declare, ir_type, load, load_int, store
+from bigmodel_core.kernels.cpu.engine.native import Intrinsic, NativeFunction
+from bigmodel_core.kernels.cpu.engine.table import Table
+from bigmodel_core.kernels.cpu.engine.target import vector_unit
 
 ROUNDS = 400_000
 """Passes of the loop in a chunk: some milliseconds."""

@@ -47,10 +47,10 @@ _PLACES = {
         "format_shape",
     ),
     "bigmodel_core.kernels.call": ("Call", "Operand"),
-    "bigmodel_core.kernels.cpu.kernels": ("cpu_launches", "kernel"),
-    "bigmodel_core.kernels.cpu.threads": ("num_threads", "set_num_threads"),
-    "bigmodel_core.kernels.cuda.kernels": ("cuda_kernel", "cuda_launches"),
-    "bigmodel_core.kernels.cuda.runtime": ("cuda",),
+    "bigmodel_core.kernels.cpu.engine.kernels": ("cpu_launches", "kernel"),
+    "bigmodel_core.kernels.cpu.engine.threads": ("num_threads", "set_num_threads"),
+    "bigmodel_core.kernels.cuda.engine.kernels": ("cuda_kernel", "cuda_launches"),
+    "bigmodel_core.kernels.cuda.engine.runtime": ("cuda",),
     "bigmodel_core.kernels.fused": ("elementwise",),
     "bigmodel_core.nn.layer": ("Layer",),
     "bigmodel_core.nn.loss": ("Loss", "one_output"),
@@ -174,13 +174,13 @@ if TYPE_CHECKING:
     from bigmodel_core.graph.spec import format_shape as format_shape
     from bigmodel_core.kernels.call import Call as Call
     from bigmodel_core.kernels.call import Operand as Operand
-    from bigmodel_core.kernels.cpu.kernels import cpu_launches as cpu_launches
-    from bigmodel_core.kernels.cpu.kernels import kernel as kernel
-    from bigmodel_core.kernels.cpu.threads import num_threads as num_threads
-    from bigmodel_core.kernels.cpu.threads import set_num_threads as set_num_threads
-    from bigmodel_core.kernels.cuda.kernels import cuda_kernel as cuda_kernel
-    from bigmodel_core.kernels.cuda.kernels import cuda_launches as cuda_launches
-    from bigmodel_core.kernels.cuda.runtime import cuda as cuda
+    from bigmodel_core.kernels.cpu.engine.kernels import cpu_launches as cpu_launches
+    from bigmodel_core.kernels.cpu.engine.kernels import kernel as kernel
+    from bigmodel_core.kernels.cpu.engine.threads import num_threads as num_threads
+    from bigmodel_core.kernels.cpu.engine.threads import set_num_threads as set_num_threads
+    from bigmodel_core.kernels.cuda.engine.kernels import cuda_kernel as cuda_kernel
+    from bigmodel_core.kernels.cuda.engine.kernels import cuda_launches as cuda_launches
+    from bigmodel_core.kernels.cuda.engine.runtime import cuda as cuda
     from bigmodel_core.kernels.fused import elementwise as elementwise
     from bigmodel_core.nn import initializers as initializers
     from bigmodel_core.nn import probabilities as probabilities

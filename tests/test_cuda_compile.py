@@ -60,7 +60,7 @@ def loaded(name: str) -> Any:
 
 
 def ptx_of(launch: Any) -> str:
-    from bigmodel_core.kernels.cuda import headless
+    from bigmodel_core.kernels.cuda.engine import headless
 
     key = launch.function, headless.signature(launch)
     if key not in _seen:
@@ -69,7 +69,7 @@ def ptx_of(launch: Any) -> str:
 
 
 def launches_of(program: Any, sizes: dict[str, int]) -> list[Any]:
-    from bigmodel_core.kernels.cuda.launch import CudaBuffer
+    from bigmodel_core.kernels.cuda.engine.launch import CudaBuffer
     from bigmodel_core.plan.cuda_program import CudaProgram
 
     return CudaProgram(program, sizes, lambda value, spec: CudaBuffer(0)).launches
@@ -122,7 +122,7 @@ def test_a_training_step_compiles() -> None:
 def test_a_thread_keeps_its_part_of_c_in_registers(tile: str, form: tuple[bool, bool]) -> None:
     """Unrolled over the part of C, with no local memory; the assembler finds nothing to spill."""
     from bigmodel_core.kernels.cuda import gemm
-    from bigmodel_core.kernels.cuda.launch import CudaBuffer
+    from bigmodel_core.kernels.cuda.engine.launch import CudaBuffer
     from bigmodel_core.kernels.matrix_product import MatrixProduct
 
     chosen = getattr(gemm, tile)

@@ -10,7 +10,7 @@ import pytest
 
 import bigmodel_core as bm
 from bigmodel_core.errors import DeviceError
-from bigmodel_core.kernels.cuda import runtime
+from bigmodel_core.kernels.cuda.engine import runtime
 from bigmodel_core.plan import cuda as plan
 from bigmodel_core.plan import device_named
 from tests.processes import run_code
@@ -85,7 +85,7 @@ def test_unknown_devices_are_named() -> None:
 def test_declaring_kernels_imports_no_numba() -> None:
     """Importing ops and their CUDA kernels loads no Numba."""
     code = (
-        "import sys, bigmodel_core.ops, bigmodel_core.plan, bigmodel_core.kernels.cuda.kernels as k;"
+        "import sys, bigmodel_core.ops, bigmodel_core.plan, bigmodel_core.kernels.cuda.engine.kernels as k;"
         "k.cuda_kernel(lambda out, thread, threads: None);"
         "print([m for m in sys.modules if m.split('.')[0] in ('numba', 'numba_cuda', 'llvmlite')])"
     )

@@ -8,7 +8,7 @@ from pathlib import Path
 import pytest
 
 from bigmodel_core.errors import DeviceError
-from bigmodel_core.kernels.cuda.runtime import require_device
+from bigmodel_core.kernels.cuda.engine.runtime import require_device
 from tests.processes import run_pytest
 
 FOLDER = Path(__file__).parent / "cuda"

@@ -22,7 +22,7 @@ def rows() -> dict[str, tuple[Target, ...]]:
 
 def unavailable() -> str | None:
     from bigmodel_core.errors import DeviceError
-    from bigmodel_core.kernels.cuda.runtime import require_device
+    from bigmodel_core.kernels.cuda.engine.runtime import require_device
 
     try:
         require_device()

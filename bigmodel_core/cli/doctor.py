@@ -117,7 +117,7 @@ def _version(name: str) -> str | None:
 
 
 def _processor() -> list[Finding]:
-    from bigmodel_core.kernels.cpu import target
+    from bigmodel_core.kernels.cpu.engine import target
 
     unit = target.vector_unit()
     name = target.description().split(" ", 1)[0]
@@ -135,7 +135,7 @@ def _processor() -> list[Finding]:
 
 
 def _threads() -> list[Finding]:
-    from bigmodel_core.kernels.cpu.threads import num_threads
+    from bigmodel_core.kernels.cpu.engine.threads import num_threads
 
     said = os.environ.get("BIGMODEL_NUM_THREADS")
     source = f"BIGMODEL_NUM_THREADS={said}" if said else "one per core; BIGMODEL_NUM_THREADS changes it"

@@ -54,7 +54,7 @@ def show_kernels(
 
 
 def _vector_unit() -> str:
-    from bigmodel_core.kernels.cpu.target import vector_unit
+    from bigmodel_core.kernels.cpu.engine.target import vector_unit
 
     return vector_unit().name
 

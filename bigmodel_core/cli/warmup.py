@@ -137,7 +137,7 @@ def _run(tasks: list[Task], processes: int | None) -> Iterator[Done]:
     import multiprocessing
     from concurrent.futures import ProcessPoolExecutor, as_completed
 
-    from bigmodel_core.kernels.cpu.threads import num_threads
+    from bigmodel_core.kernels.cpu.engine.threads import num_threads
 
     workers = min(processes or num_threads(), len(tasks))
     if workers == 1:

@@ -137,7 +137,7 @@ def _file_name(key: str) -> str:
 
 @functools.cache
 def _environment() -> str:
-    from bigmodel_core.kernels.cpu import target
+    from bigmodel_core.kernels.cpu.engine import target
 
     versions = [f"{name} {metadata.version(name)}" for name in ("numba", "llvmlite")]
     return " ".join([str(FORMAT), sys.version, *versions, target.description()])

@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 from bigmodel_core.graph.dtypes import COMPUTED, SIZES
-from bigmodel_core.kernels.cpu.launch import ALIGNMENT, PADDING, CpuBuffer
+from bigmodel_core.kernels.cpu.engine.launch import ALIGNMENT, PADDING, CpuBuffer
 from bigmodel_core.plan.capacity import refused_politely
 from bigmodel_core.plan.cpu_plan import CpuPlan
 from bigmodel_core.plan.cpu_program import CpuProgram

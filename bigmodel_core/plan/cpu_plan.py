@@ -11,10 +11,10 @@ import numpy as np
 from bigmodel_core.graph import Constant, Input, Value, Variable
 from bigmodel_core.graph.spec import Spec
 from bigmodel_core.kernels import status as codes
-from bigmodel_core.kernels.cpu import runner
-from bigmodel_core.kernels.cpu.compile_ahead import compile_ahead
-from bigmodel_core.kernels.cpu.launch import ALIGNMENT, PADDING, CpuBuffer, CpuLaunch, kernels_of
-from bigmodel_core.kernels.cpu.table import Table
+from bigmodel_core.kernels.cpu.engine import runner
+from bigmodel_core.kernels.cpu.engine.compile_ahead import compile_ahead
+from bigmodel_core.kernels.cpu.engine.launch import ALIGNMENT, PADDING, CpuBuffer, CpuLaunch, kernels_of
+from bigmodel_core.kernels.cpu.engine.table import Table
 from bigmodel_core.plan.bound import SMALLER
 from bigmodel_core.plan.capacity import refused_politely
 from bigmodel_core.plan.cpu_program import CpuProgram

@@ -11,8 +11,8 @@ from bigmodel_core.errors import BigmodelError, KernelError
 from bigmodel_core.graph import Value
 from bigmodel_core.graph.spec import Spec, dim_value
 from bigmodel_core.kernels.cpu import elementwise
-from bigmodel_core.kernels.cpu.launch import PADDING, CpuBuffer, CpuLaunch
-from bigmodel_core.kernels.cpu.side_by_side import side_by_side
+from bigmodel_core.kernels.cpu.engine.launch import PADDING, CpuBuffer, CpuLaunch
+from bigmodel_core.kernels.cpu.engine.side_by_side import side_by_side
 from bigmodel_core.plan.bound import BoundProgram
 from bigmodel_core.plan.listing import PlannedStep, listed
 from bigmodel_core.plan.placement import offsets_of

@@ -12,7 +12,7 @@ import numpy as np
 
 from bigmodel_core.errors import DeviceError
 from bigmodel_core.graph.dtypes import COMPUTED
-from bigmodel_core.kernels.cuda import runtime
+from bigmodel_core.kernels.cuda.engine import runtime
 from bigmodel_core.plan.cuda_array import DeviceArray
 from bigmodel_core.plan.cuda_plan import CudaPlan
 from bigmodel_core.plan.device import Device, Variables

@@ -7,7 +7,7 @@ from typing import Any
 import numpy as np
 
 from bigmodel_core.errors import OutOfMemoryError
-from bigmodel_core.kernels.cuda.launch import CudaBuffer
+from bigmodel_core.kernels.cuda.engine.launch import CudaBuffer
 from bigmodel_core.plan.bound import SMALLER
 from bigmodel_core.plan.capacity import gibibytes
 

@@ -12,8 +12,8 @@ from bigmodel_core.errors import BigmodelError
 from bigmodel_core.graph import Constant, Input, Value, Variable
 from bigmodel_core.graph.spec import Spec
 from bigmodel_core.kernels import status as codes
-from bigmodel_core.kernels.cuda.launch import LAST, CudaBuffer, View
-from bigmodel_core.kernels.cuda.recording import Recording, record
+from bigmodel_core.kernels.cuda.engine.launch import LAST, CudaBuffer, View
+from bigmodel_core.kernels.cuda.engine.recording import Recording, record
 from bigmodel_core.plan.cuda_array import DeviceArray
 from bigmodel_core.plan.cuda_program import CudaProgram
 from bigmodel_core.plan.device import Variables

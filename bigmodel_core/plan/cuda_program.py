@@ -9,7 +9,7 @@ from bigmodel_core.graph import Value
 from bigmodel_core.graph.spec import Spec, dim_value
 from bigmodel_core.kernels import status as codes
 from bigmodel_core.kernels.cuda import elementwise
-from bigmodel_core.kernels.cuda.launch import CudaBuffer, CudaLaunch, View
+from bigmodel_core.kernels.cuda.engine.launch import CudaBuffer, CudaLaunch, View
 from bigmodel_core.plan.bound import BoundProgram
 from bigmodel_core.plan.steps import Step
 

@@ -10,7 +10,7 @@ from bigmodel_core.graph import Value
 from bigmodel_core.graph.spec import Spec
 
 if TYPE_CHECKING:
-    from bigmodel_core.kernels.cpu.launch import CpuLaunch
+    from bigmodel_core.kernels.cpu.engine.launch import CpuLaunch
     from bigmodel_core.plan.steps import Step
 
 

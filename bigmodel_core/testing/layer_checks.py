@@ -164,7 +164,7 @@ def check_empty_batch(subject: LayerSubject) -> None:
 
 def check_threads(subject: LayerSubject) -> None:
     """1, 2 and 8 threads give the same bits, forward and backward, on a batch cut into many pieces."""
-    from bigmodel_core.kernels.cpu.threads import num_threads, set_num_threads
+    from bigmodel_core.kernels.cpu.engine.threads import num_threads, set_num_threads
 
     elements = max(array.size for array in subject.arrays(1))
     arrays = subject.arrays(min(max(60_000 // max(elements, 1), 8), 20_000))

@@ -184,7 +184,7 @@ def check_unmodified(subject: LossSubject) -> None:
 
 def check_threads(subject: LossSubject) -> None:
     """1, 2 and 8 threads give the same bits, loss and gradient."""
-    from bigmodel_core.kernels.cpu.threads import num_threads, set_num_threads
+    from bigmodel_core.kernels.cpu.engine.threads import num_threads, set_num_threads
 
     arrays = subject.arrays(20_000)
     before, found = num_threads(), []

@@ -10,8 +10,8 @@ from pathlib import Path
 import pytest
 
 from bigmodel_core.errors import KernelError
-from bigmodel_core.kernels.cpu.compile_ahead import compile_ahead
-from bigmodel_core.kernels.cpu.native import NativeFunction
+from bigmodel_core.kernels.cpu.engine.compile_ahead import compile_ahead
+from bigmodel_core.kernels.cpu.engine.native import NativeFunction
 from tests.processes import run_code
 
 pytestmark = pytest.mark.skipif(not sys.platform.startswith("linux"), reason="copies are made on Linux only")
@@ -68,8 +68,8 @@ def _broken(number: int) -> NativeFunction:
 
 def test_a_kernel_that_does_not_compile_is_named(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("BIGMODEL_CACHE_DIR", str(tmp_path))
-    monkeypatch.setattr("bigmodel_core.kernels.cpu.compile_ahead._can_fork", lambda: True)
-    monkeypatch.setattr("bigmodel_core.kernels.cpu.compile_ahead.num_threads", lambda: 2)
+    monkeypatch.setattr("bigmodel_core.kernels.cpu.engine.compile_ahead._can_fork", lambda: True)
+    monkeypatch.setattr("bigmodel_core.kernels.cpu.engine.compile_ahead.num_threads", lambda: 2)
     forks, fork = [], os.fork
     monkeypatch.setattr(os, "fork", lambda: forks.append(fork()) or forks[-1])
     kernels = [_broken(number) for number in range(8)]

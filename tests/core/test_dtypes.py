@@ -21,7 +21,7 @@ import bigmodel_core as bm
 from bigmodel_core import Graph, Spec, ops
 from bigmodel_core.errors import DtypeError
 from bigmodel_core.graph.dtypes import COMPUTED, COMPUTED_FLOATS, DTYPES, FLOATS, INTEGERS, DType, dtype_named
-from bigmodel_core.kernels.cpu.memory import ir_type
+from bigmodel_core.kernels.cpu.engine.memory import ir_type
 from bigmodel_core.plan import Variables
 from bigmodel_core.plan.devices import device_named
 from bigmodel_core.plan.program import Program

@@ -15,7 +15,7 @@ from bigmodel_core.errors import KernelError
 from bigmodel_core.graph import Graph, Op, Value
 from bigmodel_core.graph.autodiff import gradients
 from bigmodel_core.graph.spec import Spec
-from bigmodel_core.kernels.cpu.kernels import cpu_launches
+from bigmodel_core.kernels.cpu.engine.kernels import cpu_launches
 from bigmodel_core.plan import Program, Variables, device_named, schedule
 from bigmodel_core.plan.cpu import CpuDevice
 from tests.ops.image_reference import convolved, padded, windows

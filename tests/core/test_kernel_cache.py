@@ -17,7 +17,7 @@ import numpy as np
 import pytest
 
 from bigmodel_core.kernels import cache
-from bigmodel_core.kernels.cpu.fingerprint import fingerprint
+from bigmodel_core.kernels.cpu.engine.fingerprint import fingerprint
 from tests.processes import run_code
 
 SMALL = """
@@ -249,7 +249,7 @@ def test_a_pipe_counts_as_absent_and_is_not_waited_for(store: Path) -> None:
 def test_garbage_with_a_digest_of_its_own_is_compiled_again(folder: Path, payload: bytes) -> None:
     code = f"""
 from bigmodel_core.kernels import cache
-from bigmodel_core.kernels.cpu import native
+from bigmodel_core.kernels.cpu.engine import native
 def add_one(a):
     return a + 1
 kernel = native.NativeFunction(add_one, "intp(intp)")
@@ -376,7 +376,7 @@ def test_functions_that_call_each_other_have_a_key() -> None:
 
 def test_keys_are_the_same_in_every_process() -> None:
     code = """
-    from bigmodel_core.kernels.cpu.fingerprint import fingerprint
+    from bigmodel_core.kernels.cpu.engine.fingerprint import fingerprint
     def kernel(context, chunk):
         return context in {"one", "two", "three", "four"}
     print(fingerprint(kernel))

@@ -140,7 +140,7 @@ def test_models_of_absurd_size_on_the_command_line(
 
 @pytest.mark.parametrize("count", ["99999", "1" + "0" * 5000])
 def test_more_threads_than_make_sense_are_refused(count: str, monkeypatch: pytest.MonkeyPatch) -> None:
-    from bigmodel_core.kernels.cpu import threads
+    from bigmodel_core.kernels.cpu.engine import threads
 
     monkeypatch.setenv("BIGMODEL_NUM_THREADS", count)
     with pytest.raises(bm.errors.ConfigError, match="BIGMODEL_NUM_THREADS is .*at most 1024"):

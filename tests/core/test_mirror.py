@@ -76,3 +76,16 @@ def test_ops_take_their_kernels_and_nothing_else_from_kernels(name: str) -> None
 def test_a_file_of_cuda_kernels_has_its_like_for_the_cpu(name: str) -> None:
     assert name in modules_of("cpu")
     assert dict(own_kernels(name, "cpu")).keys() >= dict(own_kernels(name, "cuda")).keys()
+
+
+@pytest.mark.parametrize("device", DEVICES)
+def test_the_engine_of_a_device_knows_none_of_its_kernels(device: str) -> None:
+    folder = f"bigmodel_core.kernels.{device}"
+    engine = importlib.import_module(f"{folder}.engine")
+    found = set()
+    for module in pkgutil.iter_modules(engine.__path__, f"{folder}.engine."):
+        found |= imported_from_kernels(importlib.import_module(module.name))
+    assert len(found) > 5
+    assert [
+        name for name in found if name.startswith(folder) and not name.startswith(f"{folder}.engine.")
+    ] == []

@@ -18,7 +18,7 @@ from bigmodel_core.errors import DeviceError
 from bigmodel_core.graph import Graph, Value
 from bigmodel_core.graph.autodiff import gradients
 from bigmodel_core.graph.spec import Spec
-from bigmodel_core.kernels.cuda.runtime import require_device, simulated
+from bigmodel_core.kernels.cuda.engine.runtime import require_device, simulated
 from bigmodel_core.ops import multiply, sum
 from bigmodel_core.plan import Program, Variables, device_named
 

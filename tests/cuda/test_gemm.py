@@ -7,8 +7,9 @@ from typing import Any
 import numpy as np
 import pytest
 
-from bigmodel_core.kernels.cuda import gemm, runtime
-from bigmodel_core.kernels.cuda.launch import CudaBuffer
+from bigmodel_core.kernels.cuda import gemm
+from bigmodel_core.kernels.cuda.engine import runtime
+from bigmodel_core.kernels.cuda.engine.launch import CudaBuffer
 from bigmodel_core.kernels.matrix_product import MatrixProduct
 
 RNG = np.random.default_rng(3)

@@ -16,7 +16,7 @@ import bigmodel_core as bm
 from bigmodel_core.errors import KernelError
 from bigmodel_core.graph import Graph, Op
 from bigmodel_core.graph.spec import Spec
-from bigmodel_core.kernels.cuda.runtime import share_arrays_of_blocks
+from bigmodel_core.kernels.cuda.engine.runtime import share_arrays_of_blocks
 from bigmodel_core.plan import Program, Variables, device_named
 
 

@@ -12,7 +12,7 @@ import bigmodel_core.ops as o
 from bigmodel_core.graph import Graph
 from bigmodel_core.graph.autodiff import gradients
 from bigmodel_core.graph.spec import Spec
-from bigmodel_core.kernels.cuda import launch
+from bigmodel_core.kernels.cuda.engine import launch
 from bigmodel_core.kernels.fused import Elementwise
 from bigmodel_core.ops import losses
 from bigmodel_core.plan.kernel_table import known_ops

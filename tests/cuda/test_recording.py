@@ -12,8 +12,8 @@ import pytest
 
 import bigmodel_core as bm
 from bigmodel_core.errors import DataError
-from bigmodel_core.kernels.cuda import recording
-from bigmodel_core.kernels.cuda.runtime import simulated
+from bigmodel_core.kernels.cuda.engine import recording
+from bigmodel_core.kernels.cuda.engine.runtime import simulated
 from bigmodel_core.plan import cuda_plan as plans
 
 X = np.random.default_rng(3).standard_normal((8, 6)).astype("float32")

@@ -13,7 +13,7 @@ import bigmodel_core.ops as o
 from bigmodel_core.graph import Graph, Node, Value
 from bigmodel_core.graph.autodiff import gradients
 from bigmodel_core.graph.spec import Spec
-from bigmodel_core.kernels.cpu.target import vector_unit
+from bigmodel_core.kernels.cpu.engine.target import vector_unit
 from bigmodel_core.ops import linear, losses, squares
 from bigmodel_core.plan import Program
 

@@ -27,9 +27,9 @@ from typing import Any
 
 import numpy as np
 
-from bigmodel_core.kernels.cpu import launch, threads
-from bigmodel_core.kernels.cpu.launch import CpuLaunch
-from bigmodel_core.kernels.cpu.table import Table
+from bigmodel_core.kernels.cpu.engine import launch, threads
+from bigmodel_core.kernels.cpu.engine.launch import CpuLaunch
+from bigmodel_core.kernels.cpu.engine.table import Table
 from bigmodel_core.plan import Variables
 from bigmodel_core.plan.cpu import CpuDevice
 from bigmodel_core.plan.cpu_plan import CpuPlan, array_on

@@ -16,9 +16,10 @@ from hypothesis import example, given, settings
 from hypothesis import strategies as st
 
 from bigmodel_core.kernels import cache
-from bigmodel_core.kernels.cpu import gemm, threads
-from bigmodel_core.kernels.cpu.launch import PADDING, CpuBuffer
-from bigmodel_core.kernels.cpu.table import Table
+from bigmodel_core.kernels.cpu import gemm
+from bigmodel_core.kernels.cpu.engine import threads
+from bigmodel_core.kernels.cpu.engine.launch import PADDING, CpuBuffer
+from bigmodel_core.kernels.cpu.engine.table import Table
 from bigmodel_core.kernels.matrix_product import MatrixProduct
 
 UNITS_IN_THE_LAST_PLACE = {"float32": 2.0**-24, "float64": 2.0**-53}

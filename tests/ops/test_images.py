@@ -274,7 +274,7 @@ def test_the_narrower_vector_unit() -> None:
         "y = compute(lambda x, w: ops.conv2d(x, w, padding=1), x, w)\n"
         "print(y.astype('float64').sum(), (y.astype('float64') ** 2).sum())\n"
     )
-    from bigmodel_core.kernels.cpu.target import vector_unit
+    from bigmodel_core.kernels.cpu.engine.target import vector_unit
 
     unit = "avx2" if vector_unit().name == "avx512" else "generic"
     done = run_code(code, beside=[Path(bm.__file__).parents[1]], BIGMODEL_VECTOR_UNIT=unit)

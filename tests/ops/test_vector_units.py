@@ -6,7 +6,7 @@ from pathlib import Path
 
 import pytest
 
-from bigmodel_core.kernels.cpu.target import vector_unit
+from bigmodel_core.kernels.cpu.engine.target import vector_unit
 from tests.processes import run_pytest
 
 FOLDER = Path(__file__).parent

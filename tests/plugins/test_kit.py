@@ -12,7 +12,7 @@ import pytest
 import bigmodel_core as bm
 from bigmodel_core import ops, registry
 from bigmodel_core.errors import UsageError
-from bigmodel_core.kernels.cpu.kernels import kernel
+from bigmodel_core.kernels.cpu.engine.kernels import kernel
 from bigmodel_core.testing import (
     Check,
     CheckSkipped,

@@ -13,7 +13,7 @@ import pytest
 
 import bigmodel_core as bm
 from bigmodel_core.errors import NumericsError
-from bigmodel_core.kernels.cpu import threads
+from bigmodel_core.kernels.cpu.engine import threads
 
 L, O = bm.layers, bm.optimizers
 OPTIMIZERS = [

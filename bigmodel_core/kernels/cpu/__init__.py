@@ -1,1 +1,4 @@
-"""CPU kernels: native functions of (context address, chunk), run by a table walker on a thread pool."""
+"""Kernels for the CPU: a file or package for each file of `ops`, of the same name, and what they share.
+
+`engine/` compiles and runs them.
+"""

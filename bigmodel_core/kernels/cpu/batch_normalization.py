@@ -14,9 +14,9 @@ from numpy import float64
 
 from bigmodel_core.errors import ShapeError
 from bigmodel_core.kernels.call import Call, Operand
-from bigmodel_core.kernels.cpu.kernels import ArrayKernel, cpu_launches, kernel
-from bigmodel_core.kernels.cpu.launch import CpuLaunch
-from bigmodel_core.kernels.cpu.math import distance
+from bigmodel_core.kernels.cpu.engine.kernels import ArrayKernel, cpu_launches, kernel
+from bigmodel_core.kernels.cpu.engine.launch import CpuLaunch
+from bigmodel_core.kernels.cpu.engine.math import distance
 from bigmodel_core.kernels.cpu.sums import Cut, cut_of
 from bigmodel_core.kernels.views import require_channels_last
 

@@ -9,9 +9,9 @@ from typing import Any
 import numpy as np
 
 from bigmodel_core.graph.dtypes import DTYPES, FLOATS, SIZES
-from bigmodel_core.kernels.cpu import math as cpu_math
-from bigmodel_core.kernels.cpu.launch import CpuBuffer, CpuLaunch
-from bigmodel_core.kernels.cpu.memory import (
+from bigmodel_core.kernels.cpu.engine import math as cpu_math
+from bigmodel_core.kernels.cpu.engine.launch import CpuBuffer, CpuLaunch
+from bigmodel_core.kernels.cpu.engine.memory import (
     larger,
     load,
     load_float,
@@ -20,7 +20,7 @@ from bigmodel_core.kernels.cpu.memory import (
     store,
     store_int,
 )
-from bigmodel_core.kernels.cpu.native import NativeFunction
+from bigmodel_core.kernels.cpu.engine.native import NativeFunction
 from bigmodel_core.kernels.fused import Chain, Space, attribute_type, part_source
 from bigmodel_core.kernels.scalar import CONVERTERS
 from bigmodel_core.kernels.status import WRITTEN_NOT_FINITE

@@ -14,11 +14,18 @@ import numpy as np
 
 from bigmodel_core.graph.dtypes import SIZES
 from bigmodel_core.kernels.call import Call
-from bigmodel_core.kernels.cpu.kernels import cpu_launches
-from bigmodel_core.kernels.cpu.launch import CpuLaunch, Item
-from bigmodel_core.kernels.cpu.memory import float_of, load, load_float, load_int, magnitude_of, store_int
-from bigmodel_core.kernels.cpu.native import NativeFunction
-from bigmodel_core.kernels.cpu.side_by_side import side_by_side
+from bigmodel_core.kernels.cpu.engine.kernels import cpu_launches
+from bigmodel_core.kernels.cpu.engine.launch import CpuLaunch, Item
+from bigmodel_core.kernels.cpu.engine.memory import (
+    float_of,
+    load,
+    load_float,
+    load_int,
+    magnitude_of,
+    store_int,
+)
+from bigmodel_core.kernels.cpu.engine.native import NativeFunction
+from bigmodel_core.kernels.cpu.engine.side_by_side import side_by_side
 from bigmodel_core.kernels.status import NOT_FINITE, UNPROVEN
 
 PIECE = 65_536

@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import Any
 
 from bigmodel_core.graph.spec import Spec
-from bigmodel_core.kernels.cpu.kernels import kernel
+from bigmodel_core.kernels.cpu.engine.kernels import kernel
 
 
 def transpose_planes(out, x, start, stop):

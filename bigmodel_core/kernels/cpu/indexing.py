@@ -6,7 +6,7 @@ import math
 
 from bigmodel_core.graph.spec import Spec
 from bigmodel_core.kernels import views
-from bigmodel_core.kernels.cpu.kernels import kernel
+from bigmodel_core.kernels.cpu.engine.kernels import kernel
 from bigmodel_core.kernels.cpu.status import report
 from bigmodel_core.kernels.status import INDEX_OUT_OF_RANGE
 

@@ -8,8 +8,8 @@ from bigmodel_core.graph.spec import Spec
 from bigmodel_core.kernels import matrix_product
 from bigmodel_core.kernels.call import Call
 from bigmodel_core.kernels.cpu import gemm
-from bigmodel_core.kernels.cpu.kernels import cpu_launches
-from bigmodel_core.kernels.cpu.launch import CpuLaunch
+from bigmodel_core.kernels.cpu.engine.kernels import cpu_launches
+from bigmodel_core.kernels.cpu.engine.launch import CpuLaunch
 
 
 def _matmul_over_reads(op: Any, a: Spec, b: Spec) -> tuple[int, ...]:

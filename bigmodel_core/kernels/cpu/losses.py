@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from bigmodel_core.kernels.cpu.kernels import kernel
+from bigmodel_core.kernels.cpu.engine.kernels import kernel
 from bigmodel_core.kernels.cpu.status import report
 from bigmodel_core.kernels.status import LABEL_OUT_OF_RANGE
 from bigmodel_core.kernels.views import matrix, vector

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from numpy import float64
 
-from bigmodel_core.kernels.cpu.kernels import kernel
+from bigmodel_core.kernels.cpu.engine.kernels import kernel
 from bigmodel_core.kernels.views import matrix, vector
 
 

@@ -6,9 +6,9 @@ from typing import Any
 
 from bigmodel_core.graph.spec import Spec
 from bigmodel_core.kernels.call import Call
-from bigmodel_core.kernels.cpu.kernels import cpu_launches, kernel
-from bigmodel_core.kernels.cpu.launch import CpuLaunch
-from bigmodel_core.kernels.cpu.math import larger, smaller
+from bigmodel_core.kernels.cpu.engine.kernels import cpu_launches, kernel
+from bigmodel_core.kernels.cpu.engine.launch import CpuLaunch
+from bigmodel_core.kernels.cpu.engine.math import larger, smaller
 from bigmodel_core.kernels.cpu.sums import Cut, column_sums, cut_of, sums
 from bigmodel_core.kernels.views import split_axes
 

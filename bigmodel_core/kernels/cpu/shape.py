@@ -7,7 +7,7 @@ from typing import Any
 
 from bigmodel_core.graph.spec import Spec
 from bigmodel_core.kernels import views
-from bigmodel_core.kernels.cpu.kernels import kernel
+from bigmodel_core.kernels.cpu.engine.kernels import kernel
 from bigmodel_core.kernels.cpu.strided import copy_strided
 
 

@@ -9,8 +9,8 @@ from typing import Any
 from bigmodel_core.graph.spec import Spec
 from bigmodel_core.kernels import views
 from bigmodel_core.kernels.call import Call
-from bigmodel_core.kernels.cpu.kernels import cpu_launches, kernel
-from bigmodel_core.kernels.cpu.launch import CpuLaunch
+from bigmodel_core.kernels.cpu.engine.kernels import cpu_launches, kernel
+from bigmodel_core.kernels.cpu.engine.launch import CpuLaunch
 from bigmodel_core.kernels.cpu.strided import copy_strided, put_strided
 
 

@@ -7,8 +7,8 @@ import math
 from numpy import float64
 
 from bigmodel_core.kernels.call import Call
-from bigmodel_core.kernels.cpu.kernels import cpu_launches, kernel
-from bigmodel_core.kernels.cpu.launch import CpuLaunch
+from bigmodel_core.kernels.cpu.engine.kernels import cpu_launches, kernel
+from bigmodel_core.kernels.cpu.engine.launch import CpuLaunch
 from bigmodel_core.kernels.cpu.sums import PIECE, sums_in_two_steps
 
 

@@ -6,8 +6,8 @@ from dataclasses import dataclass, replace
 
 from bigmodel_core.graph.spec import Spec
 from bigmodel_core.kernels.call import Call
-from bigmodel_core.kernels.cpu.kernels import ArrayKernel, kernel
-from bigmodel_core.kernels.cpu.launch import CpuLaunch
+from bigmodel_core.kernels.cpu.engine.kernels import ArrayKernel, kernel
+from bigmodel_core.kernels.cpu.engine.launch import CpuLaunch
 
 BLOCK = 256
 """Rows added up in the input's own precision; the sums of blocks are added up in turn, so that errors grow

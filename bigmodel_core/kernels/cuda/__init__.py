@@ -1,4 +1,4 @@
-"""Kernels for CUDA devices, written in Python and compiled by Numba.
+"""Kernels for CUDA devices: a file or package for each file of `ops`, of the same name, and what they share.
 
-Nothing here imports Numba before a device is asked for.
+`engine/` compiles and runs them; nothing here imports Numba before a device is asked for.
 """

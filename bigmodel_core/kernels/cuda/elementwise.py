@@ -11,9 +11,9 @@ from typing import Any
 import numpy as np
 
 from bigmodel_core.graph.dtypes import DTYPES
-from bigmodel_core.kernels.cuda import math as cuda_math
-from bigmodel_core.kernels.cuda import runtime
-from bigmodel_core.kernels.cuda.launch import CudaBuffer, CudaLaunch, View, flat, over_items
+from bigmodel_core.kernels.cuda.engine import math as cuda_math
+from bigmodel_core.kernels.cuda.engine import runtime
+from bigmodel_core.kernels.cuda.engine.launch import CudaBuffer, CudaLaunch, View, flat, over_items
 from bigmodel_core.kernels.fused import Chain, Space, attribute_type, part_source
 from bigmodel_core.kernels.scalar import CONVERTERS
 from bigmodel_core.kernels.status import CODE, WIDTH, WRITTEN_NOT_FINITE

@@ -4,8 +4,8 @@ from __future__ import annotations
 
 import numpy as np
 
-from bigmodel_core.kernels.cuda.array import wrapper
-from bigmodel_core.kernels.cuda.launch import CudaBuffer, CudaLaunch, flat, over_items
+from bigmodel_core.kernels.cuda.engine.array import wrapper
+from bigmodel_core.kernels.cuda.engine.launch import CudaBuffer, CudaLaunch, flat, over_items
 
 
 def zeros(buffer: CudaBuffer, count: int, dtype: str) -> CudaLaunch:

@@ -12,9 +12,9 @@ import numpy as np
 
 from bigmodel_core.graph.dtypes import DTYPES
 from bigmodel_core.kernels.call import Call
-from bigmodel_core.kernels.cuda.kernels import cuda_launches
-from bigmodel_core.kernels.cuda.launch import CudaLaunch, flat, over_items
-from bigmodel_core.kernels.cuda.runtime import cuda
+from bigmodel_core.kernels.cuda.engine.kernels import cuda_launches
+from bigmodel_core.kernels.cuda.engine.launch import CudaLaunch, flat, over_items
+from bigmodel_core.kernels.cuda.engine.runtime import cuda
 from bigmodel_core.kernels.status import CODE, NOT_FINITE, UNPROVEN
 
 ARRAYS = (16, 4, 1)

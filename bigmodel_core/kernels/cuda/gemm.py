@@ -9,9 +9,9 @@ from typing import Any
 import numpy as np
 
 from bigmodel_core.graph.dtypes import DTYPES
-from bigmodel_core.kernels.cuda import runtime
-from bigmodel_core.kernels.cuda.launch import CudaBuffer, CudaLaunch, flat
-from bigmodel_core.kernels.cuda.runtime import cuda
+from bigmodel_core.kernels.cuda.engine import runtime
+from bigmodel_core.kernels.cuda.engine.launch import CudaBuffer, CudaLaunch, flat
+from bigmodel_core.kernels.cuda.engine.runtime import cuda
 from bigmodel_core.kernels.matrix_product import MatrixProduct
 
 MAX_BATCH_BLOCKS = 65535

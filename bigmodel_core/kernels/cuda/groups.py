@@ -11,7 +11,7 @@ from collections.abc import Callable
 from typing import Any
 
 from bigmodel_core.graph.dtypes import DTYPES
-from bigmodel_core.kernels.cuda.runtime import cuda
+from bigmodel_core.kernels.cuda.engine.runtime import cuda
 
 
 @functools.cache

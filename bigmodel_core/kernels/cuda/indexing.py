@@ -5,10 +5,10 @@ from __future__ import annotations
 from bigmodel_core.kernels import status as codes
 from bigmodel_core.kernels import views
 from bigmodel_core.kernels.call import Call
-from bigmodel_core.kernels.cuda.array import wrapper
+from bigmodel_core.kernels.cuda.engine.array import wrapper
+from bigmodel_core.kernels.cuda.engine.kernels import cuda_launches
+from bigmodel_core.kernels.cuda.engine.launch import CudaLaunch, View, over_items
 from bigmodel_core.kernels.cuda.fill import zeros
-from bigmodel_core.kernels.cuda.kernels import cuda_launches
-from bigmodel_core.kernels.cuda.launch import CudaLaunch, View, over_items
 from bigmodel_core.kernels.cuda.status import report
 
 WRONG = codes.INDEX_OUT_OF_RANGE

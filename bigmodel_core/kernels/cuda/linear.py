@@ -5,8 +5,8 @@ from __future__ import annotations
 from bigmodel_core.kernels import matrix_product
 from bigmodel_core.kernels.call import Call
 from bigmodel_core.kernels.cuda import gemm
-from bigmodel_core.kernels.cuda.kernels import cuda_launches
-from bigmodel_core.kernels.cuda.launch import CudaLaunch
+from bigmodel_core.kernels.cuda.engine.kernels import cuda_launches
+from bigmodel_core.kernels.cuda.engine.launch import CudaLaunch
 
 
 @cuda_launches

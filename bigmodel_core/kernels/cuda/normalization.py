@@ -9,9 +9,9 @@ from typing import Any
 from bigmodel_core.graph.dtypes import DTYPES
 from bigmodel_core.kernels import views
 from bigmodel_core.kernels.call import Call
+from bigmodel_core.kernels.cuda.engine.kernels import cuda_launches
+from bigmodel_core.kernels.cuda.engine.launch import CudaLaunch, View, lanes_for, over_rows
 from bigmodel_core.kernels.cuda.groups import combined, row_of
-from bigmodel_core.kernels.cuda.kernels import cuda_launches
-from bigmodel_core.kernels.cuda.launch import CudaLaunch, View, lanes_for, over_rows
 
 
 @cuda_launches

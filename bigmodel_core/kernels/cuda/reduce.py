@@ -7,9 +7,9 @@ from typing import Any
 
 from bigmodel_core.graph.dtypes import SIZES
 from bigmodel_core.kernels.call import Call
+from bigmodel_core.kernels.cuda.engine.kernels import cuda_launches
+from bigmodel_core.kernels.cuda.engine.launch import CudaLaunch, View, lanes_for, over_rows
 from bigmodel_core.kernels.cuda.groups import COMBINE, combined, row_of
-from bigmodel_core.kernels.cuda.kernels import cuda_launches
-from bigmodel_core.kernels.cuda.launch import CudaLaunch, View, lanes_for, over_rows
 from bigmodel_core.kernels.cuda.sums import sums
 from bigmodel_core.kernels.views import split_axes
 

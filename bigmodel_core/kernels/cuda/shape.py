@@ -8,10 +8,10 @@ import numpy as np
 
 from bigmodel_core.kernels import views
 from bigmodel_core.kernels.call import Call
-from bigmodel_core.kernels.cuda.array import wrapper
+from bigmodel_core.kernels.cuda.engine.array import wrapper
+from bigmodel_core.kernels.cuda.engine.kernels import cuda_launches
+from bigmodel_core.kernels.cuda.engine.launch import CudaLaunch, flat, over_items
 from bigmodel_core.kernels.cuda.fill import fill
-from bigmodel_core.kernels.cuda.kernels import cuda_launches
-from bigmodel_core.kernels.cuda.launch import CudaLaunch, flat, over_items
 from bigmodel_core.kernels.cuda.strided import copied
 
 

@@ -9,9 +9,9 @@ from typing import Any
 import numpy as np
 
 from bigmodel_core.kernels.call import Call
+from bigmodel_core.kernels.cuda.engine.kernels import cuda_launches
+from bigmodel_core.kernels.cuda.engine.launch import CudaLaunch, View, lanes_for, over_rows, sizes
 from bigmodel_core.kernels.cuda.groups import combined, row_of
-from bigmodel_core.kernels.cuda.kernels import cuda_launches
-from bigmodel_core.kernels.cuda.launch import CudaLaunch, View, lanes_for, over_rows, sizes
 from bigmodel_core.kernels.cuda.sums import sums
 
 

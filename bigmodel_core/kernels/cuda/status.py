@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-from bigmodel_core.kernels.cuda.launch import LAST
-from bigmodel_core.kernels.cuda.runtime import cuda
+from bigmodel_core.kernels.cuda.engine.launch import LAST
+from bigmodel_core.kernels.cuda.engine.runtime import cuda
 from bigmodel_core.kernels.status import CODE, LIMIT, POSITION
 
 

@@ -8,8 +8,8 @@ from typing import Any
 import numpy as np
 
 from bigmodel_core.kernels.call import Call
-from bigmodel_core.kernels.cuda.array import wrapper
-from bigmodel_core.kernels.cuda.launch import CudaLaunch, flat, over_items
+from bigmodel_core.kernels.cuda.engine.array import wrapper
+from bigmodel_core.kernels.cuda.engine.launch import CudaLaunch, flat, over_items
 
 
 def copied(call: Call, first: int, strides: list[int]) -> list[CudaLaunch]:

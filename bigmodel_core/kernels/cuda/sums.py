@@ -9,8 +9,7 @@ import numpy as np
 
 from bigmodel_core.graph.dtypes import DTYPES, SIZES
 from bigmodel_core.kernels.call import Call
-from bigmodel_core.kernels.cuda.groups import combined, row_of
-from bigmodel_core.kernels.cuda.launch import (
+from bigmodel_core.kernels.cuda.engine.launch import (
     CudaBuffer,
     CudaLaunch,
     View,
@@ -19,6 +18,7 @@ from bigmodel_core.kernels.cuda.launch import (
     over_rows,
     sizes,
 )
+from bigmodel_core.kernels.cuda.groups import combined, row_of
 
 RUN = 16
 """Numbers of a column that are added up one after the other; such sums are added up in turn."""

@@ -12,8 +12,8 @@ from bigmodel_core.graph.spec import Spec
 from bigmodel_core.kernels.call import Call
 from bigmodel_core.kernels.cpu import gemm, reduce
 from bigmodel_core.kernels.cpu.convolution.geometry import geometry_of
-from bigmodel_core.kernels.cpu.kernels import cpu_launches
-from bigmodel_core.kernels.cpu.launch import CpuLaunch
+from bigmodel_core.kernels.cpu.engine.kernels import cpu_launches
+from bigmodel_core.kernels.cpu.engine.launch import CpuLaunch
 from bigmodel_core.kernels.matrix_product import MatrixProduct
 
 

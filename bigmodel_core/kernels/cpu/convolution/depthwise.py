@@ -14,10 +14,10 @@ from typing import Any
 from bigmodel_core.graph.dtypes import SIZES
 from bigmodel_core.kernels.cpu.convolution.direct_gradient import sum_pieces_kernel
 from bigmodel_core.kernels.cpu.convolution.geometry import CHUNK_WORK, MAX_CHUNKS, Geometry, chunk_rows
-from bigmodel_core.kernels.cpu.grid_products import grid_products
-from bigmodel_core.kernels.cpu.launch import CpuBuffer, CpuLaunch, Scratch
-from bigmodel_core.kernels.cpu.memory import load, load_int, store
-from bigmodel_core.kernels.cpu.native import NativeFunction
+from bigmodel_core.kernels.cpu.engine.launch import CpuBuffer, CpuLaunch, Scratch
+from bigmodel_core.kernels.cpu.engine.memory import load, load_int, store
+from bigmodel_core.kernels.cpu.engine.native import NativeFunction
+from bigmodel_core.kernels.cpu.gemm.grid_products import grid_products
 
 CHOICE = "vectors of channels"
 PIXELS = 256

@@ -19,11 +19,11 @@ from bigmodel_core.kernels.cpu.convolution.padded_rows import (
     rows_under,
 )
 from bigmodel_core.kernels.cpu.convolution.tile import convolve_tile, tallest
-from bigmodel_core.kernels.cpu.launch import CpuBuffer, CpuLaunch, Scratch
-from bigmodel_core.kernels.cpu.memory import load, load_int, store
-from bigmodel_core.kernels.cpu.microkernel import tile_columns
-from bigmodel_core.kernels.cpu.native import NativeFunction
-from bigmodel_core.kernels.cpu.packing import stack_memory
+from bigmodel_core.kernels.cpu.engine.launch import CpuBuffer, CpuLaunch, Scratch
+from bigmodel_core.kernels.cpu.engine.memory import load, load_int, store
+from bigmodel_core.kernels.cpu.engine.native import NativeFunction
+from bigmodel_core.kernels.cpu.gemm.microkernel import tile_columns
+from bigmodel_core.kernels.cpu.gemm.packing import stack_memory
 
 NEAR = 40 * 1024
 """Bytes of activations and gradients that a block of the weight's gradient goes over again and again."""

@@ -17,10 +17,10 @@ import numpy as np
 from bigmodel_core.graph.dtypes import SIZES
 from bigmodel_core.kernels.cpu.convolution import direct, direct_gradient
 from bigmodel_core.kernels.cpu.convolution.geometry import Geometry
-from bigmodel_core.kernels.cpu.launch import CpuBuffer, CpuLaunch, Scratch
-from bigmodel_core.kernels.cpu.memory import load, load_int, store
-from bigmodel_core.kernels.cpu.native import NativeFunction
-from bigmodel_core.kernels.cpu.target import vector_unit
+from bigmodel_core.kernels.cpu.engine.launch import CpuBuffer, CpuLaunch, Scratch
+from bigmodel_core.kernels.cpu.engine.memory import load, load_int, store
+from bigmodel_core.kernels.cpu.engine.native import NativeFunction
+from bigmodel_core.kernels.cpu.engine.target import vector_unit
 
 MOST_PIXELS = 16
 """Pixels at once, at most."""

@@ -5,8 +5,8 @@ from __future__ import annotations
 from typing import Any
 
 from bigmodel_core.kernels.call import Call
-from bigmodel_core.kernels.cpu.kernels import kernel
-from bigmodel_core.kernels.cpu.launch import CpuBuffer, CpuLaunch
+from bigmodel_core.kernels.cpu.engine.kernels import kernel
+from bigmodel_core.kernels.cpu.engine.launch import CpuBuffer, CpuLaunch
 
 
 def arrange_filters(out, weight, start, stop):

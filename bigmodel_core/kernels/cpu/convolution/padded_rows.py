@@ -12,8 +12,8 @@ import numpy as np
 
 from bigmodel_core.graph.dtypes import SIZES
 from bigmodel_core.kernels.cpu.convolution.geometry import Geometry
-from bigmodel_core.kernels.cpu.launch import CpuBuffer, Scratch
-from bigmodel_core.kernels.cpu.memory import load, load_int, store
+from bigmodel_core.kernels.cpu.engine.launch import CpuBuffer, Scratch
+from bigmodel_core.kernels.cpu.engine.memory import load, load_int, store
 
 STACK = 256 * 1024
 """Bytes of the stack that hold the padded rows of a block."""

@@ -12,15 +12,15 @@ import functools
 from typing import Any
 
 from bigmodel_core.graph.dtypes import SIZES
-from bigmodel_core.kernels.cpu.instructions import phi, vector_type
-from bigmodel_core.kernels.cpu.microkernel import (
+from bigmodel_core.kernels.cpu.engine.instructions import phi, vector_type
+from bigmodel_core.kernels.cpu.engine.target import vector_unit
+from bigmodel_core.kernels.cpu.engine.tile_table import TileTable
+from bigmodel_core.kernels.cpu.gemm.microkernel import (
     VECTORS,
     rows_of_a,
     store_tile,
     sums_after_step,
 )
-from bigmodel_core.kernels.cpu.target import vector_unit
-from bigmodel_core.kernels.cpu.tile_table import TileTable
 
 ARGUMENTS = (
     *("outer", "inner", "a", "a_row", "a_step", "a_next", "b", "b_step"),

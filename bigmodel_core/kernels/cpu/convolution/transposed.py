@@ -15,7 +15,7 @@ from typing import Any
 from bigmodel_core.graph.dtypes import SIZES
 from bigmodel_core.kernels.cpu.convolution.geometry import Geometry, chunk_rows
 from bigmodel_core.kernels.cpu.convolution.tile import convolve_tile, tallest
-from bigmodel_core.kernels.cpu.instructions import (
+from bigmodel_core.kernels.cpu.engine.instructions import (
     lane_mask,
     load_vector,
     outlined,
@@ -23,12 +23,12 @@ from bigmodel_core.kernels.cpu.instructions import (
     store_vector,
     vector_type,
 )
-from bigmodel_core.kernels.cpu.launch import CpuBuffer, CpuLaunch, Item, Scratch
-from bigmodel_core.kernels.cpu.memory import load, load_int, store
-from bigmodel_core.kernels.cpu.microkernel import tile_columns
-from bigmodel_core.kernels.cpu.native import Intrinsic, NativeFunction
-from bigmodel_core.kernels.cpu.packing import stack_memory
-from bigmodel_core.kernels.cpu.target import vector_unit
+from bigmodel_core.kernels.cpu.engine.launch import CpuBuffer, CpuLaunch, Item, Scratch
+from bigmodel_core.kernels.cpu.engine.memory import load, load_int, store
+from bigmodel_core.kernels.cpu.engine.native import Intrinsic, NativeFunction
+from bigmodel_core.kernels.cpu.engine.target import vector_unit
+from bigmodel_core.kernels.cpu.gemm.microkernel import tile_columns
+from bigmodel_core.kernels.cpu.gemm.packing import stack_memory
 
 STACK = 256 * 1024
 """Bytes of the stack that hold what the pixels of a row send."""

@@ -29,12 +29,12 @@ from bigmodel_core.kernels.cpu.convolution.winograd import (
     whole_vectors,
 )
 from bigmodel_core.kernels.cpu.convolution.winograd_tile import OF_UPSTREAM, transform_grid
-from bigmodel_core.kernels.cpu.launch import CpuBuffer, CpuLaunch, Item, Scratch
-from bigmodel_core.kernels.cpu.memory import load, load_int, store
-from bigmodel_core.kernels.cpu.microkernel import tile_columns
-from bigmodel_core.kernels.cpu.native import NativeFunction
-from bigmodel_core.kernels.cpu.packing import stack_memory
-from bigmodel_core.kernels.cpu.target import vector_unit
+from bigmodel_core.kernels.cpu.engine.launch import CpuBuffer, CpuLaunch, Item, Scratch
+from bigmodel_core.kernels.cpu.engine.memory import load, load_int, store
+from bigmodel_core.kernels.cpu.engine.native import NativeFunction
+from bigmodel_core.kernels.cpu.engine.target import vector_unit
+from bigmodel_core.kernels.cpu.gemm.microkernel import tile_columns
+from bigmodel_core.kernels.cpu.gemm.packing import stack_memory
 
 SUMS = 64
 """Filters that are brought back from their 16 numbers at a time."""

@@ -10,7 +10,7 @@ import functools
 from typing import Any
 
 from bigmodel_core.graph.dtypes import SIZES
-from bigmodel_core.kernels.cpu.instructions import (
+from bigmodel_core.kernels.cpu.engine.instructions import (
     lane_mask,
     load_vector,
     outlined,
@@ -18,7 +18,7 @@ from bigmodel_core.kernels.cpu.instructions import (
     store_vector,
     vector_type,
 )
-from bigmodel_core.kernels.cpu.native import Intrinsic
+from bigmodel_core.kernels.cpu.engine.native import Intrinsic
 
 Matrix = tuple[tuple[int, ...], ...]
 

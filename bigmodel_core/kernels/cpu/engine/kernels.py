@@ -1,0 +1,171 @@
+"""What an op declares as its `cpu` kernel: a function on arrays, or one that chooses launches.
+
+```python
+def scale_rows(out, x, factor, start, stop):      # outputs, inputs, attributes by name
+    for i in range(start, stop):
+        for j in range(x.shape[1]):
+            out[i, j] = x[i, j] * factor
+
+cpu = bm.kernel(scale_rows)
+```
+
+The wrapper that unpacks addresses and sizes into arrays is generated, one for each combination of number
+types and ranks; sizes are read at run time, so that nothing is compiled anew for another batch.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any, ClassVar, overload
+
+from bigmodel_core.errors import KernelError
+from bigmodel_core.graph.kernel import Kernel
+from bigmodel_core.graph.spec import Spec
+from bigmodel_core.kernels.call import Call, Extras, Views, check_function
+
+if TYPE_CHECKING:
+    from bigmodel_core.kernels.cpu.engine.launch import CpuLaunch
+
+ROWS = ("start", "stop")
+"""The arguments that tell a kernel which rows of its first output to compute."""
+
+
+@dataclass(frozen=True)
+class ArrayKernel(Kernel):
+    """A kernel on arrays, for the CPU.
+
+    Args:
+        function: `function(outputs..., inputs..., attributes..., start, stop, status)`; attributes are the
+            op's fields of the same name; a kernel that takes `start` and `stop` does that range of rows of
+            its first output and may run in several threads; `status` is an int64 array of four: setting
+            `status[0]` to a code of `kernels.status` stops the plan.
+        views: `views(op, inputs, outputs)` gives the shapes under which the (contiguous) outputs and inputs
+            are seen, so that few ranks have to be compiled.
+        cost: work of one element of the largest array, relative to an addition.
+        extras: `extras(op, inputs, outputs)` gives more integers by name, besides the op's attributes.
+        rows: of the first output in a chunk, where something else says how the work is cut.
+
+    Raises:
+        KernelError: the function is none, or takes arguments of kernels for other devices.
+    """
+
+    device: ClassVar[str] = "cpu"
+    special: ClassVar[tuple[str, ...]] = (*ROWS, "status")
+    """Arguments that stand for no attribute."""
+    function: Callable[..., None]
+    views: Views | None = None
+    cost: float = 1.0
+    extras: Extras | None = None
+    rows: int | None = None
+
+    def __post_init__(self) -> None:
+        check_function(self.function, "kernel", ROWS, ("thread", "threads"))
+
+    def launches(self, call: Call) -> list[CpuLaunch]:
+        """The launches of one application."""
+        from bigmodel_core.kernels.cpu.engine import array
+
+        return array.launches(self, call)
+
+
+def kernel(
+    function: Callable[..., None],
+    *,
+    views: Views | None = None,
+    cost: float = 1.0,
+    extras: Extras | None = None,
+) -> ArrayKernel:
+    """Make a function on arrays the CPU kernel of an op; see `ArrayKernel`.
+
+    >>> def double(out, x, start, stop):
+    ...     for i in range(start, stop):
+    ...         out[i] = x[i] + x[i]
+    >>> cpu = kernel(double)
+    """
+    return ArrayKernel(function, views, cost, extras)
+
+
+Choose = Callable[[Call], "Sequence[CpuLaunch] | None"]
+ChooseEpilogue = Callable[[Call, tuple[int, int]], "Sequence[CpuLaunch] | None"]
+OverReads = Callable[..., tuple[int, ...]]
+
+
+@dataclass(frozen=True)
+class CpuLaunches(Kernel):
+    """A CPU kernel that chooses its own launches; see `cpu_launches`."""
+
+    device: ClassVar[str] = "cpu"
+    choose: Choose
+    epilogue_of: ChooseEpilogue | None = None
+    follows: int | None = None
+    writes_tiles: bool = False
+    reads_past: OverReads | None = None
+
+    def launches(self, call: Call) -> Sequence[CpuLaunch]:
+        return self.choose(call) or []
+
+    def epilogue(self, call: Call, tile: tuple[int, int]) -> Sequence[CpuLaunch] | None:
+        return self.epilogue_of(call, tile) if self.epilogue_of else None
+
+    def over_reads(self, op: Any, inputs: Sequence[Spec]) -> tuple[int, ...]:
+        return self.reads_past(op, *inputs) if self.reads_past else ()
+
+
+@overload
+def cpu_launches(choose: Choose) -> CpuLaunches: ...
+
+
+@overload
+def cpu_launches(
+    *,
+    epilogue: ChooseEpilogue | None = None,
+    follows: int | None = None,
+    writes_tiles: bool = False,
+    over_reads: OverReads | None = None,
+) -> Callable[[Choose], CpuLaunches]: ...
+
+
+def cpu_launches(
+    choose: Choose | None = None,
+    *,
+    epilogue: ChooseEpilogue | None = None,
+    follows: int | None = None,
+    writes_tiles: bool = False,
+    over_reads: OverReads | None = None,
+) -> CpuLaunches | Callable[[Choose], CpuLaunches]:
+    """Make a function that chooses launches the CPU kernel of an op.
+
+    ```python
+    @bm.cpu_launches
+    def cpu(call):                                    # a bm.Call: specs and memory of one application
+        means = call.temporary((call.inputs[0].sizes[0],))
+        return [
+            *call.launch(row_means, [means], [call.input(0)]),
+            *call.launch(subtract_means, [call.output(0)], [call.input(0), means]),
+        ]
+    ```
+
+    Args:
+        choose: `choose(call)` gives the launches, run in this order; None or an empty list if there is no
+            work.
+        epilogue: `epilogue(call, tile)` gives launches of which the first runs on each chunk of another
+            kernel, right after it: chunk `c` of that one writes the tile number `c` of an input, `tile` being
+            its (rows, columns). None if that does not fit the sizes.
+        follows: the position of that input.
+        writes_tiles: whether chunks of the last launch finish the output tile by tile (`CpuLaunch.tile`), so
+            that epilogues can run on each.
+        over_reads: `over_reads(op, *inputs)`, all sizes known, gives the positions of inputs behind whose end
+            the kernel reads (never uses) up to `PADDING` bytes.
+    """
+    if (epilogue is None) != (follows is None):
+        raise KernelError(
+            "an epilogue needs the position of the input that it follows, and the other way round.",
+            fix="pass both: epilogue=..., follows=0.",
+        )
+
+    def made(choose: Choose) -> CpuLaunches:
+        check_function(choose, "cpu_launches", (), ())
+        return CpuLaunches(choose, epilogue, follows, writes_tiles, over_reads)
+
+    return made if choose is None else made(choose)

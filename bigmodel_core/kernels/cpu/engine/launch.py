@@ -1,0 +1,91 @@
+"""What a plan runs on the CPU: a kernel, the integers of its context, and how many chunks its work has."""
+
+from __future__ import annotations
+
+import struct
+from collections.abc import Callable, Iterable, Iterator, Sequence
+from dataclasses import dataclass, field
+
+from bigmodel_core.kernels.cpu.engine.native import NativeFunction
+from bigmodel_core.kernels.cpu.engine.tile_table import TileTable
+
+ALIGNMENT = 64
+"""Every buffer of a plan starts on a cache line."""
+PADDING = 256
+"""Bytes after every buffer that a kernel may read (never write): vector loads need no masks at the end."""
+
+
+@dataclass(eq=False)
+class CpuBuffer:
+    """A contiguous, aligned piece of memory whose address the plan fills in.
+
+    Args:
+        nbytes: its size; `PADDING` bytes more can be read.
+        address: where it lies, set by the plan.
+    """
+
+    nbytes: int
+    address: int = 0
+
+
+Scratch = Callable[[int], CpuBuffer]
+"""Gives temporary memory of so many bytes, which lives during the launches of one op."""
+
+
+@dataclass(eq=False)
+class CpuLaunch:
+    """One row of a plan's table.
+
+    Args:
+        kernel: a native function of (context address, chunk).
+        context: what the kernel reads: a `CpuBuffer`, a `TileTable` or a kernel is stored as its address, a
+            float as the bits of a float64, another launch as the address of its context.
+        chunks: into how many independent pieces the work is cut; fixed by shapes alone.
+        tile: for a kernel that writes a matrix tile by tile: (rows, columns) of a tile; chunk `c` then
+            writes the tile at row `c // n` and column `c % n` of the tiles, with n tiles in a row. Lets the
+            plan run other kernels on each finished tile. None where chunks are not tiles.
+        epilogue: the launch that runs on each chunk right after this one; it may have an epilogue, too.
+        choice: the algorithm chosen for this shape, in a few words; empty where there is but one.
+    """
+
+    kernel: NativeFunction
+    context: Sequence[Item]
+    chunks: int = 1
+    tile: tuple[int, int] | None = None
+    epilogue: CpuLaunch | None = field(default=None, repr=False)
+    choice: str = ""
+
+    def linked(self) -> Iterator[CpuLaunch]:
+        """The launch, and those that run on each of its chunks after it, in order."""
+        at: CpuLaunch | None = self
+        while at is not None:
+            yield at
+            at = at.epilogue
+
+
+Item = int | float | CpuBuffer | TileTable | NativeFunction | CpuLaunch
+"""What a context holds."""
+
+
+def kernels_of(launches: Iterable[CpuLaunch]) -> Iterator[NativeFunction]:
+    """All that has to be compiled for some launches."""
+    for first in launches:
+        for launch in first.linked():
+            yield launch.kernel
+            for item in launch.context:
+                if isinstance(item, TileTable):
+                    yield item.fill
+                elif isinstance(item, CpuLaunch):
+                    yield from kernels_of([item])
+
+
+def integer_of(item: int | float | CpuBuffer | TileTable | NativeFunction) -> int:
+    """An item as a context holds it."""
+    if isinstance(item, (CpuBuffer, TileTable, NativeFunction)):
+        return item.address
+    return float_bits(item) if isinstance(item, float) else int(item)
+
+
+def float_bits(value: float) -> int:
+    """A float64 as the integer with the same bits, as contexts hold it (`load_float` reads it back)."""
+    return int(struct.unpack("<q", struct.pack("<d", value))[0])

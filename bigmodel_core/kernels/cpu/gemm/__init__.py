@@ -1,0 +1,177 @@
+"""The matrix product on the CPU: how it is cut into chunks, blocks of k, and tiles.
+
+A chunk of work is a block of C, chosen by the shape alone, so that results do not depend on the number of
+threads. For one block of k after the other it runs down the rows of A, tile by tile, and each tile's rows
+of A, which fit the first-level cache, meet all columns of the chunk (after Goto and van de Geijn, 2008,
+with the roles of A and B exchanged). A is read in place, also when it is transposed. B is read in place
+where it is small; else the part that a block of k needs is first copied into panels as wide as a tile, on
+the stack, so that it stays in the cache of the thread that uses it.
+
+Each block of k has a sum of its own, which is added to C; where there are many blocks, so has each of about
+as many groups as blocks in a group. So errors grow with the square root of the blocks, not with k.
+"""
+
+from __future__ import annotations
+
+import math
+from dataclasses import replace
+
+from bigmodel_core.graph.dtypes import SIZES
+from bigmodel_core.kernels.cpu.engine.launch import CpuBuffer, CpuLaunch, Scratch
+from bigmodel_core.kernels.cpu.gemm.dot_products import dots_kernel
+from bigmodel_core.kernels.cpu.gemm.kernel import (
+    COLUMNS,
+    COPY,
+    DEPTH_BYTES,
+    IN_PLACE,
+    TRANSPOSE,
+    fill_kernel,
+    product_kernel,
+)
+from bigmodel_core.kernels.cpu.gemm.microkernel import tile_columns, tile_rows
+from bigmodel_core.kernels.matrix_product import MatrixProduct
+
+WIDE_COLUMNS = 1024
+"""Columns of a chunk, at most, where B is read in place."""
+SMALL_B = 1024 * 1024
+"""Up to so many bytes B is read in place: it stays in the second-level cache."""
+FEW_ROWS = 24
+"""With fewer rows of A, copying B costs more than it brings."""
+FEW_BLOCKS = 16
+"""So many blocks of k are added up one after the other; more of them in groups."""
+ALIAS = 4096
+"""Rows this many bytes apart fall on the same lines of the first-level cache."""
+CHUNK_WORK = 600_000
+"""Multiply-adds that make a chunk worth handing to a thread: some 10 microseconds."""
+SPLIT_WORK = 400_000
+"""Multiply-adds from which two chunks beat one, though each is small."""
+MAX_CHUNKS = 24
+"""More chunks are not asked for; wide products may have more."""
+FEW_CHUNKS = 8
+"""Below so many chunks, narrow ones are better than none."""
+
+FORMS = ("B in place", "B copied into panels", "B transposed into panels")
+
+
+def launches(
+    product: MatrixProduct, a: CpuBuffer, b: CpuBuffer, c: CpuBuffer, bias: CpuBuffer | None, scratch: Scratch
+) -> list[CpuLaunch]:
+    """The launches that compute a product; the last one has a tile where its chunks are tiles of C.
+
+    Args:
+        bias: n numbers to add to each row of C, or None.
+        scratch: gives temporary memory that lives during these launches: the sums of groups, as large as C.
+    """
+    p = _folded(product)
+    if p.m == 0 or p.n == 0 or p.batch == 0:
+        return []
+    size = SIZES[p.dtype]
+    if p.k == 0:
+        return [CpuLaunch(fill_kernel(p.dtype), [c, bias or 0, p.m, p.n], p.batch)]
+    if p.batch == 1 and p.n == 1 and not p.transpose_a:
+        return [_dots(p, b, a, c, bias, rows=1, columns=p.m, bias_step=0)]
+    if p.batch == 1 and p.n == 1 and bias is None:
+        launch = _product(MatrixProduct(1, p.m, p.k, p.dtype), b, a, c, bias, scratch)
+        return [replace(launch, tile=launch.tile and launch.tile[::-1])]
+    if p.batch == 1 and p.transpose_b and (p.m == 1 or (p.m <= 4 and not p.transpose_a)):
+        return [_dots(p, a, b, c, bias, rows=p.m, columns=p.n, bias_step=size)]
+    return [_product(p, a, b, c, bias, scratch)]
+
+
+def _folded(p: MatrixProduct) -> MatrixProduct:
+    """A batch of matrices that lie one after the other and share B is one tall matrix."""
+    if p.batch > 1 and p.stride_b == 0 and p.stride_a == p.m * p.k and not p.transpose_a:
+        return replace(p, m=p.m * p.batch, batch=1, stride_a=0)
+    return p
+
+
+def _dots(
+    p: MatrixProduct,
+    x: CpuBuffer,
+    y: CpuBuffer,
+    c: CpuBuffer,
+    bias: CpuBuffer | None,
+    rows: int,
+    columns: int,
+    bias_step: int,
+) -> CpuLaunch:
+    """C[i, j] is the dot product of row i of x and row j of y: few rows of x, any number of y."""
+    size = SIZES[p.dtype]
+    each = min(columns, max(16, -(-CHUNK_WORK // 4 // (p.k * rows)) // 16 * 16))
+    context = [x, y, c, bias or 0, rows, columns, p.k * size, columns * size, bias_step, each]
+    tile = (rows, each) if p.n > 1 else (each, 1)
+    return CpuLaunch(
+        dots_kernel(p.dtype), context, -(-columns // each), tile, choice="matrix product by dots"
+    )
+
+
+def _product(
+    p: MatrixProduct, a: CpuBuffer, b: CpuBuffer, c: CpuBuffer, bias: CpuBuffer | None, scratch: Scratch
+) -> CpuLaunch:
+    size = SIZES[p.dtype]
+    a_row, a_step = (size, p.m * size) if p.transpose_a else (p.k * size, size)
+    b_row, b_column = (size, p.k * size) if p.transpose_b else (p.n * size, size)
+    b_form = (
+        TRANSPOSE if p.transpose_b else COPY if p.k * p.n * size > SMALL_B and p.m >= FEW_ROWS else IN_PLACE
+    )
+    rows, columns = _block(p, b_form)
+    a_form = IN_PLACE
+    if columns >= 64 and max(a_row, a_step) % ALIAS == 0:
+        a_form = TRANSPOSE if p.transpose_a else COPY
+    across, down = -(-p.n // columns), -(-p.m // rows)
+    group = 1
+    if across * down == 1:
+        group = max(1, min(p.batch, CHUNK_WORK // (p.m * p.n * p.k)))
+    depth = _depth(p)
+    blocks = -(-p.k // depth)
+    sums, together = None, blocks
+    if blocks > FEW_BLOCKS:
+        together = math.isqrt(blocks - 1) + 1
+        sums = scratch(p.batch * p.m * p.n * size)
+    context = [
+        *(a, b, c, bias or 0, p.m, p.n, p.k, a_row, a_step, b_row, b_column),
+        *(rows, columns, depth, a_form, b_form, across, down, p.batch, group),
+        *(p.stride_a * size, p.stride_b * size, p.m * p.n * size, sums or 0, together),
+    ]
+    tile = (rows * group, columns) if p.batch == 1 or p.m % rows == 0 else None
+    choice = f"matrix product, blocks of {min(rows, p.m)} x {min(columns, p.n)}, {FORMS[b_form]}"
+    return CpuLaunch(
+        product_kernel(p.dtype), context, across * down * -(-p.batch // group), tile, choice=choice
+    )
+
+
+def copies_transposed(m: int, dtype: str) -> bool:
+    """Whether tiles of an A that is stored as (k, m) may be copied: in whole vectors, which end behind it."""
+    return m * SIZES[dtype] % ALIAS == 0
+
+
+def _depth(p: MatrixProduct) -> int:
+    """Steps of k in a block: equal blocks, whole vectors."""
+    deepest = DEPTH_BYTES // SIZES[p.dtype]
+    blocks = -(-p.k // deepest)
+    return -(-p.k // (blocks * 16)) * 16
+
+
+def _block(p: MatrixProduct, b_form: int) -> tuple[int, int]:
+    """Rows and columns of a chunk: up to `MAX_CHUNKS` of them, of `CHUNK_WORK` at least."""
+    width, height = tile_columns(p.dtype), tile_rows()[0]
+    work = p.m * p.n * p.k * p.batch
+    wanted = max(min(MAX_CHUNKS, work // CHUNK_WORK), 2 if work >= SPLIT_WORK else 1)
+    widest, lowest, enough = WIDE_COLUMNS, 3 * height, wanted
+    if b_form != IN_PLACE:  # a copy of B is made once a chunk: it takes many rows to pay for it
+        widest, lowest, enough = COLUMNS, 256, FEW_CHUNKS
+    columns = min(widest, _rounded(p.n, width))
+    rows = p.m
+
+    def count() -> int:
+        return -(-p.m // rows) * -(-p.n // columns) * p.batch
+
+    if count() < wanted and p.m > lowest:
+        rows = max(lowest, _rounded(-(-p.m * count() // wanted), height))
+    while count() < min(wanted, enough) and columns > width:
+        columns = _rounded(columns // 2, width)
+    return rows, columns
+
+
+def _rounded(number: int, unit: int) -> int:
+    return -(-number // unit) * unit

@@ -1,0 +1,189 @@
+"""The loops over time of recurrent layers, forward and backward: one native call for all steps."""
+
+from __future__ import annotations
+
+import functools
+
+from bigmodel_core.graph.dtypes import SIZES
+from bigmodel_core.kernels.cpu.engine import math as cpu_math
+from bigmodel_core.kernels.cpu.engine.instructions import prefetch
+from bigmodel_core.kernels.cpu.engine.memory import load, load_int, store, store_int
+from bigmodel_core.kernels.cpu.engine.native import Intrinsic, NativeFunction
+from bigmodel_core.kernels.cpu.recurrent.cells import backward_row, forward_row
+from bigmodel_core.kernels.cpu.recurrent.product import product_with_panels
+from bigmodel_core.kernels.recurrence import GATES
+from bigmodel_core.kernels.status import LENGTH_OUT_OF_RANGE
+
+LINE = 64
+"""Bytes of a cache line."""
+
+prefetch_line = Intrinsic("void(intp)", prefetch)
+
+
+def prefetch_rows(address, count):
+    """Ask for so many bytes from an address on, whether there is memory or not."""
+    for k in range(0, count, LINE):
+        prefetch_line(address + k)
+
+
+@functools.cache
+def forward_kernel(cell: str, dtype: str) -> NativeFunction:
+    """The kernel that runs rows of the batch through all steps; `forward_launches` lists its context."""
+    size, count = SIZES[dtype], GATES[cell]
+    read, write, product = load(dtype), store(dtype), product_with_panels(dtype)
+    run_row, has_cells, apart = forward_row(cell, dtype), cell == "lstm", cell == "gru"
+
+    def set_row(source, target, units):
+        """Copy a row; zeros where there is no source."""
+        for j in range(units):
+            if source != 0:
+                write(target, j, read(source, j))
+            else:
+                write(target, j, 0)
+
+    def recurrent_forward(ctx, chunk):
+        steps, batch, units, rows = load_int(ctx, 0), load_int(ctx, 1), load_int(ctx, 2), load_int(ctx, 3)
+        reverse, panels, lengths = load_int(ctx, 4), load_int(ctx, 5), load_int(ctx, 6)
+        gates, bias, sums = load_int(ctx, 8), load_int(ctx, 9), load_int(ctx, 10)
+        y, previous, last = load_int(ctx, 11), load_int(ctx, 12), load_int(ctx, 13)
+        cells, last_cell, candidates = load_int(ctx, 14), load_int(ctx, 15), load_int(ctx, 16)
+        initial, initial_cell = load_int(ctx, 17), load_int(ctx, 18)
+        x, features, joined = load_int(ctx, 19), load_int(ctx, 20), load_int(ctx, 21)
+        n0 = chunk * rows
+        n1 = min(batch, n0 + rows)
+        row, wide = units * size, units * size * count
+        step_row = batch * row
+        first = (steps - 1) * reverse  # the step in time that comes first
+        onward = 1 - 2 * reverse
+        for n in range(n0, n1):
+            if lengths != 0:
+                length = load_int(lengths, n)
+                if length < 0 or length > steps:
+                    status = load_int(ctx, 7)
+                    store_int(status, 1, length)
+                    store_int(status, 2, steps)
+                    store_int(status, 3, n)
+                    store_int(status, 0, LENGTH_OUT_OF_RANGE)
+            target = last if steps == 0 else previous + first * step_row
+            set_row(initial + n * row if initial != 0 else 0, target + n * row, units)
+            if has_cells:
+                target = cells + (first + reverse) * step_row
+                set_row(initial_cell + n * row if initial_cell != 0 else 0, target + n * row, units)
+        for step in range(steps):
+            t = first + onward * step
+            before = previous + t * step_row
+            after = last if step == steps - 1 else previous + (t + onward) * step_row
+            into = sums + n0 * wide
+            if features > 0:
+                depth = features + units
+                for n in range(n0, n1):
+                    both = joined + n * depth * size
+                    set_row(x + (t * batch + n) * features * size, both, features)
+                    set_row(before + n * row, both + features * size, units)
+                both = joined + n0 * depth * size
+                product(n1 - n0, depth, units * count, both, panels, into, wide, bias, 0)
+            elif apart:
+                product(n1 - n0, units, units * count, before + n0 * row, panels, into, wide, bias, 0)
+            else:
+                start = gates + (t * batch + n0) * wide
+                product(n1 - n0, units, units * count, before + n0 * row, panels, into, wide, start, wide)
+            for n in range(n0, n1):
+                at = t * step_row + n * row
+                cell_before = cells + (t + reverse) * step_row + n * row
+                cell_after = cells + (t + 1 - reverse) * step_row + n * row
+                if lengths != 0 and t >= load_int(lengths, n):
+                    set_row(0, y + at, units)
+                    set_row(before + n * row, after + n * row, units)
+                    if has_cells:
+                        set_row(cell_before, cell_after, units)
+                else:
+                    run_row(
+                        units,
+                        gates + (t * batch + n) * wide,
+                        sums + n * wide,
+                        before + n * row,
+                        cell_before,
+                        cell_after,
+                        candidates + at,
+                        y + at,
+                        after + n * row,
+                    )
+        if has_cells:
+            for n in range(n0, n1):
+                end = cells + (first + reverse + onward * steps) * step_row
+                set_row(end + n * row, last_cell + n * row, units)
+
+    return NativeFunction(recurrent_forward, replace=cpu_math.replacements(dtype))
+
+
+@functools.cache
+def backward_kernel(cell: str, dtype: str) -> NativeFunction:
+    """The kernel that runs rows back through all steps; `backward_launches` lists its context."""
+    size, count = SIZES[dtype], GATES[cell]
+    read, write, product = load(dtype), store(dtype), product_with_panels(dtype)
+    run_row, has_cells = backward_row(cell, dtype), cell == "lstm"
+
+    def start_row(source, target, units):
+        """Copy a row; zeros where there is no source."""
+        for j in range(units):
+            if source != 0:
+                write(target, j, read(source, j))
+            else:
+                write(target, j, 0)
+
+    def add_row(source, target, units):
+        for j in range(units):
+            write(target, j, read(target, j) + read(source, j))
+
+    def recurrent_backward(ctx, chunk):
+        steps, batch, units, rows = load_int(ctx, 0), load_int(ctx, 1), load_int(ctx, 2), load_int(ctx, 3)
+        reverse, panels, lengths = load_int(ctx, 4), load_int(ctx, 5), load_int(ctx, 6)
+        y, previous, gates = load_int(ctx, 7), load_int(ctx, 8), load_int(ctx, 9)
+        cells, candidates, dy = load_int(ctx, 10), load_int(ctx, 11), load_int(ctx, 12)
+        d_last, d_last_cell, d_gates = load_int(ctx, 13), load_int(ctx, 14), load_int(ctx, 15)
+        d_recurrent, d_state, d_cell = load_int(ctx, 16), load_int(ctx, 17), load_int(ctx, 18)
+        n0 = chunk * rows
+        n1 = min(batch, n0 + rows)
+        row, wide = units * size, units * size * count
+        step_row = batch * row
+        first = (steps - 1) * reverse
+        onward = 1 - 2 * reverse
+        for n in range(n0, n1):
+            start_row(d_last + n * row if d_last != 0 else 0, d_state + n * row, units)
+            if has_cells:
+                start_row(d_last_cell + n * row if d_last_cell != 0 else 0, d_cell + n * row, units)
+        products = d_recurrent if d_recurrent != 0 else d_gates
+        for step in range(steps - 1, -1, -1):
+            t = first + onward * step
+            for n in range(n0, n1):
+                at = t * step_row + n * row
+                here = (t * batch + n) * wide
+                if lengths != 0 and t >= load_int(lengths, n):
+                    start_row(0, d_gates + here, units * count)
+                    if d_recurrent != 0:
+                        start_row(0, d_recurrent + here, units * count)
+                else:
+                    if dy != 0:
+                        add_row(dy + at, d_state + n * row, units)
+                    run_row(
+                        units,
+                        y + at,
+                        previous + at,
+                        gates + here,
+                        cells + (t + reverse) * step_row + n * row,
+                        cells + (t + 1 - reverse) * step_row + n * row,
+                        candidates + at,
+                        d_state + n * row,
+                        d_cell + n * row,
+                        d_gates + here,
+                        d_recurrent + here,
+                    )
+            coming = (t - onward) * batch + n0  # while the product runs, what the next step reads comes near
+            prefetch_rows(gates + coming * wide, (n1 - n0) * wide)
+            prefetch_rows(d_gates + coming * wide, (n1 - n0) * wide)
+            if has_cells:
+                prefetch_rows(cells + (coming + reverse * batch) * row, (n1 - n0) * row)
+            d_sums, into = products + (t * batch + n0) * wide, d_state + n0 * row
+            product(n1 - n0, units * count, units, d_sums, panels, into, row, into, row)
+
+    return NativeFunction(recurrent_backward, replace=cpu_math.replacements(dtype))

@@ -1,0 +1,1 @@
+"""From Python functions to launches on a CUDA device, recorded and replayed."""

@@ -1,0 +1,74 @@
+"""Array kernels on a CUDA device: the generated wrapper that gives a function its thread's number."""
+
+from __future__ import annotations
+
+import functools
+import math
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+
+from bigmodel_core.graph.dtypes import DTYPES, FLOATS
+from bigmodel_core.kernels.call import Call, attributes_of
+from bigmodel_core.kernels.cuda.engine import runtime
+from bigmodel_core.kernels.cuda.engine.launch import CudaLaunch, View, over_items
+from bigmodel_core.kernels.scalar import parameters
+
+if TYPE_CHECKING:
+    from bigmodel_core.kernels.cuda.engine.kernels import CudaKernel
+
+
+def launches(kernel: CudaKernel, call: Call) -> list[CudaLaunch]:
+    """The launch of an array kernel; none where there is no work."""
+    function = kernel.function
+    specs = (*call.outputs, *call.inputs)
+    if kernel.views is None:
+        shapes: list[Any] = [spec.sizes for spec in specs]
+    else:
+        outputs, inputs = kernel.views(call.op, call.inputs, call.outputs)
+        shapes = [*outputs, *inputs]
+    items = kernel.items(call.op, call.inputs, call.outputs) if kernel.items else math.prod(shapes[0])
+    if items == 0:
+        return []
+    buffers = (*call.output_buffers, *call.input_buffers)
+    arguments: list[Any] = [
+        View(buffer, tuple(int(size) for size in shape), spec.dtype)
+        for buffer, shape, spec in zip(buffers, shapes, specs, strict=True)
+    ]
+    names = parameters(function)[len(specs) :]
+    arguments += [
+        _argument(value, call.dtype) for value in attributes_of(kernel, call, kernel.special).values()
+    ]
+    if "status" in names:
+        arguments.append(call.status())
+    return [over_items(wrapper(function, len(specs)), arguments, items)]
+
+
+def _argument(value: Any, dtype: str) -> Any:
+    if isinstance(value, tuple):
+        return tuple(np.int64(item) for item in value)
+    if isinstance(value, (bool, np.bool_)):
+        return bool(value)
+    if isinstance(value, (int, np.integer)):
+        return np.int64(value)
+    return DTYPES[dtype if dtype in FLOATS else "float64"].scalar(value)
+
+
+@functools.cache
+def wrapper(function: Any, arrays: int) -> Any:
+    """The kernel that calls a function with its arrays, attributes and thread number."""
+    names = parameters(function)[arrays:]
+    taken = [f"a{number}" for number in range(arrays)] + [
+        f"k_{name}" for name in names if name not in ("thread", "threads")
+    ]
+    special = {"thread": "cuda.grid(1)", "threads": "cuda.gridsize(1)"}
+    given = [f"a{number}" for number in range(arrays)] + [special.get(name, f"k_{name}") for name in names]
+    scope: dict[str, Any] = {"function": function, "cuda": runtime.numba_cuda()}
+    text = f"def kernel({', '.join(_status_last(taken))}):\n    function({', '.join(given)})\n"
+    exec(compile(text, f"<CUDA kernel {function.__name__}>", "exec"), scope)
+    scope["kernel"].__name__ = function.__name__
+    return scope["kernel"]
+
+
+def _status_last(names: list[str]) -> list[str]:
+    return [name for name in names if name != "k_status"] + [name for name in names if name == "k_status"]

@@ -1,0 +1,117 @@
+"""What an op declares as its `cuda` kernel: a function on arrays, or one that chooses launches.
+
+```python
+def scale_rows(out, x, factor, thread, threads):      # outputs, inputs, attributes by name
+    for i in range(thread, out.shape[0], threads):    # this thread's share of the rows
+        for j in range(x.shape[1]):
+            out[i, j] = x[i, j] * factor
+
+cuda = bm.cuda_kernel(scale_rows)
+```
+
+This module imports no Numba: kernels are plain functions, compiled at the first launch.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, ClassVar
+
+from bigmodel_core.graph.kernel import Kernel
+from bigmodel_core.kernels.call import Call, Extras, Views, check_function
+
+if TYPE_CHECKING:
+    from bigmodel_core.kernels.cuda.engine.launch import CudaLaunch
+
+SHARE = ("thread", "threads")
+"""The arguments that tell a kernel its share of the work."""
+
+
+@dataclass(frozen=True)
+class CudaKernel(Kernel):
+    """A kernel on arrays, for CUDA devices.
+
+    Args:
+        function: `function(outputs..., inputs..., attributes..., thread, threads, status)`; attributes are
+            the op's fields of the same name; `thread` is the number of this thread, `threads` how many there
+            are: each does every `threads`-th piece of the work, and no two write one number; `status` is an
+            int64 array of four: setting `status[0]` to a code of `kernels.status` fails it.
+        views: `views(op, inputs, outputs)` gives the shapes under which outputs and inputs are seen.
+        extras: `extras(op, inputs, outputs)` gives more integers by name, besides the op's attributes.
+        items: `items(op, inputs, outputs)` is how many independent pieces of work there are; by default the
+            numbers of the first output.
+
+    Raises:
+        KernelError: the function is none, or takes arguments of kernels for other devices.
+    """
+
+    device: ClassVar[str] = "cuda"
+    special: ClassVar[tuple[str, ...]] = (*SHARE, "status")
+    """Arguments that stand for no attribute."""
+    function: Callable[..., None]
+    views: Views | None = None
+    extras: Extras | None = None
+    items: Callable[..., int] | None = None
+
+    def __post_init__(self) -> None:
+        check_function(self.function, "cuda_kernel", SHARE, ("start", "stop"))
+
+    def launches(self, call: Call) -> list[CudaLaunch]:
+        """The launches of one application."""
+        from bigmodel_core.kernels.cuda.engine import array
+
+        return array.launches(self, call)
+
+
+def cuda_kernel(
+    function: Callable[..., None],
+    *,
+    views: Views | None = None,
+    extras: Extras | None = None,
+    items: Callable[..., int] | None = None,
+) -> CudaKernel:
+    """Make a function on arrays the CUDA kernel of an op; see `CudaKernel`.
+
+    >>> def double(out, x, thread, threads):
+    ...     for i in range(thread, out.shape[0], threads):
+    ...         out[i] = x[i] + x[i]
+    >>> cuda = cuda_kernel(double)
+    """
+    return CudaKernel(function, views, extras, items)
+
+
+Choose = Callable[[Call], "Sequence[CudaLaunch] | None"]
+
+
+@dataclass(frozen=True)
+class CudaLaunches(Kernel):
+    """A CUDA kernel that chooses its own launches; see `cuda_launches`."""
+
+    device: ClassVar[str] = "cuda"
+    choose: Choose
+
+    def launches(self, call: Call) -> Sequence[CudaLaunch]:
+        """The launches of one application."""
+        return self.choose(call) or []
+
+
+def cuda_launches(choose: Choose) -> CudaLaunches:
+    """Make a function that chooses launches the CUDA kernel of an op.
+
+    ```python
+    @bm.cuda_launches
+    def cuda(call):                                   # a bm.Call: specs and memory of one application
+        means = call.temporary((call.inputs[0].sizes[0],))
+        return [
+            *call.launch(row_means, [means], [call.input(0)]),
+            *call.launch(subtract_means, [call.output(0)], [call.input(0), means]),
+        ]
+    ```
+
+    Args:
+        choose: `choose(call)` gives the launches, run in this order; None or an empty list if there is no
+            work.
+    """
+    check_function(choose, "cuda_launches", (), ())
+    return CudaLaunches(choose)

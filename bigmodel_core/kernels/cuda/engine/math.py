@@ -1,0 +1,20 @@
+"""Mathematical functions of one number type on a CUDA device: libdevice's, so that float32 stays float32."""
+
+from __future__ import annotations
+
+import functools
+from typing import Any
+
+from bigmodel_core.kernels.cuda.engine import runtime
+
+
+@functools.cache
+def functions(dtype: str) -> dict[str, Any]:
+    """The functions of Python's `math` that kernels of a dtype may call, by name."""
+    if runtime.simulated():
+        return runtime.simulated_functions()
+    runtime.numba_cuda()
+    from numba.cuda import libdevice
+
+    single = "f" if dtype == "float32" else ""
+    return {name: getattr(libdevice, name + single) for name in runtime.simulated_functions()}
