@@ -15,13 +15,14 @@ from bigmodel_core.nn.layer import Layer
 from bigmodel_core.nn.model import Model
 from bigmodel_core.nn.network import Network
 from bigmodel_core.nn.outputs import listed
-from bigmodel_core.registry import config
 from bigmodel_core.testing import round_trips
 from bigmodel_core.testing.backward import Backward
 from bigmodel_core.testing.checks import CheckSkipped, Inputs, expect, expect_numbers
 from bigmodel_core.testing.gradients import compare
 from bigmodel_core.testing.layer_subject import Applied, LayerSubject
 from bigmodel_core.testing.registry_checks import Found, expect_readable, registry_checks
+from bigmodel_core.train.step import TrainStep
+from bigmodel_core.train.usual import usual_loss, usual_metrics, usual_optimizer
 
 
 def layer_checks(layer: Layer, inputs: Inputs | None = None, reference: Any = None) -> Found:
@@ -206,24 +207,17 @@ def check_error_texts(subject: LayerSubject) -> None:
 
 def check_defaults(model: Model) -> None:
     """The names of the model's loss, optimizer and metrics are registered."""
-    for kind in ("loss", "optimizer"):
-        config.make(kind, getattr(model, kind), owner=config.owner_of(type(model), kind))
-    for name in model.metrics:
-        config.make("metric", name, owner=config.owner_of(type(model), "metrics"))
+    for usual in (usual_loss, usual_optimizer, usual_metrics):
+        usual(model)
 
 
 def check_learns(subject: LayerSubject) -> None:
     """Thirty steps on one batch with the model's own loss and optimizer lower that loss."""
-    from bigmodel_core.train.step import compile as compile_step
-
     model = subject.layer
     assert isinstance(model, Model)
     arrays = subject.arrays(32)
-    loss, optimizer = (
-        config.make(kind, getattr(model, kind), owner=config.owner_of(type(model), kind))
-        for kind in ("loss", "optimizer")
-    )
-    step = compile_step(model.build(*subject.specs), loss, optimizer)
+    loss = usual_loss(model)
+    step = TrainStep(model.build(*subject.specs), loss, usual_optimizer(model))
     shape = np.shape(model.network(*arrays))
     generator = np.random.default_rng(3)
     if loss.target_dtype == "int64":
