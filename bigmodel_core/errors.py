@@ -1,6 +1,6 @@
 """Every error the project raises derives from `BigmodelError`.
 
-A message states the place (layer path, file), what came in, what was expected, and the mend:
+A message states the place (layer path, file), what came in, what was expected, and the fix:
 
     classifier/dense_2 (Dense): cannot multiply input (N, 400) by weight (256, 10): expected 256 input
     features, got 400.
@@ -64,7 +64,7 @@ class BigmodelError(Exception):
         return self._told(self.fix)
 
     def for_shell(self) -> str:
-        """The text for somebody at the command line: with the mend for them, where there is one.
+        """The text for somebody at the command line: with the fix for them, if there is one.
 
         Without one, a mend in Python gives way to `usual_at_shell`.
 
@@ -158,7 +158,7 @@ class NumericsError(BigmodelError):
     """Whether variables hold such numbers now; nothing was changed otherwise."""
 
     loss: float | None = None
-    """The loss of the step, where it was computed."""
+    """The loss of the step, if it was computed."""
 
 
 class KernelError(BigmodelError):

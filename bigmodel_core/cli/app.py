@@ -197,7 +197,7 @@ def _run(given: list[str]) -> int:
 
 
 def _silence(*streams: Any) -> None:
-    """Have what is still to be written lead nowhere, where it would fail when the program ends."""
+    """Discard what is still to be written, if writing it would fail when the program ends."""
     nowhere = os.open(os.devnull, os.O_WRONLY)
     for stream in streams:
         try:

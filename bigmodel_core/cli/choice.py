@@ -28,7 +28,7 @@ class Choice:
         fields: options of an experiment file.
         section: the part of that file they come from.
         document: that file.
-        owner: the module in whose code the name stands, where nobody chose it.
+        owner: the module in whose code the name stands, if nobody chose it.
     """
 
     kind: str

@@ -30,8 +30,8 @@ class Finding:
         name: what.
         status: "ok", "missing" (something optional is not there), "warning" or "failed".
         detail: what was found.
-        fix: what to do about it; empty where nothing is to be done.
-        missing: the names of what is not there, where they may be many.
+        fix: what to do about it; empty if nothing is to be done.
+        missing: the names of what is missing, which may be many.
     """
 
     name: str
@@ -253,7 +253,7 @@ def _cuda_kernels() -> list[Finding]:
 
 
 def _driver() -> str | None:
-    """The NVIDIA driver's name for itself, where one is installed."""
+    """The NVIDIA driver's name for itself, if one is installed."""
     place = Path("/proc/driver/nvidia/version")
     if place.is_file():
         return place.read_text("utf-8").partition("\n")[0].removeprefix("NVRM version: ").strip()

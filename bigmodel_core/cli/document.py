@@ -55,7 +55,7 @@ class Document:
             raise UsageError(f"{error}.", where=str(path), fix="nest values less deeply.") from None
 
     def section(self, name: str) -> dict[str, Any]:
-        """The keys of a section; empty where it is missing."""
+        """The keys of a section; empty if it is missing."""
         found = self.values.get(name, {})
         if not isinstance(found, dict):
             raise self.error(

@@ -79,7 +79,7 @@ class Experiment:
         schedule: the learning rate over the steps; where None, the optimizer's own, else `USUAL_SCHEDULE`.
         callbacks: what else happens in training.
         train: how to train.
-        document: the experiment file, where there is one.
+        document: the experiment file, if there is one.
         said: the keys of [train] that come from that file.
     """
 
@@ -99,7 +99,7 @@ class Experiment:
         return fitted(self.model.make(), data, self.model.options, loss)
 
     def make_loss(self, model: Model) -> Loss:
-        """The loss; that of the model where none was chosen.
+        """The loss; that of the model if none was chosen.
 
         Raises:
             UsageError: the name or an option is unknown, or does not fit.
@@ -110,7 +110,7 @@ class Experiment:
             return loss
 
     def make_metrics(self) -> list[Metric] | None:
-        """The metrics, or None where none were chosen.
+        """The metrics, or None if none were chosen.
 
         Raises:
             UsageError: the name or an option of one is unknown, or does not fit.
@@ -158,7 +158,7 @@ class Experiment:
         """The optimizer with its learning rate or schedule.
 
         Args:
-            model: what is trained; its optimizer and learning rate are used where none were chosen.
+            model: what is trained; its optimizer and learning rate are used if none were chosen.
             steps: of the whole run; what a schedule is stretched to unless it says otherwise.
 
         Raises:
@@ -202,7 +202,7 @@ def with_changes(experiment: Experiment, changes: Mapping[str, Any]) -> Experime
 
     Args:
         experiment: from a file, or of a model alone.
-        changes: by field of `Train`; None where nothing was said.
+        changes: by field of `Train`; None if nothing was said.
     """
     said = {key: value for key, value in changes.items() if value is not None}
     before = {key: getattr(experiment.train, key) for key in Train.__dataclass_fields__}

@@ -24,9 +24,9 @@ def show_kernels(
 
     Args:
         network: the built model.
-        batch_size: samples; 1 in a prediction and 64 in a training step where it is None.
+        batch_size: samples; 1 in a prediction and 64 in a training step if it is None.
         output: where to.
-        loss: that of the training step; the model's own where it is None and there is one.
+        loss: that of the training step; the model's own if it is None and there is one.
         optimizer: likewise.
     """
     from bigmodel_core.errors import UsageError

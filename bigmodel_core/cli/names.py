@@ -73,7 +73,7 @@ def class_named(kind: str, name: str, owner: str | None = None) -> type[Any]:
     Args:
         kind: "model", "optimizer" and so on.
         name: the name.
-        owner: the module in whose code the name stands, where nobody typed it.
+        owner: the module in whose code the name stands, if nobody typed it.
 
     Raises:
         UsageError: there is none; the message lists the nearest names.
@@ -98,7 +98,7 @@ def named(
         text: such as "adam:beta1=0.8".
         more: further options as text; they count more than those behind the name.
         fields: options as values, which count less than both.
-        owner: the module in whose code the name stands, where nobody typed it.
+        owner: the module in whose code the name stands, if nobody typed it.
 
     Raises:
         UsageError: the name or an option is unknown, or a value does not fit.

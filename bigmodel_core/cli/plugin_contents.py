@@ -14,7 +14,7 @@ Found = tuple[str, type[Any]]
 
 
 def plugin_named(name: str) -> PluginInfo | None:
-    """The plugin of a name, however it is written; None where there is none."""
+    """The plugin of a name, however it is written; None if there is none."""
     from bigmodel_core import registry
     from bigmodel_core.registry.discovery import normalise
 
@@ -22,7 +22,7 @@ def plugin_named(name: str) -> PluginInfo | None:
 
 
 def contents(item: PluginInfo) -> list[Found]:
-    """What a plugin offers; nothing where it did not load."""
+    """What a plugin offers; nothing if it did not load."""
     from bigmodel_core import registry
 
     if item.status != "ok":

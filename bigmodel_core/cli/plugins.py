@@ -51,7 +51,7 @@ def _package(item: PluginInfo) -> str:
 
 
 def _offers(item: PluginInfo, plugins: Sequence[PluginInfo]) -> list[str]:
-    """The names a plugin offers, a line for each kind; with the plugin's own where another has the same."""
+    """The names a plugin offers, a line for each kind; with the plugin's own if another has the same."""
     from bigmodel_core.registry.discovery import PLURALS
 
     lines = []

@@ -37,7 +37,7 @@ class Port:
     def of(
         cls, dims: Sequence[Any], dtype: str, encoding: Encoding = UNKNOWN, *, is_raw: bool = False
     ) -> Port:
-        """The port of an input whose shape, samples included, has names or None where a size is free."""
+        """The port of an input whose shape, samples included, has names or None if a size is free."""
         shape = tuple(dim if isinstance(dim, int) else 1 for dim in dims[1:])
         free = tuple(not isinstance(dim, int) for dim in dims[1:])
         return cls(shape, dtype, encoding, is_raw, free, bool(dims))
@@ -51,7 +51,7 @@ class Port:
 
     @property
     def preprocessing(self) -> Preprocessing | None:
-        """How raw values become input; None where nothing is known."""
+        """How raw values become input; None if nothing is known."""
         return self.encoding.preprocessing
 
     def from_raw(self, raw: np.ndarray) -> np.ndarray:

@@ -43,7 +43,7 @@ def predict(
     """Predict arrays, images or table rows with a trained model.
 
     ONNX files are run by ONNX Runtime alone. Images get the size, the channels and the preprocessing of the
-    data the model was trained on; so do whole numbers in arrays. Floats in arrays are taken as they are. A
+    data the model was trained on; so do integers in arrays. Floats in arrays are taken as they are. A
     model of several inputs takes a .npz with an array for each of them, by name.
     """
     if (data is None) == (not inputs):

@@ -1,4 +1,4 @@
-"""`bigmodel train --resume`: which run is meant, and going on with it to the same bits."""
+"""`bigmodel train --resume`: which run is meant, and continuing with it to the same bits."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ if TYPE_CHECKING:
 
 
 def refuse_changes(given: dict[str, Any]) -> None:
-    """Say which options a run that goes on cannot take.
+    """Say which options a resumed run cannot take.
 
     Raises:
         UsageError: one was given.
@@ -75,7 +75,7 @@ def resume_run(
         )
     trainer = Trainer.resume(run, device=device or str(manifest.get("device", "cpu")))
     done = 0
-    if trainer.resumed is None:  # it has no checkpoint: it begins anew
+    if trainer.resumed is None:  # it has no checkpoint: it starts over
         dataset = config.from_config("dataset", manifest["dataset"])
         data = dataset.load(data_dir if data_dir is not None else recorded_place(run))
     else:

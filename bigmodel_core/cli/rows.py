@@ -16,8 +16,8 @@ from bigmodel_core.errors import DataError
 def read_rows(path: Path, port: Port, delimiter: str) -> tuple[list[int], np.ndarray]:
     """The rows of a table as raw samples, with the line each comes from.
 
-    Where the first row names the columns, they are taken by name in any order, and the column of targets is
-    passed over; else by position.
+    If the first row names the columns, they are taken by name in any order, and the column of targets is
+    ignored; else by position.
 
     Raises:
         DataError: columns are missing or unknown, a cell is no number, or a row has another length.
@@ -76,7 +76,7 @@ def _is_header(cells: list[str], features: tuple[str, ...] | None) -> bool:
 
 
 def _columns(cells: list[str], encoding: Encoding, where: str) -> list[int] | None:
-    """The position of each feature among the columns that the first row of a table names; None where the
+    """The position of each feature among the columns that the first row of a table names; None if the
     model does not know its columns by name."""
     if encoding.features is None:
         return None
@@ -89,7 +89,7 @@ def _columns(cells: list[str], encoding: Encoding, where: str) -> list[int] | No
 
 
 def parsed(cell: str) -> float | None:
-    """The number in a cell; None where there is none."""
+    """The number in a cell; None if there is none."""
     try:
         return None if "_" in cell else float(cell)
     except ValueError:

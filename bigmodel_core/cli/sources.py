@@ -60,7 +60,7 @@ def is_onnx(what: str | Path) -> bool:
 
 
 def found(what: str | Path | None) -> Path:
-    """The file or folder that somebody means; the newest run with a model to use where nothing is named.
+    """The file or folder that somebody means; the newest run with a model to use if nothing is named.
 
     Warns:
         BigmodelWarning: a newer run has finished no epoch.
@@ -107,7 +107,7 @@ def checkpoint(what: str | Path | None) -> Checkpoint:
 
 
 def run_of(path: Path) -> Path | None:
-    """The run folder that a path is or lies in, or None."""
+    """The run folder that a path names or is inside, or None."""
     from bigmodel_core.train import runs
 
     return next((place for place in (path, path.parent) if runs.is_run(place)), None)
@@ -141,7 +141,7 @@ def known_of_file(metadata: Mapping[str, Any]) -> Known:
 
 
 def known_of(content: Checkpoint) -> Known:
-    """What a checkpoint and the run it lies in say about the model."""
+    """What a checkpoint and the run it is in say about the model."""
     from bigmodel_core.train import runs
 
     encoding = content.about.encoding or UNKNOWN
@@ -160,7 +160,7 @@ def load_data(name: str | None, data_dir: Path | None, known: Known | None = Non
     Args:
         name: the data set, options behind its name; None for that of the training.
         data_dir: where it is; None for where the run read it, if it is the data set of the run.
-        known: what the model says about itself; None where there is none yet.
+        known: what the model says about itself; None if there is none yet.
 
     Raises:
         UsageError: the name or an option is unknown.

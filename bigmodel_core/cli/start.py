@@ -107,7 +107,7 @@ def _check_loss(loss: Any, data: Data) -> None:
 
 @contextlib.contextmanager
 def _folder(out: Path | None, title: str) -> Iterator[Path]:
-    """The folder of the run; it is removed again where nothing was written to it."""
+    """The folder of the run; it is removed again if nothing was written to it."""
     from bigmodel_core.train.lock import check_unused
     from bigmodel_core.train.runs import is_blank, is_run, new_run_folder
 

@@ -53,7 +53,7 @@ class Output:
         return self._console
 
     def say(self, text: str = "", style: str | None = None) -> None:
-        """A line for people; where nobody can read it, the command does its work all the same."""
+        """A line for people; if nobody can read it, the command does its work all the same."""
         if not self.quiet:
             with suppress(OSError):
                 self.line(text, style)

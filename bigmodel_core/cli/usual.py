@@ -1,4 +1,4 @@
-"""The loss and the metrics where nobody chose some: those of the model, else what suits the task."""
+"""The loss and the metrics if nobody chose some: those of the model, else what suits the task."""
 
 from __future__ import annotations
 

@@ -39,7 +39,7 @@ class Done:
     Args:
         task: which.
         compiled: how many kernels were compiled for it.
-        problem: why it could not be done; empty where it was.
+        problem: why it could not be done; empty if it was.
     """
 
     task: Task

@@ -1,4 +1,4 @@
-"""What users pass for arrays, as NumPy arrays: converted where nothing is lost, else refused."""
+"""What users pass for arrays, as NumPy arrays: converted if nothing is lost, else refused."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ from bigmodel_core.errors import DataError, DtypeError
 from bigmodel_core.graph.dtypes import DTYPES, FLOATS
 
 NUMBERS = "fiubc"
-"""The kinds of NumPy types that hold numbers: floats, integers of both kinds, truth values, complex ones."""
+"""The kinds of NumPy types that hold numbers: floats, integers of both kinds, booleans, complex ones."""
 
 
 def as_array(item: Any, what: str) -> np.ndarray:
@@ -75,7 +75,7 @@ def _odd_one(found: np.ndarray) -> str:
 
 
 def cast(array: np.ndarray, dtype: Any, what: str) -> np.ndarray:
-    """The array in a number type and C-contiguous; the same array where it is both already.
+    """The array in a number type and C-contiguous; the same array if it is both already.
 
     Args:
         array: numbers; of floats only those that a float type can hold, of integers only those in its range.

@@ -39,7 +39,7 @@ class Data:
         input_meaning: one phrase for people: what one sample is.
         source: where the data came from, with its licence.
         target_preprocessing: how y was made from the recorded targets, for regression; None where y is raw.
-        features: the names of the columns of x, where it has some.
+        features: the names of the columns of x, if it has some.
         target: the name of the column of targets.
         notes: what was decided and somebody may want to decide otherwise, a sentence each.
         made_by: the data set, with all options as decided; that which loads it where None.
@@ -128,7 +128,7 @@ class Data:
         )
 
     def like(self, known: Any) -> Data:
-        """The same data as a trained model met its own: classes and columns by name, nothing fitted anew.
+        """The same data as a trained model met its own: classes and columns by name, nothing fitted again.
 
         Args:
             known: data, a run, a model or whatever else `encoding_of` takes.
@@ -168,7 +168,7 @@ class Data:
 
     @property
     def classes(self) -> int | None:
-        """How many classes there are; None for regression and where there are no targets."""
+        """How many classes there are; None for regression and if there are no targets."""
         if self.task == "regression":
             return None
         if self.task == "binary":

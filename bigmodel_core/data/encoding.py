@@ -26,7 +26,7 @@ class Encoding:
 
     Args:
         name: what the data set is called.
-        task: "classification", "binary" or "regression"; None where nothing is known.
+        task: "classification", "binary" or "regression"; None if nothing is known.
         labels: class names by number.
         preprocessing: how raw samples became x.
         target_preprocessing: how recorded targets became y, for regression.
@@ -34,7 +34,7 @@ class Encoding:
         target: the name of the column of targets.
         input_meaning: one phrase for people: what one sample is.
         dataset: the data set with all options as decided, as `config.to_config` writes it.
-        complete: False where an earlier version wrote down only labels, task and preprocessing.
+        complete: False if an earlier version wrote down only labels, task and preprocessing.
 
     >>> encoding = Encoding("pets", "classification", ("cat", "dog"))
     >>> Encoding.from_dict(encoding.to_dict()) == encoding
@@ -81,7 +81,7 @@ class Encoding:
         return replace(dataset, **changes) if changes else dataset
 
     def made_by(self) -> Any:
-        """The data set that made this encoding; None where it is not known, or its plugin is missing."""
+        """The data set that made this encoding; None if it is not known, or its plugin is missing."""
         if self.dataset is None:
             return None
         try:

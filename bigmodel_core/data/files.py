@@ -50,7 +50,7 @@ class RemoteFile:
             _check_https(url)
 
     def find(self, folder: Path) -> Path | None:
-        """The file in `folder`, under any of its names, gzipped or not; None where it is not there."""
+        """The file in `folder`, under any of its names, gzipped or not; None if it is not there."""
         names = (self.name, *self.variants)
         candidates = (folder / f"{name}{ending}" for ending in ("", ".gz") for name in names)
         return next((path for path in candidates if path.is_file()), None)

@@ -3,10 +3,10 @@
     a file of                         becomes grey or colour from 0 to 255 by
     8 bits or fewer, palettes, CMYK   Pillow's conversion
     16 bits                           its upper eight; the whole range of a file that declares fewer bits
-    32 bits, or signed numbers        the value of white, which has to be given
-    floats                            their part of 1; all have to lie between 0 and 1
+    32 bits, or signed numbers        the value of white, which must be given
+    floats                            their part of 1; all must be between 0 and 1
 
-Where the value of white is given, 0 to that value becomes 0 to 255 in the last three, and no number may lie
+If the value of white is given, 0 to that value becomes 0 to 255 in the last three, and no number may lie
 outside. What would be read as nearly black, such as 12 bits in files of 16, is refused until it is said.
 """
 
@@ -149,7 +149,7 @@ class _Kind:
 
     Args:
         mode: Pillow's name for its pixels.
-        white: the number that means white; None where nothing says.
+        white: the number that means white; None if nothing says.
         is_declared: whether the file says so.
         is_signed: whether its numbers are signed.
         is_inverted: whether 0 means white, which Pillow heeds up to 8 bits.

@@ -23,7 +23,7 @@ if TYPE_CHECKING:
 Result = TypeVar("Result")
 
 DEFAULT_WORKERS = 1
-"""Threads that prepare batches where nobody says otherwise: kernels use every core, and decoding competes."""
+"""Threads that prepare batches if nobody says otherwise: kernels use every core, and decoding competes."""
 
 
 def ahead(tasks: Iterable[Callable[[], Result]], workers: int) -> Iterator[Result]:

@@ -15,7 +15,7 @@ if TYPE_CHECKING:
     from bigmodel_core.data.encoding import Encoding
 
 Reader = Callable[["Path"], "Encoding | None"]
-"""Gives the encoding that the file at a path, or the best checkpoint of the run there, holds; None where it
+"""Gives the encoding that the file at a path, or the best checkpoint of the run there, holds; None if it
 holds none.
 
 Raises:

@@ -54,7 +54,7 @@ def split_indices(
         seed: key of the choice.
         classes: (n,) labels; each class is then held out in proportion, within one sample.
         reach: with how many of those that follow it a sample shares something, where samples stand in order;
-            None where they do not, and are held out by chance.
+            None if they do not, and are held out at random.
 
     Raises:
         ConfigError: `fraction` is not between 0 and 1.
@@ -109,7 +109,7 @@ def batches(
         shuffle_seed: None keeps the order of the split; else each (seed, epoch) has its own order.
         epoch: number of the epoch, from 0.
         drop_last: leave out a last batch that is not full.
-        start: number of the first batch to give; a resumed epoch goes on with it.
+        start: number of the first batch to give; a resumed epoch continues with it.
 
     Raises:
         ConfigError: a batch size below 1.
@@ -189,7 +189,7 @@ class Loader:
     def epoch(
         self, epoch: int = 0, *, start: int = 0, out: tuple[np.ndarray, np.ndarray | None] | None = None
     ) -> Iterator[tuple[np.ndarray, np.ndarray | None]]:
-        """The batches (x, y) of one epoch; y is None where the split has no targets.
+        """The batches (x, y) of one epoch; y is None if the split has no targets.
 
         Args:
             epoch: number of the epoch; keys the order.

@@ -21,10 +21,10 @@ class Split:
 
     Args:
         x: (n, ...) array, one sample per row; or a `Source`, whose samples are read when they are needed.
-        y: (n,) class labels or (n, k) targets; None where there are none.
+        y: (n,) class labels or (n, k) targets; None if there are none.
         reach: with how many of those that follow it a sample shares something, where samples stand in order,
-            as windows of a time series do; None where they stand in no order.
-        encoding: how x and y were made; None where they are simply what a model sees.
+            as windows of a time series do; None if they stand in no order.
+        encoding: how x and y were made; None if they are simply what a model sees.
 
     Raises:
         DataError: x has no sample axis, or x and y differ in length.
@@ -79,7 +79,7 @@ class Split:
         )
 
     def like(self, known: Any) -> Split:
-        """The same samples as a trained model met its own: classes and columns by name, nothing fitted anew.
+        """The same samples as a trained model met its own: classes and columns by name, nothing fitted again.
 
         Args:
             known: data, a run, a model or whatever else `encoding_of` takes.

@@ -32,7 +32,7 @@ def export(
     Args:
         model: a built model.
         path: where to write; its ending chooses the exporter.
-        exporter: an exporter or its name, where the ending does not say.
+        exporter: an exporter or its name, if the ending does not say.
         options: the exporter's fields (`opset=17`) and what is known of the run (`labels=...`, `data=...`).
 
     Returns:

@@ -11,7 +11,7 @@ from bigmodel_core.graph.spec import format_shape
 
 
 def gradients(output: Value, wrt: Sequence[Value]) -> list[Value]:
-    """The gradient of a scalar with respect to each of some values; zeros where it does not depend on one.
+    """The gradient of a scalar with respect to each of some values; zeros if it does not depend on one.
 
     Raises:
         GraphError: the output is no float, or an op on the way has no gradient.

@@ -74,7 +74,7 @@ def _parted(text: str, sign: str) -> list[str]:
 
 @functools.lru_cache(4096)
 def _sides(factor: str) -> tuple[Dim, Dim] | None:
-    """The two dimensions that a factor is the smaller of; None where it is a name."""
+    """The two dimensions that a factor is the smaller of; None if it is a name."""
     if not factor.startswith(_SMALLER):
         return None
     left, right = _parted(factor[len(_SMALLER) : -1], ",")
@@ -201,7 +201,7 @@ def dim_product(shape: Iterable[Dim]) -> Dim:
 
 
 def dim_divide(a: Dim, b: Dim) -> Dim | None:
-    """The exact quotient a / b, or None where the division leaves a rest or cannot be decided.
+    """The exact quotient a / b, or None if the division leaves a rest or cannot be decided.
 
     >>> dim_divide("6*N*T", "2*N"), dim_divide("N", 2)
     ('3*T', None)
@@ -226,7 +226,7 @@ def dim_divide(a: Dim, b: Dim) -> Dim | None:
 
 
 def dim_floor_divide(a: Dim, b: int) -> Dim | None:
-    """The quotient a / b rounded down, or None where that depends on the size of a name.
+    """The quotient a / b rounded down, or None if that depends on the size of a name.
 
     >>> dim_floor_divide("2*T + 3", 2), dim_floor_divide("T", 2)
     ('T + 1', None)
@@ -259,7 +259,7 @@ def dim_max(a: Dim, b: Dim) -> Dim:
 
 
 def dim_sides(dim: Dim) -> tuple[Dim, Dim] | None:
-    """The two dimensions that one is the smaller of; None where it is anything else.
+    """The two dimensions that one is the smaller of; None if it is anything else.
 
     >>> dim_sides("min(T, 10)"), dim_sides("T")
     (('T', 10), None)

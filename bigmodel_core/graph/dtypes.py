@@ -120,7 +120,7 @@ _TABLE: tuple[tuple[Any, ...], ...] = (
     ("int8",     "integer", 1,   "i8",     3,  "INT8",     "I8",       "I8",     "int32",    False),
     ("uint8",    "integer", 1,   "i8",     2,  "UINT8",    "U8",       "U8",     "int64",    True),
     ("bool",     "bool",    1,   "i8",     9,  "BOOL",     "BOOL",     "B1",     "int64",    True),
-)  # llvmlite has no bfloat: the bits of a bfloat16 lie in an integer
+)  # llvmlite has no bfloat: the bits of a bfloat16 are in an integer
 
 _FLOATS = {
     #           exponent bits, modest, tolerance, export tolerance

@@ -49,10 +49,10 @@ class Emit(Protocol):
         """`length` elements along an axis."""
 
     def reduce(self, operator: str, x: Any, axes: Sequence[int], keepdims: bool) -> Any:
-        """A reduction, with its axes where the opset wants them."""
+        """A reduction, with its axes if the opset wants them."""
 
     def fold(self, function: Callable[..., Any], *values: Any) -> Any | None:
-        """A weight made now of weights, by a function of arrays; None where a value is no weight."""
+        """A weight made now of weights, by a function of arrays; None if a value is no weight."""
 
     def swap_last(self, x: Any) -> Any:
         """The last two axes exchanged."""

@@ -94,7 +94,7 @@ class Op:
         return None
 
     def permuted(self, order: tuple[int, ...], *inputs: Any) -> Op | None:
-        """The op that computes the same on arrays whose axes lie in another order.
+        """The op that computes the same on arrays whose axes are in another order.
 
         Inputs and outputs of as many dimensions as `order` are transposed by it. Inputs of fewer dimensions
         are first broadcast to as many; outputs of fewer dimensions stay as they are. By default it is the op
@@ -146,7 +146,7 @@ DEVICES = ["cpu", "cuda"]
 
 
 def register_kernel(op: type[Op], device: str, kernel: Kernel) -> None:
-    """Make a kernel that of an op on a device, for an op of one's own or of anybody else.
+    """Make a kernel that of an op on a device, for an op of your own or of anybody else.
 
     It is then `op.cpu`, `op.cuda` or, for another device, the attribute of that name.
 

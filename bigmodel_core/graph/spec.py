@@ -98,7 +98,7 @@ class Spec:
 
     @property
     def is_integer(self) -> bool:
-        """Whether the numbers are integers; truth values are not."""
+        """Whether the numbers are integers; booleans are not."""
         return self.number_type.is_integer
 
     def names(self) -> set[str]:

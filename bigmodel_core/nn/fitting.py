@@ -1,4 +1,4 @@
-"""Arrays brought to what a model takes: whether they fit, converted where nothing is lost."""
+"""Arrays brought to what a model takes: whether they fit, converted if nothing is lost."""
 
 from __future__ import annotations
 

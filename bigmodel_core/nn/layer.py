@@ -113,12 +113,12 @@ class Layer:
         trace.updates[path] = value
 
     def _argument_names(self, count: int) -> tuple[str, ...]:
-        """The names of the first `count` arguments of `__call__`; "x_1", "x_2" where they have no names."""
+        """The names of the first `count` arguments of `__call__`; "x_1", "x_2" if they have no names."""
         names = _arguments(type(self).__call__)[0]
         return names[:count] if len(names) >= count else tuple(f"x_{n + 1}" for n in range(count))
 
     def _input_count(self) -> int | None:
-        """How many inputs the model takes; None where its definition leaves that open."""
+        """How many inputs the model takes; None if its definition leaves that open."""
         if self.is_built:
             return len(self.network.inputs)
         names, is_open = _arguments(type(self).__call__)
@@ -127,7 +127,7 @@ class Layer:
     # As a model ------------------------------------------------------------------------------------------
 
     def build(self, *inputs: Any, seed: int = 0, dtype: str = "float32", device: str = "cpu") -> Network:
-        """Build the model that this layer is: trace it, draw its parameters; building again draws them anew.
+        """Build the model that this layer is: trace it, draw its parameters; building again draws new ones.
 
         Args:
             inputs: a `Spec`, shape or array for each input; the first dimension of an array becomes "N".

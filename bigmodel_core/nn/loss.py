@@ -21,7 +21,7 @@ class Loss:
     """
 
     target_dtype: ClassVar[str | None] = None
-    """The number type of targets where it is not the model's: "int64" for class labels."""
+    """The number type of targets if it is not the model's: "int64" for class labels."""
     one_score: ClassVar[bool] = False
     """Whether two classes take one score, that of class 1, and not a score each."""
 

@@ -51,7 +51,7 @@ class Model(Layer):
 
         Args:
             data: the data set.
-            loss: the loss, where another than the model's own was chosen.
+            loss: the loss, if another than the model's own was chosen.
         """
         names = {item.name for item in fields(self)}
         changes: dict[str, Any] = {}

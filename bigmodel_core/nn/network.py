@@ -109,7 +109,7 @@ class Network:
 
     @property
     def input_names(self) -> tuple[str, ...]:
-        """The names of the inputs: "x", or those of the arguments of `__call__` where there are several."""
+        """The names of the inputs: "x", or those of the arguments of `__call__` if there are several."""
         if len(self.inputs) == 1:
             return ("x",)
         return self.layer._argument_names(len(self.inputs))
@@ -117,7 +117,7 @@ class Network:
     @property
     def output_names(self) -> tuple[str, ...]:
         """The names of the outputs: the keys of a dict, the fields of a named tuple, else "y", or "y_1",
-        "y_2" where there are several."""
+        "y_2" if there are several."""
         trace = self.trace(training=False)
         return trace.form.names_of(len(trace.outputs))
 
@@ -269,7 +269,7 @@ class Network:
     def check_inputs(
         self, arrays: Sequence[Any], known: dict[str, int] | None = None
     ) -> dict[str, np.ndarray]:
-        """Arrays by input name, converted where nothing is lost.
+        """Arrays by input name, converted if nothing is lost.
 
         Args:
             arrays: one an input.
@@ -282,7 +282,7 @@ class Network:
         return {name: checked(name, array, spec, known) for name, array, spec in self._paired(arrays)}
 
     def check_samples(self, inputs: Sequence[np.ndarray | Source]) -> tuple[np.ndarray | Source, ...]:
-        """Samples for each input, converted where nothing is lost; what is read later is not read now.
+        """Samples for each input, converted if nothing is lost; what is read later is not read now.
 
         Raises:
             ShapeError, DtypeError: some do not fit the input.

@@ -21,7 +21,7 @@ class Schedule:
         raise undefined(self, "schedule", "__call__")
 
     def for_run(self, steps: int, steps_an_epoch: int) -> Schedule:
-        """The schedule with what it takes from a run, such as its length; itself where it takes nothing.
+        """The schedule with what it takes from a run, such as its length; itself if it takes nothing.
 
         `Trainer.fit` asks before the first step.
 
@@ -105,7 +105,7 @@ class Optimizer(Regularisation):
         return float(rate)
 
     def for_run(self, steps: int, steps_an_epoch: int) -> Optimizer:
-        """The optimizer with a schedule that knows the run; itself where the schedule takes nothing from it.
+        """The optimizer with a schedule that knows the run; itself if the schedule takes nothing from it.
 
         Args:
             steps: of the whole run.
@@ -138,7 +138,7 @@ class Optimizer(Regularisation):
         return found
 
     def guards(self, gradients: Mapping[str, Value]) -> list[Value]:
-        """What has to be finite for all gradients to be: they themselves, or the sum of their squares where
+        """What must be finite for all gradients to be: they themselves, or the sum of their squares where
         that is computed anyway."""
         if self.clip_norm is None or self.clip_value is not None or not gradients:
             return list(gradients.values())

@@ -46,7 +46,7 @@ class Form:
         return tuple(items) if self.cls is None else self.cls(*items)
 
     def names_of(self, count: int) -> tuple[str, ...]:
-        """A name for each output: its own, else "y", or "y_1", "y_2" where there are several."""
+        """A name for each output: its own, else "y", or "y_1", "y_2" if there are several."""
         if self.names:
             return self.names
         return ("y",) if self.kind == "single" else tuple(f"y_{number + 1}" for number in range(count))

@@ -22,7 +22,7 @@ class Prediction:
             step of a sample has a class, their names in a row.
         index: the number of the class, or of each step's class; None for numbers.
         probability: how probable the class is; for steps, on average.
-        values: the predicted numbers, where there is no class.
+        values: the predicted numbers, if there is no class.
         probabilities: those of all classes, by name; None for steps, and where the model tells that of the
             label alone.
         outputs: all outputs by name, of a model with several.
@@ -74,7 +74,7 @@ def predictions(
         start: how many samples came before these, for messages.
 
     Raises:
-        NumericsError: the scores of a sample are NaN, so that no class is the most probable.
+        NumericsError: the scores of a sample are NaN, so no class is the most probable.
 
     >>> outputs = {"y": np.array([[0.1, 2.0], [3.0, 1.0]])}
     >>> [found.label for found in predictions(outputs, "classification", ("cat", "dog"))]
@@ -178,12 +178,12 @@ def _labelled(
 
 
 def class_name(index: int, labels: Sequence[str] | None) -> str:
-    """The label of a class, or its number where it has none."""
+    """The label of a class, or its number if it has none."""
     return labels[index] if labels and 0 <= index < len(labels) else str(index)
 
 
 def class_names(labels: Sequence[str] | None, count: int) -> list[str]:
-    """A name for each class: its label, or its number where it has none of its own."""
+    """A name for each class: its label, or its number if it has none of its own."""
     known = list(labels or ())[:count]
     return [
         known[number] if number < len(known) and known.count(known[number]) == 1 else str(number)

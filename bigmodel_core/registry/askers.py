@@ -1,4 +1,4 @@
-"""Who asks for a name: where several packages offer it, the code of a package finds its own first.
+"""Who asks for a name: if several packages offer it, the code of a package finds its own first.
 
     the asker                             finds
     the code of a package                 a class of its own package, else of a package it requires
@@ -38,7 +38,7 @@ def package_of(module: str, plugins: Iterable[Candidate]) -> str | None:
     """The package that a module belongs to, as `Candidate.package` names it; None for a user's own code.
 
     It is the one whose plugin lies nearest: `acme.layers` belongs to the plugin `acme.plugin`, unless that
-    of another package lies in `acme.layers`, too.
+    of another package is in `acme.layers`, too.
     """
     if module == CORE or module.startswith(f"{CORE}."):
         return normalise(OURS)

@@ -247,7 +247,7 @@ def parse_fields(cls: type[Any], texts: Mapping[str, str]) -> dict[str, Any]:
     Args:
         cls: the dataclass the options are for.
         texts: option names and what was typed, for instance {"widths": "64,64"}. Names may be written with
-            '-'; "none" stands for None where a field allows it.
+            '-'; "none" stands for None if a field allows it.
 
     Raises:
         ConfigError: an option is unknown (the message names the nearest) or its text cannot be read.

@@ -36,7 +36,7 @@ ELSEWHERE: dict[str, dict[str, str]] = {
 
 
 def fault(cls: type[Any], kind: str, base: type[Any]) -> tuple[str, str] | None:
-    """What is wrong with how a class is derived from the base of its kind, and the mend; None where nothing.
+    """What is wrong with how a class is derived from the base of its kind, and the fix; None if nothing.
 
     Args:
         cls: the class.

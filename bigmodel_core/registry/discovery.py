@@ -37,7 +37,7 @@ class PluginInfo:
 
     Args:
         name: the name of its entry point.
-        distribution: the installed package that brings it; None where a program registered it.
+        distribution: the installed package that brings it; None if a program registered it.
         version: the version of that package.
         module: the module or object the entry point names.
         status: "ok", "failed" (an error, in `reason`), "blocked" (switched off) or "skipped" (made for

@@ -56,7 +56,7 @@ def convert(value: object, annotation: Any, *, text: bool, where: str, resolve: 
     Args:
         value: what was given.
         annotation: int, float, bool, str, None, tuples, Literal, unions, or a class that plugins may offer.
-        text: whether the value is text somebody typed, to be read as a number where one is wanted; otherwise
+        text: whether the value is text somebody typed, to be read as a number if one is wanted; otherwise
             its own type counts, an integer passing for a number and a list for a tuple.
         where: the class and field, for the error.
         resolve: makes the objects that plugins offer.

@@ -110,7 +110,7 @@ class PluginHost:
     def _load_all(self) -> None:
         """Load what is not loaded yet.
 
-        A plugin that looks a name up while it is imported gets here again: it goes on with the others, so
+        A plugin that looks a name up while it is imported gets here again: it continues with the others, so
         that what it needs is there unless two plugins need each other.
         """
         if self._pending is None:
@@ -173,7 +173,7 @@ class PluginHost:
             return sorted(self._infos, key=lambda info: (info.name, info.distribution or ""))
 
     def names(self, kind: str) -> list[str]:
-        """The names of a kind as the command line shows them; qualified where two plugins offer one name."""
+        """The names of a kind as the command line shows them; qualified if two plugins offer one name."""
         _check_kind(kind)
         self._ready()
         shown = set()
@@ -234,7 +234,7 @@ class PluginHost:
         return near or offers
 
     def qualified(self, offer: Offer) -> str:
-        """The name that always means a class: `plugin:Name`, or `package:Name` where two packages chose one
+        """The name that always means a class: `plugin:Name`, or `package:Name` if two packages chose one
         name for their plugins, too."""
         plugin, name = offer.plugin, offer.cls.__name__
         rivals = [
@@ -251,7 +251,7 @@ class PluginHost:
         return [offer.cls for offer in self._meant(offers, asking_module() if owner is None else owner)]
 
     def origin(self, cls: type[Any]) -> Offer | None:
-        """Who offers a class, or None where no plugin does."""
+        """Who offers a class, or None if no plugin does."""
         self._ready()
         return self._origin.get(cls)
 

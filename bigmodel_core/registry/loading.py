@@ -150,7 +150,7 @@ def _check_lowerings(module: object) -> None:
 
 
 def _check_hooks(manager: pluggy.PluginManager, module: object, specs: Any) -> None:
-    """Refuse what would be passed over in silence: hooks misspelt, unmarked or with unknown arguments."""
+    """Refuse what would be ignored in silence: hooks misspelt, unmarked or with unknown arguments."""
     names = [name for name in dir(specs) if name.startswith("bigmodel_")]
     known = {name: inspect.signature(getattr(specs, name)) for name in names}
     home = getattr(module, "__name__", None)
@@ -196,7 +196,7 @@ def _check_api(declared: object) -> None:
 
 
 def in_range(version: tuple[int, ...], declared: str) -> bool:
-    """Whether a version lies in a range such as ">=1,<2".
+    """Whether a version is in a range such as ">=1,<2".
 
     Raises:
         ConfigError: the range cannot be read.

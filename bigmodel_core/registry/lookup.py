@@ -15,7 +15,7 @@ _host = PluginHost()
 def get(kind: str, name: str, *, distribution: str | None = None, owner: str | None = None) -> type[Any]:
     """The class of a kind with a name.
 
-    Where several packages offer it, the code of a package finds its own, else that of a package it requires;
+    If several packages offer it, the code of a package finds its own, else that of a package it requires;
     a user has to say which.
 
     Args:
@@ -41,7 +41,7 @@ def get(kind: str, name: str, *, distribution: str | None = None, owner: str | N
 
 
 def names(kind: str) -> list[str]:
-    """The names of a kind as the command line shows them; qualified where two plugins offer one name."""
+    """The names of a kind as the command line shows them; qualified if two plugins offer one name."""
     return _host.names(kind)
 
 
@@ -110,12 +110,12 @@ def meant(classes: Sequence[type[Any]], *, owner: str | None = None) -> list[typ
 
 
 def origin(cls: type[Any]) -> Offer | None:
-    """Which plugin offers a class, or None where none does."""
+    """Which plugin offers a class, or None if none does."""
     return _host.origin(cls)
 
 
 def qualified_name(cls: type[Any]) -> str:
-    """The name that always means this class: `plugin:Name`, or `package:Name` where two packages chose one
+    """The name that always means this class: `plugin:Name`, or `package:Name` if two packages chose one
     name for their plugins.
 
     Raises:

@@ -91,7 +91,7 @@ def _every(kind: str) -> str:
 def _missing(
     kind: str, plugin: str, name: str, package: str | None, infos: Sequence[PluginInfo]
 ) -> UnknownNameError | None:
-    """The error for a plugin that is not there or did not load; None where it did."""
+    """The error for a plugin that is not there or did not load; None if it did."""
     here = [info for info in infos if normalise(info.name) == normalise(plugin)]
     if package:
         here = [info for info in here if normalise(info.distribution or "") == normalise(package)]

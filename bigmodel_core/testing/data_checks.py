@@ -21,7 +21,7 @@ from bigmodel_core.testing.registry_checks import Found, registry_checks
 
 
 def dataset_checks(dataset: Dataset, inputs: Inputs | None = None, reference: Any = None) -> Found:
-    """The checks of a data set; nothing is downloaded: where the files are not at hand, they are skipped."""
+    """The checks of a data set; nothing is downloaded: if the files are not at hand, they are skipped."""
 
     @functools.cache
     def data() -> Data:

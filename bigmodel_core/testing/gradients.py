@@ -29,7 +29,7 @@ def check_gradients(
         arrays: where to differentiate; away from kinks such as 0 for relu.
         wrt: the positions of the arrays to differentiate for; all floats by default.
         rtol, atol: how far the two may differ.
-        limit: how many numbers of each array are moved; drawn at random where there are more.
+        limit: how many numbers of each array are moved; drawn at random if there are more.
 
     Raises:
         AssertionError: a gradient is wrong; the message names the array and the element.

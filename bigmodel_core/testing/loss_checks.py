@@ -200,7 +200,7 @@ def check_threads(subject: LossSubject) -> None:
 
 
 def check_cuda(subject: LossSubject) -> None:
-    """Losses and gradient on "cuda" (the simulator where there is no GPU) equal those on "cpu"."""
+    """Losses and gradient on "cuda" (the simulator if there is no GPU) equal those on "cpu"."""
     require_registered(subject.loss)
     arrays = subject.arrays(4)
     expected = [compute(subject.loss.each, *arrays), *compute_gradients(subject.loss, *arrays, wrt=[0])]

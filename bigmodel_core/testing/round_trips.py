@@ -26,7 +26,7 @@ RTOL, ATOL = 1e-4, 1e-5
 
 
 def check_cuda(subject: LayerSubject) -> None:
-    """Outputs and gradients on "cuda" (the simulator where there is no GPU) equal those on "cpu"."""
+    """Outputs and gradients on "cuda" (the simulator if there is no GPU) equal those on "cpu"."""
     kind = require_registered(subject.layer)
     network = subject.network()
     nodes = needed(network.trace(training=True).outputs)

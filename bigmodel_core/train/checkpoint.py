@@ -1,4 +1,4 @@
-"""Checkpoints: a model's graphs and numbers in one file, and what training needs to go on from there.
+"""Checkpoints: a model's graphs and numbers in one file, and what training needs to continue from there.
 
 A checkpoint is a safetensors file: parameters by path, an optimizer's state under `~optimizer/`, the arrays
 of constants under `~constant/`. Its header holds JSON texts: `model` (the graphs in training and in inference
@@ -89,7 +89,7 @@ class Checkpoint:
         state: the parameters, by path.
         optimizer: the optimizer's state, by path.
         about: the encoding of its data, metrics and the model's configuration.
-        training: what a run goes on from, as plain values; None for a saved model.
+        training: what a run continues from, as plain values; None for a saved model.
         document: the description of the graphs, as plain values.
     """
 

@@ -116,7 +116,7 @@ def _texts(header: dict[str, Any]) -> dict[str, str]:
 
 
 def _check_entries(header: dict[str, Any], size: int) -> None:
-    """Every array lies within the file, has the bytes that its shape needs, and no byte belongs to nobody."""
+    """Every array is within the file, has the bytes that its shape needs, and no byte belongs to nobody."""
     pieces = []
     for name, entry in header.items():
         if not isinstance(entry, dict) or set(entry) != {"dtype", "shape", "data_offsets"}:

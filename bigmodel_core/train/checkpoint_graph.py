@@ -276,7 +276,7 @@ def _no_objects(kind: str, annotation: type[Any], value: object) -> object:
 
 
 def expect(value: Any, kind: type[Any], what: str) -> Any:
-    """A value that has to be of a type.
+    """A value that must be of a type.
 
     Raises:
         CheckpointError: it is not.

@@ -109,7 +109,7 @@ _OF_CORE = _Owner(CORE, None)
 
 
 def _written(owner: _Owner, homes: Iterable[_Owner]) -> str:
-    """An owner in a checkpoint: the plugin, or its package where another plugin has the same name."""
+    """An owner in a checkpoint: the plugin, or its package if another plugin has the same name."""
     rivals = {home for home in homes if home.plugin == owner.plugin} - {owner}
     return owner.package if rivals and owner.package else owner.plugin
 

@@ -44,7 +44,7 @@ def is_far(loss: float, other: float | None) -> bool:
 
 
 def _loss_of_zeros(job: Job, network: Network, loss: Loss) -> float | None:
-    """The loss of a model whose outputs are all 0; None where the loss takes no constant outputs."""
+    """The loss of a model whose outputs are all 0; None if the loss takes no constant outputs."""
     target, spec = job.train.first(_SAMPLES).labelled(), job.evaluator.target
     sizes: dict[str, int] = {}
     match(spec.shape, target.shape, sizes)

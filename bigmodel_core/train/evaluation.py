@@ -20,7 +20,7 @@ from bigmodel_core.train.objective import TARGET, loss_value
 from bigmodel_core.train.samples import Samples
 
 EVALUATION_BATCH = 256
-"""Samples at a time where nobody says otherwise."""
+"""Samples at a time if nobody says otherwise."""
 
 
 def metric_names(metrics: Sequence[Metric]) -> list[str]:

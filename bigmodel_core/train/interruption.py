@@ -9,9 +9,9 @@ from typing import Any
 
 
 class Interruption:
-    """A context in which Ctrl-C sets `requested`, so that no step is left half done.
+    """A context in which Ctrl-C sets `requested`, so no step is left half done.
 
-    Outside the main thread, and where a program has replaced Python's own answer to Ctrl-C, nothing changes.
+    Outside the main thread, and if a program has replaced Python's own answer to Ctrl-C, nothing changes.
     """
 
     def __init__(self) -> None:

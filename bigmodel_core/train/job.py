@@ -42,8 +42,8 @@ class Job:
         measures: what is measured and can be compared, with whether higher values are better.
         options: of the run, as plain values; a resumed run has to agree with them.
         facts: what else the run's configuration is to say.
-        snapshot: what of the model stays the same in all checkpoints; None where none are written.
-        resumed: the checkpoint that the run goes on from.
+        snapshot: what of the model stays the same in all checkpoints; None if none are written.
+        resumed: the checkpoint that the run continues from.
         folder: the folder of the run, if it has one.
         is_own_folder: whether it holds this run already.
         state: where the run begins.

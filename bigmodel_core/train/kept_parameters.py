@@ -20,7 +20,7 @@ class KeptParameters:
     def __init__(self) -> None:
         self._kept: dict[str, State] = {}
         self._gone_back: tuple[State, State] | None = None
-        """The parameters that were brought back, and those that a further `fit` goes on from."""
+        """The parameters that were brought back, and those that a further `fit` continues from."""
 
     def keep(self, key: str, network: Network, record: Record | None) -> None:
         """Keep the parameters of a network under a key.

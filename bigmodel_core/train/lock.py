@@ -34,7 +34,7 @@ class RunLock:
     """The right to write the folder of a run.
 
     Args:
-        folder: the folder; it has to be there.
+        folder: the folder; it must be there.
     """
 
     def __init__(self, folder: Path) -> None:
@@ -65,7 +65,7 @@ class RunLock:
         self._due = time.monotonic() + _SIGN_OF_LIFE
 
     def _made(self) -> bool:
-        """Make the file; False where there is one. It appears complete: it is linked to its name."""
+        """Make the file; False if there is one. It appears complete: it is linked to its name."""
         beside = self.path.with_name(f".{LOCK}.{self._token}.part")
         text = json.dumps({**_this_process(), "token": self._token}, sort_keys=True)
         try:
@@ -191,7 +191,7 @@ def _age(path: Path) -> float:
 
 
 def _read(path: Path) -> dict[str, Any] | None:
-    """What a lock file says; None where there is none, nothing where it cannot be understood."""
+    """What a lock file says; None if there is none, nothing if it cannot be understood."""
     try:
         with open(path, "rb") as file:
             found = json.loads(file.read(10_000))
@@ -221,7 +221,7 @@ def _is_alive(found: dict[str, Any]) -> bool | None:
     if type(pid) is not int or pid < 1 or found.get("host") != here["host"]:
         return None
     if found.get("boot") != here["boot"]:
-        return False  # the machine was started anew since
+        return False  # the machine was started again since
     if found.get("namespace") != here["namespace"] or platform.system() == "Windows":
         return None
     try:

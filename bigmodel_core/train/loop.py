@@ -43,7 +43,7 @@ def tell(trainer: Trainer, event: str, *details: Any) -> None:
 
 
 def say_how_it_ended(trainer: Trainer, job: Job, report: Reporter, done_before: int) -> None:
-    """Say, where training was stopped, how to go on, and find out whether it diverged.
+    """Say, where training was stopped, how to continue, and find out whether it diverged.
 
     Args:
         trainer, job, report: of the run.
@@ -61,7 +61,7 @@ def say_how_it_ended(trainer: Trainer, job: Job, report: Reporter, done_before: 
 
 
 def _train_epoch(trainer: Trainer, job: Job, report: Reporter, interruption: Interruption) -> bool:
-    """Run the batches of an epoch that are not done yet; False where it is to stop before."""
+    """Run the batches of an epoch that are not done yet; False if it is to stop before."""
     state, step = trainer.state, trainer.step
     listeners = [item for item in trainer.callbacks if type(item).on_batch_end is not Callback.on_batch_end]
     if state.batch == 0:

@@ -16,8 +16,8 @@ MetricState: TypeAlias = dict[str, Any]
 class Metric(ABC):
     """Base class of metrics: a frozen dataclass whose fields are the options.
 
-    A metric holds no data. Counts and sums live in a `MetricState` that `update` and `merge` return anew, so
-    one metric serves any number of streams, and workers can each keep a state and merge at the end.
+    A metric holds no data. Counts and sums are in a `MetricState`; `update` and `merge` return a new one, so
+    one metric serves any number of streams, and workers can each keep a state and merge them at the end.
 
     `name` is what the registry and reports call it. `higher_is_better` says which of two values is preferred;
     it is None where values cannot be compared, as for a confusion matrix.

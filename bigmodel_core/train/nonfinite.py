@@ -31,7 +31,7 @@ def located(
         step: the number of the training step.
         error: what the plan reported.
         variables: parameters and the optimizer's state from before.
-        watched: the numbers of the step that have to be finite, by what they are called.
+        watched: the numbers of the step that must be finite, by what they are called.
         given: the graph inputs of the run.
     """
     at = f"at step {step}"

@@ -1,4 +1,4 @@
-"""Before training: every argument of `Trainer.fit` is checked, and a resumed run put where it was."""
+"""Before training: every argument of `Trainer.fit` is checked, and a resumed run put if it was."""
 
 from __future__ import annotations
 
@@ -156,12 +156,12 @@ def _built(trainer: Trainer, samples: Samples) -> tuple[Network, Spec]:
 
 
 def _for_run(trainer: Trainer, before: Mapping[str, Any], epochs: int, steps_an_epoch: int) -> Optimizer:
-    """The trainer's optimizer with what its schedule takes from the run: of a run that goes on, what it took
+    """The trainer's optimizer with what its schedule takes from the run: of a resumed run, what it took
     then; of a further call of `fit`, from all epochs together.
 
     Args:
         trainer: whose `fit` was called.
-        before: the options of the run that goes on, if one does.
+        before: the options of the resumed run, if there is one.
         epochs: all epochs of the run.
         steps_an_epoch: of each of them.
     """
@@ -186,7 +186,7 @@ def _fits(asked: Any, taken: Any) -> bool:
 def _augmentations(
     before: Mapping[str, Any], source: Path, augment: Sequence[Augmentation | str] | None
 ) -> list[Augmentation]:
-    """The augmentations that somebody chose, else those of the run that goes on."""
+    """The augmentations that somebody chose, else those of the resumed run."""
     if augment is None:
         return resuming.augmentations(before, source)
     return make_list("augmentation", augment)

@@ -25,7 +25,7 @@ class Reporter:
         return None
 
     def epoch_begins(self, epoch: int, epochs: int, batches: int, done: int) -> None:
-        """An epoch begins (or goes on, with some batches done); epochs count from 0."""
+        """An epoch begins (or continues, with some batches done); epochs count from 0."""
 
     def batch_ends(self, done: int, loss: float) -> None:
         """A batch is done; `loss` is the mean of the epoch so far."""
@@ -50,7 +50,7 @@ class Lines(Reporter):
         self.note(described(logs, self._epochs))
 
     def note(self, text: str) -> None:
-        with suppress(OSError):  # whoever read along went away, as `head` does: training goes on
+        with suppress(OSError):  # whoever read along went away, as `head` does: training continues
             print(visible(text, keep="\n"), flush=True)
 
 

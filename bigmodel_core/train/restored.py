@@ -23,9 +23,9 @@ class About:
     """What is known of a saved model besides its graph and numbers.
 
     Args:
-        config: the layer it was: what `registry.config.to_config` writes where a plugin offers it (it then
+        config: the layer it was: what `registry.config.to_config` writes if a plugin offers it (it then
             has a "name"), else its "class" and, for a Sequential, its "layers".
-        encoding: how the data it was trained on became numbers; None where that is not known.
+        encoding: how the data it was trained on became numbers; None if that is not known.
         metrics: what was measured, by name, when it was saved.
     """
 
@@ -64,7 +64,7 @@ class RestoredModel(Layer):
     """A model as a checkpoint holds it: it computes, trains on and exports like the one that was saved,
     without the code that defined that one.
 
-    Built anew, it starts with the saved numbers again, whatever the seed.
+    Rebuilt, it starts with the saved numbers, whatever the seed.
 
     Args:
         inputs: the specs of its inputs, by name.

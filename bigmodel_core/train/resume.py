@@ -1,4 +1,4 @@
-"""Going on with a run: the checkpoint has to be one of this model, these options and these data."""
+"""Going on with a run: the checkpoint must be one of this model, these options and these data."""
 
 from __future__ import annotations
 
@@ -21,7 +21,7 @@ from bigmodel_core.train.runs import BEST, LAST, MANIFEST, is_run, read_manifest
 from bigmodel_core.train.step import TrainStep
 
 _FIXED = ("seed", "batch_size", "augment", "loss", "optimizer", "monitor", "data", "validation")
-"""What has to be the same for a resumed run to reach the same bits."""
+"""What must be the same for a resumed run to reach the same bits."""
 
 
 def checkpoint_of_run(path: str | Path) -> Checkpoint:
@@ -84,8 +84,8 @@ def _of_run(checkpoint: Checkpoint) -> Checkpoint:
 
 
 def begun(path: str | Path) -> dict[str, Any] | None:
-    """The configuration of a run that has no checkpoint at all, which is all there is to begin it anew; None
-    where there is a checkpoint, or no run.
+    """The configuration of a run without any checkpoint, which is enough to start it over; None if there is a
+    checkpoint, or no run.
 
     Raises:
         CheckpointError: the configuration is damaged.
@@ -105,7 +105,7 @@ def model_of(manifest: Mapping[str, Any], path: str | Path) -> Any:
 
 
 def folder_of(checkpoint: Checkpoint) -> Path | None:
-    """The folder of the run that a checkpoint belongs to, if it lies in one."""
+    """The folder of the run that a checkpoint belongs to, if it is in one."""
     folder = checkpoint.path.parent
     return folder if is_run(folder) else None
 
@@ -172,12 +172,12 @@ def _made(where: str, kind: str, item: Any) -> Any:
 
 
 def state_of(checkpoint: Checkpoint, step: TrainStep, options: Mapping[str, Any]) -> RunState:
-    """Where a run was, once it is known that a built step can go on from there.
+    """Where a run was, once it is known that a built step can continue from there.
 
     Args:
         checkpoint: of the run.
         step: the training step; it is not changed.
-        options: of the run that goes on.
+        options: of the resumed run.
 
     Raises:
         CheckpointError: the run had other options or data, or the model or optimizer is another one.
@@ -262,7 +262,7 @@ def _short(value: Any) -> str:
 
 
 def check_device(model: Layer | Network, device: str | None) -> None:
-    """Whether a built model is where a trainer is to work.
+    """Raise if the model and the trainer are on different devices.
 
     Raises:
         DeviceError: it is elsewhere.

@@ -1,4 +1,4 @@
-"""Where a run is: what training needs, besides the arrays, to go on as if it had never stopped."""
+"""Where a run is: what training needs, besides the arrays, to continue as if it had never stopped."""
 
 from __future__ import annotations
 
@@ -137,7 +137,7 @@ def _decode(value: Any) -> Any:
 
 
 def described(obj: Any) -> dict[str, Any]:
-    """An object as records name it: its configuration, or its class where no plugin offers it."""
+    """An object as records name it: its configuration, or its class if no plugin offers it."""
     if isinstance(obj, RestoredModel) and obj.about.config is not None:
         return dict(obj.about.config)
     if isinstance(obj, Sequential):

@@ -175,7 +175,7 @@ def without_epoch(run: Path) -> CheckpointError:
 
 
 def how_it_ended(run: Path) -> str:
-    """How a run that did not reach its end came to one, as ", it failed: ..."; empty where it did."""
+    """How a run that did not reach its end came to one, as ", it failed: ..."; empty if it did."""
     try:
         manifest = read_manifest(run)
     except CheckpointError:
@@ -244,7 +244,7 @@ def path_from(run: str | Path, path: str | Path) -> str:
 
 
 def data_dir_of(run: str | Path, manifest: Mapping[str, Any]) -> Path | None:
-    """Where the data of a run were read from, seen from the current folder; None where none was named."""
+    """Where the data of a run were read from, seen from the current folder; None if none was named."""
     found = manifest.get("data_dir")
     if not isinstance(found, str) or "\0" in found:
         return None

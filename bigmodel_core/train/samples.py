@@ -31,7 +31,7 @@ class Samples:
 
     Args:
         inputs: an array for each input of the model, one sample per row, or a source of samples.
-        target: one target per sample; None where there are none.
+        target: one target per sample; None if there are none.
         reach: with how many of those that follow it a sample shares something; see `Split`.
 
     Raises:
@@ -90,7 +90,7 @@ class Samples:
 
         Args:
             network: the model.
-            target: the spec of its targets; None where no targets are needed.
+            target: the spec of its targets; None if no targets are needed.
 
         Raises:
             ShapeError, DtypeError: they do not fit the model.

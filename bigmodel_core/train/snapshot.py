@@ -82,7 +82,7 @@ class Snapshot:
             parameters: by path.
             optimizer: the optimizer's state, by path.
             metrics: what was measured.
-            training: what training needs to go on, as plain values.
+            training: what training needs to continue, as plain values.
 
         Raises:
             CheckpointError: it cannot be written.

@@ -1,4 +1,4 @@
-"""The trainer: what a run is to be, how it goes on, and what callbacks ask of it."""
+"""The trainer: what a run is to be, how it continues, and what callbacks ask of it."""
 
 from __future__ import annotations
 
@@ -48,7 +48,7 @@ class Trainer(TrainedModel):
         loss: a loss or its name; a `Model` says which suits it.
         optimizer: an optimizer or its name; the `Model`'s own, or Adam.
         metrics: metrics or their names, measured after each epoch on the validation data, and on the training
-            samples where there are none; the `Model`'s own, or none.
+            samples if there are none; the `Model`'s own, or none.
         callbacks: called at fixed points of the loop, in this order.
         seed: for the first parameters (unless the model is built), the order of the samples and dropout.
         device: "cpu" or "cuda"; that of a built model, else the CPU.
@@ -131,10 +131,10 @@ class Trainer(TrainedModel):
         device: str = "cpu",
         out: str | Path | None = None,
     ) -> Trainer:
-        """The trainer of a run that stopped: its `fit` goes on to the same bits as if it had never stopped.
+        """The trainer of a run that stopped: its `fit` continues to the same bits as if it had never stopped.
 
-        It goes on from the last checkpoint, or from the best one, with a warning, where the last one cannot
-        be read. A run that has no checkpoint yet begins anew, with the options of its configuration.
+        It continues from the last checkpoint, or from the best one, with a warning, if the last one cannot
+        be read. A run that has no checkpoint yet starts over, with the options of its configuration.
 
         Args:
             path: the folder of the run, or a checkpoint.
@@ -203,13 +203,13 @@ class Trainer(TrainedModel):
         Args:
             data: what to train on: data with its splits, one split, or arrays (x, y); several inputs as a
                 tuple of arrays.
-            epochs: passes over the data, 1 by default; called again, training goes on for as many more. With
-                `resume`, all passes of the run together, by default as many as it was to do.
+            epochs: passes over the data, 1 by default; when called again, that many more. With `resume`, the
+                total of the run, by default what it was started with.
             batch_size: samples in a step, 64 by default; the last batch of an epoch may be smaller.
             validation: samples to measure after each epoch, or the fraction of the training samples to hold
                 out for that; by default the data's own validation split, or the resumed run's fraction.
             verbose: whether progress is shown.
-            resume: the folder or checkpoint of a run to go on with; needs the same data, options and seed.
+            resume: the folder or checkpoint of a run to continue with; needs the same data, options and seed.
             checkpoint_every: write the last checkpoint every so many steps, too; needs `out`.
             record: more that the run's configuration is to say, such as where the data came from.
             augment: augmentations or their names, applied to training samples in this order; by default
@@ -272,7 +272,7 @@ class Trainer(TrainedModel):
         return self.history
 
     def _take(self, job: Job) -> None:
-        """Be where a call of `fit` begins: a run that goes on continues from its checkpoint."""
+        """Be where a call of `fit` begins: a resumed run continues from its checkpoint."""
         self._kept.go_forward(self.network)
         if job.resumed is not None:
             resuming.restore(job.resumed, self.step, job.state)
@@ -300,7 +300,7 @@ class Trainer(TrainedModel):
     def keep_parameters(self, callback: Callback) -> None:
         """Keep the parameters as they are now, for the callback to bring back with `restore_parameters`.
 
-        Each callback has one place. It is in memory and, where the run has a folder, in a file there, so that
+        Each callback has one place. It is in memory and, if the run has a folder, in a file there, so that
         it survives a resume.
 
         Raises:
@@ -309,7 +309,7 @@ class Trainer(TrainedModel):
         self._kept.keep(self._key(callback), self.network, self.record)
 
     def restore_parameters(self, callback: Callback) -> None:
-        """Bring back the parameters that a callback kept; a further `fit` goes on from those of now.
+        """Bring back the parameters that a callback kept; a further `fit` continues from those of now.
 
         Raises:
             CheckpointError: it kept none, or its file is missing or damaged.

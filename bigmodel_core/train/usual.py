@@ -1,4 +1,4 @@
-"""The loss, the optimizer and the metrics of a model, where nobody chose others."""
+"""The loss, the optimizer and the metrics of a model, if nobody chose others."""
 
 from __future__ import annotations
 

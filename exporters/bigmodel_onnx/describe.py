@@ -18,7 +18,7 @@ def describe(path: Path) -> dict[str, Any]:
     """Layers, shapes, parameters, operators, versions and metadata of a file, as JSON-able values.
 
     `layers` has one entry for each node: its name, operator, output shape, parameters, and multiply-adds
-    for one sample where the shapes tell (None where they do not).
+    for one sample if the shapes tell (None if they do not).
 
     Raises:
         ExportError: the file is missing, damaged or unsafe.

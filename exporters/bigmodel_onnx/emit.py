@@ -99,7 +99,7 @@ class Emitter:
         return self._constants[key]
 
     def _unique(self, name: str) -> str:
-        """The name, or with a number where it is taken."""
+        """The name, or with a number if it is taken."""
         count = self._taken.get(name, 0) + 1
         self._taken[name] = count
         if count == 1:
@@ -231,7 +231,7 @@ class Emitter:
         return _to_end(start, size), _to_end(stop, size)
 
     def reduce(self, operator: str, x: str, axes: Sequence[int], keepdims: bool) -> str:
-        """A reduction, with its axes where the opset wants them."""
+        """A reduction, with its axes if the opset wants them."""
         if self.opset >= 18 or operator == "ReduceSum":
             return str(getattr(self, operator)(x, self.ints(axes), keepdims=int(keepdims)))
         return str(getattr(self, operator)(x, axes=list(axes), keepdims=int(keepdims)))
@@ -243,7 +243,7 @@ class Emitter:
         return str(self.Transpose(x, perm=order))
 
     def fold(self, function: Callable[..., np.ndarray], *names: str) -> str | None:
-        """A weight made of weights by a function of arrays; None where one of them is no weight."""
+        """A weight made of weights by a function of arrays; None if one of them is no weight."""
         if not all(name in self.weights for name in names):
             return None
         array = function(*(self.weights[name] for name in names))
@@ -330,7 +330,7 @@ def _to_end(bound: Dim, size: Dim) -> Dim:
 
 
 def _as_number(bound: Dim, size: Dim) -> Dim:
-    """A bound of a slice as the number that is cut to it at the ends of an axis, where there is one."""
+    """A bound of a slice as the number that is cut to it at the ends of an axis, if there is one."""
     for part, sign in ((bound, 1), (dim_add(size, dim_multiply(bound, -1)), -1)):
         number = _cut(part)
         if number is not None and number > 0 and dim_min(size, number) == part:

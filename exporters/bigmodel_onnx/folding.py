@@ -21,7 +21,7 @@ LARGEST = 2**20
 
 
 def folded(call: Call) -> np.ndarray | None:
-    """The result of an operator whose inputs are all constants; None where it is left to the graph."""
+    """The result of an operator whose inputs are all constants; None if it is left to the graph."""
     compute = FOLDS.get(call.operator)
     arrays = call.items
     if compute is None or not all(isinstance(item, np.ndarray) for item in arrays if item is not None):
@@ -54,7 +54,7 @@ def _check_size(shape: Sequence[int]) -> None:
 
 
 def _divide(a: np.ndarray, b: np.ndarray) -> np.ndarray:
-    """a / b, cut towards zero where they are integers."""
+    """a / b, cut towards zero if they are integers."""
     if a.dtype.kind not in "iu":
         return np.asarray(a / b)
     if (b == 0).any():

@@ -193,7 +193,7 @@ def _average_pool(call: Call) -> Value:
     padding, counts = w.padding(), bool(call.get("count_include_pad", 0))
     whole = w.ceiled(padding)
     x = w.x
-    if counts and whole != padding:  # pads count, what lies behind them does not
+    if counts and whole != padding:  # pads count, what is behind them does not
         x = ops.zero_pad(x, padding)
         whole, counts = (0, 0, max(whole[2] - padding[2], 0), max(whole[3] - padding[3], 0)), False
     return w.result(AveragePool(w.taps, w.stride, whole, counts)(x))  # type: ignore[arg-type]  # taps are numbers

@@ -229,7 +229,7 @@ def _lone_norm(node: Node, norm: Node) -> Match:
 
 
 def _normalized(node: Node, norm: Node, producer: _Producer) -> Match:
-    """A normalisation behind what has weights: folded into these where the file has them as numbers."""
+    """A normalisation behind what has weights: folded into these if the file has them as numbers."""
     count = len(producer.sources)
 
     def lower(emit: Emitter, *names: str) -> str:
@@ -248,7 +248,7 @@ def _folded(
 ) -> tuple[str, str, str] | None:
     """x, the weight and the bias that take the normalisation in; computed in float64, rounded once.
 
-    None where one of them is no weight of the file, or where rounding would show (`_cancels`).
+    None if one of them is no weight of the file, or where rounding would show (`_cancels`).
     """
     x, weight, *bias = own
     scale, shift, mean, variance = vectors

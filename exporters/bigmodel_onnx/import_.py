@@ -136,7 +136,7 @@ class OnnxModel(bm.Layer):
 
 @contextmanager
 def _named(node: Mapping[str, Any]) -> Iterator[None]:
-    """Errors name the node and its operator, and how to go on."""
+    """Errors name the node and its operator, and how to continue."""
     try:
         yield
     except BigmodelError as error:

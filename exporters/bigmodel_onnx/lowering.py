@@ -119,7 +119,7 @@ def _matches(nodes: Sequence[Node], outputs: Sequence[Value], folded: Mapping[No
 
 
 def _ordered(found: Mapping[int, Match]) -> list[Match] | None:
-    """Matches behind what they read, otherwise as in the graph; None where that cannot be.
+    """Matches behind what they read, otherwise as in the graph; None if that cannot be.
 
     Nodes that are written together may read what the graph has after the first of them.
     """
@@ -198,7 +198,7 @@ def _elements(value: Value) -> int:
 
 
 def missing_lowerings(layer: Layer, specs: Sequence[Any], *, opset: int = 17) -> list[str]:
-    """The places of a layer that cannot be exported, "path (Layer): Op" each; empty where all can.
+    """The places of a layer that cannot be exported, "path (Layer): Op" each; empty if all can.
 
     Args:
         layer: any layer; it need not be built.

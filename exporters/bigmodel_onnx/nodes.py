@@ -32,7 +32,7 @@ class Call:
 
     Args:
         operator: its name.
-        items: its inputs: values, constant arrays, shapes, None where one is left out.
+        items: its inputs: values, constant arrays, shapes, None if one is left out.
         attributes: by name.
         opset: the operator set of the file.
         graph: the graph under construction.

@@ -112,7 +112,7 @@ def _clip(call: Call) -> Value:
         for place, bound in ((1, ops.maximum), (2, ops.minimum)):
             x = bound(x, call.value(place)) if call.has(place) else x
         return x
-    largest = float(np.finfo(x.dtype).max)  # what a bound is where the file has none
+    largest = float(np.finfo(x.dtype).max)  # what a bound is if the file has none
     given = [call.get("min", -largest), call.get("max", largest)]
     low, high = [call.constant(place) if call.has(place) else given[place - 1] for place in (1, 2)]
     if low > high:  # the upper bound counts

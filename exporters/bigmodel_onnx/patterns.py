@@ -140,7 +140,7 @@ def _slices(node: Node, uses: Uses) -> Match | None:
 
 
 def _reshape(node: Node, uses: Uses) -> Match | None:
-    """Reshapes one after the other; nothing where they lead back to the shape there was."""
+    """Reshapes one after the other; nothing if they lead back to the shape there was."""
     x = node.inputs[0] if isinstance(node.op, shape.Reshape) else None
     if x is None or not isinstance(x.node.op, shape.Reshape) or not uses.once(x):
         return None

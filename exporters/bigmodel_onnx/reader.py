@@ -12,7 +12,7 @@ from bigmodel_onnx.shapes import HANDLED, Dims, compute
 
 
 def read_node(call: Call) -> Any:
-    """What a node gives: Values, arrays or Dims; a tuple where it has several outputs.
+    """What a node gives: Values, arrays or Dims; a tuple if it has several outputs.
 
     Raises:
         ExportError: it cannot be read.
@@ -31,7 +31,7 @@ def read_node(call: Call) -> Any:
 
 
 def _followed(call: Call) -> Dims | None:
-    """The result where an operator works on shapes alone; None where it is an op of the graph."""
+    """The result where an operator works on shapes alone; None if it is an op of the graph."""
     if call.operator not in HANDLED or not call.items or any(item is None for item in call.items):
         return None
     if not any(isinstance(item, Dims) for item in call.items):

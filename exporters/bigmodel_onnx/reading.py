@@ -143,7 +143,7 @@ def tensors(model: onnx.ModelProto) -> Iterator[onnx.TensorProto]:
 
 
 def check_tensor(tensor: onnx.TensorProto, path: Path) -> None:
-    """Refuse a tensor whose data is not what its shape says, or lies outside the model's folder.
+    """Refuse a tensor whose data is not what its shape says, or is outside the model's folder.
 
     Raises:
         ExportError: with the tensor's name and what is wrong.

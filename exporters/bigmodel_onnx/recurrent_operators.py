@@ -84,7 +84,7 @@ def _cells(call: Call, directions: int) -> list[str]:
 
 
 def _part(value: Value, number: int) -> Value:
-    """One of the directions, which lie along the first axis."""
+    """One of the directions, which are along the first axis."""
     return ops.reshape(value, value.shape[1:]) if value.shape[0] == 1 else value[number]
 
 
@@ -106,7 +106,7 @@ def _weight(call: Call, place: int, number: int, cell: str) -> Value:
 
 
 def _biases(call: Call, number: int, cell: str, dtype: str) -> tuple[Value, Value]:
-    """Both biases of one direction; zeros where the file has none."""
+    """Both biases of one direction; zeros if the file has none."""
     width = call.value(1).shape[1]
     if not isinstance(width, int):
         raise ExportError(f"the weights of {call.operator} have no fixed shape.")
@@ -120,7 +120,7 @@ def _biases(call: Call, number: int, cell: str, dtype: str) -> tuple[Value, Valu
 def _initial(
     call: Call, number: int, shape: tuple[Any, ...], dtype: str, batch_first: bool
 ) -> tuple[Value, ...]:
-    """The initial states of one direction; empty where the file has none."""
+    """The initial states of one direction; empty if the file has none."""
     places = (5, 6) if call.operator == "LSTM" else (5,)
     if not any(call.has(place) for place in places):
         return ()

@@ -96,7 +96,7 @@ class _Stack:
 
     @classmethod
     def of(cls, states: tuple[Value, Value]) -> _Stack | None:
-        """Where two states are neighbours; None where they are not."""
+        """Where two states are neighbours; None if they are not."""
         found = []
         for state in states:
             part = state.node.inputs[0] if isinstance(state.node.op, Reshape) else state

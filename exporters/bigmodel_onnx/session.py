@@ -37,7 +37,7 @@ class Session:
 
     @property
     def labels(self) -> tuple[str, ...] | None:
-        """The names of the classes, where the file has them."""
+        """The names of the classes, if the file has them."""
         found = self.metadata.get("labels")
         return tuple(map(str, found)) if isinstance(found, list) else None
 

@@ -57,7 +57,7 @@ def _transpose(call: Call) -> Value:
 
 @reads("Squeeze")
 def _squeeze(call: Call) -> Value:
-    """The axes that are named; where none is, those of size 1, which have to be known now."""
+    """The axes that are named; if none is, those of size 1, which must be known now."""
     x = call.value(0)
     gone = call.axes(x.ndim)
     if gone is None:

@@ -104,7 +104,7 @@ _ARITHMETIC: dict[str, Callable[[Dim, Dim], Dim]] = {
 
 
 def compute(operator: str, items: Sequence[Dims], attributes: Mapping[str, Any]) -> Dims | None:
-    """The result of an operator on shapes; None where it is none that shapes need.
+    """The result of an operator on shapes; None if it is none that shapes need.
 
     Args:
         operator: its name, one of `HANDLED`.

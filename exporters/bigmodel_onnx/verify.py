@@ -1,4 +1,4 @@
-"""Proof that a file computes what the model computes, and the first layer that differs where it does not."""
+"""Proof that a file computes what the model computes, and the first layer that differs if it does not."""
 
 from __future__ import annotations
 
@@ -85,10 +85,10 @@ def verify(path: Path, comparison: Comparison, runs: Mapping[str, Arrays]) -> di
 
 
 def difference(got: np.ndarray, wanted: np.ndarray, tolerance: float | None = None) -> tuple[float, float]:
-    """The largest difference between two arrays and what is allowed; infinite where they are not comparable.
+    """The largest difference between two arrays and what is allowed; infinite if they are not comparable.
 
     Differences are measured against the largest number expected: numbers near zero are no false alarm. NaN
-    equals NaN where it is expected, and differs from every number.
+    equals NaN if it is expected, and differs from every number.
     """
     if got.shape != wanted.shape:
         return float("inf"), 0.0

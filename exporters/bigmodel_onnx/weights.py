@@ -163,7 +163,7 @@ def weight_names(
     """The names of the arrays that become parameters.
 
     Floats with at least one axis that an initializer holds are weights; so are those of other nodes where an
-    operator reads them as weights, biases or scales. Numbers that have to be known while the graph is built,
+    operator reads them as weights, biases or scales. Numbers that must be known while the graph is built,
     such as the bounds of Clip, are constants.
 
     Args:

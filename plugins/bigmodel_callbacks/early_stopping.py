@@ -14,14 +14,13 @@ from bigmodel_callbacks.plateau import PlateauWatcher
 class EarlyStopping(PlateauWatcher):
     """Ends training once a measure has not improved for more than `patience` epochs (Prechelt, 1998).
 
-    When training has ended, by this or after its last epoch, the model has the parameters of the epoch in
-    which the measure was best (of several, the one with the lowest loss), unless `restore_best` is false.
-    After Ctrl-C it keeps those it had, to go on from. The best checkpoint of a run's folder is kept whatever
-    this does; what counts as best there is `Trainer(monitor=...)`.
+    When training has ended, early or not, the model has the parameters of the epoch in which the measure was
+    best (in a tie, the one with the lowest loss), unless `restore_best` is false. After Ctrl-C it keeps its
+    current parameters. `Trainer(monitor=...)` decides the best checkpoint in the run folder.
 
     Args:
-        monitor: what is watched, such as "val_loss" or "val_accuracy".
-        patience: how many epochs without an improvement are borne; the next one is the last.
+        monitor: the measure to watch, such as "val_loss" or "val_accuracy".
+        patience: how many epochs without an improvement are tolerated; the next one is the last.
         min_delta: what counts as an improvement: a change of more than this.
         mode: "min" where lower is better, "max" where higher is; None asks the metric.
         restore_best: whether the model ends with the parameters of the best epoch; false keeps the last ones.
@@ -40,7 +39,7 @@ class EarlyStopping(PlateauWatcher):
             trainer.note(f"nothing to do: early stopping ended this run, {self._reason(trainer)}")
 
     def on_epoch_end(self, trainer: bm.Trainer, epoch: int, logs: Mapping[str, float]) -> None:
-        """Stop training where the patience is at its end."""
+        """Stop training when patience runs out."""
         state = trainer.callback_state(self)
         if self.waited(state, logs) > self.patience:
             state["stopped"] = trainer.stop = True

@@ -37,7 +37,7 @@ class PlateauWatcher(bm.Callback):
             raise ConfigError(f"mode is {self.mode!r}.", where=where, fix='use "min", "max" or None.')
 
     def on_train_begin(self, trainer: bm.Trainer) -> None:
-        """The measure has to be one that is measured."""
+        """The measure must be one that is measured."""
         higher = trainer.higher_is_better(self.monitor)
         trainer.callback_state(self)["sign"] = (1 if higher else -1) if self.mode is None else self._sign()
 

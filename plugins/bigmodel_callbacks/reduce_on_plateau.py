@@ -14,7 +14,7 @@ from bigmodel_core.errors import ConfigError
 class ReduceOnPlateau(PlateauWatcher):
     """Multiplies the learning rate by `factor` when a measure did not improve for over `patience` epochs.
 
-    It works on top of the optimizer's schedule, which goes on by steps.
+    It works on top of the optimizer's schedule, which continues by steps.
 
     Args:
         monitor: what is watched, such as "val_loss" or "val_accuracy".
@@ -38,7 +38,7 @@ class ReduceOnPlateau(PlateauWatcher):
             raise ConfigError(f"min_rate is {self.min_rate}.", where="ReduceOnPlateau", fix="use 0 or more.")
 
     def on_epoch_end(self, trainer: bm.Trainer, epoch: int, logs: Mapping[str, float]) -> None:
-        """Lower the rate where the patience is at its end; the patience then begins anew."""
+        """Lower the rate when patience runs out; it then starts over."""
         state = trainer.callback_state(self)
         if self.waited(state, logs) <= self.patience:
             return

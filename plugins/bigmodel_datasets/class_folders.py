@@ -1,4 +1,4 @@
-"""Folders of one folder a class: which files are images, and what is passed over."""
+"""Folders of one folder a class: which files are images, and what is ignored."""
 
 from __future__ import annotations
 
@@ -65,7 +65,7 @@ def folder_named(data_dir: Path | None) -> Path:
 
 
 def parts_of(folder: Path, passed_over: PassedOver) -> dict[str, Path]:
-    """The folder of each split; all is "train" where the classes lie in the folder itself.
+    """The folder of each split; all is "train" where the classes are in the folder itself.
 
     Raises:
         DataError: there is one of `train` and `test` without the other.

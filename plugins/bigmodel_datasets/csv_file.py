@@ -123,7 +123,7 @@ def column_of(
 
     Args:
         target: what was given.
-        names: of the columns, where they have some.
+        names: of the columns, if they have some.
         width: how many columns there are.
         path: the file, for messages.
         option: what the option is called.
@@ -170,7 +170,7 @@ def is_written_otherwise(cell: str) -> bool:
 
 
 def parsed(cell: str, kind: type[Number]) -> Number | None:
-    """The number in a cell; None where there is none."""
+    """The number in a cell; None if there is none."""
     try:
         return None if "_" in cell else kind(cell)
     except ValueError:

@@ -19,18 +19,18 @@ from bigmodel_datasets.class_folders import PassedOver, check_labels, folder_nam
 class ImageFolder(bm.Dataset):
     """Images in folders of one folder a class: DIR/cat/1.png, or DIR/train/cat/1.png and DIR/test/cat/2.png.
 
-    Where there are folders `train` and `test`, they are the splits, and `validation` is one if it is there;
+    If there are folders `train` and `test`, they are the splits, and `validation` is one if it is there;
     else a share of each class is held out as test split. Classes are the names of the folders, in order.
     Pixels are scaled to 0 to 1; with `mean` and `std` they are standardised, in exported files too.
     Images are never all in memory. Files that are no images by their ending (`Thumbs.db`, `notes.txt`), what
-    begins with a dot and `__MACOSX` are passed over; a note of the data says how many. What the numbers in
+    begins with a dot and `__MACOSX` are ignored; a note of the data says how many. What the numbers in
     files of more than 8 bits mean is said in `bigmodel_core.data.images`.
 
     Args:
         size: height and width, or one number for both; images of other sizes are stretched to it. None takes
             the size of the first image of the training split.
         channels: 1 (grey) or 3 (colours); None takes those of that first image.
-        test_fraction: share of each class to hold out where there is no test folder.
+        test_fraction: share of each class to hold out if there is no test folder.
         seed: key of the choice of held-out images.
         limit: use no more than this many images of a class, the first by name.
         mean, std: one number, or one for each channel, of pixels from 0 to 1.

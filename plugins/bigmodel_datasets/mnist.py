@@ -61,7 +61,7 @@ class Mnist(bm.Dataset):
     """Handwritten digits, 28x28 pixels of 0 to 255: 60,000 to train and 10,000 to test (LeCun et al., 1998).
 
     Reads `train-images-idx3-ubyte`, `train-labels-idx1-ubyte` and the two `t10k-` files, gzipped or not;
-    downloads them where they are not found. Pixels are scaled to 0 to 1.
+    downloads them if they are not found. Pixels are scaled to 0 to 1.
     """
 
     name: ClassVar[str] = "mnist"

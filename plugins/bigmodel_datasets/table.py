@@ -27,7 +27,7 @@ class Csv(bm.Dataset):
         target: name or number of the target column; numbers count from 0, negative ones from the end.
         header: whether the first row names the columns; None finds out.
         task: "classification", "binary" or "regression". None decides by the target: words are classes, and
-            so are at most 20 different whole numbers; all else is regression.
+            so are at most 20 different integers; all else is regression.
         test_fraction: share of the rows to hold out as test split; classes keep their proportions.
         seed: key of the choice of test rows.
         delimiter: character between two cells.

@@ -14,7 +14,7 @@ from bigmodel_core.errors import DataError
 from bigmodel_datasets.csv_file import Table, is_written_otherwise, parsed
 
 MOST_CLASSES = 20
-"""Different whole numbers beyond which a target is read as numbers."""
+"""Different integers beyond which a target is read as numbers."""
 
 
 @dataclass(frozen=True)
@@ -111,7 +111,7 @@ def _is_finite(value: float | None) -> bool:
 
 
 def _sort_key(cells: Sequence[str]) -> Callable[[str], Any]:
-    """By number where all cells are numbers, else by text."""
+    """By number if all cells are numbers, else by text."""
     for kind in (int, float):
         if all(_is_finite(parsed(cell, kind)) for cell in cells):
             return lambda cell, kind=kind: (kind(cell), cell)  # type: ignore[misc]  # mypy infers no lambda with defaults

@@ -190,7 +190,7 @@ class LSTM(_Recurrent):
     """Long short-term memory (Hochreiter and Schmidhuber, 1997; forget gate after Gers et al., 2000).
 
     Inputs and outputs as for `RNN`, but there are two states: initial states are given as two inputs, hidden
-    and cell, and `return_state` gives both. Gates lie in the order input, forget, cell, output.
+    and cell, and `return_state` gives both. Gates are in the order input, forget, cell, output.
 
     Parameters: `input_weight` (features, 4 * units), `recurrent_weight` (units, 4 * units), `input_bias` and
     `recurrent_bias` (4 * units,), with the endings that `RNN` has.
@@ -221,7 +221,7 @@ class LSTM(_Recurrent):
 class GRU(_Recurrent):
     """The gated recurrent unit (Cho et al., 2014), its reset gate applied after the matrix product.
 
-    Inputs and outputs as for `RNN`. Gates lie in the order reset, update, new.
+    Inputs and outputs as for `RNN`. Gates are in the order reset, update, new.
 
     Parameters: `input_weight` (features, 3 * units), `recurrent_weight` (units, 3 * units), `input_bias` and
     `recurrent_bias` (3 * units,), with the endings that `RNN` has.

@@ -44,7 +44,7 @@ class BinaryCrossEntropy(bm.Loss):
     """-log of the probability given to each yes-or-no target; prediction holds logits, not probabilities.
 
     Targets have the prediction's shape: probabilities from 0 to 1 as floats, or labels 0 and 1 as integers or
-    truth values. A last axis of length 1 may be missing on either side: one logit a sample, (N, 1), goes with
+    booleans. A last axis of length 1 may be missing on either side: one logit a sample, (N, 1), goes with
     targets (N,) as with (N, 1).
 
     Raises:

@@ -31,7 +31,7 @@ class _Share(bm.Metric):
 class Accuracy(_Share):
     """The share of samples whose largest logit is that of their class.
 
-    Takes logits (n, C), or predicted labels (n,) as integers, and labels (n,), integers or truth values.
+    Takes logits (n, C), or predicted labels (n,) as integers, and labels (n,), integers or booleans.
     Logits of two classes may be one a sample, (n, 1) or (n,), where more than 0 means class 1; their labels
     may be (n, 1), and 0 and 1 as floats. Further axes in front of the classes count as samples.
 

@@ -15,7 +15,7 @@ def predicted_and_true(
     Args:
         prediction: logits (..., C), or logits of two classes, (..., 1) or (n,), where more than 0 means
             class 1; or labels (...) as integers.
-        target: (...) labels: integers or truth values; for logits of two classes also (..., 1), and 0 and 1
+        target: (...) labels: integers or booleans; for logits of two classes also (..., 1), and 0 and 1
             as floats.
         where: name of the metric, for messages.
 
@@ -53,7 +53,7 @@ def binary_logits(
 
     Args:
         prediction: (..., 1) or (...) floats.
-        target: (...) or (..., 1) integers, truth values, or floats that are 0 or 1.
+        target: (...) or (..., 1) integers, booleans, or floats that are 0 or 1.
         where: name of the metric, for messages.
 
     Raises:

@@ -68,7 +68,7 @@ class _ByClass(bm.Metric):
 
     @abstractmethod
     def _score(self, hits: np.ndarray, predicted: np.ndarray, true: np.ndarray) -> np.ndarray:
-        """The score of each class from its counts; 0 where it would be 0 / 0."""
+        """The score of each class from its counts; 0 if it would be 0 / 0."""
 
 
 def _ratio(numerator: np.ndarray, denominator: np.ndarray) -> np.ndarray:

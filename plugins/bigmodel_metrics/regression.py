@@ -80,7 +80,7 @@ class R2(bm.Metric):
     """The coefficient of determination: 1 - squared error / squared deviation of the targets from their mean.
 
     Takes (n, k) or (n,) numbers, both of one shape and n of at least 2. With several outputs the mean of
-    their scores. Where all targets are equal an output scores 1 if every prediction is exact, else 0. Sums of
+    their scores. If all targets are equal an output scores 1 if every prediction is exact, else 0. Sums of
     deviations are merged as in Chan, Golub and LeVeque (1979), so a large mean costs no precision.
 
     >>> R2()(np.array([[1.0], [2.0], [2.0]]), np.array([[1.0], [2.0], [3.0]]))

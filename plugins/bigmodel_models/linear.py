@@ -69,7 +69,7 @@ class LinearSvm(bm.Model):
 
     Takes (N, ...), each sample being flattened, and gives scores (N, classes). The hinge loss asks for a
     margin of 1, and weight decay makes that margin wide. Unless another optimizer is asked for, it is
-    AdamW, whose weight decay is 0.01; a larger one lets more samples lie within the margin.
+    AdamW, whose weight decay is 0.01; a larger one lets more samples are within the margin.
 
     Args:
         classes: how many classes there are; 1 for two classes that share one score.
