@@ -121,7 +121,7 @@ class Experiment:
             return [named("metric", text) for text in self.train.metrics]
 
     def check_monitor(self, metrics: Sequence[Metric], *, validated: bool) -> None:
-        """Whether what is to decide the best epoch is measured.
+        """Raise unless what is to decide the best epoch is measured.
 
         Raises:
             UsageError: it is not, or its values cannot be compared.

@@ -15,7 +15,7 @@ SUFFIXES = (".csv", ".jsonl")
 
 
 def check_target(path: Path) -> None:
-    """Whether predictions can be written under a name.
+    """Raise unless predictions can be written to a path.
 
     Raises:
         UsageError: the ending is none of those, or there is no such folder.

@@ -139,7 +139,7 @@ def _from_file(path: Path) -> Predictor:
 
 
 def check_samples(predictor: Predictor, data: Any) -> None:
-    """Whether the samples of a data set are as large as the model's input.
+    """Raise unless the samples of a data set are as large as the model's input.
 
     Raises:
         DataError: they are not.

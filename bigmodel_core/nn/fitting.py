@@ -44,7 +44,7 @@ def checked(name: str, array: Any, spec: Spec, known: dict[str, int]) -> np.ndar
 
 
 def check_fits(name: str, found: np.ndarray | Source, spec: Spec, known: dict[str, int]) -> None:
-    """Whether an array, or samples that are not read yet, can become a graph input; see `checked`.
+    """Raise unless an array, or samples that are not read yet, can become a graph input; see `checked`.
 
     Raises:
         ShapeError, DtypeError: as `checked`.

@@ -311,7 +311,7 @@ class Network:
 
 
 def _check_count(layer: Layer, count: int) -> None:
-    """Whether a layer can be called on so many inputs.
+    """Raise unless a layer can be called on so many inputs.
 
     Raises:
         ShapeError: it cannot.

@@ -94,7 +94,7 @@ class Evaluator:
         return found
 
     def check(self, samples: Samples, batch_size: int) -> None:
-        """Whether samples fit the model, the loss and the metrics: tried with the first batch.
+        """Raise unless samples fit the model, the loss and the metrics: the first batch is tried.
 
         Raises:
             ShapeError, DtypeError, DataError: they do not.

@@ -137,7 +137,7 @@ class RunLock:
 
 
 def check_unused(folder: Path) -> None:
-    """Whether nobody is writing the folder of a run, before long work that would be in vain.
+    """Raise if somebody is writing the folder of a run, before long work that would be in vain.
 
     Raises:
         RunInUseError: a process is.

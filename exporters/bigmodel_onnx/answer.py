@@ -175,7 +175,7 @@ def answer_for(output: Spec, known: Encoding, is_probability: bool) -> Answer | 
 
 
 def check_labels(outputs: Sequence[Spec], labels: Sequence[str] | None) -> None:
-    """Whether there is a label for each class of some output.
+    """Raise unless there is a label for each class of some output.
 
     Args:
         outputs: the specs of the model's outputs: (N, C), (N, T, C) or (N, C, H, W) scores of C classes, or

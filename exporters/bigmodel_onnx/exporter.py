@@ -310,7 +310,7 @@ def _task_of(layer: Layer) -> Task | None:
 
 
 def _check_finite(network: Network) -> None:
-    """Whether all parameters are numbers.
+    """Raise unless all parameters are numbers.
 
     Raises:
         ExportError: one holds NaN or infinity.
