@@ -153,7 +153,7 @@ def attributes_of(kernel: FunctionKernel, call: Call, special: Sequence[str]) ->
             continue
         if name not in extras and not hasattr(call.op, name):
             raise KernelError(
-                f"the kernel '{kernel.function.__name__}' takes '{name}', which is no attribute of"
+                f"the kernel '{kernel.function.__name__}' takes '{name}', which is not an attribute of"
                 f" {type(call.op).__name__}.",
                 fix=f"arguments are outputs, inputs, then fields of the op, then {', '.join(special)}.",
             )
