@@ -42,7 +42,7 @@ def philox(counters: np.ndarray, key: tuple[int, int]) -> np.ndarray:
 
 
 class Draws:
-    """Random numbers for each sample of a batch, the next ones at each call.
+    """Random numbers for each sample of a batch; each call draws the next ones.
 
     Args:
         samples: (n,) numbers of the samples.

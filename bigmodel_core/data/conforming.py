@@ -1,5 +1,4 @@
-"""Samples and targets of one encoding brought to another, by name: a trained model meets them as it met its
-own."""
+"""Conversion of samples and targets from one encoding to another, by name, as a trained model needs them."""
 
 from __future__ import annotations
 

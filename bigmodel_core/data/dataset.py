@@ -24,7 +24,7 @@ from bigmodel_core.errors import BigmodelError, ConfigError, DataError
 
 @dataclass(frozen=True, eq=False)
 class Data:
-    """A data set ready for a model, in memory or read when it is needed.
+    """A data set ready for a model, in memory or read on demand.
 
     x of every split is made C-contiguous float32 (integers, such as token ids, become int64); images are
     (n, C, H, W). A `Source` stays one. Class labels become int64; regression targets become float32 (n, k),

@@ -1,4 +1,4 @@
-"""Where the files of a data set are: a folder that was named, the per-user cache, or a checked download."""
+"""Where the files of a data set are: a named folder, the per-user cache, or a checked download."""
 
 from __future__ import annotations
 

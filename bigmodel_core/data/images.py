@@ -1,4 +1,4 @@
-"""Image files as arrays: one rule for training and prediction, so that a picture means the same to both.
+"""Image files as arrays, read by the same rules in training and prediction.
 
     a file of                         becomes grey or colour from 0 to 255 by
     8 bits or fewer, palettes, CMYK   Pillow's conversion

@@ -43,7 +43,7 @@ def permutation(n: int, *key: int | str) -> np.ndarray:
 def split_indices(
     n: int, fraction: float, seed: int, *, classes: np.ndarray | None = None, reach: int | None = None
 ) -> tuple[np.ndarray, np.ndarray]:
-    """Parts 0 to n - 1 in two: the kept and a `fraction` that is held out, each in rising order.
+    """Splits 0 to n - 1 in two: those kept and a `fraction` held out, each in ascending order.
 
     Samples of a time series or a text are held out at the end, and as many before them are left out of both
     parts as share something with them.

@@ -13,7 +13,7 @@ from bigmodel_core.errors import ShapeError
 
 
 class Source(ABC):
-    """Samples that are read when they are asked for, such as images in files; wherever `x` is an array of
+    """Samples that are read on demand, such as images in files; wherever `x` is an array of
     samples, it may be a source.
 
     A subclass sets `shape` and `dtype` and defines `read`. Indexing along the first axis reads and gives

@@ -27,7 +27,7 @@ if TYPE_CHECKING:
 def export(
     model: Layer | Network, path: str | Path, *, exporter: str | Exporter | None = None, **options: Any
 ) -> Any:
-    """Write a built model to a file that others can run, proven to compute the same before it appears.
+    """Write a built model to a file that other programs can run, verified before it appears.
 
     Args:
         model: a built model.

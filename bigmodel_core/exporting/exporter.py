@@ -16,7 +16,7 @@ if TYPE_CHECKING:
 
 @dataclass(frozen=True)
 class Exporter:
-    """Writes a trained model to a file that others can run; frozen dataclasses whose fields are options."""
+    """Writes a trained model to a file; a frozen dataclass whose fields are its options."""
 
     suffix: ClassVar[str] = ""
     """The file ending that chooses this exporter, such as ".onnx"."""

@@ -201,7 +201,7 @@ def dim_product(shape: Iterable[Dim]) -> Dim:
 
 
 def dim_divide(a: Dim, b: Dim) -> Dim | None:
-    """The exact quotient a / b, or None if the division leaves a rest or cannot be decided.
+    """The exact quotient a / b, or None if there is a remainder or it cannot be decided.
 
     >>> dim_divide("6*N*T", "2*N"), dim_divide("N", 2)
     ('3*T', None)
@@ -226,7 +226,7 @@ def dim_divide(a: Dim, b: Dim) -> Dim | None:
 
 
 def dim_floor_divide(a: Dim, b: int) -> Dim | None:
-    """The quotient a / b rounded down, or None if that depends on the size of a name.
+    """The quotient a / b rounded down, or None if it depends on a free size.
 
     >>> dim_floor_divide("2*T + 3", 2), dim_floor_divide("T", 2)
     ('T + 1', None)
@@ -241,7 +241,7 @@ def dim_floor_divide(a: Dim, b: int) -> Dim | None:
 
 
 def dim_min(a: Dim, b: Dim) -> Dim:
-    """The smaller of two dimensions, by what is sure of names: each is 1 or more.
+    """The smaller of two dimensions, given that every name is 1 or more.
 
     >>> dim_min("T", 10), dim_min("T + 3", 10), dim_min("T", 1)
     ('min(T, 10)', 'min(T, 7) + 3', 1)
@@ -250,7 +250,7 @@ def dim_min(a: Dim, b: Dim) -> Dim:
 
 
 def dim_max(a: Dim, b: Dim) -> Dim:
-    """The larger of two dimensions, as what the smaller one leaves of their sum.
+    """The larger of two dimensions: their sum minus the smaller one.
 
     >>> dim_max(dim_add("T", -2), 0)
     'T - min(T, 2)'

@@ -1,4 +1,4 @@
-"""Number types: all that the project knows of each, in one table.
+"""Number types: everything the project knows about each, in one table.
 
 A type that is in the table exists: specs, arrays and checkpoints may have it. Kernels compute with those that
 are marked so; each device names those that it takes (`Device.dtypes`).

@@ -9,7 +9,7 @@ from bigmodel_core.graph.spec import Dim, Shape, Spec
 
 
 class Emit(Protocol):
-    """What an op's `onnx` method gets: `emit.Add(a, b)` adds a node of that ONNX operator and returns its
+    """What an op's `onnx` method receives: `emit.Add(a, b)` adds a node of that ONNX operator and returns its
     output.
 
     Keyword arguments are the node's attributes; `outputs=2` gives a tuple of outputs. Inputs and outputs are

@@ -211,7 +211,7 @@ class Value:
         return operations().reshape(self, shape)
 
     def astype(self, dtype: str) -> Value:
-        """The numbers converted to another type."""
+        """The array converted to another type."""
         return operations().cast(self, dtype)
 
 

@@ -13,7 +13,7 @@ ANY_DEVICE = "any"
 
 
 class Kernel:
-    """How one op is computed on a device.
+    """The implementation of one op on a device.
 
     Subclasses define `launches`; the other traits describe kernels that do more than read their inputs and
     write their outputs.

@@ -146,7 +146,7 @@ DEVICES = ["cpu", "cuda"]
 
 
 def register_kernel(op: type[Op], device: str, kernel: Kernel) -> None:
-    """Make a kernel that of an op on a device, for an op of your own or of anybody else.
+    """Register a kernel of an op for a device; the op may be anyone's.
 
     It is then `op.cpu`, `op.cuda` or, for another device, the attribute of that name.
 

@@ -131,7 +131,7 @@ class Spec:
 
 
 def format_shape(shape: Iterable[Dim]) -> str:
-    """A shape as an error message shows it.
+    """A shape formatted for messages.
 
     >>> format_shape(("N", 784)), format_shape(("N",))
     ('(N, 784)', '(N,)')

@@ -37,7 +37,7 @@ class Elementwise(Kernel):
 
 
 def elementwise(function: Scalar) -> tuple[Elementwise, Elementwise]:
-    """The CPU and the CUDA kernel of an elementwise op, from one function of numbers.
+    """The CPU and the CUDA kernel of an elementwise op, from one scalar function.
 
     >>> cpu, cuda = elementwise(lambda x, slope: x if x > 0 else slope * x)
     """

@@ -1,4 +1,4 @@
-"""How parameters get their first values; a name stands for a function of (generator, shape)."""
+"""How parameters get their initial values; each name is a function of (generator, shape)."""
 
 from __future__ import annotations
 

@@ -14,7 +14,7 @@ from bigmodel_core.registry.contracts import undefined
 
 @dataclass(frozen=True)
 class Loss:
-    """What training minimises: frozen dataclasses whose `each` composes ops.
+    """What training minimises: a frozen dataclass whose `each` composes ops.
 
     Subclasses define `each(prediction, target)`, the loss of each sample with the batch as its first axis;
     calling the loss gives the mean over all of them as a scalar.

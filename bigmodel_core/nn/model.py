@@ -18,7 +18,7 @@ if TYPE_CHECKING:
 
 @dataclass(frozen=True)
 class Model(Layer):
-    """A layer that stands alone: it knows its input, and which loss and metrics suit it.
+    """A complete layer that knows its input, and the loss and metrics that suit it.
 
     Subclasses are frozen dataclasses; each says in its docstring which paper or book describes it.
     """

@@ -14,7 +14,7 @@ from bigmodel_core.registry.field_limits import check_number
 
 @dataclass(frozen=True)
 class Schedule:
-    """The learning rate as a function of the number of steps done; frozen dataclasses."""
+    """The learning rate as a function of the number of completed steps; a frozen dataclass."""
 
     def __call__(self, step: int) -> float:
         """The rate of the step after `step` steps are done; the first step asks for `step=0`."""

@@ -1,4 +1,4 @@
-"""Probabilities of classes out of the scores that a model gives."""
+"""Class probabilities from a model's scores."""
 
 from __future__ import annotations
 

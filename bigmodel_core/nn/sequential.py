@@ -1,4 +1,4 @@
-"""Layers one after the other."""
+"""Layers applied one after the other."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ from bigmodel_core.nn.layer import Layer
 
 @dataclass(frozen=True, init=False)
 class Sequential(Layer):
-    """Layers one after the other.
+    """Layers applied one after the other.
 
     >>> import bigmodel_core as bm
     >>> model = bm.Sequential(bm.layers.Dense(8), bm.layers.Relu(), bm.layers.Dense(2))

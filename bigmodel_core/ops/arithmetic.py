@@ -132,7 +132,7 @@ class _WhereSecond(ElementwiseOp):
 
 @dataclass(frozen=True)
 class Choice(ElementwiseOp):
-    """One of a and b; where they are equal the gradient goes to a."""
+    """One of a and b; if they are equal, the gradient goes to a."""
 
     def grad(self, dy: Value, y: Value, a: Value, b: Value) -> tuple[Value, Value]:
         return reduce_to(_WhereFirst()(dy, a, y), a.shape), reduce_to(_WhereSecond()(dy, a, y), b.shape)
@@ -140,7 +140,7 @@ class Choice(ElementwiseOp):
 
 @dataclass(frozen=True)
 class Maximum(Choice):
-    """The larger of a and b; where they are equal the gradient goes to a."""
+    """The larger of a and b; if they are equal, the gradient goes to a."""
 
     cpu, cuda = elementwise(_maximum)
 
@@ -150,7 +150,7 @@ class Maximum(Choice):
 
 @dataclass(frozen=True)
 class Minimum(Choice):
-    """The smaller of a and b; where they are equal the gradient goes to a."""
+    """The smaller of a and b; if they are equal, the gradient goes to a."""
 
     cpu, cuda = elementwise(_minimum)
 

@@ -130,7 +130,7 @@ class Not(Logic):
 
 @dataclass(frozen=True)
 class Where(ElementwiseOp):
-    """a where the condition is true, else b."""
+    """a if the condition is true, else b."""
 
     cpu, cuda = elementwise(lambda condition, a, b: a if condition else b)
 
@@ -173,14 +173,14 @@ class Cast(ElementwiseOp):
 
 
 def cast(x: Value, dtype: str) -> Value:
-    """The numbers converted to another type."""
+    """The array converted to another type."""
     if x.dtype == dtype:
         return x
     return NotEqual()(x, constant_like(0, x)) if dtype == "bool" else Cast(dtype)(x)
 
 
 def where(condition: Value, a: Value | Number, b: Value | Number) -> Value:
-    """a where the condition is true, else b."""
+    """a if the condition is true, else b."""
     left, right = paired(a, b)
     return Where()(condition, left, right)
 

@@ -204,7 +204,7 @@ def conv2d(
     dilation: int | Pair = 1,
     groups: int = 1,
 ) -> Value:
-    """Images x (N, C, H, W) under filters (K, C / groups, R, S), plus a bias (K,).
+    """Convolution of images x (N, C, H, W) with filters (K, C / groups, R, S), plus a bias (K,).
 
     Args:
         stride: pixels between neighbouring windows.
@@ -231,7 +231,7 @@ def conv_transpose2d(
     dilation: int | Pair = 1,
     groups: int = 1,
 ) -> Value:
-    """The transpose of a convolution: x (N, K, H, W) and filters (K, C / groups, R, S) to more pixels.
+    """Transposed convolution of x (N, K, H, W) with filters (K, C / groups, R, S).
 
     Height and width become (size - 1) * stride - 2 * padding + dilation * (taps - 1) + output_padding + 1.
     """

@@ -152,7 +152,7 @@ class Cos(ElementwiseOp):
 
 @dataclass(frozen=True)
 class Floor(ElementwiseOp):
-    """The largest whole number not above x; no gradient flows."""
+    """The largest integer not above x; no gradient flows."""
 
     floats_only = True
     cpu, cuda = elementwise(lambda x: math.floor(x))
@@ -166,7 +166,7 @@ class Floor(ElementwiseOp):
 
 @dataclass(frozen=True)
 class Ceil(ElementwiseOp):
-    """The smallest whole number not below x; no gradient flows."""
+    """The smallest integer not below x; no gradient flows."""
 
     floats_only = True
     cpu, cuda = elementwise(lambda x: math.ceil(x))

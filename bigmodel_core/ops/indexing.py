@@ -15,7 +15,7 @@ from bigmodel_core.kernels.cuda import indexing as cuda_kernels
 
 @dataclass(frozen=True)
 class Gather(Op):
-    """table[indices]: the rows of a table (V, ...) that integer indices name."""
+    """table[indices]: the rows of a table (V, ...) selected by integer indices."""
 
     cpu = cpu_kernels.gather
     cuda = cuda_kernels.gather
@@ -48,7 +48,7 @@ class _GatherGrad(Op):
 
 
 def gather(table: Value, indices: Value) -> Value:
-    """table[indices]: the rows of a table (V, ...) that integer indices name."""
+    """table[indices]: the rows of a table (V, ...) selected by integer indices."""
     return Gather()(table, indices)
 
 

@@ -149,7 +149,7 @@ class MultiClassHinge(Op):
 
 
 def binary_cross_entropy(logits: Value, targets: Value) -> Value:
-    """The binary cross-entropy of logits and float targets of one shape, for each number."""
+    """The binary cross-entropy of logits and float targets of the same shape, for each number."""
     return BinaryCrossEntropy()(logits, targets)
 
 

@@ -43,7 +43,7 @@ class Pad2d(ImageOp):
 
 
 def zero_pad(x: Value, border: Padding) -> Value:
-    """Images (N, C, H, W) with rows above, columns left, rows below and columns right of zeros."""
+    """Images (N, C, H, W) padded with rows and columns of zeros."""
     return Pad2d(border)(x)
 
 

@@ -174,7 +174,7 @@ def min(x: Value, axis: Axes = None, keepdims: bool = False) -> Value:
 
 
 def argmax(x: Value, axis: int = -1, keepdims: bool = False) -> Value:
-    """The position of the largest number along an axis; int64."""
+    """The index of the largest number along an axis; int64."""
     return ArgMax(normal_axes(axis, x.ndim), keepdims)(x)
 
 

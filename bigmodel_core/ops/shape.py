@@ -74,13 +74,13 @@ def reshape(x: Value, shape: Sequence[Dim]) -> Value:
 
 
 def flatten(x: Value, start: int = 1) -> Value:
-    """All dimensions from `start` on as one."""
+    """Joins all dimensions from `start` on."""
     return reshape(x, (*x.shape[:start], dim_product(x.shape[start:])))
 
 
 @dataclass(frozen=True)
 class BroadcastTo(ElementwiseOp):
-    """The numbers repeated to fill a shape."""
+    """The array broadcast to a shape."""
 
     shape: Shape
     cpu, cuda = elementwise(lambda x: x)
@@ -106,7 +106,7 @@ class BroadcastTo(ElementwiseOp):
 
 
 def broadcast_to(x: Value, shape: Shape) -> Value:
-    """The numbers repeated to fill a shape."""
+    """The array broadcast to a shape."""
     return x if x.shape == shape else BroadcastTo(shape)(x)
 
 
@@ -138,7 +138,7 @@ class SizeOf(Op):
 
 
 def size_of(x: Value, axes: tuple[int, ...], dtype: str) -> Value:
-    """How many elements lie along some axes, as a scalar value."""
+    """The number of elements along some axes, as a scalar value."""
     return SizeOf(axes, dtype)(x)
 
 

@@ -212,7 +212,7 @@ def _sliced(x: Value, axis: int, start: Dim, length: Dim, step: int) -> Value:
 
 @dataclass(frozen=True)
 class Concatenate(Op):
-    """Several arrays one after the other along an axis."""
+    """Arrays joined along an axis."""
 
     axis: int
     cpu = cpu_kernels.concatenate
@@ -256,7 +256,7 @@ class Concatenate(Op):
 
 
 def concatenate(values: Sequence[Value], axis: int = -1) -> Value:
-    """Several arrays one after the other along an axis."""
+    """Arrays joined along an axis."""
     if not values:
         raise ShapeError("there is nothing to concatenate.", fix="pass at least one value.")
     return Concatenate(normal_axes(axis, values[0].ndim)[0])(*values)

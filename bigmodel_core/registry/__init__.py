@@ -1,4 +1,4 @@
-"""What names mean: layers, losses, optimizers, data sets and the rest, from whichever plugin offers them.
+"""Look-up of names: layers, losses, optimizers, data sets and the rest, from whichever plugin offers them.
 
 Plugins are loaded on the first look-up, all of them once; importing this module imports none. Look-ups ignore
 case, '-' and '_'. A qualified name, `plugin:Name`, always says which plugin is meant; without one, the code

@@ -1,4 +1,4 @@
-"""The conformance kit: what this project's own tests use, for authors of plugins.
+"""The conformance kit for plugin authors, which this project's own tests use too.
 
     @parametrize_checks(Swish(1.5), inputs=[(4, 7)], reference=lambda x: x / (1 + np.exp(-1.5 * x)))
     def test_conformance(check): check()

@@ -15,7 +15,7 @@ SUFFIX = ".part"
 
 
 def write_atomically(path: Path, parts: Iterable[bytes | memoryview]) -> None:
-    """Write a file so that a crash at any moment leaves the old one or the new one, complete.
+    """Write a file such that a crash at any moment leaves either the old or the new one, complete.
 
     The parts go to a file beside the target, which reaches the disk before it takes the target's name.
 

@@ -18,8 +18,8 @@ _LOW_IS_GOOD = ("loss", "error", "seconds", "deviation")
 
 
 def deciding_loss(logs: Mapping[str, Any]) -> float:
-    """What decides between epochs that are equally good by the measure that is monitored: the validation
-    loss, else the training loss; infinity where that is no number.
+    """The loss that decides ties of the monitored measure: the validation loss, else the training loss;
+    infinity if it is not a number.
 
     >>> deciding_loss({"loss": 0.1, "val_loss": 0.2, "val_accuracy": 1.0})
     0.2

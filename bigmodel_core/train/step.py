@@ -248,7 +248,7 @@ def compile(
     seed: int = 0,
     device: str = "cpu",
 ) -> TrainStep:
-    """A training step for a loop of your own.
+    """A training step for your own loop.
 
     Args:
         model: a layer; it is built by the first batch, unless it is built already.

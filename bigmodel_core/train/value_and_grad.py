@@ -22,7 +22,7 @@ from bigmodel_core.train.objective import TARGET, batch_inputs, loss_value, targ
 def value_and_grad(
     model: Layer | Network, loss: Loss | str, *, seed: int = 0, device: str = "cpu", training: bool = False
 ) -> Callable[[Any, Any], tuple[float, dict[str, np.ndarray]]]:
-    """A function of (x, y) that gives the loss and its gradients by parameter path; nothing is updated.
+    """A function of (x, y) that returns the loss and its gradients by parameter path; nothing is updated.
 
     With `training`, dropout draws another mask at every call: the first call draws what the first step of
     `compile` with this seed draws, the second what the second does. Numbers are given as they are computed,

@@ -53,7 +53,7 @@ class VerticalFlip(bm.Augmentation):
 
 @dataclass(frozen=True)
 class RandomCrop(bm.Augmentation):
-    """Cuts an image of the same size out of one with a margin around it (Lee et al., 2015).
+    """Pads an image and cuts out one of the original size (Lee et al., 2015).
 
     Args:
         padding: pixels of the margin on each side; every offset is as likely as the others.
@@ -78,7 +78,7 @@ class RandomCrop(bm.Augmentation):
 
 @dataclass(frozen=True)
 class RandomShift(bm.Augmentation):
-    """Moves an image by some pixels; what comes in at an edge repeats the pixels of that edge.
+    """Shifts an image by some pixels, repeating the pixels at its edges.
 
     Args:
         pixels: the furthest move in each direction; every one up to it is as likely as the others.

@@ -16,7 +16,7 @@ from bigmodel_core.errors import CheckpointError, DataError
 
 @dataclass(frozen=True)
 class CsvLogger(bm.Callback):
-    """Writes the logs of all epochs to a CSV file, a row each, whenever one is done.
+    """Writes the logs of all epochs to a CSV file, one row each, at the end of every epoch.
 
     Args:
         path: the file, in the run's folder where training has one (`out=`) and the path is relative. What is

@@ -12,7 +12,7 @@ from bigmodel_callbacks.plateau import PlateauWatcher
 
 @dataclass(frozen=True)
 class EarlyStopping(PlateauWatcher):
-    """Ends training once a measure has not improved for more than `patience` epochs (Prechelt, 1998).
+    """Stops training when a measure has not improved for more than `patience` epochs (Prechelt, 1998).
 
     When training has ended, early or not, the model has the parameters of the epoch in which the measure was
     best (in a tie, the one with the lowest loss), unless `restore_best` is false. After Ctrl-C it keeps its

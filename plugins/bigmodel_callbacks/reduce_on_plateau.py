@@ -12,7 +12,7 @@ from bigmodel_core.errors import ConfigError
 
 @dataclass(frozen=True)
 class ReduceOnPlateau(PlateauWatcher):
-    """Multiplies the learning rate by `factor` when a measure did not improve for over `patience` epochs.
+    """Multiplies the learning rate by `factor` if a measure stalls for more than `patience` epochs.
 
     It works on top of the optimizer's schedule, which continues by steps.
 

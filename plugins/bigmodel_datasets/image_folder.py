@@ -17,7 +17,7 @@ from bigmodel_datasets.class_folders import PassedOver, check_labels, folder_nam
 
 @dataclass(frozen=True)
 class ImageFolder(bm.Dataset):
-    """Images in folders of one folder a class: DIR/cat/1.png, or DIR/train/cat/1.png and DIR/test/cat/2.png.
+    """Images in one folder per class: DIR/cat/1.png, or DIR/train/cat/1.png and DIR/test/cat/2.png.
 
     If there are folders `train` and `test`, they are the splits, and `validation` is one if it is there;
     else a share of each class is held out as test split. Classes are the names of the folders, in order.

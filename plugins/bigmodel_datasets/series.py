@@ -38,7 +38,7 @@ def _refuse_folder(name: str, data_dir: Path | None) -> None:
 
 @dataclass(frozen=True)
 class Sunspots(bm.Dataset):
-    """The mean sunspot number of each year from 1700 to 2008, to be forecast from the years before.
+    """Yearly mean sunspot numbers from 1700 to 2008, forecast from the years before.
 
     A sample is a run of years (length, 1), its target the year that follows, both in hundreds of spots;
     `Trainer.predict` and metrics are in spots. The
@@ -111,7 +111,7 @@ def _bundled() -> np.ndarray:
 
 @dataclass(frozen=True)
 class Sine(bm.Dataset):
-    """Sine waves of random phase and frequency, each to be continued by one value.
+    """Sine waves of random phase and frequency; the target is the next value.
 
     Args:
         length: values in a sample.
@@ -164,7 +164,7 @@ class Sine(bm.Dataset):
 
 @dataclass(frozen=True)
 class Series(bm.Dataset):
-    """A time series in a column of a CSV file: each value is to be forecast from those before.
+    """A time series in a column of a CSV file: each value is forecast from those before it.
 
     A sample is a run of values (length, 1), its target the value that follows; a row is a point in time. The
     last `test_fraction` of the targets are the test split. Values are standardised in float64 with the mean

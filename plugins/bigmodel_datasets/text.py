@@ -17,7 +17,7 @@ from bigmodel_datasets.one_file import one_file
 
 @dataclass(frozen=True)
 class Text(bm.Dataset):
-    """The characters of a text; a sample is a run of them, its target the character that follows each.
+    """The characters of a text; a sample is a run of characters, its target the character after each.
 
     Without a file it is "Persuasion" by Jane Austen (1818, public domain), which comes with the package:
     466,854 characters, 75 different ones. The last part of the text is the test split. Characters are

@@ -107,7 +107,7 @@ class Softsign(bm.Layer):
 
 @dataclass(frozen=True)
 class Softmax(bm.Layer):
-    """exp(x) / sum(exp(x)) along an axis: probabilities out of scores.
+    """exp(x) / sum(exp(x)) along an axis: probabilities from scores.
 
     Losses of this project take scores, not probabilities: a classifier that is trained with `CrossEntropy`
     ends with its last dense layer.

@@ -22,7 +22,7 @@ def _channels(x: Any, least: int) -> int:
 
 @dataclass(frozen=True)
 class BatchNorm(bm.Layer):
-    """Each channel at mean 0 and variance 1 over the batch, times `scale` plus `shift`.
+    """Each channel normalised to mean 0 and variance 1 over the batch, times `scale` plus `shift`.
 
     Described by Ioffe and Szegedy (2015). For inputs (N, C), (N, C, T) and (N, C, H, W). In training the
     batch's own moments are used and running ones kept; in inference the running ones are used. Parameters:
@@ -94,7 +94,7 @@ def _column(vector: Any, x: Any) -> Any:
 
 @dataclass(frozen=True)
 class GroupNorm(bm.Layer):
-    """Groups of channels of each sample at mean 0 and variance 1, times `scale` plus `shift`.
+    """Groups of channels of each sample normalised to mean 0 and variance 1, times `scale` plus `shift`.
 
     Described by Wu and He (2018). For inputs (N, C, ...). Parameters: `scale` (C,), which starts at one, and
     `shift` (C,), which starts at zero.
@@ -128,7 +128,7 @@ class GroupNorm(bm.Layer):
 
 @dataclass(frozen=True)
 class InstanceNorm(bm.Layer):
-    """Each channel of each sample at mean 0 and variance 1, times `scale` plus `shift`.
+    """Each channel of each sample normalised to mean 0 and variance 1, times `scale` plus `shift`.
 
     Described by Ulyanov et al. (2016). For inputs (N, C, T) and (N, C, H, W). Parameters, unless `affine` is
     False: `scale` (C,), which starts at one, and `shift` (C,), which starts at zero.

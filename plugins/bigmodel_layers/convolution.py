@@ -56,7 +56,7 @@ def _channels(x: Any, groups: int, rank: int) -> int:
 
 @dataclass(frozen=True)
 class Conv2d(bm.Layer):
-    """Images (N, C, H, W) under learnt filters: (N, filters, H', W'), C being inferred from the input.
+    """Convolution of images (N, C, H, W) with learned filters: (N, filters, H', W'); C is inferred.
 
     Filters are not flipped, as in PyTorch and ONNX. Parameters: `weight` (filters, C / groups, rows,
     columns) and `bias` (filters,), which starts at zero.
@@ -115,7 +115,7 @@ class Conv2d(bm.Layer):
 
 @dataclass(frozen=True)
 class Conv1d(bm.Layer):
-    """Sequences (N, C, T) under learnt filters: (N, filters, T').
+    """Convolution of sequences (N, C, T) with learned filters: (N, filters, T').
 
     Parameters: `weight` (filters, C / groups, kernel_size) and `bias` (filters,), which starts at zero.
 
@@ -170,7 +170,7 @@ class Conv1d(bm.Layer):
 
 @dataclass(frozen=True)
 class ConvTranspose2d(bm.Layer):
-    """The transpose of a convolution: images (N, C, H, W) to larger ones (N, filters, H', W').
+    """Transposed convolution: images (N, C, H, W) to larger ones (N, filters, H', W').
 
     H' is (H - 1) * stride - 2 * padding + dilation * (rows - 1) + output_padding + 1, and W' likewise.
     Parameters: `weight` (C, filters / groups, rows, columns) and `bias` (filters,), which starts at zero.

@@ -12,7 +12,7 @@ from bigmodel_core.errors import ConfigError, DtypeError, ShapeError
 
 @dataclass(frozen=True)
 class Dense(bm.Layer):
-    """x @ weight + bias over the last axis: (..., K) becomes (..., units), K being inferred from the input.
+    """x @ weight + bias over the last axis: (..., K) becomes (..., units); K is inferred from the input.
 
     Parameters: `weight` (K, units) and `bias` (units,), which starts at zero.
 

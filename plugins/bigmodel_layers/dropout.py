@@ -11,7 +11,7 @@ from bigmodel_core import ops
 
 @dataclass(frozen=True)
 class Dropout(bm.Layer):
-    """In training, each number is zeroed with probability `rate` and the others grow by 1 / (1 - rate).
+    """In training, each number is zeroed with probability `rate`; the others are scaled by 1 / (1 - rate).
 
     In inference it does nothing and leaves no trace in exported files. Which numbers are dropped depends on
     the seed, the step and the layer's path alone (Srivastava et al., 2014).

@@ -12,7 +12,7 @@ from bigmodel_core.errors import ShapeError
 
 @dataclass(frozen=True)
 class LayerNorm(bm.Layer):
-    """The last axis at mean 0 and variance 1, then times `scale` plus `shift` (Ba et al., 2016).
+    """The last axis normalised to mean 0 and variance 1, times `scale` plus `shift` (Ba et al., 2016).
 
     Parameters: `scale` (K,), which starts at one, and `shift` (K,), which starts at zero, for inputs (...,
     K).

@@ -219,7 +219,7 @@ class LSTM(_Recurrent):
 
 @dataclass(frozen=True)
 class GRU(_Recurrent):
-    """The gated recurrent unit (Cho et al., 2014), its reset gate applied after the matrix product.
+    """The gated recurrent unit (Cho et al., 2014), with the reset gate applied after the matrix product.
 
     Inputs and outputs as for `RNN`. Gates are in the order reset, update, new.
 

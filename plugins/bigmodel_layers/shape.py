@@ -12,7 +12,7 @@ from bigmodel_core.errors import ConfigError, ShapeError
 
 @dataclass(frozen=True)
 class Flatten(bm.Layer):
-    """All axes from `start` on as one: (N, C, H, W) becomes (N, C * H * W).
+    """Joins all axes from `start` on: (N, C, H, W) becomes (N, C * H * W).
 
     Args:
         start: the first axis that is merged; 1 keeps the batch.
@@ -41,7 +41,7 @@ class Flatten(bm.Layer):
 
 @dataclass(frozen=True)
 class Reshape(bm.Layer):
-    """The numbers of each sample in another shape: (N, ...) becomes (N, *shape).
+    """Each sample in another shape: (N, ...) becomes (N, *shape).
 
     Args:
         shape: the new shape without the batch; one dimension may be -1 and is inferred.

@@ -29,7 +29,7 @@ class _Share(bm.Metric):
 
 @dataclass(frozen=True)
 class Accuracy(_Share):
-    """The share of samples whose largest logit is that of their class.
+    """The fraction of samples whose largest logit is that of their class.
 
     Takes logits (n, C), or predicted labels (n,) as integers, and labels (n,), integers or booleans.
     Logits of two classes may be one a sample, (n, 1) or (n,), where more than 0 means class 1; their labels
@@ -48,7 +48,7 @@ class Accuracy(_Share):
 
 @dataclass(frozen=True)
 class TopKAccuracy(_Share):
-    """The share of samples whose class is among the k largest logits.
+    """The fraction of samples whose class is among the k largest logits.
 
     Takes logits (n, C) with C of at least k, and integer labels (n,). The lower class wins a tie.
 

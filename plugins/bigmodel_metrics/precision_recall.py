@@ -77,7 +77,7 @@ def _ratio(numerator: np.ndarray, denominator: np.ndarray) -> np.ndarray:
 
 @dataclass(frozen=True)
 class Precision(_ByClass):
-    """Of the samples predicted as a class, the share that belong to it.
+    """The fraction of samples predicted as a class that belong to it.
 
     Takes what Accuracy takes. A class that was never predicted scores 0.
 
@@ -98,7 +98,7 @@ class Precision(_ByClass):
 
 @dataclass(frozen=True)
 class Recall(_ByClass):
-    """Of the samples of a class, the share that was predicted as it.
+    """The fraction of a class's samples that were predicted as it.
 
     Takes what Accuracy takes; `average` is as for Precision. A class without samples scores 0.
 

@@ -38,7 +38,7 @@ class _MeanOfErrors(bm.Metric):
 
 @dataclass(frozen=True)
 class MeanAbsoluteError(_MeanOfErrors):
-    """The mean of |prediction - target|; both of one shape.
+    """The mean of |prediction - target|; both of the same shape.
 
     >>> MeanAbsoluteError()(np.array([[1.0], [4.0]]), np.array([[2.0], [2.0]]))
     1.5
@@ -52,7 +52,7 @@ class MeanAbsoluteError(_MeanOfErrors):
 
 @dataclass(frozen=True)
 class MeanSquaredError(_MeanOfErrors):
-    """The mean of (prediction - target)^2; both of one shape.
+    """The mean of (prediction - target)^2; both of the same shape.
 
     >>> MeanSquaredError()(np.array([[1.0], [4.0]]), np.array([[2.0], [2.0]]))
     2.5
@@ -63,7 +63,7 @@ class MeanSquaredError(_MeanOfErrors):
 
 @dataclass(frozen=True)
 class RootMeanSquaredError(_MeanOfErrors):
-    """The root of the mean of (prediction - target)^2; both of one shape.
+    """The root of the mean of (prediction - target)^2; both of the same shape.
 
     >>> RootMeanSquaredError()(np.array([[1.0], [5.0]]), np.array([[2.0], [-2.0]]))
     5.0

@@ -94,7 +94,7 @@ class RecurrentClassifier(bm.Model):
 
 @dataclass(frozen=True)
 class RnnClassifier(RecurrentClassifier):
-    """Classes of sequences by a recurrent network (Elman, 1990): scores from the last state.
+    """Classifies sequences with a recurrent network (Elman, 1990): scores from the last state.
 
     Takes (N, T, features), or images (N, C, H, W), which are read row by row; gives scores (N, classes).
 
@@ -111,7 +111,7 @@ class RnnClassifier(RecurrentClassifier):
 
 @dataclass(frozen=True)
 class LstmClassifier(RecurrentClassifier):
-    """Classes of sequences by LSTM (Hochreiter and Schmidhuber, 1997): scores from the last state.
+    """Classifies sequences with LSTM (Hochreiter and Schmidhuber, 1997): scores from the last state.
 
     Takes (N, T, features), or images (N, C, H, W), which are read row by row; gives scores (N, classes).
 
@@ -129,7 +129,7 @@ class LstmClassifier(RecurrentClassifier):
 
 @dataclass(frozen=True)
 class GruClassifier(RecurrentClassifier):
-    """Classes of sequences by gated recurrent units (Cho et al., 2014): scores from the last state.
+    """Classifies sequences with gated recurrent units (Cho et al., 2014): scores from the last state.
 
     Takes (N, T, features), or images (N, C, H, W), which are read row by row; gives scores (N, classes).
 
@@ -147,7 +147,7 @@ class GruClassifier(RecurrentClassifier):
 
 @dataclass(frozen=True)
 class TimeSeriesForecaster(bm.Model):
-    """The next values of a time series by gated recurrent units (Cho et al., 2014).
+    """Forecasts the next values of a time series with gated recurrent units (Cho et al., 2014).
 
     Takes (N, T, features) and gives (N, outputs). Where inputs and outputs are of one width, what is learned
     is the change from the last step.
@@ -187,7 +187,7 @@ class TimeSeriesForecaster(bm.Model):
 
 @dataclass(frozen=True)
 class CharRnn(bm.Model):
-    """A language model of characters by LSTM (Graves, 2013): scores of the next token at each step.
+    """A character language model with LSTM (Graves, 2013): scores of the next token at each step.
 
     Takes tokens (N, T), integers from 0 to classes - 1, and gives scores (N, T, classes).
 

@@ -43,7 +43,7 @@ def num_threads() -> int:
 
 
 def set_num_threads(count: int) -> None:
-    """Set how many threads kernels use from now on; results have the same bits at any number.
+    """Set how many threads kernels use from now on; results are the same bits at any number.
 
     Raises:
         ConfigError: `count` is not a positive integer.
