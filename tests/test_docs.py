@@ -89,3 +89,18 @@ def test_the_examples_of_the_page_on_data_run(tmp_path: Path, monkeypatch: pytes
     scope: dict[str, object] = {"__name__": "__main__"}
     exec("\n".join(python_blocks(ROOT / "docs" / "data.md")), scope)
     assert (tmp_path / "runs" / "augmented" / "run.json").exists()
+
+
+NOTES = sorted((ROOT / "docs" / "design").glob("0*.md"))
+
+
+def test_the_index_lists_every_design_note() -> None:
+    index = (ROOT / "docs" / "design" / "README.md").read_text()
+    assert re.findall(r"\]\((0.*?\.md)\)", index) == [note.name for note in NOTES]
+
+
+@pytest.mark.parametrize("note", NOTES, ids=lambda path: path.stem)
+def test_files_that_a_design_note_names_exist(note: Path) -> None:
+    files = {str(path) for path in (ROOT / "bigmodel_core").rglob("*.py")}
+    for named in re.findall(r"`([\w/]+\.py)`", note.read_text()):
+        assert any(path.endswith(f"/{named}") for path in files), f"{note.name} names {named}"
