@@ -244,6 +244,16 @@ class Graph:
         self.layer = ""
         self._known: dict[Any, Node] = {}
 
+    def repeat(self, node: Node, inputs: Sequence[Value]) -> Node:
+        """Add the application of a node of another graph to values of this one; shapes and types are checked
+        only where they differ from those of the node's own inputs."""
+        if any(new.spec != old.spec for new, old in zip(inputs, node.inputs, strict=True)):
+            return self.apply(node.op, inputs)
+        key = self._key(node.op, inputs)
+        if key not in self._known:
+            self._known[key] = self._added(node.op, inputs, [value.spec for value in node.outputs])
+        return self._known[key]
+
     def apply(self, op: Op, inputs: Sequence[Value]) -> Node:
         """Add one application; shapes and types are checked now."""
         for value in inputs:
@@ -257,7 +267,7 @@ class Graph:
                 raise GraphError(
                     "values of two graphs were mixed.", where=place(self.path, self.layer) or None
                 )
-        key = (op, type(op), tuple((value.node.index, value.number) for value in inputs))
+        key = self._key(op, inputs)
         if key in self._known:
             return self._known[key]
         try:
@@ -266,13 +276,17 @@ class Graph:
             if error.where is None:
                 error.where = place(self.path, self.layer) or None
             raise
+        self._known[key] = self._added(op, inputs, (specs,) if isinstance(specs, Spec) else specs)
+        return self._known[key]
+
+    @staticmethod
+    def _key(op: Op, inputs: Sequence[Value]) -> Any:
+        return op, type(op), tuple((value.node.index, value.number) for value in inputs)
+
+    def _added(self, op: Op, inputs: Sequence[Value], specs: Sequence[Spec]) -> Node:
         node = Node(self, op, tuple(inputs), self.path, self.layer, len(self.nodes))
-        node.outputs = tuple(
-            Value(node, number, spec)
-            for number, spec in enumerate((specs,) if isinstance(specs, Spec) else specs)
-        )
+        node.outputs = tuple(Value(node, number, spec) for number, spec in enumerate(specs))
         self.nodes.append(node)
-        self._known[key] = node
         return node
 
     def input(self, name: str, spec: Spec) -> Value:

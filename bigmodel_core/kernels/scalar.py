@@ -66,6 +66,7 @@ class Inlined:
         )
 
 
+@functools.lru_cache(4096)
 def parameters(function: Scalar) -> tuple[str, ...]:
     """The names of a function's arguments."""
     return tuple(inspect.signature(function).parameters)

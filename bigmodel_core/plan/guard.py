@@ -31,17 +31,14 @@ def gate_of(program: Program) -> Node:
     for node in program.nodes:
         for value in node.inputs:
             users.setdefault(id(program.root(value)), []).append(node)
-    measured: list[Value] = []
+    measured: dict[Value, int] = {}
     bounds = []
     for guard in program.guards:
         operands, factor = _proof(program, program.root(guard), users)
         for value in operands:
-            if all(value is not known for known in measured):
-                measured.append(value)
-        bounds.append(
-            Bound(tuple(next(n for n, m in enumerate(measured) if m is v) for v in operands), factor)
-        )
-    return program.graph.apply(Gate(tuple(dict.fromkeys(bounds)), program.is_exact), measured)
+            measured.setdefault(value, len(measured))
+        bounds.append(Bound(tuple(measured[value] for value in operands), factor))
+    return program.graph.apply(Gate(tuple(dict.fromkeys(bounds)), program.is_exact), list(measured))
 
 
 def waiting_for(program: Program, gate: Node) -> Iterator[Node]:

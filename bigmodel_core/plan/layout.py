@@ -24,7 +24,7 @@ if TYPE_CHECKING:
 
 def channels_last(computation: Computation, device: Device) -> Computation:
     """A computation with images laid out channels last; itself if it has no ops on images."""
-    nodes = computation.nodes()
+    nodes = computation.nodes
     if all(node.op.channels_last() is None for node in nodes):
         return computation
     rewriting = _Rewriting(computation, device)

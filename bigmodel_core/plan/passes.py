@@ -15,6 +15,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
+from functools import cached_property
 from typing import TYPE_CHECKING
 
 from bigmodel_core.errors import GraphError
@@ -44,6 +45,7 @@ class Computation:
     updates: dict[str, Value]
     guards: Sequence[Value]
 
+    @cached_property
     def nodes(self) -> list[Node]:
         """The nodes that it needs, in an order they can be computed in."""
         return needed([*self.outputs, *self.updates.values(), *self.guards])
@@ -113,14 +115,14 @@ def replaced(
             the new graph; None keeps the node.
     """
     graph, new = copied_inputs(computation.graph)
-    for node in computation.nodes():
+    for node in computation.nodes:
         if id(node.outputs[0]) in new:
             continue
         inputs = [new[id(value)] for value in node.inputs]
         with graph.scope(node.path, node.layer):
             found = rule(node, inputs)
             if found is None:
-                found = graph.apply(node.op, inputs).outputs
+                found = graph.repeat(node, inputs).outputs
         new.update(zip((id(value) for value in node.outputs), found, strict=True))
     return computation.moved(graph, lambda value: new[id(value)])
 
@@ -152,7 +154,7 @@ def _has_no_kernel(op: Op, device: Device) -> bool:
 
 
 def _with_parts_of(computation: Computation, chosen: Callable[[Op], bool]) -> Computation:
-    if not any(chosen(node.op) for node in computation.nodes()):
+    if not any(chosen(node.op) for node in computation.nodes):
         return computation
     return replaced(
         computation, lambda node, inputs: node.op.decomposed(*inputs) if chosen(node.op) else None
@@ -162,7 +164,7 @@ def _with_parts_of(computation: Computation, chosen: Callable[[Op], bool]) -> Co
 def selected_early(computation: Computation, device: Device) -> Computation:
     """What is spread over a larger array and then selected (`Op.selects`) is selected first: the gradient of
     a ReLU before a max-pool is taken on the windows, of which there are fewer than pixels."""
-    if all(_early_choice(node.op.selects, node.inputs) is None for node in computation.nodes()):
+    if all(_early_choice(node.op.selects, node.inputs) is None for node in computation.nodes):
         return computation
 
     def rule(node: Node, inputs: Sequence[Value]) -> Sequence[Value] | None:

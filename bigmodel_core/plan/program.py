@@ -174,7 +174,7 @@ class Program:
 def _kept(graph: Graph, value: Value, new_of: Value | None, changing: Mapping[Value, Value]) -> Value:
     """A value as it was before the updates: a copy, where it is the memory of a variable that changes."""
     root = _root(value)
-    if root is new_of or all(root is not variable for variable in changing):
+    if root is new_of or root not in changing:
         return value
     with graph.scope(value.node.path, value.node.layer):
         return graph.apply(Copy(), (value,)).outputs[0]

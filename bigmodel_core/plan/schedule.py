@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING
 
 from bigmodel_core.errors import GraphError
 from bigmodel_core.graph import Value
+from bigmodel_core.plan.dependencies import Dependencies
 from bigmodel_core.plan.guard import waiting_for
 from bigmodel_core.plan.steps import Step, copy_step, grouped
 
@@ -16,45 +17,31 @@ if TYPE_CHECKING:
 
 def ordered(program: Program) -> list[Step]:
     """Group, then schedule: variables are overwritten only after all their readers and the gate are done."""
-    steps, producer = grouped(program)
-    before: dict[int, set[int]] = {number: set() for number in range(len(steps))}
-    readers: dict[int, list[int]] = {}
-    for number, step in enumerate(steps):
-        for value in step.inputs:
-            root = program.root(value)
-            if id(root) in producer:
-                before[number].add(producer[id(root)])
-            readers.setdefault(id(root), []).append(number)
-        before[number].discard(number)
-    gates = _close(program, steps, producer, before)
+    found = Dependencies(grouped(program), program.roots)
+    gates = _close(program, found)
     for variable, value in program.updates.items():
-        writer = _write_in_place(program, steps, producer, before, readers, gates, variable, value)
+        readers = set(found.readers(variable))
+        writer = _write_in_place(program, found, {*readers, *gates}, variable, value)
         if writer is None:
-            steps.append(copy_step(program, variable, value))
-            writer = len(steps) - 1
-            before[writer] = (
-                {producer[id(program.root(value))]} if id(program.root(value)) in producer else set()
-            )
-        before[writer] |= {reader for reader in readers.get(id(variable), []) if reader != writer} | set(
-            gates
-        )
+            writer = found.add(copy_step(program, variable, value))
+        found.wait(writer, {*readers, *gates})
         if gates and not program.is_exact:
-            _check_what_is_written(steps[writer], variable)
-    found = _scheduled(program, steps, before)
+            _check_what_is_written(found.steps[writer], variable)
+    steps = _scheduled(program, found)
     for arrange in program.device.passes.steps:
-        found = arrange(found, program)
-    return found
+        steps = arrange(steps, program)
+    return steps
 
 
-def _close(
-    program: Program, steps: list[Step], producer: dict[int, int], before: dict[int, set[int]]
-) -> list[int]:
+def _close(program: Program, found: Dependencies) -> list[int]:
     """The gate, for which products wait that it checks by their operands; none where nothing is guarded."""
     if not program.guards:
         return []
-    gate = len(steps) - 1
-    for node in waiting_for(program, steps[gate].node):
-        before[producer[id(node.outputs[0])]].add(gate)
+    gate = len(found.steps) - 1
+    for node in waiting_for(program, found.steps[gate].node):
+        product = found.producer(node.outputs[0])
+        assert product is not None
+        found.wait(product, [gate])
     return [gate]
 
 
@@ -66,34 +53,22 @@ def _check_what_is_written(step: Step, variable: Value) -> None:
 
 
 def _write_in_place(
-    program: Program,
-    steps: list[Step],
-    producer: dict[int, int],
-    before: dict[int, set[int]],
-    readers: dict[int, list[int]],
-    gates: list[int],
-    variable: Value,
-    value: Value,
+    program: Program, found: Dependencies, earlier: set[int], variable: Value, value: Value
 ) -> int | None:
-    """Let the chain that computes a new value overwrite the variable that it reads; None where that cannot
-    be."""
-    number = producer.get(id(value))
-    if number is None or steps[number].fused is None:
+    """Let the chain that computes a new value overwrite the variable that it reads, after all earlier steps;
+    None where that cannot be."""
+    number = found.producer(value)
+    if number is None or found.steps[number].fused is None:
         return None
-    step = steps[number]
+    step = found.steps[number]
     position = next(i for i, item in enumerate(step.outputs) if item is value)
     if position in step.writes:  # the new value of another variable too
         return None
-    if (
-        not any(item is variable for item in step.inputs)
-        or readers.get(id(value))
-        or value in program.outputs
-    ):
+    if not any(item is variable for item in step.inputs) or found.readers(value) or value in program.outputs:
         return None
     if sum(program.root(item) is variable for item in step.inputs) > 1:
         return None
-    waits = {reader for reader in readers.get(id(variable), []) if reader != number} | set(gates)
-    if any(_depends(before, earlier, number) for earlier in waits):
+    if found.delays(number, earlier - {number}):
         return None
     operand = next(i for i, item in enumerate(step.inputs) if item is variable)
     assert step.fused is not None
@@ -102,50 +77,31 @@ def _write_in_place(
     return number
 
 
-def _depends(before: dict[int, set[int]], step: int, target: int) -> bool:
-    """Whether a step has to wait for a target, directly or not."""
-    seen, stack = set(), [step]
-    while stack:
-        at = stack.pop()
-        if at == target:
-            return True
-        if at not in seen:
-            seen.add(at)
-            stack.extend(before.get(at, ()))
-    return False
-
-
-def _scheduled(program: Program, steps: list[Step], before: dict[int, set[int]]) -> list[Step]:
-    waiting = {number: set(needs) for number, needs in before.items()}
-    after: dict[int, list[int]] = {}
-    for number, needs in before.items():
-        for earlier in needs:
-            after.setdefault(earlier, []).append(number)
-    ready = [(_priority(steps[number]), number) for number, needs in waiting.items() if not needs]
+def _scheduled(program: Program, found: Dependencies) -> list[Step]:
+    steps, after = found.steps, found.after
+    waiting = [set(needs) for needs in found.before]
+    ready = [(_priority(steps[number]), number) for number, needs in enumerate(waiting) if not needs]
     heapq.heapify(ready)
     order: list[int] = []
     done: set[int] = set()
 
     def finish(number: int) -> None:
         done.add(number)
-        for later in after.get(number, ()):
+        for later in after[number]:
             waiting[later].discard(number)
             if not waiting[later] and later not in done:
                 heapq.heappush(ready, (_priority(steps[later]), later))
 
     def next_of(chain: list[int]) -> int | None:
         """What can be the next epilogue of a chain: chains of elementwise ops before other ops."""
-        found = {
-            later
-            for number in chain
-            for later in after.get(number, ())
-            if later not in done and not waiting[later]
+        free = {
+            later for number in chain for later in after[number] if later not in done and not waiting[later]
         }
         members = [steps[number] for number in chain]
         return next(
             (
                 number
-                for number in sorted(found, key=lambda n: (steps[n].fused is None, n))
+                for number in sorted(free, key=lambda n: (steps[n].fused is None, n))
                 if _can_be_epilogue(program, members, steps[number])
             ),
             None,

@@ -66,11 +66,9 @@ class Step:
         return " | ".join(" -> ".join(part.ops for part in member.chain()) for member in (self, *self.beside))
 
 
-def grouped(program: Program) -> tuple[list[Step], dict[int, int]]:
-    """The steps of a program in no particular order, its gate last, and by the id of a value the number of
-    its step."""
+def grouped(program: Program) -> list[Step]:
+    """The steps of a program in no particular order, its gate last."""
     steps: list[Step] = []
-    producer: dict[int, int] = {}
     gate = gate_of(program) if program.guards else None
     checked = gate.inputs if gate else ()
     outside = {id(program.root(value)) for value in (*program.outputs, *program.updates.values(), *checked)}
@@ -95,14 +93,13 @@ def grouped(program: Program) -> tuple[list[Step], dict[int, int]]:
                 if value.node.index not in members and all(value is not known for known in inputs):
                     inputs.append(value)
         elementwise = fused_program(group, inputs, outputs, program.device)
-        step = Step(group, inputs, list(group[0].outputs) if elementwise is None else outputs, elementwise)
-        for value in step.outputs:
-            producer[id(value)] = len(steps)
-        steps.append(step)
+        if elementwise is None:
+            outputs = list(group[0].outputs)
+        steps.append(Step(group, inputs, outputs, elementwise))
     if gate is not None:
         program.roots.update({id(value): value for value in gate.outputs})
         steps.append(Step([gate], list(gate.inputs), list(gate.outputs)))
-    return steps, producer
+    return steps
 
 
 def copy_step(program: Program, variable: Value, value: Value) -> Step:

@@ -126,3 +126,14 @@ def test_an_op_without_gradient_says_so() -> None:
     x = an_input(3)
     with pytest.raises(GraphError, match="Odd has no gradient"):
         gradients(ops.sum(Odd()(x)), [x])
+
+
+def test_a_node_is_repeated_in_another_graph_and_checked_where_shapes_differ() -> None:
+    first, second = Graph(), Graph()
+    node = (first.input("x", Spec((2, 3))) @ first.input("w", Spec((3, 4)))).node
+    x = second.input("x", Spec((2, 3)))
+    same = second.repeat(node, [x, second.input("w", Spec((3, 4)))])
+    assert same is second.repeat(node, list(same.inputs)) is second.apply(node.op, same.inputs)
+    assert second.repeat(node, [x, second.input("v", Spec((3, 5)))]).outputs[0].shape == (2, 5)
+    with pytest.raises(ShapeError):
+        second.repeat(node, [x, second.input("u", Spec((4, 4)))])
