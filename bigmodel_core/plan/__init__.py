@@ -1,11 +1,17 @@
-"""From a graph to something that runs: fusion, order, memory, execution.
+"""From a graph to something that runs.
 
-`Program` is symbolic (one for a graph), a plan is a program bound to a device and to sizes (one for each
-batch shape). Nothing is compiled anew for another size.
+| decided | by | in |
+| --- | --- | --- |
+| once for a graph, sizes unknown | `Program` | `passes`, `layout`, `fusion`, `guard`, `steps`, `schedule` |
+| once for each batch shape | its plans | `bound`, `placement`, `..._program` and `..._plan` of a device |
+
+A `Program` knows no device by name: it asks its `Device` for kernels, passes and plans. Nothing is compiled
+anew for another size.
 """
 
 from bigmodel_core.plan.device import Device, Variables
 from bigmodel_core.plan.devices import device_named
+from bigmodel_core.plan.passes import Computation, Passes, replaced
 from bigmodel_core.plan.program import Program
 
-__all__ = ["Device", "Program", "Variables", "device_named"]
+__all__ = ["Computation", "Device", "Passes", "Program", "Variables", "device_named", "replaced"]
