@@ -17,7 +17,6 @@ import stat
 import sys
 import tempfile
 import warnings
-from importlib import metadata
 from pathlib import Path
 
 FORMAT = 3
@@ -137,6 +136,8 @@ def _file_name(key: str) -> str:
 
 @functools.cache
 def _environment() -> str:
+    from importlib import metadata
+
     from bigmodel_core.kernels.cpu.engine import target
 
     versions = [f"{name} {metadata.version(name)}" for name in ("numba", "llvmlite")]

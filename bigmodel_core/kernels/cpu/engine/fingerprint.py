@@ -19,6 +19,12 @@ import numpy as np
 _FOREIGN = (sys.stdlib_module_names | {"llvmlite", "numba", "numpy"}) - {math.__name__}
 """Modules whose content is known by their version, which is part of a kernel's key."""
 
+_PLAIN = (int, float, complex, str, bytes, type(None), type(...))
+"""Types of single values."""
+
+_CONSTANTS: dict[int, tuple[Any, bytes]] = {}
+"""What is written of frozen dataclasses of such values, by id; they are kept, so that ids stay theirs."""
+
 
 def fingerprint(subject: Any, replace: tuple[tuple[Any, Any], ...] = ()) -> str:
     """A hash of a function's byte code and of everything it refers to, recursively.
@@ -56,10 +62,11 @@ class _Reader:
     def __init__(self, swaps: dict[int, Any]) -> None:
         self.swaps = swaps
         self.seen: dict[int, int] = {}
+        self.tables: dict[int, tuple[Any, bytes]] = {}
 
     def of(self, subject: Any) -> bytes:
         subject = self.swaps.get(id(subject), subject)
-        if isinstance(subject, (int, float, complex, str, bytes, type(None), type(...))):
+        if isinstance(subject, _PLAIN):
             return _joined(type(subject).__name__, repr(subject))
         wrapped = getattr(subject, "__wrapped__", None)
         if not isinstance(subject, types.FunctionType) and isinstance(wrapped, types.FunctionType):
@@ -78,13 +85,21 @@ class _Reader:
         if isinstance(subject, (set, frozenset)):
             return _joined(kind, *sorted(map(self.of, subject)))
         if isinstance(subject, dict):
-            return _joined(kind, *sorted(self.of(key) + self.of(value) for key, value in subject.items()))
+            if id(subject) not in self.tables:  # many functions refer to one; kept, so that ids stay
+                items = sorted(self.of(key) + self.of(value) for key, value in subject.items())
+                self.tables[id(subject)] = subject, _joined(kind, *items)
+            return self.tables[id(subject)][1]
         if is_dataclass(subject) and not isinstance(subject, type):
             # Fields that are not shown hold what is worked out, such as the address of compiled code.
-            shown = ((item.name, getattr(subject, item.name)) for item in fields(subject) if item.repr)
-            return _joined(
+            if id(subject) in _CONSTANTS:
+                return _CONSTANTS[id(subject)][1]
+            shown = [(item.name, getattr(subject, item.name)) for item in fields(subject) if item.repr]
+            written = _joined(
                 _place(type(subject)), *(part for pair in shown for part in (pair[0], self.of(pair[1])))
             )
+            if type(subject).__dataclass_params__.frozen and all(isinstance(v, _PLAIN) for _, v in shown):  # type: ignore[attr-defined]  # dataclasses have it
+                _CONSTANTS[id(subject)] = subject, written
+            return written
         return _joined(kind, _place(subject if hasattr(subject, "__qualname__") else type(subject)))
 
     def _function(self, function: types.FunctionType) -> bytes:
