@@ -20,6 +20,7 @@ if TYPE_CHECKING:  # the types of names that are collected below
     from bigmodel_core.ops.arithmetic import *
     from bigmodel_core.ops.batch_normalization import *
     from bigmodel_core.ops.comparison import *
+    from bigmodel_core.ops.concatenation import *
     from bigmodel_core.ops.convolution import *
     from bigmodel_core.ops.functions import *
     from bigmodel_core.ops.indexing import *

@@ -1,12 +1,12 @@
-"""Ops that copy parts of arrays: slices, NumPy's basic indexing, and concatenation, which slices undo."""
+"""Slices along one axis, and NumPy's basic indexing, which is made of them."""
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 from dataclasses import dataclass, replace
 from typing import Any
 
-from bigmodel_core.errors import DtypeError, ShapeError
+from bigmodel_core.errors import ShapeError
 from bigmodel_core.graph import Op, Value
 from bigmodel_core.graph.spec import (
     Dim,
@@ -21,7 +21,6 @@ from bigmodel_core.graph.spec import (
 )
 from bigmodel_core.kernels.cpu import slicing as cpu_kernels
 from bigmodel_core.kernels.cuda import slicing as cuda_kernels
-from bigmodel_core.ops.reduce import normal_axes
 
 
 @dataclass(frozen=True)
@@ -207,59 +206,4 @@ def _sliced(x: Value, axis: int, start: Dim, length: Dim, step: int) -> Value:
     return Slice(axis, start, length, step)(x)
 
 
-# Concatenation --------------------------------------------------------------------------------------------
-
-
-@dataclass(frozen=True)
-class Concatenate(Op):
-    """Arrays joined along an axis."""
-
-    axis: int
-    cpu = cpu_kernels.concatenate
-    cuda = cuda_kernels.concatenate
-
-    def infer(self, *inputs: Spec) -> Spec:
-        first = inputs[0]
-        total: Dim = 0
-        for spec in inputs:
-            if spec.dtype != first.dtype:
-                raise DtypeError(
-                    f"Concatenate cannot mix {first.dtype} and {spec.dtype}.", fix="convert one side."
-                )
-            same = spec.ndim == first.ndim and all(
-                a == b
-                for axis, (a, b) in enumerate(zip(spec.shape, first.shape, strict=True))
-                if axis != self.axis
-            )
-            if not same:
-                raise ShapeError(
-                    f"cannot concatenate {format_shape(first.shape)} and {format_shape(spec.shape)} along"
-                    f" axis {self.axis}.",
-                    fix="all other dimensions must be equal.",
-                )
-            total = dim_add(total, spec.shape[self.axis])
-        return first.with_shape(total if axis == self.axis else dim for axis, dim in enumerate(first.shape))
-
-    def permuted(self, order: tuple[int, ...], *inputs: Spec) -> Concatenate:
-        return Concatenate(order.index(self.axis))
-
-    def grad(self, dy: Value, y: Value, *inputs: Value) -> tuple[Value, ...]:
-        pieces = []
-        at: Dim = 0
-        for value in inputs:
-            pieces.append(Slice(self.axis, at, value.shape[self.axis])(dy))
-            at = dim_add(at, value.shape[self.axis])
-        return tuple(pieces)
-
-    def onnx(self, emit: Any, *inputs: Any) -> Any:
-        return emit.Concat(*inputs, axis=self.axis)
-
-
-def concatenate(values: Sequence[Value], axis: int = -1) -> Value:
-    """Arrays joined along an axis."""
-    if not values:
-        raise ShapeError("there is nothing to concatenate.", fix="pass at least one value.")
-    return Concatenate(normal_axes(axis, values[0].ndim)[0])(*values)
-
-
-__all__ = ["concatenate", "index"]
+__all__ = ["index"]

@@ -11,10 +11,11 @@ from typing import Any
 
 from bigmodel_core.graph import Node, Value, needed
 from bigmodel_core.graph.spec import Shape
+from bigmodel_core.ops.concatenation import Concatenate
 from bigmodel_core.ops.recurrent import Recurrent
 from bigmodel_core.ops.recurrent_onnx import native
 from bigmodel_core.ops.shape import Reshape, Transpose
-from bigmodel_core.ops.slicing import Concatenate, Slice
+from bigmodel_core.ops.slicing import Slice
 from bigmodel_onnx.emit import Emitter
 from bigmodel_onnx.matching import Match, Uses
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import Any
 
 from bigmodel_core.graph.spec import Spec
-from bigmodel_core.kernels.call import Call
+from bigmodel_core.kernels.call import Call, Operand
 from bigmodel_core.kernels.cpu.engine.kernels import cpu_launches, kernel
 from bigmodel_core.kernels.cpu.engine.launch import CpuLaunch
 from bigmodel_core.kernels.cpu.engine.math import larger, smaller
@@ -13,25 +13,28 @@ from bigmodel_core.kernels.cpu.sums import Cut, column_sums, cut_of, sums
 from bigmodel_core.kernels.views import split_axes
 
 
+def _operands(call: Call) -> tuple[Operand, Operand]:
+    """The output as (outer, inner), the input as (outer, middle, inner)."""
+    outer, middle, inner = split_axes(call.inputs[0].sizes, call.op.axes)
+    return call.output(0).reshape(outer, inner), call.input(0).reshape(outer, middle, inner)
+
+
 def _sum_epilogue(call: Call, tile: tuple[int, int]) -> list[CpuLaunch] | None:
     """A sum of columns that follows tiles of its rows; None where a tile holds parts of a sum."""
-    outer, middle, inner = split_axes(call.inputs[0].sizes, call.op.axes)
+    y, x = _operands(call)
+    outer, middle, inner = x.spec.sizes
     if outer * middle == 0 or inner < 2 or tile[1] < inner:
         return None
     if outer > 1:
-        return (
-            column_sums(call, outer, middle, inner, Cut(), tile[0] // middle)
-            if tile[0] % middle == 0
-            else None
-        )
+        return column_sums(call, y, x, Cut(), tile[0] // middle) if tile[0] % middle == 0 else None
     cut = cut_of(tile, inner)
-    return column_sums(call, 1, middle, inner, cut) if cut else None
+    return column_sums(call, y, x, cut) if cut else None
 
 
 @cpu_launches(epilogue=_sum_epilogue, follows=0)
 def sum_(call: Call) -> list[CpuLaunch]:
     """The sum along neighbouring axes."""
-    return sums(call, *split_axes(call.inputs[0].sizes, call.op.axes))
+    return sums(call, *_operands(call))
 
 
 def max_middle(out, x, start, stop):

@@ -9,7 +9,7 @@ from numpy import float64
 from bigmodel_core.kernels.call import Call
 from bigmodel_core.kernels.cpu.engine.kernels import cpu_launches, kernel
 from bigmodel_core.kernels.cpu.engine.launch import CpuLaunch
-from bigmodel_core.kernels.cpu.sums import PIECE, sums_in_two_steps
+from bigmodel_core.kernels.cpu.sums import PIECE, sums
 
 
 def squares_of_pieces(out, x, block, start, stop):
@@ -27,11 +27,12 @@ def squares_of_pieces(out, x, block, start, stop):
 
 @cpu_launches
 def sum_of_squares(call: Call) -> list[CpuLaunch]:
+    """The sum of the squares of all numbers: of pieces, then of their sums."""
     count = math.prod(call.inputs[0].sizes)
     pieces = max(-(-count // PIECE), 1)
-    of_pieces = kernel(
-        squares_of_pieces,
-        views=lambda *_: ([(pieces, 1)], [(1, count, 1)]),
-        extras=lambda *_: {"block": PIECE},
-    )
-    return sums_in_two_steps(call, of_pieces, 1, pieces, 1)
+    x, y = call.input(0).reshape(1, count, 1), call.output(0).reshape(1, 1)
+    parts = call.temporary((1, pieces, 1))
+    return [
+        *call.launch(kernel(squares_of_pieces), [parts.reshape(pieces, 1)], [x], block=PIECE),
+        *sums(call, y, parts),
+    ]

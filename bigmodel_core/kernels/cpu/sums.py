@@ -2,10 +2,9 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 
-from bigmodel_core.graph.spec import Spec
-from bigmodel_core.kernels.call import Call
+from bigmodel_core.kernels.call import Call, Operand
 from bigmodel_core.kernels.cpu.engine.kernels import ArrayKernel, kernel
 from bigmodel_core.kernels.cpu.engine.launch import CpuLaunch
 
@@ -52,56 +51,39 @@ def cut_of(tile: tuple[int, int] | None, columns: int) -> Cut | None:
     return Cut(block, rows // block) if block else None
 
 
-def sums(call: Call, outer: int, middle: int, inner: int) -> list[CpuLaunch]:
-    """The sums along the middle axis of (outer, middle, inner): rows directly, columns block by block."""
+def sums(call: Call, y: Operand, x: Operand) -> list[CpuLaunch]:
+    """y (outer, inner): the sums along the middle axis of x (outer, middle, inner)."""
+    outer, middle, inner = x.spec.sizes
     if outer * inner == 0:
         return []
     if inner > 1:
-        return column_sums(call, outer, middle, inner, Cut())
-    is_float = call.inputs[0].is_float
-    if middle <= LONG_ROW or not is_float:
-        function = sum_last if is_float else sum_last_whole
-        return kernel(function, views=lambda *_: ([(outer, 1)], [(outer, middle, 1)])).launches(call)
+        return column_sums(call, y, x, Cut())
+    if middle <= LONG_ROW or not x.spec.is_float:
+        return call.launch(kernel(sum_last if x.spec.is_float else sum_last_whole), [y], [x])
     pieces = -(-middle // PIECE)
-    of_pieces = kernel(
-        sum_pieces,
-        views=lambda *_: ([(outer * pieces, 1)], [(outer, middle, 1)]),
-        extras=lambda *_: {"block": PIECE},
-    )
-    return sums_in_two_steps(call, of_pieces, outer, pieces, 1)
+    parts = call.temporary((outer, pieces, 1), y.spec.dtype)
+    return [
+        *call.launch(kernel(sum_pieces), [parts.reshape(outer * pieces, 1)], [x], block=PIECE),
+        *sums(call, y, parts),
+    ]
 
 
-def column_sums(
-    call: Call, outer: int, middle: int, inner: int, cut: Cut, outer_of_chunk: int = 0
-) -> list[CpuLaunch]:
-    """Sums of columns of (outer, middle, inner): of each block of rows, then of blocks."""
+def column_sums(call: Call, y: Operand, x: Operand, cut: Cut, outer_of_chunk: int = 0) -> list[CpuLaunch]:
+    """y (outer, inner): the sums of columns of x (outer, middle, inner), of blocks of rows, then of these."""
+    outer, middle, inner = x.spec.sizes
     rows, width, block = middle, inner, cut.block
     while middle > cut.block and width * 2 <= FULL_ROW and rows % 2 == block % 2 == 0:
         rows, width, block = rows // 2, width * 2, block // 2
     blocks = max(-(-rows // block), 1)
-    of_blocks = kernel(
-        sum_blocks,
-        views=lambda *_: ([(outer * blocks, width)], [(outer, rows, width)]),
-        extras=lambda *_: {"block": block},
-    )
-    of_blocks = replace(of_blocks, rows=outer_of_chunk * blocks or cut.blocks_of_chunk)
+    of_blocks = ArrayKernel(sum_blocks, rows=outer_of_chunk * blocks or cut.blocks_of_chunk)
+    x = x.reshape(outer, rows, width)
     if blocks * width == inner:
-        return of_blocks.launches(call)
-    return sums_in_two_steps(call, of_blocks, outer, blocks * (width // inner), inner)
-
-
-def sums_in_two_steps(call: Call, first: ArrayKernel, outer: int, blocks: int, inner: int) -> list[CpuLaunch]:
-    """A kernel that leaves (outer, blocks, inner) sums, then what adds them up."""
-    dtype = call.outputs[0].dtype
-    memory = call.scratch(outer * blocks * inner * 8)
-    begin = replace(call, outputs=(Spec((outer * blocks, inner), dtype),), output_buffers=(memory,))
-    end = replace(
-        call,
-        inputs=(Spec((outer, blocks, inner), dtype),),
-        input_buffers=(memory,),
-        outputs=(Spec((outer, inner), dtype),),
-    )
-    return [*first.launches(begin), *sums(end, outer, blocks, inner)]
+        return call.launch(of_blocks, [y.reshape(outer * blocks, width)], [x], block=block)
+    parts = call.temporary((outer, blocks * width // inner, inner), y.spec.dtype)
+    return [
+        *call.launch(of_blocks, [parts.reshape(outer * blocks, width)], [x], block=block),
+        *sums(call, y, parts),
+    ]
 
 
 def sum_last(out, x, start, stop):
