@@ -23,7 +23,7 @@ from bigmodel_core.kernels.cpu.engine.memory import (
 from bigmodel_core.kernels.cpu.engine.native import NativeFunction
 from bigmodel_core.kernels.fused import Chain, Space, attribute_type, part_source
 from bigmodel_core.kernels.scalar import CONVERTERS
-from bigmodel_core.kernels.status import WRITTEN_NOT_FINITE
+from bigmodel_core.kernels.status import CODE, WRITTEN_NOT_FINITE
 
 CHUNK_WEIGHT = 200_000
 """How much work a chunk holds, in units of `Chain.weight`: some ten microseconds."""
@@ -216,7 +216,7 @@ def source(chain: Chain) -> tuple[str, dict[str, Any]]:
     for dtype in sorted(set(watched.values())):
         lines += [
             f"    if top_{dtype} >= {DTYPES[dtype].infinite}:",
-            f"        store_int(load_int(ctx, {slot}), 0, {WRITTEN_NOT_FINITE})",
+            f"        store_int(load_int(ctx, {slot}), {CODE}, {WRITTEN_NOT_FINITE})",
         ]
     text = "\n\n".join([*helpers.values(), "\n".join(lines)])
     return text + "\n", objects

@@ -26,7 +26,7 @@ from bigmodel_core.kernels.cpu.engine.memory import (
 )
 from bigmodel_core.kernels.cpu.engine.native import NativeFunction
 from bigmodel_core.kernels.cpu.engine.side_by_side import side_by_side
-from bigmodel_core.kernels.status import NOT_FINITE, UNPROVEN
+from bigmodel_core.kernels.status import CODE, FOUND, NOT_FINITE, OK, UNPROVEN
 
 PIECE = 65_536
 """Numbers of a chunk: some microseconds."""
@@ -104,9 +104,9 @@ def verdict(ctx, chunk):
             bound *= magnitude(slots, load_int(array, 0), load_int(array, 1), load_int(array, 2))
         if not bound < load_float(at, 2):
             certain = count == 1 and not bound < INF
-            if load_int(status, 0) == 0 or (certain and load_int(status, 0) == UNPROVEN):
-                store_int(status, 1, load_int(at, 0))
-                store_int(status, 0, NOT_FINITE if certain else UNPROVEN)
+            if load_int(status, CODE) == OK or (certain and load_int(status, CODE) == UNPROVEN):
+                store_int(status, FOUND, load_int(at, 0))
+                store_int(status, CODE, NOT_FINITE if certain else UNPROVEN)
         at += (4 + count) * 8
 
 

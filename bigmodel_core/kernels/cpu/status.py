@@ -2,12 +2,12 @@
 
 from __future__ import annotations
 
-from bigmodel_core.kernels.status import CODE, FOUND, LIMIT, POSITION
+from bigmodel_core.kernels.status import CODE, FOUND, LIMIT, OK, POSITION
 
 
 def report(status, code, found, limit, position):
     """Set a status, which keeps what is reported first."""
-    if status[CODE] == 0:
+    if status[CODE] == OK:
         status[FOUND] = found
         status[LIMIT] = limit
         status[POSITION] = position

@@ -16,7 +16,7 @@ from bigmodel_core.kernels.cuda.engine import runtime
 from bigmodel_core.kernels.cuda.engine.launch import CudaBuffer, CudaLaunch, View, flat, over_items
 from bigmodel_core.kernels.fused import Chain, Space, attribute_type, part_source
 from bigmodel_core.kernels.scalar import CONVERTERS
-from bigmodel_core.kernels.status import CODE, WIDTH, WRITTEN_NOT_FINITE
+from bigmodel_core.kernels.status import CODE, OK, WIDTH, WRITTEN_NOT_FINITE
 
 NARROW = 2**31
 """Below so many elements positions are 32-bit integers, which devices divide much faster."""
@@ -134,7 +134,7 @@ def source(
         parameters.append("status")
         before += [
             f"    for code in range(0, status.shape[0], {WIDTH}):",
-            "        if status[code] != 0:",
+            f"        if status[code] != {OK}:",
             "            return",
         ]
     lines = [

@@ -39,7 +39,7 @@ class ArrayKernel(Kernel):
         function: `function(outputs..., inputs..., attributes..., start, stop, status)`; attributes are the
             op's fields of the same name; a kernel that takes `start` and `stop` does that range of rows of
             its first output and may run in several threads; `status` is an int64 array of four: setting
-            `status[0]` to a code of `kernels.status` stops the plan.
+            `status[CODE]` to a code of `kernels.status` stops the plan.
         views: `views(op, inputs, outputs)` gives the shapes under which the (contiguous) outputs and inputs
             are seen, so that few ranks have to be compiled.
         cost: work of one element of the largest array, relative to an addition.

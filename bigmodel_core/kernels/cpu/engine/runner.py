@@ -27,7 +27,7 @@ from bigmodel_core.kernels.cpu.engine.memory import (
     store_int,
 )
 from bigmodel_core.kernels.cpu.engine.native import NativeFunction
-from bigmodel_core.kernels.status import KERNEL_RAISED
+from bigmodel_core.kernels.status import CODE, KERNEL_RAISED, OK
 
 ROW = 5
 """Integers in a row of the table: kernel, context, first link, chunks, status."""
@@ -54,7 +54,7 @@ def run_chunk(row, chunk):
     link = row
     while link != 0:
         if call_kernel(load_int(link, 0), load_int(link, 1), chunk) != 0:
-            store_int(load_int(row, 4), 0, KERNEL_RAISED)
+            store_int(load_int(row, 4), CODE, KERNEL_RAISED)
             return
         link = load_int(link, 2)
 
@@ -107,7 +107,7 @@ def run(table, steps, pool, status):
                 run_chunk(row, chunk)
         elif chunks > 1:
             run_parallel(pool, row, chunks)
-        if load_int(status, 0) != 0:
+        if load_int(status, CODE) != OK:
             failed = step
             break
     if owner == 1:

@@ -12,7 +12,7 @@ from bigmodel_core.kernels.cpu.engine.native import Intrinsic, NativeFunction
 from bigmodel_core.kernels.cpu.recurrent.cells import backward_row, forward_row
 from bigmodel_core.kernels.cpu.recurrent.product import product_with_panels
 from bigmodel_core.kernels.recurrence import GATES
-from bigmodel_core.kernels.status import LENGTH_OUT_OF_RANGE
+from bigmodel_core.kernels.status import CODE, FOUND, LENGTH_OUT_OF_RANGE, LIMIT, POSITION
 
 LINE = 64
 """Bytes of a cache line."""
@@ -60,10 +60,10 @@ def forward_kernel(cell: str, dtype: str) -> NativeFunction:
                 length = load_int(lengths, n)
                 if length < 0 or length > steps:
                     status = load_int(ctx, 7)
-                    store_int(status, 1, length)
-                    store_int(status, 2, steps)
-                    store_int(status, 3, n)
-                    store_int(status, 0, LENGTH_OUT_OF_RANGE)
+                    store_int(status, FOUND, length)
+                    store_int(status, LIMIT, steps)
+                    store_int(status, POSITION, n)
+                    store_int(status, CODE, LENGTH_OUT_OF_RANGE)
             target = last if steps == 0 else previous + first * step_row
             set_row(initial + n * row if initial != 0 else 0, target + n * row, units)
             if has_cells:

@@ -36,7 +36,7 @@ class CudaKernel(Kernel):
         function: `function(outputs..., inputs..., attributes..., thread, threads, status)`; attributes are
             the op's fields of the same name; `thread` is the number of this thread, `threads` how many there
             are: each does every `threads`-th piece of the work, and no two write one number; `status` is an
-            int64 array of four: setting `status[0]` to a code of `kernels.status` fails it.
+            int64 array of four: setting `status[CODE]` to a code of `kernels.status` fails it.
         views: `views(op, inputs, outputs)` gives the shapes under which outputs and inputs are seen.
         extras: `extras(op, inputs, outputs)` gives more integers by name, besides the op's attributes.
         items: `items(op, inputs, outputs)` is how many independent pieces of work there are; by default the
