@@ -4,9 +4,10 @@ from __future__ import annotations
 
 import math
 from dataclasses import dataclass
+from typing import Any
 
 from bigmodel_core.errors import ShapeError
-from bigmodel_core.kernels.call import Call
+from bigmodel_core.graph.spec import Spec
 
 
 @dataclass(frozen=True)
@@ -33,27 +34,26 @@ class MatrixProduct:
     stride_b: int = 0
 
 
-def matmul(call: Call) -> MatrixProduct:
-    """The product of a `MatMul`.
+def matmul(op: Any, a: Spec, b: Spec) -> MatrixProduct:
+    """The product of a `MatMul`, all sizes known.
 
     Raises:
         ShapeError: an operand is repeated along some axes of the batch only.
     """
-    op = call.op
-    a, b, y = (spec.sizes for spec in (*call.inputs, *call.outputs))
+    left, right, y = a.sizes, b.sizes, op.infer(a, b).sizes
     *batches, m, n = y
-    k = a[-2] if op.transpose_a else a[-1]
-    if len(b) == 2 and not op.transpose_a and a[:-2] == y[:-2]:
+    k = left[-2] if op.transpose_a else left[-1]
+    if len(right) == 2 and not op.transpose_a and left[:-2] == y[:-2]:
         # one tall product instead of many with the same right side
-        return MatrixProduct(math.prod((*batches, m)), n, k, call.dtype, False, op.transpose_b)
-    strides = _batch_stride(a, y), _batch_stride(b, y)
-    return MatrixProduct(m, n, k, call.dtype, op.transpose_a, op.transpose_b, math.prod(batches), *strides)
+        return MatrixProduct(math.prod((*batches, m)), n, k, a.dtype, False, op.transpose_b)
+    strides = _batch_stride(left, y), _batch_stride(right, y)
+    return MatrixProduct(m, n, k, a.dtype, op.transpose_a, op.transpose_b, math.prod(batches), *strides)
 
 
-def affine(call: Call) -> MatrixProduct:
-    """The product of an `Affine`: x (..., K) times weight (K, N)."""
-    x, weight, _ = (spec.sizes for spec in call.inputs)
-    return MatrixProduct(math.prod(x[:-1]), weight[1], weight[0], call.dtype)
+def affine(x: Spec, weight: Spec) -> MatrixProduct:
+    """The product of an `Affine`, all sizes known: x (..., K) times weight (K, N)."""
+    k, n = weight.sizes
+    return MatrixProduct(math.prod(x.sizes[:-1]), n, k, x.dtype)
 
 
 def _batch_stride(operand: tuple[int, ...], output: tuple[int, ...]) -> int:

@@ -13,18 +13,24 @@ from bigmodel_core.kernels.cpu.engine.launch import CpuLaunch
 
 
 def _matmul_over_reads(op: Any, a: Spec, b: Spec) -> tuple[int, ...]:
-    is_column = b.sizes[-2 if op.transpose_b else -1] == 1  # the kernel then takes b for its left operand
-    is_copied = op.transpose_a and gemm.copies_transposed(a.sizes[-1], a.dtype)
-    return (0, 1) if is_column or is_copied else (1,)
+    return gemm.over_reads(matrix_product.matmul(op, a, b))
+
+
+def _affine_over_reads(op: Any, x: Spec, weight: Spec, bias: Spec) -> tuple[int, ...]:
+    return gemm.over_reads(matrix_product.affine(x, weight), has_bias=True)
 
 
 @cpu_launches(writes_tiles=True, over_reads=_matmul_over_reads)
 def matmul(call: Call) -> list[CpuLaunch]:
     a, b = call.input_buffers
-    return gemm.launches(matrix_product.matmul(call), a, b, call.output_buffers[0], None, call.scratch)
+    return gemm.launches(
+        matrix_product.matmul(call.op, *call.inputs), a, b, call.output_buffers[0], None, call.scratch
+    )
 
 
-@cpu_launches(writes_tiles=True, over_reads=lambda op, x, weight, bias: (1, 2))
+@cpu_launches(writes_tiles=True, over_reads=_affine_over_reads)
 def affine(call: Call) -> list[CpuLaunch]:
     x, weight, bias = call.input_buffers
-    return gemm.launches(matrix_product.affine(call), x, weight, call.output_buffers[0], bias, call.scratch)
+    return gemm.launches(
+        matrix_product.affine(*call.inputs[:2]), x, weight, call.output_buffers[0], bias, call.scratch
+    )

@@ -13,11 +13,11 @@ from bigmodel_core.kernels.cuda.engine.launch import CudaLaunch
 def matmul(call: Call) -> list[CudaLaunch]:
     """The product of the last two axes; leading axes are a batch."""
     a, b = call.input_buffers
-    return gemm.launches(matrix_product.matmul(call), a, b, call.output_buffers[0], None)
+    return gemm.launches(matrix_product.matmul(call.op, *call.inputs), a, b, call.output_buffers[0], None)
 
 
 @cuda_launches
 def affine(call: Call) -> list[CudaLaunch]:
     """x (..., K) times weight (K, N) plus bias (N,)."""
     x, weight, bias = call.input_buffers
-    return gemm.launches(matrix_product.affine(call), x, weight, call.output_buffers[0], bias)
+    return gemm.launches(matrix_product.affine(*call.inputs[:2]), x, weight, call.output_buffers[0], bias)

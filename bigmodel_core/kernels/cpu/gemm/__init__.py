@@ -68,14 +68,40 @@ def launches(
     size = SIZES[p.dtype]
     if p.k == 0:
         return [CpuLaunch(fill_kernel(p.dtype), [c, bias or 0, p.m, p.n], p.batch)]
-    if p.batch == 1 and p.n == 1 and not p.transpose_a:
+    if _is_dots_of_b(p):
         return [_dots(p, b, a, c, bias, rows=1, columns=p.m, bias_step=0)]
-    if p.batch == 1 and p.n == 1 and bias is None:
+    if _is_turned(p, bias is not None):
         launch = _product(MatrixProduct(1, p.m, p.k, p.dtype), b, a, c, bias, scratch)
         return [replace(launch, tile=launch.tile and launch.tile[::-1])]
-    if p.batch == 1 and p.transpose_b and (p.m == 1 or (p.m <= 4 and not p.transpose_a)):
+    if _is_dots_of_a(p):
         return [_dots(p, a, b, c, bias, rows=p.m, columns=p.n, bias_step=size)]
     return [_product(p, a, b, c, bias, scratch)]
+
+
+def over_reads(product: MatrixProduct, has_bias: bool = False) -> tuple[int, ...]:
+    """Which of A (0), B (1) and the bias (2) the launches read past the end, in whole vectors."""
+    p = _folded(product)
+    if p.k == 0 or _is_dots_of_b(p) or (_is_dots_of_a(p) and not _is_turned(p, has_bias)):
+        return ()
+    if _is_turned(p, has_bias):
+        return (0,)
+    is_copied = p.transpose_a and p.m * SIZES[p.dtype] % ALIAS == 0
+    return (*((0,) if is_copied else ()), 1, *((2,) if has_bias else ()))
+
+
+def _is_dots_of_b(p: MatrixProduct) -> bool:
+    """Whether B is a single column, which meets the rows of A."""
+    return p.batch == 1 and p.n == 1 and not p.transpose_a
+
+
+def _is_turned(p: MatrixProduct, has_bias: bool) -> bool:
+    """Whether B is a single column, which is multiplied from the left."""
+    return p.batch == 1 and p.n == 1 and p.transpose_a and not has_bias
+
+
+def _is_dots_of_a(p: MatrixProduct) -> bool:
+    """Whether few rows of A meet the rows of B."""
+    return p.batch == 1 and p.transpose_b and (p.m == 1 or (p.m <= 4 and not p.transpose_a))
 
 
 def _folded(p: MatrixProduct) -> MatrixProduct:
@@ -138,11 +164,6 @@ def _product(
     return CpuLaunch(
         product_kernel(p.dtype), context, across * down * -(-p.batch // group), tile, choice=choice
     )
-
-
-def copies_transposed(m: int, dtype: str) -> bool:
-    """Whether tiles of an A that is stored as (k, m) may be copied: in whole vectors, which end behind it."""
-    return m * SIZES[dtype] % ALIAS == 0
 
 
 def _depth(p: MatrixProduct) -> int:

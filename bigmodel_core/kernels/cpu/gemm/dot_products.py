@@ -80,8 +80,7 @@ def dots_kernel(dtype: str) -> NativeFunction:
 def dot_tile(dtype: str) -> Intrinsic:
     """`rows x columns` dot products; rows is 1 or `ROWS`, columns 1 or `COLUMNS`.
 
-    Strides are in bytes; what is at `start` is added, 0 is nothing. Rows are read in whole vectors, past
-    their end.
+    Strides are in bytes; what is at `start` is added, 0 is nothing. Rows are read to their end only.
     """
     shapes = tuple((h, w) for h in (1, ROWS) for w in (1, COLUMNS))
 
@@ -112,8 +111,7 @@ def dot_function(function: Any, dtype: str, rows: int, columns: int) -> None:
         offset = builder.mul(done, integer(size))
 
         def read(base: Any) -> Any:
-            value = load_vector(builder, builder.add(base, offset), vector, size)
-            return value if mask is None else builder.select(mask, value, zero)
+            return load_vector(builder, builder.add(base, offset), vector, size, mask)
 
         x, y = [read(base) for base in xs], [read(base) for base in ys]
         return [[multiply_add(builder, x[i], y[j], sums[i][j]) for j in range(columns)] for i in range(rows)]

@@ -39,11 +39,12 @@ def rows_of_chunk(s: Recurrence) -> int:
     return fitting[0] if fitting else -(-rows // 8) * 8
 
 
-def _float_inputs(op: Any, *inputs: Spec) -> tuple[int, ...]:
-    return tuple(position for position, spec in enumerate(inputs) if spec.is_float)
+def _over_reads(op: Any, *inputs: Spec) -> tuple[int, ...]:
+    """The input weight, and for GRU both biases, which other cells add up first."""
+    return (1, 3, 4) if op.cell == "gru" else (1,)
 
 
-@cpu_launches(over_reads=_float_inputs)
+@cpu_launches(over_reads=_over_reads)
 def recurrent(call: Call) -> list[CpuLaunch]:
     """All steps of a recurrence.
 
@@ -88,7 +89,7 @@ def recurrent(call: Call) -> list[CpuLaunch]:
     return [*launches, CpuLaunch(compiled, context, -(-s.batch // rows), choice=choice)]
 
 
-@cpu_launches(over_reads=_float_inputs)
+@cpu_launches(over_reads=lambda op, *inputs: (0,))
 def recurrent_gradient(call: Call) -> list[CpuLaunch]:
     """All steps of a recurrence back."""
     s, arrays = recurrence(call.op, call.inputs[1]), backward_arrays(call)
