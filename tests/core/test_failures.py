@@ -2,14 +2,36 @@
 
 from __future__ import annotations
 
+from dataclasses import dataclass
+
+import numpy as np
 import pytest
 
+import bigmodel_core as bm
 from bigmodel_core.errors import BigmodelError, DataError, KernelError, NumericsError
-from bigmodel_core.graph import Graph
+from bigmodel_core.graph import Graph, Op
 from bigmodel_core.graph.spec import Spec
 from bigmodel_core.kernels import status
+from bigmodel_core.plan import Program, Variables, device_named
 from bigmodel_core.plan.failures import FAILURES, Unproven, error_of
 from bigmodel_core.plan.steps import Step
+
+
+def refuse(out, x, start, stop):  # type: ignore[no-untyped-def]  # Numba infers its types
+    for i in range(start, stop):
+        if x[i] > 0:
+            raise ValueError("positive")
+        out[i] = x[i]
+
+
+@dataclass(frozen=True)
+class Raising(Op):
+    """An op whose kernel takes no positive number."""
+
+    cpu = bm.kernel(refuse)
+
+    def infer(self, *inputs: Spec) -> Spec:
+        return inputs[0]
 
 
 def placed_step() -> Step:
@@ -82,3 +104,11 @@ def test_only_a_written_number_says_that_something_was_written() -> None:
 
 def test_without_a_step_no_place_is_told() -> None:
     assert str(error_of(None, reported(99))) == "the kernel of an op reported the status 99."
+
+
+def test_a_kernel_that_raises_stops_the_run() -> None:
+    graph = Graph()
+    with graph.scope("tower/table_1", "Embedding"):
+        value = Raising()(graph.input("x", Spec((3,))))
+    with pytest.raises(KernelError, match=r"tower/table_1 \(Embedding\): the kernel of Raising raised"):
+        Program(graph, [value]).run(Variables(device_named("cpu")), {"x": np.ones(3, "float32")})

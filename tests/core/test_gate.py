@@ -121,6 +121,28 @@ def test_products_are_let_through_where_they_are_finite(kind: str, rows: int) ->
         assert not variables.read("w").any()
 
 
+def test_an_update_that_follows_its_gradient_waits_for_the_gate() -> None:
+    program, variables = product(4, 20, 20)
+    with pytest.raises(NumericsError):
+        program.run(variables, {"a": np.full((4, 20), np.inf, "float32"), "b": np.ones((4, 20), "float32")})
+    assert not variables.read("w").any()
+
+
+def test_the_bound_of_a_product_counts_what_is_added_up() -> None:
+    """64 products of some 2^60 are finite, and the square of their sum is not."""
+    graph, variables = Graph(), Variables(CPU)
+    variables.create("w", np.zeros((200, 200), "float32"))
+    a = graph.input("a", Spec((64, 200)))
+    gradient = MatMul(True, False)(a, a)
+    program = Program(
+        graph, [], {"w": graph.variable("w", Spec((200, 200))) - gradient * gradient}, [gradient]
+    )
+    assert [len(bound.inputs) for bound in gate_of(program).bounds] == [2]
+    with pytest.raises(NumericsError):
+        program.run(variables, {"a": np.full((64, 200), 2.0**29.9, "float32")})
+    assert not variables.read("w").any()
+
+
 def test_programs_without_guards_write_what_they_compute() -> None:
     graph, variables = Graph(), Variables(CPU)
     variables.create("v", np.ones(3, "float32"))

@@ -137,21 +137,19 @@ class GuardedCpu(CpuDevice):
 class GuardedPlan(CpuPlan):
     """A plan whose buffers never share a page."""
 
-    def __init__(self, guarded: GuardedCpu, *arguments: Any) -> None:
-        self.guarded = guarded
-        super().__init__(guarded, *arguments)
+    device: GuardedCpu
 
     def _place_buffers(self, bound: CpuProgram) -> None:
         super()._place_buffers(bound)
         for buffer, _ in (*bound.places()[0], *self._inputs.values()):
-            buffer.address = self.guarded.buffer(buffer.nbytes).address
+            buffer.address = self.device.buffer(buffer.nbytes).address
         for name, (buffer, spec) in self._inputs.items():
             self._staging[name] = array_on(spec, buffer), buffer.address
 
     def _write_table(self, rows: list[tuple[int, CpuLaunch]]) -> None:
         super()._write_table(rows)
         names = [f"{self.program.steps[number]!r}, kernel {row.kernel.name}" for number, row in rows]
-        self._table = GuardedTable(self.guarded, names, [row for _, row in rows], self._table)
+        self._table = GuardedTable(self.device, names, [row for _, row in rows], self._table)
 
 
 class GuardedTable:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import itertools
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from typing import Any
@@ -9,12 +10,16 @@ from typing import Any
 import numpy as np
 import pytest
 
-from bigmodel_core.graph import LEAVES, Op
+from bigmodel_core.graph import Op
+from bigmodel_core.kernels.cpu.engine.launch import PADDING, CpuBuffer
 from bigmodel_core.ops.recurrent import Recurrent
 from bigmodel_core.plan import Program, Variables, device_named
+from bigmodel_core.plan.cpu_program import CpuProgram
+from bigmodel_core.plan.kernel_table import known_ops
 from tests.kernels.guard_cases import CASES, Arrays, alone, arrays_of, program_of, with_kernels_of_their_own
 from tests.kernels.guard_pages import FORMS, IS_POSSIBLE, Child, GuardedCpu
 
+CPU = device_named("cpu")
 pytestmark = pytest.mark.skipif(not IS_POSSIBLE, reason="needs mmap, mprotect and fork")
 
 
@@ -58,7 +63,7 @@ def runs_of(name: str, dtype: str) -> Iterator[Run]:
     }
     values = {id(value): value for node in nodes.values() for value in node.inputs}
     inner = Run(name, lambda device: Program(program.graph, list(values.values()), device=device), arrays)
-    found = dict(zip(values, inner.on(device_named("cpu"))(), strict=False))
+    found = dict(zip(values, inner.on(CPU)(), strict=False))
     for node in nodes.values():
         given = {f"x{n}": found[id(value)] for n, value in enumerate(node.inputs)}
         # What a recurrent layer keeps for its gradient has no meaning where a row has ended.
@@ -73,7 +78,7 @@ def test_kernels_read_and_write_where_they_may(name: str, dtype: str) -> None:
     child = Child()
     ready = []
     for run in runs_of(name, dtype):
-        expected = run.on(device_named("cpu"))()
+        expected = run.on(CPU)()
         for form in FORMS:
 
             def note(text: str, run: Run = run, form: str = form) -> None:
@@ -95,18 +100,45 @@ def ops_of(program: Program) -> set[type[Op]]:
     return {type(node.op) for part in parts for node in part.nodes}
 
 
-def concrete_ops() -> Iterator[type[Op]]:
-    """Every op of the core that has a kernel for the CPU."""
-    waiting = list(Op.__subclasses__())
-    while waiting:
-        op = waiting.pop()
-        waiting += op.__subclasses__()
-        if op.__module__.startswith("bigmodel_core.") and op.cpu is not None and op not in LEAVES:
-            yield op
-
-
 def test_the_cases_use_every_op() -> None:
     used = set[type[Op]]()
     for case in CASES.values():
         used |= ops_of(program_of(case, arrays_of(case, case.dtypes[0])))
-    assert sorted(op.__name__ for op in concrete_ops() if op not in used) == []
+    assert [op.__name__ for op in known_ops({"bigmodel_core"}) if op.kernel("cpu") and op not in used] == []
+
+
+# Padding --------------------------------------------------------------------------------------------------
+
+
+def test_temporaries_have_padding() -> None:
+    """Whatever lives at the same time lies so far apart."""
+    case = CASES["block"]
+    program = program_of(case, arrays_of(case, "float32"))
+    bound = CpuProgram(program, {}, lambda value, spec: CpuBuffer(spec.nbytes), CpuBuffer(64))
+    places, total = bound.places()
+    lives = [(offset, life) for (_, offset), (_, life) in zip(places, bound.lifetimes(), strict=True)]
+    assert len(lives) > 5
+    for (at, life), (other_at, other) in itertools.permutations(lives, 2):
+        assert at + life.nbytes + PADDING <= total
+        if at <= other_at and life.first <= other.last and other.first <= life.last:
+            assert at + life.nbytes + PADDING <= other_at
+
+
+def test_inputs_have_padding() -> None:
+    case = CASES["block"]
+    arrays = arrays_of(case, "float32")
+    program = program_of(case, arrays)
+    plan = program.plan(Variables(CPU), program.sizes(arrays))
+    ends = sorted((buffer.address, buffer.address + buffer.nbytes) for buffer, _ in plan._inputs.values())
+    memory = plan.arena.memory
+    starts = [start for start, _ in ends[1:]] + [memory.address + memory.array.nbytes]
+    assert all(end + PADDING <= start for (_, end), start in zip(ends, starts, strict=True))
+
+
+@pytest.mark.parametrize("size", [1, 64, 67])
+def test_variables_have_padding(size: int) -> None:
+    variables = Variables(CPU)
+    variables.create("v", np.zeros(size, "float32"))
+    memory = variables.memory("v")
+    block = memory._raw
+    assert memory.address + size * 4 + PADDING <= block.ctypes.data + block.nbytes

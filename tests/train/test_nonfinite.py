@@ -153,6 +153,45 @@ def test_training_has_the_same_bits_at_any_number_of_threads() -> None:
     assert_same(trained(1), trained(2))
 
 
+# Losses, batches, states ------------------------------------------------------------------------------------
+
+
+@dataclass(frozen=True)
+class Surprise(bm.Loss):
+    """Infinite where a target is 0, though its gradient knows nothing of targets."""
+
+    def each(self, prediction: bm.Value, target: bm.Value) -> bm.Value:
+        return prediction - bm.ops.log(target.astype(prediction.dtype))
+
+
+def test_a_loss_that_is_not_finite_changes_nothing_though_its_gradients_are() -> None:
+    step = bm.compile(L.Dense(1), Surprise(), O.SGD(0.1))
+    x, y = normal(4, 3), np.array([[1], [0], [1], [1]], "float32")
+    step.build([x], y)
+    before = state_of(step)
+    with pytest.raises(NumericsError, match="the loss is NaN or infinite at step 1") as caught:
+        step(x, y)
+    assert not caught.value.is_written
+    assert_same(before, state_of(step))
+
+
+def test_a_batch_that_is_not_finite_is_named() -> None:
+    step = bm.compile(L.Dense(1), "mean_squared_error", O.SGD(0.1))
+    x = normal(4, 3)
+    x[2, 1] = np.nan
+    with pytest.raises(NumericsError, match="since the batch's 'x' is"):
+        step(x, normal(4, 1))
+
+
+def test_a_variable_that_is_not_finite_is_named() -> None:
+    step = bm.compile(L.Dense(1), "mean_squared_error", O.SGD(0.1))
+    x, y = normal(4, 3), normal(4, 1)
+    step(x, y)
+    step.load_state({**state_of(step), "weight": np.full((3, 1), np.inf, "float32")}, 1)
+    with pytest.raises(NumericsError, match="since 'weight' holds such numbers already"):
+        step(x, y)
+
+
 # Moments, updates, rates ------------------------------------------------------------------------------------
 
 
