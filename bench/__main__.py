@@ -98,7 +98,7 @@ def _processor() -> str:
 
 
 def report(found: Mapping[str, schedule.Figures], facts: Mapping[str, object]) -> str:
-    """All that is printed at the end."""
+    """Everything that is printed at the end."""
     rows = [row for name, figures in found.items() for row in rows_of(name, figures)]
     lines = [f"{key}: {_plain(value)}" for key, value in facts.items()]
     lines += ["", render(rows) if rows else "nothing ran", ""]

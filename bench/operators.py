@@ -29,7 +29,7 @@ class Case:
         arrays: makes the operands; of four dimensions are images (N, H, W, C) and filters (K, C, R, S).
         ours: gives the values to compute, of those of the operands.
         torch: gives the function to call, of tensors; images are (N, C, H, W) there.
-        jax: computes the same of JAX's arrays, jitted; None where it is not compared.
+        jax: computes the same of JAX's arrays, jitted; None if it is not compared.
         images: which operands are images.
     """
 

@@ -16,7 +16,7 @@ class Row:
         workload: what was measured.
         label: which of its figures.
         medians: by peer.
-        machine_peak: what the machine could do in the same unit; None where that was not measured.
+        machine_peak: what the machine could do in the same unit; None if that was not measured.
     """
 
     workload: Workload
@@ -30,7 +30,7 @@ class Row:
         return f"{self.workload.name} {self.label}".strip()
 
     def ratio(self, peer: str) -> float | None:
-        """How many times better than a peer we are; None where one of the two did not run."""
+        """How many times better than a peer we are; None if one of the two did not run."""
         ours, theirs = self.medians.get("ours"), self.medians.get(peer)
         if not ours or not theirs:
             return None
@@ -99,7 +99,7 @@ def render(rows: Sequence[Row]) -> str:
 
 
 def verdicts(row: Row) -> list[tuple[bool | None, str]]:
-    """For each promise of a row: whether it was kept (None where that cannot be told), and the words."""
+    """For each promise of a row: whether it was kept (None if that cannot be told), and the words."""
     return [_verdict(row, target) for target in row.workload.targets]
 
 

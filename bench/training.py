@@ -29,7 +29,7 @@ class Optimizer(Protocol):
 
 @dataclass(frozen=True)
 class Sgd:
-    """Gradient descent, with momentum where it is not 0."""
+    """Gradient descent, with momentum if it is not 0."""
 
     rate: float
     momentum: float = 0.0

@@ -1,4 +1,4 @@
-"""One measurement in a process of its own: `python -m bench.worker WORKLOAD PEER --threads N`.
+"""One measurement in its own process: `python -m bench.worker WORKLOAD PEER --threads N`.
 
 Prints one line of JSON: the figures by label, the peak memory of the process, remarks.
 """
@@ -18,7 +18,7 @@ def peak_memory() -> float:
     """The most memory this process ever held, in MiB.
 
     Linux counts a process's `ru_maxrss` from before it became this program, so its own high-water mark is
-    read where there is one.
+    read if there is one.
     """
     try:
         with open("/proc/self/status", encoding="ascii") as status:

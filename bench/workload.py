@@ -19,7 +19,7 @@ PEERS = {
     "jax": ("JAX jit", "jax"),
     "numpy": ("NumPy", "numpy"),
 }
-"""Those that are compared: a workload's runner, its title, the module that has to be there."""
+"""Those that are compared: a workload's runner, its title, the module that must be there."""
 TRAINED = ("ours", "torch", "torch_compile", "jax")
 """The peers of a training step."""
 

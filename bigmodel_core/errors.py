@@ -13,7 +13,7 @@ import re
 from typing import ClassVar
 
 _PYTHON = re.compile(r"\w\(|\bbm\.|\bx\[|\bout=|=\.\.\.")
-"""What a mend holds that is Python and nothing to type at a shell: a call, an index, a keyword."""
+"""What a fix holds that is Python and nothing to type at a shell: a call, an index, a keyword."""
 
 
 def visible(text: str, keep: str = "") -> str:
@@ -42,7 +42,7 @@ class BigmodelError(Exception):
 
     Args:
         message: what happened and what was expected, one or two sentences.
-        fix: what the user can do about it; printed on a line of its own.
+        fix: what the user can do about it; printed on its own line.
         where: the layer path, op or file the error belongs to; printed in front.
         shell: what a user of the command line can do, where `fix` speaks of Python.
 
@@ -66,7 +66,7 @@ class BigmodelError(Exception):
     def for_shell(self) -> str:
         """The text for somebody at the command line: with the fix for them, if there is one.
 
-        Without one, a mend in Python gives way to `usual_at_shell`.
+        Without one, a fix in Python gives way to `usual_at_shell`.
 
         >>> print(BigmodelError("no folder.", fix="pass out=...", shell="pass --out.").for_shell())
         no folder.

@@ -188,7 +188,7 @@ def fitted(model: Model, data: Data, options: Collection[str], loss: Loss | None
     """A model with the outputs a data set needs; the options that somebody gave stay as they are.
 
     Args:
-        model: as it was asked for.
+        model: as it was requested.
         data: the data set.
         options: the fields of the model that somebody chose.
         loss: the loss, where somebody chose one.

@@ -31,7 +31,7 @@ def wrong_usage(where: str | None = None) -> Iterator[None]:
 
 
 def settings(pairs: Sequence[str] | None, option: str = "--set") -> dict[str, str]:
-    """The `key=value` texts of a repeated option.
+    """The `key=value` strings of a repeated option.
 
     Raises:
         UsageError: a text has no '='.

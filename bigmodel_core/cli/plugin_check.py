@@ -1,4 +1,4 @@
-"""The conformance checks of all that a plugin offers, run and shown."""
+"""The conformance checks of everything that a plugin offers, run and shown."""
 
 from __future__ import annotations
 

@@ -181,7 +181,7 @@ def check(
     as_json: AsJson = False,
     quiet: Quiet = False,
 ) -> None:
-    """Run the conformance checks on all that a plugin offers; fails if one fails or none ran."""
+    """Run the conformance checks on everything that a plugin offers; fails if one fails or none ran."""
     from bigmodel_core.cli.plugin_check import check_all
 
     if not check_all(name, Output(as_json, quiet)):

@@ -52,7 +52,7 @@ def _lines(records: Sequence[Mapping[str, Any]]) -> str:
 
 
 def _table(records: Sequence[Mapping[str, Any]]) -> str:
-    """One row a sample; nested values become columns of their own."""
+    """One row per sample; nested values become columns of their own."""
     rows = [dict(_cells(record)) for record in records]
     columns = list(dict.fromkeys(name for row in rows for name in row))
     stream = io.StringIO()

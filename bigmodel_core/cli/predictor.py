@@ -130,7 +130,7 @@ def _from_file(path: Path) -> Predictor:
 
     def run(*inputs: np.ndarray) -> dict[str, np.ndarray]:
         found: dict[str, np.ndarray] = session.run(*inputs)
-        if is_whole:  # the file itself has the way back behind the model
+        if is_whole:  # the file itself undoes the scaling after the model
             return found
         return {key: in_recorded_units(array, known.encoding) for key, array in found.items()}
 

@@ -105,7 +105,7 @@ def _check_rate(
     """Say that a run whose learning rate has fallen to zero would learn nothing more.
 
     Raises:
-        UsageError: it has, and more epochs are asked for.
+        UsageError: it has, and more epochs are requested.
     """
     if epochs is None or epochs <= state["epoch"] or state["epoch"] < planned:
         return

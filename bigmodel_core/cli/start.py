@@ -1,4 +1,4 @@
-"""A run begins: all that an experiment names is made and checked, then trained."""
+"""A run begins: everything that an experiment names is made and checked, then trained."""
 
 from __future__ import annotations
 

@@ -108,7 +108,7 @@ class Data:
 
     @functools.cached_property
     def encoding(self) -> Encoding:
-        """All that was decided or fitted while the data were loaded; what a model keeps of them."""
+        """Everything that was decided or fitted while the data were loaded; what a model keeps of them."""
         from bigmodel_core.registry import config
 
         try:

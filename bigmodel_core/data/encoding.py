@@ -1,4 +1,4 @@
-"""How raw samples and targets became numbers: what a model was trained with, and is used with ever after."""
+"""How raw samples and targets became numbers: what a model was trained with and is used with."""
 
 from __future__ import annotations
 
@@ -54,7 +54,7 @@ class Encoding:
 
     @property
     def numbers(self) -> tuple[Any, ...]:
-        """All that says which number stands for what: two encodings alike in this agree on x and y."""
+        """Everything that says which number stands for what: two encodings alike in this agree on x and y."""
         return self.task, self.labels, self.preprocessing, self.target_preprocessing, self.features
 
     def filled(self, own: Encoding) -> Encoding:

@@ -33,7 +33,7 @@ def ahead(tasks: Iterable[Callable[[], Result]], workers: int) -> Iterator[Resul
     have come. When the iterator is closed, or ends in any way, its threads end too.
 
     Args:
-        tasks: functions without arguments, asked for one by one.
+        tasks: functions without arguments, called one by one.
         workers: how many threads; with 0 the caller does each task itself.
 
     >>> list(ahead([lambda: 1, lambda: 2, lambda: 3], workers=2))

@@ -23,7 +23,7 @@ from bigmodel_core.errors import ConfigError, DataError, ShapeError
 def permutation(n: int, *key: int | str) -> np.ndarray:
     """The numbers 0 to n - 1 in an order that depends on `key` alone.
 
-    Sorts words of the counter-based generator Philox (Salmon et al., 2011): its words are fixed for good,
+    Sorts words of the counter-based generator Philox (Salmon et al., 2011): its words are fixed,
     which NumPy does not promise of its shuffles.
 
     Returns:
@@ -230,7 +230,7 @@ class Loader:
 
 
 def _take(x: Any, indices: np.ndarray, out: np.ndarray | None) -> np.ndarray:
-    # Every index is in range; "clip" lets NumPy write to `out` without a buffer of its own.
+    # Every index is in range; "clip" lets NumPy write to `out` without its own buffer.
     return np.take(x, indices, axis=0, out=None if out is None else out[: len(indices)], mode="clip")
 
 

@@ -125,5 +125,5 @@ def gathered(x: np.ndarray | Source, indices: np.ndarray, out: np.ndarray) -> np
     if isinstance(x, Source):
         x.read(indices, out)
         return out
-    # Every index is in range; "clip" lets NumPy write to `out` without a buffer of its own.
+    # Every index is in range; "clip" lets NumPy write to `out` without its own buffer.
     return np.take(x, indices, axis=0, out=out, mode="clip")

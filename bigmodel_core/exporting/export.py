@@ -100,7 +100,7 @@ def _exported(exporter: Exporter, model: Any, target: Path, details: dict[str, A
 
 
 def _check_report(exporter: Exporter, report: Any) -> None:
-    """See that a report has what the command line prints.
+    """Check that a report has what the command line prints.
 
     Raises:
         PluginError: it lacks something.

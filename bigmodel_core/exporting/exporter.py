@@ -24,8 +24,8 @@ class Exporter:
     def export(self, model: Layer | Network, path: Path, **details: Any) -> Any:
         """Write the file and prove that it computes the same; on failure nothing is left behind.
 
-        `bigmodel_core.export` has the file written to a folder aside, with all that is beside it, and gives
-        it its place once the report is known to be one.
+        `bigmodel_core.export` has the file written to a temporary folder, with any files beside it, and
+        moves it to its place once the report is valid.
 
         Args:
             model: a built model.

@@ -1,7 +1,7 @@
 """The arithmetic of dimensions: integers, names, and polynomials of names in canonical form.
 
 A polynomial such as "2*N*T + 1" is what reshapes and concatenations of named dimensions give. Where a slice
-is cut short by the end of an axis, it holds a minimum: "min(T, 10)", "T - min(T, 2)". All that is sure of a
+is cut short by the end of an axis, it holds a minimum: "min(T, 10)", "T - min(T, 2)". All that is known of a
 name is that it stands for 1 or more.
 """
 

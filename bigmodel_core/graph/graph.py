@@ -74,7 +74,7 @@ class Node:
         graph: where it belongs.
         op: what is applied.
         inputs: to what.
-        path: the path of the layer that asked for it; gradients carry the path of what they differentiate.
+        path: the path of the layer that requested it; gradients carry the path of what they differentiate.
         layer: that layer's class name.
         index: its place in the graph.
     """

@@ -1,9 +1,9 @@
-"""The kernel cache: object code on disk, one file a kernel, private to the user.
+"""The kernel cache: object code on disk, one file per kernel, private to the user.
 
 The folder is `BIGMODEL_CACHE_DIR`, else the per-user cache folder. It is created with mode 0700 and must
-belong to the user: object code is executed, so a folder that others can write is not used. Where nothing can
-be written, kernels are compiled anew in each process, with one warning. A file's name is the hash of all that
-the object depends on: the byte code of every function, the versions of Python, Numba and LLVM, and the
+belong to the user: object code is executed, so a folder that others can write is not used. If nothing can
+be written, kernels are compiled again in each process, with one warning. A file is named by a hash of all the
+object depends on: the byte code of every function, the versions of Python, Numba and LLVM, and the
 processor. The file begins with a digest of that name and of what it holds, so that neither a torn file nor
 another kernel's in its place is ever run.
 """
@@ -20,14 +20,14 @@ import warnings
 from pathlib import Path
 
 FORMAT = 3
-"""Changes with the form of what is stored, so that files of another form are passed over."""
+"""Changes with the form of what is stored, so that files of another form are ignored."""
 
 compilations: list[str] = []
 """The kernels this process compiled or had compiled, by name; empty in a process with a warm cache."""
 
 
 class KernelCacheWarning(UserWarning):
-    """The kernel cache cannot be used; kernels are compiled anew in each process."""
+    """The kernel cache cannot be used; kernels are compiled again in each process."""
 
 
 def directory() -> Path:
@@ -63,7 +63,7 @@ def load(key: str) -> bytes | None:
 
 
 def _read(path: Path) -> bytes | None:
-    """What a plain file holds; None where there is none. A pipe is not waited for."""
+    """What a plain file holds; None if there is none. A pipe is not waited for."""
     try:
         descriptor = os.open(path, os.O_RDONLY | getattr(os, "O_NONBLOCK", 0) | getattr(os, "O_BINARY", 0))
     except OSError:

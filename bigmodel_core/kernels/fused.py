@@ -75,7 +75,7 @@ class Chain:
         results: which parts are written, and the operand whose memory each overwrites (-1 for memory of its
             own).
         axes: how many axes the iteration space has after reduction.
-        watched: results that are floats and reported where some are not finite, after they are written.
+        watched: results that are floats and reported if some are not finite, after they are written.
     """
 
     operands: tuple[tuple[str, bool], ...]
@@ -89,7 +89,7 @@ class Chain:
         return [inline(part.function, part.compute) for part in self.parts]
 
     def typed(self) -> Chain:
-        """The same with types of attributes in the place of values: what has to be compiled."""
+        """The same with types of attributes in the place of values: what must be compiled."""
         parts = []
         for part in self.parts:
             types = ((name, attribute_type(value, part.compute)) for name, value in part.attributes)
@@ -97,7 +97,7 @@ class Chain:
         return replace(self, parts=tuple(parts))
 
     def weight(self) -> int:
-        """A rough cost of one element, to choose how many a chunk holds."""
+        """A rough cost of one element, to choose how many elements a chunk holds."""
         calls = sum(8 for inlined in self.inlined() if inlined.math_names or inlined.helpers)
         return len(self.parts) + len(self.operands) + calls
 
@@ -141,7 +141,7 @@ class Space:
     varies: tuple[tuple[bool, ...], ...]
 
     def strides(self, operand: int, sizes: Sequence[int]) -> list[int]:
-        """Elements between neighbours of an operand along each axis (0 where it is repeated)."""
+        """Elements between neighbours of an operand along each axis (0 if it is repeated)."""
         strides, step = [], 1
         for axis in reversed(range(len(self.axes))):
             varies = self.varies[operand][axis]

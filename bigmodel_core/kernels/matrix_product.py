@@ -57,7 +57,7 @@ def affine(x: Spec, weight: Spec) -> MatrixProduct:
 
 
 def _batch_stride(operand: tuple[int, ...], output: tuple[int, ...]) -> int:
-    """Numbers between the matrices of a batch; 0 where one matrix serves all."""
+    """Numbers between the matrices of a batch; 0 if one matrix serves all."""
     if math.prod(operand[:-2]) == 1:
         return 0
     if operand[:-2] != output[:-2]:

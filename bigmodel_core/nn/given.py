@@ -38,7 +38,7 @@ def network_of(model: Layer | Network, inputs: Sequence[Any], seed: int, device:
 
 
 def inputs_of(model: Layer | Network, x: Any) -> tuple[Any, ...]:
-    """What a user passed for the inputs of a model, one item an input.
+    """What a user passed for the inputs of a model, one item per input.
 
     A tuple has an item for each input. A list is one array, unless the model takes several inputs, and as
     many as the list has items.

@@ -24,11 +24,11 @@ class Model(Layer):
     """
 
     loss: ClassVar[str] = "cross_entropy"
-    """The loss it is trained with unless another is asked for."""
+    """The loss it is trained with unless another is requested."""
     metrics: ClassVar[tuple[str, ...]] = ("accuracy",)
-    """What is reported unless other metrics are asked for."""
+    """What is reported unless other metrics are requested."""
     optimizer: ClassVar[str] = "adam"
-    """The optimizer it is trained with unless another is asked for."""
+    """The optimizer it is trained with unless another is requested."""
     learning_rate: ClassVar[float | None] = None
     """What that optimizer starts with, where its own default does not suit the model."""
 

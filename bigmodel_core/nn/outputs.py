@@ -29,7 +29,7 @@ class Form:
 
     @classmethod
     def named(cls, kind: Kind, names: Sequence[str]) -> Form:
-        """A form known from a file; a named tuple gets a class of its own."""
+        """A form known from a file; a named tuple gets its own class."""
         made = namedtuple("Outputs", names) if kind == "named" else None
         return cls(kind, tuple(names), made)
 

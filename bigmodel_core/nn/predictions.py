@@ -130,7 +130,7 @@ def _finite(value: Any) -> Any:
 
 
 def scores_of(outputs: Mapping[str, np.ndarray], are_probabilities: bool) -> np.ndarray:
-    """What metrics of classes take: a score a class, or one that is above 0 where class 1 is more probable.
+    """What metrics of classes take: a score per class, or one that is above 0 where class 1 is more probable.
 
     Args:
         outputs: of a model or a file, by name.

@@ -83,7 +83,7 @@ class Summary:
     input_names: tuple[str, ...] = ("x",)
 
     def table(self) -> list[tuple[str, ...]]:
-        """The inputs, the layers and their sum as rows of texts under `COLUMNS`."""
+        """The inputs, the layers and their sum as rows of strings under `COLUMNS`."""
         ports = zip(self.input_names, self.inputs, strict=True)
         found = [(name, "Input", format_shape(spec.shape), "", "") for name, spec in ports]
         for row in self.rows:

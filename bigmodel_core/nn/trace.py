@@ -28,7 +28,7 @@ class Parameter:
     """An array that belongs to a built model.
 
     Args:
-        path: the path of the layer that asked for it, and its name there.
+        path: the path of the layer that requested it, and its name there.
         spec: shape (integers only) and number type.
         initial: how its first values are drawn: the name of an initializer, a number, or a function.
         trainable: whether optimizers change it; what is not trainable changes by `Layer.assign` alone.

@@ -126,7 +126,7 @@ class KnownMoments(Op):
     Args:
         epsilon: added to the variance.
 
-    Plans compute it before all that is large, so that what it is for can follow a convolution's tiles.
+    Plans compute it before everything that is large, so that what it is for can follow a convolution's tiles.
     """
 
     epsilon: float

@@ -85,7 +85,7 @@ class GreaterEqual(Comparison):
 
 @dataclass(frozen=True)
 class Logic(ElementwiseOp):
-    """An op on truth values."""
+    """An op on booleans."""
 
     def infer(self, *inputs: Any, **_: Any) -> Spec:
         if any(spec.dtype != "bool" for spec in inputs):

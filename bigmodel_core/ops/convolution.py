@@ -105,7 +105,7 @@ class Conv2d(_Convolution):
 class ConvTranspose2d(_Convolution):
     """The transpose of a `Conv2d`: x (N, K, H', W') and filters (K, C / groups, R, S) to (N, C, *size).
 
-    It is the gradient of the convolution for its input, and a layer of its own.
+    It is the gradient of the convolution for its input, and a layer in its own right.
 
     Args:
         size: height and width of the output, since several sizes may lead to the same input under a stride.

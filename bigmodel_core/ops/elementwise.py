@@ -21,7 +21,7 @@ class ElementwiseOp(Op):
 
     floats_only: ClassVar[bool] = False
     result: ClassVar[str | None] = None
-    """The number type of the output, where it is not that of the inputs."""
+    """The number type of the output, if it is not that of the inputs."""
 
     def infer(self, *inputs: Any, **_: Any) -> Spec:
         name = type(self).__name__

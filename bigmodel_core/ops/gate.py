@@ -18,7 +18,7 @@ from bigmodel_core.ops.elementwise import ElementwiseOp
 
 @dataclass(frozen=True)
 class Bound:
-    """What has to be modest: a factor times the largest magnitude of each of some of a gate's inputs.
+    """What must be modest: a factor times the largest magnitude of each of some of a gate's inputs.
 
     Args:
         inputs: positions.
@@ -52,7 +52,7 @@ class Gate(Op):
         return replace(self, bounds=tuple(replace(c, factor=dim_value(c.factor, sizes)) for c in self.bounds))
 
     def limit(self, dtype: str) -> float:
-        """What numbers of a type have to be below."""
+        """What numbers of a type must be below."""
         return inf if self.exact else DTYPES[dtype].modest
 
 

@@ -95,7 +95,7 @@ def window_sizes(
 
 
 def known_sizes(name: str, x: Spec, why: str) -> tuple[int, int]:
-    """Height and width of images (N, C, H, W), where these have to be known.
+    """Height and width of images (N, C, H, W), where these must be known.
 
     Raises:
         ShapeError: one is free; the message says why it must not be.

@@ -1,6 +1,6 @@
 """Layer normalisation, forward and backward in one pass over each row.
 
-A mean goes along as two numbers, what float32 holds of it and the rest: rows far from 0 keep their digits.
+A mean goes along as two numbers, what float32 holds of it and the rest: rows far from 0 keep precision.
 """
 
 from __future__ import annotations

@@ -22,7 +22,7 @@ class _Pool(ImageOp):
     Args:
         window: rows and columns of a window.
         stride: pixels between neighbouring windows, down and across.
-        border: the padding: rows above, columns left, rows below and columns right that lie outside the
+        border: the padding: rows above, columns left, rows below and columns right that are outside the
             image.
     """
 
@@ -52,7 +52,7 @@ class _Pool(ImageOp):
 class MaxPool(_Pool):
     """The largest number under each window of images (N, C, H, W).
 
-    Outputs: y, and for the gradient the number of the window's pixel it came from (the first, where several
+    Outputs: y, and for the gradient the number of the window's pixel it came from (the first, if several
     are equal).
     """
 
@@ -109,7 +109,7 @@ class AveragePool(_Pool):
     """The mean of the numbers under each window of images (N, C, H, W).
 
     Args:
-        count_border: whether what lies outside the image counts as zeros, as PyTorch has it.
+        count_border: whether what is outside the image counts as zeros, as PyTorch has it.
     """
 
     count_border: bool = True

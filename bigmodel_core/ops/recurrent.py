@@ -2,7 +2,7 @@
 
 Arrays are time-major, (T, N, width). The projections of all inputs are one matrix product before the loop
 over time, the gradients of weights are matrix products after the loop back; only the products with the
-recurrent weights are made step by step. Gates lie in PyTorch's order.
+recurrent weights are made step by step. Gates are in PyTorch's order.
 """
 
 from __future__ import annotations

@@ -1,4 +1,4 @@
-"""Recurrent ops as ONNX's own RNN, LSTM and GRU operators: weights and gates laid out anew."""
+"""Recurrent ops as ONNX's own RNN, LSTM and GRU operators: weights and gates laid out again."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ if TYPE_CHECKING:
     from bigmodel_core.ops.recurrent import Recurrent
 
 ORDER = {"tanh": (0,), "relu": (0,), "lstm": (0, 3, 1, 2), "gru": (1, 0, 2)}
-"""Where each of ONNX's gates lies in ours: input, output, forget, cell; update, reset, hidden."""
+"""Where each of ONNX's gates is in ours: input, output, forget, cell; update, reset, hidden."""
 
 
 def lower(op: Recurrent, emit: Any, x: Any, *names: Any) -> tuple[Any, ...]:

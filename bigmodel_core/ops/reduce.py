@@ -89,7 +89,7 @@ class _Extreme(Reduction):
         return super().infer(x)
 
     def grad(self, dy: Value, y: Value, x: Value) -> tuple[Value]:
-        """Shared equally where several numbers are the extreme one, as NaN is where there is one."""
+        """Shared equally if several numbers are the extreme one, as NaN is if there is one."""
         ops, kept = operations(), self.kept(x.spec)
         chosen = ops.logical_or(ops.equal(x, y.reshape(*kept)), ops.not_equal(x, x))
         count = Sum(self.axes, keepdims=True)(chosen.astype(x.dtype))
@@ -120,7 +120,7 @@ class Min(_Extreme):
 
 @dataclass(frozen=True)
 class ArgMax(_Extreme):
-    """The position of the largest number along one axis, the first where there are several; int64."""
+    """The position of the largest number along one axis, the first if there are several; int64."""
 
     cpu = cpu_kernels.argmax
     cuda = cuda_kernels.argmax
@@ -136,7 +136,7 @@ class ArgMax(_Extreme):
 
 
 def _reduced(op: type[Reduction], x: Value, axis: Axes, keepdims: bool) -> Value:
-    """Apply a reduction whose kernel takes neighbouring axes, transposing first where they are not."""
+    """Apply a reduction whose kernel takes neighbouring axes, transposing first if they are not."""
     axes = normal_axes(axis, x.ndim)
     if not axes:
         return x

@@ -117,7 +117,7 @@ def zeros_like(x: Value) -> Value:
 
 @dataclass(frozen=True)
 class SizeOf(Op):
-    """How many elements lie along some axes, as a scalar: what a mean over a free dimension divides by."""
+    """How many elements are along some axes, as a scalar: what a mean over a free dimension divides by."""
 
     axes: tuple[int, ...]
     dtype: str

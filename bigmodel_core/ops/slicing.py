@@ -110,7 +110,7 @@ def index(x: Value, key: Any) -> Value:
     """NumPy's basic slicing: integers, slices with a positive step, `...` and None.
 
     Slices are cut at the ends of an axis, of a free dimension too: `x[:, :10]` of ("N", "T") has
-    min(T, 10) columns. A bound may be a named dimension, which has to lie on the axis.
+    min(T, 10) columns. A bound may be a named dimension, which must be on the axis.
 
     Raises:
         ShapeError: more indices than dimensions, or an index out of range.
@@ -169,7 +169,7 @@ def bounded(size: Dim, start: Dim | None, stop: Dim | None) -> tuple[Dim, Dim]:
     Args:
         size: that of the axis.
         start: a number, counted from the end where it is negative and cut at both ends as in NumPy; or a
-            named dimension, which has to lie on the axis. None is the beginning.
+            named dimension, which must be on the axis. None is the beginning.
         stop: the first element behind the slice, in the same manner. None is the end.
 
     >>> bounded("T", None, 10), bounded("T", 1, -1)

@@ -6,7 +6,7 @@
 | once for each batch shape | its plans | `bound`, `placement`, `..._program` and `..._plan` of a device |
 
 A `Program` knows no device by name: it asks its `Device` for kernels, passes and plans. Nothing is compiled
-anew for another size.
+again for another size.
 """
 
 from bigmodel_core.plan.device import Device, Variables

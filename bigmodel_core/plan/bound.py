@@ -16,7 +16,7 @@ if TYPE_CHECKING:
     from bigmodel_core.plan.program import Program
 
 SMALLER = "use smaller batches or layers."
-"""The mend where a run needs too much memory."""
+"""The fix where a run needs too much memory."""
 
 
 class Sized(Protocol):
@@ -29,7 +29,7 @@ Buffer = TypeVar("Buffer", bound=Sized)
 
 
 class BoundProgram(Generic[Buffer]):
-    """What is the same for all devices where a program is bound to sizes.
+    """What is the same for all devices when a program is bound to sizes.
 
     Args:
         program: what to compute.
@@ -60,7 +60,7 @@ class BoundProgram(Generic[Buffer]):
         self._fixed = {id(self.buffers[id(value)]) for value in leaves}
 
     def _check_capacity(self) -> None:
-        """Refuse sizes at which a single value is too large, before anything is cut into chunks."""
+        """Refuse sizes at which a single value is too large, before anything is split into chunks."""
         values = (value for node in self.program.nodes for value in node.outputs)
         largest = max(values, key=lambda value: self.spec(value).nbytes, default=None)
         if largest is not None:

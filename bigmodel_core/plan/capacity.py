@@ -17,7 +17,7 @@ _CGROUP_LIMITS = ("/sys/fs/cgroup/memory.max", "/sys/fs/cgroup/memory/memory.lim
 @functools.cache
 def capacity() -> int:
     """Bytes that this process may take at most: the machine's memory, or what its container or `ulimit`
-    leaves of it; a number too large to matter where nothing says how much there is."""
+    leaves of it; a number too large to matter if nothing says how much there is."""
     limits = [sys.maxsize]
     if hasattr(os, "sysconf"):
         limits.append(os.sysconf("SC_PAGE_SIZE") * os.sysconf("SC_PHYS_PAGES"))

@@ -117,7 +117,7 @@ class CpuProgram(BoundProgram[CpuBuffer]):
     def _epilogue(
         self, step: Step, number: int, tile: tuple[int, int], matrix: Value
     ) -> list[CpuLaunch] | None:
-        """The launches of a step on the tiles of a matrix; None where the sizes do not allow it."""
+        """The launches of a step on the tiles of a matrix; None if the sizes do not allow it."""
         inputs, outputs = self.buffers_of(step)
         if step.fused is None:
             with _named_after(step):
@@ -142,7 +142,7 @@ class CpuProgram(BoundProgram[CpuBuffer]):
         return max(sized, key=lambda pair: pair[0], default=(0, ""))[1] or None
 
     def places(self) -> tuple[list[tuple[CpuBuffer, int]], int]:
-        """Where each temporary lies in one block of memory, and how large the block is."""
+        """Where each temporary is in one block of memory, and how large the block is."""
         found = self.lifetimes()
         offsets, total = offsets_of([lifetime for _, lifetime in found], PADDING)
         return [(buffer, offset) for (buffer, _), offset in zip(found, offsets, strict=True)], total

@@ -41,7 +41,7 @@ class CudaDevice(Device):
 
     def arena(self, program: Program, nbytes: int) -> DeviceArray:
         """Scratch memory of at least so many bytes: that of the program's other plans where it is large
-        enough. Runs take turns, so that no two plans use it at once."""
+        enough. Runs take turns, so no two plans use it at once."""
         found = self._arenas.get(program)
         if found is None or found.nbytes < nbytes:
             found = DeviceArray(

@@ -33,7 +33,7 @@ class Plan(Protocol):
 
 @runtime_checkable
 class Device(Protocol):
-    """A place to compute. A device of one's own inherits from this class, or has all that it has.
+    """A place to compute. A device of your own inherits from this class, or has everything that it has.
 
     A `Program` asks its device for kernels and passes, makes steps of a graph, and hands itself to `plan`,
     which binds the steps to sizes.

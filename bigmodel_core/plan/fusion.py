@@ -115,7 +115,7 @@ class Fused:
         return replace(self, chain=replace(self.chain, watched=(*self.chain.watched, result)))
 
     def on_tiles(self, matrix: Shape) -> Space | None:
-        """The iteration space as (rows, columns) of a matrix that one operand is; None where it is no such
+        """The iteration space as (rows, columns) of a matrix that one operand is; None if it is no such
         space."""
         if (
             not matrix
@@ -143,7 +143,7 @@ def _lead(shape: Shape) -> Shape:
 def fused_program(
     group: Sequence[Node], inputs: Sequence[Value], outputs: Sequence[Value], device: Device
 ) -> Fused | None:
-    """The chain of a group of elementwise nodes; None where the group is one node with a kernel of its
+    """The chain of a group of elementwise nodes; None if the group is one node with a kernel of its
     own."""
     if not isinstance(device.kernel_of(group[0]), Elementwise):
         return None

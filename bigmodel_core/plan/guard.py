@@ -2,7 +2,7 @@
 
 The gate stops a run before anything is overwritten, unless certain numbers are finite: the loss, the
 gradients. Most are looked at one by one. A gradient that is a product of two far smaller matrices is consumed
-tile by tile, after the gate, and never lies in memory as a whole: no number of it is larger than the length
+tile by tile, after the gate, and never is in memory as a whole: no number of it is larger than the length
 of its sums times the largest number of either matrix, and those two are looked at instead. Where that bound
 is too large to prove anything, the run is repeated, from the same variables, by a program that takes nothing
 for granted (`Program.exact`).

@@ -21,7 +21,7 @@ class PlannedKernel:
     Args:
         name: of the kernel.
         chunks: into how many independent pieces its work is cut, whatever the number of threads.
-        choice: which way was chosen for this shape; empty where there is but one.
+        choice: the algorithm chosen for this shape; empty if there is only one.
         follower: its epilogue, what runs on each chunk right after it, as in "Relu, then MaxPool".
     """
 
@@ -40,7 +40,7 @@ class PlannedStep:
             in the same step, "and 3 more" stands for updates that run beside it.
         path: the layer it belongs to; empty for the model itself, and for updates of several layers.
         layer: the class of that layer.
-        kernels: what runs, in order; nothing where the step has no work.
+        kernels: what runs, in order; nothing if the step has no work.
         multiply_adds: how many multiplications with an addition its products take.
         scratch: bytes of temporary memory that its kernels take besides inputs and outputs.
     """

@@ -37,7 +37,7 @@ class Computation:
         graph: the graph.
         outputs: values to read out.
         updates: new values of variables, by path.
-        guards: floats that have to be finite.
+        guards: floats that must be finite.
     """
 
     graph: Graph
@@ -181,7 +181,7 @@ def selected_early(computation: Computation, device: Device) -> Computation:
 
 
 def _early_choice(selects: bool, inputs: Sequence[Value]) -> Value | None:
-    """What decides about the numbers that the first input spreads; None where nothing can be selected
+    """What decides about the numbers that the first input spreads; None if nothing can be selected
     early."""
     if not selects:
         return None

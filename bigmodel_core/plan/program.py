@@ -31,7 +31,7 @@ class Program:
         graph: the graph.
         outputs: values to read out.
         updates: new values of variables, by path; all are written after every read of the old values.
-        guards: floats that have to be finite, or the run stops before any variable changes.
+        guards: floats that must be finite, or the run stops before any variable changes.
         device: where it runs, or its name.
         is_exact: whether guards are looked at one by one, and new values of variables too; see `exact`.
     """

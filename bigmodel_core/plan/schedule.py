@@ -34,7 +34,7 @@ def ordered(program: Program) -> list[Step]:
 
 
 def _close(program: Program, found: Dependencies) -> list[int]:
-    """The gate, for which products wait that it checks by their operands; none where nothing is guarded."""
+    """The gate, for which products wait that it checks by their operands; none if nothing is guarded."""
     if not program.guards:
         return []
     gate = len(found.steps) - 1
@@ -56,7 +56,7 @@ def _write_in_place(
     program: Program, found: Dependencies, earlier: set[int], variable: Value, value: Value
 ) -> int | None:
     """Let the chain that computes a new value overwrite the variable that it reads, after all earlier steps;
-    None where that cannot be."""
+    None if that cannot be."""
     number = found.producer(value)
     if number is None or found.steps[number].fused is None:
         return None

@@ -1,7 +1,7 @@
 """Who asks for a name: if several packages offer it, the code of a package finds its own first.
 
     the asker                             finds
-    the code of a package                 a class of its own package, else of a package it requires
+    the code of a package                 its own class, else that of a package it requires
                                           (bigmodel is always one), else the only one there is
     a script, a notebook, a command line  the only one there is; of several, the user has to say which
 

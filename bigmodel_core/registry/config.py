@@ -29,7 +29,7 @@ Config = dict[str, Any]
 
 
 def to_config(obj: object) -> Config:
-    """A registered object as plain values that JSON can hold: names, numbers, texts, lists and mappings.
+    """A registered object as plain values that JSON can hold: names, numbers, strings, lists and mappings.
 
     Raises:
         UnknownNameError: no plugin offers the object's class.
@@ -246,7 +246,7 @@ def parse_fields(cls: type[Any], texts: Mapping[str, str]) -> dict[str, Any]:
 
     Args:
         cls: the dataclass the options are for.
-        texts: option names and what was typed, for instance {"widths": "64,64"}. Names may be written with
+        strings: option names and what was typed, for instance {"widths": "64,64"}. Names may be written with
             '-'; "none" stands for None if a field allows it.
 
     Raises:

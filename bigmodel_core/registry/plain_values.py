@@ -1,4 +1,4 @@
-"""Values of JSON and TOML files as they come from anywhere: how deep they are, and which texts they hold."""
+"""Values of JSON and TOML files as they come from anywhere: how deep they are and which strings they hold."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ DEEPEST = 200
 
 
 def check_plain(value: Any) -> Any:
-    """The value, once it is known to be neither too deep nor to hold half a character.
+    """The value, after checking that it is neither too deep nor to hold half a character.
 
     Raises:
         ValueError: it is nested too deeply, or a text cannot be written as UTF-8.

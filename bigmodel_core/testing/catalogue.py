@@ -1,4 +1,4 @@
-"""Which checks there are for an object, or for all that a plugin offers."""
+"""Which checks there are for an object, or for everything that a plugin offers."""
 
 from __future__ import annotations
 
@@ -78,7 +78,7 @@ def checks_for(
 
 
 def checks_for_plugin(name: str) -> list[Check]:
-    """The checks of all that one plugin offers, on examples that the kit makes.
+    """The checks of everything that one plugin offers, on examples that the kit makes.
 
     Args:
         name: the plugin's name, as its entry point gives it, or that of its distribution.

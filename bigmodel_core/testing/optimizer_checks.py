@@ -138,7 +138,7 @@ def check_state(optimizer: Optimizer) -> None:
 
 
 def check_schedule(optimizer: Optimizer) -> None:
-    """A schedule is asked for the number of steps done, and a rate of zero changes nothing but state."""
+    """A schedule is called with the completed steps, and a rate of zero changes nothing but state."""
 
     class Recorded(Schedule):
         asked: list[int] = []

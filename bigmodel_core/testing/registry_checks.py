@@ -27,7 +27,7 @@ def registry_checks(subject: Any, inputs: Any = None, reference: Any = None) -> 
 
 
 def check_registered(cls: type[Any]) -> None:
-    """A plugin offers the class, it has a docstring of its own, and it is a frozen dataclass."""
+    """A plugin offers the class, it has its own docstring, and it is a frozen dataclass."""
     expect(registry.origin(cls) is not None, _not_offered(cls))
     expect(
         dataclasses.is_dataclass(cls) and cls.__dataclass_params__.frozen,  # type: ignore[attr-defined]  # the dataclass decorator sets it

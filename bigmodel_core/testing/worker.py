@@ -1,6 +1,6 @@
 """Other processes for checks: one that never saw the code under test, one with CUDA's simulator.
 
-Each is started once, at the first check that needs it, and serves all that follow. Requests and answers are
+Each is started once, at the first check that needs it, and serves all later ones. Requests and answers are
 lines of JSON; arrays travel in files.
 """
 

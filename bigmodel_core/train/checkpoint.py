@@ -1,7 +1,7 @@
 """Checkpoints: a model's graphs and numbers in one file, and what training needs to continue from there.
 
 A checkpoint is a safetensors file: parameters by path, an optimizer's state under `~optimizer/`, the arrays
-of constants under `~constant/`. Its header holds JSON texts: `model` (the graphs in training and in inference
+of constants under `~constant/`. Its header holds JSON: `model` (the graphs in training and in inference
 mode, as op names and fields), `about` (the encoding of the data, metrics) and, for a run, `training`.
 """
 

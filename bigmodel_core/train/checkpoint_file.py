@@ -1,4 +1,4 @@
-"""The file of a checkpoint: arrays in the safetensors format, with texts and a digest of all in its header.
+"""The file of a checkpoint: arrays in the safetensors format, with strings and a digest of all in its header.
 
 Reading checks every size against the length of the file before anything of that size is made, and the digest
 before anything is believed.
@@ -47,7 +47,7 @@ def write_file(path: Path, texts: Mapping[str, str], arrays: Mapping[str, np.nda
 
 
 def read_file(path: Path) -> tuple[dict[str, str], dict[str, np.ndarray]]:
-    """The texts and arrays of a checkpoint file.
+    """The strings and arrays of a checkpoint file.
 
     Raises:
         CheckpointError: the file is missing, no checkpoint, damaged, or of another version.
@@ -161,7 +161,7 @@ def _arrays(raw: bytes) -> dict[str, np.ndarray]:
 
 
 def _digest(texts: Mapping[str, str], arrays: Mapping[str, np.ndarray]) -> str:
-    """SHA-256 of all texts, names, types, shapes and bytes, each with its length before it."""
+    """SHA-256 of all strings, names, types, shapes and bytes, each with its length before it."""
     digest = hashlib.sha256()
 
     def add(part: bytes | memoryview) -> None:

@@ -34,7 +34,7 @@ class SavedNode:
     Args:
         op: what is applied; leaves are `Input`, `Variable` and `Constant`.
         inputs: to which values of earlier nodes.
-        path, layer: the layer that asked for it.
+        path, layer: the layer that requested it.
     """
 
     op: Op

@@ -146,8 +146,8 @@ def _subclasses(cls: type[Op]) -> Iterator[type[Op]]:
 
 
 def _homes() -> dict[_Owner, set[str]]:
-    """The modules and packages that belong to each plugin: the one its entry point names, with all that lies
-    in it, and those that define the classes it offers."""
+    """The modules and packages that belong to each plugin: the one its entry point names and all inside it,
+    and those that define the classes it offers."""
     homes: dict[_Owner, set[str]] = {_OF_CORE: {_CORE_OPS}}
     for info in registry.plugins():
         if info.status == "ok":

@@ -34,7 +34,7 @@ class Job:
         train, validation: the samples, in the number types of the model.
         evaluator: measures the validation samples.
         epochs: after how many epochs the run ends.
-        batch_size: samples in a step.
+        batch_size: samples per step.
         augment: how training samples are changed.
         workers: threads that prepare batches.
         checkpoint_every: steps between checkpoints within an epoch.

@@ -55,7 +55,7 @@ class Metric(ABC):
         return self.result(self.update(self.empty(), prediction, target))
 
     def same_shape(self, prediction: np.ndarray, target: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
-        """Prediction and target as arrays, once they are known to have one shape.
+        """Prediction and target as arrays, after checking that they have one shape.
 
         Raises:
             ShapeError: the shapes differ, (n, 1) against (n,) too: broadcasting them would compare every

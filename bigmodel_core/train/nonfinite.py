@@ -66,7 +66,7 @@ def written(step: int, variables: Variables) -> NumericsError:
 def _first_of(
     variables: Variables, watched: Mapping[str, Value], given: Mapping[str, Any], at: str
 ) -> NumericsError | None:
-    """The first of the watched numbers that is not finite, and the first number at all that is not."""
+    """The first of the watched numbers that is not finite, and the first number at everything that is not."""
     found = dict(_computed(variables, list(watched.values()), given))
     name = next((name for name, value in watched.items() if not _is_finite(found[id(value)])), None)
     if name is None:

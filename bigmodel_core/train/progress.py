@@ -1,4 +1,4 @@
-"""What a user sees of training: a bar on a terminal, a line an epoch elsewhere."""
+"""What a user sees of training: a bar on a terminal, a line per epoch elsewhere."""
 
 from __future__ import annotations
 
@@ -38,7 +38,7 @@ class Reporter:
 
 
 class Lines(Reporter):
-    """One line an epoch on standard output."""
+    """One line per epoch on standard output."""
 
     def __init__(self) -> None:
         self._epochs = 0

@@ -160,7 +160,7 @@ class Record:
             self.snapshot.write(path, parameters, optimizer, metrics=measured, training=training)
 
     def keep(self, name: str, network: Network) -> None:
-        """Write the parameters as they are now to a file of their own.
+        """Write the parameters as they are now to their own file.
 
         Raises:
             CheckpointError: they cannot be written.

@@ -66,7 +66,7 @@ def checkpoint_of_run(path: str | Path) -> Checkpoint:
 
 
 def _of_run(checkpoint: Checkpoint) -> Checkpoint:
-    """A checkpoint, once it is known to be one of a run.
+    """A checkpoint, after checking that it is one of a run.
 
     Raises:
         CheckpointError: it is a saved model without a run, or malformed.
@@ -172,7 +172,7 @@ def _made(where: str, kind: str, item: Any) -> Any:
 
 
 def state_of(checkpoint: Checkpoint, step: TrainStep, options: Mapping[str, Any]) -> RunState:
-    """Where a run was, once it is known that a built step can continue from there.
+    """Where a run was, after checking that a built step can continue from there.
 
     Args:
         checkpoint: of the run.

@@ -1,7 +1,7 @@
 """Run folders: where a training run keeps its configuration, its metrics and its checkpoints.
 
 runs/mlp-001/run.json             the configuration that alone reproduces the run
-runs/mlp-001/metrics.jsonl        one line an epoch
+runs/mlp-001/metrics.jsonl        one line per epoch
 runs/mlp-001/best.safetensors     the checkpoint with the best monitored metric
 runs/mlp-001/last.safetensors     the checkpoint to resume from
 """

@@ -156,7 +156,7 @@ class Samples:
         read or augmented, `workers` threads do that ahead; they end when the generator is closed.
         """
         samples = (*self.inputs, self.labelled())
-        same_length: Any = self  # all that `batches` asks of a split is its length
+        same_length: Any = self  # everything that `batches` asks of a split is its length
         order = batches(same_length, batch_size, shuffle_seed=seed, epoch=epoch, start=start)
         prepared = (
             prepared_batches(samples, order, augment, seed=seed, epoch=epoch, workers=workers)
@@ -193,7 +193,7 @@ def _gathered_batches(
     """Rows of arrays, in the same buffers for each batch."""
     buffers = [np.empty((rows, *array.shape[1:]), array.dtype) for array in samples]
     for indices in order:
-        # Every index is in range; "clip" lets NumPy write to `out` without a buffer of its own.
+        # Every index is in range; "clip" lets NumPy write to `out` without its own buffer.
         yield tuple(
             np.take(array, indices, axis=0, out=buffer[: len(indices)], mode="clip")
             for array, buffer in zip(samples, buffers, strict=True)
@@ -215,7 +215,7 @@ def as_inputs(x: Any, model: Layer | Network | None = None) -> Inputs:
 
 
 def check_one_pair(second: object, call: str) -> None:
-    """See that targets were not passed as an argument of their own, as other frameworks have them.
+    """Check that targets were not passed as their own argument, as other frameworks have them.
 
     Args:
         second: what was passed behind the data.

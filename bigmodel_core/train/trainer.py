@@ -205,7 +205,7 @@ class Trainer(TrainedModel):
                 tuple of arrays.
             epochs: passes over the data, 1 by default; when called again, that many more. With `resume`, the
                 total of the run, by default what it was started with.
-            batch_size: samples in a step, 64 by default; the last batch of an epoch may be smaller.
+            batch_size: samples per step, 64 by default; the last batch of an epoch may be smaller.
             validation: samples to measure after each epoch, or the fraction of the training samples to hold
                 out for that; by default the data's own validation split, or the resumed run's fraction.
             verbose: whether progress is shown.

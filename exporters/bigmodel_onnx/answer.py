@@ -103,7 +103,7 @@ class Answer:
     """What the file says about a sample: its label and how probable that is.
 
     Args:
-        task: "classification" (a score a class), "binary" (one score: above 0 means class 1).
+        task: "classification" (a score per class), "binary" (one score: above 0 means class 1).
         is_probability: whether the model's own last step already makes probabilities.
     """
 

@@ -49,7 +49,7 @@ def write(
         emitter: what to write.
         ir_version: the version of the file format.
         name: the graph's name.
-        metadata: texts by key.
+        metadata: strings by key.
         single_file_limit: bytes of weights that still go into the model file.
 
     Returns:
@@ -171,7 +171,7 @@ def metadata(
     metrics: Mapping[str, float] | None,
     takes_raw_input: bool,
 ) -> dict[str, str]:
-    """What the file says about itself, as texts; JSON where it is more than a word.
+    """What the file says about itself, as strings; JSON where it is more than a word.
 
     Args:
         layer: the model.

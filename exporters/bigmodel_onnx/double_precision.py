@@ -15,7 +15,7 @@ def _leaky_relu(emit: Any, x: str, alpha: float = 0.01) -> Any:
 
 
 def _elu(emit: Any, x: str, alpha: float = 1.0) -> Any:
-    """exp(x) - 1 is tanh(x / 2) * (exp(x) + 1), which keeps its digits near 0."""
+    """exp(x) - 1 is tanh(x / 2) * (exp(x) + 1), which keeps precision near 0."""
     least = emit.Min(x, emit.const(0.0))
     half = emit.Tanh(emit.Mul(least, emit.const(0.5)))
     negative = emit.Mul(half, emit.Add(emit.Exp(least), emit.const(1.0)))

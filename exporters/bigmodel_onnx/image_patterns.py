@@ -289,7 +289,7 @@ def _rate(scale: np.ndarray, variance: np.ndarray, epsilon: float) -> np.ndarray
 
 
 def _cancels(emit: Emitter, mean: str, variance: str, epsilon: float, *bias: str) -> bool:
-    """Whether a channel is so many deviations from 0 that x * slope + offset loses digits.
+    """Whether a channel is so many deviations from 0 that x * slope + offset loses precision.
 
     So folded weights compute it, and so does the runtime's BatchNormalization.
     """

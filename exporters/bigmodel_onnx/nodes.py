@@ -124,7 +124,7 @@ class Call:
 
 
 def check_size(call: Call, shape: Shape, dtype: str) -> None:
-    """Refuse a result that is too large to compute, before memory is taken for it.
+    """Refuse a result that is too large to compute, before memory is allocated for it.
 
     Raises:
         ExportError: it has more than `LARGEST` bytes.

@@ -136,6 +136,6 @@ def _initial(
 
 
 def _beside(values: Any, single: tuple[Any, ...], axis: int) -> Value:
-    """The directions along an axis of their own."""
+    """The directions along their own axis."""
     parts = [ops.reshape(value, single) for value in values]
     return parts[0] if len(parts) == 1 else ops.concatenate(parts, axis)

@@ -171,7 +171,7 @@ def _turned(
 
 
 def _stacked(node: Node, together: Pairs) -> Match | None:
-    """Outputs side by side along an axis of their own: (T, 2, N, H), or the states of several layers."""
+    """Outputs side by side along their own axis: (T, 2, N, H), or the states of several layers."""
     assert isinstance(node.op, Concatenate)
     values: list[Value] = []
     axis = node.op.axis

@@ -145,7 +145,7 @@ def _short(error: Exception) -> str:
 
 
 def metadata_of(model: Any) -> dict[str, Any]:
-    """What a file says about itself; JSON texts as what they stand for."""
+    """What a file says about itself; JSON strings as what they stand for."""
     found: dict[str, Any] = {}
     for entry in model.metadata_props:
         try:

@@ -20,7 +20,7 @@ def chosen(opset: int | None, target_runtime: str | None) -> tuple[int, int]:
     """The operator set and file version to write.
 
     Args:
-        opset: the operator set, if somebody asked for one.
+        opset: the operator set, if somebody requested one.
         target_runtime: the oldest ONNX Runtime that has to load the file, such as "1.17".
 
     Raises:

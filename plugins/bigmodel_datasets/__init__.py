@@ -1,5 +1,5 @@
 """Data sets: bundled digits, sunspots and a novel; MNIST and Fashion-MNIST; sine waves; your own tables,
-series, texts and folders of images."""
+series, strings and folders of images."""
 
 from __future__ import annotations
 

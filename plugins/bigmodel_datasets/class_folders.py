@@ -1,4 +1,4 @@
-"""Folders of one folder a class: which files are images, and what is ignored."""
+"""Folders of one folder per class: which files are images, and what is ignored."""
 
 from __future__ import annotations
 
@@ -25,7 +25,7 @@ class PassedOver:
     broken: list[Path] = field(default_factory=list)
 
     def notes(self) -> tuple[str, ...]:
-        """How many there are and some of their names, a sentence a kind."""
+        """How many there are and some of their names, a sentence per kind."""
         broken = [f"{path.parent.name}/{path.name}" for path in self.broken]
         kinds = ((self.strays, "not an image"), (broken, "broken"))
         return tuple(_note(names, what) for names, what in kinds if names)

@@ -28,7 +28,7 @@ def standardising(values: np.ndarray, raw_shape: tuple[int, ...]) -> bm.Preproce
     >>> standardising(np.array([[1.7e9], [1.7e9 + 2]]), (1,)).apply(np.array([[1.7e9 + 1]])).tolist()
     [[0.0]]
     """
-    # Around the first row: the deviation of a constant is then exactly 0, and large values lose no digits.
+    # Around the first row: the deviation of a constant is then exactly 0, and large values lose no precision.
     centred = values - values[0]
     mean, std = values[0] + centred.mean(0), centred.std(0)
     std[(std <= _CONSTANT * np.abs(mean)) | (std < np.finfo(np.float32).tiny)] = 1.0

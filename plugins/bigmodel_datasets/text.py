@@ -29,8 +29,8 @@ class Text(bm.Dataset):
         step: characters from the beginning of one sample to that of the next; None for `length`, so that
             samples do not overlap.
         test_fraction: share of the text, at its end, that is the test split.
-        unknown: a character that stands for all that a model was not trained with; it gets a number of its
-            own. None refuses such characters.
+        unknown: a character that stands for every character the model was not trained on; it gets its own
+            number. None rejects such characters.
 
     `data_dir` is a text file in UTF-8, or a folder with one `.txt` file in it.
 

@@ -1,4 +1,4 @@
-"""The dense layer: an affine map of the last axis, with an activation if one is asked for."""
+"""The dense layer: an affine map of the last axis, with an activation if one is requested."""
 
 from __future__ import annotations
 

@@ -148,7 +148,8 @@ class RNN(_Recurrent):
     nothing: the output is zero there, and the last step is the row's own.
 
     Parameters: `input_weight` (features, units), `recurrent_weight` (units, units), `input_bias` and
-    `recurrent_bias` (units,); those of further layers end in `_2`, `_3`, those of the way back in `_reverse`.
+    `recurrent_bias` (units,); those of further layers end in `_2`, `_3`, those of the reverse direction in
+    `_reverse`.
 
     Args:
         units: the width of the state.

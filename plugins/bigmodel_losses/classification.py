@@ -63,7 +63,7 @@ class BinaryCrossEntropy(bm.Loss):
         return ops.binary_cross_entropy(prediction, ops.label_values(target, 2, prediction.dtype))
 
     def probabilities(self, scores: np.ndarray) -> np.ndarray:
-        """Those of both classes, (n, 2), for one score a sample; of each yes, (n, k), for several."""
+        """Those of both classes, (n, 2), for one score per sample; of each yes, (n, k), for several."""
         chances = bm.probabilities.sigmoid(scores)
         return (
             bm.probabilities.of_both(chances.reshape(len(chances)))

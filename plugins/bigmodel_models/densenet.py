@@ -1,4 +1,4 @@
-"""Densely connected networks: every layer reads all that came before it in its block."""
+"""Densely connected networks: every layer reads everything that came before it in its block."""
 
 from __future__ import annotations
 

@@ -17,7 +17,7 @@ class LinearRegression(bm.Model):
     """Least squares (Legendre, 1805): each output is a weighted sum of the features plus a constant.
 
     Takes (N, ...), each sample being flattened, and gives (N, outputs). Trained by descent, which wants
-    features and targets of similar size: standardise them. Unless another optimizer is asked for, it is Adam
+    features and targets of similar size: standardise them. Unless another optimizer is requested, it is Adam
     with a rate of 0.1, which bears many and correlated features, where plain gradient descent diverges.
 
     Args:
@@ -68,7 +68,7 @@ class LinearSvm(bm.Model):
     """A linear support vector machine (Cortes and Vapnik, 1995; several classes: Crammer and Singer, 2001).
 
     Takes (N, ...), each sample being flattened, and gives scores (N, classes). The hinge loss asks for a
-    margin of 1, and weight decay makes that margin wide. Unless another optimizer is asked for, it is
+    margin of 1, and weight decay makes that margin wide. Unless another optimizer is requested, it is
     AdamW, whose weight decay is 0.01; a larger one lets more samples are within the margin.
 
     Args:

@@ -35,7 +35,7 @@ def check_sizes(model: bm.Model, *sizes: str) -> None:
 class RnnRegressor(bm.Model):
     """A recurrent network (Elman, 1990) whose last state gives the outputs, linearly.
 
-    Takes (N, T, features), a number a step by default, and gives (N, outputs).
+    Takes (N, T, features), a number per step by default, and gives (N, outputs).
 
     Args:
         units: the width of the state.

@@ -46,7 +46,7 @@ def launch(
     tile: tuple[int, int] | None = None,
     status: CpuBuffer | None = None,
 ) -> CpuLaunch | None:
-    """The launch of a chain over concrete sizes; None where there is nothing to compute.
+    """The launch of a chain over concrete sizes; None if there is nothing to compute.
 
     Args:
         chain: the program.
@@ -62,7 +62,7 @@ def launch(
     if rows * columns == 0:
         return None
     if tile and tile[1] >= columns and all(varies in _WHOLE for varies in space.varies):
-        # Tiles of whole rows lie in one piece: one long row of them vectorises however few columns there are.
+        # Tiles of whole rows are in one piece: one long row of them vectorises however few columns there are.
         sizes, tile = [1, rows * columns], (1, tile[0] * columns)
         rows, columns = sizes
     row_tile, column_tile = tile or _tile(rows, columns, chain.weight())

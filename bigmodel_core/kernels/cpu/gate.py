@@ -1,7 +1,7 @@
 """The gate of a plan on the CPU: are all numbers of some arrays finite, and all products of them?
 
 Magnitudes are compared as integers, the bits of floats without their sign: these are in the order of the
-numbers, infinity lies above all that is finite and NaN above infinity, so that neither is ever lost, and the
+numbers, infinity is above all finite numbers and NaN above infinity, so that neither is ever lost, and the
 result does not depend on the order.
 """
 
@@ -83,7 +83,7 @@ single, double = float_of("float32"), float_of("float64")
 
 
 def magnitude(slots, first, pieces, wide):
-    """The largest magnitude of an array whose pieces are measured; NaN where it holds NaN."""
+    """The largest magnitude of an array whose pieces are measured; NaN if it holds NaN."""
     top = 0
     for piece in range(first, first + pieces):
         top = max(top, load_int(slots, piece))

@@ -20,7 +20,7 @@ def _operands(call: Call) -> tuple[Operand, Operand]:
 
 
 def _sum_epilogue(call: Call, tile: tuple[int, int]) -> list[CpuLaunch] | None:
-    """A sum of columns that follows tiles of its rows; None where a tile holds parts of a sum."""
+    """A sum of columns that follows tiles of its rows; None if a tile holds parts of a sum."""
     y, x = _operands(call)
     outer, middle, inner = x.spec.sizes
     if outer * middle == 0 or inner < 2 or tile[1] < inner:
@@ -58,7 +58,7 @@ def min_middle(out, x, start, stop):
 
 
 def argmax_middle(out, x, start, stop):
-    """out (outer, inner), x (outer, middle, inner): where the first largest lies along the middle axis."""
+    """out (outer, inner), x (outer, middle, inner): where the first largest is along the middle axis."""
     for i in range(start, stop):
         for k in range(x.shape[2]):
             best = 0

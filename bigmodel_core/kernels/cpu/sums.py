@@ -23,7 +23,7 @@ FULL_ROW = 64
 
 @dataclass(frozen=True)
 class Cut:
-    """How the rows of a matrix are cut into blocks that are added up.
+    """How the rows of a matrix are split into blocks that are added up.
 
     Args:
         block: rows in a block.
@@ -35,7 +35,7 @@ class Cut:
 
 
 def cut_of(tile: tuple[int, int] | None, columns: int) -> Cut | None:
-    """The blocks in which rows are added up behind tiles (rows, columns); None where no good ones fit.
+    """The blocks in which rows are added up behind tiles (rows, columns); None if no good ones fit.
 
     >>> cut_of((784, 6), 6)
     Cut(block=196, blocks_of_chunk=4)
@@ -96,7 +96,7 @@ def sum_last(out, x, start, stop):
 
 
 def sum_last_whole(out, x, start, stop):
-    """out (outer, 1), x (outer, middle, 1): the sum of each row of whole numbers."""
+    """out (outer, 1), x (outer, middle, 1): the sum of each row of integers."""
     for i in range(start, stop):
         total = 0
         for j in range(x.shape[1]):

@@ -31,7 +31,7 @@ def launch(
     status: View | None = None,
     written: View | None = None,
 ) -> CudaLaunch | None:
-    """The launch of a chain over concrete sizes; None where there is nothing to compute.
+    """The launch of a chain over concrete sizes; None if there is nothing to compute.
 
     Args:
         chain: the program.

@@ -103,7 +103,7 @@ def make(dtype: str, tile: Tile, transpose_a: bool, transpose_b: bool, has_bias:
 
     Args:
         dtype: "float32" or "float64".
-        tile: its products of sizes have to be whole multiples of its threads.
+        tile: its products of sizes must be whole multiples of its threads.
         transpose_a: A is stored as (k, m).
         transpose_b: B is stored as (n, k).
         has_bias: add `bias` (n,) to each row.

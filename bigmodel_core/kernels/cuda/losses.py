@@ -1,4 +1,4 @@
-"""Losses on a CUDA device: the check of labels, and the hinge over classes, one thread a row."""
+"""Losses on a CUDA device: the check of labels, and the hinge over classes, one thread per row."""
 
 from __future__ import annotations
 

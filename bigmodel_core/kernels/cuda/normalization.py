@@ -48,7 +48,7 @@ def _launch(call: Call, make: Any, shapes: list[tuple[int, ...]], numbers: list[
 def layer_norm_rows(dtype: str, lanes: int) -> Any:
     """out, x (rows, n); mean, rate, rest (rows,); scale, shift (n,).
 
-    Distances from a row's first number are added up, so that rows far from 0 keep their digits.
+    Distances from a row's first number are added up, so that rows far from 0 keep precision.
     """
     number = DTYPES[dtype].scalar
     zero, one, here, total_of = number(0), number(1), row_of(lanes), combined("sum", dtype, lanes)

@@ -24,7 +24,7 @@ def transpose(call: Call) -> list[CudaLaunch]:
 
 @cuda_launches
 def size_of(call: Call) -> list[CudaLaunch]:
-    """How many elements lie along some axes, as a number."""
+    """How many elements are along some axes, as a number."""
     size = math.prod(call.inputs[0].sizes[axis] for axis in call.op.axes)
     out = call.outputs[0].dtype
     return [over_items(wrapper(fill, 1), [flat(call.output_buffers[0], 1, out), np.dtype(out).type(size)], 1)]

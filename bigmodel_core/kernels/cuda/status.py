@@ -1,4 +1,4 @@
-"""How kernels report failures: the code, the limit that was broken, and the first position where it was."""
+"""How kernels report failures: the code, the limit that was broken, and the first position if it was."""
 
 from __future__ import annotations
 

@@ -46,7 +46,7 @@ def conv2d(call: Call) -> list[CpuLaunch]:
 
 @cpu_launches(writes_tiles=True, over_reads=_all_inputs)
 def conv_transpose2d(call: Call) -> list[CpuLaunch]:
-    """Where no other algorithm fits, a convolution of pixels spread by the stride, with flipped filters."""
+    """If no other algorithm fits, a convolution of pixels spread by the stride, with flipped filters."""
     from bigmodel_core.kernels.cpu.convolution import depthwise, direct, transposed, winograd
     from bigmodel_core.kernels.cpu.convolution.filters import flipped
 

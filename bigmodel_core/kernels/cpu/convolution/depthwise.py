@@ -1,4 +1,4 @@
-"""Depthwise convolutions on the CPU: each channel has a filter of its own, and vectors run over channels.
+"""Depthwise convolutions on the CPU: each channel has its own filter, and vectors run over channels.
 
 The convolution, its gradient for the input and its gradient for the weight are all sums over a grid of
 products of two vectors: taps for the first two, pixels of an image for the third. Padding only makes the grid
@@ -25,7 +25,7 @@ PIXELS = 256
 
 
 def fits(g: Geometry) -> bool:
-    """Whether each channel has a filter of its own."""
+    """Whether each channel has its own filter."""
     return g.groups == g.channels == g.filters and g.groups > 1
 
 

@@ -4,7 +4,7 @@ The kernel computes tiles of (neighbouring pixels of a row) x (filters); for eac
 the filter's rows, under each of which the numbers are contiguous. The gradient for the input is the same
 convolution of the upstream gradient, its pixels spread by the stride, with flipped filters.
 
-This algorithm serves every shape. Where x has to be padded, or its pixels spread, the rows that a block of
+This algorithm serves every shape. Where x must be padded, or its pixels spread, the rows that a block of
 outputs needs are first copied (`padded_rows.py`). Chunks are chosen by shapes alone.
 """
 

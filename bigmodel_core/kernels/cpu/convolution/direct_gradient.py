@@ -107,7 +107,7 @@ def weight_gradient_kernel(dtype: str) -> NativeFunction:
                 base, pitch = rows_of(ctx, image, first, rows, in_place, buffer)
                 upstream = dy + (image * out_height + first) * out_width * filters * size
                 i = j = 0
-                while i < rows:  # strips of rows, or parts of a long one, each with a sum of its own
+                while i < rows:  # strips of rows, or parts of a long one, each with its own sum
                     down, wide_part = min(strip, rows - i), min(part, out_width - j)
                     inside = base + i * step_down * pitch + j * step_across * pixel
                     flows = upstream + (i * out_width + j) * filters * size

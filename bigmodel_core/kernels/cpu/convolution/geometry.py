@@ -1,4 +1,4 @@
-"""The sizes of a convolution, as all algorithms take them, and how its rows are cut into chunks."""
+"""The sizes of a convolution, as all algorithms take them, and how its rows are split into chunks."""
 
 from __future__ import annotations
 

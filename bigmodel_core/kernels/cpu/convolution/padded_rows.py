@@ -1,4 +1,4 @@
-"""The rows of x under a block of outputs: where they lie, or, padded and spread, copied into a buffer.
+"""The rows of x under a block of outputs: where they are, or, padded and spread, copied into a buffer.
 
 The copies go to the stack; rows too long for it take temporary memory.
 """
@@ -56,7 +56,7 @@ def load_place(ctx):
 
 @functools.cache
 def padded_rows(dtype: str) -> Callable[..., None]:
-    """Copies the rows that a block of outputs needs, zeros where there is no pixel."""
+    """Copies the rows that a block of outputs needs, zeros if there is no pixel."""
     size, read, write = SIZES[dtype], load(dtype), store(dtype)
 
     def pad_rows(x, height, width, channels, first, left, down, across, rows, columns, target):

@@ -2,7 +2,7 @@
 
 It differs from the tile of the matrix product (`microkernel.py`) in how A is walked: `outer` runs of `inner`
 numbers. With channels last, the numbers under one row of a filter are such a run and neighbouring outputs
-are a fixed distance apart, so activations are read where they lie. B's rows follow one another through all
+are a fixed distance apart, so activations are read where they are. B's rows follow one another through all
 runs.
 """
 

@@ -5,7 +5,7 @@ summed over tiles, and the sums are taken to filters at the end. Each chunk of i
 sums are added up in a fixed order.
 
 At the padding a tile has pixels that one of the filter's taps never meets. They cancel, but for NaN and
-infinity: filters with such numbers are summed anew by the definition.
+infinity: filters with such numbers are summed again by the definition.
 """
 
 from __future__ import annotations

@@ -22,7 +22,7 @@ CHUNK_ELEMENTS = 16384
 
 
 def launches(kernel: ArrayKernel, call: Call) -> list[CpuLaunch]:
-    """The launches of an array kernel: one, cut into chunks of rows where the kernel takes `start` and
+    """The launches of an array kernel: one, split into chunks of rows where the kernel takes `start` and
     `stop`; how many rows depends on the work, unless the kernel says it."""
     specs = (*call.outputs, *call.inputs)
     if kernel.views is None:

@@ -2,7 +2,7 @@
 
 Numba compiles one function at a time in a process. Copies of this process (`fork`) share the work through a
 pipe that holds the number of each kernel once, and leave what they compile in the kernel cache. It is a
-matter of time alone: what is missing afterwards, for whatever reason, is compiled as it is asked for.
+matter of time alone: what is missing afterwards, for whatever reason, is compiled as it is requested.
 """
 
 from __future__ import annotations
@@ -31,7 +31,7 @@ def compile_ahead(kernels: Iterable[NativeFunction]) -> None:
     """Compile those kernels that this process has not loaded and the cache does not hold.
 
     Does nothing where copies of the process are not safe (anywhere but on Linux, or while other Python
-    threads run, whose locks a copy would find taken for ever), or where no cache passes the results on.
+    threads run, whose locks a copy would find taken forever), or where no cache passes the results on.
     """
     if not _can_fork():
         return

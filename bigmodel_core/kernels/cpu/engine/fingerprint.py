@@ -1,4 +1,4 @@
-"""What compiled code depends on, as one hash: the byte code of a function and all that it refers to.
+"""What compiled code depends on, as one hash: the byte code of a function and everything that it refers to.
 
 Two processes that run the same sources get the same hash; a change in a helper function, a constant, a
 default or an object in a closure gives another one, so that a cached kernel is never older than its source.

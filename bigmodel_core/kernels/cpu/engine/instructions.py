@@ -25,7 +25,7 @@ def own_function(module: Any, name: str, arguments: int) -> tuple[Any, bool]:
 
 
 def outlined(name: str, arguments: int, body: Callable[[Any], None]) -> Intrinsic:
-    """An intrinsic of so many integers that calls a function of its own, which `body(function)` fills in.
+    """An intrinsic of so many integers that calls its own function, which `body(function)` fills in.
 
     However often a kernel calls it, its instructions are there once.
     """

@@ -10,7 +10,7 @@ cpu = bm.kernel(scale_rows)
 ```
 
 The wrapper that unpacks addresses and sizes into arrays is generated, one for each combination of number
-types and ranks; sizes are read at run time, so that nothing is compiled anew for another batch.
+types and ranks; sizes are read at run time, so nothing is compiled again for another batch.
 """
 
 from __future__ import annotations
@@ -41,7 +41,7 @@ class ArrayKernel(Kernel):
             its first output and may run in several threads; `status` is an int64 array of four: setting
             `status[CODE]` to a code of `kernels.status` stops the plan.
         views: `views(op, inputs, outputs)` gives the shapes under which the (contiguous) outputs and inputs
-            are seen, so that few ranks have to be compiled.
+            are seen, so that few ranks must be compiled.
         cost: work of one element of the largest array, relative to an addition.
         extras: `extras(op, inputs, outputs)` gives more integers by name, besides the op's attributes.
         rows: of the first output in a chunk, where something else says how the work is cut.

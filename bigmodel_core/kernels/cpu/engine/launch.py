@@ -21,7 +21,7 @@ class CpuBuffer:
 
     Args:
         nbytes: its size; `PADDING` bytes more can be read.
-        address: where it lies, set by the plan.
+        address: where it is, set by the plan.
     """
 
     nbytes: int
@@ -45,7 +45,7 @@ class CpuLaunch:
             writes the tile at row `c // n` and column `c % n` of the tiles, with n tiles in a row. Lets the
             plan run other kernels on each finished tile. None where chunks are not tiles.
         epilogue: the launch that runs on each chunk right after this one; it may have an epilogue, too.
-        choice: the algorithm chosen for this shape, in a few words; empty where there is but one.
+        choice: the algorithm chosen for this shape, in a few words; empty if there is only one.
     """
 
     kernel: NativeFunction
@@ -68,7 +68,7 @@ Item = int | float | CpuBuffer | TileTable | NativeFunction | CpuLaunch
 
 
 def kernels_of(launches: Iterable[CpuLaunch]) -> Iterator[NativeFunction]:
-    """All that has to be compiled for some launches."""
+    """Everything that must be compiled for some launches."""
     for first in launches:
         for launch in first.linked():
             yield launch.kernel

@@ -58,7 +58,7 @@ def store(dtype: str) -> Intrinsic:
 @functools.cache
 def magnitude_of(dtype: str) -> Intrinsic:
     """`magnitude_of(dtype)(number)` is a float's bits without the sign, as an integer: integers of this kind
-    are in the order of the magnitudes, infinity above all that is finite, and NaN above infinity."""
+    are in the order of the magnitudes, infinity above everything that is finite, and NaN above infinity."""
     kind = DTYPES[dtype].bits
 
     def codegen(builder: Any, number: Any) -> Any:

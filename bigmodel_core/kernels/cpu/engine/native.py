@@ -3,7 +3,7 @@
 A kernel is a plain Python function of integers (addresses and sizes). It may call other plain Python
 functions, `math` functions and `Intrinsic`s; nothing needs a decorator from Numba, so that a module of
 kernels is imported without Numba. `compile_native` hands the whole to Numba the first time, keeps the object
-code in the kernel cache (`cache.py`), and loads it from there ever after through LLVM alone: a warm process
+code in the kernel cache (`cache.py`), and loads it from there from then on through LLVM alone: a warm process
 never imports Numba."""
 
 from __future__ import annotations
@@ -76,7 +76,7 @@ class NativeFunction:
 
     @property
     def key(self) -> str:
-        """What the kernel cache knows it by: a hash of all that its machine code depends on."""
+        """What the kernel cache knows it by: a hash of everything that its machine code depends on."""
         if not self._key:
             source = fingerprint(self.function, self.replace)
             text = f"{source} {self.signature} {sorted(FASTMATH)}"
@@ -125,7 +125,7 @@ def compile_native(kernel: NativeFunction) -> int:
 
 
 def _loaded(stored: bytes) -> int:
-    """The address of the kernel in what the cache holds; 0 where that is no object code of a kernel."""
+    """The address of the kernel in what the cache holds; 0 if that is no object code of a kernel."""
     parts = stored.split(b"\n", 3)
     # LLVM crashes on what is no object code, so only an image that left the compiler gets there.
     if len(parts) != 4 or parts[2] != _seal(parts[3]):
@@ -144,7 +144,7 @@ def _seal(image: bytes) -> bytes:
 
 
 def _link(name: str, image: bytes) -> int:
-    """The address of a function in object code; 0 where it is not there."""
+    """The address of a function in object code; 0 if it is not there."""
     from llvmlite import binding
 
     if not _engines:
@@ -205,7 +205,7 @@ def _compile(kernel: NativeFunction) -> bytes:
 
 
 def _is_self_contained(library: Any) -> bool:
-    """Whether all that an object refers to is found in any Python process, without Numba."""
+    """Whether everything that an object refers to is found in any Python process, without Numba."""
     names = [
         f.name for f in library._final_module.functions if f.is_declaration and not f.name.startswith("llvm.")
     ]

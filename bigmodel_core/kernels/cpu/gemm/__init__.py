@@ -1,13 +1,13 @@
-"""The matrix product on the CPU: how it is cut into chunks, blocks of k, and tiles.
+"""The matrix product on the CPU: how it is split into chunks, blocks of k, and tiles.
 
 A chunk of work is a block of C, chosen by the shape alone, so that results do not depend on the number of
 threads. For one block of k after the other it runs down the rows of A, tile by tile, and each tile's rows
 of A, which fit the first-level cache, meet all columns of the chunk (after Goto and van de Geijn, 2008,
 with the roles of A and B exchanged). A is read in place, also when it is transposed. B is read in place
-where it is small; else the part that a block of k needs is first copied into panels as wide as a tile, on
+if it is small; else the part that a block of k needs is first copied into panels as wide as a tile, on
 the stack, so that it stays in the cache of the thread that uses it.
 
-Each block of k has a sum of its own, which is added to C; where there are many blocks, so has each of about
+Each block of k has its own sum, which is added to C; where there are many blocks, so has each of about
 as many groups as blocks in a group. So errors grow with the square root of the blocks, not with k.
 """
 

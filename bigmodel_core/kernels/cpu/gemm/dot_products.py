@@ -20,7 +20,7 @@ from bigmodel_core.kernels.cpu.engine.memory import ir_type, load_int, pointer
 from bigmodel_core.kernels.cpu.engine.native import Intrinsic, NativeFunction
 
 ROWS, COLUMNS = 2, 4
-"""Rows of x and rows of y that meet at once: eight sums under way."""
+"""Rows of x and rows of y that meet at once: eight independent sums."""
 
 STRETCH = 8192
 """Numbers of a row that are added up at a time; the sums of stretches are added up in turn."""

@@ -18,7 +18,7 @@ from bigmodel_core.kernels.cpu.engine.instructions import (
 from bigmodel_core.kernels.cpu.engine.native import Intrinsic
 
 VECTORS = 4
-"""Vectors of channels at a time: so many sums under way keep the multipliers busy."""
+"""Vectors of channels at a time: so many independent sums keep the multipliers busy."""
 
 ARGUMENTS = (
     *("a", "a_row", "a_column", "b", "b_row", "b_column"),

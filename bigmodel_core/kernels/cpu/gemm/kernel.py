@@ -21,7 +21,7 @@ GROUP = 4
 """Tiles of a transposed A that are copied at once, so that cache lines are read as a whole."""
 
 IN_PLACE, COPY, TRANSPOSE = 0, 1, 2
-"""How an operand is read: where it lies, or copied, as it is or transposed, into panels (B) or tiles (A)."""
+"""How an operand is read: where it is, or copied, as it is or transposed, into panels (B) or tiles (A)."""
 
 
 @functools.cache

@@ -34,7 +34,7 @@ VECTORS = 2
 """Vectors in a row of a tile."""
 
 WIDE = 8
-"""Vectors in the tile of a single row, which needs that many sums under way to keep the multipliers busy."""
+"""Vectors in the tile of a single row, which needs that many independent sums to keep multipliers busy."""
 
 ARGUMENTS = (
     *("k", "a", "a_row", "a_step", "b", "b_step"),
@@ -56,8 +56,8 @@ def tile_columns(dtype: str) -> int:
 def multiply_tile(dtype: str) -> Intrinsic:
     """One tile of C: `c[i, j] = start[i, j] + sum over k of a[i, k] * b[k, j]`.
 
-    All strides are in bytes. `start` may be C itself (to go on with a sum), a vector (a bias, its row stride
-    being 0), or 0 for nothing; it is added last, so that a block of k has a sum of its own. `rows` is one of
+    All strides are in bytes. `start` may be C itself (to continue a sum), a vector (a bias with row stride
+    0), or 0 for nothing; it is added last, so that a block of k has its own sum. `rows` is one of
     `tile_rows()`, `columns` at most `tile_columns(dtype)` (with one row, also `WIDE` vectors), `k` at least
     1. Rows of B and of `start` are read in whole vectors, past the last column. Tall tiles ask the memory for
     what comes next: in each step of k for the cache line at `ahead`, which then moves on by `ahead_step`; any

@@ -39,8 +39,8 @@ class Windows:
     Args:
         window: rows and columns of a window.
         stride: pixels of x between neighbouring windows, down and across.
-        padding: rows above and columns left of x that lie outside.
-        count_padding: whether a mean counts what lies outside.
+        padding: rows above and columns left of x that are outside.
+        count_padding: whether a mean counts what is outside.
         kind: `LARGEST` or `MEAN`.
     """
 
@@ -80,7 +80,7 @@ class Windows:
         return min(wanted // self.rows, max(self.n, 1)) * self.rows if wanted > self.rows else wanted
 
     def rows_of_pixels(self, pixels: int) -> int | None:
-        """The rows of windows over so many pixels of x in a row; None where some lie over others, too."""
+        """The rows of windows over so many pixels of x in a row; None if some overlap."""
         image = self.height * self.width
         if pixels % image == 0:
             return pixels // image * self.rows
@@ -89,7 +89,7 @@ class Windows:
         return down // self.stride[0] if parts and self.tiled else None
 
     def rows_of_windows(self, windows: int) -> int | None:
-        """The rows of so many windows; None where they share pixels with others."""
+        """The rows of so many windows; None if they share pixels with others."""
         image = self.rows * self.columns
         if windows % image == 0:
             return windows // image * self.rows
@@ -216,7 +216,7 @@ def load_windows(ctx):
 def windows_kernel(dtype: str, kind: str, lanes: int, back: bool) -> NativeFunction:
     """The kernel for rows of windows: from pixels to windows, or back from their gradients.
 
-    On the way back a chunk's rows are those of whole images, unless each pixel has one window.
+    On the backward pass a chunk's rows are those of whole images, unless each pixel has one window.
     """
     size, write = SIZES[dtype], store(dtype)
     do_windows = (spread_window if back else gather_window)(dtype, kind, lanes)

@@ -1,4 +1,4 @@
-"""Windows over images in vectors of channels: the largest number or the sum under one, and the way back.
+"""Windows over images in vectors of channels: the largest number or the sum under one, and the backward pass.
 
 A window is gone through in blocks of up to `MOST` x `MOST` pixels, for each of which there is straight code.
 All strides are in bytes; no number outside what is named is read or written.
@@ -48,7 +48,7 @@ def gather_window(dtype: str, kind: str, lanes: int) -> Intrinsic:
     """`gather_window(dtype, kind, lanes)(*ARGUMENTS)`: what the numbers of windows become from a block.
 
     Pixels begin at `pixels`, rows `pitch` and columns `pixel` apart; the window's `channels` numbers are at
-    `window`. `LARGEST`: the largest number, or NaN where there is one, and at `places` (int32) the number of
+    `window`. `LARGEST`: the largest number, or NaN if there is one, and at `places` (int32) the number of
     its pixel, which is `place` for the block's first and grows by 1 across and by `place_row` down. `MEAN`:
     the sum, divided by `count`. With `onward`, what is at `window` and `places` belongs to it; otherwise they
     are only written. So it goes for a number of `windows` in a row: the pixels of the next one are `apart`
@@ -120,7 +120,7 @@ class _Block:
         return self.builder.fdiv(value, splat(self.builder, count, self.vector))
 
     def onward(self) -> Any:
-        """Whether there is something to go on from."""
+        """Whether there is something to continue from."""
         return self.builder.icmp_signed("!=", self.given["onward"], self.offset.type(0))
 
 

@@ -28,7 +28,7 @@ def forward_row(cell: str, dtype: str) -> Any:
     sigmoid = sigmoid32 if dtype == "float32" else sigmoid64
 
     def copy(units, source, y, after):
-        """In a loop of its own: `y` may be `gates`, which vector code must not read in the same loop."""
+        """In a separate loop: `y` may be `gates`, which vector code must not read in the same loop."""
         for j in range(units):
             h = read(source, j)
             write(y, j, h)

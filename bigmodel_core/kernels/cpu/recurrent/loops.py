@@ -34,7 +34,7 @@ def forward_kernel(cell: str, dtype: str) -> NativeFunction:
     run_row, has_cells, apart = forward_row(cell, dtype), cell == "lstm", cell == "gru"
 
     def set_row(source, target, units):
-        """Copy a row; zeros where there is no source."""
+        """Copy a row; zeros if there is no source."""
         for j in range(units):
             if source != 0:
                 write(target, j, read(source, j))
@@ -124,7 +124,7 @@ def backward_kernel(cell: str, dtype: str) -> NativeFunction:
     run_row, has_cells = backward_row(cell, dtype), cell == "lstm"
 
     def start_row(source, target, units):
-        """Copy a row; zeros where there is no source."""
+        """Copy a row; zeros if there is no source."""
         for j in range(units):
             if source != 0:
                 write(target, j, read(source, j))

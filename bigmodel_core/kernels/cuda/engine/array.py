@@ -19,7 +19,7 @@ if TYPE_CHECKING:
 
 
 def launches(kernel: CudaKernel, call: Call) -> list[CudaLaunch]:
-    """The launch of an array kernel; none where there is no work."""
+    """The launch of an array kernel; none if there is no work."""
     function = kernel.function
     specs = (*call.outputs, *call.inputs)
     if kernel.views is None:

@@ -1,4 +1,4 @@
-"""Recordings: all that a plan puts on a stream, launched again as one CUDA graph.
+"""Recordings: everything that a plan puts on a stream, launched again as one CUDA graph.
 
 A launch from Python costs the host some 50 microseconds, more than most kernels take on the device. What a
 plan launches is the same on every run, with the same arguments, so it is recorded once and replayed by a
@@ -34,7 +34,7 @@ class Recording:
 
 def record(stream: Any, work: Callable[[], None]) -> Recording | None:
     """What `work` puts on a stream, which does not run meanwhile; None in the simulator, and where CUDA's
-    bindings are missing or the driver refuses: `work` then has to be called on each run.
+    bindings are missing or the driver refuses: `work` then must be called on each run.
 
     Args:
         stream: of Numba's.

@@ -228,7 +228,7 @@ class _Current:
 def share_arrays_of_blocks() -> None:
     """Give the threads of a simulated block one and the same shared array.
 
-    The simulator looks an array up by the line that asks for it and makes it where there is none, in two
+    The simulator looks an array up by the line that asks for it and makes it if there is none, in two
     steps: two threads that ask at the same moment get an array each, and never see what the other writes.
     """
     from numba.core import types as numba_types
