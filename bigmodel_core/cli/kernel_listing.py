@@ -90,7 +90,7 @@ def _show(steps: Sequence[PlannedStep], output: Output) -> None:
 
 
 def _kernel(kernel: Any) -> str:
-    after = f", each then {_shortened(kernel.follower)}" if kernel.follower else ""
+    after = f", epilogue {_shortened(kernel.epilogue)}" if kernel.epilogue else ""
     return f"{kernel.name} x {kernel.chunks}{after}"
 
 

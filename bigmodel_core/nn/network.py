@@ -260,7 +260,7 @@ class Network:
         >>> steps = model.build(bm.Spec(("N", 4))).kernels(batch_size=10)
         >>> [(step.op, step.path, step.multiply_adds) for step in steps]
         [('Affine', 'dense_1', 320), ('Affine', 'dense_2', 240)]
-        >>> steps[0].kernels[0].follower
+        >>> steps[0].kernels[0].epilogue
         'Relu'
         """
         found: list[PlannedStep] = self._prediction().listing(batch_size, sizes)

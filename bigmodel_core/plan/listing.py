@@ -22,13 +22,13 @@ class PlannedKernel:
         name: of the kernel.
         chunks: into how many independent pieces its work is cut, whatever the number of threads.
         choice: the algorithm chosen for this shape; empty if there is only one.
-        follower: its epilogue, what runs on each chunk right after it, as in "Relu, then MaxPool".
+        epilogue: what runs on each chunk right after it, as in "Relu, then MaxPool".
     """
 
     name: str
     chunks: int
     choice: str = ""
-    follower: str = ""
+    epilogue: str = ""
 
 
 @dataclass(frozen=True)

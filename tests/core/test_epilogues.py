@@ -43,10 +43,10 @@ def epilogues(program: Program) -> list[str]:
     """The steps with epilogues that all run on tiles, as 'Conv2d -> Relu -> MaxPool'."""
     listed = program.listing(1, {})
     return [
-        " -> ".join([step.op.split(", then ")[0], *kernel.follower.split(", then ")])
+        " -> ".join([step.op.split(", then ")[0], *kernel.epilogue.split(", then ")])
         for step in listed
         for kernel in step.kernels
-        if kernel.follower
+        if kernel.epilogue
     ]
 
 

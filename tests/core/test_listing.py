@@ -53,7 +53,7 @@ def test_a_listing_has_the_kernels_and_chunks_of_the_plans_table() -> None:
     (plan,) = step._program._plans.values()
     listed = [kernel.chunks for planned in step.kernels(batch_size=6) for kernel in planned.kernels]
     assert listed == plan._table.rows[:, 3].tolist()
-    followed = [bool(kernel.follower) for planned in step.kernels(batch_size=6) for kernel in planned.kernels]
+    followed = [bool(kernel.epilogue) for planned in step.kernels(batch_size=6) for kernel in planned.kernels]
     assert followed == (plan._table.rows[:, 2] != 0).tolist()
 
 
@@ -136,7 +136,7 @@ def test_normalisation_follows_the_convolution_in_a_prediction() -> None:
     steps = network.kernels(batch_size=2)
     assert {step.op for step in steps if "norm" in step.path or "relu" in step.path} == {"KnownMoments"}
     followed = [
-        s for s in steps if s.op == "Conv2d" and s.kernels[1].follower.startswith("Subtract+Multiply+Add")
+        s for s in steps if s.op == "Conv2d" and s.kernels[1].epilogue.startswith("Subtract+Multiply+Add")
     ]
     assert (
         len(followed) == 19

@@ -133,8 +133,8 @@ def test_large_dense_gradients_stay_tiles_of_their_product() -> None:
     """The gate does not cost what it is for: the update still follows the product, tile by tile."""
     step = bm.compile(L.Dense(256), "mean_squared_error", O.Adam())
     step.build([bm.Spec(("N", 300))], bm.Spec(("N", 256)))
-    followers = [kernel.follower for planned in step.kernels(64) for kernel in planned.kernels]
-    assert any("Sqrt" in follower for follower in followers)
+    epilogues = [kernel.epilogue for planned in step.kernels(64) for kernel in planned.kernels]
+    assert any("Sqrt" in epilogue for epilogue in epilogues)
 
 
 def test_training_has_the_same_bits_at_any_number_of_threads() -> None:
