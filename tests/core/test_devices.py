@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
+from dataclasses import replace
 from typing import Any
 
 import numpy as np
@@ -12,7 +13,10 @@ import bigmodel_core as bm
 from bigmodel_core.errors import DeviceError, DtypeError, GraphError, KernelError, NumericsError
 from bigmodel_core.graph import Graph
 from bigmodel_core.graph.spec import Spec
+from bigmodel_core.ops.gate import Gate
+from bigmodel_core.ops.linear import MatMul
 from bigmodel_core.plan import Program, Variables, device_named
+from bigmodel_core.plan.cpu import CpuDevice
 from bigmodel_core.plan.passes import Computation, Passes
 from tests.core import numpy_device
 from tests.core.numpy_device import NumpyDevice
@@ -104,6 +108,32 @@ def test_steps_are_what_its_last_passes_make_of_them() -> None:
     assert seen == [["Multiply", "Add"]] == [[step.ops for step in program.steps]]
     (found,) = program.run(Variables(program.device), {"x": np.arange(4.0)})
     np.testing.assert_array_equal(found, [0, 2, 6, 12])
+
+
+def test_a_grouping_of_its_own_gives_the_same_numbers_in_more_steps() -> None:
+    class Unfused(CpuDevice):
+        passes = replace(CpuDevice.passes, grouping=lambda nodes, program: [[node] for node in nodes])
+
+    graph = Graph()
+    x = graph.input("x", Spec((5,)))
+    y = bm.ops.relu(x * 3.0 - 1.0)
+    given = {"x": np.linspace(-1, 1, 5, dtype="float32")}
+    for device, count in ((Unfused(), 3), (CpuDevice(), 1)):
+        program = Program(graph, [y], device=device)
+        assert len(program.steps) == count
+        (found,) = program.run(Variables(device), given)
+        np.testing.assert_array_equal(found, np.maximum(given["x"] * np.float32(3) - 1, 0))
+
+
+@pytest.mark.parametrize(("device", "count"), [(NumpyDevice(), 1), ("cpu", 2)], ids=["numpy", "cpu"])
+def test_a_product_is_proven_by_its_operands_only_if_it_is_finished_by_tiles(device: Any, count: int) -> None:
+    graph = Graph()
+    a, b = graph.input("a", Spec((4, 300))), graph.input("b", Spec((4, 300)))
+    gradient = MatMul(True, False)(a, b)
+    updates = {"w": graph.variable("w", Spec((300, 300))) - gradient}
+    program = Program(graph, [], updates, [gradient], device=device)
+    (gate,) = [step for step in program.steps if isinstance(step.node.op, Gate)]
+    assert len(gate.inputs) == count
 
 
 @pytest.mark.parametrize("device", ["gpu", 5, object()])

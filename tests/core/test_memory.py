@@ -117,7 +117,7 @@ def test_what_the_system_does_not_give_is_refused_as_well(monkeypatch: pytest.Mo
         raise MemoryError
 
     monkeypatch.setattr("bigmodel_core.nn.initializers.draw", refuse)
-    with pytest.raises(bm.errors.OutOfMemoryError, match="which the system does not give"):
+    with pytest.raises(bm.errors.OutOfMemoryError, match="which the system does not provide"):
         model(np.zeros((1, 3), "float32"))
 
 
