@@ -14,13 +14,11 @@ from bigmodel_core.kernels.fused import elementwise
 from bigmodel_core.ops.elementwise import ElementwiseOp
 
 
-@dataclass(frozen=True)
 class _ReluGrad(ElementwiseOp):
     selects = True
     cpu, cuda = elementwise(lambda dy, y: 0 if y <= 0 else dy)
 
 
-@dataclass(frozen=True)
 class Relu(ElementwiseOp):
     """max(x, 0) (Nair and Hinton, 2010)."""
 
@@ -94,12 +92,10 @@ def _sigmoid(x):
     return 1 / (1 + math.exp(-x))
 
 
-@dataclass(frozen=True)
 class _SigmoidGrad(ElementwiseOp):
     cpu, cuda = elementwise(lambda dy, y: dy * y * (1 - y))
 
 
-@dataclass(frozen=True)
 class Sigmoid(ElementwiseOp):
     """1 / (1 + exp(-x))."""
 
@@ -113,12 +109,10 @@ class Sigmoid(ElementwiseOp):
         return emit.Sigmoid(x)
 
 
-@dataclass(frozen=True)
 class _TanhGrad(ElementwiseOp):
     cpu, cuda = elementwise(lambda dy, y: dy * (1 - y * y))
 
 
-@dataclass(frozen=True)
 class Tanh(ElementwiseOp):
     """The hyperbolic tangent."""
 
@@ -154,12 +148,10 @@ def _gelu_tanh_grad(dy, x):
     return dy * (0.5 * (1 + t) + 0.5 * x * (1 - t * t) * _ROOT_TWO_OVER_PI * (1 + 0.134145 * x * x))
 
 
-@dataclass(frozen=True)
 class _GeluGrad(ElementwiseOp):
     cpu, cuda = elementwise(_gelu_grad)
 
 
-@dataclass(frozen=True)
 class Gelu(ElementwiseOp):
     """x times the normal distribution function at x (Hendrycks and Gimpel, 2016)."""
 
@@ -176,12 +168,10 @@ class Gelu(ElementwiseOp):
         return emit.Mul(emit.Mul(x, normal), emit.const(0.5))
 
 
-@dataclass(frozen=True)
 class _GeluTanhGrad(ElementwiseOp):
     cpu, cuda = elementwise(_gelu_tanh_grad)
 
 
-@dataclass(frozen=True)
 class GeluTanh(ElementwiseOp):
     """The approximation of Gelu by tanh (Hendrycks and Gimpel, 2016)."""
 
@@ -204,12 +194,10 @@ def _silu_grad(dy, x):
     return dy * s * (1 + x * (1 - s))
 
 
-@dataclass(frozen=True)
 class _SiluGrad(ElementwiseOp):
     cpu, cuda = elementwise(_silu_grad)
 
 
-@dataclass(frozen=True)
 class Silu(ElementwiseOp):
     """x * sigmoid(x) (Elfwing et al., 2017)."""
 
@@ -227,7 +215,6 @@ def _softplus(x):
     return (x if x > 0 else 0) + math.log1p(math.exp(-math.fabs(x)))
 
 
-@dataclass(frozen=True)
 class Softplus(ElementwiseOp):
     """log(1 + exp(x)), computed without overflow."""
 
@@ -246,12 +233,10 @@ def _softsign_grad(dy, x):
     return dy / (d * d)
 
 
-@dataclass(frozen=True)
 class _SoftsignGrad(ElementwiseOp):
     cpu, cuda = elementwise(_softsign_grad)
 
 
-@dataclass(frozen=True)
 class Softsign(ElementwiseOp):
     """x / (1 + |x|)."""
 

@@ -5,7 +5,6 @@ A gradient that does not pass is 0 whatever it was: it is selected, since 0 time
 
 from __future__ import annotations
 
-from dataclasses import dataclass
 from math import log
 from typing import Any
 
@@ -16,7 +15,6 @@ from bigmodel_core.ops.functions import Sqrt, Square
 from bigmodel_core.ops.reduce import reduce_to
 
 
-@dataclass(frozen=True)
 class Add(ElementwiseOp):
     """a + b."""
 
@@ -29,7 +27,6 @@ class Add(ElementwiseOp):
         return emit.Add(a, b)
 
 
-@dataclass(frozen=True)
 class Subtract(ElementwiseOp):
     """a - b."""
 
@@ -42,7 +39,6 @@ class Subtract(ElementwiseOp):
         return emit.Sub(a, b)
 
 
-@dataclass(frozen=True)
 class Multiply(ElementwiseOp):
     """a * b."""
 
@@ -55,7 +51,6 @@ class Multiply(ElementwiseOp):
         return emit.Mul(a, b)
 
 
-@dataclass(frozen=True)
 class Divide(ElementwiseOp):
     """a / b, for floats."""
 
@@ -81,19 +76,16 @@ def _power_grad_exponent(dy, y, a, b):
     return 0 if a == 0 and b >= 0 else dy * (y * log(a))
 
 
-@dataclass(frozen=True)
 class _PowerGradBase(ElementwiseOp):
     cpu, cuda = elementwise(_power_grad_base)
 
 
-@dataclass(frozen=True)
 class _PowerGradExponent(ElementwiseOp):
     """0 where 0 ** b stays 0, or 1; NaN for a base below 0, which has powers at whole exponents only."""
 
     cpu, cuda = elementwise(_power_grad_exponent)
 
 
-@dataclass(frozen=True)
 class Power(ElementwiseOp):
     """a ** b, for floats."""
 
@@ -116,21 +108,18 @@ def _minimum(a, b):
     return a if (a < b or a != a) else b
 
 
-@dataclass(frozen=True)
 class _WhereFirst(ElementwiseOp):
     """The gradient where a was chosen, which a NaN is; else 0."""
 
     cpu, cuda = elementwise(lambda dy, a, y: dy if (a == y or a != a) else 0)
 
 
-@dataclass(frozen=True)
 class _WhereSecond(ElementwiseOp):
     """The gradient where a was not chosen; else 0."""
 
     cpu, cuda = elementwise(lambda dy, a, y: 0 if (a == y or a != a) else dy)
 
 
-@dataclass(frozen=True)
 class Choice(ElementwiseOp):
     """One of a and b; if they are equal, the gradient goes to a."""
 
@@ -138,7 +127,6 @@ class Choice(ElementwiseOp):
         return reduce_to(_WhereFirst()(dy, a, y), a.shape), reduce_to(_WhereSecond()(dy, a, y), b.shape)
 
 
-@dataclass(frozen=True)
 class Maximum(Choice):
     """The larger of a and b; if they are equal, the gradient goes to a."""
 
@@ -148,7 +136,6 @@ class Maximum(Choice):
         return emit.Max(a, b)
 
 
-@dataclass(frozen=True)
 class Minimum(Choice):
     """The smaller of a and b; if they are equal, the gradient goes to a."""
 

@@ -29,7 +29,6 @@ class _Norm(ImageOp):
         return row
 
 
-@dataclass(frozen=True)
 class BatchNorm(_Norm):
     """Images (N, C, H, W) normalised by the batch's own moments, times scale (C,) plus shift (C,).
 
@@ -64,7 +63,6 @@ class BatchNorm(_Norm):
         return y, emit.Reshape(mean, flat), emit.Reshape(variance, flat), None
 
 
-@dataclass(frozen=True)
 class _BatchNormGrad(_Norm):
     image_inputs: ClassVar[tuple[int, ...]] = (0, 1)
     exported: ClassVar[bool] = False
@@ -75,7 +73,6 @@ class _BatchNormGrad(_Norm):
         return x, row, row
 
 
-@dataclass(frozen=True)
 class FixedNorm(_Norm):
     """Images (N, C, H, W) normalised by given moments: (x - mean) / sqrt(variance + epsilon) * scale + shift.
 

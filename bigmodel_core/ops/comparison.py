@@ -13,7 +13,6 @@ from bigmodel_core.ops.elementwise import ElementwiseOp, binary, constant_like, 
 from bigmodel_core.ops.reduce import reduce_to
 
 
-@dataclass(frozen=True)
 class Comparison(ElementwiseOp):
     """A comparison: true or false at each place."""
 
@@ -23,7 +22,6 @@ class Comparison(ElementwiseOp):
         return None, None
 
 
-@dataclass(frozen=True)
 class Equal(Comparison):
     """a == b."""
 
@@ -33,7 +31,6 @@ class Equal(Comparison):
         return emit.Equal(a, b)
 
 
-@dataclass(frozen=True)
 class NotEqual(Comparison):
     """a != b."""
 
@@ -43,7 +40,6 @@ class NotEqual(Comparison):
         return emit.Not(emit.Equal(a, b))
 
 
-@dataclass(frozen=True)
 class Less(Comparison):
     """a < b."""
 
@@ -53,7 +49,6 @@ class Less(Comparison):
         return emit.Less(a, b)
 
 
-@dataclass(frozen=True)
 class LessEqual(Comparison):
     """a <= b."""
 
@@ -63,7 +58,6 @@ class LessEqual(Comparison):
         return emit.LessOrEqual(a, b)
 
 
-@dataclass(frozen=True)
 class Greater(Comparison):
     """a > b."""
 
@@ -73,7 +67,6 @@ class Greater(Comparison):
         return emit.Greater(a, b)
 
 
-@dataclass(frozen=True)
 class GreaterEqual(Comparison):
     """a >= b."""
 
@@ -83,7 +76,6 @@ class GreaterEqual(Comparison):
         return emit.GreaterOrEqual(a, b)
 
 
-@dataclass(frozen=True)
 class Logic(ElementwiseOp):
     """An op on booleans."""
 
@@ -98,7 +90,6 @@ class Logic(ElementwiseOp):
         return (None,) * len(inputs)
 
 
-@dataclass(frozen=True)
 class And(Logic):
     """a and b."""
 
@@ -108,7 +99,6 @@ class And(Logic):
         return emit.And(a, b)
 
 
-@dataclass(frozen=True)
 class Or(Logic):
     """a or b."""
 
@@ -118,7 +108,6 @@ class Or(Logic):
         return emit.Or(a, b)
 
 
-@dataclass(frozen=True)
 class Not(Logic):
     """not x."""
 
@@ -128,7 +117,6 @@ class Not(Logic):
         return emit.Not(x)
 
 
-@dataclass(frozen=True)
 class Where(ElementwiseOp):
     """a if the condition is true, else b."""
 

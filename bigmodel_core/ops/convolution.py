@@ -62,7 +62,6 @@ class _Convolution(ImageOp):
         }
 
 
-@dataclass(frozen=True)
 class Conv2d(_Convolution):
     """Images x (N, C, H, W) under filters (K, C / groups, R, S), plus a bias (K,) if one is given.
 
@@ -181,7 +180,6 @@ class Conv2dWeightGrad(_Convolution):
         return math.prod(inputs[1].sizes) * math.prod(outputs[0].sizes[1:])
 
 
-@dataclass(frozen=True)
 class ChannelSum(ImageOp):
     """The sum over images and pixels: the gradient of a bias for each channel."""
 

@@ -15,7 +15,6 @@ from bigmodel_core.kernels.fused import elementwise
 from bigmodel_core.ops.elementwise import ElementwiseOp
 
 
-@dataclass(frozen=True)
 class Negate(ElementwiseOp):
     """-x."""
 
@@ -32,7 +31,6 @@ def _sign(x):
     return 1 if x > 0 else (-1 if x < 0 else x)
 
 
-@dataclass(frozen=True)
 class Sign(ElementwiseOp):
     """-1, 0 or 1."""
 
@@ -49,12 +47,10 @@ def _absolute_grad(dy, x):
     return dy if x > 0 else (-dy if x < 0 else 0)
 
 
-@dataclass(frozen=True)
 class _AbsoluteGrad(ElementwiseOp):
     cpu, cuda = elementwise(_absolute_grad)
 
 
-@dataclass(frozen=True)
 class Absolute(ElementwiseOp):
     """|x|."""
 
@@ -67,7 +63,6 @@ class Absolute(ElementwiseOp):
         return emit.Abs(x)
 
 
-@dataclass(frozen=True)
 class Exp(ElementwiseOp):
     """e ** x."""
 
@@ -81,7 +76,6 @@ class Exp(ElementwiseOp):
         return emit.Exp(x)
 
 
-@dataclass(frozen=True)
 class Log(ElementwiseOp):
     """The natural logarithm."""
 
@@ -95,7 +89,6 @@ class Log(ElementwiseOp):
         return emit.Log(x)
 
 
-@dataclass(frozen=True)
 class Sqrt(ElementwiseOp):
     """The square root."""
 
@@ -109,7 +102,6 @@ class Sqrt(ElementwiseOp):
         return emit.Sqrt(x)
 
 
-@dataclass(frozen=True)
 class Square(ElementwiseOp):
     """x * x."""
 
@@ -122,7 +114,6 @@ class Square(ElementwiseOp):
         return emit.Mul(x, x)
 
 
-@dataclass(frozen=True)
 class Sin(ElementwiseOp):
     """The sine of x radians."""
 
@@ -136,7 +127,6 @@ class Sin(ElementwiseOp):
         return emit.Sin(x)
 
 
-@dataclass(frozen=True)
 class Cos(ElementwiseOp):
     """The cosine of x radians."""
 
@@ -150,7 +140,6 @@ class Cos(ElementwiseOp):
         return emit.Cos(x)
 
 
-@dataclass(frozen=True)
 class Floor(ElementwiseOp):
     """The largest integer not above x; no gradient flows."""
 
@@ -164,7 +153,6 @@ class Floor(ElementwiseOp):
         return emit.Floor(x)
 
 
-@dataclass(frozen=True)
 class Ceil(ElementwiseOp):
     """The smallest integer not below x; no gradient flows."""
 

@@ -56,7 +56,6 @@ class Gate(Op):
         return inf if self.exact else DTYPES[dtype].modest
 
 
-@dataclass(frozen=True)
 class Copy(ElementwiseOp):
     """The same numbers in other memory."""
 

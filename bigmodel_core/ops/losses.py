@@ -28,12 +28,10 @@ def _binary_cross_entropy_grad(dy, x, target):
     return dy * ((1 / (1 + e) if x > 0 else e / (1 + e)) - target)
 
 
-@dataclass(frozen=True)
 class _BinaryCrossEntropyGrad(ElementwiseOp):
     cpu, cuda = elementwise(_binary_cross_entropy_grad)
 
 
-@dataclass(frozen=True)
 class BinaryCrossEntropy(ElementwiseOp):
     """-target * log(sigmoid(x)) - (1 - target) * log(1 - sigmoid(x)), without overflow for any x."""
 

@@ -48,7 +48,6 @@ class _Pool(ImageOp):
         }
 
 
-@dataclass(frozen=True)
 class MaxPool(_Pool):
     """The largest number under each window of images (N, C, H, W).
 
@@ -86,7 +85,6 @@ class _PoolGrad(_Pool):
         return dy.with_shape(self.arranged(n, channels, *self.image))
 
 
-@dataclass(frozen=True)
 class _MaxPoolGrad(_PoolGrad):
     image_inputs: ClassVar[tuple[int, ...]] = (0, 1)
     cpu = cpu_kernels.max_pool_gradient

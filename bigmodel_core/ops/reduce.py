@@ -60,7 +60,6 @@ class Reduction(Op):
         return tuple(1 if axis in self.axes else dim for axis, dim in enumerate(x.shape))
 
 
-@dataclass(frozen=True)
 class Sum(Reduction):
     """The sum along axes; float32 is accumulated in float64 along rows, pairwise over blocks along
     columns."""
@@ -80,7 +79,6 @@ class Sum(Reduction):
         return emit.ReduceSum(x, emit.ints(self.axes), keepdims=int(self.keepdims))
 
 
-@dataclass(frozen=True)
 class _Extreme(Reduction):
     def infer(self, x: Spec) -> Spec:
         for axis in normal_axes(self.axes, x.ndim):
@@ -96,7 +94,6 @@ class _Extreme(Reduction):
         return (ops.where(chosen, dy.reshape(*kept) / count, 0.0),)
 
 
-@dataclass(frozen=True)
 class Max(_Extreme):
     """The largest number along axes."""
 
@@ -107,7 +104,6 @@ class Max(_Extreme):
         return emit.reduce("ReduceMax", x, self.axes, self.keepdims)
 
 
-@dataclass(frozen=True)
 class Min(_Extreme):
     """The smallest number along axes."""
 
@@ -118,7 +114,6 @@ class Min(_Extreme):
         return emit.reduce("ReduceMin", x, self.axes, self.keepdims)
 
 
-@dataclass(frozen=True)
 class ArgMax(_Extreme):
     """The position of the largest number along one axis, the first if there are several; int64."""
 

@@ -26,13 +26,11 @@ class _AlongAxis(Op):
         return x
 
 
-@dataclass(frozen=True)
 class _SoftmaxGrad(_AlongAxis):
     cpu = cpu_kernels.softmax_grad
     cuda = cuda_kernels.softmax_grad
 
 
-@dataclass(frozen=True)
 class Softmax(_AlongAxis):
     """exp(x) / sum(exp(x)) along an axis."""
 
@@ -46,13 +44,11 @@ class Softmax(_AlongAxis):
         return emit.Softmax(x, axis=self.axis)
 
 
-@dataclass(frozen=True)
 class _LogSoftmaxGrad(_AlongAxis):
     cpu = cpu_kernels.log_softmax_grad
     cuda = cuda_kernels.log_softmax_grad
 
 
-@dataclass(frozen=True)
 class LogSoftmax(_AlongAxis):
     """The logarithm of softmax along an axis."""
 

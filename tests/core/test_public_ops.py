@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 import importlib
 import inspect
 import re
@@ -12,6 +13,7 @@ import pytest
 import bigmodel_core as bm
 from bigmodel_core import ops
 from bigmodel_core.errors import GraphError
+from bigmodel_core.plan.kernel_table import known_ops
 
 
 def family(name: str, **functions: object) -> types.ModuleType:
@@ -37,3 +39,13 @@ def test_public_ops_are_functions_with_a_docstring() -> None:
 def test_type_checkers_are_told_of_files_that_have_public_ops() -> None:
     for home in re.findall(r"from (bigmodel_core\.ops\.\w+) import \*", inspect.getsource(ops)):
         assert set(importlib.import_module(home).__all__) <= set(bm.ops.__all__)
+
+
+def test_what_an_op_annotates_are_fields_of_a_frozen_dataclass() -> None:
+    """A subclass of one needs a decorator of its own if it adds fields: without it they would be none."""
+    for op in known_ops(["bigmodel_core"]):
+        assert op.__dataclass_params__.frozen, op
+        annotated = {
+            name for name, kind in inspect.get_annotations(op).items() if "ClassVar" not in str(kind)
+        }
+        assert annotated <= {item.name for item in dataclasses.fields(op)}, op
