@@ -20,7 +20,7 @@ def visible(text: str, keep: str = "") -> str:
     r"""A text in which what cannot be printed is written as in source code.
 
     File names, labels and options come from anywhere: as they are, escape characters among them would write
-    over the terminal of whoever reads the message.
+    over the reader's terminal.
 
     Args:
         text: any text.
@@ -64,7 +64,7 @@ class BigmodelError(Exception):
         return self._told(self.fix)
 
     def for_shell(self) -> str:
-        """The text for somebody at the command line: with the fix for them, if there is one.
+        """The text for the command line, with its fix for the shell, if there is one.
 
         Without one, a fix in Python gives way to `usual_at_shell`.
 

@@ -222,7 +222,7 @@ def _usage_error(error: Any) -> int:
 
 
 def _failure(error: BigmodelError, cause: BaseException | None = None) -> int:
-    """Say what went wrong; the traceback only where somebody requested it."""
+    """Print the error; with the traceback only if it was requested."""
     if os.environ.get("BIGMODEL_TRACEBACK", "") not in ("", "0"):
         import traceback
 

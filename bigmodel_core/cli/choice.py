@@ -1,4 +1,4 @@
-"""What somebody chose by name, on the command line or in a file: a model, an optimizer, a schedule."""
+"""Choices by name, on the command line or in a file: a model, an optimizer, a schedule."""
 
 from __future__ import annotations
 
@@ -23,12 +23,12 @@ class Choice:
 
     Args:
         kind: "model", "optimizer" and so on.
-        text: the name, with options behind it as the command line has them.
+        text: the name, with options after it as on the command line.
         more: further options as text.
         fields: options of an experiment file.
         section: the part of that file they come from.
         document: that file.
-        owner: the module in whose code the name stands, if nobody chose it.
+        owner: the module whose code contains the name, if it was not chosen by a user.
     """
 
     kind: str

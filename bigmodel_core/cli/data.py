@@ -23,7 +23,7 @@ SkipBroken = Annotated[
 
 
 def skipping(skip_broken: bool) -> dict[str, str]:
-    """The option of a data set that `--skip-broken` stands for."""
+    """The data set option that `--skip-broken` sets."""
     return {"skip_broken": "true"} if skip_broken else {}
 
 

@@ -30,7 +30,7 @@ class Finding:
         name: what.
         status: "ok", "missing" (something optional is not there), "warning" or "failed".
         detail: what was found.
-        fix: what to do about it; empty if nothing is to be done.
+        fix: what to do about it; empty if nothing.
         missing: the names of what is missing, which may be many.
     """
 

@@ -1,4 +1,4 @@
-"""A TOML file: its values, and the lines they stand in."""
+"""A TOML file: its values and their line numbers."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ from bigmodel_core.registry.plain_values import check_plain
 
 
 class Document:
-    """An experiment file: its values, and the lines they stand in.
+    """An experiment file: its values and their line numbers.
 
     Args:
         path: the file.
@@ -64,7 +64,7 @@ class Document:
         return found
 
     def error(self, message: str, section: str, key: str | None, *, fix: str | None = None) -> UsageError:
-        """An error with the line that a key of a section stands in."""
+        """An error with the line number of a section's key."""
         line = self.line(section, key)
         where = f"{self.path}, line {line}" if line else str(self.path)
         inside = f" [{section}]" if section else ""

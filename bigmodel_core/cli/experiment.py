@@ -1,4 +1,4 @@
-"""What a training run is to be, before anything of it is made: model, data and optimizer by name."""
+"""The description of a training run before anything is created: model, data and optimizer by name."""
 
 from __future__ import annotations
 
@@ -185,13 +185,13 @@ class Experiment:
 
 
 def fitted(model: Model, data: Data, options: Collection[str], loss: Loss | None = None) -> Model:
-    """A model with the outputs a data set needs; the options that somebody gave stay as they are.
+    """A model with the outputs a data set needs; options given by the user are kept.
 
     Args:
         model: as it was requested.
         data: the data set.
-        options: the fields of the model that somebody chose.
-        loss: the loss, where somebody chose one.
+        options: the fields of the model that the user chose.
+        loss: the loss, if the user chose one.
     """
     kept = {name: getattr(model, name) for name in options if hasattr(model, name)}
     return replace(model.fitted(data, loss), **kept)

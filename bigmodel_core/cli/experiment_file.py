@@ -1,4 +1,4 @@
-"""Experiment files: what a training run is to be, as TOML. Errors name the line.
+"""Experiment files: the description of a training run as TOML. Errors name the line.
 
 [model]                  # a name of the registry, and the model's options
 name = "mlp"

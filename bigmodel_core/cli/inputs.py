@@ -1,4 +1,4 @@
-"""Files that somebody wants predictions for, as batches of input: arrays, images, rows of a table."""
+"""Files to predict, as batches of input: arrays, images, rows of a table."""
 
 from __future__ import annotations
 

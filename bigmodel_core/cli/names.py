@@ -1,4 +1,4 @@
-"""What somebody typed for a model, an optimizer or a data set, as an object.
+"""Objects from typed names: a model, an optimizer or a data set.
 
 Names may carry options: `adam:beta1=0.8`, `step-decay:every=100,factor=0.5`, `csv:target=species`. What is
 wrong with them is wrong usage, and the message names what was typed.
@@ -68,12 +68,12 @@ def names_in(texts: list[str]) -> tuple[str, ...]:
 
 
 def class_named(kind: str, name: str, owner: str | None = None) -> type[Any]:
-    """The class of a kind with a name somebody typed.
+    """The class of a kind with a typed name.
 
     Args:
         kind: "model", "optimizer" and so on.
         name: the name.
-        owner: the module in whose code the name stands, if nobody typed it.
+        owner: the module whose code contains the name, if it was not typed by a user.
 
     Raises:
         UsageError: there is none; the message lists the nearest names.
@@ -91,14 +91,14 @@ def named(
     fields: Mapping[str, Any] | None = None,
     owner: str | None = None,
 ) -> Any:
-    """The object that a name with options stands for.
+    """The object that a name with options describes.
 
     Args:
         kind: "model", "optimizer" and so on.
         text: such as "adam:beta1=0.8".
-        more: further options as text; they count more than those behind the name.
+        more: further options as text; they override those after the name.
         fields: options as values, which count less than both.
-        owner: the module in whose code the name stands, if nobody typed it.
+        owner: the module whose code contains the name, if it was not typed by a user.
 
     Raises:
         UsageError: the name or an option is unknown, or a value does not fit.

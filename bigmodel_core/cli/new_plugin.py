@@ -1,4 +1,4 @@
-"""A plugin to begin with: a package that installs, passes its checks and exports, as it stands."""
+"""A starter plugin: a package that installs, passes its checks and exports unchanged."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""What a name that somebody typed stands for: a plugin, or classes that plugins offer."""
+"""What a typed name refers to: a plugin, or classes that plugins offer."""
 
 from __future__ import annotations
 

@@ -81,7 +81,7 @@ class Predictor:
 
 
 def load(what: str) -> Predictor:
-    """The model somebody named, ready to predict.
+    """The named model, ready to predict.
 
     Raises:
         BigmodelError: it is missing or damaged.

@@ -1,4 +1,4 @@
-"""What somebody means by RUN: a run's folder or name, a checkpoint, an ONNX file, or the newest run."""
+"""What RUN refers to: a run's folder or name, a checkpoint, an ONNX file, or the newest run."""
 
 from __future__ import annotations
 
@@ -55,12 +55,12 @@ class Known:
 
 
 def is_onnx(what: str | Path) -> bool:
-    """Whether a path is to be read as an ONNX file."""
+    """Whether a path is read as an ONNX file."""
     return Path(what).suffix.lower() == ".onnx"
 
 
 def found(what: str | Path | None) -> Path:
-    """The file or folder that somebody means; the newest run with a model to use if nothing is named.
+    """The file or folder that is named; else the newest run with a usable model.
 
     Warns:
         BigmodelWarning: a newer run has finished no epoch.
@@ -96,7 +96,7 @@ def found(what: str | Path | None) -> Path:
 
 
 def checkpoint(what: str | Path | None) -> Checkpoint:
-    """The checkpoint that somebody means: of a run, its best one.
+    """The checkpoint that is named; of a run, its best one.
 
     Raises:
         CheckpointError: there is none, or it is damaged.
@@ -155,10 +155,10 @@ def known_of(content: Checkpoint) -> Known:
 
 
 def load_data(name: str | None, data_dir: Path | None, known: Known | None = None) -> Data:
-    """A data set somebody named; for a trained model, as it met the data of its training.
+    """A named data set; for a trained model, encoded as in its training.
 
     Args:
-        name: the data set, options behind its name; None for that of the training.
+        name: the data set, options after its name; None for that of the training.
         data_dir: where it is; None for where the run read it, if it is the data set of the run.
         known: what the model says about itself; None if there is none yet.
 
@@ -187,7 +187,7 @@ def load_data(name: str | None, data_dir: Path | None, known: Known | None = Non
 
 
 def data_typed(known: Known) -> str:
-    """The options that name the data of the training, as somebody types them in the current folder."""
+    """The options that name the training data, as typed in the current folder."""
     from bigmodel_core import registry
 
     dataset = known.encoding.made_by()

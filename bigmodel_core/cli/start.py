@@ -24,7 +24,7 @@ def start(experiment: Experiment, out: Path | None, checkpoint_every: int | None
     from bigmodel_core.train.trainer import Trainer
 
     how = experiment.train
-    # Every name is looked up before the data is read, so that a mistake is told at once.
+    # Every name is looked up before the data is read, so that mistakes are reported at once.
     model_class, dataset = experiment.model.cls(), experiment.data.make()
     callbacks = [choice.make() for choice in experiment.callbacks]
     loss, metrics = experiment.make_loss(experiment.model.make()), experiment.make_metrics()

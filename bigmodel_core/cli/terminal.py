@@ -42,7 +42,7 @@ class Output:
 
     @property
     def console(self) -> Console:
-        """The terminal, or what stands for it where output goes to a file."""
+        """The terminal, or its stand-in when output goes to a file."""
         if self._console is None:
             from rich.console import Console
 
@@ -162,7 +162,7 @@ def _plain(value: Any) -> Any:
 
 
 def metric(value: Any) -> str:
-    """A metric's value: four digits behind the point, or before the exponent where it is tiny or huge.
+    """A metric's value: four decimals, or four digits before the exponent if it is tiny or huge.
 
     >>> metric(0.97218), metric(3.4e-5), metric([[3, 0], [1, 2]])
     ('0.9722', '3.4000e-05', '[[3, 0], [1, 2]]')

@@ -51,7 +51,7 @@ def conformed_inputs(x: np.ndarray | Source, own: Encoding, wanted: Encoding) ->
 def columns_in_order(
     own: tuple[str, ...] | None, wanted: tuple[str, ...] | None, where: str
 ) -> list[int] | None:
-    """The position of each wanted column among a table's own; None if they stand in this order already,
+    """The position of each wanted column among a table's own; None if they are in this order already,
     or have no names to go by.
 
     Raises:

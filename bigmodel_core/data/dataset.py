@@ -41,7 +41,7 @@ class Data:
         target_preprocessing: how y was made from the recorded targets, for regression; None where y is raw.
         features: the names of the columns of x, if it has some.
         target: the name of the column of targets.
-        notes: what was decided and somebody may want to decide otherwise, a sentence each.
+        notes: decisions that a user may want to change, one sentence each.
         made_by: the data set, with all options as decided; that which loads it where None.
         data_dir: the file or folder it was read from, where one was named.
 

@@ -54,7 +54,7 @@ class Encoding:
 
     @property
     def numbers(self) -> tuple[Any, ...]:
-        """Everything that says which number stands for what: two encodings alike in this agree on x and y."""
+        """Everything that says what each number means: encodings that are equal in this agree on x and y."""
         return self.task, self.labels, self.preprocessing, self.target_preprocessing, self.features
 
     def filled(self, own: Encoding) -> Encoding:

@@ -28,14 +28,14 @@ SUFFIXES = (".png", ".jpg", ".jpeg", ".bmp", ".gif", ".webp", ".tif", ".tiff", "
 LARGEST_IMAGE = 100_000_000
 """Pixels of an image beyond which it is not opened."""
 FEW_OF_16_BITS = 1 << 12
-"""An image of 16 bits whose numbers all lie below this has 12 bits or fewer, or is nearly black."""
+"""A 16-bit image whose numbers are all below this has 12 bits or fewer, or is nearly black."""
 
 _ORIENTATION, _BITS, _PHOTOMETRIC, _LARGEST_SAMPLE, _SAMPLE_FORMAT = 0x0112, 258, 262, 281, 339
 _SIGNED, _WHITE_IS_ZERO = 2, 0
 
 
 def image_shape(path: Path) -> tuple[int, int, int]:
-    """Channels, height and width of an image as it is to be seen: 1 channel for grey, 3 for colours.
+    """Channels, height and width of the upright image: 1 channel for grey, 3 for colours.
 
     Raises:
         DataError: it is no image.
@@ -99,7 +99,7 @@ def check_image(path: Path, white: float | None = None) -> None:
 
 
 def _upright(opened: Image, white: float | None) -> Image:
-    """An image of 8 bits, turned as it is to be seen."""
+    """An 8-bit image, turned upright."""
     from PIL import ImageOps
 
     _check_frames(opened)

@@ -11,7 +11,7 @@ from bigmodel_core.errors import UsageError
 
 
 def encoding_of(known: Any) -> Encoding:
-    """The encoding that somebody means.
+    """The encoding that `like` refers to.
 
     Args:
         known: an encoding; data or a split; a trained or loaded model or its trainer; the path of a run, a

@@ -1,6 +1,6 @@
 """What runs, checkpoints and exported files recorded of the data of their training.
 
-The rooms that write and read such files stand above the data; `bigmodel_core/__init__.py` knows both, and
+The packages that write and read such files are above this one; `bigmodel_core/__init__.py` knows both, and
 says who reads them.
 """
 

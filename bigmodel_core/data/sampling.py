@@ -53,7 +53,7 @@ def split_indices(
         fraction: share to hold out, between 0 and 1.
         seed: key of the choice.
         classes: (n,) labels; each class is then held out in proportion, within one sample.
-        reach: with how many of those that follow it a sample shares something, where samples stand in order;
+        reach: how many of the following samples overlap with a sample, if samples are ordered;
             None if they do not, and are held out at random.
 
     Raises:
@@ -157,7 +157,7 @@ class Loader:
     Args:
         split, batch_size, shuffle_seed, drop_last: as for `batches`.
         augment: augmentations, applied to x in this order; the shuffle seed keys them too.
-        workers: threads that prepare batches ahead, where samples are to be read or augmented; 0 for none.
+        workers: threads that prepare batches ahead, if samples are read or augmented; 0 for none.
             The batches are the same for any number.
 
     Raises:

@@ -22,8 +22,8 @@ class Split:
     Args:
         x: (n, ...) array, one sample per row; or a `Source`, whose samples are read when they are needed.
         y: (n,) class labels or (n, k) targets; None if there are none.
-        reach: with how many of those that follow it a sample shares something, where samples stand in order,
-            as windows of a time series do; None if they stand in no order.
+        reach: how many of the following samples overlap with a sample, if samples are ordered,
+            as windows of a time series do; None if they are not ordered.
         encoding: how x and y were made; None if they are simply what a model sees.
 
     Raises:

@@ -39,4 +39,4 @@ class Exporter:
         raise undefined(self, "exporter", "export")
 
     def tidy(self, path: Path, report: Any) -> None:
-        """Remove what earlier exports left beside a file that has just got its place; nothing by default."""
+        """Remove what earlier exports left beside the new file; nothing by default."""

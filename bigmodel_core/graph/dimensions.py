@@ -162,7 +162,7 @@ def _canonical(terms: _Terms) -> Dim:
 
 
 def canonical(dim: str) -> Dim:
-    """A dimension that somebody wrote, in the one form that equal dimensions have.
+    """A dimension as written by a user, in canonical form.
 
     Raises:
         ShapeError: it is no dimension.

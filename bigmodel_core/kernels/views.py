@@ -37,7 +37,7 @@ def split_axes(sizes: Sequence[int], axes: Sequence[int]) -> tuple[int, int, int
 
 
 def strides(sizes: Sequence[int]) -> list[int]:
-    """How many elements apart neighbours along each axis of a contiguous array lie.
+    """The strides, in elements, of a contiguous array.
 
     >>> strides((2, 3, 4))
     [12, 4, 1]
@@ -46,7 +46,7 @@ def strides(sizes: Sequence[int]) -> list[int]:
 
 
 def sliced(op: Any, whole: Spec) -> tuple[int, list[int]]:
-    """Where a slice of an array begins, and how many elements apart its neighbours lie.
+    """Where a slice of an array begins, and its strides in elements.
 
     Raises:
         ShapeError: a free dimension turned out too small for the slice.

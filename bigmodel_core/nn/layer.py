@@ -168,7 +168,7 @@ class Layer:
         """Print the built model's layers with shapes, parameters and multiply-adds, as `bigmodel info` does.
 
         Args:
-            batch_size: samples of the prediction whose memory is told.
+            batch_size: batch size of the prediction whose memory is shown.
 
         Returns:
             What was printed: `str()` of it is the text, its fields are the numbers.

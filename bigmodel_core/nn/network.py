@@ -133,7 +133,7 @@ class Network:
         """Print the layers with shapes, parameters and multiply-adds, as `bigmodel info` does.
 
         Args:
-            batch_size: samples of the prediction whose memory is told.
+            batch_size: batch size of the prediction whose memory is shown.
 
         Returns:
             What was printed: `str()` of it is the text, its fields are the numbers.
@@ -311,7 +311,7 @@ class Network:
 
 
 def _check_count(layer: Layer, count: int) -> None:
-    """Raise unless a layer can be called on so many inputs.
+    """Raise unless a layer can be called with this number of inputs.
 
     Raises:
         ShapeError: it cannot.

@@ -1,7 +1,7 @@
 """The primitives of the graph, as functions on Values.
 
 Each op is a class in one file of this folder with its shape rule, gradient and ONNX lowering; its kernels
-stand in files of the same name in `kernels/cpu` and `kernels/cuda`. Functions check arguments and apply ops;
+are in files of the same name in `kernels/cpu` and `kernels/cuda`. Functions check arguments and apply ops;
 those that a file lists in `__all__` are public here.
 """
 

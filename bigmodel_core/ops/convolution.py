@@ -22,7 +22,7 @@ class _Convolution(ImageOp):
         stride: pixels between neighbouring windows, down and across.
         border: the padding: rows above, columns left, rows below and columns right that count as zeros.
         dilation: pixels between neighbouring taps of a filter.
-        groups: channels and filters fall into so many groups that do not see each other.
+        groups: channels and filters are split into this many independent groups.
     """
 
     stride: Pair = (1, 1)
@@ -31,7 +31,7 @@ class _Convolution(ImageOp):
     groups: int = 1
 
     def span(self, taps: Sequence[int]) -> Pair:
-        """Rows and columns that a filter of so many taps covers."""
+        """Rows and columns that a filter with this many taps covers."""
         down, across = ((t - 1) * gap + 1 for t, gap in zip(taps, self.dilation, strict=True))
         return down, across
 
@@ -209,7 +209,7 @@ def conv2d(
         padding: zeros around the image: a number, one for (height, width), or "same" for outputs of
             ceil(size / stride).
         dilation: pixels between neighbouring taps.
-        groups: channels and filters fall into so many groups that do not see each other.
+        groups: channels and filters are split into this many independent groups.
     """
     steps, gaps = pair(stride, "stride"), pair(dilation, "dilation")
     _, _, height, width = ImageOp().sizes(x.spec)

@@ -31,7 +31,7 @@ class Bound:
 
 @dataclass(frozen=True)
 class Gate(Op):
-    """Stops the run where a number is NaN or infinite, or where that cannot be told.
+    """Stops the run if a number is NaN or infinite, or if that cannot be ruled out.
 
     Args:
         bounds: what is checked, in the order in which a failure is reported.

@@ -1,6 +1,6 @@
 """What ops on images (N, C, H, W) have in common: the layout they compute in, and sizes of windows.
 
-An `ImageOp` means (N, C, H, W) to whoever builds a graph. The planner may hand it images with channels last
+In a graph, an `ImageOp` works on (N, C, H, W). The planner may hand it images with channels last
 instead: it sets `layout` to "NHWC", and shapes, inputs and outputs are then (N, H, W, C).
 """
 
@@ -25,7 +25,7 @@ TO_LAST, TO_FIRST = (0, 2, 3, 1), (0, 3, 1, 2)
 
 @dataclass(frozen=True, kw_only=True)
 class ImageOp(Op):
-    """An op whose meaning is that of (N, C, H, W) and that may be told to compute on (N, H, W, C)."""
+    """An op defined on (N, C, H, W) that can also compute on (N, H, W, C)."""
 
     layout: str = CHANNELS_FIRST
     image_inputs: ClassVar[tuple[int, ...]] = (0,)

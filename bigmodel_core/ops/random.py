@@ -90,7 +90,7 @@ class _Drop(ElementwiseOp):
 
 
 def path_key(path: str) -> int:
-    """A 63-bit number that stands for a path: the key of its random stream."""
+    """A 63-bit hash of a path: the key of its random stream."""
     return int.from_bytes(hashlib.sha256(path.encode()).digest()[:8], "little") >> 1
 
 

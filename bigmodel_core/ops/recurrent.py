@@ -151,7 +151,7 @@ def _flat(x: Value, rows: Any) -> Value:
 
 
 def _is_zero(value: Value) -> bool:
-    """Whether a gradient is the zeros that stand for an output that nobody uses."""
+    """Whether a gradient is the zeros of an unused output."""
     op = value.node.op
     if isinstance(op, BroadcastTo):
         op = value.node.inputs[0].node.op

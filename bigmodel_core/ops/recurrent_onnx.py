@@ -77,7 +77,7 @@ def _stacked(emit: Any, parts: Sequence[Any]) -> Any:
 
 
 def _ordered(array: np.ndarray, order: Sequence[int], units: int) -> np.ndarray:
-    """The gates, which lie one after the other along the last axis, in another order."""
+    """The gates along the last axis, reordered."""
     return np.concatenate([array[..., gate * units : (gate + 1) * units] for gate in order], -1)
 
 

@@ -160,7 +160,7 @@ def _range(x: Value, axis: int, item: slice) -> Value:
 
 
 _FAR = 2**31 - 1
-"""A bound this far out stands for the end of an axis, or for its beginning."""
+"""A bound this large means the end of an axis, or its beginning."""
 
 
 def bounded(size: Dim, start: Dim | None, stop: Dim | None) -> tuple[Dim, Dim]:

@@ -35,7 +35,7 @@ class BoundProgram(Generic[Buffer]):
         program: what to compute.
         sizes: the sizes of named dimensions.
         leaf: gives the buffer of an input, variable or constant.
-        make: makes a buffer of so many bytes that has no place yet.
+        make: makes a buffer of a number of bytes, not yet placed.
 
     Attributes:
         buffers: by the id of a value.
@@ -114,7 +114,7 @@ class BoundProgram(Generic[Buffer]):
         )
 
     def new_scratch(self, count: int, step: int) -> Buffer:
-        """Temporary memory of so many bytes for the kernels of a step."""
+        """Scratch memory, in bytes, for the kernels of a step."""
         buffer = self._make(count)
         self.scratch.append((buffer, step))
         return buffer

@@ -77,7 +77,7 @@ class Device(Protocol):
 
 
 USUAL_DEVICE = "cpu"
-"""Where programs run unless they are told otherwise."""
+"""The default device of programs."""
 
 
 def check_dtypes(device: Device, nodes: Sequence[Node]) -> None:

@@ -1,4 +1,4 @@
-"""Failures: the error that a status reported by a kernel stands for."""
+"""Failures: the error for a status that a kernel reported."""
 
 from __future__ import annotations
 
@@ -21,7 +21,7 @@ class Unproven(NumericsError):
 
 @dataclass(frozen=True)
 class Failure:
-    """What one code stands for.
+    """The meaning of one code.
 
     Args:
         error: the class of the error.
@@ -67,7 +67,7 @@ FAILURES = {
 
 
 def error_of(step: Step | None, status: Sequence[int] | np.ndarray) -> BigmodelError:
-    """The error that a status stands for.
+    """The error for a status.
 
     Args:
         step: the step that reported it, where that is known.

@@ -37,7 +37,7 @@ class PlannedStep:
 
     Args:
         op: the op, or those of a fused chain, as in "Multiply+Add"; ", then" is before one that runs after it
-            in the same step, "and 3 more" stands for updates that run beside it.
+            in the same step, "and 3 more" means updates that run beside it.
         path: the layer it belongs to; empty for the model itself, and for updates of several layers.
         layer: the class of that layer.
         kernels: what runs, in order; nothing if the step has no work.

@@ -1,4 +1,4 @@
-"""Where the buffers of a plan lie: each lives from the step that writes it to the last that reads it, and
+"""Where the buffers of a plan are: each lives from the step that writes it to the last that reads it, and
 places are used again."""
 
 from __future__ import annotations

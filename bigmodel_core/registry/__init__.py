@@ -5,7 +5,7 @@ case, '-' and '_'. A qualified name, `plugin:Name`, always says which plugin is 
 of a package finds its own package's names first (`registry.askers`).
 
     registry.get("layer", "dense")          # the class Dense of the plugin `layers`
-    registry.get("layer", "swish:Swish")    # the one of the plugin `swish`, whoever else offers a Swish
+    registry.get("layer", "swish:Swish")    # that of the plugin `swish`, even if others offer a Swish
     registry.names("dataset")               # ['csv', 'digits', ...]
 
 `BIGMODEL_PLUGINS` (an allow list) and `BIGMODEL_DISABLE_PLUGINS` hold names of plugins or of their

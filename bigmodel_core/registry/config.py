@@ -4,7 +4,7 @@
 
 A configuration holds names and plain values only. Reading one looks the name up in the registry; nothing is
 ever imported by a text out of a file. Where another package than bigmodel offers the class, `distribution`
-names it, so that a reader without the package is told what to install.
+names it, so that errors can say which package to install.
 """
 
 from __future__ import annotations
@@ -114,7 +114,7 @@ def make(kind: str, value: object, *, owner: str | None = None) -> Any:
         value: an instance, a class, a name ("adam"), with options behind it or not ("sgd:momentum=0.9"), or a
             mapping with the name and the options (`{"name": "adam", "learning_rate": 0.01}`, or what
             `to_config` wrote).
-        owner: the module in whose code a name stands, as `owner_of` says; the module that calls where None.
+        owner: the module whose code contains the name, as `owner_of` says; None for the calling module.
 
     Raises:
         UnknownNameError: nothing has this name, or several packages offer it.
@@ -201,7 +201,7 @@ def build_named(kind: str, text: str, fields: Mapping[str, Any], *, owner: str |
     Args:
         kind: "model", "dataset" and so on.
         text: a name, as in "csv:target=species".
-        fields: options by field name; they count more than those behind the name.
+        fields: options by field name; they override those after the name.
         owner: as for `make`.
 
     Raises:
@@ -242,7 +242,7 @@ def build(cls: type[Any], fields: Mapping[str, Any]) -> Any:
 
 
 def parse_fields(cls: type[Any], texts: Mapping[str, str]) -> dict[str, Any]:
-    """Options as somebody typed them, read by the annotations of a dataclass's fields.
+    """Options as typed by a user, converted by the annotations of a dataclass's fields.
 
     Args:
         cls: the dataclass the options are for.

@@ -164,7 +164,7 @@ def _tuple(value: Any, members: tuple[Any, ...], text: bool, resolve: Resolve) -
 
 
 def _read(value: str, wanted: type[Any]) -> Any:
-    """Text as somebody typed it."""
+    """Text as typed by a user."""
     word = value.strip().lower()
     if wanted is str:
         return value
@@ -212,7 +212,7 @@ def kind_of_base(cls: type[Any]) -> str | None:
 
 
 def describe(annotation: Any) -> str:
-    """An annotation in words.
+    """A description of an annotation.
 
     >>> describe(int | None), describe(tuple[int, ...])
     ('an integer or none', 'integers separated by commas')

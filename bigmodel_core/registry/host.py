@@ -201,7 +201,7 @@ class PluginHost:
             kind: one of `KINDS`, such as "layer".
             name: "dense", "Dense" or "layers:Dense".
             distribution: the package the plugin must come from, as a saved file names it.
-            owner: the module in whose code the name stands; the one that calls where None.
+            owner: the module whose code contains the name; None for the calling one.
 
         Raises:
             UnknownNameError: nothing has this name, or two plugins offer it.

@@ -23,7 +23,7 @@ def get(kind: str, name: str, *, distribution: str | None = None, owner: str | N
             "augmentation", "model", "callback", "exporter".
         name: "dense", "Dense" or, to say whose, "layers:Dense".
         distribution: the package the plugin must come from, as saved files name it.
-        owner: the module in whose code the name stands, such as that of a class that names its loss; the
+        owner: the module whose code contains the name, such as that of a class that names its loss; the
             module that calls where None.
 
     Raises:

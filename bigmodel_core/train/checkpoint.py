@@ -66,7 +66,7 @@ def load(path: str | Path, *, device: str = "cpu") -> RestoredModel:
     Nothing in the file is executed or imported; its ops are looked up in the core and in installed plugins.
 
     Args:
-        path: a checkpoint, or the folder of a run, of which the best checkpoint is taken.
+        path: a checkpoint, or the folder of a run, whose best checkpoint is used.
         device: "cpu" or "cuda".
 
     Raises:
@@ -176,7 +176,7 @@ def read(path: str | Path) -> Checkpoint:
     """The content of a checkpoint, without building its model.
 
     Args:
-        path: a checkpoint, or the folder of a run, of which the best checkpoint is taken.
+        path: a checkpoint, or the folder of a run, whose best checkpoint is used.
 
     Raises:
         CheckpointError: the file is missing, damaged, tampered with or of another version.

@@ -41,7 +41,7 @@ class Job:
         monitor: what decides the best epoch.
         measures: what is measured and can be compared, with whether higher values are better.
         options: of the run, as plain values; a resumed run has to agree with them.
-        facts: what else the run's configuration is to say.
+        facts: additional entries of the run's configuration.
         snapshot: what of the model stays the same in all checkpoints; None if none are written.
         resumed: the checkpoint that the run continues from.
         folder: the folder of the run, if it has one.
@@ -128,7 +128,7 @@ def measures(metrics: Sequence[Metric], *, validated: bool) -> dict[str, bool]:
     """What a run measures and can compare, best judge first, with whether higher values are better.
 
     Without validation data the metrics are those of the training samples, and the loss judges best: it still
-    falls where every training sample is told right.
+    falls if every training sample is classified correctly.
     """
     compared = {
         name: metric.higher_is_better
@@ -141,7 +141,7 @@ def measures(metrics: Sequence[Metric], *, validated: bool) -> dict[str, bool]:
 
 
 def monitored(wanted: str | None, known: Mapping[str, bool]) -> str:
-    """The measure that is to be watched: the one that is wanted, or the best judge.
+    """The measure to monitor: the requested one, or the default.
 
     Raises:
         UsageError: it is not measured, or its values cannot be compared.

@@ -47,7 +47,7 @@ class KeptParameters:
         self._gone_back = self._kept[key], now
 
     def go_forward(self, network: Network) -> None:
-        """Undo `restore`, unless somebody has changed the parameters since."""
+        """Undo `restore`, unless the parameters have changed since."""
         if self._gone_back is None:
             return
         kept, last = self._gone_back

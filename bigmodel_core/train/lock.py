@@ -137,7 +137,7 @@ class RunLock:
 
 
 def check_unused(folder: Path) -> None:
-    """Raise if somebody is writing the folder of a run, before long work that would be in vain.
+    """Raise if somebody is writing the folder of a run, before long work that would be wasted.
 
     Raises:
         RunInUseError: a process is.

@@ -97,7 +97,7 @@ class Record:
         write_atomically(self.folder / METRICS, [json_line(logs).encode() for logs in history])
 
     def note(self, **facts: Any) -> None:
-        """Add to the configuration of a run that has ended, unless somebody has gone on with it since.
+        """Add to the configuration of a run that has ended, unless it has been resumed since.
 
         Raises:
             CheckpointError: it cannot be written.
@@ -171,10 +171,10 @@ class Record:
 
 @contextlib.contextmanager
 def recorded(job: Job, history: History) -> Iterator[Record | None]:
-    """The folder of a run, if it is to have one: from here on, files are written, by nobody else.
+    """The folder of a run, if it has one: from here on, this process alone writes files.
 
     Args:
-        job: what is to be trained.
+        job: what is trained.
         history: says, when training has ended, how it did.
     """
     if job.folder is None or job.snapshot is None:

@@ -1,4 +1,4 @@
-"""The trainer: what a run is to be, how it continues, and what callbacks ask of it."""
+"""The trainer: configures and runs training, resumes runs, and serves callbacks."""
 
 from __future__ import annotations
 
@@ -210,8 +210,8 @@ class Trainer(TrainedModel):
                 out for that; by default the data's own validation split, or the resumed run's fraction.
             verbose: whether progress is shown.
             resume: the folder or checkpoint of a run to continue with; needs the same data, options and seed.
-            checkpoint_every: write the last checkpoint every so many steps, too; needs `out`.
-            record: more that the run's configuration is to say, such as where the data came from.
+            checkpoint_every: write the last checkpoint every this many steps, too; needs `out`.
+            record: additional entries of the run's configuration, such as where the data came from.
             augment: augmentations or their names, applied to training samples in this order; by default
                 those of the resumed run, or none.
             workers: threads that read and augment batches ahead of the step, 0 for none; the batches are the

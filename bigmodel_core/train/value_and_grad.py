@@ -1,4 +1,4 @@
-"""The loss and its gradients, for whoever updates parameters in another way than a training step does."""
+"""The loss and its gradients, for updating parameters other than by a training step."""
 
 from __future__ import annotations
 

@@ -1,5 +1,5 @@
-"""What `with_preprocessing` adds: normalisation of raw input in front; behind, label and probability, or
-numbers in the units of the recorded targets."""
+"""What `with_preprocessing` adds: normalisation of raw input before the model; after it, label and
+probability, or numbers in the units of the recorded targets."""
 
 from __future__ import annotations
 
@@ -80,7 +80,7 @@ class Numbers:
     steps: Preprocessing
 
     def write(self, emitter: Emitter, value: str, port: Port) -> list[tuple[str, Port]]:
-        """Nodes behind the model that undo the steps; returns the output, of the type of the targets."""
+        """Nodes after the model that undo the steps; returns the output, of the type of the targets."""
         emitter.path = "answer"
         steps, number = self.steps, "float64" if self.steps.raw_dtype == "float64" else "float32"
         if port.dtype != number:
@@ -111,7 +111,7 @@ class Answer:
     is_probability: bool
 
     def write(self, emitter: Emitter, scores: str) -> list[tuple[str, Port]]:
-        """Nodes behind the model; returns the outputs label, probability and probabilities."""
+        """Nodes after the model; returns the outputs label, probability and probabilities."""
         emitter.path = "answer"
         spec = emitter.specs[scores]
         rows = spec.shape[:1]

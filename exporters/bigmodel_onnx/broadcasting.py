@@ -17,7 +17,7 @@ from bigmodel_core.graph.spec import Shape, dim_product, format_shape
 from bigmodel_onnx.nodes import Call
 
 _OLD = {"Add", "And", "Div", "Equal", "Greater", "Less", "Mul", "Or", "Pow", "Sub"}
-"""Operators whose second operand had to be told to repeat."""
+"""Operators whose second operand broadcasts only on request."""
 
 
 def aligned(call: Call) -> tuple[Value, Value]:

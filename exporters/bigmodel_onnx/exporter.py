@@ -141,7 +141,7 @@ class Onnx(Exporter):
     def _lowered(
         self, network: Network, steps: Preprocessing | None, known: Encoding
     ) -> tuple[Lowered, Answer | Numbers | None]:
-        """The file's nodes, and what they say behind the model."""
+        """The file's nodes, and those added after the model."""
         from bigmodel_onnx import answer, versions
         from bigmodel_onnx.emit import Emitter, Port
         from bigmodel_onnx.lowering import lower

@@ -33,7 +33,7 @@ def inlined(model: Any) -> Any:
 
 
 class _Sizes:
-    """How many nodes functions stand for, each counted once."""
+    """How many nodes functions expand to, each counted once."""
 
     def __init__(self, functions: dict[tuple[str, str, str], Any]) -> None:
         self.functions = functions
@@ -51,7 +51,7 @@ class _Sizes:
         return total
 
     def function(self, key: tuple[str, str, str], depth: int) -> int:
-        """How many nodes a call stands for."""
+        """How many nodes a call expands to."""
         if key not in self.functions:
             return 1
         if key in self.open or depth > DEEPEST:

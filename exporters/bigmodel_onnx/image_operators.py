@@ -59,7 +59,7 @@ class _Windows:
         return found
 
     def given_padding(self) -> Padding:
-        """The pads as they stand in the file."""
+        """The pads as stored in the file."""
         pads = list(self.call.get("pads") or [0] * 2 * self.rank)
         if len(pads) != 2 * self.rank or min(pads) < 0:
             raise ExportError(f"pads of {self.call.operator} are {pads}.")

@@ -229,7 +229,7 @@ def _lone_norm(node: Node, norm: Node) -> Match:
 
 
 def _normalized(node: Node, norm: Node, producer: _Producer) -> Match:
-    """A normalisation behind what has weights: folded into these if the file has them as numbers."""
+    """A normalisation after an op with weights: folded into them if the file stores them."""
     count = len(producer.sources)
 
     def lower(emit: Emitter, *names: str) -> str:

@@ -1,4 +1,4 @@
-"""Products of matrices as Gemm, and as products that broadcast by themselves."""
+"""Products of matrices as Gemm, and as products that broadcast implicitly."""
 
 from __future__ import annotations
 
@@ -43,7 +43,7 @@ def gemm(node: Node, uses: Uses) -> Match | None:
 
 
 def matrix_product(node: Node, uses: Uses) -> Match | None:
-    """A product of transposed matrices, and batched products that broadcast by themselves."""
+    """A product of transposed matrices, and batched products that broadcast implicitly."""
     if not isinstance(node.op, linear.MatMul):
         return None
     found = flat_product(node.outputs[0])

@@ -1,4 +1,4 @@
-"""Groups of ops that one ONNX operator computes: means, Gemm, indexing, broadcasts that come by themselves.
+"""Groups of ops that one ONNX operator computes: means, Gemm, indexing, implicit broadcasts.
 
 Each pattern looks at a node and says what to write in place of it and of the nodes that only it uses.
 """

@@ -31,7 +31,7 @@ class PassedOver:
         return tuple(_note(names, what) for names, what in kinds if names)
 
     def told(self) -> str:
-        """How many there are, to be put behind what the data are."""
+        """How many there are, as a suffix to the description of the data."""
         kinds = ((self.strays, "other file"), (self.broken, "broken image"))
         counts = [f"{len(names)} {what}{'s' * (len(names) > 1)}" for names, what in kinds if names]
         return f", without {' and '.join(counts)}" if counts else ""

@@ -1,4 +1,4 @@
-"""Which file somebody means who names a file, or a folder with one file of a kind in it."""
+"""The file that is meant by a file name, or by a folder with one file of a kind."""
 
 from __future__ import annotations
 

@@ -52,7 +52,7 @@ def read_target(table: Table, task: str | None, like: bm.Encoding | None) -> Tar
 
     Args:
         table: the table.
-        task: what somebody set; None decides by the cells.
+        task: what the user set; None decides by the cells.
         like: what a model was trained with; its task and its classes are then those of the target.
 
     Raises:

@@ -68,7 +68,7 @@ class Conv2d(bm.Layer):
         padding: zeros around the image: a number, one for (height, width), or "same" for an output of
             ceil(size / stride).
         dilation: pixels between neighbouring taps of a filter.
-        groups: channels and filters fall into so many groups that do not see each other; as many as there
+        groups: channels and filters are split into this many independent groups; as many as there
             are channels for a depthwise convolution.
         use_bias: whether a bias is added.
         activation: a layer, or a layer's name, applied to the result.
@@ -125,7 +125,7 @@ class Conv1d(bm.Layer):
         stride: steps between neighbouring windows.
         padding: zeros on both sides: a number, or "same" for an output of ceil(T / stride).
         dilation: steps between neighbouring taps of a filter.
-        groups: channels and filters fall into so many groups that do not see each other.
+        groups: channels and filters are split into this many independent groups.
         use_bias: whether a bias is added.
         initial: how the weight's first values are drawn.
 
@@ -182,7 +182,7 @@ class ConvTranspose2d(bm.Layer):
         padding: rows and columns that are left out at each side of the output.
         output_padding: rows and columns that are added below and right.
         dilation: pixels between neighbouring taps of a filter.
-        groups: channels and filters fall into so many groups that do not see each other.
+        groups: channels and filters are split into this many independent groups.
         use_bias: whether a bias is added.
         initial: how the weight's first values are drawn.
 

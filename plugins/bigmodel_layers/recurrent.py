@@ -156,7 +156,7 @@ class RNN(_Recurrent):
         activation: "tanh" or "relu".
         return_sequences: whether the states of all steps are the output; else that of the last step.
         return_state: whether the last states are a second output, shaped as the initial ones.
-        layers: how many layers lie above each other.
+        layers: how many layers are stacked.
         bidirectional: whether each layer also runs from the end to the start.
         dropout: in training, the probability of zeroing numbers between layers.
 
@@ -200,7 +200,7 @@ class LSTM(_Recurrent):
         units: the width of the state.
         return_sequences: whether the states of all steps are the output; else that of the last step.
         return_state: whether the last hidden and cell states are further outputs.
-        layers: how many layers lie above each other.
+        layers: how many layers are stacked.
         bidirectional: whether each layer also runs from the end to the start.
         dropout: in training, the probability of zeroing numbers between layers.
 
@@ -231,7 +231,7 @@ class GRU(_Recurrent):
         units: the width of the state.
         return_sequences: whether the states of all steps are the output; else that of the last step.
         return_state: whether the last states are a second output.
-        layers: how many layers lie above each other.
+        layers: how many layers are stacked.
         bidirectional: whether each layer also runs from the end to the start.
         dropout: in training, the probability of zeroing numbers between layers.
 

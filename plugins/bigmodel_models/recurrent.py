@@ -101,7 +101,7 @@ class RnnClassifier(RecurrentClassifier):
     Args:
         units: the width of the state.
         classes: how many classes there are.
-        layers: how many recurrent layers lie above each other.
+        layers: how many recurrent layers are stacked.
         bidirectional: whether sequences are also read backwards.
         dropout: in training, the probability of zeroing numbers between layers.
     """
@@ -118,7 +118,7 @@ class LstmClassifier(RecurrentClassifier):
     Args:
         units: the width of the state.
         classes: how many classes there are.
-        layers: how many recurrent layers lie above each other.
+        layers: how many recurrent layers are stacked.
         bidirectional: whether sequences are also read backwards.
         dropout: in training, the probability of zeroing numbers between layers.
     """
@@ -136,7 +136,7 @@ class GruClassifier(RecurrentClassifier):
     Args:
         units: the width of the state.
         classes: how many classes there are.
-        layers: how many recurrent layers lie above each other.
+        layers: how many recurrent layers are stacked.
         bidirectional: whether sequences are also read backwards.
         dropout: in training, the probability of zeroing numbers between layers.
     """
@@ -155,7 +155,7 @@ class TimeSeriesForecaster(bm.Model):
     Args:
         units: the width of the state.
         outputs: how many numbers are predicted.
-        layers: how many recurrent layers lie above each other.
+        layers: how many recurrent layers are stacked.
         dropout: in training, the probability of zeroing numbers between layers.
 
     >>> import bigmodel_core as bm
@@ -195,7 +195,7 @@ class CharRnn(bm.Model):
         classes: the size of the vocabulary.
         units: the width of the states.
         width: the width of the tokens' vectors.
-        layers: how many recurrent layers lie above each other.
+        layers: how many recurrent layers are stacked.
         dropout: in training, the probability of zeroing numbers between layers.
 
     >>> import bigmodel_core as bm

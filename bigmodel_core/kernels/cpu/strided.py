@@ -1,4 +1,4 @@
-"""Copies between an array and one whose elements lie any distance apart, on the CPU."""
+"""Copies between an array and one with arbitrary strides, on the CPU."""
 
 from __future__ import annotations
 

@@ -9,12 +9,12 @@ from bigmodel_core.kernels.cpu.engine.kernels import ArrayKernel, kernel
 from bigmodel_core.kernels.cpu.engine.launch import CpuLaunch
 
 BLOCK = 256
-"""Rows added up in the input's own precision; the sums of blocks are added up in turn, so that errors grow
+"""Rows summed in the input's own precision; the sums of blocks are then added, so that errors grow
 slowly."""
 PIECE = 16384
-"""Numbers of a long row added up at a time."""
+"""Numbers of a long row that are summed at a time."""
 LONG_ROW = 65536
-"""A row of more numbers than these is added up in pieces."""
+"""A row of more numbers than these is summed in pieces."""
 SMALL_BLOCK = 64
 """Fewer rows in a block than these are not worth a row of sums."""
 FULL_ROW = 64

@@ -19,7 +19,7 @@ from bigmodel_core.kernels.scalar import CONVERTERS
 from bigmodel_core.kernels.status import CODE, OK, WIDTH, WRITTEN_NOT_FINITE
 
 NARROW = 2**31
-"""Below so many elements positions are 32-bit integers, which devices divide much faster."""
+"""Below this many elements, positions are 32-bit integers, which devices divide much faster."""
 
 
 def launch(

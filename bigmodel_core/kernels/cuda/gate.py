@@ -47,7 +47,7 @@ def gate(call: Call) -> list[CudaLaunch]:
 
 @functools.cache
 def check_magnitudes(dtype: str, count: int) -> Any:
-    """The kernel on so many arrays, the bits of floats: their magnitudes must be below a limit."""
+    """The kernel for a number of arrays, the bits of floats: their magnitudes must be below a limit."""
     names = [f"x{number}" for number in range(count)]
     lines = [
         f"def check_magnitudes({', '.join(names)}, limit, infinite, status):",

@@ -64,7 +64,7 @@ def gather_grad(call: Call) -> list[CudaLaunch]:
 
 
 def add_rows(out, dy, indices, thread, threads):
-    """out (rows, width): whoever has the first copy of a row adds up all of them."""
+    """out (rows, width): the thread with the first copy of a row sums all of them."""
     width = dy.shape[1]
     for element in range(thread, dy.shape[0] * width, threads):
         i = element // width

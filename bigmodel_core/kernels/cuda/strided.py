@@ -1,4 +1,4 @@
-"""Copies between an array and one whose elements lie any distance apart, on a CUDA device."""
+"""Copies between an array and one with arbitrary strides, on a CUDA device."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ from bigmodel_core.kernels.cuda.engine.launch import CudaLaunch, flat, over_item
 
 
 def copied(call: Call, first: int, strides: list[int]) -> list[CudaLaunch]:
-    """The launch that fills the output from elements that lie `strides` apart in the input."""
+    """The launch that fills the output from elements that are `strides` apart in the input."""
     shape = call.outputs[0].sizes
     count, dtype = math.prod(shape), call.outputs[0].dtype
     if count == 0:
@@ -27,7 +27,7 @@ def copied(call: Call, first: int, strides: list[int]) -> list[CudaLaunch]:
 
 
 def place(first: int, sizes: Any, strides: list[int]) -> list[Any]:
-    """The arguments that say where the elements of a strided array lie."""
+    """The arguments that locate the elements of a strided array."""
     return [
         np.int64(first),
         tuple(np.int64(size) for size in sizes),
@@ -48,7 +48,7 @@ def put_strided(out, dy, first, sizes, strides, thread, threads):
 
 
 def place_of(element, first, sizes, strides):
-    """Where an element of a strided array lies."""
+    """The offset of an element of a strided array."""
     at = first
     for axis in range(len(sizes) - 1, -1, -1):
         at += element % sizes[axis] * strides[axis]

@@ -21,7 +21,7 @@ from bigmodel_core.kernels.cuda.engine.launch import (
 from bigmodel_core.kernels.cuda.groups import combined, row_of
 
 RUN = 16
-"""Numbers of a column that are added up one after the other; such sums are added up in turn."""
+"""Numbers of a column that are summed in sequence; the partial sums are then added."""
 
 
 def sums(

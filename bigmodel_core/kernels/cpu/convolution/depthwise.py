@@ -21,7 +21,7 @@ from bigmodel_core.kernels.cpu.gemm.grid_products import grid_products
 
 CHOICE = "vectors of channels"
 PIXELS = 256
-"""Pixels of a gradient that are added up at a time; their sums are added up in turn."""
+"""Pixels of a gradient that are summed at a time; the partial sums are then added."""
 
 
 def fits(g: Geometry) -> bool:

@@ -1,6 +1,6 @@
 """The gradient of a convolution for its weight on the CPU, channels last.
 
-It is an outer product over pixels: each chunk of images has its own sum, and the sums are added up in a fixed
+It is an outer product over pixels: each chunk of images has its own sum, and the sums are added in a fixed
 order.
 """
 
@@ -28,7 +28,7 @@ from bigmodel_core.kernels.cpu.gemm.packing import stack_memory
 NEAR = 40 * 1024
 """Bytes of activations and gradients that a block of the weight's gradient goes over again and again."""
 PIXELS = 512
-"""Pixels whose products are added up one after the other; the sums of such strips are added up in turn."""
+"""Pixels whose products are summed in sequence; the sums of such strips are then added."""
 PARTIAL_BYTES = 8 * 1024 * 1024
 """Bytes that the partial sums of a weight's gradient may take together."""
 

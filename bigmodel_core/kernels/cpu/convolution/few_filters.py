@@ -1,6 +1,6 @@
 """Convolutions with fewer filters than a vector has lanes, on the CPU: several neighbouring pixels at once.
 
-With channels last, the outputs of p neighbouring pixels lie side by side. They are the outputs of one pixel
+With channels last, the outputs of p neighbouring pixels are contiguous. They are the outputs of one pixel
 under p times as many filters, each wide enough to reach from the first pixel's taps to the last one's, with
 zeros if a pixel has no tap. So this is the direct convolution with other numbers: more taps,
 but fuller vectors. Zero times NaN or infinity is NaN: where a block of x has such numbers, it goes pixel by

@@ -26,7 +26,7 @@ class Geometry:
         dilation: pixels of x between neighbouring taps.
         padding: rows above and columns left of x that count as zeros; may be negative.
         spread: x's pixels are taken so far apart, with zeros between.
-        groups: channels and filters fall into so many groups that do not see each other.
+        groups: channels and filters are split into this many independent groups.
     """
 
     n: int

@@ -135,7 +135,7 @@ def rows_under(dtype: str) -> Callable[..., tuple[int, int]]:
 
 @functools.cache
 def all_finite(dtype: str) -> Callable[..., bool]:
-    """Whether none of so many numbers at an address is NaN or infinite."""
+    """Whether none of the numbers at an address is NaN or infinite."""
     read, nothing = load(dtype), np.zeros(1, dtype)[0]
 
     def is_finite(address, count):

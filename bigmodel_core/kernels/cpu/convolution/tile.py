@@ -42,7 +42,7 @@ def tallest() -> int:
 def convolve_tile(dtype: str) -> TileTable:
     """One tile: `c[i, j] = start[i, j] + sum over o, k of a[i, o, k] * b[o * inner + k, j]`.
 
-    All strides are in bytes. Element k of a run lies `a_step` after the one before; `a_next` is added between
+    All strides are in bytes. Element k of a run is `a_step` after the one before; `a_next` is added between
     runs. `start` may be C itself, a vector (its row stride being 0), or 0 for nothing; it is added last.
     `rows` is at most `tallest()`, `columns` at most `tile_columns(dtype)`; `outer` and `inner` are at least
     1. Rows of B and of `start` are read in whole vectors, past the last column.
@@ -57,7 +57,7 @@ def convolve_tile(dtype: str) -> TileTable:
 
 
 def _tile_function(function: Any, dtype: str, rows: int, vectors: int) -> None:
-    """The instructions for a tile of so many rows and vectors; its last vector may be cut."""
+    """The instructions for a tile of a number of rows and vectors; its last vector may be partial."""
     from llvmlite import ir
 
     integer, vector, size = ir.IntType(64), vector_type(dtype), SIZES[dtype]

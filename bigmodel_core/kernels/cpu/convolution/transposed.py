@@ -116,7 +116,7 @@ def order_kernel(dtype: str) -> NativeFunction:
 
 @functools.cache
 def gather_runs(dtype: str) -> Intrinsic:
-    """`gather_runs(dtype)(source, step, runs, bias, target, count)` adds up so many runs of numbers.
+    """`gather_runs(dtype)(source, step, runs, bias, target, count)` sums `runs` runs of numbers.
 
     Runs begin `step` bytes apart; `bias` is one more, or 0. Reads go on to whole vectors.
     """

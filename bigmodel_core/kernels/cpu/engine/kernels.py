@@ -52,7 +52,7 @@ class ArrayKernel(Kernel):
 
     device: ClassVar[str] = "cpu"
     special: ClassVar[tuple[str, ...]] = (*ROWS, "status")
-    """Arguments that stand for no attribute."""
+    """Arguments that are not attributes."""
     function: Callable[..., None]
     views: Views | None = None
     cost: float = 1.0

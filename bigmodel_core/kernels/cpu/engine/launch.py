@@ -29,7 +29,7 @@ class CpuBuffer:
 
 
 Scratch = Callable[[int], CpuBuffer]
-"""Gives temporary memory of so many bytes, which lives during the launches of one op."""
+"""Gives scratch memory of a number of bytes, which lives during the launches of one op."""
 
 
 @dataclass(eq=False)

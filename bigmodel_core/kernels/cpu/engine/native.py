@@ -47,7 +47,7 @@ class Intrinsic:
 
 
 def intrinsic(signature: str) -> Callable[[Codegen], Intrinsic]:
-    """Declare an `Intrinsic` where its codegen stands."""
+    """Declare an `Intrinsic` where its codegen is defined."""
     return lambda codegen: Intrinsic(signature, codegen)
 
 
@@ -232,7 +232,7 @@ class _Prepared:
 
     ready = False
     shared: ClassVar[dict[tuple[tuple[int, int], ...], dict[int, tuple[Any, Any]]]] = {}
-    """By swaps: what stands for a function or an intrinsic. Kernels that use one helper compile it once."""
+    """By swaps: the replacement of a function or intrinsic. Kernels that use one helper compile it once."""
 
     def __init__(self, swaps: dict[int, Any]) -> None:
         self.swaps = swaps

@@ -14,7 +14,7 @@ from bigmodel_core.kernels.status import KERNEL_RAISED
 def side_by_side(
     launches: Sequence[CpuLaunch], weights: Sequence[float], status: CpuBuffer
 ) -> list[CpuLaunch]:
-    """One launch that does what some launches do, none of which needs what another writes.
+    """One launch that combines independent launches.
 
     Args:
         launches: what to do; they have no epilogues.

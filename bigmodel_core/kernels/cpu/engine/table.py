@@ -99,7 +99,7 @@ class Table:
         )
 
     def move(self, buffer: CpuBuffer, address: int) -> None:
-        """Tell the kernels that a buffer of `moving` lies somewhere else now."""
+        """Update the kernels' address of a buffer of `moving`."""
         if address != buffer.address:
             buffer.address = address
             for slot in self._slots[id(buffer)]:

@@ -2,7 +2,7 @@
 
 Threads of the interpreter, started on first use, call `runner.work` through ctypes and stay there without the
 interpreter's lock. They survive calls from many Python threads at once (the second caller runs its own
-chunks), a fork (the child starts again) and the end of the process (they are told to stop and joined first).
+chunks), a fork (the child starts again) and the end of the process (they are stopped and joined first).
 """
 
 from __future__ import annotations

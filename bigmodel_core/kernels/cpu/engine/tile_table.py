@@ -1,6 +1,6 @@
 """Tiles that several kernels share: compiled once, and called through a table of their addresses.
 
-Compiling a family of tiles takes longer than all the rest of a kernel. So the family is compiled by itself; a
+Compiling a family of tiles takes longer than the rest of a kernel. So the family is compiled separately; a
 kernel finds the table's address in its context, like that of a buffer, and jumps to the tile it needs.
 """
 

@@ -34,11 +34,11 @@ from bigmodel_core.kernels.matrix_product import MatrixProduct
 WIDE_COLUMNS = 1024
 """Columns of a chunk, at most, where B is read in place."""
 SMALL_B = 1024 * 1024
-"""Up to so many bytes B is read in place: it stays in the second-level cache."""
+"""Up to this many bytes, B is read in place: it stays in the second-level cache."""
 FEW_ROWS = 24
 """With fewer rows of A, copying B costs more than it brings."""
 FEW_BLOCKS = 16
-"""So many blocks of k are added up one after the other; more of them in groups."""
+"""This many blocks of k are added in sequence; more of them in groups."""
 ALIAS = 4096
 """Rows this many bytes apart fall on the same lines of the first-level cache."""
 CHUNK_WORK = 600_000
@@ -48,7 +48,7 @@ SPLIT_WORK = 400_000
 MAX_CHUNKS = 24
 """More chunks are not asked for; wide products may have more."""
 FEW_CHUNKS = 8
-"""Below so many chunks, narrow ones are better than none."""
+"""Below this many chunks, narrow ones are better than none."""
 
 FORMS = ("B in place", "B copied into panels", "B transposed into panels")
 
@@ -105,7 +105,7 @@ def _is_dots_of_a(p: MatrixProduct) -> bool:
 
 
 def _folded(p: MatrixProduct) -> MatrixProduct:
-    """A batch of matrices that lie one after the other and share B is one tall matrix."""
+    """A batch of contiguous matrices that share B is one tall matrix."""
     if p.batch > 1 and p.stride_b == 0 and p.stride_a == p.m * p.k and not p.transpose_a:
         return replace(p, m=p.m * p.batch, batch=1, stride_a=0)
     return p

@@ -23,7 +23,7 @@ ROWS, COLUMNS = 2, 4
 """Rows of x and rows of y that meet at once: eight independent sums."""
 
 STRETCH = 8192
-"""Numbers of a row that are added up at a time; the sums of stretches are added up in turn."""
+"""Numbers of a row that are summed at a time; the partial sums are then added."""
 
 ARGUMENTS = (
     *("k", "x", "x_row", "y", "y_row", "c", "c_row"),

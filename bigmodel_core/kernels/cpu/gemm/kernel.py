@@ -39,7 +39,7 @@ def product_kernel(dtype: str) -> NativeFunction:
     a_memory = stack_memory(DEPTH_BYTES * max(h0, GROUP * heights_row // size))
 
     def pack_b(b, b_row, b_column, columns, kc, panel, form, target):
-        """Copy `kc` rows of so many columns of B into panels."""
+        """Copy `kc` rows of some columns of B into panels."""
         if form == COPY:
             for p in range(kc):
                 to = target + p * panel_row

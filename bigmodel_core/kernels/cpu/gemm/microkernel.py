@@ -73,7 +73,7 @@ def multiply_tile(dtype: str) -> Intrinsic:
 
 
 def tile_function(function: Any, dtype: str, rows: int, vectors: int) -> None:
-    """The instructions for a tile of so many rows and vectors; its last vector may be cut."""
+    """The instructions for a tile of a number of rows and vectors; its last vector may be partial."""
     from llvmlite import ir
 
     integer, vector, size = ir.IntType(64), vector_type(dtype), SIZES[dtype]

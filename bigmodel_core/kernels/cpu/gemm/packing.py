@@ -13,7 +13,7 @@ from bigmodel_core.kernels.cpu.engine.target import vector_unit
 
 @functools.cache
 def stack_memory(nbytes: int) -> Intrinsic:
-    """`stack_memory(nbytes)()` is the address of so many bytes, aligned to 64, until the kernel returns.
+    """`stack_memory(nbytes)()` is the address of `nbytes` bytes, aligned to 64, until the kernel returns.
 
     They belong to the thread, so they stay in its cache from chunk to chunk.
     """
@@ -32,7 +32,7 @@ def stack_memory(nbytes: int) -> Intrinsic:
 
 @functools.cache
 def copy_vectors(dtype: str, count: int) -> Intrinsic:
-    """`copy_vectors(dtype, count)(source, target)` copies so many vectors of consecutive numbers."""
+    """`copy_vectors(dtype, count)(source, target)` copies `count` vectors of consecutive numbers."""
     lanes, size = vector_unit().lanes(dtype), SIZES[dtype]
 
     def copy(builder: Any, source: Any, target: Any) -> None:

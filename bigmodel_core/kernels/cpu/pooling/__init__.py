@@ -80,7 +80,7 @@ class Windows:
         return min(wanted // self.rows, max(self.n, 1)) * self.rows if wanted > self.rows else wanted
 
     def rows_of_pixels(self, pixels: int) -> int | None:
-        """The rows of windows over so many pixels of x in a row; None if some overlap."""
+        """The rows of windows over a number of consecutive pixels of x; None if some overlap."""
         image = self.height * self.width
         if pixels % image == 0:
             return pixels // image * self.rows
@@ -89,7 +89,7 @@ class Windows:
         return down // self.stride[0] if parts and self.tiled else None
 
     def rows_of_windows(self, windows: int) -> int | None:
-        """The rows of so many windows; None if they share pixels with others."""
+        """The rows of a number of windows; None if they share pixels with others."""
         image = self.rows * self.columns
         if windows % image == 0:
             return windows // image * self.rows

@@ -36,7 +36,7 @@ ARGUMENTS = (
 
 
 def lanes_for(channels: int, dtype: str) -> int:
-    """Lanes of the vectors that serve so many channels: those of the host, fewer where few are filled."""
+    """Lanes of the vectors for a number of channels: those of the host, or fewer if few are filled."""
     lanes = vector_unit().lanes(dtype)
     while lanes // 2 >= max(channels, 4):
         lanes //= 2

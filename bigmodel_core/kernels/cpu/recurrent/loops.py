@@ -21,7 +21,7 @@ prefetch_line = Intrinsic("void(intp)", prefetch)
 
 
 def prefetch_rows(address, count):
-    """Ask for so many bytes from an address on, whether there is memory or not."""
+    """Prefetch a number of bytes from an address, whether it is valid or not."""
     for k in range(0, count, LINE):
         prefetch_line(address + k)
 

@@ -48,7 +48,7 @@ class CudaKernel(Kernel):
 
     device: ClassVar[str] = "cuda"
     special: ClassVar[tuple[str, ...]] = (*SHARE, "status")
-    """Arguments that stand for no attribute."""
+    """Arguments that are not attributes."""
     function: Callable[..., None]
     views: Views | None = None
     extras: Extras | None = None

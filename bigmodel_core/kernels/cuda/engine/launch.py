@@ -120,7 +120,7 @@ class CudaLaunch:
 
 
 def over_items(function: Callable[..., None], arguments: Sequence[Any], items: int) -> CudaLaunch:
-    """A launch whose threads share so many independent items."""
+    """A launch whose threads share a number of independent items."""
     chosen = sizes()
     blocks = min(chosen.blocks, -(-items // chosen.threads))
     return CudaLaunch(function, arguments, (blocks,), chosen.threads)
@@ -134,6 +134,6 @@ def over_rows(function: Callable[..., None], arguments: Sequence[Any], rows: int
 
 
 def lanes_for(length: int) -> int:
-    """How many threads share a row of so many numbers."""
+    """How many threads share a row of a given length."""
     chosen = sizes()
     return chosen.lanes if length >= chosen.long_row else 1

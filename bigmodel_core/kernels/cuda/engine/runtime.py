@@ -216,7 +216,7 @@ class _SimulatorForm(_Form):
 
 
 class _Current:
-    """The simulated `cuda` module of the launch under way."""
+    """The simulated `cuda` module of the current launch."""
 
     namespace: dict[str, Any]
 
