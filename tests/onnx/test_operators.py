@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import importlib
 import math
+import pkgutil
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -218,10 +220,10 @@ def test_op_computes_in_onnx_runtime_what_numpy_computes(name: str, tmp_path: Pa
 
 def test_every_op_of_the_core_that_has_a_lowering_is_tested() -> None:
     """An op that is added to the core without a case here is noticed."""
-    import bigmodel_core.ops as package
     from bigmodel_core.graph import LEAVES, Graph, needed
     from bigmodel_core.nn.trace import Trace
     from bigmodel_core.ops.images import ImageOp
+    from bigmodel_core.ops.recurrent import Recurrent
 
     seen: set[type] = set()
     for function, _, specs in CASES.values():
@@ -233,13 +235,15 @@ def test_every_op_of_the_core_that_has_a_lowering_is_tested() -> None:
             ]
             outputs = each(function(*values))
         seen |= {type(node.op) for node in needed(outputs) if not isinstance(node.op, LEAVES)}
+    files = [
+        importlib.import_module(f"{ops.__name__}.{file.name}") for file in pkgutil.iter_modules(ops.__path__)
+    ]
     with_lowering = {
         item
-        for module in vars(package).values()
-        if getattr(module, "__name__", "").startswith("bigmodel_core.ops.")
+        for module in files
         for item in vars(module).values()
         if isinstance(item, type) and issubclass(item, bm.Op) and item is not bm.Op and "onnx" in vars(item)
     }
     # Ops on images are exported by their layers: the conformance sweep compares each with ONNX Runtime.
     on_images = {item for item in with_lowering if issubclass(item, ImageOp)}
-    assert with_lowering - seen - on_images == set()
+    assert with_lowering - seen - on_images == {Recurrent}  # test_recurrent.py
