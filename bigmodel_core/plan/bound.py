@@ -3,11 +3,12 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Mapping
-from typing import TYPE_CHECKING, Any, Generic, Protocol, TypeVar
+from typing import TYPE_CHECKING, Any, Generic, TypeVar
 
 from bigmodel_core.graph import Value
 from bigmodel_core.graph.spec import Spec
 from bigmodel_core.kernels.call import Call
+from bigmodel_core.plan.arenas import Sized
 from bigmodel_core.plan.capacity import check_capacity
 from bigmodel_core.plan.placement import Lifetime
 from bigmodel_core.plan.steps import Step
@@ -17,12 +18,6 @@ if TYPE_CHECKING:
 
 SMALLER = "use smaller batches or layers."
 """The fix where a run needs too much memory."""
-
-
-class Sized(Protocol):
-    """A piece of memory of any device."""
-
-    nbytes: int
 
 
 Buffer = TypeVar("Buffer", bound=Sized)

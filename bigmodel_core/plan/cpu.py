@@ -13,6 +13,7 @@ import numpy as np
 
 from bigmodel_core.graph.dtypes import COMPUTED, SIZES
 from bigmodel_core.kernels.cpu.engine.launch import ALIGNMENT, PADDING, CpuBuffer
+from bigmodel_core.plan.arenas import Arenas
 from bigmodel_core.plan.capacity import refused_politely
 from bigmodel_core.plan.cpu_plan import CpuPlan
 from bigmodel_core.plan.cpu_program import CpuProgram
@@ -39,7 +40,7 @@ class HostArray:
 
 
 class Arena:
-    """Scratch memory that plans of one program use in turns.
+    """A block of memory that plans of one program use in turns.
 
     Args:
         nbytes: its size.
@@ -77,19 +78,10 @@ class CpuDevice(Device):
     )
 
     def __init__(self) -> None:
-        self._arenas: weakref.WeakKeyDictionary[Program, Arena] = weakref.WeakKeyDictionary()
-
-    def arena(self, program: Program, nbytes: int) -> Arena:
-        """Scratch memory of at least so many bytes for a plan of a program: that of its other plans where it
-        is large enough. One that grows does so by a quarter, so that growing sizes do not pile up."""
-        found = self._arenas.get(program)
-        if found is None or found.nbytes < nbytes:
-            found = Arena(nbytes if found is None else max(nbytes, found.nbytes * 5 // 4))
-            self._arenas[program] = found
-        return found
+        self.arenas = Arenas(Arena)
 
     def allocate(self, array: np.ndarray) -> HostArray:
-        """HostArray that starts with an array's numbers."""
+        """Memory that starts with an array's numbers."""
         memory = HostArray(array.shape, array.dtype.name)
         memory.array[...] = array
         return memory

@@ -75,7 +75,7 @@ class CpuPlan:
             total += -(-(buffer.nbytes + PADDING) // ALIGNMENT) * ALIGNMENT
         self.nbytes = total
         with refused_politely(total, f"a run at {bound.described()} needs", SMALLER, bound.largest()):
-            self.arena = self.device.arena(self.program, total)
+            self.arena = self.device.arenas.of(self.program, total)
         for buffer, offset in places:
             buffer.address = self.arena.memory.address + offset
         for name, (buffer, spec) in self._inputs.items():

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import functools
 import threading
-import weakref
 from collections.abc import Mapping
 from typing import TYPE_CHECKING
 
@@ -13,6 +12,7 @@ import numpy as np
 from bigmodel_core.errors import DeviceError
 from bigmodel_core.graph.dtypes import COMPUTED
 from bigmodel_core.kernels.cuda.engine import runtime
+from bigmodel_core.plan.arenas import Arenas
 from bigmodel_core.plan.cuda_array import DeviceArray
 from bigmodel_core.plan.cuda_plan import CudaPlan
 from bigmodel_core.plan.device import Device, Variables
@@ -37,21 +37,10 @@ class CudaDevice(Device):
         self.cuda = runtime.numba_cuda()
         self.stream = self.cuda.stream()
         self.lock = threading.RLock()
-        self._arenas: weakref.WeakKeyDictionary[Program, DeviceArray] = weakref.WeakKeyDictionary()
-
-    def arena(self, program: Program, nbytes: int) -> DeviceArray:
-        """Scratch memory of at least so many bytes: that of the program's other plans where it is large
-        enough. Runs take turns, so no two plans use it at once."""
-        found = self._arenas.get(program)
-        if found is None or found.nbytes < nbytes:
-            found = DeviceArray(
-                (nbytes if found is None else max(nbytes, found.nbytes * 5 // 4),), "uint8", self.cuda
-            )
-            self._arenas[program] = found
-        return found
+        self.arenas = Arenas(lambda nbytes: DeviceArray((nbytes,), "uint8", self.cuda))
 
     def allocate(self, array: np.ndarray) -> DeviceArray:
-        """DeviceArray that starts with an array's numbers."""
+        """Memory that starts with an array's numbers."""
         memory = DeviceArray(array.shape, array.dtype.name, self.cuda)
         self.write(memory, array)
         return memory

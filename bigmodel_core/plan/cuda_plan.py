@@ -79,7 +79,7 @@ class CudaPlan:
         checked = [view.buffer for _, view in self._bound.reporting if view is not None]
         found = self._bound.lifetimes(kept=checked)
         offsets, total = offsets_of([lifetime for _, lifetime in found])
-        arena = self.arena = self.device.arena(self.program, max(total, 1))
+        arena = self.arena = self.device.arenas.of(self.program, max(total, 1))
         self.nbytes += total
         for (buffer, _), offset in zip(found, offsets, strict=True):
             buffer.memory = arena.array[offset : offset + buffer.nbytes] if buffer.nbytes else arena.array
