@@ -7,6 +7,9 @@ from typing import Any
 import numpy as np
 from hypothesis import strategies as st
 
+from bigmodel_core import ops
+from bigmodel_core.testing import compute
+
 
 def numbers(shape: tuple[int, ...], seed: int = 0, dtype: str = "float64") -> np.ndarray:
     return np.random.default_rng(seed).normal(size=shape).astype(dtype)
@@ -31,6 +34,18 @@ def convolved(x: Any, w: Any, b: Any, stride: Any, border: Any, gap: Any, groups
         for part, filters in zip(np.split(seen, groups, 1), np.split(w, groups, 0), strict=True)
     ]
     return np.concatenate(pieces, 1) + b[:, None, None]
+
+
+def assert_convolves(
+    x: np.ndarray, w: np.ndarray, options: dict[str, Any], dtype: str, tolerances: dict[str, float]
+) -> None:
+    """The op of some options gives what NumPy gives, with a bias, in a number type."""
+    b = numbers(w.shape[:1], 2)
+    expected = convolved(
+        x, w, b, options["stride"], options["padding"] * 2, options["dilation"], options["groups"]
+    )
+    found = compute(lambda x, w, b: ops.conv2d(x, w, b, **options), *(a.astype(dtype) for a in (x, w, b)))
+    np.testing.assert_allclose(found, expected, rtol=tolerances[dtype], atol=tolerances[dtype])
 
 
 def gradients(

@@ -15,7 +15,7 @@ from bigmodel_core import ops
 from bigmodel_core.kernels.cpu.convolution import depthwise
 from bigmodel_core.testing import check_gradients, compute
 from bigmodel_core.testing.evaluate import compute_gradients
-from tests.ops.image_reference import convolved, numbers, pairs
+from tests.ops.image_reference import assert_convolves, convolved, numbers, pairs
 
 few = settings(max_examples=40)
 
@@ -34,13 +34,8 @@ def drawn(draw: Any) -> tuple[tuple[int, ...], tuple[int, ...], dict[str, Any]]:
 @given(drawn(), st.sampled_from(("float32", "float64")))
 def test_drawn_shapes(case: Any, dtype: str) -> None:
     shape, weight, options = case
-    x, w, b = numbers(shape), numbers(weight, 1), numbers(weight[:1], 2)
-    expected = convolved(
-        x, w, b, options["stride"], options["padding"] * 2, options["dilation"], options["groups"]
-    )
-    found = compute(lambda x, w, b: ops.conv2d(x, w, b, **options), *(a.astype(dtype) for a in (x, w, b)))
-    tolerance = 2e-5 if dtype == "float32" else 1e-12
-    np.testing.assert_allclose(found, expected, rtol=tolerance, atol=tolerance)
+    tolerances = {"float32": 2e-5, "float64": 1e-12}
+    assert_convolves(numbers(shape), numbers(weight, 1), options, dtype, tolerances)
 
 
 @few

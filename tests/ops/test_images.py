@@ -15,7 +15,15 @@ from bigmodel_core import ops
 from bigmodel_core.errors import BigmodelError, ConfigError, ShapeError
 from bigmodel_core.ops.images import SwapPlanes
 from bigmodel_core.testing import check_gradients, compute
-from tests.ops.image_reference import convolutions, convolved, numbers, padded, pools, windows
+from tests.ops.image_reference import (
+    assert_convolves,
+    convolutions,
+    convolved,
+    numbers,
+    padded,
+    pools,
+    windows,
+)
 from tests.processes import run_code
 
 few = settings(max_examples=30)
@@ -24,15 +32,8 @@ few = settings(max_examples=30)
 @few
 @given(convolutions(), st.sampled_from(("float32", "float64")))
 def test_convolution_equals_numpy(drawn: dict[str, Any], dtype: str) -> None:
-    x, w, b = numbers(drawn.pop("x")), numbers(drawn.pop("w"), 1), None
-    b = numbers(w.shape[:1], 2)
-    down, across = drawn["padding"]
-    expected = convolved(
-        x, w, b, drawn["stride"], (down, across, down, across), drawn["dilation"], drawn["groups"]
-    )
-    found = compute(lambda x, w, b: ops.conv2d(x, w, b, **drawn), *(a.astype(dtype) for a in (x, w, b)))
-    tolerance = 1e-4 if dtype == "float32" else 1e-11
-    np.testing.assert_allclose(found, expected, rtol=tolerance, atol=tolerance)
+    x, w = numbers(drawn.pop("x")), numbers(drawn.pop("w"), 1)
+    assert_convolves(x, w, drawn, dtype, {"float32": 1e-4, "float64": 1e-11})
 
 
 @few
