@@ -82,7 +82,7 @@ def _loaded(name: str) -> Any:
 
 
 def command_app(*, commands: bool = False) -> typer.Typer:
-    """The Typer application of one command's module; `commands` where it has commands of its own."""
+    """The Typer application of one command's module; `commands` if it has its own commands."""
     return typer.Typer(
         add_completion=False,
         rich_markup_mode=None,
@@ -136,7 +136,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
     """Run the program.
 
     Args:
-        arguments: the command line without the program's name; the process's own where None.
+        arguments: the command line without the program's name; the process's own if None.
 
     Returns:
         The exit code: 0 done, 1 failed, 2 wrong usage, 130 stopped with Ctrl-C.

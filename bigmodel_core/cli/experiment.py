@@ -38,9 +38,9 @@ class Train:
         seed: keys first values, order of samples and dropout.
         device: "cpu" or "cuda".
         learning_rate: in place of the optimizer's own.
-        loss: a loss, options behind its name; the model's where None.
-        metrics: what to report; the model's where None.
-        monitor: which measure decides the best epoch; the first metric, else the loss, where None.
+        loss: a loss, options behind its name; the model's if None.
+        metrics: what to report; the model's if None.
+        monitor: which measure decides the best epoch; the first metric, else the loss, if None.
         augment: how training samples are changed, in this order.
         workers: threads that read and augment samples ahead of the step.
     """
@@ -75,8 +75,8 @@ class Experiment:
         model: the model.
         data: the data set.
         data_dir: where its files are.
-        optimizer: the optimizer; the model's where None.
-        schedule: the learning rate over the steps; where None, the optimizer's own, else `USUAL_SCHEDULE`.
+        optimizer: the optimizer; the model's if None.
+        schedule: the learning rate over the steps; if None, the optimizer's own, else `USUAL_SCHEDULE`.
         callbacks: what else happens in training.
         train: how to train.
         document: the experiment file, if there is one.

@@ -12,7 +12,7 @@ if TYPE_CHECKING:
     from bigmodel_core.plan.listing import PlannedStep
 
 TRAINING_BATCH = 64
-"""Samples of the training step that is listed where no number is requested, as in training."""
+"""Samples of the training step that is listed if no number is requested, as in training."""
 LONG_CHAIN = 4
 """Chains of more ops than this are shown by their first ones and their number."""
 

@@ -20,7 +20,7 @@ def write_package(name: str, out: Path | None = None) -> tuple[Path, list[str]]:
 
     Args:
         name: of the plugin: lower-case letters, digits, '-' and '_'.
-        out: the folder; `bigmodel-NAME` in the current one where None.
+        out: the folder; `bigmodel-NAME` in the current one if None.
 
     Returns:
         The folder, and the files in it.

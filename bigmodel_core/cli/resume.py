@@ -45,10 +45,10 @@ def resume_run(
     Args:
         what: the run, or the model or experiment whose newest run is meant; nothing for the newest of all.
         data_dir: where the data is now.
-        epochs: all epochs of the run together; as many as it was to do where None.
+        epochs: all epochs of the run together; as many as it was to do if None.
         device: another device than the run's.
         checkpoint_every: steps between checkpoints within an epoch.
-        workers: threads that prepare batches; as many as usual where None.
+        workers: threads that prepare batches; as many as usual if None.
         output: where messages go.
 
     Raises:

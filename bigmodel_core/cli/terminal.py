@@ -96,7 +96,7 @@ class Output:
 
     @contextmanager
     def progress(self) -> Iterator[None]:
-        """Inside, what a trainer shows goes to stderr where stdout is for JSON."""
+        """Inside, what a trainer shows goes to stderr if stdout is for JSON."""
         with redirect_stdout(sys.stderr) if self.as_json else nullcontext():
             yield
 
@@ -110,7 +110,7 @@ class Output:
             print(line.rstrip(), file=self.console.file)
 
     def result(self, value: Any) -> None:
-        """The result for programs, where `--json` asks for it."""
+        """The result for programs, if `--json` is given."""
         if self.as_json:
             text = json.dumps(value, indent=2, ensure_ascii=False, allow_nan=False, default=_plain)
             print(re.sub(r"[^\x20-\x7e\n]", _json_letter, text), file=_answers or sys.stdout)

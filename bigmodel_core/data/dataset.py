@@ -33,17 +33,17 @@ class Data:
     Args:
         name: what the data set is called.
         train, test, validation: the splits; all have samples of one shape.
-        labels: class names by label; None where classes have none, and for regression.
+        labels: class names by label; None if classes have none, and for regression.
         task: "classification", "binary" (two classes, labels 0 and 1) or "regression".
-        preprocessing: how x was made from raw input; None where x is raw.
+        preprocessing: how x was made from raw input; None if x is raw.
         input_meaning: one phrase for people: what one sample is.
         source: where the data came from, with its licence.
-        target_preprocessing: how y was made from the recorded targets, for regression; None where y is raw.
+        target_preprocessing: how y was made from the recorded targets, for regression; None if y is raw.
         features: the names of the columns of x, if it has some.
         target: the name of the column of targets.
         notes: decisions that a user may want to change, one sentence each.
-        made_by: the data set, with all options as decided; that which loads it where None.
-        data_dir: the file or folder it was read from, where one was named.
+        made_by: the data set, with all options as decided; that which loads it if None.
+        data_dir: the file or folder it was read from, if one was named.
 
     Raises:
         DataError: empty splits, splits that do not fit together, or labels out of range.

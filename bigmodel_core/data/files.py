@@ -192,7 +192,7 @@ def _write_checked(file: RemoteFile, folder: Path, chunks: Iterator[bytes]) -> P
 
 
 def _unpacked(stream: IO[bytes]) -> Iterator[bytes]:
-    """The content in chunks, gunzipped where it is gzipped; no chunk is larger than a megabyte."""
+    """The content in chunks, decompressed if it is gzipped; no chunk is larger than a megabyte."""
     first = stream.read(2)
     rest: IO[bytes] = _Rejoined(first, stream)  # type: ignore[assignment]  # reading needs `read` alone
     source = gzip.GzipFile(fileobj=rest) if first == b"\x1f\x8b" else rest

@@ -56,14 +56,14 @@ def read_image(path: Path, shape: tuple[int, int, int], white: float | None = No
     """An image in the size and channels that are wanted, (C, H, W) uint8 from 0 (black) to 255 (white).
 
     It is turned as its camera says, transparent parts become white, colours become grey or the reverse, and
-    it is stretched to the size: where it shrinks, each pixel is the mean of those it covers, else it is
+    it is stretched to the size: if it shrinks, each pixel is the mean of those it covers, else it is
     interpolated (bicubic).
 
     Args:
         path: the file.
         shape: channels (1 or 3), height and width.
         white: the number that means white in files of more than 8 bits, of signed numbers or of floats; by
-            the kind of file where None, see above.
+            the kind of file if None, see above.
 
     Raises:
         DataError: it is no image, is damaged, is too large, has several frames, or does not say what its
@@ -195,7 +195,7 @@ class _Kind:
 
         Args:
             image: with its pixels.
-            white: the number that means white; where None, the file's own.
+            white: the number that means white; if None, the file's own.
 
         Raises:
             DataError: its numbers do not say what they mean.

@@ -23,7 +23,7 @@ class Preprocessing:
         mean, std: one number for all values, or one for each entry of the first axis of `raw_shape`: each
             channel of (C, H, W), each feature of (k,).
         raw_dtype: number type of raw input: an integer type such as "uint8", or "float32" or "float64". It is
-            float64 where float32 would not tell the values apart, as for timestamps.
+            float64 if float32 cannot distinguish the values, as for timestamps.
         raw_shape: shape of one raw sample, without the sample axis. Model input has the same shape.
 
     Raises:
@@ -70,7 +70,7 @@ class Preprocessing:
         """Model input for a batch of raw input.
 
         Args:
-            raw: (n, *raw_shape). Integers where `raw_dtype` is an integer type, else any real numbers.
+            raw: (n, *raw_shape). Integers if `raw_dtype` is an integer type, else any real numbers.
 
         Returns:
             (n, *raw_shape) float32, C-contiguous.
@@ -119,7 +119,7 @@ class Preprocessing:
             x: (n, *raw_shape) model input.
 
         Returns:
-            (n, *raw_shape) of `raw_dtype` where that is an integer type, else float64.
+            (n, *raw_shape) of `raw_dtype` if that is an integer type, else float64.
 
         Raises:
             ShapeError: a sample has another shape than `raw_shape`.

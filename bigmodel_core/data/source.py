@@ -91,7 +91,7 @@ class Source(ABC):
 
 
 class _View(Source):
-    """Some samples of another source, converted where the number types differ."""
+    """Some samples of another source, converted if the number types differ."""
 
     def __init__(self, source: Source, indices: np.ndarray, dtype: np.dtype[Any]) -> None:
         self.source, self.indices, self.dtype = source, indices, dtype

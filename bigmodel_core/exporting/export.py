@@ -120,7 +120,7 @@ def _check_report(exporter: Exporter, report: Any) -> None:
 
 
 def _placed(report: Any, aside: Path, target: Path) -> Any:
-    """A report that names the place of the file instead of where it was written first."""
+    """A report that names the place of the file instead of if it was written first."""
     paths = {
         name: value for name, value in getattr(report, "__dict__", {}).items() if value in (aside, str(aside))
     }
@@ -154,7 +154,7 @@ def exporter_for(path: Path, *, owner: str | None = None) -> type[Exporter]:
 
     Args:
         path: a file.
-        owner: the module that wants to know; the one that calls where None.
+        owner: the module that wants to know; the one that calls if None.
 
     Raises:
         UsageError: none does, or several do and none of them comes with the asker's package.

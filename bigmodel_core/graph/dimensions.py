@@ -1,8 +1,8 @@
 """The arithmetic of dimensions: integers, names, and polynomials of names in canonical form.
 
 A polynomial such as "2*N*T + 1" is what reshapes and concatenations of named dimensions give. Where a slice
-is cut short by the end of an axis, it holds a minimum: "min(T, 10)", "T - min(T, 2)". All that is known of a
-name is that it stands for 1 or more.
+is cut short by the end of an axis, it holds a minimum: "min(T, 10)", "T - min(T, 2)". A name is
+known to be 1 or more.
 """
 
 from __future__ import annotations
@@ -118,7 +118,7 @@ def _smaller(a: _Terms, b: _Terms) -> _Terms:
 
 
 def _least(terms: _Terms) -> float:
-    """What a polynomial is at least where each name is 1 or more; -infinity where that is unknown."""
+    """What a polynomial is at least where each name is 1 or more; -infinity if that is unknown."""
     return sum(_least_product(key, value) for key, value in terms.items())
 
 

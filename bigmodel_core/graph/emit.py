@@ -31,7 +31,7 @@ class Emit(Protocol):
         """A constant vector of int64."""
 
     def shape(self, shape: Shape) -> Any:
-        """A shape as an int64 vector, computed at run time where dimensions are free."""
+        """A shape as an int64 vector, computed at run time if dimensions are free."""
 
     def reshape(self, x: Any, shape: Shape) -> Any:
         """Reshape to a shape that may have free dimensions."""

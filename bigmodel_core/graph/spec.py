@@ -65,12 +65,12 @@ class Spec:
 
     @property
     def size(self) -> Dim:
-        """The number of elements, named where a dimension is."""
+        """The number of elements; an expression if a dimension is free."""
         return dim_product(self.shape)
 
     @property
     def sizes(self) -> tuple[int, ...]:
-        """The shape, where all dimensions are integers.
+        """The shape, if all dimensions are integers.
 
         Raises:
             ShapeError: a dimension is free.
@@ -79,7 +79,7 @@ class Spec:
 
     @property
     def nbytes(self) -> int:
-        """Bytes of an array of this spec, where all dimensions are integers.
+        """Bytes of an array of this spec, if all dimensions are integers.
 
         Raises:
             ShapeError: a dimension is free.
@@ -167,7 +167,7 @@ def broadcast(*shapes: Shape) -> Shape:
         if len(wide) > 1:
             raise ShapeError(
                 f"cannot broadcast shapes {' and '.join(format_shape(shape) for shape in shapes)}.",
-                fix="make the dimensions equal, or 1 where one operand is broadcast.",
+                fix="make the dimensions equal, or 1 to broadcast one operand.",
             )
         result.append(wide.pop() if wide else 1)
     return tuple(result)
@@ -176,7 +176,7 @@ def broadcast(*shapes: Shape) -> Shape:
 def match(shape: Shape, sizes: Sequence[int], known: dict[str, int]) -> str | None:
     """Bind the names of a shape from an array's sizes into `known`; returns what does not fit, or None.
 
-    A dimension such as "2*N" binds nothing; it is checked where its names are known.
+    A dimension such as "2*N" binds nothing; it is checked once its names are known.
 
     >>> match(("N", "2*N"), (3, 7), {})
     'dimension 2*N is 6 and 7 here'

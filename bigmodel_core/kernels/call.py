@@ -99,7 +99,7 @@ class Call:
 
         Args:
             shape: its shape.
-            dtype: its number type; the main one of the application where None.
+            dtype: its number type; the main one of the application if None.
         """
         spec = Spec(shape, dtype or self.dtype)
         return Operand(spec, self.scratch(spec.nbytes))

@@ -59,7 +59,7 @@ def one_output(loss: Loss, prediction: Any) -> Value:
 
 
 def several_outputs(loss: Loss, prediction: Any, reason: str = "") -> GraphError:
-    """The error where a model gives several outputs, and its loss takes one."""
+    """The error if a model returns several outputs, but its loss takes one."""
     names = prediction if isinstance(prediction, dict) else getattr(prediction, "_fields", ())
     listed = f" ({', '.join(names)})" if names else ""
     one = "output['name']" if isinstance(prediction, dict) else "output[0]"

@@ -30,7 +30,7 @@ class Model(Layer):
     optimizer: ClassVar[str] = "adam"
     """The optimizer it is trained with unless another is requested."""
     learning_rate: ClassVar[float | None] = None
-    """What that optimizer starts with, where its own default does not suit the model."""
+    """The optimizer's initial learning rate, if its default does not suit the model."""
 
     def input_spec(self) -> Spec:
         """The input it was designed for."""

@@ -33,7 +33,7 @@ class Schedule:
 
 
 SMALLEST_UNIT = 1e-100
-"""Gradients of this size and below are as good as zero where their norm is compared with a limit."""
+"""Gradients of this size and below count as zero when their norm is compared with a limit."""
 
 
 @dataclass(frozen=True, kw_only=True)

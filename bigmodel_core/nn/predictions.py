@@ -18,7 +18,7 @@ class Prediction:
     """What is predicted for one sample.
 
     Args:
-        label: the name of the class, or its number where classes have no names; None for numbers. Where each
+        label: the name of the class, or its number if classes have no names; None for numbers. Where each
             step of a sample has a class, their names in a row.
         index: the number of the class, or of each step's class; None for numbers.
         probability: how probable the class is; for steps, on average.
@@ -68,7 +68,7 @@ def predictions(
         outputs: by name; "label" and "probability" are taken as they are, else the first output counts:
             (n, C) scores, (n, T, C) scores of the steps of sequences, one score of two classes (n, 1) or
             (n,), or any numbers.
-        task: "classification", "binary" or "regression"; judged by shape and labels where None.
+        task: "classification", "binary" or "regression"; judged by shape and labels if None.
         labels: the names of the classes.
         are_probabilities: whether the model itself made probabilities of its scores.
         start: how many samples came before these, for messages.
@@ -130,7 +130,7 @@ def _finite(value: Any) -> Any:
 
 
 def scores_of(outputs: Mapping[str, np.ndarray], are_probabilities: bool) -> np.ndarray:
-    """What metrics of classes take: a score per class, or one that is above 0 where class 1 is more probable.
+    """What metrics of classes take: a score per class, or one that is above 0 if class 1 is more probable.
 
     Args:
         outputs: of a model or a file, by name.

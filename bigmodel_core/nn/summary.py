@@ -171,7 +171,7 @@ def summarise(network: Network, batch_size: int = 1) -> Summary:
 
 
 def arrays_nbytes(program: Program, batch_size: int) -> int:
-    """Bytes of the arrays that a program holds besides variables and constants, shared where lives allow.
+    """Bytes of the arrays that a program holds besides variables and constants, shared if lifetimes allow.
 
     Scratch memory of kernels is not counted; it is small, and depends on the machine.
 

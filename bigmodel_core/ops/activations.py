@@ -44,7 +44,7 @@ class _LeakyReluGrad(ElementwiseOp):
 
 @dataclass(frozen=True)
 class LeakyRelu(ElementwiseOp):
-    """x where positive, else slope * x (Maas et al., 2013)."""
+    """x if positive, else slope * x (Maas et al., 2013)."""
 
     slope: float = 0.01
     floats_only = True
@@ -75,7 +75,7 @@ class _EluGrad(ElementwiseOp):
 
 @dataclass(frozen=True)
 class Elu(ElementwiseOp):
-    """x where positive, else alpha * (exp(x) - 1) (Clevert et al., 2015)."""
+    """x if positive, else alpha * (exp(x) - 1) (Clevert et al., 2015)."""
 
     alpha: float = 1.0
     floats_only = True
@@ -256,12 +256,12 @@ softplus, softsign = Softplus(), Softsign()
 
 
 def leaky_relu(x: Value, slope: float = 0.01) -> Value:
-    """x where positive, else slope * x."""
+    """x if positive, else slope * x."""
     return LeakyRelu(float(slope))(x)
 
 
 def elu(x: Value, alpha: float = 1.0) -> Value:
-    """x where positive, else alpha * (exp(x) - 1)."""
+    """x if positive, else alpha * (exp(x) - 1)."""
     return Elu(float(alpha))(x)
 
 

@@ -19,7 +19,7 @@ class ElementwiseOp(Op):
     """An op that computes each output number from the input numbers at the same place, inputs broadcast
     together.
 
-    A subclass without fields of its own inherits all that makes it a dataclass; decorating it would only make
+    A subclass without fields of its own inherits what makes it a dataclass; decorating it would only make
     every import a third of a millisecond longer.
     """
 

@@ -35,7 +35,7 @@ class Gate(Op):
 
     Args:
         bounds: what is checked, in the order in which a failure is reported.
-        exact: whether the inputs are all there is to know: then any finite number will do.
+        exact: whether the inputs are all of them to know: then any finite number will do.
     """
 
     bounds: tuple[Bound, ...]

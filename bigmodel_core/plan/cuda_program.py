@@ -72,7 +72,7 @@ class CudaProgram(BoundProgram[CudaBuffer]):
         return View(self.status, (codes.WIDTH,), "int64", (len(self.reporting) - 1) * codes.WIDTH)
 
     def _written_status(self, step: Step) -> View:
-        """Where all chains that watch what they write report: each reads all of the status before it begins,
+        """If all chains that watch what they write report: each reads all of the status before it begins,
         so one place serves them all."""
         if self._written is None:
             self._written = self._own_status(step, None)

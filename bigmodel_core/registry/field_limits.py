@@ -61,7 +61,7 @@ def check_number(
 def _example(
     whole: bool, at_least: float | None, above: float | None, at_most: float | None, below: float | None
 ) -> str:
-    """A number within the limits, away from them where there is room."""
+    """A number within the limits, away from them if there is room."""
     low = at_least if at_least is not None else above
     high = at_most if at_most is not None else below
     if low is not None and high is not None:

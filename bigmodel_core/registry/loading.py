@@ -37,7 +37,7 @@ BASES = {
     "callback": ("bigmodel_core.train.callback", "Callback"),
     "exporter": ("bigmodel_core.exporting.exporter", "Exporter"),
 }
-"""Where the base class of each kind lives; imported when the first class of the kind is checked."""
+"""The module of each kind's base class; imported when the first class of the kind is checked."""
 
 Contents = dict[str, list[type[Any]]]
 

@@ -24,7 +24,7 @@ def get(kind: str, name: str, *, distribution: str | None = None, owner: str | N
         name: "dense", "Dense" or, to say whose, "layers:Dense".
         distribution: the package the plugin must come from, as saved files name it.
         owner: the module whose code contains the name, such as that of a class that names its loss; the
-            module that calls where None.
+            module that calls if None.
 
     Raises:
         UnknownNameError: nothing has this name (the message lists the nearest), or several packages offer it
@@ -104,7 +104,7 @@ def meant(classes: Sequence[type[Any]], *, owner: str | None = None) -> list[typ
 
     Args:
         classes: what plugins offer.
-        owner: the module; the one that calls where None.
+        owner: the module; the one that calls if None.
     """
     return _host.meant(classes, owner)
 

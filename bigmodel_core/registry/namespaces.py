@@ -57,7 +57,7 @@ class DatasetNamespace(Namespace):
 
         Args:
             name: a name of the registry, such as "digits"; options may follow, as in "csv:target=species".
-            data_dir: the folder (or file) that holds the set; searched for where None.
+            data_dir: the folder (or file) that holds the set; searched for if None.
             like: data, a model, or the path of a run or an exported file: labels, columns, preprocessing and
                 options are those of its training, and nothing is fitted again.
             fields: options of the data set, by field name.

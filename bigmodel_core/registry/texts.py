@@ -74,7 +74,7 @@ def nearest(name: str, known: Mapping[str, str]) -> list[str]:
     """The names that look most like one.
 
     Args:
-        name: what was asked for.
+        name: what was requested.
         known: the names as they are shown, by how they compare.
 
     >>> nearest("batch_norm2d", {"batchnorm": "batch_norm", "dense": "dense"})

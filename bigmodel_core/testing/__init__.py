@@ -4,7 +4,7 @@
     def test_conformance(check): check()
 
 One pytest id a check. `bigmodel plugins check NAME` runs the same checks without a test file, on examples
-that the kit makes itself. What cannot run is shown as skipped, with the reason; where nothing ran, that is a
+that the kit makes itself. What cannot run is shown as skipped, with the reason; if nothing ran, that is a
 failure.
 """
 

@@ -22,7 +22,7 @@ def checks_for(
             exporter, or a class of these; for a class the kit makes an example, with small values for fields
             that have no default.
         inputs: what it is called on, one item for each input: shapes whose first dimension is the batch,
-            specs (taken as they are), or arrays; found by trial where None.
+            specs (taken as they are), or arrays; found by trial if None.
         reference: computes in NumPy what the subject should; takes float64 arrays. For a layer also `state`,
             the parameters by path, if it has an argument of that name; for an optimizer see
             `optimizer_checks`.

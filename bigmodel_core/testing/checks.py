@@ -21,7 +21,7 @@ class CheckSkipped(unittest.SkipTest):
 
 @dataclass(frozen=True)
 class Check:
-    """One property of one subject; calling it raises AssertionError where the property does not hold.
+    """One property of one subject; calling it raises AssertionError if the property does not hold.
 
     Args:
         name: what is checked, such as "gradient".
@@ -119,7 +119,7 @@ def expect(condition: object, message: str) -> None:
 
 
 def expect_numbers(found: Any, expected: Any, what: str) -> None:
-    """Raise AssertionError where one of two results that are to be compared has NaN: two that are NaN agree
+    """Raise AssertionError if one of two results to compare has NaN: two that are NaN agree
     by accident, unless something outside both expects it."""
     for side in (found, expected):
         array = np.asarray(side)

@@ -34,7 +34,7 @@ class LayerSubject:
 
     Args:
         layer: the layer.
-        inputs: see `checks_for`; found by trial where None.
+        inputs: see `checks_for`; found by trial if None.
         reference: see `checks_for`.
     """
 

@@ -77,7 +77,7 @@ def _not_offered(cls: type[Any]) -> str:
 
 
 def expect_readable(call: Callable[[], Any], what: str, *, may_work: bool = False) -> None:
-    """A call fails with an error of this project that has a message, or, where that is allowed, works."""
+    """A call fails with an error of this project that has a message, or, if allowed, works."""
     try:
         call()
     except BigmodelError as error:

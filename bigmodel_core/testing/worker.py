@@ -90,7 +90,7 @@ class Worker:
 
 
 def _cuda_environment() -> dict[str, str]:
-    """A real device where its driver and the extra are there, else Numba's simulator."""
+    """A real device if its driver and the extra are installed, else Numba's simulator."""
     if Path("/dev/nvidiactl").exists() and importlib.util.find_spec("numba_cuda") is not None:
         return {}
     return {"NUMBA_ENABLE_CUDASIM": "1"}

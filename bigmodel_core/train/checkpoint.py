@@ -39,7 +39,7 @@ def save(model: Layer | Network, path: str | Path, *, data: Data | None = None) 
         model: a built model.
         path: where to write; what is there is replaced, at once and only when the new file is complete.
         data: the data it was trained on, whose labels, columns and preprocessing go with it; those that a
-            `Trainer` used where None.
+            `Trainer` used if None.
 
     Raises:
         GraphError: the model is not built.

@@ -36,14 +36,14 @@ def metric_names(metrics: Sequence[Metric]) -> list[str]:
 
 
 def in_recorded_units(outputs: Any, encoding: Encoding | None) -> Any:
-    """A model's outputs, or its targets, in the units of the recorded targets, where those were scaled.
+    """A model's outputs, or its targets, in the units of the recorded targets, if those were scaled.
 
     Args:
         outputs: (n, k) numbers; several outputs as a tuple stay as they are.
         encoding: of the training data.
 
     Returns:
-        float64 where the numbers were scaled.
+        float64 if the numbers were scaled.
     """
     steps = None if encoding is None else encoding.target_preprocessing
     if steps is None or not isinstance(outputs, np.ndarray) or outputs.shape[1:] != steps.raw_shape:

@@ -216,7 +216,7 @@ def _this_process() -> dict[str, Any]:
 
 
 def _is_alive(found: dict[str, Any]) -> bool | None:
-    """Whether the process of a lock runs; None where this cannot be looked up from here."""
+    """Whether the process of a lock runs; None if this cannot be looked up from here."""
     pid, here = found.get("pid"), _this_process()
     if type(pid) is not int or pid < 1 or found.get("host") != here["host"]:
         return None

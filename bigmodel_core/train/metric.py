@@ -20,7 +20,7 @@ class Metric(ABC):
     one metric serves any number of streams, and workers can each keep a state and merge them at the end.
 
     `name` is what the registry and reports call it. `higher_is_better` says which of two values is preferred;
-    it is None where values cannot be compared, as for a confusion matrix.
+    it is None if values cannot be compared, as for a confusion matrix.
     """
 
     name: ClassVar[str]

@@ -1,4 +1,4 @@
-"""What to say where a training step met NaN or infinity: which number, and where such numbers come from."""
+"""Errors about NaN and infinity in a training step: which number, and where such numbers began."""
 
 from __future__ import annotations
 

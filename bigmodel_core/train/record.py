@@ -115,7 +115,7 @@ class Record:
         write_manifest(self.folder, {**read_manifest(self.folder), "status": status, "error": error})
 
     def keep_best_of(self, resumed: Checkpoint) -> None:
-        """Take over the best checkpoint of the run that is resumed, where that is another folder's.
+        """Take over the best checkpoint of the resumed run, if that is in another folder.
 
         Raises:
             CheckpointError: it cannot be written.

@@ -25,7 +25,7 @@ _FIXED = ("seed", "batch_size", "augment", "loss", "optimizer", "monitor", "data
 
 
 def checkpoint_of_run(path: str | Path) -> Checkpoint:
-    """The checkpoint to resume from: of a run the last one, or the best one where that cannot be read.
+    """The checkpoint to resume from: of a run the last one, or the best one if that cannot be read.
 
     Raises:
         CheckpointError: there is none that can be read, or it is a saved model without a run.

@@ -29,7 +29,7 @@ class Best:
     loss: float = math.inf
 
     def is_beaten_by(self, other: Best, *, higher_is_better: bool) -> bool:
-        """Whether another epoch is better: by its value, or by its loss where the values are the same."""
+        """Whether another epoch is better: by its value, or by its loss if the values are equal."""
         if other.value == self.value:
             return other.loss < self.loss
         return other.value > self.value if higher_is_better else other.value < self.value

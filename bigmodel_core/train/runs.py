@@ -235,7 +235,7 @@ def resume_points(path: str | Path) -> list[Path]:
 
 
 def path_from(run: str | Path, path: str | Path) -> str:
-    """A path as a run's configuration has it: seen from the run's folder, with "/", where there is a way."""
+    """A path as a run's configuration has it: relative to the run's folder, with "/", if possible."""
     absolute = Path(path).absolute()
     try:
         return Path(os.path.relpath(absolute, Path(run).absolute())).as_posix()

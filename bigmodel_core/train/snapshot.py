@@ -27,7 +27,7 @@ class Snapshot:
 
     Args:
         network: the built model.
-        encoding: how the data it is trained on became numbers; what the model itself knows where None.
+        encoding: how the data it is trained on became numbers; what the model itself knows if None.
 
     Raises:
         CheckpointError: an op belongs to no plugin.

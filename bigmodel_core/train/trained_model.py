@@ -63,9 +63,9 @@ class TrainedModel:
         return evaluator(samples.fitting(network, target), check_batch_size(batch_size))
 
     def predict(self, x: Any, batch_size: int = EVALUATION_BATCH) -> Any:
-        """The model's outputs for inputs: an array; a tuple or dict where the model returns one.
+        """The model's outputs for inputs: an array; a tuple or dict if the model returns one.
 
-        Predicted numbers are in the units of the recorded targets, `data.test.truth`, where training scaled
+        Predicted numbers are in the units of the recorded targets, `data.test.truth`, if training scaled
         them; `model(x)` gives what the model itself computes.
 
         Args:

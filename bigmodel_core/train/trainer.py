@@ -272,7 +272,7 @@ class Trainer(TrainedModel):
         return self.history
 
     def _take(self, job: Job) -> None:
-        """Be where a call of `fit` begins: a resumed run continues from its checkpoint."""
+        """Set the state with which `fit` begins: a resumed run continues from its checkpoint."""
         self._kept.go_forward(self.network)
         if job.resumed is not None:
             resuming.restore(job.resumed, self.step, job.state)

@@ -1,6 +1,6 @@
 """How the operands of a node are brought to one shape: as in NumPy, and as opsets up to 6 did it.
 
-These let the second operand repeat only where the attribute `broadcast` says so; its axes are then those of
+These broadcast the second operand only if the attribute `broadcast` says so; its axes are then those of
 the first from the attribute `axis` on, or the last ones.
 """
 

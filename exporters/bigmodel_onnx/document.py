@@ -24,7 +24,7 @@ if TYPE_CHECKING:
     import onnx
 
 SMALL = 1024
-"""Bytes up to which a weight stays in the model file even where there is a sidecar."""
+"""Bytes up to which a weight stays in the model file even if there is a sidecar."""
 
 ALIGNMENT = 64
 
@@ -41,7 +41,7 @@ def write(
     metadata: Mapping[str, str],
     single_file_limit: int,
 ) -> str | None:
-    """Write the file, and a sidecar where the weights are too large for one file.
+    """Write the file, and a sidecar if the weights are too large for one file.
 
     Args:
         folder: where to.
@@ -171,7 +171,7 @@ def metadata(
     metrics: Mapping[str, float] | None,
     takes_raw_input: bool,
 ) -> dict[str, str]:
-    """What the file says about itself, as strings; JSON where it is more than a word.
+    """What the file says about itself, as strings; JSON if it is more than a word.
 
     Args:
         layer: the model.

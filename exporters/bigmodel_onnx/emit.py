@@ -150,7 +150,7 @@ class Emitter:
         return self.array(np.asarray(list(values), np.int64))
 
     def shape(self, shape: Shape) -> str:
-        """A shape as an int64 vector, computed at run time where dimensions are free."""
+        """A shape as an int64 vector, computed at run time if dimensions are free."""
         if all(isinstance(dim, int) for dim in shape):
             return self.ints(shape)  # type: ignore[arg-type]  # all are integers
         pieces: list[str] = []

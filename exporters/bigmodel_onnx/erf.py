@@ -1,4 +1,4 @@
-"""The error function, which files use where their opset has no Gelu."""
+"""The error function, which files use if their opset has no Gelu."""
 
 from __future__ import annotations
 

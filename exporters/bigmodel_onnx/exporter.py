@@ -37,7 +37,7 @@ class Onnx(Exporter):
         target_runtime: the oldest ONNX Runtime that has to run the file, such as "1.17"; chooses the opset.
         with_preprocessing: take raw input and give label and probability.
         batch_sizes: the sizes of the first free dimension at which the file is compared with the model.
-        tolerance: relative difference that is allowed; by number type where None.
+        tolerance: relative difference that is allowed; by number type if None.
         single_file_limit: bytes of weights above which they go to a sidecar file.
         fold: put batch normalisation into the weights of the convolution or dense layer before it.
 
@@ -97,10 +97,10 @@ class Onnx(Exporter):
             metrics: results of the run, by name.
             dataset: what it was trained on.
             input_meaning: what the input is, in words.
-            task: "classification", "binary" or "regression"; found out from the rest where None.
-            samples: inputs to compare on, one array an input; random numbers are drawn where None.
+            task: "classification", "binary" or "regression"; found out from the rest if None.
+            samples: inputs to compare on, one array an input; random numbers are drawn if None.
             data: a data set that says whatever of the above is not given.
-            encoding: the same of data that are not at hand; that of the training where None.
+            encoding: the same of data that are not at hand; that of the training if None.
 
         Raises:
             ExportError: the model cannot be exported or the file differs from it; nothing is left behind.

@@ -22,7 +22,7 @@ class _Windows:
 
     Args:
         call: the node.
-        taps: rows and columns of a window; those of the weight where the node does not say.
+        taps: rows and columns of a window; those of the weight if the node does not say.
     """
 
     call: Call
@@ -104,7 +104,7 @@ class _Windows:
 
 
 def _span_of(count: Dim | None, step: int, span: int, size: Dim) -> Dim | None:
-    """How much longer so many windows are than an axis; None where their number is unknown."""
+    """How much longer a number of windows is than an axis; None if the number is unknown."""
     if count is None:
         return None
     return dim_add(dim_add(dim_multiply(count, step), span - step), dim_multiply(size, -1))

@@ -301,7 +301,7 @@ def _cancels(emit: Emitter, mean: str, variance: str, epsilon: float, *bias: str
 
 
 def _norm_itself(emit: Emitter, norm: Node, x: str, vectors: tuple[str, ...], rank: int) -> str:
-    """A normalisation of (N, C, ...): one operator, or its steps where the mean has to come off first."""
+    """A normalisation of (N, C, ...): one operator, or its steps if the mean must be subtracted first."""
     scale, shift, mean, variance = vectors
     epsilon = norm.op.epsilon  # type: ignore[attr-defined]  # a BatchNorm
     _at(emit, norm)

@@ -189,7 +189,7 @@ def _folded_names(node: Node, arrays: Sequence[np.ndarray], emitter: Emitter) ->
 
 
 def _elements(value: Value) -> int:
-    """How many numbers a value has; where a dimension is free, more than anything that is folded."""
+    """How many numbers a value has; if a dimension is free, more than anything that is folded."""
     sizes = [dim for dim in value.shape if isinstance(dim, int)]
     return math.prod(sizes) if len(sizes) == value.ndim else 2**40
 
@@ -258,7 +258,7 @@ def _place(node: Node) -> str:
 
 
 def refuse_missing(missing: Sequence[str]) -> None:
-    """Raise ExportError where something is missing."""
+    """Raise ExportError if something is missing."""
     if missing:
         raise ExportError(
             f"{len(missing)} op{'s' * (len(missing) > 1)} cannot be written as ONNX: {'; '.join(missing)}.",

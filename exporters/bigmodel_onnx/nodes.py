@@ -23,7 +23,7 @@ def dtype_of(kind: int | str) -> str | None:
 
 
 LARGEST = 2**34
-"""Bytes that a value may have where its size is fixed, or where every free dimension is 1."""
+"""The most bytes a value may have if its size is fixed, or if every free dimension is 1."""
 
 
 @dataclass

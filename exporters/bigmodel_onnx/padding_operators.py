@@ -77,7 +77,7 @@ _REPEATING = {
     ("asymmetric", "floor"),
     *((position, rounding) for position in list(_POSITIONS)[:2] for rounding in list(_ROUNDED)[:2]),
 }
-"""How places are found and rounded where a whole factor repeats each pixel, whatever the size is."""
+"""How places are found and rounded if an integer factor repeats each pixel, whatever the size."""
 
 
 def _scales_given(call: Call) -> Any:

@@ -155,7 +155,7 @@ def _reshape(node: Node, uses: Uses) -> Match | None:
 
 
 def _without_broadcasts(node: Node) -> tuple[Value, ...]:
-    """The inputs of an elementwise node before they were broadcast, where the operator does that itself."""
+    """The inputs of an elementwise node before they were broadcast, if the operator broadcasts itself."""
     if not isinstance(node.op, elementwise.ElementwiseOp) or len(node.inputs) < 2:
         return node.inputs
     sources = tuple(before_broadcast(value) for value in node.inputs)

@@ -31,7 +31,7 @@ def read_node(call: Call) -> Any:
 
 
 def _followed(call: Call) -> Dims | None:
-    """The result where an operator works on shapes alone; None if it is an op of the graph."""
+    """The result if an operator works on shapes alone; None if it is an op of the graph."""
     if call.operator not in HANDLED or not call.items or any(item is None for item in call.items):
         return None
     if not any(isinstance(item, Dims) for item in call.items):

@@ -14,7 +14,7 @@ from bigmodel_core.ops.recurrent_onnx import ORDER
 from bigmodel_onnx.nodes import Call, reads
 
 _ACTIVATIONS = {"RNN": ["Tanh"], "LSTM": ["Sigmoid", "Tanh", "Tanh"], "GRU": ["Sigmoid", "Tanh"]}
-"""What the operators apply where a file says nothing."""
+"""The operators' defaults."""
 
 
 @reads("RNN", "LSTM", "GRU")

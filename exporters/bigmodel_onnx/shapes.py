@@ -40,7 +40,7 @@ class Dims:
         return None
 
     def numbers(self) -> list[int]:
-        """The dimensions where all are fixed.
+        """The dimensions, if all are fixed.
 
         Raises:
             ExportError: one is free.

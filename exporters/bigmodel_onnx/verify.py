@@ -33,7 +33,7 @@ class Comparison:
     Args:
         network: the model.
         lowered: which value of its graph is which value of the file.
-        tolerance: relative difference that is allowed; by number type where None.
+        tolerance: relative difference that is allowed; by number type if None.
         to_model: makes the model's inputs from the file's.
         expected: makes the file's outputs from the model's.
         comparable: what of the file's outputs and of the expected ones is compared.

@@ -19,7 +19,7 @@ class CsvLogger(bm.Callback):
     """Writes the logs of all epochs to a CSV file, one row each, at the end of every epoch.
 
     Args:
-        path: the file, in the run's folder where training has one (`out=`) and the path is relative. What is
+        path: the file, in the run's folder if training has one (`out=`) and the path is relative. What is
             there is replaced when the first epoch is done.
     """
 

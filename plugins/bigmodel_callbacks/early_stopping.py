@@ -22,7 +22,7 @@ class EarlyStopping(PlateauWatcher):
         monitor: the measure to watch, such as "val_loss" or "val_accuracy".
         patience: how many epochs without an improvement are tolerated; the next one is the last.
         min_delta: what counts as an improvement: a change of more than this.
-        mode: "min" where lower is better, "max" where higher is; None asks the metric.
+        mode: "min" if lower is better, "max" if higher is; None asks the metric.
         restore_best: whether the model ends with the parameters of the best epoch; false keeps the last ones.
 
     >>> EarlyStopping("val_accuracy", patience=3).patience

@@ -19,7 +19,7 @@ class PlateauWatcher(bm.Callback):
         monitor: what is watched, such as "val_loss" or "val_accuracy".
         patience: how many epochs without an improvement are borne.
         min_delta: what counts as an improvement: a change of more than this.
-        mode: "min" where lower is better, "max" where higher is; None asks the metric.
+        mode: "min" if lower is better, "max" if higher is; None asks the metric.
     """
 
     monitor: str = "val_loss"

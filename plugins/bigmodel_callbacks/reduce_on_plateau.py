@@ -20,7 +20,7 @@ class ReduceOnPlateau(PlateauWatcher):
         monitor: what is watched, such as "val_loss" or "val_accuracy".
         patience: how many epochs without an improvement are borne.
         min_delta: what counts as an improvement: a change of more than this.
-        mode: "min" where lower is better, "max" where higher is; None asks the metric.
+        mode: "min" if lower is better, "max" if higher is; None asks the metric.
         factor: what the rate is multiplied by, more than 0 and less than 1.
         min_rate: the rate is not lowered below this.
     """

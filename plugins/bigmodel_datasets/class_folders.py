@@ -65,7 +65,7 @@ def folder_named(data_dir: Path | None) -> Path:
 
 
 def parts_of(folder: Path, passed_over: PassedOver) -> dict[str, Path]:
-    """The folder of each split; all is "train" where the classes are in the folder itself.
+    """The folder of each split; all is "train" if the classes are in the folder itself.
 
     Raises:
         DataError: there is one of `train` and `test` without the other.
@@ -106,7 +106,7 @@ def listed(folder: Path | os.DirEntry[str], passed_over: PassedOver) -> list[os.
 
 
 def check_labels(folder: Path, found: tuple[str, ...], train: Path, expected: tuple[str, ...]) -> None:
-    """Raises DataError where a split has not the classes of the training split."""
+    """Raises DataError if a split does not have the classes of the training split."""
     if found == expected:
         return
     unknown, missing = sorted(set(found) - set(expected)), sorted(set(expected) - set(found))

@@ -12,7 +12,7 @@ def one_file(name: str, suffix: str, data_dir: Path | None) -> Path:
     """The file of a data set.
 
     Args:
-        name: of the data set; its folder in `BIGMODEL_DATA_DIR` counts where no place is named.
+        name: of the data set; its folder in `BIGMODEL_DATA_DIR` is used if no place is named.
         suffix: what the file's name ends in, such as ".csv", if a folder is named.
         data_dir: the file or the folder.
 

@@ -13,7 +13,7 @@ _LOST = 1e-5
 
 
 def known_for(like: bm.Encoding | None, raw_shape: tuple[int, ...]) -> bm.Preprocessing | None:
-    """The preprocessing of a training, where it is for samples of this shape."""
+    """The preprocessing of a training, if it is for samples of this shape."""
     found = None if like is None else like.preprocessing
     return found if found is not None and found.raw_shape == raw_shape else None
 

@@ -108,7 +108,7 @@ class Csv(bm.Dataset):
 
 
 def _columns(table: Table, like: bm.Encoding | None) -> list[int]:
-    """The columns of the features: by name as in the training where both have names, else by position."""
+    """The columns of the features: by name as in training if both have names, else by position."""
     columns = table.features
     if like is None or like.features is None:
         return columns

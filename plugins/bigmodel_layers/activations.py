@@ -19,7 +19,7 @@ class Relu(bm.Layer):
 
 @dataclass(frozen=True)
 class LeakyRelu(bm.Layer):
-    """x where positive, else slope * x (Maas et al., 2013).
+    """x if positive, else slope * x (Maas et al., 2013).
 
     Args:
         slope: the slope of the negative side.
@@ -36,7 +36,7 @@ class LeakyRelu(bm.Layer):
 
 @dataclass(frozen=True)
 class Elu(bm.Layer):
-    """x where positive, else alpha * (exp(x) - 1) (Clevert et al., 2015).
+    """x if positive, else alpha * (exp(x) - 1) (Clevert et al., 2015).
 
     Args:
         alpha: the distance of the lower bound from zero.

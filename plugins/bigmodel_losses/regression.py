@@ -47,7 +47,7 @@ class MeanAbsoluteError(bm.Loss):
 class Huber(bm.Loss):
     """Squared for small errors, linear beyond `delta`, so that outliers weigh less (Huber, 1964).
 
-    Half the squared error where |error| is at most delta, else delta * (|error| - delta / 2).
+    Half the squared error if |error| is at most delta, else delta * (|error| - delta / 2).
 
     Args:
         delta: where the square ends and the line begins.

@@ -18,7 +18,7 @@ class LinearRegression(bm.Model):
 
     Takes (N, ...), each sample being flattened, and gives (N, outputs). Trained by descent, which wants
     features and targets of similar size: standardise them. Unless another optimizer is requested, it is Adam
-    with a rate of 0.1, which bears many and correlated features, where plain gradient descent diverges.
+    with a rate of 0.1, which handles many correlated features, where plain gradient descent diverges.
 
     Args:
         outputs: how many numbers are predicted.
