@@ -98,7 +98,7 @@ class Op:
 
         Inputs and outputs of as many dimensions as `order` are transposed by it. Inputs of fewer dimensions
         are first broadcast to as many; outputs of fewer dimensions stay as they are. By default it is the op
-        itself if its kernels are elementwise: an op with a shape or an axis among its fields overrides this.
+        itself if it has an elementwise kernel: an op with a shape or an axis among its fields overrides this.
 
         Args:
             order: which axis comes first, second and so on: the axis `a` becomes `order.index(a)`.
@@ -107,9 +107,8 @@ class Op:
         Returns:
             The op; None if it needs the axes as they are.
         """
-        kernels = [kernel for kernel in map(self.kernel, DEVICES) if kernel is not None]
-        alike = all(kernel.is_elementwise and not kernel.uses_index for kernel in kernels)
-        return self if kernels and alike else None
+        kernels = [kernel for kernel in map(self.kernel, DEVICES) if kernel and kernel.is_elementwise]
+        return self if kernels and not any(kernel.uses_index for kernel in kernels) else None
 
     def at_targets(self, like: Value, *inputs: Value) -> Value | None:
         """For an op that moves the numbers of its first input to places of a larger array, and adds up those

@@ -16,6 +16,7 @@ from bigmodel_core.graph import LEAVES, Node, Op, Value
 from bigmodel_core.graph.spec import dim_product
 from bigmodel_core.ops.images import TO_FIRST, TO_LAST, SwapPlanes
 from bigmodel_core.ops.shape import reshape
+from bigmodel_core.plan.kernel_table import needs_kernel
 from bigmodel_core.plan.passes import Computation, copied_inputs
 
 if TYPE_CHECKING:
@@ -39,7 +40,7 @@ class _Rewriting:
     def __init__(self, old: Computation, device: Device) -> None:
         self.graph, self.first = copied_inputs(old.graph)
         self.last: dict[int, Value] = {}
-        self.device = device.name
+        self.device = device
 
     def logical(self, value: Value) -> Value:
         """A value in logical order."""
@@ -101,8 +102,7 @@ class _Rewriting:
     def _has_images(self, node: Node) -> bool:
         """Whether inputs of a node lie channels last: for an elementwise op one that is as large as its
         output, since what is broadcast is cheap to convert."""
-        kernel = node.op.kernel(self.device)
-        is_elementwise = kernel is not None and kernel.is_elementwise
+        is_elementwise = needs_kernel(node.op) and self.device.kernel_of(node).is_elementwise
         return any(
             value.ndim == 4
             and id(value) in self.last

@@ -18,8 +18,8 @@ from dataclasses import dataclass
 from functools import cached_property
 from typing import TYPE_CHECKING
 
-from bigmodel_core.errors import GraphError
-from bigmodel_core.graph import Graph, Input, Node, Op, Value, needed
+from bigmodel_core.errors import GraphError, KernelError
+from bigmodel_core.graph import Graph, Input, Node, Value, needed
 from bigmodel_core.plan.fusion import fuse
 from bigmodel_core.plan.kernel_table import needs_kernel
 
@@ -141,24 +141,30 @@ def copied_inputs(old: Graph) -> tuple[Graph, dict[int, Value]]:
 def decomposed(computation: Computation, device: Device) -> Computation:
     """Ops that the device has no kernel for are computed by more elementary ones, where there is such a way
     (`Op.decomposed`)."""
-    return _with_parts_of(computation, lambda op: _has_no_kernel(op, device))
+    return _with_parts_of(computation, lambda node: _has_no_kernel(node, device))
 
 
 def decomposed_but_images(computation: Computation, device: Device) -> Computation:
     """The same for all ops but those on images, whose parts depend on a layout that is still to be chosen."""
-    return _with_parts_of(computation, lambda op: op.channels_last() is None and _has_no_kernel(op, device))
-
-
-def _has_no_kernel(op: Op, device: Device) -> bool:
-    return needs_kernel(op) and op.kernel(device.name) is None
-
-
-def _with_parts_of(computation: Computation, chosen: Callable[[Op], bool]) -> Computation:
-    if not any(chosen(node.op) for node in computation.nodes):
-        return computation
-    return replaced(
-        computation, lambda node, inputs: node.op.decomposed(*inputs) if chosen(node.op) else None
+    return _with_parts_of(
+        computation, lambda node: node.op.channels_last() is None and _has_no_kernel(node, device)
     )
+
+
+def _has_no_kernel(node: Node, device: Device) -> bool:
+    if not needs_kernel(node.op):
+        return False
+    try:
+        device.kernel_of(node)
+    except KernelError:
+        return True
+    return False
+
+
+def _with_parts_of(computation: Computation, chosen: Callable[[Node], bool]) -> Computation:
+    if not any(chosen(node) for node in computation.nodes):
+        return computation
+    return replaced(computation, lambda node, inputs: node.op.decomposed(*inputs) if chosen(node) else None)
 
 
 def selected_early(computation: Computation, device: Device) -> Computation:

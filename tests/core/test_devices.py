@@ -11,7 +11,7 @@ import pytest
 
 import bigmodel_core as bm
 from bigmodel_core.errors import DeviceError, DtypeError, GraphError, KernelError, NumericsError
-from bigmodel_core.graph import Graph
+from bigmodel_core.graph import Graph, Node
 from bigmodel_core.graph.spec import Spec
 from bigmodel_core.ops.gate import Gate
 from bigmodel_core.ops.linear import MatMul
@@ -123,6 +123,26 @@ def test_a_grouping_of_its_own_gives_the_same_numbers_in_more_steps() -> None:
         assert len(program.steps) == count
         (found,) = program.run(Variables(device), given)
         np.testing.assert_array_equal(found, np.maximum(given["x"] * np.float32(3) - 1, 0))
+
+
+def test_a_device_that_borrows_kernels_has_the_steps_of_their_owner() -> None:
+    class Borrower(CpuDevice):
+        name = "borrower"
+
+        def kernel_of(self, node: Node) -> bm.Kernel:
+            return CpuDevice().kernel_of(node)
+
+    L = bm.layers
+    model = bm.Sequential(
+        L.Conv2d(4, 3), L.BatchNorm(), L.Relu(), L.MaxPool2d(2), L.Conv2d(3, 3), L.Flatten()
+    )
+    steps = [
+        repr(Program(trace.graph, trace.outputs, device=device).steps)
+        for device in (Borrower(), CpuDevice())
+        for trace in [model.build(bm.Spec(("N", 2, 12, 12))).trace(training=False)]
+    ]
+    assert steps[0] == steps[1]
+    assert "Subtract+Multiply+Add+Relu" in steps[0]
 
 
 @pytest.mark.parametrize(("device", "count"), [(NumpyDevice(), 1), ("cpu", 2)], ids=["numpy", "cpu"])
