@@ -86,14 +86,14 @@ def _first_of(
     before = [arrays[id(value)] for value in (first, *first.node.inputs) if id(value) in arrays]
     error = NumericsError(
         f"{name} is NaN or infinite {at}{loss}; the first such numbers come from here.",
-        fix=f"{_mend(name, before)}; {UNCHANGED}",
+        fix=f"{_fix(name, before)}; {UNCHANGED}",
         where=place(first.node.path, first.node.layer) or None,
     )
     error.loss = of_batch
     return error
 
 
-def _mend(name: str, around: Sequence[np.ndarray]) -> str:
+def _fix(name: str, around: Sequence[np.ndarray]) -> str:
     """What may help against what is not finite, given the numbers where it began and those before."""
     if name == "the loss":
         return "lower the learning rate, clip gradients (clip_norm=1.0), or check the data"

@@ -23,7 +23,7 @@ RAW = (
 )
 """What a file that contradicts itself may raise."""
 
-_MEND = "run the file in ONNX Runtime as it is, or export it from simpler layers."
+_FIX = "run the file in ONNX Runtime as it is, or export it from simpler layers."
 
 _DENSE = """{
   "opset": 17, "outputs": ["y"], "constants": {},
@@ -144,7 +144,7 @@ def _named(node: Mapping[str, Any]) -> Iterator[None]:
             error.where = node["name"] or node["operator"]
         if node["operator"] not in f"{error.where} {error.message}":
             error.where = f"{error.where} ({node['operator']})"
-        error.fix = error.fix or _MEND
+        error.fix = error.fix or _FIX
         raise
     except RAW as error:
         raise ExportError(

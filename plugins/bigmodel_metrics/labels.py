@@ -49,7 +49,7 @@ def predicted_and_true(
 def binary_logits(
     prediction: np.ndarray, target: np.ndarray, where: str
 ) -> tuple[np.ndarray, np.ndarray] | None:
-    """The logits of class 1 and the labels 0 and 1, None unless prediction is one logit per sample.
+    """Logits of class 1 and labels 0 and 1, flattened; None unless prediction is one logit per sample.
 
     Args:
         prediction: (..., 1) or (...) floats.

@@ -63,8 +63,8 @@ def test_mistakes_at_the_shell_are_mended_at_the_shell(
     (tmp_path / "t.csv").write_text(f"x,y,kind\n{rows}")
     result = bigmodel(*command)
     assert result.code in (1, 2), result.out
-    mend = result.err.partition("Fix: ")[2]
-    assert mend and not PYTHON.search(mend), result.err
+    fix = result.err.partition("Fix: ")[2]
+    assert fix and not PYTHON.search(fix), result.err
 
 
 def test_other_data_in_a_resumed_run(bigmodel: Command, tmp_path: Path) -> None:

@@ -1,4 +1,4 @@
-"""What is wrong with a command line: exit code 2, what was expected, the mend; nothing is written."""
+"""What is wrong with a command line: exit code 2, what was expected, the fix; nothing is written."""
 
 from __future__ import annotations
 
@@ -55,7 +55,7 @@ WRONG = {
 
 
 @pytest.mark.parametrize("name", WRONG)
-def test_wrong_usage_is_told_with_the_mend(name: str, bigmodel: Command, tmp_path: Path) -> None:
+def test_wrong_usage_is_told_with_the_fix(name: str, bigmodel: Command, tmp_path: Path) -> None:
     arguments, message, fix = WRONG[name]
     result = bigmodel(*arguments)
     assert result.code == 2
@@ -84,7 +84,7 @@ FAILING = {
 
 
 @pytest.mark.parametrize("name", FAILING)
-def test_what_fails_is_told_with_the_mend(name: str, bigmodel: Command) -> None:
+def test_what_fails_is_told_with_the_fix(name: str, bigmodel: Command) -> None:
     arguments, message, fix = FAILING[name]
     result = bigmodel(*arguments)
     assert result.code == 1

@@ -103,13 +103,13 @@ WRONG = [
 
 
 @pytest.mark.parametrize(
-    ("kind", "cls", "named", "mend"), WRONG, ids=lambda item: getattr(item, "__name__", "")
+    ("kind", "cls", "named", "fix"), WRONG, ids=lambda item: getattr(item, "__name__", "")
 )
-def test_a_method_nobody_calls_is_refused_at_registration(kind: str, cls: Any, named: str, mend: str) -> None:
+def test_a_method_nobody_calls_is_refused_at_registration(kind: str, cls: Any, named: str, fix: str) -> None:
     plugin = types.SimpleNamespace(**{f"bigmodel_{PLURALS[kind]}": bm.hookimpl(lambda: [cls])})
     with pytest.raises(PluginError) as caught:
         registry.register(plugin, "wrong")
-    assert cls.__name__ in str(caught.value) and named in str(caught.value) and mend in str(caught.value)
+    assert cls.__name__ in str(caught.value) and named in str(caught.value) and fix in str(caught.value)
     assert "wrong" not in [info.name for info in registry.plugins()]
 
 

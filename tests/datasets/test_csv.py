@@ -240,7 +240,7 @@ def test_labels_keep_their_text(tmp_path):
 
 @pytest.mark.parametrize("cell", ["1,000,029", "1.000.029", "1 000", "1'000", "3,14", "1_000"])
 @pytest.mark.parametrize("column", [0, 1])
-def test_separated_thousands_and_decimal_commas_are_refused_with_the_mend(tmp_path, cell, column):
+def test_separated_thousands_and_decimal_commas_are_refused_with_the_fix(tmp_path, cell, column):
     rows = [["1.5", "2.5"] for _ in range(12)]
     rows[7][column] = cell
     stream = io.StringIO()

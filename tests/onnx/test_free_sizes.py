@@ -109,7 +109,7 @@ def test_a_file_of_long_filters_is_compared_at_sizes_that_fit_them(tmp_path: Pat
     assert list(bm.export(model, tmp_path / "model.onnx").differences) == ["N = 1, T = 65", "N = 7, T = 67"]
 
 
-def test_strides_along_a_free_axis_are_refused_with_a_mend() -> None:
+def test_strides_along_a_free_axis_are_refused_with_a_fix() -> None:
     sequences = bm.Spec(("N", 4, "T"))
     for layer in (layers.Conv1d(3, 3, stride=2), layers.MaxPool1d(2), layers.AveragePool1d(2)):
         with pytest.raises(ShapeError, match=r"stride of 2 along the free dimension T(.|\n)*stride of 1"):

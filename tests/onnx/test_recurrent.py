@@ -162,7 +162,7 @@ def test_weights_that_the_file_computes_are_laid_out_by_nodes(tmp_path: Path) ->
     np.testing.assert_allclose(run(tmp_path / "model.onnx", x, factor)[0], network(x, factor), atol=1e-6)
 
 
-def test_float64_that_the_runtime_lacks_is_refused_with_a_mend(tmp_path: Path) -> None:
+def test_float64_that_the_runtime_lacks_is_refused_with_a_fix(tmp_path: Path) -> None:
     network = bm.layers.LSTM(3).build(bm.Spec(("N", 4, 2), "float64"), dtype="float64")
     with pytest.raises(ExportError, match="dtype='float32'"):
         bm.export(network, tmp_path / "model.onnx")

@@ -175,7 +175,7 @@ def test_linear_svm_separates_what_can_be_separated() -> None:
 
 
 @pytest.mark.parametrize("name", ["mean_squared_error", "mean_absolute_error", "huber"])
-def test_n_by_1_against_n_names_the_mend(name: str) -> None:
+def test_n_by_1_against_n_names_the_fix(name: str) -> None:
     step = bm.compile(bm.layers.Dense(1), name, "sgd")
     with pytest.raises(ShapeError, match=r"(?s)\(N, 1\) and \(N,\).*Fix: .*reshape\(-1, 1\)"):
         step(X, np.zeros(6, "float32"))
