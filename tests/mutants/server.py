@@ -17,7 +17,14 @@ import pytest
 
 from tests.mutants.mutants import MUTANTS
 
-NEEDED = ("bigmodel_core", "bigmodel_core.ops", "bigmodel_layers", "bigmodel_optimizers", "numba")
+NEEDED = (
+    "bigmodel_core",
+    "bigmodel_core.ops",
+    "bigmodel_layers",
+    "bigmodel_optimizers",
+    "numba",
+    "hypothesis",
+)
 
 
 class Failures:
@@ -43,9 +50,7 @@ def answer(name: str, test: str) -> dict[str, Any]:
                 if name:
                     MUTANTS[name].apply()
                 failures = Failures()
-                code = pytest.main(
-                    [test, "-q", "-p", "no:cacheprovider", "-p", "no:xdist"], plugins=[failures]
-                )
+                code = pytest.main([test, "-q", "-p", "no:cacheprovider"], plugins=[failures])
                 json.dump(failures.names, failed)
                 failed.flush()
             except BaseException as error:
@@ -62,6 +67,7 @@ def answer(name: str, test: str) -> dict[str, Any]:
 
 
 def serve() -> None:
+    os.environ["PYTEST_DISABLE_PLUGIN_AUTOLOAD"] = "1"  # they take longer to load than a test to run
     for module in NEEDED:
         importlib.import_module(module)
     for line in sys.stdin:
