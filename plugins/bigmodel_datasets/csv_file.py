@@ -66,11 +66,11 @@ class Table:
     def no_number(self, row: tuple[int, list[str]], column: int, fix: str = "") -> DataError:
         """The error about a cell that is no number float32 can hold; `fix` says what else would do."""
         cell = row[1][column].strip()
-        fix = "write only numbers, with a decimal point, or remove the row or column"
+        advice = "write only numbers, with a decimal point, or remove the row or column"
         if is_written_otherwise(cell):
-            fix = "write numbers with a decimal point and no thousands separators, as in 1000029.5"
+            advice = "write numbers with a decimal point and no thousands separators, as in 1000029.5"
         return DataError(
-            f"{cell[:40]!r} is not a finite number.", where=self._place(row[0], column), fix=f"{fix}{fix}."
+            f"{cell[:40]!r} is not a finite number.", where=self._place(row[0], column), fix=f"{advice}{fix}."
         )
 
     def _place(self, line: int, column: int) -> str:
