@@ -20,7 +20,7 @@ from bigmodel_core.plan import Program, Variables, device_named
 CPU = device_named("cpu")
 
 
-def reversed_rows(out, x, start, stop):  # type: ignore[no-untyped-def]  # a kernel's body
+def reversed_rows(out, x, start, stop):
     """out, x (outer, axis, inner), flattened but for the outer axis."""
     for i in range(start, stop):
         for j in range(x.shape[1]):
@@ -74,7 +74,7 @@ class Numbered(Op):
         return x
 
 
-def by_channel(out, x, weight, start, stop):  # type: ignore[no-untyped-def]  # a kernel's body
+def by_channel(out, x, weight, start, stop):
     """out, x (pixels, channels), weight (channels,)."""
     for i in range(start, stop):
         for c in range(x.shape[1]):
