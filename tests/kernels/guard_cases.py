@@ -19,7 +19,6 @@ from bigmodel_core.plan import Program
 from bigmodel_core.plan.kernel_table import needs_kernel
 
 Arrays = dict[str, np.ndarray]
-Shapes = dict[str, tuple[int, ...]]
 
 
 @dataclass(frozen=True)
@@ -47,10 +46,6 @@ def normal(*shape: int) -> np.ndarray:
 
 def whole(*shape: int, below: int) -> np.ndarray:
     return np.random.default_rng(sum(shape)).integers(0, below, size=shape)
-
-
-def flat(x: np.ndarray) -> Callable[[int], Arrays]:
-    return lambda lanes: {"x": x}
 
 
 # Matrix products ------------------------------------------------------------------------------------------
@@ -220,6 +215,10 @@ CASES: dict[str, Case] = {
         lambda lanes: {"a": normal(101, 5), "b": normal(5, 1)},
         free=(1,),
     ),
+    "products of nothing": Case(
+        lambda a, b, x: [a @ b, o.sum(x, 0)],
+        lambda lanes: {"a": normal(5, 0), "b": normal(0, 67), "x": normal(0, 67)},
+    ),
     "affine": Case(_affines, _affine),
     "convolution by a product": images((2, 5, 7, 9), (67, 5, 1, 1)),
     "convolution by a product, few filters": images((3, 67, 5, 5), (3, 67, 1, 1)),
@@ -312,7 +311,7 @@ CASES: dict[str, Case] = {
             "k": whole(67, below=2),
         },
     ),
-    "dropout": Case(lambda x: o.dropout(x, 0.4), flat(normal(9, 13))),
+    "dropout": Case(lambda x: o.dropout(x, 0.4), lambda lanes: {"x": normal(9, 13)}),
     "mean over a free size": Case(lambda x: o.mean(x, 0), lambda lanes: {"x": normal(67, 13)}, free=(67,)),
     "integers": Case(
         lambda i: [i + i, i * 3, -i, o.sum(i), o.max(i, 1), o.argmax(i), i.astype("float32")],
