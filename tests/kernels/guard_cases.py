@@ -31,6 +31,8 @@ class Case:
         dtypes: the float types it is run in.
         free: sizes of dimensions that the graph names.
         trained: which arrays are variables, which a step of training overwrites behind a gate.
+        is_about_chains: whether it is there for what is fused or follows tiles: it then runs as a whole in
+            every type, else in the first alone.
     """
 
     build: Callable[..., Any]
@@ -38,6 +40,7 @@ class Case:
     dtypes: tuple[str, ...] = ("float32", "float64")
     free: tuple[int, ...] = ()
     trained: tuple[str, ...] = ()
+    is_about_chains: bool = False
 
 
 def normal(*shape: int) -> np.ndarray:
@@ -271,6 +274,7 @@ CASES: dict[str, Case] = {
     "block": Case(
         _block,
         lambda lanes: {"x": normal(3, 5, 8, 10), "w": normal(67, 5, 3, 3), **_vectors(67, "scale", "shift")},
+        is_about_chains=True,
     ),
     "block of fixed moments": Case(
         _fixed,
@@ -284,10 +288,13 @@ CASES: dict[str, Case] = {
     **{f"recurrent {cell} of one row": _cells(cell, 1, 67, 67) for cell in ("tanh", "lstm", "gru")},
     "recurrent lstm of many units": _cells("lstm", 19, 3, 67),
     "recurrent lstm of many features": _cells("lstm", 5, 3001, 13),
-    "functions": Case(_functions, lambda lanes: {"x": normal(7, 13), "y": normal(7, 13)}),
+    "functions": Case(
+        _functions, lambda lanes: {"x": normal(7, 13), "y": normal(7, 13)}, is_about_chains=True
+    ),
     "broadcasts": Case(
         lambda x, row, column, one: [x * row, o.exp(x) * column, x + one, row * column],
         lambda lanes: {"x": normal(13, 67), "row": normal(67), "column": normal(13, 1), "one": normal()},
+        is_about_chains=True,
     ),
     "rows": Case(_rows, lambda lanes: {"x": normal(5, 67), "s": normal(67), "b": normal(67)}),
     "reductions": Case(
@@ -328,6 +335,7 @@ CASES: dict[str, Case] = {
             "c": normal(3),
         },
         trained=("w", "b", "u", "c"),
+        is_about_chains=True,
     ),
 }
 
