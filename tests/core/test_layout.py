@@ -161,7 +161,7 @@ def swaps(program: Program) -> int:
         (Numbered(), lambda x: x + np.arange(x.size).reshape(x.shape), 2),
         (Squared(), np.square, 0),
     ],
-    ids=repr,
+    ids=["doubled", "reversed anywhere 1", "reversed anywhere 3", "reversed 3", "numbered", "squared"],
 )
 def test_an_op_between_two_convolutions_is_transposed_only_if_it_has_to_be(
     op: Op, reference: Callable[[np.ndarray], np.ndarray], between: int
