@@ -37,12 +37,12 @@ def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
     """Mark tests that take PyTorch, and skip those marked `torch` where it is not installed.
 
     Raises:
-        pytest.UsageError: A test is named after an address, which is another one in each process of pytest-xdist.
+        pytest.UsageError: A test is named after an address, which differs between pytest-xdist's processes.
     """
     is_missing = importlib.util.find_spec("torch") is None
     for item in items:
         if " at 0x" in item.nodeid:
-            raise pytest.UsageError(f"{item.nodeid}: give its parameters `ids` that are the same in every process")
+            raise pytest.UsageError(f"{item.nodeid}: give its parameters `ids` without addresses")
         if "torch" in getattr(item, "fixturenames", ()):
             item.add_marker("torch")
         if is_missing and item.get_closest_marker("torch"):

@@ -52,7 +52,7 @@ REFUSED = {
     r"averagepool_2d_dilations": "AveragePool with dilations",
     r"maxpool_2d_dilations": "MaxPool with dilations",
     r"maxpool_2d_uint8": "needs float32 or float64, got uint8",
-    r"maxpool_with_argmax.*": "the places of the maxima",
+    r"maxpool_with_argmax.*": "the indices of the maxima",
     r"(convtranspose|averagepool|maxpool)_3d.*": "over 3 axes",
     r"batchnorm_.*_training_mode": "in training mode",
     r"gru_.*": "its reset gate before the matrix product",
