@@ -5,12 +5,14 @@ from __future__ import annotations
 import json
 import os
 import sys
+import types
 from pathlib import Path
 
 import pytest
 
 from bigmodel_core.errors import KernelError
 from bigmodel_core.kernels.cpu.engine.compile_ahead import compile_ahead
+from bigmodel_core.kernels.cpu.engine.fingerprint import code_length
 from bigmodel_core.kernels.cpu.engine.native import NativeFunction
 from tests.processes import run_code
 
@@ -80,3 +82,35 @@ def test_a_kernel_that_does_not_compile_is_named(tmp_path: Path, monkeypatch: py
         os.waitpid(forks[0], os.WNOHANG)
     with pytest.raises(KernelError, match="broken_kernel"):
         _ = kernels[-1].address
+
+
+def _short(ctx, chunk):
+    return ctx + chunk
+
+
+def _long(ctx, chunk):
+    return _short(ctx, chunk) * _short(chunk, ctx) + _short(ctx, 1)
+
+
+def test_the_code_of_a_kernel_counts_once_each_function_that_it_calls() -> None:
+    def recursive(n):
+        return recursive(n - 1) if n else 0
+
+    own = len(_long.__code__.co_code)
+    assert code_length(_long) == own + code_length(_short) > own
+    assert code_length(recursive) == len(recursive.__code__.co_code)
+
+
+def test_the_kernels_with_the_most_code_are_compiled_first(monkeypatch: pytest.MonkeyPatch) -> None:
+    places = "bigmodel_core.kernels.cpu.engine.compile_ahead"
+    order: list[str] = []
+    monkeypatch.setattr(f"{places}._can_fork", lambda: True)
+    monkeypatch.setattr(f"{places}.num_threads", lambda: 2)
+    monkeypatch.setattr(f"{places}._fork", lambda: 1)  # a copy that takes nothing
+    monkeypatch.setattr(f"{places}._wait_for", lambda children, patience: None)
+    monkeypatch.setattr(f"{places}.compile_native", lambda kernel: order.append(kernel.name))
+    short, long = (types.FunctionType(f.__code__, globals(), f.__name__) for f in (_short, _long))
+    kernels = [NativeFunction(f) for f in (short, short, short, short, long, short, short, short)]
+    monkeypatch.setattr(NativeFunction, "is_ready", property(lambda self: False))
+    compile_ahead(kernels)
+    assert order == ["_long", *["_short"] * 7]

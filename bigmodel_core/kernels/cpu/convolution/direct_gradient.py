@@ -101,8 +101,7 @@ def weight_gradient_kernel(dtype: str) -> NativeFunction:
         strip = PIXELS // part if part == out_width else 1
         fresh = True
         for image in range(piece * each, min(n, piece * each + each)):
-            first = 0
-            while first < out_height:
+            for first in range(0, out_height, most):
                 rows = min(most, out_height - first)
                 base, pitch = rows_of(ctx, image, first, rows, in_place, buffer)
                 upstream = dy + (image * out_height + first) * out_width * filters * size
@@ -146,7 +145,6 @@ def weight_gradient_kernel(dtype: str) -> NativeFunction:
                     j += wide_part
                     if j == out_width:
                         i, j = i + down, 0
-                first += rows
 
     return NativeFunction(convolution_weight_gradient)
 

@@ -55,79 +55,54 @@ def load_place(ctx):
 
 
 @functools.cache
-def padded_rows(dtype: str) -> Callable[..., None]:
-    """Copies the rows that a block of outputs needs, zeros if there is no pixel."""
-    size, read, write = SIZES[dtype], load(dtype), store(dtype)
-
-    def pad_rows(x, height, width, channels, first, left, down, across, rows, columns, target):
-        inside = left if left > 0 else 0
-        for i in range(rows):
-            at = target + i * columns * channels * size
-            row = first + i
-            source = row // down
-            if row < 0 or source * down != row or source >= height:
-                for k in range(columns * channels):
-                    write(at, k, 0.0)
-                continue
-            base = x + source * width * channels * size
-            if across == 1:
-                skipped = inside - left
-                copied = min(columns - inside, width - skipped)
-                copied = copied if copied > 0 else 0
-                for k in range(min(inside, columns) * channels):
-                    write(at, k, 0.0)
-                to = at + inside * channels * size
-                base += skipped * channels * size
-                for k in range(copied * channels):
-                    write(to, k, read(base, k))
-                for k in range((inside + copied) * channels, columns * channels):
-                    write(at, k, 0.0)
-                continue
-            for j in range(columns):
-                column = j - left
-                place = column // across
-                to = at + j * channels * size
-                if column < 0 or place * across != column or place >= width:
-                    for k in range(channels):
-                        write(to, k, 0.0)
-                else:
-                    for k in range(channels):
-                        write(to, k, read(base + place * channels * size, k))
-
-    return pad_rows
-
-
-@functools.cache
 def rows_under(dtype: str) -> Callable[..., tuple[int, int]]:
     """Where the rows of x are that some rows of outputs need, and the bytes from one to the next.
 
     `rows(ctx, image, first, count, in_place, buffer)` reads the geometry and, after it, x's address from a
-    context; unless they are used in place, the rows of an image are copied into the buffer.
+    context; unless they are used in place, the rows of an image are copied into the buffer, with zeros where
+    there is no pixel. (One function: each that another calls is optimised by LLVM once more.)
     """
-    size, pad_rows = SIZES[dtype], padded_rows(dtype)
+    size, read, write = SIZES[dtype], load(dtype), store(dtype)
 
     def rows(ctx, image, first, count, in_place, buffer):
         height, width, channels, _, out_width, _ = load_sizes(ctx)
         taps_down, taps_across, step_down, step_across, gap_down, gap_across = load_filter(ctx)
-        top, left, spread_down, spread_across, _ = load_place(ctx)
+        top, left, down, across, _ = load_place(ctx)
         pixel = channels * size
         start = load_int(ctx, 17) + image * height * width * pixel
         if in_place != 0:
             return start + first * step_down * width * pixel, width * pixel
         columns = (out_width - 1) * step_across + (taps_across - 1) * gap_across + 1
-        pad_rows(
-            start,
-            height,
-            width,
-            channels,
-            first * step_down - top,
-            left,
-            spread_down,
-            spread_across,
-            (count - 1) * step_down + (taps_down - 1) * gap_down + 1,
-            columns,
-            buffer,
-        )
+        inside = left if left > 0 else 0
+        for i in range((count - 1) * step_down + (taps_down - 1) * gap_down + 1):
+            at = buffer + i * columns * pixel
+            row = first * step_down - top + i
+            source = row // down
+            is_outside = row < 0 or source * down != row or source >= height
+            base = start + source * width * pixel
+            if is_outside or across == 1:
+                skipped = inside - left
+                copied = 0 if is_outside else max(0, min(columns - inside, width - skipped))
+                begin = min(inside, columns) * channels
+                end = begin + copied * channels
+                base += skipped * pixel - begin * size
+                for k in range(begin):
+                    write(at, k, 0.0)
+                for k in range(begin, end):
+                    write(at, k, read(base, k))
+                for k in range(end, columns * channels):
+                    write(at, k, 0.0)
+                continue
+            for j in range(columns):
+                column = j - left
+                place = column // across
+                to = at + j * pixel
+                if column < 0 or place * across != column or place >= width:
+                    for k in range(channels):
+                        write(to, k, 0.0)
+                else:
+                    for k in range(channels):
+                        write(to, k, read(base + place * pixel, k))
         return buffer, columns * pixel
 
     return rows

@@ -1,8 +1,9 @@
 """Kernels that a plan needs and the cache lacks, compiled by several processes at once.
 
 Numba compiles one function at a time in a process. Copies of this process (`fork`) share the work through a
-pipe that holds the number of each kernel once, and leave what they compile in the kernel cache. It is a
-matter of time alone: what is missing afterwards, for whatever reason, is compiled as it is requested.
+pipe that holds the number of each kernel once, the longest first, and leave what they compile in the kernel
+cache. It is a matter of time alone: what is missing afterwards, for whatever reason, is compiled as it is
+requested.
 """
 
 from __future__ import annotations
@@ -16,6 +17,7 @@ import warnings
 from collections.abc import Iterable
 
 from bigmodel_core.kernels import cache
+from bigmodel_core.kernels.cpu.engine.fingerprint import code_length
 from bigmodel_core.kernels.cpu.engine.native import NativeFunction, compile_native
 from bigmodel_core.kernels.cpu.engine.threads import is_worker, num_threads
 
@@ -39,6 +41,7 @@ def compile_ahead(kernels: Iterable[NativeFunction]) -> None:
     helpers = min(num_threads(), len(missing) // EACH) - 1
     if len(missing) < FEWEST or helpers < 1 or not cache.is_usable():
         return
+    missing.sort(key=lambda kernel: code_length(kernel.function), reverse=True)  # so that all end together
     taking, giving = os.pipe()
     for number in range(len(missing)):
         os.write(giving, number.to_bytes(2, "little"))
