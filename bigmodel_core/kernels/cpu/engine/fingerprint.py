@@ -11,6 +11,7 @@ import hashlib
 import math
 import sys
 import types
+from collections.abc import Callable
 from dataclasses import fields, is_dataclass
 from typing import Any
 
@@ -48,7 +49,7 @@ def references(function: types.FunctionType) -> dict[str, Any]:
     return found
 
 
-def code_length(function: types.FunctionType) -> int:
+def code_length(function: Callable[..., Any]) -> int:
     """Bytes of the byte code of a function, of those it calls and of what emits their instructions.
 
     Compilation takes about as long.
