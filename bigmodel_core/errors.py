@@ -123,6 +123,10 @@ class UnknownNameError(BigmodelError):
     """A name the registry does not know; the message lists the nearest ones."""
 
 
+class UnknownParameterError(BigmodelError, AttributeError):
+    """An attribute of a layer that is neither a field nor a parameter."""
+
+
 class PluginError(BigmodelError):
     """A plugin that cannot be imported, registered or used."""
 

@@ -43,7 +43,8 @@ def python(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 
 def test_every_example_is_tested() -> None:
-    assert {path.name for path in EXAMPLES.iterdir()} == {f"bigmodel_{name}" for name in LAYERS}
+    plugins = {path.name for path in EXAMPLES.iterdir() if path.is_dir() and path.name != "__pycache__"}
+    assert plugins == {f"bigmodel_{name}" for name in LAYERS}
 
 
 @examples
@@ -92,3 +93,17 @@ def test_a_model_with_the_plugin_learns_and_exports(name: str, python: Path, tmp
     done = run_code(TRAIN.replace("LAYER", LAYERS[name]), target, executable=python)
     assert float(done.stdout) < 0.1
     assert target.stat().st_size > 0
+
+
+@pytest.mark.parametrize("script", sorted(EXAMPLES.glob("*.py")), ids=lambda path: path.stem)
+def test_a_script_is_short_and_runs(script: Path, tmp_path: Path) -> None:
+    """With few steps: it works, it does not learn much."""
+    assert len(script.read_text().splitlines()) <= 60
+    done = run_code(
+        "import runpy, sys; runpy.run_path(sys.argv.pop(1), run_name='__main__')",
+        script,
+        "--steps",
+        "3",
+        cwd=tmp_path,
+    )
+    assert done.stdout.strip()

@@ -34,7 +34,7 @@ def network_of(model: Layer | Network, inputs: Sequence[Any], seed: int, device:
     """The built model of a layer, built for some inputs if it was not."""
     if isinstance(model, Network):
         return model
-    return model.network if model.is_built else model.build(*inputs, seed=seed, device=device)
+    return model.network if model.is_built else model._built(inputs, device=device, first_seed=seed)
 
 
 def inputs_of(model: Layer | Network, x: Any) -> tuple[Any, ...]:

@@ -9,7 +9,7 @@ from collections.abc import Callable
 import numpy as np
 
 from bigmodel_core.errors import UnknownNameError
-from bigmodel_core.nn.trace import Parameter
+from bigmodel_core.nn.parameters import Parameter
 
 
 def fans(shape: tuple[int, ...]) -> tuple[int, int]:

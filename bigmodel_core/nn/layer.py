@@ -2,22 +2,32 @@
 
 from __future__ import annotations
 
-import functools
-import inspect
-from collections.abc import Callable, Mapping, Sequence
-from typing import TYPE_CHECKING, Any
+import copy
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any, Self, TypeVar
 
 import numpy as np
 
-from bigmodel_core.errors import BigmodelError, ConfigError, GraphError, ShapeError
+from bigmodel_core.errors import (
+    GraphError,
+    ShapeError,
+    UnknownParameterError,
+    UsageError,
+)
 from bigmodel_core.graph import Value, place
 from bigmodel_core.graph.spec import Dim, Spec, format_shape
-from bigmodel_core.nn.trace import Initializer, Parameter, current_trace, is_tracing
+from bigmodel_core.nn.calling import arguments, dispatched
+from bigmodel_core.nn.parameters import Initializer, Known, LoadReport, Parameter, settings_of
+from bigmodel_core.nn.parts import Part, part_of, replayed
+from bigmodel_core.nn.trace import current_trace, holder_of, is_tracing
 from bigmodel_core.registry.contracts import undefined
 
 if TYPE_CHECKING:
     from bigmodel_core.nn.network import Network
     from bigmodel_core.nn.summary import Summary
+
+AnyLayer = TypeVar("AnyLayer", bound="Layer")
 
 
 class Layer:
@@ -41,7 +51,7 @@ class Layer:
     def __init_subclass__(cls, **options: Any) -> None:
         super().__init_subclass__(**options)
         if "__call__" in cls.__dict__:
-            cls.__call__ = _dispatched(cls.__dict__["__call__"])  # type: ignore[method-assign]  # every subclass's call is wrapped
+            cls.__call__ = dispatched(cls.__dict__["__call__"])  # type: ignore[method-assign]  # every subclass's call is wrapped
 
     def __call__(self, *inputs: Any) -> Any:
         raise undefined(self, "layer", "__call__")
@@ -87,18 +97,7 @@ class Layer:
                 where=place(graph.path, graph.layer),
             )
         spec = Spec(tuple(shape), dtype or trace.dtype)
-        known = trace.parameters.get(path)
-        if known is not None and known.spec != spec:
-            raise ShapeError(
-                f"the shared parameter '{name}' is {format_shape(known.spec.shape)} and cannot also be"
-                f" {format_shape(spec.shape)}.",
-                fix="a layer that is called twice needs inputs of the same width.",
-                where=place(graph.path, graph.layer),
-            )
-        trace.parameters[path] = known or Parameter(path, spec, initial, trainable)
-        if path not in trace.values:
-            trace.values[path] = graph.variable(path, spec)
-        return trace.updates.get(path, trace.values[path])
+        return trace.request(Parameter(path, spec, initial, trainable))
 
     def assign(self, name: str, value: Value) -> None:
         """Give a parameter that is not trainable a new value after each training step; only inside
@@ -114,55 +113,133 @@ class Layer:
 
     def _argument_names(self, count: int) -> tuple[str, ...]:
         """The names of the first `count` arguments of `__call__`; "x_1", "x_2" if they have no names."""
-        names = _arguments(type(self).__call__)[0]
+        names = arguments(type(self).__call__)[0]
         return names[:count] if len(names) >= count else tuple(f"x_{n + 1}" for n in range(count))
 
     def _input_count(self) -> int | None:
         """How many inputs the model takes; None if its definition leaves that open."""
         if self.is_built:
             return len(self.network.inputs)
-        names, is_open = _arguments(type(self).__call__)
+        names, is_open = arguments(type(self).__call__)
         return None if is_open else len(names)
 
     # As a model ------------------------------------------------------------------------------------------
 
-    def build(self, *inputs: Any, seed: int = 0, dtype: str = "float32", device: str = "cpu") -> Network:
-        """Build the model that this layer is: trace it, draw its parameters; building again draws new ones.
+    def build(
+        self,
+        *inputs: Any,
+        seed: int | None = None,
+        dtype: str | None = None,
+        device: str | None = None,
+    ) -> Network:
+        """Build the model that this layer is: trace it, and draw the parameters that do not exist yet.
+
+        Parameters belong to layers: those that this one, or a layer inside, has from an earlier build stay
+        if their shapes fit, and are shared with every other model that uses the same layers.
 
         Args:
             inputs: a `Spec`, shape or array for each input; the first dimension of an array becomes "N".
-            seed: the parameters are a function of it and of their paths.
-            dtype: "float32" or "float64".
-            device: "cpu" or "cuda".
+            seed: draws all parameters anew, in place, as a function of it and of their paths; None draws
+                missing ones with the seed 0.
+            dtype: "float32" or "float64"; by default that of the parameters that exist, else "float32".
+                Parameters of another type are converted: other models keep the old ones.
+            device: "cpu" or "cuda"; by default that of the parameters that exist, else "cpu".
+
+        Warns:
+            BigmodelWarning: parameters of another shape were drawn anew, or a seed drew some that other
+                models use, too.
 
         >>> import bigmodel_core as bm
         >>> network = bm.layers.Dense(3).build(bm.Spec(("N", 4)))
         >>> sorted(network.state())
         ['bias', 'weight']
         """
+        return self._built(inputs, seed, dtype, device, is_explicit=True)
+
+    def _built(
+        self,
+        inputs: Sequence[Any],
+        seed: int | None = None,
+        dtype: str | None = None,
+        device: str | None = None,
+        *,
+        is_explicit: bool = False,
+        first_seed: int = 0,
+    ) -> Network:
+        """Build the model; unless somebody asked for that, no parameter that exists is changed.
+
+        Args:
+            inputs, seed, dtype, device: as for `build`.
+            is_explicit: whether somebody called `build`.
+            first_seed: draws missing parameters where `seed` is None.
+        """
         from bigmodel_core.nn.fitting import input_spec
         from bigmodel_core.nn.network import Network
 
+        own_dtype, own_device = settings_of(self) or ("float32", "cpu")
+        dtype, device = dtype or own_dtype, device or own_device
         network = Network(
-            self, tuple(input_spec(item, dtype) for item in inputs), seed=seed, dtype=dtype, device=device
+            self,
+            tuple(input_spec(item, dtype) for item in inputs),
+            seed=first_seed if seed is None else seed,
+            draws_anew=seed is not None,
+            dtype=dtype,
+            device=device,
+            is_explicit=is_explicit,
         )
         object.__setattr__(self, "_network", network)
         return network
 
     @property
     def network(self) -> Network:
-        """The built model.
+        """The built model; of a layer inside one, that for the inputs it gets there.
 
         Raises:
             GraphError: the layer was not built yet.
         """
-        found: Network | None = getattr(self, "_network", None)
+        found: Network | None = self.__dict__.get("_network")
+        known: Known | None = self.__dict__.get("_known")
+        if found is None and known is not None:
+            found = self._built(known.inputs)
+            found.encoding = known.encoding
         if found is None:
             raise GraphError(
                 "the model is not built yet.",
                 fix="call it on an array, or build it: model.build(bm.Spec(('N', 784))).",
             )
         return found
+
+    def part(self, path: str) -> Layer:
+        """A layer inside the built model, as a model of its own with the same parameters.
+
+        Args:
+            path: where it is, as in the paths of parameters: "encoder", "block_1/dense_2".
+
+        Returns:
+            The layer itself; of a loaded model, in which there are no layers, one that computes what is
+            computed there.
+
+        Raises:
+            UnknownNameError: there is no such part; the message lists the nearest.
+            GraphError: the model is not built.
+
+        >>> import numpy as np
+        >>> import bigmodel_core as bm
+        >>> model = bm.Sequential(bm.layers.Dense(8), bm.layers.Tanh(), bm.layers.Dense(3))
+        >>> x = np.ones((2, 4), "float32")
+        >>> y = model(x)
+        >>> hidden = model.part("dense_1")(x)
+        >>> bool(np.allclose(model.part("dense_2")(np.tanh(hidden)), y))
+        True
+        """
+        network = self.network
+        found = part_of(network, path)
+        if isinstance(found, Layer):
+            return found
+        part = GraphPart(found)
+        object.__setattr__(part, "_holder", holder_of(self).at(found.path))
+        object.__setattr__(part, "_known", Known.met(found.cuts[False].inputs))
+        return part
 
     def summary(self, batch_size: int = 1) -> Summary:
         """Print the built model's layers with shapes, parameters and multiply-adds, as `bigmodel info` does.
@@ -196,50 +273,104 @@ class Layer:
     @property
     def is_built(self) -> bool:
         """Whether parameters exist."""
-        return getattr(self, "_network", None) is not None
+        return self.__dict__.get("_network") is not None or "_known" in self.__dict__
 
     def state(self) -> dict[str, np.ndarray]:
         """Copies of the built model's parameters, by path."""
         return self.network.state()
 
-    def load_state(self, state: Mapping[str, np.ndarray]) -> None:
-        """Set the built model's parameters; all of them, with their shapes, or nothing changes."""
-        self.network.load_state(state)
+    def load_state(self, state: Mapping[str, np.ndarray], *, partial: bool = False) -> LoadReport:
+        """Set the built model's parameters; all of them, with their shapes, or nothing changes.
+
+        Args:
+            state: arrays by path, as `state()` gives them.
+            partial: whether to set those that fit, and leave the others as they are.
+
+        Returns:
+            What was set, and what was not.
+
+        Raises:
+            ShapeError, DtypeError, DataError: the state does not fit; with `partial`, nothing in it does.
+        """
+        return self.network.load_state(state, partial=partial)
+
+    def __getattr__(self, name: str) -> Any:
+        """A parameter by its name: inside another layer's `__call__` the value, else a copy of the array.
+
+        So a parent ties weights: `x @ self.embedding.weight.T`.
+        """
+        if not name.startswith("_"):
+            found: Any = current_trace().parameter_of(self, name) if is_tracing() else None
+            holder = self.__dict__.get("_holder")
+            if found is None and not is_tracing() and holder is not None and name in holder.own:
+                found = holder.own[name].read()
+            if found is not None:
+                return found
+        raise UnknownParameterError(
+            f"{type(self).__name__} has no attribute and no parameter '{name}'.",
+            fix="a layer has its parameters once it is built, and inside a model once it was called there.",
+        )
+
+    # Copies: a deep copy has parameters of its own; a shallow one shares the layers inside, like `replace`.
+
+    def __getstate__(self) -> dict[str, Any]:
+        kept = {name: value for name, value in self.__dict__.items() if name != "_network"}
+        network: Network | None = self.__dict__.get("_network")
+        if network is not None:
+            kept["_known"] = Known(network.inputs, is_own=True, encoding=network.encoding)
+        return kept
+
+    def __setstate__(self, state: dict[str, Any]) -> None:
+        self.__dict__.update(state)
+
+    def __copy__(self) -> Self:
+        made = object.__new__(type(self))
+        kept = {k: v for k, v in self.__dict__.items() if k not in ("_network", "_holder", "_known")}
+        made.__dict__.update(kept)
+        return made
 
 
-def _dispatched(call: Callable[..., Any]) -> Callable[..., Any]:
-    if getattr(call, "_dispatched", False):
-        return call
+def clone(layer: AnyLayer) -> AnyLayer:
+    """A copy of a layer with parameters of its own, equal to the layer's; `copy.deepcopy` gives the same.
 
-    @functools.wraps(call)
-    def dispatched(self: Layer, *inputs: Any, **options: Any) -> Any:
-        if is_tracing() and not any(isinstance(item, (np.ndarray, Spec)) for item in inputs):
-            with current_trace().entered(self):
-                try:
-                    return call(self, *inputs, **options)
-                except BigmodelError as error:
-                    if error.where is None:
-                        error.where = place(current_trace().graph.path, type(self).__name__)
-                    raise
-        if not inputs or any(isinstance(item, Value) for item in inputs):
-            return call(self, *inputs, **options)
-        if options:
-            raise ConfigError(f"{type(self).__name__} takes no options when it is called as a model.")
-        if not self.is_built:
-            self.build(*inputs)
-        if any(isinstance(item, Spec) for item in inputs):
-            return self.network.output_spec(*inputs)
-        return self.network(*inputs)
-
-    dispatched._dispatched = True  # type: ignore[attr-defined]  # a mark on a function
-    return dispatched
+    >>> import numpy as np
+    >>> import bigmodel_core as bm
+    >>> teacher = bm.layers.Dense(3)
+    >>> before = teacher(np.ones((1, 2), "float32"))
+    >>> student = bm.clone(teacher)
+    >>> student.load_state({path: 0 * array for path, array in student.state().items()}).loaded
+    ('weight', 'bias')
+    >>> bool((teacher(np.ones((1, 2), "float32")) == before).all())
+    True
+    """
+    if not isinstance(layer, Layer):
+        raise UsageError(f"clone takes a layer, got {type(layer).__name__}.", fix="pass network.layer.")
+    return copy.deepcopy(layer)
 
 
-@functools.cache
-def _arguments(call: Callable[..., Any]) -> tuple[tuple[str, ...], bool]:
-    """The names of the positional arguments of a layer's `__call__`, and whether there may be more or fewer
-    of them."""
-    given = list(inspect.signature(call).parameters.values())[1:]
-    named = [item for item in given if item.kind in (item.POSITIONAL_ONLY, item.POSITIONAL_OR_KEYWORD)]
-    is_open = any(item.kind is item.VAR_POSITIONAL or item.default is not item.empty for item in given)
-    return tuple(item.name for item in named), is_open
+@dataclass(frozen=True, eq=False, repr=False)
+class GraphPart(Layer):
+    """What a loaded model computes under a path; `model.part(path)` makes one."""
+
+    of: Part
+
+    def __repr__(self) -> str:
+        return f"<GraphPart {self.of.path}>"
+
+    def __call__(self, *inputs: Any) -> Any:
+        return replayed(self.of, self._request, inputs)
+
+    def _request(self, wanted: Parameter) -> Value:
+        graph = current_trace().graph
+        above, _, name = wanted.path.rpartition("/")
+        with graph.scope(f"{graph.path}/{above}".strip("/"), type(self).__name__):
+            spec = wanted.spec
+            return self.parameter(
+                name, spec.shape, wanted.initial, dtype=spec.dtype, trainable=wanted.trainable
+            )
+
+    def _argument_names(self, count: int) -> tuple[str, ...]:
+        return ("x",) if count == 1 else tuple(f"x_{number + 1}" for number in range(count))
+
+    def _input_count(self) -> int | None:
+        return len(self.of.cuts[False].inputs)

@@ -4,20 +4,21 @@ from __future__ import annotations
 
 import inspect
 import threading
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
 from bigmodel_core.data.source import Source
-from bigmodel_core.errors import DtypeError, GraphError, ShapeError
+from bigmodel_core.errors import BigmodelError, DtypeError, GraphError, ShapeError
 from bigmodel_core.graph import Graph
 from bigmodel_core.graph.dtypes import COMPUTED_FLOATS
 from bigmodel_core.graph.spec import Dim, Spec, format_shape, match
 from bigmodel_core.nn import initializers
 from bigmodel_core.nn.fitting import check_fits, checked, fitting_state, input_spec
 from bigmodel_core.nn.outputs import taken_apart
-from bigmodel_core.nn.trace import Parameter, Trace
+from bigmodel_core.nn.parameters import Known, LoadReport, Owned, Parameter, claimed
+from bigmodel_core.nn.trace import Trace
 
 if TYPE_CHECKING:
     from bigmodel_core.data.encoding import Encoding
@@ -33,9 +34,11 @@ class Network:
     Args:
         layer: the definition.
         inputs: the spec of each input; named dimensions stay free.
-        seed: the parameters' first values are a function of it and of their paths.
+        seed: the first values of the parameters that are drawn are a function of it and of their paths.
+        draws_anew: whether it draws all of them, and not only those that the layers do not have yet.
         dtype: the number type of parameters, "float32" or "float64".
         device: "cpu" or "cuda".
+        is_explicit: whether parameters that do not fit are converted or drawn anew; else they are an error.
 
     Raises:
         ShapeError, DtypeError: the layers do not fit together; the message names the layer.
@@ -47,8 +50,10 @@ class Network:
         inputs: Sequence[Spec],
         *,
         seed: int = 0,
+        draws_anew: bool = False,
         dtype: str = "float32",
         device: str = "cpu",
+        is_explicit: bool = True,
     ) -> None:
         from bigmodel_core.plan import device_named
 
@@ -79,6 +84,17 @@ class Network:
                     fix="a layer made in one mode only shifts the names after it: hold the layers as fields.",
                     where=path,
                 )
+        owners = {**self.trace(training=False).owners, **trace.owners}
+        self.owned: dict[str, Owned] = claimed(
+            self,
+            {path: (*owners[path], parameter) for path, parameter in self.parameters.items()},
+            initializers.draw,
+            draws_anew=draws_anew,
+            is_explicit=is_explicit,
+        )
+        for inner, specs in trace.layers.values():
+            if specs and inner is not layer and "_known" not in inner.__dict__:
+                object.__setattr__(inner, "_known", Known.met(specs))
 
     @property
     def variables(self) -> Variables:
@@ -97,14 +113,14 @@ class Network:
         from bigmodel_core.plan import Variables
         from bigmodel_core.plan.capacity import refused_politely
 
-        sizes = {path: parameter.spec.nbytes for path, parameter in self.parameters.items()}
+        sizes = {path: owned.spec.nbytes for path, owned in self.owned.items() if not owned.is_stored}
         found = Variables(self.device)
         largest = max(sizes, key=lambda path: sizes[path], default=None)
         with refused_politely(
             sum(sizes.values()), "the model's parameters need", "use smaller layers.", largest
         ):
-            for path, parameter in self.parameters.items():
-                found.create(path, initializers.draw(parameter, self.seed))
+            for path, owned in self.owned.items():
+                found.add(path, owned.stored())
         return found
 
     @property
@@ -189,14 +205,42 @@ class Network:
         """Copies of the parameters, by path."""
         return {path: self.variables.read(path) for path in self.parameters}
 
-    def load_state(self, state: Mapping[str, np.ndarray]) -> None:
+    def load_state(self, state: Mapping[str, np.ndarray], *, partial: bool = False) -> LoadReport:
         """Set the parameters; all of them, with their shapes, or nothing changes.
 
+        Args:
+            state: arrays by path.
+            partial: whether to set those that fit, and leave the others as they are.
+
         Raises:
-            ShapeError, DtypeError, DataError: as `fitting_state` says.
+            ShapeError, DtypeError, DataError: as `fitting_state` says; with `partial`, nothing in it fits.
         """
-        for path, array in self.fitting_state(state).items():
+        found, report = self._partly_fitting(state) if partial else (self.fitting_state(state), None)
+        for path, array in found.items():
             self.variables.write(path, array)
+        return report or LoadReport(tuple(found))
+
+    def _partly_fitting(self, state: Mapping[str, np.ndarray]) -> tuple[dict[str, np.ndarray], LoadReport]:
+        found: dict[str, np.ndarray] = {}
+        misfits: dict[str, str] = {}
+        for path, parameter in self.parameters.items():
+            if path in state:
+                try:
+                    found[path] = fitting_state(path, state[path], parameter.spec)
+                except BigmodelError as error:
+                    misfits[path] = error.message
+        missing, unknown = (
+            tuple(sorted(set(one) - set(other)))
+            for one, other in ((self.parameters, state), (state, self.parameters))
+        )
+        report = LoadReport(tuple(found), missing, unknown, misfits)
+        if not found:
+            raise ShapeError(
+                f"nothing in the state fits the model: it has {_some(state)}, the model"
+                f" {_some(self.parameters)}.",
+                fix="pass the state of a model with layers at the same paths, or rename its paths.",
+            )
+        return found, report
 
     def fitting_state(self, state: Mapping[str, np.ndarray]) -> dict[str, np.ndarray]:
         """The arrays of a state as the parameters hold them.
@@ -326,6 +370,11 @@ def _check_count(layer: Layer, count: int) -> None:
             fix="pass an array, or a Spec, for each argument of its __call__.",
             where=type(layer).__name__,
         ) from None
+
+
+def _some(paths: Iterable[str]) -> str:
+    known = sorted(paths)
+    return ", ".join(known[:3]) + (", ..." if len(known) > 3 else "") if known else "no arrays"
 
 
 def _partly(spec: Spec, known: Mapping[str, int]) -> Spec:

@@ -3,41 +3,49 @@
 from __future__ import annotations
 
 import contextvars
+import copy
+import functools
 import re
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
-from dataclasses import dataclass, field, fields, is_dataclass
+from dataclasses import dataclass, field, fields, is_dataclass, replace
 from typing import TYPE_CHECKING, Any
 
-import numpy as np
-
-from bigmodel_core.errors import GraphError
-from bigmodel_core.graph import Graph, Value
-from bigmodel_core.graph.spec import Spec
+from bigmodel_core.errors import GraphError, ShapeError
+from bigmodel_core.graph import Graph, Value, place
+from bigmodel_core.graph.spec import Spec, format_shape
 from bigmodel_core.nn.outputs import Form
+from bigmodel_core.nn.parameters import Holder, Parameter
 
 if TYPE_CHECKING:
     from bigmodel_core.nn.layer import Layer
 
-Initializer = Callable[[np.random.Generator, tuple[int, ...]], np.ndarray]
-"""Draws the first values of a parameter from a generator and a shape."""
 
-
-@dataclass(frozen=True)
-class Parameter:
-    """An array that belongs to a built model.
+@dataclass(eq=False)
+class _Call:
+    """A call of a layer that is being traced.
 
     Args:
-        path: the path of the layer that requested it, and its name there.
-        spec: shape (integers only) and number type.
-        initial: how its first values are drawn: the name of an initializer, a number, or a function.
-        trainable: whether optimizers change it; what is not trainable changes by `Layer.assign` alone.
+        layer: which one.
+        path: where it is in the model.
+        holder: what it owns.
+        counts: how many layers without a name of their own were met, by the name of their kind.
+        met: the ids of those.
     """
 
+    layer: Layer
     path: str
-    spec: Spec
-    initial: str | float | Initializer
-    trainable: bool = True
+    holder: Holder
+    counts: dict[str, int] = field(default_factory=dict)
+    met: set[int] = field(default_factory=set)
+
+    def counted(self, name: str) -> str:
+        """The next name for a layer of a kind: dense_1, dense_2; no field of the layer has it."""
+        taken = _field_names(self.layer)
+        while True:
+            self.counts[name] = self.counts.get(name, 0) + 1
+            if (found := f"{name}_{self.counts[name]}") not in taken:
+                return found
 
 
 @dataclass
@@ -54,6 +62,8 @@ class Trace:
         inputs: the model's inputs.
         outputs: the model's outputs.
         form: how the model returns them.
+        owners: by path of a parameter, what the layer that asked for it owns, and the parameter's name there.
+        layers: by path, the layer that was first called there, and with what specs; None for other arguments.
     """
 
     graph: Graph
@@ -65,10 +75,11 @@ class Trace:
     inputs: tuple[Value, ...] = ()
     outputs: tuple[Value, ...] = ()
     form: Form = field(default_factory=Form)
-    _paths: dict[int, str] = field(default_factory=dict)
+    owners: dict[str, tuple[Holder, str]] = field(default_factory=dict)
+    layers: dict[str, tuple[Layer, tuple[Spec, ...] | None]] = field(default_factory=dict)
+    _places: dict[int, tuple[str, Holder]] = field(default_factory=dict)
     _alive: list[Layer] = field(default_factory=list)
-    _stack: list[Layer] = field(default_factory=list)
-    _counts: dict[str, int] = field(default_factory=dict)
+    _stack: list[_Call] = field(default_factory=list)
 
     @property
     def result(self) -> Any:
@@ -86,39 +97,98 @@ class Trace:
             _current.reset(token)
 
     @contextmanager
-    def entered(self, layer: Layer) -> Iterator[None]:
-        """Ops and parameters made inside belong to this layer."""
-        path = self._path(layer)
-        self._stack.append(layer)
+    def entered(self, layer: Layer, inputs: Sequence[Any] = (), *, is_plain: bool = False) -> Iterator[None]:
+        """Ops and parameters made inside belong to this layer.
+
+        Args:
+            layer: it is called.
+            inputs: on what.
+            is_plain: whether on nothing else.
+        """
+        # A method of a base class, or a layer inside itself, continues the call: names go on counting.
+        call = next((call for call in reversed(self._stack) if call.layer is layer), None)
+        if call is None:
+            _own_defaults(layer)
+            call = _Call(layer, *self._placed(layer))
+            if call.path not in self.layers:
+                plain = is_plain and all(isinstance(item, Value) for item in inputs)
+                self.layers[call.path] = layer, tuple(item.spec for item in inputs) if plain else None
+        self._stack.append(call)
         try:
-            with self.graph.scope(path, type(layer).__name__):
+            with self.graph.scope(call.path, type(layer).__name__):
                 yield
         finally:
             self._stack.pop()
 
-    def _path(self, layer: Layer) -> str:
-        if id(layer) in self._paths:
-            return self._paths[id(layer)]
-        if not self._stack:
-            path = ""
-        else:
-            parent = self._stack[-1]
-            name = _field_name(parent, layer) or self._counted(
-                self._paths[id(parent)], _snake(type(layer).__name__)
-            )
-            path = f"{self._paths[id(parent)]}/{name}".lstrip("/")
-        self._paths[id(layer)] = path
-        self._alive.append(layer)  # an id may be used again once its object is gone
-        return path
+    def _placed(self, layer: Layer) -> tuple[str, Holder]:
+        """The path of a layer, and what it owns.
 
-    def _counted(self, parent: str, name: str) -> str:
-        key = f"{parent}/{name}"
-        holder = self._stack[-1]
-        taken: set[str] = {item.name for item in fields(holder)} if is_dataclass(holder) else set()
-        while True:
-            self._counts[key] = self._counts.get(key, 0) + 1
-            if f"{name}_{self._counts[key]}" not in taken:
-                return f"{name}_{self._counts[key]}"
+        A layer without a field of its parent's is named by its kind and number. Numbers start anew with each
+        call of the parent: called twice, it meets the same names, and shares what it makes, too.
+        """
+        known = self._places.get(id(layer))
+        if not self._stack:
+            return known or self._put(layer, "", holder_of(layer))
+        parent = self._stack[-1]
+        name = _field_name(parent.layer, layer)
+        if name is None and id(layer) not in parent.met:
+            if known is None or known[0].rpartition("/")[0] == parent.path:
+                parent.met.add(id(layer))
+                name = parent.counted(_snake(type(layer).__name__))
+        if known is not None:
+            return known
+        assert name is not None
+        own: Holder | None = getattr(layer, "_holder", None)
+        if own is None:
+            own = parent.holder.at(name)
+            object.__setattr__(layer, "_holder", own)
+        parent.holder.parts[name] = own
+        return self._put(layer, f"{parent.path}/{name}".lstrip("/"), own)
+
+    def _put(self, layer: Layer, path: str, holder: Holder) -> tuple[str, Holder]:
+        self._alive.append(layer)  # an id may be used again once its object is gone
+        self._places[id(layer)] = path, holder
+        return path, holder
+
+    # Parameters ------------------------------------------------------------------------------------------
+
+    def request(self, parameter: Parameter) -> Value:
+        """A parameter that the layer whose call runs asks for, as a value.
+
+        Raises:
+            ShapeError: it was asked for with another spec.
+        """
+        call, path = self._stack[-1], parameter.path
+        inside = path[len(call.path) :].lstrip("/")
+        above, _, name = inside.rpartition("/")
+        return self._requested(call.holder.at(above), name, parameter)
+
+    def _requested(self, holder: Holder, name: str, parameter: Parameter) -> Value:
+        path, known = parameter.path, self.parameters.get(parameter.path)
+        if known is not None and known.spec != parameter.spec:
+            raise ShapeError(
+                f"the shared parameter '{name}' is {format_shape(known.spec.shape)} and cannot also be"
+                f" {format_shape(parameter.spec.shape)}.",
+                fix="a layer that is called twice needs inputs of the same width.",
+                where=place(self.graph.path, self.graph.layer),
+            )
+        self.parameters.setdefault(path, parameter)
+        self.owners[path] = holder, name
+        if path not in self.values:
+            self.values[path] = self.graph.variable(path, parameter.spec)
+        return self.updates.get(path, self.values[path])
+
+    def parameter_of(self, layer: Layer, name: str) -> Value | None:
+        """A parameter of another layer, as a value; None if that has none of the name."""
+        if not self._stack and id(layer) not in self._places:
+            return None
+        path, holder = self._places.get(id(layer)) or self._placed(layer)
+        path = f"{path}/{name}".lstrip("/")
+        if path in self.parameters:
+            return self.updates.get(path, self.values[path])
+        if name in holder.own:  # it was built before, and is called later here, or not at all
+            return self._requested(holder, name, replace(holder.own[name].parameter, path=path))
+        return None
 
 
 _current: contextvars.ContextVar[Trace | None] = contextvars.ContextVar("trace", default=None)
@@ -148,6 +218,34 @@ def _snake(name: str) -> str:
     return re.sub(r"(?<=[a-z0-9])(?=[A-Z])|(?<=[A-Z])(?=[A-Z][a-z])", "_", name).lower().strip("_")
 
 
+def holder_of(layer: Layer) -> Holder:
+    """What a layer owns; nothing yet if it was never built."""
+    found: Holder | None = getattr(layer, "_holder", None)
+    if found is None:
+        found = Holder()
+        object.__setattr__(layer, "_holder", found)
+    return found
+
+
+def _own_defaults(layer: Layer) -> None:
+    """Give a layer copies of those that are its fields' defaults, which all its kind would share."""
+    kind: Any = type(layer)
+    for name, default in _layer_defaults(kind):
+        if layer.__dict__.get(name, default) is default:
+            object.__setattr__(layer, name, copy.copy(default))
+
+
+@functools.cache
+def _layer_defaults(kind: type[Any]) -> tuple[tuple[str, Any], ...]:
+    if not is_dataclass(kind):
+        return ()
+    found = ((item.name, item.default) for item in fields(kind))
+    return tuple((name, default) for name, default in found if hasattr(type(default), "parameter"))
+
+
+def _field_names(layer: Any) -> list[str]:
+    return [item.name for item in fields(layer)] if is_dataclass(layer) else []
+
+
 def _field_name(parent: Layer, layer: Layer) -> str | None:
-    names: list[str] = [item.name for item in fields(parent)] if is_dataclass(parent) else []
-    return next((name for name in names if getattr(parent, name, None) is layer), None)
+    return next((name for name in _field_names(parent) if getattr(parent, name, None) is layer), None)

@@ -9,9 +9,10 @@ A `Program` knows no device by name: it asks its `Device` for kernels, passes an
 again for another size.
 """
 
-from bigmodel_core.plan.device import Device, Variables
+from bigmodel_core.plan.device import Device
 from bigmodel_core.plan.devices import device_named
 from bigmodel_core.plan.passes import Computation, Passes, replaced
 from bigmodel_core.plan.program import Program
+from bigmodel_core.plan.variables import Variables
 
 __all__ = ["Computation", "Device", "Passes", "Program", "Variables", "device_named", "replaced"]

@@ -17,11 +17,12 @@ from bigmodel_core.plan.arenas import Arenas
 from bigmodel_core.plan.capacity import refused_politely
 from bigmodel_core.plan.cpu_plan import CpuPlan
 from bigmodel_core.plan.cpu_program import CpuProgram
-from bigmodel_core.plan.device import Device, Variables
+from bigmodel_core.plan.device import Device
 from bigmodel_core.plan.layout import channels_last
 from bigmodel_core.plan.listing import PlannedStep
 from bigmodel_core.plan.passes import Passes, decomposed, decomposed_but_images, selected_early
 from bigmodel_core.plan.schedule import updates_together
+from bigmodel_core.plan.variables import Variables
 
 if TYPE_CHECKING:
     from bigmodel_core.plan.program import Program

@@ -18,8 +18,8 @@ from bigmodel_core.kernels.cpu.engine.table import Table
 from bigmodel_core.plan.bound import SMALLER
 from bigmodel_core.plan.capacity import refused_politely
 from bigmodel_core.plan.cpu_program import CpuProgram
-from bigmodel_core.plan.device import Variables
 from bigmodel_core.plan.failures import Unproven, error_of
+from bigmodel_core.plan.variables import Variables
 
 if TYPE_CHECKING:
     from bigmodel_core.plan.cpu import CpuDevice, HostArray

@@ -15,8 +15,9 @@ from bigmodel_core.kernels.cuda.engine import runtime
 from bigmodel_core.plan.arenas import Arenas
 from bigmodel_core.plan.cuda_array import DeviceArray
 from bigmodel_core.plan.cuda_plan import CudaPlan
-from bigmodel_core.plan.device import Device, Variables
+from bigmodel_core.plan.device import Device
 from bigmodel_core.plan.listing import PlannedStep
+from bigmodel_core.plan.variables import Variables
 
 if TYPE_CHECKING:
     from bigmodel_core.plan.program import Program

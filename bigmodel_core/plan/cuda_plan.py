@@ -16,9 +16,9 @@ from bigmodel_core.kernels.cuda.engine.launch import LAST, CudaBuffer, View
 from bigmodel_core.kernels.cuda.engine.recording import Recording, record
 from bigmodel_core.plan.cuda_array import DeviceArray
 from bigmodel_core.plan.cuda_program import CudaProgram
-from bigmodel_core.plan.device import Variables
 from bigmodel_core.plan.failures import Unproven, error_of
 from bigmodel_core.plan.placement import offsets_of
+from bigmodel_core.plan.variables import Variables
 
 if TYPE_CHECKING:
     from bigmodel_core.plan.cuda import CudaDevice

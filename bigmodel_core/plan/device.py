@@ -2,19 +2,19 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from typing import TYPE_CHECKING, Any, Protocol, runtime_checkable
 
 import numpy as np
 
-from bigmodel_core.errors import DtypeError, GraphError, KernelError, ShapeError
+from bigmodel_core.errors import DtypeError, KernelError
 from bigmodel_core.graph import Input, Kernel, Node, Variable
-from bigmodel_core.graph.spec import Spec, format_shape
 from bigmodel_core.plan.passes import Passes
 
 if TYPE_CHECKING:
     from bigmodel_core.plan.listing import PlannedStep
     from bigmodel_core.plan.program import Program
+    from bigmodel_core.plan.variables import Variables
 
 
 class Plan(Protocol):
@@ -97,70 +97,3 @@ def check_dtypes(device: Device, nodes: Sequence[Node]) -> None:
                     fix=f"convert to one of {', '.join(device.dtypes)}.",
                     where=op.path if isinstance(op, Variable) else node.place or None,
                 )
-
-
-class Variables:
-    """Arrays that live across runs, by path: parameters, running statistics, optimizer state.
-
-    Their memory stays where it is, so that plans can refer to it; `write` overwrites it in place.
-
-    Args:
-        device: where they live.
-        shared: arrays of another owner, which are read and written here too; new ones are not added there.
-    """
-
-    def __init__(self, device: Device, shared: Variables | None = None) -> None:
-        self.device, self._shared = device, shared
-        self._memory: dict[str, Any] = {}
-        self._specs: dict[str, Spec] = {}
-
-    def __contains__(self, path: str) -> bool:
-        return path in self._memory or (self._shared is not None and path in self._shared)
-
-    def __iter__(self) -> Iterator[str]:
-        return iter([*(self._shared or ()), *self._memory])
-
-    def create(self, path: str, array: np.ndarray) -> None:
-        """Add an array; an existing one of this path is replaced."""
-        if path in self:
-            self.write(path, array)
-        else:
-            array = np.asarray(array)
-            self._memory[path] = self.device.allocate(array)
-            self._specs[path] = Spec(array.shape, array.dtype.name)
-
-    def memory(self, path: str) -> Any:
-        """The device's memory of a path.
-
-        Raises:
-            GraphError: there is no such array.
-        """
-        if path in self._memory:
-            return self._memory[path]
-        if self._shared is not None:
-            return self._shared.memory(path)
-        raise GraphError("there is no such variable.", fix="create it first.", where=path)
-
-    def spec(self, path: str) -> Spec:
-        """The shape and number type of an array."""
-        self.memory(path)
-        if path not in self._specs and self._shared is not None:
-            return self._shared.spec(path)
-        return self._specs[path]
-
-    def read(self, path: str) -> np.ndarray:
-        """A copy of an array."""
-        return self.device.read(self.memory(path))
-
-    def write(self, path: str, array: np.ndarray) -> None:
-        """Overwrite an array in place; its shape and type stay.
-
-        Raises:
-            ShapeError: the new array has another shape.
-        """
-        shape = self.spec(path).shape
-        if np.shape(array) != shape:
-            raise ShapeError(
-                f"expected shape {format_shape(shape)}, got {format_shape(np.shape(array))}.", where=path
-            )
-        self.device.write(self.memory(path), array)

@@ -14,11 +14,12 @@ from bigmodel_core.errors import GraphError, ShapeError
 from bigmodel_core.graph import Constant, Graph, Input, Value, Variable, needed
 from bigmodel_core.graph.spec import match
 from bigmodel_core.ops.gate import Copy
-from bigmodel_core.plan.device import USUAL_DEVICE, Device, Plan, Variables, check_dtypes
+from bigmodel_core.plan.device import USUAL_DEVICE, Device, Plan, check_dtypes
 from bigmodel_core.plan.devices import device_named
 from bigmodel_core.plan.listing import PlannedStep
 from bigmodel_core.plan.passes import Computation
 from bigmodel_core.plan.schedule import ordered
+from bigmodel_core.plan.variables import Variables
 
 MOST_PLANS = 64
 """Plans that a program keeps; of those for other sizes, the one that was used longest ago goes first."""

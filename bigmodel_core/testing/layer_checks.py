@@ -198,7 +198,7 @@ def check_error_texts(subject: LayerSubject) -> None:
     for spec in (Spec(()), Spec(("N",)), Spec(("N", 7), "bool"), Spec(("N", 7), "int64")):
         specs = [spec] * len(arrays)
         expect_readable(
-            lambda specs=specs: subject.layer.build(*specs),  # type: ignore[misc]  # mypy infers no lambda with defaults
+            lambda specs=specs: subject.layer.build(*specs, seed=0),  # type: ignore[misc]  # mypy infers no lambda with defaults
             f"building for {spec}",
             may_work=True,
         )
@@ -217,7 +217,7 @@ def check_learns(subject: LayerSubject) -> None:
     assert isinstance(model, Model)
     arrays = subject.arrays(32)
     loss = usual_loss(model)
-    step = TrainStep(model.build(*subject.specs), loss, usual_optimizer(model))
+    step = TrainStep(model.build(*subject.specs, seed=0), loss, usual_optimizer(model))
     shape = np.shape(model.network(*arrays))
     generator = np.random.default_rng(3)
     if loss.target_dtype == "int64":

@@ -7,10 +7,11 @@ mode, as op names and fields), `about` (the encoding of the data, metrics) and, 
 
 from __future__ import annotations
 
+import os
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any
+from typing import Any, BinaryIO
 
 import numpy as np
 
@@ -20,24 +21,25 @@ from bigmodel_core.errors import BigmodelError, CheckpointError, DeviceError
 from bigmodel_core.graph.spec import Spec
 from bigmodel_core.nn.layer import Layer
 from bigmodel_core.nn.network import Network
-from bigmodel_core.nn.trace import Parameter
+from bigmodel_core.nn.parameters import Parameter
 from bigmodel_core.ops.random import SEED, STEP
 from bigmodel_core.registry.plain_values import strict_json
 from bigmodel_core.train.checkpoint_file import read_file
 from bigmodel_core.train.checkpoint_graph import decode_graph, expect
-from bigmodel_core.train.restored import About, RestoredModel, saved_numbers
+from bigmodel_core.train.restored import About, RestoredModel, SavedNumbers
 from bigmodel_core.train.runs import checkpoint_of
 from bigmodel_core.train.snapshot import Snapshot, plain_spec
 
 _RANDOM = {SEED: Spec((), "int64"), STEP: Spec((), "int64")}
 
 
-def save(model: Layer | Network, path: str | Path, *, data: Data | None = None) -> None:
+def save(model: Layer | Network, path: str | Path | BinaryIO, *, data: Data | None = None) -> None:
     """Write a built model to a file that `load` reads without the code that defined the model.
 
     Args:
         model: a built model.
-        path: where to write; what is there is replaced, at once and only when the new file is complete.
+        path: where to write; what is there is replaced, at once and only when the new file is complete. Or an
+            open file, such as an `io.BytesIO` whose bytes go to another process.
         data: the data it was trained on, whose labels, columns and preprocessing go with it; those that a
             `Trainer` used if None.
 
@@ -57,23 +59,24 @@ def save(model: Layer | Network, path: str | Path, *, data: Data | None = None) 
     True
     """
     network = model if isinstance(model, Network) else model.network
-    Snapshot(network, None if data is None else data.encoding).write(Path(path), network.state(), {})
+    place = Path(path) if isinstance(path, (str, os.PathLike)) else path
+    Snapshot(network, None if data is None else data.encoding).write(place, network.state(), {})
 
 
-def load(path: str | Path, *, device: str = "cpu") -> RestoredModel:
+def load(path: str | Path | BinaryIO, *, device: str = "cpu") -> RestoredModel:
     """The model in a checkpoint, built: it predicts, trains on and exports like the one that was saved.
 
     Nothing in the file is executed or imported; its ops are looked up in the core and in installed plugins.
 
     Args:
-        path: a checkpoint, or the folder of a run, whose best checkpoint is used.
+        path: a checkpoint, or the folder of a run, whose best checkpoint is used; or an open file.
         device: "cpu" or "cuda".
 
     Raises:
         CheckpointError: the file is missing, damaged, tampered with or of another version, or a plugin that
             its ops need is missing.
     """
-    if Path(path).suffix.lower() == ".onnx":
+    if isinstance(path, (str, os.PathLike)) and Path(path).suffix.lower() == ".onnx":
         raise CheckpointError(
             "an ONNX file is not a checkpoint.", where=str(path), fix="read it with bm.from_onnx(path)."
         )
@@ -157,7 +160,7 @@ class Checkpoint:
             parameters[path] = Parameter(
                 path,
                 Spec(array.shape, array.dtype.name),
-                saved_numbers(array),
+                SavedNumbers(array),
                 expect(item.get("trainable"), bool, "trainable"),
             )
         graphs = expect(document.get("graphs"), dict, "graphs")
@@ -172,17 +175,21 @@ class Checkpoint:
         return model, inputs, expect(document.get("outputs"), list, "outputs")
 
 
-def read(path: str | Path) -> Checkpoint:
+def read(path: str | Path | BinaryIO) -> Checkpoint:
     """The content of a checkpoint, without building its model.
 
     Args:
-        path: a checkpoint, or the folder of a run, whose best checkpoint is used.
+        path: a checkpoint, or the folder of a run, whose best checkpoint is used; or an open file.
 
     Raises:
         CheckpointError: the file is missing, damaged, tampered with or of another version.
     """
-    path = checkpoint_of(path)
-    texts, arrays = read_file(path)
+    if isinstance(path, (str, os.PathLike)):
+        source: Path | BinaryIO = checkpoint_of(path)
+    else:
+        source = path
+    path = source if isinstance(source, Path) else Path(getattr(source, "name", "(an open file)"))
+    texts, arrays = read_file(source)
     try:
         found = {name: expect(strict_json(text), dict, name) for name, text in texts.items()}
         if not {"model", "about"} <= set(found) <= {"model", "about", "training"}:

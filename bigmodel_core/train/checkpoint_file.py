@@ -7,12 +7,13 @@ before anything is believed.
 from __future__ import annotations
 
 import hashlib
+import io
 import json
 import os
 import stat
 from collections.abc import Mapping
 from pathlib import Path
-from typing import Any
+from typing import Any, BinaryIO
 
 import numpy as np
 
@@ -26,7 +27,7 @@ _MOST_HEADER = 100_000_000
 _KEYS = {"format", "version", "sha256"}
 
 
-def write_file(path: Path, texts: Mapping[str, str], arrays: Mapping[str, np.ndarray]) -> None:
+def write_file(path: Path | BinaryIO, texts: Mapping[str, str], arrays: Mapping[str, np.ndarray]) -> None:
     """Write a checkpoint file, whole or not at all; the same content gives the same bytes.
 
     Raises:
@@ -43,10 +44,15 @@ def write_file(path: Path, texts: Mapping[str, str], arrays: Mapping[str, np.nda
     text += b" " * (-len(text) % 8)
     if len(text) > _MOST_HEADER:
         raise CheckpointError("the model's graph is too large for a checkpoint.", where=str(path))
-    write_atomically(path, [len(text).to_bytes(8, "little"), text, raw[end:]])
+    pieces: list[bytes | memoryview] = [len(text).to_bytes(8, "little"), text, raw[end:]]
+    if isinstance(path, Path):
+        write_atomically(path, pieces)
+    else:
+        for piece in pieces:
+            path.write(piece)
 
 
-def read_file(path: Path) -> tuple[dict[str, str], dict[str, np.ndarray]]:
+def read_file(path: Path | BinaryIO) -> tuple[dict[str, str], dict[str, np.ndarray]]:
     """The strings and arrays of a checkpoint file.
 
     Raises:
@@ -68,22 +74,29 @@ class _Damage(Exception):
     """What is wrong with a file, in words."""
 
 
-def _read(path: Path) -> tuple[dict[str, str], dict[str, np.ndarray]]:
+def _read(path: Path | BinaryIO) -> tuple[dict[str, str], dict[str, np.ndarray]]:
+    if not isinstance(path, Path):
+        content = path.read()
+        return _content(io.BytesIO(content), len(content))
     with open(os.open(path, os.O_RDONLY | getattr(os, "O_NONBLOCK", 0)), "rb") as file:
         status = os.fstat(file.fileno())
         if not stat.S_ISREG(status.st_mode):
             raise _Damage("this file cannot be a checkpoint")
-        size, start = status.st_size, file.read(8)
-        length = int.from_bytes(start, "little")
-        if size < 10 or length > min(size - 8, _MOST_HEADER):
-            raise _Damage(
-                f"the file is damaged or no checkpoint: its header says {length} bytes, the file has {size}"
-            )
-        start += file.read(length)
-        header = _header(start[8:])
-        texts = _texts(header)
-        _check_entries(header, size - 8 - length)
-        arrays = _arrays(start + file.read(size - 8 - length))
+        return _content(file, status.st_size)
+
+
+def _content(file: BinaryIO, size: int) -> tuple[dict[str, str], dict[str, np.ndarray]]:
+    start = file.read(8)
+    length = int.from_bytes(start, "little")
+    if size < 10 or length > min(size - 8, _MOST_HEADER):
+        raise _Damage(
+            f"the file is damaged or no checkpoint: its header says {length} bytes, the file has {size}"
+        )
+    start += file.read(length)
+    header = _header(start[8:])
+    texts = _texts(header)
+    _check_entries(header, size - 8 - length)
+    arrays = _arrays(start + file.read(size - 8 - length))
     if _digest({key: text for key, text in texts.items() if key not in _KEYS}, arrays) != texts["sha256"]:
         raise _Damage("the file was changed since it was written: its digest does not match its content")
     return {key: text for key, text in texts.items() if key not in _KEYS}, arrays

@@ -19,7 +19,8 @@ from bigmodel_core.errors import BigmodelError, CheckpointError, ConfigError
 from bigmodel_core.graph import Constant, Input, Op, Value, Variable, needed
 from bigmodel_core.graph.spec import Spec
 from bigmodel_core.nn.outputs import Form
-from bigmodel_core.nn.trace import Parameter, Trace
+from bigmodel_core.nn.parameters import Parameter
+from bigmodel_core.nn.trace import Trace
 from bigmodel_core.registry.field_values import convert, field_types
 from bigmodel_core.train.checkpoint_ops import op_class, op_name
 

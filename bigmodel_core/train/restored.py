@@ -14,7 +14,8 @@ from bigmodel_core.errors import CheckpointError, ShapeError
 from bigmodel_core.graph import Constant, Graph, Input, Value, Variable
 from bigmodel_core.graph.spec import Spec
 from bigmodel_core.nn.layer import Layer
-from bigmodel_core.nn.trace import Parameter, Trace, current_trace
+from bigmodel_core.nn.parameters import Parameter
+from bigmodel_core.nn.trace import Trace, current_trace
 from bigmodel_core.train.checkpoint_graph import SavedGraph, SavedNode
 
 
@@ -139,9 +140,14 @@ class RestoredModel(Layer):
         return graph.apply(op, [_pick(made, *reference) for reference in node.inputs]).outputs
 
 
-def saved_numbers(array: np.ndarray) -> Any:
+@dataclass(frozen=True, eq=False)
+class SavedNumbers:
     """An initializer that gives the numbers of an array."""
-    return lambda generator, shape: array
+
+    array: np.ndarray
+
+    def __call__(self, generator: np.random.Generator, shape: tuple[int, ...]) -> np.ndarray:
+        return self.array
 
 
 def _pick(made: list[tuple[Value, ...]], node: int, number: int) -> Value:

@@ -6,7 +6,7 @@ import json
 import platform
 from collections.abc import Mapping
 from pathlib import Path
-from typing import Any
+from typing import Any, BinaryIO
 
 import numpy as np
 
@@ -68,7 +68,7 @@ class Snapshot:
 
     def write(
         self,
-        path: Path,
+        path: Path | BinaryIO,
         parameters: Mapping[str, np.ndarray],
         optimizer: Mapping[str, np.ndarray],
         *,

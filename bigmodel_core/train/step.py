@@ -25,8 +25,9 @@ from bigmodel_core.nn.optimizer import Optimizer
 from bigmodel_core.ops.random import SEED, STEP
 from bigmodel_core.plan import Program
 from bigmodel_core.plan.capacity import check_capacity
-from bigmodel_core.plan.device import Plan, Variables
+from bigmodel_core.plan.device import Plan
 from bigmodel_core.plan.listing import PlannedStep
+from bigmodel_core.plan.variables import Variables
 from bigmodel_core.registry.config import make
 from bigmodel_core.train.nonfinite import located, written
 from bigmodel_core.train.objective import TARGET, batch_inputs, loss_value, target_spec

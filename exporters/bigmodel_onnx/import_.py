@@ -74,14 +74,14 @@ class OnnxModel(bm.Layer):
     @property
     def input_specs(self) -> tuple[bm.Spec, ...]:
         """What the model takes."""
-        parts: Structure = self._parts  # type: ignore[attr-defined]  # set by __post_init__
+        parts: Structure = self._parts
         return tuple(bm.Spec(tuple(item["shape"]), item["dtype"]) for item in parts["inputs"])
 
     def __call__(self, *inputs: Any) -> Any:
         from bigmodel_onnx.nodes import Call
         from bigmodel_onnx.reader import read_node
 
-        parts: Structure = self._parts  # type: ignore[attr-defined]  # set by __post_init__
+        parts: Structure = self._parts
         trace = current_trace()
         if len(inputs) != len(parts["inputs"]):
             raise ConfigError(f"the model takes {len(parts['inputs'])} inputs, got {len(inputs)}.")
@@ -111,14 +111,14 @@ class OnnxModel(bm.Layer):
     def _item(self, name: str, known: dict[str, Any]) -> Any:
         """A value, constant or shape by its name in the file; weights become parameters when first used."""
         if name not in known:
-            parts: Structure = self._parts  # type: ignore[attr-defined]  # set by __post_init__
+            parts: Structure = self._parts
             parameter = parts["parameters"].get(name)
             if parameter is None:
                 raise ExportError(
                     f"'{name}' is not computed by any node that can be read.",
                     fix="export the model again, without that output.",
                 )
-            weights: Mapping[str, np.ndarray] = self._weights  # type: ignore[attr-defined]  # set by __post_init__
+            weights: Mapping[str, np.ndarray] = self._weights
             array = weights.get(name)
             initial: Any = "glorot_uniform" if len(parameter["shape"]) > 1 else 0.0
             if array is not None:

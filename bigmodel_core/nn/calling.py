@@ -1,0 +1,59 @@
+"""What a call of a layer means: a part of a model on Values, the model on arrays, its output on Specs."""
+
+from __future__ import annotations
+
+import functools
+import inspect
+from collections.abc import Callable
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+
+from bigmodel_core.errors import BigmodelError, ConfigError
+from bigmodel_core.graph import Value, place
+from bigmodel_core.graph.spec import Spec
+from bigmodel_core.nn.parameters import Known
+from bigmodel_core.nn.trace import current_trace, is_tracing
+
+if TYPE_CHECKING:
+    from bigmodel_core.nn.layer import Layer
+
+
+def dispatched(call: Callable[..., Any]) -> Callable[..., Any]:
+    """The `__call__` of a layer that does what the kind of its arguments asks for."""
+    if getattr(call, "_dispatched", False):
+        return call
+
+    @functools.wraps(call)
+    def called(self: Layer, *inputs: Any, **options: Any) -> Any:
+        if is_tracing() and not any(isinstance(item, (np.ndarray, Spec)) for item in inputs):
+            with current_trace().entered(self, inputs, is_plain=not options):
+                try:
+                    return call(self, *inputs, **options)
+                except BigmodelError as error:
+                    if error.where is None:
+                        error.where = place(current_trace().graph.path, type(self).__name__)
+                    raise
+        if not inputs or any(isinstance(item, Value) for item in inputs):
+            return call(self, *inputs, **options)
+        if options:
+            raise ConfigError(f"{type(self).__name__} takes no options when it is called as a model.")
+        known: Known | None = self.__dict__.get("_known")
+        if self.__dict__.get("_network") is None and not (known is not None and known.is_own):
+            self._built(inputs)
+        if any(isinstance(item, Spec) for item in inputs):
+            return self.network.output_spec(*inputs)
+        return self.network(*inputs)
+
+    called._dispatched = True  # type: ignore[attr-defined]  # a mark on a function
+    return called
+
+
+@functools.cache
+def arguments(call: Callable[..., Any]) -> tuple[tuple[str, ...], bool]:
+    """The names of the positional arguments of a layer's `__call__`, and whether there may be more or fewer
+    of them."""
+    given = list(inspect.signature(call).parameters.values())[1:]
+    named = [item for item in given if item.kind in (item.POSITIONAL_ONLY, item.POSITIONAL_OR_KEYWORD)]
+    is_open = any(item.kind is item.VAR_POSITIONAL or item.default is not item.empty for item in given)
+    return tuple(item.name for item in named), is_open

@@ -1,0 +1,159 @@
+"""A part of a built model, as a model of its own with the same parameters."""
+
+from __future__ import annotations
+
+import difflib
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, replace
+from typing import TYPE_CHECKING, Any
+
+from bigmodel_core.errors import GraphError, ShapeError, UnknownNameError
+from bigmodel_core.graph import Constant, Input, Node, Value, Variable, needed
+from bigmodel_core.nn.outputs import Form
+from bigmodel_core.nn.parameters import Parameter
+from bigmodel_core.nn.trace import Trace, current_trace
+
+if TYPE_CHECKING:
+    from bigmodel_core.nn.layer import Layer
+    from bigmodel_core.nn.network import Network
+
+
+@dataclass(frozen=True, eq=False)
+class Cut:
+    """What a trace computes under a path.
+
+    Args:
+        nodes: the applications of ops there.
+        inputs: values from elsewhere that they use.
+        outputs: values that are used elsewhere.
+        updates: the new values of parameters under the path that layers assign.
+    """
+
+    nodes: tuple[Node, ...]
+    inputs: tuple[Value, ...]
+    outputs: tuple[Value, ...]
+    updates: Mapping[str, Value]
+
+
+@dataclass(frozen=True, eq=False)
+class Part:
+    """What a model computes under a path.
+
+    Args:
+        path: where in that model.
+        parameters: those of the model, by path.
+        cuts: what is computed there, in training and in inference.
+    """
+
+    path: str
+    parameters: Mapping[str, Parameter]
+    cuts: Mapping[bool, Cut]
+
+    def inside(self, path: str) -> str:
+        """A path of the model as it is within the part.
+
+        Raises:
+            GraphError: it is elsewhere.
+        """
+        if path != self.path and not path.startswith(f"{self.path}/"):
+            raise GraphError(
+                f"this part uses the parameter '{path}' of another one.",
+                fix="take the larger part that has both.",
+                where=self.path,
+            )
+        return path[len(self.path) :].lstrip("/")
+
+
+def part_of(network: Network, path: str) -> Layer | Part:
+    """The layer at a path of a built model; of a loaded model, what is computed there.
+
+    Raises:
+        UnknownNameError: there is none; the message lists the nearest.
+    """
+    wanted = path.strip("/")
+    if not wanted:
+        return network.layer
+    for training in (False, True):
+        found = network.trace(training).layers.get(wanted)
+        if found is not None:
+            return found[0]
+    cuts = {training: _cut(network.trace(training), wanted) for training in (False, True)}
+    if not cuts[False].nodes:
+        raise UnknownNameError(
+            f"the model has no part '{path}'.", fix=f"use one of {', '.join(_nearest(network, wanted))}."
+        )
+    if [value.spec.ndim for value in cuts[True].inputs] != [value.spec.ndim for value in cuts[False].inputs]:
+        raise GraphError(
+            "this part takes other inputs in training than in inference.",
+            fix="take the larger part around it.",
+            where=path,
+        )
+    return Part(wanted, network.parameters, cuts)
+
+
+def _nearest(network: Network, path: str) -> list[str]:
+    known = {*network.trace(training=False).layers, *network.trace(training=True).layers} - {""}
+    for node in network.trace(training=False).graph.nodes:
+        parts = node.path.split("/")
+        known |= {"/".join(parts[:count]) for count in range(1, len(parts) + 1)} - {""}
+    return difflib.get_close_matches(path, known, n=3, cutoff=0.3) or sorted(known)[:5]
+
+
+def _cut(trace: Trace, path: str) -> Cut:
+    nodes = needed([*trace.outputs, *trace.updates.values()])
+    inside = [
+        node
+        for node in nodes
+        if (node.path == path or node.path.startswith(f"{path}/"))
+        and not isinstance(node.op, (Input, Variable, Constant))
+    ]
+    known = {node.index for node in inside}
+    inputs: dict[Value, None] = {}
+    for node in inside:
+        for value in node.inputs:
+            is_leaf = isinstance(value.node.op, (Variable, Constant))
+            is_random = isinstance(value.node.op, Input) and value not in trace.inputs
+            if value.node.index not in known and not is_leaf and not is_random:
+                inputs[value] = None
+    updates = {name: value for name, value in trace.updates.items() if name.startswith(f"{path}/")}
+    used = {value for node in nodes if node.index not in known for value in node.inputs} | set(trace.outputs)
+    outputs = [value for node in inside for value in node.outputs if value in used]
+    return Cut(tuple(inside), tuple(inputs), tuple(outputs), updates)
+
+
+def replayed(part: Part, request: Callable[[Parameter], Value], inputs: Sequence[Value]) -> Any:
+    """What a part computes, in the trace of the layer that is being called.
+
+    Args:
+        part: which one.
+        request: gives a parameter of that layer; its path is that inside the part.
+        inputs: as many as the part takes.
+
+    Raises:
+        ShapeError: there are more or fewer.
+        GraphError: the part uses a parameter of another one.
+    """
+    trace = current_trace()
+    graph, base, cut = trace.graph, trace.graph.path, part.cuts[trace.training]
+    if len(inputs) != len(cut.inputs):
+        raise ShapeError(f"the part takes {len(cut.inputs)} inputs, got {len(inputs)}.")
+    made: dict[Value, Value] = dict(zip(cut.inputs, inputs, strict=True))
+
+    def value_of(value: Value) -> Value:
+        if value not in made:
+            op = value.node.op
+            if isinstance(op, Variable):
+                made[value] = request(replace(part.parameters[op.path], path=part.inside(op.path)))
+            else:
+                made[value] = graph.apply(op, ()).outputs[0]
+        return made[value]
+
+    for node in cut.nodes:
+        operands = [value_of(value) for value in node.inputs]
+        with graph.scope(f"{base}/{part.inside(node.path)}".strip("/"), node.layer):
+            results = graph.apply(node.op, operands).outputs
+        made.update(zip(node.outputs, results, strict=True))
+    for path, value in cut.updates.items():
+        trace.updates[f"{base}/{part.inside(path)}".strip("/")] = value_of(value)
+    form = Form("single" if len(cut.outputs) == 1 else "tuple")
+    return form.pack([value_of(value) for value in cut.outputs])
