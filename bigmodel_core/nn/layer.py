@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import copy
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, fields, is_dataclass
 from typing import TYPE_CHECKING, Any, Self, TypeVar
 
 import numpy as np
@@ -313,21 +313,27 @@ class Layer:
 
     # Copies: a deep copy has parameters of its own; a shallow one shares the layers inside, like `replace`.
 
-    def __getstate__(self) -> dict[str, Any]:
-        kept = {name: value for name, value in self.__dict__.items() if name != "_network"}
+    def __reduce__(self) -> tuple[Any, ...]:
+        kept = self._attributes(without=("_network",))
         network: Network | None = self.__dict__.get("_network")
         if network is not None:
             kept["_known"] = Known(network.inputs, is_own=True, encoding=network.encoding)
-        return kept
-
-    def __setstate__(self, state: dict[str, Any]) -> None:
-        self.__dict__.update(state)
+        return _remade, (type(self), kept)
 
     def __copy__(self) -> Self:
-        made = object.__new__(type(self))
-        kept = {k: v for k, v in self.__dict__.items() if k not in ("_network", "_holder", "_known")}
-        made.__dict__.update(kept)
-        return made
+        return _remade(type(self), self._attributes(without=("_network", "_holder", "_known")))
+
+    def _attributes(self, without: tuple[str, ...]) -> dict[str, Any]:
+        named: list[str] = [item.name for item in fields(self)] if is_dataclass(self) else []
+        found = {name: getattr(self, name) for name in named if hasattr(self, name)}  # those in slots, too
+        return {name: value for name, value in {**found, **self.__dict__}.items() if name not in without}
+
+
+def _remade(kind: type[AnyLayer], attributes: dict[str, Any]) -> AnyLayer:
+    made = object.__new__(kind)
+    for name, value in attributes.items():
+        object.__setattr__(made, name, value)
+    return made
 
 
 def clone(layer: AnyLayer) -> AnyLayer:

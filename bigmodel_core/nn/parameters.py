@@ -177,7 +177,7 @@ def settings_of(layer: Any) -> tuple[str, str] | None:
     elif isinstance(layer, dict):
         inside = list(layer.values())
     elif is_dataclass(layer) and hasattr(layer, "parameter"):
-        inside = [layer.__dict__.get(item.name) for item in fields(layer)]
+        inside = [getattr(layer, item.name, None) for item in fields(layer)]
     else:
         return None
     return next((found for item in inside if (found := settings_of(item)) is not None), None)

@@ -231,7 +231,7 @@ def _own_defaults(layer: Layer) -> None:
     """Give a layer copies of those that are its fields' defaults, which all its kind would share."""
     kind: Any = type(layer)
     for name, default in _layer_defaults(kind):
-        if layer.__dict__.get(name, default) is default:
+        if getattr(layer, name, None) is default:
             object.__setattr__(layer, name, copy.copy(default))
 
 

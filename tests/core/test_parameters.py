@@ -291,6 +291,12 @@ def test_loaded_models_have_the_same_rights(tmp_path: Path) -> None:
         trained(loaded)
         assert not np.allclose(loaded(X), scores)
         np.testing.assert_allclose(copied(X), scores, atol=1e-6)
+    read = bm.from_onnx(tmp_path / "m.onnx")
+    parts = (
+        read.part("encoder"),
+        read.part("decoder"),
+    )  # the file has the normalisation in the encoder's last layer
+    np.testing.assert_allclose(parts[1](parts[0](X)), scores, atol=1e-6)
     loaded = bm.load(tmp_path / "m.safetensors")
     encoder = loaded.part("encoder")
     np.testing.assert_allclose(encoder(X), hidden, atol=1e-6)
@@ -411,6 +417,35 @@ def test_a_shallow_copy_has_parameters_of_its_own_and_the_same_layers_inside() -
     dense = bm.layers.Dense(2)
     dense.build(X, seed=1)
     assert not copy.copy(dense).is_built
+
+
+def test_a_layer_with_slots_is_copied_with_its_parameters() -> None:
+    @dataclass(frozen=True, slots=True)
+    class Slotted(bm.Layer):
+        inner: bm.Layer
+
+        def __call__(self, x: Any) -> Any:
+            return self.inner(x) * self.parameter("scale", (3,), "normal")
+
+    model = trained(Slotted(bm.layers.Dense(3)))
+    np.testing.assert_array_equal(bm.clone(model)(X), model(X))
+    assert bm.Sequential(copy.copy(model).inner)(X).shape == (6, 3)
+
+
+def test_shared_parameters_are_stored_counted_and_stepped_once(tmp_path: Path) -> None:
+    model = Twins(Tower())
+    model.build(X, X)
+    size = 4 * 8 + 8 + 8 * 3 + 3
+    assert sum(array.size for array in model.state().values()) == size
+    assert model.network.summary().parameters == size
+    bm.save(model, tmp_path / "twins.safetensors")
+    for other in (bm.load(tmp_path / "twins.safetensors"), bm.clone(model)):
+        assert other.state().keys() == model.state().keys()
+        left, right = other(X, X)
+        np.testing.assert_array_equal(left, right)
+    averaged = {path: (array + array) / 2 for path, array in model.state().items()}
+    model.load_state(averaged)
+    np.testing.assert_array_equal(*model(X, X))
 
 
 def _predict(model: bm.Layer) -> Any:
