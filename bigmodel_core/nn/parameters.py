@@ -163,7 +163,9 @@ class Known:
         for dim in (dim for spec in specs for dim in spec.shape):
             if isinstance(dim, str) and not dim.isidentifier():
                 names.setdefault(dim, f"dim_{len(names) + 1}")
-        return cls(tuple(spec.with_shape([names.get(dim, dim) for dim in spec.shape]) for spec in specs))
+        if names:
+            specs = [spec.with_shape([names.get(dim, dim) for dim in spec.shape]) for spec in specs]
+        return cls(tuple(specs))
 
 
 def settings_of(layer: Any) -> tuple[str, str] | None:
