@@ -107,7 +107,7 @@ def test_a_training_step_compiles() -> None:
     network = model.build(bm.Spec(("N", 784)), device=Host())
     step = bm.compile(network, loss="cross_entropy", optimizer=bm.optimizers.Adam(1e-3))
     step.build([np.zeros((4, 784), "float32")], np.zeros(4, "int64"))
-    launches = launches_of(step._program, {"N": 64})
+    launches = launches_of(step.programs["step"].program, {"N": 64})
     assert {"product", "cross_entropy_rows", "fused"} <= {launch.kernel.name for launch in launches}
     for launch in launches:
         if "product" in launch.kernel.name:

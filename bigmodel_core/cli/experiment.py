@@ -43,6 +43,9 @@ class Train:
         monitor: which measure decides the best epoch; the first metric, else the loss, if None.
         augment: how training samples are changed, in this order.
         workers: threads that read and augment samples ahead of the step.
+        accumulate: batches whose gradients are added up for one update.
+        freeze: patterns of parameters that stay as they are.
+        ema: how much of the averaged parameters each step keeps; None for no average.
     """
 
     epochs: int = 10
@@ -56,6 +59,9 @@ class Train:
     monitor: str | None = None
     augment: tuple[str, ...] = ()
     workers: int = 1
+    accumulate: int = 1
+    freeze: tuple[str, ...] = ()
+    ema: float | None = None
 
     def __post_init__(self) -> None:
         check_number(self, "epochs", whole=True, at_least=1)
@@ -63,6 +69,9 @@ class Train:
         check_number(self, "validation", at_least=0, below=1)
         check_number(self, "seed", whole=True, at_least=0)
         check_number(self, "workers", whole=True, at_least=0)
+        check_number(self, "accumulate", whole=True, at_least=1)
+        if self.ema is not None:
+            check_number(self, "ema", at_least=0, below=1)
         if self.learning_rate is not None:
             check_number(self, "learning_rate", at_least=0)
 

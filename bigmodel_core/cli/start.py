@@ -38,7 +38,7 @@ def start(experiment: Experiment, out: Path | None, checkpoint_every: int | None
     loss = experiment.make_loss(model)
     fraction = how.validation if how.validation and data.validation is None else None
     kept, aside = _parted(data, fraction)
-    steps = how.epochs * -(-kept // how.batch_size)
+    steps = how.epochs * -(-kept // (how.batch_size * how.accumulate))
     if metrics is None:
         metrics = own_metrics(model) if how.loss is None else metrics_for(data)
     experiment.check_monitor(metrics, validated=bool(fraction) or data.validation is not None)
@@ -54,6 +54,9 @@ def start(experiment: Experiment, out: Path | None, checkpoint_every: int | None
             device=how.device,
             out=folder,
             monitor=how.monitor,
+            accumulate=how.accumulate,
+            freeze=how.freeze,
+            ema=how.ema,
         )
         output.say(
             f"{title} on {data.name}: {len(data.train):,} samples{aside}, {len(data.test):,} to test.", "dim"

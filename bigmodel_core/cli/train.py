@@ -39,6 +39,16 @@ def train(
     batch_size: Annotated[
         int | None, _option("--batch-size", None, "Samples in a step.  [default: 64]")
     ] = None,
+    accumulate: Annotated[
+        int | None, _option("--accumulate", None, "Batches whose gradients give one update.  [default: 1]")
+    ] = None,
+    freeze: Annotated[
+        list[str] | None,
+        _option("--freeze", "PATTERN", "Parameters that stay as they are, as in encoder/*; may be repeated."),
+    ] = None,
+    ema: Annotated[
+        float | None, _option("--ema", None, "Keep averages of the parameters, too, as in 0.999.")
+    ] = None,
     optimizer: Annotated[
         str | None, _option("--optimizer", "NAME", "As in sgd:momentum=0.9.  [default: the model's]")
     ] = None,
@@ -104,6 +114,9 @@ def train(
     changes = {
         "epochs": epochs,
         "batch_size": batch_size,
+        "accumulate": accumulate,
+        "freeze": freeze,
+        "ema": ema,
         "validation": validation,
         "monitor": monitor,
         "seed": seed,

@@ -60,8 +60,10 @@ class Layer:
 
     @property
     def training(self) -> bool:
-        """Whether the graph under construction is that of training; only inside `__call__`."""
-        return current_trace().training
+        """Whether to compute as in training: the graph under construction is that of training, and the layer
+        is not frozen; only inside `__call__`."""
+        trace = current_trace()
+        return trace.training and not trace.is_frozen
 
     def parameter(
         self,
@@ -96,7 +98,7 @@ class Layer:
                 fix="fix that dimension in the input's spec; only the batch is free.",
                 where=place(graph.path, graph.layer),
             )
-        spec = Spec(tuple(shape), dtype or trace.dtype)
+        spec, trainable = Spec(tuple(shape), dtype or trace.dtype), trainable and not trace.is_frozen
         return trace.request(Parameter(path, spec, initial, trainable))
 
     def assign(self, name: str, value: Value) -> None:
@@ -109,7 +111,8 @@ class Layer:
                 f"'{name}' is not a parameter of this layer.",
                 where=place(trace.graph.path, trace.graph.layer),
             )
-        trace.updates[path] = value
+        if not trace.is_frozen:
+            trace.updates[path] = value
 
     def _argument_names(self, count: int) -> tuple[str, ...]:
         """The names of the first `count` arguments of `__call__`; "x_1", "x_2" if they have no names."""

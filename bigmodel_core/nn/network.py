@@ -166,9 +166,15 @@ class Network:
             self._traces[training] = self.traced_into(Graph(), training)
         return self._traces[training]
 
-    def traced_into(self, graph: Graph, training: bool) -> Trace:
-        """The model added to a graph, for instance that of a training step."""
-        trace = Trace(graph, training, self.dtype)
+    def traced_into(self, graph: Graph, training: bool, frozen: frozenset[str] = frozenset()) -> Trace:
+        """The model added to a graph, for instance that of a training step.
+
+        Args:
+            graph: the graph.
+            training: whether layers behave as in training.
+            frozen: the paths of layers that behave as in inference all the same.
+        """
+        trace = Trace(graph, training, self.dtype, frozen=frozen)
         with trace.active():
             trace.inputs = tuple(
                 graph.input(name, spec) for name, spec in zip(self.input_names, self.inputs, strict=True)

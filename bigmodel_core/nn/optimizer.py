@@ -2,12 +2,17 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Collection, Mapping
 from dataclasses import dataclass, replace
 from typing import Any, ClassVar
 
+import numpy as np
+
 from bigmodel_core.errors import ConfigError
 from bigmodel_core.graph import Value
+from bigmodel_core.graph.spec import Spec
+from bigmodel_core.nn.patterns import matching, matching_each
+from bigmodel_core.registry.config import converted
 from bigmodel_core.registry.contracts import undefined
 from bigmodel_core.registry.field_limits import check_number
 
@@ -45,11 +50,16 @@ class Regularisation:
             added to its gradient; optimizers that decouple it say so).
         clip_norm: gradients are scaled so that the norm of all of them together is at most this.
         clip_value: each number of a gradient is cut to [-clip_value, clip_value].
+        groups: other options for some parameters, by patterns of their paths:
+            `{"*/bias": {"weight_decay": 0}, "encoder/*": {"learning_rate": 1e-5}}`. Every option of the
+            optimizer may be given but those of clipping, which looks at all gradients together. Of several
+            patterns that match, all count, the last one first.
     """
 
     weight_decay: float = 0.0
     clip_norm: float | None = None
     clip_value: float | None = None
+    groups: Mapping[str, Mapping[str, Any]] | None = None
 
     def __post_init__(self) -> None:
         check_number(self, "weight_decay", at_least=0)
@@ -73,6 +83,8 @@ class Optimizer(Regularisation):
         super().__post_init__()
         if not callable(getattr(self, "learning_rate", None)) and hasattr(self, "learning_rate"):
             check_number(self, "learning_rate", at_least=0)
+        if self.groups is not None:
+            object.__setattr__(self, "groups", self._checked_groups(self.groups))
 
     def init(self) -> Mapping[str, float]:
         """The names of the arrays kept for each parameter (of its shape), and the number each starts with."""
@@ -91,6 +103,36 @@ class Optimizer(Regularisation):
             step: the number of this step, from 1, a float64 scalar.
         """
         raise undefined(self, "optimizer", "update")
+
+    def init_parameter(self, path: str, spec: Spec) -> Mapping[str, float | np.ndarray]:
+        """What is kept for one parameter, by name: `init()`, for an optimizer that does not define this one.
+
+        Args:
+            path: of the parameter.
+            spec: its shape and number type.
+
+        Returns:
+            A number stands for an array of the parameter's shape, filled with it; an array may have any
+            shape. Floats are kept in the parameter's number type.
+        """
+        return self.init()
+
+    def update_parameter(
+        self,
+        path: str,
+        parameter: Value,
+        gradient: Value,
+        state: Mapping[str, Value],
+        rate: Value,
+        step: Value,
+    ) -> tuple[Value, Mapping[str, Value]]:
+        """One step of one parameter: `update(...)`, for an optimizer that does not define this one.
+
+        Args:
+            path: of the parameter.
+            parameter, gradient, state, rate, step: as for `update`; `state` is what `init_parameter` named.
+        """
+        return self.update(parameter, gradient, state, rate, step)
 
     def rate(self, step: int) -> float:
         """The learning rate of the step after `step` steps are done."""
@@ -111,11 +153,72 @@ class Optimizer(Regularisation):
             steps: of the whole run.
             steps_an_epoch: of each of its epochs.
         """
+        changes: dict[str, Any] = {}
         rate = getattr(self, "learning_rate", None)
-        if not isinstance(rate, Schedule):
+        if isinstance(rate, Schedule) and (found := rate.for_run(steps, steps_an_epoch)) is not rate:
+            changes["learning_rate"] = found
+        groups = {
+            pattern: {
+                name: option.for_run(steps, steps_an_epoch) if isinstance(option, Schedule) else option
+                for name, option in options.items()
+            }
+            for pattern, options in (self.groups or {}).items()
+        }
+        if groups and groups != self.groups:
+            changes["groups"] = groups
+        return replace(self, **changes) if changes else self
+
+    # Groups of parameters --------------------------------------------------------------------------------
+
+    def _checked_groups(self, groups: Any) -> dict[str, dict[str, Any]]:
+        """The groups as they are kept: options as their fields want them.
+
+        Raises:
+            ConfigError: an option is unknown, has a wrong value, or holds for all gradients together.
+        """
+        if not isinstance(groups, Mapping) or not all(isinstance(item, Mapping) for item in groups.values()):
+            raise ConfigError(
+                f"groups is {groups!r}, expected options by pattern.",
+                where=type(self).__name__,
+                fix='pass groups={"*/bias": {"weight_decay": 0}}, for instance.',
+            )
+        found: dict[str, dict[str, Any]] = {}
+        for pattern, options in groups.items():
+            where = f"{type(self).__name__}.groups[{pattern!r}]"
+            if whole := sorted({"groups", "clip_norm", "clip_value"} & set(options)):
+                raise ConfigError(
+                    f"{whole[0]} holds for all parameters together.",
+                    where=where,
+                    fix=f"pass {whole[0]} to the optimizer.",
+                )
+            try:
+                found[pattern] = converted(type(self), options)
+                replace(self, groups=None, **found[pattern])
+            except ConfigError as error:
+                error.where = where
+                raise
+        return found
+
+    def patterns_of(self, path: str) -> tuple[str, ...]:
+        """The patterns of the groups that a parameter belongs to, in their order."""
+        return matching_each(self.groups or (), path)
+
+    def member(self, patterns: Collection[str]) -> Optimizer:
+        """The optimizer of the parameters that belong to these groups and no others: itself without any."""
+        if not patterns or not self.groups:
             return self
-        found = rate.for_run(steps, steps_an_epoch)
-        return self if found is rate else replace(self, learning_rate=found)  # type: ignore[call-arg]  # a field of this subclass
+        options = {name: value for pattern in patterns for name, value in self.groups[pattern].items()}
+        return replace(self, groups=None, **options)
+
+    def check_groups(self, paths: Collection[str]) -> None:
+        """Raise unless every pattern of the groups matches a parameter.
+
+        Raises:
+            UnknownNameError: one does not; the message names the nearest.
+        """
+        matching(tuple(self.groups or ()), paths, "groups")
+
+    # Gradients -------------------------------------------------------------------------------------------
 
     def regularised(
         self, parameters: Mapping[str, Value], gradients: Mapping[str, Value]
@@ -133,8 +236,10 @@ class Optimizer(Regularisation):
             found = {
                 path: (value.astype("float64") * factor).astype(value.dtype) for path, value in found.items()
             }
-        if self.weight_decay and not self.decoupled_decay:
-            found = {path: value + parameters[path] * self.weight_decay for path, value in found.items()}
+        for path, value in found.items():
+            member = self.member(self.patterns_of(path))
+            if member.weight_decay and not member.decoupled_decay:
+                found[path] = value + parameters[path] * member.weight_decay
         return found
 
     def guards(self, gradients: Mapping[str, Value]) -> list[Value]:
@@ -173,3 +278,18 @@ class Optimizer(Regularisation):
         for square in squares[1:]:
             total = total + square
         return unit, total
+
+
+def first_state(optimizer: Optimizer, path: str, spec: Spec) -> dict[str, np.ndarray]:
+    """What an optimizer keeps for a parameter before the first step, by name.
+
+    Args:
+        optimizer: that of the parameter's group.
+        path: of the parameter.
+        spec: its shape and number type.
+    """
+    found: dict[str, np.ndarray] = {}
+    for name, start in optimizer.init_parameter(path, spec).items():
+        array = np.asarray(start) if isinstance(start, np.ndarray) else np.full(spec.sizes, start, spec.dtype)
+        found[name] = array.astype(spec.dtype) if array.dtype.kind == "f" else array
+    return found

@@ -134,7 +134,15 @@ def replayed(part: Part, request: Callable[[Parameter], Value], inputs: Sequence
         GraphError: the part uses a parameter of another one.
     """
     trace = current_trace()
-    graph, base, cut = trace.graph, trace.graph.path, part.cuts[trace.training]
+    graph, base = trace.graph, trace.graph.path
+    cut = part.cuts[trace.training and not trace.is_frozen]
+    if inner := [path for path in trace.frozen if path.startswith(f"{base}/")]:
+        if not trace.is_frozen:
+            raise GraphError(
+                "a part of a part of a loaded model cannot be frozen alone.",
+                fix=f"freeze all of it: '{base}/*'.",
+                where=inner[0],
+            )
     if len(inputs) != len(cut.inputs):
         raise ShapeError(f"the part takes {len(cut.inputs)} inputs, got {len(inputs)}.")
     made: dict[Value, Value] = dict(zip(cut.inputs, inputs, strict=True))

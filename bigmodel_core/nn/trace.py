@@ -64,6 +64,7 @@ class Trace:
         form: how the model returns them.
         owners: by path of a parameter, what the layer that asked for it owns, and the parameter's name there.
         layers: by path, the layer that was first called there, and with what specs; None for other arguments.
+        frozen: the paths of layers that compute as in inference; layers inside them do, too.
     """
 
     graph: Graph
@@ -77,6 +78,8 @@ class Trace:
     form: Form = field(default_factory=Form)
     owners: dict[str, tuple[Holder, str]] = field(default_factory=dict)
     layers: dict[str, tuple[Layer, tuple[Spec, ...] | None]] = field(default_factory=dict)
+    frozen: frozenset[str] = frozenset()
+    _freezing: int = 0
     _places: dict[int, tuple[str, Holder]] = field(default_factory=dict)
     _alive: list[Layer] = field(default_factory=list)
     _stack: list[_Call] = field(default_factory=list)
@@ -85,6 +88,14 @@ class Trace:
     def result(self) -> Any:
         """The outputs as the model returned them."""
         return self.form.pack(self.outputs)
+
+    @property
+    def is_frozen(self) -> bool:
+        """Whether the layer whose call runs is frozen."""
+        path = self.graph.path
+        return self._freezing > 0 or any(
+            not above or path == above or path.startswith(f"{above}/") for above in self.frozen
+        )
 
     @contextmanager
     def active(self) -> Iterator[Trace]:
@@ -207,6 +218,20 @@ def current_trace() -> Trace:
             fix="call the outermost layer on NumPy arrays or a Spec.",
         )
     return trace
+
+
+@contextmanager
+def freezing() -> Iterator[None]:
+    """Layers called inside are frozen: they compute as in inference, and no step changes their parameters.
+
+    Only inside `Layer.__call__`; `bm.layers.Frozen` is a layer that does this.
+    """
+    trace = current_trace()
+    trace._freezing += 1
+    try:
+        yield
+    finally:
+        trace._freezing -= 1
 
 
 def is_tracing() -> bool:

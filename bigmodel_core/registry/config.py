@@ -63,6 +63,8 @@ def _plain(value: Any, where: str) -> Any:
         return [_plain(item, f"{where}[{index}]") for index, item in enumerate(value)]
     if dataclasses.is_dataclass(value) and not isinstance(value, type):
         return to_config(value)
+    if isinstance(value, Mapping) and all(isinstance(key, str) for key in value):
+        return {key: _plain(item, f"{where}[{key!r}]") for key, item in value.items()}
     raise ConfigError(
         f"a value of type {type(value).__name__} cannot be saved.",
         where=where,
@@ -219,7 +221,7 @@ def build(cls: type[Any], fields: Mapping[str, Any]) -> Any:
     Raises:
         ConfigError: an option is unknown, missing or does not fit.
     """
-    values = _converted(cls, fields, text=False)
+    values = converted(cls, fields)
     required = [
         field.name
         for field in dataclasses.fields(cls)
@@ -252,10 +254,20 @@ def parse_fields(cls: type[Any], texts: Mapping[str, str]) -> dict[str, Any]:
     Raises:
         ConfigError: an option is unknown (the message names the nearest) or its text cannot be read.
     """
-    return _converted(cls, texts, text=True)
+    return converted(cls, texts, text=True)
 
 
-def _converted(cls: type[Any], given: Mapping[str, Any], *, text: bool) -> dict[str, Any]:
+def converted(cls: type[Any], given: Mapping[str, Any], *, text: bool = False) -> dict[str, Any]:
+    """Options as the fields of a dataclass want them.
+
+    Args:
+        cls: the dataclass.
+        given: by name of the option.
+        text: whether they are texts somebody typed.
+
+    Raises:
+        ConfigError: an option is unknown, or does not fit.
+    """
     annotations = field_types(cls)
     values: dict[str, Any] = {}
     for key, value in given.items():

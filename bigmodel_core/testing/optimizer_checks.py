@@ -11,7 +11,7 @@ import numpy as np
 from bigmodel_core.graph import Graph
 from bigmodel_core.graph.dtypes import COMPUTED_FLOATS, DTYPES
 from bigmodel_core.graph.spec import Spec
-from bigmodel_core.nn.optimizer import Optimizer, Schedule
+from bigmodel_core.nn.optimizer import Optimizer, Schedule, first_state
 from bigmodel_core.ops.random import STEP
 from bigmodel_core.plan import Program, Variables, device_named
 from bigmodel_core.testing.checks import CheckSkipped, Inputs, expect, expect_numbers
@@ -36,11 +36,13 @@ class Updates:
             rate = graph.input("~rate", Spec((), "float64"))
             number = graph.input(STEP, Spec((), "int64")).astype("float64")
             state = {}
-            for name, first in optimizer.init().items():
-                self.variables.create(name, np.full(start.shape, first, start.dtype))
-                state[name] = graph.variable(name, spec)
+            for name, first in first_state(optimizer, "parameter", spec).items():
+                self.variables.create(name, first)
+                state[name] = graph.variable(name, self.variables.spec(name))
             found = optimizer.regularised({"parameter": parameter}, {"parameter": gradient})["parameter"]
-            new, kept = optimizer.update(parameter, found, state, rate.astype(spec.dtype), number)
+            new, kept = optimizer.update_parameter(
+                "parameter", parameter, found, state, rate.astype(spec.dtype), number
+            )
         expect(
             set(kept) == set(state), f"update returned the state {sorted(kept)}, init names {sorted(state)}"
         )
@@ -171,11 +173,12 @@ def check_clipping(optimizer: Optimizer) -> None:
     """Clipped gradients act like the same gradients clipped by hand."""
     start, gradient = np.linspace(1, 2, 7), 10 * _gradients(1)[0]
     norm = np.linalg.norm(gradient)
-    for change, clipped in (
+    changes: tuple[tuple[dict[str, Any], np.ndarray], ...] = (
         ({"clip_value": 0.5}, np.clip(gradient, -0.5, 0.5)),
         ({"clip_norm": 1.0}, gradient / (norm + 1e-6)),
         ({"clip_norm": 1e6}, gradient),
-    ):
+    )
+    for change, clipped in changes:
         found = Updates(replace(optimizer, **change), start).step(gradient)
         expected = Updates(optimizer, start).step(clipped)
         expect_numbers(found, expected, str(change))

@@ -6,6 +6,7 @@ import time
 from contextlib import closing
 from typing import TYPE_CHECKING, Any
 
+from bigmodel_core.train.accumulation import Window
 from bigmodel_core.train.callback import Callback
 from bigmodel_core.train.divergence import has_diverged
 from bigmodel_core.train.evaluation import EVALUATION_BATCH
@@ -21,7 +22,8 @@ def train_epochs(trainer: Trainer, job: Job, report: Reporter, interruption: Int
     """Train the epochs that are not done yet, until the last one, a callback or Ctrl-C ends training.
 
     Raises:
-        NumericsError: the loss, a gradient or an update is NaN or infinite.
+        NumericsError: the loss, a gradient or an update is NaN or infinite; where several batches give one
+            update, in no update of an epoch all was well.
         CheckpointError: a checkpoint cannot be written.
     """
     _save(trainer)
@@ -64,30 +66,38 @@ def _train_epoch(trainer: Trainer, job: Job, report: Reporter, interruption: Int
     """Run the batches of an epoch that are not done yet; False if it is to stop before."""
     state, step = trainer.state, trainer.step
     listeners = [item for item in trainer.callbacks if type(item).on_batch_end is not Callback.on_batch_end]
-    if state.batch == 0:
+    window, whole = Window(step, trainer.accumulate), state.batch == 0
+    if whole:
+        step.discard()
         tell(trainer, "on_epoch_begin", state.epoch)
     report.epoch_begins(state.epoch, job.epochs, job.batches, state.batch)
     epoch = job.train.shuffled(job.batch_size, step.seed, state.epoch, state.batch, job.augment, job.workers)
     with closing(epoch) as batches:
         for x, y in batches:
-            loss = step(x, y)
-            if state.first_loss is None:
-                state.first_loss = loss
-            state.batch += 1
-            state.steps = step.steps
-            state.loss_sum += loss * len(y)
-            state.samples += len(y)
-            if listeners:
-                logs = {"loss": loss, "learning_rate": _last_rate(trainer)}
+            number = state.batch + 1
+            closes = number % trainer.accumulate == 0 or number == job.batches
+            loss = window.take(x, y, number, closes=closes)
+            state.batch, state.steps, state.draws = number, step.steps, step.draws
+            if loss is not None:
+                if state.first_loss is None:
+                    state.first_loss = loss
+                state.loss_sum += loss * len(y)
+                state.samples += len(y)
+            if listeners and window.is_updated:
+                logs = {"loss": window.loss, "learning_rate": _last_rate(trainer)}
                 for callback in listeners:
                     callback.on_batch_end(trainer, step.steps, logs)
-            report.batch_ends(state.batch, state.loss_sum / state.samples)
+            report.batch_ends(state.batch, state.loss_sum / max(state.samples, 1))
             if trainer.record is not None:
                 trainer.record.lock.show_life()
+            if not closes:  # what was added up is in no checkpoint
+                continue
             if (trainer.stop or interruption.requested) and state.batch < job.batches:
                 return False
-            if job.checkpoint_every and step.steps % job.checkpoint_every == 0:
+            if job.checkpoint_every and window.is_updated and step.steps % job.checkpoint_every == 0:
                 _save(trainer)
+    if whole and window.error is not None and not window.updates:
+        raise window.error
     return True
 
 

@@ -9,7 +9,6 @@ import numpy as np
 
 from bigmodel_core.errors import NumericsError
 from bigmodel_core.graph import Graph, Value, needed, place
-from bigmodel_core.ops.random import SEED, STEP
 from bigmodel_core.plan import Program, Variables
 
 UNCHANGED = "nothing was changed."
@@ -36,12 +35,19 @@ def located(
     """
     at = f"at step {step}"
     for name, array in given.items():
-        if name not in ("~rate", SEED, STEP) and not _is_finite(np.asarray(array)):
-            which = name.removeprefix("~")
+        if name.startswith("~rate") or _is_finite(np.asarray(array)):
+            continue
+        if name.startswith("~gradient/"):
+            path = name.removeprefix("~gradient/")
             return NumericsError(
-                f"the loss or a gradient is NaN or infinite {at}, because the batch's '{which}' is.",
-                fix=f"clean the data; {UNCHANGED}",
+                f"the gradient of '{path}' is NaN or infinite {at}, as it was passed.",
+                fix=f"leave this update out; {UNCHANGED}",
             )
+        which = name.removeprefix("~")
+        return NumericsError(
+            f"the loss or a gradient is NaN or infinite {at}, because the batch's '{which}' is.",
+            fix=f"clean the data; {UNCHANGED}",
+        )
     for path in variables:
         if not _is_finite(variables.read(path)):
             return NumericsError(
@@ -71,17 +77,17 @@ def _first_of(
     name = next((name for name, value in watched.items() if not _is_finite(found[id(value)])), None)
     if name is None:
         return None
-    if name == "the learning rate":
+    if name.startswith("the learning rate"):
         return NumericsError(
-            f"{name} is {given['~rate']} {at}.",
+            f"{name} is {_given(watched[name], given)} {at}.",
             fix=f"choose another learning rate or schedule; {UNCHANGED}",
         )
     nodes = [node for node in needed([watched[name]]) if node.inputs]
     values = [value for node in nodes for value in node.outputs if value.spec.is_float]
     arrays = dict(_computed(variables, values, given))
     first = next((value for value in values if not _is_finite(arrays[id(value)])), watched[name])
-    of_batch = float(found[id(watched["the loss"])])
-    inner = name != "the loss" and _is_finite(np.asarray(of_batch))
+    of_batch = float(found[id(watched["the loss"])]) if "the loss" in watched else None
+    inner = name != "the loss" and of_batch is not None and _is_finite(np.asarray(of_batch))
     loss = f", though the loss is finite ({of_batch:.4g})" if inner else ""
     before = [arrays[id(value)] for value in (first, *first.node.inputs) if id(value) in arrays]
     error = NumericsError(
@@ -91,6 +97,14 @@ def _first_of(
     )
     error.loss = of_batch
     return error
+
+
+def _given(value: Value, given: Mapping[str, Any]) -> Any:
+    """What was given for the graph input that a value is a conversion of."""
+    node = value.node
+    while node.inputs:
+        node = node.inputs[0].node
+    return given[node.op.name]  # type: ignore[attr-defined]  # learning rates are graph inputs
 
 
 def _fix(name: str, around: Sequence[np.ndarray]) -> str:

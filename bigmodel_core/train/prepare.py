@@ -95,14 +95,18 @@ def prepared(
     if held_out is not None or trainer.metrics:
         evaluator.check(train if held_out is None else held_out, EVALUATION_BATCH)
     all_epochs = epochs if checkpoint is not None else trainer.state.epoch + epochs
-    optimizer = _for_run(trainer, before, all_epochs, -(-len(train) // batch_size))
+    updates = -(-len(train) // (batch_size * trainer.accumulate))
+    optimizer = _for_run(trainer, before, all_epochs, updates)
     options: dict[str, Any] = {
         "epochs": all_epochs,
         "batch_size": batch_size,
+        "accumulate": trainer.accumulate,
         "seed": step.seed,
         "augment": [described(change) for change in changes],
         "loss": described(step.loss),
         "optimizer": described(optimizer),
+        "freeze": list(step.freeze),
+        "ema": step.ema,
         "metrics": [described(metric) for metric in trainer.metrics],
         "callbacks": [described(callback) for callback in trainer.callbacks],
         "monitor": monitor,
@@ -150,7 +154,7 @@ def prepared(
 def _built(trainer: Trainer, samples: Samples) -> tuple[Network, Spec]:
     first, step = samples.first(1), trainer.step
     if step.network is None:
-        step.build(first.inputs, first.labelled())
+        step.build(first.inputs, first.labelled(), accumulates=trainer.accumulate > 1)
     network = trainer.network
     return network, target_spec(step.loss, first.labelled(), network.dtype)
 
@@ -166,21 +170,29 @@ def _for_run(trainer: Trainer, before: Mapping[str, Any], epochs: int, steps_an_
         steps_an_epoch: of each of them.
     """
     asked, state = trainer.optimizer, trainer.state
-    done, left = (0, epochs) if before else (state.steps - state.batch, epochs - state.epoch)
+    begun = -(-state.batch // trainer.accumulate)
+    done, left = (0, epochs) if before else (state.steps - begun, epochs - state.epoch)
     found = asked.for_run(done + left * steps_an_epoch, steps_an_epoch)
     if found is asked or "optimizer" not in before:
         return found
-    earlier: Any = make("optimizer", before["optimizer"])
-    rate, taken = asked.learning_rate, earlier.learning_rate  # type: ignore[attr-defined]  # for_run found the field
-    same = type(taken) is type(rate) and replace(earlier, learning_rate=rate) == asked
-    return earlier if same and _fits(described(rate), described(taken)) else found
+    earlier: Optimizer = make("optimizer", before["optimizer"])
+    return earlier if _fits(described(asked), described(earlier)) else found
 
 
-def _fits(asked: Any, taken: Any) -> bool:
-    """Whether the description of a schedule is another one in which what was left open has been filled in."""
+def _fits(asked: Any, taken: Any, *, is_open: bool = False) -> bool:
+    """Whether the description of an optimizer is another one, in whose schedules what was left open has been
+    filled in.
+
+    Args:
+        asked, taken: the descriptions.
+        is_open: whether they are parts of that of a schedule.
+    """
     if isinstance(asked, Mapping) and isinstance(taken, Mapping):
-        return asked.keys() == taken.keys() and all(_fits(asked[key], taken[key]) for key in asked)
-    return asked is None or bool(asked == taken)
+        inside = is_open or asked.get("kind") == "schedule"
+        return asked.keys() == taken.keys() and all(
+            _fits(asked[key], taken[key], is_open=inside) for key in asked
+        )
+    return bool(asked == taken) or (is_open and asked is None)
 
 
 def _augmentations(

@@ -17,6 +17,7 @@ from bigmodel_core.nn.layer import Layer
 from bigmodel_core.nn.parameters import Parameter
 from bigmodel_core.nn.trace import Trace, current_trace
 from bigmodel_core.train.checkpoint_graph import SavedGraph, SavedNode
+from bigmodel_core.train.frozen_graph import with_frozen
 
 
 @dataclass(frozen=True)
@@ -86,7 +87,7 @@ class RestoredModel(Layer):
     def __call__(self, *inputs: Any) -> Any:
         trace = current_trace()
         graph, base = trace.graph, trace.graph.path
-        saved = self.graphs[trace.training]
+        saved = self._saved(trace, base)
         given = dict(zip(self.inputs, inputs, strict=False))
         if len(inputs) != len(self.inputs):
             raise ShapeError(f"the model takes {len(self.inputs)} inputs, got {len(inputs)}.")
@@ -103,6 +104,14 @@ class RestoredModel(Layer):
         for path, (node_number, number) in saved.updates.items():
             trace.updates[_joined(base, path)] = _pick(made, node_number, number)
         return saved.form.pack([_pick(made, *reference) for reference in saved.outputs])
+
+    def _saved(self, trace: Trace, base: str) -> SavedGraph:
+        """The graph for a trace, frozen parts as in inference."""
+        if not self.training:
+            return self.graphs[False]
+        start = f"{base}/" if base else ""
+        frozen = [path[len(start) :] for path in trace.frozen if path.startswith(start)]
+        return with_frozen(self.graphs[True], self.graphs[False], frozen)
 
     def _argument_names(self, count: int) -> tuple[str, ...]:
         return tuple(self.inputs)[:count]

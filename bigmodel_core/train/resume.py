@@ -20,8 +20,22 @@ from bigmodel_core.train.run_state import RunState, described
 from bigmodel_core.train.runs import BEST, LAST, MANIFEST, is_run, read_manifest, resume_points
 from bigmodel_core.train.step import TrainStep
 
-_FIXED = ("seed", "batch_size", "augment", "loss", "optimizer", "monitor", "data", "validation")
+_FIXED = (
+    "seed",
+    "batch_size",
+    "accumulate",
+    "augment",
+    "loss",
+    "optimizer",
+    "freeze",
+    "ema",
+    "monitor",
+    "data",
+    "validation",
+)
 """What must be the same for a resumed run to reach the same bits."""
+_SINCE = {"augment": [], "accumulate": 1, "freeze": [], "ema": None}
+"""What runs of earlier versions, which did not note these options, had."""
 
 
 def checkpoint_of_run(path: str | Path) -> Checkpoint:
@@ -111,7 +125,7 @@ def folder_of(checkpoint: Checkpoint) -> Path | None:
 
 
 def parts(options: Mapping[str, Any], where: Path, callbacks: Sequence[Any] | None) -> dict[str, Any]:
-    """The loss, optimizer, metrics, callbacks, seed and monitor of a run, as a Trainer takes them.
+    """What a run was made with, as a Trainer takes it: loss, optimizer, metrics and so on.
 
     Args:
         options: of the run.
@@ -131,6 +145,7 @@ def parts(options: Mapping[str, Any], where: Path, callbacks: Sequence[Any] | No
             if callbacks is None
             else callbacks,
             "seed": int(options["seed"]),
+            **{name: options.get(name, _SINCE[name]) for name in ("accumulate", "freeze", "ema")},
             "monitor": str(options["monitor"]),
         }
     except (KeyError, TypeError, ValueError) as error:
@@ -184,7 +199,7 @@ def state_of(checkpoint: Checkpoint, step: TrainStep, options: Mapping[str, Any]
     """
     assert checkpoint.training is not None and step.network is not None and step.variables is not None
     where = str(checkpoint.path)
-    before = {"augment": [], **checkpoint.options}
+    before = {**_SINCE, **checkpoint.options}
     if odd := [name for name in _FIXED if not _same(name, before.get(name), options[name])]:
         about = checkpoint.about.encoding
         is_old = odd[0] in ("data", "validation") and about is not None and not about.complete
@@ -231,7 +246,8 @@ def restore(checkpoint: Checkpoint, step: TrainStep, state: RunState) -> None:
     step.network.load_state(checkpoint.state)
     for path in optimizer_paths(step):
         step.variables.write(path, checkpoint.optimizer[path])
-    step.steps, step.rate_scale = state.steps, state.rate_scale
+    step.steps, step.draws, step.rate_scale = state.steps, state.draws, state.rate_scale
+    step.discard()
 
 
 def _same(name: str, before: Any, now: Any) -> bool:

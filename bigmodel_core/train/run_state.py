@@ -43,6 +43,7 @@ class RunState:
         epoch: how many epochs are done.
         batch: how many batches of the next epoch are done.
         steps: how many steps are done over all.
+        draws: how many batches were differentiated, which numbers the draws of dropout.
         loss_sum, samples: the sum of the losses of this epoch's samples so far, and how many they are.
         rate_scale: what callbacks multiply the learning rate with.
         best: the best epoch so far.
@@ -54,6 +55,7 @@ class RunState:
     epoch: int = 0
     batch: int = 0
     steps: int = 0
+    draws: int = 0
     loss_sum: float = 0.0
     samples: int = 0
     rate_scale: float = 1.0
@@ -80,18 +82,19 @@ class RunState:
             CheckpointError: it is malformed.
         """
         kinds = {
-            **dict.fromkeys(("epoch", "batch", "steps", "samples"), int),
+            **dict.fromkeys(("epoch", "batch", "steps", "draws", "samples"), int),
             **dict.fromkeys(("loss_sum", "rate_scale"), (int, float)),
             "best": (dict, type(None)),
             "first_loss": (int, float, type(None)),
             "callbacks": dict,
             "history": list,
         }
-        found = {"first_loss": None, **{name: _decode(value) for name, value in values.items()}}
+        since = {"first_loss": None, "draws": values.get("steps")}  # earlier versions did not write them
+        found = {**since, **{name: _decode(value) for name, value in values.items()}}
         for name, kind in kinds.items():
             if name not in found or not isinstance(found[name], kind) or isinstance(found[name], bool):  # type: ignore[arg-type]  # a type or a tuple of them
                 raise CheckpointError(f"the state of the run has no valid '{name}'.")
-        if min(found["epoch"], found["batch"], found["steps"], found["samples"]) < 0:
+        if min(found[name] for name in ("epoch", "batch", "steps", "draws", "samples")) < 0:
             raise CheckpointError("the state of the run has a negative count.")
         best = found.pop("best")
         try:

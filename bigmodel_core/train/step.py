@@ -1,4 +1,4 @@
-"""The training step: forward, loss, backward and update as one graph and one native call."""
+"""The training step: forward, loss, backward and update as one graph and one native call, or as two."""
 
 from __future__ import annotations
 
@@ -12,30 +12,24 @@ from bigmodel_core.errors import (
     GraphError,
     NumericsError,
     ShapeError,
+    UsageError,
 )
-from bigmodel_core.graph import Graph, Value
-from bigmodel_core.graph.autodiff import gradients
-from bigmodel_core.graph.spec import Spec
 from bigmodel_core.nn.fitting import fitting_state
 from bigmodel_core.nn.given import check_model, inputs_of, network_of
 from bigmodel_core.nn.layer import Layer
 from bigmodel_core.nn.loss import Loss
 from bigmodel_core.nn.network import Network
 from bigmodel_core.nn.optimizer import Optimizer
+from bigmodel_core.nn.patterns import Patterns, patterns_of
 from bigmodel_core.ops.random import SEED, STEP
-from bigmodel_core.plan import Program
-from bigmodel_core.plan.capacity import check_capacity
 from bigmodel_core.plan.device import Plan
 from bigmodel_core.plan.listing import PlannedStep
 from bigmodel_core.plan.variables import Variables
 from bigmodel_core.registry.config import make
 from bigmodel_core.train.nonfinite import located, written
-from bigmodel_core.train.objective import TARGET, batch_inputs, loss_value, target_spec
-
-RATE = "~rate"
-"""The graph input that holds the learning rate of the step."""
-STATE = "optimizer"
-"""What the paths of an optimizer's arrays start with."""
+from bigmodel_core.train.objective import TARGET, batch_inputs, target_spec
+from bigmodel_core.train.step_programs import GRADIENT, KEEP, SCALE, SUM, WEIGHT, Name, StepPrograms
+from bigmodel_core.train.updates import DECAY, fitting_gradients
 
 
 def check_seed(seed: Any) -> int:
@@ -58,7 +52,8 @@ class TrainStep:
     Attributes:
         network: the built model, once the first batch was seen.
         steps: how many steps are done.
-        seed: keys the random streams (dropout), together with the step and the layer's path.
+        draws: how many batches were differentiated, which numbers the draws of dropout.
+        seed: keys the random streams (dropout), together with the batch's number and the layer's path.
     """
 
     def __init__(
@@ -69,82 +64,83 @@ class TrainStep:
         *,
         seed: int = 0,
         device: str = "cpu",
+        freeze: Patterns = (),
+        only: Patterns | None = None,
+        ema: float | None = None,
     ) -> None:
         self.model = check_model(model)
         self.loss: Loss = make("loss", loss)
         self.optimizer: Optimizer = make("optimizer", optimizer)
-        self.seed, self.device, self.steps = check_seed(seed), device, 0
+        self.seed, self.device, self.steps, self.draws = check_seed(seed), device, 0, 0
+        self.freeze = patterns_of(freeze, "freeze")
+        self.only = None if only is None else patterns_of(only, "only")
+        self.ema = _check_ema(ema)
         self.network: Network | None = None
         self.variables: Variables | None = None
         """The model's arrays, and the optimizer's, which belong to this step alone."""
         self.rate_scale = 1.0
         """Multiplies the learning rate; callbacks that lower it on a plateau set this."""
-        self._program: Program | None = None
-        self._watched: dict[str, Value] = {}
-        self._target: Spec | None = None
+        self._programs: StepPrograms | None = None
+        self._members: tuple[Optimizer, dict[str, Optimizer]] | None = None
+        """The optimizer, and that of each group of its parameters."""
         self._plan: Plan | None = None
         self._known_form: tuple[Any, ...] | None = None
         """Shapes and types of a batch that was checked and needs no conversion: the next like it is not
         checked again."""
+        self._sums: Variables | None = None
+        self._counted = 0.0
+        """What the batches count that were added up since the last update."""
 
     # Building --------------------------------------------------------------------------------------------
 
-    def build(self, inputs: Sequence[Any], target: Any) -> None:
-        """Trace the step for inputs and a target like these; done by the first call otherwise."""
-        network = network_of(self.model, inputs, self.seed, self.device)
-        variables = Variables(network.device, network.variables)
-        self._target = target_spec(self.loss, target, network.dtype)
-        graph = Graph()
-        trace = network.traced_into(graph, training=True)
-        goal = graph.input(TARGET, self._target)
-        loss = loss_value(self.loss, trace, goal)
-        trained = {path: value for path, value in trace.values.items() if trace.parameters[path].trainable}
-        if not trained:
-            raise GraphError(
-                "the model has no trainable parameters, so a training step would change nothing.",
-                fix="add a layer with parameters, or mark parameters as trainable.",
-                where=type(network.layer).__name__,
-            )
-        found = dict(zip(trained, gradients(loss, list(trained.values())), strict=True))
-        with graph.active(), graph.scope("optimizer", type(self.optimizer).__name__):
-            rate = graph.input(RATE, Spec((), "float64")).astype(network.dtype)
-            updates, state = self._updates(graph, trained, found, rate)
-            guards = [loss, rate, *self.optimizer.guards(found), *trace.updates.values()]
-        self._watched = {"the loss": loss, "the learning rate": rate}
-        self._watched.update({f"the gradient of '{path}'": value for path, value in found.items()})
-        self._watched.update({f"the new value of '{path}'": value for path, value in trace.updates.items()})
-        self._watched.update({f"the new value of '{path}'": value for path, value in updates.items()})
-        updates.update(trace.updates)
-        guards = [value for value in guards if value.spec.is_float]
-        self._program = Program(graph, [loss], updates, guards, device=network.device)
-        self.network, self.variables = network, variables
-        for path, start in state.items():
-            self.variables.create(path, start)
+    def build(self, inputs: Sequence[Any], target: Any, *, accumulates: bool = False) -> None:
+        """Trace the step for inputs and a target like these; done by the first call otherwise.
 
-    def _updates(
-        self, graph: Graph, trained: Mapping[str, Value], found: Mapping[str, Value], rate: Value
-    ) -> tuple[dict[str, Value], dict[str, np.ndarray]]:
-        """The new values of parameters and of the optimizer's state, and what that state starts with."""
-        number = graph.input(STEP, Spec((), "int64")).astype("float64")
-        needed = len(self.optimizer.init()) * sum(value.spec.nbytes for value in trained.values())
-        check_capacity(
-            needed, "the state of the optimizer needs", "use smaller layers, or SGD without momentum."
+        Args:
+            inputs: an array or a Spec for each input.
+            target: an array or a Spec.
+            accumulates: whether it is to run in parts, by `accumulate` and `apply`.
+
+        Raises:
+            GraphError: nothing is left to train.
+            UnknownNameError: a pattern matches no parameter.
+        """
+        programs = self._prepared(inputs, target)
+        if accumulates:
+            programs["accumulate"], programs["apply_sum"]
+        else:
+            programs["step"]
+
+    def _prepared(self, inputs: Sequence[Any], target: Any) -> StepPrograms:
+        """The programs, none of which is made yet; the model is built, and what the optimizer keeps is
+        there."""
+        network = network_of(self.model, inputs, self.seed, self.device)
+        programs = StepPrograms(
+            network,
+            self.loss,
+            self.optimizer,
+            target_spec(self.loss, target, network.dtype),
+            freeze=self.freeze,
+            only=self.only,
+            averages=self.ema is not None,
         )
-        updates: dict[str, Value] = {}
-        started: dict[str, np.ndarray] = {}
-        for path, gradient in self.optimizer.regularised(trained, found).items():
-            parameter = trained[path]
-            state = {}
-            for name, start in self.optimizer.init().items():
-                key = f"{STATE}/{name}/{path}"
-                started[key] = np.full(parameter.spec.sizes, start, parameter.dtype)
-                state[name] = graph.variable(key, parameter.spec)
-            new, kept = self.optimizer.update(
-                parameter, gradient, state, rate.astype(parameter.dtype), number
-            )
-            updates[path] = new
-            updates.update({f"{STATE}/{name}/{path}": value for name, value in kept.items()})
-        return updates, started
+        variables = Variables(network.device, network.variables)
+        for path, array in programs.first_arrays():
+            variables.create(path, array)
+        self.network, self.variables, self._programs = network, variables, programs
+        self._members = self._sums = self._known_form = None
+        return programs
+
+    @property
+    def programs(self) -> StepPrograms:
+        """What the step runs.
+
+        Raises:
+            GraphError: it is not built yet.
+        """
+        if self._programs is None:
+            raise GraphError("the step is not built yet.", fix="run it once, or call build(inputs, target).")
+        return self._programs
 
     # Running ---------------------------------------------------------------------------------------------
 
@@ -164,28 +160,129 @@ class TrainStep:
             given = self._checked_batch(x, y)
             same = given.get("x") is x and given[TARGET] is y
             self._known_form = form if same else None
-            assert self._program is not None and self.variables is not None
-            self._plan = self._program.plan(self.variables, self._program.sizes(given))
-        given[RATE], given[STEP], given[SEED] = self.learning_rate, self.steps + 1, self.seed
+            made = self.programs["step"].program
+            assert self.variables is not None
+            self._plan = made.plan(self.variables, made.sizes(given))
+        self._give_update(given)
+        given[SEED] = self.seed
         assert self._plan is not None
         try:
             (loss,) = self._plan.run(given)
         except NumericsError as error:
-            assert self.variables is not None
-            number = self.steps + 1
-            if error.is_written:
-                raise written(number, self.variables) from None
-            raise located(number, error, self.variables, self._watched, given) from None
+            raise self._explained(error, "step", given) from None
         self.steps += 1
+        self.draws += 1
         return float(loss)
+
+    def gradients(self, x: Any, y: Any) -> tuple[float, dict[str, np.ndarray]]:
+        """The loss of a batch, and its gradients by path, for `apply`; no parameter that is trained changes.
+
+        Running statistics of normalisation layers follow the batch, and dropout draws, as in a step:
+        `step.apply(step.gradients(x, y)[1])` does what `step(x, y)` does, in two calls.
+
+        Raises:
+            ShapeError, DtypeError, DataError: the batch does not fit; nothing was changed.
+            NumericsError: the loss or a gradient is NaN or infinite; nothing was changed.
+
+        >>> import numpy as np
+        >>> import bigmodel_core as bm
+        >>> step = bm.compile(bm.layers.Dense(2), "cross_entropy", bm.optimizers.SGD(0.1))
+        >>> loss, grads = step.gradients(np.eye(2, dtype="float32"), np.array([0, 1]))
+        >>> step.apply({path: np.sign(gradient) for path, gradient in grads.items()})
+        >>> sorted(grads), step.steps
+        (['bias', 'weight'], 1)
+        """
+        given = self._checked_batch(x, y)
+        loss, *found = self._run("gradients", given, self.draws + 1)
+        self.draws += 1
+        return float(loss), dict(zip(self.programs.groups.trained, found, strict=True))
+
+    def accumulate(self, x: Any, y: Any) -> float:
+        """The loss of a batch, whose gradients are added up on the device until `apply()` is called without
+        any; a batch counts by its samples, so that the update is that of one large batch.
+
+        Raises:
+            ShapeError, DtypeError, DataError: the batch does not fit; nothing was changed.
+            NumericsError: the loss or a gradient is NaN or infinite; nothing was changed.
+        """
+        given = self._checked_batch(x, y)
+        if self._sums is None:
+            assert self.variables is not None
+            self._sums = Variables(self.variables.device, self.variables)
+            for path, spec in self.programs.groups.trained.items():
+                self._sums.create(SUM + path, np.zeros(spec.sizes, spec.dtype))
+        weight = float(len(given[TARGET]))
+        given[WEIGHT], given[KEEP] = weight, float(self._counted > 0)
+        (loss,) = self._run("accumulate", given, self.draws + 1)
+        self.draws += 1
+        self._counted += weight
+        return float(loss)
+
+    def discard(self) -> None:
+        """Forget the gradients that were added up since the last update."""
+        self._counted = 0.0
+
+    def apply(self, grads: Mapping[str, Any] | None = None) -> None:
+        """Update the parameters: clip, decay, and move them as the optimizer does.
+
+        Args:
+            grads: gradients by path, as `gradients` gives them; those that `accumulate` added up if None.
+
+        Raises:
+            ShapeError, DtypeError: paths or shapes are not those of the trained parameters; nothing was
+                changed.
+            NumericsError: a gradient or an update is NaN or infinite; nothing was changed.
+            UsageError: nothing was added up.
+        """
+        trained = self.programs.groups.trained
+        if grads is None:
+            if not self._counted:
+                raise UsageError(
+                    "there are no gradients to apply.", fix="call accumulate(x, y) before, or pass them."
+                )
+            given: dict[str, Any] = {SCALE: 1.0 / self._counted}
+        else:
+            given = {GRADIENT + path: array for path, array in fitting_gradients(grads, trained).items()}
+        self._give_update(given)
+        self._run("apply_sum" if grads is None else "apply", given, self.steps + 1)
+        self.steps += 1
+        if grads is None:
+            self._counted = 0.0
+
+    def _run(self, name: Name, given: dict[str, Any], number: int) -> list[np.ndarray]:
+        made = self.programs[name].program
+        given[SEED], given[STEP] = self.seed, number
+        variables = self._sums if name in ("accumulate", "apply_sum") else self.variables
+        assert variables is not None
+        try:
+            return made.run(variables, given)
+        except NumericsError as error:
+            raise self._explained(error, name, given) from None
+
+    def _explained(self, error: NumericsError, name: Name, given: Mapping[str, Any]) -> NumericsError:
+        variables = self._sums if name == "apply_sum" else self.variables
+        assert variables is not None
+        number = self.steps + 1
+        if error.is_written:
+            return written(number, variables)
+        return located(number, error, variables, self.programs[name].watched, given)
+
+    def _give_update(self, given: dict[str, Any]) -> None:
+        """Add what an update takes: learning rates, its number."""
+        if self._members is None or self._members[0] is not self.optimizer:
+            self._members = self.optimizer, self.programs.groups.members(self.optimizer)
+        for name, member in self._members[1].items():
+            given[name] = member.rate(self.steps) * self.rate_scale
+        given[STEP] = self.steps + 1
+        if self.ema is not None:
+            given[DECAY] = self.ema if self.steps else 0.0
 
     def _checked_batch(self, x: Any, y: Any) -> dict[str, Any]:
         """The batch as graph inputs, built for and checked."""
         inputs = inputs_of(self.model, x)
-        if self._program is None:
-            self.build(inputs, y)
-        assert self.network is not None and self._target is not None
-        return batch_inputs(self.network, inputs, y, self._target)
+        if self._programs is None:
+            self._prepared(inputs, y)
+        return batch_inputs(self.programs.network, inputs, y, self.programs.target)
 
     @property
     def learning_rate(self) -> float:
@@ -212,9 +309,7 @@ class TrainStep:
         >>> sum(planned.multiply_adds for planned in step.kernels(batch_size=10))  # twice 10 x 3 x 2
         120
         """
-        if self._program is None:
-            raise GraphError("the step is not built yet.", fix="run it once, or call build(inputs, target).")
-        return self._program.listing(batch_size, sizes)
+        return self.programs["step"].program.listing(batch_size, sizes)
 
     # State -----------------------------------------------------------------------------------------------
 
@@ -238,7 +333,8 @@ class TrainStep:
         found = {path: fitting_state(path, state[path], self.variables.spec(path)) for path in state}
         for path, array in found.items():
             self.variables.write(path, array)
-        self.steps = steps
+        self.steps = self.draws = steps
+        self.discard()
 
 
 def compile(
@@ -248,6 +344,9 @@ def compile(
     *,
     seed: int = 0,
     device: str = "cpu",
+    freeze: Patterns = (),
+    only: Patterns | None = None,
+    ema: float | None = None,
 ) -> TrainStep:
     """A training step for your own loop.
 
@@ -257,6 +356,15 @@ def compile(
         optimizer: an optimizer or its name.
         seed: for the parameters (unless built) and the random streams.
         device: "cpu" or "cuda".
+        freeze: patterns of parameters that stay as they are, such as "encoder/*" (`*` crosses `/`): no
+            gradient is computed for them, nothing decays or moves them. A layer all of whose parameters
+            are frozen computes as in inference.
+        only: patterns of the only parameters that this step changes. Unlike with `freeze`, the other layers
+            compute as in training: another step trains them.
+        ema: keep averages of the parameters, which each step moves towards them: this share is kept.
+
+    Raises:
+        UnknownNameError: when it is built, a pattern matches no parameter.
 
     >>> import numpy as np
     >>> import bigmodel_core as bm
@@ -267,4 +375,14 @@ def compile(
     >>> step(x, y) < first
     True
     """
-    return TrainStep(model, loss, optimizer, seed=seed, device=device)
+    return TrainStep(model, loss, optimizer, seed=seed, device=device, freeze=freeze, only=only, ema=ema)
+
+
+def _check_ema(ema: Any) -> float | None:
+    if ema is None:
+        return None
+    if isinstance(ema, bool) or not isinstance(ema, (int, float)) or not 0 <= ema < 1:
+        raise ConfigError(
+            f"ema is {ema!r}, expected a number of at least 0 and below 1.", fix="pass ema=0.999."
+        )
+    return float(ema)

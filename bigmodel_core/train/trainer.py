@@ -19,6 +19,7 @@ from bigmodel_core.nn.loss import Loss
 from bigmodel_core.nn.model import Model
 from bigmodel_core.nn.network import Network
 from bigmodel_core.nn.optimizer import Optimizer
+from bigmodel_core.nn.patterns import Patterns
 from bigmodel_core.registry.config import make, make_list
 from bigmodel_core.train import resume as resuming
 from bigmodel_core.train.callback import Callback
@@ -26,7 +27,7 @@ from bigmodel_core.train.checkpoint import Checkpoint
 from bigmodel_core.train.divergence import is_far
 from bigmodel_core.train.history import History, number
 from bigmodel_core.train.interruption import Interruption
-from bigmodel_core.train.job import Job, monitored
+from bigmodel_core.train.job import Job, monitored, whole_number
 from bigmodel_core.train.kept_parameters import KeptParameters
 from bigmodel_core.train.loop import say_how_it_ended, tell, train_epochs
 from bigmodel_core.train.metric import Metric
@@ -53,6 +54,12 @@ class Trainer(TrainedModel):
         seed: for the first parameters (unless the model is built), the order of the samples and dropout.
         device: "cpu" or "cuda"; that of a built model, else the CPU.
         out: the folder of the run, for its configuration, metrics and checkpoints; None writes nothing.
+        accumulate: batches whose gradients are added up for one update, every sample weighted alike: like
+            batches that many times larger, in the memory of one. A batch with NaN takes its update with it.
+        freeze: patterns of parameters that stay as they are, such as "encoder/*" (`*` crosses `/`). A layer
+            all of whose parameters are frozen computes as in inference.
+        ema: also keep averages of the parameters, of which each step keeps this share and takes the rest from
+            the new ones; `averaged()` gives the model with them.
         monitor: which measure decides the best checkpoint, such as "val_loss"; by default the first metric on
             validation data, without them the loss. Of epochs that are equally good by it, the one with the
             lowest loss is the best.
@@ -93,6 +100,9 @@ class Trainer(TrainedModel):
         device: str | None = None,
         out: str | Path | None = None,
         monitor: str | None = None,
+        accumulate: int = 1,
+        freeze: Patterns = (),
+        ema: float | None = None,
     ) -> None:
         self.model = check_model(make("model", model) if isinstance(model, str) else model)
         layer = self.model.layer if isinstance(self.model, Network) else self.model
@@ -103,7 +113,10 @@ class Trainer(TrainedModel):
             optimizer if optimizer is not None else usual_optimizer(own),
             seed=seed,
             device=device or "cpu",
+            freeze=freeze,
+            ema=ema,
         )
+        self.accumulate = whole_number("accumulate", accumulate)
         self.optimizer: Optimizer = self.step.optimizer
         self.metrics = usual_metrics(own) if metrics is None else make_list("metric", metrics)
         self.callbacks: list[Callback] = make_list("callback", callbacks)

@@ -96,12 +96,12 @@ class OnnxModel(bm.Layer):
             with _named(node):
                 items = [self._item(name, known) if name else None for name in node["inputs"]]
                 attributes = {key: _attribute(value) for key, value in node["attributes"].items()}
-                call = Call(
-                    *(node["operator"], items, attributes, parts["opset"], trace.graph, inputs),
-                    *(trace.training, floats),
-                    outputs=len(list(filter(None, node["outputs"]))),
-                )
                 with trace.graph.scope(home, node["operator"]):
+                    call = Call(
+                        *(node["operator"], items, attributes, parts["opset"], trace.graph, inputs),
+                        *(self.training, floats),
+                        outputs=len(list(filter(None, node["outputs"]))),
+                    )
                     result = read_node(call)
             results = result if isinstance(result, tuple) else (result,)
             known.update({name: item for name, item in zip(node["outputs"], results, strict=False) if name})

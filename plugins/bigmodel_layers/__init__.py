@@ -21,6 +21,7 @@ from bigmodel_layers.convolution import Conv1d, Conv2d, ConvTranspose2d
 from bigmodel_layers.dense import Dense
 from bigmodel_layers.dropout import Dropout
 from bigmodel_layers.embedding import Embedding
+from bigmodel_layers.frozen import Frozen
 from bigmodel_layers.normalization import LayerNorm
 from bigmodel_layers.pooling import (
     AdaptiveAveragePool2d,
@@ -51,6 +52,7 @@ __all__ = [
     "Elu",
     "Embedding",
     "Flatten",
+    "Frozen",
     "Gelu",
     "GlobalAveragePool",
     "GroupNorm",
@@ -90,6 +92,7 @@ def bigmodel_layers() -> list[type[bm.Layer]]:
         Softmax,
         LogSoftmax,
         Dropout,
+        Frozen,
         LayerNorm,
         Flatten,
         Reshape,

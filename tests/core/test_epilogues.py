@@ -219,17 +219,17 @@ def trained(optimizer: Any) -> tuple[Any, dict[str, np.ndarray]]:
 )
 def test_updates_that_follow_no_tiles_are_one_launch(optimizer: Any, monkeypatch: pytest.MonkeyPatch) -> None:
     step, state = trained(optimizer)
-    together = [s for s in step._program.steps if s.beside]
+    together = [s for s in step.programs["step"].program.steps if s.beside]
     updating = [s for s in together if any(len(part.writes) > 1 for part in s.parts())]
     assert len(updating) == 1
-    assert not [s for s in step._program.steps if s.writes and s not in together]
+    assert not [s for s in step.programs["step"].program.steps if s.writes and s not in together]
     (planned,) = [s for s in step.kernels(batch_size=10) if f"and {len(updating[0].beside)} more" in s.op]
     assert [kernel.name for kernel in planned.kernels] == ["run_items"]
     assert planned.choice == f"{1 + len(updating[0].beside)} side by side"
     with monkeypatch.context() as patch:
         patch.setattr(CpuDevice, "passes", replace(CpuDevice.passes, steps=()))
         apart, expected = trained(optimizer)
-    assert not any(s.beside for s in apart._program.steps)
+    assert not any(s.beside for s in apart.programs["step"].program.steps)
     assert state.keys() == expected.keys()
     for path, array in state.items():
         np.testing.assert_array_equal(array, expected[path], err_msg=path)

@@ -43,14 +43,14 @@ def test_a_listing_compiles_nothing_and_runs_nothing() -> None:
     before, state = len(cache.compilations), step.state()
     assert step.kernels(batch_size=4096) and step.network.kernels()
     assert len(cache.compilations) == before
-    assert step._program._plans == {}
+    assert step.programs["step"].program._plans == {}
     assert all(np.array_equal(array, step.state()[path]) for path, array in state.items())
 
 
 def test_a_listing_has_the_kernels_and_chunks_of_the_plans_table() -> None:
     step = built_step(small_cnn(), (1, 14, 14))
     step(np.ones((6, 1, 14, 14), "float32"), np.zeros(6, "int64"))
-    (plan,) = step._program._plans.values()
+    (plan,) = step.programs["step"].program._plans.values()
     listed = [kernel.chunks for planned in step.kernels(batch_size=6) for kernel in planned.kernels]
     assert listed == plan._table.rows[:, 3].tolist()
     followed = [bool(kernel.epilogue) for planned in step.kernels(batch_size=6) for kernel in planned.kernels]

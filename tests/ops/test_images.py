@@ -239,7 +239,7 @@ def test_layouts_are_converted_at_the_borders_alone() -> None:
     )
     step = bm.compile(model, loss="cross_entropy", optimizer="sgd")
     step(numbers((2, 3, 8, 8), dtype="float32"), np.array([0, 2]))
-    program: Any = step._program
+    program: Any = step.programs["step"].program
     swaps = [node for node in program.nodes if isinstance(node.op, SwapPlanes)]
     assert len(swaps) == 3  # the images, and the flattened values forth and back
 

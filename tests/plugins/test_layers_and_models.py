@@ -187,7 +187,8 @@ def test_n_by_1_against_n_names_the_fix(name: str) -> None:
 def test_an_update_is_one_fused_pass_over_each_parameter(optimizer: Any) -> None:
     step = bm.compile(bm.layers.Dense(4, use_bias=False), "mean_squared_error", optimizer)
     step(X, np.zeros((6, 4), "float32"))
-    assert step._program is not None
-    writers = [s for s in step._program.steps for s in (s, s.epilogue) if s is not None and s.writes]
+    writers = [
+        s for s in step.programs["step"].program.steps for s in (s, s.epilogue) if s is not None and s.writes
+    ]
     assert len(writers) == 1
     assert len(writers[0].writes) == 1 + len(optimizer.init())

@@ -121,7 +121,7 @@ def test_large_numbers_that_are_finite_train_as_they_should(rows: int) -> None:
     x, y = normal(rows, 300, seed=1) * np.float32(1e12), normal(rows, 256, seed=2) * np.float32(1e12)
     step = bm.compile(L.Dense(256), "mean_squared_error", O.SGD(1e-24))
     step.build([x], y)
-    assert step._program is not None and step._program.steps
+    assert step.programs["step"].program.steps
     before = {path: array.astype("float64") for path, array in state_of(step).items()}
     step(x, y)
     error = x.astype("float64") @ before["weight"] + before["bias"] - y

@@ -1,0 +1,155 @@
+"""The saved graph of training in which some layers compute as in inference."""
+
+from __future__ import annotations
+
+from collections.abc import Collection
+from dataclasses import replace
+
+from bigmodel_core.errors import GraphError
+from bigmodel_core.graph import Constant, Input, Variable
+from bigmodel_core.train.checkpoint_graph import Reference, SavedGraph, SavedNode
+
+
+class _Region:
+    """What a saved graph computes under a path.
+
+    Attributes:
+        nodes: the numbers of its nodes.
+        inputs: what comes from elsewhere, in the order of its use; parameters, constants and random streams
+            are no inputs.
+        outputs: what is used elsewhere.
+    """
+
+    def __init__(self, graph: SavedGraph, path: str) -> None:
+        self.nodes = [
+            number
+            for number, node in enumerate(graph.nodes)
+            if _is_under(node.path, path) and not isinstance(node.op, (Input, Variable, Constant))
+        ]
+        inside = set(self.nodes)
+        read = (reference for number in self.nodes for reference in graph.nodes[number].inputs)
+        self.inputs = list(
+            dict.fromkeys(ref for ref in read if ref[0] not in inside and not is_leaf(graph.nodes[ref[0]]))
+        )
+        used = {
+            reference
+            for number, node in enumerate(graph.nodes)
+            if number not in inside
+            for reference in node.inputs
+        }
+        used |= set(graph.outputs)
+        self.outputs = sorted(reference for reference in used if reference[0] in inside)
+
+
+def with_frozen(training: SavedGraph, inference: SavedGraph, frozen: Collection[str]) -> SavedGraph:
+    """The graph of training in which what lies under some paths is as in inference.
+
+    Args:
+        training, inference: the graphs of a model in both modes.
+        frozen: paths of layers.
+
+    Raises:
+        GraphError: a part takes or gives other values in training than in inference.
+    """
+    outermost = sorted(
+        path for path in frozen if not any(_is_under(path, other) and path != other for other in frozen)
+    )
+    return _Merge(training, inference, outermost).result() if outermost else training
+
+
+class _Merge:
+    def __init__(self, training: SavedGraph, inference: SavedGraph, paths: list[str]) -> None:
+        self.training, self.inference = training, inference
+        self.nodes: list[SavedNode] = []
+        self._made: dict[int, int] = {}
+        """New numbers of nodes of the training graph."""
+        self._outputs: dict[Reference, Reference] = {}
+        """What stands for the outputs of frozen parts, once they were added."""
+        self._part: dict[int, tuple[_Region, _Region]] = {}
+        for path in paths:
+            ours, theirs = _Region(training, path), _Region(inference, path)
+            if (len(ours.inputs), len(ours.outputs)) != (len(theirs.inputs), len(theirs.outputs)):
+                raise GraphError(
+                    "it cannot be frozen: it takes or gives other values in training than in inference.",
+                    fix="freeze the larger part around it, or the whole model.",
+                    where=path,
+                )
+            self._part.update(dict.fromkeys(ours.nodes, (ours, theirs)))
+
+    def result(self) -> SavedGraph:
+        """The new graph."""
+        outputs = tuple(self._new(reference) for reference in self.training.outputs)
+        updates = {
+            path: self._new(reference)
+            for path, reference in self.training.updates.items()
+            if reference[0] not in self._part
+        }
+        return replace(self.training, nodes=tuple(self.nodes), outputs=outputs, updates=updates)
+
+    def _new(self, wanted: Reference) -> Reference:
+        """Where a value of the training graph is in the new one; what it needs is added before."""
+        stack = [wanted[0]]
+        while stack:
+            number = stack[-1]
+            missing = [ref[0] for ref in self._needs(number) if not self._is_made(ref[0])]
+            if missing:
+                stack.extend(missing)
+                continue
+            stack.pop()
+            if self._is_made(number):
+                continue
+            if number in self._part:
+                self._add_part(*self._part[number])
+            else:
+                node = self.training.nodes[number]
+                self._made[number] = self._add(node, [self._known(ref) for ref in node.inputs])
+        return self._known(wanted)
+
+    def _needs(self, number: int) -> list[Reference]:
+        if number in self._part:
+            return self._part[number][0].inputs
+        return list(self.training.nodes[number].inputs)
+
+    def _is_made(self, number: int) -> bool:
+        if number in self._part:
+            return all(reference in self._outputs for reference in self._part[number][0].outputs)
+        return number in self._made
+
+    def _known(self, reference: Reference) -> Reference:
+        return self._outputs.get(reference) or (self._made[reference[0]], reference[1])
+
+    def _add_part(self, ours: _Region, theirs: _Region) -> None:
+        """Add what a part computes in inference."""
+        given = {there: self._known(here) for there, here in zip(theirs.inputs, ours.inputs, strict=True)}
+        inside: dict[int, int] = {}
+
+        def new_of(reference: Reference) -> Reference:
+            number, output = reference
+            if reference in given:
+                return given[reference]
+            if number not in inside:  # a parameter or a constant
+                inside[number] = self._add(self.inference.nodes[number], [])
+            return inside[number], output
+
+        for number in theirs.nodes:
+            node = self.inference.nodes[number]
+            inside[number] = self._add(node, [new_of(reference) for reference in node.inputs])
+        self._outputs.update(
+            (ours_out, new_of(theirs_out))
+            for ours_out, theirs_out in zip(ours.outputs, theirs.outputs, strict=True)
+        )
+
+    def _add(self, node: SavedNode, inputs: list[Reference]) -> int:
+        self.nodes.append(replace(node, inputs=tuple(inputs)))
+        return len(self.nodes) - 1
+
+
+def is_leaf(node: SavedNode) -> bool:
+    """Whether a node is a parameter, a constant, or the seed or number of a random stream."""
+    return isinstance(node.op, (Variable, Constant)) or (
+        isinstance(node.op, Input) and node.op.name.startswith("~")
+    )
+
+
+def _is_under(path: str, above: str) -> bool:
+    return path == above or path.startswith(f"{above}/")

@@ -1,0 +1,252 @@
+"""The programs of a training step: all of it as one, or its two halves, each made when first asked for."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass
+from typing import Literal
+
+import numpy as np
+
+from bigmodel_core.errors import GraphError
+from bigmodel_core.graph import Graph, Value
+from bigmodel_core.graph.autodiff import gradients
+from bigmodel_core.graph.spec import Spec
+from bigmodel_core.nn.loss import Loss
+from bigmodel_core.nn.network import Network
+from bigmodel_core.nn.optimizer import Optimizer
+from bigmodel_core.nn.patterns import layers_within, matching
+from bigmodel_core.nn.trace import Trace
+from bigmodel_core.plan import Program
+from bigmodel_core.train.objective import TARGET, loss_value
+from bigmodel_core.train.updates import AVERAGE, STATE, Groups, Updates, updates_of
+
+GRADIENT = "~gradient/"
+"""What the names of graph inputs that hold gradients start with."""
+SUM = "~sum/"
+"""What the paths of added-up gradients start with."""
+WEIGHT, KEEP, SCALE = "~weight", "~keep", "~scale"
+"""The graph inputs of accumulation: what a batch counts, whether it adds to others, what the sum is divided
+by."""
+
+
+Name = Literal["step", "gradients", "accumulate", "apply", "apply_sum"]
+
+
+@dataclass
+class Differentiated:
+    """The first half of a step as a graph: the model in training, the loss, and its gradients.
+
+    Args:
+        graph: the graph.
+        trace: the model in it.
+        loss: the loss.
+        trained: the parameters that the step changes, by path.
+        gradients: theirs.
+        assigned: the new values of parameters that layers assign, such as running statistics.
+    """
+
+    graph: Graph
+    trace: Trace
+    loss: Value
+    trained: dict[str, Value]
+    gradients: dict[str, Value]
+    assigned: dict[str, Value]
+
+    def watched(self) -> dict[str, Value]:
+        """What must be finite, by what it is called."""
+        found = {"the loss": self.loss}
+        found.update({f"the gradient of '{path}'": value for path, value in self.gradients.items()})
+        found.update({f"the new value of '{path}'": value for path, value in self.assigned.items()})
+        return found
+
+
+@dataclass
+class StepProgram:
+    """A part of a step that runs as one, with what it must not give NaN or infinity for, by name."""
+
+    program: Program
+    watched: dict[str, Value]
+
+
+class StepPrograms:
+    """The programs of a step.
+
+    Args:
+        network: the model.
+        loss: the loss.
+        optimizer: the optimizer; of a schedule nothing is baked in.
+        target: the spec of the targets.
+        freeze: patterns of parameters that stay as they are.
+        only: patterns of the only parameters that change; None for all.
+        averages: whether averages of the parameters are kept.
+
+    Raises:
+        GraphError: nothing is left to train.
+        UnknownNameError: a pattern matches no parameter.
+    """
+
+    def __init__(
+        self,
+        network: Network,
+        loss: Loss,
+        optimizer: Optimizer,
+        target: Spec,
+        *,
+        freeze: Sequence[str] = (),
+        only: Sequence[str] | None = None,
+        averages: bool = False,
+    ) -> None:
+        self.network, self.loss, self.optimizer, self.target = network, loss, optimizer, target
+        self.averages = averages
+        paths = list(network.parameters)
+        self._frozen = set(matching(freeze, paths, "freeze"))
+        self._kept = set(self._frozen)
+        """The paths of parameters that the step does not change, statistics included."""
+        if only is not None:
+            self._kept |= set(paths) - set(matching(only, paths, "only"))
+        optimizer.check_groups(paths)
+        self._fresh: Differentiated | None = self._differentiated()
+        self.groups = Groups(optimizer, {path: value.spec for path, value in self._fresh.trained.items()})
+        self._states: dict[str, dict[str, Spec]] = {path: {} for path in self.groups.trained}
+        self._programs: dict[Name, StepProgram] = {}
+
+    def first_arrays(self) -> Iterator[tuple[str, np.ndarray]]:
+        """What the step keeps besides the model's parameters, before it runs, by path.
+
+        Raises:
+            OutOfMemoryError: it needs more than there is.
+        """
+        for path, name, array in self.groups.first_states(self.optimizer):
+            self._states[path][name] = Spec(array.shape, array.dtype.name)
+            yield f"{STATE}/{name}/{path}", array
+        for path in self.groups.trained if self.averages else ():
+            yield f"{AVERAGE}/{path}", self.network.variables.read(path)
+
+    def __getitem__(self, name: Name) -> StepProgram:
+        if name not in self._programs:
+            make = {
+                "step": self._whole,
+                "gradients": self._first,
+                "accumulate": self._adding,
+                "apply": self._second_of_given,
+                "apply_sum": self._second_of_sum,
+            }[name]
+            self._programs[name] = make()
+        return self._programs[name]
+
+    # First half: the loss and its gradients --------------------------------------------------------------
+
+    def _differentiated(self) -> Differentiated:
+        """A graph of its own with the first half of the step."""
+        network, kept, graph = self.network, self._kept, Graph()
+        frozen = layers_within(self._frozen, network.parameters)
+        trace = network.traced_into(graph, training=True, frozen=frozen)
+        goal = graph.input(TARGET, self.target)
+        loss = loss_value(self.loss, trace, goal)
+        trained = {
+            path: value
+            for path, value in trace.values.items()
+            if trace.parameters[path].trainable and path not in kept
+        }
+        if not trained:
+            raise GraphError(
+                "the model has no trainable parameters, so a training step would change nothing.",
+                fix="freeze fewer parameters."
+                if self._frozen
+                else "add a layer with parameters, or mark parameters as trainable.",
+                where=type(network.layer).__name__,
+            )
+        found = dict(zip(trained, gradients(loss, list(trained.values())), strict=True))
+        assigned = {path: value for path, value in trace.updates.items() if path not in kept}
+        return Differentiated(graph, trace, loss, trained, found, assigned)
+
+    def _first_half(self) -> Differentiated:
+        found, self._fresh = self._fresh or self._differentiated(), None
+        return found
+
+    def _updates(
+        self, graph: Graph, trained: Mapping[str, Value], found: Mapping[str, Value]
+    ) -> tuple[Updates, list[Value]]:
+        """The update, added to a graph, and what of it must be finite before anything is written."""
+        with graph.active(), graph.scope("optimizer", type(self.optimizer).__name__):
+            updates = updates_of(
+                graph,
+                self.optimizer,
+                self.groups,
+                self._states,
+                trained,
+                found,
+                self.network.dtype,
+                averages=self.averages,
+            )
+            return updates, [*updates.rates.values(), *self.optimizer.guards(found)]
+
+    def _whole(self) -> StepProgram:
+        half = self._first_half()
+        updates, guards = self._updates(half.graph, half.trained, half.gradients)
+        watched = {"the loss": half.loss, **_named(updates), **half.watched(), **_new(updates)}
+        guards = [half.loss, *guards, *half.assigned.values()]
+        return self._program(half.graph, [half.loss], {**updates.new, **half.assigned}, guards, watched)
+
+    def _first(self) -> StepProgram:
+        half = self._first_half()
+        results = [half.loss, *half.gradients.values()]
+        guards = [*results, *half.assigned.values()]
+        return self._program(half.graph, results, half.assigned, guards, half.watched())
+
+    def _adding(self) -> StepProgram:
+        half = self._first_half()
+        graph, sums = half.graph, dict[str, Value]()
+        with graph.active(), graph.scope("accumulation", ""):
+            weight, keep = (graph.input(name, Spec((), "float64")) for name in (WEIGHT, KEEP))
+            for path, value in half.gradients.items():
+                before = graph.variable(SUM + path, value.spec)
+                sums[path] = before * keep.astype(value.dtype) + value * weight.astype(value.dtype)
+        guards = [half.loss, *sums.values(), *half.assigned.values()]
+        updates = {**{SUM + path: value for path, value in sums.items()}, **half.assigned}
+        return self._program(graph, [half.loss], updates, guards, half.watched())
+
+    # Second half: the update -----------------------------------------------------------------------------
+
+    def _second_of_given(self) -> StepProgram:
+        graph = Graph()
+        return self._second(
+            graph,
+            {path: graph.input(GRADIENT + path, spec) for path, spec in self.groups.trained.items()},
+        )
+
+    def _second_of_sum(self) -> StepProgram:
+        graph = Graph()
+        scale = graph.input(SCALE, Spec((), "float64"))
+        sums = {path: graph.variable(SUM + path, spec) for path, spec in self.groups.trained.items()}
+        return self._second(graph, {path: value * scale.astype(value.dtype) for path, value in sums.items()})
+
+    def _second(self, graph: Graph, found: Mapping[str, Value]) -> StepProgram:
+        trained = {path: graph.variable(path, spec) for path, spec in self.groups.trained.items()}
+        updates, guards = self._updates(graph, trained, found)
+        watched = {f"the gradient of '{path}'": value for path, value in found.items()}
+        return self._program(graph, [], updates.new, guards, {**_named(updates), **watched, **_new(updates)})
+
+    def _program(
+        self,
+        graph: Graph,
+        outputs: Sequence[Value],
+        updates: Mapping[str, Value],
+        guards: Sequence[Value],
+        watched: dict[str, Value],
+    ) -> StepProgram:
+        guards = [value for value in guards if value.spec.is_float]
+        return StepProgram(Program(graph, outputs, updates, guards, device=self.network.device), watched)
+
+
+def _named(updates: Updates) -> dict[str, Value]:
+    """The learning rates, by what they are called."""
+    return {
+        "the learning rate" + (f" ({name.partition('/')[2]})" if "/" in name else ""): value
+        for name, value in updates.rates.items()
+    }
+
+
+def _new(updates: Updates) -> dict[str, Value]:
+    return {f"the new value of '{path}'": value for path, value in updates.new.items()}
