@@ -25,6 +25,7 @@ from bigmodel_core.registry.contracts import undefined
 
 if TYPE_CHECKING:
     from bigmodel_core.nn.network import Network
+    from bigmodel_core.nn.session import Session
     from bigmodel_core.nn.summary import Summary
 
 AnyLayer = TypeVar("AnyLayer", bound="Layer")
@@ -101,18 +102,53 @@ class Layer:
         spec, trainable = Spec(tuple(shape), dtype or trace.dtype), trainable and not trace.is_frozen
         return trace.request(Parameter(path, spec, initial, trainable))
 
-    def assign(self, name: str, value: Value) -> None:
-        """Give a parameter that is not trainable a new value after each training step; only inside
-        `__call__`."""
+    def carried(
+        self,
+        name: str,
+        shape: Sequence[Dim],
+        dtype: str | None = None,
+        initial: float | np.ndarray | Value = 0.0,
+    ) -> Value:
+        """Ask for a state that a session keeps from call to call (`model.session()`); only inside
+        `__call__`, where `assign` says what it is for the next call.
+
+        Outside a session, in training too, each call begins with the initial value, and nothing is kept.
+
+        Args:
+            name: its name within this layer; the same name again gives its value so far.
+            shape: with the batch as a free dimension: (x.shape[0], 16).
+            dtype: its number type; the model's by default.
+            initial: what it begins with, broadcast to its shape: a number, an array, or a Value that does
+                not depend on the input, such as a parameter.
+
+        Raises:
+            ShapeError: the state differs from an earlier request, or the initial value does not fit.
+            DtypeError: the initial value is of another kind.
+            GraphError: a parameter of the layer has this name.
+
+        ```python
+        @dataclass(frozen=True)
+        class RunningSum(bm.Layer):
+            def __call__(self, x):
+                total = self.carried("total", x.shape) + x
+                self.assign("total", total)
+                return total
+        ```
+        """
         trace = current_trace()
-        path = f"{trace.graph.path}/{name}".lstrip("/")
-        if path not in trace.parameters:
-            raise GraphError(
-                f"'{name}' is not a parameter of this layer.",
-                where=place(trace.graph.path, trace.graph.layer),
-            )
-        if not trace.is_frozen:
-            trace.updates[path] = value
+        spec = Spec(tuple(shape), dtype or trace.dtype)
+        return trace.carry(f"{trace.graph.path}/{name}".lstrip("/"), spec, initial)
+
+    def assign(self, name: str, value: Value) -> None:
+        """Give a state that is carried its value for the next call, or a parameter that is not trainable one
+        after each training step; only inside `__call__`.
+
+        Raises:
+            GraphError: the layer has asked for neither under this name.
+            ShapeError: the value has another shape or number type.
+        """
+        trace = current_trace()
+        trace.assign(f"{trace.graph.path}/{name}".lstrip("/"), value)
 
     def _argument_names(self, count: int) -> tuple[str, ...]:
         """The names of the first `count` arguments of `__call__`; "x_1", "x_2" if they have no names."""
@@ -243,6 +279,26 @@ class Layer:
         object.__setattr__(part, "_holder", holder_of(self).at(found.path))
         object.__setattr__(part, "_known", Known.met(found.cuts[False].inputs))
         return part
+
+    def session(self, batch_size: int | None = None) -> Session:
+        """Calls of the built model that follow each other: what layers carry is kept from one to the next.
+
+        Args:
+            batch_size: of all calls; that of the first by default.
+
+        Raises:
+            GraphError: the model is not built, or nothing in it carries state.
+
+        >>> import numpy as np
+        >>> import bigmodel_core as bm
+        >>> model = bm.layers.LSTM(8, carry=True)
+        >>> x = np.random.default_rng(0).normal(size=(2, 5, 3)).astype("float32")
+        >>> whole, session = model(x), model.session()
+        >>> steps = [session(x[:, t : t + 1]) for t in range(5)]
+        >>> bool(np.allclose(np.concatenate(steps, axis=1), whole, atol=1e-6))
+        True
+        """
+        return self.network.session(batch_size)
 
     def summary(self, batch_size: int = 1) -> Summary:
         """Print the built model's layers with shapes, parameters and multiply-adds, as `bigmodel info` does.

@@ -23,6 +23,7 @@ from bigmodel_core.nn.trace import Trace
 if TYPE_CHECKING:
     from bigmodel_core.data.encoding import Encoding
     from bigmodel_core.nn.layer import Layer
+    from bigmodel_core.nn.session import Session
     from bigmodel_core.nn.summary import Summary
     from bigmodel_core.plan import Variables
     from bigmodel_core.plan.listing import PlannedStep
@@ -290,6 +291,34 @@ class Network:
             trace = self.trace(training=False)
             self._programs["predict"] = Program(trace.graph, trace.outputs, device=self.device)
         return self._programs["predict"]
+
+    def session(self, batch_size: int | None = None) -> Session:
+        """Calls that follow each other, with what layers carry; see `Layer.session`."""
+        from bigmodel_core.nn.session import Session
+
+        return Session(self, batch_size)
+
+    def session_programs(self) -> Any:
+        """What its sessions run, made once."""
+        from bigmodel_core.nn.session_programs import Programs
+
+        with self._lock:
+            if "session" not in self._programs:
+                self._programs["session"] = Programs.of(self)
+            return self._programs["session"]
+
+    def for_inputs(self, inputs: tuple[Spec, ...]) -> Network:
+        """The same model, with the same parameters, for inputs of other fixed sizes; made once.
+
+        Raises:
+            ShapeError: the layers or their parameters do not fit them.
+        """
+        with self._lock:
+            if inputs not in self._programs:
+                settings = {"seed": self.seed, "dtype": self.dtype, "device": self.device.name}
+                self._programs[inputs] = Network(self.layer, inputs, is_explicit=False, **settings)  # type: ignore[arg-type]  # a dict of settings
+            found: Network = self._programs[inputs]
+            return found
 
     def kernels(self, batch_size: int = 1, **sizes: int) -> list[PlannedStep]:
         """The steps that a prediction runs on the CPU, in order, with what was chosen for their shapes.

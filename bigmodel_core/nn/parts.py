@@ -26,7 +26,7 @@ class Cut:
         nodes: the applications of ops there.
         inputs: values from elsewhere that they use.
         outputs: values that are used elsewhere.
-        updates: the new values of parameters under the path that layers assign.
+        updates: the new values of parameters and states under the path that layers assign.
     """
 
     nodes: tuple[Node, ...]
@@ -100,7 +100,8 @@ def _nearest(network: Network, path: str) -> list[str]:
 
 
 def _cut(trace: Trace, path: str) -> Cut:
-    nodes = needed([*trace.outputs, *trace.updates.values()])
+    assigned = {**trace.updates, **trace.carried_updates}
+    nodes = needed([*trace.outputs, *assigned.values()])
     inside = [
         node
         for node in nodes
@@ -115,7 +116,7 @@ def _cut(trace: Trace, path: str) -> Cut:
             is_random = isinstance(value.node.op, Input) and value not in trace.inputs
             if value.node.index not in known and not is_leaf and not is_random:
                 inputs[value] = None
-    updates = {name: value for name, value in trace.updates.items() if name.startswith(f"{path}/")}
+    updates = {name: value for name, value in assigned.items() if name.startswith(f"{path}/")}
     used = {value for node in nodes if node.index not in known for value in node.inputs} | set(trace.outputs)
     outputs = [value for node in inside for value in node.outputs if value in used]
     return Cut(tuple(inside), tuple(inputs), tuple(outputs), updates)
@@ -147,6 +148,9 @@ def replayed(part: Part, request: Callable[[Parameter], Value], inputs: Sequence
         raise ShapeError(f"the part takes {len(cut.inputs)} inputs, got {len(inputs)}.")
     made: dict[Value, Value] = dict(zip(cut.inputs, inputs, strict=True))
 
+    def here(path: str) -> str:
+        return f"{base}/{part.inside(path)}".strip("/")
+
     def value_of(value: Value) -> Value:
         if value not in made:
             op = value.node.op
@@ -158,10 +162,10 @@ def replayed(part: Part, request: Callable[[Parameter], Value], inputs: Sequence
 
     for node in cut.nodes:
         operands = [value_of(value) for value in node.inputs]
-        with graph.scope(f"{base}/{part.inside(node.path)}".strip("/"), node.layer):
-            results = graph.apply(node.op, operands).outputs
+        with graph.scope(here(node.path), node.layer):
+            results = trace.applied(node.op, operands, here)
         made.update(zip(node.outputs, results, strict=True))
     for path, value in cut.updates.items():
-        trace.updates[f"{base}/{part.inside(path)}".strip("/")] = value_of(value)
+        trace.reassign(here(path), value_of(value))
     form = Form("single" if len(cut.outputs) == 1 else "tuple")
     return form.pack([value_of(value) for value in cut.outputs])

@@ -4,18 +4,22 @@ from __future__ import annotations
 
 import contextvars
 import copy
+import difflib
 import functools
 import re
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, field, fields, is_dataclass, replace
 from typing import TYPE_CHECKING, Any
 
+import numpy as np
+
 from bigmodel_core.errors import GraphError, ShapeError
-from bigmodel_core.graph import Graph, Value, place
+from bigmodel_core.graph import Graph, Op, Value, place
 from bigmodel_core.graph.spec import Spec, format_shape
 from bigmodel_core.nn.outputs import Form
 from bigmodel_core.nn.parameters import Holder, Parameter
+from bigmodel_core.ops.carried import Carried, carried
 
 if TYPE_CHECKING:
     from bigmodel_core.nn.layer import Layer
@@ -59,6 +63,8 @@ class Trace:
         parameters: what layers asked for, by path.
         values: the parameters as values of the graph, by path.
         updates: the new values of parameters that layers assign, by path.
+        carried: the states that layers carry from call to call, by path, as they are when a call begins.
+        carried_updates: their values for the next call, by path, of those that layers assign.
         inputs: the model's inputs.
         outputs: the model's outputs.
         form: how the model returns them.
@@ -73,6 +79,8 @@ class Trace:
     parameters: dict[str, Parameter] = field(default_factory=dict)
     values: dict[str, Value] = field(default_factory=dict)
     updates: dict[str, Value] = field(default_factory=dict)
+    carried: dict[str, Value] = field(default_factory=dict)
+    carried_updates: dict[str, Value] = field(default_factory=dict)
     inputs: tuple[Value, ...] = ()
     outputs: tuple[Value, ...] = ()
     form: Form = field(default_factory=Form)
@@ -176,6 +184,8 @@ class Trace:
 
     def _requested(self, holder: Holder, name: str, parameter: Parameter) -> Value:
         path, known = parameter.path, self.parameters.get(parameter.path)
+        if path in self.carried:
+            raise _two_things(path)
         if known is not None and known.spec != parameter.spec:
             raise ShapeError(
                 f"the shared parameter '{name}' is {format_shape(known.spec.shape)} and cannot also be"
@@ -200,6 +210,87 @@ class Trace:
         if name in holder.own:  # it was built before, and is called later here, or not at all
             return self._requested(holder, name, replace(holder.own[name].parameter, path=path))
         return None
+
+    # State ----------------------------------------------------------------------------------------------
+
+    def carry(self, path: str, spec: Spec, initial: Value | np.ndarray | float) -> Value:
+        """The state at a path, as it is now.
+
+        Args:
+            path: of the layer, and the state's name there.
+            spec: what it is; the batch stays a free dimension.
+            initial: what it begins with.
+
+        Raises:
+            ShapeError, DtypeError: it was asked for as something else, or the initial value does not fit.
+            GraphError: a parameter has the path.
+        """
+        if path in self.parameters:
+            raise _two_things(path)
+        value = carried(self.graph, path, spec, initial)
+        known = self.carried.setdefault(path, value)
+        if known is not value and (known.spec != value.spec or known.node.inputs != value.node.inputs):
+            raise ShapeError(
+                f"the state is {known.spec} and cannot also be {value.spec}, or begin with something else.",
+                fix="a layer that is called twice needs inputs of the same width.",
+                where=path,
+            )
+        return self.carried_updates.get(path, known)
+
+    def assign(self, path: str, value: Value) -> None:
+        """The new value of a state or of a parameter.
+
+        Raises:
+            GraphError: there is neither at the path, or the value is none.
+            ShapeError: the value has another shape or number type.
+        """
+        known = self.carried.get(path, self.values.get(path))
+        above, _, name = path.rpartition("/")
+        if known is None:
+            here = [one.rpartition("/") for one in (*self.carried, *self.parameters)]
+            names = [one for place, _, one in here if place == above]
+            near = difflib.get_close_matches(name, names, n=3, cutoff=0.3) or names[:5]
+            raise GraphError(
+                f"'{name}' is neither a state nor a parameter of this layer.",
+                fix=f"use one of {', '.join(near)}."
+                if near
+                else "ask for it first: self.carried(name, shape).",
+                where=place(self.graph.path, self.graph.layer) or None,
+            )
+        if not isinstance(value, Value) or value.spec != known.spec:
+            found = value.spec if isinstance(value, Value) else type(value).__name__
+            raise ShapeError(
+                f"'{name}' is {known.spec} and cannot become {found}.",
+                fix="assign a Value of the same shape and number type.",
+                where=place(self.graph.path, self.graph.layer) or None,
+            )
+        self.reassign(path, value)
+
+    def reassign(self, path: str, value: Value) -> None:
+        """The new value of a state or of a parameter, as another trace has it; a frozen parameter keeps its
+        own."""
+        if path in self.carried:
+            self.carried_updates[path] = value
+        elif not self.is_frozen:
+            self.updates[path] = value
+
+    def applied(self, op: Op, inputs: Sequence[Value], here: Callable[[str], str]) -> tuple[Value, ...]:
+        """An op of another trace, applied in this one.
+
+        Args:
+            op: no leaf.
+            inputs: values of this trace.
+            here: gives the path here of a path there.
+        """
+        if isinstance(op, Carried):
+            return (self.carry(here(op.path), inputs[0].spec.with_shape(op.shape), inputs[0]),)
+        return self.graph.apply(op, inputs).outputs
+
+
+def _two_things(path: str) -> GraphError:
+    return GraphError(
+        "a state and a parameter have the same name.", fix="give the state another name.", where=path
+    )
 
 
 _current: contextvars.ContextVar[Trace | None] = contextvars.ContextVar("trace", default=None)

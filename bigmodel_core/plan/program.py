@@ -4,6 +4,7 @@ device."""
 from __future__ import annotations
 
 import contextlib
+import copy
 import threading
 from collections import OrderedDict
 from collections.abc import Mapping, Sequence
@@ -84,6 +85,12 @@ class Program:
         """The value whose memory a value is: itself, or what it is a reshape of."""
         return self.roots[id(value)]
 
+    def fork(self) -> Program:
+        """The same program with plans, and a block of memory for them, of its own."""
+        made = copy.copy(self)
+        made._plans, made._lock, made._exact = OrderedDict(), threading.Lock(), None
+        return made
+
     def exact(self) -> Program:
         """The same computation where no bound is trusted, which is slower: the guards are looked at one by
         one, and so are all new values of variables before the first of them is written.
@@ -123,7 +130,7 @@ class Program:
             with contextlib.suppress(KeyError):  # another thread's new plan may just have taken its place
                 self._plans.move_to_end(key)
             return found
-        self._check(variables)
+        self._check(variables, sizes)
         with self._lock:
             found = self._plans.get(key) or self.device.plan(self, sizes, variables)
             self._plans[key] = found
@@ -151,10 +158,10 @@ class Program:
                 raise ShapeError(f"there is no dimension {name}.", fix=f"the free dimensions are: {names}.")
         return self.device.listing(self, {**dict.fromkeys(self._names, batch_size), **sizes})
 
-    def _check(self, variables: Variables) -> None:
+    def _check(self, variables: Variables, sizes: Mapping[str, int]) -> None:
         for value in self.variables:
             path = value.node.op.path  # type: ignore[attr-defined]  # variables come from Variable ops
-            if variables.spec(path) != value.spec:
+            if variables.spec(path) != value.spec.bind(sizes):
                 raise GraphError(
                     f"the graph takes the variable for {value.spec}, but it is {variables.spec(path)}.",
                     where=path,

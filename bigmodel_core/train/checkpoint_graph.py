@@ -9,8 +9,8 @@ from __future__ import annotations
 
 import math
 import numbers
-from collections.abc import Mapping
-from dataclasses import dataclass, fields
+from collections.abc import Collection, Mapping
+from dataclasses import dataclass, field, fields
 from typing import Any
 
 import numpy as np
@@ -21,6 +21,7 @@ from bigmodel_core.graph.spec import Spec
 from bigmodel_core.nn.outputs import Form
 from bigmodel_core.nn.parameters import Parameter
 from bigmodel_core.nn.trace import Trace
+from bigmodel_core.ops.carried import Carried
 from bigmodel_core.registry.field_values import convert, field_types
 from bigmodel_core.train.checkpoint_ops import op_class, op_name
 
@@ -53,12 +54,14 @@ class SavedGraph:
         outputs: the model's outputs.
         form: how the model returns them: one value, a tuple, a dict.
         updates: the new values of parameters that layers assign, by path.
+        carried_updates: the values for the next call of states that layers carry, by path.
     """
 
     nodes: tuple[SavedNode, ...]
     outputs: tuple[Reference, ...]
     form: Form
     updates: Mapping[str, Reference]
+    carried_updates: Mapping[str, Reference] = field(default_factory=dict)
 
 
 def encode_graph(trace: Trace, arrays: dict[str, np.ndarray]) -> dict[str, Any]:
@@ -67,7 +70,8 @@ def encode_graph(trace: Trace, arrays: dict[str, np.ndarray]) -> dict[str, Any]:
     Raises:
         CheckpointError: an op belongs to no plugin, or has a field that cannot be written down.
     """
-    roots = [*trace.outputs, *trace.updates.values(), *trace.inputs, *trace.values.values()]
+    states = [*trace.carried.values(), *trace.carried_updates.values()]
+    roots = [*trace.outputs, *trace.updates.values(), *trace.inputs, *trace.values.values(), *states]
     nodes = needed(roots)
     position = {node.index: number for number, node in enumerate(nodes)}
 
@@ -101,6 +105,7 @@ def encode_graph(trace: Trace, arrays: dict[str, np.ndarray]) -> dict[str, Any]:
         "single": trace.form.kind == "single",
         "form": {"kind": trace.form.kind, "names": list(trace.form.names)},
         "updates": {path: reference(value) for path, value in trace.updates.items()},
+        "carried_updates": {path: reference(value) for path, value in trace.carried_updates.items()},
     }
 
 
@@ -194,17 +199,23 @@ def decode_graph(
             )
         except BigmodelError as error:
             raise CheckpointError(f"node {number}: {error.message}", fix=error.fix) from None
-    updates = {
-        path: _reference(value, len(nodes))
-        for path, value in expect(entry.get("updates"), dict, "updates").items()
-    }
-    if unknown := set(updates) - set(parameters):
-        raise CheckpointError(f"updates: there is no parameter {sorted(unknown)[0]!r}.")
+    updates = _updates(entry.get("updates"), parameters, "updates", "parameter", len(nodes))
+    states = {node.op.path for node in nodes if isinstance(node.op, Carried)}
+    kept = _updates(entry.get("carried_updates", {}), states, "carried_updates", "state", len(nodes))
     outputs = _references(entry.get("outputs"), len(nodes))
     single = expect(entry.get("single"), bool, "single")
     if not outputs or (single and len(outputs) > 1):
         raise CheckpointError(f"outputs: expected {'one' if single else 'some'}, got {len(outputs)}.")
-    return SavedGraph(tuple(nodes), outputs, _decode_form(entry.get("form"), single, len(outputs)), updates)
+    form = _decode_form(entry.get("form"), single, len(outputs))
+    return SavedGraph(tuple(nodes), outputs, form, updates, kept)
+
+
+def _updates(entry: Any, known: Collection[str], where: str, kind: str, count: int) -> dict[str, Reference]:
+    """New values by path, of what there is."""
+    found = {path: _reference(value, count) for path, value in expect(entry, dict, where).items()}
+    if unknown := set(found) - set(known):
+        raise CheckpointError(f"{where}: there is no {kind} {sorted(unknown)[0]!r}.")
+    return found
 
 
 def _decode_form(entry: Any, single: bool, count: int) -> Form:

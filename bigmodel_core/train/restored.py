@@ -101,8 +101,8 @@ class RestoredModel(Layer):
         for node in saved.nodes:
             with graph.scope(_joined(base, node.path), node.layer):
                 made.append(self._apply(graph, trace, base, node, given, made))
-        for path, (node_number, number) in saved.updates.items():
-            trace.updates[_joined(base, path)] = _pick(made, node_number, number)
+        for path, (node_number, number) in {**saved.updates, **saved.carried_updates}.items():
+            trace.reassign(_joined(base, path), _pick(made, node_number, number))
         return saved.form.pack([_pick(made, *reference) for reference in saved.outputs])
 
     def _saved(self, trace: Trace, base: str) -> SavedGraph:
@@ -146,7 +146,8 @@ class RestoredModel(Layer):
                 )
         if isinstance(op, Constant):
             return graph.apply(op, ()).outputs
-        return graph.apply(op, [_pick(made, *reference) for reference in node.inputs]).outputs
+        operands = [_pick(made, *reference) for reference in node.inputs]
+        return trace.applied(op, operands, lambda path: _joined(base, path))
 
 
 @dataclass(frozen=True, eq=False)

@@ -25,13 +25,21 @@ class _Recurrent(bm.Layer):
     layers: int = field(default=1, kw_only=True)
     bidirectional: bool = field(default=False, kw_only=True)
     dropout: float = field(default=0.0, kw_only=True)
+    carry: bool = field(default=False, kw_only=True)
     gates: ClassVar[int] = 1
-    state_count: ClassVar[int] = 1
+    states: ClassVar[tuple[str, ...]] = ("hidden",)
 
     def __post_init__(self) -> None:
         bm.check_number(self, "units", whole=True, at_least=1)
         bm.check_number(self, "layers", whole=True, at_least=1)
         bm.check_number(self, "dropout", at_least=0, below=1)
+        if self.carry and self.bidirectional:
+            raise ConfigError(
+                "carry and bidirectional exclude each other: the reverse direction begins at the end, which"
+                " has not come yet.",
+                where=type(self).__name__,
+                fix="leave one of them out.",
+            )
 
     @property
     def cell(self) -> str:
@@ -50,6 +58,9 @@ class _Recurrent(bm.Layer):
                 fix="convert it: x.astype('float32'); for tokens, put an Embedding first.",
             )
         lengths, initial = self._further(x, further)
+        if self.carry:
+            shape = self._state_shape(x)
+            initial = tuple(self.carried(name, shape, x.dtype) for name in self.states)
         h = ops.transpose(x, (1, 0, 2))
         last: list[list[bm.Value]] = []
         directions = (False, True) if self.bidirectional else (False,)
@@ -63,14 +74,16 @@ class _Recurrent(bm.Layer):
                 outputs.append(y)
                 last.append(list(states))
             h = outputs[0] if len(outputs) == 1 else ops.concatenate(outputs, 2)
+        ends = [self._stacked(list(parts), x) for parts in zip(*last, strict=True)]
+        if self.carry:
+            for name, end in zip(self.states, ends, strict=True):
+                self.assign(name, end)
         if self.return_sequences:
             result = ops.transpose(h, (1, 0, 2))
         else:
-            ends = [states[0] for states in last[-len(directions) :]]
-            result = ends[0] if len(ends) == 1 else ops.concatenate(ends, 1)
-        if not self.return_state:
-            return result
-        return (result, *(self._stacked(list(parts), x) for parts in zip(*last, strict=True)))
+            hidden = [states[0] for states in last[-len(directions) :]]
+            result = hidden[0] if len(hidden) == 1 else ops.concatenate(hidden, 1)
+        return (result, *ends) if self.return_state else result
 
     def _direction(
         self, x: bm.Value, number: int, reverse: bool, lengths: bm.Value | None, initial: tuple[bm.Value, ...]
@@ -107,9 +120,14 @@ class _Recurrent(bm.Layer):
                     f" expected {bm.format_shape(x.shape[:1])}.",
                     fix="give one length for each sequence.",
                 )
-        if rest and len(rest) != self.state_count:
+        if rest and self.carry:
             raise ShapeError(
-                f"{len(rest)} initial states, expected {self.state_count}.",
+                "initial states were given to a layer that carries its own.",
+                fix="leave them out, or carry=True.",
+            )
+        if rest and len(rest) != len(self.states):
+            raise ShapeError(
+                f"{len(rest)} initial states, expected {len(self.states)}.",
                 fix="give (x), (x, lengths), or either with all initial states after it.",
             )
         for state in rest:
@@ -159,6 +177,8 @@ class RNN(_Recurrent):
         layers: how many layers are stacked.
         bidirectional: whether each layer also runs from the end to the start.
         dropout: in training, the probability of zeroing numbers between layers.
+        carry: whether calls of a session (`model.session()`) begin with the states that the last one ended
+            with; called otherwise, each sequence begins anew.
 
     Raises:
         ConfigError: a field is out of its limits.
@@ -203,6 +223,8 @@ class LSTM(_Recurrent):
         layers: how many layers are stacked.
         bidirectional: whether each layer also runs from the end to the start.
         dropout: in training, the probability of zeroing numbers between layers.
+        carry: whether calls of a session (`model.session()`) begin with the states that the last one ended
+            with; called otherwise, each sequence begins anew.
 
     Raises:
         ConfigError: a field is out of its limits.
@@ -215,7 +237,7 @@ class LSTM(_Recurrent):
     """
 
     gates: ClassVar[int] = 4
-    state_count: ClassVar[int] = 2
+    states: ClassVar[tuple[str, ...]] = ("hidden", "cell")
 
 
 @dataclass(frozen=True)
@@ -234,6 +256,8 @@ class GRU(_Recurrent):
         layers: how many layers are stacked.
         bidirectional: whether each layer also runs from the end to the start.
         dropout: in training, the probability of zeroing numbers between layers.
+        carry: whether calls of a session (`model.session()`) begin with the states that the last one ended
+            with; called otherwise, each sequence begins anew.
 
     Raises:
         ConfigError: a field is out of its limits.

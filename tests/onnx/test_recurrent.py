@@ -28,7 +28,7 @@ def specs_of(layer: Any, lengths: bool, initial: bool) -> list[bm.Spec]:
     runs = layer.layers * (2 if layer.bidirectional else 1)
     state = ("N", layer.units) if runs == 1 else ("N", runs, layer.units)
     further = [bm.Spec(("N",), "int64")] if lengths else []
-    return [bm.Spec(("N", "T", 4)), *further, *[bm.Spec(state)] * (layer.state_count * initial)]
+    return [bm.Spec(("N", "T", 4)), *further, *[bm.Spec(state)] * (len(layer.states) * initial)]
 
 
 def draw(spec: bm.Spec, batch: int, steps: int) -> np.ndarray:

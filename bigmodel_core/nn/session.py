@@ -1,0 +1,234 @@
+"""Sessions: calls of a model that follow each other, and the state that layers carry from one to the next."""
+
+from __future__ import annotations
+
+import threading
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+
+from bigmodel_core.errors import DataError, ShapeError, UsageError
+from bigmodel_core.graph.spec import Spec, format_shape
+from bigmodel_core.nn.fitting import fitting_state
+from bigmodel_core.nn.session_programs import INDICES, Programs
+
+if TYPE_CHECKING:
+    from bigmodel_core.nn.network import Network
+    from bigmodel_core.plan import Program, Variables
+    from bigmodel_core.plan.listing import PlannedStep
+
+
+@dataclass(eq=False)
+class Session:
+    """Calls of a model that follow each other; `model.session()` makes one.
+
+    It is called like the model, and shares its parameters: what training changes, it sees. What layers carry
+    stays on the device from call to call, and is the session's own.
+
+    Args:
+        network: the built model.
+        batch_size: of all calls; that of the first if None.
+    """
+
+    network: Network
+    batch_size: int | None = None
+    _used: dict[tuple[Spec, ...], tuple[Network, Programs]] = field(default_factory=dict, repr=False)
+    _variables: Variables | None = field(default=None, repr=False)
+    _is_torn: bool = field(default=False, repr=False)
+    _lock: Any = field(default_factory=threading.RLock, repr=False)
+
+    def __post_init__(self) -> None:
+        self._programs(self.network)
+        if self.batch_size is not None:
+            self._begin(self.batch_size)
+
+    def __call__(self, *arrays: Any) -> Any:
+        """The outputs for a batch, in inference mode: NumPy in, NumPy out.
+
+        Sizes other than the batch's may differ from call to call, also where the model was built for fixed
+        ones: a model that learned from 20 steps answers step by step.
+
+        Raises:
+            ShapeError, DtypeError: an array does not fit the input, or the batch is not the session's.
+            DataError: a label, index or position is out of range.
+        """
+        with self._lock:
+            network = self._fitting(arrays)
+            programs = self._programs(network)
+            known: dict[str, int] = {}
+            given = network.check_inputs(arrays, known)
+            self._begin(known[programs.batch] if isinstance(programs.batch, str) else programs.batch)
+            self._check_states(programs)
+            if self._is_torn:
+                raise UsageError(
+                    "an earlier call of the session failed on its way, so its state may be half new.",
+                    fix="reset() it, or load_state(...) what state() gave before.",
+                )
+            assert self._variables is not None
+            self._is_torn = True
+            results = programs.call.run(self._variables, given)
+            self._is_torn = False
+        return network.trace(training=False).form.pack(results)
+
+    def reset(self) -> None:
+        """Let all states begin anew; the batch size stays."""
+        with self._lock:
+            if self._variables is not None:
+                self._run(self._programs(self.network).reset, {})
+                self._is_torn = False
+
+    def copy(self) -> Session:
+        """A session that goes on from the same state, on its own."""
+        made = Session(self.network, self.batch_size)
+        if self._variables is not None:
+            made.load_state(self.state())
+        return made
+
+    def reorder(self, indices: Any) -> None:
+        """Let each sample go on from the state of another, as beam search does.
+
+        Args:
+            indices: for each sample of the batch, the one whose state it takes over; some may be taken
+                twice, others not at all.
+
+        Raises:
+            DataError: the indices are not as many as the batch, or out of its range.
+            UsageError: there is no state yet.
+        """
+        size = self._size()
+        found = np.asarray(indices)
+        if found.shape != (size,) or found.dtype.kind not in "iu":
+            raise DataError(
+                f"the indices are {found.dtype} {format_shape(found.shape)}, expected integers ({size},).",
+                fix="name for each sample of the batch the one whose state it takes over.",
+            )
+        if ((found < 0) | (found >= size)).any():
+            wrong = found[(found < 0) | (found >= size)][0]
+            raise DataError(f"the index {wrong} is out of range for a batch of {size}.")
+        with self._lock:
+            self._run(self._programs(self.network).reorder, {INDICES: found.astype(np.int64)})
+
+    def state(self) -> dict[str, np.ndarray]:
+        """Copies of what is carried, by path.
+
+        Raises:
+            UsageError: there is no state yet.
+        """
+        self._size()
+        assert self._variables is not None
+        with self._lock:
+            return {path: self._variables.read(path) for path in self._programs(self.network).states}
+
+    def load_state(self, state: Mapping[str, np.ndarray]) -> None:
+        """Set what is carried; all of it, with its shapes, or nothing changes.
+
+        Args:
+            state: arrays by path, as `state()` gives them.
+
+        Raises:
+            ShapeError, DtypeError, DataError: the state does not fit the session.
+        """
+        programs = self._programs(self.network)
+        if odd := sorted(set(state) ^ set(programs.states)):
+            raise ShapeError(
+                f"the state {'lacks' if odd[0] in programs.states else 'has an unknown'} '{odd[0]}'.",
+                fix=f"the session carries {', '.join(programs.states)}.",
+            )
+        size = self.batch_size
+        for path, spec in programs.states.items():
+            shape = np.shape(state[path])
+            if size is None and programs.batch in spec.shape and len(shape) == spec.ndim:
+                size = shape[spec.shape.index(programs.batch)]
+        bound = {path: spec.bind(programs.sizes(size or 1)) for path, spec in programs.states.items()}
+        found = {path: fitting_state(path, state[path], spec) for path, spec in bound.items()}
+        with self._lock:
+            self._begin(size or 1)
+            assert self._variables is not None
+            for path, array in found.items():
+                self._variables.write(path, array)
+            self._is_torn = False
+
+    def kernels(self, batch_size: int = 1, **sizes: int) -> list[PlannedStep]:
+        """The steps that a call runs on the CPU, as `network.kernels()` lists those of a prediction."""
+        found: list[PlannedStep] = self._programs(self.network).call.listing(batch_size, sizes)
+        return found
+
+    # Inside ----------------------------------------------------------------------------------------------
+
+    def _programs(self, network: Network) -> Programs:
+        if network.inputs not in self._used:
+            self._used[network.inputs] = network, network.session_programs().forked()
+        return self._used[network.inputs][1]
+
+    def _fitting(self, arrays: Sequence[Any]) -> Network:
+        """The model for sizes as these arrays have them, where it was built for other fixed ones."""
+        network = self.network
+        if len(arrays) != len(network.inputs):
+            return network
+        pairs = zip(network.inputs, map(np.shape, arrays), strict=True)
+        key = tuple(_resized(spec, shape) for spec, shape in pairs)
+        if key == network.inputs:
+            return network
+        return self._used[key][0] if key in self._used else network.for_inputs(key)
+
+    def _begin(self, batch_size: int) -> None:
+        """Take memory for the states of a batch of this size, and let them begin.
+
+        Raises:
+            ShapeError: the session has another batch size.
+        """
+        programs = self._programs(self.network)
+        wanted = self.batch_size if isinstance(programs.batch, str) else programs.batch
+        if (wanted is not None and batch_size != wanted) or batch_size < 1:
+            raise ShapeError(
+                f"the session has a batch size of {wanted}, got {batch_size}."
+                if wanted is not None and batch_size > 0
+                else f"the batch size of a session is {batch_size}, expected 1 or more.",
+                fix="make a session for the other batch: model.session().",
+            )
+        self.batch_size = batch_size
+        if self._variables is not None:
+            return
+        from bigmodel_core.plan import Variables
+
+        made = Variables(self.network.device, shared=self.network.variables)
+        for path, spec in programs.states.items():
+            bound = spec.bind(programs.sizes(batch_size))
+            made.create(path, np.zeros(bound.sizes, bound.dtype))
+        self._variables = made
+        self._run(programs.reset, {})
+
+    def _check_states(self, programs: Programs) -> None:
+        """Raise where a model of other sizes would carry something else."""
+        own = self._programs(self.network).states
+        for path in {**own, **programs.states}:
+            if own.get(path) != programs.states.get(path):
+                raise ShapeError(
+                    f"the session carries {own.get(path, 'nothing')}, but for this input it would be"
+                    f" {programs.states.get(path, 'nothing')}.",
+                    fix="call the session with inputs of the sizes that the model was built for.",
+                    where=path,
+                )
+
+    def _run(self, program: Program, inputs: Mapping[str, np.ndarray]) -> None:
+        assert self._variables is not None and self.batch_size is not None
+        sizes = self._programs(self.network).sizes(self.batch_size)
+        program.plan(self._variables, sizes).run(inputs)
+
+    def _size(self) -> int:
+        if self.batch_size is None or self._variables is None:
+            raise UsageError(
+                "the session carries nothing yet.",
+                fix="call it first, or fix its batch size: model.session(batch_size=4).",
+            )
+        return self.batch_size
+
+
+def _resized(spec: Spec, shape: tuple[int, ...]) -> Spec:
+    """A spec with the sizes of an array, but for the batch's and those that are free."""
+    if len(shape) != spec.ndim:
+        return spec
+    fixed = [d if isinstance(d, str) else size for d, size in zip(spec.shape[1:], shape[1:], strict=True)]
+    return spec.with_shape((*spec.shape[:1], *fixed))
