@@ -189,8 +189,18 @@ class Experiment:
                 where="schedule",
                 fix="leave the schedule out, or give the optimizer a number.",
             )
-        schedule = make_schedule(self.schedule or USUAL_SCHEDULE, float(start), steps)
-        return replace(made, learning_rate=schedule)  # type: ignore[call-arg]  # a field of this subclass
+        chosen = self.schedule or USUAL_SCHEDULE
+        groups = {
+            pattern: {
+                name: make_schedule(chosen, float(option), steps)
+                if name == "learning_rate" and isinstance(option, (int, float))
+                else option
+                for name, option in options.items()
+            }
+            for pattern, options in (made.groups or {}).items()
+        }
+        schedule = make_schedule(chosen, float(start), steps)
+        return replace(made, learning_rate=schedule, groups=groups or None)  # type: ignore[call-arg]  # a field of this subclass
 
 
 def fitted(model: Model, data: Data, options: Collection[str], loss: Loss | None = None) -> Model:

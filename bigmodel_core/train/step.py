@@ -29,7 +29,7 @@ from bigmodel_core.registry.config import make
 from bigmodel_core.train.nonfinite import located, written
 from bigmodel_core.train.objective import TARGET, batch_inputs, target_spec
 from bigmodel_core.train.step_programs import GRADIENT, KEEP, SCALE, SUM, WEIGHT, Name, StepPrograms
-from bigmodel_core.train.updates import DECAY, fitting_gradients
+from bigmodel_core.train.updates import AVERAGE, DECAY, check_ema, fitting_gradients
 
 
 def check_seed(seed: Any) -> int:
@@ -74,7 +74,7 @@ class TrainStep:
         self.seed, self.device, self.steps, self.draws = check_seed(seed), device, 0, 0
         self.freeze = patterns_of(freeze, "freeze")
         self.only = None if only is None else patterns_of(only, "only")
-        self.ema = _check_ema(ema)
+        self.ema = check_ema(ema)
         self.network: Network | None = None
         self.variables: Variables | None = None
         """The model's arrays, and the optimizer's, which belong to this step alone."""
@@ -319,6 +319,21 @@ class TrainStep:
             raise GraphError("the step is not built yet.", fix="run it once, or call build(inputs, target).")
         return {path: self.variables.read(path) for path in self.variables}
 
+    def averages(self) -> dict[str, np.ndarray]:
+        """Copies of the model's parameters, by path, with the averages of those that are trained.
+
+        Raises:
+            UsageError: none are kept.
+        """
+        if self.ema is None:
+            raise UsageError("no averages of the parameters are kept.", fix="pass ema=0.999.")
+        variables, groups = self.variables, self.programs.groups
+        assert variables is not None
+        return {
+            path: variables.read(f"{AVERAGE}/{path}" if path in groups.trained else path)
+            for path in self.programs.network.parameters
+        }
+
     def load_state(self, state: Mapping[str, np.ndarray], steps: int) -> None:
         """Continue from a state and a number of steps done."""
         if self.variables is None:
@@ -376,13 +391,3 @@ def compile(
     True
     """
     return TrainStep(model, loss, optimizer, seed=seed, device=device, freeze=freeze, only=only, ema=ema)
-
-
-def _check_ema(ema: Any) -> float | None:
-    if ema is None:
-        return None
-    if isinstance(ema, bool) or not isinstance(ema, (int, float)) or not 0 <= ema < 1:
-        raise ConfigError(
-            f"ema is {ema!r}, expected a number of at least 0 and below 1.", fix="pass ema=0.999."
-        )
-    return float(ema)

@@ -11,7 +11,7 @@ from bigmodel_core.data.dataset import Data
 from bigmodel_core.data.encoding import Encoding
 from bigmodel_core.data.split import Split
 from bigmodel_core.errors import GraphError
-from bigmodel_core.nn.layer import Layer
+from bigmodel_core.nn.layer import Layer, clone
 from bigmodel_core.nn.network import Network
 from bigmodel_core.nn.outputs import listed
 from bigmodel_core.nn.probabilities import makes_probabilities, of_both
@@ -38,8 +38,30 @@ class TrainedModel:
     metrics: list[Metric]
     encoding: Encoding | None
 
+    def averaged(self) -> Layer:
+        """A copy of the model with the averages of its parameters that training keeps, to use or export.
+
+        Raises:
+            UsageError: training keeps none; `Trainer(ema=0.999)` does.
+            GraphError: the model is not built yet.
+
+        >>> import numpy as np
+        >>> import bigmodel_core as bm
+        >>> trainer = bm.Trainer(bm.layers.Dense(2), "cross_entropy", "sgd", ema=0.9)
+        >>> history = trainer.fit((np.eye(4, dtype="float32"), np.arange(4) % 2), verbose=False)
+        >>> trainer.averaged()(np.eye(4, dtype="float32")).shape
+        (4, 2)
+        """
+        found = clone(self.network.layer)
+        found.load_state(self.step.averages())
+        return found
+
     def evaluate(
-        self, split: Data | Split | tuple[Any, Any], batch_size: int = EVALUATION_BATCH
+        self,
+        split: Data | Split | tuple[Any, Any],
+        batch_size: int = EVALUATION_BATCH,
+        *,
+        averaged: bool = False,
     ) -> dict[str, Any]:
         """The mean loss and the metrics on samples, by name: {"loss": 0.08, "accuracy": 0.97}.
 
@@ -49,13 +71,15 @@ class TrainedModel:
             split: a split or arrays (x, y); of data, the test split. Splits of other data are brought to the
                 training data's labels, columns and preprocessing; arrays are what the model sees.
             batch_size: samples at a time; the result does not depend on it beyond rounding.
+            averaged: whether to measure the model with the averages of its parameters.
 
         Raises:
             GraphError: the model is not built yet.
+            UsageError: averages are asked for, and training keeps none.
             ShapeError, DtypeError, DataError: the samples do not fit the model, or its training data.
         """
         check_one_pair(batch_size, "evaluate")
-        network = self.network
+        network = self.averaged().network if averaged else self.network
         split = encoded(split.test if isinstance(split, Data) else split, self.encoding)
         samples = Samples.of(split, model=network)
         target = target_spec(self.step.loss, samples.first(1).labelled(), network.dtype)

@@ -35,7 +35,7 @@ from bigmodel_core.train.prepare import prepared
 from bigmodel_core.train.progress import Reporter, reporter
 from bigmodel_core.train.record import Record, recorded
 from bigmodel_core.train.run_state import RunState
-from bigmodel_core.train.runs import MANIFEST
+from bigmodel_core.train.runs import AVERAGED, MANIFEST
 from bigmodel_core.train.step import TrainStep
 from bigmodel_core.train.trained_model import TrainedModel
 from bigmodel_core.train.usual import usual_loss, usual_metrics, usual_optimizer
@@ -274,6 +274,8 @@ class Trainer(TrainedModel):
                 self.history.interrupted |= interruption.requested
                 tell(self, "on_train_end")
                 say_how_it_ended(self, job, report, done_before)
+                if self.record is not None and self.step.ema is not None:
+                    self.record.keep(AVERAGED, self.averaged().network)
         if self.history.diverged:
             first, last = number(self.state.first_loss or 0.0), number(self.history.last["loss"])
             warnings.warn(

@@ -9,7 +9,7 @@ from typing import Any
 
 import numpy as np
 
-from bigmodel_core.errors import ShapeError, UsageError
+from bigmodel_core.errors import ConfigError, ShapeError, UsageError
 from bigmodel_core.graph import Graph, Value
 from bigmodel_core.graph.spec import Spec
 from bigmodel_core.nn.fitting import fitting_state
@@ -117,6 +117,7 @@ def updates_of(
         state = {key: graph.variable(f"{STATE}/{key}/{path}", spec) for key, spec in states[path].items()}
         rate = found.rates[name].astype(parameter.dtype)
         new, kept = members[name].update_parameter(path, parameter, gradient, state, rate, number)
+        _check_kept(members[name], path, new, parameter, kept, state)
         found.new[path] = new
         found.new.update({f"{STATE}/{key}/{path}": value for key, value in kept.items()})
         if averages:
@@ -124,6 +125,39 @@ def updates_of(
             before = graph.variable(f"{AVERAGE}/{path}", parameter.spec)
             found.new[f"{AVERAGE}/{path}"] = before * share + new * (1.0 - share)
     return found
+
+
+def _check_kept(
+    optimizer: Optimizer,
+    path: str,
+    new: Value,
+    parameter: Value,
+    kept: Mapping[str, Value],
+    state: Mapping[str, Value],
+) -> None:
+    """Raise unless an optimizer returned what it keeps for a parameter, each in its shape and type.
+
+    Raises:
+        ConfigError: names are missing or unknown.
+        ShapeError: a shape or type is another one.
+    """
+    cls = type(optimizer).__name__
+    if set(kept) != set(state):
+        raise ConfigError(
+            f"{cls} returned the state {sorted(kept)}, but init names {sorted(state)}.",
+            where=path,
+            fix="return a new value for each array that is kept.",
+        )
+    for what, after, before in (
+        ("the parameter", new, parameter),
+        *((f"'{name}'", kept[name], state[name]) for name in state),
+    ):
+        if after.spec != before.spec:
+            raise ShapeError(
+                f"{cls} returned {after.spec} for {what}, which is {before.spec}.",
+                where=path,
+                fix="return an array of the same shape and type.",
+            )
 
 
 def fitting_gradients(grads: Any, trained: Mapping[str, Spec]) -> dict[str, np.ndarray]:
@@ -150,3 +184,18 @@ def fitting_gradients(grads: Any, trained: Mapping[str, Spec]) -> dict[str, np.n
             fix="pass one for each parameter that the step trains; zeros where there is none.",
         )
     return {path: fitting_state(path, grads[path], spec) for path, spec in trained.items()}
+
+
+def check_ema(ema: Any) -> float | None:
+    """How much of the averages a step keeps; None for no averages.
+
+    Raises:
+        ConfigError: it is no number of at least 0 and below 1.
+    """
+    if ema is None:
+        return None
+    if isinstance(ema, bool) or not isinstance(ema, (int, float)) or not 0 <= ema < 1:
+        raise ConfigError(
+            f"ema is {ema!r}, expected a number of at least 0 and below 1.", fix="pass ema=0.999."
+        )
+    return float(ema)
