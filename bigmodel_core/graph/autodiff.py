@@ -4,8 +4,8 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
-from bigmodel_core.errors import GraphError, ShapeError
-from bigmodel_core.graph import Node, Value, needed
+from bigmodel_core.errors import BigmodelError, GraphError, ShapeError
+from bigmodel_core.graph import Node, Op, Value, needed
 from bigmodel_core.graph.operations import operations
 from bigmodel_core.graph.spec import format_shape
 
@@ -31,35 +31,44 @@ def gradients(output: Value, wrt: Sequence[Value]) -> list[Value]:
         )
     if not output.spec.is_float:
         raise GraphError(f"a value of type {output.dtype} cannot be differentiated.", fix="use a float loss.")
-    graph, zeros = output.node.graph, operations().zeros_like
-    nodes = needed([output])
+    found = _pulled_back([output], [output.node.graph.constant(1.0, output.dtype)], wrt, needed([output]))
+    return [
+        operations().zeros_like(value) if gradient is None else gradient
+        for gradient, value in zip(found, wrt, strict=True)
+    ]
+
+
+def _pulled_back(
+    outputs: Sequence[Value], upstream: Sequence[Value | None], wrt: Sequence[Value], nodes: Sequence[Node]
+) -> list[Value | None]:
+    """The gradients of some values, given those of outputs.
+
+    Args:
+        outputs: what is differentiated, of any shapes.
+        upstream: the gradient of each output; None stands for zeros.
+        wrt: for what.
+        nodes: those between the two, in the order of their making.
+    """
+    zeros = operations().zeros_like
     wanted = {id(value) for value in wrt}
     reaches = _reaching(nodes, wanted)
-    collected: dict[int, Value] = {id(output): graph.constant(1.0, output.dtype)}
+    collected: dict[int, Value] = {}
+    for value, up in zip(outputs, upstream, strict=True):
+        if up is not None:
+            before = collected.get(id(value))
+            collected[id(value)] = up if before is None else before + up
     for node in reversed(nodes):
         if node.index not in reaches or not node.inputs:
             continue
-        upstream = [collected.get(id(value)) for value in node.outputs]
-        if all(value is None for value in upstream):
+        given_up = [collected.get(id(value)) for value in node.outputs]
+        if all(value is None for value in given_up):
             continue
-        with graph.scope(node.path, node.layer):
+        with node.graph.scope(node.path, node.layer):
             filled = [
                 zeros(value) if up is None and value.spec.is_float else up
-                for up, value in zip(upstream, node.outputs, strict=True)
+                for up, value in zip(given_up, node.outputs, strict=True)
             ]
-            single = len(node.outputs) == 1
-            given = node.op.grad(
-                filled[0] if single else tuple(filled),
-                node.outputs[0] if single else node.outputs,
-                *node.inputs,
-            )
-            if len(given) != len(node.inputs):
-                raise GraphError(
-                    f"the gradient of {type(node.op).__name__} returned {len(given)} values for"
-                    f" {len(node.inputs)} inputs.",
-                    fix="return one gradient (or None) for each input.",
-                )
-            for value, gradient in zip(node.inputs, given, strict=True):
+            for value, gradient in zip(node.inputs, _gradients_of(node, filled), strict=True):
                 if gradient is None or (value.node.index not in reaches and id(value) not in wanted):
                     continue
                 if gradient.shape != value.shape:
@@ -69,9 +78,45 @@ def gradients(output: Value, wrt: Sequence[Value]) -> list[Value]:
                     )
                 before = collected.get(id(value))
                 collected[id(value)] = gradient if before is None else before + gradient
-    return [
-        collected[id(value)] if id(value) in collected else operations().zeros_like(value) for value in wrt
-    ]
+    return [collected.get(id(value)) for value in wrt]
+
+
+def _gradients_of(node: Node, upstream: Sequence[Value | None]) -> Sequence[Value | None]:
+    """The gradients of a node's inputs; an op that does not define `grad` is differentiated as what it is
+    made of (`Op.decomposed`)."""
+    try:
+        if type(node.op).grad is Op.grad and (parts := node.op.decomposed(*node.inputs)) is not None:
+            return _pulled_back(parts, upstream, node.inputs, _between(parts, node.inputs))
+        single = len(node.outputs) == 1
+        given = node.op.grad(
+            upstream[0] if single else tuple(upstream),
+            node.outputs[0] if single else node.outputs,
+            *node.inputs,
+        )
+        if len(given) != len(node.inputs):
+            raise GraphError(
+                f"the gradient of {type(node.op).__name__} returned {len(given)} values for"
+                f" {len(node.inputs)} inputs.",
+                fix="return one gradient (or None) for each input.",
+            )
+    except BigmodelError as error:
+        error.where = error.where or node.place or None
+        raise
+    return given
+
+
+def _between(outputs: Sequence[Value], inputs: Sequence[Value]) -> list[Node]:
+    """The nodes that lead from some values to others, which stand on their own even where one is computed
+    from another."""
+    leaves = {id(value) for value in inputs}
+    found: dict[int, Node] = {}
+    stack = [value.node for value in outputs if id(value) not in leaves]
+    while stack:
+        node = stack.pop()
+        if node.index not in found:
+            found[node.index] = node
+            stack.extend(value.node for value in node.inputs if id(value) not in leaves)
+    return [found[index] for index in sorted(found)]
 
 
 def _reaching(nodes: Sequence[Node], wanted: set[int]) -> set[int]:

@@ -56,10 +56,10 @@ class Op:
         """`grad(dy, y, *inputs)`: the gradients of the inputs, as more ops.
 
         `dy` is the gradient of the output `y`; both are tuples for ops of several outputs. None stands for
-        no gradient."""
+        no gradient. An op that does not define it has the gradient of what it is `decomposed` into."""
         raise GraphError(
             f"the op {type(self).__name__} has no gradient.",
-            fix="define grad, or put it where no gradient is needed.",
+            fix="define grad or decomposed, or put it where no gradient is needed: behind ops.stop_gradient.",
         )
 
     def onnx(self, emit: Emit, *inputs: Any, **_: Any) -> Any:
@@ -82,8 +82,10 @@ class Op:
         return None
 
     def decomposed(self, *inputs: Value) -> Sequence[Value] | None:
-        """The outputs as computed by more elementary ops, which devices without a kernel for the op run
-        instead; None if there is no such way."""
+        """The outputs as computed by more elementary ops; None if there is no such way.
+
+        Devices without a kernel for the op run these instead, and so do all where an op without a kernel is
+        an `alias`. An op that does not define `grad` is differentiated as these."""
         return None
 
     def channels_last(self) -> Op | None:

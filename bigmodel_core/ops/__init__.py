@@ -22,7 +22,9 @@ if TYPE_CHECKING:  # the types of names that are collected below
     from bigmodel_core.ops.comparison import *
     from bigmodel_core.ops.concatenation import *
     from bigmodel_core.ops.convolution import *
+    from bigmodel_core.ops.differentiation import *
     from bigmodel_core.ops.functions import *
+    from bigmodel_core.ops.gelu import *
     from bigmodel_core.ops.indexing import *
     from bigmodel_core.ops.linear import *
     from bigmodel_core.ops.losses import *

@@ -11,10 +11,12 @@ from typing import Any
 
 from bigmodel_core.graph import Value
 from bigmodel_core.kernels.fused import elementwise
-from bigmodel_core.ops.elementwise import ElementwiseOp
+from bigmodel_core.ops.comparison import where
+from bigmodel_core.ops.elementwise import ElementwiseOp, SlopeOp
+from bigmodel_core.ops.functions import sign
 
 
-class _ReluGrad(ElementwiseOp):
+class _ReluGrad(SlopeOp):
     selects = True
     cpu, cuda = elementwise(lambda dy, y: 0 if y <= 0 else dy)
 
@@ -37,7 +39,7 @@ def _leaky_relu_grad(dy, x, slope):
 
 
 @dataclass(frozen=True)
-class _LeakyReluGrad(ElementwiseOp):
+class _LeakyReluGrad(SlopeOp):
     slope: float
     cpu, cuda = elementwise(_leaky_relu_grad)
 
@@ -68,9 +70,12 @@ def _elu_grad(dy, x, alpha):
 
 
 @dataclass(frozen=True)
-class _EluGrad(ElementwiseOp):
+class _EluGrad(SlopeOp):
     alpha: float
     cpu, cuda = elementwise(_elu_grad)
+
+    def bend(self, weight: Value, x: Value) -> tuple[Value]:
+        return (where(x > 0, 0.0, self(weight, x)),)
 
 
 @dataclass(frozen=True)
@@ -92,8 +97,11 @@ def _sigmoid(x):
     return 1 / (1 + math.exp(-x))
 
 
-class _SigmoidGrad(ElementwiseOp):
+class _SigmoidGrad(SlopeOp):
     cpu, cuda = elementwise(lambda dy, y: dy * y * (1 - y))
+
+    def bend(self, weight: Value, y: Value) -> tuple[Value]:
+        return (weight * (1.0 - 2.0 * y),)
 
 
 class Sigmoid(ElementwiseOp):
@@ -109,8 +117,11 @@ class Sigmoid(ElementwiseOp):
         return emit.Sigmoid(x)
 
 
-class _TanhGrad(ElementwiseOp):
+class _TanhGrad(SlopeOp):
     cpu, cuda = elementwise(lambda dy, y: dy * (1 - y * y))
+
+    def bend(self, weight: Value, y: Value) -> tuple[Value]:
+        return (weight * (-2.0 * y),)
 
 
 class Tanh(ElementwiseOp):
@@ -126,76 +137,17 @@ class Tanh(ElementwiseOp):
         return emit.Tanh(x)
 
 
-_ROOT_HALF = 0.5**0.5
-_ROOT_TWO_OVER_PI = (2 / math.pi) ** 0.5
-_ONE_OVER_ROOT_TWO_PI = (2 * math.pi) ** -0.5
-
-
-def _gelu(x):
-    return 0.5 * x * (1 + math.erf(x * _ROOT_HALF))
-
-
-def _gelu_grad(dy, x):
-    return dy * (0.5 * (1 + math.erf(x * _ROOT_HALF)) + x * _ONE_OVER_ROOT_TWO_PI * math.exp(-0.5 * x * x))
-
-
-def _gelu_tanh(x):
-    return 0.5 * x * (1 + math.tanh(_ROOT_TWO_OVER_PI * (x + 0.044715 * x * x * x)))
-
-
-def _gelu_tanh_grad(dy, x):
-    t = math.tanh(_ROOT_TWO_OVER_PI * (x + 0.044715 * x * x * x))
-    return dy * (0.5 * (1 + t) + 0.5 * x * (1 - t * t) * _ROOT_TWO_OVER_PI * (1 + 0.134145 * x * x))
-
-
-class _GeluGrad(ElementwiseOp):
-    cpu, cuda = elementwise(_gelu_grad)
-
-
-class Gelu(ElementwiseOp):
-    """x times the normal distribution function at x (Hendrycks and Gimpel, 2016)."""
-
-    floats_only = True
-    cpu, cuda = elementwise(_gelu)
-
-    def grad(self, dy: Value, y: Value, x: Value) -> tuple[Value]:
-        return (_GeluGrad()(dy, x),)
-
-    def onnx(self, emit: Any, x: Any) -> Any:
-        if emit.opset >= 20:
-            return emit.Gelu(x)
-        normal = emit.Add(emit.Erf(emit.Mul(x, emit.const(_ROOT_HALF))), emit.const(1.0))
-        return emit.Mul(emit.Mul(x, normal), emit.const(0.5))
-
-
-class _GeluTanhGrad(ElementwiseOp):
-    cpu, cuda = elementwise(_gelu_tanh_grad)
-
-
-class GeluTanh(ElementwiseOp):
-    """The approximation of Gelu by tanh (Hendrycks and Gimpel, 2016)."""
-
-    floats_only = True
-    cpu, cuda = elementwise(_gelu_tanh)
-
-    def grad(self, dy: Value, y: Value, x: Value) -> tuple[Value]:
-        return (_GeluTanhGrad()(dy, x),)
-
-    def onnx(self, emit: Any, x: Any) -> Any:
-        if emit.opset >= 20:
-            return emit.Gelu(x, approximate="tanh")
-        cube = emit.Mul(emit.Mul(emit.Mul(x, x), x), emit.const(0.044715))
-        bend = emit.Tanh(emit.Mul(emit.Add(x, cube), emit.const(_ROOT_TWO_OVER_PI)))
-        return emit.Mul(emit.Mul(x, emit.Add(bend, emit.const(1.0))), emit.const(0.5))
-
-
 def _silu_grad(dy, x):
     s = 1 / (1 + math.exp(-x))
     return dy * s * (1 + x * (1 - s))
 
 
-class _SiluGrad(ElementwiseOp):
+class _SiluGrad(SlopeOp):
     cpu, cuda = elementwise(_silu_grad)
+
+    def bend(self, weight: Value, x: Value) -> tuple[Value]:
+        s = sigmoid(x)
+        return (weight * s * (1.0 - s) * (2.0 + x * (1.0 - 2.0 * s)),)
 
 
 class Silu(ElementwiseOp):
@@ -233,8 +185,12 @@ def _softsign_grad(dy, x):
     return dy / (d * d)
 
 
-class _SoftsignGrad(ElementwiseOp):
+class _SoftsignGrad(SlopeOp):
     cpu, cuda = elementwise(_softsign_grad)
+
+    def bend(self, weight: Value, x: Value) -> tuple[Value]:
+        d = 1.0 + abs(x)
+        return (weight * sign(x) * -2.0 / (d * d * d),)
 
 
 class Softsign(ElementwiseOp):
@@ -251,7 +207,6 @@ class Softsign(ElementwiseOp):
 
 
 relu, sigmoid, tanh, silu = Relu(), Sigmoid(), Tanh(), Silu()
-gelu, gelu_tanh = Gelu(), GeluTanh()
 softplus, softsign = Softplus(), Softsign()
 
 
@@ -267,8 +222,6 @@ def elu(x: Value, alpha: float = 1.0) -> Value:
 
 __all__ = [
     "elu",
-    "gelu",
-    "gelu_tanh",
     "leaky_relu",
     "relu",
     "sigmoid",

@@ -5,12 +5,13 @@ A gradient that does not pass is 0 whatever it was: it is selected, since 0 time
 
 from __future__ import annotations
 
-from math import log
+import math
 from typing import Any
 
 from bigmodel_core.graph import Number, Value
 from bigmodel_core.kernels.fused import elementwise
-from bigmodel_core.ops.elementwise import ElementwiseOp, binary, paired
+from bigmodel_core.ops.comparison import Where, equal
+from bigmodel_core.ops.elementwise import ElementwiseOp, SlopeOp, binary, constant_like, paired
 from bigmodel_core.ops.functions import Sqrt, Square
 from bigmodel_core.ops.reduce import reduce_to
 
@@ -73,17 +74,29 @@ def _power_grad_base(dy, a, b):
 
 
 def _power_grad_exponent(dy, y, a, b):
-    return 0 if a == 0 and b >= 0 else dy * (y * log(a))
+    return 0 if a == 0 and b >= 0 else dy * (y * math.log(a))
 
 
-class _PowerGradBase(ElementwiseOp):
+class _PowerGradBase(SlopeOp):
     cpu, cuda = elementwise(_power_grad_base)
 
+    def bend(self, weight: Value, a: Value, b: Value) -> tuple[Value, Value]:
+        less, nothing = b - 1.0, constant_like(0.0, b)
+        to_base = Where()(equal(b, 0.0), nothing, self(weight * b, a, less))
+        lower = Power()(a, less)
+        to_exponent = weight * lower + _PowerGradExponent()(weight * b, lower, a, less)
+        return reduce_to(to_base, a.shape), reduce_to(to_exponent, b.shape)
 
-class _PowerGradExponent(ElementwiseOp):
+
+class _PowerGradExponent(SlopeOp):
     """0 where 0 ** b stays 0, or 1; NaN for a base below 0, which has powers at whole exponents only."""
 
     cpu, cuda = elementwise(_power_grad_exponent)
+
+    def bend(self, weight: Value, y: Value, a: Value, b: Value) -> tuple[Value, Value, None]:
+        to_power = self(weight, constant_like(1.0, y), a, b)
+        to_base = Where()(equal(a, 0.0), weight * Power()(a, b - 1.0), weight * y / a)
+        return to_power, reduce_to(to_base, a.shape), None
 
 
 class Power(ElementwiseOp):
@@ -108,13 +121,13 @@ def _minimum(a, b):
     return a if (a < b or a != a) else b
 
 
-class _WhereFirst(ElementwiseOp):
+class _WhereFirst(SlopeOp):
     """The gradient where a was chosen, which a NaN is; else 0."""
 
     cpu, cuda = elementwise(lambda dy, a, y: dy if (a == y or a != a) else 0)
 
 
-class _WhereSecond(ElementwiseOp):
+class _WhereSecond(SlopeOp):
     """The gradient where a was not chosen; else 0."""
 
     cpu, cuda = elementwise(lambda dy, a, y: 0 if (a == y or a != a) else dy)

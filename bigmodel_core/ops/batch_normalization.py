@@ -9,7 +9,10 @@ from bigmodel_core.errors import DtypeError, ShapeError
 from bigmodel_core.graph import Op, Value
 from bigmodel_core.graph.spec import Spec, format_shape
 from bigmodel_core.kernels.cpu import batch_normalization as cpu_kernels
+from bigmodel_core.ops.convolution import ChannelSum
+from bigmodel_core.ops.functions import sqrt
 from bigmodel_core.ops.images import CHANNELS_FIRST, ImageOp
+from bigmodel_core.ops.shape import reshape, size_of
 
 
 @dataclass(frozen=True)
@@ -27,6 +30,10 @@ class _Norm(ImageOp):
                 f" {' and '.join(format_shape(spec.shape) for spec in vectors)}."
             )
         return row
+
+    def column(self, vector: Value) -> Value:
+        """A number for each channel, as it is broadcast over images."""
+        return reshape(vector, (-1, 1, 1)) if self.layout == CHANNELS_FIRST else vector
 
 
 class BatchNorm(_Norm):
@@ -72,6 +79,19 @@ class _BatchNormGrad(_Norm):
         row = self.checked(x, *vectors)
         return x, row, row
 
+    def decomposed(self, *inputs: Value) -> tuple[Value, Value, Value]:
+        """The moments are taken of x anew: what depends on them is differentiated for x."""
+        dy, x, _, _, _, scale = inputs
+        column, added = self.column, ChannelSum(layout=self.layout)
+        count = size_of(x, (0, 2, 3) if self.layout == CHANNELS_FIRST else (0, 1, 2), x.dtype)
+        apart = x - column(added(x) / count)
+        apart = apart - column(added(apart) / count)  # what rounding left of a large mean
+        rate = column(1.0 / sqrt(added(apart * apart) / count + self.epsilon))
+        normal = apart * rate
+        dscale, dshift = added(dy * normal), added(dy)
+        dx = column(scale) * rate * (dy - column(dshift / count) - normal * column(dscale / count))
+        return dx, dscale, dshift
+
 
 class FixedNorm(_Norm):
     """Images (N, C, H, W) normalised by given moments: (x - mean) / sqrt(variance + epsilon) * scale + shift.
@@ -89,23 +109,14 @@ class FixedNorm(_Norm):
     def decomposed(self, *inputs: Value) -> tuple[Value]:
         x, scale, shift, mean, variance = inputs
         slope = KnownMoments(self.epsilon)(variance, scale)
-        return ((x - self._column(mean)) * self._column(slope) + self._column(shift),)
-
-    def _column(self, vector: Value) -> Value:
-        """A number for each channel, as it is broadcast over images."""
-        from bigmodel_core.ops.shape import reshape
-
-        return reshape(vector, (-1, 1, 1)) if self.layout == CHANNELS_FIRST else vector
+        return ((x - self.column(mean)) * self.column(slope) + self.column(shift),)
 
     def grad(
         self, dy: Value, y: Value, x: Value, scale: Value, shift: Value, mean: Value, variance: Value
     ) -> tuple[Value | None, ...]:
         """The moments are taken as constants."""
-        from bigmodel_core.ops import sqrt as root
-        from bigmodel_core.ops.convolution import ChannelSum
-
-        column = self._column
-        rate = 1.0 / root(variance + self.epsilon)
+        column = self.column
+        rate = 1.0 / sqrt(variance + self.epsilon)
         added = ChannelSum(layout=self.layout)
         dscale = added(dy * ((x - column(mean)) * column(rate)))
         return dy * column(rate * scale), dscale, added(dy), None, None
@@ -133,6 +144,10 @@ class KnownMoments(Op):
 
     def infer(self, variance: Spec, scale: Spec) -> Spec:
         return variance
+
+    def decomposed(self, *inputs: Value) -> tuple[Value]:
+        variance, scale = inputs
+        return (scale / sqrt(variance + self.epsilon),)
 
 
 def batch_norm(x: Value, scale: Value, shift: Value, epsilon: float = 1e-5) -> tuple[Value, Value, Value]:

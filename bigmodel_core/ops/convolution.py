@@ -11,7 +11,16 @@ from bigmodel_core.errors import DtypeError, ShapeError
 from bigmodel_core.graph import Value
 from bigmodel_core.graph.spec import Dim, Spec, dim_add, dim_multiply, dim_value, format_shape
 from bigmodel_core.kernels.cpu import convolution as cpu_kernels
-from bigmodel_core.ops.images import ImageOp, Padding, Pair, padding_of, pair, window_sizes
+from bigmodel_core.ops.images import (
+    CHANNELS_FIRST,
+    ImageOp,
+    Padding,
+    Pair,
+    padding_of,
+    pair,
+    window_sizes,
+)
+from bigmodel_core.ops.shape import broadcast_to, reshape
 
 
 @dataclass(frozen=True)
@@ -176,6 +185,12 @@ class Conv2dWeightGrad(_Convolution):
         assert isinstance(channels, int)
         return x.with_shape((filters, channels // self.groups, *self.taps))
 
+    def grad(self, dy: Value, y: Value, x: Value, upstream: Value) -> tuple[Value, Value]:
+        """It is linear in both: the gradient of its output takes the place of the filters."""
+        _, _, height, width = self.sizes(x.spec)
+        dx = ConvTranspose2d(size=(height, width), **self.fields())(upstream, dy)
+        return dx, Conv2d(**self.fields())(x, dy)
+
     def multiply_adds(self, inputs: Sequence[Spec], outputs: Sequence[Spec]) -> int:
         return math.prod(inputs[1].sizes) * math.prod(outputs[0].sizes[1:])
 
@@ -190,6 +205,10 @@ class ChannelSum(ImageOp):
 
     def infer(self, x: Spec) -> Spec:
         return x.with_shape((self.sizes(x)[1],))
+
+    def grad(self, dy: Value, y: Value, x: Value) -> tuple[Value]:
+        channels = reshape(dy, (-1, 1, 1)) if self.layout == CHANNELS_FIRST else dy
+        return (broadcast_to(channels, x.shape),)
 
 
 def conv2d(

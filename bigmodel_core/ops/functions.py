@@ -12,7 +12,7 @@ from typing import Any
 from bigmodel_core.errors import ConfigError
 from bigmodel_core.graph import Value
 from bigmodel_core.kernels.fused import elementwise
-from bigmodel_core.ops.elementwise import ElementwiseOp
+from bigmodel_core.ops.elementwise import ElementwiseOp, SlopeOp
 
 
 class Negate(ElementwiseOp):
@@ -47,7 +47,7 @@ def _absolute_grad(dy, x):
     return dy if x > 0 else (-dy if x < 0 else 0)
 
 
-class _AbsoluteGrad(ElementwiseOp):
+class _AbsoluteGrad(SlopeOp):
     cpu, cuda = elementwise(_absolute_grad)
 
 
@@ -175,7 +175,7 @@ def _clip_grad(dy, x, low, high):
 
 
 @dataclass(frozen=True)
-class _ClipGrad(ElementwiseOp):
+class _ClipGrad(SlopeOp):
     low: float
     high: float
     cpu, cuda = elementwise(_clip_grad)

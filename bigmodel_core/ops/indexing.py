@@ -46,6 +46,9 @@ class _GatherGrad(Op):
     def infer(self, dy: Spec, indices: Spec) -> Spec:
         return dy.with_shape(self.shape)
 
+    def grad(self, dy: Value, y: Value, upstream: Value, indices: Value) -> tuple[Value, None]:
+        return Gather()(dy, indices), None
+
 
 def gather(table: Value, indices: Value) -> Value:
     """table[indices]: the rows of a table (V, ...) selected by integer indices."""

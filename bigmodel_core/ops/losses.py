@@ -12,8 +12,11 @@ from bigmodel_core.graph.spec import Spec, format_shape
 from bigmodel_core.kernels.cpu import losses as cpu_kernels
 from bigmodel_core.kernels.cuda import losses as cuda_kernels
 from bigmodel_core.kernels.fused import elementwise
-from bigmodel_core.ops.elementwise import ElementwiseOp, check_same_shape
+from bigmodel_core.ops.activations import sigmoid
+from bigmodel_core.ops.elementwise import ElementwiseOp, SlopeOp, check_same_shape
 from bigmodel_core.ops.functions import clip
+from bigmodel_core.ops.reduce import sum as sum_
+from bigmodel_core.ops.shape import ones_like
 
 # Elementwise ------------------------------------------------------------------------------------------------
 
@@ -28,8 +31,12 @@ def _binary_cross_entropy_grad(dy, x, target):
     return dy * ((1 / (1 + e) if x > 0 else e / (1 + e)) - target)
 
 
-class _BinaryCrossEntropyGrad(ElementwiseOp):
+class _BinaryCrossEntropyGrad(SlopeOp):
     cpu, cuda = elementwise(_binary_cross_entropy_grad)
+
+    def bend(self, weight: Value, x: Value, target: Value) -> tuple[Value, Value]:
+        s = sigmoid(x)
+        return weight * s * (1.0 - s), -weight
 
 
 class BinaryCrossEntropy(ElementwiseOp):
@@ -107,6 +114,12 @@ class _HingeGrad(Op):
 
     def infer(self, dy: Spec, labels: Spec, rival: Spec) -> Spec:
         return dy.with_shape((*dy.shape, self.classes))
+
+    def grad(
+        self, dy: Value, y: Value, upstream: Value, labels: Value, rival: Value
+    ) -> tuple[Value, None, None]:
+        slopes = self(ones_like(upstream), labels, rival)
+        return sum_(dy * slopes, -1), None, None
 
 
 @dataclass(frozen=True)

@@ -13,16 +13,30 @@ from bigmodel_core.graph import Op, Value
 from bigmodel_core.graph.spec import Spec, format_shape
 from bigmodel_core.kernels.cpu import normalization as cpu_kernels
 from bigmodel_core.kernels.cuda import normalization as cuda_kernels
-from bigmodel_core.ops.reduce import reduce_to
+from bigmodel_core.ops.functions import sqrt
+from bigmodel_core.ops.reduce import mean, reduce_to
 
 
 @dataclass(frozen=True)
 class _LayerNormGrad(Op):
+    epsilon: float
     cpu = cpu_kernels.layer_norm_grad
     cuda = cuda_kernels.layer_norm_grad
 
     def infer(self, dy: Spec, x: Spec, mean: Spec, rate: Spec, rest: Spec, scale: Spec) -> tuple[Spec, Spec]:
         return x, x
+
+    def decomposed(self, *inputs: Value) -> tuple[Value, Value]:
+        """The moments are taken of x anew: what depends on them is differentiated for x."""
+        dy, x, _, _, _, scale = inputs
+        apart = _centered(_centered(x))  # the second time, what rounding left of a large mean
+        rate = 1.0 / sqrt(mean(apart * apart, -1, keepdims=True) + self.epsilon)
+        normal, slope = apart * rate, dy * scale
+        return rate * (_centered(slope) - normal * mean(slope * normal, -1, keepdims=True)), normal
+
+
+def _centered(x: Value) -> Value:
+    return x - mean(x, -1, keepdims=True)
 
 
 @dataclass(frozen=True)
@@ -55,7 +69,7 @@ class LayerNorm(Op):
         return x, row, row, row
 
     def grad(self, dy: Any, y: Any, x: Value, scale: Value, shift: Value) -> tuple[Value, Value, Value]:
-        dx, normal = _LayerNormGrad()(dy[0], x, *y[1:], scale)
+        dx, normal = _LayerNormGrad(self.epsilon)(dy[0], x, *y[1:], scale)
         return dx, reduce_to(dy[0] * normal, scale.shape), reduce_to(dy[0], shift.shape)
 
     def onnx(self, emit: Any, x: Any, scale: Any, shift: Any) -> Any:

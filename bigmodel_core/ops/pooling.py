@@ -12,7 +12,11 @@ from bigmodel_core.errors import ShapeError
 from bigmodel_core.graph import Value
 from bigmodel_core.graph.spec import Dim, Spec, dim_value
 from bigmodel_core.kernels.cpu import pooling as cpu_kernels
+from bigmodel_core.ops.comparison import equal, where
 from bigmodel_core.ops.images import ImageOp, Padding, Pair, known_sizes, padding_of, pair, window_sizes
+from bigmodel_core.ops.padding import zero_pad
+from bigmodel_core.ops.shape import zeros_like
+from bigmodel_core.ops.slicing import Slice
 
 
 @dataclass(frozen=True)
@@ -95,11 +99,28 @@ class _MaxPoolGrad(_PoolGrad):
         pool = places.node
         return pool.outputs[0] if isinstance(pool.op, MaxPool) and pool.inputs[0] is like else None
 
+    def grad(self, dy: Value, y: Value, upstream: Value, places: Value) -> tuple[Value, None]:
+        """The numbers at the places, which are looked for under one pixel of all windows after the other."""
+        _, _, down, across = self.sizes(upstream.spec)
+        rows, columns = self.window
+        padded = zero_pad(dy, self.border)
+        found = zeros_like(upstream)
+        for place in range(rows * columns):
+            row, column = divmod(place, columns)
+            strip = Slice(2, row, down, self.stride[0])(padded)
+            under = Slice(3, column, across, self.stride[1])(strip)
+            found = where(equal(places, place), under, found)
+        return found, None
+
 
 @dataclass(frozen=True)
 class _AveragePoolGrad(_PoolGrad):
     count_border: bool = True
     cpu = cpu_kernels.average_pool_gradient
+
+    def grad(self, dy: Value, y: Value, upstream: Value) -> tuple[Value]:
+        pool = AveragePool(self.window, self.stride, self.border, self.count_border, layout=self.layout)
+        return (pool(dy),)
 
 
 @dataclass(frozen=True)

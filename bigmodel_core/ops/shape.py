@@ -115,6 +115,11 @@ def zeros_like(x: Value) -> Value:
     return broadcast_to(x.node.graph.constant(0, x.dtype), x.shape)
 
 
+def ones_like(x: Value) -> Value:
+    """Ones of the same shape and type."""
+    return broadcast_to(x.node.graph.constant(1, x.dtype), x.shape)
+
+
 @dataclass(frozen=True)
 class SizeOf(Op):
     """How many elements are along some axes, as a scalar: what a mean over a free dimension divides by."""

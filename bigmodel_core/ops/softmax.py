@@ -11,7 +11,10 @@ from bigmodel_core.graph.spec import Spec, format_shape
 from bigmodel_core.kernels.cpu import softmax as cpu_kernels
 from bigmodel_core.kernels.cuda import softmax as cuda_kernels
 from bigmodel_core.ops.elementwise import check_floats
+from bigmodel_core.ops.functions import exp
 from bigmodel_core.ops.reduce import normal_axes
+from bigmodel_core.ops.reduce import sum as sum_
+from bigmodel_core.ops.shape import ones_like
 
 
 @dataclass(frozen=True)
@@ -30,6 +33,10 @@ class _SoftmaxGrad(_AlongAxis):
     cpu = cpu_kernels.softmax_grad
     cuda = cuda_kernels.softmax_grad
 
+    def decomposed(self, *inputs: Value) -> tuple[Value]:
+        dy, y = inputs
+        return (y * (dy - sum_(dy * y, self.axis, keepdims=True)),)
+
 
 class Softmax(_AlongAxis):
     """exp(x) / sum(exp(x)) along an axis."""
@@ -47,6 +54,10 @@ class Softmax(_AlongAxis):
 class _LogSoftmaxGrad(_AlongAxis):
     cpu = cpu_kernels.log_softmax_grad
     cuda = cuda_kernels.log_softmax_grad
+
+    def decomposed(self, *inputs: Value) -> tuple[Value]:
+        dy, y = inputs
+        return (dy - exp(y) * sum_(dy, self.axis, keepdims=True),)
 
 
 class LogSoftmax(_AlongAxis):
@@ -83,6 +94,14 @@ class _CrossEntropyGrad(Op):
 
     def infer(self, dy: Spec, x: Spec, labels: Spec, shift: Spec) -> Spec:
         return x
+
+    def grad(self, dy: Value, y: Value, *inputs: Value) -> tuple[Value, Value, None, None]:
+        """The shift is a function of x, and differentiated as one."""
+        upstream, x, labels, shift = inputs
+        slopes = self(ones_like(upstream), x, labels, shift)
+        along = x.ndim - 1
+        weight = dy * upstream.reshape(*upstream.shape, 1)
+        return sum_(dy * slopes, along), _SoftmaxGrad(along)(weight, Softmax(along)(x)), None, None
 
 
 @dataclass(frozen=True)

@@ -19,7 +19,7 @@ from functools import cached_property
 from typing import TYPE_CHECKING
 
 from bigmodel_core.errors import GraphError, KernelError
-from bigmodel_core.graph import Graph, Input, Node, Value, needed
+from bigmodel_core.graph import Graph, Input, Node, Op, Value, needed
 from bigmodel_core.plan.fusion import fuse
 from bigmodel_core.plan.kernel_table import needs_kernel
 
@@ -153,7 +153,7 @@ def decomposed_but_images(computation: Computation, device: Device) -> Computati
 
 def _has_no_kernel(node: Node, device: Device) -> bool:
     if not needs_kernel(node.op):
-        return False
+        return type(node.op).decomposed is not Op.decomposed
     try:
         device.kernel_of(node)
     except KernelError:

@@ -83,6 +83,7 @@ CASES: dict[str, Case] = {
     ),
     "where": (lambda x, y: ops.where(x > y, x, 0.0), lambda x, y: np.where(x > y, x, 0), (X, (4,))),
     "cast": (lambda x: ops.cast(x * 10, "int32"), lambda x: np.trunc(x * 10), (X,)),
+    "stop_gradient": (lambda x: ops.stop_gradient(x) * 2, lambda x: x * 2, (X,)),
     "integers": (lambda i: (i + i) * i - 1, lambda i: (i + i) * i - 1, (bm.Spec(("N", 3), "int64"),)),
     "sum": (lambda x: ops.sum(x, 1), lambda x: x.sum(1), (X,)),
     "sum_apart": (lambda x: ops.sum(x, (0, 2)), lambda x: x.sum((0, 2)), (X,)),

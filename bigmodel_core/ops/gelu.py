@@ -1,0 +1,88 @@
+"""Gelu and its approximation by tanh: one scalar function each, for every device."""
+
+from __future__ import annotations
+
+import math
+from typing import Any
+
+from bigmodel_core.graph import Value
+from bigmodel_core.kernels.fused import elementwise
+from bigmodel_core.ops.activations import tanh
+from bigmodel_core.ops.elementwise import ElementwiseOp, SlopeOp
+from bigmodel_core.ops.functions import exp
+
+_ROOT_HALF = 0.5**0.5
+_ROOT_TWO_OVER_PI = (2 / math.pi) ** 0.5
+_ONE_OVER_ROOT_TWO_PI = (2 * math.pi) ** -0.5
+
+
+def _gelu(x):
+    return 0.5 * x * (1 + math.erf(x * _ROOT_HALF))
+
+
+def _gelu_grad(dy, x):
+    return dy * (0.5 * (1 + math.erf(x * _ROOT_HALF)) + x * _ONE_OVER_ROOT_TWO_PI * math.exp(-0.5 * x * x))
+
+
+def _gelu_tanh(x):
+    return 0.5 * x * (1 + math.tanh(_ROOT_TWO_OVER_PI * (x + 0.044715 * x * x * x)))
+
+
+def _gelu_tanh_grad(dy, x):
+    t = math.tanh(_ROOT_TWO_OVER_PI * (x + 0.044715 * x * x * x))
+    return dy * (0.5 * (1 + t) + 0.5 * x * (1 - t * t) * _ROOT_TWO_OVER_PI * (1 + 0.134145 * x * x))
+
+
+class _GeluGrad(SlopeOp):
+    cpu, cuda = elementwise(_gelu_grad)
+
+    def bend(self, weight: Value, x: Value) -> tuple[Value]:
+        return (weight * (exp(-0.5 * x * x) * _ONE_OVER_ROOT_TWO_PI * (2.0 - x * x)),)
+
+
+class Gelu(ElementwiseOp):
+    """x times the normal distribution function at x (Hendrycks and Gimpel, 2016)."""
+
+    floats_only = True
+    cpu, cuda = elementwise(_gelu)
+
+    def grad(self, dy: Value, y: Value, x: Value) -> tuple[Value]:
+        return (_GeluGrad()(dy, x),)
+
+    def onnx(self, emit: Any, x: Any) -> Any:
+        if emit.opset >= 20:
+            return emit.Gelu(x)
+        normal = emit.Add(emit.Erf(emit.Mul(x, emit.const(_ROOT_HALF))), emit.const(1.0))
+        return emit.Mul(emit.Mul(x, normal), emit.const(0.5))
+
+
+class _GeluTanhGrad(SlopeOp):
+    cpu, cuda = elementwise(_gelu_tanh_grad)
+
+    def bend(self, weight: Value, x: Value) -> tuple[Value]:
+        t = tanh(_ROOT_TWO_OVER_PI * (x + 0.044715 * x * x * x))
+        inner = _ROOT_TWO_OVER_PI * (1.0 + 0.134145 * x * x)  # what tanh is taken of, differentiated
+        twice = _ROOT_TWO_OVER_PI * 0.26829 * x
+        return (weight * (1.0 - t * t) * (inner + 0.5 * x * (twice - 2.0 * t * inner * inner)),)
+
+
+class GeluTanh(ElementwiseOp):
+    """The approximation of Gelu by tanh (Hendrycks and Gimpel, 2016)."""
+
+    floats_only = True
+    cpu, cuda = elementwise(_gelu_tanh)
+
+    def grad(self, dy: Value, y: Value, x: Value) -> tuple[Value]:
+        return (_GeluTanhGrad()(dy, x),)
+
+    def onnx(self, emit: Any, x: Any) -> Any:
+        if emit.opset >= 20:
+            return emit.Gelu(x, approximate="tanh")
+        cube = emit.Mul(emit.Mul(emit.Mul(x, x), x), emit.const(0.044715))
+        bend = emit.Tanh(emit.Mul(emit.Add(x, cube), emit.const(_ROOT_TWO_OVER_PI)))
+        return emit.Mul(emit.Mul(x, emit.Add(bend, emit.const(1.0))), emit.const(0.5))
+
+
+gelu, gelu_tanh = Gelu(), GeluTanh()
+
+__all__ = ["gelu", "gelu_tanh"]
