@@ -13,7 +13,7 @@ import pytest
 from bigmodel_core.registry import hookspecs
 
 ROOT = Path(__file__).parents[1]
-WITH_EXAMPLES = ("adding_an_op", "data", "models", "plugins", "training")
+WITH_EXAMPLES = ("adding_an_op", "data", "from_keras", "from_pytorch", "models", "plugins", "training")
 PAGES = [ROOT / "README.md", ROOT / "CONTRIBUTING.md", *sorted((ROOT / "docs").rglob("*.md"))]
 
 
@@ -89,6 +89,92 @@ def test_the_examples_of_the_page_on_data_run(tmp_path: Path, monkeypatch: pytes
     scope: dict[str, object] = {"__name__": "__main__"}
     exec("\n".join(python_blocks(ROOT / "docs" / "data.md")), scope)
     assert (tmp_path / "runs" / "augmented" / "run.json").exists()
+
+
+def test_the_examples_of_the_page_on_training_run(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.chdir(tmp_path)
+    run_each([code.replace("epochs=40", "epochs=2") for code in python_blocks(ROOT / "docs" / "training.md")])
+
+
+def beside_each_other(page: str, *columns: str) -> list[str]:
+    """The code of a page that sets two columns side by side, in its order.
+
+    Args:
+        page: its name.
+        columns: of tables, as their heads say; of a cell, the code that it begins with. Blocks of Python are
+            ours, and `py` is theirs, taken if there is more than one column.
+    """
+    found: list[str] = []
+    position = None
+    for part in re.split(r"(```\w+\n.*?```)", (ROOT / "docs" / f"{page}.md").read_text(), flags=re.DOTALL):
+        if part.startswith("```"):
+            language, _, code = part.strip("`").partition("\n")
+            found += [code] * (language == "python" or (language == "py" and len(columns) > 1))
+            continue
+        for line in part.splitlines():
+            cells = [cell.strip() for cell in line.split("|")][1:-1]
+            if set(columns) & set(cells):
+                position = [cells.index(column) for column in columns if column in cells]
+            elif not cells:
+                position = None
+            for index in position or []:
+                if code_first := re.match("`([^`]+)`", cells[index]):
+                    found.append(code_first[1])
+    return found
+
+
+def run_each(pieces: list[str], **scope: object) -> None:
+    for code in pieces:
+        try:
+            exec(code, scope)
+        except Exception as error:
+            error.add_note(code)
+            raise
+
+
+@pytest.mark.parametrize("page", ["from_keras", "from_pytorch"])
+def test_our_side_of_pages_for_newcomers_runs(
+    page: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    run_each(beside_each_other(page, "bigmodel"))
+
+
+@pytest.mark.filterwarnings("ignore")
+def test_both_sides_of_the_page_for_users_of_pytorch_run(
+    torch: Any, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    run_each(beside_each_other("from_pytorch", "PyTorch", "bigmodel"))
+
+
+def test_ops_do_what_stands_beside_them_on_the_page_for_users_of_pytorch(torch: Any) -> None:
+    import numpy as np
+
+    import bigmodel_core as bm
+
+    generator = np.random.default_rng(0)
+    names = ("x", "a", "b", "table", "tokens")
+    arrays = [generator.normal(size=(3, 20)).round().astype("float32") for _ in range(4)]
+    arrays.append(np.array([2, 0, 2]))
+    tensors = {name: torch.from_numpy(array) for name, array in zip(names, arrays, strict=True)}
+    rows = re.findall(
+        r"^\| `(.*)` \| `(.*)` \|$", (ROOT / "docs" / "from_pytorch.md").read_text(), re.MULTILINE
+    )
+    pairs = [
+        pair
+        for theirs, ours in rows
+        if "`, `" in theirs
+        for pair in zip(theirs.split("`, `"), ours.split("`, `"), strict=True)
+    ]
+    assert len(pairs) == 13
+    for theirs, ours in pairs:
+        expected = eval(theirs, {"torch": torch, "F": torch.nn.functional, **tensors})
+
+        def computed(*values: bm.Value, code: str = ours) -> bm.Value:
+            return eval(code, {"bm": bm, **dict(zip(names, values, strict=True))})
+
+        np.testing.assert_allclose(bm.testing.compute(computed, *arrays), expected, atol=1e-6, err_msg=ours)
 
 
 NOTES = sorted((ROOT / "docs" / "design").glob("0*.md"))
