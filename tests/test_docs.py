@@ -68,6 +68,16 @@ def test_python_blocks_are_valid(name: str) -> None:
         compile(block, name, "exec")
 
 
+def run_each(pieces: list[str], **scope: object) -> None:
+    """Run pieces of code in one scope; if one fails, the error shows it."""
+    for code in pieces:
+        try:
+            exec(code, scope)
+        except Exception as error:
+            error.add_note(code)
+            raise
+
+
 def test_the_first_example_of_the_readme_runs(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.chdir(tmp_path)
     scope: dict[str, object] = {}
@@ -78,16 +88,14 @@ def test_the_first_example_of_the_readme_runs(tmp_path: Path, monkeypatch: pytes
 def test_the_examples_of_the_page_on_models_run(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     import numpy as np
 
+    monkeypatch.chdir(tmp_path)
     batches = [(np.zeros((4, 784), "float32"), np.zeros(4, "int64"))]
-    scope: dict[str, object] = {"batches": batches}
-    blocks = python_blocks(ROOT / "docs" / "models.md")
-    exec("\n".join(block for block in blocks if "load_state(state)" not in block), scope)
+    run_each(python_blocks(ROOT / "docs" / "models.md"), batches=batches)
 
 
 def test_the_examples_of_the_page_on_data_run(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.chdir(tmp_path)
-    scope: dict[str, object] = {"__name__": "__main__"}
-    exec("\n".join(python_blocks(ROOT / "docs" / "data.md")), scope)
+    run_each(python_blocks(ROOT / "docs" / "data.md"), __name__="__main__")
     assert (tmp_path / "runs" / "augmented" / "run.json").exists()
 
 
@@ -121,15 +129,6 @@ def beside_each_other(page: str, *columns: str) -> list[str]:
                 if code_first := re.match("`([^`]+)`", cells[index]):
                     found.append(code_first[1])
     return found
-
-
-def run_each(pieces: list[str], **scope: object) -> None:
-    for code in pieces:
-        try:
-            exec(code, scope)
-        except Exception as error:
-            error.add_note(code)
-            raise
 
 
 @pytest.mark.parametrize("page", ["from_keras", "from_pytorch"])
