@@ -67,6 +67,7 @@ _PLACES = {
     "bigmodel_core.train.history": ("deciding_loss",),
     "bigmodel_core.train.metric": ("Metric", "MetricState"),
     "bigmodel_core.train.step": ("compile",),
+    "bigmodel_core.train.step_file": ("load_steps", "save_steps"),
     "bigmodel_core.train.trainer": ("Trainer",),
     "bigmodel_core.train.value_and_grad": ("value_and_grad",),
 }
@@ -206,6 +207,8 @@ if TYPE_CHECKING:
     from bigmodel_core.train.metric import Metric as Metric
     from bigmodel_core.train.metric import MetricState as MetricState
     from bigmodel_core.train.step import compile as compile
+    from bigmodel_core.train.step_file import load_steps as load_steps
+    from bigmodel_core.train.step_file import save_steps as save_steps
     from bigmodel_core.train.trainer import Trainer as Trainer
     from bigmodel_core.train.value_and_grad import value_and_grad as value_and_grad
 

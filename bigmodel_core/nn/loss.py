@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Any, ClassVar
 
@@ -9,6 +10,7 @@ import numpy as np
 
 from bigmodel_core.errors import GraphError, UsageError
 from bigmodel_core.graph import Value
+from bigmodel_core.registry.config import make
 from bigmodel_core.registry.contracts import undefined
 
 
@@ -45,6 +47,44 @@ class Loss:
         from bigmodel_core import ops
 
         return ops.mean(self.each(prediction, target))
+
+
+LossCall = Callable[[Any, Any], Value]
+"""A function of a model's output and the targets that composes ops."""
+
+
+@dataclass(frozen=True)
+class LossFunction(Loss):
+    """A function of Values, or a method of a layer, as a loss.
+
+    A method runs as a part of its layer: it may call the layers of its fields.
+
+    Args:
+        function: takes the model's output, as the model returned it, and the targets; gives the loss of each
+            sample, or their mean.
+    """
+
+    function: LossCall
+
+    @property
+    def title(self) -> str:
+        """What the function is called."""
+        return str(getattr(self.function, "__qualname__", type(self.function).__name__))
+
+    def each(self, prediction: Any, target: Any) -> Value:
+        return self.function(prediction, target)
+
+
+def loss_of(given: Any) -> Loss:
+    """The loss that a user means: a loss, its name, or a function of Values.
+
+    Raises:
+        UnknownNameError, ConfigError, UsageError: it is none of these.
+    """
+    if callable(given) and not isinstance(given, (Loss, type)):
+        return LossFunction(given)
+    found: Loss = make("loss", given)
+    return found
 
 
 def one_output(loss: Loss, prediction: Any) -> Value:

@@ -116,6 +116,21 @@ class Trace:
             _current.reset(token)
 
     @contextmanager
+    def continued(self, layer: Layer) -> Iterator[None]:
+        """Ops made inside belong to a layer that was called before, as if its call went on.
+
+        Raises:
+            GraphError: it was not called.
+        """
+        if id(layer) not in self._places:
+            raise GraphError(
+                f"the loss is a method of a {type(layer).__name__} that is no part of the model.",
+                fix="pass a method of the model, or of a layer inside it.",
+            )
+        with self.entered(layer):
+            yield
+
+    @contextmanager
     def entered(self, layer: Layer, inputs: Sequence[Any] = (), *, is_plain: bool = False) -> Iterator[None]:
         """Ops and parameters made inside belong to this layer.
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from contextlib import AbstractContextManager, nullcontext
 from typing import Any
 
 from bigmodel_core.data.arrays import as_array
@@ -10,7 +11,8 @@ from bigmodel_core.errors import BigmodelError, DtypeError, ShapeError
 from bigmodel_core.graph import Value, place
 from bigmodel_core.graph.spec import Spec, format_shape
 from bigmodel_core.nn.fitting import checked, input_spec
-from bigmodel_core.nn.loss import Loss, several_outputs
+from bigmodel_core.nn.layer import Layer
+from bigmodel_core.nn.loss import Loss, LossFunction, several_outputs
 from bigmodel_core.nn.network import Network
 from bigmodel_core.nn.trace import Trace
 
@@ -42,7 +44,8 @@ def loss_value(loss: Loss, trace: Trace, target: Value) -> Value:
     """
     with trace.active(), trace.graph.scope("loss", type(loss).__name__):
         try:
-            value = loss(trace.result, target)
+            with _within(loss, trace):
+                value = loss(trace.result, target)
             if value.shape != ():
                 raise ShapeError(
                     f"the loss has shape {format_shape(value.shape)}.", fix="a loss is a scalar: its mean."
@@ -55,6 +58,12 @@ def loss_value(loss: Loss, trace: Trace, target: Value) -> Value:
                 raise
             raise several_outputs(loss, trace.result, str(error)) from error
     return value
+
+
+def _within(loss: Loss, trace: Trace) -> AbstractContextManager[None]:
+    """Where a loss runs: a method of a layer, in that layer's call."""
+    owner = getattr(loss.function, "__self__", None) if isinstance(loss, LossFunction) else None
+    return trace.continued(owner) if isinstance(owner, Layer) else nullcontext()
 
 
 def target_spec(loss: Loss, target: Any, dtype: str) -> Spec:

@@ -8,6 +8,7 @@ from dataclasses import dataclass, field, fields
 from typing import Any
 
 from bigmodel_core.errors import BigmodelError, CheckpointError
+from bigmodel_core.nn.loss import LossFunction
 from bigmodel_core.nn.sequential import Sequential
 from bigmodel_core.registry import config
 from bigmodel_core.train.history import deciding_loss
@@ -148,4 +149,4 @@ def described(obj: Any) -> dict[str, Any]:
     try:
         return config.to_config(obj)
     except BigmodelError:
-        return {"class": type(obj).__name__}
+        return {"class": obj.title if isinstance(obj, LossFunction) else type(obj).__name__}

@@ -8,16 +8,15 @@ from typing import Any
 import numpy as np
 
 from bigmodel_core.errors import (
-    ConfigError,
     GraphError,
     NumericsError,
     ShapeError,
     UsageError,
 )
 from bigmodel_core.nn.fitting import fitting_state
-from bigmodel_core.nn.given import check_model, inputs_of, network_of
+from bigmodel_core.nn.given import check_model, check_seed, inputs_of, network_of
 from bigmodel_core.nn.layer import Layer
-from bigmodel_core.nn.loss import Loss
+from bigmodel_core.nn.loss import Loss, LossCall, loss_of
 from bigmodel_core.nn.network import Network
 from bigmodel_core.nn.optimizer import Optimizer
 from bigmodel_core.nn.patterns import Patterns, patterns_of
@@ -30,17 +29,6 @@ from bigmodel_core.train.nonfinite import located, written
 from bigmodel_core.train.objective import TARGET, batch_inputs, target_spec
 from bigmodel_core.train.step_programs import GRADIENT, KEEP, SCALE, SUM, WEIGHT, Name, StepPrograms
 from bigmodel_core.train.updates import AVERAGE, DECAY, check_ema, fitting_gradients
-
-
-def check_seed(seed: Any) -> int:
-    """A seed.
-
-    Raises:
-        ConfigError: it is no whole number.
-    """
-    if isinstance(seed, bool) or not isinstance(seed, (int, np.integer)):
-        raise ConfigError(f"the seed is {seed!r}, expected an integer.", fix="pass seed=0.")
-    return int(seed)
 
 
 class TrainStep:
@@ -59,7 +47,7 @@ class TrainStep:
     def __init__(
         self,
         model: Layer | Network,
-        loss: Loss | str,
+        loss: Loss | LossCall | str,
         optimizer: Optimizer | str,
         *,
         seed: int = 0,
@@ -69,7 +57,7 @@ class TrainStep:
         ema: float | None = None,
     ) -> None:
         self.model = check_model(model)
-        self.loss: Loss = make("loss", loss)
+        self.loss = loss_of(loss)
         self.optimizer: Optimizer = make("optimizer", optimizer)
         self.seed, self.device, self.steps, self.draws = check_seed(seed), device, 0, 0
         self.freeze = patterns_of(freeze, "freeze")
@@ -336,6 +324,20 @@ class TrainStep:
 
     def load_state(self, state: Mapping[str, np.ndarray], steps: int) -> None:
         """Continue from a state and a number of steps done."""
+        found = self.fitting_state(state)
+        assert self.variables is not None
+        for path, array in found.items():
+            self.variables.write(path, array)
+        self.steps = self.draws = steps
+        self.discard()
+
+    def fitting_state(self, state: Mapping[str, np.ndarray]) -> dict[str, np.ndarray]:
+        """The arrays of a state as the step holds them.
+
+        Raises:
+            GraphError: the step is not built.
+            ShapeError, DtypeError, DataError: they are not those of this step.
+        """
         if self.variables is None:
             raise GraphError("the step is not built yet.", fix="call build(inputs, target) first.")
         expected = set(self.variables)
@@ -345,16 +347,12 @@ class TrainStep:
                 f"the state does not fit the step: {', '.join(odd[:5])}.",
                 fix="use the same model and optimizer.",
             )
-        found = {path: fitting_state(path, state[path], self.variables.spec(path)) for path in state}
-        for path, array in found.items():
-            self.variables.write(path, array)
-        self.steps = self.draws = steps
-        self.discard()
+        return {path: fitting_state(path, state[path], self.variables.spec(path)) for path in state}
 
 
 def compile(
     model: Layer | Network,
-    loss: Loss | str,
+    loss: Loss | LossCall | str,
     optimizer: Optimizer | str,
     *,
     seed: int = 0,
@@ -367,7 +365,8 @@ def compile(
 
     Args:
         model: a layer; it is built by the first batch, unless it is built already.
-        loss: a loss or its name.
+        loss: a loss, its name, or a function of the model's output and the targets that composes ops, such as
+            a method of the model: `gan.critic_loss`.
         optimizer: an optimizer or its name.
         seed: for the parameters (unless built) and the random streams.
         device: "cpu" or "cuda".

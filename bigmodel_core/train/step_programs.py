@@ -144,6 +144,12 @@ class StepPrograms:
         trace = network.traced_into(graph, training=True, frozen=frozen)
         goal = graph.input(TARGET, self.target)
         loss = loss_value(self.loss, trace, goal)
+        if unknown := [path for path in trace.parameters if path not in network.parameters]:
+            raise GraphError(
+                f"the loss asks for the parameter '{unknown[0]}', which the model has not.",
+                fix="call the layer in the model's __call__, too, and return what the loss needs.",
+                where="loss",
+            )
         trained = {
             path: value
             for path, value in trace.values.items()

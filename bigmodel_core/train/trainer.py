@@ -15,7 +15,7 @@ from bigmodel_core.data.split import Split
 from bigmodel_core.errors import BigmodelWarning, NumericsError
 from bigmodel_core.nn.given import check_model
 from bigmodel_core.nn.layer import Layer
-from bigmodel_core.nn.loss import Loss
+from bigmodel_core.nn.loss import Loss, LossCall
 from bigmodel_core.nn.model import Model
 from bigmodel_core.nn.network import Network
 from bigmodel_core.nn.optimizer import Optimizer
@@ -46,7 +46,7 @@ class Trainer(TrainedModel):
 
     Args:
         model: a layer, a built model or the name of a registered model.
-        loss: a loss or its name; a `Model` says which suits it.
+        loss: a loss, its name or a function of outputs and targets; a `Model` says which suits it.
         optimizer: an optimizer or its name; the `Model`'s own, or Adam.
         metrics: metrics or their names, measured after each epoch on the validation data, and on the training
             samples if there are none; the `Model`'s own, or none.
@@ -91,7 +91,7 @@ class Trainer(TrainedModel):
     def __init__(
         self,
         model: Layer | Network | str,
-        loss: Loss | str | None = None,
+        loss: Loss | LossCall | str | None = None,
         optimizer: Optimizer | str | None = None,
         metrics: Metric | str | Sequence[Metric | str] | None = None,
         *,

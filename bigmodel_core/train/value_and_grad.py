@@ -11,16 +11,20 @@ from bigmodel_core.graph import Graph
 from bigmodel_core.graph.autodiff import gradients
 from bigmodel_core.nn.given import check_model, inputs_of, network_of
 from bigmodel_core.nn.layer import Layer
-from bigmodel_core.nn.loss import Loss
+from bigmodel_core.nn.loss import Loss, LossCall, loss_of
 from bigmodel_core.nn.network import Network
 from bigmodel_core.ops.random import SEED, STEP
 from bigmodel_core.plan import Program
-from bigmodel_core.registry.config import make
 from bigmodel_core.train.objective import TARGET, batch_inputs, loss_value, target_spec
 
 
 def value_and_grad(
-    model: Layer | Network, loss: Loss | str, *, seed: int = 0, device: str = "cpu", training: bool = False
+    model: Layer | Network,
+    loss: Loss | LossCall | str,
+    *,
+    seed: int = 0,
+    device: str = "cpu",
+    training: bool = False,
 ) -> Callable[[Any, Any], tuple[float, dict[str, np.ndarray]]]:
     """A function of (x, y) that returns the loss and its gradients by parameter path; nothing is updated.
 
@@ -36,7 +40,7 @@ def value_and_grad(
     (['bias', 'weight'], (2, 2))
     """
     check_model(model)
-    chosen: Loss = make("loss", loss)
+    chosen = loss_of(loss)
     made: dict[str, Any] = {}
 
     def evaluate(x: Any, y: Any) -> tuple[float, dict[str, np.ndarray]]:
