@@ -45,6 +45,12 @@ class Kernel:
         writes them; None if it cannot."""
         return None
 
+    @property
+    def in_place(self) -> int | None:
+        """The position of the input whose memory the output may be given: the kernel then changes some
+        numbers there, where it would copy all of them otherwise. None if the two must be apart."""
+        return None
+
     def over_reads(self, op: Any, inputs: Sequence[Spec]) -> tuple[int, ...]:
         """The positions of inputs behind whose end the kernel reads some bytes, without using them.
 

@@ -17,3 +17,4 @@ UNPROVEN = 6
 """Numbers so large that what is computed from them may not be finite."""
 WRITTEN_NOT_FINITE = 7
 """A variable was overwritten with numbers that are not all finite."""
+SLICE_OUT_OF_RANGE = 8

@@ -58,6 +58,18 @@ def sliced(op: Any, whole: Spec) -> tuple[int, list[int]]:
     return first, apart
 
 
+def block(whole: Spec, part: Spec, axes: Sequence[int]) -> dict[str, tuple[int, ...]]:
+    """Where the numbers of a block of an array are, which begins anywhere along some axes: the last places
+    where it may begin, the distance of places, the block's sizes, the array's strides in elements."""
+    apart = strides(whole.sizes)
+    return {
+        "limits": tuple(whole.sizes[axis] - part.sizes[axis] for axis in axes),
+        "steps": tuple(apart[axis] for axis in axes),
+        "sizes": part.sizes,
+        "strides": tuple(apart),
+    }
+
+
 def require_channels_last(op: Any) -> None:
     """Refuse an op on images (N, C, H, W) whose kernel takes them as (N, H, W, C).
 

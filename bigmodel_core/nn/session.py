@@ -230,5 +230,5 @@ def _resized(spec: Spec, shape: tuple[int, ...]) -> Spec:
     """A spec with the sizes of an array, but for the batch's and those that are free."""
     if len(shape) != spec.ndim:
         return spec
-    fixed = [d if isinstance(d, str) else size for d, size in zip(spec.shape[1:], shape[1:], strict=True)]
+    fixed = [size if isinstance(d, int) else d for d, size in zip(spec.shape[1:], shape[1:], strict=True)]
     return spec.with_shape((*spec.shape[:1], *fixed))

@@ -55,7 +55,7 @@ class Programs:
                 fix="call the model itself; or let layers carry state: bm.layers.LSTM(16, carry=True).",
             )
         batch: Dim = network.inputs[0].shape[0] if network.inputs[0].ndim else 1
-        if isinstance(batch, str) and not batch.isidentifier():
+        if not isinstance(batch, int) and dim_names(batch) != {batch}:
             raise ShapeError(f"{batch} cannot be a batch size.", fix="give the batch a name of its own.")
         states = {path: value.spec for path, value in trace.carried.items()}
         for path, value in trace.carried.items():

@@ -37,6 +37,7 @@ if TYPE_CHECKING:  # the types of names that are collected below
     from bigmodel_core.ops.shape import *
     from bigmodel_core.ops.slicing import *
     from bigmodel_core.ops.softmax import *
+    from bigmodel_core.ops.updates import *
 
     def __getattr__(name: str) -> Any:
         """Public names of other files of this folder."""

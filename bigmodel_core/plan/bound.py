@@ -83,7 +83,9 @@ class BoundProgram(Generic[Buffer]):
 
     def buffers_of(self, step: Step) -> tuple[list[Buffer], list[Buffer]]:
         """The memory of a step's inputs and outputs; what becomes a variable's new value in place is that
-        variable's."""
+        variable's, and what changes a value in place that value's."""
+        if step.takes is not None:
+            self.buffers[id(step.outputs[0])] = self.buffer(step.takes)
         for position, variable in step.writes.items():
             self.buffers[id(step.outputs[position])] = self.buffers[id(variable)]
         inputs, outputs = ([self.buffer(value) for value in values] for values in (step.inputs, step.outputs))
@@ -121,21 +123,20 @@ class BoundProgram(Generic[Buffer]):
             kept: buffers that are read after the last step, as outputs are.
         """
         steps = self.program.steps
-        first: dict[int, int] = {}
+        first: dict[int, tuple[Buffer, int]] = {}
         last: dict[int, int] = {}
         for number, step in enumerate(steps):
             for part in step.parts():
                 for value in (*part.inputs, *part.outputs):
-                    root = id(self.program.root(value))
-                    first.setdefault(root, number)
-                    last[root] = number
-        for value in self.program.outputs:
-            last[id(self.program.root(value))] = len(steps)
-        to_the_end = {id(buffer) for buffer in kept}
-        found = []
-        for root, begin in first.items():
-            buffer = self.buffers[root]
-            if id(buffer) not in self._fixed:
-                end = len(steps) if id(buffer) in to_the_end else last[root]
-                found.append((buffer, Lifetime(buffer.nbytes, begin, end)))
+                    buffer = self.buffers[id(self.program.root(value))]
+                    first.setdefault(id(buffer), (buffer, number))
+                    last[id(buffer)] = number
+        read = [self.buffers[id(self.program.root(value))] for value in self.program.outputs]
+        for buffer in (*read, *kept):
+            last[id(buffer)] = len(steps)
+        found = [
+            (buffer, Lifetime(buffer.nbytes, begin, last[key]))
+            for key, (buffer, begin) in first.items()
+            if key not in self._fixed
+        ]
         return [*found, *((buffer, Lifetime(buffer.nbytes, n, n)) for buffer, n in self.scratch)]

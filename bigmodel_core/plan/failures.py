@@ -52,6 +52,11 @@ FAILURES = {
         "the length {found} (sample {position} of the batch) is out of range for sequences of {limit} steps.",
         "lengths run from 0 to {limit}.",
     ),
+    codes.SLICE_OUT_OF_RANGE: Failure(
+        DataError,
+        "a slice would begin at {found}; in this array it may begin from 0 to {limit}.",
+        "write within the array: a cache holds a fixed number of steps.",
+    ),
     codes.NOT_FINITE: Failure(
         NumericsError, "a number that must be finite is NaN or infinite.", "nothing was changed."
     ),

@@ -9,6 +9,7 @@ from bigmodel_core.errors import GraphError
 from bigmodel_core.graph import Value
 from bigmodel_core.plan.dependencies import Dependencies
 from bigmodel_core.plan.guard import waiting_for
+from bigmodel_core.plan.in_place import changed_in_place, take_over
 from bigmodel_core.plan.steps import Step, copy_step, grouped
 
 if TYPE_CHECKING:
@@ -19,6 +20,7 @@ def ordered(program: Program) -> list[Step]:
     """Group, then schedule: variables are overwritten only after all their readers and the gate are done."""
     found = Dependencies(grouped(program), program.roots)
     gates = _close(program, found)
+    take_over(program, found)
     for variable, value in program.updates.items():
         readers = set(found.readers(variable))
         writer = _write_in_place(program, found, {*readers, *gates}, variable, value)
@@ -55,11 +57,13 @@ def _check_what_is_written(step: Step, variable: Value) -> None:
 def _write_in_place(
     program: Program, found: Dependencies, earlier: set[int], variable: Value, value: Value
 ) -> int | None:
-    """Let the chain that computes a new value overwrite the variable that it reads, after all earlier steps;
+    """Let the step that computes a new value overwrite the variable that it reads, after all earlier steps;
     None if that cannot be."""
     number = found.producer(value)
-    if number is None or found.steps[number].fused is None:
+    if number is None:
         return None
+    if found.steps[number].fused is None:
+        return changed_in_place(program, found, earlier, variable, number)
     step = found.steps[number]
     position = next(i for i, item in enumerate(step.outputs) if item is value)
     if position in step.writes:  # the new value of another variable too
@@ -129,7 +133,7 @@ def updates_together(steps: list[Step], program: Program) -> list[Step]:
     read: set[int] = set()
     written: set[int] = set()
     for step in steps:
-        alone = step.epilogue is not None or not step.writes
+        alone = step.epilogue is not None or not step.writes or step.fused is None
         reads = {id(program.root(value)) for value in step.inputs}
         writes = {id(value) for value in (*step.outputs, *step.writes.values())}
         if read and not alone and written.isdisjoint(reads | writes) and read.isdisjoint(writes):

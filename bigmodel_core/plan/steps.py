@@ -29,6 +29,8 @@ class Step:
             position.
         epilogue: what runs on each tile of this step's output right after it is written; it may have an
             epilogue, too.
+        takes: the value in whose memory the output is, which nothing needs once the step begins; None if the
+            output has memory of its own.
         beside: steps that are run together with this one, each on its own: none needs another.
     """
 
@@ -38,6 +40,7 @@ class Step:
     fused: Fused | None = None
     writes: dict[int, Value] = field(default_factory=dict)
     epilogue: Step | None = None
+    takes: Value | None = None
     beside: list[Step] = field(default_factory=list)
 
     def chain(self) -> Iterator[Step]:

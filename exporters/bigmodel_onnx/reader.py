@@ -52,10 +52,11 @@ def readers() -> dict[str, Any]:
         padding_operators,
         recurrent_operators,
         shape_operators,
+        update_operators,
     )
 
     assert padding_operators and image_operators and normalization_operators and operators
-    assert recurrent_operators and shape_operators
+    assert recurrent_operators and shape_operators and update_operators
     return nodes.READERS
 
 

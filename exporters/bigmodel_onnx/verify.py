@@ -18,6 +18,7 @@ from bigmodel_core.nn.given import inputs_of
 from bigmodel_core.nn.network import Network
 from bigmodel_core.ops.indexing import Gather
 from bigmodel_core.ops.recurrent import Recurrent
+from bigmodel_core.ops.updates import UpdateSlice
 from bigmodel_core.plan import Program
 from bigmodel_onnx import reading
 from bigmodel_onnx.lowering import Lowered
@@ -253,7 +254,8 @@ def _draw(generator: np.random.Generator, spec: Spec, limit: int) -> np.ndarray:
 
 
 def _index_limit(network: Network, sizes: Mapping[str, int]) -> int:
-    """How far integers may go: tables have so many rows, ops so many classes, sequences such lengths."""
+    """How far integers may go: tables have so many rows, ops so many classes, sequences such lengths, arrays
+    such places for a block."""
     limits = [256]
     for node in needed(network.trace(training=False).outputs):
         rows: Any = getattr(node.op, "classes", None)
@@ -261,6 +263,9 @@ def _index_limit(network: Network, sizes: Mapping[str, int]) -> int:
             rows = node.inputs[0].shape[0]
         elif isinstance(node.op, Recurrent) and node.op.has_lengths:
             rows = dim_add(node.inputs[0].spec.bind(sizes).shape[0], 1)
+        elif isinstance(node.op, UpdateSlice):
+            whole, part = (value.spec.bind(sizes).sizes for value in node.inputs[:2])
+            rows = min(whole[axis] - part[axis] for axis in node.op.axes) + 1
         if isinstance(rows, int):
             limits.append(rows)
     return min(limits)

@@ -43,6 +43,12 @@ def layer_norm(x: np.ndarray, scale: np.ndarray, shift: np.ndarray) -> np.ndarra
     return found
 
 
+def updated(x: np.ndarray, y: np.ndarray, *where: slice) -> np.ndarray:
+    x = x.copy()
+    x[where] = y
+    return x
+
+
 def binary_cross_entropy(x: np.ndarray, t: np.ndarray) -> np.ndarray:
     found: np.ndarray = np.maximum(x, 0) - x * t + np.log1p(np.exp(-np.abs(x)))
     return found
@@ -129,6 +135,10 @@ def references(recurrence: Any) -> dict[str, Callable[..., Any]]:
         "layer norm of long rows": lambda x, s, b: layer_norm(x, s, b),
         "transpose": lambda x: [x.T, x.transpose(1, 0, 2)],
         "slice": lambda x: [x[1:4], x[:, 2], x[:, ::3], x[..., -2:]],
+        "update slice": lambda x, y, i: [
+            updated(x, y[:2, :3], slice(1, 3), slice(i[0], i[0] + 3)),
+            updated(x * 2, y[:1], slice(-1, None)),
+        ],
         "concatenate": lambda x, y: [np.concatenate([x, y], 0), np.concatenate([x, y, x], 1)],
         "reshape": lambda x: [x.reshape(7, 5) * 2.0, x.reshape(len(x), -1)],
         "broadcast_to": lambda x: np.broadcast_to(x, (5, 7)),

@@ -127,6 +127,10 @@ CASES: dict[str, Case] = {
         {"x": RNG.standard_normal((2, 3, 4))},
     ),
     "slice": (lambda x: [x[1:4], x[:, 2], x[:, ::3], x[..., -2:]], {"x": X}),
+    "update slice": (
+        lambda x, y, i: [o.update_slice(x, y[:2, :3], (1, i[0])), o.update_slice(x * 2.0, y[:1], (-1, 0))],
+        {"x": X, "y": Y, "i": np.array([2])},
+    ),
     "concatenate": (lambda x, y: [o.concatenate([x, y], 0), o.concatenate([x, y, x], 1)], {"x": X, "y": Y}),
     "reshape": (lambda x: [o.reshape(x, (7, 5)) * 2.0, o.flatten(x)], {"x": X}),
     "broadcast_to": (lambda x: o.broadcast_to(x, (5, 7)), {"x": ROW}),
@@ -148,7 +152,12 @@ CASES: dict[str, Case] = {
     "recurrent gru": (lambda **v: _recurrent("gru", **v), _weights(3)),
     "labels as numbers": (lambda t: losses.LabelNumbers(2, "float32")(t), {"t": SIGNS}),
 }
-FIXED = {"reshape", "broadcast_to", *(f"recurrent {cell}" for cell in ("tanh", "relu", "lstm", "gru"))}
+FIXED = {
+    "reshape",
+    "broadcast_to",
+    "update slice",
+    *(f"recurrent {cell}" for cell in ("tanh", "relu", "lstm", "gru")),
+}
 """Cases that name sizes, so that no dimension can be free."""
 
 

@@ -174,6 +174,7 @@ def _reductions(x: Value, c: Value, r: Value) -> list[Value]:
 def _pieces(x: Value, y: Value) -> list[Value]:
     found = [x[1:4], x[:, 2], x[:, ::3], x[..., -2:], o.transpose(x), o.transpose(x, (1, 0, 2))]
     found += [o.concatenate([x, y], 0), o.concatenate([x, x * y[:1], x], 2), o.reshape(x, (-1,)) * 2.0]
+    found += [o.update_slice(x, y[:1], (1, 0, 0)), o.update_slice(x * x, y[:1, :1], (1, 0, 0))]
     return [*found, o.broadcast_to(x[0, 0], (3, x.shape[2])), o.broadcast_to(y, (2, *y.shape))]
 
 

@@ -20,7 +20,7 @@ from tests.onnx.conftest import each
 MODULES = (
     *("conv", "convtranspose", "maxpool", "averagepool", "globalmaxpool", "globalaveragepool"),
     *("batch_normalization", "instance_normalization", "groupnormalization"),
-    *("pad", "resize", "upsample", "gather", "rnn", "lstm", "gru"),
+    *("pad", "resize", "upsample", "gather", "scatternd", "rnn", "lstm", "gru"),
 )
 
 
@@ -55,6 +55,7 @@ REFUSED = {
     r"maxpool_with_argmax.*": "the indices of the maxima",
     r"(convtranspose|averagepool|maxpool)_3d.*": "over 3 axes",
     r"batchnorm_.*_training_mode": "in training mode",
+    r"scatternd_(add|multiply|max|min).*": "ScatterND that combines numbers",
     r"gru_.*": "its reset gate before the matrix product",
     r"lstm_with_peepholes": "peepholes",
     r"resize_.*_(linear|cubic).*|resize_tf_crop_and_resize.*": "of mode (linear|cubic)",
@@ -97,5 +98,5 @@ def test_there_are_cases_of_every_operator() -> None:
         "GlobalMaxPool",
     } <= operators
     assert {"BatchNormalization", "InstanceNormalization", "GroupNormalization"} <= operators
-    assert {"Pad", "Resize", "Upsample", "Gather", "RNN", "LSTM", "GRU"} <= operators
+    assert {"Pad", "Resize", "Upsample", "Gather", "ScatterND", "RNN", "LSTM", "GRU"} <= operators
     assert len(CASES) > 100

@@ -185,8 +185,29 @@ CASES: dict[str, Case] = {
         lambda i: i * 0.5,
         (bm.Spec(("N", 2), "int64"),),
     ),
+    "update_slice": (
+        lambda x, y: ops.update_slice(x, y, (0, 1, 2)),
+        lambda x, y: _updated(x, y, slice(1, 3), slice(2, 4)),
+        (X, ("N", 2, 2)),
+    ),
+    "update_slice_at": (
+        lambda x, y, i: ops.update_slice(x, y, (0, 0, i[0])),
+        lambda x, y, i: _updated(x, y, slice(None), slice(i[0], i[0] + 2)),
+        (("N", 3, 8), ("N", 3, 2), bm.Spec((1,), "int64")),
+    ),
+    "update_slice_free": (
+        lambda x, y, i: ops.update_slice(x, y, (0, i[0], i[0])),
+        lambda x, y, i: _updated(x, y, slice(i[0], i[0] + y.shape[1]), slice(i[0], i[0] + 2)),
+        (("N", 32, 9), ("N", "T", 2), bm.Spec((1,), "int64")),
+    ),
     "gather": (ops.gather, lambda t, i: t[i], ((6, 3), bm.Spec(("N", 2), "int64"))),
 }
+
+
+def _updated(x: np.ndarray, y: np.ndarray, *where: slice) -> np.ndarray:
+    x = x.copy()
+    x[(slice(None), *where)] = y
+    return x
 
 
 def _inputs(specs: tuple[Any, ...], sizes: dict[str, int]) -> list[np.ndarray]:

@@ -100,6 +100,7 @@ class CpuLaunches(Kernel):
     epilogue_of: ChooseEpilogue | None = None
     follows: int | None = None
     writes_tiles: bool = False
+    in_place: int | None = None
     reads_past: OverReads | None = None
 
     def launches(self, call: Call) -> Sequence[CpuLaunch]:
@@ -122,6 +123,7 @@ def cpu_launches(
     epilogue: ChooseEpilogue | None = None,
     follows: int | None = None,
     writes_tiles: bool = False,
+    in_place: int | None = None,
     over_reads: OverReads | None = None,
 ) -> Callable[[Choose], CpuLaunches]: ...
 
@@ -132,6 +134,7 @@ def cpu_launches(
     epilogue: ChooseEpilogue | None = None,
     follows: int | None = None,
     writes_tiles: bool = False,
+    in_place: int | None = None,
     over_reads: OverReads | None = None,
 ) -> CpuLaunches | Callable[[Choose], CpuLaunches]:
     """Make a function that chooses launches the CPU kernel of an op.
@@ -155,6 +158,8 @@ def cpu_launches(
         follows: the position of that input.
         writes_tiles: whether chunks of the last launch finish the output tile by tile (`CpuLaunch.tile`), so
             that epilogues can run on each.
+        in_place: the position of the input whose memory the output may be given, where nothing needs the
+            input afterwards; `call.output_buffers[0] is call.input_buffers[in_place]` says that it was.
         over_reads: `over_reads(op, *inputs)`, all sizes known, gives the positions of inputs behind whose end
             the kernel reads (never uses) up to `PADDING` bytes.
     """
@@ -166,6 +171,6 @@ def cpu_launches(
 
     def made(choose: Choose) -> CpuLaunches:
         check_function(choose, "cpu_launches", (), ())
-        return CpuLaunches(choose, epilogue, follows, writes_tiles, over_reads)
+        return CpuLaunches(choose, epilogue, follows, writes_tiles, in_place, over_reads)
 
     return made if choose is None else made(choose)

@@ -16,7 +16,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, ClassVar
+from typing import TYPE_CHECKING, ClassVar, overload
 
 from bigmodel_core.graph.kernel import Kernel
 from bigmodel_core.kernels.call import Call, Extras, Views, check_function
@@ -90,13 +90,24 @@ class CudaLaunches(Kernel):
 
     device: ClassVar[str] = "cuda"
     choose: Choose
+    in_place: int | None = None
 
     def launches(self, call: Call) -> Sequence[CudaLaunch]:
         """The launches of one application."""
         return self.choose(call) or []
 
 
-def cuda_launches(choose: Choose) -> CudaLaunches:
+@overload
+def cuda_launches(choose: Choose) -> CudaLaunches: ...
+
+
+@overload
+def cuda_launches(*, in_place: int | None = None) -> Callable[[Choose], CudaLaunches]: ...
+
+
+def cuda_launches(
+    choose: Choose | None = None, *, in_place: int | None = None
+) -> CudaLaunches | Callable[[Choose], CudaLaunches]:
     """Make a function that chooses launches the CUDA kernel of an op.
 
     ```python
@@ -112,6 +123,12 @@ def cuda_launches(choose: Choose) -> CudaLaunches:
     Args:
         choose: `choose(call)` gives the launches, run in this order; None or an empty list if there is no
             work.
+        in_place: the position of the input whose memory the output may be given, where nothing needs the
+            input afterwards; `call.output_buffers[0] is call.input_buffers[in_place]` says that it was.
     """
-    check_function(choose, "cuda_launches", (), ())
-    return CudaLaunches(choose)
+
+    def made(choose: Choose) -> CudaLaunches:
+        check_function(choose, "cuda_launches", (), ())
+        return CudaLaunches(choose, in_place)
+
+    return made if choose is None else made(choose)
