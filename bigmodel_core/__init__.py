@@ -52,6 +52,7 @@ _PLACES = {
     "bigmodel_core.kernels.cuda.engine.kernels": ("cuda_kernel", "cuda_launches"),
     "bigmodel_core.kernels.cuda.engine.runtime": ("cuda",),
     "bigmodel_core.kernels.fused": ("elementwise",),
+    "bigmodel_core.nn.gradients": ("gradients",),
     "bigmodel_core.nn.layer": ("Layer", "clone"),
     "bigmodel_core.nn.loss": ("Loss", "one_output"),
     "bigmodel_core.nn.model": ("Model",),
@@ -187,6 +188,7 @@ if TYPE_CHECKING:
     from bigmodel_core.kernels.fused import elementwise as elementwise
     from bigmodel_core.nn import initializers as initializers
     from bigmodel_core.nn import probabilities as probabilities
+    from bigmodel_core.nn.gradients import gradients as gradients
     from bigmodel_core.nn.layer import Layer as Layer
     from bigmodel_core.nn.layer import clone as clone
     from bigmodel_core.nn.loss import Loss as Loss

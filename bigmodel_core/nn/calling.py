@@ -29,7 +29,9 @@ def dispatched(call: Callable[..., Any]) -> Callable[..., Any]:
         if is_tracing() and not any(isinstance(item, (np.ndarray, Spec)) for item in inputs):
             with current_trace().entered(self, inputs, is_plain=not options):
                 try:
-                    return call(self, *inputs, **options)
+                    result = call(self, *inputs, **options)
+                    current_trace().returned(result)
+                    return result
                 except BigmodelError as error:
                     if error.where is None:
                         error.where = place(current_trace().graph.path, type(self).__name__)

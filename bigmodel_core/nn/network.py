@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import inspect
 import threading
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -302,10 +302,14 @@ class Network:
         """What its sessions run, made once."""
         from bigmodel_core.nn.session_programs import Programs
 
+        return self.made_once("session", lambda: Programs.of(self))
+
+    def made_once(self, key: Any, make: Callable[[], Any]) -> Any:
+        """What belongs to the model and is kept with it, such as a program, by a key."""
         with self._lock:
-            if "session" not in self._programs:
-                self._programs["session"] = Programs.of(self)
-            return self._programs["session"]
+            if key not in self._programs:
+                self._programs[key] = make()
+            return self._programs[key]
 
     def for_inputs(self, inputs: tuple[Spec, ...]) -> Network:
         """The same model, with the same parameters, for inputs of other fixed sizes; made once.

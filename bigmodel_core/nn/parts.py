@@ -77,7 +77,7 @@ def part_of(network: Network, path: str) -> Layer | Part:
         found = network.trace(training).layers.get(wanted)
         if found is not None:
             return found[0]
-    cuts = {training: _cut(network.trace(training), wanted) for training in (False, True)}
+    cuts = {training: cut_at(network.trace(training), wanted) for training in (False, True)}
     if not cuts[False].nodes:
         raise UnknownNameError(
             f"the model has no part '{path}'.", fix=f"use one of {', '.join(_nearest(network, wanted))}."
@@ -92,14 +92,21 @@ def part_of(network: Network, path: str) -> Layer | Part:
 
 
 def _nearest(network: Network, path: str) -> list[str]:
+    known = known_parts(network)
+    return difflib.get_close_matches(path, known, n=3, cutoff=0.3) or sorted(known)[:5]
+
+
+def known_parts(network: Network) -> set[str]:
+    """The paths of all that is inside a model."""
     known = {*network.trace(training=False).layers, *network.trace(training=True).layers} - {""}
     for node in network.trace(training=False).graph.nodes:
         parts = node.path.split("/")
         known |= {"/".join(parts[:count]) for count in range(1, len(parts) + 1)} - {""}
-    return difflib.get_close_matches(path, known, n=3, cutoff=0.3) or sorted(known)[:5]
+    return known
 
 
-def _cut(trace: Trace, path: str) -> Cut:
+def cut_at(trace: Trace, path: str) -> Cut:
+    """What a trace computes under a path; nothing where there is no such path."""
     assigned = {**trace.updates, **trace.carried_updates}
     nodes = needed([*trace.outputs, *assigned.values()])
     inside = [

@@ -70,6 +70,7 @@ class Trace:
         form: how the model returns them.
         owners: by path of a parameter, what the layer that asked for it owns, and the parameter's name there.
         layers: by path, the layer that was first called there, and with what specs; None for other arguments.
+        results: by path, what the layer there returned, call by call.
         frozen: the paths of layers that compute as in inference; layers inside them do, too.
     """
 
@@ -86,6 +87,7 @@ class Trace:
     form: Form = field(default_factory=Form)
     owners: dict[str, tuple[Holder, str]] = field(default_factory=dict)
     layers: dict[str, tuple[Layer, tuple[Spec, ...] | None]] = field(default_factory=dict)
+    results: dict[str, list[Any]] = field(default_factory=dict)
     frozen: frozenset[str] = frozenset()
     _freezing: int = 0
     _places: dict[int, tuple[str, Holder]] = field(default_factory=dict)
@@ -153,6 +155,12 @@ class Trace:
                 yield
         finally:
             self._stack.pop()
+
+    def returned(self, result: Any) -> None:
+        """Note what a call returns to the layer that called, once all that continues the call is done."""
+        call = self._stack[-1]
+        if sum(item is call for item in self._stack) == 1:
+            self.results.setdefault(call.path, []).append(result)
 
     def _placed(self, layer: Layer) -> tuple[str, Holder]:
         """The path of a layer, and what it owns.

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from typing import Any
 
 import numpy as np
@@ -10,6 +10,7 @@ import numpy as np
 from bigmodel_core.graph import Graph
 from bigmodel_core.graph.autodiff import gradients
 from bigmodel_core.nn.given import check_model, inputs_of, network_of
+from bigmodel_core.nn.gradients import Wanted, checked_names
 from bigmodel_core.nn.layer import Layer
 from bigmodel_core.nn.loss import Loss, LossCall, loss_of
 from bigmodel_core.nn.network import Network
@@ -25,8 +26,12 @@ def value_and_grad(
     seed: int = 0,
     device: str = "cpu",
     training: bool = False,
+    wrt: Sequence[str] | None = None,
 ) -> Callable[[Any, Any], tuple[float, dict[str, np.ndarray]]]:
     """A function of (x, y) that returns the loss and its gradients by parameter path; nothing is updated.
+
+    With `wrt`, gradients are those for what it names, as in `bm.gradients`: paths of layers and parameters,
+    names of inputs ("x"), as for adversarial examples.
 
     With `training`, dropout draws another mask at every call: the first call draws what the first step of
     `compile` with this seed draws, the second what the second does. Numbers are given as they are computed,
@@ -53,17 +58,20 @@ def value_and_grad(
             goal = graph.input(TARGET, target)
             value = loss_value(chosen, trace, goal)
             paths = [path for path in trace.values if trace.parameters[path].trainable]
-            found = gradients(value, [trace.values[path] for path in paths])
+            wanted = Wanted.named(network, trace, paths if wrt is None else checked_names(wrt))
+            if wrt is not None:
+                wanted.check_sources(value, "the loss")
+            found = gradients(value, wanted.values)
             made.update(
                 network=network,
                 target=target,
-                paths=paths,
+                wanted=wanted,
                 program=Program(graph, [value, *found], device=network.device),
             )
         given = batch_inputs(made["network"], inputs, y, made["target"])
         made["calls"] = given[STEP] = made.get("calls", 0) + 1
         given[SEED] = seed
         value, *found = made["program"].run(made["network"].variables, given)
-        return float(value), dict(zip(made["paths"], found, strict=True))
+        return float(value), made["wanted"].packed(found)
 
     return evaluate
