@@ -19,6 +19,7 @@ from bigmodel_core.exporting.exporter import Exporter
 from bigmodel_core.nn.layer import Layer
 from bigmodel_core.nn.network import Network
 from bigmodel_core.nn.probabilities import makes_probabilities
+from bigmodel_onnx.carried import described, next_name
 from bigmodel_onnx.report import ExportReport
 
 if TYPE_CHECKING:
@@ -135,6 +136,7 @@ class Onnx(Exporter):
             metrics=metrics,
             takes_raw_input=self.with_preprocessing,
         )
+        texts |= described(network)
         lowered, answer = self._lowered(network, steps, known)
         return self._written(network, lowered, answer, steps, Path(path), title, texts, samples)
 
@@ -149,29 +151,34 @@ class Onnx(Exporter):
         opset, _ = versions.chosen(self.opset, self.target_runtime)
         emitter = Emitter(opset, self.fold)
         count = len(network.outputs)
-        taken = {*network.input_names}
+        carried = network.trace(training=False).carried
+        taken = {*network.input_names, *carried}
         outputs = [f"{key}_output" if key in taken else key for key in network.output_names]
-        emitter.reserve([*network.input_names, *outputs, "label", "probability", "probabilities"])
+        emitter.reserve([*taken, *outputs, *map(next_name, carried), "label", "probability", "probabilities"])
         inputs = {}
         for key, spec in zip(network.input_names, network.inputs, strict=True):
             if steps is not None and len(network.inputs) == 1:
                 inputs[key] = answer.write_front(emitter, key, spec, steps)
             else:
                 inputs[key] = emitter.port(key, spec.dtype, spec.shape)
-        lowered = lower(network, emitter, inputs)
+        states = {path: emitter.port(path, value.dtype, value.shape) for path, value in carried.items()}
+        lowered = lower(network, emitter, inputs, states)
         ports = [
             Port(key, spec.dtype, spec.shape) for key, spec in zip(outputs, network.outputs, strict=True)
         ]
+        kept = [Port(next_name(path), value.dtype, value.shape) for path, value in carried.items()]
+        after = list(zip(lowered.outputs[count:], kept, strict=True))
         behind: Answer | Numbers | None = None
         if self.with_preprocessing and count == 1:
             last = network.trace(training=False).outputs[0]
             behind = answer.answer_for(last.spec, known, makes_probabilities(last))
         if isinstance(behind, answer.Numbers):
-            emitter.finish(behind.write(emitter, lowered.outputs[0], ports[0]))
+            results = behind.write(emitter, lowered.outputs[0], ports[0])
         elif behind is not None:
-            emitter.finish(behind.write(emitter, lowered.outputs[0]))
+            results = behind.write(emitter, lowered.outputs[0])
         else:
-            emitter.finish(list(zip(lowered.outputs, ports, strict=True)))
+            results = list(zip(lowered.outputs[:count], ports, strict=True))
+        emitter.finish([*results, *after])
         return lowered, behind
 
     def _written(

@@ -17,6 +17,7 @@ from bigmodel_core.nn.layer import Layer
 from bigmodel_core.nn.network import Network
 from bigmodel_core.nn.outputs import taken_apart
 from bigmodel_core.nn.trace import Trace
+from bigmodel_core.ops.carried import Carried
 from bigmodel_core.plan import Program
 from bigmodel_onnx.emit import Emitter
 from bigmodel_onnx.matching import Match, Uses
@@ -34,7 +35,7 @@ class Lowered:
     Args:
         emitter: the file under construction.
         names: what each value of the graph is called, for those that the file has.
-        outputs: the names of the model's outputs.
+        outputs: the names of the model's outputs, and then of the states for the next call.
     """
 
     emitter: Emitter
@@ -42,28 +43,34 @@ class Lowered:
     outputs: list[str] = field(default_factory=list)
 
 
-def lower(network: Network, emitter: Emitter, inputs: Mapping[str, str]) -> Lowered:
+def lower(
+    network: Network, emitter: Emitter, inputs: Mapping[str, str], states: Mapping[str, str] | None = None
+) -> Lowered:
     """Write a model's nodes.
 
     Args:
         network: the built model.
         emitter: where to; names that the model must not use are reserved.
         inputs: the values that stand for the model's inputs, by input name.
+        states: the same for what layers carry from call to call, by path.
 
     Raises:
         ExportError: layers cannot be exported; the message names all of them.
     """
     trace = network.trace(training=False)
-    nodes = needed(trace.outputs)
+    roots = [*trace.outputs, *(trace.carried_updates.get(*item) for item in trace.carried.items())]
+    nodes = needed(roots)
     refuse_missing(missing_in(nodes, emitter.opset))
     arrays = {path: array for path, array in network.state().items() if path in trace.parameters}
-    folded = _folded(network, nodes, trace.outputs)
+    folded = _folded(network, nodes, roots)
     result = Lowered(emitter)
     weights = {path: emitter.weight(path, array) for path, array in arrays.items()}
-    for chosen in _matches(nodes, trace.outputs, folded):
+    for chosen in _matches(nodes, roots, folded):
         node = chosen.node
         if isinstance(node.op, Input):
             names: Any = inputs[node.op.name]
+        elif isinstance(node.op, Carried):
+            names = (states or {})[node.op.path]
         elif isinstance(node.op, Variable):
             names = weights[node.op.path]
         elif isinstance(node.op, Constant):
@@ -77,7 +84,7 @@ def lower(network: Network, emitter: Emitter, inputs: Mapping[str, str]) -> Lowe
             if name is not None:
                 result.names[value] = name
                 emitter.specs[name] = value.spec
-    result.outputs = [result.names[value] for value in trace.outputs]
+    result.outputs = [result.names[value] for value in roots]
     return result
 
 
@@ -103,7 +110,7 @@ def _matches(nodes: Sequence[Node], outputs: Sequence[Value], folded: Mapping[No
             node = stack.pop()
             if node.index in found:
                 continue
-            if isinstance(node.op, LEAVES) or node in folded:
+            if isinstance(node.op, (*LEAVES, Carried)) or node in folded:
                 chosen = Match(node, (), node.op.onnx)
             elif node in together:
                 chosen = together[node].match()
@@ -160,7 +167,7 @@ def _folded(
         if isinstance(node.op, (Variable, Constant)):
             fixed.add(node)
         elif (
-            not isinstance(node.op, Input)
+            not isinstance(node.op, (Input, Carried))
             and node.inputs
             and all(value.node in fixed for value in node.inputs)
         ):

@@ -13,6 +13,7 @@ from bigmodel_core.errors import DtypeError, ExportError, ShapeError
 from bigmodel_core.graph.dtypes import DTYPES
 from bigmodel_core.nn.predictions import Prediction, predictions
 from bigmodel_onnx import reading
+from bigmodel_onnx.carried import begun, initial_states
 
 
 class Session:
@@ -32,8 +33,13 @@ class Session:
         self.metadata = metadata_of(model)
         self.gives_probabilities = _makes_probabilities(model)
         self._session = open_session(self.path, threads)
-        self.inputs = {item.name: item for item in self._session.get_inputs()}
-        self.output_names = tuple(item.name for item in self._session.get_outputs())
+        items = {item.name: item for item in self._session.get_inputs()}
+        self._states = initial_states(self.metadata, _specs(items))
+        self._state_specs = {path: spec for path, spec in _specs(items).items() if path in self._states}
+        self.inputs = {name: item for name, item in items.items() if name not in self._states}
+        outputs = {output for output, _ in self._states.values()}
+        names = [item.name for item in self._session.get_outputs()]
+        self.output_names = tuple(name for name in names if name not in outputs)
 
     @property
     def labels(self) -> tuple[str, ...] | None:
@@ -44,10 +50,10 @@ class Session:
     @property
     def input_specs(self) -> dict[str, tuple[str, tuple[int | str | None, ...]]]:
         """Number type and shape of each input; free dimensions by name."""
-        return {name: (_dtype(item.type), tuple(item.shape)) for name, item in self.inputs.items()}
+        return _specs(self.inputs)
 
     def run(self, *arrays: Any) -> dict[str, np.ndarray]:
-        """The outputs by name, for one array an input.
+        """The outputs by name, for one array an input; what the file carries from call to call begins anew.
 
         Raises:
             ShapeError, DtypeError: an array does not fit the input.
@@ -61,7 +67,11 @@ class Session:
             name: _fitting(name, np.asarray(array), dtype, shape)
             for (name, (dtype, shape)), array in zip(self.input_specs.items(), arrays, strict=True)
         }
-        return dict(zip(self.output_names, run_session(self._session, given, str(self.path)), strict=True))
+        batch = next((len(array) for array in given.values() if array.ndim), 1)
+        for path, (dtype, shape) in self._state_specs.items():
+            given[path] = begun(self._states[path][1], dtype, shape, batch)
+        found = run_session(self._session, given, str(self.path), self.output_names)
+        return dict(zip(self.output_names, found, strict=True))
 
     def classify(self, *arrays: Any) -> list[Prediction]:
         """The label of each sample, and its probability.
@@ -83,6 +93,10 @@ class Session:
                     fix="use its outputs as they are.",
                 )
         return predictions(outputs, "classification", self.labels, self.gives_probabilities)
+
+
+def _specs(items: Mapping[str, Any]) -> dict[str, tuple[str, tuple[int | str | None, ...]]]:
+    return {name: (_dtype(item.type), tuple(item.shape)) for name, item in items.items()}
 
 
 def _makes_probabilities(model: Any) -> bool:
