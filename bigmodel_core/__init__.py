@@ -53,6 +53,7 @@ _PLACES = {
     "bigmodel_core.kernels.cuda.engine.runtime": ("cuda",),
     "bigmodel_core.kernels.fused": ("elementwise",),
     "bigmodel_core.nn.gradients": ("gradients",),
+    "bigmodel_core.nn.function": ("function",),
     "bigmodel_core.nn.layer": ("Layer", "clone"),
     "bigmodel_core.nn.loss": ("Loss", "one_output"),
     "bigmodel_core.nn.model": ("Model",),
@@ -65,9 +66,9 @@ _PLACES = {
     "bigmodel_core.train.atomic": ("write_atomically",),
     "bigmodel_core.train.callback": ("Callback",),
     "bigmodel_core.train.checkpoint": ("load", "save"),
+    "bigmodel_core.train.compiling": ("compile",),
     "bigmodel_core.train.history": ("deciding_loss",),
     "bigmodel_core.train.metric": ("Metric", "MetricState"),
-    "bigmodel_core.train.step": ("compile",),
     "bigmodel_core.train.step_file": ("load_steps", "save_steps"),
     "bigmodel_core.train.trainer": ("Trainer",),
     "bigmodel_core.train.value_and_grad": ("value_and_grad",),
@@ -189,6 +190,7 @@ if TYPE_CHECKING:
     from bigmodel_core.nn import initializers as initializers
     from bigmodel_core.nn import probabilities as probabilities
     from bigmodel_core.nn.gradients import gradients as gradients
+    from bigmodel_core.nn.function import function as function
     from bigmodel_core.nn.layer import Layer as Layer
     from bigmodel_core.nn.layer import clone as clone
     from bigmodel_core.nn.loss import Loss as Loss
@@ -205,10 +207,10 @@ if TYPE_CHECKING:
     from bigmodel_core.train.callback import Callback as Callback
     from bigmodel_core.train.checkpoint import load as load
     from bigmodel_core.train.checkpoint import save as save
+    from bigmodel_core.train.compiling import compile as compile
     from bigmodel_core.train.history import deciding_loss as deciding_loss
     from bigmodel_core.train.metric import Metric as Metric
     from bigmodel_core.train.metric import MetricState as MetricState
-    from bigmodel_core.train.step import compile as compile
     from bigmodel_core.train.step_file import load_steps as load_steps
     from bigmodel_core.train.step_file import save_steps as save_steps
     from bigmodel_core.train.trainer import Trainer as Trainer

@@ -162,14 +162,20 @@ class TrainStep:
         self.draws += 1
         return float(loss)
 
-    def gradients(self, x: Any, y: Any) -> tuple[float, dict[str, np.ndarray]]:
+    def gradients(self, x: Any, y: Any, *, per_sample: bool = False) -> tuple[Any, dict[str, np.ndarray]]:
         """The loss of a batch, and its gradients by path, for `apply`; no parameter that is trained changes.
 
         Running statistics of normalisation layers follow the batch, and dropout draws, as in a step:
         `step.apply(step.gradients(x, y)[1])` does what `step(x, y)` does, in two calls.
 
+        Args:
+            x, y: the batch.
+            per_sample: whether to give the losses of the samples, (N,), and the gradients of each, (N, ...),
+                whose mean is the batch's; one sample after the other is differentiated.
+
         Raises:
             ShapeError, DtypeError, DataError: the batch does not fit; nothing was changed.
+            GraphError: samples alone are asked for, and a layer takes statistics of the batch.
             NumericsError: the loss or a gradient is NaN or infinite; nothing was changed.
 
         >>> import numpy as np
@@ -181,9 +187,24 @@ class TrainStep:
         (['bias', 'weight'], 1)
         """
         given = self._checked_batch(x, y)
+        if per_sample:
+            return self._of_each(given)
         loss, *found = self._run("gradients", given, self.draws + 1)
         self.draws += 1
         return float(loss), dict(zip(self.programs.groups.trained, found, strict=True))
+
+    def _of_each(self, given: Mapping[str, np.ndarray]) -> tuple[np.ndarray, dict[str, np.ndarray]]:
+        self.programs.check_samples_apart()
+        count = len(given[TARGET])
+        losses, trained = np.empty(count), self.programs.groups.trained
+        found = {path: np.empty((count, *spec.sizes), spec.dtype) for path, spec in trained.items()}
+        for number in range(count):
+            sample = {name: array[number : number + 1] for name, array in given.items()}
+            losses[number], *arrays = self._run("gradients", sample, self.draws + 1 + number)
+            for gradient, array in zip(found.values(), arrays, strict=True):
+                gradient[number] = array
+        self.draws += count
+        return losses, found
 
     def accumulate(self, x: Any, y: Any) -> float:
         """The loss of a batch, whose gradients are added up on the device until `apply()` is called without
@@ -348,45 +369,3 @@ class TrainStep:
                 fix="use the same model and optimizer.",
             )
         return {path: fitting_state(path, state[path], self.variables.spec(path)) for path in state}
-
-
-def compile(
-    model: Layer | Network,
-    loss: Loss | LossCall | str,
-    optimizer: Optimizer | str,
-    *,
-    seed: int = 0,
-    device: str = "cpu",
-    freeze: Patterns = (),
-    only: Patterns | None = None,
-    ema: float | None = None,
-) -> TrainStep:
-    """A training step for your own loop.
-
-    Args:
-        model: a layer; it is built by the first batch, unless it is built already.
-        loss: a loss, its name, or a function of the model's output and the targets that composes ops, such as
-            a method of the model: `gan.critic_loss`.
-        optimizer: an optimizer or its name.
-        seed: for the parameters (unless built) and the random streams.
-        device: "cpu" or "cuda".
-        freeze: patterns of parameters that stay as they are, such as "encoder/*" (`*` crosses `/`): no
-            gradient is computed for them, nothing decays or moves them. A layer all of whose parameters
-            are frozen computes as in inference.
-        only: patterns of the only parameters that this step changes. Unlike with `freeze`, the other layers
-            compute as in training: another step trains them.
-        ema: keep averages of the parameters, which each step moves towards them: this share is kept.
-
-    Raises:
-        UnknownNameError: when it is built, a pattern matches no parameter.
-
-    >>> import numpy as np
-    >>> import bigmodel_core as bm
-    >>> model = bm.layers.Dense(2)
-    >>> step = bm.compile(model, loss="cross_entropy", optimizer=bm.optimizers.SGD(0.1))
-    >>> x, y = np.eye(2, dtype="float32"), np.array([0, 1])
-    >>> first = step(x, y)
-    >>> step(x, y) < first
-    True
-    """
-    return TrainStep(model, loss, optimizer, seed=seed, device=device, freeze=freeze, only=only, ema=ema)

@@ -107,6 +107,7 @@ class StepPrograms:
             self._kept |= set(paths) - set(matching(only, paths, "only"))
         optimizer.check_groups(paths)
         self._fresh: Differentiated | None = self._differentiated()
+        self._assigned = list(self._fresh.trace.updates)
         self.groups = Groups(optimizer, {path: value.spec for path, value in self._fresh.trained.items()})
         self._states: dict[str, dict[str, Spec]] = {path: {} for path in self.groups.trained}
         self._programs: dict[Name, StepProgram] = {}
@@ -122,6 +123,19 @@ class StepPrograms:
             yield f"{STATE}/{name}/{path}", array
         for path in self.groups.trained if self.averages else ():
             yield f"{AVERAGE}/{path}", self.network.variables.read(path)
+
+    def check_samples_apart(self) -> None:
+        """Raise unless a sample's gradient is its own: no layer takes statistics of the batch.
+
+        Raises:
+            GraphError: one does, as batch normalisation in training.
+        """
+        for path in self._assigned:
+            raise GraphError(
+                "it takes statistics of the batch, so that a sample has no gradient of its own.",
+                where=path.rpartition("/")[0],
+                fix="use GroupNorm or LayerNorm, or freeze the layer with its statistics.",
+            )
 
     def __getitem__(self, name: Name) -> StepProgram:
         if name not in self._programs:

@@ -277,3 +277,36 @@ def test_wrong_numbers_of_batches() -> None:
     for wrong in (0, 1.5, True):
         with pytest.raises(ConfigError, match="accumulate is"):
             bm.Trainer(net(), "cross_entropy", "sgd", accumulate=wrong)  # type: ignore[arg-type]  # it is refused
+
+
+# Gradients of each sample -----------------------------------------------------------------------------------
+
+
+def test_gradients_of_each_sample_are_pytorchs(torch: Any) -> None:
+    model, (x, y) = built(net()), labelled(12)
+    state = {path: torch.tensor(array) for path, array in model.state().items()}
+
+    def loss_of(weights: Any, sample: Any, label: Any) -> Any:
+        hidden = torch.tanh(sample @ weights["dense_1/weight"] + weights["dense_1/bias"])
+        scores = hidden @ weights["dense_2/weight"] + weights["dense_2/bias"]
+        return torch.nn.functional.cross_entropy(scores[None], label[None])
+
+    expected = torch.func.vmap(torch.func.grad(loss_of), (None, 0, 0))(
+        state, torch.tensor(x), torch.tensor(y)
+    )
+    step = bm.compile(model, "cross_entropy", "sgd")
+    losses, grads = step.gradients(x, y, per_sample=True)
+    for path, array in expected.items():
+        np.testing.assert_allclose(grads[path], array, atol=1e-5, err_msg=path)
+    loss, mean = step.gradients(x, y)
+    assert losses.mean() == pytest.approx(loss, rel=1e-6)
+    np.testing.assert_allclose(grads["dense_1/weight"].mean(0), mean["dense_1/weight"], atol=1e-6)
+
+
+def test_statistics_of_the_batch_leave_no_gradient_to_a_sample() -> None:
+    model, (x, y) = bm.Sequential(L.Dense(4), L.BatchNorm(), L.Dense(3)), labelled(12)
+    with pytest.raises(GraphError, match="takes statistics of the batch") as caught:
+        bm.compile(model, "cross_entropy", "sgd").gradients(x, y, per_sample=True)
+    assert caught.value.where == "batch_norm_1"
+    step = bm.compile(model, "cross_entropy", "sgd", freeze="batch_norm_1/*")
+    assert step.gradients(x, y, per_sample=True)[1]["dense_1/bias"].shape == (12, 4)
