@@ -189,8 +189,8 @@ if TYPE_CHECKING:
     from bigmodel_core.kernels.fused import elementwise as elementwise
     from bigmodel_core.nn import initializers as initializers
     from bigmodel_core.nn import probabilities as probabilities
-    from bigmodel_core.nn.gradients import gradients as gradients
     from bigmodel_core.nn.function import function as function
+    from bigmodel_core.nn.gradients import gradients as gradients
     from bigmodel_core.nn.layer import Layer as Layer
     from bigmodel_core.nn.layer import clone as clone
     from bigmodel_core.nn.loss import Loss as Loss
