@@ -16,7 +16,7 @@ class Callback:
 
     `logs` holds what is known then: "loss", "learning_rate", metrics, and for an epoch also "val_loss" and
     so on. A callback stops training by setting `trainer.stop = True`. State that has to survive a resume is
-    kept in `trainer.callback_state(self)`, a dict of JSON values.
+    kept in `trainer.callback_state(self)`, a dict of JSON values and arrays.
     """
 
     def on_train_begin(self, trainer: Trainer) -> None:

@@ -2,10 +2,13 @@
 
 from __future__ import annotations
 
+import base64
 import math
 from collections.abc import Mapping
 from dataclasses import dataclass, field, fields
 from typing import Any
+
+import numpy as np
 
 from bigmodel_core.errors import BigmodelError, CheckpointError
 from bigmodel_core.nn.loss import LossFunction
@@ -121,12 +124,16 @@ def _encode(value: Any, where: str) -> Any:
         return value if math.isfinite(value) else {"number": repr(value)}
     if isinstance(value, (list, tuple)):
         return [_encode(item, where) for item in value]
+    if isinstance(value, np.ndarray) and value.dtype.kind in "biuf":
+        data = base64.b64encode(np.ascontiguousarray(value).tobytes()).decode("ascii")
+        return {"array": data, "dtype": value.dtype.str, "shape": list(value.shape)}
     if isinstance(value, Mapping) and all(isinstance(key, str) for key in value):
         return {key: _encode(item, f"{where}.{key}") for key, item in value.items()}
     raise CheckpointError(
         f"a value of type {type(value).__name__} cannot be saved.",
         where=where,
-        fix="keep numbers, strings, booleans, None, lists and mappings of them in callback_state().",
+        fix="keep numbers, strings, booleans, None, arrays of numbers, and lists and mappings of them in"
+        " callback_state().",
     )
 
 
@@ -136,8 +143,26 @@ def _decode(value: Any) -> Any:
     if isinstance(value, dict):
         if value.keys() == {"number"} and value["number"] in ("nan", "inf", "-inf"):
             return float(value["number"])
+        if value.keys() == {"array", "dtype", "shape"}:
+            return _read_array(value)
         return {key: _decode(item) for key, item in value.items()}
     return value
+
+
+def _read_array(value: Mapping[str, Any]) -> np.ndarray:
+    """An array that `_encode` wrote.
+
+    Raises:
+        CheckpointError: it is malformed.
+    """
+    try:
+        dtype = np.dtype(value["dtype"])
+        if dtype.kind not in "biuf":
+            raise ValueError(f"numbers of type {dtype}")
+        data = base64.b64decode(value["array"], validate=True)
+        return np.frombuffer(data, dtype).reshape(value["shape"]).copy()
+    except (TypeError, ValueError) as error:
+        raise CheckpointError(f"an array in the state of the run is malformed: {error}.") from None
 
 
 def described(obj: Any) -> dict[str, Any]:

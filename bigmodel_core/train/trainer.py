@@ -298,7 +298,7 @@ class Trainer(TrainedModel):
         self.out, self.stop, self.resumed, self.begun = job.folder, False, None, None
 
     def callback_state(self, callback: Callback) -> dict[str, Any]:
-        """What a callback keeps across checkpoints: a dict of JSON values, its own to change."""
+        """What a callback keeps across checkpoints, its own to change: a dict of JSON values and arrays."""
         return self.state.callbacks.setdefault(self._key(callback), {})
 
     def _key(self, callback: Callback) -> str:

@@ -112,3 +112,19 @@ def test_memory_is_used_again() -> None:
     plan = program.plan(network.variables, {"N": 16})
     outputs = sum(16 * 64 * 4 for step in program.steps)
     assert plan.nbytes < 0.6 * outputs
+
+
+def test_halves_sums_groups_and_averages() -> None:
+    """Gradients as arrays, added up on the device, frozen, in groups, averaged: as on the CPU."""
+    states = []
+    for device in ("cpu", "cuda"):
+        network = mlp().build(bm.Spec(("N", 8)), seed=5, device=device)
+        optimizer = bm.optimizers.SGD(0.1, momentum=0.9, groups={"*/bias": {"learning_rate": 0.5}})
+        step = bm.compile(network, "cross_entropy", optimizer, freeze="dense_1/weight", ema=0.5)
+        step.apply(step.gradients(X, LABELS)[1])
+        for rows in (slice(0, 4), slice(4, 6)):
+            step.accumulate(X[rows], LABELS[rows])
+        step.apply()
+        states.append(step.state())
+    for path, array in states[0].items():
+        np.testing.assert_allclose(states[1][path], array, rtol=1e-5, atol=1e-6, err_msg=path)

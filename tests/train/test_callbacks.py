@@ -3,16 +3,18 @@
 from __future__ import annotations
 
 import csv
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import pytest
 
 import bigmodel_core as bm
 from bigmodel_core.errors import ConfigError, DataError
 
-from .conftest import labelled
+from .conftest import Crash, labelled
 
 
 class FakeStep:
@@ -164,3 +166,32 @@ def test_a_table_that_cannot_be_written(tmp_path: Path) -> None:
     made = bm.Trainer(bm.layers.Dense(3), "cross_entropy", callbacks=[logger])
     with pytest.raises(DataError, match="nowhere"):
         made.fit(labelled(), verbose=False)
+
+
+@dataclass(frozen=True)
+class Remembers(bm.Callback):
+    """Keeps the sum of the biases after each step."""
+
+    fails_at: int | None = None
+
+    def on_batch_end(self, trainer: Any, step: int, logs: Mapping[str, float]) -> None:
+        if step == self.fails_at:
+            raise Crash
+        state, bias = trainer.callback_state(self), trainer.network.state()["bias"]
+        state["sum"] = state.get("sum", np.zeros_like(bias)) + bias
+
+
+def test_arrays_that_a_callback_keeps_survive_a_resume_bit_by_bit(tmp_path: Path) -> None:
+    def run(out: Path, callback: Remembers) -> Any:
+        made = bm.Trainer(bm.layers.Dense(3), "cross_entropy", "adam", out=out, callbacks=[callback])
+        made.fit(labelled(64), 2, 16, verbose=False, checkpoint_every=1)
+        return made.callback_state(callback)["sum"]
+
+    expected = run(tmp_path / "whole", Remembers())
+    with pytest.raises(Crash):
+        run(tmp_path / "run", Remembers(fails_at=6))
+    callback = Remembers()
+    resumed = bm.Trainer.resume(tmp_path / "run", callbacks=[callback])
+    resumed.fit(labelled(64), verbose=False)
+    found = resumed.callback_state(callback)["sum"]
+    assert (found.dtype, found.tobytes()) == (expected.dtype, expected.tobytes())

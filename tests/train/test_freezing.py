@@ -174,3 +174,16 @@ def test_wrong_patterns() -> None:
     assert "freeze fewer" in str(nothing.value)
     with pytest.raises(ConfigError, match="expected patterns"):
         bm.compile(model(), "cross_entropy", "sgd", freeze=3)  # type: ignore[arg-type]  # it is refused
+
+
+def test_the_layer_frozen_is_exported_and_stays_frozen_in_a_loaded_model(tmp_path: Path) -> None:
+    (x, y), encoder = labelled(64), trained_encoder().layers[0]
+    found = bm.Sequential(L.Frozen(encoder), L.Dense(3))
+    scores = found(x)
+    bm.export(found, tmp_path / "model.onnx")  # verified in ONNX Runtime
+    np.testing.assert_allclose(bm.from_onnx(tmp_path / "model.onnx")(x), scores, atol=1e-5)
+    bm.save(found, tmp_path / "model.safetensors")
+    loaded = bm.load(tmp_path / "model.safetensors")
+    before = loaded.state()
+    bm.compile(loaded, "cross_entropy", O.SGD(0.1, weight_decay=0.1))(x, y)
+    assert sorted(changed(loaded, before)) == sorted(HEAD)
