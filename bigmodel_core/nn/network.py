@@ -76,6 +76,7 @@ class Network:
         self._lock = threading.RLock()
         self._traces: dict[bool, Trace] = {}
         self._programs: dict[Any, Any] = {}
+        self._resized: dict[tuple[Spec, ...], Network] = {}
         trace = self.trace(training=True)
         self.parameters: dict[str, Parameter] = dict(trace.parameters)
         for path, parameter in self.trace(training=False).parameters.items():
@@ -317,11 +318,19 @@ class Network:
         Raises:
             ShapeError: the layers or their parameters do not fit them.
         """
+        from bigmodel_core.nn.session_programs import MOST_SIZES
+
         with self._lock:
-            if inputs not in self._programs:
-                settings = {"seed": self.seed, "dtype": self.dtype, "device": self.device.name}
-                self._programs[inputs] = Network(self.layer, inputs, is_explicit=False, **settings)  # type: ignore[arg-type]  # a dict of settings
-            found: Network = self._programs[inputs]
+            found = self._resized.get(inputs)
+            if found is None:
+                settings: dict[str, Any] = {
+                    "seed": self.seed,
+                    "dtype": self.dtype,
+                    "device": self.device.name,
+                }
+                found = self._resized[inputs] = Network(self.layer, inputs, is_explicit=False, **settings)
+                if len(self._resized) > MOST_SIZES:
+                    del self._resized[next(iter(self._resized))]
             return found
 
     def kernels(self, batch_size: int = 1, **sizes: int) -> list[PlannedStep]:

@@ -12,7 +12,7 @@ import numpy as np
 from bigmodel_core.errors import DataError, ShapeError, UsageError
 from bigmodel_core.graph.spec import Spec, format_shape
 from bigmodel_core.nn.fitting import fitting_state
-from bigmodel_core.nn.session_programs import INDICES, Programs
+from bigmodel_core.nn.session_programs import INDICES, MOST_SIZES, Programs
 
 if TYPE_CHECKING:
     from bigmodel_core.nn.network import Network
@@ -160,6 +160,8 @@ class Session:
     def _programs(self, network: Network) -> Programs:
         if network.inputs not in self._used:
             self._used[network.inputs] = network, network.session_programs().forked()
+            if len(self._used) > MOST_SIZES + 1:
+                del self._used[next(key for key in self._used if key != self.network.inputs)]
         return self._used[network.inputs][1]
 
     def _fitting(self, arrays: Sequence[Any]) -> Network:

@@ -19,6 +19,9 @@ if TYPE_CHECKING:
 INDICES = "~indices"
 """The name of the input that says how a batch is reordered."""
 
+MOST_SIZES = 16
+"""Fixed sizes of inputs, other than its own, for which a model is kept ready; the oldest go first."""
+
 
 @dataclass(frozen=True)
 class Programs:

@@ -161,9 +161,10 @@ class Program:
     def _check(self, variables: Variables, sizes: Mapping[str, int]) -> None:
         for value in self.variables:
             path = value.node.op.path  # type: ignore[attr-defined]  # variables come from Variable ops
-            if variables.spec(path) != value.spec.bind(sizes):
+            found = variables.spec(path)
+            if found != value.spec and found != value.spec.bind(sizes):
                 raise GraphError(
-                    f"the graph takes the variable for {value.spec}, but it is {variables.spec(path)}.",
+                    f"the graph takes the variable for {value.spec}, but it is {found}.",
                     where=path,
                 )
 

@@ -70,7 +70,8 @@ def check_reload(subject: LayerSubject) -> None:
 
 
 def check_onnx(subject: LayerSubject) -> None:
-    """The exported file gives the same in ONNX Runtime for batches of 1, 2 and 7."""
+    """The exported file gives the same in ONNX Runtime for batches of 1, 2 and 7, as outputs and as what is
+    carried to the next call."""
     exporters: list[Any] = [cls for cls in registry.classes("exporter") if cls.suffix == ".onnx"]
     if not exporters:
         raise CheckSkipped("no installed exporter writes .onnx files")
@@ -88,9 +89,13 @@ def check_onnx(subject: LayerSubject) -> None:
         session = onnxruntime.InferenceSession(str(path), options, providers=["CPUExecutionProvider"])
     for batch in (1, 2, 7) if free else (1,):
         arrays = subject.arrays(batch)
-        ours = network(*arrays)
-        theirs = session.run(None, dict(zip((i.name for i in session.get_inputs()), arrays, strict=True)))
-        for left, right in zip(listed(ours), theirs, strict=True):
+        ours, given = listed(network(*arrays)), list(arrays)
+        if network.trace(training=False).carried:
+            calls = network.session(len(arrays[0]))
+            given += calls.state().values()
+            ours = [*listed(calls(*arrays)), *calls.state().values()]
+        theirs = session.run(None, dict(zip((i.name for i in session.get_inputs()), given, strict=True)))
+        for left, right in zip(ours, theirs, strict=True):
             expect(
                 left.shape == right.shape, f"batch {batch}: the file gives {right.shape}, not {left.shape}"
             )

@@ -344,3 +344,13 @@ def test_a_call_that_fails_on_its_way_is_not_gone_on_from() -> None:
         session(np.array([1, 2]))
     session.load_state(kept)
     session(np.array([1, 2]))
+
+
+def test_models_for_other_sizes_are_few() -> None:
+    model = bm.layers.GRU(2, carry=True)
+    x = np.zeros((1, 40, 4), "float32")
+    model(x)
+    session = model.session()
+    for steps in (*range(1, 25), 3, 40):
+        assert session(x[:, :steps]).shape == (1, steps, 2)
+    assert len(session._used) <= 17 and len(model.network._resized) <= 16

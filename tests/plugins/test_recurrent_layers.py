@@ -51,6 +51,7 @@ CASES: list[tuple[Any, list[Any]]] = [
     (bm.layers.LSTM(5, bidirectional=True, return_state=True), [(4, 5, 3), LENGTHS, (4, 2, 5), (4, 2, 5)]),
     (bm.layers.GRU(5, return_sequences=False, return_state=True), [(4, 5, 3), LENGTHS]),
     (bm.layers.RNN(5, return_state=True), [(4, 5, 3), (4, 5)]),
+    (bm.layers.LSTM(5, carry=True, layers=2), [(4, 5, 3), LENGTHS]),
 ]
 CHECKS = [check for layer, inputs in CASES for check in checks_for(layer, inputs, reference(layer))]
 EMBEDDING = checks_for(
