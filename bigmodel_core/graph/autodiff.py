@@ -31,14 +31,27 @@ def gradients(output: Value, wrt: Sequence[Value]) -> list[Value]:
         )
     if not output.spec.is_float:
         raise GraphError(f"a value of type {output.dtype} cannot be differentiated.", fix="use a float loss.")
-    found = _pulled_back([output], [output.node.graph.constant(1.0, output.dtype)], wrt, needed([output]))
+    found = _collected([output], [output.node.graph.constant(1.0, output.dtype)], wrt, needed([output]))
     return [
         operations().zeros_like(value) if gradient is None else gradient
         for gradient, value in zip(found, wrt, strict=True)
     ]
 
 
-def _pulled_back(
+def pulled_back(
+    outputs: Sequence[Value], upstream: Sequence[Value | None], inputs: Sequence[Value]
+) -> list[Value | None]:
+    """The gradients of an op's inputs, given what it is made of and the gradients of its outputs.
+
+    Args:
+        outputs: made of the inputs, which stand on their own even where one is computed from another.
+        upstream: the gradient of each output; None stands for zeros.
+        inputs: for what.
+    """
+    return _collected(outputs, upstream, inputs, _between(outputs, inputs))
+
+
+def _collected(
     outputs: Sequence[Value], upstream: Sequence[Value | None], wrt: Sequence[Value], nodes: Sequence[Node]
 ) -> list[Value | None]:
     """The gradients of some values, given those of outputs.
@@ -86,7 +99,7 @@ def _gradients_of(node: Node, upstream: Sequence[Value | None]) -> Sequence[Valu
     made of (`Op.decomposed`)."""
     try:
         if type(node.op).grad is Op.grad and (parts := node.op.decomposed(*node.inputs)) is not None:
-            return _pulled_back(parts, upstream, node.inputs, _between(parts, node.inputs))
+            return pulled_back(parts, upstream, node.inputs)
         single = len(node.outputs) == 1
         given = node.op.grad(
             upstream[0] if single else tuple(upstream),
@@ -106,8 +119,7 @@ def _gradients_of(node: Node, upstream: Sequence[Value | None]) -> Sequence[Valu
 
 
 def _between(outputs: Sequence[Value], inputs: Sequence[Value]) -> list[Node]:
-    """The nodes that lead from some values to others, which stand on their own even where one is computed
-    from another."""
+    """The nodes that lead from some values to others."""
     leaves = {id(value) for value in inputs}
     found: dict[int, Node] = {}
     stack = [value.node for value in outputs if id(value) not in leaves]

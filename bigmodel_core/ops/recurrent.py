@@ -14,11 +14,13 @@ from typing import Any, ClassVar
 
 from bigmodel_core.errors import ConfigError, DtypeError, ShapeError
 from bigmodel_core.graph import Constant, Op, Value
+from bigmodel_core.graph.autodiff import pulled_back
 from bigmodel_core.graph.spec import Shape, Spec, dim_add, dim_product, format_shape
 from bigmodel_core.kernels.cpu import recurrent as cpu_kernels
 from bigmodel_core.kernels.cuda import recurrent as cuda_kernels
 from bigmodel_core.kernels.recurrence import GATES, SAVED
 from bigmodel_core.ops.linear import MatMul
+from bigmodel_core.ops.recurrent_steps import backward_steps, forward_steps
 from bigmodel_core.ops.reduce import sum as sum_
 from bigmodel_core.ops.shape import BroadcastTo, reshape
 
@@ -117,6 +119,8 @@ class Recurrent(Op):
         return math.prod(inputs[0].sizes[:2]) * width * (features + units)
 
     def grad(self, dy: Any, y: Any, *inputs: Value) -> tuple[Value | None, ...]:
+        if not all(_is_zero(value) for value in dy[1 + self.states :]):  # of what the gradient needs
+            return tuple(pulled_back(forward_steps(self, inputs), dy, inputs))
         x, weight, recurrent = inputs[:3]
         lengths = inputs[5] if self.has_lengths else None
         given = tuple(not _is_zero(value) for value in dy[: 1 + self.states])
@@ -183,6 +187,9 @@ class RecurrentGrad(Op):
         gates = y.with_shape((*y.shape[:2], recurrent.shape[1]))
         states = (y.with_shape(y.shape[1:]),) * (2 if self.cell == "lstm" else 1)
         return (gates, gates, *states) if self.cell == "gru" else (gates, *states)
+
+    def decomposed(self, *inputs: Value) -> tuple[Value, ...]:
+        return backward_steps(self, inputs)
 
     def multiply_adds(self, inputs: Sequence[Spec], outputs: Sequence[Spec]) -> int:
         return math.prod(outputs[0].sizes) * inputs[0].sizes[0]

@@ -17,6 +17,7 @@ from bigmodel_core.plan.cuda_array import DeviceArray
 from bigmodel_core.plan.cuda_plan import CudaPlan
 from bigmodel_core.plan.device import Device
 from bigmodel_core.plan.listing import PlannedStep
+from bigmodel_core.plan.passes import Passes, decomposed
 from bigmodel_core.plan.variables import Variables
 
 if TYPE_CHECKING:
@@ -32,6 +33,7 @@ class CudaDevice(Device):
 
     name = "cuda"
     dtypes = COMPUTED
+    passes = Passes(graph=(decomposed,))
 
     def __init__(self) -> None:
         runtime.require_device()

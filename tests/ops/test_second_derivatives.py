@@ -185,7 +185,6 @@ def test_second_derivatives_of_pools_equal_pytorch(torch: Any, drawn: Any) -> No
 WITHOUT = {
     "Gate": "a plan adds it, behind all gradients",
     "Copy": "a plan adds it, behind all gradients",
-    "RecurrentGrad": "its loop over time is one kernel",
 }
 """The ops without a gradient of their own or of what they are made of, and why."""
 
