@@ -34,13 +34,13 @@ class Session:
 
     network: Network
     batch_size: int | None = None
-    _used: dict[tuple[Spec, ...], tuple[Network, Programs]] = field(default_factory=dict, repr=False)
+    _others: dict[tuple[int, ...], tuple[Network, Programs]] = field(default_factory=dict, repr=False)
     _variables: Variables | None = field(default=None, repr=False)
     _is_torn: bool = field(default=False, repr=False)
     _lock: Any = field(default_factory=threading.RLock, repr=False)
 
     def __post_init__(self) -> None:
-        self._programs(self.network)
+        self._own: Programs = self.network.session_programs().forked()
         if self.batch_size is not None:
             self._begin(self.batch_size)
 
@@ -55,12 +55,10 @@ class Session:
             DataError: a label, index or position is out of range.
         """
         with self._lock:
-            network = self._fitting(arrays)
-            programs = self._programs(network)
+            network, programs = self._fitting(arrays)
             known: dict[str, int] = {}
             given = network.check_inputs(arrays, known)
             self._begin(known[programs.batch] if isinstance(programs.batch, str) else programs.batch)
-            self._check_states(programs)
             if self._is_torn:
                 raise UsageError(
                     "an earlier call of the session failed on its way, so its state may be half new.",
@@ -76,7 +74,7 @@ class Session:
         """Let all states begin anew; the batch size stays."""
         with self._lock:
             if self._variables is not None:
-                self._run(self._programs(self.network).reset, {})
+                self._run(self._own.reset, {})
                 self._is_torn = False
 
     def copy(self) -> Session:
@@ -84,6 +82,7 @@ class Session:
         made = Session(self.network, self.batch_size)
         if self._variables is not None:
             made.load_state(self.state())
+            made._is_torn = self._is_torn
         return made
 
     def reorder(self, indices: Any) -> None:
@@ -108,7 +107,7 @@ class Session:
             wrong = found[(found < 0) | (found >= size)][0]
             raise DataError(f"the index {wrong} is out of range for a batch of {size}.")
         with self._lock:
-            self._run(self._programs(self.network).reorder, {INDICES: found.astype(np.int64)})
+            self._run(self._own.reorder, {INDICES: found.astype(np.int64)})
 
     def state(self) -> dict[str, np.ndarray]:
         """Copies of what is carried, by path.
@@ -119,7 +118,7 @@ class Session:
         self._size()
         assert self._variables is not None
         with self._lock:
-            return {path: self._variables.read(path) for path in self._programs(self.network).states}
+            return {path: self._variables.read(path) for path in self._own.states}
 
     def load_state(self, state: Mapping[str, np.ndarray]) -> None:
         """Set what is carried; all of it, with its shapes, or nothing changes.
@@ -130,7 +129,7 @@ class Session:
         Raises:
             ShapeError, DtypeError, DataError: the state does not fit the session.
         """
-        programs = self._programs(self.network)
+        programs = self._own
         if odd := sorted(set(state) ^ set(programs.states)):
             raise ShapeError(
                 f"the state {'lacks' if odd[0] in programs.states else 'has an unknown'} '{odd[0]}'.",
@@ -152,28 +151,28 @@ class Session:
 
     def kernels(self, batch_size: int = 1, **sizes: int) -> list[PlannedStep]:
         """The steps that a call runs on the CPU, as `network.kernels()` lists those of a prediction."""
-        found: list[PlannedStep] = self._programs(self.network).call.listing(batch_size, sizes)
+        found: list[PlannedStep] = self._own.call.listing(batch_size, sizes)
         return found
 
     # Inside ----------------------------------------------------------------------------------------------
 
-    def _programs(self, network: Network) -> Programs:
-        if network.inputs not in self._used:
-            self._used[network.inputs] = network, network.session_programs().forked()
-            if len(self._used) > MOST_SIZES + 1:
-                del self._used[next(key for key in self._used if key != self.network.inputs)]
-        return self._used[network.inputs][1]
-
-    def _fitting(self, arrays: Sequence[Any]) -> Network:
+    def _fitting(self, arrays: Sequence[Any]) -> tuple[Network, Programs]:
         """The model for sizes as these arrays have them, where it was built for other fixed ones."""
-        network = self.network
-        if len(arrays) != len(network.inputs):
-            return network
-        pairs = zip(network.inputs, map(np.shape, arrays), strict=True)
-        key = tuple(_resized(spec, shape) for spec, shape in pairs)
-        if key == network.inputs:
-            return network
-        return self._used[key][0] if key in self._used else network.for_inputs(key)
+        specs, shapes = self.network.inputs, [np.shape(array) for array in arrays]
+        if [spec.ndim for spec in specs] != list(map(len, shapes)):
+            return self.network, self._own
+        pairs = [pair for spec, shape in zip(specs, shapes, strict=True) for pair in _fixed(spec, shape)]
+        if all(wanted == size for wanted, size in pairs):
+            return self.network, self._own
+        key = tuple(size for _, size in pairs)
+        if key not in self._others:
+            network = self.network.for_inputs(tuple(map(_resized, specs, shapes)))
+            programs = network.session_programs().forked()
+            self._check_states(programs)
+            self._others[key] = network, programs
+            if len(self._others) > MOST_SIZES:
+                del self._others[next(iter(self._others))]
+        return self._others[key]
 
     def _begin(self, batch_size: int) -> None:
         """Take memory for the states of a batch of this size, and let them begin.
@@ -181,7 +180,7 @@ class Session:
         Raises:
             ShapeError: the session has another batch size.
         """
-        programs = self._programs(self.network)
+        programs = self._own
         wanted = self.batch_size if isinstance(programs.batch, str) else programs.batch
         if (wanted is not None and batch_size != wanted) or batch_size < 1:
             raise ShapeError(
@@ -204,7 +203,7 @@ class Session:
 
     def _check_states(self, programs: Programs) -> None:
         """Raise where a model of other sizes would carry something else."""
-        own = self._programs(self.network).states
+        own = self._own.states
         for path in {**own, **programs.states}:
             if own.get(path) != programs.states.get(path):
                 raise ShapeError(
@@ -216,7 +215,7 @@ class Session:
 
     def _run(self, program: Program, inputs: Mapping[str, np.ndarray]) -> None:
         assert self._variables is not None and self.batch_size is not None
-        sizes = self._programs(self.network).sizes(self.batch_size)
+        sizes = self._own.sizes(self.batch_size)
         program.plan(self._variables, sizes).run(inputs)
 
     def _size(self) -> int:
@@ -228,9 +227,12 @@ class Session:
         return self.batch_size
 
 
+def _fixed(spec: Spec, shape: tuple[int, ...]) -> list[tuple[int, int]]:
+    """The sizes that a spec fixes, but for the batch's, each with that of an array."""
+    return [(d, size) for d, size in zip(spec.shape[1:], shape[1:], strict=True) if isinstance(d, int)]
+
+
 def _resized(spec: Spec, shape: tuple[int, ...]) -> Spec:
     """A spec with the sizes of an array, but for the batch's and those that are free."""
-    if len(shape) != spec.ndim:
-        return spec
-    fixed = [size if isinstance(d, int) else d for d, size in zip(spec.shape[1:], shape[1:], strict=True)]
-    return spec.with_shape((*spec.shape[:1], *fixed))
+    sizes = [size if isinstance(d, int) else d for d, size in zip(spec.shape[1:], shape[1:], strict=True)]
+    return spec.with_shape((*spec.shape[:1], *sizes))

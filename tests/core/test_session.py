@@ -340,8 +340,9 @@ def test_a_call_that_fails_on_its_way_is_not_gone_on_from() -> None:
     kept = session.state()
     with pytest.raises(DataError, match="out of range"):
         session(np.array([1, 9]))
-    with pytest.raises(UsageError, match="half new"):
-        session(np.array([1, 2]))
+    for torn in (session, session.copy()):
+        with pytest.raises(UsageError, match="half new"):
+            torn(np.array([1, 2]))
     session.load_state(kept)
     session(np.array([1, 2]))
 
@@ -353,4 +354,4 @@ def test_models_for_other_sizes_are_few() -> None:
     session = model.session()
     for steps in (*range(1, 25), 3, 40):
         assert session(x[:, :steps]).shape == (1, steps, 2)
-    assert len(session._used) <= 17 and len(model.network._resized) <= 16
+    assert len(session._others) <= 16 and len(model.network._resized) <= 16

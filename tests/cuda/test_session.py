@@ -63,6 +63,6 @@ def test_a_cache_is_written_in_place_where_that_may_be(before: bool) -> None:
             session(X[:, :1])
     for ours, theirs in zip(*found, strict=True):
         np.testing.assert_allclose(ours, theirs, atol=1e-5)
-    (plan,) = session._programs(session.network).call._plans.values()
+    (plan,) = session._own.call._plans.values()
     names = [call.function.__name__ for call in plan._bound.launches]
     assert names.count("put_block") == 1 and names.count("copy_all") == before

@@ -19,6 +19,7 @@ from bigmodel_core.kernels.fused import elementwise
 from bigmodel_core.ops.elementwise import ElementwiseOp
 from bigmodel_onnx import Onnx
 from bigmodel_onnx.session import Session
+from tests.ops.test_updates import Decoder
 
 RNG = np.random.default_rng(0)
 
@@ -89,6 +90,36 @@ def test_a_file_that_is_read_has_states_as_inputs_and_outputs(name: str, tmp_pat
         for array, wanted in zip(found[1:], session.state().values(), strict=True):
             np.testing.assert_allclose(array, wanted, atol=2e-6)
     bm.export(read, tmp_path / "again.onnx")
+
+
+def test_a_decoder_in_a_file_equals_its_whole_forward_step_by_step(tmp_path: Path) -> None:
+    """Keys and values of the past are in and out, as in files of other tools."""
+    decoder = Decoder()
+    x = RNG.normal(size=(2, 9, 12)).astype("float32")
+    whole = decoder(x)
+    bm.export(decoder.build(bm.Spec(("N", 1, 12))), tmp_path / "step.onnx")
+    runtime = onnxruntime.InferenceSession(tmp_path / "step.onnx")
+    given = {
+        item.name: np.zeros([2 if dim == "N" else dim for dim in item.shape], "float32")
+        for item in runtime.get_inputs()[1:]
+    }
+    given |= {name: array.astype("int64") for name, array in given.items() if name.endswith("position")}
+    assert sorted(name.split("/")[1] for name in given) == [
+        "keys",
+        "keys",
+        "position",
+        "position",
+        *["values"] * 2,
+    ]
+    pieces = []
+    for t in range(9):
+        y, *after = runtime.run(None, {"x": x[:, t : t + 1], **given})
+        given = dict(zip(given, after, strict=True))
+        pieces.append(y)
+    np.testing.assert_allclose(np.concatenate(pieces, 1), whole, atol=2e-6)
+    stored = onnx.load(tmp_path / "step.onnx").graph.initializer
+    weights = sum(np.prod(item.dims) for item in stored)
+    assert weights < 1.1 * sum(array.size for array in decoder.state().values())  # stored once
 
 
 def test_one_call_of_a_file_begins_anew(tmp_path: Path) -> None:

@@ -130,7 +130,7 @@ def test_a_state_that_is_only_assigned_is_written_in_place(use: str) -> None:
     assert (session.state()["rows"] == wanted).all()
     kernels = _kernels(session)
     assert kernels.count("put_block") == 1 + (use == "twice") and "copy_all" not in kernels
-    (plan,) = session._programs(session.network).call._plans.values()
+    (plan,) = session._own.call._plans.values()
     assert plan.nbytes < wanted.nbytes / 2  # there is no room for another cache
 
 

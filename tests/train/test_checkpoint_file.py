@@ -234,6 +234,10 @@ CONTENT: dict[str, tuple[Callable[[Parts, dict[str, np.ndarray]], Any], str]] = 
     "no nodes": (lambda p, a: p["model"]["graphs"]["inference"].pop("nodes"), "nodes: expected list"),
     "no graph": (lambda p, a: p["model"]["graphs"].pop("training"), "graph: expected dict"),
     "no outputs": (lambda p, a: p["model"]["graphs"]["inference"].__setitem__("outputs", []), "outputs"),
+    "states of nothing": (
+        lambda p, a: p["model"]["graphs"]["inference"]["carried_updates"].__setitem__("other", [0, 0]),
+        "there is no state 'other'",
+    ),
     "updates of nothing": (
         lambda p, a: p["model"]["graphs"]["training"]["updates"].__setitem__("other", [0, 0]),
         "'other'",
