@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import inspect
 from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Any, ClassVar
@@ -82,9 +83,23 @@ def loss_of(given: Any) -> Loss:
         UnknownNameError, ConfigError, UsageError: it is none of these.
     """
     if callable(given) and not isinstance(given, (Loss, type)):
+        _check_takes_two(given)
         return LossFunction(given)
     found: Loss = make("loss", given)
     return found
+
+
+def _check_takes_two(function: Callable[..., Any]) -> None:
+    try:
+        inspect.signature(function).bind(None, None)
+    except TypeError as error:
+        name = getattr(function, "__qualname__", type(function).__name__)
+        raise UsageError(
+            f"the function {name} is not a loss: {error}.",
+            fix="take the model's output and the targets: def loss(output, target).",
+        ) from None
+    except ValueError:  # a built-in function that has no signature
+        return
 
 
 def one_output(loss: Loss, prediction: Any) -> Value:

@@ -120,8 +120,9 @@ def one_vector_of_padding() -> None:
 # Checks and guards ----------------------------------------------------------------------------------------
 
 LABEL = "report(status, LABEL_OUT_OF_RANGE"
-STEP = "train.step:TrainStep.build"
+STEP = "train.step_programs:StepPrograms._whole"
 NONFINITE = "tests/train/test_nonfinite.py"
+HALVES = "tests/train/test_halves.py"
 GATE = "tests/core/test_gate.py"
 
 MUTANTS: dict[str, Mutant] = {
@@ -184,19 +185,19 @@ MUTANTS: dict[str, Mutant] = {
     ),
     "the loss is not guarded": Mutant(
         f"{NONFINITE}::test_a_loss_that_is_not_finite_changes_nothing_though_its_gradients_are",
-        edited(STEP, "guards = [loss, rate,", "guards = [rate,"),
+        edited(STEP, "guards = [half.loss, ", "guards = ["),
     ),
     "the rate is not guarded": Mutant(
         f"{NONFINITE}::test_a_learning_rate_that_no_parameter_can_follow[inf]",
-        edited(STEP, "guards = [loss, rate,", "guards = [loss,"),
+        edited("train.step_programs:StepPrograms._updates", "[*updates.rates.values(), ", "["),
     ),
     "gradients are not guarded": Mutant(
         f"{NONFINITE}::test_the_layer_is_named_whose_gradient_is_not_finite_and_where_it_began[looked at]",
-        edited(STEP, "*self.optimizer.guards(found), ", ""),
+        edited("train.step_programs:StepPrograms._updates", ", *self.optimizer.guards(found)]", "]"),
     ),
     "moments are not guarded": Mutant(
         f"{NONFINITE}::test_a_moment_that_overflows_is_not_written",
-        edited(STEP, ", *trace.updates.values()]", "]"),
+        edited(STEP, ", *half.assigned.values()]", "]"),
     ),
     "the norm of clipping is not guarded": Mutant(
         f"{NONFINITE}::test_a_long_recurrence_whose_gradient_overflows_under_clipping",
@@ -230,9 +231,17 @@ MUTANTS: dict[str, Mutant] = {
             "looking_at(position) and step.fused",
         ),
     ),
+    "a sum of gradients is not guarded": Mutant(
+        f"{HALVES}::test_a_sum_of_gradients_that_overflows_is_not_kept",
+        edited("train.step_programs:StepPrograms._adding", "*sums.values(), ", ""),
+    ),
+    "frozen statistics are written": Mutant(
+        "tests/train/test_freezing.py::test_frozen_statistics_alone_stay",
+        edited("train.step_programs:StepPrograms._differentiated", "if path not in kept}", "}"),
+    ),
     "a batch that is not finite is not named": Mutant(
         f"{NONFINITE}::test_a_batch_that_is_not_finite_is_named",
-        edited("train.nonfinite:located", 'name not in ("~rate", SEED, STEP) and', "not name and"),
+        edited("train.nonfinite:located", 'name.startswith("~rate") or', "name or"),
     ),
     "a variable that is not finite is not named": Mutant(
         f"{NONFINITE}::test_a_variable_that_is_not_finite_is_named",

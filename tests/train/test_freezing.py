@@ -97,6 +97,16 @@ def test_frozen_bias_alone_stays_and_its_layer_trains() -> None:
     assert "sequential_1/batch_norm_1/running_mean" in changed(found, before)
 
 
+def test_frozen_statistics_alone_stay() -> None:
+    found, (x, y) = trained_encoder(), labelled(64)
+    before = found.state()
+    bm.compile(found, "cross_entropy", O.SGD(0.1), freeze="*/running_*")(x, y)
+    assert set(before) - set(changed(found, before)) == {
+        "sequential_1/batch_norm_1/running_mean",
+        "sequential_1/batch_norm_1/running_variance",
+    }
+
+
 def test_other_layers_are_trained_as_pytorch_trains_them(torch: Any) -> None:
     found, (x, y) = trained_encoder(), labelled(64)
     state = {path: torch.tensor(array) for path, array in found.state().items()}

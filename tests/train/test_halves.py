@@ -10,6 +10,7 @@ import numpy as np
 import pytest
 
 import bigmodel_core as bm
+from bigmodel_core import ops
 from bigmodel_core.errors import (
     BigmodelWarning,
     ConfigError,
@@ -233,6 +234,20 @@ def test_the_windows_beside_a_bad_one_train_as_without_it() -> None:
         at_work.accumulate(*second)
         at_work.apply()
     assert_same_bits(one.state(), other.state())
+
+
+def test_a_sum_of_gradients_that_overflows_is_not_kept() -> None:
+    """Gradients of 2e38, each of which float32 can hold, and not their sum."""
+    model = bm.layers.Dense(1, use_bias=False)
+    model.build(bm.Spec(("N", 1)))
+    model.load_state({"weight": np.zeros((1, 1), "float32")})
+    step = bm.compile(model, lambda output, target: ops.sum(output * target), O.SGD(1e-38))
+    x, y = np.full((1, 1), 1e19, "float32"), np.full((1, 1), 2e19, "float32")
+    step.accumulate(x, y)
+    with pytest.raises(NumericsError):
+        step.accumulate(x, y)
+    step.apply()
+    assert model.state()["weight"][0, 0] == pytest.approx(-2.0)
 
 
 def test_an_epoch_without_any_good_window_is_an_error() -> None:
