@@ -107,3 +107,20 @@ def test_a_script_is_short_and_runs(script: Path, tmp_path: Path) -> None:
         cwd=tmp_path,
     )
     assert done.stdout.strip()
+
+
+def test_a_model_with_two_losses_trains_and_is_exported(tmp_path: Path) -> None:
+    run_code(
+        """
+        from pathlib import Path
+        import onnxruntime
+        import two_losses
+        found = two_losses.main(63, Path("two.onnx"))
+        assert found["digit_accuracy"] > 0.8, found
+        assert abs(found["loss"] - found["digit_loss"] - 5 * found["ink_loss"]) < 1e-6
+        session = onnxruntime.InferenceSession("two.onnx")
+        assert [output.name for output in session.get_outputs()] == ["digit", "ink"]
+        """,
+        beside=[EXAMPLES],
+        cwd=tmp_path,
+    )

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import functools
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
@@ -90,9 +91,12 @@ def _checkpoint(
     data = load_data(data_name, data_dir, known_of(content))
     options = content.options
     if options:
-        loss = config.from_config("loss", options["loss"])
+        from bigmodel_core.train.by_output import each_described
+
+        read = functools.partial(config.from_config, "loss")
+        loss = each_described(options["loss"], read)
         if metrics is None:
-            metrics = [config.from_config("metric", item) for item in options["metrics"]]
+            metrics = each_described(options["metrics"], functools.partial(config.from_config, "metric"))
     else:
         loss = loss_for(content.about.config, data)
         metrics = metrics_for(data) if metrics is None else metrics
@@ -123,7 +127,8 @@ def _file(
     from bigmodel_core.cli.sources import load_data
     from bigmodel_core.cli.usual import metrics_for
     from bigmodel_core.nn.predictions import scores_of
-    from bigmodel_core.train.evaluation import in_recorded_units, metric_names
+    from bigmodel_core.train.by_output import named_metrics
+    from bigmodel_core.train.evaluation import in_recorded_units
 
     predictor = load(str(path))
     data = load_data(data_name, data_dir, predictor.known)
@@ -147,6 +152,6 @@ def _file(
         "samples": len(split),
         "metrics": {
             name: float(value) if value.ndim == 0 else value.tolist()
-            for name, value in zip(metric_names(metrics), results, strict=True)
+            for name, value in zip(named_metrics(metrics), results, strict=True)
         },
     }

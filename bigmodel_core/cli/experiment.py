@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Collection, Iterator, Mapping, Sequence
+from collections.abc import Collection, Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass, field, replace
 from pathlib import Path
@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Any, Literal
 
 from bigmodel_core.cli.choice import USUAL_SCHEDULE, Choice, make_schedule
 from bigmodel_core.cli.document import Document
-from bigmodel_core.cli.names import named
+from bigmodel_core.cli.names import named, wrong_usage
 from bigmodel_core.cli.usual import own_loss
 from bigmodel_core.errors import ConfigError, UsageError
 from bigmodel_core.registry.askers import CORE
@@ -24,7 +24,7 @@ if TYPE_CHECKING:
     from bigmodel_core.nn.loss import Loss
     from bigmodel_core.nn.model import Model
     from bigmodel_core.nn.optimizer import Optimizer
-    from bigmodel_core.train.metric import Metric
+    from bigmodel_core.train.by_output import Losses, Metrics
 
 
 @dataclass(frozen=True)
@@ -88,6 +88,7 @@ class Experiment:
         schedule: the learning rate over the steps; if None, the optimizer's own, else `USUAL_SCHEDULE`.
         callbacks: what else happens in training.
         train: how to train.
+        losses, metrics: by the names of outputs; None if there is one loss, and metrics of one output.
         document: the experiment file, if there is one.
         said: the keys of [train] that come from that file.
     """
@@ -99,37 +100,49 @@ class Experiment:
     schedule: Choice | None = None
     callbacks: tuple[Choice, ...] = ()
     train: Train = field(default_factory=Train)
+    losses: Mapping[str, Any] | None = None
+    metrics: Mapping[str, Any] | None = None
     document: Document | None = None
     said: frozenset[str] = frozenset()
 
     def make_model(self, data: Data) -> Model:
         """The model, with as many outputs as the data has classes or targets unless options say otherwise."""
-        loss = self.make_loss(self.model.make()) if self.train.loss else None
-        return fitted(self.model.make(), data, self.model.options, loss)
+        own: Any = self.make_loss(self.model.make()) if self.train.loss else None
+        return fitted(self.model.make(), data, self.model.options, own)
 
-    def make_loss(self, model: Model) -> Loss:
+    def make_loss(self, model: Model) -> Loss | Losses:
         """The loss; that of the model if none was chosen.
 
         Raises:
             UsageError: the name or an option is unknown, or does not fit.
         """
+        from bigmodel_core.train.by_output import make_loss
+
         with self._placed("loss"):
+            if self.losses is not None:
+                with wrong_usage():
+                    return make_loss(self.losses)
             chosen = self.train.loss
             loss: Loss = named("loss", chosen) if chosen else own_loss(model)
             return loss
 
-    def make_metrics(self) -> list[Metric] | None:
+    def make_metrics(self) -> Metrics | None:
         """The metrics, or None if none were chosen.
 
         Raises:
             UsageError: the name or an option of one is unknown, or does not fit.
         """
+        from bigmodel_core.train.by_output import make_metrics
+
+        if self.metrics is not None:
+            with self._placed("metrics"), wrong_usage():
+                return make_metrics(self.metrics)
         if self.train.metrics is None:
             return None
         with self._placed("metrics"):
             return [named("metric", text) for text in self.train.metrics]
 
-    def check_monitor(self, metrics: Sequence[Metric], *, validated: bool) -> None:
+    def check_monitor(self, metrics: Metrics, *, validated: bool) -> None:
         """Raise unless what is to decide the best epoch is measured.
 
         Raises:
@@ -137,6 +150,8 @@ class Experiment:
         """
         from bigmodel_core.train.job import measures, monitored
 
+        if self.losses is not None:  # their names are known once the model is built
+            return
         with self._placed("monitor", "--monitor"):
             monitored(self.train.monitor, measures(metrics, validated=validated))
 

@@ -19,6 +19,13 @@ epochs = 20
 batch_size = 64
 augment = ["horizontal-flip", "random-crop:padding=4"]
 
+[loss]                   # optional; name = "huber", or by the names of outputs, with weights in their sum
+class = "cross_entropy"
+box = ["huber", 0.5]
+
+[metrics]                # optional; by the names of outputs, or metrics = ["accuracy"] at the top
+class = ["accuracy"]
+
 [[callbacks]]            # optional, any number
 name = "early-stopping"
 patience = 3
@@ -92,6 +99,8 @@ def read_experiment(path: Path) -> Experiment:
         schedule=_choice(document, "schedule", "schedule"),
         callbacks=_listed(document, "callbacks", "callback"),
         train=_train(document),
+        losses=_by_output(document, "loss"),
+        metrics=_by_output(document, "metrics"),
         document=document,
         said=frozenset(
             {*document.section("train"), *({"loss", "metrics", "augment"} & set(document.values))}
@@ -150,14 +159,14 @@ def _example(kind: str) -> str:
 
 def _train(document: Document) -> Train:
     values = dict(document.section("train"))
-    if "loss" in document.values:
+    if "loss" in document.values and _by_output(document, "loss") is None:
         loss = document.section("loss")
         if not isinstance(loss.get("name"), str):
             raise document.error("[loss] has no name.", "loss", None, fix='write name = "cross_entropy".')
         options = ",".join(f"{key}={_text(value)}" for key, value in loss.items() if key != "name")
         values["loss"] = loss["name"] + (f":{options}" if options else "")
     for section, kind in (("metrics", "metric"), ("augment", "augmentation")):
-        if section in document.values:
+        if section in document.values and _by_output(document, section) is None:
             values[section] = [
                 choice.text
                 + (
@@ -168,6 +177,16 @@ def _train(document: Document) -> Train:
                 for choice in _listed(document, section, kind)
             ]
     return build_train(values, document)
+
+
+def _by_output(document: Document, section: str) -> dict[str, Any] | None:
+    """A section that has losses or metrics by the names of outputs; None if it has one of its own."""
+    found = document.values.get(section)
+    if not isinstance(found, dict) or "name" in found or not found:
+        return None
+    if not all(isinstance(value, (str, list, dict)) for value in found.values()):
+        return None  # options without a name
+    return dict(found)
 
 
 def _text(value: Any) -> str:

@@ -30,6 +30,7 @@ def show_kernels(
         optimizer: likewise.
     """
     from bigmodel_core.errors import UsageError
+    from bigmodel_core.train.objective import spec_like
     from bigmodel_core.train.trainer import Trainer
 
     titles = {"predict": _title("Prediction", batch_size or 1)}
@@ -40,8 +41,8 @@ def show_kernels(
         step = None
     if step is not None:
         samples = batch_size or TRAINING_BATCH
-        (outputs, *_) = network.outputs
-        step.build(network.inputs, _target(step.loss, outputs))
+        outputs = dict(zip(network.output_names, network.outputs, strict=True))
+        step.build(network.inputs, spec_like(step.loss, outputs))
         shown["train"] = step.kernels(samples)
         titles["train"] = _title("Training step", samples, type(step.loss), type(step.optimizer))
     if not output.as_json:
@@ -57,13 +58,6 @@ def _vector_unit() -> str:
     from bigmodel_core.kernels.cpu.engine.target import vector_unit
 
     return vector_unit().name
-
-
-def _target(loss: Any, outputs: Any) -> Any:
-    """Targets as a loss takes them: a class for each row of scores, or numbers like the outputs."""
-    if loss.target_dtype == "int64":
-        return outputs.with_shape(outputs.shape[:-1]).with_dtype("int64")
-    return outputs
 
 
 def _title(what: str, samples: int, *parts: type) -> str:

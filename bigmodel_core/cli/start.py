@@ -33,7 +33,8 @@ def start(experiment: Experiment, out: Path | None, checkpoint_every: int | None
     data: Data = dataset.load(experiment.data_dir)
     for note in data.notes:  # how the target was read may be what is wrong with it
         output.say(note, "dim")
-    _check_loss(loss, data)
+    if experiment.losses is None:
+        _check_loss(loss, data)
     model = experiment.make_model(data)
     loss = experiment.make_loss(model)
     fraction = how.validation if how.validation and data.validation is None else None

@@ -81,11 +81,11 @@ class Data:
                     f"samples have shape {split.x.shape[1:]}, but {self.input_shape} in train.", where=where
                 )
             x, y = _model_input(split.x, where), self._targets(split.y, where)
-            object.__setattr__(self, part, Split(x, y, split.reach, self.encoding))
+            object.__setattr__(self, part, Split(x, y, split.reach, self.encoding, split.weight))
 
-    def _targets(self, y: np.ndarray | None, where: str) -> np.ndarray | None:
-        if y is None:
-            return None
+    def _targets(self, y: Any, where: str) -> Any:
+        if not isinstance(y, np.ndarray):  # none, several, or read when they are needed
+            return y
         if self.task == "regression":
             if y.dtype.kind not in "fiu":
                 raise DataError(f"targets are {y.dtype}, expected real numbers.", where=where)
@@ -176,7 +176,9 @@ class Data:
         if self.labels is not None:
             return len(self.labels)
         tops = [
-            int(split.y.max()) for split in self.splits().values() if split.y is not None and split.y.size
+            int(split.y.max())
+            for split in self.splits().values()
+            if isinstance(split.y, np.ndarray) and split.y.size
         ]
         return max(tops) + 1 if tops else None
 
@@ -193,7 +195,7 @@ class Data:
         if self.validation is not None:
             raise ConfigError("there is a validation split already.", where=self.name)
         y = self.train.y
-        classes = y if y is not None and y.ndim == 1 and self.task != "regression" else None
+        classes = y if isinstance(y, np.ndarray) and y.ndim == 1 and self.task != "regression" else None
         kept, held_out = split_indices(
             len(self.train), fraction, seed, classes=classes, reach=self.train.reach
         )

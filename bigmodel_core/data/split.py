@@ -12,6 +12,7 @@ from bigmodel_core.data.conforming import conformed_inputs, conformed_targets
 from bigmodel_core.data.encoding import Encoding
 from bigmodel_core.data.like import encoding_of
 from bigmodel_core.data.source import Source
+from bigmodel_core.data.tree import arrays_of, leaves, mapped
 from bigmodel_core.errors import DataError
 
 
@@ -21,10 +22,12 @@ class Split:
 
     Args:
         x: (n, ...) array, one sample per row; or a `Source`, whose samples are read when they are needed.
-        y: (n,) class labels or (n, k) targets; None if there are none.
+        y: (n,) class labels or (n, k) targets, an array or a `Source`; a tuple or a dict of such for a model
+            with several outputs; None if there are none.
         reach: how many of the following samples overlap with a sample, if samples are ordered,
             as windows of a time series do; None if they are not ordered.
         encoding: how x and y were made; None if they are simply what a model sees.
+        weight: what each sample counts in losses, (n,), or each entry of a loss; likewise.
 
     Raises:
         DataError: x has no sample axis, or x and y differ in length.
@@ -35,9 +38,10 @@ class Split:
     """
 
     x: np.ndarray | Source
-    y: np.ndarray | None = None
+    y: Any = None
     reach: int | None = None
     encoding: Encoding | None = None
+    weight: Any = None
 
     def __post_init__(self) -> None:
         if not isinstance(self.x, Source):
@@ -48,33 +52,46 @@ class Split:
                 where="Split",
                 fix="give x a first axis that counts samples.",
             )
-        if self.y is None:
-            return
-        object.__setattr__(self, "y", _arrayed(self.y, "target"))
-        if self.y.ndim == 0 or len(self.y) != len(self.x):
-            found = "a single number" if self.y.ndim == 0 else f"{len(self.y)} targets"
-            raise DataError(
-                f"{len(self.x)} samples but {found}, expected one target per sample.",
-                where="Split",
-                fix="pass x and y of the same length.",
-            )
+        for name, what in (("y", "target"), ("weight", "weight")):
+            given = getattr(self, name)
+            if given is None:
+                continue
+            object.__setattr__(self, name, given if isinstance(given, np.ndarray) else arrays_of(given, what))
+            for array in leaves(getattr(self, name)).values():
+                if array.ndim == 0 or len(array) != len(self.x):
+                    found = "a single number" if array.ndim == 0 else f"{len(array)} {what}s"
+                    raise DataError(
+                        f"{len(self.x)} samples but {found}, expected one {what} per sample.",
+                        where="Split",
+                        fix=f"pass x and {name} of the same length.",
+                    )
 
     def __repr__(self) -> str:
         x = f"x {self.x.shape} {self.x.dtype}"
-        return f"<Split: {x}>" if self.y is None else f"<Split: {x}, y {self.y.shape} {self.y.dtype}>"
+        items = [("y", self.y), ("weight", self.weight)]
+        rest = [
+            f", {name}{path.replace('/', ' ')} {array.shape} {array.dtype}"
+            for name, tree in items
+            for path, array in leaves(tree).items()
+        ]
+        return f"<Split: {x}{''.join(rest)}>"
 
     def __len__(self) -> int:
         return len(self.x)
 
     def take(self, indices: np.ndarray) -> Split:
         """The samples at `indices`, in that order: copied, or read when they are needed."""
-        x = self.x.take(indices) if isinstance(self.x, Source) else self.x[indices]
+
+        def taken(item: Any) -> Any:
+            return item.take(indices) if isinstance(item, Source) else item[indices]
+
         positions = np.arange(len(self))[indices]
         is_in_order = bool((np.diff(positions) > 0).all())
         return replace(
             self,
-            x=x,
-            y=None if self.y is None else self.y[indices],
+            x=taken(self.x),
+            y=mapped(taken, self.y),
+            weight=mapped(taken, self.weight),
             reach=self.reach if is_in_order else None,
         )
 
@@ -97,7 +114,7 @@ class Split:
         return replace(self, x=x, y=y, encoding=wanted)
 
     @property
-    def truth(self) -> np.ndarray | None:
+    def truth(self) -> Any:
         """The targets in the units in which they were recorded: what `Trainer.predict` is to be compared
         with. Class labels are the same as in y."""
         steps = None if self.encoding is None else self.encoding.target_preprocessing

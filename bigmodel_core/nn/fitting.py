@@ -12,6 +12,16 @@ from bigmodel_core.errors import DataError, DtypeError, ShapeError
 from bigmodel_core.graph.dtypes import INDICES
 from bigmodel_core.graph.spec import Spec, format_shape, match
 
+SAMPLES = "samples"
+"""The first dimension of all samples together, for models that take a fixed number at a time."""
+
+
+def of_samples(spec: Spec) -> Spec:
+    """The spec of all samples together: as many as there are, even if a model takes a fixed number."""
+    if spec.ndim and isinstance(spec.shape[0], int):
+        return spec.with_shape((SAMPLES, *spec.shape[1:]))
+    return spec
+
 
 def input_spec(item: Any, dtype: str = "float32") -> Spec:
     """What an input looks like: a Spec as it is, a shape, or an array whose first dimension becomes "N"."""

@@ -15,7 +15,7 @@ from bigmodel_core.graph import Graph
 from bigmodel_core.graph.dtypes import COMPUTED_FLOATS
 from bigmodel_core.graph.spec import Dim, Spec, format_shape, match
 from bigmodel_core.nn import initializers
-from bigmodel_core.nn.fitting import check_fits, checked, fitting_state, input_spec
+from bigmodel_core.nn.fitting import check_fits, checked, fitting_state, input_spec, of_samples
 from bigmodel_core.nn.outputs import taken_apart
 from bigmodel_core.nn.parameters import Known, LoadReport, Owned, Parameter, claimed
 from bigmodel_core.nn.trace import Trace
@@ -381,7 +381,8 @@ class Network:
         """
         known: dict[str, int] = {}
         found: list[np.ndarray | Source] = []
-        for name, samples, spec in self._paired(inputs):
+        for name, samples, own in self._paired(inputs):
+            spec = of_samples(own)
             if isinstance(samples, Source):
                 check_fits(name, samples, spec, known)
                 found.append(samples if samples.dtype == spec.dtype else samples.astype(spec.dtype))

@@ -38,11 +38,12 @@ class Window:
         """The mean loss of the samples of the last update."""
         return sum(loss * count for loss, count in self.losses) / sum(count for _, count in self.losses)
 
-    def take(self, x: Any, y: Any, number: int, *, closes: bool) -> float | None:
+    def take(self, batch: tuple[Any, ...], count: int, number: int, *, closes: bool) -> float | None:
         """The loss of a batch, which is updated with if it is the last of its window; None if it is left out.
 
         Args:
-            x, y: the batch.
+            batch: what the step takes.
+            count: how many samples it has.
             number: which one of the epoch it is, from 1.
             closes: whether it is the last one of its window.
 
@@ -51,12 +52,12 @@ class Window:
                 NaN or infinite.
         """
         if self.size == 1:
-            loss = self.step(x, y)
-            self.losses, self.is_updated = [(loss, len(y))], True
+            loss = self.step(*batch)
+            self.losses, self.is_updated = [(loss, count)], True
             return loss
         if self.is_updated:
             self.losses, self.is_updated = [], False
-        found = None if self._bad else self._added(x, y)
+        found = None if self._bad else self._added(batch, count)
         if closes and self._bad is not None:
             self._drop(number)
         elif closes:
@@ -64,15 +65,15 @@ class Window:
             self.is_updated, self.updates = True, self.updates + 1
         return found
 
-    def _added(self, x: Any, y: Any) -> float | None:
+    def _added(self, batch: tuple[Any, ...], count: int) -> float | None:
         try:
-            loss = self.step.accumulate(x, y)
+            loss = self.step.accumulate(*batch)
         except NumericsError as error:
             if error.is_written:
                 raise
             self._bad = error
             return None
-        self.losses.append((loss, len(y)))
+        self.losses.append((loss, count))
         return loss
 
     def _drop(self, number: int) -> None:

@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
+from typing import Any
+
 from bigmodel_core.nn.layer import Layer
-from bigmodel_core.nn.loss import Loss, LossCall
 from bigmodel_core.nn.network import Network
 from bigmodel_core.nn.optimizer import Optimizer
 from bigmodel_core.nn.patterns import Patterns
@@ -12,7 +13,7 @@ from bigmodel_core.train.step import TrainStep
 
 def compile(
     model: Layer | Network,
-    loss: Loss | LossCall | str,
+    loss: Any,
     optimizer: Optimizer | str,
     *,
     seed: int = 0,
@@ -26,7 +27,8 @@ def compile(
     Args:
         model: a layer; it is built by the first batch, unless it is built already.
         loss: a loss, its name, or a function of the model's output and the targets that composes ops, such as
-            a method of the model: `gan.critic_loss`.
+            a method of the model: `gan.critic_loss`; by the names of outputs, with weights in their sum,
+            {"class": "cross_entropy", "box": ("huber", 0.5)}; or a list of such by their places.
         optimizer: an optimizer or its name.
         seed: for the parameters (unless built) and the random streams.
         device: "cpu" or "cuda".

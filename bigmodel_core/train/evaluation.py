@@ -2,37 +2,27 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping
 from typing import Any
 
 import numpy as np
 
 from bigmodel_core.data.encoding import Encoding
 from bigmodel_core.data.prefetch import DEFAULT_WORKERS
+from bigmodel_core.data.tree import leaves
+from bigmodel_core.errors import DataError, UsageError
 from bigmodel_core.graph import Graph
-from bigmodel_core.graph.spec import Spec
 from bigmodel_core.nn.loss import Loss
 from bigmodel_core.nn.network import Network
+from bigmodel_core.nn.outputs import listed
 from bigmodel_core.plan import Program
-from bigmodel_core.registry import display_name
-from bigmodel_core.train.metric import Metric
-from bigmodel_core.train.objective import TARGET, loss_value
-from bigmodel_core.train.samples import Samples
+from bigmodel_core.train.by_output import Losses, Metrics, check_outputs, named_metrics
+from bigmodel_core.train.measured import measured
+from bigmodel_core.train.objective import TARGET, WEIGHTS, Goal
+from bigmodel_core.train.samples import Samples, fitting_batch_size
 
 EVALUATION_BATCH = 256
 """Samples at a time if nobody says otherwise."""
-
-
-def metric_names(metrics: Sequence[Metric]) -> list[str]:
-    """The name of each metric in logs; a second one of the same name gets a number."""
-    names: list[str] = []
-    for metric in metrics:
-        base = name = display_name(type(metric))
-        number = 2
-        while name in names:
-            name, number = f"{base}_{number}", number + 1
-        names.append(name)
-    return names
 
 
 def in_recorded_units(outputs: Any, encoding: Encoding | None) -> Any:
@@ -56,29 +46,39 @@ class Evaluator:
 
     Args:
         network: the model.
-        loss: the loss; its mean over all samples is reported.
-        metrics: fed with the model's output and the targets.
-        target: the spec of the targets.
+        loss: the loss; its mean over all samples is reported, and that of each loss if there are several.
+        metrics: fed with the model's output and the targets, or with those of one output; what counts nothing
+            in the loss (a weight of 0, a label that it ignores) is left out.
+        goal: what targets and weights look like.
         encoding: how the data became numbers; metrics are then taken in the units of the recorded targets,
             the loss in those of the model.
+
+    Raises:
+        UnknownNameError: metrics are of an output that there is none of.
     """
 
     def __init__(
         self,
         network: Network,
-        loss: Loss,
-        metrics: Sequence[Metric],
-        target: Spec,
+        loss: Loss | Losses,
+        metrics: Metrics,
+        goal: Goal,
         encoding: Encoding | None = None,
     ) -> None:
-        self.network, self.target, self.encoding = network, target, encoding
-        self.metrics = dict(zip(metric_names(metrics), metrics, strict=True))
+        self.network, self.loss, self.goal, self.encoding = network, loss, goal, encoding
+        self.metrics = named_metrics(metrics)
+        if isinstance(metrics, dict):
+            check_outputs(metrics, network.output_names, "metrics")
         graph = Graph()
         trace = network.traced_into(graph, training=False)
-        value = loss_value(loss, trace, graph.input(TARGET, target))
+        found = self._measured = measured(loss, trace, goal)
         self._form = trace.form
-        outputs = trace.outputs if self.metrics else ()
-        self._program = Program(graph, [value, *outputs], device=network.device)
+        self._means = found.parts or {"": found.loss}
+        results = [*self._means.values(), *found.counted.values()]
+        self._count_of = list(found.counts) if self.metrics else []
+        if self.metrics:
+            results += [*found.counts.values(), *trace.outputs]
+        self._program = Program(graph, results, device=network.device)
 
     def __call__(self, samples: Samples, batch_size: int, workers: int = DEFAULT_WORKERS) -> dict[str, Any]:
         """The mean loss and the metrics, by name; floats, and nested lists for metrics that give an array.
@@ -86,9 +86,22 @@ class Evaluator:
         Raises:
             ShapeError, DtypeError, DataError: the samples do not fit the model, the loss or a metric.
         """
-        states, total = self._run(samples, batch_size, workers)
-        found: dict[str, Any] = {"loss": total / len(samples)}
-        for name, metric in self.metrics.items():
+        states, sums = self._run(samples, batch_size, workers)
+        means = {}
+        for name, (total, count) in sums.items():
+            if count == 0:
+                raise DataError(
+                    "no sample counts in the loss: all have a weight of 0, or a label that it ignores.",
+                    where=name or "loss",
+                )
+            means[name] = total / count
+        shares = self._measured.shares
+        found: dict[str, Any] = (
+            {"loss": sum(mean * shares[name] for name, mean in means.items()), **means}
+            if shares
+            else {"loss": means[""]}
+        )
+        for name, (_, metric) in self.metrics.items():
             result = metric.result(states[name])
             found[name] = float(result) if np.ndim(result) == 0 else np.asarray(result).tolist()
         return found
@@ -99,21 +112,60 @@ class Evaluator:
         Raises:
             ShapeError, DtypeError, DataError: they do not.
         """
-        self._run(samples.first(batch_size), batch_size, workers=0)
+        size = fitting_batch_size(self.network, len(samples), None, batch_size)
+        self._run(samples.first(size), size, workers=0)
 
-    def _run(self, samples: Samples, batch_size: int, workers: int) -> tuple[dict[str, Any], float]:
-        states = {name: metric.empty() for name, metric in self.metrics.items()}
-        total = 0.0
-        for part in samples.parts(batch_size, workers):
+    def _run(
+        self, samples: Samples, batch_size: int, workers: int
+    ) -> tuple[dict[str, Any], dict[str, tuple[float, float]]]:
+        """The states of metrics, and by the name of each loss its sum and what it is divided by."""
+        states = {name: metric.empty() for name, (_, metric) in self.metrics.items()}
+        sums = dict.fromkeys(self._means, (0.0, 0.0))
+        counted, counts = len(self._measured.counted), len(self._count_of)
+        size = fitting_batch_size(self.network, len(samples), None, batch_size)
+        for part in samples.parts(size, workers):
             given: dict[str, Any] = dict(zip(self.network.input_names, part.inputs, strict=True))
-            target = given[TARGET] = part.labelled()
-            loss, *outputs = self._program.run(self.network.variables, given)
-            total += float(loss) * len(part)
-            prediction: Any = self._form.pack(outputs) if outputs else None
-            prediction, target = (
-                in_recorded_units(prediction, self.encoding),
-                in_recorded_units(target, self.encoding),
-            )
-            for name, metric in self.metrics.items():
-                states[name] = metric.update(states[name], prediction, target)
-        return states, total
+            target = part.labelled()
+            given.update({TARGET + path: array for path, array in leaves(target).items()})
+            given.update({WEIGHTS + path: array for path, array in leaves(part.weight).items()})
+            results = self._program.run(self.network.variables, given)
+            means, results = results[: len(sums)], results[len(sums) :]
+            sizes = dict(zip(self._measured.counted, map(float, results[:counted]), strict=True))
+            kept = dict(zip(self._count_of, results[counted : counted + counts], strict=True))
+            for (name, (total, count)), mean in zip(list(sums.items()), means, strict=True):
+                share = sizes.get(name, float(len(part)))
+                sums[name] = total + float(mean) * share, count + share
+            if not self.metrics:
+                continue
+            prediction = self._form.pack(results[counted + counts :])
+            for name, (output, metric) in self.metrics.items():
+                pair = self._compared(output, prediction, target, kept)
+                states[name] = metric.update(states[name], *pair)
+        return states, sums
+
+    def _compared(
+        self, output: str | None, prediction: Any, target: Any, kept: Mapping[str, np.ndarray]
+    ) -> tuple[Any, Any]:
+        """What a metric is fed with: the predictions and targets that count."""
+        counts = kept.get(output or "")
+        if output is not None:
+            names = self.network.output_names
+            prediction = dict(zip(names, listed(prediction), strict=True))[output]
+            if isinstance(target, dict):
+                target = target.get(output)
+            elif isinstance(target, tuple):
+                target = dict(zip(names, target, strict=False)).get(output)
+            if target is None:
+                raise UsageError(
+                    f"there are metrics of the output '{output}', and no targets for it.",
+                    fix="give it a loss and targets.",
+                    where="metrics",
+                )
+        prediction = in_recorded_units(prediction, self.encoding)
+        target = in_recorded_units(target, self.encoding)
+        if counts is not None and isinstance(prediction, np.ndarray) and not counts.all():
+            is_kept = counts != 0
+            if target.ndim < is_kept.ndim:
+                is_kept = is_kept.reshape(len(is_kept), -1).any(1)
+            return prediction[is_kept], target[is_kept]
+        return prediction, target

@@ -17,10 +17,10 @@ from bigmodel_core.errors import ConfigError, UsageError
 from bigmodel_core.nn.layer import Layer
 from bigmodel_core.nn.network import Network
 from bigmodel_core.nn.optimizer import Optimizer
+from bigmodel_core.train.by_output import Metrics, named_metrics
 from bigmodel_core.train.checkpoint import Checkpoint
-from bigmodel_core.train.evaluation import Evaluator, metric_names
+from bigmodel_core.train.evaluation import Evaluator
 from bigmodel_core.train.history import deciding_loss
-from bigmodel_core.train.metric import Metric
 from bigmodel_core.train.run_state import Best, RunState
 from bigmodel_core.train.samples import Samples
 from bigmodel_core.train.snapshot import Snapshot
@@ -124,20 +124,27 @@ def parted(
     return train, Samples.of(validation, "validation data", model)
 
 
-def measures(metrics: Sequence[Metric], *, validated: bool) -> dict[str, bool]:
+def measures(metrics: Metrics, *, validated: bool, losses: Sequence[str] = ()) -> dict[str, bool]:
     """What a run measures and can compare, best judge first, with whether higher values are better.
 
     Without validation data the metrics are those of the training samples, and the loss judges best: it still
     falls if every training sample is classified correctly.
+
+    Args:
+        metrics: the metrics.
+        validated: whether there are validation data.
+        losses: the names of losses of outputs, if there are several.
     """
     compared = {
         name: metric.higher_is_better
-        for name, metric in zip(metric_names(metrics), metrics, strict=True)
+        for name, (_, metric) in named_metrics(metrics).items()
         if metric.higher_is_better is not None
     }
     if not validated:
-        return {"loss": False, **compared}
-    return {**{f"val_{name}": higher for name, higher in compared.items()}, "val_loss": False, "loss": False}
+        return {"loss": False, **compared, **dict.fromkeys(losses, False)}
+    measured = {**compared, "loss": False, **dict.fromkeys(losses, False)}
+    own = dict.fromkeys(("loss", *losses), False)
+    return {**{f"val_{name}": higher for name, higher in measured.items()}, **own}
 
 
 def monitored(wanted: str | None, known: Mapping[str, bool]) -> str:

@@ -6,6 +6,7 @@ import time
 from contextlib import closing
 from typing import TYPE_CHECKING, Any
 
+from bigmodel_core.data.tree import leaves
 from bigmodel_core.train.accumulation import Window
 from bigmodel_core.train.callback import Callback
 from bigmodel_core.train.divergence import has_diverged
@@ -73,16 +74,19 @@ def _train_epoch(trainer: Trainer, job: Job, report: Reporter, interruption: Int
     report.epoch_begins(state.epoch, job.epochs, job.batches, state.batch)
     epoch = job.train.shuffled(job.batch_size, step.seed, state.epoch, state.batch, job.augment, job.workers)
     with closing(epoch) as batches:
-        for x, y in batches:
+        for batch in batches:
             number = state.batch + 1
+            count = len(next(iter(leaves(batch[1]).values())))
             closes = number % trainer.accumulate == 0 or number == job.batches
-            loss = window.take(x, y, number, closes=closes)
+            loss = window.take(batch, count, number, closes=closes)
             state.batch, state.steps, state.draws = number, step.steps, step.draws
             if loss is not None:
                 if state.first_loss is None:
                     state.first_loss = loss
-                state.loss_sum += loss * len(y)
-                state.samples += len(y)
+                state.loss_sum += loss * count
+                for name, part in step.losses.items():
+                    state.part_sums[name] = state.part_sums.get(name, 0.0) + part * count
+                state.samples += count
             if listeners and window.is_updated:
                 logs = {"loss": window.loss, "learning_rate": _last_rate(trainer)}
                 for callback in listeners:
@@ -112,18 +116,20 @@ def _end_epoch(trainer: Trainer, job: Job, report: Reporter, began: float, sampl
     state = trainer.state
     seconds = time.perf_counter() - began
     logs: dict[str, Any] = {"epoch": state.epoch + 1, "loss": state.loss_sum / state.samples}
+    logs.update({name: total / state.samples for name, total in state.part_sums.items()})
     if job.validation is not None:
         found = job.evaluator(job.validation, EVALUATION_BATCH, job.workers)
         logs.update({f"val_{name}": value for name, value in found.items()})
     elif trainer.metrics:
         found = job.evaluator(job.train, EVALUATION_BATCH, job.workers)
-        logs.update({name: value for name, value in found.items() if name != "loss"})
+        logs.update({name: value for name, value in found.items() if name not in logs})
     logs["learning_rate"] = _last_rate(trainer)
     logs["seconds"] = time.perf_counter() - began
     logs["samples_per_second"] = (state.samples - samples_before) / max(seconds, 1e-9)
     tell(trainer, "on_epoch_end", state.epoch, logs)
     state.history.append(logs)
     state.epoch, state.batch, state.loss_sum, state.samples = state.epoch + 1, 0, 0.0, 0
+    state.part_sums = {}
     _save(trainer, is_best=job.is_best(state, logs))
     if trainer.record is not None:
         trainer.record.measured(logs)

@@ -15,19 +15,19 @@ from bigmodel_core.data.encoding import Encoding
 from bigmodel_core.data.prefetch import DEFAULT_WORKERS
 from bigmodel_core.data.split import Split
 from bigmodel_core.errors import UsageError
-from bigmodel_core.graph.spec import Spec
 from bigmodel_core.nn.network import Network
 from bigmodel_core.nn.optimizer import Optimizer
 from bigmodel_core.registry.config import make, make_list
 from bigmodel_core.train import resume as resuming
+from bigmodel_core.train.by_output import described_loss, described_metrics
 from bigmodel_core.train.evaluation import EVALUATION_BATCH, Evaluator
 from bigmodel_core.train.job import Job, encoded, measures, monitored, parted, whole_number
 from bigmodel_core.train.lock import check_unused
-from bigmodel_core.train.objective import target_spec
+from bigmodel_core.train.objective import Goal, goal_of
 from bigmodel_core.train.record import check_free
 from bigmodel_core.train.run_state import RunState, described
 from bigmodel_core.train.runs import is_run, path_from, read_manifest
-from bigmodel_core.train.samples import Samples, check_batch_size, check_one_pair
+from bigmodel_core.train.samples import Samples, check_batch_size, check_one_pair, fitting_batch_size
 from bigmodel_core.train.snapshot import Snapshot
 
 if TYPE_CHECKING:
@@ -63,7 +63,7 @@ def prepared(
     before = checkpoint.options if checkpoint is not None else {}
     before = before or trainer.begun or {}
     epochs = whole_number("epochs", before.get("epochs", 1) if epochs is None else epochs)
-    batch_size = check_batch_size(before.get("batch_size", 64) if batch_size is None else batch_size)
+    asked = before.get("batch_size") if batch_size is None else check_batch_size(batch_size)
     whole_number("workers", workers, least=0)
     source = checkpoint.path if checkpoint is not None else Path(folder or "")
     changes = _augmentations(before, source, augment)
@@ -84,14 +84,16 @@ def prepared(
         encoding = data.encoding
     validation = encoded(validation, encoding)
     train, held_out = parted(data, validation, step.seed, step.model)
-    measured = measures(trainer.metrics, validated=held_out is not None)
+    network, goal = _built(trainer, train)
+    batch_size = fitting_batch_size(network, len(train), asked, 64)
+    names = step.programs.loss_names
+    measured = measures(trainer.metrics, validated=held_out is not None, losses=names)
     monitor = monitored(trainer.monitor, measured)
-    network, target = _built(trainer, train)
-    train = train.fitting(network, target)
+    train = train.fitting(network, step.loss, goal)
     _check_augmentations(changes, train, step.seed)
-    evaluator = Evaluator(network, step.loss, trainer.metrics, target, encoding)
+    evaluator = Evaluator(network, step.loss, trainer.metrics, goal, encoding)
     if held_out is not None:
-        held_out = held_out.fitting(network, target)
+        held_out = held_out.fitting(network, step.loss, goal)
     if held_out is not None or trainer.metrics:
         evaluator.check(train if held_out is None else held_out, EVALUATION_BATCH)
     all_epochs = epochs if checkpoint is not None else trainer.state.epoch + epochs
@@ -103,11 +105,11 @@ def prepared(
         "accumulate": trainer.accumulate,
         "seed": step.seed,
         "augment": [described(change) for change in changes],
-        "loss": described(step.loss),
+        "loss": described_loss(step.loss),
         "optimizer": described(optimizer),
         "freeze": list(step.freeze),
         "ema": step.ema,
-        "metrics": [described(metric) for metric in trainer.metrics],
+        "metrics": described_metrics(trainer.metrics),
         "callbacks": [described(callback) for callback in trainer.callbacks],
         "monitor": monitor,
         "data": train.fingerprint(),
@@ -151,12 +153,12 @@ def prepared(
     )
 
 
-def _built(trainer: Trainer, samples: Samples) -> tuple[Network, Spec]:
+def _built(trainer: Trainer, samples: Samples) -> tuple[Network, Goal]:
     first, step = samples.first(1), trainer.step
     if step.network is None:
-        step.build(first.inputs, first.labelled(), accumulates=trainer.accumulate > 1)
+        step.build(first.inputs, first.labelled(), first.weight, accumulates=trainer.accumulate > 1)
     network = trainer.network
-    return network, target_spec(step.loss, first.labelled(), network.dtype)
+    return network, goal_of(step.loss, network, first.inputs, first.labelled(), first.weight)
 
 
 def _for_run(trainer: Trainer, before: Mapping[str, Any], epochs: int, steps_an_epoch: int) -> Optimizer:
@@ -228,7 +230,7 @@ def _state_for(trainer: Trainer, options: Mapping[str, Any]) -> RunState:
     if not before:
         return state
     if any(before[name] != options[name] for name in ("data", "batch_size")):
-        state = replace(state, batch=0, loss_sum=0.0, samples=0)
+        state = replace(state, batch=0, loss_sum=0.0, samples=0, part_sums={})
     if any(before[name] != options[name] for name in ("monitor", "validation")):
         state = replace(state, best=None)
     return state

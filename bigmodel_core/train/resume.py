@@ -14,6 +14,7 @@ from bigmodel_core.errors import BigmodelError, BigmodelWarning, CheckpointError
 from bigmodel_core.nn.layer import Layer
 from bigmodel_core.nn.network import Network
 from bigmodel_core.registry import config
+from bigmodel_core.train.by_output import each_described
 from bigmodel_core.train.checkpoint import Checkpoint, read
 from bigmodel_core.train.record import optimizer_paths
 from bigmodel_core.train.run_state import RunState, described
@@ -124,13 +125,16 @@ def folder_of(checkpoint: Checkpoint) -> Path | None:
     return folder if is_run(folder) else None
 
 
-def parts(options: Mapping[str, Any], where: Path, callbacks: Sequence[Any] | None) -> dict[str, Any]:
+def parts(
+    options: Mapping[str, Any], where: Path, callbacks: Sequence[Any] | None, loss: Any = None
+) -> dict[str, Any]:
     """What a run was made with, as a Trainer takes it: loss, optimizer, metrics and so on.
 
     Args:
         options: of the run.
         where: the file that they come from.
         callbacks: instead of those of the run.
+        loss: instead of that of the run.
 
     Raises:
         CheckpointError: one of them belongs to no plugin, to one that is missing, or is malformed.
@@ -138,9 +142,11 @@ def parts(options: Mapping[str, Any], where: Path, callbacks: Sequence[Any] | No
     made = functools.partial(_made, str(where))
     try:
         return {
-            "loss": made("loss", options["loss"]),
+            "loss": each_described(options["loss"], functools.partial(made, "loss"))
+            if loss is None
+            else loss,
             "optimizer": made("optimizer", options["optimizer"]),
-            "metrics": [made("metric", item) for item in options["metrics"]],
+            "metrics": each_described(options["metrics"], functools.partial(made, "metric")),
             "callbacks": [made("callback", item) for item in options["callbacks"]]
             if callbacks is None
             else callbacks,
@@ -169,7 +175,11 @@ def augmentations(options: Mapping[str, Any], where: Path) -> list[Any]:
 def _made(where: str, kind: str, item: Any) -> Any:
     """An object that the description of a run names."""
     if isinstance(item, Mapping) and "class" in item:
-        passed = {"callback": "pass callbacks=[...], or ", "augmentation": "pass augment=[...] to fit, or "}
+        passed = {
+            "loss": "pass loss=..., or ",
+            "callback": "pass callbacks=[...], or ",
+            "augmentation": "pass augment=[...] to fit, or ",
+        }
         raise CheckpointError(
             f"the {kind} {item['class']} belongs to no plugin, so the run knows only its name.",
             where=where,

@@ -49,6 +49,7 @@ class RunState:
         steps: how many steps are done over all.
         draws: how many batches were differentiated, which numbers the draws of dropout.
         loss_sum, samples: the sum of the losses of this epoch's samples so far, and how many they are.
+        part_sums: likewise the sum of each loss by its name, where outputs have losses.
         rate_scale: what callbacks multiply the learning rate with.
         best: the best epoch so far.
         first_loss: the loss of the first step, before the model had learnt anything.
@@ -62,6 +63,7 @@ class RunState:
     draws: int = 0
     loss_sum: float = 0.0
     samples: int = 0
+    part_sums: dict[str, float] = field(default_factory=dict)
     rate_scale: float = 1.0
     best: Best | None = None
     first_loss: float | None = None
@@ -91,9 +93,14 @@ class RunState:
             "best": (dict, type(None)),
             "first_loss": (int, float, type(None)),
             "callbacks": dict,
+            "part_sums": dict,
             "history": list,
         }
-        since = {"first_loss": None, "draws": values.get("steps")}  # earlier versions did not write them
+        since: dict[str, Any] = {
+            "first_loss": None,
+            "part_sums": {},
+            "draws": values.get("steps"),
+        }  # earlier versions did not write them
         found = {**since, **{name: _decode(value) for name, value in values.items()}}
         for name, kind in kinds.items():
             if name not in found or not isinstance(found[name], kind) or isinstance(found[name], bool):  # type: ignore[arg-type]  # a type or a tuple of them

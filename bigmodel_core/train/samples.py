@@ -16,36 +16,47 @@ from bigmodel_core.data.prefetch import DEFAULT_WORKERS, ahead, need_preparing, 
 from bigmodel_core.data.sampling import batches, split_indices
 from bigmodel_core.data.source import Source, rows
 from bigmodel_core.data.split import Split
+from bigmodel_core.data.tree import arrays_of, filled, leaves, mapped
 from bigmodel_core.errors import ConfigError, DataError, UsageError
-from bigmodel_core.graph.spec import Spec
-from bigmodel_core.nn.fitting import checked
+from bigmodel_core.graph.spec import match
+from bigmodel_core.nn.fitting import SAMPLES, of_samples
 from bigmodel_core.nn.given import inputs_of
 from bigmodel_core.nn.layer import Layer
+from bigmodel_core.nn.loss import Loss
 from bigmodel_core.nn.network import Network
+from bigmodel_core.train.by_output import Losses
+from bigmodel_core.train.objective import Goal, goal_inputs
 
 Inputs = tuple[np.ndarray | Source, ...]
+SamplesTree = Any
+"""An array, or a source, for each of some targets or weights: one, a tuple or a dict."""
 
 
 class Samples:
-    """Inputs and targets of some samples.
+    """Inputs, targets and weights of some samples.
 
     Args:
         inputs: an array for each input of the model, one sample per row, or a source of samples.
-        target: one target per sample; None if there are none.
+        target: one target per sample; a tuple or a dict of such arrays if there are several; None if there
+            are none.
         reach: with how many of those that follow it a sample shares something; see `Split`.
+        weight: what samples count, likewise.
 
     Raises:
         DataError: there is no sample, or the arrays differ in length.
     """
 
-    def __init__(self, inputs: Inputs, target: np.ndarray | None, reach: int | None = None) -> None:
+    def __init__(
+        self, inputs: Inputs, target: SamplesTree, reach: int | None = None, weight: SamplesTree = None
+    ) -> None:
         if not inputs or any(array.ndim == 0 for array in inputs):
             raise DataError(
                 "the input is not an array of samples.",
                 fix="pass arrays with one sample per row of the first axis.",
             )
-        self.inputs, self.target, self.reach = inputs, target, reach
-        lengths = {len(array) for array in inputs} | ({len(target)} if target is not None else set())
+        self.inputs, self.target, self.reach, self.weight = inputs, target, reach, weight
+        besides = (*leaves(target).values(), *leaves(weight).values())
+        lengths = {len(array) for array in (*inputs, *besides)}
         if len(lengths) > 1:
             raise DataError(
                 f"inputs and targets differ in length: {', '.join(map(str, sorted(lengths)))}.",
@@ -62,8 +73,8 @@ class Samples:
         """The samples of whatever a user may pass for some.
 
         Args:
-            data: a Split, the Data whose training split is meant, or a tuple (x, y) in which x may be a
-                tuple of arrays.
+            data: a Split, the Data whose training split is meant, or a tuple (x, y) or (x, y, weight) in
+                which each may be a tuple of arrays, and y and weight a dict.
             what: what it is for, in messages.
             model: what the samples are for: it says whether a list of arrays is one input or several.
 
@@ -74,34 +85,43 @@ class Samples:
         if isinstance(data, Data):
             data = data.train
         if isinstance(data, Split):
-            return cls((data.x,), data.y, data.reach)
-        if isinstance(data, tuple) and len(data) == 2:
-            x, y = data
-            target = None if y is None else as_array(y, f"target of the {what}")
-            if target is not None and target.ndim == 0:
-                raise DataError(f"the target of the {what} is a single number.", fix="pass one per sample.")
-            return cls(as_inputs(x, model), target)
+            return cls((data.x,), data.y, data.reach, data.weight)
+        if isinstance(data, tuple) and len(data) in (2, 3):
+            x, y, weight = (*data, None)[:3]
+            target = None if y is None else arrays_of(y, f"target of the {what}")
+            weights = None if weight is None else arrays_of(weight, f"weight of the {what}")
+            return cls(as_inputs(x, model), target, weight=weights)
         raise UsageError(
-            f"the {what} is a {type(data).__name__}.", fix="pass a Data, a Split or a tuple (x, y) of arrays."
+            f"the {what} is a {type(data).__name__}.",
+            fix="pass a Data, a Split or a tuple (x, y) or (x, y, weight) of arrays.",
         )
 
-    def fitting(self, network: Network, target: Spec | None) -> Samples:
+    def fitting(self, network: Network, loss: Loss | Losses | None, goal: Goal | None) -> Samples:
         """The same samples in the number types of a model, checked against it.
 
         Args:
             network: the model.
-            target: the spec of its targets; None if no targets are needed.
+            loss: what takes the targets.
+            goal: what targets and weights look like; None if none are needed.
 
         Raises:
             ShapeError, DtypeError: they do not fit the model.
             DataError: there are no targets.
         """
         inputs = network.check_samples(self.inputs)
-        if target is None:
+        if loss is None or goal is None:
             return Samples(inputs, None)
-        return Samples(inputs, checked("target", self.labelled(), target, {"N": len(self)}))
+        known = {"N": len(self), SAMPLES: len(self)}
+        for spec, array in zip(network.inputs, inputs, strict=True):
+            match(of_samples(spec).shape, array.shape, known)
+        free = Goal(*(mapped(of_samples, specs) for specs in (goal.target, goal.weight)))
+        found = goal_inputs(network, loss, free, self.labelled(), self.weight, known)
+        arrays = [found[name] for name in goal.names()]
+        count = len(leaves(goal.target))
+        target, weight = filled(goal.target, arrays[:count]), filled(goal.weight, arrays[count:])
+        return Samples(inputs, target, self.reach, weight)
 
-    def labelled(self) -> np.ndarray:
+    def labelled(self) -> SamplesTree:
         """The targets.
 
         Raises:
@@ -114,8 +134,9 @@ class Samples:
     def take(self, indices: np.ndarray) -> Samples:
         """The samples at some positions."""
         return Samples(
-            tuple(x.take(indices) if isinstance(x, Source) else x[indices] for x in self.inputs),
-            None if self.target is None else self.target[indices],
+            tuple(_taken(x, indices) for x in self.inputs),
+            mapped(lambda y: _taken(y, indices), self.target),
+            weight=mapped(lambda y: _taken(y, indices), self.weight),
         )
 
     def first(self, count: int) -> Samples:
@@ -125,7 +146,8 @@ class Samples:
     def _between(self, start: int, stop: int) -> Samples:
         return Samples(
             tuple(rows(x, start, stop) for x in self.inputs),
-            None if self.target is None else self.target[start:stop],
+            mapped(lambda y: rows(y, start, stop), self.target),
+            weight=mapped(lambda y: rows(y, start, stop), self.weight),
         )
 
     def held_out(self, fraction: float, seed: int) -> tuple[Samples, Samples]:
@@ -137,7 +159,8 @@ class Samples:
             DataError: too few samples.
         """
         y = self.target
-        classes = y if y is not None and y.ndim == 1 and y.dtype.kind in "iub" else None
+        is_label = isinstance(y, np.ndarray) and y.ndim == 1 and y.dtype.kind in "iub"
+        classes = y if is_label else None
         kept, out = split_indices(len(self), fraction, seed, classes=classes, reach=self.reach)
         return self.take(kept), self.take(out)
 
@@ -149,13 +172,16 @@ class Samples:
         start: int = 0,
         augment: Sequence[Augmentation] = (),
         workers: int = DEFAULT_WORKERS,
-    ) -> Generator[tuple[Any, np.ndarray]]:
-        """The batches (x, y) of an epoch, in the order of (seed, epoch), from batch `start` on.
+    ) -> Generator[tuple[Any, Any, Any]]:
+        """The batches (x, y, weight) of an epoch, in the order of (seed, epoch), from batch `start` on.
 
-        The arrays are good until the next batch. With several inputs, x is a tuple. Where samples are to be
+        The arrays are good until the next batch. With several inputs, x is a tuple; the
+        weight is None if samples are not weighted. Where samples are to be
         read or augmented, `workers` threads do that ahead; they end when the generator is closed.
         """
-        samples = (*self.inputs, self.labelled())
+        labelled, count = self.labelled(), len(self.inputs)
+        goals = len(leaves(labelled))
+        samples = (*self.inputs, *leaves(labelled).values(), *leaves(self.weight).values())
         same_length: Any = self  # everything that `batches` asks of a split is its length
         order = batches(same_length, batch_size, shuffle_seed=seed, epoch=epoch, start=start)
         prepared = (
@@ -164,24 +190,27 @@ class Samples:
             else _gathered_batches(samples, order, min(batch_size, len(self)))
         )
         for found in prepared:
-            yield found[0] if len(found) == 2 else found[:-1], found[-1]
+            x = found[0] if count == 1 else found[:count]
+            y = filled(labelled, found[count : count + goals])
+            yield x, y, filled(self.weight, found[count + goals :])
 
     def parts(self, size: int, workers: int = DEFAULT_WORKERS) -> Iterator[Samples]:
         """The samples in their order, some at a time: arrays not copied, others read ahead."""
         spans = [(start, start + size) for start in range(0, len(self), size)]
-        if not need_preparing(self.inputs, ()):
+        if not need_preparing((*self.inputs, *leaves(self.target).values()), ()):
             return (self._between(*span) for span in spans)
         return ahead((functools.partial(self._read, *span) for span in spans), workers)
 
     def _read(self, start: int, stop: int) -> Samples:
         part = self._between(start, stop)
-        return Samples(tuple(np.asarray(x) for x in part.inputs), part.target)
+        target = mapped(np.asarray, part.target)
+        return Samples(tuple(np.asarray(x) for x in part.inputs), target, weight=part.weight)
 
     def fingerprint(self) -> dict[str, Any]:
         """What tells these samples from others: counts, shapes, types and a digest of some of them."""
         digest = hashlib.sha256()
         some = np.unique(np.linspace(0, len(self) - 1, 64).astype(np.int64))
-        for array in (*self.inputs, self.labelled()):
+        for array in (*self.inputs, *leaves(self.labelled()).values(), *leaves(self.weight).values()):
             digest.update(f"{array.shape}{array.dtype}".encode())
             digest.update(np.ascontiguousarray(array[some]).tobytes())
         return {"samples": len(self), "digest": digest.hexdigest()}
@@ -198,6 +227,10 @@ def _gathered_batches(
             np.take(array, indices, axis=0, out=buffer[: len(indices)], mode="clip")
             for array, buffer in zip(samples, buffers, strict=True)
         )
+
+
+def _taken(x: np.ndarray | Source, indices: np.ndarray) -> np.ndarray | Source:
+    return x.take(indices) if isinstance(x, Source) else x[indices]
 
 
 def as_inputs(x: Any, model: Layer | Network | None = None) -> Inputs:
@@ -229,6 +262,35 @@ def check_one_pair(second: object, call: str) -> None:
             f"{call} takes samples and targets as one argument, but got an array as its second.",
             fix=f"pass a pair: trainer.{call}((x, y)).",
         )
+
+
+def fitting_batch_size(network: Network, count: int, asked: int | None, usual: int) -> int:
+    """The batch size for some samples, which a model may fix.
+
+    Args:
+        network: the model.
+        count: how many samples there are.
+        asked: what the user wants, if anything.
+        usual: what else.
+
+    Raises:
+        ConfigError: the model takes batches of another size.
+        DataError: the samples do not fill such batches.
+    """
+    fixed = next((spec.shape[0] for spec in network.inputs if spec.ndim), None)
+    if not isinstance(fixed, int):
+        return usual if asked is None else asked
+    if asked not in (None, fixed):
+        raise ConfigError(
+            f"the batch size is {asked}, and the model takes batches of {fixed} only.",
+            fix=f'pass batch_size={fixed}, or build the model with a free first dimension, such as "N".',
+        )
+    if count % fixed:
+        raise DataError(
+            f"{count} samples do not fill batches of {fixed}, and the model takes no others.",
+            fix='leave some samples out, or build the model with a free first dimension, such as "N".',
+        )
+    return fixed
 
 
 def check_batch_size(batch_size: object) -> int:

@@ -16,7 +16,6 @@ from bigmodel_core.errors import (
 from bigmodel_core.nn.fitting import fitting_state
 from bigmodel_core.nn.given import check_model, check_seed, inputs_of, network_of
 from bigmodel_core.nn.layer import Layer
-from bigmodel_core.nn.loss import Loss, LossCall, loss_of
 from bigmodel_core.nn.network import Network
 from bigmodel_core.nn.optimizer import Optimizer
 from bigmodel_core.nn.patterns import Patterns, patterns_of
@@ -25,8 +24,9 @@ from bigmodel_core.plan.device import Plan
 from bigmodel_core.plan.listing import PlannedStep
 from bigmodel_core.plan.variables import Variables
 from bigmodel_core.registry.config import make
+from bigmodel_core.train.by_output import make_loss
 from bigmodel_core.train.nonfinite import located, written
-from bigmodel_core.train.objective import TARGET, batch_inputs, target_spec
+from bigmodel_core.train.objective import TARGET, batch_inputs, goal_of, samples_in
 from bigmodel_core.train.step_programs import GRADIENT, KEEP, SCALE, SUM, WEIGHT, Name, StepPrograms
 from bigmodel_core.train.updates import AVERAGE, DECAY, check_ema, fitting_gradients
 
@@ -39,6 +39,7 @@ class TrainStep:
 
     Attributes:
         network: the built model, once the first batch was seen.
+        losses: those of the last batch by name, as in class_loss, if `loss` is by outputs.
         steps: how many steps are done.
         draws: how many batches were differentiated, which numbers the draws of dropout.
         seed: keys the random streams (dropout), together with the batch's number and the layer's path.
@@ -47,7 +48,7 @@ class TrainStep:
     def __init__(
         self,
         model: Layer | Network,
-        loss: Loss | LossCall | str,
+        loss: Any,
         optimizer: Optimizer | str,
         *,
         seed: int = 0,
@@ -57,12 +58,13 @@ class TrainStep:
         ema: float | None = None,
     ) -> None:
         self.model = check_model(model)
-        self.loss = loss_of(loss)
+        self.loss = make_loss(loss)
         self.optimizer: Optimizer = make("optimizer", optimizer)
         self.seed, self.device, self.steps, self.draws = check_seed(seed), device, 0, 0
         self.freeze = patterns_of(freeze, "freeze")
         self.only = None if only is None else patterns_of(only, "only")
         self.ema = check_ema(ema)
+        self.losses: dict[str, float] = {}
         self.network: Network | None = None
         self.variables: Variables | None = None
         """The model's arrays, and the optimizer's, which belong to this step alone."""
@@ -81,25 +83,28 @@ class TrainStep:
 
     # Building --------------------------------------------------------------------------------------------
 
-    def build(self, inputs: Sequence[Any], target: Any, *, accumulates: bool = False) -> None:
+    def build(
+        self, inputs: Sequence[Any], target: Any, weight: Any = None, *, accumulates: bool = False
+    ) -> None:
         """Trace the step for inputs and a target like these; done by the first call otherwise.
 
         Args:
             inputs: an array or a Spec for each input.
-            target: an array or a Spec.
+            target: an array or a Spec, or a tuple or dict of them.
+            weight: likewise, if samples are weighted.
             accumulates: whether it is to run in parts, by `accumulate` and `apply`.
 
         Raises:
             GraphError: nothing is left to train.
             UnknownNameError: a pattern matches no parameter.
         """
-        programs = self._prepared(inputs, target)
+        programs = self._prepared(inputs, target, weight)
         if accumulates:
             programs["accumulate"], programs["apply_sum"]
         else:
             programs["step"]
 
-    def _prepared(self, inputs: Sequence[Any], target: Any) -> StepPrograms:
+    def _prepared(self, inputs: Sequence[Any], target: Any, weight: Any = None) -> StepPrograms:
         """The programs, none of which is made yet; the model is built, and what the optimizer keeps is
         there."""
         network = network_of(self.model, inputs, self.seed, self.device)
@@ -107,7 +112,7 @@ class TrainStep:
             network,
             self.loss,
             self.optimizer,
-            target_spec(self.loss, target, network.dtype),
+            goal_of(self.loss, network, inputs, target, weight),
             freeze=self.freeze,
             only=self.only,
             averages=self.ema is not None,
@@ -132,8 +137,14 @@ class TrainStep:
 
     # Running ---------------------------------------------------------------------------------------------
 
-    def __call__(self, x: Any, y: Any) -> float:
+    def __call__(self, x: Any, y: Any, weight: Any = None) -> float:
         """Run one step on a batch.
+
+        Args:
+            x: an array, or a tuple of them for several inputs.
+            y: an array, or a tuple or dict of them.
+            weight: what each sample counts in the loss, (N,); or each entry of the loss, as a mask of steps
+                (N, T) does; a dict by the names of outputs, too, where losses are by outputs.
 
         Raises:
             ShapeError, DtypeError, DataError: the batch does not fit; nothing was changed.
@@ -141,12 +152,16 @@ class TrainStep:
                 message names where it began. (Where `is_written` is true, the parameters grew too large in
                 this very step, and are no longer good.)
         """
-        form = (x.shape, x.dtype, y.shape, y.dtype) if type(x) is type(y) is np.ndarray else None
+        form = (
+            (x.shape, x.dtype, y.shape, y.dtype)
+            if type(x) is type(y) is np.ndarray and weight is None
+            else None
+        )
         if form is not None and form == self._known_form:
             given: dict[str, Any] = {"x": x, TARGET: y}
         else:
-            given = self._checked_batch(x, y)
-            same = given.get("x") is x and given[TARGET] is y
+            given = self._checked_batch(x, y, weight)
+            same = given.get("x") is x and given.get(TARGET) is y and len(given) == 2
             self._known_form = form if same else None
             made = self.programs["step"].program
             assert self.variables is not None
@@ -155,14 +170,17 @@ class TrainStep:
         given[SEED] = self.seed
         assert self._plan is not None
         try:
-            (loss,) = self._plan.run(given)
+            loss, *parts = self._plan.run(given)
         except NumericsError as error:
             raise self._explained(error, "step", given) from None
         self.steps += 1
         self.draws += 1
+        self._note(parts)
         return float(loss)
 
-    def gradients(self, x: Any, y: Any, *, per_sample: bool = False) -> tuple[Any, dict[str, np.ndarray]]:
+    def gradients(
+        self, x: Any, y: Any, weight: Any = None, *, per_sample: bool = False
+    ) -> tuple[Any, dict[str, np.ndarray]]:
         """The loss of a batch, and its gradients by path, for `apply`; no parameter that is trained changes.
 
         Running statistics of normalisation layers follow the batch, and dropout draws, as in a step:
@@ -186,45 +204,48 @@ class TrainStep:
         >>> sorted(grads), step.steps
         (['bias', 'weight'], 1)
         """
-        given = self._checked_batch(x, y)
+        given = self._checked_batch(x, y, weight)
         if per_sample:
             return self._of_each(given)
         loss, *found = self._run("gradients", given, self.draws + 1)
         self.draws += 1
-        return float(loss), dict(zip(self.programs.groups.trained, found, strict=True))
+        trained = self.programs.groups.trained
+        self._note(found[len(trained) :])
+        return float(loss), dict(zip(trained, found[: len(trained)], strict=True))
 
     def _of_each(self, given: Mapping[str, np.ndarray]) -> tuple[np.ndarray, dict[str, np.ndarray]]:
         self.programs.check_samples_apart()
-        count = len(given[TARGET])
-        losses, trained = np.empty(count), self.programs.groups.trained
+        count, trained = samples_in(given), self.programs.groups.trained
+        losses = np.empty(count)
         found = {path: np.empty((count, *spec.sizes), spec.dtype) for path, spec in trained.items()}
         for number in range(count):
             sample = {name: array[number : number + 1] for name, array in given.items()}
             losses[number], *arrays = self._run("gradients", sample, self.draws + 1 + number)
-            for gradient, array in zip(found.values(), arrays, strict=True):
+            for gradient, array in zip(found.values(), arrays[: len(trained)], strict=True):
                 gradient[number] = array
         self.draws += count
         return losses, found
 
-    def accumulate(self, x: Any, y: Any) -> float:
+    def accumulate(self, x: Any, y: Any, weight: Any = None) -> float:
         """The loss of a batch, whose gradients are added up on the device until `apply()` is called without
-        any; a batch counts by its samples, so that the update is that of one large batch.
+        any. A batch counts by its samples, or by what they count, so that the update is that of one large
+        batch.
 
         Raises:
             ShapeError, DtypeError, DataError: the batch does not fit; nothing was changed.
             NumericsError: the loss or a gradient is NaN or infinite; nothing was changed.
         """
-        given = self._checked_batch(x, y)
+        given = self._checked_batch(x, y, weight)
         if self._sums is None:
             assert self.variables is not None
             self._sums = Variables(self.variables.device, self.variables)
             for path, spec in self.programs.groups.trained.items():
                 self._sums.create(SUM + path, np.zeros(spec.sizes, spec.dtype))
-        weight = float(len(given[TARGET]))
-        given[WEIGHT], given[KEEP] = weight, float(self._counted > 0)
-        (loss,) = self._run("accumulate", given, self.draws + 1)
+        given[WEIGHT], given[KEEP] = float(samples_in(given)), float(self._counted > 0)
+        loss, counted, *parts = self._run("accumulate", given, self.draws + 1)
         self.draws += 1
-        self._counted += weight
+        self._counted += float(counted)
+        self._note(parts)
         return float(loss)
 
     def discard(self) -> None:
@@ -286,12 +307,18 @@ class TrainStep:
         if self.ema is not None:
             given[DECAY] = self.ema if self.steps else 0.0
 
-    def _checked_batch(self, x: Any, y: Any) -> dict[str, Any]:
+    def _note(self, parts: Sequence[Any]) -> None:
+        if parts:
+            names = self.programs.loss_names
+            self.losses = {name: float(part) for name, part in zip(names, parts, strict=True)}
+
+    def _checked_batch(self, x: Any, y: Any, weight: Any) -> dict[str, Any]:
         """The batch as graph inputs, built for and checked."""
         inputs = inputs_of(self.model, x)
         if self._programs is None:
-            self._prepared(inputs, y)
-        return batch_inputs(self.programs.network, inputs, y, self.programs.target)
+            self._prepared(inputs, y, weight)
+        programs = self.programs
+        return batch_inputs(programs.network, self.loss, programs.goal, inputs, y, weight)
 
     @property
     def learning_rate(self) -> float:

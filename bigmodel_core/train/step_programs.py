@@ -8,7 +8,7 @@ from typing import Literal
 
 import numpy as np
 
-from bigmodel_core.errors import GraphError
+from bigmodel_core.errors import GraphError, UsageError
 from bigmodel_core.graph import Graph, Value
 from bigmodel_core.graph.autodiff import gradients
 from bigmodel_core.graph.spec import Spec
@@ -18,7 +18,9 @@ from bigmodel_core.nn.optimizer import Optimizer
 from bigmodel_core.nn.patterns import layers_within, matching
 from bigmodel_core.nn.trace import Trace
 from bigmodel_core.plan import Program
-from bigmodel_core.train.objective import TARGET, loss_value
+from bigmodel_core.train.by_output import Losses
+from bigmodel_core.train.measured import Measured, measured
+from bigmodel_core.train.objective import Goal
 from bigmodel_core.train.updates import AVERAGE, STATE, Groups, Updates, updates_of
 
 GRADIENT = "~gradient/"
@@ -41,6 +43,7 @@ class Differentiated:
         graph: the graph.
         trace: the model in it.
         loss: the loss.
+        measured: the same, with the losses that it is the sum of.
         trained: the parameters that the step changes, by path.
         gradients: theirs.
         assigned: the new values of parameters that layers assign, such as running statistics.
@@ -49,6 +52,7 @@ class Differentiated:
     graph: Graph
     trace: Trace
     loss: Value
+    measured: Measured
     trained: dict[str, Value]
     gradients: dict[str, Value]
     assigned: dict[str, Value]
@@ -76,7 +80,7 @@ class StepPrograms:
         network: the model.
         loss: the loss.
         optimizer: the optimizer; of a schedule nothing is baked in.
-        target: the spec of the targets.
+        goal: what targets and weights look like.
         freeze: patterns of parameters that stay as they are.
         only: patterns of the only parameters that change; None for all.
         averages: whether averages of the parameters are kept.
@@ -89,15 +93,15 @@ class StepPrograms:
     def __init__(
         self,
         network: Network,
-        loss: Loss,
+        loss: Loss | Losses,
         optimizer: Optimizer,
-        target: Spec,
+        goal: Goal,
         *,
         freeze: Sequence[str] = (),
         only: Sequence[str] | None = None,
         averages: bool = False,
     ) -> None:
-        self.network, self.loss, self.optimizer, self.target = network, loss, optimizer, target
+        self.network, self.loss, self.optimizer, self.goal = network, loss, optimizer, goal
         self.averages = averages
         paths = list(network.parameters)
         self._frozen = set(matching(freeze, paths, "freeze"))
@@ -108,6 +112,8 @@ class StepPrograms:
         optimizer.check_groups(paths)
         self._fresh: Differentiated | None = self._differentiated()
         self._assigned = list(self._fresh.trace.updates)
+        self.loss_names = list(self._fresh.measured.parts)
+        """What the losses of outputs are called in logs."""
         self.groups = Groups(optimizer, {path: value.spec for path, value in self._fresh.trained.items()})
         self._states: dict[str, dict[str, Spec]] = {path: {} for path in self.groups.trained}
         self._programs: dict[Name, StepProgram] = {}
@@ -129,7 +135,13 @@ class StepPrograms:
 
         Raises:
             GraphError: one does, as batch normalisation in training.
+            UsageError: samples are weighted, and the batch's gradient is no mean of theirs.
         """
+        if self.goal.weight is not None:
+            raise UsageError(
+                "the gradients of single samples have no weights.",
+                fix="leave the weights out, and weight the gradients yourself.",
+            )
         for path in self._assigned:
             raise GraphError(
                 "it takes statistics of the batch, so that a sample has no gradient of its own.",
@@ -156,8 +168,8 @@ class StepPrograms:
         network, kept, graph = self.network, self._kept, Graph()
         frozen = layers_within(self._frozen, network.parameters)
         trace = network.traced_into(graph, training=True, frozen=frozen)
-        goal = graph.input(TARGET, self.target)
-        loss = loss_value(self.loss, trace, goal)
+        found_loss = measured(self.loss, trace, self.goal)
+        loss = found_loss.loss
         if unknown := [path for path in trace.parameters if path not in network.parameters]:
             raise GraphError(
                 f"the loss asks for the parameter '{unknown[0]}', which the model has not.",
@@ -179,7 +191,7 @@ class StepPrograms:
             )
         found = dict(zip(trained, gradients(loss, list(trained.values())), strict=True))
         assigned = {path: value for path, value in trace.updates.items() if path not in kept}
-        return Differentiated(graph, trace, loss, trained, found, assigned)
+        return Differentiated(graph, trace, loss, found_loss, trained, found, assigned)
 
     def _first_half(self) -> Differentiated:
         found, self._fresh = self._fresh or self._differentiated(), None
@@ -207,11 +219,12 @@ class StepPrograms:
         updates, guards = self._updates(half.graph, half.trained, half.gradients)
         watched = {"the loss": half.loss, **_named(updates), **half.watched(), **_new(updates)}
         guards = [half.loss, *guards, *half.assigned.values()]
-        return self._program(half.graph, [half.loss], {**updates.new, **half.assigned}, guards, watched)
+        results = [half.loss, *half.measured.parts.values()]
+        return self._program(half.graph, results, {**updates.new, **half.assigned}, guards, watched)
 
     def _first(self) -> StepProgram:
         half = self._first_half()
-        results = [half.loss, *half.gradients.values()]
+        results = [half.loss, *half.gradients.values(), *half.measured.parts.values()]
         guards = [*results, *half.assigned.values()]
         return self._program(half.graph, results, half.assigned, guards, half.watched())
 
@@ -220,12 +233,15 @@ class StepPrograms:
         graph, sums = half.graph, dict[str, Value]()
         with graph.active(), graph.scope("accumulation", ""):
             weight, keep = (graph.input(name, Spec((), "float64")) for name in (WEIGHT, KEEP))
+            counted = _counted(half.measured)
+            weight = weight if counted is None else counted.astype("float64")
             for path, value in half.gradients.items():
                 before = graph.variable(SUM + path, value.spec)
                 sums[path] = before * keep.astype(value.dtype) + value * weight.astype(value.dtype)
         guards = [half.loss, *sums.values(), *half.assigned.values()]
         updates = {**{SUM + path: value for path, value in sums.items()}, **half.assigned}
-        return self._program(graph, [half.loss], updates, guards, half.watched())
+        results = [half.loss, weight, *half.measured.parts.values()]
+        return self._program(graph, results, updates, guards, half.watched())
 
     # Second half: the update -----------------------------------------------------------------------------
 
@@ -258,6 +274,21 @@ class StepPrograms:
     ) -> StepProgram:
         guards = [value for value in guards if value.spec.is_float]
         return StepProgram(Program(graph, outputs, updates, guards, device=self.network.device), watched)
+
+
+def _counted(found: Measured) -> Value | None:
+    """What a batch counts among others; None if by its samples.
+
+    Raises:
+        UsageError: its losses count differently, so that no sum of its gradients is that of a larger batch.
+    """
+    if found.counted and len(found.parts) > 1:
+        raise UsageError(
+            "losses of several outputs whose samples are weighted or ignored cannot be accumulated: each is a"
+            " mean over other samples.",
+            fix="leave accumulate out.",
+        )
+    return next(iter(found.counted.values()), None)
 
 
 def _named(updates: Updates) -> dict[str, Value]:

@@ -15,11 +15,17 @@ from bigmodel_core.nn.layer import Layer, clone
 from bigmodel_core.nn.network import Network
 from bigmodel_core.nn.outputs import listed
 from bigmodel_core.nn.probabilities import makes_probabilities, of_both
+from bigmodel_core.train.by_output import Losses, Metrics
 from bigmodel_core.train.evaluation import EVALUATION_BATCH, Evaluator, in_recorded_units
 from bigmodel_core.train.job import encoded
-from bigmodel_core.train.metric import Metric
-from bigmodel_core.train.objective import target_spec
-from bigmodel_core.train.samples import Samples, as_inputs, check_batch_size, check_one_pair
+from bigmodel_core.train.objective import goal_of
+from bigmodel_core.train.samples import (
+    Samples,
+    as_inputs,
+    check_batch_size,
+    check_one_pair,
+    fitting_batch_size,
+)
 from bigmodel_core.train.step import TrainStep
 
 
@@ -35,7 +41,7 @@ class TrainedModel:
 
     model: Layer | Network
     step: TrainStep
-    metrics: list[Metric]
+    metrics: Metrics
     encoding: Encoding | None
 
     def averaged(self) -> Layer:
@@ -58,7 +64,7 @@ class TrainedModel:
 
     def evaluate(
         self,
-        split: Data | Split | tuple[Any, Any],
+        split: Data | Split | tuple[Any, ...],
         batch_size: int = EVALUATION_BATCH,
         *,
         averaged: bool = False,
@@ -68,8 +74,9 @@ class TrainedModel:
         Metrics of numbers are in the units of the recorded targets, the loss in those of y.
 
         Args:
-            split: a split or arrays (x, y); of data, the test split. Splits of other data are brought to the
-                training data's labels, columns and preprocessing; arrays are what the model sees.
+            split: a split or arrays (x, y) or (x, y, weight); of data, the test split. Splits of other data
+                are brought to the training data's labels, columns and preprocessing; arrays are what the
+                model sees.
             batch_size: samples at a time; the result does not depend on it beyond rounding.
             averaged: whether to measure the model with the averages of its parameters.
 
@@ -82,9 +89,11 @@ class TrainedModel:
         network = self.averaged().network if averaged else self.network
         split = encoded(split.test if isinstance(split, Data) else split, self.encoding)
         samples = Samples.of(split, model=network)
-        target = target_spec(self.step.loss, samples.first(1).labelled(), network.dtype)
-        evaluator = Evaluator(network, self.step.loss, self.metrics, target, self.encoding)
-        return evaluator(samples.fitting(network, target), check_batch_size(batch_size))
+        first = samples.first(1)
+        goal = goal_of(self.step.loss, network, first.inputs, first.labelled(), first.weight)
+        evaluator = Evaluator(network, self.step.loss, self.metrics, goal, self.encoding)
+        fitting = samples.fitting(network, self.step.loss, goal)
+        return evaluator(fitting, check_batch_size(batch_size))
 
     def predict(self, x: Any, batch_size: int = EVALUATION_BATCH) -> Any:
         """The model's outputs for inputs: an array; a tuple or dict if the model returns one.
@@ -127,7 +136,8 @@ class TrainedModel:
             )
         scores = listed(self._outputs(x, batch_size))[0]
         if not makes_probabilities(outputs[0]):
-            return self.step.loss.probabilities(scores)
+            loss = self.step.loss
+            return (loss.terms[0].loss if isinstance(loss, Losses) else loss).probabilities(scores)
         chances = scores.astype(np.float64)
         return of_both(chances.reshape(len(chances))) if chances.size == len(chances) else chances
 
@@ -136,8 +146,8 @@ class TrainedModel:
         if isinstance(x, Split):
             x = encoded(replace(x, y=None), self.encoding).x
         network = self.network
-        samples = Samples(as_inputs(x, network), None).fitting(network, None)
-        size = check_batch_size(batch_size)
+        samples = Samples(as_inputs(x, network), None).fitting(network, None, None)
+        size = fitting_batch_size(network, len(samples), None, check_batch_size(batch_size))
         parts = [listed(network(*part.inputs)) for part in samples.parts(size)]
         joined = [np.concatenate(output) for output in zip(*parts, strict=True)]
         return network.trace(training=False).form.pack(joined)

@@ -15,13 +15,14 @@ from bigmodel_core.data.split import Split
 from bigmodel_core.errors import BigmodelWarning, NumericsError
 from bigmodel_core.nn.given import check_model
 from bigmodel_core.nn.layer import Layer
-from bigmodel_core.nn.loss import Loss, LossCall
+from bigmodel_core.nn.loss import name_of
 from bigmodel_core.nn.model import Model
 from bigmodel_core.nn.network import Network
 from bigmodel_core.nn.optimizer import Optimizer
 from bigmodel_core.nn.patterns import Patterns
 from bigmodel_core.registry.config import make, make_list
 from bigmodel_core.train import resume as resuming
+from bigmodel_core.train.by_output import Metrics, make_metrics
 from bigmodel_core.train.callback import Callback
 from bigmodel_core.train.checkpoint import Checkpoint
 from bigmodel_core.train.divergence import is_far
@@ -46,10 +47,12 @@ class Trainer(TrainedModel):
 
     Args:
         model: a layer, a built model or the name of a registered model.
-        loss: a loss, its name or a function of outputs and targets; a `Model` says which suits it.
+        loss: a loss, its name, or a function of Values; losses by output, as for `bm.compile`; a `Model`
+            says which suits it.
         optimizer: an optimizer or its name; the `Model`'s own, or Adam.
         metrics: metrics or their names, measured after each epoch on the validation data, and on the training
-            samples if there are none; the `Model`'s own, or none.
+            samples if there are none; a dict by the names of outputs, if there are several; the `Model`'s
+            own, or none.
         callbacks: called at fixed points of the loop, in this order.
         seed: for the first parameters (unless the model is built), the order of the samples and dropout.
         device: "cpu" or "cuda"; that of a built model, else the CPU.
@@ -91,9 +94,9 @@ class Trainer(TrainedModel):
     def __init__(
         self,
         model: Layer | Network | str,
-        loss: Loss | LossCall | str | None = None,
+        loss: Any = None,
         optimizer: Optimizer | str | None = None,
-        metrics: Metric | str | Sequence[Metric | str] | None = None,
+        metrics: Metric | str | Sequence[Metric | str] | Mapping[str, Any] | None = None,
         *,
         callbacks: Callback | str | Sequence[Callback | str] = (),
         seed: int = 0,
@@ -118,7 +121,7 @@ class Trainer(TrainedModel):
         )
         self.accumulate = whole_number("accumulate", accumulate)
         self.optimizer: Optimizer = self.step.optimizer
-        self.metrics = usual_metrics(own) if metrics is None else make_list("metric", metrics)
+        self.metrics: Metrics = usual_metrics(own) if metrics is None else make_metrics(metrics)
         self.callbacks: list[Callback] = make_list("callback", callbacks)
         self.out = None if out is None else Path(out)
         self.stop = False
@@ -141,6 +144,7 @@ class Trainer(TrainedModel):
         path: str | Path,
         *,
         callbacks: Sequence[Callback | str] | None = None,
+        loss: Any = None,
         device: str = "cpu",
         out: str | Path | None = None,
     ) -> Trainer:
@@ -152,6 +156,7 @@ class Trainer(TrainedModel):
         Args:
             path: the folder of the run, or a checkpoint.
             callbacks: instead of those the checkpoint names.
+            loss: that of the run, where it is a function, which no checkpoint can hold.
             device: "cpu" or "cuda".
             out: another folder to write to.
 
@@ -159,11 +164,11 @@ class Trainer(TrainedModel):
             CheckpointError: the checkpoint is missing, damaged or none of a run.
         """
         if (begun := resuming.begun(path)) is not None:
-            return cls._begin_anew(Path(path), begun, callbacks, device, out)
+            return cls._begin_anew(Path(path), begun, callbacks, loss, device, out)
         checkpoint = resuming.checkpoint_of_run(path)
         trainer = cls(
             checkpoint.restore(device),
-            **resuming.parts(checkpoint.options, checkpoint.path, callbacks),
+            **resuming.parts(checkpoint.options, checkpoint.path, callbacks, loss),
             out=resuming.folder_of(checkpoint) if out is None else out,
         )
         trainer.resumed = checkpoint
@@ -175,13 +180,14 @@ class Trainer(TrainedModel):
         path: Path,
         begun: dict[str, Any],
         callbacks: Sequence[Callback | str] | None,
+        loss: Any,
         device: str,
         out: str | Path | None,
     ) -> Trainer:
         warnings.warn(f"{path} has no checkpoint; the run starts over.", BigmodelWarning, stacklevel=3)
         trainer = cls(
             resuming.model_of(begun, path),
-            **resuming.parts(begun, path / MANIFEST, callbacks),
+            **resuming.parts(begun, path / MANIFEST, callbacks, loss),
             device=device,
             out=path if out is None else out,
         )
@@ -192,17 +198,17 @@ class Trainer(TrainedModel):
         layer = self.model.layer if isinstance(self.model, Network) else self.model
         epochs = f"{self.state.epoch} epoch{'s' * (self.state.epoch != 1)} done"
         best = f", best in epoch {self.state.best.epoch}" if self.state.best else ""
-        parts = f"{type(self.step.loss).__name__}, {type(self.step.optimizer).__name__}"
+        parts = f"{name_of(self.step.loss)}, {type(self.step.optimizer).__name__}"
         return f"<Trainer of {type(layer).__name__}: {parts}, {epochs}{best}>"
 
     # Training --------------------------------------------------------------------------------------------
 
     def fit(
         self,
-        data: Data | Split | tuple[Any, Any],
+        data: Data | Split | tuple[Any, ...],
         epochs: int | None = None,
         batch_size: int | None = None,
-        validation: float | Split | tuple[Any, Any] | None = None,
+        validation: float | Split | tuple[Any, ...] | None = None,
         *,
         verbose: bool = True,
         resume: str | Path | None = None,
@@ -214,8 +220,9 @@ class Trainer(TrainedModel):
         """Train; what is wrong with the arguments is said before anything is written.
 
         Args:
-            data: what to train on: data with its splits, one split, or arrays (x, y); several inputs as a
-                tuple of arrays.
+            data: what to train on: data with its splits, one split, or arrays (x, y), or (x, y, weight)
+                with what each sample counts; several inputs as a tuple of arrays, several targets as a
+                tuple, or a dict by the names of outputs.
             epochs: passes over the data, 1 by default; when called again, that many more. With `resume`, the
                 total of the run, by default what it was started with.
             batch_size: samples per step, 64 by default; the last batch of an epoch may be smaller.

@@ -12,23 +12,26 @@ from bigmodel_core.graph.autodiff import gradients
 from bigmodel_core.nn.given import check_model, inputs_of, network_of
 from bigmodel_core.nn.gradients import Wanted, checked_names
 from bigmodel_core.nn.layer import Layer
-from bigmodel_core.nn.loss import Loss, LossCall, loss_of
 from bigmodel_core.nn.network import Network
 from bigmodel_core.ops.random import SEED, STEP
 from bigmodel_core.plan import Program
-from bigmodel_core.train.objective import TARGET, batch_inputs, loss_value, target_spec
+from bigmodel_core.train.by_output import make_loss
+from bigmodel_core.train.measured import measured
+from bigmodel_core.train.objective import batch_inputs, goal_of
 
 
 def value_and_grad(
     model: Layer | Network,
-    loss: Loss | LossCall | str,
+    loss: Any,
     *,
     seed: int = 0,
     device: str = "cpu",
     training: bool = False,
     wrt: Sequence[str] | None = None,
-) -> Callable[[Any, Any], tuple[float, dict[str, np.ndarray]]]:
+) -> Callable[..., tuple[float, dict[str, np.ndarray]]]:
     """A function of (x, y) that returns the loss and its gradients by parameter path; nothing is updated.
+
+    The loss, the targets and weights of samples, (x, y, weight), are as for `compile`.
 
     With `wrt`, gradients are those for what it names, as in `bm.gradients`: paths of layers and parameters,
     names of inputs ("x"), as for adversarial examples.
@@ -45,18 +48,17 @@ def value_and_grad(
     (['bias', 'weight'], (2, 2))
     """
     check_model(model)
-    chosen = loss_of(loss)
+    chosen = make_loss(loss)
     made: dict[str, Any] = {}
 
-    def evaluate(x: Any, y: Any) -> tuple[float, dict[str, np.ndarray]]:
+    def evaluate(x: Any, y: Any, weight: Any = None) -> tuple[float, dict[str, np.ndarray]]:
         inputs = inputs_of(model, x)
         if not made:
             network = network_of(model, inputs, seed, device)
-            target = target_spec(chosen, y, network.dtype)
+            goal = goal_of(chosen, network, inputs, y, weight)
             graph = Graph()
             trace = network.traced_into(graph, training)
-            goal = graph.input(TARGET, target)
-            value = loss_value(chosen, trace, goal)
+            value = measured(chosen, trace, goal).loss
             paths = [path for path in trace.values if trace.parameters[path].trainable]
             wanted = Wanted.named(network, trace, paths if wrt is None else checked_names(wrt))
             if wrt is not None:
@@ -64,11 +66,11 @@ def value_and_grad(
             found = gradients(value, wanted.values)
             made.update(
                 network=network,
-                target=target,
+                goal=goal,
                 wanted=wanted,
                 program=Program(graph, [value, *found], device=network.device),
             )
-        given = batch_inputs(made["network"], inputs, y, made["target"])
+        given = batch_inputs(made["network"], chosen, made["goal"], inputs, y, weight)
         made["calls"] = given[STEP] = made.get("calls", 0) + 1
         given[SEED] = seed
         value, *found = made["program"].run(made["network"].variables, given)

@@ -74,6 +74,19 @@ def test_an_experiment_is_run_as_it_says(bigmodel: Command, tmp_path: Path, tabl
     assert len(result.json["epochs"]) == 2
 
 
+def test_losses_and_metrics_stand_by_the_names_of_outputs(bigmodel: Command, tmp_path: Path) -> None:
+    text = '[model]\nname = "mlp"\n[train]\nepochs = 1\n[schedule]\nname = "constant"\n'
+    by_output = '[loss]\ny = ["cross_entropy:label_smoothing=0.1", 0.5]\n[metrics]\ny = ["accuracy"]\n'
+    (tmp_path / "e.toml").write_text(text + by_output)
+    result = bigmodel("train", "e.toml", "--json")
+    assert result.code == 0, result.err
+    (logs,) = result.json["epochs"]
+    assert logs["loss"] == pytest.approx(0.5 * logs["y_loss"]) and "val_y_accuracy" in logs
+    found = bigmodel("evaluate", result.json["run"], "--json")
+    assert {"loss", "y_loss", "y_accuracy"} == set(found.json["metrics"]), found.err
+    assert bigmodel("train", "--resume", result.json["run"], "--epochs", 2, "--quiet").code == 0
+
+
 def test_the_command_line_counts_more_than_the_file(bigmodel: Command, tmp_path: Path, table: Path) -> None:
     (tmp_path / "e.toml").write_text(WHOLE)
     result = bigmodel(
@@ -118,6 +131,8 @@ WRONG = {
     "a text for a number": ('[model]\nname = "mlp"\n[train]\nepochs = "3"\n', 4, "expected an integer"),
     "an unknown loss": ('[model]\nname = "mlp"\n[train]\nloss = "cross"\n', 4, "cross_entropy"),
     "an unknown metric": ('[model]\nname = "mlp"\n[train]\nmetrics = ["acuracy"]\n', 4, "accuracy"),
+    "an unknown loss of an output": ('[model]\nname = "mlp"\n[loss]\ny = "cross"\n', 3, "cross_entropy"),
+    "options of no loss": ('[model]\nname = "mlp"\n[loss]\nlabel_smoothing = 0.1\n', 3, "no name"),
     "an unknown data set": ('[model]\nname = "mlp"\n[data]\nname = "digit"\n', 4, "digits"),
     "an unknown key of an optimizer": (
         '[model]\nname = "mlp"\n[optimizer]\nname = "adam"\nbeta = 1\n', 5, "beta1",

@@ -103,7 +103,9 @@ def changed(batch_size: int, epoch: int, workers: int = 1, start: int = 0) -> di
     samples = Samples((x,), np.arange(len(x)))
     parts = samples.shuffled(batch_size, 9, epoch, start, AUGMENT, workers)
     return {
-        int(number): image.tobytes() for images, y in parts for image, number in zip(images, y, strict=True)
+        int(number): image.tobytes()
+        for images, y, _ in parts
+        for image, number in zip(images, y, strict=True)
     }
 
 

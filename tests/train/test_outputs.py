@@ -168,7 +168,7 @@ def test_a_loss_of_one_output_says_what_to_do(loss: str, model: Any, x: Any):
     ):
         with pytest.raises(GraphError, match="returns 2 outputs .(mean, spread|left, right).") as caught:
             train()
-        assert "write a Loss" in str(caught.value)
+        assert "pass a loss for each: loss=" in str(caught.value)
 
 
 def test_a_loss_of_ones_own_that_takes_one_output_says_the_same():
