@@ -127,7 +127,7 @@ class Wanted:
             parameter = trace.parameters.get(name.strip("/"))
             if parameter is not None and not parameter.trainable:
                 raise GraphError(
-                    f"'{name}' is a parameter that is not trained, such as a moment of a normalisation, and"
+                    f"'{name}' is a parameter that is not trained: frozen, or a moment of a normalisation; it"
                     " has no gradient.",
                     fix="name parameters that are trained.",
                 )

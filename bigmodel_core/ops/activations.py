@@ -11,14 +11,19 @@ from typing import Any
 
 from bigmodel_core.graph import Value
 from bigmodel_core.kernels.fused import elementwise
+from bigmodel_core.ops.arithmetic import minimum
 from bigmodel_core.ops.comparison import where
-from bigmodel_core.ops.elementwise import ElementwiseOp, SlopeOp
-from bigmodel_core.ops.functions import sign
+from bigmodel_core.ops.elementwise import ElementwiseOp
+from bigmodel_core.ops.functions import exp
 
 
-class _ReluGrad(SlopeOp):
+class _ReluGrad(ElementwiseOp):
     selects = True
     cpu, cuda = elementwise(lambda dy, y: 0 if y <= 0 else dy)
+
+    def decomposed(self, *inputs: Value) -> tuple[Value]:
+        dy, y = inputs
+        return (where(y <= 0, 0.0, dy),)
 
 
 class Relu(ElementwiseOp):
@@ -39,9 +44,13 @@ def _leaky_relu_grad(dy, x, slope):
 
 
 @dataclass(frozen=True)
-class _LeakyReluGrad(SlopeOp):
+class _LeakyReluGrad(ElementwiseOp):
     slope: float
     cpu, cuda = elementwise(_leaky_relu_grad)
+
+    def decomposed(self, *inputs: Value) -> tuple[Value]:
+        dy, x = inputs
+        return (where(x > 0, dy, self.slope * dy if self.slope else 0.0),)
 
 
 @dataclass(frozen=True)
@@ -70,12 +79,13 @@ def _elu_grad(dy, x, alpha):
 
 
 @dataclass(frozen=True)
-class _EluGrad(SlopeOp):
+class _EluGrad(ElementwiseOp):
     alpha: float
     cpu, cuda = elementwise(_elu_grad)
 
-    def bend(self, weight: Value, x: Value) -> tuple[Value]:
-        return (where(x > 0, 0.0, self(weight, x)),)
+    def decomposed(self, *inputs: Value) -> tuple[Value]:
+        dy, x = inputs
+        return (dy * where(x > 0, 1.0, self.alpha * exp(minimum(x, 0.0))),)
 
 
 @dataclass(frozen=True)
@@ -97,11 +107,12 @@ def _sigmoid(x):
     return 1 / (1 + math.exp(-x))
 
 
-class _SigmoidGrad(SlopeOp):
+class _SigmoidGrad(ElementwiseOp):
     cpu, cuda = elementwise(lambda dy, y: dy * y * (1 - y))
 
-    def bend(self, weight: Value, y: Value) -> tuple[Value]:
-        return (weight * (1.0 - 2.0 * y),)
+    def decomposed(self, *inputs: Value) -> tuple[Value]:
+        dy, y = inputs
+        return (dy * y * (1.0 - y),)
 
 
 class Sigmoid(ElementwiseOp):
@@ -117,11 +128,12 @@ class Sigmoid(ElementwiseOp):
         return emit.Sigmoid(x)
 
 
-class _TanhGrad(SlopeOp):
+class _TanhGrad(ElementwiseOp):
     cpu, cuda = elementwise(lambda dy, y: dy * (1 - y * y))
 
-    def bend(self, weight: Value, y: Value) -> tuple[Value]:
-        return (weight * (-2.0 * y),)
+    def decomposed(self, *inputs: Value) -> tuple[Value]:
+        dy, y = inputs
+        return (dy * (1.0 - y * y),)
 
 
 class Tanh(ElementwiseOp):
@@ -142,12 +154,13 @@ def _silu_grad(dy, x):
     return dy * s * (1 + x * (1 - s))
 
 
-class _SiluGrad(SlopeOp):
+class _SiluGrad(ElementwiseOp):
     cpu, cuda = elementwise(_silu_grad)
 
-    def bend(self, weight: Value, x: Value) -> tuple[Value]:
+    def decomposed(self, *inputs: Value) -> tuple[Value]:
+        dy, x = inputs
         s = sigmoid(x)
-        return (weight * s * (1.0 - s) * (2.0 + x * (1.0 - 2.0 * s)),)
+        return (dy * s * (1.0 + x * (1.0 - s)),)
 
 
 class Silu(ElementwiseOp):
@@ -185,12 +198,13 @@ def _softsign_grad(dy, x):
     return dy / (d * d)
 
 
-class _SoftsignGrad(SlopeOp):
+class _SoftsignGrad(ElementwiseOp):
     cpu, cuda = elementwise(_softsign_grad)
 
-    def bend(self, weight: Value, x: Value) -> tuple[Value]:
+    def decomposed(self, *inputs: Value) -> tuple[Value]:
+        dy, x = inputs
         d = 1.0 + abs(x)
-        return (weight * sign(x) * -2.0 / (d * d * d),)
+        return (dy / (d * d),)
 
 
 class Softsign(ElementwiseOp):

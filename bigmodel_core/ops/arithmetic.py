@@ -10,8 +10,8 @@ from typing import Any
 
 from bigmodel_core.graph import Number, Value
 from bigmodel_core.kernels.fused import elementwise
-from bigmodel_core.ops.comparison import Where, equal
-from bigmodel_core.ops.elementwise import ElementwiseOp, SlopeOp, binary, constant_like, paired
+from bigmodel_core.ops.comparison import Where, equal, logical_or, not_equal, where
+from bigmodel_core.ops.elementwise import ElementwiseOp, binary, constant_like, paired
 from bigmodel_core.ops.functions import Sqrt, Square
 from bigmodel_core.ops.reduce import reduce_to
 
@@ -77,26 +77,30 @@ def _power_grad_exponent(dy, y, a, b):
     return 0 if a == 0 and b >= 0 else dy * (y * math.log(a))
 
 
-class _PowerGradBase(SlopeOp):
+class _PowerGradBase(ElementwiseOp):
     cpu, cuda = elementwise(_power_grad_base)
 
-    def bend(self, weight: Value, a: Value, b: Value) -> tuple[Value, Value]:
+    def grad(self, dy: Value, y: Value, *inputs: Value) -> tuple[Value, Value, Value]:
+        upstream, a, b = inputs
+        weight = dy * upstream
         less, nothing = b - 1.0, constant_like(0.0, b)
         to_base = Where()(equal(b, 0.0), nothing, self(weight * b, a, less))
         lower = Power()(a, less)
         to_exponent = weight * lower + _PowerGradExponent()(weight * b, lower, a, less)
-        return reduce_to(to_base, a.shape), reduce_to(to_exponent, b.shape)
+        return self(dy, a, b), reduce_to(to_base, a.shape), reduce_to(to_exponent, b.shape)
 
 
-class _PowerGradExponent(SlopeOp):
+class _PowerGradExponent(ElementwiseOp):
     """0 where 0 ** b stays 0, or 1; NaN for a base below 0, which has powers at whole exponents only."""
 
     cpu, cuda = elementwise(_power_grad_exponent)
 
-    def bend(self, weight: Value, y: Value, a: Value, b: Value) -> tuple[Value, Value, None]:
-        to_power = self(weight, constant_like(1.0, y), a, b)
-        to_base = Where()(equal(a, 0.0), weight * Power()(a, b - 1.0), weight * y / a)
-        return to_power, reduce_to(to_base, a.shape), None
+    def grad(self, dy: Value, y: Value, *inputs: Value) -> tuple[Value, Value, Value, Value | None]:
+        upstream, power, a, b = inputs
+        weight = dy * upstream
+        to_power = self(weight, constant_like(1.0, power), a, b)
+        to_base = Where()(equal(a, 0.0), weight * Power()(a, b - 1.0), weight * power / a)
+        return self(dy, power, a, b), to_power, reduce_to(to_base, a.shape), None
 
 
 class Power(ElementwiseOp):
@@ -121,16 +125,28 @@ def _minimum(a, b):
     return a if (a < b or a != a) else b
 
 
-class _WhereFirst(SlopeOp):
+class _WhereFirst(ElementwiseOp):
     """The gradient where a was chosen, which a NaN is; else 0."""
 
     cpu, cuda = elementwise(lambda dy, a, y: dy if (a == y or a != a) else 0)
 
+    def decomposed(self, *inputs: Value) -> tuple[Value]:
+        dy, a, y = inputs
+        return (where(_is_first(a, y), dy, 0.0),)
 
-class _WhereSecond(SlopeOp):
+
+class _WhereSecond(ElementwiseOp):
     """The gradient where a was not chosen; else 0."""
 
     cpu, cuda = elementwise(lambda dy, a, y: 0 if (a == y or a != a) else dy)
+
+    def decomposed(self, *inputs: Value) -> tuple[Value]:
+        dy, a, y = inputs
+        return (where(_is_first(a, y), 0.0, dy),)
+
+
+def _is_first(a: Value, y: Value) -> Value:
+    return logical_or(equal(a, y), not_equal(a, a))
 
 
 class Choice(ElementwiseOp):

@@ -44,19 +44,6 @@ class ElementwiseOp(Op):
         return Spec(shape, self.result or inputs[0].dtype)
 
 
-class SlopeOp(ElementwiseOp):
-    """The gradient of an elementwise op: its first input dy times a slope that the others decide."""
-
-    def grad(self, dy: Value, y: Value, *inputs: Value) -> tuple[Value | None, ...]:
-        upstream, *places = inputs
-        return self(dy, *places), *self.bend(dy * upstream, *places)
-
-    def bend(self, *values: Any, **_: Any) -> tuple[Value | None, ...]:
-        """`bend(weight, *places)`: the weight times the derivative of the slope, for each input that decides
-        it; None where the slope is constant but for jumps."""
-        return (None,) * (len(values) - 1)
-
-
 def constant_like(x: Value | Number | np.ndarray, like: Value | None) -> Value:
     """A number as a constant of the other operand's type."""
     if isinstance(x, Value):

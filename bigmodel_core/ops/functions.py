@@ -12,7 +12,8 @@ from typing import Any
 from bigmodel_core.errors import ConfigError
 from bigmodel_core.graph import Value
 from bigmodel_core.kernels.fused import elementwise
-from bigmodel_core.ops.elementwise import ElementwiseOp, SlopeOp
+from bigmodel_core.ops.comparison import logical_and, where
+from bigmodel_core.ops.elementwise import ElementwiseOp
 
 
 class Negate(ElementwiseOp):
@@ -47,8 +48,12 @@ def _absolute_grad(dy, x):
     return dy if x > 0 else (-dy if x < 0 else 0)
 
 
-class _AbsoluteGrad(SlopeOp):
+class _AbsoluteGrad(ElementwiseOp):
     cpu, cuda = elementwise(_absolute_grad)
+
+    def decomposed(self, *inputs: Value) -> tuple[Value]:
+        dy, x = inputs
+        return (where(x > 0, dy, where(x < 0, -dy, 0.0)),)
 
 
 class Absolute(ElementwiseOp):
@@ -175,10 +180,14 @@ def _clip_grad(dy, x, low, high):
 
 
 @dataclass(frozen=True)
-class _ClipGrad(SlopeOp):
+class _ClipGrad(ElementwiseOp):
     low: float
     high: float
     cpu, cuda = elementwise(_clip_grad)
+
+    def decomposed(self, *inputs: Value) -> tuple[Value]:
+        dy, x = inputs
+        return (where(logical_and(x >= self.low, x <= self.high), dy, 0.0),)
 
 
 @dataclass(frozen=True)

@@ -8,7 +8,7 @@ from typing import Any
 from bigmodel_core.graph import Value
 from bigmodel_core.kernels.fused import elementwise
 from bigmodel_core.ops.activations import tanh
-from bigmodel_core.ops.elementwise import ElementwiseOp, SlopeOp
+from bigmodel_core.ops.elementwise import ElementwiseOp
 from bigmodel_core.ops.functions import exp
 
 _ROOT_HALF = 0.5**0.5
@@ -33,11 +33,20 @@ def _gelu_tanh_grad(dy, x):
     return dy * (0.5 * (1 + t) + 0.5 * x * (1 - t * t) * _ROOT_TWO_OVER_PI * (1 + 0.134145 * x * x))
 
 
-class _GeluGrad(SlopeOp):
+class _GeluGrad(ElementwiseOp):
     cpu, cuda = elementwise(_gelu_grad)
 
-    def bend(self, weight: Value, x: Value) -> tuple[Value]:
-        return (weight * (exp(-0.5 * x * x) * _ONE_OVER_ROOT_TWO_PI * (2.0 - x * x)),)
+    def grad(self, dy: Value, y: Value, upstream: Value, x: Value) -> tuple[Value, Value]:
+        density = exp(-0.5 * x * x) * _ONE_OVER_ROOT_TWO_PI
+        return self(dy, x), dy * upstream * density * (2.0 - x * x)
+
+    def onnx(self, emit: Any, dy: Any, x: Any) -> Any:
+        half, one = emit.const(0.5), emit.const(1.0)
+        normal = emit.Mul(half, emit.Add(one, emit.Erf(emit.Mul(x, emit.const(_ROOT_HALF)))))
+        density = emit.Mul(
+            emit.Exp(emit.Neg(emit.Mul(half, emit.Mul(x, x)))), emit.const(_ONE_OVER_ROOT_TWO_PI)
+        )
+        return emit.Mul(dy, emit.Add(normal, emit.Mul(x, density)))
 
 
 class Gelu(ElementwiseOp):
@@ -56,14 +65,14 @@ class Gelu(ElementwiseOp):
         return emit.Mul(emit.Mul(x, normal), emit.const(0.5))
 
 
-class _GeluTanhGrad(SlopeOp):
+class _GeluTanhGrad(ElementwiseOp):
     cpu, cuda = elementwise(_gelu_tanh_grad)
 
-    def bend(self, weight: Value, x: Value) -> tuple[Value]:
+    def decomposed(self, *inputs: Value) -> tuple[Value]:
+        dy, x = inputs
         t = tanh(_ROOT_TWO_OVER_PI * (x + 0.044715 * x * x * x))
-        inner = _ROOT_TWO_OVER_PI * (1.0 + 0.134145 * x * x)  # what tanh is taken of, differentiated
-        twice = _ROOT_TWO_OVER_PI * 0.26829 * x
-        return (weight * (1.0 - t * t) * (inner + 0.5 * x * (twice - 2.0 * t * inner * inner)),)
+        inner = _ROOT_TWO_OVER_PI * (1.0 + 0.134145 * x * x)
+        return (dy * (0.5 * (1.0 + t) + 0.5 * x * (1.0 - t * t) * inner),)
 
 
 class GeluTanh(ElementwiseOp):

@@ -13,7 +13,7 @@ from bigmodel_core.kernels.cpu import losses as cpu_kernels
 from bigmodel_core.kernels.cuda import losses as cuda_kernels
 from bigmodel_core.kernels.fused import elementwise
 from bigmodel_core.ops.activations import sigmoid
-from bigmodel_core.ops.elementwise import ElementwiseOp, SlopeOp, check_same_shape
+from bigmodel_core.ops.elementwise import ElementwiseOp, check_same_shape
 from bigmodel_core.ops.functions import clip
 from bigmodel_core.ops.reduce import sum as sum_
 from bigmodel_core.ops.shape import ones_like
@@ -31,12 +31,12 @@ def _binary_cross_entropy_grad(dy, x, target):
     return dy * ((1 / (1 + e) if x > 0 else e / (1 + e)) - target)
 
 
-class _BinaryCrossEntropyGrad(SlopeOp):
+class _BinaryCrossEntropyGrad(ElementwiseOp):
     cpu, cuda = elementwise(_binary_cross_entropy_grad)
 
-    def bend(self, weight: Value, x: Value, target: Value) -> tuple[Value, Value]:
-        s = sigmoid(x)
-        return weight * s * (1.0 - s), -weight
+    def decomposed(self, *inputs: Value) -> tuple[Value]:
+        dy, x, target = inputs
+        return (dy * (sigmoid(x) - target),)
 
 
 class BinaryCrossEntropy(ElementwiseOp):

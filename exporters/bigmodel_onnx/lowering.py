@@ -18,7 +18,7 @@ from bigmodel_core.nn.network import Network
 from bigmodel_core.nn.outputs import taken_apart
 from bigmodel_core.nn.trace import Trace
 from bigmodel_core.ops.carried import Carried
-from bigmodel_core.plan import Program
+from bigmodel_core.plan import Computation, Program, replaced
 from bigmodel_onnx.emit import Emitter
 from bigmodel_onnx.matching import Match, Uses
 from bigmodel_onnx.patterns import match
@@ -59,6 +59,7 @@ def lower(
     """
     trace = network.trace(training=False)
     roots = [*trace.outputs, *(trace.carried_updates.get(*item) for item in trace.carried.items())]
+    roots = _with_lowerings(roots)
     nodes = needed(roots)
     refuse_missing(missing_in(nodes, emitter.opset))
     arrays = {path: array for path, array in network.state().items() if path in trace.parameters}
@@ -78,7 +79,7 @@ def lower(
         elif node in folded:
             names = _folded_names(node, folded[node], emitter)
         else:
-            names = _written(chosen, emitter, [result.names[value] for value in chosen.sources])
+            names = _written(chosen, emitter, [_named(result, value) for value in chosen.sources])
         given = names if isinstance(names, tuple) else (names,)
         for value, name in zip(chosen.outputs, given, strict=True):
             if name is not None:
@@ -86,6 +87,35 @@ def lower(
                 emitter.specs[name] = value.spec
     result.outputs = [result.names[value] for value in roots]
     return result
+
+
+def _with_lowerings(roots: Sequence[Value]) -> list[Value]:
+    """The same values, where ops without a lowering, such as the gradients of activations, are computed by
+    those that they are made of."""
+
+    def parts(op: Op, inputs: Sequence[Value]) -> Sequence[Value] | None:
+        return op.decomposed(*inputs) if type(op).onnx is Op.onnx else None
+
+    found = list(roots)
+    while any(parts(node.op, node.inputs) is not None for node in needed(found)):
+        whole = Computation(found[0].node.graph, found, {}, ())
+        found = list(replaced(whole, lambda node, inputs: parts(node.op, inputs)).outputs)
+    return found
+
+
+def _named(lowered: Lowered, value: Value) -> str:
+    """What a value is called in the file.
+
+    Raises:
+        ExportError: its operator does not give it, such as the gates of a recurrent layer.
+    """
+    if value not in lowered.names:
+        raise ExportError(
+            "a gradient needs what this op keeps for it, which its ONNX operator does not give.",
+            fix="leave gradients of this layer out of the model's outputs.",
+            where=value.node.place,
+        )
+    return lowered.names[value]
 
 
 def _written(chosen: Match, emitter: Emitter, names: Sequence[str]) -> Any:
@@ -222,6 +252,7 @@ def missing_lowerings(layer: Layer, specs: Sequence[Any], *, opset: int = 17) ->
         values = [trace.graph.input(f"x_{number}", spec) for number, spec in enumerate(inputs, 1)]
         result = layer(*values)
     _, outputs = taken_apart(result, type(layer).__name__)
+    outputs = tuple(_with_lowerings(outputs))
     nodes = needed(outputs)
     missing = missing_in(nodes, opset)
     if missing:
