@@ -65,6 +65,11 @@ CASES: dict[str, Case] = {
         lambda x: 0.5 * x * (1 + np.tanh(math.sqrt(2 / math.pi) * (x + 0.044715 * x**3))),
         (X,),
     ),
+    "slope of gelu": (
+        lambda x: ops.gradients(ops.sum(ops.gelu(x)), x),
+        lambda x: 0.5 * (1 + _erf(x / math.sqrt(2))) + x * np.exp(-0.5 * x * x) / math.sqrt(2 * math.pi),
+        (X,),
+    ),
     "silu": (ops.silu, lambda x: x / (1 + np.exp(-x)), (X,)),
     "softplus": (ops.softplus, lambda x: np.logaddexp(0, x), (X,)),
     "softsign": (ops.softsign, lambda x: x / (1 + np.abs(x)), (X,)),
