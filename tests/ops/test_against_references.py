@@ -295,6 +295,13 @@ CASES = [
         "slice", lambda x: x[1:, ::2, -1], lambda x: x[1:, ::2, -1], lambda torch, x: x[1:, ::2, -1], [CUBE]
     ),
     Case(
+        "update_slice",
+        lambda x, y: ops.update_slice(x, y, (1, 2)),
+        lambda x, y: np.block([[x[:1, :]], [x[1:3, :2], y, x[1:3, 4:]]]),
+        lambda torch, x, y: torch.cat([x[:1], torch.cat([x[1:, :2], y, x[1:, 4:]], 1)], 0),
+        [A, normal(2, 2, seed=9)],
+    ),
+    Case(
         "index",
         lambda x: x[..., None, 1],
         lambda x: x[..., None, 1],
