@@ -13,7 +13,7 @@ from hypothesis import strategies as st
 import bigmodel_core as bm
 from bigmodel_core import ops
 from bigmodel_core.errors import DataError
-from bigmodel_core.testing import check_gradients, compute, compute_gradients
+from bigmodel_core.testing import check_gradients, checks_for, compute, compute_gradients
 
 RNG = np.random.default_rng(0)
 
@@ -270,3 +270,24 @@ def test_a_cache_that_is_full_says_so() -> None:
     session(x)
     with pytest.raises(DataError, match=r"(?s)would begin at 2; .*a cache holds a fixed number of steps"):
         session(x)
+
+
+# The kit --------------------------------------------------------------------------------------------------
+
+
+def _replaced(array: np.ndarray, block: np.ndarray, start: np.ndarray) -> np.ndarray:
+    found = array.copy()
+    found[:, start[0] : start[0] + block.shape[1]] = block
+    return found
+
+
+CHECKS = checks_for(
+    ops.updates.UpdateSlice((1,)),
+    [bm.Spec(("N", 6, 3)), bm.Spec(("N", 2, 3)), bm.Spec((1,), "int64")],
+    _replaced,
+)
+
+
+@pytest.mark.parametrize("check", CHECKS, ids=lambda check: check.name)
+def test_conformance(check: Any) -> None:
+    check()
