@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import bigmodel_core as bm
-from bigmodel_losses.classification import BinaryCrossEntropy, CrossEntropy, Hinge
+from bigmodel_losses.classification import BinaryCrossEntropy, CrossEntropy
+from bigmodel_losses.hinge import Hinge
 from bigmodel_losses.regression import Huber, MeanAbsoluteError, MeanSquaredError
 
 __all__ = ["BinaryCrossEntropy", "CrossEntropy", "Hinge", "Huber", "MeanAbsoluteError", "MeanSquaredError"]

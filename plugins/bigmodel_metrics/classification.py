@@ -9,7 +9,7 @@ import numpy as np
 
 import bigmodel_core as bm
 from bigmodel_core.errors import ConfigError, DataError
-from bigmodel_metrics.labels import check_logits, predicted_and_true
+from bigmodel_metrics.labels import check_logits, counted, predicted_and_true
 
 
 class _Share(bm.Metric):
@@ -33,16 +33,21 @@ class Accuracy(_Share):
 
     Takes logits (n, C), or predicted labels (n,) as integers, and labels (n,), integers or booleans.
     Logits of two classes may be one a sample, (n, 1) or (n,), where more than 0 means class 1; their labels
-    may be (n, 1), and 0 and 1 as floats. Further axes in front of the classes count as samples.
+    may be (n, 1), and 0 and 1 as floats. Further axes in front of the classes count as samples. Of a
+    share of each class, (n, C) floats, the largest is that of the class.
+
+    Args:
+        ignore: a label that is left out, such as -100; what the loss ignores is left out anyway.
 
     >>> Accuracy()(np.array([[0.1, 0.9], [0.8, 0.2]]), np.array([1, 1]))
     0.5
     """
 
     name: ClassVar[str] = "accuracy"
+    ignore: int | None = None
 
     def update(self, state: bm.MetricState, prediction: np.ndarray, target: np.ndarray) -> bm.MetricState:
-        predicted, true, _ = predicted_and_true(prediction, target, type(self).__name__)
+        predicted, true, _ = predicted_and_true(prediction, target, type(self).__name__, self.ignore)
         return self.merge(state, {"correct": np.sum(predicted == true), "count": np.int64(true.size)})
 
 
@@ -50,7 +55,8 @@ class Accuracy(_Share):
 class TopKAccuracy(_Share):
     """The fraction of samples whose class is among the k largest logits.
 
-    Takes logits (n, C) with C of at least k, and integer labels (n,). The lower class wins a tie.
+    Takes logits (n, C) with C of at least k, and integer labels (n,); `ignore` is as for Accuracy. The lower
+    class wins a tie.
 
     >>> logits = np.array([[0.1, 0.5, 0.4], [0.7, 0.2, 0.1]])
     >>> TopKAccuracy(k=2)(logits, np.array([2, 2]))
@@ -59,13 +65,14 @@ class TopKAccuracy(_Share):
 
     name: ClassVar[str] = "top_k_accuracy"
     k: int = 5
+    ignore: int | None = None
 
     def __post_init__(self) -> None:
         if self.k < 1:
             raise ConfigError(f"k is {self.k}, expected at least 1.", where="TopKAccuracy")
 
     def update(self, state: bm.MetricState, prediction: np.ndarray, target: np.ndarray) -> bm.MetricState:
-        prediction, target = np.asarray(prediction), np.asarray(target)
+        prediction, target = counted(prediction, target, self.ignore)
         check_logits(prediction, target, "TopKAccuracy")
         classes = prediction.shape[-1]
         if classes < self.k:
@@ -86,7 +93,7 @@ class TopKAccuracy(_Share):
 class ConfusionMatrix(bm.Metric):
     """How many samples of each class were predicted as which: rows are true classes, columns predicted ones.
 
-    Takes what Accuracy takes. The result is (C, C) int64.
+    Takes what Accuracy takes, and `ignore`, too. The result is (C, C) int64.
 
     >>> ConfusionMatrix()(np.array([[0.1, 0.9], [0.8, 0.2]]), np.array([1, 1]))
     array([[0, 0],
@@ -95,12 +102,13 @@ class ConfusionMatrix(bm.Metric):
 
     name: ClassVar[str] = "confusion_matrix"
     higher_is_better: ClassVar[bool | None] = None
+    ignore: int | None = None
 
     def empty(self) -> bm.MetricState:
         return {"matrix": np.zeros((0, 0), np.int64)}
 
     def update(self, state: bm.MetricState, prediction: np.ndarray, target: np.ndarray) -> bm.MetricState:
-        predicted, true, classes = predicted_and_true(prediction, target, type(self).__name__)
+        predicted, true, classes = predicted_and_true(prediction, target, type(self).__name__, self.ignore)
         counts = np.bincount(true * classes + predicted, minlength=classes * classes)
         return self.merge(state, {"matrix": counts.reshape(classes, classes)})
 

@@ -8,7 +8,7 @@ from bigmodel_core.errors import DataError, DtypeError, NumericsError, ShapeErro
 
 
 def predicted_and_true(
-    prediction: np.ndarray, target: np.ndarray, where: str
+    prediction: np.ndarray, target: np.ndarray, where: str, ignore: int | None = None
 ) -> tuple[np.ndarray, np.ndarray, int]:
     """Predicted labels, true labels and the number of classes.
 
@@ -16,8 +16,9 @@ def predicted_and_true(
         prediction: logits (..., C), or logits of two classes, (..., 1) or (n,), where more than 0 means
             class 1; or labels (...) as integers.
         target: (...) labels: integers or booleans; for logits of two classes also (..., 1), and 0 and 1
-            as floats.
+            as floats; or a share of each class, (..., C) floats, of which the largest is the label.
         where: name of the metric, for messages.
+        ignore: a label that is left out.
 
     Returns:
         Two flat int64 arrays and C, which is 2 for binary logits, and for labels the least that holds them.
@@ -28,7 +29,7 @@ def predicted_and_true(
         DataError: labels out of range.
         NumericsError: logits that are NaN.
     """
-    prediction, target = np.asarray(prediction), np.asarray(target)
+    prediction, target = counted(prediction, target, ignore)
     if prediction.dtype.kind in "iub":
         _check_labels(target, where)
         if prediction.shape != target.shape:
@@ -44,6 +45,21 @@ def predicted_and_true(
     check_logits(prediction, target, where)
     classes = prediction.shape[-1]
     return prediction.argmax(-1).astype(np.int64).ravel(), _int64(target, classes, "label", where), classes
+
+
+def counted(prediction: np.ndarray, target: np.ndarray, ignore: int | None) -> tuple[np.ndarray, np.ndarray]:
+    """Predictions and labels without those of a label that is ignored; shares of classes as labels.
+
+    Shares of classes add up to 1 for each sample.
+    """
+    prediction, target = np.asarray(prediction), np.asarray(target)
+    is_shares = target.dtype.kind == "f" and target.ndim > 1 and target.shape[-1] > 1
+    if is_shares and target.shape == prediction.shape and np.allclose(target.sum(-1), 1, atol=1e-3):
+        target = target.argmax(-1)
+    if ignore is None or target.shape != prediction.shape[: target.ndim]:
+        return prediction, target
+    is_counted = target != ignore
+    return prediction[is_counted], target[is_counted]
 
 
 def binary_logits(

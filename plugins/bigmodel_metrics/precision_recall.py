@@ -20,6 +20,7 @@ class _ByClass(bm.Metric):
     """A score of each class, averaged."""
 
     average: str = "macro"
+    ignore: int | None = None
 
     def __post_init__(self) -> None:
         if self.average not in _AVERAGES:
@@ -32,7 +33,7 @@ class _ByClass(bm.Metric):
         return {key: np.zeros(0, np.int64) for key in ("hits", "predicted", "true")}
 
     def update(self, state: bm.MetricState, prediction: np.ndarray, target: np.ndarray) -> bm.MetricState:
-        predicted, true, classes = predicted_and_true(prediction, target, type(self).__name__)
+        predicted, true, classes = predicted_and_true(prediction, target, type(self).__name__, self.ignore)
         counted = {"hits": true[predicted == true], "predicted": predicted, "true": true}
         return self.merge(state, {key: np.bincount(v, minlength=classes) for key, v in counted.items()})
 
@@ -79,7 +80,7 @@ def _ratio(numerator: np.ndarray, denominator: np.ndarray) -> np.ndarray:
 class Precision(_ByClass):
     """The fraction of samples predicted as a class that belong to it.
 
-    Takes what Accuracy takes. A class that was never predicted scores 0.
+    Takes what Accuracy takes, and `ignore`, too. A class that was never predicted scores 0.
 
     Args:
         average: "macro", the mean over the classes that occur in predictions or targets; "weighted", the mean
