@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import io
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from typing import Any
 
@@ -163,6 +164,15 @@ def test_sessions_do_not_disturb_each_other() -> None:
     assert np.allclose(one(X), 2 * X)
     third = one.copy()
     assert np.allclose([third(X), one(X), one(X)], [3 * X, 3 * X, 4 * X])
+
+
+def test_sessions_run_in_threads_beside_each_other() -> None:
+    model = bm.Sequential(bm.layers.LSTM(8, carry=True), bm.layers.Dense(2)).build(bm.Spec(("N", "T", 4)))
+    inputs = [np.random.default_rng(seed).normal(size=(2, 40, 4)).astype("float32") for seed in range(4)]
+    with ThreadPoolExecutor(4) as pool:
+        found = list(pool.map(lambda x: stepwise(model.session(), x), inputs))
+    for result, x in zip(found, inputs, strict=True):
+        assert np.allclose(result, model(x), atol=1e-6)
 
 
 def test_the_batch_is_reordered_with_all_its_states() -> None:
