@@ -3,17 +3,18 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass
 from typing import TYPE_CHECKING, Any
 
-from bigmodel_core.graph import LEAVES, Node, needed
+from bigmodel_core.graph import LEAVES, Node, Value, needed
 from bigmodel_core.graph.spec import Shape, Spec, format_shape
 from bigmodel_core.nn.quantities import count, size
 from bigmodel_core.plan.placement import Lifetime, offsets_of
 
 if TYPE_CHECKING:
     from bigmodel_core.nn.network import Network
+    from bigmodel_core.nn.trace import Trace
     from bigmodel_core.plan import Program
 
 
@@ -152,7 +153,7 @@ def summarise(network: Network, batch_size: int = 1) -> Summary:
     trace = network.trace(training=False)
     program = Program(trace.graph, trace.outputs, device=network.device)
     sizes = {path: math.prod(item.spec.sizes) for path, item in network.parameters.items()}
-    rows = tuple(_rows(needed(trace.outputs), sizes))
+    rows = tuple(_rows(trace, sizes))
     return Summary(
         name=type(network.layer).__name__,
         inputs=network.inputs,
@@ -204,9 +205,9 @@ def arrays_nbytes(program: Program, batch_size: int) -> int:
     return offsets_of([Lifetime(nbytes[key], first[key], last[key]) for key in first])[1]
 
 
-def _rows(nodes: list[Node], sizes: Mapping[str, int]) -> list[Row]:
+def _rows(trace: Trace, sizes: Mapping[str, int]) -> list[Row]:
     found: dict[str, list[Node]] = {}
-    for node in nodes:
+    for node in needed(trace.outputs):
         if not isinstance(node.op, LEAVES):
             found.setdefault(node.path, []).append(node)
     rows = []
@@ -221,12 +222,18 @@ def _rows(nodes: list[Node], sizes: Mapping[str, int]) -> list[Row]:
             Row(
                 path=path,
                 layer=members[-1].layer,
-                output=members[-1].outputs[0].shape,
+                output=_returned(trace, path, members).shape,
                 parameters=sum(sizes.get(item, 0) for item in own),
                 multiply_adds=sum(_multiply_adds(node) for node in members),
             )
         )
     return rows
+
+
+def _returned(trace: Trace, path: str, members: Sequence[Node]) -> Value:
+    """What a layer returns, if that is one value; else what it computes last."""
+    result = trace.results.get(path, [None])[-1]
+    return result if isinstance(result, Value) else members[-1].outputs[0]
 
 
 def _multiply_adds(node: Node) -> int:

@@ -293,3 +293,21 @@ def test_the_gradient_of_a_loss_for_inputs_and_layers(torch: Any) -> None:
 def test_value_and_grad_knows_the_names_too() -> None:
     with pytest.raises(UnknownNameError, match="no layer, parameter or input 'feature'"):
         bm.value_and_grad(classifier(), "cross_entropy", wrt=["feature"])(IMAGES, np.array([0, 3, 1]))
+
+
+def test_the_summary_of_a_model_with_gradients_shows_what_layers_return() -> None:
+    @dataclass(frozen=True)
+    class Slope(bm.Layer):
+        energy: bm.Layer
+
+        def __call__(self, x: Value) -> Value:
+            return bm.ops.gradients(bm.ops.sum(self.energy(x)), x)
+
+    model = Slope(bm.Sequential(bm.layers.Dense(5), bm.layers.Tanh(), bm.layers.Dense(1)))
+    summary = model.build(bm.Spec(("N", 3))).summary()
+    assert {row.path: row.output for row in summary.rows} == {
+        "": ("N", 3),
+        "energy/dense_1": ("N", 5),
+        "energy/tanh_1": ("N", 5),
+        "energy/dense_2": ("N", 1),
+    }
