@@ -65,7 +65,10 @@ class _Merge:
         """New numbers of nodes of the training graph."""
         self._outputs: dict[Reference, Reference] = {}
         """What stands for the outputs of frozen parts, once they were added."""
-        self._part: dict[int, tuple[_Region, _Region]] = {}
+        self._begun = set[str]()
+        self._regions: dict[str, tuple[_Region, _Region]] = {}
+        self._part: dict[int, str] = {}
+        """The frozen parts that nodes of the training graph belong to."""
         for path in paths:
             ours, theirs = _Region(training, path), _Region(inference, path)
             if (len(ours.inputs), len(ours.outputs)) != (len(theirs.inputs), len(theirs.outputs)):
@@ -74,52 +77,71 @@ class _Merge:
                     fix="freeze the larger part around it, or the whole model.",
                     where=path,
                 )
-            self._part.update(dict.fromkeys(ours.nodes, (ours, theirs)))
+            if not ours.nodes:  # what others compute with its parameters is theirs
+                continue
+            self._regions[path] = ours, theirs
+            self._part.update(dict.fromkeys(ours.nodes, path))
 
     def result(self) -> SavedGraph:
         """The new graph."""
-        outputs = tuple(self._new(reference) for reference in self.training.outputs)
+        # In the order in which the layers would have made them, from which the steps of a program follow.
+        for number, node in enumerate(self.training.nodes):
+            path = next((path for path in self._regions if _is_under(node.path, path)), None)
+            if path is None:
+                self._make(number)
+            elif path not in self._begun:
+                self._make(self._regions[path][0].nodes[0])
+        outputs = tuple(self._known(reference) for reference in self.training.outputs)
         updates = {
-            path: self._new(reference)
+            path: self._known(reference)
             for path, reference in self.training.updates.items()
             if reference[0] not in self._part
         }
         return replace(self.training, nodes=tuple(self.nodes), outputs=outputs, updates=updates)
 
-    def _new(self, wanted: Reference) -> Reference:
-        """Where a value of the training graph is in the new one; what it needs is added before."""
-        stack = [wanted[0]]
+    def _make(self, wanted: int) -> None:
+        """Add a node of the training graph, or the part that it is in; what it needs is added before."""
+        stack, waiting = [wanted], set[str]()
         while stack:
             number = stack[-1]
             missing = [ref[0] for ref in self._needs(number) if not self._is_made(ref[0])]
             if missing:
+                for part in {self._part[item] for item in missing if item in self._part} & waiting:
+                    raise GraphError(
+                        "it cannot be frozen in a loaded model: it is called again on what came of it.",
+                        fix="freeze the larger part around it, or the model that was saved.",
+                        where=part,
+                    )
+                if number in self._part:
+                    waiting.add(self._part[number])
                 stack.extend(missing)
                 continue
             stack.pop()
             if self._is_made(number):
                 continue
             if number in self._part:
-                self._add_part(*self._part[number])
+                self._add_part(self._part[number])
             else:
                 node = self.training.nodes[number]
                 self._made[number] = self._add(node, [self._known(ref) for ref in node.inputs])
-        return self._known(wanted)
 
     def _needs(self, number: int) -> list[Reference]:
         if number in self._part:
-            return self._part[number][0].inputs
+            return self._regions[self._part[number]][0].inputs
         return list(self.training.nodes[number].inputs)
 
     def _is_made(self, number: int) -> bool:
         if number in self._part:
-            return all(reference in self._outputs for reference in self._part[number][0].outputs)
+            return self._part[number] in self._begun
         return number in self._made
 
     def _known(self, reference: Reference) -> Reference:
         return self._outputs.get(reference) or (self._made[reference[0]], reference[1])
 
-    def _add_part(self, ours: _Region, theirs: _Region) -> None:
+    def _add_part(self, path: str) -> None:
         """Add what a part computes in inference."""
+        ours, theirs = self._regions[path]
+        self._begun.add(path)
         given = {there: self._known(here) for there, here in zip(theirs.inputs, ours.inputs, strict=True)}
         inside: dict[int, int] = {}
 
@@ -131,8 +153,9 @@ class _Merge:
                 inside[number] = self._add(self.inference.nodes[number], [])
             return inside[number], output
 
-        for number in theirs.nodes:
-            node = self.inference.nodes[number]
+        for number, node in enumerate(self.inference.nodes):
+            if not _is_under(node.path, path):
+                continue
             inside[number] = self._add(node, [new_of(reference) for reference in node.inputs])
         self._outputs.update(
             (ours_out, new_of(theirs_out))

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
@@ -151,6 +152,79 @@ def test_a_loaded_model_is_frozen_like_the_one_that_was_saved(tmp_path: Path) ->
         states.append(candidate.state())
     for path, array in states[0].items():
         np.testing.assert_array_equal(states[1][path], array, err_msg=path)
+
+
+PARTS: dict[str, tuple[str, ...]] = {
+    "the first": ("sequential_1/*",),
+    "the second": ("sequential_2/*",),
+    "both": ("sequential_1/*", "sequential_2/*"),
+    "a layer": ("sequential_2/batch_norm_1/*",),
+}
+
+
+@pytest.mark.parametrize("freeze", PARTS.values(), ids=PARTS)
+def test_any_part_of_a_loaded_model_is_frozen_alone(tmp_path: Path, freeze: tuple[str, ...]) -> None:
+    """Dropout before, between and behind; the masks of what trains are those of the saved model."""
+    (x, y), dropout = labelled(64), L.Dropout(0.3)
+    found = bm.Sequential(
+        bm.Sequential(dropout, L.Dense(8), L.BatchNorm()),
+        dropout,
+        bm.Sequential(L.Dense(8), L.BatchNorm(), L.Dropout(0.5), L.Relu()),
+        L.Dense(3),
+    )
+    found(x)
+    bm.save(found, tmp_path / "model.safetensors")
+    states = []
+    for candidate in (found, bm.load(tmp_path / "model.safetensors")):
+        before = candidate.state()
+        step = bm.compile(candidate, "cross_entropy", O.SGD(0.1, momentum=0.9), freeze=freeze)
+        for _ in range(3):
+            step(x, y)
+        still = {path for path in before if path not in changed(candidate, before)}
+        assert still == {path for path in before if any(path.startswith(item[:-1]) for item in freeze)}
+        states.append(candidate.state())
+    for path, array in states[0].items():
+        np.testing.assert_array_equal(states[1][path], array, err_msg=path)
+
+
+@dataclass(frozen=True)
+class Again(bm.Layer):
+    """A layer that is called again on what came of it."""
+
+    inner: bm.Layer
+    between: bm.Layer
+
+    def __call__(self, x: Any) -> Any:
+        return self.inner(self.between(self.inner(x)))
+
+
+def test_a_part_that_is_called_again_on_what_came_of_it(tmp_path: Path) -> None:
+    """It is frozen where there are layers, and an error where there is a graph alone."""
+    x, y = labelled(64, classes=5)
+    found = Again(bm.Sequential(L.Dense(5), L.BatchNorm()), L.Dense(5))
+    found(x)
+    bm.save(found, tmp_path / "model.safetensors")
+    before = found.state()
+    bm.compile(found, "cross_entropy", O.SGD(0.1), freeze="inner/*")(x, y)
+    assert sorted(changed(found, before)) == ["between/bias", "between/weight"]
+    with pytest.raises(GraphError, match="called again on what came of it") as caught:
+        bm.compile(bm.load(tmp_path / "model.safetensors"), "cross_entropy", "sgd", freeze="inner/*")(x, y)
+    assert caught.value.where == "inner"
+
+
+def test_a_part_of_a_loaded_model_is_frozen_as_a_whole_only(tmp_path: Path) -> None:
+    found, (x, y) = trained_encoder(), labelled(64)
+    bm.save(found, tmp_path / "model.safetensors")
+    encoder = bm.load(tmp_path / "model.safetensors").part("sequential_1")
+    model = bm.Sequential(encoder, L.Dense(3))
+    model(x)
+    before = model.state()
+    inside = next(path for path in before if path.endswith("running_mean")).rpartition("/")[0]
+    with pytest.raises(GraphError, match="cannot be frozen alone"):
+        bm.compile(model, "cross_entropy", "sgd", freeze=f"{inside}/*")(x, y)
+    whole = inside.split("/", maxsplit=1)[0]
+    bm.compile(model, "cross_entropy", O.SGD(0.1, weight_decay=0.1), freeze=f"{whole}/*")(x, y)
+    assert all(not path.startswith(whole) for path in changed(model, before))
 
 
 def test_a_resumed_run_stays_frozen_and_ends_at_the_same_bits(tmp_path: Path) -> None:
