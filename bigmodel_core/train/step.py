@@ -78,8 +78,8 @@ class TrainStep:
         """Shapes and types of a batch that was checked and needs no conversion: the next like it is not
         checked again."""
         self._sums: Variables | None = None
-        self._counted = 0.0
-        """What the batches count that were added up since the last update."""
+        self._counted: float | None = None
+        """What the batches count that were added up since the last update; None if there are none."""
 
     # Building --------------------------------------------------------------------------------------------
 
@@ -241,16 +241,16 @@ class TrainStep:
             self._sums = Variables(self.variables.device, self.variables)
             for path, spec in self.programs.groups.trained.items():
                 self._sums.create(SUM + path, np.zeros(spec.sizes, spec.dtype))
-        given[WEIGHT], given[KEEP] = float(samples_in(given)), float(self._counted > 0)
+        given[WEIGHT], given[KEEP] = float(samples_in(given)), float(self._counted is not None)
         loss, counted, *parts = self._run("accumulate", given, self.draws + 1)
         self.draws += 1
-        self._counted += float(counted)
+        self._counted = (self._counted or 0.0) + float(counted)
         self._note(parts)
         return float(loss)
 
     def discard(self) -> None:
         """Forget the gradients that were added up since the last update."""
-        self._counted = 0.0
+        self._counted = None
 
     def apply(self, grads: Mapping[str, Any] | None = None) -> None:
         """Update the parameters: clip, decay, and move them as the optimizer does.
@@ -266,18 +266,18 @@ class TrainStep:
         """
         trained = self.programs.groups.trained
         if grads is None:
-            if not self._counted:
+            if self._counted is None:
                 raise UsageError(
                     "there are no gradients to apply.", fix="call accumulate(x, y) before, or pass them."
                 )
-            given: dict[str, Any] = {SCALE: 1.0 / self._counted}
+            given: dict[str, Any] = {SCALE: 1.0 / (self._counted or 1.0)}
         else:
             given = {GRADIENT + path: array for path, array in fitting_gradients(grads, trained).items()}
         self._give_update(given)
         self._run("apply_sum" if grads is None else "apply", given, self.steps + 1)
         self.steps += 1
         if grads is None:
-            self._counted = 0.0
+            self.discard()
 
     def _run(self, name: Name, given: dict[str, Any], number: int) -> list[np.ndarray]:
         made = self.programs[name].program

@@ -236,6 +236,19 @@ def test_the_windows_beside_a_bad_one_train_as_without_it() -> None:
     assert_same_bits(one.state(), other.state())
 
 
+def test_batches_that_count_nothing_update_as_one_large_batch_of_them_does() -> None:
+    """Momentum goes on, and the parameters with it."""
+    one, other = built(net()), built(net())
+    optimizer, (x, y) = O.SGD(0.1, momentum=0.9), labelled(32)
+    large, small = (bm.compile(model, "cross_entropy", optimizer) for model in (one, other))
+    for weight in (np.ones(32, "float32"), np.zeros(32, "float32"), np.arange(32, dtype="float32") % 3):
+        large(x, y, weight)
+        for rows in (slice(0, 12), slice(12, 32)):
+            small.accumulate(x[rows], y[rows], weight[rows])
+        small.apply()
+        assert_same(one, other, atol=1e-6)
+
+
 def test_a_sum_of_gradients_that_overflows_is_not_kept() -> None:
     """Gradients of 2e38, each of which float32 can hold, and not their sum."""
     model = bm.layers.Dense(1, use_bias=False)
