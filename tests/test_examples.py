@@ -95,8 +95,17 @@ def test_a_model_with_the_plugin_learns_and_exports(name: str, python: Path, tmp
     assert target.stat().st_size > 0
 
 
-@pytest.mark.parametrize("script", sorted(EXAMPLES.glob("*.py")), ids=lambda path: path.stem)
-def test_a_script_is_short_and_runs(script: Path, tmp_path: Path) -> None:
+OPTIONS = {"gan": [["--data", "digits"], ["--data", "digits", "--penalty"]]}
+"""What scripts are run with, besides few steps."""
+SCRIPTS = [
+    pytest.param(script, options, id=" ".join([script.stem, *options]))
+    for script in sorted(EXAMPLES.glob("*.py"))
+    for options in OPTIONS.get(script.stem, [[]])
+]
+
+
+@pytest.mark.parametrize(("script", "options"), SCRIPTS)
+def test_a_script_is_short_and_runs(script: Path, options: list[str], tmp_path: Path) -> None:
     """With few steps: it works, it does not learn much."""
     assert len(script.read_text().splitlines()) <= 60
     done = run_code(
@@ -104,6 +113,7 @@ def test_a_script_is_short_and_runs(script: Path, tmp_path: Path) -> None:
         script,
         "--steps",
         "3",
+        *options,
         cwd=tmp_path,
     )
     assert done.stdout.strip()
