@@ -24,6 +24,7 @@ from bigmodel_core.train.history import deciding_loss
 from bigmodel_core.train.run_state import Best, RunState
 from bigmodel_core.train.samples import Samples
 from bigmodel_core.train.snapshot import Snapshot
+from bigmodel_core.train.stream import Stream, is_stream
 
 
 @dataclass(frozen=True)
@@ -51,7 +52,7 @@ class Job:
         encoding: how the data became numbers.
     """
 
-    train: Samples
+    train: Samples | Stream
     validation: Samples | None
     evaluator: Evaluator
     epochs: int
@@ -103,14 +104,24 @@ def encoded(data: Any, encoding: Encoding | None) -> Any:
 
 
 def parted(
-    data: Any, validation: Any, seed: int, model: Layer | Network | None = None
-) -> tuple[Samples, Samples | None]:
+    data: Any, validation: Any, seed: int, model: Layer | Network, steps_per_epoch: int | None = None
+) -> tuple[Samples | Stream, Samples | None]:
     """The samples to train on and to validate with, from what a user passed.
 
     Raises:
         UsageError: it is nothing to train on, or there are two validation splits.
         DataError, ConfigError: samples are missing, or the fraction to hold out is none.
     """
+    if is_stream(data):
+        if isinstance(validation, (int, float)) and not isinstance(validation, bool):
+            raise UsageError(
+                "no fraction of batches that are made elsewhere can be held out.",
+                fix="pass a split, or a tuple (x, y), as validation.",
+            )
+        stream = Stream(data, steps_per_epoch, model)
+        return stream, None if validation is None else Samples.of(validation, "validation data", model)
+    if steps_per_epoch is not None:
+        raise UsageError("steps_per_epoch is for iterables of batches.", fix="leave it out.")
     train = Samples.of(data, model=model)
     own = data.validation if isinstance(data, Data) else None
     if validation is None:

@@ -14,6 +14,7 @@ from bigmodel_core.train.evaluation import EVALUATION_BATCH
 from bigmodel_core.train.interruption import Interruption
 from bigmodel_core.train.job import Job
 from bigmodel_core.train.progress import Reporter
+from bigmodel_core.train.samples import Samples
 
 if TYPE_CHECKING:
     from bigmodel_core.train.trainer import Trainer
@@ -120,7 +121,7 @@ def _end_epoch(trainer: Trainer, job: Job, report: Reporter, began: float, sampl
     if job.validation is not None:
         found = job.evaluator(job.validation, EVALUATION_BATCH, job.workers)
         logs.update({f"val_{name}": value for name, value in found.items()})
-    elif trainer.metrics:
+    elif trainer.metrics and isinstance(job.train, Samples):
         found = job.evaluator(job.train, EVALUATION_BATCH, job.workers)
         logs.update({name: value for name, value in found.items() if name not in logs})
     logs["learning_rate"] = _last_rate(trainer)

@@ -29,6 +29,7 @@ from bigmodel_core.train.run_state import RunState, described
 from bigmodel_core.train.runs import is_run, path_from, read_manifest
 from bigmodel_core.train.samples import Samples, check_batch_size, check_one_pair, fitting_batch_size
 from bigmodel_core.train.snapshot import Snapshot
+from bigmodel_core.train.stream import Stream
 
 if TYPE_CHECKING:
     from bigmodel_core.train.trainer import Trainer
@@ -46,13 +47,14 @@ def prepared(
     record: Mapping[str, Any],
     augment: Sequence[Augmentation | str] | None = None,
     workers: int = DEFAULT_WORKERS,
+    steps_per_epoch: int | None = None,
 ) -> Job:
     """What a call of `fit` works on; nothing is written yet, and of the trainer only its step is built.
 
     Args:
         trainer: whose `fit` was called.
-        data, epochs, batch_size, validation, resume, checkpoint_every, record, augment, workers: as for
-            `fit`.
+        data, epochs, batch_size, validation, resume, checkpoint_every, record, augment, workers,
+            steps_per_epoch: as for `fit`.
 
     Raises:
         BigmodelError: as `fit` says.
@@ -83,9 +85,21 @@ def prepared(
     if encoding is None and isinstance(data, (Data, Split)):
         encoding = data.encoding
     validation = encoded(validation, encoding)
-    train, held_out = parted(data, validation, step.seed, step.model)
+    if steps_per_epoch is not None:
+        whole_number("steps_per_epoch", steps_per_epoch)
+    train, held_out = parted(data, validation, step.seed, step.model, steps_per_epoch)
+    if isinstance(train, Stream):
+        if batch_size is not None:
+            raise UsageError("the batches have a size of their own.", fix="leave batch_size out.")
+        if trainer.metrics and held_out is None:
+            raise UsageError(
+                "batches that are made elsewhere are not measured after an epoch.",
+                fix="pass validation data, or leave the metrics out.",
+            )
+        asked = None
     network, goal = _built(trainer, train)
-    batch_size = fitting_batch_size(network, len(train), asked, 64)
+    usual = len(train) // train.steps if isinstance(train, Stream) else 64
+    batch_size = fitting_batch_size(network, len(train), asked, usual)
     names = step.programs.loss_names
     measured = measures(trainer.metrics, validated=held_out is not None, losses=names)
     monitor = monitored(trainer.monitor, measured)
@@ -94,8 +108,9 @@ def prepared(
     evaluator = Evaluator(network, step.loss, trainer.metrics, goal, encoding)
     if held_out is not None:
         held_out = held_out.fitting(network, step.loss, goal)
-    if held_out is not None or trainer.metrics:
-        evaluator.check(train if held_out is None else held_out, EVALUATION_BATCH)
+    measured_on = train if held_out is None else held_out
+    if isinstance(measured_on, Samples) and (held_out is not None or trainer.metrics):
+        evaluator.check(measured_on, EVALUATION_BATCH)
     all_epochs = epochs if checkpoint is not None else trainer.state.epoch + epochs
     updates = -(-len(train) // (batch_size * trainer.accumulate))
     optimizer = _for_run(trainer, before, all_epochs, updates)
@@ -153,7 +168,7 @@ def prepared(
     )
 
 
-def _built(trainer: Trainer, samples: Samples) -> tuple[Network, Goal]:
+def _built(trainer: Trainer, samples: Samples | Stream) -> tuple[Network, Goal]:
     first, step = samples.first(1), trainer.step
     if step.network is None:
         step.build(first.inputs, first.labelled(), first.weight, accumulates=trainer.accumulate > 1)
@@ -206,7 +221,7 @@ def _augmentations(
     return make_list("augmentation", augment)
 
 
-def _check_augmentations(augment: Sequence[Augmentation], train: Samples, seed: int) -> None:
+def _check_augmentations(augment: Sequence[Augmentation], train: Samples | Stream, seed: int) -> None:
     """Try the augmentations with one sample.
 
     Raises:
@@ -215,12 +230,13 @@ def _check_augmentations(augment: Sequence[Augmentation], train: Samples, seed: 
     """
     if not augment:
         return
-    if len(train.inputs) > 1:
+    inputs = train.first(1).inputs
+    if len(inputs) > 1:
         raise UsageError(
-            f"the model takes {len(train.inputs)} inputs, and augmentations change one.",
+            f"the model takes {len(inputs)} inputs, and augmentations change one.",
             fix="leave augment out, and change the samples before training.",
         )
-    augmented(np.asarray(train.inputs[0][:1]), augment, seed, 0, np.arange(1))
+    augmented(np.asarray(inputs[0]), augment, seed, 0, np.arange(1))
 
 
 def _state_for(trainer: Trainer, options: Mapping[str, Any]) -> RunState:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import warnings
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -205,7 +205,7 @@ class Trainer(TrainedModel):
 
     def fit(
         self,
-        data: Data | Split | tuple[Any, ...],
+        data: Data | Split | tuple[Any, ...] | Iterable[Any],
         epochs: int | None = None,
         batch_size: int | None = None,
         validation: float | Split | tuple[Any, ...] | None = None,
@@ -216,13 +216,15 @@ class Trainer(TrainedModel):
         record: Mapping[str, Any] | None = None,
         augment: Sequence[Augmentation | str] | None = None,
         workers: int = DEFAULT_WORKERS,
+        steps_per_epoch: int | None = None,
     ) -> History:
         """Train; what is wrong with the arguments is said before anything is written.
 
         Args:
             data: what to train on: data with its splits, one split, or arrays (x, y), or (x, y, weight)
                 with what each sample counts; several inputs as a tuple of arrays, several targets as a
-                tuple, or a dict by the names of outputs.
+                tuple, or a dict by the names of outputs; or any iterable of batches (x, y), such as a
+                PyTorch DataLoader, taken as they come.
             epochs: passes over the data, 1 by default; when called again, that many more. With `resume`, the
                 total of the run, by default what it was started with.
             batch_size: samples per step, 64 by default; the last batch of an epoch may be smaller.
@@ -236,6 +238,7 @@ class Trainer(TrainedModel):
                 those of the resumed run, or none.
             workers: threads that read and augment batches ahead of the step, 0 for none; the batches are the
                 same for any number. Samples in memory that are not augmented need none.
+            steps_per_epoch: how many batches of an iterable are an epoch, where it has no length.
 
         Returns:
             The logs of all epochs; `interrupted` says whether Ctrl-C ended training.
@@ -261,6 +264,7 @@ class Trainer(TrainedModel):
             record=record or {},
             augment=augment,
             workers=workers,
+            steps_per_epoch=steps_per_epoch,
         )
         self._take(job)
         done_before = self.step.steps
