@@ -358,13 +358,15 @@ class Layer:
 
         So a parent ties weights: `x @ self.embedding.weight.T`.
         """
-        if not name.startswith("_"):
-            found: Any = current_trace().parameter_of(self, name) if is_tracing() else None
+        if name.startswith("_"):  # what Python and libraries look for
+            raise AttributeError(name)
+        if is_tracing():
+            found: Any = current_trace().parameter_of(self, name)
+        else:
             holder = self.__dict__.get("_holder")
-            if found is None and not is_tracing() and holder is not None and name in holder.own:
-                found = holder.own[name].read()
-            if found is not None:
-                return found
+            found = holder.own[name].read() if holder is not None and name in holder.own else None
+        if found is not None:
+            return found
         raise UnknownParameterError(
             f"{type(self).__name__} has no attribute and no parameter '{name}'.",
             fix="a layer has its parameters once it is built, and inside a model once it was called there.",

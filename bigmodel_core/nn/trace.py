@@ -45,7 +45,8 @@ class _Call:
 
     def counted(self, name: str) -> str:
         """The next name for a layer of a kind: dense_1, dense_2; no field of the layer has it."""
-        taken = _field_names(self.layer)
+        kind: Any = type(self.layer)
+        taken = _field_names(kind)
         while True:
             self.counts[name] = self.counts.get(name, 0) + 1
             if (found := f"{name}_{self.counts[name]}") not in taken:
@@ -180,7 +181,7 @@ class Trace:
         if known is not None:
             return known
         assert name is not None
-        own: Holder | None = getattr(layer, "_holder", None)
+        own: Holder | None = layer.__dict__.get("_holder")
         if own is None:
             own = parent.holder.at(name)
             object.__setattr__(layer, "_holder", own)
@@ -359,7 +360,7 @@ def _snake(name: str) -> str:
 
 def holder_of(layer: Layer) -> Holder:
     """What a layer owns; nothing yet if it was never built."""
-    found: Holder | None = getattr(layer, "_holder", None)
+    found: Holder | None = layer.__dict__.get("_holder")
     if found is None:
         found = Holder()
         object.__setattr__(layer, "_holder", found)
@@ -382,9 +383,14 @@ def _layer_defaults(kind: type[Any]) -> tuple[tuple[str, Any], ...]:
     return tuple((name, default) for name, default in found if hasattr(type(default), "parameter"))
 
 
-def _field_names(layer: Any) -> list[str]:
-    return [item.name for item in fields(layer)] if is_dataclass(layer) else []
+@functools.cache
+def _field_names(kind: type[Any]) -> tuple[str, ...]:
+    return tuple(item.name for item in fields(kind)) if is_dataclass(kind) else ()
 
 
-def _field_name(parent: Layer, layer: Layer) -> str | None:
-    return next((name for name in _field_names(parent) if getattr(parent, name, None) is layer), None)
+def _field_name(parent: Any, layer: Layer) -> str | None:
+    kind: Any = type(parent)
+    for name in _field_names(kind):
+        if getattr(parent, name, None) is layer:
+            return name
+    return None
