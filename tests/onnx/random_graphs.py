@@ -542,6 +542,25 @@ def _gather(d: Draw, operator: str) -> None:
     )
 
 
+@draws("ScatterND", since=11)
+def _scatter(d: Draw, operator: str) -> None:
+    """A block at a place that is an input, or some rows at constant places."""
+    shape = tuple(dim or 2 for dim in d.shape(d.whole(1, 3), 0))
+    depth, dtype = d.whole(1, len(shape)), d.any("float32", "int64")
+    x = d.operand(shape, dtype)
+    if d.chance(0.5):
+        sizes = [d.whole(1, size) for size in shape[:depth]]
+        room = min(size - part for size, part in zip(shape, sizes, strict=False))
+        start = d.operand((depth,), "int64", 0, room, kinds="x")
+        index = d.add("Add", d.constant(np.moveaxis(np.indices(sizes), 0, -1)), start)
+        d.add(operator, x, index, d.operand((*sizes, *shape[depth:]), dtype))
+        return
+    places = np.stack(np.unravel_index(np.arange(np.prod(shape[:depth])), shape[:depth]), -1)
+    rows = d.random.permutation(places)[: d.whole(1, 4)]
+    rows = np.where(d.random.random(rows.shape) < 0.2, rows - shape[:depth], rows)
+    d.add(operator, x, d.constant(rows.astype("int64")), d.operand((len(rows), *shape[depth:]), dtype))
+
+
 @draws("Slice")
 def _slice(d: Draw, operator: str) -> None:
     shape = d.shape(d.whole(1, 3), 0.5)

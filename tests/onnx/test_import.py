@@ -80,7 +80,9 @@ def test_export_import_train_export(mlp: bm.Layer, tmp_path: Path) -> None:
     assert names[0] == names[1]
 
 
-@pytest.mark.parametrize("name", sorted(set(CASES) - {"slice_second_half", "slice_middle"}))
+@pytest.mark.parametrize(
+    "name", sorted(set(CASES) - {"slice_second_half", "slice_middle", "update_slice_free"})
+)
 def test_every_op_comes_back(name: str, tmp_path: Path) -> None:
     function, _, specs = CASES[name]
     model = Function(function)
