@@ -36,6 +36,7 @@ _PLACES = {
         "Dim",
         "Shape",
         "Spec",
+        "SymbolicDim",
         "broadcast",
         "dim_add",
         "dim_divide",
@@ -168,6 +169,7 @@ if TYPE_CHECKING:
     from bigmodel_core.graph.spec import Dim as Dim
     from bigmodel_core.graph.spec import Shape as Shape
     from bigmodel_core.graph.spec import Spec as Spec
+    from bigmodel_core.graph.spec import SymbolicDim as SymbolicDim
     from bigmodel_core.graph.spec import broadcast as broadcast
     from bigmodel_core.graph.spec import dim_add as dim_add
     from bigmodel_core.graph.spec import dim_divide as dim_divide

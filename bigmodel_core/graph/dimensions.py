@@ -1,173 +1,197 @@
-"""The arithmetic of dimensions: integers, names, and polynomials of names in canonical form.
+"""The arithmetic of dimensions: integers, names, and expressions of names in canonical form.
 
 A polynomial such as "2*N*T + 1" is what reshapes and concatenations of named dimensions give. Where a slice
-is cut short by the end of an axis, it holds a minimum: "min(T, 10)", "T - min(T, 2)". A name is
-known to be 1 or more.
+is cut short by the end of an axis, it holds a minimum: "min(T, 10)", "T - min(T, 2)"; windows with a stride
+give quotients rounded down: "(H + 1) // 2". A name is known to be 1 or more. How such polynomials are kept is
+in `bigmodel_core.graph.polynomials`.
 """
 
 from __future__ import annotations
 
 import functools
-import math
-import re
-from collections.abc import Iterable, Mapping
+import operator
+from collections.abc import Callable, Iterable, Mapping
+from typing import Any
+
+import numpy as np
 
 from bigmodel_core.errors import ShapeError
+from bigmodel_core.graph.polynomials import (
+    LARGEST,
+    divided,
+    floored,
+    least,
+    most,
+    operands,
+    order,
+    plus,
+    smaller,
+    terms_of,
+    text_of,
+    times,
+)
 
 Dim = int | str
 Shape = tuple[Dim, ...]
 
-_Terms = Mapping[tuple[str, ...], int]
-_NAME = re.compile(r"[A-Za-z_][A-Za-z0-9_]*")
-_SMALLER = "min("
-_DEEPEST = 20
-"""How deep minimums may be nested."""
-_LARGEST = 2**63 - 1
-_LONGEST = 64
-"""How many terms a polynomial may have, and factors a term."""
+
+class SymbolicDim(str):
+    """A dimension that is free until a plan is made: what `x.shape` holds for it.
+
+    It is its own text in canonical form, equal to it and hashed like it, and one computes with it as with an
+    integer: + - * // % and ** with integers, other dimensions and their texts. `==` tells whether two
+    dimensions are the same expression. `<` and the like, and `bool`, are decided for all sizes at once (a
+    name is 1 or more) or refused; `int`, `float` and `range` are always refused.
+
+    Raises:
+        ShapeError: the text is no expression of names, or a question has no answer for all sizes.
+
+    >>> t = SymbolicDim("T")
+    >>> t + 1, 2 * t * t - t, (t - 1) // 2 + 1, t + 1 > t
+    ('T + 1', '2*T*T - T', '(T + 1) // 2', True)
+    """
+
+    __slots__ = ()
+    __array_ufunc__ = None  # numbers of NumPy leave arithmetic to the dimension
+
+    def __new__(cls, text: str) -> SymbolicDim:
+        found = canonical(text)
+        if isinstance(found, int):
+            raise ShapeError(f"'{text}' is the number {found}.", fix="use the integer itself.")
+        return str.__new__(cls, found)
+
+    def __add__(self, other: Any) -> Any:
+        return _computed("+", dim_add, self, other)
+
+    def __radd__(self, other: Any) -> Any:
+        return _computed("+", dim_add, other, self)
+
+    def __sub__(self, other: Any) -> Any:
+        return _computed("-", dim_subtract, self, other)
+
+    def __rsub__(self, other: Any) -> Any:
+        return _computed("-", dim_subtract, other, self)
+
+    def __mul__(self, other: Any) -> Any:
+        return _computed("*", dim_multiply, self, other)
+
+    __rmul__ = __mul__
+
+    def __floordiv__(self, other: Any) -> Any:
+        return _computed("//", dim_floor_divide, self, other)
+
+    def __rfloordiv__(self, other: Any) -> Any:
+        return _computed("//", dim_floor_divide, other, self)
+
+    def __truediv__(self, other: Any) -> Any:
+        return _computed("/", _exactly, self, other)
+
+    def __rtruediv__(self, other: Any) -> Any:
+        return _computed("/", _exactly, other, self)
+
+    def __mod__(self, other: Any) -> Any:
+        return _computed("%", _remainder, self, other)
+
+    def __rmod__(self, other: Any) -> Any:  # a text on the left is a text to format
+        return NotImplemented if isinstance(other, str) else _computed("%", _remainder, other, self)
+
+    def __pow__(self, exponent: int) -> Any:
+        return dim_product([self] * operator.index(exponent))
+
+    def __neg__(self) -> Any:
+        return dim_multiply(self, -1)
+
+    def __lt__(self, other: Any) -> Any:
+        return _compared("<", operator.lt, self, other)
+
+    def __le__(self, other: Any) -> Any:
+        return _compared("<=", operator.le, self, other)
+
+    def __gt__(self, other: Any) -> Any:
+        return _compared(">", operator.gt, self, other)
+
+    def __ge__(self, other: Any) -> Any:
+        return _compared(">=", operator.ge, self, other)
+
+    def __bool__(self) -> bool:
+        if least(terms_of(self)) >= 1 or most(terms_of(self)) <= -1:
+            return True
+        raise _undecided(f"whether {self} is 0 cannot be decided", self)
+
+    def __index__(self) -> int:
+        raise _undecided(f"the dimension {self} has no number", self)
+
+    __int__ = __index__
+
+    def __float__(self) -> float:
+        raise _undecided(f"the dimension {self} has no number", self)
+
+
+def _undecided(what: str, *dims: Dim) -> ShapeError:
+    names = ", ".join(sorted(set().union(*map(dim_names, dims))))
+    return ShapeError(
+        f"{what} while the model is built: {names} may be any size from 1 on.",
+        fix="fix that size in the input's spec, or compute with ops.size_of and ops.positions, which know"
+        " sizes when the model runs; of two dimensions, bm.dim_min and bm.dim_max are the smaller and the"
+        " larger.",
+    )
+
+
+def _operand(side: object) -> Dim | None:
+    """A side of an operator as a dimension; None if it is none."""
+    if isinstance(side, np.integer):
+        return int(side)
+    return side if isinstance(side, (int, str)) and not isinstance(side, bool) else None
+
+
+def _computed(sign: str, rule: Callable[[Dim, Dim], Dim], a: object, b: object) -> Any:
+    left, right = _operand(a), _operand(b)
+    if isinstance(a, (float, np.floating)) or isinstance(b, (float, np.floating)):
+        raise ShapeError(
+            f"{a} {sign} {b}: dimensions are whole numbers.",
+            fix="use integers, and // to divide; ops.size_of gives a dimension as a float.",
+        )
+    return NotImplemented if left is None or right is None else rule(left, right)
+
+
+def _compared(sign: str, rule: Callable[[Any, Any], bool], a: Dim, other: object) -> Any:
+    b = _operand(other)
+    if b is None:
+        return NotImplemented
+    difference = plus(terms_of(a), terms_of(b), -1)
+    found = {rule(least(difference), 0), rule(most(difference), 0)}
+    if len(found) > 1:
+        raise _undecided(f"whether {a} {sign} {b} cannot be decided", a, b)
+    return found.pop()
+
+
+def _exactly(a: Dim, b: Dim) -> Dim:
+    found = dim_divide(a, b)
+    if found is None:
+        raise ShapeError(f"the dimension ({a}) / ({b}) is no whole number in all sizes.", fix="use //.")
+    return found
+
+
+def _remainder(a: Dim, b: Dim) -> Dim:
+    return dim_subtract(a, dim_multiply(dim_floor_divide(a, b), b))
+
+
+def _dim(terms: Mapping[tuple[str, ...], int]) -> Dim:
+    found = text_of(terms)
+    return found if isinstance(found, int) else str.__new__(SymbolicDim, found)
 
 
 @functools.lru_cache(4096)
-def _terms(dim: Dim) -> _Terms:
-    if isinstance(dim, int):
-        return {(): dim} if dim else {}
-    total: dict[tuple[str, ...], int] = {}
-    for part in _parted(dim.replace("-", "+-"), "+"):
-        if not part.strip():
-            continue
-        sign, factors = (-1, part.strip()[1:]) if part.strip().startswith("-") else (1, part)
-        product: _Terms = {(): sign}
-        for factor in _parted(factors, "*"):
-            product = _product(product, _factor(factor.strip(), dim))
-        for key, value in product.items():
-            total[key] = total.get(key, 0) + value
-    return {key: value for key, value in total.items() if value}
-
-
-def _factor(text: str, dim: str) -> _Terms:
-    """A number, a name, or the smaller of two dimensions."""
-    if text.isdecimal() and text.isascii():
-        return {(): int(text)}
-    if _NAME.fullmatch(text):
-        return {(text,): 1}
-    sides = _parted(text[len(_SMALLER) : -1], ",")
-    if not text.startswith(_SMALLER) or not text.endswith(")") or len(sides) != 2:
-        raise ShapeError(f"'{dim}' is not a dimension.", fix="use an integer or a name such as 'N'.")
-    if text.count("(") > _DEEPEST:
-        raise ShapeError("a dimension is made of too many minimums.", fix="give the model fixed sizes.")
-    left, right = (_terms(side.replace("+-", "-")) for side in sides)
-    return _smaller(left, right)
-
-
-def _parted(text: str, sign: str) -> list[str]:
-    """The parts of a text between signs that are in no brackets."""
-    if "(" not in text:
-        return text.split(sign)
-    parts, depth, begin = [], 0, 0
-    for place, letter in enumerate(text):
-        depth += (letter == "(") - (letter == ")")
-        if letter == sign and depth == 0:
-            parts.append(text[begin:place])
-            begin = place + 1
-    return [*parts, text[begin:]]
-
-
-@functools.lru_cache(4096)
-def _sides(factor: str) -> tuple[Dim, Dim] | None:
-    """The two dimensions that a factor is the smaller of; None if it is a name."""
-    if not factor.startswith(_SMALLER):
-        return None
-    left, right = _parted(factor[len(_SMALLER) : -1], ",")
-    return _canonical(_terms(left)), _canonical(_terms(right))
-
-
-def _sum(a: _Terms, b: _Terms, sign: int = 1) -> _Terms:
-    total = dict(a)
-    for key, value in b.items():
-        total[key] = total.get(key, 0) + sign * value
-    return {key: value for key, value in total.items() if value}
-
-
-def _product(a: _Terms, b: _Terms) -> _Terms:
-    if len(a) * len(b) > _LONGEST or max(map(len, a), default=0) + max(map(len, b), default=0) > _LONGEST:
-        raise ShapeError("a dimension is a product of too many others.", fix="give the model fixed sizes.")
-    total: dict[tuple[str, ...], int] = {}
-    for left, x in a.items():
-        for right, y in b.items():
-            key = tuple(sorted(left + right))
-            total[key] = total.get(key, 0) + x * y
-    return total
-
-
-def _smaller(a: _Terms, b: _Terms) -> _Terms:
-    """The smaller of two polynomials, where each name is 1 or more."""
-    difference = dict(_sum(a, b, -1))
-    if _least(difference) >= 0:
-        return b
-    if _least({key: -value for key, value in difference.items()}) >= 0:
-        return a
-    number = difference.pop((), 0)
-    if difference[min(difference, key=_order)] < 0:  # of the two ways to write it, one
-        difference = {key: -value for key, value in difference.items()}
-        number, b = -number, a
-    sides = dim_sides(_canonical(difference))
-    if sides is not None and isinstance(sides[1], int):  # min(min(T, 5), 3)
-        return _sum(_sum(b, {(): number}), _smaller(_terms(sides[0]), {(): min(sides[1], -number)}))
-    minimum = f"{_SMALLER}{_canonical(difference)}, {-number})"
-    return _sum(_sum(b, {(): number}), {(minimum,): 1})
-
-
-def _least(terms: _Terms) -> float:
-    """What a polynomial is at least where each name is 1 or more; -infinity if that is unknown."""
-    return sum(_least_product(key, value) for key, value in terms.items())
-
-
-def _least_product(key: tuple[str, ...], value: int) -> float:
-    bounds = [_bounds(factor) for factor in key]
-    if len(bounds) > 1 and any(low < 0 for low, _ in bounds):
-        return -math.inf
-    return value * math.prod(low if value > 0 else high for low, high in bounds)
-
-
-def _bounds(factor: str) -> tuple[float, float]:
-    """What a name or a minimum is at least and at most."""
-    sides = _sides(factor)
-    if sides is None:
-        return 1, math.inf
-    highest = min((side for side in sides if isinstance(side, int)), default=math.inf)
-    return min(_least(_terms(side)) for side in sides), highest
-
-
-def _order(key: tuple[str, ...]) -> tuple[int, tuple[str, ...]]:
-    """Long products come first."""
-    return -len(key), key
-
-
-def _canonical(terms: _Terms) -> Dim:
-    kept = {key: value for key, value in terms.items() if value}
-    if len(kept) > _LONGEST or any(abs(value) > _LARGEST for value in kept.values()):
-        raise ShapeError("a dimension is too large or too long.", fix="give the model smaller sizes.")
-    if not kept:
-        return 0
-    if set(kept) == {()}:
-        return kept[()]
-    texts = []
-    for key in sorted(kept, key=_order):
-        factors = list(key)
-        if abs(kept[key]) != 1 or not key:
-            factors.insert(0, str(abs(kept[key])))
-        texts.append(("- " if kept[key] < 0 else "+ ") + "*".join(factors))
-    text = " ".join(texts)
-    return text[2:] if text.startswith("+ ") else "-" + text[2:]
-
-
 def canonical(dim: str) -> Dim:
     """A dimension as written by a user, in canonical form.
 
     Raises:
         ShapeError: it is no dimension.
+
+    >>> canonical("(H - 1) // 2 + 1"), canonical("1 + N - N")
+    ('(H + 1) // 2', 1)
     """
-    return _canonical(_terms(dim))
+    return _dim(terms_of(dim))
 
 
 def dim_add(a: Dim, b: Dim) -> Dim:
@@ -176,9 +200,21 @@ def dim_add(a: Dim, b: Dim) -> Dim:
     >>> dim_add("N", 1), dim_add("N", "N")
     ('N + 1', '2*N')
     """
-    if isinstance(a, int) and isinstance(b, int):
-        return a + b
-    return _canonical(_sum(_terms(a), _terms(b)))
+    return a + b if isinstance(a, int) and isinstance(b, int) else _add(a, b)
+
+
+@functools.lru_cache(4096)
+def _add(a: Dim, b: Dim) -> Dim:
+    return _dim(plus(terms_of(a), terms_of(b)))
+
+
+def dim_subtract(a: Dim, b: Dim) -> Dim:
+    """The difference of two dimensions.
+
+    >>> dim_subtract("N", 1), dim_subtract("N", "N")
+    ('N - 1', 0)
+    """
+    return dim_add(a, dim_multiply(b, -1))
 
 
 def dim_multiply(a: Dim, b: Dim) -> Dim:
@@ -187,9 +223,14 @@ def dim_multiply(a: Dim, b: Dim) -> Dim:
     >>> dim_multiply("N", "T"), dim_multiply(4, "N")
     ('N*T', '4*N')
     """
-    if isinstance(a, int) and isinstance(b, int) and abs(a * b) <= _LARGEST:
+    if isinstance(a, int) and isinstance(b, int) and abs(a * b) <= LARGEST:
         return a * b
-    return _canonical(_product(_terms(a), _terms(b)))
+    return _multiply(a, b)
+
+
+@functools.lru_cache(4096)
+def _multiply(a: Dim, b: Dim) -> Dim:
+    return _dim(times(terms_of(a), terms_of(b)))
 
 
 def dim_product(shape: Iterable[Dim]) -> Dim:
@@ -208,45 +249,40 @@ def dim_divide(a: Dim, b: Dim) -> Dim | None:
     """
     if isinstance(a, int) and isinstance(b, int):
         return a // b if b and a % b == 0 else None
-    divisor = list(_terms(b).items())
-    if len(divisor) != 1:
-        return 1 if _terms(a) == _terms(b) else None
-    names, factor = divisor[0]
-    quotient: dict[tuple[str, ...], int] = {}
-    for key, value in _terms(a).items():
-        rest = list(key)
-        for name in names:
-            if name not in rest:
-                return None
-            rest.remove(name)
-        if value % factor:
-            return None
-        quotient[tuple(rest)] = value // factor
-    return _canonical(quotient)
+    return _divide(a, b)
 
 
-def dim_floor_divide(a: Dim, b: int) -> Dim | None:
-    """The quotient a / b rounded down, or None if it depends on a free size.
+@functools.lru_cache(4096)
+def _divide(a: Dim, b: Dim) -> Dim | None:
+    found = divided(terms_of(a), terms_of(b))
+    return None if found is None else _dim(found)
 
-    >>> dim_floor_divide("2*T + 3", 2), dim_floor_divide("T", 2)
-    ('T + 1', None)
+
+def dim_floor_divide(a: Dim, b: Dim) -> Dim:
+    """The quotient a / b rounded down.
+
+    Raises:
+        ShapeError: b is 0.
+
+    >>> dim_floor_divide("2*T + 3", 2), dim_floor_divide("T - 1", 2)
+    ('T + 1', '(T + 1) // 2 - 1')
     """
-    if isinstance(a, int):
-        return a // b
-    terms = dict(_terms(a))
-    rest = terms.pop((), 0)
-    if any(value % b for value in terms.values()):
-        return None
-    return dim_add(_canonical({key: value // b for key, value in terms.items()}), rest // b)
+    return a // b if isinstance(a, int) and isinstance(b, int) and b else _floor_divide(a, b)
 
 
+@functools.lru_cache(4096)
+def _floor_divide(a: Dim, b: Dim) -> Dim:
+    return _dim(floored(terms_of(a), terms_of(b)))
+
+
+@functools.lru_cache(4096)
 def dim_min(a: Dim, b: Dim) -> Dim:
     """The smaller of two dimensions, given that every name is 1 or more.
 
     >>> dim_min("T", 10), dim_min("T + 3", 10), dim_min("T", 1)
     ('min(T, 10)', 'min(T, 7) + 3', 1)
     """
-    return _canonical(_smaller(_terms(a), _terms(b)))
+    return _dim(smaller(terms_of(a), terms_of(b)))
 
 
 def dim_max(a: Dim, b: Dim) -> Dim:
@@ -255,7 +291,24 @@ def dim_max(a: Dim, b: Dim) -> Dim:
     >>> dim_max(dim_add("T", -2), 0)
     'T - min(T, 2)'
     """
-    return dim_add(dim_add(a, b), dim_multiply(dim_min(a, b), -1))
+    return dim_subtract(dim_add(a, b), dim_min(a, b))
+
+
+def dim_least(dim: Dim) -> float:
+    """What a dimension is at least, in all sizes; minus infinity where that is unknown.
+
+    >>> dim_least("T + 1"), dim_least("T - 2*(T // 2)")
+    (2, 0)
+    """
+    return least(terms_of(dim))
+
+
+def _single(dim: Dim, kind: str) -> tuple[Dim, Dim] | None:
+    terms = dim_parts(dim)
+    if len(terms) == 1 and terms[0][0] == 1 and len(terms[0][1]) == 1:
+        of = operands(terms[0][1][0])
+        return None if of is None or of[0] != kind else of[1:]
+    return None
 
 
 def dim_sides(dim: Dim) -> tuple[Dim, Dim] | None:
@@ -264,20 +317,26 @@ def dim_sides(dim: Dim) -> tuple[Dim, Dim] | None:
     >>> dim_sides("min(T, 10)"), dim_sides("T")
     (('T', 10), None)
     """
-    terms = dim_parts(dim)
-    if len(terms) == 1 and terms[0][0] == 1 and len(terms[0][1]) == 1:
-        return _sides(terms[0][1][0])
-    return None
+    return _single(dim, "min")
+
+
+def dim_quotient(dim: Dim) -> tuple[Dim, Dim] | None:
+    """The two dimensions that one is the quotient of, rounded down; None if it is anything else.
+
+    >>> dim_quotient("(T + 1) // 2"), dim_quotient("T // 2 + 1")
+    (('T + 1', 2), None)
+    """
+    return _single(dim, "//")
 
 
 def dim_parts(dim: Dim) -> list[tuple[int, tuple[str, ...]]]:
-    """The terms of a dimension, as a number and the factors it is multiplied by: names and minimums.
+    """The terms of a dimension: a number, and the names, minimums and quotients that it is multiplied by.
 
     >>> dim_parts("2*N*T - 1"), dim_parts("T - min(T, 2)")
     ([(2, ('N', 'T')), (-1, ())], [(1, ('T',)), (-1, ('min(T, 2)',))])
     """
-    terms = _terms(dim)
-    return [(terms[key], key) for key in sorted(terms, key=_order)]
+    terms = terms_of(dim)
+    return [(terms[key], key) for key in sorted(terms, key=order)]
 
 
 def dim_names(dim: Dim) -> set[str]:
@@ -285,9 +344,9 @@ def dim_names(dim: Dim) -> set[str]:
     if isinstance(dim, int):
         return set()
     found: set[str] = set()
-    for factor in {factor for key in _terms(dim) for factor in key}:
-        sides = _sides(factor)
-        found |= {factor} if sides is None else dim_names(sides[0]) | dim_names(sides[1])
+    for factor in {factor for key in terms_of(dim) for factor in key}:
+        of = operands(factor)
+        found |= {factor} if of is None else dim_names(of[1]) | dim_names(of[2])
     return found
 
 
@@ -295,22 +354,30 @@ def dim_value(dim: Dim, sizes: Mapping[str, int]) -> int:
     """The size of a dimension, given the sizes of its names.
 
     Raises:
-        ShapeError: a name has no size.
+        ShapeError: a name has no size, or a divisor is 0.
 
-    >>> dim_value("2*N + 1", {"N": 3})
-    7
+    >>> dim_value("2*N + 1", {"N": 3}), dim_value("(N + 1) // 2", {"N": 4})
+    (7, 2)
     """
     if isinstance(dim, int):
         return dim
     total = 0
-    for key, value in _terms(dim).items():
+    for key, value in terms_of(dim).items():
         for name in key:
-            sides = _sides(name)
-            if sides is not None:
-                value *= min(dim_value(side, sizes) for side in sides)
-                continue
-            if name not in sizes:
-                raise ShapeError(f"the dimension '{name}' has no size.", fix=f"bind it: {{'{name}': 1}}.")
-            value *= sizes[name]
+            value *= _factor_value(name, sizes)
         total += value
     return total
+
+
+def _factor_value(factor: str, sizes: Mapping[str, int]) -> int:
+    of = operands(factor)
+    if of is None:
+        if factor not in sizes:
+            raise ShapeError(f"the dimension '{factor}' has no size.", fix=f"bind it: {{'{factor}': 1}}.")
+        return sizes[factor]
+    a, b = (dim_value(side, sizes) for side in of[1:])
+    if of[0] == "min":
+        return min(a, b)
+    if b == 0:
+        raise ShapeError(f"the dimension {factor} divides by {of[2]}, which is 0.", fix="use larger sizes.")
+    return a // b

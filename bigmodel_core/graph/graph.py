@@ -17,9 +17,9 @@ import numpy as np
 from bigmodel_core.errors import BigmodelError, GraphError
 from bigmodel_core.graph.op import Op, active_graph
 from bigmodel_core.graph.operations import operations
-from bigmodel_core.graph.spec import Dim, Shape, Spec, format_shape
+from bigmodel_core.graph.spec import Dim, Shape, Spec, SymbolicDim, format_shape
 
-Number = int | float | bool
+Number = int | float | bool | SymbolicDim
 
 
 @dataclass(frozen=True)

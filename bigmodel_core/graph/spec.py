@@ -1,7 +1,7 @@
 """Shapes of integers and named dimensions, number types, and what shapes have in common.
 
-A dimension is an integer or a text: a name such as "N" (free until a plan is made), or a polynomial of names
-(see `bigmodel_core.graph.dimensions`).
+A dimension is an integer or a `SymbolicDim`: a name such as "N" (free until a plan is made), or an expression
+of names (see `bigmodel_core.graph.dimensions`). A plain text may be given for it anywhere.
 """
 
 from __future__ import annotations
@@ -15,6 +15,7 @@ import numpy as np
 from bigmodel_core.errors import ShapeError
 from bigmodel_core.graph.dimensions import Dim as Dim
 from bigmodel_core.graph.dimensions import Shape as Shape
+from bigmodel_core.graph.dimensions import SymbolicDim as SymbolicDim
 from bigmodel_core.graph.dimensions import canonical as canonical
 from bigmodel_core.graph.dimensions import dim_add as dim_add
 from bigmodel_core.graph.dimensions import dim_divide as dim_divide
@@ -24,6 +25,7 @@ from bigmodel_core.graph.dimensions import dim_min as dim_min
 from bigmodel_core.graph.dimensions import dim_multiply as dim_multiply
 from bigmodel_core.graph.dimensions import dim_names as dim_names
 from bigmodel_core.graph.dimensions import dim_product as dim_product
+from bigmodel_core.graph.dimensions import dim_subtract as dim_subtract
 from bigmodel_core.graph.dimensions import dim_value as dim_value
 from bigmodel_core.graph.dtypes import DType, dtype_named
 
@@ -145,7 +147,7 @@ def _checked(dim: object) -> Dim:
         if dim < 0:
             raise ShapeError(f"a dimension is {dim}.", fix="dimensions are 0 or more.")
         return int(dim)
-    if isinstance(dim, str) and dim:
+    if isinstance(dim, str) and dim != "":
         return canonical(dim)
     raise ShapeError(f"{dim!r} is not a dimension.", fix="use an integer or a name such as 'N'.")
 

@@ -31,6 +31,7 @@ if TYPE_CHECKING:  # the types of names that are collected below
     from bigmodel_core.ops.normalization import *
     from bigmodel_core.ops.padding import *
     from bigmodel_core.ops.pooling import *
+    from bigmodel_core.ops.positions import *
     from bigmodel_core.ops.random import *
     from bigmodel_core.ops.recurrent import *
     from bigmodel_core.ops.reduce import *

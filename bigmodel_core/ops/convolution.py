@@ -16,6 +16,8 @@ from bigmodel_core.ops.images import (
     ImageOp,
     Padding,
     Pair,
+    bound_padding,
+    onnx_pads,
     padding_of,
     pair,
     window_sizes,
@@ -61,11 +63,15 @@ class _Convolution(ImageOp):
             "layout": self.layout,
         }
 
-    def onnx_fields(self, weight: Spec) -> dict[str, Any]:
+    def bind(self, sizes: Mapping[str, int]) -> Any:
+        """The same with named dimensions replaced by sizes."""
+        return replace(self, border=bound_padding(self.border, sizes))
+
+    def onnx_fields(self, x: Spec, weight: Spec) -> dict[str, Any]:
         return {
             "kernel_shape": list(weight.shape[2:]),
             "strides": list(self.stride),
-            "pads": list(self.border),
+            **onnx_pads(self.border, x.shape[2:], self.span(weight.sizes[2:]), self.stride),
             "dilations": list(self.dilation),
             "group": self.groups,
         }
@@ -106,7 +112,7 @@ class Conv2d(_Convolution):
         return (dx, dw, *(ChannelSum(layout=self.layout)(dy) for _ in bias))
 
     def onnx(self, emit: Any, x: Any, weight: Any, bias: Any = None) -> Any:
-        return emit.Conv(x, weight, bias, **self.onnx_fields(emit.inputs[1]))
+        return emit.Conv(x, weight, bias, **self.onnx_fields(*emit.inputs[:2]))
 
 
 @dataclass(frozen=True)
@@ -122,9 +128,10 @@ class ConvTranspose2d(_Convolution):
     size: tuple[Dim, Dim] = (1, 1)
     cpu = cpu_kernels.conv_transpose2d
 
-    def bind(self, sizes: Mapping[str, int]) -> ConvTranspose2d:
+    def bind(self, sizes: Mapping[str, int]) -> Any:
         """The same with named dimensions replaced by sizes."""
-        return replace(self, size=(dim_value(self.size[0], sizes), dim_value(self.size[1], sizes)))
+        size = (dim_value(self.size[0], sizes), dim_value(self.size[1], sizes))
+        return replace(self, size=size, border=bound_padding(self.border, sizes))
 
     def infer(self, x: Spec, weight: Spec, bias: Spec | None = None) -> Spec:
         n, channels, height, width = self.sizes(x)
@@ -157,12 +164,12 @@ class ConvTranspose2d(_Convolution):
         taps = emit.inputs[1].shape[2:]
         sizes = emit.inputs[0].shape[2:]
         spare = [
-            dim_add(dim_add(size, before + after + step - span), dim_multiply(n, -step))
+            dim_add(dim_add(dim_add(size, step - span), dim_add(before, after)), dim_multiply(n, -step))
             for size, before, after, n, step, span in zip(
                 self.size, self.border[:2], self.border[2:], sizes, self.stride, self.span(taps), strict=True
             )
         ]
-        return emit.ConvTranspose(x, weight, bias, output_padding=spare, **self.onnx_fields(emit.inputs[1]))
+        return emit.ConvTranspose(x, weight, bias, output_padding=spare, **self.onnx_fields(*emit.inputs[:2]))
 
 
 @dataclass(frozen=True)
@@ -258,7 +265,7 @@ def conv_transpose2d(
     op = ConvTranspose2d(stride=steps, border=sides, dilation=gaps, groups=groups)
     _, _, *sizes = op.sizes(x.spec)
     down, across = (
-        dim_add(dim_multiply(size, step), span + extra - step - before - after)
+        dim_add(dim_multiply(size, step), span + extra - step - int(before) - int(after))
         for size, step, before, after, span, extra in zip(
             sizes, steps, sides[:2], sides[2:], op.span(weight.spec.sizes[2:]), more, strict=True
         )

@@ -11,7 +11,8 @@ import numpy as np
 from bigmodel_core.errors import DtypeError, ShapeError
 from bigmodel_core.graph import Number, Op, Value, current_graph
 from bigmodel_core.graph.dtypes import COMPUTED_FLOATS, FLOATS
-from bigmodel_core.graph.spec import Spec, broadcast, format_shape
+from bigmodel_core.graph.spec import Spec, SymbolicDim, broadcast, format_shape
+from bigmodel_core.ops.sizes import size_of_dimension
 
 
 @dataclass(frozen=True)
@@ -45,10 +46,12 @@ class ElementwiseOp(Op):
 
 
 def constant_like(x: Value | Number | np.ndarray, like: Value | None) -> Value:
-    """A number as a constant of the other operand's type."""
+    """A number as a constant of the other operand's type; a dimension as its size when the model runs."""
     if isinstance(x, Value):
         return x
     graph = like.node.graph if like is not None else current_graph()
+    if isinstance(x, SymbolicDim):
+        return size_of_dimension(x, graph, "int64" if like is None else like.dtype)
     if like is not None and like.dtype not in FLOATS and isinstance(x, float):
         raise DtypeError(
             f"the number {x} does not fit values of type {like.dtype}.", fix="convert: x.astype('float32')."

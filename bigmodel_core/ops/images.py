@@ -6,18 +6,32 @@ instead: it sets `layout` to "NHWC", and shapes, inputs and outputs are then (N,
 
 from __future__ import annotations
 
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 from typing import Any, ClassVar, Self
 
-from bigmodel_core.errors import ConfigError, ShapeError
+from bigmodel_core.errors import ConfigError, ExportError, ShapeError
 from bigmodel_core.graph import Op, Value
-from bigmodel_core.graph.spec import Dim, Shape, Spec, dim_add, dim_floor_divide, format_shape
+from bigmodel_core.graph.spec import (
+    Dim,
+    Shape,
+    Spec,
+    dim_add,
+    dim_floor_divide,
+    dim_max,
+    dim_multiply,
+    dim_subtract,
+    dim_value,
+    format_shape,
+)
 from bigmodel_core.kernels.cpu import images as cpu_kernels
 from bigmodel_core.ops.elementwise import check_floats
 
 Pair = tuple[int, int]
-Padding = tuple[int, int, int, int]
-"""Rows above, columns left, rows below, columns right. Ops call the field `border`, since checkpoints do."""
+Padding = tuple[Dim, Dim, Dim, Dim]
+"""Rows above, columns left, rows below, columns right. Ops call the field `border`, since checkpoints do.
+
+Padding "same" with a stride along a free axis depends on its size, and is an expression of it."""
 
 CHANNELS_FIRST, CHANNELS_LAST = "NCHW", "NHWC"
 TO_LAST, TO_FIRST = (0, 2, 3, 1), (0, 3, 1, 2)
@@ -59,20 +73,10 @@ class ImageOp(Op):
         return n, height, width, channels
 
 
-def output_size(size: Dim, window: int, stride: int, before: int, after: int) -> Dim:
-    """How many windows fit along an axis; 0 or less where none does.
-
-    Raises:
-        ShapeError: the axis is free, and a stride leaves no dimension that can be written down.
-    """
-    spare = dim_floor_divide(dim_add(size, before + after - window), stride)
-    if spare is None:
-        raise ShapeError(
-            f"windows with a stride of {stride} along the free dimension {size}: their"
-            " number depends on its size.",
-            fix="fix that size in the input's spec, or use a stride of 1.",
-        )
-    return dim_add(spare, 1)
+def output_size(size: Dim, window: int, stride: int, before: Dim, after: Dim) -> Dim:
+    """How many windows fit along an axis; 0 or less where none does."""
+    spare = dim_add(dim_add(size, -window), dim_add(before, after))
+    return dim_add(dim_floor_divide(spare, stride), 1)
 
 
 def window_sizes(
@@ -81,7 +85,7 @@ def window_sizes(
     """Height and width of what windows over an image give.
 
     Raises:
-        ShapeError: the window is larger than the padded image, or a free size does not fit the stride.
+        ShapeError: the window is larger than the padded image.
     """
     down = output_size(height, span[0], stride[0], padding[0], padding[2])
     across = output_size(width, span[1], stride[1], padding[1], padding[3])
@@ -92,21 +96,6 @@ def window_sizes(
             fix="use larger images, a smaller window or more padding.",
         )
     return down, across
-
-
-def known_sizes(name: str, x: Spec, why: str) -> tuple[int, int]:
-    """Height and width of images (N, C, H, W), where these must be known.
-
-    Raises:
-        ShapeError: one is free; the message says why it must not be.
-    """
-    _, _, height, width = ImageOp().sizes(x)
-    if not isinstance(height, int) or not isinstance(width, int):
-        raise ShapeError(
-            f"{name} needs a known height and width {why}, got {format_shape(x.shape)}.",
-            fix="fix them in the input's spec.",
-        )
-    return height, width
 
 
 def pair(value: Any, name: str, least: int = 1) -> Pair:
@@ -135,26 +124,48 @@ def padding_of(
 
     Raises:
         ConfigError: it is something else.
-        ShapeError: "same" with a stride along a free dimension.
     """
     if isinstance(padding, str):
         if padding != "same":
             raise ConfigError(f"padding is {padding!r}.", fix='pass a number, two numbers or "same".')
-        sides = []
-        for size, taps, step, gap in zip((height, width), window, stride, dilation, strict=True):
-            total = (taps - 1) * gap
-            if step > 1:
-                if not isinstance(size, int):
-                    raise ShapeError(
-                        f'padding "same" with a stride of {step} along the free dimension {size}.',
-                        fix="fix that size in the input's spec, or give the padding as a number.",
-                    )
-                total = max((-(-size // step) - 1) * step + total + 1 - size, 0)
-            sides.append((total // 2, total - total // 2))
-        (top, below), (left, right) = sides
-        return top, left, below, right
+        spans = [(taps - 1) * gap + 1 for taps, gap in zip(window, dilation, strict=True)]
+        return same_padding((height, width), spans, stride)
     down, across = pair(padding, "padding", 0)
     return down, across, down, across
+
+
+def same_padding(sizes: Sequence[Dim], spans: Sequence[int], stride: Pair) -> Padding:
+    """Padding that lets ceil(size / stride) windows in, what is odd going below and right."""
+    before, after = [], []
+    for size, span, step in zip(sizes, spans, stride, strict=True):
+        windows = dim_floor_divide(dim_add(size, step - 1), step)
+        missing = dim_subtract(dim_add(dim_multiply(windows, step), span - step), size)
+        total = dim_max(missing, 0)
+        before.append(dim_floor_divide(total, 2))
+        after.append(dim_subtract(total, before[-1]))
+    return before[0], before[1], after[0], after[1]
+
+
+def bound_padding(padding: Padding, sizes: Mapping[str, int]) -> Padding:
+    """Padding with named dimensions replaced by sizes."""
+    top, left, below, right = (dim_value(side, sizes) for side in padding)
+    return top, left, below, right
+
+
+def onnx_pads(padding: Padding, sizes: Sequence[Dim], spans: Sequence[int], stride: Pair) -> dict[str, Any]:
+    """Padding as attributes of a window operator, on an image of such (H, W).
+
+    Raises:
+        ExportError: it depends on a size in a way that a file cannot say.
+    """
+    if all(isinstance(side, int) for side in padding):
+        return {"pads": list(padding)}
+    if padding == same_padding(sizes, spans, stride):
+        return {"auto_pad": "SAME_UPPER"}
+    raise ExportError(
+        f"padding {format_shape(padding)} depends on the size of the image in a way that no file can say.",
+        fix='use padding "same" or numbers, or fix that size in the input\'s spec.',
+    )
 
 
 @dataclass(frozen=True)

@@ -2,13 +2,15 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from collections.abc import Mapping
+from dataclasses import dataclass, replace
 from typing import Any
 
+from bigmodel_core.errors import ShapeError
 from bigmodel_core.graph import Value
-from bigmodel_core.graph.spec import Spec, dim_add, dim_multiply
+from bigmodel_core.graph.spec import Spec, dim_add, dim_multiply, format_shape
 from bigmodel_core.kernels.cpu import padding as cpu_kernels
-from bigmodel_core.ops.images import ImageOp, Padding, Pair, pair
+from bigmodel_core.ops.images import ImageOp, Padding, Pair, bound_padding, pair
 
 
 @dataclass(frozen=True)
@@ -22,11 +24,21 @@ class Pad2d(ImageOp):
     border: Padding = (0, 0, 0, 0)
     cpu = cpu_kernels.pad2d
 
+    def bind(self, sizes: Mapping[str, int]) -> Pad2d:
+        border = bound_padding(self.border, sizes)
+        if any(int(side) < 0 for side in border):
+            raise ShapeError(
+                f"the padding {format_shape(self.border)} would be {border}.", fix="pad by 0 or more."
+            )
+        return replace(self, border=border)
+
     def infer(self, x: Spec) -> Spec:
         n, channels, height, width = self.sizes(x)
         top, left, below, right = self.border
         return x.with_shape(
-            self.arranged(n, channels, dim_add(height, top + below), dim_add(width, left + right))
+            self.arranged(
+                n, channels, dim_add(height, dim_add(top, below)), dim_add(width, dim_add(left, right))
+            )
         )
 
     def grad(self, dy: Value, y: Value, x: Value) -> tuple[Value]:
@@ -39,11 +51,11 @@ class Pad2d(ImageOp):
 
     def onnx(self, emit: Any, x: Any) -> Any:
         top, left, below, right = self.border
-        return emit.Pad(x, emit.ints((0, 0, top, left, 0, 0, below, right)), emit.const(0.0))
+        return emit.Pad(x, emit.shape((0, 0, top, left, 0, 0, below, right)), emit.const(0.0))
 
 
 def zero_pad(x: Value, border: Padding) -> Value:
-    """Images (N, C, H, W) padded with rows and columns of zeros."""
+    """Images (N, C, H, W) padded with rows and columns of zeros; how many may depend on free sizes."""
     return Pad2d(border)(x)
 
 

@@ -12,10 +12,20 @@ from bigmodel_core.errors import ShapeError
 from bigmodel_core.graph import Value
 from bigmodel_core.graph.spec import Dim, Spec, dim_value
 from bigmodel_core.kernels.cpu import pooling as cpu_kernels
-from bigmodel_core.ops.comparison import equal, where
-from bigmodel_core.ops.images import ImageOp, Padding, Pair, known_sizes, padding_of, pair, window_sizes
+from bigmodel_core.ops.comparison import cast, equal, logical_and, where
+from bigmodel_core.ops.images import (
+    ImageOp,
+    Padding,
+    Pair,
+    bound_padding,
+    onnx_pads,
+    padding_of,
+    pair,
+    window_sizes,
+)
 from bigmodel_core.ops.padding import zero_pad
-from bigmodel_core.ops.shape import zeros_like
+from bigmodel_core.ops.positions import positions
+from bigmodel_core.ops.shape import size_of, zeros_like
 from bigmodel_core.ops.slicing import Slice
 
 
@@ -36,7 +46,7 @@ class _Pool(ImageOp):
 
     def pooled(self, x: Spec) -> Spec:
         n, channels, height, width = self.sizes(x)
-        if any(b >= w for b, w in zip(self.border, self.window * 2, strict=True)):
+        if any(isinstance(b, int) and b >= w for b, w in zip(self.border, self.window * 2, strict=True)):
             raise ShapeError(
                 f"{type(self).__name__}: padding {self.border} leaves windows {self.window} without a pixel.",
                 fix="pad by less than the window.",
@@ -44,11 +54,15 @@ class _Pool(ImageOp):
         down, across = window_sizes(type(self).__name__, height, width, self.window, self.stride, self.border)
         return x.with_shape(self.arranged(n, channels, down, across))
 
-    def onnx_fields(self) -> dict[str, Any]:
+    def bind(self, sizes: Mapping[str, int]) -> Any:
+        """The same with named dimensions replaced by sizes."""
+        return replace(self, border=bound_padding(self.border, sizes))
+
+    def onnx_fields(self, x: Spec) -> dict[str, Any]:
         return {
             "kernel_shape": list(self.window),
             "strides": list(self.stride),
-            "pads": list(self.border),
+            **onnx_pads(self.border, x.shape[2:], self.window, self.stride),
         }
 
 
@@ -72,7 +86,7 @@ class MaxPool(_Pool):
         return (op(dy[0], y[1]),)
 
     def onnx(self, emit: Any, x: Any) -> Any:
-        return emit.MaxPool(x, **self.onnx_fields()), None
+        return emit.MaxPool(x, **self.onnx_fields(emit.inputs[0])), None
 
 
 @dataclass(frozen=True)
@@ -82,7 +96,8 @@ class _PoolGrad(_Pool):
 
     def bind(self, sizes: Mapping[str, int]) -> Any:
         """The same with named dimensions replaced by sizes."""
-        return replace(self, image=(dim_value(self.image[0], sizes), dim_value(self.image[1], sizes)))
+        image = (dim_value(self.image[0], sizes), dim_value(self.image[1], sizes))
+        return replace(self, image=image, border=bound_padding(self.border, sizes))
 
     def infer(self, dy: Spec, *_: Spec) -> Spec:
         n, channels = self.sizes(dy)[:2]
@@ -145,7 +160,9 @@ class AveragePool(_Pool):
         return (op(dy),)
 
     def onnx(self, emit: Any, x: Any) -> Any:
-        return emit.AveragePool(x, count_include_pad=int(self.count_border), **self.onnx_fields())
+        return emit.AveragePool(
+            x, count_include_pad=int(self.count_border), **self.onnx_fields(emit.inputs[0])
+        )
 
 
 def max_pool(
@@ -187,25 +204,39 @@ def adaptive_average_pool(x: Value, size: int | Pair) -> Value:
     Window i covers the pixels from floor(i * H / rows) to ceil((i + 1) * H / rows), as in PyTorch.
     """
     rows, columns = pair(size, "size")
-    height, width = known_sizes("adaptive_average_pool", x.spec, "to cover them evenly")
-    if height % rows == 0 and width % columns == 0:
+    _, _, height, width = ImageOp().sizes(x.spec)
+    if isinstance(height, int) and isinstance(width, int) and height % rows == 0 and width % columns == 0:
         window = (height // rows, width // columns)
         return AveragePool(window, window)(x)
     from bigmodel_core.ops.linear import matmul
+    from bigmodel_core.ops.reduce import mean
+    from bigmodel_core.ops.shape import transpose
 
-    graph = x.node.graph
-    across = graph.constant(_window_means(width, columns).T.astype(x.dtype))
-    down = graph.constant(_window_means(height, rows).astype(x.dtype))
-    return matmul(down, matmul(x, across))
+    if (rows, columns) == (1, 1):
+        return mean(x, (2, 3), keepdims=True)
+    across = transpose(_window_means(x, 3, columns))
+    return matmul(_window_means(x, 2, rows), matmul(x, across))
 
 
-def _window_means(size: int, count: int) -> np.ndarray:
-    """A matrix (count, size) that takes the means of windows."""
-    found = np.zeros((count, size))
-    for i in range(count):
-        first, last = i * size // count, -(-(i + 1) * size // count)
-        found[i, first:last] = 1 / (last - first)
-    return found
+def _window_means(x: Value, axis: int, count: int) -> Value:
+    """A matrix (count, size) that takes the means of windows along an axis, which may be free.
+
+    Pixel p is under window i if (p + 1) * count > i * size and p * count < (i + 1) * size.
+    """
+    graph, size = x.node.graph, x.shape[axis]
+    if isinstance(size, int):
+        found = np.zeros((count, size))
+        for i in range(count):
+            first, last = i * size // count, -(-(i + 1) * size // count)
+            found[i, first:last] = 1 / (last - first)
+        return graph.constant(found.astype(x.dtype))
+    from bigmodel_core.ops.reduce import sum as total
+
+    length, pixels = size_of(x, (axis,), "int64"), positions(x, axis) * count
+    windows = graph.constant(np.arange(count)[:, None])
+    under = logical_and(pixels + count > windows * length, pixels < (windows + 1) * length)
+    covered = cast(under, x.dtype)
+    return covered / total(covered, 1, keepdims=True)
 
 
 __all__ = ["adaptive_average_pool", "average_pool", "global_average_pool", "max_pool"]

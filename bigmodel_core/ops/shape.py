@@ -129,6 +129,10 @@ class SizeOf(Op):
     cpu = cpu_kernels.size_of
     cuda = cuda_kernels.size_of
 
+    def count(self, x: Spec) -> Dim:
+        """How many elements they are."""
+        return dim_product(x.shape[axis] for axis in self.axes)
+
     def infer(self, x: Spec) -> Spec:
         return Spec((), self.dtype)
 

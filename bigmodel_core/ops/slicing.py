@@ -13,6 +13,7 @@ from bigmodel_core.graph.spec import (
     Shape,
     Spec,
     dim_add,
+    dim_floor_divide,
     dim_max,
     dim_min,
     dim_multiply,
@@ -132,7 +133,7 @@ def index(x: Value, key: Any) -> Value:
         if item is None:
             shape.append(1)
             continue
-        if isinstance(item, int):
+        if isinstance(item, (int, str)):
             x = _sliced(x, axis, item, 1, 1)
         elif isinstance(item, slice):
             x = _range(x, axis, item)
@@ -153,10 +154,11 @@ def _range(x: Value, axis: int, item: slice) -> Value:
         if step < 1:
             raise ShapeError("slices with a negative step are not supported.", fix="use a positive step.")
         return _sliced(x, axis, start, len(range(start, stop, step)), step)
-    if item.step not in (None, 1):
-        raise ShapeError(f"the free dimension {size} cannot be sliced with a step.", fix="slice without one.")
+    step = 1 if item.step is None else item.step
+    if not isinstance(step, int) or step < 1:
+        raise ShapeError(f"a slice has the step {step}.", fix="use a positive integer.")
     first, length = bounded(size, item.start, item.stop)
-    return _sliced(x, axis, first, length, 1)
+    return _sliced(x, axis, first, dim_floor_divide(dim_add(length, step - 1), step), step)
 
 
 _FAR = 2**31 - 1

@@ -10,7 +10,7 @@ from typing import Any
 import numpy as np
 
 from bigmodel_core.errors import ExportError
-from bigmodel_core.graph.dimensions import dim_min, dim_parts, dim_sides
+from bigmodel_core.graph.dimensions import dim_least, dim_min, dim_parts, dim_quotient, dim_sides
 from bigmodel_core.graph.spec import (
     Dim,
     Shape,
@@ -197,10 +197,14 @@ class Emitter:
 
     def size(self, x: str, axes: Sequence[int], dtype: str) -> str:
         """The number of elements along axes, as a scalar."""
-        total = dim_product(self.specs[x].shape[axis] for axis in axes)
-        if isinstance(total, int):
-            return self.const(total, dtype)
-        return self.cast(self.Squeeze(self.dimension(total), self.ints((0,))), dtype)
+        return self.dimension_size(dim_product(self.specs[x].shape[axis] for axis in axes), dtype)
+
+    def dimension_size(self, dim: Dim, dtype: str) -> str:
+        """The size of a dimension as a scalar."""
+        if isinstance(dim, int):
+            return self.const(dim, dtype)
+        size = str(self.Squeeze(self.dimension(dim), self.ints((0,))))
+        return size if dtype == "int64" else self.cast(size, dtype)
 
     def slice(self, x: str, axis: int, start: Dim, length: Dim, step: int = 1) -> str:
         """`length` elements along an axis."""
@@ -221,7 +225,7 @@ class Emitter:
         """Start and end of a slice, as numbers where the operator makes the same of them in any size."""
         if isinstance(start, int) and start < 0:
             start = dim_add(size, start)
-        stop = dim_add(start, length) if step == 1 else dim_add(start, (int(length) - 1) * step + 1)
+        stop = dim_add(start, dim_add(dim_multiply(dim_add(length, -1), step), 1))
         first, end = _as_number(start, size), _as_number(stop, size)
         spare = _cut(dim_add(size, dim_multiply(length, -1)))
         if step == 1 and isinstance(first, int):
@@ -254,9 +258,11 @@ class Emitter:
         if isinstance(dim, int):
             return self.ints((dim,))
         if dim not in self._dimensions:
-            sides = dim_sides(dim)
+            sides, quotient = dim_sides(dim), dim_quotient(dim)
             if sides is not None:
                 self._dimensions[dim] = str(self.Min(*map(self.dimension, sides)))
+            elif quotient is not None:
+                self._dimensions[dim] = self._floored(*quotient)
             else:
                 self._dimensions[dim] = self._single(dim) if dim.isidentifier() else self._polynomial(dim)
         return self._dimensions[dim]
@@ -272,6 +278,13 @@ class Emitter:
             f"the size of the dimension '{name}' cannot be read from any input.",
             fix=f"give an input that dimension: bm.Spec(('{name}', ...)).",
         )
+
+    def _floored(self, a: Dim, b: Dim) -> str:
+        """A quotient rounded down; Div cuts towards 0."""
+        dividend, divisor = self.dimension(a), self.dimension(b)
+        if dim_least(a) < 0:
+            dividend = str(self.Sub(dividend, self.Mod(dividend, divisor)))
+        return str(self.Div(dividend, divisor))
 
     def _polynomial(self, dim: str) -> str:
         total: str | None = None

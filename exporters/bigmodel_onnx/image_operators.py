@@ -9,9 +9,9 @@ from typing import Any
 from bigmodel_core import ops
 from bigmodel_core.errors import ExportError
 from bigmodel_core.graph import Value
-from bigmodel_core.graph.spec import Dim, dim_add, dim_floor_divide, dim_multiply
+from bigmodel_core.graph.spec import Dim, dim_add, dim_multiply, dim_subtract
 from bigmodel_core.ops.convolution import Conv2d, ConvTranspose2d
-from bigmodel_core.ops.images import Padding, Pair
+from bigmodel_core.ops.images import Padding, Pair, same_padding
 from bigmodel_core.ops.pooling import AveragePool, MaxPool
 from bigmodel_onnx.nodes import Call, reads
 
@@ -71,19 +71,16 @@ class _Windows:
         """Rows above, columns left, rows below, columns right."""
         if not self.auto_pad.startswith("SAME"):
             return self.given_padding()
-        totals = []
-        for size, step, span in zip(self.x.shape[2:], self.stride, self.span, strict=True):
-            count = dim_floor_divide(dim_add(size, step - 1), step)
-            totals.append(_known(_span_of(count, step, span, size)))
-        return _apart(totals, less_first=self.auto_pad == "SAME_UPPER")
+        top, left, below, right = same_padding(self.x.shape[2:], self.span, self.stride)
+        return (top, left, below, right) if self.auto_pad == "SAME_UPPER" else (below, right, top, left)
 
     def ceiled(self, padding: Padding) -> Padding:
         """The padding that lets a last window in, which begins on the image but does not fit."""
-        if not self.call.get("ceil_mode", 0):
+        if not self.call.get("ceil_mode", 0) or self.auto_pad.startswith("SAME"):
             return padding
         ends = []
         for axis, (size, step, span) in enumerate(zip(self.x.shape[2:], self.stride, self.span, strict=True)):
-            before, after = padding[axis], padding[axis + 2]
+            before, after = int(padding[axis]), int(padding[axis + 2])
             if step == 1:  # every window fits
                 ends.append(after)
                 continue
@@ -101,13 +98,6 @@ class _Windows:
     def result(self, y: Value) -> Value:
         """Images as what the node takes."""
         return y if self.rank == 2 else ops.reshape(y, (*y.shape[:2], y.shape[3]))
-
-
-def _span_of(count: Dim | None, step: int, span: int, size: Dim) -> Dim | None:
-    """How much longer a number of windows is than an axis; None if the number is unknown."""
-    if count is None:
-        return None
-    return dim_add(dim_add(dim_multiply(count, step), span - step), dim_multiply(size, -1))
 
 
 def _known(total: Dim | None) -> int:
@@ -152,11 +142,12 @@ def _conv_transpose(call: Call) -> Value:
     if call.get("output_shape") is not None:
         wanted = [*[1] * (2 - w.rank), *call.get("output_shape")[-w.rank :]]
     if call.get("output_shape") is not None or w.auto_pad.startswith("SAME"):
-        totals = [_known(dim_add(a, dim_multiply(b, -1))) for a, b in zip(largest, wanted, strict=True)]
+        totals = [_known(dim_subtract(a, b)) for a, b in zip(largest, wanted, strict=True)]
         padding = _apart(totals, less_first=w.auto_pad == "SAME_UPPER")
         size = wanted
     else:
-        size = [dim_add(a, -b - c) for a, b, c in zip(largest, padding[:2], padding[2:], strict=True)]
+        pads = [dim_add(before, after) for before, after in zip(padding[:2], padding[2:], strict=True)]
+        size = [dim_subtract(a, b) for a, b in zip(largest, pads, strict=True)]
     op = ConvTranspose2d(
         stride=w.stride,
         border=padding,
@@ -195,7 +186,8 @@ def _average_pool(call: Call) -> Value:
     x = w.x
     if counts and whole != padding:  # pads count, what is behind them does not
         x = ops.zero_pad(x, padding)
-        whole, counts = (0, 0, max(whole[2] - padding[2], 0), max(whole[3] - padding[3], 0)), False
+        more = [max(int(end) - int(given), 0) for end, given in zip(whole[2:], padding[2:], strict=True)]
+        whole, counts = (0, 0, more[0], more[1]), False
     return w.result(AveragePool(w.taps, w.stride, whole, counts)(x))  # type: ignore[arg-type]  # taps are numbers
 
 

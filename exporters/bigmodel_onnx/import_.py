@@ -158,7 +158,7 @@ def _value(item: Any, trace: Any, inputs: tuple[bm.Value, ...]) -> bm.Value:
     from bigmodel_onnx.shapes import Dims
 
     if isinstance(item, Dims):
-        return item.value(trace.graph, inputs)
+        return item.value(trace.graph)
     return item if isinstance(item, bm.Value) else trace.graph.constant(item)
 
 

@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from bigmodel_core.errors import BigmodelError, ExportError
+from bigmodel_core.errors import BigmodelError, ExportError, ShapeError
 from bigmodel_core.graph import LEAVES, Constant, Graph, Input, Node, Op, Value, Variable, needed
 from bigmodel_core.nn.fitting import input_spec
 from bigmodel_core.nn.layer import Layer
@@ -200,6 +200,7 @@ def _folded(
             not isinstance(node.op, (Input, Carried))
             and node.inputs
             and all(value.node in fixed for value in node.inputs)
+            and not _needs_sizes(node.op)
         ):
             if sum(map(_elements, node.outputs)) <= max(1024, sum(map(_elements, node.inputs))):
                 fixed.add(node)
@@ -215,6 +216,15 @@ def _folded(
     graph = network.trace(training=False).graph
     results = iter(Program(graph, values, device=network.device).run(network.variables, {}))
     return {node: tuple(next(results) for _ in node.outputs) for node in wanted}
+
+
+def _needs_sizes(op: Op) -> bool:
+    """Whether a free dimension is among the fields of an op."""
+    try:
+        op.bind({})
+    except ShapeError:
+        return True
+    return False
 
 
 def _folded_names(node: Node, arrays: Sequence[np.ndarray], emitter: Emitter) -> tuple[str, ...]:

@@ -64,7 +64,7 @@ class Call:
         if isinstance(item, Value):
             return item
         if isinstance(item, Dims):
-            return item.value(self.graph, self.inputs)
+            return item.value(self.graph)
         return self.graph.constant(item)
 
     def values(self) -> list[Value]:

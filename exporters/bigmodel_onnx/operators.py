@@ -134,9 +134,7 @@ def _cast(call: Call) -> Any:
     found = Dims.of(call.items[0])
     if found is not None and dtype in INDICES:
         return replace(found, dtype=dtype)
-    return (
-        found.value(call.graph, call.inputs, dtype) if found is not None else ops.cast(call.value(0), dtype)
-    )
+    return found.value(call.graph, dtype) if found is not None else ops.cast(call.value(0), dtype)
 
 
 @reads("Dropout")

@@ -10,7 +10,7 @@ import numpy as np
 from bigmodel_core import ops
 from bigmodel_core.errors import ExportError
 from bigmodel_core.graph import Value
-from bigmodel_core.graph.spec import dim_add
+from bigmodel_core.graph.spec import Dim, dim_add
 from bigmodel_core.ops.slicing import Slice
 from bigmodel_onnx.nodes import Call, check_size, reads
 from bigmodel_onnx.shape_operators import taken
@@ -19,7 +19,7 @@ from bigmodel_onnx.shape_operators import taken
 @reads("Pad")
 def _pad(call: Call) -> Value:
     x, mode = call.value(0), call.get("mode", "constant")
-    pads = list(call.get("pads") or call.get("paddings") or call.dims(1).numbers())
+    pads: list[Dim] = list(call.get("pads") or call.get("paddings") or call.dims(1).dims)
     axes = call.dims(3).numbers() if call.has(3) else list(range(len(pads) // 2))
     axes = call.counted(axes, x.ndim)
     if len(pads) != 2 * len(axes) or (not call.has(3) and len(axes) < x.ndim):
@@ -32,10 +32,15 @@ def _pad(call: Call) -> Value:
         raise ExportError(f"Pad of mode {mode} cannot be read.")
     sides = {axis: both for axis, both in sides.items() if both != (0, 0)}
     image = mode == "constant" and number == 0 and x.ndim == 4 and x.spec.is_float and set(sides) <= {2, 3}
-    if image and min(map(min, sides.values()), default=0) >= 0:
+    free = any(not isinstance(pad, int) for pad in pads)
+    if image and (free or min(map(int, pads), default=0) >= 0):
         (top, below), (left, right) = sides.get(2, (0, 0)), sides.get(3, (0, 0))
         return ops.zero_pad(x, (top, left, below, right))
-    for axis, (before, after) in sides.items():
+    if free:
+        raise ExportError(
+            "Pad by free sizes can be read for zeros around images alone.", fix="fix the sizes."
+        )
+    for axis, (before, after) in ((axis, (int(a), int(b))) for axis, (a, b) in sides.items()):
         size = x.shape[axis]
         if before < 0 or after < 0:
             gone = max(-before, 0) + max(-after, 0)

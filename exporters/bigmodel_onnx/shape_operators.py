@@ -7,7 +7,18 @@ import numpy as np
 from bigmodel_core import ops
 from bigmodel_core.errors import ExportError
 from bigmodel_core.graph import Value
-from bigmodel_core.graph.spec import Dim, broadcast, dim_product, format_shape
+from bigmodel_core.graph.spec import (
+    Dim,
+    broadcast,
+    dim_add,
+    dim_floor_divide,
+    dim_max,
+    dim_product,
+    dim_subtract,
+    format_shape,
+)
+from bigmodel_core.ops.positions import Positions
+from bigmodel_core.ops.sizes import size_of_dimension
 from bigmodel_core.ops.slicing import Slice, bounded
 from bigmodel_onnx.nodes import Call, reads
 from bigmodel_onnx.shapes import Dims, part
@@ -99,6 +110,18 @@ def _constant_of_shape(call: Call) -> Value:
     return ops.broadcast_to(call.graph.constant(fill, dtype), call.dims(0).dims)
 
 
+@reads("Range")
+def _range(call: Call) -> Value:
+    start, limit, step = (call.dims(place).dims[0] for place in range(3))
+    if not isinstance(step, int) or step == 0:
+        raise ExportError(f"Range with a step of {step} cannot be read.", fix="use a constant step.")
+    reach = dim_subtract(limit, start) if step > 0 else dim_subtract(start, limit)
+    count = dim_max(dim_floor_divide(dim_add(reach, abs(step) - 1), abs(step)), 0)
+    dtype = call.dims(0).dtype
+    places = Positions(count)(call.graph.constant(0, dtype))
+    return places * step + size_of_dimension(start, call.graph, dtype) if (start, step) != (0, 1) else places
+
+
 @reads("Concat")
 def _concat(call: Call) -> Value:
     values = call.values()
@@ -163,7 +186,8 @@ def _sliced(x: Value, axis: int, start: Dim, end: Dim, step: int) -> Value:
         if step < 0:
             return taken(x, axis, np.arange(size)[part(size, start, end, step)])
         return ops.index(x, (*[slice(None)] * axis, slice(start, end, step)))
-    if step != 1:
-        raise ExportError("a Slice with steps along a free dimension cannot be read.")
-    first, length = bounded(size, start, end)
-    return x if first == 0 and length == size else Slice(axis, first, length)(x)
+    if step < 1:
+        raise ExportError("a Slice that runs backwards along a free dimension cannot be read.")
+    first, reach = bounded(size, start, end)
+    length = dim_floor_divide(dim_add(reach, step - 1), step)
+    return x if first == 0 and length == size else Slice(axis, first, length, step)(x)

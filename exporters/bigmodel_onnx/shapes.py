@@ -10,10 +10,20 @@ import numpy as np
 
 from bigmodel_core.errors import ExportError
 from bigmodel_core.graph import Graph, Value
-from bigmodel_core.graph.dimensions import dim_parts, dim_sides
-from bigmodel_core.graph.spec import Dim, dim_add, dim_divide, dim_max, dim_min, dim_multiply, dim_product
-from bigmodel_core.ops import concatenate, minimum, reshape
-from bigmodel_core.ops.shape import size_of
+from bigmodel_core.graph.dimensions import dim_least
+from bigmodel_core.graph.spec import (
+    Dim,
+    dim_add,
+    dim_divide,
+    dim_floor_divide,
+    dim_max,
+    dim_min,
+    dim_multiply,
+    dim_product,
+    dim_subtract,
+)
+from bigmodel_core.ops import concatenate, reshape
+from bigmodel_core.ops.sizes import size_of_dimension
 
 
 @dataclass(frozen=True)
@@ -49,10 +59,10 @@ class Dims:
             raise ExportError(f"{self.dims} must be fixed here.", fix="give the file fixed sizes there.")
         return [dim for dim in self.dims if isinstance(dim, int)]
 
-    def value(self, graph: Graph, inputs: Sequence[Value], dtype: str | None = None) -> Value:
+    def value(self, graph: Graph, dtype: str | None = None) -> Value:
         """The same as numbers that are computed at run time."""
         dtype = dtype or self.dtype
-        parts = [_number(dim, graph, inputs, dtype) for dim in self.dims]
+        parts = [size_of_dimension(dim, graph, dtype) for dim in self.dims]
         if self.is_scalar:
             return parts[0]
         if all(isinstance(dim, int) for dim in self.dims):
@@ -60,44 +70,32 @@ class Dims:
         return concatenate([reshape(part, (1,)) for part in parts], 0)
 
 
-def _number(dim: Dim, graph: Graph, inputs: Sequence[Value], dtype: str) -> Value:
-    if isinstance(dim, int):
-        return graph.constant(dim, dtype)
-    for value in inputs:
-        for axis in range(value.ndim):
-            if value.shape[axis] == dim:
-                return size_of(value, (axis,), dtype)
-    sides = dim_sides(dim)
-    if sides is not None:
-        return minimum(*(_number(side, graph, inputs, dtype) for side in sides))
-    if dim.isidentifier():
-        raise ExportError(f"the dimension '{dim}' belongs to no input.")
-    total: Value | None = None
-    for number, factors in dim_parts(dim):
-        product = graph.constant(number, dtype)
-        for factor in factors:
-            product = product * _number(factor, graph, inputs, dtype)
-        total = product if total is None else total + product
-    assert total is not None
-    return total
-
-
 def _divide(a: Dim, b: Dim) -> Dim:
-    quotient = dim_divide(a, b)
-    if isinstance(a, int) and isinstance(b, int) and b:  # cut towards zero
-        quotient = abs(a) // abs(b) * (1 if (a < 0) == (b < 0) else -1)
-    if quotient is None:
+    """The quotient cut towards zero, as the operator has it."""
+    if isinstance(a, int) and isinstance(b, int) and b:
+        return abs(a) // abs(b) * (1 if (a < 0) == (b < 0) else -1)
+    exact = dim_divide(a, b)
+    if exact is not None:
+        return exact
+    if dim_least(a) < 0 or dim_least(b) < 1:
         raise ExportError(
-            f"the dimension ({a}) / ({b}) cannot be expressed.", fix="give the file fixed sizes there."
+            f"the dimension ({a}) / ({b}) cannot be expressed: it may be negative.",
+            fix="give the file fixed sizes there.",
         )
-    return quotient
+    return dim_floor_divide(a, b)
+
+
+def _remainder(a: Dim, b: Dim) -> Dim:
+    """The remainder of rounding down, which has the sign of the divisor."""
+    return dim_subtract(a, dim_multiply(dim_floor_divide(a, b), b))
 
 
 _ARITHMETIC: dict[str, Callable[[Dim, Dim], Dim]] = {
     "Add": dim_add,
-    "Sub": lambda a, b: dim_add(a, dim_multiply(b, -1)),
+    "Sub": dim_subtract,
     "Mul": dim_multiply,
     "Div": _divide,
+    "Mod": _remainder,
     "Min": dim_min,
     "Max": dim_max,
 }

@@ -112,7 +112,9 @@ def test_names_are_those_whose_sizes_matter(tree: object) -> None:
             dim_value(dim, {other: 3 for other in names if other != name})
 
 
-@pytest.mark.parametrize("dim", [-1, 1.5, "", "2N", "N/2", "N**2", None, True, "a b", "(N)"])
+@pytest.mark.parametrize(
+    "dim", [-1, 1.5, "", "2N", "N/2", "N**2", None, True, "a b", "(N", "N)", "N //", "N % (", "-"]
+)
 def test_what_is_no_dimension_is_refused(dim: object) -> None:
     with pytest.raises(ShapeError, match="dimension"):
         Spec((dim,))
@@ -205,14 +207,12 @@ def test_cuts_that_are_alike_have_one_text() -> None:
     assert (dim_min("T", 1), dim_max("T", 1), dim_min("T + 3", 4)) == (1, "T", 4)
 
 
-@pytest.mark.parametrize(
-    "text", ["min(T", "min(T)", "min(T, 2", "min(T, 2, 3)", "min()", "(T)", "min(T, 2))"]
-)
+@pytest.mark.parametrize("text", ["min(T", "min(T)", "min(T, 2", "min(T, 2, 3)", "min()", "(T", "min(T, 2))"])
 def test_texts_that_are_no_minimums_are_refused(text: str) -> None:
     with pytest.raises(ShapeError, match="is not a dimension"):
         Spec((text,))
 
 
-def test_minimums_nested_deep_are_refused() -> None:
-    with pytest.raises(ShapeError, match="too many minimums"):
+def test_expressions_nested_deep_are_refused() -> None:
+    with pytest.raises(ShapeError, match="nested too deep"):
         Spec(("min(T, " * 500 + "3" + ")" * 500,))

@@ -149,6 +149,12 @@ CASES: dict[str, Case] = {
         lambda x, y: np.broadcast_to(y, x.shape),
         (("N", "T", 2), (2,)),
     ),
+    "positions": (
+        lambda x: x + ops.positions(x, 0).reshape(-1, 1).astype("float32"),
+        lambda x: x + np.arange(len(x))[:, None],
+        (X,),
+    ),
+    "size_of_dimension": (lambda x: x * x.shape[0], lambda x: x * len(x), (X,)),
     "zeros_like": (lambda x: ops.zeros_like(x) + x, lambda x: x, (X,)),
     "concatenate": (
         lambda x, y: ops.concatenate([x, y, x], 1),

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import math
 from typing import Any
 
 from bigmodel_core.graph.spec import Spec
@@ -24,7 +23,7 @@ def _permuted(op: Any, x: Spec, y: Spec) -> dict[str, Any]:
 size_of = kernel(
     fill_size,
     views=lambda op, i, o: ([(1,)], [(1,)]),
-    extras=lambda op, i, o: {"size": math.prod(i[0].sizes[axis] for axis in op.axes)},
+    extras=lambda op, i, o: {"size": op.count(i[0])},
 )
 transpose = kernel(
     copy_strided,

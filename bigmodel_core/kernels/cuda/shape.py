@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import math
-
 import numpy as np
 
 from bigmodel_core.kernels import views
@@ -24,7 +22,7 @@ def transpose(call: Call) -> list[CudaLaunch]:
 
 @cuda_launches
 def size_of(call: Call) -> list[CudaLaunch]:
-    """How many elements are along some axes, as a number."""
-    size = math.prod(call.inputs[0].sizes[axis] for axis in call.op.axes)
+    """How many elements are along some axes, or the size of a dimension, as a number."""
+    size = call.op.count(call.inputs[0])
     out = call.outputs[0].dtype
     return [over_items(wrapper(fill, 1), [flat(call.output_buffers[0], 1, out), np.dtype(out).type(size)], 1)]

@@ -1,0 +1,43 @@
+"""The sizes of free dimensions as numbers, known when the model runs: what `x / x.shape[1]` divides by."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import Any
+
+from bigmodel_core.graph import Graph, Op, Value
+from bigmodel_core.graph.spec import Dim, Spec, dim_value
+from bigmodel_core.kernels.cpu import shape as cpu_kernels
+from bigmodel_core.kernels.cuda import shape as cuda_kernels
+
+
+@dataclass(frozen=True)
+class SizeOfDimension(Op):
+    """The size of a dimension as a scalar; its input is any scalar of the graph and of the number type."""
+
+    dim: Dim
+    cpu = cpu_kernels.size_of
+    cuda = cuda_kernels.size_of
+
+    def bind(self, sizes: Mapping[str, int]) -> SizeOfDimension:
+        return SizeOfDimension(dim_value(self.dim, sizes))
+
+    def count(self, x: Spec) -> Dim:
+        """The size itself, once it is known."""
+        return self.dim
+
+    def infer(self, x: Spec) -> Spec:
+        return x
+
+    def grad(self, dy: Value, y: Value, x: Value) -> tuple[None]:
+        return (None,)
+
+    def onnx(self, emit: Any, x: Any) -> Any:
+        return emit.dimension_size(self.dim, emit.inputs[0].dtype)
+
+
+def size_of_dimension(dim: Dim, graph: Graph, dtype: str) -> Value:
+    """The size of a dimension as a scalar value."""
+    zero = graph.constant(0, dtype)
+    return graph.constant(dim, dtype) if isinstance(dim, int) else SizeOfDimension(dim)(zero)
