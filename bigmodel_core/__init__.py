@@ -45,6 +45,7 @@ _PLACES = {
         "dim_min",
         "dim_multiply",
         "dim_product",
+        "dim_subtract",
         "format_shape",
     ),
     "bigmodel_core.kernels.call": ("Call", "Operand"),
@@ -178,6 +179,7 @@ if TYPE_CHECKING:
     from bigmodel_core.graph.spec import dim_min as dim_min
     from bigmodel_core.graph.spec import dim_multiply as dim_multiply
     from bigmodel_core.graph.spec import dim_product as dim_product
+    from bigmodel_core.graph.spec import dim_subtract as dim_subtract
     from bigmodel_core.graph.spec import format_shape as format_shape
     from bigmodel_core.kernels.call import Call as Call
     from bigmodel_core.kernels.call import Operand as Operand

@@ -11,6 +11,9 @@ from bigmodel_core.errors import ExportError
 from bigmodel_core.graph import Constant, Value
 from bigmodel_core.graph.spec import Shape, format_shape
 from bigmodel_core.ops.arithmetic import Add
+from bigmodel_core.ops.concatenation import Concatenate
+from bigmodel_core.ops.positions import Positions
+from bigmodel_core.ops.shape import BroadcastTo, Reshape
 from bigmodel_core.ops.updates import UpdateSlice
 from bigmodel_onnx.nodes import Call, reads
 
@@ -36,13 +39,35 @@ def _scatter(call: Call) -> Value:
 
 
 def _start(places: Value) -> Value | None:
-    """Where the block begins whose indices these are: a constant grid, moved."""
-    if not isinstance(places.node.op, Add):
-        return None
+    """Where the block begins whose indices these are: a grid, moved; in parts by axis if sizes are free."""
+    if isinstance(places.node.op, Concatenate) and places.node.op.axis == places.ndim - 1:
+        parts = [_along(value, axis) for axis, value in enumerate(places.node.inputs)]
+        found = [part for part in parts if part is not None]
+        return ops.concatenate(found, 0) if len(found) == len(parts) == places.ndim - 1 else None
+    alone = _along(places, 0) if places.ndim == 2 else None
+    if alone is not None or not isinstance(places.node.op, Add):
+        return alone
     for grid, start in itertools.permutations(places.node.inputs):
         op = grid.node.op
         if isinstance(op, Constant) and _is_grid(op.array) and start.spec.size == op.array.shape[-1]:
             return ops.reshape(start.astype("int64"), (op.array.shape[-1],))
+    return None
+
+
+def _along(places: Value, axis: int) -> Value | None:
+    """Where positions along one axis begin, repeated along the others."""
+    size = places.shape[axis]
+    while isinstance(places.node.op, (BroadcastTo, Reshape)):
+        if isinstance(places.node.op, Reshape) and places.shape[axis] != places.spec.size:
+            return None
+        places = places.node.inputs[0]
+    if not isinstance(places.node.op, Add):
+        return None
+    for numbers, start in itertools.permutations(places.node.inputs):
+        op = numbers.node.op
+        counts = isinstance(op, Positions) or (isinstance(op, Constant) and _is_grid(op.array[:, None]))
+        if numbers.shape == (size,) and start.spec.size == 1 and counts:
+            return ops.reshape(start.astype("int64"), (1,))
     return None
 
 

@@ -53,11 +53,11 @@ def computed(tree: Any, sizes: dict[str, int]) -> tuple[Any, int]:
 
 @given(TREES, SIZES)
 def test_expressions_have_the_value_of_integers_and_are_read_back(tree: Any, sizes: dict[str, int]) -> None:
-    dim, wanted = computed(tree, sizes)
     try:
+        dim, wanted = computed(tree, sizes)
         found = dim_value(dim, sizes)
-    except ShapeError as error:  # a divisor that is 0 for these sizes was divided by 7 above
-        assert "which is 0" in str(error)
+    except ShapeError as error:  # a divisor that is 0 for these sizes was replaced above
+        assert "which is 0" in str(error) or "nested too deep" in str(error)
         return
     if found != wanted:  # so was one inside
         assert "//" in str(tree) or "%" in str(tree)

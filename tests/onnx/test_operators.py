@@ -150,8 +150,8 @@ CASES: dict[str, Case] = {
         (("N", "T", 2), (2,)),
     ),
     "positions": (
-        lambda x: x + ops.positions(x, 0).reshape(-1, 1).astype("float32"),
-        lambda x: x + np.arange(len(x))[:, None],
+        lambda x: x + ops.positions(x, 0).reshape(-1, 1, 1).astype("float32"),
+        lambda x: x + np.arange(len(x))[:, None, None],
         (X,),
     ),
     "size_of_dimension": (lambda x: x * x.shape[0], lambda x: x * len(x), (X,)),
