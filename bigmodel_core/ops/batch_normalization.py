@@ -12,7 +12,8 @@ from bigmodel_core.kernels.cpu import batch_normalization as cpu_kernels
 from bigmodel_core.ops.convolution import ChannelSum
 from bigmodel_core.ops.functions import sqrt
 from bigmodel_core.ops.images import CHANNELS_FIRST, ImageOp
-from bigmodel_core.ops.shape import reshape, size_of
+from bigmodel_core.ops.shape import reshape
+from bigmodel_core.ops.sizes import size_of
 
 
 @dataclass(frozen=True)

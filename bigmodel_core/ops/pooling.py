@@ -25,7 +25,8 @@ from bigmodel_core.ops.images import (
 )
 from bigmodel_core.ops.padding import zero_pad
 from bigmodel_core.ops.positions import positions
-from bigmodel_core.ops.shape import size_of, zeros_like
+from bigmodel_core.ops.shape import zeros_like
+from bigmodel_core.ops.sizes import size_of
 from bigmodel_core.ops.slicing import Slice
 
 

@@ -1,9 +1,9 @@
-"""Ops that see numbers in another shape: reshape, broadcast, transpose; and how many numbers there are."""
+"""Ops that see numbers in another shape: reshape, broadcast, transpose."""
 
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from typing import Any, ClassVar
 
 from bigmodel_core.errors import ShapeError
@@ -121,37 +121,6 @@ def ones_like(x: Value) -> Value:
 
 
 @dataclass(frozen=True)
-class SizeOf(Op):
-    """How many elements are along some axes, as a scalar: what a mean over a free dimension divides by."""
-
-    axes: tuple[int, ...]
-    dtype: str
-    cpu = cpu_kernels.size_of
-    cuda = cuda_kernels.size_of
-
-    def count(self, x: Spec) -> Dim:
-        """How many elements they are."""
-        return dim_product(x.shape[axis] for axis in self.axes)
-
-    def infer(self, x: Spec) -> Spec:
-        return Spec((), self.dtype)
-
-    def permuted(self, order: tuple[int, ...], x: Spec) -> SizeOf:
-        return replace(self, axes=tuple(sorted(order.index(axis) for axis in self.axes)))
-
-    def grad(self, dy: Value, y: Value, x: Value) -> tuple[None]:
-        return (None,)
-
-    def onnx(self, emit: Any, x: Any) -> Any:
-        return emit.size(x, self.axes, self.dtype)
-
-
-def size_of(x: Value, axes: tuple[int, ...], dtype: str) -> Value:
-    """The number of elements along some axes, as a scalar value."""
-    return SizeOf(axes, dtype)(x)
-
-
-@dataclass(frozen=True)
 class Transpose(Op):
     """The axes in another order."""
 
@@ -184,4 +153,4 @@ def transpose(x: Value, permutation: Sequence[int] | None = None) -> Value:
     return x if order == tuple(range(x.ndim)) else Transpose(order)(x)
 
 
-__all__ = ["broadcast_to", "flatten", "reshape", "size_of", "transpose", "zeros_like"]
+__all__ = ["broadcast_to", "flatten", "reshape", "transpose", "zeros_like"]

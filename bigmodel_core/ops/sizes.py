@@ -1,15 +1,46 @@
-"""The sizes of free dimensions as numbers, known when the model runs: what `x / x.shape[1]` divides by."""
+"""Sizes as numbers, known when the model runs: how many elements there are, and what `x / x.shape[1]` divides by."""
 
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
 from bigmodel_core.graph import Graph, Op, Value
-from bigmodel_core.graph.spec import Dim, Spec, dim_value
-from bigmodel_core.kernels.cpu import shape as cpu_kernels
-from bigmodel_core.kernels.cuda import shape as cuda_kernels
+from bigmodel_core.graph.spec import Dim, Spec, dim_product, dim_value
+from bigmodel_core.kernels.cpu import sizes as cpu_kernels
+from bigmodel_core.kernels.cuda import sizes as cuda_kernels
+
+
+@dataclass(frozen=True)
+class SizeOf(Op):
+    """How many elements are along some axes, as a scalar: what a mean over a free dimension divides by."""
+
+    axes: tuple[int, ...]
+    dtype: str
+    cpu = cpu_kernels.size_of
+    cuda = cuda_kernels.size_of
+
+    def count(self, x: Spec) -> Dim:
+        """How many elements they are."""
+        return dim_product(x.shape[axis] for axis in self.axes)
+
+    def infer(self, x: Spec) -> Spec:
+        return Spec((), self.dtype)
+
+    def permuted(self, order: tuple[int, ...], x: Spec) -> SizeOf:
+        return replace(self, axes=tuple(sorted(order.index(axis) for axis in self.axes)))
+
+    def grad(self, dy: Value, y: Value, x: Value) -> tuple[None]:
+        return (None,)
+
+    def onnx(self, emit: Any, x: Any) -> Any:
+        return emit.size(x, self.axes, self.dtype)
+
+
+def size_of(x: Value, axes: tuple[int, ...], dtype: str) -> Value:
+    """The number of elements along some axes, as a scalar value."""
+    return SizeOf(axes, dtype)(x)
 
 
 @dataclass(frozen=True)
@@ -41,3 +72,6 @@ def size_of_dimension(dim: Dim, graph: Graph, dtype: str) -> Value:
     """The size of a dimension as a scalar value."""
     zero = graph.constant(0, dtype)
     return graph.constant(dim, dtype) if isinstance(dim, int) else SizeOfDimension(dim)(zero)
+
+
+__all__ = ["size_of"]

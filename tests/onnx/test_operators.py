@@ -104,7 +104,7 @@ CASES: dict[str, Case] = {
     "min": (lambda x: ops.min(x, (1, 2)), lambda x: x.min((1, 2)), (X,)),
     "argmax": (lambda x: ops.argmax(x, 1), lambda x: x.argmax(1), (X,)),
     "size": (
-        lambda x: x / ops.shape.size_of(x, (0, 1), "float32"),
+        lambda x: x / ops.size_of(x, (0, 1), "float32"),
         lambda x: x / (x.shape[0] * x.shape[1]),
         (X,),
     ),

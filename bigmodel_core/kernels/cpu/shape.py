@@ -1,4 +1,4 @@
-"""Axes in another order, and how many numbers there are, on the CPU."""
+"""Axes in another order, on the CPU."""
 
 from __future__ import annotations
 
@@ -10,21 +10,11 @@ from bigmodel_core.kernels.cpu.engine.kernels import kernel
 from bigmodel_core.kernels.cpu.strided import copy_strided
 
 
-def fill_size(out, x, size):
-    """out (1,)."""
-    out[0] = size
-
-
 def _permuted(op: Any, x: Spec, y: Spec) -> dict[str, Any]:
     strides = views.strides(x.sizes)
     return {"first": 0, "sizes": y.sizes, "strides": tuple(strides[axis] for axis in op.permutation)}
 
 
-size_of = kernel(
-    fill_size,
-    views=lambda op, i, o: ([(1,)], [(1,)]),
-    extras=lambda op, i, o: {"size": op.count(i[0])},
-)
 transpose = kernel(
     copy_strided,
     views=lambda op, i, o: ([views.matrix(o[0])], [views.vector(i[0])]),
