@@ -26,7 +26,7 @@ KINDS = {
     "exporter": "Exporters",
 }
 TYPES = {
-    "Dim": "A dimension: an integer, or a `SymbolicDim` or its text, which names a free one or computes with such names.",
+    "Dim": "A dimension: an integer, or a `SymbolicDim` or its text, which is free.",
     "MetricState": "What a metric has counted and summed so far: a dict of numbers and arrays.",
     "Shape": "A tuple of dimensions.",
     "Task": 'What a model decides: "classification", "binary" or "regression".',

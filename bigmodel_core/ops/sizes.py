@@ -1,4 +1,4 @@
-"""Sizes as numbers, known when the model runs: how many elements there are, and what `x / x.shape[1]` divides by."""
+"""Sizes as numbers, known when the model runs: of axes, and of the dimension in `x / x.shape[1]`."""
 
 from __future__ import annotations
 

@@ -13,6 +13,7 @@ import numpy as np
 from bigmodel_core.graph import Constant, Node, Value
 from bigmodel_core.graph.spec import dim_product
 from bigmodel_core.ops import arithmetic, elementwise, reduce, shape, slicing
+from bigmodel_core.ops.sizes import SizeOf
 from bigmodel_onnx.emit import broadcasts_to
 from bigmodel_onnx.image_patterns import enlarged, windows
 from bigmodel_onnx.matching import Match, Uses, before_broadcast
@@ -72,7 +73,7 @@ def _reduced(node: Node, uses: Uses) -> _Reduction | None:
             found = _reduced_source(total, uses)
             if found and found.operator == "ReduceSum" and _is_reciprocal(factor, found):
                 return _Reduction("ReduceMean", found.x, found.axes, found.keepdims)
-    if isinstance(op, arithmetic.Divide) and isinstance(node.inputs[1].node.op, shape.SizeOf):
+    if isinstance(op, arithmetic.Divide) and isinstance(node.inputs[1].node.op, SizeOf):
         count = node.inputs[1].node
         found = _reduced_source(node.inputs[0], uses)
         if found and found.operator == "ReduceSum":
