@@ -21,7 +21,7 @@ if TYPE_CHECKING:
     from pathlib import Path
 
 _PLACES = {
-    "bigmodel_core.data.augmentation": ("Augmentation", "Draws"),
+    "bigmodel_core.data.augmentation": ("Augmentation", "Draws", "Mixing"),
     "bigmodel_core.data.dataset": ("Data", "Dataset"),
     "bigmodel_core.data.encoding": ("Encoding", "Task"),
     "bigmodel_core.data.preprocessing": ("Preprocessing",),
@@ -147,6 +147,7 @@ if TYPE_CHECKING:
     from bigmodel_core.data import images as images
     from bigmodel_core.data.augmentation import Augmentation as Augmentation
     from bigmodel_core.data.augmentation import Draws as Draws
+    from bigmodel_core.data.augmentation import Mixing as Mixing
     from bigmodel_core.data.dataset import Data as Data
     from bigmodel_core.data.dataset import Dataset as Dataset
     from bigmodel_core.data.encoding import Encoding as Encoding

@@ -10,10 +10,11 @@ import hashlib
 from abc import ABC, abstractmethod
 from collections.abc import Sequence
 from dataclasses import dataclass
+from typing import Any
 
 import numpy as np
 
-from bigmodel_core.errors import DtypeError, ShapeError
+from bigmodel_core.errors import DataError, DtypeError, ShapeError, UsageError
 from bigmodel_core.registry.discovery import display_name
 
 _MULTIPLIERS = np.array([[0xD2511F53], [0xCD9E8D57]], np.uint64)
@@ -108,6 +109,88 @@ class Augmentation(ABC):
         """
 
 
+class Mixing(Augmentation):
+    """A random change to samples together with their targets, which may mix those of a batch, such as Mixup.
+
+    Subclasses are frozen dataclasses that define `mixed`. Class labels arrive as shares of each class, (n, C)
+    floats, where the loss takes such; other targets as floats.
+    """
+
+    @abstractmethod
+    def mixed(self, x: np.ndarray, y: np.ndarray, draws: Draws) -> tuple[np.ndarray, np.ndarray]:
+        """The changed samples and targets, of the same shapes and number types; x and y stay as they are.
+
+        Args:
+            x: (n, ...) samples.
+            y: (n, ...) targets, floats.
+            draws: random numbers for each of the samples; all chance has to come from here.
+        """
+
+    def __call__(self, x: np.ndarray, draws: Draws) -> np.ndarray:
+        return self.mixed(x, np.zeros((len(x), 1), np.float32), draws)[0]
+
+
+def mixes(augment: Sequence[Augmentation]) -> bool:
+    """Whether augmentations change targets, too."""
+    return any(isinstance(change, Mixing) for change in augment)
+
+
+def mixable(y: np.ndarray, classes: int | None) -> np.ndarray:
+    """Targets that can be mixed: floats as they are, labels as a share of each class, (n, C) float32.
+
+    Args:
+        y: the targets.
+        classes: how many classes labels have; None makes labels floats.
+
+    Raises:
+        DataError: a label is out of range.
+    """
+    if y.dtype.kind == "f":
+        return y
+    if classes is None:
+        return y.astype(np.float32)
+    if y.size and (y.min() < 0 or y.max() >= classes):
+        raise DataError(f"labels run from {y.min()} to {y.max()}, expected 0 to {classes - 1}.")
+    return (y[..., np.newaxis] == np.arange(classes)).astype(np.float32)
+
+
+def augmented_pair(
+    x: np.ndarray,
+    y: np.ndarray | None,
+    augment: Sequence[Augmentation],
+    seed: int,
+    epoch: int,
+    samples: np.ndarray,
+    classes: int | None = None,
+) -> tuple[np.ndarray, np.ndarray | None]:
+    """A batch and its targets after some augmentations.
+
+    Args:
+        x, augment, seed, epoch, samples: as for `augmented`.
+        y: the targets; None if there are none.
+        classes: as for `mixable`.
+
+    Raises:
+        UsageError: an augmentation mixes targets, and there are none, or several.
+        ShapeError, DtypeError: as `augmented`.
+    """
+    if not mixes(augment):
+        return augmented(x, augment, seed, epoch, samples), y
+    if not isinstance(y, np.ndarray):
+        raise UsageError(
+            "an augmentation mixes samples with their targets, which are not one array.",
+            fix="leave it out, or pass one target for each sample.",
+        )
+    y = mixable(y, classes)
+    for stream, change in enumerate(augment):
+        if isinstance(change, Mixing):
+            found, target = change.mixed(x, y, Draws(samples, seed, epoch, stream))
+            x, y = _kept(change, found, x), _kept(change, target, y)
+        else:
+            x = _kept(change, change(x, Draws(samples, seed, epoch, stream)), x)
+    return np.ascontiguousarray(x), np.ascontiguousarray(y)
+
+
 def augmented(
     x: np.ndarray, augment: Sequence[Augmentation], seed: int, epoch: int, samples: np.ndarray
 ) -> np.ndarray:
@@ -123,18 +206,22 @@ def augmented(
         ShapeError, DtypeError: one does not suit the samples, or does not keep their shape or type.
     """
     for stream, change in enumerate(augment):
-        found = change(x, Draws(samples, seed, epoch, stream))
-        if not isinstance(found, np.ndarray) or found.shape != x.shape:
-            raise ShapeError(
-                f"it made {getattr(found, 'shape', type(found).__name__)} of a batch {x.shape}.",
-                where=display_name(type(change)),
-                fix="an augmentation must keep the shape of the batch.",
-            )
-        if found.dtype != x.dtype:
-            raise DtypeError(
-                f"it made {found.dtype} of a batch of {x.dtype}.",
-                where=display_name(type(change)),
-                fix="an augmentation must keep the number type.",
-            )
-        x = found
+        x = _kept(change, change(x, Draws(samples, seed, epoch, stream)), x)
     return np.ascontiguousarray(x)
+
+
+def _kept(change: Augmentation, found: Any, x: np.ndarray) -> np.ndarray:
+    """What an augmentation made of a batch, known to be of its shape and type."""
+    if not isinstance(found, np.ndarray) or found.shape != x.shape:
+        raise ShapeError(
+            f"it made {getattr(found, 'shape', type(found).__name__)} of a batch {x.shape}.",
+            where=display_name(type(change)),
+            fix="an augmentation must keep the shape of the batch.",
+        )
+    if found.dtype != x.dtype:
+        raise DtypeError(
+            f"it made {found.dtype} of a batch of {x.dtype}.",
+            where=display_name(type(change)),
+            fix="an augmentation must keep the number type.",
+        )
+    return found

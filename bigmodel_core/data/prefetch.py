@@ -71,6 +71,8 @@ def prepared_batches(
     seed: int = 0,
     epoch: int = 0,
     workers: int = DEFAULT_WORKERS,
+    has_target: bool = False,
+    classes: int | None = None,
 ) -> Iterator[tuple[np.ndarray, ...]]:
     """For each batch of indices an array of each of some samples.
 
@@ -80,14 +82,19 @@ def prepared_batches(
         augment: applied to the arrays of the first, in this order.
         seed, epoch: key their random numbers, together with the indices.
         workers: how many threads prepare batches; 0 for none.
+        has_target: whether the second of the samples are the only targets of the first.
+        classes: how many classes those have, if they are to be mixed.
     """
 
     def batch(indices: np.ndarray) -> tuple[np.ndarray, ...]:
         found = [gathered(x, indices, np.empty((len(indices), *x.shape[1:]), x.dtype)) for x in samples]
         if augment:
-            from bigmodel_core.data.augmentation import augmented
+            from bigmodel_core.data.augmentation import augmented_pair
 
-            found[0] = augmented(found[0], augment, seed, epoch, indices)
+            y = found[1] if has_target else None
+            found[0], target = augmented_pair(found[0], y, augment, seed, epoch, indices, classes)
+            if target is not None:
+                found[1] = target
         return tuple(found)
 
     return ahead((functools.partial(batch, indices) for indices in order), workers)

@@ -225,6 +225,7 @@ class Loader:
             seed=self.shuffle_seed or 0,
             epoch=epoch,
             workers=self.workers,
+            has_target=isinstance(y, np.ndarray),
         )
         return ((_kept(batch[0], x_out), None if y is None else _kept(batch[1], y_out)) for batch in found)
 

@@ -38,6 +38,7 @@ class Job:
         batch_size: samples per step.
         augment: how training samples are changed.
         workers: threads that prepare batches.
+        classes: how many classes labels have that are mixed; None if there are none.
         checkpoint_every: steps between checkpoints within an epoch.
         monitor: what decides the best epoch.
         measures: what is measured and can be compared, with whether higher values are better.
@@ -59,6 +60,7 @@ class Job:
     batch_size: int
     augment: list[Augmentation]
     workers: int
+    classes: int | None
     checkpoint_every: int | None
     monitor: str
     measures: dict[str, bool]

@@ -73,7 +73,9 @@ def _train_epoch(trainer: Trainer, job: Job, report: Reporter, interruption: Int
         step.discard()
         tell(trainer, "on_epoch_begin", state.epoch)
     report.epoch_begins(state.epoch, job.epochs, job.batches, state.batch)
-    epoch = job.train.shuffled(job.batch_size, step.seed, state.epoch, state.batch, job.augment, job.workers)
+    epoch = job.train.shuffled(
+        job.batch_size, step.seed, state.epoch, state.batch, job.augment, job.workers, job.classes
+    )
     with closing(epoch) as batches:
         for batch in batches:
             number = state.batch + 1

@@ -9,12 +9,14 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from bigmodel_core.data.augmentation import Augmentation, augmented
+from bigmodel_core.data.augmentation import Augmentation, augmented_pair, mixable, mixes
 from bigmodel_core.data.dataset import Data
 from bigmodel_core.data.encoding import Encoding
 from bigmodel_core.data.prefetch import DEFAULT_WORKERS
 from bigmodel_core.data.split import Split
+from bigmodel_core.data.tree import mapped
 from bigmodel_core.errors import UsageError
+from bigmodel_core.nn.given import network_of
 from bigmodel_core.nn.network import Network
 from bigmodel_core.nn.optimizer import Optimizer
 from bigmodel_core.registry.config import make, make_list
@@ -97,14 +99,14 @@ def prepared(
                 fix="pass validation data, or leave the metrics out.",
             )
         asked = None
-    network, goal = _built(trainer, train)
+    network, goal, classes = _built(trainer, train, changes)
     usual = len(train) // train.steps if isinstance(train, Stream) else 64
     batch_size = fitting_batch_size(network, len(train), asked, usual)
     names = step.programs.loss_names
     measured = measures(trainer.metrics, validated=held_out is not None, losses=names)
     monitor = monitored(trainer.monitor, measured)
     train = train.fitting(network, step.loss, goal)
-    _check_augmentations(changes, train, step.seed)
+    _check_augmentations(changes, train, step.seed, classes)
     evaluator = Evaluator(network, step.loss, trainer.metrics, goal, encoding)
     if held_out is not None:
         held_out = held_out.fitting(network, step.loss, goal)
@@ -153,6 +155,7 @@ def prepared(
         batch_size=batch_size,
         augment=changes,
         workers=workers,
+        classes=classes,
         checkpoint_every=checkpoint_every,
         monitor=monitor,
         measures=measured,
@@ -168,12 +171,24 @@ def prepared(
     )
 
 
-def _built(trainer: Trainer, samples: Samples | Stream) -> tuple[Network, Goal]:
+def _built(
+    trainer: Trainer, samples: Samples | Stream, augment: Sequence[Augmentation]
+) -> tuple[Network, Goal, int | None]:
+    """The model and its step, built for samples; what their targets look like; and, if augmentations mix
+    labels, how many classes there are."""
     first, step = samples.first(1), trainer.step
+    target, classes = first.labelled(), None
+    if mixes(augment) and isinstance(target, np.ndarray):
+        network = network_of(step.model, first.inputs, step.seed, step.device)
+        size = network.outputs[0].shape[-1]
+        is_label = target.dtype.kind != "f" and getattr(step.loss, "soft_targets", False)
+        classes = size if is_label and isinstance(size, int) else None
+        target = mixable(target, classes)
     if step.network is None:
-        step.build(first.inputs, first.labelled(), first.weight, accumulates=trainer.accumulate > 1)
+        step.build(first.inputs, target, first.weight, accumulates=trainer.accumulate > 1)
     network = trainer.network
-    return network, goal_of(step.loss, network, first.inputs, first.labelled(), first.weight)
+    goal = goal_of(step.loss, network, first.inputs, first.labelled(), first.weight)
+    return network, goal, classes
 
 
 def _for_run(trainer: Trainer, before: Mapping[str, Any], epochs: int, steps_an_epoch: int) -> Optimizer:
@@ -221,7 +236,9 @@ def _augmentations(
     return make_list("augmentation", augment)
 
 
-def _check_augmentations(augment: Sequence[Augmentation], train: Samples | Stream, seed: int) -> None:
+def _check_augmentations(
+    augment: Sequence[Augmentation], train: Samples | Stream, seed: int, classes: int | None
+) -> None:
     """Try the augmentations with one sample.
 
     Raises:
@@ -236,7 +253,8 @@ def _check_augmentations(augment: Sequence[Augmentation], train: Samples | Strea
             f"the model takes {len(inputs)} inputs, and augmentations change one.",
             fix="leave augment out, and change the samples before training.",
         )
-    augmented(np.asarray(inputs[0]), augment, seed, 0, np.arange(1))
+    target = mapped(np.asarray, train.first(1).labelled())
+    augmented_pair(np.asarray(inputs[0]), target, augment, seed, 0, np.arange(1), classes)
 
 
 def _state_for(trainer: Trainer, options: Mapping[str, Any]) -> RunState:

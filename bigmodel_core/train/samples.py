@@ -172,20 +172,31 @@ class Samples:
         start: int = 0,
         augment: Sequence[Augmentation] = (),
         workers: int = DEFAULT_WORKERS,
+        classes: int | None = None,
     ) -> Generator[tuple[Any, Any, Any]]:
         """The batches (x, y, weight) of an epoch, in the order of (seed, epoch), from batch `start` on.
 
-        The arrays are good until the next batch. With several inputs, x is a tuple; the
-        weight is None if samples are not weighted. Where samples are to be
-        read or augmented, `workers` threads do that ahead; they end when the generator is closed.
+        The arrays are good until the next batch. With several inputs, x is a tuple; the weight is None if
+        samples are not weighted. Where samples are to be read or augmented, `workers` threads do that ahead;
+        they end when the generator is closed. Targets that are mixed become shares of `classes`.
         """
         labelled, count = self.labelled(), len(self.inputs)
         goals = len(leaves(labelled))
         samples = (*self.inputs, *leaves(labelled).values(), *leaves(self.weight).values())
         same_length: Any = self  # everything that `batches` asks of a split is its length
         order = batches(same_length, batch_size, shuffle_seed=seed, epoch=epoch, start=start)
+        is_alone = count == goals == 1 and "" in leaves(labelled)
         prepared = (
-            prepared_batches(samples, order, augment, seed=seed, epoch=epoch, workers=workers)
+            prepared_batches(
+                samples,
+                order,
+                augment,
+                seed=seed,
+                epoch=epoch,
+                workers=workers,
+                has_target=is_alone,
+                classes=classes,
+            )
             if need_preparing(samples, augment)
             else _gathered_batches(samples, order, min(batch_size, len(self)))
         )

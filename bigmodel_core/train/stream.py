@@ -8,7 +8,7 @@ from typing import Any
 
 import numpy as np
 
-from bigmodel_core.data.augmentation import Augmentation, augmented
+from bigmodel_core.data.augmentation import Augmentation, augmented_pair
 from bigmodel_core.errors import DataError, UsageError
 from bigmodel_core.nn.layer import Layer
 from bigmodel_core.nn.loss import Loss
@@ -99,6 +99,7 @@ class Stream:
         start: int = 0,
         augment: Sequence[Augmentation] = (),
         workers: int = 0,
+        classes: int | None = None,
     ) -> Generator[tuple[Any, Any, Any]]:
         """The batches (x, y, weight) of an epoch as they come, from batch `start` on.
 
@@ -108,11 +109,12 @@ class Stream:
         rows = epoch * len(self)
         for number, batch in enumerate(self._epoch(start), start):
             found = self._samples(batch)
-            x = found.inputs
+            x, y = found.inputs, found.labelled()
             if augment:
                 numbers = rows + number * len(self._first) + np.arange(len(found))
-                x = (augmented(np.asarray(x[0]), augment, seed, epoch, numbers),)
-            yield x[0] if len(x) == 1 else x, found.labelled(), found.weight
+                changed, y = augmented_pair(np.asarray(x[0]), y, augment, seed, epoch, numbers, classes)
+                x = (changed,)
+            yield x[0] if len(x) == 1 else x, y, found.weight
 
     def _epoch(self, start: int) -> Iterator[Any]:
         """The batches of an epoch, as they were given."""
