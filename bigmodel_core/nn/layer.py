@@ -356,7 +356,7 @@ class Layer:
     def __getattr__(self, name: str) -> Any:
         """A parameter by its name: inside another layer's `__call__` the value, else a copy of the array.
 
-        So a parent ties weights: `x @ self.embedding.weight.T`.
+        So a parent ties weights: `x @ ops.transpose(self.embedding.weight)`.
         """
         if name.startswith("_"):  # what Python and libraries look for
             raise AttributeError(name)

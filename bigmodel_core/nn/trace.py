@@ -372,7 +372,7 @@ def _own_defaults(layer: Layer) -> None:
     kind: Any = type(layer)
     for name, default in _layer_defaults(kind):
         if getattr(layer, name, None) is default:
-            object.__setattr__(layer, name, copy.copy(default))
+            object.__setattr__(layer, name, copy.deepcopy(default))
 
 
 @functools.cache
@@ -380,7 +380,13 @@ def _layer_defaults(kind: type[Any]) -> tuple[tuple[str, Any], ...]:
     if not is_dataclass(kind):
         return ()
     found = ((item.name, item.default) for item in fields(kind))
-    return tuple((name, default) for name, default in found if hasattr(type(default), "parameter"))
+    return tuple((name, default) for name, default in found if _holds_layers(default))
+
+
+def _holds_layers(value: Any) -> bool:
+    if isinstance(value, (tuple, list)):
+        return any(map(_holds_layers, value))
+    return hasattr(type(value), "parameter")
 
 
 @functools.cache

@@ -238,20 +238,23 @@ def test_a_build_that_fails_changes_nothing() -> None:
 
 
 def test_a_layer_that_is_a_default_is_not_shared_by_all_of_its_kind() -> None:
-    norm_of_all = bm.layers.LayerNorm()
+    norm_of_all = bm.Sequential(bm.layers.LayerNorm())
+    pair_of_all = (bm.layers.LayerNorm(), bm.layers.LayerNorm())
 
     @dataclass(frozen=True)
     class Normed(bm.Layer):
         norm: bm.Layer = norm_of_all
+        pair: tuple[bm.Layer, ...] = pair_of_all
 
         def __call__(self, x: Any) -> Any:
-            return self.norm(x)
+            return self.pair[1](self.pair[0](self.norm(x)))
 
     first, second = Normed(), Normed()
     both = bm.Sequential(first, second)
     both.build(X)
     assert {path.split("/")[0] for path in both.state()} == {"normed_1", "normed_2"}
     assert first == second and first.norm is not second.norm
+    assert sum(array.size for array in both.state().values()) == 2 * 3 * 8
 
 
 # Heads, parts and ties ----------------------------------------------------------------------------------
