@@ -8,7 +8,7 @@ from dataclasses import dataclass, field
 from typing import Any
 
 from bigmodel_core.data.tree import filled, leaves
-from bigmodel_core.errors import BigmodelError, ShapeError
+from bigmodel_core.errors import BigmodelError, DataError, ShapeError
 from bigmodel_core.graph import Value, place
 from bigmodel_core.graph.spec import format_shape
 from bigmodel_core.nn.layer import Layer
@@ -107,6 +107,8 @@ def _scalar(
     ).node.graph
     with graph.scope("loss", kind):
         try:
+            if target is None and not isinstance(loss, LossFunction):
+                raise DataError(f"{kind} compares with a target, got None.", fix="pass the targets, too.")
             with _within(loss, trace):
                 found = averaged(loss, prediction, target, weight)
             if found[0].shape != ():

@@ -15,6 +15,7 @@ from bigmodel_core.graph.spec import Spec
 from bigmodel_core.kernels.cuda.engine import launch
 from bigmodel_core.kernels.fused import Elementwise
 from bigmodel_core.ops import losses
+from bigmodel_core.ops.carried import Carried
 from bigmodel_core.plan.kernel_table import known_ops
 from tests.cuda.numpy_reference import references, results_and_gradients
 from tests.ops import recurrent_reference
@@ -150,6 +151,9 @@ CASES: dict[str, Case] = {
     "recurrent relu": (lambda **v: _recurrent("relu", **v), _weights(1)),
     "recurrent lstm": (lambda **v: _recurrent("lstm", **v), _weights(4)),
     "recurrent gru": (lambda **v: _recurrent("gru", **v), _weights(3)),
+    "positions": (lambda x: [o.positions(x, 0) * 1, o.positions(x, 1) + 2], {"x": X}),
+    "sizes": (lambda x: x / x.shape[0], {"x": X}),
+    "carried": (lambda x: Carried("state", x.shape)(o.sum(x, 0)), {"x": X}),
     "labels as numbers": (lambda t: losses.LabelNumbers(2, "float32")(t), {"t": SIGNS}),
 }
 FIXED = {

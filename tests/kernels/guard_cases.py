@@ -15,6 +15,7 @@ from bigmodel_core.graph.autodiff import gradients
 from bigmodel_core.graph.spec import Spec
 from bigmodel_core.kernels.cpu.engine.target import vector_unit
 from bigmodel_core.ops import linear, losses, squares
+from bigmodel_core.ops.carried import Carried
 from bigmodel_core.plan import Program
 from bigmodel_core.plan.kernel_table import needs_kernel
 
@@ -320,6 +321,15 @@ CASES: dict[str, Case] = {
         },
     ),
     "dropout": Case(lambda x: o.dropout(x, 0.4), lambda lanes: {"x": normal(9, 13)}),
+    "positions and sizes": Case(
+        lambda x: [
+            o.positions(x, 0) + o.positions(x, 0),
+            x / x.shape[0],
+            Carried("state", x.shape)(o.sum(x, 0)),
+        ],
+        lambda lanes: {"x": normal(67, 13)},
+        free=(67,),
+    ),
     "mean over a free size": Case(lambda x: o.mean(x, 0), lambda lanes: {"x": normal(67, 13)}, free=(67,)),
     "integers": Case(
         lambda i: [i + i, i * 3, -i, o.sum(i), o.max(i, 1), o.argmax(i), i.astype("float32")],
@@ -366,11 +376,12 @@ def program_of(case: Case, arrays: Mapping[str, np.ndarray], device: Any = "cpu"
     return Program(graph, outputs, moved, [*results, *found.values()] if moved else [], device)
 
 
-def alone(node: Node, device: Any = "cpu") -> Program:
-    """A program of one op, whose inputs are the caller's."""
+def alone(node: Node, sizes: Mapping[str, int], device: Any = "cpu") -> Program:
+    """A program of one op, whose inputs are the caller's; no input may say the sizes it depends on."""
     graph = Graph()
     values = [graph.input(f"x{n}", value.spec) for n, value in enumerate(node.inputs)]
-    return Program(graph, graph.apply(node.op, values).outputs, device=device)
+    op = node.op if any(value.spec.names() for value in values) else node.op.bind(sizes)
+    return Program(graph, graph.apply(op, values).outputs, device=device)
 
 
 def with_kernels_of_their_own(program: Program) -> list[Node]:

@@ -81,7 +81,7 @@ def runs_of(name: str, dtype: str) -> Iterator[Run]:
         given = {f"x{n}": found[id(value)] for n, value in enumerate(node.inputs)}
         # What a recurrent layer keeps for its gradient has no meaning where a row has ended.
         compared = 1 + node.op.states if isinstance(node.op, Recurrent) else None
-        yield Run(repr(node.op), lambda device, node=node: alone(node, device), given, compared)
+        yield Run(repr(node.op), lambda device, node=node: alone(node, sizes, device), given, compared)
 
 
 @pytest.mark.parametrize(

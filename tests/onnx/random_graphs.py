@@ -561,6 +561,14 @@ def _scatter(d: Draw, operator: str) -> None:
     d.add(operator, x, d.constant(rows.astype("int64")), d.operand((len(rows), *shape[depth:]), dtype))
 
 
+@draws("Range", since=11)
+def _range(d: Draw, operator: str) -> None:
+    """Whole numbers from one to another, which no graph is about alone: they are added to an input."""
+    start, count = d.whole(-3, 3), d.whole(1, 5)
+    numbers = [d.constant(np.array(number, "int64")) for number in (start, start + count, 1)]
+    d.add("Add", d.operand((count,), "int64"), d.add(operator, *numbers))
+
+
 @draws("Slice")
 def _slice(d: Draw, operator: str) -> None:
     shape = d.shape(d.whole(1, 3), 0.5)
