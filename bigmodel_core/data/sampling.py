@@ -7,6 +7,7 @@ resumed run and for any number of workers.
 from __future__ import annotations
 
 import hashlib
+import operator
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from typing import Any
@@ -17,6 +18,7 @@ from bigmodel_core.data.augmentation import Augmentation
 from bigmodel_core.data.prefetch import DEFAULT_WORKERS, need_preparing, prepared_batches
 from bigmodel_core.data.source import Source
 from bigmodel_core.data.split import Split
+from bigmodel_core.data.tree import mapped
 from bigmodel_core.errors import ConfigError, DataError, ShapeError
 
 
@@ -183,13 +185,14 @@ class Loader:
         """How many batches an epoch has."""
         return _batch_count(self.split, self.batch_size, self.drop_last)
 
-    def __iter__(self) -> Iterator[tuple[np.ndarray, np.ndarray | None]]:
+    def __iter__(self) -> Iterator[tuple[Any, ...]]:
         return self.epoch(0)
 
     def epoch(
         self, epoch: int = 0, *, start: int = 0, out: tuple[np.ndarray, np.ndarray | None] | None = None
-    ) -> Iterator[tuple[np.ndarray, np.ndarray | None]]:
-        """The batches (x, y) of one epoch; y is None if the split has no targets.
+    ) -> Iterator[tuple[Any, ...]]:
+        """The batches (x, y) of one epoch; y is None if the split has no targets. (x, y, weight) if it has
+        weights.
 
         Args:
             epoch: number of the epoch; keys the order.
@@ -208,6 +211,17 @@ class Loader:
             drop_last=self.drop_last,
             start=start,
         )
+        weight = self.split.weight
+        if weight is None:
+            return self._pairs(order, epoch, out)
+        every = list(order)
+        pairs = self._pairs(iter(every), epoch, out)
+        weights = (mapped(operator.itemgetter(batch), weight) for batch in every)
+        return ((*pair, found) for pair, found in zip(pairs, weights, strict=True))
+
+    def _pairs(
+        self, order: Iterator[np.ndarray], epoch: int, out: tuple[np.ndarray, np.ndarray | None] | None
+    ) -> Iterator[tuple[Any, Any]]:
         x, y = self.split.x, self.split.y
         x_out, y_out = out if out is not None else (None, None)
         if out is not None:

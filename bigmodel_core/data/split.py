@@ -52,6 +52,12 @@ class Split:
                 where="Split",
                 fix="give x a first axis that counts samples.",
             )
+        if self.reach is not None and not isinstance(self.reach, (int, np.integer)):
+            raise DataError(
+                f"reach is a {type(self.reach).__name__}, expected a number of samples.",
+                where="Split",
+                fix="pass weights by name: Split(x, y, weight=weights).",
+            )
         for name, what in (("y", "target"), ("weight", "weight")):
             given = getattr(self, name)
             if given is None:

@@ -244,6 +244,10 @@ def claimed(
 
 
 def _converted(known: Owned, spec: Spec) -> Callable[[], np.ndarray]:
+    """The numbers as they are now; those that were never drawn may wait."""
+    if known.is_stored:
+        array = known.read().astype(spec.dtype)
+        return lambda: array
     return lambda: known.read().astype(spec.dtype)
 
 

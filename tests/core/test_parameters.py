@@ -222,6 +222,12 @@ def test_a_build_converts_number_types_and_a_model_on_its_way_takes_those_it_fin
     np.testing.assert_array_equal(
         model.state()["tower_1/dense_1/weight"], inner.state()["dense_1/weight"].astype("float32")
     )
+    other = bm.Sequential(inner)
+    other.build(bm.Spec(("N", 4)), dtype="float32")
+    before = other.state()["tower_1/dense_1/weight"]
+    inner.build(bm.Spec(("N", 4), "float64"), dtype="float64")
+    trained(other)
+    np.testing.assert_array_equal(inner.state()["dense_1/weight"], before)  # as they were at the build
     half = bm.Sequential(trained(Tower()), bm.layers.Dense(3))
     double = bm.layers.Dense(3)
     double.build(bm.Spec(("N", 3), "float64"), dtype="float64")

@@ -9,6 +9,7 @@ import pytest
 
 from bigmodel_core.data.dataset import Data
 from bigmodel_core.data.preprocessing import Preprocessing
+from bigmodel_core.data.sampling import Loader
 from bigmodel_core.data.split import Split
 from bigmodel_core.errors import BigmodelError, ConfigError, DataError
 
@@ -137,3 +138,14 @@ def test_summary_is_json_and_complete():
 def test_errors_of_this_module_have_one_root():
     with pytest.raises(BigmodelError):
         Split(np.zeros(3), np.zeros(4))
+
+
+def test_weights_are_passed_by_name_and_come_with_each_batch():
+    x, weight = np.arange(10.0).reshape(5, 2), np.arange(5.0)
+    with pytest.raises(DataError, match="weights by name"):
+        Split(x, np.arange(5), weight)
+    split = Split(x, np.arange(5), weight=weight)
+    for seed in (None, 3):
+        for part, label, own in Loader(split, 2, shuffle_seed=seed):
+            np.testing.assert_array_equal(own, label)
+            np.testing.assert_array_equal(part[:, 0], 2 * label)
