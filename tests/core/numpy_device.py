@@ -12,7 +12,17 @@ import bigmodel_core as bm
 from bigmodel_core.graph import Constant, Node, Op, Value, Variable
 from bigmodel_core.graph.op import DEVICES
 from bigmodel_core.kernels import status
-from bigmodel_core.ops import activations, arithmetic, comparison, functions, gate, linear, reduce, shape
+from bigmodel_core.ops import (
+    activations,
+    arithmetic,
+    comparison,
+    functions,
+    gate,
+    linear,
+    reduce,
+    shape,
+    sizes,
+)
 from bigmodel_core.plan import Device, Program, Variables
 from bigmodel_core.plan.failures import error_of
 from bigmodel_core.plan.listing import PlannedKernel, PlannedStep
@@ -49,7 +59,7 @@ KERNELS: dict[type[Op], Callable[..., Any]] = {
     linear.MatMul: _product,
     reduce.Sum: lambda op, x: x.sum(op.axes, keepdims=op.keepdims),
     shape.BroadcastTo: lambda op, x: np.broadcast_to(x, op.shape),
-    shape.SizeOf: lambda op, x: np.array(np.prod([x.shape[axis] for axis in op.axes]), op.dtype),
+    sizes.SizeOf: lambda op, x: np.array(np.prod([x.shape[axis] for axis in op.axes]), op.dtype),
     gate.Copy: lambda op, x: x,
     gate.Gate: _verdict,
 }
