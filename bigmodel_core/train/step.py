@@ -175,7 +175,8 @@ class TrainStep:
             raise self._explained(error, "step", given) from None
         self.steps += 1
         self.draws += 1
-        self._note(parts)
+        if parts:
+            self._note(parts)
         return float(loss)
 
     def gradients(
