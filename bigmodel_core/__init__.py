@@ -56,12 +56,13 @@ _PLACES = {
     "bigmodel_core.kernels.fused": ("elementwise",),
     "bigmodel_core.nn.gradients": ("gradients",),
     "bigmodel_core.nn.function": ("function",),
-    "bigmodel_core.nn.layer": ("Layer", "clone"),
+    "bigmodel_core.nn.buildable": ("clone",),
+    "bigmodel_core.nn.layer": ("Layer",),
     "bigmodel_core.nn.loss": ("Loss", "one_output"),
     "bigmodel_core.nn.model": ("Model",),
     "bigmodel_core.nn.optimizer": ("Optimizer", "Schedule"),
-    "bigmodel_core.nn.parameters": ("LoadReport",),
     "bigmodel_core.nn.sequential": ("Sequential",),
+    "bigmodel_core.nn.states": ("LoadReport",),
     "bigmodel_core.nn.trace": ("freezing",),
     "bigmodel_core.registry.field_limits": ("check_number",),
     "bigmodel_core.registry.hookspecs": ("hookimpl",),
@@ -194,17 +195,17 @@ if TYPE_CHECKING:
     from bigmodel_core.kernels.fused import elementwise as elementwise
     from bigmodel_core.nn import initializers as initializers
     from bigmodel_core.nn import probabilities as probabilities
+    from bigmodel_core.nn.buildable import clone as clone
     from bigmodel_core.nn.function import function as function
     from bigmodel_core.nn.gradients import gradients as gradients
     from bigmodel_core.nn.layer import Layer as Layer
-    from bigmodel_core.nn.layer import clone as clone
     from bigmodel_core.nn.loss import Loss as Loss
     from bigmodel_core.nn.loss import one_output as one_output
     from bigmodel_core.nn.model import Model as Model
     from bigmodel_core.nn.optimizer import Optimizer as Optimizer
     from bigmodel_core.nn.optimizer import Schedule as Schedule
-    from bigmodel_core.nn.parameters import LoadReport as LoadReport
     from bigmodel_core.nn.sequential import Sequential as Sequential
+    from bigmodel_core.nn.states import LoadReport as LoadReport
     from bigmodel_core.nn.trace import freezing as freezing
     from bigmodel_core.registry.field_limits import check_number as check_number
     from bigmodel_core.registry.hookspecs import hookimpl as hookimpl

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from bigmodel_core.errors import BigmodelError, ConfigError
+from bigmodel_core.errors import BigmodelError, ConfigError, ShapeError
 from bigmodel_core.graph import Value, place
 from bigmodel_core.graph.spec import Spec
 from bigmodel_core.nn.parameters import Known
@@ -51,11 +51,34 @@ def dispatched(call: Callable[..., Any]) -> Callable[..., Any]:
     return called
 
 
+def check_count(layer: Layer, count: int) -> None:
+    """Raise unless a layer can be called with this number of inputs.
+
+    Raises:
+        ShapeError: it cannot.
+    """
+    try:
+        _signature(type(layer).__call__).bind(layer, *range(count))
+    except TypeError as error:
+        names = layer._argument_names(layer._input_count() or 0)
+        wanted = f"; it takes {', '.join(names)}" if names else ""
+        raise ShapeError(
+            f"the model cannot be called on {count} input{'s' * (count != 1)}: {error}{wanted}.",
+            fix="pass an array, or a Spec, for each argument of its __call__.",
+            where=type(layer).__name__,
+        ) from None
+
+
 @functools.cache
 def arguments(call: Callable[..., Any]) -> tuple[tuple[str, ...], bool]:
     """The names of the positional arguments of a layer's `__call__`, and whether there may be more or fewer
     of them."""
-    given = list(inspect.signature(call).parameters.values())[1:]
+    given = list(_signature(call).parameters.values())[1:]
     named = [item for item in given if item.kind in (item.POSITIONAL_ONLY, item.POSITIONAL_OR_KEYWORD)]
     is_open = any(item.kind is item.VAR_POSITIONAL or item.default is not item.empty for item in given)
     return tuple(item.name for item in named), is_open
+
+
+@functools.cache
+def _signature(call: Callable[..., Any]) -> inspect.Signature:
+    return inspect.signature(call)

@@ -8,7 +8,7 @@ import numpy as np
 
 from bigmodel_core.data.arrays import as_array, cast
 from bigmodel_core.data.source import Source
-from bigmodel_core.errors import DataError, DtypeError, ShapeError
+from bigmodel_core.errors import DtypeError, ShapeError
 from bigmodel_core.graph.dtypes import INDICES
 from bigmodel_core.graph.spec import Spec, format_shape, match
 
@@ -72,23 +72,3 @@ def check_fits(name: str, found: np.ndarray | Source, spec: Spec, known: dict[st
                 f"input '{name}': expected {spec.dtype}, got {found.dtype}.",
                 fix=f"convert it: x.astype('{spec.dtype}').",
             )
-
-
-def fitting_state(path: str, array: Any, spec: Spec) -> np.ndarray:
-    """An array as the numbers of a parameter, or of an optimizer's state.
-
-    Raises:
-        ShapeError, DtypeError, DataError: it does not fit; the message names the path.
-    """
-    found = as_array(array, "state")
-    if found.shape != spec.shape:
-        raise ShapeError(
-            f"expected shape {format_shape(spec.shape)}, got {format_shape(found.shape)}.", where=path
-        )
-    if not np.can_cast(found.dtype, spec.dtype, "same_kind"):
-        raise DtypeError(f"expected {spec.dtype}, got {found.dtype}.", where=path)
-    try:
-        return cast(found, spec.dtype, "state")
-    except DataError as error:
-        error.where = path
-        raise

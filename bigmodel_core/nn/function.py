@@ -18,7 +18,8 @@ from bigmodel_core.graph import Value
 from bigmodel_core.graph.spec import Spec
 from bigmodel_core.nn.layer import Layer
 from bigmodel_core.nn.network import Network
-from bigmodel_core.nn.trace import holder_of, is_tracing
+from bigmodel_core.nn.parameters import holder_of
+from bigmodel_core.nn.trace import is_tracing
 
 MOST_FORMS = 64
 """Forms of arguments that a function keeps compiled; the one that was used longest ago goes first."""

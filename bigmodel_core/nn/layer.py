@@ -2,36 +2,24 @@
 
 from __future__ import annotations
 
-import copy
-from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, fields, is_dataclass
-from typing import TYPE_CHECKING, Any, Self, TypeVar
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Any
 
 import numpy as np
 
-from bigmodel_core.errors import (
-    GraphError,
-    ShapeError,
-    UnknownParameterError,
-    UsageError,
-)
+from bigmodel_core.errors import ShapeError, UnknownParameterError
 from bigmodel_core.graph import Value, place
 from bigmodel_core.graph.spec import Dim, Spec, format_shape
+from bigmodel_core.nn.buildable import Buildable
 from bigmodel_core.nn.calling import arguments, dispatched
-from bigmodel_core.nn.parameters import Initializer, Known, LoadReport, Parameter, settings_of
+from bigmodel_core.nn.parameters import Initializer, Known, Parameter, holder_of
 from bigmodel_core.nn.parts import Part, part_of, replayed
-from bigmodel_core.nn.trace import current_trace, holder_of, is_tracing
+from bigmodel_core.nn.trace import current_trace, is_tracing
 from bigmodel_core.registry.contracts import undefined
 
-if TYPE_CHECKING:
-    from bigmodel_core.nn.network import Network
-    from bigmodel_core.nn.session import Session
-    from bigmodel_core.nn.summary import Summary
 
-AnyLayer = TypeVar("AnyLayer", bound="Layer")
-
-
-class Layer:
+class Layer(Buildable):
     """A part of a network: hyper-parameters as fields, `__call__` composes ops and other layers.
 
     Subclasses are frozen dataclasses. Called on Values, inside another layer, a layer adds to the graph;
@@ -56,8 +44,6 @@ class Layer:
 
     def __call__(self, *inputs: Any) -> Any:
         raise undefined(self, "layer", "__call__")
-
-    # Inside __call__ -----------------------------------------------------------------------------------
 
     @property
     def training(self) -> bool:
@@ -162,92 +148,6 @@ class Layer:
         names, is_open = arguments(type(self).__call__)
         return None if is_open else len(names)
 
-    # As a model ------------------------------------------------------------------------------------------
-
-    def build(
-        self,
-        *inputs: Any,
-        seed: int | None = None,
-        dtype: str | None = None,
-        device: str | None = None,
-    ) -> Network:
-        """Build the model that this layer is: trace it, and draw the parameters that do not exist yet.
-
-        Parameters belong to layers: those that this one, or a layer inside, has from an earlier build stay
-        if their shapes fit, and are shared with every other model that uses the same layers.
-
-        Args:
-            inputs: a `Spec`, shape or array for each input; the first dimension of an array becomes "N".
-            seed: draws all parameters anew, in place, as a function of it and of their paths; None draws
-                missing ones with the seed 0.
-            dtype: "float32" or "float64"; by default that of the parameters that exist, else "float32".
-                Parameters of another type are converted: other models keep the old ones.
-            device: "cpu" or "cuda"; by default that of the parameters that exist, else "cpu".
-
-        Warns:
-            BigmodelWarning: parameters of another shape were drawn anew, or a seed drew some that other
-                models use, too.
-
-        >>> import bigmodel_core as bm
-        >>> network = bm.layers.Dense(3).build(bm.Spec(("N", 4)))
-        >>> sorted(network.state())
-        ['bias', 'weight']
-        """
-        return self._built(inputs, seed, dtype, device, is_explicit=True)
-
-    def _built(
-        self,
-        inputs: Sequence[Any],
-        seed: int | None = None,
-        dtype: str | None = None,
-        device: str | None = None,
-        *,
-        is_explicit: bool = False,
-        first_seed: int = 0,
-    ) -> Network:
-        """Build the model; unless somebody asked for that, no parameter that exists is changed.
-
-        Args:
-            inputs, seed, dtype, device: as for `build`.
-            is_explicit: whether somebody called `build`.
-            first_seed: draws missing parameters where `seed` is None.
-        """
-        from bigmodel_core.nn.fitting import input_spec
-        from bigmodel_core.nn.network import Network
-
-        own_dtype, own_device = settings_of(self) or ("float32", "cpu")
-        dtype, device = dtype or own_dtype, device or own_device
-        network = Network(
-            self,
-            tuple(input_spec(item, dtype) for item in inputs),
-            seed=first_seed if seed is None else seed,
-            draws_anew=seed is not None,
-            dtype=dtype,
-            device=device,
-            is_explicit=is_explicit,
-        )
-        object.__setattr__(self, "_network", network)
-        return network
-
-    @property
-    def network(self) -> Network:
-        """The built model; of a layer inside one, that for the inputs it gets there.
-
-        Raises:
-            GraphError: the layer was not built yet.
-        """
-        found: Network | None = self.__dict__.get("_network")
-        known: Known | None = self.__dict__.get("_known")
-        if found is None and known is not None:
-            found = self._built(known.inputs)
-            found.encoding = known.encoding
-        if found is None:
-            raise GraphError(
-                "the model is not built yet.",
-                fix="call it on an array, or build it: model.build(bm.Spec(('N', 784))).",
-            )
-        return found
-
     def part(self, path: str) -> Layer:
         """A layer inside the built model, as a model of its own with the same parameters.
 
@@ -280,79 +180,6 @@ class Layer:
         object.__setattr__(part, "_known", Known.met(found.cuts[False].inputs))
         return part
 
-    def session(self, batch_size: int | None = None) -> Session:
-        """Calls of the built model that follow each other: what layers carry is kept from one to the next.
-
-        Args:
-            batch_size: of all calls; that of the first by default.
-
-        Raises:
-            GraphError: the model is not built, or nothing in it carries state.
-
-        >>> import numpy as np
-        >>> import bigmodel_core as bm
-        >>> model = bm.layers.LSTM(8, carry=True)
-        >>> x = np.random.default_rng(0).normal(size=(2, 5, 3)).astype("float32")
-        >>> whole, session = model(x), model.session()
-        >>> steps = [session(x[:, t : t + 1]) for t in range(5)]
-        >>> bool(np.allclose(np.concatenate(steps, axis=1), whole, atol=1e-6))
-        True
-        """
-        return self.network.session(batch_size)
-
-    def summary(self, batch_size: int = 1) -> Summary:
-        """Print the built model's layers with shapes, parameters and multiply-adds, as `bigmodel info` does.
-
-        Args:
-            batch_size: batch size of the prediction whose memory is shown.
-
-        Returns:
-            What was printed: `str()` of it is the text, its fields are the numbers.
-
-        Raises:
-            GraphError: the layer was not built yet.
-
-        >>> import bigmodel_core as bm
-        >>> model = bm.Sequential(bm.layers.Dense(8), bm.layers.Dense(3))
-        >>> network = model.build(bm.Spec(("N", 4)))
-        >>> model.summary().parameters
-        Layer    Type   Output  Parameters  Multiply-adds
-        x        Input  (N, 4)
-        dense_1  Dense  (N, 8)          40             32
-        dense_2  Dense  (N, 3)          27             24
-        Total                           67             56
-        <BLANKLINE>
-        Parameters  67
-        Memory      268 bytes for parameters, 192 bytes more to predict 1 sample
-        Work        56 multiply-adds per sample
-        67
-        """
-        return self.network.summary(batch_size)
-
-    @property
-    def is_built(self) -> bool:
-        """Whether parameters exist."""
-        return self.__dict__.get("_network") is not None or "_known" in self.__dict__
-
-    def state(self) -> dict[str, np.ndarray]:
-        """Copies of the built model's parameters, by path."""
-        return self.network.state()
-
-    def load_state(self, state: Mapping[str, np.ndarray], *, partial: bool = False) -> LoadReport:
-        """Set the built model's parameters; all of them, with their shapes, or nothing changes.
-
-        Args:
-            state: arrays by path, as `state()` gives them.
-            partial: whether to set those that fit, and leave the others as they are.
-
-        Returns:
-            What was set, and what was not.
-
-        Raises:
-            ShapeError, DtypeError, DataError: the state does not fit; with `partial`, nothing in it does.
-        """
-        return self.network.load_state(state, partial=partial)
-
     def __getattr__(self, name: str) -> Any:
         """A parameter by its name: inside another layer's `__call__` the value, else a copy of the array.
 
@@ -371,48 +198,6 @@ class Layer:
             f"{type(self).__name__} has no attribute and no parameter '{name}'.",
             fix="a layer has its parameters once it is built, and inside a model once it was called there.",
         )
-
-    # Copies: a deep copy has parameters of its own; a shallow one shares the layers inside, like `replace`.
-
-    def __reduce__(self) -> tuple[Any, ...]:
-        kept = self._attributes(without=("_network",))
-        network: Network | None = self.__dict__.get("_network")
-        if network is not None:
-            kept["_known"] = Known(network.inputs, is_own=True, encoding=network.encoding)
-        return _remade, (type(self), kept)
-
-    def __copy__(self) -> Self:
-        return _remade(type(self), self._attributes(without=("_network", "_holder", "_known")))
-
-    def _attributes(self, without: tuple[str, ...]) -> dict[str, Any]:
-        named: list[str] = [item.name for item in fields(self)] if is_dataclass(self) else []
-        found = {name: getattr(self, name) for name in named if hasattr(self, name)}  # those in slots, too
-        return {name: value for name, value in {**found, **self.__dict__}.items() if name not in without}
-
-
-def _remade(kind: type[AnyLayer], attributes: dict[str, Any]) -> AnyLayer:
-    made = object.__new__(kind)
-    for name, value in attributes.items():
-        object.__setattr__(made, name, value)
-    return made
-
-
-def clone(layer: AnyLayer) -> AnyLayer:
-    """A copy of a layer with parameters of its own, equal to the layer's; `copy.deepcopy` gives the same.
-
-    >>> import numpy as np
-    >>> import bigmodel_core as bm
-    >>> teacher = bm.layers.Dense(3)
-    >>> before = teacher(np.ones((1, 2), "float32"))
-    >>> student = bm.clone(teacher)
-    >>> student.load_state({path: 0 * array for path, array in student.state().items()}).loaded
-    ('weight', 'bias')
-    >>> bool((teacher(np.ones((1, 2), "float32")) == before).all())
-    True
-    """
-    if not isinstance(layer, Layer):
-        raise UsageError(f"clone takes a layer, got {type(layer).__name__}.", fix="pass network.layer.")
-    return copy.deepcopy(layer)
 
 
 @dataclass(frozen=True, eq=False, repr=False)

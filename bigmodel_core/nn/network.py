@@ -2,22 +2,23 @@
 
 from __future__ import annotations
 
-import inspect
 import threading
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
 from bigmodel_core.data.source import Source
-from bigmodel_core.errors import BigmodelError, DtypeError, GraphError, ShapeError
+from bigmodel_core.errors import DtypeError, GraphError, ShapeError
 from bigmodel_core.graph import Graph
 from bigmodel_core.graph.dtypes import COMPUTED_FLOATS
 from bigmodel_core.graph.spec import Dim, Spec, format_shape, match
 from bigmodel_core.nn import initializers
-from bigmodel_core.nn.fitting import check_fits, checked, fitting_state, input_spec, of_samples
+from bigmodel_core.nn.calling import check_count
+from bigmodel_core.nn.fitting import check_fits, checked, input_spec, of_samples
 from bigmodel_core.nn.outputs import taken_apart
-from bigmodel_core.nn.parameters import Known, LoadReport, Owned, Parameter, claimed
+from bigmodel_core.nn.parameters import Known, Owned, Parameter, claimed
+from bigmodel_core.nn.states import LoadReport, all_fitting, partly_fitting
 from bigmodel_core.nn.trace import Trace
 
 if TYPE_CHECKING:
@@ -67,7 +68,7 @@ class Network:
             raise GraphError(
                 "a model needs at least one input.", fix="pass a Spec or an array for each input."
             )
-        _check_count(layer, len(inputs))
+        check_count(layer, len(inputs))
         self.layer, self.inputs, self.seed, self.dtype = layer, tuple(inputs), seed, dtype
         self.device = device_named(device)
         self.encoding: Encoding | None = None
@@ -221,56 +222,25 @@ class Network:
             partial: whether to set those that fit, and leave the others as they are.
 
         Raises:
-            ShapeError, DtypeError, DataError: as `fitting_state` says; with `partial`, nothing in it fits.
+            ShapeError, DtypeError, DataError: the state does not fit; with `partial`, nothing in it does.
         """
-        found, report = self._partly_fitting(state) if partial else (self.fitting_state(state), None)
+        found, report = self._fitting(state, partial)
         for path, array in found.items():
             self.variables.write(path, array)
-        return report or LoadReport(tuple(found))
+        return report
 
-    def _partly_fitting(self, state: Mapping[str, np.ndarray]) -> tuple[dict[str, np.ndarray], LoadReport]:
-        found: dict[str, np.ndarray] = {}
-        misfits: dict[str, str] = {}
-        for path, parameter in self.parameters.items():
-            if path in state:
-                try:
-                    found[path] = fitting_state(path, state[path], parameter.spec)
-                except BigmodelError as error:
-                    misfits[path] = error.message
-        missing, unknown = (
-            tuple(sorted(set(one) - set(other)))
-            for one, other in ((self.parameters, state), (state, self.parameters))
-        )
-        report = LoadReport(tuple(found), missing, unknown, misfits)
-        if not found:
-            raise ShapeError(
-                f"nothing in the state fits the model: it has {_some(state)}, the model"
-                f" {_some(self.parameters)}.",
-                fix="pass the state of a model with layers at the same paths, or rename its paths.",
-            )
-        return found, report
+    def check_state(self, state: Mapping[str, np.ndarray]) -> None:
+        """Raise as `load_state` would; nothing changes."""
+        self._fitting(state, partial=False)
 
-    def fitting_state(self, state: Mapping[str, np.ndarray]) -> dict[str, np.ndarray]:
-        """The arrays of a state as the parameters hold them.
-
-        Raises:
-            ShapeError: a path is missing or unknown, or a shape differs.
-            DtypeError: numbers would have to change kind.
-            DataError: a number is too large for the type of its parameter.
-        """
-        missing = sorted(set(self.parameters) - set(state))
-        unknown = sorted(set(state) - set(self.parameters))
-        if missing or unknown:
-            texts = [f"missing: {', '.join(missing[:5])}"] if missing else []
-            texts += [f"unknown: {', '.join(unknown[:5])}"] if unknown else []
-            raise ShapeError(
-                f"the state does not fit the model ({'; '.join(texts)}).",
-                fix="pass the result of state() of the same model.",
-            )
-        return {
-            path: fitting_state(path, state[path], parameter.spec)
-            for path, parameter in self.parameters.items()
-        }
+    def _fitting(
+        self, state: Mapping[str, np.ndarray], partial: bool
+    ) -> tuple[dict[str, np.ndarray], LoadReport]:
+        specs = {path: parameter.spec for path, parameter in self.parameters.items()}
+        if partial:
+            return partly_fitting(state, specs)
+        found = all_fitting(state, specs)
+        return found, LoadReport(tuple(found))
 
     # Inference -------------------------------------------------------------------------------------------
 
@@ -401,29 +371,6 @@ class Network:
                 else f"pass a tuple of arrays: ({', '.join(self.input_names)}).",
             )
         return list(zip(self.input_names, arrays, self.inputs, strict=True))
-
-
-def _check_count(layer: Layer, count: int) -> None:
-    """Raise unless a layer can be called with this number of inputs.
-
-    Raises:
-        ShapeError: it cannot.
-    """
-    try:
-        inspect.signature(type(layer).__call__).bind(layer, *range(count))
-    except TypeError as error:
-        names = layer._argument_names(layer._input_count() or 0)
-        wanted = f"; it takes {', '.join(names)}" if names else ""
-        raise ShapeError(
-            f"the model cannot be called on {count} input{'s' * (count != 1)}: {error}{wanted}.",
-            fix="pass an array, or a Spec, for each argument of its __call__.",
-            where=type(layer).__name__,
-        ) from None
-
-
-def _some(paths: Iterable[str]) -> str:
-    known = sorted(paths)
-    return ", ".join(known[:3]) + (", ..." if len(known) > 3 else "") if known else "no arrays"
 
 
 def _partly(spec: Spec, known: Mapping[str, int]) -> Spec:

@@ -168,6 +168,15 @@ class Known:
         return cls(tuple(specs))
 
 
+def holder_of(layer: Any) -> Holder:
+    """What a layer owns; nothing yet if it was never built."""
+    found: Holder | None = layer.__dict__.get("_holder")
+    if found is None:
+        found = Holder()
+        object.__setattr__(layer, "_holder", found)
+    return found
+
+
 def settings_of(layer: Any) -> tuple[str, str] | None:
     """The number type and the device of the parameters that a layer, or one in its fields, has; None if there
     are none."""
@@ -280,27 +289,3 @@ def _listed(paths: list[str]) -> str:
 
 def _warn(text: str) -> None:
     warnings.warn(text, BigmodelWarning, stacklevel=5)
-
-
-@dataclass(frozen=True)
-class LoadReport:
-    """What `load_state` did.
-
-    Args:
-        loaded: the paths whose numbers were set.
-        missing: parameters of the model that the state lacks; they stay as they were.
-        unknown: paths of the state that the model lacks.
-        misfits: paths whose arrays do not fit, with what is wrong; they stay as they were.
-    """
-
-    loaded: tuple[str, ...]
-    missing: tuple[str, ...] = ()
-    unknown: tuple[str, ...] = ()
-    misfits: Mapping[str, str] = field(default_factory=dict)
-
-    def __str__(self) -> str:
-        lines = [f"loaded: {len(self.loaded)}"]
-        lines += [f"missing: {path}" for path in self.missing]
-        lines += [f"unknown: {path}" for path in self.unknown]
-        lines += [f"does not fit: {path}: {reason}" for path, reason in self.misfits.items()]
-        return "\n".join(lines)

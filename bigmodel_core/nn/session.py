@@ -11,8 +11,8 @@ import numpy as np
 
 from bigmodel_core.errors import DataError, ShapeError, UsageError
 from bigmodel_core.graph.spec import Spec, format_shape
-from bigmodel_core.nn.fitting import fitting_state
 from bigmodel_core.nn.session_programs import INDICES, MOST_SIZES, Programs
+from bigmodel_core.nn.states import fitting_state
 
 if TYPE_CHECKING:
     from bigmodel_core.nn.network import Network

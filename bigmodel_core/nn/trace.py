@@ -3,13 +3,10 @@
 from __future__ import annotations
 
 import contextvars
-import copy
 import difflib
-import functools
-import re
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
-from dataclasses import dataclass, field, fields, is_dataclass, replace
+from dataclasses import dataclass, field, replace
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -18,39 +15,12 @@ from bigmodel_core.errors import GraphError, ShapeError
 from bigmodel_core.graph import Graph, Op, Value, place
 from bigmodel_core.graph.spec import Spec, format_shape
 from bigmodel_core.nn.outputs import Form
-from bigmodel_core.nn.parameters import Holder, Parameter
+from bigmodel_core.nn.parameters import Holder, Parameter, holder_of
+from bigmodel_core.nn.places import Call, own_defaults
 from bigmodel_core.ops.carried import Carried, carried
 
 if TYPE_CHECKING:
     from bigmodel_core.nn.layer import Layer
-
-
-@dataclass(eq=False)
-class _Call:
-    """A call of a layer that is being traced.
-
-    Args:
-        layer: which one.
-        path: where it is in the model.
-        holder: what it owns.
-        counts: how many layers without a name of their own were met, by the name of their kind.
-        met: the ids of those.
-    """
-
-    layer: Layer
-    path: str
-    holder: Holder
-    counts: dict[str, int] = field(default_factory=dict)
-    met: set[int] = field(default_factory=set)
-
-    def counted(self, name: str) -> str:
-        """The next name for a layer of a kind: dense_1, dense_2; no field of the layer has it."""
-        kind: Any = type(self.layer)
-        taken = _field_names(kind)
-        while True:
-            self.counts[name] = self.counts.get(name, 0) + 1
-            if (found := f"{name}_{self.counts[name]}") not in taken:
-                return found
 
 
 @dataclass
@@ -93,7 +63,7 @@ class Trace:
     _freezing: int = 0
     _places: dict[int, tuple[str, Holder]] = field(default_factory=dict)
     _alive: list[Layer] = field(default_factory=list)
-    _stack: list[_Call] = field(default_factory=list)
+    _stack: list[Call] = field(default_factory=list)
 
     @property
     def result(self) -> Any:
@@ -145,8 +115,8 @@ class Trace:
         # A method of a base class, or a layer inside itself, continues the call: names go on counting.
         call = next((call for call in reversed(self._stack) if call.layer is layer), None)
         if call is None:
-            _own_defaults(layer)
-            call = _Call(layer, *self._placed(layer))
+            own_defaults(layer)
+            call = Call(layer, *self._placed(layer))
             if call.path not in self.layers:
                 plain = is_plain and all(isinstance(item, Value) for item in inputs)
                 self.layers[call.path] = layer, tuple(item.spec for item in inputs) if plain else None
@@ -173,11 +143,10 @@ class Trace:
         if not self._stack:
             return known or self._put(layer, "", holder_of(layer))
         parent = self._stack[-1]
-        name = _field_name(parent.layer, layer)
+        name = parent.field_of(layer)
         if name is None and id(layer) not in parent.met:
             if known is None or known[0].rpartition("/")[0] == parent.path:
-                parent.met.add(id(layer))
-                name = parent.counted(_snake(type(layer).__name__))
+                name = parent.counted(layer)
         if known is not None:
             return known
         assert name is not None
@@ -352,51 +321,3 @@ def freezing() -> Iterator[None]:
 def is_tracing() -> bool:
     """Whether a model is being built."""
     return _current.get() is not None
-
-
-def _snake(name: str) -> str:
-    return re.sub(r"(?<=[a-z0-9])(?=[A-Z])|(?<=[A-Z])(?=[A-Z][a-z])", "_", name).lower().strip("_")
-
-
-def holder_of(layer: Layer) -> Holder:
-    """What a layer owns; nothing yet if it was never built."""
-    found: Holder | None = layer.__dict__.get("_holder")
-    if found is None:
-        found = Holder()
-        object.__setattr__(layer, "_holder", found)
-    return found
-
-
-def _own_defaults(layer: Layer) -> None:
-    """Give a layer copies of those that are its fields' defaults, which all its kind would share."""
-    kind: Any = type(layer)
-    for name, default in _layer_defaults(kind):
-        if getattr(layer, name, None) is default:
-            object.__setattr__(layer, name, copy.deepcopy(default))
-
-
-@functools.cache
-def _layer_defaults(kind: type[Any]) -> tuple[tuple[str, Any], ...]:
-    if not is_dataclass(kind):
-        return ()
-    found = ((item.name, item.default) for item in fields(kind))
-    return tuple((name, default) for name, default in found if _holds_layers(default))
-
-
-def _holds_layers(value: Any) -> bool:
-    if isinstance(value, (tuple, list)):
-        return any(map(_holds_layers, value))
-    return hasattr(type(value), "parameter")
-
-
-@functools.cache
-def _field_names(kind: type[Any]) -> tuple[str, ...]:
-    return tuple(item.name for item in fields(kind)) if is_dataclass(kind) else ()
-
-
-def _field_name(parent: Any, layer: Layer) -> str | None:
-    kind: Any = type(parent)
-    for name in _field_names(kind):
-        if getattr(parent, name, None) is layer:
-            return name
-    return None

@@ -234,7 +234,7 @@ def state_of(checkpoint: Checkpoint, step: TrainStep, options: Mapping[str, Any]
                 raise CheckpointError(
                     f"'{path}' is {array.dtype} {array.shape}, not {own.dtype} {own.sizes}."
                 )
-        step.network.fitting_state(checkpoint.state)
+        step.network.check_state(checkpoint.state)
     except BigmodelError as error:
         raise CheckpointError(
             f"the checkpoint does not fit: {error.message}",

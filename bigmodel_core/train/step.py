@@ -13,12 +13,12 @@ from bigmodel_core.errors import (
     ShapeError,
     UsageError,
 )
-from bigmodel_core.nn.fitting import fitting_state
 from bigmodel_core.nn.given import check_model, check_seed, inputs_of, network_of
 from bigmodel_core.nn.layer import Layer
 from bigmodel_core.nn.network import Network
 from bigmodel_core.nn.optimizer import Optimizer
 from bigmodel_core.nn.patterns import Patterns, patterns_of
+from bigmodel_core.nn.states import fitting_state
 from bigmodel_core.ops.random import SEED, STEP
 from bigmodel_core.plan.device import Plan
 from bigmodel_core.plan.listing import PlannedStep

@@ -11,7 +11,8 @@ from bigmodel_core.data.dataset import Data
 from bigmodel_core.data.encoding import Encoding
 from bigmodel_core.data.split import Split
 from bigmodel_core.errors import GraphError
-from bigmodel_core.nn.layer import Layer, clone
+from bigmodel_core.nn.buildable import clone
+from bigmodel_core.nn.layer import Layer
 from bigmodel_core.nn.network import Network
 from bigmodel_core.nn.outputs import listed
 from bigmodel_core.nn.probabilities import makes_probabilities, of_both

@@ -12,8 +12,8 @@ import numpy as np
 from bigmodel_core.errors import ConfigError, ShapeError, UsageError
 from bigmodel_core.graph import Graph, Value
 from bigmodel_core.graph.spec import Spec
-from bigmodel_core.nn.fitting import fitting_state
 from bigmodel_core.nn.optimizer import Optimizer, first_state
+from bigmodel_core.nn.states import fitting_state
 from bigmodel_core.ops.random import STEP
 from bigmodel_core.plan.capacity import check_capacity
 

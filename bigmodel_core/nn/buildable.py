@@ -1,0 +1,225 @@
+"""What a layer does as a model: it is built, called by sessions, saved, copied."""
+
+from __future__ import annotations
+
+import copy
+from collections.abc import Mapping, Sequence
+from dataclasses import fields, is_dataclass
+from typing import TYPE_CHECKING, Any, Self, TypeVar
+
+import numpy as np
+
+from bigmodel_core.errors import GraphError, UsageError
+from bigmodel_core.nn.fitting import input_spec
+from bigmodel_core.nn.parameters import Known, settings_of
+from bigmodel_core.nn.states import LoadReport
+
+if TYPE_CHECKING:
+    from bigmodel_core.nn.network import Network
+    from bigmodel_core.nn.session import Session
+    from bigmodel_core.nn.summary import Summary
+
+AnyModel = TypeVar("AnyModel", bound="Buildable")
+
+
+class Buildable:
+    """A layer as a model: built for inputs of some specs, with parameters of its own."""
+
+    def build(
+        self,
+        *inputs: Any,
+        seed: int | None = None,
+        dtype: str | None = None,
+        device: str | None = None,
+    ) -> Network:
+        """Build the model that this layer is: trace it, and draw the parameters that do not exist yet.
+
+        Parameters belong to layers: those that this one, or a layer inside, has from an earlier build stay
+        if their shapes fit, and are shared with every other model that uses the same layers.
+
+        Args:
+            inputs: a `Spec`, shape or array for each input; the first dimension of an array becomes "N".
+            seed: draws all parameters anew, in place, as a function of it and of their paths; None draws
+                missing ones with the seed 0.
+            dtype: "float32" or "float64"; by default that of the parameters that exist, else "float32".
+                Parameters of another type are converted: other models keep the old ones.
+            device: "cpu" or "cuda"; by default that of the parameters that exist, else "cpu".
+
+        Warns:
+            BigmodelWarning: parameters of another shape were drawn anew, or a seed drew some that other
+                models use, too.
+
+        >>> import bigmodel_core as bm
+        >>> network = bm.layers.Dense(3).build(bm.Spec(("N", 4)))
+        >>> sorted(network.state())
+        ['bias', 'weight']
+        """
+        return self._built(inputs, seed, dtype, device, is_explicit=True)
+
+    def _built(
+        self,
+        inputs: Sequence[Any],
+        seed: int | None = None,
+        dtype: str | None = None,
+        device: str | None = None,
+        *,
+        is_explicit: bool = False,
+        first_seed: int = 0,
+    ) -> Network:
+        """Build the model; unless somebody asked for that, no parameter that exists is changed.
+
+        Args:
+            inputs, seed, dtype, device: as for `build`.
+            is_explicit: whether somebody called `build`.
+            first_seed: draws missing parameters where `seed` is None.
+        """
+        from bigmodel_core.nn.network import Network
+
+        layer: Any = self
+        own_dtype, own_device = settings_of(self) or ("float32", "cpu")
+        dtype, device = dtype or own_dtype, device or own_device
+        network = Network(
+            layer,
+            tuple(input_spec(item, dtype) for item in inputs),
+            seed=first_seed if seed is None else seed,
+            draws_anew=seed is not None,
+            dtype=dtype,
+            device=device,
+            is_explicit=is_explicit,
+        )
+        object.__setattr__(self, "_network", network)
+        return network
+
+    @property
+    def network(self) -> Network:
+        """The built model; of a layer inside one, that for the inputs it gets there.
+
+        Raises:
+            GraphError: the layer was not built yet.
+        """
+        found: Network | None = self.__dict__.get("_network")
+        known: Known | None = self.__dict__.get("_known")
+        if found is None and known is not None:
+            found = self._built(known.inputs)
+            found.encoding = known.encoding
+        if found is None:
+            raise GraphError(
+                "the model is not built yet.",
+                fix="call it on an array, or build it: model.build(bm.Spec(('N', 784))).",
+            )
+        return found
+
+    def session(self, batch_size: int | None = None) -> Session:
+        """Calls of the built model that follow each other: what layers carry is kept from one to the next.
+
+        Args:
+            batch_size: of all calls; that of the first by default.
+
+        Raises:
+            GraphError: the model is not built, or nothing in it carries state.
+
+        >>> import numpy as np
+        >>> import bigmodel_core as bm
+        >>> model = bm.layers.LSTM(8, carry=True)
+        >>> x = np.random.default_rng(0).normal(size=(2, 5, 3)).astype("float32")
+        >>> whole, session = model(x), model.session()
+        >>> steps = [session(x[:, t : t + 1]) for t in range(5)]
+        >>> bool(np.allclose(np.concatenate(steps, axis=1), whole, atol=1e-6))
+        True
+        """
+        return self.network.session(batch_size)
+
+    def summary(self, batch_size: int = 1) -> Summary:
+        """Print the built model's layers with shapes, parameters and multiply-adds, as `bigmodel info` does.
+
+        Args:
+            batch_size: batch size of the prediction whose memory is shown.
+
+        Returns:
+            What was printed: `str()` of it is the text, its fields are the numbers.
+
+        Raises:
+            GraphError: the layer was not built yet.
+
+        >>> import bigmodel_core as bm
+        >>> model = bm.Sequential(bm.layers.Dense(8), bm.layers.Dense(3))
+        >>> network = model.build(bm.Spec(("N", 4)))
+        >>> model.summary().parameters
+        Layer    Type   Output  Parameters  Multiply-adds
+        x        Input  (N, 4)
+        dense_1  Dense  (N, 8)          40             32
+        dense_2  Dense  (N, 3)          27             24
+        Total                           67             56
+        <BLANKLINE>
+        Parameters  67
+        Memory      268 bytes for parameters, 192 bytes more to predict 1 sample
+        Work        56 multiply-adds per sample
+        67
+        """
+        return self.network.summary(batch_size)
+
+    @property
+    def is_built(self) -> bool:
+        """Whether parameters exist."""
+        return self.__dict__.get("_network") is not None or "_known" in self.__dict__
+
+    def state(self) -> dict[str, np.ndarray]:
+        """Copies of the built model's parameters, by path."""
+        return self.network.state()
+
+    def load_state(self, state: Mapping[str, np.ndarray], *, partial: bool = False) -> LoadReport:
+        """Set the built model's parameters; all of them, with their shapes, or nothing changes.
+
+        Args:
+            state: arrays by path, as `state()` gives them.
+            partial: whether to set those that fit, and leave the others as they are.
+
+        Returns:
+            What was set, and what was not.
+
+        Raises:
+            ShapeError, DtypeError, DataError: the state does not fit; with `partial`, nothing in it does.
+        """
+        return self.network.load_state(state, partial=partial)
+
+    # Copies: a deep copy has parameters of its own; a shallow one shares the layers inside, like `replace`.
+
+    def __reduce__(self) -> tuple[Any, ...]:
+        kept = self._attributes(without=("_network",))
+        network: Network | None = self.__dict__.get("_network")
+        if network is not None:
+            kept["_known"] = Known(network.inputs, is_own=True, encoding=network.encoding)
+        return _remade, (type(self), kept)
+
+    def __copy__(self) -> Self:
+        return _remade(type(self), self._attributes(without=("_network", "_holder", "_known")))
+
+    def _attributes(self, without: tuple[str, ...]) -> dict[str, Any]:
+        named: list[str] = [item.name for item in fields(self)] if is_dataclass(self) else []
+        found = {name: getattr(self, name) for name in named if hasattr(self, name)}  # those in slots, too
+        return {name: value for name, value in {**found, **self.__dict__}.items() if name not in without}
+
+
+def _remade(kind: type[AnyModel], attributes: dict[str, Any]) -> AnyModel:
+    made = object.__new__(kind)
+    for name, value in attributes.items():
+        object.__setattr__(made, name, value)
+    return made
+
+
+def clone(layer: AnyModel) -> AnyModel:
+    """A copy of a layer with parameters of its own, equal to the layer's; `copy.deepcopy` gives the same.
+
+    >>> import numpy as np
+    >>> import bigmodel_core as bm
+    >>> teacher = bm.layers.Dense(3)
+    >>> before = teacher(np.ones((1, 2), "float32"))
+    >>> student = bm.clone(teacher)
+    >>> student.load_state({path: 0 * array for path, array in student.state().items()}).loaded
+    ('weight', 'bias')
+    >>> bool((teacher(np.ones((1, 2), "float32")) == before).all())
+    True
+    """
+    if not isinstance(layer, Buildable):
+        raise UsageError(f"clone takes a layer, got {type(layer).__name__}.", fix="pass network.layer.")
+    return copy.deepcopy(layer)
