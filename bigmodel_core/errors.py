@@ -37,6 +37,16 @@ def visible(text: str, keep: str = "") -> str:
     )
 
 
+def short(value: object) -> str:
+    """A value for a message: as it is written in Python, on one line and cut off where that is long.
+
+    >>> short([1, 2]), len(short(list(range(100))))
+    ('[1, 2]', 80)
+    """
+    text = " ".join(repr(value).split())
+    return text if len(text) <= 80 else f"{text[:77]}..."
+
+
 class BigmodelError(Exception):
     """The root of all errors of this project.
 

@@ -9,6 +9,7 @@ from __future__ import annotations
 import math
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
+from typing import ClassVar
 
 import numpy as np
 
@@ -37,7 +38,7 @@ class Spec:
     Args:
         shape: integers and named dimensions, for instance ("N", 784).
         dtype: "float32", "float64", "int64", "int32", "uint8" or "bool", which kernels compute with, or
-            "float16", "bfloat16" or "int8".
+            "float16", "bfloat16" or "int8". Left out, it is "float32", or what a model is built with.
 
     Raises:
         ShapeError: a dimension is negative or not a dimension.
@@ -50,10 +51,17 @@ class Spec:
     """
 
     shape: Shape
-    dtype: str = "float32"
+    dtype: str = ""
+
+    is_typed: ClassVar[bool] = True
+    """Whether somebody said what the number type is."""
 
     def __post_init__(self) -> None:
         object.__setattr__(self, "shape", tuple(_checked(dim) for dim in self.shape))
+        if not self.dtype:
+            object.__setattr__(self, "dtype", "float32")
+            object.__setattr__(self, "is_typed", False)
+            return
         name = self.dtype if isinstance(self.dtype, str) else np.dtype(self.dtype).name
         object.__setattr__(self, "dtype", dtype_named(name).name)
 

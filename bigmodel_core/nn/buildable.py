@@ -9,8 +9,8 @@ from typing import TYPE_CHECKING, Any, Self, TypeVar
 
 import numpy as np
 
-from bigmodel_core.errors import GraphError, UsageError
-from bigmodel_core.nn.fitting import input_spec
+from bigmodel_core.errors import DtypeError, GraphError, UsageError
+from bigmodel_core.nn.fitting import input_spec, taken_as
 from bigmodel_core.nn.parameters import Known, settings_of
 from bigmodel_core.nn.states import LoadReport
 
@@ -78,15 +78,20 @@ class Buildable:
         layer: Any = self
         own_dtype, own_device = settings_of(self) or ("float32", "cpu")
         dtype, device = dtype or own_dtype, device or own_device
-        network = Network(
-            layer,
-            tuple(input_spec(item, dtype) for item in inputs),
-            seed=first_seed if seed is None else seed,
-            draws_anew=seed is not None,
-            dtype=dtype,
-            device=device,
-            is_explicit=is_explicit,
-        )
+        specs = tuple(input_spec(item, dtype) for item in inputs)
+        try:
+            network = Network(
+                layer,
+                specs,
+                seed=first_seed if seed is None else seed,
+                draws_anew=seed is not None,
+                dtype=dtype,
+                device=device,
+                is_explicit=is_explicit,
+            )
+        except DtypeError as error:
+            error.message += taken_as(inputs, specs)
+            raise
         object.__setattr__(self, "_network", network)
         return network
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from typing import Any
 
 import numpy as np
@@ -24,9 +25,14 @@ def of_samples(spec: Spec) -> Spec:
 
 
 def input_spec(item: Any, dtype: str = "float32") -> Spec:
-    """What an input looks like: a Spec as it is, a shape, or an array whose first dimension becomes "N"."""
+    """What an input looks like: a Spec, a shape, or an array whose first dimension becomes "N".
+
+    Args:
+        item: one of those.
+        dtype: the number type of arrays of floats, and of what does not say its own.
+    """
     if isinstance(item, Spec):
-        return item
+        return item if item.is_typed else item.with_dtype(dtype)
     if isinstance(item, tuple):
         return Spec(item, dtype)
     array = as_array(item, "input")
@@ -37,6 +43,16 @@ def input_spec(item: Any, dtype: str = "float32") -> Spec:
             fix="pass a batch: an array whose first dimension counts samples.",
         )
     return Spec(("N", *array.shape[1:]), kind)
+
+
+def taken_as(inputs: Sequence[Any], specs: Sequence[Spec]) -> str:
+    """What a message adds of arrays that became another number type in `input_spec`; nothing if none did."""
+    changed = [
+        (item.dtype, spec.dtype)
+        for item, spec in zip(inputs, specs, strict=True)
+        if not isinstance(item, Spec) and getattr(item, "dtype", spec.dtype) != spec.dtype
+    ]
+    return "".join(f" (The array is {found}; a model takes it as {taken}.)" for found, taken in changed)
 
 
 def checked(name: str, array: Any, spec: Spec, known: dict[str, int]) -> np.ndarray:

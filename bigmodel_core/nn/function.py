@@ -54,6 +54,8 @@ class Function:
         functools.update_wrapper(self, function)
         self._function, self._dtype, self._device = function, dtype, device
         self._signature = inspect.signature(function)
+        self._kind: type[_Traced] = type(getattr(function, "__name__", "function"), (_Traced,), {})
+        """Messages name a layer by its kind, and so the function."""
         self._holder = holder_of(_Traced(function))
         """What layers own that the function makes on the spot, whatever the form of its arguments."""
         self._networks: OrderedDict[Hashable, tuple[Network, Any]] = OrderedDict()
@@ -114,7 +116,7 @@ class Function:
                     raise UsageError(
                         f"{self!r} was called without an array.", fix="pass one: the number of a call, say."
                     )
-                layer = _Traced(self._bound(given, fixed), tuple(specs))
+                layer = self._kind(self._bound(given, fixed), tuple(specs))
                 object.__setattr__(layer, "_holder", self._holder)
                 network = Network(
                     layer,

@@ -7,7 +7,7 @@ from typing import Any
 
 import numpy as np
 
-from bigmodel_core.errors import ConfigError, UsageError
+from bigmodel_core.errors import ConfigError, UsageError, short
 from bigmodel_core.nn.layer import Layer
 from bigmodel_core.nn.network import Network
 
@@ -59,5 +59,5 @@ def check_seed(seed: Any) -> int:
         ConfigError: it is no whole number.
     """
     if isinstance(seed, bool) or not isinstance(seed, (int, np.integer)):
-        raise ConfigError(f"the seed is {seed!r}, expected an integer.", fix="pass seed=0.")
+        raise ConfigError(f"the seed is {short(seed)}, expected an integer.", fix="pass seed=0.")
     return int(seed)

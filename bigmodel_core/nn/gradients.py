@@ -10,7 +10,7 @@ from typing import Any
 import numpy as np
 
 from bigmodel_core import ops
-from bigmodel_core.errors import DtypeError, GraphError, ShapeError, UnknownNameError, UsageError
+from bigmodel_core.errors import DtypeError, GraphError, ShapeError, UnknownNameError, UsageError, short
 from bigmodel_core.graph import Graph, Value, autodiff, needed
 from bigmodel_core.graph.spec import Spec, format_shape
 from bigmodel_core.nn.given import check_model, inputs_of, network_of
@@ -86,7 +86,7 @@ def checked_names(wrt: Any) -> tuple[str, ...]:
     """
     names = tuple(wrt) if isinstance(wrt, Iterable) else ()
     if not names or not all(isinstance(name, str) for name in names):
-        raise UsageError(f"wrt is {wrt!r}.", fix="pass a path, or a sequence of paths.")
+        raise UsageError(f"wrt is {short(wrt)}.", fix="pass a path, or a sequence of paths.")
     return names
 
 

@@ -13,6 +13,7 @@ from bigmodel_core.graph import Value, place
 from bigmodel_core.graph.spec import Dim, Spec, format_shape
 from bigmodel_core.nn.buildable import Buildable
 from bigmodel_core.nn.calling import arguments, dispatched
+from bigmodel_core.nn.habits import ADVICE
 from bigmodel_core.nn.parameters import Initializer, Known, Parameter, holder_of
 from bigmodel_core.nn.parts import Part, part_of, replayed
 from bigmodel_core.nn.trace import current_trace, is_tracing
@@ -196,7 +197,8 @@ class Layer(Buildable):
             return found
         raise UnknownParameterError(
             f"{type(self).__name__} has no attribute and no parameter '{name}'.",
-            fix="a layer has its parameters once it is built, and inside a model once it was called there.",
+            fix=ADVICE.get(name)
+            or "a layer has its parameters once it is built, and inside a model once it was called there.",
         )
 
 

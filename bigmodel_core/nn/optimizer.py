@@ -8,9 +8,10 @@ from typing import Any, ClassVar
 
 import numpy as np
 
-from bigmodel_core.errors import ConfigError
+from bigmodel_core.errors import ConfigError, short
 from bigmodel_core.graph import Value
 from bigmodel_core.graph.spec import Spec
+from bigmodel_core.nn.layer import Layer
 from bigmodel_core.nn.patterns import matching, matching_each
 from bigmodel_core.registry.config import converted
 from bigmodel_core.registry.contracts import undefined
@@ -81,7 +82,9 @@ class Optimizer(Regularisation):
 
     def __post_init__(self) -> None:
         super().__post_init__()
-        if not callable(getattr(self, "learning_rate", None)) and hasattr(self, "learning_rate"):
+        rate = getattr(self, "learning_rate", None)
+        is_function = callable(rate) and not isinstance(rate, (Layer, type))
+        if not is_function and hasattr(self, "learning_rate"):
             check_number(self, "learning_rate", at_least=0)
         if self.groups is not None:
             object.__setattr__(self, "groups", self._checked_groups(self.groups))
@@ -178,7 +181,7 @@ class Optimizer(Regularisation):
         """
         if not isinstance(groups, Mapping) or not all(isinstance(item, Mapping) for item in groups.values()):
             raise ConfigError(
-                f"groups is {groups!r}, expected options by pattern.",
+                f"groups is {short(groups)}, expected options by pattern.",
                 where=type(self).__name__,
                 fix='pass groups={"*/bias": {"weight_decay": 0}}, for instance.',
             )

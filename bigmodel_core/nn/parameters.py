@@ -266,7 +266,7 @@ def _check_fits(path: str, known: Owned, parameter: Parameter, device: Device) -
         raise ShapeError(
             f"the layer has a parameter of shape {format_shape(have.shape)} and would need"
             f" {format_shape(want.shape)} here.",
-            fix="use inputs of the width it was built for; or build the model: model.build(spec, seed=0).",
+            fix="use inputs of the width it was built for; model.build(spec) draws it anew for another.",
             where=path,
         )
     if have.dtype != want.dtype:

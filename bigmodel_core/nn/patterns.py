@@ -7,7 +7,7 @@ import fnmatch
 from collections.abc import Collection, Iterable, Sequence
 from typing import Any
 
-from bigmodel_core.errors import ConfigError, UnknownNameError
+from bigmodel_core.errors import ConfigError, UnknownNameError, short
 
 Patterns = str | Sequence[str]
 """One pattern of `fnmatch`, or several."""
@@ -22,7 +22,7 @@ def patterns_of(given: Any, option: str) -> tuple[str, ...]:
     listed = [given] if isinstance(given, str) else list(given) if isinstance(given, Iterable) else [None]
     if any(not isinstance(item, str) for item in listed):
         raise ConfigError(
-            f"{option} is {given!r}, expected patterns of parameters.",
+            f"{option} is {short(given)}, expected patterns of parameters.",
             fix=f'pass {option}=("encoder/*",), for instance.',
         )
     return tuple(listed)

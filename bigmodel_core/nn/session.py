@@ -166,13 +166,29 @@ class Session:
             return self.network, self._own
         key = tuple(size for _, size in pairs)
         if key not in self._others:
-            network = self.network.for_inputs(tuple(map(_resized, specs, shapes)))
+            network = self._network_for(tuple(map(_resized, specs, shapes)))
             programs = network.session_programs().forked()
             self._check_states(programs)
             self._others[key] = network, programs
             if len(self._others) > MOST_SIZES:
                 del self._others[next(iter(self._others))]
         return self._others[key]
+
+    def _network_for(self, inputs: tuple[Spec, ...]) -> Network:
+        """The model for inputs of other sizes.
+
+        Raises:
+            ShapeError: it cannot take them; the message says for which it was built.
+        """
+        try:
+            return self.network.for_inputs(inputs)
+        except ShapeError as error:
+            own, other = (_shapes(specs) for specs in (self.network.inputs, inputs))
+            raise ShapeError(
+                f"the model was built for {own} and cannot take {other}: {error.message}",
+                fix="give each step as many features as the model was built for.",
+                where=error.where,
+            ) from None
 
     def _begin(self, batch_size: int) -> None:
         """Take memory for the states of a batch of this size, and let them begin.
@@ -236,3 +252,7 @@ def _resized(spec: Spec, shape: tuple[int, ...]) -> Spec:
     """A spec with the sizes of an array, but for the batch's and those that are free."""
     sizes = [size if isinstance(d, int) else d for d, size in zip(spec.shape[1:], shape[1:], strict=True)]
     return spec.with_shape((*spec.shape[:1], *sizes))
+
+
+def _shapes(specs: Sequence[Spec]) -> str:
+    return ", ".join(format_shape(spec.shape) for spec in specs)

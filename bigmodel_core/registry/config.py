@@ -17,7 +17,7 @@ import re
 from collections.abc import Mapping, Sequence
 from typing import Any
 
-from bigmodel_core.errors import BigmodelError, ConfigError, UsageError
+from bigmodel_core.errors import BigmodelError, ConfigError, UsageError, short
 from bigmodel_core.registry import lookup
 from bigmodel_core.registry.askers import CORE
 from bigmodel_core.registry.contracts import fault
@@ -87,13 +87,13 @@ def from_config(kind: str, config: Mapping[str, Any]) -> Any:
     expected = "a mapping with the keys 'name' and 'fields'"
     fix = "use the result of to_config(), unchanged."
     if not isinstance(config, Mapping) or not isinstance(config.get("name"), str):
-        raise ConfigError(f"a configuration must be {expected}, got {_short(config)}.", fix=fix)
+        raise ConfigError(f"a configuration must be {expected}, got {short(config)}.", fix=fix)
     fields, own, package = config.get("fields", {}), config.get("kind", kind), config.get("distribution")
     if unknown := sorted(map(str, set(config) - {"kind", "name", "fields", "distribution"})):
         raise ConfigError(f"a configuration must be {expected}; it also has {', '.join(unknown)}.", fix=fix)
     if not isinstance(fields, Mapping) or not isinstance(package, (str, type(None))):
         raise ConfigError(
-            f"'fields' must be a mapping and 'distribution' a string, got {_short(config)}.", fix=fix
+            f"'fields' must be a mapping and 'distribution' a string, got {short(config)}.", fix=fix
         )
     if own not in KINDS:
         raise ConfigError(f"{own!r} is not a kind.", fix=f"use one of {', '.join(KINDS)}.")
@@ -139,7 +139,7 @@ def make(kind: str, value: object, *, owner: str | None = None) -> Any:
         options = {key: option for key, option in value.items() if key != "name"}
         return build_named(kind, value["name"], options, owner=owner)
     raise UsageError(
-        f"{_short(value)} is not a{'n' if kind[0] in 'aeiou' else ''} {kind}.",
+        f"{short(value)} is not a{'n' if kind[0] in 'aeiou' else ''} {kind}.",
         fix=f"pass an instance of {base.__name__}, or a name that `bigmodel plugins list` shows.",
     )
 
@@ -288,8 +288,3 @@ def _resolve(kind: str, annotation: type[Any], value: object) -> object:
     if isinstance(value, Mapping) and value.get("kind", kind) != kind:
         return from_config(value["kind"], value)
     return make(kind, value)
-
-
-def _short(value: object) -> str:
-    text = repr(value)
-    return text if len(text) <= 80 else f"{text[:77]}..."

@@ -7,7 +7,7 @@ from typing import Any
 
 import numpy as np
 
-from bigmodel_core.errors import ConfigError
+from bigmodel_core.errors import ConfigError, short
 
 
 def check_number(
@@ -52,7 +52,7 @@ def check_number(
         )
     if not fits:
         raise ConfigError(
-            f"{field} is {value!r}, expected {wanted}.",
+            f"{field} is {short(value)}, expected {wanted}.",
             where=type(owner).__name__,
             fix=f"pass {field}={_example(whole, at_least, above, at_most, below)}, for instance.",
         )

@@ -13,7 +13,7 @@ import typing
 from collections.abc import Callable, Mapping
 from typing import Any, Literal, Union
 
-from bigmodel_core.errors import ConfigError, UnknownNameError
+from bigmodel_core.errors import ConfigError, UnknownNameError, short
 
 Resolve = Callable[[str, type[Any], object], object]
 """Makes a registered object of a kind from a name or a mapping; `config` passes it."""
@@ -69,7 +69,7 @@ def convert(value: object, annotation: Any, *, text: bool, where: str, resolve: 
     except _Misfit as misfit:
         near = f" {misfit}" if str(misfit) else ""
         raise ConfigError(
-            f"expected {describe(annotation)}, got {value!r}.{near}",
+            f"expected {describe(annotation)}, got {short(value)}.{near}",
             where=where,
             fix=f"pass {describe(annotation)}, such as {_example(_plain(annotation))}.",
         ) from None

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import math
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass
@@ -37,7 +38,7 @@ _DENSE = """{
 """The structure of one dense layer, which shows what a structure is."""
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, repr=False)
 class OnnxModel(bm.Layer):
     """A model read from an ONNX file; `bm.from_onnx(path)` makes one.
 
@@ -70,6 +71,10 @@ class OnnxModel(bm.Layer):
         refuse_unknown(operators)
         object.__setattr__(self, "_parts", parts)
         object.__setattr__(self, "_weights", {})
+
+    def __repr__(self) -> str:
+        shapes = [item["shape"] for item in self._parts["parameters"].values()]
+        return f"<OnnxModel: {len(shapes)} arrays, {sum(map(math.prod, shapes))} parameters>"
 
     @property
     def input_specs(self) -> tuple[bm.Spec, ...]:

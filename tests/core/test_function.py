@@ -135,6 +135,15 @@ def test_what_is_wrong_is_said() -> None:
     product = bm.function(lambda x, y: x @ y)
     with pytest.raises(ShapeError, match=r"\(2, 3\)"):
         product(normal(2, 3), normal(2, 3))
+    with pytest.raises(ShapeError, match="^<lambda>: "):
+        product(normal(2, 3), normal(2, 3))
+
+    @bm.function
+    def distance(x: Any, y: Any) -> Any:
+        return ops.sum((x - y) ** 2)
+
+    with pytest.raises(ShapeError, match="^distance: "):
+        distance(normal(2, 3), normal(2, 4))
     with pytest.raises(UsageError, match="without an array"):
         bm.function(lambda x: x)(1.0)
     with pytest.raises(UsageError, match="'y' is a dict"):

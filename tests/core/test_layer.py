@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from dataclasses import dataclass
 from typing import Any
 
@@ -10,7 +11,15 @@ import pytest
 
 import bigmodel_core as bm
 from bigmodel_core import ops
-from bigmodel_core.errors import BigmodelError, ConfigError, GraphError, ShapeError
+from bigmodel_core.errors import (
+    BigmodelError,
+    ConfigError,
+    DtypeError,
+    GraphError,
+    ShapeError,
+    UnknownParameterError,
+)
+from bigmodel_core.nn.habits import ADVICE
 
 Dense = bm.layers.Dense
 SPEC = bm.Spec(("N", 4))
@@ -224,3 +233,95 @@ def test_a_state_that_does_not_fit_changes_nothing(change: Any, match: str) -> N
         model.load_state(wrong)
     for path, array in model.state().items():
         np.testing.assert_array_equal(array, before[path])
+
+
+def test_a_sequential_is_indexed_as_a_list_of_its_layers() -> None:
+    layers = [Dense(5), bm.layers.Tanh(), Dense(3)]
+    model = bm.Sequential(layers)
+    assert len(model) == 3 and list(model) == layers
+    assert model[0] is layers[0] and model[-1] is layers[2]
+    with pytest.raises(IndexError):
+        model[3]
+
+
+def test_a_slice_of_a_sequential_shares_its_layers() -> None:
+    model = bm.Sequential(Dense(5), bm.layers.Tanh(), Dense(3))
+    x = np.random.default_rng(0).normal(size=(6, 4)).astype("float32")
+    scores, head, body = model(x), model[2:], model[:-1]
+    np.testing.assert_array_equal(head(body(x)), scores)
+    bm.compile(body, "mean_squared_error", bm.optimizers.SGD(0.1))(x, np.zeros((6, 5), "float32"))
+    np.testing.assert_array_equal(model.state()["dense_1/weight"], body.state()["dense_1/weight"])
+    assert not np.array_equal(model(x), scores)
+
+
+# Number types of inputs -----------------------------------------------------------------------------------
+
+
+def test_a_spec_without_a_number_type_has_that_of_the_model() -> None:
+    model = Dense(3)
+    network = model.build(SPEC, dtype="float64")
+    assert [spec.dtype for spec in (*network.inputs, *network.outputs)] == ["float64", "float64"]
+    assert model.build(bm.Spec(("N", 4))).inputs == (bm.Spec(("N", 4), "float64"),), "parameters are doubles"
+    assert bm.Spec(("N", 4)) == bm.Spec(("N", 4), "float32")
+
+
+def test_a_spec_with_a_number_type_keeps_it() -> None:
+    @dataclass(frozen=True)
+    class Mixed(bm.Layer):
+        def __call__(self, x: Any) -> Any:
+            return Dense(3)(x.astype("float64"))
+
+    network = Mixed().build(bm.Spec(("N", 4), "float32"), dtype="float64")
+    assert [spec.dtype for spec in (*network.inputs, *network.outputs)] == ["float32", "float64"]
+    with pytest.raises(DtypeError, match="float32 and float64"):
+        Dense(3).build(bm.Spec(("N", 4), "float32"), dtype="float64")
+
+
+@pytest.mark.parametrize("layer", [Dense(3), bm.layers.LayerNorm(), bm.layers.Relu()], ids=repr)
+def test_an_error_about_number_types_names_that_of_the_array(layer: bm.Layer) -> None:
+    with pytest.raises(DtypeError, match=r"\(The array is uint8; a model takes it as int64\.\)"):
+        layer(np.zeros((4, 4), "uint8"))
+    with pytest.raises(DtypeError) as caught:
+        layer(np.zeros((4, 4), "int64"))
+    assert "The array" not in str(caught.value)
+
+
+# Habits of other frameworks -------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize(
+    ("name", "advice"),
+    [
+        ("parameters", "model.state()"),
+        ("eval", "nothing to switch"),
+        ("train", "nothing to switch"),
+        ("to", 'device="cuda"'),
+        ("fit", "bm.Trainer(model"),
+        ("zero_grad", "bm.compile(model"),
+        ("forward", "model(x)"),
+    ],
+)
+def test_what_other_frameworks_have_is_met_with_advice(name: str, advice: str) -> None:
+    for layer in (bm.Sequential(Dense(3)), Dense(3)):
+        with pytest.raises(UnknownParameterError) as caught:
+            getattr(layer, name)
+        assert f"'{name}'" in caught.value.message and advice in (caught.value.fix or "")
+
+
+def test_a_parameter_of_that_name_is_found_first() -> None:
+    @dataclass(frozen=True)
+    class Weighted(bm.Layer):
+        def __call__(self, x: Any) -> Any:
+            return x * self.parameter("weights", x.shape[-1:], 2.0)
+
+    model = Weighted()
+    model.build(SPEC)
+    np.testing.assert_array_equal(model.weights, np.full(4, 2.0))
+
+
+@pytest.mark.parametrize("name", ADVICE)
+def test_advice_names_what_there_is(name: str) -> None:
+    assert name not in dir(bm.Sequential)
+    for owner, attribute in re.findall(r"\b(bm(?:\.layers)?|model|self)\.(\w+)", ADVICE[name]):
+        found = {"bm": bm, "bm.layers": bm.layers}.get(owner, bm.Sequential(Dense(1)))
+        assert attribute in dir(type(found)) or hasattr(found, attribute)

@@ -365,3 +365,12 @@ def test_models_for_other_sizes_are_few() -> None:
     for steps in (*range(1, 25), 3, 40):
         assert session(x[:, :steps]).shape == (1, steps, 2)
     assert len(session._others) <= 16 and len(model.network._resized) <= 16
+
+
+def test_inputs_of_another_width_are_told_what_the_model_was_built_for() -> None:
+    model = bm.Sequential(bm.layers.LSTM(3, carry=True))
+    model(X)
+    with pytest.raises(ShapeError, match=r"built for \(N, 6, 4\) and cannot take \(N, 1, 5\)") as caught:
+        model.session()(np.zeros((3, 1, 5), "float32"))
+    assert caught.value.fix == "give each step as many features as the model was built for."
+    assert (caught.value.where or "").startswith("lstm_1/")

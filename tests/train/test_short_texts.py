@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
+from pathlib import Path
 from typing import Any
 
 import numpy as np
 import pytest
 
 import bigmodel_core as bm
-from bigmodel_core.errors import GraphError, UsageError
+from bigmodel_core.errors import ConfigError, GraphError, UsageError
 
 X = np.random.default_rng(0).normal(size=(64, 4)).astype("float32")
 Y = (X[:, 0] > 0).astype("int64")
@@ -46,6 +47,26 @@ def test_what_is_large_is_shown_short() -> None:
     )
     for shown in (split, data, fitted.network, history, fitted, bm.datasets.load("digits")):
         assert len(repr(shown)) < 200 and "\n" not in repr(shown)
+
+
+def test_models_of_files_are_shown_short(tmp_path: Path) -> None:
+    model = bm.Sequential(bm.layers.Dense(8), bm.layers.Dense(2))
+    model(X)
+    bm.save(model, tmp_path / "model.safetensors")
+    bm.export(model, tmp_path / "model.onnx")
+    assert repr(bm.load(tmp_path / "model.safetensors")) == "<RestoredModel: 4 arrays, 58 parameters>"
+    assert repr(bm.from_onnx(tmp_path / "model.onnx")) == "<OnnxModel: 4 arrays, 58 parameters>"
+
+
+def test_errors_show_what_was_passed_short() -> None:
+    """As if an optimizer took parameters first, as in PyTorch."""
+    model = bm.Sequential(bm.layers.Dense(8), bm.layers.Dense(2))
+    model(X)
+    wrong: list[Any] = [model.state(), list(model.state().values()), model, bm.schedules.Cosine]
+    for value in wrong:
+        with pytest.raises(ConfigError, match="^Adam: learning_rate is .*, expected a number") as caught:
+            bm.optimizers.Adam(value)
+        assert len(caught.value.message) < 150 and "\n" not in caught.value.message
 
 
 def test_a_summary_is_the_table_of_bigmodel_info(capsys: pytest.CaptureFixture[str]) -> None:
