@@ -29,6 +29,8 @@ class Loss:
     """The number type of targets if it is not the model's: "int64" for class labels."""
     soft_targets: ClassVar[bool] = False
     """Whether a float for each class, such as a probability, may stand in place of a class label."""
+    takes_scores: ClassVar[bool] = False
+    """Whether predictions are scores (logits), of which the loss itself makes probabilities."""
     one_score: ClassVar[bool] = False
     """Whether two classes take one score, that of class 1, and not a score each."""
 

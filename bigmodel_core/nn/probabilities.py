@@ -6,7 +6,7 @@ import math
 
 import numpy as np
 
-from bigmodel_core.graph import Value
+from bigmodel_core.graph import Node, Value
 from bigmodel_core.ops.activations import Sigmoid
 from bigmodel_core.ops.softmax import Softmax
 
@@ -69,6 +69,11 @@ def classified(scores: np.ndarray, are_probabilities: bool = False) -> tuple[np.
 
 def makes_probabilities(output: Value) -> bool:
     """Whether a model's own last step makes probabilities: softmax or sigmoid, whatever is reshaped after."""
+    return isinstance(last_step(output).op, (Softmax, Sigmoid))
+
+
+def last_step(output: Value) -> Node:
+    """What computed an output, whatever is reshaped after."""
     while output.node.op.alias and output.node.inputs:
         output = output.node.inputs[0]
-    return isinstance(output.node.op, (Softmax, Sigmoid))
+    return output.node

@@ -2,17 +2,19 @@
 
 from __future__ import annotations
 
+import warnings
 from collections.abc import Mapping
 from contextlib import AbstractContextManager, nullcontext
 from dataclasses import dataclass, field
 from typing import Any
 
 from bigmodel_core.data.tree import filled, leaves
-from bigmodel_core.errors import BigmodelError, DataError, ShapeError
+from bigmodel_core.errors import BigmodelError, BigmodelWarning, DataError, ShapeError
 from bigmodel_core.graph import Value, place
 from bigmodel_core.graph.spec import format_shape
 from bigmodel_core.nn.layer import Layer
-from bigmodel_core.nn.loss import Loss, LossFunction, averaged, several_outputs
+from bigmodel_core.nn.loss import Loss, LossFunction, averaged, name_of, several_outputs
+from bigmodel_core.nn.probabilities import last_step, makes_probabilities
 from bigmodel_core.nn.trace import Trace
 from bigmodel_core.train.by_output import Losses
 from bigmodel_core.train.objective import TARGET, WEIGHTS, Goal
@@ -55,6 +57,33 @@ def measured(loss: Loss | Losses, trace: Trace, goal: Goal) -> Measured:
 
 def _names(trace: Trace) -> tuple[str, ...]:
     return trace.form.names_of(len(trace.outputs))
+
+
+def warn_of_probabilities(loss: Loss | Losses, trace: Trace) -> None:
+    """Warn if a model ends in a softmax or sigmoid, and its loss makes probabilities of scores itself.
+
+    Warns:
+        BigmodelWarning: it does.
+    """
+    outputs = dict(zip(_names(trace), trace.outputs, strict=True))
+    pairs = (
+        [(term.loss, str(term.output)) for _, term in loss.placed(list(outputs))]
+        if isinstance(loss, Losses)
+        else [(loss, name) for name in outputs]
+    )
+    for own, name in pairs:
+        if not own.takes_scores or not makes_probabilities(outputs[name]):
+            continue
+        last = last_step(outputs[name])
+        kind, what = type(last.op).__name__.lower(), "model" if len(outputs) == 1 else f"output '{name}'"
+        warnings.warn(
+            (f"{last.place}: " if last.place else "")
+            + f"the {what} ends in a {kind}, but {name_of(own)} takes scores and makes probabilities of them"
+            f" itself: with both, the loss is wrong and training slow. Train without the {kind}, and put it"
+            " behind the trained model, or use predict_proba.",
+            BigmodelWarning,
+            stacklevel=2,
+        )
 
 
 def measured_in(

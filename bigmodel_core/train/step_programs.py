@@ -19,7 +19,7 @@ from bigmodel_core.nn.patterns import layers_within, matching
 from bigmodel_core.nn.trace import Trace
 from bigmodel_core.plan import Program
 from bigmodel_core.train.by_output import Losses
-from bigmodel_core.train.measured import Measured, measured
+from bigmodel_core.train.measured import Measured, measured, warn_of_probabilities
 from bigmodel_core.train.objective import Goal
 from bigmodel_core.train.updates import AVERAGE, STATE, Groups, Updates, updates_of
 
@@ -88,6 +88,9 @@ class StepPrograms:
     Raises:
         GraphError: nothing is left to train.
         UnknownNameError: a pattern matches no parameter.
+
+    Warns:
+        BigmodelWarning: the loss makes probabilities of what are probabilities already.
     """
 
     def __init__(
@@ -111,6 +114,7 @@ class StepPrograms:
             self._kept |= set(paths) - set(matching(only, paths, "only"))
         optimizer.check_groups(paths)
         self._fresh: Differentiated | None = self._differentiated()
+        warn_of_probabilities(loss, self._fresh.trace)
         self._assigned = list(self._fresh.trace.updates)
         self.loss_names = list(self._fresh.measured.parts)
         """What the losses of outputs are called in logs."""

@@ -43,6 +43,7 @@ class CrossEntropy(bm.Loss):
     ignore: int | None = None
     target_dtype: ClassVar[str | None] = "int64"
     soft_targets: ClassVar[bool] = True
+    takes_scores: ClassVar[bool] = True
 
     def __post_init__(self) -> None:
         bm.check_number(self, "label_smoothing", at_least=0, below=1)
@@ -108,6 +109,7 @@ class BinaryCrossEntropy(bm.Loss):
 
     class_weight: ClassWeight = None
     ignore: int | None = None
+    takes_scores: ClassVar[bool] = True
     one_score: ClassVar[bool] = True
 
     def __post_init__(self) -> None:

@@ -11,7 +11,7 @@ import onnxruntime
 import pytest
 
 import bigmodel_core as bm
-from bigmodel_core.errors import ConfigError, DataError, GraphError, ShapeError, UsageError
+from bigmodel_core.errors import BigmodelWarning, ConfigError, DataError, GraphError, ShapeError, UsageError
 
 GENERATOR = np.random.default_rng(0)
 X = GENERATOR.normal(size=(80, 3)).astype("float32")
@@ -124,6 +124,39 @@ def test_a_model_that_makes_probabilities_itself_is_taken_at_its_word(last: str,
     assert found.shape == (80, max(outputs, 2))
     np.testing.assert_allclose(found[:, -1], model(X)[:, -1], rtol=1e-6)
     np.testing.assert_allclose(found.sum(1), 1, rtol=1e-6)
+
+
+@pytest.mark.parametrize(
+    ("last", "loss", "units"), [("Softmax", "cross_entropy", 2), ("Sigmoid", "binary_cross_entropy", 1)]
+)
+def test_probabilities_that_are_made_twice_are_told_of_when_a_step_is_built(
+    last: str, loss: str, units: int
+) -> None:
+    def ends(end: Any) -> Any:
+        return bm.Sequential(bm.layers.Dense(units), end, bm.layers.Flatten())
+
+    step = bm.compile(ends(getattr(bm.layers, last)()), loss, "sgd")
+    with pytest.warns(BigmodelWarning) as caught:
+        step(X, Y)
+    (text,) = (str(warning.message) for warning in caught)
+    name, kind = last.lower(), type(step.loss).__name__
+    assert text.startswith(f"{name}_1 ({last}): the model ends in a {name}, but {kind} takes scores")
+    assert f"Train without the {name}" in text
+    step.gradients(X, Y)  # which makes another program, and says nothing more
+    for end, other in ((bm.layers.Tanh(), loss), (getattr(bm.layers, last)(), "hinge")):
+        bm.compile(ends(end), other, "sgd")(X, Y)
+
+
+def test_the_output_whose_probabilities_are_made_twice_is_named() -> None:
+    @dataclass(frozen=True)
+    class Two(bm.Layer):
+        def __call__(self, x: Any) -> Any:
+            return {"kind": bm.ops.softmax(bm.layers.Dense(2)(x)), "size": bm.ops.softmax(x)}
+
+    trainer = bm.Trainer(Two(), {"kind": "cross_entropy", "size": "huber"}, "sgd")
+    with pytest.warns(BigmodelWarning, match="the output 'kind' ends in a softmax") as caught:
+        trainer.fit((X, {"kind": Y, "size": X}), verbose=False)
+    assert len(caught) == 1
 
 
 def test_numbers_have_no_probabilities() -> None:
