@@ -9,6 +9,7 @@ from typing import Any, ClassVar
 
 import numpy as np
 
+from bigmodel_core.data.tree import leaves
 from bigmodel_core.errors import DtypeError, GraphError, ShapeError, UsageError
 from bigmodel_core.graph import Value
 from bigmodel_core.graph.spec import format_shape
@@ -64,7 +65,19 @@ class Loss:
             target: the target.
             weight: what samples, or entries of them, count: (N,), or as many leading axes of `each` as it
                 has. The mean is sum(weight * each) / sum(weight * counts).
+
+        Raises:
+            UsageError: it is called with arrays.
         """
+        for what, tree in (("prediction", prediction), ("target", target)):
+            for item in leaves(tree).values():
+                if not isinstance(item, Value):
+                    kind = type(item).__name__
+                    raise UsageError(
+                        f"{name_of(self)} composes ops of Values, and its {what} is of type {kind}.",
+                        fix="of arrays, call it compiled: bm.function(loss)(prediction, target); or measure a"
+                        " model: Trainer(model, loss).evaluate((x, y)).",
+                    )
         return averaged(self, prediction, target, weight)[0]
 
 
@@ -163,20 +176,29 @@ def loss_of(given: Any) -> Loss:
         _check_takes_two(given)
         return LossFunction(given)
     found: Loss = make("loss", given)
+    _check_takes_two(found.each)
     return found
 
 
 def _check_takes_two(function: Callable[..., Any]) -> None:
+    """Raise unless a function takes the model's output and the targets.
+
+    Raises:
+        UsageError: it takes fewer, or needs more.
+    """
     try:
-        inspect.signature(function).bind(None, None)
-    except TypeError as error:
-        name = getattr(function, "__qualname__", type(function).__name__)
-        raise UsageError(
-            f"the function {name} is not a loss: {error}.",
-            fix="take the model's output and the targets: def loss(output, target).",
-        ) from None
+        signature = inspect.signature(function)
     except ValueError:  # a built-in function that has no signature
         return
+    try:
+        signature.bind(None, None)
+    except TypeError:
+        name = getattr(function, "__qualname__", type(function).__name__)
+        raise UsageError(
+            f"{name} takes {signature}, and a loss is called with two arguments.",
+            fix="take the model's output and the targets: (output, target).",
+            where="loss",
+        ) from None
 
 
 def one_output(loss: Loss, prediction: Any) -> Value:

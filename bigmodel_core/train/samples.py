@@ -55,15 +55,22 @@ class Samples:
                 fix="pass arrays with one sample per row of the first axis.",
             )
         self.inputs, self.target, self.reach, self.weight = inputs, target, reach, weight
-        besides = (*leaves(target).values(), *leaves(weight).values())
-        lengths = {len(array) for array in (*inputs, *besides)}
-        if len(lengths) > 1:
-            raise DataError(
-                f"inputs and targets differ in length: {', '.join(map(str, sorted(lengths)))}.",
-                fix="pass one target for each sample.",
-            )
+        self._check_lengths()
         if len(self) == 0:
             raise DataError("there are no samples.", fix="pass at least one sample.")
+
+    def _check_lengths(self) -> None:
+        others = [("input", f"input {number}", array) for number, array in enumerate(self.inputs[1:], 2)]
+        for what, tree in (("target", self.target), ("weight", self.weight)):
+            for path, array in leaves(tree).items():
+                others.append((what, f"{what}s of '{path[1:]}'" if path else f"{what}s", array))
+        for what, title, array in others:
+            if len(array) != len(self):
+                first = "inputs" if len(self.inputs) == 1 else "input 1"
+                raise DataError(
+                    f"{first} and {title} differ in length: {len(self)}, {len(array)}.",
+                    fix=f"pass one {what} for each sample.",
+                )
 
     def __len__(self) -> int:
         return len(self.inputs[0])

@@ -25,13 +25,15 @@ def check_class_weight(loss: Any) -> None:
         return
     where = f"{type(loss).__name__}.class_weight"
     if isinstance(given, Mapping):
-        classes = range(max((int(key) for key in given), default=-1) + 1)
-        by_class = {int(key): value for key, value in given.items()}
-        if missing := [number for number in classes if number not in by_class]:
-            raise ConfigError(
-                f"there is no weight for class {missing[0]}.", where=where, fix="give the others 1.0."
-            )
-        given = [by_class[number] for number in classes]
+        by_class = {_class(key, where): value for key, value in given.items()}
+        for number, key in enumerate(sorted(by_class)):
+            if key != number:
+                raise ConfigError(
+                    f"there is no weight for class {number}, but one for class {key}.",
+                    where=where,
+                    fix=f"give every class a weight, 1.0 for instance, or leave {key} out if it is no class.",
+                )
+        given = [by_class[key] for key in sorted(by_class)]
     try:
         weights = tuple(float(weight) for weight in given)
     except (TypeError, ValueError):
@@ -43,6 +45,21 @@ def check_class_weight(loss: Any) -> None:
             fix="pass a number of 0 or more for each class, as in {0: 1.0, 1: 5.0} or [1.0, 5.0].",
         )
     object.__setattr__(loss, "class_weight", weights)
+
+
+def _class(key: Any, where: str) -> int:
+    """The class that a key of class weights names; in files, keys are text."""
+    try:
+        number = int(key)
+    except (TypeError, ValueError):
+        number = -1
+    if number < 0 or str(number) != str(key):
+        raise ConfigError(
+            f"{key!r} is no class, but has a weight.",
+            where=where,
+            fix="name classes by their numbers, from 0: {0: 1.0, 1: 5.0}.",
+        )
+    return number
 
 
 def without_ignored(loss: Any, target: bm.Value) -> bm.Value:

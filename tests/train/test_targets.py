@@ -256,6 +256,30 @@ def test_a_function_that_returns_something_else_is_told():
         bm.compile(bm.layers.Dense(4), lambda output, target: output > target, "sgd")(X, BOXES)
 
 
+def test_a_loss_that_takes_one_argument_is_told():
+    class One(bm.Loss):
+        def each(self, prediction):
+            return bm.ops.square(prediction)
+
+    for wrong, name in ((lambda output: output, "<lambda>"), (One(), "One.each"), ({"y": One()}, "One.each")):
+        with pytest.raises(
+            UsageError, match=rf"{name} takes \(\w+\), and a loss is called with two"
+        ) as caught:
+            bm.compile(bm.layers.Dense(4), wrong, "sgd")
+        assert "(output, target)" in str(caught.value)
+
+
+def test_a_loss_called_on_arrays_is_told_and_compiled_it_takes_them(torch: Any):
+    scores = _generator.normal(size=(12, 3)).astype(np.float32)
+    for loss in (bm.losses.CrossEntropy(), bm.losses.Huber()):
+        with pytest.raises(UsageError, match="its prediction is of type ndarray") as caught:
+            loss(scores, LABELS)
+        assert "bm.function(loss)(prediction, target)" in str(caught.value)
+    found = bm.function(bm.losses.CrossEntropy())(scores, LABELS)
+    expected = torch.nn.functional.cross_entropy(torch.tensor(scores), torch.tensor(LABELS))
+    assert found == pytest.approx(expected.item(), abs=1e-6)
+
+
 def test_a_run_with_a_function_asks_for_it_again(tmp_path):
     def squared(output, target):
         return bm.ops.square(output - target)

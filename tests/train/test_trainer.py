@@ -294,7 +294,7 @@ MISTAKES: list[tuple[str, dict[str, Any], type[BigmodelError], str]] = [
     ("no validation samples", {"validation": NOTHING}, DataError, "no sample"),
     ("all samples held out", {"validation": 1.0}, ConfigError, "fraction"),
     ("a path", {"data": "digits"}, UsageError, "is a str"),
-    ("lengths that differ", {"data": (X, Y[:-1])}, DataError, "11, 12"),
+    ("lengths that differ", {"data": (X, Y[:-1])}, DataError, "12, 11"),
     ("no targets", {"data": bm.Split(X)}, DataError, "no targets"),
     (
         "too many features in validation",
