@@ -17,6 +17,7 @@ from bigmodel_core.data.split import Split
 from bigmodel_core.data.tree import mapped
 from bigmodel_core.errors import UsageError
 from bigmodel_core.nn.given import network_of
+from bigmodel_core.nn.loss import Loss, name_of
 from bigmodel_core.nn.network import Network
 from bigmodel_core.nn.optimizer import Optimizer
 from bigmodel_core.registry.config import make, make_list
@@ -181,11 +182,20 @@ def _built(
     if mixes(augment) and isinstance(target, np.ndarray):
         network = network_of(step.model, first.inputs, step.seed, step.device)
         size = network.outputs[0].shape[-1]
-        is_label = target.dtype.kind != "f" and getattr(step.loss, "soft_targets", False)
-        classes = size if is_label and isinstance(size, int) else None
+        loss = step.loss
+        if target.dtype.kind != "f" and isinstance(loss, Loss) and loss.target_dtype == "int64":
+            if not loss.soft_targets or not isinstance(size, int):
+                raise UsageError(
+                    f"an augmentation mixes labels, and {name_of(loss)} takes no shares of classes.",
+                    fix="train with cross_entropy, or leave the augmentation out.",
+                )
+            classes = size
         target = mixable(target, classes)
     if step.network is None:
         step.build(first.inputs, target, first.weight, accumulates=trainer.accumulate > 1)
+    else:
+        goal = goal_of(step.loss, step.network, first.inputs, target, first.weight)
+        step.take_goal(goal, accumulates=trainer.accumulate > 1)
     network = trainer.network
     goal = goal_of(step.loss, network, first.inputs, first.labelled(), first.weight)
     return network, goal, classes

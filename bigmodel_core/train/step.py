@@ -26,7 +26,7 @@ from bigmodel_core.plan.variables import Variables
 from bigmodel_core.registry.config import make
 from bigmodel_core.train.by_output import make_loss
 from bigmodel_core.train.nonfinite import located, written
-from bigmodel_core.train.objective import TARGET, batch_inputs, goal_of, samples_in
+from bigmodel_core.train.objective import TARGET, Goal, batch_inputs, goal_of, samples_in
 from bigmodel_core.train.step_programs import GRADIENT, KEEP, SCALE, SUM, WEIGHT, Name, StepPrograms
 from bigmodel_core.train.updates import AVERAGE, DECAY, check_ema, fitting_gradients
 
@@ -98,11 +98,15 @@ class TrainStep:
             GraphError: nothing is left to train.
             UnknownNameError: a pattern matches no parameter.
         """
-        programs = self._prepared(inputs, target, weight)
+        self._prepared(inputs, target, weight)
+        self._make(accumulates)
+
+    def _make(self, accumulates: bool) -> None:
+        """Make the programs that will be needed now, so that what is wrong is said before training."""
         if accumulates:
-            programs["accumulate"], programs["apply_sum"]
+            self.programs["accumulate"], self.programs["apply_sum"]
         else:
-            programs["step"]
+            self.programs["step"]
 
     def _prepared(self, inputs: Sequence[Any], target: Any, weight: Any = None) -> StepPrograms:
         """The programs, none of which is made yet; the model is built, and what the optimizer keeps is
@@ -123,6 +127,16 @@ class TrainStep:
         self.network, self.variables, self._programs = network, variables, programs
         self._members = self._sums = self._known_form = None
         return programs
+
+    def take_goal(self, goal: Goal, *, accumulates: bool = False) -> None:
+        """Go on with targets and weights of another kind; what was learned, and what is kept, stays.
+
+        Raises:
+            GraphError: the step is not built yet.
+        """
+        self.programs.take_goal(goal)
+        self._known_form = None
+        self._make(accumulates)
 
     @property
     def programs(self) -> StepPrograms:
@@ -188,13 +202,16 @@ class TrainStep:
         `step.apply(step.gradients(x, y)[1])` does what `step(x, y)` does, in two calls.
 
         Args:
-            x, y: the batch.
+            x, y, weight: the batch, as for a step.
             per_sample: whether to give the losses of the samples, (N,), and the gradients of each, (N, ...),
-                whose mean is the batch's; one sample after the other is differentiated.
+                whose mean is the batch's: those of a sample that counts twice are twice as large. One
+                sample after the other is differentiated.
 
         Raises:
             ShapeError, DtypeError, DataError: the batch does not fit; nothing was changed.
-            GraphError: samples alone are asked for, and a layer takes statistics of the batch.
+            GraphError: samples alone are asked for, and a layer takes statistics of the batch, or the model
+                takes batches of one size.
+            UsageError: samples alone are asked for, and they count differently in several losses.
             NumericsError: the loss or a gradient is NaN or infinite; nothing was changed.
 
         >>> import numpy as np
@@ -211,20 +228,27 @@ class TrainStep:
         loss, *found = self._run("gradients", given, self.draws + 1)
         self.draws += 1
         trained = self.programs.groups.trained
-        self._note(found[len(trained) :])
+        self._note(found[len(trained) : len(trained) + len(self.programs.loss_names)])
         return float(loss), dict(zip(trained, found[: len(trained)], strict=True))
 
     def _of_each(self, given: Mapping[str, np.ndarray]) -> tuple[np.ndarray, dict[str, np.ndarray]]:
         self.programs.check_samples_apart()
         count, trained = samples_in(given), self.programs.groups.trained
-        losses = np.empty(count)
+        losses, counts = np.empty(count), np.ones(count)
         found = {path: np.empty((count, *spec.sizes), spec.dtype) for path, spec in trained.items()}
         for number in range(count):
             sample = {name: array[number : number + 1] for name, array in given.items()}
             losses[number], *arrays = self._run("gradients", sample, self.draws + 1 + number)
             for gradient, array in zip(found.values(), arrays[: len(trained)], strict=True):
                 gradient[number] = array
+            if self.programs.counted:
+                counts[number] = arrays[-1]
         self.draws += count
+        if self.programs.counted:  # each was a mean of its own
+            shares = counts * (count / (counts.sum() or 1.0))
+            losses *= shares
+            for gradient in found.values():
+                gradient *= shares.reshape(-1, *(1,) * (gradient.ndim - 1)).astype(gradient.dtype)
         return losses, found
 
     def accumulate(self, x: Any, y: Any, weight: Any = None) -> float:

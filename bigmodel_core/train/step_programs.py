@@ -118,6 +118,8 @@ class StepPrograms:
         self._assigned = list(self._fresh.trace.updates)
         self.loss_names = list(self._fresh.measured.parts)
         """What the losses of outputs are called in logs."""
+        self.counted: list[str] = list(self._fresh.measured.counted)
+        """Those whose samples do not all count alike; "" for one loss that is all."""
         self.groups = Groups(optimizer, {path: value.spec for path, value in self._fresh.trained.items()})
         self._states: dict[str, dict[str, Spec]] = {path: {} for path in self.groups.trained}
         self._programs: dict[Name, StepProgram] = {}
@@ -134,18 +136,26 @@ class StepPrograms:
         for path in self.groups.trained if self.averages else ():
             yield f"{AVERAGE}/{path}", self.network.variables.read(path)
 
+    def take_goal(self, goal: Goal) -> None:
+        """Go on with targets and weights of another kind: the programs are made anew."""
+        if goal != self.goal:
+            self.goal, self._fresh = goal, None
+            self._programs.clear()
+
     def check_samples_apart(self) -> None:
         """Raise unless a sample's gradient is its own: no layer takes statistics of the batch.
 
         Raises:
-            GraphError: one does, as batch normalisation in training.
-            UsageError: samples are weighted, and the batch's gradient is no mean of theirs.
+            GraphError: one does, as batch normalisation in training; or batches have a fixed size.
+            UsageError: samples count differently in several losses.
         """
-        if self.goal.weight is not None:
-            raise UsageError(
-                "the gradients of single samples have no weights.",
-                fix="leave the weights out, and weight the gradients yourself.",
-            )
+        self._check_counts("have no gradients of single samples")
+        for spec in self.network.inputs:
+            if spec.ndim and isinstance(spec.shape[0], int) and spec.shape[0] != 1:
+                raise GraphError(
+                    f"the model takes batches of {spec.shape[0]} only, so a sample alone has no gradient.",
+                    fix='build it with a free first dimension, such as "N".',
+                )
         for path in self._assigned:
             raise GraphError(
                 "it takes statistics of the batch, so that a sample has no gradient of its own.",
@@ -199,7 +209,22 @@ class StepPrograms:
 
     def _first_half(self) -> Differentiated:
         found, self._fresh = self._fresh or self._differentiated(), None
+        self.counted = list(found.measured.counted)
         return found
+
+    def _check_counts(self, what: str) -> None:
+        """Raise if the losses of several outputs count differently, so that a sum of gradients of parts of a
+        batch is not that of the batch.
+
+        Raises:
+            UsageError: they do.
+        """
+        if self.counted and len(self.loss_names) > 1:
+            raise UsageError(
+                f"losses of several outputs whose samples are weighted or ignored {what}: each is a mean over"
+                " other samples.",
+                fix="give the model one loss, or leave weights and ignored labels out.",
+            )
 
     def _updates(
         self, graph: Graph, trained: Mapping[str, Value], found: Mapping[str, Value]
@@ -228,7 +253,8 @@ class StepPrograms:
 
     def _first(self) -> StepProgram:
         half = self._first_half()
-        results = [half.loss, *half.gradients.values(), *half.measured.parts.values()]
+        measured = half.measured
+        results = [half.loss, *half.gradients.values(), *measured.parts.values(), *measured.counted.values()]
         guards = [*results, *half.assigned.values()]
         return self._program(half.graph, results, half.assigned, guards, half.watched())
 
@@ -237,8 +263,9 @@ class StepPrograms:
         graph, sums = half.graph, dict[str, Value]()
         with graph.active(), graph.scope("accumulation", ""):
             weight, keep = (graph.input(name, Spec((), "float64")) for name in (WEIGHT, KEEP))
-            counted = _counted(half.measured)
-            weight = weight if counted is None else counted.astype("float64")
+            self._check_counts("cannot be accumulated")
+            for counted in half.measured.counted.values():
+                weight = counted.astype("float64")
             for path, value in half.gradients.items():
                 before = graph.variable(SUM + path, value.spec)
                 sums[path] = before * keep.astype(value.dtype) + value * weight.astype(value.dtype)
@@ -278,21 +305,6 @@ class StepPrograms:
     ) -> StepProgram:
         guards = [value for value in guards if value.spec.is_float]
         return StepProgram(Program(graph, outputs, updates, guards, device=self.network.device), watched)
-
-
-def _counted(found: Measured) -> Value | None:
-    """What a batch counts among others; None if by its samples.
-
-    Raises:
-        UsageError: its losses count differently, so that no sum of its gradients is that of a larger batch.
-    """
-    if found.counted and len(found.parts) > 1:
-        raise UsageError(
-            "losses of several outputs whose samples are weighted or ignored cannot be accumulated: each is a"
-            " mean over other samples.",
-            fix="leave accumulate out.",
-        )
-    return next(iter(found.counted.values()), None)
 
 
 def _named(updates: Updates) -> dict[str, Value]:

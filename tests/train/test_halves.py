@@ -338,3 +338,10 @@ def test_statistics_of_the_batch_leave_no_gradient_to_a_sample() -> None:
     assert caught.value.where == "batch_norm_1"
     step = bm.compile(model, "cross_entropy", "sgd", freeze="batch_norm_1/*")
     assert step.gradients(x, y, per_sample=True)[1]["dense_1/bias"].shape == (12, 4)
+
+
+def test_a_model_of_batches_of_one_size_has_no_gradients_of_samples() -> None:
+    model, (x, y) = net(), labelled(12)
+    model.build(bm.Spec((12, 5)))
+    with pytest.raises(GraphError, match="takes batches of 12 only"):
+        bm.compile(model, "cross_entropy", "sgd").gradients(x, y, per_sample=True)

@@ -8,7 +8,7 @@ import numpy as np
 import pytest
 
 import bigmodel_core as bm
-from bigmodel_core.errors import BigmodelError, ConfigError, DataError, GraphError, ShapeError, UsageError
+from bigmodel_core.errors import BigmodelError, ConfigError, DataError, GraphError, ShapeError
 
 _generator = np.random.default_rng(1)
 X = _generator.normal(size=(10, 6)).astype(np.float32)
@@ -250,6 +250,11 @@ def test_weights_that_do_not_fit_are_told(loss: Any, weight: Any, error: Any, wo
 def test_options_that_make_no_sense_are_told():
     with pytest.raises(ConfigError, match="no weight for class 1"):
         bm.losses.CrossEntropy(class_weight={0: 1.0, 2: 5.0})
+    with pytest.raises(ConfigError, match=r"no weight for class 3, but one for class 7.*\n.*leave 7 out"):
+        bm.losses.CrossEntropy(class_weight={0: 1, 1: 1, 2: 1, 7: 5})
+    for wrong in (-1, "a", 1.5):
+        with pytest.raises(ConfigError, match=f"{wrong!r} is no class"):
+            bm.losses.CrossEntropy(class_weight={0: 1, 1: 1, wrong: 5})
     with pytest.raises(ConfigError, match="no weights"):
         bm.losses.CrossEntropy(class_weight=[1.0, -1.0])
     with pytest.raises(ShapeError, match="2 class weights and 3 classes"):
@@ -258,8 +263,55 @@ def test_options_that_make_no_sense_are_told():
     step(X, LABELS)
     with pytest.raises(DataError, match="the first one had none"):
         step(X, LABELS, WEIGHT)
-    with pytest.raises(UsageError, match="no weights"):
-        bm.compile(_built(), "cross_entropy", "sgd").gradients(X, LABELS, WEIGHT, per_sample=True)
+
+
+def test_samples_are_told_apart_from_targets_and_weights_that_are_too_few():
+    trainer = bm.Trainer(_built(), "cross_entropy", "sgd")
+    with pytest.raises(DataError, match="inputs and targets differ in length: 10, 4") as caught:
+        trainer.fit((X, LABELS[:4]), verbose=False)
+    assert "one target for each sample" in str(caught.value)
+    with pytest.raises(DataError, match="inputs and weights differ in length: 10, 5") as caught:
+        trainer.fit((X, LABELS, WEIGHT[:5]), verbose=False)
+    assert "one weight for each sample" in str(caught.value)
+    with pytest.raises(DataError, match="inputs and targets of 'b' differ in length: 10, 4"):
+        trainer.fit((X, {"a": LABELS, "b": LABELS[:4]}), verbose=False)
+    with pytest.raises(DataError, match="input 1 and input 2 differ in length: 10, 4"):
+        trainer.fit(((X, X[:4]), LABELS), verbose=False)
+
+
+@pytest.mark.parametrize(
+    ("options", "target", "weight"),
+    [
+        ({}, LABELS, WEIGHT),
+        ({"class_weight": CLASS_WEIGHT}, LABELS, None),
+        ({"class_weight": CLASS_WEIGHT, "ignore": -100}, IGNORED, WEIGHT),
+    ],
+    ids=["weights", "class weights", "all"],
+)
+def test_gradients_of_each_sample_count_as_samples_do(torch: Any, options: Any, target: Any, weight: Any):
+    """Those of samples alone, in PyTorch, times what each counts among all."""
+    model = _built()
+    own = np.ones(10) if weight is None else weight.astype(float)
+    if "class_weight" in options:
+        own = own * np.array(CLASS_WEIGHT)[LABELS]
+    own = np.where(target == -100, 0, own)
+    state = {path: torch.tensor(array) for path, array in model.state().items()}
+
+    def loss_of(parameters: Any, sample: Any, label: Any) -> Any:
+        scores = sample @ parameters["weight"] + parameters["bias"]
+        return torch.nn.functional.cross_entropy(scores[None], label[None])
+
+    alone = torch.func.vmap(torch.func.grad(loss_of), (None, 0, 0))(
+        state, torch.tensor(X), torch.tensor(LABELS)
+    )
+    step = bm.compile(model, bm.losses.CrossEntropy(**options), "sgd")
+    losses, grads = step.gradients(X, target, weight, per_sample=True)
+    for path, array in alone.items():
+        share = (own * 10 / own.sum()).reshape(-1, *(1,) * (array.ndim - 1))
+        np.testing.assert_allclose(grads[path], array.numpy() * share, atol=1e-5, err_msg=path)
+    loss, mean = step.gradients(X, target, weight)
+    assert losses.mean() == pytest.approx(loss, rel=1e-5)
+    np.testing.assert_allclose(grads["weight"].mean(0), mean["weight"], atol=1e-6)
 
 
 def test_a_loss_with_a_mean_of_its_own_takes_no_weights():
