@@ -195,7 +195,7 @@ def _check_takes_two(function: Callable[..., Any]) -> None:
     except TypeError:
         name = getattr(function, "__qualname__", type(function).__name__)
         raise UsageError(
-            f"{name} takes {signature}, and a loss is called with two arguments.",
+            f"{name} is not a loss: it takes {signature}, and a loss is called with two arguments.",
             fix="take the model's output and the targets: (output, target).",
             where="loss",
         ) from None

@@ -263,7 +263,7 @@ def test_a_loss_that_takes_one_argument_is_told():
 
     for wrong, name in ((lambda output: output, "<lambda>"), (One(), "One.each"), ({"y": One()}, "One.each")):
         with pytest.raises(
-            UsageError, match=rf"{name} takes \(\w+\), and a loss is called with two"
+            UsageError, match=rf"{name} is not a loss: it takes \(\w+\), and a loss is called with two"
         ) as caught:
             bm.compile(bm.layers.Dense(4), wrong, "sgd")
         assert "(output, target)" in str(caught.value)
