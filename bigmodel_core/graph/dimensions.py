@@ -9,6 +9,7 @@ in `bigmodel_core.graph.polynomials`.
 from __future__ import annotations
 
 import functools
+import itertools
 import operator
 from collections.abc import Callable, Iterable, Mapping
 from typing import Any
@@ -95,8 +96,8 @@ class SymbolicDim(str):
     def __rmod__(self, other: Any) -> Any:  # a text on the left is a text to format
         return NotImplemented if isinstance(other, str) else _computed("%", _remainder, other, self)
 
-    def __pow__(self, exponent: int) -> Any:
-        return dim_product([self] * operator.index(exponent))
+    def __pow__(self, other: Any) -> Any:
+        return _computed("**", _power, self, other)
 
     def __neg__(self) -> Any:
         return dim_multiply(self, -1)
@@ -174,6 +175,12 @@ def _exactly(a: Dim, b: Dim) -> Dim:
 
 def _remainder(a: Dim, b: Dim) -> Dim:
     return dim_subtract(a, dim_multiply(dim_floor_divide(a, b), b))
+
+
+def _power(a: Dim, b: Dim) -> Dim:
+    if isinstance(b, str) or b < 0:
+        raise ShapeError(f"({a}) ** ({b}) is no dimension.", fix="use an exponent that is 0, 1, 2, ...")
+    return dim_product(itertools.repeat(a, b))
 
 
 def _dim(terms: Mapping[tuple[str, ...], int]) -> Dim:

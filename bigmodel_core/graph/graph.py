@@ -103,8 +103,11 @@ def place(path: str, layer: str) -> str:
 
 @dataclass(eq=False)
 class Value:
-    """A symbolic array: one output of a node. Supports Python's arithmetic, comparison methods and
-    slicing."""
+    """A symbolic array: one output of a node. Supports Python's arithmetic, comparisons and slicing.
+
+    Comparisons are made element by element, `==` and `!=` among them. As keys of a dict and elements of a
+    set, values are told apart by identity; whether a list or tuple contains one is asked with `is`.
+    """
 
     node: Node
     number: int
@@ -188,8 +191,22 @@ class Value:
     def __ge__(self, other: Value | Number) -> Value:
         return operations().greater_equal(self, other)
 
+    def __eq__(self, other: object) -> Value:  # type: ignore[override]  # as of NumPy's arrays
+        return operations().equal(self, other) if isinstance(other, _COMPARED) else NotImplemented
+
+    def __ne__(self, other: object) -> Value:  # type: ignore[override]  # as of NumPy's arrays
+        return operations().not_equal(self, other) if isinstance(other, _COMPARED) else NotImplemented
+
+    __hash__ = object.__hash__
+
     def __getitem__(self, key: Any) -> Value:
         return operations().index(self, key)
+
+    def __setitem__(self, key: Any, item: Any) -> None:
+        raise GraphError(
+            "a Value cannot be changed.",
+            fix="make a new one: x = bm.ops.update_slice(x, value, start), or bm.ops.where(condition, a, x).",
+        )
 
     def __array_ufunc__(self, ufunc: np.ufunc, method: str, *operands: Any, **options: Any) -> Value:
         if ufunc.__name__ in _OPERATORS and method == "__call__" and not options:  # array + value
@@ -215,6 +232,9 @@ class Value:
         return operations().cast(self, dtype)
 
 
+_COMPARED = (Value, int, float, np.generic, np.ndarray, list, tuple, SymbolicDim)
+"""What `==` and `!=` compare with, element by element; anything else is no array."""
+
 _OPERATORS = (
     "add",
     "subtract",
@@ -225,6 +245,8 @@ _OPERATORS = (
     "less_equal",
     "greater",
     "greater_equal",
+    "equal",
+    "not_equal",
 )
 """The ufuncs behind the operators between an array and a Value."""
 

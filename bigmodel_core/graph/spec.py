@@ -190,17 +190,20 @@ def match(shape: Shape, sizes: Sequence[int], known: dict[str, int]) -> str | No
 
     >>> match(("N", "2*N"), (3, 7), {})
     'dimension 2*N is 6 and 7 here'
+    >>> match((6, "T"), (5, 4), {})
+    'expected (6, T), got (5, 4): axis 0 is fixed at 6'
     """
     if len(shape) != len(sizes):
         return (
             f"expected {len(shape)} dimensions {format_shape(shape)}, got {len(sizes)} {format_shape(sizes)}"
         )
-    for dim, size in zip(shape, sizes, strict=True):
+    for axis, (dim, size) in enumerate(zip(shape, sizes, strict=True)):
         if isinstance(dim, str) and dim.isidentifier():
             if known.setdefault(dim, int(size)) != size:
                 return f"dimension {dim} is {known[dim]} elsewhere and {size} here"
         elif isinstance(dim, int) and dim != size:
-            return f"expected {format_shape(shape)}, got {format_shape(sizes)}"
+            expected = f"expected {format_shape(shape)}, got {format_shape(sizes)}"
+            return f"{expected}: axis {axis} is fixed at {dim}"
     for dim, size in zip(shape, sizes, strict=True):
         if isinstance(dim, str) and not dim.isidentifier() and dim_names(dim) <= known.keys():
             if dim_value(dim, known) != size:

@@ -116,11 +116,11 @@ def cut_at(trace: Trace, path: str) -> Cut:
         and not isinstance(node.op, (Input, Variable, Constant))
     ]
     known = {node.index for node in inside}
-    inputs: dict[Value, None] = {}
+    given, inputs = set(trace.inputs), dict[Value, None]()
     for node in inside:
         for value in node.inputs:
             is_leaf = isinstance(value.node.op, (Variable, Constant))
-            is_random = isinstance(value.node.op, Input) and value not in trace.inputs
+            is_random = isinstance(value.node.op, Input) and value not in given
             if value.node.index not in known and not is_leaf and not is_random:
                 inputs[value] = None
     updates = {name: value for name, value in assigned.items() if name.startswith(f"{path}/")}

@@ -2,9 +2,13 @@
 
 from __future__ import annotations
 
+import contextlib
+import operator
 from collections.abc import Mapping
 from dataclasses import dataclass, replace
 from typing import Any
+
+import numpy as np
 
 from bigmodel_core.errors import ShapeError
 from bigmodel_core.graph import Op, Value
@@ -114,11 +118,11 @@ def index(x: Value, key: Any) -> Value:
     min(T, 10) columns. A bound may be a named dimension, which must be on the axis.
 
     Raises:
-        ShapeError: more indices than dimensions, or an index out of range.
+        ShapeError: more indices than dimensions, an index out of range, or one that is an array.
     """
     from bigmodel_core.ops.shape import reshape
 
-    keys = list(key) if isinstance(key, tuple) else [key]
+    keys = [_basic(item) for item in (key if isinstance(key, tuple) else (key,))]
     if keys.count(Ellipsis) > 1:
         raise ShapeError("an index contains more than one '...'.")
     given = len([item for item in keys if item is not None and item is not Ellipsis])
@@ -135,15 +139,31 @@ def index(x: Value, key: Any) -> Value:
             continue
         if isinstance(item, (int, str)):
             x = _sliced(x, axis, item, 1, 1)
-        elif isinstance(item, slice):
+        else:
             x = _range(x, axis, item)
             shape.append(x.shape[axis])
-        else:
-            raise ShapeError(
-                f"cannot index with {item!r}.", fix="use integers, slices, ... and None, or bm.ops.gather."
-            )
         axis += 1
     return reshape(x, (*shape, *x.shape[axis:]))
+
+
+def _basic(item: Any) -> Any:
+    """An index with integers of any kind as Python's own.
+
+    Raises:
+        ShapeError: it is none of NumPy's basic ones.
+    """
+    if isinstance(item, slice):
+        bounds = (item.start, item.stop, item.step)
+        return slice(*(bound if bound is None else _basic(bound) for bound in bounds))
+    if item is None or item is Ellipsis or isinstance(item, str):
+        return item
+    if not isinstance(item, (bool, np.bool_)) and hasattr(item, "__index__"):
+        with contextlib.suppress(TypeError):  # of arrays, those that are one integer
+            return operator.index(item)
+    raise ShapeError(
+        f"cannot index with {item!r}.",
+        fix="use integers, slices, ... and None; bm.ops.gather takes rows by number, bm.ops.where by truth.",
+    )
 
 
 def _range(x: Value, axis: int, item: slice) -> Value:
@@ -155,7 +175,7 @@ def _range(x: Value, axis: int, item: slice) -> Value:
             raise ShapeError("slices with a negative step are not supported.", fix="use a positive step.")
         return _sliced(x, axis, start, len(range(start, stop, step)), step)
     step = 1 if item.step is None else item.step
-    if not isinstance(step, int) or step < 1:
+    if step < 1:
         raise ShapeError(f"a slice has the step {step}.", fix="use a positive integer.")
     first, length = bounded(size, item.start, item.stop)
     return _sliced(x, axis, first, dim_floor_divide(dim_add(length, step - 1), step), step)

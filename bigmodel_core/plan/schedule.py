@@ -68,7 +68,9 @@ def _write_in_place(
     position = next(i for i, item in enumerate(step.outputs) if item is value)
     if position in step.writes:  # the new value of another variable too
         return None
-    if not any(item is variable for item in step.inputs) or found.readers(value) or value in program.outputs:
+    if not any(item is variable for item in step.inputs) or found.readers(value):
+        return None
+    if any(item is value for item in program.outputs):
         return None
     if sum(program.root(item) is variable for item in step.inputs) > 1:
         return None

@@ -50,7 +50,7 @@ def matrix_product(node: Node, uses: Uses) -> Match | None:
     if found is not None and (found[2] or found[3]):
         return Match(node, found[:2], lambda emit, a, b: write_gemm(emit, found, a, b))
     sources = tuple(before_broadcast(value) for value in node.inputs)
-    if sources != node.inputs and all(
+    if any(source is not value for source, value in zip(sources, node.inputs, strict=True)) and all(
         source.shape[-2:] == value.shape[-2:] for source, value in zip(sources, node.inputs, strict=True)
     ):
         if broadcasts_to([source.shape[:-2] for source in sources], node.outputs[0].shape[:-2]):

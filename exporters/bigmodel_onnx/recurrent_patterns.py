@@ -109,7 +109,9 @@ class _Stack:
                 return None
             found.append(cls(source, op.axis, op.start))
         first, second = found
-        if (first.source, first.axis, first.start + 1) != (second.source, second.axis, second.start):
+        if first.source is not second.source:
+            return None
+        if (first.axis, first.start + 1) != (second.axis, second.start):
             return None
         return first if first.axis < 2 else None
 

@@ -78,9 +78,30 @@ def test_numpy_functions_on_values_say_what_to_use(function: Any) -> None:
 def test_arrays_and_values_add_up_on_either_side() -> None:
     x = an_input("N", 3)
     array = np.ones(3, "float32")
-    for value in (array + x, x + array, np.float32(2) * x, array - x, array < x):
+    for value in (array + x, x + array, np.float32(2) * x, array - x, array < x, array == x, x != array):
         assert isinstance(value, Value)
         assert value.shape == ("N", 3)
+
+
+def test_values_are_compared_by_number_and_found_by_identity() -> None:
+    graph = Graph()
+    x, y = an_input("N", 3, graph=graph), an_input("N", 3, name="y", graph=graph)
+    assert [(x == y).dtype, (x != y).dtype, (x == 0.5).dtype, (np.float32(1) != x).dtype] == ["bool"] * 4
+    assert (x == y).node.op == ops.comparison.Equal() and (
+        x != [1, 2, 3]
+    ).node.op == ops.comparison.NotEqual()
+    assert {x: "x", y: "y"}[y] == "y" and len({x, y, x}) == 2
+    assert (x == None, x != None, x == "x") == (False, True, False)  # noqa: E711  # what is no array
+    with pytest.raises(GraphError, match="where"):
+        assert y in [x, y]
+
+
+def test_a_value_cannot_be_written_to() -> None:
+    x = an_input("N", 3)
+    with pytest.raises(GraphError, match=r"update_slice"):
+        x[:, 0] = 0  # type: ignore[index]  # what is refused
+    with pytest.raises(GraphError, match=r"update_slice"):
+        x[:, 0] += 1
 
 
 def test_needed_gives_each_node_after_its_inputs_and_no_other() -> None:

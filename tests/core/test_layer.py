@@ -204,6 +204,13 @@ def test_a_model_is_built_by_its_first_call_and_refuses_other_shapes_then() -> N
         model(np.zeros((5, 6), "float32"))
 
 
+def test_a_size_that_is_fixed_is_named_by_input_and_axis() -> None:
+    model = bm.Sequential(bm.layers.Dense(3))
+    model.build(bm.Spec((6, 4)))
+    with pytest.raises(ShapeError, match=r"'x': expected \(6, 4\), got \(5, 4\): axis 0 is fixed at 6"):
+        model(np.zeros((5, 4), "float32"))
+
+
 def test_parameters_depend_on_seed_and_path_alone() -> None:
     def weights(layer: bm.Layer, seed: int) -> np.ndarray:
         return layer.build(SPEC, seed=seed).state()["first/weight"]

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+import operator
 from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Any
@@ -197,8 +198,9 @@ CASES = [
     Case(
         "greater_equal", ops.greater_equal, np.greater_equal, plain("ge"), [np.round(A), np.round(B)], False
     ),
-    Case("equal", ops.equal, np.equal, plain("eq"), [np.round(A), np.round(B)], False),
-    Case("not_equal", ops.not_equal, np.not_equal, plain("ne"), [np.round(A), np.round(B)], False),
+    Case("equal", operator.eq, np.equal, plain("eq"), [np.round(A), np.round(B)], False),
+    Case("not_equal", operator.ne, np.not_equal, plain("ne"), [np.round(A), np.round(B)], False),
+    Case("not a number", lambda x: x != 1, lambda x: x != 1, plain("ne", other=1), [np.round(A)], False),
     Case("and", ops.logical_and, np.logical_and, plain("logical_and"), [A > 0, B > 0], False),
     Case("or", ops.logical_or, np.logical_or, plain("logical_or"), [A > 0, B > 0], False),
     Case("not", ops.logical_not, np.logical_not, plain("logical_not"), [A > 0], False),
@@ -292,7 +294,11 @@ CASES = [
         [A, COLUMN, B],
     ),
     Case(
-        "slice", lambda x: x[1:, ::2, -1], lambda x: x[1:, ::2, -1], lambda torch, x: x[1:, ::2, -1], [CUBE]
+        "slice",
+        lambda x: x[1:, :: np.int64(2), np.array(-1)],
+        lambda x: x[1:, ::2, -1],
+        lambda torch, x: x[1:, ::2, -1],
+        [CUBE],
     ),
     Case(
         "update_slice",
