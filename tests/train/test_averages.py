@@ -11,7 +11,7 @@ import pytest
 import bigmodel_core as bm
 from bigmodel_core.errors import ConfigError, UsageError
 
-from .conftest import At, Crash, crash, labelled
+from .conftest import assert_same_bits, copy_dense, crashed_and_resumed, labelled
 
 L, O = bm.layers, bm.optimizers
 
@@ -28,10 +28,7 @@ def test_averages_are_those_of_pytorch(torch: Any) -> None:
     model = bm.Sequential(L.Dense(8), L.Tanh(), L.Dense(3))
     state = model.build(bm.Spec(("N", 5)), seed=3).state()
     theirs = torch.nn.Sequential(torch.nn.Linear(5, 8), torch.nn.Tanh(), torch.nn.Linear(8, 3))
-    with torch.no_grad():
-        for layer, path in ((theirs[0], "dense_1"), (theirs[2], "dense_2")):
-            layer.weight.copy_(torch.tensor(state[f"{path}/weight"].T))
-            layer.bias.copy_(torch.tensor(state[f"{path}/bias"]))
+    copy_dense(state, {"dense_1": theirs[0], "dense_2": theirs[2]})
     average = AveragedModel(theirs, multi_avg_fn=get_ema_multi_avg_fn(0.9))
     optimizer = torch.optim.SGD(theirs.parameters(), 0.5)
     step = bm.compile(model, "cross_entropy", O.SGD(0.5), ema=0.9)
@@ -54,8 +51,7 @@ def test_training_does_not_see_them() -> None:
     steps = bm.compile(one, "cross_entropy", "adam"), bm.compile(other, "cross_entropy", "adam", ema=0.9)
     for _ in range(3):
         assert steps[0](*labelled(60)) == steps[1](*labelled(60))
-    for path, array in one.state().items():
-        assert other.state()[path].tobytes() == array.tobytes()
+    assert_same_bits(one.state(), other.state())
 
 
 def test_both_halves_and_sums_keep_the_same_averages() -> None:
@@ -94,12 +90,8 @@ def test_they_are_evaluated_saved_and_exported_on_request(tmp_path: Path) -> Non
 
 def test_a_resumed_run_ends_with_the_same_averages(tmp_path: Path) -> None:
     whole = run(None)
-    with pytest.raises(Crash):
-        run(tmp_path / "run", At(6, crash))
-    resumed = bm.Trainer.resume(tmp_path / "run", callbacks=[])
-    resumed.fit(labelled(64), verbose=False)
-    for path, array in whole.step.averages().items():
-        assert resumed.step.averages()[path].tobytes() == array.tobytes(), path
+    resumed = crashed_and_resumed(run, tmp_path / "run", 6, labelled(64))
+    assert_same_bits(whole.step.averages(), resumed.step.averages())
 
 
 def test_wrong_shares_and_no_averages() -> None:

@@ -20,7 +20,7 @@ from bigmodel_core.errors import (
     UsageError,
 )
 
-from .conftest import At, Crash, crash, labelled, network_with_dropout
+from .conftest import assert_same_bits, copy_dense, crashed_and_resumed, labelled, network_with_dropout
 
 L, O = bm.layers, bm.optimizers
 
@@ -32,6 +32,13 @@ def net() -> Any:
 def built(model: Any, seed: int = 3) -> Any:
     model.build(bm.Spec(("N", 5)), seed=seed)
     return model
+
+
+def mirrored(torch: Any, model: Any) -> Any:
+    """The same network in PyTorch, with the parameters of a built one."""
+    theirs = torch.nn.Sequential(torch.nn.Linear(5, 16), torch.nn.Tanh(), torch.nn.Linear(16, 3))
+    copy_dense(model.state(), {"dense_1": theirs[0], "dense_2": theirs[2]})
+    return theirs
 
 
 def assert_same(one: Any, other: Any, **tolerance: float) -> None:
@@ -62,12 +69,7 @@ def test_both_halves_are_the_whole_step_dropout_included(optimizer: Any) -> None
 
 def test_gradients_are_pytorchs_and_five_applied_steps_too(torch: Any) -> None:
     model = built(net())
-    state = model.state()
-    theirs = torch.nn.Sequential(torch.nn.Linear(5, 16), torch.nn.Tanh(), torch.nn.Linear(16, 3))
-    with torch.no_grad():
-        for layer, path in ((theirs[0], "dense_1"), (theirs[2], "dense_2")):
-            layer.weight.copy_(torch.tensor(state[f"{path}/weight"].T))
-            layer.bias.copy_(torch.tensor(state[f"{path}/bias"]))
+    theirs = mirrored(torch, model)
     optimizer = torch.optim.Adam(theirs.parameters(), 0.01)
     step = bm.compile(model, "cross_entropy", O.Adam(0.01))
     x, y = labelled(60)
@@ -144,11 +146,6 @@ def test_wrong_gradients_are_named_and_change_nothing() -> None:
     assert step.steps == 0
 
 
-def assert_same_bits(one: dict[str, np.ndarray], other: dict[str, np.ndarray]) -> None:
-    for path, array in one.items():
-        assert other[path].tobytes() == array.tobytes(), path
-
-
 # Accumulation -----------------------------------------------------------------------------------------------
 
 
@@ -181,12 +178,7 @@ def test_a_trainer_that_accumulates_is_one_with_larger_batches(samples: int) -> 
 
 def test_clipped_once_per_window_as_pytorch_clips(torch: Any) -> None:
     model = built(net())
-    state = model.state()
-    theirs = torch.nn.Sequential(torch.nn.Linear(5, 16), torch.nn.Tanh(), torch.nn.Linear(16, 3))
-    with torch.no_grad():
-        for layer, path in ((theirs[0], "dense_1"), (theirs[2], "dense_2")):
-            layer.weight.copy_(torch.tensor(state[f"{path}/weight"].T))
-            layer.bias.copy_(torch.tensor(state[f"{path}/bias"]))
+    theirs = mirrored(torch, model)
     optimizer = torch.optim.SGD(theirs.parameters(), 0.5)
     step = bm.compile(model, "cross_entropy", O.SGD(0.5, clip_norm=0.05))
     for _ in range(2):
@@ -292,11 +284,8 @@ def test_a_run_that_accumulates_resumes_to_the_same_bits(tmp_path: Path, step: i
         return made
 
     whole = run(tmp_path / "whole")
-    with pytest.raises(Crash):
-        run(tmp_path / "run", At(step, crash))
-    resumed = bm.Trainer.resume(tmp_path / "run", callbacks=[])
+    resumed = crashed_and_resumed(run, tmp_path / "run", step, labelled(90))
     assert resumed.accumulate == 3
-    resumed.fit(labelled(90), verbose=False)
     assert (resumed.step.steps, resumed.step.draws) == (whole.step.steps, whole.step.draws) == (4, 12)
     assert_same_bits(whole.step.state(), resumed.step.state())
 

@@ -13,6 +13,8 @@ import bigmodel_core as bm
 from bigmodel_core import ops
 from bigmodel_core.errors import CheckpointError, GraphError, UnknownNameError, UsageError
 
+from .conftest import assert_same_bits, copy_dense
+
 L, O = bm.layers, bm.optimizers
 
 
@@ -56,11 +58,8 @@ def test_a_critic_and_a_generator_train_as_in_pytorch(torch: Any) -> None:
         name: torch.nn.Sequential(torch.nn.Linear(size, 8), torch.nn.ReLU(), torch.nn.Linear(8, out))
         for name, size, out in (("generator", 3, 4), ("critic", 4, 1))
     }
-    with torch.no_grad():
-        for name, net in theirs.items():
-            for layer, path in ((net[0], "dense_1"), (net[2], "dense_2")):
-                layer.weight.copy_(torch.tensor(state[f"{name}/{path}/weight"].T))
-                layer.bias.copy_(torch.tensor(state[f"{name}/{path}/bias"]))
+    for name, net in theirs.items():
+        copy_dense(state, {f"{name}/dense_1": net[0], f"{name}/dense_2": net[2]})
     optimizers = (
         torch.optim.RMSprop(theirs["critic"].parameters(), 0.01),
         torch.optim.Adam(theirs["generator"].parameters(), 0.01),
@@ -132,8 +131,7 @@ def test_both_are_resumed_exactly_from_one_file(tmp_path: Path) -> None:
     bm.load_steps(file, critic=steps[0], generator=steps[1])
     assert (steps[0].steps, steps[1].draws) == (3, 3)
     assert alternate(*steps, range(3, 6)) == expected
-    for path, array in gan.state().items():
-        assert again.state()[path].tobytes() == array.tobytes(), path
+    assert_same_bits(gan.state(), again.state())
     noise, _ = batch(0)
     assert bm.load(file)(noise)[0].shape == (16, 4)
 
