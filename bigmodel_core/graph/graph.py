@@ -54,7 +54,7 @@ class Constant(Op):
         return Spec(self.array.shape, self.array.dtype.name)
 
     def _key(self) -> tuple[Any, ...]:
-        return self.array.shape, self.array.dtype.name, self.array.tobytes()
+        return self.array.shape, self.array.dtype, self.array.tobytes()
 
     def __eq__(self, other: object) -> bool:
         return isinstance(other, Constant) and self._key() == other._key()
@@ -272,9 +272,10 @@ class Graph:
         if any(new.spec != old.spec for new, old in zip(inputs, node.inputs, strict=True)):
             return self.apply(node.op, inputs)
         key = self._key(node.op, inputs)
-        if key not in self._known:
-            self._known[key] = self._added(node.op, inputs, [value.spec for value in node.outputs])
-        return self._known[key]
+        found = self._known.get(key)
+        if found is None:
+            found = self._known[key] = self._added(node.op, inputs, [value.spec for value in node.outputs])
+        return found
 
     def apply(self, op: Op, inputs: Sequence[Value]) -> Node:
         """Add one application; shapes and types are checked now."""
@@ -290,16 +291,17 @@ class Graph:
                     "values of two graphs were mixed.", where=place(self.path, self.layer) or None
                 )
         key = self._key(op, inputs)
-        if key in self._known:
-            return self._known[key]
+        found = self._known.get(key)
+        if found is not None:
+            return found
         try:
             specs = op.infer(*(value.spec for value in inputs))
         except BigmodelError as error:
             if error.where is None:
                 error.where = place(self.path, self.layer) or None
             raise
-        self._known[key] = self._added(op, inputs, (specs,) if isinstance(specs, Spec) else specs)
-        return self._known[key]
+        found = self._known[key] = self._added(op, inputs, (specs,) if isinstance(specs, Spec) else specs)
+        return found
 
     @staticmethod
     def _key(op: Op, inputs: Sequence[Value]) -> Any:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING
 
@@ -26,7 +26,8 @@ def fuse(nodes: Sequence[Node], program: Program) -> list[list[Node]]:
 
     A group holds elementwise nodes of one output shape; it never needs something that is computed from it
     outside."""
-    kernel_of, root = program.device.kernel_of, program.root
+    kernel_of = program.device.kernel_of
+    sources = {node.index: [program.root(value).node.index for value in node.inputs] for node in nodes}
     group_of: dict[int, int] = {}
     groups: dict[int, list[Node]] = {}
     for node in nodes:
@@ -43,7 +44,7 @@ def fuse(nodes: Sequence[Node], program: Program) -> list[list[Node]]:
                 continue
             if value.shape != node.outputs[0].shape or len(groups[other]) + len(groups[mine]) > MAX_PARTS:
                 continue
-            if not _joinable(groups[other], groups[mine], groups, group_of, root):
+            if not _joinable(groups[other], groups[mine], groups, group_of, sources):
                 continue
             merged = sorted(groups[other] + groups[mine], key=lambda item: item.index)
             keep = min(other, mine)
@@ -60,30 +61,29 @@ def _joinable(
     b: list[Node],
     groups: dict[int, list[Node]],
     group_of: dict[int, int],
-    root: Callable[[Value], Value],
+    sources: Mapping[int, Sequence[int]],
 ) -> bool:
     """Whether no way leads from one group to the other through a third: joined, they would wait for
-    themselves."""
+    themselves. `sources` are the nodes that a node reads the memory of."""
     members = {node.index for node in (*a, *b)}
     oldest = min(members)
     stack = [
-        root(value).node
+        source
         for node in (*a, *b)
-        for value in node.inputs
-        if root(value).node.index not in members and root(value).node.index in group_of
+        for source in sources[node.index]
+        if source not in members and source in group_of
     ]
     seen: set[int] = set()
     while stack:
-        group = group_of[stack.pop().index]
+        group = group_of[stack.pop()]
         if group in seen:
             continue
         seen.add(group)
         for node in groups[group]:
-            for value in node.inputs:
-                source = root(value).node
-                if source.index in members:
+            for source in sources[node.index]:
+                if source in members:
                     return False
-                if source.index in group_of and groups[group_of[source.index]][-1].index > oldest:
+                if source in group_of and groups[group_of[source]][-1].index > oldest:
                     stack.append(source)
     return True
 
