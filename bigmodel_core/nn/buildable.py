@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Any, Self, TypeVar
 import numpy as np
 
 from bigmodel_core.errors import DtypeError, GraphError, UsageError
-from bigmodel_core.nn.fitting import input_spec, taken_as
+from bigmodel_core.nn.fitting import explain_types, input_spec
 from bigmodel_core.nn.parameters import Known, settings_of
 from bigmodel_core.nn.states import LoadReport
 
@@ -90,7 +90,7 @@ class Buildable:
                 is_explicit=is_explicit,
             )
         except DtypeError as error:
-            error.message += taken_as(inputs, specs)
+            explain_types(error, inputs, specs, dtype)
             raise
         object.__setattr__(self, "_network", network)
         return network

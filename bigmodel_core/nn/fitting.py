@@ -45,14 +45,28 @@ def input_spec(item: Any, dtype: str = "float32") -> Spec:
     return Spec(("N", *array.shape[1:]), kind)
 
 
-def taken_as(inputs: Sequence[Any], specs: Sequence[Spec]) -> str:
-    """What a message adds of arrays that became another number type in `input_spec`; nothing if none did."""
+def explain_types(error: DtypeError, inputs: Sequence[Any], specs: Sequence[Spec], dtype: str) -> None:
+    """Let an error of a model that is being built say where number types came from that do not fit.
+
+    Args:
+        error: what an op or a layer raised.
+        inputs: what was passed for the inputs.
+        specs: what `input_spec` made of them.
+        dtype: the number type of the parameters.
+    """
     changed = [
         (item.dtype, spec.dtype)
         for item, spec in zip(inputs, specs, strict=True)
         if not isinstance(item, Spec) and getattr(item, "dtype", spec.dtype) != spec.dtype
     ]
-    return "".join(f" (The array is {found}; a model takes it as {taken}.)" for found, taken in changed)
+    error.message += "".join(
+        f" (The array is {found}; a model takes it as {taken}.)" for found, taken in changed
+    )
+    for item in inputs:
+        if isinstance(item, Spec) and item.is_float and item.is_typed and item.dtype != dtype:
+            error.message += f" (The input is {item.dtype}, the parameters are {dtype}.)"
+            error.fix = f"leave out the number type of the Spec, or build with dtype='{item.dtype}'."
+            return
 
 
 def checked(name: str, array: Any, spec: Spec, known: dict[str, int]) -> np.ndarray:

@@ -76,7 +76,10 @@ class Function:
         """
         if is_tracing():
             return self._function(*arguments, **options)
-        given = self._signature.bind(*arguments, **options).arguments
+        try:
+            given = self._signature.bind(*arguments, **options).arguments
+        except TypeError as error:
+            raise TypeError(f"{self._kind.__name__}(): {error}") from None
         arrays: dict[str, np.ndarray] = {}
         fixed: dict[str, Any] = {}
         for name, value in self._flat(given):
@@ -114,7 +117,8 @@ class Function:
             if key not in self._networks:
                 if not specs:
                     raise UsageError(
-                        f"{self!r} was called without an array.", fix="pass one: the number of a call, say."
+                        f"{self!r} was called without an array.",
+                        fix="pass at least one; np.float32(2.0) is a number as an array.",
                     )
                 layer = self._kind(self._bound(given, fixed), tuple(specs))
                 object.__setattr__(layer, "_holder", self._holder)

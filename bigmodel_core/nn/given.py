@@ -1,4 +1,4 @@
-"""What users pass as a model, as its inputs, and as a seed."""
+"""What users pass as a model, and as its inputs."""
 
 from __future__ import annotations
 
@@ -7,7 +7,7 @@ from typing import Any
 
 import numpy as np
 
-from bigmodel_core.errors import ConfigError, UsageError, short
+from bigmodel_core.errors import UsageError
 from bigmodel_core.nn.layer import Layer
 from bigmodel_core.nn.network import Network
 
@@ -50,14 +50,3 @@ def inputs_of(model: Layer | Network, x: Any) -> tuple[Any, ...]:
         if count == len(x) or (count is None and all(isinstance(item, np.ndarray) for item in x)):
             return tuple(x)
     return (x,)
-
-
-def check_seed(seed: Any) -> int:
-    """A seed.
-
-    Raises:
-        ConfigError: it is no whole number.
-    """
-    if isinstance(seed, bool) or not isinstance(seed, (int, np.integer)):
-        raise ConfigError(f"the seed is {short(seed)}, expected an integer.", fix="pass seed=0.")
-    return int(seed)

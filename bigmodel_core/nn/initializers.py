@@ -5,10 +5,11 @@ from __future__ import annotations
 import hashlib
 import math
 from collections.abc import Callable
+from typing import Any
 
 import numpy as np
 
-from bigmodel_core.errors import UnknownNameError
+from bigmodel_core.errors import ConfigError, UnknownNameError, short
 from bigmodel_core.nn.parameters import Parameter
 
 
@@ -86,6 +87,17 @@ NAMED: dict[str, Callable[[np.random.Generator, tuple[int, ...]], np.ndarray]] =
         ones,
     )
 }
+
+
+def check_seed(seed: Any) -> int:
+    """A seed.
+
+    Raises:
+        ConfigError: it is no whole number.
+    """
+    if isinstance(seed, bool) or not isinstance(seed, (int, np.integer)):
+        raise ConfigError(f"the seed is {short(seed)}, expected an integer.", fix="pass seed=0.")
+    return int(seed)
 
 
 def draw(parameter: Parameter, seed: int) -> np.ndarray:

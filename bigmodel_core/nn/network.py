@@ -9,13 +9,14 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from bigmodel_core.data.source import Source
-from bigmodel_core.errors import DtypeError, GraphError, ShapeError
+from bigmodel_core.errors import DtypeError, GraphError, ShapeError, UnknownParameterError
 from bigmodel_core.graph import Graph
 from bigmodel_core.graph.dtypes import COMPUTED_FLOATS
 from bigmodel_core.graph.spec import Dim, Spec, format_shape, match
 from bigmodel_core.nn import initializers
 from bigmodel_core.nn.calling import check_count
 from bigmodel_core.nn.fitting import check_fits, checked, input_spec, of_samples
+from bigmodel_core.nn.habits import ADVICE
 from bigmodel_core.nn.outputs import taken_apart
 from bigmodel_core.nn.parameters import Known, Owned, Parameter, claimed
 from bigmodel_core.nn.states import LoadReport, all_fitting, partly_fitting
@@ -44,6 +45,7 @@ class Network:
 
     Raises:
         ShapeError, DtypeError: the layers do not fit together; the message names the layer.
+        ConfigError: the seed is no integer.
     """
 
     def __init__(
@@ -69,7 +71,8 @@ class Network:
                 "a model needs at least one input.", fix="pass a Spec or an array for each input."
             )
         check_count(layer, len(inputs))
-        self.layer, self.inputs, self.seed, self.dtype = layer, tuple(inputs), seed, dtype
+        self.layer, self.inputs, self.dtype = layer, tuple(inputs), dtype
+        self.seed = initializers.check_seed(seed)
         self.device = device_named(device)
         self.encoding: Encoding | None = None
         """How the data it was trained on became numbers; a `Trainer` writes it down."""
@@ -147,6 +150,16 @@ class Network:
         )
         ports = f"{', '.join(map(repr, self.inputs))} to {', '.join(map(repr, self.outputs))}"
         return f"<Network of {named}: {ports}, {count:,} parameters, {self.device.name}>"
+
+    if not TYPE_CHECKING:  # type checkers go on finding names that do not exist
+
+        def __getattr__(self, name: str) -> Any:
+            if name.startswith("_"):  # what Python and libraries look for
+                raise AttributeError(name)
+            raise UnknownParameterError(
+                f"a built model has no attribute '{name}'.",
+                fix=ADVICE.get(name) or "its layer is model.layer, and model.state() has its parameters.",
+            )
 
     def summary(self, batch_size: int = 1) -> Summary:
         """Print the layers with shapes, parameters and multiply-adds, as `bigmodel info` does.

@@ -7,7 +7,7 @@ from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from typing import Any, overload
 
-from bigmodel_core.errors import ConfigError, short
+from bigmodel_core.errors import ConfigError, UsageError, short
 from bigmodel_core.nn.layer import Layer
 
 
@@ -50,7 +50,14 @@ class Sequential(Layer):
     @overload
     def __getitem__(self, index: slice) -> Sequential: ...
     def __getitem__(self, index: int | slice) -> Layer | Sequential:
-        return Sequential(*self.layers[index]) if isinstance(index, slice) else self.layers[index]
+        if isinstance(index, slice):
+            return Sequential(*self.layers[index])
+        if not hasattr(index, "__index__"):
+            raise UsageError(
+                f"a Sequential is indexed by numbers and slices, got {short(index)}.",
+                fix='use model[0], or model.part("dense_1") for a layer by its path.',
+            )
+        return self.layers[index]
 
     def __call__(self, x: Any) -> Any:
         for layer in self.layers:

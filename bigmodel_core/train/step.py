@@ -13,7 +13,8 @@ from bigmodel_core.errors import (
     ShapeError,
     UsageError,
 )
-from bigmodel_core.nn.given import check_model, check_seed, inputs_of, network_of
+from bigmodel_core.nn.given import check_model, inputs_of, network_of
+from bigmodel_core.nn.initializers import check_seed
 from bigmodel_core.nn.layer import Layer
 from bigmodel_core.nn.network import Network
 from bigmodel_core.nn.optimizer import Optimizer

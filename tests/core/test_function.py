@@ -144,6 +144,8 @@ def test_what_is_wrong_is_said() -> None:
 
     with pytest.raises(ShapeError, match="^distance: "):
         distance(normal(2, 3), normal(2, 4))
+    with pytest.raises(TypeError, match=r"^distance\(\): missing a required argument: 'y'"):
+        distance(normal(2, 3))
     with pytest.raises(UsageError, match="without an array"):
         bm.function(lambda x: x)(1.0)
     with pytest.raises(UsageError, match="'y' is a dict"):

@@ -18,6 +18,7 @@ from bigmodel_core.errors import (
     GraphError,
     ShapeError,
     UnknownParameterError,
+    UsageError,
 )
 from bigmodel_core.nn.habits import ADVICE
 
@@ -249,6 +250,10 @@ def test_a_sequential_is_indexed_as_a_list_of_its_layers() -> None:
     assert model[0] is layers[0] and model[-1] is layers[2]
     with pytest.raises(IndexError):
         model[3]
+    assert model[np.int64(1)] is layers[1]
+    for wrong in ("dense_1", [0, 1], 1.0):
+        with pytest.raises(UsageError, match="indexed by numbers and slices"):
+            model[wrong]  # type: ignore[call-overload]  # what is refused
 
 
 def test_a_slice_of_a_sequential_shares_its_layers() -> None:
@@ -280,8 +285,9 @@ def test_a_spec_with_a_number_type_keeps_it() -> None:
 
     network = Mixed().build(bm.Spec(("N", 4), "float32"), dtype="float64")
     assert [spec.dtype for spec in (*network.inputs, *network.outputs)] == ["float32", "float64"]
-    with pytest.raises(DtypeError, match="float32 and float64"):
+    with pytest.raises(DtypeError, match="The input is float32, the parameters are float64") as caught:
         Dense(3).build(bm.Spec(("N", 4), "float32"), dtype="float64")
+    assert caught.value.fix == "leave out the number type of the Spec, or build with dtype='float32'."
 
 
 @pytest.mark.parametrize("layer", [Dense(3), bm.layers.LayerNorm(), bm.layers.Relu()], ids=repr)
@@ -291,6 +297,14 @@ def test_an_error_about_number_types_names_that_of_the_array(layer: bm.Layer) ->
     with pytest.raises(DtypeError) as caught:
         layer(np.zeros((4, 4), "int64"))
     assert "The array" not in str(caught.value)
+
+
+@pytest.mark.parametrize("seed", ["1", 1.0, True, [1]], ids=repr)
+def test_a_seed_is_an_integer(seed: object) -> None:
+    layer = Dense(3)
+    with pytest.raises(ConfigError, match="the seed is .*, expected an integer"):
+        layer.build(SPEC, seed=seed)  # type: ignore[arg-type]  # what is refused
+    assert not layer.is_built
 
 
 # Habits of other frameworks -------------------------------------------------------------------------------
@@ -309,9 +323,10 @@ def test_an_error_about_number_types_names_that_of_the_array(layer: bm.Layer) ->
     ],
 )
 def test_what_other_frameworks_have_is_met_with_advice(name: str, advice: str) -> None:
-    for layer in (bm.Sequential(Dense(3)), Dense(3)):
+    built = Dense(3).build(SPEC)
+    for model in (bm.Sequential(Dense(3)), Dense(3), *([built] if name != "parameters" else [])):
         with pytest.raises(UnknownParameterError) as caught:
-            getattr(layer, name)
+            getattr(model, name)
         assert f"'{name}'" in caught.value.message and advice in (caught.value.fix or "")
 
 
