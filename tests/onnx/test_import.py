@@ -137,6 +137,39 @@ def test_dropout_comes_back_for_training_only(tmp_path: Path) -> None:
     assert any("Drop" in type(node.op).__name__ for node in model.network.trace(training=True).graph.nodes)
 
 
+def with_dropout_inside(path: Path) -> Path:
+    """An encoder of a product and Dropout, and a head, by the names that their nodes and weights have."""
+    return save(
+        path,
+        [
+            helper.make_node("Gemm", ["x", "encoder/dense/weight"], ["h"], name="encoder/dense/Gemm"),
+            helper.make_node("Dropout", ["h", "rate"], ["d"], name="encoder/dropout/Dropout"),
+            helper.make_node("Gemm", ["d", "head/weight"], ["y"], name="head/Gemm"),
+        ],
+        {"x": (FLOAT, ["N", 4])},
+        ["y"],
+        {
+            "encoder/dense/weight": RANDOM.standard_normal((4, 16)).astype("float32"),
+            "head/weight": RANDOM.standard_normal((16, 2)).astype("float32"),
+            "rate": np.float32(0.5),
+        },
+    )
+
+
+@pytest.mark.parametrize("place", ["", "onnx_model_1/"], ids=["alone", "inside"])
+def test_what_is_frozen_by_pattern_computes_as_in_inference(place: str, tmp_path: Path) -> None:
+    def first_loss(freeze: str) -> float:
+        model: bm.Layer = bm.from_onnx(with_dropout_inside(tmp_path / "m.onnx"))
+        if place:
+            model = bm.Sequential(model, bm.layers.Relu())
+        target = model(X) + 1  # a squared error of 1 as long as nothing is dropped
+        step = bm.compile(model, "mean_squared_error", "sgd", freeze=freeze)
+        return float(step(X, target))
+
+    assert first_loss(f"{place}encoder/*") == pytest.approx(1, abs=1e-5)
+    assert abs(first_loss(f"{place}head/*") - 1) > 0.1
+
+
 # Files of others ----------------------------------------------------------------------------------------
 
 
