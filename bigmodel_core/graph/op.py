@@ -159,10 +159,9 @@ def register_kernel(op: type[Op], device: str, kernel: Kernel) -> None:
     Raises:
         KernelError: the kernel is none, or for another device, or the op already has one there.
     """
-    if device not in DEVICES:
-        if not device.isidentifier() or hasattr(Op, device):
-            raise KernelError(f"'{device}' cannot name a device.", fix="use a name such as 'metal'.")
-        DEVICES.append(device)
+    is_new = device not in DEVICES
+    if is_new and (not device.isidentifier() or hasattr(Op, device)):
+        raise KernelError(f"'{device}' cannot name a device.", fix="use a name such as 'metal'.")
     _check_kernel(op, device, kernel)
     if getattr(op, device, None) not in (None, kernel):
         raise KernelError(
@@ -170,6 +169,8 @@ def register_kernel(op: type[Op], device: str, kernel: Kernel) -> None:
             fix="make an op of your own, or leave the kernel it has.",
         )
     setattr(op, device, kernel)
+    if is_new:
+        DEVICES.append(device)
 
 
 def _check_kernel(op: type[Op], device: str, kernel: object) -> None:

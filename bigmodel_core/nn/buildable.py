@@ -11,7 +11,7 @@ import numpy as np
 
 from bigmodel_core.errors import DtypeError, GraphError, UsageError
 from bigmodel_core.nn.fitting import explain_types, input_spec
-from bigmodel_core.nn.parameters import Known, settings_of
+from bigmodel_core.nn.parameters import KnownInputs, settings_of
 from bigmodel_core.nn.states import LoadReport
 
 if TYPE_CHECKING:
@@ -103,7 +103,7 @@ class Buildable:
             GraphError: the layer was not built yet.
         """
         found: Network | None = self.__dict__.get("_network")
-        known: Known | None = self.__dict__.get("_known")
+        known: KnownInputs | None = self.__dict__.get("_known_inputs")
         if found is None and known is not None:
             found = self._built(known.inputs)
             found.encoding = known.encoding
@@ -166,7 +166,7 @@ class Buildable:
     @property
     def is_built(self) -> bool:
         """Whether parameters exist."""
-        return self.__dict__.get("_network") is not None or "_known" in self.__dict__
+        return self.__dict__.get("_network") is not None or "_known_inputs" in self.__dict__
 
     def state(self) -> dict[str, np.ndarray]:
         """Copies of the built model's parameters, by path."""
@@ -193,11 +193,11 @@ class Buildable:
         kept = self._attributes(without=("_network",))
         network: Network | None = self.__dict__.get("_network")
         if network is not None:
-            kept["_known"] = Known(network.inputs, is_own=True, encoding=network.encoding)
+            kept["_known_inputs"] = KnownInputs(network.inputs, is_own=True, encoding=network.encoding)
         return _remade, (type(self), kept)
 
     def __copy__(self) -> Self:
-        return _remade(type(self), self._attributes(without=("_network", "_holder", "_known")))
+        return _remade(type(self), self._attributes(without=("_network", "_holder", "_known_inputs")))
 
     def _attributes(self, without: tuple[str, ...]) -> dict[str, Any]:
         named: list[str] = [item.name for item in fields(self)] if is_dataclass(self) else []

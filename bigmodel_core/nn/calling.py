@@ -12,7 +12,7 @@ import numpy as np
 from bigmodel_core.errors import BigmodelError, ConfigError, ShapeError
 from bigmodel_core.graph import Value, place
 from bigmodel_core.graph.spec import Spec
-from bigmodel_core.nn.parameters import Known
+from bigmodel_core.nn.parameters import KnownInputs
 from bigmodel_core.nn.trace import current_trace, is_tracing
 
 if TYPE_CHECKING:
@@ -40,7 +40,7 @@ def dispatched(call: Callable[..., Any]) -> Callable[..., Any]:
             return call(self, *inputs, **options)
         if options:
             raise ConfigError(f"{type(self).__name__} takes no options when it is called as a model.")
-        known: Known | None = self.__dict__.get("_known")
+        known: KnownInputs | None = self.__dict__.get("_known_inputs")
         if self.__dict__.get("_network") is None and not (known is not None and known.is_own):
             self._built(inputs)
         if any(isinstance(item, Spec) for item in inputs):

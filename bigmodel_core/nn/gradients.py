@@ -17,7 +17,7 @@ from bigmodel_core.nn.given import check_model, inputs_of, network_of
 from bigmodel_core.nn.layer import Layer
 from bigmodel_core.nn.network import Network
 from bigmodel_core.nn.outputs import Form, taken_apart
-from bigmodel_core.nn.parts import cut_at, known_parts
+from bigmodel_core.nn.parts import known_parts, subgraph_at
 from bigmodel_core.nn.trace import Trace
 from bigmodel_core.plan import Program
 
@@ -251,7 +251,7 @@ def _returned(trace: Trace, path: str) -> tuple[Form, tuple[Value, ...]] | None:
         return None
     calls = trace.results.get(wanted)
     if calls is None:
-        outputs = cut_at(trace, wanted).outputs
+        outputs = subgraph_at(trace, wanted).outputs
         return (Form("single" if len(outputs) == 1 else "tuple"), outputs) if outputs else None
     found = {values: form for form, values in (taken_apart(result, wanted) for result in calls)}
     if len(found) > 1:

@@ -14,8 +14,8 @@ from bigmodel_core.graph.spec import Dim, Spec, format_shape
 from bigmodel_core.nn.buildable import Buildable
 from bigmodel_core.nn.calling import arguments, dispatched
 from bigmodel_core.nn.habits import ADVICE
-from bigmodel_core.nn.parameters import Initializer, Known, Parameter, holder_of
-from bigmodel_core.nn.parts import Part, part_of, replayed
+from bigmodel_core.nn.parameters import Initializer, KnownInputs, Parameter, holder_of
+from bigmodel_core.nn.parts import ModelPart, part_of, replayed
 from bigmodel_core.nn.trace import current_trace, is_tracing
 from bigmodel_core.registry.contracts import undefined
 
@@ -178,7 +178,7 @@ class Layer(Buildable):
             return found
         part = GraphPart(found)
         object.__setattr__(part, "_holder", holder_of(self).at(found.path))
-        object.__setattr__(part, "_known", Known.met(found.cuts[False].inputs))
+        object.__setattr__(part, "_known_inputs", KnownInputs.met(found.subgraphs[False].inputs))
         return part
 
     def __getattr__(self, name: str) -> Any:
@@ -206,7 +206,7 @@ class Layer(Buildable):
 class GraphPart(Layer):
     """What a loaded model computes under a path; `model.part(path)` makes one."""
 
-    of: Part
+    of: ModelPart
 
     def __repr__(self) -> str:
         return f"<GraphPart {self.of.path}>"
@@ -227,4 +227,4 @@ class GraphPart(Layer):
         return ("x",) if count == 1 else tuple(f"x_{number + 1}" for number in range(count))
 
     def _input_count(self) -> int | None:
-        return len(self.of.cuts[False].inputs)
+        return len(self.of.subgraphs[False].inputs)

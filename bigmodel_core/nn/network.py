@@ -18,7 +18,7 @@ from bigmodel_core.nn.calling import check_count
 from bigmodel_core.nn.fitting import check_fits, checked, input_spec, of_samples
 from bigmodel_core.nn.habits import ADVICE
 from bigmodel_core.nn.outputs import taken_apart
-from bigmodel_core.nn.parameters import Known, Owned, Parameter, claimed
+from bigmodel_core.nn.parameters import KnownInputs, Owned, Parameter, claimed
 from bigmodel_core.nn.states import LoadReport, all_fitting, partly_fitting
 from bigmodel_core.nn.trace import Trace
 
@@ -99,8 +99,8 @@ class Network:
             is_explicit=is_explicit,
         )
         for inner, specs in trace.layers.values():
-            if specs and inner is not layer and "_known" not in inner.__dict__:
-                object.__setattr__(inner, "_known", Known.met(specs))
+            if specs and inner is not layer and "_known_inputs" not in inner.__dict__:
+                object.__setattr__(inner, "_known_inputs", KnownInputs.met(specs))
 
     @property
     def variables(self) -> Variables:

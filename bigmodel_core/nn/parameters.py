@@ -142,7 +142,7 @@ class Holder:
 
 
 @dataclass(frozen=True)
-class Known:
+class KnownInputs:
     """For what a layer can be built that is not: a copy of a built one, or a layer inside one.
 
     Args:
@@ -156,7 +156,7 @@ class Known:
     encoding: Encoding | None = None
 
     @classmethod
-    def met(cls, values: Iterable[Any]) -> Known:
+    def met(cls, values: Iterable[Any]) -> KnownInputs:
         """For values (or specs) inside a model; dimensions that are made of others get names."""
         specs = [item if isinstance(item, Spec) else item.spec for item in values]
         names: dict[Dim, Dim] = {}

@@ -19,7 +19,7 @@ if TYPE_CHECKING:
 
 
 @dataclass(frozen=True, eq=False)
-class Cut:
+class Subgraph:
     """What a trace computes under a path.
 
     Args:
@@ -36,18 +36,18 @@ class Cut:
 
 
 @dataclass(frozen=True, eq=False)
-class Part:
+class ModelPart:
     """What a model computes under a path.
 
     Args:
         path: where in that model.
         parameters: those of the model, by path.
-        cuts: what is computed there, in training and in inference.
+        subgraphs: what is computed there, in training and in inference.
     """
 
     path: str
     parameters: Mapping[str, Parameter]
-    cuts: Mapping[bool, Cut]
+    subgraphs: Mapping[bool, Subgraph]
 
     def inside(self, path: str) -> str:
         """A path of the model as it is within the part.
@@ -64,7 +64,7 @@ class Part:
         return path[len(self.path) :].lstrip("/")
 
 
-def part_of(network: Network, path: str) -> Layer | Part:
+def part_of(network: Network, path: str) -> Layer | ModelPart:
     """The layer at a path of a built model; of a loaded model, what is computed there.
 
     Raises:
@@ -77,18 +77,19 @@ def part_of(network: Network, path: str) -> Layer | Part:
         found = network.trace(training).layers.get(wanted)
         if found is not None:
             return found[0]
-    cuts = {training: cut_at(network.trace(training), wanted) for training in (False, True)}
-    if not cuts[False].nodes:
+    subgraphs = {training: subgraph_at(network.trace(training), wanted) for training in (False, True)}
+    if not subgraphs[False].nodes:
         raise UnknownNameError(
             f"the model has no part '{path}'.", fix=f"use one of {', '.join(_nearest(network, wanted))}."
         )
-    if [value.spec.ndim for value in cuts[True].inputs] != [value.spec.ndim for value in cuts[False].inputs]:
+    ranks = {mode: [value.spec.ndim for value in found.inputs] for mode, found in subgraphs.items()}
+    if ranks[True] != ranks[False]:
         raise GraphError(
             "this part takes other inputs in training than in inference.",
             fix="take the larger part around it.",
             where=path,
         )
-    return Part(wanted, network.parameters, cuts)
+    return ModelPart(wanted, network.parameters, subgraphs)
 
 
 def _nearest(network: Network, path: str) -> list[str]:
@@ -105,7 +106,7 @@ def known_parts(network: Network) -> set[str]:
     return known
 
 
-def cut_at(trace: Trace, path: str) -> Cut:
+def subgraph_at(trace: Trace, path: str) -> Subgraph:
     """What a trace computes under a path; nothing where there is no such path."""
     assigned = {**trace.updates, **trace.carried_updates}
     nodes = needed([*trace.outputs, *assigned.values()])
@@ -126,10 +127,10 @@ def cut_at(trace: Trace, path: str) -> Cut:
     updates = {name: value for name, value in assigned.items() if name.startswith(f"{path}/")}
     used = {value for node in nodes if node.index not in known for value in node.inputs} | set(trace.outputs)
     outputs = [value for node in inside for value in node.outputs if value in used]
-    return Cut(tuple(inside), tuple(inputs), tuple(outputs), updates)
+    return Subgraph(tuple(inside), tuple(inputs), tuple(outputs), updates)
 
 
-def replayed(part: Part, request: Callable[[Parameter], Value], inputs: Sequence[Value]) -> Any:
+def replayed(part: ModelPart, request: Callable[[Parameter], Value], inputs: Sequence[Value]) -> Any:
     """What a part computes, in the trace of the layer that is being called.
 
     Args:
@@ -143,7 +144,7 @@ def replayed(part: Part, request: Callable[[Parameter], Value], inputs: Sequence
     """
     trace = current_trace()
     graph, base = trace.graph, trace.graph.path
-    cut = part.cuts[trace.training and not trace.is_frozen]
+    subgraph = part.subgraphs[trace.training and not trace.is_frozen]
     if inner := [path for path in trace.frozen if path.startswith(f"{base}/")]:
         if not trace.is_frozen:
             raise GraphError(
@@ -151,9 +152,9 @@ def replayed(part: Part, request: Callable[[Parameter], Value], inputs: Sequence
                 fix=f"freeze all of it: '{base}/*'.",
                 where=inner[0],
             )
-    if len(inputs) != len(cut.inputs):
-        raise ShapeError(f"the part takes {len(cut.inputs)} inputs, got {len(inputs)}.")
-    made: dict[Value, Value] = dict(zip(cut.inputs, inputs, strict=True))
+    if len(inputs) != len(subgraph.inputs):
+        raise ShapeError(f"the part takes {len(subgraph.inputs)} inputs, got {len(inputs)}.")
+    made: dict[Value, Value] = dict(zip(subgraph.inputs, inputs, strict=True))
 
     def here(path: str) -> str:
         return f"{base}/{part.inside(path)}".strip("/")
@@ -167,12 +168,12 @@ def replayed(part: Part, request: Callable[[Parameter], Value], inputs: Sequence
                 made[value] = graph.apply(op, ()).outputs[0]
         return made[value]
 
-    for node in cut.nodes:
+    for node in subgraph.nodes:
         operands = [value_of(value) for value in node.inputs]
         with graph.scope(here(node.path), node.layer):
             results = trace.applied(node.op, operands, here)
         made.update(zip(node.outputs, results, strict=True))
-    for path, value in cut.updates.items():
+    for path, value in subgraph.updates.items():
         trace.reassign(here(path), value_of(value))
-    form = Form("single" if len(cut.outputs) == 1 else "tuple")
-    return form.pack([value_of(value) for value in cut.outputs])
+    form = Form("single" if len(subgraph.outputs) == 1 else "tuple")
+    return form.pack([value_of(value) for value in subgraph.outputs])

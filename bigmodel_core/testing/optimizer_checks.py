@@ -18,7 +18,7 @@ from bigmodel_core.testing.checks import CheckSkipped, Inputs, expect, expect_nu
 from bigmodel_core.testing.registry_checks import Found, registry_checks
 
 
-class Updates:
+class OptimizerRun:
     """An optimizer at work on one parameter, gradients being given.
 
     Args:
@@ -95,10 +95,10 @@ def check_reference(optimizer: Optimizer, reference: Any) -> None:
         tolerance = DTYPES[dtype].tolerance
         parameter = np.random.default_rng(9).normal(size=7)
         state = {name: np.full(7, first) for name, first in optimizer.init().items()}
-        updates = Updates(optimizer, parameter.astype(dtype))
+        run = OptimizerRun(optimizer, parameter.astype(dtype))
         for number, gradient in enumerate(_gradients(4)):
             parameter, state = reference(parameter, gradient, state, optimizer.rate(number), number + 1)
-            found = updates.step(gradient.astype(dtype))
+            found = run.step(gradient.astype(dtype))
             np.testing.assert_allclose(
                 found, parameter, rtol=tolerance, atol=tolerance, err_msg=f"{dtype}, step {number + 1}"
             )
@@ -110,11 +110,11 @@ def check_converges(optimizer: Optimizer) -> None:
     lowest = np.inf
     rates = (0.1, 0.5, 0.02) if _has_rate(optimizer) else (None,)
     for rate in rates:
-        updates = Updates(optimizer if rate is None else _with_rate(optimizer, rate), start)
+        run = OptimizerRun(optimizer if rate is None else _with_rate(optimizer, rate), start)
         at = start
         with np.errstate(over="ignore", invalid="ignore"):
             for _ in range(600):
-                at = updates.step(curvature * at)
+                at = run.step(curvature * at)
             lowest = float(np.fmin(lowest, curvature @ (at * at)))
     expect(
         lowest < 0.01 * float(curvature @ (start * start)), f"after 600 steps the quadratic is {lowest:.3g}"
@@ -125,7 +125,7 @@ def check_state(optimizer: Optimizer) -> None:
     """Stopping, copying parameter and state, and going on gives the same bits as not stopping."""
     gradients = _gradients(6, "float32")
     start = np.linspace(-1, 1, 7, dtype="float32")
-    whole, first, second = (Updates(optimizer, start) for _ in range(3))
+    whole, first, second = (OptimizerRun(optimizer, start) for _ in range(3))
     for gradient in gradients:
         whole.step(gradient)
     for gradient in gradients[:3]:
@@ -152,9 +152,9 @@ def check_schedule(optimizer: Optimizer) -> None:
     if not _has_rate(optimizer):
         raise CheckSkipped("it has no learning_rate")
     start = np.linspace(-1, 1, 7)
-    updates = Updates(_with_rate(optimizer, Recorded()), start)
+    run = OptimizerRun(_with_rate(optimizer, Recorded()), start)
     for gradient in _gradients(3):
-        found = updates.step(gradient)
+        found = run.step(gradient)
     expect(Recorded.asked == [0, 1, 2], f"the schedule was asked for the steps {Recorded.asked}")
     expect(np.array_equal(found, start), "a learning rate of 0 moved the parameter")
 
@@ -163,9 +163,9 @@ def check_weight_decay(optimizer: Optimizer) -> None:
     """With weight decay and no gradient a parameter goes towards zero."""
     decayed = replace(optimizer, weight_decay=0.1)
     start = np.linspace(1, 2, 7)
-    updates = Updates(_with_rate(decayed, 0.01) if _has_rate(optimizer) else decayed, start)
+    run = OptimizerRun(_with_rate(decayed, 0.01) if _has_rate(optimizer) else decayed, start)
     for _ in range(5):
-        found = updates.step(np.zeros(7))
+        found = run.step(np.zeros(7))
     expect(np.all(np.abs(found) < np.abs(start)), f"parameters went from {start} to {found}")
 
 
@@ -179,16 +179,16 @@ def check_clipping(optimizer: Optimizer) -> None:
         ({"clip_norm": 1e6}, gradient),
     )
     for change, clipped in changes:
-        found = Updates(replace(optimizer, **change), start).step(gradient)
-        expected = Updates(optimizer, start).step(clipped)
+        found = OptimizerRun(replace(optimizer, **change), start).step(gradient)
+        expected = OptimizerRun(optimizer, start).step(clipped)
         expect_numbers(found, expected, str(change))
         np.testing.assert_allclose(found, expected, rtol=1e-9, err_msg=str(change))
     for size in (1e25, 1e-25):  # whose squares float32 cannot hold
         huge, single = (gradient * size).astype("float32"), start.astype("float32")
         wide = huge.astype("float64")
         clipped = (wide * min(1.0, 1.0 / (np.linalg.norm(wide) + 1e-6))).astype("float32")
-        found = Updates(replace(optimizer, clip_norm=1.0), single).step(huge)
-        expected = Updates(optimizer, single).step(clipped)
+        found = OptimizerRun(replace(optimizer, clip_norm=1.0), single).step(huge)
+        expected = OptimizerRun(optimizer, single).step(clipped)
         expect_numbers(found, expected, f"gradients of {size}")
         np.testing.assert_allclose(found, expected, rtol=1e-5, err_msg=f"gradients of {size}")
 
@@ -197,7 +197,7 @@ def check_unmodified(optimizer: Optimizer) -> None:
     """The gradient that was passed stays as it is."""
     gradient = _gradients(1)[0]
     before = gradient.copy()
-    Updates(optimizer, np.ones(7)).step(gradient)
+    OptimizerRun(optimizer, np.ones(7)).step(gradient)
     expect(np.array_equal(gradient, before), "the gradient was overwritten")
 
 

@@ -26,7 +26,7 @@ if TYPE_CHECKING:
     from bigmodel_core.data.dataset import Data
     from bigmodel_onnx.answer import Answer, Numbers
     from bigmodel_onnx.lowering import Lowered
-    from bigmodel_onnx.session import Session
+    from bigmodel_onnx.session import OnnxSession
 
 
 @dataclass(frozen=True)
@@ -254,15 +254,15 @@ class Onnx(Exporter):
 
         return from_onnx(path)
 
-    def session(self, path: str | Path, *, threads: int = 2) -> Session:
+    def session(self, path: str | Path, *, threads: int = 2) -> OnnxSession:
         """The file in ONNX Runtime, ready to answer.
 
         Raises:
             ExportError: the file is missing, damaged or unsafe, or the runtime cannot run it.
         """
-        from bigmodel_onnx.session import Session
+        from bigmodel_onnx.session import OnnxSession
 
-        return Session(path, threads=threads)
+        return OnnxSession(path, threads=threads)
 
     def describe(self, path: str | Path) -> dict[str, Any]:
         """What a file holds, as JSON-able values: layers, shapes, parameters, operators, metadata.

@@ -16,7 +16,7 @@ from bigmodel_onnx import reading
 from bigmodel_onnx.carried import begun, initial_states
 
 
-class Session:
+class OnnxSession:
     """An ONNX file in ONNX Runtime, on the processor; the file was checked before the runtime sees it.
 
     Args:

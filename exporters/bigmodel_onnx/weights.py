@@ -23,7 +23,7 @@ LARGEST = 2**28
 
 
 @dataclass
-class Known:
+class KnownArrays:
     """What of a graph is known before it runs.
 
     Args:
@@ -35,13 +35,13 @@ class Known:
     nodes: list[Any] = field(default_factory=list)
 
 
-def known_arrays(graph: Any, arrays: Mapping[str, np.ndarray], path: Path) -> Known:
+def known_arrays(graph: Any, arrays: Mapping[str, np.ndarray], path: Path) -> KnownArrays:
     """The arrays of a graph, under the names that nodes read them by.
 
     Raises:
         ExportError: a constant cannot be read, or is too large.
     """
-    found = Known(dict(arrays))
+    found = KnownArrays(dict(arrays))
     outputs = {item.name for item in graph.output}
     same: dict[str, str] = {}
     casts: dict[tuple[str, str], str] = {}
@@ -158,7 +158,7 @@ _MASKED = 1e4
 
 
 def weight_names(
-    nodes: Sequence[Mapping[str, Any]], found: Known, initializers: Collection[str], *, own: bool
+    nodes: Sequence[Mapping[str, Any]], found: KnownArrays, initializers: Collection[str], *, own: bool
 ) -> set[str]:
     """The names of the arrays that become parameters.
 

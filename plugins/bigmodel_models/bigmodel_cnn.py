@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, ClassVar
 
 import bigmodel_core as bm
 
@@ -21,6 +21,8 @@ class BigmodelCnn(bm.Model):
         units: the width of the hidden dense layer.
         dropout: in training, the probability of zeroing each number of that layer.
     """
+
+    name: ClassVar[str] = "bigmodel-cnn"
 
     classes: int = 10
     filters: tuple[int, int] = (64, 128)

@@ -12,6 +12,7 @@ import pytest
 import bigmodel_core as bm
 from bigmodel_core.errors import KernelError
 from bigmodel_core.graph import Graph, Op
+from bigmodel_core.graph.op import DEVICES
 from bigmodel_core.graph.spec import Spec
 from bigmodel_core.plan import Program, Variables, device_named
 
@@ -122,3 +123,11 @@ def test_a_function_that_cannot_be_a_kernel_is_refused(make: Callable[[], Any], 
 def test_a_device_may_be_new_but_no_name_of_ops() -> None:
     with pytest.raises(KernelError, match="'infer' cannot name a device"):
         bm.register_kernel(Centered, "infer", MEANS)
+
+
+def test_a_device_that_was_refused_a_kernel_is_not_known() -> None:
+    before = list(DEVICES)
+    for wrong in (lambda out, x: None, bm.kernel(lambda out, x: None)):
+        with pytest.raises(KernelError, match="for 'metal' is"):
+            bm.register_kernel(Centered, "metal", wrong)  # type: ignore[arg-type]  # wrong on purpose
+    assert before == DEVICES and Centered.kernel("metal") is None

@@ -18,7 +18,7 @@ from bigmodel_core.errors import ExportError, ShapeError
 from bigmodel_core.kernels.fused import elementwise
 from bigmodel_core.ops.elementwise import ElementwiseOp
 from bigmodel_onnx import Onnx
-from bigmodel_onnx.session import Session
+from bigmodel_onnx.session import OnnxSession
 from tests.ops.test_updates import Decoder
 
 RNG = np.random.default_rng(0)
@@ -146,7 +146,7 @@ def test_one_call_of_a_file_begins_anew(tmp_path: Path) -> None:
         model.build(bm.Spec(shape))
         bm.export(model, tmp_path / f"{name}.onnx")
         x = RNG.normal(size=(2, 1, 3)).astype("float32")
-        found = Session(tmp_path / f"{name}.onnx").run(x)
+        found = OnnxSession(tmp_path / f"{name}.onnx").run(x)
         assert list(found) == ["y"]
         np.testing.assert_allclose(found["y"], model(x), atol=2e-6)
 
@@ -162,7 +162,7 @@ def test_preprocessing_stands_before_the_input_alone(tmp_path: Path) -> None:
     assert {"label", "probability"} <= set(outputs)
     assert outputs[-2:] == ["lstm_1/hidden/next", "lstm_1/cell/next"]
     raw = RNG.integers(0, 256, (2, 2, 3)).astype("uint8")
-    (prediction, _) = Session(tmp_path / "m.onnx").classify(raw)
+    (prediction, _) = OnnxSession(tmp_path / "m.onnx").classify(raw)
     scores = model((raw / 255).astype("float32"))[0]
     assert prediction.label == "abc"[scores.argmax()]
 
@@ -224,4 +224,4 @@ def test_a_file_that_says_nonsense_of_its_states_is_refused(tmp_path: Path) -> N
             entry.value = '{"hidden": {"output": "hidden/next", "initial": "zero"}, "x": 3}'
     onnx.save(file, tmp_path / "model.onnx")
     with pytest.raises(ExportError, match="cannot begin with what the file says"):
-        Session(tmp_path / "model.onnx").run(np.zeros((2, 1, 3), "float32"))
+        OnnxSession(tmp_path / "model.onnx").run(np.zeros((2, 1, 3), "float32"))

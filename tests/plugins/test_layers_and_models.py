@@ -8,6 +8,7 @@ import numpy as np
 import pytest
 
 import bigmodel_core as bm
+from bigmodel_core import registry
 from bigmodel_core.errors import ConfigError, DtypeError, ShapeError
 
 X = np.random.default_rng(0).normal(size=(6, 5)).astype("float32")
@@ -192,3 +193,10 @@ def test_an_update_is_one_fused_pass_over_each_parameter(optimizer: Any) -> None
     ]
     assert len(writers) == 1
     assert len(writers[0].writes) == 1 + len(optimizer.init())
+
+
+def test_names_of_models_are_shown_with_hyphens_and_found_with_either() -> None:
+    shown = registry.names("model")
+    assert "bigmodel-cnn" in shown and not [name for name in shown if "_" in name]
+    for name in shown:
+        assert registry.get("model", name) is registry.get("model", name.replace("-", "_"))
