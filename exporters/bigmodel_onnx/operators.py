@@ -232,8 +232,8 @@ def _reduce(call: Call) -> Value:
     function = _REDUCTIONS[call.operator]
     x = call.value(0)
     axes = call.axes(x.ndim)
-    if not axes and call.get("noop_with_empty_axes", 0):
-        return x * x if call.operator == "ReduceSumSquare" else x
+    if not axes and call.get("noop_with_empty_axes", 0):  # no sums, but what is done to each number before
+        return ops.square(x) if call.operator == "ReduceSumSquare" else x
     return function(x, tuple(axes) if axes else None, bool(call.get("keepdims", 1)))
 
 

@@ -142,7 +142,8 @@ def _gather(operator: str, items: Sequence[Dims], attributes: Mapping[str, Any])
 def _product(operator: str, items: Sequence[Dims], attributes: Mapping[str, Any]) -> Dims | None:
     if items[0].is_scalar:
         return items[0]
-    if attributes.get("noop_with_empty_axes", 0) and len(items) < 2 and not attributes.get("axes"):
+    axes = items[1].dims if len(items) > 1 else attributes.get("axes", ())
+    if not axes and attributes.get("noop_with_empty_axes", 0):
         return items[0]
     return Dims((dim_product(items[0].dims),), not attributes.get("keepdims", 1))
 

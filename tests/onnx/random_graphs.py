@@ -464,7 +464,17 @@ def _sizes(d: Draw, operator: str) -> None:
 @draws("ReduceProd")
 def _product(d: Draw, operator: str) -> None:
     found = d.add("Shape", d.operand(d.shape(), kinds="x"))
-    d.add(operator, found, keepdims=d.any(None, 0, 1))
+    if d.opset < 18:
+        d.add(operator, found, keepdims=d.any(None, 0, 1))
+        return
+    more = d.any([], [[]], [[0]], [[-1]])
+    d.add(
+        operator,
+        found,
+        *(d.ints(axes) for axes in more),
+        keepdims=d.any(None, 0, 1),
+        noop_with_empty_axes=d.any(None, 0, 1),
+    )
 
 
 @draws("ConstantOfShape", since=9)
