@@ -132,6 +132,10 @@ class TrainStep:
     def take_goal(self, goal: Goal, *, accumulates: bool = False) -> None:
         """Go on with targets and weights of another kind; what was learned, and what is kept, stays.
 
+        Args:
+            goal: what they look like.
+            accumulates: whether it is to run in parts, as for `build`.
+
         Raises:
             GraphError: the step is not built yet.
         """
@@ -256,6 +260,9 @@ class TrainStep:
         """The loss of a batch, whose gradients are added up on the device until `apply()` is called without
         any. A batch counts by its samples, or by what they count, so that the update is that of one large
         batch.
+
+        Args:
+            x, y, weight: the batch, as for a step.
 
         Raises:
             ShapeError, DtypeError, DataError: the batch does not fit; nothing was changed.

@@ -101,7 +101,8 @@ class Stream:
         workers: int = 0,
         classes: int | None = None,
     ) -> Generator[tuple[Any, Any, Any]]:
-        """The batches (x, y, weight) of an epoch as they come, from batch `start` on.
+        """The batches (x, y, weight) of an epoch as they come, from batch `start` on; `batch_size` and
+        `workers` change nothing.
 
         Raises:
             DataError: they end before the epoch does.

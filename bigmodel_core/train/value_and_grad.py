@@ -31,14 +31,16 @@ def value_and_grad(
 ) -> Callable[..., tuple[float, dict[str, np.ndarray]]]:
     """A function of (x, y) that returns the loss and its gradients by parameter path; nothing is updated.
 
-    The loss, the targets and weights of samples, (x, y, weight), are as for `compile`.
+    It takes weights of samples, too: (x, y, weight), as a step of `compile` does. Numbers are given as they
+    are computed, NaN and infinity included.
 
-    With `wrt`, gradients are those for what it names, as in `bm.gradients`: paths of layers and parameters,
-    names of inputs ("x"), as for adversarial examples.
-
-    With `training`, dropout draws another mask at every call: the first call draws what the first step of
-    `compile` with this seed draws, the second what the second does. Numbers are given as they are computed,
-    NaN and infinity included.
+    Args:
+        model, loss, seed, device: as for `compile`.
+        training: whether layers compute as in training. Dropout then draws another mask at every call: the
+            first call draws what the first step of `compile` with this seed draws, the second what the
+            second does.
+        wrt: what the gradients are for, as in `bm.gradients`: paths of layers and parameters, names of inputs
+            ("x"), as for adversarial examples; all trainable parameters if None.
 
     >>> import numpy as np
     >>> import bigmodel_core as bm
