@@ -39,6 +39,21 @@ class Measured:
     counts: dict[str, Value] = field(default_factory=dict)
     shares: dict[str, float] = field(default_factory=dict)
 
+    def terms(self) -> list[tuple[Value, Value | None]]:
+        """What the loss is the sum of, apart where it counts differently, each with what the batch counts in
+        it; None for what counts by samples."""
+        if len(self.parts) < 2 or not self.counted:
+            return [(self.loss, next(iter(self.counted.values()), None))]
+        by_samples: Value | None = None
+        found: list[tuple[Value, Value | None]] = []
+        for name, part in self.parts.items():
+            share = part * self.shares[name]
+            if name in self.counted:
+                found.append((share, self.counted[name]))
+            else:
+                by_samples = share if by_samples is None else by_samples + share
+        return found if by_samples is None else [(by_samples, None), *found]
+
 
 def measured(loss: Loss | Losses, trace: Trace, goal: Goal) -> Measured:
     """The loss of a trace's outputs, in its graph; errors say that they come from the loss.

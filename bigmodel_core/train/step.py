@@ -28,7 +28,7 @@ from bigmodel_core.registry.config import make
 from bigmodel_core.train.by_output import make_loss
 from bigmodel_core.train.nonfinite import located, written
 from bigmodel_core.train.objective import TARGET, Goal, batch_inputs, goal_of, samples_in
-from bigmodel_core.train.step_programs import GRADIENT, KEEP, SCALE, SUM, WEIGHT, Name, StepPrograms
+from bigmodel_core.train.step_programs import GRADIENT, KEEP, WEIGHT, Name, StepPrograms, scale_of, sum_of
 from bigmodel_core.train.updates import AVERAGE, DECAY, check_ema, fitting_gradients
 
 
@@ -79,8 +79,9 @@ class TrainStep:
         """Shapes and types of a batch that was checked and needs no conversion: the next like it is not
         checked again."""
         self._sums: Variables | None = None
-        self._counted: float | None = None
-        """What the batches count that were added up since the last update; None if there are none."""
+        self._counted: list[float] | None = None
+        """What the batches count that were added up since the last update, in each term of the loss; None if
+        there are none."""
 
     # Building --------------------------------------------------------------------------------------------
 
@@ -130,7 +131,7 @@ class TrainStep:
         return programs
 
     def take_goal(self, goal: Goal, *, accumulates: bool = False) -> None:
-        """Go on with targets and weights of another kind; what was learned, and what is kept, stays.
+        """Go on with targets and weights of this kind; what was learned, and what the optimizer keeps, stays.
 
         Args:
             goal: what they look like.
@@ -139,8 +140,9 @@ class TrainStep:
         Raises:
             GraphError: the step is not built yet.
         """
-        self.programs.take_goal(goal)
-        self._known_form = None
+        if goal != self.programs.goal:
+            self.programs.take_goal(goal)
+            self._sums = self._counted = self._known_form = None
         self._make(accumulates)
 
     @property
@@ -216,7 +218,6 @@ class TrainStep:
             ShapeError, DtypeError, DataError: the batch does not fit; nothing was changed.
             GraphError: samples alone are asked for, and a layer takes statistics of the batch, or the model
                 takes batches of one size.
-            UsageError: samples alone are asked for, and they count differently in several losses.
             NumericsError: the loss or a gradient is NaN or infinite; nothing was changed.
 
         >>> import numpy as np
@@ -233,33 +234,40 @@ class TrainStep:
         loss, *found = self._run("gradients", given, self.draws + 1)
         self.draws += 1
         trained = self.programs.groups.trained
-        self._note(found[len(trained) : len(trained) + len(self.programs.loss_names)])
+        self._note(found[len(trained) :])
         return float(loss), dict(zip(trained, found[: len(trained)], strict=True))
 
     def _of_each(self, given: Mapping[str, np.ndarray]) -> tuple[np.ndarray, dict[str, np.ndarray]]:
         self.programs.check_samples_apart()
-        count, trained = samples_in(given), self.programs.groups.trained
-        losses, counts = np.empty(count), np.ones(count)
-        found = {path: np.empty((count, *spec.sizes), spec.dtype) for path, spec in trained.items()}
+        count, trained, terms = samples_in(given), self.programs.groups.trained, range(self.programs.terms)
+        losses, counts = np.empty((len(terms), count)), np.empty((len(terms), count))
+        found = [
+            {path: np.empty((count, *spec.sizes), spec.dtype) for path, spec in trained.items()}
+            for _ in terms
+        ]
         for number in range(count):
-            sample = {name: array[number : number + 1] for name, array in given.items()}
-            losses[number], *arrays = self._run("gradients", sample, self.draws + 1 + number)
-            for gradient, array in zip(found.values(), arrays[: len(trained)], strict=True):
-                gradient[number] = array
-            if self.programs.counted:
-                counts[number] = arrays[-1]
+            sample: dict[str, Any] = {
+                name: array[number : number + 1] if array.ndim else array for name, array in given.items()
+            }
+            results = iter(self._run("terms", {**sample, WEIGHT: 1.0}, self.draws + 1 + number))
+            for term in terms:
+                losses[term, number], counts[term, number] = next(results), next(results)
+                for array in found[term].values():
+                    array[number] = next(results)
         self.draws += count
-        if self.programs.counted:  # each was a mean of its own
-            shares = counts * (count / (counts.sum() or 1.0))
-            losses *= shares
-            for gradient in found.values():
-                gradient *= shares.reshape(-1, *(1,) * (gradient.ndim - 1)).astype(gradient.dtype)
-        return losses, found
+        # Each is a mean of its own, and counts by its share of what all samples count.
+        shares = counts * count / np.where(counts.any(1), counts.sum(1), 1.0)[:, None]
+        for term in terms:
+            for path, array in found[term].items():
+                array *= shares[term].reshape(-1, *(1,) * (array.ndim - 1)).astype(array.dtype)
+                if term:
+                    found[0][path] += array
+        return (losses * shares).sum(0), found[0]
 
     def accumulate(self, x: Any, y: Any, weight: Any = None) -> float:
         """The loss of a batch, whose gradients are added up on the device until `apply()` is called without
-        any. A batch counts by its samples, or by what they count, so that the update is that of one large
-        batch.
+        any. A batch counts by its samples, or by what they count, in each loss apart, so that the update is
+        that of one large batch.
 
         Args:
             x, y, weight: the batch, as for a step.
@@ -272,13 +280,15 @@ class TrainStep:
         if self._sums is None:
             assert self.variables is not None
             self._sums = Variables(self.variables.device, self.variables)
-            for path, spec in self.programs.groups.trained.items():
-                self._sums.create(SUM + path, np.zeros(spec.sizes, spec.dtype))
+            for term in range(self.programs.terms):
+                for path, spec in self.programs.groups.trained.items():
+                    self._sums.create(sum_of(term, path), np.zeros(spec.sizes, spec.dtype))
         given[WEIGHT], given[KEEP] = float(samples_in(given)), float(self._counted is not None)
-        loss, counted, *parts = self._run("accumulate", given, self.draws + 1)
+        loss, *found = self._run("accumulate", given, self.draws + 1)
         self.draws += 1
-        self._counted = (self._counted or 0.0) + float(counted)
-        self._note(parts)
+        counts = [float(count) for count in found[: self.programs.terms]]
+        self._counted = [a + b for a, b in zip(self._counted or [0.0] * len(counts), counts, strict=True)]
+        self._note(found[len(counts) :])
         return float(loss)
 
     def discard(self) -> None:
@@ -303,7 +313,9 @@ class TrainStep:
                 raise UsageError(
                     "there are no gradients to apply.", fix="call accumulate(x, y) before, or pass them."
                 )
-            given: dict[str, Any] = {SCALE: 1.0 / (self._counted or 1.0)}
+            given: dict[str, Any] = {
+                scale_of(term): 1.0 / (count or 1.0) for term, count in enumerate(self._counted)
+            }
         else:
             given = {GRADIENT + path: array for path, array in fitting_gradients(grads, trained).items()}
         self._give_update(given)

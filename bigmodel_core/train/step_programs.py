@@ -8,7 +8,7 @@ from typing import Literal
 
 import numpy as np
 
-from bigmodel_core.errors import GraphError, UsageError
+from bigmodel_core.errors import GraphError
 from bigmodel_core.graph import Graph, Value
 from bigmodel_core.graph.autodiff import gradients
 from bigmodel_core.graph.spec import Spec
@@ -25,14 +25,21 @@ from bigmodel_core.train.updates import AVERAGE, STATE, Groups, Updates, updates
 
 GRADIENT = "~gradient/"
 """What the names of graph inputs that hold gradients start with."""
-SUM = "~sum/"
-"""What the paths of added-up gradients start with."""
-WEIGHT, KEEP, SCALE = "~weight", "~keep", "~scale"
-"""The graph inputs of accumulation: what a batch counts, whether it adds to others, what the sum is divided
-by."""
+WEIGHT, KEEP = "~weight", "~keep"
+"""The graph inputs of accumulation: how many samples a batch has, whether it adds to others."""
 
 
-Name = Literal["step", "gradients", "accumulate", "apply", "apply_sum"]
+def sum_of(term: int, path: str) -> str:
+    """The path of the added-up gradients of a parameter, those of one term of the loss."""
+    return f"~sum/{term}/{path}"
+
+
+def scale_of(term: int) -> str:
+    """The graph input that the added-up gradients of a term of the loss are multiplied with."""
+    return f"~scale/{term}"
+
+
+Name = Literal["step", "gradients", "terms", "accumulate", "apply", "apply_sum"]
 
 
 @dataclass
@@ -44,6 +51,8 @@ class Differentiated:
         trace: the model in it.
         loss: the loss.
         measured: the same, with the losses that it is the sum of.
+        terms: what it is the sum of, apart where it counts differently, each with what the batch counts in
+            it; None for what counts by samples.
         trained: the parameters that the step changes, by path.
         gradients: theirs.
         assigned: the new values of parameters that layers assign, such as running statistics.
@@ -53,9 +62,16 @@ class Differentiated:
     trace: Trace
     loss: Value
     measured: Measured
+    terms: list[tuple[Value, Value | None]]
     trained: dict[str, Value]
     gradients: dict[str, Value]
     assigned: dict[str, Value]
+
+    def gradients_of(self, term: Value) -> dict[str, Value]:
+        """The gradients of a term of the loss, by path."""
+        if term is self.loss:
+            return self.gradients
+        return dict(zip(self.trained, gradients(term, list(self.trained.values())), strict=True))
 
     def watched(self) -> dict[str, Value]:
         """What must be finite, by what it is called."""
@@ -118,8 +134,8 @@ class StepPrograms:
         self._assigned = list(self._fresh.trace.updates)
         self.loss_names = list(self._fresh.measured.parts)
         """What the losses of outputs are called in logs."""
-        self.counted: list[str] = list(self._fresh.measured.counted)
-        """Those whose samples do not all count alike; "" for one loss that is all."""
+        self.terms = len(self._fresh.terms)
+        """How many terms the loss has that count differently: by samples, or each by a sum of its own."""
         self.groups = Groups(optimizer, {path: value.spec for path, value in self._fresh.trained.items()})
         self._states: dict[str, dict[str, Spec]] = {path: {} for path in self.groups.trained}
         self._programs: dict[Name, StepProgram] = {}
@@ -138,18 +154,15 @@ class StepPrograms:
 
     def take_goal(self, goal: Goal) -> None:
         """Go on with targets and weights of another kind: the programs are made anew."""
-        if goal != self.goal:
-            self.goal, self._fresh = goal, None
-            self._programs.clear()
+        self.goal, self._fresh = goal, None
+        self._programs.clear()
 
     def check_samples_apart(self) -> None:
         """Raise unless a sample's gradient is its own: no layer takes statistics of the batch.
 
         Raises:
             GraphError: one does, as batch normalisation in training; or batches have a fixed size.
-            UsageError: samples count differently in several losses.
         """
-        self._check_counts("have no gradients of single samples")
         for spec in self.network.inputs:
             if spec.ndim and isinstance(spec.shape[0], int) and spec.shape[0] != 1:
                 raise GraphError(
@@ -168,6 +181,7 @@ class StepPrograms:
             make = {
                 "step": self._whole,
                 "gradients": self._first,
+                "terms": self._first_by_terms,
                 "accumulate": self._adding,
                 "apply": self._second_of_given,
                 "apply_sum": self._second_of_sum,
@@ -205,26 +219,14 @@ class StepPrograms:
             )
         found = dict(zip(trained, gradients(loss, list(trained.values())), strict=True))
         assigned = {path: value for path, value in trace.updates.items() if path not in kept}
-        return Differentiated(graph, trace, loss, found_loss, trained, found, assigned)
+        with graph.active(), graph.scope("loss", ""):
+            terms = found_loss.terms()
+        return Differentiated(graph, trace, loss, found_loss, terms, trained, found, assigned)
 
     def _first_half(self) -> Differentiated:
         found, self._fresh = self._fresh or self._differentiated(), None
-        self.counted = list(found.measured.counted)
+        self.terms = len(found.terms)
         return found
-
-    def _check_counts(self, what: str) -> None:
-        """Raise if the losses of several outputs count differently, so that a sum of gradients of parts of a
-        batch is not that of the batch.
-
-        Raises:
-            UsageError: they do.
-        """
-        if self.counted and len(self.loss_names) > 1:
-            raise UsageError(
-                f"losses of several outputs whose samples are weighted or ignored {what}: each is a mean over"
-                " other samples.",
-                fix="give the model one loss, or leave weights and ignored labels out.",
-            )
 
     def _updates(
         self, graph: Graph, trained: Mapping[str, Value], found: Mapping[str, Value]
@@ -253,26 +255,35 @@ class StepPrograms:
 
     def _first(self) -> StepProgram:
         half = self._first_half()
-        measured = half.measured
-        results = [half.loss, *half.gradients.values(), *measured.parts.values(), *measured.counted.values()]
+        results = [half.loss, *half.gradients.values(), *half.measured.parts.values()]
+        guards = [*results, *half.assigned.values()]
+        return self._program(half.graph, results, half.assigned, guards, half.watched())
+
+    def _first_by_terms(self) -> StepProgram:
+        half = self._first_half()
+        results: list[Value] = []
+        with half.graph.active():
+            weight = half.graph.input(WEIGHT, Spec((), "float64"))
+            for term, counted in half.terms:
+                count = weight if counted is None else counted.astype("float64")
+                results += [term, count, *half.gradients_of(term).values()]
         guards = [*results, *half.assigned.values()]
         return self._program(half.graph, results, half.assigned, guards, half.watched())
 
     def _adding(self) -> StepProgram:
         half = self._first_half()
-        graph, sums = half.graph, dict[str, Value]()
+        graph, sums, counts = half.graph, dict[str, Value](), list[Value]()
         with graph.active(), graph.scope("accumulation", ""):
             weight, keep = (graph.input(name, Spec((), "float64")) for name in (WEIGHT, KEEP))
-            self._check_counts("cannot be accumulated")
-            for counted in half.measured.counted.values():
-                weight = counted.astype("float64")
-            for path, value in half.gradients.items():
-                before = graph.variable(SUM + path, value.spec)
-                sums[path] = before * keep.astype(value.dtype) + value * weight.astype(value.dtype)
+            for number, (term, counted) in enumerate(half.terms):
+                counts.append(weight if counted is None else counted.astype("float64"))
+                for path, value in half.gradients_of(term).items():
+                    before = graph.variable(sum_of(number, path), value.spec)
+                    share = value * counts[-1].astype(value.dtype)
+                    sums[sum_of(number, path)] = before * keep.astype(value.dtype) + share
         guards = [half.loss, *sums.values(), *half.assigned.values()]
-        updates = {**{SUM + path: value for path, value in sums.items()}, **half.assigned}
-        results = [half.loss, weight, *half.measured.parts.values()]
-        return self._program(graph, results, updates, guards, half.watched())
+        results = [half.loss, *counts, *half.measured.parts.values()]
+        return self._program(graph, results, {**sums, **half.assigned}, guards, half.watched())
 
     # Second half: the update -----------------------------------------------------------------------------
 
@@ -284,10 +295,13 @@ class StepPrograms:
         )
 
     def _second_of_sum(self) -> StepProgram:
-        graph = Graph()
-        scale = graph.input(SCALE, Spec((), "float64"))
-        sums = {path: graph.variable(SUM + path, spec) for path, spec in self.groups.trained.items()}
-        return self._second(graph, {path: value * scale.astype(value.dtype) for path, value in sums.items()})
+        graph, found = Graph(), dict[str, Value]()
+        for number in range(self.terms):
+            scale = graph.input(scale_of(number), Spec((), "float64"))
+            for path, spec in self.groups.trained.items():
+                mean = graph.variable(sum_of(number, path), spec) * scale.astype(spec.dtype)
+                found[path] = found[path] + mean if path in found else mean
+        return self._second(graph, found)
 
     def _second(self, graph: Graph, found: Mapping[str, Value]) -> StepProgram:
         trained = {path: graph.variable(path, spec) for path, spec in self.groups.trained.items()}

@@ -243,6 +243,8 @@ def test_one_number_for_all_samples_is_an_input():
     losses = [step((np.float32(2.0), X), Y) for _ in range(3)]
     assert losses[2] < losses[0]
     assert bm.value_and_grad(built(), "cross_entropy")((2.0, X), Y)[0] == losses[0]
+    each = bm.compile(built(), "cross_entropy", "sgd").gradients((2.0, X), Y, per_sample=True)[0]
+    assert each.mean() == pytest.approx(losses[0], rel=1e-6)
     with pytest.raises(ShapeError, match="empty"):
         step((np.float32(2.0), X[:0]), Y[:0])
     with pytest.raises(DataError, match="not an array of samples"):

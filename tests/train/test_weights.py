@@ -205,6 +205,92 @@ def test_batches_that_are_accumulated_count_by_their_weights():
     np.testing.assert_allclose(parts.state()["weight"], whole.state()["weight"], atol=1e-6)
 
 
+class Heads(bm.Layer):
+    """Three outputs of one body."""
+
+    def __call__(self, x: Any) -> Any:
+        body = bm.ops.tanh(bm.layers.Dense(4)(x))
+        return {"a": bm.layers.Dense(3)(body), "b": bm.layers.Dense(3)(body), "c": bm.layers.Dense(3)(body)}
+
+
+HEADS_LOSS = {
+    "a": "cross_entropy:ignore=-100",
+    "b": ["huber", ("mean_squared_error", 0.5)],
+    "c": ("huber", 2.0),
+}
+HEADS_TARGET = {"a": IGNORED, "b": SHARES, "c": 1 - SHARES}
+HEADS_WEIGHT = {
+    "a": WEIGHT[::-1].copy(),
+    "b": WEIGHT * (np.arange(10) >= 4),
+}  # nothing of b in the first rows
+
+
+def _heads() -> Any:
+    model = Heads()
+    model.build(bm.Spec(("N", 6)), seed=5)
+    return model
+
+
+def _rows(tree: Any, rows: slice) -> Any:
+    return {name: array[rows] for name, array in tree.items()}
+
+
+def _losses_of_heads(torch: Any, parameters: Any) -> Any:
+    """What each sample adds to the loss, in PyTorch."""
+    F = torch.nn.functional
+    body = torch.tanh(torch.tensor(X) @ parameters["dense_1/weight"] + parameters["dense_1/bias"])
+    a, b, c = (body @ parameters[f"dense_{n}/weight"] + parameters[f"dense_{n}/bias"] for n in (2, 3, 4))
+    of_a, of_b = (torch.tensor(HEADS_WEIGHT[name]) for name in "ab")
+    of_a = of_a * torch.tensor(IGNORED != -100)
+    shares = torch.tensor(SHARES)
+    first = F.cross_entropy(a, torch.tensor(IGNORED), ignore_index=-100, reduction="none") * of_a / of_a.sum()
+    second = (F.huber_loss(b, shares, reduction="none") + F.mse_loss(b, shares, reduction="none") / 2).mean(1)
+    third = F.huber_loss(c, 1 - shares, reduction="none").mean(1) * 2 / len(X)
+    return first + second * of_b / of_b.sum() + third
+
+
+def test_losses_that_count_differently_are_accumulated_to_those_of_the_large_batch(torch: Any):
+    """Each batch has other sums of weights in each loss; one has none."""
+    whole, parts = _heads(), _heads()
+    twin = {path: torch.tensor(array, requires_grad=True) for path, array in whole.state().items()}
+    optimizer = torch.optim.SGD(twin.values(), 0.3, momentum=0.9)
+    large, small = (
+        bm.compile(model, HEADS_LOSS, bm.optimizers.SGD(0.3, momentum=0.9)) for model in (whole, parts)
+    )
+    for _ in range(3):
+        optimizer.zero_grad()
+        _losses_of_heads(torch, twin).sum().backward()
+        optimizer.step()
+        large(X, HEADS_TARGET, HEADS_WEIGHT)
+        for rows in (slice(0, 4), slice(4, 8), slice(8, 10)):
+            small.accumulate(X[rows], _rows(HEADS_TARGET, rows), _rows(HEADS_WEIGHT, rows))
+        small.apply()
+    for path, array in parts.state().items():
+        np.testing.assert_allclose(array, whole.state()[path], atol=1e-6, err_msg=path)
+        np.testing.assert_allclose(array, twin[path].detach(), atol=1e-6, err_msg=path)
+
+
+def test_a_trainer_accumulates_losses_that_count_differently():
+    models = _heads(), _heads()
+    for model, (size, accumulate) in zip(models, ((10, 1), (4, 3)), strict=True):
+        trainer = bm.Trainer(model, HEADS_LOSS, "adam", accumulate=accumulate)
+        trainer.fit((X, HEADS_TARGET, HEADS_WEIGHT), 3, size, verbose=False)
+        trainer.fit((X, HEADS_TARGET), 1, size, verbose=False)  # all count alike
+    for path, array in models[0].state().items():
+        np.testing.assert_allclose(models[1].state()[path], array, atol=1e-6, err_msg=path)
+
+
+def test_gradients_of_samples_that_count_differently_in_several_losses(torch: Any):
+    model = _heads()
+    state = {path: torch.tensor(array) for path, array in model.state().items()}
+    expected = torch.func.jacrev(lambda parameters: _losses_of_heads(torch, parameters) * len(X))(state)
+    step = bm.compile(model, HEADS_LOSS, "sgd")
+    losses, grads = step.gradients(X, HEADS_TARGET, HEADS_WEIGHT, per_sample=True)
+    np.testing.assert_allclose(losses, _losses_of_heads(torch, state) * len(X), atol=1e-5)
+    for path, array in expected.items():
+        np.testing.assert_allclose(grads[path], array, atol=1e-5, err_msg=path)
+
+
 def test_a_batch_in_which_nothing_counts_changes_nothing():
     model = _built()
     before = model.state()
