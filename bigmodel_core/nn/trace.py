@@ -113,8 +113,10 @@ class Trace:
             is_plain: whether on nothing else.
         """
         # A method of a base class, or a layer inside itself, continues the call: names go on counting.
-        call = next((call for call in reversed(self._stack) if call.layer is layer), None)
-        if call is None:
+        for call in reversed(self._stack):
+            if call.layer is layer:
+                break
+        else:
             own_defaults(layer)
             call = Call(layer, *self._placed(layer))
             if call.path not in self.layers:
@@ -130,7 +132,7 @@ class Trace:
     def returned(self, result: Any) -> None:
         """Note what a call returns to the layer that called, once all that continues the call is done."""
         call = self._stack[-1]
-        if sum(item is call for item in self._stack) == 1:
+        if self._stack.count(call) == 1:
             self.results.setdefault(call.path, []).append(result)
 
     def _placed(self, layer: Layer) -> tuple[str, Holder]:
