@@ -86,6 +86,27 @@ def test_gradients_are_pytorchs_and_five_applied_steps_too(torch: Any) -> None:
     np.testing.assert_allclose(model.state()["dense_1/weight"], theirs[0].weight.detach().T, atol=1e-5)
 
 
+def test_noise_on_gradients_trains_as_in_pytorch(torch: Any) -> None:
+    """With the variance 0.3 / (1 + t) ** 0.55 at step t (Neelakantan et al., 2015); draws are float64."""
+    model, draw = built(net()), np.random.default_rng(0)
+    theirs = mirrored(torch, model)
+    optimizer = torch.optim.Adam(theirs.parameters(), 0.01)
+    step = bm.compile(model, "cross_entropy", O.Adam(0.01))
+    (x, y), paths = labelled(60), ("dense_1/weight", "dense_1/bias", "dense_2/weight", "dense_2/bias")
+    for number in range(5):
+        optimizer.zero_grad()
+        torch.nn.functional.cross_entropy(theirs(torch.tensor(x)), torch.tensor(y)).backward()
+        _, grads = step.gradients(x, y)
+        for path, parameter in zip(paths, theirs.parameters(), strict=True):
+            noise = draw.normal(0, (0.3 / (1 + number) ** 0.55) ** 0.5, grads[path].shape)
+            parameter.grad += torch.tensor(noise.T)
+            grads[path] = grads[path] + noise
+        optimizer.step()
+        step.apply(grads)
+    for path, parameter in zip(paths, theirs.parameters(), strict=True):
+        np.testing.assert_allclose(model.state()[path], parameter.detach().numpy().T, atol=1e-5)
+
+
 def test_gradients_of_two_processes_averaged_are_those_of_the_whole_batch() -> None:
     one, other = built(net()), built(net())
     (x, y), optimizer = labelled(64), O.SGD(0.1, momentum=0.9)
