@@ -13,7 +13,16 @@ import pytest
 from bigmodel_core.registry import hookspecs
 
 ROOT = Path(__file__).parents[1]
-WITH_EXAMPLES = ("adding_an_op", "data", "from_keras", "from_pytorch", "models", "plugins", "training")
+WITH_EXAMPLES = (
+    "adding_an_op",
+    "data",
+    "from_keras",
+    "from_pytorch",
+    "models",
+    "onnx",
+    "plugins",
+    "training",
+)
 PAGES = [ROOT / "README.md", ROOT / "CONTRIBUTING.md", *sorted((ROOT / "docs").rglob("*.md"))]
 
 
@@ -99,6 +108,12 @@ def test_the_examples_of_the_page_on_data_run(tmp_path: Path, monkeypatch: pytes
 def test_the_examples_of_the_page_on_training_run(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.chdir(tmp_path)
     run_each([code.replace("epochs=40", "epochs=2") for code in python_blocks(ROOT / "docs" / "training.md")])
+
+
+def test_the_examples_of_the_page_on_onnx_run(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.chdir(tmp_path)
+    run_each(python_blocks(ROOT / "docs" / "onnx.md"))
+    assert {path.name for path in tmp_path.iterdir()} >= {"model.onnx", "digits.onnx", "forecaster.onnx"}
 
 
 def beside_each_other(page: str, *columns: str) -> list[str]:
