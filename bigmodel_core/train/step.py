@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
 import numpy as np
@@ -72,8 +72,10 @@ class TrainStep:
         self.rate_scale = 1.0
         """Multiplies the learning rate; callbacks that lower it on a plateau set this."""
         self._programs: StepPrograms | None = None
-        self._members: tuple[Optimizer, dict[str, Optimizer]] | None = None
-        """The optimizer, and that of each group of its parameters."""
+        self._rated: Optimizer | None = None
+        """The optimizer whose learning rates are looked up."""
+        self._rates: list[tuple[str, Callable[[int], float]]] = []
+        """What gives the learning rate of each group of parameters, with its graph input, for `_rated`."""
         self._plan: Plan | None = None
         self._known_form: tuple[Any, ...] | None = None
         """Shapes and types of a batch that was checked and needs no conversion: the next like it is not
@@ -127,7 +129,7 @@ class TrainStep:
         for path, array in programs.first_arrays():
             variables.create(path, array)
         self.network, self.variables, self._programs = network, variables, programs
-        self._members = self._sums = self._known_form = None
+        self._rated = self._sums = self._known_form = None
         return programs
 
     def take_goal(self, goal: Goal, *, accumulates: bool = False) -> None:
@@ -173,32 +175,36 @@ class TrainStep:
                 message names where it began. (Where `is_written` is true, the parameters grew too large in
                 this very step, and are no longer good.)
         """
-        form = (
-            (x.shape, x.dtype, y.shape, y.dtype)
-            if type(x) is type(y) is np.ndarray and weight is None
-            else None
-        )
-        if form is not None and form == self._known_form:
+        if (
+            type(x) is type(y) is np.ndarray
+            and weight is None
+            and (x.shape, x.dtype, y.shape, y.dtype) == self._known_form
+        ):
             given: dict[str, Any] = {"x": x, TARGET: y}
         else:
-            given = self._checked_batch(x, y, weight)
-            same = given.get("x") is x and given.get(TARGET) is y and len(given) == 2
-            self._known_form = form if same else None
-            made = self.programs["step"].program
-            assert self.variables is not None
-            self._plan = made.plan(self.variables, made.sizes(given))
+            given = self._planned(x, y, weight)
         self._give_update(given)
         given[SEED] = self.seed
-        assert self._plan is not None
         try:
-            loss, *parts = self._plan.run(given)
+            results = self._plan.run(given)  # type: ignore[union-attr]  # there is one, for this batch
         except NumericsError as error:
             raise self._explained(error, "step", given) from None
         self.steps += 1
         self.draws += 1
-        if parts:
-            self._note(parts)
-        return float(loss)
+        if len(results) > 1:
+            self._note(results[1:])
+        return float(results[0])
+
+    def _planned(self, x: Any, y: Any, weight: Any) -> dict[str, Any]:
+        """The batch as graph inputs, checked, and the plan for it made; if the next like it needs no checks,
+        that is noted."""
+        given = self._checked_batch(x, y, weight)
+        made = self.programs["step"].program
+        assert self.variables is not None
+        self._plan = made.plan(self.variables, made.sizes(given))
+        same = given.get("x") is x and given.get(TARGET) is y and len(given) == 2
+        self._known_form = (x.shape, x.dtype, y.shape, y.dtype) if same else None
+        return given
 
     def gradients(
         self, x: Any, y: Any, weight: Any = None, *, per_sample: bool = False
@@ -344,13 +350,15 @@ class TrainStep:
 
     def _give_update(self, given: dict[str, Any]) -> None:
         """Add what an update takes: learning rates, its number."""
-        if self._members is None or self._members[0] is not self.optimizer:
-            self._members = self.optimizer, self.programs.groups.members(self.optimizer)
-        for name, member in self._members[1].items():
-            given[name] = member.rate(self.steps) * self.rate_scale
-        given[STEP] = self.steps + 1
+        if self._rated is not self.optimizer:
+            members = self.programs.groups.members(self.optimizer)
+            self._rated, self._rates = self.optimizer, [(name, item.rate) for name, item in members.items()]
+        steps, scale = self.steps, self.rate_scale
+        for name, rate in self._rates:
+            given[name] = rate(steps) * scale
+        given[STEP] = steps + 1
         if self.ema is not None:
-            given[DECAY] = self.ema if self.steps else 0.0
+            given[DECAY] = self.ema if steps else 0.0
 
     def _note(self, parts: Sequence[Any]) -> None:
         if parts:

@@ -6,8 +6,10 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
+import pytest
 
 import bigmodel_core as bm
+from bigmodel_core.plan import capacity
 
 
 def test_a_new_step_on_a_trained_model_starts_with_a_fresh_optimizer() -> None:
@@ -110,3 +112,19 @@ def test_gradients_in_training_draw_the_masks_that_steps_draw() -> None:
     np.testing.assert_array_equal(first, masks(3))
     np.testing.assert_array_equal(first, of_step(3))
     assert not np.array_equal(first, masks(4))
+
+
+def test_a_batch_that_was_refused_is_refused_or_run_as_a_whole_the_next_time(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    """Where there was no memory for it: not with the plan of the batch before it, on some of its samples."""
+    x, y = np.random.default_rng(1).normal(size=(64, 5)).astype("float32"), np.arange(64) % 3
+    step, other = (bm.compile(bm.layers.Dense(3), "cross_entropy", bm.optimizers.SGD(0.1)) for _ in range(2))
+    for made in (step, other):
+        made(x[:32], y[:32])
+    with monkeypatch.context() as patch:
+        patch.setattr(capacity, "capacity", lambda: 1)
+        for _ in range(2):
+            with pytest.raises(bm.errors.OutOfMemoryError):
+                step(x, y)
+    assert step(x, y) == other(x, y)
