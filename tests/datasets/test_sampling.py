@@ -162,6 +162,27 @@ def test_loader_writes_to_the_buffers_of_the_caller():
     assert np.array_equal(np.concatenate(seen), np.concatenate(fresh))
 
 
+@pytest.mark.parametrize("kind", [dict, tuple])
+@pytest.mark.parametrize("augment", [(), "random-shift"], ids=["plain", "augmented"])
+def test_loader_gives_several_targets_and_weights_as_the_split_has_them(kind, augment):
+    x, arrays = np.zeros((10, 1, 4, 4), np.float32), (np.arange(10), np.arange(20.0).reshape(10, 2))
+    rows = np.empty((4, 1, 4, 4), np.float32), (np.empty(4, np.int64), np.empty((4, 2)))
+    names = ("a", "b") if kind is dict else (0, 1)
+    y, out_y = (dict(zip("ab", two, strict=True)) if kind is dict else two for two in (arrays, rows[1]))
+    split, buffers = Split(x, y, weight={"a": arrays[0] * 2.0}), (rows[0], out_y)
+    loader = Loader(split, 4, shuffle_seed=2, augment=augment)
+    for out in (None, buffers):
+        order = batches(split, 4, shuffle_seed=2, epoch=1)
+        for (_, target, weight), indices in zip(loader.epoch(1, out=out), order, strict=True):
+            assert type(target) is kind
+            for name, array in zip(names, arrays, strict=True):
+                assert np.array_equal(target[name], array[indices])
+                assert out is None or np.shares_memory(target[name], out_y[name])
+            assert np.array_equal(weight["a"], arrays[0][indices] * 2.0)
+    with pytest.raises(ShapeError, match=f"the buffer for y '{names[0]}' is None"):
+        loader.epoch(out=(rows[0], None))
+
+
 def test_fresh_batches_are_not_views_of_the_data():
     split = toy(8)
     for x, _ in Loader(split, 4):

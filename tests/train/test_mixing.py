@@ -8,6 +8,7 @@ import numpy as np
 import pytest
 
 import bigmodel_core as bm
+from bigmodel_core.data.encoding import Encoding
 from bigmodel_core.errors import DtypeError, UsageError
 
 _generator = np.random.default_rng(3)
@@ -119,6 +120,20 @@ def test_the_loss_of_a_mixed_batch_is_that_of_its_shares(torch: Any):
     scores = x.flatten(1) @ torch.tensor(before["dense_1/weight"]) + torch.tensor(before["dense_1/bias"])
     expected = torch.nn.functional.cross_entropy(scores, y).item()
     assert history.last["loss"] == pytest.approx(expected, abs=1e-5)
+
+
+def test_a_loader_mixes_labels_as_shares_of_the_classes_that_its_split_names():
+    shares = np.eye(3, dtype=np.float32)[LABELS]
+    encoding = Encoding(task="classification", labels=("a", "b", "c"))
+    loaders = [
+        bm.Loader(split, 5, shuffle_seed=0, augment="mixup")
+        for split in (bm.Split(IMAGES, shares), bm.Split(IMAGES, LABELS, encoding=encoding))
+    ]
+    for (x, y), (other_x, other_y) in zip(*loaders, strict=True):
+        np.testing.assert_array_equal(x, other_x)
+        np.testing.assert_array_equal(y, other_y)
+    with pytest.raises(UsageError, match="nothing says of how many classes these whole numbers are"):
+        bm.Loader(bm.Split(IMAGES, LABELS), 5, augment=["mixup"])
 
 
 def test_what_cannot_be_mixed_is_told():
