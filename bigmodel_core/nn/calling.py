@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import functools
 import inspect
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -36,10 +36,12 @@ def dispatched(call: Callable[..., Any]) -> Callable[..., Any]:
                     if error.where is None:
                         error.where = place(current_trace().graph.path, type(self).__name__)
                     raise
-        if not inputs or any(isinstance(item, Value) for item in inputs):
+        if any(isinstance(item, Value) for item in (*inputs, *options.values())):
             return call(self, *inputs, **options)
         if options:
-            raise ConfigError(f"{type(self).__name__} takes no options when it is called as a model.")
+            inputs = _in_order(self, inputs, options)
+        if not inputs:
+            return call(self)
         known: KnownInputs | None = self.__dict__.get("_known_inputs")
         if self.__dict__.get("_network") is None and not (known is not None and known.is_own):
             self._built(inputs)
@@ -49,6 +51,23 @@ def dispatched(call: Callable[..., Any]) -> Callable[..., Any]:
 
     called._dispatched = True  # type: ignore[attr-defined]  # a mark on a function
     return called
+
+
+def _in_order(layer: Layer, inputs: tuple[Any, ...], named: Mapping[str, Any]) -> tuple[Any, ...]:
+    """The inputs of a model, some of which were given by the names of its arguments.
+
+    Raises:
+        ConfigError: an argument has no such name, or cannot be an input.
+    """
+    names = arguments(type(layer).__call__)[0] or layer._argument_names(layer._input_count() or 0)
+    further = names[len(inputs) : len(inputs) + len(named)]
+    if set(further) != set(named):
+        odd = next(name for name in named if name not in further)
+        raise ConfigError(
+            f"{type(layer).__name__} has no input '{odd}' when it is called as a model.",
+            fix=f"its inputs are {', '.join(names)}, and it computes as in inference.",
+        )
+    return (*inputs, *(named[name] for name in further))
 
 
 def check_count(layer: Layer, count: int) -> None:

@@ -83,6 +83,27 @@ def checked(name: str, array: Any, spec: Spec, known: dict[str, int]) -> np.ndar
     return cast(found, spec.dtype, what)
 
 
+def check_spec(name: str, given: Spec, spec: Spec, known: dict[str, int]) -> None:
+    """Raise unless arrays that a spec describes can become a graph input; see `checked`.
+
+    Raises:
+        ShapeError, DtypeError: as `checked`; also where a fixed size of the input is left free.
+    """
+    expected = f"input '{name}': expected {format_shape(spec.shape)}, got {format_shape(given.shape)}"
+    if given.ndim != spec.ndim:
+        raise ShapeError(f"{expected}.", fix=f"pass a Spec of shape {format_shape(spec.shape)}.")
+    for axis, (own, dim) in enumerate(zip(spec.shape, given.shape, strict=True)):
+        if isinstance(own, int) and own != dim:
+            raise ShapeError(
+                f"{expected}: axis {axis} is fixed at {own}.",
+                fix=f"pass a Spec of shape {format_shape(spec.shape)}.",
+            )
+    pairs = [(own, dim) for own, dim in zip(spec.shape, given.shape, strict=True) if isinstance(dim, int)]
+    if problem := match(tuple(own for own, _ in pairs), [size for _, size in pairs], known):
+        raise ShapeError(f"input '{name}': {problem}.")
+    _check_kind(name, np.dtype(given.dtype), spec)
+
+
 def check_fits(name: str, found: np.ndarray | Source, spec: Spec, known: dict[str, int]) -> None:
     """Raise unless an array, or samples that are not read yet, can become a graph input; see `checked`.
 
@@ -94,11 +115,16 @@ def check_fits(name: str, found: np.ndarray | Source, spec: Spec, known: dict[st
         raise ShapeError(
             f"input '{name}': {problem}.", fix=f"pass an array of shape {format_shape(spec.shape)}."
         )
-    if found.dtype != spec.dtype:
-        floats = found.dtype.kind == "f" and spec.is_float
-        integers = found.dtype.kind in "iub" and spec.dtype in INDICES
+    _check_kind(name, found.dtype, spec)
+
+
+def _check_kind(name: str, dtype: np.dtype[Any], spec: Spec) -> None:
+    """Raise DtypeError unless numbers of a type may become those of an input."""
+    if dtype != spec.dtype:
+        floats = dtype.kind == "f" and spec.is_float
+        integers = dtype.kind in "iub" and spec.dtype in INDICES
         if not (floats or integers):
             raise DtypeError(
-                f"input '{name}': expected {spec.dtype}, got {found.dtype}.",
+                f"input '{name}': expected {spec.dtype}, got {dtype}.",
                 fix=f"convert it: x.astype('{spec.dtype}').",
             )

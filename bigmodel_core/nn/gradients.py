@@ -10,6 +10,7 @@ from typing import Any
 import numpy as np
 
 from bigmodel_core import ops
+from bigmodel_core.data.arrays import as_array, cast
 from bigmodel_core.errors import DtypeError, GraphError, ShapeError, UnknownNameError, UsageError, short
 from bigmodel_core.graph import Graph, Value, autodiff, needed
 from bigmodel_core.graph.spec import Spec, format_shape
@@ -221,7 +222,7 @@ class _Slopes:
 
 
 def _weights(weights: Any, spec: Spec) -> np.ndarray:
-    array = np.asarray(weights, spec.dtype)
+    array = cast(as_array(weights, "array of weights"), spec.dtype, "array of weights")
     try:
         return np.ascontiguousarray(np.broadcast_to(array, spec.sizes))
     except ValueError:

@@ -9,7 +9,8 @@ from typing import Any
 
 import numpy as np
 
-from bigmodel_core.errors import ConfigError, UnknownNameError, short
+from bigmodel_core.errors import ConfigError, ShapeError, UnknownNameError, short
+from bigmodel_core.graph.spec import format_shape
 from bigmodel_core.nn.parameters import Parameter
 
 
@@ -105,9 +106,11 @@ def draw(parameter: Parameter, seed: int) -> np.ndarray:
 
     Raises:
         UnknownNameError: the parameter names an initializer that does not exist.
+        ConfigError: its initial value is neither a name nor a number nor a function.
+        ShapeError: the function gives an array of another shape.
     """
     shape = tuple(int(size) for size in parameter.spec.shape)
-    if isinstance(parameter.initial, (int, float)):
+    if isinstance(parameter.initial, (int, float, np.number)):
         return np.full(shape, parameter.initial, parameter.spec.dtype)
     if isinstance(parameter.initial, str):
         if parameter.initial not in NAMED:
@@ -117,8 +120,21 @@ def draw(parameter: Parameter, seed: int) -> np.ndarray:
                 where=parameter.path,
             )
         function = NAMED[parameter.initial]
-    else:
+    elif callable(parameter.initial):
         function = parameter.initial
+    else:
+        raise ConfigError(
+            f"the initial value is {short(parameter.initial)}.",
+            fix="pass the name of an initializer, a number, or a function of (generator, shape).",
+            where=parameter.path,
+        )
     key = int.from_bytes(hashlib.sha256(f"{seed}:{parameter.path}".encode()).digest()[:16], "little")
     generator = np.random.Generator(np.random.Philox(key=key))
-    return np.asarray(function(generator, shape), parameter.spec.dtype).reshape(shape)
+    found = np.asarray(function(generator, shape), parameter.spec.dtype)
+    if found.shape != shape:
+        raise ShapeError(
+            f"the initial value is {format_shape(found.shape)}, expected {format_shape(shape)}.",
+            fix="let the function (generator, shape) return an array of that shape.",
+            where=parameter.path,
+        )
+    return found

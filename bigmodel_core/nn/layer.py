@@ -78,6 +78,7 @@ class Layer(Buildable):
         trace = current_trace()
         graph = trace.graph
         path = f"{graph.path}/{name}".lstrip("/")
+        _check_shape(name, shape)
         free = [dim for dim in shape if not isinstance(dim, (int, np.integer))]
         if free:
             raise ShapeError(
@@ -123,6 +124,7 @@ class Layer(Buildable):
         ```
         """
         trace = current_trace()
+        _check_shape(name, shape)
         spec = Spec(tuple(shape), dtype or trace.dtype)
         return trace.carry(f"{trace.graph.path}/{name}".lstrip("/"), spec, initial)
 
@@ -200,6 +202,11 @@ class Layer(Buildable):
             fix=ADVICE.get(name)
             or "a layer has its parameters once it is built, and inside a model once it was called there.",
         )
+
+
+def _check_shape(name: str, shape: Any) -> None:
+    if isinstance(shape, (int, str, np.integer)):
+        raise ShapeError(f"the shape of '{name}' is {shape}.", fix=f"pass a tuple: ({shape},).")
 
 
 @dataclass(frozen=True, eq=False, repr=False)

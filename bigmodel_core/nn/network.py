@@ -9,13 +9,13 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from bigmodel_core.data.source import Source
-from bigmodel_core.errors import DtypeError, GraphError, ShapeError, UnknownParameterError
+from bigmodel_core.errors import DtypeError, GraphError, ShapeError, UnknownParameterError, UsageError, short
 from bigmodel_core.graph import Graph
 from bigmodel_core.graph.dtypes import COMPUTED_FLOATS
-from bigmodel_core.graph.spec import Dim, Spec, format_shape, match
+from bigmodel_core.graph.spec import Dim, Spec
 from bigmodel_core.nn import initializers
 from bigmodel_core.nn.calling import check_count
-from bigmodel_core.nn.fitting import check_fits, checked, input_spec, of_samples
+from bigmodel_core.nn.fitting import check_fits, check_spec, checked, input_spec, of_samples
 from bigmodel_core.nn.habits import ADVICE
 from bigmodel_core.nn.outputs import taken_apart
 from bigmodel_core.nn.parameters import KnownInputs, Owned, Parameter, claimed
@@ -208,16 +208,8 @@ class Network:
         """The spec of the output for inputs of some specs, checked against the model's own; of several
         outputs their specs, in the form that the model returns them."""
         known: dict[str, int] = {}
-        for name, spec, given in zip(
-            self.input_names, self.inputs, (input_spec(item) for item in inputs), strict=True
-        ):
-            sizes = [dim for dim in given.shape if isinstance(dim, int)]
-            if len(sizes) == given.ndim and (problem := match(spec.shape, sizes, known)):
-                raise ShapeError(f"input '{name}': {problem}.")
-            if given.ndim != spec.ndim:
-                raise ShapeError(
-                    f"input '{name}': expected {format_shape(spec.shape)}, got {format_shape(given.shape)}."
-                )
+        for name, item, spec in self._paired(inputs):
+            check_spec(name, input_spec(item, self.dtype), spec, known)
         found = self.outputs if not known else tuple(_partly(spec, known) for spec in self.outputs)
         return self.trace(training=False).form.pack(found)
 
@@ -249,6 +241,11 @@ class Network:
     def _fitting(
         self, state: Mapping[str, np.ndarray], partial: bool
     ) -> tuple[dict[str, np.ndarray], LoadReport]:
+        if not isinstance(state, Mapping):
+            raise UsageError(
+                f"the state is {short(state)}, expected arrays by path.",
+                fix="pass what state() gave; bm.load(path) reads the model in a file.",
+            )
         specs = {path: parameter.spec for path, parameter in self.parameters.items()}
         if partial:
             return partly_fitting(state, specs)

@@ -7,6 +7,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass
 from typing import TYPE_CHECKING, Any
 
+from bigmodel_core.errors import ShapeError
 from bigmodel_core.graph import LEAVES, Node, Value, needed
 from bigmodel_core.graph.spec import Shape, Spec, format_shape
 from bigmodel_core.nn.quantities import count, size
@@ -150,6 +151,8 @@ def summarise(network: Network, batch_size: int = 1) -> Summary:
     """
     from bigmodel_core.plan import Program
 
+    if batch_size < 1:
+        raise ShapeError(f"the batch size is {batch_size}.", fix="pass 1 or more.")
     trace = network.trace(training=False)
     program = Program(trace.graph, trace.outputs, device=network.device)
     sizes = {path: math.prod(item.spec.sizes) for path, item in network.parameters.items()}

@@ -49,6 +49,11 @@ class Dense(bm.Layer):
     def __call__(self, x: Any) -> Any:
         if x.ndim < 1:
             raise ShapeError("the input is a single number.", fix="pass samples with at least one feature.")
+        if x.ndim == 1 and not isinstance(x.shape[0], int):
+            raise ShapeError(
+                f"the input is {bm.format_shape(x.shape)}: samples without features.",
+                fix="pass (N, K): x[:, None] if each number is a sample, x[None] if all are one.",
+            )
         if not x.spec.is_float:
             raise DtypeError(
                 f"the input is {x.dtype}, expected float32 or float64.",

@@ -307,6 +307,82 @@ def test_a_seed_is_an_integer(seed: object) -> None:
     assert not layer.is_built
 
 
+@pytest.mark.parametrize(
+    ("spec", "match"),
+    [
+        (bm.Spec(("N", 6)), r"got \(N, 6\): axis 1 is fixed at 4"),
+        (bm.Spec((3, 6)), "axis 1 is fixed at 4"),
+        (bm.Spec(("N", "T")), "axis 1 is fixed at 4"),
+        (bm.Spec(("N", 4, 1)), r"expected \(N, 4\), got \(N, 4, 1\)"),
+        (bm.Spec(("N", 4), "int64"), "expected float32, got int64"),
+    ],
+    ids=str,
+)
+def test_a_built_model_takes_only_specs_that_fit_it(spec: bm.Spec, match: str) -> None:
+    model = Dense(3)
+    model.build(SPEC)
+    with pytest.raises(BigmodelError, match=match):
+        model(spec)
+    with pytest.raises(ShapeError, match="takes 1 input, got 2"):
+        model(SPEC, SPEC)
+    assert model(bm.Spec(("B", 4))).shape[1:] == (3,) and model(bm.Spec((7, 4))).shape == (7, 3)
+
+
+def test_inputs_may_be_given_by_name() -> None:
+    @dataclass(frozen=True)
+    class Minus(bm.Layer):
+        def __call__(self, left: Any, right: Any) -> Any:
+            return Dense(3)(left) - Dense(3)(right)
+
+    model = Minus()
+    left, right = np.random.default_rng(0).normal(size=(2, 6, 4)).astype("float32")
+    expected = model(right=right, left=left)
+    np.testing.assert_array_equal(model(left, right), expected)
+    np.testing.assert_array_equal(model(left, right=right), expected)
+    assert sorted(model.state()) == [f"dense_{n}/{p}" for n in (1, 2) for p in ("bias", "weight")]
+    sequential = bm.Sequential(Dense(4), Dense(4))
+    sequential(x=left)
+    assert len(sequential.state()) == 4, "the model is built, not its layers one by one"
+    for wrong in ({"z": right}, {"right": right, "training": True}, {"left": right}):
+        with pytest.raises(ConfigError, match="has no input '(z|training|left)'"):
+            model(left, **wrong)
+
+
+def test_what_a_parameter_is_asked_for_with_is_checked() -> None:
+    @dataclass(frozen=True)
+    class Asks(bm.Layer):
+        shape: Any = (4,)
+        initial: Any = 1.0
+
+        def __call__(self, x: Any) -> Any:
+            return x * self.parameter("w", self.shape, self.initial)
+
+    x = np.ones((2, 4), "float32")
+    with pytest.raises(ShapeError, match="the shape of 'w' is 4") as caught:
+        Asks(4)(x)
+    assert caught.value.fix == "pass a tuple: (4,)."
+    with pytest.raises(ShapeError, match=r"^w: the initial value is \(2, 2\), expected \(4,\)"):
+        Asks((4,), lambda generator, shape: np.ones((2, 2)))(x)
+    with pytest.raises(ConfigError, match="^w: the initial value is None"):
+        Asks((4,), None)(x)
+    np.testing.assert_array_equal(Asks((4,), np.float32(2.0))(x), 2 * x)
+
+
+def test_samples_without_features_are_told_how_to_get_some() -> None:
+    with pytest.raises(ShapeError, match="samples without features") as caught:
+        Dense(3)(np.ones(5, "float32"))
+    assert "x[:, None]" in (caught.value.fix or "")
+
+
+@pytest.mark.parametrize("state", [None, "model.npz", [1, 2]], ids=repr)
+@pytest.mark.parametrize("partial", [False, True])
+def test_a_state_is_a_mapping(state: Any, partial: bool) -> None:
+    model = Dense(3)
+    model.build(SPEC)
+    with pytest.raises(UsageError, match="expected arrays by path"):
+        model.load_state(state, partial=partial)
+
+
 # Habits of other frameworks -------------------------------------------------------------------------------
 
 
