@@ -24,8 +24,9 @@ _PLACES = {
     "bigmodel_core.data.augmentation": ("Augmentation", "Draws", "Mixing"),
     "bigmodel_core.data.dataset": ("Data", "Dataset"),
     "bigmodel_core.data.encoding": ("Encoding", "Task"),
+    "bigmodel_core.data.loader": ("Loader",),
     "bigmodel_core.data.preprocessing": ("Preprocessing",),
-    "bigmodel_core.data.sampling": ("Loader", "batches", "split_indices"),
+    "bigmodel_core.data.sampling": ("batches", "split_indices"),
     "bigmodel_core.data.source": ("Source",),
     "bigmodel_core.data.split": ("Split",),
     "bigmodel_core.exporting.export": ("export", "from_onnx"),
@@ -153,8 +154,8 @@ if TYPE_CHECKING:
     from bigmodel_core.data.dataset import Dataset as Dataset
     from bigmodel_core.data.encoding import Encoding as Encoding
     from bigmodel_core.data.encoding import Task as Task
+    from bigmodel_core.data.loader import Loader as Loader
     from bigmodel_core.data.preprocessing import Preprocessing as Preprocessing
-    from bigmodel_core.data.sampling import Loader as Loader
     from bigmodel_core.data.sampling import batches as batches
     from bigmodel_core.data.sampling import split_indices as split_indices
     from bigmodel_core.data.source import Source as Source

@@ -9,7 +9,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from bigmodel_core.data.sampling import Loader, batches, permutation, split_indices
+from bigmodel_core.data.loader import Loader
+from bigmodel_core.data.sampling import batches, permutation, split_indices
 from bigmodel_core.data.split import Split
 from bigmodel_core.errors import ConfigError, DataError, ShapeError
 from tests.processes import run_code

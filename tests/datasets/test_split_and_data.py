@@ -8,8 +8,8 @@ import numpy as np
 import pytest
 
 from bigmodel_core.data.dataset import Data
+from bigmodel_core.data.loader import Loader
 from bigmodel_core.data.preprocessing import Preprocessing
-from bigmodel_core.data.sampling import Loader
 from bigmodel_core.data.split import Split
 from bigmodel_core.errors import BigmodelError, ConfigError, DataError
 
