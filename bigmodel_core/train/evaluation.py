@@ -10,7 +10,7 @@ import numpy as np
 from bigmodel_core.data.encoding import Encoding
 from bigmodel_core.data.prefetch import DEFAULT_WORKERS
 from bigmodel_core.data.tree import leaves
-from bigmodel_core.errors import DataError, UsageError
+from bigmodel_core.errors import BigmodelError, DataError, UsageError
 from bigmodel_core.graph import Graph
 from bigmodel_core.nn.loss import Loss
 from bigmodel_core.nn.network import Network
@@ -140,8 +140,23 @@ class Evaluator:
             prediction = self._form.pack(results[counted + counts :])
             for name, (output, metric) in self.metrics.items():
                 pair = self._compared(output, prediction, target, kept)
-                states[name] = metric.update(states[name], *pair)
+                try:
+                    states[name] = metric.update(states[name], *pair)
+                except (BigmodelError, AttributeError, TypeError, ValueError) as error:
+                    if isinstance(pair[0], np.ndarray):
+                        raise
+                    raise self._several_outputs(name, getattr(error, "message", str(error))) from error
         return states, sums
+
+    def _several_outputs(self, metric: str, reason: str) -> UsageError:
+        """The error if the model returns several outputs, but a metric takes one."""
+        names = self.network.output_names
+        return UsageError(
+            f"the model returns {len(names)} outputs ({', '.join(names)}), and {metric} cannot take"
+            f" them: {reason.rstrip('.')}.",
+            fix=f'name the output: metrics={{"{names[0]}": "{metric}"}}.',
+            where="metrics",
+        )
 
     def _compared(
         self, output: str | None, prediction: Any, target: Any, kept: Mapping[str, np.ndarray]

@@ -146,7 +146,7 @@ def by_output(loss: Loss | Losses, network: Network, tree: Any, what: str) -> An
     if _is_spec(tree):
         found = dict(tree) if isinstance(tree, Mapping) else tree
     else:
-        found = arrays_of(tree, what)
+        found = arrays_of(tree, what.removesuffix("s"))
     if not isinstance(loss, Losses):
         if what == "weights" and leaves(found).keys() != {""}:
             raise DataError(

@@ -175,6 +175,7 @@ def test_an_output_without_a_loss_is_left_alone():
         (LOSS, {"class": LABELS}, DataError, ["no 'box'"]),
         (LOSS, LABELS, DataError, ["one array", "class, box"]),
         (LOSS, (LABELS, BOXES, BOXES), DataError, ["3 targets", "2 outputs"]),
+        (LOSS, (LABELS, None), DataError, ["no target '1'"]),
         (["huber", "huber", "huber"], Y, UsageError, ["3 outputs", "returns 2"]),
         ({"class": ("cross_entropy", float("nan"))}, Y, ConfigError, ["weight of the loss of 'class'"]),
         (("cross_entropy", 0.5), Y, UsageError, ["a pair of a loss and a weight"]),
@@ -194,6 +195,13 @@ def test_metrics_of_an_unknown_output_are_told_before_training():
     trainer = bm.Trainer(Detector(), LOSS, "sgd", {"clas": ["accuracy"]})
     with pytest.raises(UnknownNameError, match="no output 'clas'"):
         trainer.fit((X, Y), verbose=False)
+
+
+def test_a_metric_of_one_output_says_what_to_do():
+    trainer = bm.Trainer(Detector(), LOSS, "sgd", "accuracy")
+    with pytest.raises(UsageError, match=r"returns 2 outputs \(class, box\), and accuracy") as caught:
+        trainer.fit((X, Y), verbose=False)
+    assert 'metrics={"class": "accuracy"}' in str(caught.value)
 
 
 def test_a_run_with_losses_by_output_resumes_to_the_same_bits(tmp_path):
