@@ -93,7 +93,7 @@ def window_sizes(
         raise ShapeError(
             f"{name}: a window of {span[0]} x {span[1]} does not fit an image of {height} x {width} with"
             f" padding {padding}.",
-            fix="use larger images, a smaller window or more padding.",
+            fix="use larger images (N, C, H, W), a smaller window or more padding.",
         )
     return down, across
 

@@ -8,6 +8,7 @@ from typing import Any
 import bigmodel_core as bm
 from bigmodel_core import ops
 from bigmodel_core.errors import ShapeError
+from bigmodel_layers.normalization import check_epsilon
 
 
 def _channels(x: Any, least: int) -> int:
@@ -45,7 +46,7 @@ class BatchNorm(bm.Layer):
 
     def __post_init__(self) -> None:
         bm.check_number(self, "momentum", at_least=0, at_most=1)
-        bm.check_number(self, "epsilon", above=0)
+        check_epsilon(self)
 
     def __call__(self, x: Any) -> Any:
         channels = _channels(x, 2)
@@ -113,7 +114,7 @@ class GroupNorm(bm.Layer):
 
     def __post_init__(self) -> None:
         bm.check_number(self, "groups", whole=True, at_least=1)
-        bm.check_number(self, "epsilon", above=0)
+        check_epsilon(self)
 
     def __call__(self, x: Any) -> Any:
         channels = _channels(x, 2)
@@ -146,7 +147,7 @@ class InstanceNorm(bm.Layer):
     affine: bool = True
 
     def __post_init__(self) -> None:
-        bm.check_number(self, "epsilon", above=0)
+        check_epsilon(self)
 
     def __call__(self, x: Any) -> Any:
         channels = _channels(x, 3)

@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from dataclasses import dataclass
+from types import NoneType
 from typing import Any
 
 import bigmodel_core as bm
 from bigmodel_core import ops
-from bigmodel_core.errors import ConfigError, DtypeError, ShapeError
+from bigmodel_core.errors import ConfigError, DtypeError, ShapeError, short
 
 
 @dataclass(frozen=True)
@@ -23,7 +25,7 @@ class Dense(bm.Layer):
         initial: how the weight's first values are drawn, a name of `bigmodel_core.nn.initializers`.
 
     Raises:
-        ConfigError: `units` is below 1, or `initial` or `activation` is unknown.
+        ConfigError: `units` is below 1, `activation` is no layer, or `initial` or `activation` is unknown.
         ShapeError: the input has no axis, or its last one is free.
         DtypeError: the input is not of the model's float type.
 
@@ -39,6 +41,12 @@ class Dense(bm.Layer):
 
     def __post_init__(self) -> None:
         bm.check_number(self, "units", whole=True, at_least=1)
+        if not isinstance(self.activation, (bm.Layer, type, str, Mapping, NoneType)):
+            raise ConfigError(
+                f"activation is {short(self.activation)}, expected a layer or the name of one.",
+                where="Dense",
+                fix='pass activation="relu"; a width of the input is not passed, as it is inferred.',
+            )
         if isinstance(self.initial, str) and self.initial not in bm.initializers.NAMED:
             raise ConfigError(
                 f"initial is {self.initial!r}, which is not an initializer.",

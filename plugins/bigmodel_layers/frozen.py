@@ -6,6 +6,7 @@ from dataclasses import dataclass
 from typing import Any
 
 import bigmodel_core as bm
+from bigmodel_core.errors import ConfigError, short
 
 
 @dataclass(frozen=True)
@@ -17,6 +18,9 @@ class Frozen(bm.Layer):
 
     Args:
         inner: the layer.
+
+    Raises:
+        ConfigError: it is none.
 
     >>> import numpy as np
     >>> model = bm.Sequential(Frozen(bm.layers.Dense(3)), bm.layers.Dense(2))
@@ -31,6 +35,14 @@ class Frozen(bm.Layer):
     """
 
     inner: bm.Layer
+
+    def __post_init__(self) -> None:
+        if not isinstance(self.inner, bm.Layer):
+            raise ConfigError(
+                f"inner is {short(self.inner)}, expected a layer.",
+                where="Frozen",
+                fix="pass an instance, such as a trained layer; bm.compile(..., freeze=...) takes paths.",
+            )
 
     def __call__(self, *inputs: Any) -> Any:
         with bm.freezing():

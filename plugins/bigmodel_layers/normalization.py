@@ -7,7 +7,18 @@ from typing import Any
 
 import bigmodel_core as bm
 from bigmodel_core import ops
-from bigmodel_core.errors import ShapeError
+from bigmodel_core.errors import ConfigError, ShapeError
+
+
+def check_epsilon(layer: Any) -> None:
+    """Raise ConfigError unless what is added to a variance is a small number, and no width."""
+    bm.check_number(layer, "epsilon", above=0)
+    if layer.epsilon >= 1:
+        raise ConfigError(
+            f"epsilon is {layer.epsilon}, expected a small number such as 1e-5.",
+            where=type(layer).__name__,
+            fix="leave it out; how many features there are is inferred from the input.",
+        )
 
 
 @dataclass(frozen=True)
@@ -21,13 +32,14 @@ class LayerNorm(bm.Layer):
         epsilon: added to the variance, so that equal numbers do not divide by zero.
 
     Raises:
+        ConfigError: epsilon is not between 0 and 1.
         ShapeError: the input has no axis, or its last one is free.
     """
 
     epsilon: float = 1e-5
 
     def __post_init__(self) -> None:
-        bm.check_number(self, "epsilon", above=0)
+        check_epsilon(self)
 
     def __call__(self, x: Any) -> Any:
         if x.ndim < 1:
