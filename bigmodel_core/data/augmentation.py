@@ -149,8 +149,11 @@ def mixable(y: np.ndarray, classes: int | None) -> np.ndarray:
         return y
     if classes is None:
         return y.astype(np.float32)
-    if y.size and (y.min() < 0 or y.max() >= classes):
-        raise DataError(f"labels run from {y.min()} to {y.max()}, expected 0 to {classes - 1}.")
+    if (wrong := y[(y < 0) | (y >= classes)]).size:
+        raise DataError(
+            f"a label that is to be mixed is {wrong[0]}, expected 0 to {classes - 1}.",
+            fix="leave samples of other labels out, those that the loss ignores included; or do not mix.",
+        )
     return (y[..., np.newaxis] == np.arange(classes)).astype(np.float32)
 
 

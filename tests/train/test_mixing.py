@@ -9,7 +9,7 @@ import pytest
 
 import bigmodel_core as bm
 from bigmodel_core.data.encoding import Encoding
-from bigmodel_core.errors import DtypeError, UsageError
+from bigmodel_core.errors import DataError, DtypeError, UsageError
 
 _generator = np.random.default_rng(3)
 IMAGES = _generator.normal(size=(12, 2, 6, 8)).astype(np.float32)
@@ -137,6 +137,11 @@ def test_a_loader_mixes_labels_as_shares_of_the_classes_that_its_split_names():
 
 
 def test_what_cannot_be_mixed_is_told():
+    ignored = np.where(np.arange(12) == 5, -100, LABELS)
+    with pytest.raises(DataError, match="a label that is to be mixed is -100, expected 0 to 2"):
+        bm.Trainer(bm.layers.Dense(3), "cross_entropy:ignore=-100").fit(
+            (IMAGES.reshape(12, -1), ignored), augment=["mixup"], verbose=False
+        )
     tokens = np.zeros((12, 5), np.int64)
     with pytest.raises(DtypeError, match="cannot be mixed"):
         bm.augmentations.Mixup().mixed(tokens, OWN, _draws())
