@@ -212,8 +212,8 @@ class StepPrograms:
         if not trained:
             raise GraphError(
                 "the model has no trainable parameters, so a training step would change nothing.",
-                fix="freeze fewer parameters."
-                if self._frozen
+                fix="freeze fewer parameters, or name others in `only`."
+                if kept
                 else "add a layer with parameters, or mark parameters as trainable.",
                 where=type(network.layer).__name__,
             )

@@ -249,6 +249,8 @@ def test_wrong_patterns() -> None:
     with pytest.raises(GraphError, match="no trainable parameters") as nothing:
         bm.compile(model(), "cross_entropy", "sgd", freeze="*")(x, y)
     assert "freeze fewer" in str(nothing.value)
+    with pytest.raises(GraphError, match=r"no trainable parameters.*\n.*name others in `only`"):
+        bm.compile(model(), "cross_entropy", "sgd", only="*/running_mean")(x, y)
     with pytest.raises(ConfigError, match="expected patterns"):
         bm.compile(model(), "cross_entropy", "sgd", freeze=3)  # type: ignore[arg-type]  # it is refused
 
