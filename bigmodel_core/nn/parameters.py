@@ -288,4 +288,4 @@ def _listed(paths: list[str]) -> str:
 
 
 def _warn(text: str) -> None:
-    warnings.warn(text, BigmodelWarning, stacklevel=5)
+    warnings.warn(text, BigmodelWarning, stacklevel=6)  # the line that calls `build`

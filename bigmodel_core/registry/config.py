@@ -248,7 +248,7 @@ def parse_fields(cls: type[Any], texts: Mapping[str, str]) -> dict[str, Any]:
 
     Args:
         cls: the dataclass the options are for.
-        strings: option names and what was typed, for instance {"widths": "64,64"}. Names may be written with
+        texts: option names and what was typed, for instance {"widths": "64,64"}. Names may be written with
             '-'; "none" stands for None if a field allows it.
 
     Raises:

@@ -195,8 +195,9 @@ def test_a_seed_says_which_shared_layers_it_touches() -> None:
     first = bm.Sequential(shared)
     before = first.build(X).state()["tower_1/dense_1/weight"]
     second = bm.Sequential(shared, bm.layers.Dense(2))
-    with pytest.warns(BigmodelWarning, match=r"seed=3 drew tower_1/dense_1/weight, .* which other"):
+    with pytest.warns(BigmodelWarning, match=r"seed=3 drew tower_1/dense_1/weight, .* which other") as caught:
         second.build(X, seed=3)
+    assert caught[0].filename == __file__, "it points at the line that asked for it"
     assert not np.array_equal(first.state()["tower_1/dense_1/weight"], before)
     np.testing.assert_array_equal(
         first.state()["tower_1/dense_1/weight"], second.state()["tower_1/dense_1/weight"]
