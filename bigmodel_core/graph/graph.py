@@ -198,6 +198,7 @@ class Value:
         return operations().not_equal(self, other) if isinstance(other, _COMPARED) else NotImplemented
 
     __hash__ = object.__hash__
+    """From the address, so that no two values that exist have one hash: a dict never compares them."""
 
     def __getitem__(self, key: Any) -> Value:
         return operations().index(self, key)

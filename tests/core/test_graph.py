@@ -96,6 +96,14 @@ def test_values_are_compared_by_number_and_found_by_identity() -> None:
         assert y in [x, y]
 
 
+def test_many_values_are_keys_of_a_dict() -> None:
+    graph = Graph()
+    values = [graph.input(f"x{number}", Spec((3,))) for number in range(10_000)]
+    known = {value: number for number, value in enumerate(values)}
+    assert [known[value] for value in values] == list(range(10_000))
+    assert set(values) - set(values[:-1]) == {values[-1]}
+
+
 def test_a_value_cannot_be_written_to() -> None:
     x = an_input("N", 3)
     with pytest.raises(GraphError, match=r"update_slice"):
