@@ -7,6 +7,7 @@ from math import erf, exp
 from typing import Any
 
 import bigmodel_core as bm
+from bigmodel_core import ops
 from bigmodel_core.ops.elementwise import ElementwiseOp
 
 _TWO_OVER_ROOT_PI = 1.1283791670955126
@@ -23,6 +24,10 @@ def _erf_grad(dy, x):  # type: ignore[no-untyped-def]  # Numba infers the types
 @dataclass(frozen=True)
 class _ErfGrad(ElementwiseOp):
     cpu, cuda = bm.elementwise(_erf_grad)
+
+    def decomposed(self, *inputs: bm.Value) -> tuple[bm.Value]:
+        dy, x = inputs
+        return (dy * _TWO_OVER_ROOT_PI * ops.exp(-x * x),)
 
 
 @dataclass(frozen=True)

@@ -12,8 +12,9 @@ from hypothesis import strategies as st
 
 from bigmodel_core import ops
 from bigmodel_core.graph import Op, Value
-from bigmodel_core.testing import check_gradients, compute, compute_gradients
-from bigmodel_core.testing.evaluate import weighted_sum
+from bigmodel_core.testing import check_gradients, compute
+from bigmodel_core.testing.evaluate import Evaluation, weighted_sum
+from bigmodel_onnx.erf import Erf
 from tests.ops.image_reference import convolutions, numbers, pools
 from tests.ops.test_against_references import CASES, CUBE, normal, plain, positive
 
@@ -38,6 +39,7 @@ SMOOTH: list[Smooth] = [
         lambda torch, x: torch.nn.functional.huber_loss(x, torch.zeros_like(x), reduction="none", delta=0.7),
         [CUBE],
     ),
+    ("erf", Erf(), lambda torch, x: torch.special.erf(x), [CUBE]),
     ("squares", ops.squares.SumOfSquares(), lambda torch, x: (x * x).sum(), [CUBE]),
     ("global_average_pool", ops.global_average_pool, lambda torch, x: x.mean((2, 3)), [IMAGES]),
     (
@@ -114,7 +116,7 @@ def compare_with_torch(torch: Any, function: Any, reference: Any, arrays: Any) -
     generator = np.random.default_rng(1)
     total = sum((g * torch.tensor(generator.uniform(0.5, 1.5, g.shape))).sum() for g in first)
     expected = torch.autograd.grad(total, floats, allow_unused=True)
-    found = compute_gradients(lambda *v: weighted_sum(slopes(curved(function))(*v)), *arrays)
+    _, (_, *found) = Evaluation(slopes(curved(function)), arrays).run(arrays)
     for mine, right, tensor in zip(found, expected, floats, strict=True):
         right = torch.zeros_like(tensor) if right is None else right
         scale = max(float(right.abs().max()) if right.numel() else 1.0, 1.0)
@@ -202,8 +204,8 @@ def without_gradient() -> Iterator[type[Op]]:
         op = waiting.pop()
         waiting += op.__subclasses__()
         is_abstract = op.infer is Op.infer or not (op.cpu or op.cuda or op.alias)
-        of_core = op.__module__.startswith("bigmodel_core.ops")
-        if of_core and not is_abstract and op.grad is Op.grad and op.decomposed is Op.decomposed:
+        is_ours = op.__module__.startswith("bigmodel_")
+        if is_ours and not is_abstract and op.grad is Op.grad and op.decomposed is Op.decomposed:
             yield op
 
 
