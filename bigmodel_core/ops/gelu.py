@@ -85,11 +85,14 @@ class GeluTanh(ElementwiseOp):
         return (_GeluTanhGrad()(dy, x),)
 
     def onnx(self, emit: Any, x: Any) -> Any:
-        if emit.opset >= 20:
-            return emit.Gelu(x, approximate="tanh")
-        cube = emit.Mul(emit.Mul(emit.Mul(x, x), x), emit.const(0.044715))
-        bend = emit.Tanh(emit.Mul(emit.Add(x, cube), emit.const(_ROOT_TWO_OVER_PI)))
-        return emit.Mul(emit.Mul(x, emit.Add(bend, emit.const(1.0))), emit.const(0.5))
+        return emit.Gelu(x, approximate="tanh") if emit.opset >= 20 else gelu_tanh_spelled_out(emit, x)
+
+
+def gelu_tanh_spelled_out(emit: Any, x: Any) -> Any:
+    """The approximation in ONNX operators that every opset has, and ONNX Runtime for every float."""
+    cube = emit.Mul(emit.Mul(emit.Mul(x, x), x), emit.const(0.044715))
+    bend = emit.Tanh(emit.Mul(emit.Add(x, cube), emit.const(_ROOT_TWO_OVER_PI)))
+    return emit.Mul(emit.Mul(x, emit.Add(bend, emit.const(1.0))), emit.const(0.5))
 
 
 gelu, gelu_tanh = Gelu(), GeluTanh()

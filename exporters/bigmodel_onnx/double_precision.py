@@ -5,9 +5,10 @@ Attributes of operators are float32 in files, which float64 results show; consta
 
 from __future__ import annotations
 
-import math
 from collections.abc import Callable
 from typing import Any
+
+from bigmodel_core.ops.gelu import gelu_tanh_spelled_out
 
 
 def _leaky_relu(emit: Any, x: str, alpha: float = 0.01) -> Any:
@@ -34,9 +35,7 @@ def _softsign(emit: Any, x: str) -> Any:
 def _gelu(emit: Any, x: str, approximate: str = "none") -> Any:
     if approximate != "tanh":  # needs Erf, which no product of other operators replaces
         return emit.plain("Gelu", x)
-    cube = emit.Mul(emit.Mul(emit.Mul(x, x), x), emit.const(0.044715))
-    bend = emit.Tanh(emit.Mul(emit.Add(x, cube), emit.const(math.sqrt(2 / math.pi))))
-    return emit.Mul(emit.Mul(x, emit.Add(bend, emit.const(1.0))), emit.const(0.5))
+    return gelu_tanh_spelled_out(emit, x)
 
 
 SPELLED_OUT: dict[str, Callable[..., Any]] = {

@@ -15,13 +15,20 @@ def _place(op: Any, whole: Spec, part: Spec) -> dict[str, Any]:
     return {"first": first, "sizes": part.sizes, "strides": tuple(strides)}
 
 
+def spread(out, dy, first, sizes, strides):
+    """out (all,): zero but where element (i..., j) of dy (rows, last) was taken."""
+    for i in range(out.shape[0]):
+        out[i] = 0
+    put_strided(out, dy, first, sizes, strides)
+
+
 slice_ = kernel(
     copy_strided,
     views=lambda op, i, o: ([views.matrix(o[0])], [views.vector(i[0])]),
     extras=lambda op, i, o: _place(op, i[0], o[0]),
 )
 slice_grad = kernel(
-    put_strided,
+    spread,
     views=lambda op, i, o: ([views.vector(o[0])], [views.matrix(i[0])]),
     extras=lambda op, i, o: _place(op.forward(), o[0], i[0]),
 )

@@ -20,17 +20,15 @@ def copy_strided(out, x, first, sizes, strides, start, stop):
         row += alike
 
 
-def put_strided(out, dy, first, sizes, strides):
-    """out (all,): zero but where element (i..., j) of dy (rows, last) belongs."""
-    for i in range(out.shape[0]):
-        out[i] = 0
+def put_strided(out, x, first, sizes, strides):
+    """out (all,): element (i..., j) of x (rows, last) goes to first + sum(i * stride)."""
     row = 0
-    while row < dy.shape[0]:
+    while row < x.shape[0]:
         at, alike, between = strided_row(row, first, sizes, strides)
         step = strides[len(sizes) - 1]
         for number in range(row, row + alike):
-            for j in range(dy.shape[1]):
-                out[at + j * step] = dy[number, j]
+            for j in range(x.shape[1]):
+                out[at + j * step] = x[number, j]
             at += between
         row += alike
 

@@ -10,7 +10,7 @@ from bigmodel_core.kernels.call import Call
 from bigmodel_core.kernels.cpu.engine.kernels import cpu_launches, kernel
 from bigmodel_core.kernels.cpu.engine.launch import CpuLaunch
 from bigmodel_core.kernels.cpu.status import report
-from bigmodel_core.kernels.cpu.strided import copy_strided, strided_row
+from bigmodel_core.kernels.cpu.strided import copy_strided, put_strided
 from bigmodel_core.kernels.status import SLICE_OUT_OF_RANGE
 
 
@@ -23,17 +23,8 @@ def copy_all(out, x, start, stop):
 def put_block(out, block, begin, limits, steps, sizes, strides, status):
     """out (all,), block (rows, last), begin (axes,): the block's numbers where they belong."""
     first = place_of(begin, limits, steps, status)
-    if first < 0:
-        return
-    row = 0
-    while row < block.shape[0]:
-        at, alike, between = strided_row(row, first, sizes, strides)
-        step = strides[len(sizes) - 1]
-        for number in range(row, row + alike):
-            for j in range(block.shape[1]):
-                out[at + j * step] = block[number, j]
-            at += between
-        row += alike
+    if first >= 0:
+        put_strided(out, block, first, sizes, strides)
 
 
 def take_block(out, x, begin, limits, steps, sizes, strides, start, stop, status):
