@@ -24,7 +24,8 @@ def check_model(model: Any) -> Layer | Network:
     if isinstance(model, type):
         what, fix = f"the class {model.__name__}", f"make an instance: {model.__name__}(...)."
     else:
-        what, fix = f"a {kind.__name__} of {kind.__module__}", "pass a layer, such as bm.Sequential(...)."
+        home = "" if kind.__module__ == "builtins" else f" of {kind.__module__}"
+        what, fix = f"a {kind.__name__}{home}", "pass a layer, such as bm.Sequential(...)."
         if any(base.__module__.startswith("torch.") for base in kind.__mro__):
             fix = "write it to a file with torch.onnx.export, and read that: bm.from_onnx(path)."
     raise UsageError(f"the model is {what}, expected a layer of bigmodel.", fix=fix)

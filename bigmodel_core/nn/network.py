@@ -10,7 +10,7 @@ import numpy as np
 
 from bigmodel_core.data.source import Source
 from bigmodel_core.errors import DtypeError, GraphError, ShapeError, UnknownParameterError, UsageError, short
-from bigmodel_core.graph import Graph
+from bigmodel_core.graph import Graph, Value
 from bigmodel_core.graph.dtypes import COMPUTED_FLOATS
 from bigmodel_core.graph.spec import Dim, Spec
 from bigmodel_core.nn import initializers
@@ -20,7 +20,7 @@ from bigmodel_core.nn.habits import ADVICE
 from bigmodel_core.nn.outputs import taken_apart
 from bigmodel_core.nn.parameters import KnownInputs, Owned, Parameter, claimed
 from bigmodel_core.nn.states import LoadReport, all_fitting, partly_fitting
-from bigmodel_core.nn.trace import Trace
+from bigmodel_core.nn.trace import Trace, is_tracing
 
 if TYPE_CHECKING:
     from bigmodel_core.data.encoding import Encoding
@@ -259,7 +259,13 @@ class Network:
 
         Raises:
             ShapeError, DtypeError: an array does not fit the input.
+            UsageError: it is called inside another model; there, layers are called.
         """
+        if is_tracing() and any(isinstance(item, Value) for item in arrays):
+            raise UsageError(
+                "a built model was called on Values, inside a layer or a function.",
+                fix="call the layer that it was built from: network.layer(x).",
+            )
         given = self.check_inputs(arrays)
         results = self._prediction().run(self.variables, given)
         return self.trace(training=False).form.pack(results)

@@ -300,7 +300,7 @@ def current_trace() -> Trace:
     trace = _current.get()
     if trace is None:
         raise GraphError(
-            "a layer was called on Values while no model is built.",
+            "a layer was called on Values, or asked for a parameter or a mode, while no model is built.",
             fix="call the outermost layer on NumPy arrays or a Spec.",
         )
     return trace

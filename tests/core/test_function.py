@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
@@ -105,7 +106,16 @@ def test_inside_another_function_or_a_layer_it_is_inlined() -> None:
     def fourth(x: Any) -> Any:
         return square(square(x))
 
+    @dataclass(frozen=True)
+    class Squared(bm.Layer):
+        inner: bm.Layer
+
+        def __call__(self, x: Any) -> Any:
+            return square(self.inner(x))
+
     np.testing.assert_allclose(fourth(normal(3)), normal(3) ** 4, rtol=1e-6)
+    inner, x = L.Dense(3), normal(4, 5)
+    np.testing.assert_allclose(Squared(inner)(x), inner(x) ** 2, rtol=1e-5)
 
 
 def test_methods_and_any_number_of_arguments() -> None:
@@ -154,5 +164,8 @@ def test_what_is_wrong_is_said() -> None:
         product(normal(2, 3))
     with pytest.raises(DtypeError):
         bm.function(lambda x: ops.sqrt(x))(np.array([1, 4]))
+    with pytest.raises(UsageError, match="a built model was called on Values") as caught:
+        bm.function(lambda model, x: model(x))(L.Dense(3).build(normal(4, 5)), normal(4, 5))
+    assert caught.value.fix == "call the layer that it was built from: network.layer(x)."
     with pytest.raises(UsageError, match="takes a function"):
         bm.function(3)  # type: ignore[call-overload]  # it is refused
