@@ -4,12 +4,12 @@ from __future__ import annotations
 
 import threading
 from collections.abc import Callable, Mapping, Sequence
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, NoReturn
 
 import numpy as np
 
 from bigmodel_core.data.source import Source
-from bigmodel_core.errors import DtypeError, GraphError, ShapeError, UnknownParameterError, UsageError, short
+from bigmodel_core.errors import DtypeError, GraphError, ShapeError, UnknownParameterError, UsageError
 from bigmodel_core.graph import Graph, Value
 from bigmodel_core.graph.dtypes import COMPUTED_FLOATS
 from bigmodel_core.graph.spec import Dim, Spec
@@ -19,7 +19,7 @@ from bigmodel_core.nn.fitting import check_fits, check_spec, checked, input_spec
 from bigmodel_core.nn.habits import ADVICE
 from bigmodel_core.nn.outputs import taken_apart
 from bigmodel_core.nn.parameters import KnownInputs, Owned, Parameter, claimed
-from bigmodel_core.nn.states import LoadReport, all_fitting, partly_fitting
+from bigmodel_core.nn.states import LoadReport, fitting
 from bigmodel_core.nn.trace import Trace, is_tracing
 
 if TYPE_CHECKING:
@@ -161,6 +161,12 @@ class Network:
                 fix=ADVICE.get(name) or "its layer is model.layer, and model.state() has its parameters.",
             )
 
+    def __reduce__(self) -> NoReturn:
+        raise UsageError(
+            "a built model is not copied or pickled.",
+            fix="copy its layer, which has the parameters: bm.clone(network.layer).",
+        )
+
     def summary(self, batch_size: int = 1) -> Summary:
         """Print the layers with shapes, parameters and multiply-adds, as `bigmodel info` does.
 
@@ -229,28 +235,17 @@ class Network:
         Raises:
             ShapeError, DtypeError, DataError: the state does not fit; with `partial`, nothing in it does.
         """
-        found, report = self._fitting(state, partial)
+        found, report = fitting(state, self._specs(), partial)
         for path, array in found.items():
             self.variables.write(path, array)
         return report
 
     def check_state(self, state: Mapping[str, np.ndarray]) -> None:
         """Raise as `load_state` would; nothing changes."""
-        self._fitting(state, partial=False)
+        fitting(state, self._specs(), partial=False)
 
-    def _fitting(
-        self, state: Mapping[str, np.ndarray], partial: bool
-    ) -> tuple[dict[str, np.ndarray], LoadReport]:
-        if not isinstance(state, Mapping):
-            raise UsageError(
-                f"the state is {short(state)}, expected arrays by path.",
-                fix="pass what state() gave; bm.load(path) reads the model in a file.",
-            )
-        specs = {path: parameter.spec for path, parameter in self.parameters.items()}
-        if partial:
-            return partly_fitting(state, specs)
-        found = all_fitting(state, specs)
-        return found, LoadReport(tuple(found))
+    def _specs(self) -> dict[str, Spec]:
+        return {path: parameter.spec for path, parameter in self.parameters.items()}
 
     # Inference -------------------------------------------------------------------------------------------
 

@@ -9,7 +9,7 @@ from typing import Any
 import numpy as np
 
 from bigmodel_core.data.arrays import as_array, cast
-from bigmodel_core.errors import BigmodelError, DataError, DtypeError, ShapeError
+from bigmodel_core.errors import BigmodelError, DataError, DtypeError, ShapeError, UsageError, short
 from bigmodel_core.graph.spec import Spec, format_shape
 
 
@@ -37,18 +37,29 @@ class LoadReport:
         return "\n".join(lines)
 
 
-def all_fitting(state: Mapping[str, np.ndarray], specs: Mapping[str, Spec]) -> dict[str, np.ndarray]:
-    """The arrays of a state as the parameters of a model hold them.
+def fitting(
+    state: Mapping[str, np.ndarray], specs: Mapping[str, Spec], partial: bool
+) -> tuple[dict[str, np.ndarray], LoadReport]:
+    """The arrays of a state as the parameters of a model hold them, and what is to be said of the others.
 
     Args:
         state: arrays by path.
         specs: what the model has, by path.
+        partial: whether those that fit are enough.
 
     Raises:
-        ShapeError: a path is missing or unknown, or a shape differs.
+        UsageError: it is no mapping.
+        ShapeError: a path is missing or unknown, or a shape differs; with `partial`, nothing fits.
         DtypeError: numbers would have to change kind.
         DataError: a number is too large for the type of its parameter.
     """
+    if not isinstance(state, Mapping):
+        raise UsageError(
+            f"the state is {short(state)}, expected arrays by path.",
+            fix="pass what state() gave; bm.load(path) reads the model in a file.",
+        )
+    if partial:
+        return _partly_fitting(state, specs)
     missing, unknown = _odd(specs, state), _odd(state, specs)
     if missing or unknown:
         texts = [f"missing: {', '.join(missing[:5])}"] if missing else []
@@ -57,21 +68,13 @@ def all_fitting(state: Mapping[str, np.ndarray], specs: Mapping[str, Spec]) -> d
             f"the state does not fit the model ({'; '.join(texts)}).",
             fix="pass the result of state() of the same model.",
         )
-    return {path: fitting_state(path, state[path], spec) for path, spec in specs.items()}
+    found = {path: fitting_state(path, state[path], spec) for path, spec in specs.items()}
+    return found, LoadReport(tuple(found))
 
 
-def partly_fitting(
+def _partly_fitting(
     state: Mapping[str, np.ndarray], specs: Mapping[str, Spec]
 ) -> tuple[dict[str, np.ndarray], LoadReport]:
-    """The arrays of a state that fit a model, and what is to be said of the others.
-
-    Args:
-        state: arrays by path.
-        specs: what the model has, by path.
-
-    Raises:
-        ShapeError: none fits.
-    """
     found: dict[str, np.ndarray] = {}
     misfits: dict[str, str] = {}
     for path in (path for path in specs if path in state):

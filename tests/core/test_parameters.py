@@ -21,6 +21,7 @@ from bigmodel_core.errors import (
     ShapeError,
     UnknownNameError,
     UnknownParameterError,
+    UsageError,
 )
 
 X = np.random.default_rng(0).normal(size=(6, 4)).astype("float32")
@@ -444,6 +445,13 @@ def test_copies_are_independent_and_keep_what_they_share(copied: Any) -> None:
     after = other(X)
     trained(model)
     np.testing.assert_array_equal(other(X), after)
+
+
+@pytest.mark.parametrize("copied", [copy.copy, copy.deepcopy, pickle.dumps])
+def test_a_built_model_says_that_its_layer_is_copied(copied: Any) -> None:
+    with pytest.raises(UsageError, match="not copied or pickled") as caught:
+        copied(bm.layers.Dense(3).build(X))
+    assert caught.value.fix == "copy its layer, which has the parameters: bm.clone(network.layer)."
 
 
 def test_a_shallow_copy_has_parameters_of_its_own_and_the_same_layers_inside() -> None:
