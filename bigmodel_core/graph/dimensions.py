@@ -91,10 +91,10 @@ class SymbolicDim(str):
         return _computed("/", _exactly, other, self)
 
     def __mod__(self, other: Any) -> Any:
-        return _computed("%", _remainder, self, other)
+        return _computed("%", dim_remainder, self, other)
 
     def __rmod__(self, other: Any) -> Any:  # a text on the left is a text to format
-        return NotImplemented if isinstance(other, str) else _computed("%", _remainder, other, self)
+        return NotImplemented if isinstance(other, str) else _computed("%", dim_remainder, other, self)
 
     def __pow__(self, other: Any) -> Any:
         return _computed("**", _power, self, other)
@@ -171,10 +171,6 @@ def _exactly(a: Dim, b: Dim) -> Dim:
     if found is None:
         raise ShapeError(f"the dimension ({a}) / ({b}) is no whole number in all sizes.", fix="use //.")
     return found
-
-
-def _remainder(a: Dim, b: Dim) -> Dim:
-    return dim_subtract(a, dim_multiply(dim_floor_divide(a, b), b))
 
 
 def _power(a: Dim, b: Dim) -> Dim:
@@ -280,6 +276,18 @@ def dim_floor_divide(a: Dim, b: Dim) -> Dim:
 @functools.lru_cache(4096)
 def _floor_divide(a: Dim, b: Dim) -> Dim:
     return _dim(floored(terms_of(a), terms_of(b)))
+
+
+def dim_remainder(a: Dim, b: Dim) -> Dim:
+    """What is left of a where it is divided by b and rounded down; it has the sign of b.
+
+    Raises:
+        ShapeError: b is 0.
+
+    >>> dim_remainder("2*T + 3", 2), dim_remainder(-7, 4)
+    (1, 1)
+    """
+    return dim_subtract(a, dim_multiply(dim_floor_divide(a, b), b))
 
 
 @functools.lru_cache(4096)

@@ -70,8 +70,9 @@ class SizeOfDimension(Op):
 
 def size_of_dimension(dim: Dim, graph: Graph, dtype: str) -> Value:
     """The size of a dimension as a scalar value."""
-    zero = graph.constant(0, dtype)
-    return graph.constant(dim, dtype) if isinstance(dim, int) else SizeOfDimension(dim)(zero)
+    if isinstance(dim, int):
+        return graph.constant(dim, dtype)
+    return SizeOfDimension(dim)(graph.constant(0, dtype))
 
 
 __all__ = ["size_of"]

@@ -43,9 +43,10 @@ def gate_of(program: Program) -> Node:
 
 def waiting_for(program: Program, gate: Node) -> Iterator[Node]:
     """The products that run after the gate, since their operands were checked instead of them."""
+    checked = set(gate.inputs)
     for guard in program.guards:
         root = program.root(guard)
-        if all(root is not value for value in gate.inputs):
+        if root not in checked:
             yield root.node
 
 

@@ -90,11 +90,8 @@ def grouped(program: Program) -> list[Step]:
         ]
         if not outputs:
             outputs = list(group[-1].outputs)
-        inputs: list[Value] = []
-        for node in group:
-            for value in node.inputs:
-                if value.node.index not in members and all(value is not known for known in inputs):
-                    inputs.append(value)
+        read = (value for node in group for value in node.inputs if value.node.index not in members)
+        inputs = list(dict.fromkeys(read))
         elementwise = fused_program(group, inputs, outputs, program.device)
         if elementwise is None:
             outputs = list(group[0].outputs)

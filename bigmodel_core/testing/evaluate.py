@@ -39,13 +39,9 @@ class Evaluation:
         differentiate: bool = True,
         device: str = "cpu",
     ) -> None:
-        examples = [np.asarray(array) for array in arrays]
         graph = Graph()
         with graph.active():
-            values = [
-                graph.input(f"input_{number}", Spec(array.shape, array.dtype.name))
-                for number, array in enumerate(examples)
-            ]
+            values = _inputs(graph, arrays)
             result = function(*values)
             self.form, outputs = taken_apart(result, "the function")
             self.wrt = [n for n, v in enumerate(values) if v.spec.is_float] if wrt is None else list(wrt)
@@ -59,10 +55,7 @@ class Evaluation:
 
     def run(self, arrays: Sequence[Any]) -> tuple[list[np.ndarray], list[np.ndarray]]:
         """The outputs; and the weighted sum of them with its gradients."""
-        given = {f"input_{number}": np.asarray(array) for number, array in enumerate(arrays)}
-        results = self._program.run(
-            self._variables, {name: given[name] for name in given if name in self._program.inputs}
-        )
+        results = self._program.run(self._variables, _given(self._program, arrays))
         return results[: self._outputs], results[self._outputs :]
 
 
@@ -104,17 +97,23 @@ def compute_gradients(
     >>> compute_gradients(lambda x: ops.sum(x * x), np.array([1.0, 2.0]))
     [array([2., 4.])]
     """
-    examples = [np.asarray(array) for array in arrays]
     graph = Graph()
     with graph.active():
-        values = [
-            graph.input(f"input_{number}", Spec(array.shape, array.dtype.name))
-            for number, array in enumerate(examples)
-        ]
+        values = _inputs(graph, arrays)
         total = function(*values)
         chosen = [n for n, v in enumerate(values) if v.spec.is_float] if wrt is None else list(wrt)
         found = gradients(total if total.shape == () else ops.sum(total), [values[n] for n in chosen])
     program = Program(graph, found, device=device)
-    given = {f"input_{number}": array for number, array in enumerate(examples)}
-    given = {name: array for name, array in given.items() if name in program.inputs}
-    return program.run(Variables(device_named(device)), given)
+    return program.run(Variables(device_named(device)), _given(program, arrays))
+
+
+def _inputs(graph: Graph, arrays: Sequence[Any]) -> list[Value]:
+    """A graph input for each array."""
+    found = [np.asarray(array) for array in arrays]
+    return [graph.input(f"input_{n}", Spec(array.shape, array.dtype.name)) for n, array in enumerate(found)]
+
+
+def _given(program: Program, arrays: Sequence[Any]) -> dict[str, np.ndarray]:
+    """The arrays by input, without those that nothing reads."""
+    given = {f"input_{number}": np.asarray(array) for number, array in enumerate(arrays)}
+    return {name: array for name, array in given.items() if name in program.inputs}

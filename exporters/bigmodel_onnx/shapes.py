@@ -10,7 +10,7 @@ import numpy as np
 
 from bigmodel_core.errors import ExportError
 from bigmodel_core.graph import Graph, Value
-from bigmodel_core.graph.dimensions import dim_least
+from bigmodel_core.graph.dimensions import dim_least, dim_remainder
 from bigmodel_core.graph.spec import (
     Dim,
     dim_add,
@@ -85,17 +85,12 @@ def _divide(a: Dim, b: Dim) -> Dim:
     return dim_floor_divide(a, b)
 
 
-def _remainder(a: Dim, b: Dim) -> Dim:
-    """The remainder of rounding down, which has the sign of the divisor."""
-    return dim_subtract(a, dim_multiply(dim_floor_divide(a, b), b))
-
-
 _ARITHMETIC: dict[str, Callable[[Dim, Dim], Dim]] = {
     "Add": dim_add,
     "Sub": dim_subtract,
     "Mul": dim_multiply,
     "Div": _divide,
-    "Mod": _remainder,
+    "Mod": dim_remainder,
     "Min": dim_min,
     "Max": dim_max,
 }
