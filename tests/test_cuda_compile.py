@@ -13,6 +13,7 @@ import pytest
 
 from bigmodel_core.graph.dtypes import COMPUTED
 from bigmodel_core.plan import Device
+from bigmodel_core.plan.cuda import CudaDevice
 
 pytestmark = [
     pytest.mark.cuda,
@@ -35,7 +36,7 @@ _seen: dict[tuple[Any, Any], str] = {}
 class Host(Device):
     """A device that is only compiled for: its arrays stay here."""
 
-    name, dtypes = "cuda", COMPUTED
+    name, dtypes, passes = "cuda", COMPUTED, CudaDevice.passes
 
     def allocate(self, array: np.ndarray) -> np.ndarray:
         return np.array(array)

@@ -70,6 +70,32 @@ def block(whole: Spec, part: Spec, axes: Sequence[int]) -> dict[str, tuple[int, 
     }
 
 
+def planes(op: Any, images: Spec) -> tuple[int, int, int, int]:
+    """Planes, rows, columns, and the numbers that each pixel has in one plane: (N * C, H, W, 1) with channels
+    first, (N, H, W, C) with channels last."""
+    a, b, c, d = images.sizes
+    return (a, b, c, d) if op.layout == "NHWC" else (a * b, c, d, 1)
+
+
+def channels(op: Any, images: Spec) -> tuple[int, int, int]:
+    """Images as (N, C, H * W) with channels first, as (N * H * W, C, 1) with channels last."""
+    a, b, c, d = images.sizes
+    return (a * b * c, d, 1) if op.layout == "NHWC" else (a, b, c * d)
+
+
+def require_variance(pixels: int, channels: int) -> None:
+    """Refuse a batch that has one number for each channel.
+
+    Raises:
+        ShapeError: it has.
+    """
+    if pixels == 1:
+        raise ShapeError(
+            f"the batch has one number for each of {channels} channels, which has no variance.",
+            fix="train with batches of two samples or more, the last of an epoch too; or on larger images.",
+        )
+
+
 def require_channels_last(op: Any) -> None:
     """Refuse an op on images (N, C, H, W) whose kernel takes them as (N, H, W, C).
 

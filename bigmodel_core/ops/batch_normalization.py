@@ -9,6 +9,7 @@ from bigmodel_core.errors import DtypeError, ShapeError
 from bigmodel_core.graph import Op, Value
 from bigmodel_core.graph.spec import Spec, format_shape
 from bigmodel_core.kernels.cpu import batch_normalization as cpu_kernels
+from bigmodel_core.kernels.cuda import batch_normalization as cuda_kernels
 from bigmodel_core.ops.convolution import ChannelSum
 from bigmodel_core.ops.functions import sqrt
 from bigmodel_core.ops.images import CHANNELS_FIRST, ImageOp
@@ -51,6 +52,7 @@ class BatchNorm(_Norm):
     """
 
     cpu = cpu_kernels.batch_norm
+    cuda = cuda_kernels.batch_norm
 
     def infer(self, x: Spec, scale: Spec, shift: Spec) -> tuple[Spec, Spec, Spec, Spec]:
         row = self.checked(x, scale, shift)
@@ -75,6 +77,7 @@ class _BatchNormGrad(_Norm):
     image_inputs: ClassVar[tuple[int, ...]] = (0, 1)
     exported: ClassVar[bool] = False
     cpu = cpu_kernels.batch_norm_gradient
+    cuda = cuda_kernels.batch_norm_gradient
 
     def infer(self, dy: Spec, x: Spec, *vectors: Spec) -> tuple[Spec, Spec, Spec]:
         row = self.checked(x, *vectors)
@@ -142,6 +145,7 @@ class KnownMoments(Op):
     exported: ClassVar[bool] = False
     comes_early: ClassVar[bool] = True
     cpu = cpu_kernels.known_moments
+    cuda = cuda_kernels.known_moments
 
     def infer(self, variance: Spec, scale: Spec) -> Spec:
         return variance

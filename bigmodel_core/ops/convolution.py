@@ -11,6 +11,7 @@ from bigmodel_core.errors import DtypeError, ShapeError
 from bigmodel_core.graph import Value
 from bigmodel_core.graph.spec import Dim, Spec, dim_add, dim_multiply, dim_value, format_shape
 from bigmodel_core.kernels.cpu import convolution as cpu_kernels
+from bigmodel_core.kernels.cuda import convolution as cuda_kernels
 from bigmodel_core.ops.images import (
     CHANNELS_FIRST,
     ImageOp,
@@ -208,6 +209,7 @@ class ChannelSum(ImageOp):
     image_outputs: ClassVar[tuple[int, ...]] = ()
     axes: ClassVar[tuple[int, ...]] = (0, 1, 2)  # of images with channels last
     cpu = cpu_kernels.channel_sum
+    cuda = cuda_kernels.channel_sum
     exported: ClassVar[bool] = False
 
     def infer(self, x: Spec) -> Spec:

@@ -25,6 +25,7 @@ from bigmodel_core.graph.spec import (
     format_shape,
 )
 from bigmodel_core.kernels.cpu import images as cpu_kernels
+from bigmodel_core.kernels.cuda import images as cuda_kernels
 from bigmodel_core.ops.elementwise import check_floats
 
 Pair = tuple[int, int]
@@ -179,6 +180,7 @@ class SwapPlanes(Op):
     to_last: bool
     exported: ClassVar[bool] = False
     cpu = cpu_kernels.swap_planes
+    cuda = cuda_kernels.swap_planes
 
     def infer(self, x: Spec) -> Spec:
         return x.with_shape(x.shape[axis] for axis in (TO_LAST if self.to_last else TO_FIRST))

@@ -10,6 +10,7 @@ from bigmodel_core.errors import ShapeError
 from bigmodel_core.graph import Value
 from bigmodel_core.graph.spec import Spec, dim_add, dim_multiply, format_shape
 from bigmodel_core.kernels.cpu import padding as cpu_kernels
+from bigmodel_core.kernels.cuda import padding as cuda_kernels
 from bigmodel_core.ops.images import ImageOp, Padding, Pair, bound_padding, pair
 
 
@@ -23,6 +24,7 @@ class Pad2d(ImageOp):
 
     border: Padding = (0, 0, 0, 0)
     cpu = cpu_kernels.pad2d
+    cuda = cuda_kernels.pad2d
 
     def bind(self, sizes: Mapping[str, int]) -> Pad2d:
         border = bound_padding(self.border, sizes)

@@ -84,11 +84,24 @@ def recurrent(reference: Any, cell: str) -> Callable[..., list[np.ndarray]]:
     return run
 
 
-def references(recurrence: Any) -> dict[str, Callable[..., Any]]:
+def batch_norm(x: np.ndarray, s: np.ndarray, b: np.ndarray) -> np.ndarray:
+    return fixed_norm(x, s, b, x.mean((0, 2, 3)), x.var((0, 2, 3)))
+
+
+def fixed_norm(
+    x: np.ndarray, scale: np.ndarray, shift: np.ndarray, mean: np.ndarray, variance: np.ndarray
+) -> np.ndarray:
+    mean, rate, shift = (a[:, None, None] for a in (mean, scale / np.sqrt(variance + 1e-5), shift))
+    found: np.ndarray = (x - mean) * rate + shift
+    return found
+
+
+def references(recurrence: Any, images: Any) -> dict[str, Callable[..., Any]]:
     """By the name of a case, its function of arrays.
 
     Args:
         recurrence: the module of recurrent layers in NumPy.
+        images: the module of convolutions and windows in NumPy.
     """
     found: dict[str, Callable[..., Any]] = {
         "arithmetic": lambda x, y: [x + y, x - y, x * y, -x, abs(x), np.sign(x), x * x],
@@ -151,6 +164,13 @@ def references(recurrence: Any) -> dict[str, Callable[..., Any]]:
         "positions": lambda x: [np.arange(len(x)), np.arange(x.shape[1]) + 2],
         "sizes": lambda x: x / len(x),
         "carried": lambda x: np.broadcast_to(x.sum(0), x.shape),
+        "zero pad": lambda x: images.padded(x, (1, 0, 2, 3)),
+        "swap planes": lambda x: [x.transpose(0, 2, 3, 1), x.transpose(0, 3, 1, 2)],
+        "channel sum": lambda x: [x.sum((0, 2, 3)), x[:, :, :1, :1].sum((0, 2, 3))],
+        "batch norm": batch_norm,
+        "batch norm of pieces": batch_norm,
+        "known moments": lambda v, s: s / np.sqrt(v + 1e-5),
+        "fixed norm": lambda x, s, b: fixed_norm(x, s, b, np.array([0.5, -0.25, 0]), np.array([0.5, 1, 2])),
     }
     cells = ("tanh", "relu", "lstm", "gru")
     return found | {f"recurrent {cell}": recurrent(recurrence, cell) for cell in cells}

@@ -15,10 +15,13 @@ from bigmodel_core.graph.spec import Spec
 from bigmodel_core.kernels.cuda.engine import launch
 from bigmodel_core.kernels.fused import Elementwise
 from bigmodel_core.ops import losses
+from bigmodel_core.ops.batch_normalization import KnownMoments
 from bigmodel_core.ops.carried import Carried
+from bigmodel_core.ops.convolution import ChannelSum
+from bigmodel_core.ops.images import SwapPlanes
 from bigmodel_core.plan.kernel_table import known_ops
 from tests.cuda.numpy_reference import references, results_and_gradients
-from tests.ops import recurrent_reference
+from tests.ops import image_reference, recurrent_reference
 
 RNG = np.random.default_rng(7)
 X = RNG.standard_normal((5, 7))
@@ -30,6 +33,10 @@ LABELS = np.array([0, 6, 3, 3, 1])
 SIGNS = np.array([0, 1, 1, 0, 1])
 MASK = RNG.standard_normal((5, 7)) > 0
 
+IMAGES = RNG.standard_normal((2, 3, 3, 4))
+"""A channel has more numbers than the simulator's pieces."""
+MOMENTS = np.array([[0.5, -0.25, 0], [0.5, 1, 2]])
+
 Case = tuple[Callable[..., Any], dict[str, np.ndarray]]
 
 
@@ -38,6 +45,11 @@ def _weights(gates: int) -> dict[str, np.ndarray]:
     shapes = {"x": (4, 2, 2), "w": (2, 3 * gates), "r": (3, 3 * gates), "b": (3 * gates,), "c": (3 * gates,)}
     arrays = {name: RNG.standard_normal(shape) * 0.7 for name, shape in shapes.items()}
     return {**arrays, "lengths": np.array([4, 2])}
+
+
+def _vectors(channels: int) -> dict[str, np.ndarray]:
+    """Scale and shift of a normalisation."""
+    return {"s": np.abs(RNG.standard_normal(channels)) + 0.5, "b": RNG.standard_normal(channels)}
 
 
 def _recurrent(cell: str, x: Any, w: Any, r: Any, b: Any, c: Any, lengths: Any) -> list[Any]:
@@ -154,6 +166,16 @@ CASES: dict[str, Case] = {
     "positions": (lambda x: [o.positions(x, 0) * 1, o.positions(x, 1) + 2], {"x": X}),
     "sizes": (lambda x: x / x.shape[0], {"x": X}),
     "carried": (lambda x: Carried("state", x.shape)(o.sum(x, 0)), {"x": X}),
+    "zero pad": (lambda x: o.zero_pad(x, (1, 0, 2, 3)), {"x": IMAGES}),
+    "swap planes": (lambda x: [SwapPlanes(True)(x), SwapPlanes(False)(x)], {"x": IMAGES}),
+    "channel sum": (lambda x: [ChannelSum()(x), ChannelSum()(x[:, :, :1, :1])], {"x": IMAGES}),
+    "batch norm": (lambda x, s, b: o.batch_norm(x, s, b)[0], {"x": IMAGES[..., :1], **_vectors(3)}),
+    "batch norm of pieces": (lambda x, s, b: o.batch_norm(x, s, b)[0], {"x": IMAGES, **_vectors(3)}),
+    "fixed norm": (
+        lambda x, s, b: o.fixed_norm(x, s, b, *(x.node.graph.constant(a, x.dtype) for a in MOMENTS)),
+        {"x": IMAGES, **_vectors(3)},
+    ),
+    "known moments": (lambda v, s: KnownMoments(1e-5)(v, s), {"v": POSITIVE[0], "s": ROW}),
     "labels as numbers": (lambda t: losses.LabelNumbers(2, "float32")(t), {"t": SIGNS}),
 }
 FIXED = {
@@ -173,7 +195,7 @@ def arrays_of(name: str, dtype: str) -> dict[str, np.ndarray]:
     }
 
 
-NUMPY = references(recurrent_reference)
+NUMPY = references(recurrent_reference, image_reference)
 DRAWN = {"dropout"}
 """Cases with random numbers, whose bits have to be those of the CPU."""
 

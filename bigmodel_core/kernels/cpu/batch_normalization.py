@@ -12,13 +12,12 @@ from typing import Any
 
 from numpy import float64
 
-from bigmodel_core.errors import ShapeError
 from bigmodel_core.kernels.call import Call, Operand
 from bigmodel_core.kernels.cpu.engine.kernels import ArrayKernel, cpu_launches, kernel
 from bigmodel_core.kernels.cpu.engine.launch import CpuLaunch
 from bigmodel_core.kernels.cpu.engine.math import distance
 from bigmodel_core.kernels.cpu.sums import Cut, cut_of
-from bigmodel_core.kernels.views import require_channels_last
+from bigmodel_core.kernels.views import require_channels_last, require_variance
 
 
 def block_moments(means, rests, spreads, x, block, start, stop):
@@ -136,11 +135,7 @@ def _batch_norm(call: Call, tile: tuple[int, int] | None = None) -> list[CpuLaun
     cut = cut_of(tile, channels)
     if cut is None:
         return None
-    if pixels == 1:
-        raise ShapeError(
-            f"the batch has one number for each of {channels} channels, which has no variance.",
-            fix="train with batches of two samples or more, the last of an epoch too; or on larger images.",
-        )
+    require_variance(pixels, channels)
     blocks = max(1, -(-pixels // cut.block))
     means, rests, spreads = (call.temporary((blocks, channels)) for _ in range(3))
     slope, offset = (call.temporary((channels,)) for _ in range(2))

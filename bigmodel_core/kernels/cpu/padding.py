@@ -5,6 +5,7 @@ from __future__ import annotations
 from typing import Any
 
 from bigmodel_core.graph.spec import Spec
+from bigmodel_core.kernels import views
 from bigmodel_core.kernels.cpu.engine.kernels import kernel
 
 
@@ -21,14 +22,12 @@ def pad_planes(out, x, before, start, stop):
 
 
 def _planes(op: Any, spec: Spec) -> tuple[int, int, int]:
-    a, b, c, d = spec.sizes
-    return (a, b, c * d) if op.layout == "NHWC" else (a * b, c, d)
+    planes, rows, columns, together = views.planes(op, spec)
+    return planes, rows, columns * together
 
 
 pad2d = kernel(
     pad_planes,
     views=lambda op, i, o: ([_planes(op, o[0])], [_planes(op, i[0])]),
-    extras=lambda op, i, o: {
-        "before": (op.border[0], op.border[1] * (i[0].sizes[3] if op.layout == "NHWC" else 1))
-    },
+    extras=lambda op, i, o: {"before": (op.border[0], op.border[1] * views.planes(op, i[0])[3])},
 )
