@@ -16,6 +16,7 @@ from bigmodel_core.graph.spec import (
     Dim,
     Shape,
     Spec,
+    canonical,
     dim_add,
     dim_floor_divide,
     dim_max,
@@ -118,7 +119,7 @@ def index(x: Value, key: Any) -> Value:
     min(T, 10) columns. A bound may be a named dimension, which must be on the axis.
 
     Raises:
-        ShapeError: more indices than dimensions, an index out of range, or one that is an array.
+        ShapeError: more indices than dimensions, an index out of range, or one of another kind, as an array.
     """
     from bigmodel_core.ops.shape import reshape
 
@@ -147,16 +148,23 @@ def index(x: Value, key: Any) -> Value:
 
 
 def _basic(item: Any) -> Any:
-    """An index with integers of any kind as Python's own.
+    """An index with integers of any kind as Python's own, and texts as the dimensions that they are.
 
     Raises:
         ShapeError: it is none of NumPy's basic ones.
     """
-    if isinstance(item, slice):
-        bounds = (item.start, item.stop, item.step)
-        return slice(*(bound if bound is None else _basic(bound) for bound in bounds))
-    if item is None or item is Ellipsis or isinstance(item, str):
-        return item
+    if not isinstance(item, slice):
+        return item if item is None or item is Ellipsis else _place(item)
+    bounds = (item.start, item.stop, item.step)
+    start, stop, step = (None if bound is None else _place(bound) for bound in bounds)
+    if isinstance(step, str) or (step is not None and step < 1):
+        raise ShapeError(f"a slice has the step {step}.", fix="use a positive integer.")
+    return slice(start, stop, step)
+
+
+def _place(item: Any) -> Dim:
+    if isinstance(item, str):
+        return canonical(item)
     if not isinstance(item, (bool, np.bool_)) and hasattr(item, "__index__"):
         with contextlib.suppress(TypeError):  # of arrays, those that are one integer
             return operator.index(item)
@@ -171,12 +179,8 @@ def _range(x: Value, axis: int, item: slice) -> Value:
     named = isinstance(size, str) or isinstance(item.start, str) or isinstance(item.stop, str)
     if not named:
         start, stop, step = item.indices(size)  # type: ignore[arg-type]  # not named: an integer
-        if step < 1:
-            raise ShapeError("slices with a negative step are not supported.", fix="use a positive step.")
         return _sliced(x, axis, start, len(range(start, stop, step)), step)
-    step = 1 if item.step is None else item.step
-    if step < 1:
-        raise ShapeError(f"a slice has the step {step}.", fix="use a positive integer.")
+    step = item.step or 1
     first, length = bounded(size, item.start, item.stop)
     return _sliced(x, axis, first, dim_floor_divide(dim_add(length, step - 1), step), step)
 
