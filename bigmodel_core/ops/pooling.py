@@ -12,6 +12,7 @@ from bigmodel_core.errors import ShapeError
 from bigmodel_core.graph import Value
 from bigmodel_core.graph.spec import Dim, Spec, dim_value
 from bigmodel_core.kernels.cpu import pooling as cpu_kernels
+from bigmodel_core.kernels.cuda import pooling as cuda_kernels
 from bigmodel_core.ops.comparison import cast, equal, logical_and, where
 from bigmodel_core.ops.images import (
     ImageOp,
@@ -76,6 +77,7 @@ class MaxPool(_Pool):
 
     image_outputs: ClassVar[tuple[int, ...]] = (0, 1)
     cpu = cpu_kernels.max_pool
+    cuda = cuda_kernels.max_pool
 
     def infer(self, x: Spec) -> tuple[Spec, Spec]:
         y = self.pooled(x)
@@ -108,6 +110,7 @@ class _PoolGrad(_Pool):
 class _MaxPoolGrad(_PoolGrad):
     image_inputs: ClassVar[tuple[int, ...]] = (0, 1)
     cpu = cpu_kernels.max_pool_gradient
+    cuda = cuda_kernels.max_pool_gradient
 
     def at_targets(self, like: Value, *inputs: Value) -> Value | None:
         """Each number goes to where the largest under its window came from."""
@@ -133,6 +136,7 @@ class _MaxPoolGrad(_PoolGrad):
 class _AveragePoolGrad(_PoolGrad):
     count_border: bool = True
     cpu = cpu_kernels.average_pool_gradient
+    cuda = cuda_kernels.average_pool_gradient
 
     def grad(self, dy: Value, y: Value, upstream: Value) -> tuple[Value]:
         pool = AveragePool(self.window, self.stride, self.border, self.count_border, layout=self.layout)
@@ -149,6 +153,7 @@ class AveragePool(_Pool):
 
     count_border: bool = True
     cpu = cpu_kernels.average_pool
+    cuda = cuda_kernels.average_pool
 
     def infer(self, x: Spec) -> Spec:
         return self.pooled(x)

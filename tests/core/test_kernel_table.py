@@ -16,13 +16,9 @@ CORE = known_ops(["bigmodel_core"])
 MISSING = {
     "cpu": [],
     "cuda": [
-        "AveragePool",
         "Conv2d",
         "Conv2dWeightGrad",
         "ConvTranspose2d",
-        "MaxPool",
-        "_AveragePoolGrad",
-        "_MaxPoolGrad",
     ],
 }
 """Ops that wait for a kernel. One that gets its kernel leaves the list; none joins it unseen."""

@@ -169,6 +169,17 @@ def references(recurrence: Any, images: Any) -> dict[str, Callable[..., Any]]:
         "channel sum": lambda x: [x.sum((0, 2, 3)), x[:, :, :1, :1].sum((0, 2, 3))],
         "batch norm": batch_norm,
         "batch norm of pieces": batch_norm,
+        "max pool": lambda x: [
+            images.windows(x, (2, 2), (2, 2)).max((4, 5)),
+            images.windows(images.padded(x, (1, 1, 1, 1), -np.inf), (3, 2), (2, 1)).max((4, 5)),
+        ],
+        "average pool": lambda x: [
+            images.windows(x, (2, 2), (2, 2)).mean((4, 5)),
+            *(
+                np.nanmean(images.windows(images.padded(x, (1, 2, 1, 2), outside), (3, 3), (2, 3)), (4, 5))
+                for outside in (0, np.nan)
+            ),
+        ],
         "known moments": lambda v, s: s / np.sqrt(v + 1e-5),
         "fixed norm": lambda x, s, b: fixed_norm(x, s, b, np.array([0.5, -0.25, 0]), np.array([0.5, 1, 2])),
     }

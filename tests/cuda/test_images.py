@@ -12,10 +12,12 @@ from bigmodel_core.errors import ShapeError
 from bigmodel_core.graph import Graph
 from bigmodel_core.graph.autodiff import gradients
 from bigmodel_core.graph.spec import Spec
+from bigmodel_core.ops.pooling import MaxPool
 from bigmodel_core.plan import device_named
 from bigmodel_core.plan.layout import channels_last
 from bigmodel_core.plan.passes import Passes, decomposed
 from tests.cuda.test_ops import CASES, NUMPY, assert_is_numpy
+from tests.ops.image_reference import padded, windows
 
 ON_IMAGES = [name for name, (_, arrays) in CASES.items() if arrays.get("x", np.empty(0)).ndim == 4]
 RNG = np.random.default_rng(12)
@@ -84,3 +86,20 @@ def test_batch_norm_of_nothing_is_nothing(both: Any) -> None:
     y, dx, _, dshift = normed(0, both)
     assert y.shape == dx.shape == (0, 2, 1, 1)
     np.testing.assert_array_equal(dshift, [0, 0])
+
+
+def test_a_pool_chooses_the_first_of_equals_and_the_last_nan(both: Any) -> None:
+    x = RNG.integers(0, 3, (2, 2, 6, 7)).astype("float32")
+    x[RNG.random(x.shape) < 0.1] = np.nan
+    graph = Graph()
+    with graph.active():
+        given = graph.input("x", Spec(x.shape))
+        y, places = MaxPool((3, 2), (2, 1), (1, 0, 1, 1))(given)
+        results = [y, places, *gradients(o.sum(y), [given])]
+    found, expected = (both.run(graph, results, {"x": x}, device) for device in ("cuda", "cpu"))
+    seen = windows(padded(x, (1, 0, 1, 1), -np.inf), (3, 2), (2, 1)).reshape(*found[1].shape, -1)
+    last = seen.shape[-1] - 1 - np.isnan(seen)[..., ::-1].argmax(-1)
+    first = np.where(np.isnan(seen).any(-1), last, np.nan_to_num(seen, nan=-1).argmax(-1))
+    np.testing.assert_array_equal(found[1], first)
+    for ours, theirs in zip(found, expected, strict=True):
+        np.testing.assert_array_equal(ours, theirs)

@@ -176,6 +176,11 @@ CASES: dict[str, Case] = {
         {"x": IMAGES, **_vectors(3)},
     ),
     "known moments": (lambda v, s: KnownMoments(1e-5)(v, s), {"v": POSITIVE[0], "s": ROW}),
+    "max pool": (lambda x: [o.max_pool(x, 2), o.max_pool(x, (3, 2), (2, 1), (1, 1))], {"x": IMAGES}),
+    "average pool": (
+        lambda x: [o.average_pool(x, 2), *(o.average_pool(x, 3, (2, 3), (1, 2), c) for c in (True, False))],
+        {"x": IMAGES},
+    ),
     "labels as numbers": (lambda t: losses.LabelNumbers(2, "float32")(t), {"t": SIGNS}),
 }
 FIXED = {

@@ -31,7 +31,7 @@ def batch_norm(call: Call) -> list[CudaLaunch]:
     require_variance(pixels, channels)
     means, rests, spreads = (call.temporary((channels, pieces)) for _ in range(3))
     slope, offset = (call.temporary((channels,)) for _ in range(2))
-    whole = cuda_kernel(whole_moments(call.dtype))
+    whole = cuda_kernel(whole_moments)
     made, given = [mean, variance, rest, slope, offset], [means, rests, spreads, scale, shift]
     return [
         *_of_pieces(piece_moments, [means, rests, spreads], [x]),
@@ -49,7 +49,7 @@ def batch_norm_gradient(call: Call) -> list[CudaLaunch]:
     pixels, pieces, channels = _cut(x)
     plain, weighted = (call.temporary((channels, pieces)) for _ in range(2))
     slope, tilt, offset = (call.temporary((channels,)) for _ in range(3))
-    whole = cuda_kernel(whole_products(call.dtype))
+    whole = cuda_kernel(whole_products)
     made, given = [dscale, dshift, slope, tilt, offset], [plain, weighted, rest, variance, scale]
     return [
         *_of_pieces(piece_products, [plain, weighted], [dy, x, mean]),
@@ -117,53 +117,33 @@ def piece_moments(dtype: str, lanes: int) -> Any:
     return piece_moments
 
 
-@functools.cache
-def whole_moments(dtype: str) -> Any:
+def whole_moments(
+    mean, variance, rest, slope, offset, means, rests, spreads, scale, shift,
+    pixels, piece, epsilon, thread, threads,
+):  # fmt: skip
     """All but means, rests, spreads (channels, pieces) are (channels,); mean + rest is the mean, and x
     normalised is (x - mean) * slope + offset."""
-    number = DTYPES[dtype].scalar
-    zero = number(0)
-
-    def whole_moments(
-        mean,
-        variance,
-        rest,
-        slope,
-        offset,
-        means,
-        rests,
-        spreads,
-        scale,
-        shift,
-        pixels,
-        piece,
-        epsilon,
-        thread,
-        threads,
-    ):
-        for c in range(thread, mean.shape[0], threads):
-            count = number(pixels)
-            begin = means[c, 0] if pixels > 0 else zero
-            total = zero
-            for p in range(means.shape[1]):
-                own = number(min(piece, pixels - p * piece))
-                total += (means[c, p] - begin + rests[c, p]) * own
-            apart = total / count
-            center = begin + apart
-            low = begin - center + apart
-            spread = zero
-            for p in range(means.shape[1]):
-                own = number(min(piece, pixels - p * piece))
-                distance = means[c, p] - center + rests[c, p] - low
-                spread += spreads[c, p] + distance * distance * own
-            steep = scale[c] / sqrt(spread / count + epsilon)
-            mean[c] = center
-            variance[c] = spread / count
-            rest[c] = low
-            slope[c] = steep
-            offset[c] = shift[c] - low * steep
-
-    return whole_moments
+    for c in range(thread, mean.shape[0], threads):
+        count, zero = mean.dtype.type(pixels), mean.dtype.type(0)
+        begin = means[c, 0] if pixels > 0 else zero
+        total = zero
+        for p in range(means.shape[1]):
+            own = mean.dtype.type(min(piece, pixels - p * piece))
+            total += (means[c, p] - begin + rests[c, p]) * own
+        apart = total / count
+        center = begin + apart
+        low = begin - center + apart
+        spread = zero
+        for p in range(means.shape[1]):
+            own = mean.dtype.type(min(piece, pixels - p * piece))
+            distance = means[c, p] - center + rests[c, p] - low
+            spread += spreads[c, p] + distance * distance * own
+        steep = scale[c] / sqrt(spread / count + epsilon)
+        mean[c] = center
+        variance[c] = spread / count
+        rest[c] = low
+        slope[c] = steep
+        offset[c] = shift[c] - low * steep
 
 
 def scale_channels(out, x, mean, slope, offset, thread, threads):
@@ -204,45 +184,26 @@ def piece_products(dtype: str, lanes: int) -> Any:
     return piece_products
 
 
-@functools.cache
-def whole_products(dtype: str) -> Any:
+def whole_products(
+    dscale, dshift, slope, tilt, offset, plain, weighted, rest, variance, scale,
+    pixels, epsilon, thread, threads,
+):  # fmt: skip
     """All but plain, weighted (channels, pieces) are (channels,); dx is slope * dy + tilt * (x - mean) +
     offset."""
-    number = DTYPES[dtype].scalar
-    zero, one = number(0), number(1)
-
-    def whole_products(
-        dscale,
-        dshift,
-        slope,
-        tilt,
-        offset,
-        plain,
-        weighted,
-        rest,
-        variance,
-        scale,
-        pixels,
-        epsilon,
-        thread,
-        threads,
-    ):
-        for c in range(thread, dscale.shape[0], threads):
-            total = zero
-            product = zero
-            for p in range(plain.shape[1]):
-                total += plain[c, p]
-                product += weighted[c, p]
-            product -= total * rest[c]
-            count = number(pixels)
-            rate = one / sqrt(variance[c] + epsilon)
-            dscale[c] = product * rate
-            dshift[c] = total
-            slope[c] = scale[c] * rate
-            tilt[c] = -(scale[c] * rate * rate * rate * product / count)
-            offset[c] = -(scale[c] * rate * total / count) - tilt[c] * rest[c]
-
-    return whole_products
+    for c in range(thread, dscale.shape[0], threads):
+        total = dscale.dtype.type(0)
+        product = dscale.dtype.type(0)
+        for p in range(plain.shape[1]):
+            total += plain[c, p]
+            product += weighted[c, p]
+        product -= total * rest[c]
+        count = dscale.dtype.type(pixels)
+        rate = dscale.dtype.type(1) / sqrt(variance[c] + epsilon)
+        dscale[c] = product * rate
+        dshift[c] = total
+        slope[c] = scale[c] * rate
+        tilt[c] = -(scale[c] * rate * rate * rate * product / count)
+        offset[c] = -(scale[c] * rate * total / count) - tilt[c] * rest[c]
 
 
 def batch_norm_dx(out, dy, x, mean, slope, tilt, offset, thread, threads):
