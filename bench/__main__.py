@@ -30,7 +30,7 @@ def parse(arguments: list[str] | None) -> argparse.Namespace:
     parser.add_argument(
         "--steps", type=int, default=None, help="few training steps: a quick look, no figures"
     )
-    parser.add_argument("--peers", default=None, help="comma-separated: ours,torch,torch_compile,jax,numpy")
+    parser.add_argument("--peers", default=None, help=f"comma-separated: {','.join(workload.PEERS)}")
     parser.add_argument(
         "--torch-compile", action="store_true", help="run torch.compile too (it starts slowly)"
     )
@@ -74,7 +74,7 @@ def chosen_peers(name: str, options: argparse.Namespace) -> list[str]:
 def machine(threads: int) -> dict[str, object]:
     """What the figures were taken on."""
     versions = {}
-    for package in ("bigmodel", "numpy", "numba", "torch", "jax"):
+    for package in ("bigmodel", "numpy", "numba", "torch", "jax", "onnxruntime"):
         try:
             versions[package] = metadata.version(package)
         except metadata.PackageNotFoundError:

@@ -100,3 +100,63 @@ def jax_pool(x: Any) -> Any:
     import jax.numpy as jnp
 
     return jax.lax.reduce_window(x, -jnp.inf, jax.lax.max, (1, 2, 2, 1), (1, 2, 2, 1), "VALID")
+
+
+def torch_resnet(depths: Sequence[int], width: int, expansion: int, stem: Sequence[Any], classes: int) -> Any:
+    """A residual network (He et al., 2015) in PyTorch.
+
+    Args:
+        depths: blocks in each stage; a stage is twice as wide as the one before, on half the image.
+        width: of the first stage.
+        expansion: 1 for blocks of two 3x3 convolutions; else blocks of 1x1, 3x3 and 1x1, the last this many
+            times as wide.
+        stem: what comes before the stages, with `width` channels.
+        classes: how many scores there are.
+    """
+    from torch import nn
+
+    class Block(nn.Module):
+        def __init__(self, before: int, inner: int, stride: int) -> None:
+            super().__init__()
+            after = inner * expansion
+            first = torch_convolution(
+                before, inner, 3 if expansion == 1 else 1, stride if expansion == 1 else 1
+            )
+            middle = [] if expansion == 1 else [nn.ReLU(), torch_convolution(inner, inner, 3, stride)]
+            last = torch_convolution(inner, after, 3 if expansion == 1 else 1)
+            self.body = nn.Sequential(first, *middle, nn.ReLU(), last)
+            same = before == after and stride == 1
+            self.shortcut = nn.Identity() if same else torch_convolution(before, after, 1, stride)
+
+        def forward(self, x: Any) -> Any:
+            return nn.functional.relu(self.body(x) + self.shortcut(x))
+
+    parts, before = list(stem), width
+    for stage, depth in enumerate(depths):
+        for number in range(depth):
+            parts.append(Block(before, width * 2**stage, 2 if stage and not number else 1))
+            before = width * 2**stage * expansion
+    return nn.Sequential(*parts, nn.AdaptiveAvgPool2d(1), nn.Flatten(), nn.Linear(before, classes))
+
+
+def torch_convolution(before: int, filters: int, size: int, stride: int = 1) -> Any:
+    """A convolution and its normalisation in PyTorch."""
+    from torch import nn
+
+    layer = nn.Conv2d(before, filters, size, stride, size // 2, bias=False)
+    return nn.Sequential(layer, nn.BatchNorm2d(filters))
+
+
+def torch_resnet20() -> Any:
+    """ResNet-20 for CIFAR in PyTorch."""
+    from torch import nn
+
+    return torch_resnet((3, 3, 3), 16, 1, [torch_convolution(3, 16, 3), nn.ReLU()], 10)
+
+
+def torch_large_resnet(depths: Sequence[int], expansion: int) -> Any:
+    """A residual network for images of 224 pixels in PyTorch."""
+    from torch import nn
+
+    stem = [torch_convolution(3, 64, 7, 2), nn.ReLU(), nn.MaxPool2d(3, 2, 1)]
+    return torch_resnet(depths, 64, expansion, stem, 1000)

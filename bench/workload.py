@@ -18,6 +18,7 @@ PEERS = {
     "torch_compile": ("torch.compile", "torch"),
     "jax": ("JAX jit", "jax"),
     "numpy": ("NumPy", "numpy"),
+    "onnxruntime": ("ONNX Runtime", "onnxruntime"),
 }
 """Those that are compared: a workload's runner, its title, the module that must be there."""
 TRAINED = ("ours", "torch", "torch_compile", "jax")

@@ -18,7 +18,7 @@ SHAPES = [(3, 3, 3, 64), (64,), (3, 3, 64, 128), (128,), (6272, 1000), (1000,), 
 """Of the filters, weights and biases that `_scores` takes."""
 
 
-def _torch_model() -> Any:
+def torch_model() -> Any:
     from torch import nn
 
     return nn.Sequential(
@@ -38,5 +38,5 @@ def _scores(weights: list[Any], x: Any) -> Any:
 
 
 def step(peer: str, run: Run, batch: int = 64) -> Step:
-    network = vision.Network("bigmodel-cnn", _torch_model, SHAPES, _scores)
+    network = vision.Network("bigmodel-cnn", torch_model, SHAPES, _scores)
     return vision.step(vision.Task((batch, 3, 28, 28), training.Adam(0.001)), network, peer, run)

@@ -18,7 +18,7 @@ SHAPES = [(5, 5, 1, 6), (6,), (5, 5, 6, 16), (16,), (400, 120), (120,), (120, 84
 """Of the filters, weights and biases that `_scores` takes."""
 
 
-def _torch_model() -> Any:
+def torch_model() -> Any:
     from torch import nn
 
     return nn.Sequential(
@@ -40,5 +40,5 @@ def _scores(weights: list[Any], x: Any) -> Any:
 
 
 def step(peer: str, run: Run, batch: int = 64) -> Step:
-    network = vision.Network("lenet", _torch_model, SHAPES, _scores)
+    network = vision.Network("lenet", torch_model, SHAPES, _scores)
     return vision.step(vision.Task((batch, 1, 32, 32)), network, peer, run)

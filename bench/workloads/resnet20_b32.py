@@ -18,31 +18,6 @@ BLOCKS = [(16, 1)] * 3 + [(32, 2)] + [(32, 1)] * 2 + [(64, 2)] + [(64, 1)] * 2
 """Width and stride of each block."""
 
 
-def _torch_model() -> Any:
-    from torch import nn
-
-    def convolution(before: int, filters: int, size: int, stride: int = 1) -> Any:
-        layer = nn.Conv2d(before, filters, size, stride, size // 2, bias=False)
-        return nn.Sequential(layer, nn.BatchNorm2d(filters))
-
-    class Block(nn.Module):
-        def __init__(self, before: int, filters: int, stride: int) -> None:
-            super().__init__()
-            self.first = convolution(before, filters, 3, stride)
-            self.second = convolution(filters, filters, 3)
-            same = before == filters and stride == 1
-            self.shortcut = nn.Identity() if same else convolution(before, filters, 1, stride)
-
-        def forward(self, x: Any) -> Any:
-            return nn.functional.relu(self.second(nn.functional.relu(self.first(x))) + self.shortcut(x))
-
-    parts, before = [convolution(3, 16, 3), nn.ReLU()], 16
-    for filters, stride in BLOCKS:
-        parts.append(Block(before, filters, stride))
-        before = filters
-    return nn.Sequential(*parts, nn.AdaptiveAvgPool2d(1), nn.Flatten(), nn.Linear(64, 10))
-
-
 def _shapes() -> list[tuple[int, ...]]:
     """Filters, scales and shifts in the order that `_scores` takes them."""
     found: list[tuple[int, ...]] = [(3, 3, 3, 16), (1, 16), (1, 16)]
@@ -76,5 +51,5 @@ def _scores(weights: list[Any], x: Any) -> Any:
 
 
 def step(peer: str, run: Run, batch: int = 32) -> Step:
-    network = vision.Network("resnet20", _torch_model, _shapes(), _scores)
+    network = vision.Network("resnet20", vision.torch_resnet20, _shapes(), _scores)
     return vision.step(vision.Task((batch, 3, 32, 32)), network, peer, run)
