@@ -46,17 +46,38 @@ class ElementwiseOp(Op):
 
 
 def constant_like(x: Value | Number | np.ndarray, like: Value | None) -> Value:
-    """A number as a constant of the other operand's type; a dimension as its size when the model runs."""
+    """A number as a constant of the other operand's type; a dimension as its size when the model runs.
+
+    Raises:
+        DtypeError: the type does not hold the number, or it is none.
+    """
     if isinstance(x, Value):
         return x
     graph = like.node.graph if like is not None else current_graph()
     if isinstance(x, SymbolicDim):
         return size_of_dimension(x, graph, "int64" if like is None else like.dtype)
-    if like is not None and like.dtype not in FLOATS and isinstance(x, float):
-        raise DtypeError(
-            f"the number {x} does not fit values of type {like.dtype}.", fix="convert: x.astype('float32')."
-        )
-    return graph.constant(x, like.dtype if like is not None else None)
+    if like is None:
+        return graph.constant(x)
+    is_plain = type(x) in (int, float) and like.dtype in FLOATS
+    return graph.constant(x if is_plain else _held(x, like.dtype), like.dtype)
+
+
+def _held(x: object, dtype: str) -> np.ndarray:
+    """Numbers as an array, if a number type holds them; floats are rounded to other floats."""
+    try:
+        array = np.asarray(x)
+    except ValueError:  # lists of different lengths
+        array = np.asarray(None)
+    is_whole = array.dtype.kind in "iub"
+    if is_whole and (dtype in FLOATS or (array.astype(dtype) == array).all()):
+        return array
+    if array.dtype.name in FLOATS and dtype in FLOATS:
+        return array
+    if not is_whole and array.dtype.name not in FLOATS and not isinstance(x, int):
+        raise DtypeError(f"{x!r} is no number.", fix="use numbers, arrays of them, or Values.")
+    what = f"the number {x}" if array.ndim == 0 else f"an array of {array.dtype.name}"
+    wider = "int64" if is_whole and dtype != "int64" else "float32"
+    raise DtypeError(f"{what} does not fit values of type {dtype}.", fix=f"convert: x.astype('{wider}').")
 
 
 def paired(a: Value | Number, b: Value | Number) -> tuple[Value, Value]:
