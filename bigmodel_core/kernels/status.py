@@ -18,3 +18,4 @@ UNPROVEN = 6
 WRITTEN_NOT_FINITE = 7
 """A variable was overwritten with numbers that are not all finite."""
 SLICE_OUT_OF_RANGE = 8
+PLACE_OUT_OF_RANGE = 9

@@ -36,6 +36,11 @@ def split_axes(sizes: Sequence[int], axes: Sequence[int]) -> tuple[int, int, int
     return math.prod(sizes[:first]), math.prod(sizes[first:last]), math.prod(sizes[last:])
 
 
+def along(spec: Spec, axis: int) -> tuple[int, int, int]:
+    """Sizes before, along and after one axis."""
+    return split_axes(spec.sizes, (axis,))
+
+
 def strides(sizes: Sequence[int]) -> list[int]:
     """The strides, in elements, of a contiguous array.
 
@@ -56,6 +61,20 @@ def sliced(op: Any, whole: Spec) -> tuple[int, list[int]]:
     first = op.bound_start(whole) * apart[op.axis]
     apart[op.axis] *= op.step
     return first, apart
+
+
+def gathered_parts(x: Spec, indices: Spec) -> tuple[list[tuple[int, ...]], list[tuple[int, ...]]]:
+    """The parts of an array at coordinates, (how many, their size); the array, as all such parts that it has;
+    and the coordinates of each."""
+    count, depth = matrix(indices)
+    width = math.prod(x.sizes[depth:])
+    return [(count, width)], [(math.prod(x.sizes[:depth]), width), (count, depth)]
+
+
+def coordinates(x: Spec, indices: Spec) -> dict[str, tuple[int, ...]]:
+    """The sizes of the axes that coordinates are of, and how far apart their neighbours are, in parts."""
+    sizes = x.sizes[: indices.sizes[-1]]
+    return {"sizes": sizes, "steps": tuple(strides(sizes))}
 
 
 def block(whole: Spec, part: Spec, axes: Sequence[int]) -> dict[str, tuple[int, ...]]:

@@ -35,6 +35,7 @@ if TYPE_CHECKING:  # the types of names that are collected below
     from bigmodel_core.ops.random import *
     from bigmodel_core.ops.recurrent import *
     from bigmodel_core.ops.reduce import *
+    from bigmodel_core.ops.scatter import *
     from bigmodel_core.ops.shape import *
     from bigmodel_core.ops.sizes import *
     from bigmodel_core.ops.slicing import *

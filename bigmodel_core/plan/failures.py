@@ -57,6 +57,11 @@ FAILURES = {
         "a slice would begin at {found}; in this array it may begin from 0 to {limit}.",
         "write within the array: a cache holds a fixed number of steps.",
     ),
+    codes.PLACE_OUT_OF_RANGE: Failure(
+        DataError,
+        "the index {found} (position {position}) is out of range for an axis of {limit}.",
+        "indices run from 0 to {last}.",
+    ),
     codes.NOT_FINITE: Failure(
         NumericsError, "a number that must be finite is NaN or infinite.", "nothing was changed."
     ),
@@ -91,8 +96,16 @@ def error_of(step: Step | None, status: Sequence[int] | np.ndarray) -> BigmodelE
     error = failure.error(
         failure.message.format_map(fields),
         fix=failure.fix.format_map(fields) or None,
-        where=step.node.place or None if step and failure.is_placed else None,
+        where=_place_of(step, failure),
     )
     if isinstance(error, NumericsError):
         error.is_written = code == codes.WRITTEN_NOT_FINITE
     return error
+
+
+def _place_of(step: Step | None, failure: Failure) -> str | None:
+    """Where a step belongs to; for what is wrong with data, outside of layers, the name of its op."""
+    if step is None or not failure.is_placed:
+        return None
+    is_about_data = issubclass(failure.error, DataError)
+    return step.node.place or (type(step.node.op).__name__ if is_about_data else None)

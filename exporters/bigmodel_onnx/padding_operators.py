@@ -127,7 +127,8 @@ def _resize(call: Call) -> Value:
         wide = int(count) if count is not None else int(np.floor(size * scale))
         check_size(call, (wide,), "int64")
         ratio = wide / size if count is not None else scale
-        source = _ROUNDED[rounding](_POSITIONS[position](np.arange(wide), ratio, size, wide))
+        places = np.arange(wide, dtype=np.float32)  # ONNX Runtime's type, which decides between two pixels
+        source = _ROUNDED[rounding](_POSITIONS[position](places, np.float32(ratio), size, wide))
         indices = np.clip(source, 0, size - 1).astype(np.int64)
         if axis in factors and np.array_equal(indices, np.repeat(np.arange(size), max(wide // size, 1))):
             factors[axis] = wide // size

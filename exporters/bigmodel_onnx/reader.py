@@ -46,6 +46,7 @@ def readers() -> dict[str, Any]:
     """What reads each operator; the modules that fill the table are imported when a file is."""
     from bigmodel_onnx import (
         image_operators,
+        index_operators,
         nodes,
         normalization_operators,
         operators,
@@ -55,7 +56,7 @@ def readers() -> dict[str, Any]:
         update_operators,
     )
 
-    assert padding_operators and image_operators and normalization_operators and operators
+    assert padding_operators and image_operators and normalization_operators and operators and index_operators
     assert recurrent_operators and shape_operators and update_operators
     return nodes.READERS
 

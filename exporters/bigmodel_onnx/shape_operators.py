@@ -9,6 +9,7 @@ from bigmodel_core.errors import ExportError
 from bigmodel_core.graph import Value
 from bigmodel_core.graph.spec import (
     Dim,
+    Shape,
     broadcast,
     dim_add,
     dim_floor_divide,
@@ -135,34 +136,40 @@ def _gather(call: Call) -> Value:
     place = call.items[1]
     if isinstance(place, np.ndarray) and place.ndim == 0:
         return ops.index(x, (*[slice(None)] * axis, int(place)))
-    if isinstance(place, np.ndarray):  # indices from the end
-        size = x.shape[axis]
-        if isinstance(size, int) and place.size and not -size <= place.min() <= place.max() < size:
+    return ops.gather(x, indices_along(call, (x.shape[axis],)), axis)
+
+
+def indices_along(call: Call, sizes: Shape) -> Value:
+    """The second input, which counts along an axis, or along one for each number of its last axis; constants
+    may count from the end.
+
+    Args:
+        call: the node.
+        sizes: of the axes.
+
+    Raises:
+        ExportError: constant indices are out of range.
+    """
+    places = call.items[1]
+    if not isinstance(places, np.ndarray):
+        return call.value(1)
+    if all(isinstance(size, int) for size in sizes):
+        limits = np.array(sizes, np.int64)
+        if ((places < -limits) | (places >= limits)).any():
             raise ExportError(
-                f"the indices of Gather run from {place.min()} to {place.max()}, the axis has {size}.",
+                f"the indices of {call.operator} run from {places.min()} to {places.max()}, the axis has"
+                f" {', '.join(map(str, sizes))}.",
                 fix="export the model again.",
             )
-        if (place < 0).any() and not isinstance(size, int):
-            raise ExportError("negative indices into a free dimension cannot be read.")
-        indices = call.graph.constant(
-            np.where(place < 0, place + (size if isinstance(size, int) else 0), place)
-        )
-    else:
-        indices = call.value(1)
-    return taken(x, axis, indices)
+        places = np.where(places < 0, places + limits, places)
+    elif (places < 0).any():
+        raise ExportError("negative indices into a free dimension cannot be read.")
+    return call.graph.constant(places.astype(np.int64))
 
 
-def taken(x: Value, axis: int, indices: Value | np.ndarray) -> Value:
-    """x[:, ..., indices] along an axis; indices may have any rank, none of them is negative."""
-    if isinstance(indices, np.ndarray):
-        indices = x.node.graph.constant(indices.astype(np.int64))
-    if axis == 0:
-        return ops.gather(x, indices)
-    order = (axis, *(i for i in range(x.ndim) if i != axis))
-    found = ops.gather(ops.transpose(x, order), indices)
-    rank = indices.ndim
-    back = (*range(rank, rank + axis), *range(rank), *range(rank + axis, found.ndim))
-    return ops.transpose(found, back)
+def taken(x: Value, axis: int, places: np.ndarray) -> Value:
+    """x[:, ..., places] along an axis; none of the places is negative."""
+    return ops.gather(x, x.node.graph.constant(places.astype(np.int64)), axis)
 
 
 @reads("Slice")

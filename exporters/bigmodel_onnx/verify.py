@@ -16,8 +16,9 @@ from bigmodel_core.graph.dtypes import DTYPES
 from bigmodel_core.graph.spec import Spec, dim_add
 from bigmodel_core.nn.given import inputs_of
 from bigmodel_core.nn.network import Network
-from bigmodel_core.ops.indexing import Gather
+from bigmodel_core.ops.indexing import Gather, GatherND, TakeAlong
 from bigmodel_core.ops.recurrent import Recurrent
+from bigmodel_core.ops.scatter import Scatter
 from bigmodel_core.ops.updates import UpdateSlice
 from bigmodel_core.plan import Program
 from bigmodel_onnx import reading
@@ -311,8 +312,10 @@ def _index_limit(network: Network, sizes: Mapping[str, int]) -> int:
     limits = [256]
     for node in needed(network.trace(training=False).outputs):
         rows: Any = getattr(node.op, "classes", None)
-        if isinstance(node.op, Gather):
-            rows = node.inputs[0].shape[0]
+        if isinstance(node.op, (Gather, TakeAlong, Scatter)):
+            rows = node.inputs[0].spec.bind(sizes).shape[node.op.axis]
+        elif isinstance(node.op, GatherND):
+            rows = min(node.inputs[0].spec.bind(sizes).sizes[: int(node.inputs[1].shape[-1])])
         elif isinstance(node.op, Recurrent) and node.op.has_lengths:
             rows = dim_add(node.inputs[0].spec.bind(sizes).shape[0], 1)
         elif isinstance(node.op, UpdateSlice):

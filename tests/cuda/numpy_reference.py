@@ -11,6 +11,8 @@ from typing import Any
 
 import numpy as np
 
+from tests.ops.scatter_reference import scattered
+
 Arrays = Mapping[str, np.ndarray]
 
 erf = np.vectorize(math.erf, otypes=["float64"])
@@ -157,6 +159,11 @@ def references(recurrence: Any, images: Any) -> dict[str, Callable[..., Any]]:
         "broadcast_to": lambda x: np.broadcast_to(x, (5, 7)),
         "gather": lambda t, i: t[i],
         "gather by a matrix": lambda t, i: t[i],
+        "gather of columns": lambda x, i: [np.take(x, i, 1), x[i[:, 0], i[:, 1]]],
+        "take along axis": lambda x, i: [np.take_along_axis(x, i, 0), np.take_along_axis(x, i, 1)],
+        "scatter": lambda x, i, u: [
+            scattered(x, i, u, axis, how) for axis in (0, 1) for how in (None, "add", "max", "min")
+        ],
         "binary cross-entropy": lambda x, t: binary_cross_entropy(x, t),
         "huber": lambda x: huber(x, 0.8),
         "hinge over classes": lambda x, t: hinge(x, t),

@@ -81,6 +81,31 @@ def test_indices_out_of_range() -> None:
     assert run("cuda") == run("cpu")
 
 
+@pytest.mark.parametrize(
+    "build",
+    [
+        lambda x, i: bm.ops.gather(x, i[0], 1),
+        lambda x, i: bm.ops.take_along_axis(x, i, 1),
+        bm.ops.gather_nd,
+        lambda x, i: bm.ops.scatter(x, i, 1.0, 1),
+    ],
+    ids=["gather", "take_along_axis", "gather_nd", "scatter"],
+)
+def test_places_out_of_range(build: Any) -> None:
+    def run(device: str) -> str:
+        graph = Graph()
+        with graph.active():
+            made = build(graph.input("x", bm.Spec((2, 3))), graph.input("i", bm.Spec((2, 2), "int64")))
+        program = Program(graph, [made], device=device)
+        first = 1 if build is bm.ops.gather_nd else 3  # which it looks for along one axis after the other
+        arrays = {"x": np.ones((2, 3), "float32"), "i": np.array([[0, -1], [first, 1]])}
+        with pytest.raises(DataError) as caught:
+            program.run(Variables(device_named(device)), arrays)
+        return str(caught.value)
+
+    assert run("cuda") == run("cpu")
+
+
 def test_an_op_without_a_cuda_kernel_is_named() -> None:
     class Unported(Op):
         cpu = bm.kernel(lambda out, x: None)

@@ -19,6 +19,7 @@ from bigmodel_core.ops.batch_normalization import KnownMoments
 from bigmodel_core.ops.carried import Carried
 from bigmodel_core.ops.convolution import ChannelSum
 from bigmodel_core.ops.images import SwapPlanes
+from bigmodel_core.ops.scatter import REDUCTIONS
 from bigmodel_core.plan.kernel_table import known_ops
 from tests.cuda.numpy_reference import references, results_and_gradients
 from tests.ops import image_reference, recurrent_reference
@@ -152,6 +153,18 @@ CASES: dict[str, Case] = {
         {"t": X, "i": np.array([4, 0, 4, 2, 4, 0])},
     ),
     "gather by a matrix": (lambda t, i: o.gather(t, i), {"t": X, "i": np.array([[1, 1], [3, 0]], "int32")}),
+    "gather of columns": (
+        lambda x, i: [o.gather(x, i, 1), o.gather_nd(x, i)],
+        {"x": RNG.standard_normal((3, 4, 2)), "i": np.array([[0, 3], [2, 3]])},
+    ),
+    "take along axis": (
+        lambda x, i: [o.take_along_axis(x, i, 0), o.take_along_axis(x, i, 1)],
+        {"x": X[:, :5], "i": RNG.integers(0, 5, (5, 5))},
+    ),
+    "scatter": (
+        lambda x, i, u: [o.scatter(x, i, u, axis, how) for axis in (0, 1) for how in REDUCTIONS],
+        {"x": X[:, :5], "i": RNG.integers(0, 5, (5, 5)), "u": Y[:, :5]},
+    ),
     "dropout": (lambda x: o.dropout(x, 0.4), {"x": RNG.standard_normal((9, 13))}),
     "binary cross-entropy": (
         lambda x, t: losses.BinaryCrossEntropy()(x, t),

@@ -16,6 +16,7 @@ from bigmodel_core.graph.spec import Spec
 from bigmodel_core.kernels.cpu.engine.target import vector_unit
 from bigmodel_core.ops import linear, losses, squares
 from bigmodel_core.ops.carried import Carried
+from bigmodel_core.ops.scatter import REDUCTIONS
 from bigmodel_core.plan import Program
 from bigmodel_core.plan.kernel_table import needs_kernel
 
@@ -309,6 +310,18 @@ CASES: dict[str, Case] = {
             "x": normal(37, 5),
             "i": whole(67, below=37),
             "j": whole(11, 13, below=37).astype("int32"),
+        },
+    ),
+    "places": Case(
+        lambda x, i, j, u: [
+            *(o.gather(x, i, 1), o.take_along_axis(x, j, 1), o.gather_nd(x, i.reshape(17, 3))),
+            *(o.scatter(x, j, u, 1, how) for how in REDUCTIONS),
+        ],
+        lambda lanes: {
+            "x": normal(5, 7, 13),
+            "i": whole(51, below=5),
+            "j": whole(5, 3, 13, below=7).astype("int32"),
+            "u": normal(5, 3, 13),
         },
     ),
     "losses": Case(

@@ -552,6 +552,64 @@ def _gather(d: Draw, operator: str) -> None:
     )
 
 
+def _places(d: Draw, shape: Sequence[Any], low: int, high: int) -> str:
+    """Places along an axis: constants may count from its end."""
+    dtype = d.any("int64", "int32")
+    if d.chance(0.5) and all(isinstance(dim, int) for dim in shape):
+        return d.constant(d.array(shape, dtype, low, high))
+    return d.operand(shape, dtype, 0, high, kinds="x")
+
+
+def _lines(d: Draw) -> tuple[tuple[Any, ...], int, tuple[Any, ...], str]:
+    """A shape, an axis of it of a fixed size, and the shape and name of indices along it."""
+    shape = [dim or 2 for dim in d.shape()]
+    axis = d.axis(shape)
+    size = shape[axis] = d.any(2, 3, 4)
+    wanted = list(shape)
+    wanted[axis] = d.any(1, 3, 5)
+    return tuple(shape), axis, tuple(wanted), _places(d, wanted, -size, size - 1)
+
+
+@draws("GatherElements", since=11)
+def _gather_elements(d: Draw, operator: str) -> None:
+    shape, axis, _, places = _lines(d)
+    x = d.operand(shape, d.any("float32", "int64", "float64"), -9, 9)
+    d.add(operator, x, places, axis=d.any(axis, axis, None) if axis in (0, -len(shape)) else axis)
+
+
+@draws("GatherND", since=11)
+def _gather_nd(d: Draw, operator: str) -> None:
+    shape = tuple(dim or 2 for dim in d.shape(d.whole(1, 3), 0))
+    depth = d.whole(1, len(shape))
+    inner, least = tuple(dim or 1 for dim in d.shape(d.whole(0, 2), 0)), min(shape[:depth])
+    if d.chance(0.5):
+        places = d.constant(d.array((*inner, depth), "int64", -least, least - 1))
+    else:
+        places = d.operand((*inner, depth), "int64", 0, least - 1, kinds="x")
+    d.add(operator, d.operand(shape, d.any("float32", "int64"), -9, 9), places)
+
+
+@draws("ScatterElements", since=11)
+@draws("Scatter", since=9)
+def _scatter_elements(d: Draw, operator: str) -> None:
+    d.opset = min(d.opset, 10) if operator == "Scatter" else d.opset
+    shape, axis, wanted, places = _lines(d)
+    axis = axis % len(shape) if operator == "Scatter" else axis
+    dtype = d.any("float32", "int64", "float64")
+    x, updates = d.operand(shape, dtype, -9, 9), d.operand(wanted, dtype, -9, 9)
+    reductions = [None, *(["add"] if d.opset >= 16 else []), *(["max", "min"] if d.opset >= 18 else [])]
+    d.add(operator, x, places, updates, axis=axis, reduction=d.any(*reductions))
+
+
+@draws("OneHot", since=9)
+def _one_hot(d: Draw, operator: str) -> None:
+    shape, depth = d.shape(d.whole(1, 2)), d.whole(1, 4)
+    places = d.operand(shape, "int64", -depth if d.opset >= 11 else 0, depth)  # depth itself names no place
+    size = d.constant(np.asarray(depth, "int64").reshape(d.any((), (1,))))
+    values = d.operand((2,), d.any("float32", "int64"), -9, 9)
+    d.add(operator, places, size, values, axis=d.any(None, -1, d.whole(0, len(shape))))
+
+
 @draws("ScatterND", since=11)
 def _scatter(d: Draw, operator: str) -> None:
     """A block at a place that is an input, or some rows at constant places."""

@@ -20,7 +20,21 @@ from tests.onnx.conftest import each
 MODULES = (
     *("conv", "convtranspose", "maxpool", "averagepool", "globalmaxpool", "globalaveragepool"),
     *("batch_normalization", "instance_normalization", "groupnormalization"),
-    *("pad", "resize", "upsample", "gather", "scatternd", "rnn", "lstm", "gru"),
+    *(
+        "pad",
+        "resize",
+        "upsample",
+        "gather",
+        "gatherelements",
+        "gathernd",
+        "scatter",
+        "scatterelements",
+        "scatternd",
+        "onehot",
+        "rnn",
+        "lstm",
+        "gru",
+    ),
 )
 
 
@@ -56,6 +70,9 @@ REFUSED = {
     r"(convtranspose|averagepool|maxpool)_3d.*": "over 3 axes",
     r"batchnorm_.*_training_mode": "in training mode",
     r"scatternd_(add|multiply|max|min).*": "ScatterND that combines numbers",
+    r"scatter_elements_with_reduction_mul": "reduces by 'mul'",
+    r"gathernd_.*_batch_dim1": "batch_dims",
+    r"onehot_with_bfloat16_values": "bfloat16",
     r"gru_.*": "its reset gate before the matrix product",
     r"lstm_with_peepholes": "peepholes",
     r"resize_.*_(linear|cubic).*|resize_tf_crop_and_resize.*": "of mode (linear|cubic)",
@@ -99,4 +116,5 @@ def test_there_are_cases_of_every_operator() -> None:
     } <= operators
     assert {"BatchNormalization", "InstanceNormalization", "GroupNormalization"} <= operators
     assert {"Pad", "Resize", "Upsample", "Gather", "ScatterND", "RNN", "LSTM", "GRU"} <= operators
+    assert {"GatherElements", "GatherND", "Scatter", "ScatterElements", "OneHot"} <= operators
     assert len(CASES) > 100

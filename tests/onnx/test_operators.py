@@ -14,8 +14,10 @@ import pytest
 
 import bigmodel_core as bm
 from bigmodel_core import ops
+from bigmodel_core.ops.scatter import REDUCTIONS
 from bigmodel_core.ops.squares import SumOfSquares
 from tests.onnx.conftest import Function, each, run
+from tests.ops.scatter_reference import scattered
 
 OPSETS = (13, 15, 17, 18, 20, 23)
 
@@ -212,6 +214,39 @@ CASES: dict[str, Case] = {
         (("N", 32, 9), ("N", "T", 2), bm.Spec((1,), "int64")),
     ),
     "gather": (ops.gather, lambda t, i: t[i], ((6, 3), bm.Spec(("N", 2), "int64"))),
+    "gather_columns": (
+        lambda x, i: ops.gather(x, i, 1),
+        lambda x, i: np.take(x, i, 1),
+        (("N", 6, 2), bm.Spec((2, 3), "int32")),
+    ),
+    "take_along_axis": (
+        lambda x, i: (ops.take_along_axis(x, i, 1), ops.take_along_axis(x, i[:, :, :1], 1)),
+        lambda x, i: (np.take_along_axis(x, i, 1), np.take_along_axis(x, i[:, :, :1], 1)),
+        (("N", 6, 2), bm.Spec(("N", "T", 2), "int64")),
+    ),
+    "gather_nd": (
+        lambda x, i: (ops.gather_nd(x, i), ops.gather_nd(x, i.astype("int32"))),
+        lambda x, i: (x[i[..., 0], i[..., 1]],) * 2,
+        ((7, 6, 2), bm.Spec(("N", 3, 2), "int64")),
+    ),
+    "one_hot": (
+        lambda i: (ops.one_hot(i - 1, 4), ops.one_hot(i, 6, "int64")),
+        lambda i: ((i[..., None] - 1 == np.arange(4)) * 1.0, np.eye(6, dtype=int)[i]),
+        (bm.Spec(("N", 2), "int64"),),
+    ),
+    **{
+        f"scatter {reduce}": (
+            lambda x, i, u, reduce=reduce: ops.scatter(x, i, u, 1, reduce),
+            lambda x, i, u, reduce=reduce: scattered(x, i, u, 1, reduce),
+            (("N", 6, 2), bm.Spec(("N", 5, 2), "int64"), ("N", 5, 2)),
+        )
+        for reduce in REDUCTIONS
+    },
+    "scatter rows of integers": (
+        lambda x, i, u: (ops.scatter(x, i, u, 0, "max"), ops.scatter(x, i, 7, 0, "add")),
+        lambda x, i, u: (scattered(x, i, u, 0, "max"), scattered(x, i, np.int64(7), 0, "add")),
+        (bm.Spec((6, 3), "int64"), bm.Spec(("N", 1), "int32"), bm.Spec(("N", 3), "int64")),
+    ),
 }
 
 
@@ -249,6 +284,23 @@ def test_op_computes_in_onnx_runtime_what_numpy_computes(name: str, tmp_path: Pa
             for found, wanted in zip(run(tmp_path / "model.onnx", *arrays), each(expected), strict=True):
                 assert found.shape == wanted.shape
                 np.testing.assert_allclose(found, wanted, rtol=2e-5, atol=2e-5)
+
+
+READ_BACK = [name for name in CASES if name.startswith(("gather", "take_along", "one_hot", "scatter"))]
+
+
+@pytest.mark.parametrize("name", READ_BACK)
+def test_what_is_written_is_read_back(name: str, tmp_path: Path) -> None:
+    function, _, specs = CASES[name]
+    model = Function(function)
+    model.build(*specs)
+    for opset in (13, 23):
+        bm.export(model, tmp_path / "model.onnx", opset=opset)
+        again = bm.from_onnx(tmp_path / "model.onnx")
+        arrays = _inputs(specs, {"N": 3, "T": 5})
+        for found, wanted in zip(each(again(*arrays)), each(model(*arrays)), strict=True):
+            assert found.dtype == wanted.dtype
+            np.testing.assert_allclose(found, wanted, rtol=1e-6, atol=1e-6)
 
 
 def test_every_op_of_the_core_that_has_a_lowering_is_tested() -> None:

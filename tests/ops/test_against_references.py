@@ -14,6 +14,7 @@ import pytest
 from bigmodel_core import ops
 from bigmodel_core.testing import check_gradients, compute
 from bigmodel_core.testing.evaluate import Evaluation
+from tests.ops.scatter_reference import scattered
 
 Arrays = list[np.ndarray]
 erf = np.vectorize(math.erf, otypes=[float])
@@ -70,6 +71,10 @@ def cross_entropy(x: np.ndarray, y: np.ndarray, smoothing: float) -> np.ndarray:
 def hinge(x: np.ndarray, y: np.ndarray) -> np.ndarray:
     wrong = np.where(np.eye(x.shape[-1])[y] > 0, -np.inf, x).max(-1)
     return np.maximum(0, 1 + wrong - np.take_along_axis(x, y[..., None], -1)[..., 0])
+
+
+TORCH = {"add": "sum", "max": "amax", "min": "amin"}
+"""What PyTorch calls the reductions of scatter."""
 
 
 def torch_hinge(torch: Any, x: Any, y: Any) -> Any:
@@ -263,6 +268,59 @@ CASES = [
         [CUBE, normal(4), normal(4, seed=1)],
     ),
     Case("gather", ops.gather, lambda t, i: t[i], lambda torch, t, i: t[i], [A, whole(3, 2, 4)]),
+    *(
+        Case(
+            f"gather along {axis}",
+            lambda x, i, axis=axis: ops.gather(x, i, axis),
+            lambda x, i, axis=axis: np.take(x, i, axis),
+            lambda torch, x, i, axis=axis: torch.index_select(x, axis, i),
+            [CUBE, whole(3, 7)],
+        )
+        for axis in (1, -1)
+    ),
+    *(
+        Case(
+            f"take_along_axis {axis}",
+            lambda x, i, axis=axis: ops.take_along_axis(x, i, axis),
+            lambda x, i, axis=axis: np.take_along_axis(x, i, axis),
+            lambda torch, x, i, axis=axis: torch.take_along_dim(x, i, axis),
+            [CUBE, whole(2, *shape)],
+        )
+        for axis, shape in ((0, (5, 3, 4)), (1, (1, 5, 4)), (-1, (2, 3, 1)))
+    ),
+    Case(
+        "gather_nd",
+        ops.gather_nd,
+        lambda x, i: x[i[..., 0], i[..., 1]],
+        lambda torch, x, i: x[i[..., 0], i[..., 1]],
+        [CUBE, whole(2, 3, 5, 2)],
+    ),
+    Case(
+        "one_hot",
+        lambda i: ops.one_hot(i, 4, "int64"),
+        lambda i: np.eye(4, dtype=int)[i],
+        lambda torch, i: torch.nn.functional.one_hot(i, 4),
+        [whole(4, 2, 5)],
+        False,
+    ),
+    *(
+        Case(
+            f"scatter {reduce} along {axis}",
+            lambda x, i, u, axis=axis, reduce=reduce: ops.scatter(x, i, u, axis, reduce),
+            lambda x, i, u, axis=axis, reduce=reduce: scattered(x, i, u, axis, reduce),
+            lambda torch, x, i, u, axis=axis, reduce=reduce: x.scatter_reduce(axis, i, u, TORCH[reduce]),
+            [CUBE, whole(2, *shape), normal(*shape)],
+        )
+        for axis, shape in ((0, (5, 3, 4)), (2, (2, 3, 6)))
+        for reduce in TORCH
+    ),
+    Case(
+        "scatter",
+        lambda x, i, u: ops.scatter(x, i, u, 1),
+        lambda x, i, u: scattered(x, i, u, 1),
+        lambda torch, x, i, u: x.scatter(1, i, u),
+        [CUBE, np.argsort(normal(2, 3, 4), 1)[:, :2], normal(2, 2, 4)],
+    ),
     Case(
         "reshape",
         lambda x: ops.reshape(x, (4, -1)),

@@ -106,6 +106,42 @@ REFUSED: list[tuple[str, Callable[..., Any], list[np.ndarray], type[BigmodelErro
     ("condition of numbers", lambda c, x: ops.where(c, x, x), [F4, F4], DtypeError, "bool"),
     ("logic of numbers", ops.logical_and, [F4, F4], DtypeError, "bool"),
     ("float indices", ops.gather, [F23, F4], DtypeError, "float64"),
+    ("gather along no axis", lambda x, i: ops.gather(x, i, 2), [F23, I3], ShapeError, "axis 2 is out"),
+    ("places of floats", ops.take_along_axis, [F23, F23], DtypeError, "TakeAlong needs int32 or int64"),
+    (
+        "places of other axes",
+        ops.take_along_axis,
+        [F23, I3],
+        ShapeError,
+        r"as many axes as the array \(2, 3\)",
+    ),
+    (
+        "places that do not broadcast",
+        ops.take_along_axis,
+        [F23, np.zeros((3, 2), "int64")],
+        ShapeError,
+        "take_along_axis.*do not broadcast along the axes other than 1",
+    ),
+    ("too many coordinates", ops.gather_nd, [F23, I3], ShapeError, r"1 to 2 of \(2, 3\)"),
+    ("a class that is no integer", lambda x: ops.one_hot(x, 3), [F4], DtypeError, "one_hot needs"),
+    ("no classes", lambda i: ops.one_hot(i, 0), [I3], ConfigError, "depth of one_hot is 0"),
+    ("unknown scatter", lambda x, i: ops.scatter(x, i, x, 0, "mean"), [F4, I3], ConfigError, "by 'mean'"),
+    ("scatter of other axes", ops.scatter, [F23, I3, F23], ShapeError, "scatter along axis 0"),
+    (
+        "scatter past the other axes",
+        ops.scatter,
+        [F23, np.zeros((2, 4), "int64"), np.zeros((2, 4))],
+        ShapeError,
+        r"indices \(2, 4\)",
+    ),
+    ("scatter of a kind", ops.scatter, [F4, I3, I3], DtypeError, "int64 into float64"),
+    (
+        "sums of truths",
+        lambda x, i: ops.scatter(x > 0, i, x > 0, 0, "add"),
+        [F4, np.zeros(4, "int64")],
+        DtypeError,
+        "cannot add truth",
+    ),
     ("float labels", ops.cross_entropy, [F23, np.zeros(2)], DtypeError, "integer class labels"),
     ("labels of another length", ops.cross_entropy, [F23, I3], ShapeError, r"\(2, 3\) and \(3,\)"),
     (
@@ -158,6 +194,25 @@ def test_labels_as_numbers_are_checked() -> None:
 def test_indices_out_of_range(index: int) -> None:
     with pytest.raises(DataError, match=f"index {index} .*2 rows"):
         compute(ops.gather, F23, np.array([0, index]))
+
+
+@pytest.mark.parametrize("index", [-1, 3])
+@pytest.mark.parametrize(
+    ("name", "function", "position"),
+    [
+        ("Gather", lambda x, i: ops.gather(x, i[:, 1], 1), 1),
+        ("TakeAlong", ops.take_along_axis, 3),
+        ("GatherND", ops.gather_nd, 3),
+        ("Scatter", lambda x, i: ops.scatter(x, i, 1.0, 1), 3),
+    ],
+)
+def test_the_op_and_the_index_out_of_range_are_named(
+    name: str, function: Any, position: int, index: int
+) -> None:
+    indices = np.array([[0, 1], [1, index]])
+    text = rf"^{name}: the index {index} \(position {position}\) is out of range for .* 3( rows)?\."
+    with pytest.raises(DataError, match=text):
+        compute(function, np.zeros((2, 3)), indices)
 
 
 def test_a_failed_run_does_not_spoil_the_next() -> None:

@@ -22,8 +22,8 @@ CHUNK_ELEMENTS = 16384
 
 
 def launches(kernel: ArrayKernel, call: Call) -> list[CpuLaunch]:
-    """The launches of an array kernel: one, split into chunks of rows where the kernel takes `start` and
-    `stop`; how many rows depends on the work, unless the kernel says it."""
+    """The launches of an array kernel: one, split into chunks of rows or items where the kernel takes `start`
+    and `stop`; how many rows depends on the work, unless the kernel says it."""
     specs = (*call.outputs, *call.inputs)
     if kernel.views is None:
         shapes = [tuple(int(size) for size in spec.shape) for spec in specs]
@@ -38,6 +38,8 @@ def launches(kernel: ArrayKernel, call: Call) -> list[CpuLaunch]:
     )
     chunked = "start" in names
     rows = shapes[0][0] if shapes[0] else 1
+    if kernel.items is not None:
+        rows = kernel.items(call.op, call.inputs, call.outputs)
     if chunked and rows == 0:
         return []
     largest = max((math.prod(shape) for shape in shapes), default=1)
@@ -57,7 +59,8 @@ def launches(kernel: ArrayKernel, call: Call) -> list[CpuLaunch]:
             tail.append(float(value) if kind in FLOATS else int(value))
     key = tuple((spec.dtype, len(shape)) for spec, shape in zip(specs, shapes, strict=True))
     compiled = wrapper(kernel.function, key, kinds, call.dtype)
-    tile = (step, int(shapes[0][1])) if chunked and len(shapes[0]) == 2 else None
+    by_rows = chunked and kernel.items is None
+    tile = (step, int(shapes[0][1])) if by_rows and len(shapes[0]) == 2 else None
     return [CpuLaunch(compiled, [*context, *tail], -(-rows // step) if chunked else 1, tile)]
 
 

@@ -38,13 +38,15 @@ class ArrayKernel(Kernel):
     Args:
         function: `function(outputs..., inputs..., attributes..., start, stop, status)`; attributes are the
             op's fields of the same name; a kernel that takes `start` and `stop` does that range of rows of
-            its first output and may run in several threads; `status` is an int64 array of four: setting
-            `status[CODE]` to a code of `kernels.status` stops the plan.
+            its first output, or of `items`, and may run in several threads; `status` is an int64 array of
+            four: setting `status[CODE]` to a code of `kernels.status` stops the plan.
         views: `views(op, inputs, outputs)` gives the shapes under which the (contiguous) outputs and inputs
             are seen, so that few ranks must be compiled.
         cost: work of one element of the largest array, relative to an addition.
         extras: `extras(op, inputs, outputs)` gives more integers by name, besides the op's attributes.
         rows: of the first output in a chunk, where something else says how the work is cut.
+        items: `items(op, inputs, outputs)` is how many independent pieces of work there are, of which `start`
+            and `stop` name a range; by default the rows of the first output.
 
     Raises:
         KernelError: the function is none, or takes arguments of kernels for other devices.
@@ -58,6 +60,7 @@ class ArrayKernel(Kernel):
     cost: float = 1.0
     extras: Extras | None = None
     rows: int | None = None
+    items: Callable[..., int] | None = None
 
     def __post_init__(self) -> None:
         check_function(self.function, "kernel", ROWS, ("thread", "threads"))
@@ -75,6 +78,7 @@ def kernel(
     views: Views | None = None,
     cost: float = 1.0,
     extras: Extras | None = None,
+    items: Callable[..., int] | None = None,
 ) -> ArrayKernel:
     """Make a function on arrays the CPU kernel of an op; see `ArrayKernel`.
 
@@ -83,7 +87,7 @@ def kernel(
     ...         out[i] = x[i] + x[i]
     >>> cpu = kernel(double)
     """
-    return ArrayKernel(function, views, cost, extras)
+    return ArrayKernel(function, views, cost, extras, items=items)
 
 
 Choose = Callable[[Call], "Sequence[CpuLaunch] | None"]
