@@ -40,6 +40,7 @@ if TYPE_CHECKING:  # the types of names that are collected below
     from bigmodel_core.ops.sizes import *
     from bigmodel_core.ops.slicing import *
     from bigmodel_core.ops.softmax import *
+    from bigmodel_core.ops.sorting import *
     from bigmodel_core.ops.updates import *
 
     def __getattr__(name: str) -> Any:

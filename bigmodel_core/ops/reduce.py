@@ -114,11 +114,9 @@ class Min(_Extreme):
         return emit.reduce("ReduceMin", x, self.axes, self.keepdims)
 
 
-class ArgMax(_Extreme):
-    """The position of the largest number along one axis, the first if there are several; int64."""
-
-    cpu = cpu_kernels.argmax
-    cuda = cuda_kernels.argmax
+class _Position(_Extreme):
+    """Where an extreme number is along one axis, as int64: the first if there are several, NaN if there is
+    one."""
 
     def infer(self, x: Spec) -> Spec:
         return super().infer(x).with_dtype("int64")
@@ -126,8 +124,25 @@ class ArgMax(_Extreme):
     def grad(self, dy: Value, y: Value, x: Value) -> tuple[None]:  # type: ignore[override]  # integers have no gradient
         return (None,)
 
+
+class ArgMax(_Position):
+    """The position of the largest number along one axis, the first if there are several; int64."""
+
+    cpu = cpu_kernels.argmax
+    cuda = cuda_kernels.argmax
+
     def onnx(self, emit: Any, x: Any) -> Any:
         return emit.ArgMax(x, axis=self.axes[0], keepdims=int(self.keepdims))
+
+
+class ArgMin(_Position):
+    """The position of the smallest number along one axis, the first if there are several; int64."""
+
+    cpu = cpu_kernels.argmin
+    cuda = cuda_kernels.argmin
+
+    def onnx(self, emit: Any, x: Any) -> Any:
+        return emit.ArgMin(x, axis=self.axes[0], keepdims=int(self.keepdims))
 
 
 def _reduced(op: type[Reduction], x: Value, axis: Axes, keepdims: bool) -> Value:
@@ -173,6 +188,11 @@ def argmax(x: Value, axis: int = -1, keepdims: bool = False) -> Value:
     return ArgMax(normal_axes(axis, x.ndim), keepdims)(x)
 
 
+def argmin(x: Value, axis: int = -1, keepdims: bool = False) -> Value:
+    """The index of the smallest number along an axis; int64."""
+    return ArgMin(normal_axes(axis, x.ndim), keepdims)(x)
+
+
 def reduce_to(x: Value, shape: Shape) -> Value:
     """Sum over the axes along which `shape` was broadcast: the gradient of broadcasting."""
     if x.shape == shape:
@@ -184,4 +204,4 @@ def reduce_to(x: Value, shape: Shape) -> Value:
     return (sum(x, axes) if axes else x).reshape(*shape)
 
 
-__all__ = ["argmax", "max", "mean", "min", "reduce_to", "sum"]
+__all__ = ["argmax", "argmin", "max", "mean", "min", "reduce_to", "sum"]

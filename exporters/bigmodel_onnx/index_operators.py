@@ -1,4 +1,4 @@
-"""How operators are read whose places are computed: elements picked and written by number, one-hot rows."""
+"""How operators are read whose places are computed: elements picked and written by number, order."""
 
 from __future__ import annotations
 
@@ -6,6 +6,7 @@ from bigmodel_core import ops
 from bigmodel_core.errors import ExportError
 from bigmodel_core.graph import Value
 from bigmodel_core.graph.spec import Dim, Shape, format_shape
+from bigmodel_core.ops.sorting import TopK
 from bigmodel_onnx.nodes import Call, reads
 from bigmodel_onnx.shape_operators import indices_along
 
@@ -81,3 +82,13 @@ def _one_hot(call: Call) -> Value:
     order = [*range(axis), indices.ndim, *range(axis, indices.ndim)]
     values = call.value(2)
     return ops.where(ops.transpose(rows, order), values[1], values[0])
+
+
+@reads("TopK")
+def _top_k(call: Call) -> tuple[Value, Value]:
+    """In order, whether the file wants one or not."""
+    x = call.value(0)
+    axis, count = call.axis(x.ndim, -1), call.get("k")
+    count = call.dims(1).dims[0] if count is None else count
+    values, places = TopK(axis, count, bool(call.get("largest", 1)))(x)
+    return values, places

@@ -237,9 +237,9 @@ def _reduce(call: Call) -> Value:
     return function(x, tuple(axes) if axes else None, bool(call.get("keepdims", 1)))
 
 
-@reads("ArgMax")
+@reads("ArgMax", "ArgMin")
 def _argmax(call: Call) -> Value:
     if call.get("select_last_index", 0):
-        raise ExportError("ArgMax with select_last_index cannot be read.")
-    x = call.value(0)
-    return ops.argmax(x, call.axis(x.ndim, 0), bool(call.get("keepdims", 1)))
+        raise ExportError(f"{call.operator} with select_last_index cannot be read.")
+    x, function = call.value(0), ops.argmax if call.operator == "ArgMax" else ops.argmin
+    return function(x, call.axis(x.ndim, 0), bool(call.get("keepdims", 1)))

@@ -138,7 +138,7 @@ def references(recurrence: Any, images: Any) -> dict[str, Callable[..., Any]]:
         "sum": lambda x: [x.sum(), x.sum(0), x.sum(1), x.mean(), x.mean(0, keepdims=True)],
         "sum of pieces": lambda x: [x.sum(0), x.sum(1), x.sum()],
         "reductions of axes": lambda x: [
-            *(x.sum((0, 2)), x.max((1, 2)), x.min(1), x.argmax(1), x.argmax(0)),
+            *(x.sum((0, 2)), x.max((1, 2)), x.min(1), x.argmax(1), x.argmax(0), x.argmin(1)),
         ],
         "extremes of rows": lambda x: [x.max(), x.max(1), x.min(0), x.min(1)],
         "softmax": lambda x: [softmax(x), log_softmax(x)],
@@ -160,6 +160,9 @@ def references(recurrence: Any, images: Any) -> dict[str, Callable[..., Any]]:
         "gather": lambda t, i: t[i],
         "gather by a matrix": lambda t, i: t[i],
         "gather of columns": lambda x, i: [np.take(x, i, 1), x[i[:, 0], i[:, 1]]],
+        "sort": lambda x: [
+            *(np.sort(x, 0), np.argsort(-x, 1), -np.sort(-x)[:, :3], np.argsort(-x)[:, :3]),
+        ],
         "take along axis": lambda x, i: [np.take_along_axis(x, i, 0), np.take_along_axis(x, i, 1)],
         "scatter": lambda x, i, u: [
             scattered(x, i, u, axis, how) for axis in (0, 1) for how in (None, "add", "max", "min")

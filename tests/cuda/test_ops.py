@@ -119,7 +119,14 @@ CASES: dict[str, Case] = {
         {"x": RNG.standard_normal((19, 18))},
     ),
     "reductions of axes": (
-        lambda x: [o.sum(x, (0, 2)), o.max(x, (1, 2)), o.min(x, 1), o.argmax(x, 1), o.argmax(x, 0)],
+        lambda x: [
+            o.sum(x, (0, 2)),
+            o.max(x, (1, 2)),
+            o.min(x, 1),
+            o.argmax(x, 1),
+            o.argmax(x, 0),
+            o.argmin(x, 1),
+        ],
         {"x": RNG.standard_normal((4, 3, 5))},
     ),
     "extremes of rows": (lambda x: [o.max(x), o.max(x, 1), o.min(x, 0), o.min(x, 1)], {"x": WIDE}),
@@ -156,6 +163,10 @@ CASES: dict[str, Case] = {
     "gather of columns": (
         lambda x, i: [o.gather(x, i, 1), o.gather_nd(x, i)],
         {"x": RNG.standard_normal((3, 4, 2)), "i": np.array([[0, 3], [2, 3]])},
+    ),
+    "sort": (
+        lambda x: [o.sort(x, 0), o.argsort(x, 1, True), *o.top_k(x, 3)],
+        {"x": X},
     ),
     "take along axis": (
         lambda x, i: [o.take_along_axis(x, i, 0), o.take_along_axis(x, i, 1)],

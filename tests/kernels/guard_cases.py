@@ -324,6 +324,13 @@ CASES: dict[str, Case] = {
             "u": normal(5, 3, 13),
         },
     ),
+    "order": Case(
+        lambda x, r, i: [
+            *(o.sort(x, 0), o.argsort(x, 1, True), *o.top_k(x, 3), o.sort(r), *o.top_k(r, 7), o.argmin(x, 1)),
+            *(o.sort(i), *o.top_k(i, 19, 0)),
+        ],
+        lambda lanes: {"x": normal(5, 7, 13), "r": normal(3, 131), "i": whole(67, 3, below=50)},
+    ),
     "losses": Case(
         _losses,
         lambda lanes: {

@@ -398,11 +398,27 @@ def _reduced(d: Draw, operator: str) -> None:
         d.add(operator, x, axes=chosen, keepdims=keepdims)
 
 
-@draws("ArgMax")
+@draws("ArgMax", "ArgMin")
 def _argmax(d: Draw, operator: str) -> None:
     shape = tuple(2 if dim == 0 else dim for dim in d.shape())
     axis = d.axis(shape) if d.opset >= 11 else d.whole(0, len(shape) - 1)
     d.add(operator, d.operand(shape), axis=d.any(axis, axis, None), keepdims=d.any(None, 0, 1))
+
+
+@draws("TopK")
+def _top_k(d: Draw, operator: str) -> None:
+    """The numbers are apart: old opsets say nothing about equal ones, and NaN has no place."""
+    shape = [dim or 2 for dim in d.shape()]
+    axis = d.axis(shape) if d.opset >= 11 else d.whole(0, len(shape) - 1)
+    if isinstance(shape[axis], str):
+        shape[axis] = 3
+    count = d.whole(1, shape[axis])
+    dtype = d.any("float32", "float64", "int64") if d.opset >= 11 else "float32"
+    x, largest = d.operand(shape, dtype, -9000, 9000), d.any(None, 0, 1) if d.opset >= 11 else None
+    if d.opset < 10:
+        d.add(operator, x, outputs=2, axis=axis, k=count)
+    else:
+        d.add(operator, x, d.ints([count]), outputs=2, axis=axis, largest=largest)
 
 
 # Shapes --------------------------------------------------------------------------------------------------

@@ -31,6 +31,8 @@ MODULES = (
         "scatterelements",
         "scatternd",
         "onehot",
+        "topk",
+        "argmin",
         "rnn",
         "lstm",
         "gru",
@@ -71,6 +73,8 @@ REFUSED = {
     r"batchnorm_.*_training_mode": "in training mode",
     r"scatternd_(add|multiply|max|min).*": "ScatterND that combines numbers",
     r"scatter_elements_with_reduction_mul": "reduces by 'mul'",
+    r"argmin_.*select_last_index": "select_last_index",
+    r"top_k_uint64": "the type or the shape of the input",
     r"gathernd_.*_batch_dim1": "batch_dims",
     r"onehot_with_bfloat16_values": "bfloat16",
     r"gru_.*": "its reset gate before the matrix product",
@@ -116,5 +120,13 @@ def test_there_are_cases_of_every_operator() -> None:
     } <= operators
     assert {"BatchNormalization", "InstanceNormalization", "GroupNormalization"} <= operators
     assert {"Pad", "Resize", "Upsample", "Gather", "ScatterND", "RNN", "LSTM", "GRU"} <= operators
-    assert {"GatherElements", "GatherND", "Scatter", "ScatterElements", "OneHot"} <= operators
+    assert {
+        "GatherElements",
+        "GatherND",
+        "Scatter",
+        "ScatterElements",
+        "OneHot",
+        "TopK",
+        "ArgMin",
+    } <= operators
     assert len(CASES) > 100

@@ -213,6 +213,22 @@ CASES: dict[str, Case] = {
         lambda x, y, i: _updated(x, y, slice(i[0], i[0] + y.shape[1]), slice(i[0], i[0] + 2)),
         (("N", 32, 9), ("N", "T", 2), bm.Spec((1,), "int64")),
     ),
+    "argmin": (lambda x: ops.argmin(x, 1, True), lambda x: x.argmin(1)[:, None], (X,)),
+    "sort": (
+        lambda x: (ops.sort(x), ops.sort(x, 0, True), ops.sort(x.astype("float64"), 1)),
+        lambda x: (np.sort(x), -np.sort(-x, 0), np.sort(x, 1)),
+        (X,),
+    ),
+    "argsort": (
+        lambda i: (ops.argsort(i, 1), ops.argsort(i.astype("uint8"), 0)),
+        lambda i: (np.argsort(i, 1, kind="stable"), np.argsort(i, 0, kind="stable")),
+        (bm.Spec(("N", "T"), "int64"),),
+    ),
+    "top_k": (
+        lambda i: (*ops.top_k(i, 2), *ops.top_k(i.astype("uint8"), 4, 1)),
+        lambda i: (*_largest(i, 2), *_largest(i, 4)),
+        (bm.Spec(("N", 5), "int32"),),
+    ),
     "gather": (ops.gather, lambda t, i: t[i], ((6, 3), bm.Spec(("N", 2), "int64"))),
     "gather_columns": (
         lambda x, i: ops.gather(x, i, 1),
@@ -248,6 +264,11 @@ CASES: dict[str, Case] = {
         (bm.Spec((6, 3), "int64"), bm.Spec(("N", 1), "int32"), bm.Spec(("N", 3), "int64")),
     ),
 }
+
+
+def _largest(x: np.ndarray, k: int) -> tuple[np.ndarray, np.ndarray]:
+    places = np.argsort(-x.astype("int64"), -1, kind="stable")[..., :k]
+    return np.take_along_axis(x, places, -1), places
 
 
 def _updated(x: np.ndarray, y: np.ndarray, *where: slice) -> np.ndarray:
@@ -286,7 +307,11 @@ def test_op_computes_in_onnx_runtime_what_numpy_computes(name: str, tmp_path: Pa
                 np.testing.assert_allclose(found, wanted, rtol=2e-5, atol=2e-5)
 
 
-READ_BACK = [name for name in CASES if name.startswith(("gather", "take_along", "one_hot", "scatter"))]
+READ_BACK = [
+    name
+    for name in CASES
+    if name.startswith(("gather", "take_along", "one_hot", "scatter", "arg", "sort", "top_k"))
+]
 
 
 @pytest.mark.parametrize("name", READ_BACK)

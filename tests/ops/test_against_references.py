@@ -194,6 +194,39 @@ CASES = [
     Case("max", lambda x: ops.max(x, 1), lambda x: x.max(1), plain("amax", dim=1), [CUBE]),
     Case("min", lambda x: ops.min(x, -1), lambda x: x.min(-1), plain("amin", dim=-1), [CUBE]),
     Case("argmax", lambda x: ops.argmax(x, 1), lambda x: x.argmax(1), plain("argmax", dim=1), [CUBE], False),
+    Case("argmin", lambda x: ops.argmin(x, 1), lambda x: x.argmin(1), plain("argmin", dim=1), [CUBE], False),
+    *(
+        Case(
+            f"sort {axis}",
+            lambda x, axis=axis: ops.sort(x, axis),
+            lambda x, axis=axis: np.sort(x, axis),
+            lambda torch, x, axis=axis: torch.sort(x, axis)[0],
+            [CUBE],
+        )
+        for axis in (0, 1, -1)
+    ),
+    Case(
+        "sort descending",
+        lambda x: ops.sort(x, 1, True),
+        lambda x: -np.sort(-x, 1),
+        lambda torch, x: torch.sort(x, 1, True)[0],
+        [CUBE],
+    ),
+    Case(
+        "argsort",
+        lambda x: ops.argsort(x, 1),
+        lambda x: np.argsort(x, 1, kind="stable"),
+        plain("argsort", dim=1, stable=True),
+        [np.round(CUBE)],
+        False,
+    ),
+    Case(
+        "top_k",
+        lambda x: ops.top_k(x, 2, 1)[0],
+        lambda x: -np.sort(-x, 1)[:, :2],
+        lambda torch, x: torch.topk(x, 2, 1)[0],
+        [CUBE],
+    ),
     Case("floor", ops.floor, np.floor, plain("floor"), [3 * A], False),
     Case("ceil", ops.ceil, np.ceil, plain("ceil"), [3 * A], False),
     Case("sign", ops.sign, np.sign, plain("sign"), [np.round(A)], False),

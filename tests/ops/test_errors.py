@@ -142,6 +142,10 @@ REFUSED: list[tuple[str, Callable[..., Any], list[np.ndarray], type[BigmodelErro
         DtypeError,
         "cannot add truth",
     ),
+    ("k above the axis", lambda x: ops.top_k(x, 5, 1)[0], [F23], ShapeError, r"k = 5 .*axis 1 .*which has 3"),
+    ("no k", lambda x: ops.top_k(x, 0)[0], [F4], ConfigError, "top_k takes 0"),
+    ("sort along no axis", lambda x: ops.sort(x, 2), [F23], ShapeError, "axis 2 is out of range"),
+    ("smallest of nothing", lambda x: ops.argmin(x, 0), [np.zeros((0, 3))], ShapeError, "empty axis"),
     ("float labels", ops.cross_entropy, [F23, np.zeros(2)], DtypeError, "integer class labels"),
     ("labels of another length", ops.cross_entropy, [F23, I3], ShapeError, r"\(2, 3\) and \(3,\)"),
     (

@@ -58,14 +58,32 @@ def min_middle(out, x, start, stop):
 
 
 def argmax_middle(out, x, start, stop):
-    """out (outer, inner), x (outer, middle, inner): where the first largest is along the middle axis."""
+    """out (outer, inner), x (outer, middle, inner): where the first largest is along the middle axis; NaN if
+    one is."""
     for i in range(start, stop):
         for k in range(x.shape[2]):
             best = 0
             for j in range(1, x.shape[1]):
-                if x[i, j, k] > x[i, best, k]:
+                if x[i, j, k] > x[i, best, k] or is_new_nan(x[i, j, k], x[i, best, k]):
                     best = j
             out[i, k] = best
+
+
+def argmin_middle(out, x, start, stop):
+    """out (outer, inner), x (outer, middle, inner): where the first smallest is along the middle axis; NaN if
+    one is."""
+    for i in range(start, stop):
+        for k in range(x.shape[2]):
+            best = 0
+            for j in range(1, x.shape[1]):
+                if x[i, j, k] < x[i, best, k] or is_new_nan(x[i, j, k], x[i, best, k]):
+                    best = j
+            out[i, k] = best
+
+
+def is_new_nan(number, best):
+    """Whether a number is NaN, and the best one so far is not."""
+    return number != number and best == best
 
 
 def _middle(op: Any, inputs: tuple[Spec, ...], outputs: tuple[Spec, ...]) -> tuple[list[Any], list[Any]]:
@@ -76,3 +94,4 @@ def _middle(op: Any, inputs: tuple[Spec, ...], outputs: tuple[Spec, ...]) -> tup
 max_ = kernel(max_middle, views=_middle)
 min_ = kernel(min_middle, views=_middle)
 argmax = kernel(argmax_middle, views=_middle)
+argmin = kernel(argmin_middle, views=_middle)

@@ -66,15 +66,21 @@ def extreme(kind: str, dtype: str, lanes: int) -> Any:
 @cuda_launches
 def argmax(call: Call) -> list[CudaLaunch]:
     """The position of the first largest number along an axis."""
-    return _launch(first_largest(), call, 1)
+    return _launch(first_extreme("max"), call, 1)
+
+
+@cuda_launches
+def argmin(call: Call) -> list[CudaLaunch]:
+    """The position of the first smallest number along an axis."""
+    return _launch(first_extreme("min"), call, 1)
 
 
 @functools.cache
-def first_largest() -> Any:
-    """out (outer, inner): where x (outer, middle, inner) is largest."""
-    here = row_of(1)
+def first_extreme(kind: str) -> Any:
+    """out (outer, inner): where x (outer, middle, inner) is largest or smallest; NaN wins."""
+    here, combine = row_of(1), COMBINE[kind]
 
-    def first_largest(out, x):
+    def first_extreme(out, x):
         first, step, _ = here()
         inner = out.shape[1]
         for row in range(first, out.shape[0] * inner, step):
@@ -82,11 +88,12 @@ def first_largest() -> Any:
             k = row % inner
             best = 0
             for j in range(1, x.shape[1]):
-                if x[i, j, k] > x[i, best, k]:
+                number = x[i, best, k]
+                if number == number and combine(number, x[i, j, k]) != number:
                     best = j
             out[i, k] = best
 
-    return first_largest
+    return first_extreme
 
 
 def _launch(function: Any, call: Call, lanes: int) -> list[CudaLaunch]:
