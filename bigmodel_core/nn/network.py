@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import itertools
 import threading
 from collections.abc import Callable, Mapping, Sequence
 from typing import TYPE_CHECKING, Any, NoReturn
@@ -21,13 +22,14 @@ from bigmodel_core.nn.outputs import taken_apart
 from bigmodel_core.nn.parameters import KnownInputs, Owned, Parameter, claimed
 from bigmodel_core.nn.states import LoadReport, fitting
 from bigmodel_core.nn.trace import Trace, is_tracing
+from bigmodel_core.ops.random import SEED, STEP
 
 if TYPE_CHECKING:
     from bigmodel_core.data.encoding import Encoding
     from bigmodel_core.nn.layer import Layer
     from bigmodel_core.nn.session import Session
     from bigmodel_core.nn.summary import Summary
-    from bigmodel_core.plan import Variables
+    from bigmodel_core.plan import Program, Variables
     from bigmodel_core.plan.listing import PlannedStep
 
 
@@ -78,6 +80,7 @@ class Network:
         """How the data it was trained on became numbers; a `Trainer` writes it down."""
         self._variables: Variables | None = None
         self._lock = threading.RLock()
+        self._calls = itertools.count(1)
         self._traces: dict[bool, Trace] = {}
         self._programs: dict[Any, Any] = {}
         self._resized: dict[tuple[Spec, ...], Network] = {}
@@ -261,11 +264,17 @@ class Network:
                 "a built model was called on Values, inside a layer or a function.",
                 fix="call the layer that it was built from: network.layer(x).",
             )
+        program = self._prediction()
         given = self.check_inputs(arrays)
-        results = self._prediction().run(self.variables, given)
+        results = program.run(self.variables, {**given, **self.drawing(program)})
         return self.trace(training=False).form.pack(results)
 
-    def _prediction(self) -> Any:
+    def drawing(self, program: Program) -> dict[str, Any]:
+        """What a program of inference draws random numbers by, if it does: no two calls draw the same, and
+        none what a training step draws."""
+        return {SEED: self.seed, STEP: -next(self._calls)} if SEED in program.inputs else {}
+
+    def _prediction(self) -> Program:
         """The program of inference, made once."""
         from bigmodel_core.plan import Program
 

@@ -66,6 +66,7 @@ class Session:
                 )
             assert self._variables is not None
             self._is_torn = True
+            given |= network.drawing(programs.call)
             results = programs.call.run(self._variables, given)
             self._is_torn = False
         return network.trace(training=False).form.pack(results)

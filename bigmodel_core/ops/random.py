@@ -4,25 +4,27 @@ path)."""
 from __future__ import annotations
 
 import hashlib
-from collections.abc import Mapping
+import math
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 from typing import Any
 
-from bigmodel_core.errors import ConfigError
-from bigmodel_core.graph import Value, current_graph
-from bigmodel_core.graph.spec import Spec, dim_value
+from bigmodel_core.errors import ConfigError, DtypeError, ShapeError
+from bigmodel_core.graph import Graph, Number, Value, current_graph
+from bigmodel_core.graph.dtypes import COMPUTED_FLOATS
+from bigmodel_core.graph.spec import Dim, Shape, Spec, broadcast, dim_value, format_shape
 from bigmodel_core.kernels.fused import elementwise
+from bigmodel_core.ops.comparison import cast, equal, where
 from bigmodel_core.ops.elementwise import ElementwiseOp, check_floats
+from bigmodel_core.ops.functions import cos, log, sqrt
 
 SEED, STEP = "~seed", "~step"
 """The names of the graph inputs (int64 scalars) that random ops read; a plan fills them in at each run."""
 
-_MASK = 0xFFFFFFFF
 
-
-def random_bits(index, seed, step, key):
-    """32 random bits: Philox 4x32 with ten rounds (Salmon et al., 2011), counter (index, step), key (seed,
-    path)."""
+def random_words(index, seed, step, key):
+    """64 random bits: the first two words of Philox 4x32 with ten rounds (Salmon et al., 2011), counter
+    (index, step), key (seed, path)."""
     c0 = index & 0xFFFFFFFF
     c1 = (index >> 32) & 0xFFFFFFFF
     c2 = step & 0xFFFFFFFF
@@ -38,11 +40,20 @@ def random_bits(index, seed, step, key):
         c3 = p0 & 0xFFFFFFFF
         k0 = (k0 + 0x9E3779B9) & 0xFFFFFFFF
         k1 = (k1 + 0xBB67AE85) & 0xFFFFFFFF
-    return c0
+    return c0 | (c1 << 32)
+
+
+def random_bits(index, seed, step, key):
+    """32 random bits: the first word of those."""
+    return random_words(index, seed, step, key) & 0xFFFFFFFF
 
 
 def _bits_of(seed, step, index, key):
     return random_bits(index, seed, step, key)
+
+
+def _words_of(seed, step, index, key):
+    return random_words(index, seed, step, key)
 
 
 @dataclass(frozen=True)
@@ -61,6 +72,24 @@ class RandomBits(ElementwiseOp):
 
     def grad(self, dy: Value, y: Value, *inputs: Value) -> tuple[None, ...]:
         return (None,) * len(inputs)
+
+
+class RandomWords(RandomBits):
+    """64 random bits at each place of a shape, as any int64."""
+
+    cpu, cuda = elementwise(_words_of)
+
+
+@dataclass(frozen=True)
+class BitField(ElementwiseOp):
+    """Some of the bits of int64 numbers, as numbers: those of a mask, after a shift to the right."""
+
+    shift: int
+    mask: int
+    cpu, cuda = elementwise(lambda bits, shift, mask: (bits >> shift) & mask)
+
+    def grad(self, dy: Value, y: Value, bits: Value) -> tuple[None]:
+        return (None,)
 
 
 @dataclass(frozen=True)
@@ -94,6 +123,13 @@ def path_key(path: str) -> int:
     return int.from_bytes(hashlib.sha256(path.encode()).digest()[:8], "little") >> 1
 
 
+def _drawn(kind: type[RandomBits], graph: Graph, shape: Shape) -> Value:
+    """The next stream of the layer whose call runs: its key is the layer's path and how often it drew."""
+    draws = sum(isinstance(node.op, RandomBits) and node.path == graph.path for node in graph.nodes)
+    seed, step = graph.input(SEED, Spec((), "int64")), graph.input(STEP, Spec((), "int64"))
+    return kind(path_key(f"{graph.path}#{draws}"), shape)(seed, step)
+
+
 def dropout(x: Value, rate: float) -> Value:
     """Zero each number with probability `rate` and scale the others by 1 / (1 - rate) (Srivastava et al.,
     2014).
@@ -107,10 +143,139 @@ def dropout(x: Value, rate: float) -> Value:
     if rate == 0:
         return x
     graph = current_graph() if x.node.graph is None else x.node.graph
-    draws = sum(isinstance(node.op, RandomBits) and node.path == graph.path for node in graph.nodes)
-    seed, step = graph.input(SEED, Spec((), "int64")), graph.input(STEP, Spec((), "int64"))
-    bits = RandomBits(path_key(f"{graph.path}#{draws}"), x.shape)(seed, step)
+    bits = _drawn(RandomBits, graph, x.shape)
     return _Drop(1.0 / (1.0 - rate))(x, _Kept(int(rate * 2**32))(bits))
 
 
-__all__ = ["dropout"]
+def uniform(
+    shape: Dim | Sequence[Dim],
+    low: Value | Number = 0.0,
+    high: Value | Number = 1.0,
+    dtype: str | None = None,
+) -> Value:
+    """Random numbers from `low` up to, but not including, `high`, in training and in inference.
+
+    They are a function of the seed, the step and the path of the layer that draws: a run is repeated, and
+    resumed, exactly. Each call of a built model draws anew, the n-th the same numbers in every process; an
+    evaluation draws the same numbers each time. Gradients flow to `low` and `high`.
+
+    Args:
+        shape: of the result; dimensions may be free, as in `x.shape`.
+        low, high: numbers, or Values that broadcast to the shape.
+        dtype: "float32" or "float64"; that of `low` or `high` if one is a Value, else "float32".
+
+    Raises:
+        ShapeError: a limit does not broadcast to the shape.
+        ConfigError: `low` is above `high`.
+        DtypeError: the type is no float, or that of a limit is another one.
+
+    >>> import bigmodel_core as bm
+    >>> noisy = bm.function(lambda x: x + bm.ops.uniform(x.shape, -0.5, 0.5))
+    >>> noisy([1.0, 2.0]).round(4), noisy([1.0, 2.0]).round(4)
+    (array([1.4085, 1.7849], dtype=float32), array([0.9252, 1.7881], dtype=float32))
+    """
+    graph, wanted, kind, (start, end) = _asked("uniform", shape, dtype, low=low, high=high)
+    limits = _numbers(low, high)
+    if limits is not None and not limits[0] <= limits[1]:
+        raise ConfigError(f"uniform from {low} to {high} is empty.", fix="pass low <= high.")
+    if kind == "float32":
+        unit = _share(_drawn(RandomBits, graph, wanted), 8, 24, kind)
+    else:
+        unit = _share(_drawn(RandomWords, graph, wanted), 11, 53, kind)
+    if limits == (0.0, 1.0):
+        return unit
+    found = start + unit * (end - start)
+    return where(equal(found, end), start, found)  # what is next below the end may be rounded to it
+
+
+def normal(
+    shape: Dim | Sequence[Dim],
+    mean: Value | Number = 0.0,
+    std: Value | Number = 1.0,
+    dtype: str | None = None,
+) -> Value:
+    """Random numbers of a normal distribution, in training and in inference; see `uniform`.
+
+    They are made of uniform ones by the formula of Box and Muller (1958). Gradients flow to `mean` and `std`:
+    `normal(mean.shape, mean, std)` is the reparameterisation of a variational autoencoder.
+
+    Args:
+        shape: of the result; dimensions may be free, as in `x.shape`.
+        mean, std: mean and standard deviation: numbers, or Values that broadcast to the shape.
+        dtype: "float32" or "float64"; that of `mean` or `std` if one is a Value, else "float32".
+
+    Raises:
+        ShapeError: the mean or the standard deviation does not broadcast to the shape.
+        ConfigError: the standard deviation is below 0.
+        DtypeError: the type is no float, or that of an operand is another one.
+
+    >>> import bigmodel_core as bm
+    >>> noisy = bm.function(lambda x: x + bm.ops.normal(x.shape, std=0.1))
+    >>> noisy([1.0, 2.0]).round(3), noisy([1.0, 2.0]).round(3)
+    (array([0.965, 1.86 ], dtype=float32), array([1.096, 2.07 ], dtype=float32))
+    """
+    graph, wanted, kind, (center, spread) = _asked("normal", shape, dtype, mean=mean, std=std)
+    if (numbers := _numbers(mean, std)) is not None and not numbers[1] >= 0:
+        raise ConfigError(f"the standard deviation is {std}.", fix="pass one of 0 or more.")
+    if kind == "float32":  # a word for the distance from 0, one for the angle
+        words = _drawn(RandomWords, graph, wanted)
+        share, turn = _share(words, 0, 32, kind, 1), _share(words, 40, 24, kind)
+    else:
+        apart = [_drawn(RandomWords, graph, wanted) for _ in range(2)]
+        share, turn = _share(apart[0], 11, 53, kind, 1), _share(apart[1], 11, 53, kind)
+    found = sqrt(-2.0 * log(share)) * cos(turn * (2 * math.pi))
+    return found if numbers == (0.0, 1.0) else center + found * spread
+
+
+def _share(bits: Value, shift: int, digits: int, dtype: str, plus: int = 0) -> Value:
+    """Some of the bits as a share of all that they can be: from 0 up to 1; with `plus` 1, above 0 up to and
+    including 1."""
+    whole = cast(BitField(shift, 2**digits - 1)(bits), dtype)
+    return (whole + float(plus) if plus else whole) * 2.0**-digits
+
+
+def _numbers(a: Any, b: Any) -> tuple[float, float] | None:
+    """Two operands, if both are known now."""
+    return (float(a), float(b)) if isinstance(a, (int, float)) and isinstance(b, (int, float)) else None
+
+
+def _asked(
+    name: str, shape: Any, dtype: str | None, **operands: Any
+) -> tuple[Graph, Shape, str, list[Value]]:
+    """Where to draw, how many, of which type, and the operands as Values.
+
+    Raises:
+        ShapeError, DtypeError: as `uniform` and `normal` say.
+    """
+    values = [item for item in operands.values() if isinstance(item, Value)]
+    graph = values[0].node.graph if values else current_graph()
+    kind = dtype or (values[0].dtype if values else "float32")
+    if kind not in COMPUTED_FLOATS:
+        raise DtypeError(
+            f"{name} makes {' or '.join(COMPUTED_FLOATS)}, not {kind}.",
+            fix="convert what it makes: ops.floor(ops.uniform(shape, 0, 10)).astype('int64').",
+        )
+    wanted = Spec((shape,) if isinstance(shape, (int, str)) else tuple(shape), kind).shape
+    found = []
+    for key, item in operands.items():
+        value = item if isinstance(item, Value) else graph.constant(item, kind)
+        if value.dtype != kind:
+            raise DtypeError(
+                f"{name} makes {kind}, but {key} is {value.dtype}.",
+                fix=f"convert it: {key}.astype('{kind}'), or pass dtype='{value.dtype}'.",
+            )
+        try:
+            fits = broadcast(value.shape, wanted) == wanted
+        except ShapeError:
+            fits = False
+        if not fits:
+            raise ShapeError(
+                f"{name} of {format_shape(wanted)} has {key} of {format_shape(value.shape)}, which does not"
+                " broadcast to it.",
+                fix=f"pass the larger shape, such as {key}.shape.",
+            )
+        found.append(value)
+    return graph, wanted, kind, found
+
+
+__all__ = ["dropout", "normal", "uniform"]

@@ -18,6 +18,7 @@ from bigmodel_core.nn.network import Network
 from bigmodel_core.nn.outputs import taken_apart
 from bigmodel_core.nn.trace import Trace
 from bigmodel_core.ops.carried import Carried
+from bigmodel_core.ops.random import RandomBits
 from bigmodel_core.plan import Computation, Program, replaced
 from bigmodel_onnx.emit import Emitter
 from bigmodel_onnx.matching import Match, Uses
@@ -61,6 +62,7 @@ def lower(
     roots = [*trace.outputs, *(trace.carried_updates.get(*item) for item in trace.carried.items())]
     roots = _with_lowerings(roots)
     nodes = needed(roots)
+    _refuse_draws(nodes)
     refuse_missing(missing_in(nodes, emitter.opset))
     arrays = {path: array for path, array in network.state().items() if path in trace.parameters}
     folded = _folded(network, nodes, roots)
@@ -294,15 +296,24 @@ def missing_in(nodes: Sequence[Node], opset: int) -> list[str]:
     """The nodes without a lowering, "path (Layer): Op" each; the opset is that of the file."""
     found = []
     for node in nodes:
-        if isinstance(node.op, Input) and node.op.name.startswith("~"):
-            found.append(f"{_place(node)} (random numbers in inference mode)")
-        elif not isinstance(node.op, LEAVES) and type(node.op).onnx is Op.onnx:
+        if not isinstance(node.op, LEAVES) and type(node.op).onnx is Op.onnx:
             found.append(_place(node))
     return list(dict.fromkeys(found))
 
 
 def _place(node: Node) -> str:
     return f"{node.place}: {type(node.op).__name__}".lstrip(": ")
+
+
+def _refuse_draws(nodes: Sequence[Node]) -> None:
+    """Raise where random numbers are drawn: no two runtimes draw the same, and nothing could be compared."""
+    places = dict.fromkeys(node.place or "the model" for node in nodes if isinstance(node.op, RandomBits))
+    if places:
+        raise ExportError(
+            f"random numbers are drawn in inference mode by {', '.join(places)}; what a file draws could not"
+            " be compared with the model.",
+            fix="pass the noise as an input of the model, or draw it in training only: if self.training.",
+        )
 
 
 def refuse_missing(missing: Sequence[str]) -> None:

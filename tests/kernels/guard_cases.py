@@ -340,6 +340,9 @@ CASES: dict[str, Case] = {
             "k": whole(67, below=2),
         },
     ),
+    "noise": Case(
+        lambda x: [o.normal(x.shape, x, x * x), o.uniform(x.shape, x)], lambda lanes: {"x": normal(9, 13)}
+    ),
     "dropout": Case(lambda x: o.dropout(x, 0.4), lambda lanes: {"x": normal(9, 13)}),
     "positions and sizes": Case(
         lambda x: [

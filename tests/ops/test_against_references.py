@@ -458,7 +458,13 @@ def test_forward_and_gradient_equal_pytorch(case: Case, torch: Any) -> None:
 def test_every_public_op_is_here() -> None:
     tested = {case.name.split()[0] for case in CASES}
     tested |= {"logical_and", "logical_or", "logical_not"}
-    elsewhere = {"dropout", "label_values", "reduce_to"}  # tests of their own; reduce_to by every broadcast
+    elsewhere = {
+        "dropout",
+        "normal",
+        "uniform",
+        "label_values",
+        "reduce_to",
+    }  # tests of their own; reduce_to by every broadcast
     elsewhere |= {"gradients", "stop_gradient", "positions"}  # positions have no gradient
     elsewhere |= {
         "recurrent",

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import signal
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
@@ -152,6 +153,28 @@ def test_a_finished_run_goes_on_for_more_epochs(tmp_path: Path) -> None:
     made(tmp_path / "run").fit(labelled(50), epochs=3, verbose=False)
     resumed = bm.Trainer.resume(tmp_path / "run")
     resumed.fit(labelled(50), epochs=5, verbose=False)
+    assert outcome(resumed) == outcome(whole)
+
+
+@dataclass(frozen=True)
+class Sampled(bm.Layer):
+    """Scores of a code that is drawn, as in a variational autoencoder; in validation, too."""
+
+    def __call__(self, x: Any) -> Any:
+        mean, spread = bm.layers.Dense(4)(x), bm.layers.Dense(4)(x)
+        code = bm.ops.normal(mean.shape, mean, bm.ops.exp(spread))
+        return bm.layers.Dense(3)(code + bm.ops.uniform(code.shape, -0.1, 0.1))
+
+
+def test_what_a_model_draws_goes_on(tmp_path: Path) -> None:
+    def made(out: Path | None) -> bm.Trainer:
+        return bm.Trainer(Sampled(), "cross_entropy", "adam", seed=2, out=out)
+
+    whole = made(None)
+    whole.fit(labelled(50), epochs=4, validation=0.2, verbose=False)
+    made(tmp_path / "run").fit(labelled(50), epochs=2, validation=0.2, verbose=False)
+    resumed = bm.Trainer.resume(tmp_path / "run")
+    resumed.fit(labelled(50), epochs=4, validation=0.2, verbose=False)
     assert outcome(resumed) == outcome(whole)
 
 

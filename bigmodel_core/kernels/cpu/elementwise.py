@@ -218,5 +218,6 @@ def source(chain: Chain) -> tuple[str, dict[str, Any]]:
             f"    if top_{dtype} >= {DTYPES[dtype].infinite}:",
             f"        store_int(load_int(ctx, {slot}), {CODE}, {WRITTEN_NOT_FINITE})",
         ]
-    text = "\n\n".join([*helpers.values(), "\n".join(lines)])
+    parts = [f"{text}\n\n{name}.is_inlined = True" for name, text in helpers.items()]
+    text = "\n\n".join([*parts, "\n".join(lines)])
     return text + "\n", objects

@@ -124,7 +124,7 @@ class _Reader:
             return _joined("again", str(self.seen[id(function)]))
         self.seen[id(function)] = len(self.seen)
         parts: list[str | bytes] = [_code(function.__code__), self.of(function.__defaults__)]
-        parts.append(self.of(function.__kwdefaults__))
+        parts += [self.of(function.__kwdefaults__), self.of(function.__dict__.get("is_inlined"))]
         names = sorted(_names(function.__code__))
         for name, value in references(function).items():
             parts += [name, self.of(value)]

@@ -268,6 +268,7 @@ class _Prepared:
                 _nrt=False,
                 no_cpython_wrapper=True,
                 no_cfunc_wrapper=True,
+                forceinline=getattr(value, "is_inlined", False),  # a loop with a call in it is no vector code
             )(self.function(value))
         elif value is math and self.swaps:
             made = types.ModuleType("math")
