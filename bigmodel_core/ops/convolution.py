@@ -85,6 +85,7 @@ class Conv2d(_Convolution):
     """
 
     cpu = cpu_kernels.conv2d
+    cuda = cuda_kernels.conv2d
 
     def infer(self, x: Spec, weight: Spec, bias: Spec | None = None) -> Spec:
         n, channels, height, width = self.sizes(x)
@@ -128,6 +129,7 @@ class ConvTranspose2d(_Convolution):
 
     size: tuple[Dim, Dim] = (1, 1)
     cpu = cpu_kernels.conv_transpose2d
+    cuda = cuda_kernels.conv_transpose2d
 
     def bind(self, sizes: Mapping[str, int]) -> Any:
         """The same with named dimensions replaced by sizes."""
@@ -185,6 +187,7 @@ class Conv2dWeightGrad(_Convolution):
     image_inputs: ClassVar[tuple[int, ...]] = (0, 1)
     image_outputs: ClassVar[tuple[int, ...]] = ()
     cpu = cpu_kernels.conv2d_weight_gradient
+    cuda = cuda_kernels.conv2d_weight_gradient
     exported: ClassVar[bool] = False
 
     def infer(self, x: Spec, dy: Spec) -> Spec:

@@ -6,7 +6,6 @@ The fixture `both` runs one graph on both devices, the CPU and the CUDA device.
 
 from __future__ import annotations
 
-import sys
 import types
 from collections.abc import Callable, Mapping, Sequence
 from typing import Any
@@ -26,17 +25,6 @@ try:
     require_device()
 except DeviceError:
     collect_ignore_glob = ["test_*.py"]
-
-SWITCH_INTERVAL = 5e-5
-"""The simulator waits for its threads in a loop; Python's 5 ms between switches would starve them."""
-
-
-@pytest.fixture(autouse=True, scope="session")
-def _quick_switches() -> Any:
-    before = sys.getswitchinterval()
-    sys.setswitchinterval(SWITCH_INTERVAL)
-    yield
-    sys.setswitchinterval(before)
 
 
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:

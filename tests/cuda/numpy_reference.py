@@ -190,6 +190,17 @@ def references(recurrence: Any, images: Any) -> dict[str, Callable[..., Any]]:
                 for outside in (0, np.nan)
             ),
         ],
+        "convolution": lambda x, w, b: images.convolved(x, w, b, (2, 1), (1, 2, 1, 2), (1, 2), 1),
+        "convolution of groups": lambda x, w: images.convolved(
+            *(x, w, np.zeros(6), (1, 1), (3, 0, 3, 0), (1, 1), 3)
+        ),
+        "convolution with few weights": lambda x, w: images.convolved(
+            *(x, w, np.zeros(1), (1, 2), (0, 0, 0, 0), (1, 1), 1)
+        ),
+        "transposed convolution": lambda x, w, b: (
+            images.gradients(*(np.zeros((2, 4, 8, 7)), w, x, (3, 2), (1, 1, 1, 1), (2, 1)))[0]
+            + b[:, None, None]
+        ),
         "known moments": lambda v, s: s / np.sqrt(v + 1e-5),
         "fixed norm": lambda x, s, b: fixed_norm(x, s, b, np.array([0.5, -0.25, 0]), np.array([0.5, 1, 2])),
     }

@@ -103,3 +103,20 @@ def test_a_pool_chooses_the_first_of_equals_and_the_last_nan(both: Any) -> None:
     np.testing.assert_array_equal(found[1], first)
     for ours, theirs in zip(found, expected, strict=True):
         np.testing.assert_array_equal(ours, theirs)
+
+
+def test_padding_of_free_sizes(both: Any) -> None:
+    """Padding "same" under a stride depends on the size, and slices give it back in gradients."""
+    graph = Graph()
+    with graph.active():
+        x = graph.input("x", Spec(("N", 2, "H", "W")))
+        w = graph.input("w", Spec((3, 2, 3, 2)))
+        y = o.max_pool(o.conv2d(x, w, stride=(2, 3), padding="same"), 2, 2, "same")
+        y = o.zero_pad(y, (0, x.shape[2] // 2, 1, 0))
+        results = [y, *gradients(o.sum(o.square(y)), [x, w])]
+    arrays = {"w": RNG.standard_normal((3, 2, 3, 2)).astype("float32")}
+    for shape in [(2, 2, 5, 6), (1, 2, 6, 7)]:
+        arrays["x"] = RNG.standard_normal(shape).astype("float32")
+        found, expected = (both.run(graph, results, arrays, device) for device in ("cuda", "cpu"))
+        for ours, theirs in zip(found, expected, strict=True):
+            np.testing.assert_allclose(ours, theirs, rtol=1e-5, atol=1e-5)

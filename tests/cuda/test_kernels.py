@@ -16,7 +16,9 @@ import bigmodel_core as bm
 from bigmodel_core.errors import KernelError
 from bigmodel_core.graph import Graph, Op
 from bigmodel_core.graph.spec import Spec
-from bigmodel_core.kernels.cuda.engine.runtime import share_arrays_of_blocks
+from bigmodel_core.kernels.cuda.engine.launch import CudaLaunch
+from bigmodel_core.kernels.cuda.engine.runtime import cuda
+from bigmodel_core.kernels.cuda.engine.simulator import share_arrays_of_blocks
 from bigmodel_core.plan import Program, Variables, device_named
 
 
@@ -130,3 +132,24 @@ def test_threads_of_a_simulated_block_share_one_array() -> None:
                 assert all(array is arrays[0] for array in arrays)
     finally:
         sys.setswitchinterval(before)
+
+
+@pytest.mark.simulator
+@pytest.mark.parametrize("failing", [False, True])
+def test_threads_of_a_simulated_block_meet_without_those_that_have_ended(failing: bool) -> None:
+    def meet(out):
+        place = cuda.threadIdx.x
+        if failing and place == 0:
+            raise ValueError("not this one")
+        for turn in range(4 * place):  # the first ends at once
+            out[place] = turn
+            cuda.syncthreads()
+
+    out = np.full(3, -1)
+    launch = CudaLaunch(meet, [out], (1,), 3)
+    if failing:
+        with pytest.raises(ValueError, match="not this one"):
+            launch.bound(0)()
+    else:
+        launch.bound(0)()
+        assert out.tolist() == [-1, 3, 7]

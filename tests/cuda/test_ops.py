@@ -206,6 +206,24 @@ CASES: dict[str, Case] = {
         lambda x: [o.average_pool(x, 2), *(o.average_pool(x, 3, (2, 3), (1, 2), c) for c in (True, False))],
         {"x": IMAGES},
     ),
+    "convolution": (
+        lambda x, w, b: o.conv2d(x, w, b, stride=(2, 1), padding=(1, 2), dilation=(1, 2)),
+        {"x": IMAGES, "w": RNG.standard_normal((5, 3, 2, 2)), "b": RNG.standard_normal(5)},
+    ),
+    "convolution of groups": (
+        lambda x, w: o.conv2d(x, w, padding=(3, 0), groups=3),
+        {"x": IMAGES, "w": RNG.standard_normal((6, 1, 2, 3))},
+    ),
+    "convolution with few weights": (
+        lambda x, w: o.conv2d(x, w, stride=(1, 2)),
+        {"x": IMAGES[:, :1], "w": RNG.standard_normal((1, 1, 1, 2))},
+    ),
+    "transposed convolution": (
+        lambda x, w, b: o.conv_transpose2d(
+            x, w, b, stride=(3, 2), padding=1, output_padding=(1, 0), dilation=(2, 1)
+        ),
+        {"x": IMAGES, "w": RNG.standard_normal((3, 4, 2, 3)), "b": RNG.standard_normal(4)},
+    ),
     "labels as numbers": (lambda t: losses.LabelNumbers(2, "float32")(t), {"t": SIGNS}),
 }
 FIXED = {

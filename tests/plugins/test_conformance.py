@@ -133,7 +133,7 @@ LAYERS: list[tuple[Any, list[Any], Reference | None]] = [
     (bm.models.Alexnet(3, 1, dropout=0.0), [(2, 1, 63, 63)], None),
     (bm.models.Vgg11(3, 1, 8, dropout=0.0), [(2, 1, 32, 32)], None),
     (bm.models.Vgg16(3, 1, 8, dropout=0.0, batch_norm=False), [(2, 1, 32, 32)], None),
-    (bm.models.Resnet20(3, 2), [(2, 1, 8, 8)], None),
+    (bm.models.Resnet20(3, 2), [(2, 1, 9, 9)], None),
     (bm.models.Resnet18(3, 2), [(2, 1, 16, 16)], None),
     (bm.models.Resnet50(3, 1), [(2, 1, 16, 16)], None),
     (bm.models.Densenet121(3, 1, (2, 1)), [(2, 1, 16, 16)], None),

@@ -8,7 +8,6 @@ smaller. Chunks are chosen by shapes alone.
 from __future__ import annotations
 
 import functools
-import math
 from typing import Any
 
 from bigmodel_core.graph.dtypes import SIZES
@@ -18,6 +17,7 @@ from bigmodel_core.kernels.cpu.engine.launch import CpuBuffer, CpuLaunch, Scratc
 from bigmodel_core.kernels.cpu.engine.memory import load, load_int, store
 from bigmodel_core.kernels.cpu.engine.native import NativeFunction
 from bigmodel_core.kernels.cpu.gemm.grid_products import grid_products
+from bigmodel_core.kernels.taps import first_inside, meeting, period, steps_inside
 
 CHOICE = "vectors of channels"
 PIXELS = 256
@@ -52,7 +52,7 @@ def transposed(
     whole = chunk_rows(g)
     rows = max(1, whole // g.out_height) * g.height if whole >= g.out_height else g.height
     total = g.n * g.height
-    context = [*_sizes(g), y, taps, bias or 0, x, rows, total, *map(_period, g.stride, g.dilation)]
+    context = [*_sizes(g), y, taps, bias or 0, x, rows, total, *map(period, g.stride, g.dilation)]
     tile = (rows * g.width, g.channels)
     return [order, CpuLaunch(transposed_kernel(g.dtype), context, -(-total // rows), tile, choice=CHOICE)]
 
@@ -100,11 +100,6 @@ def load_filter(ctx):
     return *taps, *stride, load_int(ctx, 9), load_int(ctx, 10), load_int(ctx, 11), load_int(ctx, 12)
 
 
-def _period(stride: int, dilation: int) -> int:
-    """The distance between taps that meet the same pixels of a strided grid."""
-    return stride // math.gcd(stride, dilation)
-
-
 def _ordered_taps(g: Geometry, weight: CpuBuffer, scratch: Scratch) -> tuple[CpuLaunch, CpuBuffer]:
     taps = g.taps[0] * g.taps[1]
     ordered = scratch(taps * g.channels * SIZES[g.dtype])
@@ -123,16 +118,6 @@ def order_kernel(dtype: str) -> NativeFunction:
                 write(out, tap * channels + c, read(weight, c * taps + tap))
 
     return NativeFunction(order_depthwise)
-
-
-def first_inside(start, gap):
-    """How many steps of `gap` from `start` lead to 0 or more."""
-    return (gap - 1 - start) // gap if start < 0 else 0
-
-
-def steps_inside(start, gap, size):
-    """How many steps of `gap` from `start` stay below `size`, the start included."""
-    return (size - 1 - start) // gap + 1 if start < size else 0
 
 
 @functools.cache
@@ -179,22 +164,6 @@ def convolution_kernel(dtype: str) -> NativeFunction:
 def transposed_kernel(dtype: str) -> NativeFunction:
     """The kernel for rows of x; `transposed` lists its context."""
     size, products = SIZES[dtype], grid_products(dtype)
-
-    def meeting(place, taps, step, gap, period, length):
-        """The first tap that meets an output from a pixel, how many do, and that output."""
-        tap = 0
-        while tap < period and (place - tap * gap) % step != 0:
-            tap += 1
-        output = (place - tap * gap) // step
-        back = period * gap // step  # from one such tap to the next the output is so many before
-        if output >= length:
-            skipped = (output - length) // back + 1
-            tap += skipped * period
-            output -= skipped * back
-        count = 0
-        if tap < taps and output >= 0 and (place - tap * gap) % step == 0:
-            count = min((taps - 1 - tap) // period, output // back) + 1
-        return tap, count, output
 
     def depthwise_transposed(ctx, chunk):
         height, width, out_height, out_width, channels = load_sizes(ctx)

@@ -10,15 +10,13 @@ from __future__ import annotations
 import functools
 import importlib.util
 import math
-import sys
 import types
 import warnings
 from collections.abc import Callable, Sequence
 from typing import Any
 
-import numpy as np
-
 from bigmodel_core.errors import DeviceError, KernelError
+from bigmodel_core.kernels.cuda.engine import simulator
 
 INSTALL = "pip install 'bigmodel[cuda]'"
 
@@ -112,6 +110,7 @@ class Kernel:
     ) -> Callable[[], None]:
         """A call without arguments that launches the kernel."""
         if simulated():
+            arguments = [simulator.plain(argument) for argument in arguments]
 
             def simulate() -> None:
                 with warnings.catch_warnings():
@@ -197,7 +196,8 @@ class _SimulatorForm(_Form):
     """For the simulator: helpers see the thread they run in, and `math` keeps number types."""
 
     def kernel(self, function: Any) -> types.FunctionType:
-        share_arrays_of_blocks()
+        simulator.share_arrays_of_blocks()
+        simulator.meet_without_polling()
         self.current = _Current()
         made = self.rebuilt(function)
         # At a launch Numba puts the simulated module in place of `cuda` in the kernel's globals: look there.
@@ -212,7 +212,7 @@ class _SimulatorForm(_Form):
             return types.SimpleNamespace(**{name: self.value(item) for name, item in vars(math).items()})
         if _is_helper(value):
             return self.rebuilt(value)
-        return _simulated_math().get(id(value), value)
+        return simulator.replacements().get(id(value), value)
 
 
 class _Current:
@@ -222,64 +222,6 @@ class _Current:
 
     def __getattr__(self, name: str) -> Any:
         return getattr(self.namespace["cuda"], name)
-
-
-@functools.cache
-def share_arrays_of_blocks() -> None:
-    """Give the threads of a simulated block one and the same shared array.
-
-    The simulator looks an array up by the line that asks for it and makes it if there is none, in two
-    steps: two threads that ask at the same moment get an array each, and never see what the other writes.
-    """
-    from numba.core import types as numba_types
-    from numba.cuda.simulator.kernelapi import FakeCUDAShared
-    from numba.np import numpy_support
-
-    in_two_steps = FakeCUDAShared.array
-
-    def array(self: Any, shape: Any, dtype: Any) -> np.ndarray:
-        if shape == 0:  # dynamic shared memory, made with the block
-            return in_two_steps(self, shape, dtype)
-        asking = sys._getframe(1)
-        number = numpy_support.as_dtype(dtype) if isinstance(dtype, numba_types.Type) else dtype
-        line = asking.f_code.co_filename, asking.f_lineno
-        return self._allocations.setdefault(line, np.empty(shape, number))
-
-    FakeCUDAShared.array = array
-
-
-@functools.cache
-def _simulated_math() -> dict[int, Any]:
-    return {id(getattr(math, name)): function for name, function in simulated_functions().items()}
-
-
-@functools.cache
-def simulated_functions() -> dict[str, Callable[..., Any]]:
-    """Functions of `math` by name, that keep float32 and never raise."""
-
-    def typed(function: Callable[[float], float]) -> Callable[[Any], Any]:
-        return lambda x: np.asarray(x).dtype.type(function(float(x)))
-
-    same: tuple[str, ...] = (
-        "exp",
-        "expm1",
-        "log",
-        "log1p",
-        "log2",
-        "log10",
-        "sqrt",
-        "sin",
-        "cos",
-        "tan",
-        "sinh",
-    )
-    same += ("cosh", "tanh", "floor", "ceil", "trunc", "fabs", "fmod", "copysign")
-    other = {"asin": "arcsin", "acos": "arccos", "atan": "arctan", "atan2": "arctan2"}
-    other |= {"asinh": "arcsinh", "acosh": "arccosh", "atanh": "arctanh", "pow": "power"}
-    found: dict[str, Callable[..., Any]] = {
-        name: getattr(np, other.get(name, name)) for name in (*same, *other)
-    }
-    return found | {"erf": typed(math.erf), "erfc": typed(math.erfc)}
 
 
 def _is_helper(value: Any) -> bool:
