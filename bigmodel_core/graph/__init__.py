@@ -5,8 +5,6 @@ from bigmodel_core.graph.graph import Constant as Constant
 from bigmodel_core.graph.graph import Graph as Graph
 from bigmodel_core.graph.graph import Input as Input
 from bigmodel_core.graph.graph import Node as Node
-from bigmodel_core.graph.graph import Number as Number
-from bigmodel_core.graph.graph import Value as Value
 from bigmodel_core.graph.graph import Variable as Variable
 from bigmodel_core.graph.graph import needed as needed
 from bigmodel_core.graph.graph import place as place
@@ -14,3 +12,6 @@ from bigmodel_core.graph.kernel import Kernel as Kernel
 from bigmodel_core.graph.op import Op as Op
 from bigmodel_core.graph.op import current_graph as current_graph
 from bigmodel_core.graph.op import register_kernel as register_kernel
+from bigmodel_core.graph.value import Number as Number
+from bigmodel_core.graph.value import Operand as Operand
+from bigmodel_core.graph.value import Value as Value

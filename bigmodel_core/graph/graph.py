@@ -16,10 +16,9 @@ import numpy as np
 
 from bigmodel_core.errors import BigmodelError, GraphError
 from bigmodel_core.graph.op import Op, active_graph
-from bigmodel_core.graph.operations import operations
-from bigmodel_core.graph.spec import Dim, Shape, Spec, SymbolicDim, format_shape
-
-Number = int | float | bool | SymbolicDim
+from bigmodel_core.graph.operands import CONSTANTS, constant_array
+from bigmodel_core.graph.spec import Spec
+from bigmodel_core.graph.value import Value
 
 
 @dataclass(frozen=True)
@@ -101,157 +100,6 @@ def place(path: str, layer: str) -> str:
     return f"{path} ({layer})" if path and layer else path or layer
 
 
-@dataclass(eq=False)
-class Value:
-    """A symbolic array: one output of a node. Supports Python's arithmetic, comparisons and slicing.
-
-    Comparisons are made element by element, `==` and `!=` among them. As keys of a dict and elements of a
-    set, values are told apart by identity; whether a list or tuple contains one is asked with `is`.
-    """
-
-    node: Node
-    number: int
-    spec: Spec
-
-    @property
-    def shape(self) -> Shape:
-        """Integers and named dimensions."""
-        return self.spec.shape
-
-    @property
-    def dtype(self) -> str:
-        """The number type's name."""
-        return self.spec.dtype
-
-    @property
-    def ndim(self) -> int:
-        """How many dimensions."""
-        return self.spec.ndim
-
-    def __repr__(self) -> str:
-        return f"Value({type(self.node.op).__name__}, {format_shape(self.shape)}, {self.dtype})"
-
-    def __bool__(self) -> bool:
-        raise GraphError(
-            "a Value has no truth value while the graph is being built.",
-            fix="use bm.ops.where(condition, a, b) instead of if.",
-        )
-
-    def __iter__(self) -> Iterator[Value]:
-        raise GraphError("a Value cannot be iterated.", fix="slice it: x[:, 0].")
-
-    def __add__(self, other: Value | Number) -> Value:
-        return operations().add(self, other)
-
-    def __radd__(self, other: Number) -> Value:
-        return operations().add(other, self)
-
-    def __sub__(self, other: Value | Number) -> Value:
-        return operations().subtract(self, other)
-
-    def __rsub__(self, other: Number) -> Value:
-        return operations().subtract(other, self)
-
-    def __mul__(self, other: Value | Number) -> Value:
-        return operations().multiply(self, other)
-
-    def __rmul__(self, other: Number) -> Value:
-        return operations().multiply(other, self)
-
-    def __truediv__(self, other: Value | Number) -> Value:
-        return operations().divide(self, other)
-
-    def __rtruediv__(self, other: Number) -> Value:
-        return operations().divide(other, self)
-
-    def __pow__(self, other: Value | Number) -> Value:
-        return operations().power(self, other)
-
-    def __rpow__(self, other: Number) -> Value:
-        return operations().power(other, self)
-
-    def __matmul__(self, other: Value) -> Value:
-        return operations().matmul(self, other)
-
-    def __neg__(self) -> Value:
-        return operations().negate(self)
-
-    def __abs__(self) -> Value:
-        return operations().absolute(self)
-
-    def __lt__(self, other: Value | Number) -> Value:
-        return operations().less(self, other)
-
-    def __le__(self, other: Value | Number) -> Value:
-        return operations().less_equal(self, other)
-
-    def __gt__(self, other: Value | Number) -> Value:
-        return operations().greater(self, other)
-
-    def __ge__(self, other: Value | Number) -> Value:
-        return operations().greater_equal(self, other)
-
-    def __eq__(self, other: object) -> Value:  # type: ignore[override]  # as of NumPy's arrays
-        return operations().equal(self, other) if isinstance(other, _COMPARED) else NotImplemented
-
-    def __ne__(self, other: object) -> Value:  # type: ignore[override]  # as of NumPy's arrays
-        return operations().not_equal(self, other) if isinstance(other, _COMPARED) else NotImplemented
-
-    __hash__ = object.__hash__
-    """From the address, so that no two values that exist have one hash: a dict never compares them."""
-
-    def __getitem__(self, key: Any) -> Value:
-        return operations().index(self, key)
-
-    def __setitem__(self, key: Any, item: Any) -> None:
-        raise GraphError(
-            "a Value cannot be changed.",
-            fix="make a new one: x = bm.ops.update_slice(x, value, start), or bm.ops.where(condition, a, x).",
-        )
-
-    def __array_ufunc__(self, ufunc: np.ufunc, method: str, *operands: Any, **options: Any) -> Value:
-        if ufunc.__name__ in _OPERATORS and method == "__call__" and not options:  # array + value
-            found: Value = getattr(operations(), ufunc.__name__)(*operands)
-            return found
-        raise GraphError(
-            f"NumPy's {ufunc.__name__} was applied to a Value, which has no numbers yet.",
-            fix="use the functions of bm.ops.",
-        )
-
-    def __array__(self, *_: Any, **options: Any) -> np.ndarray:
-        raise GraphError(
-            "a Value was used as an array; it has no numbers yet.",
-            fix="use the functions of bm.ops.",
-        )
-
-    def reshape(self, *shape: Dim) -> Value:
-        """The same numbers in another shape; one dimension may be -1."""
-        return operations().reshape(self, shape)
-
-    def astype(self, dtype: str) -> Value:
-        """The array converted to another type."""
-        return operations().cast(self, dtype)
-
-
-_COMPARED = (Value, int, float, np.generic, np.ndarray, list, tuple, SymbolicDim)
-"""What `==` and `!=` compare with, element by element; anything else is no array."""
-
-_OPERATORS = (
-    "add",
-    "subtract",
-    "multiply",
-    "divide",
-    "power",
-    "less",
-    "less_equal",
-    "greater",
-    "greater_equal",
-    "equal",
-    "not_equal",
-)
-"""The ufuncs behind the operators between an array and a Value."""
-
-
 class Graph:
     """A directed acyclic graph of op applications.
 
@@ -278,15 +126,11 @@ class Graph:
             found = self._known[key] = self._added(node.op, inputs, [value.spec for value in node.outputs])
         return found
 
-    def apply(self, op: Op, inputs: Sequence[Value]) -> Node:
+    def apply(self, op: Op, inputs: Sequence[Any]) -> Node:
         """Add one application; shapes and types are checked now."""
         for value in inputs:
             if not isinstance(value, Value):
-                raise GraphError(
-                    f"{type(op).__name__} was applied to a {type(value).__name__}.",
-                    fix="ops take Values; bm.ops functions also take numbers.",
-                    where=place(self.path, self.layer) or None,
-                )
+                return self.apply(op, self.values(inputs, type(op).__name__))
             if value.node.graph is not self:
                 raise GraphError(
                     "values of two graphs were mixed.", where=place(self.path, self.layer) or None
@@ -302,6 +146,25 @@ class Graph:
                 error.where = place(self.path, self.layer) or None
             raise
         found = self._known[key] = self._added(op, inputs, (specs,) if isinstance(specs, Spec) else specs)
+        return found
+
+    def values(self, inputs: Sequence[Any], name: str) -> list[Value]:
+        """What an op is applied to, with numbers and arrays as constants: floats take the float type of the
+        Values among them (see `bigmodel_core.graph.operands`)."""
+        floats = (value.dtype for value in inputs if isinstance(value, Value) and value.spec.is_float)
+        dtype = next(floats, None)
+        found = []
+        for value in inputs:
+            if isinstance(value, CONSTANTS):
+                is_float = np.asarray(value).dtype.kind not in "bui"
+                value = self.constant(constant_array(value, dtype if is_float else None))
+            elif not isinstance(value, Value):
+                raise GraphError(
+                    f"{name} was applied to a {type(value).__name__}.",
+                    fix="ops take Values, arrays and numbers.",
+                    where=place(self.path, self.layer) or None,
+                )
+            found.append(value)
         return found
 
     @staticmethod

@@ -12,8 +12,11 @@ from bigmodel_core.graph.kernel import ANY_DEVICE, Kernel
 from bigmodel_core.graph.spec import Dim, Spec
 
 if TYPE_CHECKING:
+    import numpy as np
+
     from bigmodel_core.graph.emit import Emit
-    from bigmodel_core.graph.graph import Graph, Value
+    from bigmodel_core.graph.graph import Graph
+    from bigmodel_core.graph.value import Number, Value
 
 
 class Op:
@@ -124,8 +127,8 @@ class Op:
         """
         return None
 
-    def __call__(self, *inputs: Value) -> Any:
-        """Apply the op to values; returns a Value, or a tuple for several outputs."""
+    def __call__(self, *inputs: Value | Number | np.ndarray) -> Any:
+        """Apply the op to values, numbers and arrays; returns a Value, or a tuple for several outputs."""
         graphs = (value.node.graph for value in inputs if hasattr(value, "node"))
         outputs = (next(graphs, None) or current_graph()).apply(self, inputs).outputs
         return outputs[0] if len(outputs) == 1 else outputs
@@ -205,6 +208,8 @@ def current_graph() -> Graph:
     graph = active_graph.get()
     if graph is None:
         raise GraphError(
-            "no graph is being built here.", fix="apply ops to Values, inside a layer's __call__."
+            "no graph is being built here, and no Value is among what an op was applied to.",
+            fix="ops compose what runs later: call them in a layer's __call__, or in a function that"
+            " bm.function compiles; bm.testing.compute(function, *arrays) gives the numbers at once.",
         )
     return graph

@@ -2,7 +2,8 @@
 
 Each op is a class in one file of this folder with its shape rule, gradient and ONNX lowering; its kernels
 are in files of the same name in `kernels/cpu` and `kernels/cuda`. Functions check arguments and apply ops;
-those that a file lists in `__all__` are public here.
+those that a file lists in `__all__` are public here, and take
+arrays and numbers where they say Value.
 """
 
 from __future__ import annotations
@@ -14,6 +15,7 @@ from types import ModuleType
 from typing import TYPE_CHECKING, Any
 
 from bigmodel_core.errors import GraphError
+from bigmodel_core.ops.operands import taking_arrays
 
 if TYPE_CHECKING:  # the types of names that are collected below
     from bigmodel_core.ops.activations import *
@@ -22,7 +24,9 @@ if TYPE_CHECKING:  # the types of names that are collected below
     from bigmodel_core.ops.comparison import *
     from bigmodel_core.ops.concatenation import *
     from bigmodel_core.ops.convolution import *
+    from bigmodel_core.ops.creation import *
     from bigmodel_core.ops.differentiation import *
+    from bigmodel_core.ops.division import *
     from bigmodel_core.ops.functions import *
     from bigmodel_core.ops.gelu import *
     from bigmodel_core.ops.indexing import *
@@ -33,6 +37,7 @@ if TYPE_CHECKING:  # the types of names that are collected below
     from bigmodel_core.ops.pooling import *
     from bigmodel_core.ops.positions import *
     from bigmodel_core.ops.random import *
+    from bigmodel_core.ops.rearranging import *
     from bigmodel_core.ops.recurrent import *
     from bigmodel_core.ops.reduce import *
     from bigmodel_core.ops.scatter import *
@@ -41,6 +46,7 @@ if TYPE_CHECKING:  # the types of names that are collected below
     from bigmodel_core.ops.slicing import *
     from bigmodel_core.ops.softmax import *
     from bigmodel_core.ops.sorting import *
+    from bigmodel_core.ops.special import *
     from bigmodel_core.ops.updates import *
 
     def __getattr__(name: str) -> Any:
@@ -48,7 +54,7 @@ if TYPE_CHECKING:  # the types of names that are collected below
 
 
 def collected(modules: Iterable[ModuleType]) -> dict[str, Any]:
-    """What modules list in `__all__`, by name.
+    """What modules list in `__all__`, by name; functions of Values take arrays, too.
 
     Raises:
         GraphError: two of them list one name.
@@ -62,7 +68,7 @@ def collected(modules: Iterable[ModuleType]) -> dict[str, Any]:
                     f"{homes[name]} and {module.__name__} both have an op '{name}'.",
                     fix="rename one of them.",
                 )
-            found[name], homes[name] = getattr(module, name), module.__name__
+            found[name], homes[name] = taking_arrays(getattr(module, name)), module.__name__
     return found
 
 

@@ -8,7 +8,7 @@ from __future__ import annotations
 import math
 from typing import Any
 
-from bigmodel_core.graph import Number, Value
+from bigmodel_core.graph import Operand, Value
 from bigmodel_core.kernels.fused import elementwise
 from bigmodel_core.ops.comparison import Where, equal, logical_or, not_equal, where
 from bigmodel_core.ops.elementwise import ElementwiseOp, binary, constant_like, paired
@@ -174,7 +174,7 @@ class Minimum(Choice):
         return emit.Min(a, b)
 
 
-def power(a: Value | Number, b: Value | Number) -> Value:
+def power(a: Operand, b: Operand) -> Value:
     """a ** b."""
     if isinstance(a, Value) and isinstance(b, (int, float)):
         if b == 1:

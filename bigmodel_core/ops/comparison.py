@@ -6,7 +6,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from bigmodel_core.errors import DtypeError
-from bigmodel_core.graph import Number, Value
+from bigmodel_core.graph import Operand, Value
 from bigmodel_core.graph.spec import Spec, broadcast
 from bigmodel_core.kernels.fused import elementwise
 from bigmodel_core.ops.elementwise import ElementwiseOp, binary, constant_like, paired
@@ -82,7 +82,8 @@ class Logic(ElementwiseOp):
     def infer(self, *inputs: Any, **_: Any) -> Spec:
         if any(spec.dtype != "bool" for spec in inputs):
             raise DtypeError(
-                f"{type(self).__name__} needs bool, got {inputs[0].dtype}.", fix="compare first: x > 0."
+                f"{type(self).__name__} needs bool, got {' and '.join(spec.dtype for spec in inputs)}.",
+                fix="compare first: x > 0.",
             )
         return super().infer(*inputs)
 
@@ -106,6 +107,15 @@ class Or(Logic):
 
     def onnx(self, emit: Any, a: Any, b: Any) -> Any:
         return emit.Or(a, b)
+
+
+class Xor(Logic):
+    """Either a or b."""
+
+    cpu, cuda = elementwise(lambda a, b: a != b)
+
+    def onnx(self, emit: Any, a: Any, b: Any) -> Any:
+        return emit.Xor(a, b)
 
 
 class Not(Logic):
@@ -167,16 +177,23 @@ def cast(x: Value, dtype: str) -> Value:
     return NotEqual()(x, constant_like(0, x)) if dtype == "bool" else Cast(dtype)(x)
 
 
-def where(condition: Value, a: Value | Number, b: Value | Number) -> Value:
-    """a if the condition is true, else b."""
-    left, right = paired(a, b)
+def where(condition: Value, a: Operand, b: Operand) -> Value:
+    """a where the condition is true, else b; either may be a number or an array.
+
+    Two numbers are float32 (int64 if both are whole); `ops.constant(1.0, x.dtype)` has the type of x.
+    """
+    if not isinstance(a, Value) and not isinstance(b, Value):
+        with condition.node.graph.active():
+            left, right = paired(a, b)
+    else:
+        left, right = paired(a, b)
     return Where()(condition, left, right)
 
 
 equal, not_equal = binary(Equal()), binary(NotEqual())
 less, less_equal = binary(Less()), binary(LessEqual())
 greater, greater_equal = binary(Greater()), binary(GreaterEqual())
-logical_and, logical_or, logical_not = And(), Or(), Not()
+logical_and, logical_or, logical_xor, logical_not = And(), Or(), Xor(), Not()
 
 __all__ = [
     "cast",
@@ -188,6 +205,7 @@ __all__ = [
     "logical_and",
     "logical_not",
     "logical_or",
+    "logical_xor",
     "not_equal",
     "where",
 ]

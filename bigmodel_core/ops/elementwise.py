@@ -9,8 +9,9 @@ from typing import Any, ClassVar
 import numpy as np
 
 from bigmodel_core.errors import DtypeError, ShapeError
-from bigmodel_core.graph import Number, Op, Value, current_graph
-from bigmodel_core.graph.dtypes import COMPUTED_FLOATS, FLOATS
+from bigmodel_core.graph import Number, Op, Operand, Value, current_graph
+from bigmodel_core.graph.dtypes import COMPUTED_FLOATS
+from bigmodel_core.graph.operands import constant_array
 from bigmodel_core.graph.spec import Spec, SymbolicDim, broadcast, format_shape
 from bigmodel_core.ops.sizes import size_of_dimension
 
@@ -45,51 +46,40 @@ class ElementwiseOp(Op):
         return Spec(shape, self.result or inputs[0].dtype)
 
 
-def constant_like(x: Value | Number | np.ndarray, like: Value | None) -> Value:
-    """A number as a constant of the other operand's type; a dimension as its size when the model runs.
-
-    Raises:
-        DtypeError: the type does not hold the number, or it is none.
-    """
+def constant_like(x: Operand, like: Value | str | None) -> Value:
+    """A number or an array as a constant of the other operand's type; a dimension as its size when the model
+    runs."""
     if isinstance(x, Value):
         return x
-    graph = like.node.graph if like is not None else current_graph()
+    graph = like.node.graph if isinstance(like, Value) else current_graph()
+    dtype = like.dtype if isinstance(like, Value) else like
     if isinstance(x, SymbolicDim):
-        return size_of_dimension(x, graph, "int64" if like is None else like.dtype)
-    if like is None:
-        return graph.constant(x)
-    is_plain = type(x) in (int, float) and like.dtype in FLOATS
-    return graph.constant(x if is_plain else _held(x, like.dtype), like.dtype)
+        return size_of_dimension(x, graph, dtype or "int64")
+    return graph.constant(constant_array(x, dtype))
 
 
-def _held(x: object, dtype: str) -> np.ndarray:
-    """Numbers as an array, if a number type holds them; floats are rounded to other floats."""
-    try:
-        array = np.asarray(x)
-    except ValueError:  # lists of different lengths
-        array = np.asarray(None)
-    is_whole = array.dtype.kind in "iub"
-    if is_whole and (dtype in FLOATS or (array.astype(dtype) == array).all()):
-        return array
-    if array.dtype.name in FLOATS and dtype in FLOATS:
-        return array
-    if not is_whole and array.dtype.name not in FLOATS and not isinstance(x, int):
-        raise DtypeError(f"{x!r} is no number.", fix="use numbers, arrays of them, or Values.")
-    what = f"the number {x}" if array.ndim == 0 else f"an array of {array.dtype.name}"
-    wider = "int64" if is_whole and dtype != "int64" else "float32"
-    raise DtypeError(f"{what} does not fit values of type {dtype}.", fix=f"convert: x.astype('{wider}').")
+def paired(a: Operand, b: Operand) -> tuple[Value, Value]:
+    """Two operands as values: one that is none takes the number type of the other."""
+    if isinstance(a, Value) or isinstance(b, Value):
+        left, right = a if isinstance(a, Value) else None, b if isinstance(b, Value) else None
+        return constant_like(a, right), constant_like(b, left)
+    dtype = common_type(a, b)
+    return constant_like(a, dtype), constant_like(b, dtype)
 
 
-def paired(a: Value | Number, b: Value | Number) -> tuple[Value, Value]:
-    left = a if isinstance(a, Value) else None
-    right = b if isinstance(b, Value) else None
-    return constant_like(a, right), constant_like(b, left)
+def common_type(*operands: Number | np.ndarray) -> str:
+    """The number type of operands none of which is a value: that of the first array; else Python's numbers
+    are float32, int64 or bool together."""
+    arrays = [x for x in operands if isinstance(x, (np.ndarray, np.generic))]
+    kinds = [bool if isinstance(x, bool) else int if isinstance(x, (int, str)) else float for x in operands]
+    widest = max(kinds, key=(bool, int, float).index)
+    return constant_array(arrays[0] if arrays else widest(0)).dtype.name
 
 
-def binary(op: ElementwiseOp) -> Callable[[Value | Number, Value | Number], Value]:
-    """An op of two operands as a function that takes numbers, too."""
+def binary(op: ElementwiseOp) -> Callable[[Operand, Operand], Value]:
+    """An op of two operands as a function that takes numbers and arrays, too."""
 
-    def apply(a: Value | Number, b: Value | Number) -> Value:
+    def apply(a: Operand, b: Operand) -> Value:
         left, right = paired(a, b)
         return op(left, right)
 

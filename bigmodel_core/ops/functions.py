@@ -171,6 +171,34 @@ class Ceil(ElementwiseOp):
         return emit.Ceil(x)
 
 
+def _round(x):
+    below = math.floor(x)
+    rest = x - below
+    up = rest > 0.5 or (rest == 0.5 and below - 2 * math.floor(below * 0.5) != 0)
+    return below + 1 if up else below
+
+
+class Round(ElementwiseOp):
+    """The nearest integer, of two the even one; no gradient flows."""
+
+    floats_only = True
+    cpu, cuda = elementwise(_round)
+
+    def grad(self, dy: Value, y: Value, x: Value) -> tuple[None]:
+        return (None,)
+
+    def onnx(self, emit: Any, x: Any) -> Any:
+        return emit.Round(x)
+
+
+def round(x: Value, decimals: int = 0) -> Value:
+    """The nearest number of so many decimals, of two the one whose last digit is even; no gradient flows.
+
+    As in NumPy, it is scaled by a power of ten, rounded, and scaled back.
+    """
+    return Round()(x) if decimals == 0 else Round()(x * 10.0**decimals) / 10.0**decimals
+
+
 def _clip(x, low, high):
     return low if x < low else (high if x > high else x)
 
@@ -228,6 +256,7 @@ __all__ = [
     "floor",
     "log",
     "negate",
+    "round",
     "sign",
     "sin",
     "sqrt",

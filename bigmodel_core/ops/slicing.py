@@ -1,4 +1,4 @@
-"""Slices along one axis, and NumPy's basic indexing, which is made of them."""
+"""Slices along one axis, forwards and backwards, and NumPy's basic indexing, which is made of them."""
 
 from __future__ import annotations
 
@@ -37,7 +37,7 @@ class Slice(Op):
         axis: which axis.
         start: the first element; a negative number counts from the end.
         length: how many.
-        step: distance between neighbours, positive.
+        step: distance between neighbours; below 0 they are taken backwards.
     """
 
     axis: int
@@ -49,12 +49,12 @@ class Slice(Op):
 
     def bind(self, sizes: Mapping[str, int]) -> Slice:
         """The same with named dimensions replaced by sizes."""
-        start = dim_value(self.start, sizes)
-        if start < 0 and isinstance(self.start, str):
+        start, length = dim_value(self.start, sizes), dim_value(self.length, sizes)
+        if start < 0 and isinstance(self.start, str) and (length or self.step > 0):
             raise ShapeError(
                 f"a slice that starts at {self.start} would start at {start}.", fix="use longer sequences."
             )
-        return replace(self, start=start, length=dim_value(self.length, sizes))
+        return replace(self, start=start, length=length)
 
     def bound_start(self, whole: Spec) -> int:
         """The first element's position, once sizes are known."""
@@ -67,7 +67,8 @@ class Slice(Op):
         size = x.shape[self.axis]
         if isinstance(size, int) and isinstance(self.start, int) and isinstance(self.length, int):
             first = self.bound_start(x)
-            if not 0 <= first <= size or (self.length and first + (self.length - 1) * self.step >= size):
+            ends = (first, first + (self.length - 1) * self.step) if self.length else (max(first - 1, 0),)
+            if (size and not all(0 <= place < size for place in ends)) or (self.length and not size):
                 raise ShapeError(
                     f"the slice from {self.start}, {self.length} long, runs past axis {self.axis} of"
                     f" {format_shape(x.shape)}."
@@ -113,7 +114,7 @@ class _SliceGrad(Op):
 
 
 def index(x: Value, key: Any) -> Value:
-    """NumPy's basic slicing: integers, slices with a positive step, `...` and None.
+    """NumPy's basic slicing: integers, slices, `...` and None.
 
     Slices are cut at the ends of an axis, of a free dimension too: `x[:, :10]` of ("N", "T") has
     min(T, 10) columns. A bound may be a named dimension, which must be on the axis.
@@ -157,8 +158,8 @@ def _basic(item: Any) -> Any:
         return item if item is None or item is Ellipsis else _place(item)
     bounds = (item.start, item.stop, item.step)
     start, stop, step = (None if bound is None else _place(bound) for bound in bounds)
-    if isinstance(step, str) or (step is not None and step < 1):
-        raise ShapeError(f"a slice has the step {step}.", fix="use a positive integer.")
+    if isinstance(step, str) or step == 0:
+        raise ShapeError(f"a slice has the step {step}.", fix="use an integer other than 0.")
     return slice(start, stop, step)
 
 
@@ -177,12 +178,26 @@ def _place(item: Any) -> Dim:
 def _range(x: Value, axis: int, item: slice) -> Value:
     size = x.shape[axis]
     named = isinstance(size, str) or isinstance(item.start, str) or isinstance(item.stop, str)
+    step = 1 if item.step is None else item.step
     if not named:
         start, stop, step = item.indices(size)  # type: ignore[arg-type]  # not named: an integer
         return _sliced(x, axis, start, len(range(start, stop, step)), step)
-    step = item.step or 1
+    if step < 0:
+        return _backwards(x, axis, item.start, item.stop, -step)
     first, length = bounded(size, item.start, item.stop)
     return _sliced(x, axis, first, dim_floor_divide(dim_add(length, step - 1), step), step)
+
+
+def _backwards(x: Value, axis: int, start: Dim | None, stop: Dim | None, step: int) -> Value:
+    """A slice of a free axis from its end on: of the reversed axis, where ~0 is 0, if it has bounds."""
+    size = x.shape[axis]
+    if start is None and stop is None:
+        return _sliced(x, axis, -1, dim_floor_divide(dim_add(size, step - 1), step), -step)
+    if isinstance(start, str) or isinstance(stop, str):
+        raise ShapeError("a backward slice has a named dimension as a bound.", fix="use integers, or flip.")
+    turned = Slice(axis, -1, size, -1)(x)
+    first, last = (end if end is None else ~end for end in (start, stop))
+    return _range(turned, axis, slice(first, last, step))
 
 
 _FAR = 2**31 - 1
@@ -227,7 +242,7 @@ def _sliced(x: Value, axis: int, start: Dim, length: Dim, step: int) -> Value:
     size = x.shape[axis]
     if isinstance(size, int) and isinstance(start, int) and length == 1 and not -size <= start < size:
         raise ShapeError(f"index {start} is out of range for axis {axis} of {format_shape(x.shape)}.")
-    if start == 0 and length == size and step == 1:
+    if (start == 0 and length == size and step == 1) or (length == size == 1):
         return x
     return Slice(axis, start, length, step)(x)
 

@@ -17,6 +17,7 @@ from bigmodel_core.graph.spec import (
     Spec,
     broadcast,
     dim_add,
+    dim_floor_divide,
     dim_multiply,
     dim_names,
     dim_product,
@@ -223,6 +224,8 @@ class Emitter:
     @staticmethod
     def _bounds(size: Dim, start: Dim, length: Dim, step: int) -> tuple[Dim, Dim]:
         """Start and end of a slice, as numbers where the operator makes the same of them in any size."""
+        if step < 0:
+            return _backward_bounds(size, start, length, step)
         if isinstance(start, int) and start < 0:
             start = dim_add(size, start)
         stop = dim_add(start, dim_add(dim_multiply(dim_add(length, -1), step), 1))
@@ -334,6 +337,16 @@ class Emitter:
                 kept.append(operation)
         self.operations = kept[::-1]
         self.weights = {name: array for name, array in self.weights.items() if name in wanted}
+
+
+def _backward_bounds(size: Dim, start: Dim, length: Dim, step: int) -> tuple[int, int]:
+    """Start and end of a slice that runs backwards: over all of a free axis."""
+    if not (isinstance(size, int) and isinstance(start, int) and isinstance(length, int)):
+        assert start == -1 and length == dim_floor_divide(dim_add(size, -step - 1), -step)
+        return -1, -END
+    first = start + size if start < 0 else start
+    stop = first + length * step - (step + 1)
+    return (0, 0) if length == 0 else (first, stop if stop >= 0 else -END)
 
 
 def _to_end(bound: Dim, size: Dim) -> Dim:

@@ -16,22 +16,21 @@ from bigmodel_core.graph.dtypes import INDICES
 from bigmodel_core.graph.spec import broadcast, dim_product, format_shape
 from bigmodel_core.ops.linear import MatMul
 from bigmodel_onnx.broadcasting import aligned
-from bigmodel_onnx.erf import Erf
 from bigmodel_onnx.nodes import READERS, Call, dtype_of, reads
 from bigmodel_onnx.shapes import Dims
 
 # Elementwise ---------------------------------------------------------------------------------------------
 
 _UNARY: dict[str, Callable[[Value], Value]] = {
-    "Abs": ops.absolute, "Ceil": ops.ceil, "Cos": ops.cos, "Erf": Erf(), "Exp": ops.exp, "Floor": ops.floor,
-    "Log": ops.log, "Neg": ops.negate, "Not": ops.logical_not, "Relu": ops.relu, "Sigmoid": ops.sigmoid,
-    "Sign": ops.sign, "Sin": ops.sin, "Softplus": ops.softplus, "Softsign": ops.softsign, "Sqrt": ops.sqrt,
-    "Tanh": ops.tanh, "Identity": lambda x: x,
+    "Abs": ops.absolute, "Ceil": ops.ceil, "Cos": ops.cos, "Erf": ops.erf, "Exp": ops.exp, "Floor": ops.floor,
+    "Identity": lambda x: x, "Log": ops.log, "Neg": ops.negate, "Not": ops.logical_not, "Relu": ops.relu,
+    "Round": ops.round, "Sigmoid": ops.sigmoid, "Sign": ops.sign, "Sin": ops.sin, "Softplus": ops.softplus,
+    "Softsign": ops.softsign, "Sqrt": ops.sqrt, "Tanh": ops.tanh,
 }  # fmt: skip
 _BINARY: dict[str, Callable[[Value, Value], Value]] = {
     "Add": ops.add, "And": ops.logical_and, "Equal": ops.equal, "Greater": ops.greater,
     "GreaterOrEqual": ops.greater_equal, "Less": ops.less, "LessOrEqual": ops.less_equal, "Mul": ops.multiply,
-    "Or": ops.logical_or, "Sub": ops.subtract,
+    "Or": ops.logical_or, "Sub": ops.subtract, "Xor": ops.logical_xor,
 }  # fmt: skip
 
 for _name, _function in _UNARY.items():
@@ -49,12 +48,23 @@ def _several(call: Call) -> Value:
 
 @reads("Div")
 def _div(call: Call) -> Value:
+    """Quotients of integers are cut towards zero."""
     a, b = aligned(call)
-    if not a.spec.is_float:
-        raise ExportError(
-            "the division of integers cannot be read.", fix="divide floats, or sizes that are known."
-        )
-    return ops.divide(a, b)
+    if a.spec.is_float:
+        return ops.divide(a, b)
+    down = ops.floor_divide(a, b)
+    up = ops.logical_and(ops.mod(a, b) != 0, (a < 0) ^ (b < 0))
+    return ops.where(up, down + 1, down)
+
+
+@reads("Mod")
+def _mod(call: Call) -> Value:
+    """With the sign of the divisor; with `fmod`, that of what is divided."""
+    a, b = call.value(0), call.value(1)
+    rest = ops.mod(a, b)
+    if not call.get("fmod", 0):
+        return rest
+    return ops.where(ops.logical_and(rest != 0, (a < 0) ^ (b < 0)), rest - b, rest)
 
 
 @reads("Pow")

@@ -13,13 +13,10 @@ from bigmodel_core.graph.spec import (
     broadcast,
     dim_add,
     dim_floor_divide,
-    dim_max,
     dim_product,
-    dim_subtract,
     format_shape,
 )
-from bigmodel_core.ops.positions import Positions
-from bigmodel_core.ops.sizes import size_of_dimension
+from bigmodel_core.ops.creation import numbers_between
 from bigmodel_core.ops.slicing import Slice, bounded
 from bigmodel_onnx.nodes import Call, reads
 from bigmodel_onnx.shapes import Dims, part
@@ -116,11 +113,7 @@ def _range(call: Call) -> Value:
     start, limit, step = (call.dims(place).dims[0] for place in range(3))
     if not isinstance(step, int) or step == 0:
         raise ExportError(f"Range with a step of {step} cannot be read.", fix="use a constant step.")
-    reach = dim_subtract(limit, start) if step > 0 else dim_subtract(start, limit)
-    count = dim_max(dim_floor_divide(dim_add(reach, abs(step) - 1), abs(step)), 0)
-    dtype = call.dims(0).dtype
-    places = Positions(count)(call.graph.constant(0, dtype))
-    return places * step + size_of_dimension(start, call.graph, dtype) if (start, step) != (0, 1) else places
+    return numbers_between(call.graph, start, limit, step, call.dims(0).dtype)
 
 
 @reads("Concat")
@@ -190,9 +183,10 @@ def _slice(call: Call) -> Value:
 def _sliced(x: Value, axis: int, start: Dim, end: Dim, step: int) -> Value:
     size = x.shape[axis]
     if isinstance(start, int) and isinstance(end, int) and isinstance(size, int):
-        if step < 0:
-            return taken(x, axis, np.arange(size)[part(size, start, end, step)])
-        return ops.index(x, (*[slice(None)] * axis, slice(start, end, step)))
+        return ops.index(x, (*[slice(None)] * axis, part(size, start, end, step)))
+    if step < 0 and isinstance(start, int) and isinstance(end, int) and (start == -1 or start >= 0):
+        ends = slice(None if start == -1 else start, None if end < -(2**31) + 2 else end, step)
+        return ops.index(x, (*[slice(None)] * axis, ends))
     if step < 1:
         raise ExportError("a Slice that runs backwards along a free dimension cannot be read.")
     first, reach = bounded(size, start, end)

@@ -137,9 +137,9 @@ def test_an_op_outside_a_graph_is_refused() -> None:
         RandomBits(0, (3,))()
 
 
-def test_ops_take_values_alone() -> None:
-    with pytest.raises(GraphError, match="MatMul was applied to a ndarray"):
-        an_input(3, 3) @ np.eye(3, dtype="float32")
+def test_ops_refuse_what_is_no_array() -> None:
+    with pytest.raises(GraphError, match=r"MatMul was applied to a str"):
+        ops.linear.MatMul()(an_input(3, 3), "weight")  # type: ignore[arg-type]  # what is refused
 
 
 def test_an_op_without_gradient_says_so() -> None:
@@ -166,3 +166,81 @@ def test_a_node_is_repeated_in_another_graph_and_checked_where_shapes_differ() -
     assert second.repeat(node, [x, second.input("v", Spec((3, 5)))]).outputs[0].shape == (2, 5)
     with pytest.raises(ShapeError):
         second.repeat(node, [x, second.input("u", Spec((4, 4)))])
+
+
+# Arrays and numbers in the place of Values ----------------------------------------------------------------
+
+
+@pytest.mark.parametrize("dtype", ["float32", "float64"])
+def test_arrays_of_floats_take_the_type_of_the_values_beside_them(dtype: str) -> None:
+    x, weight = an_input(2, 3, dtype=dtype), np.full((3, 3), 0.1)
+    for value in (
+        *(x + weight[0], weight[0].astype("float32") - x, x * np.arange(3), x / np.float32(3), 2.5 * x),
+        *(x @ weight, weight.T[:2, :2] @ x, ops.matmul(x, b=weight), ops.affine(x, weight, np.ones(3))),
+        *(ops.where(np.ones(3, bool), x, 0.1), ops.concatenate([weight, x], 0), np.sqrt(2) * x),
+        *(ops.maximum(x, [0.1, 0.2, 0.3]), ops.layer_norm(x, np.ones(3), np.zeros(3))),
+    ):
+        assert value.dtype == dtype
+
+
+def test_arrays_of_indices_and_labels_keep_their_type() -> None:
+    x = an_input(2, 3)
+    assert ops.gather(x, np.array([1, 0])).shape == (2, 3)
+    assert ops.cross_entropy(x, np.array([1, 0], "int32")).shape == (2,)
+    assert ops.gather(np.eye(3), x.astype("int64")).dtype == "float64"
+
+
+def test_numbers_alone_are_float32_and_arrays_what_they_are() -> None:
+    graph = Graph()
+    with graph.active():
+        found = {
+            "float32": [ops.constant(0.5), ops.constant([1, 0.5]), ops.where(np.ones(2, bool), 1, 0.5)],
+            "float64": [ops.constant(np.ones(2)), ops.exp(np.ones(2)), ops.add(np.ones(2), 1)],
+            "int64": [ops.constant(3), ops.constant([[1], [2]]), ops.arange(4), ops.add(1, 2)],
+            "bool": [ops.constant(True), ops.logical_not(np.ones(2, bool))],
+            "uint8": [ops.constant(np.zeros(2, "uint8")), ops.constant([1, 2], "uint8")],
+        }
+    for dtype, values in found.items():
+        assert {value.dtype for value in values} == {dtype}
+        assert all(value.node.graph is graph for value in values)
+
+
+@pytest.mark.parametrize(
+    "call",
+    [
+        lambda: ops.sum(np.ones(3)),
+        lambda: ops.exp(2.0),
+        lambda: ops.add(np.ones(3), 1),
+        lambda: ops.arange(3),
+    ],
+    ids=["sum", "exp", "add", "arange"],
+)
+def test_arrays_outside_of_a_graph_are_told_where_ops_belong(call: Any) -> None:
+    with pytest.raises(GraphError, match=r"(?s)no graph is being built.*bm\.function.*testing\.compute"):
+        call()
+
+
+def test_what_is_no_value_is_passed_on_as_it_is() -> None:
+    x = an_input(2, 3)
+    assert ops.reshape(x, np.array([3, 2])).shape == (3, 2)
+    assert ops.sum(x, axis=1, keepdims=True).shape == (2, 1)
+    assert ops.update_slice(x, np.zeros((1, 1)), (0, 1)).dtype == "float32"
+
+
+def test_values_have_the_operators_and_methods_of_arrays() -> None:
+    x = np.random.default_rng(0).normal(size=(2, 1, 3))
+    a = np.array([[3, 0, -5]])
+
+    def both(x: Any, a: Any) -> list[Any]:
+        found = [x.T, x.sum(), x.sum(1), x.mean((0, 2), keepdims=True), x.max(-1), x.min()]
+        found += [x.argmax(), x.argmax(2), x.argmax(keepdims=True), x.round(), x.round(2)]
+        found += [x.transpose(), x.transpose(1, 0, 2), x.transpose((2, 1, 0)), x.squeeze(), x.squeeze(1)]
+        found += [x.flatten(), x.reshape(3, 2), x.reshape((3, -1))]
+        found += [x % 0.7, 2 % x, x // 0.3, 1 // x, a % 3, 7 // (a + 1), abs(x), x @ x.reshape(3, 2)]
+        found += [~(x > 0), (x > 0) & (x < 1), (x > 0) | (a > 0), (x > 0) ^ (a > 0), True ^ (a > 0)]
+        return found
+
+    for found, wanted in zip(bm.testing.compute(both, x, a), both(x, a), strict=True):
+        assert found.shape == np.shape(wanted)
+        np.testing.assert_allclose(found, wanted, rtol=1e-12)
+    assert an_input("N", 3).size == "3*N"

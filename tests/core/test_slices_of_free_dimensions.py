@@ -20,15 +20,22 @@ BOUNDS = [
 ]
 
 
+BACKWARDS = [
+    *((None, None, -1), (None, None, -2), (-2, None, -1), (3, None, -3), (None, -4, -1), (None, 0, -1)),
+    *((5, -3, -2), (-3, 0, -2), (3, 0, -1), (0, None, -1), (2**40, None, -1), (2, 4, -1)),
+]
+
+
 @dataclass(frozen=True)
 class Part(bm.Layer):
     """A part of each sequence, doubled."""
 
     start: Any = None
     stop: Any = None
+    step: Any = None
 
     def __call__(self, x: Any) -> Any:
-        return x[:, self.start : self.stop] * 2.0
+        return x[:, self.start : self.stop : self.step] * 2.0
 
 
 @pytest.mark.parametrize(("start", "stop"), BOUNDS)
@@ -46,6 +53,19 @@ def test_slices_are_those_of_numpy_and_of_onnx_runtime(start: Any, stop: Any, tm
             again(x),
             *(run(tmp_path / name, x)[0] for name in ("model.onnx", "again.onnx")),
         ):
+            np.testing.assert_array_equal(found, wanted)
+
+
+@pytest.mark.parametrize(("start", "stop", "step"), BACKWARDS)
+def test_slices_backwards_are_those_of_numpy(start: Any, stop: Any, step: int, tmp_path: Path) -> None:
+    model = Part(start, stop, step)
+    model.build(bm.Spec(("N", "T", 2)))
+    bm.export(model, tmp_path / "model.onnx")
+    again = bm.from_onnx(tmp_path / "model.onnx")
+    for length in range(1, 8):
+        x = np.random.default_rng(length).normal(size=(2, length, 2)).astype("float32")
+        wanted = x[:, start:stop:step] * 2
+        for found in (model(x), again(x), run(tmp_path / "model.onnx", x)[0]):
             np.testing.assert_array_equal(found, wanted)
 
 

@@ -115,6 +115,11 @@ def references(recurrence: Any, images: Any) -> dict[str, Callable[..., Any]]:
         "two-sided broadcast": lambda x, y: x * y,
         "scalar broadcast": lambda x, y: x * y,
         "functions": lambda x: [np.exp(x), np.log(x), np.sqrt(x), np.floor(x), np.ceil(x)],
+        "near 0": lambda x: [np.log1p(x * x), np.expm1(x), erf(x)],
+        "division": lambda x, y, i, j: [
+            *(x % y, x // y, np.where(j == 0, 0, i % np.where(j == 0, 1, j))),
+            *(np.where(j == 0, 0, i // np.where(j == 0, 1, j)), np.round(x * 4), x % 0.75),
+        ],
         "trigonometry": lambda x: [np.sin(x), np.cos(x)],
         "clip": lambda x: np.clip(x, -0.5, 0.7),
         "relu": lambda x: [
@@ -127,7 +132,7 @@ def references(recurrence: Any, images: Any) -> dict[str, Callable[..., Any]]:
         "soft": lambda x: [np.logaddexp(x, 0), x / (1 + abs(x))],
         "far": lambda x: [sigmoid(x), np.tanh(x), np.logaddexp(x, 0), np.exp(-abs(x))],
         "comparisons": lambda x, y: [x == x, x != y, x < y, x <= y, x > y, x >= y],
-        "logic": lambda x, y: [(x > 0) & (y > 0), (x > 0) | (y > 0), ~(x > 0)],
+        "logic": lambda x, y: [(x > 0) & (y > 0), (x > 0) | (y > 0), ~(x > 0), (x > 0) ^ (y > 0)],
         "where": lambda m, x, y: np.where(m, x, y),
         "cast": lambda x: [x.astype("int64"), x, x.astype("int32"), x.astype("bool")],
         "integers": lambda i: [i + i, i * 3, -i, i.sum(), i.max(1), i.argmax(-1)],
@@ -149,7 +154,7 @@ def references(recurrence: Any, images: Any) -> dict[str, Callable[..., Any]]:
         "layer norm": lambda x, s, b: layer_norm(x, s, b),
         "layer norm of long rows": lambda x, s, b: layer_norm(x, s, b),
         "transpose": lambda x: [x.T, x.transpose(1, 0, 2)],
-        "slice": lambda x: [x[1:4], x[:, 2], x[:, ::3], x[..., -2:]],
+        "slice": lambda x: [x[1:4], x[:, 2], x[:, ::3], x[..., -2:], x[::-1, ::-2]],
         "update slice": lambda x, y, i: [
             updated(x, y[:2, :3], slice(1, 3), slice(i[0], i[0] + 3)),
             updated(x * 2, y[:1], slice(-1, None)),

@@ -76,6 +76,11 @@ CASES: dict[str, Case] = {
         lambda x: [o.exp(x), o.log(x), o.sqrt(x), o.floor(x), o.ceil(x)],
         {"x": POSITIVE * 2},
     ),
+    "near 0": (lambda x: [o.log1p(x * x), o.expm1(x), o.erf(x)], {"x": X}),
+    "division": (
+        lambda x, y, i, j: [x % y, x // y, i % j, i // j, o.round(x * 4.0), x % 0.75],
+        {"x": X * 9, "y": POSITIVE, "i": np.arange(-17, 18).reshape(5, 7), "j": np.arange(-3, 4)},
+    ),
     "trigonometry": (lambda x: [o.sin(x), o.cos(x)], {"x": X * 9}),
     "clip": (lambda x: o.clip(x, -0.5, 0.7), {"x": X}),
     "relu": (lambda x: [o.relu(x), o.leaky_relu(x, 0.1), o.elu(x, 0.8)], {"x": X}),
@@ -88,7 +93,7 @@ CASES: dict[str, Case] = {
         {"x": X, "y": Y},
     ),
     "logic": (
-        lambda x, y: [o.logical_and(x > 0, y > 0), o.logical_or(x > 0, y > 0), o.logical_not(x > 0)],
+        lambda x, y: [(x > 0) & (y > 0), (x > 0) | (y > 0), ~(x > 0), (x > 0) ^ (y > 0)],
         {"x": X, "y": Y},
     ),
     "where": (lambda m, x, y: o.where(m, x, y), {"m": MASK, "x": X, "y": Y}),
@@ -147,7 +152,7 @@ CASES: dict[str, Case] = {
         lambda x: [o.transpose(x), o.transpose(x, (1, 0, 2))],
         {"x": RNG.standard_normal((2, 3, 4))},
     ),
-    "slice": (lambda x: [x[1:4], x[:, 2], x[:, ::3], x[..., -2:]], {"x": X}),
+    "slice": (lambda x: [x[1:4], x[:, 2], x[:, ::3], x[..., -2:], x[::-1, ::-2]], {"x": X}),
     "update slice": (
         lambda x, y, i: [o.update_slice(x, y[:2, :3], (1, i[0])), o.update_slice(x * 2.0, y[:1], (-1, 0))],
         {"x": X, "y": Y, "i": np.array([2])},

@@ -156,9 +156,10 @@ def _functions(x: Value, y: Value) -> list[Value]:
     smooth = [o.exp(x), o.log(positive), o.sqrt(positive), o.sin(x), o.cos(x), o.square(x), positive**y, x**3]
     units = [o.relu(x), o.leaky_relu(x, 0.1), o.elu(x), o.sigmoid(x), o.tanh(x), o.silu(x), o.gelu(x)]
     units += [o.gelu_tanh(x), o.softplus(x), o.softsign(x), o.clip(x, -0.5, 0.7), o.maximum(x, y)]
-    steps = [o.floor(x), o.ceil(x), o.sign(x), o.minimum(x, y), -x / positive, x - y]
+    steps = [o.floor(x), o.ceil(x), o.sign(x), o.minimum(x, y), -x / positive, x - y, o.round(x)]
+    steps += [x % positive, x // positive, o.log1p(positive), o.expm1(x), o.erf(x)]
     masks = [o.equal(x, x), o.not_equal(x, y), o.less(x, y), o.less_equal(x, y), x > y, x >= y]
-    masks += [o.logical_and(x > 0, y > 0), o.logical_or(x > 0, y > 0), o.logical_not(x > 0)]
+    masks += [(x > 0) & (y > 0), (x > 0) | (y > 0), (x > 0) ^ (y > 0), ~(x > 0)]
     casts = [x.astype("int64"), x.astype("int32"), x.astype("bool"), o.where(x > y, x, y)]
     return [*smooth, *units, *steps, *masks, *casts]
 
@@ -174,7 +175,8 @@ def _reductions(x: Value, c: Value, r: Value) -> list[Value]:
 
 
 def _pieces(x: Value, y: Value) -> list[Value]:
-    found = [x[1:4], x[:, 2], x[:, ::3], x[..., -2:], o.transpose(x), o.transpose(x, (1, 0, 2))]
+    found = [x[1:4], x[:, 2], x[:, ::3], x[..., -2:], x[::-1, ::-2, ::-1], o.transpose(x)]
+    found += [o.transpose(x, (1, 0, 2))]
     found += [o.concatenate([x, y], 0), o.concatenate([x, x * y[:1], x], 2), o.reshape(x, (-1,)) * 2.0]
     found += [o.update_slice(x, y[:1], (1, 0, 0)), o.update_slice(x * x, y[:1, :1], (1, 0, 0))]
     return [*found, o.broadcast_to(x[0, 0], (3, x.shape[2])), o.broadcast_to(y, (2, *y.shape))]
@@ -355,7 +357,7 @@ CASES: dict[str, Case] = {
     ),
     "mean over a free size": Case(lambda x: o.mean(x, 0), lambda lanes: {"x": normal(67, 13)}, free=(67,)),
     "integers": Case(
-        lambda i: [i + i, i * 3, -i, o.sum(i), o.max(i, 1), o.argmax(i), i.astype("float32")],
+        lambda i: [i + i, i * 3, -i, o.sum(i), o.max(i, 1), o.argmax(i), i % 7, i // 7, i.astype("float32")],
         lambda lanes: {"i": whole(9, 13, below=50)},
         dtypes=("float32",),
     ),

@@ -28,7 +28,7 @@ class Case:
         name: for the test's id.
         function: of Values.
         numpy: of float64 arrays.
-        torch: the same in PyTorch, of (torch, tensors...).
+        torch: the same in PyTorch, of (torch, tensors...); None where it has no such function.
         arrays: what it is tested on.
         is_differentiable: whether gradients flow.
     """
@@ -36,7 +36,7 @@ class Case:
     name: str
     function: Callable[..., Any]
     numpy: Callable[..., Any]
-    torch: Callable[..., Any]
+    torch: Callable[..., Any] | None
     arrays: Arrays
     is_differentiable: bool = True
 
@@ -85,6 +85,7 @@ def torch_hinge(torch: Any, x: Any, y: Any) -> Any:
 
 A, B, ROW, COLUMN = normal(3, 5), normal(3, 5, seed=1), normal(5, seed=2), normal(3, 1, seed=3)
 CUBE = normal(2, 3, 4)
+I, J = whole(50, 3, 5) - 25, whole(7, 3, 5) * 2 - 7  # an odd divisor is never 0
 
 
 def functional(name: str, **options: Any) -> Callable[..., Any]:
@@ -97,6 +98,9 @@ def plain(name: str, **options: Any) -> Callable[..., Any]:
 
 UNARY = [
     ("negate", ops.negate, np.negative, plain("neg"), A),
+    ("log1p", ops.log1p, np.log1p, plain("log1p"), A / 4),
+    ("expm1", ops.expm1, np.expm1, plain("expm1"), A),
+    ("erf", ops.erf, erf, plain("erf"), A),
     ("absolute", ops.absolute, np.abs, plain("abs"), A),
     ("square", ops.square, np.square, plain("square"), A),
     ("exp", ops.exp, np.exp, plain("exp"), A),
@@ -165,6 +169,14 @@ CASES = [
     Case("multiply by a column", ops.multiply, np.multiply, plain("mul"), [COLUMN, A]),
     Case("divide outer", ops.divide, np.divide, plain("div"), [ROW, 3 + COLUMN]),
     Case("power", ops.power, np.power, plain("pow"), [positive(3, 5), B]),
+    Case("mod", ops.mod, np.mod, plain("remainder"), [3 * A, B]),
+    Case("mod by a row", lambda x, y: x % y, np.mod, plain("remainder"), [3 * A, ROW]),
+    Case("floor_divide", operator.floordiv, np.floor_divide, plain("floor_divide"), [3 * A, B], False),
+    Case("floor_divide by 0.1", lambda x: x // 0.1, lambda x: x // 0.1, None, [np.arange(6.0)], False),
+    Case("mod of integers", ops.mod, np.mod, plain("remainder"), [I, J], False),
+    Case("floor_divide integers", ops.floor_divide, np.floor_divide, plain("floor_divide"), [I, J], False),
+    Case("round", ops.round, np.round, plain("round"), [np.round(8 * A) / 2], False),
+    Case("round decimals", lambda x: round(x, 1), lambda x: np.round(x, 1), None, [A], False),
     Case("number left", lambda x: 2.0 - x / 3, lambda x: 2 - x / 3, lambda torch, x: 2 - x / 3, [A]),
     Case(
         "where",
@@ -240,6 +252,7 @@ CASES = [
     Case("not_equal", operator.ne, np.not_equal, plain("ne"), [np.round(A), np.round(B)], False),
     Case("not a number", lambda x: x != 1, lambda x: x != 1, plain("ne", other=1), [np.round(A)], False),
     Case("and", ops.logical_and, np.logical_and, plain("logical_and"), [A > 0, B > 0], False),
+    Case("xor", ops.logical_xor, np.logical_xor, plain("logical_xor"), [A > 0, B > 0], False),
     Case("or", ops.logical_or, np.logical_or, plain("logical_or"), [A > 0, B > 0], False),
     Case("not", ops.logical_not, np.logical_not, plain("logical_not"), [A > 0], False),
     Case("matmul", ops.matmul, np.matmul, plain("matmul"), [normal(3, 4), normal(4, 5)]),
@@ -376,6 +389,95 @@ CASES = [
         plain("broadcast_to", size=(2, 3, 5)),
         [COLUMN],
     ),
+    Case("squeeze", lambda x: ops.squeeze(x, 1), lambda x: x[:, 0], plain("squeeze", dim=1), [COLUMN]),
+    Case(
+        "expand_dims",
+        lambda x: ops.expand_dims(x, (0, -1)),
+        lambda x: np.expand_dims(x, (0, -1)),
+        lambda torch, x: x[None, ..., None],
+        [A],
+    ),
+    Case(
+        "flip", lambda x: ops.flip(x, (0, 2)), lambda x: x[::-1, :, ::-1], plain("flip", dims=(0, 2)), [CUBE]
+    ),
+    Case(
+        "slice backwards",
+        lambda x: x[:, ::-1, 2::-2],
+        lambda x: x[:, ::-1, 2::-2],
+        lambda torch, x: x.flip(1)[..., [2, 0]],
+        [CUBE],
+    ),
+    Case(
+        "roll",
+        lambda x: ops.roll(x, (4, -1), (1, 2)),
+        lambda x: np.roll(x, (4, -1), (1, 2)),
+        plain("roll", shifts=(4, -1), dims=(1, 2)),
+        [CUBE],
+    ),
+    Case("roll all", lambda x: ops.roll(x, 5), lambda x: np.roll(x, 5), plain("roll", shifts=5), [CUBE]),
+    Case(
+        "tile",
+        lambda x: ops.tile(x, (2, 1, 3)),
+        lambda x: np.tile(x, (2, 1, 3)),
+        plain("tile", dims=(2, 1, 3)),
+        [A],
+    ),
+    Case("triu", lambda x: ops.triu(x, 1), lambda x: np.triu(x, 1), plain("triu", diagonal=1), [CUBE]),
+    Case("tril", ops.tril, np.tril, plain("tril"), [CUBE]),
+    Case(
+        "stack",
+        lambda a, b: ops.stack([a, b, np.ones((3, 5))], 1),
+        lambda a, b: np.stack([a, b, np.ones((3, 5))], 1),
+        lambda torch, a, b: torch.stack([a, b, torch.ones(3, 5, dtype=a.dtype)], 1),
+        [A, B],
+    ),
+    Case(
+        "split",
+        lambda x: (
+            ops.concatenate(ops.split(x, (1, 3), 2)[::-1], 2) * ops.concatenate(ops.split(x, 2, -1), -1)
+        ),
+        lambda x: np.concatenate(np.split(x, (1, 3), 2)[::-1], 2) * x,
+        lambda torch, x: torch.cat(x.tensor_split((1, 3), 2)[::-1], 2) * x,
+        [CUBE],
+    ),
+    Case(
+        "arange",
+        lambda x: (
+            ops.arange(2, 9, 3) * ops.arange(0.0, 1.5, 0.5, x.dtype).astype("int64") + x.astype("int64")
+        ),
+        lambda x: np.arange(2, 9, 3) * np.arange(0, 1.5, 0.5).astype(int) + x.astype(int),
+        None,
+        [A[:, :3]],
+        False,
+    ),
+    Case(
+        "full",
+        lambda x: x + ops.full(x.shape, 0.5, x.dtype),
+        lambda x: x + 0.5,
+        lambda torch, x: x + 0.5,
+        [A],
+    ),
+    Case(
+        "eye",
+        lambda x: x * ops.eye(3, 5, 1, x.dtype),
+        lambda x: x * np.eye(3, 5, 1),
+        lambda torch, x: x * torch.eye(6, dtype=x.dtype)[1:4, :5],
+        [A],
+    ),
+    Case(
+        "constant",
+        lambda x: x * ops.constant([0.1, 0.2, 0.3, 0.4, 0.5], x.dtype) + ops.constant(np.arange(5), x.dtype),
+        lambda x: x * np.arange(1, 6) / 10 + np.arange(5),
+        lambda torch, x: x * torch.arange(1, 6) / 10 + torch.arange(5),
+        [A],
+    ),
+    Case(
+        "arrays in the place of values",
+        lambda x: np.array([[2.0, 0.5]]) @ (x[:2] - np.array([[0.1], [0.3]])) * np.arange(5) % np.array(3),
+        lambda x: np.array([[2.0, 0.5]]) @ (x[:2] - np.array([[0.1], [0.3]])) * np.arange(5) % 3,
+        None,
+        [A],
+    ),
     Case("zeros_like", lambda x: x + ops.zeros_like(x), lambda x: x, lambda torch, x: x + 0, [A]),
     Case(
         "concatenate",
@@ -444,6 +546,8 @@ def test_gradient_equals_finite_differences(case: Case) -> None:
 
 @differentiable
 def test_forward_and_gradient_equal_pytorch(case: Case, torch: Any) -> None:
+    if case.torch is None:
+        pytest.skip("PyTorch has no such function")
     tensors = [torch.tensor(array, requires_grad=array.dtype.kind == "f") for array in case.arrays]
     output = case.torch(torch, *tensors)
     evaluation = Evaluation(case.function, case.arrays)
@@ -457,7 +561,7 @@ def test_forward_and_gradient_equal_pytorch(case: Case, torch: Any) -> None:
 
 def test_every_public_op_is_here() -> None:
     tested = {case.name.split()[0] for case in CASES}
-    tested |= {"logical_and", "logical_or", "logical_not"}
+    tested |= {"logical_and", "logical_or", "logical_xor", "logical_not"}
     elsewhere = {
         "dropout",
         "normal",

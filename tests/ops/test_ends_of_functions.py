@@ -3,16 +3,12 @@
 from __future__ import annotations
 
 from collections.abc import Callable
-from dataclasses import dataclass
-from math import expm1
 from typing import Any
 
 import numpy as np
 import pytest
 
 from bigmodel_core import ops
-from bigmodel_core.kernels.fused import elementwise
-from bigmodel_core.ops.elementwise import ElementwiseOp
 from bigmodel_core.testing import compute, compute_gradients
 
 INF, NAN = np.inf, np.nan
@@ -23,17 +19,12 @@ def slope(function: Callable[..., Any], *arrays: np.ndarray) -> list[np.ndarray]
     return compute_gradients(lambda *values: ops.sum(function(*values)), *arrays)
 
 
-@dataclass(frozen=True)
-class Expm1(ElementwiseOp):
-    cpu, cuda = elementwise(lambda x: expm1(x))
-
-
 @BOTH
 def test_expm1_keeps_its_digits_everywhere(dtype: str) -> None:
     sizes = np.logspace(-37, 1.94, 3000)
     x = np.concatenate([-sizes, sizes, [0.0, -0.0, 88.7, -1e4, -INF, INF, NAN]]).astype(dtype)
     expected = np.expm1(x.astype(np.longdouble))
-    found = compute(Expm1(), x)
+    found = compute(ops.expm1, x)
     np.testing.assert_allclose(found, expected.astype(dtype), rtol=3 * np.finfo(dtype).eps)
     assert np.signbit(found[-6])
 
@@ -108,3 +99,41 @@ def test_softmax_and_cross_entropy_of_excluded_classes(dtype: str) -> None:
     np.testing.assert_allclose(found, [[1 - share, 0, share - 1]], rtol=1e-6)
     (found,) = slope(lambda v: ops.log_softmax(v)[:, 2], x)
     np.testing.assert_allclose(found, [[share - 1, 0, 1 - share]], rtol=1e-6)
+
+
+@BOTH
+def test_log1p_keeps_its_digits_near_0(dtype: str) -> None:
+    sizes = np.logspace(-37, -0.01, 500)
+    x = np.concatenate([-sizes, sizes, [-1.0, 1e30, INF, NAN, 0.0]]).astype(dtype)
+    with np.errstate(divide="ignore"):
+        expected = np.log1p(x.astype(np.longdouble)).astype(dtype)
+    np.testing.assert_allclose(compute(ops.log1p, x), expected, rtol=4 * np.finfo(dtype).eps)
+
+
+@BOTH
+def test_halves_are_rounded_to_the_even_one(dtype: str) -> None:
+    x = np.array([-3.5, -2.5, -0.5, -0.4, 0.5, 1.5, 2.5, 2.51, 8388609.0, 1e30, -INF, INF, NAN], dtype)
+    np.testing.assert_array_equal(compute(ops.round, x), np.round(x))
+    np.testing.assert_array_equal(compute(lambda v: ops.round(v / 8, 2), x[:8]), np.round(x[:8] / 8, 2))
+
+
+@BOTH
+def test_quotients_follow_python(dtype: str) -> None:
+    numbers = np.array([-7.5, -2, -0.3, 0.3, 1, 2, 6, 1e9 + 1, INF, -INF, NAN, 0], dtype)
+    a, b = (grid.reshape(-1) for grid in np.meshgrid(numbers, numbers))
+    with np.errstate(all="ignore"):
+        wanted = a // b, a % b
+    found = compute(lambda a, b: (a // b, a % b), a, b)
+    np.testing.assert_array_equal(found[0], wanted[0])
+    np.testing.assert_allclose(found[1], wanted[1], rtol=1e-6)
+
+
+@pytest.mark.parametrize("dtype", ["int32", "int64", "uint8"])
+def test_quotients_of_integers_follow_python_and_are_0_by_0(dtype: str) -> None:
+    least, most = np.iinfo(dtype).min, np.iinfo(dtype).max
+    numbers = np.array([least, most, most - 1, 0, 1, 2, 7, 100, *([-1, -3] if least else [])], dtype)
+    a, b = (grid.reshape(-1) for grid in np.meshgrid(numbers, numbers))
+    with np.errstate(all="ignore"):
+        wanted = a // b, a % b
+    for found, right in zip(compute(lambda a, b: (a // b, a % b), a, b), wanted, strict=True):
+        np.testing.assert_array_equal(found, right)

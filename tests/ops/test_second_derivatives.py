@@ -14,7 +14,6 @@ from bigmodel_core import ops
 from bigmodel_core.graph import Op, Value
 from bigmodel_core.testing import check_gradients, compute
 from bigmodel_core.testing.evaluate import Evaluation, weighted_sum
-from bigmodel_onnx.erf import Erf
 from tests.ops.image_reference import convolutions, numbers, pools
 from tests.ops.test_against_references import CASES, CUBE, normal, plain, positive
 
@@ -30,7 +29,11 @@ IMAGES, VECTOR = normal(2, 3, 4, 5), normal(3, seed=4)
 Smooth = tuple[str, Callable[..., Any], Callable[..., Any], list[np.ndarray]]
 
 SMOOTH: list[Smooth] = [
-    *((case.name, case.function, case.torch, case.arrays) for case in CASES if case.is_differentiable),
+    *(
+        (case.name, case.function, case.torch, case.arrays)
+        for case in CASES
+        if case.is_differentiable and case.torch
+    ),
     ("power 2.5", lambda x: x**2.5, plain("pow", exponent=2.5), [positive(3, 5)]),
     ("power of any base", lambda x: x**3.0, plain("pow", exponent=3.0), [np.array([-2.0, -1.0, 1.0, 1.5])]),
     (
@@ -39,7 +42,6 @@ SMOOTH: list[Smooth] = [
         lambda torch, x: torch.nn.functional.huber_loss(x, torch.zeros_like(x), reduction="none", delta=0.7),
         [CUBE],
     ),
-    ("erf", Erf(), lambda torch, x: torch.special.erf(x), [CUBE]),
     ("squares", ops.squares.SumOfSquares(), lambda torch, x: (x * x).sum(), [CUBE]),
     ("global_average_pool", ops.global_average_pool, lambda torch, x: x.mean((2, 3)), [IMAGES]),
     (
