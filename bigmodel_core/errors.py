@@ -10,6 +10,7 @@ A message states the place (layer path, file), what came in, what was expected, 
 from __future__ import annotations
 
 import re
+from collections.abc import Iterable
 from typing import ClassVar
 
 _PYTHON = re.compile(r"\w\(|\bbm\.|\bx\[|\bout=|=\.\.\.")
@@ -45,6 +46,23 @@ def short(value: object) -> str:
     """
     text = " ".join(repr(value).split())
     return text if len(text) <= 80 else f"{text[:77]}..."
+
+
+def close_matches(name: str, known: Iterable[str], n: int = 1, cutoff: float = 0.6) -> list[str]:
+    """The names that a misspelt one may stand for, the nearest first.
+
+    Args:
+        name: what was written.
+        known: what there is.
+        n: the most names to return.
+        cutoff: from 0, which takes all names, to 1, which takes equal ones alone.
+
+    >>> close_matches("dens", ["conv2d", "dense"])
+    ['dense']
+    """
+    import difflib  # at the first mistake: many a process makes none
+
+    return difflib.get_close_matches(name, list(known), n, cutoff)
 
 
 class BigmodelError(Exception):

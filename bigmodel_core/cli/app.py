@@ -17,7 +17,14 @@ import typer
 from typer.core import TyperCommand, TyperGroup
 
 from bigmodel_core.cli.terminal import stdout_kept_for
-from bigmodel_core.errors import BigmodelError, BigmodelWarning, UnknownNameError, UsageError, visible
+from bigmodel_core.errors import (
+    BigmodelError,
+    BigmodelWarning,
+    UnknownNameError,
+    UsageError,
+    close_matches,
+    visible,
+)
 
 DONE, FAILED, WRONG_USAGE, STOPPED = 0, 1, 2, 130
 
@@ -59,9 +66,7 @@ class LazyGroup(TyperGroup):
     def resolve_command(self, ctx: Any, args: list[str]) -> Any:
         """The command that is about to run."""
         if args and not args[0].startswith("-") and self.get_command(ctx, args[0]) is None:
-            import difflib
-
-            near = difflib.get_close_matches(args[0], self.list_commands(ctx), 1)
+            near = close_matches(args[0], self.list_commands(ctx), 1)
             hint = f"did you mean '{near[0]}'?" if near else "`bigmodel --help` lists the commands."
             raise UsageError(f"there is no command '{args[0]}'.", fix=hint)
         name, command, rest = super().resolve_command(ctx, args)

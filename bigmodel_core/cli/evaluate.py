@@ -91,7 +91,7 @@ def _checkpoint(
     data = load_data(data_name, data_dir, known_of(content))
     options = content.options
     if options:
-        from bigmodel_core.train.by_output import each_described
+        from bigmodel_core.train.described import each_described
 
         read = functools.partial(config.from_config, "loss")
         loss = each_described(options["loss"], read)

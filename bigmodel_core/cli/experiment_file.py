@@ -33,7 +33,6 @@ patience = 3
 
 from __future__ import annotations
 
-import difflib
 from collections.abc import Mapping
 from dataclasses import replace
 from pathlib import Path
@@ -42,6 +41,7 @@ from typing import Any
 from bigmodel_core.cli.choice import Choice
 from bigmodel_core.cli.document import Document
 from bigmodel_core.cli.experiment import Experiment, Train, build_train
+from bigmodel_core.errors import close_matches
 
 SECTIONS = (
     "model",
@@ -74,7 +74,7 @@ def read_experiment(path: Path) -> Experiment:
     document = Document(path)
     for name in document.values:
         if name not in SECTIONS:
-            near = difflib.get_close_matches(name, SECTIONS, 1)
+            near = close_matches(name, SECTIONS, 1)
             hint = f"did you mean [{near[0]}]? " if near else ""
             raise document.error(
                 f"there is no section '{name}'.",

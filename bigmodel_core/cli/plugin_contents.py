@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any
 
-from bigmodel_core.errors import UnknownNameError, UsageError
+from bigmodel_core.errors import UnknownNameError, UsageError, close_matches
 
 if TYPE_CHECKING:
     from bigmodel_core.registry import PluginInfo
@@ -43,7 +43,6 @@ def offered(name: str) -> list[Found]:
     Raises:
         UsageError: there is nothing; the message lists the nearest names.
     """
-    import difflib
 
     from bigmodel_core import registry
 
@@ -58,7 +57,7 @@ def offered(name: str) -> list[Found]:
         return found
     names = [item.name for item in registry.plugins()]
     names += [each for kind in registry.KINDS for each in registry.names(kind)]
-    near = list(dict.fromkeys(difflib.get_close_matches(name, names, 4, 0.5)))
+    near = list(dict.fromkeys(close_matches(name, names, 4, 0.5)))
     hint = f" The nearest names are {', '.join(near)}." if near else ""
     raise UsageError(
         f"there is no plugin '{name}', and no plugin offers it.{hint}",

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import difflib
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
@@ -11,7 +10,15 @@ import numpy as np
 
 from bigmodel_core import ops
 from bigmodel_core.data.arrays import as_array, cast
-from bigmodel_core.errors import DtypeError, GraphError, ShapeError, UnknownNameError, UsageError, short
+from bigmodel_core.errors import (
+    DtypeError,
+    GraphError,
+    ShapeError,
+    UnknownNameError,
+    UsageError,
+    close_matches,
+    short,
+)
 from bigmodel_core.graph import Graph, Value, autodiff, needed
 from bigmodel_core.graph.spec import Spec, format_shape
 from bigmodel_core.nn.given import check_model, inputs_of, network_of
@@ -266,5 +273,5 @@ def _returned(trace: Trace, path: str) -> tuple[Form, tuple[Value, ...]] | None:
 
 
 def _unknown(name: str, known: set[str], kind: str) -> UnknownNameError:
-    near = difflib.get_close_matches(name, sorted(known), n=3, cutoff=0.3) or sorted(known)[:5]
+    near = close_matches(name, sorted(known), n=3, cutoff=0.3) or sorted(known)[:5]
     return UnknownNameError(f"the model has no {kind} '{name}'.", fix=f"use one of {', '.join(near)}.")

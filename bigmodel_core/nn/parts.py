@@ -2,12 +2,11 @@
 
 from __future__ import annotations
 
-import difflib
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Any
 
-from bigmodel_core.errors import GraphError, ShapeError, UnknownNameError
+from bigmodel_core.errors import GraphError, ShapeError, UnknownNameError, close_matches
 from bigmodel_core.graph import Constant, Input, Node, Value, Variable, needed
 from bigmodel_core.nn.outputs import Form
 from bigmodel_core.nn.parameters import Parameter
@@ -94,7 +93,7 @@ def part_of(network: Network, path: str) -> Layer | ModelPart:
 
 def _nearest(network: Network, path: str) -> list[str]:
     known = known_parts(network)
-    return difflib.get_close_matches(path, known, n=3, cutoff=0.3) or sorted(known)[:5]
+    return close_matches(path, known, n=3, cutoff=0.3) or sorted(known)[:5]
 
 
 def known_parts(network: Network) -> set[str]:

@@ -2,12 +2,11 @@
 
 from __future__ import annotations
 
-import difflib
 import fnmatch
 from collections.abc import Collection, Iterable, Sequence
 from typing import Any
 
-from bigmodel_core.errors import ConfigError, UnknownNameError, short
+from bigmodel_core.errors import ConfigError, UnknownNameError, close_matches, short
 
 Patterns = str | Sequence[str]
 """One pattern of `fnmatch`, or several."""
@@ -77,7 +76,7 @@ def layers_within(chosen: Collection[str], paths: Collection[str]) -> frozenset[
 
 
 def _no_match(pattern: str, paths: Collection[str], option: str) -> UnknownNameError:
-    near = difflib.get_close_matches(pattern, paths, 1, 0.0)
+    near = close_matches(pattern, paths, 1, 0.0)
     return UnknownNameError(
         f"{option}: no parameter matches '{pattern}'.",
         fix=f"the nearest is '{near[0]}'; `*` stands for any text, '/' included."

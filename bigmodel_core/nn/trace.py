@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import contextvars
-import difflib
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, field, replace
@@ -11,7 +10,7 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from bigmodel_core.errors import GraphError, ShapeError
+from bigmodel_core.errors import GraphError, ShapeError, close_matches
 from bigmodel_core.graph import Graph, Op, Value, place
 from bigmodel_core.graph.spec import Spec, format_shape
 from bigmodel_core.nn.outputs import Form
@@ -244,7 +243,7 @@ class Trace:
         if known is None:
             here = [one.rpartition("/") for one in (*self.carried, *self.parameters)]
             names = [one for place, _, one in here if place == above]
-            near = difflib.get_close_matches(name, names, n=3, cutoff=0.3) or names[:5]
+            near = close_matches(name, names, n=3, cutoff=0.3) or names[:5]
             raise GraphError(
                 f"'{name}' is neither a state nor a parameter of this layer.",
                 fix=f"use one of {', '.join(near)}."

@@ -10,14 +10,13 @@ names it, so that errors can say which package to install.
 from __future__ import annotations
 
 import dataclasses
-import difflib
 import math
 import numbers
 import re
 from collections.abc import Mapping, Sequence
 from typing import Any
 
-from bigmodel_core.errors import BigmodelError, ConfigError, UsageError, short
+from bigmodel_core.errors import BigmodelError, ConfigError, UsageError, close_matches, short
 from bigmodel_core.registry import lookup
 from bigmodel_core.registry.askers import CORE
 from bigmodel_core.registry.contracts import fault
@@ -273,7 +272,7 @@ def converted(cls: type[Any], given: Mapping[str, Any], *, text: bool = False) -
     for key, value in given.items():
         name = str(key).replace("-", "_")
         if name not in annotations:
-            near = difflib.get_close_matches(name, annotations, 1)
+            near = close_matches(name, annotations, 1)
             known = f"the options are {', '.join(annotations)}." if annotations else "it has no options."
             hint = f"did you mean '{near[0]}'? " if near else ""
             raise ConfigError(f"there is no option '{key}'.", where=cls.__name__, fix=f"{hint}{known}")

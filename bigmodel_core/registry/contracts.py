@@ -3,11 +3,10 @@
 from __future__ import annotations
 
 import dataclasses
-import difflib
 import inspect
 from typing import Any
 
-from bigmodel_core.errors import ConfigError
+from bigmodel_core.errors import ConfigError, close_matches
 
 REQUIRED: dict[str, tuple[str, ...]] = {
     "layer": ("__call__",),
@@ -76,7 +75,7 @@ def _instead(cls: type[Any], kind: str, wanted: str, base: type[Any] | None) -> 
         if known.get(name) == wanted and not hasattr(base or object, name):
             return name
     public = [name for name in own if not name.startswith("_") and not hasattr(base or object, name)]
-    near = difflib.get_close_matches(wanted, public, 1, 0.8) if not wanted.startswith("_") else []
+    near = close_matches(wanted, public, 1, 0.8) if not wanted.startswith("_") else []
     return near[0] if near and near[0] != wanted else None
 
 
@@ -90,7 +89,7 @@ def _events(cls: type[Any], base: type[Any]) -> tuple[str, str] | None:
         if not name.startswith("on_") or name in options or not callable(getattr(cls, name)):
             continue
         if name not in events:
-            near = difflib.get_close_matches("_".join(map(_word, name.split("_"))), events, 1, 0.4)
+            near = close_matches("_".join(map(_word, name.split("_"))), events, 1, 0.4)
             hint = f"did you mean {near[0]}? " if near else ""
             return (
                 f"{cls.__name__} defines {name}, which is not an event and would never be called.",

@@ -7,7 +7,6 @@ with everything in it when a check fails; its classes are handed over only after
 from __future__ import annotations
 
 import contextlib
-import difflib
 import importlib
 import inspect
 import re
@@ -16,7 +15,7 @@ import traceback
 from collections.abc import Mapping
 from typing import TYPE_CHECKING, Any
 
-from bigmodel_core.errors import ConfigError, PluginError
+from bigmodel_core.errors import ConfigError, PluginError, close_matches
 from bigmodel_core.registry.contracts import fault
 from bigmodel_core.registry.discovery import GROUP, KINDS, PLURALS, Candidate, PluginInfo, display_name, keys
 
@@ -165,7 +164,7 @@ def _check_hooks(manager: pluggy.PluginManager, module: object, specs: Any) -> N
         if hook not in known:
             if options.get("optionalhook"):  # how a plugin says that an older host may not know it
                 continue
-            near = difflib.get_close_matches(hook, known, 1)
+            near = close_matches(hook, known, 1)
             hint = f"did you mean {near[0]}?" if near else f"the hooks are {', '.join(known)}."
             raise PluginError(f"there is no hook {hook}.", fix=hint)
         for parameter in inspect.signature(getattr(module, name)).parameters.values():

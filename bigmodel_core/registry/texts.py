@@ -2,10 +2,9 @@
 
 from __future__ import annotations
 
-import difflib
 from collections.abc import Mapping, Sequence
 
-from bigmodel_core.errors import UnknownNameError
+from bigmodel_core.errors import UnknownNameError, close_matches
 from bigmodel_core.registry.discovery import PLURALS, Candidate, PluginInfo, normalise
 
 FEW = 24
@@ -80,7 +79,7 @@ def nearest(name: str, known: Mapping[str, str]) -> list[str]:
     >>> nearest("batch_norm2d", {"batchnorm": "batch_norm", "dense": "dense"})
     ['batch_norm']
     """
-    near = difflib.get_close_matches(normalise(name), known, n=4, cutoff=0.5)
+    near = close_matches(normalise(name), known, n=4, cutoff=0.5)
     return list(dict.fromkeys(known[key] for key in near))
 
 

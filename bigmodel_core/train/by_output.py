@@ -2,22 +2,20 @@
 
 from __future__ import annotations
 
-import difflib
 import math
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
 
-from bigmodel_core.errors import ConfigError, UnknownNameError, UsageError
+from bigmodel_core.errors import ConfigError, UnknownNameError, UsageError, close_matches
 from bigmodel_core.nn.loss import Loss, LossFunction, loss_of, name_of
 from bigmodel_core.registry import display_name
 from bigmodel_core.registry.config import make_list
 from bigmodel_core.train.metric import Metric
-from bigmodel_core.train.run_state import described
 
-_OUTPUTS = "outputs"
+OUTPUTS = "outputs"
 """The key of what belongs to outputs, in the description of losses and metrics."""
 
 
@@ -98,7 +96,7 @@ def check_outputs(names: Iterable[str], outputs: Sequence[str], what: str) -> No
     """
     for name in names:
         if name not in outputs:
-            near = difflib.get_close_matches(str(name), outputs, 1)
+            near = close_matches(str(name), outputs, 1)
             hint = f"did you mean '{near[0]}'? " if near else ""
             raise UnknownNameError(
                 f"the model has no output '{name}'.",
@@ -123,8 +121,8 @@ def make_loss(value: Any) -> Loss | Losses:
     """
     if isinstance(value, Losses):
         return value
-    if isinstance(value, Mapping) and value.keys() == {_OUTPUTS}:
-        return _read(value[_OUTPUTS])
+    if isinstance(value, Mapping) and value.keys() == {OUTPUTS}:
+        return _read(value[OUTPUTS])
     if isinstance(value, Mapping) and not isinstance(value.get("name"), str):
         return _losses(value.items())
     if isinstance(value, (list, tuple)):
@@ -170,18 +168,6 @@ def _weight(output: Any, value: Any) -> float:
     return float(value)
 
 
-def described_loss(loss: Loss | Losses) -> dict[str, Any]:
-    """A loss, or losses by output, as records name them: plain values."""
-    if isinstance(loss, Losses):
-        return {
-            _OUTPUTS: [
-                {"output": term.output, "loss": described_loss(term.loss), "weight": term.weight}
-                for term in loss.terms
-            ]
-        }
-    return described(loss)
-
-
 def _read(items: Any) -> Losses:
     return Losses(tuple(Term(item["output"], loss_of(item["loss"]), item["weight"]) for item in items))
 
@@ -198,18 +184,11 @@ def make_metrics(value: Any) -> Metrics:
     Raises:
         UnknownNameError, ConfigError, UsageError: as for a metric.
     """
-    if isinstance(value, Mapping) and value.keys() == {_OUTPUTS}:
-        value = value[_OUTPUTS]
+    if isinstance(value, Mapping) and value.keys() == {OUTPUTS}:
+        value = value[OUTPUTS]
     elif not isinstance(value, Mapping) or isinstance(value.get("name"), str):
         return make_list("metric", value)
     return {str(output): make_list("metric", items) for output, items in value.items()}
-
-
-def described_metrics(metrics: Metrics) -> Any:
-    """Metrics as records name them."""
-    if isinstance(metrics, Mapping):
-        return {_OUTPUTS: {output: described_metrics(items) for output, items in metrics.items()}}
-    return [described(metric) for metric in metrics]
 
 
 def named_metrics(metrics: Metrics) -> dict[str, tuple[str | None, Metric]]:
@@ -229,15 +208,3 @@ def named_metrics(metrics: Metrics) -> dict[str, tuple[str | None, Metric]]:
                 name, number = f"{base}_{number}", number + 1
             found[name] = output, metric
     return found
-
-
-def each_described(described_items: Any, read: Callable[[Any], Any]) -> Any:
-    """The description of losses or metrics with what `read` makes of each one in it."""
-    if isinstance(described_items, Mapping) and described_items.keys() == {_OUTPUTS}:
-        inside = described_items[_OUTPUTS]
-        if isinstance(inside, Mapping):
-            return {output: [read(item) for item in items] for output, items in inside.items()}
-        return {_OUTPUTS: [{**item, "loss": read(item["loss"])} for item in inside]}
-    if isinstance(described_items, list):
-        return [read(item) for item in described_items]
-    return read(described_items)

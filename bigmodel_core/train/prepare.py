@@ -22,13 +22,13 @@ from bigmodel_core.nn.network import Network
 from bigmodel_core.nn.optimizer import Optimizer
 from bigmodel_core.registry.config import make, make_list
 from bigmodel_core.train import resume as resuming
-from bigmodel_core.train.by_output import described_loss, described_metrics
+from bigmodel_core.train.described import described, described_loss, described_metrics
 from bigmodel_core.train.evaluation import EVALUATION_BATCH, Evaluator
 from bigmodel_core.train.job import Job, encoded, measures, monitored, parted, whole_number
 from bigmodel_core.train.lock import check_unused
 from bigmodel_core.train.objective import Goal, goal_of
 from bigmodel_core.train.record import check_free
-from bigmodel_core.train.run_state import RunState, described
+from bigmodel_core.train.run_state import RunState
 from bigmodel_core.train.runs import is_run, path_from, read_manifest
 from bigmodel_core.train.samples import Samples, check_batch_size, check_one_pair, fitting_batch_size
 from bigmodel_core.train.snapshot import Snapshot

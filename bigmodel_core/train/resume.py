@@ -14,10 +14,10 @@ from bigmodel_core.errors import BigmodelError, BigmodelWarning, CheckpointError
 from bigmodel_core.nn.layer import Layer
 from bigmodel_core.nn.network import Network
 from bigmodel_core.registry import config
-from bigmodel_core.train.by_output import each_described
 from bigmodel_core.train.checkpoint import Checkpoint, read
+from bigmodel_core.train.described import described, each_described
 from bigmodel_core.train.record import optimizer_paths
-from bigmodel_core.train.run_state import RunState, described
+from bigmodel_core.train.run_state import RunState
 from bigmodel_core.train.runs import BEST, LAST, MANIFEST, is_run, read_manifest, resume_points
 from bigmodel_core.train.step import TrainStep
 

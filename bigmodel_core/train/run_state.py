@@ -10,12 +10,8 @@ from typing import Any
 
 import numpy as np
 
-from bigmodel_core.errors import BigmodelError, CheckpointError
-from bigmodel_core.nn.loss import LossFunction
-from bigmodel_core.nn.sequential import Sequential
-from bigmodel_core.registry import config
+from bigmodel_core.errors import CheckpointError
 from bigmodel_core.train.history import deciding_loss
-from bigmodel_core.train.restored import RestoredModel
 
 
 @dataclass
@@ -170,15 +166,3 @@ def _read_array(value: Mapping[str, Any]) -> np.ndarray:
         return np.frombuffer(data, dtype).reshape(value["shape"]).copy()
     except (TypeError, ValueError) as error:
         raise CheckpointError(f"an array in the state of the run is malformed: {error}.") from None
-
-
-def described(obj: Any) -> dict[str, Any]:
-    """An object as records name it: its configuration, or its class if no plugin offers it."""
-    if isinstance(obj, RestoredModel) and obj.about.config is not None:
-        return dict(obj.about.config)
-    if isinstance(obj, Sequential):
-        return {"class": "Sequential", "layers": [described(layer) for layer in obj.layers]}
-    try:
-        return config.to_config(obj)
-    except BigmodelError:
-        return {"class": obj.title if isinstance(obj, LossFunction) else type(obj).__name__}

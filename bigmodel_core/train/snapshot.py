@@ -17,8 +17,8 @@ from bigmodel_core.nn.network import Network
 from bigmodel_core.train.checkpoint_file import write_file
 from bigmodel_core.train.checkpoint_graph import encode_graph
 from bigmodel_core.train.checkpoint_ops import plugins_of
+from bigmodel_core.train.described import described
 from bigmodel_core.train.restored import About, RestoredModel
-from bigmodel_core.train.run_state import described
 from bigmodel_core.version import __version__
 
 

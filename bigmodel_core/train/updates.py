@@ -2,14 +2,13 @@
 
 from __future__ import annotations
 
-import difflib
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field
 from typing import Any
 
 import numpy as np
 
-from bigmodel_core.errors import ConfigError, ShapeError, UsageError
+from bigmodel_core.errors import ConfigError, ShapeError, UsageError, close_matches
 from bigmodel_core.graph import Graph, Value
 from bigmodel_core.graph.spec import Spec
 from bigmodel_core.nn.optimizer import Optimizer, first_state
@@ -173,7 +172,7 @@ def fitting_gradients(grads: Any, trained: Mapping[str, Spec]) -> dict[str, np.n
             fix="loss, grads = step.gradients(x, y); step.apply(grads).",
         )
     if unknown := [path for path in grads if path not in trained]:
-        near = difflib.get_close_matches(str(unknown[0]), trained, 1, 0.0)
+        near = close_matches(str(unknown[0]), trained, 1, 0.0)
         raise ShapeError(
             f"'{unknown[0]}' is not a parameter that this step trains.",
             fix=f"the nearest is '{near[0]}'.",

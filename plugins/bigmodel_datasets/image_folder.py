@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import ClassVar
@@ -170,6 +169,8 @@ class ImageFolder(bm.Dataset):
         Raises:
             DataError: a class has no other.
         """
+        from concurrent.futures import ThreadPoolExecutor
+
         broken: list[Path] = []
         with ThreadPoolExecutor() as pool:
             for classes in found.values():
