@@ -75,7 +75,10 @@ def take_block(out, x, begin, limits, steps, sizes, strides, thread, threads, st
     """out, x (all,), begin (axes,)."""
     first = first_of(begin, limits, steps, thread, status)
     for element in range(thread, out.shape[0], threads):
-        out[element] = x[place_of(element, first, sizes, strides)] if first >= 0 else 0
+        if first >= 0:
+            out[element] = x[place_of(element, first, sizes, strides)]
+        else:
+            out[element] = 0
 
 
 def first_of(begin, limits, steps, thread, status):
