@@ -239,7 +239,24 @@ def _signed(d: Draw, operator: str) -> None:
     d.add(operator, d.operand(d.shape(), d.any("float32", "int64", "int32", "float64"), -9, 9))
 
 
-@draws("Not", "And", "Or", since=7)
+@draws("Round", since=11)
+def _round(d: Draw, operator: str) -> None:
+    """Halves among the numbers: they go to the even neighbour."""
+    dtype = d.any("float32", "float64")
+    whole = d.add("Cast", d.operand(d.shape(), "int64", -9, 9), to=TYPES[dtype])
+    x = d.add("Mul", whole, d.constant(np.asarray(0.25, dtype)))
+    d.add(operator, x)
+
+
+@draws("Mod", since=10)
+def _mod(d: Draw, operator: str) -> None:
+    """Of floats with the sign of what is divided alone: ONNX has no other."""
+    shape, dtype = d.shape(), d.any("float32", "float64", "int64", "int32")
+    divisor = d.operand(partner(d, shape), dtype, *d.any((1, 5), (-5, -1)))
+    d.add(operator, d.operand(shape, dtype, -9, 9), divisor, fmod=1 if dtype[0] == "f" else d.any(None, 0, 1))
+
+
+@draws("Not", "And", "Or", "Xor", since=7)
 def _logic(d: Draw, operator: str) -> None:
     shape = d.shape()
     inputs = [d.operand(shape, "bool")]
