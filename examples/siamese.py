@@ -40,8 +40,7 @@ def main(steps: int = 600, file: str = "tower.onnx") -> float:
     layers = (bm.layers.Flatten(), bm.layers.Dense(64), bm.layers.Relu(), bm.layers.Dense(8))
     model = Siamese(bm.Sequential(*layers))
     step = bm.compile(model, loss=Contrastive(), optimizer=bm.optimizers.Adam(2e-3))
-    generator = np.random.default_rng(0)
-    loss = 0.0
+    generator, loss = np.random.default_rng(0), 0.0
     for _ in range(steps):
         left, right = generator.integers(0, len(y), (2, 128))
         right[::2] = [generator.choice(np.flatnonzero(y == y[one])) for one in left[::2]]  # half are pairs

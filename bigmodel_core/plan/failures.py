@@ -104,8 +104,12 @@ def error_of(step: Step | None, status: Sequence[int] | np.ndarray) -> BigmodelE
 
 
 def _place_of(step: Step | None, failure: Failure) -> str | None:
-    """Where a step belongs to; for what is wrong with data, outside of layers, the name of its op."""
+    """Where a step belongs to; for what is wrong with data, the op as well where no path leads to its
+    layer: a function or a model as a whole may apply many."""
     if step is None or not failure.is_placed:
         return None
-    is_about_data = issubclass(failure.error, DataError)
-    return step.node.place or (type(step.node.op).__name__ if is_about_data else None)
+    node = step.node
+    if node.path or not issubclass(failure.error, DataError):
+        return node.place or None
+    op = type(node.op).__name__
+    return f"{node.place}, {op}" if node.place else op

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
+from typing import Any
 
 import numpy as np
 import pytest
@@ -112,3 +113,11 @@ def test_a_kernel_that_raises_stops_the_run() -> None:
         value = Raising()(graph.input("x", Spec((3,))))
     with pytest.raises(KernelError, match=r"tower/table_1 \(Embedding\): the kernel of Raising raised"):
         Program(graph, [value]).run(Variables(device_named("cpu")), {"x": np.ones(3, "float32")})
+
+
+def test_an_index_out_of_range_names_the_function_and_the_op() -> None:
+    def chosen(x: Any) -> Any:
+        return bm.ops.gather(x, np.array([0, 5]))
+
+    with pytest.raises(DataError, match=r"chosen, Gather: the index 5 \(position 1\) is out of range"):
+        bm.function(chosen)(np.eye(3, dtype="float32"))
