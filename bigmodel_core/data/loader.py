@@ -8,7 +8,7 @@ from typing import Any
 
 import numpy as np
 
-from bigmodel_core.data.augmentation import Augmentation, mixes
+from bigmodel_core.data.augmentation import Augmentation, mixable, mixes
 from bigmodel_core.data.prefetch import DEFAULT_WORKERS, need_preparing, prepared_batches
 from bigmodel_core.data.sampling import batch_count, batches
 from bigmodel_core.data.source import Source
@@ -69,11 +69,12 @@ class Loader:
         Args:
             epoch: number of the epoch; keys the order.
             start: number of the first batch to give.
-            out: arrays (x, y) of `batch_size` rows and the dtypes of the split. Each batch is written there
-                and given as a view of the first rows, good until the next batch. None: fresh arrays.
+            out: arrays (x, y) of `batch_size` rows and the dtypes of the split; of labels that are mixed,
+                float32 with a share of each class. Each batch is written there and given as a view of the
+                first rows, good until the next batch. None: fresh arrays.
 
         Raises:
-            ShapeError: arrays in `out` that do not fit the split.
+            ShapeError: arrays in `out` that do not fit the batches.
         """
         x, y, weight = self.split.x, self.split.y, self.split.weight
         order = batches(
@@ -127,6 +128,8 @@ class Loader:
         x, given = out[0], leaves(out[1])
         _check_buffer("x", x, self.split.x, self.batch_size)
         for path, array in targets.items():
+            if mixes(self._changes):
+                array = mixable(np.empty((0, *array.shape[1:]), array.dtype), self._classes)
             _check_buffer(f"y '{path[1:]}'" if path else "y", given.get(path), array, self.batch_size)
         return [x, *(given[path] for path in targets)]
 
