@@ -46,6 +46,10 @@ class Loss:
         """
         return None
 
+    def of_mixed(self) -> Loss:
+        """The loss of shares that class labels were mixed to, none of which it ignores."""
+        return self
+
     def probabilities(self, scores: np.ndarray) -> np.ndarray:
         """The probabilities of classes that a model's scores stand for, in float64.
 

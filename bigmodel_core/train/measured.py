@@ -62,6 +62,8 @@ def measured(loss: Loss | Losses, trace: Trace, goal: Goal) -> Measured:
         GraphError: the model returns several outputs, and the loss takes one.
     """
     graph = trace.graph
+    if goal.mixed and isinstance(loss, Loss):
+        loss = loss.of_mixed()
     target = filled(goal.target, [graph.input(TARGET + p, s) for p, s in leaves(goal.target).items()])
     weight = filled(goal.weight, [graph.input(WEIGHTS + p, s) for p, s in leaves(goal.weight).items()])
     with trace.active():

@@ -32,10 +32,12 @@ class Goal:
     Args:
         target: the targets; where losses belong to outputs, a dict by the names of those.
         weight: the weights of samples, likewise; None if they are not weighted.
+        mixed: whether the targets are shares that class labels were mixed to.
     """
 
     target: Any
     weight: Any = None
+    mixed: bool = False
 
     def names(self) -> list[str]:
         """The graph inputs."""
@@ -43,7 +45,13 @@ class Goal:
 
 
 def goal_of(
-    loss: Loss | Losses, network: Network, inputs: Sequence[Any], target: Any, weight: Any = None
+    loss: Loss | Losses,
+    network: Network,
+    inputs: Sequence[Any],
+    target: Any,
+    weight: Any = None,
+    *,
+    mixed: bool = False,
 ) -> Goal:
     """What targets and weights look like.
 
@@ -53,6 +61,7 @@ def goal_of(
         inputs: an array, a source or a Spec for each input of the model.
         target: arrays, or Specs.
         weight: likewise, or None.
+        mixed: whether the target is shares that class labels were mixed to.
 
     Raises:
         DtypeError: a loss needs integers and its target holds none.
@@ -81,6 +90,7 @@ def goal_of(
         None
         if weights is None
         else filled(weights, [spec_of(path, item, network.dtype) for path, item in leaves(weights).items()]),
+        mixed,
     )
 
 

@@ -191,11 +191,12 @@ def _built(
                 )
             classes = size
         target = mixable(target, classes)
+    given, accumulates, mixed = (first.inputs, target, first.weight), trainer.accumulate > 1, bool(classes)
     if step.network is None:
-        step.build(first.inputs, target, first.weight, accumulates=trainer.accumulate > 1)
+        step.build(*given, accumulates=accumulates, mixed=mixed)
     else:
-        goal = goal_of(step.loss, step.network, first.inputs, target, first.weight)
-        step.take_goal(goal, accumulates=trainer.accumulate > 1)
+        goal = goal_of(step.loss, step.network, *given, mixed=mixed)
+        step.take_goal(goal, accumulates=accumulates)
     network = trainer.network
     goal = goal_of(step.loss, network, first.inputs, first.labelled(), first.weight)
     return network, goal, classes

@@ -88,7 +88,13 @@ class TrainStep:
     # Building --------------------------------------------------------------------------------------------
 
     def build(
-        self, inputs: Sequence[Any], target: Any, weight: Any = None, *, accumulates: bool = False
+        self,
+        inputs: Sequence[Any],
+        target: Any,
+        weight: Any = None,
+        *,
+        accumulates: bool = False,
+        mixed: bool = False,
     ) -> None:
         """Trace the step for inputs and a target like these; done by the first call otherwise.
 
@@ -97,12 +103,13 @@ class TrainStep:
             target: an array or a Spec, or a tuple or dict of them.
             weight: likewise, if samples are weighted.
             accumulates: whether it is to run in parts, by `accumulate` and `apply`.
+            mixed: whether the target is shares that class labels were mixed to.
 
         Raises:
             GraphError: nothing is left to train.
             UnknownNameError: a pattern matches no parameter.
         """
-        self._prepared(inputs, target, weight)
+        self._prepared(inputs, target, weight, mixed=mixed)
         self._make(accumulates)
 
     def _make(self, accumulates: bool) -> None:
@@ -112,7 +119,9 @@ class TrainStep:
         else:
             self.programs["step"]
 
-    def _prepared(self, inputs: Sequence[Any], target: Any, weight: Any = None) -> StepPrograms:
+    def _prepared(
+        self, inputs: Sequence[Any], target: Any, weight: Any = None, *, mixed: bool = False
+    ) -> StepPrograms:
         """The programs, none of which is made yet; the model is built, and what the optimizer keeps is
         there."""
         network = network_of(self.model, inputs, self.seed, self.device)
@@ -120,7 +129,7 @@ class TrainStep:
             network,
             self.loss,
             self.optimizer,
-            goal_of(self.loss, network, inputs, target, weight),
+            goal_of(self.loss, network, inputs, target, weight, mixed=mixed),
             freeze=self.freeze,
             only=self.only,
             averages=self.ema is not None,
@@ -351,6 +360,7 @@ class TrainStep:
     def _give_update(self, given: dict[str, Any]) -> None:
         """Add what an update takes: learning rates, its number."""
         if self._rated is not self.optimizer:
+            self.programs.check_optimizer(self.optimizer)
             members = self.programs.groups.members(self.optimizer)
             self._rated, self._rates = self.optimizer, [(name, item.rate) for name, item in members.items()]
         steps, scale = self.steps, self.rate_scale

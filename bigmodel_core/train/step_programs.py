@@ -8,7 +8,7 @@ from typing import Literal
 
 import numpy as np
 
-from bigmodel_core.errors import GraphError
+from bigmodel_core.errors import GraphError, UsageError
 from bigmodel_core.graph import Graph, Value
 from bigmodel_core.graph.autodiff import gradients
 from bigmodel_core.graph.spec import Spec
@@ -156,6 +156,19 @@ class StepPrograms:
         """Go on with targets and weights of another kind: the programs are made anew."""
         self.goal, self._fresh = goal, None
         self._programs.clear()
+
+    def check_optimizer(self, optimizer: Optimizer) -> None:
+        """Raise unless an optimizer does what the programs do; its learning rates may be others.
+
+        Raises:
+            UsageError: it does not.
+        """
+        if optimizer is not self.optimizer and not self.optimizer.differs_in_rates_alone(optimizer):
+            raise UsageError(
+                f"the step was built with {self.optimizer}, and its optimizer is now {optimizer}: of a built"
+                " step, only learning rates can change.",
+                fix="compile another step of the model: bm.compile(step.network, loss, optimizer).",
+            )
 
     def check_samples_apart(self) -> None:
         """Raise unless a sample's gradient is its own: no layer takes statistics of the batch.

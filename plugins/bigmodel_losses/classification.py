@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any, ClassVar
 
 import numpy as np
 
 import bigmodel_core as bm
 from bigmodel_core import ops
+from bigmodel_core.errors import UsageError
 from bigmodel_losses.weighting import (
     ClassWeight,
     check_class_weight,
@@ -30,9 +31,10 @@ class CrossEntropy(bm.Loss):
         label_smoothing: the share of each label's weight that is spread evenly over all classes (Szegedy et
             al., 2016).
         class_weight: what each class counts: {0: 1.0, 1: 5.0}, or a list in their order.
-        ignore: a label that counts nothing, such as -100 for padding.
+        ignore: a label that counts nothing, such as -100 for padding; there is none among shares.
 
     Raises:
+        UsageError: a label is ignored, and the targets are shares.
         ShapeError: the labels are not one for each row of scores, or weights not one for each class.
         DtypeError: the labels are not integers.
         DataError: at run time, a label is not from 0 to C - 1.
@@ -69,6 +71,12 @@ class CrossEntropy(bm.Loss):
         return found + spread * ops.not_equal(target, self.ignore).astype(prediction.dtype)
 
     def _of_shares(self, prediction: bm.Value, target: bm.Value) -> bm.Value:
+        if self.ignore is not None:
+            raise UsageError(
+                f"CrossEntropy ignores the label {self.ignore}, and the targets are no labels, but shares of"
+                " classes.",
+                fix="leave ignore out, and give samples that are not to count a weight of 0.",
+            )
         bm.ops.elementwise.check_same_shape(
             "cross-entropy", prediction.spec, target.spec, "scores and shares of classes"
         )
@@ -84,6 +92,9 @@ class CrossEntropy(bm.Loss):
             return None
         prediction = bm.one_output(self, prediction)
         return weights_of(self, target, prediction.shape[-1], prediction.dtype)
+
+    def of_mixed(self) -> bm.Loss:
+        return replace(self, ignore=None)
 
     def probabilities(self, scores: np.ndarray) -> np.ndarray:
         return bm.probabilities.softmax(scores)

@@ -9,7 +9,7 @@ import pytest
 
 import bigmodel_core as bm
 from bigmodel_core.data.encoding import Encoding
-from bigmodel_core.errors import DataError, DtypeError, UsageError
+from bigmodel_core.errors import DataError, DtypeError, ShapeError, UsageError
 
 _generator = np.random.default_rng(3)
 IMAGES = _generator.normal(size=(12, 2, 6, 8)).astype(np.float32)
@@ -122,6 +122,23 @@ def test_the_loss_of_a_mixed_batch_is_that_of_its_shares(torch: Any):
     assert history.last["loss"] == pytest.approx(expected, abs=1e-5)
 
 
+def test_labels_are_mixed_where_others_are_ignored():
+    """Validation has a label that counts nothing; training has none, and is that without `ignore`."""
+    held_out = IMAGES, np.where(np.arange(12) < 4, LABELS, -100)
+    results = []
+    for loss, validation in (
+        ("cross_entropy:ignore=-100", held_out),
+        ("cross_entropy", (IMAGES[:4], LABELS[:4])),
+    ):
+        model = bm.Sequential(bm.layers.Flatten(), bm.layers.Dense(3))
+        model.build(bm.Spec(("N", 2, 6, 8)), seed=1)
+        trainer = bm.Trainer(model, loss, "sgd")
+        for augment in (["mixup"], [], ["mixup"]):
+            trainer.fit((IMAGES, LABELS), 1, 12, validation, augment=augment, verbose=False)
+        results.append((trainer.history["loss"], trainer.history["val_loss"]))
+    np.testing.assert_allclose(results[0], results[1], rtol=1e-6)
+
+
 def test_a_loader_mixes_labels_as_shares_of_the_classes_that_its_split_names():
     shares = np.eye(3, dtype=np.float32)[LABELS]
     encoding = Encoding(task="classification", labels=("a", "b", "c"))
@@ -132,6 +149,13 @@ def test_a_loader_mixes_labels_as_shares_of_the_classes_that_its_split_names():
     for (x, y), (other_x, other_y) in zip(*loaders, strict=True):
         np.testing.assert_array_equal(x, other_x)
         np.testing.assert_array_equal(y, other_y)
+    out = np.empty((5, 2, 6, 8), np.float32), np.empty((5, 3), np.float32)
+    for (x, y), (other_x, other_y) in zip(loaders[1], loaders[1].epoch(out=out), strict=True):
+        np.testing.assert_array_equal(x, other_x)
+        np.testing.assert_array_equal(y, other_y)
+        assert np.shares_memory(other_y, out[1])
+    with pytest.raises(ShapeError, match=r"buffer for y is int64 \(5,\), expected float32 \(5, 3\)"):
+        loaders[1].epoch(out=(out[0], np.empty(5, np.int64)))
     with pytest.raises(UsageError, match="nothing says of how many classes these whole numbers are"):
         bm.Loader(bm.Split(IMAGES, LABELS), 5, augment=["mixup"])
 

@@ -9,7 +9,10 @@ import numpy as np
 import pytest
 
 import bigmodel_core as bm
+from bigmodel_core.errors import UsageError
 from bigmodel_core.plan import capacity
+
+from .conftest import assert_same_bits
 
 
 def test_a_new_step_on_a_trained_model_starts_with_a_fresh_optimizer() -> None:
@@ -128,3 +131,29 @@ def test_a_batch_that_was_refused_is_refused_or_run_as_a_whole_the_next_time(
             with pytest.raises(bm.errors.OutOfMemoryError):
                 step(x, y)
     assert step(x, y) == other(x, y)
+
+
+def test_of_the_optimizer_of_a_built_step_only_rates_can_change() -> None:
+    x, y = np.eye(4, 5, dtype="float32"), np.arange(4) % 3
+    O, groups = bm.optimizers, {"bias": {"learning_rate": 0.5, "momentum": 0.3}}
+    first, second = bm.layers.Dense(3), bm.layers.Dense(3)
+    for model in (first, second):
+        model.build(bm.Spec(("N", 5)), seed=1)
+    step = bm.compile(first, "cross_entropy", O.SGD(0.1, momentum=0.9, groups=groups))
+    step.optimizer = O.SGD(0.2, momentum=0.9, groups={"bias": {"learning_rate": 0.0, "momentum": 0.3}})
+    step(x, y)
+    np.testing.assert_array_equal(first.state()["bias"], 0)
+    other = bm.compile(
+        second, "cross_entropy", O.SGD(0.2, momentum=0.9, groups={"bias": {"learning_rate": 0}})
+    )
+    other(x, y)
+    np.testing.assert_array_equal(first.state()["weight"], second.state()["weight"])
+    before, found = step.state(), step.gradients(x, y)[1]
+    for wrong in (O.Adam(0.2), O.SGD(0.2, momentum=0.8, groups=groups), O.SGD(0.2, momentum=0.9)):
+        step.optimizer = wrong
+        for run in (lambda: step(x, y), lambda: step.apply(found)):
+            with pytest.raises(UsageError, match=f"built with SGD.* is now {type(wrong).__name__}"):
+                run()
+    assert_same_bits(step.state(), before)
+    step.optimizer = O.SGD(bm.schedules.Constant(0.2), momentum=0.9, groups=groups)
+    step(x, y)

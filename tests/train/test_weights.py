@@ -8,7 +8,14 @@ import numpy as np
 import pytest
 
 import bigmodel_core as bm
-from bigmodel_core.errors import BigmodelError, ConfigError, DataError, GraphError, ShapeError
+from bigmodel_core.errors import (
+    BigmodelError,
+    ConfigError,
+    DataError,
+    GraphError,
+    ShapeError,
+    UsageError,
+)
 
 _generator = np.random.default_rng(1)
 X = _generator.normal(size=(10, 6)).astype(np.float32)
@@ -331,6 +338,20 @@ def test_weights_by_output():
 def test_weights_that_do_not_fit_are_told(loss: Any, weight: Any, error: Any, words: str):
     with pytest.raises(error, match=words):
         bm.compile(_built(), loss, "sgd")(X, LABELS, weight)
+
+
+@pytest.mark.parametrize("smoothing", [0.0, 0.1])
+def test_shares_of_classes_hold_no_label_to_ignore(smoothing: float):
+    """As in PyTorch, where `ignore_index` is refused with targets that are floats."""
+    loss, model = bm.losses.CrossEntropy(ignore=-100, label_smoothing=smoothing), _built()
+    for run, first in (
+        (bm.compile(model, loss, "sgd"), X),
+        (bm.value_and_grad(model, loss), X),
+        (bm.function(loss), SHARES),
+    ):
+        with pytest.raises(UsageError, match="ignores the label -100, and .* shares") as caught:
+            run(first, SHARES)
+        assert "weight of 0" in str(caught.value)
 
 
 def test_options_that_make_no_sense_are_told():
