@@ -106,6 +106,16 @@ def test_places_out_of_range(build: Any) -> None:
     assert run("cuda") == run("cpu")
 
 
+@pytest.mark.parametrize("name", ["max", "argmin"])
+def test_a_free_axis_that_turns_out_empty_has_no_extreme(name: str) -> None:
+    graph = Graph()
+    with graph.active():
+        made = getattr(bm.ops, name)(graph.input("x", bm.Spec(("N", "T"))), 1)
+    program = Program(graph, [made], device="cuda")
+    with pytest.raises(bm.errors.ShapeError, match=r"along an empty axis of \(2, 0\)"):
+        program.run(Variables(device_named("cuda")), {"x": np.zeros((2, 0), "float32")})
+
+
 def test_an_op_without_a_cuda_kernel_is_named() -> None:
     class Unported(Op):
         cpu = bm.kernel(lambda out, x: None)

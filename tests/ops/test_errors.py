@@ -10,6 +10,9 @@ import pytest
 
 from bigmodel_core import ops
 from bigmodel_core.errors import BigmodelError, ConfigError, DataError, DtypeError, GraphError, ShapeError
+from bigmodel_core.graph import Graph
+from bigmodel_core.graph.spec import Spec
+from bigmodel_core.plan import Program, Variables, device_named
 from bigmodel_core.testing import compute
 
 F23, F4, I3 = np.zeros((2, 3)), np.zeros(4), np.zeros(3, "int64")
@@ -242,6 +245,17 @@ def test_the_op_and_the_index_out_of_range_are_named(
     text = rf"^{name}: the index {index} \(position {position}\) is out of range for .* 3( rows)?\."
     with pytest.raises(DataError, match=text):
         compute(function, np.zeros((2, 3)), indices)
+
+
+@pytest.mark.parametrize("name", ["max", "min", "argmax", "argmin"])
+def test_a_free_axis_that_turns_out_empty_has_no_extreme(name: str) -> None:
+    graph = Graph()
+    with graph.active():
+        made = getattr(ops, name)(graph.input("x", Spec(("N", "T"))), 1)
+    program, variables = Program(graph, [made]), Variables(device_named("cpu"))
+    assert program.run(variables, {"x": np.zeros((0, 2), "float32")})[0].shape == (0,)
+    with pytest.raises(ShapeError, match=rf"(?i){name} along an empty axis of \(2, 0\)"):
+        program.run(variables, {"x": np.zeros((2, 0), "float32")})
 
 
 def test_a_failed_run_does_not_spoil_the_next() -> None:

@@ -87,6 +87,7 @@ def is_new_nan(number, best):
 
 
 def _middle(op: Any, inputs: tuple[Spec, ...], outputs: tuple[Spec, ...]) -> tuple[list[Any], list[Any]]:
+    op.infer(*inputs)  # a free axis may turn out empty
     outer, middle, inner = split_axes(inputs[0].sizes, op.axes)
     return [(outer, inner)], [(outer, middle, inner)]
 

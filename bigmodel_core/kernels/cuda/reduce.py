@@ -97,6 +97,7 @@ def first_extreme(kind: str) -> Any:
 
 
 def _launch(function: Any, call: Call, lanes: int) -> list[CudaLaunch]:
+    call.op.infer(*call.inputs)  # a free axis may turn out empty
     outer, middle, inner = _split(call)
     if outer * inner == 0:
         return []
