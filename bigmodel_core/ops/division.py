@@ -36,10 +36,8 @@ class Mod(ElementwiseOp):
         return reduce_to(dy, a.shape), reduce_to(-dy * FloorDivide()(a, b), b.shape)
 
     def onnx(self, emit: Any, a: Any, b: Any) -> Any:
-        rest, zero = emit.Mod(a, b, fmod=1), emit.const(0.0)
-        turned = emit.Xor(emit.Less(rest, zero), emit.Less(b, zero))
-        wrong = emit.And(turned, emit.Not(emit.Equal(rest, zero)))
-        return emit.Where(wrong, emit.Add(rest, b), rest)
+        rest, is_turned = _cut_rest(emit, a, b)
+        return emit.Where(is_turned, emit.Add(rest, b), rest)
 
 
 class FloorDivide(ElementwiseOp):
@@ -52,8 +50,17 @@ class FloorDivide(ElementwiseOp):
         return None, None
 
     def onnx(self, emit: Any, a: Any, b: Any) -> Any:
-        whole = emit.Round(emit.Div(emit.Sub(a, Mod().onnx(emit, a, b)), b))
+        rest, is_turned = _cut_rest(emit, a, b)
+        cut = emit.Round(emit.Div(emit.Sub(a, rest), b))
+        whole = emit.Where(is_turned, emit.Sub(cut, emit.const(1.0)), cut)
         return emit.Where(emit.Equal(b, emit.const(0.0)), emit.Div(a, b), whole)
+
+
+def _cut_rest(emit: Any, a: Any, b: Any) -> tuple[Any, Any]:
+    """Nodes for the rest of a division that is cut towards 0, and whether its sign is not that of b."""
+    rest, zero = emit.Mod(a, b, fmod=1), emit.const(0.0)
+    differ = emit.Xor(emit.Less(rest, zero), emit.Less(b, zero))
+    return rest, emit.And(differ, emit.Not(emit.Equal(rest, zero)))
 
 
 class _OfIntegers(ElementwiseOp):
@@ -84,27 +91,50 @@ class IntegerFloorDivide(_OfIntegers):
     cpu, cuda = elementwise(lambda a, b: 0 if b == 0 else (-a if b < 0 and b + 1 == 0 else a // b))
 
     def onnx(self, emit: Any, a: Any, b: Any) -> Any:
-        return _guarded(emit, a, b, lambda a, b: emit.Div(emit.Sub(a, emit.Mod(a, b)), b))
+        def divided(a: Any, b: Any) -> Any:
+            cut = emit.Div(a, b)  # towards 0: one too many where that leaves another rest than Mod
+            is_down = emit.Equal(emit.Sub(a, emit.Mul(cut, b)), emit.Mod(a, b))
+            return emit.Where(is_down, cut, emit.Sub(cut, emit.const(1, _computed(emit))))
+
+        return _guarded(emit, a, b, divided)
 
 
 def _guarded(emit: Any, a: Any, b: Any, divided: Callable[[Any, Any], Any]) -> Any:
-    """Nodes that divide by 1 where the divisor is 0, and give 0 there; bytes are divided as int64."""
-    dtype = emit.inputs[0].dtype
-    kind = "int64" if dtype == "uint8" else dtype
+    """Nodes that divide by 1 where the divisor is 0, and give 0 there; by -1, -a is divided by 1, since the
+    least integer divided by -1 stops a processor. Bytes are divided as int64."""
+    dtype, kind = emit.inputs[0].dtype, _computed(emit)
     a, b = (x if kind == dtype else emit.cast(x, kind) for x in (a, b))
-    nothing, zero = emit.Equal(b, emit.const(0, kind)), emit.const(0, kind)
-    found = emit.Where(nothing, zero, divided(a, emit.Where(nothing, emit.const(1, kind), b)))
+    zero, one = emit.const(0, kind), emit.const(1, kind)
+    nothing = by_one = emit.Equal(b, zero)
+    if dtype != "uint8":
+        turns = emit.Equal(b, emit.const(-1, kind))
+        a, by_one = emit.Where(turns, emit.Sub(zero, a), a), emit.Or(nothing, turns)
+    found = emit.Where(nothing, zero, divided(a, emit.Where(by_one, one, b)))
     return found if kind == dtype else emit.cast(found, dtype)
 
 
+def _computed(emit: Any) -> str:
+    """The type in which files divide integers."""
+    dtype: str = emit.inputs[0].dtype
+    return "int64" if dtype == "uint8" else dtype
+
+
 def mod(a: Operand, b: Operand) -> Value:
-    """What the division a / b leaves, with the sign of b: `a % b`. Integers leave 0 by 0."""
+    """What the division a / b leaves, with the sign of b: `a % b`.
+
+    By 0, floats leave NaN, and integers 0, as in NumPy: an integer has no NaN, so check divisors that may be
+    0.
+    """
     left, right = paired(a, b)
     return (Mod() if left.spec.is_float else IntegerMod())(left, right)
 
 
 def floor_divide(a: Operand, b: Operand) -> Value:
-    """The quotient a / b rounded down: `a // b`. Integers give 0 by 0."""
+    """The quotient a / b rounded down: `a // b`; no gradient flows.
+
+    By 0, floats give infinity or NaN, and integers 0, as in NumPy: an integer has neither, so check divisors
+    that may be 0.
+    """
     left, right = paired(a, b)
     return (FloorDivide() if left.spec.is_float else IntegerFloorDivide())(left, right)
 

@@ -5,8 +5,11 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import Any
 
+import numpy as np
+
 from bigmodel_core.errors import ConfigError, DtypeError, ShapeError
 from bigmodel_core.graph import Number, Op, Value
+from bigmodel_core.graph.dtypes import dtype_named
 from bigmodel_core.graph.spec import Spec, broadcast, format_shape
 from bigmodel_core.kernels.cpu import scatter as cpu_kernels
 from bigmodel_core.kernels.cuda import scatter as cuda_kernels
@@ -79,7 +82,9 @@ class Scatter(Op):
     def _compared(self, reduce: str, emit: Any, x: Any, indices: Any, updates: Any) -> Any:
         """For operator sets without reductions: each place looks for its updates among all of its line."""
         whole, wide = emit.inputs[0], emit.inputs[1].dtype == "int64"
-        last = whole.ndim
+        is_small = whole.number_type.nbytes < 4  # ONNX has no sums of bytes
+        kind, last = "int32" if is_small else whole.dtype, whole.ndim
+        x, updates = (emit.cast(name, kind) if is_small else name for name in (x, updates))
         size = emit.dimension_size(whole.shape[self.axis], "int64")
         places = emit.Range(emit.const(0, "int64"), size, emit.const(1, "int64"))
         places = emit.Reshape(places, emit.ints([-1 if n == self.axis else 1 for n in range(last)]))
@@ -92,12 +97,11 @@ class Scatter(Op):
             return emit.Transpose(emit.Unsqueeze(name, emit.ints((last,))), perm=order)
 
         meets = emit.Equal(places, line(indices if wide else emit.cast(indices, "int64")))
-        rest = {"add": 0, "max": _least(whole), "min": _most(whole)}[reduce]
-        found = emit.Where(meets, line(updates), emit.const(rest, whole.dtype))
-        if reduce == "add":
-            return emit.Add(x, emit.ReduceSum(found, emit.ints((last,)), keepdims=0))
-        operator = reduce.capitalize()
-        return emit.add(operator, (x, emit.reduce(f"Reduce{operator}", found, (last,), False)), 1, {})
+        found = emit.Where(meets, line(updates), emit.const(_no_update(reduce, kind), kind))
+        name = {"add": "Sum", "max": "Max", "min": "Min"}[reduce]
+        found = emit.reduce(f"Reduce{name}", found, (last,), False)
+        found = emit.Add(x, found) if reduce == "add" else emit.add(name, (x, found), 1, {})
+        return emit.cast(found, whole.dtype) if is_small else found
 
 
 def _wins(number: Value, result: Value) -> Value:
@@ -107,14 +111,13 @@ def _wins(number: Value, result: Value) -> Value:
     )
 
 
-def _least(spec: Spec) -> Any:
-    kind = spec.number_type
-    return -kind.numpy.type("inf") if kind.is_float else -(2 ** (8 * kind.nbytes - 1))
-
-
-def _most(spec: Spec) -> Any:
-    kind = spec.number_type
-    return kind.numpy.type("inf") if kind.is_float else 2 ** (8 * kind.nbytes - 1) - 1
+def _no_update(reduce: str, dtype: str) -> Any:
+    """The number that changes nothing where it is written."""
+    if reduce == "add":
+        return 0
+    kind = dtype_named(dtype)
+    most = kind.numpy.type("inf") if kind.is_float else np.iinfo(kind.numpy).max
+    return most if reduce == "min" else -most - (not kind.is_float)
 
 
 def scatter(

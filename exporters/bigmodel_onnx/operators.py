@@ -61,9 +61,12 @@ def _div(call: Call) -> Value:
 def _mod(call: Call) -> Value:
     """With the sign of the divisor; with `fmod`, that of what is divided."""
     a, b = call.value(0), call.value(1)
-    rest = ops.mod(a, b)
     if not call.get("fmod", 0):
-        return rest
+        return ops.mod(a, b)
+    if a.spec.is_float:  # a rest below 0 may be too small to be seen once b was added
+        rest = ops.mod(ops.absolute(a), ops.absolute(b))
+        return ops.where(a < 0.0, -rest, rest)
+    rest = ops.mod(a, b)
     return ops.where(ops.logical_and(rest != 0, (a < 0) ^ (b < 0)), rest - b, rest)
 
 

@@ -33,6 +33,26 @@ def _normal(x: np.ndarray) -> np.ndarray:
     return (x - x.mean(-1, keepdims=True)) / np.sqrt(x.var(-1, keepdims=True) + 1e-5)
 
 
+def _bytes(i: Any) -> Any:
+    """Bytes, some of them above 127, from ones that are 0 or more."""
+    return (i * 50).astype("uint8")
+
+
+def _ends(i: Any) -> tuple[Any, Any]:
+    """Small integers, and those at the ends of int64, from ones that are 0 or more."""
+    return 3 - i, i % 2 * 2 - i - (2**63 - 2)  # -1 among the former, the least among the latter
+
+
+@np.errstate(all="ignore")
+def _mod(a: np.ndarray, b: np.ndarray) -> np.ndarray:
+    return np.mod(a, b)
+
+
+@np.errstate(all="ignore")
+def _floor_divide(a: np.ndarray, b: np.ndarray) -> np.ndarray:
+    return np.floor_divide(a, b)
+
+
 X = ("N", 3, 4)
 Case = tuple[Callable[..., Any], Callable[..., Any], tuple[Any, ...]]
 CASES: dict[str, Case] = {
@@ -59,10 +79,21 @@ CASES: dict[str, Case] = {
     "floor_divide": (lambda x, y: x // (y * y + 0.5), lambda x, y: x // (y * y + 0.5), (X, (4,))),
     "division of integers": (
         lambda i, j: ((i - 3) % (j - 3), (i - 3) // (j - 3)),
-        lambda i, j: tuple(
-            np.where(j == 3, 0, f(i - 3, j - 3 + (j == 3))) for f in (np.mod, np.floor_divide)
-        ),
+        lambda i, j: (_mod(i - 3, j - 3), _floor_divide(i - 3, j - 3)),
         (bm.Spec(("N", 9), "int64"), bm.Spec(("N", 9), "int64")),
+    ),
+    "division of the ends of integers": (
+        lambda i, j: tuple(f(a, b) for a in _ends(i) for b in _ends(j) for f in (ops.mod, ops.floor_divide)),
+        lambda i, j: tuple(f(a, b) for a in _ends(i) for b in _ends(j) for f in (_mod, _floor_divide)),
+        (bm.Spec(("N", 9), "int64"), bm.Spec(("N", 9), "int64")),
+    ),
+    "division by infinity": (
+        lambda x, y: (x % (y / 0.0), x // (y / 0.0), (x * 1e-30) % y, (x * 1e-30) // y),
+        lambda x, y: (
+            *(np.mod(x, np.inf * y), np.floor_divide(x, np.inf * y)),
+            *(np.mod(x * 1e-30, y), np.floor_divide(x * 1e-30, y)),
+        ),
+        (X, (4,)),
     ),
     "division of bytes": (
         lambda i: ((i % 4).astype("int64"), (i // 4).astype("int64")),
@@ -309,6 +340,14 @@ CASES: dict[str, Case] = {
             lambda x, i, u, reduce=reduce: ops.scatter(x, i, u, 1, reduce),
             lambda x, i, u, reduce=reduce: scattered(x, i, u, 1, reduce),
             (("N", 6, 2), bm.Spec(("N", 5, 2), "int64"), ("N", 5, 2)),
+        )
+        for reduce in REDUCTIONS
+    },
+    **{
+        f"scatter {reduce} of bytes": (
+            lambda x, i, u, reduce=reduce: ops.scatter(_bytes(x), i, _bytes(u), 1, reduce).astype("int64"),
+            lambda x, i, u, reduce=reduce: scattered(_bytes(x), i, _bytes(u), 1, reduce),
+            (bm.Spec(("N", 6, 2), "int64"), bm.Spec(("N", 5, 2), "int64"), bm.Spec(("N", 5, 2), "int64")),
         )
         for reduce in REDUCTIONS
     },
