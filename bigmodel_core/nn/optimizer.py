@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Collection, Mapping
-from dataclasses import dataclass, fields, replace
+from dataclasses import dataclass, replace
 from typing import Any, ClassVar
 
 import numpy as np
@@ -171,10 +171,6 @@ class Optimizer(Regularisation):
             changes["groups"] = groups
         return replace(self, **changes) if changes else self
 
-    def differs_in_rates_alone(self, other: Optimizer) -> bool:
-        """Whether another optimizer does the same, at learning rates that may be others."""
-        return type(self) is type(other) and _apart_from_rates(self) == _apart_from_rates(other)
-
     # Groups of parameters --------------------------------------------------------------------------------
 
     def _checked_groups(self, groups: Any) -> dict[str, dict[str, Any]]:
@@ -285,20 +281,6 @@ class Optimizer(Regularisation):
         for square in squares[1:]:
             total = total + square
         return unit, total
-
-
-def _apart_from_rates(optimizer: Optimizer) -> list[tuple[str, dict[str, Any]]]:
-    options = {item.name: getattr(optimizer, item.name) for item in fields(optimizer)}
-    groups = (options.pop("groups") or {}).items()  # of several that match, the last one wins
-    return [(pattern, _without_rates(given)) for pattern, given in (("", options), *groups)]
-
-
-def _without_rates(options: Mapping[str, Any]) -> dict[str, Any]:
-    return {
-        name: value
-        for name, value in options.items()
-        if name != "learning_rate" and not isinstance(value, Schedule)
-    }
 
 
 def first_state(optimizer: Optimizer, path: str, spec: Spec) -> dict[str, np.ndarray]:

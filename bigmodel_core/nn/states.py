@@ -38,7 +38,7 @@ class LoadReport:
 
 
 def fitting(
-    state: Mapping[str, np.ndarray], specs: Mapping[str, Spec], partial: bool
+    state: Mapping[str, np.ndarray], specs: Mapping[str, Spec], partial: bool, holder: str = "model"
 ) -> tuple[dict[str, np.ndarray], LoadReport]:
     """The arrays of a state as the parameters of a model hold them, and what is to be said of the others.
 
@@ -46,6 +46,7 @@ def fitting(
         state: arrays by path.
         specs: what the model has, by path.
         partial: whether those that fit are enough.
+        holder: what the state is of, in messages.
 
     Raises:
         UsageError: it is no mapping.
@@ -65,8 +66,8 @@ def fitting(
         texts = [f"missing: {', '.join(missing[:5])}"] if missing else []
         texts += [f"unknown: {', '.join(unknown[:5])}"] if unknown else []
         raise ShapeError(
-            f"the state does not fit the model ({'; '.join(texts)}).",
-            fix="pass the result of state() of the same model.",
+            f"the state does not fit the {holder} ({'; '.join(texts)}).",
+            fix=f"pass the result of state() of the same {holder}.",
         )
     found = {path: fitting_state(path, state[path], spec) for path, spec in specs.items()}
     return found, LoadReport(tuple(found))

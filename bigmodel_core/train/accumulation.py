@@ -6,6 +6,7 @@ import warnings
 from typing import Any
 
 from bigmodel_core.errors import BigmodelWarning, NumericsError
+from bigmodel_core.train.loss_means import LossMeans
 from bigmodel_core.train.step import TrainStep
 
 
@@ -20,7 +21,7 @@ class Window:
         size: batches of an update.
 
     Attributes:
-        losses: the losses of the batches of the update, and of how many samples each is the mean.
+        loss: the mean loss of the last update.
         is_updated: whether the last batch completed an update.
         updates: how many updates were made.
         error: what was wrong with the last batch that was left out.
@@ -28,15 +29,12 @@ class Window:
 
     def __init__(self, step: TrainStep, size: int) -> None:
         self.step, self.size = step, size
-        self.losses: list[tuple[float, int]] = []
+        self.loss = 0.0
         self.is_updated, self.updates = False, 0
         self.error: NumericsError | None = None
         self._bad: NumericsError | None = None
-
-    @property
-    def loss(self) -> float:
-        """The mean loss of the samples of the last update."""
-        return sum(loss * count for loss, count in self.losses) / sum(count for _, count in self.losses)
+        self._losses = LossMeans()
+        """Those of the batches that the next update is made of."""
 
     def take(self, batch: tuple[Any, ...], count: int, number: int, *, closes: bool) -> float | None:
         """The loss of a batch, which is updated with if it is the last of its window; None if it is left out.
@@ -52,17 +50,16 @@ class Window:
                 NaN or infinite.
         """
         if self.size == 1:
-            loss = self.step(*batch)
-            self.losses, self.is_updated = [(loss, count)], True
-            return loss
-        if self.is_updated:
-            self.losses, self.is_updated = [], False
+            self.loss, self.is_updated = self.step(*batch), True
+            return self.loss
+        self.is_updated = False
         found = None if self._bad else self._added(batch, count)
         if closes and self._bad is not None:
             self._drop(number)
         elif closes:
             self.step.apply()
             self.is_updated, self.updates = True, self.updates + 1
+            self.loss, self._losses = self._losses.loss(self.step.programs.shares), LossMeans()
         return found
 
     def _added(self, batch: tuple[Any, ...], count: int) -> float | None:
@@ -73,12 +70,12 @@ class Window:
                 raise
             self._bad = error
             return None
-        self.losses.append((loss, count))
+        self._losses.add(self.step.losses or {"": loss}, self.step.counted, count)
         return loss
 
     def _drop(self, number: int) -> None:
         assert self._bad is not None
-        self.error, self._bad, self.losses = self._bad, None, []
+        self.error, self._bad, self._losses = self._bad, None, LossMeans()
         self.step.discard()
         first = (number - 1) // self.size * self.size + 1
         warnings.warn(

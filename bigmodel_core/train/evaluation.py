@@ -17,6 +17,7 @@ from bigmodel_core.nn.network import Network
 from bigmodel_core.nn.outputs import listed
 from bigmodel_core.plan import Program
 from bigmodel_core.train.by_output import Losses, Metrics, check_outputs, named_metrics
+from bigmodel_core.train.loss_means import LossMeans
 from bigmodel_core.train.measured import measured
 from bigmodel_core.train.objective import TARGET, WEIGHTS, Goal
 from bigmodel_core.train.samples import Samples, fitting_batch_size
@@ -73,8 +74,7 @@ class Evaluator:
         trace = network.traced_into(graph, training=False)
         found = self._measured = measured(loss, trace, goal)
         self._form = trace.form
-        self._means = found.parts or {"": found.loss}
-        results = [*self._means.values(), *found.counted.values()]
+        results = found.noted() if found.parts else [found.loss, *found.noted()]
         self._count_of = list(found.counts) if self.metrics else []
         if self.metrics:
             results += [*found.counts.values(), *trace.outputs]
@@ -86,21 +86,14 @@ class Evaluator:
         Raises:
             ShapeError, DtypeError, DataError: the samples do not fit the model, the loss or a metric.
         """
-        states, sums = self._run(samples, batch_size, workers)
-        means = {}
-        for name, (total, count) in sums.items():
+        states, losses = self._run(samples, batch_size, workers)
+        for name, (_, count) in losses.sums.items():
             if count == 0:
                 raise DataError(
                     "no sample counts in the loss: all have a weight of 0, or a label that it ignores.",
                     where=name or "loss",
                 )
-            means[name] = total / count
-        shares = self._measured.shares
-        found: dict[str, Any] = (
-            {"loss": sum(mean * shares[name] for name, mean in means.items()), **means}
-            if shares
-            else {"loss": means[""]}
-        )
+        found: dict[str, Any] = losses.logged(self._measured.shares)
         for name, (_, metric) in self.metrics.items():
             result = metric.result(states[name])
             found[name] = float(result) if np.ndim(result) == 0 else np.asarray(result).tolist()
@@ -115,12 +108,10 @@ class Evaluator:
         size = fitting_batch_size(self.network, len(samples), None, batch_size)
         self._run(samples.first(size), size, workers=0)
 
-    def _run(
-        self, samples: Samples, batch_size: int, workers: int
-    ) -> tuple[dict[str, Any], dict[str, tuple[float, float]]]:
-        """The states of metrics, and by the name of each loss its sum and what it is divided by."""
+    def _run(self, samples: Samples, batch_size: int, workers: int) -> tuple[dict[str, Any], LossMeans]:
+        """The states of metrics, and the mean losses."""
         states = {name: metric.empty() for name, (_, metric) in self.metrics.items()}
-        sums = dict.fromkeys(self._means, (0.0, 0.0))
+        losses, names = LossMeans(), [*self._measured.parts] or [""]
         counted, counts = len(self._measured.counted), len(self._count_of)
         size = fitting_batch_size(self.network, len(samples), None, batch_size)
         for part in samples.parts(size, workers):
@@ -129,12 +120,10 @@ class Evaluator:
             given.update({TARGET + path: array for path, array in leaves(target).items()})
             given.update({WEIGHTS + path: array for path, array in leaves(part.weight).items()})
             results = self._program.run(self.network.variables, given)
-            means, results = results[: len(sums)], results[len(sums) :]
+            means, results = map(float, results[: len(names)]), results[len(names) :]
             sizes = dict(zip(self._measured.counted, map(float, results[:counted]), strict=True))
             kept = dict(zip(self._count_of, results[counted : counted + counts], strict=True))
-            for (name, (total, count)), mean in zip(list(sums.items()), means, strict=True):
-                share = sizes.get(name, float(len(part)))
-                sums[name] = total + float(mean) * share, count + share
+            losses.add(dict(zip(names, means, strict=True)), sizes, len(part))
             if not self.metrics:
                 continue
             prediction = self._form.pack(results[counted + counts :])
@@ -146,7 +135,7 @@ class Evaluator:
                     if isinstance(pair[0], np.ndarray):
                         raise
                     raise self._several_outputs(name, getattr(error, "message", str(error))) from error
-        return states, sums
+        return states, losses
 
     def _several_outputs(self, metric: str, reason: str) -> UsageError:
         """The error if the model returns several outputs, but a metric takes one."""

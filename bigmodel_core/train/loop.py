@@ -13,6 +13,7 @@ from bigmodel_core.train.divergence import has_diverged
 from bigmodel_core.train.evaluation import EVALUATION_BATCH
 from bigmodel_core.train.interruption import Interruption
 from bigmodel_core.train.job import Job
+from bigmodel_core.train.loss_means import LossMeans
 from bigmodel_core.train.progress import Reporter
 from bigmodel_core.train.samples import Samples
 
@@ -86,15 +87,13 @@ def _train_epoch(trainer: Trainer, job: Job, report: Reporter, interruption: Int
             if loss is not None:
                 if state.first_loss is None:
                     state.first_loss = loss
-                state.loss_sum += loss * count
-                for name, part in step.losses.items():
-                    state.part_sums[name] = state.part_sums.get(name, 0.0) + part * count
+                state.losses.add(step.losses or {"": loss}, step.counted, count)
                 state.samples += count
             if listeners and window.is_updated:
                 logs = {"loss": window.loss, "learning_rate": _last_rate(trainer)}
                 for callback in listeners:
                     callback.on_batch_end(trainer, step.steps, logs)
-            report.batch_ends(state.batch, state.loss_sum / max(state.samples, 1))
+            report.batch_ends(state.batch, state.losses.loss(step.programs.shares))
             if trainer.record is not None:
                 trainer.record.lock.show_life()
             if not closes:  # what was added up is in no checkpoint
@@ -118,8 +117,7 @@ def _end_epoch(trainer: Trainer, job: Job, report: Reporter, began: float, sampl
     """
     state = trainer.state
     seconds = time.perf_counter() - began
-    logs: dict[str, Any] = {"epoch": state.epoch + 1, "loss": state.loss_sum / state.samples}
-    logs.update({name: total / state.samples for name, total in state.part_sums.items()})
+    logs: dict[str, Any] = {"epoch": state.epoch + 1, **state.losses.logged(trainer.step.programs.shares)}
     if job.validation is not None:
         found = job.evaluator(job.validation, EVALUATION_BATCH, job.workers)
         logs.update({f"val_{name}": value for name, value in found.items()})
@@ -131,8 +129,7 @@ def _end_epoch(trainer: Trainer, job: Job, report: Reporter, began: float, sampl
     logs["samples_per_second"] = (state.samples - samples_before) / max(seconds, 1e-9)
     tell(trainer, "on_epoch_end", state.epoch, logs)
     state.history.append(logs)
-    state.epoch, state.batch, state.loss_sum, state.samples = state.epoch + 1, 0, 0.0, 0
-    state.part_sums = {}
+    state.epoch, state.batch, state.samples, state.losses = state.epoch + 1, 0, 0, LossMeans()
     _save(trainer, is_best=job.is_best(state, logs))
     if trainer.record is not None:
         trainer.record.measured(logs)

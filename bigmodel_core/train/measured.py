@@ -39,6 +39,10 @@ class Measured:
     counts: dict[str, Value] = field(default_factory=dict)
     shares: dict[str, float] = field(default_factory=dict)
 
+    def noted(self) -> list[Value]:
+        """What a step notes of a batch: the mean of each loss, and what the batch counts."""
+        return [*self.parts.values(), *self.counted.values()]
+
     def terms(self) -> list[tuple[Value, Value | None]]:
         """What the loss is the sum of, apart where it counts differently, each with what the batch counts in
         it; None for what counts by samples."""

@@ -26,6 +26,7 @@ from bigmodel_core.train.described import described, described_loss, described_m
 from bigmodel_core.train.evaluation import EVALUATION_BATCH, Evaluator
 from bigmodel_core.train.job import Job, encoded, measures, monitored, parted, whole_number
 from bigmodel_core.train.lock import check_unused
+from bigmodel_core.train.loss_means import LossMeans
 from bigmodel_core.train.objective import Goal, goal_of
 from bigmodel_core.train.record import check_free
 from bigmodel_core.train.run_state import RunState
@@ -103,7 +104,7 @@ def prepared(
     network, goal, classes = _built(trainer, train, changes)
     usual = len(train) // train.steps if isinstance(train, Stream) else 64
     batch_size = fitting_batch_size(network, len(train), asked, usual)
-    names = step.programs.loss_names
+    names = list(step.programs.shares)
     measured = measures(trainer.metrics, validated=held_out is not None, losses=names)
     monitor = monitored(trainer.monitor, measured)
     train = train.fitting(network, step.loss, goal)
@@ -275,7 +276,7 @@ def _state_for(trainer: Trainer, options: Mapping[str, Any]) -> RunState:
     if not before:
         return state
     if any(before[name] != options[name] for name in ("data", "batch_size")):
-        state = replace(state, batch=0, loss_sum=0.0, samples=0, part_sums={})
+        state = replace(state, batch=0, samples=0, losses=LossMeans())
     if any(before[name] != options[name] for name in ("monitor", "validation")):
         state = replace(state, best=None)
     return state

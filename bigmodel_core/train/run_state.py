@@ -12,6 +12,7 @@ import numpy as np
 
 from bigmodel_core.errors import CheckpointError
 from bigmodel_core.train.history import deciding_loss
+from bigmodel_core.train.loss_means import LossMeans
 
 
 @dataclass
@@ -44,8 +45,8 @@ class RunState:
         batch: how many batches of the next epoch are done.
         steps: how many steps are done over all.
         draws: how many batches were differentiated, which numbers the draws of dropout.
-        loss_sum, samples: the sum of the losses of this epoch's samples so far, and how many they are.
-        part_sums: likewise the sum of each loss by its name, where outputs have losses.
+        samples: how many samples of this epoch are done.
+        losses: their mean losses.
         rate_scale: what callbacks multiply the learning rate with.
         best: the best epoch so far.
         first_loss: the loss of the first step, before the model had learnt anything.
@@ -57,9 +58,8 @@ class RunState:
     batch: int = 0
     steps: int = 0
     draws: int = 0
-    loss_sum: float = 0.0
     samples: int = 0
-    part_sums: dict[str, float] = field(default_factory=dict)
+    losses: LossMeans = field(default_factory=LossMeans)
     rate_scale: float = 1.0
     best: Best | None = None
     first_loss: float | None = None
@@ -74,6 +74,7 @@ class RunState:
         """
         found = {item.name: getattr(self, item.name) for item in fields(self)}
         found["best"] = None if self.best is None else vars(self.best)
+        found["losses"] = self.losses.sums
         return {name: _encode(value, name) for name, value in found.items()}
 
     @classmethod
@@ -85,30 +86,43 @@ class RunState:
         """
         kinds = {
             **dict.fromkeys(("epoch", "batch", "steps", "draws", "samples"), int),
-            **dict.fromkeys(("loss_sum", "rate_scale"), (int, float)),
+            "rate_scale": (int, float),
             "best": (dict, type(None)),
             "first_loss": (int, float, type(None)),
             "callbacks": dict,
-            "part_sums": dict,
+            "losses": dict,
             "history": list,
         }
+        found = {name: _decode(value) for name, value in values.items()}
         since: dict[str, Any] = {
             "first_loss": None,
-            "part_sums": {},
-            "draws": values.get("steps"),
+            "losses": _earlier_sums(found),
+            "draws": found.get("steps"),
         }  # earlier versions did not write them
-        found = {**since, **{name: _decode(value) for name, value in values.items()}}
+        found = {**since, **found}
         for name, kind in kinds.items():
             if name not in found or not isinstance(found[name], kind) or isinstance(found[name], bool):  # type: ignore[arg-type]  # a type or a tuple of them
                 raise CheckpointError(f"the state of the run has no valid '{name}'.")
         if min(found[name] for name in ("epoch", "batch", "steps", "draws", "samples")) < 0:
             raise CheckpointError("the state of the run has a negative count.")
-        best = found.pop("best")
+        best, sums = found.pop("best"), found.pop("losses")
         try:
             made = None if best is None else _read_best(best, found["history"])
-            return cls(best=made, **{name: found[name] for name in kinds if name != "best"})
+            losses = LossMeans({name: (float(total), float(count)) for name, (total, count) in sums.items()})
+            return cls(
+                best=made,
+                losses=losses,
+                **{name: found[name] for name in kinds if name not in ("best", "losses")},
+            )
         except (KeyError, TypeError, ValueError) as error:
             raise CheckpointError(f"the state of the run is malformed: {error!r}.") from None
+
+
+def _earlier_sums(values: Mapping[str, Any]) -> dict[str, Any]:
+    """The sums of losses as earlier versions wrote them, where each counts by samples."""
+    parts, samples = values.get("part_sums"), values.get("samples")
+    sums = parts if isinstance(parts, dict) and parts else {"": values.get("loss_sum")}
+    return {name: (total, samples) for name, total in sums.items()} if samples else {}
 
 
 def _read_best(best: Mapping[str, Any], history: list[dict[str, Any]]) -> Best:

@@ -8,7 +8,7 @@ from typing import Literal
 
 import numpy as np
 
-from bigmodel_core.errors import GraphError, UsageError
+from bigmodel_core.errors import GraphError
 from bigmodel_core.graph import Graph, Value
 from bigmodel_core.graph.autodiff import gradients
 from bigmodel_core.graph.spec import Spec
@@ -129,13 +129,15 @@ class StepPrograms:
         if only is not None:
             self._kept |= set(paths) - set(matching(only, paths, "only"))
         optimizer.check_groups(paths)
+        self.shares: dict[str, float] = {}
+        """What the losses of outputs are called in logs, and multiplied with in the sum."""
+        self.counted: list[str] = []
+        """Those in which a batch counts by a sum of its own; "" for one loss that is all."""
+        self.terms = 0
+        """How many terms the loss has that count differently: by samples, or each by a sum of its own."""
         self._fresh: Differentiated | None = self._differentiated()
         warn_of_probabilities(loss, self._fresh.trace)
         self._assigned = list(self._fresh.trace.updates)
-        self.loss_names = list(self._fresh.measured.parts)
-        """What the losses of outputs are called in logs."""
-        self.terms = len(self._fresh.terms)
-        """How many terms the loss has that count differently: by samples, or each by a sum of its own."""
         self.groups = Groups(optimizer, {path: value.spec for path, value in self._fresh.trained.items()})
         self._states: dict[str, dict[str, Spec]] = {path: {} for path in self.groups.trained}
         self._programs: dict[Name, StepProgram] = {}
@@ -156,19 +158,6 @@ class StepPrograms:
         """Go on with targets and weights of another kind: the programs are made anew."""
         self.goal, self._fresh = goal, None
         self._programs.clear()
-
-    def check_optimizer(self, optimizer: Optimizer) -> None:
-        """Raise unless an optimizer does what the programs do; its learning rates may be others.
-
-        Raises:
-            UsageError: it does not.
-        """
-        if optimizer is not self.optimizer and not self.optimizer.differs_in_rates_alone(optimizer):
-            raise UsageError(
-                f"the step was built with {self.optimizer}, and its optimizer is now {optimizer}: of a built"
-                " step, only learning rates can change.",
-                fix="compile another step of the model: bm.compile(step.network, loss, optimizer).",
-            )
 
     def check_samples_apart(self) -> None:
         """Raise unless a sample's gradient is its own: no layer takes statistics of the batch.
@@ -234,11 +223,11 @@ class StepPrograms:
         assigned = {path: value for path, value in trace.updates.items() if path not in kept}
         with graph.active(), graph.scope("loss", ""):
             terms = found_loss.terms()
+        self.shares, self.counted, self.terms = found_loss.shares, list(found_loss.counted), len(terms)
         return Differentiated(graph, trace, loss, found_loss, terms, trained, found, assigned)
 
     def _first_half(self) -> Differentiated:
         found, self._fresh = self._fresh or self._differentiated(), None
-        self.terms = len(found.terms)
         return found
 
     def _updates(
@@ -263,12 +252,12 @@ class StepPrograms:
         updates, guards = self._updates(half.graph, half.trained, half.gradients)
         watched = {"the loss": half.loss, **_named(updates), **half.watched(), **_new(updates)}
         guards = [half.loss, *guards, *half.assigned.values()]
-        results = [half.loss, *half.measured.parts.values()]
+        results = [half.loss, *half.measured.noted()]
         return self._program(half.graph, results, {**updates.new, **half.assigned}, guards, watched)
 
     def _first(self) -> StepProgram:
         half = self._first_half()
-        results = [half.loss, *half.gradients.values(), *half.measured.parts.values()]
+        results = [half.loss, *half.gradients.values(), *half.measured.noted()]
         guards = [*results, *half.assigned.values()]
         return self._program(half.graph, results, half.assigned, guards, half.watched())
 
@@ -295,7 +284,7 @@ class StepPrograms:
                     share = value * counts[-1].astype(value.dtype)
                     sums[sum_of(number, path)] = before * keep.astype(value.dtype) + share
         guards = [half.loss, *sums.values(), *half.assigned.values()]
-        results = [half.loss, *counts, *half.measured.parts.values()]
+        results = [half.loss, *counts, *half.measured.noted()]
         return self._program(graph, results, {**sums, **half.assigned}, guards, half.watched())
 
     # Second half: the update -----------------------------------------------------------------------------

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator, Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, fields
 from typing import Any
 
 import numpy as np
@@ -11,7 +11,7 @@ import numpy as np
 from bigmodel_core.errors import ConfigError, ShapeError, UsageError, close_matches
 from bigmodel_core.graph import Graph, Value
 from bigmodel_core.graph.spec import Spec
-from bigmodel_core.nn.optimizer import Optimizer, first_state
+from bigmodel_core.nn.optimizer import Optimizer, Schedule, first_state
 from bigmodel_core.nn.states import fitting_state
 from bigmodel_core.ops.random import STEP
 from bigmodel_core.plan.capacity import check_capacity
@@ -183,6 +183,35 @@ def fitting_gradients(grads: Any, trained: Mapping[str, Spec]) -> dict[str, np.n
             fix="pass one for each parameter that the step trains; zeros where there is none.",
         )
     return {path: fitting_state(path, grads[path], spec) for path, spec in trained.items()}
+
+
+def check_optimizer(built: Optimizer, now: Optimizer) -> None:
+    """Raise unless a built step may go on with an optimizer: only learning rates may be others.
+
+    Raises:
+        UsageError: it does something else.
+    """
+    if type(now) is type(built) and _apart_from_rates(now) == _apart_from_rates(built):
+        return
+    raise UsageError(
+        f"the step was built with {built}, and its optimizer is now {now}: of a built step, only learning"
+        " rates can change.",
+        fix="compile another step of the model: bm.compile(step.network, loss, optimizer).",
+    )
+
+
+def _apart_from_rates(optimizer: Optimizer) -> list[tuple[str, dict[str, Any]]]:
+    options = {item.name: getattr(optimizer, item.name) for item in fields(optimizer)}
+    groups = (options.pop("groups") or {}).items()  # of several that match, the last one wins
+    return [(pattern, _without_rates(given)) for pattern, given in (("", options), *groups)]
+
+
+def _without_rates(options: Mapping[str, Any]) -> dict[str, Any]:
+    return {
+        name: value
+        for name, value in options.items()
+        if name != "learning_rate" and not isinstance(value, Schedule)
+    }
 
 
 def check_ema(ema: Any) -> float | None:

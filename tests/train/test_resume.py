@@ -14,9 +14,10 @@ import pytest
 import bigmodel_core as bm
 from bigmodel_core.errors import CheckpointError
 from bigmodel_core.train import runs
+from bigmodel_core.train.run_state import RunState
 from tests.processes import run_code
 
-from .conftest import At, Crash, crash, labelled, network_with_dropout
+from .conftest import At, Crash, crash, crashed_and_resumed, labelled, network_with_dropout
 
 EPOCHS, BATCH = 6, 16
 STEPS_AN_EPOCH = 5  # 72 of 90 samples, in batches of 16
@@ -287,3 +288,27 @@ def test_a_loss_of_nobody_is_named(tmp_path: Path) -> None:
         bm.Trainer.resume(tmp_path)
     again = bm.Trainer(bm.layers.Dense(1), Own())
     assert again.fit((x, x[:, :1]), epochs=2, verbose=False, resume=tmp_path).last["epoch"] == 2
+
+
+def test_a_run_in_the_middle_of_an_epoch_keeps_the_means_of_its_losses(tmp_path: Path) -> None:
+    """Also one whose sums an earlier version wrote, all of them by samples."""
+    x, y = labelled()
+    samples = (x, y, (np.arange(len(x)) % 7).astype("float32"))
+
+    def run(folder: Path | None, *callbacks: bm.Callback) -> bm.Trainer:
+        made = bm.Trainer(bm.layers.Dense(3), "cross_entropy", "sgd", out=folder, callbacks=callbacks)
+        made.fit(samples, 2, 20, checkpoint_every=None if folder is None else 1, verbose=False)
+        return made
+
+    whole, resumed = run(None), crashed_and_resumed(run, tmp_path / "run", 3, samples)
+    assert resumed.history["loss"] == whole.history["loss"]
+    plain = {**RunState(batch=3).to_plain(), "samples": 60, "loss_sum": 30.0, "part_sums": {}}
+    del plain["losses"]
+    assert RunState.from_plain(plain).losses.logged({}) == {"loss": 0.5}
+    several = RunState.from_plain({**plain, "part_sums": {"a": 6.0, "b": 12.0}})
+    assert several.losses.logged({"a": 1.0, "b": 2.0}) == pytest.approx({"loss": 0.5, "a": 0.1, "b": 0.2})
+    for wrong in ({"a": [1.0]}, {"a": None}, []):
+        with pytest.raises(CheckpointError, match="state of the run"):
+            RunState.from_plain({**plain, "losses": wrong})
+    with pytest.raises(CheckpointError, match="malformed"):
+        RunState.from_plain({**plain, "part_sums": {"a": "much"}})

@@ -287,6 +287,46 @@ def test_a_trainer_accumulates_losses_that_count_differently():
         np.testing.assert_allclose(models[1].state()[path], array, atol=1e-6, err_msg=path)
 
 
+class Seen(bm.Callback):
+    """Keeps the loss of each update."""
+
+    def on_batch_end(self, trainer: Any, step: int, logs: Any) -> None:
+        trainer.callback_state(self).setdefault("losses", []).append(logs["loss"])
+
+
+@pytest.mark.parametrize("accumulate", [1, 3])
+@pytest.mark.parametrize("case", ["weights", "classes", "heads"])
+def test_the_logged_loss_is_the_mean_over_all_that_counts(torch: Any, case: str, accumulate: int):
+    """Of batches of 4, 4 and 2 samples, in which other weights are, at a rate of 0."""
+    model = _heads() if case == "heads" else _built()
+    state = {path: torch.tensor(array) for path, array in model.state().items()}
+    if case == "heads":
+        loss, data = HEADS_LOSS, (X, HEADS_TARGET, HEADS_WEIGHT)
+        expected = _losses_of_heads(torch, state).sum().item()
+    else:
+        scores = torch.tensor(X) @ state["weight"] + state["bias"]
+        each = torch.nn.functional.cross_entropy(scores, torch.tensor(LABELS), reduction="none")
+        counts = torch.tensor(WEIGHT)
+        loss, data = "cross_entropy", (X, LABELS, WEIGHT)
+        if case == "classes":
+            counts = torch.tensor(CLASS_WEIGHT)[LABELS] * torch.tensor(IGNORED != -100)
+            loss, data = bm.losses.CrossEntropy(class_weight=CLASS_WEIGHT, ignore=-100), (X, IGNORED)
+        expected = ((each * counts).sum() / counts.sum()).item()
+    trainer = bm.Trainer(model, loss, bm.optimizers.SGD(0.0), accumulate=accumulate, callbacks=[Seen()])
+    history = trainer.fit(data, 2, 4, verbose=False)
+    assert history["loss"] == pytest.approx([expected] * 2, rel=1e-6)
+    found = trainer.evaluate(data)
+    for name in ("loss", *trainer.step.losses):
+        assert history.last[name] == pytest.approx(found[name], rel=1e-6)
+    if accumulate == 3:
+        assert trainer.callback_state(trainer.callbacks[0])["losses"] == pytest.approx([expected] * 2)
+
+
+def test_an_epoch_in_which_nothing_counts_has_a_loss_of_0():
+    history = bm.Trainer(_built(), "cross_entropy", "sgd").fit((X, LABELS, np.zeros(10)), 1, 4, verbose=False)
+    assert history.last["loss"] == 0
+
+
 def test_gradients_of_samples_that_count_differently_in_several_losses(torch: Any):
     model = _heads()
     state = {path: torch.tensor(array) for path, array in model.state().items()}
