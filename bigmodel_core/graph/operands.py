@@ -48,7 +48,7 @@ def constant_array(x: Any, dtype: str | None = None) -> np.ndarray:
 
 
 def _converted(array: np.ndarray, dtype: str) -> np.ndarray:
-    to = DTYPES[dtype]
+    to = dtype_named(dtype)
     is_float = array.dtype.kind not in "bui"  # those of ml_dtypes have a kind of their own
     with np.errstate(all="ignore"):
         found = array.astype(to.numpy)

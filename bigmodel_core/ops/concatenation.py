@@ -11,8 +11,8 @@ from bigmodel_core.graph import Op, Value
 from bigmodel_core.graph.spec import Dim, Spec, dim_add, format_shape
 from bigmodel_core.kernels.cpu import concatenation as cpu_kernels
 from bigmodel_core.kernels.cuda import concatenation as cuda_kernels
+from bigmodel_core.ops.axes import normal_axis
 from bigmodel_core.ops.operands import as_values
-from bigmodel_core.ops.reduce import normal_axes
 from bigmodel_core.ops.slicing import Slice
 
 
@@ -66,7 +66,7 @@ def concatenate(values: Sequence[Value], axis: int = -1) -> Value:
     found = as_values(values, "concatenate")
     if not found:
         raise ShapeError("there is nothing to concatenate.", fix="pass at least one value.")
-    return Concatenate(normal_axes(axis, found[0].ndim)[0])(*found)
+    return Concatenate(normal_axis(axis, found[0].ndim))(*found)
 
 
 __all__ = ["concatenate"]

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Sequence
 from typing import Any
 
@@ -13,6 +14,7 @@ from bigmodel_core.graph.dtypes import INDICES
 from bigmodel_core.graph.operands import constant_array
 from bigmodel_core.graph.spec import (
     Dim,
+    Spec,
     SymbolicDim,
     dim_add,
     dim_floor_divide,
@@ -20,6 +22,7 @@ from bigmodel_core.graph.spec import (
     dim_subtract,
     format_shape,
 )
+from bigmodel_core.ops.axes import several
 from bigmodel_core.ops.comparison import cast, where
 from bigmodel_core.ops.elementwise import constant_like
 from bigmodel_core.ops.positions import Positions
@@ -46,8 +49,7 @@ def constant(value: Any, dtype: str | None = None) -> Value:
 
 def full(shape: Dim | Sequence[Dim], value: Operand, dtype: str | None = None) -> Value:
     """An array filled with one number; dimensions may be free: `full(x.shape, 0.5, x.dtype)`."""
-    wanted = tuple(shape) if isinstance(shape, (tuple, list)) else (shape,)
-    return broadcast_to(constant(value, dtype), wanted)
+    return broadcast_to(constant(value, dtype), several(shape))
 
 
 def arange(start: Any, stop: Any = None, step: Any = 1, dtype: str | None = None) -> Value:
@@ -61,7 +63,7 @@ def arange(start: Any, stop: Any = None, step: Any = 1, dtype: str | None = None
         dtype: their type: int64, or float32 if one of the three is a float.
 
     Raises:
-        ConfigError: the step is 0, or a dimension beside floats.
+        ConfigError: the step is 0, a bound is no finite number, or a dimension is beside floats.
     """
     start, stop = (0, start) if stop is None else (start, stop)
     return numbers_between(current_graph(), start, stop, step, dtype)
@@ -69,6 +71,10 @@ def arange(start: Any, stop: Any = None, step: Any = 1, dtype: str | None = None
 
 def numbers_between(graph: Graph, start: Any, stop: Any, step: Any, dtype: str | None = None) -> Value:
     """`arange` in a graph."""
+    for item in (start, stop, step):
+        is_number = isinstance(item, (int, float, np.integer, np.floating)) and math.isfinite(item)
+        if not is_number and not isinstance(item, SymbolicDim):
+            raise ConfigError(f"arange got {item!r}.", fix="use finite numbers, or dimensions of a shape.")
     free = any(isinstance(bound, SymbolicDim) for bound in (start, stop))
     if step == 0 or (free and not all(isinstance(x, (int, SymbolicDim)) for x in (start, stop, step))):
         raise ConfigError(
@@ -100,7 +106,8 @@ def counted(graph: Graph, count: Dim, dtype: str = "int64") -> Value:
 
 def eye(n: Dim, m: Dim | None = None, k: int = 0, dtype: str = "float32") -> Value:
     """A matrix (n, m) of ones on a diagonal, `k` places above the main one, and zeros."""
-    return cast(diagonal(current_graph(), n, n if m is None else m, k), dtype)
+    rows, columns = Spec((n, n if m is None else m)).shape
+    return cast(diagonal(current_graph(), rows, columns, k), dtype)
 
 
 def diagonal(graph: Graph, rows: Dim, columns: Dim, k: int = 0) -> Value:

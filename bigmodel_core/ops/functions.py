@@ -12,6 +12,7 @@ from typing import Any
 from bigmodel_core.errors import ConfigError
 from bigmodel_core.graph import Value
 from bigmodel_core.kernels.fused import elementwise
+from bigmodel_core.ops.axes import integer
 from bigmodel_core.ops.comparison import logical_and, where
 from bigmodel_core.ops.elementwise import ElementwiseOp
 
@@ -195,8 +196,14 @@ def round(x: Value, decimals: int = 0) -> Value:
     """The nearest number of so many decimals, of two the one whose last digit is even; no gradient flows.
 
     As in NumPy, it is scaled by a power of ten, rounded, and scaled back.
+
+    Raises:
+        ConfigError: decimals is no integer, or far from any number of digits.
     """
-    return Round()(x) if decimals == 0 else Round()(x * 10.0**decimals) / 10.0**decimals
+    places = integer(decimals)
+    if places is None or not -300 <= places <= 300:
+        raise ConfigError(f"round cannot keep {decimals!r} decimals.", fix="use an integer, such as 2.")
+    return Round()(x) if places == 0 else Round()(x * 10.0**places) / 10.0**places
 
 
 def _clip(x, low, high):

@@ -16,9 +16,9 @@ from bigmodel_core.graph.operations import operations
 from bigmodel_core.graph.spec import Dim, Shape, Spec, broadcast, dim_product, format_shape
 from bigmodel_core.kernels.cpu import indexing as cpu_kernels
 from bigmodel_core.kernels.cuda import indexing as cuda_kernels
+from bigmodel_core.ops.axes import integer, normal_axis
 from bigmodel_core.ops.comparison import cast, equal
 from bigmodel_core.ops.positions import Positions
-from bigmodel_core.ops.reduce import normal_axes
 from bigmodel_core.ops.shape import broadcast_to, reshape, zeros_like
 from bigmodel_core.ops.sizes import size_of_dimension
 from bigmodel_core.ops.slicing import index
@@ -85,7 +85,7 @@ def gather(table: Value, indices: Value, axis: int = 0) -> Value:
         DtypeError: the indices are no integers.
         DataError: at run time, an index is negative or past the end.
     """
-    return Gather(normal_axes(axis, table.ndim)[0] if table.ndim else 0)(table, indices)
+    return Gather(normal_axis(axis, table.ndim) if table.ndim else 0)(table, indices)
 
 
 # Place by place -------------------------------------------------------------------------------------------
@@ -130,7 +130,7 @@ def take_along_axis(x: Value, indices: Value, axis: int = -1) -> Value:
         DtypeError: the indices are no integers.
         DataError: at run time, an index is negative or past the end.
     """
-    axis = normal_axes(axis, x.ndim)[0]
+    axis = normal_axis(axis, x.ndim)
     if indices.ndim != x.ndim:
         raise ShapeError(
             f"take_along_axis needs indices of as many axes as the array {format_shape(x.shape)}, got"
@@ -229,10 +229,11 @@ def one_hot(indices: Value, depth: int, dtype: str = "float32") -> Value:
     """
     if not indices.spec.is_integer:
         check_indices("one_hot", indices.spec)
-    if isinstance(depth, bool) or not isinstance(depth, int) or depth < 1:
+    count = integer(depth)
+    if count is None or count < 1:
         raise ConfigError(f"the depth of one_hot is {depth!r}.", fix="use how many classes there are.")
     indices = cast(indices, "int64")
-    places = Positions(depth)(indices.node.graph.constant(0, "int64"))
+    places = Positions(count)(indices.node.graph.constant(0, "int64"))
     return equal(reshape(indices, (*indices.shape, 1)), places).astype(dtype)
 
 

@@ -7,7 +7,6 @@ from collections.abc import Callable, Sequence
 from typing import Any
 
 from bigmodel_core.graph import Value, current_graph
-from bigmodel_core.graph.operands import CONSTANTS
 
 _VALUES = ("Value", "Value | None")
 _MOST = 64
@@ -23,6 +22,7 @@ def as_values(values: Sequence[Any], name: str, beside: Sequence[Any] = ()) -> l
 
 def taking_arrays(function: Callable[..., Any]) -> Callable[..., Any]:
     """A function whose arguments annotated as Values may be arrays and numbers, too: constants of the graph.
+    What is neither is refused under its name.
 
     What is annotated otherwise, such as an axis or a bound, is passed on as it is; so are operands of
     arithmetic, which takes them itself.
@@ -40,12 +40,12 @@ def taking_arrays(function: Callable[..., Any]) -> Callable[..., Any]:
     @functools.wraps(function)
     def apply(*given: Any, **named: Any) -> Any:
         count = len(given)
-        found = any(name in wanted and isinstance(named[name], CONSTANTS) for name in named)
+        found = any(name in wanted and named[name].__class__ is not Value for name in named)
         for place in places:
             if place >= count:
                 break
             item = given[place]
-            if item.__class__ is not Value and isinstance(item, CONSTANTS):
+            if item.__class__ is not Value and item is not None:
                 found = True
                 break
         if found:

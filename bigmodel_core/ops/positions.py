@@ -9,8 +9,8 @@ from typing import Any
 from bigmodel_core.graph import Value
 from bigmodel_core.graph.spec import Dim, Spec, dim_value
 from bigmodel_core.kernels.fused import elementwise
+from bigmodel_core.ops.axes import normal_axis
 from bigmodel_core.ops.elementwise import ElementwiseOp
-from bigmodel_core.ops.reduce import normal_axes
 
 
 @dataclass(frozen=True)
@@ -50,7 +50,7 @@ def positions(x: Value, axis: int = 1) -> Value:
     Raises:
         ShapeError: x has no such axis.
     """
-    axis = normal_axes(axis, x.ndim)[0]
+    axis = normal_axis(axis, x.ndim)
     return Positions(x.shape[axis])(x.node.graph.constant(0, "int64"))
 
 

@@ -9,11 +9,15 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 from typing import Any
 
+import numpy as np
+
 from bigmodel_core.errors import ConfigError, DtypeError, ShapeError
 from bigmodel_core.graph import Graph, Number, Value, current_graph
 from bigmodel_core.graph.dtypes import COMPUTED_FLOATS
+from bigmodel_core.graph.operands import constant_array
 from bigmodel_core.graph.spec import Dim, Shape, Spec, broadcast, dim_value, format_shape
 from bigmodel_core.kernels.fused import elementwise
+from bigmodel_core.ops.axes import several
 from bigmodel_core.ops.comparison import cast, equal, where
 from bigmodel_core.ops.elementwise import ElementwiseOp, check_floats
 from bigmodel_core.ops.functions import cos, log, sqrt
@@ -166,7 +170,7 @@ def uniform(
 
     Raises:
         ShapeError: a limit does not broadcast to the shape.
-        ConfigError: `low` is above `high`.
+        ConfigError: `low` is above `high`, or the distance is no finite number.
         DtypeError: the type is no float, or that of a limit is another one.
 
     >>> import bigmodel_core as bm
@@ -175,14 +179,19 @@ def uniform(
     (array([1.4085, 1.7849], dtype=float32), array([0.9252, 1.7881], dtype=float32))
     """
     graph, wanted, kind, (start, end) = _asked("uniform", shape, dtype, low=low, high=high)
-    limits = _numbers(low, high)
-    if limits is not None and not limits[0] <= limits[1]:
-        raise ConfigError(f"uniform from {low} to {high} is empty.", fix="pass low <= high.")
+    least, most = _known(low, kind), _known(high, kind)
+    if least is not None and most is not None:
+        with np.errstate(all="ignore"):
+            span = most - least
+        if not (span >= 0).all():
+            raise ConfigError(f"uniform from {low} to {high} is empty.", fix="pass low <= high.")
+        if np.isinf(span).any():
+            raise ConfigError(f"uniform from {low} to {high} is wider than {kind} numbers are.")
     if kind == "float32":
         unit = _share(_drawn(RandomBits, graph, wanted), 8, 24, kind)
     else:
         unit = _share(_drawn(RandomWords, graph, wanted), 11, 53, kind)
-    if limits == (0.0, 1.0):
+    if np.array_equal(least, 0) and np.array_equal(most, 1):
         return unit
     found = start + unit * (end - start)
     return where(equal(found, end), start, found)  # what is next below the end may be rounded to it
@@ -215,7 +224,8 @@ def normal(
     (array([0.965, 1.86 ], dtype=float32), array([1.096, 2.07 ], dtype=float32))
     """
     graph, wanted, kind, (center, spread) = _asked("normal", shape, dtype, mean=mean, std=std)
-    if (numbers := _numbers(mean, std)) is not None and not numbers[1] >= 0:
+    middle, width = _known(mean, kind), _known(std, kind)
+    if width is not None and not (width >= 0).all():
         raise ConfigError(f"the standard deviation is {std}.", fix="pass one of 0 or more.")
     if kind == "float32":  # a word for the distance from 0, one for the angle
         words = _drawn(RandomWords, graph, wanted)
@@ -224,7 +234,8 @@ def normal(
         apart = [_drawn(RandomWords, graph, wanted) for _ in range(2)]
         share, turn = _share(apart[0], 11, 53, kind, 1), _share(apart[1], 11, 53, kind)
     found = sqrt(-2.0 * log(share)) * cos(turn * (2 * math.pi))
-    return found if numbers == (0.0, 1.0) else center + found * spread
+    is_standard = np.array_equal(middle, 0) and np.array_equal(width, 1)
+    return found if is_standard else center + found * spread
 
 
 def _share(bits: Value, shift: int, digits: int, dtype: str, plus: int = 0) -> Value:
@@ -234,9 +245,9 @@ def _share(bits: Value, shift: int, digits: int, dtype: str, plus: int = 0) -> V
     return (whole + float(plus) if plus else whole) * 2.0**-digits
 
 
-def _numbers(a: Any, b: Any) -> tuple[float, float] | None:
-    """Two operands, if both are known now."""
-    return (float(a), float(b)) if isinstance(a, (int, float)) and isinstance(b, (int, float)) else None
+def _known(operand: Any, dtype: str) -> Any:
+    """An operand as an array, if its numbers are known now."""
+    return None if isinstance(operand, Value) else constant_array(operand, dtype)
 
 
 def _asked(
@@ -255,10 +266,10 @@ def _asked(
             f"{name} makes {' or '.join(COMPUTED_FLOATS)}, not {kind}.",
             fix="convert what it makes: ops.floor(ops.uniform(shape, 0, 10)).astype('int64').",
         )
-    wanted = Spec((shape,) if isinstance(shape, (int, str)) else tuple(shape), kind).shape
+    wanted = Spec(several(shape), kind).shape
     found = []
     for key, item in operands.items():
-        value = item if isinstance(item, Value) else graph.constant(item, kind)
+        value = item if isinstance(item, Value) else graph.constant(constant_array(item, kind))
         if value.dtype != kind:
             raise DtypeError(
                 f"{name} makes {kind}, but {key} is {value.dtype}.",

@@ -3,21 +3,21 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from typing import Any
 
 from bigmodel_core.errors import ConfigError, ShapeError
 from bigmodel_core.graph import Value
 from bigmodel_core.graph.spec import (
     Dim,
-    SymbolicDim,
     dim_divide,
     dim_floor_divide,
     dim_multiply,
     dim_subtract,
     format_shape,
 )
+from bigmodel_core.ops.axes import Axes, integer, normal_axes, normal_axis, several
 from bigmodel_core.ops.concatenation import concatenate
 from bigmodel_core.ops.operands import as_values
-from bigmodel_core.ops.reduce import Axes, normal_axes
 from bigmodel_core.ops.shape import broadcast_to, flatten, reshape
 from bigmodel_core.ops.slicing import Slice, index
 
@@ -33,22 +33,23 @@ def split(x: Value, sections: int | Sequence[Dim], axis: int = 0) -> list[Value]
 
     Raises:
         ShapeError: the axis does not divide into equal parts, or a place is behind the next one.
+        ConfigError: a place is no integer.
     """
-    axis = normal_axes(axis, x.ndim)[0]
-    size = x.shape[axis]
-    if isinstance(sections, int):
-        width = dim_divide(size, sections) if sections > 0 else None
+    axis = normal_axis(axis, x.ndim)
+    size, count = x.shape[axis], integer(sections)
+    if count is not None:
+        width = dim_divide(size, count) if count > 0 else None
         if width is None:
             raise ShapeError(
                 f"axis {axis} of {format_shape(x.shape)} cannot be split into {sections} equal parts.",
                 fix="pass the places where to cut: ops.split(x, (2, 5)).",
             )
-        bounds: list[Dim] = [dim_multiply(width, number) for number in range(sections)]
+        bounds: list[Dim] = [dim_multiply(width, number) for number in range(count)]
     else:
-        bounds = [0, *sections]
+        bounds = [0, *_numbers("split", sections)]
         ordered = [bound for bound in bounds if isinstance(bound, int)]
         if ordered != sorted(ordered):
-            raise ShapeError(f"the places {tuple(sections)} to cut are not in order.")
+            raise ShapeError(f"the places {tuple(bounds[1:])} to cut are not in order.")
     everything = [slice(None)] * axis
     return [
         index(x, (*everything, slice(first, last)))
@@ -96,7 +97,7 @@ def squeeze(x: Value, axis: Axes = None) -> Value:
 
 def expand_dims(x: Value, axis: int | tuple[int, ...]) -> Value:
     """With new axes of size 1, which have these places in the result."""
-    rank = x.ndim + (1 if isinstance(axis, int) else len(axis))
+    rank = x.ndim + len(several(axis))
     axes, rest = normal_axes(axis, rank), iter(x.shape)
     return reshape(x, tuple(1 if place in axes else next(rest) for place in range(rank)))
 
@@ -110,16 +111,16 @@ def roll(x: Value, shift: int | Sequence[int], axis: int | Sequence[int] | None 
         axis: along which; None rolls the flattened array.
 
     Raises:
-        ConfigError: there are not as many shifts as axes.
+        ConfigError: there are not as many shifts as axes, or one is no integer.
     """
     if axis is None:
         return reshape(roll(flatten(x, 0), shift, 0), x.shape)
-    axes = (axis,) if isinstance(axis, int) else tuple(axis)
-    shifts = (shift,) * len(axes) if isinstance(shift, int) else tuple(shift)
+    axes, shifts = several(axis), _numbers("roll", shift)
+    shifts = shifts * len(axes) if shifts == (shift,) else shifts
     if len(shifts) != len(axes):
         raise ConfigError(f"roll has {len(shifts)} shifts for {len(axes)} axes.", fix="pass one for each.")
     for place, by in zip(axes, shifts, strict=True):
-        place = normal_axes(place, x.ndim)[0]
+        place = normal_axis(place, x.ndim)
         size = x.shape[place]
         turns = dim_floor_divide(by, size) if size != 0 else 0
         end = dim_subtract(by, dim_multiply(turns, size)) if size != 0 else 0  # how many come in
@@ -146,9 +147,9 @@ def tile(x: Value, repeats: int | Sequence[int]) -> Value:
             repeated; where there are more, axes of size 1 come first.
 
     Raises:
-        ConfigError: a number of repeats is below 0.
+        ConfigError: a number of repeats is below 0, or no integer.
     """
-    counts = (repeats,) if isinstance(repeats, (int, SymbolicDim)) else tuple(repeats)
+    counts = _numbers("tile", repeats)
     if any(isinstance(count, int) and count < 0 for count in counts):
         raise ConfigError(f"tile by {counts} repeats less than never.", fix="pass 0 or more for each axis.")
     rank = max(x.ndim, len(counts))
@@ -158,6 +159,17 @@ def tile(x: Value, repeats: int | Sequence[int]) -> Value:
     repeated = [part for dim, count in zip(shape, counts, strict=True) for part in (count, dim)]
     tiled = tuple(dim_multiply(dim, count) for dim, count in zip(shape, counts, strict=True))
     return reshape(broadcast_to(reshape(x, apart), tuple(repeated)), tiled)
+
+
+def _numbers(name: str, given: Any) -> tuple[Dim, ...]:
+    """Integers and dimensions, given alone or as a sequence."""
+    found = []
+    for item in several(given):
+        number = item if isinstance(item, str) else integer(item)
+        if number is None:
+            raise ConfigError(f"{name} takes integers, not {item!r}.")
+        found.append(number)
+    return tuple(found)
 
 
 __all__ = ["expand_dims", "flip", "roll", "split", "squeeze", "stack", "tile"]

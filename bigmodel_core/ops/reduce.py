@@ -11,27 +11,8 @@ from bigmodel_core.graph.operations import operations
 from bigmodel_core.graph.spec import Shape, Spec, dim_product, format_shape
 from bigmodel_core.kernels.cpu import reduce as cpu_kernels
 from bigmodel_core.kernels.cuda import reduce as cuda_kernels
+from bigmodel_core.ops.axes import Axes, normal_axes, normal_axis
 from bigmodel_core.ops.elementwise import check_floats
-
-Axes = int | tuple[int, ...] | None
-
-
-def normal_axes(axes: Axes, rank: int) -> tuple[int, ...]:
-    """Axes as sorted numbers from 0; None means all.
-
-    Raises:
-        ShapeError: an axis is out of range or named twice.
-    """
-    wanted = tuple(range(rank)) if axes is None else (axes,) if isinstance(axes, int) else tuple(axes)
-    for axis in wanted:
-        if not -rank <= axis < rank:
-            raise ShapeError(
-                f"axis {axis} is out of range for {rank} dimensions.", fix=f"use {-rank} to {rank - 1}."
-            )
-    found = tuple(sorted(axis % rank for axis in wanted))
-    if len(set(found)) != len(found):
-        raise ShapeError(f"the axes {wanted} name one axis twice.")
-    return found
 
 
 @dataclass(frozen=True)
@@ -185,12 +166,12 @@ def min(x: Value, axis: Axes = None, keepdims: bool = False) -> Value:
 
 def argmax(x: Value, axis: int = -1, keepdims: bool = False) -> Value:
     """The index of the largest number along an axis; int64."""
-    return ArgMax(normal_axes(axis, x.ndim), keepdims)(x)
+    return ArgMax((normal_axis(axis, x.ndim),), keepdims)(x)
 
 
 def argmin(x: Value, axis: int = -1, keepdims: bool = False) -> Value:
     """The index of the smallest number along an axis; int64."""
-    return ArgMin(normal_axes(axis, x.ndim), keepdims)(x)
+    return ArgMin((normal_axis(axis, x.ndim),), keepdims)(x)
 
 
 def reduce_to(x: Value, shape: Shape) -> Value:

@@ -13,11 +13,11 @@ from bigmodel_core.graph.dtypes import dtype_named
 from bigmodel_core.graph.spec import Spec, broadcast, format_shape
 from bigmodel_core.kernels.cpu import scatter as cpu_kernels
 from bigmodel_core.kernels.cuda import scatter as cuda_kernels
+from bigmodel_core.ops.axes import normal_axis
 from bigmodel_core.ops.comparison import equal, logical_and, logical_or, not_equal, where
 from bigmodel_core.ops.elementwise import constant_like
 from bigmodel_core.ops.indexing import TakeAlong, check_indices, with_axis
 from bigmodel_core.ops.positions import positions
-from bigmodel_core.ops.reduce import normal_axes
 from bigmodel_core.ops.shape import broadcast_to, reshape, zeros_like
 
 REDUCTIONS = (None, "add", "max", "min")
@@ -149,7 +149,7 @@ def scatter(
     """
     if reduce not in REDUCTIONS:
         raise ConfigError(f"scatter cannot reduce by {reduce!r}.", fix="use None, 'add', 'max' or 'min'.")
-    axis = normal_axes(axis, x.ndim)[0]
+    axis = normal_axis(axis, x.ndim)
     updates = constant_like(updates, x)
     try:
         if indices.ndim != x.ndim:

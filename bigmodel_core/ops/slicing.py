@@ -2,13 +2,9 @@
 
 from __future__ import annotations
 
-import contextlib
-import operator
 from collections.abc import Mapping
 from dataclasses import dataclass, replace
 from typing import Any
-
-import numpy as np
 
 from bigmodel_core.errors import ShapeError
 from bigmodel_core.graph import Op, Value
@@ -27,6 +23,7 @@ from bigmodel_core.graph.spec import (
 )
 from bigmodel_core.kernels.cpu import slicing as cpu_kernels
 from bigmodel_core.kernels.cuda import slicing as cuda_kernels
+from bigmodel_core.ops.axes import integer
 
 
 @dataclass(frozen=True)
@@ -166,9 +163,9 @@ def _basic(item: Any) -> Any:
 def _place(item: Any) -> Dim:
     if isinstance(item, str):
         return canonical(item)
-    if not isinstance(item, (bool, np.bool_)) and hasattr(item, "__index__"):
-        with contextlib.suppress(TypeError):  # of arrays, those that are one integer
-            return operator.index(item)
+    place = integer(item)
+    if place is not None:
+        return place
     raise ShapeError(
         f"cannot index with {item!r}.",
         fix="use integers, slices, ... and None; bm.ops.gather takes rows by number, bm.ops.where by truth.",

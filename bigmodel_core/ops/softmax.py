@@ -10,9 +10,9 @@ from bigmodel_core.graph import Op, Value
 from bigmodel_core.graph.spec import Spec, format_shape
 from bigmodel_core.kernels.cpu import softmax as cpu_kernels
 from bigmodel_core.kernels.cuda import softmax as cuda_kernels
+from bigmodel_core.ops.axes import normal_axis
 from bigmodel_core.ops.elementwise import check_floats
 from bigmodel_core.ops.functions import exp
-from bigmodel_core.ops.reduce import normal_axes
 from bigmodel_core.ops.reduce import sum as sum_
 from bigmodel_core.ops.shape import ones_like
 
@@ -75,12 +75,12 @@ class LogSoftmax(_AlongAxis):
 
 def softmax(x: Value, axis: int = -1) -> Value:
     """exp(x) / sum(exp(x)) along an axis."""
-    return Softmax(normal_axes(axis, x.ndim)[0])(x)
+    return Softmax(normal_axis(axis, x.ndim))(x)
 
 
 def log_softmax(x: Value, axis: int = -1) -> Value:
     """The logarithm of softmax along an axis."""
-    return LogSoftmax(normal_axes(axis, x.ndim)[0])(x)
+    return LogSoftmax(normal_axis(axis, x.ndim))(x)
 
 
 # Cross-entropy -------------------------------------------------------------------------------------------

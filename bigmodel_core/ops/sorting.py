@@ -10,15 +10,13 @@ from collections.abc import Mapping
 from dataclasses import dataclass, replace
 from typing import Any
 
-import numpy as np
-
 from bigmodel_core.errors import ConfigError, ShapeError
 from bigmodel_core.graph import Op, Value
 from bigmodel_core.graph.spec import Dim, Spec, dim_value, format_shape
 from bigmodel_core.kernels.cpu import sorting as cpu_kernels
 from bigmodel_core.kernels.cuda import sorting as cuda_kernels
+from bigmodel_core.ops.axes import integer, normal_axis
 from bigmodel_core.ops.indexing import with_axis
-from bigmodel_core.ops.reduce import normal_axes
 from bigmodel_core.ops.scatter import Scatter
 from bigmodel_core.ops.shape import zeros_like
 
@@ -87,7 +85,7 @@ def argsort(x: Value, axis: int = -1, descending: bool = False) -> Value:
 
 
 def _sorted(x: Value, axis: int, descending: bool) -> tuple[Value, Value]:
-    axis = normal_axes(axis, x.ndim)[0]
+    axis = normal_axis(axis, x.ndim)
     values, places = TopK(axis, x.shape[axis], bool(descending))(x)
     return values, places
 
@@ -106,10 +104,10 @@ def top_k(x: Value, k: int, axis: int = -1) -> tuple[Value, Value]:
         ShapeError: x has no such axis, or fewer numbers along it.
         ConfigError: k is no positive integer.
     """
-    axis = normal_axes(axis, x.ndim)[0]
+    axis = normal_axis(axis, x.ndim)
     count: Any = k
-    count = int(count) if isinstance(count, np.integer) else count
-    if isinstance(count, bool) or not isinstance(count, (int, str)) or (isinstance(count, int) and count < 1):
+    count = count if isinstance(count, str) else integer(count)
+    if count is None or (isinstance(count, int) and count < 1):
         raise ConfigError(f"top_k takes {k!r} numbers.", fix="use an integer from 1 to the size of the axis.")
     values, places = TopK(axis, count, True)(x)
     return values, places

@@ -97,6 +97,26 @@ REFUSED: list[tuple[str, Callable[..., Any], list[np.ndarray], type[BigmodelErro
     ("bits of integers", lambda x: x & 1, [I3], DtypeError, "And needs bool, got int64 and int64"),
     ("remainder of truths", lambda x: (x > 0) % True, [F4], DtypeError, "bool"),
     ("round of integers", ops.round, [I3], DtypeError, "int64"),
+    ("axis of a float", lambda x: ops.sum(x, 1.0), [F23], ShapeError, r"1\.0 is no axis"),
+    ("axis of a truth", lambda x: ops.softmax(x, True), [F23], ShapeError, "True is no axis"),
+    ("axis of nothing", lambda x: ops.sort(x, None), [F23], ShapeError, "None is no axis"),
+    ("several axes for one", lambda x: ops.argmax(x, (0, 1)), [F23], ShapeError, r"\(0, 1\) is no axis"),
+    ("axis of a number", lambda x: ops.sort(x[0]), [F4], ShapeError, "a number has no axes"),
+    ("a list in the place of a value", lambda x: ops.sort([2.0, 1.0]), [F4], GraphError, "sort was applied"),
+    ("roll by a half", lambda x: ops.roll(x, 0.5), [F4], ConfigError, "roll takes integers, not 0.5"),
+    ("tiled by a half", lambda x: ops.tile(x, (1, 0.5)), [F4], ConfigError, "tile takes integers, not 0.5"),
+    ("split at a half", lambda x: ops.split(x, [0.5]), [F4], ConfigError, "split takes integers, not 0.5"),
+    ("half a decimal", lambda x: ops.round(x, 0.5), [F4], ConfigError, "cannot keep 0.5 decimals"),
+    ("endless arange", lambda x: x + ops.arange(float("inf")), [F4], ConfigError, "arange got inf"),
+    ("arange of a text", lambda x: x + ops.arange("T"), [F4], ConfigError, "arange got 'T'"),
+    (
+        "unknown type",
+        lambda x: x + ops.constant(1.0, "float"),
+        [F4],
+        DtypeError,
+        "unknown number type 'float'",
+    ),
+    ("negative eye", lambda x: ops.eye(-1), [F4], ShapeError, "a dimension is -1"),
     ("nothing to concatenate", lambda x: ops.concatenate([]), [F4], ShapeError, "nothing"),
     ("update of other axes", lambda a, b: ops.update_slice(a, b, (0,)), [F4, F23], ShapeError, "no part of"),
     ("update of no axes", lambda a: ops.update_slice(a, a, ()), [F23], ShapeError, "names 0 axes"),
@@ -245,6 +265,23 @@ def test_the_op_and_the_index_out_of_range_are_named(
     text = rf"^{name}: the index {index} \(position {position}\) is out of range for .* 3( rows)?\."
     with pytest.raises(DataError, match=text):
         compute(function, np.zeros((2, 3)), indices)
+
+
+def test_whole_numbers_of_numpy_are_numbers() -> None:
+    x, one, two = np.arange(12.0).reshape(3, 4), np.int64(1), np.int32(2)
+    for ours, theirs in [
+        (lambda x: ops.sum(x, one), x.sum(1)),
+        (lambda x: ops.roll(x, two, one), np.roll(x, 2, 1)),
+        (lambda x: ops.flip(x, [one]), x[:, ::-1]),
+        (lambda x: ops.split(x, two, one)[1], x[:, 2:]),
+        (lambda x: ops.split(x, np.array([1, 3]), 1)[1], x[:, 1:3]),
+        (lambda x: ops.tile(x, np.array([2, 1])), np.tile(x, (2, 1))),
+        (lambda x: ops.expand_dims(x, one), x[:, None]),
+        (lambda x: ops.round(x / 3.0, one), np.round(x / 3, 1)),
+        (lambda x: ops.full(two, 0.5), np.full(2, 0.5)),
+        (lambda x: ops.one_hot(np.array([1]), two), np.eye(2)[[1]]),
+    ]:
+        np.testing.assert_array_equal(compute(ours, x), theirs)
 
 
 @pytest.mark.parametrize("name", ["max", "min", "argmax", "argmin"])

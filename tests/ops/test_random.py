@@ -274,6 +274,12 @@ def test_a_model_that_draws_is_not_exported(tmp_path: Path) -> None:
 
 REFUSED: list[tuple[Callable[[], Any], type[bm.errors.BigmodelError], str]] = [
     (lambda: ops.uniform((2,), 1.0, 0.0), bm.errors.ConfigError, "from 1.0 to 0.0 is empty"),
+    (lambda: ops.uniform((2,), np.float32(1), np.zeros(2)), bm.errors.ConfigError, "from 1.0 to .* is empty"),
+    (lambda: ops.uniform((2,), 0.0, float("inf")), bm.errors.ConfigError, "wider than float32"),
+    (lambda: ops.uniform((2,), -3e38, 3e38), bm.errors.ConfigError, "-3e[+]38 to 3e[+]38 is wider"),
+    (lambda: ops.uniform((2,), high=1e39), bm.errors.DtypeError, "does not fit values of type float32"),
+    (lambda: ops.normal((2,), ops.normal((2,)), -2.0), bm.errors.ConfigError, "deviation is -2"),
+    (lambda: ops.uniform(2.5), bm.errors.ShapeError, "2.5 is not a dimension"),
     (lambda: ops.normal((2,), std=-1), bm.errors.ConfigError, "deviation is -1"),
     (lambda: ops.normal((2,), std=float("nan")), bm.errors.ConfigError, "deviation is nan"),
     (lambda: ops.normal((2,), dtype="int64"), bm.errors.DtypeError, "not int64"),
