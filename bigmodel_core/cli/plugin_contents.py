@@ -43,7 +43,6 @@ def offered(name: str) -> list[Found]:
     Raises:
         UsageError: there is nothing; the message lists the nearest names.
     """
-
     from bigmodel_core import registry
 
     found: list[Found] = []

@@ -47,7 +47,12 @@ class Loss:
         return None
 
     def of_mixed(self) -> Loss:
-        """The loss of shares that class labels were mixed to, none of which it ignores."""
+        """The loss of targets that augmentations mix, class labels as shares of each class; no label that it
+        ignores is among them.
+
+        Raises:
+            UsageError: it cannot tell those that it ignores, once they are mixed.
+        """
         return self
 
     def probabilities(self, scores: np.ndarray) -> np.ndarray:

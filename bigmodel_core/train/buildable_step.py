@@ -88,7 +88,7 @@ class BuildableStep:
             target: an array or a Spec, or a tuple or dict of them.
             weight: likewise, if samples are weighted.
             accumulates: whether it is to run in parts, by `accumulate` and `apply`.
-            mixed: whether the target is shares that class labels were mixed to.
+            mixed: whether augmentations mix the target.
 
         Raises:
             GraphError: nothing is left to train.

@@ -32,7 +32,7 @@ class Goal:
     Args:
         target: the targets; where losses belong to outputs, a dict by the names of those.
         weight: the weights of samples, likewise; None if they are not weighted.
-        mixed: whether the targets are shares that class labels were mixed to.
+        mixed: whether augmentations mix the targets.
     """
 
     target: Any
@@ -61,7 +61,7 @@ def goal_of(
         inputs: an array, a source or a Spec for each input of the model.
         target: arrays, or Specs.
         weight: likewise, or None.
-        mixed: whether the target is shares that class labels were mixed to.
+        mixed: whether augmentations mix the target.
 
     Raises:
         DtypeError: a loss needs integers and its target holds none.

@@ -180,7 +180,7 @@ def _built(
     labels, how many classes there are."""
     first, step = samples.first(1), trainer.step
     target, classes = first.labelled(), None
-    if mixes(augment) and isinstance(target, np.ndarray):
+    if mixed := mixes(augment) and isinstance(target, np.ndarray):
         network = network_of(step.model, first.inputs, step.seed, step.device)
         size = network.outputs[0].shape[-1]
         loss = step.loss
@@ -192,7 +192,7 @@ def _built(
                 )
             classes = size
         target = mixable(target, classes)
-    given, accumulates, mixed = (first.inputs, target, first.weight), trainer.accumulate > 1, bool(classes)
+    given, accumulates = (first.inputs, target, first.weight), trainer.accumulate > 1
     if step.network is None:
         step.build(*given, accumulates=accumulates, mixed=mixed)
     else:

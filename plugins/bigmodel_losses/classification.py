@@ -144,6 +144,15 @@ class BinaryCrossEntropy(bm.Loss):
         counts = ops.not_equal(_like(target, prediction), self.ignore).astype(prediction.dtype)
         return counts if found is None else found * counts
 
+    def of_mixed(self) -> bm.Loss:
+        if self.ignore is not None:
+            raise UsageError(
+                f"BinaryCrossEntropy ignores the label {self.ignore}, which is not to be told from others"
+                " once an augmentation mixes them.",
+                fix="leave ignore out, and samples of that label; or do not mix.",
+            )
+        return self
+
     def _chances(self, prediction: bm.Value, target: bm.Value) -> bm.Value:
         target = _like(target, prediction)
         if target.spec.is_float:

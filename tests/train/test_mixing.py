@@ -166,6 +166,15 @@ def test_what_cannot_be_mixed_is_told():
         bm.Trainer(bm.layers.Dense(3), "cross_entropy:ignore=-100").fit(
             (IMAGES.reshape(12, -1), ignored), augment=["mixup"], verbose=False
         )
+    for target in (LABELS % 2, (LABELS % 2).astype("float32")):
+        with pytest.raises(UsageError, match="ignores the label -1, .* once an augmentation mixes them"):
+            bm.Trainer(bm.layers.Dense(1), "binary_cross_entropy:ignore=-1").fit(
+                (IMAGES.reshape(12, -1), target), augment=["mixup"], verbose=False
+            )
+    with pytest.raises(UsageError, match="no labels, but shares"):
+        bm.Trainer(bm.layers.Dense(3), "cross_entropy:ignore=-100").fit(
+            (IMAGES.reshape(12, -1), np.eye(3)[LABELS]), augment=["mixup"], verbose=False
+        )
     tokens = np.zeros((12, 5), np.int64)
     with pytest.raises(DtypeError, match="cannot be mixed"):
         bm.augmentations.Mixup().mixed(tokens, OWN, _draws())
