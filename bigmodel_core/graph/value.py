@@ -234,6 +234,10 @@ class Value:
         """Where the largest number is along an axis, or in the flattened array."""
         return self._place("argmax", axis, keepdims)
 
+    def argmin(self, axis: int | None = None, keepdims: bool = False) -> Value:
+        """Where the smallest number is along an axis, or in the flattened array."""
+        return self._place("argmin", axis, keepdims)
+
     def _place(self, name: str, axis: int | None, keepdims: bool) -> Value:
         if axis is not None:
             return getattr(operations(), name)(self, axis, keepdims)

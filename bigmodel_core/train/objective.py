@@ -69,8 +69,8 @@ def goal_of(
     """
     known: dict[str, int] = {}
     for spec, item in zip(network.inputs, inputs, strict=False):
-        if not isinstance(item, Spec) and not match(spec.shape, np.shape(item), known):
-            continue
+        if not isinstance(item, Spec):
+            match(spec.shape, np.shape(item), known)
     outputs = dict(zip(network.output_names, network.outputs, strict=True))
     losses, like = _losses_by_target(loss, outputs)
     targets = by_output(loss, network, target, "targets")
