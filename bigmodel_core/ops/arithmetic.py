@@ -10,9 +10,9 @@ from typing import Any
 
 from bigmodel_core.graph import Operand, Value
 from bigmodel_core.kernels.fused import elementwise
-from bigmodel_core.ops.comparison import Where, equal, logical_or, not_equal, where
+from bigmodel_core.ops.comparison import Where, equal, logical_and, logical_or, not_equal, where
 from bigmodel_core.ops.elementwise import ElementwiseOp, binary, constant_like, paired
-from bigmodel_core.ops.functions import Sqrt, Square
+from bigmodel_core.ops.functions import Sqrt, Square, log
 from bigmodel_core.ops.reduce import reduce_to
 
 
@@ -89,6 +89,10 @@ class _PowerGradBase(ElementwiseOp):
         to_exponent = weight * lower + _PowerGradExponent()(weight * b, lower, a, less)
         return self(dy, a, b), reduce_to(to_base, a.shape), reduce_to(to_exponent, b.shape)
 
+    def decomposed(self, *inputs: Value) -> tuple[Value]:
+        dy, a, b = inputs
+        return (where(equal(b, 0.0), 0.0, dy * (b * Power()(a, b - 1.0))),)
+
 
 class _PowerGradExponent(ElementwiseOp):
     """0 where 0 ** b stays 0, or 1; NaN for a base below 0, which has powers at whole exponents only."""
@@ -101,6 +105,10 @@ class _PowerGradExponent(ElementwiseOp):
         to_power = self(weight, constant_like(1.0, power), a, b)
         to_base = Where()(equal(a, 0.0), weight * Power()(a, b - 1.0), weight * power / a)
         return self(dy, power, a, b), to_power, reduce_to(to_base, a.shape), None
+
+    def decomposed(self, *inputs: Value) -> tuple[Value]:
+        dy, power, a, b = inputs
+        return (where(logical_and(equal(a, 0.0), b >= 0.0), 0.0, dy * (power * log(a))),)
 
 
 class Power(ElementwiseOp):

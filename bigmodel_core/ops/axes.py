@@ -9,6 +9,7 @@ from typing import Any
 import numpy as np
 
 from bigmodel_core.errors import ShapeError
+from bigmodel_core.graph.spec import Dim, Shape
 
 Axes = int | tuple[int, ...] | None
 
@@ -59,3 +60,8 @@ def normal_axis(axis: int, rank: int) -> int:
             fix=f"use {-rank} to {rank - 1}." if rank else "use an array: a number has no axes.",
         )
     return place % rank
+
+
+def with_axis(shape: Shape, axis: int, size: Dim) -> Shape:
+    """A shape with another size of one axis."""
+    return (*shape[:axis], size, *shape[axis + 1 :])

@@ -13,10 +13,10 @@ from bigmodel_core.errors import ConfigError, DtypeError, ShapeError
 from bigmodel_core.graph import Op, Value
 from bigmodel_core.graph.dtypes import INDICES
 from bigmodel_core.graph.operations import operations
-from bigmodel_core.graph.spec import Dim, Shape, Spec, broadcast, dim_product, format_shape
+from bigmodel_core.graph.spec import Shape, Spec, broadcast, dim_product, format_shape
 from bigmodel_core.kernels.cpu import indexing as cpu_kernels
 from bigmodel_core.kernels.cuda import indexing as cuda_kernels
-from bigmodel_core.ops.axes import integer, normal_axis
+from bigmodel_core.ops.axes import integer, normal_axis, with_axis
 from bigmodel_core.ops.comparison import cast, equal
 from bigmodel_core.ops.positions import Positions
 from bigmodel_core.ops.shape import broadcast_to, reshape, zeros_like
@@ -70,6 +70,15 @@ class _GatherGrad(Op):
 
     def grad(self, dy: Value, y: Value, upstream: Value, indices: Value) -> tuple[Value, None]:
         return Gather(self.axis)(dy, indices), None
+
+    def decomposed(self, *inputs: Value) -> tuple[Value]:
+        """As files have it: every line of the axis along which indices count gets its numbers."""
+        dy, indices = inputs
+        count = dim_product(indices.shape)
+        along = reshape(indices, with_axis((1,) * len(self.shape), self.axis, count))
+        nothing = broadcast_to(dy.node.graph.constant(0, dy.dtype), self.shape)
+        rows = reshape(dy, with_axis(self.shape, self.axis, count))
+        return (operations().scatter(nothing, along, rows, self.axis, "add"),)
 
 
 def gather(table: Value, indices: Value, axis: int = 0) -> Value:
@@ -147,11 +156,6 @@ def take_along_axis(x: Value, indices: Value, axis: int = -1) -> Value:
         ) from None
     whole = broadcast_to(x, with_axis(common, axis, size))
     return TakeAlong(axis)(whole, broadcast_to(indices, with_axis(common, axis, count)))
-
-
-def with_axis(shape: Shape, axis: int, size: Dim) -> Shape:
-    """A shape with another size of one axis."""
-    return (*shape[:axis], size, *shape[axis + 1 :])
 
 
 # By coordinates -------------------------------------------------------------------------------------------

@@ -13,10 +13,10 @@ from bigmodel_core.graph.dtypes import dtype_named
 from bigmodel_core.graph.spec import Spec, broadcast, format_shape
 from bigmodel_core.kernels.cpu import scatter as cpu_kernels
 from bigmodel_core.kernels.cuda import scatter as cuda_kernels
-from bigmodel_core.ops.axes import normal_axis
+from bigmodel_core.ops.axes import normal_axis, with_axis
 from bigmodel_core.ops.comparison import equal, logical_and, logical_or, not_equal, where
 from bigmodel_core.ops.elementwise import constant_like
-from bigmodel_core.ops.indexing import TakeAlong, check_indices, with_axis
+from bigmodel_core.ops.indexing import TakeAlong, check_indices
 from bigmodel_core.ops.positions import positions
 from bigmodel_core.ops.shape import broadcast_to, reshape, zeros_like
 

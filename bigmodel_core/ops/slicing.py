@@ -8,6 +8,7 @@ from typing import Any
 
 from bigmodel_core.errors import ShapeError
 from bigmodel_core.graph import Op, Value
+from bigmodel_core.graph.operations import operations
 from bigmodel_core.graph.spec import (
     Dim,
     Shape,
@@ -23,7 +24,9 @@ from bigmodel_core.graph.spec import (
 )
 from bigmodel_core.kernels.cpu import slicing as cpu_kernels
 from bigmodel_core.kernels.cuda import slicing as cuda_kernels
-from bigmodel_core.ops.axes import integer
+from bigmodel_core.ops.axes import integer, with_axis
+from bigmodel_core.ops.creation import counted
+from bigmodel_core.ops.sizes import size_of_dimension
 
 
 @dataclass(frozen=True)
@@ -108,6 +111,17 @@ class _SliceGrad(Op):
 
     def grad(self, dy: Value, y: Value, x: Value) -> tuple[Value]:
         return (self.forward()(dy),)
+
+    def decomposed(self, *inputs: Value) -> tuple[Value]:
+        """As files have it: written to where it was taken."""
+        (dy,) = inputs
+        graph, size, ops = dy.node.graph, self.shape[self.axis], operations()
+        is_from_end = isinstance(self.start, int) and self.start < 0
+        first = size_of_dimension(dim_add(size, self.start) if is_from_end else self.start, graph, "int64")
+        places = counted(graph, self.length) * self.step + first
+        along = ops.reshape(places, with_axis((1,) * len(self.shape), self.axis, self.length))
+        nothing = ops.broadcast_to(graph.constant(0, dy.dtype), self.shape)
+        return (ops.scatter(nothing, along, dy, self.axis),)
 
 
 def index(x: Value, key: Any) -> Value:

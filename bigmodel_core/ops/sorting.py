@@ -15,8 +15,7 @@ from bigmodel_core.graph import Op, Value
 from bigmodel_core.graph.spec import Dim, Spec, dim_value, format_shape
 from bigmodel_core.kernels.cpu import sorting as cpu_kernels
 from bigmodel_core.kernels.cuda import sorting as cuda_kernels
-from bigmodel_core.ops.axes import integer, normal_axis
-from bigmodel_core.ops.indexing import with_axis
+from bigmodel_core.ops.axes import integer, normal_axis, with_axis
 from bigmodel_core.ops.scatter import Scatter
 from bigmodel_core.ops.shape import zeros_like
 

@@ -41,7 +41,23 @@ class Activations(bm.Layer):
         return ops.square(ops.concatenate(found, 1)) + ops.concatenate([normal] * len(found), 1)
 
 
+@dataclass(frozen=True)
+class Picked(bm.Layer):
+    """Elements of an array that are picked by numbers, some of them twice."""
+
+    def __call__(self, x: Value) -> Value:
+        x = x * x + 0.1  # above 0, for powers
+        columns = ops.gather(x, np.array([[0, 2], [2, 3]]), 1)
+        places = ops.gather_nd(x, np.array([[0, 1], [0, 1], [0, 3]]))
+        lines = ops.take_along_axis(x, ops.argsort(x, 1)[:, :2], 1)
+        rows = ops.gather(x, ops.argmax(x, 0))
+        parts = [x[:, 1:3], x[:, ::-2], x[1:, -1], x[:-1] ** x[1:, ::-1]]
+        found = [columns**3, ops.exp(places), ops.sin(lines), rows**2, *(part**3 for part in parts)]
+        return ops.sum(ops.concatenate([part.reshape(-1) for part in found]))
+
+
 MODELS = {
+    "picked elements": (Picked(), ("N", 4)),
     "activations": (bm.Sequential(bm.layers.Dense(6), Activations()), ("N", 4)),
     "images": (
         bm.Sequential(
