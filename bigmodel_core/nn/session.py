@@ -12,7 +12,7 @@ import numpy as np
 from bigmodel_core.errors import DataError, ShapeError, UsageError
 from bigmodel_core.graph.spec import Spec, format_shape
 from bigmodel_core.nn.session_programs import INDICES, MOST_SIZES, Programs
-from bigmodel_core.nn.states import fitting_state
+from bigmodel_core.nn.states import check_paths, fitting_state
 
 if TYPE_CHECKING:
     from bigmodel_core.nn.network import Network
@@ -128,14 +128,11 @@ class Session:
             state: arrays by path, as `state()` gives them.
 
         Raises:
+            UsageError: it is no mapping.
             ShapeError, DtypeError, DataError: the state does not fit the session.
         """
         programs = self._own
-        if odd := sorted(set(state) ^ set(programs.states)):
-            raise ShapeError(
-                f"the state {'lacks' if odd[0] in programs.states else 'has an unknown'} '{odd[0]}'.",
-                fix=f"the session carries {', '.join(programs.states)}.",
-            )
+        check_paths(state, programs.states, "session")
         size = self.batch_size
         for path, spec in programs.states.items():
             shape = np.shape(state[path])

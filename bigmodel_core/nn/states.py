@@ -54,14 +54,23 @@ def fitting(
         DtypeError: numbers would have to change kind.
         DataError: a number is too large for the type of its parameter.
     """
-    if not isinstance(state, Mapping):
-        raise UsageError(
-            f"the state is {short(state)}, expected arrays by path.",
-            fix="pass what state() gave; bm.load(path) reads the model in a file.",
-        )
     if partial:
+        _check_mapping(state)
         return _partly_fitting(state, specs)
-    missing, unknown = _odd(specs, state), _odd(state, specs)
+    check_paths(state, specs, holder)
+    found = {path: fitting_state(path, state[path], spec) for path, spec in specs.items()}
+    return found, LoadReport(tuple(found))
+
+
+def check_paths(state: Mapping[str, np.ndarray], paths: Iterable[str], holder: str) -> None:
+    """Raise unless a state has an array for each of some paths, and no others.
+
+    Raises:
+        UsageError: it is no mapping.
+        ShapeError: a path is missing or unknown.
+    """
+    _check_mapping(state)
+    missing, unknown = _odd(paths, state), _odd(state, paths)
     if missing or unknown:
         texts = [f"missing: {', '.join(missing[:5])}"] if missing else []
         texts += [f"unknown: {', '.join(unknown[:5])}"] if unknown else []
@@ -69,8 +78,14 @@ def fitting(
             f"the state does not fit the {holder} ({'; '.join(texts)}).",
             fix=f"pass the result of state() of the same {holder}.",
         )
-    found = {path: fitting_state(path, state[path], spec) for path, spec in specs.items()}
-    return found, LoadReport(tuple(found))
+
+
+def _check_mapping(state: Any) -> None:
+    if not isinstance(state, Mapping):
+        raise UsageError(
+            f"the state is {short(state)}, expected arrays by path.",
+            fix="pass what state() gave; bm.load(path) reads the model in a file.",
+        )
 
 
 def _partly_fitting(

@@ -212,6 +212,7 @@ def test_a_state_is_read_and_set_by_path() -> None:
         {**kept, "other": X},
         {**kept, "running_sum_2/total": X[:, :2]},
         {**kept, "running_sum_1/total": X[:1]},
+        None,
     ):
         before = fresh.state()
         with pytest.raises(BigmodelError):

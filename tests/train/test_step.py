@@ -9,7 +9,7 @@ import numpy as np
 import pytest
 
 import bigmodel_core as bm
-from bigmodel_core.errors import UsageError
+from bigmodel_core.errors import ShapeError, UsageError
 from bigmodel_core.plan import capacity
 
 from .conftest import assert_same_bits
@@ -69,6 +69,12 @@ def test_a_step_has_the_state_of_its_own_optimizer_and_the_models_parameters() -
     assert set(second.state()) == {"weight", "optimizer/mean/weight", "optimizer/square/weight"}
     np.testing.assert_array_equal(first.state()["weight"], second.state()["weight"])
     before = second.state()
+    with pytest.raises(
+        ShapeError, match=r"fit the step \(missing: .*/velocity/weight; unknown: .*/mean/weight,"
+    ):
+        first.load_state(second.state(), 1)
+    with pytest.raises(UsageError, match="expected arrays by path"):
+        first.load_state(None, 1)  # type: ignore[arg-type]  # what is refused
     first.load_state({**first.state(), "optimizer/velocity/weight": np.ones((5, 1), "float32")}, 1)
     np.testing.assert_array_equal(second.state()["optimizer/mean/weight"], before["optimizer/mean/weight"])
 
