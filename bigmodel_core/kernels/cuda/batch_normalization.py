@@ -17,6 +17,7 @@ from bigmodel_core.kernels.call import Call, Operand
 from bigmodel_core.kernels.cuda.engine.kernels import cuda_kernel, cuda_launches
 from bigmodel_core.kernels.cuda.engine.launch import CudaLaunch, View, lanes_for, over_rows, sizes
 from bigmodel_core.kernels.cuda.groups import combined, row_of
+from bigmodel_core.kernels.cuda.places import on_line
 from bigmodel_core.kernels.views import channels as by_channels
 from bigmodel_core.kernels.views import require_variance
 
@@ -148,11 +149,8 @@ def whole_moments(
 
 def scale_channels(out, x, mean, slope, offset, thread, threads):
     """out, x (outer, channels, inner)."""
-    channels, inner = x.shape[1], x.shape[2]
     for element in range(thread, x.size, threads):
-        c = element // inner % channels
-        i = element // inner // channels
-        u = element % inner
+        i, c, u = on_line(element, x.shape)
         out[i, c, u] = (x[i, c, u] - mean[c]) * slope[c] + offset[c]
 
 
@@ -208,11 +206,8 @@ def whole_products(
 
 def batch_norm_dx(out, dy, x, mean, slope, tilt, offset, thread, threads):
     """out, dy, x (outer, channels, inner)."""
-    channels, inner = x.shape[1], x.shape[2]
     for element in range(thread, x.size, threads):
-        c = element // inner % channels
-        i = element // inner // channels
-        u = element % inner
+        i, c, u = on_line(element, x.shape)
         out[i, c, u] = slope[c] * dy[i, c, u] + (tilt[c] * (x[i, c, u] - mean[c]) + offset[c])
 
 

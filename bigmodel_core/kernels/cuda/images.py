@@ -1,4 +1,4 @@
-"""Images between channels first and channels last, on a CUDA device, and where a pixel is."""
+"""Images between channels first and channels last, on a CUDA device."""
 
 from __future__ import annotations
 
@@ -15,12 +15,3 @@ def swap_planes(call: Call) -> list[CudaLaunch]:
     strides = views.strides(call.inputs[0].sizes)
     order = (0, 2, 3, 1) if call.op.to_last else (0, 3, 1, 2)
     return copied(call, 0, [strides[axis] for axis in order])
-
-
-def pixel(element, shape):
-    """Where a number is in an array of planes (planes, rows, columns, together)."""
-    k = element % shape[3]
-    rest = element // shape[3]
-    j = rest % shape[2]
-    rest = rest // shape[2]
-    return rest // shape[1], rest % shape[1], j, k

@@ -13,6 +13,7 @@ from bigmodel_core.kernels.cuda.engine.array import wrapper
 from bigmodel_core.kernels.cuda.engine.kernels import cuda_launches
 from bigmodel_core.kernels.cuda.engine.launch import CudaLaunch, View, flat, over_items
 from bigmodel_core.kernels.cuda.fill import zeros
+from bigmodel_core.kernels.cuda.places import on_line
 from bigmodel_core.kernels.cuda.status import report
 
 WRONG = codes.INDEX_OUT_OF_RANGE
@@ -36,12 +37,8 @@ def gather(call: Call) -> list[CudaLaunch]:
 
 def gather_rows(out, table, indices, thread, threads, status):
     """out (blocks, n, width), table (blocks, rows, width), indices (n,)."""
-    count = out.shape[1]
-    width = out.shape[2]
-    for element in range(thread, out.shape[0] * count * width, threads):
-        block = element // width // count
-        i = element // width % count
-        j = element % width
+    for element in range(thread, out.size, threads):
+        block, i, j = on_line(element, out.shape)
         row = indices[i]
         if row < 0 or row >= table.shape[1]:
             out[block, i, j] = 0
@@ -71,16 +68,12 @@ def gather_grad(call: Call) -> list[CudaLaunch]:
 
 def add_rows(out, dy, indices, thread, threads):
     """out (blocks, rows, width): the thread with the first copy of a row sums all of them."""
-    count = dy.shape[1]
-    width = dy.shape[2]
-    for element in range(thread, dy.shape[0] * count * width, threads):
-        block = element // width // count
-        i = element // width % count
-        j = element % width
+    for element in range(thread, dy.size, threads):
+        block, i, j = on_line(element, dy.shape)
         row = indices[i]
         if 0 <= row < out.shape[1] and is_first(indices, i):
             total = dy[block, i, j]
-            for later in range(i + 1, count):
+            for later in range(i + 1, dy.shape[1]):
                 if indices[later] == row:
                     total += dy[block, later, j]
             out[block, row, j] = total
@@ -113,12 +106,8 @@ def take_along(call: Call) -> list[CudaLaunch]:
 
 def take_along_lines(out, x, indices, thread, threads, status):
     """out, indices (blocks, n, width), x (blocks, rows, width)."""
-    count = out.shape[1]
-    width = out.shape[2]
-    for element in range(thread, out.shape[0] * count * width, threads):
-        block = element // width // count
-        i = element // width % count
-        k = element % width
+    for element in range(thread, out.size, threads):
+        block, i, k = on_line(element, out.shape)
         row = indices[block, i, k]
         if row < 0 or row >= x.shape[1]:
             out[block, i, k] = 0

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from bigmodel_core.kernels import views
 from bigmodel_core.kernels.cuda.engine.kernels import cuda_kernel
-from bigmodel_core.kernels.cuda.images import pixel
+from bigmodel_core.kernels.cuda.places import pixel
 
 
 def pad_planes(out, x, before, thread, threads):

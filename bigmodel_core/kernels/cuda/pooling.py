@@ -11,7 +11,7 @@ from typing import Any
 from bigmodel_core.graph.spec import Spec
 from bigmodel_core.kernels import views
 from bigmodel_core.kernels.cuda.engine.kernels import cuda_kernel
-from bigmodel_core.kernels.cuda.images import pixel
+from bigmodel_core.kernels.cuda.places import pixel
 
 # All arrays are (planes, rows, columns, together): `kernels/views.py` says of what.
 

@@ -9,6 +9,7 @@ from bigmodel_core.kernels.call import Call
 from bigmodel_core.kernels.cuda.engine.array import wrapper
 from bigmodel_core.kernels.cuda.engine.kernels import cuda_launches
 from bigmodel_core.kernels.cuda.engine.launch import CudaLaunch, View, over_items
+from bigmodel_core.kernels.cuda.places import on_line
 
 
 @cuda_launches
@@ -30,15 +31,11 @@ def top_k(call: Call) -> list[CudaLaunch]:
 
 def rank_numbers(values, places, x, descending, thread, threads):
     """values, places (blocks, k, width), x (blocks, n, width)."""
-    size = x.shape[1]
-    width = x.shape[2]
-    for element in range(thread, x.shape[0] * size * width, threads):
-        block = element // width // size
-        i = element // width % size
-        k = element % width
+    for element in range(thread, x.size, threads):
+        block, i, k = on_line(element, x.shape)
         number = x[block, i, k]
         rank = 0
-        for j in range(size):
+        for j in range(x.shape[1]):
             other = x[block, j, k]
             before = is_less(number, other) if descending else is_less(other, number)
             after = is_less(other, number) if descending else is_less(number, other)

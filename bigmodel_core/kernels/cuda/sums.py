@@ -19,6 +19,7 @@ from bigmodel_core.kernels.cuda.engine.launch import (
     sizes,
 )
 from bigmodel_core.kernels.cuda.groups import combined, row_of
+from bigmodel_core.kernels.cuda.places import on_line
 
 RUN = 16
 """Numbers of a column that are summed in sequence; the partial sums are then added."""
@@ -78,11 +79,8 @@ def sum_columns(dtype: str) -> Any:
 
     def sum_columns(out, x, piece):
         first, step, _ = here()
-        pieces, inner = out.shape[1], out.shape[2]
-        for item in range(first, out.shape[0] * pieces * inner, step):
-            k = item % inner
-            p = item // inner % pieces
-            i = item // inner // pieces
+        for item in range(first, out.size, step):
+            i, p, k = on_line(item, out.shape)
             total = zero
             last = min(x.shape[1], p * piece + piece)
             for begin in range(p * piece, last, RUN):
