@@ -40,7 +40,7 @@ class LossMeans:
         """
         if not shares:
             return _mean(self.sums.get("", (0.0, 0.0)))
-        return sum(_mean(pair) * shares[name] for name, pair in self.sums.items())
+        return sum((_mean(pair) * shares[name] for name, pair in self.sums.items()), 0.0)
 
     def logged(self, shares: Mapping[str, float]) -> dict[str, float]:
         """The loss and, by their names, those that it is the sum of."""

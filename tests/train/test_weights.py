@@ -359,6 +359,7 @@ def test_weights_by_output():
     step(X, target, {"a": WEIGHT})
     alone = bm.Trainer(model, loss).evaluate((X, target, {"a": WEIGHT}))
     assert step.losses["a_loss"] == pytest.approx(alone["a_loss"], abs=1e-6)
+    assert step.counted == {"a_loss": pytest.approx(WEIGHT.sum())}
     assert step.losses["b_loss"] == pytest.approx(bm.Trainer(model, loss).evaluate((X, target))["b_loss"])
     with pytest.raises(BigmodelError, match="no output 'c'"):
         step(X, target, {"c": WEIGHT})
