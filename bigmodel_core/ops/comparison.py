@@ -150,6 +150,8 @@ class Where(ElementwiseOp):
         )
 
     def onnx(self, emit: Any, condition: Any, a: Any, b: Any) -> Any:
+        if emit.inputs[1].dtype == "bool":  # ONNX Runtime chooses between numbers only
+            return emit.Or(emit.And(condition, a), emit.And(emit.Not(condition), b))
         return emit.Where(condition, a, b)
 
 

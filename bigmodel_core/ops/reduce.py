@@ -75,6 +75,11 @@ class _Extreme(Reduction):
         return (ops.where(chosen, dy.reshape(*kept) / count, 0.0),)
 
 
+def _numbers(emit: Any, x: Any) -> Any:
+    """What ONNX orders: truth values as 0 and 1."""
+    return emit.cast(x, "uint8") if emit.inputs[0].dtype == "bool" else x
+
+
 class Max(_Extreme):
     """The largest number along axes."""
 
@@ -82,7 +87,8 @@ class Max(_Extreme):
     cuda = cuda_kernels.max_
 
     def onnx(self, emit: Any, x: Any) -> Any:
-        return emit.reduce("ReduceMax", x, self.axes, self.keepdims)
+        found = emit.reduce("ReduceMax", _numbers(emit, x), self.axes, self.keepdims)
+        return emit.cast(found, "bool") if emit.inputs[0].dtype == "bool" else found
 
 
 class Min(_Extreme):
@@ -92,7 +98,8 @@ class Min(_Extreme):
     cuda = cuda_kernels.min_
 
     def onnx(self, emit: Any, x: Any) -> Any:
-        return emit.reduce("ReduceMin", x, self.axes, self.keepdims)
+        found = emit.reduce("ReduceMin", _numbers(emit, x), self.axes, self.keepdims)
+        return emit.cast(found, "bool") if emit.inputs[0].dtype == "bool" else found
 
 
 class _Position(_Extreme):
@@ -113,7 +120,7 @@ class ArgMax(_Position):
     cuda = cuda_kernels.argmax
 
     def onnx(self, emit: Any, x: Any) -> Any:
-        return emit.ArgMax(x, axis=self.axes[0], keepdims=int(self.keepdims))
+        return emit.ArgMax(_numbers(emit, x), axis=self.axes[0], keepdims=int(self.keepdims))
 
 
 class ArgMin(_Position):
@@ -123,7 +130,7 @@ class ArgMin(_Position):
     cuda = cuda_kernels.argmin
 
     def onnx(self, emit: Any, x: Any) -> Any:
-        return emit.ArgMin(x, axis=self.axes[0], keepdims=int(self.keepdims))
+        return emit.ArgMin(_numbers(emit, x), axis=self.axes[0], keepdims=int(self.keepdims))
 
 
 def _reduced(op: type[Reduction], x: Value, axis: Axes, keepdims: bool) -> Value:

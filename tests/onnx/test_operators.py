@@ -159,6 +159,16 @@ CASES: dict[str, Case] = {
     "mean_free": (lambda x: ops.mean(x, 0), lambda x: x.mean(0), (X,)),
     "max": (lambda x: ops.max(x, 2), lambda x: x.max(2), (X,)),
     "min": (lambda x: ops.min(x, (1, 2)), lambda x: x.min((1, 2)), (X,)),
+    "extremes of truth values": (
+        lambda x: (ops.max(x > 0, 2), ops.min(x > 0, (1, 2)), ops.argmax(x > 0, 1), ops.argmin(x > 0, -1)),
+        lambda x: ((x > 0).max(2), (x > 0).min((1, 2)), (x > 0).argmax(1), (x > 0).argmin(-1)),
+        (X,),
+    ),
+    "where of truth values": (
+        lambda x, y: (ops.where(x > y, x > 0, y > 0), ops.tril(x > 0, -1)),
+        lambda x, y: (np.where(x > y, x > 0, y > 0), np.tril(x > 0, -1)),
+        (X, (4,)),
+    ),
     "argmax": (lambda x: ops.argmax(x, 1), lambda x: x.argmax(1), (X,)),
     "size": (
         lambda x: x / ops.size_of(x, (0, 1), "float32"),
