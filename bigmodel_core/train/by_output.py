@@ -64,23 +64,29 @@ class Losses:
         ]
         check_outputs((name for name, _ in found), outputs, "loss")
         names = [name for name, _ in found]
-        return [
-            (
-                f"{name}_loss" if names.count(name) == 1 else f"{name}_{_kind(term.loss, found, name)}_loss",
-                Term(name, term.loss, term.weight),
-            )
-            for name, term in found
-        ]
+        placed: dict[str, Term] = {}
+        for number, (name, term) in enumerate(found):
+            kind = "" if names.count(name) == 1 else f"_{_kind(number, found)}"
+            placed[_unused(f"{name}{kind}_loss", placed)] = Term(name, term.loss, term.weight)
+        return list(placed.items())
 
 
-def _kind(loss: Loss, found: Sequence[tuple[str, Term]], output: str) -> str:
+def _kind(number: int, found: Sequence[tuple[str, Term]]) -> str:
     """What tells a loss from the others of its output."""
-    own = [term.loss for name, term in found if name == output]
-    kinds = [_plain_name(item) for item in own]
-    name = _plain_name(loss)
-    if kinds.count(name) == 1:
+    output, term = found[number]
+    own = [place for place, (name, _) in enumerate(found) if name == output]
+    name = _plain_name(term.loss)
+    if [_plain_name(found[place][1].loss) for place in own].count(name) == 1:
         return name
-    return f"{name}_{next(number for number, item in enumerate(own) if item is loss) + 1}"
+    return f"{name}_{own.index(number) + 1}"
+
+
+def _unused(base: str, taken: Iterable[str]) -> str:
+    """A name, with a number if others have it."""
+    name, number = base, 2
+    while name in taken:
+        name, number = f"{base}_{number}", number + 1
+    return name
 
 
 def _plain_name(loss: Loss) -> str:
@@ -202,9 +208,6 @@ def named_metrics(metrics: Metrics) -> dict[str, tuple[str | None, Metric]]:
     found: dict[str, tuple[str | None, Metric]] = {}
     for output, items in by_output.items():
         for metric in items:
-            base = name = ("" if output is None else f"{output}_") + display_name(type(metric))
-            number = 2
-            while name in found:
-                name, number = f"{base}_{number}", number + 1
-            found[name] = output, metric
+            name = ("" if output is None else f"{output}_") + display_name(type(metric))
+            found[_unused(name, found)] = output, metric
     return found

@@ -15,7 +15,7 @@ from typing import Any
 
 import numpy as np
 
-from bigmodel_core.errors import BigmodelError, CheckpointError, ConfigError
+from bigmodel_core.errors import BigmodelError, CheckpointError, ConfigError, short
 from bigmodel_core.graph import Constant, Input, Op, Value, Variable, needed
 from bigmodel_core.graph.spec import Spec
 from bigmodel_core.nn.outputs import Form
@@ -165,7 +165,7 @@ def decode_value(value: Any) -> Any:
             return float(value["number"])
         if value.keys() == {"spec", "dtype"} and isinstance(value["spec"], list):
             return Spec(tuple(value["spec"]), expect(value["dtype"], str, "dtype"))
-        raise CheckpointError(f"{_short(value)} does not refer to a value.")
+        raise CheckpointError(f"{short(value)} does not refer to a value.")
     return value
 
 
@@ -225,9 +225,9 @@ def _decode_form(entry: Any, single: bool, count: int) -> Form:
     kind, names = (expect(entry, dict, "form").get(key) for key in ("kind", "names"))
     names = [expect(name, str, "an output's name") for name in expect(names, list, "names")]
     if kind not in ("single", "tuple", "named", "dict") or single != (kind == "single"):
-        raise CheckpointError(f"form: {_short(kind)} is not a form of outputs.")
+        raise CheckpointError(f"form: {short(kind)} is not a form of outputs.")
     if len(set(names)) != (count if kind in ("named", "dict") else 0) or len(names) != len(set(names)):
-        raise CheckpointError(f"form: {_short(names)} does not name {count} outputs.")
+        raise CheckpointError(f"form: {short(names)} does not name {count} outputs.")
     return Form.named(kind, names)
 
 
@@ -294,7 +294,7 @@ def expect(value: Any, kind: type[Any], what: str) -> Any:
         CheckpointError: it is not.
     """
     if not isinstance(value, kind) or (kind is int and isinstance(value, bool)):
-        raise CheckpointError(f"{what}: expected {kind.__name__}, got {_short(value)}.")
+        raise CheckpointError(f"{what}: expected {kind.__name__}, got {short(value)}.")
     return value
 
 
@@ -310,10 +310,5 @@ def _reference(item: Any, count: int) -> Reference:
         or not 0 <= item[0] < count
         or item[1] < 0
     ):
-        raise CheckpointError(f"{_short(item)} does not refer to an earlier value.")
+        raise CheckpointError(f"{short(item)} does not refer to an earlier value.")
     return item[0], item[1]
-
-
-def _short(value: Any) -> str:
-    text = repr(value)
-    return text if len(text) <= 60 else f"{text[:57]}..."

@@ -139,6 +139,30 @@ def test_any_number_of_losses_stands_for_an_output(torch: Any):
     assert step.losses == pytest.approx({name: part.item() for name, part in parts.items()}, abs=1e-6)
 
 
+def test_losses_of_the_same_name_are_told_apart_by_numbers():
+    """One object twice, and an output that is called as a loss of another one."""
+
+    class Two(bm.Layer):
+        def __call__(self, x: Any) -> Any:
+            return {"a": x * self.parameter("scale", (), 1.0), "a_mean_squared_error": x + 1.0}
+
+    once, y = bm.losses.MeanAbsoluteError(), {"a": X / 2, "a_mean_squared_error": X}
+    loss = {"a": ["mean_squared_error", once, (once, 2.0)], "a_mean_squared_error": "mean_squared_error"}
+    model = Two()
+    step, expected = bm.compile(model, loss, bm.optimizers.SGD(0.0)), np.abs(X / 2).mean()
+    parts = {
+        "a_mean_squared_error_loss": (X**2).mean() / 4,
+        "a_mean_absolute_error_2_loss": expected,
+        "a_mean_absolute_error_3_loss": expected,
+        "a_mean_squared_error_loss_2": 1.0,
+    }
+    total = (X**2).mean() / 4 + 3 * expected + 1.0
+    assert step(X, y) == pytest.approx(total, abs=1e-5)
+    assert step.losses == pytest.approx(parts, abs=1e-5)
+    found = bm.Trainer(model, loss).evaluate((X, y))
+    assert found == pytest.approx({"loss": total, **parts}, abs=1e-5)
+
+
 @pytest.mark.parametrize("form", FORMS)
 def test_each_loss_and_metric_is_logged_by_the_name_of_its_output(form: str):
     loss, target, (first, second) = FORMS[form]
