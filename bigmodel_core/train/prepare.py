@@ -34,6 +34,7 @@ from bigmodel_core.train.runs import is_run, path_from, read_manifest
 from bigmodel_core.train.samples import Samples, check_batch_size, check_one_pair, fitting_batch_size
 from bigmodel_core.train.snapshot import Snapshot
 from bigmodel_core.train.stream import Stream
+from bigmodel_core.train.updates import check_optimizer
 
 if TYPE_CHECKING:
     from bigmodel_core.train.trainer import Trainer
@@ -118,6 +119,7 @@ def prepared(
     all_epochs = epochs if checkpoint is not None else trainer.state.epoch + epochs
     updates = -(-len(train) // (batch_size * trainer.accumulate))
     optimizer = _for_run(trainer, before, all_epochs, updates)
+    check_optimizer(step.programs.optimizer, optimizer)
     options: dict[str, Any] = {
         "epochs": all_epochs,
         "batch_size": batch_size,

@@ -196,7 +196,7 @@ def check_optimizer(built: Optimizer, now: Optimizer) -> None:
     raise UsageError(
         f"the step was built with {built}, and its optimizer is now {now}: of a built step, only learning"
         " rates can change.",
-        fix="compile another step of the model: bm.compile(step.network, loss, optimizer).",
+        fix="make another step, or trainer, of the model: bm.compile(model, loss, optimizer).",
     )
 
 

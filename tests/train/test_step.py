@@ -139,7 +139,7 @@ def test_a_batch_that_was_refused_is_refused_or_run_as_a_whole_the_next_time(
     assert step(x, y) == other(x, y)
 
 
-def test_of_the_optimizer_of_a_built_step_only_rates_can_change() -> None:
+def test_of_the_optimizer_of_a_built_step_only_rates_can_change(tmp_path: Path) -> None:
     x, y = np.eye(4, 5, dtype="float32"), np.arange(4) % 3
     O, groups = bm.optimizers, {"bias": {"learning_rate": 0.5, "momentum": 0.3}}
     first, second = bm.layers.Dense(3), bm.layers.Dense(3)
@@ -163,3 +163,10 @@ def test_of_the_optimizer_of_a_built_step_only_rates_can_change() -> None:
     assert_same_bits(step.state(), before)
     step.optimizer = O.SGD(bm.schedules.Constant(0.2), momentum=0.9, groups=groups)
     step(x, y)
+    trainer = bm.Trainer(first, "cross_entropy", O.SGD(0.1))
+    trainer.fit((x, y), verbose=False)
+    trainer.optimizer = O.Adam(0.1)
+    trainer.out = tmp_path / "run"
+    with pytest.raises(UsageError, match="built with SGD"):
+        trainer.fit((x, y), verbose=False)
+    assert not trainer.out.exists()
