@@ -39,14 +39,13 @@ class LossMeans:
             shares: what each loss is multiplied with in the sum; none where one loss is all.
         """
         if not shares:
-            return _mean(self.sums.get("", (0.0, 0.0)))
-        return sum((_mean(pair) * shares[name] for name, pair in self.sums.items()), 0.0)
+            return self._mean("")
+        return sum((self._mean(name) * share for name, share in shares.items()), 0.0)
 
     def logged(self, shares: Mapping[str, float]) -> dict[str, float]:
         """The loss and, by their names, those that it is the sum of."""
-        return {"loss": self.loss(shares), **{name: _mean(self.sums[name]) for name in shares}}
+        return {"loss": self.loss(shares), **{name: self._mean(name) for name in shares}}
 
-
-def _mean(pair: tuple[float, float]) -> float:
-    total, count = pair
-    return total / (count or 1.0)
+    def _mean(self, name: str) -> float:
+        total, count = self.sums.get(name, (0.0, 0.0))
+        return total / (count or 1.0)
