@@ -257,8 +257,9 @@ class StepPrograms:
 
     def _first(self) -> StepProgram:
         half = self._first_half()
-        results = [half.loss, *half.gradients.values(), *half.measured.noted()]
-        guards = [*results, *half.assigned.values()]
+        found = [half.loss, *half.gradients.values()]
+        guards = [*found, *half.measured.parts.values(), *half.assigned.values()]
+        results = [*found, *half.measured.noted()]
         return self._program(half.graph, results, half.assigned, guards, half.watched())
 
     def _first_by_terms(self) -> StepProgram:
