@@ -40,7 +40,10 @@ def taking_arrays(function: Callable[..., Any]) -> Callable[..., Any]:
     @functools.wraps(function)
     def apply(*given: Any, **named: Any) -> Any:
         count = len(given)
-        found = any(name in wanted and named[name].__class__ is not Value for name in named)
+        found = any(
+            name in wanted and item.__class__ is not Value and item is not None
+            for name, item in named.items()
+        )
         for place in places:
             if place >= count:
                 break
