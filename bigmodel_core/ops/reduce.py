@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from dataclasses import dataclass, replace
 from typing import Any, Self
 
@@ -152,12 +153,12 @@ def sum(x: Value, axis: Axes = None, keepdims: bool = False) -> Value:
 
 
 def mean(x: Value, axis: Axes = None, keepdims: bool = False) -> Value:
-    """The mean along axes (all by default), for floats."""
+    """The mean along axes (all by default), for floats; NaN if there is nothing along them."""
     check_floats("mean", x.spec)
     count = dim_product(x.shape[axis] for axis in normal_axes(axis, x.ndim))
     total = sum(x, axis, keepdims)
     if isinstance(count, int):
-        return total * (1.0 / count) if count else total
+        return total * (1.0 / count if count else math.nan)
     return total / operations().size_of(x, normal_axes(axis, x.ndim), x.dtype)
 
 

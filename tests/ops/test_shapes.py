@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from typing import Any
 
 import numpy as np
@@ -54,12 +55,15 @@ def test_sizes_around_the_blocks_of_the_matrix_product(m: int, k: int, n: int, t
 
 @few
 @given(shapes, st.data())
-def test_sums(shape: tuple[int, ...], data: st.DataObject) -> None:
+def test_sums_and_means(shape: tuple[int, ...], data: st.DataObject) -> None:
     axes = tuple(data.draw(st.sets(st.integers(0, len(shape) - 1), min_size=1)))
     keepdims = data.draw(st.booleans())
     x = numbers(shape)
-    found = compute(lambda v: ops.sum(v, axes, keepdims=keepdims), x)
-    np.testing.assert_allclose(found, x.sum(axes, keepdims=keepdims), rtol=1e-12, atol=1e-14)
+    found, mean = compute(lambda v: (ops.sum(v, axes, keepdims), ops.mean(v, axes, keepdims)), x)
+    total, count = x.sum(axes, keepdims=keepdims), math.prod(x.shape[axis] for axis in axes)
+    np.testing.assert_allclose(found, total, rtol=1e-12, atol=1e-14)
+    with np.errstate(invalid="ignore"):  # the mean of nothing is NaN
+        np.testing.assert_allclose(mean, total / np.float64(count), rtol=1e-12, atol=1e-14)
 
 
 @few
