@@ -218,9 +218,21 @@ class Value:
         """The sum along axes (all by default)."""
         return operations().sum(self, axis, keepdims)
 
+    def prod(self, axis: Axes = None, keepdims: bool = False) -> Value:
+        """The product along axes (all by default)."""
+        return operations().prod(self, axis, keepdims)
+
     def mean(self, axis: Axes = None, keepdims: bool = False) -> Value:
         """The mean along axes (all by default)."""
         return operations().mean(self, axis, keepdims)
+
+    def var(self, axis: Axes = None, keepdims: bool = False, ddof: int = 0) -> Value:
+        """The variance along axes (all by default)."""
+        return operations().var(self, axis, keepdims, ddof)
+
+    def std(self, axis: Axes = None, keepdims: bool = False, ddof: int = 0) -> Value:
+        """The standard deviation along axes (all by default)."""
+        return operations().std(self, axis, keepdims, ddof)
 
     def max(self, axis: Axes = None, keepdims: bool = False) -> Value:
         """The largest number along axes (all by default)."""
@@ -229,6 +241,14 @@ class Value:
     def min(self, axis: Axes = None, keepdims: bool = False) -> Value:
         """The smallest number along axes (all by default)."""
         return operations().min(self, axis, keepdims)
+
+    def any(self, axis: Axes = None, keepdims: bool = False) -> Value:
+        """Whether one number along axes (all by default) is not 0."""
+        return operations().any(self, axis, keepdims)
+
+    def all(self, axis: Axes = None, keepdims: bool = False) -> Value:
+        """Whether no number along axes (all by default) is 0."""
+        return operations().all(self, axis, keepdims)
 
     def argmax(self, axis: int | None = None, keepdims: bool = False) -> Value:
         """Where the largest number is along an axis, or in the flattened array."""
@@ -243,6 +263,10 @@ class Value:
             return getattr(operations(), name)(self, axis, keepdims)
         found: Value = getattr(operations(), name)(self.flatten(), 0)
         return found.reshape((1,) * self.ndim) if keepdims else found
+
+    def cumsum(self, axis: int | None = None) -> Value:
+        """The sum of the numbers up to each along an axis, or in the flattened array."""
+        return operations().cumsum(self.flatten() if axis is None else self, 0 if axis is None else axis)
 
     def round(self, decimals: int = 0) -> Value:
         """The nearest whole numbers, or those of so many decimals; halves go to the even one."""

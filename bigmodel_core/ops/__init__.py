@@ -25,6 +25,7 @@ if TYPE_CHECKING:  # the types of names that are collected below
     from bigmodel_core.ops.concatenation import *
     from bigmodel_core.ops.convolution import *
     from bigmodel_core.ops.creation import *
+    from bigmodel_core.ops.cumsum import *
     from bigmodel_core.ops.differentiation import *
     from bigmodel_core.ops.division import *
     from bigmodel_core.ops.functions import *
@@ -36,6 +37,7 @@ if TYPE_CHECKING:  # the types of names that are collected below
     from bigmodel_core.ops.padding import *
     from bigmodel_core.ops.pooling import *
     from bigmodel_core.ops.positions import *
+    from bigmodel_core.ops.products import *
     from bigmodel_core.ops.random import *
     from bigmodel_core.ops.rearranging import *
     from bigmodel_core.ops.recurrent import *
@@ -47,6 +49,7 @@ if TYPE_CHECKING:  # the types of names that are collected below
     from bigmodel_core.ops.softmax import *
     from bigmodel_core.ops.sorting import *
     from bigmodel_core.ops.special import *
+    from bigmodel_core.ops.statistics import *
     from bigmodel_core.ops.updates import *
 
     def __getattr__(name: str) -> Any:

@@ -134,7 +134,7 @@ class ArgMin(_Position):
         return emit.ArgMin(_numbers(emit, x), axis=self.axes[0], keepdims=int(self.keepdims))
 
 
-def _reduced(op: type[Reduction], x: Value, axis: Axes, keepdims: bool) -> Value:
+def reduced(op: type[Reduction], x: Value, axis: Axes, keepdims: bool) -> Value:
     """Apply a reduction whose kernel takes neighbouring axes, transposing first if they are not."""
     axes = normal_axes(axis, x.ndim)
     if not axes:
@@ -149,7 +149,7 @@ def _reduced(op: type[Reduction], x: Value, axis: Axes, keepdims: bool) -> Value
 
 def sum(x: Value, axis: Axes = None, keepdims: bool = False) -> Value:
     """The sum along axes (all by default)."""
-    return _reduced(Sum, x, axis, keepdims)
+    return reduced(Sum, x, axis, keepdims)
 
 
 def mean(x: Value, axis: Axes = None, keepdims: bool = False) -> Value:
@@ -164,12 +164,12 @@ def mean(x: Value, axis: Axes = None, keepdims: bool = False) -> Value:
 
 def max(x: Value, axis: Axes = None, keepdims: bool = False) -> Value:
     """The largest number along axes (all by default)."""
-    return _reduced(Max, x, axis, keepdims)
+    return reduced(Max, x, axis, keepdims)
 
 
 def min(x: Value, axis: Axes = None, keepdims: bool = False) -> Value:
     """The smallest number along axes (all by default)."""
-    return _reduced(Min, x, axis, keepdims)
+    return reduced(Min, x, axis, keepdims)
 
 
 def argmax(x: Value, axis: int = -1, keepdims: bool = False) -> Value:

@@ -231,9 +231,26 @@ def _sum_of_squares(x: Value, axes: tuple[int, ...] | None, keepdims: bool) -> V
     return ops.sum(ops.square(x), axes, keepdims)
 
 
+def _log_sum(x: Value, axes: tuple[int, ...] | None, keepdims: bool) -> Value:
+    return ops.log(ops.sum(x, axes, keepdims))
+
+
+def _sum_of_sizes(x: Value, axes: tuple[int, ...] | None, keepdims: bool) -> Value:
+    return ops.sum(ops.absolute(x), axes, keepdims)
+
+
+def _norm(x: Value, axes: tuple[int, ...] | None, keepdims: bool) -> Value:
+    return ops.norm(x, 2, axes, keepdims)
+
+
 _REDUCTIONS: dict[str, Any] = {
     "ReduceSum": ops.sum,
     "ReduceSumSquare": _sum_of_squares,
+    "ReduceProd": ops.prod,
+    "ReduceL1": _sum_of_sizes,
+    "ReduceL2": _norm,
+    "ReduceLogSum": _log_sum,
+    "ReduceLogSumExp": ops.logsumexp,
     "ReduceMean": ops.mean,
     "ReduceMax": ops.max,
     "ReduceMin": ops.min,
@@ -244,10 +261,15 @@ _REDUCTIONS: dict[str, Any] = {
 def _reduce(call: Call) -> Value:
     function = _REDUCTIONS[call.operator]
     x = call.value(0)
-    axes = call.axes(x.ndim)
-    if not axes and call.get("noop_with_empty_axes", 0):  # no sums, but what is done to each number before
-        return ops.square(x) if call.operator == "ReduceSumSquare" else x
-    return function(x, tuple(axes) if axes else None, bool(call.get("keepdims", 1)))
+    none = () if call.get("noop_with_empty_axes", 0) else None  # then each number is summed alone
+    return function(x, tuple(call.axes(x.ndim) or ()) or none, bool(call.get("keepdims", 1)))
+
+
+@reads("CumSum")
+def _cumsum(call: Call) -> Value:
+    x = call.value(0)
+    (axis,) = call.counted(call.dims(1).numbers(), x.ndim)
+    return ops.cumsum(x, axis, bool(call.get("reverse", 0)), bool(call.get("exclusive", 0)))
 
 
 @reads("ArgMax", "ArgMin")

@@ -33,11 +33,6 @@ def _size(call: Call) -> Dims:
     return Dims((call.value(0).spec.size,), True)
 
 
-@reads("ReduceProd")
-def _reduce_prod(call: Call) -> Value:
-    raise ExportError("ReduceProd of numbers that are not a shape cannot be read.")
-
-
 @reads("Reshape")
 def _reshape(call: Call) -> Value:
     x, wanted = call.value(0), call.get("shape")

@@ -235,6 +235,7 @@ def test_values_have_the_operators_and_methods_of_arrays() -> None:
         found = [x.T, x.sum(), x.sum(1), x.mean((0, 2), keepdims=True), x.max(-1), x.min()]
         found += [x.argmax(), x.argmax(2), x.argmax(keepdims=True), x.round(), x.round(2)]
         found += [x.argmin(), x.argmin(-1, keepdims=True)]
+        found += [x.prod(), x.prod(1), x.var(), x.std(2), x.any(), (x > 0).all(2), x.cumsum(), x.cumsum(2)]
         found += [x.transpose(), x.transpose(1, 0, 2), x.transpose((2, 1, 0)), x.squeeze(), x.squeeze(1)]
         found += [x.flatten(), x.reshape(3, 2), x.reshape((3, -1))]
         found += [x % 0.7, 2 % x, x // 0.3, 1 // x, a % 3, 7 // (a + 1), abs(x), x @ x.reshape(3, 2)]

@@ -145,6 +145,10 @@ def references(recurrence: Any, images: Any) -> dict[str, Callable[..., Any]]:
         "reductions of axes": lambda x: [
             *(x.sum((0, 2)), x.max((1, 2)), x.min(1), x.argmax(1), x.argmax(0), x.argmin(1)),
         ],
+        "sums and products": lambda x, i: [
+            *(x.cumsum(2), x.cumsum(1), x[::-1].cumsum(0)[::-1] - x, x.cumsum(1) - x),
+            *(i.cumsum(1), i.prod(0), x.prod(1), x.prod(2)),
+        ],
         "extremes of rows": lambda x: [x.max(), x.max(1), x.min(0), x.min(1)],
         "softmax": lambda x: [softmax(x), log_softmax(x)],
         "softmax of long rows": lambda x: [softmax(x), log_softmax(x)],

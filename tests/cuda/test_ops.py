@@ -134,6 +134,13 @@ CASES: dict[str, Case] = {
         ],
         {"x": RNG.standard_normal((4, 3, 5))},
     ),
+    "sums and products": (
+        lambda x, i: [
+            *(o.cumsum(x), o.cumsum(x, 1), o.cumsum(x, 0, True, True), o.cumsum(x, 1, exclusive=True)),
+            *(o.cumsum(i), o.prod(i, 0), o.prod(x, 1), o.prod(x, 2)),
+        ],
+        {"x": RNG.standard_normal((2, 3, 5)), "i": np.arange(-2, 4).reshape(2, 3)},
+    ),
     "extremes of rows": (lambda x: [o.max(x), o.max(x, 1), o.min(x, 0), o.min(x, 1)], {"x": WIDE}),
     "softmax": (lambda x: [o.softmax(x), o.log_softmax(x)], {"x": X * 5}),
     "softmax of long rows": (lambda x: [o.softmax(x), o.log_softmax(x)], {"x": WIDE * 5}),

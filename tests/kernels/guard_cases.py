@@ -170,6 +170,7 @@ def _rows(x: Value, s: Value, b: Value) -> list[Value]:
 
 def _reductions(x: Value, c: Value, r: Value) -> list[Value]:
     found = [o.sum(x), o.sum(x, 0), o.sum(x, (0, 2)), o.sum(x, (1, 2)), o.mean(x, 1)]
+    found += [o.cumsum(x), o.cumsum(x, 1, True), o.cumsum(c, 0, False, True), o.prod(x / 2, 1), o.prod(x, 2)]
     found += [o.max(x, 1), o.min(x, 2), o.argmax(x, 1), o.argmax(x, 2), o.max(x)]
     return [*found, o.sum(c, 0), o.sum(r, 1), squares.SumOfSquares()(r)]
 
@@ -357,7 +358,18 @@ CASES: dict[str, Case] = {
     ),
     "mean over a free size": Case(lambda x: o.mean(x, 0), lambda lanes: {"x": normal(67, 13)}, free=(67,)),
     "integers": Case(
-        lambda i: [i + i, i * 3, -i, o.sum(i), o.max(i, 1), o.argmax(i), i % 7, i // 7, i.astype("float32")],
+        lambda i: [
+            i + i,
+            i * 3,
+            -i,
+            o.sum(i),
+            o.max(i, 1),
+            o.argmax(i),
+            i % 7,
+            i // 7,
+            o.cumsum(i),
+            i.astype("float32"),
+        ],
         lambda lanes: {"i": whole(9, 13, below=50)},
         dtypes=("float32",),
     ),

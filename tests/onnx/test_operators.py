@@ -170,6 +170,32 @@ CASES: dict[str, Case] = {
         (X, (4,)),
     ),
     "argmax": (lambda x: ops.argmax(x, 1), lambda x: x.argmax(1), (X,)),
+    "cumsum": (
+        lambda x: (ops.cumsum(x, 1), ops.cumsum(x, 0, True), ops.cumsum(x, 2, False, True)),
+        lambda x: (x.cumsum(1), x[::-1].cumsum(0)[::-1], x.cumsum(2) - x),
+        (X,),
+    ),
+    "prod": (lambda x: (x.prod(1), x.prod((0, 2))), lambda x: (x.prod(1), x.prod((0, 2))), (X,)),
+    "moments": (
+        lambda x: (x.var(1), x.std((0, 2)), x[:, 0].var(1, ddof=1)),
+        lambda x: (x.var(1), x.std((0, 2)), x[:, 0].var(1, ddof=1)),
+        (X,),
+    ),
+    "norms": (
+        lambda x: tuple(ops.norm(x, ord, 2) for ord in (1, 2, 3, math.inf)),
+        lambda x: tuple(np.linalg.norm(x, ord, 2) for ord in (1, 2, 3, math.inf)),
+        (X,),
+    ),
+    "logsumexp": (
+        lambda x: (ops.logsumexp(x * 50, -1), ops.logsumexp(ops.where(x > -1, x, -math.inf), (0, 2))),
+        lambda x: (np.logaddexp.reduce(x * 50, -1), np.log(np.where(x > -1, np.exp(x), 0).sum((0, 2)))),
+        (X,),
+    ),
+    "any": (
+        lambda x: ((x > 1).any((1, 2)), ops.floor(x).all(2), (x > 0).all(0)),
+        lambda x: ((x > 1).any((1, 2)), np.floor(x).all(2), (x > 0).all(0)),
+        (X,),
+    ),
     "size": (
         lambda x: x / ops.size_of(x, (0, 1), "float32"),
         lambda x: x / (x.shape[0] * x.shape[1]),

@@ -16,13 +16,17 @@ from tests.onnx.conftest import each, run
 
 X = np.float32([[1, -2, 3], [4, 0.5, -6]])
 READ = ("ReduceSum", "ReduceSumSquare", "ReduceMean", "ReduceMax", "ReduceMin", "ReduceProd")
-UNREAD = ("ReduceL1", "ReduceL2", "ReduceLogSum", "ReduceLogSumExp")
+READ += ("ReduceL1", "ReduceL2", "ReduceLogSum", "ReduceLogSumExp")
 SOURCES = {"input": "x", "constant": "c", "shape": "s"}
 REFUSED = {
-    ("ReduceProd", "input"): "not a shape",
     ("ReduceMean", "constant"): "mean needs float",
     ("ReduceMean", "shape"): "mean needs float",
-    **{(operator, source): operator for operator in UNREAD for source in SOURCES},
+    ("ReduceL2", "constant"): "norm needs float",
+    ("ReduceL2", "shape"): "norm needs float",
+    ("ReduceLogSum", "constant"): "Log needs float",
+    ("ReduceLogSum", "shape"): "Log needs float",
+    ("ReduceLogSumExp", "constant"): "logsumexp needs float",
+    ("ReduceLogSumExp", "shape"): "logsumexp needs float",
 }
 """What is not read, and what the error says."""
 
@@ -51,7 +55,7 @@ def reductions(operator: str, source: str) -> onnx.ModelProto:
 
 
 @pytest.mark.parametrize("source", SOURCES)
-@pytest.mark.parametrize("operator", (*READ, *UNREAD))
+@pytest.mark.parametrize("operator", READ)
 def test_reductions_give_what_onnx_runtime_gives(operator: str, source: str, tmp_path: Path) -> None:
     model = reductions(operator, SOURCES[source])
     path = tmp_path / "m.onnx"

@@ -85,6 +85,7 @@ def torch_hinge(torch: Any, x: Any, y: Any) -> Any:
 
 A, B, ROW, COLUMN = normal(3, 5), normal(3, 5, seed=1), normal(5, seed=2), normal(3, 1, seed=3)
 CUBE = normal(2, 3, 4)
+ZEROS = np.array([[1.5, 0, -2], [0, 0, 3], [2, 1, 0.5], [-1.0, 2, 0]])
 I, J = whole(50, 3, 5) - 25, whole(7, 3, 5) * 2 - 7  # an odd divisor is never 0
 
 
@@ -205,6 +206,64 @@ CASES = [
     Case("mean", lambda x: ops.mean(x, 1), lambda x: x.mean(1), plain("mean", dim=1), [CUBE]),
     Case("max", lambda x: ops.max(x, 1), lambda x: x.max(1), plain("amax", dim=1), [CUBE]),
     Case("min", lambda x: ops.min(x, -1), lambda x: x.min(-1), plain("amin", dim=-1), [CUBE]),
+    Case("cumsum", ops.cumsum, lambda x: np.cumsum(x, -1), plain("cumsum", dim=-1), [CUBE]),
+    Case("cumsum columns", lambda x: ops.cumsum(x, 1), lambda x: x.cumsum(1), plain("cumsum", dim=1), [CUBE]),
+    Case(
+        "cumsum of others, reversed",
+        lambda x: ops.cumsum(x, 0, reverse=True, exclusive=True),
+        lambda x: np.cumsum(x[::-1], 0)[::-1] - x,
+        lambda torch, x: x.flip(0).cumsum(0).flip(0) - x,
+        [CUBE],
+    ),
+    Case("prod", ops.prod, np.prod, plain("prod"), [A]),
+    Case("prod columns", lambda x: ops.prod(x, 1), lambda x: x.prod(1), plain("prod", dim=1), [CUBE]),
+    Case(
+        "prod of one 0", lambda x: ops.prod(x, 0), lambda x: x.prod(0), plain("prod", dim=0), [ZEROS[:, :2]]
+    ),
+    Case("prod of zeros", lambda x: ops.prod(x, -1), lambda x: x.prod(-1), plain("prod", dim=-1), [ZEROS]),
+    Case(
+        "prod apart",
+        lambda x: ops.prod(x, (0, 2), keepdims=True),
+        lambda x: x.prod((0, 2), keepdims=True),
+        lambda torch, x: x.prod(0, keepdim=True).prod(2, keepdim=True),
+        [CUBE],
+    ),
+    Case("var", lambda x: ops.var(x, 1), lambda x: x.var(1), plain("var", dim=1, correction=0), [CUBE]),
+    Case(
+        "var of a sample",
+        lambda x: x.var((0, 2), ddof=1, keepdims=True),
+        lambda x: x.var((0, 2), ddof=1, keepdims=True),
+        plain("var", dim=(0, 2), keepdim=True),
+        [CUBE],
+    ),
+    Case("std", lambda x: ops.std(x, -1), lambda x: x.std(-1), plain("std", dim=-1, correction=0), [CUBE]),
+    *(
+        Case(
+            f"norm {ord}",
+            lambda x, ord=ord: ops.norm(x, ord, 1),  # type: ignore[misc]  # mypy infers no lambda with defaults
+            lambda x, ord=ord: np.linalg.norm(x, ord, 1),  # type: ignore[misc]  # as above
+            lambda torch, x, ord=ord: torch.linalg.vector_norm(x, ord, 1),  # type: ignore[misc]  # as above
+            [CUBE],
+        )
+        for ord in (2, 1, 3, np.inf, -np.inf)
+    ),
+    Case(
+        "logsumexp",
+        lambda x: ops.logsumexp(900 * x, 1),
+        lambda x: np.logaddexp.reduce(900 * x, 1),
+        lambda torch, x: torch.logsumexp(900 * x, 1),
+        [CUBE],
+    ),
+    Case(
+        "logsumexp of all",
+        lambda x: ops.logsumexp(x, keepdims=True),
+        lambda x: np.log(np.exp(x).sum(keepdims=True)),
+        lambda torch, x: torch.logsumexp(x, (0, 1, 2), keepdim=True),
+        [CUBE],
+    ),
+    Case("any", lambda x: ops.any(x, 1), lambda x: x.any(1), plain("any", dim=1), [np.round(A / 2)], False),
+    Case("all", lambda x: ops.all(x, 1), lambda x: x.all(1), plain("all", dim=1), [np.round(2 * A)], False),
+    Case("all apart", lambda x: (x > -1).all((0, 2)), lambda x: (x > -1).all((0, 2)), None, [CUBE], False),
     Case("argmax", lambda x: ops.argmax(x, 1), lambda x: x.argmax(1), plain("argmax", dim=1), [CUBE], False),
     Case("argmin", lambda x: ops.argmin(x, 1), lambda x: x.argmin(1), plain("argmin", dim=1), [CUBE], False),
     *(

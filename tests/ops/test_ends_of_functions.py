@@ -137,3 +137,51 @@ def test_quotients_of_integers_follow_python_and_are_0_by_0(dtype: str) -> None:
         wanted = a // b, a % b
     for found, right in zip(compute(lambda a, b: (a // b, a % b), a, b), wanted, strict=True):
         np.testing.assert_array_equal(found, right)
+
+
+@BOTH
+def test_logsumexp_of_infinities(dtype: str) -> None:
+    x = np.array([[-INF, -INF], [-INF, 3], [INF, 3], [1e30, 1e30], [NAN, 0]], dtype)
+    found = compute(lambda v: ops.logsumexp(v, 1), x)
+    np.testing.assert_allclose(found, np.array([-INF, 3, INF, 1e30, NAN], dtype), rtol=1e-6)
+    (gradient,) = slope(lambda v: ops.logsumexp(v, 1), x[:2])
+    np.testing.assert_array_equal(gradient, [[0, 0], [0, 1]])
+
+
+@pytest.mark.parametrize(
+    "function",
+    [ops.norm, lambda x: ops.norm(x, 1), lambda x: ops.norm(x, INF), lambda x: ops.norm(x, 1.5), ops.std],
+    ids=["norm 2", "norm 1", "norm inf", "norm 1.5", "std"],
+)
+def test_what_is_no_distance_from_0_has_the_value_and_gradient_0(function: Any) -> None:
+    zeros = np.zeros(4)
+    assert compute(function, zeros) == 0
+    np.testing.assert_array_equal(slope(function, zeros), [zeros])
+    assert np.isnan(compute(function, np.array([0.0, NAN])))
+
+
+def test_reductions_of_no_numbers() -> None:
+    x = np.zeros((2, 0))
+    for mine, numpy in ((ops.prod, np.prod), (ops.any, np.any), (ops.all, np.all), (ops.cumsum, np.cumsum)):
+        np.testing.assert_array_equal(compute(lambda v, f=mine: f(v, 1), x), numpy(x, 1))
+        np.testing.assert_array_equal(compute(lambda v, f=mine: f(v, 0), x), numpy(x, 0))
+    np.testing.assert_array_equal(slope(lambda v: ops.prod(v, 1), x), [x])
+    assert compute(lambda v: ops.var(v, ddof=2), np.ones(3)) == 0
+    assert np.isnan(compute(lambda v: ops.var(v, ddof=1), np.ones(1)))
+
+
+@pytest.mark.parametrize("dtype", ["int32", "int64", "uint8"])
+def test_sums_and_products_of_integers_keep_their_type(dtype: str) -> None:
+    x = np.array([[3, 1, 2], [4, 0, 5]], dtype)
+    for mine, numpy in ((ops.cumsum, np.cumsum), (ops.prod, np.prod)):
+        for axis in (0, 1):
+            found = compute(lambda v, f=mine, axis=axis: f(v, axis), x)
+            np.testing.assert_array_equal(found, numpy(x, axis))
+            assert found.dtype == dtype
+
+
+@pytest.mark.parametrize("shape", [(3, 400, 1), (2, 40, 300), (1, 7, 600)])
+def test_sums_up_to_each_number_of_wide_and_long_arrays(shape: tuple[int, ...]) -> None:
+    x = np.random.default_rng(0).normal(size=shape).astype("float32")
+    wide = x.astype("float64")
+    np.testing.assert_allclose(compute(lambda v: ops.cumsum(v, 1), x), wide.cumsum(1), rtol=1e-6, atol=1e-6)
