@@ -28,6 +28,7 @@ if TYPE_CHECKING:  # the types of names that are collected below
     from bigmodel_core.ops.cumsum import *
     from bigmodel_core.ops.differentiation import *
     from bigmodel_core.ops.division import *
+    from bigmodel_core.ops.einsum import *
     from bigmodel_core.ops.functions import *
     from bigmodel_core.ops.gelu import *
     from bigmodel_core.ops.indexing import *

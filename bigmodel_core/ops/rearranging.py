@@ -138,7 +138,7 @@ def flip(x: Value, axis: Axes = None) -> Value:
     return x
 
 
-def tile(x: Value, repeats: int | Sequence[int]) -> Value:
+def tile(x: Value, repeats: Dim | Sequence[Dim]) -> Value:
     """An array repeated along its axes.
 
     Args:

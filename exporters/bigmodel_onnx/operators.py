@@ -186,6 +186,11 @@ def _matmul(call: Call) -> Value:
     return ops.matmul(a, b)
 
 
+@reads("Einsum")
+def _einsum(call: Call) -> Value:
+    return ops.einsum(call.get("equation"), *call.values())
+
+
 @reads("Gemm")
 def _gemm(call: Call) -> Value:
     a, b = call.value(0), call.value(1)

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from itertools import accumulate
+
 import numpy as np
 
 from bigmodel_core import ops
@@ -14,11 +16,12 @@ from bigmodel_core.graph.spec import (
     dim_add,
     dim_floor_divide,
     dim_product,
+    dim_subtract,
     format_shape,
 )
-from bigmodel_core.ops.creation import numbers_between
+from bigmodel_core.ops.creation import diagonal, numbers_between
 from bigmodel_core.ops.slicing import Slice, bounded
-from bigmodel_onnx.nodes import Call, reads
+from bigmodel_onnx.nodes import Call, dtype_of, reads
 from bigmodel_onnx.shapes import Dims, part
 
 
@@ -115,6 +118,46 @@ def _range(call: Call) -> Value:
 def _concat(call: Call) -> Value:
     values = call.values()
     return ops.concatenate(values, call.axis(values[0].ndim, 1 if call.opset < 4 else 0))
+
+
+@reads("Split")
+def _split(call: Call) -> tuple[Value, ...]:
+    """Parts of given sizes, or as many as there are outputs, the last of which may be smaller."""
+    x = call.value(0)
+    axis = call.axis(x.ndim, 0)
+    size, count = x.shape[axis], call.get("num_outputs", call.outputs)
+    widths: list[Dim] = list(call.get("split") or (call.dims(1).dims if call.has(1) else ()))
+    if not widths:
+        widths = [dim_floor_divide(dim_add(size, count - 1), count)] * (count - 1)
+        widths.append(dim_subtract(size, dim_product((count - 1, *widths[:1]))))
+    places = list(accumulate(widths, dim_add))
+    if places[-1] != size:
+        raise ExportError(
+            f"the parts of Split have {places[-1]} along axis {axis} of {format_shape(x.shape)}.",
+            fix="export the model again.",
+        )
+    return tuple(ops.split(x, places[:-1], axis))
+
+
+@reads("Tile")
+def _tile(call: Call) -> Value:
+    return ops.tile(call.value(0), call.dims(1).dims)
+
+
+@reads("Trilu")
+def _trilu(call: Call) -> Value:
+    k = int(call.constant(1)) if call.has(1) else 0
+    return (ops.triu if call.get("upper", 1) else ops.tril)(call.value(0), k)
+
+
+@reads("EyeLike")
+def _eye_like(call: Call) -> Value:
+    x = call.value(0)
+    dtype = dtype_of(call.get("dtype")) if "dtype" in call.attributes else x.dtype
+    if dtype is None or x.ndim != 2:
+        raise ExportError(f"EyeLike of {format_shape(x.shape)} and type {call.get('dtype')} cannot be read.")
+    rows, columns = x.shape
+    return ops.cast(diagonal(call.graph, rows, columns, call.get("k", 0)), call.floats.get(dtype, dtype))
 
 
 @reads("Gather")

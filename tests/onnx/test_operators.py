@@ -216,6 +216,22 @@ CASES: dict[str, Case] = {
         lambda x, w: np.swapaxes(x, 1, 2) @ w.T,
         (X, (5, 3)),
     ),
+    "einsum": (
+        lambda x, w: (
+            *(ops.einsum("nij,kj->nki", x, w), ops.einsum("nij,nkj->nik", x, x), ops.einsum("nij->jn", x)),
+            *(ops.einsum("nij,mij,lj->nml", x, x, w), ops.einsum("nini->i", ops.einsum("ni,mk->nimk", w, w))),
+        ),
+        lambda x, w: (
+            *(np.einsum("nij,kj->nki", x, w), np.einsum("nij,nkj->nik", x, x), np.einsum("nij->jn", x)),
+            *(np.einsum("nij,mij,lj->nml", x, x, w), np.einsum("nini->i", np.einsum("ni,mk->nimk", w, w))),
+        ),
+        (X, (5, 4)),
+    ),
+    "einsum_free": (
+        lambda x: (ops.einsum("tt->t", ops.einsum("nti,nsi->ts", x, x)), ops.einsum("nti,nsi->nst", x, x)),
+        lambda x: (np.einsum("nti,nti->t", x, x), np.einsum("nti,nsi->nst", x, x)),
+        (("N", "T", 3),),
+    ),
     "gemm_transposed": (lambda x, w: x @ ops.transpose(w), lambda x, w: x @ w.T, (("N", 4), (5, 4))),
     "gemm_bias": (lambda x, w, b: x @ w + b, lambda x, w, b: x @ w + b, (("N", 4), (4, 5), (5,))),
     "gemm_row_bias": (lambda x, w, b: b + x @ w, lambda x, w, b: x @ w + b, (("N", 4), (4, 5), ("N", 1))),

@@ -97,6 +97,21 @@ def plain(name: str, **options: Any) -> Callable[..., Any]:
     return lambda torch, *x: getattr(torch, name)(*x, **options)
 
 
+EQUATIONS: list[tuple[Any, ...]] = [
+    ("bhqd,bhkd->bhqk", (2, 2, 3, 4), (2, 2, 5, 4)),
+    ("ji,kj->ki", (3, 2), (4, 3)),
+    ("bij,jk->bik", (2, 3, 4), (4, 5)),
+    ("ijk,jil->kl", (2, 3, 4), (3, 2, 5)),
+    ("ij,jk,kl->il", (2, 3), (3, 4), (4, 2)),
+    ("i,ij,j->", (3,), (3, 4), (4,)),
+    ("i,j->ji", (3,), (4,)),
+    ("bi,bi->b", (3, 4), (3, 4)),
+    ("iij,jk->ki", (3, 3, 2), (2, 4)),
+    ("ii", (4, 4)),
+    ("...ij,...jk->...ik", (2, 1, 3, 4), (5, 4, 2)),
+    ("b...d,d->...b", (2, 3, 4), (4,)),
+]
+
 UNARY = [
     ("negate", ops.negate, np.negative, plain("neg"), A),
     ("log1p", ops.log1p, np.log1p, plain("log1p"), A / 4),
@@ -341,6 +356,16 @@ CASES = [
         [normal(2, 3, 4), normal(4, 5), normal(5)],
     ),
     Case("affine without bias", ops.affine, np.matmul, plain("matmul"), [normal(3, 4), normal(4, 5)]),
+    *(
+        Case(
+            f"einsum {equation}",
+            lambda *v, equation=equation: ops.einsum(equation, *v),
+            lambda *v, equation=equation: np.einsum(equation, *v),
+            lambda torch, *v, equation=equation: torch.einsum(equation, *v),
+            [normal(*shape, seed=seed) for seed, shape in enumerate(shapes)],
+        )
+        for equation, *shapes in EQUATIONS
+    ),
     Case("softmax", ops.softmax, softmax, plain("softmax", dim=-1), [CUBE]),
     Case(
         "softmax middle",
