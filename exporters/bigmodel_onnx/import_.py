@@ -164,6 +164,8 @@ def _value(item: Any, trace: Any, inputs: tuple[bm.Value, ...]) -> bm.Value:
 
     if isinstance(item, Dims):
         return item.value(trace.graph)
+    if not isinstance(item, (bm.Value, np.ndarray)):
+        raise ExportError("an output of the file has as many rows as data decides.")
     return item if isinstance(item, bm.Value) else trace.graph.constant(item)
 
 

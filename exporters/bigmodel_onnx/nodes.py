@@ -65,6 +65,8 @@ class Call:
             return item
         if isinstance(item, Dims):
             return item.value(self.graph)
+        if not isinstance(item, np.ndarray):
+            raise ExportError(f"input {place + 1} of {self.operator} has as many rows as data decides.")
         return self.graph.constant(item)
 
     def values(self) -> list[Value]:

@@ -22,6 +22,7 @@ from bigmodel_core.graph.spec import (
 from bigmodel_core.ops.creation import diagonal, numbers_between
 from bigmodel_core.ops.slicing import Slice, bounded
 from bigmodel_onnx.nodes import Call, dtype_of, reads
+from bigmodel_onnx.selection import Selection
 from bigmodel_onnx.shapes import Dims, part
 
 
@@ -115,7 +116,9 @@ def _range(call: Call) -> Value:
 
 
 @reads("Concat")
-def _concat(call: Call) -> Value:
+def _concat(call: Call) -> Value | Selection:
+    if isinstance(call.items[0], Selection):
+        return call.items[0].joined(call)
     values = call.values()
     return ops.concatenate(values, call.axis(values[0].ndim, 1 if call.opset < 4 else 0))
 
@@ -205,6 +208,8 @@ def taken(x: Value, axis: int, places: np.ndarray) -> Value:
 
 @reads("Slice")
 def _slice(call: Call) -> Value:
+    if isinstance(call.items[0], Selection):
+        return call.items[0].cut(call)
     x = call.value(0)
     if "starts" in call.attributes:
         starts, ends = list(call.get("starts")), list(call.get("ends"))

@@ -150,7 +150,10 @@ _PRODUCTS = ("Conv", "ConvTranspose", "Gemm", "MatMul")
 _MOVES = ("Cast", "Expand", "Flatten", "Identity", "Reshape", "Squeeze", "Transpose", "Unsqueeze")
 """Operators whose first input is a weight where their output is."""
 
-_SETTINGS = {"Resize": slice(1, 3), "Upsample": slice(1, 2), "Pad": slice(2, 3), "Clip": slice(1, 3)}
+_SETTINGS = {
+    "Resize": slice(1, 3), "Upsample": slice(1, 2), "Pad": slice(2, 3), "Clip": slice(1, 3),
+    "NonMaxSuppression": slice(2, 5), "OneHot": slice(1, 3),
+}  # fmt: skip
 """The inputs of operators that are numbers to know while the graph is built."""
 
 _MASKED = 1e4

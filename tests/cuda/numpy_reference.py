@@ -11,6 +11,7 @@ from typing import Any
 
 import numpy as np
 
+from tests.ops.boxes_reference import kept_boxes
 from tests.ops.scatter_reference import scattered
 
 Arrays = Mapping[str, np.ndarray]
@@ -171,6 +172,9 @@ def references(recurrence: Any, images: Any) -> dict[str, Callable[..., Any]]:
         "gather of columns": lambda x, i: [np.take(x, i, 1), x[i[:, 0], i[:, 1]]],
         "sort": lambda x: [
             *(np.sort(x, 0), np.argsort(-x, 1), -np.sort(-x)[:, :3], np.argsort(-x)[:, :3]),
+        ],
+        "non-maximum suppression": lambda x, s: [
+            *(kept_boxes(x, s, 3, 0.3, 0.0), kept_boxes(x, s, 9, 0.1)),
         ],
         "take along axis": lambda x, i: [np.take_along_axis(x, i, 0), np.take_along_axis(x, i, 1)],
         "scatter": lambda x, i, u: [

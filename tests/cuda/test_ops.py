@@ -23,6 +23,7 @@ from bigmodel_core.ops.scatter import REDUCTIONS
 from bigmodel_core.plan.kernel_table import known_ops
 from tests.cuda.numpy_reference import references, results_and_gradients
 from tests.ops import image_reference, recurrent_reference
+from tests.ops.boxes_reference import boxes_and_scores
 
 RNG = np.random.default_rng(7)
 X = RNG.standard_normal((5, 7))
@@ -179,6 +180,13 @@ CASES: dict[str, Case] = {
     "sort": (
         lambda x: [o.sort(x, 0), o.argsort(x, 1, True), *o.top_k(x, 3)],
         {"x": X},
+    ),
+    "non-maximum suppression": (
+        lambda x, s: [
+            o.non_max_suppression(x, s, max_outputs=3, iou_threshold=0.3, score_threshold=0.0),
+            o.non_max_suppression(x, s, max_outputs=9, iou_threshold=0.1),
+        ],
+        dict(zip("xs", boxes_and_scores(5, 20), strict=True)),
     ),
     "take along axis": (
         lambda x, i: [o.take_along_axis(x, i, 0), o.take_along_axis(x, i, 1)],

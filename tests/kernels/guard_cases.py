@@ -334,6 +334,10 @@ CASES: dict[str, Case] = {
         ],
         lambda lanes: {"x": normal(5, 7, 13), "r": normal(3, 131), "i": whole(67, 3, below=50)},
     ),
+    "boxes": Case(
+        lambda x, s: [o.non_max_suppression(x, s, max_outputs=13, iou_threshold=0.3), x * 2.0],
+        lambda lanes: {"x": normal(5, 67, 4), "s": normal(5, 67)},
+    ),
     "losses": Case(
         _losses,
         lambda lanes: {

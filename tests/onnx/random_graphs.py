@@ -634,6 +634,21 @@ def _scatter_elements(d: Draw, operator: str) -> None:
     d.add(operator, x, places, updates, axis=axis, reduction=d.any(*reductions))
 
 
+@draws("NonMaxSuppression", since=11)
+def _non_max_suppression(d: Draw, operator: str) -> None:
+    """What is kept is followed by rows of another kind, and cut where these may end."""
+    images, count, most = d.any(1, 2, "N"), d.whole(1, 6), d.whole(1, 4)
+    inputs = [d.operand((images, count, 4), "float32", -3, 3), d.operand((images, 1, count), "float32")]
+    inputs += [d.ints([most]), d.constant(np.float32(d.random.uniform(0, 0.6)))]
+    inputs += [d.constant(np.float32(0.1))] if d.chance(0.5) else []
+    kept = d.add(operator, *inputs)
+    size = d.add("Slice", d.add("Shape", inputs[0]), d.ints([0]), d.ints([1]))
+    size = d.add("Mul", size, d.ints([most]))
+    shape = d.add("Concat", size, d.ints([1]), axis=0)
+    rest = d.add("Expand", d.constant(d.array((1, 3), "int64", -9, 9)), shape)
+    d.add("Slice", d.add("Concat", kept, rest, axis=0), d.ints([0]), size, d.ints([0]))
+
+
 @draws("OneHot", since=9)
 def _one_hot(d: Draw, operator: str) -> None:
     shape, depth = d.shape(d.whole(1, 2)), d.whole(1, 4)

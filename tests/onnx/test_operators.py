@@ -17,6 +17,7 @@ from bigmodel_core import ops
 from bigmodel_core.ops.scatter import REDUCTIONS
 from bigmodel_core.ops.squares import SumOfSquares
 from tests.onnx.conftest import Function, each, run
+from tests.ops.boxes_reference import kept_boxes
 from tests.ops.scatter_reference import scattered
 
 OPSETS = (13, 15, 17, 18, 20, 23)
@@ -365,6 +366,21 @@ CASES: dict[str, Case] = {
         lambda i: (*ops.top_k(i, 2), *ops.top_k(i.astype("uint8"), 4, 1)),
         lambda i: (*_largest(i, 2), *_largest(i, 4)),
         (bm.Spec(("N", 5), "int32"),),
+    ),
+    **{
+        f"non_max_suppression {least}": (
+            lambda x, s, least=least: ops.non_max_suppression(
+                x, s, max_outputs=4, iou_threshold=0.3, score_threshold=least
+            ),
+            lambda x, s, least=least: kept_boxes(x, s, 4, 0.3, least),
+            (("N", 9, 4), ("N", 9)),
+        )
+        for least in (None, 0.2, 9.0)
+    },
+    "non_max_suppression of one image": (
+        lambda x, s: ops.non_max_suppression(x, s, max_outputs=20, iou_threshold=0.1),
+        lambda x, s: kept_boxes(x[None], s[None], 20, 0.1)[0],
+        (("T", 4), ("T",)),
     ),
     "gather": (ops.gather, lambda t, i: t[i], ((6, 3), bm.Spec(("N", 2), "int64"))),
     "gather_columns": (
