@@ -20,6 +20,7 @@ from bigmodel_core.ops.operands import taking_arrays
 if TYPE_CHECKING:  # the types of names that are collected below
     from bigmodel_core.ops.activations import *
     from bigmodel_core.ops.arithmetic import *
+    from bigmodel_core.ops.attention import *
     from bigmodel_core.ops.batch_normalization import *
     from bigmodel_core.ops.comparison import *
     from bigmodel_core.ops.concatenation import *
@@ -34,6 +35,7 @@ if TYPE_CHECKING:  # the types of names that are collected below
     from bigmodel_core.ops.gelu import *
     from bigmodel_core.ops.indexing import *
     from bigmodel_core.ops.linear import *
+    from bigmodel_core.ops.local_response import *
     from bigmodel_core.ops.losses import *
     from bigmodel_core.ops.normalization import *
     from bigmodel_core.ops.padding import *

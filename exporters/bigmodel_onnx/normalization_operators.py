@@ -23,6 +23,23 @@ def _layer_norm(call: Call) -> Any:
     return ops.layer_norm(x, scale, shift, call.get("epsilon", 1e-5))
 
 
+@reads("RMSNormalization")
+def _rms_norm(call: Call) -> Any:
+    x, axis = call.value(0), call.get("axis", -1)
+    return ops.rms_norm(x, call.value(1), tuple(range(axis % x.ndim, x.ndim)), call.get("epsilon", 1e-5))
+
+
+@reads("LRN")
+def _local_response_norm(call: Call) -> Any:
+    """Of an even size, one more channel counts after than before, unlike in PyTorch."""
+    size, alpha, beta = call.get("size"), call.get("alpha", 1e-4), call.get("beta", 0.75)
+    if not size % 2:
+        raise ExportError(
+            f"LRN over {size} channels, which are even, cannot be read.", fix="use an odd size."
+        )
+    return ops.local_response_norm(call.value(0), size, alpha, beta, call.get("bias", 1.0))
+
+
 @reads("BatchNormalization")
 def _batch_norm(call: Call) -> Any:
     """With the statistics of the file, which training does not change."""

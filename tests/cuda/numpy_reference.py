@@ -46,6 +46,19 @@ def layer_norm(x: np.ndarray, scale: np.ndarray, shift: np.ndarray) -> np.ndarra
     return found
 
 
+def rms_norm(x: np.ndarray, scale: np.ndarray) -> np.ndarray:
+    found: np.ndarray = x / np.sqrt((x * x).mean(-1, keepdims=True) + 1e-6) * scale
+    return found
+
+
+def local_response_norm(x: np.ndarray) -> np.ndarray:
+    """Over three channels."""
+    squares = np.pad(x * x, ((0, 0), (1, 1), (0, 0)))
+    means = (squares[:, :-2] + squares[:, 1:-1] + squares[:, 2:]) / 3
+    found: np.ndarray = x / (1 + 0.5 * means) ** 0.75
+    return found
+
+
 def updated(x: np.ndarray, y: np.ndarray, *where: slice) -> np.ndarray:
     x = x.copy()
     x[where] = y
@@ -158,6 +171,9 @@ def references(recurrence: Any, images: Any) -> dict[str, Callable[..., Any]]:
         "cross-entropy, smoothed, long rows": lambda x, t: cross_entropy(x, t, 0.1),
         "layer norm": lambda x, s, b: layer_norm(x, s, b),
         "layer norm of long rows": lambda x, s, b: layer_norm(x, s, b),
+        "rms norm": lambda x, s: rms_norm(x, s),
+        "rms norm of long rows": lambda x, s: rms_norm(x, s),
+        "local response norm": local_response_norm,
         "transpose": lambda x: [x.T, x.transpose(1, 0, 2)],
         "slice": lambda x: [x[1:4], x[:, 2], x[:, ::3], x[..., -2:], x[::-1, ::-2]],
         "update slice": lambda x, y, i: [

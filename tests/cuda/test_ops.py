@@ -156,6 +156,12 @@ CASES: dict[str, Case] = {
         lambda x, s, b: o.layer_norm(x, s, b),
         {"x": WIDE, "s": RNG.standard_normal(21), "b": RNG.standard_normal(21)},
     ),
+    "rms norm": (lambda x, s: o.rms_norm(x, s), {"x": X, "s": POSITIVE[0]}),
+    "rms norm of long rows": (lambda x, s: o.rms_norm(x, s), {"x": WIDE, "s": RNG.standard_normal(21)}),
+    "local response norm": (
+        lambda x: o.local_response_norm(x, 3, 0.5),
+        {"x": RNG.standard_normal((2, 4, 3))},
+    ),
     "transpose": (
         lambda x: [o.transpose(x), o.transpose(x, (1, 0, 2))],
         {"x": RNG.standard_normal((2, 3, 4))},

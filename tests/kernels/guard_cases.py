@@ -165,7 +165,14 @@ def _functions(x: Value, y: Value) -> list[Value]:
 
 
 def _rows(x: Value, s: Value, b: Value) -> list[Value]:
-    return [o.softmax(x), o.log_softmax(x), o.softmax(x, 0), o.log_softmax(x, 0), o.layer_norm(x, s, b)]
+    return [
+        o.softmax(x),
+        o.log_softmax(x),
+        o.softmax(x, 0),
+        o.log_softmax(x, 0),
+        o.layer_norm(x, s, b),
+        o.rms_norm(x, s),
+    ]
 
 
 def _reductions(x: Value, c: Value, r: Value) -> list[Value]:

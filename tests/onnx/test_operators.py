@@ -52,6 +52,21 @@ def _mod(a: np.ndarray, b: np.ndarray) -> np.ndarray:
 @np.errstate(all="ignore")
 def _floor_divide(a: np.ndarray, b: np.ndarray) -> np.ndarray:
     return np.floor_divide(a, b)
+def _unit(x: np.ndarray, axes: Any = -1) -> np.ndarray:
+    return x / np.sqrt((x * x).mean(axes, keepdims=True) + 1e-6)
+
+
+def _among(x: np.ndarray, before: int, after: int) -> np.ndarray:
+    """1 + half of the mean square of so many channels before each, itself, and after."""
+    padded = np.pad(x * x, ((0, 0), (before, after), (0, 0), (0, 0)))
+    count = before + 1 + after
+    return 1 + 0.5 * sum(padded[:, place : place + x.shape[1]] for place in range(count)) / count
+
+
+def _attention(q: np.ndarray, k: np.ndarray, mask: np.ndarray) -> np.ndarray:
+    steps = np.arange(q.shape[2])
+    powers = np.exp(q @ k.swapaxes(2, 3) / 2) * (mask & (steps <= steps[:, None]))
+    return powers @ k / np.maximum(powers.sum(-1, keepdims=True), 1e-30)
 
 
 X = ("N", 3, 4)
@@ -208,6 +223,22 @@ CASES: dict[str, Case] = {
         lambda x, s, b: ops.layer_norm(x, s, b),
         lambda x, s, b: _normal(x) * s + b,
         (X, (4,), (4,)),
+    ),
+    "rms_norm": (ops.rms_norm, lambda x, s: _unit(x) * s, (X, (4,))),
+    "rms_norm apart": (
+        lambda x, s: ops.rms_norm(x, s, (1, 2)),
+        lambda x, s: _unit(x, (1, 2)) * s,
+        (X, (3, 4)),
+    ),
+    "local_response_norm": (
+        lambda x: (ops.local_response_norm(x, 3, 0.5), ops.local_response_norm(x, 2, 0.5, 1.0, 2.0)),
+        lambda x: (_among(x, 1, 1) ** -0.75 * x, x / (1 + _among(x, 1, 0))),
+        (("N", 5, 4, "T"),),
+    ),
+    "attention": (
+        lambda q, k, m: ops.attention(q, k, k, m > 0, causal=True),
+        lambda q, k, m: _attention(q, k, m > 0),
+        (("N", 2, "T", 4), ("N", 1, "T", 4), ("T", "T")),
     ),
     "matmul": (lambda x, w: x @ w, lambda x, w: x @ w, (X, (4, 5))),
     "matmul_batch": (lambda x, y: ops.matmul(x, y), lambda x, y: x @ y, (X, ("N", 4, 2))),

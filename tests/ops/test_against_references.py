@@ -58,6 +58,34 @@ def softmax(x: np.ndarray, axis: int = -1) -> np.ndarray:
     return e / e.sum(axis, keepdims=True)
 
 
+def rms_norm(x: np.ndarray, scale: Any, axis: Any = -1, epsilon: float = 1e-6) -> np.ndarray:
+    return x / np.sqrt((x * x).mean(axis, keepdims=True) + epsilon) * scale
+
+
+def local_response_norm(x: np.ndarray, size: int, alpha: float, beta: float, k: float) -> np.ndarray:
+    padded = np.pad(x * x, [(0, 0), (size // 2, (size - 1) // 2), *[(0, 0)] * (x.ndim - 2)])
+    means = sum(padded[:, place : place + x.shape[1]] for place in range(size)) / size
+    found: np.ndarray = x / (k + alpha * means) ** beta
+    return found
+
+
+QUERIES = (normal(2, 2, 3, 4), normal(2, 2, 5, 4, seed=1), normal(2, 2, 5, 3, seed=2))
+BEFORE = np.arange(5) <= np.arange(3)[:, None]
+MASK = np.array([[1, -1, 1, -1, 1], [-1, -1, -1, -1, -1], [1, 1, 1, 1, -1]])
+
+
+def attention(q: Any, k: Any, v: Any, seen: Any = True, scale: Any = None, more: Any = 0.0) -> np.ndarray:
+    scores = q @ k.swapaxes(-1, -2) * (scale or q.shape[-1] ** -0.5) + more
+    seen = np.broadcast_to(seen, scores.shape)
+    powers = np.exp(scores - scores.max(-1, keepdims=True)) * seen
+    found: np.ndarray = powers / np.where(seen.any(-1, keepdims=True), powers.sum(-1, keepdims=True), 1) @ v
+    return found
+
+
+def torch_attention(**options: Any) -> Callable[..., Any]:
+    return lambda torch, *x: torch.nn.functional.scaled_dot_product_attention(*x, **options)
+
+
 def layer_norm(x: np.ndarray, scale: np.ndarray, shift: np.ndarray) -> np.ndarray:
     center = x - x.mean(-1, keepdims=True)
     return center / np.sqrt(x.var(-1, keepdims=True) + 1e-5) * scale + shift
@@ -396,6 +424,55 @@ CASES = [
         layer_norm,
         lambda torch, x, scale, shift: torch.nn.functional.layer_norm(x, (4,), scale, shift),
         [CUBE, normal(4), normal(4, seed=1)],
+    ),
+    Case(
+        "rms_norm",
+        ops.rms_norm,
+        rms_norm,
+        lambda torch, x, scale: torch.nn.functional.rms_norm(x, (4,), scale, 1e-6),
+        [CUBE, normal(4)],
+    ),
+    Case(
+        "rms_norm along two axes",
+        lambda x, scale: ops.rms_norm(x, scale, (1, 2)) + ops.rms_norm(x, epsilon=0.1),
+        lambda x, scale: rms_norm(x, scale, (1, 2)) + rms_norm(x, 1, -1, 0.1),
+        lambda torch, x, scale: (
+            torch.nn.functional.rms_norm(x, (3, 4), scale, 1e-6)
+            + torch.nn.functional.rms_norm(x, (4,), None, 0.1)
+        ),
+        [CUBE, normal(3, 4)],
+    ),
+    *(
+        Case(
+            f"local_response_norm of {size}",
+            lambda x, size=size: ops.local_response_norm(x, size, 0.3, 0.6, 2.0),
+            lambda x, size=size: local_response_norm(x, size, 0.3, 0.6, 2.0),
+            lambda torch, x, size=size: torch.nn.functional.local_response_norm(x, size, 0.3, 0.6, 2.0),
+            [normal(2, 4, 3)],
+        )
+        for size in (2, 3)
+    ),
+    Case("attention", ops.attention, attention, torch_attention(), [*QUERIES]),
+    Case(
+        "attention to what came before",
+        lambda q, k, v: ops.attention(q, k, v, causal=True, scale=0.3),
+        lambda q, k, v: attention(q, k, v, BEFORE, 0.3),
+        torch_attention(is_causal=True, scale=0.3, enable_gqa=True),
+        [QUERIES[0], QUERIES[1][:, :1], QUERIES[2][:, :1]],
+    ),
+    Case(
+        "attention under a mask",  # the second step sees nothing
+        lambda q, k, v, m: ops.attention(q, k, v, m > 0),
+        lambda q, k, v, m: attention(q, k, v, m > 0),
+        lambda torch, q, k, v, m: torch_attention(attn_mask=m > 0)(torch, q, k, v),
+        [*QUERIES, MASK],
+    ),
+    Case(
+        "attention with numbers added",
+        ops.attention,
+        lambda q, k, v, m: attention(q, k, v, True, None, m),
+        lambda torch, q, k, v, m: torch_attention(attn_mask=m)(torch, q, k, v),
+        [*QUERIES, normal(3, 5)],
     ),
     Case("gather", ops.gather, lambda t, i: t[i], lambda torch, t, i: t[i], [A, whole(3, 2, 4)]),
     *(

@@ -66,3 +66,50 @@ layer_norm_grad = kernel(
     ),
     cost=4,
 )
+
+
+# By the root mean square ------------------------------------------------------------------------------------
+
+
+def rms_norm_rows(out, rate, x, scale, epsilon, start, stop):
+    """out, x (rows, n); rate (rows,): 1 / root mean square; scale (n,)."""
+    n = x.shape[1]
+    for i in range(start, stop):
+        total = 0.0
+        for j in range(n):
+            number = float64(x[i, j])
+            total += number * number
+        rate[i] = 1.0 / (total / n + epsilon) ** 0.5
+        r = rate[i]
+        for j in range(n):
+            out[i, j] = x[i, j] * r * scale[j]
+
+
+def rms_norm_grad_rows(out, normal, dy, x, rate, scale, start, stop):
+    """out, normal (rows, n): the gradient of x, and its normalised numbers, which that of the scale needs."""
+    n = x.shape[1]
+    for i in range(start, stop):
+        r = rate[i]
+        weighted = 0.0
+        for j in range(n):
+            apart = x[i, j] * r
+            normal[i, j] = apart
+            weighted += dy[i, j] * scale[j] * apart
+        b = weighted / n
+        for j in range(n):
+            out[i, j] = r * (dy[i, j] * scale[j] - normal[i, j] * b)
+
+
+rms_norm = kernel(
+    rms_norm_rows,
+    views=lambda op, i, o: ([matrix(o[0]), vector(o[1])], [matrix(i[0]), vector(i[1])]),
+    cost=3,
+)
+rms_norm_grad = kernel(
+    rms_norm_grad_rows,
+    views=lambda op, i, o: (
+        [matrix(o[0]), matrix(o[1])],
+        [matrix(i[0]), matrix(i[1]), *(vector(s) for s in i[2:])],
+    ),
+    cost=4,
+)

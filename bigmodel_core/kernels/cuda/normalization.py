@@ -104,3 +104,66 @@ def layer_norm_grad_rows(dtype: str, lanes: int) -> Any:
                 out[i, j] = r * (dy[i, j] * scale[j] - a - normal[i, j] * b)
 
     return layer_norm_grad_rows
+
+
+# By the root mean square ------------------------------------------------------------------------------------
+
+
+@cuda_launches
+def rms_norm(call: Call) -> list[CudaLaunch]:
+    """y, and 1 / root mean square of each row."""
+    rows, n = views.matrix(call.inputs[0])
+    shapes: list[tuple[int, ...]] = [(rows, n), (rows,), (rows, n), (n,)]
+    return _launch(call, rms_norm_rows, shapes, [DTYPES[call.dtype].scalar(call.op.epsilon)])
+
+
+@cuda_launches
+def rms_norm_grad(call: Call) -> list[CudaLaunch]:
+    """The gradient of x and its normalised numbers, from dy, x, the rate that `rms_norm` found, and scale."""
+    rows, n = views.matrix(call.inputs[1])
+    shapes: list[tuple[int, ...]] = [(rows, n)] * 4 + [(rows,), (n,)]
+    return _launch(call, rms_norm_grad_rows, shapes, [])
+
+
+@functools.cache
+def rms_norm_rows(dtype: str, lanes: int) -> Any:
+    """out, x (rows, n); rate (rows,); scale (n,)."""
+    number = DTYPES[dtype].scalar
+    zero, one, here, total_of = number(0), number(1), row_of(lanes), combined("sum", dtype, lanes)
+
+    def rms_norm_rows(out, rate, x, scale, epsilon):
+        first, step, lane = here()
+        n = x.shape[1]
+        for i in range(first, x.shape[0], step):
+            total = zero
+            for j in range(lane, n, lanes):
+                total += x[i, j] * x[i, j]
+            steep = one / sqrt(total_of(total, lane) / number(n) + epsilon)
+            for j in range(lane, n, lanes):
+                out[i, j] = x[i, j] * steep * scale[j]
+            if lane == 0:
+                rate[i] = steep
+
+    return rms_norm_rows
+
+
+@functools.cache
+def rms_norm_grad_rows(dtype: str, lanes: int) -> Any:
+    """out, normal, dy, x (rows, n); rate (rows,); scale (n,)."""
+    number = DTYPES[dtype].scalar
+    zero, here, total_of = number(0), row_of(lanes), combined("sum", dtype, lanes)
+
+    def rms_norm_grad_rows(out, normal, dy, x, rate, scale):
+        first, step, lane = here()
+        n = x.shape[1]
+        for i in range(first, x.shape[0], step):
+            r = rate[i]
+            weighted = zero
+            for j in range(lane, n, lanes):
+                normal[i, j] = x[i, j] * r
+                weighted += dy[i, j] * scale[j] * normal[i, j]
+            b = total_of(weighted, lane) / number(n)
+            for j in range(lane, n, lanes):
+                out[i, j] = r * (dy[i, j] * scale[j] - normal[i, j] * b)
+
+    return rms_norm_grad_rows
