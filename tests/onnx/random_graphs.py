@@ -396,18 +396,21 @@ def _matmul(d: Draw, operator: str) -> None:
     d.add(operator, d.operand(left), d.operand(right))
 
 
-@draws("ReduceSum", "ReduceSumSquare", "ReduceMean", "ReduceMax", "ReduceMin")
+@draws("ReduceSum", "ReduceSumSquare", "ReduceMean", "ReduceMax", "ReduceMin", "ReduceL1")
+@draws("ReduceL2", "ReduceLogSum", "ReduceLogSumExp")
 def _reduced(d: Draw, operator: str) -> None:
     shape = d.shape(d.whole(1, 4))
-    if operator in ("ReduceMax", "ReduceMin"):
+    if operator in ("ReduceMax", "ReduceMin", "ReduceLogSumExp"):
         shape = tuple(2 if dim == 0 else dim for dim in shape)
-    dtype = d.any("float32", "float32", "int64", "int32", "float64")
+    kinds = ["float32", "float32", "float64"]
+    kinds += [] if operator in ("ReduceL2", "ReduceLogSum", "ReduceLogSumExp") else ["int64", "int32"]
+    dtype = d.any(*kinds)
     axes = sorted(d.random.choice(len(shape), d.whole(1, len(shape)), replace=False).tolist())
     if d.opset >= 11 and d.chance(0.4):
         axes = [axis - len(shape) for axis in axes]
     chosen = None if d.chance(0.2) else [int(axis) for axis in axes]
     keepdims = d.any(None, 0, 1)
-    x = d.operand(shape, dtype, -4, 4)
+    x = d.operand(shape, dtype, *((0.5, 4) if operator == "ReduceLogSum" else (-4, 4)))
     if d.opset >= 18 or (operator == "ReduceSum" and d.opset >= 13):
         more = [d.ints(chosen)] if chosen is not None else d.any([], [d.ints([])])
         d.add(operator, x, *more, keepdims=keepdims, noop_with_empty_axes=d.any(None, None, 0, 1))
@@ -420,6 +423,36 @@ def _argmax(d: Draw, operator: str) -> None:
     shape = tuple(2 if dim == 0 else dim for dim in d.shape())
     axis = d.axis(shape) if d.opset >= 11 else d.whole(0, len(shape) - 1)
     d.add(operator, d.operand(shape), axis=d.any(axis, axis, None), keepdims=d.any(None, 0, 1))
+
+
+@draws("CumSum", since=11)
+def _cumsum(d: Draw, operator: str) -> None:
+    shape, dtype = d.shape(d.whole(1, 4)), d.any("float32", "float64", "int64", "int32")
+    axis = d.constant(np.asarray(d.axis(shape), d.any("int64", "int32")))
+    d.add(
+        operator, d.operand(shape, dtype, -4, 4), axis, exclusive=d.any(None, 0, 1), reverse=d.any(None, 0, 1)
+    )
+
+
+EQUATIONS = {
+    "ij,jk->ik": (("N", 3), (3, 2)),
+    "nij,nkj->nik": (("N", 2, 3), ("N", 4, 3)),
+    "bhid,bhjd->bhij": (("N", 2, 3, 4), ("N", 2, 5, 4)),
+    "i,j->ij": ((3,), (2,)),
+    "...i,...i->...": (("N", 2, 3), ("N", 2, 3)),
+    "ii->i": ((3, 3),),
+    "ij->ji": (("N", 3),),
+    "ni,ij,nj->n": (("N", 2), (2, 3), ("N", 3)),
+    "ij,ij": ((2, 3), (2, 3)),
+}
+"""Equations, and the shapes of their operands."""
+
+
+@draws("Einsum", since=12)
+def _einsum(d: Draw, operator: str) -> None:
+    equation = d.any(*EQUATIONS)
+    dtype = d.any("float32", "float64")
+    d.add(operator, *(d.operand(shape, dtype) for shape in EQUATIONS[equation]), equation=equation)
 
 
 @draws("TopK")
@@ -436,6 +469,20 @@ def _top_k(d: Draw, operator: str) -> None:
         d.add(operator, x, outputs=2, axis=axis, k=count)
     else:
         d.add(operator, x, d.ints([count]), outputs=2, axis=axis, largest=largest)
+
+
+@draws("LRN")
+def _local_response(d: Draw, operator: str) -> None:
+    shape = (d.any("N", 2), d.whole(1, 6), *d.shape(2))
+    settings = {"alpha": d.any(None, 0.2), "beta": d.any(None, 0.5), "bias": d.any(None, 2.0)}
+    d.add(operator, d.operand(shape), size=d.any(1, 3, 5), **settings)
+
+
+@draws("RMSNormalization", since=23)
+def _rms_norm(d: Draw, operator: str) -> None:
+    shape = (*d.shape(d.whole(1, 2)), d.whole(1, 5))
+    axis = d.any(None, -1, len(shape) - 1)
+    d.add(operator, d.operand(shape), d.operand(shape[-1:]), axis=axis, epsilon=d.any(None, 1e-3))
 
 
 # Shapes --------------------------------------------------------------------------------------------------
@@ -496,6 +543,8 @@ def _sizes(d: Draw, operator: str) -> None:
 
 @draws("ReduceProd")
 def _product(d: Draw, operator: str) -> None:
+    if d.chance(0.5):
+        return _reduced(d, operator)
     found = d.add("Shape", d.operand(d.shape(), kinds="x"))
     if d.opset < 18:
         d.add(operator, found, keepdims=d.any(None, 0, 1))
@@ -552,6 +601,44 @@ def _expand(d: Draw, operator: str) -> None:
         return
     wanted = [d.whole(1, 3) if dim == 1 else d.any(1, dim if isinstance(dim, int) else 1) for dim in shape]
     d.add(operator, d.operand(shape), d.ints([*([2] if d.chance(0.3) else []), *wanted]))
+
+
+@draws("Split")
+def _split(d: Draw, operator: str) -> None:
+    shape = list(d.shape(d.whole(1, 3)))
+    axis = d.axis(shape) if d.opset >= 11 else d.whole(0, len(shape) - 1)
+    sizes = [d.whole(1, 3) for _ in range(d.whole(2, 3))]
+    even, count = d.chance(0.4), len(sizes)
+    shape[axis] = sizes[0] * count if even else sum(sizes)
+    x, axis = d.operand(shape, d.any("float32", "int64")), d.any(axis, axis, None) if axis == 0 else axis
+    if d.opset >= 18 and even:
+        d.add(operator, x, outputs=count, axis=axis, num_outputs=count)
+    elif even:
+        d.add(operator, x, outputs=count, axis=axis)
+    elif d.opset >= 13:
+        d.add(operator, x, d.ints(sizes), outputs=count, axis=axis)
+    else:
+        d.add(operator, x, outputs=count, axis=axis, split=sizes)
+
+
+@draws("Tile")
+def _tile(d: Draw, operator: str) -> None:
+    shape = d.shape(d.whole(1, 4))
+    x = d.operand(shape, d.any("float32", "int64", "float64"))
+    d.add(operator, x, d.ints([d.whole(1, 3) for _ in shape]))
+
+
+@draws("Trilu", since=14)
+def _trilu(d: Draw, operator: str) -> None:
+    x = d.operand(d.shape(d.whole(2, 4)), d.any("float32", "int64", "float64"))
+    more = [d.constant(np.asarray(d.whole(-2, 3), np.int64))] if d.chance(0.6) else []
+    d.add(operator, x, *more, upper=d.any(None, 0, 1))
+
+
+@draws("EyeLike", since=9)
+def _eye_like(d: Draw, operator: str) -> None:
+    x = d.operand((d.whole(1, 4), d.whole(1, 4)), d.any("float32", "int64"), kinds="x")
+    d.add(operator, x, dtype=d.any(None, 1, 7), k=d.any(None, -1, 0, 2))
 
 
 @draws("Concat")
