@@ -10,7 +10,7 @@ from bigmodel_core.graph import Op, Value
 from bigmodel_core.graph.spec import Spec
 from bigmodel_core.kernels.cpu import cumsum as cpu_kernels
 from bigmodel_core.kernels.cuda import cumsum as cuda_kernels
-from bigmodel_core.ops.reduce import normal_axes
+from bigmodel_core.ops.axes import normal_axis
 
 
 @dataclass(frozen=True)
@@ -59,7 +59,7 @@ def cumsum(x: Value, axis: int = -1, reverse: bool = False, exclusive: bool = Fa
     >>> compute(lambda x: cumsum(x, exclusive=True), np.array([1.0, 2.0, 3.0]))
     array([0., 1., 3.])
     """
-    return Cumsum(normal_axes(axis, x.ndim)[0], bool(reverse), bool(exclusive))(x)
+    return Cumsum(normal_axis(axis, x.ndim), bool(reverse), bool(exclusive))(x)
 
 
 __all__ = ["cumsum"]

@@ -9,6 +9,7 @@ from __future__ import annotations
 from collections import Counter
 from collections.abc import Sequence
 from dataclasses import dataclass
+from typing import Any
 
 from bigmodel_core.errors import ConfigError, DtypeError, ShapeError
 from bigmodel_core.graph import Value
@@ -17,6 +18,7 @@ from bigmodel_core.ops.comparison import where
 from bigmodel_core.ops.creation import diagonal
 from bigmodel_core.ops.elementwise import constant_like
 from bigmodel_core.ops.linear import MatMul
+from bigmodel_core.ops.operands import as_values
 from bigmodel_core.ops.reduce import sum as sum_
 from bigmodel_core.ops.shape import reshape, transpose
 from bigmodel_core.ops.slicing import index
@@ -48,7 +50,7 @@ class _Term:
         return _Term(sum_(self.value, gone), rest) if gone else self
 
 
-def einsum(equation: str, *values: Value) -> Value:
+def einsum(equation: str, *operands: Any) -> Value:
     """Products of arrays whose axes are named by letters, summed over those that the result does not have.
 
     A letter twice in one operand takes its diagonal. `...` stands for axes that broadcast. Without `->`, the
@@ -56,7 +58,7 @@ def einsum(equation: str, *values: Value) -> Value:
 
     Args:
         equation: the letters of each operand and of the result, such as "bij,bjk->bik".
-        values: the operands, of one number type.
+        operands: Values and arrays, of one number type.
 
     Raises:
         ConfigError: the equation makes no sense, or has another number of operands.
@@ -75,6 +77,7 @@ def einsum(equation: str, *values: Value) -> Value:
             fix="write the equation first: ops.einsum('ij,jk->ik', a, b).",
         )
     inputs, output = _parsed(equation)
+    values = as_values(operands, "einsum")
     if len(inputs) != len(values):
         raise ConfigError(
             f"einsum('{equation}') has {len(inputs)} operands, got {len(values)}.",

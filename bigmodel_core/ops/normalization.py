@@ -13,9 +13,10 @@ from bigmodel_core.graph import Op, Value
 from bigmodel_core.graph.spec import Spec, format_shape
 from bigmodel_core.kernels.cpu import normalization as cpu_kernels
 from bigmodel_core.kernels.cuda import normalization as cuda_kernels
+from bigmodel_core.ops.axes import Axes, normal_axes
 from bigmodel_core.ops.elementwise import check_floats
 from bigmodel_core.ops.functions import sqrt, square
-from bigmodel_core.ops.reduce import Axes, mean, normal_axes, reduce_to
+from bigmodel_core.ops.reduce import mean, reduce_to
 from bigmodel_core.ops.shape import reshape
 
 

@@ -10,9 +10,10 @@ from bigmodel_core.graph import Op, Value
 from bigmodel_core.graph.spec import Spec, dim_product
 from bigmodel_core.kernels.cpu import products as cpu_kernels
 from bigmodel_core.kernels.cuda import products as cuda_kernels
+from bigmodel_core.ops.axes import Axes
 from bigmodel_core.ops.comparison import where
 from bigmodel_core.ops.creation import diagonal
-from bigmodel_core.ops.reduce import Axes, Reduction, reduced
+from bigmodel_core.ops.reduce import Reduction, reduced
 from bigmodel_core.ops.shape import reshape
 
 

@@ -11,11 +11,11 @@ from bigmodel_core.errors import ConfigError
 from bigmodel_core.graph import Value
 from bigmodel_core.graph.spec import dim_product
 from bigmodel_core.ops.arithmetic import power
+from bigmodel_core.ops.axes import Axes, normal_axes
 from bigmodel_core.ops.comparison import cast, equal, logical_not, not_equal, where
 from bigmodel_core.ops.differentiation import stop_gradient
 from bigmodel_core.ops.elementwise import check_floats, constant_like
 from bigmodel_core.ops.functions import absolute, exp, log, sqrt, square
-from bigmodel_core.ops.reduce import Axes, normal_axes
 from bigmodel_core.ops.reduce import max as max_
 from bigmodel_core.ops.reduce import mean as mean_
 from bigmodel_core.ops.reduce import min as min_

@@ -52,6 +52,8 @@ def _mod(a: np.ndarray, b: np.ndarray) -> np.ndarray:
 @np.errstate(all="ignore")
 def _floor_divide(a: np.ndarray, b: np.ndarray) -> np.ndarray:
     return np.floor_divide(a, b)
+
+
 def _unit(x: np.ndarray, axes: Any = -1) -> np.ndarray:
     return x / np.sqrt((x * x).mean(axes, keepdims=True) + 1e-6)
 
