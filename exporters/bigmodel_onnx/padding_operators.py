@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from typing import Any
 
 import numpy as np
@@ -10,8 +10,10 @@ import numpy as np
 from bigmodel_core import ops
 from bigmodel_core.errors import ExportError
 from bigmodel_core.graph import Value
-from bigmodel_core.graph.spec import Dim, dim_add
-from bigmodel_core.ops.slicing import Slice
+from bigmodel_core.graph.dtypes import dtype_named
+from bigmodel_core.graph.spec import Dim, dim_subtract
+from bigmodel_core.kernels.borders import MODES
+from bigmodel_core.ops.padding import Pad
 from bigmodel_onnx.nodes import Call, check_size, reads
 from bigmodel_onnx.shape_operators import taken
 
@@ -26,40 +28,44 @@ def _pad(call: Call) -> Value:
         raise ExportError(
             f"Pad has {len(pads)} numbers, expected {2 * x.ndim}.", fix="export the model again."
         )
-    sides = {axis: (pads[i], pads[i + len(axes)]) for i, axis in enumerate(axes)}
-    number = call.constant(2) if call.has(2) else call.get("value", 0.0)
-    if mode not in ("constant", "edge", "reflect", "wrap"):
+    if mode not in (*MODES, "wrap"):
         raise ExportError(f"Pad of mode {mode} cannot be read.")
+    sides = {axis: (pads[i], pads[i + len(axes)]) for i, axis in enumerate(axes)}
     sides = {axis: both for axis, both in sides.items() if both != (0, 0)}
-    image = mode == "constant" and number == 0 and x.ndim == 4 and x.spec.is_float and set(sides) <= {2, 3}
-    free = any(not isinstance(pad, int) for pad in pads)
-    if image and (free or min(map(int, pads), default=0) >= 0):
-        (top, below), (left, right) = sides.get(2, (0, 0)), sides.get(3, (0, 0))
-        return ops.zero_pad(x, (top, left, below, right))
-    if free:
-        raise ExportError(
-            "Pad by free sizes can be read for zeros around images alone.", fix="fix the sizes."
-        )
-    for axis, (before, after) in ((axis, (int(a), int(b))) for axis, (a, b) in sides.items()):
+    if mode != "constant":
+        x, sides = _cut(x, sides)
+    widths = tuple(sides.get(axis, (0, 0)) for axis in range(x.ndim))
+    padded = Pad(widths, "constant").infer(x.spec)
+    check_size(call, padded.shape, x.dtype)
+    if mode != "wrap":
+        return ops.pad(x, widths, mode, _border_value(call, x.dtype) if mode == "constant" else 0)
+    for axis, (before, after) in sides.items():
         size = x.shape[axis]
-        if before < 0 or after < 0:
-            gone = max(-before, 0) + max(-after, 0)
-            if isinstance(size, int) and gone > size:
-                raise ExportError(f"Pad takes {gone} of {size} away.", fix="export the model again.")
-            x = Slice(axis, max(-before, 0), dim_add(size, -gone))(x)
-            before, after = max(before, 0), max(after, 0)
-            size = x.shape[axis]
-        if mode == "constant":
-            fill = call.graph.constant(number, x.dtype)
-            around = [(*x.shape[:axis], count, *x.shape[axis + 1 :]) for count in (before, after)]
-            parts = [ops.broadcast_to(fill, shape) if shape[axis] else None for shape in around]
-            x = ops.concatenate([part for part in (parts[0], x, parts[1]) if part is not None], axis)
-        elif not isinstance(size, int):
-            raise ExportError(f"Pad of mode {mode} along a free dimension cannot be read.")
-        else:
-            check_size(call, (*x.shape[:axis], size + before + after), x.dtype)
-            x = taken(x, axis, np.pad(np.arange(size), (before, after), mode))
+        if not all(isinstance(number, int) for number in (size, before, after)):
+            raise ExportError(f"Pad of mode {mode} by or along a free dimension cannot be read.")
+        x = taken(x, axis, np.pad(np.arange(size), (int(before), int(after)), mode="wrap"))
     return x
+
+
+def _border_value(call: Call, dtype: str) -> float | int | bool:
+    """The number around an array."""
+    if not call.has(2):
+        found: float = call.get("value", 0)
+        return found if dtype_named(dtype).is_float else int(found)
+    call.constant(2)  # it is one
+    value: float | int | bool = call.items[2].reshape(()).astype(dtype).item()
+    return value
+
+
+def _cut(x: Value, sides: Mapping[int, tuple[Dim, Dim]]) -> tuple[Value, dict[int, tuple[Dim, Dim]]]:
+    """An array without what pads below 0 take away, and the other pads."""
+    rest = {}
+    for axis, both in sides.items():
+        gone = [min(pad, 0) if isinstance(pad, int) else 0 for pad in both]
+        if any(gone):
+            x = ops.pad(x, {axis: (gone[0], gone[1])})
+        rest[axis] = dim_subtract(both[0], gone[0]), dim_subtract(both[1], gone[1])
+    return x, rest
 
 
 _POSITIONS: dict[str, Callable[..., Any]] = {

@@ -203,6 +203,11 @@ def references(recurrence: Any, images: Any) -> dict[str, Callable[..., Any]]:
         "positions": lambda x: [np.arange(len(x)), np.arange(x.shape[1]) + 2],
         "sizes": lambda x: x / len(x),
         "carried": lambda x: np.broadcast_to(x.sum(0), x.shape),
+        "pad": lambda x, i: [
+            *(np.pad(x, ((1, 0), (0, 2), (2, 1)), mode) for mode in ("constant", "reflect", "edge")),
+            np.pad(x[1:, :, :-1], ((0, 2), (0, 0), (0, 0)), constant_values=0.5),
+            *(np.pad(i, 2, constant_values=7), np.pad(i > 3, 1, constant_values=True)),
+        ],
         "zero pad": lambda x: images.padded(x, (1, 0, 2, 3)),
         "swap planes": lambda x: [x.transpose(0, 2, 3, 1), x.transpose(0, 3, 1, 2)],
         "channel sum": lambda x: [x.sum((0, 2, 3)), x[:, :, :1, :1].sum((0, 2, 3))],

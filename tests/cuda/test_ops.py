@@ -12,6 +12,7 @@ import bigmodel_core.ops as o
 from bigmodel_core.graph import Graph
 from bigmodel_core.graph.autodiff import gradients
 from bigmodel_core.graph.spec import Spec
+from bigmodel_core.kernels.borders import MODES
 from bigmodel_core.kernels.cuda.engine import launch
 from bigmodel_core.kernels.fused import Elementwise
 from bigmodel_core.ops import losses
@@ -218,6 +219,13 @@ CASES: dict[str, Case] = {
     "sizes": (lambda x: x / x.shape[0], {"x": X}),
     "carried": (lambda x: Carried("state", x.shape)(o.sum(x, 0)), {"x": X}),
     "zero pad": (lambda x: o.zero_pad(x, (1, 0, 2, 3)), {"x": IMAGES}),
+    "pad": (
+        lambda x, i: [
+            *(o.pad(x, ((1, 0), (0, 2), (2, 1)), mode) for mode in MODES),
+            *(o.pad(x, ((-1, 2), 0, (0, -1)), value=0.5), o.pad(i, 2, value=7), o.pad(i > 3, 1, value=True)),
+        ],
+        {"x": RNG.standard_normal((2, 3, 3)), "i": np.arange(6).reshape(2, 3)},
+    ),
     "swap planes": (lambda x: [SwapPlanes(True)(x), SwapPlanes(False)(x)], {"x": IMAGES}),
     "channel sum": (lambda x: [ChannelSum()(x), ChannelSum()(x[:, :, :1, :1])], {"x": IMAGES}),
     "batch norm": (lambda x, s, b: o.batch_norm(x, s, b)[0], {"x": IMAGES[..., :1], **_vectors(3)}),

@@ -13,6 +13,7 @@ import bigmodel_core.ops as o
 from bigmodel_core.graph import Graph, Node, Value
 from bigmodel_core.graph.autodiff import gradients
 from bigmodel_core.graph.spec import Spec
+from bigmodel_core.kernels.borders import MODES
 from bigmodel_core.kernels.cpu.engine.target import vector_unit
 from bigmodel_core.ops import linear, losses, squares
 from bigmodel_core.ops.carried import Carried
@@ -277,7 +278,15 @@ CASES: dict[str, Case] = {
         lambda x: [o.max_pool(x, 2), o.average_pool(x, 3, 2)], lambda lanes: {"x": normal(3, 3, 11, 7)}
     ),
     "borders": Case(
-        lambda x: [o.zero_pad(x, (2, 1, 3, 5)), o.upsample_nearest(x, 2)],
+        lambda x: [
+            *(
+                o.zero_pad(x, (2, 1, 3, 5)),
+                o.upsample_nearest(x, 2),
+                o.pad(x, ((1, -1), (-2, 3), 0, (0, -4))),
+            ),
+            *(o.pad(x, ((1, 0), (2, 3), (3, 1), (5, 6)), mode) for mode in MODES[1:]),
+            *(o.pad(x, {2: (3, 1)}, mode) for mode in MODES),
+        ],
         lambda lanes: {"x": normal(2, 5, 7, 9)},
     ),
     "batch norm": Case(

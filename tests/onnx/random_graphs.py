@@ -796,17 +796,27 @@ def _slice(d: Draw, operator: str) -> None:
 @draws("Pad")
 def _pad(d: Draw, operator: str) -> None:
     mode = d.any(None, "constant", "constant", "edge", "reflect")
-    shape = tuple(dim or 2 for dim in d.shape(d.whole(1, 4), 0.3 if mode in (None, "constant") else 0))
+    shape = tuple(dim or 2 for dim in d.shape(d.whole(1, 4), 0.3))
     if mode == "reflect":
-        shape = tuple(3 for _ in shape)
+        shape = tuple(3 if isinstance(dim, int) else dim for dim in shape)
     low = -1 if mode in (None, "constant") and d.chance(0.2) and "N" not in shape and "T" not in shape else 0
     pads = [d.whole(low, 2) for _ in range(2 * len(shape))]
     pads = [max(pad, 0) if dim == 1 else pad for pad, dim in zip(pads, shape * 2, strict=True)]
-    x = d.operand(shape)
+    if mode == "reflect":  # a free axis may have one number
+        pads = [0 if isinstance(dim, str) else pad for pad, dim in zip(pads, shape * 2, strict=True)]
+    dtype = d.any("float32", "float32", "int64") if d.opset >= 13 else "float32"
+    x = d.operand(shape, dtype)
     if d.opset < 11:
         d.add(operator, x, pads=pads, mode=mode, value=d.any(None, 1.5))
+        return
+    value = d.any(None, d.constant(np.dtype(dtype).type(1.5)))
+    if d.opset >= 18 and d.chance(0.4):
+        axes = [int(axis) for axis in d.random.permutation(len(shape))]
+        pads = [pads[axis + side * len(shape)] for side in (0, 1) for axis in axes]
+        given = [axis - len(shape) if d.chance(0.3) else axis for axis in axes]
+        d.add(operator, x, d.ints(pads), value or "", d.ints(given), mode=mode)
     else:
-        d.add(operator, x, d.ints(pads), *d.any([], [d.constant(np.float32(1.5))]), mode=mode)
+        d.add(operator, x, d.ints(pads), *([value] if value else []), mode=mode)
 
 
 @draws("Resize", since=11)

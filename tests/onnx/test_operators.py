@@ -14,6 +14,7 @@ import pytest
 
 import bigmodel_core as bm
 from bigmodel_core import ops
+from bigmodel_core.kernels.borders import MODES
 from bigmodel_core.ops.scatter import REDUCTIONS
 from bigmodel_core.ops.squares import SumOfSquares
 from tests.onnx.conftest import Function, each, run
@@ -69,6 +70,13 @@ def _attention(q: np.ndarray, k: np.ndarray, mask: np.ndarray) -> np.ndarray:
     steps = np.arange(q.shape[2])
     powers = np.exp(q @ k.swapaxes(2, 3) / 2) * (mask & (steps <= steps[:, None]))
     return powers @ k / np.maximum(powers.sum(-1, keepdims=True), 1e-30)
+
+
+def _copies(x: np.ndarray, widths: Any, mode: Any) -> np.ndarray:
+    """How often each number is in the padded array."""
+    outside = {"constant_values": x.size} if mode == "constant" else {}
+    places = np.pad(np.arange(x.size).reshape(x.shape), widths, mode, **outside)
+    return np.bincount(places.reshape(-1), minlength=x.size + 1)[:-1].reshape(x.shape)
 
 
 X = ("N", 3, 4)
@@ -452,6 +460,40 @@ CASES: dict[str, Case] = {
         )
         for reduce in REDUCTIONS
     },
+    **{
+        f"pad {mode}": (
+            lambda x, i, mode=mode: (
+                ops.pad(x, ((0, 0), (2, 1), (0, 2), (1, 1)), mode),
+                ops.pad(i, {1: (1, 0)}, mode).astype("float32"),
+            ),
+            lambda x, i, mode=mode: (
+                np.pad(x, ((0, 0), (2, 1), (0, 2), (1, 1)), mode),
+                np.pad(i, ((0, 0), (1, 0)), mode),
+            ),
+            (("N", 3, "T", 2), bm.Spec(("N", 3), "int64")),
+        )
+        for mode in MODES
+    },
+    "pad by sizes": (
+        lambda x: ops.pad(x, ((0, x.shape[0]), (0, 0), (x.shape[0], 1)), value=0.5),
+        lambda x: np.pad(x, ((0, len(x)), (0, 0), (len(x), 1)), constant_values=0.5),
+        (X,),
+    ),
+    "pad by less than nothing": (
+        lambda x, i: (ops.pad(x, ((0, 0), (-1, 2), (-2, -1))), ops.pad(i > 3, ((0, 1), (1, -1)), value=True)),
+        lambda x, i: (
+            np.pad(x[:, 1:, 2:-1], ((0, 0), (0, 2), (0, 0))),
+            np.pad(i[:, :-1] > 3, ((0, 1), (1, 0)), constant_values=True),
+        ),
+        (X, bm.Spec(("N", 3), "int64")),
+    ),
+    "gradients of pads": (
+        lambda x: tuple(
+            ops.gradients(ops.sum(ops.pad(x, ((0, 0), (2, 1), (1, 3)), mode) ** 3.0), x) for mode in MODES
+        ),
+        lambda x: tuple(3 * x**2 * _copies(x, ((0, 0), (2, 1), (1, 3)), mode) for mode in MODES),
+        (X,),
+    ),
     "scatter rows of integers": (
         lambda x, i, u: (ops.scatter(x, i, u, 0, "max"), ops.scatter(x, i, 7, 0, "add")),
         lambda x, i, u: (scattered(x, i, u, 0, "max"), scattered(x, i, np.int64(7), 0, "add")),

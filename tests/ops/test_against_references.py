@@ -12,6 +12,7 @@ import numpy as np
 import pytest
 
 from bigmodel_core import ops
+from bigmodel_core.kernels.borders import MODES
 from bigmodel_core.testing import check_gradients, compute
 from bigmodel_core.testing.evaluate import Evaluation
 from tests.ops.scatter_reference import scattered
@@ -581,6 +582,25 @@ CASES = [
         lambda x: ops.tile(x, (2, 1, 3)),
         lambda x: np.tile(x, (2, 1, 3)),
         plain("tile", dims=(2, 1, 3)),
+        [A],
+    ),
+    *(
+        Case(
+            f"pad {mode}",
+            lambda x, mode=mode: ops.pad(x, ((1, 2), (2, 1), (3, 0)), mode),
+            lambda x, mode=mode: np.pad(x, ((1, 2), (2, 1), (3, 0)), mode),
+            lambda torch, x, mode=mode: torch.nn.functional.pad(
+                x[None], (3, 0, 2, 1, 1, 2), {"edge": "replicate"}.get(mode, mode)
+            )[0],
+            [normal(3, 3, 4)],
+        )
+        for mode in MODES
+    ),
+    Case(
+        "pad by less than nothing",
+        lambda x: ops.pad(x, {0: -1, -1: (2, -1)}, value=1.5),
+        lambda x: np.pad(x[1:-1, :-1], ((0, 0), (2, 0)), constant_values=1.5),
+        lambda torch, x: torch.nn.functional.pad(x, (2, -1, -1, -1), value=1.5),
         [A],
     ),
     Case("triu", lambda x: ops.triu(x, 1), lambda x: np.triu(x, 1), plain("triu", diagonal=1), [CUBE]),

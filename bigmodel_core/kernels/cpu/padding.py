@@ -1,33 +1,144 @@
-"""Zeros around images, on the CPU."""
+"""Borders around arrays, on the CPU: row by row, each in one pass."""
 
 from __future__ import annotations
 
-from typing import Any
-
-from bigmodel_core.graph.spec import Spec
-from bigmodel_core.kernels import views
-from bigmodel_core.kernels.cpu.engine.kernels import kernel
-
-
-def pad_planes(out, x, before, start, stop):
-    """out (planes, rows, columns): x (planes, fewer rows, fewer columns) with zeros around it."""
-    top, left = before
-    height, width = x.shape[1], x.shape[2]
-    for n in range(start, stop):
-        for i in range(out.shape[1]):
-            row = i - top
-            for j in range(out.shape[2]):
-                inside = 0 <= row < height and 0 <= j - left < width
-                out[n, i, j] = x[n, row, j - left] if inside else 0
+from bigmodel_core.kernels.borders import CONSTANT, Bordered, copies, copy, source
+from bigmodel_core.kernels.call import Call
+from bigmodel_core.kernels.cpu.engine.array import CHUNK_ELEMENTS
+from bigmodel_core.kernels.cpu.engine.kernels import cpu_launches, kernel
+from bigmodel_core.kernels.cpu.engine.launch import CpuLaunch
 
 
-def _planes(op: Any, spec: Spec) -> tuple[int, int, int]:
-    planes, rows, columns, together = views.planes(op, spec)
-    return planes, rows, columns * together
+def pad_rows(out, x, sizes, inside, before, units, count, left, unit, kind, fill, pieces, start, stop):
+    """out (rows, units * unit), x (rows inside, count * unit); an item is one of the pieces of a row."""
+    last = len(sizes) - 1
+    width = (units + pieces - 1) // pieces
+    row = start // pieces
+    piece = start - row * pieces
+    at = row % sizes[last]
+    base = outer_row(row // sizes[last], sizes, inside, before, kind)
+    for _ in range(start, stop):
+        place = source(at - before[last], inside[last], kind) if base >= 0 else -1
+        first = min(piece * width, units)
+        end = min(first + width, units)
+        if place < 0:
+            for j in range(first * unit, end * unit):
+                out[row, j] = fill
+        else:
+            pad_row(out, x, row, base * inside[last] + place, first, end, count, left, unit, kind, fill)
+        piece += 1
+        if piece == pieces:
+            piece = 0
+            row += 1
+            at += 1
+            if at == sizes[last]:
+                at = 0
+                base = outer_row(row // sizes[last], sizes, inside, before, kind)
 
 
-pad2d = kernel(
-    pad_planes,
-    views=lambda op, i, o: ([_planes(op, o[0])], [_planes(op, i[0])]),
-    extras=lambda op, i, o: {"before": (op.border[0], op.border[1] * views.planes(op, i[0])[3])},
-)
+def outer_row(number, sizes, inside, before, kind):
+    """The number inside of what all axes but the last one count; -1 if it is on a border without one."""
+    found = 0
+    apart = 1
+    for axis in range(len(sizes) - 2, -1, -1):
+        place = source(number % sizes[axis] - before[axis], inside[axis], kind)
+        if place < 0:
+            return -1
+        number = number // sizes[axis]
+        found += place * apart
+        apart *= inside[axis]
+    return found
+
+
+def pad_row(out, x, row, taken, first, end, count, left, unit, kind, fill):
+    """The units of a row from `first` to `end`: a row of the array with borders."""
+    low = min(max(left, first), end)
+    high = max(min(left + count, end), low)
+    if kind == CONSTANT:
+        for j in range(first * unit, low * unit):
+            out[row, j] = fill
+        for j in range(high * unit, end * unit):
+            out[row, j] = fill
+    else:
+        copy_units(out, x, row, taken, first, low, count, left, unit, kind)
+        copy_units(out, x, row, taken, high, end, count, left, unit, kind)
+    shift = left * unit
+    for j in range(low * unit, high * unit):
+        out[row, j] = x[taken, j - shift]
+
+
+def copy_units(out, x, row, taken, first, end, count, left, unit, kind):
+    """Units of a border, each of which is one inside."""
+    for number in range(first, end):
+        place = source(number - left, count, kind) * unit
+        for k in range(unit):
+            out[row, number * unit + k] = x[taken, place + k]
+
+
+def fold_rows(dx, dy, sizes, inside, before, units, count, left, unit, kind, start, stop):
+    """dx (rows inside, count * unit), dy (rows, units * unit): for each number the sum of its copies."""
+    axes = len(sizes)
+    for row in range(start, stop):
+        total = 1
+        rest = row
+        for axis in range(axes - 1, -1, -1):
+            place = rest % inside[axis]
+            rest = rest // inside[axis]
+            after = sizes[axis] - before[axis] - inside[axis]
+            total *= copies(place, inside[axis], before[axis], after, kind)
+        for number in range(total):
+            taken = 0
+            apart = 1
+            rest = row
+            pick = number
+            for axis in range(axes - 1, -1, -1):
+                place = rest % inside[axis]
+                rest = rest // inside[axis]
+                after = sizes[axis] - before[axis] - inside[axis]
+                several = copies(place, inside[axis], before[axis], after, kind)
+                taken += copy(pick % several, place, inside[axis], before[axis], kind) * apart
+                pick = pick // several
+                apart *= sizes[axis]
+            shift = left * unit
+            if number == 0:
+                for j in range(dx.shape[1]):
+                    dx[row, j] = dy[taken, j + shift]
+            else:
+                for j in range(dx.shape[1]):
+                    dx[row, j] += dy[taken, j + shift]
+            add_units(dx, dy, row, taken, 0, left, count, left, unit, kind)
+            add_units(dx, dy, row, taken, left + count, units, count, left, unit, kind)
+
+
+def add_units(dx, dy, row, taken, first, end, count, left, unit, kind):
+    """Units of a border, added to those inside that they are copies of."""
+    for number in range(first, end):
+        place = source(number - left, count, kind) * unit
+        for k in range(unit):
+            dx[row, place + k] += dy[taken, number * unit + k]
+
+
+@cpu_launches
+def pad(call: Call) -> list[CpuLaunch]:
+    """An array with borders."""
+    return padded(call, call.op.bordered(call.inputs[0]), call.op.kind, call.op.fill(call.dtype))
+
+
+@cpu_launches
+def pad_grad(call: Call) -> list[CpuLaunch]:
+    """The gradient inside, with that of the borders added to what they are copies of."""
+    op = call.op.forward()
+    found = op.bordered(call.outputs[0])
+    if op.kind == CONSTANT:
+        return padded(call, found.reversed(), CONSTANT, op.fill(call.dtype))
+    dx, dy = call.output(0).reshape(*found.plain), call.input(0).reshape(*found.padded)
+    return call.launch(kernel(fold_rows), [dx], [dy], **vars(found), kind=op.kind)
+
+
+def padded(call: Call, found: Bordered, kind: int, fill: float | int | bool) -> list[CpuLaunch]:
+    """The launch that makes an array with borders, whose long rows are cut where there are few."""
+    rows, wide = found.padded
+    pieces = min(max(-(-wide // CHUNK_ELEMENTS), 1), max(found.units, 1))
+    out, x = call.output(0).reshape(rows, wide), call.input(0).reshape(*found.plain)
+    function = kernel(pad_rows, items=lambda *_: rows * pieces if wide else 0)
+    return call.launch(function, [out], [x], **vars(found), kind=kind, fill=fill, pieces=pieces)

@@ -1,27 +1,94 @@
-"""Zeros around images, on a CUDA device."""
+"""Borders around arrays, on a CUDA device: a thread for each number."""
 
 from __future__ import annotations
 
-from bigmodel_core.kernels import views
-from bigmodel_core.kernels.cuda.engine.kernels import cuda_kernel
-from bigmodel_core.kernels.cuda.places import pixel
+import math
+from typing import Any
+
+from bigmodel_core.kernels.borders import CONSTANT, Bordered, copies, copy, source
+from bigmodel_core.kernels.call import Call
+from bigmodel_core.kernels.cuda.engine.kernels import cuda_kernel, cuda_launches
+from bigmodel_core.kernels.cuda.engine.launch import CudaLaunch
 
 
-def pad_planes(out, x, before, thread, threads):
-    """out (planes, rows, columns, together), x with fewer rows and columns: x with zeros around it."""
-    height, width = x.shape[1], x.shape[2]
-    for element in range(thread, out.size, threads):
-        n, i, j, k = pixel(element, out.shape)
-        row = i - before[0]
-        column = j - before[1]
-        if 0 <= row < height and 0 <= column < width:
-            out[n, i, j, k] = x[n, row, column, k]
+def pad_numbers(out, x, sizes, inside, before, unit, kind, fill, thread, threads):
+    """out, x (all,): each number of the padded array, of which `unit` lie next to each other."""
+    for element in range(thread, out.shape[0], threads):
+        rest = element // unit
+        taken = element % unit
+        apart = unit
+        for axis in range(len(sizes) - 1, -1, -1):
+            place = source(rest % sizes[axis] - before[axis], inside[axis], kind)
+            rest = rest // sizes[axis]
+            if place < 0 or taken < 0:
+                taken = -1
+            else:
+                taken += place * apart
+            apart *= inside[axis]
+        if taken < 0:
+            out[element] = fill
         else:
-            out[n, i, j, k] = 0
+            out[element] = x[taken]
 
 
-pad2d = cuda_kernel(
-    pad_planes,
-    views=lambda op, i, o: ([views.planes(op, o[0])], [views.planes(op, i[0])]),
-    extras=lambda op, i, o: {"before": op.border[:2]},
-)
+def fold_numbers(dx, dy, sizes, inside, before, unit, kind, thread, threads):
+    """dx, dy (all,): for each number the sum of its copies."""
+    for element in range(thread, dx.shape[0], threads):
+        total = 1
+        rest = element // unit
+        for axis in range(len(sizes) - 1, -1, -1):
+            after = sizes[axis] - before[axis] - inside[axis]
+            total *= copies(rest % inside[axis], inside[axis], before[axis], after, kind)
+            rest = rest // inside[axis]
+        for number in range(total):
+            taken = element % unit
+            apart = unit
+            pick = number
+            rest = element // unit
+            for axis in range(len(sizes) - 1, -1, -1):
+                place = rest % inside[axis]
+                rest = rest // inside[axis]
+                after = sizes[axis] - before[axis] - inside[axis]
+                several = copies(place, inside[axis], before[axis], after, kind)
+                taken += copy(pick % several, place, inside[axis], before[axis], kind) * apart
+                pick = pick // several
+                apart *= sizes[axis]
+            if number == 0:
+                dx[element] = dy[taken]
+            else:
+                dx[element] += dy[taken]
+
+
+@cuda_launches
+def pad(call: Call) -> list[CudaLaunch]:
+    """An array with borders."""
+    return padded(call, call.op.bordered(call.inputs[0]), call.op.kind, call.op.fill(call.dtype))
+
+
+@cuda_launches
+def pad_grad(call: Call) -> list[CudaLaunch]:
+    """The gradient inside, with that of the borders added to what they are copies of."""
+    op = call.op.forward()
+    found = op.bordered(call.outputs[0])
+    if op.kind == CONSTANT:
+        return padded(call, found.reversed(), CONSTANT, op.fill(call.dtype))
+    dx = call.output(0).reshape(math.prod(found.plain))
+    dy = call.input(0).reshape(math.prod(found.padded))
+    return call.launch(cuda_kernel(fold_numbers), [dx], [dy], **shape_of(found), kind=op.kind)
+
+
+def padded(call: Call, found: Bordered, kind: int, fill: float | int | bool) -> list[CudaLaunch]:
+    """The launch that makes an array with borders."""
+    out = call.output(0).reshape(math.prod(found.padded))
+    x = call.input(0).reshape(math.prod(found.plain))
+    return call.launch(cuda_kernel(pad_numbers), [out], [x], **shape_of(found), kind=kind, fill=fill)
+
+
+def shape_of(found: Bordered) -> dict[str, Any]:
+    """What kernels are told of an array with borders, by name: its rows are one more axis."""
+    return {
+        "sizes": (*found.sizes, found.units),
+        "inside": (*found.inside, found.count),
+        "before": (*found.before, found.left),
+        "unit": found.unit,
+    }
