@@ -35,7 +35,16 @@ Padding = tuple[Dim, Dim, Dim, Dim]
 Padding "same" with a stride along a free axis depends on its size, and is an expression of it."""
 
 CHANNELS_FIRST, CHANNELS_LAST = "NCHW", "NHWC"
-TO_LAST, TO_FIRST = (0, 2, 3, 1), (0, 3, 1, 2)
+
+
+def to_last(rank: int) -> tuple[int, ...]:
+    """The axes of (N, C, ...) in the order (N, ..., C)."""
+    return (0, *range(2, rank), 1)
+
+
+def to_first(rank: int) -> tuple[int, ...]:
+    """The axes of (N, ..., C) in the order (N, C, ...)."""
+    return (0, rank - 1, *range(1, rank - 1))
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -63,7 +72,7 @@ class ImageOp(Op):
                 fix="reshape the input; images of one channel are (N, 1, H, W).",
             )
         check_floats(name, x)
-        order = (0, 1, 2, 3) if self.layout == CHANNELS_FIRST else TO_FIRST
+        order = (0, 1, 2, 3) if self.layout == CHANNELS_FIRST else to_first(4)
         n, channels, height, width = (x.shape[axis] for axis in order)
         return n, channels, height, width
 
@@ -171,10 +180,10 @@ def onnx_pads(padding: Padding, sizes: Sequence[Dim], spans: Sequence[int], stri
 
 @dataclass(frozen=True)
 class SwapPlanes(Op):
-    """(N, A, B) to (N, B, A), given as images: between channels first and channels last.
+    """(N, A, B) to (N, B, A), given as images of any rank: between channels first and channels last.
 
     Args:
-        to_last: from (N, C, H, W) to (N, H, W, C); else the other way.
+        to_last: from (N, C, ...) to (N, ..., C); else the other way.
     """
 
     to_last: bool
@@ -183,7 +192,8 @@ class SwapPlanes(Op):
     cuda = cuda_kernels.swap_planes
 
     def infer(self, x: Spec) -> Spec:
-        return x.with_shape(x.shape[axis] for axis in (TO_LAST if self.to_last else TO_FIRST))
+        order = to_last(x.ndim) if self.to_last else to_first(x.ndim)
+        return x.with_shape(x.shape[axis] for axis in order)
 
     def grad(self, dy: Value, y: Value, x: Value) -> tuple[Value]:
         return (SwapPlanes(not self.to_last)(dy),)

@@ -14,6 +14,7 @@ from bigmodel_core.graph.spec import Dim, Spec, dim_value
 from bigmodel_core.kernels.cpu import pooling as cpu_kernels
 from bigmodel_core.kernels.cuda import pooling as cuda_kernels
 from bigmodel_core.ops.comparison import cast, equal, logical_and, where
+from bigmodel_core.ops.elementwise import check_floats
 from bigmodel_core.ops.images import (
     ImageOp,
     Padding,
@@ -197,9 +198,12 @@ def _windows(x: Value, window: Any, stride: Any, padding: Any) -> tuple[Pair, Pa
 
 
 def global_average_pool(x: Value) -> Value:
-    """The mean of each channel: (N, C, H, W) to (N, C)."""
+    """The mean of each channel: (N, C, H, W) or (N, C, T) to (N, C)."""
     from bigmodel_core.ops.reduce import mean
 
+    if x.ndim == 3:
+        check_floats("global_average_pool", x.spec)
+        return mean(x, 2)
     ImageOp().sizes(x.spec)
     return mean(x, (2, 3))
 

@@ -139,7 +139,7 @@ class GlobalAveragePool(bm.Layer):
     """The mean of each channel: (N, C, H, W) or (N, C, T) to (N, C) (Lin et al., 2013)."""
 
     def __call__(self, x: Any) -> Any:
-        return ops.global_average_pool(_sequence(x) if x.ndim == 3 else x)
+        return ops.global_average_pool(x)
 
 
 @dataclass(frozen=True)

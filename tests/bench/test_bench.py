@@ -173,6 +173,7 @@ TRAINING = {
     "lenet_b64",
     "bigmodel_b64",
     "resnet20_b32",
+    "conv1d_b32_t1000",
     "rnn10_b1_t50",
     "rnn128_b32_t64",
     "lstm128_b32_t64",

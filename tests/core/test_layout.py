@@ -171,6 +171,54 @@ def test_an_op_between_two_convolutions_is_transposed_only_if_it_has_to_be(
     np.testing.assert_allclose(found, expected(reference), rtol=1e-4, atol=1e-3)
 
 
+@pytest.mark.parametrize(
+    ("middle", "reference", "between"),
+    [
+        (Doubled(), lambda x: 2 * x, 0),
+        (ReversedAnywhere(1), lambda x: x[:, ::-1], 0),
+        (ReversedAnywhere(2), lambda x: x[:, :, ::-1], 0),
+        (Reversed(2), lambda x: x[:, :, ::-1], 2),
+        (Numbered(), lambda x: x + np.arange(x.size).reshape(x.shape), 2),
+        (lambda x: x * by_channels(x), lambda x: x * np.arange(7)[:, None], 0),
+        (lambda x: x + ops.mean(x, 2, keepdims=True), lambda x: x + x.mean(2, keepdims=True), 0),
+    ],
+    ids=["doubled", "reversed anywhere 1", "reversed anywhere 2", "reversed 2", "numbered", "scaled", "mean"],
+)
+def test_pixels_in_another_shape_stay_where_they_are(
+    middle: Callable[[Value], Value], reference: Callable[[np.ndarray], np.ndarray], between: int
+) -> None:
+    """(N, C, H, W) as (N, C, H * W) and back, which sequences between convolutions are."""
+
+    def of_sequences(x: Value) -> Value:
+        y = middle(ops.reshape(x, (*x.shape[:2], 20)))
+        return ops.reshape(y, (*y.shape[:2], 5, 4))
+
+    program, found = between_convolutions(of_sequences)
+    assert swaps(program) == 2 + between
+    wanted = expected(lambda x: reference(x.reshape(6, 7, 20)).reshape(6, 7, 5, 4))
+    np.testing.assert_allclose(found, wanted, rtol=1e-4, atol=1e-2)
+
+
+def by_channels(x: Value) -> Value:
+    return x.node.graph.constant(np.arange(7, dtype="float32")[:, None])
+
+
+def test_a_reshape_of_both_layouts_is_converted_once() -> None:
+    """Its source is needed in logical order, and so is itself."""
+    graph = Graph()
+    x = graph.input("x", Spec(("N", 3, 5, 4)))
+    with graph.active():
+        y = ops.conv2d(x, graph.constant(images(7, 3, 1, 1)))
+        rows = Doubled()(ops.reshape(y, (*y.shape[:2], 20)))
+        outputs = [y, ops.reshape(y, (*y.shape[:2], 20)), ops.reshape(y, (*y.shape[:2], 4, 5)), rows]
+    program = Program(graph, outputs)
+    found = program.run(Variables(CPU), {"x": images(6, 3, 5, 4)})
+    assert swaps(program) == 3  # of the input, of y and of the last
+    wanted = np.einsum("nchw,kc->nkhw", images(6, 3, 5, 4).astype("float64"), images(7, 3, 1, 1)[:, :, 0, 0])
+    for array, factor in zip(found, (1, 1, 1, 2), strict=True):
+        np.testing.assert_allclose(array, factor * wanted.reshape(array.shape), rtol=1e-4, atol=1e-5)
+
+
 def test_an_op_on_images_from_outside_gets_them_with_channels_last() -> None:
     weight = images(7)
 

@@ -227,6 +227,14 @@ def test_running_moments_follow_the_batches() -> None:
 # Layouts and errors ---------------------------------------------------------------------------------------
 
 
+def converted(model: bm.Layer, x: np.ndarray) -> int:
+    """How often a training step changes a layout."""
+    step = bm.compile(model, loss="cross_entropy", optimizer="sgd")
+    step(x, np.array([0, 2]))
+    program: Any = step.programs["step"].program
+    return sum(isinstance(node.op, SwapPlanes) for node in program.nodes)
+
+
 def test_layouts_are_converted_at_the_borders_alone() -> None:
     model = bm.Sequential(
         bm.layers.Conv2d(4, 3, padding=1),
@@ -237,11 +245,17 @@ def test_layouts_are_converted_at_the_borders_alone() -> None:
         bm.layers.Flatten(),
         bm.layers.Dense(3),
     )
-    step = bm.compile(model, loss="cross_entropy", optimizer="sgd")
-    step(numbers((2, 3, 8, 8), dtype="float32"), np.array([0, 2]))
-    program: Any = step.programs["step"].program
-    swaps = [node for node in program.nodes if isinstance(node.op, SwapPlanes)]
-    assert len(swaps) == 3  # the images, and the flattened values forth and back
+    # The images, and the flattened values forth and back.
+    assert converted(model, numbers((2, 3, 8, 8), dtype="float32")) == 3
+
+
+def test_sequences_stay_channels_last_between_convolutions() -> None:
+    model = bm.Sequential(
+        *(bm.layers.Conv1d(4, 3, padding="same"), bm.layers.Relu(), bm.layers.MaxPool1d(2)),
+        *(bm.layers.Conv1d(4, 3, padding="same"), bm.layers.Relu(), bm.layers.GlobalAveragePool()),
+        bm.layers.Dense(3),
+    )
+    assert converted(model, numbers((2, 3, 8), dtype="float32")) == 1  # the input
 
 
 ERRORS: list[tuple[Any, list[Any], type[BigmodelError], str]] = [

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from typing import Any
 
 from bigmodel_core.graph.spec import Spec
@@ -19,8 +20,10 @@ def transpose_planes(out, x, start, stop):
 
 
 def _views(op: Any, inputs: tuple[Spec, ...], outputs: tuple[Spec, ...]) -> tuple[list[Any], list[Any]]:
-    n, a, b, c = inputs[0].sizes
-    rows, columns = (a, b * c) if op.to_last else (a * b, c)
+    n, *sizes = inputs[0].sizes
+    channels = sizes.pop(0 if op.to_last else -1)
+    pixels = math.prod(sizes)
+    rows, columns = (channels, pixels) if op.to_last else (pixels, channels)
     return [(n * columns, rows)], [(n, rows, columns)]
 
 

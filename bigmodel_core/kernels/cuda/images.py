@@ -12,6 +12,6 @@ from bigmodel_core.kernels.cuda.strided import copied
 @cuda_launches
 def swap_planes(call: Call) -> list[CudaLaunch]:
     """The axis of channels moved to the other side of the pixels."""
-    strides = views.strides(call.inputs[0].sizes)
-    order = (0, 2, 3, 1) if call.op.to_last else (0, 3, 1, 2)
-    return copied(call, 0, [strides[axis] for axis in order])
+    first, *strides = views.strides(call.inputs[0].sizes)
+    turned = (*strides[1:], strides[0]) if call.op.to_last else (strides[-1], *strides[:-1])
+    return copied(call, 0, [first, *turned])
