@@ -5,6 +5,9 @@ from __future__ import annotations
 import math
 from collections.abc import Sequence
 from dataclasses import dataclass
+from typing import Any
+
+from bigmodel_core.graph.spec import Spec
 
 CONSTANT, REFLECT, EDGE = range(3)
 MODES = ("constant", "reflect", "edge")
@@ -77,6 +80,16 @@ def bordered(sizes: Sequence[int], widths: Sequence[tuple[int, int]]) -> Bordere
         left,
         unit,
     )
+
+
+def bordered_by(op: Any, x: Spec) -> tuple[Bordered, int]:
+    """How an array that an op pads lies in memory, all sizes known, and the op's mode as a number.
+
+    Raises:
+        ShapeError: a free dimension turned out too small for the mode.
+    """
+    op.infer(x)
+    return bordered(x.sizes, op.widths), MODES.index(op.mode)
 
 
 def source(place, size, kind):

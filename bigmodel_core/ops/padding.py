@@ -23,7 +23,7 @@ from bigmodel_core.graph.spec import (
     dim_value,
     format_shape,
 )
-from bigmodel_core.kernels.borders import CONSTANT, MODES, REFLECT, Bordered, bordered
+from bigmodel_core.kernels.borders import MODES
 from bigmodel_core.kernels.cpu import padding as cpu_kernels
 from bigmodel_core.kernels.cuda import padding as cuda_kernels
 from bigmodel_core.ops.axes import integer, normal_axis, several, with_axis
@@ -53,11 +53,6 @@ class Pad(Op):
     cpu = cpu_kernels.pad
     cuda = cuda_kernels.pad
 
-    @property
-    def kind(self) -> int:
-        """The mode as a number, for kernels."""
-        return MODES.index(self.mode)
-
     def fill(self, dtype: str) -> float | int | bool:
         """The value as one of a number type."""
         found: float | int | bool = constant_array(self.value, dtype).item()
@@ -74,22 +69,13 @@ class Pad(Op):
             found.append((before, after))
         return replace(self, widths=tuple(found))
 
-    def bordered(self, x: Spec) -> Bordered:
-        """How the padded array lies in memory, all sizes known.
-
-        Raises:
-            ShapeError: a free dimension turned out too small for the mode.
-        """
-        self.infer(x)
-        return bordered(x.sizes, self.widths)  # type: ignore[arg-type]  # bound: all are integers
-
     def infer(self, x: Spec) -> Spec:
         if len(self.widths) != x.ndim:
             raise ShapeError(f"Pad has widths for {len(self.widths)} axes of {format_shape(x.shape)}.")
         self.fill(x.dtype)
         for axis, (size, both) in enumerate(zip(x.shape, self.widths, strict=True)):
             known = [width for width in both if isinstance(width, int)]
-            if self.kind == CONSTANT:
+            if self.mode == "constant":
                 gone = -sum(min(width, 0) for width in known)
                 if isinstance(size, int) and gone > size:
                     raise ShapeError(
@@ -103,12 +89,12 @@ class Pad(Op):
                     f"Pad by {format_shape(both)} in the mode {self.mode} would take numbers away.",
                     fix='slice the array first, or use the mode "constant".',
                 )
-            needed = max(known, default=0) + 1 if self.kind == REFLECT else 1
+            needed = max(known, default=0) + 1 if self.mode == "reflect" else 1
             if isinstance(size, int) and any(known) and size < needed:
                 raise ShapeError(
                     f"Pad by {format_shape(both)} in the mode {self.mode} needs {needed} numbers along axis"
                     f" {axis} of {format_shape(x.shape)}.",
-                    fix="pad by less than the size." if self.kind == REFLECT else "pad what is not empty.",
+                    fix="pad by less than the size." if self.mode == "reflect" else "pad what is not empty.",
                 )
         return x.with_shape(
             dim_add(size, dim_add(before, after))
@@ -123,7 +109,7 @@ class Pad(Op):
 
     def onnx(self, emit: Any, x: Any) -> Any:
         pads = emit.shape(tuple(both[side] for side in (0, 1) for both in self.widths))
-        if self.kind != CONSTANT:
+        if self.mode != "constant":
             return emit.Pad(x, pads, mode=self.mode)
         dtype = emit.inputs[0].dtype
         return emit.Pad(x, pads, emit.const(self.fill(dtype), dtype))
@@ -139,6 +125,10 @@ class _PadGrad(Op):
 
     def forward(self) -> Pad:
         return Pad(self.widths, self.mode)
+
+    def fill(self, dtype: str) -> float | int | bool:
+        """Zero, where the forward op took numbers away."""
+        return self.forward().fill(dtype)
 
     def bind(self, sizes: Mapping[str, int]) -> _PadGrad:
         """The same with named dimensions replaced by sizes."""

@@ -20,6 +20,7 @@ from bigmodel_core.kernels.fused import Elementwise
 FAMILIES = sorted(module.name for module in pkgutil.iter_modules(ops.__path__))
 DEVICES = ("cpu", "cuda")
 SHARED = {
+    "bigmodel_core.kernels.borders.MODES",
     "bigmodel_core.kernels.fused.elementwise",
     "bigmodel_core.kernels.recurrence.GATES",
     "bigmodel_core.kernels.recurrence.SAVED",

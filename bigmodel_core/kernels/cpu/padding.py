@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from bigmodel_core.kernels.borders import CONSTANT, Bordered, copies, copy, source
+from bigmodel_core.kernels.borders import CONSTANT, Bordered, bordered_by, copies, copy, source
 from bigmodel_core.kernels.call import Call
 from bigmodel_core.kernels.cpu.engine.array import CHUNK_ELEMENTS
 from bigmodel_core.kernels.cpu.engine.kernels import cpu_launches, kernel
@@ -121,24 +121,25 @@ def add_units(dx, dy, row, taken, first, end, count, left, unit, kind):
 @cpu_launches
 def pad(call: Call) -> list[CpuLaunch]:
     """An array with borders."""
-    return padded(call, call.op.bordered(call.inputs[0]), call.op.kind, call.op.fill(call.dtype))
+    return padded(call, *bordered_by(call.op, call.inputs[0]))
 
 
 @cpu_launches
 def pad_grad(call: Call) -> list[CpuLaunch]:
     """The gradient inside, with that of the borders added to what they are copies of."""
-    op = call.op.forward()
-    found = op.bordered(call.outputs[0])
-    if op.kind == CONSTANT:
-        return padded(call, found.reversed(), CONSTANT, op.fill(call.dtype))
+    found, kind = bordered_by(call.op.forward(), call.outputs[0])
+    if kind == CONSTANT:
+        return padded(call, found.reversed(), CONSTANT)
     dx, dy = call.output(0).reshape(*found.plain), call.input(0).reshape(*found.padded)
-    return call.launch(kernel(fold_rows), [dx], [dy], **vars(found), kind=op.kind)
+    return call.launch(kernel(fold_rows), [dx], [dy], **vars(found), kind=kind)
 
 
-def padded(call: Call, found: Bordered, kind: int, fill: float | int | bool) -> list[CpuLaunch]:
-    """The launch that makes an array with borders, whose long rows are cut where there are few."""
+def padded(call: Call, found: Bordered, kind: int) -> list[CpuLaunch]:
+    """The launch that makes an array with borders, whose long rows are cut."""
     rows, wide = found.padded
     pieces = min(max(-(-wide // CHUNK_ELEMENTS), 1), max(found.units, 1))
     out, x = call.output(0).reshape(rows, wide), call.input(0).reshape(*found.plain)
     function = kernel(pad_rows, items=lambda *_: rows * pieces if wide else 0)
-    return call.launch(function, [out], [x], **vars(found), kind=kind, fill=fill, pieces=pieces)
+    return call.launch(
+        function, [out], [x], **vars(found), kind=kind, fill=call.op.fill(call.dtype), pieces=pieces
+    )

@@ -5,7 +5,7 @@ from __future__ import annotations
 import math
 from typing import Any
 
-from bigmodel_core.kernels.borders import CONSTANT, Bordered, copies, copy, source
+from bigmodel_core.kernels.borders import CONSTANT, Bordered, bordered_by, copies, copy, source
 from bigmodel_core.kernels.call import Call
 from bigmodel_core.kernels.cuda.engine.kernels import cuda_kernel, cuda_launches
 from bigmodel_core.kernels.cuda.engine.launch import CudaLaunch
@@ -62,26 +62,27 @@ def fold_numbers(dx, dy, sizes, inside, before, unit, kind, thread, threads):
 @cuda_launches
 def pad(call: Call) -> list[CudaLaunch]:
     """An array with borders."""
-    return padded(call, call.op.bordered(call.inputs[0]), call.op.kind, call.op.fill(call.dtype))
+    return padded(call, *bordered_by(call.op, call.inputs[0]))
 
 
 @cuda_launches
 def pad_grad(call: Call) -> list[CudaLaunch]:
     """The gradient inside, with that of the borders added to what they are copies of."""
-    op = call.op.forward()
-    found = op.bordered(call.outputs[0])
-    if op.kind == CONSTANT:
-        return padded(call, found.reversed(), CONSTANT, op.fill(call.dtype))
+    found, kind = bordered_by(call.op.forward(), call.outputs[0])
+    if kind == CONSTANT:
+        return padded(call, found.reversed(), CONSTANT)
     dx = call.output(0).reshape(math.prod(found.plain))
     dy = call.input(0).reshape(math.prod(found.padded))
-    return call.launch(cuda_kernel(fold_numbers), [dx], [dy], **shape_of(found), kind=op.kind)
+    return call.launch(cuda_kernel(fold_numbers), [dx], [dy], **shape_of(found), kind=kind)
 
 
-def padded(call: Call, found: Bordered, kind: int, fill: float | int | bool) -> list[CudaLaunch]:
+def padded(call: Call, found: Bordered, kind: int) -> list[CudaLaunch]:
     """The launch that makes an array with borders."""
     out = call.output(0).reshape(math.prod(found.padded))
     x = call.input(0).reshape(math.prod(found.plain))
-    return call.launch(cuda_kernel(pad_numbers), [out], [x], **shape_of(found), kind=kind, fill=fill)
+    return call.launch(
+        cuda_kernel(pad_numbers), [out], [x], **shape_of(found), kind=kind, fill=call.op.fill(call.dtype)
+    )
 
 
 def shape_of(found: Bordered) -> dict[str, Any]:
