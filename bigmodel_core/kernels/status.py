@@ -19,3 +19,7 @@ WRITTEN_NOT_FINITE = 7
 """A variable was overwritten with numbers that are not all finite."""
 SLICE_OUT_OF_RANGE = 8
 PLACE_OUT_OF_RANGE = 9
+TARGET_OUT_OF_RANGE = 10
+"""A label of a sequence of labels."""
+TARGET_IS_BLANK = 11
+TARGET_LENGTH_OUT_OF_RANGE = 12

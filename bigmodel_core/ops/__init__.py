@@ -26,6 +26,7 @@ if TYPE_CHECKING:  # the types of names that are collected below
     from bigmodel_core.ops.concatenation import *
     from bigmodel_core.ops.convolution import *
     from bigmodel_core.ops.creation import *
+    from bigmodel_core.ops.ctc import *
     from bigmodel_core.ops.cumsum import *
     from bigmodel_core.ops.detection import *
     from bigmodel_core.ops.differentiation import *

@@ -2,7 +2,7 @@
 
 | decided | by | in |
 | --- | --- | --- |
-| once for a graph, sizes unknown | `Program` | `passes`, `layout`, `fusion`, `guard`, `steps`, `schedule` |
+| once for a graph | `Program` | `passes`, `layout`, `grouping`, `fusion`, `guard`, `steps`, `schedule` |
 | once for each batch shape | its plans | `bound`, `placement`, `..._program` and `..._plan` of a device |
 
 A `Program` knows no device by name: it asks its `Device` for kernels, passes and plans. Nothing is compiled

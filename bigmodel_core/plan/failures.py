@@ -62,6 +62,21 @@ FAILURES = {
         "the index {found} (position {position}) is out of range for an axis of {limit}.",
         "indices run from 0 to {last}.",
     ),
+    codes.TARGET_OUT_OF_RANGE: Failure(
+        DataError,
+        "the label {found} (position {position} of all targets) is out of range for {limit} classes.",
+        "labels run from 0 to {last}; what pads them is no label: pass target_lengths.",
+    ),
+    codes.TARGET_IS_BLANK: Failure(
+        DataError,
+        "the label {found} (position {position} of all targets) is the blank, which stands between labels.",
+        "number the labels so that none is the blank; what pads them is no label: pass target_lengths.",
+    ),
+    codes.TARGET_LENGTH_OUT_OF_RANGE: Failure(
+        DataError,
+        "the length {found} (sample {position} of the batch) is out of range for targets of {limit} labels.",
+        "lengths run from 0 to {limit}.",
+    ),
     codes.NOT_FINITE: Failure(
         NumericsError, "a number that must be finite is NaN or infinite.", "nothing was changed."
     ),

@@ -1,8 +1,8 @@
-"""Fusion: chains of elementwise ops over one iteration space become one kernel."""
+"""Fusion: a group of elementwise nodes over one iteration space is one kernel."""
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING
 
@@ -15,77 +15,6 @@ from bigmodel_core.kernels.scalar import parameters
 
 if TYPE_CHECKING:
     from bigmodel_core.plan.device import Device
-    from bigmodel_core.plan.program import Program
-
-MAX_PARTS = 48
-"""Chains are cut at this length: longer ones only spill registers and compile slowly."""
-
-
-def fuse(nodes: Sequence[Node], program: Program) -> list[list[Node]]:
-    """Group nodes into those that become one kernel each, in an order of their first nodes.
-
-    A group holds elementwise nodes of one output shape; it never needs something that is computed from it
-    outside."""
-    kernel_of = program.device.kernel_of
-    sources = {node.index: [program.root(value).node.index for value in node.inputs] for node in nodes}
-    group_of: dict[int, int] = {}
-    groups: dict[int, list[Node]] = {}
-    for node in nodes:
-        kernel = kernel_of(node)
-        group_of[node.index] = node.index
-        groups[node.index] = [node]
-        if not isinstance(kernel, Elementwise):
-            continue
-        for value in node.inputs:
-            if value.node.index not in group_of:
-                continue
-            other, mine = group_of[value.node.index], group_of[node.index]
-            if other == mine or not isinstance(kernel_of(value.node), Elementwise):
-                continue
-            if value.shape != node.outputs[0].shape or len(groups[other]) + len(groups[mine]) > MAX_PARTS:
-                continue
-            if not _joinable(groups[other], groups[mine], groups, group_of, sources):
-                continue
-            merged = sorted(groups[other] + groups[mine], key=lambda item: item.index)
-            keep = min(other, mine)
-            for number in {other, mine} - {keep}:
-                del groups[number]
-            groups[keep] = merged
-            for member in merged:
-                group_of[member.index] = keep
-    return list(groups.values())
-
-
-def _joinable(
-    a: list[Node],
-    b: list[Node],
-    groups: dict[int, list[Node]],
-    group_of: dict[int, int],
-    sources: Mapping[int, Sequence[int]],
-) -> bool:
-    """Whether no way leads from one group to the other through a third: joined, they would wait for
-    themselves. `sources` are the nodes that a node reads the memory of."""
-    members = {node.index for node in (*a, *b)}
-    oldest = min(members)
-    stack = [
-        source
-        for node in (*a, *b)
-        for source in sources[node.index]
-        if source not in members and source in group_of
-    ]
-    seen: set[int] = set()
-    while stack:
-        group = group_of[stack.pop()]
-        if group in seen:
-            continue
-        seen.add(group)
-        for node in groups[group]:
-            for source in sources[node.index]:
-                if source in members:
-                    return False
-                if source in group_of and groups[group_of[source]][-1].index > oldest:
-                    stack.append(source)
-    return True
 
 
 @dataclass(frozen=True)

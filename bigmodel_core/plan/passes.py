@@ -20,7 +20,7 @@ from typing import TYPE_CHECKING
 
 from bigmodel_core.errors import GraphError, KernelError
 from bigmodel_core.graph import Graph, Input, Node, Op, Value, needed
-from bigmodel_core.plan.fusion import fuse
+from bigmodel_core.plan.grouping import fuse
 from bigmodel_core.plan.kernel_table import needs_kernel
 
 if TYPE_CHECKING:

@@ -6,11 +6,20 @@ import bigmodel_core as bm
 from bigmodel_losses.classification import BinaryCrossEntropy, CrossEntropy
 from bigmodel_losses.hinge import Hinge
 from bigmodel_losses.regression import Huber, MeanAbsoluteError, MeanSquaredError
+from bigmodel_losses.sequences import CTC
 
-__all__ = ["BinaryCrossEntropy", "CrossEntropy", "Hinge", "Huber", "MeanAbsoluteError", "MeanSquaredError"]
+__all__ = [
+    "CTC",
+    "BinaryCrossEntropy",
+    "CrossEntropy",
+    "Hinge",
+    "Huber",
+    "MeanAbsoluteError",
+    "MeanSquaredError",
+]
 
 
 @bm.hookimpl
 def bigmodel_losses() -> list[type[bm.Loss]]:
     """The losses of this package."""
-    return [CrossEntropy, BinaryCrossEntropy, Hinge, MeanSquaredError, MeanAbsoluteError, Huber]
+    return [CrossEntropy, BinaryCrossEntropy, Hinge, MeanSquaredError, MeanAbsoluteError, Huber, CTC]

@@ -16,7 +16,7 @@ from bigmodel_core.errors import BigmodelError, DataError, DeviceError, GraphErr
 from bigmodel_core.graph import Graph, Value
 from bigmodel_core.graph.spec import Spec, broadcast
 from bigmodel_core.kernels import cache
-from bigmodel_core.plan import Program, Variables, device_named, fusion
+from bigmodel_core.plan import Program, Variables, device_named, grouping
 from bigmodel_core.plan.placement import ALIGNMENT, Lifetime, offsets_of
 
 CPU = device_named("cpu")
@@ -104,7 +104,7 @@ def test_fusion_changes_no_result(seed: int, monkeypatch: pytest.MonkeyPatch) ->
     wanted = [value for value, _ in pool[-8:]]
     fused = Program(graph, wanted)
     with monkeypatch.context() as patch:
-        patch.setattr(fusion, "MAX_PARTS", 1)
+        patch.setattr(grouping, "MAX_PARTS", 1)
         plain = Program(graph, wanted)
     assert sum(len(step.nodes) > 1 for step in fused.steps) > 0
     assert all(len(step.nodes) == 1 for step in plain.steps)
@@ -134,15 +134,29 @@ def test_fusion_never_makes_steps_wait_for_themselves() -> None:
     np.testing.assert_allclose(found, (doubled - doubled.sum(1, keepdims=True)) * doubled)
 
 
+def test_groups_of_older_and_later_nodes_never_wait_for_themselves() -> None:
+    graph = Graph()
+    x, y = graph.input("x", Spec((4, 4))), graph.input("y", Spec((3, 5)))
+    old = x * 3.0
+    inner = ops.sum(old, 1)  # older than all that is to be joined, but made of what has a part that is later
+    a = y * 2.0
+    later = old + ops.sum(a)
+    b = a + ops.sum(inner)
+    given = {"x": np.arange(16.0, dtype="float32").reshape(4, 4), "y": np.ones((3, 5), "float32")}
+    found = run(graph, [later, b], given)
+    np.testing.assert_allclose(found[0], given["x"] * 3 + 30)
+    np.testing.assert_allclose(found[1], given["y"] * 2 + 360)
+
+
 def test_chains_longer_than_a_kernel_are_cut() -> None:
     graph = Graph()
     x = graph.input("x", Spec((5,), "float64"))
     y = x
-    for step in range(fusion.MAX_PARTS + 10):
+    for step in range(grouping.MAX_PARTS + 10):
         y = y * 1.01 + float(step)
     given = np.linspace(-1, 1, 5)
     expected = given
-    for step in range(fusion.MAX_PARTS + 10):
+    for step in range(grouping.MAX_PARTS + 10):
         expected = expected * 1.01 + float(step)
     np.testing.assert_allclose(run(graph, [y], {"x": given})[0], expected, rtol=1e-12)
 

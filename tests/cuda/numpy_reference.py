@@ -12,6 +12,7 @@ from typing import Any
 import numpy as np
 
 from tests.ops.boxes_reference import kept_boxes
+from tests.ops.ctc_reference import ctc_losses
 from tests.ops.scatter_reference import scattered
 
 Arrays = Mapping[str, np.ndarray]
@@ -199,6 +200,7 @@ def references(recurrence: Any, images: Any) -> dict[str, Callable[..., Any]]:
         "binary cross-entropy": lambda x, t: binary_cross_entropy(x, t),
         "huber": lambda x: huber(x, 0.8),
         "hinge over classes": lambda x, t: hinge(x, t),
+        "ctc": lambda x, t, s, n: [ctc_losses(x, t, s, n), ctc_losses(x[:, 1:], t, blank=3)],
         "labels as numbers": lambda t: t.astype("float64"),
         "positions": lambda x: [np.arange(len(x)), np.arange(x.shape[1]) + 2],
         "sizes": lambda x: x / len(x),

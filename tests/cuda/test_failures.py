@@ -106,6 +106,30 @@ def test_places_out_of_range(build: Any) -> None:
     assert run("cuda") == run("cpu")
 
 
+@pytest.mark.parametrize(
+    "wrong", [{"t": [[1, 1], [3, 0]]}, {"t": [[1, 0], [1, 1]]}, {"s": [3, 4]}, {"n": [-1, 2]}], ids=str
+)
+def test_labels_and_lengths_of_sequences(wrong: dict[str, Any]) -> None:
+    def run(device: str) -> str:
+        graph, sizes = Graph(), bm.Spec((2,), "int64")
+        x, t = graph.input("x", bm.Spec((2, 3, 3))), graph.input("t", bm.Spec((2, 2), "int64"))
+        with graph.active():
+            loss = bm.ops.ctc_loss(x, t, graph.input("s", sizes), graph.input("n", sizes))
+            program = Program(graph, [loss, bm.ops.gradients(bm.ops.sum(loss), x)], device=device)
+        arrays: dict[str, Any] = {
+            "x": np.ones((2, 3, 3), "float32"),
+            "t": [[1, 2], [2, 1]],
+            "s": [3, 2],
+            "n": [2, 2],
+        }
+        given = {name: np.asarray(array) for name, array in (arrays | wrong).items()}
+        with pytest.raises(DataError) as caught:
+            program.run(Variables(device_named(device)), given)
+        return str(caught.value)
+
+    assert run("cuda") == run("cpu")
+
+
 @pytest.mark.parametrize("name", ["max", "argmin"])
 def test_a_free_axis_that_turns_out_empty_has_no_extreme(name: str) -> None:
     graph = Graph()

@@ -211,6 +211,15 @@ CASES: dict[str, Case] = {
     ),
     "huber": (lambda x: losses.Huber(0.8)(x), {"x": X}),
     "hinge over classes": (lambda x, t: losses.MultiClassHinge(1.0)(x, t)[0], {"x": X, "t": LABELS}),
+    "ctc": (
+        lambda x, t, s, n: [o.ctc_loss(x, t, s, n), o.ctc_loss(x[:, 1:], t, blank=3, zero_infinity=True)],
+        {
+            "x": RNG.standard_normal((4, 4, 4)),
+            "t": np.array([[1, 2], [1, 1], [2, 1], [0, 2]]),
+            "s": np.array([4, 3, 2, 0]),
+            "n": np.array([2, 2, 1, 0], "int32"),
+        },
+    ),
     "recurrent tanh": (lambda **v: _recurrent("tanh", **v), _weights(1)),
     "recurrent relu": (lambda **v: _recurrent("relu", **v), _weights(1)),
     "recurrent lstm": (lambda **v: _recurrent("lstm", **v), _weights(4)),

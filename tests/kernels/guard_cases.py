@@ -354,6 +354,10 @@ CASES: dict[str, Case] = {
         lambda x, s: [o.non_max_suppression(x, s, max_outputs=13, iou_threshold=0.3), x * 2.0],
         lambda lanes: {"x": normal(5, 67, 4), "s": normal(5, 67)},
     ),
+    "alignments": Case(
+        lambda x, t, n: [o.ctc_loss(x, t + 1, None, n), o.ctc_loss(x, t, blank=4, zero_infinity=True)],
+        lambda lanes: {"x": normal(5, 9, 5), "t": whole(5, 7, below=4), "n": whole(5, below=4)},
+    ),
     "losses": Case(
         _losses,
         lambda lanes: {

@@ -159,6 +159,18 @@ MUTANTS: dict[str, Mutant] = {
             "kernels.cpu.losses:label_number_items", "report(status, LABEL_OUT_OF_RANGE", "report(status, 0"
         ),
     ),
+    "no label of a sequence is checked": Mutant(
+        "tests/ops/test_ctc.py::test_wrong_labels_and_lengths[label below]",
+        edited("kernels.alignments:first_wrong", "labels[j] < 0 or ", ""),
+    ),
+    "a label of a sequence may be the blank": Mutant(
+        "tests/ops/test_ctc.py::test_wrong_labels_and_lengths[blank]",
+        edited("kernels.alignments:first_wrong", " or labels[j] == blank", ""),
+    ),
+    "groups of nodes may wait for themselves": Mutant(
+        "tests/core/test_plan.py::test_groups_of_older_and_later_nodes_never_wait_for_themselves",
+        edited("plan.grouping:_wait_for_themselves", "done < len(groups)", "False"),
+    ),
     "no index is checked": Mutant(
         "tests/ops/test_errors.py::test_indices_out_of_range[2]",
         edited("kernels.cpu.indexing:gather_rows", "report(status, INDEX_OUT_OF_RANGE", "report(status, 0"),

@@ -12,6 +12,7 @@ import pytest
 import bigmodel_core as bm
 from bigmodel_core import registry
 from bigmodel_core.testing import Check, checks_for
+from tests.ops.ctc_reference import ctc_losses
 
 Reference = Callable[..., Any]
 erf = np.vectorize(math.erf, otypes=[float])
@@ -164,6 +165,10 @@ def huber(x: np.ndarray, y: np.ndarray) -> np.ndarray:
 
 scores = np.random.default_rng(1).normal(size=(9, 4))
 labels = np.random.default_rng(2).integers(0, 4, 9)
+steps_of_scores = np.random.default_rng(4).normal(size=(9, 5, 4))
+texts = np.array(
+    [[1, 2, 3], [3, 3, 0], [2, 1, 2], [0, 0, 0], [3, 0, 0], [1, 2, 1], [2, 2, 0], [1, 3, 0], [3, 1, 0]]
+)
 chances = np.random.default_rng(3).uniform(size=(9, 4))
 
 LOSSES: list[tuple[Any, list[Any], Reference]] = [
@@ -176,6 +181,8 @@ LOSSES: list[tuple[Any, list[Any], Reference]] = [
     (bm.losses.MeanSquaredError(), [scores, chances], lambda x, y: (x - y) ** 2),
     (bm.losses.MeanAbsoluteError(), [scores, chances], lambda x, y: np.abs(x - y)),
     (bm.losses.Huber(0.8), [scores, chances], huber),
+    (bm.losses.CTC(), [steps_of_scores, texts], lambda x, y: ctc_losses(x, y, None, (y != 0).sum(1))),
+    (bm.losses.CTC(3), [steps_of_scores, texts * 0 + 1], lambda x, y: ctc_losses(x, y, blank=3)),
 ]
 
 

@@ -8,8 +8,8 @@ from bigmodel_core.graph.spec import Spec
 from bigmodel_core.kernels.call import Call, Operand
 from bigmodel_core.kernels.cpu.engine.kernels import cpu_launches, kernel
 from bigmodel_core.kernels.cpu.engine.launch import CpuLaunch
-from bigmodel_core.kernels.cpu.engine.math import larger, smaller
 from bigmodel_core.kernels.cpu.sums import Cut, column_sums, cut_of, sums
+from bigmodel_core.kernels.extremes import larger, smaller
 from bigmodel_core.kernels.views import split_axes
 
 

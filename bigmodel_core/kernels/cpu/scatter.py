@@ -8,9 +8,9 @@ from bigmodel_core.kernels import views
 from bigmodel_core.kernels.call import Call
 from bigmodel_core.kernels.cpu.engine.kernels import cpu_launches, kernel
 from bigmodel_core.kernels.cpu.engine.launch import CpuLaunch
-from bigmodel_core.kernels.cpu.engine.math import larger, smaller
 from bigmodel_core.kernels.cpu.status import report
 from bigmodel_core.kernels.cpu.updates import copy_all
+from bigmodel_core.kernels.extremes import larger, smaller
 from bigmodel_core.kernels.status import PLACE_OUT_OF_RANGE
 
 

@@ -7,8 +7,8 @@ from typing import Any
 
 from bigmodel_core.graph.spec import Spec
 from bigmodel_core.kernels.cpu.engine.kernels import kernel
-from bigmodel_core.kernels.cpu.engine.math import larger
 from bigmodel_core.kernels.cpu.status import report
+from bigmodel_core.kernels.extremes import larger
 from bigmodel_core.kernels.status import LABEL_OUT_OF_RANGE
 from bigmodel_core.kernels.views import matrix, split_axes, vector
 

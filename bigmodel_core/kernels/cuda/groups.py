@@ -12,6 +12,7 @@ from typing import Any
 
 from bigmodel_core.graph.dtypes import DTYPES
 from bigmodel_core.kernels.cuda.engine.runtime import cuda
+from bigmodel_core.kernels.extremes import larger, smaller
 
 
 @functools.cache
@@ -27,19 +28,11 @@ def row_of(lanes: int) -> Callable[[], tuple[int, int, int]]:
     return own_row if lanes == 1 else shared_row
 
 
-def _larger(a, b):
-    return a if (a > b or a != a) else b
-
-
-def _smaller(a, b):
-    return a if (a < b or a != a) else b
-
-
 def _total(a, b):
     return a + b
 
 
-COMBINE = {"sum": _total, "max": _larger, "min": _smaller}
+COMBINE = {"sum": _total, "max": larger, "min": smaller}
 
 
 @functools.cache

@@ -14,6 +14,7 @@ from typing import Any
 from bigmodel_core.graph.dtypes import DTYPES
 from bigmodel_core.kernels.cpu.engine.memory import declare, ir_type
 from bigmodel_core.kernels.cpu.engine.native import Intrinsic, intrinsic
+from bigmodel_core.kernels.extremes import larger, smaller
 
 
 @functools.cache
@@ -205,16 +206,6 @@ def tanh64(x):
     y = e / (e + 2.0)
     y = -y if x < 0.0 else y
     return y if x == x else x
-
-
-def larger(a, b):
-    """The larger of two numbers; NaN if one is. The loop over a row's largest becomes vector code with it."""
-    return a if a > b or a != a else b
-
-
-def smaller(a, b):
-    """The smaller of two numbers; NaN if one is."""
-    return a if a < b or a != a else b
 
 
 def distance(a, b):
