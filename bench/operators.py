@@ -25,7 +25,7 @@ class Case:
 
     Args:
         label: what the table calls it.
-        amount: operations or bytes of one call.
+        amount: operations or bytes of one call; 0 where its time is told.
         arrays: makes the operands; of four dimensions are images (N, H, W, C) and filters (K, C, R, S).
         ours: gives the values to compute, of those of the operands.
         torch: gives the function to call, of tensors; images are (N, C, H, W) there.
@@ -49,12 +49,14 @@ def normal(*shape: int, seed: int = 0) -> np.ndarray:
 
 def rates(cases: Sequence[Case], peer: str, run: Run) -> dict[str, float]:
     """Billions of operations or bytes a second, by label."""
+    amounts = {case.label: case.amount for case in cases}
+    return {label: amounts[label] / time / 1e6 for label, time in times(cases, peer, run).items()}
+
+
+def times(cases: Sequence[Case], peer: str, run: Run) -> dict[str, float]:
+    """Milliseconds of a call, by label."""
     timed = {"ours": _ours, "torch": _torch, "jax": _jax}[peer]
-    found = {}
-    for case in cases:
-        if peer != "jax" or case.jax is not None:
-            found[case.label] = case.amount / timed(case, run) / 1e6
-    return found
+    return {case.label: timed(case, run) for case in cases if peer != "jax" or case.jax is not None}
 
 
 def our_call(case: Case) -> Callable[[], None]:

@@ -31,6 +31,7 @@ if TYPE_CHECKING:  # the types of names that are collected below
     from bigmodel_core.ops.detection import *
     from bigmodel_core.ops.differentiation import *
     from bigmodel_core.ops.division import *
+    from bigmodel_core.ops.dropout import *
     from bigmodel_core.ops.einsum import *
     from bigmodel_core.ops.functions import *
     from bigmodel_core.ops.gelu import *

@@ -7,6 +7,7 @@ import hashlib
 import math
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
+from math import fabs
 from typing import Any
 
 import numpy as np
@@ -19,7 +20,7 @@ from bigmodel_core.graph.spec import Dim, Shape, Spec, broadcast, dim_value, for
 from bigmodel_core.kernels.fused import elementwise
 from bigmodel_core.ops.axes import several
 from bigmodel_core.ops.comparison import cast, equal, where
-from bigmodel_core.ops.elementwise import ElementwiseOp, check_floats
+from bigmodel_core.ops.elementwise import ElementwiseOp
 from bigmodel_core.ops.functions import cos, log, sqrt
 
 SEED, STEP = "~seed", "~step"
@@ -96,30 +97,24 @@ class BitField(ElementwiseOp):
         return (None,)
 
 
-@dataclass(frozen=True)
-class _Kept(ElementwiseOp):
-    """Whether random bits reach a threshold."""
+def _cosine_of_turns(turns):
+    """cos(2 pi turns), for up to one turn: by how far it is from the next quarter where the cosine is 0."""
+    away = 0.25 - fabs(turns - 0.5)
+    s = away * away
+    p = 39.71090717217784 * s - 76.57499077264355
+    p = p * s + 81.6022311855523
+    p = p * s - 41.34167747763546
+    p = p * s + 6.283185273789165
+    return -away * p
 
-    threshold: int
-    result = "bool"
-    cpu, cuda = elementwise(lambda bits, threshold: bits >= threshold)
 
-    def grad(self, dy: Value, y: Value, bits: Value) -> tuple[None]:
+class CosineOfTurns(ElementwiseOp):
+    """The cosine of random turns in float32, from 0 to 1."""
+
+    cpu, cuda = elementwise(_cosine_of_turns)
+
+    def grad(self, dy: Value, y: Value, turns: Value) -> tuple[None]:
         return (None,)
-
-
-@dataclass(frozen=True)
-class _Drop(ElementwiseOp):
-    """x * scale where it is kept, else 0."""
-
-    scale: float
-    cpu, cuda = elementwise(lambda x, kept, scale: x * scale if kept else 0)
-
-    def infer(self, x: Spec, kept: Spec) -> Spec:
-        return x
-
-    def grad(self, dy: Value, y: Value, x: Value, kept: Value) -> tuple[Value, None]:
-        return _Drop(self.scale)(dy, kept), None
 
 
 def path_key(path: str) -> int:
@@ -127,28 +122,11 @@ def path_key(path: str) -> int:
     return int.from_bytes(hashlib.sha256(path.encode()).digest()[:8], "little") >> 1
 
 
-def _drawn(kind: type[RandomBits], graph: Graph, shape: Shape) -> Value:
+def drawn(kind: type[RandomBits], graph: Graph, shape: Shape) -> Value:
     """The next stream of the layer whose call runs: its key is the layer's path and how often it drew."""
     draws = sum(isinstance(node.op, RandomBits) and node.path == graph.path for node in graph.nodes)
     seed, step = graph.input(SEED, Spec((), "int64")), graph.input(STEP, Spec((), "int64"))
     return kind(path_key(f"{graph.path}#{draws}"), shape)(seed, step)
-
-
-def dropout(x: Value, rate: float) -> Value:
-    """Zero each number with probability `rate` and scale the others by 1 / (1 - rate) (Srivastava et al.,
-    2014).
-
-    Raises:
-        ConfigError: the rate is not in [0, 1).
-    """
-    if not 0 <= rate < 1:
-        raise ConfigError(f"the dropout rate is {rate}.", fix="use a rate of at least 0 and below 1.")
-    check_floats("dropout", x.spec)
-    if rate == 0:
-        return x
-    graph = current_graph() if x.node.graph is None else x.node.graph
-    bits = _drawn(RandomBits, graph, x.shape)
-    return _Drop(1.0 / (1.0 - rate))(x, _Kept(int(rate * 2**32))(bits))
 
 
 def uniform(
@@ -188,9 +166,9 @@ def uniform(
         if np.isinf(span).any():
             raise ConfigError(f"uniform from {low} to {high} is wider than {kind} numbers are.")
     if kind == "float32":
-        unit = _share(_drawn(RandomBits, graph, wanted), 8, 24, kind)
+        unit = _share(drawn(RandomBits, graph, wanted), 8, 24, kind)
     else:
-        unit = _share(_drawn(RandomWords, graph, wanted), 11, 53, kind)
+        unit = _share(drawn(RandomWords, graph, wanted), 11, 53, kind)
     if np.array_equal(least, 0) and np.array_equal(most, 1):
         return unit
     found = start + unit * (end - start)
@@ -228,12 +206,13 @@ def normal(
     if width is not None and not (width >= 0).all():
         raise ConfigError(f"the standard deviation is {std}.", fix="pass one of 0 or more.")
     if kind == "float32":  # a word for the distance from 0, one for the angle
-        words = _drawn(RandomWords, graph, wanted)
-        share, turn = _share(words, 0, 32, kind, 1), _share(words, 40, 24, kind)
+        words = drawn(RandomWords, graph, wanted)
+        share, cosine = _share(words, 0, 32, kind, 1), CosineOfTurns()(_share(words, 40, 24, kind))
     else:
-        apart = [_drawn(RandomWords, graph, wanted) for _ in range(2)]
-        share, turn = _share(apart[0], 11, 53, kind, 1), _share(apart[1], 11, 53, kind)
-    found = sqrt(-2.0 * log(share)) * cos(turn * (2 * math.pi))
+        apart = [drawn(RandomWords, graph, wanted) for _ in range(2)]
+        share = _share(apart[0], 11, 53, kind, 1)
+        cosine = cos(_share(apart[1], 11, 53, kind) * (2 * math.pi))
+    found = sqrt(-2.0 * log(share)) * cosine
     is_standard = np.array_equal(middle, 0) and np.array_equal(width, 1)
     return found if is_standard else center + found * spread
 
@@ -289,4 +268,4 @@ def _asked(
     return graph, wanted, kind, found
 
 
-__all__ = ["dropout", "normal", "uniform"]
+__all__ = ["normal", "uniform"]

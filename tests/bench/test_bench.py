@@ -349,6 +349,21 @@ def _memory_cases() -> list[Any]:
     ]
 
 
+def _array_cases() -> list[Any]:
+    from bench import operators_of_arrays as families
+
+    return [
+        *families.products(2, 3, 4),
+        *families.picking(5, 7, 3),
+        *families.order(3, 9, 2),
+        *families.sums(4, 5),
+        *families.moving(4, 5, (2, 3, 4, 5)),
+        *families.functions(9),
+        *families.normalisation(4, 6, (2, 7, 3, 3)),
+        *families.alignments(2, 7, 4, 3),
+    ]
+
+
 def _our_results(case: Any) -> tuple[list[np.ndarray], int]:
     """What our side of a case computes, and its multiply-adds."""
     graph, variables = Graph(), Variables(device_named("cpu"))
@@ -378,7 +393,9 @@ def test_peers_compute_what_we_do(case: Any) -> None:
         np.testing.assert_allclose(mine, other, atol=2e-5, rtol=2e-5)
 
 
-@pytest.mark.parametrize("case", [*_product_cases(), *_memory_cases()], ids=lambda case: case.label)
+@pytest.mark.parametrize(
+    "case", [*_product_cases(), *_memory_cases(), *_array_cases()], ids=lambda case: case.label
+)
 def test_pytorch_computes_what_we_do(case: Any, torch: Any) -> None:
     if "steps" in case.label or "Adam" in case.label:
         pytest.skip("PyTorch's layer draws its own weights; its optimizer returns nothing")
@@ -391,5 +408,6 @@ def test_pytorch_computes_what_we_do(case: Any, torch: Any) -> None:
     if "with gradient" in case.label:
         ours = ours[1:]  # autograd.grad gives the gradients alone
     for mine, other in zip(ours, found, strict=True):
-        last = other.permute(0, 2, 3, 1) if other.ndim == 4 and "weight" not in case.label else other
+        is_image = case.images and other.ndim == 4 and "weight" not in case.label
+        last = other.permute(0, 2, 3, 1) if is_image else other
         np.testing.assert_allclose(mine, last.numpy(), atol=2e-5, rtol=2e-5)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Callable
 from typing import Any
 
@@ -27,6 +28,38 @@ def test_expm1_keeps_its_digits_everywhere(dtype: str) -> None:
     found = compute(ops.expm1, x)
     np.testing.assert_allclose(found, expected.astype(dtype), rtol=3 * np.finfo(dtype).eps)
     assert np.signbit(found[-6])
+
+
+ALL_SIZES = np.random.default_rng(0).integers(0, 0x7F800000, 400_000).astype("uint32").view("float32")
+"""Numbers of every exponent."""
+USUAL = np.linspace(-20, 20, 400_001, dtype="float32")
+_erf = np.vectorize(math.erf, otypes=["float64"])
+
+
+@pytest.mark.parametrize(
+    ("name", "exact", "x", "units"),
+    [
+        ("log", np.log, np.concatenate([ALL_SIZES, np.abs(USUAL)]), 1.0),
+        ("log1p", np.log1p, np.concatenate([ALL_SIZES, -ALL_SIZES, USUAL]), 1.5),
+        ("erf", _erf, np.concatenate([ALL_SIZES[:9999], -ALL_SIZES[:9999], USUAL[::20] / 4]), 1.1),
+        ("sin", np.sin, np.concatenate([ALL_SIZES, -ALL_SIZES, USUAL]), 1.7),
+        ("cos", np.cos, np.concatenate([ALL_SIZES, -ALL_SIZES, USUAL]), 1.7),
+    ],
+)
+@np.errstate(all="ignore")
+def test_functions_of_float32_are_right_to_the_last_digits(
+    name: str, exact: Callable[..., Any], x: np.ndarray, units: float
+) -> None:
+    ends = np.array([0, -0.0, -1, -2, 1e-45, -1e-45, 3.4e38, -3.4e38, INF, -INF, NAN], "float32")
+    x = np.concatenate([x, ends])
+    expected = exact(x.astype("float64"))
+    found = compute(getattr(ops, name), x)
+    near = expected.astype("float32")
+    is_number = np.isfinite(near)
+    np.testing.assert_array_equal(found[~is_number], near[~is_number])
+    apart = np.abs(found.astype("float64") - expected)[is_number] / np.spacing(np.abs(near[is_number]))
+    assert apart.max() <= units
+    np.testing.assert_array_equal(np.signbit(found[-11:-9]), np.signbit(near[-11:-9]))  # of 0 and -0
 
 
 @BOTH

@@ -69,7 +69,7 @@ def test_both_sides_of_a_choice_are_selected(dtype: str) -> None:
 
 @BOTH
 def test_what_a_dropout_drops_has_no_gradient(dtype: str) -> None:
-    from bigmodel_core.ops.random import _Drop
+    from bigmodel_core.ops.dropout import _Drop
 
     x, dy = np.array([np.inf, 2], dtype), np.array([np.inf, 1])
     drop = _Drop(2.0)

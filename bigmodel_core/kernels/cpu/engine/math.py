@@ -1,8 +1,8 @@
 """Mathematical functions of one number, written so that LLVM turns them into vector code.
 
-`exp`, `expm1` and `tanh` are polynomials after range reduction (Cody and Waite, 1980; for float32 those of
-Moshier's Cephes); the others are LLVM intrinsics or the C library's functions. `replacements(dtype)` is
-what kernels of a dtype get in place of Python's `math`.
+Those of float32 are in `single.py`. Of float64, `exp`, `expm1` and `tanh` are polynomials after range
+reduction (Cody and Waite, 1980). All others are LLVM intrinsics or the C library's functions.
+`replacements(dtype)` is what kernels of a dtype get in place of Python's `math`.
 """
 
 from __future__ import annotations
@@ -12,154 +12,23 @@ import math
 from typing import Any
 
 from bigmodel_core.graph.dtypes import DTYPES
+from bigmodel_core.kernels.cpu.engine.floats import libm, llvm, scale64, whole64
 from bigmodel_core.kernels.cpu.engine.memory import declare, ir_type
-from bigmodel_core.kernels.cpu.engine.native import Intrinsic, intrinsic
+from bigmodel_core.kernels.cpu.engine.native import Intrinsic
+from bigmodel_core.kernels.cpu.engine.single import (
+    cos32,
+    erf32,
+    exp32,
+    expm1_32,
+    log1p_32,
+    log32,
+    sin32,
+    tanh32,
+)
 from bigmodel_core.kernels.extremes import larger, smaller
 
-
-@functools.cache
-def _call(dtype: str, double_name: str, single_name: str, arity: int = 1) -> Intrinsic:
-    """A C or LLVM function of floats, by its names for float64 and float32."""
-    name = single_name if dtype == "float32" else double_name
-
-    def codegen(builder: Any, *values: Any) -> Any:
-        kind = ir_type(dtype)
-        return builder.call(declare(builder, name, kind, [kind] * arity), values)
-
-    codegen.__name__ = name.replace(".", "_")
-    return Intrinsic(f"{dtype}({', '.join([dtype] * arity)})", codegen)
-
-
-def _llvm(dtype: str, name: str, arity: int = 1) -> Intrinsic:
-    return _call(dtype, f"llvm.{name}.f64", f"llvm.{name}.f32", arity)
-
-
-def _libm(dtype: str, name: str, arity: int = 1) -> Intrinsic:
-    return _call(dtype, name, f"{name}f", arity)
-
-
-@intrinsic("float32(float32, intp)")
-def _scale32(builder: Any, value: Any, power: Any) -> Any:
-    """value * 2**power in two steps, so that overflow and denormals come out right."""
-    return _scale(builder, value, power, "float32", 127, 23)
-
-
-@intrinsic("float64(float64, intp)")
-def _scale64(builder: Any, value: Any, power: Any) -> Any:
-    return _scale(builder, value, power, "float64", 1023, 52)
-
-
-@intrinsic("float32(intp)")
-def _power_of_two32(builder: Any, power: Any) -> Any:
-    """2**power, for powers from -126 to 127."""
-    from llvmlite import ir
-
-    kind = ir.IntType(32)
-    bits = builder.shl(builder.add(builder.trunc(power, kind), ir.Constant(kind, 127)), ir.Constant(kind, 23))
-    return builder.bitcast(bits, ir_type("float32"))
-
-
-def _scale(builder: Any, value: Any, power: Any, dtype: str, bias: int, shift: int) -> Any:
-    from llvmlite import ir
-
-    kind = ir_type(DTYPES[dtype].bits)
-    whole = builder.trunc(power, kind) if dtype == "float32" else power
-    half = builder.ashr(whole, ir.Constant(kind, 1))
-    for part in (half, builder.sub(whole, half)):
-        bits = builder.shl(builder.add(part, ir.Constant(kind, bias)), ir.Constant(kind, shift))
-        value = builder.fmul(value, builder.bitcast(bits, ir_type(dtype)))
-    return value
-
-
-@intrinsic("intp(float32)")
-def _whole32(builder: Any, value: Any) -> Any:
-    from llvmlite import ir
-
-    return builder.sext(builder.fptosi(value, ir.IntType(32)), ir.IntType(64))
-
-
-@intrinsic("intp(float64)")
-def _whole64(builder: Any, value: Any) -> Any:
-    from llvmlite import ir
-
-    return builder.fptosi(value, ir.IntType(64))
-
-
-_round32, _round64 = _llvm("float32", "rint"), _llvm("float64", "rint")
-_fma32, _fma64 = _llvm("float32", "fma", 3), _llvm("float64", "fma", 3)
-_copysign32, _copysign64 = _llvm("float32", "copysign", 2), _llvm("float64", "copysign", 2)
-
-
-@functools.cache
-def _single(value: float) -> Intrinsic:
-    """A float32 number inside a kernel: Numba would make a Python float a float64."""
-
-    def codegen(builder: Any) -> Any:
-        from llvmlite import ir
-
-        return ir.Constant(ir_type("float32"), value)
-
-    codegen.__name__ = "single"
-    codegen.__defaults__ = None
-    return Intrinsic("float32()", codegen)
-
-
-_LOG2E, _LN2_HIGH, _LN2_LOW = _single(1.44269504), _single(-0.693359375), _single(2.12194440e-4)
-_E_MAX, _E_MIN = _single(89.0), _single(-104.0)
-_E0, _E1, _E2 = _single(1.9875691500e-4), _single(1.3981999507e-3), _single(8.3334519073e-3)
-_E3, _E4, _E5 = _single(4.1665795894e-2), _single(1.6666665459e-1), _single(0.5)
-_HALF, _ONE, _TWO = _single(0.5), _single(1.0), _single(2.0)
-_FLAT, _STEEP = _single(20.0), _single(87.0)
-
-
-def _reduced32(x):
-    """n and exp(r) - 1, where x = n ln(2) + r and |r| <= ln(2) / 2."""
-    n = _round32(x * _LOG2E())
-    r = _fma32(n, _LN2_LOW(), _fma32(n, _LN2_HIGH(), x))
-    p = _fma32(_E0(), r, _E1())
-    p = _fma32(p, r, _E2())
-    p = _fma32(p, r, _E3())
-    p = _fma32(p, r, _E4())
-    p = _fma32(p, r, _E5())
-    return n, _fma32(p, r * r, r)
-
-
-def exp32(x):
-    x = _E_MAX() if x > _E_MAX() else x
-    x = _E_MIN() if x < _E_MIN() else x
-    n, rest = _reduced32(x)
-    return _scale32(rest + _ONE(), _whole32(n))
-
-
-def expm1_32(x):
-    """exp(x) - 1 with all digits near 0; half of it is computed, which does not overflow before the end."""
-    y = _E_MAX() if x > _E_MAX() else x
-    y = -_FLAT() if y < -_FLAT() else y
-    n, rest = _reduced32(y)
-    scale = _power_of_two32(_whole32(n) - 1)
-    return _copysign32(_fma32(scale, rest, scale - _HALF()) * _TWO(), x)  # also of -0
-
-
-def tanh32(x):
-    """(exp(2x) - 1) / (exp(2x) + 1), 1 or -1 from where float32 has nothing closer."""
-    y = x + x
-    y = _FLAT() if y > _FLAT() else y
-    y = -_FLAT() if y < -_FLAT() else y
-    n, rest = _reduced32(y)
-    scale = _power_of_two32(_whole32(n))
-    less_one = _fma32(scale, rest, scale - _ONE())
-    return _copysign32(less_one / (less_one + _TWO()), x)  # also of -0
-
-
-def sigmoid32(x):
-    """1 / (1 + exp(-x)), which stays a normal number at both ends."""
-    y = -x
-    y = _STEEP() if y > _STEEP() else y
-    y = -_STEEP() if y < -_STEEP() else y
-    n, rest = _reduced32(y)
-    scale = _power_of_two32(_whole32(n))
-    return _ONE() / (_fma32(scale, rest, scale) + _ONE())
-
+_round64, _fma64 = llvm("float64", "rint"), llvm("float64", "fma", 3)
+_copysign64 = llvm("float64", "copysign", 2)
 
 _COEFFICIENTS = tuple(1.0 / math.factorial(k) for k in range(14))
 
@@ -186,7 +55,7 @@ def exp64(x):
     x = -746.0 if x < -746.0 else x
     n = _round64(x * 1.4426950408889634)
     r = _fma64(n, -1.90821492927058770002e-10, _fma64(n, -6.93147180369123816490e-1, x))
-    return _scale64(_exponential_rest(r) + 1.0, _whole64(n))
+    return scale64(_exponential_rest(r) + 1.0, whole64(n))
 
 
 def sigmoid64(x):
@@ -239,9 +108,9 @@ def functions(dtype: str) -> dict[str, Any]:
     found: dict[str, Any] = {"exp": exp32 if single else exp64, "tanh": tanh32 if single else tanh64}
     found["expm1"] = expm1_32 if single else expm1_64
     for name in ("log", "log2", "log10", "sqrt", "fabs", "floor", "ceil", "trunc", "sin", "cos"):
-        found[name] = _llvm(dtype, name)
-    found["pow"] = _llvm(dtype, "pow", 2)
-    found["copysign"] = _llvm(dtype, "copysign", 2)
+        found[name] = llvm(dtype, name)
+    found["pow"] = llvm(dtype, "pow", 2)
+    found["copysign"] = llvm(dtype, "copysign", 2)
     for name in (
         "log1p",
         "erf",
@@ -256,17 +125,19 @@ def functions(dtype: str) -> dict[str, Any]:
         "acosh",
         "atanh",
     ):
-        found[name] = _libm(dtype, name)
-    found["atan2"] = _libm(dtype, "atan2", 2)
-    found["fmod"] = _libm(dtype, "fmod", 2)
+        found[name] = libm(dtype, name)
+    if single:
+        found |= {"log": log32, "log1p": log1p_32, "erf": erf32, "sin": sin32, "cos": cos32}
+    found["atan2"] = libm(dtype, "atan2", 2)
+    found["fmod"] = libm(dtype, "fmod", 2)
     return found
 
 
 def replacements(dtype: str) -> tuple[tuple[Any, Any], ...]:
     """What stands in for Python's `math` in kernels of a dtype: pairs for `NativeFunction.replace`."""
     pairs = [(getattr(math, name), function) for name, function in functions(dtype).items()]
-    pairs.append((round, _llvm(dtype, "rint")))
+    pairs.append((round, llvm(dtype, "rint")))
     if dtype.startswith("float"):
         pairs.append((distance, _distance(dtype)))
-        pairs += [(larger, _llvm(dtype, "maximum", 2)), (smaller, _llvm(dtype, "minimum", 2))]
+        pairs += [(larger, llvm(dtype, "maximum", 2)), (smaller, llvm(dtype, "minimum", 2))]
     return tuple(pairs)

@@ -11,8 +11,9 @@ from math import tanh
 from typing import Any
 
 from bigmodel_core.graph.dtypes import DTYPES, SIZES
-from bigmodel_core.kernels.cpu.engine.math import sigmoid32, sigmoid64
+from bigmodel_core.kernels.cpu.engine.math import sigmoid64
 from bigmodel_core.kernels.cpu.engine.memory import load, store
+from bigmodel_core.kernels.cpu.engine.single import sigmoid32
 
 
 @functools.cache

@@ -1,0 +1,58 @@
+"""Dropout: numbers zeroed at random."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+from bigmodel_core.errors import ConfigError
+from bigmodel_core.graph import Value, current_graph
+from bigmodel_core.graph.spec import Spec
+from bigmodel_core.kernels.fused import elementwise
+from bigmodel_core.ops.elementwise import ElementwiseOp, check_floats
+from bigmodel_core.ops.random import RandomBits, drawn
+
+
+@dataclass(frozen=True)
+class _Kept(ElementwiseOp):
+    """Whether random bits reach a threshold."""
+
+    threshold: int
+    result = "bool"
+    cpu, cuda = elementwise(lambda bits, threshold: bits >= threshold)
+
+    def grad(self, dy: Value, y: Value, bits: Value) -> tuple[None]:
+        return (None,)
+
+
+@dataclass(frozen=True)
+class _Drop(ElementwiseOp):
+    """x * scale where it is kept, else 0."""
+
+    scale: float
+    cpu, cuda = elementwise(lambda x, kept, scale: x * scale if kept else 0)
+
+    def infer(self, x: Spec, kept: Spec) -> Spec:
+        return x
+
+    def grad(self, dy: Value, y: Value, x: Value, kept: Value) -> tuple[Value, None]:
+        return _Drop(self.scale)(dy, kept), None
+
+
+def dropout(x: Value, rate: float) -> Value:
+    """Zero each number with probability `rate` and scale the others by 1 / (1 - rate) (Srivastava et al.,
+    2014).
+
+    Raises:
+        ConfigError: the rate is not in [0, 1).
+    """
+    if not 0 <= rate < 1:
+        raise ConfigError(f"the dropout rate is {rate}.", fix="use a rate of at least 0 and below 1.")
+    check_floats("dropout", x.spec)
+    if rate == 0:
+        return x
+    graph = current_graph() if x.node.graph is None else x.node.graph
+    bits = drawn(RandomBits, graph, x.shape)
+    return _Drop(1.0 / (1.0 - rate))(x, _Kept(int(rate * 2**32))(bits))
+
+
+__all__ = ["dropout"]
