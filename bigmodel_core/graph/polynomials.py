@@ -9,6 +9,7 @@ what is left of each coefficient is between 0 and the divisor.
 from __future__ import annotations
 
 import functools
+import itertools
 import math
 import re
 from collections.abc import Mapping
@@ -19,6 +20,7 @@ Terms = Mapping[tuple[str, ...], int]
 _TOKEN = re.compile(r"\s*([0-9]+|[A-Za-z_][A-Za-z0-9_]*|//|[-+*%(),])")
 _SMALLER = "min("
 _FLOORED = " // "
+_BRACKETS = {"(": 1, ")": -1}
 _DEEPEST = 20
 """How deep brackets may be nested."""
 LARGEST = 2**63 - 1
@@ -46,7 +48,7 @@ class _Reader:
         self.tokens = _TOKEN.findall(text)
         if "".join(self.tokens) != "".join(text.split()):
             raise self.refusal()
-        if text.count("(") > _DEEPEST:
+        if max(itertools.accumulate(_BRACKETS.get(sign, 0) for sign in text), default=0) > _DEEPEST:
             raise ShapeError("a dimension is nested too deep.", fix="give the model fixed sizes.")
 
     def refusal(self) -> ShapeError:

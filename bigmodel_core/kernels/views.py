@@ -96,10 +96,27 @@ def planes(op: Any, images: Spec) -> tuple[int, int, int, int]:
     return (a, b, c, d) if op.layout == "NHWC" else (a * b, c, d, 1)
 
 
+def volumes(op: Any, images: Spec) -> tuple[int, int, int, int, int]:
+    """Images or volumes as such planes, between which and rows there are slices; an image has one."""
+    last = op.layout == "NHWC"
+    n, *sizes = images.sizes
+    channels = sizes.pop(-1 if last else 0)
+    slices, rows, columns = (1, *sizes)[-3:]
+    return (n, slices, rows, columns, channels) if last else (n * channels, slices, rows, columns, 1)
+
+
+def in_volumes(numbers: Sequence[int], of_slices: int) -> tuple[int, int, int]:
+    """Numbers for the three axes of volumes, of which an image lacks the first."""
+    deep, down, across = (of_slices, *numbers)[-3:]
+    return deep, down, across
+
+
 def channels(op: Any, images: Spec) -> tuple[int, int, int]:
-    """Images as (N, C, H * W) with channels first, as (N * H * W, C, 1) with channels last."""
-    a, b, c, d = images.sizes
-    return (a * b * c, d, 1) if op.layout == "NHWC" else (a, b, c * d)
+    """Images as (N, C, pixels) with channels first, as (N * pixels, C, 1) with channels last."""
+    n, *sizes = images.sizes
+    channels = sizes.pop(-1 if op.layout == "NHWC" else 0)
+    pixels = math.prod(sizes)
+    return (n * pixels, channels, 1) if op.layout == "NHWC" else (n, channels, pixels)
 
 
 def require_variance(pixels: int, channels: int) -> None:

@@ -10,7 +10,7 @@ from bigmodel_core.graph import Op, Value
 from bigmodel_core.graph.spec import Spec, format_shape
 from bigmodel_core.kernels.cpu import batch_normalization as cpu_kernels
 from bigmodel_core.kernels.cuda import batch_normalization as cuda_kernels
-from bigmodel_core.ops.convolution import ChannelSum
+from bigmodel_core.ops.channel_sum import ChannelSum
 from bigmodel_core.ops.functions import sqrt
 from bigmodel_core.ops.images import CHANNELS_FIRST, ImageOp
 from bigmodel_core.ops.shape import reshape

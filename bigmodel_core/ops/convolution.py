@@ -1,84 +1,31 @@
-"""Convolutions of images, their transposes, and the gradients that tie the two together."""
+"""Convolutions of images and volumes, their transposes, and the gradients that tie the two together."""
 
 from __future__ import annotations
 
-import math
-from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
-from typing import Any, ClassVar
+from typing import Any
 
-from bigmodel_core.errors import DtypeError, ShapeError
+from bigmodel_core.errors import ShapeError
 from bigmodel_core.graph import Value
-from bigmodel_core.graph.spec import Dim, Spec, dim_add, dim_multiply, dim_value, format_shape
+from bigmodel_core.graph.spec import dim_add, dim_multiply
 from bigmodel_core.kernels.cpu import convolution as cpu_kernels
 from bigmodel_core.kernels.cuda import convolution as cuda_kernels
-from bigmodel_core.ops.images import (
-    CHANNELS_FIRST,
-    ImageOp,
-    Padding,
-    Pair,
-    bound_padding,
-    onnx_pads,
-    padding_of,
-    pair,
-    window_sizes,
+from bigmodel_core.ops.filters import (
+    Convolution,
+    ConvolutionForward,
+    ConvolutionTranspose,
+    ConvolutionWeightGrad,
 )
-from bigmodel_core.ops.shape import broadcast_to, reshape
+from bigmodel_core.ops.images import Numbers, Padding, by_times, padding_of, per_axis
 
 
-@dataclass(frozen=True)
-class _Convolution(ImageOp):
-    """What the three ops share.
-
-    Args:
-        stride: pixels between neighbouring windows, down and across.
-        border: the padding: rows above, columns left, rows below and columns right that count as zeros.
-        dilation: pixels between neighbouring taps of a filter.
-        groups: channels and filters are split into this many independent groups.
-    """
-
-    stride: Pair = (1, 1)
-    border: Padding = (0, 0, 0, 0)
-    dilation: Pair = (1, 1)
-    groups: int = 1
-
-    def span(self, taps: Sequence[int]) -> Pair:
-        """Rows and columns that a filter with this many taps covers."""
-        down, across = ((t - 1) * gap + 1 for t, gap in zip(taps, self.dilation, strict=True))
-        return down, across
-
-    def checked_weight(self, weight: Spec, x: Spec, bias: Spec | None, filters: int) -> None:
-        name = type(self).__name__
-        kinds = {spec.dtype for spec in (x, weight, bias) if spec is not None}
-        if len(kinds) > 1:
-            raise DtypeError(f"{name} cannot mix {' and '.join(sorted(kinds))}.", fix="convert one side.")
-        if bias is not None and bias.shape != (filters,):
-            raise ShapeError(f"{name} needs a bias of ({filters},), got {format_shape(bias.shape)}.")
-
-    def fields(self) -> dict[str, Any]:
-        return {
-            "stride": self.stride,
-            "border": self.border,
-            "dilation": self.dilation,
-            "groups": self.groups,
-            "layout": self.layout,
-        }
-
-    def bind(self, sizes: Mapping[str, int]) -> Any:
-        """The same with named dimensions replaced by sizes."""
-        return replace(self, border=bound_padding(self.border, sizes))
-
-    def onnx_fields(self, x: Spec, weight: Spec) -> dict[str, Any]:
-        return {
-            "kernel_shape": list(weight.shape[2:]),
-            "strides": list(self.stride),
-            **onnx_pads(self.border, x.shape[2:], self.span(weight.sizes[2:]), self.stride),
-            "dilations": list(self.dilation),
-            "group": self.groups,
-        }
+class _OfImages(Convolution):
+    @property
+    def kinds(self) -> tuple[type[Any], type[Any], type[Any]]:
+        return Conv2d, ConvTranspose2d, Conv2dWeightGrad
 
 
-class Conv2d(_Convolution):
+class Conv2d(_OfImages, ConvolutionForward):
     """Images x (N, C, H, W) under filters (K, C / groups, R, S), plus a bias (K,) if one is given.
 
     As in PyTorch and ONNX, filters are not flipped.
@@ -87,140 +34,66 @@ class Conv2d(_Convolution):
     cpu = cpu_kernels.conv2d
     cuda = cuda_kernels.conv2d
 
-    def infer(self, x: Spec, weight: Spec, bias: Spec | None = None) -> Spec:
-        n, channels, height, width = self.sizes(x)
-        if weight.ndim != 4:
-            raise ShapeError(f"Conv2d needs filters (K, C, R, S), got {format_shape(weight.shape)}.")
-        filters, of_group, *taps = weight.sizes
-        self.checked_weight(weight, x, bias, filters)
-        if channels != of_group * self.groups or filters % self.groups:
-            raise ShapeError(
-                f"Conv2d with {self.groups} group(s) and filters {format_shape(weight.shape)} needs"
-                f" {of_group * self.groups} channels and filters that divide by the groups, got {channels}"
-                f" channels.",
-                fix="channels and filters must both be multiples of groups.",
-            )
-        down, across = window_sizes("Conv2d", height, width, self.span(taps), self.stride, self.border)
-        return x.with_shape(self.arranged(n, filters, down, across))
-
-    def multiply_adds(self, inputs: Sequence[Spec], outputs: Sequence[Spec]) -> int:
-        return math.prod(outputs[0].sizes) * math.prod(inputs[1].sizes[1:])
-
-    def grad(self, dy: Value, y: Value, x: Value, weight: Value, *bias: Value) -> tuple[Value, ...]:
-        _, _, height, width = self.sizes(x.spec)
-        taps: Any = weight.shape[2:]
-        dx = ConvTranspose2d(size=(height, width), **self.fields())(dy, weight)
-        dw = Conv2dWeightGrad(taps=taps, **self.fields())(x, dy)
-        return (dx, dw, *(ChannelSum(layout=self.layout)(dy) for _ in bias))
-
-    def onnx(self, emit: Any, x: Any, weight: Any, bias: Any = None) -> Any:
-        return emit.Conv(x, weight, bias, **self.onnx_fields(*emit.inputs[:2]))
-
 
 @dataclass(frozen=True)
-class ConvTranspose2d(_Convolution):
+class ConvTranspose2d(_OfImages, ConvolutionTranspose):
     """The transpose of a `Conv2d`: x (N, K, H', W') and filters (K, C / groups, R, S) to (N, C, *size).
 
     It is the gradient of the convolution for its input, and a layer in its own right.
-
-    Args:
-        size: height and width of the output, since several sizes may lead to the same input under a stride.
     """
 
-    size: tuple[Dim, Dim] = (1, 1)
     cpu = cpu_kernels.conv_transpose2d
     cuda = cuda_kernels.conv_transpose2d
 
-    def bind(self, sizes: Mapping[str, int]) -> Any:
-        """The same with named dimensions replaced by sizes."""
-        size = (dim_value(self.size[0], sizes), dim_value(self.size[1], sizes))
-        return replace(self, size=size, border=bound_padding(self.border, sizes))
 
-    def infer(self, x: Spec, weight: Spec, bias: Spec | None = None) -> Spec:
-        n, channels, height, width = self.sizes(x)
-        if weight.ndim != 4 or channels != weight.shape[0] or weight.sizes[0] % self.groups:
-            raise ShapeError(
-                f"ConvTranspose2d of {channels} channels in {self.groups} group(s) got filters"
-                f" {format_shape(weight.shape)}.",
-                fix="filters are (channels of the input, channels of the output / groups, rows, columns).",
-            )
-        _, of_group, *taps = weight.sizes
-        self.checked_weight(weight, x, bias, of_group * self.groups)
-        expected = window_sizes("ConvTranspose2d", *self.size, self.span(taps), self.stride, self.border)
-        if expected != (height, width):
-            raise ShapeError(
-                f"ConvTranspose2d to {self.size[0]} x {self.size[1]} needs an input of {expected[0]} x"
-                f" {expected[1]}, got {height} x {width}."
-            )
-        return x.with_shape(self.arranged(n, of_group * self.groups, *self.size))
+@dataclass(frozen=True)
+class Conv2dWeightGrad(_OfImages, ConvolutionWeightGrad):
+    """The gradient of a `Conv2d` for its filters, from its input x and the gradient of its output."""
 
-    def multiply_adds(self, inputs: Sequence[Spec], outputs: Sequence[Spec]) -> int:
-        return math.prod(inputs[0].sizes) * math.prod(inputs[1].sizes[1:])
-
-    def grad(self, dy: Value, y: Value, x: Value, weight: Value, *bias: Value) -> tuple[Value, ...]:
-        taps: Any = weight.shape[2:]
-        dx = Conv2d(**self.fields())(dy, weight)
-        dw = Conv2dWeightGrad(taps=taps, **self.fields())(dy, x)
-        return (dx, dw, *(ChannelSum(layout=self.layout)(dy) for _ in bias))
-
-    def onnx(self, emit: Any, x: Any, weight: Any, bias: Any = None) -> Any:
-        taps = emit.inputs[1].shape[2:]
-        sizes = emit.inputs[0].shape[2:]
-        spare = [
-            dim_add(dim_add(dim_add(size, step - span), dim_add(before, after)), dim_multiply(n, -step))
-            for size, before, after, n, step, span in zip(
-                self.size, self.border[:2], self.border[2:], sizes, self.stride, self.span(taps), strict=True
-            )
-        ]
-        return emit.ConvTranspose(x, weight, bias, output_padding=spare, **self.onnx_fields(*emit.inputs[:2]))
+    cpu = cpu_kernels.conv2d_weight_gradient
+    cuda = cuda_kernels.conv2d_weight_gradient
 
 
 @dataclass(frozen=True)
-class Conv2dWeightGrad(_Convolution):
-    """The gradient of a `Conv2d` for its filters, from its input x and the gradient of its output.
+class _OfVolumes(Convolution):
+    stride: Numbers = (1, 1, 1)
+    border: Padding = (0, 0, 0, 0, 0, 0)
+    dilation: Numbers = (1, 1, 1)
 
-    Args:
-        taps: rows and columns of a filter.
-    """
+    @property
+    def kinds(self) -> tuple[type[Any], type[Any], type[Any]]:
+        return Conv3d, ConvTranspose3d, Conv3dWeightGrad
 
-    taps: Pair = (1, 1)
-    image_inputs: ClassVar[tuple[int, ...]] = (0, 1)
-    image_outputs: ClassVar[tuple[int, ...]] = ()
-    cpu = cpu_kernels.conv2d_weight_gradient
-    cuda = cuda_kernels.conv2d_weight_gradient
-    exported: ClassVar[bool] = False
-
-    def infer(self, x: Spec, dy: Spec) -> Spec:
-        _, channels, _, _ = self.sizes(x)
-        _, filters, _, _ = self.sizes(dy)
-        assert isinstance(channels, int)
-        return x.with_shape((filters, channels // self.groups, *self.taps))
-
-    def grad(self, dy: Value, y: Value, x: Value, upstream: Value) -> tuple[Value, Value]:
-        """It is linear in both: the gradient of its output takes the place of the filters."""
-        _, _, height, width = self.sizes(x.spec)
-        dx = ConvTranspose2d(size=(height, width), **self.fields())(upstream, dy)
-        return dx, Conv2d(**self.fields())(x, dy)
-
-    def multiply_adds(self, inputs: Sequence[Spec], outputs: Sequence[Spec]) -> int:
-        return math.prod(inputs[1].sizes) * math.prod(outputs[0].sizes[1:])
+    def of_images(self) -> Any:
+        """What it does to rows and columns, as the op on images."""
+        _, top, left, _, below, right = self.border
+        images = Conv2d().kinds[self.kinds.index(type(self))]
+        sizes = {name: getattr(self, name)[1:] for name in ("size", "taps") if hasattr(self, name)}
+        given = {"stride": self.stride[1:], "dilation": self.dilation[1:]}
+        return images(**self.fields() | given | sizes | {"border": (top, left, below, right)})
 
 
-class ChannelSum(ImageOp):
-    """The sum over images and pixels: the gradient of a bias for each channel."""
+class Conv3d(_OfVolumes, ConvolutionForward):
+    """Volumes x (N, C, D, H, W) under filters (K, C / groups, Q, R, S), plus a bias (K,) if one is given."""
 
-    image_outputs: ClassVar[tuple[int, ...]] = ()
-    axes: ClassVar[tuple[int, ...]] = (0, 1, 2)  # of images with channels last
-    cpu = cpu_kernels.channel_sum
-    cuda = cuda_kernels.channel_sum
-    exported: ClassVar[bool] = False
+    cpu = cpu_kernels.conv3d
+    cuda = cuda_kernels.conv3d
 
-    def infer(self, x: Spec) -> Spec:
-        return x.with_shape((self.sizes(x)[1],))
 
-    def grad(self, dy: Value, y: Value, x: Value) -> tuple[Value]:
-        channels = reshape(dy, (-1, 1, 1)) if self.layout == CHANNELS_FIRST else dy
-        return (broadcast_to(channels, x.shape),)
+@dataclass(frozen=True)
+class ConvTranspose3d(_OfVolumes, ConvolutionTranspose):
+    """The transpose of a `Conv3d`: x (N, K, D', H', W') and filters to (N, C, *size)."""
+
+    cpu = cpu_kernels.conv_transpose3d
+    cuda = cuda_kernels.conv_transpose3d
+
+
+@dataclass(frozen=True)
+class Conv3dWeightGrad(_OfVolumes, ConvolutionWeightGrad):
+    """The gradient of a `Conv3d` for its filters, from its input x and the gradient of its output."""
+
+    cpu = cpu_kernels.conv3d_weight_gradient
+    cuda = cuda_kernels.conv3d_weight_gradient
 
 
 def conv2d(
@@ -228,9 +101,9 @@ def conv2d(
     weight: Value,
     bias: Value | None = None,
     *,
-    stride: int | Pair = 1,
-    padding: int | str | Pair = 0,
-    dilation: int | Pair = 1,
+    stride: int | Numbers = 1,
+    padding: int | str | Numbers = 0,
+    dilation: int | Numbers = 1,
     groups: int = 1,
 ) -> Value:
     """Convolution of images x (N, C, H, W) with filters (K, C / groups, R, S), plus a bias (K,).
@@ -242,11 +115,41 @@ def conv2d(
         dilation: pixels between neighbouring taps.
         groups: channels and filters are split into this many independent groups.
     """
-    steps, gaps = pair(stride, "stride"), pair(dilation, "dilation")
-    _, _, height, width = ImageOp().sizes(x.spec)
-    sides = padding_of(padding, height, width, weight.spec.sizes[2:], steps, gaps)  # type: ignore[arg-type]  # ImageOp.sizes checks height and width
-    op = Conv2d(stride=steps, border=sides, dilation=gaps, groups=groups)
-    return op(x, weight) if bias is None else op(x, weight, bias)
+    return _convolved(Conv2d(), x, weight, bias, stride, padding, dilation, groups)
+
+
+def conv3d(
+    x: Value,
+    weight: Value,
+    bias: Value | None = None,
+    *,
+    stride: int | Numbers = 1,
+    padding: int | str | Numbers = 0,
+    dilation: int | Numbers = 1,
+    groups: int = 1,
+) -> Value:
+    """Convolution of volumes x (N, C, D, H, W) with filters (K, C / groups, Q, R, S), plus a bias (K,).
+
+    Arguments are those of `conv2d`: numbers for one axis each are given as (depth, height, width).
+    """
+    return _convolved(Conv3d(), x, weight, bias, stride, padding, dilation, groups)
+
+
+def _convolved(
+    op: Any,
+    x: Value,
+    weight: Value,
+    bias: Value | None,
+    stride: Any,
+    padding: Any,
+    dilation: Any,
+    groups: int,
+) -> Value:
+    steps, gaps = per_axis(stride, "stride", op.spatial), per_axis(dilation, "dilation", op.spatial)
+    sides = padding_of(padding, op.sizes(x.spec)[2:], op.taps_of(weight.spec), steps, gaps)
+    op = replace(op, stride=steps, border=sides, dilation=gaps, groups=groups)
+    found: Value = op(x, weight) if bias is None else op(x, weight, bias)
+    return found
 
 
 def conv_transpose2d(
@@ -254,31 +157,64 @@ def conv_transpose2d(
     weight: Value,
     bias: Value | None = None,
     *,
-    stride: int | Pair = 1,
-    padding: int | Pair = 0,
-    output_padding: int | Pair = 0,
-    dilation: int | Pair = 1,
+    stride: int | Numbers = 1,
+    padding: int | Numbers = 0,
+    output_padding: int | Numbers = 0,
+    dilation: int | Numbers = 1,
     groups: int = 1,
 ) -> Value:
     """Transposed convolution of x (N, K, H, W) with filters (K, C / groups, R, S).
 
     Height and width become (size - 1) * stride - 2 * padding + dilation * (taps - 1) + output_padding + 1.
     """
-    steps, gaps = pair(stride, "stride"), pair(dilation, "dilation")
-    more = pair(output_padding, "output_padding", 0)
-    sides = padding_of(padding, 1, 1, (1, 1), steps)
-    op = ConvTranspose2d(stride=steps, border=sides, dilation=gaps, groups=groups)
-    _, _, *sizes = op.sizes(x.spec)
-    down, across = (
-        dim_add(dim_multiply(size, step), span + extra - step - int(before) - int(after))
-        for size, step, before, after, span, extra in zip(
-            sizes, steps, sides[:2], sides[2:], op.span(weight.spec.sizes[2:]), more, strict=True
-        )
+    given = stride, padding, output_padding, dilation
+    return _transposed(ConvTranspose2d(), x, weight, bias, *given, groups)
+
+
+def conv_transpose3d(
+    x: Value,
+    weight: Value,
+    bias: Value | None = None,
+    *,
+    stride: int | Numbers = 1,
+    padding: int | Numbers = 0,
+    output_padding: int | Numbers = 0,
+    dilation: int | Numbers = 1,
+    groups: int = 1,
+) -> Value:
+    """Transposed convolution of x (N, K, D, H, W) with filters (K, C / groups, Q, R, S).
+
+    The size of each axis becomes what `conv_transpose2d` says.
+    """
+    given = stride, padding, output_padding, dilation
+    return _transposed(ConvTranspose3d(), x, weight, bias, *given, groups)
+
+
+def _transposed(
+    op: Any,
+    x: Value,
+    weight: Value,
+    bias: Value | None,
+    stride: Any,
+    padding: Any,
+    output_padding: Any,
+    dilation: Any,
+    groups: int,
+) -> Value:
+    axes, sizes = op.spatial, op.sizes(x.spec)[2:]
+    steps, gaps = per_axis(stride, "stride", axes), per_axis(dilation, "dilation", axes)
+    more, sides = per_axis(output_padding, "output_padding", axes, 0), per_axis(padding, "padding", axes, 0)
+    op = replace(op, stride=steps, border=sides * 2, dilation=gaps, groups=groups)
+    spans = op.span(op.taps_of(weight.spec))
+    size = tuple(
+        dim_add(dim_multiply(size, step), span + extra - step - 2 * side)
+        for size, step, side, span, extra in zip(sizes, steps, sides, spans, more, strict=True)
     )
-    if any(isinstance(size, int) and size < 1 for size in (down, across)):
-        raise ShapeError(f"the output would be {down} x {across}.", fix="use less padding.")
-    op = replace(op, size=(down, across))
-    return op(x, weight) if bias is None else op(x, weight, bias)
+    if any(isinstance(dim, int) and dim < 1 for dim in size):
+        raise ShapeError(f"the output would be {by_times(size)}.", fix="use less padding.")
+    op = replace(op, size=size)
+    found: Value = op(x, weight) if bias is None else op(x, weight, bias)
+    return found
 
 
-__all__ = ["conv2d", "conv_transpose2d"]
+__all__ = ["conv2d", "conv3d", "conv_transpose2d", "conv_transpose3d"]

@@ -1,7 +1,8 @@
-"""What ops on images (N, C, H, W) have in common: the layout they compute in, and sizes of windows.
+"""What ops on images (N, C, H, W) and volumes (N, C, D, H, W) have in common: the layout they compute in, and
+sizes of windows.
 
-In a graph, an `ImageOp` works on (N, C, H, W). The planner may hand it images with channels last
-instead: it sets `layout` to "NHWC", and shapes, inputs and outputs are then (N, H, W, C).
+In a graph, an `ImageOp` works with channels first. The planner may hand it images with channels last instead:
+it sets `layout` to "NHWC", and shapes, inputs and outputs are then (N, H, W, C), of volumes (N, D, H, W, C).
 """
 
 from __future__ import annotations
@@ -29,12 +30,20 @@ from bigmodel_core.kernels.cuda import images as cuda_kernels
 from bigmodel_core.ops.elementwise import check_floats
 
 Pair = tuple[int, int]
-Padding = tuple[Dim, Dim, Dim, Dim]
-"""Rows above, columns left, rows below, columns right. Ops call the field `border`, since checkpoints do.
+Numbers = tuple[int, ...]
+"""A number for each axis of an image or volume: (down, across), or (deep, down, across)."""
+Padding = tuple[Dim, ...]
+"""What is added before each axis, then behind each: rows above, columns left, rows below, columns right. Ops
+call the field `border`, since checkpoints do.
 
 Padding "same" with a stride along a free axis depends on its size, and is an expression of it."""
 
 CHANNELS_FIRST, CHANNELS_LAST = "NCHW", "NHWC"
+MEANT = {
+    2: ("images (N, C, H, W)", "(N, 1, H, W)"),
+    3: ("volumes (N, C, D, H, W)", "(N, 1, D, H, W)"),
+}
+"""What an op takes, and how one channel is given, by how many axes each channel has."""
 
 
 def to_last(rank: int) -> tuple[int, ...]:
@@ -49,38 +58,42 @@ def to_first(rank: int) -> tuple[int, ...]:
 
 @dataclass(frozen=True, kw_only=True)
 class ImageOp(Op):
-    """An op defined on (N, C, H, W) that can also compute on (N, H, W, C)."""
+    """An op defined on (N, C, H, W) that can also compute on (N, H, W, C); on volumes likewise."""
 
     layout: str = CHANNELS_FIRST
     image_inputs: ClassVar[tuple[int, ...]] = (0,)
     image_outputs: ClassVar[tuple[int, ...]] = (0,)
 
+    @property
+    def spatial(self) -> int:
+        """How many axes each channel has: 2 in images, 3 in volumes."""
+        return 2
+
     def channels_last(self) -> Self | None:
         return replace(self, layout=CHANNELS_LAST) if self.layout == CHANNELS_FIRST else None
 
-    def sizes(self, x: Spec) -> tuple[Dim, Dim, Dim, Dim]:
-        """(N, C, H, W) of an image input.
+    def sizes(self, x: Spec) -> Shape:
+        """(N, C, H, W) of an image input; (N, C, D, H, W) of volumes.
 
         Raises:
-            ShapeError: it has not four dimensions.
+            ShapeError: it has another number of dimensions.
             DtypeError: it is not of a float type.
         """
         name = type(self).__name__
-        if x.ndim != 4:
+        if x.ndim != self.spatial + 2:
+            meant, of_one = MEANT[self.spatial]
             raise ShapeError(
-                f"{name} needs images (N, C, H, W), got {format_shape(x.shape)}.",
-                fix="reshape the input; images of one channel are (N, 1, H, W).",
+                f"{name} needs {meant}, got {format_shape(x.shape)}.",
+                fix=f"reshape the input; {meant.split()[0]} of one channel are {of_one}.",
             )
         check_floats(name, x)
-        order = (0, 1, 2, 3) if self.layout == CHANNELS_FIRST else to_first(4)
-        n, channels, height, width = (x.shape[axis] for axis in order)
-        return n, channels, height, width
-
-    def arranged(self, n: Dim, channels: Dim, height: Dim, width: Dim) -> Shape:
-        """A shape in the op's layout."""
         if self.layout == CHANNELS_FIRST:
-            return n, channels, height, width
-        return n, height, width, channels
+            return x.shape
+        return tuple(x.shape[axis] for axis in to_first(x.ndim))
+
+    def arranged(self, n: Dim, channels: Dim, *sizes: Dim) -> Shape:
+        """A shape in the op's layout."""
+        return (n, channels, *sizes) if self.layout == CHANNELS_FIRST else (n, *sizes, channels)
 
 
 def output_size(size: Dim, window: int, stride: int, before: Dim, after: Dim) -> Dim:
@@ -89,63 +102,79 @@ def output_size(size: Dim, window: int, stride: int, before: Dim, after: Dim) ->
     return dim_add(dim_floor_divide(spare, stride), 1)
 
 
-def window_sizes(
-    name: str, height: Dim, width: Dim, span: Pair, stride: Pair, padding: Padding
-) -> tuple[Dim, Dim]:
-    """Height and width of what windows over an image give.
+def by_times(sizes: Sequence[Dim]) -> str:
+    """Sizes as people write them: 3 x 3."""
+    return " x ".join(map(str, sizes))
+
+
+def window_sizes(name: str, sizes: Sequence[Dim], span: Numbers, stride: Numbers, padding: Padding) -> Shape:
+    """The size along each axis of what windows over an image or volume give.
 
     Raises:
         ShapeError: the window is larger than the padded image.
     """
-    down = output_size(height, span[0], stride[0], padding[0], padding[2])
-    across = output_size(width, span[1], stride[1], padding[1], padding[3])
-    if any(isinstance(count, int) and count < 1 for count in (down, across)):
+    ends = padding[: len(sizes)], padding[len(sizes) :]
+    counts = tuple(output_size(*axis) for axis in zip(sizes, span, stride, *ends, strict=True))
+    if any(isinstance(count, int) and count < 1 for count in counts):
         raise ShapeError(
-            f"{name}: a window of {span[0]} x {span[1]} does not fit an image of {height} x {width} with"
-            f" padding {padding}.",
-            fix="use larger images (N, C, H, W), a smaller window or more padding.",
+            f"{name}: a window of {by_times(span)} does not fit {('an image', 'a volume')[len(sizes) - 2]} of"
+            f" {by_times(sizes)} with padding {padding}.",
+            fix=f"use larger {MEANT[len(sizes)][0]}, a smaller window or more padding.",
         )
-    return down, across
+    return counts
 
 
 def pair(value: Any, name: str, least: int = 1) -> Pair:
-    """A number for both axes or one for each, as two integers.
+    """A number for both axes of an image or one for each, as two integers.
 
     Raises:
         ConfigError: it is neither, or below `least`.
     """
-    given = (value, value) if isinstance(value, int) else value if isinstance(value, (tuple, list)) else ()
-    if len(given) != 2 or any(not isinstance(i, int) or isinstance(i, bool) or i < least for i in given):
+    down, across = per_axis(value, name, 2, least)
+    return down, across
+
+
+def per_axis(value: Any, name: str, axes: int, least: int = 1) -> Numbers:
+    """A number for all axes or one for each, as integers.
+
+    Raises:
+        ConfigError: it is neither, or below `least`.
+    """
+    given = (value,) * axes if isinstance(value, int) else value if isinstance(value, (tuple, list)) else ()
+    if len(given) != axes or any(not isinstance(i, int) or isinstance(i, bool) or i < least for i in given):
+        example = max(least, 1)
         raise ConfigError(
-            f"{name} is {value!r}, expected an integer of at least {least} or two of them.",
-            fix=f"pass {name}={max(least, 1)} or {name}=({max(least, 1)}, {max(least, 1)}).",
+            f"{name} is {value!r}, expected an integer of at least {least} or {('two', 'three')[axes - 2]} of"
+            " them.",
+            fix=f"pass {name}={example} or {name}={(example,) * axes}.",
         )
-    return int(given[0]), int(given[1])
+    return tuple(int(i) for i in given)
 
 
 def padding_of(
-    padding: Any, height: Dim, width: Dim, window: Pair, stride: Pair, dilation: Pair = (1, 1)
+    padding: Any, sizes: Sequence[Dim], window: Numbers, stride: Numbers, dilation: Numbers | None = None
 ) -> Padding:
-    """Padding as a layer takes it, as numbers for the four sides.
+    """Padding as a layer takes it, as numbers for all sides.
 
     Args:
-        padding: a number, one for (height, width), or "same": outputs of ceil(size / stride), what is odd
-            going below and right.
+        padding: a number, one for each axis, or "same": outputs of ceil(size / stride), what is odd going
+            behind (below and right).
 
     Raises:
         ConfigError: it is something else.
     """
     if isinstance(padding, str):
         if padding != "same":
-            raise ConfigError(f"padding is {padding!r}.", fix='pass a number, two numbers or "same".')
-        spans = [(taps - 1) * gap + 1 for taps, gap in zip(window, dilation, strict=True)]
-        return same_padding((height, width), spans, stride)
-    down, across = pair(padding, "padding", 0)
-    return down, across, down, across
+            numbers = "two numbers" if len(sizes) == 2 else "three numbers"
+            raise ConfigError(f"padding is {padding!r}.", fix=f'pass a number, {numbers} or "same".')
+        gaps = dilation or (1,) * len(sizes)
+        spans = [(taps - 1) * gap + 1 for taps, gap in zip(window, gaps, strict=True)]
+        return same_padding(sizes, spans, stride)
+    return per_axis(padding, "padding", len(sizes), 0) * 2
 
 
-def same_padding(sizes: Sequence[Dim], spans: Sequence[int], stride: Pair) -> Padding:
-    """Padding that lets ceil(size / stride) windows in, what is odd going below and right."""
+def same_padding(sizes: Sequence[Dim], spans: Sequence[int], stride: Numbers) -> Padding:
+    """Padding that lets ceil(size / stride) windows in, what is odd going behind."""
     before, after = [], []
     for size, span, step in zip(sizes, spans, stride, strict=True):
         windows = dim_floor_divide(dim_add(size, step - 1), step)
@@ -153,17 +182,24 @@ def same_padding(sizes: Sequence[Dim], spans: Sequence[int], stride: Pair) -> Pa
         total = dim_max(missing, 0)
         before.append(dim_floor_divide(total, 2))
         after.append(dim_subtract(total, before[-1]))
-    return before[0], before[1], after[0], after[1]
+    return *before, *after
+
+
+def around(padding: Padding) -> tuple[tuple[Dim, Dim], ...]:
+    """Padding as the widths of borders of (N, C, ...)."""
+    half = len(padding) // 2
+    return ((0, 0), (0, 0), *zip(padding[:half], padding[half:], strict=True))
 
 
 def bound_padding(padding: Padding, sizes: Mapping[str, int]) -> Padding:
     """Padding with named dimensions replaced by sizes."""
-    top, left, below, right = (dim_value(side, sizes) for side in padding)
-    return top, left, below, right
+    return tuple(dim_value(side, sizes) for side in padding)
 
 
-def onnx_pads(padding: Padding, sizes: Sequence[Dim], spans: Sequence[int], stride: Pair) -> dict[str, Any]:
-    """Padding as attributes of a window operator, on an image of such (H, W).
+def onnx_pads(
+    padding: Padding, sizes: Sequence[Dim], spans: Sequence[int], stride: Numbers
+) -> dict[str, Any]:
+    """Padding as attributes of a window operator, on an image or volume of such sizes.
 
     Raises:
         ExportError: it depends on a size in a way that a file cannot say.

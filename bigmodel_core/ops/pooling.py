@@ -1,7 +1,8 @@
-"""Pools over windows of images: the largest number, the mean; over the whole image; and to a given size."""
+"""Pools over windows of images and volumes: the largest number, the mean; over the whole; to a given size."""
 
 from __future__ import annotations
 
+import itertools
 from collections.abc import Mapping
 from dataclasses import dataclass, replace
 from typing import Any, ClassVar
@@ -10,22 +11,25 @@ import numpy as np
 
 from bigmodel_core.errors import ShapeError
 from bigmodel_core.graph import Value
-from bigmodel_core.graph.spec import Dim, Spec, dim_value
+from bigmodel_core.graph.spec import Shape, Spec, dim_value
 from bigmodel_core.kernels.cpu import pooling as cpu_kernels
 from bigmodel_core.kernels.cuda import pooling as cuda_kernels
 from bigmodel_core.ops.comparison import cast, equal, logical_and, where
 from bigmodel_core.ops.elementwise import check_floats
 from bigmodel_core.ops.images import (
     ImageOp,
+    Numbers,
     Padding,
     Pair,
+    around,
     bound_padding,
     onnx_pads,
     padding_of,
     pair,
+    per_axis,
     window_sizes,
 )
-from bigmodel_core.ops.padding import zero_pad
+from bigmodel_core.ops.padding import pad
 from bigmodel_core.ops.positions import positions
 from bigmodel_core.ops.shape import zeros_like
 from bigmodel_core.ops.sizes import size_of
@@ -34,28 +38,31 @@ from bigmodel_core.ops.slicing import Slice
 
 @dataclass(frozen=True)
 class _Pool(ImageOp):
-    """Windows over images.
+    """Windows over images, or over volumes if they have three sizes.
 
     Args:
-        window: rows and columns of a window.
-        stride: pixels between neighbouring windows, down and across.
-        border: the padding: rows above, columns left, rows below and columns right that are outside the
-            image.
+        window: rows and columns of a window, after its depth if it has one.
+        stride: pixels between neighbouring windows along each axis.
+        border: the padding, which is outside the image: before each axis, then behind each.
     """
 
-    window: Pair = (2, 2)
-    stride: Pair = (2, 2)
+    window: Numbers = (2, 2)
+    stride: Numbers = (2, 2)
     border: Padding = (0, 0, 0, 0)
 
+    @property
+    def spatial(self) -> int:
+        return len(self.window)
+
     def pooled(self, x: Spec) -> Spec:
-        n, channels, height, width = self.sizes(x)
+        n, channels, *sizes = self.sizes(x)
         if any(isinstance(b, int) and b >= w for b, w in zip(self.border, self.window * 2, strict=True)):
             raise ShapeError(
                 f"{type(self).__name__}: padding {self.border} leaves windows {self.window} without a pixel.",
                 fix="pad by less than the window.",
             )
-        down, across = window_sizes(type(self).__name__, height, width, self.window, self.stride, self.border)
-        return x.with_shape(self.arranged(n, channels, down, across))
+        counts = window_sizes(type(self).__name__, sizes, self.window, self.stride, self.border)
+        return x.with_shape(self.arranged(n, channels, *counts))
 
     def bind(self, sizes: Mapping[str, int]) -> Any:
         """The same with named dimensions replaced by sizes."""
@@ -70,7 +77,7 @@ class _Pool(ImageOp):
 
 
 class MaxPool(_Pool):
-    """The largest number under each window of images (N, C, H, W).
+    """The largest number under each window of images (N, C, H, W) or volumes (N, C, D, H, W).
 
     Outputs: y, and for the gradient the number of the window's pixel it came from (the first, if several
     are equal).
@@ -85,8 +92,8 @@ class MaxPool(_Pool):
         return y, y.with_dtype("int32")
 
     def grad(self, dy: Any, y: Any, x: Value) -> tuple[Value]:
-        _, _, height, width = self.sizes(x.spec)
-        op = _MaxPoolGrad(self.window, self.stride, self.border, (height, width), layout=self.layout)
+        image = self.sizes(x.spec)[2:]
+        op = _MaxPoolGrad(self.window, self.stride, self.border, image, layout=self.layout)
         return (op(dy[0], y[1]),)
 
     def onnx(self, emit: Any, x: Any) -> Any:
@@ -95,12 +102,12 @@ class MaxPool(_Pool):
 
 @dataclass(frozen=True)
 class _PoolGrad(_Pool):
-    image: tuple[Dim, Dim] = (1, 1)
+    image: Shape = (1, 1)
     exported: ClassVar[bool] = False
 
     def bind(self, sizes: Mapping[str, int]) -> Any:
         """The same with named dimensions replaced by sizes."""
-        image = (dim_value(self.image[0], sizes), dim_value(self.image[1], sizes))
+        image = tuple(dim_value(dim, sizes) for dim in self.image)
         return replace(self, image=image, border=bound_padding(self.border, sizes))
 
     def infer(self, dy: Spec, *_: Spec) -> Spec:
@@ -121,14 +128,11 @@ class _MaxPoolGrad(_PoolGrad):
 
     def grad(self, dy: Value, y: Value, upstream: Value, places: Value) -> tuple[Value, None]:
         """The numbers at the places, which are looked for under one pixel of all windows after the other."""
-        _, _, down, across = self.sizes(upstream.spec)
-        rows, columns = self.window
-        padded = zero_pad(dy, self.border)
-        found = zeros_like(upstream)
-        for place in range(rows * columns):
-            row, column = divmod(place, columns)
-            strip = Slice(2, row, down, self.stride[0])(padded)
-            under = Slice(3, column, across, self.stride[1])(strip)
+        padded, found = pad(dy, around(self.border)), zeros_like(upstream)
+        for place, first in enumerate(itertools.product(*map(range, self.window))):
+            under = padded
+            for axis, (start, step) in enumerate(zip(first, self.stride, strict=True), 2):
+                under = Slice(axis, start, upstream.shape[axis], step)(under)
             found = where(equal(places, place), under, found)
         return found, None
 
@@ -146,7 +150,7 @@ class _AveragePoolGrad(_PoolGrad):
 
 @dataclass(frozen=True)
 class AveragePool(_Pool):
-    """The mean of the numbers under each window of images (N, C, H, W).
+    """The mean of the numbers under each window of images (N, C, H, W) or volumes (N, C, D, H, W).
 
     Args:
         count_border: whether what is outside the image counts as zeros, as PyTorch has it.
@@ -160,9 +164,9 @@ class AveragePool(_Pool):
         return self.pooled(x)
 
     def grad(self, dy: Value, y: Value, x: Value) -> tuple[Value]:
-        _, _, height, width = self.sizes(x.spec)
+        image = self.sizes(x.spec)[2:]
         op = _AveragePoolGrad(
-            self.window, self.stride, self.border, (height, width), self.count_border, layout=self.layout
+            self.window, self.stride, self.border, image, self.count_border, layout=self.layout
         )
         return (op(dy),)
 
@@ -173,37 +177,54 @@ class AveragePool(_Pool):
 
 
 def max_pool(
-    x: Value, window: int | Pair, stride: int | Pair | None = None, padding: int | str | Pair = 0
+    x: Value, window: int | Numbers, stride: int | Numbers | None = None, padding: int | str | Numbers = 0
 ) -> Value:
     """The largest number under each window of images (N, C, H, W); the stride is the window by default."""
-    return MaxPool(*_windows(x, window, stride, padding))(x)[0]
+    return MaxPool(*_windows(x, 2, window, stride, padding))(x)[0]
+
+
+def max_pool3d(
+    x: Value, window: int | Numbers, stride: int | Numbers | None = None, padding: int | str | Numbers = 0
+) -> Value:
+    """The largest number under each window of volumes (N, C, D, H, W); the stride as in `max_pool`."""
+    return MaxPool(*_windows(x, 3, window, stride, padding))(x)[0]
 
 
 def average_pool(
     x: Value,
-    window: int | Pair,
-    stride: int | Pair | None = None,
-    padding: int | str | Pair = 0,
+    window: int | Numbers,
+    stride: int | Numbers | None = None,
+    padding: int | str | Numbers = 0,
     count_border: bool = True,
 ) -> Value:
     """The mean under each window of images (N, C, H, W); the stride is the window by default."""
-    return AveragePool(*_windows(x, window, stride, padding), count_border)(x)
+    return AveragePool(*_windows(x, 2, window, stride, padding), count_border)(x)
 
 
-def _windows(x: Value, window: Any, stride: Any, padding: Any) -> tuple[Pair, Pair, Padding]:
-    size = pair(window, "window")
-    steps = size if stride is None else pair(stride, "stride")
-    _, _, height, width = ImageOp().sizes(x.spec)
-    return size, steps, padding_of(padding, height, width, size, steps)
+def average_pool3d(
+    x: Value,
+    window: int | Numbers,
+    stride: int | Numbers | None = None,
+    padding: int | str | Numbers = 0,
+    count_border: bool = True,
+) -> Value:
+    """The mean under each window of volumes (N, C, D, H, W); the stride is the window by default."""
+    return AveragePool(*_windows(x, 3, window, stride, padding), count_border)(x)
+
+
+def _windows(x: Value, axes: int, window: Any, stride: Any, padding: Any) -> tuple[Numbers, Numbers, Padding]:
+    size = per_axis(window, "window", axes)
+    steps = size if stride is None else per_axis(stride, "stride", axes)
+    return size, steps, padding_of(padding, _Pool(size).sizes(x.spec)[2:], size, steps)
 
 
 def global_average_pool(x: Value) -> Value:
-    """The mean of each channel: (N, C, H, W) or (N, C, T) to (N, C)."""
+    """The mean of each channel: (N, C, H, W), (N, C, T) or (N, C, D, H, W) to (N, C)."""
     from bigmodel_core.ops.reduce import mean
 
-    if x.ndim == 3:
+    if x.ndim in (3, 5):
         check_floats("global_average_pool", x.spec)
-        return mean(x, 2)
+        return mean(x, tuple(range(2, x.ndim)))
     ImageOp().sizes(x.spec)
     return mean(x, (2, 3))
 
@@ -249,4 +270,11 @@ def _window_means(x: Value, axis: int, count: int) -> Value:
     return covered / total(covered, 1, keepdims=True)
 
 
-__all__ = ["adaptive_average_pool", "average_pool", "global_average_pool", "max_pool"]
+__all__ = [
+    "adaptive_average_pool",
+    "average_pool",
+    "average_pool3d",
+    "global_average_pool",
+    "max_pool",
+    "max_pool3d",
+]

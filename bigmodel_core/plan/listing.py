@@ -55,7 +55,7 @@ class PlannedStep:
     @property
     def choice(self) -> str:
         """What was chosen for the shape, by all kernels."""
-        return "; ".join(kernel.choice for kernel in self.kernels if kernel.choice)
+        return "; ".join(dict.fromkeys(kernel.choice for kernel in self.kernels if kernel.choice))
 
     def to_dict(self) -> dict[str, Any]:
         """The same as JSON-able values."""

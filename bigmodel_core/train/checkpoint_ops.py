@@ -132,7 +132,8 @@ def _named(owners: set[_Owner], name: str, homes: dict[_Owner, set[str]]) -> lis
     if _OF_CORE in owners:
         for module in pkgutil.iter_modules(importlib.import_module(_CORE_OPS).__path__, f"{_CORE_OPS}."):
             importlib.import_module(module.name)
-    found = [cls for cls in _subclasses(Op) if cls.__name__ == name and _owner(cls, homes) in owners]
+    classes = dict.fromkeys(_subclasses(Op))  # once each, whatever their bases
+    found = [cls for cls in classes if cls.__name__ == name and _owner(cls, homes) in owners]
     if len(found) > 1:  # a module that was loaded again leaves its former classes behind
         found = [cls for cls in found if getattr(sys.modules.get(cls.__module__), name, None) is cls]
     return found

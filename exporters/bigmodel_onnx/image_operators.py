@@ -9,20 +9,20 @@ from typing import Any
 from bigmodel_core import ops
 from bigmodel_core.errors import ExportError
 from bigmodel_core.graph import Value
-from bigmodel_core.graph.spec import Dim, dim_add, dim_multiply, dim_subtract
-from bigmodel_core.ops.convolution import Conv2d, ConvTranspose2d
-from bigmodel_core.ops.images import Padding, Pair, same_padding
+from bigmodel_core.graph.spec import Dim, Shape, dim_add, dim_multiply, dim_subtract
+from bigmodel_core.ops.convolution import Conv2d, Conv3d, ConvTranspose2d, ConvTranspose3d
+from bigmodel_core.ops.images import Numbers, Padding, around, same_padding
 from bigmodel_core.ops.pooling import AveragePool, MaxPool
 from bigmodel_onnx.nodes import Call, reads
 
 
 @dataclass
 class _Windows:
-    """The windows of a node, on images (N, C, H, W) that a sequence (N, C, T) becomes if it is one.
+    """The windows of a node, on volumes, or on images (N, C, H, W) that a sequence (N, C, T) becomes.
 
     Args:
         call: the node.
-        taps: rows and columns of a window; those of the weight if the node does not say.
+        taps: the size of a window; that of the weight's filters if the node does not say.
     """
 
     call: Call
@@ -32,23 +32,24 @@ class _Windows:
         call = self.call
         given = call.value(0)
         self.rank = given.ndim - 2
-        if self.rank not in (1, 2):
+        if self.rank not in (1, 2, 3):
             raise ExportError(
-                f"{call.operator} over {self.rank} axes cannot be read.", fix="use sequences or images."
+                f"{call.operator} over {self.rank} axes cannot be read.",
+                fix="use sequences, images or volumes.",
             )
-        self.x = given if self.rank == 2 else ops.reshape(given, (*given.shape[:2], 1, given.shape[2]))
-        self.taps = self.pair("kernel_shape", 1, list(self.taps))
-        self.stride, self.dilation = self.pair("strides", 1), self.pair("dilations", 1)
-        down, across = ((n - 1) * gap + 1 for n, gap in zip(self.taps, self.dilation, strict=True))
-        self.span: Pair = (down, across)
+        self.x = given if self.rank > 1 else ops.reshape(given, (*given.shape[:2], 1, given.shape[2]))
+        self.axes = max(self.rank, 2)
+        self.taps = self.numbers("kernel_shape", 1, list(self.taps))
+        self.stride, self.dilation = self.numbers("strides", 1), self.numbers("dilations", 1)
+        taps = zip(self.taps, self.dilation, strict=True)
+        self.span: Numbers = tuple((n - 1) * gap + 1 for n, gap in taps)
 
-    def pair(self, name: str, least: int, otherwise: Sequence[Any] = ()) -> Pair:
+    def numbers(self, name: str, least: int, otherwise: Sequence[Any] = ()) -> Numbers:
         """An attribute with a number for each axis; of a sequence, the rows are added."""
         values = list(self.call.get(name) or otherwise or [least] * self.rank)
         if len(values) != self.rank:
             raise ExportError(f"{name} of {self.call.operator} is {values}, expected {self.rank} numbers.")
-        down, across = [least] * (2 - self.rank) + values
-        return down, across
+        return (*[least] * (self.axes - self.rank), *values)
 
     @property
     def auto_pad(self) -> str:
@@ -63,16 +64,15 @@ class _Windows:
         pads = list(self.call.get("pads") or [0] * 2 * self.rank)
         if len(pads) != 2 * self.rank or min(pads) < 0:
             raise ExportError(f"pads of {self.call.operator} are {pads}.")
-        if self.rank == 1:
-            return 0, pads[0], 0, pads[1]
-        return pads[0], pads[1], pads[2], pads[3]
+        return (0, pads[0], 0, pads[1]) if self.rank == 1 else tuple(pads)
 
     def padding(self) -> Padding:
-        """Rows above, columns left, rows below, columns right."""
+        """The pads before each axis, then behind each."""
         if not self.auto_pad.startswith("SAME"):
             return self.given_padding()
-        top, left, below, right = same_padding(self.x.shape[2:], self.span, self.stride)
-        return (top, left, below, right) if self.auto_pad == "SAME_UPPER" else (below, right, top, left)
+        pads = same_padding(self.x.shape[2:], self.span, self.stride)
+        is_upper = self.auto_pad == "SAME_UPPER"
+        return pads if is_upper else (*pads[self.axes :], *pads[: self.axes])
 
     def ceiled(self, padding: Padding) -> Padding:
         """The padding that lets a last window in, which begins on the image but does not fit."""
@@ -80,7 +80,7 @@ class _Windows:
             return padding
         ends = []
         for axis, (size, step, span) in enumerate(zip(self.x.shape[2:], self.stride, self.span, strict=True)):
-            before, after = int(padding[axis]), int(padding[axis + 2])
+            before, after = int(padding[axis]), int(padding[axis + self.axes])
             if step == 1:  # every window fits
                 ends.append(after)
                 continue
@@ -93,11 +93,11 @@ class _Windows:
             if (count - 1) * step >= size + before:
                 count -= 1
             ends.append(max((count - 1) * step + span - size - before, 0))
-        return padding[0], padding[1], ends[0], ends[1]
+        return (*padding[: self.axes], *ends)
 
     def result(self, y: Value) -> Value:
         """Images as what the node takes."""
-        return y if self.rank == 2 else ops.reshape(y, (*y.shape[:2], y.shape[3]))
+        return y if self.rank > 1 else ops.reshape(y, (*y.shape[:2], y.shape[3]))
 
 
 def _known(total: Dim | None) -> int:
@@ -112,48 +112,51 @@ def _known(total: Dim | None) -> int:
 
 
 def _apart(totals: Sequence[int], less_first: bool) -> Padding:
-    """Totals of two axes on both of their sides; what is odd goes to the end, or to the beginning."""
+    """Totals of axes on both of their sides; what is odd goes to the end, or to the beginning."""
     before = [total // 2 if less_first else total - total // 2 for total in totals]
-    return before[0], before[1], totals[0] - before[0], totals[1] - before[1]
+    return (*before, *(total - first for total, first in zip(totals, before, strict=True)))
 
 
 def _filters(weight: Value) -> Value:
     """Filters of sequences as those of images."""
-    return weight if weight.ndim == 4 else ops.reshape(weight, (*weight.shape[:2], 1, *weight.shape[2:]))
+    return weight if weight.ndim > 3 else ops.reshape(weight, (*weight.shape[:2], 1, *weight.shape[2:]))
 
 
 @reads("Conv")
 def _conv(call: Call) -> Value:
     w = _Windows(call, call.value(1).shape[2:])
     weight = _filters(call.value(1))
-    op = Conv2d(stride=w.stride, border=w.padding(), dilation=w.dilation, groups=call.get("group", 1))
+    op = (Conv2d if w.axes == 2 else Conv3d)(
+        stride=w.stride, border=w.padding(), dilation=w.dilation, groups=call.get("group", 1)
+    )
     return w.result(op(w.x, weight, *([call.value(2)] if call.has(2) else [])))
 
 
 @reads("ConvTranspose")
 def _conv_transpose(call: Call) -> Value:
     w = _Windows(call, call.value(1).shape[2:])
-    padding, more = w.given_padding(), w.pair("output_padding", 0)
+    padding, more = w.given_padding(), w.numbers("output_padding", 0)
     largest = [
         dim_add(dim_multiply(size, step), span + extra - step)
         for size, step, span, extra in zip(w.x.shape[2:], w.stride, w.span, more, strict=True)
     ]
     wanted: list[Dim] = [dim_multiply(size, step) for size, step in zip(w.x.shape[2:], w.stride, strict=True)]
     if call.get("output_shape") is not None:
-        wanted = [*[1] * (2 - w.rank), *call.get("output_shape")[-w.rank :]]
+        wanted = [*[1] * (w.axes - w.rank), *call.get("output_shape")[-w.rank :]]
     if call.get("output_shape") is not None or w.auto_pad.startswith("SAME"):
         totals = [_known(dim_subtract(a, b)) for a, b in zip(largest, wanted, strict=True)]
         padding = _apart(totals, less_first=w.auto_pad == "SAME_UPPER")
-        size = wanted
+        size: Shape = tuple(wanted)
     else:
-        pads = [dim_add(before, after) for before, after in zip(padding[:2], padding[2:], strict=True)]
-        size = [dim_subtract(a, b) for a, b in zip(largest, pads, strict=True)]
-    op = ConvTranspose2d(
+        ends = padding[: w.axes], padding[w.axes :]
+        pads = [dim_add(before, after) for before, after in zip(*ends, strict=True)]
+        size = tuple(dim_subtract(a, b) for a, b in zip(largest, pads, strict=True))
+    op = (ConvTranspose2d if w.axes == 2 else ConvTranspose3d)(
         stride=w.stride,
         border=padding,
         dilation=w.dilation,
         groups=call.get("group", 1),
-        size=(size[0], size[1]),
+        size=size,
     )
     return w.result(op(w.x, _filters(call.value(1)), *([call.value(2)] if call.has(2) else [])))
 
@@ -165,7 +168,7 @@ def _pool(call: Call) -> _Windows:
     if call.get("kernel_shape") is None:
         raise ExportError(f"{call.operator} has no kernel_shape.")
     w = _Windows(call, ())
-    if w.dilation != (1, 1):
+    if any(gap != 1 for gap in w.dilation):
         raise ExportError(f"{call.operator} with dilations cannot be read.")
     return w
 
@@ -175,7 +178,7 @@ def _max_pool(call: Call) -> Value:
     if call.outputs > 1:
         raise ExportError("MaxPool with its second output, the indices of the maxima, cannot be read.")
     w = _pool(call)
-    return w.result(MaxPool(w.taps, w.stride, w.ceiled(w.padding()))(w.x)[0])  # type: ignore[arg-type]  # taps are numbers
+    return w.result(MaxPool(tuple(w.taps), w.stride, w.ceiled(w.padding()))(w.x)[0])
 
 
 @reads("AveragePool")
@@ -185,10 +188,11 @@ def _average_pool(call: Call) -> Value:
     whole = w.ceiled(padding)
     x = w.x
     if counts and whole != padding:  # pads count, what is behind them does not
-        x = ops.zero_pad(x, padding)
-        more = [max(int(end) - int(given), 0) for end, given in zip(whole[2:], padding[2:], strict=True)]
-        whole, counts = (0, 0, more[0], more[1]), False
-    return w.result(AveragePool(w.taps, w.stride, whole, counts)(x))  # type: ignore[arg-type]  # taps are numbers
+        x = ops.pad(x, around(padding))
+        ends = whole[w.axes :], padding[w.axes :]
+        more = [max(int(end) - int(given), 0) for end, given in zip(*ends, strict=True)]
+        whole, counts = (*[0] * w.axes, *more), False
+    return w.result(AveragePool(tuple(w.taps), w.stride, whole, counts)(x))
 
 
 @reads("GlobalAveragePool", "GlobalMaxPool")

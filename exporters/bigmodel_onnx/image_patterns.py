@@ -16,7 +16,7 @@ import numpy as np
 from bigmodel_core.graph import Node, Value
 from bigmodel_core.graph.spec import Shape
 from bigmodel_core.ops.batch_normalization import FixedNorm
-from bigmodel_core.ops.convolution import Conv2d, ConvTranspose2d
+from bigmodel_core.ops.convolution import Conv2d, Conv3d, ConvTranspose2d, ConvTranspose3d
 from bigmodel_core.ops.linear import Affine
 from bigmodel_core.ops.pooling import AveragePool, MaxPool
 from bigmodel_core.ops.shape import BroadcastTo, Reshape
@@ -24,7 +24,7 @@ from bigmodel_onnx.emit import Emitter
 from bigmodel_onnx.matching import Match, Uses
 from bigmodel_onnx.matrix_patterns import flat_product, write_gemm
 
-CONVOLUTIONS = (Conv2d, ConvTranspose2d)
+CONVOLUTIONS = (Conv2d, ConvTranspose2d, Conv3d, ConvTranspose3d)
 POOLS = (MaxPool, AveragePool)
 
 
@@ -149,7 +149,7 @@ def _of_sequences(value: Value) -> _Producer | None:
     node, op = value.node, value.node.op
     x, *weights = node.inputs
     assert isinstance(op, (*CONVOLUTIONS, *POOLS))
-    if not isinstance(x.node.op, Reshape) or x.shape[2] != 1 or value.shape[2] != 1:
+    if not isinstance(x.node.op, Reshape) or x.ndim != 4 or x.shape[2] != 1 or value.shape[2] != 1:
         return None
     sequence = x.node.inputs[0]
     if sequence.shape != (*x.shape[:2], x.shape[3]) or op.border[0] or op.border[2]:
@@ -177,9 +177,9 @@ def _of_sequences(value: Value) -> _Producer | None:
 
 
 def _scaled(op: Any) -> Callable[[np.ndarray, np.ndarray], np.ndarray] | None:
-    if isinstance(op, Conv2d):
+    if isinstance(op, (Conv2d, Conv3d)):
         return lambda weight, rate: weight * rate.reshape((-1,) + (1,) * (weight.ndim - 1))
-    if not isinstance(op, ConvTranspose2d):
+    if not isinstance(op, (ConvTranspose2d, ConvTranspose3d)):
         return None
 
     def scaled(weight: np.ndarray, rate: np.ndarray) -> np.ndarray:

@@ -35,6 +35,7 @@ from bigmodel_layers.pooling import (
 )
 from bigmodel_layers.recurrent import GRU, LSTM, RNN
 from bigmodel_layers.shape import Flatten, Reshape
+from bigmodel_layers.volumes import AveragePool3d, Conv3d, ConvTranspose3d, MaxPool3d
 
 __all__ = [
     "GRU",
@@ -43,10 +44,13 @@ __all__ = [
     "AdaptiveAveragePool2d",
     "AveragePool1d",
     "AveragePool2d",
+    "AveragePool3d",
     "BatchNorm",
     "Conv1d",
     "Conv2d",
+    "Conv3d",
     "ConvTranspose2d",
+    "ConvTranspose3d",
     "Dense",
     "Dropout",
     "Elu",
@@ -62,6 +66,7 @@ __all__ = [
     "LogSoftmax",
     "MaxPool1d",
     "MaxPool2d",
+    "MaxPool3d",
     "Relu",
     "Reshape",
     "Sigmoid",
@@ -102,11 +107,15 @@ def bigmodel_layers() -> list[type[bm.Layer]]:
         GRU,
         Conv1d,
         Conv2d,
+        Conv3d,
         ConvTranspose2d,
+        ConvTranspose3d,
         MaxPool1d,
         MaxPool2d,
+        MaxPool3d,
         AveragePool1d,
         AveragePool2d,
+        AveragePool3d,
         GlobalAveragePool,
         AdaptiveAveragePool2d,
         BatchNorm,

@@ -25,10 +25,10 @@ def _channels(x: Any, least: int) -> int:
 class BatchNorm(bm.Layer):
     """Each channel normalised to mean 0 and variance 1 over the batch, times `scale` plus `shift`.
 
-    Described by Ioffe and Szegedy (2015). For inputs (N, C), (N, C, T) and (N, C, H, W). In training the
-    batch's own moments are used and running ones kept; in inference the running ones are used. Parameters:
-    `scale` (C,), which starts at one, `shift` (C,), which starts at zero; not trained: `running_mean` and
-    `running_variance` (C,).
+    Described by Ioffe and Szegedy (2015). For inputs (N, C), (N, C, T), (N, C, H, W) and (N, C, D, H, W). In
+    training the batch's own moments are used and running ones kept; in inference the running ones are used.
+    Parameters: `scale` (C,), which starts at one, `shift` (C,), which starts at zero; not trained:
+    `running_mean` and `running_variance` (C,).
 
     Args:
         momentum: the weight of a batch in the running moments, as in PyTorch; the running variance is
@@ -131,8 +131,8 @@ class GroupNorm(bm.Layer):
 class InstanceNorm(bm.Layer):
     """Each channel of each sample normalised to mean 0 and variance 1, times `scale` plus `shift`.
 
-    Described by Ulyanov et al. (2016). For inputs (N, C, T) and (N, C, H, W). Parameters, unless `affine` is
-    False: `scale` (C,), which starts at one, and `shift` (C,), which starts at zero.
+    Described by Ulyanov et al. (2016). For inputs (N, C, T), (N, C, H, W) and (N, C, D, H, W). Parameters,
+    unless `affine` is False: `scale` (C,), which starts at one, and `shift` (C,), which starts at zero.
 
     Args:
         epsilon: added to the variance.

@@ -10,15 +10,24 @@ from bigmodel_core import ops
 from bigmodel_core.errors import ConfigError, ShapeError
 
 
-def _check(layer: Any, *pairs: str) -> None:
-    """The limits that all convolutions share."""
+def check(layer: Any, axes: int, *from_0: str) -> None:
+    """The limits that all convolutions share.
+
+    Args:
+        layer: the convolution.
+        axes: along how many it goes.
+        from_0: fields with a number for each axis that may be 0.
+
+    Raises:
+        ConfigError: a field is out of its limits.
+    """
     bm.check_number(layer, "filters", whole=True, at_least=1)
     bm.check_number(layer, "groups", whole=True, at_least=1)
-    for name in ("kernel_size", "stride", "dilation", *pairs):
+    for name in ("kernel_size", "stride", "dilation", *from_0):
         value = getattr(layer, name)
         if isinstance(value, list):
             object.__setattr__(layer, name, tuple(value))
-        bm.ops.images.pair(value, name, 0 if name in pairs else 1)
+        ops.images.per_axis(value, name, axes, 0 if name in from_0 else 1)
     if layer.filters % layer.groups:
         raise ConfigError(
             f"{layer.filters} filters cannot be divided into {layer.groups} groups.",
@@ -33,6 +42,22 @@ def _check(layer: Any, *pairs: str) -> None:
         )
 
 
+def check_output_padding(layer: Any, axes: int) -> None:
+    """The limits of what a transposed convolution adds behind its output."""
+    extra = ops.images.per_axis(layer.output_padding, "output_padding", axes, 0)
+    steps = ops.images.per_axis(layer.stride, "stride", axes)
+    if any(more >= step for more, step in zip(extra, steps, strict=True)):
+        raise ConfigError(
+            f"output_padding is {layer.output_padding!r}, expected less than the stride {layer.stride!r}.",
+            where=type(layer).__name__,
+            fix="it selects among the sizes that the stride allows.",
+        )
+
+
+WANTED = {3: "(N, C, T)", 4: "(N, C, H, W)", 5: "(N, C, D, H, W)"}
+EXAMPLE = {3: "(1, 28)", 4: "(1, 28, 28)", 5: "(1, 16, 28, 28)"}
+
+
 def _channels(x: Any, groups: int, rank: int) -> int:
     """The number of channels of an input (N, C, ...).
 
@@ -40,10 +65,9 @@ def _channels(x: Any, groups: int, rank: int) -> int:
         ShapeError: the input has another rank, free channels, or channels that do not divide by the groups.
     """
     if x.ndim != rank:
-        wanted = "(N, C, H, W)" if rank == 4 else "(N, C, T)"
         raise ShapeError(
-            f"the input is {bm.format_shape(x.shape)}, expected {wanted}.",
-            fix="reshape it first, for instance with bm.layers.Reshape((1, 28, 28)).",
+            f"the input is {bm.format_shape(x.shape)}, expected {WANTED[rank]}.",
+            fix=f"reshape it first, for instance with bm.layers.Reshape({EXAMPLE[rank]}).",
         )
     channels = x.shape[1]
     if not isinstance(channels, int) or channels % groups:
@@ -52,6 +76,42 @@ def _channels(x: Any, groups: int, rank: int) -> int:
             fix="choose groups that divide the channels.",
         )
     return channels
+
+
+def convolved(layer: Any, x: Any, axes: int) -> Any:
+    """What a convolution over images or volumes makes of its input."""
+    channels = _channels(x, layer.groups, axes + 2)
+    taps = ops.images.per_axis(layer.kernel_size, "kernel_size", axes)
+    weight = layer.parameter("weight", (layer.filters, channels // layer.groups, *taps), layer.initial)
+    bias = layer.parameter("bias", (layer.filters,), 0.0) if layer.use_bias else None
+    y = (ops.conv2d if axes == 2 else ops.conv3d)(
+        x,
+        weight,
+        bias,
+        stride=layer.stride,
+        padding=layer.padding,
+        dilation=layer.dilation,
+        groups=layer.groups,
+    )
+    return y if layer.activation is None else bm.registry.make("layer", layer.activation)(y)
+
+
+def transposed(layer: Any, x: Any, axes: int) -> Any:
+    """What a transposed convolution over images or volumes makes of its input."""
+    channels = _channels(x, layer.groups, axes + 2)
+    taps = ops.images.per_axis(layer.kernel_size, "kernel_size", axes)
+    weight = layer.parameter("weight", (channels, layer.filters // layer.groups, *taps), layer.initial)
+    bias = layer.parameter("bias", (layer.filters,), 0.0) if layer.use_bias else None
+    return (ops.conv_transpose2d if axes == 2 else ops.conv_transpose3d)(
+        x,
+        weight,
+        bias,
+        stride=layer.stride,
+        padding=layer.padding,
+        output_padding=layer.output_padding,
+        dilation=layer.dilation,
+        groups=layer.groups,
+    )
 
 
 @dataclass(frozen=True)
@@ -94,23 +154,10 @@ class Conv2d(bm.Layer):
     initial: str = "glorot_uniform"
 
     def __post_init__(self) -> None:
-        _check(self, *(("padding",) if self.padding != "same" else ()))
+        check(self, 2, *(("padding",) if self.padding != "same" else ()))
 
     def __call__(self, x: Any) -> Any:
-        channels = _channels(x, self.groups, 4)
-        shape = (self.filters, channels // self.groups, *bm.ops.images.pair(self.kernel_size, "kernel_size"))
-        weight = self.parameter("weight", shape, self.initial)
-        bias = self.parameter("bias", (self.filters,), 0.0) if self.use_bias else None
-        y = ops.conv2d(
-            x,
-            weight,
-            bias,
-            stride=self.stride,
-            padding=self.padding,
-            dilation=self.dilation,
-            groups=self.groups,
-        )
-        return y if self.activation is None else bm.registry.make("layer", self.activation)(y)
+        return convolved(self, x, 2)
 
 
 @dataclass(frozen=True)
@@ -149,7 +196,7 @@ class Conv1d(bm.Layer):
     initial: str = "glorot_uniform"
 
     def __post_init__(self) -> None:
-        _check(self, *(("padding",) if self.padding != "same" else ()))
+        check(self, 2, *(("padding",) if self.padding != "same" else ()))
 
     def __call__(self, x: Any) -> Any:
         channels = _channels(x, self.groups, 3)
@@ -206,30 +253,8 @@ class ConvTranspose2d(bm.Layer):
     initial: str = "glorot_uniform"
 
     def __post_init__(self) -> None:
-        _check(self, "padding", "output_padding")
-        extra, steps = (
-            bm.ops.images.pair(self.output_padding, "output_padding", 0),
-            bm.ops.images.pair(self.stride, "stride"),
-        )
-        if any(more >= step for more, step in zip(extra, steps, strict=True)):
-            raise ConfigError(
-                f"output_padding is {self.output_padding!r}, expected less than the stride {self.stride!r}.",
-                where="ConvTranspose2d",
-                fix="it selects among the sizes that the stride allows.",
-            )
+        check(self, 2, "padding", "output_padding")
+        check_output_padding(self, 2)
 
     def __call__(self, x: Any) -> Any:
-        channels = _channels(x, self.groups, 4)
-        shape = (channels, self.filters // self.groups, *bm.ops.images.pair(self.kernel_size, "kernel_size"))
-        weight = self.parameter("weight", shape, self.initial)
-        bias = self.parameter("bias", (self.filters,), 0.0) if self.use_bias else None
-        return ops.conv_transpose2d(
-            x,
-            weight,
-            bias,
-            stride=self.stride,
-            padding=self.padding,
-            output_padding=self.output_padding,
-            dilation=self.dilation,
-            groups=self.groups,
-        )
+        return transposed(self, x, 2)

@@ -10,15 +10,19 @@ from bigmodel_core import ops
 from bigmodel_core.errors import ConfigError, ShapeError
 
 
-def _check(layer: Any) -> None:
-    """The limits of a window's fields."""
+def check(layer: Any, axes: int) -> None:
+    """The limits of a window's fields, along so many axes.
+
+    Raises:
+        ConfigError: a field is out of its limits.
+    """
     for name, least in (("window", 1), ("stride", 1), ("padding", 0)):
         value = getattr(layer, name)
         if value is None or value == "same":
             continue
         if isinstance(value, list):
             object.__setattr__(layer, name, tuple(value))
-        bm.ops.images.pair(value, name, least)
+        ops.images.per_axis(value, name, axes, least)
 
 
 def _sequence(x: Any) -> Any:
@@ -57,7 +61,7 @@ class MaxPool2d(bm.Layer):
     padding: int | str | tuple[int, int] = 0
 
     def __post_init__(self) -> None:
-        _check(self)
+        check(self, 2)
 
     def __call__(self, x: Any) -> Any:
         return ops.max_pool(x, self.window, self.stride, self.padding)
@@ -84,7 +88,7 @@ class AveragePool2d(bm.Layer):
     count_border: bool = True
 
     def __post_init__(self) -> None:
-        _check(self)
+        check(self, 2)
 
     def __call__(self, x: Any) -> Any:
         return ops.average_pool(x, self.window, self.stride, self.padding, self.count_border)
@@ -105,7 +109,7 @@ class MaxPool1d(bm.Layer):
     padding: int = 0
 
     def __post_init__(self) -> None:
-        _check(self)
+        check(self, 2)
 
     def __call__(self, x: Any) -> Any:
         y = ops.max_pool(_sequence(x), (1, self.window), _flat(self.stride), (0, self.padding))
@@ -127,7 +131,7 @@ class AveragePool1d(bm.Layer):
     padding: int = 0
 
     def __post_init__(self) -> None:
-        _check(self)
+        check(self, 2)
 
     def __call__(self, x: Any) -> Any:
         y = ops.average_pool(_sequence(x), (1, self.window), _flat(self.stride), (0, self.padding))
@@ -136,7 +140,7 @@ class AveragePool1d(bm.Layer):
 
 @dataclass(frozen=True)
 class GlobalAveragePool(bm.Layer):
-    """The mean of each channel: (N, C, H, W) or (N, C, T) to (N, C) (Lin et al., 2013)."""
+    """The mean of each channel: (N, C, H, W), (N, C, T) or (N, C, D, H, W) to (N, C) (Lin et al., 2013)."""
 
     def __call__(self, x: Any) -> Any:
         return ops.global_average_pool(x)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import copy
+import functools
 import json
 import operator
 import pickle
@@ -19,7 +20,10 @@ from bigmodel_core.errors import ShapeError
 from bigmodel_core.graph.dimensions import (
     SymbolicDim,
     canonical,
+    dim_add,
+    dim_floor_divide,
     dim_least,
+    dim_multiply,
     dim_names,
     dim_quotient,
     dim_value,
@@ -174,3 +178,11 @@ def test_what_is_no_size_is_a_type_error() -> None:
     for other in (None, [1], True, 1j):
         with pytest.raises(TypeError):
             T + other
+
+
+def test_the_sizes_of_strided_volumes_multiply() -> None:
+    """The product names many quotients, but none inside another."""
+    sizes: list[Any] = [dim_add(dim_floor_divide(dim_add(name, 1), 2), 1) for name in ("D", "H", "W")]
+    product = functools.reduce(dim_multiply, sizes, "N")
+    assert dim_value(product, {"D": 5, "H": 8, "W": 1, "N": 3}) == 4 * 5 * 2 * 3
+    assert dim_multiply(product, 2) == dim_add(product, product)

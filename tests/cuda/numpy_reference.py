@@ -237,6 +237,22 @@ def references(recurrence: Any, images: Any) -> dict[str, Callable[..., Any]]:
             images.gradients(*(np.zeros((2, 4, 8, 7)), w, x, (3, 2), (1, 1, 1, 1), (2, 1)))[0]
             + b[:, None, None]
         ),
+        "convolution of volumes": lambda x, w, b: images.convolved(
+            *(x, w, b, (1, 2, 1), (1, 0, 2, 1, 0, 2), (1, 1, 2), 2)
+        ),
+        "transposed convolution of volumes": lambda x, w, b: (
+            images.gradients(*(np.zeros((3, 1, 3, 3, 1)), w, x, (2, 1, 1), (1, 0, 1) * 2))[0] + b[0]
+        ),
+        "pools of volumes": lambda x: [
+            images.windows(x, (2, 2, 2), (2, 2, 2)).max((5, 6, 7)),
+            images.windows(images.padded(x, (1, 1, 0) * 2, -np.inf), (2, 3, 2), (1, 2, 1)).max((5, 6, 7)),
+            *(
+                np.nanmean(
+                    images.windows(images.padded(x, (1, 0, 1) * 2, outside), (2, 2, 2), (1, 1, 1)), (5, 6, 7)
+                )
+                for outside in (0, np.nan)
+            ),
+        ],
         "known moments": lambda v, s: s / np.sqrt(v + 1e-5),
         "fixed norm": lambda x, s, b: fixed_norm(x, s, b, np.array([0.5, -0.25, 0]), np.array([0.5, 1, 2])),
     }

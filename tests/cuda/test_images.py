@@ -19,7 +19,7 @@ from bigmodel_core.plan.passes import Passes, decomposed
 from tests.cuda.test_ops import CASES, NUMPY, assert_is_numpy
 from tests.ops.image_reference import padded, windows
 
-ON_IMAGES = [name for name, (_, arrays) in CASES.items() if arrays.get("x", np.empty(0)).ndim == 4]
+ON_IMAGES = [name for name, (_, arrays) in CASES.items() if arrays.get("x", np.empty(0)).ndim in (4, 5)]
 RNG = np.random.default_rng(12)
 
 

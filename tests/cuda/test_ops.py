@@ -18,7 +18,7 @@ from bigmodel_core.kernels.fused import Elementwise
 from bigmodel_core.ops import losses
 from bigmodel_core.ops.batch_normalization import KnownMoments
 from bigmodel_core.ops.carried import Carried
-from bigmodel_core.ops.convolution import ChannelSum
+from bigmodel_core.ops.channel_sum import ChannelSum
 from bigmodel_core.ops.images import SwapPlanes
 from bigmodel_core.ops.scatter import REDUCTIONS
 from bigmodel_core.plan.kernel_table import known_ops
@@ -38,6 +38,7 @@ MASK = RNG.standard_normal((5, 7)) > 0
 
 IMAGES = RNG.standard_normal((2, 3, 3, 4))
 """A channel has more numbers than the simulator's pieces."""
+VOLUMES = RNG.standard_normal((3, 2, 2, 3, 2))
 MOMENTS = np.array([[0.5, -0.25, 0], [0.5, 1, 2]])
 
 Case = tuple[Callable[..., Any], dict[str, np.ndarray]]
@@ -266,6 +267,21 @@ CASES: dict[str, Case] = {
             x, w, b, stride=(3, 2), padding=1, output_padding=(1, 0), dilation=(2, 1)
         ),
         {"x": IMAGES, "w": RNG.standard_normal((3, 4, 2, 3)), "b": RNG.standard_normal(4)},
+    ),
+    "convolution of volumes": (
+        lambda x, w, b: o.conv3d(x, w, b, stride=(1, 2, 1), padding=(1, 0, 2), dilation=(1, 1, 2), groups=2),
+        {"x": VOLUMES, "w": RNG.standard_normal((4, 1, 2, 2, 2)), "b": RNG.standard_normal(4)},
+    ),
+    "transposed convolution of volumes": (
+        lambda x, w, b: o.conv_transpose3d(x, w, b, stride=(2, 1, 1), padding=(1, 0, 1)),
+        {"x": VOLUMES, "w": RNG.standard_normal((2, 1, 3, 1, 2)), "b": RNG.standard_normal(1)},
+    ),
+    "pools of volumes": (
+        lambda x: [
+            *(o.max_pool3d(x, 2), o.max_pool3d(x, (2, 3, 2), (1, 2, 1), (1, 1, 0))),
+            *(o.average_pool3d(x, 2, 1, (1, 0, 1), count) for count in (True, False)),
+        ],
+        {"x": VOLUMES},
     ),
     "labels as numbers": (lambda t: losses.LabelNumbers(2, "float32")(t), {"t": SIGNS}),
 }

@@ -95,11 +95,12 @@ def images(
     dtypes: tuple[str, ...] = ("float32", "float64"),
     **options: Any,
 ) -> Case:
-    """A convolution or its transpose, with all gradients."""
+    """A convolution of images or volumes or its transpose, with all gradients."""
     filters = w[1] * options.get("groups", 1) if transposed else w[0]
 
     def build(x: Value, w: Value, b: Value | None = None) -> Value:
-        return (o.conv_transpose2d if transposed else o.conv2d)(x, w, b, **options)
+        forward, back = (o.conv2d, o.conv_transpose2d) if x.ndim == 4 else (o.conv3d, o.conv_transpose3d)
+        return (back if transposed else forward)(x, w, b, **options)
 
     def arrays(lanes: int) -> Arrays:
         return {"x": normal(*x), "w": normal(*w), **({"b": normal(filters)} if bias else {})}
@@ -266,6 +267,25 @@ CASES: dict[str, Case] = {
     ),
     "transposed depthwise convolution": images(
         (2, 19, 7, 5), (19, 1, 3, 3), transposed=True, groups=19, stride=2
+    ),
+    "convolution of volumes": images((2, 5, 4, 6, 7), (19, 5, 3, 3, 3), padding=1),
+    "convolution of volumes, groups and strides": images(
+        (2, 6, 5, 7, 6), (8, 3, 2, 3, 1), bias=False, groups=2, stride=(2, 1, 2), dilation=(1, 2, 1)
+    ),
+    "convolution of volumes by a product": images((1, 5, 2, 7, 9), (67, 5, 1, 1, 1)),
+    "convolution of volumes in place": images((1, 5, 2, 11, 13), (19, 5, 1, 3, 3), stride=(1, 2, 2)),
+    "depthwise convolution of volumes": images(
+        (1, 19, 3, 7, 9), (19, 1, 1, 3, 3), groups=19, padding=(0, 1, 1)
+    ),
+    "transposed convolution of volumes by a product": images(
+        (1, 5, 2, 7, 9), (5, 67, 1, 1, 1), transposed=True
+    ),
+    "transposed convolution of volumes": images(
+        (2, 5, 3, 4, 5), (5, 19, 3, 2, 2), transposed=True, stride=2, padding=1
+    ),
+    "pools of volumes": Case(
+        lambda x: [o.max_pool3d(x, 2), o.max_pool3d(x, 3, 2, 1), o.average_pool3d(x, (2, 3, 3), 1, 1)],
+        lambda lanes: {"x": normal(2, lanes + 3, 4, 6, 7)},
     ),
     "pools": Case(
         lambda x: [

@@ -874,7 +874,7 @@ def _windows(d: Draw, rank: int) -> tuple[dict[str, Any], tuple[Any, ...], list[
 
 @draws("Conv")
 def _conv(d: Draw, operator: str) -> None:
-    attributes, shape, kernel = _windows(d, d.whole(1, 2))
+    attributes, shape, kernel = _windows(d, d.whole(1, 3))
     groups = d.any(1, 2)
     weight = (d.any(2, 4), shape[1] // groups, *kernel)
     if "SAME" not in attributes.get("auto_pad", ""):
@@ -885,7 +885,7 @@ def _conv(d: Draw, operator: str) -> None:
 
 @draws("ConvTranspose")
 def _conv_transpose(d: Draw, operator: str) -> None:
-    attributes, shape, kernel = _windows(d, d.whole(1, 2))
+    attributes, shape, kernel = _windows(d, d.whole(1, 3))
     if "SAME" in attributes.get("auto_pad", "") or d.opset < 11:
         attributes.pop("auto_pad", None)
     groups = d.any(1, 2)
@@ -896,7 +896,7 @@ def _conv_transpose(d: Draw, operator: str) -> None:
 
 @draws("MaxPool", "AveragePool", since=7)
 def _pool(d: Draw, operator: str) -> None:
-    attributes, shape, kernel = _windows(d, d.whole(1, 2))
+    attributes, shape, kernel = _windows(d, d.whole(1, 3))
     if d.opset >= 10 and "auto_pad" not in attributes:
         attributes["ceil_mode"] = d.any(None, 1)
     if operator == "AveragePool":
@@ -906,7 +906,7 @@ def _pool(d: Draw, operator: str) -> None:
 
 @draws("GlobalAveragePool", "GlobalMaxPool")
 def _global_pool(d: Draw, operator: str) -> None:
-    d.add(operator, d.operand(("N", 2, d.whole(1, 4), *d.any((), ("T",))), kinds="x"))
+    d.add(operator, d.operand(("N", 2, d.whole(1, 4), *d.any((), ("T",), (3, "T"))), kinds="x"))
 
 
 # Normalisation, recurrence -------------------------------------------------------------------------------

@@ -63,6 +63,19 @@ PAIRS: dict[str, tuple[Any, Any, tuple[int, ...]]] = {
         bm.Sequential(L.Flatten(), L.Dense(8), L.Gelu(), L.LayerNorm(), L.Dense(3), L.Softmax()),
         (3, 4),
     ),
+    "volumes": (
+        nn.Sequential(
+            *(nn.Conv3d(2, 8, 3, padding=1), nn.BatchNorm3d(8), nn.ReLU(), nn.MaxPool3d(2)),
+            *(nn.Conv3d(8, 6, (2, 1, 3), stride=(1, 2, 1), groups=2), nn.ReLU(), nn.AvgPool3d(2, 1, 1)),
+            *(nn.ConvTranspose3d(6, 4, 3, 2, 1, 1), nn.AdaptiveAvgPool3d(1), nn.Flatten(), nn.Linear(4, 3)),
+        ),
+        bm.Sequential(
+            *(L.Conv3d(8, 3, padding=1), L.BatchNorm(), L.Relu(), L.MaxPool3d(2)),
+            *(L.Conv3d(6, (2, 1, 3), (1, 2, 1), groups=2), L.Relu(), L.AveragePool3d(2, 1, 1)),
+            *(L.ConvTranspose3d(4, 3, 2, 1, 1), L.GlobalAveragePool(), L.Dense(3)),
+        ),
+        (2, 6, 7, 8),
+    ),
     "sequences": (
         nn.Sequential(nn.Linear(6, 8), nn.GELU(approximate="tanh"), nn.LayerNorm(8), nn.Linear(8, 3)),
         bm.Sequential(L.Dense(8), L.Gelu(approximate=True), L.LayerNorm(), L.Dense(3)),

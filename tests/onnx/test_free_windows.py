@@ -131,6 +131,23 @@ CASES: dict[str, tuple[Callable[[], bm.Layer], Any, tuple[Any, ...], list[dict[s
         ("N", 3, "H", "W"),
         [{"H": 1, "W": 1}, *IMAGES],
     ),
+    "volumes": (
+        lambda: bm.Sequential(
+            layers.Conv3d(4, 3, stride=2, padding=1),
+            layers.Relu(),
+            layers.MaxPool3d(2, 1, 1),
+            layers.AveragePool3d(2),
+            layers.ConvTranspose3d(2, (1, 2, 3), stride=(1, 2, 1)),
+        ),
+        lambda f, torch, x, w: f.conv_transpose3d(
+            f.avg_pool3d(f.max_pool3d(f.conv3d(x, w[0], w[1], 2, 1).relu(), 2, 1, 1), 2),
+            w[2],
+            w[3],
+            (1, 2, 1),
+        ),
+        ("N", 3, "D", "H", "W"),
+        [{"D": 1, "H": 2, "W": 1}, {"D": 7, "H": 4, "W": 9}, {"D": 4, "H": 12, "W": 5}],
+    ),
     "adaptive": (
         lambda: bm.Sequential(layers.AdaptiveAveragePool2d((3, 2)), layers.Flatten(), layers.Dense(2)),
         lambda f, torch, x, w: f.linear(f.adaptive_avg_pool2d(x, (3, 2)).flatten(1), w[0], w[1]),

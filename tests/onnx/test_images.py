@@ -48,7 +48,7 @@ def operators(layer: bm.Layer, path: Path, *shapes: Any, **options: Any) -> list
     return [operator for operator, _ in exported(layer, path, *shapes, **options)]
 
 
-IMAGE, SEQUENCE = ("N", 4, 9, 8), ("N", 4, 15)
+IMAGE, SEQUENCE, VOLUME = ("N", 4, 9, 8), ("N", 4, 15), ("N", 4, 5, 6, 4)
 FOLDED = {
     "conv": (layers.Conv2d(6, 3, 2, 1), IMAGE, "Conv"),
     "conv without bias": (layers.Conv2d(6, (3, 2), use_bias=False), IMAGE, "Conv"),
@@ -56,6 +56,8 @@ FOLDED = {
     "conv of sequences": (layers.Conv1d(6, 3, 2, 2, dilation=2), SEQUENCE, "Conv"),
     "transpose": (layers.ConvTranspose2d(6, 3, 2, output_padding=1), IMAGE, "ConvTranspose"),
     "grouped transpose": (layers.ConvTranspose2d(6, 3, groups=2, use_bias=False), IMAGE, "ConvTranspose"),
+    "conv of volumes": (layers.Conv3d(6, 3, 2, 1), VOLUME, "Conv"),
+    "transpose of volumes": (layers.ConvTranspose3d(6, 2, 2, groups=2), VOLUME, "ConvTranspose"),
     "dense": (layers.Dense(6), ("N", 4), "Gemm"),
     "dense without bias": (layers.Dense(6, use_bias=False), ("N", 4), "Gemm"),
 }

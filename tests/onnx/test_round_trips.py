@@ -41,6 +41,18 @@ LAYERS: dict[str, tuple[bm.Layer, tuple[Any, ...]]] = {
     ),
     "transposed convolution": (layers.ConvTranspose2d(4, 3, 2, 1, 1, groups=2), ("N", 4, 5, 6)),
     "strides and dilations": (layers.Conv2d(4, (3, 2), (2, 1), (1, 2), (1, 2), groups=2), ("N", 4, 9, 8)),
+    "volumes": (
+        bm.Sequential(
+            layers.Conv3d(4, (2, 3, 3), padding="same"),
+            layers.BatchNorm(),
+            layers.Relu(),
+            layers.MaxPool3d(2),
+            layers.ConvTranspose3d(3, 3, 2, 1, 1),
+            layers.AveragePool3d(3, 2, 1, count_border=False),
+            layers.GlobalAveragePool(),
+        ),
+        ("N", 2, 6, 8, 7),
+    ),
     "average pool": (layers.AveragePool2d(3, 2, 1), ("N", 2, 7, 8)),
     "adaptive pool": (layers.AdaptiveAveragePool2d((2, 3)), ("N", 2, 7, 8)),
     "border": (layers.ZeroPad2d((1, 0, 2, 3)), ("N", 2, 4, 5)),
@@ -192,7 +204,7 @@ def test_recurrent_operators_of_another_kind_are_refused(
 
 # Windows as others write them ----------------------------------------------------------------------------
 
-IMAGE, SEQUENCE = ("N", 4, 9, 8), ("N", 4, 11)
+IMAGE, SEQUENCE, VOLUME = ("N", 4, 9, 8), ("N", 4, 11), ("N", 4, 5, 7, 6)
 
 
 @pytest.mark.parametrize(
@@ -207,6 +219,10 @@ IMAGE, SEQUENCE = ("N", 4, 9, 8), ("N", 4, 11)
         ("ConvTranspose", IMAGE, {"strides": [2, 2], "auto_pad": "SAME_LOWER"}),
         ("ConvTranspose", IMAGE, {"strides": [2, 2], "output_shape": [18, 17]}),
         ("ConvTranspose", SEQUENCE, {"strides": [3], "group": 2, "dilations": [2]}),
+        ("Conv", VOLUME, {"auto_pad": "SAME_LOWER", "strides": [2, 1, 3]}),
+        ("Conv", VOLUME, {"pads": [0, 1, 2, 1, 0, 1], "group": 2, "dilations": [1, 2, 1]}),
+        ("ConvTranspose", VOLUME, {"strides": [2, 1, 2], "pads": [0, 1, 0, 1, 0, 1]}),
+        ("ConvTranspose", VOLUME, {"strides": [2, 2, 2], "output_shape": [11, 13, 12]}),
         ("MaxPool", IMAGE, {"ceil_mode": 1, "strides": [2, 3], "pads": [1, 0, 1, 1]}),
         ("MaxPool", IMAGE, {"auto_pad": "SAME_UPPER", "strides": [2, 2]}),
         ("MaxPool", SEQUENCE, {"ceil_mode": 1, "strides": [4]}),
@@ -214,6 +230,12 @@ IMAGE, SEQUENCE = ("N", 4, 9, 8), ("N", 4, 11)
         ("AveragePool", IMAGE, {"count_include_pad": 1, "pads": [1, 2, 0, 1]}),
         ("AveragePool", IMAGE, {"pads": [1, 2, 0, 1], "strides": [2, 1]}),
         ("AveragePool", SEQUENCE, {"auto_pad": "SAME_LOWER", "strides": [2]}),
+        ("MaxPool", VOLUME, {"ceil_mode": 1, "strides": [2, 3, 2], "pads": [1, 0, 1, 1, 2, 0]}),
+        (
+            "AveragePool",
+            VOLUME,
+            {"ceil_mode": 1, "count_include_pad": 1, "strides": [2, 3, 2], "pads": [1] * 6},
+        ),
     ],
     ids=str,
 )
@@ -226,10 +248,10 @@ def test_windows_in_all_their_forms(
     if "Conv" in operator:
         groups = attributes.get("group", 1)
         channels = (6, 4 // groups) if operator == "Conv" else (4, 6 // groups)
-        weights["w"] = generator.normal(size=(*channels, *[3, 4][:rank])).astype("float32")
+        weights["w"] = generator.normal(size=(*channels, *[3, 4, 2][:rank])).astype("float32")
         weights["b"] = generator.normal(size=6).astype("float32")
     else:
-        attributes = {**attributes, "kernel_shape": [3, 4][:rank]}
+        attributes = {**attributes, "kernel_shape": [3, 4, 2][:rank]}
     node = helper.make_node(operator, ["x", *weights], ["y"], **attributes)
     path = save(tmp_path / "m.onnx", [node], {"x": (TensorProto.FLOAT, list(shape))}, ["y"], weights)
     model = bm.from_onnx(path)

@@ -1,7 +1,9 @@
-"""Convolutions and their gradients in NumPy, images (N, C, H, W), as the definitions read; drawn shapes."""
+"""Convolutions and their gradients in NumPy, images (N, C, H, W) or volumes (N, C, D, H, W), as their
+definitions read; drawn shapes."""
 
 from __future__ import annotations
 
+import itertools
 from typing import Any
 
 import numpy as np
@@ -16,24 +18,33 @@ def numbers(shape: tuple[int, ...], seed: int = 0, dtype: str = "float64") -> np
 
 
 def padded(x: np.ndarray, border: Any, value: float = 0.0) -> np.ndarray:
-    top, left, below, right = border
-    return np.pad(x, ((0, 0), (0, 0), (top, below), (left, right)), constant_values=value)
+    half = len(border) // 2
+    sides = zip(border[:half], border[half:], strict=True)
+    return np.pad(x, ((0, 0), (0, 0), *sides), constant_values=value)
 
 
-def windows(x: np.ndarray, span: Any, stride: Any, gap: Any = (1, 1)) -> np.ndarray:
-    """(N, C, H', W', R, S): what lies under each window."""
+def cropped(x: np.ndarray, border: Any) -> np.ndarray:
+    """What `padded` was made of."""
+    sides = zip(border[: x.ndim - 2], border[x.ndim - 2 :], x.shape[2:], strict=True)
+    return x[(..., *(slice(before, size - after) for before, after, size in sides))]
+
+
+def windows(x: np.ndarray, span: Any, stride: Any, gap: Any = None) -> np.ndarray:
+    """(N, C, H', W', R, S), or (N, C, D', H', W', Q, R, S): what lies under each window."""
+    gap = gap or (1,) * len(span)
     reach = [(size - 1) * g + 1 for size, g in zip(span, gap, strict=True)]
-    seen = np.lib.stride_tricks.sliding_window_view(x, reach, axis=(2, 3))
-    return seen[:, :, :: stride[0], :: stride[1], :: gap[0], :: gap[1]]
+    seen = np.lib.stride_tricks.sliding_window_view(x, reach, axis=tuple(range(2, x.ndim)))
+    return seen[(slice(None), slice(None), *(slice(None, None, step) for step in (*stride, *gap)))]
 
 
 def convolved(x: Any, w: Any, b: Any, stride: Any, border: Any, gap: Any, groups: int) -> np.ndarray:
-    seen = windows(padded(x, border), w.shape[2:], stride, gap)
+    seen, axes = windows(padded(x, border), w.shape[2:], stride, gap), w.ndim - 2
+    summed = (1, *range(2 + axes, 2 + 2 * axes)), tuple(range(1, 2 + axes))
     pieces = [
-        np.einsum("nchwrs,kcrs->nkhw", part, filters)
+        np.moveaxis(np.tensordot(part, filters, summed), -1, 1)
         for part, filters in zip(np.split(seen, groups, 1), np.split(w, groups, 0), strict=True)
     ]
-    return np.concatenate(pieces, 1) + b[:, None, None]
+    return np.concatenate(pieces, 1) + b.reshape(-1, *[1] * axes)
 
 
 def assert_convolves(
@@ -49,50 +60,67 @@ def assert_convolves(
 
 
 def gradients(
-    x: Any, w: Any, up: Any, stride: Any, border: Any, gap: Any = (1, 1), groups: int = 1
+    x: Any, w: Any, up: Any, stride: Any, border: Any, gap: Any = None, groups: int = 1
 ) -> tuple[np.ndarray, np.ndarray]:
     """The gradients of a convolution for x and w from that of its output."""
-    wide = padded(x, border)
+    wide, gap = padded(x, border), gap or (1,) * len(stride)
     dx, dw = np.zeros_like(wide), np.zeros_like(w)
-    rows, columns = ((size - 1) * step + 1 for size, step in zip(up.shape[2:], stride, strict=True))
+    reach = [(size - 1) * step + 1 for size, step in zip(up.shape[2:], stride, strict=True)]
     of_group, filters = w.shape[1], len(w) // groups
+    pixels = (0, *range(2, x.ndim))
     for group in range(groups):
         inside = slice(group * of_group, (group + 1) * of_group)
         outside = slice(group * filters, (group + 1) * filters)
-        for r in range(w.shape[2]):
-            for s in range(w.shape[3]):
-                down = slice(r * gap[0], r * gap[0] + rows, stride[0])
-                across = slice(s * gap[1], s * gap[1] + columns, stride[1])
-                seen, flows = wide[:, inside, down, across], up[:, outside]
-                dw[outside, :, r, s] = np.einsum("nkhw,nchw->kc", flows, seen)
-                dx[:, inside, down, across] += np.einsum("nkhw,kc->nchw", flows, w[outside, :, r, s])
-    top, left, below, right = border
-    return dx[:, :, top : dx.shape[2] - below, left : dx.shape[3] - right], dw
+        flows = up[:, outside]
+        for tap in itertools.product(*map(range, w.shape[2:])):
+            axes = zip(tap, gap, reach, stride, strict=True)
+            places = (slice(None), inside, *(slice(t * g, t * g + r, step) for t, g, r, step in axes))
+            of_tap = (outside, slice(None), *tap)
+            dw[of_tap] = np.tensordot(flows, wide[places], (pixels, pixels))
+            dx[places] += np.moveaxis(np.tensordot(flows, w[of_tap], (1, 0)), -1, 1)
+    return cropped(dx, border), dw
 
 
-def pairs(low: int, high: int) -> st.SearchStrategy[tuple[int, int]]:
+def spread(flows: np.ndarray, shape: Any, stride: Any, border: Any) -> np.ndarray:
+    """What flows (N, C, sizes..., window...) from each place of each window to the pixels of a shape."""
+    dx, axes = padded(np.zeros(shape), border), len(stride)
+    reach = [(size - 1) * step + 1 for size, step in zip(flows.shape[2 : 2 + axes], stride, strict=True)]
+    for place in itertools.product(*map(range, flows.shape[2 + axes :])):
+        under = (slice(t, t + r, step) for t, r, step in zip(place, reach, stride, strict=True))
+        dx[(slice(None), slice(None), *under)] += flows[(..., *place)]
+    return cropped(dx, border)
+
+
+def numbers_each(axes: int, low: int, high: int) -> st.SearchStrategy[tuple[int, ...]]:
+    """An integer from `low` to `high` for each axis."""
+    return st.tuples(*[st.integers(low, high)] * axes)
+
+
+def pairs(low: int, high: int) -> st.SearchStrategy[tuple[int, ...]]:
     """Two integers from `low` to `high`: down and across."""
-    return st.tuples(st.integers(low, high), st.integers(low, high))
+    return numbers_each(2, low, high)
 
 
 @st.composite
-def convolutions(draw: Any) -> dict[str, Any]:
+def convolutions(draw: Any, axes: int = 2) -> dict[str, Any]:
     """Shapes x and w of a convolution, and its options."""
 
     groups = draw(st.sampled_from((1, 1, 1, 2, 3)))
-    taps, stride, gap, padding = draw(pairs(1, 4)), draw(pairs(1, 3)), draw(pairs(1, 2)), draw(pairs(0, 3))
+    taps, stride, gap, padding = (
+        draw(numbers_each(axes, *limits)) for limits in ((1, 4), (1, 3), (1, 2), (0, 3))
+    )
     least = [(t - 1) * g + 1 - 2 * p for t, g, p in zip(taps, gap, padding, strict=True)]
-    size = [draw(st.integers(max(low, 1), max(low, 1) + 8)) for low in least]
+    size = [draw(st.integers(max(low, 1), max(low, 1) + (8 if axes == 2 else 4))) for low in least]
     x = (draw(st.integers(1, 3)), groups * draw(st.integers(1, 5)), *size)
     w = (groups * draw(st.sampled_from((1, 2, 7, 20))), x[1] // groups, *taps)
     return {"x": x, "w": w, "stride": stride, "padding": padding, "dilation": gap, "groups": groups}
 
 
 @st.composite
-def pools(draw: Any) -> tuple[tuple[int, ...], Any, Any, Any]:
-    """The shape of images, and window, stride and padding of a pool."""
-    window = draw(pairs(1, 4))
-    stride = draw(pairs(1, 3))
+def pools(draw: Any, axes: int = 2) -> tuple[tuple[int, ...], Any, Any, Any]:
+    """The shape of images or volumes, and window, stride and padding of a pool."""
+    window = draw(numbers_each(axes, 1, 4))
+    stride = draw(numbers_each(axes, 1, 3))
     padding = tuple(draw(st.integers(0, size - 1)) for size in window)
-    size = [draw(st.integers(w, w + 7)) for w in window]
+    size = [draw(st.integers(w, w + (7 if axes == 2 else 4))) for w in window]
     return (draw(st.integers(1, 2)), draw(st.sampled_from((1, 3, 18))), *size), window, stride, padding

@@ -757,8 +757,12 @@ def test_every_public_op_is_here() -> None:
         "recurrent",
         "conv2d",
         "conv_transpose2d",
+        "conv3d",
+        "conv_transpose3d",
         "max_pool",
+        "max_pool3d",
         "average_pool",
+        "average_pool3d",
         "adaptive_average_pool",
     }
     elsewhere |= {

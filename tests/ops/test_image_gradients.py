@@ -21,6 +21,7 @@ from tests.ops.image_reference import (
     padded,
     pairs,
     pools,
+    spread,
     windows,
 )
 
@@ -169,17 +170,6 @@ def test_one_dimensional_convolutions_equal_numpy(
 
 
 # Pools ----------------------------------------------------------------------------------------------------
-
-
-def spread(flows: np.ndarray, shape: Any, stride: Any, border: Any) -> np.ndarray:
-    """What flows (N, C, H', W', R, S) from each place of each window to the pixels of images of a shape."""
-    dx = padded(np.zeros(shape), border)
-    rows, columns = ((size - 1) * step + 1 for size, step in zip(flows.shape[2:4], stride, strict=True))
-    for r in range(flows.shape[4]):
-        for s in range(flows.shape[5]):
-            dx[:, :, r : r + rows : stride[0], s : s + columns : stride[1]] += flows[..., r, s]
-    top, left, below, right = border
-    return dx[:, :, top : dx.shape[2] - below, left : dx.shape[3] - right]
 
 
 @few

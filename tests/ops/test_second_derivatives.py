@@ -128,27 +128,32 @@ def compare_with_torch(torch: Any, function: Any, reference: Any, arrays: Any) -
 # Images ---------------------------------------------------------------------------------------------------
 
 
+AXES = st.sampled_from((2, 2, 3))
+"""Of images, more often, and of volumes."""
+drawn_convolutions = AXES.flatmap(convolutions)
+
+
 @few
-@given(drawn=convolutions())
+@given(drawn=drawn_convolutions)
 def test_second_derivatives_of_convolutions_equal_pytorch(torch: Any, drawn: dict[str, Any]) -> None:
     x, w = numbers(drawn.pop("x")), numbers(drawn.pop("w"), 1)
-    b = numbers(w.shape[:1], 2)
+    b, name = numbers(w.shape[:1], 2), f"conv{x.ndim - 2}d"
     compare_with_torch(
         torch,
-        lambda x, w, b: ops.conv2d(x, w, b, **drawn),
-        lambda torch, x, w, b: torch.nn.functional.conv2d(x, w, b, **drawn),
+        lambda x, w, b: getattr(ops, name)(x, w, b, **drawn),
+        lambda torch, x, w, b: getattr(torch.nn.functional, name)(x, w, b, **drawn),
         [x, w, b],
     )
 
 
 @few
-@given(drawn=convolutions(), extra=st.booleans())
+@given(drawn=drawn_convolutions, extra=st.booleans())
 def test_second_derivatives_of_transposed_convolutions_equal_pytorch(
     torch: Any, drawn: dict[str, Any], extra: bool
 ) -> None:
     x, w = numbers(drawn.pop("x")), numbers(drawn.pop("w"), 1)
-    down, across = convolved_size(x, w, drawn)
-    x = numbers((x.shape[0], w.shape[0], down, across))
+    x = numbers((x.shape[0], w.shape[0], *convolved_size(x, w, drawn)))
+    name = f"conv_transpose{x.ndim - 2}d"
     more = tuple(int(extra and step > 1) for step in drawn["stride"])
     b = numbers((w.shape[1] * drawn["groups"],), 2)
     spans = [(taps - 1) * gap + 1 for taps, gap in zip(w.shape[2:], drawn["dilation"], strict=True)]
@@ -156,33 +161,34 @@ def test_second_derivatives_of_transposed_convolutions_equal_pytorch(
         assume((size - 1) * step + span > 2 * sides)  # else there is no output
     compare_with_torch(
         torch,
-        lambda x, w, b: ops.conv_transpose2d(x, w, b, output_padding=more, **drawn),
-        lambda torch, x, w, b: torch.nn.functional.conv_transpose2d(x, w, b, output_padding=more, **drawn),
+        lambda x, w, b: getattr(ops, name)(x, w, b, output_padding=more, **drawn),
+        lambda torch, x, w, b: getattr(torch.nn.functional, name)(x, w, b, output_padding=more, **drawn),
         [x, w, b],
     )
 
 
 def convolved_size(x: np.ndarray, w: np.ndarray, drawn: dict[str, Any]) -> tuple[int, ...]:
-    return compute(lambda x, w: ops.conv2d(x, w, **drawn), x, w).shape[2:]
+    return compute(lambda x, w: getattr(ops, f"conv{x.ndim - 2}d")(x, w, **drawn), x, w).shape[2:]
 
 
 @few
-@given(drawn=pools())
+@given(drawn=AXES.flatmap(pools))
 def test_second_derivatives_of_pools_equal_pytorch(torch: Any, drawn: Any) -> None:
     shape, window, stride, padding = drawn
     padding = tuple(min(p, w // 2) for p, w in zip(padding, window, strict=True))  # what PyTorch takes
-    x = numbers(shape)
+    x, axes = numbers(shape), len(window)
+    largest, mean = (ops.max_pool, ops.average_pool) if axes == 2 else (ops.max_pool3d, ops.average_pool3d)
     compare_with_torch(
         torch,
-        lambda x: ops.max_pool(x, window, stride, padding),
-        functional("max_pool2d", window, stride, padding),
+        lambda x: largest(x, window, stride, padding),
+        functional(f"max_pool{axes}d", window, stride, padding),
         [x],
     )
     for counts in (False, True):
         compare_with_torch(
             torch,
-            lambda x, counts=counts: ops.average_pool(x, window, stride, padding, counts),
-            functional("avg_pool2d", window, stride, padding, count_include_pad=counts),
+            lambda x, counts=counts: mean(x, window, stride, padding, counts),
+            functional(f"avg_pool{axes}d", window, stride, padding, count_include_pad=counts),
             [x],
         )
 

@@ -46,14 +46,21 @@ def gelu_tanh(x: np.ndarray) -> np.ndarray:
 
 
 def under(x: np.ndarray, size: int, stride: int, padding: int = 0) -> np.ndarray:
-    """(N, C, H', W', size, size): what lies under windows."""
-    x = np.pad(x, ((0, 0), (0, 0), (padding, padding), (padding, padding)))
-    return np.lib.stride_tricks.sliding_window_view(x, (size, size), (2, 3))[:, :, ::stride, ::stride]
+    """(N, C, H', W', size, size), or so for volumes: what lies under windows."""
+    x = np.pad(x, ((0, 0), (0, 0), *[(padding, padding)] * (x.ndim - 2)))
+    axes = tuple(range(2, x.ndim))
+    seen = np.lib.stride_tricks.sliding_window_view(x, (size,) * len(axes), axes)
+    return seen[(..., *[slice(None, None, stride)] * len(axes), *[slice(None)] * len(axes))]
 
 
 def conv2d(x: np.ndarray, state: dict[str, np.ndarray]) -> np.ndarray:
     bias = state["bias"][:, None, None]
     return np.einsum("nchwrs,kcrs->nkhw", under(x, 3, 2, 1), state["weight"]) + bias
+
+
+def conv3d(x: np.ndarray, state: dict[str, np.ndarray]) -> np.ndarray:
+    seen = under(x, 3, 2, 1)
+    return np.einsum("ncdhwqrs,kcqrs->nkdhw", seen, state["weight"]) + state["bias"].reshape(-1, 1, 1, 1)
 
 
 def conv1d(x: np.ndarray, state: dict[str, np.ndarray]) -> np.ndarray:
@@ -68,6 +75,16 @@ def conv_transpose2d(x: np.ndarray, state: dict[str, np.ndarray]) -> np.ndarray:
         for j in range(width):
             spread = np.einsum("nc,ckrs->nkrs", x[:, :, i, j], state["weight"])
             y[:, :, 2 * i : 2 * i + 3, 2 * j : 2 * j + 3] += spread
+    return y
+
+
+def conv_transpose3d(x: np.ndarray, state: dict[str, np.ndarray]) -> np.ndarray:
+    weight, bias = state["weight"], state["bias"].reshape(-1, 1, 1, 1)
+    sizes = [2 * size + 1 for size in x.shape[2:]]
+    y = np.zeros((len(x), len(bias), *sizes)) + bias
+    for place in np.ndindex(*x.shape[2:]):
+        spread = np.einsum("nc,ckqrs->nkqrs", x[(..., *place)], weight)
+        y[(..., *(slice(2 * i, 2 * i + 3) for i in place))] += spread
     return y
 
 
@@ -108,16 +125,21 @@ LAYERS: list[tuple[Any, list[Any], Reference | None]] = [
     (bm.layers.Reshape((5, -1)), [(3, 2, 5)], lambda x: x.reshape(len(x), 5, 2)),
     (bm.layers.Conv1d(4, 3), [(3, 2, 9)], conv1d),
     (bm.layers.Conv2d(4, 3, stride=2, padding=1), [(3, 2, 7, 6)], conv2d),
+    (bm.layers.Conv3d(4, 3, stride=2, padding=1), [(3, 2, 5, 4, 3)], conv3d),
     (bm.layers.ConvTranspose2d(4, 3, stride=2), [(3, 2, 4, 3)], conv_transpose2d),
+    (bm.layers.ConvTranspose3d(4, 3, stride=2), [(3, 2, 2, 3, 2)], conv_transpose3d),
     (
         bm.layers.MaxPool1d(3, 1),
         [(3, 2, 8)],
         lambda x: under(np.repeat(x[:, :, None], 3, 2), 3, 1)[:, :, 0].max((-2, -1)),
     ),
     (bm.layers.MaxPool2d(3, 2), [(3, 2, 8, 7)], lambda x: under(x, 3, 2).max((-2, -1))),
+    (bm.layers.MaxPool3d(3, 2), [(3, 2, 5, 4, 3)], lambda x: under(x, 3, 2).max((-3, -2, -1))),
     (bm.layers.AveragePool1d(2), [(3, 2, 8)], lambda x: x.reshape(*x.shape[:2], -1, 2).mean(-1)),
     (bm.layers.AveragePool2d(3, 2, 1), [(3, 2, 8, 7)], lambda x: under(x, 3, 2, 1).mean((-2, -1))),
+    (bm.layers.AveragePool3d(3, 2, 1), [(3, 2, 5, 4, 3)], lambda x: under(x, 3, 2, 1).mean((-3, -2, -1))),
     (bm.layers.GlobalAveragePool(), [(3, 2, 8, 7)], lambda x: x.mean((2, 3))),
+    (bm.layers.GlobalAveragePool(), [(3, 2, 4, 3, 2)], lambda x: x.mean((2, 3, 4))),
     (bm.layers.AdaptiveAveragePool2d(2), [(3, 2, 8, 6)], lambda x: x.reshape(-1, 2, 2, 4, 2, 3).mean((3, 5))),
     (bm.layers.BatchNorm(), [(3, 2, 4, 5)], batch_norm),
     (bm.layers.BatchNorm(), [(5, 4)], None),

@@ -14,3 +14,9 @@ def pixel(element, shape):
     rest = element // shape[3]
     plane, row, column = on_line(rest, (shape[0], shape[1], shape[2]))
     return plane, row, column, element % shape[3]
+
+
+def voxel(element, shape):
+    """In an array of planes with slices (planes, slices, rows, columns, together)."""
+    slices, row, column, together = pixel(element, shape[1:])
+    return slices // shape[1], slices % shape[1], row, column, together

@@ -10,7 +10,7 @@ from typing import Any
 
 from bigmodel_core.graph.spec import Spec
 from bigmodel_core.kernels.call import Call
-from bigmodel_core.kernels.cpu import gemm, reduce
+from bigmodel_core.kernels.cpu import gemm
 from bigmodel_core.kernels.cpu.convolution.geometry import geometry_of
 from bigmodel_core.kernels.cpu.engine.kernels import cpu_launches
 from bigmodel_core.kernels.cpu.engine.launch import CpuLaunch
@@ -92,4 +92,22 @@ def conv2d_weight_gradient(call: Call) -> list[CpuLaunch]:
     return direct_gradient.weight_gradient(g, x, dy, dw, call.scratch)
 
 
-channel_sum = reduce.sum_
+@cpu_launches(over_reads=_all_inputs)
+def conv3d(call: Call) -> list[CpuLaunch]:
+    from bigmodel_core.kernels.cpu.convolution import volumes
+
+    return volumes.convolve(call, conv2d)
+
+
+@cpu_launches(over_reads=_all_inputs)
+def conv_transpose3d(call: Call) -> list[CpuLaunch]:
+    from bigmodel_core.kernels.cpu.convolution import volumes
+
+    return volumes.transposed(call, conv_transpose2d)
+
+
+@cpu_launches(over_reads=_all_inputs)
+def conv3d_weight_gradient(call: Call) -> list[CpuLaunch]:
+    from bigmodel_core.kernels.cpu.convolution import volumes
+
+    return volumes.weight_gradient(call, conv2d_weight_gradient)

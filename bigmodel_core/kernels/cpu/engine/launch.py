@@ -22,10 +22,18 @@ class CpuBuffer:
     Args:
         nbytes: its size; `PADDING` bytes more can be read.
         address: where it is, set by the plan.
+        whole: the piece of memory that it is a part of; None for one of its own.
+        offset: the bytes of that before it.
     """
 
     nbytes: int
     address: int = 0
+    whole: CpuBuffer | None = None
+    offset: int = 0
+
+    def part(self, offset: int, nbytes: int) -> CpuBuffer:
+        """A part of it, to be named in contexts of launches: it is where this is, `offset` bytes further."""
+        return CpuBuffer(nbytes, whole=self, offset=offset)
 
 
 Scratch = Callable[[int], CpuBuffer]
@@ -81,6 +89,8 @@ def kernels_of(launches: Iterable[CpuLaunch]) -> Iterator[NativeFunction]:
 
 def integer_of(item: int | float | CpuBuffer | TileTable | NativeFunction) -> int:
     """An item as a context holds it."""
+    if isinstance(item, CpuBuffer) and item.whole is not None:
+        return integer_of(item.whole) + item.offset
     if isinstance(item, (CpuBuffer, TileTable, NativeFunction)):
         return item.address
     return float_bits(item) if isinstance(item, float) else int(item)

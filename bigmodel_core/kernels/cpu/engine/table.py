@@ -8,7 +8,7 @@ from collections.abc import Sequence
 import numpy as np
 
 from bigmodel_core.kernels.cpu.engine import runner, threads
-from bigmodel_core.kernels.cpu.engine.launch import ALIGNMENT, CpuBuffer, CpuLaunch, integer_of
+from bigmodel_core.kernels.cpu.engine.launch import ALIGNMENT, CpuBuffer, CpuLaunch, Item, integer_of
 
 LINE = ALIGNMENT // 8
 """Integers in a cache line, on which contexts start."""
@@ -35,7 +35,7 @@ class Table:
         self._integers: list[int] = []
         self._inner: list[tuple[int, int]] = []  # slots that hold addresses within the block, and where to
         self._moving = {id(buffer): buffer for buffer in moving}
-        self._slots: dict[int, list[int]] = {id(buffer): [] for buffer in moving}
+        self._slots: dict[int, list[tuple[int, int]]] = {id(buffer): [] for buffer in moving}
         self._starts: dict[int, int] = {}
         rows = [(launch, self._context(launch), self._links(launch.epilogue)) for launch in launches]
         self._block, base = _aligned(self._integers)
@@ -69,8 +69,9 @@ class Table:
             if isinstance(item, CpuLaunch):
                 self._inner.append((slot, inner[slot - start]))
                 continue
-            if id(item) in self._moving:
-                self._slots[id(item)].append(slot)
+            whole, offset = _place(item)
+            if id(whole) in self._moving:
+                self._slots[id(whole)].append((slot, offset))
             self._integers[slot] = integer_of(item)
         return start
 
@@ -102,8 +103,8 @@ class Table:
         """Update the kernels' address of a buffer of `moving`."""
         if address != buffer.address:
             buffer.address = address
-            for slot in self._slots[id(buffer)]:
-                self._block[slot] = address
+            for slot, offset in self._slots[id(buffer)]:
+                self._block[slot] = address + offset
 
     def run(self) -> int:
         """Run all launches, on as many threads as `threads.num_threads()` says.
@@ -113,6 +114,14 @@ class Table:
         """
         self._native(*self._arguments, threads.pool(), self._status_address)
         return int(self._result[0])
+
+
+def _place(item: Item) -> tuple[Item, int]:
+    """The memory that a part belongs to, and where in it the part is; any other item itself."""
+    offset = 0
+    while isinstance(item, CpuBuffer) and item.whole is not None:
+        item, offset = item.whole, offset + item.offset
+    return item, offset
 
 
 def _aligned(integers: list[int]) -> tuple[np.ndarray, int]:

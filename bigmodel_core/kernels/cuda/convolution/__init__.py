@@ -1,15 +1,12 @@
-"""Convolutions of images on a CUDA device, their transposes and gradients."""
+"""Convolutions of images and volumes on a CUDA device, their transposes and gradients."""
 
 from __future__ import annotations
 
-from bigmodel_core.graph.dtypes import SIZES
-from bigmodel_core.kernels import views
 from bigmodel_core.kernels.call import Call
 from bigmodel_core.kernels.cuda.convolution import direct
 from bigmodel_core.kernels.cuda.convolution.geometry import geometry_of
 from bigmodel_core.kernels.cuda.engine.kernels import cuda_launches
 from bigmodel_core.kernels.cuda.engine.launch import CudaLaunch
-from bigmodel_core.kernels.cuda.sums import sums
 
 
 @cuda_launches
@@ -37,15 +34,4 @@ def conv2d_weight_gradient(call: Call) -> list[CudaLaunch]:
     return direct.weight_gradient(g, x, dy, call)
 
 
-@cuda_launches
-def channel_sum(call: Call) -> list[CudaLaunch]:
-    """The sum of each channel: of each plane first, if there are planes."""
-    (x,), (y,), dtype = call.input_buffers, call.output_buffers, call.dtype
-    outer, channels, inner = views.channels(call.op, call.inputs[0])
-    if inner == 1:
-        return sums(call, dtype, x, y, 1, outer, channels)
-    planes = call.scratch(outer * channels * SIZES[dtype])
-    return [
-        *sums(call, dtype, x, planes, outer * channels, inner, 1),
-        *sums(call, dtype, planes, y, 1, outer, channels),
-    ]
+conv3d, conv_transpose3d, conv3d_weight_gradient = conv2d, conv_transpose2d, conv2d_weight_gradient

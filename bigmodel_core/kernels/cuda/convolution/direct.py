@@ -78,30 +78,35 @@ def under_filters(
 ):  # fmt: skip
     """out, x (all images,), weight (filters * channels of a group * taps,), bias (filters,)."""
     for element in range(thread, out.shape[0], threads):
-        n, k, i, j = number_at(element, y_size, inner)
-        top = i * stride[0] - before[0]
-        r0 = first_inside(top, dilation[0])
-        r1 = min(taps[0], steps_inside(top, dilation[0], x_size[2]))
-        left = j * stride[1] - before[1]
-        s0 = first_inside(left, dilation[1])
-        s1 = min(taps[1], steps_inside(left, dilation[1], x_size[3]))
+        n, k, h, i, j = number_at(element, y_size, inner)
+        front, q0, q1 = under(h, taps[0], stride[0], dilation[0], before[0], x_size[2])
+        top, r0, r1 = under(i, taps[1], stride[1], dilation[1], before[1], x_size[3])
+        left, s0, s1 = under(j, taps[2], stride[2], dilation[2], before[2], x_size[4])
         channel = k // of_group[1] * of_group[0]
-        place = n * x_step[0] + channel * x_step[1] + top * x_step[2] + left * x_step[3]
-        down = dilation[0] * x_step[2]
-        across = dilation[1] * x_step[3]
-        tap = k * of_group[0] * taps[0] * taps[1]
+        place = n * x_step[0] + channel * x_step[1] + front * x_step[2] + top * x_step[3] + left * x_step[4]
+        deep = dilation[0] * x_step[2]
+        down = dilation[1] * x_step[3]
+        across = dilation[2] * x_step[4]
+        tap = k * of_group[0] * taps[0] * taps[1] * taps[2]
         total = out.dtype.type(0)
         for _ in range(of_group[0]):
             part = out.dtype.type(0)
-            for r in range(r0, r1):
-                row = place + r * down
-                of_row = tap + r * taps[1]
-                for s in range(s0, s1):
-                    part += x[row + s * across] * weight[of_row + s]
+            for q in range(q0, q1):
+                for r in range(r0, r1):
+                    row = place + q * deep + r * down
+                    of_row = tap + (q * taps[1] + r) * taps[2]
+                    for s in range(s0, s1):
+                        part += x[row + s * across] * weight[of_row + s]
             total += part
             place += x_step[1]
-            tap += taps[0] * taps[1]
+            tap += taps[0] * taps[1] * taps[2]
         out[element] = total + bias[k] if has_bias else total
+
+
+def under(place, taps, step, gap, before, size):
+    """Where a filter begins along an axis, and which of its taps, from and to, are on a pixel."""
+    start = place * step - before
+    return start, first_inside(start, gap), min(taps, steps_inside(start, gap, size))
 
 
 def spread_by_filters(
@@ -110,24 +115,29 @@ def spread_by_filters(
 ):  # fmt: skip
     """out, y (all images,), weight (filters * channels of a group * taps,), bias (channels,)."""
     for element in range(thread, out.shape[0], threads):
-        n, c, i, j = number_at(element, x_size, inner)
-        r0, down, p0 = meeting(i + before[0], taps[0], stride[0], dilation[0], periods[0], y_size[2])
-        s0, across, q0 = meeting(j + before[1], taps[1], stride[1], dilation[1], periods[1], y_size[3])
-        up = periods[0] * dilation[0] // stride[0] * y_step[2]
-        back = periods[1] * dilation[1] // stride[1] * y_step[3]
+        n, c, h, i, j = number_at(element, x_size, inner)
+        q0, deep, f0 = meeting(h + before[0], taps[0], stride[0], dilation[0], periods[0], y_size[2])
+        r0, down, g0 = meeting(i + before[1], taps[1], stride[1], dilation[1], periods[1], y_size[3])
+        s0, across, p0 = meeting(j + before[2], taps[2], stride[2], dilation[2], periods[2], y_size[4])
+        out_of = periods[0] * dilation[0] // stride[0] * y_step[2]
+        up = periods[1] * dilation[1] // stride[1] * y_step[3]
+        back = periods[2] * dilation[2] // stride[2] * y_step[4]
         k = c // of_group[0] * of_group[1]
-        place = n * y_step[0] + k * y_step[1] + p0 * y_step[2] + q0 * y_step[3]
-        tap = ((k * of_group[0] + c % of_group[0]) * taps[0] + r0) * taps[1] + s0
+        place = n * y_step[0] + k * y_step[1] + f0 * y_step[2] + g0 * y_step[3] + p0 * y_step[4]
+        tap = k * of_group[0] + c % of_group[0]
+        tap = ((tap * taps[0] + q0) * taps[1] + r0) * taps[2] + s0
         total = out.dtype.type(0)
         for _ in range(of_group[1]):
             part = out.dtype.type(0)
-            for r in range(down):
-                row = tap + r * periods[0] * taps[1]
-                for s in range(across):
-                    part += y[place - r * up - s * back] * weight[row + s * periods[1]]
+            for q in range(deep):
+                for r in range(down):
+                    row = tap + (q * periods[0] * taps[1] + r * periods[1]) * taps[2]
+                    source = place - q * out_of - r * up
+                    for s in range(across):
+                        part += y[source - s * back] * weight[row + s * periods[2]]
             total += part
             place += y_step[1]
-            tap += of_group[0] * taps[0] * taps[1]
+            tap += of_group[0] * taps[0] * taps[1] * taps[2]
         out[element] = total + bias[c] if has_bias else total
 
 
@@ -137,30 +147,35 @@ def products_of_pixels(
 ):  # fmt: skip
     """out (parts * filters * channels of a group * taps,), x, dy (all images,): a part are `each` images."""
     for element in range(thread, out.shape[0], threads):
-        s = element % taps[1]
-        r = element // taps[1] % taps[0]
-        rest = element // taps[1] // taps[0]
+        s = element % taps[2]
+        r = element // taps[2] % taps[1]
+        q = element // taps[2] // taps[1] % taps[0]
+        rest = element // taps[2] // taps[1] // taps[0]
         c = rest % of_group[0]
         k = rest // of_group[0] % y_size[1]
         first = rest // of_group[0] // y_size[1] * each
-        top = r * dilation[0] - before[0]
-        p0 = first_inside(top, stride[0])
-        p1 = min(y_size[2], steps_inside(top, stride[0], x_size[2]))
-        left = s * dilation[1] - before[1]
-        q0 = first_inside(left, stride[1])
-        q1 = min(y_size[3], steps_inside(left, stride[1], x_size[3]))
+        front, f0, f1 = on_tap(q, stride[0], dilation[0], before[0], x_size[2], y_size[2])
+        top, g0, g1 = on_tap(r, stride[1], dilation[1], before[1], x_size[3], y_size[3])
+        left, p0, p1 = on_tap(s, stride[2], dilation[2], before[2], x_size[4], y_size[4])
         channel = k // of_group[1] * of_group[0] + c
-        source = channel * x_step[1] + top * x_step[2] + left * x_step[3]
-        across = stride[1] * x_step[3]
+        source = channel * x_step[1] + front * x_step[2] + top * x_step[3] + left * x_step[4]
+        across = stride[2] * x_step[4]
         total = out.dtype.type(0)
         for n in range(first, min(x_size[0], first + each)):
             of_image = out.dtype.type(0)
-            for p in range(p0, p1):
-                row = n * x_step[0] + source + p * stride[0] * x_step[2]
-                upstream = n * y_step[0] + k * y_step[1] + p * y_step[2]
-                part = out.dtype.type(0)
-                for q in range(q0, q1):
-                    part += x[row + q * across] * dy[upstream + q * y_step[3]]
-                of_image += part
+            for f in range(f0, f1):
+                for g in range(g0, g1):
+                    row = n * x_step[0] + source + f * stride[0] * x_step[2] + g * stride[1] * x_step[3]
+                    upstream = n * y_step[0] + k * y_step[1] + f * y_step[2] + g * y_step[3]
+                    part = out.dtype.type(0)
+                    for p in range(p0, p1):
+                        part += x[row + p * across] * dy[upstream + p * y_step[4]]
+                    of_image += part
             total += of_image
         out[element] = total
+
+
+def on_tap(tap, step, gap, before, size, count):
+    """Where a tap is first along an axis, and in which outputs, from and to, it is on a pixel."""
+    start = tap * gap - before
+    return start, first_inside(start, step), min(count, steps_inside(start, step, size))

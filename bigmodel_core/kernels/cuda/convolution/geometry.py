@@ -15,16 +15,16 @@ from bigmodel_core.kernels import views
 
 @dataclass(frozen=True)
 class Images:
-    """Images in memory.
+    """Images or volumes in memory; an image has one slice.
 
     Args:
-        sizes: how many, and their channels, rows and columns.
+        sizes: how many, and their channels, slices, rows and columns.
         steps: the distance of neighbours along each of these, in numbers.
         inner: how many numbers follow each other in memory before the next channel.
     """
 
-    sizes: tuple[int, int, int, int]
-    steps: tuple[int, int, int, int]
+    sizes: tuple[int, ...]
+    steps: tuple[int, ...]
     inner: int
 
     @property
@@ -35,22 +35,22 @@ class Images:
 
 @dataclass(frozen=True)
 class Geometry:
-    """A convolution of images x to images y.
+    """A convolution of images or volumes x to y. Along three axes each:
 
     Args:
-        taps: rows and columns of a filter.
-        stride: pixels of x between neighbouring outputs, down and across.
+        taps: the taps of a filter.
+        stride: pixels of x between neighbouring outputs.
         dilation: pixels of x between neighbouring taps.
-        before: rows above and columns left of x that count as zeros.
+        before: what counts as zeros before x.
         groups: channels and filters are split into this many independent groups.
     """
 
     x: Images
     y: Images
-    taps: tuple[int, int]
-    stride: tuple[int, int]
-    dilation: tuple[int, int]
-    before: tuple[int, int]
+    taps: tuple[int, int, int]
+    stride: tuple[int, int, int]
+    dilation: tuple[int, int, int]
+    before: tuple[int, int, int]
     groups: int
     dtype: str
 
@@ -62,7 +62,7 @@ class Geometry:
     @property
     def weights(self) -> int:
         """Numbers of all filters."""
-        return self.y.sizes[1] * self.of_group[0] * self.taps[0] * self.taps[1]
+        return self.y.sizes[1] * self.of_group[0] * math.prod(self.taps)
 
     def arguments(self) -> list[Any]:
         """What kernels take, as tuples: sizes and steps of x and of y, taps, stride, dilation, padding, and
@@ -76,19 +76,25 @@ class Geometry:
 
 def geometry_of(op: Any, x: Spec, y: Spec, taps: Sequence[int]) -> Geometry:
     """The geometry of the convolution of x to y that an op means."""
-    down, across = taps
-    filters = op.stride, op.dilation, op.border[:2]
-    return Geometry(_images(op, x), _images(op, y), (down, across), *filters, op.groups, x.dtype)
+    sizes = (taps, 1), (op.stride, 1), (op.dilation, 1), (op.border[: len(op.stride)], 0)
+    filters, stride, dilation, before = (views.in_volumes(*each) for each in sizes)
+    return Geometry(_images(op, x), _images(op, y), filters, stride, dilation, before, op.groups, x.dtype)
 
 
 def _images(op: Any, spec: Spec) -> Images:
-    a, b, c, d = views.strides(spec.sizes)
-    steps = (a, d, b, c) if op.layout == "NHWC" else (a, b, c, d)
-    return Images(op.sizes(spec), steps, views.channels(op, spec)[2])
+    n, *steps = views.strides(spec.sizes)
+    channels = steps.pop(-1 if op.layout == "NHWC" else 0)
+    of_pixels = (0, *steps)[-3:]
+    size, of_channels, *sizes = op.sizes(spec)
+    return Images(
+        (size, of_channels, *(1, *sizes)[-3:]), (n, channels, *of_pixels), views.channels(op, spec)[2]
+    )
 
 
 def number_at(element, sizes, inner):
-    """Image, channel, row and column of a number of images, in the order of memory."""
+    """Image, channel, slice, row and column of a number of images, in the order of memory."""
     channel = element // inner % sizes[1]
     pixel = element // inner // sizes[1] * inner + element % inner
-    return pixel // sizes[3] // sizes[2], channel, pixel // sizes[3] % sizes[2], pixel % sizes[3]
+    row = pixel // sizes[4]
+    of_slice = row // sizes[3]
+    return of_slice // sizes[2], channel, of_slice % sizes[2], row % sizes[3], pixel % sizes[4]
