@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 
 from bigmodel_core.errors import BigmodelError, GraphError, ShapeError
-from bigmodel_core.graph import Node, Op, Value, needed
+from bigmodel_core.graph import Node, Op, Value, between, needed
 from bigmodel_core.graph.operations import operations
 from bigmodel_core.graph.spec import format_shape
 
@@ -48,7 +48,7 @@ def pulled_back(
         upstream: the gradient of each output; None stands for zeros.
         inputs: for what.
     """
-    return _collected(outputs, upstream, inputs, _between(outputs, inputs))
+    return _collected(outputs, upstream, inputs, between(inputs, outputs))
 
 
 def _collected(
@@ -116,19 +116,6 @@ def _gradients_of(node: Node, upstream: Sequence[Value | None]) -> Sequence[Valu
         error.where = error.where or node.place or None
         raise
     return given
-
-
-def _between(outputs: Sequence[Value], inputs: Sequence[Value]) -> list[Node]:
-    """The nodes that lead from some values to others."""
-    leaves = {id(value) for value in inputs}
-    found: dict[int, Node] = {}
-    stack = [value.node for value in outputs if id(value) not in leaves]
-    while stack:
-        node = stack.pop()
-        if node.index not in found:
-            found[node.index] = node
-            stack.extend(value.node for value in node.inputs if id(value) not in leaves)
-    return [found[index] for index in sorted(found)]
 
 
 def _reaching(nodes: Sequence[Node], wanted: set[int]) -> set[int]:

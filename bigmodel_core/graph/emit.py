@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable, Sequence
 from typing import Any, Protocol
 
+from bigmodel_core.graph.body import Body
 from bigmodel_core.graph.spec import Dim, Shape, Spec
 
 
@@ -53,6 +54,16 @@ class Emit(Protocol):
 
     def fold(self, function: Callable[..., Any], *values: Any) -> Any | None:
         """A weight made now of weights, by a function of arrays; None if a value is no weight."""
+
+    def body(self, body: Body, shared: Sequence[Any], further: Sequence[Spec] = ()) -> Any:
+        """The graph of a body as an attribute of a node.
+
+        Args:
+            body: what it computes.
+            shared: its last inputs, which it reads from the graph around it; the others are inputs of the
+                graph.
+            further: inputs of the graph that nothing reads, after those.
+        """
 
     def swap_last(self, x: Any) -> Any:
         """The last two axes exchanged."""

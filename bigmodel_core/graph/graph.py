@@ -7,7 +7,7 @@ one node.
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 from typing import Any
@@ -111,8 +111,8 @@ class Graph:
 
     def __init__(self) -> None:
         self.nodes: list[Node] = []
-        self.path = ""
-        self.layer = ""
+        self.path: str = ""
+        self.layer: str = ""
         self._known: dict[Any, Node] = {}
 
     def repeat(self, node: Node, inputs: Sequence[Value]) -> Node:
@@ -132,9 +132,7 @@ class Graph:
             if not isinstance(value, Value):
                 return self.apply(op, self.values(inputs, type(op).__name__))
             if value.node.graph is not self:
-                raise GraphError(
-                    "values of two graphs were mixed.", where=place(self.path, self.layer) or None
-                )
+                return self.apply(op, [self.here(value) for value in inputs])
         key = self._key(op, inputs)
         found = self._known.get(key)
         if found is not None:
@@ -147,6 +145,20 @@ class Graph:
             raise
         found = self._known[key] = self._added(op, inputs, (specs,) if isinstance(specs, Spec) else specs)
         return found
+
+    def here(self, value: Value) -> Value:
+        """A value of this graph, or what stands here for one of a graph around it.
+
+        Raises:
+            GraphError: it belongs to another graph.
+        """
+        if value.node.graph is not self:
+            raise GraphError("values of two graphs were mixed.", where=place(self.path, self.layer) or None)
+        return value
+
+    def is_inside(self, other: Graph) -> bool:
+        """Whether this graph is the body of an op of another one, or of one inside that."""
+        return False
 
     def values(self, inputs: Sequence[Any], name: str) -> list[Value]:
         """What an op is applied to, with numbers and arrays as constants: floats take the float type of the
@@ -223,3 +235,17 @@ def needed(outputs: Sequence[Value]) -> list[Node]:
         found.append(node)
         stack.extend(value.node for value in node.inputs)
     return sorted(found, key=lambda node: node.index)
+
+
+def between(inputs: Iterable[Value], outputs: Iterable[Value]) -> list[Node]:
+    """The nodes that compute some values from others, in an order they can be computed in; nothing that only
+    those others need."""
+    given = {id(value) for value in inputs}
+    found: dict[int, Node] = {}
+    stack = [value.node for value in outputs if id(value) not in given]
+    while stack:
+        node = stack.pop()
+        if node.index not in found:
+            found[node.index] = node
+            stack.extend(value.node for value in node.inputs if id(value) not in given)
+    return [found[index] for index in sorted(found)]

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import contextvars
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import fields
 from typing import TYPE_CHECKING, Any, ClassVar, Self
 
@@ -14,6 +14,7 @@ from bigmodel_core.graph.spec import Dim, Spec
 if TYPE_CHECKING:
     import numpy as np
 
+    from bigmodel_core.graph.body import Body
     from bigmodel_core.graph.emit import Emit
     from bigmodel_core.graph.graph import Graph
     from bigmodel_core.graph.value import Number, Value
@@ -129,9 +130,13 @@ class Op:
 
     def __call__(self, *inputs: Value | Number | np.ndarray) -> Any:
         """Apply the op to values, numbers and arrays; returns a Value, or a tuple for several outputs."""
-        graphs = (value.node.graph for value in inputs if hasattr(value, "node"))
-        outputs = (next(graphs, None) or current_graph()).apply(self, inputs).outputs
+        outputs = graph_of(inputs).apply(self, inputs).outputs
         return outputs[0] if len(outputs) == 1 else outputs
+
+    def inner(self) -> Body | None:
+        """For an op that runs a graph of its own, such as a loop: that graph. Programs plan it; the kernel
+        gets its launches from `Call.inner`."""
+        return None
 
     @classmethod
     def attribute_names(cls) -> tuple[str, ...]:
@@ -213,3 +218,22 @@ def current_graph() -> Graph:
             " bm.function compiles; bm.testing.compute(function, *arrays) gives the numbers at once.",
         )
     return graph
+
+
+def graph_of(items: Iterable[Any]) -> Graph:
+    """Where an op on some items belongs: into the graph of the Values among them, of graphs inside each other
+    the innermost; into the one that is being built where that is inside of theirs, or there is no Value.
+
+    Raises:
+        GraphError: there is neither.
+    """
+    found: Graph | None = None
+    for item in items:
+        if hasattr(item, "node"):
+            graph = item.node.graph
+            if found is None or (graph is not found and graph.is_inside(found)):
+                found = graph
+    if found is None:
+        return current_graph()
+    active = active_graph.get()
+    return active if active is not None and active is not found and active.is_inside(found) else found

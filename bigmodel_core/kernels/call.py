@@ -67,6 +67,8 @@ class Call:
         output_buffers: memory of the outputs.
         scratch: gives temporary memory of a number of bytes, alive during this application only.
         status: memory of the plan's status.
+        inner: for an op with a body (`Op.inner`): the body's launches, given the memory of its inputs and of
+            its outputs.
     """
 
     op: Any
@@ -76,6 +78,7 @@ class Call:
     output_buffers: tuple[Any, ...]
     scratch: Callable[[int], Any]
     status: Any
+    inner: Callable[[Sequence[Any], Sequence[Any]], Sequence[Any]] | None = None
 
     @property
     def dtype(self) -> str:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import asdict, dataclass
 from typing import TYPE_CHECKING, Any
 
@@ -209,34 +209,61 @@ def arrays_nbytes(program: Program, batch_size: int) -> int:
 
 
 def _rows(trace: Trace, sizes: Mapping[str, int]) -> list[Row]:
-    found: dict[str, list[Node]] = {}
-    for node in needed(trace.outputs):
-        if not isinstance(node.op, LEAVES):
-            found.setdefault(node.path, []).append(node)
+    found: dict[str, list[_Work]] = {}
+    for work in _steps(needed(trace.outputs), {}, 1):
+        found.setdefault(work.node.path, []).append(work)
     rows = []
     for path, members in found.items():
         own = {
-            variable.op.path
-            for node in members
-            for variable in (value.node for value in node.inputs)
-            if hasattr(variable.op, "path") and variable.op.path.rpartition("/")[0] == path
+            op.path
+            for work in members
+            for op in (value.node.op for value in work.inputs)
+            if hasattr(op, "path") and op.path.rpartition("/")[0] == path
         }
         rows.append(
             Row(
                 path=path,
-                layer=members[-1].layer,
-                output=_returned(trace, path, members).shape,
+                layer=members[-1].node.layer,
+                output=_returned(trace, path, members[-1].node).shape,
                 parameters=sum(sizes.get(item, 0) for item in own),
-                multiply_adds=sum(_multiply_adds(node) for node in members),
+                multiply_adds=sum(work.times * _multiply_adds(work.node) for work in members),
             )
         )
     return rows
 
 
-def _returned(trace: Trace, path: str, members: Sequence[Node]) -> Value:
+@dataclass(frozen=True)
+class _Work:
+    """What a sample takes: a node, on which values of the model, and how often."""
+
+    node: Node
+    inputs: tuple[Value, ...]
+    times: int
+
+
+def _steps(nodes: Sequence[Node], outside: Mapping[Value, Value], times: int) -> Iterator[_Work]:
+    """What nodes do; those of a loop in the place of it, once for each step, of which a free number is 1.
+
+    Args:
+        nodes: in order.
+        outside: by input of a body, the value of the model that it stands for.
+        times: how often they run.
+    """
+    for node in nodes:
+        inputs = tuple(outside.get(value, value) for value in node.inputs)
+        body = node.op.inner()
+        if body is not None:
+            length = getattr(node.op, "length", 1)
+            turns = times * (length if isinstance(length, int) else 1)
+            yield from _steps(body.nodes, dict(zip(body.inputs, inputs, strict=True)), turns)
+        elif not isinstance(node.op, LEAVES):
+            yield _Work(node, inputs, times)
+
+
+def _returned(trace: Trace, path: str, last: Node) -> Value:
     """What a layer returns, if that is one value; else what it computes last."""
     result = trace.results.get(path, [None])[-1]
-    return result if isinstance(result, Value) else members[-1].outputs[0]
+    return result if isinstance(result, Value) else last.outputs[0]
 
 
 def _multiply_adds(node: Node) -> int:

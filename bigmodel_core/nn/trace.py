@@ -221,6 +221,7 @@ class Trace:
         """
         if path in self.parameters:
             raise _two_things(path)
+        self._check_outside(initial, path.rpartition("/")[2])
         value = carried(self.graph, path, spec, initial)
         known = self.carried.setdefault(path, value)
         if known is not value:
@@ -251,6 +252,7 @@ class Trace:
                 else "ask for it first: self.carried(name, shape).",
                 where=place(self.graph.path, self.graph.layer) or None,
             )
+        self._check_outside(value, name)
         if not isinstance(value, Value) or value.spec != known.spec:
             found = value.spec if isinstance(value, Value) else type(value).__name__
             raise ShapeError(
@@ -259,6 +261,16 @@ class Trace:
                 where=place(self.graph.path, self.graph.layer) or None,
             )
         self.reassign(path, value)
+
+    def _check_outside(self, value: Any, name: str) -> None:
+        """Refuse a value that is another one at each step of a loop."""
+        if isinstance(value, Value) and value.node.graph.is_inside(self.graph):
+            raise GraphError(
+                f"'{name}' cannot be set inside of the body of a scan.",
+                fix="carry it: ops.scan(body, (carry, state), xs), and set it behind the loop;"
+                " a BatchNorm there must be frozen.",
+                where=place(self.graph.path, self.graph.layer) or None,
+            )
 
     def reassign(self, path: str, value: Value) -> None:
         """The new value of a state or of a parameter, as another trace has it; a frozen parameter keeps its

@@ -83,8 +83,10 @@ def gradients(value: Value, wrt: Value | Sequence[Value]) -> Value | Sequence[Va
             "gradients takes a Value, and a Value or a tuple or list of Values to differentiate for.",
             fix="call it inside a layer or a loss; outside of models, use bm.gradients.",
         )
+    graph = value.node.graph
+    wanted = [graph.here(item) if graph.is_inside(item.node.graph) else item for item in wrt]
     known = {id(found) for node in needed([value]) for found in node.outputs}
-    for number, item in enumerate(wrt):
+    for number, item in enumerate(wanted):
         which = f"value {number + 1} of those" if len(wrt) > 1 else "the value"
         if not item.spec.is_float:
             raise DtypeError(
@@ -97,7 +99,7 @@ def gradients(value: Value, wrt: Value | Sequence[Value]) -> Value | Sequence[Va
                 fix="pass the very Value that the scalar was computed from; a slice or a copy that is made of"
                 " it later is another one.",
             )
-    found = autodiff.gradients(value, list(wrt))
+    found = autodiff.gradients(value, wanted)
     return found if isinstance(wrt, list) else tuple(found)
 
 

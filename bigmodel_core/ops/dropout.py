@@ -5,7 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 
 from bigmodel_core.errors import ConfigError
-from bigmodel_core.graph import Value, current_graph
+from bigmodel_core.graph import Value, graph_of
 from bigmodel_core.graph.spec import Spec
 from bigmodel_core.kernels.fused import elementwise
 from bigmodel_core.ops.elementwise import ElementwiseOp, check_floats
@@ -50,7 +50,7 @@ def dropout(x: Value, rate: float) -> Value:
     check_floats("dropout", x.spec)
     if rate == 0:
         return x
-    graph = current_graph() if x.node.graph is None else x.node.graph
+    graph = graph_of((x,))
     bits = drawn(RandomBits, graph, x.shape)
     return _Drop(1.0 / (1.0 - rate))(x, _Kept(int(rate * 2**32))(bits))
 

@@ -6,7 +6,7 @@ import functools
 from collections.abc import Callable, Sequence
 from typing import Any
 
-from bigmodel_core.graph import Value, current_graph
+from bigmodel_core.graph import Value, graph_of
 
 _VALUES = ("Value", "Value | None")
 _MOST = 64
@@ -16,8 +16,8 @@ _MOST = 64
 def as_values(values: Sequence[Any], name: str, beside: Sequence[Any] = ()) -> list[Value]:
     """Values, arrays and numbers as values of the graph that the first Value among them, or beside them,
     belongs to; else of the one that is built."""
-    graphs = (value.node.graph for value in (*values, *beside) if isinstance(value, Value))
-    return (next(graphs, None) or current_graph()).values(values, name) if values else []
+    given = (value for value in (*values, *beside) if isinstance(value, Value))
+    return graph_of(given).values(values, name) if values else []
 
 
 def taking_arrays(function: Callable[..., Any]) -> Callable[..., Any]:

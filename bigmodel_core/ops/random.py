@@ -13,7 +13,7 @@ from typing import Any
 import numpy as np
 
 from bigmodel_core.errors import ConfigError, DtypeError, ShapeError
-from bigmodel_core.graph import Graph, Number, Value, current_graph
+from bigmodel_core.graph import Graph, Number, Value, graph_of
 from bigmodel_core.graph.dtypes import COMPUTED_FLOATS
 from bigmodel_core.graph.operands import constant_array
 from bigmodel_core.graph.spec import Dim, Shape, Spec, broadcast, dim_value, format_shape
@@ -238,7 +238,7 @@ def _asked(
         ShapeError, DtypeError: as `uniform` and `normal` say.
     """
     values = [item for item in operands.values() if isinstance(item, Value)]
-    graph = values[0].node.graph if values else current_graph()
+    graph = graph_of(values)
     kind = dtype or (values[0].dtype if values else "float32")
     if kind not in COMPUTED_FLOATS:
         raise DtypeError(

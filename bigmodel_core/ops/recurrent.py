@@ -13,7 +13,7 @@ from dataclasses import dataclass
 from typing import Any, ClassVar
 
 from bigmodel_core.errors import ConfigError, DtypeError, ShapeError
-from bigmodel_core.graph import Constant, Op, Value
+from bigmodel_core.graph import Op, Value
 from bigmodel_core.graph.autodiff import pulled_back
 from bigmodel_core.graph.spec import Shape, Spec, dim_add, dim_product, format_shape
 from bigmodel_core.kernels.cpu import recurrent as cpu_kernels
@@ -22,7 +22,7 @@ from bigmodel_core.kernels.recurrence import GATES, SAVED
 from bigmodel_core.ops.linear import MatMul
 from bigmodel_core.ops.recurrent_steps import backward_steps, forward_steps
 from bigmodel_core.ops.reduce import sum as sum_
-from bigmodel_core.ops.shape import BroadcastTo, reshape
+from bigmodel_core.ops.shape import is_zero, reshape
 
 
 @dataclass(frozen=True)
@@ -119,11 +119,11 @@ class Recurrent(Op):
         return math.prod(inputs[0].sizes[:2]) * width * (features + units)
 
     def grad(self, dy: Any, y: Any, *inputs: Value) -> tuple[Value | None, ...]:
-        if not all(_is_zero(value) for value in dy[1 + self.states :]):  # of what the gradient needs
+        if not all(is_zero(value) for value in dy[1 + self.states :]):  # of what the gradient needs
             return tuple(pulled_back(forward_steps(self, inputs), dy, inputs))
         x, weight, recurrent = inputs[:3]
         lengths = inputs[5] if self.has_lengths else None
-        given = tuple(not _is_zero(value) for value in dy[: 1 + self.states])
+        given = tuple(not is_zero(value) for value in dy[: 1 + self.states])
         saved = (y[0], *y[1 + self.states :])
         backward = RecurrentGrad(self.cell, self.reverse, self.has_lengths, given)
         upstream = [value for value, is_given in zip(dy, given, strict=False) if is_given]
@@ -152,14 +152,6 @@ class Recurrent(Op):
 
 def _flat(x: Value, rows: Any) -> Value:
     return reshape(x, (rows, x.shape[-1]))
-
-
-def _is_zero(value: Value) -> bool:
-    """Whether a gradient is the zeros of an unused output."""
-    op = value.node.op
-    if isinstance(op, BroadcastTo):
-        op = value.node.inputs[0].node.op
-    return isinstance(op, Constant) and not op.array.any()
 
 
 @dataclass(frozen=True)

@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from typing import Any, ClassVar
 
 from bigmodel_core.errors import ShapeError
-from bigmodel_core.graph import Op, Value
+from bigmodel_core.graph import Constant, Op, Value
 from bigmodel_core.graph.spec import (
     Dim,
     Shape,
@@ -113,6 +113,14 @@ def broadcast_to(x: Value, shape: Shape) -> Value:
 def zeros_like(x: Value) -> Value:
     """Zeros of the same shape and type."""
     return broadcast_to(x.node.graph.constant(0, x.dtype), x.shape)
+
+
+def is_zero(value: Value) -> bool:
+    """Whether a value is zeros that are known now, as the gradient of an unused output is."""
+    op = value.node.op
+    if isinstance(op, BroadcastTo):
+        op = value.node.inputs[0].node.op
+    return isinstance(op, Constant) and not op.array.any()
 
 
 def ones_like(x: Value) -> Value:

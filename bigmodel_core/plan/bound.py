@@ -2,15 +2,15 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Mapping
-from typing import TYPE_CHECKING, Any, Generic, TypeVar
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from typing import TYPE_CHECKING, Any, ClassVar, Generic, TypeVar
 
-from bigmodel_core.graph import Value
+from bigmodel_core.graph import Input, Node, Value
 from bigmodel_core.graph.spec import Spec
 from bigmodel_core.kernels.call import Call
 from bigmodel_core.plan.arenas import Sized
 from bigmodel_core.plan.capacity import check_capacity
-from bigmodel_core.plan.placement import Lifetime
+from bigmodel_core.plan.placement import Lifetime, offsets_of
 from bigmodel_core.plan.steps import Step
 
 if TYPE_CHECKING:
@@ -31,11 +31,15 @@ class BoundProgram(Generic[Buffer]):
         sizes: the sizes of named dimensions.
         leaf: gives the buffer of an input, variable or constant.
         make: makes a buffer of a number of bytes, not yet placed.
+        results: the buffers of the program's outputs, if they have any yet.
 
     Attributes:
         buffers: by the id of a value.
         scratch: temporary memory of kernels, each with the number of its step.
     """
+
+    padding: ClassVar[int] = 0
+    """Bytes behind each temporary that may be read."""
 
     def __init__(
         self,
@@ -43,16 +47,20 @@ class BoundProgram(Generic[Buffer]):
         sizes: Mapping[str, int],
         leaf: Callable[[Value, Spec], Buffer],
         make: Callable[[int], Buffer],
+        results: Sequence[Buffer] = (),
     ) -> None:
-        self.program, self.sizes, self._make = program, sizes, make
+        self.program, self.sizes, self._make, self._leaf = program, sizes, make, leaf
         self.scratch: list[tuple[Buffer, int]] = []
+        self._inside: list[tuple[Buffer, list[tuple[Buffer, int]]]] = []
         self._specs: dict[int, Spec] = {}
         self.buffers: dict[int, Buffer] = {}
         self._check_capacity()
         leaves = (*program.inputs.values(), *program.variables, *program.constants)
         for value in leaves:
             self.buffers[id(value)] = leaf(value, self.spec(value))
-        self._fixed = {id(self.buffers[id(value)]) for value in leaves}
+        for value, buffer in zip(program.outputs, results, strict=False):
+            self.buffers[id(program.root(value))] = buffer
+        self._fixed = {id(buffer) for buffer in self.buffers.values()}
 
     def _check_capacity(self) -> None:
         """Refuse sizes at which a single value is too large, before anything is split into chunks."""
@@ -108,7 +116,46 @@ class BoundProgram(Generic[Buffer]):
             tuple(self.buffer(value) for value in node.outputs),
             lambda count: self.new_scratch(count, number),
             status,
+            lambda inputs, outputs: self._body(node, number, inputs, outputs),
         )
+
+    def _body(self, node: Node, number: int, inputs: Sequence[Any], outputs: Sequence[Any]) -> Sequence[Any]:
+        """The launches of the body of an op.
+
+        Args:
+            node: which has one.
+            number: its step.
+            inputs, outputs: their memory.
+        """
+        raise NotImplementedError
+
+    def _leaf_inside(self, inputs: Sequence[Buffer]) -> Callable[[Value, Spec], Buffer]:
+        """Gives the buffers of leaves of a body."""
+
+        def leaf(value: Value, spec: Spec) -> Buffer:
+            op = value.node.op
+            return inputs[int(op.name)] if isinstance(op, Input) else self._leaf(value, spec)
+
+        return leaf
+
+    def _put_inside(self, bound: BoundProgram[Buffer], number: int) -> None:
+        """Give the temporaries of a body, which are the same at each of its steps, a block of memory."""
+        places, total = bound.places()
+        self._inside.append((self.new_scratch(total, number), places))
+
+    def places(self, kept: Iterable[Buffer] = ()) -> tuple[list[tuple[Buffer, int]], int]:
+        """Where each temporary is in one block of memory, and how large the block is.
+
+        Args:
+            kept: buffers that are read after the last step, as outputs are.
+        """
+        found = self.lifetimes(kept)
+        offsets, total = offsets_of([lifetime for _, lifetime in found], self.padding)
+        places = [(buffer, offset) for (buffer, _), offset in zip(found, offsets, strict=True)]
+        at = {id(buffer): offset for buffer, offset in places}
+        for block, inner in self._inside:
+            places += [(buffer, at[id(block)] + offset) for buffer, offset in inner]
+        return places, total
 
     def new_scratch(self, count: int, step: int) -> Buffer:
         """Scratch memory, in bytes, for the kernels of a step."""

@@ -20,6 +20,7 @@ from bigmodel_core.plan.cpu_program import CpuProgram
 from bigmodel_core.plan.device import Device
 from bigmodel_core.plan.layout import channels_last
 from bigmodel_core.plan.listing import PlannedStep
+from bigmodel_core.plan.loops import loops_united
 from bigmodel_core.plan.passes import Passes, decomposed, decomposed_but_images, selected_early
 from bigmodel_core.plan.schedule import updates_together
 from bigmodel_core.plan.variables import Variables
@@ -74,7 +75,7 @@ class CpuDevice(Device):
     name = "cpu"
     dtypes = COMPUTED
     passes = Passes(
-        graph=(selected_early, decomposed_but_images, channels_last, decomposed),
+        graph=(loops_united, selected_early, decomposed_but_images, channels_last, decomposed),
         steps=(updates_together,),
     )
 

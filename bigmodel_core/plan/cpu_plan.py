@@ -48,6 +48,7 @@ class CpuPlan:
         """By input the array that is copied to where kernels cannot read the caller's, and its address."""
         bound = CpuProgram(program, self.sizes, self._leaf, CpuBuffer(64, self._status.ctypes.data))
         self._place_buffers(bound)
+        self._row_steps = [bound.step_of(*row) for row in bound.rows]
         self._write_table(bound.rows)
         self._views = [array_on(bound.spec(value), bound.buffer(value)) for value in program.outputs]
         self._direct = self._readable_in_place(bound)
@@ -85,17 +86,12 @@ class CpuPlan:
         """Lay the launches out for the native call, everything compiled."""
         launches = [launch for _, launch in rows]
         compile_ahead((*kernels_of(launches), runner.RUN, runner.WORK))
-        self._row_steps = [number for number, _ in rows]
         self._table = Table(launches, [buffer for buffer, _ in self._inputs.values()], self._status)
 
     def _readable_in_place(self, bound: CpuProgram) -> set[str]:
         """The inputs that kernels may read where the caller has them: read to their end only, no outputs."""
         copied = {id(self.program.root(value)) for value in self.program.outputs}
-        parts = (part for step in self.program.steps for part in step.parts() if part.fused is None)
-        for part in parts:
-            kernel, node = self.program.device.kernel_of(part.node), part.node
-            for position in kernel.over_reads(node.op, [bound.spec(value) for value in node.inputs]):
-                copied.add(id(self.program.root(node.inputs[position])))
+        copied |= _read_past(self.program, bound.sizes)
         return {name for name, value in self.program.inputs.items() if id(value) not in copied}
 
     # Running ---------------------------------------------------------------------------------------------
@@ -130,10 +126,24 @@ class CpuPlan:
         if self._status[codes.CODE]:
             status = self._status.copy()
             self._status[:] = 0
-            raise error_of(self.program.steps[self._row_steps[row]] if row >= 0 else None, status)
+            raise error_of(self._row_steps[row] if row >= 0 else None, status)
 
 
 def array_on(spec: Spec, buffer: CpuBuffer) -> np.ndarray:
     """An array on a plan's memory."""
     raw = (ctypes.c_uint8 * spec.nbytes).from_address(buffer.address)
     return np.frombuffer(raw, spec.dtype).reshape(spec.sizes)  # type: ignore[call-overload]  # NumPy's stubs know no dtype by a plain str
+
+
+def _read_past(program: Program, sizes: Mapping[str, int]) -> set[int]:
+    """The ids of the values behind whose end kernels of a program read."""
+    found: set[int] = set()
+    parts = (part for step in program.steps for part in step.parts() if part.fused is None)
+    for part in parts:
+        kernel, node = program.device.kernel_of(part.node), part.node
+        positions = kernel.over_reads(node.op, [value.spec.bind(sizes) for value in node.inputs])
+        if (body := program.bodies.get(node.index)) is not None:
+            inner = _read_past(body, sizes)
+            positions = tuple(int(name) for name, value in body.inputs.items() if id(value) in inner)
+        found |= {id(program.root(node.inputs[position])) for position in positions}
+    return found

@@ -2,20 +2,19 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from itertools import islice
 from typing import TYPE_CHECKING
 
 from bigmodel_core.errors import BigmodelError, KernelError
-from bigmodel_core.graph import Value
+from bigmodel_core.graph import Node, Value
 from bigmodel_core.graph.spec import Spec, dim_value
 from bigmodel_core.kernels.cpu import elementwise
 from bigmodel_core.kernels.cpu.engine.launch import PADDING, CpuBuffer, CpuLaunch
 from bigmodel_core.kernels.cpu.engine.side_by_side import side_by_side
 from bigmodel_core.plan.bound import BoundProgram
 from bigmodel_core.plan.listing import PlannedStep, listed
-from bigmodel_core.plan.placement import offsets_of
 from bigmodel_core.plan.steps import Step
 
 if TYPE_CHECKING:
@@ -41,11 +40,15 @@ class CpuProgram(BoundProgram[CpuBuffer]):
         sizes: the sizes of named dimensions.
         leaf: gives the buffer of an input, variable or constant.
         status: where kernels report a failure.
+        results: the buffers of the program's outputs, if they have any yet.
 
     Attributes:
         rows: the launches in order, each with the number of its step.
+        inner_steps: by the id of a row's launch in the body of an op, the step it is there.
         epilogues: by the id of a row's launch, the steps that run on each of its chunks after it.
     """
+
+    padding = PADDING
 
     def __init__(
         self,
@@ -53,9 +56,11 @@ class CpuProgram(BoundProgram[CpuBuffer]):
         sizes: Mapping[str, int],
         leaf: Callable[[Value, Spec], CpuBuffer],
         status: CpuBuffer,
+        results: Sequence[CpuBuffer] = (),
     ) -> None:
-        super().__init__(program, sizes, leaf, CpuBuffer)
+        super().__init__(program, sizes, leaf, CpuBuffer, results)
         self.status = status
+        self.inner_steps: dict[int, Step] = {}
         self.epilogues: dict[int, list[Step]] = {}
         self.rows = self._bound()
 
@@ -114,6 +119,17 @@ class CpuProgram(BoundProgram[CpuBuffer]):
         launch = elementwise.launch(step.fused.chain, space, sizes, inputs, outputs, status=self.status)
         return [launch] if launch else []
 
+    def _body(
+        self, node: Node, number: int, inputs: Sequence[CpuBuffer], outputs: Sequence[CpuBuffer]
+    ) -> list[CpuLaunch]:
+        program, leaf = self.program.bodies[node.index], self._leaf_inside(inputs)
+        bound = CpuProgram(program, self.sizes, leaf, self.status, outputs)
+        self._put_inside(bound, number)
+        self.epilogues.update(bound.epilogues)
+        self.inner_steps.update({id(launch): program.steps[step] for step, launch in bound.rows})
+        self.inner_steps.update(bound.inner_steps)
+        return [launch for _, launch in bound.rows]
+
     def _epilogue(
         self, step: Step, number: int, tile: tuple[int, int], matrix: Value
     ) -> list[CpuLaunch] | None:
@@ -141,11 +157,9 @@ class CpuProgram(BoundProgram[CpuBuffer]):
         ]
         return max(sized, key=lambda pair: pair[0], default=(0, ""))[1] or None
 
-    def places(self) -> tuple[list[tuple[CpuBuffer, int]], int]:
-        """Where each temporary is in one block of memory, and how large the block is."""
-        found = self.lifetimes()
-        offsets, total = offsets_of([lifetime for _, lifetime in found], PADDING)
-        return [(buffer, offset) for (buffer, _), offset in zip(found, offsets, strict=True)], total
+    def step_of(self, number: int, launch: CpuLaunch) -> Step:
+        """The step of a row, in the body of an op where it is in one."""
+        return self.inner_steps.get(id(launch)) or self.program.steps[number]
 
     def listing(self) -> list[PlannedStep]:
         """The steps in order: what runs, and what was chosen."""

@@ -17,6 +17,7 @@ from bigmodel_core.plan.cuda_array import DeviceArray
 from bigmodel_core.plan.cuda_plan import CudaPlan
 from bigmodel_core.plan.device import Device
 from bigmodel_core.plan.listing import PlannedStep
+from bigmodel_core.plan.loops import loops_united
 from bigmodel_core.plan.passes import Passes, decomposed
 from bigmodel_core.plan.variables import Variables
 
@@ -33,7 +34,7 @@ class CudaDevice(Device):
 
     name = "cuda"
     dtypes = COMPUTED
-    passes = Passes(graph=(decomposed,))
+    passes = Passes(graph=(loops_united, decomposed))
 
     def __init__(self) -> None:
         runtime.require_device()

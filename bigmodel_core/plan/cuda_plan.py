@@ -17,7 +17,6 @@ from bigmodel_core.kernels.cuda.engine.recording import Recording, record
 from bigmodel_core.plan.cuda_array import DeviceArray
 from bigmodel_core.plan.cuda_program import CudaProgram
 from bigmodel_core.plan.failures import Unproven, error_of
-from bigmodel_core.plan.placement import offsets_of
 from bigmodel_core.plan.variables import Variables
 
 if TYPE_CHECKING:
@@ -77,11 +76,10 @@ class CudaPlan:
     def _place_buffers(self) -> None:
         """Give every temporary its place in one block of memory."""
         checked = [view.buffer for _, view in self._bound.reporting if view is not None]
-        found = self._bound.lifetimes(kept=checked)
-        offsets, total = offsets_of([lifetime for _, lifetime in found])
+        found, total = self._bound.places(kept=checked)
         arena = self.arena = self.device.arenas.of(self.program, max(total, 1))
         self.nbytes += total
-        for (buffer, _), offset in zip(found, offsets, strict=True):
+        for buffer, offset in found:
             buffer.memory = arena.array[offset : offset + buffer.nbytes] if buffer.nbytes else arena.array
 
     def _result(self, value: Value) -> tuple[Any, np.ndarray, tuple[int, ...]]:
@@ -138,4 +136,4 @@ class CudaPlan:
         if checked is not None:
             status[codes.POSITION] = LAST - status[codes.POSITION]
             status[codes.FOUND] = checked.resolve().copy_to_host()[status[codes.POSITION]]
-        return error_of(step, status)
+        return error_of(step, status, is_found=checked is not None)

@@ -2,10 +2,10 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from typing import TYPE_CHECKING
 
-from bigmodel_core.graph import Value
+from bigmodel_core.graph import Node, Value
 from bigmodel_core.graph.spec import Spec, dim_value
 from bigmodel_core.kernels import status as codes
 from bigmodel_core.kernels.cuda import elementwise
@@ -24,12 +24,20 @@ class CudaProgram(BoundProgram[CudaBuffer]):
         program: what to compute.
         sizes: the sizes of named dimensions.
         leaf: gives the buffer of an input, variable or constant.
+        results: the buffers of the program's outputs, if they have any yet.
+        outer: the program that this is the body of an op of.
     """
 
     def __init__(
-        self, program: Program, sizes: Mapping[str, int], leaf: Callable[[Value, Spec], CudaBuffer]
+        self,
+        program: Program,
+        sizes: Mapping[str, int],
+        leaf: Callable[[Value, Spec], CudaBuffer],
+        results: Sequence[CudaBuffer] = (),
+        outer: CudaProgram | None = None,
     ) -> None:
-        super().__init__(program, sizes, leaf, CudaBuffer)
+        super().__init__(program, sizes, leaf, CudaBuffer, results)
+        self._outer = outer
         self.status = CudaBuffer(0)
         self.reporting: list[tuple[Step, View | None]] = []
         """The steps that may report a failure, in the order of the status, and the numbers they check."""
@@ -67,7 +75,17 @@ class CudaProgram(BoundProgram[CudaBuffer]):
         kernel = self.program.device.kernel_of(step.node)
         return list(kernel.launches(self.call_of(step, number, status)))
 
+    def _body(
+        self, node: Node, number: int, inputs: Sequence[CudaBuffer], outputs: Sequence[CudaBuffer]
+    ) -> list[CudaLaunch]:
+        program, leaf = self.program.bodies[node.index], self._leaf_inside(inputs)
+        bound = CudaProgram(program, self.sizes, leaf, outputs, self)
+        self._put_inside(bound, number)
+        return bound.launches
+
     def _own_status(self, step: Step, checked: View | None) -> View:
+        if self._outer is not None:  # what a step of a loop checks is overwritten by the next
+            return self._outer._own_status(step, None)
         self.reporting.append((step, checked))
         return View(self.status, (codes.WIDTH,), "int64", (len(self.reporting) - 1) * codes.WIDTH)
 

@@ -91,26 +91,30 @@ FAILURES = {
 }
 
 
-def error_of(step: Step | None, status: Sequence[int] | np.ndarray) -> BigmodelError:
+def error_of(step: Step | None, status: Sequence[int] | np.ndarray, is_found: bool = True) -> BigmodelError:
     """The error for a status.
 
     Args:
         step: the step that reported it, where that is known.
         status: integers, in the places that `kernels.status` names.
+        is_found: whether they say what was found, and where.
     """
     code = int(status[codes.CODE])
     failure = FAILURES.get(code) or Failure(KernelError, f"the kernel of {{op}} reported the status {code}.")
     limit = int(status[codes.LIMIT])
     fields = {
-        "found": int(status[codes.FOUND]),
+        "found": int(status[codes.FOUND]) if is_found else "?",
         "limit": limit,
         "last": limit - 1,
-        "position": int(status[codes.POSITION]),
+        "position": int(status[codes.POSITION]) if is_found else "?",
         "op": type(step.node.op).__name__ if step else "an op",
     }
+    fix = failure.fix.format_map(fields)
+    if not is_found and "{found}" in failure.message:
+        fix += " Run it on the CPU to see which."
     error = failure.error(
         failure.message.format_map(fields),
-        fix=failure.fix.format_map(fields) or None,
+        fix=fix or None,
         where=_place_of(step, failure),
     )
     if isinstance(error, NumericsError):

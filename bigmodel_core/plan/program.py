@@ -14,11 +14,11 @@ import numpy as np
 from bigmodel_core.errors import GraphError, ShapeError
 from bigmodel_core.graph import Constant, Graph, Input, Value, Variable, needed
 from bigmodel_core.graph.spec import match
-from bigmodel_core.ops.gate import Copy
 from bigmodel_core.plan.device import USUAL_DEVICE, Device, Plan, check_dtypes
 from bigmodel_core.plan.devices import device_named
 from bigmodel_core.plan.listing import PlannedStep
 from bigmodel_core.plan.passes import Computation
+from bigmodel_core.plan.results import kept, made_apart, root_of
 from bigmodel_core.plan.schedule import ordered
 from bigmodel_core.plan.variables import Variables
 
@@ -36,6 +36,10 @@ class Program:
         guards: floats that must be finite, or the run stops before any variable changes.
         device: where it runs, or its name.
         is_exact: whether guards are looked at one by one, and new values of variables too; see `exact`.
+        apart: whether each output has memory of its own, which is not that of an input.
+
+    Attributes:
+        bodies: by the index of a node whose op runs a graph of its own, the program of that.
     """
 
     def __init__(
@@ -46,9 +50,12 @@ class Program:
         guards: Sequence[Value] = (),
         device: str | Device = USUAL_DEVICE,
         is_exact: bool = False,
+        apart: bool = False,
     ) -> None:
         self.device, self.is_exact = device_named(device), is_exact
         updates = dict(updates or {})
+        for value in (*outputs, *updates.values(), *guards):
+            graph.here(value)
         self._asked = graph, list(outputs), updates, list(guards)
         self._exact: Program | None = None
         if is_exact:
@@ -59,16 +66,23 @@ class Program:
         graph = found.graph
         changing = {graph.variable(path, value.spec): value for path, value in found.updates.items()}
         self.updates = {
-            variable: _kept(graph, value, variable, changing) for variable, value in changing.items()
+            variable: kept(graph, value, variable, changing) for variable, value in changing.items()
         }
-        self.outputs = [_kept(graph, value, None, changing) for value in found.outputs]
+        self.outputs = [kept(graph, value, None, changing) for value in found.outputs]
+        if apart:
+            self.outputs = made_apart(graph, self.outputs)
         roots = [*self.outputs, *self.updates.values(), *self.updates, *self.guards]
         self.nodes = needed(roots)
         check_dtypes(self.device, self.nodes)
         self.inputs = {node.op.name: node.outputs[0] for node in self.nodes if isinstance(node.op, Input)}
         self.variables = [node.outputs[0] for node in self.nodes if isinstance(node.op, Variable)]
         self.constants = [node.outputs[0] for node in self.nodes if isinstance(node.op, Constant)]
-        self.roots = {id(value): _root(value) for node in self.nodes for value in node.outputs}
+        self.roots = {id(value): root_of(value) for node in self.nodes for value in node.outputs}
+        bodies = {node.index: body for node in self.nodes if (body := node.op.inner()) is not None}
+        self.bodies = {
+            index: Program(body.graph, body.outputs, device=self.device, apart=True)
+            for index, body in bodies.items()
+        }
         self.steps = ordered(self)
         self._plans: OrderedDict[tuple[int, ...], Plan] = OrderedDict()
         self._lock = threading.Lock()
@@ -178,18 +192,3 @@ class Program:
             DataError: a label or index is out of range; no variable was changed.
         """
         return self.plan(variables, self.sizes(inputs)).run(inputs)
-
-
-def _kept(graph: Graph, value: Value, new_of: Value | None, changing: Mapping[Value, Value]) -> Value:
-    """A value as it was before the updates: a copy, where it is the memory of a variable that changes."""
-    root = _root(value)
-    if root is new_of or root not in changing:
-        return value
-    with graph.scope(value.node.path, value.node.layer):
-        return graph.apply(Copy(), (value,)).outputs[0]
-
-
-def _root(value: Value) -> Value:
-    while value.node.op.alias:
-        value = value.node.inputs[0]
-    return value

@@ -9,14 +9,14 @@ from __future__ import annotations
 
 import math
 import numbers
-from collections.abc import Collection, Mapping
+from collections.abc import Callable, Collection, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, fields
 from typing import Any
 
 import numpy as np
 
 from bigmodel_core.errors import BigmodelError, CheckpointError, ConfigError, short
-from bigmodel_core.graph import Constant, Input, Op, Value, Variable, needed
+from bigmodel_core.graph import Body, Constant, Graph, Input, Node, Op, Value, Variable, needed
 from bigmodel_core.graph.spec import Spec
 from bigmodel_core.nn.outputs import Form
 from bigmodel_core.nn.parameters import Parameter
@@ -72,7 +72,21 @@ def encode_graph(trace: Trace, arrays: dict[str, np.ndarray]) -> dict[str, Any]:
     """
     states = [*trace.carried.values(), *trace.carried_updates.values()]
     roots = [*trace.outputs, *trace.updates.values(), *trace.inputs, *trace.values.values(), *states]
-    nodes = needed(roots)
+    found, reference = _encode_nodes(needed(roots), arrays)
+    return {
+        "nodes": found,
+        "outputs": [reference(value) for value in trace.outputs],
+        "single": trace.form.kind == "single",
+        "form": {"kind": trace.form.kind, "names": list(trace.form.names)},
+        "updates": {path: reference(value) for path, value in trace.updates.items()},
+        "carried_updates": {path: reference(value) for path, value in trace.carried_updates.items()},
+    }
+
+
+def _encode_nodes(
+    nodes: Sequence[Node], arrays: dict[str, np.ndarray]
+) -> tuple[list[dict[str, Any]], Callable[[Value], list[int]]]:
+    """Nodes as plain values, and a function that refers to their outputs."""
     position = {node.index: number for number, node in enumerate(nodes)}
 
     def reference(value: Value) -> list[int]:
@@ -85,7 +99,7 @@ def encode_graph(trace: Trace, arrays: dict[str, np.ndarray]) -> dict[str, Any]:
             return {"variable": op.path}
         if isinstance(op, Constant):
             return {"constant": _constant_name(op.array, arrays)}
-        return {"op": op_name(type(op)), "fields": _encode_fields(op)}
+        return {"op": op_name(type(op)), "fields": _encode_fields(op, arrays)}
 
     found = []
     for node in nodes:
@@ -99,14 +113,17 @@ def encode_graph(trace: Trace, arrays: dict[str, np.ndarray]) -> dict[str, Any]:
         elif node.path:
             entry |= {"path": node.path, "layer": node.layer}
         found.append(entry)
-    return {
-        "nodes": found,
-        "outputs": [reference(value) for value in trace.outputs],
-        "single": trace.form.kind == "single",
-        "form": {"kind": trace.form.kind, "names": list(trace.form.names)},
-        "updates": {path: reference(value) for path, value in trace.updates.items()},
-        "carried_updates": {path: reference(value) for path, value in trace.carried_updates.items()},
-    }
+    return found, reference
+
+
+def op_names(nodes: Iterable[Mapping[str, Any]]) -> Iterator[str]:
+    """The ops of encoded nodes, those inside of ops among them."""
+    for node in nodes:
+        if "op" in node:
+            yield node["op"]
+            for value in node["fields"].values():
+                if _is_body(value):
+                    yield from op_names(value["nodes"])
 
 
 def _constant_name(array: np.ndarray, arrays: dict[str, np.ndarray]) -> str:
@@ -119,12 +136,24 @@ def _constant_name(array: np.ndarray, arrays: dict[str, np.ndarray]) -> str:
     return name
 
 
-def _encode_fields(op: Op) -> dict[str, Any]:
+def _encode_fields(op: Op, arrays: dict[str, np.ndarray]) -> dict[str, Any]:
     where = type(op).__name__
+    values = {item.name: getattr(op, item.name) for item in fields(op) if item.init}  # type: ignore[arg-type]  # ops are dataclasses
     return {
-        item.name: encode_value(getattr(op, item.name), f"{where}.{item.name}")
-        for item in fields(op)  # type: ignore[arg-type]  # ops are dataclasses
-        if item.init
+        name: _encode_body(value, arrays)
+        if isinstance(value, Body)
+        else encode_value(value, f"{where}.{name}")
+        for name, value in values.items()
+    }
+
+
+def _encode_body(body: Body, arrays: dict[str, np.ndarray]) -> dict[str, Any]:
+    """The graph inside an op; its inputs are called by their positions."""
+    nodes, reference = _encode_nodes(body.nodes, arrays)
+    return {
+        "nodes": nodes,
+        "inputs": [encode_value(value.spec, "body") for value in body.inputs],
+        "outputs": [reference(value) for value in body.outputs],
     }
 
 
@@ -250,7 +279,12 @@ def _decode_node(
     if kinds == ["op"]:
         package = packages.get(name.partition(":")[0])
         cls = op_class(name, package if isinstance(package, str) else None)
-        op = _decode_op(cls, expect(item.get("fields"), dict, "fields"))
+        values = expect(item.get("fields"), dict, "fields")
+        decoded = {
+            key: _decode_body(value, arrays, packages) if _is_body(value) else decode_value(value)
+            for key, value in values.items()
+        }
+        op = _decode_op(cls, decoded)
         return SavedNode(op, _references(item.get("inputs"), number), path, layer)
     tables: dict[str, Mapping[str, Any]] = {"input": inputs, "variable": parameters, "constant": arrays}
     if name not in tables[kinds[0]]:
@@ -262,6 +296,28 @@ def _decode_node(
     return SavedNode(Constant(arrays[name]), (), path, layer)
 
 
+def _is_body(value: Any) -> bool:
+    return isinstance(value, dict) and value.keys() == {"nodes", "inputs", "outputs"}
+
+
+def _decode_body(
+    entry: dict[str, Any], arrays: Mapping[str, np.ndarray], packages: Mapping[str, Any]
+) -> Body:
+    """What `_encode_body` was given, in a graph of its own."""
+    specs = [decode_value(item) for item in expect(entry["inputs"], list, "inputs")]
+    named = {str(number): expect(spec, Spec, "an input") for number, spec in enumerate(specs)}
+    graph = Graph()
+    inputs = tuple(graph.input(name, spec) for name, spec in named.items())
+    made: list[tuple[Value, ...]] = []
+    for number, item in enumerate(expect(entry["nodes"], list, "nodes")):
+        node = _decode_node(expect(item, dict, "node"), number, named, {}, arrays, packages)
+        operands = [picked(made, *reference) for reference in node.inputs]
+        with graph.scope(node.path, node.layer):
+            made.append(graph.apply(node.op, operands).outputs)
+    outputs = [picked(made, *item) for item in _references(entry["outputs"], len(made))]
+    return Body(graph, inputs, tuple(outputs))
+
+
 def _decode_op(cls: type[Op], values: Mapping[str, Any]) -> Op:
     names = {item.name for item in fields(cls) if item.init}  # type: ignore[arg-type]  # ops are dataclasses
     if set(values) != names:
@@ -271,9 +327,11 @@ def _decode_op(cls: type[Op], values: Mapping[str, Any]) -> Op:
             fix="use the version that the checkpoint was written with.",
         )
     annotations = field_types(cls)
-    found = {name: decode_value(value) for name, value in values.items()}
+    found = dict(values)
     for name, value in found.items():
-        if not (isinstance(value, float) and math.isnan(value)):
+        if isinstance(value, Body) != (annotations[name] is Body):
+            raise CheckpointError(f"{cls.__name__}.{name}: expected {annotations[name]}, got {short(value)}.")
+        if not isinstance(value, Body) and not (isinstance(value, float) and math.isnan(value)):
             convert(value, annotations[name], text=False, where=f"{cls.__name__}.{name}", resolve=_no_objects)
     try:
         return cls(**found)
@@ -296,6 +354,17 @@ def expect(value: Any, kind: type[Any], what: str) -> Any:
     if not isinstance(value, kind) or (kind is int and isinstance(value, bool)):
         raise CheckpointError(f"{what}: expected {kind.__name__}, got {short(value)}.")
     return value
+
+
+def picked(made: Sequence[tuple[Value, ...]], node: int, number: int) -> Value:
+    """A value by its reference, given the outputs of each node.
+
+    Raises:
+        CheckpointError: the node has no such output.
+    """
+    if number >= len(made[node]):
+        raise CheckpointError(f"node {node} has {len(made[node])} outputs, but no output {number}.")
+    return made[node][number]
 
 
 def _references(items: Any, count: int) -> tuple[Reference, ...]:

@@ -2,11 +2,11 @@
 
 from __future__ import annotations
 
-from collections.abc import Collection
+from collections.abc import Collection, Iterator
 from dataclasses import replace
 
 from bigmodel_core.errors import GraphError
-from bigmodel_core.graph import Constant, Input, Variable
+from bigmodel_core.graph import Constant, Input, Node, Variable, with_inner
 from bigmodel_core.train.checkpoint_graph import Reference, SavedGraph, SavedNode
 
 
@@ -75,6 +75,12 @@ class _Merge:
                 raise GraphError(
                     "it cannot be frozen: it takes or gives other values in training than in inference.",
                     fix="freeze the larger part around it, or the whole model.",
+                    where=path,
+                )
+            if any(_is_under(node.path, path) for node in _inside_others(training, path)):
+                raise GraphError(
+                    "it cannot be frozen in a loaded model: it is called in the body of a scan.",
+                    fix="freeze the larger part around the loop, or the model that was saved.",
                     where=path,
                 )
             if not ours.nodes:  # what others compute with its parameters is theirs
@@ -165,6 +171,14 @@ class _Merge:
     def _add(self, node: SavedNode, inputs: list[Reference]) -> int:
         self.nodes.append(replace(node, inputs=tuple(inputs)))
         return len(self.nodes) - 1
+
+
+def _inside_others(graph: SavedGraph, path: str) -> Iterator[Node]:
+    """What is computed inside of ops that are not under a path."""
+    for node in graph.nodes:
+        body = node.op.inner()
+        if body is not None and not _is_under(node.path, path):
+            yield from with_inner(body.nodes)
 
 
 def is_leaf(node: SavedNode) -> bool:

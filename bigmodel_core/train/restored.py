@@ -10,13 +10,13 @@ import numpy as np
 
 from bigmodel_core.data.encoding import Encoding
 from bigmodel_core.data.preprocessing import Preprocessing
-from bigmodel_core.errors import CheckpointError, ShapeError
+from bigmodel_core.errors import ShapeError
 from bigmodel_core.graph import Constant, Graph, Input, Value, Variable
 from bigmodel_core.graph.spec import Spec
 from bigmodel_core.nn.layer import Layer
 from bigmodel_core.nn.parameters import Parameter
 from bigmodel_core.nn.trace import Trace, current_trace
-from bigmodel_core.train.checkpoint_graph import SavedGraph, SavedNode
+from bigmodel_core.train.checkpoint_graph import SavedGraph, SavedNode, picked
 from bigmodel_core.train.frozen_graph import with_frozen
 
 
@@ -102,8 +102,8 @@ class RestoredModel(Layer):
             with graph.scope(_joined(base, node.path), node.layer):
                 made.append(self._apply(graph, trace, base, node, given, made))
         for path, (node_number, number) in {**saved.updates, **saved.carried_updates}.items():
-            trace.reassign(_joined(base, path), _pick(made, node_number, number))
-        return saved.form.pack([_pick(made, *reference) for reference in saved.outputs])
+            trace.reassign(_joined(base, path), picked(made, node_number, number))
+        return saved.form.pack([picked(made, *reference) for reference in saved.outputs])
 
     def _saved(self, trace: Trace, base: str) -> SavedGraph:
         """The graph for a trace, frozen parts as in inference."""
@@ -146,7 +146,7 @@ class RestoredModel(Layer):
                 )
         if isinstance(op, Constant):
             return graph.apply(op, ()).outputs
-        operands = [_pick(made, *reference) for reference in node.inputs]
+        operands = [picked(made, *reference) for reference in node.inputs]
         return trace.applied(op, operands, lambda path: _joined(base, path))
 
 
@@ -158,12 +158,6 @@ class SavedNumbers:
 
     def __call__(self, generator: np.random.Generator, shape: tuple[int, ...]) -> np.ndarray:
         return self.array
-
-
-def _pick(made: list[tuple[Value, ...]], node: int, number: int) -> Value:
-    if number >= len(made[node]):
-        raise CheckpointError(f"node {node} has {len(made[node])} outputs, but no output {number}.")
-    return made[node][number]
 
 
 def _joined(base: str, path: str) -> str:

@@ -15,7 +15,7 @@ from bigmodel_core.errors import CheckpointError
 from bigmodel_core.graph.spec import Spec
 from bigmodel_core.nn.network import Network
 from bigmodel_core.train.checkpoint_file import write_file
-from bigmodel_core.train.checkpoint_graph import encode_graph
+from bigmodel_core.train.checkpoint_graph import encode_graph, op_names
 from bigmodel_core.train.checkpoint_ops import plugins_of
 from bigmodel_core.train.described import described
 from bigmodel_core.train.restored import About, RestoredModel
@@ -41,7 +41,7 @@ class Snapshot:
             mode: encode_graph(network.trace(mode == "training"), self.constants)
             for mode in ("training", "inference")
         }
-        names = (node["op"] for graph in graphs.values() for node in graph["nodes"] if "op" in node)
+        names = (name for graph in graphs.values() for name in op_names(graph["nodes"]))
         self._text = _json(
             {
                 "dtype": network.dtype,

@@ -13,7 +13,8 @@ from bigmodel_core.data.preprocessing import Preprocessing
 from bigmodel_core.errors import ConfigError, ExportError
 from bigmodel_core.graph.spec import Shape, Spec, format_shape
 from bigmodel_core.nn.probabilities import classified
-from bigmodel_onnx.emit import Emitter, Port
+from bigmodel_onnx.emit import Emitter
+from bigmodel_onnx.operations import Port
 
 TASKS = ("classification", "binary", "regression")
 

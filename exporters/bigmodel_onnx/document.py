@@ -18,7 +18,8 @@ from bigmodel_core.data.encoding import REST, Encoding
 from bigmodel_core.errors import BigmodelError, ConfigError
 from bigmodel_core.nn.layer import Layer
 from bigmodel_core.registry import config
-from bigmodel_onnx.emit import Emitter, Port, tensor_type
+from bigmodel_onnx.emit import Emitter, tensor_type
+from bigmodel_onnx.operations import Inner, Operation, Port
 
 if TYPE_CHECKING:
     import onnx
@@ -90,12 +91,7 @@ def _model(
 ) -> onnx.ModelProto:
     from onnx import helper
 
-    nodes = [
-        helper.make_node(
-            operation.operator, operation.inputs, operation.outputs, operation.name, **operation.attributes
-        )
-        for operation in emitter.operations
-    ]
+    nodes = [_node(operation) for operation in emitter.operations]
     ports = {port.name for port in (*emitter.ports, *emitter.results)}
     between = {item for operation in emitter.operations for item in operation.outputs} - ports
     known = [Port(key, spec.dtype, spec.shape) for key, spec in emitter.specs.items() if key in between]
@@ -113,6 +109,29 @@ def _model(
     model.producer_name, model.producer_version = "bigmodel", bigmodel_core.__version__
     helper.set_model_props(model, dict(sorted(metadata.items())))
     return model
+
+
+def _node(operation: Operation) -> onnx.NodeProto:
+    from onnx import helper
+
+    attributes = {
+        key: _graph(value) if isinstance(value, Inner) else value
+        for key, value in operation.attributes.items()
+    }
+    return helper.make_node(
+        operation.operator, operation.inputs, operation.outputs, operation.name, **attributes
+    )
+
+
+def _graph(inner: Inner) -> onnx.GraphProto:
+    from onnx import helper
+
+    return helper.make_graph(
+        [_node(operation) for operation in inner.operations],
+        inner.name,
+        [_value(port) for port in inner.inputs],
+        [_value(port) for port in inner.outputs],
+    )
 
 
 def _value(port: Port) -> onnx.ValueInfoProto:

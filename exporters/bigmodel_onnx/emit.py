@@ -4,12 +4,12 @@ from __future__ import annotations
 
 import re
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass, field
 from typing import Any
 
 import numpy as np
 
 from bigmodel_core.errors import ExportError
+from bigmodel_core.graph import Body
 from bigmodel_core.graph.dimensions import dim_least, dim_min, dim_parts, dim_quotient, dim_sides
 from bigmodel_core.graph.spec import (
     Dim,
@@ -24,29 +24,10 @@ from bigmodel_core.graph.spec import (
 )
 from bigmodel_core.ops.slicing import bounded
 from bigmodel_onnx.double_precision import SPELLED_OUT
+from bigmodel_onnx.operations import Inner, Operation, Port
 
 END = 2**63 - 1
 """What a Slice that goes to the end of an axis stops at."""
-
-
-@dataclass
-class Operation:
-    """One node of the file: an operator, its name and attributes, the names of what it reads and gives."""
-
-    operator: str
-    name: str
-    inputs: list[str]
-    outputs: list[str]
-    attributes: dict[str, Any] = field(default_factory=dict)
-
-
-@dataclass(frozen=True)
-class Port:
-    """An input or output of the file."""
-
-    name: str
-    dtype: str
-    shape: Shape
 
 
 class Emitter:
@@ -72,6 +53,8 @@ class Emitter:
         self._constants: dict[tuple[str, tuple[int, ...], bytes], str] = {}
         self._dimensions: dict[Dim, str] = {}
         self.renamed: dict[str, str] = {}
+        self.write_body: Callable[[Emitter, Body, Sequence[str], Sequence[Spec]], Inner] | None = None
+        """Writes the body of an op."""
 
     # The file's parts -------------------------------------------------------------------------------------
 
@@ -256,6 +239,11 @@ class Emitter:
         array = function(*(self.weights[name] for name in names))
         return self.weight(f"{names[0].removesuffix('_folded')}_folded", np.ascontiguousarray(array))
 
+    def body(self, body: Body, shared: Sequence[str], further: Sequence[Spec] = ()) -> Inner:
+        """The graph of a body as an attribute; see `Emit`."""
+        assert self.write_body is not None
+        return self.write_body(self, body, shared, further)
+
     def dimension(self, dim: Dim) -> str:
         """The size of a dimension as an int64 vector of one element, computed once."""
         if isinstance(dim, int):
@@ -323,8 +311,7 @@ class Emitter:
                 self.operations.append(Operation("Identity", name, [source], [port.name]))
             self.results.append(port)
         for operation in self.operations:
-            operation.inputs = [names.get(name, name) for name in operation.inputs]
-            operation.outputs = [names.get(name, name) for name in operation.outputs]
+            operation.rename(names)
         self.specs = {names.get(name, name): spec for name, spec in self.specs.items()}
         self.renamed = names
         self._drop_unneeded({port.name for port in self.results})
@@ -333,7 +320,7 @@ class Emitter:
         kept = []
         for operation in reversed(self.operations):
             if wanted & set(operation.outputs):
-                wanted |= set(operation.inputs)
+                wanted |= set(operation.reads())
                 kept.append(operation)
         self.operations = kept[::-1]
         self.weights = {name: array for name, array in self.weights.items() if name in wanted}

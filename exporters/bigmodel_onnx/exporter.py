@@ -145,8 +145,9 @@ class Onnx(Exporter):
     ) -> tuple[Lowered, Answer | Numbers | None]:
         """The file's nodes, and those added after the model."""
         from bigmodel_onnx import answer, versions
-        from bigmodel_onnx.emit import Emitter, Port
+        from bigmodel_onnx.emit import Emitter
         from bigmodel_onnx.lowering import lower
+        from bigmodel_onnx.operations import Port
 
         opset, _ = versions.chosen(self.opset, self.target_runtime)
         emitter = Emitter(opset, self.fold)

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 import math
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
@@ -15,8 +15,7 @@ import numpy as np
 import bigmodel_core as bm
 from bigmodel_core.errors import BigmodelError, ConfigError, ExportError
 from bigmodel_core.nn.trace import current_trace
-
-Structure = dict[str, Any]
+from bigmodel_onnx.plain import Structure, is_graph, read_by, with_inner
 
 RAW = (
     *(TypeError, ValueError, LookupError, AttributeError, ArithmeticError),
@@ -57,7 +56,7 @@ class OnnxModel(bm.Layer):
     def __post_init__(self) -> None:
         try:
             parts = json.loads(self.structure)
-            operators = [node["operator"] for node in parts["nodes"]]
+            operators = [node["operator"] for node in with_inner(parts["nodes"])]
             for key in ("inputs", "outputs", "constants", "parameters", "opset"):
                 parts[key]
         except (ValueError, TypeError, KeyError, RecursionError) as error:
@@ -83,9 +82,6 @@ class OnnxModel(bm.Layer):
         return tuple(bm.Spec(tuple(item["shape"]), item["dtype"]) for item in parts["inputs"])
 
     def __call__(self, *inputs: Any) -> Any:
-        from bigmodel_onnx.nodes import Call
-        from bigmodel_onnx.reader import read_node
-
         parts: Structure = self._parts
         trace = current_trace()
         if len(inputs) != len(parts["inputs"]):
@@ -96,22 +92,59 @@ class OnnxModel(bm.Layer):
         floats = {self._float_type(): trace.dtype}
         for name, item in parts["constants"].items():
             known[name] = _array({**item, "dtype": floats.get(item["dtype"], item["dtype"])})
-        for node in parts["nodes"]:
-            home = "/".join(filter(None, (trace.graph.path, node["path"])))
+        self._run(parts["nodes"], known, inputs, trace.graph.path)
+        outputs = tuple(_value(self._item(name, known), trace, inputs) for name in parts["outputs"])
+        return outputs[0] if len(outputs) == 1 else outputs
+
+    def _run(
+        self, nodes: Sequence[Structure], known: dict[str, Any], inputs: tuple[bm.Value, ...], base: str
+    ) -> None:
+        """Read nodes; what they give is added to what is known.
+
+        Args:
+            nodes: of the file's graph, or of one inside it.
+            known: items by name.
+            inputs: those of the model.
+            base: the path of the model.
+        """
+        from bigmodel_onnx.nodes import Call
+        from bigmodel_onnx.reader import read_node
+
+        parts: Structure = self._parts
+        trace = current_trace()
+        for node in nodes:
+            home = "/".join(filter(None, (base, node["path"])))
             with _named(node):
                 items = [self._item(name, known) if name else None for name in node["inputs"]]
-                attributes = {key: _attribute(value) for key, value in node["attributes"].items()}
+                attributes = {
+                    key: self._function(value, known, inputs, base) if is_graph(value) else _attribute(value)
+                    for key, value in node["attributes"].items()
+                }
                 with trace.graph.scope(home, node["operator"]):
                     call = Call(
                         *(node["operator"], items, attributes, parts["opset"], trace.graph, inputs),
-                        *(self.training, floats),
+                        *(self.training, {self._float_type(): trace.dtype}),
                         outputs=len(list(filter(None, node["outputs"]))),
                     )
                     result = read_node(call)
             results = result if isinstance(result, tuple) else (result,)
             known.update({name: item for name, item in zip(node["outputs"], results, strict=False) if name})
-        outputs = tuple(_value(self._item(name, known), trace, inputs) for name in parts["outputs"])
-        return outputs[0] if len(outputs) == 1 else outputs
+
+    def _function(
+        self, graph: Structure, known: dict[str, Any], inputs: tuple[bm.Value, ...], base: str
+    ) -> Callable[[Sequence[Any]], list[Any]]:
+        """A graph of a node as a function of its inputs; it may read what is known around it."""
+        parts: Structure = self._parts
+        for name in read_by(graph):
+            if name in parts["parameters"]:  # asked for here, where its path is the file's
+                self._item(name, known)
+
+        def run(items: Sequence[Any]) -> list[Any]:
+            inside = {**known, **dict(zip(graph["inputs"], items, strict=True))}
+            self._run(graph["nodes"], inside, inputs, base)
+            return [self._item(name, inside) for name in graph["outputs"]]
+
+        return run
 
     def _item(self, name: str, known: dict[str, Any]) -> Any:
         """A value, constant or shape by its name in the file; weights become parameters when first used."""

@@ -4,14 +4,14 @@ from __future__ import annotations
 
 import heapq
 import math
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
 from bigmodel_core.errors import BigmodelError, ExportError, ShapeError
-from bigmodel_core.graph import LEAVES, Constant, Graph, Input, Node, Op, Value, Variable, needed
+from bigmodel_core.graph import LEAVES, Body, Constant, Graph, Input, Node, Op, Value, Variable, needed
 from bigmodel_core.nn.fitting import input_spec
 from bigmodel_core.nn.layer import Layer
 from bigmodel_core.nn.network import Network
@@ -20,8 +20,10 @@ from bigmodel_core.nn.trace import Trace
 from bigmodel_core.ops.carried import Carried
 from bigmodel_core.ops.random import RandomBits
 from bigmodel_core.plan import Computation, Program, replaced
+from bigmodel_onnx.bodies import BodyEmitter
 from bigmodel_onnx.emit import Emitter
 from bigmodel_onnx.matching import Match, Uses
+from bigmodel_onnx.operations import Inner
 from bigmodel_onnx.patterns import match
 from bigmodel_onnx.recurrent_patterns import pairs
 
@@ -62,33 +64,70 @@ def lower(
     roots = [*trace.outputs, *(trace.carried_updates.get(*item) for item in trace.carried.items())]
     roots = _with_lowerings(roots)
     nodes = needed(roots)
-    _refuse_draws(nodes)
+    _refuse_draws(list(_with_bodies(nodes)))
     refuse_missing(missing_in(nodes, emitter.opset))
     arrays = {path: array for path, array in network.state().items() if path in trace.parameters}
     folded = _folded(network, nodes, roots)
     result = Lowered(emitter)
     weights = {path: emitter.weight(path, array) for path, array in arrays.items()}
-    for chosen in _matches(nodes, roots, folded):
-        node = chosen.node
+
+    def named(node: Node) -> Any:
         if isinstance(node.op, Input):
-            names: Any = inputs[node.op.name]
-        elif isinstance(node.op, Carried):
-            names = (states or {})[node.op.path]
-        elif isinstance(node.op, Variable):
-            names = weights[node.op.path]
-        elif isinstance(node.op, Constant):
-            names = emitter.array(node.op.array)
-        elif node in folded:
-            names = _folded_names(node, folded[node], emitter)
-        else:
+            return inputs[node.op.name]
+        if isinstance(node.op, Carried):
+            return (states or {})[node.op.path]
+        if isinstance(node.op, Variable):
+            return weights[node.op.path]
+        return _folded_names(node, folded[node], emitter) if node in folded else None
+
+    emitter.write_body = _body
+    _write(_matches(nodes, roots, folded), result, named)
+    result.outputs = [result.names[value] for value in roots]
+    return result
+
+
+def _write(matches: Sequence[Match], result: Lowered, named: Callable[[Node], Any]) -> None:
+    """Write nodes.
+
+    Args:
+        matches: what is written, in order.
+        result: where to.
+        named: gives the names of nodes that are there, None for others.
+    """
+    emitter = result.emitter
+    for chosen in matches:
+        node = chosen.node
+        names = emitter.array(node.op.array) if isinstance(node.op, Constant) else named(node)
+        if names is None:
             names = _written(chosen, emitter, [_named(result, value) for value in chosen.sources])
         given = names if isinstance(names, tuple) else (names,)
         for value, name in zip(chosen.outputs, given, strict=True):
             if name is not None:
                 result.names[value] = name
                 emitter.specs[name] = value.spec
-    result.outputs = [result.names[value] for value in roots]
-    return result
+
+
+def _body(emitter: Emitter, body: Body, shared: Sequence[str], further: Sequence[Spec]) -> Inner:
+    """The body of an op, as `Emit.body` describes it."""
+    inside = BodyEmitter(emitter)
+    own = body.inputs[: len(body.inputs) - len(shared)]
+    names = [*(inside.taken(value.spec) for value in own), *shared]
+    for spec in further:
+        inside.taken(spec)
+    roots = _with_lowerings(body.outputs)
+    result = Lowered(inside)
+    matches = _matches(needed(roots), roots, {})
+    _write(matches, result, lambda node: names[int(node.op.name)] if isinstance(node.op, Input) else None)
+    return inside.graph([result.names[value] for value in roots])
+
+
+def _with_bodies(nodes: Iterable[Node]) -> Iterator[Node]:
+    """Nodes, and those that are written for the bodies of ops."""
+    for node in nodes:
+        yield node
+        body = node.op.inner()
+        if body is not None:
+            yield from _with_bodies(needed(_with_lowerings(body.outputs)))
 
 
 def _with_lowerings(roots: Sequence[Value]) -> list[Value]:
@@ -215,7 +254,7 @@ def _folded(
     values = [value for node in wanted for value in node.outputs]
     if not values:
         return {}
-    graph = network.trace(training=False).graph
+    graph = values[0].node.graph  # where ops are written by their parts, not that of the trace
     results = iter(Program(graph, values, device=network.device).run(network.variables, {}))
     return {node: tuple(next(results) for _ in node.outputs) for node in wanted}
 
@@ -270,6 +309,7 @@ def missing_lowerings(layer: Layer, specs: Sequence[Any], *, opset: int = 17) ->
     if missing:
         return missing
     emitter = Emitter(opset)
+    emitter.write_body = _body
     names: dict[Value, str] = {}
     for node in nodes:  # each op's own lowering is tried, on names alone
         if isinstance(node.op, LEAVES):
@@ -295,7 +335,7 @@ def missing_lowerings(layer: Layer, specs: Sequence[Any], *, opset: int = 17) ->
 def missing_in(nodes: Sequence[Node], opset: int) -> list[str]:
     """The nodes without a lowering, "path (Layer): Op" each; the opset is that of the file."""
     found = []
-    for node in nodes:
+    for node in _with_bodies(nodes):
         if not isinstance(node.op, LEAVES) and type(node.op).onnx is Op.onnx:
             found.append(_place(node))
     return list(dict.fromkeys(found))

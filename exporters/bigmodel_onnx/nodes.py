@@ -33,7 +33,7 @@ class Call:
     Args:
         operator: its name.
         items: its inputs: values, constant arrays, shapes, None if one is left out.
-        attributes: by name.
+        attributes: by name; a graph is a function from its inputs to its outputs, lists of items both.
         opset: the operator set of the file.
         graph: the graph under construction.
         inputs: the model's inputs, where sizes can be read.
@@ -60,13 +60,16 @@ class Call:
         """An input as a value of the graph."""
         if not self.has(place):
             raise ExportError(f"input {place + 1} of {self.operator} is missing.")
-        item = self.items[place]
+        return self.as_value(self.items[place], f"input {place + 1}")
+
+    def as_value(self, item: Any, name: str) -> Value:
+        """What a node of the file gives as a value of the graph."""
         if isinstance(item, Value):
             return item
         if isinstance(item, Dims):
             return item.value(self.graph)
         if not isinstance(item, np.ndarray):
-            raise ExportError(f"input {place + 1} of {self.operator} has as many rows as data decides.")
+            raise ExportError(f"{name} of {self.operator} has as many rows as data decides.")
         return self.graph.constant(item)
 
     def values(self) -> list[Value]:

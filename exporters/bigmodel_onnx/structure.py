@@ -12,10 +12,9 @@ from bigmodel_core.errors import ExportError
 from bigmodel_core.graph.dtypes import COMPUTED
 from bigmodel_onnx import reading
 from bigmodel_onnx.nodes import dtype_of
+from bigmodel_onnx.plain import Structure, read_by, with_inner
 from bigmodel_onnx.reader import refuse_unknown
-from bigmodel_onnx.weights import known_arrays, weight_names
-
-Structure = dict[str, Any]
+from bigmodel_onnx.weights import KnownArrays, known_arrays, weight_names
 
 _WHOLE = re.compile(r"[A-Za-z_][A-Za-z0-9_]*")
 
@@ -38,16 +37,16 @@ def structure_of(model: Any, path: Path) -> tuple[Structure, dict[str, np.ndarra
             fix="store the weights densely.",
         )
     opset = next((item.version for item in model.opset_import if item.domain in ("", "ai.onnx")), 0)
-    names = {tensor.name for tensor in graph.initializer}
-    arrays = {tensor.name: reading.array(tensor, path) for tensor in graph.initializer}
-    found = known_arrays(graph, arrays, path)
-    nodes = [_node(node, path) for node in found.nodes]
-    refuse_unknown([node["operator"] for node in nodes])
-    trained = weight_names(nodes, found, names, own=model.producer_name == "bigmodel")
-    kept = {name for node in nodes for name in node["inputs"][_STATISTICS.get(node["operator"], slice(0, 0))]}
-    used = {name for node in nodes for name in node["inputs"]} | {item.name for item in graph.output}
+    refuse_unknown(_operators(graph))
+    names: set[str] = set()
+    found = KnownArrays({})
+    nodes = _nodes(graph, found, names, path)
+    every = list(with_inner(nodes))
+    trained = weight_names(every, found, names, own=model.producer_name == "bigmodel")
+    kept = {name for node in every for name in node["inputs"][_STATISTICS.get(node["operator"], slice(0, 0))]}
+    used = read_by({"nodes": nodes, "outputs": [item.name for item in graph.output]})
     constants, parameters, weights = {}, {}, {}
-    lazy = {node["outputs"][0] for node in nodes if node["operator"] == "ConstantOfShape"}
+    lazy = {node["outputs"][0] for node in every if node["operator"] == "ConstantOfShape"}
     nodes = [node for node in nodes if not set(node["outputs"]) & lazy & trained]
     for name, array in found.arrays.items():
         if name not in used or name in lazy - trained:
@@ -79,13 +78,54 @@ def structure_of(model: Any, path: Path) -> tuple[Structure, dict[str, np.ndarra
     return structure, weights
 
 
+def _operators(graph: Any) -> list[str]:
+    """The operators that compute something in a graph, and in those of its nodes."""
+    found = []
+    for node in graph.node:
+        if _operator(node) != "Constant":
+            found.append(_operator(node))
+        for item in node.attribute:
+            for inner in (*([item.g] if item.HasField("g") else ()), *item.graphs):
+                found += _operators(inner)
+    return found
+
+
+def _operator(node: Any) -> str:
+    return node.op_type if node.domain in ("", "ai.onnx") else f"{node.domain}.{node.op_type}"
+
+
+def _nodes(graph: Any, found: KnownArrays, names: set[str], path: Path) -> list[dict[str, Any]]:
+    """The nodes of a graph as plain values. Names are unique in a file, whichever of its graphs they are in.
+
+    Args:
+        graph: of the file, or of a node.
+        found: the arrays that are known so far, to which its own are added.
+        names: the names of initializers, likewise.
+    """
+    names |= {tensor.name for tensor in graph.initializer}
+    found.arrays.update({tensor.name: reading.array(tensor, path) for tensor in graph.initializer})
+    known = known_arrays(graph, found.arrays, path)
+    found.arrays.update(known.arrays)
+    nodes = []
+    for node in known.nodes:
+        made = _node(node, path)
+        for item in node.attribute:
+            if item.HasField("g"):
+                made["attributes"][item.name] = {
+                    "inputs": [port.name for port in item.g.input],
+                    "outputs": [port.name for port in item.g.output],
+                    "nodes": _nodes(item.g, found, names, path),
+                }
+        nodes.append(made)
+    return nodes
+
+
 def _node(node: Any, path: Path) -> dict[str, Any]:
     parts = [part for part in node.name.split("/") if part]
     if parts and re.fullmatch(rf"{re.escape(node.op_type)}(_\d+)?", parts[-1]):
         parts.pop()
-    foreign = node.domain not in ("", "ai.onnx")
     return {
-        "operator": f"{node.domain}.{node.op_type}" if foreign else node.op_type,
+        "operator": _operator(node),
         "name": node.name,
         "path": "/".join(parts) if "/" in node.name.strip("/") else "",
         "inputs": list(node.input),
@@ -100,7 +140,7 @@ def _attribute_value(item: Any, path: Path) -> Any:
     if item.type == AttributeProto.TENSOR:
         return _plain(reading.array(item.t, path))
     if item.type in (AttributeProto.GRAPH, AttributeProto.GRAPHS, AttributeProto.SPARSE_TENSOR):
-        return None  # only operators that are refused have these
+        return None  # a graph is added where its nodes are known; only operators that are refused have others
     value = helper.get_attribute_value(item)
     if isinstance(value, bytes):
         return value.decode("utf-8", "replace")

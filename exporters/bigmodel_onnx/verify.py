@@ -11,7 +11,7 @@ from typing import Any
 import numpy as np
 
 from bigmodel_core.errors import BigmodelError, ExportError, ShapeError
-from bigmodel_core.graph import LEAVES, Value, needed
+from bigmodel_core.graph import LEAVES, Value, needed, with_inner
 from bigmodel_core.graph.dtypes import DTYPES
 from bigmodel_core.graph.spec import Spec, dim_add
 from bigmodel_core.nn.given import inputs_of
@@ -310,7 +310,7 @@ def _index_limit(network: Network, sizes: Mapping[str, int]) -> int:
     """How far integers may go: tables have so many rows, ops so many classes, sequences such lengths, arrays
     such places for a block."""
     limits = [256]
-    for node in needed(network.trace(training=False).outputs):
+    for node in with_inner(needed(network.trace(training=False).outputs)):
         rows: Any = getattr(node.op, "classes", None)
         if isinstance(node.op, (Gather, TakeAlong, Scatter)):
             rows = node.inputs[0].spec.bind(sizes).shape[node.op.axis]

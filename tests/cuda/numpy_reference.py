@@ -13,6 +13,7 @@ import numpy as np
 
 from tests.ops.boxes_reference import kept_boxes
 from tests.ops.ctc_reference import ctc_losses
+from tests.ops.scan_reference import loops, scanned
 from tests.ops.scatter_reference import scattered
 
 Arrays = Mapping[str, np.ndarray]
@@ -253,6 +254,7 @@ def references(recurrence: Any, images: Any) -> dict[str, Callable[..., Any]]:
                 for outside in (0, np.nan)
             ),
         ],
+        "scan": lambda x, i, w: [*loops(np.tanh, scanned, x, i, w, 0), x],
         "known moments": lambda v, s: s / np.sqrt(v + 1e-5),
         "fixed norm": lambda x, s, b: fixed_norm(x, s, b, np.array([0.5, -0.25, 0]), np.array([0.5, 1, 2])),
     }

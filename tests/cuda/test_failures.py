@@ -66,6 +66,23 @@ def test_a_slice_that_leaves_a_free_dimension() -> None:
             run(device, 1)
 
 
+def test_an_index_out_of_range_in_a_loop() -> None:
+    def run(index: int) -> Any:
+        graph = Graph()
+        i, t = graph.input("i", bm.Spec(("T", 2), "int64")), graph.input("t", bm.Spec((4, 3)))
+        total, _ = bm.ops.scan(
+            lambda c, row: (c + bm.ops.gather(t, row), None), np.zeros((2, 3), "float32"), i
+        )
+        program = Program(graph, [total], device="cuda")
+        table = np.arange(12.0, dtype="float32").reshape(4, 3)
+        given = {"i": np.array([[0, 1], [2, index], [1, 1]]), "t": table}
+        return program.run(Variables(device_named("cuda")), given)[0]
+
+    assert run(3).tolist() == [[9, 12, 15], [15, 18, 21]]
+    with pytest.raises(DataError, match=r"(?s)Gather: the index \? .* a table of 4 rows.*on the CPU"):
+        run(4)
+
+
 def test_indices_out_of_range() -> None:
     def run(device: str) -> str:
         graph = Graph()

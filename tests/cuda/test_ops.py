@@ -25,6 +25,7 @@ from bigmodel_core.plan.kernel_table import known_ops
 from tests.cuda.numpy_reference import references, results_and_gradients
 from tests.ops import image_reference, recurrent_reference
 from tests.ops.boxes_reference import boxes_and_scores
+from tests.ops.scan_reference import loops
 
 RNG = np.random.default_rng(7)
 X = RNG.standard_normal((5, 7))
@@ -219,6 +220,17 @@ CASES: dict[str, Case] = {
             "t": np.array([[1, 2], [1, 1], [2, 1], [0, 2]]),
             "s": np.array([4, 3, 2, 0]),
             "n": np.array([2, 2, 1, 0], "int32"),
+        },
+    ),
+    "scan": (
+        lambda x, i, w: [
+            *loops(o.tanh, o.scan, x, i, w, 0),
+            o.scan(lambda c, _: (c + 1.0, None), x, length=0)[0],
+        ],
+        {
+            "x": RNG.standard_normal((5, 2, 3)),
+            "i": np.array([[3, 1], [2, 0], [1, 1], [0, 2], [4, 1]]),
+            "w": RNG.standard_normal((3, 3)) * 0.7,
         },
     ),
     "recurrent tanh": (lambda **v: _recurrent("tanh", **v), _weights(1)),

@@ -20,6 +20,7 @@ from bigmodel_core.ops.carried import Carried
 from bigmodel_core.ops.scatter import REDUCTIONS
 from bigmodel_core.plan import Program
 from bigmodel_core.plan.kernel_table import needs_kernel
+from tests.ops.scan_reference import loops
 
 Arrays = dict[str, np.ndarray]
 
@@ -325,6 +326,14 @@ CASES: dict[str, Case] = {
             "w": normal(67, 5, 3, 3),
             **_vectors(67, "scale", "shift", "mean", "variance"),
         },
+    ),
+    "loop": Case(
+        lambda x, i, w: [
+            *loops(o.tanh, o.scan, x, i, w, 0),
+            o.scan(lambda c, _: (c + 1.0, None), x, length=0)[0],
+        ],
+        lambda lanes: {"x": normal(5, 3, 13), "i": whole(5, 3, below=9), "w": normal(13, 13)},
+        free=(5,),
     ),
     **{f"recurrent {cell}": _cells(cell, 5, 17, 13) for cell in GATES},
     **{f"recurrent {cell} of one row": _cells(cell, 1, 67, 67) for cell in ("tanh", "lstm", "gru")},

@@ -27,7 +27,7 @@ from typing import Any
 
 import numpy as np
 
-from bigmodel_core.kernels.cpu.engine import launch, threads
+from bigmodel_core.kernels.cpu.engine import launch, runner, threads
 from bigmodel_core.kernels.cpu.engine.launch import CpuLaunch
 from bigmodel_core.kernels.cpu.engine.table import Table
 from bigmodel_core.plan import Variables
@@ -162,14 +162,19 @@ class GuardedTable:
 
     def run(self) -> int:
         result, failure, *_ = self.table._arguments
-        for number, name in enumerate(self.names):
-            self.guarded.note(name)
-            row = self.table.rows[number:].ctypes.data
-            self.table._native(result, failure, row, 1, threads.pool(), self.table._status_address)
+        number = 0
+        while number < len(self.names):
+            self.guarded.note(self.names[number])
+            row = self.table.rows[number].copy()
+            if branches := row[3] == runner.BRANCH:
+                row[3] = 1
+            address = row.ctypes.data
+            self.table._native(result, failure, address, 1, threads.pool(), self.table._status_address)
             if self.table.status[0]:
                 return number
             if not all(piece.is_whole() for piece in self.guarded.pieces):
                 raise AssertionError("it wrote before or behind a buffer")
+            number += ctypes.c_int64.from_address(int(row[1])).value if branches else 1
         return -1
 
 

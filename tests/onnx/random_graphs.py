@@ -400,7 +400,7 @@ def _matmul(d: Draw, operator: str) -> None:
 @draws("ReduceL2", "ReduceLogSum", "ReduceLogSumExp")
 def _reduced(d: Draw, operator: str) -> None:
     shape = d.shape(d.whole(1, 4))
-    if operator in ("ReduceMax", "ReduceMin", "ReduceLogSumExp"):
+    if operator in ("ReduceMax", "ReduceMin", "ReduceLogSumExp", "ReduceMean"):  # of nothing: no number
         shape = tuple(2 if dim == 0 else dim for dim in shape)
     kinds = ["float32", "float32", "float64"]
     kinds += [] if operator in ("ReduceL2", "ReduceLogSum", "ReduceLogSumExp") else ["int64", "int32"]
@@ -985,6 +985,52 @@ def _integers(d: Draw, operator: str) -> None:
     for name in (operator, *(d.any(*steps) for _ in range(d.whole(0, 3)))):
         value = steps.get(name, steps["Add"])(value)
     d.add("Add", d.operand(("N", 2, 3), dtype, kinds="x"), value)
+
+
+# Loops ----------------------------------------------------------------------------------------------------
+
+
+@draws("Scan", since=9)
+def _scan(d: Draw, operator: str) -> None:
+    """Up to two states, arrays that are taken apart along any axis in either direction, and an operand of the
+    graph around the body."""
+    part = d.shape(d.whole(0, 2))
+    part = tuple(dim for dim in part if dim not in ("T", 0))
+    dtype, length = d.any("float32", "float32", "float64", "int64"), d.any(1, 3, "T", "T")
+    count, least = d.whole(1, 2), -len(part) - 1 if d.opset >= 11 else 0
+    states = [d.operand(part, dtype, -1, 1) for _ in range(d.whole(0, 2))]
+    axes = [d.whole(least, len(part)) for _ in range(count)]
+    xs = []
+    for axis in axes:
+        place = axis % (len(part) + 1)
+        xs.append(d.operand((*part[:place], length, *part[place:]), dtype, -1, 1))
+    outside, squash = d.operand(part, dtype, -1, 1), "Identity" if dtype == "int64" else "Tanh"
+    before, inside = ([d.name("b") for _ in items] for items in (states, xs))
+    nodes: list[Any] = []
+
+    def inner(kind: str, *inputs: str) -> str:
+        nodes.append(helper.make_node(kind, inputs, [d.name("b")]))
+        return str(nodes[-1].output[0])
+
+    total = inner(d.any("Add", "Mul"), inside[0], outside)
+    for name in inside[1:]:
+        total = inner("Sub", total, name)
+    after = [inner(squash, inner("Add", name, total)) for name in before]
+    results = [inner("Identity", d.any(*before, *inside, total)), *d.any([], [inner("Mul", total, outside)])]
+    body = helper.make_graph(
+        nodes,
+        "body",
+        [helper.make_tensor_value_info(name, TYPES[dtype], list(part)) for name in (*before, *inside)],
+        [helper.make_tensor_value_info(name, TYPES[dtype], list(part)) for name in (*after, *results)],
+    )
+    directions = d.any([0] * count, [1] * count, [d.whole(0, 1) for _ in xs])
+    d.add(
+        operator, *states, *xs, outputs=len(states) + len(results), body=body, num_scan_inputs=count,
+        scan_input_axes=axes if any(axes) or d.chance(0.5) else None,
+        scan_input_directions=directions if any(directions) else None,
+        scan_output_axes=d.any(None, [d.whole(least, len(part)) for _ in results]),
+        scan_output_directions=d.any(None, [d.whole(0, 1) for _ in results]),
+    )  # fmt: skip
 
 
 # Old opsets ----------------------------------------------------------------------------------------------

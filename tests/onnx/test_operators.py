@@ -19,6 +19,7 @@ from bigmodel_core.ops.scatter import REDUCTIONS
 from bigmodel_core.ops.squares import SumOfSquares
 from tests.onnx.conftest import Function, each, run
 from tests.ops.boxes_reference import kept_boxes
+from tests.ops.scan_reference import loops, scanned
 from tests.ops.scatter_reference import scattered
 
 OPSETS = (13, 15, 17, 18, 20, 23)
@@ -196,6 +197,19 @@ CASES: dict[str, Case] = {
         (X, (4,)),
     ),
     "argmax": (lambda x: ops.argmax(x, 1), lambda x: x.argmax(1), (X,)),
+    "scan": (
+        lambda x, i, w: tuple(loops(ops.tanh, ops.scan, x, i, w, 1)),
+        lambda x, i, w: tuple(loops(np.tanh, scanned, x, i, w, 1)),
+        (("N", "T", 4), bm.Spec(("N", "T"), "int64"), (4, 4)),
+    ),
+    "scan without arrays": (
+        lambda x: (
+            ops.scan(lambda c, _: (c * 2.0, {"before": c, "one": 1.0}), 3.0, length=x.shape[0])[1]["before"]
+            * x
+        ),
+        lambda x: 3.0 * 2.0 ** np.arange(len(x)) * x,
+        (("T",),),
+    ),
     "cumsum": (
         lambda x: (ops.cumsum(x, 1), ops.cumsum(x, 0, True), ops.cumsum(x, 2, False, True)),
         lambda x: (x.cumsum(1), x[::-1].cumsum(0)[::-1], x.cumsum(2) - x),

@@ -6,6 +6,7 @@ import math
 import operator
 from collections.abc import Callable
 from dataclasses import dataclass
+from functools import partial
 from typing import Any
 
 import numpy as np
@@ -15,6 +16,7 @@ from bigmodel_core import ops
 from bigmodel_core.kernels.borders import MODES
 from bigmodel_core.testing import check_gradients, compute
 from bigmodel_core.testing.evaluate import Evaluation
+from tests.ops.scan_reference import scanned, torch_scanned
 from tests.ops.scatter_reference import scattered
 
 Arrays = list[np.ndarray]
@@ -207,6 +209,42 @@ BINARY = [
     ("minimum", ops.minimum, np.minimum, plain("minimum")),
 ]
 
+
+def _states(scan: Any, tanh: Any, x: Any, w: Any) -> Any:
+    def cell(state: Any, row: Any) -> Any:
+        new = tanh(state @ w + row)
+        return new, state + new * row
+
+    return scan(cell, x[0] * 0.5, x)[1]
+
+
+def _ends(scan: Any, tanh: Any, x: Any, h: Any, w: Any) -> Any:
+    """Backwards along columns, with weights that are transposed at each step, and two states."""
+
+    def cell(carry: Any, parts: Any) -> Any:
+        (state, mean), (row, factor) = carry, parts
+        state = tanh(state @ w.T) * factor + row
+        return (state, 0.5 * mean + state), row
+
+    (state, mean), rows = scan(cell, (h, h), (x, x * x), 1, True)
+    return state * mean + rows.sum(1)
+
+
+def _loop_in_loop(scan: Any, tanh: Any, x: Any, h: Any) -> Any:
+    def outer(total: Any, rows: Any) -> Any:
+        return scan(lambda c, row: (tanh(c + row * total.sum()), c * h), total[0], rows)[0] + total, rows[0]
+
+    last, rows = scan(outer, h, x)
+    return last * rows.sum(0)
+
+
+LOOPS: list[tuple[str, Callable[..., Any], Arrays]] = [
+    ("scan", _states, [normal(4, 2, 3), normal(3, 3)]),
+    ("scan backwards", _ends, [normal(2, 4, 3), normal(2, 3), normal(3, 3)]),
+    ("scan in scan", _loop_in_loop, [normal(3, 2, 4), normal(2, 4)]),
+    ("scan of one step", _states, [normal(1, 2, 3), normal(3, 3)]),
+]
+
 CASES = [
     *(Case(name, function, numpy, torch, [x]) for name, function, numpy, torch, x in UNARY),
     *(Case(name, function, numpy, torch, [A, B]) for name, function, numpy, torch in BINARY),
@@ -250,6 +288,16 @@ CASES = [
     Case("mean", lambda x: ops.mean(x, 1), lambda x: x.mean(1), plain("mean", dim=1), [CUBE]),
     Case("max", lambda x: ops.max(x, 1), lambda x: x.max(1), plain("amax", dim=1), [CUBE]),
     Case("min", lambda x: ops.min(x, -1), lambda x: x.min(-1), plain("amin", dim=-1), [CUBE]),
+    *(
+        Case(
+            name,
+            partial(build, ops.scan, ops.tanh),
+            partial(build, scanned, np.tanh),
+            lambda torch, *x, build=build: build(torch_scanned(torch), torch.tanh, *x),
+            arrays,
+        )
+        for name, build, arrays in LOOPS
+    ),
     Case("cumsum", ops.cumsum, lambda x: np.cumsum(x, -1), plain("cumsum", dim=-1), [CUBE]),
     Case("cumsum columns", lambda x: ops.cumsum(x, 1), lambda x: x.cumsum(1), plain("cumsum", dim=1), [CUBE]),
     Case(

@@ -17,6 +17,11 @@ from bigmodel_core.testing import compute
 
 F23, F4, I3 = np.zeros((2, 3)), np.zeros(4), np.zeros(3, "int64")
 
+
+def _loop(carry: Any, x: Any) -> Any:
+    return carry, x
+
+
 REFUSED: list[tuple[str, Callable[..., Any], list[np.ndarray], type[BigmodelError], str]] = [
     ("shapes that do not broadcast", ops.add, [F23, F4], ShapeError, r"\(2, 3\) and \(4,\)"),
     ("mixed types", ops.add, [F23, F23.astype("float32")], DtypeError, "float32 and float64"),
@@ -55,6 +60,75 @@ REFUSED: list[tuple[str, Callable[..., Any], list[np.ndarray], type[BigmodelErro
         "6 elements do not divide by 4",
     ),
     ("two inferred dimensions", lambda x: ops.reshape(x, (-1, -1)), [F23], ShapeError, "more than one -1"),
+    ("loop of no function", lambda x: ops.scan(x, 0.0, x), [F4], ConfigError, "body of scan is a Value"),
+    ("loop of no length", lambda x: ops.scan(_loop, x), [F4], ConfigError, "how many steps scan makes"),
+    ("loop of length -1", lambda x: ops.scan(_loop, x, length=-1), [F4], ConfigError, "length of scan is -1"),
+    (
+        "loop over a number",
+        lambda x: ops.scan(_loop, 0.0, (x, 1.0)),
+        [F4],
+        ShapeError,
+        r"xs\[1\] of scan is \(\): axis 0",
+    ),
+    (
+        "loop over two lengths",
+        lambda x, y: ops.scan(_loop, 0.0, {"a": x, "b": (y,)}, 0),
+        [F4, F23],
+        ShapeError,
+        r"that of xs\['a'\] is 4 and that of xs\['b'\]\[0\] is 2",
+    ),
+    (
+        "loop over an array and another length",
+        lambda x: ops.scan(_loop, 0.0, x, length=3),
+        [F4],
+        ShapeError,
+        "that of length is 3 and that of xs is 4",
+    ),
+    (
+        "loop over an axis that results have not",
+        lambda x: ops.scan(lambda c, x: (c, ops.sum(x)), 0.0, x, 1),
+        [F23],
+        ShapeError,
+        r"y of scan is \(\) at each step, so the results have no axis 1",
+    ),
+    ("loop of one result", lambda x: ops.scan(lambda c, x: c, 0.0, x), [F4], GraphError, "returned a Value"),
+    ("loop of three", lambda x: ops.scan(lambda c, x: (c, x, x), 0.0, x), [F4], GraphError, "3 items"),
+    ("loop of nothing", lambda x: ops.scan(lambda c, x: (None, None), None, x), [F4], GraphError, "nothing"),
+    (
+        "loop whose carry changes its form",
+        lambda x: ops.scan(lambda c, x: ({"h": c["h"]}, x), {"h": x[0], "c": (x[0],)}, x),
+        [F4],
+        GraphError,
+        r"scan carries {'h': a value, 'c': \(a value,\)}, but its body carries on {'h': a value}",
+    ),
+    (
+        "loop whose carry changes its shape",
+        lambda x: ops.scan(lambda c, x: ((c[0], c[1] + x), None), (0.0, 0.0), x),
+        [F23],
+        ShapeError,
+        r"carry\[1\] of scan is Spec\(\(\), float64\), but its body carries on Spec\(\(3,\), float64\)",
+    ),
+    (
+        "loop whose carry changes its type",
+        lambda x: ops.scan(lambda c, x: (c.astype("float32") + x, None), 0, x),
+        [F4.astype("float32")],
+        DtypeError,
+        r"carry of scan is Spec\(\(\), int64\), but its body carries on Spec\(\(\), float32\)",
+    ),
+    (
+        "loop over a text",
+        lambda x: ops.scan(lambda c, x: (c, None), {"a": "b"}, x),
+        [F4],
+        GraphError,
+        r"carry\['a'\] is a str",
+    ),
+    (
+        "loop whose result is a text",
+        lambda x: ops.scan(lambda c, x: (c, [x, "b"]), 0.0, x),
+        [F4],
+        GraphError,
+        r"y\[1\] is a str",
+    ),
     ("sum up to a truth", lambda x: ops.cumsum(x > 0), [F4], DtypeError, "Cumsum needs numbers, got bool"),
     ("sums along no axis", lambda x: ops.cumsum(x, 1), [F4], ShapeError, "axis 1 is out of range"),
     ("product of truths", lambda x: ops.prod(x > 0), [F4], DtypeError, "ops.all"),

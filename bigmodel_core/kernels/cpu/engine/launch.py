@@ -36,6 +36,18 @@ class CpuBuffer:
         return CpuBuffer(nbytes, whole=self, offset=offset)
 
 
+class MovingBuffer(CpuBuffer):
+    """Memory that is elsewhere in each turn of a loop: a step of a longer array, or one of two in turns."""
+
+
+@dataclass(frozen=True, eq=False)
+class Places:
+    """Where the contexts of launches hold the address of a buffer, or of a part of it: how many places there
+    are, then the address of each, and the bytes of the buffer before the part."""
+
+    buffer: MovingBuffer
+
+
 Scratch = Callable[[int], CpuBuffer]
 """Gives scratch memory of a number of bytes, which lives during the launches of one op."""
 
@@ -47,13 +59,16 @@ class CpuLaunch:
     Args:
         kernel: a native function of (context address, chunk).
         context: what the kernel reads: a `CpuBuffer`, a `TileTable` or a kernel is stored as its address, a
-            float as the bits of a float64, another launch as the address of its context.
+            float as the bits of a float64, another launch as the address of its context, `Places` as that of
+            a list.
         chunks: into how many independent pieces the work is cut; fixed by shapes alone.
         tile: for a kernel that writes a matrix tile by tile: (rows, columns) of a tile; chunk `c` then
             writes the tile at row `c // n` and column `c % n` of the tiles, with n tiles in a row. Lets the
             plan run other kernels on each finished tile. None where chunks are not tiles.
         epilogue: the launch that runs on each chunk right after this one; it may have an epilogue, too.
         choice: the algorithm chosen for this shape, in a few words; empty if there is only one.
+        branches: whether the run goes on elsewhere: the first integer of the context, which the kernel may
+            change, then says how many rows further on, or back where it is negative.
     """
 
     kernel: NativeFunction
@@ -62,6 +77,7 @@ class CpuLaunch:
     tile: tuple[int, int] | None = None
     epilogue: CpuLaunch | None = field(default=None, repr=False)
     choice: str = ""
+    branches: bool = False
 
     def linked(self) -> Iterator[CpuLaunch]:
         """The launch, and those that run on each of its chunks after it, in order."""
@@ -71,7 +87,7 @@ class CpuLaunch:
             at = at.epilogue
 
 
-Item = int | float | CpuBuffer | TileTable | NativeFunction | CpuLaunch
+Item = int | float | CpuBuffer | TileTable | NativeFunction | CpuLaunch | Places
 """What a context holds."""
 
 

@@ -1,8 +1,9 @@
 """The table walker: one native call runs a whole plan, on a thread pool that lives outside the interpreter.
 
 A plan is a table with a row for each launch: kernel address, context address, the address of a link, number
-of chunks. A link (kernel address, context address, the next link) is what runs on each chunk right after,
-while its data is in the cache; 0 for none. Chunks are fixed by shapes and never by threads, which is why
+of chunks, or `BRANCH`: the first integer of the context then says how many rows further the run goes on, or
+back. A link (kernel address, context address, the next link) is what runs on each chunk right after, while
+its data is in the cache; 0 for none. Chunks are fixed by shapes and never by threads, which is why
 results have the same bits at any thread count.
 
 The pool is a block of integers shared by the caller and the workers:
@@ -31,6 +32,8 @@ from bigmodel_core.kernels.status import CODE, KERNEL_RAISED, OK
 
 ROW = 5
 """Integers in a row of the table: kernel, context, first link, chunks, status."""
+BRANCH = -1
+"""In the place of the number of chunks: the kernel runs once, and the run may go on elsewhere."""
 LINK = 3
 """Integers in a link, which are those that a row starts with: kernel, context, next link."""
 
@@ -99,10 +102,15 @@ def run(table, steps, pool, status):
     if load_int(pool, WORKERS) > 0:
         owner = atomic_exchange_if(pool + BUSY * 8, 0, 1)
     failed = -1
-    for step in range(steps):
+    step = 0
+    while step < steps:
         row = table + step * (ROW * 8)
         chunks = load_int(row, 3)
-        if chunks == 1 or owner == 0:
+        onward = 1
+        if chunks == BRANCH:
+            run_chunk(row, 0)
+            onward = load_int(load_int(row, 1), 0)
+        elif chunks == 1 or owner == 0:
             for chunk in range(chunks):
                 run_chunk(row, chunk)
         elif chunks > 1:
@@ -110,6 +118,7 @@ def run(table, steps, pool, status):
         if load_int(status, CODE) != OK:
             failed = step
             break
+        step += onward
     if owner == 1:
         atomic_store(pool + BUSY * 8, 0)
     return failed

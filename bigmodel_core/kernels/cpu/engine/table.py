@@ -8,7 +8,15 @@ from collections.abc import Sequence
 import numpy as np
 
 from bigmodel_core.kernels.cpu.engine import runner, threads
-from bigmodel_core.kernels.cpu.engine.launch import ALIGNMENT, CpuBuffer, CpuLaunch, Item, integer_of
+from bigmodel_core.kernels.cpu.engine.launch import (
+    ALIGNMENT,
+    CpuBuffer,
+    CpuLaunch,
+    Item,
+    MovingBuffer,
+    Places,
+    integer_of,
+)
 
 LINE = ALIGNMENT // 8
 """Integers in a cache line, on which contexts start."""
@@ -37,7 +45,10 @@ class Table:
         self._moving = {id(buffer): buffer for buffer in moving}
         self._slots: dict[int, list[tuple[int, int]]] = {id(buffer): [] for buffer in moving}
         self._starts: dict[int, int] = {}
+        self._lists: list[tuple[int, Places]] = []  # slots that hold the address of a list of slots
         rows = [(launch, self._context(launch), self._links(launch.epilogue)) for launch in launches]
+        for slot, places in self._lists:
+            self._inner.append((slot, self._list(places)))
         self._block, base = _aligned(self._integers)
         for slot, start in self._inner:
             self._block[slot] = base + start * 8
@@ -46,7 +57,7 @@ class Table:
             link_address = base + link * 8 if link >= 0 else 0
             self.rows[number] = (
                 *(launch.kernel.address, base + context * 8, link_address),
-                *(launch.chunks, self.status.ctypes.data),
+                *(runner.BRANCH if launch.branches else launch.chunks, self.status.ctypes.data),
             )
         self._prepare_call()
 
@@ -69,10 +80,24 @@ class Table:
             if isinstance(item, CpuLaunch):
                 self._inner.append((slot, inner[slot - start]))
                 continue
+            if isinstance(item, Places):
+                self._lists.append((slot, item))
+                continue
             whole, offset = _place(item)
-            if id(whole) in self._moving:
-                self._slots[id(whole)].append((slot, offset))
+            if id(whole) in self._moving or isinstance(whole, MovingBuffer):
+                self._slots.setdefault(id(whole), []).append((slot, offset))
             self._integers[slot] = integer_of(item)
+        return start
+
+    def _list(self, places: Places) -> int:
+        """Put a list of slots into the block: how many, then of each its address and the offset of the part
+        of the buffer that it is for; returns where the list starts."""
+        slots = self._slots.get(id(places.buffer), [])
+        start = self._room(1 + 2 * len(slots), False)
+        self._integers[start] = len(slots)
+        for number, (slot, offset) in enumerate(slots):
+            self._inner.append((start + 1 + 2 * number, slot))
+            self._integers[start + 2 + 2 * number] = offset
         return start
 
     def _links(self, launch: CpuLaunch | None) -> int:
