@@ -238,9 +238,20 @@ def _loop_in_loop(scan: Any, tanh: Any, x: Any, h: Any) -> Any:
     return last * rows.sum(0)
 
 
+def _weights(scan: Any, tanh: Any, x: Any, w: Any, b: Any) -> Any:
+    """Weights that a step multiplies by twice, once transposed, and adds as well."""
+
+    def cell(state: Any, row: Any) -> Any:
+        new = tanh((state @ w + row) @ w * b) + b
+        return new, new @ w.T + w[0]
+
+    return scan(cell, x[0], x)[1]
+
+
 LOOPS: list[tuple[str, Callable[..., Any], Arrays]] = [
     ("scan", _states, [normal(4, 2, 3), normal(3, 3)]),
     ("scan backwards", _ends, [normal(2, 4, 3), normal(2, 3), normal(3, 3)]),
+    ("scan of weights", _weights, [normal(3, 2, 3), normal(3, 3, seed=2), normal(3, seed=1)]),
     ("scan in scan", _loop_in_loop, [normal(3, 2, 4), normal(2, 4)]),
     ("scan of one step", _states, [normal(1, 2, 3), normal(3, 3)]),
 ]

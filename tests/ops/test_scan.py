@@ -250,10 +250,12 @@ def test_a_step_of_training_runs_one_loop_forward_and_one_back() -> None:
         both, alone = Program(graph, [y, *slopes]), Program(graph, [y])
     forward, back = loops_of(both)
     assert not forward.reverse and back.reverse and len(loops_of(alone)) == 1
-    # Back runs what the weights and the state need, and no gradient of the data, which nobody asked for; the
-    # product of the step forward was kept.
-    assert inside(alone).count(MatMul) == 1 and inside(both).count(MatMul) == 3
-    assert forward.carries == 1 and back.carries == 2 and len(back.body.outputs) == 2
+    # Back runs what the state needs: the product of the step forward was kept, that of the weights comes
+    # after the loop, and nobody asked for the gradient of the data.
+    assert inside(alone).count(MatMul) == 1 and inside(both).count(MatMul) == 2
+    assert sum(isinstance(node.op, MatMul) for node in both.nodes) == 1
+    assert (forward.carries, len(forward.body.outputs)) == (1, 3)  # the state before each step, its product
+    assert (back.carries, len(back.body.outputs)) == (1, 2)
 
 
 def test_what_is_the_same_at_each_step_is_computed_once() -> None:
