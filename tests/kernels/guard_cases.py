@@ -468,9 +468,12 @@ def program_of(case: Case, arrays: Mapping[str, np.ndarray], device: Any = "cpu"
 
 def alone(node: Node, sizes: Mapping[str, int], device: Any = "cpu") -> Program:
     """A program of one op, whose inputs are the caller's; no input may say the sizes it depends on."""
-    graph = Graph()
-    values = [graph.input(f"x{n}", value.spec) for n, value in enumerate(node.inputs)]
-    op = node.op if any(value.spec.names() for value in values) else node.op.bind(sizes)
+    graph, op, specs = Graph(), node.op, [value.spec for value in node.inputs]
+    said = {dim for spec in specs for dim in spec.shape}
+    named = {name for spec in specs for name in spec.names()}
+    if not named or named - said:
+        op, specs = op.bind(sizes), [spec.bind(sizes) for spec in specs]
+    values = [graph.input(f"x{n}", spec) for n, spec in enumerate(specs)]
     return Program(graph, graph.apply(op, values).outputs, device=device)
 
 
