@@ -46,39 +46,40 @@ def forward(paths, x, labels, steps, count, blank, nothing, never, total):
     first = labels.shape[0] + 1
     for t in range(paths.shape[0]):
         here = paths[t]
-        for state in range(0 if t == 0 or t >= steps else count + 1, first):
+        is_whole = t == 0 or t >= steps
+        for state in range(0 if is_whole else count + 1, first):
             here[state] = never
-        for state in range(first if t == 0 or t >= steps else first + count, here.shape[0]):
+        for state in range(first if is_whole else first + count, here.shape[0]):
             here[state] = never
     if steps == 0:
         return total + (never if count > 0 else nothing)
-    here = paths[0]
-    here[0] = x[0, blank]
+    blanks, letters = paths[0, :first], paths[0, first:]
+    blanks[0] = x[0, blank]
     if count > 0:
-        here[first] = x[0, labels[0]]
+        letters[0] = x[0, labels[0]]
     for t in range(1, steps):
-        before = paths[t - 1]
-        here = paths[t]
-        shift = before[0]
+        old_blanks, old_letters = blanks, letters
+        blanks, letters = paths[t, :first], paths[t, first:]
+        shift = old_blanks[0]
         for j in range(1, count + 1):
-            shift = larger(shift, before[j])
-        for j in range(first, first + count):
-            shift = larger(shift, before[j])
+            shift = larger(shift, old_blanks[j])
+        for j in range(count):
+            shift = larger(shift, old_letters[j])
         if shift == never:
             shift = nothing
         total += shift
-        is_blank = x[t, blank] - shift
-        here[0] = before[0] + is_blank
+        chances = x[t]
+        is_blank = chances[blank] - shift
+        blanks[0] = old_blanks[0] + is_blank
         for j in range(1, count + 1):
-            here[j] = log_sum(before[j], before[first + j - 1], never) + is_blank
+            blanks[j] = log_sum(old_blanks[j], old_letters[j - 1], never) + is_blank
         if count > 0:
-            here[first] = log_sum(before[first], before[0], never) + (x[t, labels[0]] - shift)
+            letters[0] = log_sum(old_letters[0], old_blanks[0], never) + (chances[labels[0]] - shift)
         for j in range(1, count):
-            skipping = before[first + j - 1] if labels[j] != labels[j - 1] else never
-            entered = log_sum3(before[first + j], before[j], skipping, never)
-            here[first + j] = entered + (x[t, labels[j]] - shift)
-    last = paths[steps - 1]
-    return total + log_sum(last[count], last[first + count - 1] if count > 0 else never, never)
+            skipping = old_letters[j - 1] if labels[j] != labels[j - 1] else never
+            entered = log_sum3(old_letters[j], old_blanks[j], skipping, never)
+            letters[j] = entered + (chances[labels[j]] - shift)
+    return total + log_sum(blanks[count], letters[count - 1] if count > 0 else never, never)
 
 
 def backward(out, dy, x, labels, steps, count, paths, rows, blank, is_zero, nothing, never):
@@ -100,44 +101,47 @@ def backward(out, dy, x, labels, steps, count, paths, rows, blank, is_zero, noth
                 for k in range(out.shape[1]):
                     out[t, k] = never - never
         return
-    here = rows[0]  # all ways from a state to the end, without the state itself
-    after = rows[1]  # the same of the step behind, with the state itself
-    share = rows[2]
+    # All ways from a state to the end, without the state itself; those of the step behind, with it.
+    blanks, letters = rows[0, :first], rows[0, first:]
+    later_blanks, later_letters = rows[1, :first], rows[1, first:]
+    of_blanks, of_letters = rows[2, :first], rows[2, first:]
     for t in range(steps - 1, -1, -1):
         if t == steps - 1:
-            for state in range(here.shape[0]):
-                here[state] = never
-            here[count] = nothing
+            for j in range(count):
+                blanks[j] = never
+                letters[j] = never
+            blanks[count] = nothing
             if count > 0:
-                here[first + count - 1] = nothing
+                letters[count - 1] = nothing
         else:
             for j in range(count):
-                here[j] = log_sum(after[j], after[first + j], never)
-            here[count] = after[count]
+                blanks[j] = log_sum(later_blanks[j], later_letters[j], never)
+            blanks[count] = later_blanks[count]
             for j in range(count - 1):
-                skipping = after[first + j + 1] if labels[j] != labels[j + 1] else never
-                here[first + j] = log_sum3(after[first + j], after[j + 1], skipping, never)
+                skipping = later_letters[j + 1] if labels[j] != labels[j + 1] else never
+                letters[j] = log_sum3(later_letters[j], later_blanks[j + 1], skipping, never)
             if count > 0:
-                here[first + count - 1] = log_sum(after[first + count - 1], after[count], never)
-        way = paths[t]
-        top = never
+                letters[count - 1] = log_sum(later_letters[count - 1], later_blanks[count], never)
+        to_blanks, to_letters, chances, found = paths[t, :first], paths[t, first:], x[t], out[t]
+        top = blanks[0] + to_blanks[0]
+        for j in range(1, count + 1):
+            top = larger(top, blanks[j] + to_blanks[j])
+        for j in range(count):
+            top = larger(top, letters[j] + to_letters[j])
+        share = nothing
         for j in range(count + 1):
-            top = larger(top, here[j] + way[j])
-        for j in range(first, first + count):
-            top = larger(top, here[j] + way[j])
-        blanks = nothing
-        for j in range(count + 1):
-            share[j] = exp(here[j] + way[j] - top)
-            blanks += share[j]
-        total = blanks
-        for j in range(first, first + count):
-            share[j] = exp(here[j] + way[j] - top)
-            total += share[j]
+            of_blanks[j] = exp(blanks[j] + to_blanks[j] - top)
+            share += of_blanks[j]
+        total = share
+        for j in range(count):
+            of_letters[j] = exp(letters[j] + to_letters[j] - top)
+            total += of_letters[j]
         scale = dy / total
-        out[t, blank] = -blanks * scale
+        found[blank] = -share * scale
         for j in range(count):
-            out[t, labels[j]] -= share[first + j] * scale
+            found[labels[j]] -= of_letters[j] * scale
+        is_blank = chances[blank] - top
         for j in range(count + 1):
-            after[j] = here[j] + (x[t, blank] - top)
+            later_blanks[j] = blanks[j] + is_blank
         for j in range(count):
-            after[first + j] = here[first + j] + (x[t, labels[j]] - top)
+            later_letters[j] = letters[j] + (chances[labels[j]] - top)

@@ -7,13 +7,14 @@ import math
 from bigmodel_core.kernels.call import Call
 from bigmodel_core.kernels.cpu.engine.kernels import cpu_launches, kernel
 from bigmodel_core.kernels.cpu.engine.launch import CpuLaunch
+from bigmodel_core.kernels.cpu.engine.memory import unsigned
 
 
 def copy_columns(out, x, offset, start, stop):
     """out (rows, wide), x (rows, narrow): the columns of x from `offset` on."""
     for i in range(start, stop):
         for j in range(x.shape[1]):
-            out[i, offset + j] = x[i, j]
+            out[i, unsigned(offset + j)] = x[i, j]
 
 
 @cpu_launches

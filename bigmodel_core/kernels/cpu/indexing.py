@@ -7,6 +7,7 @@ from typing import Any
 
 from bigmodel_core.kernels import views
 from bigmodel_core.kernels.cpu.engine.kernels import kernel
+from bigmodel_core.kernels.cpu.engine.memory import bound, unsigned
 from bigmodel_core.kernels.cpu.status import report
 from bigmodel_core.kernels.status import INDEX_OUT_OF_RANGE, PLACE_OUT_OF_RANGE
 
@@ -15,6 +16,9 @@ def gather_rows(out, table, indices, start, stop, status):
     """out (blocks * n, width), table (blocks, rows, width), indices (n,)."""
     block = start // indices.shape[0]
     at = start - block * indices.shape[0]
+    if out.shape[1] == 1:
+        gather_numbers(out, table, indices, block, at, start, stop, status)
+        return
     for i in range(start, stop):
         row = indices[at]
         if row < 0 or row >= table.shape[1]:
@@ -30,18 +34,44 @@ def gather_rows(out, table, indices, start, stop, status):
             at = 0
 
 
+def gather_numbers(out, table, indices, block, at, start, stop, status):
+    """As `gather_rows`, of rows of one number, for which a loop would cost more than the number."""
+    i = start
+    while i < stop:
+        line = table[block]
+        count = min(stop - i, indices.shape[0] - at)
+        for k in range(count):
+            row = indices[unsigned(at + k)]
+            if row < 0 or row >= line.shape[0]:
+                report(status, INDEX_OUT_OF_RANGE, row, line.shape[0], at + k)
+                out[unsigned(i + k), 0] = 0
+            else:
+                out[unsigned(i + k), 0] = line[unsigned(row), 0]
+        i += count
+        block += 1
+        at = 0
+
+
 def add_rows(out, dy, indices, rows, start, stop):
     """out (blocks * rows, width), dy (blocks, n, width): row r of a block is the sum of the rows of dy whose
     index is r, in the order they come."""
-    for row in range(start, stop):
-        for j in range(out.shape[1]):
-            out[row, j] = 0
+    is_number = out.shape[1] == 1
+    if is_number:
+        for row in range(bound(start), bound(stop)):
+            out[row, 0] = 0
+    else:
+        for row in range(start, stop):
+            for j in range(out.shape[1]):
+                out[row, j] = 0
     for block in range(start // rows, (stop - 1) // rows + 1):
         for i in range(indices.shape[0]):
             row = indices[i] + block * rows
             if start <= row < stop:
-                for j in range(out.shape[1]):
-                    out[row, j] += dy[block, i, j]
+                if is_number:
+                    out[row, 0] += dy[block, i, 0]
+                else:
+                    for j in range(out.shape[1]):
+                        out[row, j] += dy[block, i, j]
 
 
 def _gathered(op: Any, table: Any, indices: Any) -> tuple[tuple[int, int, int], int]:
@@ -69,20 +99,29 @@ def take_along_lines(out, x, indices, start, stop, status):
     """out, indices (blocks * n, width), x (blocks, rows, width): the element of its column of x that each
     index names."""
     count = out.shape[0] // max(x.shape[0], 1)
+    width = out.shape[1]
     block = start // count
-    at = start - block * count
-    for i in range(start, stop):
-        for k in range(out.shape[1]):
-            row = indices[i, k]
-            if row < 0 or row >= x.shape[1]:
-                report(status, PLACE_OUT_OF_RANGE, row, x.shape[1], i * out.shape[1] + k)
-                out[i, k] = 0
-            else:
-                out[i, k] = x[block, row, k]
-        at += 1
-        if at == count:
-            block += 1
-            at = 0
+    i = start
+    while i < stop:
+        last = min(stop, (block + 1) * count)
+        if width == 1:
+            for line in range(bound(i), bound(last)):
+                take_number(out, x, indices, block, line, 0, status)
+        else:
+            for line in range(i, last):
+                for k in range(width):
+                    take_number(out, x, indices, block, line, k, status)
+        i = last
+        block += 1
+
+
+def take_number(out, x, indices, block, i, k, status):
+    row = indices[i, k]
+    if row < 0 or row >= x.shape[1]:
+        report(status, PLACE_OUT_OF_RANGE, row, x.shape[1], i * out.shape[1] + k)
+        out[i, k] = 0
+    else:
+        out[i, k] = x[block, unsigned(row), k]
 
 
 def _along_views(op: Any, inputs: Any, outputs: Any) -> Any:

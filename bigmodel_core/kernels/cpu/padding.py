@@ -7,6 +7,7 @@ from bigmodel_core.kernels.call import Call
 from bigmodel_core.kernels.cpu.engine.array import CHUNK_ELEMENTS
 from bigmodel_core.kernels.cpu.engine.kernels import cpu_launches, kernel
 from bigmodel_core.kernels.cpu.engine.launch import CpuLaunch
+from bigmodel_core.kernels.cpu.engine.memory import unsigned
 
 
 def pad_rows(out, x, sizes, inside, before, units, count, left, unit, kind, fill, pieces, start, stop):
@@ -23,7 +24,7 @@ def pad_rows(out, x, sizes, inside, before, units, count, left, unit, kind, fill
         end = min(first + width, units)
         if place < 0:
             for j in range(first * unit, end * unit):
-                out[row, j] = fill
+                out[row, unsigned(j)] = fill
         else:
             pad_row(out, x, row, base * inside[last] + place, first, end, count, left, unit, kind, fill)
         piece += 1
@@ -56,15 +57,15 @@ def pad_row(out, x, row, taken, first, end, count, left, unit, kind, fill):
     high = max(min(left + count, end), low)
     if kind == CONSTANT:
         for j in range(first * unit, low * unit):
-            out[row, j] = fill
+            out[row, unsigned(j)] = fill
         for j in range(high * unit, end * unit):
-            out[row, j] = fill
+            out[row, unsigned(j)] = fill
     else:
         copy_units(out, x, row, taken, first, low, count, left, unit, kind)
         copy_units(out, x, row, taken, high, end, count, left, unit, kind)
     shift = left * unit
     for j in range(low * unit, high * unit):
-        out[row, j] = x[taken, j - shift]
+        out[row, unsigned(j)] = x[taken, unsigned(j - shift)]
 
 
 def copy_units(out, x, row, taken, first, end, count, left, unit, kind):
@@ -72,7 +73,7 @@ def copy_units(out, x, row, taken, first, end, count, left, unit, kind):
     for number in range(first, end):
         place = source(number - left, count, kind) * unit
         for k in range(unit):
-            out[row, number * unit + k] = x[taken, place + k]
+            out[row, unsigned(number * unit + k)] = x[taken, unsigned(place + k)]
 
 
 def fold_rows(dx, dy, sizes, inside, before, units, count, left, unit, kind, start, stop):
@@ -102,10 +103,10 @@ def fold_rows(dx, dy, sizes, inside, before, units, count, left, unit, kind, sta
             shift = left * unit
             if number == 0:
                 for j in range(dx.shape[1]):
-                    dx[row, j] = dy[taken, j + shift]
+                    dx[row, j] = dy[taken, unsigned(j + shift)]
             else:
                 for j in range(dx.shape[1]):
-                    dx[row, j] += dy[taken, j + shift]
+                    dx[row, j] += dy[taken, unsigned(j + shift)]
             add_units(dx, dy, row, taken, 0, left, count, left, unit, kind)
             add_units(dx, dy, row, taken, left + count, units, count, left, unit, kind)
 
@@ -115,7 +116,7 @@ def add_units(dx, dy, row, taken, first, end, count, left, unit, kind):
     for number in range(first, end):
         place = source(number - left, count, kind) * unit
         for k in range(unit):
-            dx[row, place + k] += dy[taken, number * unit + k]
+            dx[row, unsigned(place + k)] += dy[taken, unsigned(number * unit + k)]
 
 
 @cpu_launches

@@ -18,6 +18,11 @@ def scatter_lines(out, indices, updates, mode, start, stop, status):
     """out (blocks, rows, width), indices, updates (blocks, n, width): the lines along the middle axis that
     have the numbers from start to stop."""
     width = out.shape[2]
+    if width == 1:
+        for block in range(start, stop):
+            for i in range(indices.shape[1]):
+                scatter_number(out, indices, updates, mode, block, i, 0, status)
+        return
     line = start
     while line < stop:
         block = line // width
@@ -25,19 +30,23 @@ def scatter_lines(out, indices, updates, mode, start, stop, status):
         last = min(width, first + stop - line)
         for i in range(indices.shape[1]):
             for k in range(first, last):
-                row = indices[block, i, k]
-                if row < 0 or row >= out.shape[1]:
-                    place = (block * indices.shape[1] + i) * width + k
-                    report(status, PLACE_OUT_OF_RANGE, row, out.shape[1], place)
-                elif mode == 0:
-                    out[block, row, k] = updates[block, i, k]
-                elif mode == 1:
-                    out[block, row, k] += updates[block, i, k]
-                elif mode == 2:
-                    out[block, row, k] = larger(out[block, row, k], updates[block, i, k])
-                else:
-                    out[block, row, k] = smaller(out[block, row, k], updates[block, i, k])
+                scatter_number(out, indices, updates, mode, block, i, k, status)
         line += last - first
+
+
+def scatter_number(out, indices, updates, mode, block, i, k, status):
+    row = indices[block, i, k]
+    if row < 0 or row >= out.shape[1]:
+        place = (block * indices.shape[1] + i) * out.shape[2] + k
+        report(status, PLACE_OUT_OF_RANGE, row, out.shape[1], place)
+    elif mode == 0:
+        out[block, row, k] = updates[block, i, k]
+    elif mode == 1:
+        out[block, row, k] += updates[block, i, k]
+    elif mode == 2:
+        out[block, row, k] = larger(out[block, row, k], updates[block, i, k])
+    else:
+        out[block, row, k] = smaller(out[block, row, k], updates[block, i, k])
 
 
 @cpu_launches(in_place=0)

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from bigmodel_core.kernels.cpu.engine.memory import unsigned
+
 
 def copy_strided(out, x, first, sizes, strides, start, stop):
     """out (rows, last) from x (all,): element (i..., j) of the output comes from first + sum(i * stride)."""
@@ -12,10 +14,13 @@ def copy_strided(out, x, first, sizes, strides, start, stop):
         for number in range(row, min(stop, row + alike)):
             if step == 1:
                 for j in range(out.shape[1]):
-                    out[number, j] = x[at + j]
+                    out[number, j] = x[unsigned(at + j)]
+            elif step == -1:
+                for j in range(out.shape[1]):
+                    out[number, j] = x[unsigned(at - j)]
             else:
                 for j in range(out.shape[1]):
-                    out[number, j] = x[at + j * step]
+                    out[number, j] = x[unsigned(at + j * step)]
             at += between
         row += alike
 
@@ -28,7 +33,7 @@ def put_strided(out, x, first, sizes, strides):
         step = strides[len(sizes) - 1]
         for number in range(row, row + alike):
             for j in range(x.shape[1]):
-                out[at + j * step] = x[number, j]
+                out[unsigned(at + j * step)] = x[number, j]
             at += between
         row += alike
 

@@ -9,6 +9,7 @@ from bigmodel_core.kernels import views
 from bigmodel_core.kernels.call import Call
 from bigmodel_core.kernels.cpu.engine.kernels import cpu_launches, kernel
 from bigmodel_core.kernels.cpu.engine.launch import CpuLaunch
+from bigmodel_core.kernels.cpu.engine.memory import bound
 from bigmodel_core.kernels.cpu.status import report
 from bigmodel_core.kernels.cpu.strided import copy_strided, put_strided
 from bigmodel_core.kernels.status import SLICE_OUT_OF_RANGE
@@ -16,7 +17,7 @@ from bigmodel_core.kernels.status import SLICE_OUT_OF_RANGE
 
 def copy_all(out, x, start, stop):
     """out, x (all,)."""
-    for i in range(start, stop):
+    for i in range(bound(start), bound(stop)):
         out[i] = x[i]
 
 

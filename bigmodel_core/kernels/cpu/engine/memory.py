@@ -119,6 +119,22 @@ def array_view(dtype: str, rank: int) -> Intrinsic:
     return Intrinsic(f"{DTYPES[dtype].numba}[{dims}](intp{', intp' * rank})", codegen, typed=True)
 
 
+@intrinsic("uintp(intp)")
+def unsigned(builder: Any, index: Any) -> Any:
+    """An index that is never below 0. Of all others arrays look whether they count from the end, and loops in
+    which they do are no vector code."""
+    return index
+
+
+@intrinsic("intp(intp)")
+def bound(builder: Any, number: Any) -> Any:
+    """An end of a range of indices, which LLVM then sees to be from 0 to 2**61: arrays need not look at those
+    of a loop over the range."""
+    from llvmlite import ir
+
+    return builder.and_(number, ir.Constant(number.type, 2**61 - 1))
+
+
 load_int = load("int64")
 store_int = store("int64")
 load_float = load("float64")

@@ -26,6 +26,10 @@ Codegen = Callable[..., Any]
 FASTMATH = frozenset({"contract", "reassoc", "nsz"})
 """What LLVM may assume: fused multiply-add and reordering, but NaN and infinity stay what they are."""
 
+OPTIONS = ("-runtime-memory-check-threshold=128", "-disable-loop-idiom-memcpy")
+"""Options of LLVM. Fused chains read and write many arrays: it would not make vector code after 8 checks for
+overlaps. Copies stay loops: rows are too short for calls of memcpy."""
+
 
 @dataclass(frozen=True, eq=False)
 class Intrinsic:
@@ -79,7 +83,7 @@ class NativeFunction:
         """What the kernel cache knows it by: a hash of everything that its machine code depends on."""
         if not self._key:
             source = fingerprint(self.function, self.replace)
-            text = f"{source} {self.signature} {sorted(FASTMATH)}"
+            text = f"{source} {self.signature} {sorted(FASTMATH)} {OPTIONS}"
             self._key.append(hashlib.sha256(text.encode()).hexdigest())
         return self._key[0]
 
@@ -221,8 +225,8 @@ def _numba() -> Any:
     from llvmlite import binding
 
     if not _Prepared.ready:
-        # Fused chains read and write many arrays; the default gives up on vectorising after 8 overlap checks.
-        binding.set_option("bigmodel", "-runtime-memory-check-threshold=128")
+        for option in OPTIONS:
+            binding.set_option("bigmodel", option)
         _Prepared.ready = True
     return numba
 
