@@ -24,8 +24,10 @@ class StepGraph(BodyGraph):
 
     def input(self, name: str, spec: Spec) -> Value:
         value = super().input(name, spec)
-        if name != STEP:
-            return value
+        return self._at_this_step(value) if name == STEP else value
+
+    def _at_this_step(self, value: Value) -> Value:
+        """The number of a step of training, mixed with that of the loop: what random numbers depend on."""
         if self.position is None:
             self.position = self.given("position", Spec((), "int64"))
         before = sum(node.op.inner() is not None and node.path == self.path for node in self.outer.nodes)

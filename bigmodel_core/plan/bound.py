@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Mapping, Sequence
-from typing import TYPE_CHECKING, Any, ClassVar, Generic, TypeVar
+from typing import TYPE_CHECKING, Any, Generic, TypeVar
 
 from bigmodel_core.graph import Input, Node, Value
 from bigmodel_core.graph.spec import Spec
@@ -38,9 +38,6 @@ class BoundProgram(Generic[Buffer]):
         scratch: temporary memory of kernels, each with the number of its step.
     """
 
-    padding: ClassVar[int] = 0
-    """Bytes behind each temporary that may be read."""
-
     def __init__(
         self,
         program: Program,
@@ -69,6 +66,11 @@ class BoundProgram(Generic[Buffer]):
         if largest is not None:
             needed, place = self.spec(largest).nbytes, largest.node.place or None
             check_capacity(needed, f"a run at {self.described()} needs", SMALLER, place)
+
+    @property
+    def padding(self) -> int:
+        """Bytes behind each temporary that may be read."""
+        return 0
 
     def described(self) -> str:
         """The sizes for people: "N = 64, T = 50"."""

@@ -48,8 +48,6 @@ class CpuProgram(BoundProgram[CpuBuffer]):
         epilogues: by the id of a row's launch, the steps that run on each of its chunks after it.
     """
 
-    padding = PADDING
-
     def __init__(
         self,
         program: Program,
@@ -63,6 +61,10 @@ class CpuProgram(BoundProgram[CpuBuffer]):
         self.inner_steps: dict[int, Step] = {}
         self.epilogues: dict[int, list[Step]] = {}
         self.rows = self._bound()
+
+    @property
+    def padding(self) -> int:
+        return PADDING
 
     def _bound(self) -> list[tuple[int, CpuLaunch]]:
         rows: list[tuple[int, CpuLaunch]] = []

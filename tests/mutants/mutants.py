@@ -179,6 +179,26 @@ MUTANTS: dict[str, Mutant] = {
         "tests/core/test_plan.py::test_groups_of_older_and_later_nodes_never_wait_for_themselves",
         edited("plan.grouping:_wait_for_themselves", "done < len(groups)", "False"),
     ),
+    "kernels in a loop do not say what they over-read": Mutant(
+        f"{GUARD_PAGES}[loop-float32]",
+        edited("plan.cpu_plan:_read_past", "program.bodies.get(node.index)", "None"),
+    ),
+    "what a step hands on has the memory of something else": Mutant(
+        "tests/ops/test_scan.py::test_what_a_step_hands_on_has_memory_of_its_own",
+        edited("plan.results:made_apart", " or root in seen", ""),
+    ),
+    "a loop goes on where a run that failed has ended": Mutant(
+        "tests/ops/test_scan.py::test_a_failure_names_the_op_of_the_body_and_the_next_run_begins_anew",
+        edited("kernels.cpu.scan:begin_loop", "store_int(ctx, STEP, 0)", "pass"),
+    ),
+    "a loop draws the same numbers at each step": Mutant(
+        "tests/ops/test_scan.py::test_random_numbers_differ_from_step_to_step_and_are_repeated_exactly",
+        edited("ops.scan_body:StepGraph._at_this_step", "(value, self.position)", "(value, value)"),
+    ),
+    "values of a body may be used behind the loop": Mutant(
+        "tests/ops/test_scan.py::test_values_do_not_leave_a_body",
+        edited("ops.scan_body:traced", "graph.is_closed = True", "pass"),
+    ),
     "no index is checked": Mutant(
         "tests/ops/test_errors.py::test_indices_out_of_range[2]",
         edited("kernels.cpu.indexing:gather_rows", "report(status, INDEX_OUT_OF_RANGE", "report(status, 0"),

@@ -335,7 +335,7 @@ def test_a_failure_names_the_op_of_the_body_and_the_next_run_begins_anew() -> No
     def build(i: Value, t: Value) -> Value:
         return ops.scan(lambda c, row: (c + ops.gather(t, row), None), np.zeros((2, 3)), i)[0]
 
-    good, bad = np.array([[0, 1], [2, 3], [1, 1]]), np.array([[0, 1], [2, 4], [1, 1]])
+    good, bad = np.array([[0, 1], [2, 3], [1, 1]]), np.array([[3, 3], [2, 4], [1, 1]])
     evaluation = Evaluation(build, [good, table])
     with pytest.raises(DataError, match=r"(?s)Gather.*the index 4 \(position 1\)") as caught:
         evaluation.run([bad, table])
