@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
@@ -12,6 +13,20 @@ import bigmodel_core as bm
 RNG = np.random.default_rng(11)
 X = RNG.standard_normal((6, 8)).astype("float32")
 LABELS = RNG.integers(0, 3, 6)
+
+
+@dataclass(frozen=True)
+class Rows(bm.Layer):
+    """A layer applied to two halves of each sample, one after the other, and to what it gave before."""
+
+    inner: bm.Layer
+
+    def __call__(self, x: Any) -> Any:
+        def step(before: Any, half: Any) -> Any:
+            return self.inner(bm.ops.concatenate([half, before], 1)), None
+
+        begin = bm.ops.full((x.shape[0], 5), 0.0, x.dtype)
+        return bm.ops.scan(step, begin, x.reshape(x.shape[0], 2, 4), axis=1)[0]
 
 
 def trained(
@@ -64,6 +79,11 @@ def test_dropout_and_normalisation_draw_the_same_masks() -> None:
         )
 
     assert_same_training(make, bm.optimizers.SGD(0.05))
+
+
+def test_a_layer_in_a_loop_draws_the_same_masks() -> None:
+    inner = bm.Sequential(bm.layers.Dense(5), bm.layers.Dropout(0.3))
+    assert_same_training(lambda: bm.Sequential(Rows(inner), bm.layers.Dense(3)), bm.optimizers.Adam(0.01))
 
 
 def test_the_loss_falls() -> None:
