@@ -26,7 +26,8 @@ class Case:
     Args:
         label: what the table calls it.
         amount: operations or bytes of one call; 0 where its time is told.
-        arrays: makes the operands; of four dimensions are images (N, H, W, C) and filters (K, C, R, S).
+        arrays: makes the operands; of four dimensions are images (N, H, W, C) and filters (K, C, R, S), of
+            five volumes (N, D, H, W, C) and their filters.
         ours: gives the values to compute, of those of the operands.
         torch: gives the function to call, of tensors; images are (N, C, H, W) there.
         jax: computes the same of JAX's arrays, jitted; None if it is not compared.
@@ -90,10 +91,11 @@ def _torch(case: Case, run: Run) -> float:
         for number, array in enumerate(case.arrays()):
             tensor = torch.from_numpy(array)
             if number in case.images:
-                tensor = tensor.permute(0, 3, 1, 2)
+                tensor = tensor.movedim(-1, 1)
                 tensor = tensor if last else tensor.contiguous()
-            elif last and tensor.ndim == 4:
-                tensor = tensor.to(memory_format=torch.channels_last)
+            elif last and tensor.ndim > 3:
+                formats = {4: torch.channels_last, 5: torch.channels_last_3d}
+                tensor = tensor.to(memory_format=formats[tensor.ndim])
             tensors.append(tensor)
         best = min(best, run.median_call(case.torch(*tensors), seconds=SECONDS))
     return best

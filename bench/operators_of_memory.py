@@ -17,17 +17,23 @@ FLOAT = 4
 """Bytes of a float32."""
 
 
-def pool(kind: str, n: int, size: int, channels: int) -> list[Case]:
-    """A "max" or "average" pool of windows of 2 x 2: forward, and forward with its gradient."""
-    whole, part = n * size**2 * channels * FLOAT, n * (size // 2) ** 2 * channels * FLOAT
+def pool(kind: str, n: int, *sizes: int) -> list[Case]:
+    """A "max" or "average" pool of images, or volumes, of such sizes and channels under windows of 2 x 2, or
+    2 x 2 x 2: forward, and forward with its gradient."""
+    *image, channels = sizes
+    halves = [size // 2 for size in image]
+    whole, part = n * math.prod(sizes) * FLOAT, n * math.prod(halves) * channels * FLOAT
+    axes = len(image)
 
     def arrays() -> Arrays:
-        return normal(n, size, size, channels), normal(n, size // 2, size // 2, channels)
+        return normal(n, *sizes), normal(n, *halves, channels)
 
     def pooled(x: Any) -> Any:
         from bigmodel_core.ops.pooling import AveragePool, MaxPool
 
-        return (MaxPool if kind == "max" else AveragePool)((2, 2), (2, 2), layout="NHWC")(x)
+        return (MaxPool if kind == "max" else AveragePool)(
+            (2,) * axes, (2,) * axes, (0,) * 2 * axes, layout="NHWC"
+        )(x)
 
     def ours(x: Any, dy: Any) -> Sequence[Any]:
         return [pooled(x)[0] if kind == "max" else pooled(x)]
@@ -41,17 +47,17 @@ def pool(kind: str, n: int, size: int, channels: int) -> list[Case]:
     def function() -> Callable[[Any], Any]:
         from torch.nn import functional
 
-        chosen = functional.max_pool2d if kind == "max" else functional.avg_pool2d
+        chosen = getattr(functional, f"{'max' if kind == 'max' else 'avg'}_pool{axes}d")
         return lambda x: chosen(x, 2)
 
     def jax_forward(x: Any, dy: Any) -> Any:
         import jax
         import jax.numpy as jnp
 
-        window = ((1, 2, 2, 1), (1, 2, 2, 1), "VALID")
+        window = ((1, *[2] * axes, 1), (1, *[2] * axes, 1), "VALID")
         if kind == "max":
             return jax.lax.reduce_window(x, -jnp.inf, jax.lax.max, *window)
-        return jax.lax.reduce_window(x, 0.0, jax.lax.add, *window) / 4
+        return jax.lax.reduce_window(x, 0.0, jax.lax.add, *window) / 2**axes
 
     def jax_both(x: Any, dy: Any) -> Any:
         import jax
@@ -59,7 +65,7 @@ def pool(kind: str, n: int, size: int, channels: int) -> list[Case]:
         y, backward = jax.vjp(lambda x: jax_forward(x, dy), x)
         return y, backward(dy)
 
-    name = f"{kind} pool {n}x{size}x{size}x{channels}"
+    name = f"{kind} pool {'x'.join(map(str, (n, *sizes)))}"
     return [
         Case(name, whole + part, arrays, ours, _torch_forward(function, 1), jax_forward, images=(0, 1)),
         Case(

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from typing import Any
@@ -60,8 +61,9 @@ class Convolution:
 
     Args:
         name: its family.
-        taps: rows and columns of a filter.
+        taps: rows and columns of a filter, and its slices.
         transposed: whether it is the transpose of a convolution.
+        depth: the slices of volumes; 0 for images.
     """
 
     name: str
@@ -74,19 +76,30 @@ class Convolution:
     padding: int = 0
     groups: int = 1
     transposed: bool = False
+    depth: int = 0
 
     @property
-    def out_size(self) -> int:
-        """Height and width of the result."""
+    def sizes(self) -> tuple[int, ...]:
+        """Depth, if there is one, height and width."""
+        return (self.depth, self.size, self.size) if self.depth else (self.size, self.size)
+
+    @property
+    def out_sizes(self) -> tuple[int, ...]:
+        """The same of the result."""
         if self.transposed:
-            return (self.size - 1) * self.stride - 2 * self.padding + self.taps
-        return (self.size + 2 * self.padding - self.taps) // self.stride + 1
+            return tuple((size - 1) * self.stride - 2 * self.padding + self.taps for size in self.sizes)
+        return tuple((size + 2 * self.padding - self.taps) // self.stride + 1 for size in self.sizes)
+
+    def each(self, number: int) -> tuple[int, ...]:
+        """A number for each axis."""
+        return (number,) * len(self.sizes)
 
     def cases(self) -> list[Case]:
         """Forward, input gradient and weight gradient."""
-        pixels = (self.size if self.transposed else self.out_size) ** 2
-        work = 2.0 * self.n * pixels * self.channels * self.filters * self.taps**2 / self.groups
-        name = f"{self.name} {self.n}x{self.size}x{self.size}x{self.channels} to {self.filters}"
+        pixels, taps = math.prod(self.sizes if self.transposed else self.out_sizes), self.each(self.taps)
+        work = 2.0 * self.n * pixels * self.channels * self.filters * math.prod(taps) / self.groups
+        of_x = "x".join(map(str, (self.n, *self.sizes, self.channels)))
+        name = f"{self.name} {of_x} to {self.filters}"
         return [
             Case(
                 _part(name, which),
@@ -105,19 +118,23 @@ class Convolution:
         if self.transposed:
             outer, inner = inner, outer
         return (
-            normal(self.n, self.size, self.size, self.channels),
-            normal(outer, inner // self.groups, self.taps, self.taps),
-            normal(self.n, self.out_size, self.out_size, self.filters),
+            normal(self.n, *self.sizes, self.channels),
+            normal(outer, inner // self.groups, *self.each(self.taps)),
+            normal(self.n, *self.out_sizes, self.filters),
         )
 
     def _ours(self, which: int) -> Callable[..., Sequence[Any]]:
-        from bigmodel_core.ops.convolution import Conv2d, ConvTranspose2d
+        from bigmodel_core.ops.convolution import Conv2d, Conv3d
 
-        pair = (self.stride, self.stride)
-        fields: Any = {"stride": pair, "border": (self.padding,) * 4, "groups": self.groups, "layout": "NHWC"}
-        op: Any = Conv2d(**fields)
+        kind: Any = Conv3d if self.depth else Conv2d
+        op = kind(
+            stride=self.each(self.stride),
+            border=self.each(self.padding) * 2,
+            groups=self.groups,
+            layout="NHWC",
+        )
         if self.transposed:
-            op = ConvTranspose2d(size=(self.out_size, self.out_size), **fields)
+            op = op.kinds[1](size=self.out_sizes, **op.fields())
 
         def build(x: Any, w: Any, dy: Any) -> list[Any]:
             y = op(x, w)
@@ -129,11 +146,12 @@ class Convolution:
         def make(x: Any, w: Any, dy: Any) -> Callable[[], Any]:
             import torch
 
-            pairs = [[self.stride] * 2, [self.padding] * 2, [1, 1], self.transposed, [0, 0], self.groups]
+            stride, padding, gap, more = (list(self.each(n)) for n in (self.stride, self.padding, 1, 0))
+            options = [stride, padding, gap, self.transposed, more, self.groups]
             if which == 0:
-                return lambda: torch.ops.aten.convolution(x, w, None, *pairs)
+                return lambda: torch.ops.aten.convolution(x, w, None, *options)
             mask = [which == 1, which == 2, False]
-            return lambda: torch.ops.aten.convolution_backward(dy, x, w, None, *pairs, mask)
+            return lambda: torch.ops.aten.convolution_backward(dy, x, w, None, *options, mask)
 
         return make
 
@@ -141,22 +159,23 @@ class Convolution:
         def forward(x: Any, w: Any) -> Any:
             import jax
 
-            border = [(self.padding, self.padding)] * 2
+            border = [(self.padding, self.padding)] * len(self.sizes)
+            order = ("NDHWC", "OIDHW", "NDHWC") if self.depth else ("NHWC", "OIHW", "NHWC")
             if self.transposed:
                 return jax.lax.conv_transpose(
                     x,
                     w,
-                    (self.stride, self.stride),
+                    self.each(self.stride),
                     "VALID",
-                    dimension_numbers=("NHWC", "OIHW", "NHWC"),
+                    dimension_numbers=order,
                     transpose_kernel=True,
                 )
             return jax.lax.conv_general_dilated(
                 x,
                 w,
-                (self.stride, self.stride),
+                self.each(self.stride),
                 border,
-                dimension_numbers=("NHWC", "OIHW", "NHWC"),
+                dimension_numbers=order,
                 feature_group_count=self.groups,
             )
 

@@ -21,6 +21,7 @@ def _rates(peer: str, run: Run) -> dict[str, float]:
         Convolution("depthwise conv 3x3", 32, 16, 64, 64, 3, padding=1, groups=64),
         Convolution("conv 3x3, stride 2", 32, 32, 16, 32, 3, stride=2, padding=1),
         Convolution("transposed conv 2x2, stride 2", 32, 16, 32, 16, 2, stride=2, transposed=True),
+        Convolution("conv 3x3x3", 8, 32, 16, 32, 3, padding=1, depth=16),
     )
     cases = [
         *dense(64, 784, 128),

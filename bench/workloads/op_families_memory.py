@@ -12,8 +12,9 @@ def _rates(peer: str, run: Run) -> dict[str, float]:
     from bench.operators_of_memory import adam, batch_norm, chain, embedding, pool, softmax
 
     cases = [
-        *pool("max", 64, 28, 64),
-        *pool("average", 64, 28, 64),
+        *pool("max", 64, 28, 28, 64),
+        *pool("average", 64, 28, 28, 64),
+        *pool("max", 8, 16, 32, 32, 16),
         *batch_norm(32, 32, 16),
         *batch_norm(32, 8, 64),
         *softmax(512, 1000),

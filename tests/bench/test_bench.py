@@ -328,6 +328,7 @@ def _product_cases() -> list[Any]:
         Convolution("strided", 2, 8, 4, 6, 3, stride=2, padding=1),
         Convolution("depthwise", 2, 5, 4, 4, 3, padding=1, groups=4),
         Convolution("transposed", 2, 4, 3, 5, 2, stride=2, transposed=True),
+        Convolution("volumes", 2, 5, 3, 4, 3, padding=1, depth=4),
     )
     return [
         *dense(6, 5, 4),
@@ -340,7 +341,8 @@ def _memory_cases() -> list[Any]:
     from bench.operators_of_memory import adam, batch_norm, chain, embedding, pool, softmax
 
     return [
-        *(case for kind in ("max", "average") for case in pool(kind, 2, 4, 3)),
+        *(case for kind in ("max", "average") for case in pool(kind, 2, 4, 4, 3)),
+        *pool("max", 2, 4, 2, 6, 3),
         *batch_norm(2, 4, 3),
         *softmax(3, 5),
         *chain(4, 6),
@@ -401,13 +403,13 @@ def test_pytorch_computes_what_we_do(case: Any, torch: Any) -> None:
         pytest.skip("PyTorch's layer draws its own weights; its optimizer returns nothing")
     tensors = [torch.from_numpy(array.copy()) for array in case.arrays()]
     for number in case.images:
-        tensors[number] = tensors[number].permute(0, 3, 1, 2).contiguous()
+        tensors[number] = tensors[number].movedim(-1, 1).contiguous()
     found = case.torch(*tensors)()
     found = [part.detach() for part in (found if isinstance(found, tuple) else (found,)) if part is not None]
     ours, _ = _our_results(case)
     if "with gradient" in case.label:
         ours = ours[1:]  # autograd.grad gives the gradients alone
     for mine, other in zip(ours, found, strict=True):
-        is_image = case.images and other.ndim == 4 and "weight" not in case.label
-        last = other.permute(0, 2, 3, 1) if is_image else other
+        is_image = case.images and other.ndim > 3 and "weight" not in case.label
+        last = other.movedim(1, -1) if is_image else other
         np.testing.assert_allclose(mine, last.numpy(), atol=2e-5, rtol=2e-5)

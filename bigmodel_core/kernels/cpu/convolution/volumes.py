@@ -18,10 +18,12 @@ from bigmodel_core.kernels.cpu.engine.kernels import ArrayKernel, CpuLaunches, k
 from bigmodel_core.kernels.cpu.engine.launch import CpuBuffer, CpuLaunch
 from bigmodel_core.kernels.views import require_channels_last
 
-PART = 4 * 1024 * 1024
+PART = 2 * 1024 * 1024
 """Bytes of slices side by side in a part, unless the filters or one image have more."""
 CHUNK_ELEMENTS = 16384
 """Numbers that a chunk copies or adds."""
+FEW = 8
+"""Channels that do not fill a vector."""
 
 
 def convolve(call: Call, conv2d: CpuLaunches) -> list[CpuLaunch]:
@@ -57,7 +59,7 @@ def weight_gradient(call: Call, conv2d_weight_gradient: CpuLaunches) -> list[Cpu
     x, dy, dw = call.input(0), call.input(1), call.output(0)
     s = Slices(call, x.spec, dy.spec, call.op.taps[0])
     filters, of_group, deep, *taps = dw.spec.sizes
-    parts = list(s.parts(dw.spec.nbytes))
+    parts = list(s.parts(max(4 * PART, dw.spec.nbytes)))  # fewer, since each has a sum of its own
     sums = call.temporary((len(parts), filters, deep * of_group, *taps))
     launches: list[CpuLaunch] = []
     for number, (first, count) in enumerate(parts):
@@ -111,10 +113,10 @@ class Slices:
         _, _, height, width, channels = self.x.sizes
         return height, width, self.deep * channels
 
-    def parts(self, filters: int) -> Iterator[tuple[int, int]]:
-        """Which slices of y, from and how many, are a part, the filters having so many bytes."""
+    def parts(self, least: int) -> Iterator[tuple[int, int]]:
+        """Which slices of y, from and how many, are a part; a part may have so many bytes in any case."""
         each = Spec(self.image, self.x.dtype).nbytes
-        most = self.count if self.plain else max(1, max(PART, filters) // max(each, 1))
+        most = self.count if self.plain else max(1, max(PART, least) // max(each, 1))
         number = -(-self.count // most) if self.count else 0
         for part in range(number):
             first, last = self.count * part // number, self.count * (part + 1) // number
@@ -160,9 +162,8 @@ class Slices:
             return self.images(x), []
         made = self.memory(count)
         n, depth, height, width, channels = self.x.sizes
-        groups = self.call.op.groups
-        out = made.reshape(count * height, width, groups, self.deep, channels // groups)
-        given = x.reshape(n * depth * height, width, groups, channels // groups)
+        out = made.reshape(count * height, width * self.deep * channels)
+        given = x.reshape(n * depth * height, width * channels)
         return made, self._launched(lay_beside, out, [given], first)
 
     def added(
@@ -171,10 +172,9 @@ class Slices:
         """What adds the images of slices side by side of some slices of y to those of x, which begin with
         the bias."""
         _, _, height, width, channels = self.x.sizes
-        groups, (origin, end) = self.call.op.groups, self._reached(first, first + count)
-        out = self.part(x, origin, end - origin)
-        out = out.reshape((end - origin) * height, width, groups, channels // groups)
-        given = beside.reshape(count * height, width, groups, self.deep, channels // groups)
+        origin, end = self._reached(first, first + count)
+        out = self.part(x, origin, end - origin).reshape((end - origin) * height, width * channels)
+        given = beside.reshape(count * height, width * self.deep * channels)
         begin = bias[0] if bias else beside
         inputs = [given, begin.reshape(math.prod(begin.spec.sizes))]
         more = {"origin": origin, "count": count, "has_bias": bool(bias)}
@@ -204,6 +204,8 @@ class Slices:
             step=self.step,
             gap=self.gap,
             front=self.front,
+            deep=self.deep,
+            channels=self.x.sizes[4] // self.call.op.groups,
             **more,
         )
 
@@ -232,48 +234,62 @@ def piece(whole: Operand, first: int, last: int) -> Operand:
 # The kernels ----------------------------------------------------------------------------------------------
 
 
-def lay_beside(out, x, first, slices, depth, height, step, gap, front, start, stop):
-    """out (images * rows, columns, groups, slices, channels of a group), x (all slices * rows, columns,
-    groups, channels of a group): zeros where there is no slice."""
+def lay_beside(out, x, first, slices, depth, height, step, gap, front, deep, channels, start, stop):
+    """out (images * rows, columns * groups * slices * channels of a group), x (all slices * rows, columns *
+    groups * channels of a group): zeros where there is no slice."""
+    pixels = x.shape[1] // channels
+    wide = deep * channels
     for row in range(start, stop):
         image = first + row // height
         place = image % slices * step - front
-        for q in range(out.shape[3]):
+        for q in range(deep):
             at = place + q * gap
             source = (image // slices * depth + at) * height + row % height
-            for j in range(out.shape[1]):
-                for g in range(out.shape[2]):
-                    for c in range(out.shape[4]):
-                        out[row, j, g, q, c] = x[source, j, g, c] if 0 <= at < depth else 0
+            if not 0 <= at < depth:
+                for j in range(pixels):
+                    for c in range(channels):
+                        out[row, j * wide + q * channels + c] = 0
+            elif channels < FEW:
+                for c in range(channels):
+                    for j in range(pixels):
+                        out[row, j * wide + q * channels + c] = x[source, j * channels + c]
+            else:
+                for j in range(pixels):
+                    for c in range(channels):
+                        out[row, j * wide + q * channels + c] = x[source, j * channels + c]
 
 
 def add_slices(
-    out, beside, bias, first, origin, count, has_bias, slices, depth, height, step, gap, front, start, stop
-):
-    """out (slices * rows, columns, groups, channels of a group), beside (images * rows, columns, groups,
-    slices, channels of a group): begins with the bias unless parts before have been added."""
-    of_group = out.shape[3]
+    out, beside, bias, first, origin, count, has_bias,
+    slices, depth, height, step, gap, front, deep, channels, start, stop,
+):  # fmt: skip
+    """out (slices * rows, columns * groups * channels of a group), beside (images * rows, columns * groups *
+    slices * channels of a group): begins with the bias unless parts before have been added."""
+    pixels = out.shape[1] // channels
+    wide = deep * channels
     for row in range(start, stop):
         image = origin + row // height
         before = first - image // depth * slices  # slices of this volume in parts before
         begun = False
-        for q in range(beside.shape[3]):
+        for q in range(deep):
             at = image % depth + front - q * gap
             begun = begun or (at >= 0 and at % step == 0 and at // step < min(slices, before))
         if not begun:
             for j in range(out.shape[1]):
-                for g in range(out.shape[2]):
-                    for c in range(of_group):
-                        out[row, j, g, c] = bias[g * of_group + c] if has_bias else 0
-        for q in range(beside.shape[3]):
+                out[row, j] = bias[j % bias.shape[0]] if has_bias else 0
+        for q in range(deep):
             at = image % depth + front - q * gap
             place = at // step - before
             if at >= 0 and at % step == 0 and at // step < slices and 0 <= place < count:
                 source = place * height + row % height
-                for j in range(out.shape[1]):
-                    for g in range(out.shape[2]):
-                        for c in range(of_group):
-                            out[row, j, g, c] += beside[source, j, g, q, c]
+                if channels < FEW:
+                    for c in range(channels):
+                        for j in range(pixels):
+                            out[row, j * channels + c] += beside[source, j * wide + q * channels + c]
+                else:
+                    for j in range(pixels):
+                        for c in range(channels):
+                            out[row, j * channels + c] += beside[source, j * wide + q * channels + c]
 
 
 def add_turned(out, x, start, stop):
