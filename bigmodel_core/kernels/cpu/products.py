@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
-from typing import Any
-
-from bigmodel_core.graph.spec import Spec
 from bigmodel_core.kernels.call import Call
 from bigmodel_core.kernels.cpu.engine.kernels import cpu_launches, kernel
 from bigmodel_core.kernels.cpu.engine.launch import CpuLaunch
+from bigmodel_core.kernels.cpu.engine.memory import unsigned
 from bigmodel_core.kernels.views import split_axes
+
+WIDTH = 256
+"""Columns that are multiplied side by side."""
 
 
 @cpu_launches
@@ -52,23 +53,66 @@ def prod_middle(out, x, start, stop):
                 total[k] *= row[k]
 
 
-def other_products_middle(out, x, start, stop):
-    """out, x (outer, middle, inner): the product of all others along the middle axis: of those before, then
-    of those behind."""
-    middle = x.shape[1]
-    for i in range(start, stop if middle else start):
-        for k in range(x.shape[2]):
-            out[i, 0, k] = 1
-            for j in range(1, middle):
-                out[i, j, k] = out[i, j - 1, k] * x[i, j - 1, k]
-            behind = x[i, middle - 1, k]
-            for j in range(middle - 2, -1, -1):
-                out[i, j, k] *= behind
-                behind *= x[i, j, k]
+@cpu_launches
+def other_products(call: Call) -> list[CpuLaunch]:
+    """For each number along neighbouring axes the product of all others: those before times those behind."""
+    outer, middle, inner = split_axes(call.inputs[0].sizes, call.op.axes)
+    if outer * middle * inner == 0:
+        return []
+    out, x = call.output(0).reshape(outer, middle, inner), call.input(0).reshape(outer, middle, inner)
+    if inner == 1:
+        return call.launch(kernel(other_products_rows), [out], [x])
+    blocks = -(-inner // WIDTH)
+    totals = call.temporary((outer * blocks, min(inner, WIDTH)), x.spec.dtype)
+    return call.launch(kernel(other_products_columns), [totals, out], [x], width=WIDTH)
 
 
-def _middle(op: Any, inputs: tuple[Spec, ...], outputs: tuple[Spec, ...]) -> tuple[list[Any], list[Any]]:
-    return [split_axes(outputs[0].sizes, op.axes)], [split_axes(inputs[0].sizes, op.axes)]
+def other_products_rows(out, x, start, stop):
+    """out, x (outer, middle, 1): products from both ends, which meet in the middle and go on."""
+    last = x.shape[1] - 1
+    half = x.shape[1] // 2
+    for i in range(start, stop):
+        out[i, 0, 0] = 1
+        before = out[i, 0, 0]
+        behind = before
+        for j in range(half):
+            out[i, j, 0] = before
+            out[i, unsigned(last - j), 0] = behind
+            before *= x[i, j, 0]
+            behind *= x[i, unsigned(last - j), 0]
+        if x.shape[1] % 2:
+            out[i, half, 0] = before * behind
+            number = x[i, half, 0]
+            before *= number
+            behind *= number
+        for j in range(last + 1 - half, last + 1):
+            out[i, j, 0] *= before
+            out[i, unsigned(last - j), 0] *= behind
+            before *= x[i, j, 0]
+            behind *= x[i, unsigned(last - j), 0]
 
 
-other_products = kernel(other_products_middle, views=_middle)
+def other_products_columns(totals, out, x, width, start, stop):
+    """out, x (outer, middle, inner), totals (outer * blocks, width): some columns at a time, row by row."""
+    middle, inner = x.shape[1], x.shape[2]
+    blocks = (inner + width - 1) // width
+    for item in range(start, stop):
+        i = item // blocks
+        first = item % blocks * width
+        last = min(inner, first + width)
+        total = totals[item]
+        for k in range(last - first):
+            total[k] = 1
+        for j in range(middle):
+            here, found = x[i, j, first:last], out[i, j, first:last]
+            for k in range(last - first):
+                found[k] = total[k]
+                total[k] *= here[k]
+        for k in range(last - first):
+            total[k] = 1
+        for step in range(middle):
+            j = middle - 1 - step
+            here, found = x[i, j, first:last], out[i, j, first:last]
+            for k in range(last - first):
+                found[k] *= total[k]
+                total[k] *= here[k]

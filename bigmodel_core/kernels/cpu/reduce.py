@@ -8,9 +8,13 @@ from bigmodel_core.graph.spec import Spec
 from bigmodel_core.kernels.call import Call, Operand
 from bigmodel_core.kernels.cpu.engine.kernels import cpu_launches, kernel
 from bigmodel_core.kernels.cpu.engine.launch import CpuLaunch
+from bigmodel_core.kernels.cpu.engine.memory import unsigned
 from bigmodel_core.kernels.cpu.sums import Cut, column_sums, cut_of, sums
 from bigmodel_core.kernels.extremes import larger, smaller
 from bigmodel_core.kernels.views import split_axes
+
+WIDTH = 256
+"""Columns that are compared side by side."""
 
 
 def _operands(call: Call) -> tuple[Operand, Operand]:
@@ -37,24 +41,76 @@ def sum_(call: Call) -> list[CpuLaunch]:
     return sums(call, *_operands(call))
 
 
-def max_middle(out, x, start, stop):
-    """out (outer, inner), x (outer, middle, inner): the largest along the middle axis; NaN if one is."""
+def max_rows(out, x, start, stop):
+    """out (outer, 1), x (outer, middle, 1): the largest of each row; NaN if one is."""
     for i in range(start, stop):
-        for k in range(x.shape[2]):
-            best = x[i, 0, k]
-            for j in range(1, x.shape[1]):
-                best = larger(best, x[i, j, k])
-            out[i, k] = best
+        best = x[i, 0, 0]
+        for j in range(1, x.shape[1]):
+            best = larger(best, x[i, j, 0])
+        out[i, 0] = best
 
 
-def min_middle(out, x, start, stop):
-    """out (outer, inner), x (outer, middle, inner): the smallest along the middle axis; NaN if one is."""
+def min_rows(out, x, start, stop):
+    """out (outer, 1), x (outer, middle, 1): the smallest of each row; NaN if one is."""
     for i in range(start, stop):
-        for k in range(x.shape[2]):
-            best = x[i, 0, k]
-            for j in range(1, x.shape[1]):
-                best = smaller(best, x[i, j, k])
-            out[i, k] = best
+        best = x[i, 0, 0]
+        for j in range(1, x.shape[1]):
+            best = smaller(best, x[i, j, 0])
+        out[i, 0] = best
+
+
+def max_columns(out, x, width, start, stop):
+    """out (outer, inner), x (outer, middle, inner): an item is so many columns, gone through row by row."""
+    blocks = (x.shape[2] + width - 1) // width
+    for item in range(start, stop):
+        i = item // blocks
+        first = item % blocks * width
+        best = out[i, first : min(first + width, x.shape[2])]
+        for k in range(best.shape[0]):
+            best[k] = x[i, 0, unsigned(first + k)]
+        for j in range(1, x.shape[1]):
+            here = x[i, j, first : first + best.shape[0]]
+            for k in range(best.shape[0]):
+                best[k] = larger(best[k], here[k])
+
+
+def min_columns(out, x, width, start, stop):
+    """As `max_columns`, of the smallest."""
+    blocks = (x.shape[2] + width - 1) // width
+    for item in range(start, stop):
+        i = item // blocks
+        first = item % blocks * width
+        best = out[i, first : min(first + width, x.shape[2])]
+        for k in range(best.shape[0]):
+            best[k] = x[i, 0, unsigned(first + k)]
+        for j in range(1, x.shape[1]):
+            here = x[i, j, first : first + best.shape[0]]
+            for k in range(best.shape[0]):
+                best[k] = smaller(best[k], here[k])
+
+
+def _extreme(call: Call, rows: Any, columns: Any) -> list[CpuLaunch]:
+    call.op.infer(*call.inputs)  # a free axis may turn out empty
+    y, x = _operands(call)
+    outer, inner = y.spec.sizes
+    if outer * inner == 0:
+        return []
+    if inner == 1:
+        return call.launch(kernel(rows), [y], [x])
+    items = outer * -(-inner // WIDTH)
+    return call.launch(kernel(columns, items=lambda op, i, o: items), [y], [x], width=WIDTH)
+
+
+@cpu_launches
+def max_(call: Call) -> list[CpuLaunch]:
+    """The largest along neighbouring axes."""
+    return _extreme(call, max_rows, max_columns)
+
+
+@cpu_launches
+def min_(call: Call) -> list[CpuLaunch]:
+    """The smallest along neighbouring axes."""
+    return _extreme(call, min_rows, min_columns)
 
 
 def argmax_middle(out, x, start, stop):
@@ -92,7 +148,5 @@ def _middle(op: Any, inputs: tuple[Spec, ...], outputs: tuple[Spec, ...]) -> tup
     return [(outer, inner)], [(outer, middle, inner)]
 
 
-max_ = kernel(max_middle, views=_middle)
-min_ = kernel(min_middle, views=_middle)
 argmax = kernel(argmax_middle, views=_middle)
 argmin = kernel(argmin_middle, views=_middle)
