@@ -85,7 +85,7 @@ def _show(steps: Sequence[PlannedStep], output: Output) -> None:
 
 def _kernel(kernel: Any) -> str:
     after = f", epilogue {_shortened(kernel.epilogue)}" if kernel.epilogue else ""
-    return f"{kernel.name} x {kernel.chunks}{after}"
+    return f"{kernel.name} x {kernel.chunks}{after}{', kept' if kernel.is_kept else ''}"
 
 
 def _shortened(ops: str) -> str:

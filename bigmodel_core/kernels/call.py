@@ -69,6 +69,9 @@ class Call:
         status: memory of the plan's status.
         inner: for an op with a body (`Op.inner`): the body's launches, given the memory of its inputs and of
             its outputs.
+        unchanging: the positions of the inputs that are the same from run to run until a variable changes:
+            what a launch makes of these alone (`CpuLaunch.makes`) is kept.
+        unread: the positions of the outputs that nothing reads; they have memory, but need not be written.
     """
 
     op: Any
@@ -79,6 +82,8 @@ class Call:
     scratch: Callable[[int], Any]
     status: Any
     inner: Callable[[Sequence[Any], Sequence[Any]], Sequence[Any]] | None = None
+    unchanging: frozenset[int] = frozenset()
+    unread: frozenset[int] = frozenset()
 
     @property
     def dtype(self) -> str:
@@ -133,6 +138,8 @@ class Call:
             outputs=tuple(operand.spec for operand in outputs),
             input_buffers=tuple(operand.buffer for operand in inputs),
             output_buffers=tuple(operand.buffer for operand in outputs),
+            unchanging=frozenset(),
+            unread=frozenset(),
         )
         return replace(kernel, extras=all_extras).launches(part)  # type: ignore[type-var]  # all are dataclasses
 

@@ -11,7 +11,7 @@ import numpy as np
 
 from bigmodel_core.data.source import Source
 from bigmodel_core.errors import DtypeError, GraphError, ShapeError, UnknownParameterError, UsageError
-from bigmodel_core.graph import Graph, Value
+from bigmodel_core.graph import Graph
 from bigmodel_core.graph.dtypes import COMPUTED_FLOATS
 from bigmodel_core.graph.spec import Dim, Spec
 from bigmodel_core.nn import initializers
@@ -21,11 +21,12 @@ from bigmodel_core.nn.habits import ADVICE
 from bigmodel_core.nn.outputs import taken_apart
 from bigmodel_core.nn.parameters import KnownInputs, Owned, Parameter, claimed
 from bigmodel_core.nn.states import LoadReport, fitting
-from bigmodel_core.nn.trace import Trace, is_tracing
+from bigmodel_core.nn.trace import Trace
 from bigmodel_core.ops.random import SEED, STEP
 
 if TYPE_CHECKING:
     from bigmodel_core.data.encoding import Encoding
+    from bigmodel_core.nn.inference import Inference
     from bigmodel_core.nn.layer import Layer
     from bigmodel_core.nn.session import Session
     from bigmodel_core.nn.summary import Summary
@@ -259,29 +260,21 @@ class Network:
             ShapeError, DtypeError: an array does not fit the input.
             UsageError: it is called inside another model; there, layers are called.
         """
-        if is_tracing() and any(isinstance(item, Value) for item in arrays):
-            raise UsageError(
-                "a built model was called on Values, inside a layer or a function.",
-                fix="call the layer that it was built from: network.layer(x).",
-            )
-        program = self._prediction()
-        given = self.check_inputs(arrays)
-        results = program.run(self.variables, {**given, **self.drawing(program)})
-        return self.trace(training=False).form.pack(results)
+        return self._inference()(arrays)
 
     def drawing(self, program: Program) -> dict[str, Any]:
         """What a program of inference draws random numbers by, if it does: no two calls draw the same, and
         none what a training step draws."""
         return {SEED: self.seed, STEP: -next(self._calls)} if SEED in program.inputs else {}
 
-    def _prediction(self) -> Program:
-        """The program of inference, made once."""
-        from bigmodel_core.plan import Program
+    def _inference(self) -> Inference:
+        """How it predicts, made once."""
+        found: Inference | None = self._programs.get("predict")
+        if found is None:
+            from bigmodel_core.nn.inference import Inference
 
-        if "predict" not in self._programs:
-            trace = self.trace(training=False)
-            self._programs["predict"] = Program(trace.graph, trace.outputs, device=self.device)
-        return self._programs["predict"]
+            found = self.made_once("predict", lambda: Inference(self))
+        return found
 
     def session(self, batch_size: int | None = None) -> Session:
         """Calls that follow each other, with what layers carry; see `Layer.session`."""
@@ -345,7 +338,7 @@ class Network:
         >>> steps[0].kernels[0].epilogue
         'Relu'
         """
-        found: list[PlannedStep] = self._prediction().listing(batch_size, sizes)
+        found: list[PlannedStep] = self._inference().program.listing(batch_size, sizes)
         return found
 
     def check_inputs(

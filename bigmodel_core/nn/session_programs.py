@@ -80,7 +80,7 @@ class Programs:
 
         def made(computation: Computation) -> Program:
             found = computation
-            return Program(found.graph, found.outputs, found.updates, device=network.device)
+            return Program(found.graph, found.outputs, found.updates, device=network.device, keeps=True)
 
         call = Computation(trace.graph, trace.outputs, dict(trace.carried_updates), [])
         reset = Computation(trace.graph, [], dict(trace.carried), [])

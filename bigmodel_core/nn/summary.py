@@ -7,7 +7,7 @@ from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import asdict, dataclass
 from typing import TYPE_CHECKING, Any
 
-from bigmodel_core.errors import ShapeError
+from bigmodel_core.errors import OutOfMemoryError, ShapeError
 from bigmodel_core.graph import LEAVES, Node, Value, needed
 from bigmodel_core.graph.spec import Shape, Spec, format_shape
 from bigmodel_core.nn.quantities import count, size
@@ -47,11 +47,13 @@ class Memory:
 
     Args:
         parameters: the parameters.
+        kept: the parameters as kernels read them, packed and transformed, which predictions keep.
         inference: what a prediction holds besides them, at the batch size.
         batch_size: that batch size.
     """
 
     parameters: int
+    kept: int
     inference: int
     batch_size: int
 
@@ -96,11 +98,12 @@ class Summary:
     def totals(self) -> dict[str, str]:
         """Parameters, memory and work in words."""
         frozen = self.parameters - self.trainable
+        kept = f"{size(self.memory.kept)} for what kernels make of them, " if self.memory.kept else ""
         samples = f"{self.memory.batch_size:,} sample{'s' * (self.memory.batch_size > 1)}"
         return {
             "Parameters": f"{count(self.parameters)}" + (f", {count(frozen)} not trained" if frozen else ""),
-            "Memory": f"{size(self.memory.parameters)} for parameters, {size(self.memory.inference)} more to"
-            f" predict {samples}",
+            "Memory": f"{size(self.memory.parameters)} for parameters, {kept}{size(self.memory.inference)}"
+            f" more to predict {samples}",
             "Work": f"{count(self.multiply_adds)} multiply-adds per sample",
         }
 
@@ -149,12 +152,11 @@ def summarise(network: Network, batch_size: int = 1) -> Summary:
     >>> [(row.path, row.parameters, row.multiply_adds) for row in summary.rows]
     [('dense_1', 40, 32), ('relu_1', 0, 0), ('dense_2', 27, 24)]
     """
-    from bigmodel_core.plan import Program
-
     if batch_size < 1:
         raise ShapeError(f"the batch size is {batch_size}.", fix="pass 1 or more.")
     trace = network.trace(training=False)
-    program = Program(trace.graph, trace.outputs, device=network.device)
+    program = network._inference().program
+    dimensions = dict.fromkeys(program.dimensions, batch_size)
     sizes = {path: math.prod(item.spec.sizes) for path, item in network.parameters.items()}
     rows = tuple(_rows(trace, sizes))
     return Summary(
@@ -167,24 +169,31 @@ def summarise(network: Network, batch_size: int = 1) -> Summary:
         multiply_adds=sum(row.multiply_adds for row in rows),
         memory=Memory(
             parameters=sum(item.spec.nbytes for item in network.parameters.values()),
-            inference=arrays_nbytes(program, batch_size),
+            kept=_kept_nbytes(program, dimensions),
+            inference=arrays_nbytes(program, dimensions),
             batch_size=batch_size,
         ),
         input_names=network.input_names,
     )
 
 
-def arrays_nbytes(program: Program, batch_size: int) -> int:
-    """Bytes of the arrays that a program holds besides variables and constants, shared if lifetimes allow.
+def _kept_nbytes(program: Program, sizes: Mapping[str, int]) -> int:
+    try:
+        return program.device.kept_nbytes(program, sizes)
+    except OutOfMemoryError:  # no machine runs it
+        return 0
+
+
+def arrays_nbytes(program: Program, sizes: Mapping[str, int]) -> int:
+    """Bytes of the arrays that a program holds besides variables, constants and what it keeps; shared
+    memory counts once.
 
     Scratch memory of kernels is not counted; it is small, and depends on the machine.
 
     Args:
         program: what is computed.
-        batch_size: the size of every named dimension.
+        sizes: the sizes of named dimensions.
     """
-    names = {name for value in program.inputs.values() for name in value.spec.names()}
-    sizes = dict.fromkeys(names, batch_size)
     fixed = {id(value) for value in (*program.variables, *program.constants)}
     first: dict[int, int] = {}
     last: dict[int, int] = {}
@@ -194,7 +203,7 @@ def arrays_nbytes(program: Program, batch_size: int) -> int:
             written = {id(part.outputs[position]) for position in part.writes}  # into a variable's own memory
             for value in (*part.inputs, *part.outputs):
                 root = program.root(value)
-                if id(root) in fixed or id(value) in written:
+                if id(root) in fixed or id(root) in program.unchanging or id(value) in written:
                     continue
                 first.setdefault(id(root), number)
                 last[id(root)] = number

@@ -23,10 +23,10 @@ class Arenas(Generic[Block]):
     """A block for each program, as long as the program lives.
 
     Args:
-        make: makes a block of so many bytes.
+        make: makes a block of so many bytes, and is given the one that it replaces, if there is one.
     """
 
-    def __init__(self, make: Callable[[int], Block]) -> None:
+    def __init__(self, make: Callable[[int, Block | None], Block]) -> None:
         self._make = make
         self._blocks: weakref.WeakKeyDictionary[Program, Block] = weakref.WeakKeyDictionary()
 
@@ -35,6 +35,6 @@ class Arenas(Generic[Block]):
         large enough. One that grows does so by a quarter, so that growing sizes do not pile up."""
         found = self._blocks.get(program)
         if found is None or found.nbytes < nbytes:
-            found = self._make(nbytes if found is None else max(nbytes, found.nbytes * 5 // 4))
+            found = self._make(nbytes if found is None else max(nbytes, found.nbytes * 5 // 4), found)
             self._blocks[program] = found
         return found

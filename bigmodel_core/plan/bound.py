@@ -119,6 +119,8 @@ class BoundProgram(Generic[Buffer]):
             lambda count: self.new_scratch(count, number),
             status,
             lambda inputs, outputs: self._body(node, number, inputs, outputs),
+            frozenset(n for n, value in enumerate(node.inputs) if id(value) in self.program.unchanging),
+            frozenset(n for n, value in enumerate(node.outputs) if id(value) not in self.program.read),
         )
 
     def _body(self, node: Node, number: int, inputs: Sequence[Any], outputs: Sequence[Any]) -> Sequence[Any]:

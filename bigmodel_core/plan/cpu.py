@@ -15,6 +15,7 @@ from bigmodel_core.graph.dtypes import COMPUTED, SIZES
 from bigmodel_core.kernels.cpu.engine.launch import ALIGNMENT, PADDING, CpuBuffer
 from bigmodel_core.plan.arenas import Arenas
 from bigmodel_core.plan.capacity import refused_politely
+from bigmodel_core.plan.cpu_kept import KeptMemory
 from bigmodel_core.plan.cpu_plan import CpuPlan
 from bigmodel_core.plan.cpu_program import CpuProgram
 from bigmodel_core.plan.device import Device
@@ -46,13 +47,16 @@ class Arena:
 
     Args:
         nbytes: its size.
+        before: the smaller one that it replaces.
 
     Attributes:
-        lock: held by the plan that runs.
+        lock: held by the plan that runs; a block and its successor have the same, since what is kept
+            (`cpu_kept`) belongs to the plans of both.
     """
 
-    def __init__(self, nbytes: int) -> None:
-        self.memory, self.nbytes, self.lock = HostArray((nbytes,), "uint8"), nbytes, threading.Lock()
+    def __init__(self, nbytes: int, before: Arena | None = None) -> None:
+        self.memory, self.nbytes = HostArray((nbytes,), "uint8"), nbytes
+        self.lock: threading.Lock = before.lock if before else threading.Lock()
         _arenas.add(self)
 
 
@@ -81,6 +85,7 @@ class CpuDevice(Device):
 
     def __init__(self) -> None:
         self.arenas = Arenas(Arena)
+        self._kept: weakref.WeakKeyDictionary[Program, KeptMemory] = weakref.WeakKeyDictionary()
 
     def allocate(self, array: np.ndarray) -> HostArray:
         """Memory that starts with an array's numbers."""
@@ -96,13 +101,26 @@ class CpuDevice(Device):
         """Overwrite memory, in place."""
         memory.array[...] = array
 
+    def kept_of(self, program: Program) -> KeptMemory:
+        """What the plans of a program keep from run to run."""
+        return self._kept.setdefault(program, KeptMemory(lambda nbytes: HostArray((nbytes,), "uint8")))
+
     def plan(self, program: Program, sizes: Mapping[str, int], variables: Variables) -> CpuPlan:
         """Bind a program to sizes."""
         return CpuPlan(self, program, sizes, variables)
 
     def listing(self, program: Program, sizes: Mapping[str, int]) -> list[PlannedStep]:
         """What a plan would run; no memory is taken and nothing is compiled."""
-        return CpuProgram(program, sizes, lambda value, spec: CpuBuffer(spec.nbytes), CpuBuffer(0)).listing()
+        return _unplaced(program, sizes).listing()
+
+    def kept_nbytes(self, program: Program, sizes: Mapping[str, int]) -> int:
+        """Bytes of packed and transformed weights that a plan would keep."""
+        return _unplaced(program, sizes).kept.nbytes
+
+
+def _unplaced(program: Program, sizes: Mapping[str, int]) -> CpuProgram:
+    """The launches of a program, of buffers that have no memory."""
+    return CpuProgram(program, sizes, lambda value, spec: CpuBuffer(spec.nbytes), CpuBuffer(0))
 
 
 CPU = CpuDevice()

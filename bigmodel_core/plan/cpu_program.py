@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from itertools import islice
 from typing import TYPE_CHECKING
@@ -14,7 +14,9 @@ from bigmodel_core.kernels.cpu import elementwise
 from bigmodel_core.kernels.cpu.engine.launch import PADDING, CpuBuffer, CpuLaunch
 from bigmodel_core.kernels.cpu.engine.side_by_side import side_by_side
 from bigmodel_core.plan.bound import BoundProgram
+from bigmodel_core.plan.cpu_kept import Kept, separated
 from bigmodel_core.plan.listing import PlannedStep, listed
+from bigmodel_core.plan.placement import Lifetime, offsets_of
 from bigmodel_core.plan.steps import Step
 
 if TYPE_CHECKING:
@@ -45,6 +47,7 @@ class CpuProgram(BoundProgram[CpuBuffer]):
     Attributes:
         rows: the launches in order, each with the number of its step.
         inner_steps: by the id of a row's launch in the body of an op, the step it is there.
+        kept: those that run before them only after a variable has changed.
         epilogues: by the id of a row's launch, the steps that run on each of its chunks after it.
     """
 
@@ -60,7 +63,25 @@ class CpuProgram(BoundProgram[CpuBuffer]):
         self.status = status
         self.inner_steps: dict[int, Step] = {}
         self.epilogues: dict[int, list[Step]] = {}
-        self.rows = self._bound()
+        self.rows, self.kept = self._bound(), Kept()
+        if program.keeps:
+            self.rows, self.kept = separated(
+                self.rows,
+                program.steps,
+                {n for n, step in enumerate(program.steps) if self._is_loop(step)},
+                {*self.unchanging_leaves(), id(status)},
+                [self.buffer(value) for value in program.outputs],
+            )
+
+    def _is_loop(self, step: Step) -> bool:
+        return step.fused is None and step.node.index in self.program.bodies
+
+    def unchanging_leaves(self) -> dict[int, Value]:
+        """The constants and the variables that stay, by the ids of their buffers."""
+        leaves = (*self.program.variables, *self.program.constants)
+        return {
+            id(self.buffers[id(value)]): value for value in leaves if id(value) in self.program.unchanging
+        }
 
     @property
     def padding(self) -> int:
@@ -163,15 +184,32 @@ class CpuProgram(BoundProgram[CpuBuffer]):
         """The step of a row, in the body of an op where it is in one."""
         return self.inner_steps.get(id(launch)) or self.program.steps[number]
 
+    def lifetimes(self, kept: Iterable[CpuBuffer] = ()) -> list[tuple[CpuBuffer, Lifetime]]:
+        """The temporaries without those of what is kept, and from which step to which each is needed."""
+        apart = {id(buffer) for buffer in self.kept.buffers}
+        apart.update(id(buffer) for buffer, _ in self.kept.temporaries)
+        return [item for item in super().lifetimes(kept) if id(item[0]) not in apart]
+
+    def places(self, kept: Iterable[CpuBuffer] = ()) -> tuple[list[tuple[CpuBuffer, int]], int]:
+        """Where each temporary is in one block of memory, and how large the block is.
+
+        What is kept is computed before a run, in the same memory."""
+        places, total = super().places(kept)
+        before = self.kept.temporaries
+        offsets, nbytes = offsets_of([lifetime for _, lifetime in before], self.padding)
+        places += [(buffer, offset) for (buffer, _), offset in zip(before, offsets, strict=True)]
+        return places, max(total, nbytes)
+
     def listing(self) -> list[PlannedStep]:
         """The steps in order: what runs, and what was chosen."""
         launches: list[list[CpuLaunch]] = [[] for _ in self.program.steps]
-        for number, launch in self.rows:
+        for number, launch in (*self.kept.rows, *self.rows):
             launches[number].append(launch)
         scratch = [0] * len(launches)
         for buffer, number in self.scratch:
             scratch[number] += buffer.nbytes
+        kept = {id(launch) for _, launch in self.kept.rows}
         return [
-            listed(step, self.spec, launches[number], self.epilogues, scratch[number])
+            listed(step, self.spec, launches[number], self.epilogues, scratch[number], kept)
             for number, step in enumerate(self.program.steps)
         ]

@@ -41,7 +41,10 @@ class CudaDevice(Device):
         self.cuda = runtime.numba_cuda()
         self.stream = self.cuda.stream()
         self.lock = threading.RLock()
-        self.arenas = Arenas(lambda nbytes: DeviceArray((nbytes,), "uint8", self.cuda))
+        self.arenas = Arenas(self._block)
+
+    def _block(self, nbytes: int, before: DeviceArray | None) -> DeviceArray:
+        return DeviceArray((nbytes,), "uint8", self.cuda)
 
     def allocate(self, array: np.ndarray) -> DeviceArray:
         """Memory that starts with an array's numbers."""

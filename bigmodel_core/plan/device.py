@@ -75,6 +75,10 @@ class Device(Protocol):
     def listing(self, program: Program, sizes: Mapping[str, int]) -> list[PlannedStep]:
         """What a plan would run; no memory is taken and nothing is compiled."""
 
+    def kept_nbytes(self, program: Program, sizes: Mapping[str, int]) -> int:
+        """Bytes of what a plan would keep from run to run besides variables, as packed weights."""
+        return 0
+
 
 USUAL_DEVICE = "cpu"
 """The default device of programs."""

@@ -46,6 +46,8 @@ def _groups(
             other, mine = group_of[value.node.index], group_of[node.index]
             if other == mine or not isinstance(kernel_of(value.node), Elementwise):
                 continue
+            if (id(value) in program.unchanging) != (id(node.outputs[0]) in program.unchanging):
+                continue
             if value.shape != node.outputs[0].shape or len(groups[other]) + len(groups[mine]) > MAX_PARTS:
                 continue
             if not _joinable(groups[other], groups[mine], groups, group_of, sources, is_exact):

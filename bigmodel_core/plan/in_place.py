@@ -21,6 +21,8 @@ def take_over(program: Program, found: Dependencies) -> None:
         source = _changed(program, step)
         if source is None or id(source) in kept or found.producer(source) is None:
             continue
+        if id(source) in program.unchanging and not step.is_unchanging:
+            continue
         readers = set(found.readers(source)) - {number}
         if not found.delays(number, readers):
             found.wait(number, readers)

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Container, Mapping, Sequence
 from dataclasses import asdict, dataclass
 from typing import TYPE_CHECKING, Any
 
@@ -23,12 +23,14 @@ class PlannedKernel:
         chunks: into how many independent pieces its work is cut, whatever the number of threads.
         choice: the algorithm chosen for this shape; empty if there is only one.
         epilogue: what runs on each chunk right after it, as in "Relu, then MaxPool".
+        is_kept: whether it runs only after parameters have changed, its result being kept.
     """
 
     name: str
     chunks: int
     choice: str = ""
     epilogue: str = ""
+    is_kept: bool = False
 
 
 @dataclass(frozen=True)
@@ -68,6 +70,7 @@ def listed(
     launches: Sequence[CpuLaunch],
     epilogues: Mapping[int, Sequence[Step]],
     scratch: int,
+    kept: Container[int],
 ) -> PlannedStep:
     """One line of a listing.
 
@@ -77,6 +80,7 @@ def listed(
         launches: those that are rows of the plan's table.
         epilogues: by the id of a launch, the steps that run on each of its chunks after it.
         scratch: bytes.
+        kept: the ids of launches that run only after a variable has changed.
     """
     on_chunks = {id(part) for launch in launches for part in epilogues.get(id(launch), ())}
     chain = [part.ops for part in step.chain() if part is step or id(part) not in on_chunks]
@@ -98,6 +102,7 @@ def listed(
                 launch.chunks,
                 launch.choice,
                 ", then ".join(part.ops for part in epilogues.get(id(launch), ())),
+                id(launch) in kept,
             )
             for launch in launches
         ),

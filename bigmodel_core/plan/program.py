@@ -14,12 +14,14 @@ import numpy as np
 from bigmodel_core.errors import GraphError, ShapeError
 from bigmodel_core.graph import Constant, Graph, Input, Value, Variable, needed
 from bigmodel_core.graph.spec import match
+from bigmodel_core.plan.changes import Writer
 from bigmodel_core.plan.device import USUAL_DEVICE, Device, Plan, check_dtypes
 from bigmodel_core.plan.devices import device_named
 from bigmodel_core.plan.listing import PlannedStep
 from bigmodel_core.plan.passes import Computation
-from bigmodel_core.plan.results import kept, made_apart, root_of
+from bigmodel_core.plan.results import kept, made_apart
 from bigmodel_core.plan.schedule import ordered
+from bigmodel_core.plan.values import root_of, unchanging
 from bigmodel_core.plan.variables import Variables
 
 MOST_PLANS = 64
@@ -37,9 +39,13 @@ class Program:
         device: where it runs, or its name.
         is_exact: whether guards are looked at one by one, and new values of variables too; see `exact`.
         apart: whether each output has memory of its own, which is not that of an input.
+        keeps: whether what depends on variables alone is computed anew only after one of them has changed,
+            where the device can.
 
     Attributes:
         bodies: by the index of a node whose op runs a graph of its own, the program of that.
+        read: the ids of the values that something reads; an op may have outputs beside them.
+        dimensions: the names of the free dimensions of its inputs, in alphabetical order.
     """
 
     def __init__(
@@ -51,8 +57,9 @@ class Program:
         device: str | Device = USUAL_DEVICE,
         is_exact: bool = False,
         apart: bool = False,
+        keeps: bool = False,
     ) -> None:
-        self.device, self.is_exact = device_named(device), is_exact
+        self.device, self.is_exact, self.keeps = device_named(device), is_exact, keeps
         updates = dict(updates or {})
         for value in (*outputs, *updates.values(), *guards):
             graph.here(value)
@@ -73,16 +80,19 @@ class Program:
             self.outputs = made_apart(graph, self.outputs)
         roots = [*self.outputs, *self.updates.values(), *self.updates, *self.guards]
         self.nodes = needed(roots)
+        self.read = {id(value) for value in (*roots, *(each for node in self.nodes for each in node.inputs))}
         check_dtypes(self.device, self.nodes)
         self.inputs = {node.op.name: node.outputs[0] for node in self.nodes if isinstance(node.op, Input)}
         self.variables = [node.outputs[0] for node in self.nodes if isinstance(node.op, Variable)]
         self.constants = [node.outputs[0] for node in self.nodes if isinstance(node.op, Constant)]
-        self.roots = {id(value): root_of(value) for node in self.nodes for value in node.outputs}
         bodies = {node.index: body for node in self.nodes if (body := node.op.inner()) is not None}
         self.bodies = {
             index: Program(body.graph, body.outputs, device=self.device, apart=True)
             for index, body in bodies.items()
         }
+        self.unchanging = unchanging(self.nodes, found.updates) if keeps else frozenset()
+        self.writer = Writer(self)
+        self.roots = {id(value): root_of(value) for node in self.nodes for value in node.outputs}
         self.steps = ordered(self)
         self._plans: OrderedDict[tuple[int, ...], Plan] = OrderedDict()
         self._lock = threading.Lock()
@@ -93,7 +103,7 @@ class Program:
             for name, value in self._sized.items()
             if any(isinstance(dim, str) and not dim.isidentifier() for dim in value.shape)
         ]
-        self._names = sorted({name for value in self._sized.values() for name in value.spec.names()})
+        self.dimensions = sorted({name for value in self._sized.values() for name in value.spec.names()})
 
     def root(self, value: Value) -> Value:
         """The value whose memory a value is: itself, or what it is a reshape of."""
@@ -103,6 +113,7 @@ class Program:
         """The same program with plans, and a block of memory for them, of its own."""
         made = copy.copy(self)
         made._plans, made._lock, made._exact = OrderedDict(), threading.Lock(), None
+        made.writer = Writer(made)
         return made
 
     def exact(self) -> Program:
@@ -138,7 +149,7 @@ class Program:
 
     def plan(self, variables: Variables, sizes: Mapping[str, int]) -> Plan:
         """The plan for some sizes, kept for the next time; at most `MOST_PLANS` are."""
-        key = (id(variables), *(sizes.get(name, -1) for name in self._names))
+        key = (id(variables), *(sizes.get(name, -1) for name in self.dimensions))
         found = self._plans.get(key)
         if found is not None:
             with contextlib.suppress(KeyError):  # another thread's new plan may just have taken its place
@@ -167,10 +178,10 @@ class Program:
         for name, size in {"N": batch_size, **sizes}.items():
             if size < 1:
                 raise ShapeError(f"the size of {name} is {size}.", fix="sizes are 1 or more.")
-            if name not in self._names and name in sizes:
-                names = ", ".join(self._names) or "none"
+            if name not in self.dimensions and name in sizes:
+                names = ", ".join(self.dimensions) or "none"
                 raise ShapeError(f"there is no dimension {name}.", fix=f"the free dimensions are: {names}.")
-        return self.device.listing(self, {**dict.fromkeys(self._names, batch_size), **sizes})
+        return self.device.listing(self, {**dict.fromkeys(self.dimensions, batch_size), **sizes})
 
     def _check(self, variables: Variables, sizes: Mapping[str, int]) -> None:
         for value in self.variables:

@@ -6,6 +6,7 @@ from collections.abc import Mapping, Sequence
 
 from bigmodel_core.graph import LEAVES, Graph, Value
 from bigmodel_core.ops.gate import Copy
+from bigmodel_core.plan.values import root_of
 
 
 def kept(graph: Graph, value: Value, new_of: Value | None, changing: Mapping[Value, Value]) -> Value:
@@ -32,10 +33,3 @@ def made_apart(graph: Graph, values: Sequence[Value]) -> list[Value]:
 def _copied(graph: Graph, value: Value) -> Value:
     with graph.scope(value.node.path, value.node.layer):
         return graph.apply(Copy(), (value,)).outputs[0]
-
-
-def root_of(value: Value) -> Value:
-    """The value whose memory a value is."""
-    while value.node.op.alias:
-        value = value.node.inputs[0]
-    return value

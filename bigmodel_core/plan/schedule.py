@@ -126,7 +126,7 @@ def _scheduled(program: Program, found: Dependencies) -> list[Step]:
             finish(later)
     if len(done) != len(steps):
         raise GraphError("the graph has a cycle.")
-    return [steps[number] for number in order]
+    return sorted((steps[number] for number in order), key=lambda step: not step.is_unchanging)
 
 
 def updates_together(steps: list[Step], program: Program) -> list[Step]:
@@ -159,6 +159,8 @@ def _can_be_epilogue(program: Program, chain: list[Step], later: Step) -> bool:
     """Whether a step can be run on the tiles that the last of a chain write."""
     begin = next(n for n in reversed(range(len(chain))) if chain[n].fused is None or n == 0)
     writer = chain[begin]
+    if later.is_unchanging != writer.is_unchanging:
+        return False
     if writer.fused is not None or not program.device.kernel_of(writer.node).writes_tiles:
         return False
     matrix = writer.outputs[0]

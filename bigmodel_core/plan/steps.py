@@ -32,6 +32,7 @@ class Step:
         takes: the value in whose memory the output is, which nothing needs once the step begins; None if the
             output has memory of its own.
         beside: steps that are run together with this one, each on its own: none needs another.
+        is_unchanging: whether it computes the same in each run, until a variable changes.
     """
 
     nodes: list[Node]
@@ -42,6 +43,7 @@ class Step:
     epilogue: Step | None = None
     takes: Value | None = None
     beside: list[Step] = field(default_factory=list)
+    is_unchanging: bool = False
 
     def chain(self) -> Iterator[Step]:
         """The step and its epilogues, in order."""
@@ -96,6 +98,7 @@ def grouped(program: Program) -> list[Step]:
         if elementwise is None:
             outputs = list(group[0].outputs)
         steps.append(Step(group, inputs, outputs, elementwise))
+        steps[-1].is_unchanging = id(outputs[0]) in program.unchanging
     if gate is not None:
         program.roots.update({id(value): value for value in gate.outputs})
         steps.append(Step([gate], list(gate.inputs), list(gate.outputs)))

@@ -9,6 +9,7 @@ import numpy as np
 
 from bigmodel_core.errors import GraphError, ShapeError
 from bigmodel_core.graph.spec import Spec, format_shape
+from bigmodel_core.plan.changes import Writer
 from bigmodel_core.plan.device import Device
 
 
@@ -24,6 +25,7 @@ class StoredArray:
         array = np.asarray(array)
         self.device, self.spec = device, Spec(array.shape, array.dtype.name)
         self.memory: Any = device.allocate(array)
+        self._writers = [Writer()]
 
     def read(self) -> np.ndarray:
         """A copy of its numbers."""
@@ -39,7 +41,22 @@ class StoredArray:
             raise ShapeError(
                 f"expected shape {format_shape(self.spec.shape)}, got {format_shape(np.shape(array))}."
             )
-        self.device.write(self.memory, array)
+        try:
+            self.device.write(self.memory, array)
+        finally:
+            self._writers[0].has_written()
+
+    def written_by(self, writer: Writer) -> None:
+        """Say that a program will write it, too."""
+        if writer not in self._writers:
+            staying = [other for other in self._writers if not other.is_gone]
+            if len(staying) < len(self._writers):
+                self._writers[0].has_written()  # what those that are gone wrote is not forgotten
+            self._writers = [*staying, writer]
+
+    def changes(self) -> list[int]:
+        """Numbers that differ from all earlier ones if the array was written in between."""
+        return [writer.number for writer in self._writers]
 
 
 class Variables:
@@ -73,11 +90,16 @@ class Variables:
         """Add an array that has an owner elsewhere."""
         self._arrays[path] = array
 
-    def _at(self, path: str) -> StoredArray:
+    def stored(self, path: str) -> StoredArray:
+        """The array of a path, its own or shared.
+
+        Raises:
+            GraphError: there is no such array.
+        """
         if path in self._arrays:
             return self._arrays[path]
         if self._shared is not None:
-            return self._shared._at(path)
+            return self._shared.stored(path)
         raise GraphError("there is no such variable.", fix="create it first.", where=path)
 
     def memory(self, path: str) -> Any:
@@ -86,15 +108,15 @@ class Variables:
         Raises:
             GraphError: there is no such array.
         """
-        return self._at(path).memory
+        return self.stored(path).memory
 
     def spec(self, path: str) -> Spec:
         """The shape and number type of an array."""
-        return self._at(path).spec
+        return self.stored(path).spec
 
     def read(self, path: str) -> np.ndarray:
         """A copy of an array."""
-        return self._at(path).read()
+        return self.stored(path).read()
 
     def write(self, path: str, array: np.ndarray) -> None:
         """Overwrite an array in place; its shape and type stay.
@@ -103,7 +125,7 @@ class Variables:
             ShapeError: the new array has another shape.
         """
         try:
-            self._at(path).write(array)
+            self.stored(path).write(array)
         except ShapeError as error:
             error.where = path
             raise

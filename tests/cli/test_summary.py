@@ -17,10 +17,19 @@ def test_memory_is_that_of_the_plan(batch_size: int) -> None:
     model = bm.models.build("mlp")
     network = model.build(model.input_spec())
     network(np.zeros((batch_size, 784), "float32"))
-    (plan,) = network._programs["predict"]._plans.values()
+    (plan,) = network._inference().program._plans.values()
     expected = summarise(network, batch_size).memory.inference
     # The plan pads its buffers, and some kernels ask for scratch memory.
     assert expected <= plan.nbytes <= expected * 1.1 + 8192
+
+
+def test_what_kernels_make_of_large_weights_is_counted() -> None:
+    network = bm.Sequential(bm.layers.Dense(500), bm.layers.Relu()).build(bm.Spec(("N", 700)))
+    network(np.zeros((3, 700), "float32"))
+    (plan,) = network._inference().program._plans.values()
+    memory = summarise(network, 3).memory
+    assert memory.kept == plan.kept_nbytes >= 700 * 500 * 4
+    assert "for what kernels make of them, " in summarise(network, 3).totals()["Memory"]
 
 
 def test_parameters_are_those_of_the_state() -> None:

@@ -62,7 +62,7 @@ def test_a_size_comes_back_after_its_plan_went() -> None:
 def test_plans_on_a_block_that_became_too_small_go_with_it() -> None:
     model = bm.Sequential(bm.layers.Dense(64), bm.layers.Softmax(), bm.layers.Dense(1))
     network = model.build(bm.Spec(("N", 4)))
-    program = network._prediction()
+    program = network._inference().program
     for size in (8, 1, 64, 4, 512):
         model(np.zeros((size, 4), "float32"))
         assert len({id(plan.arena) for plan in program._plans.values()}) == 1

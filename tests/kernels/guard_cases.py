@@ -338,6 +338,7 @@ CASES: dict[str, Case] = {
     **{f"recurrent {cell}": _cells(cell, 5, 17, 13) for cell in GATES},
     **{f"recurrent {cell} of one row": _cells(cell, 1, 67, 67) for cell in ("tanh", "lstm", "gru")},
     "recurrent lstm of many units": _cells("lstm", 19, 3, 67),
+    **{f"recurrent {cell}, steps shared": _cells(cell, 5, 67, 192) for cell in ("tanh", "lstm", "gru")},
     "recurrent lstm of many features": _cells("lstm", 5, 3001, 13),
     "functions": Case(
         _functions, lambda lanes: {"x": normal(7, 13), "y": normal(7, 13)}, is_about_chains=True

@@ -22,7 +22,7 @@ import signal
 import sys
 import traceback
 import warnings
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Mapping
 from typing import Any
 
 import numpy as np
@@ -35,6 +35,7 @@ from bigmodel_core.plan.cpu import CpuDevice
 from bigmodel_core.plan.cpu_plan import CpuPlan, array_on
 from bigmodel_core.plan.cpu_program import CpuProgram
 from bigmodel_core.plan.program import Program
+from bigmodel_core.plan.steps import Step
 
 IS_POSSIBLE = sys.platform.startswith(("linux", "darwin"))
 FORMS = ("end", "padding", "begin")
@@ -138,6 +139,7 @@ class GuardedPlan(CpuPlan):
     """A plan whose buffers never share a page."""
 
     device: GuardedCpu
+    copied = 0  # kernels read all arrays where the caller has them
 
     def _place_buffers(self, bound: CpuProgram) -> None:
         super()._place_buffers(bound)
@@ -146,18 +148,16 @@ class GuardedPlan(CpuPlan):
         for name, (buffer, spec) in self._inputs.items():
             self._staging[name] = array_on(spec, buffer), buffer.address
 
-    def _write_table(self, rows: list[tuple[int, CpuLaunch]]) -> None:
-        super()._write_table(rows)
-        names = [f"{self.program.steps[number]!r}, kernel {row.kernel.name}" for number, row in rows]
-        self._table = GuardedTable(self.device, names, [row for _, row in rows], self._table)
+    def _table_of(self, launches: list[CpuLaunch], steps: list[Step]) -> Any:
+        pairs = zip(steps, launches, strict=True)
+        names = [f"{step!r}, kernel {launch.kernel.name}" for step, launch in pairs]
+        return GuardedTable(self.device, names, super()._table_of(launches, steps))
 
 
 class GuardedTable:
     """A table that runs launch by launch, and looks for what was written beside buffers."""
 
-    def __init__(
-        self, guarded: GuardedCpu, names: list[str], launches: Sequence[CpuLaunch], table: Table
-    ) -> None:
+    def __init__(self, guarded: GuardedCpu, names: list[str], table: Table) -> None:
         self.guarded, self.names, self.table, self.move = guarded, names, table, table.move
 
     def run(self) -> int:

@@ -205,7 +205,7 @@ MUTANTS: dict[str, Mutant] = {
     ),
     "no length is checked": Mutant(
         "tests/ops/test_recurrent.py::test_a_length_out_of_range_is_named[5]",
-        constant("kernels.cpu.recurrent.loops:LENGTH_OUT_OF_RANGE", 0),
+        constant("kernels.cpu.recurrent.forward:LENGTH_OUT_OF_RANGE", 0),
     ),
     "numbers that are not finite are not reported": Mutant(
         f"{GATE}::test_one_number_in_many_is_seen[65536-nan0-float32]",

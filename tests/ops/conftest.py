@@ -17,8 +17,8 @@ def noted(monkeypatch: pytest.MonkeyPatch) -> Callable[[ModuleType], list[bool]]
         answers: list[bool] = []
         fits = kernels.fits
 
-        def noting(geometry: Any) -> bool:
-            answers.append(fits(geometry))
+        def noting(geometry: Any, **more: Any) -> bool:
+            answers.append(fits(geometry, **more))
             return answers[-1]
 
         monkeypatch.setattr(kernels, "fits", noting)

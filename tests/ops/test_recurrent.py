@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable, Iterator
 from typing import Any
 
 import numpy as np
@@ -9,10 +10,13 @@ import pytest
 from hypothesis import example, given, settings
 from hypothesis import strategies as st
 
+import bigmodel_core as bm
 from bigmodel_core import ops
 from bigmodel_core.errors import BigmodelError, DataError, DtypeError, ShapeError
 from bigmodel_core.graph import Graph
 from bigmodel_core.graph.spec import Spec
+from bigmodel_core.kernels.cpu.recurrent import units_together
+from bigmodel_core.kernels.recurrence import Recurrence
 from bigmodel_core.testing import check_gradients, compute
 from bigmodel_core.testing.evaluate import Evaluation
 from tests.ops import recurrent_reference as reference
@@ -122,6 +126,47 @@ def test_forward_equals_numpy_row_by_row(
     found = compute(case.function, *case.arrays)
     assert all(array.dtype == dtype for array in found)
     assert_near(found, case.expected(), TOLERANCES[dtype])
+
+
+@pytest.fixture
+def num_threads() -> Iterator[Callable[[int], None]]:
+    before = bm.num_threads()
+    yield bm.set_num_threads
+    bm.set_num_threads(before)
+
+
+@pytest.mark.parametrize("dtype", TOLERANCES)
+@pytest.mark.parametrize(
+    ("cell", "steps", "batch", "features", "units"),
+    [
+        ("tanh", 3, 4, 500, 96),
+        ("lstm", 9, 3, 40, 64),
+        ("lstm", 4, 2, 700, 128),  # inputs before the loop
+        ("gru", 5, 4, 33, 96),
+        ("lstm", 0, 3, 40, 64),
+    ],
+)
+def test_threads_that_share_steps_give_the_same_bits(
+    cell: str,
+    steps: int,
+    batch: int,
+    features: int,
+    units: int,
+    dtype: str,
+    num_threads: Callable[[int], None],
+) -> None:
+    assert units_together(Recurrence(cell, steps, batch, units, dtype, False), units + features)
+    for extras in (False, True):
+        options: dict[str, Any] = dict.fromkeys(("lengths", "initial", "reverse"), extras)
+        case = Case(cell, steps, batch, features, units, dtype=dtype, **options)
+        num_threads(1)
+        alone = compute(case.function, *case.arrays)
+        assert_near(alone, case.expected(), TOLERANCES[dtype])
+        for threads in (2, 5):
+            num_threads(threads)
+            for _ in range(10):
+                together = compute(case.function, *case.arrays)
+                assert all(np.array_equal(a, b) for a, b in zip(together, alone, strict=True))
 
 
 @pytest.mark.parametrize("reverse", [False, True])

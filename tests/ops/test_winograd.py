@@ -68,6 +68,7 @@ def test_drawn_shapes(n: int, channels: int, size: tuple[int, int], filters: int
         (1, 64, (31, 33), 64, 1),  # odd sizes in one image
         (2, 300, (12, 12), 32, 0),  # channels that leave room for few tiles
         (2, 32, (12, 12), 300, 0),  # filters in several blocks of columns
+        (1, 70, (13, 11), 150, 1),  # chunks share the filters out
     ],
 )
 def test_ways_to_cut_the_work(case: Any, ways: list[bool]) -> None:

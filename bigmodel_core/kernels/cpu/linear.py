@@ -24,7 +24,13 @@ def _affine_over_reads(op: Any, x: Spec, weight: Spec, bias: Spec) -> tuple[int,
 def matmul(call: Call) -> list[CpuLaunch]:
     a, b = call.input_buffers
     return gemm.launches(
-        matrix_product.matmul(call.op, *call.inputs), a, b, call.output_buffers[0], None, call.scratch
+        matrix_product.matmul(call.op, *call.inputs),
+        a,
+        b,
+        call.output_buffers[0],
+        None,
+        call.scratch,
+        keeps_b=1 in call.unchanging,
     )
 
 
@@ -32,5 +38,11 @@ def matmul(call: Call) -> list[CpuLaunch]:
 def affine(call: Call) -> list[CpuLaunch]:
     x, weight, bias = call.input_buffers
     return gemm.launches(
-        matrix_product.affine(*call.inputs[:2]), x, weight, call.output_buffers[0], bias, call.scratch
+        matrix_product.affine(*call.inputs[:2]),
+        x,
+        weight,
+        call.output_buffers[0],
+        bias,
+        call.scratch,
+        keeps_b=1 in call.unchanging,
     )

@@ -11,9 +11,10 @@ from typing import Any
 from bigmodel_core.graph.spec import Spec
 from bigmodel_core.kernels.call import Call
 from bigmodel_core.kernels.cpu import gemm
-from bigmodel_core.kernels.cpu.convolution.geometry import geometry_of
+from bigmodel_core.kernels.cpu.convolution.geometry import filter_chunks, geometry_of
 from bigmodel_core.kernels.cpu.engine.kernels import cpu_launches
 from bigmodel_core.kernels.cpu.engine.launch import CpuLaunch
+from bigmodel_core.kernels.cpu.gemm.microkernel import tile_columns
 from bigmodel_core.kernels.matrix_product import MatrixProduct
 
 
@@ -24,7 +25,7 @@ def _all_inputs(op: Any, *inputs: Spec) -> tuple[int, ...]:
 @cpu_launches(writes_tiles=True, over_reads=_all_inputs)
 def conv2d(call: Call) -> list[CpuLaunch]:
     from bigmodel_core.kernels.cpu.convolution import depthwise, direct, few_filters, winograd
-    from bigmodel_core.kernels.cpu.convolution.filters import arranged
+    from bigmodel_core.kernels.cpu.convolution.filters import arranged, in_panels
 
     filters, channels, *taps = call.inputs[1].sizes
     g = geometry_of(call.op, call.inputs[0], call.outputs[0], taps)
@@ -33,15 +34,17 @@ def conv2d(call: Call) -> list[CpuLaunch]:
     bias, y = rest[0] if rest else None, call.output_buffers[0]
     if g.is_product:
         product = MatrixProduct(g.n * g.height * g.width, filters, channels, g.dtype, transpose_b=True)
-        return gemm.launches(product, x, weight, y, bias, call.scratch)
+        return gemm.launches(product, x, weight, y, bias, call.scratch, keeps_b=1 in call.unchanging)
     if depthwise.fits(g):
         return depthwise.convolve(g, x, weight, bias, y, call.scratch)
-    if winograd.fits(g):
+    if winograd.fits(g, is_kept=1 in call.unchanging):
         return winograd.convolve(g, x, weight, bias, y, call.scratch, turned=False)
     if few_filters.fits(g):
         return few_filters.convolve(g, x, weight, bias, y, call.scratch)
-    memory, launches = arranged(call)
-    return [*launches, *direct.convolve(g, x, memory, bias, y, call.scratch)]
+    width = tile_columns(g.dtype)
+    shares = filter_chunks(g, width)
+    memory, launches = in_panels(call, width) if shares[0] else arranged(call)
+    return [*launches, *direct.convolve(g, x, memory, bias, y, call.scratch, shares=shares)]
 
 
 @cpu_launches(writes_tiles=True, over_reads=_all_inputs)
@@ -56,10 +59,10 @@ def conv_transpose2d(call: Call) -> list[CpuLaunch]:
     bias, y = rest[0] if rest else None, call.output_buffers[0]
     if g.is_product:
         product = MatrixProduct(g.n * g.height * g.width, channels, filters, g.dtype)
-        return gemm.launches(product, x, weight, y, bias, call.scratch)
+        return gemm.launches(product, x, weight, y, bias, call.scratch, keeps_b=1 in call.unchanging)
     if depthwise.fits(g):
         return depthwise.transposed(g, x, weight, bias, y, call.scratch)
-    if winograd.fits(g.turned):
+    if winograd.fits(g.turned, is_kept=1 in call.unchanging):
         return winograd.convolve(g.turned, x, weight, bias, y, call.scratch, turned=True)
     if transposed.fits(g):
         return transposed.transposed(g, x, weight, bias, y, call.scratch)

@@ -13,7 +13,7 @@ from typing import Any
 from bigmodel_core.graph.dtypes import SIZES
 from bigmodel_core.kernels.cpu.convolution.direct_gradient import sum_pieces_kernel
 from bigmodel_core.kernels.cpu.convolution.geometry import CHUNK_WORK, MAX_CHUNKS, Geometry, chunk_rows
-from bigmodel_core.kernels.cpu.engine.launch import CpuBuffer, CpuLaunch, Scratch
+from bigmodel_core.kernels.cpu.engine.launch import CpuBuffer, CpuLaunch, Item, Scratch
 from bigmodel_core.kernels.cpu.engine.memory import load, load_int, store
 from bigmodel_core.kernels.cpu.engine.native import NativeFunction
 from bigmodel_core.kernels.cpu.gemm.grid_products import grid_products
@@ -103,7 +103,8 @@ def load_filter(ctx):
 def _ordered_taps(g: Geometry, weight: CpuBuffer, scratch: Scratch) -> tuple[CpuLaunch, CpuBuffer]:
     taps = g.taps[0] * g.taps[1]
     ordered = scratch(taps * g.channels * SIZES[g.dtype])
-    return CpuLaunch(order_kernel(g.dtype), [weight, ordered, taps, g.channels]), ordered
+    context: list[Item] = [weight, ordered, taps, g.channels]
+    return CpuLaunch(order_kernel(g.dtype), context, makes=(ordered,)), ordered
 
 
 @functools.cache

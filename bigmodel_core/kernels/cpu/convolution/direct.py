@@ -39,19 +39,28 @@ def convolve(
     y: CpuBuffer,
     scratch: Scratch,
     single: tuple[CpuBuffer, int] | None = None,
+    shares: tuple[int, int] = (0, 0),
 ) -> list[CpuLaunch]:
     """The launch that computes y from x and a weight stored as (taps, channels of a group, filters).
 
     Args:
         single: where each pixel of g stands for several: the weight of one of them, and how many they are.
             From a block of x on with numbers that are not finite, a chunk takes this one, which has no zeros.
+        shares: the filters and rows of a chunk, as `filter_chunks` gives them; the weight is in panels where
+            chunks share the filters out.
     """
     if g.n * g.out_height * g.out_width * g.filters == 0:
         return []
-    rows = chunk_rows(g)
-    total = g.n * g.out_height
-    chunks = -(-total // rows)
-    block = g.out_height if g.in_place else block_rows(g, STACK)
+    size, total = SIZES[g.dtype], g.n * g.out_height
+    of_chunk, rows = shares
+    rows, columns = rows or chunk_rows(g), of_chunk or g.filters
+    b_row, b_column = g.filters * size, size
+    if of_chunk:
+        b_row, b_column = tile_columns(g.dtype) * size, g.taps[0] * g.taps[1] * g.channels * size
+    across = -(-g.filters // columns)
+    chunks = -(-total // rows) * across
+    # The longer a chunk stays with one panel of filters, the more often it finds it in the cache.
+    block = g.out_height if g.in_place else block_rows(g, 2 * STACK if of_chunk else STACK)
     memory, each = outside_memory(g, block, chunks, scratch)
     context: list[Item] = [
         *g.context(),
@@ -66,9 +75,11 @@ def convolve(
         memory,
         each,
     ]
-    context += [convolve_tile(g.dtype), *(single or (0, 1))]
+    context += [convolve_tile(g.dtype), *(single or (0, 1)), across, columns, b_row, b_column]
     choice = "direct, pixels in place" if g.in_place else f"direct, {block} padded rows at a time"
-    tile = (rows * g.out_width, g.filters)
+    if of_chunk:
+        choice += f", {columns} filters a chunk"
+    tile = (rows * g.out_width, columns)
     return [CpuLaunch(convolution_kernel(g.dtype), context, chunks, tile, choice=choice)]
 
 
@@ -88,6 +99,8 @@ def convolution_kernel(dtype: str) -> NativeFunction:
         single, pixels = load_int(ctx, 28), load_int(ctx, 29)
         each, total, most = load_int(ctx, 21), load_int(ctx, 22), load_int(ctx, 23)
         in_place, outside, tiles_of = load_int(ctx, 24), load_int(ctx, 25), load_int(ctx, 27)
+        across, of_chunk = load_int(ctx, 30), load_int(ctx, 31)
+        b_row, b_column = load_int(ctx, 32), load_int(ctx, 33)
         buffer = memory()
         if outside != 0:
             buffer = outside + chunk * load_int(ctx, 26)
@@ -95,7 +108,8 @@ def convolution_kernel(dtype: str) -> NativeFunction:
         pixel = channels * size
         of_group = channels // groups
         merged = groups == 1 and gap_across == 1
-        row, last = chunk * each, min(total, chunk * each + each)
+        row = chunk // across * each
+        last = min(total, row + each)
         while row < last:
             image, first = row // out_height, row % out_height
             rows = min(most, last - row, out_height - first)
@@ -107,14 +121,17 @@ def convolution_kernel(dtype: str) -> NativeFunction:
                 weight, out_width, filters = single, out_width * pixels, filters // pixels
                 step_across //= pixels
                 taps_across -= (pixels - 1) * step_across
-                pixels = 1
+                pixels, b_row, of_chunk = 1, filters * size, filters
             filters_of_group = filters // groups
             tiles = (out_width + most_rows - 1) // most_rows  # of equal height, but for the last
             even = (out_width + tiles - 1) // tiles
+            begin_at = chunk % across * of_chunk
+            end_at = min(filters_of_group, begin_at + of_chunk)
             for group in range(groups):
-                for j in range(0, filters_of_group, wide):
-                    w = min(wide, filters_of_group - j)
+                for j in range(begin_at, end_at, wide):
+                    w = min(wide, end_at - j)
                     column = (group * filters_of_group + j) * size
+                    b = weight + (group * filters_of_group + j) * b_column
                     begin = bias + column if bias != 0 else 0
                     for i in range(rows):
                         p = 0
@@ -131,8 +148,8 @@ def convolution_kernel(dtype: str) -> NativeFunction:
                                     step_across * pixel,
                                     size,
                                     gap_down * pitch - taps_across * pixel,
-                                    weight + column,
-                                    filters * size,
+                                    b,
+                                    b_row,
                                     c,
                                     filters * size,
                                     begin,
@@ -150,8 +167,8 @@ def convolution_kernel(dtype: str) -> NativeFunction:
                                         step_across * pixel,
                                         size,
                                         gap_across * pixel - of_group * size,
-                                        weight + r * taps_across * of_group * filters * size + column,
-                                        filters * size,
+                                        b + r * taps_across * of_group * b_row,
+                                        b_row,
                                         c,
                                         filters * size,
                                         begin if r == 0 else c,

@@ -74,7 +74,8 @@ def convolve(
         assert launch.tile is not None
         launch.tile = launch.tile[0] * pixels, g.filters
         launch.choice = f"{launch.choice}, {pixels} pixels at once"
-    return [CpuLaunch(widen_kernel(g.dtype), context), *found] if found else []
+    made = (filters, single, *((biases,) if biases is not None else ()))
+    return [CpuLaunch(widen_kernel(g.dtype), context, makes=made), *found] if found else []
 
 
 def weight_gradient(

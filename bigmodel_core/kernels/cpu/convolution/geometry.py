@@ -12,8 +12,16 @@ from bigmodel_core.kernels.views import require_channels_last
 
 CHUNK_WORK = 600_000
 """Multiply-adds that make a chunk worth handing to a thread."""
+SPLIT_WORK = 400_000
+"""Multiply-adds from which two chunks beat one, though each is small."""
 MAX_CHUNKS = 24
 """More chunks are not asked for."""
+FEW_OUTPUTS = 224
+"""Up to this many pixels of outputs, chunks share the filters out, not rows: each filter is read once."""
+SMALL_OUTPUT = 64
+"""So they do in each of several images of up to this many pixels, where the filters are large."""
+LARGE_FILTERS = 1024 * 1024
+"""Bytes of filters that the second-level cache does not hold."""
 
 
 @dataclass(frozen=True)
@@ -123,9 +131,14 @@ def geometry_of(op: Any, x: Spec, y: Spec, taps: Sequence[int]) -> Geometry:
     )
 
 
+def _wanted(g: Geometry) -> int:
+    """How many chunks are worth having."""
+    return max(2 if g.work >= SPLIT_WORK else 1, min(MAX_CHUNKS, g.work // CHUNK_WORK))
+
+
 def chunk_rows(g: Geometry, even: bool = False) -> int:
     """Rows of outputs in a chunk: whole images, or an equal part of one, of even rows if asked for."""
-    wanted = max(1, min(MAX_CHUNKS, g.work // CHUNK_WORK))
+    wanted = _wanted(g)
     if g.n >= wanted:
         images = -(-g.n // wanted)
 
@@ -137,3 +150,19 @@ def chunk_rows(g: Geometry, even: bool = False) -> int:
     fitting = [r for r in range(1, g.out_height + 1) if g.out_height % r == 0 and not (even and r % 2)]
     found = next((rows for rows in reversed(fitting) if g.out_height // rows >= parts), None)
     return found or (fitting[0] if fitting else g.out_height)
+
+
+def filter_chunks(g: Geometry, width: int) -> tuple[int, int]:
+    """How many filters a chunk gets, in panels of a width, where chunks share them out, and how many rows of
+    outputs, all of some images; no filters where chunks are rows of outputs."""
+    panels, pixels, wanted = -(-g.filters // width), g.out_height * g.out_width, _wanted(g)
+    rows = g.n * g.out_height
+    if g.n * pixels > FEW_OUTPUTS:
+        nbytes = g.taps[0] * g.taps[1] * g.channels * g.filters * SIZES[g.dtype]
+        if pixels > SMALL_OUTPUT or nbytes <= LARGE_FILTERS:
+            return 0, 0
+        rows, wanted = g.out_height, -(-wanted // g.n)
+    wanted = min(wanted, panels)
+    if g.groups > 1 or wanted < 2:
+        return 0, 0
+    return -(-panels // wanted) * width, rows

@@ -77,7 +77,7 @@ def transposed(
         convolve_tile(g.dtype),
     ]
     return [
-        CpuLaunch(order_kernel(g.dtype), order, g.taps[0]),
+        CpuLaunch(order_kernel(g.dtype), order, g.taps[0], makes=(arranged,)),
         CpuLaunch(
             transposed_kernel(g.dtype),
             context,

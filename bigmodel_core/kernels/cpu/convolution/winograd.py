@@ -15,7 +15,7 @@ import functools
 from collections.abc import Callable
 
 from bigmodel_core.graph.dtypes import SIZES
-from bigmodel_core.kernels.cpu.convolution.geometry import CHUNK_WORK, Geometry, chunk_rows
+from bigmodel_core.kernels.cpu.convolution.geometry import CHUNK_WORK, Geometry, chunk_rows, filter_chunks
 from bigmodel_core.kernels.cpu.convolution.tile import convolve_tile, tallest
 from bigmodel_core.kernels.cpu.convolution.winograd_tile import OF_INPUT, OF_PRODUCT, transform_grid
 from bigmodel_core.kernels.cpu.engine.launch import CpuBuffer, CpuLaunch, Item, Scratch
@@ -29,25 +29,33 @@ POINTS = 16
 """Numbers of a transformed tile."""
 WORK = 448 * 1024
 """Bytes of the stack that hold the transformed tiles of a block."""
+MORE_WORK = 544 * 1024
+"""The same where many channels leave room for few tiles: those of 7 x 7 pixels with 512 channels."""
 MOST_TILES = 56
 """Tiles of a block, at most."""
 ROW = 8 * 1024
 """Bytes of the stack for a row of zeros, as long as the channels, and for a row that is thrown away."""
 FEW_TILES = 32
 """With fewer tiles the filters' transforms are not worth it."""
+FEWEST_TILES = 8
+"""With fewer tiles transforms are not worth it even where those of the filters are kept."""
 FEW_CHANNELS = 16
 """With fewer channels, on either side, the transforms of pixels are not worth it."""
 
 
-def fits(g: Geometry) -> bool:
-    """Whether the algorithm can compute a convolution, which is big enough for it to pay."""
+def fits(g: Geometry, is_kept: bool = False) -> bool:
+    """Whether the algorithm can compute a convolution, which is big enough for it to pay.
+
+    Args:
+        is_kept: whether the filters' transforms are kept from run to run.
+    """
     plain = g.taps == (3, 3) and g.stride == g.dilation == g.spread == (1, 1) and g.groups == 1
     return (
         plain
         and g.dtype == "float32"
         and min(g.channels, g.filters) >= FEW_CHANNELS
         and max(g.channels, g.filters) * SIZES[g.dtype] <= ROW
-        and _tiles(g) >= FEW_TILES
+        and _tiles(g) >= (FEWEST_TILES if is_kept else FEW_TILES)
     )
 
 
@@ -65,7 +73,7 @@ def tiles_of_block(g: Geometry, columns: int) -> int:
     """Tiles of a block, beside which `columns` numbers of the other side are kept for each."""
     each = POINTS * (whole_vectors(g.channels, g.dtype) + columns) * SIZES[g.dtype]
     most = max(1, min(MOST_TILES, WORK // each))
-    return most // tallest() * tallest() or most
+    return most // tallest() * tallest() or max(1, MORE_WORK // each)
 
 
 def convolve(
@@ -101,21 +109,25 @@ def convolve(
         each,
         parts,
     ]
-    rows = chunk_rows(g, even=True)
-    total = g.n * g.out_height
+    shared, rows = filter_chunks(g, width)
+    of_chunk, rows = shared or g.filters, rows or chunk_rows(g, even=True)
+    total, chunks = g.n * g.out_height, -(-g.filters // of_chunk)
     most = tiles_of_block(g, width)
     context: list[Item] = [
         *(g.height, g.width, g.channels, g.out_height, g.out_width, g.filters, *g.padding),
         *(x, arranged, bias or 0, y, rows, total, most, width, convolve_tile(g.dtype)),
+        *(chunks, of_chunk),
     ]
     choice = f"Winograd F(2x2, 3x3), {most} tiles at a time"
+    if shared:
+        choice += f", {of_chunk} filters a chunk"
     return [
-        CpuLaunch(filters_kernel(g.dtype), filters, panels * parts),
+        CpuLaunch(filters_kernel(g.dtype), filters, panels * parts, makes=(arranged,)),
         CpuLaunch(
             convolution_kernel(g.dtype),
             context,
-            -(-total // rows),
-            (rows * g.out_width, g.filters),
+            -(-total // rows) * chunks,
+            (rows * g.out_width, of_chunk),
             choice=choice,
         ),
     ]
@@ -199,7 +211,7 @@ def convolution_kernel(dtype: str) -> NativeFunction:
     size, write = SIZES[dtype], store(dtype)
     vector = vector_unit().lanes(dtype) * size
     most_rows = tallest()
-    tile, memory = convolve_tile(dtype).call, stack_memory(WORK + 2 * ROW)
+    tile, memory = convolve_tile(dtype).call, stack_memory(MORE_WORK + 2 * ROW)
     put, of_product = put_pixels(dtype), transform_grid(dtype, OF_PRODUCT)
 
     def winograd_convolution(ctx, chunk):
@@ -208,9 +220,11 @@ def convolution_kernel(dtype: str) -> NativeFunction:
         top, left = load_int(ctx, 6), load_int(ctx, 7)
         x, weight, bias, y = load_int(ctx, 8), load_int(ctx, 9), load_int(ctx, 10), load_int(ctx, 11)
         each, total, most, wide = load_int(ctx, 12), load_int(ctx, 13), load_int(ctx, 14), load_int(ctx, 15)
-        tiles_of = load_int(ctx, 16)
+        tiles_of, shares, of_chunk = load_int(ctx, 16), load_int(ctx, 17), load_int(ctx, 18)
+        first_filter = chunk % shares * of_chunk
+        last_filter = min(filters, first_filter + of_chunk)
         pixel, out_pixel = channels * size, filters * size
-        row = chunk * each
+        row = chunk // shares * each
         rows = min(each, total - row)  # of one image, or whole images
         image0, first = row // out_height, row % out_height // 2
         down, across = (min(rows, out_height) + 1) // 2, (out_width + 1) // 2
@@ -236,9 +250,9 @@ def convolution_kernel(dtype: str) -> NativeFunction:
                 put(x, image, i, j, height, width, channels, nothing, waste, place, pixels_step)
             blocks = (count + most_rows - 1) // most_rows
             even = (count + blocks - 1) // blocks
-            panel = weight
-            for k in range(0, filters, wide):
-                w = min(wide, filters - k)
+            panel = weight + first_filter * POINTS * channels * size
+            for k in range(first_filter, last_filter, wide):
+                w = min(wide, last_filter - k)
                 for point in range(POINTS):
                     t = 0
                     while t < count:

@@ -31,6 +31,16 @@ class CpuBuffer:
     whole: CpuBuffer | None = None
     offset: int = 0
 
+    @property
+    def piece(self) -> CpuBuffer:
+        """The piece of memory that it is, or is in."""
+        return self if self.whole is None else self.whole.piece
+
+    @property
+    def start(self) -> int:
+        """The bytes of that piece before it."""
+        return 0 if self.whole is None else self.whole.start + self.offset
+
     def part(self, offset: int, nbytes: int) -> CpuBuffer:
         """A part of it, to be named in contexts of launches: it is where this is, `offset` bytes further."""
         return CpuBuffer(nbytes, whole=self, offset=offset)
@@ -69,6 +79,9 @@ class CpuLaunch:
         choice: the algorithm chosen for this shape, in a few words; empty if there is only one.
         branches: whether the run goes on elsewhere: the first integer of the context, which the kernel may
             change, then says how many rows further on, or back where it is negative.
+        makes: scratch memory that it fills, or a part of it, with what depends on nothing but what else its
+            context names; only such launches write it. Where all that is the same from run to run, it runs
+            once it has changed, and the memory is kept.
     """
 
     kernel: NativeFunction
@@ -78,6 +91,7 @@ class CpuLaunch:
     epilogue: CpuLaunch | None = field(default=None, repr=False)
     choice: str = ""
     branches: bool = False
+    makes: tuple[CpuBuffer, ...] = ()
 
     def linked(self) -> Iterator[CpuLaunch]:
         """The launch, and those that run on each of its chunks after it, in order."""
@@ -85,6 +99,16 @@ class CpuLaunch:
         while at is not None:
             yield at
             at = at.epilogue
+
+
+def buffers_of(launch: CpuLaunch) -> Iterator[CpuBuffer]:
+    """The pieces of memory that a launch and its epilogues refer to; some of them more than once."""
+    for part in launch.linked():
+        for item in part.context:
+            if isinstance(item, CpuBuffer):
+                yield item.piece
+            elif isinstance(item, CpuLaunch):
+                yield from buffers_of(item)
 
 
 Item = int | float | CpuBuffer | TileTable | NativeFunction | CpuLaunch | Places

@@ -9,9 +9,11 @@ from __future__ import annotations
 
 import atexit
 import ctypes
+import functools
 import os
 import sys
 import threading
+from typing import Any
 
 import numpy as np
 
@@ -126,16 +128,28 @@ def _start() -> int:
         return address
 
 
-def _system_calls(slots: np.ndarray) -> list[object]:
-    """Fill in how a worker sleeps, how it is woken and how a waiting caller gives way."""
+@functools.cache
+def _library() -> Any:
+    """The system's library of threads."""
     platform: str = sys.platform  # mypy takes the other branches for dead otherwise
     if platform == "win32":
-        kernel = ctypes.WinDLL("kernel32")  # type: ignore[attr-defined,unused-ignore]  # on Windows only
-        slots[runner.WAIT], slots[runner.WAIT_ARGUMENT] = _address(kernel.Sleep), 1
-        slots[runner.YIELD] = _address(kernel.SwitchToThread)
-        return [kernel]
-    library = ctypes.CDLL(None)
-    slots[runner.YIELD] = _address(library.sched_yield)
+        return ctypes.WinDLL("kernel32")  # type: ignore[attr-defined,unused-ignore]  # on Windows only
+    return ctypes.CDLL(None)
+
+
+def give_way() -> int:
+    """The address of the system's function by which a thread that waits offers its core to others."""
+    library, platform = _library(), str(sys.platform)
+    return _address(library.SwitchToThread if platform == "win32" else library.sched_yield)
+
+
+def _system_calls(slots: np.ndarray) -> list[object]:
+    """Fill in how a worker sleeps, how it is woken and how a waiting caller gives way."""
+    library, platform = _library(), str(sys.platform)
+    slots[runner.YIELD] = give_way()
+    if platform == "win32":
+        slots[runner.WAIT], slots[runner.WAIT_ARGUMENT] = _address(library.Sleep), 1
+        return [library]
     if platform.startswith("linux"):
         semaphore = ctypes.create_string_buffer(64)
         library.sem_init(semaphore, 0, 0)

@@ -24,17 +24,23 @@ from bigmodel_core.kernels.cpu.gemm.kernel import (
     COPY,
     DEPTH_BYTES,
     IN_PLACE,
+    PANELS,
     TRANSPOSE,
     fill_kernel,
     product_kernel,
 )
 from bigmodel_core.kernels.cpu.gemm.microkernel import tile_columns, tile_rows
+from bigmodel_core.kernels.cpu.gemm.panels import packing, panel_strides, panels_for
 from bigmodel_core.kernels.matrix_product import MatrixProduct
 
 WIDE_COLUMNS = 1024
 """Columns of a chunk, at most, where B is read in place."""
 SMALL_B = 1024 * 1024
 """Up to this many bytes, B is read in place: it stays in the second-level cache."""
+PANEL_BYTES = 256 * 1024
+"""Bytes of the panels of a chunk, where B is in panels as a whole."""
+BLOCK_BYTES = 128 * 1024
+"""Bytes of C of such a chunk: what follows on it reads it again."""
 FEW_ROWS = 24
 """With fewer rows of A, copying B costs more than it brings."""
 FEW_BLOCKS = 16
@@ -50,17 +56,24 @@ MAX_CHUNKS = 24
 FEW_CHUNKS = 8
 """Below this many chunks, narrow ones are better than none."""
 
-FORMS = ("B in place", "B copied into panels", "B transposed into panels")
+FORMS = ("B in place", "B copied into panels", "B transposed into panels", "B in panels")
 
 
 def launches(
-    product: MatrixProduct, a: CpuBuffer, b: CpuBuffer, c: CpuBuffer, bias: CpuBuffer | None, scratch: Scratch
+    product: MatrixProduct,
+    a: CpuBuffer,
+    b: CpuBuffer,
+    c: CpuBuffer,
+    bias: CpuBuffer | None,
+    scratch: Scratch,
+    keeps_b: bool = False,
 ) -> list[CpuLaunch]:
     """The launches that compute a product; the last one has a tile where its chunks are tiles of C.
 
     Args:
         bias: n numbers to add to each row of C, or None.
         scratch: gives temporary memory that lives during these launches: the sums of groups, as large as C.
+        keeps_b: whether B is the same from run to run, so that panels of it are worth keeping.
     """
     p = _folded(product)
     if p.m == 0 or p.n == 0 or p.batch == 0:
@@ -71,11 +84,16 @@ def launches(
     if _is_dots_of_b(p):
         return [_dots(p, b, a, c, bias, rows=1, columns=p.m, bias_step=0)]
     if _is_turned(p, bias is not None):
-        launch = _product(MatrixProduct(1, p.m, p.k, p.dtype), b, a, c, bias, scratch)
+        turned = MatrixProduct(1, p.m, p.k, p.dtype)
+        launch = _product(turned, b, a, c, bias, scratch, _form(turned))
         return [replace(launch, tile=launch.tile and launch.tile[::-1])]
     if _is_dots_of_a(p):
         return [_dots(p, a, b, c, bias, rows=p.m, columns=p.n, bias_step=size)]
-    return [_product(p, a, b, c, bias, scratch)]
+    if keeps_b and p.batch == 1 and (p.transpose_b or p.k * p.n * size > SMALL_B):
+        panels = panels_for(p.dtype, p.k, p.n, scratch)
+        made = packing(p.dtype, b, panels, p.k, p.n, p.k, 0, p.transpose_b)
+        return [made, _product(p, a, panels, c, bias, scratch, PANELS)]
+    return [_product(p, a, b, c, bias, scratch, _form(p))]
 
 
 def over_reads(product: MatrixProduct, has_bias: bool = False) -> tuple[int, ...]:
@@ -131,15 +149,27 @@ def _dots(
     )
 
 
+def _form(p: MatrixProduct) -> int:
+    """How B is read where it is not kept in panels."""
+    if p.transpose_b:
+        return TRANSPOSE
+    return COPY if p.k * p.n * SIZES[p.dtype] > SMALL_B and p.m >= FEW_ROWS else IN_PLACE
+
+
 def _product(
-    p: MatrixProduct, a: CpuBuffer, b: CpuBuffer, c: CpuBuffer, bias: CpuBuffer | None, scratch: Scratch
+    p: MatrixProduct,
+    a: CpuBuffer,
+    b: CpuBuffer,
+    c: CpuBuffer,
+    bias: CpuBuffer | None,
+    scratch: Scratch,
+    b_form: int,
 ) -> CpuLaunch:
     size = SIZES[p.dtype]
     a_row, a_step = (size, p.m * size) if p.transpose_a else (p.k * size, size)
     b_row, b_column = (size, p.k * size) if p.transpose_b else (p.n * size, size)
-    b_form = (
-        TRANSPOSE if p.transpose_b else COPY if p.k * p.n * size > SMALL_B and p.m >= FEW_ROWS else IN_PLACE
-    )
+    if b_form == PANELS:
+        b_row, b_column = panel_strides(p.dtype, p.k)
     rows, columns = _block(p, b_form)
     a_form = IN_PLACE
     if columns >= 64 and max(a_row, a_step) % ALIAS == 0:
@@ -179,7 +209,7 @@ def _block(p: MatrixProduct, b_form: int) -> tuple[int, int]:
     work = p.m * p.n * p.k * p.batch
     wanted = max(min(MAX_CHUNKS, work // CHUNK_WORK), 2 if work >= SPLIT_WORK else 1)
     widest, lowest, enough = WIDE_COLUMNS, 3 * height, wanted
-    if b_form != IN_PLACE:  # a copy of B is made once a chunk: it takes many rows to pay for it
+    if b_form in (COPY, TRANSPOSE):  # a copy of B is made once a chunk: it takes many rows to pay for it
         widest, lowest, enough = COLUMNS, 256, FEW_CHUNKS
     columns = min(widest, _rounded(p.n, width))
     rows = p.m
@@ -187,6 +217,11 @@ def _block(p: MatrixProduct, b_form: int) -> tuple[int, int]:
     def count() -> int:
         return -(-p.m // rows) * -(-p.n // columns) * p.batch
 
+    if b_form == PANELS:  # what a chunk reads and writes again and again stays in the second-level cache
+        columns = min(columns, max(2 * width, PANEL_BYTES // (p.k * SIZES[p.dtype]) // width * width))
+        rows = min(rows, max(lowest, BLOCK_BYTES // (columns * SIZES[p.dtype]) // height * height))
+        while p.n > p.m and count() < wanted and columns > 2 * width:  # B, the larger one, is read once, then
+            columns = _rounded(columns // 2, width)
     if count() < wanted and p.m > lowest:
         rows = max(lowest, _rounded(-(-p.m * count() // wanted), height))
     while count() < min(wanted, enough) and columns > width:

@@ -20,8 +20,9 @@ LINE = 64
 GROUP = 4
 """Tiles of a transposed A that are copied at once, so that cache lines are read as a whole."""
 
-IN_PLACE, COPY, TRANSPOSE = 0, 1, 2
-"""How an operand is read: where it is, or copied, as it is or transposed, into panels (B) or tiles (A)."""
+IN_PLACE, COPY, TRANSPOSE, PANELS = 0, 1, 2, 3
+"""How an operand is read: where it is; or copied, as it is or transposed, into panels (B) or tiles (A); or,
+for B alone, from panels of the whole matrix."""
 
 
 @functools.cache
@@ -76,13 +77,14 @@ def product_kernel(dtype: str) -> NativeFunction:
                 bias += j0 * size
             for k0 in range(0, k, depth):
                 kc = min(depth, k - k0)
-                b_read, b_step, b_next = b + k0 * b_row, b_row, size
-                if b_form != IN_PLACE:
+                b_read, b_step, b_next = b + k0 * b_row, b_row, b_column
+                is_copied = b_form in (COPY, TRANSPOSE)
+                if is_copied:
                     pack_b(b_read, b_row, b_column, j1 - j0, kc, panel, b_form, panels)
                     b_read, b_step, b_next = panels, panel_row, panel // width
                 # While tiles of this block of k are computed, the next block's B is on its way: tile t asks
                 # for line t of each of its rows (of each of its columns, where B is transposed).
-                upcoming = b + (k0 + kc) * b_row if b_form != IN_PLACE and k0 + kc < k else a
+                upcoming = b + (k0 + kc) * b_row if is_copied and k0 + kc < k else a
                 lines = (kc * size if b_form == TRANSPOSE else (j1 - j0) * size) // LINE
                 ahead_step = b_column if b_form == TRANSPOSE else b_row
                 line = 0

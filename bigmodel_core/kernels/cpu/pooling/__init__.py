@@ -20,6 +20,7 @@ from bigmodel_core.kernels.cpu.engine.memory import load_int, store
 from bigmodel_core.kernels.cpu.engine.native import NativeFunction
 from bigmodel_core.kernels.cpu.pooling.window_tile import (
     LARGEST,
+    LARGEST_ALONE,
     MEAN,
     MOST,
     gather_window,
@@ -30,6 +31,9 @@ from bigmodel_core.kernels.views import in_volumes, require_channels_last, volum
 
 CHUNK_WORK = 8192
 """Vectors of pixels that a chunk goes through: some microseconds."""
+
+PLACES = 1
+"""The output of `MaxPool` that its gradient alone needs."""
 
 Tile = tuple[int, int]
 
@@ -112,7 +116,7 @@ class Windows:
 def pool(
     w: Windows, x: CpuBuffer, y: CpuBuffer, places: CpuBuffer | None, tile: Tile | None = None
 ) -> list[CpuLaunch] | None:
-    """The launch that computes y, and for the largest number the places (int32) it comes from.
+    """The launch that computes y, and for the largest number the places (int32) it comes from, if asked for.
 
     Args:
         tile: (pixels, channels) of x in each chunk of the launch that this one follows, or None.
@@ -163,7 +167,8 @@ def _launches(
         *(*w.window, *w.stride, *w.padding),
         *(int(w.count_padding), x, y, places or 0, each, total, int(w.apart), int(w.tiled)),
     ]
-    kernel = windows_kernel(w.dtype, w.kind, w.lanes, back)
+    kind = LARGEST_ALONE if w.kind == LARGEST and places is None else w.kind
+    kernel = windows_kernel(w.dtype, kind, w.lanes, back)
     return [CpuLaunch(kernel, context, -(-total // each), tile)]
 
 
@@ -185,7 +190,7 @@ def _windows(op: Any, x: Spec, y: Spec, kind: str, count_padding: bool = True) -
 def _max_pool(call: Call, tile: Tile | None = None) -> list[CpuLaunch] | None:
     w = _windows(call.op, call.inputs[0], call.outputs[0], LARGEST)
     y, places = call.output_buffers
-    return pool(w, call.input_buffers[0], y, places, tile)
+    return pool(w, call.input_buffers[0], y, None if PLACES in call.unread else places, tile)
 
 
 def _max_pool_gradient(call: Call, tile: Tile | None = None) -> list[CpuLaunch] | None:

@@ -27,7 +27,7 @@ from bigmodel_core.kernels.cpu.engine.target import vector_unit
 MOST = 3
 """Rows and columns of a block."""
 
-LARGEST, MEAN = "largest", "mean"
+LARGEST, LARGEST_ALONE, MEAN = "largest", "largest_alone", "mean"
 
 ARGUMENTS = (
     *("pixels", "pitch", "pixel", "place", "place_row", "window", "places"),
@@ -49,12 +49,14 @@ def gather_window(dtype: str, kind: str, lanes: int) -> Intrinsic:
 
     Pixels begin at `pixels`, rows `pitch` and columns `pixel` apart; the window's `channels` numbers are at
     `window`. `LARGEST`: the largest number, or NaN if there is one, and at `places` (int32) the number of
-    its pixel, which is `place` for the block's first and grows by 1 across and by `place_row` down. `MEAN`:
-    the sum, divided by `count`. With `onward`, what is at `window` and `places` belongs to it; otherwise they
-    are only written. So it goes for a number of `windows` in a row: the pixels of the next one are `apart`
-    bytes further on, its numbers and places right behind.
+    its pixel, which is `place` for the block's first and grows by 1 across and by `place_row` down.
+    `LARGEST_ALONE`: the number without its place. `MEAN`: the sum, divided by `count`. With `onward`, what is
+    at `window` and `places` belongs to it; otherwise they are only written. So it goes for a number of
+    `windows` in a row: the pixels of the next one are `apart` bytes further on, its numbers and places right
+    behind.
     """
-    return _tile("gather", dtype, kind, lanes, _largest if kind == LARGEST else _sum)
+    body = {LARGEST: _largest, LARGEST_ALONE: _largest_alone, MEAN: _sum}[kind]
+    return _tile("gather", dtype, kind, lanes, body)
 
 
 @functools.cache
@@ -151,6 +153,21 @@ def _largest(block: _Block) -> None:
     places = builder.select(onward, builder.select(more, places, places_before), places)
     block.store(best, block.window())
     block.store(places, block.places())
+
+
+def _largest_alone(block: _Block) -> None:
+    builder = block.builder
+
+    def larger(value: Any, best: Any) -> Any:
+        above = builder.fcmp_ordered(">", value, best)
+        return builder.select(builder.or_(above, builder.fcmp_unordered("uno", value, value)), value, best)
+
+    first, *others = block.taps
+    best = block.load(block.pixel(first))
+    for tap in others:
+        best = larger(block.load(block.pixel(tap)), best)
+    before = block.load(block.window())
+    block.store(builder.select(block.onward(), larger(before, best), best), block.window())
 
 
 def _sum(block: _Block) -> None:

@@ -1,7 +1,7 @@
 """What one row does in one step of a recurrence: the gates, forward and backward, for each kind of cell.
 
-Rows are addresses of `units` numbers, gates lie one after the other. The functions take the same arguments
-for every cell and use those that they need; loops are written so that LLVM turns them into vector code.
+Rows are addresses of `units` numbers. The functions take the same arguments for every cell and use those that
+they need; loops are written so that LLVM turns them into vector code.
 """
 
 from __future__ import annotations
@@ -18,13 +18,13 @@ from bigmodel_core.kernels.cpu.engine.single import sigmoid32
 
 @functools.cache
 def forward_row(cell: str, dtype: str) -> Any:
-    """`row(units, gates, sums, before, cell_before, cell_after, candidates, y, after)`.
+    """`row(units, apart, gates, sums, before, cell_before, cell_after, candidates, y, after)`.
 
-    `sums` holds what the gates are functions of; for GRU that is the state's part, and `gates` the input's.
-    `gates` gets the activated gates. `before` is the state before the step; that after it is written to `y`
-    and `after`.
+    Gates lie `apart` bytes from each other. `sums` holds what they are functions of; for GRU that is the
+    state's part, and `gates` the input's. `gates` gets the activated gates. `before` is the state before the
+    step; that after it is written to `y` and `after`.
     """
-    read, write, size = load(dtype), store(dtype), SIZES[dtype]
+    read, write = load(dtype), store(dtype)
     number = DTYPES[dtype].scalar
     sigmoid = sigmoid32 if dtype == "float32" else sigmoid64
 
@@ -35,45 +35,43 @@ def forward_row(cell: str, dtype: str) -> Any:
             write(y, j, h)
             write(after, j, h)
 
-    def tanh_row(units, gates, sums, before, cell_before, cell_after, candidates, y, after):
+    def tanh_row(units, apart, gates, sums, before, cell_before, cell_after, candidates, y, after):
         for j in range(units):
             write(sums, j, tanh(read(sums, j)))
         copy(units, sums, y, after)
 
-    def relu_row(units, gates, sums, before, cell_before, cell_after, candidates, y, after):
+    def relu_row(units, apart, gates, sums, before, cell_before, cell_after, candidates, y, after):
         for j in range(units):
             h = read(sums, j)
             write(sums, j, number(0) if h < number(0) else h)  # NaN stays NaN
         copy(units, sums, y, after)
 
-    def lstm_row(units, gates, sums, before, cell_before, cell_after, candidates, y, after):
-        row = units * size
+    def lstm_row(units, apart, gates, sums, before, cell_before, cell_after, candidates, y, after):
         for j in range(units):
             enter = sigmoid(read(sums, j))
-            forget = sigmoid(read(sums + row, j))
-            new = tanh(read(sums + 2 * row, j))
-            leave = sigmoid(read(sums + 3 * row, j))
+            forget = sigmoid(read(sums + apart, j))
+            new = tanh(read(sums + 2 * apart, j))
+            leave = sigmoid(read(sums + 3 * apart, j))
             c = forget * read(cell_before, j) + enter * new
             h = leave * tanh(c)
             write(gates, j, enter)
-            write(gates + row, j, forget)
-            write(gates + 2 * row, j, new)
-            write(gates + 3 * row, j, leave)
+            write(gates + apart, j, forget)
+            write(gates + 2 * apart, j, new)
+            write(gates + 3 * apart, j, leave)
             write(cell_after, j, c)
             write(y, j, h)
             write(after, j, h)
 
-    def gru_row(units, gates, sums, before, cell_before, cell_after, candidates, y, after):
-        row = units * size
+    def gru_row(units, apart, gates, sums, before, cell_before, cell_after, candidates, y, after):
         for j in range(units):
             reset = sigmoid(read(gates, j) + read(sums, j))
-            update = sigmoid(read(gates + row, j) + read(sums + row, j))
-            candidate = read(sums + 2 * row, j)
-            new = tanh(read(gates + 2 * row, j) + reset * candidate)
+            update = sigmoid(read(gates + apart, j) + read(sums + apart, j))
+            candidate = read(sums + 2 * apart, j)
+            new = tanh(read(gates + 2 * apart, j) + reset * candidate)
             h = new + update * (read(before, j) - new)
             write(gates, j, reset)
-            write(gates + row, j, update)
-            write(gates + 2 * row, j, new)
+            write(gates + apart, j, update)
+            write(gates + 2 * apart, j, new)
             write(candidates, j, candidate)
             write(y, j, h)
             write(after, j, h)
@@ -83,7 +81,8 @@ def forward_row(cell: str, dtype: str) -> Any:
 
 @functools.cache
 def backward_row(cell: str, dtype: str) -> Any:
-    """The function of one row that goes back over a step; `tanh_row` below lists the arguments.
+    """The function of one row that goes back over a step, its gates one after the other; `tanh_row` below
+    lists the arguments.
 
     `d_state` holds the gradient of the state after the step and gets the part of the gradient of the state
     before it that does not pass the recurrent weights; `d_cell` likewise, whole.
