@@ -24,6 +24,8 @@ COST = 32
 """The work of sorting one number, in additions."""
 CHUNKS = 32
 """The most pieces that lines are cut into; each has scratch memory for one line."""
+APART = 32
+"""Scratch of two chunks is multiples of so many numbers apart: no two threads write to one cache line."""
 DIGIT = 256
 """How many values a byte has."""
 
@@ -193,6 +195,7 @@ def top_k(call: Call) -> list[CpuLaunch]:
     function: Any
     if size < SHORT or count * FEW <= size:
         function, held = (insert_lines, size) if size < SHORT else (select_lines, count)
+        held = -(-held // APART) * APART
         scratch = [call.temporary((chunks, held), keys), call.temporary((chunks, held), "int32")]
     else:
         function, digits = sort_lines, kind.nbytes
