@@ -111,11 +111,11 @@ def recurrent(call: Call) -> list[CpuLaunch]:
         launches.append(packing(s.dtype, arrays["input_weight"], panels, features, s.width, depth, 0))
     launches.append(packing(s.dtype, arrays["recurrent_weight"], panels, s.units, s.width, depth, inputs))
     rows, sums = rows_of_chunk(s), call.scratch(s.batch * s.width * size)
-    gates_step, rounds = s.batch * s.width * size, s.steps + 1
+    gates_step, kept = s.batch * s.width * size, -1  # the bits of a step that say where its states are
     if call.unread.issuperset(range(len(call.outputs) - len(SAVED[s.cell]), len(call.outputs))):
-        rounds = 2  # no gradient follows: a step needs the states of the one before, and no others
+        kept = 1  # no gradient follows: a step needs the states of the one before, and no others
         for name in {"previous", "cells"}.intersection(arrays):
-            arrays[name] = call.scratch(rounds * s.batch * s.units * size)
+            arrays[name] = call.scratch(2 * s.batch * s.units * size)
         if joined and "gates" in arrays:
             gates, gates_step = call.scratch(gates_step), 0
     context: list[Any] = [
@@ -123,7 +123,7 @@ def recurrent(call: Call) -> list[CpuLaunch]:
         *(gates, bias, sums, arrays["y"], arrays["previous"], arrays["last"]),
         *(get("cells", 0), get("last_cell", 0), get("candidates", 0)),
         *(get("initial", 0), get("initial_cell", 0), arrays["x"], inputs),
-        *(call.scratch(s.batch * depth * size) if joined else 0, gates_step, rounds),
+        *(call.scratch(s.batch * depth * size) if joined else 0, gates_step, kept),
     ]
     each = units_together(s, depth)
     if each:

@@ -55,7 +55,7 @@ def forward_parts(cell: str, dtype: str) -> tuple[Any, Any, Any, Any]:
         steps, batch, units, reverse = sizes(ctx)
         lengths, previous, last = load_int(ctx, 6), load_int(ctx, 12), load_int(ctx, 13)
         cells, initial, initial_cell = load_int(ctx, 14), load_int(ctx, 17), load_int(ctx, 18)
-        row, rounds = units * size, load_int(ctx, 23)
+        row, kept = units * size, load_int(ctx, 23)
         first = (steps - 1) * reverse  # the step in time that comes first
         for n in range(n0, n1):
             if lengths != 0:
@@ -66,10 +66,10 @@ def forward_parts(cell: str, dtype: str) -> tuple[Any, Any, Any, Any]:
                     store_int(status, LIMIT, steps)
                     store_int(status, POSITION, n)
                     store_int(status, CODE, LENGTH_OUT_OF_RANGE)
-            target = last if steps == 0 else previous + first % rounds * batch * row
+            target = last if steps == 0 else previous + (first & kept) * batch * row
             set_row(initial + n * row if initial != 0 else 0, target + n * row, units)
             if has_cells:
-                target = cells + (first + reverse) % rounds * batch * row
+                target = cells + (first + reverse & kept) * batch * row
                 set_row(initial_cell + n * row if initial_cell != 0 else 0, target + n * row, units)
 
     def gather(ctx, number, n0, n1):
@@ -80,7 +80,7 @@ def forward_parts(cell: str, dtype: str) -> tuple[Any, Any, Any, Any]:
             for n in range(n0, n1):
                 both = load_int(ctx, 21) + n * (features + units) * size
                 set_row(x + (t * batch + n) * features * size, both, features)
-                state = (t % load_int(ctx, 23) * batch + n) * units * size
+                state = ((t & load_int(ctx, 23)) * batch + n) * units * size
                 set_row(previous + state, both + features * size, units)
 
     def step(ctx, number, n0, n1, u0, u1):
@@ -89,13 +89,13 @@ def forward_parts(cell: str, dtype: str) -> tuple[Any, Any, Any, Any]:
         gates, bias, sums = load_int(ctx, 8), load_int(ctx, 9), load_int(ctx, 10)
         y, previous, last = load_int(ctx, 11), load_int(ctx, 12), load_int(ctx, 13)
         cells, candidates, features = load_int(ctx, 14), load_int(ctx, 16), load_int(ctx, 20)
-        gates_step, rounds = load_int(ctx, 22), load_int(ctx, 23)
+        gates_step, kept = load_int(ctx, 22), load_int(ctx, 23)
         row, wide = units * size, units * size * count
         step_row = batch * row
         onward = 1 - 2 * reverse
         t = (steps - 1) * reverse + onward * number
-        before = previous + t % rounds * step_row
-        after = last if number == steps - 1 else previous + (t + onward) % rounds * step_row
+        before = previous + (t & kept) * step_row
+        after = last if number == steps - 1 else previous + (t + onward & kept) * step_row
         depth, a = units, before + n0 * row
         start, start_row = bias, 0
         if features > 0:
@@ -116,8 +116,8 @@ def forward_parts(cell: str, dtype: str) -> tuple[Any, Any, Any, Any]:
         for n in range(n0, n1):
             at = t * step_row + n * row + from_unit
             here = n * row + from_unit
-            cell_before = cells + (t + reverse) % rounds * step_row + here
-            cell_after = cells + (t + 1 - reverse) % rounds * step_row + here
+            cell_before = cells + (t + reverse & kept) * step_row + here
+            cell_after = cells + (t + 1 - reverse & kept) * step_row + here
             if lengths != 0 and t >= load_int(lengths, n):
                 set_row(0, y + at, some)
                 set_row(before + here, after + here, some)
@@ -141,7 +141,7 @@ def forward_parts(cell: str, dtype: str) -> tuple[Any, Any, Any, Any]:
         steps, batch, units, reverse = sizes(ctx)
         if has_cells:
             row = units * size
-            at = ((steps - 1) * reverse + reverse + (1 - 2 * reverse) * steps) % load_int(ctx, 23)
+            at = ((steps - 1) * reverse + reverse + (1 - 2 * reverse) * steps) & load_int(ctx, 23)
             for n in range(n0, n1):
                 set_row(load_int(ctx, 14) + (at * batch + n) * row, load_int(ctx, 15) + n * row, units)
 
