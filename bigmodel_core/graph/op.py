@@ -92,6 +92,11 @@ class Op:
         an `alias`. An op that does not define `grad` is differentiated as these."""
         return None
 
+    def is_spelled_out(self, *inputs: Any) -> bool:
+        """Whether files have the op as what it is `decomposed` into, though it has a lowering: where runtimes
+        lack the operator for such inputs, or compute something else."""
+        return False
+
     def channels_last(self) -> Op | None:
         """The op that computes the same on images (N, H, W, C) instead of (N, C, H, W).
 

@@ -135,7 +135,8 @@ def _with_lowerings(roots: Sequence[Value]) -> list[Value]:
     those that they are made of."""
 
     def parts(op: Op, inputs: Sequence[Value]) -> Sequence[Value] | None:
-        return op.decomposed(*inputs) if type(op).onnx is Op.onnx else None
+        is_written = type(op).onnx is not Op.onnx and not op.is_spelled_out(*(x.spec for x in inputs))
+        return None if is_written else op.decomposed(*inputs)
 
     found = list(roots)
     while any(parts(node.op, node.inputs) is not None for node in needed(found)):

@@ -1,9 +1,8 @@
-"""How padding and changes of an image's size are read."""
+"""How padding is read."""
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
-from typing import Any
+from collections.abc import Mapping
 
 import numpy as np
 
@@ -66,92 +65,3 @@ def _cut(x: Value, sides: Mapping[int, tuple[Dim, Dim]]) -> tuple[Value, dict[in
             x = ops.pad(x, {axis: (gone[0], gone[1])})
         rest[axis] = dim_subtract(both[0], gone[0]), dim_subtract(both[1], gone[1])
     return x, rest
-
-
-_POSITIONS: dict[str, Callable[..., Any]] = {
-    "half_pixel": lambda place, scale, size, count: (place + 0.5) / scale - 0.5,
-    "pytorch_half_pixel": lambda place, scale, size, count: (
-        (place + 0.5) / scale - 0.5 if count > 1 else place * 0.0
-    ),
-    "asymmetric": lambda place, scale, size, count: place / scale,
-    "align_corners": lambda place, scale, size, count: place * ((size - 1) / max(count - 1, 1)),
-}
-_ROUNDED: dict[str, Callable[[Any], Any]] = {
-    "round_prefer_floor": lambda place: np.ceil(place - 0.5),
-    "round_prefer_ceil": lambda place: np.floor(place + 0.5),
-    "floor": np.floor,
-    "ceil": np.ceil,
-}
-
-
-_REPEATING = {
-    ("asymmetric", "floor"),
-    *((position, rounding) for position in list(_POSITIONS)[:2] for rounding in list(_ROUNDED)[:2]),
-}
-"""How places are found and rounded if an integer factor repeats each pixel, whatever the size."""
-
-
-def _scales_given(call: Call) -> Any:
-    """The scales that old opsets have as attributes: of all axes, or of the last two."""
-    if "height_scale" in call.attributes and call.value(0).ndim == 4:
-        return [1.0, 1.0, call.get("height_scale"), call.get("width_scale")]
-    return call.get("scales")
-
-
-@reads("Resize", "Upsample")
-def _resize(call: Call) -> Value:
-    """The nearest pixel, whose place is known now where sizes are."""
-    x = call.value(0)
-    old = call.opset < 11  # Upsample, and Resize as it was at first
-    mode, rounding = call.get("mode", "nearest"), call.get("nearest_mode", "round_prefer_floor")
-    position = call.get("coordinate_transformation_mode", "half_pixel")
-    position, rounding = ("asymmetric", "floor") if old else (position, rounding)
-    if mode != "nearest" or position not in _POSITIONS or rounding not in _ROUNDED:
-        raise ExportError(
-            f"{call.operator} of mode {mode}, {position} cannot be read.", fix="use mode nearest."
-        )
-    if call.get("keep_aspect_ratio_policy", "stretch") != "stretch":
-        raise ExportError(f"{call.operator} that keeps the aspect ratio cannot be read.")
-    axes = call.counted(call.get("axes") or range(x.ndim), x.ndim)
-    place = 1 if old else 2
-    counts = call.dims(3).dims if call.has(3) else [None] * len(axes)
-    scales = _scales_given(call) or (_numbers(call, place) if not call.has(3) else [None] * len(axes))
-    factors = {2: 1, 3: 1}
-    rest: dict[int, np.ndarray] = {}
-    for axis, scale, count in zip(axes, scales, counts, strict=True):
-        size = x.shape[axis]
-        if scale == 1 or count == size:
-            continue
-        if not isinstance(size, int) and axis in factors and x.ndim == 4 and x.spec.is_float:
-            if count is None and scale == int(scale) and (position, rounding) in _REPEATING:
-                factors[axis] = int(scale)
-                continue
-        if not isinstance(size, int) or isinstance(count, str):
-            raise ExportError(
-                f"{call.operator} of a free dimension cannot be read.", fix="fix it in the file."
-            )
-        wide = int(count) if count is not None else int(np.floor(size * scale))
-        check_size(call, (wide,), "int64")
-        ratio = wide / size if count is not None else scale
-        places = np.arange(wide, dtype=np.float32)  # ONNX Runtime's type, which decides between two pixels
-        source = _ROUNDED[rounding](_POSITIONS[position](places, np.float32(ratio), size, wide))
-        indices = np.clip(source, 0, size - 1).astype(np.int64)
-        if axis in factors and np.array_equal(indices, np.repeat(np.arange(size), max(wide // size, 1))):
-            factors[axis] = wide // size
-        else:
-            rest[axis] = indices
-    whole = {axis: factor for axis, factor in factors.items() if factor > 1}
-    if whole and x.ndim == 4 and x.spec.is_float:  # free sizes come here alone
-        x = ops.upsample_nearest(x, (factors[2], factors[3]))
-    else:
-        rest |= {axis: np.repeat(np.arange(x.spec.sizes[axis]), factor) for axis, factor in whole.items()}
-    for axis, indices in rest.items():
-        x = taken(x, axis, indices)
-    return x
-
-
-def _numbers(call: Call, place: int) -> list[float]:
-    item = call.items[place]
-    if not isinstance(item, np.ndarray):
-        raise ExportError(f"input {place + 1} of {call.operator} must be a constant.")
-    return [float(number) for number in item.reshape(-1)]

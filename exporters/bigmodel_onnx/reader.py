@@ -52,13 +52,14 @@ def readers() -> dict[str, Any]:
         operators,
         padding_operators,
         recurrent_operators,
+        resize_operators,
         scan_operator,
         shape_operators,
         update_operators,
     )
 
     assert padding_operators and image_operators and normalization_operators and operators and index_operators
-    assert recurrent_operators and scan_operator and shape_operators and update_operators
+    assert recurrent_operators and resize_operators and scan_operator and shape_operators and update_operators
     return nodes.READERS
 
 

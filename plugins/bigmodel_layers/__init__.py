@@ -30,6 +30,7 @@ from bigmodel_layers.pooling import (
     GlobalAveragePool,
     MaxPool1d,
     MaxPool2d,
+    Resize,
     Upsample2d,
     ZeroPad2d,
 )
@@ -69,6 +70,7 @@ __all__ = [
     "MaxPool3d",
     "Relu",
     "Reshape",
+    "Resize",
     "Sigmoid",
     "Silu",
     "Softmax",
@@ -101,6 +103,7 @@ def bigmodel_layers() -> list[type[bm.Layer]]:
         LayerNorm,
         Flatten,
         Reshape,
+        Resize,
         Embedding,
         RNN,
         LSTM,

@@ -192,13 +192,17 @@ class ZeroPad2d(bm.Layer):
 
 @dataclass(frozen=True)
 class Upsample2d(bm.Layer):
-    """Each pixel of images (N, C, H, W) repeated `factor` times down and across.
+    """Images (N, C, H, W) `factor` times as large: each pixel repeated, or a mixture of those around it.
 
     Args:
         factor: how many times larger the output is; one number for both directions.
+        method: "nearest", "bilinear" or "bicubic", as in `bm.ops.resize`.
+        align_corners: whether the centers of the outermost pixels stay in place, for the methods that mix.
     """
 
     factor: int | tuple[int, int] = 2
+    method: str = "nearest"
+    align_corners: bool = False
 
     def __post_init__(self) -> None:
         object.__setattr__(
@@ -207,4 +211,27 @@ class Upsample2d(bm.Layer):
         bm.ops.images.pair(self.factor, "factor")
 
     def __call__(self, x: Any) -> Any:
-        return ops.upsample_nearest(x, self.factor)
+        if self.method == "nearest" and not self.align_corners:
+            return ops.upsample_nearest(x, self.factor)
+        return ops.resize(x, method=self.method, align_corners=self.align_corners, scale=self.factor)
+
+
+@dataclass(frozen=True)
+class Resize(bm.Layer):
+    """Sequences (N, C, T), images (N, C, H, W) or volumes (N, C, D, H, W) in another size.
+
+    Args:
+        size: of the spatial axes; one number for all.
+        method: "nearest", "bilinear" or "bicubic", as in `bm.ops.resize`.
+        align_corners: whether the centers of the outermost pixels stay in place, for the methods that mix.
+    """
+
+    size: int | tuple[int, ...] = 224
+    method: str = "bilinear"
+    align_corners: bool = False
+
+    def __post_init__(self) -> None:
+        object.__setattr__(self, "size", self.size if isinstance(self.size, int) else tuple(self.size))
+
+    def __call__(self, x: Any) -> Any:
+        return ops.resize(x, self.size, self.method, self.align_corners)

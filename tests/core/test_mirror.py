@@ -22,6 +22,7 @@ DEVICES = ("cpu", "cuda")
 SHARED = {
     "bigmodel_core.kernels.borders.MODES",
     "bigmodel_core.kernels.fused.elementwise",
+    "bigmodel_core.kernels.interpolation.METHODS",
     "bigmodel_core.kernels.recurrence.GATES",
     "bigmodel_core.kernels.recurrence.SAVED",
 }

@@ -13,6 +13,7 @@ import numpy as np
 
 from tests.ops.boxes_reference import kept_boxes
 from tests.ops.ctc_reference import ctc_losses
+from tests.ops.resize_reference import resized
 from tests.ops.scan_reference import loops, scanned
 from tests.ops.scatter_reference import scattered
 
@@ -210,6 +211,10 @@ def references(recurrence: Any, images: Any) -> dict[str, Callable[..., Any]]:
             *(np.pad(x, ((1, 0), (0, 2), (2, 1)), mode) for mode in ("constant", "reflect", "edge")),
             np.pad(x[1:, :, :-1], ((0, 2), (0, 0), (0, 0)), constant_values=0.5),
             *(np.pad(i, 2, constant_values=7), np.pad(i > 3, 1, constant_values=True)),
+        ],
+        "resize": lambda x, v: [
+            *(resized(x, (4, 3), m) for m in ("nearest", "nearest-exact", "bilinear", "bicubic")),
+            *(resized(x, (3, 7), "bicubic", True), resized(v, (2, 4, 3), "bilinear")),
         ],
         "zero pad": lambda x: images.padded(x, (1, 0, 2, 3)),
         "swap planes": lambda x: [x.transpose(0, 2, 3, 1), x.transpose(0, 3, 1, 2)],

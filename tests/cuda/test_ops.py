@@ -15,6 +15,7 @@ from bigmodel_core.graph.spec import Spec
 from bigmodel_core.kernels.borders import MODES
 from bigmodel_core.kernels.cuda.engine import launch
 from bigmodel_core.kernels.fused import Elementwise
+from bigmodel_core.kernels.interpolation import METHODS
 from bigmodel_core.ops import losses
 from bigmodel_core.ops.batch_normalization import KnownMoments
 from bigmodel_core.ops.carried import Carried
@@ -247,6 +248,13 @@ CASES: dict[str, Case] = {
             *(o.pad(x, ((-1, 2), 0, (0, -1)), value=0.5), o.pad(i, 2, value=7), o.pad(i > 3, 1, value=True)),
         ],
         {"x": RNG.standard_normal((2, 3, 3)), "i": np.arange(6).reshape(2, 3)},
+    ),
+    "resize": (
+        lambda x, v: [
+            *(o.resize(x, (4, 3), method) for method in METHODS),
+            *(o.resize(x, (3, 7), "bicubic", True), o.resize(v, (2, 4, 3), "bilinear")),
+        ],
+        {"x": RNG.standard_normal((1, 2, 3, 5)), "v": RNG.standard_normal((1, 1, 3, 2, 4))},
     ),
     "swap planes": (lambda x: [SwapPlanes(True)(x), SwapPlanes(False)(x)], {"x": IMAGES}),
     "channel sum": (lambda x: [ChannelSum()(x), ChannelSum()(x[:, :, :1, :1])], {"x": IMAGES}),

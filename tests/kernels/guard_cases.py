@@ -15,6 +15,7 @@ from bigmodel_core.graph.autodiff import gradients
 from bigmodel_core.graph.spec import Spec
 from bigmodel_core.kernels.borders import MODES
 from bigmodel_core.kernels.cpu.engine.target import vector_unit
+from bigmodel_core.kernels.interpolation import METHODS
 from bigmodel_core.ops import linear, losses, squares
 from bigmodel_core.ops.carried import Carried
 from bigmodel_core.ops.scatter import REDUCTIONS
@@ -309,6 +310,14 @@ CASES: dict[str, Case] = {
             *(o.pad(x, {2: (3, 1)}, mode) for mode in MODES),
         ],
         lambda lanes: {"x": normal(2, 5, 7, 9)},
+    ),
+    "sizes of images": Case(
+        lambda x, v: [
+            *(o.resize(x, size, method) for method in METHODS for size in ((3, 67), (19, 4))),
+            *(o.resize(v, (3, 5, 7), "bilinear"), o.resize(v, (7, 5, 9), "bilinear", True)),
+            *(o.resize(o.max_pool(x, 2), (9, 5), method) for method in METHODS),
+        ],
+        lambda lanes: {"x": normal(2, 5, 7, 9), "v": normal(1, 3, 5, 4, 9)},
     ),
     "batch norm": Case(
         lambda x, scale, shift: list(o.batch_norm(x, scale, shift)[:1]),

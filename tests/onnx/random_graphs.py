@@ -829,12 +829,21 @@ def _resize(d: Draw, operator: str) -> None:
         "coordinate_transformation_mode": d.any(None, *positions),
         "nearest_mode": d.any(None, "round_prefer_floor", "round_prefer_ceil", "floor", "ceil"),
     }
-    if free:
-        attributes |= {"coordinate_transformation_mode": "asymmetric", "nearest_mode": "floor"}
+    if d.chance(0.5):
+        attributes = {
+            "mode": d.any("linear", "cubic"),
+            "coordinate_transformation_mode": d.any(None, *positions),
+            "cubic_coeff_a": d.any(None, -0.5),
+        }
     x = d.operand(shape)
     empty = "" if d.opset >= 13 else d.constant(np.zeros(0, np.float32))
     if free or d.chance(0.6):
-        scales = [1, 1, *((d.any(2, 3), d.any(1, 2)) if free else (d.any(0.5, 2, 3, 1.5), d.any(1, 2, 0.6)))]
+        grows = free or (
+            attributes["mode"] != "nearest" and 1 in shape[2:]
+        )  # no mixture makes an empty image
+        scales = [1, 1, d.any(2, 3, 1.5), d.any(1, 2)]
+        if not grows:
+            scales = [1, 1, d.any(0.5, 2, 3, 1.5), d.any(1, 2, 0.6)]
         d.add(operator, x, empty, d.constant(np.float32(scales)), **attributes)
     else:
         sizes = [shape[0], shape[1], d.whole(1, 7), d.whole(1, 7)]

@@ -15,10 +15,12 @@ import pytest
 import bigmodel_core as bm
 from bigmodel_core import ops
 from bigmodel_core.kernels.borders import MODES
+from bigmodel_core.kernels.interpolation import METHODS
 from bigmodel_core.ops.scatter import REDUCTIONS
 from bigmodel_core.ops.squares import SumOfSquares
 from tests.onnx.conftest import Function, each, run
 from tests.ops.boxes_reference import kept_boxes
+from tests.ops.resize_reference import matrix, resized
 from tests.ops.scan_reference import loops, scanned
 from tests.ops.scatter_reference import scattered
 
@@ -78,6 +80,23 @@ def _copies(x: np.ndarray, widths: Any, mode: Any) -> np.ndarray:
     outside = {"constant_values": x.size} if mode == "constant" else {}
     places = np.pad(np.arange(x.size).reshape(x.shape), widths, mode, **outside)
     return np.bincount(places.reshape(-1), minlength=x.size + 1)[:-1].reshape(x.shape)
+
+
+def _scaled(x: np.ndarray, scale: float) -> np.ndarray:
+    """Bilinear, by a scale that counts, rather than the sizes that it leads to, rounded down."""
+    for axis in (2, 3):
+        size = x.shape[axis]
+        places = (np.arange(int(size * scale)) + 0.5) / scale - 0.5
+        weights = np.maximum(0, 1 - np.abs(places.clip(0, size - 1)[:, None] - np.arange(size)))
+        x = np.moveaxis(np.tensordot(weights, x, (1, axis)), 0, axis)
+    return x
+
+
+def _transposed(dy: np.ndarray, shape: tuple[int, ...]) -> np.ndarray:
+    for axis in (2, 3):
+        weights = matrix(shape[axis], dy.shape[axis], "bilinear")
+        dy = np.moveaxis(np.tensordot(weights.T, dy, (1, axis)), 0, axis)
+    return dy
 
 
 X = ("N", 3, 4)
@@ -507,6 +526,49 @@ CASES: dict[str, Case] = {
         ),
         lambda x: tuple(3 * x**2 * _copies(x, ((0, 0), (2, 1), (1, 3)), mode) for mode in MODES),
         (X,),
+    ),
+    **{
+        f"resize {method}{' align_corners' * align}": (
+            lambda x, t, m=method, a=align: (
+                *(
+                    ops.resize(x, (5, 7), m, a),
+                    ops.resize(x, (x.shape[2] * 2, 6), m, a),
+                    ops.resize(t, 7, m, a),
+                ),
+                ops.resize(x, (x.shape[2] + 2, 4), m, a),
+            ),
+            lambda x, t, m=method, a=align: (
+                *(resized(x, (5, 7), m, a), resized(x, (x.shape[2] * 2, 6), m, a), resized(t, (7,), m, a)),
+                resized(x, (x.shape[2] + 2, 4), m, a),
+            ),
+            (("N", 2, "T", 3), ("N", 2, 4)),
+        )
+        for method, align in [(m, a) for m in METHODS for a in (False, True) if m.startswith("bi") or not a]
+    },
+    "resize by a scale": (
+        lambda x: ops.resize(x, method="bilinear", scale=1.5),
+        lambda x: _scaled(x, 1.5),
+        (("N", 2, "T", 4),),
+    ),
+    "resize float64": (
+        lambda x: ops.resize(x, (5, 7), "bicubic"),
+        lambda x: resized(x, (5, 7), "bicubic"),
+        (bm.Spec(("N", 2, "T", 3), "float64"),),
+    ),
+    "resize volumes": (
+        lambda x: (ops.resize(x, (2, 7, 5), "bilinear"), ops.resize(x, (2, 6, 5))),
+        lambda x: (resized(x, (2, 7, 5), "bilinear"), resized(x, (2, 6, 5), "nearest")),
+        (("N", 2, 3, "T", 3),),
+    ),
+    "resize bytes": (
+        lambda i: ops.resize(i, (5, 7)).astype("int64"),
+        lambda i: resized(i.astype(float), (5, 7), "nearest").astype("int64"),
+        (bm.Spec(("N", 1, 3, 3), "uint8"),),
+    ),
+    "gradients of resize": (
+        lambda x: ops.gradients(ops.sum(ops.resize(x, (5, 3), "bilinear") ** 2.0), x),
+        lambda x: _transposed(2 * resized(x, (5, 3), "bilinear"), x.shape),
+        (("N", 2, "T", 4),),
     ),
     "scatter rows of integers": (
         lambda x, i, u: (ops.scatter(x, i, u, 0, "max"), ops.scatter(x, i, 7, 0, "add")),

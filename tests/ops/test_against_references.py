@@ -14,8 +14,10 @@ import pytest
 
 from bigmodel_core import ops
 from bigmodel_core.kernels.borders import MODES
+from bigmodel_core.kernels.interpolation import METHODS
 from bigmodel_core.testing import check_gradients, compute
 from bigmodel_core.testing.evaluate import Evaluation
+from tests.ops.resize_reference import resized
 from tests.ops.scan_reference import scanned, torch_scanned
 from tests.ops.scatter_reference import scattered
 
@@ -661,6 +663,26 @@ CASES = [
         lambda x: np.pad(x[1:-1, :-1], ((0, 0), (2, 0)), constant_values=1.5),
         lambda torch, x: torch.nn.functional.pad(x, (2, -1, -1, -1), value=1.5),
         [A],
+    ),
+    *(
+        Case(
+            f"resize {method} {sizes} {align_corners or ''}",
+            lambda x, s=sizes, m=method, a=align_corners: ops.resize(x, s, m, a),
+            lambda x, s=sizes, m=method, a=align_corners: resized(x, s, m, a),
+            lambda torch, x, s=sizes, m=method, a=align_corners: torch.nn.functional.interpolate(
+                x, s, mode={3: "trilinear"}.get(len(s), m) if m == "bilinear" else m, align_corners=a or None
+            ),
+            [
+                normal(1, 2, 3, 4, 2)[..., : 1 if len(sizes) == 2 else 2].reshape(
+                    (1, 2, 3, 4, 2)[: 2 + len(sizes)]
+                )
+            ],
+        )
+        for method, sizes, align_corners in [
+            *((method, sizes, False) for method in METHODS for sizes in ((5, 3), (2, 8))),
+            *((method, (5, 3), True) for method in METHODS[2:]),
+            *((method, (4, 3, 3), False) for method in METHODS[::2]),
+        ]
     ),
     Case("triu", lambda x: ops.triu(x, 1), lambda x: np.triu(x, 1), plain("triu", diagonal=1), [CUBE]),
     Case("tril", ops.tril, np.tril, plain("tril"), [CUBE]),

@@ -16,6 +16,7 @@ from bigmodel_core.plan import Program, Variables, device_named
 from bigmodel_core.testing import compute
 
 F23, F4, I3 = np.zeros((2, 3)), np.zeros(4), np.zeros(3, "int64")
+IMAGE = np.zeros((1, 2, 2, 2))
 
 
 def _loop(carry: Any, x: Any) -> Any:
@@ -223,6 +224,24 @@ REFUSED: list[tuple[str, Callable[..., Any], list[np.ndarray], type[BigmodelErro
         ShapeError,
         "0 or",
     ),
+    ("unknown resizing", lambda x: ops.resize(x, 2, "area"), [IMAGE], ConfigError, "no method 'area'"),
+    ("no size", lambda x: ops.resize(x), [IMAGE], ConfigError, "either a size or a scale"),
+    ("size and scale", lambda x: ops.resize(x, 2, scale=2), [IMAGE], ConfigError, "either a size or a scale"),
+    ("size of nothing", lambda x: ops.resize(x, 0), [IMAGE], ShapeError, "the size 0 for 2 spatial axes"),
+    ("sizes of three axes", lambda x: ops.resize(x, (1, 2, 3)), [IMAGE], ShapeError, "for 2 spatial axes"),
+    ("scale of nothing", lambda x: ops.resize(x, scale=0), [IMAGE], ConfigError, "the scale 0 for 2"),
+    ("scaled to nothing", lambda x: ops.resize(x, scale=0.1), [IMAGE], ShapeError, r"cannot make \(0, 0\)"),
+    (
+        "corners of pixels",
+        lambda x: ops.resize(x, 2, "nearest", True),
+        [IMAGE],
+        ConfigError,
+        "no align_corners",
+    ),
+    ("resized matrix", lambda x: ops.resize(x, 2), [F23], ShapeError, r"'nearest' got \(2, 3\)"),
+    ("bicubic volume", lambda x: ops.resize(x[None], 2, "bicubic"), [IMAGE], ShapeError, "'bicubic' got"),
+    ("mixed bytes", lambda x: ops.resize(x.astype("uint8"), 3, "bilinear"), [IMAGE], DtypeError, "uint8"),
+    ("pixels of nothing", lambda x: ops.resize(x[:, :, :0], 3), [IMAGE], ShapeError, "cannot make"),
     ("tiled less than never", lambda x: ops.tile(x, -1), [F4], ConfigError, "less than never"),
     ("triangle of a row", ops.tril, [F4], ShapeError, r"tril needs two axes or more, got \(4,\)"),
     ("arange of no step", lambda x: x + ops.arange(1, 4, 0), [I3], ConfigError, "steps of 0"),

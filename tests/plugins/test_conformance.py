@@ -13,6 +13,7 @@ import bigmodel_core as bm
 from bigmodel_core import registry
 from bigmodel_core.testing import Check, checks_for
 from tests.ops.ctc_reference import ctc_losses
+from tests.ops.resize_reference import resized
 
 Reference = Callable[..., Any]
 erf = np.vectorize(math.erf, otypes=[float])
@@ -146,6 +147,13 @@ LAYERS: list[tuple[Any, list[Any], Reference | None]] = [
     (bm.layers.GroupNorm(2), [(3, 4, 3, 5)], group_norm),
     (bm.layers.InstanceNorm(), [(3, 4, 3, 5)], lambda x, state: group_norm(x, state, 4)),
     (bm.layers.ZeroPad2d((1, 2)), [(3, 2, 4, 5)], lambda x: np.pad(x, ((0, 0), (0, 0), (1, 1), (2, 2)))),
+    (
+        bm.layers.Upsample2d((2, 3), "bicubic", True),
+        [(3, 2, 4, 5)],
+        lambda x: resized(x, (8, 15), "bicubic", True),
+    ),
+    (bm.layers.Resize((7, 3)), [(3, 2, 4, 5)], lambda x: resized(x, (7, 3), "bilinear")),
+    (bm.layers.Resize(6, "nearest"), [(3, 2, 4)], lambda x: resized(x, (6,), "nearest")),
     (bm.layers.Upsample2d(2), [(3, 2, 4, 5)], lambda x: x.repeat(2, 2).repeat(2, 3)),
     (bm.models.LinearRegression(2), [(4, 3)], linear),
     (bm.models.LogisticRegression(3), [(4, 2, 3)], linear),
