@@ -207,8 +207,9 @@ def test_a_layer_that_is_called_twice_is_kept_right() -> None:
         (bm.layers.ConvTranspose2d(64, 3, padding=1), (96, 8, 8), (1,), "Winograd"),
         (bm.layers.Conv2d(150, 3, stride=2, padding=1), (64, 8, 8), (1, 2), "filters a chunk"),
         (bm.layers.Conv2d(100, 3, dilation=2), (90, 9, 8), (1,), "filters a chunk"),
+        (bm.layers.Conv3d(32, 3, padding=1), (16, 3, 8, 8), (1, 2), "Winograd"),
     ],
-    ids=["dense", "pointwise", "winograd", "transposed", "strided", "dilated"],
+    ids=["dense", "pointwise", "winograd", "transposed", "strided", "dilated", "volumes"],
 )
 def test_what_is_chosen_for_kept_weights_is_right(
     layer: bm.Layer, shape: tuple[int, ...], batches: tuple[int, ...], choice: str
@@ -218,6 +219,7 @@ def test_what_is_chosen_for_kept_weights_is_right(
     for batch in batches:
         kernels = [kernel for step in network.kernels(batch) for kernel in step.kernels]
         assert any(choice in kernel.choice for kernel in kernels)
+        assert any(kernel.is_kept for kernel in kernels)
         x = np.random.default_rng(batch).standard_normal((batch, *shape), dtype=np.float32)
         same(network, x)
 

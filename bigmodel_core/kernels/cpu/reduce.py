@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import functools
 from typing import Any
 
 from bigmodel_core.graph.spec import Spec
@@ -41,76 +42,65 @@ def sum_(call: Call) -> list[CpuLaunch]:
     return sums(call, *_operands(call))
 
 
-def max_rows(out, x, start, stop):
-    """out (outer, 1), x (outer, middle, 1): the largest of each row; NaN if one is."""
-    for i in range(start, stop):
-        best = x[i, 0, 0]
-        for j in range(1, x.shape[1]):
-            best = larger(best, x[i, j, 0])
-        out[i, 0] = best
+@functools.cache
+def rows_by(pick: Any) -> Any:
+    """The function of the larger or the smaller number along each row."""
+
+    def extreme_rows(out, x, start, stop):
+        """out (outer, 1), x (outer, middle, 1)."""
+        for i in range(start, stop):
+            best = x[i, 0, 0]
+            for j in range(1, x.shape[1]):
+                best = pick(best, x[i, j, 0])
+            out[i, 0] = best
+
+    return extreme_rows
 
 
-def min_rows(out, x, start, stop):
-    """out (outer, 1), x (outer, middle, 1): the smallest of each row; NaN if one is."""
-    for i in range(start, stop):
-        best = x[i, 0, 0]
-        for j in range(1, x.shape[1]):
-            best = smaller(best, x[i, j, 0])
-        out[i, 0] = best
+@functools.cache
+def columns_by(pick: Any) -> Any:
+    """The function of the larger or the smaller number along each column."""
 
-
-def max_columns(out, x, width, start, stop):
-    """out (outer, inner), x (outer, middle, inner): an item is so many columns, gone through row by row."""
-    blocks = (x.shape[2] + width - 1) // width
-    for item in range(start, stop):
-        i = item // blocks
-        first = item % blocks * width
-        best = out[i, first : min(first + width, x.shape[2])]
-        for k in range(best.shape[0]):
-            best[k] = x[i, 0, unsigned(first + k)]
-        for j in range(1, x.shape[1]):
-            here = x[i, j, first : first + best.shape[0]]
+    def extreme_columns(out, x, width, start, stop):
+        """out (outer, inner), x (outer, middle, inner): an item is so many columns, taken row by row."""
+        blocks = (x.shape[2] + width - 1) // width
+        for item in range(start, stop):
+            i = item // blocks
+            first = item % blocks * width
+            best = out[i, first : min(first + width, x.shape[2])]
             for k in range(best.shape[0]):
-                best[k] = larger(best[k], here[k])
+                best[k] = x[i, 0, unsigned(first + k)]
+            for j in range(1, x.shape[1]):
+                here = x[i, j, first : first + best.shape[0]]
+                for k in range(best.shape[0]):
+                    best[k] = pick(best[k], here[k])
+
+    return extreme_columns
 
 
-def min_columns(out, x, width, start, stop):
-    """As `max_columns`, of the smallest."""
-    blocks = (x.shape[2] + width - 1) // width
-    for item in range(start, stop):
-        i = item // blocks
-        first = item % blocks * width
-        best = out[i, first : min(first + width, x.shape[2])]
-        for k in range(best.shape[0]):
-            best[k] = x[i, 0, unsigned(first + k)]
-        for j in range(1, x.shape[1]):
-            here = x[i, j, first : first + best.shape[0]]
-            for k in range(best.shape[0]):
-                best[k] = smaller(best[k], here[k])
-
-
-def _extreme(call: Call, rows: Any, columns: Any) -> list[CpuLaunch]:
+def _extreme(call: Call, pick: Any) -> list[CpuLaunch]:
+    """The largest or the smallest along neighbouring axes; NaN where one is."""
     call.op.infer(*call.inputs)  # a free axis may turn out empty
     y, x = _operands(call)
     outer, inner = y.spec.sizes
     if outer * inner == 0:
         return []
     if inner == 1:
-        return call.launch(kernel(rows), [y], [x])
+        return call.launch(kernel(rows_by(pick)), [y], [x])
     items = outer * -(-inner // WIDTH)
-    return call.launch(kernel(columns, items=lambda op, i, o: items), [y], [x], width=WIDTH)
+    return call.launch(kernel(columns_by(pick), items=lambda op, i, o: items), [y], [x], width=WIDTH)
 
 
 @cpu_launches
 def max_(call: Call) -> list[CpuLaunch]:
     """The largest along neighbouring axes."""
-    return _extreme(call, max_rows, max_columns)
+    return _extreme(call, larger)
 
 
 @cpu_launches
 def min_(call: Call) -> list[CpuLaunch]:
     """The smallest along neighbouring axes."""
-    return _extreme(call, min_rows, min_columns)
+    return _extreme(call, smaller)
 
 
 def argmax_middle(out, x, start, stop):

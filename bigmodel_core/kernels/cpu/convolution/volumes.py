@@ -154,7 +154,8 @@ class Slices:
         made, each = self.call.temporary(sizes), math.prod(taps)
         given = weight.reshape(1, filters, of_group, deep, each)
         out = made.reshape(filters, deep, of_group, each)
-        return made, self.call.launch(kernel(add_turned), [out], [given])
+        launches = self.call.launch(kernel(add_turned), [out], [given])
+        return made, [replace(launch, makes=(made.buffer,)) for launch in launches]
 
     def beside(self, x: Operand, first: int, count: int) -> tuple[Operand, list[CpuLaunch]]:
         """The images of slices side by side under some slices of y, and what writes them."""

@@ -10,7 +10,7 @@ from bigmodel_core.kernels.cpu.engine.instructions import prefetch
 from bigmodel_core.kernels.cpu.engine.memory import load, load_int, store
 from bigmodel_core.kernels.cpu.engine.native import Intrinsic, NativeFunction
 from bigmodel_core.kernels.cpu.recurrent.cells import backward_row
-from bigmodel_core.kernels.cpu.recurrent.product import product_with_panels
+from bigmodel_core.kernels.cpu.recurrent.product import product_with_panels, row_setter
 from bigmodel_core.kernels.recurrence import GATES
 
 LINE = 64
@@ -29,16 +29,9 @@ def prefetch_rows(address, count):
 def backward_kernel(cell: str, dtype: str) -> NativeFunction:
     """The kernel that runs rows back through all steps; `backward_launches` lists its context."""
     size, count = SIZES[dtype], GATES[cell]
-    read, write, product = load(dtype), store(dtype), product_with_panels(dtype)
+    read, write, set_row = load(dtype), store(dtype), row_setter(dtype)
+    product = product_with_panels(dtype)
     run_row, has_cells = backward_row(cell, dtype), cell == "lstm"
-
-    def start_row(source, target, units):
-        """Copy a row; zeros if there is no source."""
-        for j in range(units):
-            if source != 0:
-                write(target, j, read(source, j))
-            else:
-                write(target, j, 0)
 
     def add_row(source, target, units):
         for j in range(units):
@@ -58,9 +51,9 @@ def backward_kernel(cell: str, dtype: str) -> NativeFunction:
         first = (steps - 1) * reverse
         onward = 1 - 2 * reverse
         for n in range(n0, n1):
-            start_row(d_last + n * row if d_last != 0 else 0, d_state + n * row, units)
+            set_row(d_last + n * row if d_last != 0 else 0, d_state + n * row, units)
             if has_cells:
-                start_row(d_last_cell + n * row if d_last_cell != 0 else 0, d_cell + n * row, units)
+                set_row(d_last_cell + n * row if d_last_cell != 0 else 0, d_cell + n * row, units)
         products = d_recurrent if d_recurrent != 0 else d_gates
         for step in range(steps - 1, -1, -1):
             t = first + onward * step
@@ -68,9 +61,9 @@ def backward_kernel(cell: str, dtype: str) -> NativeFunction:
                 at = t * step_row + n * row
                 here = (t * batch + n) * wide
                 if lengths != 0 and t >= load_int(lengths, n):
-                    start_row(0, d_gates + here, units * count)
+                    set_row(0, d_gates + here, units * count)
                     if d_recurrent != 0:
-                        start_row(0, d_recurrent + here, units * count)
+                        set_row(0, d_recurrent + here, units * count)
                 else:
                     if dy != 0:
                         add_row(dy + at, d_state + n * row, units)

@@ -12,16 +12,14 @@ from bigmodel_core.kernels.cpu.engine.memory import (
     atomic_load,
     atomic_store,
     call_c,
-    load,
     load_int,
     pause,
-    store,
     store_int,
 )
 from bigmodel_core.kernels.cpu.engine.native import NativeFunction
 from bigmodel_core.kernels.cpu.engine.target import vector_unit
 from bigmodel_core.kernels.cpu.recurrent.cells import forward_row
-from bigmodel_core.kernels.cpu.recurrent.product import product_with_panels
+from bigmodel_core.kernels.cpu.recurrent.product import product_with_panels, row_setter
 from bigmodel_core.kernels.recurrence import GATES
 from bigmodel_core.kernels.status import CODE, FOUND, LENGTH_OUT_OF_RANGE, LIMIT, POSITION
 
@@ -35,17 +33,9 @@ def forward_parts(cell: str, dtype: str) -> tuple[Any, Any, Any, Any]:
     `end(ctx, n0, n1)` writes the last states.
     """
     size, count = SIZES[dtype], GATES[cell]
-    read, write, product = load(dtype), store(dtype), product_with_panels(dtype)
+    set_row, product = row_setter(dtype), product_with_panels(dtype)
     run_row, has_cells, apart = forward_row(cell, dtype), cell == "lstm", cell == "gru"
     lanes = vector_unit().lanes(dtype)
-
-    def set_row(source, target, units):
-        """Copy a row; zeros if there is no source."""
-        for j in range(units):
-            if source != 0:
-                write(target, j, read(source, j))
-            else:
-                write(target, j, 0)
 
     def sizes(ctx):
         """Steps, rows of the batch, units, and whether time runs backwards."""

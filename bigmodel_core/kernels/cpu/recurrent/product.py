@@ -57,6 +57,20 @@ def product_with_panels(dtype: str) -> Any:
     return product
 
 
+def row_setter(dtype: str) -> Any:
+    """The function that copies a row of numbers to a target; zeros if the source is 0."""
+    read, write = load(dtype), store(dtype)
+
+    def set_row(source, target, units):
+        for j in range(units):
+            if source != 0:
+                write(target, j, read(source, j))
+            else:
+                write(target, j, 0)
+
+    return set_row
+
+
 @functools.cache
 def add_vectors_kernel(dtype: str) -> NativeFunction:
     """The kernel for the sum of two vectors."""
