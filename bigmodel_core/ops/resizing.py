@@ -33,10 +33,6 @@ from bigmodel_core.ops.images import CHANNELS_FIRST, CHANNELS_LAST, to_last
 from bigmodel_core.ops.interpolation import Interpolation
 from bigmodel_core.ops.shape import broadcast_to, reshape
 
-COORDINATES = ("half_pixel", "align_corners", "asymmetric", "pytorch_half_pixel")
-"""What are the same places before and after: the outer edges of the outermost pixels, their centers, or their
-first corners. ONNX's names; the last one is the first, but a single pixel comes from place 0."""
-
 
 @dataclass(frozen=True)
 class Resize(Interpolation):
