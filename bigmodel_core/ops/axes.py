@@ -8,7 +8,7 @@ from typing import Any
 
 import numpy as np
 
-from bigmodel_core.errors import ShapeError
+from bigmodel_core.errors import ConfigError, ShapeError
 from bigmodel_core.graph.spec import Dim, Shape
 
 Axes = int | tuple[int, ...] | None
@@ -28,6 +28,21 @@ def several(given: Any) -> tuple[Any, ...]:
     """What may be given alone or as a sequence, such as a size or a shape, as a tuple."""
     is_array = isinstance(given, np.ndarray) and given.ndim > 0
     return tuple(given) if is_array or isinstance(given, (tuple, list, range)) else (given,)
+
+
+def dimensions(name: str, given: Any) -> tuple[Dim, ...]:
+    """Integers and dimensions, given alone or as a sequence to what `name` says.
+
+    Raises:
+        ConfigError: one is neither.
+    """
+    found = []
+    for item in several(given):
+        number = item if isinstance(item, str) else integer(item)
+        if number is None:
+            raise ConfigError(f"{name} takes integers, not {item!r}.")
+        found.append(number)
+    return tuple(found)
 
 
 def normal_axes(axes: Axes, rank: int) -> tuple[int, ...]:

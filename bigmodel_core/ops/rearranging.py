@@ -3,22 +3,14 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from typing import Any
 
 from bigmodel_core.errors import ConfigError, ShapeError
 from bigmodel_core.graph import Value
-from bigmodel_core.graph.spec import (
-    Dim,
-    dim_divide,
-    dim_floor_divide,
-    dim_multiply,
-    dim_subtract,
-    format_shape,
-)
-from bigmodel_core.ops.axes import Axes, integer, normal_axes, normal_axis, several
+from bigmodel_core.graph.spec import Dim, dim_divide, dim_multiply, format_shape
+from bigmodel_core.ops.axes import Axes, dimensions, integer, normal_axes, normal_axis, several
 from bigmodel_core.ops.concatenation import concatenate
 from bigmodel_core.ops.operands import as_values
-from bigmodel_core.ops.shape import broadcast_to, flatten, reshape
+from bigmodel_core.ops.shape import broadcast_to, reshape
 from bigmodel_core.ops.slicing import Slice, index
 
 
@@ -46,7 +38,7 @@ def split(x: Value, sections: int | Sequence[Dim], axis: int = 0) -> list[Value]
             )
         bounds: list[Dim] = [dim_multiply(width, number) for number in range(count)]
     else:
-        bounds = [0, *_numbers("split", sections)]
+        bounds = [0, *dimensions("split", sections)]
         ordered = [bound for bound in bounds if isinstance(bound, int)]
         if ordered != sorted(ordered):
             raise ShapeError(f"the places {tuple(bounds[1:])} to cut are not in order.")
@@ -102,34 +94,6 @@ def expand_dims(x: Value, axis: int | tuple[int, ...]) -> Value:
     return reshape(x, tuple(1 if place in axes else next(rest) for place in range(rank)))
 
 
-def roll(x: Value, shift: int | Sequence[int], axis: int | Sequence[int] | None = None) -> Value:
-    """The numbers moved along axes, those that leave at one end coming in at the other.
-
-    Args:
-        x: any array.
-        shift: by how many places, to higher ones if it is above 0; for several axes, each.
-        axis: along which; None rolls the flattened array.
-
-    Raises:
-        ConfigError: there are not as many shifts as axes, or one is no integer.
-    """
-    if axis is None:
-        return reshape(roll(flatten(x, 0), shift, 0), x.shape)
-    axes, shifts = several(axis), _numbers("roll", shift)
-    shifts = shifts * len(axes) if shifts == (shift,) else shifts
-    if len(shifts) != len(axes):
-        raise ConfigError(f"roll has {len(shifts)} shifts for {len(axes)} axes.", fix="pass one for each.")
-    for place, by in zip(axes, shifts, strict=True):
-        place = normal_axis(place, x.ndim)
-        size = x.shape[place]
-        turns = dim_floor_divide(by, size) if size != 0 else 0
-        end = dim_subtract(by, dim_multiply(turns, size)) if size != 0 else 0  # how many come in
-        if end != 0:
-            first = dim_subtract(size, end)
-            x = concatenate([Slice(place, first, end)(x), Slice(place, 0, first)(x)], place)
-    return x
-
-
 def flip(x: Value, axis: Axes = None) -> Value:
     """The numbers in reverse order along axes (all by default)."""
     for place in normal_axes(axis, x.ndim):
@@ -149,7 +113,7 @@ def tile(x: Value, repeats: Dim | Sequence[Dim]) -> Value:
     Raises:
         ConfigError: a number of repeats is below 0, or no integer.
     """
-    counts = _numbers("tile", repeats)
+    counts = dimensions("tile", repeats)
     if any(isinstance(count, int) and count < 0 for count in counts):
         raise ConfigError(f"tile by {counts} repeats less than never.", fix="pass 0 or more for each axis.")
     rank = max(x.ndim, len(counts))
@@ -161,15 +125,4 @@ def tile(x: Value, repeats: Dim | Sequence[Dim]) -> Value:
     return reshape(broadcast_to(reshape(x, apart), tuple(repeated)), tiled)
 
 
-def _numbers(name: str, given: Any) -> tuple[Dim, ...]:
-    """Integers and dimensions, given alone or as a sequence."""
-    found = []
-    for item in several(given):
-        number = item if isinstance(item, str) else integer(item)
-        if number is None:
-            raise ConfigError(f"{name} takes integers, not {item!r}.")
-        found.append(number)
-    return tuple(found)
-
-
-__all__ = ["expand_dims", "flip", "roll", "split", "squeeze", "stack", "tile"]
+__all__ = ["expand_dims", "flip", "split", "squeeze", "stack", "tile"]

@@ -61,6 +61,26 @@ class Sum(Reduction):
         return emit.ReduceSum(x, emit.ints(self.axes), keepdims=int(self.keepdims))
 
 
+class SumSquare(Reduction):
+    """The sum of squares along axes, none of which is stored; along rows in float64."""
+
+    cpu = cpu_kernels.sum_square
+
+    def infer(self, x: Spec) -> Spec:
+        check_floats("SumSquare", x)
+        return super().infer(x)
+
+    def grad(self, dy: Value, y: Value, x: Value) -> tuple[Value]:
+        return (x * (dy.reshape(*self.kept(x.spec)) * 2.0),)
+
+    def decomposed(self, *inputs: Value) -> tuple[Value]:
+        (x,) = inputs
+        return (Sum(self.axes, self.keepdims)(x * x),)
+
+    def onnx(self, emit: Any, x: Any) -> Any:
+        return emit.reduce("ReduceSumSquare", x, self.axes, self.keepdims)
+
+
 class _Extreme(Reduction):
     def infer(self, x: Spec) -> Spec:
         for axis in normal_axes(self.axes, x.ndim):

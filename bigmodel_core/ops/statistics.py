@@ -16,6 +16,7 @@ from bigmodel_core.ops.comparison import cast, equal, logical_not, not_equal, wh
 from bigmodel_core.ops.differentiation import stop_gradient
 from bigmodel_core.ops.elementwise import check_floats, constant_like
 from bigmodel_core.ops.functions import absolute, exp, log, sqrt, square
+from bigmodel_core.ops.reduce import SumSquare, reduced
 from bigmodel_core.ops.reduce import max as max_
 from bigmodel_core.ops.reduce import mean as mean_
 from bigmodel_core.ops.reduce import min as min_
@@ -70,7 +71,8 @@ def norm(x: Value, ord: float = 2, axis: Axes = None, keepdims: bool = False) ->
     """
     check_floats("norm", x.spec)
     if ord == 2:
-        return _root(sum_(square(x), axis, keepdims))
+        axes = normal_axes(axis, x.ndim)
+        return _root(reduced(SumSquare, x, axes, keepdims) if axes else square(x))
     size = absolute(x)
     if ord == 1:
         return sum_(size, axis, keepdims)

@@ -165,6 +165,8 @@ def references(recurrence: Any, images: Any) -> dict[str, Callable[..., Any]]:
         "sums and products": lambda x, i: [
             *(x.cumsum(2), x.cumsum(1), x[::-1].cumsum(0)[::-1] - x, x.cumsum(1) - x),
             *(i.cumsum(1), i.prod(0), x.prod(1), x.prod(2)),
+            *((x * x).sum(1) ** 0.5, (x * x).sum(2) ** 0.5),
+            *(np.roll(x, 1, 1), np.roll(x, -2, 2), np.roll(i, 4)),
         ],
         "extremes of rows": lambda x: [x.max(), x.max(1), x.min(0), x.min(1)],
         "softmax": lambda x: [softmax(x), log_softmax(x)],

@@ -143,6 +143,7 @@ CASES: dict[str, Case] = {
         lambda x, i: [
             *(o.cumsum(x), o.cumsum(x, 1), o.cumsum(x, 0, True, True), o.cumsum(x, 1, exclusive=True)),
             *(o.cumsum(i), o.prod(i, 0), o.prod(x, 1), o.prod(x, 2)),
+            *(o.norm(x, axis=1), o.norm(x, axis=2), o.roll(x, 1, 1), o.roll(x, -2, 2), o.roll(i, 4)),
         ],
         {"x": RNG.standard_normal((2, 3, 5)), "i": np.arange(-2, 4).reshape(2, 3)},
     ),

@@ -183,11 +183,13 @@ def _reductions(x: Value, c: Value, r: Value) -> list[Value]:
     found = [o.sum(x), o.sum(x, 0), o.sum(x, (0, 2)), o.sum(x, (1, 2)), o.mean(x, 1)]
     found += [o.cumsum(x), o.cumsum(x, 1, True), o.cumsum(c, 0, False, True), o.prod(x / 2, 1), o.prod(x, 2)]
     found += [o.max(x, 1), o.min(x, 2), o.argmax(x, 1), o.argmax(x, 2), o.max(x)]
+    found += [o.norm(x, axis=1), o.norm(x, axis=-1), o.norm(c, axis=0), o.norm(r, axis=1)]
     return [*found, o.sum(c, 0), o.sum(r, 1), squares.SumOfSquares()(r)]
 
 
 def _pieces(x: Value, y: Value) -> list[Value]:
     found = [x[1:4], x[:, 2], x[:, ::3], x[..., -2:], x[::-1, ::-2, ::-1], o.transpose(x)]
+    found += [o.roll(x, 2, 0), o.roll(x, -1, 1), o.roll(x, 3, -1), o.roll(x, 7)]
     found += [o.transpose(x, (1, 0, 2))]
     found += [o.concatenate([x, y], 0), o.concatenate([x, x * y[:1], x], 2), o.reshape(x, (-1,)) * 2.0]
     found += [o.update_slice(x, y[:1], (1, 0, 0)), o.update_slice(x * x, y[:1, :1], (1, 0, 0))]

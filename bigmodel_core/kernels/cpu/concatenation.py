@@ -7,14 +7,13 @@ import math
 from bigmodel_core.kernels.call import Call
 from bigmodel_core.kernels.cpu.engine.kernels import cpu_launches, kernel
 from bigmodel_core.kernels.cpu.engine.launch import CpuLaunch
-from bigmodel_core.kernels.cpu.engine.memory import unsigned
+from bigmodel_core.kernels.cpu.engine.runs import copy_run
 
 
 def copy_columns(out, x, offset, start, stop):
     """out (rows, wide), x (rows, narrow): the columns of x from `offset` on."""
     for i in range(start, stop):
-        for j in range(x.shape[1]):
-            out[i, unsigned(offset + j)] = x[i, j]
+        copy_run(out, i * out.shape[1] + offset, x, i * x.shape[1], x.shape[1])
 
 
 @cpu_launches

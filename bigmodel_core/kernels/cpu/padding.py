@@ -8,13 +8,18 @@ from bigmodel_core.kernels.cpu.engine.array import CHUNK_ELEMENTS
 from bigmodel_core.kernels.cpu.engine.kernels import cpu_launches, kernel
 from bigmodel_core.kernels.cpu.engine.launch import CpuLaunch
 from bigmodel_core.kernels.cpu.engine.memory import unsigned
+from bigmodel_core.kernels.cpu.engine.runs import copy_run, fill_run
 
 
 def pad_rows(out, x, sizes, inside, before, units, count, left, unit, kind, fill, pieces, start, stop):
     """out (rows, units * unit), x (rows inside, count * unit); an item is one of the pieces of a row."""
     last = len(sizes) - 1
+    wide = out.shape[1]
     width = (units + pieces - 1) // pieces
     row = start // pieces
+    is_filled = kind == CONSTANT and pieces == 1 and wide <= NARROW
+    if is_filled:  # all rows at once, and what is inside over it
+        fill_run(out, start * wide, (stop - start) * wide, fill)
     piece = start - row * pieces
     at = row % sizes[last]
     base = outer_row(row // sizes[last], sizes, inside, before, kind)
@@ -23,8 +28,11 @@ def pad_rows(out, x, sizes, inside, before, units, count, left, unit, kind, fill
         first = min(piece * width, units)
         end = min(first + width, units)
         if place < 0:
-            for j in range(first * unit, end * unit):
-                out[row, unsigned(j)] = fill
+            if not is_filled:
+                fill_run(out, row * wide + first * unit, (end - first) * unit, fill)
+        elif is_filled:
+            source_row = (base * inside[last] + place) * x.shape[1]
+            copy_inside(out, x, row * wide, source_row, 0, units, count, left, unit)
         else:
             pad_row(out, x, row, base * inside[last] + place, first, end, count, left, unit, kind, fill)
         piece += 1
@@ -55,25 +63,29 @@ def pad_row(out, x, row, taken, first, end, count, left, unit, kind, fill):
     """The units of a row from `first` to `end`: a row of the array with borders."""
     low = min(max(left, first), end)
     high = max(min(left + count, end), low)
+    at = row * out.shape[1]
+    begin = taken * x.shape[1]
     if kind == CONSTANT:
-        for j in range(first * unit, low * unit):
-            out[row, unsigned(j)] = fill
-        for j in range(high * unit, end * unit):
-            out[row, unsigned(j)] = fill
+        fill_run(out, at + first * unit, (low - first) * unit, fill)
+        fill_run(out, at + high * unit, (end - high) * unit, fill)
+    elif unit == 1:
+        for number in range(first, low):
+            out[row, unsigned(number)] = x[taken, unsigned(source(number - left, count, kind))]
+        for number in range(high, end):
+            out[row, unsigned(number)] = x[taken, unsigned(source(number - left, count, kind))]
     else:
-        copy_units(out, x, row, taken, first, low, count, left, unit, kind)
-        copy_units(out, x, row, taken, high, end, count, left, unit, kind)
-    shift = left * unit
-    for j in range(low * unit, high * unit):
-        out[row, unsigned(j)] = x[taken, unsigned(j - shift)]
+        for number in range(first, low):
+            copy_run(out, at + number * unit, x, begin + source(number - left, count, kind) * unit, unit)
+        for number in range(high, end):
+            copy_run(out, at + number * unit, x, begin + source(number - left, count, kind) * unit, unit)
+    copy_inside(out, x, at, begin, first, end, count, left, unit)
 
 
-def copy_units(out, x, row, taken, first, end, count, left, unit, kind):
-    """Units of a border, each of which is one inside."""
-    for number in range(first, end):
-        place = source(number - left, count, kind) * unit
-        for k in range(unit):
-            out[row, unsigned(number * unit + k)] = x[taken, unsigned(place + k)]
+def copy_inside(out, x, at, begin, first, end, count, left, unit):
+    """The units of a row from `first` to `end` that are inside, copied."""
+    low = min(max(left, first), end)
+    high = max(min(left + count, end), low)
+    copy_run(out, at + low * unit, x, begin + (low - left) * unit, (high - low) * unit)
 
 
 def fold_rows(dx, dy, sizes, inside, before, units, count, left, unit, kind, start, stop):
@@ -119,10 +131,14 @@ def add_units(dx, dy, row, taken, first, end, count, left, unit, kind):
             dx[row, unsigned(place + k)] += dy[taken, unsigned(number * unit + k)]
 
 
+NARROW = 256
+"""Numbers of a row whose border is filled together with those of other rows."""
+
+
 @cpu_launches
 def pad(call: Call) -> list[CpuLaunch]:
     """An array with borders."""
-    return padded(call, *bordered_by(call.op, call.inputs[0]))
+    return padded(call, *bordered_by(call.op, call.inputs[0]), call.op.fill(call.dtype))
 
 
 @cpu_launches
@@ -130,17 +146,17 @@ def pad_grad(call: Call) -> list[CpuLaunch]:
     """The gradient inside, with that of the borders added to what they are copies of."""
     found, kind = bordered_by(call.op.forward(), call.outputs[0])
     if kind == CONSTANT:
-        return padded(call, found.reversed(), CONSTANT)
+        return padded(call, found.reversed())
     dx, dy = call.output(0).reshape(*found.plain), call.input(0).reshape(*found.padded)
     return call.launch(kernel(fold_rows), [dx], [dy], **vars(found), kind=kind)
 
 
-def padded(call: Call, found: Bordered, kind: int) -> list[CpuLaunch]:
+def padded(
+    call: Call, found: Bordered, kind: int = CONSTANT, fill: float | int | bool = 0
+) -> list[CpuLaunch]:
     """The launch that makes an array with borders, whose long rows are cut."""
     rows, wide = found.padded
     pieces = min(max(-(-wide // CHUNK_ELEMENTS), 1), max(found.units, 1))
     out, x = call.output(0).reshape(rows, wide), call.input(0).reshape(*found.plain)
     function = kernel(pad_rows, items=lambda *_: rows * pieces if wide else 0)
-    return call.launch(
-        function, [out], [x], **vars(found), kind=kind, fill=call.op.fill(call.dtype), pieces=pieces
-    )
+    return call.launch(function, [out], [x], **vars(found), kind=kind, fill=fill, pieces=pieces)

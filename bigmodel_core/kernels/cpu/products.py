@@ -6,10 +6,8 @@ from bigmodel_core.kernels.call import Call
 from bigmodel_core.kernels.cpu.engine.kernels import cpu_launches, kernel
 from bigmodel_core.kernels.cpu.engine.launch import CpuLaunch
 from bigmodel_core.kernels.cpu.engine.memory import unsigned
+from bigmodel_core.kernels.cpu.reduce import WIDTH, by_columns
 from bigmodel_core.kernels.views import split_axes
-
-WIDTH = 256
-"""Columns that are multiplied side by side."""
 
 
 @cpu_launches
@@ -19,8 +17,11 @@ def prod(call: Call) -> list[CpuLaunch]:
     if outer * inner == 0:
         return []
     y, x = call.output(0).reshape(outer, inner), call.input(0).reshape(outer, middle, inner)
-    rows = prod_last if x.spec.is_float else prod_last_whole
-    return call.launch(kernel(prod_middle if inner > 1 else rows), [y], [x])
+    if inner == 1:
+        return call.launch(kernel(prod_last if x.spec.is_float else prod_last_whole), [y], [x])
+    if middle == 0:
+        return call.launch(kernel(fill_with_one), [y], [])
+    return by_columns(call, y, x, multiplied)
 
 
 def prod_last(out, x, start, stop):
@@ -41,16 +42,15 @@ def prod_last_whole(out, x, start, stop):
         out[i, 0] = total
 
 
-def prod_middle(out, x, start, stop):
-    """out (outer, inner), x (outer, middle, inner): the products of columns, row by row."""
+def multiplied(a, b):
+    return a * b
+
+
+def fill_with_one(out, start, stop):
+    """out (outer, inner): products of nothing."""
     for i in range(start, stop):
-        total = out[i]
-        for k in range(total.shape[0]):
-            total[k] = 1
-        for j in range(x.shape[1]):
-            row = x[i, j]
-            for k in range(total.shape[0]):
-                total[k] *= row[k]
+        for k in range(out.shape[1]):
+            out[i, k] = 1
 
 
 @cpu_launches

@@ -15,7 +15,7 @@ from bigmodel_core.kernels.extremes import larger, smaller
 from bigmodel_core.kernels.views import split_axes
 
 WIDTH = 256
-"""Columns that are compared side by side."""
+"""Columns that are taken side by side."""
 
 
 def _operands(call: Call) -> tuple[Operand, Operand]:
@@ -42,6 +42,12 @@ def sum_(call: Call) -> list[CpuLaunch]:
     return sums(call, *_operands(call))
 
 
+@cpu_launches
+def sum_square(call: Call) -> list[CpuLaunch]:
+    """The sum of squares along neighbouring axes."""
+    return sums(call, *_operands(call), is_squared=True)
+
+
 @functools.cache
 def rows_by(pick: Any) -> Any:
     """The function of the larger or the smaller number along each row."""
@@ -59,9 +65,9 @@ def rows_by(pick: Any) -> Any:
 
 @functools.cache
 def columns_by(pick: Any) -> Any:
-    """The function of the larger or the smaller number along each column."""
+    """The function that applies one of two numbers along each column."""
 
-    def extreme_columns(out, x, width, start, stop):
+    def columns(out, x, width, start, stop):
         """out (outer, inner), x (outer, middle, inner): an item is so many columns, taken row by row."""
         blocks = (x.shape[2] + width - 1) // width
         for item in range(start, stop):
@@ -75,7 +81,14 @@ def columns_by(pick: Any) -> Any:
                 for k in range(best.shape[0]):
                     best[k] = pick(best[k], here[k])
 
-    return extreme_columns
+    return columns
+
+
+def by_columns(call: Call, y: Operand, x: Operand, pick: Any) -> list[CpuLaunch]:
+    """y (outer, inner): a function of two numbers applied along the columns of x (outer, middle, inner)."""
+    outer, inner = y.spec.sizes
+    items = outer * -(-inner // WIDTH)
+    return call.launch(kernel(columns_by(pick), items=lambda op, i, o: items), [y], [x], width=WIDTH)
 
 
 def _extreme(call: Call, pick: Any) -> list[CpuLaunch]:
@@ -87,8 +100,7 @@ def _extreme(call: Call, pick: Any) -> list[CpuLaunch]:
         return []
     if inner == 1:
         return call.launch(kernel(rows_by(pick)), [y], [x])
-    items = outer * -(-inner // WIDTH)
-    return call.launch(kernel(columns_by(pick), items=lambda op, i, o: items), [y], [x], width=WIDTH)
+    return by_columns(call, y, x, pick)
 
 
 @cpu_launches

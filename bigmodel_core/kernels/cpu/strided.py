@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from bigmodel_core.kernels.cpu.engine.memory import unsigned
+from bigmodel_core.kernels.cpu.engine.runs import copy_run
 
 
 def copy_strided(out, x, first, sizes, strides, start, stop):
@@ -13,8 +14,7 @@ def copy_strided(out, x, first, sizes, strides, start, stop):
         step = strides[len(sizes) - 1]
         for number in range(row, min(stop, row + alike)):
             if step == 1:
-                for j in range(out.shape[1]):
-                    out[number, j] = x[unsigned(at + j)]
+                copy_run(out, number * out.shape[1], x, at, out.shape[1])
             elif step == -1:
                 for j in range(out.shape[1]):
                     out[number, j] = x[unsigned(at - j)]
@@ -32,8 +32,11 @@ def put_strided(out, x, first, sizes, strides):
         at, alike, between = strided_row(row, first, sizes, strides)
         step = strides[len(sizes) - 1]
         for number in range(row, row + alike):
-            for j in range(x.shape[1]):
-                out[unsigned(at + j * step)] = x[number, j]
+            if step == 1:
+                copy_run(out, at, x, number * x.shape[1], x.shape[1])
+            else:
+                for j in range(x.shape[1]):
+                    out[unsigned(at + j * step)] = x[number, j]
             at += between
         row += alike
 

@@ -36,7 +36,8 @@ class Intrinsic:
     """A function given by the LLVM instructions it emits: `codegen(builder, *arguments)`.
 
     Args:
-        signature: Numba types as text, such as "float32(intp, intp)".
+        signature: Numba types as text, such as "float32(intp, intp)"; empty for one that returns nothing and
+            takes arguments of any types.
         codegen: gets an llvmlite `IRBuilder` and the argument values, returns the result value (None for
             void).
         typed: whether `codegen` gets Numba's target context and the signature too, before the builder.
@@ -285,21 +286,25 @@ class _Prepared:
 
 def _numba_intrinsic(declared: Intrinsic) -> Any:
     from numba.core import sigutils
+    from numba.core.types import void
     from numba.core.typing import signature as make_signature
     from numba.extending import intrinsic as numba_intrinsic
 
-    arguments, result = sigutils.normalize_signature(declared.signature)
-    assert result is not None
+    wanted, count = None, declared.codegen.__code__.co_argcount - 3
+    if declared.signature:
+        arguments, result = sigutils.normalize_signature(declared.signature)
+        assert result is not None
+        wanted, count = make_signature(result, *arguments), len(arguments)
 
     def codegen(context: Any, builder: Any, signature: Any, values: Any) -> Any:
         before = (context, signature) if declared.typed else ()
         made = declared.codegen(*before, builder, *values)
         return context.get_dummy_value() if made is None else made
 
-    def typed(*_: Any) -> Any:
-        return make_signature(result, *arguments), codegen
+    def typed(*given: Any) -> Any:
+        return wanted or make_signature(void, *given), codegen
 
-    names = ", ".join(f"a{i}" for i in range(len(arguments)))
+    names = ", ".join(f"a{i}" for i in range(count))
     scope: dict[str, Any] = {"typed": typed}
-    exec(f"def {declared.codegen.__name__}(typingctx, {names}):\n    return typed()", scope)
+    exec(f"def {declared.codegen.__name__}(typingctx, {names}):\n    return typed({names})", scope)
     return numba_intrinsic(scope[declared.codegen.__name__])
