@@ -8,8 +8,8 @@ results have the same bits at any thread count.
 
 The pool is a block of integers shared by the caller and the workers:
 
-    ticket   generation | chunks | next chunk, in one integer, so that a chunk is taken by a single atomic
-             addition and a worker that comes late can never mistake one job for another
+    tickets  for each share of a job: generation | end | next chunk, in one integer, so that a chunk is taken
+             by a single atomic addition and a worker that comes late can never mistake one job for another
     done     chunks that are finished
     busy     1 while a caller uses the pool; a second caller runs its chunks itself
 """
@@ -38,9 +38,12 @@ LINK = 3
 """Integers in a link, which are those that a row starts with: kernel, context, next link."""
 
 # Slots of the pool, eight integers (one cache line) apart where threads write.
-TICKET, DONE, BUSY, QUIT, SLEEPERS, JOB, WORKERS = 0, 8, 16, 24, 32, 40, 48
-WAIT, WAIT_ARGUMENT, POST, YIELD = 49, 50, 51, 52
-POOL_SIZE = 64
+STARTED, DONE, BUSY, QUIT, SLEEPERS, JOB, WORKERS = 0, 8, 16, 24, 32, 40, 48
+WAIT, WAIT_ARGUMENT, POST, YIELD, SHARES, GENERATION = 49, 50, 51, 52, 53, 54
+TICKETS = 64
+MOST_SHARES = 16
+"""A job's chunks are cut into so many runs at most, one for each thread."""
+POOL_SIZE = TICKETS + 8 * MOST_SHARES
 
 COUNT_BITS = 20
 COUNT_MASK = (1 << COUNT_BITS) - 1
@@ -62,32 +65,47 @@ def run_chunk(row, chunk):
         link = load_int(link, 2)
 
 
-def take_chunks(pool):
-    """Run chunks of the published job until none is left; returns how many this thread ran."""
+def is_taken(ticket):
+    """Whether all chunks of a share are."""
+    return (ticket & COUNT_MASK) >= ((ticket >> COUNT_BITS) & COUNT_MASK)
+
+
+def take_chunks(pool, thread):
+    """Run chunks of the published job until none is left; returns how many this thread ran.
+
+    It begins with its own share: what it reads there it wrote itself in the job before, if that had as many
+    chunks, and finds it in its own cache.
+    """
     ran = 0
-    while True:
-        ticket = atomic_load(pool + TICKET * 8)
-        if (ticket & COUNT_MASK) >= ((ticket >> COUNT_BITS) & COUNT_MASK):
-            return ran
-        ticket = atomic_add(pool + TICKET * 8, 1)
-        chunk = ticket & COUNT_MASK
-        if chunk >= ((ticket >> COUNT_BITS) & COUNT_MASK):
-            return ran
-        run_chunk(load_int(pool, JOB), chunk)
-        atomic_add(pool + DONE * 8, 1)
-        ran += 1
+    shares = load_int(pool, SHARES)
+    for number in range(shares):
+        place = pool + (TICKETS + (thread + number) % shares * 8) * 8
+        while not is_taken(atomic_load(place)):
+            ticket = atomic_add(place, 1)
+            if is_taken(ticket):
+                break
+            run_chunk(load_int(pool, JOB), ticket & COUNT_MASK)
+            atomic_add(pool + DONE * 8, 1)
+            ran += 1
+    return ran
 
 
 def run_parallel(pool, row, chunks):
-    generation = ((atomic_load(pool + TICKET * 8) >> (2 * COUNT_BITS)) + 1) & GENERATION_MASK
+    generation = (load_int(pool, GENERATION) + 1) & GENERATION_MASK
+    shares = min(load_int(pool, WORKERS) + 1, chunks, MOST_SHARES)
+    store_int(pool, GENERATION, generation)
     store_int(pool, JOB, row)
+    store_int(pool, SHARES, shares)
     atomic_store(pool + DONE * 8, 0)
-    atomic_store(pool + TICKET * 8, (generation << (2 * COUNT_BITS)) | (chunks << COUNT_BITS))
+    for number in range(shares):
+        first, end = chunks * number // shares, chunks * (number + 1) // shares
+        ticket = (generation << (2 * COUNT_BITS)) | (end << COUNT_BITS) | first
+        atomic_store(pool + (TICKETS + number * 8) * 8, ticket)
     sleeping = atomic_load(pool + SLEEPERS * 8)
     if sleeping > 0 and load_int(pool, POST) != 0:
         for _ in range(min(sleeping, chunks - 1)):
             call_c(load_int(pool, POST), load_int(pool, WAIT_ARGUMENT))
-    take_chunks(pool)
+    take_chunks(pool, 0)
     spins = 0
     while atomic_load(pool + DONE * 8) < chunks:
         pause()
@@ -124,21 +142,27 @@ def run(table, steps, pool, status):
     return failed
 
 
+def has_chunks(pool):
+    """Whether a chunk is left to take."""
+    for number in range(load_int(pool, SHARES)):
+        if not is_taken(atomic_load(pool + (TICKETS + number * 8) * 8)):
+            return True
+    return False
+
+
 def work(pool):
     """What a worker thread does until the pool is closed: spin a while for work, then sleep."""
+    thread = atomic_add(pool + STARTED * 8, 1) + 1
     idle = 0
     while atomic_load(pool + QUIT * 8) == 0:
-        if take_chunks(pool) > 0:
+        if take_chunks(pool, thread) > 0:
             idle = 0
         else:
             pause()
             idle += 1
         if idle > IDLE_SPINS:
             atomic_add(pool + SLEEPERS * 8, 1)
-            ticket = atomic_load(pool + TICKET * 8)
-            if (ticket & COUNT_MASK) >= ((ticket >> COUNT_BITS) & COUNT_MASK) and atomic_load(
-                pool + QUIT * 8
-            ) == 0:
+            if not has_chunks(pool) and atomic_load(pool + QUIT * 8) == 0:
                 call_c(load_int(pool, WAIT), load_int(pool, WAIT_ARGUMENT))
             atomic_add(pool + SLEEPERS * 8, -1)
             idle = 0
