@@ -8,8 +8,8 @@ results have the same bits at any thread count.
 
 The pool is a block of integers shared by the caller and the workers:
 
-    tickets  for each share of a job: generation | end | next chunk, in one integer, so that a chunk is taken
-             by a single atomic addition and a worker that comes late can never mistake one job for another
+    tickets  for each share of a job: end | next chunk, in one integer, so that a chunk is taken by a single
+             atomic addition and a worker that comes late can never mistake one job for another
     done     chunks that are finished
     busy     1 while a caller uses the pool; a second caller runs its chunks itself
 """
@@ -39,7 +39,7 @@ LINK = 3
 
 # Slots of the pool, eight integers (one cache line) apart where threads write.
 STARTED, DONE, BUSY, QUIT, SLEEPERS, JOB, WORKERS = 0, 8, 16, 24, 32, 40, 48
-WAIT, WAIT_ARGUMENT, POST, YIELD, SHARES, GENERATION = 49, 50, 51, 52, 53, 54
+WAIT, WAIT_ARGUMENT, POST, YIELD, SHARES = 49, 50, 51, 52, 53
 TICKETS = 64
 MOST_SHARES = 16
 """A job's chunks are cut into so many runs at most, one for each thread."""
@@ -48,7 +48,6 @@ POOL_SIZE = TICKETS + 8 * MOST_SHARES
 COUNT_BITS = 20
 COUNT_MASK = (1 << COUNT_BITS) - 1
 MAX_CHUNKS = COUNT_MASK - 4096
-GENERATION_MASK = (1 << 22) - 1
 IDLE_SPINS = 40_000
 """How often an idle worker looks for work before it sleeps: about half a millisecond, so that it is still
 there for the next step of a training loop."""
@@ -67,7 +66,7 @@ def run_chunk(row, chunk):
 
 def is_taken(ticket):
     """Whether all chunks of a share are."""
-    return (ticket & COUNT_MASK) >= ((ticket >> COUNT_BITS) & COUNT_MASK)
+    return (ticket & COUNT_MASK) >= (ticket >> COUNT_BITS)
 
 
 def take_chunks(pool, thread):
@@ -91,16 +90,13 @@ def take_chunks(pool, thread):
 
 
 def run_parallel(pool, row, chunks):
-    generation = (load_int(pool, GENERATION) + 1) & GENERATION_MASK
     shares = min(load_int(pool, WORKERS) + 1, chunks, MOST_SHARES)
-    store_int(pool, GENERATION, generation)
     store_int(pool, JOB, row)
     store_int(pool, SHARES, shares)
     atomic_store(pool + DONE * 8, 0)
     for number in range(shares):
         first, end = chunks * number // shares, chunks * (number + 1) // shares
-        ticket = (generation << (2 * COUNT_BITS)) | (end << COUNT_BITS) | first
-        atomic_store(pool + (TICKETS + number * 8) * 8, ticket)
+        atomic_store(pool + (TICKETS + number * 8) * 8, (end << COUNT_BITS) | first)
     sleeping = atomic_load(pool + SLEEPERS * 8)
     if sleeping > 0 and load_int(pool, POST) != 0:
         for _ in range(min(sleeping, chunks - 1)):
