@@ -131,6 +131,7 @@ def order(rows: int, columns: int, k: int) -> list[Case]:
         *compared(
             f"argsort {name}", lambda ops, x: ops.argsort(x), lambda torch, x: x.argsort(stable=True), x
         ),
+        *compared(f"argmin {name}", lambda ops, x: ops.argmin(x, 1), lambda torch, x: x.argmin(1), x),
         *compared(
             f"top_k {name}, k = {k}",
             lambda ops, x: ops.top_k(x, k),
@@ -213,13 +214,25 @@ def moving(rows: int, columns: int, image: tuple[int, ...]) -> list[Case]:
     """Numbers that are only moved."""
     x, name, images = normal(rows, columns), f"{rows}x{columns}", normal(*image)
     pads = f"pad {'x'.join(map(str, image))} by 2"
+    borders = ((0, 0), (0, 0), (2, 2), (2, 2))
     return [
+        *(
+            case
+            for mode, theirs in (("constant", "constant"), ("reflect", "reflect"), ("edge", "replicate"))
+            for case in compared(
+                f"{pads}, {mode}",
+                lambda ops, x, mode=mode: ops.pad(x, borders, mode),
+                lambda torch, x, mode=theirs: torch.nn.functional.pad(x, (2, 2, 2, 2), mode),
+                images,
+                slopes=(0,),
+            )
+        ),
         *compared(
-            pads,
-            lambda ops, x: ops.zero_pad(x, (2, 2, 2, 2)),
-            lambda torch, x: torch.nn.functional.pad(x, (2, 2, 2, 2)),
-            images,
-            slopes=(0,),
+            f"stack {name}, axis 1",
+            lambda ops, x, y: ops.stack([x, y], 1),
+            lambda torch, x, y: torch.stack([x, y], 1),
+            *(x, x + 1),
+            slopes=(0, 1),
         ),
         *compared(
             f"roll {name}", lambda ops, x: ops.roll(x, 7, 1), lambda torch, x: x.roll(7, 1), x, slopes=(0,)
@@ -233,6 +246,22 @@ def moving(rows: int, columns: int, image: tuple[int, ...]) -> list[Case]:
             slopes=(0,),
         ),
         *compared(f"triu {name}", lambda ops, x: ops.triu(x), lambda torch, x: x.triu(), x, slopes=(0,)),
+    ]
+
+
+def scaling(image: tuple[int, ...], size: int) -> list[Case]:
+    """Images in another size."""
+    x, name = normal(*image), "x".join(map(str, image))
+    return [
+        case
+        for method in ("nearest", "bilinear", "bicubic")
+        for case in compared(
+            f"resize {name} to {size}, {method}",
+            lambda ops, x, method=method: ops.resize(x, size, method),
+            lambda torch, x, method=method: torch.nn.functional.interpolate(x, (size, size), mode=method),
+            x,
+            slopes=(0,),
+        )
     ]
 
 

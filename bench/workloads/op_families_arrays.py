@@ -18,6 +18,8 @@ def _times(peer: str, run: Run) -> dict[str, float]:
         *families.order(1, 200_000, 100),
         *families.sums(512, 1000),
         *families.moving(512, 1000, (32, 16, 32, 32)),
+        *families.scaling((8, 16, 56, 56), 112),
+        *families.scaling((8, 3, 512, 512), 224),
         *families.functions(1_000_000),
         *families.noise(1_000_000),
         *families.normalisation(1024, 512, (16, 64, 27, 27)),

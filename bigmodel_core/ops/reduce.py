@@ -65,6 +65,7 @@ class SumSquare(Reduction):
     """The sum of squares along axes, none of which is stored; along rows in float64."""
 
     cpu = cpu_kernels.sum_square
+    cuda = cuda_kernels.sum_square
 
     def infer(self, x: Spec) -> Spec:
         check_floats("SumSquare", x)
@@ -72,10 +73,6 @@ class SumSquare(Reduction):
 
     def grad(self, dy: Value, y: Value, x: Value) -> tuple[Value]:
         return (x * (dy.reshape(*self.kept(x.spec)) * 2.0),)
-
-    def decomposed(self, *inputs: Value) -> tuple[Value]:
-        (x,) = inputs
-        return (Sum(self.axes, self.keepdims)(x * x),)
 
     def onnx(self, emit: Any, x: Any) -> Any:
         return emit.reduce("ReduceSumSquare", x, self.axes, self.keepdims)

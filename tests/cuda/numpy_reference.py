@@ -158,7 +158,7 @@ def references(recurrence: Any, images: Any) -> dict[str, Callable[..., Any]]:
         "batched": lambda a, b: a @ b,
         "batch and one": lambda a, w: a @ w,
         "sum": lambda x: [x.sum(), x.sum(0), x.sum(1), x.mean(), x.mean(0, keepdims=True)],
-        "sum of pieces": lambda x: [x.sum(0), x.sum(1), x.sum()],
+        "sum of pieces": lambda x: [x.sum(0), x.sum(1), x.sum(), (x * x).sum(0) ** 0.5, (x * x).sum() ** 0.5],
         "reductions of axes": lambda x: [
             *(x.sum((0, 2)), x.max((1, 2)), x.min(1), x.argmax(1), x.argmax(0), x.argmin(1)),
         ],

@@ -125,7 +125,7 @@ CASES: dict[str, Case] = {
     ),
     "sum": (lambda x: [o.sum(x), o.sum(x, 0), o.sum(x, 1), o.mean(x), o.mean(x, 0, keepdims=True)], {"x": X}),
     "sum of pieces": (
-        lambda x: [o.sum(x, 0), o.sum(x, 1), o.sum(x)],
+        lambda x: [o.sum(x, 0), o.sum(x, 1), o.sum(x), o.norm(x, axis=0), o.norm(x)],
         {"x": RNG.standard_normal((19, 18))},
     ),
     "reductions of axes": (

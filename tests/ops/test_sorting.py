@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import itertools
+
 import numpy as np
 import pytest
 from hypothesis import given, settings
@@ -77,9 +79,12 @@ def test_any_floats(drawn: list[float], k: int) -> None:
 
 @pytest.mark.parametrize(("function", "reference"), [(ops.argmax, np.argmax), (ops.argmin, np.argmin)])
 def test_the_first_extreme_is_found_and_nan_wins(function: object, reference: object) -> None:
-    for dtype in ("float32", "int64"):
-        x = numbers(dtype, 60, 7, seed=2)
-        np.testing.assert_array_equal(compute(function, x), reference(x, -1))  # type: ignore[arg-type,operator]  # functions, as the parameters say
+    for dtype, shape, axis in itertools.product(("float32", "int64"), [(60, 7), (9, 300), (300, 5)], (0, 1)):
+        x = numbers(dtype, *shape, seed=2)
+        if dtype == "float32":
+            x[2:] = np.where(np.isnan(x[2:]), 1, x[2:])  # else almost all long rows have NaN
+        found = compute(lambda x, axis=axis: function(x, axis), x)  # type: ignore[operator]  # functions, as the parameters say
+        np.testing.assert_array_equal(found, reference(x, axis))  # type: ignore[operator]  # functions, as the parameters say
 
 
 def test_a_free_axis_is_sorted_and_may_be_too_short() -> None:

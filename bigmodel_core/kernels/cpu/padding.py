@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from bigmodel_core.kernels.borders import CONSTANT, Bordered, bordered_by, copies, copy, source
+from bigmodel_core.kernels.borders import CONSTANT, EDGE, Bordered, bordered_by, copies, copy, source
 from bigmodel_core.kernels.call import Call
 from bigmodel_core.kernels.cpu.engine.array import CHUNK_ELEMENTS
 from bigmodel_core.kernels.cpu.engine.kernels import cpu_launches, kernel
@@ -68,11 +68,14 @@ def pad_row(out, x, row, taken, first, end, count, left, unit, kind, fill):
     if kind == CONSTANT:
         fill_run(out, at + first * unit, (low - first) * unit, fill)
         fill_run(out, at + high * unit, (end - high) * unit, fill)
+    elif unit == 1 and kind == EDGE:
+        fill_run(out, at + first, low - first, x[taken, 0])
+        fill_run(out, at + high, end - high, x[taken, unsigned(count - 1)])
     elif unit == 1:
         for number in range(first, low):
-            out[row, unsigned(number)] = x[taken, unsigned(source(number - left, count, kind))]
+            out[row, unsigned(number)] = x[taken, unsigned(left - number)]
         for number in range(high, end):
-            out[row, unsigned(number)] = x[taken, unsigned(source(number - left, count, kind))]
+            out[row, unsigned(number)] = x[taken, unsigned(2 * (count - 1) + left - number)]
     else:
         for number in range(first, low):
             copy_run(out, at + number * unit, x, begin + source(number - left, count, kind) * unit, unit)

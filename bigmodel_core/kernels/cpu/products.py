@@ -6,7 +6,7 @@ from bigmodel_core.kernels.call import Call
 from bigmodel_core.kernels.cpu.engine.kernels import cpu_launches, kernel
 from bigmodel_core.kernels.cpu.engine.launch import CpuLaunch
 from bigmodel_core.kernels.cpu.engine.memory import unsigned
-from bigmodel_core.kernels.cpu.reduce import WIDTH, by_columns
+from bigmodel_core.kernels.cpu.reduce import WIDTH, by_columns, columns_by
 from bigmodel_core.kernels.views import split_axes
 
 
@@ -21,7 +21,7 @@ def prod(call: Call) -> list[CpuLaunch]:
         return call.launch(kernel(prod_last if x.spec.is_float else prod_last_whole), [y], [x])
     if middle == 0:
         return call.launch(kernel(fill_with_one), [y], [])
-    return by_columns(call, y, x, multiplied)
+    return by_columns(call, y, x, columns_by(multiplied))
 
 
 def prod_last(out, x, start, stop):

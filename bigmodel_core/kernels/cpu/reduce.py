@@ -5,7 +5,6 @@ from __future__ import annotations
 import functools
 from typing import Any
 
-from bigmodel_core.graph.spec import Spec
 from bigmodel_core.kernels.call import Call, Operand
 from bigmodel_core.kernels.cpu.engine.kernels import cpu_launches, kernel
 from bigmodel_core.kernels.cpu.engine.launch import CpuLaunch
@@ -16,6 +15,8 @@ from bigmodel_core.kernels.views import split_axes
 
 WIDTH = 256
 """Columns that are taken side by side."""
+BLOCK = 128
+"""Numbers of a row that are searched for a place."""
 
 
 def _operands(call: Call) -> tuple[Operand, Operand]:
@@ -84,11 +85,11 @@ def columns_by(pick: Any) -> Any:
     return columns
 
 
-def by_columns(call: Call, y: Operand, x: Operand, pick: Any) -> list[CpuLaunch]:
-    """y (outer, inner): a function of two numbers applied along the columns of x (outer, middle, inner)."""
+def by_columns(call: Call, y: Operand, x: Operand, function: Any) -> list[CpuLaunch]:
+    """A function of y (outer, inner) and x (outer, middle, inner) whose items are so many columns."""
     outer, inner = y.spec.sizes
     items = outer * -(-inner // WIDTH)
-    return call.launch(kernel(columns_by(pick), items=lambda op, i, o: items), [y], [x], width=WIDTH)
+    return call.launch(kernel(function, items=lambda op, i, o: items), [y], [x], width=WIDTH)
 
 
 def _extreme(call: Call, pick: Any) -> list[CpuLaunch]:
@@ -100,7 +101,7 @@ def _extreme(call: Call, pick: Any) -> list[CpuLaunch]:
         return []
     if inner == 1:
         return call.launch(kernel(rows_by(pick)), [y], [x])
-    return by_columns(call, y, x, pick)
+    return by_columns(call, y, x, columns_by(pick))
 
 
 @cpu_launches
@@ -115,40 +116,70 @@ def min_(call: Call) -> list[CpuLaunch]:
     return _extreme(call, smaller)
 
 
-def argmax_middle(out, x, start, stop):
-    """out (outer, inner), x (outer, middle, inner): where the first largest is along the middle axis; NaN if
-    one is."""
-    for i in range(start, stop):
-        for k in range(x.shape[2]):
-            best = 0
+@functools.cache
+def row_places_by(pick: Any) -> Any:
+    """The function of the first place of the larger or the smaller number along each row; NaN if one is."""
+
+    def place_rows(out, x, start, stop):
+        """out (outer, 1), x (outer, middle, 1): which block has it is vector code, and so the place is found
+        in one block alone."""
+        for i in range(start, stop):
+            best = x[i, 0, 0]
+            block = 0
+            for first in range(0, x.shape[1], BLOCK):
+                extreme = x[i, first, 0]
+                for j in range(first + 1, min(first + BLOCK, x.shape[1])):
+                    extreme = pick(extreme, x[i, unsigned(j), 0])
+                if best == best and pick(best, extreme) != best:
+                    best = extreme
+                    block = first
+            while x[i, block, 0] != best and (best == best or x[i, block, 0] == x[i, block, 0]):
+                block += 1
+            out[i, 0] = block
+
+    return place_rows
+
+
+@functools.cache
+def column_places_by(pick: Any) -> Any:
+    """The function of the first place of the larger or the smaller number along columns; NaN if one is."""
+
+    def place_columns(out, x, width, start, stop):
+        """out (outer, inner), x (outer, middle, inner): an item is so many columns, taken row by row."""
+        blocks = (x.shape[2] + width - 1) // width
+        for item in range(start, stop):
+            i = item // blocks
+            first = item % blocks * width
+            places = out[i, first : min(first + width, x.shape[2])]
+            places[:] = 0
             for j in range(1, x.shape[1]):
-                if x[i, j, k] > x[i, best, k] or is_new_nan(x[i, j, k], x[i, best, k]):
-                    best = j
-            out[i, k] = best
+                for k in range(places.shape[0]):
+                    best = x[i, unsigned(places[k]), unsigned(first + k)]
+                    if best == best and pick(best, x[i, j, unsigned(first + k)]) != best:
+                        places[k] = j
+
+    return place_columns
 
 
-def argmin_middle(out, x, start, stop):
-    """out (outer, inner), x (outer, middle, inner): where the first smallest is along the middle axis; NaN if
-    one is."""
-    for i in range(start, stop):
-        for k in range(x.shape[2]):
-            best = 0
-            for j in range(1, x.shape[1]):
-                if x[i, j, k] < x[i, best, k] or is_new_nan(x[i, j, k], x[i, best, k]):
-                    best = j
-            out[i, k] = best
+def _place(call: Call, pick: Any) -> list[CpuLaunch]:
+    """Where the largest or the smallest is along neighbouring axes: the first one, or the first NaN."""
+    call.op.infer(*call.inputs)  # a free axis may turn out empty
+    y, x = _operands(call)
+    outer, inner = y.spec.sizes
+    if outer * inner == 0:
+        return []
+    if inner == 1:
+        return call.launch(kernel(row_places_by(pick)), [y], [x])
+    return by_columns(call, y, x, column_places_by(pick))
 
 
-def is_new_nan(number, best):
-    """Whether a number is NaN, and the best one so far is not."""
-    return number != number and best == best
+@cpu_launches
+def argmax(call: Call) -> list[CpuLaunch]:
+    """Where the largest is along neighbouring axes."""
+    return _place(call, larger)
 
 
-def _middle(op: Any, inputs: tuple[Spec, ...], outputs: tuple[Spec, ...]) -> tuple[list[Any], list[Any]]:
-    op.infer(*inputs)  # a free axis may turn out empty
-    outer, middle, inner = split_axes(inputs[0].sizes, op.axes)
-    return [(outer, inner)], [(outer, middle, inner)]
-
-
-argmax = kernel(argmax_middle, views=_middle)
-argmin = kernel(argmin_middle, views=_middle)
+@cpu_launches
+def argmin(call: Call) -> list[CpuLaunch]:
+    """Where the smallest is along neighbouring axes."""
+    return _place(call, smaller)

@@ -17,9 +17,18 @@ from bigmodel_core.kernels.views import split_axes
 @cuda_launches
 def sum_(call: Call) -> list[CudaLaunch]:
     """The sum along neighbouring axes."""
+    return _sums(call)
+
+
+@cuda_launches
+def sum_square(call: Call) -> list[CudaLaunch]:
+    """The sum of squares along neighbouring axes."""
+    return _sums(call, is_squared=True)
+
+
+def _sums(call: Call, is_squared: bool = False) -> list[CudaLaunch]:
     (x,), (y,) = call.input_buffers, call.output_buffers
-    outer, middle, inner = _split(call)
-    return sums(call, call.inputs[0].dtype, x, y, outer, middle, inner)
+    return sums(call, call.inputs[0].dtype, x, y, *_split(call), is_squared=is_squared)
 
 
 @cuda_launches

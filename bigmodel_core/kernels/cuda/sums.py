@@ -26,9 +26,17 @@ RUN = 16
 
 
 def sums(
-    call: Call, dtype: str, x: CudaBuffer, y: CudaBuffer, outer: int, middle: int, inner: int
+    call: Call,
+    dtype: str,
+    x: CudaBuffer,
+    y: CudaBuffer,
+    outer: int,
+    middle: int,
+    inner: int,
+    is_squared: bool = False,
 ) -> list[CudaLaunch]:
-    """The sums y (outer, inner) along the middle axis of x (outer, middle, inner), piece by piece."""
+    """The sums y (outer, inner) along the middle axis of x (outer, middle, inner), or those of the squares,
+    piece by piece."""
     if outer * inner == 0:
         return []
     piece = sizes().row_piece if inner == 1 else sizes().column_piece
@@ -41,17 +49,17 @@ def sums(
     ]
     if inner == 1:
         lanes = lanes_for(min(piece, middle))
-        launch = over_rows(sum_rows(dtype, lanes), arrays, outer * pieces, lanes)
+        launch = over_rows(sum_rows(dtype, lanes, is_squared), arrays, outer * pieces, lanes)
     else:
-        launch = over_items(sum_columns(dtype), arrays, outer * pieces * inner)
+        launch = over_items(sum_columns(dtype, is_squared), arrays, outer * pieces * inner)
     if pieces == 1:
         return [launch]
     return [launch, *sums(call, dtype, target, y, outer, pieces, inner)]
 
 
 @functools.cache
-def sum_rows(dtype: str, lanes: int) -> Any:
-    """out (outer, pieces, 1): the sum of each piece of a row of x (outer, middle, 1)."""
+def sum_rows(dtype: str, lanes: int, is_squared: bool) -> Any:
+    """out (outer, pieces, 1): the sum of each piece of a row of x (outer, middle, 1), or of its squares."""
     number = DTYPES[DTYPES[dtype].accumulator].scalar
     zero, row_here, total_of = number(0), row_of(lanes), combined("sum", DTYPES[dtype].accumulator, lanes)
 
@@ -63,7 +71,8 @@ def sum_rows(dtype: str, lanes: int) -> Any:
             start = row % pieces * piece
             total = zero
             for j in range(start + lane, min(x.shape[1], start + piece), lanes):
-                total = number(total + x[i, j, 0])
+                here = number(x[i, j, 0])
+                total = number(total + (here * here if is_squared else here))
             total = total_of(total, lane)
             if lane == 0:
                 out[i, row % pieces, 0] = total
@@ -72,13 +81,14 @@ def sum_rows(dtype: str, lanes: int) -> Any:
 
 
 @functools.cache
-def sum_columns(dtype: str) -> Any:
-    """out (outer, pieces, inner): the sums of `piece` rows each of x (outer, middle, inner)."""
+def sum_columns(dtype: str, is_squared: bool) -> Any:
+    """out (outer, pieces, inner): the sums of `piece` rows each of x (outer, middle, inner), or of their
+    squares."""
     number = DTYPES[DTYPES[dtype].accumulator].scalar
-    zero, here = number(0), row_of(1)
+    zero, item_here = number(0), row_of(1)
 
     def sum_columns(out, x, piece):
-        first, step, _ = here()
+        first, step, _ = item_here()
         for item in range(first, out.size, step):
             i, p, k = on_line(item, out.shape)
             total = zero
@@ -86,7 +96,8 @@ def sum_columns(dtype: str) -> Any:
             for begin in range(p * piece, last, RUN):
                 part = zero
                 for j in range(begin, min(last, begin + RUN)):
-                    part = number(part + x[i, j, k])
+                    here = number(x[i, j, k])
+                    part = number(part + (here * here if is_squared else here))
                 total = number(total + part)
             out[i, p, k] = total
 
