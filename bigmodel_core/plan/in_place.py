@@ -21,11 +21,12 @@ def take_over(program: Program, found: Dependencies) -> None:
         source = _changed(program, step)
         if source is None or id(source) in kept or found.producer(source) is None:
             continue
-        if id(source) in program.unchanging and not step.is_unchanging:
-            continue
-        readers = set(found.readers(source)) - {number}
-        if not found.delays(number, readers):
-            found.wait(number, readers)
+        readers = set(found.readers(source))
+        if id(source) in program.unchanging and not all(found.steps[n].is_unchanging for n in readers):
+            continue  # it is kept for the next run
+        others = readers - {number}
+        if not found.delays(number, others):
+            found.wait(number, others)
             step.takes = source
 
 

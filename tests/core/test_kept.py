@@ -10,6 +10,7 @@ import numpy as np
 import pytest
 
 import bigmodel_core as bm
+from bigmodel_core import ops
 from bigmodel_core.errors import NumericsError
 from bigmodel_core.graph import Graph
 from bigmodel_core.plan import Program, Variables
@@ -236,6 +237,22 @@ def test_what_a_program_updates_is_not_kept() -> None:
         (found,) = program.run(variables, {})
         assert found.tolist() == [2.0] * 3
         assert variables.read("count").tolist() == [number] * 3
+
+
+def test_what_is_kept_is_not_written_over() -> None:
+    """Neither by what each run computes, nor by what is kept, too, and could be computed after its reader."""
+    graph, variables = Graph(), Variables(CPU)
+    variables.create("w", np.arange(6, dtype=np.float32).reshape(2, 3))
+    with graph.active():
+        x, w = graph.input("x", bm.Spec((2, 3))), graph.variable("w", bm.Spec((2, 3)))
+        a, b = ops.softmax(w), ops.softmax(w + 1.0, 0)
+        outputs = [x + a, x * ops.update_slice(a, w[:1], (1, 0)), ops.update_slice(b, x[:1], (0, 0))]
+    kept, plain = (Program(graph, outputs, keeps=keeps) for keeps in (True, False))
+    assert sum(step.takes is not None for step in plain.steps) == 2
+    given = {"x": np.full((2, 3), 2.0, np.float32)}
+    for _ in range(2):
+        for ours, usual in zip(kept.run(variables, given), plain.run(variables, given), strict=True):
+            np.testing.assert_array_equal(ours, usual)
 
 
 def test_what_a_writer_wrote_that_is_gone_is_not_forgotten() -> None:
