@@ -1,4 +1,4 @@
-"""Taps of a filter and pixels that meet along an axis: plain functions for kernels of all devices."""
+"""Taps of a filter or a window, and pixels that meet along an axis: plain functions for all devices."""
 
 from __future__ import annotations
 
@@ -18,6 +18,12 @@ def first_inside(start, gap):
 def steps_inside(start, gap, size):
     """How many steps of `gap` from `start` stay below `size`, the start included."""
     return (size - 1 - start) // gap + 1 if start < size else 0
+
+
+def inside(number, step, window, padding, length):
+    """Where a window begins along an axis, and which of its pixels, from and to, are in the image."""
+    begin = number * step - padding
+    return begin, max(0, -begin), min(window, length - begin)
 
 
 def meeting(place, taps, step, gap, period, length):

@@ -5,10 +5,8 @@ from __future__ import annotations
 from bigmodel_core.kernels.call import Call
 from bigmodel_core.kernels.cpu.engine.kernels import cpu_launches, kernel
 from bigmodel_core.kernels.cpu.engine.launch import CpuLaunch
+from bigmodel_core.kernels.cpu.reduce import WIDTH
 from bigmodel_core.kernels.views import split_axes
-
-WIDTH = 256
-"""Columns that are summed side by side; more are a chunk of their own."""
 
 
 @cpu_launches

@@ -14,7 +14,7 @@ from bigmodel_core.kernels.extremes import larger, smaller
 from bigmodel_core.kernels.views import split_axes
 
 WIDTH = 256
-"""Columns that are taken side by side."""
+"""Columns that are taken side by side; more are a chunk of their own."""
 BLOCK = 128
 """Numbers of a row that are searched for a place."""
 

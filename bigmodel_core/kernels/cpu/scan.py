@@ -14,6 +14,7 @@ from bigmodel_core.kernels.cpu.engine.kernels import cpu_launches, kernel
 from bigmodel_core.kernels.cpu.engine.launch import CpuLaunch, Item, MovingBuffer, Places
 from bigmodel_core.kernels.cpu.engine.memory import load_int, store_int
 from bigmodel_core.kernels.cpu.engine.native import NativeFunction
+from bigmodel_core.kernels.cpu.updates import copy_all
 from bigmodel_core.kernels.loop import body_of, unchanged
 
 # A loop's context: how far the run goes on, then
@@ -55,14 +56,6 @@ def next_turn(ctx, chunk):
 BEGIN, TURN = NativeFunction(begin_loop), NativeFunction(next_turn)
 
 
-def copy_numbers(out, x, start, stop):
-    for i in range(start, stop):
-        out[i] = x[i]
-
-
-COPY = kernel(copy_numbers)
-
-
 class _Loop:
     """The buffers that move from step to step, and where each is."""
 
@@ -101,7 +94,7 @@ def scan(call: Call) -> list[CpuLaunch]:
     """All steps of a loop."""
     steps = call.op.length
     if steps == 0:
-        return unchanged(call, COPY)
+        return unchanged(call, kernel(copy_all))
     loop = _Loop(steps, call.op.reverse)
     body = body_of(call, loop)
     return loop.rows(body) if body else []

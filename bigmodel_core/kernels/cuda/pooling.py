@@ -12,6 +12,7 @@ from bigmodel_core.graph.spec import Spec
 from bigmodel_core.kernels import views
 from bigmodel_core.kernels.cuda.engine.kernels import cuda_kernel
 from bigmodel_core.kernels.cuda.places import voxel
+from bigmodel_core.kernels.taps import inside
 
 # All arrays are (planes, slices, rows, columns, together): `kernels/views.py` says of what.
 
@@ -89,12 +90,6 @@ def shared_gradient(out, dy, window, stride, before, count_border, thread, threa
                         count = (d1 - d0) * (r1 - r0) * (s1 - s0)
                     total += dy[n, f, p, q, k] / out.dtype.type(count)
         out[n, h, i, j, k] = total
-
-
-def inside(number, step, window, padding, length):
-    """Where a window begins along an axis, and which of its pixels, from and to, are in the image."""
-    begin = number * step - padding
-    return begin, max(0, -begin), min(window, length - begin)
 
 
 def above(place, step, window, padding, count):

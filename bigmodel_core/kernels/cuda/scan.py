@@ -10,15 +10,8 @@ from bigmodel_core.graph.dtypes import SIZES
 from bigmodel_core.kernels.call import Call, Operand
 from bigmodel_core.kernels.cuda.engine.kernels import cuda_kernel, cuda_launches
 from bigmodel_core.kernels.cuda.engine.launch import CudaBuffer, CudaLaunch, View
+from bigmodel_core.kernels.cuda.updates import copy_all
 from bigmodel_core.kernels.loop import body_of, unchanged
-
-
-def copy_numbers(out, x, thread, threads):
-    for i in range(thread, out.shape[0], threads):
-        out[i] = x[i]
-
-
-COPY = cuda_kernel(copy_numbers)
 
 
 class _Loop:
@@ -68,7 +61,7 @@ def scan(call: Call) -> list[CudaLaunch]:
     """All steps of a loop."""
     steps = call.op.length
     if steps == 0:
-        return unchanged(call, COPY)
+        return unchanged(call, cuda_kernel(copy_all))
     loop = _Loop(steps, call.op.reverse)
     body = body_of(call, loop)
     return [loop.at(launch, step) for step in range(steps) for launch in body]

@@ -27,6 +27,7 @@ from bigmodel_core.kernels.cpu.pooling.window_tile import (
     lanes_for,
     spread_window,
 )
+from bigmodel_core.kernels.taps import inside
 from bigmodel_core.kernels.views import in_volumes, require_channels_last, volumes
 
 CHUNK_WORK = 8192
@@ -296,9 +297,3 @@ def windows_kernel(dtype: str, kind: str, lanes: int, back: bool) -> NativeFunct
                 column += alike
 
     return NativeFunction(pool_windows)
-
-
-def inside(number, step, window, padding, length):
-    """Where a window begins along an axis, and which of its pixels, from and to, are in the image."""
-    begin = number * step - padding
-    return begin, max(0, -begin), min(window, length - begin)
