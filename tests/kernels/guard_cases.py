@@ -256,6 +256,7 @@ CASES: dict[str, Case] = {
     "depthwise convolution of strides": images((3, 5, 9, 11), (5, 1, 5, 5), groups=5, padding=2, stride=2),
     "convolution of few filters": images((2, 9, 12, 16), (3, 9, 3, 3), padding=1),
     "convolution of one filter": images((3, 1, 12, 16), (1, 1, 5, 5), padding=2),
+    "convolution of few pixels": images((1, 37, 5, 5), (131, 37, 3, 3), padding=1),
     "winograd": images((3, 17, 13, 11), (19, 17, 3, 3), padding=1, dtypes=("float32",)),
     "winograd of whole vectors": images(
         (2, 32, 16, 16), (32, 32, 3, 3), bias=False, padding=1, dtypes=("float32",)
@@ -349,7 +350,7 @@ CASES: dict[str, Case] = {
     **{f"recurrent {cell}": _cells(cell, 5, 17, 13) for cell in GATES},
     **{f"recurrent {cell} of one row": _cells(cell, 1, 67, 67) for cell in ("tanh", "lstm", "gru")},
     "recurrent lstm of many units": _cells("lstm", 19, 3, 67),
-    **{f"recurrent {cell}, steps shared": _cells(cell, 5, 67, 192) for cell in ("tanh", "lstm", "gru")},
+    **{f"recurrent {cell}, steps shared": _cells(cell, 3, 67, 192) for cell in ("tanh", "lstm", "gru")},
     "recurrent lstm of many features": _cells("lstm", 5, 3001, 13),
     "functions": Case(
         _functions, lambda lanes: {"x": normal(7, 13), "y": normal(7, 13)}, is_about_chains=True
@@ -476,6 +477,17 @@ def program_of(case: Case, arrays: Mapping[str, np.ndarray], device: Any = "cpu"
         moved = {name: values[name] - 0.1 * found[name] for name in case.trained}
     outputs = results if case.trained else [*results, *found.values()]
     return Program(graph, outputs, moved, [*results, *found.values()] if moved else [], device)
+
+
+def predicting(case: Case, arrays: Mapping[str, np.ndarray], device: Any = "cpu") -> Program:
+    """The results of a case from its first array; all others are variables, and kept as kernels read them."""
+    graph, values = Graph(), dict[str, Value]()
+    for name, array in arrays.items():
+        make = graph.variable if values else graph.input
+        values[name] = make(name, Spec(array.shape, array.dtype.name))
+    with graph.active():
+        made = case.build(**values)
+    return Program(graph, [made] if isinstance(made, Value) else list(made), device=device, keeps=True)
 
 
 def alone(node: Node, sizes: Mapping[str, int], device: Any = "cpu") -> Program:

@@ -32,6 +32,7 @@ from bigmodel_core.kernels.cpu.engine.launch import CpuLaunch
 from bigmodel_core.kernels.cpu.engine.table import Table
 from bigmodel_core.plan import Variables
 from bigmodel_core.plan.cpu import CpuDevice
+from bigmodel_core.plan.cpu_kept import KeptMemory
 from bigmodel_core.plan.cpu_plan import CpuPlan, array_on
 from bigmodel_core.plan.cpu_program import CpuProgram
 from bigmodel_core.plan.program import Program
@@ -122,6 +123,9 @@ class GuardedCpu(CpuDevice):
     def allocate(self, array: np.ndarray) -> Any:
         self.pieces.append(memory := GuardedMemory(array, self.form))
         return memory
+
+    def kept_of(self, program: Program) -> KeptMemory:
+        return self._kept.setdefault(program, KeptMemory(self.buffer))
 
     def plan(self, program: Program, sizes: Mapping[str, int], variables: Variables) -> CpuPlan:
         return GuardedPlan(self, program, sizes, variables)

@@ -22,6 +22,7 @@ from tests.kernels.guard_cases import (
     alone,
     arrays_of,
     normal,
+    predicting,
     program_of,
     with_kernels_of_their_own,
 )
@@ -66,6 +67,8 @@ def runs_of(name: str, dtype: str) -> Iterator[Run]:
     arrays = arrays_of(case, dtype)
     if case.is_about_chains or dtype == case.dtypes[0]:
         yield Run("all of it", lambda device: program_of(case, arrays, device), arrays)
+    if "w" in arrays:
+        yield Run("predictions", lambda device: predicting(case, arrays, device), arrays)
     program = program_of(case, arrays)
     sizes = program.sizes(arrays)
     nodes = {
@@ -118,6 +121,18 @@ def test_the_cases_use_every_op() -> None:
     for case in CASES.values():
         used |= ops_of(program_of(case, arrays_of(case, case.dtypes[0])))
     assert [op.__name__ for op in known_ops({"bigmodel_core"}) if op.kernel("cpu") and op not in used] == []
+
+
+def test_the_cases_use_what_is_chosen_for_few_rows_and_kept_weights() -> None:
+    choices = set[str]()
+    for case in CASES.values():
+        arrays = arrays_of(case, case.dtypes[-1])
+        if "w" in arrays:
+            program = predicting(case, arrays)
+            steps = CPU.listing(program, {})
+            choices |= {kernel.choice for step in steps for kernel in step.kernels}
+    for words in ({"in", "panels"}, {"units", "chunk"}, {"direct,", "filters", "chunk"}):
+        assert any(words <= {*choice.split()} for choice in choices), words
 
 
 # Padding --------------------------------------------------------------------------------------------------
