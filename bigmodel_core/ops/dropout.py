@@ -4,6 +4,8 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
+import numpy as np
+
 from bigmodel_core.errors import ConfigError
 from bigmodel_core.graph import Value, graph_of
 from bigmodel_core.graph.spec import Spec
@@ -40,13 +42,15 @@ class _Drop(ElementwiseOp):
 
 def dropout(x: Value, rate: float) -> Value:
     """Zero each number with probability `rate` and scale the others by 1 / (1 - rate) (Srivastava et al.,
-    2014).
+    2014), in training and in inference; the layer `Dropout` draws in training alone.
+
+    Random numbers are drawn as those of `uniform` are.
 
     Raises:
-        ConfigError: the rate is not in [0, 1).
+        ConfigError: the rate is no number from 0 up to, but not including, 1.
     """
-    if not 0 <= rate < 1:
-        raise ConfigError(f"the dropout rate is {rate}.", fix="use a rate of at least 0 and below 1.")
+    if not isinstance(rate, (int, float, np.integer, np.floating)) or not 0 <= rate < 1:
+        raise ConfigError(f"the dropout rate is {rate!r}.", fix="use a rate of at least 0 and below 1.")
     check_floats("dropout", x.spec)
     if rate == 0:
         return x

@@ -9,8 +9,11 @@ import math
 from dataclasses import dataclass
 from typing import Any
 
+import numpy as np
+
 from bigmodel_core.errors import ConfigError
-from bigmodel_core.graph import Value
+from bigmodel_core.graph import Operand, Value
+from bigmodel_core.graph.operations import operations
 from bigmodel_core.kernels.fused import elementwise
 from bigmodel_core.ops.axes import integer
 from bigmodel_core.ops.comparison import logical_and, where
@@ -206,6 +209,9 @@ def round(x: Value, decimals: int = 0) -> Value:
     return Round()(x) if places == 0 else Round()(x * 10.0**places) / 10.0**places
 
 
+_NUMBERS = (int, float, np.integer, np.floating)
+
+
 def _clip(x, low, high):
     return low if x < low else (high if x > high else x)
 
@@ -227,7 +233,7 @@ class _ClipGrad(ElementwiseOp):
 
 @dataclass(frozen=True)
 class Clip(ElementwiseOp):
-    """x, but not below `low` nor above `high`."""
+    """x, but not below one number nor above another."""
 
     low: float
     high: float
@@ -245,9 +251,24 @@ class Clip(ElementwiseOp):
         return emit.Clip(x, emit.const(self.low), emit.const(self.high))
 
 
-def clip(x: Value, low: float, high: float) -> Value:
-    """x, but not below `low` nor above `high`."""
-    return Clip(float(low), float(high))(x)
+def clip(x: Value, low: Operand | None, high: Operand | None) -> Value:
+    """x, but not below `low` nor above `high`: numbers, arrays or Values that broadcast; None is no bound.
+
+    The gradient goes to x where it is within the bounds, else to the bound that it passes.
+
+    Raises:
+        ConfigError: there is no bound, or both are numbers and the lower one is the larger.
+        ShapeError, DtypeError: a bound does not broadcast, or is of another type.
+    """
+    if low is None and high is None:
+        raise ConfigError("clip got no bound.", fix="pass one: ops.clip(x, 0, None).")
+    if (low is None or isinstance(low, _NUMBERS)) and (high is None or isinstance(high, _NUMBERS)):
+        op = Clip(-math.inf if low is None else float(low), math.inf if high is None else float(high))
+        if x.spec.is_float:
+            return op(x)
+    bounded = x if low is None else operations().maximum(x, low)
+    found: Value = bounded if high is None else operations().minimum(bounded, high)
+    return found
 
 
 negate, absolute, sign, square = Negate(), Absolute(), Sign(), Square()

@@ -46,7 +46,7 @@ class MatMul(Op):
             raise ShapeError(
                 f"a matrix product needs two dimensions or more, got {format_shape(a.shape)} and"
                 f" {format_shape(b.shape)}.",
-                fix="add an axis: x[:, None].",
+                fix="add an axis, x[:, None]; numbers are multiplied by *.",
             )
         m, k = a.shape[:-3:-1] if self.transpose_a else a.shape[-2:]
         k2, n = b.shape[:-3:-1] if self.transpose_b else b.shape[-2:]
@@ -84,9 +84,23 @@ class MatMul(Op):
 
 
 def matmul(a: Value, b: Value) -> Value:
-    """The matrix product of the last two axes; leading axes are a batch and broadcast."""
-    from bigmodel_core.ops.shape import broadcast_to
+    """The matrix product of the last two axes; leading axes are a batch and broadcast.
 
+    A vector on the left is a row, one on the right a column; the result is without that axis, as in NumPy.
+
+    Raises:
+        ShapeError: the inner sizes differ, leading axes do not broadcast, or an operand is a number.
+        DtypeError: the operands are not of one float type.
+    """
+    from bigmodel_core.ops.shape import broadcast_to, reshape
+
+    if 1 in (a.ndim, b.ndim):
+        left = reshape(a, (1, *a.shape)) if a.ndim == 1 else a
+        right = reshape(b, (*b.shape, 1)) if b.ndim == 1 else b
+        wide = matmul(left, right)
+        down = wide.shape[-2:-1] if a.ndim > 1 else ()
+        across = wide.shape[-1:] if b.ndim > 1 else ()
+        return reshape(wide, (*wide.shape[:-2], *down, *across))
     batch = broadcast(a.shape[:-2], b.shape[:-2])
     if dim_product(a.shape[:-2]) != 1 and a.shape[:-2] != batch:
         a = broadcast_to(a, (*batch, *a.shape[-2:]))

@@ -172,18 +172,7 @@ def _dropout(call: Call) -> Any:
 
 @reads("MatMul")
 def _matmul(call: Call) -> Value:
-    a, b = call.value(0), call.value(1)
-    if a.ndim == 1 or b.ndim == 1:
-        left = ops.reshape(a, (1, -1)) if a.ndim == 1 else a
-        right = ops.reshape(b, (-1, 1)) if b.ndim == 1 else b
-        y = ops.matmul(left, right)
-        shape = [
-            *y.shape[:-2],
-            *(y.shape[-2:-1] if a.ndim > 1 else ()),
-            *(y.shape[-1:] if b.ndim > 1 else ()),
-        ]
-        return ops.reshape(y, shape)
-    return ops.matmul(a, b)
+    return ops.matmul(call.value(0), call.value(1))
 
 
 @reads("Einsum")
