@@ -44,9 +44,12 @@ class LocalResponseNorm(Op):
         return (x / (reshape(means, x.shape) * self.alpha + self.k) ** self.beta,)
 
     def onnx(self, emit: Any, x: Any) -> Any:
-        if self.size % 2:
-            return emit.LRN(x, size=self.size, alpha=self.alpha, beta=self.beta, bias=self.k)
         shape = emit.inputs[0].shape
+        if self.size % 2:  # the operator of images, in ONNX Runtime
+            is_image = len(shape) == 4
+            images = x if is_image else emit.reshape(x, (*shape[:2], 1, dim_product(shape[2:])))
+            found = emit.LRN(images, size=self.size, alpha=self.alpha, beta=self.beta, bias=self.k)
+            return found if is_image else emit.Reshape(found, emit.shape(shape))
         rows = emit.reshape(x, (shape[0], 1, shape[1], dim_product(shape[2:])))
         pads = [self.size // 2, 0, (self.size - 1) // 2, 0]
         means = emit.AveragePool(

@@ -272,7 +272,10 @@ class Emitter:
 
     def _floored(self, a: Dim, b: Dim) -> str:
         """A quotient rounded down; Div cuts towards 0."""
-        dividend, divisor = self.dimension(a), self.dimension(b)
+        divisor = self.dimension(b)
+        if a == 1:  # ONNX Runtime makes c / b of 1 / b * c, of integers too: 1 of 1, and 0 of more
+            return str(self.Max(self.Sub(self.ints((2,)), divisor), self.ints((0,))))
+        dividend = self.dimension(a)
         if dim_least(a) < 0:
             dividend = str(self.Sub(dividend, self.Mod(dividend, divisor)))
         return str(self.Div(dividend, divisor))

@@ -64,7 +64,7 @@ def _unit(x: np.ndarray, axes: Any = -1) -> np.ndarray:
 
 def _among(x: np.ndarray, before: int, after: int) -> np.ndarray:
     """1 + half of the mean square of so many channels before each, itself, and after."""
-    padded = np.pad(x * x, ((0, 0), (before, after), (0, 0), (0, 0)))
+    padded = np.pad(x * x, ((0, 0), (before, after), *[(0, 0)] * (x.ndim - 2)))
     count = before + 1 + after
     return 1 + 0.5 * sum(padded[:, place : place + x.shape[1]] for place in range(count)) / count
 
@@ -156,6 +156,11 @@ CASES: dict[str, Case] = {
     "floor": (ops.floor, np.floor, (X,)),
     "ceil": (ops.ceil, np.ceil, (X,)),
     "clip": (lambda x: ops.clip(x, -0.5, 0.5), lambda x: np.clip(x, -0.5, 0.5), (X,)),
+    "clip to arrays": (
+        lambda x, low: (ops.clip(x, low, 0.5), ops.clip(x, None, 0.5)),
+        lambda x, low: (np.minimum(np.maximum(x, low), 0.5), np.minimum(x, 0.5)),
+        (X, (4,)),
+    ),
     "relu": (ops.relu, lambda x: np.maximum(x, 0), (X,)),
     "leaky_relu": (lambda x: ops.leaky_relu(x, 0.2), lambda x: np.where(x > 0, x, 0.2 * x), (X,)),
     "elu": (lambda x: ops.elu(x, 0.7), lambda x: np.where(x > 0, x, 0.7 * np.expm1(x)), (X,)),
@@ -278,12 +283,22 @@ CASES: dict[str, Case] = {
         lambda x: (_among(x, 1, 1) ** -0.75 * x, x / (1 + _among(x, 1, 0))),
         (("N", 5, 4, "T"),),
     ),
+    "local_response_norm of sequences": (
+        lambda x: ops.local_response_norm(x, 3, 0.5),
+        lambda x: _among(x, 1, 1) ** -0.75 * x,
+        (("N", 5, "T"),),
+    ),
     "attention": (
         lambda q, k, m: ops.attention(q, k, k, m > 0, causal=True),
         lambda q, k, m: _attention(q, k, m > 0),
         (("N", 2, "T", 4), ("N", 1, "T", 4), ("T", "T")),
     ),
     "matmul": (lambda x, w: x @ w, lambda x, w: x @ w, (X, (4, 5))),
+    "matmul_vectors": (
+        lambda x, v: (x @ v, v @ np.ones((4, 2)), v @ v),
+        lambda x, v: (x @ v, v @ np.ones((4, 2)), v @ v),
+        (X, (4,)),
+    ),
     "matmul_batch": (lambda x, y: ops.matmul(x, y), lambda x, y: x @ y, (X, ("N", 4, 2))),
     "matmul_broadcast": (lambda x, y: ops.matmul(x, y), lambda x, y: x @ y, (("N", 2, 3, 4), (2, 4, 2))),
     "matmul_transposed": (
@@ -381,6 +396,11 @@ CASES: dict[str, Case] = {
         lambda x: (*ops.split(x, 2, 2), ops.stack([x, x], 1), ops.roll(x, -5, 0), ops.tile(x, (2, 1, 3))),
         lambda x: (*np.split(x, 2, 2), np.stack([x, x], 1), np.roll(x, -5, 0), np.tile(x, (2, 1, 3))),
         (X,),
+    ),
+    "rolled by one": (
+        lambda x: (ops.roll(x, 1, 0), ops.roll(x, (1, -1), (0, 1)), ops.roll(x, 1)),
+        lambda x: (np.roll(x, 1, 0), np.roll(x, (1, -1), (0, 1)), np.roll(x, 1)),
+        (("N", "T"),),
     ),
     "created": (
         lambda x: (x @ ops.eye(4, 2, -1), ops.arange(x.shape[0], 0, -2) * 1, ops.full(x.shape, 0.5) * x),
