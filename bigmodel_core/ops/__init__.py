@@ -15,7 +15,7 @@ from types import ModuleType
 from typing import TYPE_CHECKING, Any
 
 from bigmodel_core.errors import GraphError
-from bigmodel_core.ops.operands import taking_arrays
+from bigmodel_core.ops.operands import public
 
 if TYPE_CHECKING:  # the types of names that are collected below
     from bigmodel_core.ops.activations import *
@@ -66,7 +66,7 @@ if TYPE_CHECKING:  # the types of names that are collected below
 
 
 def collected(modules: Iterable[ModuleType]) -> dict[str, Any]:
-    """What modules list in `__all__`, by name; functions of Values take arrays, too.
+    """What modules list in `__all__`, by name, as it is offered: see `public`.
 
     Raises:
         GraphError: two of them list one name.
@@ -80,7 +80,7 @@ def collected(modules: Iterable[ModuleType]) -> dict[str, Any]:
                     f"{homes[name]} and {module.__name__} both have an op '{name}'.",
                     fix="rename one of them.",
                 )
-            found[name], homes[name] = taking_arrays(getattr(module, name)), module.__name__
+            found[name], homes[name] = public(getattr(module, name), name), module.__name__
     return found
 
 

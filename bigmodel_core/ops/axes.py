@@ -40,7 +40,7 @@ def dimensions(name: str, given: Any) -> tuple[Dim, ...]:
     for item in several(given):
         number = item if isinstance(item, str) else integer(item)
         if number is None:
-            raise ConfigError(f"{name} takes integers, not {item!r}.")
+            raise ConfigError(f"{name} takes integers, not {item!r}.", fix="use whole numbers, such as 2.")
         found.append(number)
     return tuple(found)
 

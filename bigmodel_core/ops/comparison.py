@@ -7,9 +7,9 @@ from typing import Any
 
 from bigmodel_core.errors import DtypeError
 from bigmodel_core.graph import Operand, Value
-from bigmodel_core.graph.spec import Spec, broadcast
+from bigmodel_core.graph.spec import Spec
 from bigmodel_core.kernels.fused import elementwise
-from bigmodel_core.ops.elementwise import ElementwiseOp, binary, constant_like, paired
+from bigmodel_core.ops.elementwise import ElementwiseOp, binary, broadcast_shape, constant_like, paired
 from bigmodel_core.ops.reduce import reduce_to
 
 
@@ -139,7 +139,7 @@ class Where(ElementwiseOp):
             )
         if a.dtype != b.dtype:
             raise DtypeError(f"Where cannot choose between {a.dtype} and {b.dtype}.", fix="convert one side.")
-        return Spec(broadcast(condition.shape, a.shape, b.shape), a.dtype)
+        return Spec(broadcast_shape("Where", condition.shape, a.shape, b.shape), a.dtype)
 
     def grad(self, dy: Value, y: Value, condition: Value, a: Value, b: Value) -> tuple[None, Value, Value]:
         nothing = dy.node.graph.constant(0, dy.dtype)

@@ -12,7 +12,7 @@ from bigmodel_core.errors import DtypeError, ShapeError
 from bigmodel_core.graph import Number, Op, Operand, Value, current_graph
 from bigmodel_core.graph.dtypes import COMPUTED_FLOATS
 from bigmodel_core.graph.operands import constant_array
-from bigmodel_core.graph.spec import Spec, SymbolicDim, broadcast, format_shape
+from bigmodel_core.graph.spec import Shape, Spec, SymbolicDim, broadcast, format_shape
 from bigmodel_core.ops.sizes import size_of_dimension
 
 
@@ -39,11 +39,20 @@ class ElementwiseOp(Op):
             )
         if self.floats_only:
             check_floats(name, inputs[0])
-        try:
-            shape = broadcast(*(spec.shape for spec in inputs))
-        except ShapeError as error:
-            raise ShapeError(f"{name}: {error.message}", fix=error.fix) from None
+        shape = broadcast_shape(name, *(spec.shape for spec in inputs))
         return Spec(shape, self.result or inputs[0].dtype)
+
+
+def broadcast_shape(name: str, *shapes: Shape) -> Shape:
+    """The shape that the operands of an op broadcast to.
+
+    Raises:
+        ShapeError: they do not; it names the op.
+    """
+    try:
+        return broadcast(*shapes)
+    except ShapeError as error:
+        raise ShapeError(f"{name}: {error.message}", fix=error.fix) from None
 
 
 def constant_like(x: Operand, like: Value | str | None) -> Value:

@@ -4,8 +4,10 @@ from __future__ import annotations
 
 import functools
 from collections.abc import Callable, Sequence
+from types import FunctionType
 from typing import Any
 
+from bigmodel_core.errors import BigmodelError
 from bigmodel_core.graph import Value, graph_of
 
 _VALUES = ("Value", "Value | None")
@@ -20,51 +22,65 @@ def as_values(values: Sequence[Any], name: str, beside: Sequence[Any] = ()) -> l
     return graph_of(given).values(values, name) if values else []
 
 
-def taking_arrays(function: Callable[..., Any]) -> Callable[..., Any]:
-    """A function whose arguments annotated as Values may be arrays and numbers, too: constants of the graph.
-    What is neither is refused under its name.
+def public(function: Callable[..., Any], name: str) -> Callable[..., Any]:
+    """A function as it is offered under a name, which errors tell: those of its arguments that are annotated
+    as Values may be arrays and numbers, too, which become constants of the graph. What is neither is refused.
 
     What is annotated otherwise, such as an axis or a bound, is passed on as it is; so are operands of
-    arithmetic, which takes them itself.
+    arithmetic, which takes them itself. Ops are left as they are.
     """
-    kinds = getattr(function, "__annotations__", {})
-    wanted = {name for name, kind in kinds.items() if kind in _VALUES and name != "return"}
-    if not wanted:
+    if not isinstance(function, FunctionType):
         return function
+    kinds = function.__annotations__
+    wanted = {key for key, kind in kinds.items() if kind in _VALUES and key != "return"}
+    optional = {key for key in wanted if kinds[key] != "Value"}
     code = function.__code__
     names = code.co_varnames[: code.co_argcount]
-    places = [place for place, name in enumerate(names) if name in wanted]
+    places = [(place, key in optional) for place, key in enumerate(names) if key in wanted]
     if wanted - set(names):  # *values
-        places += range(len(names), _MOST)
+        places += [(place, False) for place in range(len(names), _MOST)]
 
     @functools.wraps(function)
     def apply(*given: Any, **named: Any) -> Any:
-        count = len(given)
-        found = any(
-            name in wanted and item.__class__ is not Value and item is not None
-            for name, item in named.items()
-        )
-        for place in places:
-            if place >= count:
-                break
-            item = given[place]
-            if item.__class__ is not Value and item is not None:
-                found = True
-                break
-        if found:
-            given, named = converted(given, named)
-        return function(*given, **named)
+        try:
+            count = len(given)
+            found = any(
+                key in wanted and item.__class__ is not Value and not (item is None and key in optional)
+                for key, item in named.items()
+            )
+            for place, may_lack in places:
+                if place >= count:
+                    break
+                item = given[place]
+                if item.__class__ is not Value and not (item is None and may_lack):
+                    found = True
+                    break
+            if found:
+                given, named = converted(given, named)
+            return function(*given, **named)
+        except BigmodelError as error:
+            _put_name(error, name)
+            raise
 
     def converted(given: tuple[Any, ...], named: dict[str, Any]) -> tuple[tuple[Any, ...], dict[str, Any]]:
         """The arguments with constants of the graph that one of them belongs to."""
-        own: dict[Any, Any] = {place: given[place] for place in places if place < len(given)}
-        own |= {name: item for name, item in named.items() if name in wanted}
-        own = {key: item for key, item in own.items() if item is not None}
+        own: dict[Any, Any] = {place: given[place] for place, _ in places if place < len(given)}
+        own |= {key: item for key, item in named.items() if key in wanted}
+        may_lack = optional | {place for place, lacks in places if lacks}
+        own = {key: item for key, item in own.items() if item is not None or key not in may_lack}
         beside = (*given, *named.values())
-        values = dict(zip(own, as_values(list(own.values()), function.__name__, beside), strict=True))
+        values = dict(zip(own, as_values(list(own.values()), name, beside), strict=True))
         return (
             tuple(values.get(place, item) for place, item in enumerate(given)),
-            {name: values.get(name, item) for name, item in named.items()},
+            {key: values.get(key, item) for key, item in named.items()},
         )
 
     return apply
+
+
+def _put_name(error: BigmodelError, name: str) -> None:
+    """Put the name of a function in front of what went wrong in it, if nothing tells yet: what functions
+    share, such as the check of an axis, does not know it, and of a layer only the place is known."""
+    told = f"{error.where or ''} {error.message}".lower().replace("_", "")
+    if error.where is None and name.lower().replace("_", "") not in told:
+        error.message = f"{name}: {error.message}"

@@ -180,14 +180,14 @@ def max_pool(
     x: Value, window: int | Numbers, stride: int | Numbers | None = None, padding: int | str | Numbers = 0
 ) -> Value:
     """The largest number under each window of images (N, C, H, W); the stride is the window by default."""
-    return MaxPool(*_windows(x, 2, window, stride, padding))(x)[0]
+    return MaxPool(*_windows(MaxPool, x, 2, window, stride, padding))(x)[0]
 
 
 def max_pool3d(
     x: Value, window: int | Numbers, stride: int | Numbers | None = None, padding: int | str | Numbers = 0
 ) -> Value:
     """The largest number under each window of volumes (N, C, D, H, W); the stride as in `max_pool`."""
-    return MaxPool(*_windows(x, 3, window, stride, padding))(x)[0]
+    return MaxPool(*_windows(MaxPool, x, 3, window, stride, padding))(x)[0]
 
 
 def average_pool(
@@ -198,7 +198,7 @@ def average_pool(
     count_border: bool = True,
 ) -> Value:
     """The mean under each window of images (N, C, H, W); the stride is the window by default."""
-    return AveragePool(*_windows(x, 2, window, stride, padding), count_border)(x)
+    return AveragePool(*_windows(AveragePool, x, 2, window, stride, padding), count_border)(x)
 
 
 def average_pool3d(
@@ -209,13 +209,15 @@ def average_pool3d(
     count_border: bool = True,
 ) -> Value:
     """The mean under each window of volumes (N, C, D, H, W); the stride is the window by default."""
-    return AveragePool(*_windows(x, 3, window, stride, padding), count_border)(x)
+    return AveragePool(*_windows(AveragePool, x, 3, window, stride, padding), count_border)(x)
 
 
-def _windows(x: Value, axes: int, window: Any, stride: Any, padding: Any) -> tuple[Numbers, Numbers, Padding]:
+def _windows(
+    kind: type[_Pool], x: Value, axes: int, window: Any, stride: Any, padding: Any
+) -> tuple[Numbers, Numbers, Padding]:
     size = per_axis(window, "window", axes)
     steps = size if stride is None else per_axis(stride, "stride", axes)
-    return size, steps, padding_of(padding, _Pool(size).sizes(x.spec)[2:], size, steps)
+    return size, steps, padding_of(padding, kind(size).sizes(x.spec)[2:], size, steps)
 
 
 def global_average_pool(x: Value) -> Value:

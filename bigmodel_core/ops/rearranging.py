@@ -88,9 +88,14 @@ def squeeze(x: Value, axis: Axes = None) -> Value:
 
 
 def expand_dims(x: Value, axis: int | tuple[int, ...]) -> Value:
-    """With new axes of size 1, which have these places in the result."""
-    rank = x.ndim + len(several(axis))
-    axes, rest = normal_axes(axis, rank), iter(x.shape)
+    """With new axes of size 1, which have these places in the result.
+
+    Raises:
+        ShapeError: a place is no integer, out of range or named twice.
+    """
+    places = several(axis)
+    rank = x.ndim + len(places)
+    axes, rest = normal_axes(places, rank), iter(x.shape)
     return reshape(x, tuple(1 if place in axes else next(rest) for place in range(rank)))
 
 

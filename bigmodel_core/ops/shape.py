@@ -12,7 +12,6 @@ from bigmodel_core.graph.spec import (
     Dim,
     Shape,
     Spec,
-    broadcast,
     dim_divide,
     dim_product,
     dim_value,
@@ -21,7 +20,8 @@ from bigmodel_core.graph.spec import (
 from bigmodel_core.kernels.cpu import shape as cpu_kernels
 from bigmodel_core.kernels.cuda import shape as cuda_kernels
 from bigmodel_core.kernels.fused import elementwise
-from bigmodel_core.ops.elementwise import ElementwiseOp
+from bigmodel_core.ops.axes import normal_axis, several
+from bigmodel_core.ops.elementwise import ElementwiseOp, broadcast_shape
 from bigmodel_core.ops.reduce import reduce_to
 
 
@@ -89,7 +89,7 @@ class BroadcastTo(ElementwiseOp):
         return BroadcastTo(tuple(dim_value(dim, sizes) for dim in self.shape))
 
     def infer(self, x: Spec) -> Spec:
-        if broadcast(x.shape, self.shape) != self.shape:
+        if broadcast_shape("BroadcastTo", x.shape, self.shape) != self.shape:
             raise ShapeError(f"cannot broadcast {format_shape(x.shape)} to {format_shape(self.shape)}.")
         return x.with_shape(self.shape)
 
@@ -152,12 +152,13 @@ class Transpose(Op):
 
 
 def transpose(x: Value, permutation: Sequence[int] | None = None) -> Value:
-    """The axes in another order (reversed by default)."""
-    order = (
-        tuple(reversed(range(x.ndim)))
-        if permutation is None
-        else tuple(axis % x.ndim for axis in permutation)
-    )
+    """The axes in another order (reversed by default).
+
+    Raises:
+        ShapeError: an axis is out of range, or not each is named once.
+    """
+    given = reversed(range(x.ndim)) if permutation is None else several(permutation)
+    order = tuple(normal_axis(axis, x.ndim) for axis in given)
     return x if order == tuple(range(x.ndim)) else Transpose(order)(x)
 
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from typing import TYPE_CHECKING, Any, Generic, TypeVar
 
-from bigmodel_core.graph import Input, Node, Value
+from bigmodel_core.graph import LEAVES, Input, Node, Value
 from bigmodel_core.graph.spec import Spec
 from bigmodel_core.kernels.call import Call
 from bigmodel_core.plan.arenas import Sized
@@ -64,7 +64,8 @@ class BoundProgram(Generic[Buffer]):
         values = (value for node in self.program.nodes for value in node.outputs)
         largest = max(values, key=lambda value: self.spec(value).nbytes, default=None)
         if largest is not None:
-            needed, place = self.spec(largest).nbytes, largest.node.place or None
+            needed, node = self.spec(largest).nbytes, largest.node
+            place = node.place or (None if isinstance(node.op, LEAVES) else type(node.op).__name__)
             check_capacity(needed, f"a run at {self.described()} needs", SMALLER, place)
 
     @property

@@ -2,14 +2,24 @@
 
 from __future__ import annotations
 
+import inspect
 from collections.abc import Callable
+from types import FunctionType
 from typing import Any
 
 import numpy as np
 import pytest
 
 from bigmodel_core import ops
-from bigmodel_core.errors import BigmodelError, ConfigError, DataError, DtypeError, GraphError, ShapeError
+from bigmodel_core.errors import (
+    BigmodelError,
+    ConfigError,
+    DataError,
+    DtypeError,
+    GraphError,
+    OutOfMemoryError,
+    ShapeError,
+)
 from bigmodel_core.graph import Graph
 from bigmodel_core.graph.spec import Spec
 from bigmodel_core.plan import Program, Variables, device_named
@@ -43,7 +53,14 @@ REFUSED: list[tuple[str, Callable[..., Any], list[np.ndarray], type[BigmodelErro
     ("mean of integers", ops.mean, [I3], DtypeError, "int64"),
     ("sum of truth values", lambda x: ops.sum(x > 0), [F4], DtypeError, "bool"),
     ("empty clip", lambda x: ops.clip(x, 1, 0), [F4], ConfigError, "1.0 to 0.0"),
+    ("empty clip of integers", lambda x: ops.clip(x, 1, 0), [I3], ConfigError, "1.0 to 0.0"),
+    ("clip without a bound", lambda x: ops.clip(x, None, None), [F4], ConfigError, "clip got no bound"),
+    ("clip at a text", lambda x: ops.clip(x, "a", 1), [F4], DtypeError, "clip: .*'a' is no number"),
+    ("clip at other shapes", lambda x: ops.clip(x, F23, 1), [F4], ShapeError, r"\(4,\) and \(2, 3\)"),
+    ("dropout of a text", lambda x: ops.dropout(x, "a"), [F4], ConfigError, "dropout rate is 'a'"),
     ("unequal inner sizes", ops.matmul, [F23, F23], ShapeError, r"\(2, 3\) by \(2, 3\)"),
+    ("number in a product", lambda x: x @ 2.0, [F23], ShapeError, r"matmul: .*\(2, 3\) and \(\)"),
+    ("vector of another length", ops.matmul, [F23, F4], ShapeError, r"expected 3 and 4 to be equal"),
     ("vector in a product", ops.linear.MatMul(), [F23, I3.astype(float)], ShapeError, "two dimensions"),
     (
         "width of affine",
@@ -280,6 +297,12 @@ REFUSED: list[tuple[str, Callable[..., Any], list[np.ndarray], type[BigmodelErro
         "unknown number type 'float'",
     ),
     ("negative eye", lambda x: ops.eye(-1), [F4], ShapeError, "a dimension is -1"),
+    ("half a diagonal", lambda x: ops.triu(x, 0.5), [F23], ConfigError, "triu: there is no diagonal 0.5"),
+    ("new axis of nothing", lambda x: ops.expand_dims(x, None), [F4], ShapeError, "None is no axis"),
+    ("axes past the last", lambda x: ops.transpose(x, (0, 3)), [F23], ShapeError, "transpose: axis 3 is out"),
+    ("branches that do not broadcast", lambda x, y: ops.where(x > 0, x, y), [F23, F4], ShapeError, "Where: "),
+    ("broadcast to another size", lambda x: ops.broadcast_to(x, (3,)), [F4], ShapeError, "BroadcastTo: "),
+    ("pool of a matrix", lambda x: ops.max_pool3d(x, 2), [F23], ShapeError, "MaxPool needs volumes"),
     ("nothing to concatenate", lambda x: ops.concatenate([]), [F4], ShapeError, "nothing"),
     ("update of other axes", lambda a, b: ops.update_slice(a, b, (0,)), [F4, F23], ShapeError, "no part of"),
     ("update of no axes", lambda a: ops.update_slice(a, a, ()), [F23], ShapeError, "names 0 axes"),
@@ -471,6 +494,57 @@ def test_a_free_axis_that_turns_out_empty_has_no_extreme(name: str) -> None:
     assert program.run(variables, {"x": np.zeros((0, 2), "float32")})[0].shape == (0,)
     with pytest.raises(ShapeError, match=rf"(?i){name} along an empty axis of \(2, 0\)"):
         program.run(variables, {"x": np.zeros((2, 0), "float32")})
+
+
+@pytest.mark.parametrize(
+    "function",
+    [lambda: ops.arange(10**13), lambda: ops.arange(0.0, 1e13), lambda: ops.eye(1, 10**13)],
+    ids=["arange", "arange of floats", "eye"],
+)
+def test_a_range_past_any_memory_is_refused_before_any_is_taken(function: Any) -> None:
+    with pytest.raises(OutOfMemoryError, match=r"^[A-Z]\w+: a run at fixed sizes needs .* GiB"):
+        compute(lambda x: (x, function()), F4)
+
+
+VALUES = {
+    name: [kind for kind in inspect.signature(function).parameters.values() if kind.annotation == "Value"]
+    for name, function in ((name, getattr(ops, name)) for name in ops.__all__)
+    if isinstance(function, FunctionType)
+}
+
+
+@pytest.mark.parametrize("name", [name for name, values in VALUES.items() if values])
+def test_nothing_in_the_place_of_a_value_is_refused(name: str) -> None:
+    function = getattr(ops, name)
+    needed = [item for item in inspect.signature(function).parameters.values() if item.default is item.empty]
+    with Graph().active(), pytest.raises(GraphError, match=f"^{name} was applied to a NoneType"):
+        function(*[None] * len(needed))
+
+
+FURTHER: dict[str, tuple[Any, ...]] = {
+    "expand_dims": (),
+    "gather": (I3,),
+    "one_hot": (3,),
+    "roll": (1,),
+    "scatter": (F23.astype("int64"), 1.0),
+    "split": (1,),
+    "take_along_axis": (F23.astype("int64"),),
+    "top_k": (1,),
+}
+"""What functions take between an array and an axis."""
+
+
+@pytest.mark.parametrize(
+    "name",
+    [
+        name
+        for name in ops.__all__
+        if {"x", "axis"} <= inspect.signature(getattr(ops, name)).parameters.keys()
+    ],
+)
+def test_the_function_with_an_axis_out_of_range_is_named(name: str) -> None:
+    with pytest.raises(ShapeError, match=f"^{name}: axis 9 is out of range for [23] dimensions"):
+        compute(lambda x: getattr(ops, name)(x, *FURTHER.get(name, ()), axis=9), F23)
 
 
 def test_a_failed_run_does_not_spoil_the_next() -> None:
