@@ -13,6 +13,10 @@ import pytest
 
 import bigmodel_core as bm
 from bigmodel_core.errors import ConfigError
+from bigmodel_core.kernels.cpu.engine.launch import CpuLaunch
+from bigmodel_core.kernels.cpu.engine.memory import load_int, store_int
+from bigmodel_core.kernels.cpu.engine.native import NativeFunction
+from bigmodel_core.kernels.cpu.engine.table import Table
 from tests.processes import run_code, run_in_threads
 
 TRAIN = """
@@ -108,6 +112,20 @@ def test_training_gives_the_same_bits_after_the_count_changes(
         thread_count(count)
         digests.add(scope["train"](scope["fresh"](), data))
     assert len(digests) == 1
+
+
+def count_chunk(ctx: Any, chunk: Any) -> None:
+    place = load_int(ctx, 0)
+    store_int(place, chunk, load_int(place, chunk) + 1)
+
+
+@pytest.mark.parametrize("chunks", [1, 2, 5, 3_000_000])
+def test_each_of_many_chunks_runs_once(thread_count: Callable[[int], None], chunks: int) -> None:
+    thread_count(3)
+    counts = np.zeros(chunks, np.int64)
+    launch = CpuLaunch(NativeFunction(count_chunk), [counts.ctypes.data], chunks)
+    assert Table([launch]).run() == -1
+    assert (counts == 1).all()
 
 
 def test_eight_threads_run_plans_at_once(thread_count: Callable[[int], None]) -> None:

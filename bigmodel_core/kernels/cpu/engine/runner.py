@@ -45,9 +45,8 @@ MOST_SHARES = 16
 """A job's chunks are cut into so many runs at most, one for each thread."""
 POOL_SIZE = TICKETS + 8 * MOST_SHARES
 
-COUNT_BITS = 20
+COUNT_BITS = 32
 COUNT_MASK = (1 << COUNT_BITS) - 1
-MAX_CHUNKS = COUNT_MASK - 4096
 IDLE_SPINS = 40_000
 """How often an idle worker looks for work before it sleeps: about half a millisecond, so that it is still
 there for the next step of a training loop."""

@@ -7,7 +7,6 @@ from collections.abc import Sequence
 from bigmodel_core.kernels.cpu.engine.launch import CpuBuffer, CpuLaunch, Item
 from bigmodel_core.kernels.cpu.engine.memory import call_kernel, load_int, store_int
 from bigmodel_core.kernels.cpu.engine.native import NativeFunction
-from bigmodel_core.kernels.cpu.engine.runner import MAX_CHUNKS
 from bigmodel_core.kernels.status import KERNEL_RAISED
 
 
@@ -34,14 +33,11 @@ def side_by_side(
             items.append((launch, chunk))
             filled += weight
     starts.append(len(items))
-    chunks = len(starts) - 1
-    if chunks > MAX_CHUNKS:
-        return list(launches)
     first = 1 + len(starts)
     context: list[Item] = [status, *(first + 3 * start for start in starts)]
     for launch, chunk in items:
         context += [launch.kernel, launch, chunk]
-    return [CpuLaunch(KERNEL, context, chunks, choice=f"{len(launches)} side by side")]
+    return [CpuLaunch(KERNEL, context, len(starts) - 1, choice=f"{len(launches)} side by side")]
 
 
 def run_items(ctx, chunk):
