@@ -1,4 +1,4 @@
-"""Where the numbers of a resized axis come from, and with which weights, in plain functions for all devices.
+"""Where the numbers of a resized axis come from, and with which weights, for kernels of all devices.
 
 Places are quotients of integers, so that they are the same on every device and in every number type. Only the
 nearest ones are found as PyTorch finds them, by a product of float32 numbers.
@@ -11,6 +11,8 @@ from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
+
+from bigmodel_core.kernels.call import Call, FunctionKernel, Operand
 
 METHODS = ("nearest", "nearest-exact", "bilinear", "bicubic")
 """How the numbers between others are found."""
@@ -151,11 +153,6 @@ def find_taps(places, weights, j, size, base, step, apart, rate, shift, cubic):
     weights[3, j] = cubic * rest * part * part
 
 
-def numbers_of(line: Line) -> dict[str, int | float]:
-    """What `find_taps` is told of an axis, by name."""
-    return {name: getattr(line, name) for name in ("size", "base", "step", "apart", "rate", "shift")}
-
-
 def find_parts(firsts, parts, r, places, weights):
     """firsts (size,), parts (fan, size): which numbers after the number r before has a part in, and which."""
     taps, count = places.shape
@@ -175,3 +172,41 @@ def find_parts(firsts, parts, r, places, weights):
             if places[tap, first + k] == r:
                 total += weights[tap, first + k]
         parts[k, r] = total
+
+
+Tables = tuple[list[Any], list[Operand]]
+"""Launches, and what they write."""
+
+
+def weights_of(call: Call, step: Pass, fill: FunctionKernel) -> Tables:
+    """The places and weights of the rows, then of the columns.
+
+    Args:
+        fill: the kernel that calls `find_taps` for each number of an axis.
+    """
+    launches: list[Any] = []
+    tables: list[Operand] = []
+    dtype = call.dtype if call.outputs[0].is_float else "float32"
+    for line in (step.rows, step.columns):
+        shape = (line.taps, line.count)
+        made = [call.temporary(shape, "int64"), call.temporary(shape, dtype)]
+        told = {name: getattr(line, name) for name in ("size", "base", "step", "apart", "rate", "shift")}
+        launches += call.launch(fill, made, [], **told, cubic=call.op.cubic)
+        tables += made
+    return launches, tables
+
+
+def parts_of(call: Call, step: Pass, fill: FunctionKernel, turn: FunctionKernel) -> Tables:
+    """For the gradient: the numbers that each one of a row, then of a column, has a part in, and the parts.
+
+    Args:
+        fill: as above.
+        turn: the kernel that calls `find_parts` for each number of an axis before.
+    """
+    launches, weights = weights_of(call, step, fill)
+    tables: list[Operand] = []
+    for line, table in ((step.rows, weights[:2]), (step.columns, weights[2:])):
+        made = [call.temporary((line.size,), "int64"), call.temporary((line.fan, line.size))]
+        launches += call.launch(turn, made, table)
+        tables += made
+    return launches, tables

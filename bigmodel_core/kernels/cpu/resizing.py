@@ -7,7 +7,7 @@ from bigmodel_core.kernels.cpu.engine.array import CHUNK_ELEMENTS
 from bigmodel_core.kernels.cpu.engine.kernels import ArrayKernel, cpu_launches, kernel
 from bigmodel_core.kernels.cpu.engine.launch import CpuLaunch
 from bigmodel_core.kernels.cpu.engine.memory import unsigned
-from bigmodel_core.kernels.interpolation import Line, Pass, find_parts, find_taps, numbers_of, passes
+from bigmodel_core.kernels.interpolation import Pass, find_parts, find_taps, parts_of, passes, weights_of
 
 LEAST = 8
 """Rows that a piece of the work has at least, so that few rows of the image are stretched for two pieces."""
@@ -246,16 +246,16 @@ def _resized(call: Call, step: Pass, out: Operand, x: Operand) -> list[CpuLaunch
     rows, wide = step.made
     if rows * wide == 0:
         return []
-    launches, (down, along) = _tables(call, step)
+    launches, tables = weights_of(call, step, kernel(taps_of_line))
     shape = {"height": step.rows.size, "together": step.together, "rows_same": step.rows.same}
     if step.rows.taps == 1:
-        return launches + call.launch(kernel(pick_rows), [out], [x, down[0], along[0]], **shape)
+        return launches + call.launch(kernel(pick_rows), [out], [x, *tables[::2]], **shape)
     lines = _lines(rows, wide * (2 + step.rows.taps))
     pieces = -(-rows // lines)
     held = call.temporary((pieces * step.rows.taps, wide))
     kept = call.temporary((pieces * step.rows.taps,), "int64")
     function = ArrayKernel(resize_rows, rows=lines)
-    given = [x, held, kept, *down, *along]
+    given = [x, held, kept, *tables]
     more = {"columns_same": step.columns.same, "lines": lines}
     return launches + call.launch(function, [out], given, **shape, **more)
 
@@ -277,36 +277,13 @@ def _gathered(call: Call, step: Pass, dx: Operand, dy: Operand) -> list[CpuLaunc
     rows, wide = step.made
     if rows * wide == 0:
         return []
-    launches, tables = _tables(call, step)
-    given = [dy]
+    launches, tables = parts_of(call, step, kernel(taps_of_line), kernel(parts_of_line))
     lines = _lines(step.given[0], step.given[1] * (2 + step.rows.taps))
-    given.append(call.temporary((-(-step.given[0] // lines), wide)))
-    for line, table in zip((step.rows, step.columns), tables, strict=True):
-        firsts, parts = call.temporary((line.size,), "int64"), call.temporary((line.fan, line.size))
-        launches += call.launch(kernel(parts_of_line), [firsts, parts], table)
-        given += [firsts, parts]
+    held = call.temporary((-(-step.given[0] // lines), wide))
     function = ArrayKernel(gather_rows, rows=lines)
-    return launches + call.launch(
-        function, [dx], given, count=step.rows.count, together=step.together, rows_same=step.rows.same,
-        columns_same=step.columns.same, lines=lines,
-    )  # fmt: skip
-
-
-def _tables(call: Call, step: Pass) -> tuple[list[CpuLaunch], list[list[Operand]]]:
-    """The launches that find the places and weights of both axes, and these."""
-    launches: list[CpuLaunch] = []
-    tables = []
-    for line in (step.rows, step.columns):
-        table = _table(call, line)
-        launches += call.launch(kernel(taps_of_line), table, [], **numbers_of(line), cubic=call.op.cubic)
-        tables.append(table)
-    return launches, tables
-
-
-def _table(call: Call, line: Line) -> list[Operand]:
-    shape = (line.taps, line.count)
-    dtype = call.dtype if call.outputs[0].is_float else "float32"
-    return [call.temporary(shape, "int64"), call.temporary(shape, dtype)]
+    shape = {"count": step.rows.count, "together": step.together}
+    same = {"rows_same": step.rows.same, "columns_same": step.columns.same}
+    return launches + call.launch(function, [dx], [dy, held, *tables], **shape, **same, lines=lines)
 
 
 def _lines(rows: int, work: int) -> int:

@@ -6,7 +6,7 @@ from bigmodel_core.kernels.call import Call, Operand
 from bigmodel_core.kernels.cuda.engine.kernels import cuda_kernel, cuda_launches
 from bigmodel_core.kernels.cuda.engine.launch import CudaLaunch
 from bigmodel_core.kernels.cuda.places import pixel
-from bigmodel_core.kernels.interpolation import Pass, find_parts, find_taps, numbers_of, passes
+from bigmodel_core.kernels.interpolation import Pass, find_parts, find_taps, parts_of, passes, weights_of
 
 
 def taps_of_line(places, weights, size, base, step, apart, rate, shift, cubic, thread, threads):
@@ -66,12 +66,12 @@ def resize(call: Call) -> list[CudaLaunch]:
     x = call.input(0)
     for step in found:
         out = call.output(0) if step is found[-1] else call.temporary(step.made, call.inputs[0].dtype)
-        more, (down, along) = _tables(call, step)
+        more, tables = weights_of(call, step, cuda_kernel(taps_of_line))
         given, made = _seen(step, False, x), _seen(step, True, out)
         if step.rows.taps == 1:
-            more += call.launch(cuda_kernel(pick_pixels), [made], [given, down[0], along[0]])
+            more += call.launch(cuda_kernel(pick_pixels), [made], [given, *tables[::2]])
         else:
-            more += call.launch(cuda_kernel(resize_pixels), [made], [given, *down, *along])
+            more += call.launch(cuda_kernel(resize_pixels), [made], [given, *tables])
         launches += more
         x = out
     return launches
@@ -85,13 +85,9 @@ def resize_grad(call: Call) -> list[CudaLaunch]:
     dy = call.input(0)
     for step in reversed(found):
         dx = call.output(0) if step is found[0] else call.temporary(step.given)
-        more, tables = _tables(call, step)
-        given = [_seen(step, True, dy)]
-        for line, table in zip((step.rows, step.columns), tables, strict=True):
-            firsts, parts = call.temporary((line.size,), "int64"), call.temporary((line.fan, line.size))
-            more += call.launch(cuda_kernel(parts_of_line), [firsts, parts], table)
-            given += [firsts, parts]
-        launches += more + call.launch(cuda_kernel(gather_pixels), [_seen(step, False, dx)], given)
+        more, tables = parts_of(call, step, cuda_kernel(taps_of_line), cuda_kernel(parts_of_line))
+        given, made = [_seen(step, True, dy), *tables], _seen(step, False, dx)
+        launches += more + call.launch(cuda_kernel(gather_pixels), [made], given)
         dy = dx
     return launches
 
@@ -100,16 +96,3 @@ def _seen(step: Pass, is_made: bool, array: Operand) -> Operand:
     """An array before or after a pass, as the kernels see it."""
     rows, columns = ((line.count if is_made else line.size) for line in (step.rows, step.columns))
     return array.reshape(step.planes, rows, columns, step.together)
-
-
-def _tables(call: Call, step: Pass) -> tuple[list[CudaLaunch], list[list[Operand]]]:
-    """The launches that find the places and weights of both axes, and these."""
-    launches: list[CudaLaunch] = []
-    tables = []
-    for line in (step.rows, step.columns):
-        shape = (line.taps, line.count)
-        dtype = call.dtype if call.outputs[0].is_float else "float32"
-        table = [call.temporary(shape, "int64"), call.temporary(shape, dtype)]
-        launches += call.launch(cuda_kernel(taps_of_line), table, [], **numbers_of(line), cubic=call.op.cubic)
-        tables.append(table)
-    return launches, tables
