@@ -24,6 +24,7 @@ from bigmodel_core.graph.spec import (
 )
 from bigmodel_core.ops.slicing import bounded
 from bigmodel_onnx.double_precision import SPELLED_OUT
+from bigmodel_onnx.narrow_types import in_int64, is_lacking
 from bigmodel_onnx.operations import Inner, Operation, Port
 
 END = 2**63 - 1
@@ -99,9 +100,16 @@ class Emitter:
         def add(*inputs: str | None, outputs: int = 1, **attributes: Any) -> Any:
             if operator in SPELLED_OUT and any(spec.dtype == "float64" for spec in self.inputs):
                 return SPELLED_OUT[operator](self, *inputs, **attributes)
+            if inputs and is_lacking(operator, self.type_of(inputs[0]), self.opset):
+                return in_int64(self, operator, inputs, attributes)
             return self.add(operator, inputs, outputs, attributes)
 
         return add
+
+    def type_of(self, name: str | None) -> str:
+        """The number type of what the graph has under a name; nothing for what is made in between."""
+        spec = self.specs.get(name) if name else None
+        return spec.dtype if spec else ""
 
     def add(
         self, operator: str, inputs: Sequence[str | None], outputs: int, attributes: dict[str, Any]

@@ -505,6 +505,32 @@ CASES: dict[str, Case] = {
         )
         for reduce in REDUCTIONS
     },
+    "arithmetic of bytes": (
+        lambda i: tuple(
+            found.astype("int64")
+            for b in [_bytes(i)]
+            for found in (b + b, b * b, b - b - b, -b, ops.sum(b, 1), ops.prod(b, 0), ops.cumsum(b, 1))
+        ),
+        lambda i: tuple(
+            found.astype("uint8").astype("int64")
+            for b in [_bytes(i)]
+            for found in (b + b, b * b, b - b - b, -b, b.sum(1), b.prod(0), b.cumsum(1))
+        ),
+        (bm.Spec(("N", 5), "int64"),),
+    ),
+    "arithmetic of truth values": (
+        lambda x, y: (
+            *(f(x > 0, y > 0) for f in (ops.add, ops.multiply, ops.maximum, ops.minimum)),
+            *(f(x > 0, y > 0) for f in (ops.less, ops.less_equal, ops.greater, ops.greater_equal)),
+            *(f(x > 0) for f in (ops.absolute, ops.square)),
+        ),
+        lambda x, y: (
+            *(f(x > 0, y > 0) for f in (np.add, np.multiply, np.maximum, np.minimum)),
+            *(f(x > 0, y > 0) for f in (np.less, np.less_equal, np.greater, np.greater_equal)),
+            *(f(x > 0) for f in (np.absolute, np.square)),
+        ),
+        (X, (3, 1)),
+    ),
     **{
         f"scatter {reduce} of bytes": (
             lambda x, i, u, reduce=reduce: ops.scatter(_bytes(x), i, _bytes(u), 1, reduce).astype("int64"),
