@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from bigmodel_core.kernels.borders import CONSTANT, EDGE, Bordered, bordered_by, copies, copy, source
+from bigmodel_core.kernels.borders import CONSTANT, Bordered, bordered_by, copies, copy, source
 from bigmodel_core.kernels.call import Call
 from bigmodel_core.kernels.cpu.engine.array import CHUNK_ELEMENTS
 from bigmodel_core.kernels.cpu.engine.kernels import cpu_launches, kernel
@@ -20,6 +20,8 @@ def pad_rows(out, x, sizes, inside, before, units, count, left, unit, kind, fill
     is_filled = kind == CONSTANT and pieces == 1 and wide <= NARROW
     if is_filled:  # all rows at once, and what is inside over it
         fill_run(out, start * wide, (stop - start) * wide, fill)
+    first_row = row
+    is_mirrored = kind != CONSTANT and pieces == 1
     piece = start - row * pieces
     at = row % sizes[last]
     base = outer_row(row // sizes[last], sizes, inside, before, kind)
@@ -30,7 +32,7 @@ def pad_rows(out, x, sizes, inside, before, units, count, left, unit, kind, fill
         if place < 0:
             if not is_filled:
                 fill_run(out, row * wide + first * unit, (end - first) * unit, fill)
-        elif is_filled:
+        elif is_filled or is_mirrored:
             source_row = (base * inside[last] + place) * x.shape[1]
             copy_inside(out, x, row * wide, source_row, 0, units, count, left, unit)
         else:
@@ -43,6 +45,22 @@ def pad_rows(out, x, sizes, inside, before, units, count, left, unit, kind, fill
             if at == sizes[last]:
                 at = 0
                 base = outer_row(row // sizes[last], sizes, inside, before, kind)
+    if is_mirrored:
+        repeat_units(out, first_row, row, units, count, left, unit, kind)
+
+
+def repeat_units(out, first, end, units, count, left, unit, kind):
+    """The borders of whole rows, made of what is inside them: one unit of all rows after the other."""
+    for number in range(units - count):
+        at = number if number < left else number + count
+        taken = left + source(at - left, count, kind)
+        if unit == 1:
+            for row in range(first, end):
+                out[unsigned(row), unsigned(at)] = out[unsigned(row), unsigned(taken)]
+        else:
+            for row in range(first, end):
+                begin = row * out.shape[1]
+                copy_run(out, begin + at * unit, out, begin + taken * unit, unit)
 
 
 def outer_row(number, sizes, inside, before, kind):
@@ -68,14 +86,6 @@ def pad_row(out, x, row, taken, first, end, count, left, unit, kind, fill):
     if kind == CONSTANT:
         fill_run(out, at + first * unit, (low - first) * unit, fill)
         fill_run(out, at + high * unit, (end - high) * unit, fill)
-    elif unit == 1 and kind == EDGE:
-        fill_run(out, at + first, low - first, x[taken, 0])
-        fill_run(out, at + high, end - high, x[taken, unsigned(count - 1)])
-    elif unit == 1:
-        for number in range(first, low):
-            out[row, unsigned(number)] = x[taken, unsigned(left - number)]
-        for number in range(high, end):
-            out[row, unsigned(number)] = x[taken, unsigned(2 * (count - 1) + left - number)]
     else:
         for number in range(first, low):
             copy_run(out, at + number * unit, x, begin + source(number - left, count, kind) * unit, unit)
@@ -93,37 +103,59 @@ def copy_inside(out, x, at, begin, first, end, count, left, unit):
 
 def fold_rows(dx, dy, sizes, inside, before, units, count, left, unit, kind, start, stop):
     """dx (rows inside, count * unit), dy (rows, units * unit): for each number the sum of its copies."""
-    axes = len(sizes)
+    last = len(sizes) - 1
+    after = sizes[last] - before[last] - inside[last]
+    outer = start // inside[last]
+    at = start - outer * inside[last]
+    several = outer_copies(outer, sizes, inside, before, kind)
+    base = outer_copy(0, outer, sizes, inside, before, kind)
+    shift = left * unit
     for row in range(start, stop):
-        total = 1
-        rest = row
-        for axis in range(axes - 1, -1, -1):
-            place = rest % inside[axis]
-            rest = rest // inside[axis]
-            after = sizes[axis] - before[axis] - inside[axis]
-            total *= copies(place, inside[axis], before[axis], after, kind)
-        for number in range(total):
-            taken = 0
-            apart = 1
-            rest = row
-            pick = number
-            for axis in range(axes - 1, -1, -1):
-                place = rest % inside[axis]
-                rest = rest // inside[axis]
-                after = sizes[axis] - before[axis] - inside[axis]
-                several = copies(place, inside[axis], before[axis], after, kind)
-                taken += copy(pick % several, place, inside[axis], before[axis], kind) * apart
-                pick = pick // several
-                apart *= sizes[axis]
-            shift = left * unit
-            if number == 0:
-                for j in range(dx.shape[1]):
-                    dx[row, j] = dy[taken, unsigned(j + shift)]
-            else:
-                for j in range(dx.shape[1]):
-                    dx[row, j] += dy[taken, unsigned(j + shift)]
-            add_units(dx, dy, row, taken, 0, left, count, left, unit, kind)
-            add_units(dx, dy, row, taken, left + count, units, count, left, unit, kind)
+        begun = False
+        for number in range(several):
+            place = base if number == 0 else outer_copy(number, outer, sizes, inside, before, kind)
+            for pick in range(copies(at, inside[last], before[last], after, kind)):
+                taken = place * sizes[last] + copy(pick, at, inside[last], before[last], kind)
+                if begun:
+                    for j in range(dx.shape[1]):
+                        dx[row, j] += dy[taken, unsigned(j + shift)]
+                else:
+                    for j in range(dx.shape[1]):
+                        dx[row, j] = dy[taken, unsigned(j + shift)]
+                begun = True
+                add_units(dx, dy, row, taken, 0, left, count, left, unit, kind)
+                add_units(dx, dy, row, taken, left + count, units, count, left, unit, kind)
+        at += 1
+        if at == inside[last]:
+            at = 0
+            outer += 1
+            several = outer_copies(outer, sizes, inside, before, kind)
+            base = outer_copy(0, outer, sizes, inside, before, kind)
+
+
+def outer_copies(number, sizes, inside, before, kind):
+    """How many places of the padded array are a number of what all axes but the last one count."""
+    total = 1
+    for axis in range(len(sizes) - 2, -1, -1):
+        after = sizes[axis] - before[axis] - inside[axis]
+        total *= copies(number % inside[axis], inside[axis], before[axis], after, kind)
+        number = number // inside[axis]
+    return total
+
+
+def outer_copy(pick, number, sizes, inside, before, kind):
+    """One of these places."""
+    found = 0
+    apart = 1
+    for axis in range(len(sizes) - 2, -1, -1):
+        place = number % inside[axis]
+        number = number // inside[axis]
+        after = sizes[axis] - before[axis] - inside[axis]
+        several = copies(place, inside[axis], before[axis], after, kind)
+        found += copy(pick % several, place, inside[axis], before[axis], kind) * apart
+        pick = pick // several
+        apart *= sizes[axis]
+    return found
 
 
 def add_units(dx, dy, row, taken, first, end, count, left, unit, kind):

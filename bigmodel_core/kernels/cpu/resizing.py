@@ -55,12 +55,13 @@ def pick_rows(out, x, down, along, height, together, rows_same, start, stop):
 
 def resize_rows(
     out, x, held, kept, down, down_weights, along, along_weights, height, together, rows_same, columns_same,
-    lines, start, stop,
+    mixed_first, lines, start, stop,
 ):  # fmt: skip
-    """out (planes * count, columns), x (planes * height, columns): each row a mixture of stretched rows.
+    """out (planes * count, columns), x (planes * height, columns): each row a mixture of stretched rows, or,
+    where there are fewer rows than before, a stretched mixture.
 
     Scratch for each piece of the work: held (taps, columns), the rows that were stretched last, and kept
-    (taps,), which they are.
+    (taps,), which they are; or the mixture, as wide as the rows of x.
     """
     taps, count = down.shape
     base = start // lines * taps
@@ -73,13 +74,10 @@ def resize_rows(
         if rows_same:
             stretch(out, row, x, first + i, along, along_weights, together)
         elif columns_same:
-            if taps == 2:
-                mix_two(out, row, x, first + down[0, i], first + down[1, i], down_weights, i)
-            else:
-                mix_four(
-                    out, row, x, first + down[0, i], first + down[1, i], first + down[2, i],
-                    first + down[3, i], down_weights, i,
-                )  # fmt: skip
+            mix(out, row, x, first, height, down, down_weights, i)
+        elif mixed_first:
+            mix(held, base, x, first, height, down, down_weights, i)
+            stretch(out, row, held, base, along, along_weights, together)
         else:
             for tap in range(taps):
                 source = first + down[tap, i]
@@ -87,13 +85,7 @@ def resize_rows(
                 if kept[slot] != source:
                     stretch(held, slot, x, source, along, along_weights, together)
                     kept[slot] = source
-            if taps == 2:
-                mix_two(out, row, held, base + down[0, i] % 2, base + down[1, i] % 2, down_weights, i)
-            else:
-                mix_four(
-                    out, row, held, base + down[0, i] % 4, base + down[1, i] % 4, base + down[2, i] % 4,
-                    base + down[3, i] % 4, down_weights, i,
-                )  # fmt: skip
+            mix(out, row, held, base, taps, down, down_weights, i)
         i += 1
         if i == count:
             i = 0
@@ -137,25 +129,25 @@ def stretch(out, row, x, source, along, weights, together):
                 )
 
 
-def mix_two(out, row, x, a, b, weights, i):
-    """A row as a mixture of two."""
-    u = weights[0, i]
-    v = weights[1, i]
+def mix(out, row, x, first, rows, down, weights, i):
+    """A row as a mixture of two or four: of those from `first` on, of which there are so many, in a ring."""
     to = out[row]
-    first = x[a]
-    second = x[b]
-    for j in range(to.shape[0]):
-        to[j] = u * first[j] + v * second[j]
-
-
-def mix_four(out, row, x, a, b, c, d, weights, i):
-    """A row as a mixture of four."""
-    s = weights[0, i]
-    t = weights[1, i]
-    u = weights[2, i]
-    v = weights[3, i]
-    for j in range(out.shape[1]):
-        out[row, j] = s * x[a, j] + t * x[b, j] + u * x[c, j] + v * x[d, j]
+    a = x[first + down[0, i] % rows]
+    b = x[first + down[1, i] % rows]
+    if down.shape[0] == 2:
+        u = weights[0, i]
+        v = weights[1, i]
+        for j in range(to.shape[0]):
+            to[j] = u * a[j] + v * b[j]
+    else:
+        c = x[first + down[2, i] % rows]
+        d = x[first + down[3, i] % rows]
+        s = weights[0, i]
+        t = weights[1, i]
+        u = weights[2, i]
+        v = weights[3, i]
+        for j in range(to.shape[0]):
+            to[j] = s * a[j] + t * b[j] + u * c[j] + v * d[j]
 
 
 def gather_rows(
@@ -252,11 +244,12 @@ def _resized(call: Call, step: Pass, out: Operand, x: Operand) -> list[CpuLaunch
         return launches + call.launch(kernel(pick_rows), [out], [x, *tables[::2]], **shape)
     lines = _lines(rows, wide * (2 + step.rows.taps))
     pieces = -(-rows // lines)
-    held = call.temporary((pieces * step.rows.taps, wide))
+    mixed_first = step.rows.size > step.rows.count
+    held = call.temporary((pieces * step.rows.taps, step.given[1] if mixed_first else wide))
     kept = call.temporary((pieces * step.rows.taps,), "int64")
     function = ArrayKernel(resize_rows, rows=lines)
     given = [x, held, kept, *tables]
-    more = {"columns_same": step.columns.same, "lines": lines}
+    more = {"columns_same": step.columns.same, "mixed_first": mixed_first, "lines": lines}
     return launches + call.launch(function, [out], given, **shape, **more)
 
 
