@@ -17,11 +17,11 @@ def pad_rows(out, x, sizes, inside, before, units, count, left, unit, kind, fill
     wide = out.shape[1]
     width = (units + pieces - 1) // pieces
     row = start // pieces
-    is_filled = kind == CONSTANT and pieces == 1 and wide <= NARROW
-    if is_filled:  # all rows at once, and what is inside over it
-        fill_run(out, start * wide, (stop - start) * wide, fill)
     first_row = row
-    is_mirrored = kind != CONSTANT and pieces == 1
+    low = min(max(left, 0), units)
+    high = max(min(left + count, units), low)
+    behind = (units - high) * unit
+    is_filled = kind == CONSTANT and pieces == 1 and low * unit + behind > 0
     piece = start - row * pieces
     at = row % sizes[last]
     base = outer_row(row // sizes[last], sizes, inside, before, kind)
@@ -30,13 +30,15 @@ def pad_rows(out, x, sizes, inside, before, units, count, left, unit, kind, fill
         first = min(piece * width, units)
         end = min(first + width, units)
         if place < 0:
-            if not is_filled:
-                fill_run(out, row * wide + first * unit, (end - first) * unit, fill)
-        elif is_filled or is_mirrored:
+            fill_run(out, row * wide + first * unit, (end - first) * unit, fill)
+        elif pieces == 1:
             source_row = (base * inside[last] + place) * x.shape[1]
-            copy_inside(out, x, row * wide, source_row, 0, units, count, left, unit)
+            copy_run(out, row * wide + low * unit, x, source_row + (low - left) * unit, (high - low) * unit)
         else:
             pad_row(out, x, row, base * inside[last] + place, first, end, count, left, unit, kind, fill)
+        if is_filled:  # what is behind the row before, and before this one
+            gone = behind if row > first_row else 0
+            fill_run(out, row * wide - gone, gone + low * unit, fill)
         piece += 1
         if piece == pieces:
             piece = 0
@@ -45,7 +47,9 @@ def pad_rows(out, x, sizes, inside, before, units, count, left, unit, kind, fill
             if at == sizes[last]:
                 at = 0
                 base = outer_row(row // sizes[last], sizes, inside, before, kind)
-    if is_mirrored:
+    if is_filled:
+        fill_run(out, row * wide - behind, behind, fill)
+    elif pieces == 1:
         repeat_units(out, first_row, row, units, count, left, unit, kind)
 
 
@@ -164,10 +168,6 @@ def add_units(dx, dy, row, taken, first, end, count, left, unit, kind):
         place = source(number - left, count, kind) * unit
         for k in range(unit):
             dx[row, unsigned(place + k)] += dy[taken, unsigned(number * unit + k)]
-
-
-NARROW = 256
-"""Numbers of a row whose border is filled together with those of other rows."""
 
 
 @cpu_launches
