@@ -74,6 +74,7 @@ def conv_transpose2d(call: Call) -> list[CpuLaunch]:
 def conv2d_weight_gradient(call: Call) -> list[CpuLaunch]:
     from bigmodel_core.kernels.cpu.convolution import (
         depthwise,
+        depthwise_gradient,
         direct_gradient,
         few_filters,
         winograd,
@@ -87,7 +88,7 @@ def conv2d_weight_gradient(call: Call) -> list[CpuLaunch]:
         product = MatrixProduct(g.filters, g.channels, g.n * g.height * g.width, g.dtype, transpose_a=True)
         return gemm.launches(product, dy, x, dw, None, call.scratch)
     if depthwise.fits(g):
-        return depthwise.weight_gradient(g, x, dy, dw, call.scratch)
+        return depthwise_gradient.weight_gradient(g, x, dy, dw, call.scratch)
     if winograd.fits(g):
         return winograd_gradient.weight_gradient(g, x, dy, dw, call.scratch)
     if few_filters.fits(g):

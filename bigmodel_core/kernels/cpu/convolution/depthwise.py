@@ -1,8 +1,8 @@
 """Depthwise convolutions on the CPU: each channel has its own filter, and vectors run over channels.
 
-The convolution, its gradient for the input and its gradient for the weight are all sums over a grid of
-products of two vectors: taps for the first two, pixels of an image for the third. Padding only makes the grid
-smaller. Chunks are chosen by shapes alone.
+The convolution and its gradient for the input are sums over the taps of products of two vectors, and the
+gradient for the weight is one over pixels (`depthwise_gradient.py`). Padding only makes the grids smaller.
+Chunks are chosen by shapes alone.
 """
 
 from __future__ import annotations
@@ -11,8 +11,7 @@ import functools
 from typing import Any
 
 from bigmodel_core.graph.dtypes import SIZES
-from bigmodel_core.kernels.cpu.convolution.direct_gradient import sum_pieces_kernel
-from bigmodel_core.kernels.cpu.convolution.geometry import CHUNK_WORK, MAX_CHUNKS, Geometry, chunk_rows
+from bigmodel_core.kernels.cpu.convolution.geometry import Geometry, chunk_rows
 from bigmodel_core.kernels.cpu.engine.launch import CpuBuffer, CpuLaunch, Item, Scratch
 from bigmodel_core.kernels.cpu.engine.memory import load, load_int, store
 from bigmodel_core.kernels.cpu.engine.native import NativeFunction
@@ -20,8 +19,10 @@ from bigmodel_core.kernels.cpu.gemm.grid_products import grid_products
 from bigmodel_core.kernels.taps import first_inside, meeting, period, steps_inside
 
 CHOICE = "vectors of channels"
-PIXELS = 256
-"""Pixels of a gradient that are summed at a time; the partial sums are then added."""
+NEIGHBOURS = 4
+"""Pixels of a row that are made together: each tap is read once for all of them."""
+ALONE = 0, 0, 0
+"""How far apart the sums lie where there is one."""
 
 
 def fits(g: Geometry) -> bool:
@@ -37,7 +38,7 @@ def convolve(
         return []
     order, taps = _ordered_taps(g, weight, scratch)
     rows, total = chunk_rows(g), g.n * g.out_height
-    context = [*_sizes(g), x, taps, bias or 0, y, rows, total]
+    context = [*filter_sizes(g), x, taps, bias or 0, y, rows, total]
     tile = (rows * g.out_width, g.filters)
     return [order, CpuLaunch(convolution_kernel(g.dtype), context, -(-total // rows), tile, choice=CHOICE)]
 
@@ -52,35 +53,12 @@ def transposed(
     whole = chunk_rows(g)
     rows = max(1, whole // g.out_height) * g.height if whole >= g.out_height else g.height
     total = g.n * g.height
-    context = [*_sizes(g), y, taps, bias or 0, x, rows, total, *map(period, g.stride, g.dilation)]
+    context = [*filter_sizes(g), y, taps, bias or 0, x, rows, total, *map(period, g.stride, g.dilation)]
     tile = (rows * g.width, g.channels)
     return [order, CpuLaunch(transposed_kernel(g.dtype), context, -(-total // rows), tile, choice=CHOICE)]
 
 
-def weight_gradient(
-    g: Geometry, x: CpuBuffer, dy: CpuBuffer, dw: CpuBuffer, scratch: Scratch
-) -> list[CpuLaunch]:
-    """The launches that compute the gradient (channels, 1, taps) of a weight."""
-    taps, size = g.taps[0] * g.taps[1], SIZES[g.dtype]
-    if taps * g.channels == 0:
-        return []
-    pieces = max(1, min(g.n, MAX_CHUNKS, g.work // CHUNK_WORK))
-    each = max(1, -(-g.n // pieces))
-    pieces = max(1, -(-g.n // each))
-    partial = scratch(pieces * taps * g.channels * size)
-    context = [*_sizes(g), x, dy, partial, g.n, each]
-    step = min(64, g.channels)
-    return [
-        CpuLaunch(weight_gradient_kernel(g.dtype), context, pieces, choice=CHOICE),
-        CpuLaunch(
-            sum_pieces_kernel(g.dtype),
-            [partial, dw, pieces, taps, 1, g.channels, step],
-            -(-g.channels // step),
-        ),
-    ]
-
-
-def _sizes(g: Geometry) -> list[Any]:
+def filter_sizes(g: Geometry) -> list[Any]:
     """What all kernels read first: 13 numbers."""
     return [
         *(g.height, g.width, g.out_height, g.out_width, g.channels),
@@ -124,7 +102,7 @@ def order_kernel(dtype: str) -> NativeFunction:
 @functools.cache
 def convolution_kernel(dtype: str) -> NativeFunction:
     """The kernel for rows of outputs; `convolve` lists its context."""
-    size, products = SIZES[dtype], grid_products(dtype)
+    size, products, of_neighbours = SIZES[dtype], grid_products(dtype), grid_products(dtype, NEIGHBOURS)
 
     def depthwise_convolution(ctx, chunk):
         height, width, out_height, out_width, channels = load_sizes(ctx)
@@ -139,8 +117,30 @@ def convolution_kernel(dtype: str) -> NativeFunction:
             r1 = min(taps_down, steps_inside(i, gap_down, height))
             source = x + (row // out_height * height + i + r0 * gap_down) * pitch
             target = y + row * out_width * pixel
-            for column in range(out_width):
+            column = 0
+            while column < out_width:
                 j = column * step_across - left
+                ahead = j + (NEIGHBOURS - 1) * step_across + (taps_across - 1) * gap_across
+                if j >= 0 and ahead < width and column + NEIGHBOURS <= out_width:
+                    of_neighbours(
+                        source + j * pixel,
+                        gap_down * pitch,
+                        gap_across * pixel,
+                        taps + r0 * taps_across * pixel,
+                        taps_across * pixel,
+                        pixel,
+                        max(0, r1 - r0),
+                        taps_across,
+                        bias,
+                        target,
+                        channels,
+                        step_across * pixel,
+                        0,
+                        pixel,
+                    )
+                    target += NEIGHBOURS * pixel
+                    column += NEIGHBOURS
+                    continue
                 s0 = first_inside(j, gap_across)
                 s1 = min(taps_across, steps_inside(j, gap_across, width))
                 products(
@@ -155,8 +155,10 @@ def convolution_kernel(dtype: str) -> NativeFunction:
                     bias,
                     target,
                     channels,
+                    *ALONE,
                 )
                 target += pixel
+                column += 1
 
     return NativeFunction(depthwise_convolution)
 
@@ -164,7 +166,7 @@ def convolution_kernel(dtype: str) -> NativeFunction:
 @functools.cache
 def transposed_kernel(dtype: str) -> NativeFunction:
     """The kernel for rows of x; `transposed` lists its context."""
-    size, products = SIZES[dtype], grid_products(dtype)
+    size, products, of_neighbours = SIZES[dtype], grid_products(dtype), grid_products(dtype, NEIGHBOURS)
 
     def depthwise_transposed(ctx, chunk):
         height, width, out_height, out_width, channels = load_sizes(ctx)
@@ -178,10 +180,38 @@ def transposed_kernel(dtype: str) -> NativeFunction:
             r, rows, i = meeting(row % height + top, taps_down, step_down, gap_down, period_down, out_height)
             source = y + (row // height * out_height + i) * pitch
             target = x + row * width * pixel
-            for column in range(width):
+            column = 0
+            while column < width:
                 s, columns, j = meeting(
                     column + left, taps_across, step_across, gap_across, period_across, out_width
                 )
+                # Without a stride, neighbours that all taps meet meet neighbours.
+                last = column + left + NEIGHBOURS - 1
+                if (
+                    step_across == 1
+                    and columns == taps_across
+                    and last < out_width
+                    and column + NEIGHBOURS <= width
+                ):
+                    of_neighbours(
+                        source + j * pixel,
+                        -(period_down * gap_down // step_down) * pitch,
+                        -gap_across * pixel,
+                        taps + r * taps_across * pixel,
+                        period_down * taps_across * pixel,
+                        pixel,
+                        rows,
+                        columns,
+                        bias,
+                        target,
+                        channels,
+                        pixel,
+                        0,
+                        pixel,
+                    )
+                    target += NEIGHBOURS * pixel
+                    column += NEIGHBOURS
+                    continue
                 products(
                     source + j * pixel,
                     -(period_down * gap_down // step_down) * pitch,
@@ -194,57 +224,9 @@ def transposed_kernel(dtype: str) -> NativeFunction:
                     bias,
                     target,
                     channels,
+                    *ALONE,
                 )
                 target += pixel
+                column += 1
 
     return NativeFunction(depthwise_transposed)
-
-
-@functools.cache
-def weight_gradient_kernel(dtype: str) -> NativeFunction:
-    """The kernel for the sum over some images, stored as (taps, channels)."""
-    size, products = SIZES[dtype], grid_products(dtype)
-
-    def depthwise_weight_gradient(ctx, chunk):
-        height, width, out_height, out_width, channels = load_sizes(ctx)
-        taps_down, taps_across, step_down, step_across, gap_down, gap_across, top, left = load_filter(ctx)
-        x, dy, partial = load_int(ctx, 13), load_int(ctx, 14), load_int(ctx, 15)
-        n, each = load_int(ctx, 16), load_int(ctx, 17)
-        pixel = channels * size
-        sums = partial + chunk * taps_down * taps_across * pixel
-        for image in range(chunk * each, max(chunk * each + 1, min(n, chunk * each + each))):
-            target = sums
-            for r in range(taps_down):
-                i = r * gap_down - top
-                i0 = first_inside(i, step_down)
-                i1 = min(out_height, steps_inside(i, step_down, height)) if image < n else 0
-                for s in range(taps_across):
-                    j = s * gap_across - left
-                    j0 = first_inside(j, step_across)
-                    j1 = min(out_width, steps_inside(j, step_across, width))
-                    columns = max(0, min(PIXELS, j1 - j0))
-                    rows = PIXELS // max(columns, 1)
-                    fresh = image == chunk * each
-                    first, place = i0, j0
-                    while fresh or first < i1:  # without a pixel the sum is written, too
-                        source = (image * height + i + first * step_down) * width + j + place * step_across
-                        products(
-                            x + source * pixel,
-                            step_down * width * pixel,
-                            step_across * pixel,
-                            dy + ((image * out_height + first) * out_width + place) * pixel,
-                            out_width * pixel,
-                            pixel,
-                            max(0, min(rows, i1 - first)),
-                            max(0, min(columns, j1 - place)),
-                            0 if fresh else target,
-                            target,
-                            channels,
-                        )
-                        fresh = False
-                        place += PIXELS
-                        if place >= j1:
-                            first, place = first + rows, j0
-                    target += pixel
-
-    return NativeFunction(depthwise_weight_gradient)

@@ -17,25 +17,34 @@ from bigmodel_core.kernels.cpu.engine.instructions import (
 )
 from bigmodel_core.kernels.cpu.engine.native import Intrinsic
 
+SUMS = 8
+"""Vectors of sums at a time: so many independent ones keep the multipliers busy."""
 VECTORS = 4
-"""Vectors of channels at a time: so many independent sums keep the multipliers busy."""
+"""Vectors of channels at a time, at most."""
 
 ARGUMENTS = (
     *("a", "a_row", "a_column", "b", "b_row", "b_column"),
     *("rows", "columns", "start", "target", "count"),
+    *("a_apart", "start_apart", "target_apart"),
 )
 
 
 @functools.cache
-def grid_products(dtype: str) -> Intrinsic:
+def grid_products(dtype: str, targets: int = 1) -> Intrinsic:
     """`grid_products(dtype)(*ARGUMENTS)`: target = start + sum over a grid of a * b, for `count` channels.
 
     All strides are in bytes. `start` is a vector, or 0; it is added last. Reads go on to whole vectors.
+
+    Args:
+        dtype: of the numbers.
+        targets: how many such sums are made of one b, which is read once for all of them; their a, start and
+            target lie apart by the last arguments.
     """
-    return outlined(f"grid_products_{dtype}", len(ARGUMENTS), lambda function: _body(function, dtype))
+    name = f"grid_products_{dtype}_{targets}"
+    return outlined(name, len(ARGUMENTS), lambda function: _body(function, dtype, targets))
 
 
-def _body(function: Any, dtype: str) -> None:
+def _body(function: Any, dtype: str, targets: int) -> None:
     """Blocks of several vectors first, then one after the other."""
     from llvmlite import ir
 
@@ -48,8 +57,13 @@ def _body(function: Any, dtype: str) -> None:
     has_start = builder.icmp_signed("!=", given["start"], integer(0))
     start = builder.select(has_start, given["start"], given["a"])  # any address that can be read
     empty = builder.icmp_signed("<=", builder.mul(given["rows"], given["columns"]), integer(0))
+    apart = {
+        name: [integer(0), *(builder.mul(given[f"{name}_apart"], integer(k)) for k in range(1, targets))]
+        for name in ("a", "start", "target")
+    }
     offset, before = integer(0), entry
-    for vectors in (VECTORS, 1):
+    for vectors in (min(VECTORS, SUMS // targets), 1):
+        places = [(k, j * bytes_of_vector) for j in range(vectors) for k in range(targets)]
         test, begin, row, column, next_row, write = (
             function.append_basic_block(f"{label}_{vectors}")
             for label in ("test", "begin", "row", "column", "next_row", "write")
@@ -70,7 +84,7 @@ def _body(function: Any, dtype: str) -> None:
         builder = ir.IRBuilder(row)
         rows = phi(builder, integer, given["rows"], begin)
         row_a, row_b = phi(builder, integer, a0, begin), phi(builder, integer, b0, begin)
-        row_sums = [phi(builder, vector, nothing, begin) for _ in range(vectors)]
+        row_sums = [phi(builder, vector, nothing, begin) for _ in places]
         builder.branch(column)
 
         builder = ir.IRBuilder(column)
@@ -78,10 +92,11 @@ def _body(function: Any, dtype: str) -> None:
         a, b = phi(builder, integer, row_a, row), phi(builder, integer, row_b, row)
         sums = [phi(builder, vector, value, row) for value in row_sums]
         following = []
-        for j, value in enumerate(sums):
-            shift = integer(j * bytes_of_vector)
-            left = load_vector(builder, builder.add(a, shift), vector, size)
-            right = load_vector(builder, builder.add(b, shift), vector, size)
+        for (k, shift), value in zip(places, sums, strict=True):
+            if k == 0:
+                right = load_vector(builder, builder.add(b, integer(shift)), vector, size)
+            place = builder.add(builder.add(a, apart["a"][k]), integer(shift))
+            left = load_vector(builder, place, vector, size)
             following.append(multiply_add(builder, left, right, value))
         for value, more in zip(sums, following, strict=True):
             value.add_incoming(more, column)
@@ -108,11 +123,13 @@ def _body(function: Any, dtype: str) -> None:
             found.append(total)
         left_over = builder.sdiv(builder.sub(all_bytes, at), integer(size))
         mask = lane_mask(builder, left_over, vector.count) if vectors == 1 else None
-        for j, total in enumerate(found):
-            shift = builder.add(at, integer(j * bytes_of_vector))
-            before = load_vector(builder, builder.add(start, shift), vector, size)
-            total = builder.fadd(total, builder.select(has_start, before, nothing))
-            store_vector(builder, total, builder.add(given["target"], shift), size, mask)
+        for (k, shift), total in zip(places, found, strict=True):
+            place = builder.add(at, integer(shift))
+            further = builder.select(has_start, apart["start"][k], integer(0))
+            first = load_vector(builder, builder.add(builder.add(start, further), place), vector, size)
+            total = builder.fadd(total, builder.select(has_start, first, nothing))
+            target = builder.add(builder.add(given["target"], apart["target"][k]), place)
+            store_vector(builder, total, target, size, mask)
         at.add_incoming(builder.add(at, integer(vectors * bytes_of_vector)), write)
         builder.branch(test)
 
