@@ -20,9 +20,13 @@ def check(layer: Any, axes: int) -> None:
         value = getattr(layer, name)
         if value is None or value == "same":
             continue
-        if isinstance(value, list):
-            object.__setattr__(layer, name, tuple(value))
+        object.__setattr__(layer, name, _as_tuple(value))
         ops.images.per_axis(value, name, axes, least)
+
+
+def _as_tuple(value: Any) -> Any:
+    """Several numbers, such as a list from a file, as a tuple; anything else as it is."""
+    return tuple(value) if isinstance(value, (list, tuple, range)) else value
 
 
 def _sequence(x: Any) -> Any:
@@ -157,7 +161,7 @@ class AdaptiveAveragePool2d(bm.Layer):
     size: int | tuple[int, int] = 1
 
     def __post_init__(self) -> None:
-        object.__setattr__(self, "size", self.size if isinstance(self.size, int) else tuple(self.size))
+        object.__setattr__(self, "size", _as_tuple(self.size))
         bm.ops.images.pair(self.size, "size")
 
     def __call__(self, x: Any) -> Any:
@@ -175,8 +179,8 @@ class ZeroPad2d(bm.Layer):
     padding: int | tuple[int, ...] = 1
 
     def __post_init__(self) -> None:
-        given: Any = self.padding
-        sides = (given,) * 4 if isinstance(given, int) else tuple(given)
+        given = _as_tuple(self.padding)
+        sides = given if isinstance(given, tuple) else (given,) * 4
         sides = sides * 2 if len(sides) == 2 else sides
         if len(sides) != 4 or any(not isinstance(i, int) or isinstance(i, bool) or i < 0 for i in sides):
             raise ConfigError(
@@ -205,9 +209,7 @@ class Upsample2d(bm.Layer):
     align_corners: bool = False
 
     def __post_init__(self) -> None:
-        object.__setattr__(
-            self, "factor", self.factor if isinstance(self.factor, int) else tuple(self.factor)
-        )
+        object.__setattr__(self, "factor", _as_tuple(self.factor))
         bm.ops.images.pair(self.factor, "factor")
 
     def __call__(self, x: Any) -> Any:
@@ -231,7 +233,14 @@ class Resize(bm.Layer):
     align_corners: bool = False
 
     def __post_init__(self) -> None:
-        object.__setattr__(self, "size", self.size if isinstance(self.size, int) else tuple(self.size))
+        object.__setattr__(self, "size", _as_tuple(self.size))
+        numbers = self.size if isinstance(self.size, tuple) else (self.size,)
+        if not numbers or any(not isinstance(i, int) or isinstance(i, bool) or i < 1 for i in numbers):
+            raise ConfigError(
+                f"size is {self.size!r}, expected one integer of at least 1, or one for each axis.",
+                where="Resize",
+                fix="pass size=64 or size=(48, 64).",
+            )
 
     def __call__(self, x: Any) -> Any:
         return ops.resize(x, self.size, self.method, self.align_corners)

@@ -83,6 +83,13 @@ def test_wrong_widths_name_the_layer() -> None:
         bm.Sequential(shared, shared).build(bm.Spec(("N", 5)))
 
 
+@pytest.mark.parametrize("wrong", [None, 1.5, "a", (2, None)], ids=repr)
+@pytest.mark.parametrize("name", ["AdaptiveAveragePool2d", "Resize", "Upsample2d", "ZeroPad2d"])
+def test_sizes_that_are_no_numbers_are_refused(name: str, wrong: Any) -> None:
+    with pytest.raises(bm.errors.BigmodelError, match=r"size|factor|padding"):
+        getattr(bm.layers, name)(wrong)(bm.Spec(("N", 3, 8, 8)))
+
+
 def test_a_free_feature_axis_is_refused() -> None:
     with pytest.raises(ShapeError, match=r"(?s)free dimension 'T'.*only the batch is free"):
         bm.layers.Dense(3).build(bm.Spec(("N", "T")))
