@@ -30,6 +30,19 @@ def test_expm1_keeps_its_digits_everywhere(dtype: str) -> None:
     assert np.signbit(found[-6])
 
 
+@BOTH
+def test_exp_is_right_to_the_last_float_at_both_ends(dtype: str) -> None:
+    kind = np.finfo(dtype)
+    ends = np.log(kind.smallest_subnormal, dtype="float64"), np.log(kind.max, dtype="float64")
+    x = np.concatenate([np.linspace(*ends, 3001), ends[1] - np.logspace(-4, 0, 500)])[:-1].astype(dtype)
+    x = x[x < ends[1]]
+    expected = np.exp(x.astype(np.longdouble)).astype(dtype)
+    assert np.isfinite(expected).all()
+    found = compute(ops.exp, x)
+    np.testing.assert_allclose(found, expected, rtol=1.5 * kind.eps, atol=kind.smallest_subnormal)
+    np.testing.assert_array_equal(compute(ops.exp, np.array([-1e4, 1e4, -INF, INF], dtype)), [0, INF, 0, INF])
+
+
 ALL_SIZES = np.random.default_rng(0).integers(0, 0x7F800000, 400_000).astype("uint32").view("float32")
 """Numbers of every exponent."""
 USUAL = np.linspace(-20, 20, 400_001, dtype="float32")

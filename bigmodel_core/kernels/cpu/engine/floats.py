@@ -48,7 +48,7 @@ def single(value: float) -> Intrinsic:
 
 @intrinsic("float32(float32, intp)")
 def scale32(builder: Any, value: Any, power: Any) -> Any:
-    """value * 2**power in two steps, so that overflow and denormals come out right."""
+    """value * 2**power for values near 1, right for powers that have no float of their own, too."""
     return _scale(builder, value, power, "float32", 127, 23)
 
 
@@ -68,15 +68,20 @@ def power_of_two32(builder: Any, power: Any) -> Any:
 
 
 def _scale(builder: Any, value: Any, power: Any, dtype: str, bias: int, shift: int) -> Any:
+    """Half of the power is added to the exponent, the rest is a factor. Two factors would become one, which
+    overflows or vanishes before the product does: kernels may reorder products."""
     from llvmlite import ir
 
     kind = ir_type(DTYPES[dtype].bits)
+
+    def in_place(number: Any) -> Any:
+        return builder.shl(number, ir.Constant(kind, shift))
+
     whole = builder.trunc(power, kind) if dtype == "float32" else power
     half = builder.ashr(whole, ir.Constant(kind, 1))
-    for part in (half, builder.sub(whole, half)):
-        bits = builder.shl(builder.add(part, ir.Constant(kind, bias)), ir.Constant(kind, shift))
-        value = builder.fmul(value, builder.bitcast(bits, ir_type(dtype)))
-    return value
+    rest = builder.add(builder.sub(whole, half), ir.Constant(kind, bias))
+    scaled = builder.bitcast(builder.add(builder.bitcast(value, kind), in_place(half)), ir_type(dtype))
+    return builder.fmul(scaled, builder.bitcast(in_place(rest), ir_type(dtype)))
 
 
 @intrinsic("intp(float32)")
