@@ -13,7 +13,7 @@ from typing import ClassVar
 
 import numpy as np
 
-from bigmodel_core.errors import ShapeError
+from bigmodel_core.errors import DtypeError, ShapeError
 from bigmodel_core.graph.dimensions import Dim as Dim
 from bigmodel_core.graph.dimensions import Shape as Shape
 from bigmodel_core.graph.dimensions import SymbolicDim as SymbolicDim
@@ -62,7 +62,10 @@ class Spec:
             object.__setattr__(self, "dtype", "float32")
             object.__setattr__(self, "is_typed", False)
             return
-        name = self.dtype if isinstance(self.dtype, str) else np.dtype(self.dtype).name
+        try:
+            name = self.dtype if isinstance(self.dtype, str) else np.dtype(self.dtype).name
+        except TypeError:
+            raise DtypeError(f"{self.dtype!r} is no number type.", fix="use a name: 'float32'.") from None
         object.__setattr__(self, "dtype", dtype_named(name).name)
 
     def __repr__(self) -> str:

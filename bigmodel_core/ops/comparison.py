@@ -176,6 +176,8 @@ def cast(x: Value, dtype: str) -> Value:
     """The array converted to another type."""
     if x.dtype == dtype:
         return x
+    if dtype is None:  # of a spec, the usual one
+        raise DtypeError("None is no number type.", fix="name one: x.astype('float32').")
     return NotEqual()(x, constant_like(0, x)) if dtype == "bool" else Cast(dtype)(x)
 
 

@@ -5,11 +5,12 @@ from __future__ import annotations
 from dataclasses import dataclass, replace
 from typing import Any
 
-from bigmodel_core.errors import ShapeError
+from bigmodel_core.errors import ConfigError, ShapeError
 from bigmodel_core.graph import Value
 from bigmodel_core.graph.spec import dim_add, dim_multiply
 from bigmodel_core.kernels.cpu import convolution as cpu_kernels
 from bigmodel_core.kernels.cuda import convolution as cuda_kernels
+from bigmodel_core.ops.axes import integer
 from bigmodel_core.ops.filters import (
     Convolution,
     ConvolutionForward,
@@ -145,6 +146,7 @@ def _convolved(
     dilation: Any,
     groups: int,
 ) -> Value:
+    _check_groups(groups)
     steps, gaps = per_axis(stride, "stride", op.spatial), per_axis(dilation, "dilation", op.spatial)
     sides = padding_of(padding, op.sizes(x.spec)[2:], op.taps_of(weight.spec), steps, gaps)
     op = replace(op, stride=steps, border=sides, dilation=gaps, groups=groups)
@@ -201,6 +203,7 @@ def _transposed(
     dilation: Any,
     groups: int,
 ) -> Value:
+    _check_groups(groups)
     axes, sizes = op.spatial, op.sizes(x.spec)[2:]
     steps, gaps = per_axis(stride, "stride", axes), per_axis(dilation, "dilation", axes)
     more, sides = per_axis(output_padding, "output_padding", axes, 0), per_axis(padding, "padding", axes, 0)
@@ -215,6 +218,12 @@ def _transposed(
     op = replace(op, size=size)
     found: Value = op(x, weight) if bias is None else op(x, weight, bias)
     return found
+
+
+def _check_groups(groups: Any) -> None:
+    number = integer(groups)
+    if number is None or number < 1:
+        raise ConfigError(f"a convolution has {groups!r} groups.", fix="use an integer of at least 1.")
 
 
 __all__ = ["conv2d", "conv3d", "conv_transpose2d", "conv_transpose3d"]

@@ -13,6 +13,7 @@ from bigmodel_core.graph.spec import Spec, dim_add, dim_multiply, format_shape
 from bigmodel_core.kernels.cpu import ctc as cpu_kernels
 from bigmodel_core.kernels.cuda import ctc as cuda_kernels
 from bigmodel_core.ops.arithmetic import add, maximum
+from bigmodel_core.ops.axes import integer
 from bigmodel_core.ops.comparison import cast, greater, less, not_equal, where
 from bigmodel_core.ops.concatenation import concatenate
 from bigmodel_core.ops.differentiation import stop_gradient
@@ -182,11 +183,14 @@ def ctc_loss(
     >>> np.exp(-compute(ctc_loss, logits, np.array([[1]]))).round(6)
     array([0.75])
     """
+    place = integer(blank)
+    if place is None:
+        raise ConfigError(f"the blank of ctc_loss is {blank!r}.", fix="use a class, such as 0.")
     lengths = [
         _whole(value) if given is None else given
         for value, given in ((logits, input_lengths), (targets, target_lengths))
     ]
-    return CtcLoss(blank, bool(zero_infinity))(log_softmax(logits), targets, *lengths)[0]
+    return CtcLoss(place, bool(zero_infinity))(log_softmax(logits), targets, *lengths)[0]
 
 
 def _whole(x: Value) -> Value:

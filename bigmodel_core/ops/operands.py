@@ -3,28 +3,33 @@
 from __future__ import annotations
 
 import functools
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from types import FunctionType
 from typing import Any
 
-from bigmodel_core.errors import BigmodelError
+from bigmodel_core.errors import BigmodelError, ConfigError, GraphError, short
 from bigmodel_core.graph import Value, graph_of
 
 _VALUES = ("Value", "Value | None")
+_NUMBERS = ("float", "float | None")
 _MOST = 64
 """Values that a function of any number of them takes as arrays."""
 
 
-def as_values(values: Sequence[Any], name: str, beside: Sequence[Any] = ()) -> list[Value]:
+def as_values(values: Iterable[Any], name: str, beside: Sequence[Any] = ()) -> list[Value]:
     """Values, arrays and numbers as values of the graph that the first Value among them, or beside them,
     belongs to; else of the one that is built."""
-    given = (value for value in (*values, *beside) if isinstance(value, Value))
-    return graph_of(given).values(values, name) if values else []
+    if not isinstance(values, Iterable):
+        raise GraphError(f"{name} takes several values, not {short(values)}.", fix="pass a list or tuple.")
+    items = list(values)
+    given = (value for value in (*items, *beside) if isinstance(value, Value))
+    return graph_of(given).values(items, name) if items else []
 
 
 def public(function: Callable[..., Any], name: str) -> Callable[..., Any]:
     """A function as it is offered under a name, which errors tell: those of its arguments that are annotated
-    as Values may be arrays and numbers, too, which become constants of the graph. What is neither is refused.
+    as Values may be arrays and numbers, too, which become constants of the graph. What is neither is refused,
+    as is what is no number and is annotated as a float.
 
     What is annotated otherwise, such as an axis or a bound, is passed on as it is; so are operands of
     arithmetic, which takes them itself. Ops are left as they are.
@@ -39,6 +44,14 @@ def public(function: Callable[..., Any], name: str) -> Callable[..., Any]:
     places = [(place, key in optional) for place, key in enumerate(names) if key in wanted]
     if wanted - set(names):  # *values
         places += [(place, False) for place in range(len(names), _MOST)]
+    numbers = [key for key, kind in kinds.items() if kind in _NUMBERS and key != "return"]
+
+    def check_numbers(given: tuple[Any, ...], named: dict[str, Any]) -> None:
+        passed = dict(zip(names, given, strict=False)) | named
+        for key in numbers:
+            item = passed.get(key, 0.0)
+            if not hasattr(item, "__float__") and not (item is None and kinds[key] != "float"):
+                raise ConfigError(f"{key} of {name} is {short(item)}.", fix="pass a number.")
 
     @functools.wraps(function)
     def apply(*given: Any, **named: Any) -> Any:
@@ -57,6 +70,8 @@ def public(function: Callable[..., Any], name: str) -> Callable[..., Any]:
                     break
             if found:
                 given, named = converted(given, named)
+            if numbers:
+                check_numbers(given, named)
             return function(*given, **named)
         except BigmodelError as error:
             _put_name(error, name)

@@ -55,7 +55,7 @@ def reshape(x: Value, shape: Sequence[Dim]) -> Value:
     Raises:
         ShapeError: the number of elements differs, or -1 cannot be inferred.
     """
-    wanted = tuple(shape)
+    wanted = several(shape)
     if wanted.count(-1) > 1:
         raise ShapeError(
             f"the shape {format_shape(wanted)} has more than one -1.",
@@ -107,7 +107,8 @@ class BroadcastTo(ElementwiseOp):
 
 def broadcast_to(x: Value, shape: Shape) -> Value:
     """The array broadcast to a shape."""
-    return x if x.shape == shape else BroadcastTo(shape)(x)
+    wanted = shape if type(shape) is tuple else several(shape)
+    return x if x.shape == wanted else BroadcastTo(wanted)(x)
 
 
 def zeros_like(x: Value) -> Value:
