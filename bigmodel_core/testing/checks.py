@@ -2,13 +2,17 @@
 
 from __future__ import annotations
 
+import contextlib
+import signal
+import threading
 import unittest
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from typing import Any, Literal
 
 import numpy as np
 
+from bigmodel_core.errors import UsageError
 from bigmodel_core.graph.spec import Spec
 
 Inputs = Sequence[tuple[Any, ...] | Spec | np.ndarray]
@@ -86,20 +90,65 @@ class Report:
         )
 
 
-def run_checks(checks: Iterable[Check], done: Callable[[Outcome], None] | None = None) -> Report:
+def selected(checks: Iterable[Check], only: Sequence[str] = (), skip: Sequence[str] = ()) -> list[Check]:
+    """The checks that some names mean: those of exactly that name, else those whose name contains it.
+
+    Args:
+        checks: what `checks_for` gave.
+        only: names of the checks to run; all if empty.
+        skip: names of checks to leave out.
+
+    Raises:
+        UsageError: a name means no check.
+
+    >>> holds = Check("holds", "arithmetic", lambda: None)
+    >>> selected([holds], skip=["holds"])
+    []
+    """
+    given = list(checks)
+    names = list(dict.fromkeys(check.name for check in given))
+
+    def meant(texts: Sequence[str]) -> set[str]:
+        found: set[str] = set()
+        for text in texts:
+            those = {text} & set(names) or {name for name in names if text.lower() in name.lower()}
+            if not those:
+                raise UsageError(f"there is no check '{text}'.", fix=f"the checks are: {', '.join(names)}.")
+            found |= those
+        return found
+
+    kept, dropped = meant(only), meant(skip)
+    return [check for check in given if (not only or check.name in kept) and check.name not in dropped]
+
+
+def run_checks(
+    checks: Iterable[Check],
+    done: Callable[[Outcome], None] | None = None,
+    *,
+    only: Sequence[str] = (),
+    skip: Sequence[str] = (),
+    timeout: float | None = None,
+) -> Report:
     """Run checks one after the other; a failure does not stop the others.
 
     Args:
         checks: what `checks_for` gave.
         done: called with each outcome as it is there, to show progress.
+        only: names of the checks to run, or parts of names; all if empty.
+        skip: names of checks to leave out, or parts of names.
+        timeout: seconds after which a check fails; None for no limit.
+
+    Raises:
+        UsageError: a name in `only` or `skip` means no check.
 
     >>> print(run_checks([Check("holds", "arithmetic", lambda: None)]))
     1 passed, 0 skipped, 0 failed
     """
     outcomes = []
-    for check in checks:
+    for check in selected(checks, only, skip):
         try:
-            check()
+            with time_limit(timeout):
+                check()
             outcome = Outcome(check, "passed")
         except unittest.SkipTest as reason:
             outcome = Outcome(check, "skipped", str(reason))
@@ -110,6 +159,29 @@ def run_checks(checks: Iterable[Check], done: Callable[[Outcome], None] | None =
         if done is not None:
             done(outcome)
     return Report(tuple(outcomes))
+
+
+@contextlib.contextmanager
+def time_limit(seconds: float | None) -> Iterator[None]:
+    """Stop what runs inside after some seconds, with AssertionError.
+
+    It needs the main thread and a system with alarms; elsewhere there is no limit.
+    """
+    is_possible = hasattr(signal, "setitimer") and threading.current_thread() is threading.main_thread()
+    if seconds is None or not is_possible:
+        yield
+        return
+
+    def stop(number: int, frame: Any) -> None:
+        raise AssertionError(f"it was stopped after {seconds:g} seconds")
+
+    before = signal.signal(signal.SIGALRM, stop)
+    signal.setitimer(signal.ITIMER_REAL, seconds)
+    try:
+        yield
+    finally:
+        signal.setitimer(signal.ITIMER_REAL, 0)
+        signal.signal(signal.SIGALRM, before)
 
 
 def expect(condition: object, message: str) -> None:
