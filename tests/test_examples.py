@@ -3,13 +3,11 @@
 from __future__ import annotations
 
 import ast
-import subprocess
-import sys
-import venv
 from pathlib import Path
 
 import pytest
 
+from tests.environments import environment
 from tests.processes import run_code, run_pytest
 
 EXAMPLES = Path(__file__).parents[1] / "examples"
@@ -21,17 +19,8 @@ examples = pytest.mark.parametrize("name", LAYERS)
 @pytest.fixture(scope="module")
 def python(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """An environment on top of this one, with the plugins in it as an installer leaves them."""
-    home = tmp_path_factory.mktemp("environment")
-    venv.create(home, system_site_packages=False, with_pip=False)
-    python = home / ("Scripts/python.exe" if sys.platform == "win32" else "bin/python")
-    site = Path(
-        subprocess.check_output(
-            [python, "-c", "import site; print(site.getsitepackages()[0])"], text=True
-        ).strip()
-    )
-    # Folders of this environment, read as at its own start: an editable installation is found through them.
-    lines = [f"import site; site.addsitedir({path!r})" for path in sys.path if path]
-    (site / "outer.pth").write_text("\n".join(lines) + "\n")
+    python = environment(tmp_path_factory.mktemp("environment"))
+    site = Path(run_code("import site; print(site.getsitepackages()[0])", executable=python).stdout.strip())
     for name in LAYERS:
         module, dashed = f"bigmodel_{name}", name.replace("_", "-")
         (site / f"{module}.py").write_text((EXAMPLES / module / f"{module}.py").read_text())
