@@ -91,7 +91,9 @@ def export(
         output.line(f"From {taken['of']}")
         output.line(str(report))
         typed = shlex.quote(str(out))
-        output.say(f"\nNext:\n  bigmodel predict {typed} {data_typed(known)}\n  bigmodel info {typed}")
+        uses = {"session": f"predict {typed} {data_typed(known)}", "describe": f"info {typed}"}
+        if found := [f"  bigmodel {use}" for ability, use in uses.items() if hasattr(cls, ability)]:
+            output.say("\n".join(["\nNext:", *found]))
     output.result(
         {
             "checkpoint": str(content.path),
