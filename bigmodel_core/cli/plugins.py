@@ -194,21 +194,29 @@ def check(
 @app.command("new")
 def new(
     name: Annotated[str, typer.Argument(metavar="NAME", help="The plugin's name, as in swish.")],
+    kind: Annotated[
+        str,
+        typer.Option(
+            "--kind",
+            metavar="KIND",
+            help="layer, op, optimizer, dataset, model, exporter, callback, augmentation or metric.",
+        ),
+    ] = "layer",
     out: Annotated[
         Path | None, typer.Option("--out", metavar="DIR", help="Where to.  [default: ./bigmodel-NAME]")
     ] = None,
     as_json: AsJson = False,
     quiet: Quiet = False,
 ) -> None:
-    """Write a complete package with a layer, its kernels, tests and README."""
+    """Write a complete package to begin a plugin with: code, tests, README, licence, CI."""
     from bigmodel_core.cli.new_plugin import write_package
 
-    folder, files = write_package(name, out)
+    plugin, folder, files = write_package(name, kind, out)
     output = Output(as_json, quiet)
     if not as_json:
         output.line(f"Wrote {folder}:")
         for file in files:
             output.line(f"  {file}")
-        output.say(f"\nNext:\n  pip install -e {folder}\n  bigmodel plugins check {name}")
+        output.say(f"\nNext:\n  pip install -e {folder}\n  bigmodel plugins check {plugin}")
         output.say(f"  python -m pytest {folder}")
-    output.result({"folder": str(folder), "files": files})
+    output.result({"name": plugin, "kind": kind, "folder": str(folder), "files": files})

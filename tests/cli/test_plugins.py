@@ -1,14 +1,10 @@
-"""The commands about plugins: broken ones are isolated and shown, checks run, a new package is whole."""
+"""The commands about plugins: broken ones are isolated and shown, checks run."""
 
 from __future__ import annotations
 
-import ast
-import tomllib
 from pathlib import Path
 
 import pytest
-
-from tests.processes import run_pytest
 
 from .conftest import Command, Result, run_fresh
 
@@ -153,72 +149,6 @@ def test_check_of_nothing_is_a_failure(tmp_path: Path) -> None:
     install(tmp_path, "bigmodel-empty", "empty", "empty_plugin", "")
     result = with_site(tmp_path, "plugins", "check", "empty")
     assert result.code == 1 and "Nothing was checked" in result.out
-
-
-@pytest.fixture(scope="module")
-def package(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """A new plugin, installed in a folder as its pyproject says."""
-    folder = tmp_path_factory.mktemp("new")
-    result = run_fresh("plugins", "new", "soft-wave", cwd=folder)
-    assert result.code == 0, result.err
-    assert "pip install -e bigmodel-soft-wave" in result.out
-    project = tomllib.loads((folder / "bigmodel-soft-wave" / "pyproject.toml").read_text())
-    name, version = project["project"]["name"], project["project"]["version"]
-    info = folder / "bigmodel-soft-wave" / f"{name.replace('-', '_')}-{version}.dist-info"
-    info.mkdir()
-    (info / "METADATA").write_text(f"Metadata-Version: 2.1\nName: {name}\nVersion: {version}\n")
-    points = project["project"]["entry-points"]["bigmodel"]
-    (info / "entry_points.txt").write_text(
-        "[bigmodel]\n" + "\n".join(f"{k} = {v}" for k, v in points.items())
-    )
-    return folder
-
-
-def test_a_new_package_holds_no_placeholder_and_parses(package: Path) -> None:
-    files = [path for path in (package / "bigmodel-soft-wave").rglob("*") if path.is_file()]
-    assert {"pyproject.toml", "README.md", "__init__.py", "layers.py", "ops.py", "test_layers.py"} <= {
-        path.name for path in files
-    }
-    for path in files:
-        assert "{{" not in path.read_text() and "{{" not in str(path)
-        if path.suffix == ".py":
-            ast.parse(path.read_text())
-
-
-def test_a_new_package_passes_its_checks_trains_and_exports(package: Path) -> None:
-    site = package / "bigmodel-soft-wave"
-    checked = with_site(site, "plugins", "check", "soft-wave", "--json")
-    assert checked.code == 0, checked.out
-    assert checked.json["failed"] == 0 and checked.json["passed"] > 5
-    for command in (
-        ("train", "mlp", "--set", "activation=soft-wave", "--epochs", 2, "-q"),
-        ("export", "model.onnx", "-q"),
-        ("predict", "model.onnx", "--data", "digits"),
-    ):
-        result = with_site(site, *command, cwd=package)
-        assert result.code == 0, result.err
-
-
-def test_a_new_package_passes_its_own_tests(package: Path) -> None:
-    site = package / "bigmodel-soft-wave"
-    run_pytest(cwd=site, beside=[site])
-
-
-def test_a_model_whose_plugin_is_gone_says_which_package_brings_it(package: Path, tmp_path: Path) -> None:
-    site = package / "bigmodel-soft-wave"
-    run = tmp_path / "run"
-    made = with_site(site, "train", "mlp", "--set", "activation=soft-wave", "--epochs", 1, "--out", run, "-q")
-    assert made.code == 0, made.err
-    result = run_fresh("evaluate", run)
-    assert result.code == 1
-    assert "bigmodel-soft-wave" in result.err and "Traceback" not in result.err
-
-
-def test_a_new_package_overwrites_nothing(bigmodel: Command, tmp_path: Path) -> None:
-    (tmp_path / "bigmodel-wave").mkdir()
-    result = bigmodel("plugins", "new", "wave")
-    assert result.code == 2 and "already exists" in result.err
-    assert not list((tmp_path / "bigmodel-wave").iterdir())
 
 
 def test_list_shows_names_and_whose_they_are(bigmodel: Command, tmp_path: Path) -> None:
