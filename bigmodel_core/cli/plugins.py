@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
+import shlex
 from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
@@ -217,6 +218,7 @@ def new(
         output.line(f"Wrote {folder}:")
         for file in files:
             output.line(f"  {file}")
-        output.say(f"\nNext:\n  pip install -e {folder}\n  bigmodel plugins check {plugin}")
-        output.say(f"  python -m pytest {folder}")
+        typed = shlex.quote(str(folder))
+        output.say(f"\nNext:\n  pip install -e {typed}\n  bigmodel plugins check {plugin}")
+        output.say(f"  python -m pytest {typed}")
     output.result({"name": plugin, "kind": kind, "folder": str(folder), "files": files})

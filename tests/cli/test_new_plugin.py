@@ -89,6 +89,16 @@ def test_a_new_package_is_styled(packages: Path) -> None:
         python("-m", "ruff", "format", "--no-cache", "--check", ".", cwd=package)
 
 
+def test_a_new_package_is_typed(packages: Path) -> None:
+    root = Path(__file__).parents[2]
+    python(
+        "-m", "mypy", "--strict", "--follow-imports=silent", "--config-file=", f"--cache-dir={os.devnull}",
+        *(path.parent for path in packages.rglob("__init__.py")),
+        cwd=packages,
+        MYPYPATH=os.pathsep.join(map(str, (root, root / "plugins", root / "exporters"))),
+    )  # fmt: skip
+
+
 def test_a_new_package_imports_what_bm_offers(packages: Path) -> None:
     for file in packages.rglob("bigmodel_soft_*/*.py"):
         for node in ast.walk(ast.parse(file.read_text())):
