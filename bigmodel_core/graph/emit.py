@@ -14,7 +14,13 @@ class Emit(Protocol):
     output.
 
     Keyword arguments are the node's attributes; `outputs=2` gives a tuple of outputs. Inputs and outputs are
-    opaque."""
+    opaque: what `onnx` was given, and what other calls gave.
+
+    ```python
+    def onnx(self, emit, x):                                       # x / max(|x|)
+        largest = emit.reduce("ReduceMax", emit.Abs(x), (1,), True)
+        return emit.Div(x, emit.Max(largest, emit.const(1e-6)))
+    ```"""
 
     opset: int
     """The operator set that is written."""
@@ -24,6 +30,9 @@ class Emit(Protocol):
     """The specs of the op's outputs."""
 
     def __getattr__(self, operator: str) -> Any: ...
+
+    def spec(self, x: Any) -> Spec:
+        """The shape and the number type of a value, of one made in between, too."""
 
     def const(self, value: Any, dtype: str | None = None) -> Any:
         """A constant; its type is that of the op's first float input unless said."""
@@ -46,7 +55,7 @@ class Emit(Protocol):
     def size(self, x: Any, axes: Sequence[int], dtype: str) -> Any:
         """The number of elements along axes, as a scalar."""
 
-    def slice(self, x: Any, axis: int, start: Dim, length: Dim, step: int) -> Any:
+    def slice(self, x: Any, axis: int, start: Dim, length: Dim, step: int = 1) -> Any:
         """`length` elements along an axis."""
 
     def reduce(self, operator: str, x: Any, axes: Sequence[int], keepdims: bool) -> Any:

@@ -22,6 +22,7 @@ class BodyEmitter(Emitter):
         self.outer, self.write_body = outer, outer.write_body
         self._taken, self._constants = outer._taken, outer._constants
         self.weights, self.specs = outer.weights, outer.specs
+        self.made, self.shaped, self.found = outer.made, outer.shaped, outer.found
         self.path = outer.path
 
     def dimension(self, dim: Dim) -> str:

@@ -10,25 +10,20 @@ import numpy as np
 
 from bigmodel_core.errors import ExportError
 from bigmodel_core.graph import Body
-from bigmodel_core.graph.dimensions import dim_least, dim_min, dim_parts, dim_quotient, dim_sides
+from bigmodel_core.graph.dimensions import dim_least, dim_parts, dim_quotient, dim_sides
 from bigmodel_core.graph.spec import (
     Dim,
     Shape,
     Spec,
     broadcast,
-    dim_add,
-    dim_floor_divide,
-    dim_multiply,
     dim_names,
     dim_product,
 )
-from bigmodel_core.ops.slicing import bounded
 from bigmodel_onnx.double_precision import SPELLED_OUT
+from bigmodel_onnx.intermediate import Sizes, check_node, known_size, sizes_and_type, told, unknown
 from bigmodel_onnx.narrow_types import in_int64, is_lacking
 from bigmodel_onnx.operations import Inner, Operation, Port
-
-END = 2**63 - 1
-"""What a Slice that goes to the end of an axis stops at."""
+from bigmodel_onnx.slice_bounds import bounds
 
 
 class Emitter:
@@ -50,6 +45,9 @@ class Emitter:
         self.ports: list[Port] = []
         self.results: list[Port] = []
         self.specs: dict[str, Spec] = {}
+        self.made: dict[str, Operation] = {}
+        self.shaped: dict[str, Sizes] = {}
+        self.found: dict[str, tuple[Sizes | None, str]] = {}
         self._taken: dict[str, int] = {}
         self._constants: dict[tuple[str, tuple[int, ...], bytes], str] = {}
         self._dimensions: dict[Dim, str] = {}
@@ -95,7 +93,7 @@ class Emitter:
 
     def __getattr__(self, operator: str) -> Any:
         if not re.fullmatch(r"[A-Z][A-Za-z0-9]*", operator):
-            raise AttributeError(operator)
+            raise unknown(self, operator)
 
         def add(*inputs: str | None, outputs: int = 1, **attributes: Any) -> Any:
             if operator in SPELLED_OUT and any(spec.dtype == "float64" for spec in self.inputs):
@@ -106,22 +104,39 @@ class Emitter:
 
         return add
 
+    def holds(self, name: str) -> bool:
+        """Whether something in the file is called so by now."""
+        known = name in self.specs or name in self.made or name in self.weights
+        return known or any(port.name == name for port in self.ports)
+
+    def spec(self, x: str) -> Spec:
+        """The shape and the number type of a value."""
+        sizes, dtype = sizes_and_type(self, x)
+        return Spec(tuple(known_size(self, x, axis) for axis in range(len(sizes))), dtype)
+
     def type_of(self, name: str | None) -> str:
-        """The number type of what the graph has under a name; nothing for what is made in between."""
-        spec = self.specs.get(name) if name else None
-        return spec.dtype if spec else ""
+        """The number type of a value; nothing for what is left out, or where ONNX cannot tell it."""
+        return told(self, name)[1] if isinstance(name, str) and self.holds(name) else ""
+
+    def _as(self, name: str, shape: Sizes) -> str:
+        """A value that is known to have a shape."""
+        self.shaped[name] = shape
+        return name
 
     def add(
         self, operator: str, inputs: Sequence[str | None], outputs: int, attributes: dict[str, Any]
     ) -> Any:
         """A node; returns the name of its output, or a tuple of names."""
+        check_node(self, operator, inputs, attributes)
         name = self._unique(f"{self.path}/{operator}".lstrip("/"))
         names = [name] if outputs == 1 else [self._unique(f"{name}.{number}") for number in range(outputs)]
         given = ["" if item is None else item for item in inputs]
         while given and not given[-1]:
             given.pop()
         kept = {key: value for key, value in attributes.items() if value is not None}
-        self.operations.append(Operation(operator, name, given, names, kept))
+        operation = Operation(operator, name, given, names, kept)
+        self.operations.append(operation)
+        self.made.update(dict.fromkeys(names, operation))
         return names[0] if outputs == 1 else tuple(names)
 
     def plain(self, operator: str, *inputs: str) -> str:
@@ -160,7 +175,10 @@ class Emitter:
 
     def reshape(self, x: str, shape: Shape) -> str:
         """Reshape to a shape that may have free dimensions."""
-        before = self.specs[x].shape
+        return self._as(self._reshaped(x, shape), shape)
+
+    def _reshaped(self, x: str, shape: Shape) -> str:
+        before, _ = sizes_and_type(self, x)
         if len(shape) == 2 and len(before) > 2 and shape[0] == before[0] != 0:
             return str(self.Flatten(x, axis=1))
         if any(dim == 0 for dim in shape):  # 0 would mean "as it was"
@@ -178,10 +196,10 @@ class Emitter:
 
     def expand(self, x: str, shape: Shape) -> str:
         """The numbers repeated to fill a shape; dimensions that stay as they are need no size."""
-        before = (1,) * (len(shape) - self.specs[x].ndim) + self.specs[x].shape
-        return str(
-            self.Expand(x, self.shape(tuple(1 if a == b else b for a, b in zip(before, shape, strict=True))))
-        )
+        held, _ = sizes_and_type(self, x)
+        before = (1,) * (len(shape) - len(held)) + held
+        wanted = self.shape(tuple(1 if a == b else b for a, b in zip(before, shape, strict=True)))
+        return self._as(str(self.Expand(x, wanted)), shape)
 
     def cast(self, x: str, dtype: str) -> str:
         """Convert to a number type."""
@@ -189,7 +207,7 @@ class Emitter:
 
     def size(self, x: str, axes: Sequence[int], dtype: str) -> str:
         """The number of elements along axes, as a scalar."""
-        return self.dimension_size(dim_product(self.specs[x].shape[axis] for axis in axes), dtype)
+        return self.dimension_size(dim_product(known_size(self, x, axis) for axis in axes), dtype)
 
     def dimension_size(self, dim: Dim, dtype: str) -> str:
         """The size of a dimension as a scalar."""
@@ -204,29 +222,15 @@ class Emitter:
 
     def slices(self, x: str, parts: Sequence[tuple[int, Dim, Dim, int]]) -> str:
         """Slices along several axes at once: (axis, start, length, step) each."""
-        bounds = [
-            self._bounds(self.specs[x].shape[axis], start, length, step)
-            for axis, start, length, step in parts
-        ]
+        sizes = [known_size(self, x, part[0]) for part in parts]
+        ends = [bounds(size, *part[1:]) for size, part in zip(sizes, parts, strict=True)]
         steps = self.ints([part[3] for part in parts]) if any(part[3] != 1 for part in parts) else None
-        first, last = (self.shape(tuple(bound[end] for bound in bounds)) for end in (0, 1))
-        return str(self.Slice(x, first, last, self.ints([part[0] for part in parts]), steps))
-
-    @staticmethod
-    def _bounds(size: Dim, start: Dim, length: Dim, step: int) -> tuple[Dim, Dim]:
-        """Start and end of a slice, as numbers where the operator makes the same of them in any size."""
-        if step < 0:
-            return _backward_bounds(size, start, length, step)
-        if isinstance(start, int) and start < 0:
-            start = dim_add(size, start)
-        stop = dim_add(start, dim_add(dim_multiply(dim_add(length, -1), step), 1))
-        first, end = _as_number(start, size), _as_number(stop, size)
-        spare = _cut(dim_add(size, dim_multiply(length, -1)))
-        if step == 1 and isinstance(first, int):
-            for last in (end, first - spare if spare is not None else END):
-                if isinstance(last, int) and bounded(size, first, last) == (start, length):
-                    return first, last
-        return _to_end(start, size), _to_end(stop, size)
+        first, last = (self.shape(tuple(pair[end] for pair in ends)) for end in (0, 1))
+        sliced = list(sizes_and_type(self, x)[0])
+        for axis, _, length, _ in parts:
+            sliced[axis] = length
+        name = str(self.Slice(x, first, last, self.ints([part[0] for part in parts]), steps))
+        return self._as(name, tuple(sliced))
 
     def reduce(self, operator: str, x: str, axes: Sequence[int], keepdims: bool) -> str:
         """A reduction, with its axes if the opset wants them."""
@@ -236,7 +240,7 @@ class Emitter:
 
     def swap_last(self, x: str) -> str:
         """The last two axes exchanged."""
-        order = list(range(self.specs[x].ndim))
+        order = list(range(len(sizes_and_type(self, x)[0])))
         order[-2:] = order[:-3:-1]
         return str(self.Transpose(x, perm=order))
 
@@ -335,40 +339,6 @@ class Emitter:
                 kept.append(operation)
         self.operations = kept[::-1]
         self.weights = {name: array for name, array in self.weights.items() if name in wanted}
-
-
-def _backward_bounds(size: Dim, start: Dim, length: Dim, step: int) -> tuple[int, int]:
-    """Start and end of a slice that runs backwards: over all of a free axis."""
-    if not (isinstance(size, int) and isinstance(start, int) and isinstance(length, int)):
-        assert start == -1 and length == dim_floor_divide(dim_add(size, -step - 1), -step)
-        return -1, -END
-    first = start + size if start < 0 else start
-    stop = first + length * step - (step + 1)
-    return (0, 0) if length == 0 else (first, stop if stop >= 0 else -END)
-
-
-def _to_end(bound: Dim, size: Dim) -> Dim:
-    """A bound that is a fixed distance from the end of an axis as that number."""
-    rest = dim_add(bound, dim_multiply(size, -1))
-    return (rest or END) if isinstance(rest, int) and not isinstance(bound, int) else bound
-
-
-def _as_number(bound: Dim, size: Dim) -> Dim:
-    """A bound of a slice as the number that is cut to it at the ends of an axis, if there is one."""
-    for part, sign in ((bound, 1), (dim_add(size, dim_multiply(bound, -1)), -1)):
-        number = _cut(part)
-        if number is not None and number > 0 and dim_min(size, number) == part:
-            return sign * number
-    return _to_end(bound, size)
-
-
-def _cut(dim: Dim) -> int | None:
-    """The number that a dimension is at most, which it says by a minimum."""
-    parts = dim_parts(dim)
-    shift = sum(number for number, factors in parts if not factors)
-    found = [dim_sides(factors[0]) for number, factors in parts if number == len(factors) == 1]
-    ends = [sides[1] for sides in found if sides is not None and isinstance(sides[1], int)]
-    return ends[0] + shift if len(ends) == 1 else None
 
 
 def broadcasts_to(shapes: Sequence[Shape], shape: Shape) -> bool:

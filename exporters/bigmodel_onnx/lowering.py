@@ -22,6 +22,7 @@ from bigmodel_core.ops.random import RandomBits
 from bigmodel_core.plan import Computation, Program, replaced
 from bigmodel_onnx.bodies import BodyEmitter
 from bigmodel_onnx.emit import Emitter
+from bigmodel_onnx.intermediate import check_outputs
 from bigmodel_onnx.matching import Match, Uses
 from bigmodel_onnx.operations import Inner
 from bigmodel_onnx.patterns import match
@@ -166,7 +167,7 @@ def _written(chosen: Match, emitter: Emitter, names: Sequence[str]) -> Any:
     emitter.inputs = tuple(value.spec for value in chosen.sources)
     emitter.outputs = tuple(value.spec for value in node.outputs)
     try:
-        return chosen.lower(emitter, *names)
+        return check_outputs(emitter, node.op, chosen.lower(emitter, *names), len(chosen.outputs))
     except BigmodelError as error:
         error.where = error.where or node.place
         raise
