@@ -54,7 +54,7 @@ _PLACES = {
     "bigmodel_core.kernels.cpu.engine.threads": ("num_threads", "set_num_threads"),
     "bigmodel_core.kernels.cuda.engine.kernels": ("cuda_kernel", "cuda_launches"),
     "bigmodel_core.kernels.cuda.engine.runtime": ("cuda",),
-    "bigmodel_core.kernels.fused": ("elementwise",),
+    "bigmodel_core.kernels.authoring": ("elementwise",),
     "bigmodel_core.nn.gradients": ("gradients",),
     "bigmodel_core.nn.function": ("function",),
     "bigmodel_core.nn.buildable": ("clone",),
@@ -184,6 +184,7 @@ if TYPE_CHECKING:
     from bigmodel_core.graph.spec import dim_product as dim_product
     from bigmodel_core.graph.spec import dim_subtract as dim_subtract
     from bigmodel_core.graph.spec import format_shape as format_shape
+    from bigmodel_core.kernels.authoring import elementwise as elementwise
     from bigmodel_core.kernels.call import Call as Call
     from bigmodel_core.kernels.call import Operand as Operand
     from bigmodel_core.kernels.cpu.engine.kernels import cpu_launches as cpu_launches
@@ -193,7 +194,6 @@ if TYPE_CHECKING:
     from bigmodel_core.kernels.cuda.engine.kernels import cuda_kernel as cuda_kernel
     from bigmodel_core.kernels.cuda.engine.kernels import cuda_launches as cuda_launches
     from bigmodel_core.kernels.cuda.engine.runtime import cuda as cuda
-    from bigmodel_core.kernels.fused import elementwise as elementwise
     from bigmodel_core.nn import initializers as initializers
     from bigmodel_core.nn import probabilities as probabilities
     from bigmodel_core.nn.buildable import clone as clone

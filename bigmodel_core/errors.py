@@ -9,6 +9,7 @@ A message states the place (layer path, file), what came in, what was expected, 
 
 from __future__ import annotations
 
+import os
 import re
 from collections.abc import Iterable
 from typing import ClassVar
@@ -65,6 +66,14 @@ def close_matches(name: str, known: Iterable[str], n: int = 1, cutoff: float = 0
     return difflib.get_close_matches(name, list(known), n, cutoff)
 
 
+MORE = "with BIGMODEL_VERBOSE=1, or `bigmodel --verbose`."
+
+
+def is_verbose() -> bool:
+    """Whether errors tell all that they know: `BIGMODEL_VERBOSE=1`, or `bigmodel --verbose`."""
+    return os.environ.get("BIGMODEL_VERBOSE", "") not in ("", "0")
+
+
 class BigmodelError(Exception):
     """The root of all errors of this project.
 
@@ -78,6 +87,9 @@ class BigmodelError(Exception):
     batch size is 0.
       Fix: pass a positive batch size.
     """
+
+    details: str = ""
+    """More than most readers want, such as all that a compiler says; shown if `is_verbose()`."""
 
     usual_at_shell: ClassVar[str | None] = None
     """What helps at the command line against most errors of a class."""
@@ -107,7 +119,10 @@ class BigmodelError(Exception):
 
     def _told(self, fix: str | None) -> str:
         text = f"{self.where}: {self.message}" if self.where else self.message
-        return visible(f"{text}\n  Fix: {fix}" if fix else text, keep="\n")
+        text += f"\n  Fix: {fix}" if fix else ""
+        if self.details:
+            text += f"\n\n{self.details}" if is_verbose() else f"\n  More: {MORE}"
+        return visible(text, keep="\n")
 
 
 class BigmodelWarning(UserWarning):

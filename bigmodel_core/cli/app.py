@@ -125,12 +125,17 @@ def main_options(
     strict_plugins: Annotated[
         bool, typer.Option("--strict-plugins", help="Fail if any plugin fails to load.")
     ] = False,
+    verbose: Annotated[
+        bool, typer.Option("--verbose", help="Show all that an error knows, such as what a compiler said.")
+    ] = False,
     disable_plugin: Annotated[
         list[str] | None,
         typer.Option("--disable-plugin", metavar="NAME", help="Do not load this plugin; may be repeated."),
     ] = None,
 ) -> None:
     """Train neural networks, extend them by plugins, deploy them with ONNX Runtime."""
+    if verbose:
+        os.environ["BIGMODEL_VERBOSE"] = "1"  # processes that this one starts inherit it
     if strict_plugins or disable_plugin:
         from bigmodel_core import registry
 

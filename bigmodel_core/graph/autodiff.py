@@ -98,7 +98,9 @@ def _gradients_of(node: Node, upstream: Sequence[Value | None]) -> Sequence[Valu
     """The gradients of a node's inputs; an op that does not define `grad` is differentiated as what it is
     made of (`Op.decomposed`)."""
     try:
-        if type(node.op).grad is Op.grad and (parts := node.op.decomposed(*node.inputs)) is not None:
+        own = type(node.op)
+        is_made_of = own.grad is Op.grad and own.decomposed is not Op.decomposed
+        if is_made_of and (parts := node.op.decomposed(*node.inputs)) is not None:
             return pulled_back(parts, upstream, node.inputs)
         single = len(node.outputs) == 1
         given = node.op.grad(

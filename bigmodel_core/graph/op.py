@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Any, ClassVar, Self
 
 from bigmodel_core.errors import GraphError, KernelError
 from bigmodel_core.graph.kernel import ANY_DEVICE, Kernel
+from bigmodel_core.graph.operations import operations
 from bigmodel_core.graph.spec import Dim, Spec
 
 if TYPE_CHECKING:
@@ -53,18 +54,32 @@ class Op:
                 _check_kernel(cls, device, kernel)
 
     def infer(self, *inputs: Any, **_: Any) -> Spec | tuple[Spec, ...]:
-        """The specs of the outputs, given those of the inputs; raises ShapeError or DtypeError."""
-        raise NotImplementedError(f"{type(self).__name__} does not define infer")
+        """The specs of the outputs, given those of the inputs; raises ShapeError or DtypeError.
+
+        An elementwise op that does not define it takes inputs of one number type, which the output has, too,
+        and broadcasts their shapes."""
+        found: Spec | None = operations().derived.spec_of(self, inputs)
+        if found is None:
+            raise GraphError(
+                f"the op {type(self).__name__} does not say what it gives.",
+                fix="define infer(self, ...): of a bm.Spec of each input it makes one of each output.",
+            )
+        return found
 
     def grad(self, *values: Any, **_: Any) -> Sequence[Value | None]:
         """`grad(dy, y, *inputs)`: the gradients of the inputs, as more ops.
 
         `dy` is the gradient of the output `y`; both are tuples for ops of several outputs. None stands for
-        no gradient. An op that does not define it has the gradient of what it is `decomposed` into."""
-        raise GraphError(
-            f"the op {type(self).__name__} has no gradient.",
-            fix="define grad or decomposed, or put it where no gradient is needed: behind ops.stop_gradient.",
-        )
+        no gradient. An op that does not define it has the gradient of what it is `decomposed` into; an
+        elementwise one has the derivative of its scalar function."""
+        found: Sequence[Value | None] | None = operations().derived.gradients(self, values[0], values[2:])
+        if found is None:
+            raise GraphError(
+                f"the op {type(self).__name__} has no gradient.",
+                fix="define grad or decomposed, or put it where no gradient is needed: behind"
+                " ops.stop_gradient.",
+            )
+        return found
 
     def onnx(self, emit: Emit, *inputs: Any, **_: Any) -> Any:
         """Emit ONNX nodes that compute the same; returns the output's name (a tuple for several outputs)."""
@@ -86,11 +101,14 @@ class Op:
         return None
 
     def decomposed(self, *inputs: Value) -> Sequence[Value] | None:
-        """The outputs as computed by more elementary ops; None if there is no such way.
+        """The outputs as computed by more elementary ops; None if there is no such way. An elementwise op
+        that does not define it is made of what its scalar function is made of.
 
         Devices without a kernel for the op run these instead, and so do all where an op without a kernel is
-        an `alias`. An op that does not define `grad` is differentiated as these."""
-        return None
+        an `alias`, and files have these of an op without `onnx`. An op that defines this and no `grad` is
+        differentiated as these."""
+        found: Sequence[Value] | None = operations().derived.parts(self, inputs)
+        return found
 
     def is_spelled_out(self, *inputs: Any) -> bool:
         """Whether files have the op as what it is `decomposed` into, though it has a lowering: where runtimes

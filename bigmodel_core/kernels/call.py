@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import inspect
 import math
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
@@ -187,6 +188,11 @@ def check_function(function: Any, decorator: str, pairs: Sequence[str], foreign:
         raise KernelError(
             f"bm.{decorator} takes a Python function, not {function!r}.",
             fix="pass the function itself; it is compiled on first use.",
+        )
+    if inspect.isgeneratorfunction(function) or inspect.iscoroutinefunction(function):
+        raise KernelError(
+            f"the function '{function.__name__}' yields or awaits, so that calling it would compute nothing.",
+            fix="write what it computes into the outputs.",
         )
     names = parameters(function)
     given = [name for name in pairs if name in names]

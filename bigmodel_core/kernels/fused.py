@@ -14,7 +14,8 @@ from typing import Any, ClassVar
 from bigmodel_core.graph.dtypes import DTYPES, FLOATS
 from bigmodel_core.graph.kernel import ANY_DEVICE, Kernel
 from bigmodel_core.graph.spec import Dim, Shape, dim_multiply
-from bigmodel_core.kernels.scalar import Inlined, Scalar, inline, parameters
+from bigmodel_core.kernels.definition import Scalar
+from bigmodel_core.kernels.scalar import Inlined, inline, parameters
 
 
 @dataclass(frozen=True)

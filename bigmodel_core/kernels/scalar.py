@@ -12,21 +12,18 @@ from __future__ import annotations
 
 import ast
 import builtins
+import copy
 import functools
 import inspect
 import math
-import textwrap
-from collections.abc import Callable
 from dataclasses import dataclass, field
 from types import FunctionType, ModuleType
 from typing import Any
 
 import numpy as np
 
-from bigmodel_core.errors import KernelError
 from bigmodel_core.graph.dtypes import DTYPES, FLOATS
-
-Scalar = Callable[..., Any]
+from bigmodel_core.kernels.definition import FUNCTIONS, Definition, Scalar, definition
 
 CONVERTERS: dict[str, Any] = {
     dtype.converter: bool if dtype.kind == "bool" else dtype.scalar
@@ -83,42 +80,20 @@ def inline(function: Scalar, dtype: str) -> Inlined:
         KernelError: the function refers to something that a kernel cannot hold.
     """
     name = f"{getattr(function, '__name__', 'scalar').strip('<>')}_{dtype}"
-    tree = _definition(function)
-    if tree is None:  # no source, as in an interactive session: Numba takes the function as it is
+    found = definition(function)
+    if found is None:  # no source, as in an interactive session: Numba takes the function as it is
         return Inlined(parameters(function), None, name, objects={name: function})
     result = Inlined(parameters(function), None, name)
-    typed = _Typed(function, dtype, result)
-    body = [typed.visit(statement) for statement in _statements(tree)]
+    typed = _Typed(found, dtype, result)
+    body = [typed.visit(copy.deepcopy(statement)) for statement in found.statements]
     if len(body) == 1 and isinstance(body[0], ast.Return) and body[0].value is not None:
         result.expression = ast.fix_missing_locations(body[0].value)
         return result
-    definition = ast.parse(f"def {name}({', '.join(result.parameters)}): pass").body[0]
-    assert isinstance(definition, ast.FunctionDef)
-    definition.body = body
-    result.helpers[name] = ast.unparse(ast.fix_missing_locations(definition))
+    helper = ast.parse(f"def {name}({', '.join(result.parameters)}): pass").body[0]
+    assert isinstance(helper, ast.FunctionDef)
+    helper.body = body
+    result.helpers[name] = ast.unparse(ast.fix_missing_locations(helper))
     return result
-
-
-def _definition(function: Scalar) -> ast.FunctionDef | ast.Lambda | None:
-    try:
-        tree = ast.parse(textwrap.dedent(inspect.getsource(function)))
-    except (OSError, TypeError, SyntaxError):
-        return None
-    wanted = getattr(function, "__name__", "")
-    if wanted == "<lambda>":
-        lambdas = [node for node in ast.walk(tree) if isinstance(node, ast.Lambda)]
-        return lambdas[0] if len(lambdas) == 1 else None
-    found = [node for node in ast.walk(tree) if isinstance(node, ast.FunctionDef) and node.name == wanted]
-    return found[0] if len(found) == 1 else None
-
-
-def _statements(tree: ast.FunctionDef | ast.Lambda) -> list[ast.stmt]:
-    if isinstance(tree, ast.Lambda):
-        return [ast.Return(tree.body)]
-    body = tree.body
-    if body and isinstance(body[0], ast.Expr) and isinstance(body[0].value, ast.Constant):
-        body = body[1:]  # the docstring
-    return body
 
 
 class _Substitute(ast.NodeTransformer):
@@ -134,11 +109,10 @@ class _Substitute(ast.NodeTransformer):
 class _Typed(ast.NodeTransformer):
     """Gives numbers the kernel's type and resolves names outside the function."""
 
-    def __init__(self, function: Any, dtype: str, result: Inlined) -> None:
-        self.function, self.dtype, self.result = function, dtype, result
-        self.local = set(function.__code__.co_varnames)
-        closure = inspect.getclosurevars(function)
-        self.outer = {**closure.builtins, **function.__globals__, **closure.nonlocals}
+    def __init__(self, found: Definition, dtype: str, result: Inlined) -> None:
+        self.found, self.dtype, self.result = found, dtype, result
+        self.local = set(found.function.__code__.co_varnames)
+        self.outer = found.outer()
 
     def visit_Constant(self, node: ast.Constant) -> ast.expr:
         if isinstance(node.value, (int, float)) and not isinstance(node.value, bool):
@@ -156,28 +130,24 @@ class _Typed(ast.NodeTransformer):
         if isinstance(node.value, ast.Name) and node.value.id not in self.local:
             owner = self.outer.get(node.value.id)
             if isinstance(owner, ModuleType) and hasattr(owner, node.attr):
-                return self._resolved(f"{node.value.id}_{node.attr}", getattr(owner, node.attr))
-        raise KernelError(
-            f"the scalar function '{self.function.__name__}' uses '{ast.unparse(node)}', which a kernel"
-            " cannot hold.",
-            fix="use numbers, arguments, functions of `math`, and plain helper functions.",
-        )
+                return self._resolved(node, f"{node.value.id}_{node.attr}", getattr(owner, node.attr))
+        raise self.found.error(node, f"uses '{ast.unparse(node)}', which a kernel cannot hold")
 
     def visit_Name(self, node: ast.Name) -> ast.expr:
         if node.id in self.local or not isinstance(node.ctx, ast.Load):
             return node
         if node.id not in self.outer:
-            raise KernelError(
-                f"the scalar function '{self.function.__name__}' uses the unknown name '{node.id}'."
+            raise self.found.error(
+                node, f"uses the unknown name '{node.id}'", "define it at the top of the file."
             )
-        return self._resolved(node.id, self.outer[node.id])
+        return self._resolved(node, node.id, self.outer[node.id])
 
     def _number(self, value: float) -> ast.expr:
         if self.dtype == "bool" or (self.dtype not in FLOATS and isinstance(value, float)):
             return ast.Constant(value)
         return ast.Call(ast.Name(DTYPES[self.dtype].converter, ast.Load()), [ast.Constant(value)], [])
 
-    def _resolved(self, name: str, value: Any) -> ast.expr:
+    def _resolved(self, node: ast.expr, name: str, value: Any) -> ast.expr:
         if isinstance(value, (bool, np.bool_)):
             return ast.Constant(bool(value))
         if isinstance(value, (int, float, np.integer, np.floating)):
@@ -187,7 +157,7 @@ class _Typed(ast.NodeTransformer):
                 return ast.Name(f"c_{name}", ast.Load())
             return self._number(number)
         own_name = getattr(value, "__name__", "")
-        if getattr(math, own_name, None) is value:
+        if getattr(math, own_name, None) is value and own_name in FUNCTIONS:
             kind = self.dtype if self.dtype in FLOATS else "float64"
             self.result.math_names.add((own_name, kind))
             return ast.Name(f"m_{own_name}_{kind}", ast.Load())
@@ -203,11 +173,7 @@ class _Typed(ast.NodeTransformer):
             return ast.Name(helper.name, ast.Load())
         if getattr(builtins, name, None) is value:
             return ast.Name(name, ast.Load())
-        raise KernelError(
-            f"the scalar function '{self.function.__name__}' uses '{name}', a {type(value).__name__}, which a"
-            " kernel cannot hold.",
-            fix="use numbers, arguments, functions of `math`, and plain helper functions.",
-        )
+        raise self.found.error(node, f"uses '{name}', a {type(value).__name__}, which a kernel cannot hold")
 
     def _take(self, other: Inlined) -> None:
         self.result.helpers.update(other.helpers)

@@ -22,6 +22,8 @@ from bigmodel_core.registry.discovery import GROUP, KINDS, PLURALS, Candidate, P
 if TYPE_CHECKING:
     import pluggy
 
+    from bigmodel_core.graph import Op
+
 API_VERSION = (1, 0)
 
 BASES = {
@@ -141,11 +143,19 @@ def _check_lowerings(module: object) -> None:
             waiting.append(cls)
             home = sys.modules.get(cls.__module__)
             mine = cls.__module__.split(".")[0] == package and getattr(home, cls.__name__, None) is cls
-            if mine and cls.exported and cls.grad is not Op.grad and cls.onnx is Op.onnx:
+            if mine and cls.exported and cls.grad is not Op.grad and not _is_written(cls):
                 raise PluginError(
                     f"the op {cls.__qualname__} has a gradient but no ONNX lowering.",
                     fix="define onnx(self, emit, ...), or set `exported = False` if only training uses it.",
                 )
+
+
+def _is_written(cls: type[Op]) -> bool:
+    """Whether files can have an op: by its own lowering, or by that of what it is made of."""
+    from bigmodel_core.graph import Op
+    from bigmodel_core.ops.derived import has_parts
+
+    return cls.onnx is not Op.onnx or cls.decomposed is not Op.decomposed or has_parts(cls)
 
 
 def _check_hooks(manager: pluggy.PluginManager, module: object, specs: Any) -> None:

@@ -25,9 +25,9 @@ from tests.processes import run_code
 
 @dataclass(frozen=True)
 class Secret(ElementwiseOp):
-    """An op without a lowering."""
+    """An op without a lowering, and none follows from positions."""
 
-    cpu, cuda = bm.elementwise(lambda x: x + 1)
+    cpu, cuda = bm.elementwise(lambda x, index: x + index)
 
 
 @dataclass(frozen=True)

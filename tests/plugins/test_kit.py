@@ -216,6 +216,7 @@ def test_wrong_lowering() -> None:
 def test_missing_lowering() -> None:
     @dataclass(frozen=True)
     class NotLowered(DoubleOp):
+        cpu, cuda = bm.elementwise(lambda x, slope, index: slope * x)  # positions have no lowering
         onnx = bm.Op.onnx
 
     with pytest.raises(bm.errors.BigmodelError, match="NotLowered"):

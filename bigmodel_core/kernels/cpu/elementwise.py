@@ -109,6 +109,7 @@ def kernel(chain: Chain) -> NativeFunction:
     text, objects = source(chain)
     scope: dict[str, Any] = dict(objects)
     exec(compile(text, "<fused elementwise kernel>", "exec"), scope)
+    scope["fused"].authors = tuple(part.function for part in chain.parts)
     return NativeFunction(scope["fused"], replace=_builtin_replacements(chain))
 
 

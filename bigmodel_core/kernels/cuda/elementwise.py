@@ -78,6 +78,7 @@ def kernel(chain: Chain, varies: tuple[tuple[bool, ...], ...], wide: bool, guard
     text, objects = source(chain, varies, wide, guarded)
     scope: dict[str, Any] = dict(objects)
     exec(compile(text, "<fused CUDA kernel>", "exec"), scope)
+    scope["fused"].authors = tuple(part.function for part in chain.parts)
     return scope["fused"]
 
 

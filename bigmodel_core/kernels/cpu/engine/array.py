@@ -113,5 +113,5 @@ def wrapper(
     lines.append(f"    function({', '.join(arguments)})")
     exec(compile("\n".join(lines), f"<kernel {function.__name__}>", "exec"), scope)
     made = scope["kernel"]
-    made.__name__ = function.__name__
+    made.__name__, made.authors = function.__name__, (function,)
     return NativeFunction(made, replace=cpu_math.replacements(dtype))

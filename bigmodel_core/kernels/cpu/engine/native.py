@@ -17,9 +17,10 @@ from collections.abc import Callable
 from dataclasses import dataclass, field
 from typing import Any, ClassVar
 
-from bigmodel_core.errors import KernelError
+from bigmodel_core.errors import KernelError, is_verbose
 from bigmodel_core.kernels import cache
 from bigmodel_core.kernels.cpu.engine.fingerprint import fingerprint, references
+from bigmodel_core.kernels.refusal import refused
 
 Codegen = Callable[..., Any]
 
@@ -113,7 +114,7 @@ def compile_native(kernel: NativeFunction) -> int:
     """The address of a kernel's machine code, from the kernel cache or compiled now.
 
     Raises:
-        KernelError: Numba cannot compile the function; the text is Numba's own.
+        KernelError: Numba cannot compile the function; it names the author's line.
     """
     with _lock:
         stored = cache.load(kernel.key)
@@ -196,13 +197,7 @@ def _compile(kernel: NativeFunction) -> bytes:
             {},
         )
     except Exception as error:  # Numba lets errors of many kinds through
-        raise KernelError(
-            f"the kernel '{kernel.name}' cannot be compiled: {error}",
-            fix=(
-                "kernels may use numbers, arrays, loops, branches, `math` and plain helper functions;"
-                " they cannot make arrays."
-            ),
-        ) from error
+        raise refused(kernel.function, error) from (error if is_verbose() else None)
     library = compiled.library
     image = bytes(library._get_compiled_object())
     needs = _NEEDS_NOTHING if _is_self_contained(library) else _NEEDS_NUMBA

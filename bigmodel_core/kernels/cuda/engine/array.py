@@ -66,8 +66,9 @@ def wrapper(function: Any, arrays: int) -> Any:
     scope: dict[str, Any] = {"function": function, "cuda": runtime.numba_cuda()}
     text = f"def kernel({', '.join(_status_last(taken))}):\n    function({', '.join(given)})\n"
     exec(compile(text, f"<CUDA kernel {function.__name__}>", "exec"), scope)
-    scope["kernel"].__name__ = function.__name__
-    return scope["kernel"]
+    made = scope["kernel"]
+    made.__name__, made.authors = function.__name__, (function,)
+    return made
 
 
 def _status_last(names: list[str]) -> list[str]:

@@ -15,8 +15,9 @@ import warnings
 from collections.abc import Callable, Sequence
 from typing import Any
 
-from bigmodel_core.errors import DeviceError, KernelError
+from bigmodel_core.errors import DeviceError, is_verbose
 from bigmodel_core.kernels.cuda.engine import simulator
+from bigmodel_core.kernels.refusal import failed, refused
 
 INSTALL = "pip install 'bigmodel[cuda]'"
 
@@ -99,7 +100,7 @@ class Kernel:
     """
 
     def __init__(self, function: Callable[..., None]) -> None:
-        self.name = function.__name__
+        self.function = function
         module = numba_cuda()
         form = _SimulatorForm(module) if simulated() else _DeviceForm(module)
         self.prepared = form.kernel(function)
@@ -117,7 +118,13 @@ class Kernel:
                     warnings.simplefilter(
                         "ignore", RuntimeWarning
                     )  # overflow and division by zero, silent on devices
-                    self.dispatcher[blocks, threads, stream](*arguments)
+                    try:
+                        self.dispatcher[blocks, threads, stream](*arguments)
+                    except Exception as error:
+                        found = failed(self.function.__name__, error, "the CUDA kernel")
+                        if found is None:
+                            raise
+                        raise found from (error if is_verbose() else None)
 
             return simulate
         with warnings.catch_warnings():
@@ -128,7 +135,7 @@ class Kernel:
             try:
                 configured(*arguments)
             except Exception as error:
-                raise self._failure(error) from error
+                raise self._failure(error) from (error if is_verbose() else None)
 
         return launch
 
@@ -137,10 +144,7 @@ class Kernel:
 
         if not isinstance(error, NumbaError) and not type(error).__module__.startswith("numba"):
             return error
-        return KernelError(
-            f"the CUDA kernel '{self.name}' cannot be compiled or launched: {error}",
-            fix="use numbers, arrays, loops, branches, `math`, `numba.cuda` and plain helper functions.",
-        )
+        return refused(self.function, error, "the CUDA kernel")
 
 
 @functools.cache
