@@ -17,6 +17,8 @@ from bigmodel_core.kernels.definition import definition
 _AT = re.compile(r"^.*(?: at|Raised from) (.+?) \((\d+)\)\.?$", re.MULTILINE)
 _FILE = re.compile(r'^ *File "(.+)", line (\d+):', re.MULTILINE)
 """Where Numba says that something is, in two forms; paths of the second may be relative."""
+_PROMPT = ">" * 3 + " "
+"""What Numba puts before a call that it has no code for."""
 _COMPILERS = frozenset({"numba", "numba_cuda", "llvmlite"})
 _ENGINES = tuple(Path(__file__).resolve().parent / device / "engine" for device in ("cpu", "cuda"))
 _MEND = "kernels may use numbers, arrays, loops, branches, `math` and plain helper functions."
@@ -90,7 +92,7 @@ def _said(text: str) -> tuple[str, str]:
     for pattern, said, fix in _FIRST_LINES:
         if match := re.search(pattern, first):
             return said.format(*map(_type, match.groups())), fix
-    call = next((line.removeprefix(">>> ") for line in lines if line.startswith(">>> ")), "")
+    call = next((line.removeprefix(_PROMPT) for line in lines if line.startswith(_PROMPT)), "")
     indexed = re.search(r"[Cc]annot index (.+) with (\d+) indices", text)
     if indexed:
         array, count = _type(indexed[1]), int(indexed[2])
@@ -160,7 +162,7 @@ def _is_meant(node: Any, text: str) -> bool:
     indices = re.search(r"[Cc]annot index .+ with (\d+) indices", text)
     if indices:
         return isinstance(node, ast.Subscript) and len(getattr(node.slice, "elts", ())) == int(indices[1])
-    called = re.search(r">>> (\w+)\(", text)
+    called = re.search(_PROMPT + r"(\w+)\(", text)
     if called and called[1] in ("setitem", "getitem"):
         wanted = ast.Store if called[1] == "setitem" else ast.Load
         return isinstance(node, ast.Subscript) and isinstance(node.ctx, wanted)
