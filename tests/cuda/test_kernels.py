@@ -148,7 +148,7 @@ def test_threads_of_a_simulated_block_meet_without_those_that_have_ended(failing
     out = np.full(3, -1)
     launch = CudaLaunch(meet, [out], (1,), 3)
     if failing:
-        with pytest.raises(ValueError, match="not this one"):
+        with pytest.raises(KernelError, match=rf"{__file__}, line \d+ raised ValueError: not this one"):
             launch.bound(0)()
     else:
         launch.bound(0)()
