@@ -14,11 +14,16 @@ Found = tuple[str, type[Any]]
 
 
 def plugin_named(name: str) -> PluginInfo | None:
-    """The plugin of a name, however it is written; None if there is none."""
+    """The plugin of a name, or of a distribution that brings one alone, however it is written; None if there
+    is none."""
     from bigmodel_core import registry
     from bigmodel_core.registry.discovery import normalise
 
-    return next((item for item in registry.plugins() if normalise(item.name) == normalise(name)), None)
+    plugins, wanted = registry.plugins(), normalise(name)
+    if named := [item for item in plugins if normalise(item.name) == wanted]:
+        return named[0]
+    brought = [item for item in plugins if normalise(item.distribution or "") == wanted]
+    return brought[0] if len(brought) == 1 else None
 
 
 def contents(item: PluginInfo) -> list[Found]:

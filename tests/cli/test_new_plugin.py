@@ -17,8 +17,9 @@ from bigmodel_core.cli.new_plugin import KINDS
 from tests.environments import environment
 from tests.processes import python, run_code, run_pytest
 
-from .conftest import Command, Result, run_all, run_fresh
+from .conftest import Command, Result, run_all, run_fresh, run_here
 
+ROOT = Path(__file__).parents[2]
 EACH_KIND = pytest.mark.parametrize("kind", KINDS)
 FILES = {
     ".gitignore",
@@ -90,12 +91,11 @@ def test_a_new_package_is_styled(packages: Path) -> None:
 
 
 def test_a_new_package_is_typed(packages: Path) -> None:
-    root = Path(__file__).parents[2]
     python(
         "-m", "mypy", "--strict", "--follow-imports=silent", "--config-file=", f"--cache-dir={os.devnull}",
         *(path.parent for path in packages.rglob("__init__.py")),
         cwd=packages,
-        MYPYPATH=os.pathsep.join(map(str, (root, root / "plugins", root / "exporters"))),
+        MYPYPATH=os.pathsep.join(map(str, (ROOT, ROOT / "plugins", ROOT / "exporters"))),
     )  # fmt: skip
 
 
@@ -110,8 +110,18 @@ def test_a_new_package_imports_what_bm_offers(packages: Path) -> None:
 
 def test_templates_are_installed() -> None:
     """Setuptools leaves out files whose names begin with a dot."""
-    folder = Path(__file__).parents[2] / "bigmodel_core" / "cli" / "templates"
+    folder = ROOT / "bigmodel_core" / "cli" / "templates"
     assert not [path for path in folder.rglob("*") if path.name.startswith(".")]
+    assert {path.name for path in folder.iterdir()} == {"common", *KINDS}
+
+
+def test_every_kind_is_documented() -> None:
+    *most, last = KINDS
+    said = f"{', '.join(most)} or {last}."
+    assert said in " ".join(run_here("plugins", "new", "--help").out.split())
+    page = (ROOT / "docs" / "plugins.md").read_text()
+    section = page.partition("## A package to begin with")[2].partition("\n## ")[0]
+    assert re.findall(r"^\| `(\w+)` \|", section, re.MULTILINE) == list(KINDS)
 
 
 # Passing its checks -----------------------------------------------------------------------------------------
@@ -139,6 +149,14 @@ def test_a_new_layer_passes_its_checks_trains_and_exports(packages: Path, tmp_pa
     ):
         result = with_package(site, *command, cwd=tmp_path)
         assert result.code == 0, result.err
+
+
+def test_check_takes_the_name_of_the_distribution_too(packages: Path) -> None:
+    result = with_package(
+        packages / "bigmodel-soft-metric", "plugins", "check", "bigmodel_soft-metric", "--json"
+    )
+    assert result.code == 0, result.out + result.err
+    assert {item["subject"] for item in result.json["checks"]} == {"soft_metric"}
 
 
 def test_a_model_whose_plugin_is_gone_says_which_package_brings_it(packages: Path, tmp_path: Path) -> None:
