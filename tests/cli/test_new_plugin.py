@@ -225,6 +225,7 @@ def test_a_wrong_kind_names_the_nearest(bigmodel: Command, tmp_path: Path, kind:
         ("report", "exporter"),
         ("forward", "op"),
         ("sin", "op"),
+        ("abs", "op"),
         ("reference", "op"),
     ],
 )
