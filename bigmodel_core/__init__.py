@@ -88,6 +88,7 @@ _MODULES = {
     "ops": "bigmodel_core.ops",
     "probabilities": "bigmodel_core.nn.probabilities",
     "registry": "bigmodel_core.registry",
+    "status": "bigmodel_core.kernels.status",
     "testing": "bigmodel_core.testing",
 }
 _NAMESPACES = {
@@ -184,6 +185,7 @@ if TYPE_CHECKING:
     from bigmodel_core.graph.spec import dim_product as dim_product
     from bigmodel_core.graph.spec import dim_subtract as dim_subtract
     from bigmodel_core.graph.spec import format_shape as format_shape
+    from bigmodel_core.kernels import status as status
     from bigmodel_core.kernels.authoring import elementwise as elementwise
     from bigmodel_core.kernels.call import Call as Call
     from bigmodel_core.kernels.call import Operand as Operand

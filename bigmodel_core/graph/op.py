@@ -189,6 +189,13 @@ def register_kernel(op: type[Op], device: str, kernel: Kernel) -> None:
 
     Raises:
         KernelError: the kernel is none, or for another device, or the op already has one there.
+
+    >>> import bigmodel_core as bm
+    >>> class Twice(bm.Op):
+    ...     cpu, _ = bm.elementwise(lambda x: x + x)
+    >>> register_kernel(Twice, "cuda", Twice.cpu)
+    >>> Twice.cuda is Twice.cpu
+    True
     """
     is_new = device not in DEVICES
     if is_new and (not device.isidentifier() or hasattr(Op, device)):

@@ -1,4 +1,19 @@
-"""A kernel reports failures to the plan that runs it in four integers, the first of which is a code."""
+"""Codes by which a kernel reports a failure, in four integers: what, the value found, its limit, its
+position.
+
+```python
+def looked_up(out, table, index, start, stop, status):
+    for i in range(start, stop):
+        if not 0 <= index[i] < table.shape[0]:
+            status[POSITION], status[FOUND], status[LIMIT] = i, index[i], table.shape[0]
+            status[CODE] = INDEX_OUT_OF_RANGE      # the run stops, and the error tells the three
+            return
+        out[i] = table[index[i]]
+```
+
+with `CODE = bm.status.CODE` and so on at the top of the file. Any other code is an error, too, which names
+the op and the code.
+"""
 
 CODE, FOUND, LIMIT, POSITION = range(4)
 """The slots of a status: what went wrong, the value found, the limit it broke, and its position."""

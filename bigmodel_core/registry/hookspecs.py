@@ -12,14 +12,35 @@ A hook may gain arguments in a later version; an implementation asks only for th
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from typing import Any
 
 import pluggy
 
 hookspec = pluggy.HookspecMarker("bigmodel")
-hookimpl = pluggy.HookimplMarker("bigmodel")
-"""Marks a function of a plugin as the implementation of the hook of the same name."""
+_marker = pluggy.HookimplMarker("bigmodel")
+
+
+def hookimpl(
+    function: Callable[..., Any] | None = None, *, specname: str | None = None, optionalhook: bool = False
+) -> Any:
+    """Mark a function of a plugin as the implementation of the hook of the same name, which returns classes.
+
+    The hooks are `bigmodel_layers`, `bigmodel_losses`, `bigmodel_optimizers`, `bigmodel_schedules`,
+    `bigmodel_metrics`, `bigmodel_datasets`, `bigmodel_augmentations`, `bigmodel_models`, `bigmodel_callbacks`
+    and `bigmodel_exporters`.
+
+    Args:
+        function: returns a list of the classes that the plugin offers.
+        specname: the name of the hook, if the function has another one.
+        optionalhook: whether a version of bigmodel that does not know the hook ignores it.
+
+    >>> import bigmodel_core as bm
+    >>> @bm.hookimpl
+    ... def bigmodel_layers():
+    ...     return [Swish]
+    """
+    return _marker(function, specname=specname, optionalhook=optionalhook)
 
 
 @hookspec

@@ -80,12 +80,53 @@ def kernel(
     extras: Extras | None = None,
     items: Callable[..., int] | None = None,
 ) -> ArrayKernel:
-    """Make a function on arrays the CPU kernel of an op; see `ArrayKernel`.
+    """The CPU kernel of an op, from a function on arrays: `cpu = bm.kernel(f)` in the class of the op.
 
-    >>> def double(out, x, start, stop):
+    The function is compiled by Numba when it is first used, and kept. It fills its outputs: it may use
+    numbers, arrays, loops, branches, `math`, tuples and plain helper functions, and makes no arrays of its
+    own.
+
+    Args:
+        function: `function(outputs..., inputs..., fields..., start, stop, status)`, all but the arrays by
+        name.
+            Arrays are contiguous, of the op's shapes; a scalar is an array of one number. Fields are those of
+            the op: numbers, truth values and tuples of integers. With `start` and `stop` it computes these
+            rows of its first output alone, and may run in several threads at once: it must write nothing
+            else, and give the same numbers however rows are cut. `status` is an array of four integers; a
+            failure is reported by `status[bm.status.CODE] = bm.status.INDEX_OUT_OF_RANGE`, or any code, and
+            stops the run.
+        views: `views(op, inputs, outputs)` of `bm.Spec`s gives the shapes under which outputs and inputs are
+        seen, as
+            two lists: one kernel of a fixed rank then serves arrays of any.
+        cost: the work of one number of the largest array, as a multiple of an addition: it decides how many
+        rows
+            are worth a thread.
+        extras: `extras(op, inputs, outputs)` gives more arguments by name, besides the op's fields.
+        items: `items(op, inputs, outputs)` is how many independent pieces of work there are, of which `start`
+        and
+            `stop` name a range, where these are no rows of the first output.
+
+    Raises:
+        KernelError: it is no function, or takes arguments of kernels for other devices.
+
+    >>> import numpy as np
+    >>> from dataclasses import dataclass
+    >>> import bigmodel_core as bm
+    >>> def scale_rows(out, x, factor, start, stop):
     ...     for i in range(start, stop):
-    ...         out[i] = x[i] + x[i]
-    >>> cpu = kernel(double)
+    ...         for j in range(x.shape[1]):
+    ...             out[i, j] = x[i, j] * factor
+    >>> def as_rows(op, inputs, outputs):
+    ...     shape = (inputs[0].size // inputs[0].shape[-1], inputs[0].shape[-1])
+    ...     return [shape], [shape]
+    >>> @dataclass(frozen=True)
+    ... class ScaleRows(bm.Op):
+    ...     factor: float
+    ...     cpu = bm.kernel(scale_rows, views=as_rows)
+    ...     def infer(self, x):
+    ...         return x
+    >>> bm.testing.compute(lambda x: ScaleRows(3.0)(x), np.ones((2, 1, 2))).tolist()
+    [[[3.0, 3.0]], [[3.0, 3.0]]]
     """
     return ArrayKernel(function, views, cost, extras, items=items)
 
@@ -141,17 +182,39 @@ def cpu_launches(
     in_place: int | None = None,
     over_reads: OverReads | None = None,
 ) -> CpuLaunches | Callable[[Choose], CpuLaunches]:
-    """Make a function that chooses launches the CPU kernel of an op.
+    """The CPU kernel of an op that takes several launches, with scratch memory between them, or that depends
+    on sizes.
 
-    ```python
-    @bm.cpu_launches
-    def cpu(call):                                    # a bm.Call: specs and memory of one application
-        means = call.temporary((call.inputs[0].sizes[0],))
-        return [
-            *call.launch(row_means, [means], [call.input(0)]),
-            *call.launch(subtract_means, [call.output(0)], [call.input(0), means]),
-        ]
-    ```
+    A decorator of a function of a `bm.Call`, which has the op, the specs and memory of one application, and
+    makes scratch memory (`call.temporary`) and launches of `bm.kernel`s (`call.launch`). It is asked once for
+    each set of sizes; the launches then run in this order, each when the one before it has ended.
+
+    >>> import numpy as np
+    >>> import bigmodel_core as bm
+    >>> def means_of_rows(mean, x, start, stop):
+    ...     for i in range(start, stop):
+    ...         total = 0.0
+    ...         for j in range(x.shape[1]):
+    ...             total += x[i, j]
+    ...         mean[i] = total / x.shape[1]
+    >>> def without_means(out, x, mean, start, stop):
+    ...     for i in range(start, stop):
+    ...         for j in range(x.shape[1]):
+    ...             out[i, j] = x[i, j] - mean[i]
+    >>> row_means, subtract_means = bm.kernel(means_of_rows), bm.kernel(without_means)
+    >>> @bm.cpu_launches
+    ... def centred(call):
+    ...     x, mean = call.input(0), call.temporary((call.inputs[0].shape[0],))
+    ...     return [
+    ...         *call.launch(row_means, [mean], [x]),
+    ...         *call.launch(subtract_means, [call.output(0)], [x, mean]),
+    ...     ]
+    >>> class Centre(bm.Op):
+    ...     cpu = centred
+    ...     def infer(self, x):
+    ...         return x
+    >>> bm.testing.compute(lambda x: Centre()(x), np.array([[1.0, 3.0]]))
+    array([[-1.,  1.]])
 
     Args:
         choose: `choose(call)` gives the launches, run in this order; None or an empty list if there is no

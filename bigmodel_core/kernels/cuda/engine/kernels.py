@@ -71,12 +71,38 @@ def cuda_kernel(
     extras: Extras | None = None,
     items: Callable[..., int] | None = None,
 ) -> CudaKernel:
-    """Make a function on arrays the CUDA kernel of an op; see `CudaKernel`.
+    """The CUDA kernel of an op, from a function on arrays: `cuda = bm.cuda_kernel(f)` in the class of the op.
 
-    >>> def double(out, x, thread, threads):
+    The function is compiled by Numba at its first launch; in Numba's simulator (`NUMBA_ENABLE_CUDASIM=1`) it
+    runs as Python, on any machine. It may use what `bm.kernel` may, and `bm.cuda`, which is `numba.cuda`.
+
+    Args:
+        function: `function(outputs..., inputs..., fields..., thread, threads, status)`, all but the arrays by
+        name.
+            `thread` is the number of this thread, `threads` how many there are: each does every `threads`-th
+            piece of the work, and no two write one number. Arrays, fields and `status` are as for
+            `bm.kernel`.
+        views: `views(op, inputs, outputs)` gives the shapes under which outputs and inputs are seen, as two
+        lists. extras: `extras(op, inputs, outputs)` gives more arguments by name, besides the op's fields.
+        items: `items(op, inputs, outputs)` is how many independent pieces of work there are, which decides
+        how many
+            threads are started; by default the numbers of the first output.
+
+    Raises:
+        KernelError: it is no function, or takes arguments of kernels for other devices.
+
+    >>> from dataclasses import dataclass
+    >>> import bigmodel_core as bm
+    >>> def scale_rows(out, x, factor, thread, threads):
     ...     for i in range(thread, out.shape[0], threads):
-    ...         out[i] = x[i] + x[i]
-    >>> cuda = cuda_kernel(double)
+    ...         for j in range(x.shape[1]):
+    ...             out[i, j] = x[i, j] * factor
+    >>> @dataclass(frozen=True)
+    ... class ScaleRows(bm.Op):
+    ...     factor: float
+    ...     cuda = bm.cuda_kernel(scale_rows, items=lambda op, inputs, outputs: inputs[0].shape[0])
+    ...     def infer(self, x):
+    ...         return x
     """
     return CudaKernel(function, views, extras, items)
 
@@ -108,17 +134,32 @@ def cuda_launches(*, in_place: int | None = None) -> Callable[[Choose], CudaLaun
 def cuda_launches(
     choose: Choose | None = None, *, in_place: int | None = None
 ) -> CudaLaunches | Callable[[Choose], CudaLaunches]:
-    """Make a function that chooses launches the CUDA kernel of an op.
+    """The CUDA kernel of an op that takes several launches, with scratch memory between them: as
+    `bm.cpu_launches`, with launches of `bm.cuda_kernel`s.
 
-    ```python
-    @bm.cuda_launches
-    def cuda(call):                                   # a bm.Call: specs and memory of one application
-        means = call.temporary((call.inputs[0].sizes[0],))
-        return [
-            *call.launch(row_means, [means], [call.input(0)]),
-            *call.launch(subtract_means, [call.output(0)], [call.input(0), means]),
-        ]
-    ```
+    >>> import bigmodel_core as bm
+    >>> def means_of_rows(mean, x, thread, threads):
+    ...     for i in range(thread, x.shape[0], threads):
+    ...         total = x[i, 0]
+    ...         for j in range(1, x.shape[1]):
+    ...             total += x[i, j]
+    ...         mean[i] = total / x.shape[1]
+    >>> def without_means(out, x, mean, thread, threads):
+    ...     for n in range(thread, x.shape[0] * x.shape[1], threads):
+    ...         i, j = n // x.shape[1], n % x.shape[1]
+    ...         out[i, j] = x[i, j] - mean[i]
+    >>> row_means, subtract_means = bm.cuda_kernel(means_of_rows), bm.cuda_kernel(without_means)
+    >>> @bm.cuda_launches
+    ... def centred(call):
+    ...     x, mean = call.input(0), call.temporary((call.inputs[0].shape[0],))
+    ...     return [
+    ...         *call.launch(row_means, [mean], [x]),
+    ...         *call.launch(subtract_means, [call.output(0)], [x, mean]),
+    ...     ]
+    >>> class Centre(bm.Op):
+    ...     cuda = centred
+    ...     def infer(self, x):
+    ...         return x
 
     Args:
         choose: `choose(call)` gives the launches, run in this order; None or an empty list if there is no
