@@ -50,8 +50,13 @@ class Backward:
                     total = total + part
                 found = [total, *gradients(total, list(wrt.values()))]
         self._count = len(trace.outputs)
-        self._seen = Program(graph, [*trace.outputs, *found, *trace.inputs], device=network.device)
-        self._program = Program(graph, [*trace.outputs, *found], device=network.device)
+        self._graph, self._results = graph, [*trace.outputs, *found]
+        self._seen = Program(graph, [*self._results, *trace.inputs], device=network.device)
+        self._program = self.program(network.device)
+
+    def program(self, device: Any) -> Program:
+        """The outputs and gradients as a program for a device."""
+        return Program(self._graph, self._results, device=device)
 
     def run(self, arrays: Sequence[Any]) -> tuple[list[np.ndarray], float, dict[str, np.ndarray]]:
         """The outputs, the weighted sum of their numbers, and its gradients by name."""
@@ -64,15 +69,18 @@ class Backward:
         """The inputs as the plan's memory holds them after a run."""
         return self._run(self._seen, arrays)[-len(self.network.inputs) :]
 
-    def _run(self, program: Program, arrays: Sequence[Any]) -> list[np.ndarray]:
+    def given(self, program: Program, arrays: Sequence[Any]) -> dict[str, np.ndarray]:
+        """What a program of this graph reads when the model's inputs are some arrays."""
         given: dict[str, np.ndarray] = dict(self.network.check_inputs(arrays))
         sizes = self._sizes(given)
         for number, (name, spec) in enumerate(self.weighted.items()):
             shape = spec.bind(sizes).sizes
             generator = np.random.default_rng(100 + number)
             given[name] = generator.uniform(0.5, 1.5, shape).astype(spec.dtype)
-        needed = {name: given[name] for name in given if name in program.inputs}
-        return program.run(self.network.variables, needed)
+        return {name: given[name] for name in given if name in program.inputs}
+
+    def _run(self, program: Program, arrays: Sequence[Any]) -> list[np.ndarray]:
+        return program.run(self.network.variables, self.given(program, arrays))
 
     def _sizes(self, given: Mapping[str, np.ndarray]) -> dict[str, int]:
         from bigmodel_core.graph.spec import match

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import functools
 import inspect
+from collections.abc import Callable, Mapping
 from typing import Any
 
 import numpy as np
@@ -20,6 +22,7 @@ from bigmodel_core.testing.backward import Backward
 from bigmodel_core.testing.checks import CheckSkipped, Inputs, expect, expect_numbers
 from bigmodel_core.testing.gradients import compare
 from bigmodel_core.testing.layer_subject import Applied, LayerSubject
+from bigmodel_core.testing.memory_checks import check_memory
 from bigmodel_core.testing.registry_checks import Found, expect_readable, registry_checks
 from bigmodel_core.train.step import TrainStep
 from bigmodel_core.train.usual import usual_loss, usual_metrics, usual_optimizer
@@ -28,14 +31,14 @@ from bigmodel_core.train.usual import usual_loss, usual_metrics, usual_optimizer
 def layer_checks(layer: Layer, inputs: Inputs | None = None, reference: Any = None) -> Found:
     """The checks of a layer."""
     subject = LayerSubject(layer, inputs, reference)
-    return {
-        **_computation_checks(subject),
-        "cuda equals cpu": lambda: round_trips.check_cuda(subject),
-        "save and reload": lambda: round_trips.check_reload(subject),
-        "onnx": lambda: round_trips.check_onnx(subject),
-        "error texts": lambda: check_error_texts(subject),
-        **registry_checks(layer),
+    found = {
+        **_computation_checks(),
+        "cuda equals cpu": round_trips.check_cuda,
+        "save and reload": round_trips.check_reload,
+        "onnx": round_trips.check_onnx,
+        "error texts": check_error_texts,
     }
+    return {**_on(subject, found), **registry_checks(layer)}
 
 
 def model_checks(model: Model, inputs: Inputs | None = None, reference: Any = None) -> Found:
@@ -50,19 +53,43 @@ def model_checks(model: Model, inputs: Inputs | None = None, reference: Any = No
 def op_checks(op: Op, inputs: Inputs | None = None, reference: Any = None) -> Found:
     """The checks of an op: those of a layer that do not need a name."""
     subject = LayerSubject(Applied(op), inputs, reference)
-    return {**_computation_checks(subject), "onnx": lambda: round_trips.check_onnx(subject)}
+    return _on(subject, {**_computation_checks(), "onnx": round_trips.check_onnx})
 
 
-def _computation_checks(subject: LayerSubject) -> Found:
+def _computation_checks() -> dict[str, Callable[[LayerSubject], None]]:
     return {
-        "shapes and dtypes": lambda: check_shapes(subject),
-        "reference": lambda: check_reference(subject),
-        "gradient": lambda: check_gradient(subject),
-        "inputs unmodified": lambda: check_unmodified(subject),
-        "non-contiguous inputs": lambda: check_non_contiguous(subject),
-        "empty batch": lambda: check_empty_batch(subject),
-        "same bits at any thread count": lambda: check_threads(subject),
+        "shapes and dtypes": check_shapes,
+        "reference": check_reference,
+        "gradient": check_gradient,
+        "inputs unmodified": check_unmodified,
+        "non-contiguous inputs": check_non_contiguous,
+        "empty batch": check_empty_batch,
+        "same bits at any thread count": check_threads,
     }
+
+
+def _on(subject: LayerSubject, checks: Mapping[str, Callable[[LayerSubject], None]]) -> Found:
+    """Checks of a subject. If its kernels do not keep to their memory, the others might end the process."""
+
+    @functools.cache
+    def memory() -> Exception | None:
+        try:
+            check_memory(subject)
+        except (AssertionError, CheckSkipped) as error:
+            return error
+        return None
+
+    def show_memory() -> None:
+        if (error := memory()) is not None:
+            raise error
+
+    def run(check: Callable[[LayerSubject], None]) -> None:
+        if isinstance(memory(), AssertionError):
+            raise CheckSkipped("the check 'memory and cuts' fails")
+        check(subject)
+
+    found = {name: functools.partial(run, check) for name, check in checks.items()}
+    return {"memory and cuts": show_memory, **found}
 
 
 def outputs_of(network: Network, arrays: list[np.ndarray]) -> list[np.ndarray]:
@@ -89,21 +116,28 @@ def check_shapes(subject: LayerSubject) -> None:
 
 
 def check_reference(subject: LayerSubject) -> None:
-    """Outputs in inference mode equal those of the reference in float64."""
+    """Outputs in inference mode equal those of the reference in float64, for few samples and for many."""
     if subject.reference is None:
         raise CheckSkipped("no reference was passed")
     for dtype in COMPUTED_FLOATS:
-        tolerance = DTYPES[dtype].tolerance
         network = subject.network(dtype)
-        arrays = subject.arrays(subject.batch, dtype)
-        wide = [array.astype("float64") if array.dtype.kind == "f" else array for array in arrays]
-        options = {}
-        if "state" in inspect.signature(subject.reference).parameters:
-            options["state"] = {path: array.astype("float64") for path, array in network.state().items()}
-        expected = subject.reference(*wide, **options)
-        for output, right in zip(outputs_of(network, arrays), listed(expected), strict=True):
-            scale = max(float(np.max(np.abs(right), initial=0)), 1.0)
-            np.testing.assert_allclose(output, right, rtol=tolerance, atol=tolerance * scale, err_msg=dtype)
+        for batch in (subject.batch, subject.many):
+            _compare_with_reference(subject, network, subject.arrays(batch, dtype), dtype)
+
+
+def _compare_with_reference(
+    subject: LayerSubject, network: Network, arrays: list[np.ndarray], dtype: str
+) -> None:
+    assert subject.reference is not None
+    tolerance = DTYPES[dtype].tolerance
+    wide = [array.astype("float64") if array.dtype.kind == "f" else array for array in arrays]
+    options = {}
+    if "state" in inspect.signature(subject.reference).parameters:
+        options["state"] = {path: array.astype("float64") for path, array in network.state().items()}
+    expected = subject.reference(*wide, **options)
+    for output, right in zip(outputs_of(network, arrays), listed(expected), strict=True):
+        scale = max(float(np.max(np.abs(right), initial=0)), 1.0)
+        np.testing.assert_allclose(output, right, rtol=tolerance, atol=tolerance * scale, err_msg=dtype)
 
 
 def check_gradient(subject: LayerSubject) -> None:
@@ -167,8 +201,7 @@ def check_threads(subject: LayerSubject) -> None:
     """1, 2 and 8 threads give the same bits, forward and backward, on a batch cut into many pieces."""
     from bigmodel_core.kernels.cpu.engine.threads import num_threads, set_num_threads
 
-    elements = max(array.size for array in subject.arrays(1))
-    arrays = subject.arrays(min(max(60_000 // max(elements, 1), 8), 20_000))
+    arrays = subject.arrays(subject.many)
     backward = Backward(subject.network())
     before, found = num_threads(), []
     try:

@@ -90,6 +90,12 @@ class LayerSubject:
         return arrays
 
     @property
+    def many(self) -> int:
+        """The size of a batch that kernels cut into many pieces."""
+        elements = max(array.size for array in self.arrays(1))
+        return min(max(60_000 // max(elements, 1), 8), 20_000)
+
+    @property
     def batch(self) -> int:
         """The size of the batch in the shapes that were given."""
         for item in self._given or ():

@@ -20,6 +20,7 @@ from bigmodel_core.testing import (
     checks_for,
     checks_for_plugin,
     compute,
+    memory_checks,
     run_checks,
 )
 from bigmodel_core.testing.examples import example_of
@@ -224,8 +225,10 @@ def test_missing_lowering() -> None:
 
 
 def test_overwritten_input() -> None:
-    with pytest.raises(AssertionError, match="overwritten"):
-        named(checks_for(OverwritingOp(), [(4, 7)]), "inputs unmodified")()
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(memory_checks, "IS_POSSIBLE", False)  # where there are guard pages it dies earlier
+        with pytest.raises(AssertionError, match="overwritten"):
+            named(checks_for(OverwritingOp(), [(4, 7)]), "inputs unmodified")()
 
 
 def test_result_that_depends_on_threads() -> None:

@@ -2,8 +2,11 @@
 
 from __future__ import annotations
 
+import contextlib
 import functools
 import math
+from collections.abc import Iterator
+from contextvars import ContextVar
 from typing import TYPE_CHECKING, Any
 
 from bigmodel_core.graph.dtypes import DTYPES, FLOATS
@@ -19,6 +22,24 @@ if TYPE_CHECKING:
 
 CHUNK_ELEMENTS = 16384
 """How many additions' worth of work a chunk holds."""
+_SOURCE = "<kernel "
+_elements: ContextVar[int] = ContextVar("elements", default=CHUNK_ELEMENTS)
+
+
+@contextlib.contextmanager
+def cut_into(elements: int) -> Iterator[None]:
+    """Cut the work of array kernels into chunks of so many elements in plans that are made meanwhile: results
+    must not depend on it."""
+    before = _elements.set(elements)
+    try:
+        yield
+    finally:
+        _elements.reset(before)
+
+
+def is_of_arrays(native: NativeFunction) -> bool:
+    """Whether a native function is an array kernel's, whose chunks need not wait for each other."""
+    return native.function.__code__.co_filename.startswith(_SOURCE)
 
 
 def launches(kernel: ArrayKernel, call: Call) -> list[CpuLaunch]:
@@ -43,7 +64,7 @@ def launches(kernel: ArrayKernel, call: Call) -> list[CpuLaunch]:
     if chunked and rows == 0:
         return []
     largest = max((math.prod(shape) for shape in shapes), default=1)
-    step = max(1, int(CHUNK_ELEMENTS * rows / max(largest * kernel.cost, 1))) if chunked else rows
+    step = max(1, int(_elements.get() * rows / max(largest * kernel.cost, 1))) if chunked else rows
     step = kernel.rows or step
     context: list[int | float | CpuBuffer] = [rows, step, call.status]
     for buffer, shape in zip((*call.output_buffers, *call.input_buffers), shapes, strict=True):
@@ -111,7 +132,7 @@ def wrapper(
         lines.append(f"    k_{name} = {text}")
         arguments.append(f"k_{name}")
     lines.append(f"    function({', '.join(arguments)})")
-    exec(compile("\n".join(lines), f"<kernel {function.__name__}>", "exec"), scope)
+    exec(compile("\n".join(lines), f"{_SOURCE}{function.__name__}>", "exec"), scope)
     made = scope["kernel"]
     made.__name__, made.authors = function.__name__, (function,)
     return NativeFunction(made, replace=cpu_math.replacements(dtype))

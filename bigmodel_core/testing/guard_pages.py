@@ -1,4 +1,4 @@
-"""The CPU with memory that ends at unreadable pages: a kernel that reads or writes where it must not dies.
+"""Programs on memory that ends at unreadable pages: a kernel that reads or writes where it must not dies.
 
 Every buffer of a plan lies in pages of its own. What surrounds it depends on the form:
 
@@ -8,12 +8,13 @@ Every buffer of a plan lies in pages of its own. What surrounds it depends on th
 
 The caller's arrays, which kernels read in place, have no padding, and can nowhere be written. What can be
 written around a buffer holds NaN, as new buffers do: a kernel that uses what it may only read gives other
-numbers, and one that writes there is found out after the launch. All this takes place in a copy of the
-process, which may die.
+numbers, and one that writes there is found out after the launch. Chunks of array kernels run from the last to
+the first. All this takes place in a copy of the process, which may die.
 """
 
 from __future__ import annotations
 
+import contextlib
 import ctypes
 import faulthandler
 import mmap
@@ -22,18 +23,22 @@ import signal
 import sys
 import traceback
 import warnings
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterable, Mapping
+from dataclasses import dataclass
+from functools import partial
 from typing import Any
 
 import numpy as np
 
+from bigmodel_core.graph import Graph, Node
 from bigmodel_core.kernels.cpu.engine import launch, runner, threads
+from bigmodel_core.kernels.cpu.engine.array import is_of_arrays
 from bigmodel_core.kernels.cpu.engine.launch import CpuLaunch
 from bigmodel_core.kernels.cpu.engine.table import Table
-from bigmodel_core.plan import Variables
+from bigmodel_core.plan import Variables, device_named
 from bigmodel_core.plan.cpu import CpuDevice
 from bigmodel_core.plan.cpu_kept import KeptMemory
-from bigmodel_core.plan.cpu_plan import CpuPlan, array_on
+from bigmodel_core.plan.cpu_plan import CpuPlan, array_on, path_of
 from bigmodel_core.plan.cpu_program import CpuProgram
 from bigmodel_core.plan.program import Program
 from bigmodel_core.plan.steps import Step
@@ -46,6 +51,80 @@ POISON = 0xFF
 """Bytes of this kind are NaN in every float type, and -1 in every integer type."""
 PATIENCE = 120
 """Seconds after which a copy of the process that hangs is ended."""
+KERNEL = ctypes.CFUNCTYPE(ctypes.c_int32, *[ctypes.c_void_p] * 2, *[ctypes.c_ssize_t] * 2)
+"""What Numba makes of a kernel: where a result and a failure go, the context, the chunk."""
+
+
+@dataclass
+class Run:
+    """A program to run as it is, and between guard pages.
+
+    Args:
+        name: for people.
+        make: makes the program for a device.
+        arrays: its inputs and variables.
+        compared: how many of its outputs have a meaning everywhere.
+    """
+
+    name: str
+    make: Callable[[Any], Program]
+    arrays: Mapping[str, np.ndarray]
+    compared: int | None = None
+
+    def on(self, device: Any) -> Callable[[], list[np.ndarray]]:
+        """What runs the program on a device, everything compiled, and gives its outputs and variables."""
+        program, variables = self.make(device), Variables(device)
+        paths = [path_of(value) for value in program.variables]
+        for path in paths:
+            variables.create(path, self.arrays[path])
+        given = {name: self.arrays[name] for name in program.inputs if name in self.arrays}
+        plan = program.plan(variables, program.sizes(given))
+        if isinstance(device, GuardedCpu):
+            given = {name: device.array(array) for name, array in given.items()}
+        return lambda: [*plan.run(given)[: self.compared], *(variables.read(path) for path in paths)]
+
+
+def alone(node: Node, sizes: Mapping[str, int], device: Any = "cpu") -> Program:
+    """A program of one op, whose inputs are the caller's; no input may say the sizes it depends on."""
+    graph, op, specs = Graph(), node.op, [value.spec for value in node.inputs]
+    said = {dim for spec in specs for dim in spec.shape}
+    named = {name for spec in specs for name in spec.names()}
+    if not named or named - said:
+        op, specs = op.bind(sizes), [spec.bind(sizes) for spec in specs]
+    values = [graph.input(f"x{n}", spec) for n, spec in enumerate(specs)]
+    return Program(graph, graph.apply(op, values).outputs, device=device)
+
+
+def fault_of(runs: Iterable[Run], prepare: Callable[[], Any] = contextlib.nullcontext) -> str:
+    """What goes wrong when programs run between guard pages, and where; empty if nothing does.
+
+    Args:
+        runs: the programs; what they give as they are is what they have to give.
+        prepare: the context in which plans between guard pages are made.
+    """
+    child = Child()
+    ready: list[tuple[str, list[Callable[[], list[np.ndarray]]], Callable[[], list[np.ndarray]]]] = []
+    for run in runs:
+        guarded = []
+        for form in FORMS:
+            with prepare():
+                guarded.append(run.on(GuardedCpu(form, partial(_note, child, run.name, form))))
+        ready.append((run.name, guarded, run.on(device_named("cpu"))))
+
+    def work() -> None:
+        for name, guarded, plain in ready:
+            found = [each() for each in guarded]
+            child.say(name)
+            expected = plain()
+            for results in found:
+                for ours, usual in zip(results, expected, strict=True):
+                    assert ours.tobytes() == usual.tobytes(), "it uses numbers that are not its own"
+
+    return child.run(work)
+
+
+def _note(child: Child, name: str, form: str, text: str) -> None:
+    child.say(f"{name}, guard pages at the {form}: {text}")
 
 
 class Guarded:
@@ -74,7 +153,7 @@ class Guarded:
     def view(self, dtype: str, shape: tuple[int, ...]) -> np.ndarray:
         """The memory as an array."""
         raw = (ctypes.c_uint8 * self.nbytes).from_address(self.address)
-        return np.frombuffer(raw, dtype).reshape(shape)
+        return np.frombuffer(raw, dtype).reshape(shape)  # type: ignore[call-overload]  # NumPy's stubs know no dtype by a plain str
 
     def freeze(self) -> None:
         """Let nobody write here any more."""
@@ -153,16 +232,18 @@ class GuardedPlan(CpuPlan):
             self._staging[name] = array_on(spec, buffer), buffer.address
 
     def _table_of(self, launches: list[CpuLaunch], steps: list[Step]) -> Any:
-        pairs = zip(steps, launches, strict=True)
-        names = [f"{step!r}, kernel {launch.kernel.name}" for step, launch in pairs]
-        return GuardedTable(self.device, names, super()._table_of(launches, steps))
+        return GuardedTable(self.device, steps, launches, super()._table_of(launches, steps))
 
 
 class GuardedTable:
     """A table that runs launch by launch, and looks for what was written beside buffers."""
 
-    def __init__(self, guarded: GuardedCpu, names: list[str], table: Table) -> None:
-        self.guarded, self.names, self.table, self.move = guarded, names, table, table.move
+    def __init__(
+        self, guarded: GuardedCpu, steps: list[Step], launches: list[CpuLaunch], table: Table
+    ) -> None:
+        self.guarded, self.launches, self.table, self.move = guarded, launches, table, table.move
+        pairs = zip(steps, launches, strict=True)
+        self.names = [f"{step!r}, kernel {launch.kernel.name}" for step, launch in pairs]
 
     def run(self) -> int:
         result, failure, *_ = self.table._arguments
@@ -173,13 +254,25 @@ class GuardedTable:
             if branches := row[3] == runner.BRANCH:
                 row[3] = 1
             address = row.ctypes.data
-            self.table._native(result, failure, address, 1, threads.pool(), self.table._status_address)
+            if row[3] > 1 and is_of_arrays(self.launches[number].kernel):
+                for chunk in reversed(range(int(row[3]))):
+                    run_chunk(address, chunk, result, failure)
+            else:
+                self.table._native(result, failure, address, 1, threads.pool(), self.table._status_address)
             if self.table.status[0]:
                 return number
             if not all(piece.is_whole() for piece in self.guarded.pieces):
                 raise AssertionError("it wrote before or behind a buffer")
             number += ctypes.c_int64.from_address(int(row[1])).value if branches else 1
         return -1
+
+
+def run_chunk(link: int, chunk: int, result: int, failure: int) -> None:
+    """Run a launch, and what follows it, on one chunk."""
+    while link:
+        kernel, context, link = (ctypes.c_int64 * runner.LINK).from_address(link)
+        if KERNEL(kernel)(result, failure, context, chunk) != 0:
+            raise AssertionError("it raised an error")
 
 
 class Child:

@@ -1,0 +1,134 @@
+"""The conformance kit finds kernels that are wrong, however right they look on few rows, and lives on."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Any
+
+import pytest
+
+import bigmodel_core as bm
+from bigmodel_core.testing import checks_for, run_checks
+from bigmodel_core.testing.guard_pages import IS_POSSIBLE
+
+pytestmark = pytest.mark.skipif(not IS_POSSIBLE, reason="needs mmap, mprotect and fork")
+
+
+def right(out, x, start, stop):
+    for i in range(start, stop):
+        for j in range(x.shape[1]):
+            out[i, j] = x[i, j]
+
+
+def sums_from_before(out, x, start, stop):
+    for i in range(start, stop):
+        for j in range(x.shape[1]):
+            out[i, j] = x[i, j] + (out[i - 1, j] if i > 0 else 0)
+
+
+def adds_in_first_row(out, x, start, stop):
+    for i in range(start, stop):
+        for j in range(x.shape[1]):
+            out[i, j] = x[i, j] + (1 if i == start else 0)
+
+
+def leaves_last_row_out(out, x, start, stop):
+    for i in range(start, max(start + 1, stop - 1)):
+        for j in range(x.shape[1]):
+            out[i, j] = x[i, j]
+
+
+def adds_to_what_is_there(out, x, start, stop):
+    for i in range(start, stop):
+        for j in range(x.shape[1]):
+            out[i, j] += x[i, j]
+
+
+def writes_one_past_rows(out, x, start, stop):
+    for i in range(start, stop):
+        for j in range(x.shape[1] + 1):
+            out[i, j] = x[i, min(j, x.shape[1] - 1)]
+
+
+def reads_one_past_rows(out, x, start, stop):
+    for i in range(start, stop):
+        for j in range(x.shape[1]):
+            out[i, j] = x[i, j] if x[i, j + 1] < 1e30 else 0
+
+
+def writes_rows_past_the_end(out, x, start, stop):
+    right(out, x, start, stop)
+    for i in range(40):
+        out[out.shape[0] + i, 0] = 1
+
+
+def writes_far_away(out, x, start, stop):
+    right(out, x, start, stop)
+    out[1_000_000, 0] = 1
+
+
+def writes_before_the_beginning(out, x, start, stop):
+    right(out, x, start, stop)
+    out[start - 4000, 0] = 1
+
+
+def writes_into_what_it_reads(out, x, start, stop):
+    for i in range(start, stop):
+        for j in range(x.shape[1]):
+            out[i, j] = x[i, j]
+            x[i, j] = 0
+
+
+FORWARD = [
+    sums_from_before,
+    adds_in_first_row,
+    leaves_last_row_out,
+    adds_to_what_is_there,
+    writes_one_past_rows,
+    reads_one_past_rows,
+    writes_rows_past_the_end,
+    writes_far_away,
+    writes_before_the_beginning,
+    writes_into_what_it_reads,
+]
+
+
+def op_of(forward: Any, backward: Any) -> bm.Op:
+    """An op that copies, by these kernels."""
+
+    class Copying(bm.Op):
+        def infer(self, x: bm.Spec) -> bm.Spec:
+            return x
+
+        def onnx(self, emit: Any, x: Any) -> Any:
+            return emit.Identity(x)
+
+    @dataclass(frozen=True)
+    class Back(Copying):
+        cpu = bm.kernel(backward)
+
+    @dataclass(frozen=True)
+    class Forth(Copying):
+        cpu = bm.kernel(forward)
+
+        def grad(self, dy: Any, y: Any, x: Any) -> tuple[Any]:
+            return (Back()(dy),)
+
+    return Forth()
+
+
+def test_right_kernels_pass() -> None:
+    report = run_checks(checks_for(op_of(right, right), [(4, 7)], lambda x: x))
+    assert report.count("failed") == report.count("skipped") == 0
+
+
+@pytest.mark.parametrize("place", ["forward", "gradient"])
+@pytest.mark.parametrize("kernel", FORWARD, ids=lambda kernel: kernel.__name__)
+def test_wrong_kernels_are_found(kernel: Any, place: str) -> None:
+    op = op_of(kernel, right) if place == "forward" else op_of(right, kernel)
+    report = run_checks(checks_for(op, [(4, 7)], lambda x: x))
+    failed = {outcome.check.name: outcome.reason for outcome in report.outcomes if outcome.status == "failed"}
+    assert list(failed) == ["memory and cuts"]
+    assert "\n" not in failed["memory and cuts"]
+    others = [outcome for outcome in report.outcomes if outcome.check.name != "memory and cuts"]
+    assert {outcome.reason for outcome in others} == {"the check 'memory and cuts' fails"}
