@@ -14,6 +14,8 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+import numpy as np
+
 from bigmodel_core.errors import KernelError
 
 Scalar = Callable[..., Any]
@@ -130,11 +132,12 @@ def definition(function: Scalar) -> Definition | None:
 def _sources(function: Scalar) -> Iterator[tuple[list[str], int, str]]:
     """Lines that hold a function, the number of the first, their file: its own lines, then the whole file."""
     try:
-        lines, first = inspect.getsourcelines(function)
-        file = inspect.getsourcefile(function) or "?"
+        code = function.__code__  # that of a decorator's function, if there is one, and not what it wraps
+        lines, first = inspect.getsourcelines(code)
+        file = inspect.getsourcefile(code) or "?"
         shown = str(Path(file).resolve())
         yield lines, max(first, 1), shown
-        yield inspect.findsource(function)[0], 1, shown
+        yield inspect.findsource(code)[0], 1, shown
     except (OSError, TypeError, IndexError):
         return
 
@@ -144,7 +147,7 @@ def _is_of(node: ast.AST, function: Scalar, first: int) -> bool:
     code = function.__code__
     if isinstance(node, ast.FunctionDef):
         lines = [node.lineno, *(item.lineno for item in node.decorator_list)]
-        return node.name == function.__name__ and code.co_firstlineno in (line + first - 1 for line in lines)
+        return node.name == code.co_name and code.co_firstlineno in (line + first - 1 for line in lines)
     is_lambda = isinstance(node, ast.Lambda) and code.co_name == "<lambda>"
     return is_lambda and getattr(node, "lineno", 0) + first - 1 == code.co_firstlineno
 
@@ -176,6 +179,8 @@ def check(function: Scalar) -> None:
     found = definition(function)
     if found is None:
         return
+    if function.__code__.co_flags & (inspect.CO_VARARGS | inspect.CO_VARKEYWORDS):
+        raise found.error(found.tree, "takes any number of arguments", "name one for each input and field.")
     outer, own = found.outer(), set(function.__code__.co_varnames)
     for statement in found.statements:
         for node in ast.walk(statement):
@@ -193,14 +198,30 @@ def _check_node(found: Definition, node: ast.AST, outer: dict[str, Any], own: se
             raise found.error(node, f"uses {what}, which a kernel cannot hold", fix)
     if isinstance(node, ast.Constant) and not isinstance(node.value, (bool, int, float)):
         raise found.error(node, f"uses {node.value!r}, which is no number")
-    if isinstance(node, ast.Return) and node.value is None:
-        raise found.error(node, "returns nothing", "return the number that it computes.")
+    if isinstance(node, ast.Return) and (node.value is None or isinstance(node.value, ast.Tuple)):
+        what = "nothing" if node.value is None else "several numbers"
+        raise found.error(node, f"returns {what}", "return the one number that it computes.")
     if isinstance(node, ast.For):
         call = node.iter
         if not (isinstance(call, ast.Call) and isinstance(call.func, ast.Name) and call.func.id == "range"):
             raise found.error(node, "loops over something else than range(...)", "loop over range(count).")
     if isinstance(node, ast.Call):
         _check_call(found, node, outer, own)
+    elif isinstance(node, ast.Attribute):
+        _check_attribute(found, node, outer, own)
+    elif isinstance(node, ast.Name) and node.id not in own and node.id in outer:
+        value = outer[node.id]
+        if not isinstance(value, (bool, int, float, np.generic, types.ModuleType)) and not callable(value):
+            what = f"uses '{node.id}', a {type(value).__name__}, which a kernel cannot hold"
+            raise found.error(node, what, "pass numbers as fields of the op.")
+
+
+def _check_attribute(found: Definition, node: ast.Attribute, outer: dict[str, Any], own: set[str]) -> None:
+    """Names of modules are fine, such as `math.pi`; numbers have no attributes."""
+    name = node.value.id if isinstance(node.value, ast.Name) else ""
+    if name in own or (name in outer and not isinstance(outer[name], types.ModuleType)) or not name:
+        what = f"uses {ast.unparse(node)}, an attribute, which a kernel cannot hold"
+        raise found.error(node, what, "numbers have none; pass numbers as fields of the op.")
 
 
 def _check_call(found: Definition, node: ast.Call, outer: dict[str, Any], own: set[str]) -> None:

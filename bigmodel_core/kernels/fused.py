@@ -11,6 +11,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from typing import Any, ClassVar
 
+from bigmodel_core.errors import KernelError
 from bigmodel_core.graph.dtypes import DTYPES, FLOATS
 from bigmodel_core.graph.kernel import ANY_DEVICE, Kernel
 from bigmodel_core.graph.spec import Dim, Shape, dim_multiply
@@ -44,6 +45,35 @@ def elementwise(function: Scalar) -> tuple[Elementwise, Elementwise]:
     """
     kernel = Elementwise(function)
     return kernel, kernel
+
+
+def check_arguments(op: Any, function: Scalar, inputs: int) -> None:
+    """Refuse a scalar function whose arguments are not those of an op.
+
+    Args:
+        op: the op.
+        function: what its kernel computes.
+        inputs: how many inputs it has.
+
+    Raises:
+        KernelError: an input is left out, or an argument is no field.
+    """
+    names = parameters(function)
+    name = type(op).__name__
+    fix = "its arguments are one number from each input, then fields of the op by name, and `index`."
+    if len(names) < inputs:
+        raise KernelError(
+            f"the scalar function '{function.__name__}' takes {len(names)} arguments, and {name} has {inputs}"
+            " inputs.",
+            fix=fix,
+        )
+    for missing in names[inputs:]:
+        if missing != "index" and not hasattr(op, missing):
+            raise KernelError(
+                f"the scalar function '{function.__name__}' takes '{missing}', which is no attribute of"
+                f" {name}.",
+                fix=fix,
+            )
 
 
 @dataclass(frozen=True)

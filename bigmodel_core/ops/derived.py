@@ -19,7 +19,7 @@ from bigmodel_core.graph.spec import Spec
 from bigmodel_core.kernels.definition import FUNCTIONS, Scalar
 from bigmodel_core.kernels.derivatives import derivative
 from bigmodel_core.kernels.expressions import Algebra, Expression, as_function, in_order
-from bigmodel_core.kernels.fused import Elementwise
+from bigmodel_core.kernels.fused import Elementwise, check_arguments
 from bigmodel_core.kernels.reading import read
 from bigmodel_core.ops import arithmetic, comparison, division, functions, special
 from bigmodel_core.ops.comparison import cast
@@ -45,6 +45,7 @@ def spec_of(op: Op, inputs: Sequence[Spec]) -> Spec | None:
     kernel, name = scalar_kernel(op), type(op).__name__
     if kernel is None:
         return None
+    check_arguments(op, kernel.function, len(inputs))
     kinds = sorted({spec.dtype for spec in inputs})
     if len(kinds) != 1:
         raise DtypeError(
@@ -88,6 +89,7 @@ def gradients(op: Op, dy: Value, inputs: Sequence[Value]) -> tuple[Value | None,
     kernel = scalar_kernel(op)
     if kernel is None:
         return None
+    check_arguments(op, kernel.function, len(inputs))
     found: list[Value | None] = []
     for position, x in enumerate(inputs):
         try:
@@ -145,8 +147,10 @@ def parts(op: Op, inputs: Sequence[Value]) -> tuple[Value] | None:
     found = read(kernel.function)
     wanted = op.infer(*(value.spec for value in inputs))
     assert isinstance(wanted, Spec)
-    like = next((value for value in inputs if value.spec.is_float), inputs[0])
     values: dict[int, Any] = {}
+    if wanted.is_float:  # numbers of other types are converted, as in the kernel
+        inputs = [x if x.dtype in (wanted.dtype, "bool") else cast(x, wanted.dtype) for x in inputs]
+    like = next((value for value in inputs if value.spec.is_float), inputs[0])
     given = dict(zip(found.parameters, inputs, strict=False))
     for item in in_order(found.result):
         if item.operator == "number":

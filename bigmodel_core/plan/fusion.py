@@ -6,11 +6,10 @@ from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING
 
-from bigmodel_core.errors import KernelError
 from bigmodel_core.graph import Node, Value
 from bigmodel_core.graph.dtypes import FLOATS
 from bigmodel_core.graph.spec import Dim, Shape, dim_product
-from bigmodel_core.kernels.fused import Chain, Elementwise, Part, Space, space
+from bigmodel_core.kernels.fused import Chain, Elementwise, Part, Space, check_arguments, space
 from bigmodel_core.kernels.scalar import parameters
 
 if TYPE_CHECKING:
@@ -84,19 +83,11 @@ def fused_program(
         kernel = device.kernel_of(node)
         assert isinstance(kernel, Elementwise)
         names = parameters(kernel.function)[len(node.inputs) :]
+        check_arguments(node.op, kernel.function, len(node.inputs))
         attributes = []
         for name in names:
             if name == "index":
                 continue
-            if not hasattr(node.op, name):
-                raise KernelError(
-                    f"the scalar function '{kernel.function.__name__}' takes '{name}', which is no attribute"
-                    f" of {type(node.op).__name__}.",
-                    fix=(
-                        "its arguments are one number from each input, then fields of the op by name, and"
-                        " `index`."
-                    ),
-                )
             attributes.append((name, getattr(node.op, name)))
         operands = tuple(numbers[id(value)] for value in node.inputs)
         output = node.outputs[0]

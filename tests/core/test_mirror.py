@@ -37,6 +37,7 @@ DERIVED = {
     "bigmodel_core.kernels.expressions.as_function",
     "bigmodel_core.kernels.expressions.in_order",
     "bigmodel_core.kernels.fused.Elementwise",
+    "bigmodel_core.kernels.fused.check_arguments",
     "bigmodel_core.kernels.reading.read",
 }
 """What `derived` makes ops of: scalar functions as expressions. No other family looks into them."""

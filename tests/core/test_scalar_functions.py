@@ -3,6 +3,7 @@ that name its lines. The oracle of a derivative is the function itself, run by P
 
 from __future__ import annotations
 
+import functools
 import importlib.util
 import math
 from collections.abc import Callable, Iterator
@@ -232,6 +233,9 @@ REFUSED: dict[str, tuple[str, int, str]] = {
     "numpy by another name": ("return np.arcsin(x)", 2, "calls np.arcsin.*call math.asin"),
     "math without kernel": ("return math.gamma(x)", 2, "calls math.gamma, which kernels do not have"),
     "built-in": ("return sorted(x)", 2, "calls sorted"),
+    "attribute": ("return x.real", 2, "uses x.real, an attribute"),
+    "table": ("return x * TABLE", 2, "uses 'TABLE', a list.*fields of the op"),
+    "several values": ("return x, x", 2, "returns several numbers"),
     "no value": ("y = x\nreturn", 3, "returns nothing"),
     "no return": ("y = x", 1, "returns nothing"),
     "loop over values": ("for y in x:\n    pass\nreturn x", 2, "loops over something else than range"),
@@ -255,6 +259,7 @@ UNDERIVED: dict[str, tuple[str, int, str]] = {
 }
 """Bodies that a kernel may hold, or whose fault shows later, and of which nothing is derived."""
 HELPERS = """import math
+TABLE = [1.0]
 import numpy as np
 def again(x):
     return again(x) if x > 0 else x
@@ -319,6 +324,37 @@ def test_a_function_without_source_runs_and_says_why_it_has_no_gradient() -> Non
 def test_no_function_is_no_kernel() -> None:
     with pytest.raises(KernelError, match="takes a Python function of numbers, not <ufunc 'exp'>"):
         bm.elementwise(np.exp)
+
+
+def test_any_number_of_arguments_is_refused() -> None:
+    with pytest.raises(KernelError, match="takes any number of arguments"):
+        bm.elementwise(lambda *numbers: numbers[0])
+
+
+def test_arguments_that_are_no_fields_and_inputs_left_out_are_named() -> None:
+    with pytest.raises(KernelError, match="takes 'slope', which is no attribute of OfFunction"):
+        compute(op_of(lambda x, slope: x * slope), np.ones(2))
+    op = op_of(lambda x: x)
+    with pytest.raises(KernelError, match="takes 1 arguments, and OfFunction has 2 inputs"):
+        compute(lambda x: op(x, x), np.ones(2))
+
+
+def doubling(function: Callable[..., Any]) -> Callable[..., Any]:
+    @functools.wraps(function)
+    def doubled(x):
+        return 2 * function(x)
+
+    return doubled
+
+
+@doubling
+def decorated(x):
+    return x * x
+
+
+def test_of_a_decorated_function_it_is_the_decorator_s_that_counts() -> None:
+    found = derivative(decorated, 1, 0)
+    assert found is not None and found.function(1.0, 3.0) == 12.0
 
 
 def test_several_lambdas_on_a_line_are_told_apart() -> None:
