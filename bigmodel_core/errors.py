@@ -66,7 +66,7 @@ def close_matches(name: str, known: Iterable[str], n: int = 1, cutoff: float = 0
     return difflib.get_close_matches(name, list(known), n, cutoff)
 
 
-MORE = "with BIGMODEL_VERBOSE=1, or `bigmodel --verbose`."
+_MORE = "with BIGMODEL_VERBOSE=1, or `bigmodel --verbose`."
 
 
 def is_verbose() -> bool:
@@ -121,7 +121,7 @@ class BigmodelError(Exception):
         text = f"{self.where}: {self.message}" if self.where else self.message
         text += f"\n  Fix: {fix}" if fix else ""
         if self.details:
-            text += f"\n\n{self.details}" if is_verbose() else f"\n  More: {MORE}"
+            text += f"\n\n{self.details}" if is_verbose() else f"\n  More: {_MORE}"
         return visible(text, keep="\n")
 
 

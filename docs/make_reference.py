@@ -9,7 +9,7 @@ import inspect
 from pathlib import Path
 
 import bigmodel_core as bm
-from bigmodel_core import ops, registry, testing
+from bigmodel_core import errors, ops, registry, testing
 from bigmodel_core.nn import initializers
 
 TARGET = Path(__file__).with_name("reference.md")
@@ -88,6 +88,15 @@ def text() -> str:
         lines += [f"## {title}: `bm.{module.__name__.split('.')[-1]}`", ""]
         names = getattr(module, "__all__", None) or sorted(initializers.NAMED)
         lines += table([(name, sentence(getattr(module, name))) for name in names])
+    lines += ["## Errors: `bm.errors`", ""]
+    kinds = [cls for cls in vars(errors).values() if inspect.isclass(cls) and issubclass(cls, BaseException)]
+    lines += table([(cls.__name__, sentence(cls)) for cls in kinds])
+    for cls in (bm.Op, bm.Emit, bm.Call, bm.Operand):
+        lines += [f"## What `bm.{cls.__name__}` has", ""]
+        methods = [
+            (name, item) for name, item in vars(cls).items() if not name.startswith("_") and callable(item)
+        ]
+        lines += table([(name + signature(item), sentence(item)) for name, item in methods])
     return "\n".join(lines).rstrip() + "\n"
 
 

@@ -178,3 +178,38 @@ def test_an_unknown_name_lists_all_where_they_are_few(bigmodel: Command) -> None
     assert "nearest names are adam" in said
     for name in ("adagrad", "adam", "adamw", "rmsprop", "sgd"):
         assert name in said.split("Fix:")[1]
+
+
+UNCOMPILABLE = """
+from dataclasses import dataclass
+import numpy as np
+import bigmodel_core as bm
+
+def odd(out, x, start, stop):
+    out[0] = np.zeros(4)[0]
+
+@dataclass(frozen=True)
+class OddOp(bm.Op):
+    cpu = bm.kernel(odd)
+    def infer(self, x): return x
+    def grad(self, dy, y, x): return (dy,)
+    def onnx(self, emit, x): return emit.Identity(x)
+
+@dataclass(frozen=True)
+class Odd(bm.Layer):
+    def __call__(self, x): return OddOp()(x)
+
+@bm.hookimpl
+def bigmodel_layers(): return [Odd]
+"""
+
+
+def test_a_kernel_that_cannot_be_compiled_is_a_few_lines_and_more_on_request(tmp_path: Path) -> None:
+    install(tmp_path / "site", "bigmodel-odd", "odd", "odd_plugin", UNCOMPILABLE)
+    train = ("train", "mlp", "--set", "activation=odd", "--epochs", 1)
+    result = with_site(tmp_path / "site", *train, cwd=tmp_path)
+    assert result.code == 1
+    assert f"{tmp_path / 'site' / 'odd_plugin.py'}, line 7 makes an array" in result.err
+    assert len(result.err[result.err.index("Error:") :].splitlines()) <= 8
+    more = with_site(tmp_path / "site", "--verbose", *train, cwd=tmp_path / "site")
+    assert more.code == 1 and "No implementation of function" in more.err
