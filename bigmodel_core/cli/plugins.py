@@ -28,7 +28,7 @@ def plugins() -> None:
 
 @app.command("list")
 def list_plugins(as_json: AsJson = False) -> None:
-    """List the installed plugins with the names of what they offer, and why one did not load."""
+    """List the installed plugins: what they offer, how long they took to load, and why one did not."""
     from bigmodel_core import registry
 
     found = registry.plugins()
@@ -37,8 +37,11 @@ def list_plugins(as_json: AsJson = False) -> None:
         rows = []
         for item in found:
             first, *more = _offers(item, found) or [""]
-            rows += [(item.name, _package(item), item.status, first), *(("", "", "", line) for line in more)]
-        output.table(["Plugin", "Package", "Status", "Offers"], rows)
+            rows += [
+                (item.name, _package(item), item.status, item.api or "any", _seconds(item), first),
+                *(("",) * 5 + (line,) for line in more),
+            ]
+        output.table(["Plugin", "Package", "Status", "API", "Load time", "Offers"], rows, ["Load time"])
         for item in found:
             if item.reason:
                 output.line(f"\n{item.name}: {item.reason}", "red" if item.status == "failed" else "dim")
@@ -49,6 +52,11 @@ def list_plugins(as_json: AsJson = False) -> None:
 
 def _package(item: PluginInfo) -> str:
     return f"{item.distribution} {item.version or ''}".strip() if item.distribution else "(this program)"
+
+
+def _seconds(item: PluginInfo) -> str:
+    """How long it took to load; nothing if it was never imported."""
+    return "" if item.status == "blocked" or not item.module else f"{item.seconds:.2f} s"
 
 
 def _offers(item: PluginInfo, plugins: Sequence[PluginInfo]) -> list[str]:
@@ -76,6 +84,8 @@ def info(
     as_json: AsJson = False,
 ) -> None:
     """Show a plugin, or a layer, optimizer, data set, ... with its options."""
+    from bigmodel_core.registry.loading import API_VERSION
+
     output = Output(as_json)
     item = plugin_named(name)
     if item is None:
@@ -87,7 +97,14 @@ def info(
         return
     if not as_json:
         output.pairs(
-            {"Plugin": item.name, "Package": _package(item), "Module": item.module, "Status": item.status}
+            {
+                "Plugin": item.name,
+                "Package": _package(item),
+                "Module": item.module,
+                "Status": item.status,
+                "API": f"{item.api or 'any'} (this version has {'.'.join(map(str, API_VERSION))})",
+                "Load time": _seconds(item),
+            }
         )
         if item.reason:
             output.line(f"\n{item.reason}", "red" if item.status == "failed" else None)

@@ -44,6 +44,8 @@ class PluginInfo:
             another version of the plugin API).
         reason: why the status is not "ok"; empty otherwise.
         contents: the names it offers, by kind.
+        api: the versions of the plugin API it declares, such as ">=1,<2"; empty if it declares none.
+        seconds: how long its import and registration took, without other plugins that it made load.
         traceback: the full traceback of a failure, for the plugin's author.
     """
 
@@ -54,6 +56,8 @@ class PluginInfo:
     status: Status
     reason: str = ""
     contents: Mapping[str, tuple[str, ...]] = field(default_factory=dict)
+    api: str = ""
+    seconds: float = 0.0
     traceback: str = field(default="", repr=False)
 
 

@@ -7,10 +7,12 @@ with everything in it when a check fails; its classes are handed over only after
 from __future__ import annotations
 
 import contextlib
+import dataclasses
 import importlib
 import inspect
 import re
 import sys
+import time
 import traceback
 from collections.abc import Mapping
 from typing import TYPE_CHECKING, Any
@@ -60,24 +62,38 @@ class Loader:
             specs if specs is not None else importlib.import_module("bigmodel_core.registry.hookspecs")
         )
         self.arguments = dict(arguments or {})
+        self._inner = 0.0  # seconds of plugins that the one being loaded made the host load
 
     def load(self, plugin: Candidate) -> tuple[PluginInfo, Contents]:
         """Import, vet and register one plugin; a failure is reported, never raised."""
+        outer, self._inner = self._inner, 0.0
+        began = time.perf_counter()
         try:
             with contextlib.redirect_stdout(sys.stderr):  # stdout belongs to the program, not to its plugins
-                contents = self._register(plugin)
-        except SkippedPlugin as reason:
-            return plugin.info("skipped", str(reason)), {}
-        except (Exception, SystemExit) as error:  # a plugin may even call sys.exit() when it is imported
-            return plugin.info("failed", _one_line(error), traceback=traceback.format_exc()), {}
-        names = {kind: tuple(display_name(cls) for cls in classes) for kind, classes in contents.items()}
-        return plugin.info("ok", contents=names), contents
+                info, contents = self._loaded(plugin)
+        finally:
+            seconds = time.perf_counter() - began
+            own, self._inner = seconds - self._inner, outer + seconds
+        return dataclasses.replace(info, seconds=own), contents
 
-    def _register(self, plugin: Candidate) -> Contents:
+    def _loaded(self, plugin: Candidate) -> tuple[PluginInfo, Contents]:
+        api = ""
+        try:
+            module = plugin.load()
+            declared = getattr(module, "bigmodel_api", None)
+            api = declared if isinstance(declared, str) else ""
+            _check_api(declared)
+            contents = self._register(plugin, module)
+        except SkippedPlugin as reason:
+            return plugin.info("skipped", str(reason), api=api), {}
+        except (Exception, SystemExit) as error:  # a plugin may even call sys.exit() when it is imported
+            return plugin.info("failed", _one_line(error), api=api, traceback=traceback.format_exc()), {}
+        names = {kind: tuple(display_name(cls) for cls in classes) for kind, classes in contents.items()}
+        return plugin.info("ok", api=api, contents=names), contents
+
+    def _register(self, plugin: Candidate, module: Any) -> Contents:
         import pluggy
 
-        module = plugin.load()
-        _check_api(getattr(module, "bigmodel_api", None))
         manager = pluggy.PluginManager(GROUP)
         manager.add_hookspecs(self.specs)
         _check_hooks(manager, module, self.specs)
@@ -91,7 +107,8 @@ class Loader:
     def _offered(self, manager: pluggy.PluginManager, kind: str) -> list[type[Any]]:
         name = f"bigmodel_{PLURALS[kind]}"
         classes: dict[type[Any], None] = {}
-        for offered in getattr(manager.hook, name)(**self.arguments):
+        for hook in getattr(manager.hook, name).get_hookimpls():  # pluggy would drop what is None
+            offered = hook.function(*(self.arguments[argument] for argument in hook.argnames))
             if not isinstance(offered, (list, tuple)):
                 raise PluginError(
                     f"{name} returned {offered!r}.", fix="return a list of classes, as in [Swish]."
@@ -130,6 +147,19 @@ def _check_class(cls: object, kind: str, hook: str) -> None:
         )
     if wrong := fault(cls, kind, base):
         raise PluginError(wrong[0], fix=wrong[1])
+    if not _is_dataclass(cls):
+        raise PluginError(
+            f"{cls.__qualname__} is not a dataclass, so its options cannot be set or saved.",
+            fix=f"write @dataclass(frozen=True) above class {cls.__name__}, and its options as fields.",
+        )
+
+
+def _is_dataclass(cls: type[Any]) -> bool:
+    """Whether a class is a dataclass; one that adds no options to another may leave the decorator out."""
+    if "__dataclass_fields__" in vars(cls):
+        return True
+    options = [name for name, of in inspect.get_annotations(cls).items() if "ClassVar" not in str(of)]
+    return dataclasses.is_dataclass(cls) and not options and "__init__" not in vars(cls)
 
 
 def _check_lowerings(module: object) -> None:

@@ -2,9 +2,12 @@
 
 from __future__ import annotations
 
+import re
 from pathlib import Path
 
 import pytest
+
+from tests.processes import run_code
 
 from .conftest import Command, Result, run_fresh
 
@@ -171,6 +174,47 @@ def test_list_shows_names_and_whose_they_are(bigmodel: Command, tmp_path: Path) 
     install(tmp_path, "bigmodel-other", "other", "other_plugin", source)
     both = with_site(tmp_path, "plugins", "list").out
     assert "other:relu" in both and "layers:relu" in both and "layers:dense" not in both
+
+
+SLOW = """
+import time
+import bigmodel_core as bm
+bigmodel_api = ">=1,<2"
+time.sleep(0.3)
+@bm.hookimpl
+def bigmodel_layers(): return []
+"""
+
+
+def test_list_and_info_show_load_times_and_declared_versions(tmp_path: Path) -> None:
+    install(tmp_path, "bigmodel-slow", "slow", "slow_plugin", SLOW)
+    install(tmp_path, "bigmodel-none", "none", "none_plugin", SLOW.replace("return []", "[]"))
+    install(tmp_path, "bigmodel-old", "old", "old_plugin", SLOW.replace("<2", "<1"))
+    listed = with_site(tmp_path, "plugins", "list", "--json").json
+    found = {item["name"]: item for item in listed}
+    assert found["slow"]["seconds"] >= 0.3 and found["slow"]["api"] == ">=1,<2"
+    assert found["none"]["status"] == "failed" and "bigmodel_layers returned None" in found["none"]["reason"]
+    assert found["old"]["status"] == "skipped" and found["old"]["api"] == ">=1,<1"
+    shown = with_site(tmp_path, "plugins", "info", "bigmodel-slow").out
+    assert ">=1,<2 (this version has 1.0)" in shown and re.search(r"Load time +0\.[3-9]\d s", shown)
+
+
+def test_fifty_plugins_cost_help_nothing(tmp_path: Path) -> None:
+    """Not even the files that say what is installed are opened."""
+    for number in range(50):
+        install(tmp_path, f"bigmodel-p{number}", f"p{number}", f"plugin_{number}", "raise OSError")
+    code = f"""
+        import sys
+        opened = []
+        sys.addaudithook(lambda event, given: event == "open" and opened.append(str(given[0])))
+        from bigmodel_core.cli.app import main
+        assert main(["--help"]) == 0
+        print([path for path in opened if path.startswith({str(tmp_path)!r})])
+        from bigmodel_core import registry
+        print(sum(item.status == "failed" for item in registry.plugins()))
+    """
+    lines = run_code(code, beside=[tmp_path]).stdout.splitlines()
+    assert lines[-2:] == ["[]", "50"]
 
 
 def test_an_unknown_name_lists_all_where_they_are_few(bigmodel: Command) -> None:

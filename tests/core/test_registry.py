@@ -7,6 +7,7 @@ import os
 import sys
 import types
 from collections.abc import Callable
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
@@ -58,6 +59,7 @@ def test_a_class_is_found_by_its_own_name_and_by_its_class_name(install: Install
     install(
         "p",
         """
+        @dataclass(frozen=True)
         class Fashion(Layer):
             name = "fashion-mnist"
         @hookimpl
@@ -162,6 +164,13 @@ BROKEN = {
     "syntax": ("def", "SyntaxError"),
     "hook raises": ("@hookimpl\ndef bigmodel_layers(): raise OSError('disk')", "OSError: disk"),
     "not a list": ("@hookimpl\ndef bigmodel_layers(): return 7", "bigmodel_layers returned 7"),
+    "nothing": ("@hookimpl\ndef bigmodel_layers(): [Layer]", "bigmodel_layers returned None"),
+    "no dataclass": (SWISH.replace("@dataclass(frozen=True)", ""), "Swish is not a dataclass"),
+    "options of no dataclass": (
+        SWISH
+        + "\nclass More(Swish):\n    gamma: float = 2.0\n@hookimpl\ndef bigmodel_layers(): return [More]",
+        "write @dataclass(frozen=True) above class More",
+    ),
     "instance": (SWISH.replace("[Swish]", "[Swish()]"), "is not a class"),
     "wrong base": ("@hookimpl\ndef bigmodel_layers(): return [dict]", "does not derive from Layer"),
     "the base itself": ("@hookimpl\ndef bigmodel_layers(): return [Layer]", "does not derive from Layer"),
@@ -172,7 +181,8 @@ BROKEN = {
     "unknown argument": (SWISH.replace("layers()", "layers(colour)"), "asks for the argument 'colour'"),
     "unknown keyword": (SWISH.replace("layers()", "layers(*, colour)"), "asks for the argument 'colour'"),
     "two of one name": (
-        "class Elu(Layer): pass\nclass ELU(Layer): pass\n@hookimpl\ndef bigmodel_layers(): return [Elu, ELU]",
+        "@dataclass(frozen=True)\nclass Elu(Layer): pass\n@dataclass(frozen=True)\nclass ELU(Layer): pass\n"
+        "@hookimpl\ndef bigmodel_layers(): return [Elu, ELU]",
         "offers Elu and ELU under one name",
     ),
     "bad version range": ("bigmodel_api = 'about one'", "cannot read the version range"),
@@ -222,6 +232,17 @@ def test_a_layers_op_that_cannot_be_exported_is_refused_when_it_is_registered(in
 def test_an_op_that_is_exported_or_says_that_it_is_not_is_accepted(install: Install, more: str) -> None:
     install("half", OP.format(more=more))
     assert info("half").status == "ok"
+
+
+def test_load_times_and_declared_versions_are_known(install: Install) -> None:
+    """The time of a plugin is without those that it made load by looking a name up."""
+    slow = "import time\ntime.sleep(0.2)\nbigmodel_api = '>=1,<2'\n"
+    ask = "from bigmodel_core import registry\nregistry.get('layer', 'swish')\n"
+    install("a-asking", ask)
+    install("slow", slow + SWISH)
+    asking, found = info("a_asking"), info("slow")
+    assert found.seconds >= 0.2 > asking.seconds
+    assert (found.api, asking.api) == (">=1,<2", "")
 
 
 def test_a_missing_attribute_of_an_entry_point_is_the_plugins_failure(install: Install) -> None:
@@ -429,7 +450,7 @@ def test_every_kind_has_a_documented_hook_without_required_arguments() -> None:
 
 @pytest.mark.parametrize("kind", registry.KINDS)
 def test_what_the_hook_of_a_kind_returns_is_found_by_name(install: Install, kind: str) -> None:
-    cls = type("Offered", (base_class(kind),), {})
+    cls = dataclass(frozen=True)(type("Offered", (base_class(kind),), {}))
     hook = hookspecs.hookimpl(lambda: [cls])
     registry.register(types.SimpleNamespace(**{f"bigmodel_{PLURALS[kind]}": hook}), "mine")
     assert registry.get(kind, "mine:offered") is registry.get(kind, "offered") is cls
@@ -442,7 +463,7 @@ def test_what_the_hook_of_a_kind_returns_is_found_by_name(install: Install, kind
 def make_plugin(name: str = "Local") -> Any:
     from bigmodel_core.nn.layer import Layer
 
-    cls = type(name, (Layer,), {})
+    cls = dataclass(frozen=True)(type(name, (Layer,), {}))
     return types.SimpleNamespace(bigmodel_layers=hookspecs.hookimpl(lambda: [cls])), cls
 
 
