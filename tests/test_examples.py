@@ -11,7 +11,7 @@ from tests.environments import environment
 from tests.processes import run_code, run_pytest
 
 EXAMPLES = Path(__file__).parents[1] / "examples"
-LAYERS = {"swish": "layers.Swish(beta=1.5)", "rms_norm": "layers.RMSNorm()"}
+LAYERS = {"swish": "layers.Swish(beta=1.5)", "rms_norm": "layers.RMSNorm()", "kan": "layers.KAN(4)"}
 OPTIMIZERS = {"muon": "optimizers.Muon(0.05)"}
 PLUGINS = LAYERS | OPTIMIZERS
 """What each example offers, a layer or an optimizer."""
@@ -44,7 +44,10 @@ def test_the_plugin_passes_the_conformance_kit(name: str, python: Path) -> None:
     folder = EXAMPLES / f"bigmodel_{name}"
     done = run_pytest("-p", "no:xdist", "-vv", folder / "tests", cwd=folder, executable=python)
     assert "cuda equals cpu" in done.stdout or name in OPTIMIZERS
-    assert " passed" in done.stdout and "failed" not in done.stdout and "SKIPPED" not in done.stdout
+    assert " passed" in done.stdout and "failed" not in done.stdout
+    skipped = [line for line in done.stdout.splitlines() if "SKIPPED" in line]
+    assert all("memory and cuts" in line or "it has no kernel of its own" in line for line in skipped)
+    assert not skipped or name not in ("swish", "rms_norm")  # which have kernels
 
 
 @examples
