@@ -16,13 +16,9 @@ from __future__ import annotations
 
 import contextlib
 import ctypes
-import faulthandler
 import mmap
 import os
-import signal
 import sys
-import traceback
-import warnings
 from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass
 from functools import partial
@@ -42,6 +38,7 @@ from bigmodel_core.plan.cpu_plan import CpuPlan, array_on, path_of
 from bigmodel_core.plan.cpu_program import CpuProgram
 from bigmodel_core.plan.program import Program
 from bigmodel_core.plan.steps import Step
+from bigmodel_core.testing.child import Child
 
 IS_POSSIBLE = sys.platform.startswith(("linux", "darwin"))
 FORMS = ("end", "padding", "begin")
@@ -49,8 +46,6 @@ PAGE = mmap.PAGESIZE
 NOTHING, READ = 0, mmap.PROT_READ if IS_POSSIBLE else 0
 POISON = 0xFF
 """Bytes of this kind are NaN in every float type, and -1 in every integer type."""
-PATIENCE = 120
-"""Seconds after which a copy of the process that hangs is ended."""
 KERNEL = ctypes.CFUNCTYPE(ctypes.c_int32, *[ctypes.c_void_p] * 2, *[ctypes.c_ssize_t] * 2)
 """What Numba makes of a kernel: where a result and a failure go, the context, the chunk."""
 
@@ -273,45 +268,3 @@ def run_chunk(link: int, chunk: int, result: int, failure: int) -> None:
         kernel, context, link = (ctypes.c_int64 * runner.LINK).from_address(link)
         if KERNEL(kernel)(result, failure, context, chunk) != 0:
             raise AssertionError("it raised an error")
-
-
-class Child:
-    """A copy of the process, which says what it does until it ends or dies."""
-
-    def __init__(self) -> None:
-        self._said = mmap.mmap(-1, 64 * 1024)
-
-    def say(self, text: str) -> None:
-        """Put a text where the first process finds it."""
-        encoded = text.encode()[: len(self._said) - 1]
-        self._said[: len(encoded) + 1] = encoded + b"\0"
-
-    def said(self) -> str:
-        """What was said last."""
-        return self._said[:].partition(b"\0")[0].decode()
-
-    def run(self, work: Callable[[], None]) -> str:
-        """What went wrong, empty where nothing did."""
-        with warnings.catch_warnings():
-            warnings.simplefilter("ignore")  # of threads, which the copy lacks and does not need
-            child = os.fork()
-        if child == 0:
-            self._work(work)
-        _, status = os.waitpid(child, 0)
-        code = os.waitstatus_to_exitcode(status)
-        if code < 0:
-            return f"{self.said()}: {signal.Signals(-code).name}"
-        return self.said() if code else ""
-
-    def _work(self, work: Callable[[], None]) -> None:
-        faulthandler.disable()
-        signal.alarm(PATIENCE)
-        code = 1
-        try:
-            threads.set_num_threads(1)
-            work()
-            code = 0
-        except BaseException as error:
-            self.say(f"{self.said()}: {error}\n{traceback.format_exc()}")
-        finally:
-            os._exit(code)
