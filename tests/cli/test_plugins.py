@@ -7,6 +7,8 @@ from pathlib import Path
 
 import pytest
 
+from bigmodel_core.cli.app import main
+from bigmodel_core.errors import is_verbose
 from tests.processes import run_code
 
 from .conftest import Command, Result, run_fresh
@@ -248,12 +250,16 @@ def bigmodel_layers(): return [Odd]
 """
 
 
-def test_a_kernel_that_cannot_be_compiled_is_a_few_lines_and_more_on_request(tmp_path: Path) -> None:
+def test_a_kernel_that_cannot_be_compiled_is_a_few_lines(tmp_path: Path) -> None:
     install(tmp_path / "site", "bigmodel-odd", "odd", "odd_plugin", UNCOMPILABLE)
     train = ("train", "mlp", "--set", "activation=odd", "--epochs", 1)
     result = with_site(tmp_path / "site", *train, cwd=tmp_path)
     assert result.code == 1
     assert f"{tmp_path / 'site' / 'odd_plugin.py'}, line 7 makes an array" in result.err
     assert len(result.err[result.err.index("Error:") :].splitlines()) <= 8
-    more = with_site(tmp_path / "site", "--verbose", *train, cwd=tmp_path / "site")
-    assert more.code == 1 and "No implementation of function" in more.err
+
+
+def test_the_shell_can_ask_for_all_that_errors_know(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("BIGMODEL_VERBOSE", "0")
+    assert not is_verbose()
+    assert main(["--verbose", "info", "mlp"]) == 0 and is_verbose()
