@@ -4,10 +4,12 @@ which are found out when something asks for them."""
 from __future__ import annotations
 
 import functools
+import traceback
 from collections.abc import Mapping, Sequence
 from typing import TYPE_CHECKING, Any
 
 from bigmodel_core.errors import ExportError, close_matches, short
+from bigmodel_core.graph import Op
 from bigmodel_core.graph.dtypes import DTYPES
 from bigmodel_core.graph.spec import Dim, Spec, dim_add, format_shape
 from bigmodel_onnx.operations import Operation
@@ -117,6 +119,18 @@ def check_outputs(emitter: Emitter, op: object, given: Any, count: int) -> tuple
                 fix=f"return what emit gave, such as `return emit.Mul(a, b)`; {hint}",
             )
     return names
+
+
+def raised(op: Op, error: Exception, where: str) -> ExportError:
+    """The error for an `onnx` method that raised one of Python's, with the line of its file."""
+    file = getattr(getattr(type(op).onnx, "__code__", None), "co_filename", None)
+    frames = [item for item in traceback.extract_tb(error.__traceback__) if item.filename == file]
+    place = f" ({frames[-1].filename}, line {frames[-1].lineno})" if frames else ""
+    return ExportError(
+        f"{type(op).__name__}.onnx{place} raised {type(error).__name__}: {error}.",
+        fix="mend the lowering; `help(bm.Emit)` says what emit takes.",
+        where=where or None,
+    )
 
 
 # Shapes and types -----------------------------------------------------------------------------------------

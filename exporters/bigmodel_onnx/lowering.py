@@ -22,7 +22,7 @@ from bigmodel_core.ops.random import RandomBits
 from bigmodel_core.plan import Computation, Program, replaced
 from bigmodel_onnx.bodies import BodyEmitter
 from bigmodel_onnx.emit import Emitter
-from bigmodel_onnx.intermediate import check_outputs
+from bigmodel_onnx.intermediate import check_outputs, raised
 from bigmodel_onnx.matching import Match, Uses
 from bigmodel_onnx.operations import Inner
 from bigmodel_onnx.patterns import match
@@ -171,6 +171,8 @@ def _written(chosen: Match, emitter: Emitter, names: Sequence[str]) -> Any:
     except BigmodelError as error:
         error.where = error.where or node.place
         raise
+    except Exception as error:  # of an author's lowering
+        raise raised(node.op, error, node.place) from error
 
 
 def _matches(nodes: Sequence[Node], outputs: Sequence[Value], folded: Mapping[Node, Any]) -> list[Match]:

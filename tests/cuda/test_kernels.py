@@ -20,6 +20,7 @@ from bigmodel_core.kernels.cuda.engine.launch import CudaLaunch
 from bigmodel_core.kernels.cuda.engine.runtime import cuda
 from bigmodel_core.kernels.cuda.engine.simulator import share_arrays_of_blocks
 from bigmodel_core.plan import Program, Variables, device_named
+from bigmodel_core.testing import compute
 
 
 def squash(x):
@@ -132,6 +133,24 @@ def test_threads_of_a_simulated_block_share_one_array() -> None:
                 assert all(array is arrays[0] for array in arrays)
     finally:
         sys.setswitchinterval(before)
+
+
+@dataclass(frozen=True)
+class Swish(Op):
+    beta: float
+    cpu, cuda = bm.elementwise(lambda x, beta: x * squash(beta * x) if x > -90 else 0)
+
+
+def test_derived_gradients_are_those_of_the_cpu() -> None:
+    x = np.array([[-200.0, -3.0], [0.5, 80.0]], "float32")
+
+    def slopes(x: bm.Value) -> tuple[bm.Value, bm.Value]:
+        first = bm.ops.gradients(bm.ops.sum(Swish(1.5)(x)), x)
+        return first, bm.ops.gradients(bm.ops.sum(first * x), x)
+
+    for found, expected in zip(compute(slopes, x, device="cuda"), compute(slopes, x), strict=True):
+        np.testing.assert_allclose(found, expected, rtol=1e-5, atol=1e-6)
+        assert np.isfinite(expected).all()
 
 
 @pytest.mark.simulator

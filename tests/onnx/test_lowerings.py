@@ -144,6 +144,10 @@ WRONG: dict[str, tuple[Lowering, str]] = {
     "too many inputs": (lambda emit, x: emit.Sin(x, x), r"emit.Sin got 2 inputs"),
     "unknown size": (unknown_size, r"the size of axis 1 of a value of shape \(3, \?\) cannot be told"),
     "missing axis": (missing_axis, r"shape \(N, 4, 3\) has no axis 3"),
+    "type that is none": (
+        lambda emit, x: emit.cast(x, "float33"),
+        rf"Doubled.onnx \({__file__}, line \d+\) raised TypeError: data type 'float33'",
+    ),
     "misfit": (misfit, r"emit.MatMul does not take values of the shapes \(N, 4, 3\), \(N, 4, 3\)"),
 }
 
