@@ -43,6 +43,8 @@ from bigmodel_core.testing.child import Child
 IS_POSSIBLE = sys.platform.startswith(("linux", "darwin"))
 FORMS = ("end", "padding", "begin")
 PAGE = mmap.PAGESIZE
+REACH = 256 * PAGE
+"""Bytes before and behind that cannot be read: whole rows past the end end there."""
 NOTHING, READ = 0, mmap.PROT_READ if IS_POSSIBLE else 0
 POISON = 0xFF
 """Bytes of this kind are NaN in every float type, and -1 in every integer type."""
@@ -136,14 +138,14 @@ class Guarded:
         behind = 0 if form == "padding" else padding
         inner = max(-(-(nbytes + behind) // PAGE), 1) * PAGE
         after = -(-padding // PAGE) * PAGE if form == "padding" else 0
-        self._map = mmap.mmap(-1, inner + after + 2 * PAGE)
+        self._map = mmap.mmap(-1, inner + after + 2 * REACH)
         start = ctypes.addressof(ctypes.c_char.from_buffer(self._map))
-        self._inner, self._end, self._after = start + PAGE, start + PAGE + inner, after
+        self._inner, self._end, self._after = start + REACH, start + REACH + inner, after
         ctypes.memset(self._inner, POISON, inner + after)
         self.address = self._inner if form == "begin" else self._end - behind - nbytes
-        _protect(start, PAGE, NOTHING)
+        _protect(start, REACH, NOTHING)
         _protect(self._end, after, READ)
-        _protect(self._end + after, PAGE, NOTHING)
+        _protect(self._end + after, REACH, NOTHING)
 
     def view(self, dtype: str, shape: tuple[int, ...]) -> np.ndarray:
         """The memory as an array."""

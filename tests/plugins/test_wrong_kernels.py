@@ -62,14 +62,14 @@ def writes_rows_past_the_end(out, x, start, stop):
         out[out.shape[0] + i, 0] = 1
 
 
-def writes_far_away(out, x, start, stop):
+def writes_thousands_of_rows_away(out, x, start, stop):
     right(out, x, start, stop)
-    out[1_000_000, 0] = 1
+    out[out.shape[0] + 5000, 0] = 1
 
 
 def writes_before_the_beginning(out, x, start, stop):
     right(out, x, start, stop)
-    out[start - 4000, 0] = 1
+    out[start - out.shape[0] - 2, 0] = 1
 
 
 def writes_into_what_it_reads(out, x, start, stop):
@@ -87,7 +87,7 @@ FORWARD = [
     writes_one_past_rows,
     reads_one_past_rows,
     writes_rows_past_the_end,
-    writes_far_away,
+    writes_thousands_of_rows_away,
     writes_before_the_beginning,
     writes_into_what_it_reads,
 ]
