@@ -19,7 +19,10 @@ import bigmodel_core as bm
 from bigmodel_core import registry
 
 TARGET = Path(__file__).with_name("public_api.txt")
-CHANGELOG = Path(__file__).parent.parent / "CHANGELOG.md"
+ROOT = Path(__file__).parent.parent
+CHANGELOG = ROOT / "CHANGELOG.md"
+PACKAGES = {path.name for folder in ("plugins", "exporters") for path in (ROOT / folder).iterdir()}
+"""The packages whose classes are listed: not those of strangers that are installed, too."""
 
 
 def signature(thing: object) -> str:
@@ -86,7 +89,7 @@ def lines() -> list[str]:
                 found |= set(members(f"bm.{name}.{key}", getattr(thing, key)))
         elif isinstance(thing, registry.Namespace):
             classes = registry.classes(bm._NAMESPACES[name])
-            ours = [cls for cls in classes if cls.__module__.startswith("bigmodel_")]
+            ours = [cls for cls in classes if cls.__module__.split(".")[0] in PACKAGES]
             found |= {f"bm.{name}.{cls.__name__}{signature(cls)}" for cls in ours}
         elif name != "__version__":
             found |= set(members(f"bm.{name}", thing))

@@ -25,8 +25,25 @@ class Op:
     """A primitive of the graph: shape rule, gradient and ONNX lowering, and a kernel for each device.
 
     Subclasses are frozen dataclasses whose fields are the op's attributes. They define `infer`; `grad` if the
-    op is differentiated, and `onnx` if it is exported. Kernels are set in the class body (`cpu = ...`,
+    op is differentiated, and `onnx` if it is exported. Of an op whose kernel is a scalar function
+    (`bm.elementwise`) all three follow from that. Kernels are set in the class body (`cpu = ...`,
     `cuda = ...`) or by `register_kernel`. The other names are traits with defaults.
+
+    >>> from dataclasses import dataclass
+    >>> import numpy as np
+    >>> import bigmodel_core as bm
+    >>> @dataclass(frozen=True)
+    ... class Scaled(bm.Op):
+    ...     factor: float
+    ...     cpu, cuda = bm.elementwise(lambda x, factor: x * factor)
+    ...     def infer(self, x):
+    ...         return x
+    ...     def grad(self, dy, y, x):
+    ...         return (Scaled(self.factor)(dy),)
+    ...     def onnx(self, emit, x):
+    ...         return emit.Mul(x, emit.const(self.factor))
+    >>> bm.testing.compute(lambda x: Scaled(3.0)(x), np.array([1.0, 2.0]))
+    array([3., 6.])
     """
 
     cpu: ClassVar[Kernel | None] = None
