@@ -11,9 +11,11 @@ from typing import Any
 import numpy as np
 import pytest
 
+from bigmodel_core.errors import KernelError
 from bigmodel_core.graph.dtypes import COMPUTED
 from bigmodel_core.plan import Device
 from bigmodel_core.plan.cuda import CudaDevice
+from tests.core.test_refused_kernels import REFUSED, marked
 
 pytestmark = [
     pytest.mark.cuda,
@@ -147,3 +149,19 @@ def assembled(text: str) -> str:
     )
     linker.link("cubin")
     return str(linker.get_info_log())
+
+
+@pytest.mark.parametrize("function", REFUSED, ids=lambda item: item.__name__)
+def test_the_line_of_a_kernel_that_cannot_be_compiled_is_named(function: Any) -> None:
+    from bigmodel_core.kernels.cuda.engine import array, headless
+    from bigmodel_core.kernels.cuda.engine.launch import CudaBuffer, CudaLaunch, View
+
+    arrays = [View(CudaBuffer(24), (3, 2), "float32") for _ in range(2)]
+    launch = CudaLaunch(array.wrapper(function, 2), arrays, (1,), 32)
+    with pytest.raises(Exception) as caught:
+        headless.ptx(launch)
+    error = launch.kernel.failure(caught.value)
+    assert isinstance(error, KernelError)
+    text = str(error)
+    assert f"{marked.__code__.co_filename}, line {marked(function)}" in text, text
+    assert f"the CUDA kernel '{function.__name__}'" in text and len(text.splitlines()) <= 8

@@ -135,11 +135,12 @@ class Kernel:
             try:
                 configured(*arguments)
             except Exception as error:
-                raise self._failure(error) from (error if is_verbose() else None)
+                raise self.failure(error) from (error if is_verbose() else None)
 
         return launch
 
-    def _failure(self, error: Exception) -> Exception:
+    def failure(self, error: Exception) -> Exception:
+        """What an author reads of an error of the compiler; other errors as they are."""
         from numba.core.errors import NumbaError
 
         if not isinstance(error, NumbaError) and not type(error).__module__.startswith("numba"):
