@@ -46,7 +46,7 @@ def test_the_plugin_passes_the_conformance_kit(name: str, python: Path) -> None:
     assert "cuda equals cpu" in done.stdout or name in OPTIMIZERS
     assert " passed" in done.stdout and "failed" not in done.stdout
     skipped = [line for line in done.stdout.splitlines() if "SKIPPED" in line]
-    assert all("memory and cuts" in line or "it has no kernel of its own" in line for line in skipped)
+    assert all("however it is cut" in line or "it has no kernel of its own" in line for line in skipped)
     assert not skipped or name not in ("swish", "rms_norm")  # which have kernels
 
 

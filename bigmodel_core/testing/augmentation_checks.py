@@ -9,8 +9,8 @@ import numpy as np
 from bigmodel_core.data.augmentation import Augmentation, Draws, Mixing
 from bigmodel_core.errors import BigmodelError, UsageError
 from bigmodel_core.graph.spec import Spec
-from bigmodel_core.testing.checks import CheckSkipped, Inputs, expect
-from bigmodel_core.testing.registry_checks import Found, registry_checks
+from bigmodel_core.testing.checks import CheckSkipped, Found, Inputs, expect
+from bigmodel_core.testing.registry_checks import registry_checks
 
 
 def augmentation_checks(

@@ -50,37 +50,24 @@ class Backward:
                     total = total + part
                 found = [total, *gradients(total, list(wrt.values()))]
         self._count = len(trace.outputs)
-        self._graph, self._results = graph, [*trace.outputs, *found]
-        self._seen = Program(graph, [*self._results, *trace.inputs], device=network.device)
-        self._program = self.program(network.device)
-
-    def program(self, device: Any) -> Program:
-        """The outputs and gradients as a program for a device."""
-        return Program(self._graph, self._results, device=device)
+        self.program = Program(graph, [*trace.outputs, *found], device=network.device)
 
     def run(self, arrays: Sequence[Any]) -> tuple[list[np.ndarray], float, dict[str, np.ndarray]]:
         """The outputs, the weighted sum of their numbers, and its gradients by name."""
-        results = self._run(self._program, arrays)
+        results = self.program.run(self.network.variables, self.given(arrays))
         outputs, rest = results[: self._count], results[self._count :]
         total = float(rest[0]) if rest else 0.0
         return outputs, total, dict(zip(self.names, rest[1:], strict=True)) if rest else {}
 
-    def inputs_after(self, arrays: Sequence[Any]) -> list[np.ndarray]:
-        """The inputs as the plan's memory holds them after a run."""
-        return self._run(self._seen, arrays)[-len(self.network.inputs) :]
-
-    def given(self, program: Program, arrays: Sequence[Any]) -> dict[str, np.ndarray]:
-        """What a program of this graph reads when the model's inputs are some arrays."""
+    def given(self, arrays: Sequence[Any]) -> dict[str, np.ndarray]:
+        """What the program reads, by name: the arrays, and the weights of the outputs."""
         given: dict[str, np.ndarray] = dict(self.network.check_inputs(arrays))
         sizes = self._sizes(given)
         for number, (name, spec) in enumerate(self.weighted.items()):
             shape = spec.bind(sizes).sizes
             generator = np.random.default_rng(100 + number)
             given[name] = generator.uniform(0.5, 1.5, shape).astype(spec.dtype)
-        return {name: given[name] for name in given if name in program.inputs}
-
-    def _run(self, program: Program, arrays: Sequence[Any]) -> list[np.ndarray]:
-        return program.run(self.network.variables, self.given(program, arrays))
+        return {name: given[name] for name in given if name in self.program.inputs}
 
     def _sizes(self, given: Mapping[str, np.ndarray]) -> dict[str, int]:
         from bigmodel_core.graph.spec import match

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import functools
 import signal
 import threading
 import unittest
@@ -17,6 +18,10 @@ from bigmodel_core.graph.spec import Spec
 
 Inputs = Sequence[tuple[Any, ...] | Spec | np.ndarray]
 """What a subject is called on: shapes whose first dimension is the batch, specs, or arrays."""
+
+
+Found = dict[str, Callable[[], None]]
+"""Checks by name, in the order they are run."""
 
 
 class CheckSkipped(unittest.SkipTest):
@@ -182,6 +187,42 @@ def time_limit(seconds: float | None) -> Iterator[None]:
     finally:
         signal.setitimer(signal.ITIMER_REAL, 0)
         signal.signal(signal.SIGALRM, before)
+
+
+def behind(first: str, found: Found) -> Found:
+    """Checks of which one says whether the others can be run at all.
+
+    Where it fails, the others would only say the same again: they are skipped.
+
+    Args:
+        first: the name of that check.
+        found: it, and the others.
+    """
+    failed: list[Exception | None] = []
+
+    def run_once() -> None:
+        if not failed:
+            try:
+                found[first]()
+                failed.append(None)
+            except Exception as error:
+                failed.append(error)
+        if failed[0] is not None:
+            raise failed[0]
+
+    def run_after(check: Callable[[], None]) -> None:
+        try:
+            run_once()
+        except unittest.SkipTest:
+            pass
+        except Exception as error:
+            raise CheckSkipped(f"the check '{first}' fails") from error
+        check()
+
+    return {
+        name: run_once if name == first else functools.partial(run_after, check)
+        for name, check in found.items()
+    }
 
 
 def expect(condition: object, message: str) -> None:

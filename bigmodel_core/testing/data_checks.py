@@ -16,8 +16,8 @@ from bigmodel_core.data.encoding import Encoding
 from bigmodel_core.data.sampling import batches
 from bigmodel_core.data.split import Split
 from bigmodel_core.errors import DataError
-from bigmodel_core.testing.checks import CheckSkipped, Inputs, expect
-from bigmodel_core.testing.registry_checks import Found, registry_checks
+from bigmodel_core.testing.checks import CheckSkipped, Found, Inputs, expect
+from bigmodel_core.testing.registry_checks import registry_checks
 
 
 def dataset_checks(dataset: Dataset, inputs: Inputs | None = None, reference: Any = None) -> Found:

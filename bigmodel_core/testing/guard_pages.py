@@ -1,4 +1,4 @@
-"""Programs on memory that ends at unreadable pages: a kernel that reads or writes where it must not dies.
+"""The CPU with memory that ends at unreadable pages: a kernel that reads or writes where it must not dies.
 
 Every buffer of a plan lies in pages of its own. What surrounds it depends on the form:
 
@@ -7,121 +7,42 @@ Every buffer of a plan lies in pages of its own. What surrounds it depends on th
     "begin"    right before the buffer ends an unreadable page
 
 The caller's arrays, which kernels read in place, have no padding, and can nowhere be written. What can be
-written around a buffer holds NaN, as new buffers do: a kernel that uses what it may only read gives other
-numbers, and one that writes there is found out after the launch. Chunks of array kernels run from the last to
-the first. All this takes place in a copy of the process, which may die.
+written around a buffer holds NaN or huge numbers, as new buffers do: a kernel that uses what it may only
+read, or what nobody wrote, gives other numbers, and one that writes there is found out after the launch. All
+this takes place in a copy of the process (`child`), which may die.
 """
 
 from __future__ import annotations
 
-import contextlib
 import ctypes
 import mmap
 import os
-import sys
 from collections.abc import Callable, Iterable, Mapping
-from dataclasses import dataclass
-from functools import partial
+from dataclasses import dataclass, field
 from typing import Any
 
 import numpy as np
 
-from bigmodel_core.graph import Graph, Node
 from bigmodel_core.kernels.cpu.engine import launch, runner, threads
-from bigmodel_core.kernels.cpu.engine.array import is_of_arrays
-from bigmodel_core.kernels.cpu.engine.launch import CpuLaunch
+from bigmodel_core.kernels.cpu.engine.launch import CpuBuffer, CpuLaunch
 from bigmodel_core.kernels.cpu.engine.table import Table
-from bigmodel_core.plan import Variables, device_named
+from bigmodel_core.kernels.status import KERNEL_RAISED
+from bigmodel_core.plan import Variables
 from bigmodel_core.plan.cpu import CpuDevice
 from bigmodel_core.plan.cpu_kept import KeptMemory
-from bigmodel_core.plan.cpu_plan import CpuPlan, array_on, path_of
+from bigmodel_core.plan.cpu_plan import CpuPlan, array_on
 from bigmodel_core.plan.cpu_program import CpuProgram
 from bigmodel_core.plan.program import Program
 from bigmodel_core.plan.steps import Step
-from bigmodel_core.testing.child import Child
+from bigmodel_core.testing.child import IS_POSSIBLE
 
-IS_POSSIBLE = sys.platform.startswith(("linux", "darwin"))
 FORMS = ("end", "padding", "begin")
 PAGE = mmap.PAGESIZE
 REACH = 256 * PAGE
 """Bytes before and behind that cannot be read: whole rows past the end end there."""
 NOTHING, READ = 0, mmap.PROT_READ if IS_POSSIBLE else 0
-POISON = 0xFF
-"""Bytes of this kind are NaN in every float type, and -1 in every integer type."""
-KERNEL = ctypes.CFUNCTYPE(ctypes.c_int32, *[ctypes.c_void_p] * 2, *[ctypes.c_ssize_t] * 2)
-"""What Numba makes of a kernel: where a result and a failure go, the context, the chunk."""
-
-
-@dataclass
-class Run:
-    """A program to run as it is, and between guard pages.
-
-    Args:
-        name: for people.
-        make: makes the program for a device.
-        arrays: its inputs and variables.
-        compared: how many of its outputs have a meaning everywhere.
-    """
-
-    name: str
-    make: Callable[[Any], Program]
-    arrays: Mapping[str, np.ndarray]
-    compared: int | None = None
-
-    def on(self, device: Any) -> Callable[[], list[np.ndarray]]:
-        """What runs the program on a device, everything compiled, and gives its outputs and variables."""
-        program, variables = self.make(device), Variables(device)
-        paths = [path_of(value) for value in program.variables]
-        for path in paths:
-            variables.create(path, self.arrays[path])
-        given = {name: self.arrays[name] for name in program.inputs if name in self.arrays}
-        plan = program.plan(variables, program.sizes(given))
-        if isinstance(device, GuardedCpu):
-            given = {name: device.array(array) for name, array in given.items()}
-        return lambda: [*plan.run(given)[: self.compared], *(variables.read(path) for path in paths)]
-
-
-def alone(node: Node, sizes: Mapping[str, int], device: Any = "cpu") -> Program:
-    """A program of one op, whose inputs are the caller's; no input may say the sizes it depends on."""
-    graph, op, specs = Graph(), node.op, [value.spec for value in node.inputs]
-    said = {dim for spec in specs for dim in spec.shape}
-    named = {name for spec in specs for name in spec.names()}
-    if not named or named - said:
-        op, specs = op.bind(sizes), [spec.bind(sizes) for spec in specs]
-    values = [graph.input(f"x{n}", spec) for n, spec in enumerate(specs)]
-    return Program(graph, graph.apply(op, values).outputs, device=device)
-
-
-def fault_of(runs: Iterable[Run], prepare: Callable[[], Any] = contextlib.nullcontext) -> str:
-    """What goes wrong when programs run between guard pages, and where; empty if nothing does.
-
-    Args:
-        runs: the programs; what they give as they are is what they have to give.
-        prepare: the context in which plans between guard pages are made.
-    """
-    child = Child()
-    ready: list[tuple[str, list[Callable[[], list[np.ndarray]]], Callable[[], list[np.ndarray]]]] = []
-    for run in runs:
-        guarded = []
-        for form in FORMS:
-            with prepare():
-                guarded.append(run.on(GuardedCpu(form, partial(_note, child, run.name, form))))
-        ready.append((run.name, guarded, run.on(device_named("cpu"))))
-
-    def work() -> None:
-        for name, guarded, plain in ready:
-            found = [each() for each in guarded]
-            child.say(name)
-            expected = plain()
-            for results in found:
-                for ours, usual in zip(results, expected, strict=True):
-                    assert ours.tobytes() == usual.tobytes(), "it uses numbers that are not its own"
-
-    return child.run(work)
-
-
-def _note(child: Child, name: str, form: str, text: str) -> None:
-    child.say(f"{name}, guard pages at the {form}: {text}")
+POISON = {"end": 0xFF, "padding": 0xFF, "begin": 0x4B}
+"""Bytes of new memory: 0xFF is NaN in every float type and -1 in every integer type, 0x4B a huge number."""
 
 
 class Guarded:
@@ -134,14 +55,14 @@ class Guarded:
     """
 
     def __init__(self, nbytes: int, form: str, padding: int) -> None:
-        self.nbytes = nbytes
+        self.nbytes, self.fill = nbytes, POISON[form]
         behind = 0 if form == "padding" else padding
         inner = max(-(-(nbytes + behind) // PAGE), 1) * PAGE
         after = -(-padding // PAGE) * PAGE if form == "padding" else 0
         self._map = mmap.mmap(-1, inner + after + 2 * REACH)
         start = ctypes.addressof(ctypes.c_char.from_buffer(self._map))
         self._inner, self._end, self._after = start + REACH, start + REACH + inner, after
-        ctypes.memset(self._inner, POISON, inner + after)
+        ctypes.memset(self._inner, self.fill, inner + after)
         self.address = self._inner if form == "begin" else self._end - behind - nbytes
         _protect(start, REACH, NOTHING)
         _protect(self._end, after, READ)
@@ -152,6 +73,14 @@ class Guarded:
         raw = (ctypes.c_uint8 * self.nbytes).from_address(self.address)
         return np.frombuffer(raw, dtype).reshape(shape)  # type: ignore[call-overload]  # NumPy's stubs know no dtype by a plain str
 
+    def content(self) -> bytes:
+        """Its bytes."""
+        return ctypes.string_at(self.address, self.nbytes)
+
+    def poison(self) -> None:
+        """Forget what was written."""
+        ctypes.memset(self.address, self.fill, self.nbytes)
+
     def freeze(self) -> None:
         """Let nobody write here any more."""
         _protect(self._inner, self._end - self._inner, READ)
@@ -160,7 +89,7 @@ class Guarded:
         """Whether nothing was written around the memory."""
         stop = self.address + self.nbytes
         around = ((self._inner, self.address - self._inner), (stop, self._end - stop))
-        return all(ctypes.string_at(at, count).count(POISON) == count for at, count in around)
+        return all(ctypes.string_at(at, count).count(self.fill) == count for at, count in around)
 
 
 def _protect(address: int, nbytes: int, protection: int) -> None:
@@ -184,21 +113,32 @@ class GuardedCpu(CpuDevice):
     Args:
         form: what surrounds buffers.
         note: is told what runs, before it does.
+        is_backwards: whether the last piece of a launch runs first.
+        compares_inputs: whether what launches read is looked at after them.
     """
 
-    def __init__(self, form: str, note: Callable[[str], None]) -> None:
+    def __init__(
+        self,
+        form: str,
+        note: Callable[[str], None],
+        is_backwards: bool = False,
+        compares_inputs: bool = True,
+    ) -> None:
         super().__init__()
-        self.form, self.note = form, note
-        self.pieces: list[Guarded] = []
+        self.form, self.note, self.is_backwards = form, note, is_backwards
+        self.compares_inputs = compares_inputs
+        self.pieces: dict[int, Guarded] = {}
 
     def buffer(self, nbytes: int) -> Guarded:
         """Memory for a buffer of a plan."""
-        self.pieces.append(Guarded(nbytes, self.form, launch.PADDING))
-        return self.pieces[-1]
+        return self._kept_track_of(Guarded(nbytes, self.form, launch.PADDING))
 
     def allocate(self, array: np.ndarray) -> Any:
-        self.pieces.append(memory := GuardedMemory(array, self.form))
-        return memory
+        return self._kept_track_of(GuardedMemory(array, self.form))
+
+    def _kept_track_of(self, piece: Any) -> Any:
+        self.pieces[piece.address] = piece
+        return piece
 
     def kept_of(self, program: Program) -> KeptMemory:
         return self._kept.setdefault(program, KeptMemory(self.buffer))
@@ -206,13 +146,29 @@ class GuardedCpu(CpuDevice):
     def plan(self, program: Program, sizes: Mapping[str, int], variables: Variables) -> CpuPlan:
         return GuardedPlan(self, program, sizes, variables)
 
-    def array(self, array: np.ndarray) -> np.ndarray:
+    def array(self, array: np.ndarray, is_frozen: bool = True) -> np.ndarray:
         """A copy of a caller's array, which ends (or begins) at an unreadable page."""
-        self.pieces.append(memory := Guarded(array.nbytes, self.form, 0))
-        found = memory.view(array.dtype.name, array.shape)
+        memory = self._kept_track_of(Guarded(array.nbytes, self.form, 0))
+        found: np.ndarray = memory.view(array.dtype.name, array.shape)
         found[...] = array
-        memory.freeze()
+        if is_frozen:
+            memory.freeze()
         return found
+
+
+@dataclass
+class Touched:
+    """The memory of a step.
+
+    Args:
+        read: what it may only read, by the position of the input.
+        made: what it makes, which holds nothing before.
+        written: what it writes.
+    """
+
+    read: dict[int, CpuBuffer] = field(default_factory=dict)
+    made: list[CpuBuffer] = field(default_factory=list)
+    written: list[CpuBuffer] = field(default_factory=list)
 
 
 class GuardedPlan(CpuPlan):
@@ -227,46 +183,103 @@ class GuardedPlan(CpuPlan):
             buffer.address = self.device.buffer(buffer.nbytes).address
         for name, (buffer, spec) in self._inputs.items():
             self._staging[name] = array_on(spec, buffer), buffer.address
+        self._touched = {id(step): self._touched_by(bound, n) for n, step in enumerate(self.program.steps)}
+
+    def _touched_by(self, bound: CpuProgram, number: int) -> Touched:
+        parts = [*self.program.steps[number].parts()]
+        root = self.program.root
+        written = {id(root(value)) for part in parts for value in part.outputs}
+        inputs = [v for part in parts for v in part.inputs if id(root(v)) not in written]
+        outputs = [bound.buffer(value) for part in parts for value in part.outputs]
+        known = {id(bound.buffer(value)) for value in inputs}
+        known |= {*self._leaves(bound), *(id(buffer) for buffer in bound.kept.buffers)}
+        made = [buffer for buffer in outputs if id(buffer) not in known]
+        made += [buffer for buffer, step in bound.scratch if step == number and id(buffer) not in known]
+        outputs_by_id = {id(buffer) for buffer in outputs}
+        read = {n: bound.buffer(v) for n, v in enumerate(inputs) if id(bound.buffer(v)) not in outputs_by_id}
+        return Touched(read, made, outputs)
+
+    def _leaves(self, bound: CpuProgram) -> Iterable[int]:
+        leaves = (*self.program.inputs.values(), *self.program.variables, *self.program.constants)
+        return (id(bound.buffer(value)) for value in leaves)
 
     def _table_of(self, launches: list[CpuLaunch], steps: list[Step]) -> Any:
-        return GuardedTable(self.device, steps, launches, super()._table_of(launches, steps))
+        pairs = zip(steps, launches, strict=True)
+        names = [f"{step!r}, kernel {launch.kernel.name}" for step, launch in pairs]
+        touched = [self._touched.get(id(step)) for step in steps]
+        return GuardedTable(self.device, names, super()._table_of(launches, steps), touched)
 
 
 class GuardedTable:
-    """A table that runs launch by launch, and looks for what was written beside buffers."""
+    """A table that runs launch by launch, and looks for what was written beside buffers and to inputs.
+
+    Args:
+        guarded: where it runs.
+        names: of the launches.
+        table: them.
+        touched: the memory of the steps of the launches; None in the body of the step before.
+    """
 
     def __init__(
-        self, guarded: GuardedCpu, steps: list[Step], launches: list[CpuLaunch], table: Table
+        self, guarded: GuardedCpu, names: list[str], table: Table, touched: list[Touched | None]
     ) -> None:
-        self.guarded, self.launches, self.table, self.move = guarded, launches, table, table.move
-        pairs = zip(steps, launches, strict=True)
-        self.names = [f"{step!r}, kernel {launch.kernel.name}" for step, launch in pairs]
+        self.guarded, self.names, self.table, self.move = guarded, names, table, table.move
+        self.touched = touched
 
     def run(self) -> int:
-        result, failure, *_ = self.table._arguments
-        number = 0
+        number, touched, pieces = 0, Touched(), self.guarded.pieces
         while number < len(self.names):
             self.guarded.note(self.names[number])
-            row = self.table.rows[number].copy()
-            if branches := row[3] == runner.BRANCH:
-                row[3] = 1
-            address = row.ctypes.data
-            if row[3] > 1 and is_of_arrays(self.launches[number].kernel):
-                for chunk in reversed(range(int(row[3]))):
-                    run_chunk(address, chunk, result, failure)
-            else:
-                self.table._native(result, failure, address, 1, threads.pool(), self.table._status_address)
+            before, touched = touched, self.touched[number] or touched
+            if touched is not before:
+                for buffer in touched.made:
+                    pieces[buffer.address].poison()
+            looked_at = touched.read if self.guarded.compares_inputs else {}
+            inputs = {n: _bytes(buffer) for n, buffer in looked_at.items()}
+            row = self.table.rows[number]
+            branches = row[3] == runner.BRANCH
+            self._run(row, 1 if branches else int(row[3]))
             if self.table.status[0]:
                 return number
-            if not all(piece.is_whole() for piece in self.guarded.pieces):
-                raise AssertionError("it wrote before or behind a buffer")
+            for position, content in inputs.items():
+                if _bytes(touched.read[position]) != content:
+                    raise AssertionError(f"{self.names[number]}: input {position} was overwritten")
+            near = {buffer.address for buffer in (*touched.read.values(), *touched.made, *touched.written)}
+            if not all(pieces[at].is_whole() for at in near if at in pieces):
+                raise AssertionError(f"{self.names[number]}: it wrote before or behind a buffer")
             number += ctypes.c_int64.from_address(int(row[1])).value if branches else 1
+        if not all(piece.is_whole() for piece in pieces.values()):
+            raise AssertionError("something was written before or behind a buffer")
         return -1
 
+    def _run(self, row: np.ndarray, chunks: int) -> None:
+        """Run the pieces of a launch, each with what follows on it."""
+        if not self.guarded.is_backwards:
+            one = row.copy()
+            one[3] = chunks
+            result, failure, *_ = self.table._arguments
+            self.table._native(
+                result, failure, one.ctypes.data, 1, threads.pool(), self.table._status_address
+            )
+            return
+        for chunk in reversed(range(chunks)):
+            kernel, context, link = (int(item) for item in row[: runner.LINK])
+            while True:
+                if _run_kernel(kernel, context, chunk):
+                    self.table.status[0] = KERNEL_RAISED
+                    return
+                if not link:
+                    break
+                kernel, context, link = ctypes.cast(link, ctypes.POINTER(ctypes.c_int64))[: runner.LINK]
 
-def run_chunk(link: int, chunk: int, result: int, failure: int) -> None:
-    """Run a launch, and what follows it, on one chunk."""
-    while link:
-        kernel, context, link = (ctypes.c_int64 * runner.LINK).from_address(link)
-        if KERNEL(kernel)(result, failure, context, chunk) != 0:
-            raise AssertionError("it raised an error")
+
+def _bytes(buffer: CpuBuffer) -> bytes:
+    return ctypes.string_at(buffer.address, buffer.nbytes)
+
+
+def _run_kernel(address: int, context: int, chunk: int) -> int:
+    """Run one piece of a kernel; 0 unless it raised."""
+    kind = ctypes.CFUNCTYPE(ctypes.c_int32, ctypes.c_void_p, ctypes.c_void_p, *[ctypes.c_ssize_t] * 2)
+    result, failure = (ctypes.c_ssize_t * 1)(), (ctypes.c_void_p * 1)()
+    code: int = kind(address)(ctypes.addressof(result), ctypes.addressof(failure), context, chunk)
+    return code

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import functools
 import inspect
-from collections.abc import Callable, Mapping
 from typing import Any
 
 import numpy as np
@@ -18,12 +17,12 @@ from bigmodel_core.nn.model import Model
 from bigmodel_core.nn.network import Network
 from bigmodel_core.nn.outputs import listed
 from bigmodel_core.testing import round_trips
-from bigmodel_core.testing.backward import Backward
-from bigmodel_core.testing.checks import CheckSkipped, Inputs, expect, expect_numbers
+from bigmodel_core.testing.checks import CheckSkipped, Found, Inputs, behind, expect, expect_numbers
+from bigmodel_core.testing.child import Died, isolated
 from bigmodel_core.testing.gradients import compare
+from bigmodel_core.testing.kernel_checks import check_cuts, check_inputs_kept, check_memory
 from bigmodel_core.testing.layer_subject import Applied, LayerSubject
-from bigmodel_core.testing.memory_checks import check_memory
-from bigmodel_core.testing.registry_checks import Found, expect_readable, registry_checks
+from bigmodel_core.testing.registry_checks import expect_readable, registry_checks
 from bigmodel_core.train.step import TrainStep
 from bigmodel_core.train.usual import usual_loss, usual_metrics, usual_optimizer
 
@@ -31,65 +30,83 @@ from bigmodel_core.train.usual import usual_loss, usual_metrics, usual_optimizer
 def layer_checks(layer: Layer, inputs: Inputs | None = None, reference: Any = None) -> Found:
     """The checks of a layer."""
     subject = LayerSubject(layer, inputs, reference)
-    found = {
-        **_computation_checks(),
-        "cuda equals cpu": round_trips.check_cuda,
-        "save and reload": round_trips.check_reload,
-        "onnx": round_trips.check_onnx,
-        "error texts": check_error_texts,
+    return {
+        **_computation_checks(
+            subject,
+            {
+                "cuda equals cpu": lambda: round_trips.check_cuda(subject),
+                "save and reload": lambda: round_trips.check_reload(subject),
+                "onnx": lambda: round_trips.check_onnx(subject),
+                "error texts": lambda: check_error_texts(subject),
+            },
+        ),
+        **registry_checks(layer),
     }
-    return {**_on(subject, found), **registry_checks(layer)}
 
 
 def model_checks(model: Model, inputs: Inputs | None = None, reference: Any = None) -> Found:
     """The checks of a model: those of a layer, its defaults exist, and it learns."""
+    subject = LayerSubject(model, inputs)
     return {
         **layer_checks(model, inputs, reference),
         "defaults exist": lambda: check_defaults(model),
-        "learns": lambda: check_learns(LayerSubject(model, inputs)),
+        "learns": lambda: isolated(check_learns, subject),
     }
 
 
 def op_checks(op: Op, inputs: Inputs | None = None, reference: Any = None) -> Found:
     """The checks of an op: those of a layer that do not need a name."""
     subject = LayerSubject(Applied(op), inputs, reference)
-    return _on(subject, {**_computation_checks(), "onnx": round_trips.check_onnx})
+    return _computation_checks(subject, {"onnx": lambda: round_trips.check_onnx(subject)})
 
 
-def _computation_checks() -> dict[str, Callable[[LayerSubject], None]]:
-    return {
+def _computation_checks(subject: LayerSubject, elsewhere: Found) -> Found:
+    """The checks of what is computed.
+
+    Args:
+        subject: the layer.
+        elsewhere: checks that run kernels in this process, too, and so only where these keep to their memory.
+    """
+    apart = {
         "shapes and dtypes": check_shapes,
         "reference": check_reference,
         "gradient": check_gradient,
-        "inputs unmodified": check_unmodified,
         "non-contiguous inputs": check_non_contiguous,
         "empty batch": check_empty_batch,
         "same bits at any thread count": check_threads,
     }
+    return behind(
+        "runs",
+        {
+            "runs": lambda: check_runs(subject),
+            **behind(
+                "stays in its memory",
+                {
+                    "stays in its memory": lambda: check_memory(subject.works(subject.batch)),
+                    **{name: functools.partial(isolated, check, subject) for name, check in apart.items()},
+                    "inputs unmodified": lambda: check_unmodified(subject),
+                    "same bits however it is cut": lambda: check_cuts(subject.works(subject.many)),
+                    **elsewhere,
+                },
+            ),
+        },
+    )
 
 
-def _on(subject: LayerSubject, checks: Mapping[str, Callable[[LayerSubject], None]]) -> Found:
-    """Checks of a subject. If its kernels do not keep to their memory, the others might end the process."""
+def check_runs(subject: LayerSubject) -> None:
+    """It can be built and run, forward and backward, for both float types."""
+    ready = [(subject.backward(dtype), subject.arrays(subject.batch, dtype)) for dtype in COMPUTED_FLOATS]
 
-    @functools.cache
-    def memory() -> Exception | None:
-        try:
-            check_memory(subject)
-        except (AssertionError, CheckSkipped) as error:
-            return error
-        return None
+    def run() -> None:
+        for backward, arrays in ready:
+            outputs_of(backward.network, arrays)
+            backward.run(arrays)
 
-    def show_memory() -> None:
-        if (error := memory()) is not None:
-            raise error
-
-    def run(check: Callable[[LayerSubject], None]) -> None:
-        if isinstance(memory(), AssertionError):
-            raise CheckSkipped("the check 'memory and cuts' fails")
-        check(subject)
-
-    found = {name: functools.partial(run, check) for name, check in checks.items()}
-    return {"memory and cuts": show_memory, **found}
+    try:
+        isolated(run)
+    except Died:
+        check_memory(subject.works(subject.batch))  # which knows the kernel
+        raise
 
 
 def outputs_of(network: Network, arrays: list[np.ndarray]) -> list[np.ndarray]:
@@ -116,34 +133,28 @@ def check_shapes(subject: LayerSubject) -> None:
 
 
 def check_reference(subject: LayerSubject) -> None:
-    """Outputs in inference mode equal those of the reference in float64, for few samples and for many."""
+    """Outputs in inference mode equal those of the reference in float64, for batches of any size."""
     if subject.reference is None:
         raise CheckSkipped("no reference was passed")
-    for dtype in COMPUTED_FLOATS:
+    for dtype, batch in (*((dtype, subject.batch) for dtype in COMPUTED_FLOATS), ("float32", subject.large)):
+        tolerance = DTYPES[dtype].tolerance
         network = subject.network(dtype)
-        for batch in (subject.batch, subject.many):
-            _compare_with_reference(subject, network, subject.arrays(batch, dtype), dtype)
-
-
-def _compare_with_reference(
-    subject: LayerSubject, network: Network, arrays: list[np.ndarray], dtype: str
-) -> None:
-    assert subject.reference is not None
-    tolerance = DTYPES[dtype].tolerance
-    wide = [array.astype("float64") if array.dtype.kind == "f" else array for array in arrays]
-    options = {}
-    if "state" in inspect.signature(subject.reference).parameters:
-        options["state"] = {path: array.astype("float64") for path, array in network.state().items()}
-    expected = subject.reference(*wide, **options)
-    for output, right in zip(outputs_of(network, arrays), listed(expected), strict=True):
-        scale = max(float(np.max(np.abs(right), initial=0)), 1.0)
-        np.testing.assert_allclose(output, right, rtol=tolerance, atol=tolerance * scale, err_msg=dtype)
+        arrays = subject.arrays(batch, dtype)
+        wide = [array.astype("float64") if array.dtype.kind == "f" else array for array in arrays]
+        options = {}
+        if "state" in inspect.signature(subject.reference).parameters:
+            options["state"] = {path: array.astype("float64") for path, array in network.state().items()}
+        expected = subject.reference(*wide, **options)
+        for output, right in zip(outputs_of(network, arrays), listed(expected), strict=True):
+            scale = max(float(np.max(np.abs(right), initial=0)), 1.0)
+            np.testing.assert_allclose(
+                output, right, rtol=tolerance, atol=tolerance * scale, err_msg=f"{dtype}, batch {batch}"
+            )
 
 
 def check_gradient(subject: LayerSubject) -> None:
     """Gradients of inputs and parameters in training mode equal finite differences in float64."""
-    network = subject.network("float64")
-    backward = Backward(network)
+    network, backward = subject.network("float64"), subject.backward("float64")
     if not backward.differentiable:
         raise CheckSkipped("the outputs are not floats")
     arrays = subject.arrays(subject.batch, "float64")
@@ -164,15 +175,19 @@ def check_gradient(subject: LayerSubject) -> None:
 
 
 def check_unmodified(subject: LayerSubject) -> None:
-    """No kernel writes into what it reads: neither the caller's arrays nor the plan's copies of them."""
-    network = subject.network()
-    arrays = subject.arrays(subject.batch)
-    before = [array.copy() for array in arrays]
-    outputs_of(network, arrays)
-    backward = Backward(network)
-    for found in (arrays, backward.inputs_after(arrays)):
-        for array, copy in zip(found, before, strict=True):
-            expect(np.array_equal(array, copy), "an input was overwritten")
+    """No kernel, forward or backward, writes into what it reads; nor is the caller's array written."""
+
+    def run() -> None:
+        arrays = subject.arrays(subject.batch)
+        before = [array.copy() for array in arrays]
+        outputs_of(subject.network(), arrays)
+        subject.backward().run(arrays)
+        expect(all(map(np.array_equal, arrays, before)), "an array of the caller was overwritten")
+
+    isolated(run)
+    works = subject.works(subject.batch)
+    if any(work.has_own_kernels or work.is_small for work in works):
+        check_inputs_kept(works)
 
 
 def check_non_contiguous(subject: LayerSubject) -> None:
@@ -201,8 +216,7 @@ def check_threads(subject: LayerSubject) -> None:
     """1, 2 and 8 threads give the same bits, forward and backward, on a batch cut into many pieces."""
     from bigmodel_core.kernels.cpu.engine.threads import num_threads, set_num_threads
 
-    arrays = subject.arrays(subject.many)
-    backward = Backward(subject.network())
+    arrays, backward = subject.arrays(subject.large), subject.backward()
     before, found = num_threads(), []
     try:
         for count in (1, 2, 8):

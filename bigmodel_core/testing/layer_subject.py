@@ -10,13 +10,17 @@ from typing import Any
 import numpy as np
 
 from bigmodel_core.errors import BigmodelError, UsageError
-from bigmodel_core.graph import Op
+from bigmodel_core.graph import Op, needed
 from bigmodel_core.graph.spec import Spec
 from bigmodel_core.nn.layer import Layer
 from bigmodel_core.nn.model import Model
 from bigmodel_core.nn.network import Network
+from bigmodel_core.plan import Program
+from bigmodel_core.plan.cpu_plan import path_of
+from bigmodel_core.testing.backward import Backward
 from bigmodel_core.testing.checks import Inputs
 from bigmodel_core.testing.examples import LAYER_INPUTS, draw, input_specs
+from bigmodel_core.testing.kernel_checks import Work
 
 
 @dataclass(frozen=True)
@@ -42,6 +46,8 @@ class LayerSubject:
         self, layer: Layer, inputs: Inputs | None = None, reference: Callable[..., Any] | None = None
     ) -> None:
         self.layer, self.reference, self._given = layer, reference, inputs
+        self._networks: dict[str, Network] = {}
+        self._backwards: dict[str, Backward] = {}
 
     @cached_property
     def specs(self) -> tuple[Spec, ...]:
@@ -63,7 +69,36 @@ class LayerSubject:
         )
 
     def network(self, dtype: str = "float32") -> Network:
-        """The layer built for one number type, with parameters that are all away from special values."""
+        """The layer built for one number type, with parameters that are all away from special values; made
+        once."""
+        if dtype not in self._networks:
+            self._networks[dtype] = self.rebuilt(dtype)
+        return self._networks[dtype]
+
+    def backward(self, dtype: str = "float32") -> Backward:
+        """The network of a number type with its gradients; made once."""
+        if dtype not in self._backwards:
+            self._backwards[dtype] = Backward(self.network(dtype))
+        return self._backwards[dtype]
+
+    def works(self, batch: int) -> list[Work]:
+        """What the kernels of the layer do: a prediction, and a step of training with its gradients."""
+        network, arrays, backward = self.network(), self.arrays(batch), self.backward()
+        state, trace = network.state(), network.trace(training=False)
+        found = [
+            (backward.program, backward.given(arrays)),
+        ]
+        trained = {node.op for node in needed(network.trace(training=True).outputs)}
+        if any(node.op not in trained for node in needed(trace.outputs)):
+            program = Program(trace.graph, trace.outputs)
+            found.append((program, network.check_inputs(arrays)))
+        return [
+            Work(program, given, {path_of(v): state[path_of(v)] for v in program.variables})
+            for program, given in found
+        ]
+
+    def rebuilt(self, dtype: str = "float32") -> Network:
+        """Such a network, which becomes the layer's own: what is saved and exported."""
         specs = tuple(spec.with_dtype(dtype) if spec.is_float else spec for spec in self.specs)
         network = self.layer.build(*specs, seed=0, dtype=dtype)
         generator = np.random.default_rng(7)
@@ -90,15 +125,20 @@ class LayerSubject:
         return arrays
 
     @property
-    def many(self) -> int:
-        """The size of a batch that kernels cut into many pieces."""
-        elements = max(array.size for array in self.arrays(1))
-        return min(max(60_000 // max(elements, 1), 8), 20_000)
-
-    @property
     def batch(self) -> int:
         """The size of the batch in the shapes that were given."""
         for item in self._given or ():
             if isinstance(item, (tuple, np.ndarray)):
                 return int(item[0]) if isinstance(item, tuple) and item else len(item)
         return 4
+
+    @property
+    def large(self) -> int:
+        """A size of batches whose work kernels cut into many pieces."""
+        elements = max(array.size for array in self.arrays(1))
+        return min(max(60_000 // max(elements, 1), 8), 20_000)
+
+    @property
+    def many(self) -> int:
+        """A size of batches of a few pieces of any cut, with something left over."""
+        return max(self.batch, 5)

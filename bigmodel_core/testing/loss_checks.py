@@ -14,11 +14,11 @@ from bigmodel_core.graph.spec import Spec
 from bigmodel_core.nn.loss import Loss
 from bigmodel_core.plan import Program, Variables, device_named
 from bigmodel_core.registry import config
-from bigmodel_core.testing.checks import CheckSkipped, Inputs, expect, expect_numbers
+from bigmodel_core.testing.checks import CheckSkipped, Found, Inputs, expect, expect_numbers
 from bigmodel_core.testing.evaluate import compute, compute_gradients
 from bigmodel_core.testing.examples import draw, input_specs
 from bigmodel_core.testing.gradients import check_gradients
-from bigmodel_core.testing.registry_checks import Found, expect_readable, registry_checks, require_registered
+from bigmodel_core.testing.registry_checks import expect_readable, registry_checks, require_registered
 from bigmodel_core.testing.worker import CUDA, exchanged
 
 LOSS_INPUTS: tuple[tuple[Spec, Spec], ...] = (

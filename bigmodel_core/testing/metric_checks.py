@@ -8,8 +8,8 @@ from typing import Any
 import numpy as np
 
 from bigmodel_core.errors import BigmodelError, UsageError
-from bigmodel_core.testing.checks import CheckSkipped, Inputs, expect, expect_numbers
-from bigmodel_core.testing.registry_checks import Found, expect_readable, registry_checks
+from bigmodel_core.testing.checks import CheckSkipped, Found, Inputs, expect, expect_numbers
+from bigmodel_core.testing.registry_checks import expect_readable, registry_checks
 from bigmodel_core.train.metric import Metric, MetricState
 
 Pair = tuple[np.ndarray, np.ndarray]

@@ -11,10 +11,7 @@ from typing import Any
 from bigmodel_core import registry
 from bigmodel_core.errors import BigmodelError, ConfigError
 from bigmodel_core.registry import config
-from bigmodel_core.testing.checks import CheckSkipped, expect
-
-Found = dict[str, Callable[[], None]]
-"""Checks by name, in the order they are run."""
+from bigmodel_core.testing.checks import CheckSkipped, Found, expect
 
 
 def registry_checks(subject: Any, inputs: Any = None, reference: Any = None) -> Found:

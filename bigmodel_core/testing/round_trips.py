@@ -14,7 +14,6 @@ from bigmodel_core.nn.outputs import listed
 from bigmodel_core.ops.recurrent import Recurrent
 from bigmodel_core.plan.kernel_table import without_kernel
 from bigmodel_core.registry import config
-from bigmodel_core.testing.backward import Backward
 from bigmodel_core.testing.checks import CheckSkipped, expect, expect_numbers
 from bigmodel_core.testing.layer_subject import LayerSubject
 from bigmodel_core.testing.registry_checks import require_registered
@@ -38,7 +37,7 @@ def check_cuda(subject: LayerSubject) -> None:
     recurrent = any(isinstance(node.op, Recurrent) for node in nodes)
     if recurrent and sum(array.size for array in network.state().values()) > 2000:
         raise CheckSkipped("the states are too wide for CUDA's simulator; pass a narrower layer")
-    outputs, _, gradients = Backward(network).run(arrays)
+    outputs, _, gradients = subject.backward().run(arrays)
     found = exchanged(
         CUDA,
         "backward",
@@ -57,7 +56,7 @@ def check_cuda(subject: LayerSubject) -> None:
 def check_reload(subject: LayerSubject) -> None:
     """A saved model, loaded by a process that knows only names, gives the same bits."""
     require_registered(subject.layer)
-    network = subject.network()
+    network = subject.rebuilt()
     arrays = subject.arrays(subject.batch)
     expected = network(*arrays)
     with tempfile.TemporaryDirectory() as folder:
@@ -79,7 +78,10 @@ def check_onnx(subject: LayerSubject) -> None:
         import onnxruntime
     except ImportError as error:
         raise CheckSkipped(f"ONNX Runtime is not installed: {error}") from error
-    network = subject.network()
+    network = subject.rebuilt()
+    nodes = needed(network.trace(training=False).outputs)
+    if kept := dict.fromkeys(type(node.op).__name__ for node in nodes if not node.op.exported):
+        raise CheckSkipped(f"{', '.join(kept)}: exported = False")
     free = any(spec.names() for spec in subject.specs)
     with tempfile.TemporaryDirectory() as folder:
         path = Path(folder, "model.onnx")

@@ -6,8 +6,8 @@ import math
 from typing import Any
 
 from bigmodel_core.nn.optimizer import Schedule
-from bigmodel_core.testing.checks import CheckSkipped, Inputs, expect
-from bigmodel_core.testing.registry_checks import Found, registry_checks
+from bigmodel_core.testing.checks import CheckSkipped, Found, Inputs, expect
+from bigmodel_core.testing.registry_checks import registry_checks
 
 STEPS = (0, 1, 2, 3, 7, 10, 99, 100, 1000, 10**6)
 """The numbers of steps done at which schedules are looked at."""

@@ -490,6 +490,17 @@ def predicting(case: Case, arrays: Mapping[str, np.ndarray], device: Any = "cpu"
     return Program(graph, [made] if isinstance(made, Value) else list(made), device=device, keeps=True)
 
 
+def alone(node: Node, sizes: Mapping[str, int], device: Any = "cpu") -> Program:
+    """A program of one op, whose inputs are the caller's; no input may say the sizes it depends on."""
+    graph, op, specs = Graph(), node.op, [value.spec for value in node.inputs]
+    said = {dim for spec in specs for dim in spec.shape}
+    named = {name for spec in specs for name in spec.names()}
+    if not named or named - said:
+        op, specs = op.bind(sizes), [spec.bind(sizes) for spec in specs]
+    values = [graph.input(f"x{n}", spec) for n, spec in enumerate(specs)]
+    return Program(graph, graph.apply(op, values).outputs, device=device)
+
+
 def with_kernels_of_their_own(program: Program) -> list[Node]:
     """The nodes of a program that are neither leaves, nor the memory of others, nor part of a chain."""
     computing = [node for node in program.nodes if needs_kernel(node.op)]

@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import itertools
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass
+from typing import Any
 
 import numpy as np
 import pytest
@@ -14,9 +16,12 @@ from bigmodel_core.ops.recurrent import Recurrent
 from bigmodel_core.plan import Program, Variables, device_named
 from bigmodel_core.plan.cpu_program import CpuProgram
 from bigmodel_core.plan.kernel_table import known_ops
-from bigmodel_core.testing.guard_pages import IS_POSSIBLE, Run, alone, fault_of
+from bigmodel_core.testing.child import IS_POSSIBLE, Child
+from bigmodel_core.testing.guard_pages import FORMS, GuardedCpu
 from tests.kernels.guard_cases import (
     CASES,
+    Arrays,
+    alone,
     arrays_of,
     normal,
     predicting,
@@ -26,6 +31,35 @@ from tests.kernels.guard_cases import (
 
 CPU = device_named("cpu")
 pytestmark = pytest.mark.skipif(not IS_POSSIBLE, reason="needs mmap, mprotect and fork")
+
+
+@dataclass
+class Run:
+    """A program to run as it is, and between guard pages.
+
+    Args:
+        name: for people.
+        make: makes the program for a device.
+        arrays: its inputs and variables.
+        compared: how many of its outputs have a meaning everywhere.
+    """
+
+    name: str
+    make: Callable[[Any], Program]
+    arrays: Arrays
+    compared: int | None = None
+
+    def on(self, device: Any) -> Callable[[], list[np.ndarray]]:
+        """What runs the program on a device, everything compiled, and gives its outputs and variables."""
+        program, variables = self.make(device), Variables(device)
+        paths = [value.node.op.path for value in program.variables]
+        for path in paths:
+            variables.create(path, self.arrays[path])
+        given = {name: self.arrays[name] for name in program.inputs if name in self.arrays}
+        plan = program.plan(variables, program.sizes(given))
+        if isinstance(device, GuardedCpu):
+            given = {name: device.array(array) for name, array in given.items()}
+        return lambda: [*plan.run(given)[: self.compared], *(variables.read(path) for path in paths)]
 
 
 def runs_of(name: str, dtype: str) -> Iterator[Run]:
@@ -58,7 +92,23 @@ def runs_of(name: str, dtype: str) -> Iterator[Run]:
     ("name", "dtype"), [(name, dtype) for name, case in CASES.items() for dtype in case.dtypes]
 )
 def test_kernels_read_and_write_where_they_may(name: str, dtype: str) -> None:
-    assert fault_of(runs_of(name, dtype)) == ""
+    child = Child()
+    ready = []
+    for run in runs_of(name, dtype):
+        expected = run.on(CPU)()
+        for form in FORMS:
+
+            def note(text: str, run: Run = run, form: str = form) -> None:
+                child.say(f"{run.name}, guard pages at the {form}: {text}")
+
+            ready.append((run.on(GuardedCpu(form, note)), expected))
+
+    def work() -> None:
+        for guarded, expected in ready:
+            for ours, usual in zip(guarded(), expected, strict=True):
+                assert ours.tobytes() == usual.tobytes(), "it uses numbers that are not its own"
+
+    child.run(work)
 
 
 def ops_of(program: Program) -> set[type[Op]]:

@@ -20,7 +20,6 @@ from bigmodel_core.testing import (
     checks_for,
     checks_for_plugin,
     compute,
-    memory_checks,
     run_checks,
 )
 from bigmodel_core.testing.examples import example_of
@@ -225,10 +224,8 @@ def test_missing_lowering() -> None:
 
 
 def test_overwritten_input() -> None:
-    with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(memory_checks, "IS_POSSIBLE", False)  # where there are guard pages it dies earlier
-        with pytest.raises(AssertionError, match="overwritten"):
-            named(checks_for(OverwritingOp(), [(4, 7)]), "inputs unmodified")()
+    with pytest.raises(AssertionError, match="overwritten"):
+        named(checks_for(OverwritingOp(), [(4, 7)]), "inputs unmodified")()
 
 
 def test_result_that_depends_on_threads() -> None:
@@ -289,7 +286,7 @@ def test_loss_that_overflows() -> None:
 
 def test_optimizer_that_diverges() -> None:
     with pytest.raises(AssertionError, match="after 600 steps"):
-        named(checks_for(Uphill()), "converges on a quadratic")()
+        named(checks_for(Uphill()), "converges")()
 
 
 def test_schedule_with_memory() -> None:

@@ -6,7 +6,6 @@ import contextlib
 import functools
 import math
 from collections.abc import Iterator
-from contextvars import ContextVar
 from typing import TYPE_CHECKING, Any
 
 from bigmodel_core.graph.dtypes import DTYPES, FLOATS
@@ -22,24 +21,28 @@ if TYPE_CHECKING:
 
 CHUNK_ELEMENTS = 16384
 """How many additions' worth of work a chunk holds."""
-_SOURCE = "<kernel "
-_elements: ContextVar[int] = ContextVar("elements", default=CHUNK_ELEMENTS)
+_cuts: list[tuple[int, list[str]]] = []
+"""The cuts of `cut_by`, the innermost last."""
 
 
 @contextlib.contextmanager
-def cut_into(elements: int) -> Iterator[None]:
-    """Cut the work of array kernels into chunks of so many elements in plans that are made meanwhile: results
-    must not depend on it."""
-    before = _elements.set(elements)
+def cut_by(rows: int) -> Iterator[list[str]]:
+    """Plans that are made inside cut the work of plugins' array kernels so: no result may depend on it.
+
+    The kernels of the core stay: what runs on their pieces is chosen by how these are cut.
+
+    Args:
+        rows: of a piece; of the last one there may be fewer.
+
+    Yields:
+        The names of the kernels that were cut.
+    """
+    names: list[str] = []
+    _cuts.append((rows, names))
     try:
-        yield
+        yield names
     finally:
-        _elements.reset(before)
-
-
-def is_of_arrays(native: NativeFunction) -> bool:
-    """Whether a native function is an array kernel's, whose chunks need not wait for each other."""
-    return native.function.__code__.co_filename.startswith(_SOURCE)
+        _cuts.pop()
 
 
 def launches(kernel: ArrayKernel, call: Call) -> list[CpuLaunch]:
@@ -64,7 +67,10 @@ def launches(kernel: ArrayKernel, call: Call) -> list[CpuLaunch]:
     if chunked and rows == 0:
         return []
     largest = max((math.prod(shape) for shape in shapes), default=1)
-    step = max(1, int(_elements.get() * rows / max(largest * kernel.cost, 1))) if chunked else rows
+    step = max(1, int(CHUNK_ELEMENTS * rows / max(largest * kernel.cost, 1))) if chunked else rows
+    if chunked and _cuts and kernel.function.__module__.partition(".")[0] != "bigmodel_core":
+        step = _cuts[-1][0]
+        _cuts[-1][1].append(kernel.function.__name__)
     step = kernel.rows or step
     context: list[int | float | CpuBuffer] = [rows, step, call.status]
     for buffer, shape in zip((*call.output_buffers, *call.input_buffers), shapes, strict=True):
@@ -132,7 +138,7 @@ def wrapper(
         lines.append(f"    k_{name} = {text}")
         arguments.append(f"k_{name}")
     lines.append(f"    function({', '.join(arguments)})")
-    exec(compile("\n".join(lines), f"{_SOURCE}{function.__name__}>", "exec"), scope)
+    exec(compile("\n".join(lines), f"<kernel {function.__name__}>", "exec"), scope)
     made = scope["kernel"]
     made.__name__, made.authors = function.__name__, (function,)
     return NativeFunction(made, replace=cpu_math.replacements(dtype))

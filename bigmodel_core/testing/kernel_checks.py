@@ -1,0 +1,161 @@
+"""What holds for the kernels of anything: they keep to their memory, to their outputs, and to any cut."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, field
+
+import numpy as np
+
+from bigmodel_core.graph import Node
+from bigmodel_core.kernels.cpu.engine.array import cut_by
+from bigmodel_core.plan import Program, Variables, device_named
+from bigmodel_core.plan.device import Device
+from bigmodel_core.plan.kernel_table import needs_kernel
+from bigmodel_core.testing.checks import CheckSkipped
+from bigmodel_core.testing.child import IS_POSSIBLE, Child
+from bigmodel_core.testing.guard_pages import FORMS, GuardedCpu
+
+FEW = 40
+"""Steps of a program that is guarded even if it has no kernels but the core's."""
+CUTS = (1, 3)
+"""The rows of a piece that kernels are also cut by; where there are few, they are else a single piece."""
+NOT_ITS_OWN = (
+    "the result depends on memory that nobody wrote: a kernel reads past the end of an array, or from its"
+    " output before it wrote there"
+)
+DEPENDS_ON_CUT = (
+    "the result depends on how the work is cut into pieces: a kernel may write the rows from start to stop"
+    " of its outputs alone, and read nothing that another piece writes"
+)
+Run = Callable[[], list[np.ndarray]]
+
+
+@dataclass
+class Work:
+    """A program of the CPU with all that it reads.
+
+    Args:
+        program: what is computed.
+        given: its inputs by name.
+        state: its variables by path.
+    """
+
+    program: Program
+    given: Mapping[str, np.ndarray]
+    state: Mapping[str, np.ndarray] = field(default_factory=dict)
+
+    @property
+    def has_own_kernels(self) -> bool:
+        """Whether an op is of a plugin: the kernels of the core have guards in its own tests."""
+        return any(type(node.op).__module__.partition(".")[0] != "bigmodel_core" for node in self._nodes())
+
+    @property
+    def rounds_by_piece(self) -> bool:
+        """Whether an op may add up numbers piece by piece of what it follows, if it can."""
+        return any(
+            getattr(node.op.kernel("cpu"), "follows", None) is not None
+            for node in self._nodes()
+            if needs_kernel(node.op)
+        )
+
+    def _nodes(self) -> list[Node]:
+        return [node for step in self.program.steps for part in step.parts() for node in part.nodes]
+
+    @property
+    def is_small(self) -> bool:
+        """Whether the kernels are few."""
+        return len(self.program.steps) <= FEW
+
+    def on(self, device: Device) -> Run:
+        """What runs it once on a device, everything compiled; gives its outputs and new variables."""
+        variables = Variables(device)
+        for path, array in self.state.items():
+            variables.create(path, array)
+        given = {name: self.given[name] for name in self.given if name in self.program.inputs}
+        plan = device.plan(self.program, self.program.sizes(self.given), variables)
+        if isinstance(device, GuardedCpu):
+            given = {name: device.array(array, is_frozen=False) for name, array in given.items()}
+        return lambda: [*plan.run(given), *(variables.read(path) for path in self.state)]
+
+
+def check_memory(works: Sequence[Work]) -> None:
+    """Kernels read and write their own arrays alone, and read nothing that nobody wrote: unreadable pages
+    surround all memory, and new memory holds NaN, then huge numbers."""
+    child, works = _child(), _looked_at(works)
+    runs = [
+        (_guarded(work, child, form, f"with guard pages at the {form}"), work.on(device_named("cpu")))
+        for work in works
+        for form in FORMS
+    ]
+
+    def compare() -> None:
+        for guarded, usual in runs:
+            _expect_same(guarded(), usual(), NOT_ITS_OWN)
+
+    child.run(compare)
+
+
+def check_inputs_kept(works: Sequence[Work]) -> None:
+    """No kernel, forward or backward, writes to what it reads."""
+    child, works = _child(), _looked_at(works)
+    runs = [work.on(GuardedCpu(FORMS[0], child.say)) for work in works]
+    child.run(lambda: _run_all(runs))
+
+
+def check_cuts(works: Sequence[Work]) -> None:
+    """One piece, pieces of one row and of three, the last piece first: all give the same bits, for kernels
+    that take start and stop."""
+    child, own = _child(), [work for work in works if work.has_own_kernels]
+    if not own:
+        raise CheckSkipped("it has no kernel of its own")
+    runs = []
+    for work in own:
+        for rows in CUTS:
+            with cut_by(rows) as kernels:
+                cut = _guarded(work, child, FORMS[0], f"cut into pieces of {rows} rows", True)
+            if kernels:
+                runs.append((cut, work.on(device_named("cpu")), work.rounds_by_piece))
+
+    def compare() -> None:
+        for cut, usual, may_round in runs:
+            _expect_same(cut(), usual(), DEPENDS_ON_CUT, may_round)
+
+    child.run(compare)
+
+
+def _run_all(runs: Sequence[Run]) -> None:
+    for run in runs:
+        run()
+
+
+def _looked_at(works: Sequence[Work]) -> list[Work]:
+    """Those with kernels of their own, and others as long as they are small."""
+    found = [work for work in works if work.has_own_kernels or work.is_small]
+    if not found:
+        raise CheckSkipped(
+            "it has no kernel of its own, and many of bigmodel_core's, which have guards there"
+        )
+    return found
+
+
+def _child() -> Child:
+    if not IS_POSSIBLE:
+        raise CheckSkipped("this system has no fork, mmap and mprotect")
+    return Child()
+
+
+def _guarded(work: Work, child: Child, form: str, how: str, is_backwards: bool = False) -> Run:
+    def note(text: str) -> None:
+        child.say(f"{text} ({how})")
+
+    return work.on(GuardedCpu(form, note, is_backwards, compares_inputs=False))
+
+
+def _expect_same(
+    found: list[np.ndarray], usual: list[np.ndarray], problem: str, may_round: bool = False
+) -> None:
+    for one, other in zip(found, usual, strict=True):
+        is_close = may_round and np.allclose(one, other, 1e-5, 1e-5 * np.max(np.abs(other), initial=0))
+        if one.tobytes() != other.tobytes() and not is_close:
+            raise AssertionError(problem)
