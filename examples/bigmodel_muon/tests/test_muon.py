@@ -24,8 +24,20 @@ def test_lion(check):
     check()
 
 
-@parametrize_checks(Muon(), reference=adam)
-def test_muon_of_vectors(check):
+def muon(parameter, gradient, state, rate, step):
+    if parameter.ndim < 2:
+        return adam(parameter, gradient, state, rate, step)
+    mean = 0.95 * state["mean"] + gradient
+    x = (gradient + 0.95 * mean).reshape(len(parameter), -1)
+    x, size = x / (np.linalg.norm(x) + 1e-7), max(1.0, x.shape[0] / x.shape[1]) ** 0.5
+    for _ in range(5):
+        square = x @ x.T
+        x = 3.4445 * x + (-4.775 * square + 2.0315 * square @ square) @ x
+    return parameter - rate * size * x.reshape(parameter.shape), {"mean": mean}
+
+
+@parametrize_checks(Muon(), reference=muon)
+def test_muon(check):
     check()
 
 
