@@ -19,8 +19,9 @@ def checks_for(
 
     Args:
         subject: a layer, op, model, loss, metric, optimizer, schedule, data set, augmentation, callback or
-            exporter, or a class of these; for a class the kit makes an example, with small values for fields
-            that have no default.
+            exporter, or a class of these; for a class the kit takes its `examples()`, a classmethod that
+            returns pairs of fields by name and inputs, such as `[({"heads": 2}, [(2, 4, 6)])]`; if it has
+            none, the kit makes one, with small values for fields that have no default.
         inputs: what it is called on, one item for each input: shapes whose first dimension is the batch,
             specs (taken as they are), or arrays; found by trial if None.
         reference: computes in NumPy what the subject should; takes float64 arrays. For a layer also `state`,
@@ -41,9 +42,11 @@ def checks_for(
         registry_checks,
         schedule_checks,
     )
-    from bigmodel_core.testing.examples import example_of
+    from bigmodel_core.testing.examples import example_of, given_examples
 
     cls = subject if isinstance(subject, type) else type(subject)
+    if isinstance(subject, type) and inputs is None and (given := given_examples(cls)):
+        return [check for example, on in given for check in checks_for(example, on, reference)]
     kind = "op" if issubclass(cls, Op) else kind_of_base(cls)
     makers: dict[str | None, Callable[..., dict[str, Callable[[], None]]]] = {
         "op": layer_checks.op_checks,

@@ -10,7 +10,7 @@ from typing import Any, Literal, Union
 
 import numpy as np
 
-from bigmodel_core.errors import BigmodelError, UsageError
+from bigmodel_core.errors import BigmodelError, UsageError, short
 from bigmodel_core.graph.dtypes import FLOATS
 from bigmodel_core.graph.spec import Spec
 from bigmodel_core.registry.field_values import field_types, kind_of_base
@@ -24,6 +24,31 @@ LAYER_INPUTS: tuple[tuple[Spec, ...], ...] = (
     (Spec(("N", 5, 7)), Spec(("N", 5, 7))),
 )
 """What a layer of unknown purpose is tried on, in order."""
+
+
+def given_examples(cls: type[Any]) -> list[tuple[Any, Any]]:
+    """The instances that `cls.examples()` describes, each with its inputs; none if it has no such method.
+
+    Raises:
+        UsageError: it returns something else than pairs of fields by name and inputs.
+    """
+    describe = getattr(cls, "examples", None)
+    if describe is None:
+        return []
+    found = []
+    for item in describe():
+        if not (isinstance(item, tuple) and len(item) == 2 and isinstance(item[0], dict)):
+            raise UsageError(
+                f"{cls.__name__}.examples() returned {short(item)} as an example.",
+                fix='return pairs of fields and inputs, as in [({"heads": 2}, [(2, 4, 6)])].',
+            )
+        try:
+            found.append((cls(**item[0]), item[1]))
+        except TypeError as error:
+            raise UsageError(
+                f"{cls.__name__}.examples(): {error}.", fix="name fields of the class."
+            ) from None
+    return found
 
 
 def example_of(cls: type[Any]) -> Any:

@@ -105,7 +105,10 @@ def check_runs(subject: LayerSubject) -> None:
     try:
         isolated(run)
     except Died:
-        check_memory(subject.works(subject.batch))  # which knows the kernel
+        try:
+            check_memory(subject.works(subject.batch))
+        except AssertionError:
+            return  # the next check says it, with the kernel
         raise
 
 

@@ -368,3 +368,51 @@ def test_compute_takes_and_gives_several_arrays() -> None:
     total, product = compute(lambda a, b: (a + b, a * b), np.array([1.0, 2.0]), np.array([3.0, 4.0]))
     np.testing.assert_array_equal(total, [4, 6])
     np.testing.assert_array_equal(product, [3, 8])
+
+
+@dataclass(frozen=True)
+class Halves(bm.Layer):
+    """The sum of parts of equal width."""
+
+    parts: int
+
+    @classmethod
+    def examples(cls) -> Any:
+        return [({"parts": 3}, [(4, 6)])]
+
+    def __call__(self, x: Any) -> Any:
+        width = x.spec.sizes[-1] if isinstance(x.shape[0], int) else x.shape[-1]
+        if width % self.parts:
+            raise bm.errors.ShapeError(f"the width {width} does not divide by {self.parts}.")
+        return ops.sum(ops.reshape(x, (-1, self.parts, width // self.parts)), axis=1)
+
+
+def test_a_class_gives_examples() -> None:
+    named(checks_for(Halves), "runs")()
+    named(checks_for(Halves), "gradient")()
+
+
+def test_examples_are_pairs() -> None:
+    class Wrong(Halves):
+        @classmethod
+        def examples(cls) -> Any:
+            return [{"parts": 3}]
+
+    with pytest.raises(UsageError, match="pairs of fields and inputs"):
+        checks_for(Wrong)
+
+
+def test_what_cannot_run_fails_once() -> None:
+    report = run_checks(checks_for(Halves(3), [(4, 7)]))
+    failed = [outcome for outcome in report.outcomes if outcome.status == "failed"]
+    assert [outcome.check.name for outcome in failed] == ["runs", "registered and documented"]
+    assert "the width 7 does not divide by 3" in failed[0].reason
+
+
+def test_an_op_that_no_file_holds_skips_the_file() -> None:
+    @dataclass(frozen=True)
+    class Kept(DoubleOp):
+        exported = False
+
+    with pytest.raises(CheckSkipped, match="exported = False"):
+        named(checks_for(Kept(), [(4, 7)]), "onnx")()

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+import unittest
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -459,7 +460,10 @@ def test_the_check_finds_the_fault(text: str, registered: None) -> None:
     name, make = FAULTS[text]
     check = next(check for check in make() if check.name == name)
     with pytest.raises((AssertionError, bm.errors.BigmodelError, ZeroDivisionError)):
-        check()
+        try:
+            check()
+        except unittest.SkipTest as reason:
+            pytest.fail(f"it was skipped: {reason}")
 
 
 def test_the_page_lists_the_faults() -> None:
