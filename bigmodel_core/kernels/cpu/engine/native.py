@@ -20,7 +20,6 @@ from typing import Any, ClassVar
 from bigmodel_core.errors import KernelError, is_verbose
 from bigmodel_core.kernels import cache
 from bigmodel_core.kernels.cpu.engine.fingerprint import fingerprint, references
-from bigmodel_core.kernels.refusal import refused
 
 Codegen = Callable[..., Any]
 
@@ -197,6 +196,8 @@ def _compile(kernel: NativeFunction) -> bytes:
             {},
         )
     except Exception as error:  # Numba lets errors of many kinds through
+        from bigmodel_core.kernels.refusal import refused
+
         raise refused(kernel.function, error) from (error if is_verbose() else None)
     library = compiled.library
     image = bytes(library._get_compiled_object())

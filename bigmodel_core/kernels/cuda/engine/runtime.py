@@ -17,7 +17,6 @@ from typing import Any
 
 from bigmodel_core.errors import DeviceError, is_verbose
 from bigmodel_core.kernels.cuda.engine import simulator
-from bigmodel_core.kernels.refusal import failed, refused
 
 INSTALL = "pip install 'bigmodel[cuda]'"
 
@@ -121,6 +120,8 @@ class Kernel:
                     try:
                         self.dispatcher[blocks, threads, stream](*arguments)
                     except Exception as error:
+                        from bigmodel_core.kernels.refusal import failed
+
                         found = failed(self.function.__name__, error, "the CUDA kernel")
                         if found is None:
                             raise
@@ -142,6 +143,8 @@ class Kernel:
     def failure(self, error: Exception) -> Exception:
         """What an author reads of an error of the compiler; other errors as they are."""
         from numba.core.errors import NumbaError
+
+        from bigmodel_core.kernels.refusal import refused
 
         if not isinstance(error, NumbaError) and not type(error).__module__.startswith("numba"):
             return error
