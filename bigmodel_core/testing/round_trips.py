@@ -2,14 +2,16 @@
 
 from __future__ import annotations
 
+import math
 import tempfile
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 
 from bigmodel_core import registry
-from bigmodel_core.graph import needed
+from bigmodel_core.graph import Node, needed
 from bigmodel_core.nn.outputs import listed
 from bigmodel_core.ops.recurrent import Recurrent
 from bigmodel_core.plan.kernel_table import without_kernel
@@ -20,6 +22,8 @@ from bigmodel_core.testing.registry_checks import require_registered
 from bigmodel_core.testing.worker import CUDA, FRESH, exchanged
 from bigmodel_core.train.checkpoint import save
 
+MOST_WORK = 500_000
+"""Multiplications of a prediction that CUDA's simulator does in about 15 seconds, with the gradients."""
 RTOL, ATOL = 1e-4, 1e-5
 """How far float32 results of another implementation may be away."""
 
@@ -34,6 +38,8 @@ def check_cuda(subject: LayerSubject) -> None:
     arrays = subject.arrays(min(subject.batch, 3))
     if sum(array.size for array in arrays) > 2000:
         raise CheckSkipped("the inputs are too large for CUDA's simulator; pass smaller ones")
+    if (work := _work(nodes, len(arrays[0]) if arrays and arrays[0].ndim else 1)) > MOST_WORK:
+        raise CheckSkipped(f"{work:,} multiplications are too many for CUDA's simulator; pass smaller inputs")
     recurrent = any(isinstance(node.op, Recurrent) for node in nodes)
     if recurrent and sum(array.size for array in network.state().values()) > 2000:
         raise CheckSkipped("the states are too wide for CUDA's simulator; pass a narrower layer")
@@ -51,6 +57,20 @@ def check_cuda(subject: LayerSubject) -> None:
     for number, (ours, theirs) in enumerate(zip([*outputs, *gradients.values()], found, strict=True)):
         expect_numbers(theirs, ours, f"array {number}")
         np.testing.assert_allclose(theirs, ours, rtol=RTOL, atol=ATOL, err_msg=f"array {number}")
+
+
+def _work(nodes: Sequence[Node], batch: int) -> int:
+    """About how many multiplications a prediction takes: of products, rows times columns times what is added
+    up, which is the square root of the product of three sizes."""
+    total = 0
+    for node in nodes:
+        read, made = (
+            [math.prod(value.spec.bind(dict.fromkeys(value.spec.names(), batch)).sizes) for value in values]
+            for values in (node.inputs, node.outputs)
+        )
+        is_product = len(read) > 1 and len({*read[:2], made[0]}) > 1
+        total += max(sum(read) + sum(made), math.isqrt(read[0] * read[1] * made[0]) if is_product else 0)
+    return total
 
 
 def check_reload(subject: LayerSubject) -> None:

@@ -416,3 +416,9 @@ def test_an_op_that_no_file_holds_skips_the_file() -> None:
 
     with pytest.raises(CheckSkipped, match="exported = False"):
         named(checks_for(Kept(), [(4, 7)]), "onnx")()
+
+
+def test_what_the_simulator_cannot_do_in_time_is_skipped() -> None:
+    check = named(checks_for(bm.layers.Dense(1024), [(3, 512)]), "cuda equals cpu")
+    with pytest.raises(CheckSkipped, match=r"multiplications are too many for CUDA's simulator"):
+        check()
