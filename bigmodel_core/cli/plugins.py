@@ -11,6 +11,8 @@ from typing import TYPE_CHECKING, Annotated, Any
 import typer
 
 from bigmodel_core.cli.app import FAILED, command_app
+from bigmodel_core.cli.data import DataDir
+from bigmodel_core.cli.names import settings
 from bigmodel_core.cli.plugin_contents import about, contents, offered, plugin_named, shown_name
 from bigmodel_core.cli.terminal import AsJson, Output, Quiet
 from bigmodel_core.errors import ConfigError
@@ -195,14 +197,46 @@ def _none(cell: Any) -> str:
 
 @app.command("check")
 def check(
-    name: Annotated[str, typer.Argument(metavar="NAME", help="A plugin, or anything that one offers.")],
+    name: Annotated[
+        str, typer.Argument(metavar="NAME", help="A plugin, its package, or anything that one offers.")
+    ],
+    inputs: Annotated[
+        list[str] | None,
+        typer.Option(
+            "--input",
+            metavar="SHAPE",
+            help="An input of a layer, model or loss: 2x4x6, the batch first, or 2x5:int64; may be repeated.",
+        ),
+    ] = None,
+    options: Annotated[
+        list[str] | None,
+        typer.Option("--set", metavar="KEY=VALUE", help="An option of what is checked; may be repeated."),
+    ] = None,
+    data_dir: DataDir = None,
+    only: Annotated[
+        list[str] | None,
+        typer.Option("--only", metavar="CHECK", help="Run this check, or those with this in their names."),
+    ] = None,
+    skip: Annotated[
+        list[str] | None,
+        typer.Option(
+            "--skip", metavar="CHECK", help="Leave this check out, or those with this in their names."
+        ),
+    ] = None,
+    timeout: Annotated[
+        float | None,
+        typer.Option("--timeout", metavar="SECONDS", min=0.001, help="A check that takes longer fails."),
+    ] = None,
     as_json: AsJson = False,
     quiet: Quiet = False,
 ) -> None:
     """Run the conformance checks on everything that a plugin offers; fails if one fails or none ran."""
-    from bigmodel_core.cli.plugin_check import check_all
+    from bigmodel_core.cli.plugin_check import Request, check_all, input_shapes
 
-    if not check_all(name, Output(as_json, quiet)):
+    request = Request(
+        name, settings(options), input_shapes(inputs or ()), data_dir, only or (), skip or (), timeout
+    )
+    if not check_all(request, Output(as_json, quiet)):
         raise typer.Exit(FAILED)
 
 

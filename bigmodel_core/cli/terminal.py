@@ -6,6 +6,7 @@ With `--json` stdout holds one JSON document and nothing else; what is meant for
 from __future__ import annotations
 
 import json
+import os
 import re
 import sys
 from collections.abc import Iterator, Mapping, Sequence
@@ -122,17 +123,42 @@ _answers: TextIO | None = None
 
 @contextmanager
 def stdout_kept_for(as_json: bool) -> Iterator[None]:
-    """Inside, stdout holds the JSON document and nothing else: what plugins print goes to stderr."""
+    """Inside, stdout holds the JSON document and nothing else: what plugins print goes to stderr, also where
+    they or programs they start write to its file descriptor."""
     global _answers
     if not as_json:
         yield
         return
-    before, _answers = _answers, sys.stdout
+    before = _answers
+    with _descriptor_kept() as _answers:
+        try:
+            with redirect_stdout(sys.stderr):
+                yield
+            _answers.flush()
+        finally:
+            _answers = before
+
+
+@contextmanager
+def _descriptor_kept() -> Iterator[TextIO]:
+    """A stream to what stdout is; inside, descriptor 1 leads to stderr if it is that of stdout."""
+    stream = sys.stdout
     try:
-        with redirect_stdout(sys.stderr):
-            yield
+        is_own = stream.fileno() == 1
+    except (OSError, ValueError, AttributeError):  # a test or a notebook has put another in its place
+        is_own = False
+    if not is_own:
+        yield stream
+        return
+    stream.flush()
+    kept = os.dup(1)
+    os.dup2(2, 1)
+    try:
+        with open(kept, "w", encoding=stream.encoding, errors=stream.errors, closefd=False) as answers:
+            yield answers
     finally:
-        _answers = before
+        os.dup2(kept, 1)
+        os.close(kept)
 
 
 def _grid() -> Any:

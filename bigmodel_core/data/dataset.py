@@ -249,6 +249,16 @@ class Dataset(ABC):
             DataError: files that are missing or corrupt.
         """
 
+    @classmethod
+    def example(cls, folder: Path) -> None:
+        """Write small files that `load(folder)` reads into an empty folder; for data sets that read files.
+
+        The conformance kit loads them where nobody names others, and people see what the files have to be.
+        """
+        raise ConfigError(
+            f"{cls.__name__} has no example files.", fix="define the classmethod example(folder)."
+        )
+
 
 def _loading(load: Callable[..., Any]) -> Callable[..., Any]:
     """A data set's `load` with what all have in common: `like`, and data that know what made them."""

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import functools
 from collections.abc import Callable
+from pathlib import Path
 from typing import Any
 
 from bigmodel_core.errors import PluginError, UnknownNameError, UsageError
@@ -13,7 +14,11 @@ from bigmodel_core.testing.checks import Check, CheckSkipped, Inputs
 
 
 def checks_for(
-    subject: Any, inputs: Inputs | None = None, reference: Callable[..., Any] | None = None
+    subject: Any,
+    inputs: Inputs | None = None,
+    reference: Callable[..., Any] | None = None,
+    *,
+    data_dir: str | Path | None = None,
 ) -> list[Check]:
     """The checks of an object that plugins offer, or of its class.
 
@@ -27,6 +32,8 @@ def checks_for(
         reference: computes in NumPy what the subject should; takes float64 arrays. For a layer also `state`,
             the parameters by path, if it has an argument of that name; for an optimizer see
             `optimizer_checks`.
+        data_dir: the folder or file that holds a data set; None for its folder in `BIGMODEL_DATA_DIR`, else
+            for what its `example(folder)` writes.
 
     Raises:
         UsageError: it is nothing that plugins offer, or no inputs suit it.
@@ -34,7 +41,9 @@ def checks_for(
     from bigmodel_core.registry.field_values import kind_of_base
     from bigmodel_core.testing import (
         augmentation_checks,
+        callback_checks,
         data_checks,
+        exporter_checks,
         layer_checks,
         loss_checks,
         metric_checks,
@@ -56,10 +65,12 @@ def checks_for(
         "metric": metric_checks.metric_checks,
         "optimizer": optimizer_checks.optimizer_checks,
         "schedule": schedule_checks.schedule_checks,
-        "dataset": data_checks.dataset_checks,
+        "dataset": functools.partial(
+            data_checks.dataset_checks, data_dir=None if data_dir is None else Path(data_dir)
+        ),
         "augmentation": augmentation_checks.augmentation_checks,
-        "callback": registry_checks.registry_checks,
-        "exporter": registry_checks.registry_checks,
+        "callback": callback_checks.callback_checks,
+        "exporter": exporter_checks.exporter_checks,
     }
     if kind not in makers:
         raise UsageError(

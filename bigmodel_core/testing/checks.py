@@ -9,11 +9,12 @@ import threading
 import unittest
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass
+from fnmatch import fnmatchcase
 from typing import Any, Literal
 
 import numpy as np
 
-from bigmodel_core.errors import UsageError
+from bigmodel_core.errors import UsageError, close_matches
 from bigmodel_core.graph.spec import Spec
 
 Inputs = Sequence[tuple[Any, ...] | Spec | np.ndarray]
@@ -100,8 +101,8 @@ def selected(checks: Iterable[Check], only: Sequence[str] = (), skip: Sequence[s
 
     Args:
         checks: what `checks_for` gave.
-        only: names of the checks to run; all if empty.
-        skip: names of checks to leave out.
+        only: names of the checks to run, or patterns such as "cuda*"; all if empty.
+        skip: names or patterns of checks to leave out.
 
     Raises:
         UsageError: a name means no check.
@@ -116,9 +117,14 @@ def selected(checks: Iterable[Check], only: Sequence[str] = (), skip: Sequence[s
     def meant(texts: Sequence[str]) -> set[str]:
         found: set[str] = set()
         for text in texts:
-            those = {text} & set(names) or {name for name in names if text.lower() in name.lower()}
+            pattern = text.lower() if set(text) & set("*?[") else f"*{text.lower()}*"
+            those = {text} & set(names) or {name for name in names if fnmatchcase(name.lower(), pattern)}
             if not those:
-                raise UsageError(f"there is no check '{text}'.", fix=f"the checks are: {', '.join(names)}.")
+                near = close_matches(text, names, 1, 0.5)
+                hint = f"did you mean '{near[0]}'? " if near else ""
+                raise UsageError(
+                    f"there is no check '{text}'.", fix=f"{hint}The checks are {', '.join(names)}."
+                )
             found |= those
         return found
 

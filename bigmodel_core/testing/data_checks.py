@@ -2,9 +2,13 @@
 
 from __future__ import annotations
 
-import functools
 import json
-from collections.abc import Callable
+import shutil
+import tempfile
+import weakref
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from pathlib import Path
 from typing import Any
 from unittest import mock
 
@@ -16,37 +20,120 @@ from bigmodel_core.data.encoding import Encoding
 from bigmodel_core.data.sampling import batches
 from bigmodel_core.data.split import Split
 from bigmodel_core.errors import DataError
+from bigmodel_core.registry.discovery import display_name
 from bigmodel_core.testing.checks import CheckSkipped, Found, Inputs, expect
-from bigmodel_core.testing.registry_checks import registry_checks
+from bigmodel_core.testing.registry_checks import expect_readable, registry_checks
 
 
-def dataset_checks(dataset: Dataset, inputs: Inputs | None = None, reference: Any = None) -> Found:
-    """The checks of a data set; nothing is downloaded: if the files are not at hand, they are skipped."""
+def dataset_checks(
+    dataset: Dataset, inputs: Inputs | None = None, reference: Any = None, data_dir: Path | None = None
+) -> Found:
+    """The checks of a data set; nothing is downloaded.
 
-    @functools.cache
-    def data() -> Data:
-        return _loaded(dataset)
+    Its files are those in `data_dir`, else those in its folder in `BIGMODEL_DATA_DIR`, else what its
+    `example(folder)` writes, else those that it finds itself.
+    """
+    subject = DatasetSubject(dataset, data_dir)
 
-    return {
-        "lengths": lambda: check_lengths(data()),
-        "numbers": lambda: check_numbers(data()),
-        "splits are disjoint": lambda: check_disjoint(data()),
-        "deterministic": lambda: check_deterministic(data(), lambda: _loaded(dataset)),
-        "batches": lambda: check_batches(data()),
-        "summary": lambda: check_summary(data()),
-        **registry_checks(dataset),
+    def on_data(check: Callable[[Data], None]) -> Callable[[], None]:
+        return lambda: check(subject.loaded())
+
+    found: Found = {
+        "loads": subject.check_loads,
+        "lengths": on_data(check_lengths),
+        "numbers": on_data(check_numbers),
+        "splits are disjoint": on_data(check_disjoint),
+        "deterministic": on_data(lambda data: check_same(data, subject.load(), "when loaded again")),
+        "like": on_data(lambda data: check_same(data, subject.load(like=data), "with like= of themselves")),
+        "batches": on_data(check_batches),
+        "summary": on_data(check_summary),
+        "wrong folder": lambda: check_wrong_folder(dataset),
     }
+    if subject.writes_example:
+        found["BIGMODEL_DATA_DIR"] = on_data(lambda data: check_environment(data, dataset))
+    return {**found, **registry_checks(dataset)}
 
 
-def _loaded(dataset: Dataset) -> Data:
+class DatasetSubject:
+    """A data set and where its files are.
+
+    Args:
+        dataset: the data set.
+        data_dir: the folder or file that was named; None if none was.
+    """
+
+    def __init__(self, dataset: Dataset, data_dir: Path | None = None) -> None:
+        self.dataset, self._place = dataset, data_dir
+        self._folders = dataset_files.environment_folders(display_name(type(dataset)))
+        example = type(dataset).example
+        has_example = getattr(example, "__func__", example) is not vars(Dataset)["example"].__func__
+        self.writes_example = has_example and data_dir is None and not self._folders
+        self._data: Data | None = None
+
+    def load(self, like: Any = None) -> Data:
+        """Load it anew.
+
+        Raises:
+            AssertionError: it gives no `Data`.
+        """
+        if self.writes_example and self._place is None:
+            self._place = Path(tempfile.mkdtemp(prefix="bigmodel-example-"))
+            weakref.finalize(self, shutil.rmtree, self._place, ignore_errors=True)
+            write_example(self.dataset, self._place)
+        load: Callable[..., Any] = self.dataset.load  # of which each subclass's takes like=, too
+        with no_downloads():
+            data = load(self._place, like=like)
+        if not isinstance(data, Data):
+            raise AssertionError(f"load returned {type(data).__name__}, expected bm.Data")
+        return data
+
+    def check_loads(self) -> None:
+        """It can be loaded: files that nobody has are a failure, for then nothing is known of it."""
+        try:
+            self._data = self.load()
+        except DataError as error:
+            if self._place is not None or self._folders:
+                raise
+            raise AssertionError(
+                f"{error} There is nothing to check it on: name its files with --data-dir (data_dir=),"
+                f" put them into BIGMODEL_DATA_DIR/{display_name(type(self.dataset))}, or give"
+                f" {type(self.dataset).__name__} a classmethod example(folder) that writes some."
+            ) from error
+
+    def loaded(self) -> Data:
+        """The data, loaded once.
+
+        Raises:
+            CheckSkipped: they cannot be.
+        """
+        if self._data is None:
+            try:
+                self.check_loads()
+            except Exception as error:
+                raise CheckSkipped("the check 'loads' fails") from error
+        assert self._data is not None
+        return self._data
+
+
+def write_example(dataset: Dataset, folder: Path) -> None:
+    """Have a data set write its example files into an empty folder.
+
+    Raises:
+        AssertionError: it writes none.
+    """
+    type(dataset).example(folder)
+    expect(any(folder.iterdir()), f"{type(dataset).__name__}.example({str(folder)!r}) wrote nothing there")
+
+
+@contextmanager
+def no_downloads() -> Iterator[None]:
+    """Inside, the host downloads nothing."""
+
     def refuse(url: str) -> Any:
         raise OSError("checks download nothing")
 
-    try:
-        with mock.patch.object(dataset_files, "_open_https", refuse):
-            return dataset.load()
-    except DataError as error:
-        raise CheckSkipped(f"its files are not here: {error.message.splitlines()[0]}") from error
+    with mock.patch.object(dataset_files, "_open_https", refuse):
+        yield
 
 
 def check_lengths(data: Data) -> None:
@@ -92,14 +179,41 @@ def _fingerprints(split: Split) -> set[bytes]:
     return {x.tobytes() + y.tobytes() for x, y in zip(np.asarray(split.x), targets, strict=True)}
 
 
-def check_deterministic(data: Data, again: Callable[[], Data]) -> None:
-    """Loading twice gives the same splits."""
-    other = again().splits()
+def check_same(data: Data, again: Data, when: str) -> None:
+    """The same splits came again."""
+    other = again.splits()
+    expect(list(other) == list(data.splits()), f"the splits are {', '.join(other)} {when}")
     for name, split in data.splits().items():
-        expect(np.array_equal(split.x, other[name].x), f"{name}: samples differ when loaded again")
+        expect(np.array_equal(split.x, other[name].x), f"{name}: samples differ {when}")
         first, second = split.y, other[name].y
         same = first is second if first is None or second is None else np.array_equal(first, second)
-        expect(same, f"{name}: targets differ when loaded again")
+        expect(same, f"{name}: targets differ {when}")
+
+
+def check_wrong_folder(dataset: Dataset) -> None:
+    """An empty folder and a place that does not exist are errors that say so, where files are read at all."""
+    with tempfile.TemporaryDirectory() as folder, no_downloads():
+        for place, what in ((Path(folder), "an empty folder"), (Path(folder) / "none", "a missing folder")):
+            expect_readable(lambda place=place: dataset.load(place), what, may_work=True)  # type: ignore[misc]  # mypy infers no lambda with defaults
+
+
+def check_environment(data: Data, dataset: Dataset) -> None:
+    """Its folder in `BIGMODEL_DATA_DIR` is read where no other is named."""
+    name = display_name(type(dataset))
+    with tempfile.TemporaryDirectory() as root:
+        folder = Path(root) / name
+        folder.mkdir()
+        write_example(dataset, folder)
+        with mock.patch.dict("os.environ", BIGMODEL_DATA_DIR=root), no_downloads():
+            try:
+                again = dataset.load()
+            except DataError as error:
+                raise AssertionError(
+                    f"BIGMODEL_DATA_DIR/{name} has the files, but load() does not read them"
+                    f" ({error.message}); where data_dir is None, read the first of"
+                    " bm.files.environment_folders(self.name)"
+                ) from error
+            check_same(data, again, f"when BIGMODEL_DATA_DIR/{name} is read")
 
 
 def check_batches(data: Data) -> None:

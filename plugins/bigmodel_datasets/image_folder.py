@@ -68,6 +68,16 @@ class ImageFolder(bm.Dataset):
         if self.white is not None:
             bm.check_number(self, "white", above=0)
 
+    @classmethod
+    def example(cls, folder: Path) -> None:
+        """Write images of 8x8 pixels, bright and dark ones."""
+        random = np.random.default_rng(0)
+        for name, least in (("bright", 128), ("dark", 0)):
+            (folder / name).mkdir()
+            for number in range(20):
+                pixels = random.integers(least, least + 128, (8, 8, 3), np.uint8)
+                (folder / name / f"{number:02}.ppm").write_bytes(b"P6 8 8 255\n" + pixels.tobytes())
+
     def load(self, data_dir: Path | None = None, like: bm.Encoding | None = None) -> bm.Data:
         """The data; images are (n, C, H, W) float32, read when they are needed.
 

@@ -80,6 +80,11 @@ class Mnist(bm.Dataset):
             source="MNIST, Y. LeCun, C. Cortes and C. J. C. Burges, 1998, CC BY-SA 3.0",
         )
 
+    @classmethod
+    def example(cls, folder: Path) -> None:
+        """Write the four files with a few images of noise, a class each in turn."""
+        _write_idx_set(folder)
+
 
 @dataclass(frozen=True)
 class FashionMnist(bm.Dataset):
@@ -114,6 +119,11 @@ class FashionMnist(bm.Dataset):
             input_meaning="greyscale image of an article of clothing, 28x28 pixels from 0 (ground) to 255",
             source="Fashion-MNIST, H. Xiao, K. Rasul and R. Vollgraf, 2017, Zalando SE, MIT",
         )
+
+    @classmethod
+    def example(cls, folder: Path) -> None:
+        """Write the four files with a few images of noise, a class each in turn."""
+        _write_idx_set(folder)
 
 
 def _load_idx_set(
@@ -153,6 +163,17 @@ def _load_idx_set(
         input_meaning=input_meaning,
         source=source,
     )
+
+
+def _write_idx_set(folder: Path) -> None:
+    random = np.random.default_rng(0)
+    for part, count in (("train", 50), ("t10k", 20)):
+        images = random.integers(0, 256, (count, 28, 28), np.uint8)
+        labels = (np.arange(count) % 10).astype(np.uint8)
+        for kind, array in (("images", images), ("labels", labels)):
+            sizes = np.array(array.shape, ">u4").tobytes()
+            header = bytes([0, 0, 8, array.ndim]) + sizes
+            (folder / f"{part}-{kind}-idx{array.ndim}-ubyte").write_bytes(header + array.tobytes())
 
 
 def _checked(values: np.ndarray, path: Path, sample_shape: tuple[int, ...]) -> np.ndarray:

@@ -234,6 +234,13 @@ class Series(bm.Dataset):
             made_by=replace(self, column=title if table.is_named else table.target),
         )
 
+    @classmethod
+    def example(cls, folder: Path) -> None:
+        """Write a wave with noise, a value for each of 120 days."""
+        noise = np.random.default_rng(0).normal(size=120)
+        rows = [f"{day},{10 * np.sin(day / 6) + noise[day]:.4f}\n" for day in range(120)]
+        (folder / "example.csv").write_text("".join(["day,value\n", *rows]), "utf-8")
+
     def _table(self, path: Path) -> Table:
         rows = read_rows(path, self.delimiter)
         first = [cell.strip() for cell in rows[0][1]]

@@ -106,6 +106,13 @@ class Csv(bm.Dataset):
             made_by=replace(self, task=target.task),
         )
 
+    @classmethod
+    def example(cls, folder: Path) -> None:
+        """Write rows of three classes, which two numbers tell apart."""
+        numbers = np.random.default_rng(0).normal(size=(60, 2))
+        rows = [f"{x + 3 * (n % 3):.4f},{y:.4f},{'abc'[n % 3]}\n" for n, (x, y) in enumerate(numbers)]
+        (folder / "example.csv").write_text("".join(["width,height,kind\n", *rows]), "utf-8")
+
 
 def _columns(table: Table, like: bm.Encoding | None) -> list[int]:
     """The columns of the features: by name as in training if both have names, else by position."""

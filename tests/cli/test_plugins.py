@@ -178,6 +178,66 @@ def test_list_shows_names_and_whose_they_are(bigmodel: Command, tmp_path: Path) 
     assert "other:relu" in both and "layers:relu" in both and "layers:dense" not in both
 
 
+def test_check_takes_options_shapes_and_names_of_checks(bigmodel: Command) -> None:
+    done = bigmodel(
+        "plugins", "check", "leaky_relu:slope=0.3", "--input", "2x3", "--only", "grad*,unknown", "--json"
+    )
+    assert done.code == 0, done.err
+    assert [item["check"] for item in done.json["checks"]] == ["gradient", "unknown options"]
+    assert all(item["seconds"] >= 0 for item in done.json["checks"])
+
+
+@pytest.mark.parametrize(
+    ("arguments", "said"),
+    [
+        (["csv", "--set", "delimeter=x"], "did you mean delimiter?"),
+        (["csv", "--set", "test_fraction=2"], "test_fraction is 2.0"),
+        (["tanh", "--only", "gradeint"], "did you mean 'gradient'?"),
+        (["tanh", "--skip", "cudda"], "there is no check 'cudda'"),
+        (["tanh", "--input", "2x"], "'2x' is not a shape"),
+        (["tanh", "--input", "2x3:int33"], "no number type 'int33'"),
+        (["tanh", "--data-dir", "."], "tanh offers no data set"),
+        (["digits", "--input", "2x3"], "digits offers no layer, model, loss"),
+    ],
+    ids=lambda value: " ".join(value) if isinstance(value, list) else "",
+)
+def test_check_refuses_what_would_reach_nothing(bigmodel: Command, arguments: list[str], said: str) -> None:
+    done = bigmodel("plugins", "check", *arguments)
+    assert done.code == 2 and said in done.err
+
+
+def test_check_of_a_data_set_without_files_is_a_failure(bigmodel: Command, tmp_path: Path) -> None:
+    done = bigmodel("plugins", "check", "csv", "--data-dir", tmp_path / "none")
+    assert done.code == 1 and "no such file or folder" in done.out
+    (tmp_path / "table.csv").write_text("a,b\n" + "".join(f"{n},{'xy'[n % 2]}\n" for n in range(20)))
+    assert bigmodel("plugins", "check", "csv", "--data-dir", tmp_path).code == 0
+    done = bigmodel("plugins", "check", "csv", "--data-dir", tmp_path, "--set", "target=a", "--json")
+    assert done.code == 1
+    (error,) = done.json["errors"]
+    assert error["checks"] == ["loads"] and "'x' is not a finite number" in error["reason"]
+
+
+UNPROVEN = """
+from dataclasses import dataclass
+import bigmodel_core as bm
+
+@dataclass(frozen=True)
+class Named(bm.Layer):
+    "Wants a name."
+    name: str
+    def __call__(self, x): return x
+
+@bm.hookimpl
+def bigmodel_layers(): return [Named]
+"""
+
+
+def test_check_of_a_class_of_which_nothing_ran_is_a_failure(tmp_path: Path) -> None:
+    install(tmp_path, "bigmodel-named", "named", "named_plugin", UNPROVEN)
+    result = with_site(tmp_path, "plugins", "check", "bigmodel-named")
+    assert result.code == 1 and "Nothing that layer named does was checked" in result.out
+
+
 SLOW = """
 import time
 import bigmodel_core as bm

@@ -253,7 +253,11 @@ def test_a_file_ending_of_two_exporters_is_the_users_to_settle(install: Install,
 LOUD = """
 import bigmodel_core as bm
 from bigmodel_core.data.dataset import Dataset
+import os, subprocess, sys
 print("imported")
+if "LOUDER" in os.environ:
+    os.write(1, b"written to the descriptor\\n")
+    subprocess.run([sys.executable, "-c", "print('from a child')"])
 @dataclass(frozen=True)
 class Noise(Dataset):
     '''Prints while it is loaded.'''
@@ -277,6 +281,10 @@ def test_a_plugin_that_prints_spoils_no_json(tmp_path: Path) -> None:
         json.loads(done.stdout)
         assert "imported" in done.stderr and "asked" in done.stderr
         assert ("loaded" in done.stderr) is ("noise" in line)
+    louder = ("-m", "bigmodel_core.cli", "plugins", "list", "--json")
+    done = python(*louder, beside=[tmp_path], cwd=tmp_path, LOUDER="1")
+    json.loads(done.stdout)
+    assert "written to the descriptor" in done.stderr and "from a child" in done.stderr
     code = "import bigmodel_core as bm; print(bm.datasets.Noise.__name__)"
     done = beside(tmp_path, "-c", code, cwd=tmp_path)
     assert (done.stdout, done.stderr) == ("Noise\n", "imported\nasked\n")
