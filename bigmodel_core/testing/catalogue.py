@@ -55,7 +55,9 @@ def checks_for(
 
     cls = subject if isinstance(subject, type) else type(subject)
     if isinstance(subject, type) and inputs is None and (given := given_examples(cls)):
-        return [check for example, on in given for check in checks_for(example, on, reference)]
+        return [
+            check for example, on in given for check in checks_for(example, on, reference, data_dir=data_dir)
+        ]
     kind = "op" if issubclass(cls, Op) else kind_of_base(cls)
     makers: dict[str | None, Callable[..., dict[str, Callable[[], None]]]] = {
         "op": layer_checks.op_checks,
