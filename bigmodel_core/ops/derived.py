@@ -217,6 +217,7 @@ def _function_op(name: str) -> ElementwiseOp:
     )
     namespace = {
         "__doc__": f"{name}(x).",
+        "__module__": "math",  # made when it is needed, of a function of that module
         "floats_only": True,
         "cpu": kernel,
         "cuda": kernel,
