@@ -76,6 +76,7 @@ class Child:
 
     def _work(self, work: Callable[[], None], answer: IO[bytes]) -> None:
         faulthandler.disable()
+        os.dup2(os.open(os.devnull, os.O_WRONLY), 2)  # what C libraries say there of their end
         signal.signal(signal.SIGALRM, signal.SIG_DFL)
         signal.alarm(PATIENCE)
         code = 1

@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
+from functools import partial
 
 import numpy as np
 
@@ -48,7 +49,23 @@ class Work:
     @property
     def has_own_kernels(self) -> bool:
         """Whether an op is of a plugin: the kernels of the core have guards in its own tests."""
-        return any(type(node.op).__module__.partition(".")[0] != "bigmodel_core" for node in self._nodes())
+        return bool(self._own())
+
+    def up_to_each(self) -> Iterator[tuple[str, Work]]:
+        """What each of a plugin's ops gives, in their order, and what it and its kernel are called."""
+        for node in sorted(self._own(), key=lambda node: node.index):
+            program = Program(self.program.graph, node.outputs, device=self.program.device)
+            kernel = node.op.kernel("cpu")
+            function = getattr(kernel, "function", None) or getattr(kernel, "choose", kernel)
+            name = f"{type(node.op).__name__}, kernel {getattr(function, '__name__', '')}"
+            yield name, Work(program, self.given, self.state)
+
+    def _own(self) -> list[Node]:
+        return [
+            node
+            for node in self._nodes()
+            if type(node.op).__module__.partition(".")[0] != "bigmodel_core" and needs_kernel(node.op)
+        ]
 
     @property
     def rounds_by_piece(self) -> bool:
@@ -83,17 +100,12 @@ def check_memory(works: Sequence[Work]) -> None:
     """Kernels read and write their own arrays alone, and read nothing that nobody wrote: unreadable pages
     surround all memory, and new memory holds NaN, then huge numbers."""
     child, works = _child(), _looked_at(works)
-    runs = [
-        (_guarded(work, child, form, f"with guard pages at the {form}"), work.on(device_named("cpu")))
-        for work in works
-        for form in FORMS
-    ]
-
-    def compare() -> None:
-        for guarded, usual in runs:
-            _expect_same(guarded(), usual(), NOT_ITS_OWN)
-
-    child.run(compare)
+    pairs = []
+    for work in works:
+        for form in FORMS:
+            change = partial(_guarded, child=child, form=form, how=f"with guard pages at the {form}")
+            pairs.append(Pair(work, change, change(work), work.on(device_named("cpu"))))
+    child.run(lambda: _compare(pairs, NOT_ITS_OWN))
 
 
 def check_inputs_kept(works: Sequence[Work]) -> None:
@@ -109,19 +121,16 @@ def check_cuts(works: Sequence[Work]) -> None:
     child, own = _child(), [work for work in works if work.has_own_kernels]
     if not own:
         raise CheckSkipped("it has no kernel of its own")
-    runs = []
+    pairs = []
     for work in own:
         for rows in CUTS:
+            how = f"cut into pieces of {rows} rows"
+            make = partial(_guarded, child=child, form=FORMS[0], how=how, is_backwards=True)
             with cut_by(rows) as kernels:
-                cut = _guarded(work, child, FORMS[0], f"cut into pieces of {rows} rows", True)
+                otherwise = make(work)
             if kernels:
-                runs.append((cut, work.on(device_named("cpu")), work.rounds_by_piece))
-
-    def compare() -> None:
-        for cut, usual, may_round in runs:
-            _expect_same(cut(), usual(), DEPENDS_ON_CUT, may_round)
-
-    child.run(compare)
+                pairs.append(Pair(work, partial(_cut, rows, make), otherwise, work.on(device_named("cpu"))))
+    child.run(lambda: _compare(pairs, DEPENDS_ON_CUT))
 
 
 def _run_all(runs: Sequence[Run]) -> None:
@@ -145,6 +154,39 @@ def _child() -> Child:
     return Child()
 
 
+@dataclass
+class Pair:
+    """Work that is done as usual and otherwise.
+
+    Args:
+        work: the work.
+        change: how other work is done otherwise.
+        otherwise: what does it so.
+        usual: what does it as usual.
+    """
+
+    work: Work
+    change: Callable[[Work], Run]
+    otherwise: Run
+    usual: Run
+
+
+def _compare(pairs: Sequence[Pair], problem: str) -> None:
+    """Raise AssertionError where the two ways give other bits; it names the first op of a plugin at fault."""
+    for pair in pairs:
+        if _are_same(pair.otherwise(), pair.usual(), pair.work.rounds_by_piece):
+            continue
+        for name, part in pair.work.up_to_each():
+            if not _are_same(pair.change(part)(), part.on(device_named("cpu"))(), part.rounds_by_piece):
+                raise AssertionError(f"{name}: {problem}")
+        raise AssertionError(problem)
+
+
+def _cut(rows: int, make: Callable[[Work], Run], work: Work) -> Run:
+    with cut_by(rows):
+        return make(work)
+
+
 def _guarded(work: Work, child: Child, form: str, how: str, is_backwards: bool = False) -> Run:
     def note(text: str) -> None:
         child.say(f"{text} ({how})")
@@ -152,10 +194,10 @@ def _guarded(work: Work, child: Child, form: str, how: str, is_backwards: bool =
     return work.on(GuardedCpu(form, note, is_backwards, compares_inputs=False))
 
 
-def _expect_same(
-    found: list[np.ndarray], usual: list[np.ndarray], problem: str, may_round: bool = False
-) -> None:
-    for one, other in zip(found, usual, strict=True):
-        is_close = may_round and np.allclose(one, other, 1e-5, 1e-5 * np.max(np.abs(other), initial=0))
-        if one.tobytes() != other.tobytes() and not is_close:
-            raise AssertionError(problem)
+def _are_same(found: list[np.ndarray], usual: list[np.ndarray], may_round: bool) -> bool:
+    """Whether all bits are the same; or all numbers nearly, where sums may be rounded otherwise."""
+    return all(
+        one.tobytes() == other.tobytes()
+        or (may_round and np.allclose(one, other, 1e-5, 1e-5 * np.max(np.abs(other), initial=0)))
+        for one, other in zip(found, usual, strict=True)
+    )

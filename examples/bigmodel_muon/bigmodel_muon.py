@@ -40,8 +40,8 @@ class Muon(bm.Optimizer):
     """Momentum whose steps are orthogonal matrices (Jordan et al., 2024); AdamW for all other parameters.
 
     For a matrix, mean = momentum * mean + g; the step is orthogonalised(g + momentum * mean), times
-    sqrt(max(1, rows / columns)). Filters (K, C, ...) count as matrices (K, C * ...). Name the first and the
-    last layer of a network in `others`, or all that AdamW shall move.
+    sqrt(max(1, outputs / inputs)). Matrices are (inputs, outputs); filters (K, C, ...) count as matrices of K
+    outputs and C * ... inputs.
 
     Args:
         learning_rate: of matrices; a number or a schedule.
@@ -80,29 +80,16 @@ class Muon(bm.Optimizer):
         step: bm.Value,
     ) -> Step:
         if parameter.ndim < 2:
-            return self._adam(parameter, gradient, state, rate * self.others, step)
+            other = bm.optimizers.AdamW(beta2=0.95, weight_decay=self.weight_decay)
+            return other.update(parameter, gradient, state, rate * self.others, step)
         mean = state["mean"] * self.momentum + gradient
         rows, *inner = parameter.spec.sizes
         columns = math.prod(inner)
         direction = orthogonalised((gradient + mean * self.momentum).reshape(rows, columns), self.steps)
-        size = rate * max(1.0, rows / columns) ** 0.5
+        outputs, inputs = (rows, columns) if inner[1:] else (columns, rows)
+        size = rate * max(1.0, outputs / inputs) ** 0.5
         kept = parameter * (1.0 - rate * self.weight_decay)
         return kept - size * direction.reshape(*parameter.shape), {"mean": mean}
-
-    def _adam(
-        self,
-        parameter: bm.Value,
-        gradient: bm.Value,
-        state: Mapping[str, bm.Value],
-        rate: bm.Value,
-        step: bm.Value,
-    ) -> Step:
-        mean = state["mean"] * 0.9 + gradient * 0.1
-        square = state["square"] * 0.95 + ops.square(gradient) * 0.05
-        first = (1.0 - 0.9**step).astype(parameter.dtype)
-        second = (1.0 - 0.95**step).astype(parameter.dtype)
-        change = mean / first / (ops.sqrt(square / second) + 1e-8)
-        return parameter * (1.0 - rate * self.weight_decay) - rate * change, {"mean": mean, "square": square}
 
 
 @dataclass(frozen=True)

@@ -92,28 +92,28 @@ def by_columns(call: Call, y: Operand, x: Operand, function: Any) -> list[CpuLau
     return call.launch(kernel(function, items=lambda op, i, o: items), [y], [x], width=WIDTH)
 
 
-def _extreme(call: Call, pick: Any) -> list[CpuLaunch]:
-    """The largest or the smallest along neighbouring axes; NaN where one is."""
+def _along(call: Call, of_rows: Any, of_columns: Any) -> list[CpuLaunch]:
+    """A function of each row, where these lie together, or else of each column."""
     call.op.infer(*call.inputs)  # a free axis may turn out empty
     y, x = _operands(call)
     outer, inner = y.spec.sizes
     if outer * inner == 0:
         return []
     if inner == 1:
-        return call.launch(kernel(rows_by(pick)), [y], [x])
-    return by_columns(call, y, x, columns_by(pick))
+        return call.launch(kernel(of_rows), [y], [x])
+    return by_columns(call, y, x, of_columns)
 
 
 @cpu_launches
 def max_(call: Call) -> list[CpuLaunch]:
-    """The largest along neighbouring axes."""
-    return _extreme(call, larger)
+    """The largest along neighbouring axes; NaN where one is."""
+    return _along(call, rows_by(larger), columns_by(larger))
 
 
 @cpu_launches
 def min_(call: Call) -> list[CpuLaunch]:
-    """The smallest along neighbouring axes."""
-    return _extreme(call, smaller)
+    """The smallest along neighbouring axes; NaN where one is."""
+    return _along(call, rows_by(smaller), columns_by(smaller))
 
 
 @functools.cache
@@ -161,25 +161,13 @@ def column_places_by(pick: Any) -> Any:
     return place_columns
 
 
-def _place(call: Call, pick: Any) -> list[CpuLaunch]:
-    """Where the largest or the smallest is along neighbouring axes: the first one, or the first NaN."""
-    call.op.infer(*call.inputs)  # a free axis may turn out empty
-    y, x = _operands(call)
-    outer, inner = y.spec.sizes
-    if outer * inner == 0:
-        return []
-    if inner == 1:
-        return call.launch(kernel(row_places_by(pick)), [y], [x])
-    return by_columns(call, y, x, column_places_by(pick))
-
-
 @cpu_launches
 def argmax(call: Call) -> list[CpuLaunch]:
-    """Where the largest is along neighbouring axes."""
-    return _place(call, larger)
+    """Where the first largest is along neighbouring axes, or the first NaN."""
+    return _along(call, row_places_by(larger), column_places_by(larger))
 
 
 @cpu_launches
 def argmin(call: Call) -> list[CpuLaunch]:
-    """Where the smallest is along neighbouring axes."""
-    return _place(call, smaller)
+    """Where the first smallest is along neighbouring axes, or the first NaN."""
+    return _along(call, row_places_by(smaller), column_places_by(smaller))

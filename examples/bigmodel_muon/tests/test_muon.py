@@ -29,7 +29,8 @@ def muon(parameter, gradient, state, rate, step):
         return adam(parameter, gradient, state, rate, step)
     mean = 0.95 * state["mean"] + gradient
     x = (gradient + 0.95 * mean).reshape(len(parameter), -1)
-    x, size = x / (np.linalg.norm(x) + 1e-7), max(1.0, x.shape[0] / x.shape[1]) ** 0.5
+    ratio = x.shape[0] / x.shape[1] if parameter.ndim > 2 else x.shape[1] / x.shape[0]
+    x, size = x / (np.linalg.norm(x) + 1e-7), max(1.0, ratio) ** 0.5
     for _ in range(5):
         square = x @ x.T
         x = 3.4445 * x + (-4.775 * square + 2.0315 * square @ square) @ x
@@ -53,8 +54,8 @@ def test_singular_values_become_about_one(shape):
 
 def test_a_step_of_a_matrix_and_of_filters():
     random = np.random.default_rng(1)
-    model = bm.Sequential(bm.layers.Conv2d(4, 3), bm.layers.Flatten(), bm.layers.Dense(3))
-    x, y = random.standard_normal((8, 2, 6, 6)).astype("float32"), random.integers(0, 3, 8)
+    model = bm.Sequential(bm.layers.Conv2d(30, 3), bm.layers.GlobalAveragePool(), bm.layers.Dense(40))
+    x, y = random.standard_normal((50, 2, 6, 6)).astype("float32"), random.integers(0, 40, 50)
     step = bm.compile(model, "cross_entropy", Muon(0.02, momentum=0.0))
     _, gradients = step.gradients(x, y)
     before = step.network.state()
@@ -65,6 +66,7 @@ def test_a_step_of_a_matrix_and_of_filters():
             continue
         rows = gradient.shape[0]
         flat = gradient.reshape(rows, -1).astype("float64")
-        wanted = compute(lambda g: orthogonalised(g, 5), flat) * max(1.0, rows / flat.shape[1]) ** 0.5
+        outputs, inputs = (30, 18) if gradient.ndim == 4 else (40, 30)
+        wanted = compute(lambda g: orthogonalised(g, 5), flat) * (outputs / inputs) ** 0.5
         moved = (before[path] - after[path]).reshape(rows, -1) / 0.02
         np.testing.assert_allclose(moved, wanted, atol=2e-3)
