@@ -150,20 +150,16 @@ def turns_of_large32(builder: Any, value: Any) -> Any:
     mantissa = builder.or_(builder.and_(bits, ir.Constant(narrow, 0x7FFFFF)), ir.Constant(narrow, 0x800000))
     mantissa = builder.zext(mantissa, wide)
     first = builder.zext(builder.sub(exponent, ir.Constant(narrow, 152)), wide)  # the first digit that counts
-    shift, word = builder.and_(first, number(31)), builder.and_(builder.lshr(first, number(5)), number(3))
-
-    def digits(after: int) -> Any:
-        """64 digits from the word on, or a later one."""
-        words = [number(_TWO_BY_PI >> (288 - 64 - 32 * (place + after)) & (2**64 - 1)) for place in range(4)]
-        found = words[0]
-        for place in range(1, 4):
-            found = builder.select(builder.icmp_unsigned("==", word, number(place)), words[place], found)
-        return found
-
-    near, far = digits(0), digits(2)
-    rest = builder.lshr(builder.lshr(far, number(1)), builder.sub(number(63), shift))
-    high = builder.or_(builder.shl(near, shift), rest)
-    low = builder.lshr(builder.shl(far, shift), number(32))
+    is_late = builder.icmp_unsigned("!=", builder.and_(first, number(64)), number(0))
+    words = [number(_TWO_BY_PI >> (288 - 64 - 64 * place) & (2**64 - 1)) for place in range(4)]
+    digits = [builder.select(is_late, words[place + 1], words[place]) for place in range(3)]
+    shift = builder.and_(first, number(63))
+    kind = ir.FunctionType(wide, [wide] * 3)
+    shifted = builder.module.declare_intrinsic(
+        "llvm.fshl", [wide], kind
+    )  # of two numbers as one, the upper half
+    high, further = (builder.call(shifted, [*digits[place : place + 2], shift]) for place in range(2))
+    low = builder.lshr(further, number(32))
     carried = builder.lshr(builder.mul(mantissa, low), number(32))
     return builder.add(builder.mul(mantissa, high), carried)
 
