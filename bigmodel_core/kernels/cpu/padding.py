@@ -11,46 +11,52 @@ from bigmodel_core.kernels.cpu.engine.memory import unsigned
 from bigmodel_core.kernels.cpu.engine.runs import copy_run, fill_run
 
 
-def pad_rows(out, x, sizes, inside, before, units, count, left, unit, kind, fill, pieces, start, stop):
-    """out (rows, units * unit), x (rows inside, count * unit); an item is one of the pieces of a row."""
+def pad_rows(out, x, sizes, inside, before, units, count, left, unit, kind, fill, start, stop):
+    """out (rows, units * unit), x (rows inside, count * unit): whole rows."""
     last = len(sizes) - 1
-    wide = out.shape[1]
-    width = (units + pieces - 1) // pieces
-    row = start // pieces
-    first_row = row
+    rows, height, top = sizes[last], inside[last], before[last]
+    wide, taken = out.shape[1], x.shape[1]
     low = min(max(left, 0), units)
     high = max(min(left + count, units), low)
-    behind = (units - high) * unit
-    is_filled = kind == CONSTANT and pieces == 1 and low * unit + behind > 0
-    piece = start - row * pieces
-    at = row % sizes[last]
-    base = outer_row(row // sizes[last], sizes, inside, before, kind)
-    for _ in range(start, stop):
-        place = source(at - before[last], inside[last], kind) if base >= 0 else -1
-        first = min(piece * width, units)
-        end = min(first + width, units)
+    ahead, length, behind = low * unit, (high - low) * unit, (units - high) * unit
+    skipped = (low - left) * unit
+    is_filled = kind == CONSTANT and ahead + behind > 0
+    at = start % rows
+    base = outer_row(start // rows, sizes, inside, before, kind)
+    gone = 0  # how much of the row before is still to be filled
+    for row in range(start, stop):
+        place = source(at - top, height, kind) if base >= 0 else -1
         if place < 0:
-            fill_run(out, row * wide + first * unit, (end - first) * unit, fill)
-        elif pieces == 1:
-            source_row = (base * inside[last] + place) * x.shape[1]
-            copy_run(out, row * wide + low * unit, x, source_row + (low - left) * unit, (high - low) * unit)
+            fill_run(out, row * wide + ahead, length, fill)
+        else:
+            copy_run(out, row * wide + ahead, x, (base * height + place) * taken + skipped, length)
+        if is_filled:  # what is behind the row before, and ahead in this one
+            fill_run(out, row * wide - gone, gone + ahead, fill)
+            gone = behind
+        at += 1
+        if at == rows:
+            at = 0
+            base = outer_row((row + 1) // rows, sizes, inside, before, kind)
+    if is_filled:
+        fill_run(out, stop * wide - gone, gone, fill)
+    elif kind != CONSTANT:
+        repeat_units(out, start, stop, units, count, left, unit, kind)
+
+
+def pad_pieces(out, x, sizes, inside, before, units, count, left, unit, kind, fill, pieces, start, stop):
+    """The same, where rows are long: an item is one of the pieces of a row."""
+    last = len(sizes) - 1
+    width = (units + pieces - 1) // pieces
+    for item in range(start, stop):
+        row = item // pieces
+        first = min((item - row * pieces) * width, units)
+        end = min(first + width, units)
+        base = outer_row(row // sizes[last], sizes, inside, before, kind)
+        place = source(row % sizes[last] - before[last], inside[last], kind) if base >= 0 else -1
+        if place < 0:
+            fill_run(out, row * out.shape[1] + first * unit, (end - first) * unit, fill)
         else:
             pad_row(out, x, row, base * inside[last] + place, first, end, count, left, unit, kind, fill)
-        if is_filled:  # what is behind the row before, and before this one
-            gone = behind if row > first_row else 0
-            fill_run(out, row * wide - gone, gone + low * unit, fill)
-        piece += 1
-        if piece == pieces:
-            piece = 0
-            row += 1
-            at += 1
-            if at == sizes[last]:
-                at = 0
-                base = outer_row(row // sizes[last], sizes, inside, before, kind)
-    if is_filled:
-        fill_run(out, row * wide - behind, behind, fill)
-    elif pieces == 1:
-        repeat_units(out, first_row, row, units, count, left, unit, kind)
 
 
 def repeat_units(out, first, end, units, count, left, unit, kind):
@@ -95,13 +101,6 @@ def pad_row(out, x, row, taken, first, end, count, left, unit, kind, fill):
             copy_run(out, at + number * unit, x, begin + source(number - left, count, kind) * unit, unit)
         for number in range(high, end):
             copy_run(out, at + number * unit, x, begin + source(number - left, count, kind) * unit, unit)
-    copy_inside(out, x, at, begin, first, end, count, left, unit)
-
-
-def copy_inside(out, x, at, begin, first, end, count, left, unit):
-    """The units of a row from `first` to `end` that are inside, copied."""
-    low = min(max(left, first), end)
-    high = max(min(left + count, end), low)
     copy_run(out, at + low * unit, x, begin + (low - left) * unit, (high - low) * unit)
 
 
@@ -193,5 +192,8 @@ def padded(
     rows, wide = found.padded
     pieces = min(max(-(-wide // CHUNK_ELEMENTS), 1), max(found.units, 1))
     out, x = call.output(0).reshape(rows, wide), call.input(0).reshape(*found.plain)
-    function = kernel(pad_rows, items=lambda *_: rows * pieces if wide else 0)
+    if pieces == 1:
+        function = kernel(pad_rows, items=lambda *_: rows if wide else 0)
+        return call.launch(function, [out], [x], **vars(found), kind=kind, fill=fill)
+    function = kernel(pad_pieces, items=lambda *_: rows * pieces)
     return call.launch(function, [out], [x], **vars(found), kind=kind, fill=fill, pieces=pieces)

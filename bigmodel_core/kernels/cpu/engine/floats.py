@@ -154,11 +154,9 @@ def turns_of_large32(builder: Any, value: Any) -> Any:
     words = [number(_TWO_BY_PI >> (288 - 64 - 64 * place) & (2**64 - 1)) for place in range(4)]
     digits = [builder.select(is_late, words[place + 1], words[place]) for place in range(3)]
     shift = builder.and_(first, number(63))
-    kind = ir.FunctionType(wide, [wide] * 3)
-    shifted = builder.module.declare_intrinsic(
-        "llvm.fshl", [wide], kind
-    )  # of two numbers as one, the upper half
-    high, further = (builder.call(shifted, [*digits[place : place + 2], shift]) for place in range(2))
+    # Of two numbers as one, shifted, the upper half.
+    pair = builder.module.declare_intrinsic("llvm.fshl", [wide], ir.FunctionType(wide, [wide] * 3))
+    high, further = (builder.call(pair, [*digits[place : place + 2], shift]) for place in range(2))
     low = builder.lshr(further, number(32))
     carried = builder.lshr(builder.mul(mantissa, low), number(32))
     return builder.add(builder.mul(mantissa, high), carried)

@@ -10,8 +10,11 @@ from bigmodel_core.kernels.cpu.engine.native import Intrinsic
 from bigmodel_core.kernels.cpu.engine.target import vector_unit
 
 
-def own_function(module: Any, name: str, arguments: int) -> tuple[Any, bool]:
-    """A function of so many integers that the module keeps to itself, and whether it was made just now."""
+def own_function(module: Any, name: str, arguments: int, is_short: bool = False) -> tuple[Any, bool]:
+    """A function of so many integers that the module keeps to itself, and whether it was made just now.
+
+    If it is short, its instructions may stand where it is called.
+    """
     from llvmlite import ir
 
     found = module.globals.get(name)
@@ -20,7 +23,8 @@ def own_function(module: Any, name: str, arguments: int) -> tuple[Any, bool]:
     kind = ir.FunctionType(ir.VoidType(), [ir.IntType(64)] * arguments)
     function = ir.Function(module, kind, name)
     function.linkage = "internal"
-    function.attributes.add("noinline")
+    if not is_short:
+        function.attributes.add("noinline")
     return function, True
 
 

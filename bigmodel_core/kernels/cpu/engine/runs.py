@@ -24,7 +24,7 @@ def _copy(
 ) -> None:
     kinds = signature.args
     size = _size_of(context, kinds[0])
-    function, fresh = own_function(builder.module, f"copy_run_{size}", 3)
+    function, fresh = own_function(builder.module, f"copy_run_{size}", 3, is_short=True)
     if fresh:
         _in_vectors(
             function,
@@ -48,7 +48,7 @@ def _fill(context: Any, signature: Any, builder: Any, out: Any, at: Any, count: 
     number = context.cast(builder, value, kinds[3], kinds[0].dtype)
     bits = builder.bitcast(context.get_value_as_data(builder, kinds[0].dtype, number), ir.IntType(8 * size))
     wide = builder.zext(bits, ir.IntType(64)) if size < 8 else bits
-    function, fresh = own_function(builder.module, f"fill_run_{size}", 3)
+    function, fresh = own_function(builder.module, f"fill_run_{size}", 3, is_short=True)
     if fresh:
         _in_vectors(
             function,
