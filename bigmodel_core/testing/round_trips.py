@@ -12,6 +12,7 @@ import numpy as np
 
 from bigmodel_core import registry
 from bigmodel_core.graph import Node, needed
+from bigmodel_core.nn.network import Network
 from bigmodel_core.nn.outputs import listed
 from bigmodel_core.ops.recurrent import Recurrent
 from bigmodel_core.plan.kernel_table import without_kernel
@@ -19,7 +20,7 @@ from bigmodel_core.registry import config
 from bigmodel_core.testing.checks import CheckSkipped, expect, expect_numbers
 from bigmodel_core.testing.layer_subject import LayerSubject
 from bigmodel_core.testing.registry_checks import require_registered
-from bigmodel_core.testing.worker import CUDA, FRESH, exchanged
+from bigmodel_core.testing.worker import CUDA, FRESH, exchanged, simulates_cuda
 from bigmodel_core.train.checkpoint import save
 
 MOST_WORK = 500_000
@@ -35,14 +36,10 @@ def check_cuda(subject: LayerSubject) -> None:
     nodes = needed(network.trace(training=True).outputs)
     if lacking := without_kernel("cuda", [node.op for node in nodes]):
         raise CheckSkipped(f"{', '.join(lacking)}: no CUDA kernel")
-    arrays = subject.arrays(min(subject.batch, 3))
-    if sum(array.size for array in arrays) > 2000:
-        raise CheckSkipped("the inputs are too large for CUDA's simulator; pass smaller ones")
-    if (work := _work(nodes, len(arrays[0]) if arrays and arrays[0].ndim else 1)) > MOST_WORK:
-        raise CheckSkipped(f"{work:,} multiplications are too many for CUDA's simulator; pass smaller inputs")
-    recurrent = any(isinstance(node.op, Recurrent) for node in nodes)
-    if recurrent and sum(array.size for array in network.state().values()) > 2000:
-        raise CheckSkipped("the states are too wide for CUDA's simulator; pass a narrower layer")
+    simulated = simulates_cuda()
+    arrays = subject.arrays(min(subject.batch, 3) if simulated else subject.batch)
+    if simulated and (reason := _too_much_for_the_simulator(nodes, arrays, network)):
+        raise CheckSkipped(reason)
     outputs, _, gradients = subject.backward().run(arrays)
     found = exchanged(
         CUDA,
@@ -57,6 +54,20 @@ def check_cuda(subject: LayerSubject) -> None:
     for number, (ours, theirs) in enumerate(zip([*outputs, *gradients.values()], found, strict=True)):
         expect_numbers(theirs, ours, f"array {number}")
         np.testing.assert_allclose(theirs, ours, rtol=RTOL, atol=ATOL, err_msg=f"array {number}")
+
+
+def _too_much_for_the_simulator(
+    nodes: Sequence[Node], arrays: Sequence[np.ndarray], network: Network
+) -> str | None:
+    """Why CUDA's simulator, thousands of times slower than a device, would take too long, or None."""
+    if sum(array.size for array in arrays) > 2000:
+        return "the inputs are too large for CUDA's simulator; pass smaller ones"
+    if (work := _work(nodes, len(arrays[0]) if arrays and arrays[0].ndim else 1)) > MOST_WORK:
+        return f"{work:,} multiplications are too many for CUDA's simulator; pass smaller inputs"
+    recurrent = any(isinstance(node.op, Recurrent) for node in nodes)
+    if recurrent and sum(array.size for array in network.state().values()) > 2000:
+        return "the states are too wide for CUDA's simulator; pass a narrower layer"
+    return None
 
 
 def _work(nodes: Sequence[Node], batch: int) -> int:

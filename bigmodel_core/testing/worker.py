@@ -89,11 +89,13 @@ class Worker:
             process.stdout.close()
 
 
+def simulates_cuda() -> bool:
+    """Whether the device "cuda" is Numba's simulator here: where no driver or no extra is installed."""
+    return not Path("/dev/nvidiactl").exists() or importlib.util.find_spec("numba_cuda") is None
+
+
 def _cuda_environment() -> dict[str, str]:
-    """A real device if its driver and the extra are installed, else Numba's simulator."""
-    if Path("/dev/nvidiactl").exists() and importlib.util.find_spec("numba_cuda") is not None:
-        return {}
-    return {"NUMBA_ENABLE_CUDASIM": "1"}
+    return {"NUMBA_ENABLE_CUDASIM": "1"} if simulates_cuda() else {}
 
 
 FRESH = Worker(dict)

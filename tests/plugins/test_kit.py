@@ -20,6 +20,7 @@ from bigmodel_core.testing import (
     checks_for,
     checks_for_plugin,
     compute,
+    round_trips,
     run_checks,
 )
 from bigmodel_core.testing.examples import example_of
@@ -421,4 +422,15 @@ def test_an_op_that_no_file_holds_skips_the_file() -> None:
 def test_what_the_simulator_cannot_do_in_time_is_skipped() -> None:
     check = named(checks_for(bm.layers.Dense(1024), [(3, 512)]), "cuda equals cpu")
     with pytest.raises(CheckSkipped, match=r"multiplications are too many for CUDA's simulator"):
+        check()
+
+
+def test_a_device_gets_all_that_the_simulator_could_not_do(monkeypatch: pytest.MonkeyPatch) -> None:
+    def asked(worker: Any, task: str, arrays: Any, *rest: Any, **details: Any) -> Any:
+        raise AssertionError(f"the device was given {arrays[0].shape}")
+
+    monkeypatch.setattr(round_trips, "simulates_cuda", lambda: False)
+    monkeypatch.setattr(round_trips, "exchanged", asked)
+    check = named(checks_for(bm.layers.Dense(1024), [(7, 512)]), "cuda equals cpu")
+    with pytest.raises(AssertionError, match=r"the device was given \(7, 512\)"):
         check()
