@@ -11,7 +11,12 @@ from tests.environments import environment
 from tests.processes import run_code, run_pytest
 
 EXAMPLES = Path(__file__).parents[1] / "examples"
-LAYERS = {"swish": "layers.Swish(beta=1.5)", "rms_norm": "layers.RMSNorm()", "kan": "layers.KAN(4)"}
+LAYERS = {
+    "swish": "layers.Swish(beta=1.5)",
+    "rms_norm": "layers.RMSNorm()",
+    "kan": "layers.KAN(4)",
+    "distances": "layers.Prototypes(8)",
+}
 OPTIMIZERS = {"muon": "optimizers.Muon(0.05)"}
 PLUGINS = LAYERS | OPTIMIZERS
 """What each example offers, a layer or an optimizer."""
@@ -47,7 +52,7 @@ def test_the_plugin_passes_the_conformance_kit(name: str, python: Path) -> None:
     assert " passed" in done.stdout and "failed" not in done.stdout
     skipped = [line for line in done.stdout.splitlines() if "SKIPPED" in line]
     assert all("however it is cut" in line or "it has no kernel of its own" in line for line in skipped)
-    assert not skipped or name not in ("swish", "rms_norm")  # which have kernels
+    assert not skipped or name not in ("swish", "rms_norm", "distances")  # which have kernels
 
 
 @examples
@@ -89,6 +94,14 @@ def test_a_model_with_the_plugin_learns_and_exports(name: str, python: Path, tmp
     done = run_code(code, target, executable=python)
     assert float(done.stdout) < 0.1
     assert target.stat().st_size > 0
+
+
+def test_the_benchmark_of_distances_runs() -> None:
+    folder = EXAMPLES / "bigmodel_distances"
+    code = "import runpy, sys; runpy.run_path(sys.argv[1])['main']([(6, 5, 4)], 1)"
+    done = run_code(code, folder / "bench.py", beside=[folder])
+    rows = [line.split("|")[1:3] for line in done.stdout.splitlines()[2:]]
+    assert rows == [[" 6, 5, 4 ", " distances "], [" 6, 5, 4 ", " training step "]]
 
 
 OPTIONS = {"gan": [["--data", "digits"], ["--data", "digits", "--penalty"]]}
