@@ -77,6 +77,12 @@ def failed(function_name: str, error: BaseException, what: str) -> KernelError |
     last = own[-1]
     reason = re.sub(r"^tid=\[.*?\] ctaid=\[.*?\]: ", "", str(error)) or "no reason given"
     source = linecache.getline(last.filename, last.lineno).strip()
+    if "assignment destination is read-only" in reason:
+        return KernelError(
+            f"{what} '{function_name}' writes to what it may only read: {last.filename}, line {last.lineno}."
+            f"\n    {source}",
+            fix="write to outputs alone, or to memory that call.temporary(shape) gives.",
+        )
     return KernelError(
         f"{what} '{function_name}' failed: {last.filename}, line {last.lineno} raised {type(error).__name__}:"
         f" {reason}.\n    {source}",

@@ -19,12 +19,13 @@ class Backward:
 
     Args:
         network: the built model.
+        order: 2 for the gradients of the sum of the squares of all gradients.
 
     Attributes:
         names: of what the gradients belong to: float inputs, then trainable parameters by path.
     """
 
-    def __init__(self, network: Network) -> None:
+    def __init__(self, network: Network, order: int = 1) -> None:
         graph = Graph()
         trace = network.traced_into(graph, training=True)
         floats = [value for value in trace.outputs if value.spec.is_float]
@@ -49,6 +50,10 @@ class Backward:
                 for part in parts[1:]:
                     total = total + part
                 found = [total, *gradients(total, list(wrt.values()))]
+                for _ in range(1, order):
+                    squares = [ops.sum(gradient * gradient) for gradient in found[1:]]
+                    total = sum(squares[1:], squares[0])
+                    found = [total, *gradients(total, list(wrt.values()))]
         self._count = len(trace.outputs)
         self.program = Program(graph, [*trace.outputs, *found], device=network.device)
 

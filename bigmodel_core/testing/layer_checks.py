@@ -17,10 +17,11 @@ from bigmodel_core.nn.model import Model
 from bigmodel_core.nn.network import Network
 from bigmodel_core.nn.outputs import listed
 from bigmodel_core.testing import round_trips
+from bigmodel_core.testing.backward import Backward
 from bigmodel_core.testing.checks import CheckSkipped, Found, Inputs, behind, expect, expect_numbers
 from bigmodel_core.testing.child import Died, isolated
-from bigmodel_core.testing.gradients import compare
 from bigmodel_core.testing.kernel_checks import check_cuts, check_inputs_kept, check_memory
+from bigmodel_core.testing.layer_gradients import check_gradient, check_second_gradient
 from bigmodel_core.testing.layer_subject import Applied, LayerSubject
 from bigmodel_core.testing.registry_checks import expect_readable, registry_checks
 from bigmodel_core.train.step import TrainStep
@@ -71,6 +72,8 @@ def _computation_checks(subject: LayerSubject, elsewhere: Found) -> Found:
         "shapes and dtypes": check_shapes,
         "reference": check_reference,
         "gradient": check_gradient,
+        "gradient of the gradient": check_second_gradient,
+        "same seed, same numbers": check_repeats,
         "non-contiguous inputs": check_non_contiguous,
         "empty batch": check_empty_batch,
         "same bits at any thread count": check_threads,
@@ -139,7 +142,8 @@ def check_reference(subject: LayerSubject) -> None:
     """Outputs in inference mode equal those of the reference in float64, for batches of any size."""
     if subject.reference is None:
         raise CheckSkipped("no reference was passed")
-    for dtype, batch in (*((dtype, subject.batch) for dtype in COMPUTED_FLOATS), ("float32", subject.large)):
+    sizes = dict.fromkeys((subject.batch, 1, 2, subject.large))
+    for dtype, batch in (("float64", subject.batch), *(("float32", batch) for batch in sizes)):
         tolerance = DTYPES[dtype].tolerance
         network = subject.network(dtype)
         arrays = subject.arrays(batch, dtype)
@@ -155,26 +159,22 @@ def check_reference(subject: LayerSubject) -> None:
             )
 
 
-def check_gradient(subject: LayerSubject) -> None:
-    """Gradients of inputs and parameters in training mode equal finite differences in float64."""
-    network, backward = subject.network("float64"), subject.backward("float64")
-    if not backward.differentiable:
-        raise CheckSkipped("the outputs are not floats")
-    arrays = subject.arrays(subject.batch, "float64")
-    _, _, gradients = backward.run(arrays)
-    named = dict(zip(network.input_names, arrays, strict=True))
-    for name, gradient in gradients.items():
-        if name in named:
-            compare(lambda: backward.run(arrays)[1], named[name], gradient, f"input '{name}'")
-            continue
-        values = network.variables.read(name)
-
-        def moved(name: str = name, values: np.ndarray = values) -> float:
-            network.variables.write(name, values)
-            return backward.run(arrays)[1]
-
-        compare(moved, values, gradient, f"parameter '{name}'")
-        network.variables.write(name, values)
+def check_repeats(subject: LayerSubject) -> None:
+    """Models built with one seed have the same parameters, and give the same bits forward and backward."""
+    arrays, found = subject.arrays(subject.batch), []
+    for _ in range(2):
+        network = subject.layer.build(*subject.specs, seed=0)
+        state = network.state()
+        outputs, _, gradients = Backward(network).run(arrays)
+        found.append(([*state.values()], [*outputs_of(network, arrays), *outputs, *gradients.values()]))
+    (states, results), (others, again) = found
+    for name, one, other in zip(state, states, others, strict=True):
+        expect(
+            np.array_equal(one, other, equal_nan=one.dtype.kind == "f"),
+            f"two models built with one seed differ in parameter '{name}': draw it from the generator that"
+            " initializers are given",
+        )
+    _same(results, again, "two models built with one seed: outputs and gradients")
 
 
 def check_unmodified(subject: LayerSubject) -> None:

@@ -81,6 +81,10 @@ class LayerSubject:
             self._backwards[dtype] = Backward(self.network(dtype))
         return self._backwards[dtype]
 
+    def ops(self) -> list[Op]:
+        """The ops of the model in training."""
+        return [node.op for node in needed(self.network().trace(training=True).outputs)]
+
     def works(self, batch: int) -> list[Work]:
         """What the kernels of the layer do: a prediction, and a step of training with its gradients."""
         network, arrays, backward = self.network(), self.arrays(batch), self.backward()

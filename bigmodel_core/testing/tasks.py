@@ -5,19 +5,33 @@ from __future__ import annotations
 import json
 import os
 import sys
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from typing import Any
 
 import numpy as np
 
 from bigmodel_core.errors import DeviceError
 from bigmodel_core.graph.spec import Spec
+from bigmodel_core.kernels.cuda.engine.array import shared_by
 from bigmodel_core.nn.outputs import listed
 from bigmodel_core.registry import config
 from bigmodel_core.testing.backward import Backward
-from bigmodel_core.testing.checks import CheckSkipped
+from bigmodel_core.testing.checks import CheckSkipped, expect
 from bigmodel_core.testing.evaluate import compute, compute_gradients
 from bigmodel_core.train.checkpoint import load
+
+SHARES: tuple[tuple[dict[str, Any], str], ...] = (
+    (
+        {"threads": 1},
+        "other numbers where one thread does all the work: a thread must go on in steps of `threads`",
+    ),
+    (
+        {"is_backwards": True},
+        "other numbers where the last thread starts first: a thread reads what another writes; make two"
+        " launches of it (bm.cuda_launches)",
+    ),
+)
+"""Other ways to share the work of a kernel among threads, and what is wrong if numbers depend on them."""
 
 
 def _backward(request: Mapping[str, Any], arrays: list[np.ndarray], state: dict[str, Any]) -> list[Any]:
@@ -29,18 +43,40 @@ def _backward(request: Mapping[str, Any], arrays: list[np.ndarray], state: dict[
     except (DeviceError, ImportError) as error:
         raise CheckSkipped(f"no CUDA here: {error}") from error
     network.load_state(state)
-    outputs, _, gradients = Backward(network).run(arrays)
-    return [*outputs, *gradients.values()]
+
+    def run() -> list[Any]:
+        outputs, _, gradients = Backward(network).run(arrays)
+        return [*outputs, *gradients.values()]
+
+    return _however_shared(run)
 
 
 def _loss(request: Mapping[str, Any], arrays: list[np.ndarray], state: dict[str, Any]) -> list[Any]:
     """A loss of a configuration with the gradient of the prediction, on a device."""
     loss = config.from_config("loss", request["config"])
-    try:
-        each = compute(loss.each, *arrays, device=request["device"])
-    except (DeviceError, ImportError) as error:
-        raise CheckSkipped(f"no CUDA here: {error}") from error
-    return [each, *compute_gradients(loss, *arrays, wrt=[0], device=request["device"])]
+    device = request["device"]
+
+    def run() -> list[Any]:
+        try:
+            each = compute(loss.each, *arrays, device=device)
+        except (DeviceError, ImportError) as error:
+            raise CheckSkipped(f"no CUDA here: {error}") from error
+        return [each, *compute_gradients(loss, *arrays, wrt=[0], device=device)]
+
+    return _however_shared(run)
+
+
+def _however_shared(run: Callable[[], list[Any]]) -> list[Any]:
+    """What is computed, once its kernels have given the same however threads share their work."""
+    with shared_by() as kernels:
+        usual = run()
+    names = ", ".join(dict.fromkeys(kernels))
+    for options, problem in SHARES if kernels else ():
+        with shared_by(**options):
+            for found, expected in zip(run(), usual, strict=True):
+                same = np.allclose(found, expected, rtol=1e-4, atol=1e-5, equal_nan=True)
+                expect(same, f"CUDA kernels {names}: {problem}")
+    return usual
 
 
 def _reload(request: Mapping[str, Any], arrays: list[np.ndarray], state: dict[str, Any]) -> list[Any]:

@@ -11,6 +11,7 @@ from dataclasses import dataclass
 from math import sqrt
 
 import bigmodel_core as bm
+from bigmodel_core import ops
 
 
 def rate_of(x, i, epsilon):
@@ -125,6 +126,10 @@ class RmsNormGradOp(bm.Op):
 
     def infer(self, dy, x):
         return x
+
+    def decomposed(self, dy, x):  # for gradients of this one
+        rate = 1 / ops.sqrt(ops.mean(x * x, axis=-1, keepdims=True) + self.epsilon)
+        return (dy * rate - x * rate**3 * ops.mean(dy * x, axis=-1, keepdims=True),)
 
 
 @dataclass(frozen=True)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import re
 import unittest
 from collections.abc import Callable, Iterator
@@ -17,6 +18,8 @@ from bigmodel_core import ops, registry
 from bigmodel_core.testing import Check, checks_for
 from bigmodel_core.testing.child import IS_POSSIBLE
 from tests.plugins import test_wrong_kernels as kernels
+from tests.plugins import wrong_cuda
+from tests.processes import run_code
 
 pytestmark = pytest.mark.skipif(not IS_POSSIBLE, reason="needs mmap, mprotect and fork")
 
@@ -117,6 +120,49 @@ class OnlyFew(Double):
     cpu = bm.kernel(only_few)
 
 
+def backwards_in_place(out, x, start, stop):
+    for i in range(start, stop):
+        for j in range(x.shape[1]):
+            out[i, j] = x[i, x.shape[1] - 1 - j]
+
+
+@fault("a kernel in place that reads what it has overwritten", "stays in its memory", [(4, 7)])
+class TurnedInPlace(Double):
+    backwards = bm.kernel(backwards_in_place)
+    cpu = bm.cpu_launches(in_place=0)(
+        lambda call: call.launch(TurnedInPlace.backwards, [call.output(0)], [call.input(0)])
+    )
+
+
+@dataclass(frozen=True)
+class WrongSecondGradient(bm.Op):
+    """Of dy * 2 * x, the gradient of a square."""
+
+    cpu, cuda = bm.elementwise(lambda dy, x: 2 * dy * x)
+
+    def grad(self, ddy: Any, y: Any, dy: Any, x: Any) -> tuple[Any, Any]:
+        return 2.0 * ddy * x, 3.0 * ddy * dy
+
+
+@fault("a gradient whose own gradient is wrong", "gradient of the gradient", [(4, 7)])
+class Square(bm.Op):
+    cpu, cuda = bm.elementwise(lambda x: x * x)
+
+    def grad(self, dy: Any, y: Any, x: Any) -> tuple[Any]:
+        return (WrongSecondGradient()(dy, x),)
+
+
+def not_for_one(out, x, start, stop):
+    for i in range(start, stop):
+        for j in range(x.shape[1]):
+            out[i, j] = 2 * x[i, j] if x.shape[0] > 1 else x[i, j]
+
+
+@fault("a kernel that is wrong for one sample", "reference", [(4, 7)], twice)
+class NotForOne(Double):
+    cpu = bm.kernel(not_for_one)
+
+
 def by_sample(spec: Any) -> tuple[int, int]:
     samples, width = spec.shape
     return samples, samples * width // samples
@@ -143,6 +189,21 @@ class NoGradient(Double):
 class Choosy(bm.Layer):
     def __call__(self, x: Any) -> Any:
         raise bm.errors.ShapeError("expected an input of 12 axes.")
+
+
+@fault("a layer that counts how often it is called", "same seed, same numbers", [(4, 7)])
+class CountingCalls(bm.Layer):
+    calls: ClassVar[list[int]] = []
+
+    def __call__(self, x: Any) -> Any:
+        self.calls.append(1)
+        return x * float(len(self.calls))
+
+
+@fault("a layer whose initial numbers no seed decides", "same seed, same numbers", [(4, 7)])
+class Unseeded(bm.Layer):
+    def __call__(self, x: Any) -> Any:
+        return x * self.parameter("scale", x.shape[-1:], float(np.random.default_rng().normal()))
 
 
 @fault("a layer without a docstring", "registered and documented", [(4, 7)])
@@ -466,7 +527,37 @@ def test_the_check_finds_the_fault(text: str, registered: None) -> None:
             pytest.fail(f"it was skipped: {reason}")
 
 
+@pytest.fixture(scope="module")
+def said_of_cuda_kernels(tmp_path_factory: pytest.TempPathFactory) -> dict[str, str]:
+    """What the kit says of layers with wrong CUDA kernels, in a process that has them installed."""
+    site = tmp_path_factory.mktemp("site")
+    (site / "wrong_cuda.py").write_text(Path(wrong_cuda.__file__).read_text())
+    info = site / "wrong_cuda-1.0.dist-info"
+    info.mkdir()
+    (info / "METADATA").write_text("Metadata-Version: 2.1\nName: wrong-cuda\nVersion: 1.0\n")
+    (info / "entry_points.txt").write_text("[bigmodel]\nwrong = wrong_cuda\n")
+    found: dict[str, str] = json.loads(run_code("import wrong_cuda; wrong_cuda.main()", beside=[site]).stdout)
+    return found
+
+
+@pytest.mark.parametrize("text", [*wrong_cuda.LAYERS])
+def test_the_check_finds_the_fault_of_a_cuda_kernel(text: str, said_of_cuda_kernels: dict[str, str]) -> None:
+    assert text in said_of_cuda_kernels
+    expected = {
+        "does one row a thread": "one thread does all the work",
+        "reads the row of another": "the last thread starts first",
+        "writes to its input": "writes to what it may only read",
+    }
+    for what, words in expected.items():
+        assert (words in said_of_cuda_kernels[text]) is text.endswith(what)
+
+
+def test_nothing_is_said_of_a_right_cuda_kernel(said_of_cuda_kernels: dict[str, str]) -> None:
+    assert "right" not in said_of_cuda_kernels
+
+
 def test_the_page_lists_the_faults() -> None:
     rows = re.findall(r"^\| (\w+ .*) \| `(.*)` \|$", PAGE.read_text(), re.M)
-    assert rows == [(text, check) for text, (check, _) in FAULTS.items()]
+    found = [(text, check) for text, (check, _) in FAULTS.items()]
+    assert rows == found + [(text, wrong_cuda.CHECK) for text in wrong_cuda.LAYERS]
     assert len(rows) >= 40

@@ -2,8 +2,11 @@
 
 from __future__ import annotations
 
+import contextlib
 import functools
 import math
+from collections.abc import Iterator
+from dataclasses import replace
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -16,6 +19,36 @@ from bigmodel_core.kernels.scalar import parameters
 
 if TYPE_CHECKING:
     from bigmodel_core.kernels.cuda.engine.kernels import CudaKernel
+
+
+_shares: list[tuple[int | None, bool, list[str]]] = []
+"""How `shared_by` shares work, the innermost last."""
+
+
+@contextlib.contextmanager
+def shared_by(threads: int | None = None, is_backwards: bool = False) -> Iterator[list[str]]:
+    """Plans that are made inside share the work of plugins' array kernels so, in memory that holds NaN.
+
+    No result may depend on either.
+
+    Args:
+        threads: how many threads there are, in blocks of one; as many as usual if None.
+        is_backwards: whether the thread of the highest number is the first that starts.
+
+    Yields:
+        The names of these kernels.
+    """
+    names: list[str] = []
+    _shares.append((threads, is_backwards, names))
+    try:
+        yield names
+    finally:
+        _shares.pop()
+
+
+def are_shared_otherwise() -> bool:
+    """Whether this is inside `shared_by`."""
+    return bool(_shares)
 
 
 def launches(kernel: CudaKernel, call: Call) -> list[CudaLaunch]:
@@ -32,8 +65,8 @@ def launches(kernel: CudaKernel, call: Call) -> list[CudaLaunch]:
         return []
     buffers = (*call.output_buffers, *call.input_buffers)
     arguments: list[Any] = [
-        View(buffer, tuple(int(size) for size in shape), spec.dtype)
-        for buffer, shape, spec in zip(buffers, shapes, specs, strict=True)
+        View(buffer, tuple(int(size) for size in shape), spec.dtype, is_read=number >= len(call.outputs))
+        for number, (buffer, shape, spec) in enumerate(zip(buffers, shapes, specs, strict=True))
     ]
     names = parameters(function)[len(specs) :]
     arguments += [
@@ -41,7 +74,12 @@ def launches(kernel: CudaKernel, call: Call) -> list[CudaLaunch]:
     ]
     if "status" in names:
         arguments.append(call.status())
-    return [over_items(wrapper(function, len(specs)), arguments, items)]
+    if not _shares or function.__module__.partition(".")[0] == "bigmodel_core":
+        return [over_items(wrapper(function, len(specs)), arguments, items)]
+    threads, is_backwards, called = _shares[-1]
+    called.append(function.__name__)
+    found = over_items(wrapper(function, len(specs), is_backwards), arguments, items)
+    return [found if threads is None else replace(found, blocks=(threads,), threads=1)]
 
 
 def _argument(value: Any, dtype: str) -> Any:
@@ -55,13 +93,15 @@ def _argument(value: Any, dtype: str) -> Any:
 
 
 @functools.cache
-def wrapper(function: Any, arrays: int) -> Any:
-    """The kernel that calls a function with its arrays, attributes and thread number."""
+def wrapper(function: Any, arrays: int, is_backwards: bool = False) -> Any:
+    """The kernel that calls a function with its arrays, attributes and thread number; `is_backwards` counts
+    threads from the last."""
     names = parameters(function)[arrays:]
     taken = [f"a{number}" for number in range(arrays)] + [
         f"k_{name}" for name in names if name not in ("thread", "threads")
     ]
-    special = {"thread": "cuda.grid(1)", "threads": "cuda.gridsize(1)"}
+    number = "cuda.gridsize(1) - 1 - cuda.grid(1)" if is_backwards else "cuda.grid(1)"
+    special = {"thread": number, "threads": "cuda.gridsize(1)"}
     given = [f"a{number}" for number in range(arrays)] + [special.get(name, f"k_{name}") for name in names]
     scope: dict[str, Any] = {"function": function, "cuda": runtime.numba_cuda()}
     text = f"def kernel({', '.join(_status_last(taken))}):\n    function({', '.join(given)})\n"

@@ -9,7 +9,7 @@ from typing import Any
 
 import numpy as np
 
-from bigmodel_core.kernels.cuda.engine import runtime
+from bigmodel_core.kernels.cuda.engine import runtime, simulator
 
 LAST = 2**62
 """Above every position: kernels report `LAST - position`, so that the largest number names the first one."""
@@ -71,6 +71,8 @@ class View:
     shape: tuple[int, ...]
     dtype: str
     offset: int = 0
+    is_read: bool = False
+    """Whether kernels only read it: in the simulator, writing to it is an error."""
 
     @property
     def size(self) -> int:
@@ -84,7 +86,8 @@ class View:
             return runtime.numba_cuda().device_array(shape, np.dtype(self.dtype))
         memory = self.buffer.memory
         flat = memory if memory.dtype == np.dtype(self.dtype) else memory.view(np.dtype(self.dtype))
-        return flat[self.offset : self.offset + self.size].reshape(shape)
+        found = flat[self.offset : self.offset + self.size].reshape(shape)
+        return simulator.read_only(found) if self.is_read and runtime.simulated() else found
 
 
 def flat(buffer: CudaBuffer, count: int, dtype: str) -> View:

@@ -87,6 +87,15 @@ def meet_without_polling() -> None:
     BlockManager.run, BlockThread.syncthreads = run, syncthreads
 
 
+def read_only(array: Any) -> Any:
+    """A simulated device array of the same memory, to which writing is an error."""
+    from numba.cuda.simulator.cudadrv.devicearray import FakeCUDAArray
+
+    view = array._ary.view()
+    view.flags.writeable = False
+    return FakeCUDAArray(view)
+
+
 def plain(argument: Any) -> Any:
     """An integer, or a tuple of them, as Python's: the simulator computes with these several times faster."""
     if isinstance(argument, tuple):
