@@ -51,7 +51,7 @@ def test_the_plugin_passes_the_conformance_kit(name: str, python: Path) -> None:
     assert "cuda equals cpu" in done.stdout or name in OPTIMIZERS
     assert " passed" in done.stdout and "failed" not in done.stdout
     skipped = [line for line in done.stdout.splitlines() if "SKIPPED" in line]
-    spared = ("however it is cut", "it has no kernel of its own", "gradient of the gradient")
+    spared = ("however it is cut", "gradient of the gradient", "it has no kernel of", "it has no op of")
     assert all(any(words in line for words in spared) for line in skipped)
     assert not skipped or name not in ("swish", "rms_norm", "distances")  # which have kernels
 
