@@ -8,16 +8,15 @@ from functools import partial
 
 import numpy as np
 
-from bigmodel_core.graph import Graph, Node, Op
-from bigmodel_core.graph.spec import Spec
+from bigmodel_core.graph import Node, Op
 from bigmodel_core.kernels.cpu.engine.array import cut_by
-from bigmodel_core.nn.outputs import listed
 from bigmodel_core.plan import Program, Variables, device_named
 from bigmodel_core.plan.device import Device
 from bigmodel_core.plan.kernel_table import needs_kernel
 from bigmodel_core.testing.checks import CheckSkipped
 from bigmodel_core.testing.child import IS_POSSIBLE, Child
 from bigmodel_core.testing.guard_pages import FORMS, GuardedCpu
+from bigmodel_core.testing.in_place import InPlace, in_place
 
 FEW = 40
 """Steps of a program that is guarded even if it has no kernels but the core's."""
@@ -26,10 +25,6 @@ CUTS = (1, 3)
 NOT_ITS_OWN = (
     "the result depends on memory that nobody wrote: a kernel reads past the end of an array, or from its"
     " output before it wrote there"
-)
-READS_WHAT_IT_OVERWROTE = (
-    "the result is another where the output takes over the memory of an input (in_place): a kernel reads"
-    " there what it has overwritten"
 )
 DEPENDS_ON_CUT = (
     "the result depends on how the work is cut into pieces: a kernel may write the rows from start to stop"
@@ -71,31 +66,10 @@ class Work:
             name = f"{type(node.op).__name__}, kernel {getattr(function, '__name__', '')}"
             yield name, Work(program, self.given, self.state)
 
-    def in_place(self) -> list[tuple[str, Program, Program, dict[str, np.ndarray]]]:
-        """Of each op of a plugin whose output may take over the memory of an input: its name, a program in
-        which it does, one in which the input is still needed, and what both read."""
-        found = []
-        for node in sorted(self._own(), key=lambda node: node.index):
-            position = getattr(node.op.kernel("cpu"), "in_place", None)
-            if position is None or not node.inputs[position].spec.is_float:
-                continue
-            arrays = Work(
-                Program(self.program.graph, node.inputs, device=self.program.device), self.given, self.state
-            ).on(device_named("cpu"))()[: len(node.inputs)]
-            graph = Graph()
-            names = [f"input_{number}" for number in range(len(arrays))]
-            with graph.active():
-                values = [
-                    graph.input(name, Spec(a.shape, a.dtype.name))
-                    for name, a in zip(names, arrays, strict=True)
-                ]
-                computed = values[position] = -values[position]
-                outputs = listed(node.op(*values))
-            given = dict(zip(names, arrays, strict=True)) | {names[position]: -arrays[position]}
-            inside, outside = Program(graph, outputs), Program(graph, [*outputs, computed])
-            if any(step.takes is not None for step in inside.steps):
-                found.append((type(node.op).__name__, inside, outside, given))
-        return found
+    def in_place(self) -> list[InPlace]:
+        """The ops of plugins whose output may take over the memory of an input, on the program's device."""
+        nodes = sorted(self._own(), key=lambda node: node.index)
+        return in_place(self.program.device, nodes, self.given, self.state)
 
     def _own(self) -> list[Node]:
         return [node for node in self._nodes() if not is_of_the_core(node.op) and needs_kernel(node.op)]
@@ -142,12 +116,9 @@ def check_memory(works: Sequence[Work]) -> None:
 
     def run() -> None:
         _compare(pairs, NOT_ITS_OWN)
-        for name, inside, outside, given in in_place:
-            child.say(f"{name}, with the output in the memory of an input")
-            variables = Variables(device_named("cpu"))
-            found, usual = inside.run(variables, given), outside.run(variables, given)
-            if not _are_same(found, usual[: len(found)], False):
-                raise AssertionError(f"{name}: {READS_WHAT_IT_OVERWROTE}")
+        for found in in_place:
+            child.say(f"{found.name}, with the output in the memory of an input")
+            found.check()
 
     child.run(run)
 

@@ -18,6 +18,7 @@ from bigmodel_core.registry import config
 from bigmodel_core.testing.backward import Backward
 from bigmodel_core.testing.checks import CheckSkipped, expect
 from bigmodel_core.testing.evaluate import compute, compute_gradients
+from bigmodel_core.testing.kernel_checks import Work
 from bigmodel_core.train.checkpoint import load
 
 SHARES: tuple[tuple[dict[str, Any], str], ...] = (
@@ -48,7 +49,11 @@ def _backward(request: Mapping[str, Any], arrays: list[np.ndarray], state: dict[
         outputs, _, gradients = Backward(network).run(arrays)
         return [*outputs, *gradients.values()]
 
-    return _however_shared(run)
+    found = _however_shared(run)
+    backward = Backward(network)
+    for op in Work(backward.program, backward.given(arrays), state).in_place():
+        op.check()
+    return found
 
 
 def _loss(request: Mapping[str, Any], arrays: list[np.ndarray], state: dict[str, Any]) -> list[Any]:

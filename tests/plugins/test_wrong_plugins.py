@@ -547,6 +547,7 @@ def test_the_check_finds_the_fault_of_a_cuda_kernel(text: str, said_of_cuda_kern
         "does one row a thread": "one thread does all the work",
         "reads the row of another": "the last thread starts first",
         "writes to its input": "writes to what it may only read",
+        "reads what it has overwritten": "takes over the memory of an input",
     }
     for what, words in expected.items():
         assert (words in said_of_cuda_kernels[text]) is text.endswith(what)

@@ -66,6 +66,35 @@ def computes_something_else(out, x, thread, threads):
             out[i, j] = 3 * x[i, j]
 
 
+def turns_in_place(out, x, thread, threads):
+    for i in range(thread, x.shape[0], threads):
+        for j in range(x.shape[1]):
+            out[i, j] = x[i, x.shape[1] - 1 - j]
+
+
+TURNED = bm.cuda_kernel(turns_in_place)
+
+
+@dataclass(frozen=True)
+class Turn(bm.Op):
+    cuda = bm.cuda_launches(in_place=0)(lambda call: call.launch(TURNED, [call.output(0)], [call.input(0)]))
+    exported = False
+
+    def infer(self, x: bm.Spec) -> bm.Spec:
+        return x
+
+    def decomposed(self, x: Any) -> tuple[Any]:
+        return (x[:, ::-1],)
+
+
+@dataclass(frozen=True)
+class Turning(bm.Layer):
+    """Rows backwards."""
+
+    def __call__(self, x: Any) -> Any:
+        return Turn()(x)
+
+
 def layer_of(number: int, forward: Any, backward: Any) -> type[bm.Layer]:
     """A layer that doubles, by these kernels on CUDA."""
 
@@ -110,6 +139,7 @@ for function in (
     what = function.__name__.replace("_", " ")
     for place, kernels in {"kernel": (function, right), "gradient": (right, function)}.items():
         LAYERS[f"a CUDA {place} that {what}"] = layer_of(len(LAYERS), *kernels)
+LAYERS["a CUDA kernel that works in place and reads what it has overwritten"] = Turning
 RIGHT = layer_of(len(LAYERS), right, right)
 
 
