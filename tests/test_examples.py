@@ -16,6 +16,7 @@ LAYERS = {
     "rms_norm": "layers.RMSNorm()",
     "kan": "layers.KAN(4)",
     "distances": "layers.Prototypes(8)",
+    "mamba": "layers.Reshape((4, 2)), bm.layers.Mamba(states=4), bm.layers.Flatten()",
 }
 OPTIMIZERS = {"muon": "optimizers.Muon(0.05)"}
 PLUGINS = LAYERS | OPTIMIZERS
@@ -50,10 +51,11 @@ def test_the_plugin_passes_the_conformance_kit(name: str, python: Path) -> None:
     done = run_pytest("-p", "no:xdist", "-vv", folder / "tests", cwd=folder, executable=python)
     assert "cuda equals cpu" in done.stdout or name in OPTIMIZERS
     assert " passed" in done.stdout and "failed" not in done.stdout
-    skipped = [line for line in done.stdout.splitlines() if "SKIPPED" in line]
+    lines = done.stdout.splitlines()
+    skipped = [line for line in lines if "SKIPPED" in line and "of_pytorch" not in line]  # it is optional
     spared = ("however it is cut", "gradient of the gradient", "it has no kernel of", "it has no op of")
     assert all(any(words in line for words in spared) for line in skipped)
-    assert not skipped or name not in ("swish", "rms_norm", "distances")  # which have kernels
+    assert not skipped or name not in ("swish", "rms_norm", "distances", "mamba")  # which have kernels
 
 
 @examples

@@ -16,6 +16,7 @@ from bigmodel_core.graph.kernel import Kernel as Kernel
 from bigmodel_core.graph.op import Op as Op
 from bigmodel_core.graph.op import current_graph as current_graph
 from bigmodel_core.graph.op import graph_of as graph_of
+from bigmodel_core.graph.op import parts_of as parts_of
 from bigmodel_core.graph.op import register_kernel as register_kernel
 from bigmodel_core.graph.value import Number as Number
 from bigmodel_core.graph.value import Operand as Operand

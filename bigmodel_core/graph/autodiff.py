@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 
 from bigmodel_core.errors import BigmodelError, GraphError, ShapeError
-from bigmodel_core.graph import Node, Op, Value, between, needed
+from bigmodel_core.graph import Node, Op, Value, between, needed, parts_of
 from bigmodel_core.graph.operations import operations
 from bigmodel_core.graph.spec import format_shape
 
@@ -100,7 +100,7 @@ def _gradients_of(node: Node, upstream: Sequence[Value | None]) -> Sequence[Valu
     try:
         own = type(node.op)
         is_made_of = own.grad is Op.grad and own.decomposed is not Op.decomposed
-        if is_made_of and (parts := node.op.decomposed(*node.inputs)) is not None:
+        if is_made_of and (parts := parts_of(node.op, node.inputs)) is not None:
             return pulled_back(parts, upstream, node.inputs)
         single = len(node.outputs) == 1
         given = node.op.grad(

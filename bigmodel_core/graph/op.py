@@ -284,3 +284,11 @@ def graph_of(items: Iterable[Any]) -> Graph:
         return current_graph()
     active = active_graph.get()
     return active if active is not None and active is not found and active.is_inside(found) else found
+
+
+def parts_of(op: Op, inputs: Sequence[Value]) -> Sequence[Value] | None:
+    """What an op is `decomposed` into on some inputs; ops without inputs are made in their graph, too."""
+    if not inputs:
+        return op.decomposed()
+    with graph_of(inputs).active():
+        return op.decomposed(*inputs)

@@ -19,7 +19,7 @@ from functools import cached_property
 from typing import TYPE_CHECKING
 
 from bigmodel_core.errors import GraphError, KernelError
-from bigmodel_core.graph import Graph, Input, Node, Op, Value, needed
+from bigmodel_core.graph import Graph, Input, Node, Op, Value, needed, parts_of
 from bigmodel_core.plan.grouping import fuse
 from bigmodel_core.plan.kernel_table import needs_kernel
 
@@ -164,7 +164,7 @@ def _has_no_kernel(node: Node, device: Device) -> bool:
 def _with_parts_of(computation: Computation, chosen: Callable[[Node], bool]) -> Computation:
     if not any(chosen(node) for node in computation.nodes):
         return computation
-    return replaced(computation, lambda node, inputs: node.op.decomposed(*inputs) if chosen(node) else None)
+    return replaced(computation, lambda node, inputs: parts_of(node.op, inputs) if chosen(node) else None)
 
 
 def selected_early(computation: Computation, device: Device) -> Computation:

@@ -11,7 +11,19 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from bigmodel_core.errors import BigmodelError, ExportError, ShapeError
-from bigmodel_core.graph import LEAVES, Body, Constant, Graph, Input, Node, Op, Value, Variable, needed
+from bigmodel_core.graph import (
+    LEAVES,
+    Body,
+    Constant,
+    Graph,
+    Input,
+    Node,
+    Op,
+    Value,
+    Variable,
+    needed,
+    parts_of,
+)
 from bigmodel_core.nn.fitting import input_spec
 from bigmodel_core.nn.layer import Layer
 from bigmodel_core.nn.network import Network
@@ -137,7 +149,7 @@ def _with_lowerings(roots: Sequence[Value]) -> list[Value]:
 
     def parts(op: Op, inputs: Sequence[Value]) -> Sequence[Value] | None:
         is_written = type(op).onnx is not Op.onnx and not op.is_spelled_out(*(x.spec for x in inputs))
-        return None if is_written else op.decomposed(*inputs)
+        return None if is_written else parts_of(op, inputs)
 
     found = list(roots)
     while any(parts(node.op, node.inputs) is not None for node in needed(found)):

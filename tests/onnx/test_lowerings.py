@@ -118,6 +118,28 @@ def test_what_is_made_in_between_has_a_shape(lowering: Lowering, tmp_path: Path)
         np.testing.assert_allclose(run(path, x)[0], 2 * x, rtol=1e-6)
 
 
+@dataclass(frozen=True)
+class PlusOne(bm.Op):
+    """x + 1, without kernel, gradient and lowering: made of parts, of which one has no inputs."""
+
+    def infer(self, x: bm.Spec) -> bm.Spec:
+        return x
+
+    def decomposed(self, *inputs: bm.Value) -> list[bm.Value]:
+        (x,) = inputs
+        return [x + bm.ops.full(x.shape, 1.0, x.dtype)]
+
+
+def test_the_parts_of_an_op_may_have_no_inputs(tmp_path: Path) -> None:
+    model, path = Function(lambda x: PlusOne()(x)), tmp_path / "model.onnx"
+    network = model.build(bm.Spec(("N", 3)))
+    Onnx().export(model, path)
+    x = np.ones((2, 3), "float32")
+    np.testing.assert_array_equal(run(path, x)[0], 2 * x)
+    np.testing.assert_array_equal(network(x), 2 * x)
+    np.testing.assert_array_equal(bm.gradients(model, x), x)
+
+
 def unknown_size(emit: Any, x: Any) -> Any:
     return emit.size(emit.NonZero(x), (1,), "float32")
 
