@@ -3,78 +3,21 @@
 from __future__ import annotations
 
 import functools
-from collections.abc import Callable, Mapping
+from collections.abc import Callable
 from dataclasses import fields, replace
 from typing import Any
 
 import numpy as np
 
-from bigmodel_core.graph import Graph
 from bigmodel_core.graph.dtypes import COMPUTED_FLOATS, DTYPES
-from bigmodel_core.graph.spec import Spec
-from bigmodel_core.nn.optimizer import Optimizer, Schedule, first_state
-from bigmodel_core.ops.random import STEP
-from bigmodel_core.plan import Program, Variables, device_named
+from bigmodel_core.nn.optimizer import Optimizer, Schedule
+from bigmodel_core.registry import config
 from bigmodel_core.testing.checks import CheckSkipped, Found, Inputs, behind, expect, expect_numbers
 from bigmodel_core.testing.child import isolated
 from bigmodel_core.testing.kernel_checks import Work, check_cuts, check_inputs_kept, check_memory
-from bigmodel_core.testing.registry_checks import registry_checks
-
-
-class OptimizerRun:
-    """An optimizer at work on one parameter, gradients being given.
-
-    Args:
-        optimizer: the optimizer.
-        start: the parameter's first value.
-    """
-
-    def __init__(self, optimizer: Optimizer, start: np.ndarray) -> None:
-        self.optimizer, self.steps = optimizer, 0
-        self.variables = Variables(device_named("cpu"))
-        self.variables.create("parameter", start)
-        graph, spec = Graph(), Spec(start.shape, start.dtype.name)
-        with graph.active():
-            parameter, gradient = graph.variable("parameter", spec), graph.input("gradient", spec)
-            rate = graph.input("~rate", Spec((), "float64"))
-            number = graph.input(STEP, Spec((), "int64")).astype("float64")
-            state = {}
-            for name, first in first_state(optimizer, "parameter", spec).items():
-                self.variables.create(name, first)
-                state[name] = graph.variable(name, self.variables.spec(name))
-            found = optimizer.regularised({"parameter": parameter}, {"parameter": gradient})["parameter"]
-            new, kept = optimizer.update_parameter(
-                "parameter", parameter, found, state, rate.astype(spec.dtype), number
-            )
-        expect(
-            set(kept) == set(state), f"update returned the state {sorted(kept)}, init names {sorted(state)}"
-        )
-        for name, value in {"parameter": new, **kept}.items():
-            was = self.variables.spec(name)
-            expect(value.spec == was, f"'{name}' was {was} before the step and is {value.spec} after it")
-        self._program = Program(graph, [], {"parameter": new, **kept})
-
-    def step(self, gradient: np.ndarray) -> np.ndarray:
-        """One step; returns the parameter after it."""
-        given: dict[str, Any] = {
-            "gradient": gradient,
-            "~rate": np.float64(self.optimizer.rate(self.steps)),
-            STEP: np.int64(self.steps + 1),
-        }
-        needed: Mapping[str, Any] = self._program.inputs
-        self._program.run(self.variables, {name: given[name] for name in given if name in needed})
-        self.steps += 1
-        return self.variables.read("parameter")
-
-    def work(self, gradient: np.ndarray) -> Work:
-        """The first step, with all that it reads."""
-        rate, step = np.asarray(self.optimizer.rate(0), "float64"), np.asarray(1, "int64")
-        given = {"gradient": gradient, "~rate": rate, STEP: step}
-        return Work(self._program, given, self.state())
-
-    def state(self) -> dict[str, np.ndarray]:
-        """Parameter and state."""
-        return {path: self.variables.read(path) for path in self.variables}
+from bigmodel_core.testing.optimizer_run import OptimizerRun, steps_on
+from bigmodel_core.testing.registry_checks import registry_checks, require_registered
+from bigmodel_core.testing.worker import CUDA, exchanged
 
 
 def optimizer_checks(optimizer: Optimizer, inputs: Inputs | None = None, reference: Any = None) -> Found:
@@ -100,6 +43,7 @@ def optimizer_checks(optimizer: Optimizer, inputs: Inputs | None = None, referen
                 **{name: functools.partial(isolated, check, optimizer) for name, check in apart.items()},
                 "inputs unmodified": lambda: check_inputs_kept(_works(optimizer)),
                 "same bits however it is cut": lambda: check_cuts(_works(optimizer)),
+                "cuda equals cpu": lambda: check_cuda(optimizer),
             },
         ),
         **registry_checks(optimizer),
@@ -193,6 +137,20 @@ def check_converges(optimizer: Optimizer) -> None:
                 break
         else:
             raise AssertionError(f"after 600 steps {name} is {lowest:.3g}, and was {first:.3g}")
+
+
+def check_cuda(optimizer: Optimizer) -> None:
+    """Steps on "cuda" (the simulator if there is no GPU) equal those on "cpu", for each shape."""
+    require_registered(optimizer)
+    for shape in SHAPES:
+        start, *given = _gradients(3, "float32", shape)
+        expected = steps_on("cpu", optimizer, start, given)
+        settings = config.to_config(optimizer)
+        found = exchanged(CUDA, "optimizer", [start, *given], {}, config=settings, device="cuda")
+        for name, ours, theirs in zip(expected, expected.values(), found, strict=True):
+            what = f"'{name}' of a parameter of shape {shape} after {len(given)} steps"
+            expect_numbers(theirs, ours, what)
+            np.testing.assert_allclose(theirs, ours, rtol=1e-4, atol=1e-5, err_msg=what)
 
 
 def check_state(optimizer: Optimizer) -> None:

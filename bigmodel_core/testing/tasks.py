@@ -14,11 +14,13 @@ from bigmodel_core.errors import DeviceError
 from bigmodel_core.graph.spec import Spec
 from bigmodel_core.kernels.cuda.engine.array import shared_by
 from bigmodel_core.nn.outputs import listed
+from bigmodel_core.plan import device_named
 from bigmodel_core.registry import config
 from bigmodel_core.testing.backward import Backward
 from bigmodel_core.testing.checks import CheckSkipped, expect
 from bigmodel_core.testing.evaluate import compute, compute_gradients
 from bigmodel_core.testing.kernel_checks import Work
+from bigmodel_core.testing.optimizer_run import steps_on
 from bigmodel_core.train.checkpoint import load
 
 SHARES: tuple[tuple[dict[str, Any], str], ...] = (
@@ -71,6 +73,16 @@ def _loss(request: Mapping[str, Any], arrays: list[np.ndarray], state: dict[str,
     return _however_shared(run)
 
 
+def _optimizer(request: Mapping[str, Any], arrays: list[np.ndarray], state: dict[str, Any]) -> list[Any]:
+    """A parameter and its state after steps of an optimizer of a configuration on a device."""
+    optimizer, (start, *given) = config.from_config("optimizer", request["config"]), arrays
+    try:
+        device_named(request["device"])
+    except (DeviceError, ImportError) as error:
+        raise CheckSkipped(f"no CUDA here: {error}") from error
+    return _however_shared(lambda: [*steps_on(request["device"], optimizer, start, given).values()])
+
+
 def _however_shared(run: Callable[[], list[Any]]) -> list[Any]:
     """What is computed, once its kernels have given the same however threads share their work."""
     with shared_by() as kernels:
@@ -93,7 +105,7 @@ def main() -> None:
     """Answer requests on standard input until it ends; standard output is kept for answers."""
     answers = os.fdopen(os.dup(1), "w")
     os.dup2(2, 1)
-    tasks = {"backward": _backward, "loss": _loss, "reload": _reload}
+    tasks = {"backward": _backward, "loss": _loss, "optimizer": _optimizer, "reload": _reload}
     for line in sys.stdin:
         request = json.loads(line)
         try:

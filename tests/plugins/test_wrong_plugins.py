@@ -529,7 +529,7 @@ def test_the_check_finds_the_fault(text: str, registered: None) -> None:
 
 @pytest.fixture(scope="module")
 def said_of_cuda_kernels(tmp_path_factory: pytest.TempPathFactory) -> dict[str, str]:
-    """What the kit says of layers with wrong CUDA kernels, in a process that has them installed."""
+    """What the kit says of wrong CUDA kernels, in a process that has them installed."""
     site = tmp_path_factory.mktemp("site")
     (site / "wrong_cuda.py").write_text(Path(wrong_cuda.__file__).read_text())
     info = site / "wrong_cuda-1.0.dist-info"
@@ -540,7 +540,7 @@ def said_of_cuda_kernels(tmp_path_factory: pytest.TempPathFactory) -> dict[str, 
     return found
 
 
-@pytest.mark.parametrize("text", [*wrong_cuda.LAYERS])
+@pytest.mark.parametrize("text", [*wrong_cuda.FAULTS])
 def test_the_check_finds_the_fault_of_a_cuda_kernel(text: str, said_of_cuda_kernels: dict[str, str]) -> None:
     assert text in said_of_cuda_kernels
     expected = {
@@ -560,5 +560,5 @@ def test_nothing_is_said_of_a_right_cuda_kernel(said_of_cuda_kernels: dict[str, 
 def test_the_page_lists_the_faults() -> None:
     rows = re.findall(r"^\| (\w+ .*) \| `(.*)` \|$", PAGE.read_text(), re.M)
     found = [(text, check) for text, (check, _) in FAULTS.items()]
-    assert rows == found + [(text, wrong_cuda.CHECK) for text in wrong_cuda.LAYERS]
+    assert rows == found + [(text, wrong_cuda.CHECK) for text in wrong_cuda.FAULTS]
     assert len(rows) >= 40

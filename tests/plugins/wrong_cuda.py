@@ -1,6 +1,6 @@
-"""A plugin of layers whose CUDA kernels have one small fault each; as a program, it checks them.
+"""A plugin whose CUDA kernels have one small fault each, and a function that checks them.
 
-It is installed for a process of its own: the kit looks layers up by name in others.
+It is installed for a process of its own: the kit looks classes up by name in others.
 """
 
 from __future__ import annotations
@@ -13,8 +13,8 @@ import bigmodel_core as bm
 from bigmodel_core.testing import checks_for
 
 CHECK = "cuda equals cpu"
-LAYERS: dict[str, type[bm.Layer]] = {}
-"""By what is wrong with the kernel, or with that of the gradient."""
+FAULTS: dict[str, Any] = {}
+"""By what is wrong with a kernel: what has it, a layer or an optimizer."""
 
 
 def double(out, x, start, stop):
@@ -138,21 +138,62 @@ for function in (
 ):
     what = function.__name__.replace("_", " ")
     for place, kernels in {"kernel": (function, right), "gradient": (right, function)}.items():
-        LAYERS[f"a CUDA {place} that {what}"] = layer_of(len(LAYERS), *kernels)
-LAYERS["a CUDA kernel that works in place and reads what it has overwritten"] = Turning
-RIGHT = layer_of(len(LAYERS), right, right)
+        FAULTS[f"a CUDA {place} that {what}"] = layer_of(len(FAULTS), *kernels)()
+FAULTS["a CUDA kernel that works in place and reads what it has overwritten"] = Turning()
+
+
+def subtracts(out, x, rate, change, start, stop):
+    for i in range(start, stop):
+        out[i] = x[i] - rate[0] * change[i]
+
+
+def subtracts_twice(out, x, rate, change, thread, threads):
+    for i in range(thread, x.shape[0], threads):
+        out[i] = x[i] - 2 * rate[0] * change[i]
+
+
+def as_vectors(op: Any, inputs: Any, outputs: Any) -> Any:
+    return [(outputs[0].size,)], [(inputs[0].size,), (1,), (inputs[2].size,)]
+
+
+@dataclass(frozen=True)
+class Move(bm.Op):
+    cpu, cuda = bm.kernel(subtracts, views=as_vectors), bm.cuda_kernel(subtracts_twice, views=as_vectors)
+
+    def infer(self, x: bm.Spec, rate: bm.Spec, change: bm.Spec) -> bm.Spec:
+        return x
+
+
+@dataclass(frozen=True)
+class Descent(bm.Optimizer):
+    """Gradient descent."""
+
+    learning_rate: float = 0.1
+
+    def update(self, parameter: Any, gradient: Any, state: Any, rate: Any, step: Any) -> Any:
+        return Move()(parameter, rate, gradient), {}
+
+
+FAULTS["an optimizer whose CUDA kernel goes too far"] = Descent()
+RIGHT = layer_of(len(FAULTS), right, right)()
 
 
 @bm.hookimpl
 def bigmodel_layers() -> list[type[bm.Layer]]:
-    return [*LAYERS.values(), RIGHT]
+    return [type(item) for item in (*FAULTS.values(), RIGHT) if isinstance(item, bm.Layer)]
+
+
+@bm.hookimpl
+def bigmodel_optimizers() -> list[type[bm.Optimizer]]:
+    return [Descent]
 
 
 def main() -> None:
     """Print what the check says of each, as JSON; nothing of the right one."""
     found = {}
-    for text, layer in {**LAYERS, "right": RIGHT}.items():
-        (check,) = (check for check in checks_for(layer(), [(4, 7)]) if check.name == CHECK)
+    for text, subject in {**FAULTS, "right": RIGHT}.items():
+        inputs: Any = [(4, 7)] if isinstance(subject, bm.Layer) else None
+        (check,) = (check for check in checks_for(subject, inputs) if check.name == CHECK)
         try:
             check()
         except (AssertionError, bm.errors.BigmodelError) as error:
