@@ -103,6 +103,8 @@ _NAMESPACES = {
     "callbacks": "callback",
     "exporters": "exporter",
 }
+_RENAMED: dict[str, str] = {}
+"""Names by those that they had before; each stays for one minor version, with a DeprecationWarning."""
 
 __all__ = sorted([*_HOMES, *_MODULES, *_NAMESPACES, "__version__"])
 
@@ -118,6 +120,12 @@ def __getattr__(name: str) -> Any:
         kinds = {"dataset": registry.DatasetNamespace, "model": registry.ModelNamespace}
         kind = _NAMESPACES[name]
         value = kinds[kind]() if kind in kinds else registry.Namespace(kind)
+    elif name in _RENAMED:
+        import warnings
+
+        new = _RENAMED[name]
+        warnings.warn(f"bm.{name} is called bm.{new} now.", DeprecationWarning, stacklevel=2)
+        return getattr(importlib.import_module(__name__), new)
     else:
         raise AttributeError(f"module 'bigmodel_core' has no attribute {name!r}")
     globals()[name] = value

@@ -59,6 +59,8 @@ class Op:
     selects: ClassVar[bool] = False
     """Whether each number of the output is that of the first input or 0, as the second input decides there;
     see `at_targets`."""
+    renamed_fields: ClassVar[Mapping[str, str]] = {}
+    """The names that fields have now, by those that they had when older checkpoints were written."""
     image_inputs: ClassVar[tuple[int, ...]] = ()
     """The positions of the inputs that are images, for an op with `channels_last`."""
     image_outputs: ClassVar[tuple[int, ...]] = ()

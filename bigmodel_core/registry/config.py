@@ -21,7 +21,7 @@ from bigmodel_core.registry import lookup
 from bigmodel_core.registry.askers import CORE
 from bigmodel_core.registry.contracts import fault
 from bigmodel_core.registry.discovery import KINDS, OURS
-from bigmodel_core.registry.field_values import convert, field_types
+from bigmodel_core.registry.field_values import convert, current_name, field_types
 from bigmodel_core.registry.loading import base_class
 
 Config = dict[str, Any]
@@ -270,7 +270,7 @@ def converted(cls: type[Any], given: Mapping[str, Any], *, text: bool = False) -
     annotations = field_types(cls)
     values: dict[str, Any] = {}
     for key, value in given.items():
-        name = str(key).replace("-", "_")
+        name = current_name(cls, str(key).replace("-", "_"))
         if name not in annotations:
             near = close_matches(name, annotations, 1)
             known = f"the options are {', '.join(annotations)}." if annotations else "it has no options."

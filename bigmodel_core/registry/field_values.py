@@ -50,6 +50,16 @@ def field_types(cls: type[Any]) -> dict[str, Any]:
     return {field.name: hints[field.name] for field in dataclasses.fields(cls) if field.init}
 
 
+def current_name(cls: type[Any], name: str) -> str:
+    """The name that a field has now, given one that it may have had before.
+
+    A class whose fields were renamed says so, and what was saved under the old names is read:
+    `renamed_fields: ClassVar[Mapping[str, str]] = {"beta": "slope"}`.
+    """
+    renamed: Mapping[str, str] = getattr(cls, "renamed_fields", {})
+    return renamed.get(name, name)
+
+
 def convert(value: object, annotation: Any, *, text: bool, where: str, resolve: Resolve) -> Any:
     """A value as its annotation wants it.
 

@@ -10,7 +10,7 @@ from __future__ import annotations
 import math
 import numbers
 from collections.abc import Callable, Collection, Iterable, Iterator, Mapping, Sequence
-from dataclasses import dataclass, field, fields
+from dataclasses import MISSING, dataclass, field, fields
 from typing import Any
 
 import numpy as np
@@ -22,7 +22,7 @@ from bigmodel_core.nn.outputs import Form
 from bigmodel_core.nn.parameters import Parameter
 from bigmodel_core.nn.trace import Trace
 from bigmodel_core.ops.carried import Carried
-from bigmodel_core.registry.field_values import convert, field_types
+from bigmodel_core.registry.field_values import convert, current_name, field_types
 from bigmodel_core.train.checkpoint_ops import op_class, op_name
 
 Reference = tuple[int, int]
@@ -319,15 +319,16 @@ def _decode_body(
 
 
 def _decode_op(cls: type[Op], values: Mapping[str, Any]) -> Op:
-    names = {item.name for item in fields(cls) if item.init}  # type: ignore[arg-type]  # ops are dataclasses
-    if set(values) != names:
-        odd = sorted(set(values) ^ names)
+    known = [item for item in fields(cls) if item.init]  # type: ignore[arg-type]  # ops are dataclasses
+    names = {item.name for item in known}
+    required = {item.name for item in known if item.default is MISSING and item.default_factory is MISSING}
+    found = {current_name(cls, name): value for name, value in values.items()}
+    if odd := sorted((found.keys() - names) | (required - found.keys())):
         raise CheckpointError(
             f"{cls.__name__} has the fields {', '.join(sorted(names)) or '(none)'}; '{odd[0]}' does not fit.",
             fix="use the version that the checkpoint was written with.",
         )
     annotations = field_types(cls)
-    found = dict(values)
     for name, value in found.items():
         if isinstance(value, Body) != (annotations[name] is Body):
             raise CheckpointError(f"{cls.__name__}.{name}: expected {annotations[name]}, got {short(value)}.")

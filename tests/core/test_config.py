@@ -8,7 +8,7 @@ import sys
 from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Annotated, Any, ClassVar, Literal  # noqa: F401
+from typing import Annotated, Any, ClassVar, Literal
 
 import numpy as np
 import pytest
@@ -318,6 +318,21 @@ def test_option_names_may_be_written_with_hyphens_but_once(plugin: Any) -> None:
     assert config.parse_fields(plugin.Adam, {"learning-rate": "0.5"}) == {"learning_rate": 0.5}
     with pytest.raises(ConfigError, match="given twice"):
         config.parse_fields(plugin.Adam, {"learning-rate": "0.5", "learning_rate": "1"})
+
+
+@dataclass(frozen=True)
+class Renamed:
+    slope: float = 1.0
+    renamed_fields: ClassVar[dict[str, str]] = {"beta": "slope"}
+
+
+def test_an_option_is_found_by_the_name_that_it_had() -> None:
+    assert config.build(Renamed, {"beta": 2.0}) == Renamed(2.0)
+    assert config.parse_fields(Renamed, {"beta": "2"}) == {"slope": 2.0}
+    with pytest.raises(ConfigError, match="'slope' is given twice"):
+        config.build(Renamed, {"beta": 2.0, "slope": 3.0})
+    with pytest.raises(ConfigError, match="no option 'gamma'"):
+        config.build(Renamed, {"gamma": 2.0})
 
 
 def test_a_number_or_the_name_of_an_object_may_be_typed(plugin: Any) -> None:

@@ -6,6 +6,7 @@ import json
 
 import pytest
 
+import bigmodel_core as bm
 from tests.processes import run_code
 
 HEAVY = ("llvmlite", "numba", "onnx", "onnxruntime", "PIL", "pluggy", "rich", "safetensors", "typer")
@@ -75,6 +76,15 @@ def test_the_package_offers_what_it_lists() -> None:
 
     for name in bm.__all__:
         assert getattr(bm, name) is not None
+
+
+def test_a_name_that_was_replaced_works_and_says_so(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setitem(bm._RENAMED, "Unit", "Layer")
+    for _ in range(2):
+        with pytest.warns(DeprecationWarning, match=r"bm\.Unit is called bm\.Layer now") as caught:
+            assert bm.Unit is bm.Layer
+        assert caught[0].filename == __file__
+    assert "Unit" not in dir(bm)
 
 
 def test_an_unknown_name_is_an_attribute_error() -> None:

@@ -263,6 +263,27 @@ def test_a_plugin_that_is_switched_off_is_named(package: Path, tmp_path: Path) -
     assert "switched off by BIGMODEL_DISABLE_PLUGINS" in done.stderr
 
 
+NEXT = PLUGIN.replace("slope", "steep").replace(
+    "    steep: float\n",
+    "    steep: float\n    bend: float = 0.0\n    renamed_fields = {'slope': 'steep'}\n",
+)
+"""The next version of the plugin: a field of its op has another name, and a new one has a default."""
+
+
+def test_what_was_renamed_reads_what_was_saved_before(package: Path, tmp_path: Path) -> None:
+    of_another_name = PLUGIN.replace("TriangleOp", "BentOp") + "\nclass TriangleOp(BentOp): pass\n"
+    for text in (NEXT, of_another_name):
+        (package / "triangle_layers.py").write_text(text)
+        run_code(LOADS, beside=[package], cwd=tmp_path)
+
+
+def test_a_field_that_does_not_fit_is_named(package: Path, tmp_path: Path) -> None:
+    for change, named in ((("renamed_fields", "former"), "'slope'"), (("float = 0.0", "float"), "'bend'")):
+        (package / "triangle_layers.py").write_text(NEXT.replace(*change))
+        done = run_code(LOADS, beside=[package], cwd=tmp_path, ends=1)
+        assert f"{named} does not fit" in done.stderr
+
+
 def test_loading_imports_no_module_that_the_file_names(package: Path, tmp_path: Path) -> None:
     code = LOADS.replace("import sys,", "import sys, importlib,")
     code += "\nassert 'onnx' not in sys.modules and 'torch' not in sys.modules"
