@@ -16,6 +16,7 @@ import bigmodel_core as bm
 from bigmodel_core.errors import KernelError
 from bigmodel_core.graph import Graph, Op
 from bigmodel_core.graph.spec import Spec
+from bigmodel_core.kernels.cuda.engine import launch
 from bigmodel_core.kernels.cuda.engine.launch import CudaLaunch
 from bigmodel_core.kernels.cuda.engine.runtime import cuda
 from bigmodel_core.kernels.cuda.engine.simulator import share_arrays_of_blocks
@@ -114,6 +115,12 @@ def test_statuses_of_several_steps_do_not_mix() -> None:
 
 
 @pytest.mark.simulator
+@pytest.mark.parametrize("threads", [launch.DEVICE.threads, launch.SIMULATOR.threads])
+def test_blocks_have_as_many_threads_as_authors_are_told(threads: int) -> None:
+    assert threads <= 256 and threads & (threads - 1) == 0
+    assert "a power of two of threads, 256 at most" in " ".join((bm.cuda_kernel.__doc__ or "").split())
+
+
 def test_threads_of_a_simulated_block_share_one_array() -> None:
     from numba.cuda.simulator.kernelapi import FakeCUDAShared
 

@@ -80,8 +80,8 @@ def cuda_kernel(
         function: `function(outputs..., inputs..., fields..., thread, threads, status)`, all but the arrays by
         name.
             `thread` is the number of this thread, `threads` how many there are: each does every `threads`-th
-            piece of the work, and no two write one number. Blocks have a power of two of threads, 256 at most.
-            Arrays, fields and `status` are as for `bm.kernel`.
+            piece of the work, and no two write one number. Blocks have a power of two of threads, 256 at
+            most. Arrays, fields and `status` are as for `bm.kernel`.
         views: `views(op, inputs, outputs)` gives the shapes under which outputs and inputs are seen, as two
         lists. extras: `extras(op, inputs, outputs)` gives more arguments by name, besides the op's fields.
         items: `items(op, inputs, outputs)` is how many independent pieces of work there are, which decides
