@@ -17,7 +17,7 @@ from bigmodel_core.testing.child import isolated
 from bigmodel_core.testing.kernel_checks import Work, check_cuts, check_inputs_kept, check_memory
 from bigmodel_core.testing.optimizer_run import OptimizerRun, steps_on
 from bigmodel_core.testing.registry_checks import registry_checks, require_registered
-from bigmodel_core.testing.worker import CUDA, exchanged
+from bigmodel_core.testing.worker import cuda_workers, exchanged
 
 
 def optimizer_checks(optimizer: Optimizer, inputs: Inputs | None = None, reference: Any = None) -> Found:
@@ -146,11 +146,12 @@ def check_cuda(optimizer: Optimizer) -> None:
         start, *given = _gradients(3, "float32", shape)
         expected = steps_on("cpu", optimizer, start, given)
         settings = config.to_config(optimizer)
-        found = exchanged(CUDA, "optimizer", [start, *given], {}, config=settings, device="cuda")
-        for name, ours, theirs in zip(expected, expected.values(), found, strict=True):
-            what = f"'{name}' of a parameter of shape {shape} after {len(given)} steps"
-            expect_numbers(theirs, ours, what)
-            np.testing.assert_allclose(theirs, ours, rtol=1e-4, atol=1e-5, err_msg=what)
+        for worker in cuda_workers():
+            found = exchanged(worker, "optimizer", [start, *given], {}, config=settings, device="cuda")
+            for name, ours, theirs in zip(expected, expected.values(), found, strict=True):
+                what = f"'{name}' of a parameter of shape {shape} after {len(given)} steps"
+                expect_numbers(theirs, ours, what)
+                np.testing.assert_allclose(theirs, ours, rtol=1e-4, atol=1e-5, err_msg=what)
 
 
 def check_state(optimizer: Optimizer) -> None:

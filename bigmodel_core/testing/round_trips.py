@@ -20,7 +20,7 @@ from bigmodel_core.registry import config
 from bigmodel_core.testing.checks import CheckSkipped, expect, expect_numbers
 from bigmodel_core.testing.layer_subject import LayerSubject
 from bigmodel_core.testing.registry_checks import require_registered
-from bigmodel_core.testing.worker import CUDA, FRESH, exchanged, simulates_cuda
+from bigmodel_core.testing.worker import FRESH, SIMULATOR, Worker, cuda_workers, exchanged, simulates_cuda
 from bigmodel_core.train.checkpoint import save
 
 MOST_WORK = 500_000
@@ -36,13 +36,21 @@ def check_cuda(subject: LayerSubject) -> None:
     nodes = needed(network.trace(training=True).outputs)
     if lacking := without_kernel("cuda", [node.op for node in nodes]):
         raise CheckSkipped(f"{', '.join(lacking)}: no CUDA kernel")
-    simulated = simulates_cuda()
-    arrays = subject.arrays(min(subject.batch, 3) if simulated else subject.batch)
-    if simulated and (reason := _too_much_for_the_simulator(nodes, arrays, network)):
-        raise CheckSkipped(reason)
+    for worker in cuda_workers():
+        simulated = worker is SIMULATOR
+        arrays = subject.arrays(min(subject.batch, 3) if simulated else subject.batch)
+        if not simulated or not (reason := _too_much_for_the_simulator(nodes, arrays, network)):
+            _compare_cuda(subject, kind, network, arrays, worker)
+        elif simulates_cuda():
+            raise CheckSkipped(reason)
+
+
+def _compare_cuda(
+    subject: LayerSubject, kind: str, network: Network, arrays: list[np.ndarray], worker: Worker
+) -> None:
     outputs, _, gradients = subject.backward().run(arrays)
     found = exchanged(
-        CUDA,
+        worker,
         "backward",
         arrays,
         network.state(),

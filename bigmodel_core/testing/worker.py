@@ -102,6 +102,13 @@ FRESH = Worker(dict)
 """A process that has only what it looks up by name."""
 CUDA = Worker(_cuda_environment)
 """A process with the device "cuda": Numba's simulator, unless there is a real one."""
+SIMULATOR = Worker(lambda: {"NUMBA_ENABLE_CUDASIM": "1"})
+"""A process with Numba's simulator, where a kernel that leaves its memory or writes to an input raises."""
+
+
+def cuda_workers() -> list[Worker]:
+    """Where "cuda" has to be right: on a device, if there is one, and in the simulator."""
+    return [SIMULATOR] if simulates_cuda() else [CUDA, SIMULATOR]
 
 
 def exchanged(
