@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from typing import Any
 
 import numpy as np
@@ -9,7 +10,9 @@ import numpy as np
 from bigmodel_core.data.augmentation import Augmentation, Draws, Mixing
 from bigmodel_core.errors import BigmodelError, UsageError
 from bigmodel_core.graph.spec import Spec
-from bigmodel_core.testing.checks import CheckSkipped, Found, Inputs, expect
+from bigmodel_core.testing.checks import CheckSkipped, Found, Inputs, behind, expect
+from bigmodel_core.testing.child import isolated
+from bigmodel_core.testing.examples import PASS_INPUTS
 from bigmodel_core.testing.registry_checks import registry_checks
 
 
@@ -17,15 +20,19 @@ def augmentation_checks(
     augmentation: Augmentation, inputs: Inputs | None = None, reference: Any = None
 ) -> Found:
     """The checks of an augmentation; the reference takes a batch in float64 and its draws."""
-    x = _batch(augmentation, inputs)
-    return {
-        "shape and dtype": lambda: check_shape(augmentation, x),
-        "reference": lambda: check_reference(augmentation, reference, x),
-        "keyed by seed, epoch and sample": lambda: check_keyed(augmentation, x),
-        "inputs unmodified": lambda: check_inputs_kept(augmentation, x),
-        "non-contiguous inputs": lambda: check_strides(augmentation, x),
-        **registry_checks(augmentation),
+
+    def apart(check: Callable[..., None], *more: Any) -> Callable[[], None]:
+        return lambda: isolated(lambda: check(augmentation, *more, _batch(augmentation, inputs)))
+
+    found: Found = {
+        "runs": apart(check_runs),
+        "shape and dtype": apart(check_shape),
+        "reference": apart(check_reference, reference),
+        "keyed by seed, epoch and sample": apart(check_keyed),
+        "inputs unmodified": apart(check_inputs_kept),
+        "non-contiguous inputs": apart(check_strides),
     }
+    return {**behind("runs", found), **registry_checks(augmentation)}
 
 
 def _applied(augmentation: Augmentation, x: np.ndarray, samples: Any = None, epoch: int = 3) -> np.ndarray:
@@ -48,14 +55,19 @@ def _batch(augmentation: Augmentation, inputs: Inputs | None) -> np.ndarray:
         except BigmodelError:
             if inputs is not None:
                 raise
-    raise UsageError(f"no samples for {type(augmentation).__name__} were found.", fix="pass inputs.")
+    raise UsageError(f"no samples for {type(augmentation).__name__} were found.", fix=PASS_INPUTS)
+
+
+def check_runs(augmentation: Augmentation, x: np.ndarray) -> None:
+    """It takes a batch and gives an array."""
+    found = _applied(augmentation, x)
+    expect(isinstance(found, np.ndarray), f"it returned a {type(found).__name__}, expected an array")
 
 
 def check_shape(augmentation: Augmentation, x: np.ndarray) -> None:
     """Batches of any size keep shape and number type, float64 too, and stay finite."""
     for batch in (x, x[:1], x[:0], x.astype("float64")):
         found = _applied(augmentation, batch)
-        expect(isinstance(found, np.ndarray), f"it returned a {type(found).__name__}, expected an array")
         expect(found.shape == batch.shape, f"a batch {batch.shape} became {found.shape}")
         expect(found.dtype == batch.dtype, f"a batch of {batch.dtype} became {found.dtype}")
         expect(np.isfinite(found).all(), "finite samples became NaN or infinite")

@@ -6,6 +6,7 @@ import inspect
 import tempfile
 from collections.abc import Callable, Iterator
 from contextlib import ExitStack, chdir, contextmanager
+from functools import partial
 from pathlib import Path
 from typing import Any
 from unittest import mock
@@ -21,6 +22,7 @@ from bigmodel_core.nn.sequential import Sequential
 from bigmodel_core.registry import config
 from bigmodel_core.registry.askers import CORE
 from bigmodel_core.testing.checks import Found, Inputs, expect
+from bigmodel_core.testing.child import isolated
 from bigmodel_core.testing.registry_checks import registry_checks, require_registered
 from bigmodel_core.train import loop
 from bigmodel_core.train.callback import Callback
@@ -32,12 +34,15 @@ EPOCHS, STOPPED = 4, 2
 
 def callback_checks(callback: Callback, inputs: Inputs | None = None, reference: Any = None) -> Found:
     """The checks of a callback."""
+    apart = {
+        "events": check_events,
+        "without validation": check_without_validation,
+        "same bits when trained again": check_deterministic,
+        "state survives": check_state,
+        "resume": check_resume,
+    }
     return {
-        "events": lambda: check_events(callback),
-        "without validation": lambda: check_without_validation(callback),
-        "same bits when trained again": lambda: check_deterministic(callback),
-        "state survives": lambda: check_state(callback),
-        "resume": lambda: check_resume(callback),
+        **{name: partial(isolated, check, callback) for name, check in apart.items()},
         **registry_checks(callback),
     }
 

@@ -240,7 +240,12 @@ def expect(condition: object, message: str) -> None:
 def expect_numbers(found: Any, expected: Any, what: str) -> None:
     """Raise AssertionError if one of two results to compare has NaN: two that are NaN agree
     by accident, unless something outside both expects it."""
-    for side in (found, expected):
-        array = np.asarray(side)
-        if array.dtype.kind == "f" and np.isnan(array).any():
-            raise AssertionError(f"{what}: it has NaN, which cannot be compared; pass inputs it is meant for")
+    arrays = [np.asarray(side) for side in (found, expected)]
+    spoilt = [array.dtype.kind == "f" and bool(np.isnan(array).any()) for array in arrays]
+    if all(spoilt):
+        raise AssertionError(f"{what}: it has NaN, which cannot be compared; pass inputs it is meant for")
+    if any(spoilt):
+        raise AssertionError(
+            f"{what}: one of the two has NaN where the other has numbers; a kernel may leave numbers out, or"
+            " read them before they are written"
+        )

@@ -25,6 +25,8 @@ LAYER_INPUTS: tuple[tuple[Spec, ...], ...] = (
 )
 """What a layer of unknown purpose is tried on, in order."""
 
+PASS_INPUTS = "pass inputs (--input), or describe some in a classmethod examples() of the class."
+
 
 def given_examples(cls: type[Any]) -> list[tuple[Any, Any]]:
     """The instances that `cls.examples()` describes, each with its inputs; none if it has no such method.

@@ -13,8 +13,8 @@ from bigmodel_core.kernels.cpu.engine.array import cut_by
 from bigmodel_core.plan import Program, Variables, device_named
 from bigmodel_core.plan.device import Device
 from bigmodel_core.plan.kernel_table import needs_kernel
-from bigmodel_core.testing.checks import CheckSkipped
-from bigmodel_core.testing.child import IS_POSSIBLE, Child
+from bigmodel_core.testing.checks import CheckSkipped, expect, expect_numbers
+from bigmodel_core.testing.child import IS_POSSIBLE, Child, Died, isolated
 from bigmodel_core.testing.guard_pages import FORMS, GuardedCpu
 from bigmodel_core.testing.in_place import InPlace, in_place
 
@@ -30,6 +30,7 @@ DEPENDS_ON_CUT = (
     "the result depends on how the work is cut into pieces: a kernel may write the rows from start to stop"
     " of its outputs alone, and read nothing that another piece writes"
 )
+VARIES = "two runs on the same numbers differ: a kernel may draw no random numbers of its own"
 Run = Callable[[], list[np.ndarray]]
 
 
@@ -103,6 +104,24 @@ class Work:
         return lambda: [*plan.run(given), *(variables.read(path) for path in self.state)]
 
 
+def check_survives(run: Callable[[], None], works: Callable[[], Sequence[Work]]) -> None:
+    """Something runs in a copy of the process; where that dies of what guard pages find, nothing is said: the
+    check "stays in its memory", which is next, names the kernel, too.
+
+    Args:
+        run: what is run.
+        works: makes the work that it does.
+    """
+    try:
+        isolated(run)
+    except Died:
+        try:
+            check_memory(works())
+        except AssertionError:
+            return
+        raise
+
+
 def check_memory(works: Sequence[Work]) -> None:
     """Kernels read and write their own arrays alone, and read nothing that nobody wrote: unreadable pages
     surround all memory, and new memory holds NaN, then huge numbers."""
@@ -146,6 +165,32 @@ def check_cuts(works: Sequence[Work]) -> None:
             if kernels:
                 pairs.append(Pair(work, partial(_cut, rows, make), otherwise, work.on(device_named("cpu"))))
     child.run(lambda: _compare(pairs, DEPENDS_ON_CUT))
+
+
+def check_threads(works: Sequence[Work]) -> None:
+    """1, 2 and 8 threads give the same bits, planned and run anew for each; the most threads first, so that
+    they find nothing that another run left behind."""
+    from bigmodel_core.kernels.cpu.engine.threads import num_threads, set_num_threads
+
+    before, found = num_threads(), {}
+    try:
+        for count in (8, 2, 1):
+            set_num_threads(count)
+            found[count] = [array for work in works for array in work.on(device_named("cpu"))()]
+    finally:
+        set_num_threads(before)
+    for count in (2, 8):
+        expect_same(found[1], found[count], f"1 and {count} threads")
+
+
+def expect_same(left: Sequence[np.ndarray], right: Sequence[np.ndarray], what: str) -> None:
+    """Raise AssertionError unless two results have the same bits, and numbers."""
+    for number, (a, b) in enumerate(zip(left, right, strict=True)):
+        expect_numbers(a, b, f"{what}, array {number}")
+        expect(
+            np.array_equal(a, b),
+            f"{what} differ in array {number}, at most by {np.max(np.abs(a - b), initial=0)}",
+        )
 
 
 def _run_all(runs: Sequence[Run]) -> None:
@@ -192,7 +237,11 @@ def _compare(pairs: Sequence[Pair], problem: str) -> None:
         if _are_same(pair.otherwise(), pair.usual(), pair.work.rounds_by_piece):
             continue
         for name, part in pair.work.up_to_each():
-            if not _are_same(pair.change(part)(), part.on(device_named("cpu"))(), part.rounds_by_piece):
+            usual = part.on(device_named("cpu"))
+            first = [array.copy() for array in usual()]
+            if not _are_same(first, usual(), may_round=False):
+                raise AssertionError(f"{name}: {VARIES}")
+            if not _are_same(pair.change(part)(), first, part.rounds_by_piece):
                 raise AssertionError(f"{name}: {problem}")
         raise AssertionError(problem)
 

@@ -9,8 +9,9 @@ from typing import Any
 
 import numpy as np
 
+from bigmodel_core import ops
 from bigmodel_core.errors import BigmodelError, UsageError
-from bigmodel_core.graph import Op, needed
+from bigmodel_core.graph import Op, Value, needed
 from bigmodel_core.graph.spec import Spec
 from bigmodel_core.nn.layer import Layer
 from bigmodel_core.nn.model import Model
@@ -85,6 +86,16 @@ class LayerSubject:
         """The ops of the model in training."""
         return [node.op for node in needed(self.network().trace(training=True).outputs)]
 
+    def backward_of_turned(self) -> Backward:
+        """The network with its gradients, behind a kernel that leaves images in memory with channels last."""
+        network = self.network()
+        layer = network.layer
+        network.layer = lambda *inputs: layer(*map(_turned, inputs))  # type: ignore[assignment]  # it is called alone
+        try:
+            return Backward(network)
+        finally:
+            network.layer = layer
+
     def works(self, batch: int) -> list[Work]:
         """What the kernels of the layer do: a prediction, and a step of training with its gradients."""
         network, arrays, backward = self.network(), self.arrays(batch), self.backward()
@@ -146,3 +157,9 @@ class LayerSubject:
     def many(self) -> int:
         """A size of batches of a few pieces of any cut, with something left over."""
         return max(self.batch, 5)
+
+
+def _turned(value: Value) -> Value:
+    """An image or volume as it is, computed by a kernel that wants channels last; others untouched."""
+    pools = {4: ops.max_pool, 5: ops.max_pool3d}
+    return pools[value.ndim](value, 1) if value.spec.is_float and value.ndim in pools else value

@@ -2,22 +2,34 @@
 
 from __future__ import annotations
 
+import functools
+from functools import cached_property
 from typing import Any
 
 import numpy as np
 
 from bigmodel_core.errors import BigmodelError, DataError, UsageError
-from bigmodel_core.graph import Graph
+from bigmodel_core.graph import Graph, needed
 from bigmodel_core.graph.autodiff import gradients
 from bigmodel_core.graph.dtypes import COMPUTED_FLOATS, DTYPES
 from bigmodel_core.graph.spec import Spec
 from bigmodel_core.nn.loss import Loss
 from bigmodel_core.plan import Program, Variables, device_named
+from bigmodel_core.plan.kernel_table import without_kernel
 from bigmodel_core.registry import config
-from bigmodel_core.testing.checks import CheckSkipped, Found, Inputs, expect, expect_numbers
+from bigmodel_core.testing.checks import CheckSkipped, Found, Inputs, behind, expect, expect_numbers
+from bigmodel_core.testing.child import isolated
 from bigmodel_core.testing.evaluate import compute, compute_gradients
-from bigmodel_core.testing.examples import draw, input_specs
+from bigmodel_core.testing.examples import PASS_INPUTS, draw, input_specs
 from bigmodel_core.testing.gradients import check_gradients
+from bigmodel_core.testing.kernel_checks import (
+    Work,
+    check_cuts,
+    check_inputs_kept,
+    check_memory,
+    check_survives,
+    check_threads,
+)
 from bigmodel_core.testing.registry_checks import expect_readable, registry_checks, require_registered
 from bigmodel_core.testing.worker import CUDA, exchanged
 
@@ -35,9 +47,12 @@ class LossSubject:
     def __init__(self, loss: Loss, inputs: Inputs | None, reference: Any) -> None:
         self.loss, self.reference = loss, reference
         self._given = inputs
-        self.specs = self._fitting() if inputs is None else input_specs(inputs)
 
-    def _fitting(self) -> tuple[Spec, ...]:
+    @cached_property
+    def specs(self) -> tuple[Spec, ...]:
+        """The specs of prediction and target."""
+        if self._given is not None:
+            return input_specs(self._given)
         wanted = self.loss.target_dtype
         for specs in LOSS_INPUTS:
             if (specs[1].dtype == "int64") != (wanted == "int64"):
@@ -48,7 +63,12 @@ class LossSubject:
                 return specs
             except BigmodelError:
                 continue
-        raise UsageError(f"no inputs for {type(self.loss).__name__} were found.", fix="pass inputs.")
+        raise UsageError(f"no inputs for {type(self.loss).__name__} were found.", fix=PASS_INPUTS)
+
+    def work(self, batch: int) -> Work:
+        """What its kernels do, with their gradients."""
+        prediction, target = self.arrays(batch)
+        return Work(_program(self.loss, prediction, target), {"prediction": prediction, "target": target})
 
     @property
     def has_labels(self) -> bool:
@@ -69,19 +89,38 @@ class LossSubject:
 def loss_checks(loss: Loss, inputs: Inputs | None = None, reference: Any = None) -> Found:
     """The checks of a loss; the reference gives the loss of each sample."""
     subject = LossSubject(loss, inputs, reference)
-    return {
-        "shapes and dtypes": lambda: check_shapes(subject),
-        "mean of each": lambda: check_mean(subject),
-        "reference": lambda: check_reference(subject),
-        "gradient": lambda: check_gradient(subject),
-        "stable": lambda: check_stable(subject),
-        "nothing is broadcast": lambda: check_broadcast(subject),
-        "labels out of range": lambda: check_labels(subject),
+    apart = {
+        "shapes and dtypes": check_shapes,
+        "mean of each": check_mean,
+        "reference": check_reference,
+        "gradient": check_gradient,
+        "stable": check_stable,
+        "nothing is broadcast": check_broadcast,
+        "labels out of range": check_labels,
+        "same bits at any thread count": lambda subject: check_threads([subject.work(20_000)]),
+    }
+    guarded: Found = {
+        "stays in its memory": lambda: check_memory([subject.work(6)]),
+        **{name: functools.partial(isolated, check, subject) for name, check in apart.items()},
         "inputs unmodified": lambda: check_unmodified(subject),
-        "same bits at any thread count": lambda: check_threads(subject),
+        "same bits however it is cut": lambda: check_cuts([subject.work(7)]),
         "cuda equals cpu": lambda: check_cuda(subject),
+    }
+    return {
+        **behind("runs", {"runs": lambda: check_runs(subject), **behind("stays in its memory", guarded)}),
         **registry_checks(loss),
     }
+
+
+def check_runs(subject: LossSubject) -> None:
+    """It can be built and run, forward and backward, for both float types."""
+
+    def run() -> None:
+        for dtype in COMPUTED_FLOATS:
+            compute(subject.loss.each, *subject.arrays(6, dtype))
+            _with_gradient(subject.loss, *subject.arrays(6, dtype))
+
+    check_survives(run, lambda: [subject.work(6)])
 
 
 def check_shapes(subject: LossSubject) -> None:
@@ -176,33 +215,24 @@ def check_labels(subject: LossSubject) -> None:
 
 def check_unmodified(subject: LossSubject) -> None:
     """Neither the loss nor its gradient writes into the inputs."""
-    arrays = subject.arrays(6)
-    before = [array.copy() for array in arrays]
-    _with_gradient(subject.loss, *arrays)
-    expect(all(map(np.array_equal, arrays, before)), "an input was overwritten")
 
+    def run() -> None:
+        arrays = subject.arrays(6)
+        before = [array.copy() for array in arrays]
+        _with_gradient(subject.loss, *arrays)
+        expect(all(map(np.array_equal, arrays, before)), "an array of the caller was overwritten")
 
-def check_threads(subject: LossSubject) -> None:
-    """1, 2 and 8 threads give the same bits, loss and gradient."""
-    from bigmodel_core.kernels.cpu.engine.threads import num_threads, set_num_threads
-
-    arrays = subject.arrays(20_000)
-    before, found = num_threads(), []
-    try:
-        for count in (1, 2, 8):
-            set_num_threads(count)
-            found.append(_with_gradient(subject.loss, *arrays))
-    finally:
-        set_num_threads(before)
-    for loss, gradient in found[1:]:
-        expect(loss == found[0][0], f"the loss is {loss} and {found[0][0]} at other thread counts")
-        expect(np.array_equal(gradient, found[0][1]), "the gradient differs between thread counts")
+    isolated(run)
+    check_inputs_kept([subject.work(6)])
 
 
 def check_cuda(subject: LossSubject) -> None:
     """Losses and gradient on "cuda" (the simulator if there is no GPU) equal those on "cpu"."""
     require_registered(subject.loss)
     arrays = subject.arrays(4)
+    program = _program(subject.loss, *arrays)
+    if lacking := without_kernel("cuda", [node.op for node in needed(program.outputs)]):
+        raise CheckSkipped(f"{', '.join(lacking)}: no CUDA kernel")
     expected = [compute(subject.loss.each, *arrays), *compute_gradients(subject.loss, *arrays, wrt=[0])]
     found = exchanged(CUDA, "loss", arrays, {}, config=config.to_config(subject.loss), device="cuda")
     for theirs, ours in zip(found, expected, strict=True):
@@ -210,12 +240,22 @@ def check_cuda(subject: LossSubject) -> None:
         np.testing.assert_allclose(theirs, ours, rtol=1e-5, atol=1e-6)
 
 
-def _with_gradient(loss: Loss, prediction: np.ndarray, target: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+def _program(loss: Loss, prediction: np.ndarray, target: np.ndarray) -> Program:
+    """A loss, its gradient, and the losses of the samples."""
     graph = Graph()
     with graph.active():
         given = graph.input("prediction", Spec(prediction.shape, prediction.dtype.name))
-        value = loss(given, graph.input("target", Spec(target.shape, target.dtype.name)))
+        compared = graph.input("target", Spec(target.shape, target.dtype.name))
+        value = loss(given, compared)
         (gradient,) = gradients(value, [given])
-    program = Program(graph, [value, gradient])
-    found = program.run(Variables(device_named("cpu")), {"prediction": prediction, "target": target})
-    return found[0], found[1]
+        each = loss.each(given, compared)
+    return Program(graph, [value, gradient, each])
+
+
+def _with_gradient(loss: Loss, prediction: np.ndarray, target: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+    given = {"prediction": prediction, "target": target}
+    program = _program(loss, prediction, target)
+    loss_of, gradient, _ = program.run(
+        Variables(device_named("cpu")), {name: given[name] for name in given if name in program.inputs}
+    )
+    return loss_of, gradient

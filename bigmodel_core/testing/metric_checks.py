@@ -3,12 +3,15 @@
 from __future__ import annotations
 
 import copy
+from collections.abc import Callable
 from typing import Any
 
 import numpy as np
 
 from bigmodel_core.errors import BigmodelError, UsageError
-from bigmodel_core.testing.checks import CheckSkipped, Found, Inputs, expect, expect_numbers
+from bigmodel_core.testing.checks import CheckSkipped, Found, Inputs, behind, expect, expect_numbers
+from bigmodel_core.testing.child import isolated
+from bigmodel_core.testing.examples import PASS_INPUTS
 from bigmodel_core.testing.registry_checks import expect_readable, registry_checks
 from bigmodel_core.train.metric import Metric, MetricState
 
@@ -17,16 +20,24 @@ Pair = tuple[np.ndarray, np.ndarray]
 
 def metric_checks(metric: Metric, inputs: Inputs | None = None, reference: Any = None) -> Found:
     """The checks of a metric; the reference takes predictions and targets of all samples."""
-    prediction, target = _data(metric, inputs)
-    return {
-        "reference": lambda: check_reference(metric, reference, prediction, target),
-        "streaming equals one batch": lambda: check_streaming(metric, prediction, target),
-        "merging equals one batch": lambda: check_merging(metric, prediction, target),
-        "states stay as they were": lambda: check_pure(metric, prediction, target),
-        "no samples": lambda: expect_readable(lambda: metric.result(metric.empty()), "no sample at all"),
-        "wrong lengths": lambda: expect_readable(lambda: metric(prediction, target[:-1]), "unequal lengths"),
-        **registry_checks(metric),
+
+    def apart(check: Callable[..., None], *more: Any) -> Callable[[], None]:
+        def run() -> None:
+            prediction, target = _data(metric, inputs)
+            check(metric, *more, prediction, target)
+
+        return lambda: isolated(run)
+
+    found: Found = {
+        "runs": apart(check_runs),
+        "reference": apart(check_reference, reference),
+        "streaming equals one batch": apart(check_streaming),
+        "merging equals one batch": apart(check_merging),
+        "states stay as they were": apart(check_pure),
+        "no samples": apart(check_no_samples),
+        "wrong lengths": apart(check_wrong_lengths),
     }
+    return {**behind("runs", found), **registry_checks(metric)}
 
 
 def _data(metric: Metric, inputs: Inputs | None) -> Pair:
@@ -45,7 +56,7 @@ def _data(metric: Metric, inputs: Inputs | None) -> Pair:
             return prediction, target
         except BigmodelError:
             continue
-    raise UsageError(f"no predictions for {type(metric).__name__} were found.", fix="pass inputs.")
+    raise UsageError(f"no predictions for {type(metric).__name__} were found.", fix=PASS_INPUTS)
 
 
 def _streamed(
@@ -56,6 +67,22 @@ def _streamed(
         state = metric.update(state, prediction[at : at + size], target[at : at + size])
         at += size
     return metric.update(state, prediction[at:], target[at:])
+
+
+def check_runs(metric: Metric, prediction: np.ndarray, target: np.ndarray) -> None:
+    """It takes predictions and targets, in any memory order, and gives a finite number, or several."""
+    found = np.asarray(metric(np.asfortranarray(prediction), target), "float64")
+    expect(not np.isinf(found).any(), f"the value is {found}")
+
+
+def check_no_samples(metric: Metric, prediction: np.ndarray, target: np.ndarray) -> None:
+    """Without a sample there is an error that says so."""
+    expect_readable(lambda: metric.result(metric.empty()), "no sample at all")
+
+
+def check_wrong_lengths(metric: Metric, prediction: np.ndarray, target: np.ndarray) -> None:
+    """Predictions and targets of unequal numbers are an error."""
+    expect_readable(lambda: metric(prediction, target[:-1]), "unequal lengths")
 
 
 def check_reference(metric: Metric, reference: Any, prediction: np.ndarray, target: np.ndarray) -> None:

@@ -3,10 +3,12 @@
 from __future__ import annotations
 
 import math
+from functools import partial
 from typing import Any
 
 from bigmodel_core.nn.optimizer import Schedule
 from bigmodel_core.testing.checks import CheckSkipped, Found, Inputs, expect
+from bigmodel_core.testing.child import isolated
 from bigmodel_core.testing.registry_checks import registry_checks
 
 STEPS = (0, 1, 2, 3, 7, 10, 99, 100, 1000, 10**6)
@@ -16,9 +18,9 @@ STEPS = (0, 1, 2, 3, 7, 10, 99, 100, 1000, 10**6)
 def schedule_checks(schedule: Schedule, inputs: Inputs | None = None, reference: Any = None) -> Found:
     """The checks of a schedule; the reference is a function of the number of steps done."""
     return {
-        "reference": lambda: check_reference(schedule, reference),
-        "rates are usable": lambda: check_rates(schedule),
-        "depends on the step alone": lambda: check_pure(schedule),
+        "reference": partial(isolated, check_reference, schedule, reference),
+        "rates are usable": partial(isolated, check_rates, schedule),
+        "depends on the step alone": partial(isolated, check_pure, schedule),
         **registry_checks(schedule),
     }
 

@@ -1,4 +1,4 @@
-"""The conformance kit finds what it looks for: each check fails on a plugin that breaks its one promise."""
+"""The conformance kit: what it makes checks of, how it runs them and what it says."""
 
 from __future__ import annotations
 
@@ -12,7 +12,6 @@ import pytest
 import bigmodel_core as bm
 from bigmodel_core import ops, registry
 from bigmodel_core.errors import UsageError
-from bigmodel_core.kernels.cpu.engine.kernels import kernel
 from bigmodel_core.testing import (
     Check,
     CheckSkipped,
@@ -26,7 +25,7 @@ from bigmodel_core.testing import (
 )
 from bigmodel_core.testing.examples import example_of
 
-# Plugins that break one promise each ------------------------------------------------------------------------
+# A plugin -------------------------------------------------------------------------------------------------
 
 
 def double(x):
@@ -59,107 +58,12 @@ class Double(bm.Layer):
 
 
 @dataclass(frozen=True)
-class WronglyLowered(DoubleOp):
-    def onnx(self, emit: Any, x: Any) -> Any:
-        return emit.Mul(x, x)
-
-
-@dataclass(frozen=True)
-class NarrowOp(DoubleOp):
-    def infer(self, x: bm.Spec) -> bm.Spec:
-        return x.with_dtype("float32")
-
-
-def overwrite(out, x, start, stop):
-    for i in range(start, stop):
-        out[i] = x[i]
-        x[i] = 0
-
-
-@dataclass(frozen=True)
-class OverwritingOp(DoubleOp):
-    cpu = kernel(overwrite, views=lambda op, i, o: ([(o[0].shape[0] * 7,)], [(i[0].shape[0] * 7,)]))
-
-
-def double_all(out, x):
-    for i in range(out.shape[0]):
-        for j in range(out.shape[1]):
-            out[i, j] = x[i, j] + x[i, j]
-
-
-def _by_sample(spec: Any) -> tuple[int, int]:
-    samples, width = spec.shape
-    return samples, samples * width // samples
-
-
-@dataclass(frozen=True)
 class Undocumented(bm.Layer):
     def __call__(self, x: Any) -> Any:
         return ops.relu(x)
 
 
-@dataclass(frozen=True)
-class CrashingOnInteger(bm.Layer):
-    """Raises what NumPy raises."""
-
-    def __call__(self, x: Any) -> Any:
-        if not x.spec.is_float:
-            raise ValueError("operands could not be broadcast together")
-        return ops.relu(x)
-
-
-@dataclass(frozen=True)
-class DividingOp(DoubleOp):
-    cpu = kernel(double_all, views=lambda op, i, o: ([_by_sample(o[0])], [_by_sample(i[0])]))
-
-
-@dataclass(frozen=True)
-class OneSample(bm.Layer):
-    """Breaks for a batch of no samples: divides by their number."""
-
-    def __call__(self, x: Any) -> Any:
-        return DividingOp()(x)
-
-
-@dataclass(frozen=True)
-class BroadcastingLoss(bm.Loss):
-    """Broadcasts (N, 1) against (N,)."""
-
-    def each(self, prediction: Any, target: Any) -> Any:
-        return ops.square(prediction - target)
-
-
-@dataclass(frozen=True)
-class OverflowingLoss(bm.Loss):
-    """log(1 + exp(-y x)) as it is written."""
-
-    def each(self, prediction: Any, target: Any) -> Any:
-        ops.elementwise.check_same_shape("it", prediction.spec, target.spec, "both")
-        return ops.log(1.0 + ops.exp(-prediction * target))
-
-
-@dataclass(frozen=True)
-class Uphill(bm.Optimizer):
-    """Walks along the gradient."""
-
-    learning_rate: float = 0.1
-
-    def update(self, parameter: Any, gradient: Any, state: Any, rate: Any, step: Any) -> Any:
-        return parameter + rate * gradient, {}
-
-
-@dataclass(frozen=True)
-class Growing(bm.Schedule):
-    """Remembers how often it was asked."""
-
-    asked: tuple[int, ...] = ()
-
-    def __call__(self, step: int) -> float:
-        object.__setattr__(self, "asked", (*self.asked, step))
-        return 0.1 * len(self.asked)
-
-
-CLASSES = [Double, Undocumented, CrashingOnInteger, OneSample]
+CLASSES = [Double, Undocumented]
 
 
 class Plugin:
@@ -183,36 +87,7 @@ def named(checks: list[Check], name: str) -> Check:
     return next(check for check in checks if check.name == name)
 
 
-# Each check fails where it should -------------------------------------------------------------------------
-
-
-def test_a_sound_layer_passes(registered: None) -> None:
-    checks = checks_for(Double(), [(4, 7)], lambda x: 2 * x)
-    elsewhere = ("cuda equals cpu", "save and reload")  # another process does not know this test's plugin
-    report = run_checks([check for check in checks if check.name not in elsewhere])
-    assert report.ok, [outcome for outcome in report.outcomes if outcome.status == "failed"]
-    assert report.count("skipped") == 0
-
-
-def test_wrong_gradient() -> None:
-    check = named(checks_for(DoubleOp(2.1), [(4, 7)]), "gradient")
-    with pytest.raises(AssertionError, match=r"gradient of input 'x' at \(0, 0\)"):
-        check()
-
-
-def test_wrong_result() -> None:
-    with pytest.raises(AssertionError, match="Mismatched"):
-        named(checks_for(DoubleOp(), [(4, 7)], lambda x: 2.001 * x), "reference")()
-
-
-def test_wrong_dtype() -> None:
-    with pytest.raises(AssertionError, match="output of a float64 model is float32"):
-        named(checks_for(NarrowOp(), [(4, 7)]), "shapes and dtypes")()
-
-
-def test_wrong_lowering() -> None:
-    with pytest.raises(bm.errors.ExportError, match="DoubleOp|Applied|WronglyLowered"):
-        named(checks_for(WronglyLowered(), [(4, 7)]), "onnx")()
+# What cannot be checked -----------------------------------------------------------------------------------
 
 
 def test_missing_lowering() -> None:
@@ -225,75 +100,11 @@ def test_missing_lowering() -> None:
         named(checks_for(NotLowered(), [(4, 7)]), "onnx")()
 
 
-def test_overwritten_input() -> None:
-    with pytest.raises(AssertionError, match="overwritten"):
-        named(checks_for(OverwritingOp(), [(4, 7)]), "inputs unmodified")()
-
-
-def test_result_that_depends_on_threads() -> None:
-    calls = iter(range(100))
-
-    @dataclass(frozen=True)
-    class Layered(bm.Layer):
-        def __call__(self, x: Any) -> Any:
-            return x
-
-    check = named(checks_for(Layered(), [(4, 7)]), "same bits at any thread count")
-    from bigmodel_core.testing.backward import Backward
-
-    run = Backward.run
-    with pytest.MonkeyPatch.context() as patch:
-
-        def drifting(self: Any, arrays: Any) -> Any:
-            outputs, total, gradients = run(self, arrays)
-            return [output + next(calls) for output in outputs], total, gradients
-
-        patch.setattr(Backward, "run", drifting)
-        with pytest.raises(AssertionError, match="1 and 2 threads differ"):
-            check()
-
-
-def test_broken_empty_batch(registered: None) -> None:
-    check = named(checks_for(OneSample(), [(4, 7)]), "empty batch")
-    with pytest.raises(ZeroDivisionError):
-        check()
-
-
-def test_missing_docstring(registered: None) -> None:
-    with pytest.raises(AssertionError, match="no docstring"):
-        named(checks_for(Undocumented(), [(4, 7)]), "registered and documented")()
-
-
 def test_class_that_no_plugin_offers() -> None:
     with pytest.raises(AssertionError, match="no plugin offers Double"):
         named(checks_for(Double(), [(4, 7)]), "registered and documented")()
     with pytest.raises(CheckSkipped, match="no plugin offers Double"):
         named(checks_for(Double(), [(4, 7)]), "config round-trip")()
-
-
-def test_foreign_error(registered: None) -> None:
-    with pytest.raises(AssertionError, match="raised ValueError"):
-        named(checks_for(CrashingOnInteger(), [(4, 7)]), "error texts")()
-
-
-def test_loss_that_broadcasts() -> None:
-    with pytest.raises(AssertionError, match=r"\(6, 1\) against \(6,\) was accepted"):
-        named(checks_for(BroadcastingLoss(), [(6, 1), (6, 1)]), "nothing is broadcast")()
-
-
-def test_loss_that_overflows() -> None:
-    with pytest.raises(AssertionError, match="the loss of large predictions is"):
-        named(checks_for(OverflowingLoss(), [(6, 5), (6, 5)]), "stable")()
-
-
-def test_optimizer_that_diverges() -> None:
-    with pytest.raises(AssertionError, match="after 600 steps"):
-        named(checks_for(Uphill()), "converges")()
-
-
-def test_schedule_with_memory() -> None:
-    with pytest.raises(AssertionError, match="depends on which steps were asked for before"):
-        named(checks_for(Growing()), "depends on the step alone")()
 
 
 # Running and reporting ------------------------------------------------------------------------------------
@@ -409,6 +220,16 @@ def test_what_cannot_run_fails_once() -> None:
     failed = [outcome for outcome in report.outcomes if outcome.status == "failed"]
     assert [outcome.check.name for outcome in failed] == ["runs", "registered and documented"]
     assert "the width 7 does not divide by 3" in failed[0].reason
+
+
+def test_a_layer_that_draws_at_each_call_is_compared_with_equal_draws() -> None:
+    @dataclass(frozen=True)
+    class Noisy(bm.Layer):
+        def __call__(self, x: Any) -> Any:
+            return x + ops.normal(x.shape, dtype=x.dtype)
+
+    for name in ("runs", "non-contiguous inputs", "same bits at any thread count"):
+        named(checks_for(Noisy(), [(4, 7)]), name)()
 
 
 def test_an_op_that_no_file_holds_skips_the_file() -> None:

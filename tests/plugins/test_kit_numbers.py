@@ -1,4 +1,4 @@
-"""The conformance kit: two results that are NaN prove nothing; broadcasting is told from reshaping."""
+"""The conformance kit: two results that are NaN prove nothing."""
 
 from __future__ import annotations
 
@@ -40,14 +40,6 @@ class Spoilt(Metric):
         return float("nan")
 
 
-@dataclass(frozen=True)
-class Broadcast(bm.Loss):
-    """Compares every prediction with every target where shapes differ."""
-
-    def each(self, prediction: Any, target: Any) -> Any:
-        return bm.ops.square(prediction - target)
-
-
 def named(subject: Any, name: str, inputs: Any = None) -> Any:
     return next(check for check in testing.checks_for(subject, inputs) if check.name == name)
 
@@ -62,10 +54,3 @@ def test_a_layer_that_gives_nan_does_not_pass_by_it(name: str) -> None:
 def test_a_metric_that_gives_nan_does_not_pass_by_it(name: str) -> None:
     with pytest.raises(AssertionError, match="NaN"):
         named(Spoilt(), name, [np.zeros((24, 1)), np.zeros(24)])()
-
-
-def test_a_loss_that_broadcasts_fails() -> None:
-    with pytest.raises(AssertionError):
-        named(Broadcast(), "nothing is broadcast")()
-    named(bm.losses.BinaryCrossEntropy(), "nothing is broadcast")()
-    named(bm.losses.MeanSquaredError(), "nothing is broadcast")()

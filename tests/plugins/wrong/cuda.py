@@ -1,20 +1,15 @@
-"""A plugin whose CUDA kernels have one small fault each, and a function that checks them.
-
-It is installed for a process of its own: the kit looks classes up by name in others.
-"""
+"""Layers and an optimizer whose CUDA kernels have one small fault each."""
 
 from __future__ import annotations
 
-import json
+import itertools
 from dataclasses import dataclass
 from typing import Any
 
 import bigmodel_core as bm
-from bigmodel_core.testing import checks_for
+from tests.plugins.wrong.table import fault, sound
 
-CHECK = "cuda equals cpu"
-FAULTS: dict[str, Any] = {}
-"""By what is wrong with a kernel: what has it, a layer or an optimizer."""
+CHECK, ROWS = "cuda equals cpu", [(4, 7)]
 
 
 def double(out, x, start, stop):
@@ -87,7 +82,7 @@ class Turn(bm.Op):
         return (x[:, ::-1],)
 
 
-@dataclass(frozen=True)
+@fault("a CUDA kernel in place that reads what it has overwritten", CHECK, "the memory of an input", ROWS)
 class Turning(bm.Layer):
     """Rows backwards."""
 
@@ -124,22 +119,26 @@ def layer_of(number: int, forward: Any, backward: Any) -> type[bm.Layer]:
         def __call__(self, x: Any) -> Any:
             return Double()(x)
 
-    Doubling.__name__ = Doubling.__qualname__ = f"Doubling{number}"
-    return dataclass(frozen=True)(Doubling)
+    for cls in (Gradient, Double, Doubling):
+        cls.__name__ = cls.__qualname__ = f"{cls.__name__}{number}"
+    return Doubling
 
 
-for function in (
-    does_one_row_a_thread,
-    reads_the_row_of_another,
-    adds_to_what_is_there,
-    writes_to_its_input,
-    goes_a_row_too_far,
-    computes_something_else,
-):
-    what = function.__name__.replace("_", " ")
+KERNELS = {
+    "does one row a thread": (does_one_row_a_thread, "one thread does all the work"),
+    "reads the row of another": (reads_the_row_of_another, "the last thread starts first"),
+    "adds to what is there": (adds_to_what_is_there, "before they are written"),
+    "writes to its input": (writes_to_its_input, "writes to what it may only read"),
+    "goes a row too far": (goes_a_row_too_far, "kernel 'goes_a_row_too_far' failed"),
+    "computes something else": (computes_something_else, "Mismatched"),
+}
+"""By what they do: kernels, and what is said of each."""
+numbers = itertools.count()
+sound(ROWS, lambda x: 2 * x)(layer_of(next(numbers), right, right))
+for what, (function, says) in KERNELS.items():
     for place, kernels in {"kernel": (function, right), "gradient": (right, function)}.items():
-        FAULTS[f"a CUDA {place} that {what}"] = layer_of(len(FAULTS), *kernels)()
-FAULTS["a CUDA kernel that works in place and reads what it has overwritten"] = Turning()
+        text = f"a CUDA {place} that {what}"
+        fault(text, CHECK, says, ROWS)(layer_of(next(numbers), *kernels))
 
 
 def subtracts(out, x, rate, change, start, stop):
@@ -164,38 +163,11 @@ class Move(bm.Op):
         return x
 
 
-@dataclass(frozen=True)
-class Descent(bm.Optimizer):
+@fault("an optimizer whose CUDA kernel goes too far", CHECK, r"'parameter' of a parameter of shape \(7,\)")
+class FarOnCuda(bm.Optimizer):
     """Gradient descent."""
 
     learning_rate: float = 0.1
 
     def update(self, parameter: Any, gradient: Any, state: Any, rate: Any, step: Any) -> Any:
         return Move()(parameter, rate, gradient), {}
-
-
-FAULTS["an optimizer whose CUDA kernel goes too far"] = Descent()
-RIGHT = layer_of(len(FAULTS), right, right)()
-
-
-@bm.hookimpl
-def bigmodel_layers() -> list[type[bm.Layer]]:
-    return [type(item) for item in (*FAULTS.values(), RIGHT) if isinstance(item, bm.Layer)]
-
-
-@bm.hookimpl
-def bigmodel_optimizers() -> list[type[bm.Optimizer]]:
-    return [Descent]
-
-
-def main() -> None:
-    """Print what the check says of each, as JSON; nothing of the right one."""
-    found = {}
-    for text, subject in {**FAULTS, "right": RIGHT}.items():
-        inputs: Any = [(4, 7)] if isinstance(subject, bm.Layer) else None
-        (check,) = (check for check in checks_for(subject, inputs) if check.name == CHECK)
-        try:
-            check()
-        except (AssertionError, bm.errors.BigmodelError) as error:
-            found[text] = str(error)
-    print(json.dumps(found))

@@ -1,24 +1,23 @@
-"""The conformance kit on data sets, callbacks and exporters: each check finds what breaks its promise."""
+"""Data sets, callbacks and exporters with one fault each."""
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator
-from dataclasses import dataclass
+import ctypes
+from collections.abc import Callable
+from dataclasses import replace
 from pathlib import Path
 from typing import Any, ClassVar
 
 import numpy as np
-import pytest
 
 import bigmodel_core as bm
-from bigmodel_core import registry
 from bigmodel_core.errors import DataError
-from bigmodel_core.testing import checks_for, run_checks
+from tests.plugins.wrong.table import fault, sound
 
 # Data sets --------------------------------------------------------------------------------------------------
 
 
-@dataclass(frozen=True)
+@sound()
 class Rows(bm.Dataset):
     """Rows of numbers in an array file."""
 
@@ -41,6 +40,7 @@ class Rows(bm.Dataset):
         np.save(folder / "rows.npy", np.column_stack([rows, np.arange(40) % 2]))
 
 
+@fault("a data set whose files nobody has", "loads", "There is nothing to check it on")
 class Fileless(Rows):
     """Nobody has its files."""
 
@@ -48,6 +48,7 @@ class Fileless(Rows):
     example = bm.Dataset.example
 
 
+@fault("an example that writes no file", "loads", "wrote nothing there")
 class Mute(Rows):
     """Its example writes nothing."""
 
@@ -58,6 +59,7 @@ class Mute(Rows):
         pass
 
 
+@fault("a data set that reads no folder of BIGMODEL_DATA_DIR", "BIGMODEL_DATA_DIR", "environment_folders")
 class Deaf(Rows):
     """Looks at no folder of its own."""
 
@@ -69,6 +71,7 @@ class Deaf(Rows):
         return super().load(data_dir)
 
 
+@fault("a data set with other samples each time", "deterministic", "samples differ when loaded again")
 class Shuffled(Rows):
     """Other samples each time."""
 
@@ -78,6 +81,7 @@ class Shuffled(Rows):
         return super().data(np.random.default_rng().permuted(rows[:, :4], axis=0) @ np.eye(4, 5))
 
 
+@fault("a data set whose test samples are those of the training", "splits are disjoint", "share 10 of 10")
 class Leaking(Rows):
     """Its test samples are those of the training."""
 
@@ -87,6 +91,9 @@ class Leaking(Rows):
         return super().data(np.concatenate([rows[:30], rows[:10]]))
 
 
+@fault(
+    "a data set that raises what NumPy raises for a missing file", "wrong folder", "raised FileNotFoundError"
+)
 class Careless(Rows):
     """Fails with an error of NumPy where a file is missing."""
 
@@ -97,6 +104,7 @@ class Careless(Rows):
         return self.data(np.load(Path(place) / self.file))
 
 
+@fault("a data set that gives a tuple", "loads", "load returned tuple")
 class Pair(Rows):
     """Gives a tuple."""
 
@@ -106,10 +114,93 @@ class Pair(Rows):
         return (np.zeros(3), np.zeros(3))
 
 
+@fault("a data set whose reader ends the process", "loads", "ended the process with SIGSEGV")
+class Ending(Rows):
+    """Reads memory that is not there."""
+
+    name: ClassVar[str] = "ending"
+
+    def data(self, rows: np.ndarray) -> bm.Data:
+        ctypes.string_at(0)
+        return super().data(rows)
+
+
+class FromFile(bm.Source):
+    """Rows that are read one by one."""
+
+    dtype = np.dtype("float32")
+
+    def __init__(self, rows: np.ndarray, length: int) -> None:
+        self.rows, self.shape = rows, (length, rows.shape[1])
+
+    def read(self, indices: np.ndarray, out: np.ndarray) -> None:
+        for place, index in enumerate(indices):
+            out[place] = self.rows[index]
+
+
+class InFileOrder(FromFile):
+    """Rows in the order of the file, whatever was asked for."""
+
+    def read(self, indices: np.ndarray, out: np.ndarray) -> None:
+        super().read(np.sort(indices), out)
+
+
+class Streamed(Rows):
+    """Rows that are read when they are needed."""
+
+    source: ClassVar[type[FromFile]] = FromFile
+    more: ClassVar[int] = 0
+
+    def data(self, rows: np.ndarray) -> bm.Data:
+        parts = (
+            bm.Split(self.source(part[:, :-1], len(part) + self.more), np.zeros(len(part) + self.more, int))
+            for part in (rows[:30], rows[30:])
+        )
+        return bm.Data(self.name, *parts, input_meaning="a row", source="a test")
+
+
+@fault("a source of more samples than its files hold", "lengths", "31 samples, but the last cannot be read")
+class Promising(Streamed):
+    name: ClassVar[str] = "promising"
+    more = 1
+
+
+@fault("a source that reads in the order of its file", "batches", "depend on which others are read")
+class Ordered(Streamed):
+    name: ClassVar[str] = "ordered"
+    source = InFileOrder
+
+
+@fault("a data set with NaN among its samples", "numbers", "a sample is not finite")
+class Holed(Rows):
+    name: ClassVar[str] = "holed"
+
+    def data(self, rows: np.ndarray) -> bm.Data:
+        rows[3, 1] = np.nan
+        return super().data(rows)
+
+
+@fault("a data set that scales anew what like= gave", "like", "samples differ with like=")
+class Rescaled(Rows):
+    name: ClassVar[str] = "rescaled"
+
+    def load(self, data_dir: Path | None = None, like: Any = None) -> bm.Data:
+        rows = np.load((data_dir or bm.files.environment_folders(self.name)[0]) / self.file)
+        return self.data(rows if like is None else rows * [2, 2, 2, 2, 1])
+
+
+@fault("data that say nothing of their source", "summary", "source or input_meaning is empty")
+class Anonymous(Rows):
+    name: ClassVar[str] = "anonymous"
+
+    def data(self, rows: np.ndarray) -> bm.Data:
+        return replace(super().data(rows), source="")
+
+
 # Callbacks --------------------------------------------------------------------------------------------------
 
 
-@dataclass(frozen=True)
+@sound()
 class Counting(bm.Callback):
     """Counts epochs, and slows training down by what it counted."""
 
@@ -119,6 +210,7 @@ class Counting(bm.Callback):
         trainer.step.rate_scale = 1 / state["epochs"]
 
 
+@fault("a callback that needs the loss on validation data", "without validation", "KeyError: 'val_loss'")
 class Spying(Counting):
     """Wants the loss on validation data."""
 
@@ -126,6 +218,7 @@ class Spying(Counting):
         logs["val_loss"] + 1
 
 
+@fault("a callback that divides by zero", "events", "on_batch_end raised ZeroDivisionError")
 class Raising(Counting):
     """Divides by zero."""
 
@@ -133,6 +226,11 @@ class Raising(Counting):
         1 // 0
 
 
+@fault(
+    "a callback that remembers the last training in its class",
+    "same bits when trained again",
+    "keep what it needs in trainer",
+)
 class Global(Counting):
     """Remembers in its class what it counted."""
 
@@ -143,6 +241,7 @@ class Global(Counting):
         trainer.step.rate_scale = 1 / len(self.seen)
 
 
+@fault("a callback that begins anew when training is resumed", "resume", "died and was resumed")
 class Forgetful(Counting):
     """Begins to count anew in each process."""
 
@@ -150,11 +249,20 @@ class Forgetful(Counting):
         trainer.callback_state(self)["epochs"] = 0
 
 
+@fault("a callback that keeps what no checkpoint holds", "state survives", "Trainer")
 class Unkept(Counting):
     """Keeps what no checkpoint holds."""
 
     def on_epoch_end(self, trainer: Any, epoch: int, logs: Any) -> None:
         trainer.callback_state(self)["trainer"] = trainer
+
+
+@fault("a callback that ends the process", "events", "ended the process with SIGSEGV")
+class Fatal(Counting):
+    """Reads memory that is not there."""
+
+    def on_train_end(self, trainer: Any) -> None:
+        ctypes.string_at(0)
 
 
 # Exporters --------------------------------------------------------------------------------------------------
@@ -190,7 +298,7 @@ class Nameless(Told):
     __str__ = object.__str__
 
 
-@dataclass(frozen=True)
+@sound()
 class Plain(bm.Exporter):
     """The bytes of all parameters."""
 
@@ -202,24 +310,28 @@ class Plain(bm.Exporter):
         return type(self).report(path)
 
 
+@fault("an exporter that returns a dict", "writes a file", "has no to_dict\\(\\)")
 class Dictionary(Plain):
     """Returns a dict."""
 
     report: ClassVar[Any] = lambda path: {"path": str(path)}
 
 
+@fault("a report that names the folder where the file was first", "report", "names a folder that is gone")
 class TooEarly(Plain):
     """Its report names the folder where the file was first."""
 
     report = Early
 
 
+@fault("a report without a text", "report", "define __str__")
 class Untold(Plain):
     """Its report is no text."""
 
     report = Nameless
 
 
+@fault("an exporter that writes an empty file", "writes a file", "the file is empty")
 class Empty(Plain):
     """Writes an empty file."""
 
@@ -228,6 +340,7 @@ class Empty(Plain):
         return Told(path)
 
 
+@fault("an exporter that knows nothing of a run", "as the command line calls it", "\\*\\*details")
 class Strict(Plain):
     """Knows nothing of a run."""
 
@@ -235,6 +348,7 @@ class Strict(Plain):
         return super().export(model, path)
 
 
+@fault("an exporter that rounds the model itself", "model unmodified", "exporting changed")
 class Rounding(Plain):
     """Rounds the parameters of the model itself."""
 
@@ -243,6 +357,7 @@ class Rounding(Plain):
         return super().export(model, path)
 
 
+@fault("an exporter whose files say when they were made", "same bytes each time", "other bytes")
 class Stamped(Plain):
     """Writes random bytes, too."""
 
@@ -251,90 +366,8 @@ class Stamped(Plain):
         return Told(path)
 
 
+@fault("a file ending without a dot", "suffix", "write it with its dot")
 class Pointless(Plain):
     """Its ending has no dot."""
 
     suffix: ClassVar[str] = "plain"
-
-
-FAULTS = {
-    Fileless: ("loads", "There is nothing to check it on"),
-    Mute: ("loads", "wrote nothing there"),
-    Pair: ("loads", "load returned tuple"),
-    Deaf: ("BIGMODEL_DATA_DIR", "environment_folders"),
-    Shuffled: ("deterministic", "samples differ when loaded again"),
-    Leaking: ("splits are disjoint", "share 10 of 10"),
-    Careless: ("wrong folder", "raised FileNotFoundError"),
-    Raising: ("events", "on_batch_end raised ZeroDivisionError"),
-    Spying: ("without validation", "KeyError: 'val_loss'"),
-    Global: ("same bits when trained again", "keep what it needs in trainer.callback_state"),
-    Forgetful: ("resume", "died and was resumed"),
-    Unkept: ("state survives", "Trainer"),
-    Dictionary: ("writes a file", "has no to_dict()"),
-    Empty: ("writes a file", "the file is empty"),
-    TooEarly: ("report", "names a folder that is gone"),
-    Untold: ("report", "define __str__"),
-    Strict: ("as the command line calls it", "**details"),
-    Rounding: ("model unmodified", "exporting changed"),
-    Stamped: ("same bytes each time", "other bytes"),
-    Pointless: ("suffix", "write it with its dot"),
-}
-SOUND = [Rows, Counting, Plain]
-
-
-class Plugin:
-    """What the classes above would be in an installed package."""
-
-    @staticmethod
-    @bm.hookimpl
-    def bigmodel_datasets() -> list[Any]:
-        return [cls for cls in [*FAULTS, *SOUND] if issubclass(cls, bm.Dataset)]
-
-    @staticmethod
-    @bm.hookimpl
-    def bigmodel_callbacks() -> list[Any]:
-        return [cls for cls in [*FAULTS, *SOUND] if issubclass(cls, bm.Callback)]
-
-    @staticmethod
-    @bm.hookimpl
-    def bigmodel_exporters() -> list[Any]:
-        return [cls for cls in [*FAULTS, *SOUND] if issubclass(cls, bm.Exporter)]
-
-
-@pytest.fixture(autouse=True)
-def registered(monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
-    monkeypatch.delenv("BIGMODEL_DATA_DIR", raising=False)
-    registry.reset()
-    registry.register(Plugin, "parts")
-    yield
-    registry.reset()
-
-
-def failed(cls: type[Any], **options: Any) -> dict[str, str]:
-    """The checks of a class that fail, with the reasons."""
-    report = run_checks(checks_for(cls, **options))
-    return {outcome.check.name: outcome.reason for outcome in report.outcomes if outcome.status == "failed"}
-
-
-@pytest.mark.parametrize("cls", SOUND, ids=lambda cls: cls.__name__)
-def test_what_is_sound_passes(cls: type[Any]) -> None:
-    report = run_checks(checks_for(cls))
-    assert report.ok and not report.count("skipped"), [item.reason for item in report.outcomes]
-
-
-@pytest.mark.parametrize("cls", FAULTS, ids=lambda cls: cls.__name__)
-def test_each_fault_is_caught_by_its_check(cls: type[Any]) -> None:
-    check, reason = FAULTS[cls]
-    found = failed(cls)
-    assert check in found and reason in found[check], found
-
-
-def test_files_that_were_named_are_checked(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    """Files that are wrong are a failure, not files that are missing."""
-    (tmp_path / "fileless").mkdir()
-    Rows.example(tmp_path / "fileless")
-    assert not failed(Fileless, data_dir=tmp_path / "fileless")
-    monkeypatch.setenv("BIGMODEL_DATA_DIR", str(tmp_path))
-    assert not failed(Fileless)
-    (tmp_path / "fileless" / "rows.npy").unlink()
-    assert "there is no rows.npy" in failed(Fileless)["loads"]
