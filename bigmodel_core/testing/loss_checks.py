@@ -31,7 +31,7 @@ from bigmodel_core.testing.kernel_checks import (
     check_threads,
 )
 from bigmodel_core.testing.registry_checks import expect_readable, registry_checks, require_registered
-from bigmodel_core.testing.worker import CUDA, exchanged
+from bigmodel_core.testing.worker import cuda_workers, exchanged
 
 LOSS_INPUTS: tuple[tuple[Spec, Spec], ...] = (
     (Spec(("N", 5)), Spec(("N",), "int64")),
@@ -234,10 +234,11 @@ def check_cuda(subject: LossSubject) -> None:
     if lacking := without_kernel("cuda", [node.op for node in needed(program.outputs)]):
         raise CheckSkipped(f"{', '.join(lacking)}: no CUDA kernel")
     expected = [compute(subject.loss.each, *arrays), *compute_gradients(subject.loss, *arrays, wrt=[0])]
-    found = exchanged(CUDA, "loss", arrays, {}, config=config.to_config(subject.loss), device="cuda")
-    for theirs, ours in zip(found, expected, strict=True):
-        expect_numbers(theirs, ours, "cuda and cpu")
-        np.testing.assert_allclose(theirs, ours, rtol=1e-5, atol=1e-6)
+    for worker in cuda_workers():
+        found = exchanged(worker, "loss", arrays, {}, config=config.to_config(subject.loss), device="cuda")
+        for theirs, ours in zip(found, expected, strict=True):
+            expect_numbers(theirs, ours, "cuda and cpu")
+            np.testing.assert_allclose(theirs, ours, rtol=1e-5, atol=1e-6)
 
 
 def _program(loss: Loss, prediction: np.ndarray, target: np.ndarray) -> Program:
