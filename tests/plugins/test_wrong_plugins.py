@@ -13,7 +13,7 @@ import pytest
 
 import bigmodel_core as bm
 from bigmodel_core import registry
-from bigmodel_core.testing import checks_for, loss_checks, optimizer_checks, round_trips, run_checks, worker
+from bigmodel_core.testing import checks_for, run_checks, worker
 from bigmodel_core.testing.child import IS_POSSIBLE
 from tests.plugins.wrong import kernels, parts, plugin
 from tests.plugins.wrong.table import EVERYTHING, FAULTS, SECTIONS, SOUND, Fault
@@ -30,17 +30,15 @@ def installed(tmp_path_factory: pytest.TempPathFactory) -> Iterator[None]:
     info.mkdir()
     (info / "METADATA").write_text("Metadata-Version: 2.1\nName: bigmodel-wrong\nVersion: 1.0\n")
     (info / "entry_points.txt").write_text(f"[bigmodel]\nwrong = {plugin.__name__}\n")
-    fresh, cuda = worker.Worker(dict), worker.Worker(worker._cuda_environment)
     with pytest.MonkeyPatch.context() as patch:
         patch.delenv("BIGMODEL_DATA_DIR", raising=False)
         patch.setattr(sys, "path", [str(site), *sys.path])
-        patch.setattr(round_trips, "FRESH", fresh)
-        for module in (round_trips, loss_checks, optimizer_checks):
-            patch.setattr(module, "CUDA", cuda)
+        for process in (worker.FRESH, worker.CUDA):
+            process.stop()  # the next one is told where the plugin is
         registry.reset()
         yield
-    fresh.stop()
-    cuda.stop()
+        for process in (worker.FRESH, worker.CUDA):
+            process.stop()
     registry.reset()
 
 
