@@ -63,6 +63,16 @@ def loaded(name: str) -> Any:
     return sys.modules[full]
 
 
+def example(name: str) -> Any:
+    """The module of an example."""
+    path = Path(__file__).parents[1] / "examples" / name / f"{name}.py"
+    spec = importlib.util.spec_from_file_location(name, path)
+    assert spec and spec.loader
+    module = sys.modules[name] = importlib.util.module_from_spec(spec)
+    spec.loader.exec_module(module)
+    return module
+
+
 def ptx_of(launch: Any) -> str:
     from bigmodel_core.kernels.cuda.engine import headless
 
@@ -117,6 +127,26 @@ def test_a_training_step_compiles() -> None:
         if "product" in launch.kernel.name:
             assert "fma.rn.f32" in ptx_of(launch)
         assert ".visible .entry" in ptx_of(launch)
+
+
+def test_the_scan_of_the_example_keeps_float32() -> None:
+    """The states of a thread lie in registers, but for those of its piece on the way back."""
+    from bigmodel_core.graph import Graph
+    from bigmodel_core.graph.spec import Spec
+    from bigmodel_core.plan import Program
+
+    mamba = example("bigmodel_mamba")
+    shapes = [(2, 40, 20)] * 3 + [(20, 16)] + [(2, 40, 16)] * 2 + [(20,)]
+    graph = Graph()
+    dy, *inputs = (graph.input(f"x{number}", Spec(shape, "float32")) for number, shape in enumerate(shapes))
+    results = [mamba.SelectiveScan()(*inputs), *mamba.SelectiveScanGradients()(dy, *inputs)]
+    launches = launches_of(Program(graph, results, device=Host()), {})
+    assert {launch.function.__name__ for launch in launches} >= {"cuda_scan", "cuda_gradients"}
+    for launch in launches:
+        text, name = ptx_of(launch), launch.function.__name__
+        assert ".f64" not in text, name
+        assert (".local" in text) == (name == "cuda_gradients"), name
+        assert "0 bytes spill stores, 0 bytes spill loads" in assembled(text), name
 
 
 @pytest.mark.parametrize("tile", ["SMALL", "MEDIUM", "LARGE"])

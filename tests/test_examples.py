@@ -99,12 +99,24 @@ def test_a_model_with_the_plugin_learns_and_exports(name: str, python: Path, tmp
     assert target.stat().st_size > 0
 
 
-def test_the_benchmark_of_distances_runs() -> None:
-    folder = EXAMPLES / "bigmodel_distances"
-    code = "import runpy, sys; runpy.run_path(sys.argv[1])['main']([(6, 5, 4)], 1)"
+BENCHMARKS = {"distances": ((6, 5, 4), "training step"), "mamba": ((2, 5, 6, 3), "with gradients")}
+"""Sizes, and what is timed last."""
+
+
+@pytest.mark.parametrize("name", BENCHMARKS)
+def test_a_benchmark_runs(name: str) -> None:
+    folder, (sizes, last) = EXAMPLES / f"bigmodel_{name}", BENCHMARKS[name]
+    code = f"import runpy, sys; runpy.run_path(sys.argv[1])['main']([{sizes}], 1)"
     done = run_code(code, folder / "bench.py", beside=[folder])
-    rows = [line.split("|")[1:3] for line in done.stdout.splitlines()[2:]]
-    assert rows == [[" 6, 5, 4 ", " distances "], [" 6, 5, 4 ", " training step "]]
+    rows = [[part.strip() for part in line.split("|")[1:3]] for line in done.stdout.splitlines()[2:]]
+    assert [row[0] for row in rows] == 2 * [str(sizes)[1:-1]] and rows[1][1] == last
+
+
+def test_selective_copying_runs(python: Path, tmp_path: Path) -> None:
+    script = EXAMPLES / "bigmodel_mamba" / "selective_copying.py"
+    code = "import runpy, sys; runpy.run_path(sys.argv.pop(1), run_name='__main__')"
+    done = run_code(code, script, "--steps", "2", cwd=tmp_path, executable=python)
+    assert "step 2: loss 2." in done.stdout
 
 
 OPTIONS = {"gan": [["--data", "digits"], ["--data", "digits", "--penalty"]]}

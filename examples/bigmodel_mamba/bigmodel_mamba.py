@@ -5,9 +5,8 @@ Each of D channels of a sample has S states, which a step t multiplies and adds 
     h[t, d, s] = exp(delta[t, d] * a[d, s]) * h[t - 1, d, s] + delta[t, d] * u[t, d] * b[t, s]
     y[t, d]    = sum over s of c[t, s] * h[t, d, s], plus skip[d] * u[t, d]
 
-Composed of ops, the states of all T steps are written, and kept for the gradient. The kernels keep those of
-one step; for gradients they keep the states at the beginning of each piece of the steps, and go through a
-piece again when they come to it. `composed` says the same with ops that exist.
+`composed` says it with ops that exist, and keeps the states of all T steps for the gradient. The kernels keep
+those at the beginning of each piece of the steps, and go through a piece again when the gradient comes to it.
 """
 
 from __future__ import annotations
@@ -92,12 +91,13 @@ def go_back(du, ddelta, da, pull, dy, state, decay, before, u, delta, a, weights
     for j in range(u.shape[0]):
         slope = pull[j] + c * dy[j]
         pull[j] = slope * decay[j]
-        share = pull[j] * before[j]
-        da[j] += share * delta[j]
-        ddelta[j] += share * a[j]
         du[j] += slope * b
         db += slope * delta[j] * u[j]
         dc += dy[j] * state[j]
+    for j in range(u.shape[0]):  # a loop of fewer arrays has fewer checks that none overlap
+        share = pull[j] * before[j]
+        da[j] += share * delta[j]
+        ddelta[j] += share * a[j]
     return db, dc
 
 
@@ -547,7 +547,12 @@ def uniform(limit: float) -> Callable[[np.random.Generator, tuple[int, ...]], np
     return lambda generator, shape: generator.uniform(-limit, limit, shape)
 
 
-def step_biases(generator: np.random.Generator, shape: tuple[int, ...]) -> np.ndarray:
+def first_log_rates(generator: np.random.Generator, shape: tuple[int, ...]) -> np.ndarray:
+    """The logarithms of 1, 2, 3 and so on, for each channel."""
+    return np.broadcast_to(np.log(np.arange(1, shape[1] + 1)), shape)
+
+
+def first_step_biases(generator: np.random.Generator, shape: tuple[int, ...]) -> np.ndarray:
     """Biases whose softplus is from 0.001 to 0.1, uniform by logarithm."""
     steps = np.exp(generator.uniform(math.log(1e-3), math.log(1e-1), shape))
     return steps + np.log(-np.expm1(-steps))
@@ -599,32 +604,15 @@ class Mamba(bm.Layer):
                 fix="give sequences a time axis: x[:, :, None] for one number a step; tokens, an Embedding.",
             )
         features, channels = x.shape[2], self.expand * x.shape[2]
-        rank = self.rank or -(-features // 16)
         both = x @ self.parameter("input_weight", (features, 2 * channels), uniform(features**-0.5))
         u, gate = both[..., :channels], both[..., channels:]
         u = ops.silu(self.convolved(u))
-        width = rank + 2 * self.states
-        chosen = u @ self.parameter("selection_weight", (channels, width), uniform(channels**-0.5))
-        step_weight = self.parameter("step_weight", (rank, channels), uniform(rank**-0.5))
-        delta = ops.softplus(
-            chosen[..., :rank] @ step_weight + self.parameter("step_bias", (channels,), step_biases)
-        )
-        log_rates = self.parameter(
-            "log_rates",
-            (channels, self.states),
-            lambda generator, shape: np.broadcast_to(np.log(np.arange(1, shape[1] + 1)), shape),
-        )
-        y = SelectiveScan()(
-            u,
-            delta,
-            -ops.exp(log_rates),
-            chosen[..., rank : rank + self.states],
-            chosen[..., rank + self.states :],
-            self.parameter("skip", (channels,), 1.0),
-        )
-        return (y * ops.silu(gate)) @ self.parameter(
-            "output_weight", (channels, features), uniform(channels**-0.5)
-        )
+        delta, b, c = self.selected(u, self.rank or -(-features // 16))
+        log_rates = self.parameter("log_rates", (channels, self.states), first_log_rates)
+        skip = self.parameter("skip", (channels,), 1.0)
+        y = self.scanned(u, delta, -ops.exp(log_rates), b, c, skip)
+        output_weight = self.parameter("output_weight", (channels, features), uniform(channels**-0.5))
+        return (y * ops.silu(gate)) @ output_weight
 
     def convolved(self, x: bm.Value) -> bm.Value:
         """Each step of each channel with the steps before it, by learned weights."""
@@ -636,6 +624,20 @@ class Mamba(bm.Layer):
         for k in range(self.width):
             total = total + padded[:, k : steps + k] * weight[k]
         return total
+
+    def selected(self, u: bm.Value, rank: int) -> list[bm.Value]:
+        """delta, b and c of each step, of which delta has a matrix of a low rank."""
+        channels, states = u.shape[2], self.states
+        weight = self.parameter("selection_weight", (channels, rank + 2 * states), uniform(channels**-0.5))
+        chosen = u @ weight
+        step_weight = self.parameter("step_weight", (rank, channels), uniform(rank**-0.5))
+        step_bias = self.parameter("step_bias", (channels,), first_step_biases)
+        delta = ops.softplus(chosen[..., :rank] @ step_weight + step_bias)
+        return [delta, chosen[..., rank : rank + states], chosen[..., rank + states :]]
+
+    def scanned(self, *inputs: bm.Value) -> bm.Value:
+        """The scan of u, delta, a, b, c, skip."""
+        return SelectiveScan()(*inputs)
 
 
 @bm.hookimpl
