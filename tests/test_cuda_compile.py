@@ -129,6 +129,33 @@ def test_a_training_step_compiles() -> None:
         assert ".visible .entry" in ptx_of(launch)
 
 
+@pytest.mark.parametrize(
+    ("name", "op", "shapes"),
+    [
+        ("bigmodel_swish", lambda module: module.SwishOp(1.5), [(3, 5)]),
+        ("bigmodel_rms_norm", lambda module: module.RmsNormOp(1e-5), [(3, 5)]),
+        ("bigmodel_distances", lambda module: module.ManhattanOp(), [(30, 5), (20, 5)]),
+        ("bigmodel_distances", lambda module: module.ManhattanOp(), [(30, 5), (7, 5)]),
+    ],
+)
+def test_examples_compute_nothing_in_float64(name: str, op: Any, shapes: list[tuple[int, ...]]) -> None:
+    from bigmodel_core import ops
+    from bigmodel_core.graph import Graph
+    from bigmodel_core.graph.autodiff import gradients
+    from bigmodel_core.graph.spec import Spec
+    from bigmodel_core.plan import Program
+
+    graph = Graph()
+    inputs = [graph.input(f"x{number}", Spec(shape, "float32")) for number, shape in enumerate(shapes)]
+    with graph.active():
+        y = op(example(name))(*inputs)
+        results = [y, *gradients(ops.sum(y * y), inputs)]
+    launches = launches_of(Program(graph, results, device=Host()), {})
+    assert launches
+    for launch in launches:
+        assert ".f64" not in ptx_of(launch), launch.function.__name__
+
+
 def test_the_scan_of_the_example_keeps_float32() -> None:
     """The states of a thread lie in registers, but for those of its piece on the way back."""
     from bigmodel_core.graph import Graph

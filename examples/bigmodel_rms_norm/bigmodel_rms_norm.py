@@ -19,7 +19,8 @@ def rate_of(x, i, epsilon):
     total = x[i, 0] * x[i, 0]
     for j in range(1, x.shape[1]):
         total += x[i, j] * x[i, j]
-    return 1 / sqrt(total / x.shape[1] + epsilon)
+    number = x.dtype.type  # whole numbers would make the division one of float64
+    return number(1) / sqrt(total / number(x.shape[1]) + epsilon)
 
 
 def pull_of(dy, x, i, rate):
@@ -27,7 +28,7 @@ def pull_of(dy, x, i, rate):
     total = dy[i, 0] * x[i, 0]
     for j in range(1, x.shape[1]):
         total += dy[i, j] * x[i, j]
-    return total / x.shape[1] * rate * rate * rate
+    return total / x.dtype.type(x.shape[1]) * rate * rate * rate
 
 
 # On the CPU a launch does the rows from `start` to `stop`.
