@@ -139,9 +139,9 @@ def test_new_packages_of_all_kinds_pass_their_own_tests(packages: Path) -> None:
 
 def test_a_new_layer_passes_its_checks_trains_and_exports(packages: Path, tmp_path: Path) -> None:
     site = packages / "bigmodel-soft-layer"
-    checked = with_package(site, "plugins", "check", "soft-layer", "--json")
+    checked = with_package(site, "plugins", "check", "soft-layer", "--only", "onnx", "--json")
     assert checked.code == 0, checked.out
-    assert checked.json["failed"] == 0 and checked.json["passed"] > 5
+    assert checked.json["failed"] == 0 and checked.json["passed"] == 1  # its own tests run them all
     for command in (
         ("train", "mlp", "--set", "activation=soft-layer", "--epochs", 2, "-q"),
         ("export", "model.onnx", "-q"),

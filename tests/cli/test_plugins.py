@@ -255,11 +255,14 @@ def bigmodel_layers(): return []
 def test_list_and_info_show_load_times_and_declared_versions(tmp_path: Path) -> None:
     install(tmp_path, "bigmodel-slow", "slow", "slow_plugin", SLOW)
     install(tmp_path, "bigmodel-none", "none", "none_plugin", SLOW.replace("return []", "[]"))
+    waits = "import sys\nif 'bigmodel_core.nn.layer' not in sys.modules: raise OSError('too early')\n"
+    install(tmp_path, "bigmodel-a", "a", "a_plugin", waits)
     install(tmp_path, "bigmodel-old", "old", "old_plugin", SLOW.replace("<2", "<1"))
     listed = with_site(tmp_path, "plugins", "list", "--json").json
     found = {item["name"]: item for item in listed}
     assert found["slow"]["seconds"] >= 0.3 and found["slow"]["api"] == ">=1,<2"
     assert found["none"]["status"] == "failed" and "bigmodel_layers returned None" in found["none"]["reason"]
+    assert found["a"]["status"] == "ok", "what the host imports counts as the time of the first plugin"
     assert found["old"]["status"] == "skipped" and found["old"]["api"] == ">=1,<1"
     shown = with_site(tmp_path, "plugins", "info", "bigmodel-slow").out
     assert ">=1,<2 (this version has 1.0)" in shown and re.search(r"Load time +0\.[3-9]\d s", shown)
