@@ -594,8 +594,8 @@ class Mamba(bm.Layer):
 
     @classmethod
     def examples(cls) -> list[tuple[dict[str, int], list[tuple[int, ...]]]]:
-        """What the conformance kit runs: sizes that CUDA's simulator can do, with more than one piece."""
-        return [({"states": 3, "rank": 2}, [(2, 18, 3)])]
+        """What the conformance kit runs: sizes that CUDA's simulator can do, in several parts."""
+        return [({"expand": 5, "states": 9, "rank": 2}, [(2, 34, 2)])]
 
     def __call__(self, x: bm.Value) -> bm.Value:
         if x.ndim != 3 or not x.spec.is_float or not isinstance(x.shape[2], int) or x.shape[2] < 1:

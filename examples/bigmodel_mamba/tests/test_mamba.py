@@ -52,7 +52,7 @@ def drawn(samples, steps, channels, states, dtype="float64", seed=0):
     return [array.astype(dtype) for array in found]
 
 
-@parametrize_checks(Mamba(states=3, rank=2), inputs=[(2, 18, 3)], reference=reference)
+@parametrize_checks(Mamba(expand=5, states=9, rank=2), inputs=[(2, 34, 2)], reference=reference)
 def test_conformance(check):
     check()
 
