@@ -113,6 +113,10 @@ class Changed(Source):
     ) -> None:
         self.source, self.change, self.shape, self.dtype = source, change, shape, np.dtype(np.float32)
 
+    def blocks(self) -> tuple[np.ndarray, int] | None:
+        """Those of the other source; see `Source.blocks`."""
+        return self.source.blocks()
+
     def read(self, indices: np.ndarray, out: np.ndarray) -> None:
         """Read the samples at some positions; see `Source.read`."""
         out[...] = self.change(self.source[indices])

@@ -7,11 +7,13 @@ resumed run and for any number of workers.
 from __future__ import annotations
 
 import hashlib
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence, Sized
 
 import numpy as np
 
+from bigmodel_core.data.source import Source, blocks_of
 from bigmodel_core.data.split import Split
+from bigmodel_core.data.tree import leaves
 from bigmodel_core.errors import ConfigError, DataError, ShapeError
 
 
@@ -29,10 +31,47 @@ def permutation(n: int, *key: int | str) -> np.ndarray:
     >>> np.array_equal(permutation(100, 7, "shuffle", 0), permutation(100, 7, "shuffle", 1))
     False
     """
+    return np.argsort(_words(n, *key), kind="stable").astype(np.int64, copy=False)
+
+
+def _words(n: int, *key: int | str) -> np.ndarray:
+    """n random words of 64 bits that depend on `key` alone."""
     text = "\x1f".join(f"{type(part).__name__}:{part}" for part in key)
     words = np.frombuffer(hashlib.blake2b(text.encode(), digest_size=16).digest(), "<u8")
-    keys = np.random.Philox(key=words.astype(np.uint64)).random_raw(n)
-    return np.argsort(keys, kind="stable").astype(np.int64, copy=False)
+    return np.asarray(np.random.Philox(key=words.astype(np.uint64)).random_raw(n))
+
+
+def shuffled(n: int, seed: int, epoch: int, blocks: tuple[np.ndarray, int] | None = None) -> np.ndarray:
+    """The numbers 0 to n - 1 in the order of (seed, epoch), in which few blocks are in use at a time.
+
+    The blocks take turns in an order of their own. Each sample comes when its block does, or up to as many
+    turns later as there are blocks at hand; the samples of the first turns and of the last wait until that
+    many blocks are mixed. If all blocks are at hand, the order is the same as without any.
+
+    Args:
+        n: how many samples there are.
+        seed, epoch: key of the order.
+        blocks: the block of each sample and how many are at hand; see `Source.blocks`.
+
+    >>> order = shuffled(12, 0, 0, (np.arange(12) // 3, 1))
+    >>> [sorted(part) for part in order.reshape(4, 3).tolist()]
+    [[0, 1, 2], [3, 4, 5], [9, 10, 11], [6, 7, 8]]
+    """
+    order = permutation(n, seed, "shuffle", epoch)
+    if blocks is None or n == 0:
+        return order
+    numbers, held = blocks
+    is_used = np.bincount(numbers) > 0
+    count = int(is_used.sum())
+    if held >= count:
+        return order
+    turns = np.zeros(len(is_used), np.uint64)
+    turns[is_used] = permutation(count, seed, "blocks", epoch)
+    # Turns in units of 2^-32, so that the order is one of integers.
+    delay = (_words(n, seed, "delays", epoch) >> np.uint64(32)) * np.uint64(held)
+    time = (turns[numbers] << np.uint64(32)) + delay
+    time = time.clip(np.uint64((held - 1) << 32), np.uint64((count - 1) << 32))
+    return order[np.argsort(time[order], kind="stable")]
 
 
 def split_indices(
@@ -101,7 +140,8 @@ def batches(
     Args:
         split: what to draw from.
         batch_size: samples in a batch, at least 1.
-        shuffle_seed: None keeps the order of the split; else each (seed, epoch) has its own order.
+        shuffle_seed: None keeps the order of the split; else each (seed, epoch) has its own order. Samples
+            that are read in blocks are mixed some blocks at a time (`Source.blocks`).
         epoch: number of the epoch, from 0.
         drop_last: leave out a last batch that is not full.
         start: number of the first batch to give; a resumed epoch continues with it.
@@ -115,18 +155,26 @@ def batches(
     [[0, 1], [2, 3], [4]]
     """
     count = batch_count(split, batch_size, drop_last)
-    return _batches(len(split), batch_size, shuffle_seed, epoch, range(start, count))
+    samples = (split.x, *leaves(split.y).values(), *leaves(split.weight).values())
+    order = epoch_order(samples, shuffle_seed, epoch)
+    return order_batches(order, batch_size, range(start, count))
 
 
-def _batches(
-    n: int, batch_size: int, shuffle_seed: int | None, epoch: int, numbers: range
-) -> Iterator[np.ndarray]:
-    order = np.arange(n) if shuffle_seed is None else permutation(n, int(shuffle_seed), "shuffle", int(epoch))
+def epoch_order(samples: Sequence[np.ndarray | Source], shuffle_seed: int | None, epoch: int) -> np.ndarray:
+    """The order of an epoch of samples and all that belongs to them, arrays or sources of one length."""
+    n = len(samples[0])
+    if shuffle_seed is None:
+        return np.arange(n)
+    return shuffled(n, int(shuffle_seed), int(epoch), blocks_of(samples))
+
+
+def order_batches(order: np.ndarray, batch_size: int, numbers: range) -> Iterator[np.ndarray]:
+    """The batches of some numbers of an order."""
     for number in numbers:
         yield order[number * batch_size : (number + 1) * batch_size]
 
 
-def batch_count(split: Split, batch_size: int, drop_last: bool) -> int:
+def batch_count(split: Sized, batch_size: int, drop_last: bool) -> int:
     """How many batches an epoch has.
 
     Raises:

@@ -4,12 +4,13 @@ from __future__ import annotations
 
 import operator
 from abc import ABC, abstractmethod
+from collections.abc import Iterable
 from typing import Any
 
 import numpy as np
 
 from bigmodel_core.data.arrays import cast
-from bigmodel_core.errors import ShapeError
+from bigmodel_core.errors import DataError, ShapeError
 
 
 class Source(ABC):
@@ -46,6 +47,15 @@ class Source(ABC):
         Raises:
             DataError: a sample cannot be read; names the file.
         """
+
+    def blocks(self) -> tuple[np.ndarray, int] | None:
+        """For samples that are cheap to read together, such as those of a row group of a file: the number of
+        each sample's block, (n,) integers from 0, and how many blocks are at hand at once, at least 1.
+
+        Shuffling then mixes the samples of so many blocks at a time, and no block is needed again once its
+        samples were drawn. None, as here, if any order is as good as another.
+        """
+        return None
 
     @property
     def ndim(self) -> int:
@@ -99,6 +109,10 @@ class _View(Source):
             self.source, self.indices = source.source, source.indices[indices]
         self.shape = (len(indices), *source.shape[1:])
 
+    def blocks(self) -> tuple[np.ndarray, int] | None:
+        found = self.source.blocks()
+        return None if found is None else (found[0][self.indices], found[1])
+
     def read(self, indices: np.ndarray, out: np.ndarray) -> None:
         chosen = self.indices[indices]
         if self.source.dtype == self.dtype:
@@ -112,6 +126,29 @@ def rows(x: np.ndarray | Source, start: int, stop: int) -> np.ndarray | Source:
     if isinstance(x, Source):
         return x.take(np.arange(start, min(operator.index(stop), len(x))))
     return x[start:stop]
+
+
+def blocks_of(samples: Iterable[np.ndarray | Source]) -> tuple[np.ndarray, int] | None:
+    """The blocks of the first of some samples that has some; see `Source.blocks`.
+
+    Raises:
+        DataError: they are not one number for each sample, or none is at hand.
+    """
+    for source in samples:
+        found = source.blocks() if isinstance(source, Source) else None
+        if found is None:
+            continue
+        numbers, held = np.asarray(found[0]), found[1]
+        is_whole = numbers.shape == (len(source),) and numbers.dtype.kind in "iu"
+        if not is_whole or held < 1 or numbers.min(initial=0) < 0:
+            raise DataError(
+                f"blocks() gives {numbers.dtype} numbers of shape {numbers.shape} and {held} at hand,"
+                f" expected integers from 0 of shape ({len(source)},) and at least 1.",
+                where=type(source).__name__,
+                fix="return the number of each sample's block, and how many blocks are held at once.",
+            )
+        return numbers, held
+    return None
 
 
 def gathered(x: np.ndarray | Source, indices: np.ndarray, out: np.ndarray) -> np.ndarray:

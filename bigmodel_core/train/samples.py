@@ -13,7 +13,7 @@ from bigmodel_core.data.arrays import as_array
 from bigmodel_core.data.augmentation import Augmentation
 from bigmodel_core.data.dataset import Data
 from bigmodel_core.data.prefetch import DEFAULT_WORKERS, ahead, need_preparing, prepared_batches
-from bigmodel_core.data.sampling import batches, split_indices
+from bigmodel_core.data.sampling import batch_count, epoch_order, order_batches, split_indices
 from bigmodel_core.data.source import Source, rows
 from bigmodel_core.data.split import Split
 from bigmodel_core.data.tree import arrays_of, filled, leaves, mapped
@@ -190,8 +190,8 @@ class Samples:
         labelled, count = self.labelled(), len(self.inputs)
         goals = len(leaves(labelled))
         samples = (*self.inputs, *leaves(labelled).values(), *leaves(self.weight).values())
-        same_length: Any = self  # everything that `batches` asks of a split is its length
-        order = batches(same_length, batch_size, shuffle_seed=seed, epoch=epoch, start=start)
+        numbers = range(start, batch_count(self, batch_size, drop_last=False))
+        order = order_batches(epoch_order(samples, seed, epoch), batch_size, numbers)
         is_alone = count == goals == 1 and "" in leaves(labelled)
         prepared = (
             prepared_batches(
@@ -231,6 +231,8 @@ class Samples:
         for array in (*self.inputs, *leaves(self.labelled()).values(), *leaves(self.weight).values()):
             digest.update(f"{array.shape}{array.dtype}".encode())
             digest.update(np.ascontiguousarray(array[some]).tobytes())
+            if isinstance(array, Source) and (blocks := array.blocks()) is not None:  # they decide the order
+                digest.update(f"{blocks[0][some].tolist()}{blocks[1]}".encode())
         return {"samples": len(self), "digest": digest.hexdigest()}
 
 

@@ -3,17 +3,23 @@
 from __future__ import annotations
 
 import hashlib
+import itertools
+from dataclasses import replace
 
 import numpy as np
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+import bigmodel_core as bm
 from bigmodel_core.data.loader import Loader
 from bigmodel_core.data.sampling import batches, permutation, split_indices
 from bigmodel_core.data.split import Split
 from bigmodel_core.errors import ConfigError, DataError, ShapeError
+from bigmodel_core.train.samples import Samples
 from tests.processes import run_code
+
+STEPS = bm.Preprocessing(raw_shape=(1,))
 
 MASK = 2**64 - 1
 
@@ -206,3 +212,126 @@ def test_loader_without_targets_gives_none():
 def test_buffers_that_do_not_fit_are_refused_at_once(buffers):
     with pytest.raises(ShapeError, match="buffer"):
         Loader(toy(10), 4).epoch(out=buffers)
+
+
+# Blocks ---------------------------------------------------------------------------------------------------
+
+
+class InBlocks(bm.Source):
+    """Samples 0 to n - 1 that are read in blocks, of which some are at hand."""
+
+    def __init__(self, numbers: np.ndarray, held: int = 1) -> None:
+        self.numbers, self.held = numbers, held
+        self.shape, self.dtype = (len(numbers), 1), np.dtype(np.float32)
+
+    def blocks(self):
+        return self.numbers, self.held
+
+    def read(self, indices, out):
+        out[:, 0] = indices
+
+
+def order_of(split: Split, seed: int = 3, epoch: int = 0, **options: int) -> np.ndarray:
+    return np.concatenate(list(batches(split, 5, shuffle_seed=seed, epoch=epoch, **options)))
+
+
+@given(
+    st.lists(st.integers(0, 40), min_size=1, max_size=60),
+    st.integers(1, 8),
+    st.integers(1, 9),
+    st.integers(0, 3),
+)
+def test_no_more_blocks_are_in_use_than_are_at_hand(sizes, gap, held, epoch):
+    numbers = np.repeat(np.arange(len(sizes)) * gap, sizes)
+    if not len(numbers):
+        return
+    order = order_of(Split(InBlocks(numbers, held)), epoch=epoch)
+    assert sorted(order.tolist()) == list(range(len(numbers)))
+    places = {number: np.flatnonzero(numbers[order] == number) for number in np.unique(numbers)}
+    spans = [(place[0], place[-1]) for place in places.values()]
+    assert max(sum(first <= at <= last for first, last in spans) for at in range(len(order))) <= held
+
+
+def test_samples_are_mixed_as_far_as_blocks_are_at_hand():
+    """The correlation of rows that follow each other, which a full shuffle brings to none."""
+    numbers = np.repeat(np.arange(64), 100)
+    blocks = [numbers[order_of(Split(InBlocks(numbers, held)))] for held in (1, 8)]
+    assert (blocks[0][1:] == blocks[0][:-1]).mean() > 0.98
+    assert 1 / 16 < (blocks[1][1:] == blocks[1][:-1]).mean() < 1 / 5
+    # All along the epoch, from its first batches to its last.
+    assert min(len(set(part)) for part in blocks[1].reshape(64, 100)) >= 6
+
+
+def test_blocks_take_turns_anew_in_each_epoch_and_every_order_is_likely():
+    numbers = np.repeat(np.arange(3), 2)
+    counts = dict.fromkeys(itertools.permutations(range(3)), 0)
+    for epoch in range(1200):
+        counts[tuple(numbers[order_of(Split(InBlocks(numbers)), epoch=epoch)][::2].tolist())] += 1
+    # Chi-squared with 5 degrees of freedom: above 25.7 once in 10,000.
+    assert sum((count - 200) ** 2 / 200 for count in counts.values()) < 25.7
+
+
+@pytest.mark.parametrize("held", [4, 5, 100])
+def test_blocks_that_are_all_at_hand_and_none_give_the_order_of_an_array(held):
+    numbers = np.arange(40) // 10
+    wanted = order_of(toy(40))
+    assert np.array_equal(order_of(Split(InBlocks(numbers, held))), wanted)
+    assert not np.array_equal(order_of(Split(InBlocks(numbers, 3))), wanted)
+    unknown = InBlocks(numbers, held)
+    unknown.blocks = lambda: None
+    assert np.array_equal(order_of(Split(unknown)), wanted)
+
+
+def test_a_resumed_epoch_of_blocks_goes_on_with_the_same_batches():
+    split = Split(InBlocks(np.arange(200) // 10, 3))
+    assert np.array_equal(order_of(split, start=7), order_of(split)[35:])
+
+
+def test_samples_that_were_taken_converted_or_held_out_keep_their_blocks():
+    source = InBlocks(np.arange(100) // 10, 2)
+    chosen = np.arange(99, -1, -3)
+    numbers, held = source.take(chosen).astype("float64").take(np.arange(5, 20)).blocks()
+    assert held == 2 and np.array_equal(numbers, source.numbers[chosen][5:20])
+    encoded = Split(source, np.arange(100) % 2, encoding=bm.Encoding(preprocessing=STEPS))
+    changed = encoded.like(bm.Encoding(preprocessing=replace(STEPS, mean=(1.0,)))).x
+    assert changed.blocks()[0] is source.numbers and changed[4].tolist() == [3.0]
+
+
+def test_targets_that_are_read_say_the_blocks_if_samples_do_not():
+    numbers = np.arange(40) // 10
+    alone, target = order_of(Split(InBlocks(numbers))), Split(np.zeros((40, 1)), InBlocks(numbers))
+    assert np.array_equal(order_of(target), alone)
+    samples = Samples((np.zeros((40, 1)),), InBlocks(numbers))
+    found = np.concatenate([y[:, 0] for _, y, _ in samples.shuffled(5, 3, 0)])
+    assert np.array_equal(found, alone)
+
+
+def test_training_draws_a_batch_after_the_other_from_few_blocks():
+    class Counted(InBlocks):
+        reads: list[set[int]] = []
+
+        def read(self, indices, out):
+            self.reads.append(set(self.numbers[indices].tolist()))
+            super().read(indices, out)
+
+    source = Counted(np.arange(120) // 10)
+    samples = Samples((source,), np.arange(120))
+    assert sum(1 for _ in samples.shuffled(10, 0, 0, workers=2)) == 12
+    assert len(source.reads) == 12 and all(len(blocks) == 1 for blocks in source.reads)
+
+
+@pytest.mark.parametrize(
+    ("numbers", "held"),
+    [
+        (np.arange(3), 1),
+        (np.zeros(4), 1),
+        (np.arange(4) - 1, 1),
+        (np.arange(4), 0),
+        (np.zeros((4, 1), int), 1),
+    ],
+)
+def test_blocks_that_make_no_sense_name_the_source(numbers, held):
+    source = InBlocks(np.arange(4), 2)
+    source.numbers, source.held = numbers, held
+    with pytest.raises(DataError, match="InBlocks: blocks"):
+        order_of(Split(source))

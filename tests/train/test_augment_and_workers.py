@@ -303,3 +303,36 @@ def test_a_run_with_an_augmentation_of_no_plugin_says_what_to_pass(tmp_path: Pat
         bm.Trainer.resume(tmp_path / "run").fit(pictures(), verbose=False)
     assert error.value.fix is not None and "augment=" in error.value.fix
     fit(bm.Trainer.resume(tmp_path / "run"), augment=[Unregistered()], validation=None)
+
+
+# Samples that are read in blocks ---------------------------------------------------------------------------
+
+
+class InBlocks(Read):
+    """Samples that are cheap to read eight at a time."""
+
+    held = 3
+
+    def blocks(self) -> tuple[np.ndarray, int]:
+        return np.arange(len(self)) // 8, self.held
+
+
+def test_a_run_over_blocks_that_crashed_goes_on_to_the_same_bits(tmp_path: Path) -> None:
+    x, y = pictures()
+    data = bm.Split(InBlocks(x), y)
+    straight = bits(fit(trainer(), data, workers=0))
+    assert straight["arrays"] != bits(fit(trainer()))["arrays"]  # in another order
+    with pytest.raises(Crash):
+        fit(trainer(tmp_path / "run", At(6, crash)), data, checkpoint_every=1, workers=3)
+    resumed = bm.Trainer.resume(tmp_path / "run", callbacks=[])
+    resumed.fit(data, verbose=False, workers=1)
+    assert bits(resumed) == straight
+
+
+def test_other_blocks_are_no_resumed_run(tmp_path: Path) -> None:
+    x, y = pictures()
+    source = InBlocks(x)
+    fit(trainer(tmp_path / "run"), bm.Split(source, y))
+    source.held = 4
+    with pytest.raises(CheckpointError, match="another data"):
+        fit(trainer(), bm.Split(source, y), resume=tmp_path / "run")
