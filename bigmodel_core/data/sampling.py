@@ -55,23 +55,30 @@ def shuffled(n: int, seed: int, epoch: int, blocks: tuple[np.ndarray, int] | Non
 
     >>> order = shuffled(12, 0, 0, (np.arange(12) // 3, 1))
     >>> [sorted(part) for part in order.reshape(4, 3).tolist()]
-    [[0, 1, 2], [3, 4, 5], [9, 10, 11], [6, 7, 8]]
+    [[0, 1, 2], [6, 7, 8], [9, 10, 11], [3, 4, 5]]
     """
-    order = permutation(n, seed, "shuffle", epoch)
-    if blocks is None or n == 0:
-        return order
-    numbers, held = blocks
-    is_used = np.bincount(numbers) > 0
-    count = int(is_used.sum())
-    if held >= count:
-        return order
-    turns = np.zeros(len(is_used), np.uint64)
-    turns[is_used] = permutation(count, seed, "blocks", epoch)
-    # Turns in units of 2^-32, so that the order is one of integers.
-    delay = (_words(n, seed, "delays", epoch) >> np.uint64(32)) * np.uint64(held)
-    time = (turns[numbers] << np.uint64(32)) + delay
-    time = time.clip(np.uint64((held - 1) << 32), np.uint64((count - 1) << 32))
-    return order[np.argsort(time[order], kind="stable")]
+    words = _words(n, seed, "shuffle", epoch)
+    if blocks is not None and n:
+        numbers, held = blocks
+        is_used = np.bincount(numbers) > 0
+        count = int(is_used.sum())
+        if held < count:
+            turns = np.zeros(len(is_used), np.uint64)
+            turns[is_used] = permutation(count, seed, "blocks", epoch) + 1
+            words = _times(turns[numbers], words, held, count)
+    return np.argsort(words, kind="stable").astype(np.int64, copy=False)
+
+
+def _times(turns: np.ndarray, words: np.ndarray, held: int, count: int) -> np.ndarray:
+    """When samples come, in units of 2^-32 turns, so that the order is one of integers: the upper half of a
+    word is the delay after the turn of the block, the lower orders those that wait for each other."""
+    half = np.uint64(32)
+    times = (turns << half) + (words >> half) * np.uint64(held)
+    words &= np.uint64(2**32 - 1)
+    is_early, is_late = times < np.uint64(held << 32), times >= np.uint64(count << 32)
+    times[is_early] = words[is_early] + np.uint64((held - 1) << 32)
+    times[is_late] = words[is_late] + np.uint64(count << 32)
+    return times
 
 
 def split_indices(
