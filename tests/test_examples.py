@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import ast
+import json
 from pathlib import Path
 
 import pytest
@@ -19,9 +20,16 @@ LAYERS = {
     "mamba": "layers.Reshape((4, 2)), bm.layers.Mamba(states=4), bm.layers.Flatten()",
 }
 OPTIMIZERS = {"muon": "optimizers.Muon(0.05)"}
-PLUGINS = LAYERS | OPTIMIZERS
-"""What each example offers, a layer or an optimizer."""
+DATASETS = {"parquet": "parquet:target=kind"}
+PLUGINS = LAYERS | OPTIMIZERS | DATASETS
+"""What each example offers: a layer, an optimizer or a data set."""
 examples = pytest.mark.parametrize("name", PLUGINS)
+
+
+def modules(name: str) -> list[Path]:
+    """The files of an example that are installed: one module, or those of a package."""
+    folder = EXAMPLES / f"bigmodel_{name}"
+    return sorted((folder / f"bigmodel_{name}").glob("*.py")) or [folder / f"bigmodel_{name}.py"]
 
 
 @pytest.fixture(scope="module")
@@ -31,7 +39,10 @@ def python(tmp_path_factory: pytest.TempPathFactory) -> Path:
     site = Path(run_code("import site; print(site.getsitepackages()[0])", executable=python).stdout.strip())
     for name in PLUGINS:
         module, dashed = f"bigmodel_{name}", name.replace("_", "-")
-        (site / f"{module}.py").write_text((EXAMPLES / module / f"{module}.py").read_text())
+        for file in modules(name):
+            place = site / file.relative_to(EXAMPLES / module)
+            place.parent.mkdir(exist_ok=True)
+            place.write_text(file.read_text())
         info = site / f"{module}-0.1.0.dist-info"
         info.mkdir()
         (info / "METADATA").write_text(f"Metadata-Version: 2.1\nName: bigmodel-{dashed}\nVersion: 0.1.0\n")
@@ -49,7 +60,7 @@ def test_the_plugin_passes_the_conformance_kit(name: str, python: Path) -> None:
     """All of it: on the CPU, in CUDA's simulator, after a reload, in ONNX Runtime."""
     folder = EXAMPLES / f"bigmodel_{name}"
     done = run_pytest("-p", "no:xdist", "-vv", folder / "tests", cwd=folder, executable=python)
-    assert "cuda equals cpu" in done.stdout or name in OPTIMIZERS
+    assert "cuda equals cpu" in done.stdout or name not in LAYERS
     assert " passed" in done.stdout and "failed" not in done.stdout
     lines = done.stdout.splitlines()
     skipped = [line for line in lines if "SKIPPED" in line and "of_pytorch" not in line]  # it is optional
@@ -60,15 +71,15 @@ def test_the_plugin_passes_the_conformance_kit(name: str, python: Path) -> None:
 
 @examples
 def test_the_plugin_takes_of_bigmodel_what_bm_offers(name: str) -> None:
-    tree = ast.parse((EXAMPLES / f"bigmodel_{name}" / f"bigmodel_{name}.py").read_text())
     imported = {
         module
-        for node in ast.walk(tree)
+        for file in modules(name)
+        for node in ast.walk(ast.parse(file.read_text()))
         for module in (
             [alias.name for alias in node.names]
             if isinstance(node, ast.Import)
             else [node.module]
-            if isinstance(node, ast.ImportFrom)
+            if isinstance(node, ast.ImportFrom) and node.module and not node.level
             else []
         )
     }
@@ -89,7 +100,7 @@ print(loss)
 """
 
 
-@examples
+@pytest.mark.parametrize("name", LAYERS | OPTIMIZERS)
 def test_a_model_with_the_plugin_learns_and_exports(name: str, python: Path, tmp_path: Path) -> None:
     target = tmp_path / "model.onnx"
     layer, optimizer = LAYERS.get(name, "layers.Relu()"), OPTIMIZERS.get(name, "optimizers.Adam(0.05)")
@@ -97,6 +108,35 @@ def test_a_model_with_the_plugin_learns_and_exports(name: str, python: Path, tmp
     done = run_code(code, target, executable=python)
     assert float(done.stdout) < 0.1
     assert target.stat().st_size > 0
+
+
+SHELL = """
+import json, sys
+from pathlib import Path
+import bigmodel_core as bm
+from bigmodel_core.cli.app import main
+data = sys.argv[1]
+place = Path("samples")
+place.mkdir()
+bm.registry.get("dataset", data.partition(":")[0]).example(place)
+for line in (
+    f"data info {data} --data-dir samples",
+    f"train mlp --data {data} --data-dir samples --epochs 30 --out run",
+    "evaluate run",
+    "export model.onnx --run run",
+    f"predict model.onnx --data {data} --data-dir samples --json",
+):
+    sys.argv[1:] = line.split()
+    assert main() == 0, line
+"""
+
+
+@pytest.mark.parametrize("name", DATASETS)
+def test_a_model_of_the_data_learns_and_predicts_in_the_shell(
+    name: str, python: Path, tmp_path: Path
+) -> None:
+    done = run_code(SHELL, DATASETS[name], executable=python, cwd=tmp_path)
+    assert json.loads(done.stdout[done.stdout.rindex("\n{") :])["accuracy"] > 0.7
 
 
 BENCHMARKS = {"distances": ((6, 5, 4), "training step"), "mamba": ((2, 5, 6, 3), "with gradients")}

@@ -15,6 +15,7 @@ if TYPE_CHECKING:  # pyarrow is imported when a file is read
     from .columns import Layout
     from .files import File
     from .row_groups import Reader, RowGroups
+    from .targets import Target
 
 
 @dataclass(frozen=True)
@@ -86,52 +87,33 @@ class Parquet(bm.Dataset):
                 fix="training and testing need one row each.",
             )
         found = None if target is None else read_target(files, target, self.task, like)
-        labels = like.labels if found is None and like is not None else found.labels if found else None
-        kept, held_out = bm.split_indices(
-            count, self.test_fraction, self.seed, classes=found.y if found and labels else None
-        )
-        steps = scaling = None
-        if like is not None:
-            steps, scaling = like.preprocessing, like.target_preprocessing
-            if steps is not None and steps.raw_shape != reader.shape:
-                raise bm.errors.DataError(
-                    f"samples have shape {reader.shape}, the model was trained with {steps.raw_shape}.",
-                    where=str(where),
-                    fix="write the lists of these columns with the lengths of the training data.",
-                )
-        elif self.standardise:
-            from .fitting import standardising
-
-            is_kept = np.zeros(count, bool)
-            is_kept[kept] = True
-            steps = standardising(_kept(files, reader, is_kept), reader.shape)
+        classes = None if found is None or found.labels is None else found.y
+        kept, held_out = bm.split_indices(count, self.test_fraction, self.seed, classes=classes)
+        steps, scaling = self._steps(files, reader, kept, found, like)
         y = None if found is None else found.y
-        if found is not None and found.labels is None:
-            from .fitting import standardising
-
-            scaling = scaling if like is not None else standardising([found.y[kept]], (1,))
-            y = found.y if scaling is None else scaling.apply(found.y)
+        if scaling is not None and y is not None:
+            y = scaling.apply(y)
         source = RowGroups(files, reader, steps, self.cache << 20)
         everything = bm.Split(source, y)
-        title = target or (like.target if like is not None else "")
+        known = found or like
+        assert known is not None  # without a target column there is a model that predicts it
+        title = target or ("" if like is None else like.target)
+        task = known.task or "regression"
         reading = "" if found is None else f"target {title} read as {found.reading}"
-        features = reader.layout.features if reader.order is None or like is None else like.features
         return bm.Data(
             name=self.name,
             train=everything.take(kept),
             test=everything.take(held_out),
-            labels=labels,
-            task=found.task if found is not None else (like and like.task) or "regression",
+            labels=known.labels,
+            task=task,
             preprocessing=steps,
             target_preprocessing=scaling,
-            features=features,
+            features=reader.features,
             target=title,
             input_meaning=f"columns: {', '.join(reader.layout.columns)}",
             source=f"{where.name}, {len(files)} Parquet file{'s' * (len(files) > 1)}, {count} rows",
             notes=tuple(note for note in (reading, _mixing(source, self.cache)) if note),
-            made_by=replace(
-                self, task=self.task if found is None else found.task, target=title or self.target
-            ),
+            made_by=replace(self, task=task, target=title),
         )
 
     @classmethod
@@ -151,6 +133,39 @@ class Parquet(bm.Dataset):
                 "kind": pa.array(np.array(["a", "b", "c"])[kind]).dictionary_encode(),
             }
             pq.write_table(pa.table(columns), folder / f"part-{part}.parquet", row_group_size=16)
+
+    def _steps(
+        self,
+        files: Sequence[File],
+        reader: Reader,
+        kept: np.ndarray,
+        found: Target | None,
+        like: bm.Encoding | None,
+    ) -> tuple[bm.Preprocessing | None, bm.Preprocessing | None]:
+        """What is done to samples and to targets that are numbers: as in training, or fitted to those kept.
+
+        Raises:
+            DataError: samples are of another shape than in training.
+        """
+        from .fitting import standardising
+
+        if like is not None:
+            steps = like.preprocessing
+            if steps is not None and steps.raw_shape != reader.shape:
+                raise bm.errors.DataError(
+                    f"samples have shape {reader.shape}, the model was trained with {steps.raw_shape}.",
+                    where=str(files[0].path),
+                    fix="name the columns of the training data, with lists of the same length.",
+                )
+            return steps, like.target_preprocessing
+        scaling = None
+        if found is not None and found.labels is None:
+            scaling = standardising([found.y[kept]], (1,))
+        if not self.standardise:
+            return None, scaling
+        is_kept = np.zeros(sum(file.metadata.num_rows for file in files), bool)
+        is_kept[kept] = True
+        return standardising(_kept(files, reader, is_kept), reader.shape), scaling
 
     def _target(self, first: File, like: bm.Encoding | None) -> str | None:
         """The name of the target column; None if a model is to predict it.

@@ -41,6 +41,14 @@ class Reader:
         """Of one sample."""
         return self.layout.shape if self.order is None else (len(self.order),)
 
+    @property
+    def features(self) -> tuple[str, ...] | None:
+        """A name for each number of a sample; None of arrays."""
+        names = self.layout.features
+        if names is None or self.order is None:
+            return names
+        return tuple(names[place] for place in self.order)
+
     def pieces(self, file: File, groups: Sequence[int] | None = None) -> Iterator[np.ndarray]:
         """The raw samples of row groups, some rows at a time.
 

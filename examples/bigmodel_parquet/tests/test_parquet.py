@@ -271,7 +271,7 @@ def test_memory_is_that_of_the_cache(tmp_path, monkeypatch):
         source, arrow, random = data.train.x.source, pa.total_allocated_bytes(), np.random.default_rng(1)
         before = tracemalloc.get_traced_memory()[0]
         tracemalloc.reset_peak()
-        for _ in range(40):
+        for _ in range(15):
             source[random.integers(0, len(source), 8)]
             held = sum(slot.samples.nbytes for slot in source._slots.values())
             assert 0 < held <= 1 << 20 and held == sum(slot.size for slot in source._slots.values())
