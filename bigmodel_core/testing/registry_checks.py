@@ -81,7 +81,8 @@ def expect_readable(call: Callable[[], Any], what: str, *, may_work: bool = Fals
         expect(len(error.message) > 10, f"{what}: the error says only {error.message!r}")
     except Exception as error:
         raise AssertionError(
-            f"{what} raised {type(error).__name__} ({error}); expected a ShapeError or DtypeError"
+            f"{what} raised {type(error).__name__} ({error}); look before, and raise an error of bm.errors"
+            " that says what is expected, such as ShapeError"
         ) from error
     else:
         expect(may_work, f"{what} was accepted")

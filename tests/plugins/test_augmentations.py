@@ -12,8 +12,6 @@ import pytest
 import bigmodel_core as bm
 from bigmodel_core.data.augmentation import Augmentation, Draws, augmented, philox
 from bigmodel_core.errors import BigmodelError, ConfigError, ShapeError
-from bigmodel_core.testing import Check, checks_for
-from bigmodel_core.testing.augmentation_checks import augmentation_checks
 
 IMAGES = np.arange(5 * 2 * 4 * 6, dtype=np.float32).reshape(5, 2, 4, 6)
 
@@ -40,24 +38,21 @@ def shift(image: np.ndarray, offset: np.ndarray) -> np.ndarray:
     return image[:, rows][:, :, columns]
 
 
-CASES: list[tuple[Augmentation, Any]] = [
+CASES: list[tuple[Augmentation, None, Any]] = [
     (
         bm.augmentations.HorizontalFlip(0.4),
+        None,
         one_by_one(lambda image, number: image[:, :, ::-1] if number < 0.4 else image, "uniform"),
     ),
     (
         bm.augmentations.VerticalFlip(0.6),
+        None,
         one_by_one(lambda image, number: image[:, ::-1] if number < 0.6 else image, "uniform"),
     ),
-    (bm.augmentations.RandomCrop(3, 0.5), one_by_one(crop, "integers", 7, 2)),
-    (bm.augmentations.RandomShift(2), one_by_one(shift, "integers", 5, 2)),
+    (bm.augmentations.RandomCrop(3, 0.5), None, one_by_one(crop, "integers", 7, 2)),
+    (bm.augmentations.RandomShift(2), None, one_by_one(shift, "integers", 5, 2)),
 ]
-SWEPT = [check for case, reference in CASES for check in checks_for(case, None, reference)]
-
-
-@pytest.mark.parametrize("check", SWEPT, ids=[f"{check.subject}-{check.name}" for check in SWEPT])
-def test_conformance_against_references(check: Check) -> None:
-    check()
+"""What `test_conformance` sweeps: augmentations, no inputs, references."""
 
 
 def test_random_words_are_those_published_with_philox() -> None:
@@ -132,28 +127,7 @@ class Broken(Augmentation):
             return x[:, :, 1:]
         if self.how == "dtype":
             return x.astype("float16")
-        if self.how == "neighbours":
-            return x - x.mean(0).astype(x.dtype)
-        if self.how == "own chance":
-            return (x + np.random.default_rng().normal()).astype(x.dtype)
-        if self.how == "writes":
-            x += 1
         return x.copy()
-
-
-@pytest.mark.parametrize(
-    ("how", "check"),
-    [
-        ("shape", "shape and dtype"),
-        ("dtype", "shape and dtype"),
-        ("neighbours", "keyed by seed, epoch and sample"),
-        ("own chance", "keyed by seed, epoch and sample"),
-        ("writes", "inputs unmodified"),
-    ],
-)
-def test_the_kit_finds_what_is_wrong(how: str, check: str) -> None:
-    with pytest.raises(AssertionError):
-        augmentation_checks(Broken(how))[check]()
 
 
 @pytest.mark.parametrize("how", ["shape", "dtype"])

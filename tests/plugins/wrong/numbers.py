@@ -353,6 +353,12 @@ class Wide(bm.Augmentation):
         return x.astype("float64")
 
 
+@fault("an augmentation that cuts an edge off", "shape and dtype", r"batch \(9, 3, 8, 6\) became")
+class Cutting(bm.Augmentation):
+    def __call__(self, x: np.ndarray, draws: Any) -> np.ndarray:
+        return x[:, :, 1:].copy()
+
+
 @fault("an augmentation that brightens too much", "reference", "Mismatched", None, lambda x, draws: 2 * x)
 class TooBright(bm.Augmentation):
     def __call__(self, x: np.ndarray, draws: Any) -> np.ndarray:
@@ -373,6 +379,16 @@ class Unkeyed(bm.Augmentation):
 class ByPlace(bm.Augmentation):
     def __call__(self, x: np.ndarray, draws: Any) -> np.ndarray:
         return x + np.arange(len(x)).reshape(-1, *[1] * (x.ndim - 1)).astype(x.dtype)
+
+
+@fault(
+    "an augmentation that takes off what is largest in its batch",
+    "keyed by seed, epoch and sample",
+    "0 alone was",
+)
+class Centred(bm.Augmentation):
+    def __call__(self, x: np.ndarray, draws: Any) -> np.ndarray:
+        return x - x.max(0)
 
 
 @fault("an augmentation that writes to its batch", "inputs unmodified", "wrote to the batch")
