@@ -66,7 +66,10 @@ def model_checks(model: Model, inputs: Inputs | None = None, reference: Any = No
 def op_checks(op: Op, inputs: Inputs | None = None, reference: Any = None) -> Found:
     """The checks of an op: those of a layer that do not need a name."""
     subject = LayerSubject(Applied(op), inputs, reference)
-    return _computation_checks(subject, {"onnx": lambda: round_trips.check_onnx(subject)})
+    elsewhere = {"cuda equals cpu": round_trips.check_cuda, "onnx": round_trips.check_onnx}
+    return _computation_checks(
+        subject, {name: functools.partial(check, subject) for name, check in elsewhere.items()}
+    )
 
 
 def _computation_checks(subject: LayerSubject, elsewhere: Found) -> Found:
@@ -164,7 +167,7 @@ def check_repeats(subject: LayerSubject) -> None:
     """Models built with one seed have the same parameters, and give the same bits forward and backward."""
     arrays, found = subject.arrays(subject.batch), []
     for _ in range(2):
-        network = subject.layer.build(*subject.specs, seed=0)
+        network = subject.layer.build(*subject.specs_in("float32"), seed=0, dtype="float32")
         state = network.state()
         outputs, _, gradients = Backward(network).run(arrays)
         found.append(([*state.values()], [*outputs_of(network, arrays), *outputs, *gradients.values()]))

@@ -69,6 +69,10 @@ class LayerSubject:
             fix="pass inputs=[(4, 7)] or similar.",
         )
 
+    def specs_in(self, dtype: str) -> tuple[Spec, ...]:
+        """The specs of the inputs, floats in one number type."""
+        return tuple(spec.with_dtype(dtype) if spec.is_float else spec for spec in self.specs)
+
     def network(self, dtype: str = "float32") -> Network:
         """The layer built for one number type, with parameters that are all away from special values; made
         once."""
@@ -114,8 +118,7 @@ class LayerSubject:
 
     def rebuilt(self, dtype: str = "float32") -> Network:
         """Such a network, which becomes the layer's own: what is saved and exported."""
-        specs = tuple(spec.with_dtype(dtype) if spec.is_float else spec for spec in self.specs)
-        network = self.layer.build(*specs, seed=0, dtype=dtype)
+        network = self.layer.build(*self.specs_in(dtype), seed=0, dtype=dtype)
         generator = np.random.default_rng(7)
         network.load_state(
             {

@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 import math
+import pickle
 import tempfile
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -12,13 +13,14 @@ import numpy as np
 
 from bigmodel_core import registry
 from bigmodel_core.graph import Node, needed
+from bigmodel_core.nn.layer import Layer
 from bigmodel_core.nn.network import Network
 from bigmodel_core.nn.outputs import listed
 from bigmodel_core.ops.recurrent import Recurrent
 from bigmodel_core.plan.kernel_table import without_kernel
 from bigmodel_core.registry import config
 from bigmodel_core.testing.checks import CheckSkipped, expect, expect_numbers
-from bigmodel_core.testing.layer_subject import LayerSubject
+from bigmodel_core.testing.layer_subject import Applied, LayerSubject
 from bigmodel_core.testing.registry_checks import require_registered
 from bigmodel_core.testing.worker import FRESH, SIMULATOR, Worker, cuda_workers, exchanged, simulates_cuda
 from bigmodel_core.train.checkpoint import save
@@ -31,7 +33,7 @@ RTOL, ATOL = 1e-4, 1e-5
 
 def check_cuda(subject: LayerSubject) -> None:
     """Outputs and gradients on "cuda" (the simulator if there is no GPU) equal those on "cpu"."""
-    kind = require_registered(subject.layer)
+    sent = _sent(subject.layer)
     network = subject.network()
     nodes = needed(network.trace(training=True).outputs)
     if lacking := without_kernel("cuda", [node.op for node in nodes]):
@@ -40,13 +42,29 @@ def check_cuda(subject: LayerSubject) -> None:
         simulated = worker is SIMULATOR
         arrays = subject.arrays(min(subject.batch, 3) if simulated else subject.batch)
         if not simulated or not (reason := _too_much_for_the_simulator(nodes, arrays, network)):
-            _compare_cuda(subject, kind, network, arrays, worker)
+            _compare_cuda(subject, sent, network, arrays, worker)
         elif simulates_cuda():
             raise CheckSkipped(reason)
 
 
+def _sent(layer: Layer) -> dict[str, Any]:
+    """How another process finds a layer: by its registered name, or an op by its module."""
+    if not isinstance(layer, Applied):
+        return {"kind": require_registered(layer), "config": config.to_config(layer)}
+    if type(layer.op).__module__ == "__main__":
+        raise CheckSkipped("no other process can import what a script defines; put the op into a module")
+    try:
+        return {"op": pickle.dumps(layer.op).hex()}
+    except (AttributeError, TypeError, pickle.PicklingError) as error:
+        raise CheckSkipped(f"no other process can import the op ({error}); define it in a module") from None
+
+
 def _compare_cuda(
-    subject: LayerSubject, kind: str, network: Network, arrays: list[np.ndarray], worker: Worker
+    subject: LayerSubject,
+    sent: Mapping[str, Any],
+    network: Network,
+    arrays: list[np.ndarray],
+    worker: Worker,
 ) -> None:
     outputs, _, gradients = subject.backward().run(arrays)
     found = exchanged(
@@ -54,9 +72,8 @@ def _compare_cuda(
         "backward",
         arrays,
         network.state(),
-        kind=kind,
-        config=config.to_config(subject.layer),
-        specs=[[list(spec.shape), spec.dtype] for spec in subject.specs],
+        **sent,
+        specs=[[list(spec.shape), spec.dtype] for spec in subject.specs_in("float32")],
         device="cuda",
     )
     for number, (ours, theirs) in enumerate(zip([*outputs, *gradients.values()], found, strict=True)):

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import os
+import pickle
 import sys
 from collections.abc import Callable, Mapping
 from typing import Any
@@ -20,6 +21,7 @@ from bigmodel_core.testing.backward import Backward
 from bigmodel_core.testing.checks import CheckSkipped, expect
 from bigmodel_core.testing.evaluate import compute, compute_gradients
 from bigmodel_core.testing.kernel_checks import Work
+from bigmodel_core.testing.layer_subject import Applied
 from bigmodel_core.testing.optimizer_run import steps_on
 from bigmodel_core.train.checkpoint import load
 
@@ -39,10 +41,10 @@ SHARES: tuple[tuple[dict[str, Any], str], ...] = (
 
 def _backward(request: Mapping[str, Any], arrays: list[np.ndarray], state: dict[str, Any]) -> list[Any]:
     """Outputs and gradients of a layer of a configuration on a device."""
-    layer = config.from_config(request["kind"], request["config"])
+    layer = _layer(request)
     specs = [Spec(tuple(shape), dtype) for shape, dtype in request["specs"]]
     try:
-        network = layer.build(*specs, device=request["device"])
+        network = layer.build(*specs, device=request["device"], dtype="float32")
     except (DeviceError, ImportError) as error:
         raise CheckSkipped(f"no CUDA here: {error}") from error
     network.load_state(state)
@@ -56,6 +58,16 @@ def _backward(request: Mapping[str, Any], arrays: list[np.ndarray], state: dict[
     for op in Work(backward.program, backward.given(arrays), state).in_place():
         op.check()
     return found
+
+
+def _layer(request: Mapping[str, Any]) -> Any:
+    """The layer of a configuration, or one that applies an op of a module."""
+    if "op" not in request:
+        return config.from_config(request["kind"], request["config"])
+    try:
+        return Applied(pickle.loads(bytes.fromhex(request["op"])))
+    except (AttributeError, ImportError) as error:
+        raise CheckSkipped(f"no other process can import the op ({error})") from error
 
 
 def _loss(request: Mapping[str, Any], arrays: list[np.ndarray], state: dict[str, Any]) -> list[Any]:

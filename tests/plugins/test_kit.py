@@ -251,7 +251,7 @@ def test_a_device_gets_all_that_the_simulator_could_not_do(monkeypatch: pytest.M
     """And the simulator gets what it can do, there too: it sees what a device does not."""
     given = []
 
-    def compared(subject: Any, kind: str, network: Any, arrays: Any, asked: worker.Worker) -> None:
+    def compared(subject: Any, sent: Any, network: Any, arrays: Any, asked: worker.Worker) -> None:
         given.append(("simulator" if asked is worker.SIMULATOR else "device", arrays[0].shape))
 
     monkeypatch.setattr(worker, "simulates_cuda", lambda: False)
@@ -260,3 +260,19 @@ def test_a_device_gets_all_that_the_simulator_could_not_do(monkeypatch: pytest.M
     named(checks_for(bm.layers.Dense(1024), [(7, 512)]), "cuda equals cpu")()
     named(checks_for(bm.layers.Dense(2), [(7, 5)]), "cuda equals cpu")()
     assert given == [("device", (7, 512)), ("device", (7, 5)), ("simulator", (3, 5))]
+
+
+def test_an_op_of_a_module_is_checked_on_cuda_without_a_name() -> None:
+    """Floats that were given as float64 are checked as those of the model."""
+    checks = checks_for(DoubleOp(), [np.ones((4, 7))])
+    for name in ("cuda equals cpu", "same seed, same numbers"):
+        named(checks, name)()
+
+
+def test_an_op_that_no_other_process_can_import_is_not() -> None:
+    @dataclass(frozen=True)
+    class Inside(DoubleOp):
+        pass
+
+    with pytest.raises(CheckSkipped, match="define it in a module"):
+        named(checks_for(Inside(), [(4, 7)]), "cuda equals cpu")()
