@@ -22,6 +22,7 @@ from bigmodel_core.nn.sequential import Sequential
 from bigmodel_core.registry.askers import CORE
 from bigmodel_core.testing.callback_checks import small_data, small_model
 from bigmodel_core.testing.checks import CheckSkipped, Found, Inputs, expect
+from bigmodel_core.testing.child import isolated
 from bigmodel_core.testing.examples import draw
 from bigmodel_core.testing.registry_checks import registry_checks
 
@@ -31,7 +32,7 @@ def exporter_checks(exporter: Exporter, inputs: Inputs | None = None, reference:
     subject = ExporterSubject(exporter)
 
     def on_model(check: Callable[[ExporterSubject], None]) -> Callable[[], None]:
-        return lambda: check(subject.writing())
+        return lambda: isolated(check, subject.writing())
 
     return {
         "writes a file": subject.check_writes,
@@ -95,16 +96,18 @@ class ExporterSubject:
         problem: BigmodelError | None = None
         for make in (_of_vectors, _of_images):
             try:
-                with self.written(make()) as done:
-                    size = len(done.content[done.path.name])
+                isolated(self._check_write, make)
             except BigmodelError as error:
                 problem = problem or error
                 continue
-            expect(size > 0, "the file is empty")
             self._make = make
             return
         assert problem is not None
         raise AssertionError(f"it writes none of the small models; the first said: {problem}") from problem
+
+    def _check_write(self, make: Callable[[], Layer]) -> None:
+        with self.written(make()) as done:
+            expect(done.content[done.path.name], "the file is empty")
 
     def writing(self) -> ExporterSubject:
         """Itself, once it has written a model.

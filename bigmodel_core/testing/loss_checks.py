@@ -9,7 +9,7 @@ from typing import Any
 import numpy as np
 
 from bigmodel_core.errors import BigmodelError, DataError, UsageError
-from bigmodel_core.graph import Graph, needed
+from bigmodel_core.graph import Graph, Value, needed
 from bigmodel_core.graph.autodiff import gradients
 from bigmodel_core.graph.dtypes import COMPUTED_FLOATS, DTYPES
 from bigmodel_core.graph.spec import Spec
@@ -134,11 +134,18 @@ def check_shapes(subject: LossSubject) -> None:
 
 
 def check_mean(subject: LossSubject) -> None:
-    """Calling the loss gives the mean of the losses of samples."""
-    arrays = subject.arrays(6, "float64")
-    each, mean = compute(subject.loss.each, *arrays), compute(subject.loss, *arrays)
-    expect_numbers(mean, each.mean(), "the mean")
-    np.testing.assert_allclose(mean, each.mean(), rtol=1e-12)
+    """Calling the loss gives the mean of the losses of samples over what they count."""
+    loss, arrays = subject.loss, subject.arrays(6, "float64")
+
+    def parts(prediction: Value, target: Value) -> tuple[Value, Value]:
+        each, counts = loss.each(prediction, target), loss.counts(prediction, target)
+        return each, 0.0 * each + 1.0 if counts is None else counts
+
+    each, counts = compute(parts, *arrays)
+    expect(counts.shape == each.shape, f"counts has the shape {counts.shape}, each has {each.shape}")
+    mean, expected = compute(loss, *arrays), each.sum() / (counts.sum() or 1.0)
+    expect_numbers(mean, expected, "the mean")
+    np.testing.assert_allclose(mean, expected, rtol=1e-12)
 
 
 def check_reference(subject: LossSubject) -> None:

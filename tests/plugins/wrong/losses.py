@@ -25,6 +25,17 @@ class Squares(bm.Loss):
         return ops.square(prediction - target)
 
 
+@sound(FLOATS, lambda x, y: (y > 0) * (x - y) ** 2)
+class OfPositives(Squares):
+    """Squares where targets are positive; others count for nothing."""
+
+    def each(self, prediction: Any, target: Any) -> Any:
+        return super().each(prediction, target) * self.counts(prediction, target)
+
+    def counts(self, prediction: Any, target: Any) -> Any:
+        return ops.where(target > 0.0, 1.0, 0.0 * target)
+
+
 # Of kernels -------------------------------------------------------------------------------------------------
 
 

@@ -171,6 +171,19 @@ class Ordered(Streamed):
     source = InFileOrder
 
 
+class Misnumbered(FromFile):
+    """Rows in blocks of which some are forgotten."""
+
+    def blocks(self) -> tuple[np.ndarray, int]:
+        return np.zeros(3, int), 1
+
+
+@fault("a source whose blocks leave samples out", "batches", r"blocks\(\) gives")
+class Blocked(Streamed):
+    name: ClassVar[str] = "blocked"
+    source = Misnumbered
+
+
 @fault("a data set with NaN among its samples", "numbers", "a sample is not finite")
 class Holed(Rows):
     name: ClassVar[str] = "holed"
@@ -329,6 +342,14 @@ class Untold(Plain):
     """Its report is no text."""
 
     report = Nameless
+
+
+@fault("an exporter that ends the process", "writes a file", "ended the process with SIGSEGV")
+class Crashing(Plain):
+    """Reads memory that is not there."""
+
+    def export(self, model: Any, path: Path, **details: Any) -> Any:
+        return ctypes.string_at(0)
 
 
 @fault("an exporter that writes an empty file", "writes a file", "the file is empty")
