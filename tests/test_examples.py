@@ -139,7 +139,11 @@ def test_a_model_of_the_data_learns_and_predicts_in_the_shell(
     assert json.loads(done.stdout[done.stdout.rindex("\n{") :])["accuracy"] > 0.7
 
 
-BENCHMARKS = {"distances": ((6, 5, 4), "training step"), "mamba": ((2, 5, 6, 3), "with gradients")}
+BENCHMARKS = {
+    "distances": ((6, 5, 4), "training step"),
+    "mamba": ((2, 5, 6, 3), "with gradients"),
+    "parquet": ((400, 64, 16), "training"),
+}
 """Sizes, and what is timed last."""
 
 

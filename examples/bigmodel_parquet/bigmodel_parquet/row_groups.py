@@ -127,14 +127,18 @@ class RowGroups(bm.Source):
 
     def read(self, indices: np.ndarray, out: np.ndarray) -> None:
         """Read the samples at some positions, block by block; see `Source.read`."""
+        if not len(indices):
+            return
         order = np.argsort(indices)
         indices = indices[order]
         numbers = np.searchsorted(self.starts, indices, side="right") - 1
         rows = indices - self.starts[numbers]
         cuts = [0, *(np.flatnonzero(np.diff(numbers)) + 1).tolist(), len(indices)]
-        for first, last in itertools.pairwise(cuts):
-            if first < last:
-                out[order[first:last]] = self._block(int(numbers[first]))[rows[first:last]]
+        found = np.empty_like(out)
+        for number, (first, last) in zip(numbers[cuts[:-1]].tolist(), itertools.pairwise(cuts), strict=True):
+            # Every row is in range; "clip" lets NumPy write to `out` without its own buffer.
+            self._block(number).take(rows[first:last], axis=0, out=found[first:last], mode="clip")
+        out[order] = found
 
     def _block(self, number: int) -> np.ndarray:
         """The samples of a block."""
@@ -146,10 +150,11 @@ class RowGroups(bm.Source):
                 while surplus > 0 and len(self._slots) > 1:
                     surplus -= self._slots.popitem(last=False)[1].size
             self._slots.move_to_end(number)  # the last is the one used last
-        with slot.lock:
-            if slot.samples is None:
-                slot.samples = self._decoded(number)
-            return slot.samples
+        if slot.samples is None:
+            with slot.lock:
+                if slot.samples is None:  # no other thread was faster
+                    slot.samples = self._decoded(number)
+        return slot.samples
 
     def _size(self, number: int) -> int:
         return int(self.starts[number + 1] - self.starts[number]) * self._sample_bytes
