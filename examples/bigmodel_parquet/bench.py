@@ -21,6 +21,7 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 
 import bigmodel_core as bm
+from bigmodel_parquet import Parquet
 
 SIZES = [(4_000_000, 262_144, 256), (4_000_000, 262_144, 4096), (4_000_000, 65_536, 256)]
 """Rows, rows in a row group, rows in a batch."""
@@ -66,7 +67,7 @@ def main(sizes: list[tuple[int, int, int]] = SIZES, rounds: int = 3) -> None:
     for rows, group, batch in sizes:
         with tempfile.TemporaryDirectory() as folder:
             write(Path(folder), rows, group)
-            streamed = bm.datasets.load("parquet", folder, cache=128).train
+            streamed = Parquet(cache=128).load(Path(folder)).train
             whole = bm.Split(np.asarray(streamed.x), streamed.y)
             unordered = bm.Split(bm.conforming.Changed(streamed.x, np.asarray, streamed.x.shape), streamed.y)
             unordered.x.blocks = lambda: None
@@ -87,7 +88,7 @@ def large(rows: int = 40 << 20, group: int = 1 << 18, batch: int = 1024) -> None
     with tempfile.TemporaryDirectory(dir=".") as folder:
         write(Path(folder), rows, group, files=4)
         start = time.perf_counter()
-        data = bm.datasets.load("parquet", folder)
+        data = Parquet().load(Path(folder))
         loaded = time.perf_counter() - start
         rate = read(data.train, batch)
         peak = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 2**20
