@@ -9,7 +9,7 @@ from typing import Any
 import numpy as np
 
 from bigmodel_core.errors import BigmodelError, DataError, UsageError
-from bigmodel_core.graph import Graph, Value, needed
+from bigmodel_core.graph import Graph, needed
 from bigmodel_core.graph.autodiff import gradients
 from bigmodel_core.graph.dtypes import COMPUTED_FLOATS, DTYPES
 from bigmodel_core.graph.spec import Spec
@@ -19,7 +19,7 @@ from bigmodel_core.plan.kernel_table import without_kernel
 from bigmodel_core.registry import config
 from bigmodel_core.testing.checks import CheckSkipped, Found, Inputs, behind, expect, expect_numbers
 from bigmodel_core.testing.child import isolated
-from bigmodel_core.testing.evaluate import compute, compute_gradients
+from bigmodel_core.testing.evaluate import compute
 from bigmodel_core.testing.examples import PASS_INPUTS, draw, input_specs
 from bigmodel_core.testing.gradients import check_gradients
 from bigmodel_core.testing.kernel_checks import (
@@ -117,8 +117,7 @@ def check_runs(subject: LossSubject) -> None:
 
     def run() -> None:
         for dtype in COMPUTED_FLOATS:
-            compute(subject.loss.each, *subject.arrays(6, dtype))
-            _with_gradient(subject.loss, *subject.arrays(6, dtype))
+            _computed(subject.loss, *subject.arrays(6, dtype))
 
     check_survives(run, lambda: [subject.work(6)])
 
@@ -126,8 +125,7 @@ def check_runs(subject: LossSubject) -> None:
 def check_shapes(subject: LossSubject) -> None:
     """The loss is a scalar; the losses of samples have the batch first; both of the prediction's type."""
     for dtype in COMPUTED_FLOATS:
-        arrays = subject.arrays(6, dtype)
-        each, mean = compute(subject.loss.each, *arrays), compute(subject.loss, *arrays)
+        mean, _, each, _ = _computed(subject.loss, *subject.arrays(6, dtype))
         expect(each.shape[:1] == (6,), f"the losses of 6 samples have the shape {each.shape}")
         expect(mean.shape == (), f"the loss has the shape {mean.shape}, expected a scalar")
         expect(each.dtype == mean.dtype == dtype, f"losses of {dtype} are {each.dtype} and {mean.dtype}")
@@ -135,15 +133,9 @@ def check_shapes(subject: LossSubject) -> None:
 
 def check_mean(subject: LossSubject) -> None:
     """Calling the loss gives the mean of the losses of samples over what they count."""
-    loss, arrays = subject.loss, subject.arrays(6, "float64")
-
-    def parts(prediction: Value, target: Value) -> tuple[Value, Value]:
-        each, counts = loss.each(prediction, target), loss.counts(prediction, target)
-        return each, 0.0 * each + 1.0 if counts is None else counts
-
-    each, counts = compute(parts, *arrays)
+    mean, _, each, counts = _computed(subject.loss, *subject.arrays(6, "float64"))
     expect(counts.shape == each.shape, f"counts has the shape {counts.shape}, each has {each.shape}")
-    mean, expected = compute(loss, *arrays), each.sum() / (counts.sum() or 1.0)
+    expected = each.sum() / (counts.sum() or 1.0)
     expect_numbers(mean, expected, "the mean")
     np.testing.assert_allclose(mean, expected, rtol=1e-12)
 
@@ -157,7 +149,7 @@ def check_reference(subject: LossSubject) -> None:
         arrays = subject.arrays(6, dtype)
         wide = [array.astype("float64") if array.dtype.kind == "f" else array for array in arrays]
         expected = subject.reference(*wide)
-        found = compute(subject.loss.each, *arrays)
+        _, _, found, _ = _computed(subject.loss, *arrays)
         expect(found.shape == np.shape(expected), f"the losses are {found.shape}, not {np.shape(expected)}")
         np.testing.assert_allclose(found, expected, rtol=tolerance, atol=tolerance, err_msg=dtype)
 
@@ -172,7 +164,7 @@ def check_stable(subject: LossSubject) -> None:
     """Predictions of 10000 and more give finite losses and gradients."""
     prediction, target = subject.arrays(6)
     prediction = np.where(prediction > 0, 1e4, -1e4).astype("float32") * (1 + np.abs(prediction))
-    loss, gradient = _with_gradient(subject.loss, prediction, target)
+    loss, gradient, *_ = _computed(subject.loss, prediction, target)
     expect(np.isfinite(loss) and np.isfinite(gradient).all(), f"the loss of large predictions is {loss}")
 
 
@@ -226,7 +218,7 @@ def check_unmodified(subject: LossSubject) -> None:
     def run() -> None:
         arrays = subject.arrays(6)
         before = [array.copy() for array in arrays]
-        _with_gradient(subject.loss, *arrays)
+        _computed(subject.loss, *arrays)
         expect(all(map(np.array_equal, arrays, before)), "an array of the caller was overwritten")
 
     isolated(run)
@@ -240,7 +232,8 @@ def check_cuda(subject: LossSubject) -> None:
     program = _program(subject.loss, *arrays)
     if lacking := without_kernel("cuda", [node.op for node in needed(program.outputs)]):
         raise CheckSkipped(f"{', '.join(lacking)}: no CUDA kernel")
-    expected = [compute(subject.loss.each, *arrays), *compute_gradients(subject.loss, *arrays, wrt=[0])]
+    _, gradient, each, _ = _computed(subject.loss, *arrays)
+    expected = [each, gradient]
     for worker in cuda_workers():
         found = exchanged(worker, "loss", arrays, {}, config=config.to_config(subject.loss), device="cuda")
         for theirs, ours in zip(found, expected, strict=True):
@@ -249,21 +242,23 @@ def check_cuda(subject: LossSubject) -> None:
 
 
 def _program(loss: Loss, prediction: np.ndarray, target: np.ndarray) -> Program:
-    """A loss, its gradient, and the losses of the samples."""
+    """A loss, its gradient, the losses of samples, and what they count where not all count alike: one program
+    for all checks, so that its kernels are compiled once for each float type."""
     graph = Graph()
     with graph.active():
         given = graph.input("prediction", Spec(prediction.shape, prediction.dtype.name))
         compared = graph.input("target", Spec(target.shape, target.dtype.name))
         value = loss(given, compared)
         (gradient,) = gradients(value, [given])
-        each = loss.each(given, compared)
-    return Program(graph, [value, gradient, each])
+        each, counts = loss.each(given, compared), loss.counts(given, compared)
+    return Program(graph, [value, gradient, each, *([] if counts is None else [counts])])
 
 
-def _with_gradient(loss: Loss, prediction: np.ndarray, target: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
-    given = {"prediction": prediction, "target": target}
+def _computed(loss: Loss, prediction: np.ndarray, target: np.ndarray) -> list[np.ndarray]:
+    """The loss, its gradient, the losses of samples, and what each counts."""
     program = _program(loss, prediction, target)
-    loss_of, gradient, _ = program.run(
+    given = {"prediction": prediction, "target": target}
+    found = program.run(
         Variables(device_named("cpu")), {name: given[name] for name in given if name in program.inputs}
     )
-    return loss_of, gradient
+    return found if len(found) > 3 else [*found, np.ones_like(found[2])]

@@ -25,17 +25,6 @@ class Squares(bm.Loss):
         return ops.square(prediction - target)
 
 
-@sound(FLOATS, lambda x, y: (y > 0) * (x - y) ** 2)
-class OfPositives(Squares):
-    """Squares where targets are positive; others count for nothing."""
-
-    def each(self, prediction: Any, target: Any) -> Any:
-        return super().each(prediction, target) * self.counts(prediction, target)
-
-    def counts(self, prediction: Any, target: Any) -> Any:
-        return ops.where(target > 0.0, 1.0, 0.0 * target)
-
-
 # Of kernels -------------------------------------------------------------------------------------------------
 
 
@@ -142,9 +131,15 @@ class OfOp(bm.Loss):
         return self.op()(prediction, target)
 
 
-@sound(FLOATS, squares)
+@sound(FLOATS, lambda x, y: (y > 0) * (x - y) ** 2)
 class OfKernels(OfOp):
-    """(prediction - target) ** 2."""
+    """(prediction - target) ** 2 where targets are positive; others count for nothing."""
+
+    def each(self, prediction: Any, target: Any) -> Any:
+        return super().each(prediction, target) * self.counts(prediction, target)
+
+    def counts(self, prediction: Any, target: Any) -> Any:
+        return ops.where(target > 0.0, 1.0, 0.0 * target)
 
 
 @fault("a loss whose kernel writes past its end", "stays in its memory", "kernel squared_past_", FLOATS)

@@ -245,8 +245,8 @@ class WrongForMatrices(Descent):
 class Uphill(Descent):
     learning_rate: float | bm.Schedule = 0.1
 
-    def update(self, parameter: Any, gradient: Any, state: Any, rate: Any, step: Any) -> Any:
-        return parameter + rate * gradient, state
+    def rate(self, step: int) -> float:
+        return -super().rate(step)
 
 
 @fault("an optimizer that counts its steps in itself", "state round-trip", "'parameter' differs")
@@ -263,8 +263,8 @@ class Counting(Descent):
 class Restless(Descent):
     learning_rate: float | bm.Schedule = 0.1
 
-    def update(self, parameter: Any, gradient: Any, state: Any, rate: Any, step: Any) -> Any:
-        return parameter - 0.1 * gradient, state
+    def rate(self, step: int) -> float:
+        return super().rate(step) or 0.1
 
 
 @fault("an optimizer whose weight decay makes weights grow", "weight decay", "parameters went from")
