@@ -31,7 +31,8 @@ _PLACES = {
     "bigmodel_core.data.split": ("Split",),
     "bigmodel_core.exporting.export": ("export", "from_onnx"),
     "bigmodel_core.exporting.exporter": ("Exporter",),
-    "bigmodel_core.graph": ("Graph", "Kernel", "Op", "Value", "register_kernel"),
+    "bigmodel_core.exporting.prediction_graph": ("PredictionGraph", "prediction_graph"),
+    "bigmodel_core.graph": ("Graph", "Kernel", "Node", "Op", "Value", "register_kernel"),
     "bigmodel_core.graph.emit": ("Emit",),
     "bigmodel_core.graph.spec": (
         "Dim",
@@ -54,7 +55,8 @@ _PLACES = {
     "bigmodel_core.kernels.cpu.engine.threads": ("num_threads", "set_num_threads"),
     "bigmodel_core.kernels.cuda.engine.kernels": ("cuda_kernel", "cuda_launches"),
     "bigmodel_core.kernels.cuda.engine.runtime": ("cuda",),
-    "bigmodel_core.kernels.authoring": ("elementwise",),
+    "bigmodel_core.kernels.authoring": ("elementwise", "expression"),
+    "bigmodel_core.kernels.expressions": ("Expression",),
     "bigmodel_core.nn.gradients": ("gradients",),
     "bigmodel_core.nn.function": ("function",),
     "bigmodel_core.nn.buildable": ("clone",),
@@ -172,8 +174,11 @@ if TYPE_CHECKING:
     from bigmodel_core.exporting.export import export as export
     from bigmodel_core.exporting.export import from_onnx as from_onnx
     from bigmodel_core.exporting.exporter import Exporter as Exporter
+    from bigmodel_core.exporting.prediction_graph import PredictionGraph as PredictionGraph
+    from bigmodel_core.exporting.prediction_graph import prediction_graph as prediction_graph
     from bigmodel_core.graph import Graph as Graph
     from bigmodel_core.graph import Kernel as Kernel
+    from bigmodel_core.graph import Node as Node
     from bigmodel_core.graph import Op as Op
     from bigmodel_core.graph import Value as Value
     from bigmodel_core.graph import dtypes as dtypes
@@ -195,6 +200,7 @@ if TYPE_CHECKING:
     from bigmodel_core.graph.spec import format_shape as format_shape
     from bigmodel_core.kernels import status as status
     from bigmodel_core.kernels.authoring import elementwise as elementwise
+    from bigmodel_core.kernels.authoring import expression as expression
     from bigmodel_core.kernels.call import Call as Call
     from bigmodel_core.kernels.call import Operand as Operand
     from bigmodel_core.kernels.cpu.engine.kernels import cpu_launches as cpu_launches
@@ -204,6 +210,7 @@ if TYPE_CHECKING:
     from bigmodel_core.kernels.cuda.engine.kernels import cuda_kernel as cuda_kernel
     from bigmodel_core.kernels.cuda.engine.kernels import cuda_launches as cuda_launches
     from bigmodel_core.kernels.cuda.engine.runtime import cuda as cuda
+    from bigmodel_core.kernels.expressions import Expression as Expression
     from bigmodel_core.nn import initializers as initializers
     from bigmodel_core.nn import probabilities as probabilities
     from bigmodel_core.nn.buildable import clone as clone

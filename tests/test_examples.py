@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import ast
 import json
+import shutil
+import subprocess
 from pathlib import Path
 
 import pytest
@@ -21,8 +23,9 @@ LAYERS = {
 }
 OPTIMIZERS = {"muon": "optimizers.Muon(0.05)"}
 DATASETS = {"parquet": "parquet:target=kind"}
-PLUGINS = LAYERS | OPTIMIZERS | DATASETS
-"""What each example offers: a layer, an optimizer or a data set."""
+EXPORTERS = {"c": ".c"}
+PLUGINS = LAYERS | OPTIMIZERS | DATASETS | EXPORTERS
+"""What each example offers: a layer, an optimizer, a data set or an exporter."""
 examples = pytest.mark.parametrize("name", PLUGINS)
 
 
@@ -83,7 +86,11 @@ def test_the_plugin_takes_of_bigmodel_what_bm_offers(name: str) -> None:
             else []
         )
     }
-    assert {module for module in imported if module.startswith("bigmodel")} == {"bigmodel_core"}
+    own = f"bigmodel_{name}"
+    found = {
+        module for module in imported if module.startswith("bigmodel") and module.partition(".")[0] != own
+    }
+    assert found == {"bigmodel_core"}
 
 
 TRAIN = """
@@ -137,6 +144,34 @@ def test_a_model_of_the_data_learns_and_predicts_in_the_shell(
 ) -> None:
     done = run_code(SHELL, DATASETS[name], executable=python, cwd=tmp_path)
     assert json.loads(done.stdout[done.stdout.rindex("\n{") :])["accuracy"] > 0.7
+
+
+@pytest.mark.skipif(shutil.which("cc") is None, reason="there is no C compiler 'cc'")
+def test_a_model_is_exported_to_c_in_the_shell(python: Path, tmp_path: Path) -> None:
+    """Raw values go in and probabilities come out; what stands in the way is said, and nothing is written."""
+    shell = """
+        import json, sys
+        from bigmodel_core.cli.app import main
+        for line in sys.argv.pop(1).split(";"):
+            sys.argv[1:] = line.split()
+            print(line, "->", main())
+    """
+    lines = (
+        "train mlp --data digits --epochs 1 --out run --quiet",
+        "export model.c --run run --with-preprocessing",
+        "export other.c --run run --set compiler=no-such-cc",
+        "export other.c --run run --set verify=false",
+    )
+    done = run_code(shell, ";".join(lines), executable=python, cwd=tmp_path, ends=None)
+    assert [line.rpartition(" -> ")[2] for line in done.stdout.splitlines() if " -> " in line] == list("0010")
+    assert "5 of 5 samples agree" in done.stdout and "NOT VERIFIED" in done.stdout
+    assert "--set compiler=/path/to/cc" in done.stderr
+    command = ["cc", "-O2", "-std=c99", "-DMODEL_MAIN", "model.c", "-o", "model", "-lm"]
+    subprocess.run(command, cwd=tmp_path, check=True)
+    image = " ".join(map(str, range(16))) + " 0" * 48
+    done = subprocess.run([tmp_path / "model"], input=image, capture_output=True, text=True, check=True)
+    found = [float(number) for number in done.stdout.split()]
+    assert len(found) == 10 and sum(found) == pytest.approx(1, abs=1e-5)
 
 
 BENCHMARKS = {

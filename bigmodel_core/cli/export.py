@@ -11,7 +11,7 @@ import typer
 
 from bigmodel_core.cli.app import command_app
 from bigmodel_core.cli.terminal import AsJson, Output, Quiet, metric
-from bigmodel_core.errors import BigmodelWarning
+from bigmodel_core.errors import BigmodelWarning, UsageError
 
 if TYPE_CHECKING:
     from bigmodel_core.train.checkpoint import Checkpoint
@@ -21,7 +21,7 @@ app = command_app()
 
 @app.command()
 def export(
-    out: Annotated[Path, typer.Argument(metavar="OUT.onnx", help="The file to write.")],
+    out: Annotated[Path, typer.Argument(metavar="OUT.onnx", help="The file; its ending says what it is.")],
     run: Annotated[
         str | None,
         typer.Option("--run", metavar="RUN", help="A run or checkpoint.  [default: the newest run]"),
@@ -47,18 +47,22 @@ def export(
         str | None,
         typer.Option("--exporter", metavar="NAME", help="The exporter, if several write such files."),
     ] = None,
+    options: Annotated[
+        list[str] | None,
+        typer.Option("--set", metavar="KEY=VALUE", help="An option of the exporter; may be repeated."),
+    ] = None,
     name: Annotated[
         str | None, typer.Option("--name", help="The model's name in the file.  [default: the model's name]")
     ] = None,
     as_json: AsJson = False,
     quiet: Quiet = False,
 ) -> None:
-    """Write a run's best checkpoint as an ONNX file.
+    """Write a run's best checkpoint as an ONNX file, or as what an installed exporter writes.
 
-    The file appears only when ONNX Runtime computed the same as the model, at two batch sizes.
+    An ONNX file appears only when ONNX Runtime computed the same as the model, at two batch sizes.
     """
     import bigmodel_core as bm
-    from bigmodel_core.cli.names import class_named, wrong_usage
+    from bigmodel_core.cli.names import class_named, settings, split_options, wrong_usage
     from bigmodel_core.cli.sources import checkpoint, data_typed, known_of, results_of
     from bigmodel_core.exporting.export import exporter_for
     from bigmodel_core.registry import config
@@ -69,9 +73,14 @@ def export(
         "with_preprocessing": with_preprocessing or None,
         "fold": False if no_fold else None,
     }
+    flags = {key: value for key, value in wanted.items() if value is not None}
     with wrong_usage():
-        cls = class_named("exporter", exporter_name) if exporter_name else exporter_for(out)
-        exporter = config.build(cls, {key: value for key, value in wanted.items() if value is not None})
+        typed, more = split_options(exporter_name or "")
+        cls = class_named("exporter", typed) if exporter_name else exporter_for(out)
+        given = config.parse_fields(cls, {**more, **settings(options)})
+        for key in given.keys() & flags.keys():
+            raise UsageError(f"{key} is given twice.", where="--set", fix="give it once.")
+        exporter = config.build(cls, {**given, **flags})
     content = checkpoint(run)
     about, known = content.about, known_of(content)
     details: dict[str, Any] = {

@@ -7,7 +7,7 @@ one node.
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 from typing import Any
@@ -124,6 +124,16 @@ class Graph:
         found = self._known.get(key)
         if found is None:
             found = self._known[key] = self._added(node.op, inputs, [value.spec for value in node.outputs])
+        return found
+
+    def bound(self, node: Node, inputs: Sequence[Value], sizes: Mapping[str, int]) -> Node:
+        """Add the application of a node of another graph with its named dimensions replaced by sizes."""
+        op = node.op.bind(sizes)
+        key = self._key(op, inputs)
+        found = self._known.get(key)
+        if found is None:
+            specs = [value.spec.bind(sizes) for value in node.outputs]
+            found = self._known[key] = self._added(op, inputs, specs)
         return found
 
     def apply(self, op: Op, inputs: Sequence[Any]) -> Node:

@@ -1,12 +1,17 @@
-"""`bm.elementwise`: what checks a scalar function of an author before anything is compiled.
+"""`bm.elementwise`: what checks a scalar function of an author before anything is compiled; `bm.expression`:
+what it computes.
 
 Functions of the core skip the check, which reads their source: a test does it once for all of them.
 """
 
 from __future__ import annotations
 
+from bigmodel_core.graph import Op
+from bigmodel_core.graph.op import DEVICES
 from bigmodel_core.kernels import fused
 from bigmodel_core.kernels.definition import Scalar, check
+from bigmodel_core.kernels.expressions import Expression, in_order
+from bigmodel_core.kernels.reading import read
 
 
 def elementwise(function: Scalar) -> tuple[fused.Elementwise, fused.Elementwise]:
@@ -53,3 +58,54 @@ def elementwise(function: Scalar) -> tuple[fused.Elementwise, fused.Elementwise]
     """
     check(function)
     return fused.elementwise(function)
+
+
+def expression(op: Op, *inputs: str) -> Expression | None:
+    """What an elementwise op computes of the numbers at one place, as a tree: for exporters that write it in
+    another language.
+
+    Numbers in it take the type of the data (of the output if it is a float, else of the first float among the
+    inputs). Equal parts are one object. `Expression.parts` lists it in an order in which it can be computed.
+
+    Args:
+        op: the op.
+        inputs: what its inputs are called in the expression.
+
+    Returns:
+        The expression, whose leaves are numbers, the names of inputs and `index`; None if the op is not
+        elementwise.
+
+    Raises:
+        KernelError: the function is not one expression; the message names the file and line.
+
+    >>> from dataclasses import dataclass
+    >>> import bigmodel_core as bm
+    >>> @dataclass(frozen=True)
+    ... class Steep(bm.Op):
+    ...     slope: float
+    ...     cpu, cuda = bm.elementwise(lambda x, slope: slope * x if x > 0 else 0)
+    >>> for part in bm.expression(Steep(2.0), "x").parts():
+    ...     print(part.operator, part.value)
+    argument x
+    number 0
+    > None
+    number 2.0
+    * None
+    where None
+    """
+    kernels = (op.kernel(device) for device in DEVICES)
+    kernel = next((found for found in kernels if isinstance(found, fused.Elementwise)), None)
+    if kernel is None:
+        return None
+    fused.check_arguments(op, kernel.function, len(inputs))
+    found = read(kernel.function)
+    names = dict(zip(found.parameters, inputs, strict=False))
+    made: dict[int, Expression] = {}
+    for item in in_order(found.result):
+        if item.operator != "argument":
+            made[id(item)] = found.algebra.rebuilt(item, [made[id(part)] for part in item.arguments])
+        elif item.value in names or item.value == "index":
+            made[id(item)] = found.algebra.argument(names.get(item.value, "index"))
+        else:
+            made[id(item)] = found.algebra.number(getattr(op, item.value))
+    return made[id(found.result)]

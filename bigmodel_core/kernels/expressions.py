@@ -21,10 +21,12 @@ LOGIC = ("and", "or", "not")
 
 @dataclass(frozen=True, eq=False)
 class Expression:
-    """An operator and its arguments.
+    """An operator and its arguments: what `bm.expression` gives.
 
     Args:
-        operator: what is computed.
+        operator: what is computed: an operator of Python ("+", "**", "<", "and"; "negative" is the sign), a
+            function of `math` or a built-in one by its name, "where" (condition, then, otherwise), or a leaf:
+            "number" or "argument".
         arguments: of what.
         value: of a leaf: the number, or the name of the argument.
     """
@@ -39,6 +41,10 @@ class Expression:
         if self.operator == "where":
             return all(item.is_condition for item in self.arguments[1:])
         return self.operator in (*COMPARISONS, *LOGIC, "bool") or isinstance(self.value, bool)
+
+    def parts(self) -> list[Expression]:
+        """It and all that it is made of, each once, behind what it reads."""
+        return in_order(self)
 
     def is_number(self, value: float) -> bool:
         """Whether it is this number."""
@@ -62,6 +68,10 @@ class Algebra:
     def argument(self, name: str) -> Expression:
         """An argument of the function."""
         return self._once(("argument", name), Expression("argument", (), name))
+
+    def rebuilt(self, item: Expression, arguments: Sequence[Expression]) -> Expression:
+        """An expression with other arguments."""
+        return item if not item.arguments else self.make(item.operator, *arguments)
 
     def _once(self, key: tuple[Any, ...], expression: Expression) -> Expression:
         return self.made.setdefault(key, expression)

@@ -86,6 +86,35 @@ def test_export_writes_what_onnx_accepts_with_what_is_known(in_trained: Command,
     assert not {"seconds", "samples_per_second"} & set(metrics)
 
 
+def test_export_takes_the_options_of_an_exporter(in_trained: Command, tmp_path: Path) -> None:
+    target = tmp_path / "m.onnx"
+    report = in_trained("export", target, "--set", "opset=18", "--set", "batch-sizes=2,5", "--json").json
+    assert report["opset"] == 18
+    assert len(report["differences"]) == 2 and all(
+        any(size in where for size in ("2", "5")) for where in report["differences"]
+    )
+    report = in_trained("export", target, "--exporter", "onnx:opset=19,fold=false", "--json").json
+    assert report["opset"] == 19
+
+
+@pytest.mark.parametrize(
+    ("arguments", "said"),
+    [
+        (("--set", "opsett=18"), "did you mean 'opset'?"),
+        (("--set", "opset=many"), "Onnx.opset"),
+        (("--set", "opset"), "write key=value"),
+        (("--set", "opset=18", "--opset", 17), "opset is given twice"),
+        (("--set", "tolerance=2"), "the tolerance is 2.0"),
+    ],
+)
+def test_a_wrong_option_of_an_exporter_is_named(
+    in_trained: Command, tmp_path: Path, arguments: tuple[object, ...], said: str
+) -> None:
+    result = in_trained("export", tmp_path / "m.onnx", *arguments)
+    assert result.code == 2 and said in result.err
+    assert not list(tmp_path.iterdir())
+
+
 def test_export_twice_gives_the_same_bytes(in_trained: Command, tmp_path: Path) -> None:
     for name in ("a", "b"):
         assert in_trained("export", tmp_path / f"{name}.onnx", "-q").code == 0
