@@ -22,6 +22,7 @@ CTYPES = {
     "int16": "int16_t",
     "uint16": "uint16_t",
     "uint32": "uint32_t",
+    "uint64": "uint64_t",
 }
 """The C type of a number type."""
 ALIGNED = 16

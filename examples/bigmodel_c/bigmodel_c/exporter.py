@@ -143,7 +143,10 @@ class C(bm.Exporter):
         graph = bm.prediction_graph(model, self._sample(model), writes=is_written)
         refuse_unwritten(graph)
         self._check_parameters(graph)
-        answer = _Answer.of(graph, known) if raw is not None else None
+        answer = None
+        if raw is not None:
+            answer = _Answer.of(graph, known)
+            _check_raw(graph, raw)
         written = document(
             _identifier(path.stem),
             graph if answer is None else answer.graph,
@@ -289,6 +292,18 @@ class _Answer:
             return output
         std, mean = np.array(self.target.std), np.array(self.target.mean)
         return (output.astype("float64") * std + mean) / self.target.scale
+
+
+def _check_raw(graph: bm.PredictionGraph, raw: bm.Preprocessing) -> None:
+    """Raise ExportError if raw samples have another shape than the model's input."""
+    (value,) = graph.inputs.values()
+    if value.shape[1:] != raw.raw_shape:
+        raise bm.errors.ExportError(
+            f"raw samples are {bm.format_shape(raw.raw_shape)}, the model takes"
+            f" {bm.format_shape(value.shape[1:])}.",
+            where="preprocessing",
+            fix="pass the preprocessing of the model's own data.",
+        )
 
 
 def _identifier(stem: str) -> str:

@@ -16,43 +16,12 @@ from bigmodel_c.emit import Emit
 
 EMITTERS: dict[str, Callable[..., None]] = {**matrices.EMITTERS, **images.EMITTERS, **shapes.EMITTERS}
 """Who writes an op of bigmodel, by its name; elementwise ones follow from their functions."""
-TAKEN = {
-    *[
-        "auto",
-        "break",
-        "case",
-        "char",
-        "const",
-        "continue",
-        "default",
-        "do",
-        "double",
-        "else",
-        "enum",
-        "extern",
-        "float",
-        "for",
-        "goto",
-        "if",
-        "int",
-    ],
-    *[
-        "long",
-        "register",
-        "return",
-        "short",
-        "signed",
-        "sizeof",
-        "static",
-        "struct",
-        "switch",
-        "typedef",
-        "union",
-        "unsigned",
-        "void",
-    ],
-    *["volatile", "while", "inline", "restrict", "main", "n", "w", "i", "memcpy", "memset"],
-}
+_WORDS = """
+auto break case char const continue default do double else enum extern float for goto if int long register
+return short signed sizeof static struct switch typedef union unsigned void volatile while inline restrict
+main n w i memcpy memset number workspace preprocess postprocess scanf printf stdin feof NAN INFINITY
+"""
+TAKEN = set(_WORDS.split())
 """Names that inputs and outputs cannot have."""
 
 

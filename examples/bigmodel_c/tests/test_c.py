@@ -274,3 +274,100 @@ def test_raw_values_go_in_and_probabilities_come_out(tmp_path: Path) -> None:
     model.build(bm.Spec(("N", 1, 8, 8)), seed=0)
     report = bm.export(model, tmp_path / "model.c", data=data, exporter=C(with_preprocessing=True))
     assert report.agreement.samples == 5 and "uint8_t" in report.function
+
+
+REGRESSION = bm.Encoding(
+    task="regression",
+    preprocessing=bm.Preprocessing(2.0, (1.0, 2.0, -1.0), (3.0, 0.5, 1.5), "float64", (3,)),
+    target_preprocessing=bm.Preprocessing(0.5, (7.0,), (2.0,), "float32", (1,)),
+)
+
+
+def ran(folder: Path, text: str, source: str = "") -> subprocess.CompletedProcess[str]:
+    """What the program in model.c gives for a text; `source` has a main function in place of its own."""
+    (folder / "main.c").write_text(source or '#define MODEL_MAIN\n#include "model.c"\n')
+    command = ["cc", "-std=c99", "-Wall", "-Wextra", "-Werror", "main.c", "-o", "model", "-lm"]
+    subprocess.run(command, cwd=folder, check=True)
+    return subprocess.run([folder / "model"], input=text, capture_output=True, text=True, check=False)
+
+
+def test_a_regression_answers_in_the_units_of_its_targets(tmp_path: Path) -> None:
+    model = built(layers(L.Dense(1)), [("N", 3)])
+    state = model.network.state()
+    weight, bias = (next(a for path, a in state.items() if path.endswith(end)) for end in ("weight", "bias"))
+    bm.export(model, tmp_path / "model.c", exporter=C(with_preprocessing=True), encoding=REGRESSION)
+    x = (np.array([4.0, -1.5, 0.25]) * 2 - [1.0, 2.0, -1.0]) / [3.0, 0.5, 1.5]
+    wanted = ((x @ weight + bias)[0] * 2.0 + 7.0) / 0.5
+    assert float(ran(tmp_path, "4 -1.5 0.25").stdout) == pytest.approx(wanted, rel=1e-5)
+
+
+@pytest.mark.parametrize("verify", [True, False])
+def test_raw_values_of_another_shape_are_refused(verify: bool, tmp_path: Path) -> None:
+    exporter = C(with_preprocessing=True, verify=verify)
+    with pytest.raises(bm.errors.ExportError, match=r"raw samples are \(3,\), the model takes \(4,\)"):
+        bm.export(
+            built(layers(L.Dense(1)), [("N", 4)]),
+            tmp_path / "model.c",
+            exporter=exporter,
+            encoding=REGRESSION,
+        )
+    assert not list(tmp_path.iterdir())
+
+
+def test_a_file_that_nobody_ran_says_so(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+    monkeypatch.setenv("CC", "no-such-cc")
+    model = built(layers(L.Dense(1)), [("N", 3)])
+    report = bm.export(model, tmp_path / "model.c", exporter=C(verify=False))
+    assert "NOT VERIFIED" in str(report) and report.to_dict()["verified"] is False
+
+
+def test_names_that_c_or_the_file_has_are_changed(tmp_path: Path) -> None:
+    @dataclass(frozen=True)
+    class Named(bm.Layer):
+        def __call__(self, number: Any, printf: Any) -> Any:
+            return {"workspace": number + printf, "int": printf * 2.0, "2 b": number}
+
+    model = Named()
+    model.build(bm.Spec(("N", 3)), bm.Spec(("N", 3)))
+    report = bm.export(model, tmp_path / "model.c", exporter=C())
+    assert "const float *number_, const float *printf_, float *workspace_" in report.function
+
+
+def test_an_index_out_of_range_ends_the_prediction(tmp_path: Path) -> None:
+    model = bm.Sequential(L.Embedding(11, 4), L.Flatten(), L.Dense(2))
+    model.build(bm.Spec(("N", 2), "int64"))
+    bm.export(model, tmp_path / "model.c", exporter=C())
+    assert ran(tmp_path, "0 10").returncode == 0
+    for text in ("0 11", "-1 0"):
+        done = ran(tmp_path, text)
+        assert done.returncode == 1 and not done.stdout
+
+
+TWO = """
+#define MODEL_NO_STATIC
+#include "model.c"
+#include <stdio.h>
+#include <stdlib.h>
+int main(void)
+{
+    const float x[2][3] = {{1, 2, 3}, {-1, 0, 4}};
+    float y[2][2], again[2][2];
+    model_workspace *w = malloc(sizeof *w);
+    if (w == NULL || model_predict_in(w, 2, x[0], y[0]) != 0)
+        return 1;
+    for (int i = 1; i >= 0; i--)
+        if (model_predict_in(w, 1, x[i], again[i]) != 0)
+            return 1;
+    free(w);
+    printf("%d", memcmp(y, again, sizeof y));
+    return 0;
+}
+"""
+
+
+def test_a_batch_is_samples_one_by_one_in_memory_of_the_caller(tmp_path: Path) -> None:
+    model = bm.Sequential(L.Dense(5), L.Tanh(), L.Dense(2))
+    model.build(bm.Spec(("N", 3)))
+    bm.export(model, tmp_path / "model.c", exporter=C())
+    done = ran(tmp_path, "", TWO)
+    assert (done.returncode, done.stdout) == (0, "0")
