@@ -29,6 +29,7 @@ _PLACES = {
     "bigmodel_core.data.sampling": ("batches", "split_indices"),
     "bigmodel_core.data.source": ("Source",),
     "bigmodel_core.data.split": ("Split",),
+    "bigmodel_core.data.target": ("Target",),
     "bigmodel_core.exporting.export": ("export", "from_onnx"),
     "bigmodel_core.exporting.exporter": ("Exporter",),
     "bigmodel_core.exporting.prediction_graph": ("PredictionGraph", "prediction_graph"),
@@ -171,6 +172,7 @@ if TYPE_CHECKING:
     from bigmodel_core.data.sampling import split_indices as split_indices
     from bigmodel_core.data.source import Source as Source
     from bigmodel_core.data.split import Split as Split
+    from bigmodel_core.data.target import Target as Target
     from bigmodel_core.exporting.export import export as export
     from bigmodel_core.exporting.export import from_onnx as from_onnx
     from bigmodel_core.exporting.exporter import Exporter as Exporter

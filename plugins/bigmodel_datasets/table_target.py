@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import math
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
@@ -17,37 +16,7 @@ MOST_CLASSES = 20
 """Different integers beyond which a target is read as numbers."""
 
 
-@dataclass(frozen=True)
-class Target:
-    """What a target column was read as.
-
-    Args:
-        y: (n,) int64 class numbers, or (n, 1) float64 values.
-        task: "classification", "binary" or "regression".
-        labels: the names of the classes; None for numbers.
-        why: what led to this reading, and how to have the other one.
-    """
-
-    y: np.ndarray
-    task: bm.Task
-    labels: tuple[str, ...] | None
-    why: str = ""
-
-    @property
-    def what(self) -> str:
-        """What it was read as, in a few words."""
-        if self.labels is None:
-            return "numbers"
-        some = ", ".join(self.labels[:5]) + (", ..." if len(self.labels) > 5 else "")
-        return f"{len(self.labels)} classes ({some})"
-
-    @property
-    def reading(self) -> str:
-        """The same, with the reason."""
-        return f"{self.what}{self.why and ': '}{self.why}"
-
-
-def read_target(table: Table, task: str | None, like: bm.Encoding | None) -> Target:
+def read_target(table: Table, task: str | None, like: bm.Encoding | None) -> bm.Target:
     """The target column of a table.
 
     Args:
@@ -65,10 +34,10 @@ def read_target(table: Table, task: str | None, like: bm.Encoding | None) -> Tar
         chosen, why = _judged(table, cells)
     if chosen == "regression":
         values = [table.number(row, table.target) for row in table.rows]
-        return Target(np.array(values, np.float64).reshape(-1, 1), "regression", None, why)
+        return bm.Target(np.array(values, np.float64).reshape(-1, 1), "regression", None, why)
     made: bm.Task = "binary" if chosen == "binary" else "classification"
     if like is not None and like.labels is not None:
-        return Target(_among(table, cells, like), made, like.labels, why)
+        return bm.Target(_among(table, cells, like), made, like.labels, why)
     order = sorted(set(cells), key=_sort_key(cells))
     if len(order) < 2 or (made == "binary" and len(order) > 2):
         expected = "two" if made == "binary" else "at least two"
@@ -78,7 +47,7 @@ def read_target(table: Table, task: str | None, like: bm.Encoding | None) -> Tar
             fix="name the target column with target, or set task.",
         )
     numbers = {label: number for number, label in enumerate(order)}
-    return Target(np.array([numbers[cell] for cell in cells], np.int64), made, tuple(order), why)
+    return bm.Target(np.array([numbers[cell] for cell in cells], np.int64), made, tuple(order), why)
 
 
 def _judged(table: Table, cells: Sequence[str]) -> tuple[bm.Task, str]:

@@ -15,7 +15,6 @@ if TYPE_CHECKING:  # pyarrow is imported when a file is read
     from .columns import Layout
     from .files import File
     from .row_groups import Reader, RowGroups
-    from .targets import Target
 
 
 @dataclass(frozen=True)
@@ -139,7 +138,7 @@ class Parquet(bm.Dataset):
         files: Sequence[File],
         reader: Reader,
         kept: np.ndarray,
-        found: Target | None,
+        found: bm.Target | None,
         like: bm.Encoding | None,
     ) -> tuple[bm.Preprocessing | None, bm.Preprocessing | None]:
         """What is done to samples and to targets that are numbers: as in training, or fitted to those kept.

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
-from dataclasses import dataclass
 
 import numpy as np
 import pyarrow as pa
@@ -20,34 +19,7 @@ MOST_LABELS = 1 << 16
 """Different texts beyond which a column is no target of classes."""
 
 
-@dataclass(frozen=True)
-class Target:
-    """What a target column was read as.
-
-    Args:
-        y: (n,) int64 class numbers, or (n, 1) float64 values.
-        task: "classification", "binary" or "regression".
-        labels: the names of the classes; None for numbers.
-        why: what led to this reading, and how to have the other one.
-    """
-
-    y: np.ndarray
-    task: bm.Task
-    labels: tuple[str, ...] | None
-    why: str = ""
-
-    @property
-    def reading(self) -> str:
-        """What it was read as, in a few words, with the reason."""
-        if self.labels is None:
-            what = "numbers"
-        else:
-            some = ", ".join(self.labels[:5]) + (", ..." if len(self.labels) > 5 else "")
-            what = f"{len(self.labels)} classes ({some})"
-        return f"{what}{self.why and ': '}{self.why}"
-
-
-def read_target(files: Sequence[File], column: str, task: str | None, like: bm.Encoding | None) -> Target:
+def read_target(files: Sequence[File], column: str, task: str | None, like: bm.Encoding | None) -> bm.Target:
     """The target column of some files.
 
     Args:
@@ -77,7 +49,7 @@ def read_target(files: Sequence[File], column: str, task: str | None, like: bm.E
                 where=str(first.path),
                 fix="write it as numbers, name another column with target, or set task=classification.",
             )
-        return Target(_values(files, column), "regression", None, why)
+        return bm.Target(_values(files, column), "regression", None, why)
     made: bm.Task = "binary" if chosen == "binary" else "classification"
     labels = like.labels if like is not None else None
     y, found = _classes(files, column, labels)
@@ -89,7 +61,7 @@ def read_target(files: Sequence[File], column: str, task: str | None, like: bm.E
             where=str(first.path if len(files) == 1 else first.path.parent),
             fix="name the target column with target, or set task.",
         )
-    return Target(y, made, found, why)
+    return bm.Target(y, made, found, why)
 
 
 def _judged(files: Sequence[File], column: str, kind: pa.DataType) -> tuple[bm.Task, str]:
