@@ -33,11 +33,11 @@ def installed(tmp_path_factory: pytest.TempPathFactory) -> Iterator[None]:
     with pytest.MonkeyPatch.context() as patch:
         patch.delenv("BIGMODEL_DATA_DIR", raising=False)
         patch.setattr(sys, "path", [str(site), *sys.path])
-        for process in (worker.FRESH, worker.CUDA, worker.SIMULATOR):
+        for process in (worker.FRESH, worker.SIMULATOR):
             process.stop()  # the next one is told where the plugin is
         registry.reset()
         yield
-        for process in (worker.FRESH, worker.CUDA, worker.SIMULATOR):
+        for process in (worker.FRESH, worker.SIMULATOR):
             process.stop()
     registry.reset()
 

@@ -184,7 +184,7 @@ def by_threads(call: Any) -> Any:
     "1 and 2 threads differ",
     [(4, 7)],
 )
-class ByThreads(bm.Op):
+class SumByThreads(bm.Op):
     exported: ClassVar[bool] = False
     cpu = by_threads
 

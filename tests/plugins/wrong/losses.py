@@ -9,7 +9,7 @@ import numpy as np
 
 import bigmodel_core as bm
 from bigmodel_core import ops
-from tests.plugins.wrong.layers import by_threads
+from tests.plugins.wrong.layers import SumByThreads
 from tests.plugins.wrong.table import fault, sound
 
 FLOATS = [(6, 5), (6, 5)]
@@ -167,18 +167,6 @@ class AddingUp(OfOp):
 @fault("a loss that is half as large on CUDA", "cuda equals cpu", "Mismatched", FLOATS)
 class OtherOnCuda(OfOp):
     op = HalfOnCuda
-
-
-@dataclass(frozen=True)
-class SumByThreads(bm.Op):
-    exported: ClassVar[bool] = False
-    cpu = by_threads
-
-    def infer(self, x: bm.Spec) -> bm.Spec:
-        return bm.Spec(x.shape[:1], x.dtype)
-
-    def grad(self, dy: Any, y: Any, x: Any) -> tuple[Any]:
-        return (ops.reshape(dy, (-1, 1)) + 0.0 * x,)
 
 
 @fault(
