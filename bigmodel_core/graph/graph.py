@@ -120,21 +120,11 @@ class Graph:
         only where they differ from those of the node's own inputs."""
         if any(new.spec != old.spec for new, old in zip(inputs, node.inputs, strict=True)):
             return self.apply(node.op, inputs)
-        key = self._key(node.op, inputs)
-        found = self._known.get(key)
-        if found is None:
-            found = self._known[key] = self._added(node.op, inputs, [value.spec for value in node.outputs])
-        return found
+        return self._once(node.op, inputs, [value.spec for value in node.outputs])
 
     def bound(self, node: Node, inputs: Sequence[Value], sizes: Mapping[str, int]) -> Node:
         """Add the application of a node of another graph with its named dimensions replaced by sizes."""
-        op = node.op.bind(sizes)
-        key = self._key(op, inputs)
-        found = self._known.get(key)
-        if found is None:
-            specs = [value.spec.bind(sizes) for value in node.outputs]
-            found = self._known[key] = self._added(op, inputs, specs)
-        return found
+        return self._once(node.op.bind(sizes), inputs, [value.spec.bind(sizes) for value in node.outputs])
 
     def apply(self, op: Op, inputs: Sequence[Any]) -> Node:
         """Add one application; shapes and types are checked now."""
@@ -192,6 +182,13 @@ class Graph:
     @staticmethod
     def _key(op: Op, inputs: Sequence[Value]) -> Any:
         return op, type(op), tuple((value.node.index, value.number) for value in inputs)
+
+    def _once(self, op: Op, inputs: Sequence[Value], specs: Sequence[Spec]) -> Node:
+        key = self._key(op, inputs)
+        found = self._known.get(key)
+        if found is None:
+            found = self._known[key] = self._added(op, inputs, specs)
+        return found
 
     def _added(self, op: Op, inputs: Sequence[Value], specs: Sequence[Spec]) -> Node:
         node = Node(self, op, tuple(inputs), self.path, self.layer, len(self.nodes))

@@ -58,7 +58,7 @@ class Operand:
 
 @dataclass
 class Call:
-    """One application of an op at concrete sizes, as a kernel sees it.
+    """One application of an op at concrete sizes, as a kernel sees it; in use in `help(bm.cpu_launches)`.
 
     Args:
         op: the op, whose fields are the attributes.

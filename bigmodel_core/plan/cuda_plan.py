@@ -12,7 +12,7 @@ from bigmodel_core.errors import BigmodelError
 from bigmodel_core.graph import Constant, Input, Value, Variable
 from bigmodel_core.graph.spec import Spec
 from bigmodel_core.kernels import status as codes
-from bigmodel_core.kernels.cuda.engine.array import are_shared_otherwise
+from bigmodel_core.kernels.cuda.engine.array import is_being_checked
 from bigmodel_core.kernels.cuda.engine.launch import LAST, CudaBuffer, View
 from bigmodel_core.kernels.cuda.engine.recording import Recording, record
 from bigmodel_core.plan.cuda_array import DeviceArray
@@ -80,7 +80,7 @@ class CudaPlan:
         found, total = self._bound.places(kept=checked)
         arena = self.arena = self.device.arenas.of(self.program, max(total, 1))
         self.nbytes += total
-        if are_shared_otherwise():
+        if is_being_checked():
             self.device.write(arena, np.full(arena.shape, 0xFF, np.uint8))
         for buffer, offset in found:
             buffer.memory = arena.array[offset : offset + buffer.nbytes] if buffer.nbytes else arena.array

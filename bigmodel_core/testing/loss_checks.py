@@ -226,7 +226,7 @@ def check_unmodified(subject: LossSubject) -> None:
 
 
 def check_cuda(subject: LossSubject) -> None:
-    """Losses and gradient on "cuda" (the simulator if there is no GPU) equal those on "cpu"."""
+    """Losses and gradient on "cuda" (a device, if there is one, and the simulator) equal those on "cpu"."""
     require_registered(subject.loss)
     arrays = subject.arrays(4)
     program = _program(subject.loss, *arrays)

@@ -140,7 +140,7 @@ def check_converges(optimizer: Optimizer) -> None:
 
 
 def check_cuda(optimizer: Optimizer) -> None:
-    """Steps on "cuda" (the simulator if there is no GPU) equal those on "cpu", for each shape."""
+    """Steps on "cuda" (a device, if there is one, and the simulator) equal those on "cpu", for each shape."""
     require_registered(optimizer)
     for shape in SHAPES:
         start, *given = _gradients(3, "float32", shape)

@@ -32,7 +32,7 @@ RTOL, ATOL = 1e-4, 1e-5
 
 
 def check_cuda(subject: LayerSubject) -> None:
-    """Outputs and gradients on "cuda" (the simulator if there is no GPU) equal those on "cpu"."""
+    """Outputs and gradients on "cuda" (a device, if there is one, and the simulator) equal those on "cpu"."""
     sent = _sent(subject.layer)
     network = subject.network()
     nodes = needed(network.trace(training=True).outputs)

@@ -46,8 +46,8 @@ def shared_by(threads: int | None = None, is_backwards: bool = False) -> Iterato
         _shares.pop()
 
 
-def are_shared_otherwise() -> bool:
-    """Whether this is inside `shared_by`."""
+def is_being_checked() -> bool:
+    """Whether plans are made inside `shared_by`, whose memory holds NaN first."""
     return bool(_shares)
 
 
