@@ -58,6 +58,7 @@ def test_every_example_is_tested() -> None:
     assert plugins == {f"bigmodel_{name}" for name in PLUGINS}
 
 
+@pytest.mark.slow
 @examples
 def test_the_plugin_passes_the_conformance_kit(name: str, python: Path) -> None:
     """All of it: on the CPU, in CUDA's simulator, after a reload, in ONNX Runtime."""

@@ -27,6 +27,7 @@ OFFLINE = {
 """What `pip install` needs to know where there is no network."""
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("page", PAGES, ids=lambda path: path.stem)
 def test_a_reader_sees_what_the_page_says(page: Path, tmp_path: Path) -> None:
     executable = environment(tmp_path / "environment")
