@@ -89,7 +89,7 @@ def _shown(facts: dict[str, Any]) -> dict[str, Any]:
         "Name": facts["name"],
         "Task": facts["task"],
         "Samples": samples,
-        "Input": f"{shape(facts['input_shape'])} {facts['input_dtype']}",
+        "Input": _input(facts["input_shape"], facts["input_dtype"]),
         "Meaning": facts["input_meaning"],
         "Classes": facts["classes"],
         "Labels": _shortened(labels) if labels else None,
@@ -97,6 +97,18 @@ def _shown(facts: dict[str, Any]) -> dict[str, Any]:
         "Source": facts["source"],
         "Notes": " ".join(visible(note) for note in facts["notes"]),
     }
+
+
+def _input(sizes: Any, dtype: str) -> str:
+    """The shape and type of a sample; of several inputs those of each."""
+    if isinstance(sizes, dict):
+        names, sizes = [f"{name} " for name in sizes], tuple(sizes.values())
+    elif isinstance(sizes, tuple):
+        names = [""] * len(sizes)
+    else:
+        return f"{shape(sizes)} {dtype}"
+    parts = zip(names, sizes, dtype.split(", "), strict=True)
+    return "; ".join(f"{name}{shape(part)} {kind}" for name, part, kind in parts)
 
 
 def shape(sizes: Any) -> str:

@@ -138,7 +138,7 @@ def _file(
     states = [item.empty() for item in metrics]
     truth = in_recorded_units(split.y, predictor.known.encoding)
     for start in range(0, len(split), batch_size):
-        outputs = predictor.run(predictor.port.from_prepared(split.x[start : start + batch_size]))
+        outputs = predictor.run(*predictor.prepared(split.x, start, start + batch_size))
         first = scores_of(outputs, predictor.are_probabilities)
         assert truth is not None
         target = truth[start : start + batch_size]

@@ -109,19 +109,25 @@ def _model(
     from bigmodel_core.cli.names import named, settings, split_options
     from bigmodel_core.cli.sources import load_data
     from bigmodel_core.graph.spec import Spec
+    from bigmodel_core.nn.fitting import input_spec
+    from bigmodel_core.nn.given import inputs_of
     from bigmodel_core.nn.summary import summarise
     from bigmodel_core.registry import config
 
     typed = settings(options)
     model = named("model", what, typed)
-    spec = model.input_spec()
+    specs = model._input_specs()
     if data_name is not None:
         samples = load_data(data_name, data_dir)
         model = fitted(model, samples, {*split_options(what)[1], *typed})
-        spec = Spec(("N", *samples.input_shape), str(samples.train.x.dtype))
+        specs = tuple(map(input_spec, inputs_of(model, samples.train.x)))
     if input_shape is not None:
-        spec = Spec(("N", *_sizes(input_shape)), spec.dtype)
-    network = model.build(spec)
+        if len(specs) > 1:
+            raise UsageError(
+                f"the model takes {len(specs)} inputs.", where="--input-shape", fix="name a data set: --data."
+            )
+        specs = (Spec(("N", *_sizes(input_shape)), specs[0].dtype),)
+    network = model.build(*specs)
     summary = summarise(network, batch_size or 1)
     described = config.to_config(model)
     if not output.as_json:

@@ -65,7 +65,7 @@ class Port:
     def from_prepared(self, x: np.ndarray) -> np.ndarray:
         """Input for the model from samples of a data set, which are preprocessed already."""
         if not self.is_raw:
-            return x.reshape(len(x), *self.shape)
+            return x if self.takes(x.shape[1:]) else x.reshape(len(x), *self.shape)
         steps = self.preprocessing
         assert steps is not None
         return steps.invert(x.reshape(len(x), *steps.raw_shape)).astype(steps.raw_dtype)

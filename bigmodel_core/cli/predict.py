@@ -85,14 +85,13 @@ def _predict_data(
     from bigmodel_core.cli.sources import load_data
     from bigmodel_core.train.evaluation import in_recorded_units
 
-    port = predictor.port
     data = load_data(name, data_dir, predictor.known)
-    x, truth = data.test.x, in_recorded_units(data.test.y, predictor.known.encoding)
+    truth = in_recorded_units(data.test.y, predictor.known.encoding)
     check_samples(predictor, data)
     found = [
         prediction
-        for start in range(0, len(x), BATCH)
-        for prediction in predictor.predictions(port.from_prepared(x[start : start + BATCH]))
+        for start in range(0, len(data.test), BATCH)
+        for prediction in predictor.predictions(*predictor.prepared(data.test.x, start, start + BATCH))
     ]
     labels = predictor.known.labels or data.labels
     every = [
@@ -115,13 +114,13 @@ def _predict_data(
     result: dict[str, Any] = {
         "data": data.name,
         "split": "test",
-        "samples": len(x),
+        "samples": len(data.test),
         "by": predictor.by,
         "predictions": [
             {"input": key, **prediction.to_dict(), "truth": true} for key, prediction, true in rows
         ],
     }
-    summary = f"{count(len(x))} test samples of {data.name}, computed by {predictor.by}"
+    summary = f"{count(len(data.test))} test samples of {data.name}, computed by {predictor.by}"
     if truth is not None and found[0].index is not None:
         right = int(np.sum(np.array([prediction.index for prediction in found]) == truth))
         of = f" of {count(truth.size)} steps" if truth.ndim > 1 else ""

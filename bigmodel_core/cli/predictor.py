@@ -60,6 +60,37 @@ class Predictor:
         names, batch = read(path, self.port, invert=invert)
         return names, [batch]
 
+    def prepared(self, x: Any, start: int, stop: int) -> list[np.ndarray]:
+        """A batch for each input from some samples of a data set, which are preprocessed already.
+
+        Args:
+            x: of a split.
+            start, stop: which samples.
+
+        Raises:
+            UsageError: the samples have other inputs.
+        """
+        return [port.from_prepared(array[start:stop]) for port, array in self.matched(x)]
+
+    def matched(self, x: Any) -> list[tuple[Port, Any]]:
+        """Each input with the array of a split for it: by name, or in their order.
+
+        Raises:
+            UsageError: there are more or fewer arrays than inputs.
+        """
+        from bigmodel_core.data.tree import leaves
+
+        found = {path[1:]: array for path, array in leaves(x).items()}
+        if set(found) == set(self.ports):
+            return [(port, found[name]) for name, port in self.ports.items()]
+        if len(found) != len(self.ports):
+            inputs = "1 input" if len(found) == 1 else f"{len(found)} inputs"
+            raise UsageError(
+                f"the samples have {inputs}, and the model takes {len(self.ports)}: {', '.join(self.ports)}.",
+                fix="name the data set that the model was trained on.",
+            )
+        return list(zip(self.ports.values(), found.values(), strict=True))
+
     def predictions(self, *inputs: np.ndarray) -> list[Prediction]:
         """The predictions for a batch of any size."""
         from bigmodel_core.cli.port import converted
@@ -139,7 +170,7 @@ def _from_file(path: Path) -> Predictor:
 
 
 def check_samples(predictor: Predictor, data: Any) -> None:
-    """Raise unless the samples of a data set are as large as the model's input.
+    """Raise unless the samples of a data set are as large as the model's inputs.
 
     Raises:
         DataError: they are not.
@@ -148,9 +179,11 @@ def check_samples(predictor: Predictor, data: Any) -> None:
 
     from bigmodel_core.errors import DataError
 
-    if math.prod(data.input_shape) != math.prod(predictor.port.shape):
-        raise DataError(
-            f"its samples have shape {data.input_shape}, the model takes {predictor.port.shape}.",
-            where=data.name,
-            fix="name the data set that the model was trained on.",
-        )
+    for port, array in predictor.matched(data.train.x):
+        shape = array.shape[1:]
+        if not port.takes(shape) and math.prod(shape) != math.prod(port.shape):
+            raise DataError(
+                f"its samples have shape {shape}, the model takes {port.shape}.",
+                where=data.name,
+                fix="name the data set that the model was trained on.",
+            )

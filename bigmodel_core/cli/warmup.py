@@ -188,7 +188,7 @@ def _train_and_ask(task: Task) -> None:
 
     model = make("model", task.model)
     trainer = Trainer(model, optimizer=make("optimizer", task.optimizer))
-    network = model.build(model.input_spec())
+    network = model.build(*model._input_specs())
     for batch_size in BATCHES:
         x, y = _samples(trainer, network, batch_size)
         trainer.step(x, y)
@@ -202,8 +202,10 @@ def _samples(trainer: Any, network: Any, batch_size: int) -> tuple[Any, Any]:
     import numpy as np
 
     generator = np.random.default_rng(0)
-    (spec,), (output,) = network.inputs, network.outputs
-    x = generator.normal(size=spec.bind({"N": batch_size}).shape).astype(spec.dtype)
+    (output,) = network.outputs
+    specs = [spec.bind({"N": batch_size}) for spec in network.inputs]
+    found = [generator.normal(size=spec.shape).astype(spec.dtype) for spec in specs]
+    x = found[0] if len(found) == 1 else tuple(found)
     if trainer.step.loss.target_dtype == "int64":
         return x, np.zeros(batch_size, np.int64)
     return x, generator.normal(size=output.bind({"N": batch_size}).shape).astype(output.dtype)

@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
+from typing import Any
 
 import numpy as np
 
@@ -16,11 +17,12 @@ BLOCK = 1024
 """Samples that are converted at a time."""
 
 
-def conformed_inputs(x: np.ndarray | Source, own: Encoding, wanted: Encoding) -> np.ndarray | Source:
+def conformed_inputs(x: Any, own: Encoding, wanted: Encoding) -> Any:
     """Samples as the wanted encoding has them: what their own preprocessing did is undone.
 
     Args:
-        x: samples of their own encoding.
+        x: samples of their own encoding; several inputs, a tuple or dict, have neither preprocessing nor
+            columns, and stay as they are.
         own, wanted: the encodings.
 
     Raises:
@@ -28,7 +30,7 @@ def conformed_inputs(x: np.ndarray | Source, own: Encoding, wanted: Encoding) ->
     """
     order = columns_in_order(own.features, wanted.features, own.name)
     steps = wanted.preprocessing
-    if order is None and own.preprocessing == steps:
+    if (order is None and own.preprocessing == steps) or isinstance(x, (Mapping, tuple)):
         return x
     sample = x.shape[1:] if order is None else (len(order), *x.shape[2:])
     if steps is not None and steps.raw_shape != sample:

@@ -19,6 +19,7 @@ from bigmodel_core.data.preprocessing import Preprocessing
 from bigmodel_core.data.sampling import split_indices
 from bigmodel_core.data.source import Source
 from bigmodel_core.data.split import Split
+from bigmodel_core.data.tree import mapped
 from bigmodel_core.errors import BigmodelError, ConfigError, DataError
 
 
@@ -27,8 +28,8 @@ class Data:
     """A data set ready for a model, in memory or read on demand.
 
     x of every split is made C-contiguous float32 (integers, such as token ids, become int64); images are
-    (n, C, H, W). A `Source` stays one. Class labels become int64; regression targets become float32 (n, k),
-    where a vector of n becomes (n, 1).
+    (n, C, H, W). A `Source` stays one, and a tuple or dict of inputs too. Class labels become int64;
+    regression targets become float32 (n, k), where a vector of n becomes (n, 1).
 
     Args:
         name: what the data set is called.
@@ -76,11 +77,10 @@ class Data:
                 raise DataError(
                     "there are no samples.", where=where, fix="give every split at least one sample."
                 )
-            if split.x.shape[1:] != self.input_shape:
-                raise DataError(
-                    f"samples have shape {split.x.shape[1:]}, but {self.input_shape} in train.", where=where
-                )
-            x, y = _model_input(split.x, where), self._targets(split.y, where)
+            if (found := _sample_shape(split.x)) != self.input_shape:
+                raise DataError(f"samples have shape {found}, but {self.input_shape} in train.", where=where)
+            x = mapped(functools.partial(_model_input, where=where), split.x)
+            y = self._targets(split.y, where)
             object.__setattr__(self, part, Split(x, y, split.reach, self.encoding, split.weight))
 
     def _targets(self, y: Any, where: str) -> Any:
@@ -152,7 +152,7 @@ class Data:
 
     def __repr__(self) -> str:
         parts = ", ".join(f"{len(split):,} {part}" for part, split in self.splits().items())
-        sample = f"samples {self.input_shape} {self.train.x.dtype}"
+        sample = f"samples {self.input_shape} {self.input_dtype}"
         task = self.task if self.classes is None else f"{self.task} of {self.classes:,} classes"
         return f"<Data {self.name}: {parts}, {sample}, {task}>"
 
@@ -162,9 +162,14 @@ class Data:
         return {part: split for part, split in parts.items() if split is not None}
 
     @property
-    def input_shape(self) -> tuple[int, ...]:
-        """Shape of one sample, without the sample axis."""
-        return self.train.x.shape[1:]
+    def input_shape(self) -> Any:
+        """Shape of one sample, without the sample axis; of several inputs a tuple or a dict of shapes."""
+        return _sample_shape(self.train.x)
+
+    @property
+    def input_dtype(self) -> str:
+        """The number type of x; of several inputs those of all, separated by commas."""
+        return ", ".join(str(array.dtype) for array in self.train.inputs)
 
     @property
     def classes(self) -> int | None:
@@ -208,9 +213,9 @@ class Data:
             "name": self.name,
             "task": self.task,
             "samples": {part: len(split) for part, split in self.splits().items()},
-            "input_shape": list(self.input_shape),
-            "input_dtype": str(self.train.x.dtype),
-            "target_shape": None if target is None else list(target.shape[1:]),
+            "input_shape": mapped(lambda array: list(array.shape[1:]), self.train.x),
+            "input_dtype": self.input_dtype,
+            "target_shape": mapped(lambda array: list(array.shape[1:]), target),
             "classes": self.classes,
             "labels": None if self.labels is None else list(self.labels),
             "preprocessing": None if self.preprocessing is None else self.preprocessing.to_dict(),
@@ -276,6 +281,10 @@ def _loading(load: Callable[..., Any]) -> Callable[..., Any]:
         return data if wanted is None else data.like(wanted)
 
     return loaded
+
+
+def _sample_shape(x: Any) -> Any:
+    return mapped(lambda array: tuple(array.shape[1:]), x)
 
 
 def _model_input(x: np.ndarray | Source, where: str) -> np.ndarray | Source:

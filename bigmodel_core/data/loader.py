@@ -31,7 +31,7 @@ class Loader:
     Raises:
         ConfigError, DataError: as `batches`, when the loader is made.
         UsageError: an augmentation mixes targets that are whole numbers, and the split does not say whether
-            they are classes, and how many.
+            they are classes, and how many; or there are augmentations, and several inputs.
 
     >>> from bigmodel_core.data.split import Split
     >>> loader = Loader(Split(np.arange(6.0).reshape(3, 2), np.array([0, 1, 0])), batch_size=2)
@@ -51,6 +51,11 @@ class Loader:
     def __post_init__(self) -> None:
         batch_count(self.split, self.batch_size, self.drop_last)
         object.__setattr__(self, "_changes", make_list("augmentation", self.augment))
+        if self._changes and len(self.split.inputs) > 1:
+            raise UsageError(
+                f"the samples have {len(self.split.inputs)} inputs, and augmentations change one.",
+                fix="leave augment out, and change the samples before they are loaded.",
+            )
         object.__setattr__(self, "_classes", _classes_of(self.split) if mixes(self._changes) else None)
 
     def __len__(self) -> int:
@@ -61,10 +66,10 @@ class Loader:
         return self.epoch(0)
 
     def epoch(
-        self, epoch: int = 0, *, start: int = 0, out: tuple[np.ndarray, Any] | None = None
+        self, epoch: int = 0, *, start: int = 0, out: tuple[Any, Any] | None = None
     ) -> Iterator[tuple[Any, ...]]:
         """The batches (x, y) of one epoch, or (x, y, weight) if the split has weights; y is None if it has no
-        targets, and a tuple or a dict if it has several.
+        targets, and x and y are a tuple or a dict if there are several.
 
         Args:
             epoch: number of the epoch; keys the order.
@@ -85,11 +90,14 @@ class Loader:
             drop_last=self.drop_last,
             start=start,
         )
-        count = 1 + len(leaves(y))
-        arrays = [x, *leaves(y).values(), *leaves(weight).values()]
+        inputs = len(self.split.inputs)
+        count = inputs + len(leaves(y))
+        arrays = [*self.split.inputs, *leaves(y).values(), *leaves(weight).values()]
         buffers = self._buffers(out) + [None] * (len(arrays) - count)
         found = self._arrays(arrays, order, epoch, buffers)
-        pairs = ((batch[0], filled(y, batch[1:count]), batch[count:]) for batch in found)
+        pairs = (
+            (filled(x, batch[:inputs]), filled(y, batch[inputs:count]), batch[count:]) for batch in found
+        )
         if weight is None:
             return ((x, y) for x, y, _ in pairs)
         return ((x, y, filled(weight, rest)) for x, y, rest in pairs)
@@ -111,27 +119,28 @@ class Loader:
             seed=self.shuffle_seed or 0,
             epoch=epoch,
             workers=self.workers,
-            has_target="" in leaves(self.split.y),
+            has_target="" in leaves(self.split.y) and "" in leaves(self.split.x),
             classes=self._classes,
         )
         return ([_kept(*pair) for pair in zip(batch, buffers, strict=True)] for batch in found)
 
-    def _buffers(self, out: tuple[np.ndarray, Any] | None) -> list[np.ndarray | None]:
+    def _buffers(self, out: tuple[Any, Any] | None) -> list[np.ndarray | None]:
         """What x and each of the targets are written to.
 
         Raises:
             ShapeError: they do not fit.
         """
-        targets = leaves(self.split.y)
+        targets, samples = leaves(self.split.y), leaves(self.split.x)
         if out is None:
-            return [None] * (1 + len(targets))
-        x, given = out[0], leaves(out[1])
-        _check_buffer("x", x, self.split.x, self.batch_size)
+            return [None] * (len(samples) + len(targets))
+        x, given = leaves(out[0]), leaves(out[1])
+        for path, array in samples.items():
+            _check_buffer(f"x '{path[1:]}'" if path else "x", x.get(path), array, self.batch_size)
         for path, array in targets.items():
             if mixes(self._changes):
                 array = mixable(np.empty((0, *array.shape[1:]), array.dtype), self._classes)
             _check_buffer(f"y '{path[1:]}'" if path else "y", given.get(path), array, self.batch_size)
-        return [x, *(given[path] for path in targets)]
+        return [*(x[path] for path in samples), *(given[path] for path in targets)]
 
 
 def _classes_of(split: Split) -> int | None:

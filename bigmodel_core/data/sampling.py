@@ -162,7 +162,7 @@ def batches(
     [[0, 1], [2, 3], [4]]
     """
     count = batch_count(split, batch_size, drop_last)
-    samples = (split.x, *leaves(split.y).values(), *leaves(split.weight).values())
+    samples = (*split.inputs, *leaves(split.y).values(), *leaves(split.weight).values())
     order = epoch_order(samples, shuffle_seed, epoch)
     return order_batches(order, batch_size, range(start, count))
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from dataclasses import dataclass, replace
 from typing import Any
 
@@ -21,7 +22,8 @@ class Split:
     """Samples and their targets.
 
     Args:
-        x: (n, ...) array, one sample per row; or a `Source`, whose samples are read when they are needed.
+        x: (n, ...) array, one sample per row; or a `Source`, whose samples are read when they are needed; a
+            tuple or a dict of such for a model with several inputs, in their order or by their names.
         y: (n,) class labels or (n, k) targets, an array or a `Source`; a tuple or a dict of such for a model
             with several outputs; None if there are none.
         reach: how many of the following samples overlap with a sample, if samples are ordered,
@@ -37,21 +39,27 @@ class Split:
     (3, [1, 0])
     """
 
-    x: np.ndarray | Source
+    x: Any
     y: Any = None
     reach: int | None = None
     encoding: Encoding | None = None
     weight: Any = None
 
     def __post_init__(self) -> None:
-        if not isinstance(self.x, Source):
-            object.__setattr__(self, "x", _arrayed(self.x, "samples"))
-        if self.x.ndim == 0:
-            raise DataError(
-                "x is a single number, expected an array with one sample per row.",
-                where="Split",
-                fix="give x a first axis that counts samples.",
-            )
+        object.__setattr__(self, "x", _inputs(self.x))
+        for path, array in leaves(self.x).items():
+            if array.ndim == 0:
+                raise DataError(
+                    f"x{_titled(path)} is a single number, expected an array with one sample per row.",
+                    where="Split",
+                    fix="give x a first axis that counts samples.",
+                )
+            if len(array) != len(self):
+                raise DataError(
+                    f"the inputs differ in length: {len(self)} samples, and {len(array)} in{_titled(path)}.",
+                    where="Split",
+                    fix="pass as many samples for each input.",
+                )
         if self.reach is not None and not isinstance(self.reach, (int, np.integer)):
             raise DataError(
                 f"reach is a {type(self.reach).__name__}, expected a number of samples.",
@@ -64,26 +72,30 @@ class Split:
                 continue
             object.__setattr__(self, name, given if isinstance(given, np.ndarray) else arrays_of(given, what))
             for array in leaves(getattr(self, name)).values():
-                if array.ndim == 0 or len(array) != len(self.x):
+                if array.ndim == 0 or len(array) != len(self):
                     found = "a single number" if array.ndim == 0 else f"{len(array)} {what}s"
                     raise DataError(
-                        f"{len(self.x)} samples but {found}, expected one {what} per sample.",
+                        f"{len(self)} samples but {found}, expected one {what} per sample.",
                         where="Split",
                         fix=f"pass x and {name} of the same length.",
                     )
 
     def __repr__(self) -> str:
-        x = f"x {self.x.shape} {self.x.dtype}"
-        items = [("y", self.y), ("weight", self.weight)]
-        rest = [
-            f", {name}{path.replace('/', ' ')} {array.shape} {array.dtype}"
+        items = [("x", self.x), ("y", self.y), ("weight", self.weight)]
+        parts = [
+            f"{name}{path.replace('/', ' ')} {array.shape} {array.dtype}"
             for name, tree in items
             for path, array in leaves(tree).items()
         ]
-        return f"<Split: {x}{''.join(rest)}>"
+        return f"<Split: {', '.join(parts)}>"
 
     def __len__(self) -> int:
-        return len(self.x)
+        return len(self.inputs[0])
+
+    @property
+    def inputs(self) -> tuple[np.ndarray | Source, ...]:
+        """x as one array, or source, for each input."""
+        return tuple(leaves(self.x).values())
 
     def take(self, indices: np.ndarray) -> Split:
         """The samples at `indices`, in that order: copied, or read when they are needed."""
@@ -95,7 +107,7 @@ class Split:
         is_in_order = bool((np.diff(positions) > 0).all())
         return replace(
             self,
-            x=taken(self.x),
+            x=mapped(taken, self.x),
             y=mapped(taken, self.y),
             weight=mapped(taken, self.weight),
             reach=self.reach if is_in_order else None,
@@ -127,5 +139,13 @@ class Split:
         return self.y if steps is None or self.y is None else steps.invert(self.y)
 
 
-def _arrayed(item: Any, what: str) -> np.ndarray:
-    return item if isinstance(item, np.ndarray) else as_array(item, what)
+def _inputs(x: Any) -> Any:
+    """x as arrays or sources: one, a tuple or a dict."""
+    if isinstance(x, (np.ndarray, Source)):
+        return x
+    is_tree = hasattr(x, "_asdict") or isinstance(x, (Mapping, tuple))
+    return arrays_of(x, "input") if is_tree else as_array(x, "samples")
+
+
+def _titled(path: str) -> str:
+    return f" '{path[1:]}'" if path else ""

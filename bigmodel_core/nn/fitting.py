@@ -35,7 +35,7 @@ def input_spec(item: Any, dtype: str = "float32") -> Spec:
         return item if item.is_typed else item.with_dtype(dtype)
     if isinstance(item, tuple):
         return Spec(item, dtype)
-    array = as_array(item, "input")
+    array = item if isinstance(item, Source) else as_array(item, "input")
     kind = dtype if array.dtype.kind == "f" else "int64" if array.dtype.kind in "iu" else array.dtype.name
     if array.ndim == 0:
         raise ShapeError(

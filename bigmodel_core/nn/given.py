@@ -2,12 +2,12 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 import numpy as np
 
-from bigmodel_core.errors import UsageError
+from bigmodel_core.errors import DataError, UsageError
 from bigmodel_core.nn.layer import Layer
 from bigmodel_core.nn.network import Network
 
@@ -38,14 +38,31 @@ def network_of(model: Layer | Network, inputs: Sequence[Any], seed: int, device:
     return model.network if model.is_built else model._built(inputs, device=device, first_seed=seed)
 
 
+def _input_names(model: Layer | Network, count: int) -> tuple[str, ...]:
+    if isinstance(model, Layer) and not model.is_built:
+        return model._argument_names(count)
+    return (model if isinstance(model, Network) else model.network).input_names
+
+
 def inputs_of(model: Layer | Network, x: Any) -> tuple[Any, ...]:
     """What a user passed for the inputs of a model, one item per input.
 
-    A tuple has an item for each input. A list is one array, unless the model takes several inputs, and as
-    many as the list has items.
+    A tuple has an item for each input, a dict one by the name of each. A list is one array, unless the model
+    takes several inputs, and as many as the list has items.
+
+    Raises:
+        DataError: a dict lacks an input, or has one that the model does not take.
     """
     if isinstance(x, tuple):
         return x
+    if isinstance(x, Mapping):
+        names = _input_names(model, len(x))
+        if set(names) != set(x):
+            raise DataError(
+                f"the samples have the inputs {', '.join(map(str, x))}; the model takes {', '.join(names)}.",
+                fix="pass an array for each input, by its name, or a tuple in their order.",
+            )
+        return tuple(x[name] for name in names)
     count = len(model.inputs) if isinstance(model, Network) else model._input_count()
     if isinstance(x, list) and count != 1 and len(x) > 1:
         if count == len(x) or (count is None and all(isinstance(item, np.ndarray) for item in x)):

@@ -32,9 +32,13 @@ class Model(Layer):
     learning_rate: ClassVar[float | None] = None
     """The optimizer's initial learning rate, if its default does not suit the model."""
 
-    def input_spec(self) -> Spec:
-        """The input it was designed for."""
+    def input_spec(self) -> Spec | tuple[Spec, ...]:
+        """The input it was designed for; a tuple for several."""
         raise undefined(self, "model", "input_spec")
+
+    def _input_specs(self) -> tuple[Spec, ...]:
+        found = self.input_spec()
+        return (found,) if isinstance(found, Spec) else tuple(found)
 
     @property
     def usual_loss(self) -> str:

@@ -19,6 +19,7 @@ from bigmodel_core.data.dataset import Data, Dataset
 from bigmodel_core.data.encoding import Encoding
 from bigmodel_core.data.sampling import batches
 from bigmodel_core.data.split import Split
+from bigmodel_core.data.tree import leaves
 from bigmodel_core.errors import DataError
 from bigmodel_core.registry.discovery import display_name
 from bigmodel_core.testing.checks import CheckSkipped, Found, Inputs, expect
@@ -147,11 +148,13 @@ def no_downloads() -> Iterator[None]:
 def check_lengths(data: Data) -> None:
     """Every split has as many targets as samples, at least one, and its last one can be read."""
     for name, split in data.splits().items():
-        expect(len(split) == len(split.x) > 0, f"{name} reports {len(split)} samples but has {len(split.x)}")
-        if split.y is not None:
-            expect(len(split.y) == len(split), f"{name} has {len(split)} samples and {len(split.y)} targets")
+        for x in split.inputs:
+            expect(len(split) == len(x) > 0, f"{name} reports {len(split)} samples but has {len(x)}")
+        for y in leaves(split.y).values():
+            expect(len(y) == len(split), f"{name} has {len(split)} samples and {len(y)} targets")
         try:
-            np.asarray(split.take(np.array([len(split) - 1])).x)
+            for x in split.take(np.array([len(split) - 1])).inputs:
+                np.asarray(x)
         except Exception as error:  # whatever a stranger's code raises
             raise AssertionError(
                 f"{name} reports {len(split)} samples, but the last cannot be read:"
@@ -162,12 +165,15 @@ def check_lengths(data: Data) -> None:
 def check_numbers(data: Data) -> None:
     """Samples are contiguous and finite, labels within the classes."""
     for name, split in data.splits().items():
-        x = np.asarray(split.x)
-        expect(x.flags.c_contiguous, f"{name}: samples are not C-contiguous")
-        expect(x.dtype == (np.float32 if x.dtype.kind == "f" else np.int64), f"{name}: samples are {x.dtype}")
-        expect(x.shape == split.x.shape, f"{name}: samples are {x.shape}, said to be {split.x.shape}")
-        expect(np.isfinite(x).all(), f"{name}: a sample is not finite")
-        if split.y is not None and data.classes:
+        for told in split.inputs:
+            x = np.asarray(told)
+            expect(x.flags.c_contiguous, f"{name}: samples are not C-contiguous")
+            expect(
+                x.dtype == (np.float32 if x.dtype.kind == "f" else np.int64), f"{name}: samples are {x.dtype}"
+            )
+            expect(x.shape == told.shape, f"{name}: samples are {x.shape}, said to be {told.shape}")
+            expect(np.isfinite(x).all(), f"{name}: a sample is not finite")
+        if isinstance(split.y, np.ndarray) and data.classes:
             inside = (split.y >= 0) & (split.y < data.classes)
             expect(inside.all(), f"{name}: labels run from {split.y.min()} to {split.y.max()}")
 
@@ -186,8 +192,8 @@ def check_disjoint(data: Data) -> None:
 
 
 def _fingerprints(split: Split) -> set[bytes]:
-    targets = split.y if split.y is not None else np.zeros(len(split))
-    return {x.tobytes() + y.tobytes() for x, y in zip(np.asarray(split.x), targets, strict=True)}
+    arrays = [np.asarray(array) for array in (*split.inputs, *leaves(split.y).values())]
+    return {b"".join(part.tobytes() for part in sample) for sample in zip(*arrays, strict=True)}
 
 
 def check_same(data: Data, again: Data, when: str) -> None:
@@ -195,10 +201,13 @@ def check_same(data: Data, again: Data, when: str) -> None:
     other = again.splits()
     expect(list(other) == list(data.splits()), f"the splits are {', '.join(other)} {when}")
     for name, split in data.splits().items():
-        expect(np.array_equal(split.x, other[name].x), f"{name}: samples differ {when}")
-        first, second = split.y, other[name].y
-        same = first is second if first is None or second is None else np.array_equal(first, second)
-        expect(same, f"{name}: targets differ {when}")
+        expect(_same(split.x, other[name].x), f"{name}: samples differ {when}")
+        expect(_same(split.y, other[name].y), f"{name}: targets differ {when}")
+
+
+def _same(tree: Any, other: Any) -> bool:
+    first, second = leaves(tree), leaves(other)
+    return first.keys() == second.keys() and all(np.array_equal(first[key], second[key]) for key in first)
 
 
 def check_wrong_folder(dataset: Dataset) -> None:
@@ -238,9 +247,10 @@ def check_batches(data: Data) -> None:
     expect(np.array_equal(np.sort(orders[0]), np.arange(len(split))), "an epoch misses or repeats samples")
     expect(np.array_equal(orders[0], orders[1]), "one seed and epoch gave two orders")
     expect(len(split) < 5 or not np.array_equal(orders[0], orders[2]), "two epochs have the same order")
-    x = np.asarray(split.x)
+    whole = [np.asarray(x) for x in split.inputs]
     for batch in found:
-        expect(np.array_equal(split.take(batch).x, x[batch]), "samples depend on which others are read")
+        same = all(map(np.array_equal, split.take(batch).inputs, [x[batch] for x in whole]))
+        expect(same, "samples depend on which others are read")
 
 
 def check_summary(data: Data) -> None:

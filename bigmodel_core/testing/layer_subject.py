@@ -56,7 +56,7 @@ class LayerSubject:
         if self._given is not None:
             return input_specs(self._given)
         if isinstance(self.layer, Model):
-            return (self.layer.input_spec(),)
+            return self.layer._input_specs()
         problems = []
         for specs in LAYER_INPUTS:
             try:

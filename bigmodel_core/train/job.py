@@ -127,7 +127,7 @@ def parted(
     train = Samples.of(data, model=model)
     own = data.validation if isinstance(data, Data) else None
     if validation is None:
-        return train, None if own is None else Samples.of(own, "validation data")
+        return train, None if own is None else Samples.of(own, "validation data", model)
     if isinstance(validation, (int, float)) and not isinstance(validation, bool):
         if own is not None:
             raise UsageError(

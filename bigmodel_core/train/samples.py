@@ -81,7 +81,7 @@ class Samples:
 
         Args:
             data: a Split, the Data whose training split is meant, or a tuple (x, y) or (x, y, weight) in
-                which each may be a tuple of arrays, and y and weight a dict.
+                which each may be a tuple or a dict of arrays.
             what: what it is for, in messages.
             model: what the samples are for: it says whether a list of arrays is one input or several.
 
@@ -92,7 +92,7 @@ class Samples:
         if isinstance(data, Data):
             data = data.train
         if isinstance(data, Split):
-            return cls((data.x,), data.y, data.reach, data.weight)
+            return cls(as_inputs(data.x, model), data.y, data.reach, data.weight)
         if isinstance(data, tuple) and len(data) in (2, 3):
             x, y, weight = (*data, None)[:3]
             target = None if y is None else arrays_of(y, f"target of the {what}")
@@ -254,12 +254,12 @@ def _taken(x: np.ndarray | Source, indices: np.ndarray) -> np.ndarray | Source:
 
 
 def as_inputs(x: Any, model: Layer | Network | None = None) -> Inputs:
-    """An array, or a source, for each input, from one or a tuple of them.
+    """An array, or a source, for each input, from one, a tuple or a dict of them.
 
     Raises:
         DataError, DtypeError: one is no array of numbers.
     """
-    items = inputs_of(model, x) if model is not None else x if isinstance(x, tuple) else (x,)
+    items = inputs_of(model, x) if model is not None else tuple(leaves(x).values()) or (x,)
     names = ["input"] if len(items) == 1 else [f"input {number + 1}" for number in range(len(items))]
     return tuple(
         item if isinstance(item, Source) else as_array(item, name)
