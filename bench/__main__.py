@@ -16,9 +16,6 @@ from bench import schedule, workload
 from bench.table import Row, render, verdicts
 from bench.workload import Target
 
-MEMORY_TARGETS = (Target(ratio=1.0, against="torch"),)
-"""The process of a training step takes no more memory than PyTorch's."""
-
 
 def parse(arguments: list[str] | None) -> argparse.Namespace:
     """The options of a command line; ends the process with 2 where they make no sense."""
@@ -125,7 +122,8 @@ def rows_of(name: str, figures: schedule.Figures) -> list[Row]:
     machine = median(figures.machine_peaks) if figures.machine_peaks else None
     rows = [Row(loaded.workload, label, medians, machine) for label, medians in figures.medians().items()]
     if loaded.is_step and figures.peaks:
-        memory = replace(loaded.workload, unit="MiB", words=("less", "more"), targets=MEMORY_TARGETS)
+        targets = (Target(ratio=loaded.workload.memory, against="torch"),)
+        memory = replace(loaded.workload, unit="MiB", words=("less", "more"), targets=targets)
         peaks = {peer: median(rounds) for peer, rounds in figures.peaks.items()}
         rows.append(Row(memory, "peak memory", peaks))
     return rows

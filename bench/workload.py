@@ -59,6 +59,7 @@ class Workload:
         words: how the ratio is put, better and worse.
         targets: what is promised.
         warm_up: runners that run once before the rounds, unmeasured, so that caches on disk are filled.
+        memory: how many times the peak memory of ours that of PyTorch is, at least, for a training step.
     """
 
     name: str
@@ -68,6 +69,7 @@ class Workload:
     words: tuple[str, str] = ("faster", "slower")
     targets: tuple[Target, ...] = ()
     warm_up: tuple[str, ...] = ("ours",)
+    memory: float = 1.0
 
 
 @dataclass

@@ -16,8 +16,9 @@ from bigmodel_core.graph.operations import operations
 from bigmodel_core.graph.spec import Shape, Spec, broadcast, dim_product, format_shape
 from bigmodel_core.kernels.cpu import indexing as cpu_kernels
 from bigmodel_core.kernels.cuda import indexing as cuda_kernels
+from bigmodel_core.ops.arithmetic import maximum
 from bigmodel_core.ops.axes import integer, normal_axis, with_axis
-from bigmodel_core.ops.comparison import cast, equal
+from bigmodel_core.ops.comparison import cast, equal, where
 from bigmodel_core.ops.positions import Positions
 from bigmodel_core.ops.shape import broadcast_to, reshape, zeros_like
 from bigmodel_core.ops.sizes import size_of_dimension
@@ -39,9 +40,11 @@ class Gather(Op):
 
     Args:
         axis: counted from the first one.
+        padded: whether -1 names no slice, and gives zeros.
     """
 
     axis: int = 0
+    padded: bool = False
     cpu = cpu_kernels.gather
     cuda = cuda_kernels.gather
 
@@ -52,16 +55,26 @@ class Gather(Op):
         return table.with_shape((*table.shape[: self.axis], *indices.shape, *table.shape[self.axis + 1 :]))
 
     def grad(self, dy: Value, y: Value, table: Value, indices: Value) -> tuple[Value, None]:
-        return _GatherGrad(self.axis, table.shape)(dy, indices), None
+        return _GatherGrad(self.axis, table.shape, self.padded)(dy, indices), None
 
     def onnx(self, emit: Any, table: Any, indices: Any) -> Any:
-        return emit.Gather(table, indices, axis=self.axis or None)
+        if not self.padded:
+            return emit.Gather(table, indices, axis=self.axis or None)
+        dtype, (rows, places) = emit.inputs[1].dtype, emit.inputs
+        none = emit.const(0, dtype)
+        found = emit.Gather(table, emit.Max(indices, none), axis=self.axis or None)
+        along = (*places.shape, *(1,) * (rows.ndim - 1 - self.axis))
+        named = emit.Not(emit.Less(indices, none))
+        if len(along) > places.ndim:
+            named = emit.Unsqueeze(named, emit.ints(tuple(range(places.ndim, len(along)))))
+        return emit.Where(named, found, emit.const(0, rows.dtype))
 
 
 @dataclass(frozen=True)
 class _GatherGrad(Op):
     axis: int
     shape: Shape
+    padded: bool = False
     cpu = cpu_kernels.gather_grad
     cuda = cuda_kernels.gather_grad
 
@@ -69,11 +82,15 @@ class _GatherGrad(Op):
         return dy.with_shape(self.shape)
 
     def grad(self, dy: Value, y: Value, upstream: Value, indices: Value) -> tuple[Value, None]:
-        return Gather(self.axis)(dy, indices), None
+        return Gather(self.axis, self.padded)(dy, indices), None
 
     def decomposed(self, *inputs: Value) -> tuple[Value]:
         """As files have it: every line of the axis along which indices count gets its numbers."""
         dy, indices = inputs
+        if self.padded:  # what no index names adds zeros to the first line
+            after = (1,) * (len(self.shape) - 1 - self.axis)
+            dy = where(reshape(indices >= 0, (*indices.shape, *after)), dy, 0.0)
+            indices = maximum(indices, 0)
         count = dim_product(indices.shape)
         along = reshape(indices, with_axis((1,) * len(self.shape), self.axis, count))
         nothing = broadcast_to(dy.node.graph.constant(0, dy.dtype), self.shape)
@@ -81,20 +98,21 @@ class _GatherGrad(Op):
         return (operations().scatter(nothing, along, rows, self.axis, "add"),)
 
 
-def gather(table: Value, indices: Value, axis: int = 0) -> Value:
+def gather(table: Value, indices: Value, axis: int = 0, padded: bool = False) -> Value:
     """The slices of a table along an axis that indices name: `numpy.take`, and `table[indices]` for axis 0.
 
     Args:
         table: any array.
         indices: int32 or int64, of any shape, which takes the place of the axis in the result; from 0 on.
         axis: which axis they count along.
+        padded: whether -1 stands for no slice, and gives zeros.
 
     Raises:
         ShapeError: the table has no such axis.
         DtypeError: the indices are no integers.
-        DataError: at run time, an index is negative or past the end.
+        DataError: at run time, an index is negative (but for the -1 of padding) or past the end.
     """
-    return Gather(normal_axis(axis, table.ndim) if table.ndim else 0)(table, indices)
+    return Gather(normal_axis(axis, table.ndim) if table.ndim else 0, bool(padded))(table, indices)
 
 
 # Place by place -------------------------------------------------------------------------------------------

@@ -19,6 +19,7 @@ class Embedding(bm.Layer):
     Args:
         vocabulary: how many tokens there are; inputs run from 0 to vocabulary - 1.
         width: the width of the vectors.
+        padded: whether -1 is no token, such as padding, and becomes zeros.
 
     Raises:
         ConfigError: a field is below 1.
@@ -32,6 +33,7 @@ class Embedding(bm.Layer):
 
     vocabulary: int
     width: int
+    padded: bool = False
 
     def __post_init__(self) -> None:
         bm.check_number(self, "vocabulary", whole=True, at_least=1)
@@ -46,4 +48,4 @@ class Embedding(bm.Layer):
         table = self.parameter(
             "weight", (self.vocabulary, self.width), lambda generator, shape: generator.normal(size=shape)
         )
-        return ops.gather(table, tokens)
+        return ops.gather(table, tokens, padded=self.padded)

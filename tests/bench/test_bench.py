@@ -177,6 +177,10 @@ TRAINING = {
     "rnn10_b1_t50",
     "rnn128_b32_t64",
     "lstm128_b32_t64",
+    "gpt_b12_t64",
+    "gpt384_b4_t256",
+    "bert_b16_t128",
+    "vit_b32",
 }
 
 

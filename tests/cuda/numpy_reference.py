@@ -190,6 +190,10 @@ def references(recurrence: Any, images: Any) -> dict[str, Callable[..., Any]]:
         "broadcast_to": lambda x: np.broadcast_to(x, (5, 7)),
         "gather": lambda t, i: t[i],
         "gather by a matrix": lambda t, i: t[i],
+        "gather with padding": lambda t, i: [
+            t[i] * (i >= 0)[:, None],
+            t[:, i] * (i >= 0),
+        ],
         "gather of columns": lambda x, i: [np.take(x, i, 1), x[i[:, 0], i[:, 1]]],
         "sort": lambda x: [
             *(np.sort(x, 0), np.argsort(-x, 1), -np.sort(-x)[:, :3], np.argsort(-x)[:, :3]),

@@ -184,6 +184,10 @@ CASES: dict[str, Case] = {
         {"t": X, "i": np.array([4, 0, 4, 2, 4, 0])},
     ),
     "gather by a matrix": (lambda t, i: o.gather(t, i), {"t": X, "i": np.array([[1, 1], [3, 0]], "int32")}),
+    "gather with padding": (
+        lambda t, i: [o.gather(t, i, padded=True), o.gather(t, i, 1, padded=True)],
+        {"t": X, "i": np.array([4, -1, 4, 2, -1, 0])},
+    ),
     "gather of columns": (
         lambda x, i: [o.gather(x, i, 1), o.gather_nd(x, i)],
         {"x": RNG.standard_normal((3, 4, 2)), "i": np.array([[0, 3], [2, 3]])},

@@ -366,7 +366,7 @@ CASES: dict[str, Case] = {
     ),
     "pieces": Case(_pieces, lambda lanes: {"x": normal(5, 7, 13), "y": normal(3, 7, 13)}),
     "gather": Case(
-        lambda x, i, j: [o.gather(x, i), o.gather(x, j)],
+        lambda x, i, j: [o.gather(x, i), o.gather(x, j), o.gather(x, j - 1, padded=True)],
         lambda lanes: {
             "x": normal(37, 5),
             "i": whole(67, below=37),

@@ -477,6 +477,11 @@ CASES: dict[str, Case] = {
         (("T", 4), ("T",)),
     ),
     "gather": (ops.gather, lambda t, i: t[i], ((6, 3), bm.Spec(("N", 2), "int64"))),
+    "gather_padded": (
+        lambda t, i: (ops.gather(t, i - 1, padded=True), ops.gather(t[:, 0], i - 1, padded=True)),
+        lambda t, i: (np.where((i > 0)[..., None], t[i - 1], 0), np.where(i > 0, t[:, 0][i - 1], 0)),
+        ((6, 3), bm.Spec(("N", 2), "int64")),
+    ),
     "gather_columns": (
         lambda x, i: ops.gather(x, i, 1),
         lambda x, i: np.take(x, i, 1),

@@ -59,6 +59,11 @@ CASES: list[tuple[Any, list[Any], Any]] = [
         [np.array([[0, 10, 3], [3, 3, 7]])],
         lambda tokens, state: state["weight"][tokens.astype(int)],
     ),
+    (
+        bm.layers.Embedding(11, 4, padded=True),
+        [np.array([[0, 10, -1], [3, -1, 3]])],
+        lambda tokens, state: state["weight"][tokens.astype(int)] * (tokens >= 0)[..., None],
+    ),
 ]
 """What `test_conformance` sweeps: layers, inputs, references."""
 
@@ -162,3 +167,25 @@ def test_a_token_outside_the_vocabulary_is_named() -> None:
     network = bm.layers.Embedding(5, 2).build(bm.Spec(("N", 3), "int64"))
     with pytest.raises(DataError, match="the index 5 .*table of 5 rows"):
         network(np.array([[0, 5, 1]]))
+
+
+@pytest.mark.parametrize("padded", [False, True])
+def test_no_negative_token_but_padding_is_one(padded: bool) -> None:
+    network = bm.layers.Embedding(5, 2, padded).build(bm.Spec(("N", 3), "int64"))
+    with pytest.raises(DataError, match=f"the index {-2 if padded else -1} "):
+        network(np.array([[0, -2 if padded else -1, 1]]))
+
+
+@pytest.mark.parametrize("axis", [0, 1])
+def test_padding_adds_nothing_to_the_gradient(axis: int) -> None:
+    """Neither to the last row of the table, nor to that of the block before."""
+    x, indices = np.arange(24.0).reshape(2, 3, 4), np.array([-1, 2, 0, 2, -1])
+
+    def gradient(x: bm.Value, i: bm.Value) -> bm.Value:
+        picked = bm.ops.gather(x, i, axis, padded=True)
+        return bm.ops.gradients(bm.ops.sum(picked * picked), [x])[0]
+
+    indices = np.minimum(indices, x.shape[axis] - 1)
+    counts = np.bincount(indices[indices >= 0], minlength=x.shape[axis])
+    expected = 2 * x * counts.reshape((-1, 1, 1) if axis == 0 else (-1, 1))
+    np.testing.assert_allclose(bm.testing.compute(gradient, x, indices), expected)

@@ -12,17 +12,18 @@ from bigmodel_core.kernels.cpu.status import report
 from bigmodel_core.kernels.status import INDEX_OUT_OF_RANGE, PLACE_OUT_OF_RANGE
 
 
-def gather_rows(out, table, indices, start, stop, status):
-    """out (blocks * n, width), table (blocks, rows, width), indices (n,)."""
+def gather_rows(out, table, indices, padded, start, stop, status):
+    """out (blocks * n, width), table (blocks, rows, width), indices (n,): rows, zeros for a -1 of padding."""
     block = start // indices.shape[0]
     at = start - block * indices.shape[0]
     if out.shape[1] == 1:
-        gather_numbers(out, table, indices, block, at, start, stop, status)
+        gather_numbers(out, table, indices, padded, block, at, start, stop, status)
         return
     for i in range(start, stop):
         row = indices[at]
         if row < 0 or row >= table.shape[1]:
-            report(status, INDEX_OUT_OF_RANGE, row, table.shape[1], at)
+            if not padded or row != -1:
+                report(status, INDEX_OUT_OF_RANGE, row, table.shape[1], at)
             for j in range(out.shape[1]):
                 out[i, j] = 0
         else:
@@ -34,7 +35,7 @@ def gather_rows(out, table, indices, start, stop, status):
             at = 0
 
 
-def gather_numbers(out, table, indices, block, at, start, stop, status):
+def gather_numbers(out, table, indices, padded, block, at, start, stop, status):
     """As `gather_rows`, of rows of one number, for which a loop would cost more than the number."""
     i = start
     while i < stop:
@@ -43,7 +44,8 @@ def gather_numbers(out, table, indices, block, at, start, stop, status):
         for k in range(count):
             row = indices[unsigned(at + k)]
             if row < 0 or row >= line.shape[0]:
-                report(status, INDEX_OUT_OF_RANGE, row, line.shape[0], at + k)
+                if not padded or row != -1:
+                    report(status, INDEX_OUT_OF_RANGE, row, line.shape[0], at + k)
                 out[unsigned(i + k), 0] = 0
             else:
                 out[unsigned(i + k), 0] = line[unsigned(row), 0]
@@ -66,7 +68,7 @@ def add_rows(out, dy, indices, rows, start, stop):
     for block in range(start // rows, (stop - 1) // rows + 1):
         for i in range(indices.shape[0]):
             row = indices[i] + block * rows
-            if start <= row < stop:
+            if start <= row < stop and indices[i] >= 0:  # a -1 of padding names no row of the block before
                 if is_number:
                     out[row, 0] += dy[block, i, 0]
                 else:

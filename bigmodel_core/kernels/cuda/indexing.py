@@ -30,19 +30,20 @@ def gather(call: Call) -> list[CudaLaunch]:
         View(call.output_buffers[0], (blocks, count, width), table.dtype),
         View(call.input_buffers[0], (blocks, rows, width), table.dtype),
         View(call.input_buffers[1], (count,), indices.dtype),
+        int(call.op.padded),
         call.status(View(call.input_buffers[1], (count,), indices.dtype)),
     ]
-    return [over_items(wrapper(gather_rows, 3), arguments, blocks * count * width)]
+    return [over_items(wrapper(gather_rows, 4), arguments, blocks * count * width)]
 
 
-def gather_rows(out, table, indices, thread, threads, status):
-    """out (blocks, n, width), table (blocks, rows, width), indices (n,)."""
+def gather_rows(out, table, indices, padded, thread, threads, status):
+    """out (blocks, n, width), table (blocks, rows, width), indices (n,): rows, zeros for a -1 of padding."""
     for element in range(thread, out.size, threads):
         block, i, j = on_line(element, out.shape)
         row = indices[i]
         if row < 0 or row >= table.shape[1]:
             out[block, i, j] = 0
-            if j == 0 and block == 0:
+            if j == 0 and block == 0 and (padded == 0 or row != -1):
                 report(status, WRONG, table.shape[1], i)
         else:
             out[block, i, j] = table[block, row, j]
