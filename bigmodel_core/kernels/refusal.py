@@ -47,6 +47,9 @@ _FIRST_LINES: tuple[tuple[str, str, str], ...] = (
 """Beginnings of messages, what the author reads instead, and the mend."""
 
 
+_COLOURS = re.compile(r"\x1b\[[0-9;]*m")
+
+
 def refused(function: Callable[..., Any], error: Exception, what: str = "the kernel") -> KernelError:
     """The error for a kernel that Numba cannot compile: its author's line, what is there, the mend.
 
@@ -55,7 +58,7 @@ def refused(function: Callable[..., Any], error: Exception, what: str = "the ker
         error: what Numba raised.
         what: how the message begins, as in "the CUDA kernel".
     """
-    text = str(error)
+    text = _COLOURS.sub("", str(error))  # Numba paints its messages where `colorama` is installed
     authors: Sequence[Any] = getattr(function, "authors", (function,))
     names = "', '".join(dict.fromkeys(item.__name__ for item in authors))
     said, fix = _said(text)

@@ -14,6 +14,7 @@ import pytest
 
 import bigmodel_core as bm
 from bigmodel_core.errors import KernelError
+from bigmodel_core.kernels.refusal import refused
 from bigmodel_core.testing import compute
 from tests.processes import run_code
 
@@ -159,6 +160,13 @@ def test_a_scalar_function_that_numba_refuses_is_named() -> None:
         compute(op_of(scope["odd"], cpu=cpu), np.ones(3, "float32"))
 
 
+def test_messages_in_colour_are_read_alike() -> None:
+    plain = "Unknown attribute 'foo' of type float32\n\nFile \"nowhere.py\", line 3:"
+    painted = "\n".join(f"\x1b[1m\x1b[31m{line}\x1b[0m" for line in plain.splitlines())
+    found = [str(refused(helper, ValueError(text))) for text in (plain, painted)]
+    assert found[0] == found[1] and "uses '.foo' of float32" in found[0]
+
+
 def test_a_generator_is_no_kernel() -> None:
     def yields(out, x):
         yield x
@@ -173,6 +181,7 @@ import sys
 import numpy as np
 import bigmodel_core as bm
 from bigmodel_core.errors import KernelError
+from bigmodel_core.kernels.refusal import refused
 from bigmodel_core.testing import compute
 from tests.core import test_refused_kernels as here
 
