@@ -140,3 +140,15 @@ def require_channels_last(op: Any) -> None:
     """
     if op.layout != "NHWC":
         raise ShapeError(f"{type(op).__name__} computes with channels last.", fix="run it in a Program.")
+
+
+def turned_pairs(
+    inputs: Sequence[Spec],
+) -> tuple[tuple[list[tuple[int, int]], list[tuple[int, int]]], dict[str, int]]:
+    """Of a rotary embedding: its rows, and those of the cosines and sines; how many steps a sequence has, and
+    how many rows share a table of angles."""
+    x, cosine, _ = inputs
+    rows, _ = matrix(x)
+    samples = cosine.sizes[0] if cosine.ndim > 2 else 1
+    each = max(rows // max(samples, 1), 1)
+    return ([matrix(x)], [matrix(spec) for spec in inputs]), {"steps": x.sizes[-2], "each": each}

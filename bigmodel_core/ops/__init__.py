@@ -50,6 +50,7 @@ if TYPE_CHECKING:  # the types of names that are collected below
     from bigmodel_core.ops.reduce import *
     from bigmodel_core.ops.resizing import *
     from bigmodel_core.ops.rolling import *
+    from bigmodel_core.ops.rotary import *
     from bigmodel_core.ops.scan import *
     from bigmodel_core.ops.scatter import *
     from bigmodel_core.ops.shape import *

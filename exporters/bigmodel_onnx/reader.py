@@ -53,13 +53,21 @@ def readers() -> dict[str, Any]:
         padding_operators,
         recurrent_operators,
         resize_operators,
+        rotary_operators,
         scan_operator,
         shape_operators,
         update_operators,
     )
 
     assert padding_operators and image_operators and normalization_operators and operators and index_operators
-    assert recurrent_operators and resize_operators and scan_operator and shape_operators and update_operators
+    assert (
+        recurrent_operators
+        and rotary_operators
+        and resize_operators
+        and scan_operator
+        and shape_operators
+        and update_operators
+    )
     return nodes.READERS
 
 

@@ -14,6 +14,7 @@ import numpy as np
 from tests.ops.boxes_reference import kept_boxes
 from tests.ops.ctc_reference import ctc_losses
 from tests.ops.resize_reference import resized
+from tests.ops.rotary_reference import turned
 from tests.ops.scan_reference import loops, scanned
 from tests.ops.scatter_reference import scattered
 
@@ -178,6 +179,7 @@ def references(recurrence: Any, images: Any) -> dict[str, Callable[..., Any]]:
         "layer norm of long rows": lambda x, s, b: layer_norm(x, s, b),
         "rms norm": lambda x, s: rms_norm(x, s),
         "rms norm of long rows": lambda x, s: rms_norm(x, s),
+        "rotary": lambda x, i: [turned(x, i[:, None], width=4), turned(x, i[0], 100.0, 2, True)],
         "local response norm": local_response_norm,
         "transpose": lambda x: [x.T, x.transpose(1, 0, 2)],
         "slice": lambda x: [x[1:4], x[:, 2], x[:, ::3], x[..., -2:], x[::-1, ::-2]],

@@ -163,6 +163,10 @@ CASES: dict[str, Case] = {
     ),
     "rms norm": (lambda x, s: o.rms_norm(x, s), {"x": X, "s": POSITIVE[0]}),
     "rms norm of long rows": (lambda x, s: o.rms_norm(x, s), {"x": WIDE, "s": RNG.standard_normal(21)}),
+    "rotary": (
+        lambda x, i: [o.rotary(x, i), o.rotary(x, i[0], 100.0, 2, interleaved=True)],
+        {"x": RNG.standard_normal((2, 3, 5, 4)), "i": np.array([[0, 1, 2, 3, 4], [7, 9, 1, 0, 3]])},
+    ),
     "local response norm": (
         lambda x: o.local_response_norm(x, 3, 0.5),
         {"x": RNG.standard_normal((2, 4, 3))},

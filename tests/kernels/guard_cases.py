@@ -176,6 +176,7 @@ def _rows(x: Value, s: Value, b: Value) -> list[Value]:
         o.log_softmax(x, 0),
         o.layer_norm(x, s, b),
         o.rms_norm(x, s),
+        *(o.rotary(x, o.positions(x, 0), width=36, interleaved=pairs) for pairs in (False, True)),
     ]
 
 

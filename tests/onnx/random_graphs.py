@@ -485,6 +485,23 @@ def _rms_norm(d: Draw, operator: str) -> None:
     d.add(operator, d.operand(shape), d.operand(shape[-1:]), axis=axis, epsilon=d.any(None, 1e-3))
 
 
+@draws("RotaryEmbedding", since=23)
+def _rotary(d: Draw, operator: str) -> None:
+    n, heads, steps, pairs = d.any("N", 2), d.whole(1, 3), d.whole(1, 4), d.whole(1, 3)
+    rest = d.any(0, 0, 2)
+    settings = {"interleaved": d.any(None, 1), "rotary_embedding_dim": 2 * pairs if rest else None}
+    if d.chance(0.5):
+        shape: tuple[Any, ...] = (n, heads, steps, 2 * pairs + rest)
+    else:
+        shape, settings["num_heads"] = (n, steps, heads * (2 * pairs + rest)), heads
+    if d.chance(0.5):
+        d.add(operator, d.operand(shape), *(d.operand((n, steps, pairs)) for _ in range(2)), **settings)
+    else:
+        tables = [d.operand((5, pairs)) for _ in range(2)]
+        places = d.operand((n, steps), "int64", 0, 4, kinds="x")
+        d.add(operator, d.operand(shape), *tables, places, **settings)
+
+
 # Shapes --------------------------------------------------------------------------------------------------
 
 

@@ -21,6 +21,7 @@ from bigmodel_core.ops.squares import SumOfSquares
 from tests.onnx.conftest import Function, each, run
 from tests.ops.boxes_reference import kept_boxes
 from tests.ops.resize_reference import matrix, resized
+from tests.ops.rotary_reference import turned
 from tests.ops.scan_reference import loops, scanned
 from tests.ops.scatter_reference import scattered
 
@@ -273,6 +274,22 @@ CASES: dict[str, Case] = {
         (X, (4,), (4,)),
     ),
     "rms_norm": (ops.rms_norm, lambda x, s: _unit(x) * s, (X, (4,))),
+    **{
+        f"rotary{' of neighbours' * pairs}": (
+            lambda x, y, i, pairs=pairs: (
+                ops.rotary(x, ops.positions(x, 2), interleaved=pairs),
+                ops.rotary(x, i, 100.0, 4, pairs),
+                ops.rotary(y, i, 100.0, 4, pairs),
+            ),
+            lambda x, y, i, pairs=pairs: (
+                turned(x, np.arange(x.shape[2]), 1e4, 6, pairs),
+                turned(x, i[:, None], 100.0, 4, pairs),
+                turned(y, i, 100.0, 4, pairs),
+            ),
+            (("N", 2, "T", 6), ("N", "T", 4), bm.Spec(("N", "T"), "int64")),
+        )
+        for pairs in (False, True)
+    },
     "rms_norm apart": (
         lambda x, s: ops.rms_norm(x, s, (1, 2)),
         lambda x, s: _unit(x, (1, 2)) * s,

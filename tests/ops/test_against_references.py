@@ -18,6 +18,7 @@ from bigmodel_core.kernels.interpolation import METHODS
 from bigmodel_core.testing import check_gradients, compute
 from bigmodel_core.testing.evaluate import Evaluation
 from tests.ops.resize_reference import resized
+from tests.ops.rotary_reference import turned
 from tests.ops.scan_reference import scanned, torch_scanned
 from tests.ops.scatter_reference import scattered
 
@@ -65,6 +66,14 @@ def softmax(x: np.ndarray, axis: int = -1) -> np.ndarray:
 
 def rms_norm(x: np.ndarray, scale: Any, axis: Any = -1, epsilon: float = 1e-6) -> np.ndarray:
     return x / np.sqrt((x * x).mean(axis, keepdims=True) + epsilon) * scale
+
+
+def torch_turned(torch: Any, x: Any) -> Any:
+    """As in transformers' Llama."""
+    speed = 1.0 / (1e4 ** (torch.arange(0, 6, 2, dtype=torch.float64) / 6))
+    angles = torch.outer(torch.arange(5, dtype=torch.float64), speed)
+    both = torch.cat((angles, angles), -1)
+    return x * both.cos() + torch.cat((-x[..., 3:], x[..., :3]), -1) * both.sin()
 
 
 def local_response_norm(x: np.ndarray, size: int, alpha: float, beta: float, k: float) -> np.ndarray:
@@ -519,6 +528,27 @@ CASES = [
         rms_norm,
         lambda torch, x, scale: torch.nn.functional.rms_norm(x, (4,), scale, 1e-6),
         [CUBE, normal(4)],
+    ),
+    Case(
+        "rotary",
+        lambda x: ops.rotary(x, ops.positions(x, 2)),
+        turned,
+        torch_turned,
+        [normal(2, 3, 5, 6)],
+    ),
+    Case(
+        "rotary of neighbours, some of them",
+        lambda x, i: ops.rotary(x, i, 50.0, 4, interleaved=True),
+        lambda x, i: turned(x, i[:, None], 50.0, 4, True),
+        None,
+        [normal(2, 3, 5, 6), whole(40, 2, 5)],
+    ),
+    Case(
+        "rotary of samples without heads",
+        lambda x, i: ops.rotary(x, i, 100.0, 2),
+        lambda x, i: turned(x, i, 100.0, 2),
+        None,
+        [normal(2, 5, 6), whole(40, 2, 5)],
     ),
     Case(
         "rms_norm along two axes",

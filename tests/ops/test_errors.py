@@ -52,6 +52,22 @@ REFUSED: list[tuple[str, Callable[..., Any], list[np.ndarray], type[BigmodelErro
     ("activation of integers", ops.relu, [I3], DtypeError, "int64"),
     ("mean of integers", ops.mean, [I3], DtypeError, "int64"),
     ("sum of truth values", lambda x: ops.sum(x > 0), [F4], DtypeError, "bool"),
+    ("rotary of an odd width", lambda x, i: ops.rotary(x, i, width=1), [F23, I3[:2]], ConfigError, "1 of 3"),
+    (
+        "rotary without a position for each step",
+        ops.rotary,
+        [np.zeros((2, 3, 4)), I3[:2]],
+        ShapeError,
+        "3, 4",
+    ),
+    ("rotary of float positions", ops.rotary, [F23, F4[:2]], DtypeError, "int64"),
+    (
+        "rotary with too few frequencies",
+        lambda x, i: ops.rotary(x, i, width=2, frequencies=[]),
+        [F23, I3[:2]],
+        ConfigError,
+        "0 frequencies for 1 pair",
+    ),
     ("empty clip", lambda x: ops.clip(x, 1, 0), [F4], ConfigError, "1.0 to 0.0"),
     ("norm of a text", lambda x: ops.norm(x, "fro"), [F4], ConfigError, "ord of norm is 'fro'"),
     (
