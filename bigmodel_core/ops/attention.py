@@ -1,24 +1,85 @@
-"""Scaled dot-product attention, composed of matrix products and a softmax."""
+"""Scaled dot-product attention: softmax(q @ k.T) @ v with masks, grouped heads and dropout, as one op."""
 
 from __future__ import annotations
 
-import math
+from dataclasses import dataclass
+from typing import Any
 
-import numpy as np
-
-from bigmodel_core.errors import DtypeError, ShapeError
-from bigmodel_core.graph import Value
-from bigmodel_core.graph.spec import Dim, Shape, broadcast, dim_divide, dim_multiply, format_shape
-from bigmodel_core.ops.arithmetic import maximum
-from bigmodel_core.ops.comparison import less_equal, logical_and, not_equal, where
+from bigmodel_core.errors import ConfigError, DtypeError, ShapeError
+from bigmodel_core.graph import Op, Value, graph_of
+from bigmodel_core.graph.spec import (
+    Dim,
+    Shape,
+    Spec,
+    broadcast,
+    dim_divide,
+    dim_product,
+    format_shape,
+)
+from bigmodel_core.ops.attention_parts import Parts, composed
 from bigmodel_core.ops.elementwise import check_floats
-from bigmodel_core.ops.functions import sqrt
-from bigmodel_core.ops.linear import MatMul
-from bigmodel_core.ops.positions import positions
-from bigmodel_core.ops.reduce import max as largest
-from bigmodel_core.ops.shape import reshape
-from bigmodel_core.ops.sizes import size_of
-from bigmodel_core.ops.softmax import softmax
+from bigmodel_core.ops.random import SEED, STEP, next_stream
+from bigmodel_core.ops.shape import Transpose, broadcast_to, reshape, transpose
+
+STEPS_FIRST = (0, 2, 1, 3)
+"""From (N, heads, T, width) to (N, T, heads, width) and back."""
+
+
+@dataclass(frozen=True)
+class Attention(Op):
+    """softmax(q @ k.T * scale + bias) @ v of each sample and head, where a mask and lengths show keys.
+
+    Inputs: q (N, heads, T, width), k (N, key heads, S, width), v (N, key heads, S, any), then those that the
+    fields name: a mask of truth values and a bias that broadcast to (N, heads, T, S), the numbers of keys
+    (N,) int64, and the seed and step of random numbers. Outputs: (N, heads, T, any), zeros where a step sees
+    no key, and the logarithm of the sum that the softmax divides by, (N, heads, T).
+
+    Args:
+        causal: whether step t of T sees the keys 0 to t + L - T only, L being the number of keys.
+        scale: what products are multiplied by; 1 / sqrt(width) if None.
+        dropout: the share of weights that is zeroed.
+        stream: the key of the random numbers.
+        has_mask, has_bias, has_lengths: which inputs are given.
+        steps_first: whether q (and the output), k and v are (N, T, heads, width).
+    """
+
+    causal: bool = False
+    scale: float | None = None
+    dropout: float = 0.0
+    stream: int = 0
+    has_mask: bool = False
+    has_bias: bool = False
+    has_lengths: bool = False
+    steps_first: tuple[bool, bool, bool] = (False, False, False)
+
+    @property
+    def draws(self) -> bool:
+        """Whether it draws random numbers."""
+        return self.dropout > 0
+
+    def parts(self, inputs: Any) -> Parts:
+        """The inputs by name, q, k and v as (N, heads, T, width)."""
+        q, k, v = (
+            transpose(x, STEPS_FIRST) if first else x
+            for x, first in zip(inputs[:3], self.steps_first, strict=True)
+        )
+        rest = iter(inputs[3:])
+        mask, bias, lengths = (
+            next(rest) if given else None for given in (self.has_mask, self.has_bias, self.has_lengths)
+        )
+        return Parts(q, k, v, mask, bias, lengths, tuple(rest))
+
+    def infer(self, q: Spec, k: Spec, v: Spec, *others: Spec) -> tuple[Spec, Spec]:
+        wanted = self.has_mask + self.has_bias + self.has_lengths + 2 * self.draws
+        if len(others) != wanted:
+            raise ShapeError(f"Attention takes {3 + wanted} inputs, got {3 + len(others)}.")
+        n, heads, steps, _ = (q.shape[axis] for axis in STEPS_FIRST) if self.steps_first[0] else q.shape
+        shape: Shape = (n, steps, heads) if self.steps_first[0] else (n, heads, steps)
+        return q.with_shape((*shape, v.shape[-1])), q.with_shape((n, heads, steps))
+
+    def decomposed(self, *inputs: Value) -> tuple[Value, Value]:
+        y, log_sum = composed(self, self.parts(inputs))
+        return transpose(y, STEPS_FIRST) if self.steps_first[0] else y, log_sum
 
 
 def attention(
@@ -28,8 +89,13 @@ def attention(
     mask: Value | None = None,
     causal: bool = False,
     scale: float | None = None,
+    dropout: float = 0.0,
+    bias: Value | None = None,
+    lengths: Value | None = None,
 ) -> Value:
-    """softmax(query @ key.T * scale) @ value, for each sample and head (Vaswani et al., 2017).
+    """softmax(query @ key.T * scale + bias) @ value, for each sample and head (Vaswani et al., 2017).
+
+    The scores are never kept as a whole: memory grows with T and S, not with their product (Dao, 2023).
 
     Args:
         query: (..., heads, T, width).
@@ -38,8 +104,14 @@ def attention(
         value: (..., heads, S, width of the output), with as many heads as the key.
         mask: broadcasts to (..., heads, T, S): truth values, true where a key is seen, or numbers that are
             added to the scaled products, -inf where a key is not seen.
-        causal: whether step t sees the keys 0 to t only.
+        causal: whether a step sees no key after its own: the last step sees all keys, the one before all but
+            the last, and so on. Where S equals T, step t sees the keys 0 to t.
         scale: 1 / sqrt(width) if None.
+        dropout: the share of weights that is zeroed at random, the others growing by as much, as in
+            `dropout`.
+        bias: broadcasts to (..., heads, T, S): numbers that are added to the scaled products.
+        lengths: (N,) integers: how many keys of each sample count, from 0 to S. Those behind are not read;
+            `causal` counts from the last that does.
 
     Returns:
         (..., heads, T, width of the output); zeros where a step sees no key.
@@ -47,51 +119,59 @@ def attention(
     Raises:
         ShapeError: the shapes do not go together.
         DtypeError: they are not of one float type.
+        ConfigError: the dropout rate is no number from 0 up to, but not including, 1.
     """
-    heads = _check(query, key, value)
-    batch, (steps, width), keys = query.shape[:-2], query.shape[-2:], key.shape[-2]
-    folded = (*key.shape[:-2], dim_multiply(heads, steps))  # the heads of a key as more steps of one head
-    factor = 1 / math.sqrt(width) if isinstance(width, int) and width else None
-    if scale is not None:
-        scaled = query * float(scale)
-    elif factor is not None:
-        scaled = query * factor
-    else:
-        scaled = query / sqrt(size_of(query, (query.ndim - 1,), query.dtype))
-    shape: Shape = (*batch, steps, keys)
-    scores = reshape(MatMul(False, True)(reshape(scaled, (*folded, width)), key), shape)
-    lowest = float(np.finfo(query.dtype).min)  # not -inf: a row of nothing else would have no softmax
-    seen = less_equal(_steps(key, 0), _steps(query, 1)) if causal else None
-    shown = None  # what a step may see, where some may see nothing
-    if mask is not None:
-        _check_mask(mask, shape, query.dtype)
-        if mask.dtype == "bool":
-            shown = seen = mask if seen is None else logical_and(mask, seen)
+    _check(query, key, value)
+    if not 0 <= dropout < 1:
+        raise ConfigError(f"the dropout rate is {dropout!r}.", fix="use a rate of at least 0 and below 1.")
+    shape = (*query.shape[:-1], key.shape[-2])
+    seen, added = None, None
+    for name, item in (("mask", mask), ("bias", bias)):
+        if item is None:
+            continue
+        _check_mask(name, item, shape, query.dtype)
+        folded = _of_four(item, shape[:-3])
+        if item.dtype == "bool":
+            seen = folded
         else:
-            scores = maximum(scores + mask, lowest)
-            is_open = not_equal(mask, -math.inf)
-            shown = is_open if seen is None else logical_and(is_open, seen)
-    if seen is not None:
-        scores = where(seen, scores, lowest)
-    weights = reshape(softmax(scores), (*folded, keys))
-    found = reshape(MatMul()(weights, value), (*batch, steps, value.shape[-1]))
-    if shown is None:
-        return found
-    rows = reshape(shown, (1,)) if shown.ndim == 0 else shown
-    return where(largest(rows.astype("int32"), -1, keepdims=True) > 0, found, 0.0)
+            added = folded if added is None else added + folded
+    given = [x for x in (seen, added) if x is not None]
+    if lengths is not None:
+        given.append(_checked_lengths(lengths, query))
+    graph, stream = graph_of((query, key, value)), 0
+    if dropout:
+        stream = next_stream(graph)
+        given += [graph.input(SEED, Spec((), "int64")), graph.input(STEP, Spec((), "int64"))]
+    operands = [_of_four(x, query.shape[:-3]) for x in (query, key, value)]
+    first = [isinstance(x.node.op, Transpose) and x.node.op.permutation == STEPS_FIRST for x in operands]
+    operands = [x.node.inputs[0] if turned else x for x, turned in zip(operands, first, strict=True)]
+    op = Attention(
+        bool(causal),
+        None if scale is None else float(scale),
+        float(dropout),
+        stream,
+        seen is not None,
+        added is not None,
+        lengths is not None,
+        (first[0], first[1], first[2]),
+    )
+    y = op(*operands, *given)[0]
+    y = transpose(y, STEPS_FIRST) if first[0] else y
+    return reshape(y, (*query.shape[:-1], value.shape[-1]))
 
 
-def _steps(x: Value, after: int) -> Value:
-    """The numbers of the steps of x, with so many axes after them."""
-    return reshape(positions(x, x.ndim - 2), (x.shape[-2],) + (1,) * after)
+def _of_four(x: Value, batch: Shape) -> Value:
+    """An array of four dimensions: ones in front, or those of the batch as one."""
+    if x.ndim <= 4:
+        return reshape(x, (1,) * (4 - x.ndim) + x.shape)
+    inner = x.shape[-3:]
+    if any(dim != 1 for dim in x.shape[:-3]):
+        x = broadcast_to(x, (*batch, *inner))
+    return reshape(x, (dim_product(x.shape[:-3]), *inner))
 
 
-def _check(query: Value, key: Value, value: Value) -> Dim:
-    """How many heads of the query a head of the key serves.
-
-    Raises:
-        ShapeError, DtypeError: as `attention` says.
-    """
+def _check(query: Value, key: Value, value: Value) -> None:
+    """Raise ShapeError or DtypeError as `attention` says."""
     check_floats("attention", query.spec)
     kinds = {query.dtype, key.dtype, value.dtype}
     if len(kinds) > 1:
@@ -109,14 +189,16 @@ def _check(query: Value, key: Value, value: Value) -> Dim:
             fix="pass (..., heads, T, width), (..., heads, S, width) and (..., heads, S, any); the heads of"
             " the query are as many as those of the key, or a multiple.",
         )
-    return heads
 
 
-def _check_mask(mask: Value, shape: Shape, dtype: str) -> None:
-    if mask.dtype not in ("bool", dtype):
+def _check_mask(name: str, mask: Value, shape: Shape, dtype: str) -> None:
+    allowed = (dtype,) if name == "bias" else ("bool", dtype)
+    if mask.dtype not in allowed:
         raise DtypeError(
-            f"the mask of attention is {mask.dtype}, expected bool or {dtype}.",
-            fix="compare it, as in mask > 0, so that it is true where a key is seen.",
+            f"the {name} of attention is {mask.dtype}, expected {' or '.join(allowed)}.",
+            fix="compare it, as in mask > 0, so that it is true where a key is seen."
+            if name == "mask"
+            else f"convert it: bias.astype('{dtype}'); truth values are a mask.",
         )
     try:
         fits = broadcast(mask.shape, shape) == shape
@@ -124,9 +206,24 @@ def _check_mask(mask: Value, shape: Shape, dtype: str) -> None:
         fits = False
     if not fits:
         raise ShapeError(
-            f"the mask {format_shape(mask.shape)} does not broadcast to {format_shape(shape)}.",
-            fix="add axes: mask[:, None, None, :] for a mask of keys (N, S).",
+            f"the {name} {format_shape(mask.shape)} does not broadcast to {format_shape(shape)}.",
+            fix=f"add axes: {name}[:, None, None, :] for a {name} of keys (N, S).",
         )
+
+
+def _checked_lengths(lengths: Value, query: Value) -> Value:
+    if not lengths.spec.is_integer:
+        raise DtypeError(
+            f"the lengths of attention are {lengths.dtype}, expected integers.", fix="convert them."
+        )
+    batch = query.shape[:-3]
+    if lengths.shape != batch or not batch:
+        raise ShapeError(
+            f"the lengths of attention are {format_shape(lengths.shape)} for queries"
+            f" {format_shape(query.shape)}.",
+            fix="pass queries (N, heads, T, width) and the number of keys of each sample, (N,).",
+        )
+    return reshape(lengths.astype("int64"), (dim_product(batch),))
 
 
 __all__ = ["attention"]

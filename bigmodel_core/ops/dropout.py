@@ -52,9 +52,17 @@ def dropout(x: Value, rate: float) -> Value:
     check_floats("dropout", x.spec)
     if rate == 0:
         return x
-    graph = graph_of((x,))
-    bits = drawn(RandomBits, graph, x.shape)
-    return _Drop(1.0 / (1.0 - rate))(x, _Kept(int(rate * 2**32))(bits))
+    return dropped(x, drawn(RandomBits, graph_of((x,)), x.shape), rate)
+
+
+def dropped(x: Value, bits: Value, rate: float) -> Value:
+    """x with numbers zeroed where random bits say so."""
+    return _Drop(1.0 / (1.0 - rate))(x, _Kept(threshold(rate))(bits))
+
+
+def threshold(rate: float) -> int:
+    """From which of 32 random bits on, as a number, a number is kept."""
+    return int(rate * 2**32)
 
 
 __all__ = ["dropout"]

@@ -124,9 +124,17 @@ def path_key(path: str) -> int:
 
 def drawn(kind: type[RandomBits], graph: Graph, shape: Shape) -> Value:
     """The next stream of the layer whose call runs: its key is the layer's path and how often it drew."""
-    draws = sum(isinstance(node.op, RandomBits) and node.path == graph.path for node in graph.nodes)
     seed, step = graph.input(SEED, Spec((), "int64")), graph.input(STEP, Spec((), "int64"))
-    return kind(path_key(f"{graph.path}#{draws}"), shape)(seed, step)
+    return kind(next_stream(graph), shape)(seed, step)
+
+
+def next_stream(graph: Graph) -> int:
+    """The key of that stream."""
+    draws = sum(
+        (isinstance(node.op, RandomBits) or getattr(node.op, "draws", False)) and node.path == graph.path
+        for node in graph.nodes
+    )
+    return path_key(f"{graph.path}#{draws}")
 
 
 def uniform(

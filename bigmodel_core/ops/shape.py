@@ -160,6 +160,9 @@ def transpose(x: Value, permutation: Sequence[int] | None = None) -> Value:
     """
     given = reversed(range(x.ndim)) if permutation is None else several(permutation)
     order = tuple(normal_axis(axis, x.ndim) for axis in given)
+    if isinstance(x.node.op, Transpose) and sorted(order) == list(range(x.ndim)):  # one move, or none
+        before = x.node.op.permutation
+        return transpose(x.node.inputs[0], tuple(before[axis] for axis in order))
     return x if order == tuple(range(x.ndim)) else Transpose(order)(x)
 
 

@@ -84,7 +84,7 @@ def local_response_norm(x: np.ndarray, size: int, alpha: float, beta: float, k: 
 
 
 QUERIES = (normal(2, 2, 3, 4), normal(2, 2, 5, 4, seed=1), normal(2, 2, 5, 3, seed=2))
-BEFORE = np.arange(5) <= np.arange(3)[:, None]
+BEFORE = np.arange(5) <= np.arange(3)[:, None] + 2  # the last step sees the last key
 MASK = np.array([[1, -1, 1, -1, 1], [-1, -1, -1, -1, -1], [1, 1, 1, 1, -1]])
 
 
@@ -575,7 +575,9 @@ CASES = [
         "attention to what came before",
         lambda q, k, v: ops.attention(q, k, v, causal=True, scale=0.3),
         lambda q, k, v: attention(q, k, v, BEFORE, 0.3),
-        torch_attention(is_causal=True, scale=0.3, enable_gqa=True),
+        lambda torch, *x: torch_attention(attn_mask=torch.from_numpy(BEFORE), scale=0.3, enable_gqa=True)(
+            torch, *x
+        ),
         [QUERIES[0], QUERIES[1][:, :1], QUERIES[2][:, :1]],
     ),
     Case(
