@@ -128,13 +128,14 @@ def _file(
     from bigmodel_core.cli.usual import metrics_for
     from bigmodel_core.nn.predictions import scores_of
     from bigmodel_core.train.by_output import named_metrics
-    from bigmodel_core.train.evaluation import in_recorded_units
+    from bigmodel_core.train.evaluation import fitted_metric, in_recorded_units
 
     predictor = load(str(path))
     data = load_data(data_name, data_dir, predictor.known)
     split = _split(data, part)
     check_samples(predictor, data)
     metrics = metrics_for(data) if metrics is None else metrics
+    metrics = [fitted_metric(item, data.encoding) for item in metrics]
     states = [item.empty() for item in metrics]
     truth = in_recorded_units(split.y, predictor.known.encoding)
     for start in range(0, len(split), batch_size):

@@ -11,6 +11,7 @@ import numpy as np
 from bigmodel_core.data.encoding import Encoding
 from bigmodel_core.data.preprocessing import Preprocessing
 from bigmodel_core.data.source import Source
+from bigmodel_core.data.tokenizer import Tokenizer
 from bigmodel_core.errors import BigmodelError, DataError
 
 BLOCK = 1024
@@ -26,8 +27,11 @@ def conformed_inputs(x: Any, own: Encoding, wanted: Encoding) -> Any:
         own, wanted: the encodings.
 
     Raises:
-        DataError: columns are missing or unknown, or samples have another shape; names them.
+        DataError: columns are missing or unknown, samples have another shape, or are tokens of another
+            vocabulary; names them.
     """
+    if own.tokenizer != wanted.tokenizer:
+        raise _other_tokenizer(own.tokenizer, wanted.tokenizer, own.name)
     order = columns_in_order(own.features, wanted.features, own.name)
     steps = wanted.preprocessing
     if (order is None and own.preprocessing == steps) or isinstance(x, (Mapping, tuple)):
@@ -132,6 +136,8 @@ def conformed_targets(y: np.ndarray | None, own: Encoding, wanted: Encoding) -> 
     """
     if y is None:
         return None
+    if own.target_tokenizer != wanted.target_tokenizer:
+        raise _other_tokenizer(own.target_tokenizer, wanted.target_tokenizer, own.name)
     if wanted.task is not None and (own.task == "regression") != (wanted.task == "regression"):
         kinds = {True: "numbers", False: "classes"}
         raise DataError(
@@ -144,7 +150,13 @@ def conformed_targets(y: np.ndarray | None, own: Encoding, wanted: Encoding) -> 
         return _conformed_numbers(y, own, wanted)
     if wanted.labels is None or own.labels == wanted.labels:
         return y
-    used = np.unique(y).tolist()
+    if not isinstance(y, np.ndarray):
+        raise DataError(
+            "its classes have other numbers than in training, and they are not one array.",
+            where=own.name,
+            fix="load the data as the model met its own: bm.datasets.load(name, path, like=run).",
+        )
+    used = np.unique(y if own.ignore is None else y[y != own.ignore]).tolist()
     names = (
         [str(number) for number in used] if own.labels is None else [own.labels[number] for number in used]
     )
@@ -156,9 +168,25 @@ def conformed_targets(y: np.ndarray | None, own: Encoding, wanted: Encoding) -> 
         raise unknown_label(unknown, wanted.labels, own.name)
     if own.labels is None:
         return y
-    numbers = np.zeros(max(used) + 1, np.int64)
+    numbers = np.zeros(max(used, default=0) + 1, np.int64)
     numbers[used] = [wanted.labels.index(name) for name in names]
-    return np.asarray(numbers[y])
+    if own.ignore is None:
+        return np.asarray(numbers[y])
+    is_counted = y != own.ignore
+    return np.where(is_counted, numbers[np.where(is_counted, y, 0)], own.ignore)
+
+
+def _other_tokenizer(own: Tokenizer | None, wanted: Tokenizer | None, where: str) -> DataError:
+    """The error about texts whose tokens are not those that a model was trained with."""
+
+    def told(tokenizer: Tokenizer | None) -> str:
+        return "without a tokenizer" if tokenizer is None else f"with {repr(tokenizer)[1:-1]}"
+
+    return DataError(
+        f"its texts were made tokens {told(own)}, and the model was trained {told(wanted)}.",
+        where=where,
+        fix="load the data as the model met its own: bm.datasets.load(name, path, like=run).",
+    )
 
 
 def unknown_label(unknown: list[str], known: tuple[str, ...], where: str) -> DataError:

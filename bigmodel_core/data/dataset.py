@@ -16,9 +16,11 @@ from bigmodel_core.data.arrays import cast
 from bigmodel_core.data.encoding import Encoding, Task
 from bigmodel_core.data.like import encoding_of
 from bigmodel_core.data.preprocessing import Preprocessing
+from bigmodel_core.data.ragged import free_axis
 from bigmodel_core.data.sampling import split_indices
 from bigmodel_core.data.source import Source
 from bigmodel_core.data.split import Split
+from bigmodel_core.data.tokenizer import Tokenizer
 from bigmodel_core.data.tree import mapped
 from bigmodel_core.errors import BigmodelError, ConfigError, DataError
 
@@ -42,6 +44,9 @@ class Data:
         target_preprocessing: how y was made from the recorded targets, for regression; None if y is raw.
         features: the names of the columns of x, if it has some.
         target: the name of the column of targets.
+        tokenizer: what made tokens of texts; x is then tokens, -1 where there is none.
+        target_tokenizer: what made tokens of targets that are texts.
+        ignore: a label that counts nothing in losses and metrics, such as -1 where a text has ended.
         notes: decisions that a user may want to change, one sentence each.
         made_by: the data set, with all options as decided; that which loads it if None.
         data_dir: the file or folder it was read from, if one was named.
@@ -65,6 +70,9 @@ class Data:
     notes: tuple[str, ...] = ()
     made_by: Dataset | None = None
     data_dir: Path | None = None
+    tokenizer: Tokenizer | None = None
+    target_tokenizer: Tokenizer | None = None
+    ignore: int | None = None
 
     def __post_init__(self) -> None:
         if self.task not in get_args(Task):
@@ -97,10 +105,11 @@ class Data:
                 fix='convert the labels to integers, or use task="regression".',
             )
         classes = 2 if self.task == "binary" else len(self.labels) if self.labels else None
-        if y.size and (y.min() < 0 or (classes is not None and y.max() >= classes)):
+        counted = y if self.ignore is None else y[y != self.ignore]
+        if counted.size and (counted.min() < 0 or (classes is not None and counted.max() >= classes)):
             expected = f"0 to {classes - 1}" if classes is not None else "0 and up"
             raise DataError(
-                f"labels run from {y.min()} to {y.max()}, expected {expected}.",
+                f"labels run from {counted.min()} to {counted.max()}, expected {expected}.",
                 where=where,
                 fix="number the classes from 0.",
             )
@@ -125,6 +134,9 @@ class Data:
             self.target,
             self.input_meaning,
             dataset,
+            tokenizer=self.tokenizer,
+            target_tokenizer=self.target_tokenizer,
+            ignore=self.ignore,
         )
 
     def like(self, known: Any) -> Data:
@@ -180,12 +192,30 @@ class Data:
             return 2
         if self.labels is not None:
             return len(self.labels)
+        if self.target_tokenizer is not None:
+            return self.target_tokenizer.size
         tops = [
             int(split.y.max())
             for split in self.splits().values()
             if isinstance(split.y, np.ndarray) and split.y.size
         ]
         return max(tops) + 1 if tops else None
+
+    @property
+    def vocabulary(self) -> int | None:
+        """How many different tokens the samples have; None if they are no tokens."""
+        if self.tokenizer is not None:
+            return self.tokenizer.size
+        arrays = [array for split in self.splits().values() for array in split.inputs]
+        whole = [array for array in arrays if isinstance(array, np.ndarray) and array.dtype.kind == "i"]
+        if len(whole) < len(arrays):
+            return None
+        return max((int(array.max()) for array in whole if array.size), default=-1) + 1 or None
+
+    @property
+    def target_vocabulary(self) -> int | None:
+        """The same of targets that are texts."""
+        return None if self.target_tokenizer is None else self.target_tokenizer.size
 
     def split_validation(self, fraction: float = 0.1, seed: int = 0) -> Data:
         """The same data with `fraction` of the training samples moved to a validation split.
@@ -213,12 +243,14 @@ class Data:
             "name": self.name,
             "task": self.task,
             "samples": {part: len(split) for part, split in self.splits().items()},
-            "input_shape": mapped(lambda array: list(array.shape[1:]), self.train.x),
+            "input_shape": mapped(lambda array: list(_shape_of(array)), self.train.x),
             "input_dtype": self.input_dtype,
-            "target_shape": mapped(lambda array: list(array.shape[1:]), target),
+            "target_shape": mapped(lambda array: list(_shape_of(array)), target),
             "classes": self.classes,
             "labels": None if self.labels is None else list(self.labels),
             "preprocessing": None if self.preprocessing is None else self.preprocessing.to_dict(),
+            "tokenizer": None if self.tokenizer is None else repr(self.tokenizer),
+            "target_tokenizer": None if self.target_tokenizer is None else repr(self.target_tokenizer),
             "target_preprocessing": None
             if self.target_preprocessing is None
             else self.target_preprocessing.to_dict(),
@@ -284,7 +316,13 @@ def _loading(load: Callable[..., Any]) -> Callable[..., Any]:
 
 
 def _sample_shape(x: Any) -> Any:
-    return mapped(lambda array: tuple(array.shape[1:]), x)
+    return mapped(_shape_of, x)
+
+
+def _shape_of(samples: np.ndarray | Source) -> tuple[int | str, ...]:
+    """The shape of a sample, with the name of an axis on which samples differ in length."""
+    axis = free_axis(samples)
+    return tuple(samples.shape[1:]) if axis is None else (axis, *samples.shape[2:])
 
 
 def _model_input(x: np.ndarray | Source, where: str) -> np.ndarray | Source:

@@ -7,6 +7,7 @@ from dataclasses import dataclass, fields, replace
 from typing import Any, Literal, get_args
 
 from bigmodel_core.data.preprocessing import Preprocessing
+from bigmodel_core.data.tokenizer import Tokenizer
 from bigmodel_core.errors import BigmodelError, ConfigError
 from bigmodel_core.registry import config
 
@@ -15,6 +16,9 @@ Task = Literal["classification", "binary", "regression"]
 _TEXTS = ("name", "target", "input_meaning")
 _LISTS = ("labels", "features")
 _STEPS = ("preprocessing", "target_preprocessing")
+_TOKENIZERS = ("tokenizer", "target_tokenizer")
+SAME = "same"
+"""Written in place of a target tokenizer that is that of the samples."""
 
 
 @dataclass(frozen=True)
@@ -33,6 +37,9 @@ class Encoding:
         features: the names of the columns, in the order in which x has them.
         target: the name of the column of targets.
         input_meaning: one phrase for people: what one sample is.
+        tokenizer: what made tokens of texts; those of targets, too, unless they have their own.
+        target_tokenizer: what made tokens of targets that are texts.
+        ignore: the label of targets that count nothing in losses and metrics.
         dataset: the data set with all options as decided, as `config.to_config` writes it.
         complete: False if an earlier version wrote down only labels, task and preprocessing.
 
@@ -51,11 +58,22 @@ class Encoding:
     input_meaning: str = ""
     dataset: Mapping[str, Any] | None = None
     complete: bool = True
+    tokenizer: Tokenizer | None = None
+    target_tokenizer: Tokenizer | None = None
+    ignore: int | None = None
 
     @property
     def numbers(self) -> tuple[Any, ...]:
         """Everything that says what each number means: encodings that are equal in this agree on x and y."""
-        return self.task, self.labels, self.preprocessing, self.target_preprocessing, self.features
+        return (
+            self.task,
+            self.labels,
+            self.preprocessing,
+            self.target_preprocessing,
+            self.features,
+            self.tokenizer,
+            self.target_tokenizer,
+        )
 
     def filled(self, own: Encoding) -> Encoding:
         """This encoding; one of an earlier version takes from the data's own what it did not write down."""
@@ -96,6 +114,10 @@ class Encoding:
             found[name] = None if found[name] is None else list(found[name])
         for name in _STEPS:
             found[name] = None if found[name] is None else found[name].to_dict()
+        for name in _TOKENIZERS:
+            found[name] = None if found[name] is None else found[name].to_dict()
+        if self.tokenizer is not None and self.tokenizer == self.target_tokenizer:
+            found["target_tokenizer"] = SAME
         found["dataset"] = None if self.dataset is None else dict(self.dataset)
         return found
 
@@ -125,6 +147,14 @@ class Encoding:
                 if not isinstance(steps, Mapping):
                     raise _malformed(f"{name} is no mapping")
                 found[name] = Preprocessing.from_dict(steps)
+        for name in _TOKENIZERS:
+            if (document := found.get(name)) is not None:
+                try:
+                    found[name] = found["tokenizer"] if document == SAME else Tokenizer.from_json(document)
+                except (BigmodelError, KeyError, TypeError, ValueError):
+                    raise _malformed(f"{name} is no tokenizer") from None
+        if type(found.get("ignore")) not in (int, type(None)):
+            raise _malformed("ignore is no label")
         if found.get("task") not in (None, *get_args(Task)):
             raise _malformed("the task is unknown")
         if not isinstance(found.get("dataset"), (Mapping, type(None))):
@@ -148,7 +178,7 @@ def _malformed(what: str) -> ConfigError:
 
 SAID = ("labels", "task", "preprocessing", "input_meaning")
 """What checkpoints and exported files say one by one,"""
-REST = ("features", "target", "target_preprocessing", "dataset")
+REST = ("features", "target", "target_preprocessing", "dataset", "tokenizer", "target_tokenizer", "ignore")
 """and what they keep together, as "encoding"."""
 
 
@@ -161,6 +191,9 @@ def encoding_in(metadata: Mapping[str, Any]) -> Encoding:
     found |= {key: rest[key] for key in REST if key in rest} if isinstance(rest, Mapping) else {}
     known = Encoding()
     for key, value in found.items():
+        if key == "target_tokenizer" and value == SAME:
+            known = replace(known, target_tokenizer=known.tokenizer)
+            continue
         try:
             known = replace(known, **{key: getattr(Encoding.from_dict({key: value}), key)})
         except ConfigError:

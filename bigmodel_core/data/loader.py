@@ -10,6 +10,7 @@ import numpy as np
 
 from bigmodel_core.data.augmentation import Augmentation, mixable, mixes
 from bigmodel_core.data.prefetch import DEFAULT_WORKERS, need_preparing, prepared_batches
+from bigmodel_core.data.ragged import free_axis
 from bigmodel_core.data.sampling import batch_count, batches
 from bigmodel_core.data.source import Source
 from bigmodel_core.data.split import Split
@@ -79,7 +80,7 @@ class Loader:
                 first rows, good until the next batch. None: fresh arrays.
 
         Raises:
-            ShapeError: arrays in `out` that do not fit the batches.
+            ShapeError: arrays in `out` that do not fit the batches, as none fits those of unequal length.
         """
         x, y, weight = self.split.x, self.split.y, self.split.weight
         order = batches(
@@ -175,6 +176,12 @@ def _kept(batch: np.ndarray, out: np.ndarray | None) -> np.ndarray:
 
 
 def _check_buffer(name: str, buffer: np.ndarray | None, source: np.ndarray | Source, batch_size: int) -> None:
+    if (axis := free_axis(source)) is not None:
+        raise ShapeError(
+            f"the samples for {name} differ in length ({axis}), and a buffer has one.",
+            where="Loader",
+            fix="leave out out=.",
+        )
     expected = (batch_size, *source.shape[1:])
     if buffer is None or buffer.shape != expected or buffer.dtype != source.dtype:
         found = "None" if buffer is None else f"{buffer.dtype} {buffer.shape}"

@@ -13,7 +13,8 @@ from typing import TYPE_CHECKING, TypeVar
 
 import numpy as np
 
-from bigmodel_core.data.source import Source, gathered
+from bigmodel_core.data.ragged import Widths, gathered_together
+from bigmodel_core.data.source import Source
 
 if TYPE_CHECKING:
     from concurrent.futures import Future
@@ -74,7 +75,8 @@ def prepared_batches(
     has_target: bool = False,
     classes: int | None = None,
 ) -> Iterator[tuple[np.ndarray, ...]]:
-    """For each batch of indices an array of each of some samples.
+    """For each batch of indices an array of each of some samples; those of unequal length are as long as the
+    longest of the batch.
 
     Args:
         samples: what to take from; all of one length.
@@ -86,8 +88,10 @@ def prepared_batches(
         classes: how many classes those have, if they are to be mixed.
     """
 
+    widths = Widths(samples)
+
     def batch(indices: np.ndarray) -> tuple[np.ndarray, ...]:
-        found = [gathered(x, indices, np.empty((len(indices), *x.shape[1:]), x.dtype)) for x in samples]
+        found = gathered_together(samples, widths, indices)
         if augment:
             from bigmodel_core.data.augmentation import augmented_pair
 

@@ -11,6 +11,7 @@ from collections.abc import Iterator, Sequence, Sized
 
 import numpy as np
 
+from bigmodel_core.data.ragged import Widths
 from bigmodel_core.data.source import Source, blocks_of
 from bigmodel_core.data.split import Split
 from bigmodel_core.data.tree import leaves
@@ -148,7 +149,8 @@ def batches(
         split: what to draw from.
         batch_size: samples in a batch, at least 1.
         shuffle_seed: None keeps the order of the split; else each (seed, epoch) has its own order. Samples
-            that are read in blocks are mixed some blocks at a time (`Source.blocks`).
+            that are read in blocks are mixed some blocks at a time (`Source.blocks`). Those of unequal length
+            (`Source.lengths`) are put into batches of about one length.
         epoch: number of the epoch, from 0.
         drop_last: leave out a last batch that is not full.
         start: number of the first batch to give; a resumed epoch continues with it.
@@ -163,16 +165,35 @@ def batches(
     """
     count = batch_count(split, batch_size, drop_last)
     samples = (*split.inputs, *leaves(split.y).values(), *leaves(split.weight).values())
-    order = epoch_order(samples, shuffle_seed, epoch)
+    order = epoch_order(samples, shuffle_seed, epoch, batch_size)
     return order_batches(order, batch_size, range(start, count))
 
 
-def epoch_order(samples: Sequence[np.ndarray | Source], shuffle_seed: int | None, epoch: int) -> np.ndarray:
-    """The order of an epoch of samples and all that belongs to them, arrays or sources of one length."""
+POOL = 64
+"""Batches whose samples are put together by length."""
+
+
+def epoch_order(
+    samples: Sequence[np.ndarray | Source], shuffle_seed: int | None, epoch: int, batch_size: int
+) -> np.ndarray:
+    """The order of an epoch of samples and all that belongs to them, arrays or sources of one length.
+
+    Samples that differ in length are shuffled first; of each `POOL` batches that follow each other then, the
+    samples are sorted by length, and the batches so made are shuffled. What does not fill a batch is the end
+    of the first order, so that it is nobody's turn more often.
+    """
     n = len(samples[0])
     if shuffle_seed is None:
         return np.arange(n)
-    return shuffled(n, int(shuffle_seed), int(epoch), blocks_of(samples))
+    seed, epoch = int(shuffle_seed), int(epoch)
+    order, widths = shuffled(n, seed, epoch, blocks_of(samples)), Widths(samples)
+    full = n - n % batch_size
+    if not widths.by_axis or full == 0:
+        return order
+    size = POOL * batch_size
+    pools = [widths.by_length(order[start : min(start + size, full)]) for start in range(0, full, size)]
+    made = np.concatenate(pools).reshape(-1, batch_size)
+    return np.concatenate([made[permutation(len(made), seed, "lengths", epoch)].ravel(), order[full:]])
 
 
 def order_batches(order: np.ndarray, batch_size: int, numbers: range) -> Iterator[np.ndarray]:

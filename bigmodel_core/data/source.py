@@ -35,6 +35,8 @@ class Source(ABC):
 
     shape: tuple[int, ...]
     dtype: np.dtype[Any]
+    axis: str = "T"
+    """The name of the first axis of a sample, where samples differ in length."""
 
     @abstractmethod
     def read(self, indices: np.ndarray, out: np.ndarray) -> None:
@@ -42,7 +44,8 @@ class Source(ABC):
 
         Args:
             indices: (k,) int64, each from 0 to n - 1, in any order.
-            out: (k, ...) of this source's dtype, C-contiguous.
+            out: (k, ...) of this source's dtype, C-contiguous; where samples differ in length, as wide as the
+                longest of these, or wider.
 
         Raises:
             DataError: a sample cannot be read; names the file.
@@ -54,6 +57,14 @@ class Source(ABC):
 
         Shuffling then mixes the samples of so many blocks at a time, and no block is needed again once its
         samples were drawn. None, as here, if any order is as good as another.
+        """
+        return None
+
+    def lengths(self) -> np.ndarray | None:
+        """For samples of unequal length, such as texts, how long each is, (n,); None if all are as long.
+
+        `shape` then has the greatest length; a batch is as long as its longest sample, and training makes
+        batches of samples of about one length.
         """
         return None
 
@@ -107,7 +118,11 @@ class _View(Source):
         self.source, self.indices, self.dtype = source, indices, dtype
         if isinstance(source, _View) and source.dtype == dtype:
             self.source, self.indices = source.source, source.indices[indices]
-        self.shape = (len(indices), *source.shape[1:])
+        self.shape, self.axis = (len(indices), *source.shape[1:]), source.axis
+
+    def lengths(self) -> np.ndarray | None:
+        found = self.source.lengths()
+        return None if found is None else found[self.indices]
 
     def blocks(self) -> tuple[np.ndarray, int] | None:
         found = self.source.blocks()
@@ -118,7 +133,9 @@ class _View(Source):
         if self.source.dtype == self.dtype:
             self.source.read(chosen, out)
         else:
-            out[...] = cast(self.source[chosen], self.dtype, "sample")
+            found = np.empty(out.shape, self.source.dtype)
+            self.source.read(chosen, found)
+            out[...] = cast(found, self.dtype, "sample")
 
 
 def rows(x: np.ndarray | Source, start: int, stop: int) -> np.ndarray | Source:

@@ -8,6 +8,7 @@ from typing import Any
 import numpy as np
 
 from bigmodel_core.data.arrays import as_array, cast
+from bigmodel_core.data.ragged import free_axis
 from bigmodel_core.data.source import Source
 from bigmodel_core.errors import DtypeError, ShapeError
 from bigmodel_core.graph.dtypes import INDICES
@@ -28,7 +29,7 @@ def input_spec(item: Any, dtype: str = "float32") -> Spec:
     """What an input looks like: a Spec, a shape, or an array whose first dimension becomes "N".
 
     Args:
-        item: one of those.
+        item: one of those. Samples of unequal length leave that axis free, too.
         dtype: the number type of arrays of floats, and of what does not say its own.
     """
     if isinstance(item, Spec):
@@ -42,7 +43,8 @@ def input_spec(item: Any, dtype: str = "float32") -> Spec:
             "a model's input is a single number.",
             fix="pass a batch: an array whose first dimension counts samples.",
         )
-    return Spec(("N", *array.shape[1:]), kind)
+    axis = free_axis(array)
+    return Spec(("N", *array.shape[1:]) if axis is None else ("N", axis, *array.shape[2:]), kind)
 
 
 def explain_types(error: DtypeError, inputs: Sequence[Any], specs: Sequence[Spec], dtype: str) -> None:

@@ -47,8 +47,8 @@ class Model(Layer):
         return "binary_cross_entropy" if is_single else self.loss
 
     def fitted(self, data: Data, loss: Loss | None = None) -> Self:
-        """The same model with its number of outputs set for a data set, as far as it has the fields `classes`
-        and `outputs`.
+        """The same model with its sizes set for a data set, as far as it has the fields `classes` and
+        `outputs`, or `vocabulary` and `target_vocabulary` for the tokens of texts.
 
         Two classes take one score, that of class 1, where the task is "binary" and the model is trained by
         cross-entropy, or where a loss of one score was chosen; else each class takes one.
@@ -61,7 +61,11 @@ class Model(Layer):
         changes: dict[str, Any] = {}
         if "outputs" in names and data.task == "regression" and data.train.y is not None:
             changes["outputs"] = data.train.y.shape[1]
-        if "classes" in names and (data.labels is not None or data.task == "binary"):
+        for name in {"vocabulary", "target_vocabulary"} & names:
+            if (size := getattr(data, name)) is not None:
+                changes[name] = size
+        known = data.labels is not None or data.target_tokenizer is not None or data.task == "binary"
+        if "classes" in names and known:
             changes["classes"] = data.classes
             own = self.loss == "cross_entropy" and data.task == "binary"
             if data.classes == 2 and (own if loss is None else loss.one_score):

@@ -11,6 +11,7 @@ from bigmodel_core.errors import GraphError, UsageError
 from bigmodel_core.nn.given import check_model, network_of
 from bigmodel_core.nn.initializers import check_seed
 from bigmodel_core.nn.layer import Layer
+from bigmodel_core.nn.loss import Loss
 from bigmodel_core.nn.network import Network
 from bigmodel_core.nn.optimizer import Optimizer
 from bigmodel_core.nn.patterns import Patterns, patterns_of
@@ -19,7 +20,7 @@ from bigmodel_core.plan.device import Plan
 from bigmodel_core.plan.listing import PlannedStep
 from bigmodel_core.plan.variables import Variables
 from bigmodel_core.registry.config import make
-from bigmodel_core.train.by_output import make_loss
+from bigmodel_core.train.by_output import Losses, make_loss
 from bigmodel_core.train.gradient_sums import GradientSums
 from bigmodel_core.train.objective import Goal, goal_of
 from bigmodel_core.train.step_programs import StepPrograms
@@ -142,6 +143,16 @@ class BuildableStep:
             self._sums = self._known_form = None
             self.counted = {}
         self._make(accumulates)
+
+    def take_loss(self, loss: Loss | Losses) -> None:
+        """Go on with another loss of the same targets; what was learned stays."""
+        if loss == self.loss:
+            return
+        self.loss = loss
+        if self._programs is not None:
+            self._programs.loss = loss
+            self._programs.take_goal(self._programs.goal)
+            self._sums = self._known_form = None
 
     @property
     def programs(self) -> StepPrograms:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, is_dataclass, replace
 from typing import Any
 
 import numpy as np
@@ -176,6 +176,18 @@ def _weight(output: Any, value: Any) -> float:
 
 def _read(items: Any) -> Losses:
     return Losses(tuple(Term(item["output"], loss_of(item["loss"]), item["weight"]) for item in items))
+
+
+def ignoring(item: Any, label: int | None) -> Any:
+    """A loss, losses of outputs or a metric that counts nothing of a label, as the data say: where it has an
+    option `ignore` that is not set."""
+    if label is None:
+        return item
+    if isinstance(item, Losses):
+        return Losses(tuple(replace(term, loss=ignoring(term.loss, label)) for term in item.terms))
+    if not is_dataclass(item) or isinstance(item, type) or getattr(item, "ignore", label) is not None:
+        return item
+    return replace(item, ignore=label)
 
 
 # Metrics ----------------------------------------------------------------------------------------------------

@@ -16,9 +16,10 @@ from bigmodel_core.nn.loss import Loss
 from bigmodel_core.nn.network import Network
 from bigmodel_core.nn.outputs import listed
 from bigmodel_core.plan import Program
-from bigmodel_core.train.by_output import Losses, Metrics, check_outputs, named_metrics
+from bigmodel_core.train.by_output import Losses, Metrics, check_outputs, ignoring, named_metrics
 from bigmodel_core.train.loss_means import LossMeans
 from bigmodel_core.train.measured import measured
+from bigmodel_core.train.metric import Metric
 from bigmodel_core.train.objective import TARGET, WEIGHTS, Goal
 from bigmodel_core.train.samples import Samples, fitting_batch_size
 
@@ -40,6 +41,11 @@ def in_recorded_units(outputs: Any, encoding: Encoding | None) -> Any:
     if steps is None or not isinstance(outputs, np.ndarray) or outputs.shape[1:] != steps.raw_shape:
         return outputs
     return steps.invert(outputs)
+
+
+def fitted_metric(metric: Metric, encoding: Encoding | None) -> Metric:
+    """A metric for the data of an encoding: it counts nothing of the label that those ignore."""
+    return metric if encoding is None else ignoring(metric, encoding.ignore).fitted(encoding)
 
 
 class Evaluator:
@@ -67,7 +73,10 @@ class Evaluator:
         encoding: Encoding | None = None,
     ) -> None:
         self.network, self.loss, self.goal, self.encoding = network, loss, goal, encoding
-        self.metrics = named_metrics(metrics)
+        self.metrics = {
+            name: (output, fitted_metric(metric, encoding))
+            for name, (output, metric) in named_metrics(metrics).items()
+        }
         if isinstance(metrics, dict):
             check_outputs(metrics, network.output_names, "metrics")
         graph = Graph()
@@ -114,6 +123,7 @@ class Evaluator:
         losses, names = LossMeans(), [*self._measured.parts] or [""]
         counted, counts = len(self._measured.counted), len(self._count_of)
         size = fitting_batch_size(self.network, len(samples), None, batch_size)
+        samples, _ = samples.by_length()
         for part in samples.parts(size, workers):
             given: dict[str, Any] = dict(zip(self.network.input_names, part.inputs, strict=True))
             target = part.labelled()
@@ -128,7 +138,7 @@ class Evaluator:
                 continue
             prediction = self._form.pack(results[counted + counts :])
             for name, (output, metric) in self.metrics.items():
-                pair = self._compared(output, prediction, target, kept)
+                pair = self._compared(output, prediction, target, {} if metric.whole else kept)
                 try:
                     states[name] = metric.update(states[name], *pair)
                 except (BigmodelError, AttributeError, TypeError, ValueError) as error:

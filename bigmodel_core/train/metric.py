@@ -7,6 +7,7 @@ from typing import Any, ClassVar, TypeAlias
 
 import numpy as np
 
+from bigmodel_core.data.encoding import Encoding
 from bigmodel_core.errors import ShapeError
 
 MetricState: TypeAlias = dict[str, Any]
@@ -25,6 +26,8 @@ class Metric(ABC):
 
     name: ClassVar[str]
     higher_is_better: ClassVar[bool | None] = True
+    whole: ClassVar[bool] = False
+    """Whether it takes samples as they are, with the labels that count nothing: for metrics of sequences."""
 
     @abstractmethod
     def empty(self) -> MetricState:
@@ -49,6 +52,11 @@ class Metric(ABC):
         Raises:
             DataError: the MetricState has no sample, or too few for a value.
         """
+
+    def fitted(self, encoding: Encoding) -> Metric:
+        """The same metric for the data of an encoding: those of texts take its tokenizer, those of tags the
+        names of the labels."""
+        return self
 
     def __call__(self, prediction: np.ndarray, target: np.ndarray) -> float | np.ndarray:
         """The value over one batch that holds all samples."""

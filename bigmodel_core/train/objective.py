@@ -263,14 +263,23 @@ def _fitted(name: str, array: Any, spec: Spec, known: dict[str, int]) -> Any:
     return checked(name, array, spec, known)
 
 
-def _fitted_weight(name: str, array: Any, spec: Spec, known: dict[str, int]) -> np.ndarray:
+def _fitted_weight(name: str, array: Any, spec: Spec, known: dict[str, int]) -> np.ndarray | Source:
+    if isinstance(array, Source):
+        check_fits(name, array, spec, known)
+        for start in range(0, len(array), 1024):
+            _check_weight(name, array[start : start + 1024])
+        return array if array.dtype == spec.dtype else array.astype(spec.dtype)
     found = as_array(np.asarray(array), name)
     found = _fitted(name, found.astype(spec.dtype) if found.dtype.kind in "iub" else found, spec, known)
+    _check_weight(name, found)
+    return found
+
+
+def _check_weight(name: str, found: np.ndarray) -> None:
     if not (found >= 0).all() or np.isinf(found).any():
         raise DataError(
             f"the {name} has a negative number, or one that is not finite.", fix="weights are 0 or more."
         )
-    return found
 
 
 def _quoted(path: str) -> str:

@@ -15,13 +15,14 @@ from bigmodel_core.data.encoding import Encoding
 from bigmodel_core.data.prefetch import DEFAULT_WORKERS
 from bigmodel_core.data.split import Split
 from bigmodel_core.data.tree import mapped
-from bigmodel_core.errors import UsageError
+from bigmodel_core.errors import DataError, UsageError
 from bigmodel_core.nn.given import network_of
 from bigmodel_core.nn.loss import Loss, name_of
 from bigmodel_core.nn.network import Network
 from bigmodel_core.nn.optimizer import Optimizer
 from bigmodel_core.registry.config import make, make_list
 from bigmodel_core.train import resume as resuming
+from bigmodel_core.train.by_output import ignoring
 from bigmodel_core.train.described import described, described_loss, described_metrics
 from bigmodel_core.train.evaluation import EVALUATION_BATCH, Evaluator
 from bigmodel_core.train.job import Job, encoded, measures, monitored, parted, whole_number
@@ -90,6 +91,7 @@ def prepared(
     if encoding is None and isinstance(data, (Data, Split)):
         encoding = data.encoding
     validation = encoded(validation, encoding)
+    step.take_loss(ignoring(step.loss, None if encoding is None else encoding.ignore))
     if steps_per_epoch is not None:
         whole_number("steps_per_epoch", steps_per_epoch)
     train, held_out = parted(data, validation, step.seed, step.model, steps_per_epoch)
@@ -105,6 +107,7 @@ def prepared(
     network, goal, classes = _built(trainer, train, changes)
     usual = len(train) // train.steps if isinstance(train, Stream) else 64
     batch_size = fitting_batch_size(network, len(train), asked, usual)
+    _check_vocabulary(network, encoding)
     names = list(step.programs.shares)
     measured = measures(trainer.metrics, validated=held_out is not None, losses=names)
     monitor = monitored(trainer.monitor, measured)
@@ -203,6 +206,25 @@ def _built(
     network = trainer.network
     goal = goal_of(step.loss, network, first.inputs, first.labelled(), first.weight)
     return network, goal, classes
+
+
+def _check_vocabulary(network: Network, encoding: Encoding | None) -> None:
+    """Raise unless a model that says how many tokens it knows has a place for each of the tokenizer.
+
+    Raises:
+        DataError: it has fewer.
+    """
+    if encoding is None:
+        return
+    for field in ("vocabulary", "target_vocabulary"):
+        tokenizer = encoding.target_tokenizer if field.startswith("target") else encoding.tokenizer
+        size = getattr(network.layer, field, None) if hasattr(type(network.layer), field) else None
+        if tokenizer is not None and isinstance(size, int) and size < tokenizer.size:
+            raise DataError(
+                f"the tokenizer has {tokenizer.size:,} tokens, and the model a {field} of {size:,}.",
+                where=type(network.layer).__name__,
+                fix=f"build it with {field}={tokenizer.size}; model.fitted(data) does.",
+            )
 
 
 def _for_run(trainer: Trainer, before: Mapping[str, Any], epochs: int, steps_an_epoch: int) -> Optimizer:

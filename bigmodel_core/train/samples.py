@@ -13,6 +13,7 @@ from bigmodel_core.data.arrays import as_array
 from bigmodel_core.data.augmentation import Augmentation
 from bigmodel_core.data.dataset import Data
 from bigmodel_core.data.prefetch import DEFAULT_WORKERS, ahead, need_preparing, prepared_batches
+from bigmodel_core.data.ragged import Widths, gathered_together
 from bigmodel_core.data.sampling import batch_count, epoch_order, order_batches, split_indices
 from bigmodel_core.data.source import Source, rows
 from bigmodel_core.data.split import Split
@@ -191,7 +192,7 @@ class Samples:
         goals = len(leaves(labelled))
         samples = (*self.inputs, *leaves(labelled).values(), *leaves(self.weight).values())
         numbers = range(start, batch_count(self, batch_size, drop_last=False))
-        order = order_batches(epoch_order(samples, seed, epoch), batch_size, numbers)
+        order = order_batches(epoch_order(samples, seed, epoch, batch_size), batch_size, numbers)
         is_alone = count == goals == 1 and "" in leaves(labelled)
         prepared = (
             prepared_batches(
@@ -213,7 +214,8 @@ class Samples:
             yield x, y, filled(self.weight, found[count + goals :])
 
     def parts(self, size: int, workers: int = DEFAULT_WORKERS) -> Iterator[Samples]:
-        """The samples in their order, some at a time: arrays not copied, others read ahead."""
+        """The samples in their order, some at a time: arrays not copied, others read ahead, and as long as
+        the longest of them."""
         spans = [(start, start + size) for start in range(0, len(self), size)]
         if not need_preparing((*self.inputs, *leaves(self.target).values()), ()):
             return (self._between(*span) for span in spans)
@@ -221,8 +223,18 @@ class Samples:
 
     def _read(self, start: int, stop: int) -> Samples:
         part = self._between(start, stop)
-        target = mapped(np.asarray, part.target)
-        return Samples(tuple(np.asarray(x) for x in part.inputs), target, weight=part.weight)
+        arrays = (*part.inputs, *leaves(part.target).values(), *leaves(part.weight).values())
+        found = iter(gathered_together(arrays, Widths(arrays), np.arange(len(part))))
+        inputs = tuple(next(found) for _ in part.inputs)
+        target = filled(part.target, [next(found) for _ in leaves(part.target)])
+        return Samples(inputs, target, weight=filled(part.weight, list(found)))
+
+    def by_length(self) -> tuple[Samples, np.ndarray]:
+        """The same samples, those of about one length together, and which each of them was; as they are if
+        none is longer than another."""
+        order = np.arange(len(self))
+        found = Widths((*self.inputs, *leaves(self.target).values())).by_length(order)
+        return (self, order) if found is order else (self.take(found), found)
 
     def fingerprint(self) -> dict[str, Any]:
         """What tells these samples from others: counts, shapes, types and a digest of some of them."""

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import replace
 from typing import Any
 
@@ -16,7 +17,7 @@ from bigmodel_core.nn.layer import Layer
 from bigmodel_core.nn.network import Network
 from bigmodel_core.nn.outputs import listed
 from bigmodel_core.nn.probabilities import makes_probabilities, of_both
-from bigmodel_core.train.by_output import Losses, Metrics
+from bigmodel_core.train.by_output import Losses, Metrics, ignoring
 from bigmodel_core.train.evaluation import EVALUATION_BATCH, Evaluator, in_recorded_units
 from bigmodel_core.train.job import encoded
 from bigmodel_core.train.objective import goal_of
@@ -91,9 +92,12 @@ class TrainedModel:
         split = encoded(split.test if isinstance(split, Data) else split, self.encoding)
         samples = Samples.of(split, model=network)
         first = samples.first(1)
-        goal = goal_of(self.step.loss, network, first.inputs, first.labelled(), first.weight)
-        evaluator = Evaluator(network, self.step.loss, self.metrics, goal, self.encoding)
-        fitting = samples.fitting(network, self.step.loss, goal)
+        encoding = self.encoding or (split.encoding if isinstance(split, Split) else None)
+        loss = ignoring(self.step.loss, None if encoding is None else encoding.ignore)
+        goal = goal_of(loss, network, first.inputs, first.labelled(), first.weight)
+        units = self.encoding if encoding is None or encoding.target_preprocessing is not None else encoding
+        evaluator = Evaluator(network, loss, self.metrics, goal, units)
+        fitting = samples.fitting(network, loss, goal)
         return evaluator(fitting, check_batch_size(batch_size))
 
     def predict(self, x: Any, batch_size: int = EVALUATION_BATCH) -> Any:
@@ -104,7 +108,8 @@ class TrainedModel:
 
         Args:
             x: an array; a tuple of arrays for several inputs; or a split, brought to the training data's
-                columns and preprocessing.
+                columns and preprocessing. Where samples differ in length, what is beyond their ends means
+                nothing.
             batch_size: samples at a time.
 
         Raises:
@@ -149,8 +154,9 @@ class TrainedModel:
         network = self.network
         samples = Samples(as_inputs(x, network), None).fitting(network, None, None)
         size = fitting_batch_size(network, len(samples), None, check_batch_size(batch_size))
+        samples, order = samples.by_length()
         parts = [listed(network(*part.inputs)) for part in samples.parts(size)]
-        joined = [np.concatenate(output) for output in zip(*parts, strict=True)]
+        joined = [_joined(output, order) for output in zip(*parts, strict=True)]
         return network.trace(training=False).form.pack(joined)
 
     @property
@@ -163,3 +169,27 @@ class TrainedModel:
         if self.step.network is not None:
             return self.step.network
         return self.model if isinstance(self.model, Network) else self.model.network
+
+
+def _joined(parts: Sequence[np.ndarray], order: np.ndarray) -> np.ndarray:
+    """The outputs of samples in their own order; those of short ones end in zeros.
+
+    Args:
+        parts: the outputs of some samples each.
+        order: which samples these are.
+    """
+    shapes = {part.shape[1:] for part in parts}
+    if len(shapes) == 1:
+        found = np.concatenate(parts)
+    else:
+        sizes = np.max([part.shape[1:] for part in parts], axis=0)
+        found = np.zeros((len(order), *sizes), parts[0].dtype)
+        start = 0
+        for part in parts:
+            found[(slice(start, start + len(part)), *map(slice, part.shape[1:]))] = part
+            start += len(part)
+    if np.array_equal(order, np.arange(len(order))):
+        return found
+    placed = np.empty_like(found)
+    placed[order] = found
+    return placed

@@ -234,7 +234,13 @@ def metadata(
         texts["input"] = "raw" if takes_raw_input else "preprocessed"
     if encoding.complete:
         told = encoding.to_dict()
-        texts["encoding"] = _json({key: _without_paths(told[key]) for key in REST if told[key]})
+        texts["encoding"] = _json(
+            {
+                key: told[key] if key.endswith("tokenizer") else _without_paths(told[key])
+                for key in REST
+                if told[key] not in (None, "", [])
+            }
+        )
     return texts
 
 
