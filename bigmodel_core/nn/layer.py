@@ -4,11 +4,11 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, Self
 
 import numpy as np
 
-from bigmodel_core.errors import ShapeError, UnknownParameterError
+from bigmodel_core.errors import ConfigError, GraphError, ShapeError, UnknownParameterError
 from bigmodel_core.graph import Value, place
 from bigmodel_core.graph.spec import Dim, Spec, format_shape
 from bigmodel_core.nn.buildable import Buildable
@@ -127,6 +127,35 @@ class Layer(Buildable):
         _check_shape(name, shape)
         spec = Spec(tuple(shape), dtype or trace.dtype)
         return trace.carry(f"{trace.graph.path}/{name}".lstrip("/"), spec, initial)
+
+    def named(self, name: str) -> Self:
+        """The layer itself, with a name in the paths of parameters in place of its kind and number.
+
+        For layers that another layer makes in its `__call__`; those in its fields have the fields' names.
+
+        Args:
+            name: a Python name, such as "query".
+
+        Raises:
+            ConfigError: it is none.
+            GraphError: no layer is being called.
+
+        ```python
+        @dataclass(frozen=True)
+        class Pair(bm.Layer):
+            def __call__(self, x):
+                return bm.layers.Dense(3).named("left")(x) * bm.layers.Dense(3).named("right")(x)
+        ```
+        """
+        if not isinstance(name, str) or not name.isidentifier():
+            raise ConfigError(f"{name!r} cannot be the name of a layer.", fix='use a Python name, "query".')
+        if not is_tracing():
+            raise GraphError(
+                f"the layer is named '{name}' where no layer is being called.",
+                fix="name layers that a layer makes in its __call__; those in fields have the fields' names.",
+            )
+        object.__setattr__(self, "_name", name)
+        return self
 
     def assign(self, name: str, value: Value) -> None:
         """Give a state that is carried its value for the next call, or a parameter that is not trainable one

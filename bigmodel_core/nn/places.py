@@ -8,6 +8,7 @@ import re
 from dataclasses import dataclass, field, fields, is_dataclass
 from typing import TYPE_CHECKING, Any
 
+from bigmodel_core.errors import GraphError
 from bigmodel_core.nn.parameters import Holder
 
 if TYPE_CHECKING:
@@ -24,6 +25,7 @@ class Call:
         holder: what it owns.
         counts: how many layers without a name of their own were met, by the name of their kind.
         met: the ids of those.
+        named: the layers that were given a name, by that.
     """
 
     layer: Layer
@@ -31,6 +33,26 @@ class Call:
     holder: Holder
     counts: dict[str, int] = field(default_factory=dict)
     met: set[int] = field(default_factory=set)
+    named: dict[str, Layer] = field(default_factory=dict)
+
+    def given_name(self, layer: Layer) -> str | None:
+        """The name that a layer was given where it was made (`Layer.named`); None if none was.
+
+        Raises:
+            GraphError: another layer of this call, or a field of the calling layer, has it.
+        """
+        name: str | None = layer.__dict__.get("_name")
+        kind: Any = type(self.layer)
+        if name is not None and (
+            name in _field_names(kind) or self.named.setdefault(name, layer) is not layer
+        ):
+            raise GraphError(
+                f"two layers inside of {type(self.layer).__name__} have the name '{name}'.",
+                fix="make the layer once and call it twice, if it is to share its parameters; else give"
+                " each a name of its own.",
+                where=self.path or None,
+            )
+        return name
 
     def field_of(self, layer: Layer) -> str | None:
         """The field of the calling layer that holds another one; None if none does."""
@@ -47,7 +69,8 @@ class Call:
         self.met.add(id(layer))
         while True:
             self.counts[name] = self.counts.get(name, 0) + 1
-            if (found := f"{name}_{self.counts[name]}") not in _field_names(kind):
+            found = f"{name}_{self.counts[name]}"
+            if found not in _field_names(kind) and found not in self.named:
                 return found
 
 

@@ -137,16 +137,18 @@ class Trace:
     def _placed(self, layer: Layer) -> tuple[str, Holder]:
         """The path of a layer, and what it owns.
 
-        A layer without a field of its parent's is named by its kind and number. Numbers start anew with each
-        call of the parent: called twice, it meets the same names, and shares what it makes, too.
+        A layer that is in no field of its parent and was given no name is named by its kind and number.
+        Numbers start anew with each call of the parent: called twice, it meets the same names, and shares
+        what it makes, too.
         """
         known = self._places.get(id(layer))
         if not self._stack:
             return known or self._put(layer, "", holder_of(layer))
         parent = self._stack[-1]
         name = parent.field_of(layer)
-        if name is None and id(layer) not in parent.met:
-            if known is None or known[0].rpartition("/")[0] == parent.path:
+        if name is None and (known is None or known[0].rpartition("/")[0] == parent.path):
+            name = parent.given_name(layer)
+            if name is None and id(layer) not in parent.met:
                 name = parent.counted(layer)
         if known is not None:
             return known
@@ -202,7 +204,9 @@ class Trace:
         if path in self.parameters:
             return self.updates.get(path, self.values[path])
         if name in holder.own:  # it was built before, and is called later here, or not at all
-            return self._requested(holder, name, replace(holder.own[name].parameter, path=path))
+            known = holder.own[name].parameter
+            spec = known.spec.with_dtype(self.dtype) if known.spec.is_float else known.spec
+            return self._requested(holder, name, replace(known, path=path, spec=spec))
         return None
 
     # State ----------------------------------------------------------------------------------------------

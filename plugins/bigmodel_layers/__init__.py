@@ -16,13 +16,15 @@ from bigmodel_layers.activations import (
     Softsign,
     Tanh,
 )
+from bigmodel_layers.attention import MultiHeadAttention
 from bigmodel_layers.channel_normalization import BatchNorm, GroupNorm, InstanceNorm
 from bigmodel_layers.convolution import Conv1d, Conv2d, ConvTranspose2d
 from bigmodel_layers.dense import Dense
 from bigmodel_layers.dropout import Dropout
-from bigmodel_layers.embedding import Embedding
+from bigmodel_layers.embedding import Embedding, TiedDense
+from bigmodel_layers.feed_forward import FeedForward, SwiGlu
 from bigmodel_layers.frozen import Frozen
-from bigmodel_layers.normalization import LayerNorm
+from bigmodel_layers.normalization import LayerNorm, RmsNorm
 from bigmodel_layers.pooling import (
     AdaptiveAveragePool2d,
     AveragePool1d,
@@ -34,8 +36,10 @@ from bigmodel_layers.pooling import (
     Upsample2d,
     ZeroPad2d,
 )
+from bigmodel_layers.positions import PositionalEmbedding, RotaryEmbedding, SinusoidalPositions
 from bigmodel_layers.recurrent import GRU, LSTM, RNN
 from bigmodel_layers.shape import Flatten, Reshape
+from bigmodel_layers.transformer import TransformerBlock
 from bigmodel_layers.volumes import AveragePool3d, Conv3d, ConvTranspose3d, MaxPool3d
 
 __all__ = [
@@ -56,6 +60,7 @@ __all__ = [
     "Dropout",
     "Elu",
     "Embedding",
+    "FeedForward",
     "Flatten",
     "Frozen",
     "Gelu",
@@ -68,15 +73,23 @@ __all__ = [
     "MaxPool1d",
     "MaxPool2d",
     "MaxPool3d",
+    "MultiHeadAttention",
+    "PositionalEmbedding",
     "Relu",
     "Reshape",
     "Resize",
+    "RmsNorm",
+    "RotaryEmbedding",
     "Sigmoid",
     "Silu",
+    "SinusoidalPositions",
     "Softmax",
     "Softplus",
     "Softsign",
+    "SwiGlu",
     "Tanh",
+    "TiedDense",
+    "TransformerBlock",
     "Upsample2d",
     "ZeroPad2d",
 ]
@@ -101,10 +114,19 @@ def bigmodel_layers() -> list[type[bm.Layer]]:
         Dropout,
         Frozen,
         LayerNorm,
+        RmsNorm,
         Flatten,
         Reshape,
         Resize,
         Embedding,
+        TiedDense,
+        PositionalEmbedding,
+        SinusoidalPositions,
+        RotaryEmbedding,
+        MultiHeadAttention,
+        FeedForward,
+        SwiGlu,
+        TransformerBlock,
         RNN,
         LSTM,
         GRU,

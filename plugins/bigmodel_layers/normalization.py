@@ -1,4 +1,4 @@
-"""Layer normalisation."""
+"""Normalisation of the last axis."""
 
 from __future__ import annotations
 
@@ -47,3 +47,28 @@ class LayerNorm(bm.Layer):
         width = x.shape[-1:]
         scale, shift = self.parameter("scale", width, 1.0), self.parameter("shift", width, 0.0)
         return ops.layer_norm(x, scale, shift, self.epsilon)
+
+
+@dataclass(frozen=True)
+class RmsNorm(bm.Layer):
+    """The last axis divided by the root of its mean square, times `scale` (Zhang and Sennrich, 2019).
+
+    Parameters: `scale` (K,), which starts at one, for inputs (..., K).
+
+    Args:
+        epsilon: added to the mean square, so that zeros do not divide by zero.
+
+    Raises:
+        ConfigError: epsilon is not between 0 and 1.
+        ShapeError: the input has no axis, or its last one is free.
+    """
+
+    epsilon: float = 1e-6
+
+    def __post_init__(self) -> None:
+        check_epsilon(self)
+
+    def __call__(self, x: Any) -> Any:
+        if x.ndim < 1:
+            raise ShapeError("the input is a single number.", fix="pass samples with at least one feature.")
+        return ops.rms_norm(x, self.parameter("scale", x.shape[-1:], 1.0), epsilon=self.epsilon)
