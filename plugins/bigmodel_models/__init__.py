@@ -6,9 +6,11 @@ import bigmodel_core as bm
 from bigmodel_models.alexnet import Alexnet
 from bigmodel_models.bigmodel_cnn import BigmodelCnn
 from bigmodel_models.densenet import Densenet121
+from bigmodel_models.gpt import Gpt
 from bigmodel_models.inception import Inception
 from bigmodel_models.lenet import Lenet
 from bigmodel_models.linear import LinearRegression, LinearSvm, LogisticRegression
+from bigmodel_models.llama import Llama
 from bigmodel_models.mlp import Mlp
 from bigmodel_models.recurrent import (
     CharRnn,
@@ -26,11 +28,13 @@ __all__ = [
     "BigmodelCnn",
     "CharRnn",
     "Densenet121",
+    "Gpt",
     "GruClassifier",
     "Inception",
     "Lenet",
     "LinearRegression",
     "LinearSvm",
+    "Llama",
     "LogisticRegression",
     "LstmClassifier",
     "Mlp",
@@ -60,6 +64,8 @@ def bigmodel_models() -> list[type[bm.Model]]:
         GruClassifier,
         TimeSeriesForecaster,
         CharRnn,
+        Gpt,
+        Llama,
         Alexnet,
         BigmodelCnn,
         Densenet121,

@@ -1,0 +1,86 @@
+"""GPT-2: a causal Transformer as a language model."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Any, ClassVar
+
+import bigmodel_core as bm
+from bigmodel_models.sizes import check_heads, fill
+
+_GPT2 = {"vocabulary": 50257, "context": 1024}
+SIZES: dict[str, dict[str, int]] = {
+    "nano": {"layers": 4, "heads": 4, "width": 128, "vocabulary": 65, "context": 64},
+    "gpt2": {"layers": 12, "heads": 12, "width": 768, **_GPT2},
+    "gpt2-medium": {"layers": 24, "heads": 16, "width": 1024, **_GPT2},
+    "gpt2-large": {"layers": 36, "heads": 20, "width": 1280, **_GPT2},
+    "gpt2-xl": {"layers": 48, "heads": 25, "width": 1600, **_GPT2},
+}
+
+
+@dataclass(frozen=True)
+class Gpt(bm.Model):
+    """A language model of GPT-2's form (Radford et al., 2019): scores of the next token at each step.
+
+    Takes tokens (N, T), integers from 0 to vocabulary - 1, or -1 behind the end of a text; gives scores (N,
+    T, vocabulary). The table of the embedding also gives the scores.
+
+    Args:
+        size: "nano", "gpt2", "gpt2-medium", "gpt2-large" or "gpt2-xl": what the following are if not given.
+        vocabulary: how many tokens there are.
+        context: how many steps it can look at.
+        layers: how many blocks are stacked.
+        heads: how many heads attend side by side.
+        width: of a step's vector.
+        dropout: in training, the probability of zeroing numbers of the embedding and of what blocks add.
+        epsilon: of the normalisation.
+
+    >>> import bigmodel_core as bm
+    >>> Gpt(vocabulary=30)(bm.Spec(("N", "T"), "int64"))
+    Spec((N, T, 30), float32)
+    """
+
+    name: ClassVar[str] = "gpt"
+    optimizer: ClassVar[str] = "adamw"
+    learning_rate: ClassVar[float | None] = 1e-3
+    size: str = "nano"
+    vocabulary: int | None = None
+    context: int | None = None
+    layers: int | None = None
+    heads: int | None = None
+    width: int | None = None
+    dropout: float = 0.0
+    epsilon: float = 1e-5
+
+    def __post_init__(self) -> None:
+        fill(self, SIZES)
+        check_heads(self)
+
+    @classmethod
+    def examples(cls) -> list[tuple[dict[str, Any], list[bm.Spec]]]:
+        """What the conformance kit runs."""
+        small = {"vocabulary": 5, "context": 6, "layers": 1, "heads": 2, "width": 4}
+        return [(small, [bm.Spec(("N", 3), "int64")])]
+
+    def input_spec(self) -> bm.Spec:
+        return bm.Spec(("N", "T"), "int64")
+
+    def __call__(self, tokens: Any) -> Any:
+        own: Any = self  # whose sizes are filled in
+        embedding = bm.layers.Embedding(own.vocabulary, own.width, padded=True, deviation=0.02)
+        x = embedding.named("embedding")(tokens)
+        x = bm.layers.PositionalEmbedding(own.context).named("position")(x)
+        x = bm.layers.Dropout(own.dropout)(x)
+        for number in range(own.layers):
+            block = bm.layers.TransformerBlock(
+                own.heads,
+                causal=True,
+                activation=bm.layers.Gelu(approximate=True),
+                epsilon=own.epsilon,
+                dropout=own.dropout,
+                attention_dropout=own.dropout,
+                initial="normal",
+            )
+            x = block.named(f"block_{number + 1}")(x)
+        x = bm.layers.LayerNorm(own.epsilon).named("norm")(x)
+        return bm.layers.TiedDense(embedding).named("output")(x)
