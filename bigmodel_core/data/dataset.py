@@ -5,7 +5,7 @@ from __future__ import annotations
 import functools
 import inspect
 from abc import ABC, abstractmethod
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any, ClassVar, get_args
@@ -22,7 +22,7 @@ from bigmodel_core.data.source import Source
 from bigmodel_core.data.split import Split
 from bigmodel_core.data.tokenizer import Tokenizer
 from bigmodel_core.data.tree import mapped
-from bigmodel_core.errors import BigmodelError, ConfigError, DataError
+from bigmodel_core.errors import BigmodelError, ConfigError, DataError, UsageError
 
 
 @dataclass(frozen=True, eq=False)
@@ -285,6 +285,38 @@ class Dataset(ABC):
         Raises:
             DataError: files that are missing or corrupt.
         """
+
+    def of_texts(self, texts: Sequence[str], encoding: Encoding) -> Any:
+        """Texts to predict as samples of a model: x of a split. For data sets of texts.
+
+        Args:
+            texts: what a user typed, or the lines of a file.
+            encoding: of the training data, which holds the tokenizer.
+
+        Raises:
+            UsageError: the data set is none of texts.
+            DataError: a text cannot be used.
+        """
+        name = getattr(type(self), "name", type(self).__name__)
+        raise UsageError(
+            f"the model was trained on {name}, whose samples are no texts.",
+            fix="pass files: arrays, images or tables.",
+        )
+
+    def spans(
+        self, texts: Sequence[str], scores: np.ndarray, encoding: Encoding
+    ) -> list[list[dict[str, Any]]] | None:
+        """What is predicted of places in texts; None if it is predicted of whole texts.
+
+        For each text it is a list of its parts, as {"text": "dog", "start": 4, "end": 7, "label": "NOUN",
+        "probability": 0.98}.
+
+        Args:
+            texts: as for `of_texts`.
+            scores: (n, T, C), the output of the model.
+            encoding: of the training data.
+        """
+        return None
 
     @classmethod
     def example(cls, folder: Path) -> None:

@@ -12,7 +12,7 @@ from bigmodel_core.data.augmentation import Augmentation, mixable, mixes
 from bigmodel_core.data.prefetch import DEFAULT_WORKERS, need_preparing, prepared_batches
 from bigmodel_core.data.ragged import free_axis
 from bigmodel_core.data.sampling import batch_count, batches
-from bigmodel_core.data.source import Source
+from bigmodel_core.data.source import Source, all_in_epoch
 from bigmodel_core.data.split import Split
 from bigmodel_core.data.tree import filled, leaves
 from bigmodel_core.errors import ShapeError, UsageError
@@ -94,6 +94,8 @@ class Loader:
         inputs = len(self.split.inputs)
         count = inputs + len(leaves(y))
         arrays = [*self.split.inputs, *leaves(y).values(), *leaves(weight).values()]
+        if self.shuffle_seed is not None:
+            arrays = all_in_epoch(arrays, self.shuffle_seed, epoch)
         buffers = self._buffers(out) + [None] * (len(arrays) - count)
         found = self._arrays(arrays, order, epoch, buffers)
         pairs = (

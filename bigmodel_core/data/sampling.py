@@ -12,7 +12,7 @@ from collections.abc import Iterator, Sequence, Sized
 import numpy as np
 
 from bigmodel_core.data.ragged import Widths
-from bigmodel_core.data.source import Source, blocks_of
+from bigmodel_core.data.source import Source, all_in_epoch, blocks_of
 from bigmodel_core.data.split import Split
 from bigmodel_core.data.tree import leaves
 from bigmodel_core.errors import ConfigError, DataError, ShapeError
@@ -164,7 +164,9 @@ def batches(
     [[0, 1], [2, 3], [4]]
     """
     count = batch_count(split, batch_size, drop_last)
-    samples = (*split.inputs, *leaves(split.y).values(), *leaves(split.weight).values())
+    samples = [*split.inputs, *leaves(split.y).values(), *leaves(split.weight).values()]
+    if shuffle_seed is not None:
+        samples = all_in_epoch(samples, int(shuffle_seed), int(epoch))
     order = epoch_order(samples, shuffle_seed, epoch, batch_size)
     return order_batches(order, batch_size, range(start, count))
 

@@ -68,6 +68,12 @@ class Source(ABC):
         """
         return None
 
+    def in_epoch(self, seed: int, epoch: int) -> Source:
+        """The samples as training meets them in an epoch, for those that are drawn anew, such as which
+        words of a text are to be guessed. What differs may depend on seed, epoch and sample alone.
+        """
+        return self
+
     @property
     def ndim(self) -> int:
         """How many axes there are, that of the samples included."""
@@ -120,6 +126,9 @@ class _View(Source):
             self.source, self.indices = source.source, source.indices[indices]
         self.shape, self.axis = (len(indices), *source.shape[1:]), source.axis
 
+    def in_epoch(self, seed: int, epoch: int) -> Source:
+        return _View(self.source.in_epoch(seed, epoch), self.indices, self.dtype)
+
     def lengths(self) -> np.ndarray | None:
         found = self.source.lengths()
         return None if found is None else found[self.indices]
@@ -143,6 +152,11 @@ def rows(x: np.ndarray | Source, start: int, stop: int) -> np.ndarray | Source:
     if isinstance(x, Source):
         return x.take(np.arange(start, min(operator.index(stop), len(x))))
     return x[start:stop]
+
+
+def all_in_epoch(samples: Iterable[np.ndarray | Source], seed: int, epoch: int) -> list[np.ndarray | Source]:
+    """Arrays and sources as they are in an epoch; see `Source.in_epoch`."""
+    return [item.in_epoch(seed, epoch) if isinstance(item, Source) else item for item in samples]
 
 
 def blocks_of(samples: Iterable[np.ndarray | Source]) -> tuple[np.ndarray, int] | None:

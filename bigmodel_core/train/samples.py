@@ -15,7 +15,7 @@ from bigmodel_core.data.dataset import Data
 from bigmodel_core.data.prefetch import DEFAULT_WORKERS, ahead, need_preparing, prepared_batches
 from bigmodel_core.data.ragged import Widths, gathered_together
 from bigmodel_core.data.sampling import batch_count, epoch_order, order_batches, split_indices
-from bigmodel_core.data.source import Source, rows
+from bigmodel_core.data.source import Source, all_in_epoch, rows
 from bigmodel_core.data.split import Split
 from bigmodel_core.data.tree import arrays_of, filled, leaves, mapped
 from bigmodel_core.errors import ConfigError, DataError, UsageError
@@ -190,7 +190,9 @@ class Samples:
         """
         labelled, count = self.labelled(), len(self.inputs)
         goals = len(leaves(labelled))
-        samples = (*self.inputs, *leaves(labelled).values(), *leaves(self.weight).values())
+        samples = all_in_epoch(
+            (*self.inputs, *leaves(labelled).values(), *leaves(self.weight).values()), seed, epoch
+        )
         numbers = range(start, batch_count(self, batch_size, drop_last=False))
         order = order_batches(epoch_order(samples, seed, epoch, batch_size), batch_size, numbers)
         is_alone = count == goals == 1 and "" in leaves(labelled)

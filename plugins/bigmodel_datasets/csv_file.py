@@ -77,8 +77,13 @@ class Table:
         return f"{self.path}, line {line}, column {column + 1} ({self.names[column]})"
 
 
-def read_rows(path: Path, delimiter: str) -> list[tuple[int, list[str]]]:
+def read_rows(path: Path, delimiter: str, quoted: bool = True) -> list[tuple[int, list[str]]]:
     """The rows of a CSV file that are not blank, with their line numbers; all have as many cells.
+
+    Args:
+        path: the file.
+        delimiter: between cells.
+        quoted: whether quotes around a cell are no part of it.
 
     Raises:
         DataError: it cannot be read, has no row, or rows differ in length; names the line.
@@ -86,7 +91,11 @@ def read_rows(path: Path, delimiter: str) -> list[tuple[int, list[str]]]:
     rows: list[tuple[int, list[str]]] = []
     try:
         with path.open(encoding="utf-8-sig", newline="") as stream:
-            reader = csv.reader(stream, delimiter=delimiter, strict=True)
+            reader = (
+                csv.reader(stream, delimiter=delimiter, strict=True)
+                if quoted
+                else csv.reader(stream, delimiter=delimiter, strict=True, quoting=csv.QUOTE_NONE)
+            )
             try:
                 rows.extend(
                     (reader.line_num, cells) for cells in reader if any(cell.strip() for cell in cells)
