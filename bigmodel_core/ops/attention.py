@@ -16,7 +16,9 @@ from bigmodel_core.graph.spec import (
     dim_product,
     format_shape,
 )
+from bigmodel_core.kernels.cpu import attention as cpu_kernels
 from bigmodel_core.ops.attention_parts import Parts, composed
+from bigmodel_core.ops.dropout import threshold
 from bigmodel_core.ops.elementwise import check_floats
 from bigmodel_core.ops.random import SEED, STEP, next_stream
 from bigmodel_core.ops.shape import Transpose, broadcast_to, reshape, transpose
@@ -51,11 +53,17 @@ class Attention(Op):
     has_bias: bool = False
     has_lengths: bool = False
     steps_first: tuple[bool, bool, bool] = (False, False, False)
+    cpu = cpu_kernels.attention
 
     @property
     def draws(self) -> bool:
         """Whether it draws random numbers."""
         return self.dropout > 0
+
+    @property
+    def threshold(self) -> int:
+        """From which of 32 random bits on, as a number, a weight is kept."""
+        return threshold(self.dropout)
 
     def parts(self, inputs: Any) -> Parts:
         """The inputs by name, q, k and v as (N, heads, T, width)."""

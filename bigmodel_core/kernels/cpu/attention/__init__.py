@@ -1,0 +1,110 @@
+"""Attention on the CPU: blocks of queries and keys, scores in the cache alone, on the product's micro-kernel.
+
+Forward, a chunk of work is a block of queries of a head, and backward the keys of a head, or a part of them,
+chosen by the shape alone; sums go over blocks in a fixed order. So results do not depend on threads, and
+memory grows with T and S, not with their product.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Sequence
+from typing import Any
+
+from bigmodel_core.graph.dtypes import SIZES
+from bigmodel_core.graph.spec import Spec
+from bigmodel_core.kernels.call import Call
+from bigmodel_core.kernels.cpu.attention.forward import ROWS, WIDTH, forward_kernel
+from bigmodel_core.kernels.cpu.engine.kernels import cpu_launches
+from bigmodel_core.kernels.cpu.engine.launch import CpuBuffer, CpuLaunch, Item
+from bigmodel_core.kernels.cpu.engine.target import vector_unit
+from bigmodel_core.kernels.cpu.gemm.microkernel import tile_columns
+
+CHUNK_WORK = 600_000
+"""Multiply-adds that make a chunk worth handing to a thread: some 10 microseconds."""
+
+
+def strides(spec: Spec, steps_first: bool) -> tuple[int, int, int]:
+    """Bytes from one sample, head and step to the next."""
+    size, (_, second, third, width) = SIZES[spec.dtype], spec.sizes
+    row = width * size
+    inner = (row, second and third * row) if steps_first else (third * row, row)
+    return second * third * row, *inner
+
+
+def broadcast_strides(spec: Spec) -> list[int]:
+    """Bytes from one to the next along each of four axes, 0 where there is only one."""
+    found, step = [], SIZES[spec.dtype]
+    for count in reversed(spec.sizes):
+        found.append(0 if count == 1 else step)
+        step *= count
+    return found[::-1]
+
+
+def sizes_of(op: Any, inputs: Sequence[Spec]) -> tuple[int, int, int, int, int, int, int]:
+    """Samples, heads, heads of keys, steps, keys, width, width of the output."""
+    q, k, v = (
+        (s[0], s[2], s[1], s[3]) if first else s
+        for s, first in zip((x.sizes for x in inputs[:3]), op.steps_first, strict=True)
+    )
+    return q[0], q[1], k[1], q[2], k[2], q[3], v[3]
+
+
+def shared(call: Call, inputs: Sequence[int]) -> list[Item]:
+    """The part of the context that all kernels share; `inputs` are the positions of what `Attention` takes."""
+    op, specs = call.op, [call.inputs[i] for i in inputs]
+    n, heads, kv_heads, steps, keys, width, out_width = sizes_of(op, specs)
+    buffers = [call.input_buffers[i] for i in inputs]
+    rest = iter(zip(buffers[3:], specs[3:], strict=True))
+    absent: tuple[Any, Spec] = (0, Spec((1, 1, 1, 1), "bool"))
+    mask, bias, lengths = (
+        next(rest) if given else absent for given in (op.has_mask, op.has_bias, op.has_lengths)
+    )
+    seed, step = (buffer for buffer, _ in rest) if op.draws else (0, 0)
+    y = Spec((n, steps, heads, out_width) if op.steps_first[0] else (n, heads, steps, out_width), call.dtype)
+    scale = op.scale if op.scale is not None else 1 / math.sqrt(width) if width else 1.0
+    q, k, v = specs[:3]
+    return [
+        *(*buffers[:3], mask[0], bias[0], lengths[0], call.status, seed, step),
+        *(n, heads, heads // max(kv_heads, 1), steps, keys, width, out_width),
+        *strides(q, op.steps_first[0]),
+        *strides(k, op.steps_first[1]),
+        *strides(v, op.steps_first[2]),
+        *strides(y, op.steps_first[0]),
+        *broadcast_strides(mask[1]),
+        *broadcast_strides(bias[1]),
+        *(int(op.causal), float(scale), op.stream, op.threshold, 1 / (1 - op.dropout)),
+    ]
+
+
+@cpu_launches(over_reads=lambda op, *inputs: (0, 2))
+def attention(call: Call) -> list[CpuLaunch]:
+    """The output and the logarithm of the sum of each row."""
+    n, heads, _, steps, keys, width, out_width = sizes_of(call.op, call.inputs)
+    if n * heads * steps * out_width == 0:
+        return []
+    dtype = call.dtype
+    rows = block_rows(steps, dtype)
+    blocks = -(-steps // rows)
+    items = n * heads * blocks
+    work = min(rows, steps) * keys * (width + out_width) // (1 + call.op.causal)
+    together = min(items, max(1, CHUNK_WORK // max(work, 1)))
+    chunks = -(-items // together)
+    panels: CpuBuffer | int = 0
+    of_chunk = -(-rows // tile_columns(dtype)) * tile_columns(dtype) * (width + 16) * SIZES[dtype]
+    if width > WIDTH:
+        panels = call.scratch(chunks * of_chunk)
+    context = [
+        *shared(call, range(len(call.inputs))),
+        *(call.output_buffers[0], 0 if 1 in call.unread else call.output_buffers[1]),
+        *(blocks, items, together, panels, of_chunk, rows),
+    ]
+    choice = f"{rows} queries a block, {together} blocks a chunk"
+    return [CpuLaunch(forward_kernel(dtype, call.op.draws), context, chunks, choice=choice)]
+
+
+def block_rows(steps: int, dtype: str) -> int:
+    """Queries of a block: about as many in each."""
+    lanes = vector_unit().lanes(dtype)
+    blocks = -(-steps // ROWS)
+    return min(ROWS, -(-steps // blocks // lanes) * lanes) if steps else ROWS
