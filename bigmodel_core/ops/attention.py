@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
-from typing import Any
+from dataclasses import dataclass, fields
+from typing import Any, ClassVar
 
 from bigmodel_core.errors import ConfigError, DtypeError, ShapeError
 from bigmodel_core.graph import Op, Value, graph_of
+from bigmodel_core.graph.autodiff import pulled_back
 from bigmodel_core.graph.spec import (
     Dim,
     Shape,
@@ -21,7 +22,7 @@ from bigmodel_core.ops.attention_parts import Parts, composed
 from bigmodel_core.ops.dropout import threshold
 from bigmodel_core.ops.elementwise import check_floats
 from bigmodel_core.ops.random import SEED, STEP, next_stream
-from bigmodel_core.ops.shape import Transpose, broadcast_to, reshape, transpose
+from bigmodel_core.ops.shape import Transpose, broadcast_to, is_zero, reshape, transpose, zeros_like
 
 STEPS_FIRST = (0, 2, 1, 3)
 """From (N, heads, T, width) to (N, T, heads, width) and back."""
@@ -88,6 +89,34 @@ class Attention(Op):
     def decomposed(self, *inputs: Value) -> tuple[Value, Value]:
         y, log_sum = composed(self, self.parts(inputs))
         return transpose(y, STEPS_FIRST) if self.steps_first[0] else y, log_sum
+
+    def grad(self, dy: Any, y: Any, *inputs: Value) -> list[Value | None]:
+        if not is_zero(dy[1]):
+            return list(pulled_back(self.decomposed(*inputs), dy, inputs))
+        found: list[Value | None] = [None] * len(inputs)
+        given = {f.name: getattr(self, f.name) for f in fields(self)}
+        found[:3] = AttentionGrad(**given)(dy[0], *y, *inputs)
+        if self.has_bias:
+            place = 3 + self.has_mask
+            found[place] = pulled_back(self.decomposed(*inputs)[:1], dy[:1], inputs)[place]
+        return found
+
+
+@dataclass(frozen=True)
+class AttentionGrad(Attention):
+    """The gradients of q, k and v: inputs are that of the output, the outputs of `Attention`, its inputs."""
+
+    exported: ClassVar[bool] = False
+    cpu = cpu_kernels.attention_gradient
+
+    def infer(self, dy: Spec, y: Spec, log_sum: Spec, *inputs: Spec) -> tuple[Spec, ...]:
+        return inputs[:3]
+
+    def decomposed(self, dy: Value, y: Value, log_sum: Value, *inputs: Value) -> tuple[Value, ...]:
+        found = pulled_back(Attention.decomposed(self, *inputs)[:1], [dy], inputs[:3])
+        return tuple(zeros_like(x) if dx is None else dx for dx, x in zip(found, inputs, strict=False))
+
+    grad = Op.grad
 
 
 def attention(

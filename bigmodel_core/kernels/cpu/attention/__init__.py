@@ -14,7 +14,8 @@ from typing import Any
 from bigmodel_core.graph.dtypes import SIZES
 from bigmodel_core.graph.spec import Spec
 from bigmodel_core.kernels.call import Call
-from bigmodel_core.kernels.cpu.attention.forward import ROWS, WIDTH, forward_kernel
+from bigmodel_core.kernels.cpu.attention.backward import backward_kernel, parts_kernel, rows_kernel
+from bigmodel_core.kernels.cpu.attention.forward import COLUMNS, ROWS, WIDTH, forward_kernel
 from bigmodel_core.kernels.cpu.engine.kernels import cpu_launches
 from bigmodel_core.kernels.cpu.engine.launch import CpuBuffer, CpuLaunch, Item
 from bigmodel_core.kernels.cpu.engine.target import vector_unit
@@ -22,6 +23,8 @@ from bigmodel_core.kernels.cpu.gemm.microkernel import tile_columns
 
 CHUNK_WORK = 600_000
 """Multiply-adds that make a chunk worth handing to a thread: some 10 microseconds."""
+FEW_CHUNKS = 8
+"""With fewer heads of keys, the backward pass cuts the keys into parts."""
 
 
 def strides(spec: Spec, steps_first: bool) -> tuple[int, int, int]:
@@ -108,3 +111,50 @@ def block_rows(steps: int, dtype: str) -> int:
     lanes = vector_unit().lanes(dtype)
     blocks = -(-steps // ROWS)
     return min(ROWS, -(-steps // blocks // lanes) * lanes) if steps else ROWS
+
+
+@cpu_launches(over_reads=lambda op, *inputs: (0, 3, 4, 5))
+def attention_gradient(call: Call) -> list[CpuLaunch]:
+    """The gradients of queries, keys and values.
+
+    Inputs: the gradient of the output, the output, the log-sums, then those of `Attention`.
+    """
+    inputs = range(3, len(call.inputs))
+    n, heads, kv_heads, steps, keys, width, out_width = sizes_of(call.op, call.inputs[3:])
+    dtype, size = call.dtype, SIZES[call.dtype]
+    dy, y, log_sum = call.input_buffers[:3]
+    groups = n * kv_heads
+    numbers = n * heads * steps * width
+    if groups * max(heads * steps, keys) == 0:
+        return []
+    blocks = max(1, -(-keys // COLUMNS))
+    parts = min(blocks, -(-FEW_CHUNKS // groups))
+    of_part = -(-blocks // parts) * COLUMNS
+    parts = -(-blocks * COLUMNS // of_part)
+    work = heads // kv_heads * steps * keys * (3 * width + 2 * out_width) // parts // (1 + call.op.causal)
+    items = groups * parts
+    together = min(items, max(1, CHUNK_WORK // max(work, 1)))
+    chunks = -(-items // together)
+    of_rows = n * heads * steps * size
+    log_sums, inner = call.scratch(of_rows), call.scratch(of_rows)
+    dq, dk, dv = call.output_buffers
+    into = dq if parts == 1 else call.scratch(parts * numbers * size)
+    panels: CpuBuffer | int = 0
+    of_panels = COLUMNS * (max(width, out_width) + 16) * size
+    if max(width, out_width) > WIDTH:
+        panels = call.scratch(2 * chunks * of_panels)
+    same = shared(call, inputs)
+    launches = []
+    if n * heads * steps:
+        launches.append(CpuLaunch(rows_kernel(dtype), [*same, y, log_sum, dy, log_sums, inner], n * heads))
+    context: list[Item] = [
+        *(*same, dy, log_sums, inner, into, dk, dv),
+        *(parts, of_part, numbers * size, items, together, panels, of_panels, kv_heads),
+    ]
+    choice = f"{parts} parts of the keys, {together} heads a chunk"
+    launches.append(CpuLaunch(backward_kernel(dtype, call.op.draws), context, chunks, choice=choice))
+    if parts > 1 and numbers:
+        each = 65_536
+        summing: list[Item] = [dq, into, numbers, parts, each]
+        launches.append(CpuLaunch(parts_kernel(dtype), summing, -(-numbers // each)))
+    return launches

@@ -8,7 +8,16 @@ from typing import Any
 
 from bigmodel_core.graph.dtypes import SIZES
 from bigmodel_core.kernels.cpu.attention.softmax_tile import number
+from bigmodel_core.kernels.cpu.engine.instructions import (
+    broadcast,
+    load_vector,
+    outlined,
+    phi,
+    store_vector,
+    vector_type,
+)
 from bigmodel_core.kernels.cpu.engine.memory import load, load_float, load_int, store, store_int
+from bigmodel_core.kernels.cpu.engine.native import Intrinsic
 from bigmodel_core.kernels.cpu.engine.target import vector_unit
 from bigmodel_core.kernels.cpu.gemm.microkernel import multiply_tile, tile_columns, tile_rows
 from bigmodel_core.kernels.cpu.gemm.packing import transpose_block
@@ -50,9 +59,10 @@ def key_count(ctx, n):
 
 @functools.cache
 def pack_rows(dtype: str) -> Any:
-    """The function that transposes rows (count, width) into panels, each row a column, times a factor."""
+    """The function that transposes rows (count, width) into panels, each row a column, times the number
+    at an address."""
     size, columns, lanes = SIZES[dtype], tile_columns(dtype), vector_unit().lanes(dtype)
-    read, write, transpose = load(dtype), store(dtype), transpose_block(dtype)
+    transpose, scale = transpose_block(dtype), scale_column(dtype)
 
     def pack(source, row, count, width, panels, panel, factor):
         for j in range(0, count, lanes):
@@ -60,12 +70,36 @@ def pack_rows(dtype: str) -> Any:
             for p in range(0, width, lanes):
                 place = to + p * columns * size
                 transpose(source + j * row + p * size, row, count - j, place, columns * size)
-            for p in range(width):
-                for lane in range(lanes):
-                    at = p * columns + lane
-                    write(to, at, read(to, at) * factor)
+            if width > 0:
+                scale(to, columns * size, width, factor)
 
     return pack
+
+
+@functools.cache
+def scale_column(dtype: str) -> Intrinsic:
+    """`scale_column(dtype)(address, row, rows, factor)` multiplies a vector in each row by a number in
+    memory."""
+
+    def body(function: Any) -> None:
+        from llvmlite import ir
+
+        vector, size, integer = vector_type(dtype), SIZES[dtype], ir.IntType(64)
+        address, row, rows, factor = function.args
+        entry, loop, done = (function.append_basic_block(label) for label in ("entry", "loop", "done"))
+        builder = ir.IRBuilder(entry)
+        by = broadcast(builder, factor, vector, dtype, size)
+        builder.branch(loop)
+        builder = ir.IRBuilder(loop)
+        left, place = phi(builder, integer, rows, entry), phi(builder, integer, address, entry)
+        store_vector(builder, builder.fmul(load_vector(builder, place, vector, size), by), place, size)
+        place.add_incoming(builder.add(place, row), loop)
+        fewer = builder.sub(left, integer(1))
+        left.add_incoming(fewer, loop)
+        builder.cbranch(builder.icmp_signed(">", fewer, integer(0)), loop, done)
+        ir.IRBuilder(done).ret_void()
+
+    return outlined(f"scale_column_{dtype}", 4, body)
 
 
 @functools.cache
@@ -86,6 +120,47 @@ def product_tiles(dtype: str) -> Any:
             to = c + i * c_row
             begin = start + i * start_row
             multiply(k, here, a_row, a_step, b, b_row, to, c_row, begin, start_row, here, 0, h, columns)
+            i += h
+
+    return product
+
+
+FAR = 1 << 40
+"""More steps than there are."""
+
+
+@functools.cache
+def slanted_product(dtype: str) -> Any:
+    """The function c (rows, columns) = start + a (rows, k) times b (k, columns), tile by tile, where row i of
+    a has nothing in the steps of k below `low + i`, nor after `high + i`.
+
+    `start` is c, or nothing if `is_fresh`. Strides are in bytes, those of a any.
+    """
+    size, width, write = SIZES[dtype], tile_columns(dtype), store(dtype)
+    multiply, (tallest, second) = multiply_tile(dtype), tile_rows()[:2]
+    none = number(dtype, 0.0)
+
+    def product(rows, columns, k, low, high, a, a_row, a_step, b, b_row, c, c_row, is_fresh):
+        i = 0
+        while i < rows:
+            h = tallest
+            if rows - i < tallest:
+                h = second
+                while h > rows - i:
+                    h //= 2
+            first = max(0, low + i)
+            depth = min(k, high + i + h) - first
+            to, here, there = c + i * c_row, a + i * a_row + first * a_step, b + first * b_row
+            if depth > 0:
+                for j in range(0, columns, width):
+                    at = to + j * size
+                    start, w = 0 if is_fresh else at, min(width, columns - j)
+                    source = there + j * size
+                    multiply(depth, here, a_row, a_step, source, b_row, at, c_row, start, c_row, here, 0, h, w)
+            elif is_fresh:
+                for r in range(h):
+                    for j in range(columns):
+                        write(to + r * c_row, j, none())
             i += h
 
     return product
@@ -160,7 +235,7 @@ def write_number(dtype: str) -> Any:
     """The function that writes a float64 of a context as a number of a type."""
     write = store(dtype)
 
-    def put(ctx, place, to):
-        write(to, 0, load_float(ctx, place))
+    def put(ctx, place, to, times):
+        write(to, 0, load_float(ctx, place) * times)
 
     return put

@@ -14,6 +14,7 @@ from bigmodel_core.graph.dtypes import SIZES
 from bigmodel_core.kernels.cpu.attention.blocks import (
     AT,
     BIAS,
+    FAR,
     LOG2E,
     MASK,
     SHARED,
@@ -22,6 +23,7 @@ from bigmodel_core.kernels.cpu.attention.blocks import (
     pack_rows,
     product_tiles,
     show,
+    slanted_product,
     write_number,
 )
 from bigmodel_core.kernels.cpu.attention.softmax_tile import VECTORS, number, softmax_columns
@@ -29,7 +31,7 @@ from bigmodel_core.kernels.cpu.engine import math as cpu_math
 from bigmodel_core.kernels.cpu.engine.memory import load, load_int, store
 from bigmodel_core.kernels.cpu.engine.native import NativeFunction
 from bigmodel_core.kernels.cpu.engine.target import vector_unit
-from bigmodel_core.kernels.cpu.gemm.microkernel import multiply_tile, tile_columns, tile_rows
+from bigmodel_core.kernels.cpu.gemm.microkernel import tile_columns
 from bigmodel_core.kernels.cpu.gemm.packing import stack_memory
 
 ROWS = 96
@@ -47,16 +49,14 @@ def forward_kernel(dtype: str, is_dropped: bool) -> NativeFunction:
     chunk, memory for panels or 0, bytes of a chunk there, queries of a block."""
     size, columns, lanes = SIZES[dtype], tile_columns(dtype), vector_unit().lanes(dtype)
     read, write = load(dtype), store(dtype)
-    multiply, heights = multiply_tile(dtype), tile_rows()
-    tallest, second = heights[:2]
-    product, pack, softmax = product_tiles(dtype), pack_rows(dtype), softmax_columns(dtype)
+    product, add, pack = product_tiles(dtype), slanted_product(dtype), pack_rows(dtype)
+    softmax = softmax_columns(dtype)
     apply_mask, drop, put = show(dtype), keep(dtype), write_number(dtype)
     panel_row, s_row = columns * size, ROWS * size
     panel_memory, s_memory = stack_memory(ROWS * WIDTH * size), stack_memory(ROWS * COLUMNS * size)
     kept_memory = stack_memory(ROWS * COLUMNS * size if is_dropped else 64)
     row_memory = stack_memory(4 * ROWS * size)
     hidden, none, one, ln2 = (number(dtype, x) for x in (-math.inf, 0.0, 1.0, math.log(2)))
-    log2e = number(dtype, LOG2E)
     at_q, at_k, at_v, at_y = (AT[x] for x in ("q_n", "k_n", "v_n", "y_n"))
     q_at, k_at, v_at, heads_at, each_at = (AT[x] for x in ("q", "k", "v", "heads", "each"))
     steps_at, width_at, out_at, causal_at = (AT[x] for x in ("steps", "width", "out_width", "causal"))
@@ -81,10 +81,10 @@ def forward_kernel(dtype: str, is_dropped: bool) -> NativeFunction:
         if causal != 0:
             end = max(0, min(count, q0 + nq + shift))
         y += q0 * y_t
-        put(ctx, scale_at, factor)
+        put(ctx, scale_at, factor, LOG2E)
         panel = (width + lanes - 1) // lanes * lanes * panel_row
-        pack(q + q0 * q_t, q_t, nq, width, panels, panel, read(factor, 0) * log2e())
-        put(ctx, grow_at, factor)
+        pack(q + q0 * q_t, q_t, nq, width, panels, panel, factor)
+        put(ctx, grow_at, factor, 1.0)
         padded = (nq + lanes - 1) // lanes * lanes
         for i in range(padded):
             write(top, i, hidden())
@@ -119,27 +119,8 @@ def forward_kernel(dtype: str, is_dropped: bool) -> NativeFunction:
                     if less != one():
                         for j in range(out_width):
                             write(y + i * y_t, j, read(y + i * y_t, j) * less)
-            i = 0
-            while i < nq:
-                rows = tallest
-                if nq - i < tallest:
-                    rows = second
-                    while rows > nq - i:
-                        rows //= 2
-                seen = nk
-                if causal != 0:
-                    seen = min(nk, q0 + i + rows + shift - k0)
-                to, source = y + i * y_t, s + i * size
-                if seen > 0:
-                    for j in range(0, out_width, columns):
-                        c, b = to + j * size, v + k0 * v_t + j * size
-                        start, wide = c if k0 > 0 else 0, min(columns, out_width - j)
-                        multiply(seen, source, size, s_row, b, v_t, c, y_t, start, y_t, source, 0, rows, wide)
-                elif k0 == 0:
-                    for r in range(rows):
-                        for j in range(out_width):
-                            write(to + r * y_t, j, none())
-                i += rows
+            high = q0 + shift - k0 if causal != 0 else FAR
+            add(nq, out_width, nk, -FAR, high, s, size, s_row, v + k0 * v_t, v_t, y, y_t, k0 == 0)
         log_sums = load_int(ctx, FIRST + 1)
         if log_sums != 0:
             log_sums += ((n * load_int(ctx, heads_at) + h) * load_int(ctx, steps_at) + q0) * size
