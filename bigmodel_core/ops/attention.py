@@ -18,6 +18,7 @@ from bigmodel_core.graph.spec import (
     format_shape,
 )
 from bigmodel_core.kernels.cpu import attention as cpu_kernels
+from bigmodel_core.kernels.cuda import attention as cuda_kernels
 from bigmodel_core.ops.attention_parts import Parts, composed
 from bigmodel_core.ops.dropout import threshold
 from bigmodel_core.ops.elementwise import check_floats
@@ -55,6 +56,7 @@ class Attention(Op):
     has_lengths: bool = False
     steps_first: tuple[bool, bool, bool] = (False, False, False)
     cpu = cpu_kernels.attention
+    cuda = cuda_kernels.attention
 
     @property
     def draws(self) -> bool:
@@ -108,6 +110,7 @@ class AttentionGrad(Attention):
 
     exported: ClassVar[bool] = False
     cpu = cpu_kernels.attention_gradient
+    cuda = cuda_kernels.attention_gradient
 
     def infer(self, dy: Spec, y: Spec, log_sum: Spec, *inputs: Spec) -> tuple[Spec, ...]:
         return inputs[:3]

@@ -363,7 +363,8 @@ def _place(node: Node) -> str:
 
 def _refuse_draws(nodes: Sequence[Node]) -> None:
     """Raise where random numbers are drawn: no two runtimes draw the same, and nothing could be compared."""
-    places = dict.fromkeys(node.place or "the model" for node in nodes if isinstance(node.op, RandomBits))
+    drawing = (x for x in nodes if isinstance(x.op, RandomBits) or getattr(x.op, "draws", False))
+    places = dict.fromkeys(node.place or "the model" for node in drawing)
     if places:
         raise ExportError(
             f"random numbers are drawn in inference mode by {', '.join(places)}; what a file draws could not"

@@ -11,6 +11,7 @@ from typing import Any
 
 import numpy as np
 
+from tests.ops.attention_reference import attention
 from tests.ops.boxes_reference import kept_boxes
 from tests.ops.ctc_reference import ctc_losses
 from tests.ops.resize_reference import resized
@@ -154,6 +155,10 @@ def references(recurrence: Any, images: Any) -> dict[str, Callable[..., Any]]:
         "where": lambda m, x, y: np.where(m, x, y),
         "cast": lambda x: [x.astype("int64"), x, x.astype("int32"), x.astype("bool")],
         "integers": lambda i: [i + i, i * 3, -i, i.sum(), i.max(1), i.argmax(-1)],
+        "attention": lambda q, k, v, m, b: attention(q, k, v, m, True, bias=b),
+        "attention of lengths, steps first": lambda q, k, v, lengths: attention(
+            *(x.transpose(0, 2, 1, 3) for x in (q, k, v)), lengths=lengths
+        ).transpose(0, 2, 1, 3),
         "affine": lambda x, w, b: x @ w + b,
         "matmul": lambda x, w: x @ w,
         "batched": lambda a, b: a @ b,

@@ -41,6 +41,11 @@ MASK = RNG.standard_normal((5, 7)) > 0
 IMAGES = RNG.standard_normal((2, 3, 3, 4))
 """A channel has more numbers than the simulator's pieces."""
 VOLUMES = RNG.standard_normal((3, 2, 2, 3, 2))
+HEADS = {
+    "q": RNG.standard_normal((2, 2, 3, 4)),
+    "k": RNG.standard_normal((2, 1, 5, 4)),
+    "v": RNG.standard_normal((2, 1, 5, 3)),
+}
 MOMENTS = np.array([[0.5, -0.25, 0], [0.5, 1, 2]])
 
 Case = tuple[Callable[..., Any], dict[str, np.ndarray]]
@@ -312,6 +317,17 @@ CASES: dict[str, Case] = {
         ],
         {"x": VOLUMES},
     ),
+    "attention": (
+        lambda q, k, v, m, b: o.attention(q, k, v, m, causal=True, bias=b),
+        {**HEADS, "m": RNG.standard_normal((2, 1, 1, 5)) > -1, "b": RNG.standard_normal((2, 3, 1))},
+    ),
+    "attention of lengths, steps first": (
+        lambda q, k, v, lengths: o.transpose(
+            o.attention(*(o.transpose(x, (0, 2, 1, 3)) for x in (q, k, v)), lengths=lengths), (0, 2, 1, 3)
+        ),
+        {**{name: x.transpose(0, 2, 1, 3) for name, x in HEADS.items()}, "lengths": np.array([3, 0])},
+    ),
+    "attention with dropout": (lambda q, k, v: o.attention(q, k, v, dropout=0.4), HEADS),
     "labels as numbers": (lambda t: losses.LabelNumbers(2, "float32")(t), {"t": SIGNS}),
 }
 FIXED = {
@@ -332,7 +348,7 @@ def arrays_of(name: str, dtype: str) -> dict[str, np.ndarray]:
 
 
 NUMPY = references(recurrent_reference, image_reference)
-DRAWN = {"dropout": 0, "noise": 1e-6}
+DRAWN = {"attention with dropout": 1e-6, "dropout": 0, "noise": 1e-6}
 """Cases with random numbers, whose bits have to be those of the CPU, and how far results may be apart."""
 
 

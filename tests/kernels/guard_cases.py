@@ -151,6 +151,51 @@ def _cells(cell: str, batch: int, features: int, units: int) -> Case:
     return Case(lambda **v: _recurrent(cell, **v), arrays)
 
 
+# Attention ------------------------------------------------------------------------------------------------
+
+
+def _attention(q: Value, k: Value, v: Value, mask: Value, bias: Value, lengths: Value) -> list[Value]:
+    return [
+        o.attention(q, k, v, causal=True),
+        o.attention(q, k, v, mask > 0, bias=bias, lengths=lengths),
+        o.attention(q, k, v, lengths=lengths, causal=True, dropout=0.3),
+    ]
+
+
+def _steps_first(q: Value, k: Value, v: Value) -> Value:
+    """Of operands (N, T, heads, width)."""
+    order = (0, 2, 1, 3)
+    q, k, v = (o.transpose(x, order) for x in (q, k, v))
+    return o.transpose(o.attention(q, k, v, causal=True), order)
+
+
+def _heads(steps: int, keys: int, width: int, out_width: int) -> Arrays:
+    return {
+        "q": normal(2, 4, steps, width),
+        "k": normal(2, 2, keys, width),
+        "v": normal(2, 2, keys, out_width),
+    }
+
+
+def _shown(steps: int, keys: int, width: int, out_width: int) -> Case:
+    def arrays(lanes: int) -> Arrays:
+        shown = {"mask": normal(2, 1, 1, keys), "bias": normal(4, steps, keys)}
+        return {**_heads(steps, keys, width, out_width), **shown, "lengths": np.array([keys, keys // 2])}
+
+    return Case(_attention, arrays)
+
+
+ATTENTION = {
+    "attention": _shown(19, 37, 20, 23),
+    "attention over blocks": _shown(99, 130, 5, 3),
+    "attention of one step": _shown(1, 77, 20, 24),
+    "attention of wide heads": _shown(3, 5, 260, 270),
+    "attention, steps first": Case(
+        _steps_first,
+        lambda lanes: {"q": normal(2, 19, 4, 20), "k": normal(2, 37, 2, 20), "v": normal(2, 37, 2, 23)},
+    ),
+}
+
 # Everything else ------------------------------------------------------------------------------------------
 
 
@@ -348,6 +393,7 @@ CASES: dict[str, Case] = {
         lambda lanes: {"x": normal(5, 3, 13), "i": whole(5, 3, below=9), "w": normal(13, 13)},
         free=(5,),
     ),
+    **ATTENTION,
     **{f"recurrent {cell}": _cells(cell, 5, 17, 13) for cell in GATES},
     **{f"recurrent {cell} of one row": _cells(cell, 1, 67, 67) for cell in ("tanh", "lstm", "gru")},
     "recurrent lstm of many units": _cells("lstm", 19, 3, 67),

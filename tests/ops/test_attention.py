@@ -8,8 +8,13 @@ from typing import Any
 import numpy as np
 import pytest
 
+import bigmodel_core as bm
 from bigmodel_core import ops
-from bigmodel_core.errors import ConfigError, DtypeError, ShapeError
+from bigmodel_core.errors import ConfigError, DataError, DtypeError, ShapeError
+from bigmodel_core.graph import Graph
+from bigmodel_core.graph.spec import Spec
+from bigmodel_core.kernels.cpu.engine import threads
+from bigmodel_core.plan import Program, Variables, device_named
 from bigmodel_core.testing import check_gradients, compute, compute_gradients
 from tests.ops.attention_reference import attention
 
@@ -212,6 +217,104 @@ def test_the_gradient_drops_what_the_output_dropped() -> None:
     np.testing.assert_allclose(dv[..., 0], y.sum(2), rtol=1e-4)
 
 
+# How it is computed ---------------------------------------------------------------------------------------
+
+
+def _all_of(q: Any, k: Any, v: Any, m: Any) -> Any:
+    y = ops.attention(q, k, v, m, causal=True, dropout=0.1)
+    return (y, *ops.gradients(ops.sum(y * y), [q, k, v]))
+
+
+@pytest.mark.parametrize("heads", [(4, 2), (1, 1)], ids=["several heads", "keys in parts"])
+def test_the_same_bits_at_any_number_of_threads(heads: tuple[int, int]) -> None:
+    arrays = (*operands(1, *heads, 150, 250, 32), normal(250) > 0)
+    before, found = threads.num_threads(), []
+    try:
+        for count in (1, 2, 3, 2):
+            bm.set_num_threads(count)
+            found.append(compute(_all_of, *arrays))
+    finally:
+        bm.set_num_threads(before)
+    for others in found[1:]:
+        for one, other in zip(found[0], others, strict=True):
+            np.testing.assert_array_equal(one, other)
+
+
+def _planned_bytes(steps: int) -> int:
+    """Bytes that a plan of attention and its gradients takes besides its inputs."""
+    graph = Graph()
+    q, k, v = (graph.input(name, Spec((1, 2, steps, 16), "float32")) for name in "qkv")
+    with graph.active():
+        y = ops.attention(q, k, v, causal=True)
+        program = Program(graph, [y, *ops.gradients(ops.sum(y * y), [q, k, v])])
+    return int(program.plan(Variables(device_named("cpu")), {}).nbytes)
+
+
+def test_memory_grows_with_steps_not_with_their_square() -> None:
+    assert _planned_bytes(4096) < 4.2 * _planned_bytes(1024)
+    assert _planned_bytes(4096) < 4096 * 4096
+
+
+def test_heads_that_layers_split_and_join_are_not_copied() -> None:
+    """No transpose is in the plan, forward and backward."""
+
+    def split(x: Any) -> Any:
+        return ops.transpose(ops.reshape(x, ("N", "T", 4, 8)), (0, 2, 1, 3))
+
+    graph = Graph()
+    q, k, v = (graph.input(name, Spec(("N", "T", 32), "float32")) for name in "qkv")
+    with graph.active():
+        y = ops.attention(split(q), split(k), split(v), causal=True)
+        y = ops.reshape(ops.transpose(y, (0, 2, 1, 3)), ("N", "T", 32))
+        program = Program(graph, [y, *ops.gradients(ops.sum(y * y), [q, k, v])])
+    planned = [step.op for step in program.listing(2, {"T": 5})]
+    assert any("AttentionGrad" in op for op in planned)
+    assert not any("Transpose" in op for op in planned)
+
+
+@pytest.mark.parametrize("steps_first", [(True, True, True), (False, True, False), (True, False, False)])
+def test_operands_with_steps_before_heads(steps_first: tuple[bool, ...]) -> None:
+    """Each operand is read as it lies, and its gradient is laid out as it is."""
+    order = (0, 2, 1, 3)
+    arrays = operands(2, 4, 2, 13, 19, 12)
+    laid = [x.transpose(order) if first else x for x, first in zip(arrays, steps_first, strict=True)]
+
+    def turned(q: Any, k: Any, v: Any) -> Any:
+        given = zip((q, k, v), steps_first, strict=True)
+        return ops.attention(*(ops.transpose(x, order) if first else x for x, first in given), causal=True)
+
+    plain = compute(lambda *x: ops.attention(*x, causal=True), *arrays)
+    np.testing.assert_array_equal(compute(turned, *laid), plain)
+    wanted = compute_gradients(lambda *x: ops.attention(*x, causal=True) ** 2.0, *arrays)
+    found = compute_gradients(lambda *x: turned(*x) ** 2.0, *laid)
+    for dx, other, first in zip(found, wanted, steps_first, strict=True):
+        np.testing.assert_array_equal(dx.transpose(order) if first else dx, other)
+
+
+@pytest.mark.parametrize("shape", [(5, 4), (3, 5, 4), (2, 2, 3, 5, 4)], ids=str)
+def test_operands_of_any_rank(shape: tuple[int, ...]) -> None:
+    q, k, v = (normal(*shape, seed=seed) for seed in range(3))
+    mask = normal(*shape[:-1], 5, seed=4) > 0
+    found = compute(ops.attention, q, k, v, mask)
+    heads = (-1, 1, *shape[-2:])
+    wanted = attention(*(x.reshape(heads) for x in (q, k, v)), mask.reshape(-1, 1, *mask.shape[-2:]))
+    np.testing.assert_allclose(found, wanted.reshape(shape), atol=1e-12)
+
+
+def test_nan_is_not_hidden() -> None:
+    q, k, v = operands(1, 1, 1, 4, 20, 8)
+    k[0, 0, 3, 2] = np.nan
+    y = compute(lambda *x: ops.attention(*x, causal=True), q, k[:, :, :4], v[:, :, :4])
+    assert np.isnan(y[0, 0, 3]).all() and np.isfinite(y[0, 0, :3]).all()
+
+
+def test_large_scores_overflow_nothing() -> None:
+    q, k, v = operands(1, 2, 1, 9, 33, 16)
+    found = compute(lambda *x: ops.attention(*x, scale=1e4), q, k, v)
+    np.testing.assert_allclose(found, attention(q, k, v, scale=1e4), atol=2e-2)
+    assert np.isfinite(compute_gradients(lambda *x: ops.attention(*x, scale=1e4), q, k, v)[0]).all()
+
+
 # Errors ---------------------------------------------------------------------------------------------------
 
 Q, K, V = operands(2, 4, 2, 3, 5, 8)
@@ -232,3 +335,9 @@ def test_what_does_not_fit_is_named(case: Any) -> None:
     options, error, text = case
     with pytest.raises(error, match=text):
         compute(lambda *x: ops.attention(*x, **options), Q, K, V)
+
+
+@pytest.mark.parametrize("wrong", [6, -1])
+def test_a_length_out_of_range_is_named(wrong: int) -> None:
+    with pytest.raises(DataError, match=rf"the length {wrong} \(sample 1 .*sequences of 5 steps"):
+        compute(lambda q, k, v, n: ops.attention(q, k, v, lengths=n), Q, K, V, np.array([5, wrong]))

@@ -7,12 +7,12 @@ memory grows with T and S, not with their product.
 
 from __future__ import annotations
 
-import math
 from collections.abc import Sequence
 from typing import Any
 
 from bigmodel_core.graph.dtypes import SIZES
 from bigmodel_core.graph.spec import Spec
+from bigmodel_core.kernels.attention_sizes import scale_of, sizes_of
 from bigmodel_core.kernels.call import Call
 from bigmodel_core.kernels.cpu.attention.backward import backward_kernel, parts_kernel, rows_kernel
 from bigmodel_core.kernels.cpu.attention.forward import COLUMNS, ROWS, WIDTH, forward_kernel
@@ -44,19 +44,11 @@ def broadcast_strides(spec: Spec) -> list[int]:
     return found[::-1]
 
 
-def sizes_of(op: Any, inputs: Sequence[Spec]) -> tuple[int, int, int, int, int, int, int]:
-    """Samples, heads, heads of keys, steps, keys, width, width of the output."""
-    q, k, v = (
-        (s[0], s[2], s[1], s[3]) if first else s
-        for s, first in zip((x.sizes for x in inputs[:3]), op.steps_first, strict=True)
-    )
-    return q[0], q[1], k[1], q[2], k[2], q[3], v[3]
-
-
 def shared(call: Call, inputs: Sequence[int]) -> list[Item]:
-    """The part of the context that all kernels share; `inputs` are the positions of what `Attention` takes."""
+    """The part of the context that all kernels share; `inputs` are the positions of those of `Attention`."""
     op, specs = call.op, [call.inputs[i] for i in inputs]
-    n, heads, kv_heads, steps, keys, width, out_width = sizes_of(op, specs)
+    sizes = sizes_of(op, specs)
+    n, heads, kv_heads, steps, keys, width, out_width = sizes
     buffers = [call.input_buffers[i] for i in inputs]
     rest = iter(zip(buffers[3:], specs[3:], strict=True))
     absent: tuple[Any, Spec] = (0, Spec((1, 1, 1, 1), "bool"))
@@ -65,7 +57,6 @@ def shared(call: Call, inputs: Sequence[int]) -> list[Item]:
     )
     seed, step = (buffer for buffer, _ in rest) if op.draws else (0, 0)
     y = Spec((n, steps, heads, out_width) if op.steps_first[0] else (n, heads, steps, out_width), call.dtype)
-    scale = op.scale if op.scale is not None else 1 / math.sqrt(width) if width else 1.0
     q, k, v = specs[:3]
     return [
         *(*buffers[:3], mask[0], bias[0], lengths[0], call.status, seed, step),
@@ -76,7 +67,7 @@ def shared(call: Call, inputs: Sequence[int]) -> list[Item]:
         *strides(y, op.steps_first[0]),
         *broadcast_strides(mask[1]),
         *broadcast_strides(bias[1]),
-        *(int(op.causal), float(scale), op.stream, op.threshold, 1 / (1 - op.dropout)),
+        *(int(op.causal), scale_of(op, sizes), op.stream, op.threshold, 1 / (1 - op.dropout)),
     ]
 
 

@@ -1,8 +1,8 @@
 """Attention backward: scores are computed again from the log-sums, block by block (Dao, 2023).
 
 A chunk has the keys of a head, or a part of them, and meets all queries of all heads that it serves: the
-gradients of its keys and values are its own, and so is the gradient of the queries, or a part of that, of which
-the parts are added up in order afterwards. Blocks of scores have a row for each query.
+gradients of its keys and values are its own, and so is the gradient of the queries, or a part of it;
+parts are added up in order afterwards. Blocks of scores have a row for each query.
 """
 
 from __future__ import annotations
@@ -133,9 +133,24 @@ def backward_kernel(dtype: str, is_dropped: bool) -> NativeFunction:
                     if i < nq:
                         of_panel = j // columns
                         b = panels + of_panel * k_panel
-                        product(nq - i, wide, width, qs + i * q_t, q_t, size, b, panel_row, s + at, s_row, 0, 0)
+                        product(
+                            nq - i, wide, width, qs + i * q_t, q_t, size, b, panel_row, s + at, s_row, 0, 0
+                        )
                         b = of_v_panels + of_panel * v_panel
-                        product(nq - i, wide, out_width, dys + i * y_t, y_t, size, b, panel_row, ds + at, s_row, 0, 0)
+                        product(
+                            nq - i,
+                            wide,
+                            out_width,
+                            dys + i * y_t,
+                            y_t,
+                            size,
+                            b,
+                            panel_row,
+                            ds + at,
+                            s_row,
+                            0,
+                            0,
+                        )
                 if masked != 0:
                     apply_mask(ctx, n, h, q0, k0, nq, nk, True, s, s_row)
                 if causal != 0:
@@ -145,16 +160,18 @@ def backward_kernel(dtype: str, is_dropped: bool) -> NativeFunction:
                             write(ds + i * s_row, j, none())
                 if is_dropped:
                     drop(ctx, n, h, q0, k0, nq, nk, True, kept, s_row, grown)
-                slopes(s, ds, s_row, kept, log_sums + q0 * size, inner + q0 * size, scale, nq, padded // lanes)
+                slopes(
+                    s, ds, s_row, kept, log_sums + q0 * size, inner + q0 * size, scale, nq, padded // lanes
+                )
                 add(nk, out_width, nq, low, FAR, s, size, s_row, dys, y_t, dv, v_t, False)
                 add(nk, width, nq, low, FAR, ds, size, s_row, qs, q_t, dk, k_t, False)
                 add(nq, width, nk, -FAR, high, ds, s_row, size, k, k_t, dq + q0 * q_t, q_t, False)
 
-    def item(ctx, number, panels, panel_bytes):
+    def item(ctx, place, panels, panel_bytes):
         parts, of_part, groups = load_int(ctx, FIRST + 6), load_int(ctx, FIRST + 7), load_int(ctx, FIRST + 13)
         keys, each, steps = load_int(ctx, keys_at), load_int(ctx, each_at), load_int(ctx, steps_at)
         width, out_width = load_int(ctx, width_at), load_int(ctx, out_at)
-        part, head = number % parts, number // parts
+        part, head = place % parts, place // parts
         n, group = head // groups, head % groups
         k_t, v_t, q_t = load_int(ctx, at_k + 2), load_int(ctx, at_v + 2), load_int(ctx, at_q + 2)
         for h in range(group * each, group * each + each):
@@ -177,8 +194,8 @@ def backward_kernel(dtype: str, is_dropped: bool) -> NativeFunction:
         else:
             panel_bytes = load_int(ctx, FIRST + 12)
             panels += chunk * 2 * panel_bytes
-        for number in range(chunk * together, min(items, (chunk + 1) * together)):
-            item(ctx, number, panels, panel_bytes)
+        for place in range(chunk * together, min(items, (chunk + 1) * together)):
+            item(ctx, place, panels, panel_bytes)
 
     return NativeFunction(attention_backward)
 

@@ -156,7 +156,9 @@ def slanted_product(dtype: str) -> Any:
                     at = to + j * size
                     start, w = 0 if is_fresh else at, min(width, columns - j)
                     source = there + j * size
-                    multiply(depth, here, a_row, a_step, source, b_row, at, c_row, start, c_row, here, 0, h, w)
+                    multiply(
+                        depth, here, a_row, a_step, source, b_row, at, c_row, start, c_row, here, 0, h, w
+                    )
             elif is_fresh:
                 for r in range(h):
                     for j in range(columns):

@@ -18,8 +18,8 @@ from bigmodel_core.kernels.cpu.attention.blocks import (
     LOG2E,
     MASK,
     SHARED,
-    key_count,
     keep,
+    key_count,
     pack_rows,
     product_tiles,
     show,
@@ -97,7 +97,20 @@ def forward_kernel(dtype: str, is_dropped: bool) -> NativeFunction:
                     seen = min(nk, q0 + min(j + columns, nq) + shift - k0)
                 wide = min(columns, padded - j)
                 to = s + j * size
-                product(seen, wide, width, k + k0 * k_t, k_t, size, panels + j // columns * panel, panel_row, to, s_row, 0, 0)
+                product(
+                    seen,
+                    wide,
+                    width,
+                    k + k0 * k_t,
+                    k_t,
+                    size,
+                    panels + j // columns * panel,
+                    panel_row,
+                    to,
+                    s_row,
+                    0,
+                    0,
+                )
             if masked != 0:
                 apply_mask(ctx, n, h, q0, k0, nk, nq, False, s, s_row)
             if causal != 0 and k0 + nk - 1 > q0 + shift:
