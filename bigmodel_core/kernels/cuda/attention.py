@@ -90,39 +90,15 @@ def factor_of(seed, step, stream, threshold, index, drops, zero, one, grow):
 
 
 def attention_rows(
-    y,
-    log_sums,
-    q,
-    k,
-    v,
-    mask,
-    bias,
-    lengths,
-    seed,
-    step,
-    q_first,
-    k_first,
-    v_first,
-    heads,
-    each,
-    steps,
-    keys,
-    has_mask,
-    has_bias,
-    has_lengths,
-    causal,
-    drops,
-    stream,
-    threshold,
-    scale,
-    grow,
-    zero,
-    one,
-    never,
-    thread,
-    threads,
+    y, log_sums, q, k, v, mask, bias, lengths, seed, step, flags, sizes, numbers, thread, threads
 ):
-    """y, q, k, v of four dimensions, log_sums (N, heads, T); mask and bias of four, lengths (N,)."""
+    """y, q, k, v of four dimensions, log_sums (N, heads, T); mask and bias of four, lengths (N,).
+
+    `flags`, `sizes` and `numbers` are as `_launches` makes them.
+    """
+    q_first, k_first, v_first, has_mask, has_bias, has_lengths, causal, drops = flags
+    heads, each, steps, keys, stream, threshold = sizes
+    scale, grow, zero, one, never = numbers
     for item in range(thread, log_sums.shape[0] * heads * steps, threads):
         n, h, t = item // (heads * steps), item // steps % heads, item % steps
         out, query, g = row_of(y, q_first, n, h, t), row_of(q, q_first, n, h, t), h // each
@@ -167,29 +143,16 @@ def query_gradients(
     lengths,
     seed,
     step,
-    q_first,
-    k_first,
-    v_first,
-    heads,
-    each,
-    steps,
-    keys,
-    has_mask,
-    has_bias,
-    has_lengths,
-    causal,
-    drops,
-    stream,
-    threshold,
-    scale,
-    grow,
-    zero,
-    one,
-    never,
+    flags,
+    sizes,
+    numbers,
     thread,
     threads,
 ):
     """The gradient of each query, and `inner` (N, heads, T), the products of outputs and their gradients."""
+    q_first, k_first, v_first, has_mask, has_bias, has_lengths, causal, drops = flags
+    heads, each, steps, keys, stream, threshold = sizes
+    scale, grow, zero, one, never = numbers
     for item in range(thread, log_sums.shape[0] * heads * steps, threads):
         n, h, t = item // (heads * steps), item // steps % heads, item % steps
         into, query, g = row_of(dq, q_first, n, h, t), row_of(q, q_first, n, h, t), h // each
@@ -224,29 +187,16 @@ def key_gradients(
     lengths,
     seed,
     step,
-    q_first,
-    k_first,
-    v_first,
-    heads,
-    each,
-    steps,
-    keys,
-    has_mask,
-    has_bias,
-    has_lengths,
-    causal,
-    drops,
-    stream,
-    threshold,
-    scale,
-    grow,
-    zero,
-    one,
-    never,
+    flags,
+    sizes,
+    numbers,
     thread,
     threads,
 ):
     """The gradients of each key and value, over all queries of all heads that it serves."""
+    q_first, k_first, v_first, has_mask, has_bias, has_lengths, causal, drops = flags
+    heads, each, steps, keys, stream, threshold = sizes
+    scale, grow, zero, one, never = numbers
     groups = heads // each
     for item in range(thread, log_sums.shape[0] * groups * keys, threads):
         n, g, j = item // (groups * keys), item // keys % groups, item % keys
@@ -287,14 +237,20 @@ def _launches(function: Any, call: Call, first: int, arrays: list[Operand], item
     sizes, number = sizes_of(op, (q.spec, k.spec, v.spec)), DTYPES[call.dtype].scalar
     if items == 0:
         return []
-    integers = sizes.heads, sizes.heads // max(sizes.kv_heads, 1), sizes.steps, sizes.keys
-    numbers = [
-        *(*op.steps_first, *(np.int64(x) for x in integers)),
-        *(op.has_mask, op.has_bias, op.has_lengths, op.causal, op.draws),
-        *(np.int64(op.stream), np.int64(op.threshold)),
-        *(number(x) for x in (scale_of(op, sizes), 1 / (1 - op.dropout), 0, 1, -math.inf)),
+    whole = (
+        sizes.heads,
+        sizes.heads // max(sizes.kv_heads, 1),
+        sizes.steps,
+        sizes.keys,
+        op.stream,
+        op.threshold,
+    )
+    arguments = [
+        (*op.steps_first, op.has_mask, op.has_bias, op.has_lengths, op.causal, op.draws),
+        tuple(np.int64(x) for x in whole),
+        tuple(number(x) for x in (scale_of(op, sizes), 1 / (1 - op.dropout), 0, 1, -math.inf)),
     ]
-    return [over_items(wrapper(function, len(views)), [*views, *numbers], items)]
+    return [over_items(wrapper(function, len(views)), [*views, *arguments], items)]
 
 
 @cuda_launches
