@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass, fields
 from typing import Any, ClassVar
 
@@ -17,6 +18,7 @@ from bigmodel_core.graph.spec import (
     dim_product,
     format_shape,
 )
+from bigmodel_core.kernels.attention_sizes import sizes_of
 from bigmodel_core.kernels.cpu import attention as cpu_kernels
 from bigmodel_core.kernels.cuda import attention as cuda_kernels
 from bigmodel_core.ops.attention_parts import Parts, composed
@@ -30,13 +32,8 @@ STEPS_FIRST = (0, 2, 1, 3)
 
 
 @dataclass(frozen=True)
-class Attention(Op):
-    """softmax(q @ k.T * scale + bias) @ v of each sample and head, where a mask and lengths show keys.
-
-    Inputs: q (N, heads, T, width), k (N, key heads, S, width), v (N, key heads, S, any), then those that the
-    fields name: a mask of truth values and a bias that broadcast to (N, heads, T, S), the numbers of keys
-    (N,) int64, and the seed and step of random numbers. Outputs: (N, heads, T, any), zeros where a step sees
-    no key, and the logarithm of the sum that the softmax divides by, (N, heads, T).
+class _Attention(Op):
+    """What attention and its gradient share: the fields, and the inputs by name.
 
     Args:
         causal: whether step t of T sees the keys 0 to t + L - T only, L being the number of keys.
@@ -55,8 +52,6 @@ class Attention(Op):
     has_bias: bool = False
     has_lengths: bool = False
     steps_first: tuple[bool, bool, bool] = (False, False, False)
-    cpu = cpu_kernels.attention
-    cuda = cuda_kernels.attention
 
     @property
     def draws(self) -> bool:
@@ -68,8 +63,8 @@ class Attention(Op):
         """From which of 32 random bits on, as a number, a weight is kept."""
         return threshold(self.dropout)
 
-    def parts(self, inputs: Any) -> Parts:
-        """The inputs by name, q, k and v as (N, heads, T, width)."""
+    def composed(self, inputs: Sequence[Value]) -> tuple[Value, Value]:
+        """The outputs of `Attention`, of products and a softmax."""
         q, k, v = (
             transpose(x, STEPS_FIRST) if first else x
             for x, first in zip(inputs[:3], self.steps_first, strict=True)
@@ -78,7 +73,21 @@ class Attention(Op):
         mask, bias, lengths = (
             next(rest) if given else None for given in (self.has_mask, self.has_bias, self.has_lengths)
         )
-        return Parts(q, k, v, mask, bias, lengths, tuple(rest))
+        y, log_sum = composed(self, Parts(q, k, v, mask, bias, lengths, tuple(rest)))
+        return transpose(y, STEPS_FIRST) if self.steps_first[0] else y, log_sum
+
+
+class Attention(_Attention):
+    """softmax(q @ k.T * scale + bias) @ v of each sample and head, where a mask and lengths show keys.
+
+    Inputs: q (N, heads, T, width), k (N, key heads, S, width), v (N, key heads, S, any), then those that the
+    fields name: a mask of truth values and a bias that broadcast to (N, heads, T, S), the numbers of keys
+    (N,) int64, and the seed and step of random numbers. Outputs: (N, heads, T, any), zeros where a step sees
+    no key, and the logarithm of the sum that the softmax divides by, (N, heads, T).
+    """
+
+    cpu = cpu_kernels.attention
+    cuda = cuda_kernels.attention
 
     def infer(self, q: Spec, k: Spec, v: Spec, *others: Spec) -> tuple[Spec, Spec]:
         wanted = self.has_mask + self.has_bias + self.has_lengths + 2 * self.draws
@@ -88,24 +97,25 @@ class Attention(Op):
         shape: Shape = (n, steps, heads) if self.steps_first[0] else (n, heads, steps)
         return q.with_shape((*shape, v.shape[-1])), q.with_shape((n, heads, steps))
 
+    def multiply_adds(self, inputs: Sequence[Spec], outputs: Sequence[Spec]) -> int:
+        return _products(self, inputs, 1, 1)
+
     def decomposed(self, *inputs: Value) -> tuple[Value, Value]:
-        y, log_sum = composed(self, self.parts(inputs))
-        return transpose(y, STEPS_FIRST) if self.steps_first[0] else y, log_sum
+        return self.composed(inputs)
 
     def grad(self, dy: Any, y: Any, *inputs: Value) -> list[Value | None]:
         if not is_zero(dy[1]):
-            return list(pulled_back(self.decomposed(*inputs), dy, inputs))
+            return list(pulled_back(self.composed(inputs), dy, inputs))
         found: list[Value | None] = [None] * len(inputs)
-        given = {f.name: getattr(self, f.name) for f in fields(self)}
+        given = {field.name: getattr(self, field.name) for field in fields(self)}
         found[:3] = AttentionGrad(**given)(dy[0], *y, *inputs)
         if self.has_bias:
             place = 3 + self.has_mask
-            found[place] = pulled_back(self.decomposed(*inputs)[:1], dy[:1], inputs)[place]
+            found[place] = pulled_back(self.composed(inputs)[:1], dy[:1], inputs)[place]
         return found
 
 
-@dataclass(frozen=True)
-class AttentionGrad(Attention):
+class AttentionGrad(_Attention):
     """The gradients of q, k and v: inputs are that of the output, the outputs of `Attention`, its inputs."""
 
     exported: ClassVar[bool] = False
@@ -115,11 +125,20 @@ class AttentionGrad(Attention):
     def infer(self, dy: Spec, y: Spec, log_sum: Spec, *inputs: Spec) -> tuple[Spec, ...]:
         return inputs[:3]
 
-    def decomposed(self, dy: Value, y: Value, log_sum: Value, *inputs: Value) -> tuple[Value, ...]:
-        found = pulled_back(Attention.decomposed(self, *inputs)[:1], [dy], inputs[:3])
-        return tuple(zeros_like(x) if dx is None else dx for dx, x in zip(found, inputs, strict=False))
+    def multiply_adds(self, inputs: Sequence[Spec], outputs: Sequence[Spec]) -> int:
+        return _products(self, inputs[3:], 3, 2)
 
-    grad = Op.grad
+    def decomposed(self, *inputs: Value) -> tuple[Value, ...]:
+        dy, _, _, *given = inputs
+        found = pulled_back(self.composed(given)[:1], [dy], given[:3])
+        return tuple(zeros_like(x) if dx is None else dx for dx, x in zip(found, given, strict=False))
+
+
+def _products(op: _Attention, inputs: Sequence[Spec], of_width: int, of_out: int) -> int:
+    """Multiplications with an addition of so many products over each width; half of them if causal."""
+    sizes = sizes_of(op, inputs)
+    scores = sizes.samples * sizes.heads * sizes.steps * sizes.keys
+    return scores * (of_width * sizes.width + of_out * sizes.out_width) // (2 if op.causal else 1)
 
 
 def attention(

@@ -24,7 +24,7 @@ from bigmodel_core.ops.sizes import size_of
 from bigmodel_core.ops.softmax import softmax
 
 if TYPE_CHECKING:
-    from bigmodel_core.ops.attention import Attention
+    from bigmodel_core.ops.attention import _Attention
 
 
 @dataclass(frozen=True)
@@ -40,7 +40,7 @@ class Parts:
     random: tuple[Value, ...]
 
 
-def composed(op: Attention, parts: Parts) -> tuple[Value, Value]:
+def composed(op: _Attention, parts: Parts) -> tuple[Value, Value]:
     """The outputs of `Attention`, for q, k and v (N, heads, T, width)."""
     q, k, v = parts.q, parts.k, parts.v
     n, heads, steps, width = q.shape
@@ -90,7 +90,7 @@ def _heads_each(q: Value, k: Value) -> Dim:
     return found
 
 
-def _scaled(op: Attention, q: Value) -> Value:
+def _scaled(op: _Attention, q: Value) -> Value:
     width = q.shape[3]
     if op.scale is not None:
         return q * op.scale
@@ -99,7 +99,7 @@ def _scaled(op: Attention, q: Value) -> Value:
     return q / sqrt(size_of(q, (3,), q.dtype))
 
 
-def _causal(op: Attention, parts: Parts) -> Value:
+def _causal(op: _Attention, parts: Parts) -> Value:
     """Whether a step sees a key: none after its own, counted from the last key that counts."""
     q, k = parts.q, parts.k
     steps, keys = q.shape[2], k.shape[2]

@@ -105,10 +105,10 @@ def drawn(kind: type[RandomBits], graph: Graph, shape: Shape) -> Value:
 
 def next_stream(graph: Graph) -> int:
     """The key of that stream."""
+    here = (node.op for node in graph.nodes if node.path == graph.path)
     draws = sum(
-        (isinstance(node.op, RandomBits) or getattr(node.op, "draws", False)) and node.path == graph.path
-        for node in graph.nodes
-    )
+        isinstance(op, RandomBits) or (getattr(op, "draws", False) and op.exported) for op in here
+    )  # the gradient of what has drawn is no further draw
     return path_key(f"{graph.path}#{draws}")
 
 
