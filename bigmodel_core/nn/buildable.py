@@ -15,6 +15,7 @@ from bigmodel_core.nn.parameters import KnownInputs, settings_of
 from bigmodel_core.nn.states import LoadReport
 
 if TYPE_CHECKING:
+    from bigmodel_core.graph.spec import Spec
     from bigmodel_core.nn.network import Network
     from bigmodel_core.nn.session import Session
     from bigmodel_core.nn.summary import Summary
@@ -78,7 +79,7 @@ class Buildable:
         layer: Any = self
         own_dtype, own_device = settings_of(self) or ("float32", "cpu")
         dtype, device = dtype or own_dtype, device or own_device
-        specs = tuple(input_spec(item, dtype) for item in inputs)
+        specs = self._freed(inputs, tuple(input_spec(item, dtype) for item in inputs))
         try:
             network = Network(
                 layer,
@@ -94,6 +95,10 @@ class Buildable:
             raise
         object.__setattr__(self, "_network", network)
         return network
+
+    def _freed(self, inputs: Sequence[Any], specs: tuple[Spec, ...]) -> tuple[Spec, ...]:
+        """What the inputs look like; a layer that says which sizes it leaves free leaves them so."""
+        return specs
 
     @property
     def network(self) -> Network:
@@ -114,11 +119,13 @@ class Buildable:
             )
         return found
 
-    def session(self, batch_size: int | None = None) -> Session:
+    def session(self, batch_size: int | None = None, capacity: int | None = None) -> Session:
         """Calls of the built model that follow each other: what layers carry is kept from one to the next.
 
         Args:
             batch_size: of all calls; that of the first by default.
+            capacity: how many steps causal attention can look back on, for which memory is taken at once; by
+                default it grows with what is needed.
 
         Raises:
             GraphError: the model is not built, or nothing in it carries state.
@@ -132,7 +139,7 @@ class Buildable:
         >>> bool(np.allclose(np.concatenate(steps, axis=1), whole, atol=1e-6))
         True
         """
-        return self.network.session(batch_size)
+        return self.network.session(batch_size, capacity)
 
     def summary(self, batch_size: int = 1) -> Summary:
         """Print the built model's layers with shapes, parameters and multiply-adds, as `bigmodel info` does.

@@ -17,6 +17,9 @@ from bigmodel_core.nn.habits import ADVICE
 from bigmodel_core.nn.parameters import Initializer, KnownInputs, Parameter, holder_of
 from bigmodel_core.nn.parts import ModelPart, part_of, replayed
 from bigmodel_core.nn.trace import current_trace, is_tracing
+from bigmodel_core.ops.axes import normal_axis
+from bigmodel_core.ops.carried import PAST
+from bigmodel_core.ops.concatenation import concatenate
 from bigmodel_core.registry.contracts import undefined
 
 
@@ -127,6 +130,41 @@ class Layer(Buildable):
         _check_shape(name, shape)
         spec = Spec(tuple(shape), dtype or trace.dtype)
         return trace.carry(f"{trace.graph.path}/{name}".lstrip("/"), spec, initial)
+
+    def remembered(self, name: str, value: Value, axis: int) -> Value:
+        """A value behind those of earlier calls of a session along an axis, as causal attention sees the keys
+        and values of earlier steps; only inside `__call__`.
+
+        Outside a session there are no earlier calls, and in training it is the value itself. What floats are
+        remembered is for `bm.ops.attention` alone, which knows how many of them there are yet.
+
+        Args:
+            name: its name within this layer, once for each call of the layer.
+            value: what this call adds.
+            axis: along which it is added; as many steps for all that a model remembers.
+
+        Returns:
+            What there is now: as the value, with a longer axis.
+
+        Raises:
+            GraphError: the layer already remembers something under this name.
+        """
+        trace = current_trace()
+        if trace.training:
+            return value
+        axis = normal_axis(axis, value.ndim)
+        path = f"{trace.graph.path}/{name}".lstrip("/")
+        if path in trace.carried:
+            raise GraphError(
+                f"'{name}' is remembered twice in a call of the model.",
+                fix="a layer that remembers can be called once only; make another one.",
+                where=place(trace.graph.path, trace.graph.layer),
+            )
+        shape = tuple(PAST if along == axis else dim for along, dim in enumerate(value.shape))
+        past = trace.carry(path, value.spec.with_shape(shape), 0)
+        found = concatenate([past, value], axis)
+        trace.reassign(path, found)
+        return found
 
     def named(self, name: str) -> Self:
         """The layer itself, with a name in the paths of parameters in place of its kind and number.

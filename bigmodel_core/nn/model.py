@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from contextlib import suppress
 from dataclasses import dataclass, fields, replace
 from typing import TYPE_CHECKING, Any, ClassVar, Self
@@ -39,6 +40,19 @@ class Model(Layer):
     def _input_specs(self) -> tuple[Spec, ...]:
         found = self.input_spec()
         return (found,) if isinstance(found, Spec) else tuple(found)
+
+    def _freed(self, inputs: Sequence[Any], specs: tuple[Spec, ...]) -> tuple[Spec, ...]:
+        """Specs of arrays, with the sizes left free that `input_spec` leaves free."""
+        own = () if type(self).input_spec is Model.input_spec else self._input_specs()
+        return tuple(
+            spec
+            if isinstance(item, (Spec, tuple)) or place >= len(own) or own[place].ndim != spec.ndim
+            else spec.with_shape(
+                size if isinstance(dim, int) else dim
+                for size, dim in zip(spec.shape, own[place].shape, strict=True)
+            )
+            for place, (item, spec) in enumerate(zip(inputs, specs, strict=True))
+        )
 
     @property
     def usual_loss(self) -> str:

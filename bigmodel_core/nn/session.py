@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from bigmodel_core.errors import DataError, ShapeError, UsageError
-from bigmodel_core.graph.spec import Spec, format_shape
+from bigmodel_core.graph.spec import Spec, dim_value, format_shape
 from bigmodel_core.nn.session_programs import INDICES, MOST_SIZES, Programs
 from bigmodel_core.nn.states import check_paths, fitting_state
 
@@ -18,6 +18,12 @@ if TYPE_CHECKING:
     from bigmodel_core.nn.network import Network
     from bigmodel_core.plan import Program, Variables
     from bigmodel_core.plan.listing import PlannedStep
+
+FILLED = "~filled"
+"""The input of the programs that says how many steps are remembered; see `plan/growth.py`."""
+
+FIRST_ROOM = 64
+"""The steps for which a session of no stated capacity takes memory first."""
 
 
 @dataclass(eq=False)
@@ -30,17 +36,26 @@ class Session:
     Args:
         network: the built model.
         batch_size: of all calls; that of the first if None.
+        capacity: how many steps attention can look back on; None takes memory as it is needed.
+
+    Attributes:
+        filled: how many steps it has to look back on.
     """
 
     network: Network
     batch_size: int | None = None
+    capacity: int | None = None
+    filled: int = field(default=0, init=False)
     _others: dict[tuple[int, ...], tuple[Network, Programs]] = field(default_factory=dict, repr=False)
     _variables: Variables | None = field(default=None, repr=False)
     _is_torn: bool = field(default=False, repr=False)
     _lock: Any = field(default_factory=threading.RLock, repr=False)
 
     def __post_init__(self) -> None:
-        self._own: Programs = self.network.session_programs().forked()
+        if self.capacity is not None and (not isinstance(self.capacity, int) or self.capacity < 1):
+            raise ShapeError(f"the capacity of a session is {self.capacity!r}, expected 1 or more steps.")
+        self._room = self.capacity or FIRST_ROOM
+        self._own: Programs = self.network.session_programs(self._room).forked()
         if self.batch_size is not None:
             self._begin(self.batch_size)
 
@@ -59,6 +74,9 @@ class Session:
             known: dict[str, int] = {}
             given = network.check_inputs(arrays, known)
             self._begin(known[programs.batch] if isinstance(programs.batch, str) else programs.batch)
+            steps = 0 if programs.added is None else dim_value(programs.added, known)
+            if self._room_for(steps):
+                network, programs = self._fitting(arrays)
             if self._is_torn:
                 raise UsageError(
                     "an earlier call of the session failed on its way, so its state may be half new.",
@@ -67,20 +85,27 @@ class Session:
             assert self._variables is not None
             self._is_torn = True
             given |= network.drawing(programs.call)
+            if programs.growing:
+                given[FILLED] = np.array([self.filled])
             results = programs.call.run(self._variables, given)
+            self.filled += steps
             self._is_torn = False
         return network.trace(training=False).form.pack(results)
 
     def reset(self) -> None:
         """Let all states begin anew; the batch size stays."""
         with self._lock:
+            self.filled = 0
             if self._variables is not None:
                 self._run(self._own.reset, {})
+                for path, axis in self._own.growing.items():
+                    if self._own.states[path].dtype == "bool":  # false behind what is there
+                        self._variables.write(path, self._padded(path, axis, None))
                 self._is_torn = False
 
     def copy(self) -> Session:
         """A session that goes on from the same state, on its own."""
-        made = Session(self.network, self.batch_size)
+        made = Session(self.network, self.batch_size, self.capacity)
         if self._variables is not None:
             made.load_state(self.state())
             made._is_torn = self._is_torn
@@ -111,15 +136,14 @@ class Session:
             self._run(self._own.reorder, {INDICES: found.astype(np.int64)})
 
     def state(self) -> dict[str, np.ndarray]:
-        """Copies of what is carried, by path.
+        """Copies of what is carried, by path; of what grows, as much as there is.
 
         Raises:
             UsageError: there is no state yet.
         """
         self._size()
-        assert self._variables is not None
         with self._lock:
-            return {path: self._variables.read(path) for path in self._own.states}
+            return self._state()
 
     def load_state(self, state: Mapping[str, np.ndarray]) -> None:
         """Set what is carried; all of it, with its shapes, or nothing changes.
@@ -139,13 +163,18 @@ class Session:
             if size is None and programs.batch in spec.shape and len(shape) == spec.ndim:
                 size = shape[spec.shape.index(programs.batch)]
         bound = {path: spec.bind(programs.sizes(size or 1)) for path, spec in programs.states.items()}
+        filled = _steps(state, programs.growing)
+        for path, axis in programs.growing.items():
+            shape = bound[path].shape
+            bound[path] = bound[path].with_shape((*shape[:axis], filled, *shape[axis + 1 :]))
         found = {path: fitting_state(path, state[path], spec) for path, spec in bound.items()}
         with self._lock:
             self._begin(size or 1)
             assert self._variables is not None
-            for path, array in found.items():
-                self._variables.write(path, array)
-            self._is_torn = False
+            self.filled = 0
+            self._room_for(filled)
+            self._write(found)
+            self.filled, self._is_torn = filled, False
 
     def kernels(self, batch_size: int = 1, **sizes: int) -> list[PlannedStep]:
         """The steps that a call runs on the CPU, as `network.kernels()` lists those of a prediction."""
@@ -165,7 +194,7 @@ class Session:
         key = tuple(size for _, size in pairs)
         if key not in self._others:
             network = self._network_for(tuple(map(_resized, specs, shapes)))
-            programs = network.session_programs().forked()
+            programs = network.session_programs(self._room).forked()
             self._check_states(programs)
             self._others[key] = network, programs
             if len(self._others) > MOST_SIZES:
@@ -215,6 +244,53 @@ class Session:
         self._variables = made
         self._run(programs.reset, {})
 
+    def _room_for(self, steps: int) -> bool:
+        """Take more memory for what grows, if some more steps need it; whether they did.
+
+        Raises:
+            ShapeError: the session's capacity is smaller.
+        """
+        wanted = self.filled + steps
+        if wanted <= self._room:
+            return False
+        if self.capacity is not None:
+            raise ShapeError(
+                f"the session has a capacity of {self.capacity} steps; it remembers {self.filled} and cannot"
+                f" take {steps} more.",
+                fix="make it larger, model.session(capacity=...), or reset() it.",
+            )
+        while self._room < wanted:
+            self._room *= 2
+        state = self._state()
+        self._own, self._variables = self.network.session_programs(self._room).forked(), None
+        self._others.clear()
+        assert self.batch_size is not None
+        self._begin(self.batch_size)
+        self._write(state)
+        return True
+
+    def _state(self) -> dict[str, np.ndarray]:
+        assert self._variables is not None
+        found = {path: self._variables.read(path) for path in self._own.states}
+        for path, axis in self._own.growing.items():
+            found[path] = found[path][(*(slice(None),) * axis, slice(self.filled))].copy()
+        return found
+
+    def _write(self, state: Mapping[str, np.ndarray]) -> None:
+        assert self._variables is not None
+        for path, array in state.items():
+            axis = self._own.growing.get(path)
+            self._variables.write(path, array if axis is None else self._padded(path, axis, array))
+
+    def _padded(self, path: str, axis: int, array: np.ndarray | None) -> np.ndarray:
+        """What a state that grows has so far, with zeros behind it."""
+        assert self.batch_size is not None
+        spec = self._own.states[path].bind(self._own.sizes(self.batch_size))
+        found = np.zeros(spec.sizes, spec.dtype)
+        if array is not None:
+            found[(*(slice(None),) * axis, slice(array.shape[axis]))] = array
+        return found
+
     def _check_states(self, programs: Programs) -> None:
         """Raise where a model of other sizes would carry something else."""
         own = self._own.states
@@ -239,6 +315,22 @@ class Session:
                 fix="call it first, or fix its batch size: model.session(batch_size=4).",
             )
         return self.batch_size
+
+
+def _steps(state: Mapping[str, np.ndarray], growing: Mapping[str, int]) -> int:
+    """How many steps there are of what grows.
+
+    Raises:
+        ShapeError: more of one than of another.
+    """
+    sizes = {path: (*np.shape(state[path]), *(0,) * 8)[axis] for path, axis in growing.items()}
+    if len(set(sizes.values())) > 1:
+        (one, some), (other, more) = sorted(sizes.items(), key=lambda item: item[1])[:: len(sizes) - 1][:2]
+        raise ShapeError(
+            f"the state has {some} steps of {one}, and {more} of {other}.",
+            fix="pass the result of state() of the same session.",
+        )
+    return next(iter(sizes.values()), 0)
 
 
 def _fixed(spec: Spec, shape: tuple[int, ...]) -> list[tuple[int, int]]:

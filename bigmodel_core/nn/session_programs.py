@@ -2,15 +2,16 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, replace
+from functools import cached_property
 from typing import TYPE_CHECKING, Any
 
 from bigmodel_core.errors import GraphError, ShapeError
 from bigmodel_core.graph import Graph, Node, Value, needed
 from bigmodel_core.graph.spec import Dim, Spec, dim_names, format_shape
 from bigmodel_core.ops import gather, transpose
-from bigmodel_core.ops.carried import Carried
+from bigmodel_core.ops.carried import Carried, growing_axis
 
 if TYPE_CHECKING:
     from bigmodel_core.nn.network import Network
@@ -29,27 +30,36 @@ class Programs:
 
     Args:
         states: what is carried, by path; of sizes only the batch's is free.
+        growing: the axes along which states grow, by path.
+        added: how many steps a call adds to these; None if there are none.
         batch: the batch's size, or the name that stands for it.
-        call: computes the outputs, and the states for the next call.
+        made_call: makes `call`.
         reset: gives each state its initial value.
         reorder: takes other samples of each state.
     """
 
     states: Mapping[str, Spec]
+    growing: Mapping[str, int]
+    added: Dim | None
     batch: Dim
-    call: Program
+    made_call: Callable[[], Program]
     reset: Program
     reorder: Program
 
     @classmethod
-    def of(cls, network: Network) -> Programs:
+    def of(cls, network: Network, capacity: int) -> Programs:
         """Those of a network.
+
+        Args:
+            network: the model.
+            capacity: for how many steps states that grow have memory.
 
         Raises:
             GraphError: it carries no state, or a state begins with what depends on the input.
             ShapeError: a state has a free dimension that is not the batch's.
         """
         from bigmodel_core.plan import Computation, Program, replaced
+        from bigmodel_core.plan.growth import Growth, added
 
         trace = network.trace(training=False)
         if not trace.carried:
@@ -60,9 +70,11 @@ class Programs:
         batch: Dim = network.inputs[0].shape[0] if network.inputs[0].ndim else 1
         if not isinstance(batch, int) and dim_names(batch) != {batch}:
             raise ShapeError(f"{batch} cannot be a batch size.", fix="give the batch a name of its own.")
-        states = {path: value.spec for path, value in trace.carried.items()}
+        axes = {path: growing_axis(value.spec) for path, value in trace.carried.items()}
+        growing = {path: axis for path, axis in axes.items() if axis is not None}
+        states = {path: _of_capacity(value.spec, capacity) for path, value in trace.carried.items()}
         for path, value in trace.carried.items():
-            if odd := value.spec.names() - dim_names(batch):
+            if odd := states[path].names() - dim_names(batch):
                 raise ShapeError(
                     f"the state is {format_shape(value.shape)}, but {sorted(odd)[0]} may differ from call to"
                     " call.",
@@ -71,23 +83,26 @@ class Programs:
                 )
             if any(value.node is node for value in trace.inputs for node in needed([trace.carried[path]])):
                 raise GraphError("a state cannot begin with what depends on the input.", where=path)
+        grown = Growth(states)
 
         def kept(node: Node, inputs: Sequence[Value]) -> Sequence[Value] | None:
-            op = node.op
-            if not isinstance(op, Carried):
-                return None
-            return [inputs[0].node.graph.variable(op.path, states[op.path])]
+            if isinstance(node.op, Carried):
+                return [inputs[0].node.graph.variable(node.op.path, states[node.op.path])]
+            return grown(node, inputs)
 
         def made(computation: Computation) -> Program:
             found = computation
             return Program(found.graph, found.outputs, found.updates, device=network.device, keeps=True)
 
         call = Computation(trace.graph, trace.outputs, dict(trace.carried_updates), [])
-        reset = Computation(trace.graph, [], dict(trace.carried), [])
+        fixed = {path: value for path, value in trace.carried.items() if path not in growing}
+        reset = Computation(trace.graph, [], fixed, [])
         return cls(
             states,
+            growing,
+            added(trace.carried_updates),
             batch,
-            made(replaced(call, kept)),
+            lambda: made(replaced(call, kept)),
             made(replaced(reset, lambda node, inputs: None)),
             made(_reordering(states, batch)),
         )
@@ -96,10 +111,21 @@ class Programs:
         """The sizes of named dimensions, as far as states have them."""
         return {self.batch: batch_size} if isinstance(self.batch, str) else {}
 
+    @cached_property
+    def call(self) -> Program:
+        """Computes the outputs, and the states for the next call; made when the first call comes."""
+        return self.made_call()
+
     def forked(self) -> Programs:
         """The same with plans of their own."""
-        parts = {name: getattr(self, name).fork() for name in ("call", "reset", "reorder")}
-        return replace(self, **parts)
+        parts = {name: getattr(self, name).fork() for name in ("reset", "reorder")}
+        return replace(self, made_call=lambda: self.call.fork(), **parts)
+
+
+def _of_capacity(spec: Spec, capacity: int) -> Spec:
+    """A state with memory for some steps, if it grows."""
+    axis = growing_axis(spec)
+    return spec.with_shape(capacity if along == axis else dim for along, dim in enumerate(spec.shape))
 
 
 def _reordering(states: Mapping[str, Spec], batch: Dim) -> Any:

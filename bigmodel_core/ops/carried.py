@@ -1,4 +1,8 @@
-"""State that layers carry from call to call: where nothing is kept, it begins with its initial value."""
+"""State that layers carry from call to call: where nothing is kept, it begins with its initial value.
+
+A state that grows, as the keys and values of attention do, has an axis of size `PAST`: what earlier calls
+appended. Where nothing is kept, there is no past.
+"""
 
 from __future__ import annotations
 
@@ -9,12 +13,16 @@ from typing import Any
 import numpy as np
 
 from bigmodel_core.errors import DtypeError, ShapeError
-from bigmodel_core.graph import Graph, Value
+from bigmodel_core.graph import Graph, Node, Value
 from bigmodel_core.graph.spec import Shape, Spec, broadcast, dim_value, format_shape
 from bigmodel_core.kernels.fused import elementwise
+from bigmodel_core.ops.concatenation import Concatenate
 from bigmodel_core.ops.elementwise import ElementwiseOp
 from bigmodel_core.ops.reduce import reduce_to
 from bigmodel_core.ops.shape import BroadcastTo
+
+PAST = "past"
+"""The name of the size of what earlier calls appended to a state that grows."""
 
 
 @dataclass(frozen=True)
@@ -71,3 +79,17 @@ def carried(graph: Graph, path: str, spec: Spec, initial: Value | np.ndarray | f
             where=path,
         )
     return graph.apply(Carried(path, spec.shape), [initial]).outputs[0]
+
+
+def growing_axis(spec: Spec) -> int | None:
+    """The axis along which a state grows from call to call; None if it does not."""
+    return next((axis for axis, dim in enumerate(spec.shape) if dim == PAST), None)
+
+
+def appended_to(node: Node) -> Carried | None:
+    """The state that grows to which a node appends something; None if it does something else."""
+    if not isinstance(node.op, Concatenate) or len(node.inputs) != 2:
+        return None
+    state = node.inputs[0].node.op
+    grows = isinstance(state, Carried) and growing_axis(node.inputs[0].spec) == node.op.axis
+    return state if grows and isinstance(state, Carried) else None

@@ -17,6 +17,7 @@ from bigmodel_core.graph.spec import match
 from bigmodel_core.plan.changes import Writer
 from bigmodel_core.plan.device import USUAL_DEVICE, Device, Plan, check_dtypes
 from bigmodel_core.plan.devices import device_named
+from bigmodel_core.plan.growth import without_past
 from bigmodel_core.plan.listing import PlannedStep
 from bigmodel_core.plan.passes import Computation
 from bigmodel_core.plan.results import kept, made_apart
@@ -67,7 +68,7 @@ class Program:
         self._exact: Program | None = None
         if is_exact:
             guards = [*guards, *(value for value in updates.values() if value.spec.is_float)]
-        asked = Computation(graph, list(outputs), updates, list(guards))
+        asked = without_past(Computation(graph, list(outputs), updates, list(guards)))
         found = self.device.passes.rewritten(asked, self.device)
         self.graph, self.guards = found.graph, list(found.guards)
         graph = found.graph

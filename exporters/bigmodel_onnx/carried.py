@@ -12,6 +12,7 @@ from bigmodel_core.errors import ExportError
 from bigmodel_core.graph.spec import format_shape
 from bigmodel_core.nn.network import Network
 from bigmodel_core.nn.outputs import listed
+from bigmodel_core.ops.carried import PAST
 
 KEY = "carried"
 """The entry of a file's metadata that says what is carried."""
@@ -29,8 +30,8 @@ def described(network: Network) -> dict[str, str]:
         return {}
     found = {}
     for path, array in network.session(_fixed_batch(network) or 1).state().items():
-        same = array.size and (array == array.flat[0]).all()
-        initial = array.flat[0].item() if same else array.tolist()
+        same = not array.size or (array == array.flat[0]).all()
+        initial = (array.flat[0].item() if array.size else 0) if same else array.tolist()
         found[path] = {"output": next_name(path), "initial": initial}
     return {KEY: json.dumps(found, sort_keys=True)}
 
@@ -85,7 +86,7 @@ def begun(initial: Any, dtype: str, shape: Sequence[Any], batch: int) -> np.ndar
     Raises:
         ExportError: the file says something else of the state than it is.
     """
-    sizes = tuple(size if isinstance(size, int) else batch for size in shape)
+    sizes = tuple(size if isinstance(size, int) else 0 if size == PAST else batch for size in shape)
     try:
         return np.broadcast_to(np.asarray(initial, dtype), sizes)
     except (ValueError, TypeError, OverflowError) as error:

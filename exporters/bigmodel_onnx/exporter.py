@@ -153,6 +153,7 @@ class Onnx(Exporter):
         emitter = Emitter(opset, self.fold)
         count = len(network.outputs)
         carried = network.trace(training=False).carried
+        following = {**carried, **network.trace(training=False).carried_updates}
         taken = {*network.input_names, *carried}
         outputs = [f"{key}_output" if key in taken else key for key in network.output_names]
         emitter.reserve([*taken, *outputs, *map(next_name, carried), "label", "probability", "probabilities"])
@@ -167,7 +168,7 @@ class Onnx(Exporter):
         ports = [
             Port(key, spec.dtype, spec.shape) for key, spec in zip(outputs, network.outputs, strict=True)
         ]
-        kept = [Port(next_name(path), value.dtype, value.shape) for path, value in carried.items()]
+        kept = [Port(next_name(path), following[path].dtype, following[path].shape) for path in carried]
         after = list(zip(lowered.outputs[count:], kept, strict=True))
         behind: Answer | Numbers | None = None
         if self.with_preprocessing and count == 1:

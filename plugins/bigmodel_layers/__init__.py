@@ -36,7 +36,7 @@ from bigmodel_layers.pooling import (
     Upsample2d,
     ZeroPad2d,
 )
-from bigmodel_layers.positions import PositionalEmbedding, RotaryEmbedding, SinusoidalPositions
+from bigmodel_layers.positions import PositionalEmbedding, RotaryEmbedding, SinusoidalPositions, TokenSteps
 from bigmodel_layers.recurrent import GRU, LSTM, RNN
 from bigmodel_layers.shape import Flatten, Reshape
 from bigmodel_layers.transformer import TransformerBlock
@@ -89,6 +89,7 @@ __all__ = [
     "SwiGlu",
     "Tanh",
     "TiedDense",
+    "TokenSteps",
     "TransformerBlock",
     "Upsample2d",
     "ZeroPad2d",
@@ -120,6 +121,7 @@ def bigmodel_layers() -> list[type[bm.Layer]]:
         Resize,
         Embedding,
         TiedDense,
+        TokenSteps,
         PositionalEmbedding,
         SinusoidalPositions,
         RotaryEmbedding,

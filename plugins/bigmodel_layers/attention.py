@@ -8,6 +8,7 @@ from typing import Any
 import bigmodel_core as bm
 from bigmodel_core import ops
 from bigmodel_core.errors import ConfigError, ShapeError
+from bigmodel_layers.positions import step_positions
 
 Example = tuple[dict[str, Any], list[tuple[int, ...]]]
 
@@ -18,6 +19,8 @@ class MultiHeadAttention(bm.Layer):
 
     Called as `layer(x)`, the steps of x see each other; as `layer(x, memory)`, they see those of a memory (N,
     S, any), as a decoder sees what its encoder gave.
+
+    In a session (`model.session()`), causal attention sees the steps of earlier calls, too.
 
     Parts: `query`, `key`, `value` and `output`, dense layers.
 
@@ -78,7 +81,8 @@ class MultiHeadAttention(bm.Layer):
             memory: (N, S, any), what the steps of x look at; x itself if None.
             mask: truth values, true where a key is seen: (N, S), or what broadcasts to (N, heads, T, S); or
                 floats that are added to the scores.
-            positions: of the steps of x for `rotary`, (T,) or (N, T) integers; 0, 1, 2, ... if None.
+            positions: of the steps of x for `rotary`, (T,) or (N, T) integers; if None 0, 1, 2, ..., which
+                goes on from call to call of a session where attention is causal.
         """
         width = self._checked(x, memory)
         source = x if memory is None else memory
@@ -86,9 +90,11 @@ class MultiHeadAttention(bm.Layer):
         query = self._split("query", x, self.heads, head)
         key, value = self._split("key", source, shared, head), self._split("value", source, shared, head)
         if self.rotary is not False:
-            where = ops.positions(x, 1) if positions is None else positions
+            where = step_positions(self, x, self.causal) if positions is None else positions
             base = 10000.0 if self.rotary is True else self.rotary
             query, key = ops.rotary(query, where, base), ops.rotary(key, where, base)
+        if self.causal:
+            key, value = self.remembered("keys", key, 2), self.remembered("values", value, 2)
         if mask is not None and mask.ndim == 2:
             mask = ops.reshape(mask, (mask.shape[0], 1, 1, mask.shape[1]))
         dropout = self.dropout if self.training else 0.0

@@ -23,6 +23,48 @@ def _width(x: Any) -> int:
     return width
 
 
+def step_positions(layer: bm.Layer, x: Any, causal: bool) -> Any:
+    """The positions of the steps of x (N, T, ...) as a layer counts them: 0, 1, 2, ..., and on from call to
+    call of a session if it is causal, (T,) or (N, T)."""
+    found = ops.positions(x, -2)
+    if not causal or layer.training:
+        return found
+    count = layer.carried("count", x.shape[:1], "int64", 0)
+    layer.assign("count", count + bm.ops.sizes.size_of(x, (x.ndim - 2,), "int64"))
+    return ops.expand_dims(count, 1) + found
+
+
+@dataclass(frozen=True)
+class TokenSteps(bm.Layer):
+    """Where the tokens (N, T) of a causal model are: their positions, and which of all steps hold a token.
+
+    Gives positions, (T,) or (N, T), and what `MultiHeadAttention` takes as a mask, (N, 1, 1, steps). In a
+    session positions go on from call to call, and prompts of unequal length may have -1, no token, in front:
+    positions count tokens, and no step sees what is none.
+    """
+
+    @classmethod
+    def examples(cls) -> list[tuple[dict[str, Any], list[bm.Spec]]]:
+        """What the conformance kit runs."""
+        return [({}, [bm.Spec(("N", 3), "int64")])]
+
+    def __call__(self, tokens: Any) -> Any:
+        if tokens.ndim != 2 or tokens.dtype not in bm.dtypes.INDICES:
+            raise ShapeError(
+                f"the tokens are {tokens.dtype} {bm.format_shape(tokens.shape)}, expected integers (N, T).",
+                fix="pass token numbers, a row for each text.",
+            )
+        n, steps = tokens.shape
+        there = ops.reshape(tokens >= 0, (n, 1, 1, steps))
+        if self.training:
+            return ops.positions(tokens, 1), there
+        numbers = (tokens >= 0).astype("int64")
+        count = self.carried("count", tokens.shape[:1], "int64", 0)
+        self.assign("count", count + ops.sum(numbers, 1))
+        positions = ops.maximum(ops.expand_dims(count, 1) + ops.cumsum(numbers, 1) - 1, 0)
+        return positions, self.remembered("tokens", there, 3)
+
+
 @dataclass(frozen=True)
 class PositionalEmbedding(bm.Layer):
     """Adds a learned vector for each position (Gehring et al., 2017): (N, T, K) becomes (N, T, K).
@@ -31,6 +73,7 @@ class PositionalEmbedding(bm.Layer):
 
     Args:
         context: how many positions there are.
+        causal: whether positions that are not given go on from call to call of a session.
 
     Raises:
         ShapeError: there are more steps than positions.
@@ -42,6 +85,7 @@ class PositionalEmbedding(bm.Layer):
     """
 
     context: int
+    causal: bool = False
 
     def __post_init__(self) -> None:
         bm.check_number(self, "context", whole=True, at_least=1)
@@ -65,7 +109,8 @@ class PositionalEmbedding(bm.Layer):
                 f"there are {steps} steps, and positions for {self.context}.",
                 fix=f"pass at most {self.context} steps, or build with a larger context.",
             )
-        return x + ops.gather(table, ops.positions(x, -2) if positions is None else positions)
+        where = step_positions(self, x, self.causal) if positions is None else positions
+        return x + ops.gather(table, where)
 
 
 @dataclass(frozen=True)
@@ -76,9 +121,11 @@ class SinusoidalPositions(bm.Layer):
 
     Args:
         base: the larger, the slower the last numbers turn.
+        causal: whether positions that are not given go on from call to call of a session.
     """
 
     base: float = 10000.0
+    causal: bool = False
 
     def __post_init__(self) -> None:
         bm.check_number(self, "base", above=0)
@@ -97,7 +144,8 @@ class SinusoidalPositions(bm.Layer):
         """
         width = _width(x)
         frequencies = self.base ** (-np.arange(0, width, 2) / width)
-        where = (ops.positions(x, -2) if positions is None else positions).astype(x.dtype)
+        where = step_positions(self, x, self.causal) if positions is None else positions
+        where = where.astype(x.dtype)
         angles = ops.expand_dims(where, -1) * frequencies
         both = ops.stack([ops.sin(angles), ops.cos(angles)], -1)
         found = ops.reshape(both, (*where.shape, 2 * len(frequencies)))

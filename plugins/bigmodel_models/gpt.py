@@ -22,8 +22,8 @@ SIZES: dict[str, dict[str, int]] = {
 class Gpt(bm.Model):
     """A language model of GPT-2's form (Radford et al., 2019): scores of the next token at each step.
 
-    Takes tokens (N, T), integers from 0 to vocabulary - 1, or -1 behind the end of a text; gives scores (N,
-    T, vocabulary). The table of the embedding also gives the scores.
+    Takes tokens (N, T), integers from 0 to vocabulary - 1, or -1 where there is none; gives scores (N, T,
+    vocabulary). The table of the embedding also gives the scores.
 
     Args:
         size: "nano", "gpt2", "gpt2-medium", "gpt2-large" or "gpt2-xl": what the following are if not given.
@@ -67,9 +67,11 @@ class Gpt(bm.Model):
 
     def __call__(self, tokens: Any) -> Any:
         own: Any = self  # whose sizes are filled in
+        positions, seen = bm.layers.TokenSteps().named("steps")(tokens)
+        seen = None if self.training else seen  # in training what is no token is behind the others
         embedding = bm.layers.Embedding(own.vocabulary, own.width, padded=True, deviation=0.02)
         x = embedding.named("embedding")(tokens)
-        x = bm.layers.PositionalEmbedding(own.context).named("position")(x)
+        x = bm.layers.PositionalEmbedding(own.context).named("position")(x, positions)
         x = bm.layers.Dropout(own.dropout)(x)
         for number in range(own.layers):
             block = bm.layers.TransformerBlock(
@@ -81,6 +83,6 @@ class Gpt(bm.Model):
                 attention_dropout=own.dropout,
                 initial="normal",
             )
-            x = block.named(f"block_{number + 1}")(x)
+            x = block.named(f"block_{number + 1}")(x, None, seen, None, positions)
         x = bm.layers.LayerNorm(own.epsilon).named("norm")(x)
         return bm.layers.TiedDense(embedding).named("output")(x)

@@ -57,8 +57,8 @@ SIZES: dict[str, dict[str, Any]] = {
 class Llama(bm.Model):
     """A language model of Llama's form (Touvron et al., 2023): scores of the next token at each step.
 
-    Takes tokens (N, T), integers from 0 to vocabulary - 1, or -1 behind the end of a text; gives scores (N,
-    T, vocabulary).
+    Takes tokens (N, T), integers from 0 to vocabulary - 1, or -1 where there is none; gives scores (N, T,
+    vocabulary).
 
     Args:
         size: "nano", "tinyllama", "llama2-7b", "llama2-13b", "llama3-8b" or "llama3-70b": what the following
@@ -119,6 +119,8 @@ class Llama(bm.Model):
 
     def __call__(self, tokens: Any) -> Any:
         own: Any = self  # whose sizes are filled in
+        positions, seen = bm.layers.TokenSteps().named("steps")(tokens)
+        seen = None if self.training else seen  # in training what is no token is behind the others
         embedding = bm.layers.Embedding(own.vocabulary, own.width, padded=True, deviation=0.02)
         x = embedding.named("embedding")(tokens)
         for number in range(own.layers):
@@ -135,7 +137,7 @@ class Llama(bm.Model):
                 dropout=own.dropout,
                 initial="normal",
             )
-            x = block.named(f"block_{number + 1}")(x)
+            x = block.named(f"block_{number + 1}")(x, None, seen, None, positions)
         x = bm.layers.RmsNorm(own.epsilon).named("norm")(x)
         if own.tied:
             return bm.layers.TiedDense(embedding).named("output")(x)
