@@ -9,7 +9,7 @@ from bigmodel_core.errors import GraphError
 from bigmodel_core.graph import Node, Value
 from bigmodel_core.graph.spec import Dim, Spec
 from bigmodel_core.ops.attention import Attention
-from bigmodel_core.ops.carried import appended_to
+from bigmodel_core.ops.carried import appended_to, growing_axis
 from bigmodel_core.ops.shape import broadcast_to
 from bigmodel_core.ops.sizes import size_of
 from bigmodel_core.ops.updates import UpdateSlice
@@ -38,8 +38,8 @@ def added(values: Mapping[str, Value]) -> Dim | None:
     found: dict[Dim, str] = {}
     for path, value in values.items():
         if appended_to(value.node):
-            new = value.node.inputs[1]
-            found.setdefault(new.shape[value.node.op.axis], path)  # type: ignore[attr-defined]  # of a Concatenate
+            past, new = value.node.inputs
+            found.setdefault(new.shape[_axis(past)], path)
     if len(found) > 1:
         (first, one), (second, other) = list(found.items())[:2]
         raise GraphError(
@@ -47,6 +47,12 @@ def added(values: Mapping[str, Value]) -> Dim | None:
             fix="let all that a model remembers grow by as many steps.",
         )
     return next(iter(found), None)
+
+
+def _axis(past: Value) -> int:
+    axis = growing_axis(past.spec)
+    assert axis is not None
+    return axis
 
 
 class Growth:
@@ -77,7 +83,7 @@ class Growth:
         )
 
     def _appended(self, node: Node, path: str, new: Value) -> Value:
-        axis: int = node.op.axis  # type: ignore[attr-defined]  # of a Concatenate
+        axis = _axis(node.inputs[0])
         graph = new.node.graph
         start = graph.input(FILLED, Spec((1,), "int64"))
         found = UpdateSlice((axis,))(graph.variable(path, self.states[path]), new, start)

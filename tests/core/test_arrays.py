@@ -34,7 +34,7 @@ ODD = {
     "texts": (["a", "b"], "strings"),
     "objects": (np.array([1.0, object()], object), "object at position"),
     "a missing value": ([[1.0, None], [2.0, 3.0]], "NoneType at position"),
-    "a mapping": ({"a": 1}, "dict"),
+    "a mapping": ({"a": 1}, "dict|inputs a; the model takes x"),
     "dates": (np.array(["2024-01-01"] * 12, "datetime64[D]"), "datetime64"),
     "masked": (np.ma.array(X, mask=X > 1), "masked"),
     "a number": (3.0, "single number|not an array of samples"),
