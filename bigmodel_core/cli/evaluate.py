@@ -137,6 +137,12 @@ def _file(
     metrics = metrics_for(data) if metrics is None else metrics
     metrics = [fitted_metric(item, data.encoding) for item in metrics]
     states = [item.empty() for item in metrics]
+    if isinstance(split.y, (dict, tuple)):
+        raise UsageError(
+            "the samples have several targets, and a file holds no losses of outputs.",
+            where=data.name,
+            fix="evaluate the run.",
+        )
     truth = in_recorded_units(split.y, predictor.known.encoding)
     for start in range(0, len(split), batch_size):
         outputs = predictor.run(*predictor.prepared(split.x, start, start + batch_size))

@@ -48,6 +48,41 @@ def read(path: Path, port: Port, *, invert: bool = False) -> tuple[list[str], np
     return [path.name] if len(batch) == 1 else [f"{path.name}[{row}]" for row in range(len(batch))], batch
 
 
+def is_file(what: str) -> bool:
+    """Whether an argument that may be a text is the name of a text file.
+
+    Raises:
+        DataError: it looks like one, and there is none.
+    """
+    try:
+        found = Path(what).is_file()
+    except (OSError, ValueError):  # a text that is too long for the name of a file
+        return False
+    if not found and what.lower().endswith(".txt") and " " not in what:
+        raise DataError("there is no such file.", where=what, fix="check the path.")
+    return found
+
+
+def read_lines(path: Path) -> tuple[list[str], list[str]]:
+    """The texts in a file, one a line, with a name for each; blank lines count for nothing.
+
+    Raises:
+        DataError: it cannot be read, or has no text.
+    """
+    try:
+        lines = path.read_text("utf-8-sig").splitlines()
+    except UnicodeDecodeError as error:
+        raise DataError(
+            f"byte {error.start} is not UTF-8.", where=str(path), fix="save the text as UTF-8."
+        ) from error
+    except OSError as error:
+        raise DataError(f"cannot read it: {error.strerror or error}.", where=str(path)) from error
+    found = [(f"{path.name}:{number}", line) for number, line in enumerate(lines, 1) if line.strip()]
+    if not found:
+        raise DataError("there is no text in it.", where=str(path), fix="write a text a line.")
+    return [name for name, _ in found], [line for _, line in found]
+
+
 # Arrays ---------------------------------------------------------------------------------------------------
 
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
@@ -23,8 +24,11 @@ app = command_app()
 def predict(
     model: Annotated[str, typer.Argument(metavar="MODEL", help="An ONNX file, a run or a checkpoint.")],
     inputs: Annotated[
-        list[Path] | None,
-        typer.Argument(metavar="[FILE]...", help="Arrays (.npy, .npz), images (.png, ...) or tables (.csv)."),
+        list[str] | None,
+        typer.Argument(
+            metavar="[FILE|TEXT]...",
+            help="Arrays (.npy, .npz), images (.png, ...) or tables (.csv); texts, or files with one a line.",
+        ),
     ] = None,
     data: Annotated[
         str | None, typer.Option("--data", metavar="NAME", help="Predict the test samples of this data set.")
@@ -40,17 +44,19 @@ def predict(
     ] = None,
     as_json: AsJson = False,
 ) -> None:
-    """Predict arrays, images or table rows with a trained model.
+    """Predict arrays, images, table rows or texts with a trained model.
 
     ONNX files are run by ONNX Runtime alone. Images get the size, the channels and the preprocessing of the
     data the model was trained on; so do integers in arrays. Floats in arrays are taken as they are. A
-    model of several inputs takes a .npz with an array for each of them, by name.
+    model of several inputs takes a .npz with an array for each of them, by name. A model that was trained on
+    texts takes texts.
     """
     if (data is None) == (not inputs):
         raise UsageError(
             "expected files to predict, or --data." if data is None else "files and --data were both given.",
             fix="as in: bigmodel predict model.onnx digit.png, or: bigmodel predict model.onnx --data digits",
         )
+    from bigmodel_core.cli.inputs import ARRAYS, is_file, read_lines
     from bigmodel_core.cli.prediction_file import check_target, write_predictions
     from bigmodel_core.cli.predictor import load
 
@@ -62,8 +68,12 @@ def predict(
         _predict_data(predictor, data, data_dir, number, out, output)
         return
     rows: list[tuple[str, Prediction]] = []
-    for path in inputs or ():
-        names, batches = predictor.read(path, invert=invert)
+    for what in inputs or ():
+        if predictor.takes_texts and Path(what).suffix.lower() not in ARRAYS:
+            names, texts = read_lines(Path(what)) if is_file(what) else ([what], [what])
+            rows += zip(names, predictor.of_texts(texts), strict=True)
+            continue
+        names, batches = predictor.read(Path(what), invert=invert)
         rows += zip(names, predictor.predictions(*batches), strict=True)
     records = [{"input": name, **prediction.to_dict()} for name, prediction in rows]
     if out is not None:
@@ -86,19 +96,21 @@ def _predict_data(
     from bigmodel_core.train.evaluation import in_recorded_units
 
     data = load_data(name, data_dir, predictor.known)
-    truth = in_recorded_units(data.test.y, predictor.known.encoding)
+    truth = in_recorded_units(_one_target(data), predictor.known.encoding)
     check_samples(predictor, data)
     found = [
         prediction
         for start in range(0, len(data.test), BATCH)
         for prediction in predictor.predictions(*predictor.prepared(data.test.x, start, start + BATCH))
     ]
+    if truth is not None and truth.ndim > 1:
+        found = [_counted(item, truth[row] != data.ignore, data) for row, item in enumerate(found)]
     labels = predictor.known.labels or data.labels
     every = [
         (
             f"test {position}",
             prediction,
-            None if truth is None else _truth(truth[position], labels, prediction),
+            None if truth is None else _truth(truth[position], labels, prediction, data),
         )
         for position, prediction in enumerate(found)
     ]
@@ -122,10 +134,12 @@ def _predict_data(
     }
     summary = f"{count(len(data.test))} test samples of {data.name}, computed by {predictor.by}"
     if truth is not None and found[0].index is not None:
-        right = int(np.sum(np.array([prediction.index for prediction in found]) == truth))
-        of = f" of {count(truth.size)} steps" if truth.ndim > 1 else ""
-        result |= {"right": right, "accuracy": right / truth.size}
-        summary += f": {count(right)}{of} right, accuracy {right / truth.size:.4f}"
+        counts = truth != data.ignore if data.ignore is not None else np.ones(truth.shape, bool)
+        guessed = np.concatenate([np.atleast_1d(np.asarray(prediction.index)) for prediction in found])
+        right, number = int(np.sum(guessed == truth[counts])), int(counts.sum())
+        of = f" of {count(number)} steps" if truth.ndim > 1 else ""
+        result |= {"right": right, "accuracy": right / max(number, 1)}
+        summary += f": {count(right)}{of} right, accuracy {right / max(number, 1):.4f}"
     elif truth is not None:
         error = float(np.mean(np.abs(np.array([prediction.values for prediction in found]) - truth)))
         result["mean_absolute_error"] = error
@@ -138,13 +152,51 @@ def _predict_data(
     output.result(result)
 
 
-def _truth(true: Any, labels: Any, prediction: Prediction) -> Any:
+def _one_target(data: Any) -> Any:
+    """The targets of the test samples, read.
+
+    Raises:
+        UsageError: there are several.
+    """
+    import numpy as np
+
+    from bigmodel_core.data.tree import leaves
+
+    targets = leaves(data.test.y)
+    if targets.keys() - {""}:
+        names = ", ".join(path[1:] for path in targets)
+        raise UsageError(
+            f"the samples have several targets ({names}), and one is compared with predictions.",
+            where="--data",
+            fix="use bigmodel evaluate.",
+        )
+    return np.asarray(targets[""]) if targets else None
+
+
+def _counted(prediction: Prediction, counts: Any, data: Any) -> Prediction:
+    """What is predicted of those steps of a sample that count."""
+    import numpy as np
+
+    if not isinstance(prediction.index, list):
+        return prediction
+    kept = np.asarray(prediction.index)[np.broadcast_to(counts, len(prediction.index))].tolist()
+    return replace(prediction, label=_in_a_row(kept, data), index=kept)
+
+
+def _in_a_row(indices: list[int], data: Any) -> str:
     from bigmodel_core.nn.predictions import in_a_row
 
+    if data.labels is None and data.target_tokenizer is not None:
+        text: str = data.target_tokenizer.decode(indices)
+        return text
+    return in_a_row(indices, data.labels)
+
+
+def _truth(true: Any, labels: Any, prediction: Prediction, data: Any) -> Any:
     if prediction.index is None:
         return true.tolist()
     if isinstance(prediction.index, list):
-        return in_a_row(true.tolist(), labels)
+        return _in_a_row(true[true != -1].tolist(), data)
     return labels[int(true)] if labels and int(true) < len(labels) else str(int(true))
 
 
@@ -164,7 +216,7 @@ def _show(output: Output, rows: list[tuple[str, Prediction, Any]]) -> None:
         if has_truth:
             line.append(visible(true) if isinstance(true, str) else Prediction(values=true).text())
         if is_class:
-            line.append(f"{prediction.probability:.4f}")
+            line.append("" if prediction.probability is None else f"{prediction.probability:.4f}")
             if has_truth:
                 line.append("" if prediction.label == true else "wrong")
         lines.append(line)

@@ -72,6 +72,8 @@ def _cells(record: Mapping[str, Any]) -> list[tuple[str, Any]]:
         elif name == "outputs":
             for key, numbers in value.items():
                 found += _numbered(key, numbers)
+        elif name == "spans":
+            found.append((name, " ".join(f"{span['text']}/{span['label']}" for span in value)))
         elif name == "index" and isinstance(value, list):
             found.append((name, " ".join(map(str, value))))
         else:

@@ -2,19 +2,20 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from bigmodel_core.data.dataset import Dataset
 from bigmodel_core.errors import UsageError
+from bigmodel_core.nn.predictions import Prediction, of_spans, predictions
 
 if TYPE_CHECKING:
     import numpy as np
 
     from bigmodel_core.cli.port import Port
     from bigmodel_core.cli.sources import Known
-    from bigmodel_core.nn.predictions import Prediction
 
 BATCH = 256
 
@@ -72,6 +73,65 @@ class Predictor:
         """
         return [port.from_prepared(array[start:stop]) for port, array in self.matched(x)]
 
+    @property
+    def takes_texts(self) -> bool:
+        """Whether it was trained on a data set of texts."""
+        made = self.known.encoding.made_by()
+        return made is not None and type(made).of_texts is not Dataset.of_texts
+
+    def of_texts(self, texts: Sequence[str]) -> list[Prediction]:
+        """The predictions for texts: a class, a label for each part, or a text that is written.
+
+        Raises:
+            DataError: a text is empty, or cannot be used.
+        """
+        from bigmodel_core.data.loader import Loader
+        from bigmodel_core.data.split import Split
+        from bigmodel_core.errors import DataError
+
+        empty = next((number for number, text in enumerate(texts, 1) if not text.strip()), None)
+        if empty is not None:
+            raise DataError(f"text {empty} is empty.", fix="pass a text with at least one word.")
+        encoding = self.known.encoding
+        made = encoding.made_by()
+        x, found = made.of_texts(texts, encoding), list[Prediction]()
+        for batch, _ in Loader(Split(x), BATCH):
+            inputs = [array for _, array in self.matched(batch)]
+            some = texts[len(found) : len(found) + len(inputs[0])]
+            if encoding.target_tokenizer is not None and len(inputs) > 1:
+                found += self._written(inputs, made.length)
+                continue
+            outputs = self.run(*inputs)
+            spans = made.spans(some, next(iter(outputs.values())), encoding)
+            found += (
+                predictions(outputs, encoding.task, encoding.labels, self.are_probabilities, len(found))
+                if spans is None
+                else map(of_spans, spans)
+            )
+        return found
+
+    def _written(self, inputs: Sequence[np.ndarray], most: int) -> list[Prediction]:
+        """The texts that a model writes, the most probable token after each: what comes after the last input,
+        which holds the start.
+
+        Args:
+            inputs: what it is given.
+            most: tokens at most.
+        """
+        import numpy as np
+
+        tokenizer = self.known.encoding.target_tokenizer
+        assert tokenizer is not None
+        end = tokenizer.special("end")
+        *given, written = inputs
+        is_done = np.zeros(len(written), bool)
+        while written.shape[1] <= most and not is_done.all():
+            scores = next(iter(self.run(*given, written).values()))[:, -1]
+            following = np.where(is_done, -1, scores.argmax(-1))
+            written = np.concatenate([written, following[:, None]], 1)
+            is_done |= following == end
+        return [Prediction(tokenizer.decode(row[1:])) for row in written]
+
     def matched(self, x: Any) -> list[tuple[Port, Any]]:
         """Each input with the array of a split for it: by name, or in their order.
 
@@ -94,7 +154,6 @@ class Predictor:
     def predictions(self, *inputs: np.ndarray) -> list[Prediction]:
         """The predictions for a batch of any size."""
         from bigmodel_core.cli.port import converted
-        from bigmodel_core.nn.predictions import predictions
 
         ports = self.ports.values()
         given = [converted(x, port, "input") for x, port in zip(inputs, ports, strict=True)]

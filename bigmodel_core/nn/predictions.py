@@ -19,13 +19,14 @@ class Prediction:
 
     Args:
         label: the name of the class, or its number if classes have no names; None for numbers. Where each
-            step of a sample has a class, their names in a row.
-        index: the number of the class, or of each step's class; None for numbers.
+            step of a sample has a class, their names in a row; or a text that the model wrote.
+        index: the number of the class, or of each step's class; None for numbers and written texts.
         probability: how probable the class is; for steps, on average.
         values: the predicted numbers, if there is no class.
         probabilities: those of all classes, by name; None for steps, and where the model tells that of the
             label alone.
         outputs: all outputs by name, of a model with several.
+        spans: the parts of a text with a label each; see `Dataset.spans`.
     """
 
     label: str | None = None
@@ -34,6 +35,7 @@ class Prediction:
     values: Any = None
     probabilities: Mapping[str, float] | None = None
     outputs: Mapping[str, Any] | None = None
+    spans: Sequence[Mapping[str, Any]] | None = None
 
     def text(self) -> str:
         """The label, or the numbers."""
@@ -48,11 +50,25 @@ class Prediction:
         found: dict[str, Any] = {"values": _finite(self.values)}
         if self.label is not None:
             found = {"label": self.label, "index": self.index, "probability": self.probability}
+        if self.label is not None and self.index is None:
+            found = {"text": self.label}
+        if self.spans is not None:
+            found = {"spans": [dict(span) for span in self.spans], "probability": self.probability}
         if self.probabilities is not None:
             found["probabilities"] = dict(self.probabilities)
         if self.outputs is not None:
             found["outputs"] = {name: _finite(value) for name, value in self.outputs.items()}
         return found
+
+
+def of_spans(spans: Sequence[Mapping[str, Any]]) -> Prediction:
+    """The prediction for a text whose parts have labels; its probability is their mean."""
+    chances = [span["probability"] for span in spans]
+    return Prediction(
+        " ".join(f"{span['text']}/{span['label']}" for span in spans),
+        probability=sum(chances) / len(chances) if chances else None,
+        spans=spans,
+    )
 
 
 def predictions(

@@ -97,6 +97,7 @@ class Text(bm.Dataset):
         vocabulary = like.labels if like is not None else None
         if vocabulary is None:
             vocabulary = tuple(sorted({*text, *(self.unknown or "")}))
+        tokenizer = _of_characters(vocabulary, self.unknown) if like is None else like.tokenizer
         numbers = self._numbers(text, vocabulary, source)
         cut = round(len(text) * (1 - self.test_fraction))
         parts = numbers[:cut], numbers[cut:]
@@ -116,8 +117,8 @@ class Text(bm.Dataset):
             input_meaning=f"{self.length} successive characters, each by its number among the "
             f"{len(vocabulary)} of the text",
             source=source,
-            tokenizer=_of_characters(vocabulary, self.unknown),
-            target_tokenizer=_of_characters(vocabulary, self.unknown),
+            tokenizer=tokenizer,
+            target_tokenizer=tokenizer,
         )
 
     def _of_tokens(self, data_dir: Path | None, like: bm.Encoding | None) -> bm.Data:
