@@ -52,6 +52,8 @@ class Op:
     """The kernel for CUDA devices."""
     exported: ClassVar[bool] = True
     """Whether models use the op; False for one that only training uses, which needs no ONNX lowering."""
+    onnx_opset: ClassVar[int] = 0
+    """The oldest operator set that `onnx` writes; below it, files have what the op is `decomposed` into."""
     alias: ClassVar[bool] = False
     """Whether the output is the memory of the first input under another shape. Such an op has no kernel."""
     comes_early: ClassVar[bool] = False

@@ -6,26 +6,21 @@ from collections.abc import Sequence
 from dataclasses import dataclass, fields
 from typing import Any, ClassVar
 
-from bigmodel_core.errors import ConfigError, DtypeError, ShapeError
+from bigmodel_core.errors import ConfigError, ShapeError
 from bigmodel_core.graph import Op, Value, graph_of
 from bigmodel_core.graph.autodiff import pulled_back
 from bigmodel_core.graph.spec import (
-    Dim,
     Shape,
     Spec,
-    broadcast,
-    dim_divide,
-    dim_product,
-    format_shape,
 )
 from bigmodel_core.kernels.attention_sizes import sizes_of
 from bigmodel_core.kernels.cpu import attention as cpu_kernels
 from bigmodel_core.kernels.cuda import attention as cuda_kernels
+from bigmodel_core.ops.attention_operands import check_mask, check_operands, checked_lengths, of_four
 from bigmodel_core.ops.attention_parts import Parts, composed
 from bigmodel_core.ops.dropout import threshold
-from bigmodel_core.ops.elementwise import check_floats
 from bigmodel_core.ops.random import SEED, STEP, next_stream
-from bigmodel_core.ops.shape import Transpose, broadcast_to, is_zero, reshape, transpose, zeros_like
+from bigmodel_core.ops.shape import Transpose, is_zero, reshape, transpose, zeros_like
 
 STEPS_FIRST = (0, 2, 1, 3)
 """From (N, heads, T, width) to (N, T, heads, width) and back."""
@@ -86,6 +81,7 @@ class Attention(_Attention):
     no key, and the logarithm of the sum that the softmax divides by, (N, heads, T).
     """
 
+    onnx_opset: ClassVar[int] = 23
     cpu = cpu_kernels.attention
     cuda = cuda_kernels.attention
 
@@ -113,6 +109,19 @@ class Attention(_Attention):
             place = 3 + self.has_mask
             found[place] = pulled_back(self.composed(inputs)[:1], dy[:1], inputs)[place]
         return found
+
+    def is_spelled_out(self, q: Spec, k: Spec, v: Spec, *others: Spec) -> bool:
+        """The operator counts from the first key, and not all runtimes give zeros where no key is seen."""
+        steps, keys = (x.shape[1 if first else 2] for x, first in zip((q, k), self.steps_first, strict=False))
+        return bool(others) or q.dtype != "float32" or (self.causal and steps != keys)
+
+    def onnx(self, emit: Any, q: Any, k: Any, v: Any) -> tuple[Any, None]:
+        order = list(STEPS_FIRST)
+        given = zip((q, k, v), self.steps_first, strict=True)
+        operands = [emit.Transpose(x, perm=order) if first else x for x, first in given]
+        scale = {} if self.scale is None else {"scale": self.scale}
+        y = emit.Attention(*operands, is_causal=int(self.causal), **scale)
+        return emit.Transpose(y, perm=order) if self.steps_first[0] else y, None
 
 
 class AttentionGrad(_Attention):
@@ -180,7 +189,7 @@ def attention(
         DtypeError: they are not of one float type.
         ConfigError: the dropout rate is no number from 0 up to, but not including, 1.
     """
-    _check(query, key, value)
+    check_operands(query, key, value)
     if not 0 <= dropout < 1:
         raise ConfigError(f"the dropout rate is {dropout!r}.", fix="use a rate of at least 0 and below 1.")
     shape = (*query.shape[:-1], key.shape[-2])
@@ -188,20 +197,20 @@ def attention(
     for name, item in (("mask", mask), ("bias", bias)):
         if item is None:
             continue
-        _check_mask(name, item, shape, query.dtype)
-        folded = _of_four(item, shape[:-3])
+        check_mask(name, item, shape, query.dtype)
+        folded = of_four(item, shape[:-3])
         if item.dtype == "bool":
             seen = folded
         else:
             added = folded if added is None else added + folded
     given = [x for x in (seen, added) if x is not None]
     if lengths is not None:
-        given.append(_checked_lengths(lengths, query))
+        given.append(checked_lengths(lengths, query))
     graph, stream = graph_of((query, key, value)), 0
     if dropout:
         stream = next_stream(graph)
         given += [graph.input(SEED, Spec((), "int64")), graph.input(STEP, Spec((), "int64"))]
-    operands = [_of_four(x, query.shape[:-3]) for x in (query, key, value)]
+    operands = [of_four(x, query.shape[:-3]) for x in (query, key, value)]
     first = [isinstance(x.node.op, Transpose) and x.node.op.permutation == STEPS_FIRST for x in operands]
     operands = [x.node.inputs[0] if turned else x for x, turned in zip(operands, first, strict=True)]
     op = Attention(
@@ -217,72 +226,6 @@ def attention(
     y = op(*operands, *given)[0]
     y = transpose(y, STEPS_FIRST) if first[0] else y
     return reshape(y, (*query.shape[:-1], value.shape[-1]))
-
-
-def _of_four(x: Value, batch: Shape) -> Value:
-    """An array of four dimensions: ones in front, or those of the batch as one."""
-    if x.ndim <= 4:
-        return reshape(x, (1,) * (4 - x.ndim) + x.shape)
-    inner = x.shape[-3:]
-    if any(dim != 1 for dim in x.shape[:-3]):
-        x = broadcast_to(x, (*batch, *inner))
-    return reshape(x, (dim_product(x.shape[:-3]), *inner))
-
-
-def _check(query: Value, key: Value, value: Value) -> None:
-    """Raise ShapeError or DtypeError as `attention` says."""
-    check_floats("attention", query.spec)
-    kinds = {query.dtype, key.dtype, value.dtype}
-    if len(kinds) > 1:
-        raise DtypeError(f"attention cannot mix {' and '.join(sorted(kinds))}.", fix="convert one side.")
-    shapes = " and ".join(format_shape(item.shape) for item in (query, key, value))
-    fits = min(query.ndim, key.ndim, value.ndim) >= 2 and query.ndim == key.ndim
-    fits = fits and query.shape[-1] == key.shape[-1] and key.shape[:-1] == value.shape[:-1]
-    heads: Dim | None = 1
-    if fits and query.shape[:-2] != key.shape[:-2]:
-        fits = query.ndim > 2 and query.shape[:-3] == key.shape[:-3]
-        heads = dim_divide(query.shape[-3], key.shape[-3]) if fits else None
-    if not fits or heads is None:
-        raise ShapeError(
-            f"attention got queries, keys and values of {shapes}.",
-            fix="pass (..., heads, T, width), (..., heads, S, width) and (..., heads, S, any); the heads of"
-            " the query are as many as those of the key, or a multiple.",
-        )
-
-
-def _check_mask(name: str, mask: Value, shape: Shape, dtype: str) -> None:
-    allowed = (dtype,) if name == "bias" else ("bool", dtype)
-    if mask.dtype not in allowed:
-        raise DtypeError(
-            f"the {name} of attention is {mask.dtype}, expected {' or '.join(allowed)}.",
-            fix="compare it, as in mask > 0, so that it is true where a key is seen."
-            if name == "mask"
-            else f"convert it: bias.astype('{dtype}'); truth values are a mask.",
-        )
-    try:
-        fits = broadcast(mask.shape, shape) == shape
-    except ShapeError:
-        fits = False
-    if not fits:
-        raise ShapeError(
-            f"the {name} {format_shape(mask.shape)} does not broadcast to {format_shape(shape)}.",
-            fix=f"add axes: {name}[:, None, None, :] for a {name} of keys (N, S).",
-        )
-
-
-def _checked_lengths(lengths: Value, query: Value) -> Value:
-    if not lengths.spec.is_integer:
-        raise DtypeError(
-            f"the lengths of attention are {lengths.dtype}, expected integers.", fix="convert them."
-        )
-    batch = query.shape[:-3]
-    if lengths.shape != batch or not batch:
-        raise ShapeError(
-            f"the lengths of attention are {format_shape(lengths.shape)} for queries"
-            f" {format_shape(query.shape)}.",
-            fix="pass queries (N, heads, T, width) and the number of keys of each sample, (N,).",
-        )
-    return reshape(lengths.astype("int64"), (dim_product(batch),))
 
 
 __all__ = ["attention"]

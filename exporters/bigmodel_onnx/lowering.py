@@ -75,9 +75,9 @@ def lower(
     """
     trace = network.trace(training=False)
     roots = [*trace.outputs, *(trace.carried_updates.get(*item) for item in trace.carried.items())]
-    roots = _with_lowerings(roots)
+    roots = _with_lowerings(roots, emitter.opset)
     nodes = needed(roots)
-    _refuse_draws(list(_with_bodies(nodes)))
+    _refuse_draws(list(_with_bodies(nodes, emitter.opset)))
     refuse_missing(missing_in(nodes, emitter.opset))
     arrays = {path: array for path, array in network.state().items() if path in trace.parameters}
     folded = _folded(network, nodes, roots)
@@ -127,28 +127,29 @@ def _body(emitter: Emitter, body: Body, shared: Sequence[str], further: Sequence
     names = [*(inside.taken(value.spec) for value in own), *shared]
     for spec in further:
         inside.taken(spec)
-    roots = _with_lowerings(body.outputs)
+    roots = _with_lowerings(body.outputs, emitter.opset)
     result = Lowered(inside)
     matches = _matches(needed(roots), roots, {})
     _write(matches, result, lambda node: names[int(node.op.name)] if isinstance(node.op, Input) else None)
     return inside.graph([result.names[value] for value in roots])
 
 
-def _with_bodies(nodes: Iterable[Node]) -> Iterator[Node]:
+def _with_bodies(nodes: Iterable[Node], opset: int) -> Iterator[Node]:
     """Nodes, and those that are written for the bodies of ops."""
     for node in nodes:
         yield node
         body = node.op.inner()
         if body is not None:
-            yield from _with_bodies(needed(_with_lowerings(body.outputs)))
+            yield from _with_bodies(needed(_with_lowerings(body.outputs, opset)), opset)
 
 
-def _with_lowerings(roots: Sequence[Value]) -> list[Value]:
-    """The same values, where ops without a lowering, such as the gradients of activations, are computed by
-    those that they are made of."""
+def _with_lowerings(roots: Sequence[Value], opset: int) -> list[Value]:
+    """The same values, where ops without a lowering in an operator set, such as the gradients of activations,
+    are computed by those that they are made of."""
 
     def parts(op: Op, inputs: Sequence[Value]) -> Sequence[Value] | None:
-        is_written = type(op).onnx is not Op.onnx and not op.is_spelled_out(*(x.spec for x in inputs))
+        is_written = type(op).onnx is not Op.onnx and op.onnx_opset <= opset
+        is_written = is_written and not op.is_spelled_out(*(x.spec for x in inputs))
         return None if is_written else parts_of(op, inputs)
 
     found = list(roots)
@@ -319,7 +320,7 @@ def missing_lowerings(layer: Layer, specs: Sequence[Any], *, opset: int = 17) ->
         values = [trace.graph.input(f"x_{number}", spec) for number, spec in enumerate(inputs, 1)]
         result = layer(*values)
     _, outputs = taken_apart(result, type(layer).__name__)
-    outputs = tuple(_with_lowerings(outputs))
+    outputs = tuple(_with_lowerings(outputs, opset))
     nodes = needed(outputs)
     missing = missing_in(nodes, opset)
     if missing:
@@ -351,7 +352,7 @@ def missing_lowerings(layer: Layer, specs: Sequence[Any], *, opset: int = 17) ->
 def missing_in(nodes: Sequence[Node], opset: int) -> list[str]:
     """The nodes without a lowering, "path (Layer): Op" each; the opset is that of the file."""
     found = []
-    for node in _with_bodies(nodes):
+    for node in _with_bodies(nodes, opset):
         if not isinstance(node.op, LEAVES) and type(node.op).onnx is Op.onnx:
             found.append(_place(node))
     return list(dict.fromkeys(found))

@@ -45,6 +45,7 @@ def _followed(call: Call) -> Dims | None:
 def readers() -> dict[str, Any]:
     """What reads each operator; the modules that fill the table are imported when a file is."""
     from bigmodel_onnx import (
+        attention_operators,
         image_operators,
         index_operators,
         nodes,
@@ -61,7 +62,8 @@ def readers() -> dict[str, Any]:
 
     assert padding_operators and image_operators and normalization_operators and operators and index_operators
     assert (
-        recurrent_operators
+        attention_operators
+        and recurrent_operators
         and rotary_operators
         and resize_operators
         and scan_operator

@@ -502,6 +502,19 @@ def _rotary(d: Draw, operator: str) -> None:
         d.add(operator, d.operand(shape), *tables, places, **settings)
 
 
+@draws("Attention", since=23)
+def _attention(d: Draw, operator: str) -> None:
+    n, groups, each, steps = d.any("N", 2), d.whole(1, 2), d.whole(1, 2), d.whole(1, 4)
+    keys, width, causal = d.whole(1, 5), d.whole(1, 5), d.any(None, 0, 1)
+    settings = {"is_causal": causal, "scale": d.any(None, 0.5)}
+    if d.chance(0.5):
+        shapes: list[tuple[Any, ...]] = [(n, groups * each, steps, width), *((n, groups, keys, width),) * 2]
+    else:
+        settings |= {"q_num_heads": groups * each, "kv_num_heads": groups}
+        shapes = [(n, steps, groups * each * width), *((n, keys, groups * width),) * 2]
+    d.add(operator, *(d.operand(shape) for shape in shapes), **settings)
+
+
 # Shapes --------------------------------------------------------------------------------------------------
 
 

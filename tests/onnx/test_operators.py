@@ -19,6 +19,7 @@ from bigmodel_core.kernels.interpolation import METHODS
 from bigmodel_core.ops.scatter import REDUCTIONS
 from bigmodel_core.ops.squares import SumOfSquares
 from tests.onnx.conftest import Function, each, run
+from tests.ops.attention_reference import attention
 from tests.ops.boxes_reference import kept_boxes
 from tests.ops.resize_reference import matrix, resized
 from tests.ops.rotary_reference import turned
@@ -309,6 +310,26 @@ CASES: dict[str, Case] = {
         lambda q, k, m: ops.attention(q, k, k, m > 0, causal=True),
         lambda q, k, m: _attention(q, k, m > 0),
         (("N", 2, "T", 4), ("N", 1, "T", 4), ("T", "T")),
+    ),
+    "attention of heads": (
+        lambda q, k, x: (
+            ops.attention(q, k, k * 2.0, causal=True),
+            ops.attention(q, k, k[..., :3], scale=0.3),
+            ops.transpose(ops.attention(*(ops.transpose(x, (0, 2, 1, 3)),) * 3, causal=True), (0, 2, 1, 3)),
+            ops.attention(q[:, :, :1], k, k, causal=True),
+        ),
+        lambda q, k, x: (
+            attention(q, k, k * 2, causal=True),
+            attention(q, k, k[..., :3], scale=0.3),
+            attention(*(x.transpose(0, 2, 1, 3),) * 3, causal=True).transpose(0, 2, 1, 3),
+            attention(q[:, :, :1], k, k, causal=True),
+        ),
+        (("N", 2, "T", 4), ("N", 1, "T", 4), ("N", "T", 3, 4)),
+    ),
+    "attention of lengths": (
+        lambda q, k, n: ops.attention(q, k, k, causal=True, lengths=abs(n) % 6),
+        lambda q, k, n: attention(q, k, k, causal=True, lengths=abs(n) % 6),
+        (("N", 2, 3, 4), ("N", 1, 5, 4), bm.Spec(("N",), "int64")),
     ),
     "matmul": (lambda x, w: x @ w, lambda x, w: x @ w, (X, (4, 5))),
     "matmul_vectors": (
