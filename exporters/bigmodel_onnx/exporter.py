@@ -20,6 +20,7 @@ from bigmodel_core.nn.layer import Layer
 from bigmodel_core.nn.network import Network
 from bigmodel_core.nn.probabilities import makes_probabilities
 from bigmodel_onnx.carried import described, next_name
+from bigmodel_onnx.decoder import SCORES, DecoderForm
 from bigmodel_onnx.report import ExportReport
 
 if TYPE_CHECKING:
@@ -136,7 +137,8 @@ class Onnx(Exporter):
             metrics=metrics,
             takes_raw_input=self.with_preprocessing,
         )
-        texts |= described(network)
+        form = DecoderForm.of(network)
+        texts |= described(network) if form is None else form.described()
         lowered, answer = self._lowered(network, steps, known)
         return self._written(network, lowered, answer, steps, Path(path), title, texts, samples)
 
@@ -152,27 +154,37 @@ class Onnx(Exporter):
         opset, _ = versions.chosen(self.opset, self.target_runtime)
         emitter = Emitter(opset, self.fold)
         count = len(network.outputs)
-        carried = network.trace(training=False).carried
-        following = {**carried, **network.trace(training=False).carried_updates}
-        taken = {*network.input_names, *carried}
+        trace = network.trace(training=False)
+        following = {**trace.carried, **trace.carried_updates}
+        form = DecoderForm.of(network)
+        kept = {path: next_name(path) for path in trace.carried} if form is None else form.present
+        taken = {*network.input_names, *trace.carried} if form is None else set(form.taken())
         outputs = [f"{key}_output" if key in taken else key for key in network.output_names]
-        emitter.reserve([*taken, *outputs, *map(next_name, carried), "label", "probability", "probabilities"])
-        inputs = {}
-        for key, spec in zip(network.input_names, network.inputs, strict=True):
-            if steps is not None and len(network.inputs) == 1:
-                inputs[key] = answer.write_front(emitter, key, spec, steps)
-            else:
-                inputs[key] = emitter.port(key, spec.dtype, spec.shape)
-        states = {path: emitter.port(path, value.dtype, value.shape) for path, value in carried.items()}
-        lowered = lower(network, emitter, inputs, states)
+        outputs = outputs if form is None else [SCORES]
+        emitter.reserve([*taken, *outputs, *kept.values(), "label", "probability", "probabilities"])
+        if form is not None:
+            lowered = lower(network, emitter, *form.write(emitter, network))
+        else:
+            inputs = {}
+            for key, spec in zip(network.input_names, network.inputs, strict=True):
+                if steps is not None and len(network.inputs) == 1:
+                    inputs[key] = answer.write_front(emitter, key, spec, steps)
+                else:
+                    inputs[key] = emitter.port(key, spec.dtype, spec.shape)
+            carried = trace.carried.items()
+            states = {path: emitter.port(path, value.dtype, value.shape) for path, value in carried}
+            lowered = lower(network, emitter, inputs, states)
         ports = [
             Port(key, spec.dtype, spec.shape) for key, spec in zip(outputs, network.outputs, strict=True)
         ]
-        kept = [Port(next_name(path), following[path].dtype, following[path].shape) for path in carried]
-        after = list(zip(lowered.outputs[count:], kept, strict=True))
+        found = dict(zip(trace.carried, lowered.outputs[count:], strict=True))
+        after = [
+            (found[path], Port(name, following[path].dtype, following[path].shape))
+            for path, name in kept.items()
+        ]
         behind: Answer | Numbers | None = None
         if self.with_preprocessing and count == 1:
-            last = network.trace(training=False).outputs[0]
+            last = trace.outputs[0]
             behind = answer.answer_for(last.spec, known, makes_probabilities(last))
         if isinstance(behind, answer.Numbers):
             results = behind.write(emitter, lowered.outputs[0], ports[0])
@@ -201,7 +213,7 @@ class Onnx(Exporter):
         from bigmodel_onnx.answer import Numbers
 
         opset, ir_version = versions.chosen(self.opset, self.target_runtime)
-        comparison = verify.Comparison(network, lowered, self.tolerance)
+        comparison = verify.Comparison(network, lowered, self.tolerance, form=DecoderForm.of(network))
         runs = verify.drawn_inputs(network, self.batch_sizes)
         if steps is not None and len(network.inputs) == 1:
             comparison = _with_raw_input(comparison, network, steps)

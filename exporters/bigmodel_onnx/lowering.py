@@ -29,7 +29,7 @@ from bigmodel_core.nn.layer import Layer
 from bigmodel_core.nn.network import Network
 from bigmodel_core.nn.outputs import taken_apart
 from bigmodel_core.nn.trace import Trace
-from bigmodel_core.ops.carried import Carried
+from bigmodel_core.ops.carried import Carried, appended_to
 from bigmodel_core.ops.random import RandomBits
 from bigmodel_core.plan import Computation, Program, replaced
 from bigmodel_onnx.bodies import BodyEmitter
@@ -60,7 +60,11 @@ class Lowered:
 
 
 def lower(
-    network: Network, emitter: Emitter, inputs: Mapping[str, str], states: Mapping[str, str] | None = None
+    network: Network,
+    emitter: Emitter,
+    inputs: Mapping[str, str],
+    states: Mapping[str, str] | None = None,
+    grown: Mapping[str, str] | None = None,
 ) -> Lowered:
     """Write a model's nodes.
 
@@ -69,6 +73,7 @@ def lower(
         emitter: where to; names that the model must not use are reserved.
         inputs: the values that stand for the model's inputs, by input name.
         states: the same for what layers carry from call to call, by path.
+        grown: values that stand for states that grow, with what this call appends, by path.
 
     Raises:
         ExportError: layers cannot be exported; the message names all of them.
@@ -85,6 +90,8 @@ def lower(
     weights = {path: emitter.weight(path, array) for path, array in arrays.items()}
 
     def named(node: Node) -> Any:
+        if grown and (state := appended_to(node)) is not None and state.path in grown:
+            return grown[state.path]
         if isinstance(node.op, Input):
             return inputs[node.op.name]
         if isinstance(node.op, Carried):

@@ -14,6 +14,7 @@ from bigmodel_core.graph.dtypes import DTYPES
 from bigmodel_core.nn.predictions import Prediction, predictions
 from bigmodel_onnx import reading
 from bigmodel_onnx.carried import begun, initial_states
+from bigmodel_onnx.decoder import masks
 
 
 class OnnxSession:
@@ -36,7 +37,9 @@ class OnnxSession:
         items = {item.name: item for item in self._session.get_inputs()}
         self._states = initial_states(self.metadata, _specs(items))
         self._state_specs = {path: spec for path, spec in _specs(items).items() if path in self._states}
-        self.inputs = {name: item for name, item in items.items() if name not in self._states}
+        self._masks = masks(self.metadata, list(items))
+        held = {*self._states, *self._masks}
+        self.inputs = {name: item for name, item in items.items() if name not in held}
         outputs = {output for output, _ in self._states.values()}
         names = [item.name for item in self._session.get_outputs()]
         self.output_names = tuple(name for name in names if name not in outputs)
@@ -67,6 +70,9 @@ class OnnxSession:
             name: _fitting(name, np.asarray(array), dtype, shape)
             for (name, (dtype, shape)), array in zip(self.input_specs.items(), arrays, strict=True)
         }
+        for mask, ids in self._masks.items():
+            given[mask] = (given[ids] >= 0).astype(np.int64)
+            given[ids] = np.maximum(given[ids], 0)
         batch = next((len(array) for array in given.values() if array.ndim), 1)
         for path, (dtype, shape) in self._state_specs.items():
             given[path] = begun(self._states[path][1], dtype, shape, batch)

@@ -23,6 +23,7 @@ from bigmodel_core.ops.updates import UpdateSlice
 from bigmodel_core.plan import Program
 from bigmodel_onnx import reading
 from bigmodel_onnx.carried import Calls
+from bigmodel_onnx.decoder import DecoderForm
 from bigmodel_onnx.lowering import Lowered
 from bigmodel_onnx.session import open_session, run_session
 
@@ -43,6 +44,7 @@ class Comparison:
         to_model: makes the model's inputs from the file's.
         expected: makes the file's outputs from the model's.
         comparable: what of the file's outputs and of the expected ones is compared.
+        form: which inputs and outputs the file has in place of what the model carries, if it has others.
     """
 
     network: Network
@@ -51,6 +53,17 @@ class Comparison:
     to_model: Callable[[Arrays], Arrays] = dict
     expected: Callable[[Sequence[np.ndarray]], Sequence[np.ndarray]] = list
     comparable: Callable[[np.ndarray], np.ndarray] = np.asarray
+    form: DecoderForm | None = None
+
+    @property
+    def kept(self) -> Sequence[str]:
+        """The paths of the states that the file has as inputs and outputs."""
+        carried = self.network.trace(training=False).carried
+        return list(carried) if self.form is None else list(self.form.names)
+
+    def inputs(self, given: Arrays, states: Arrays) -> dict[str, np.ndarray]:
+        """The inputs of the file, from those of a run and the states."""
+        return {**given, **states} if self.form is None else self.form.inputs(given, states)
 
 
 def verify(path: Path, comparison: Comparison, runs: Mapping[str, Arrays]) -> dict[str, float]:
@@ -86,8 +99,8 @@ def _verify_calls(
     """The same for calls that follow each other: each of the two goes on from its own state."""
     network = comparison.network
     calls = Calls(network, given)
-    states: Arrays = calls.state()
-    begin = {**inputs, **states}
+    states: dict[str, np.ndarray] = calls.state()
+    begin = comparison.inputs(inputs, states)
     largest = 0.0
     for number in range(CALLS):
         try:
@@ -96,11 +109,13 @@ def _verify_calls(
             if number:  # a cache is full
                 break
             raise _failed(sizes, error) from error
-        wanted = [*comparison.expected(outputs), *calls.state().values()]
-        found = run_session(session, {**inputs, **states}, path.name)
+        following = calls.state()
+        wanted = [*comparison.expected(outputs), *(following[path] for path in comparison.kept)]
+        found = run_session(session, comparison.inputs(inputs, states), path.name)
         text = f"{sizes}, call {number + 1}"
         largest = max(largest, _compared(path, comparison, begin, given, wanted, found, text))
-        states = dict(zip(states, found[len(found) - len(states) :], strict=True))
+        own = found[len(found) - len(comparison.kept) :]
+        states = {**following, **dict(zip(comparison.kept, own, strict=True))}
     return largest
 
 
@@ -120,7 +135,7 @@ def _compared(
     """
     largest = 0.0
     results = comparison.lowered.emitter.results
-    count = len(results) - len(comparison.network.trace(training=False).carried)
+    count = len(results) - len(comparison.kept)
     for number, (port, wanted, got) in enumerate(zip(results, expected, found, strict=True)):
         where = f"{text}, output {port.name}"
         _check_comparable(wanted, where)

@@ -154,23 +154,3 @@ def test_what_is_remembered_twice_is_refused() -> None:
 
     with pytest.raises(GraphError, match="'x' is remembered twice"):
         Twice()(np.ones((2, 3, 4), "float32"))
-
-
-def test_a_file_takes_the_past_and_gives_the_present(tmp_path: Path) -> None:
-    model = MODELS["llama"]
-    whole = model(TOKENS)
-    bm.export(model, tmp_path / "model.onnx")
-    runtime = pytest.importorskip("onnxruntime").InferenceSession(tmp_path / "model.onnx")
-    past: dict[str, np.ndarray] = {}
-    for item in runtime.get_inputs()[1:]:
-        shape = [3 if size == "N" else 0 if size == "past" else size for size in item.shape]
-        kind = {"tensor(float)": "float32", "tensor(bool)": "bool", "tensor(int64)": "int64"}[item.type]
-        past[item.name] = np.zeros(shape, kind)
-    names, found = [item.name for item in runtime.get_outputs()], []
-    for piece in np.split(TOKENS, [7, 8, 9], 1):
-        results = dict(
-            zip(names, runtime.run(names, {runtime.get_inputs()[0].name: piece, **past}), strict=True)
-        )
-        found.append(results[names[0]])
-        past = {name: results[f"{name}/next"] for name in past}
-    close(np.concatenate(found, 1), whole)
