@@ -25,6 +25,7 @@ from bigmodel_onnx.report import ExportReport
 
 if TYPE_CHECKING:
     from bigmodel_core.data.dataset import Data
+    from bigmodel_core.data.tokenizer import Tokenizer
     from bigmodel_onnx.answer import Answer, Numbers
     from bigmodel_onnx.lowering import Lowered
     from bigmodel_onnx.session import OnnxSession
@@ -140,7 +141,9 @@ class Onnx(Exporter):
         form = DecoderForm.of(network)
         texts |= described(network) if form is None else form.described()
         lowered, answer = self._lowered(network, steps, known)
-        return self._written(network, lowered, answer, steps, Path(path), title, texts, samples)
+        return self._written(
+            network, lowered, answer, steps, Path(path), title, texts, samples, known.tokenizer
+        )
 
     def _lowered(
         self, network: Network, steps: Preprocessing | None, known: Encoding
@@ -205,6 +208,7 @@ class Onnx(Exporter):
         title: str,
         texts: Mapping[str, str],
         samples: Any,
+        tokenizer: Tokenizer | None,
     ) -> ExportReport:
         """Write, check and compare in a folder aside; the file appears when all of it went well."""
         import onnxruntime
@@ -235,6 +239,9 @@ class Onnx(Exporter):
             reading.check_rules(folder / path.name, shapes=True)
             differences = verify.verify(folder / path.name, comparison, runs)
             size = sum(file.stat().st_size for file in folder.iterdir())
+            beside = None if tokenizer is None else f"{path.stem}.tokenizer.json"
+            if tokenizer is not None and beside is not None:
+                (folder / beside).write_text(tokenizer.to_json(), "utf-8")
         report = ExportReport(
             path,
             opset,
@@ -245,6 +252,7 @@ class Onnx(Exporter):
             onnxruntime.__version__,
             differences,
             tuple(port.name for port in lowered.emitter.results),
+            beside,
         )
         self.tidy(path, report)
         return report

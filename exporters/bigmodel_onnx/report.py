@@ -21,6 +21,7 @@ class ExportReport:
         runtime: the version of ONNX Runtime that ran it.
         differences: the largest difference between ONNX Runtime and the model, by the sizes they were run at.
         outputs: the names of the file's outputs.
+        tokenizer: the name of the file beside it that makes tokens of texts, or None.
     """
 
     path: Path
@@ -32,6 +33,7 @@ class ExportReport:
     runtime: str
     differences: dict[str, float]
     outputs: tuple[str, ...] = field(default=("y",))
+    tokenizer: str | None = None
 
     @property
     def nodes(self) -> int:
@@ -50,7 +52,8 @@ class ExportReport:
     def __str__(self) -> str:
         operators = ", ".join(f"{count} {name}" for name, count in self.operators.items())
         runs = ", ".join(f"{value:.1e} at {sizes}" for sizes, value in self.differences.items())
-        beside = f" with {self.sidecar}" if self.sidecar else ""
+        others = [name for name in (self.sidecar, self.tokenizer) if name]
+        beside = f" with {' and '.join(others)}" if others else ""
         return (
             f"{self.path}{beside}: {_bytes(self.size)}, opset {self.opset}, IR {self.ir_version}, "
             f"{self.nodes} node{'s' * (self.nodes != 1)} ({operators})\n"

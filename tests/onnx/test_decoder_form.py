@@ -114,3 +114,15 @@ def test_a_model_that_carries_more_keeps_its_own_names(tmp_path: Path) -> None:
     bm.export(model, tmp_path / "model.onnx")
     names = [item.name for item in onnxruntime.InferenceSession(tmp_path / "model.onnx").get_inputs()]
     assert "x" in names and "multi_head_attention_1/keys" in names and "input_ids" not in names
+
+
+def test_the_tokenizer_is_beside_the_file(tmp_path: Path) -> None:
+    tokenizers = pytest.importorskip("tokenizers")
+    data = bm.datasets.load("text")
+    model = bm.models.build("gpt", context=64, layers=1, heads=2, width=4).fitted(data)
+    model.build(model.input_spec())
+    report = bm.exporters.Onnx().export(model, tmp_path / "model.onnx", data=data)
+    assert report.tokenizer == "model.tokenizer.json" and "with model.tokenizer.json:" in str(report)
+    read = tokenizers.Tokenizer.from_file(str(tmp_path / "model.tokenizer.json"))
+    ids = read.encode("It was a truth").ids
+    assert "".join(data.labels[number] for number in ids) == read.decode(ids) == "It was a truth"
