@@ -38,7 +38,8 @@ SIZES = {
     "keys over a block": (1, 2, 1, 65, 130, 20),
     "wide": (1, 1, 1, 13, 40, 128),
     "one step against many keys": (2, 6, 2, 1, 200, 64),
-    "three steps against many keys": (1, 4, 4, 3, 77, 24),
+    "three steps against many keys": (1, 4, 4, 3, 177, 24),
+    "one step, odd groups": (1, 5, 1, 1, 300, 20),
 }
 
 
@@ -67,9 +68,11 @@ MASKS = {
 
 
 @pytest.mark.parametrize("causal", [False, True], ids=["all", "causal"])
+@pytest.mark.parametrize("steps", [1, 50])
 @pytest.mark.parametrize("shape", MASKS.values(), ids=MASKS)
-def test_masks_and_biases_of_any_shape(shape: tuple[int, ...], causal: bool) -> None:
-    q, k, v = operands(2, 4, 2, 50, 70, 16)
+def test_masks_and_biases_of_any_shape(shape: tuple[int, ...], steps: int, causal: bool) -> None:
+    q, k, v = operands(2, 4, 2, steps, 70, 16)
+    shape = tuple(steps if size == 50 else size for size in shape)
     mask, bias = normal(*shape) > 0.3, normal(*shape, seed=5, dtype="float32")
     added = np.where(normal(*shape, seed=6) > 1, -np.inf, 0).astype("float32")
     found = compute(
@@ -205,8 +208,9 @@ def test_dropout_zeroes_weights_and_scales_the_others() -> None:
     np.testing.assert_allclose(found[kept], weights[kept] / 0.75, rtol=1e-5)
 
 
-def test_the_gradient_drops_what_the_output_dropped() -> None:
-    q, k, _ = operands(1, 2, 2, 40, 64, 16)
+@pytest.mark.parametrize("steps", [1, 40])
+def test_the_gradient_drops_what_the_output_dropped(steps: int) -> None:
+    q, k, _ = operands(1, 2, 2, steps, 64, 16)
     v = np.broadcast_to(np.eye(64, dtype="float32"), (1, 2, 64, 64)).copy()
 
     def both(q: Any, k: Any, v: Any) -> Any:
@@ -299,6 +303,13 @@ def test_operands_of_any_rank(shape: tuple[int, ...]) -> None:
     heads = (-1, 1, *shape[-2:])
     wanted = attention(*(x.reshape(heads) for x in (q, k, v)), mask.reshape(-1, 1, *mask.shape[-2:]))
     np.testing.assert_allclose(found, wanted.reshape(shape), atol=1e-12)
+
+
+@pytest.mark.parametrize("steps", [1, 20])
+def test_many_keys(steps: int) -> None:
+    q, k, v = operands(1, 1, 1, steps, 65_537, 16)
+    found = compute(lambda *x: ops.attention(*x, causal=True), q, k, v)
+    np.testing.assert_allclose(found, attention(q, k, v, causal=True), atol=1e-5)
 
 
 def test_nan_is_not_hidden() -> None:

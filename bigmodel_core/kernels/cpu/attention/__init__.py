@@ -15,6 +15,7 @@ from bigmodel_core.graph.spec import Spec
 from bigmodel_core.kernels.attention_sizes import scale_of, sizes_of
 from bigmodel_core.kernels.call import Call
 from bigmodel_core.kernels.cpu.attention.backward import backward_kernel, parts_kernel, rows_kernel
+from bigmodel_core.kernels.cpu.attention.few_rows import few_rows_kernel, rows_of
 from bigmodel_core.kernels.cpu.attention.forward import COLUMNS, ROWS, WIDTH, forward_kernel
 from bigmodel_core.kernels.cpu.engine.kernels import cpu_launches
 from bigmodel_core.kernels.cpu.engine.launch import CpuBuffer, CpuLaunch, Item
@@ -23,6 +24,8 @@ from bigmodel_core.kernels.cpu.gemm.microkernel import tile_columns
 
 CHUNK_WORK = 600_000
 """Multiply-adds that make a chunk worth handing to a thread: some 10 microseconds."""
+CHUNK_BYTES = 64 * 1024
+"""Bytes of keys and values that make a chunk worth it where there are few queries."""
 FEW_CHUNKS = 8
 """With fewer heads of keys, the backward pass cuts the keys into parts."""
 
@@ -74,10 +77,21 @@ def shared(call: Call, inputs: Sequence[int]) -> list[Item]:
 @cpu_launches(over_reads=lambda op, *inputs: (0, 2))
 def attention(call: Call) -> list[CpuLaunch]:
     """The output and the logarithm of the sum of each row."""
-    n, heads, _, steps, keys, width, out_width = sizes_of(call.op, call.inputs)
+    sizes = sizes_of(call.op, call.inputs)
+    n, heads, _, steps, keys, width, out_width = sizes
     if n * heads * steps * out_width == 0:
         return []
     dtype = call.dtype
+    results = [call.output_buffers[0], 0 if 1 in call.unread else call.output_buffers[1]]
+    same = shared(call, range(len(call.inputs)))
+    if few := rows_of(sizes):
+        items = n * sizes.kv_heads
+        together = min(items, max(1, CHUNK_BYTES // max(1, keys * (width + out_width) * SIZES[dtype])))
+        context = [*same, *results, items, together]
+        choice = f"{few} queries of a head of keys, {together} heads a chunk"
+        return [
+            CpuLaunch(few_rows_kernel(dtype, call.op.draws), context, -(-items // together), choice=choice)
+        ]
     rows = block_rows(steps, dtype)
     blocks = -(-steps // rows)
     items = n * heads * blocks
@@ -89,8 +103,7 @@ def attention(call: Call) -> list[CpuLaunch]:
     if width > WIDTH:
         panels = call.scratch(chunks * of_chunk)
     context = [
-        *shared(call, range(len(call.inputs))),
-        *(call.output_buffers[0], 0 if 1 in call.unread else call.output_buffers[1]),
+        *(*same, *results),
         *(blocks, items, together, panels, of_chunk, rows),
     ]
     choice = f"{rows} queries a block, {together} blocks a chunk"
