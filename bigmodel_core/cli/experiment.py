@@ -123,7 +123,7 @@ class Experiment:
                 with wrong_usage():
                     return make_loss(self.losses)
             chosen = self.train.loss
-            loss: Loss = named("loss", chosen) if chosen else own_loss(model)
+            loss: Loss | Losses = named("loss", chosen) if chosen else own_loss(model)
             return loss
 
     def make_metrics(self) -> Metrics | None:

@@ -21,6 +21,7 @@ if TYPE_CHECKING:
 def start(experiment: Experiment, out: Path | None, checkpoint_every: int | None, output: Output) -> None:
     """Make everything the experiment names, then train."""
     from bigmodel_core import registry
+    from bigmodel_core.nn.loss import Loss
     from bigmodel_core.train.trainer import Trainer
 
     how = experiment.train
@@ -33,7 +34,7 @@ def start(experiment: Experiment, out: Path | None, checkpoint_every: int | None
     data: Data = dataset.load(experiment.data_dir)
     for note in data.notes:  # how the target was read may be what is wrong with it
         output.say(note, "dim")
-    if experiment.losses is None:
+    if isinstance(loss, Loss):
         _check_loss(loss, data)
     model = experiment.make_model(data)
     loss = experiment.make_loss(model)

@@ -10,35 +10,39 @@ from bigmodel_core.errors import BigmodelError
 from bigmodel_core.registry import config
 from bigmodel_core.registry.config import owner_of
 from bigmodel_core.train import usual
+from bigmodel_core.train.by_output import make_loss
 
 if TYPE_CHECKING:
     from bigmodel_core.data.dataset import Data
     from bigmodel_core.nn.loss import Loss
     from bigmodel_core.nn.model import Model
+    from bigmodel_core.train.by_output import Losses, Metrics
     from bigmodel_core.train.metric import Metric
 
 
-def own_loss(model: Model) -> Loss:
+def own_loss(model: Model) -> Loss | Losses:
     """The loss that a model names."""
     with wrong_usage():
         return usual.usual_loss(model)
 
 
-def own_metrics(model: Model) -> list[Metric]:
+def own_metrics(model: Model) -> Metrics:
     """The metrics that a model names."""
     with wrong_usage():
         return usual.usual_metrics(model)
 
 
-def loss_for(described: Any, data: Data) -> Loss:
+def loss_for(described: Any, data: Data) -> Loss | Losses:
     """The loss of a model that was saved without a run: that of its class, else what suits the task."""
-    name = {"regression": "mean_squared_error", "binary": "binary_cross_entropy"}.get(
+    name: Any = {"regression": "mean_squared_error", "binary": "binary_cross_entropy"}.get(
         data.task, "cross_entropy"
     )
     owner = __name__
     with contextlib.suppress(BigmodelError, KeyError, TypeError):
         model = config.from_config(described["kind"], described)
         name, owner = getattr(model, "usual_loss", name), owner_of(type(model), "loss")
+    if not isinstance(name, str):
+        return make_loss(name)
     loss: Loss = config.make("loss", name, owner=owner)
     return loss
 

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from contextlib import suppress
 from dataclasses import dataclass, fields, replace
 from typing import TYPE_CHECKING, Any, ClassVar, Self
@@ -24,10 +24,10 @@ class Model(Layer):
     Subclasses are frozen dataclasses; each says in its docstring which paper or book describes it.
     """
 
-    loss: ClassVar[str] = "cross_entropy"
-    """The loss it is trained with unless another is requested."""
-    metrics: ClassVar[tuple[str, ...]] = ("accuracy",)
-    """What is reported unless other metrics are requested."""
+    loss: ClassVar[str | Mapping[str, Any]] = "cross_entropy"
+    """The loss it is trained with unless another is requested; of several outputs a dict by their names."""
+    metrics: ClassVar[tuple[str, ...] | Mapping[str, Any]] = ("accuracy",)
+    """What is reported unless other metrics are requested; likewise."""
     optimizer: ClassVar[str] = "adam"
     """The optimizer it is trained with unless another is requested."""
     learning_rate: ClassVar[float | None] = None
@@ -55,8 +55,9 @@ class Model(Layer):
         )
 
     @property
-    def usual_loss(self) -> str:
-        """The name of the loss for the model as it is: cross-entropy of one score is that of yes and no."""
+    def usual_loss(self) -> Any:
+        """The name of the loss for the model as it is: cross-entropy of one score is that of yes and no. Of
+        several outputs a dict."""
         is_single = self.loss == "cross_entropy" and getattr(self, "classes", None) == 1
         return "binary_cross_entropy" if is_single else self.loss
 

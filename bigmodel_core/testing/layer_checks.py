@@ -13,6 +13,7 @@ from bigmodel_core.graph import Op
 from bigmodel_core.graph.dtypes import COMPUTED_FLOATS, DTYPES
 from bigmodel_core.graph.spec import Spec
 from bigmodel_core.nn.layer import Layer
+from bigmodel_core.nn.loss import Loss
 from bigmodel_core.nn.model import Model
 from bigmodel_core.nn.network import Network
 from bigmodel_core.nn.outputs import listed
@@ -32,6 +33,7 @@ from bigmodel_core.testing.kernel_checks import (
 from bigmodel_core.testing.layer_gradients import check_gradient, check_second_gradient
 from bigmodel_core.testing.layer_subject import Applied, LayerSubject
 from bigmodel_core.testing.registry_checks import expect_readable, registry_checks
+from bigmodel_core.train.by_output import Losses
 from bigmodel_core.train.step import TrainStep
 from bigmodel_core.train.usual import usual_loss, usual_metrics, usual_optimizer
 
@@ -271,11 +273,20 @@ def check_learns(subject: LayerSubject) -> None:
     arrays = subject.arrays(32)
     loss = usual_loss(model)
     step = TrainStep(model.build(*subject.specs, seed=0), loss, usual_optimizer(model))
-    shape = np.shape(model.network(*arrays))
     generator = np.random.default_rng(3)
-    if loss.target_dtype == "int64":
-        target: np.ndarray = generator.integers(0, max(shape[-1], 2), shape[:-1])
-    else:
-        target = generator.normal(size=shape).astype("float32")
+
+    def target_of(own: Loss, output: np.ndarray) -> np.ndarray:
+        shape = output.shape
+        if own.target_dtype == "int64":
+            return generator.integers(0, max(shape[-1], 2), shape[:-1])
+        return generator.normal(size=shape).astype("float32")
+
+    names, outputs = model.network.output_names, listed(model.network(*arrays))
+    by_name = dict(zip(names, outputs, strict=True))
+    target: Any = (
+        {str(term.output): target_of(term.loss, by_name[str(term.output)]) for _, term in loss.placed(names)}
+        if isinstance(loss, Losses)
+        else target_of(loss, outputs[0])
+    )
     losses = [step(tuple(arrays), target) for _ in range(30)]
     expect(losses[-1] < losses[0], f"the loss went from {losses[0]:.4f} to {losses[-1]:.4f}")

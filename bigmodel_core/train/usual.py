@@ -2,23 +2,27 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
+
 from bigmodel_core.errors import UsageError
 from bigmodel_core.nn.loss import Loss
 from bigmodel_core.nn.model import Model
 from bigmodel_core.nn.optimizer import Optimizer
 from bigmodel_core.registry.askers import CORE
 from bigmodel_core.registry.config import make, make_list, owner_of
-from bigmodel_core.train.metric import Metric
+from bigmodel_core.train.by_output import Losses, Metrics, make_loss, make_metrics
 
 
-def usual_loss(model: Model | None) -> Loss:
-    """The loss that a model names.
+def usual_loss(model: Model | None) -> Loss | Losses:
+    """The loss that a model names, or those of its outputs.
 
     Raises:
         UsageError: it is none that says.
     """
     if model is None:
         raise UsageError("no loss was given.", fix='pass one, such as loss="cross_entropy".')
+    if not isinstance(model.usual_loss, str):
+        return make_loss(model.usual_loss)
     loss: Loss = make("loss", model.usual_loss, owner=owner_of(type(model), "loss"))
     return loss
 
@@ -34,6 +38,8 @@ def usual_optimizer(model: Model | None) -> Optimizer:
     return optimizer
 
 
-def usual_metrics(model: Model | None) -> list[Metric]:
+def usual_metrics(model: Model | None) -> Metrics:
     """The metrics that a model names, else none."""
+    if model is not None and isinstance(model.metrics, Mapping):
+        return make_metrics(model.metrics)
     return [] if model is None else make_list("metric", model.metrics, owner=owner_of(type(model), "metrics"))

@@ -1,4 +1,4 @@
-"""Metrics of classification and regression."""
+"""Metrics of classification, regression, texts and tags."""
 
 from __future__ import annotations
 
@@ -7,18 +7,25 @@ from bigmodel_metrics.classification import Accuracy, ConfusionMatrix, TopKAccur
 from bigmodel_metrics.precision_recall import F1, Precision, Recall
 from bigmodel_metrics.ranking import AUC
 from bigmodel_metrics.regression import R2, MeanAbsoluteError, MeanSquaredError, RootMeanSquaredError
+from bigmodel_metrics.tags import SequenceF1
+from bigmodel_metrics.texts import BLEU, ROUGE, Perplexity, TokenErrorRate
 
 __all__ = [
     "AUC",
+    "BLEU",
     "F1",
     "R2",
+    "ROUGE",
     "Accuracy",
     "ConfusionMatrix",
     "MeanAbsoluteError",
     "MeanSquaredError",
+    "Perplexity",
     "Precision",
     "Recall",
     "RootMeanSquaredError",
+    "SequenceF1",
+    "TokenErrorRate",
     "TopKAccuracy",
 ]
 
@@ -38,4 +45,9 @@ def bigmodel_metrics() -> list[type[bm.Metric]]:
         MeanSquaredError,
         RootMeanSquaredError,
         R2,
+        Perplexity,
+        BLEU,
+        ROUGE,
+        TokenErrorRate,
+        SequenceF1,
     ]

@@ -11,7 +11,7 @@ import pytest
 from tests.processes import run_code
 
 PLUGIN = '''
-"""Three small models of texts."""
+"""Small models of texts."""
 from dataclasses import dataclass
 from typing import ClassVar
 import bigmodel_core as bm
@@ -61,9 +61,27 @@ class Writer(bm.Model):
         return bm.layers.Dense(self.target_vocabulary)(bm.layers.Tanh()(last + own[:, None]))
 
 
+@dataclass(frozen=True)
+class Guesser(bm.Model):
+    """What masked tokens are, and whether the second passage follows."""
+    name: ClassVar[str] = "guesser"
+    loss: ClassVar[dict] = {"masked": "cross_entropy", "next": "cross_entropy"}
+    metrics: ClassVar[dict] = {"masked": "accuracy", "next": "accuracy"}
+    vocabulary: int = 64
+
+    def input_spec(self):
+        return TOKENS, TOKENS
+
+    def __call__(self, tokens, segments):
+        vectors = bm.layers.Embedding(self.vocabulary, 16, padded=True)(tokens)
+        near = bm.layers.Embedding(2, 16, padded=True)(segments) + bm.ops.mean(vectors, 1, keepdims=True)
+        scores = bm.layers.Dense(self.vocabulary)(vectors + near)
+        return {"masked": scores, "next": bm.layers.Dense(2)(bm.ops.sum(vectors, 1))}
+
+
 @bm.hookimpl
 def bigmodel_models():
-    return [Bag, Each, Writer]
+    return [Bag, Each, Writer, Guesser]
 '''
 
 RUN = """
@@ -112,6 +130,11 @@ def commands_of(folder: Path) -> dict[str, list[str]]:
         found[f"predict each {kind}"] = ["predict", place, "the  dog sees .", "--json"]
     for place, kind in (("runs/writer-001", "run"), ("writer.onnx", "file")):
         found[f"predict writer {kind}"] = ["predict", place, "2a", "6bc", "--json"]
+    (folder / "novel.txt").write_text(" ".join(f"The {n} dogs see {n * 7 % 11} cats." for n in range(300)))
+    masked = ["--data", "masked-text:length=32,vocabulary=80", "--data-dir", "novel.txt"]
+    found["train guesser"] = ["train", "guesser", *masked, "--epochs", "3", "--json"]
+    found["evaluate guesser"] = ["evaluate", "runs/guesser-001", "--json"]
+    found["predict guesser"] = ["predict", "runs/guesser-001", *masked]
     found["show bag"] = ["predict", "bag.onnx", "lines.txt"]
     found["show each"] = ["predict", "each.onnx", "the dog"]
     found["table each"] = ["predict", "each.onnx", "the dog", "--out", "found.csv"]
@@ -161,6 +184,14 @@ def test_a_file_is_as_accurate_as_its_run(model: str, said: dict[str, Any]) -> N
     for kind in ("run", "file"):
         assert result(said, f"evaluate {model} {kind}")["metrics"]["accuracy"] == pytest.approx(wanted)
         assert result(said, f"test {model} {kind}")["accuracy"] == pytest.approx(wanted)
+
+
+def test_losses_and_metrics_of_two_outputs_are_those_of_the_model(said: dict[str, Any]) -> None:
+    found = result(said, "evaluate guesser")["metrics"]
+    assert set(found) == {"loss", "masked_loss", "next_loss", "masked_accuracy", "next_accuracy"}
+    assert found == pytest.approx(result(said, "train guesser")["test"])
+    code, _, err = said["predict guesser"]
+    assert code == 2 and "several targets (masked, next)" in err
 
 
 @pytest.mark.parametrize("kind", ["run", "file"])
