@@ -20,9 +20,12 @@ from bigmodel_core.kernels.fused import Elementwise
 FAMILIES = sorted(module.name for module in pkgutil.iter_modules(ops.__path__))
 DEVICES = ("cpu", "cuda")
 SHARED = {
+    "bigmodel_core.kernels.attention_sizes.sizes_of",
     "bigmodel_core.kernels.borders.MODES",
     "bigmodel_core.kernels.fused.elementwise",
     "bigmodel_core.kernels.interpolation.METHODS",
+    "bigmodel_core.kernels.random_words.random_bits",
+    "bigmodel_core.kernels.random_words.random_words",
     "bigmodel_core.kernels.recurrence.GATES",
     "bigmodel_core.kernels.recurrence.SAVED",
 }

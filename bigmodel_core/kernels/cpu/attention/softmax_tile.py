@@ -29,15 +29,16 @@ from bigmodel_core.kernels.cpu.engine.native import Intrinsic
 from bigmodel_core.kernels.cpu.engine.target import vector_unit
 
 COEFFICIENTS = {
-    "float32": (
+    4: (
         *(1.0, 0.6931472067028329, 0.24022650922289554, 0.05550327226669895),
         *(0.00961805667843204, 0.0013400428177711937, 0.00015461444724808513),
     ),
-    "float64": tuple(math.log(2) ** k / math.factorial(k) for k in range(14)),
+    8: tuple(math.log(2) ** k / math.factorial(k) for k in range(14)),
 }
-"""Of polynomials for 2**r, |r| <= 1/2: Chebyshev's of the sixth power, Taylor's of the 13th."""
-EXPONENT = {"float32": (127, 23), "float64": (1023, 52)}
-"""The bias of an exponent, and the bits behind it."""
+"""Of polynomials for 2**r, |r| <= 1/2, by bytes of a number: Chebyshev's of the sixth power, Taylor's of the
+13th."""
+EXPONENT = {4: (127, 23), 8: (1023, 52)}
+"""The bias of an exponent and the bits behind it, by bytes of a number."""
 VECTORS = 2
 """Vectors of columns that a call takes, at most."""
 
@@ -59,7 +60,7 @@ def power_of_two(builder: Any, x: Any, dtype: str) -> Any:
     """2**x for a vector of numbers up to about 0; NaN stays NaN."""
     from llvmlite import ir
 
-    vector, (bias, bits) = x.type, EXPONENT[dtype]
+    vector, (bias, bits) = x.type, EXPONENT[SIZES[dtype]]
     integers = ir.VectorType(ir_type(DTYPES[dtype].bits), vector.count)
 
     def constant(value: float) -> Any:
@@ -69,7 +70,7 @@ def power_of_two(builder: Any, x: Any, dtype: str) -> Any:
     x = builder.select(builder.fcmp_ordered(">", lowest, x), lowest, x)
     n = builder.call(on_vectors(builder, "llvm.rint", vector, [vector]), [x])
     r = builder.fsub(x, n)
-    *rest, power = (constant(value) for value in COEFFICIENTS[dtype])
+    *rest, power = (constant(value) for value in COEFFICIENTS[SIZES[dtype]])
     for coefficient in reversed(rest):
         power = multiply_add(builder, power, r, coefficient)
     field = multiply_add(builder, n, constant(2.0**bits), constant(bias * 2.0**bits))
