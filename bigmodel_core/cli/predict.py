@@ -73,6 +73,12 @@ def predict(
             names, texts = read_lines(Path(what)) if is_file(what) else ([what], [what])
             rows += zip(names, predictor.of_texts(texts), strict=True)
             continue
+        if predictor.known.encoding.tokenizer is not None and not is_file(what):
+            raise UsageError(
+                f"the model was trained on {predictor.known.data}, and goes on with texts: it says nothing of"
+                " one.",
+                fix="predict its test samples, as in: --data text; or arrays of tokens (.npy).",
+            )
         names, batches = predictor.read(Path(what), invert=invert)
         rows += zip(names, predictor.predictions(*batches), strict=True)
     records = [{"input": name, **prediction.to_dict()} for name, prediction in rows]

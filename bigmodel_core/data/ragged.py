@@ -90,9 +90,9 @@ def rounded(length: int) -> int:
     """The length that a batch is given: one of a few, so that few plans are made.
 
     >>> [rounded(length) for length in (1, 9, 63, 65, 130, 1000)]
-    [8, 16, 64, 80, 160, 1024]
+    [4, 12, 64, 80, 160, 1024]
     """
-    step = max(8, 1 << max((length - 1).bit_length() - 3, 0))
+    step = max(4, 1 << max((length - 1).bit_length() - 3, 0))
     return max(-(-length // step) * step, step)
 
 

@@ -63,7 +63,8 @@ class Model(Layer):
 
     def fitted(self, data: Data, loss: Loss | None = None) -> Self:
         """The same model with its sizes set for a data set, as far as it has the fields `classes` and
-        `outputs`, or `vocabulary` and `target_vocabulary` for the tokens of texts.
+        `outputs`, or `vocabulary` and `target_vocabulary` for the tokens of texts; `context`, where it is
+        less than the longest text has.
 
         Two classes take one score, that of class 1, where the task is "binary" and the model is trained by
         cross-entropy, or where a loss of one score was chosen; else each class takes one.
@@ -79,6 +80,15 @@ class Model(Layer):
         for name in {"vocabulary", "target_vocabulary"} & names:
             if (size := getattr(data, name)) is not None:
                 changes[name] = size
+        texts = [
+            array.shape[1]
+            for split in data.splits().values()
+            for array in split.inputs
+            if array.ndim == 2 and array.dtype.kind == "i"
+        ]
+        context = getattr(self, "context", None) if "context" in names else None
+        if isinstance(context, int) and max(texts, default=0) > context:
+            changes["context"] = max(texts)
         known = data.labels is not None or data.target_tokenizer is not None or data.task == "binary"
         if "classes" in names and known:
             changes["classes"] = data.classes

@@ -6,6 +6,7 @@ import hashlib
 import os
 import tempfile
 from collections.abc import Iterator
+from itertools import islice
 from pathlib import Path
 
 import numpy as np
@@ -16,8 +17,8 @@ from bigmodel_datasets.text_tables import ABOUT, read_text
 
 MAPPED_FROM = 1 << 24
 """Bytes of text from which on tokens are kept in a file."""
-PIECE = 1 << 20
-"""Characters that are made tokens at a time."""
+PIECE, TOGETHER = 1 << 16, 32
+"""Characters that are made tokens at a time, and how many such pieces the library's threads share."""
 
 
 def text_files(name: str, data_dir: Path | None) -> list[Path]:
@@ -112,8 +113,9 @@ def token_stream(paths: list[Path], tokenizer: bm.Tokenizer) -> np.ndarray:
 def _tokens(paths: list[Path], tokenizer: bm.Tokenizer) -> Iterator[np.ndarray]:
     end = [np.array([tokenizer.special("end")])] if tokenizer.has("end") else []
     for path in paths:
-        for piece in pieces(path):
-            yield tokenizer.encode(piece).ids
+        rest = pieces(path)
+        while some := list(islice(rest, TOGETHER)):
+            yield from tokenizer.encode_all(some)
         yield from end
 
 

@@ -34,6 +34,8 @@ def test_a_language_model_of_ones_own_text(bigmodel: Command, text: Path) -> Non
         assert first["index"] == [sorted(set("to be\nor not to be\n")).index(c) for c in first["label"]]
     shown = bigmodel("predict", "model.onnx", *data, "--count", 2)
     assert "\\n" in shown.out and len(shown.out.strip().splitlines()) <= 6
+    refused = bigmodel("predict", "model.onnx", "to be")
+    assert refused.code == 2 and "goes on with texts" in refused.err
     assert bigmodel("evaluate", "--data-dir", text).code == 0
     assert "\\n" in bigmodel("info", "model.onnx").out
 

@@ -95,6 +95,13 @@ def test_a_model_of_tokens_trains_and_is_fed_other_texts(folder: Path, tmp_path:
     assert trainer.evaluate(other)["loss"] < np.log(300)
 
 
+def test_a_model_takes_vocabulary_and_context_from_the_data(folder: Path) -> None:
+    data = bm.datasets.load("text", folder, tokenizer="bpe", vocabulary=300, length=100)
+    model = bm.models.build("gpt", context=64).fitted(data)
+    assert (model.vocabulary, model.context) == (300, 100)
+    assert bm.models.build("gpt", context=128).fitted(data).context == 128
+
+
 # Masked passages --------------------------------------------------------------------------------------------
 
 

@@ -63,8 +63,8 @@ def test_starts_that_descend_are_refused() -> None:
 
 
 @pytest.mark.parametrize("length", [1, 8, 9, 64, 65, 127, 129, 511, 513, 5000])
-def test_a_rounded_length_wastes_at_most_a_fifth_or_seven(length: int) -> None:
-    assert length <= rounded(length) <= max(length + 7, 1.25 * length)
+def test_a_rounded_length_wastes_at_most_a_fifth_or_three(length: int) -> None:
+    assert length <= rounded(length) <= max(length + 3, 1.25 * length)
 
 
 def test_there_are_few_rounded_lengths() -> None:
