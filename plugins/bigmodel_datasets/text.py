@@ -42,8 +42,8 @@ class Text(bm.Dataset):
         test_fraction: share of the text, at its end, that is the test split.
         unknown: a character that stands for every character the model was not trained on; it gets its own
             number. None rejects such characters.
-        tokenizer: "characters"; "bpe", "wordpiece" or "words", trained on the training text (its first 64 MB); or
-            the path of a `tokenizer.json`.
+        tokenizer: "characters"; "bpe", "wordpiece" or "words", trained on the training text (its first
+            64 MB); or the path of a `tokenizer.json`.
         vocabulary: how many tokens one that is trained has; at most 8192 if None.
 
     `data_dir` is a text file in UTF-8, or a folder of `.txt` files; those called NOTE, README or LICENCE are
@@ -164,8 +164,8 @@ class Text(bm.Dataset):
         )
 
     def _training_lines(self, paths: list[Path]) -> Iterator[str]:
-        """What a tokenizer learns from: the lines before the share of the text that is held out, of large texts
-        those at the beginning."""
+        """What a tokenizer learns from: the lines before the share of the text that is held out, of large
+        texts those at the beginning."""
         size = sum(path.stat().st_size for path in paths)
         left = min(round(size * (1 - self.test_fraction)), LEARNED_FROM)
         for line in lines_of(paths):
