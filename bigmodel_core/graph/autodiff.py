@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 
 from bigmodel_core.errors import BigmodelError, GraphError, ShapeError
-from bigmodel_core.graph import Node, Op, Value, between, needed, parts_of
+from bigmodel_core.graph import LEAVES, Graph, Node, Op, Value, between, needed, parts_of
 from bigmodel_core.graph.operations import operations
 from bigmodel_core.graph.spec import format_shape
 
@@ -65,6 +65,7 @@ def _collected(
     zeros = operations().zeros_like
     wanted = {id(value) for value in wrt}
     reaches = _reaching(nodes, wanted)
+    recomputed = Recomputed(nodes)
     collected: dict[int, Value] = {}
     for value, up in zip(outputs, upstream, strict=True):
         if up is not None:
@@ -81,7 +82,8 @@ def _collected(
                 zeros(value) if up is None and value.spec.is_float else up
                 for up, value in zip(given_up, node.outputs, strict=True)
             ]
-            for value, gradient in zip(node.inputs, _gradients_of(node, filled), strict=True):
+            there = recomputed.there(node, filled)
+            for value, gradient in zip(node.inputs, _gradients_of(there, filled), strict=True):
                 if gradient is None or (value.node.index not in reaches and id(value) not in wanted):
                     continue
                 if gradient.shape != value.shape:
@@ -92,6 +94,47 @@ def _collected(
                 before = collected.get(id(value))
                 collected[id(value)] = gradient if before is None else before + gradient
     return [collected.get(id(value)) for value in wrt]
+
+
+class Recomputed:
+    """Parts of a graph whose values are computed again where gradients need them, rather than kept (Chen et
+    al., 2016).
+
+    Args:
+        nodes: all that are differentiated, in the order of their making.
+    """
+
+    def __init__(self, nodes: Sequence[Node]) -> None:
+        self._nodes = nodes
+        self._made: dict[int, dict[int, Node]] = {}
+
+    def there(self, node: Node, upstream: Sequence[Value | None]) -> Node:
+        """The node whose inputs and outputs a gradient reads: a copy, computed when the first gradient of its
+        part is there, if the node is one of a part; else itself."""
+        part = node.graph.recomputed.get(node.index)
+        if part is None:
+            return node
+        if part not in self._made:
+            after = next(value for value in upstream if value is not None)
+            self._made[part] = self._copies(node.graph, part, after)
+        return self._made[part][node.index]
+
+    def _copies(self, graph: Graph, part: int, after: Value) -> dict[int, Node]:
+        again = operations().differentiation.again
+        own = [node for node in self._nodes if graph.recomputed.get(node.index) == part]
+        inside = {node.index for node in own}
+        new: dict[int, Value] = {}
+        made = {}
+        for node in own:
+            for value in node.inputs:
+                if value.node.index not in inside and id(value) not in new:
+                    is_kept = isinstance(value.node.op, LEAVES)
+                    new[id(value)] = value if is_kept else again(value, part, after)
+            with graph.scope(node.path, node.layer):
+                copied = graph.repeat(node, [new[id(value)] for value in node.inputs])
+            made[node.index] = copied
+            new.update(zip((id(value) for value in node.outputs), copied.outputs, strict=True))
+        return made
 
 
 def _gradients_of(node: Node, upstream: Sequence[Value | None]) -> Sequence[Value | None]:

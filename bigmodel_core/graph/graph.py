@@ -113,6 +113,9 @@ class Graph:
         self.nodes: list[Node] = []
         self.path: str = ""
         self.layer: str = ""
+        self.recomputed: dict[int, int] = {}
+        """By the index of a node whose outputs gradients are to compute again, the number of its part."""
+        self._part: int | None = None
         self._known: dict[Any, Node] = {}
 
     def repeat(self, node: Node, inputs: Sequence[Value]) -> Node:
@@ -194,6 +197,8 @@ class Graph:
         node = Node(self, op, tuple(inputs), self.path, self.layer, len(self.nodes))
         node.outputs = tuple(Value(node, number, spec) for number, spec in enumerate(specs))
         self.nodes.append(node)
+        if self._part is not None:
+            self.recomputed[node.index] = self._part
         return node
 
     def input(self, name: str, spec: Spec) -> Value:
@@ -208,6 +213,17 @@ class Graph:
         """An array that is part of the graph."""
         array = np.ascontiguousarray(np.asarray(value, dtype))
         return self.apply(Constant(array.reshape(np.shape(value))), ()).outputs[0]
+
+    @contextmanager
+    def recomputing(self) -> Iterator[None]:
+        """Nodes made inside are a part whose values gradients compute again, in place of keeping them; parts
+        inside of parts belong to those."""
+        before = self._part
+        self._part = len(self.nodes) if before is None else before
+        try:
+            yield
+        finally:
+            self._part = before
 
     @contextmanager
     def scope(self, path: str, layer: str) -> Iterator[None]:

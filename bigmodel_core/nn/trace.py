@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import contextvars
 from collections.abc import Callable, Iterator, Sequence
-from contextlib import contextmanager
+from contextlib import contextmanager, nullcontext
 from dataclasses import dataclass, field, replace
 from typing import TYPE_CHECKING, Any
 
@@ -333,6 +333,18 @@ def freezing() -> Iterator[None]:
         yield
     finally:
         trace._freezing -= 1
+
+
+@contextmanager
+def recomputing() -> Iterator[None]:
+    """What layers inside compute is not kept for gradients, which compute it again: a training step needs
+    less memory, and a third more time for them (Chen et al., 2016). Numbers stay the same, but for rounding.
+
+    Only inside `Layer.__call__`; `bm.layers.Recompute` is a layer that does this.
+    """
+    trace = current_trace()
+    with trace.graph.recomputing() if trace.training else nullcontext():
+        yield
 
 
 def is_tracing() -> bool:

@@ -9,6 +9,9 @@ from typing import Any, ClassVar, overload
 from bigmodel_core.errors import DtypeError, GraphError
 from bigmodel_core.graph import Op, Value, autodiff, needed
 from bigmodel_core.graph.spec import Spec
+from bigmodel_core.kernels.fused import elementwise
+from bigmodel_core.ops.elementwise import ElementwiseOp
+from bigmodel_core.ops.sizes import SizeOf
 
 
 @dataclass(frozen=True)
@@ -43,6 +46,31 @@ def stop_gradient(x: Value) -> Value:
     [array([1., 2.])]
     """
     return StopGradient()(x)
+
+
+@dataclass(frozen=True)
+class Again(ElementwiseOp):
+    """x itself, once another value is there: what is computed of it is computed once more, and not before.
+
+    Inputs: x, and a scalar that is made of the other value.
+
+    Args:
+        part: the number of what is computed again.
+    """
+
+    part: int
+    cpu, cuda = elementwise(lambda x, after: x)
+
+    def grad(self, dy: Value, y: Value, x: Value, after: Value) -> tuple[Value, None]:
+        return dy, None
+
+    def onnx(self, emit: Any, x: Any, after: Any) -> Any:
+        return emit.Identity(x)
+
+
+def again(x: Value, part: int, after: Value) -> Value:
+    """x, for another computation of what a part of the graph computes of it; see `autodiff.Recomputed`."""
+    return Again(part)(x, SizeOf((), x.dtype)(after)) if x.spec.is_float else x
 
 
 @overload

@@ -14,15 +14,15 @@ from collections.abc import Iterator, Mapping
 from typing import TYPE_CHECKING
 
 from bigmodel_core.graph import Node, Value, needed
-from bigmodel_core.graph.spec import Dim
+from bigmodel_core.graph.spec import Dim, dim_names, dim_value
 from bigmodel_core.ops.gate import Bound, Gate
 
 if TYPE_CHECKING:
     from bigmodel_core.plan.program import Program
 
-USUAL_ROWS = 64
-"""Rows of a batch from which it is judged, whatever the batch, whether two matrices are far smaller than
-their product."""
+USUAL_SIZE = 64
+"""A size of free dimensions at which it is judged, whatever the batch, whether two matrices are far smaller
+than their product: 64 rows of a batch, 64 steps of 64 sequences."""
 
 
 def gate_of(program: Program) -> Node:
@@ -66,14 +66,21 @@ def _proof(program: Program, guard: Value, users: Mapping[int, list[Node]]) -> t
         return alone
     if any(reader.op.alias or not program.device.kernel_of(reader).is_elementwise for reader in readers):
         return alone
-    if not _far_smaller(node) or any(node is earlier for earlier in needed(operands)):
+    if not _far_smaller(node, factor) or any(node is earlier for earlier in needed(operands)):
         return alone
     return operands, factor
 
 
-def _far_smaller(product: Node) -> bool:
-    """Whether to read the operands costs less than to write, read and read again what is computed of them."""
+def _far_smaller(product: Node, terms: Dim) -> bool:
+    """Whether to read the operands costs less than to write, read and read again what is computed of them,
+    and to keep them less memory.
+
+    Args:
+        product: a product of two matrices.
+        terms: the length of its sums.
+    """
     *lead, rows, columns = product.outputs[0].shape
     if lead or not isinstance(rows, int) or not isinstance(columns, int):
         return False
-    return rows * columns > USUAL_ROWS * (rows + columns)
+    usual = dim_value(terms, dict.fromkeys(dim_names(terms), USUAL_SIZE))
+    return rows * columns > usual * (rows + columns)

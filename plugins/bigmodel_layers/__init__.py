@@ -37,6 +37,7 @@ from bigmodel_layers.pooling import (
     ZeroPad2d,
 )
 from bigmodel_layers.positions import PositionalEmbedding, RotaryEmbedding, SinusoidalPositions, TokenSteps
+from bigmodel_layers.recompute import Recompute
 from bigmodel_layers.recurrent import GRU, LSTM, RNN
 from bigmodel_layers.shape import Flatten, Reshape
 from bigmodel_layers.transformer import TransformerBlock
@@ -75,6 +76,7 @@ __all__ = [
     "MaxPool3d",
     "MultiHeadAttention",
     "PositionalEmbedding",
+    "Recompute",
     "Relu",
     "Reshape",
     "Resize",
@@ -114,6 +116,7 @@ def bigmodel_layers() -> list[type[bm.Layer]]:
         LogSoftmax,
         Dropout,
         Frozen,
+        Recompute,
         LayerNorm,
         RmsNorm,
         Flatten,

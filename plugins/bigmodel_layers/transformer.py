@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from contextlib import nullcontext
 from dataclasses import dataclass
 from typing import Any, Literal
 
@@ -33,6 +34,8 @@ class TransformerBlock(bm.Layer):
         dropout: in training, the probability that a number that a part adds is dropped.
         attention_dropout: in training, the probability that a step does not see another.
         initial: how the first weights are drawn, a name of `bigmodel_core.nn.initializers`.
+        recompute: whether training computes what is inside again for gradients, rather than keeping it; see
+            `Recompute`.
 
     >>> import bigmodel_core as bm
     >>> TransformerBlock(4, causal=True)(bm.Spec(("N", "T", 32)))
@@ -54,6 +57,7 @@ class TransformerBlock(bm.Layer):
     dropout: float = 0.0
     attention_dropout: float = 0.0
     initial: str = "glorot_uniform"
+    recompute: bool = False
 
     def __post_init__(self) -> None:
         if self.hidden is not None:
@@ -84,6 +88,10 @@ class TransformerBlock(bm.Layer):
             memory_mask: which steps of the memory are seen, (N, S), likewise.
             positions: of the steps of x, where attention is `rotary`.
         """
+        with bm.recomputing() if self.recompute else nullcontext():
+            return self._computed(x, memory, mask, memory_mask, positions)
+
+    def _computed(self, x: Any, memory: Any, mask: Any, memory_mask: Any, positions: Any) -> Any:
         hidden = 4 * x.shape[-1] if self.hidden is None else self.hidden
         more: dict[str, Any] = {"use_bias": self.use_bias, "initial": self.initial}
         if self.gated:
@@ -104,7 +112,7 @@ class TransformerBlock(bm.Layer):
         norm = norm.named(f"{name}_norm")
         found = part(norm(x) if self.pre_norm else x)
         if self.dropout:
-            found = bm.layers.Dropout(self.dropout).named(f"{name}_dropout")(found)
+            found = bm.layers.Dropout(self.dropout)(found)
         return x + found if self.pre_norm else norm(x + found)
 
     def _attention(self, is_cross: bool = False) -> Any:

@@ -34,6 +34,7 @@ class Gpt(bm.Model):
         width: of a step's vector.
         dropout: in training, the probability of zeroing numbers of the embedding and of what blocks add.
         epsilon: of the normalisation.
+        recompute: whether training keeps less of each block and computes it again; see `Recompute`.
 
     >>> import bigmodel_core as bm
     >>> Gpt(vocabulary=30)(bm.Spec(("N", "T"), "int64"))
@@ -51,6 +52,7 @@ class Gpt(bm.Model):
     width: int | None = None
     dropout: float = 0.0
     epsilon: float = 1e-5
+    recompute: bool = False
 
     def __post_init__(self) -> None:
         fill(self, SIZES)
@@ -82,6 +84,7 @@ class Gpt(bm.Model):
                 dropout=own.dropout,
                 attention_dropout=own.dropout,
                 initial="normal",
+                recompute=own.recompute,
             )
             x = block.named(f"block_{number + 1}")(x, None, seen, None, positions)
         x = bm.layers.LayerNorm(own.epsilon).named("norm")(x)

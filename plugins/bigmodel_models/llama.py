@@ -74,6 +74,7 @@ class Llama(bm.Model):
         epsilon: of the normalisation.
         dropout: in training, the probability of zeroing numbers of what blocks add.
         tied: whether the table of the embedding also gives the scores.
+        recompute: whether training keeps less of each block and computes it again; see `Recompute`.
 
     >>> import bigmodel_core as bm
     >>> Llama(vocabulary=30)(bm.Spec(("N", "T"), "int64"))
@@ -95,6 +96,7 @@ class Llama(bm.Model):
     epsilon: float | None = None
     dropout: float = 0.0
     tied: bool = False
+    recompute: bool = False
 
     def __post_init__(self) -> None:
         fill(self, SIZES)
@@ -136,6 +138,7 @@ class Llama(bm.Model):
                 use_bias=False,
                 dropout=own.dropout,
                 initial="normal",
+                recompute=own.recompute,
             )
             x = block.named(f"block_{number + 1}")(x, None, seen, None, positions)
         x = bm.layers.RmsNorm(own.epsilon).named("norm")(x)
