@@ -150,7 +150,7 @@ class Experiment:
         """
         from bigmodel_core.train.job import measures, monitored
 
-        if self.losses is not None:  # their names are known once the model is built
+        if self.losses is not None or isinstance(metrics, dict):  # their names are known once it is built
             return
         with self._placed("monitor", "--monitor"):
             monitored(self.train.monitor, measures(metrics, validated=validated))

@@ -25,6 +25,7 @@ from bigmodel_layers.embedding import Embedding, TiedDense
 from bigmodel_layers.feed_forward import FeedForward, SwiGlu
 from bigmodel_layers.frozen import Frozen
 from bigmodel_layers.normalization import LayerNorm, RmsNorm
+from bigmodel_layers.patches import PatchEmbedding
 from bigmodel_layers.pooling import (
     AdaptiveAveragePool2d,
     AveragePool1d,
@@ -75,6 +76,7 @@ __all__ = [
     "MaxPool2d",
     "MaxPool3d",
     "MultiHeadAttention",
+    "PatchEmbedding",
     "PositionalEmbedding",
     "Recompute",
     "Relu",
@@ -125,6 +127,7 @@ def bigmodel_layers() -> list[type[bm.Layer]]:
         Embedding,
         TiedDense,
         TokenSteps,
+        PatchEmbedding,
         PositionalEmbedding,
         SinusoidalPositions,
         RotaryEmbedding,

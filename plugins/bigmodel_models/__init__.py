@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import bigmodel_core as bm
 from bigmodel_models.alexnet import Alexnet
+from bigmodel_models.bert import Bert, BertClassifier, BertSpans, BertTagger
 from bigmodel_models.bigmodel_cnn import BigmodelCnn
 from bigmodel_models.densenet import Densenet121
 from bigmodel_models.gpt import Gpt
@@ -22,9 +23,14 @@ from bigmodel_models.recurrent import (
 )
 from bigmodel_models.resnet import Resnet18, Resnet20, Resnet50
 from bigmodel_models.vgg import Vgg11, Vgg16
+from bigmodel_models.vit import Vit
 
 __all__ = [
     "Alexnet",
+    "Bert",
+    "BertClassifier",
+    "BertSpans",
+    "BertTagger",
     "BigmodelCnn",
     "CharRnn",
     "Densenet121",
@@ -46,6 +52,7 @@ __all__ = [
     "TimeSeriesForecaster",
     "Vgg11",
     "Vgg16",
+    "Vit",
 ]
 
 
@@ -66,6 +73,10 @@ def bigmodel_models() -> list[type[bm.Model]]:
         CharRnn,
         Gpt,
         Llama,
+        Bert,
+        BertClassifier,
+        BertTagger,
+        BertSpans,
         Alexnet,
         BigmodelCnn,
         Densenet121,
@@ -75,4 +86,5 @@ def bigmodel_models() -> list[type[bm.Model]]:
         Resnet50,
         Vgg11,
         Vgg16,
+        Vit,
     ]

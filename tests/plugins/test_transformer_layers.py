@@ -160,6 +160,19 @@ def test_a_block_equals_that_of_pytorch(pre_norm: bool, activation: str) -> None
     close(model(x, memory, seen), wanted.detach().numpy(), 1e-5)
 
 
+@pytest.mark.parametrize("field", ("dropout", "attention_dropout"))
+def test_a_block_drops_numbers_in_training_alone(field: str) -> None:
+    given: dict[str, Any] = {field: 0.5}
+    block = bm.layers.TransformerBlock(HEADS, 20, **given)
+    plain = bm.layers.TransformerBlock(HEADS, 20)
+    np.testing.assert_array_equal(block(x), plain(x))
+    losses = [
+        float(bm.compile(layer, loss="mean_squared_error", optimizer="sgd")(x, x * 0))
+        for layer in (block, plain)
+    ]
+    assert abs(losses[0] - losses[1]) > 1e-3
+
+
 def test_swiglu_is_its_formula() -> None:
     layer = bm.layers.SwiGlu(5)
     found, state = layer(x), layer.state()
