@@ -305,6 +305,17 @@ def test_operands_of_any_rank(shape: tuple[int, ...]) -> None:
     np.testing.assert_allclose(found, wanted.reshape(shape), atol=1e-12)
 
 
+@pytest.mark.parametrize(
+    "sizes", [(2, 2, 1, 3, 0, 8), (2, 2, 1, 1, 0, 8), (0, 2, 1, 3, 4, 8), (2, 2, 1, 0, 4, 8)]
+)
+def test_without_keys_steps_or_samples(sizes: Any) -> None:
+    arrays = operands(*sizes)
+    found = compute(lambda *x: ops.attention(*x, causal=True), *arrays)
+    assert found.shape == arrays[0].shape and not found.any()
+    for dx, x in zip(compute_gradients(ops.attention, *arrays), arrays, strict=True):
+        assert dx.shape == x.shape and not dx.any()
+
+
 @pytest.mark.parametrize("steps", [1, 20])
 def test_many_keys(steps: int) -> None:
     q, k, v = operands(1, 1, 1, steps, 65_537, 16)

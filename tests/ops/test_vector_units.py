@@ -11,6 +11,7 @@ from tests.processes import run_pytest
 
 FOLDER = Path(__file__).parent
 FILES = (
+    "test_attention.py",
     "test_images.py",
     "test_image_gradients.py",
     "test_transposed_convolution.py",
