@@ -6,6 +6,7 @@ import json
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from functools import cached_property
+from itertools import chain
 from pathlib import Path
 from typing import Any, Self
 
@@ -246,10 +247,19 @@ class Tokenizer:
         """
         before = " " if self._is_bytes else ""
         spaced = [[(before if n else "") + word for n, word in enumerate(words)] for words in texts]
-        return [
-            (np.array(found.ids, np.int64), np.array(found.word_ids, np.int64))
-            for found in self._encoded(spaced, False, is_pretokenized=True)
-        ]
+        # A word is the same tokens wherever it stands: each is encoded once.
+        known = list(dict.fromkeys(word for words in spaced for word in words))
+        try:
+            encoded = self._encoded([[word] for word in known], False, is_pretokenized=True)
+        except BigmodelError as error:
+            raise self._unknown(texts, error.message) from None
+        pieces = {word: found.ids for word, found in zip(known, encoded, strict=True)}
+        made = []
+        for words in spaced:
+            parts = [pieces[word] for word in words]
+            owners = [number for number, part in enumerate(parts) for _ in part]
+            made.append((np.array(list(chain.from_iterable(parts)), np.int64), np.array(owners, np.int64)))
+        return made
 
     def _encoded(
         self,
@@ -271,7 +281,7 @@ class Tokenizer:
     def _unknown(self, texts: Sequence[Any], reason: str) -> BigmodelError:
         """The error about a text that the library refused."""
         for number, item in enumerate(texts):
-            text = item if isinstance(item, str) else " ".join(map(str, item))
+            text = item if isinstance(item, str) else "".join(map(str, item))
             where = "Tokenizer" if len(texts) == 1 else f"Tokenizer: text {number + 1}"
             half = next((place for place, sign in enumerate(text) if "\ud800" <= sign <= "\udfff"), None)
             if half is not None:
@@ -280,7 +290,8 @@ class Tokenizer:
                     where=where,
                     fix="decode the text's bytes as what they are, as in data.decode('utf-8').",
                 )
-            parts = text.split() if self.kind == "words" else list(text)
+            words = text.split() if isinstance(item, str) else item
+            parts = words if self.kind == "words" else list(text)
             odd = next((part for part in parts if part not in self._numbers), None)
             if odd is not None and self.kind in ("characters", "words"):
                 return DataError(

@@ -198,8 +198,8 @@ class TokenTags(bm.Dataset):
             cut += len(ids) > room
             found.append([*before, *ids[:room], *behind])
             first = np.full(len(words), -1)
-            numbers, places = np.unique(owners[:room], return_index=True)
-            first[numbers] = places + len(before)
+            places = np.flatnonzero(np.diff(owners[:room], prepend=-1))
+            first[owners[places]] = places + len(before)
             starts.append(first)
         return ragged(found), starts, cut
 

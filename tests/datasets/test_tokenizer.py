@@ -182,6 +182,18 @@ def test_words_know_their_pieces(kind: str, request: Any) -> None:
     assert pieces == (words if kind == "bpe" else ["the", "lowest", "中 文", "arger"])
 
 
+@pytest.mark.parametrize("kind", ["bpe", "wordpiece"])
+def test_words_are_encoded_as_the_library_does(kind: str, request: Any) -> None:
+    tokenizer: bm.Tokenizer = request.getfixturevalue(kind)
+    library = tokenizers.Tokenizer.from_str(tokenizer.to_json())
+    before = " " if kind == "bpe" else ""
+    sentences = [line.split() for line in TEXTS]
+    for words, (ids, owners) in zip(sentences, tokenizer.encode_words(sentences), strict=True):
+        spaced = [before * (place > 0) + word for place, word in enumerate(words)]
+        wanted = library.encode(spaced, is_pretokenized=True, add_special_tokens=False)
+        assert (ids.tolist(), owners.tolist()) == (wanted.ids, wanted.word_ids)
+
+
 def test_words_are_the_tokens_that_they_are_in_a_text(bpe: bm.Tokenizer) -> None:
     ((ids, _),) = bpe.encode_words([["the", "lower", "lowest"]])
     np.testing.assert_array_equal(ids, bpe.encode("the lower lowest").ids)
@@ -296,6 +308,7 @@ def test_texts_of_another_tokenizer_are_refused(bpe: bm.Tokenizer) -> None:
     [
         (lambda t: t.encode("aé"), DataError, "character 'é' is not among the 2"),
         (lambda t: t.encode_all(["ab", "xa"]), DataError, "text 2: the character 'x'"),
+        (lambda t: t.encode_words([["a"], ["b", "xa"]]), DataError, "text 2: the character 'x'"),
         (lambda t: t.encode("a\ud83d"), DataError, "half a character, '.*', at position 1"),
         (lambda t: t.decode([0, 2]), DataError, "token 2 is none of the vocabulary, expected 0 to 1"),
         (lambda t: t.special("mask"), ConfigError, "no special token for 'mask'"),
