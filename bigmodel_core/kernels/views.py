@@ -143,12 +143,13 @@ def require_channels_last(op: Any) -> None:
 
 
 def turned_pairs(
-    inputs: Sequence[Spec],
+    op: Any, inputs: Sequence[Spec]
 ) -> tuple[tuple[list[tuple[int, int]], list[tuple[int, int]]], dict[str, int]]:
-    """Of a rotary embedding: its rows, and those of the cosines and sines; how many steps a sequence has, and
-    how many rows share a table of angles."""
+    """Of a rotary embedding: its rows, and those of the cosines and sines; how many steps a sequence has, how
+    many rows share a table of angles, and how many neighbours the same step."""
     x, cosine, _ = inputs
     rows, _ = matrix(x)
     samples = cosine.sizes[0] if cosine.ndim > 2 else 1
     each = max(rows // max(samples, 1), 1)
-    return ([matrix(x)], [matrix(spec) for spec in inputs]), {"steps": x.sizes[-2], "each": each}
+    steps, inner = (x.sizes[1], x.sizes[2]) if op.steps_first else (x.sizes[-2], 1)
+    return ([matrix(x)], [matrix(spec) for spec in inputs]), {"steps": steps, "each": each, "inner": inner}

@@ -10,7 +10,7 @@ import numpy as np
 
 from bigmodel_core.errors import ConfigError, ShapeError
 from bigmodel_core.graph import Op, Value
-from bigmodel_core.graph.spec import Shape, Spec, format_shape
+from bigmodel_core.graph.spec import Shape, Spec, dim_multiply, format_shape
 from bigmodel_core.kernels.cpu import rotary as cpu_kernels
 from bigmodel_core.kernels.cuda import rotary as cuda_kernels
 from bigmodel_core.ops.comparison import cast
@@ -18,21 +18,27 @@ from bigmodel_core.ops.elementwise import check_floats
 from bigmodel_core.ops.functions import cos, sin
 from bigmodel_core.ops.indexing import check_indices
 from bigmodel_core.ops.reduce import reduce_to
-from bigmodel_core.ops.shape import reshape
+from bigmodel_core.ops.shape import Transpose, reshape, transpose
 from bigmodel_core.ops.slicing import index
+
+HEADS_FIRST = (0, 2, 1, 3)
+"""From (N, T, heads, width) to (N, heads, T, width)."""
 
 
 @dataclass(frozen=True)
 class Rotary(Op):
     """Pairs (a, b) of the last axis become (a cos - b sin, a sin + b cos); what is behind the pairs stays.
 
-    Inputs: x (..., T, width); the cosines and sines, (T, pairs), or (N, T, pairs) for each sample.
+    Inputs: x (..., T, width), or (N, T, heads, width); the cosines and sines, (T, pairs), or (N, T, pairs)
+    for each sample.
 
     Args:
         interleaved: whether a pair is two neighbours; else number i and the one `pairs` further.
+        steps_first: whether steps stand before heads.
     """
 
     interleaved: bool
+    steps_first: bool = False
     cpu = cpu_kernels.rotary
     cuda = cuda_kernels.rotary
 
@@ -46,9 +52,19 @@ class Rotary(Op):
         da, db = _halves(dy, pairs, self.interleaved)
         return (
             self(dy, cosine, -sine),
-            _summed(da * a + db * b, cosine.shape),
-            _summed(db * a - da * b, sine.shape),
+            self._summed(da * a + db * b, cosine.shape),
+            self._summed(db * a - da * b, sine.shape),
         )
+
+    def _along(self, shape: Shape, rank: int) -> Shape:
+        """The shape of a table, as it broadcasts to x of a rank."""
+        if self.steps_first:
+            return (*shape[:-1], 1, shape[-1])
+        return shape if len(shape) == 2 else (shape[0], *(1,) * (rank - 3), *shape[1:])
+
+    def _summed(self, x: Value, shape: Shape) -> Value:
+        """The sums over what has the same angles."""
+        return reshape(reduce_to(x, self._along(shape, x.ndim)), shape)
 
     def onnx(self, emit: Any, x: Any, cosine: Any, sine: Any) -> Any:
         spec, turned = emit.inputs[0], emit.inputs[1]
@@ -58,9 +74,14 @@ class Rotary(Op):
             if turned.ndim == 2:
                 cosine, sine = (emit.expand(part, (spec.shape[0], *turned.shape)) for part in (cosine, sine))
             width = {"rotary_embedding_dim": 2 * pairs} if rest else {}
-            return emit.RotaryEmbedding(x, cosine, sine, interleaved=int(self.interleaved), **width)
-        if turned.ndim == 3 and spec.ndim > 3:
-            along = (turned.shape[0], *(1,) * (spec.ndim - 3), *turned.shape[1:])
+            options = {"interleaved": int(self.interleaved), **width}
+            if self.steps_first:  # as parts of one axis
+                n, steps, heads, last = spec.shape
+                x = emit.reshape(x, (n, steps, dim_multiply(heads, last)))
+                y = emit.RotaryEmbedding(x, cosine, sine, num_heads=heads, **options)
+                return emit.reshape(y, spec.shape)
+            return emit.RotaryEmbedding(x, cosine, sine, **options)
+        if (along := self._along(turned.shape, spec.ndim)) != turned.shape:
             cosine, sine = emit.reshape(cosine, along), emit.reshape(sine, along)
         axis = spec.ndim - 1
         step = 2 if self.interleaved else 1
@@ -84,12 +105,6 @@ def _halves(x: Value, pairs: int, interleaved: bool) -> tuple[Value, Value]:
     if interleaved:
         return index(x, (..., slice(0, 2 * pairs, 2))), index(x, (..., slice(1, 2 * pairs, 2)))
     return index(x, (..., slice(0, pairs))), index(x, (..., slice(pairs, 2 * pairs)))
-
-
-def _summed(x: Value, shape: Shape) -> Value:
-    """The sums of x (N, ..., T, pairs) over what has the same angles."""
-    along = shape if len(shape) == 2 else (shape[0], *(1,) * (x.ndim - 3), *shape[1:])
-    return reshape(reduce_to(x, along), shape)
 
 
 def rotary(
@@ -150,6 +165,9 @@ def rotary(
             )
     speed = x.node.graph.constant(speeds, x.dtype)
     angles = reshape(cast(positions, x.dtype), (*positions.shape, 1)) * speed
+    if isinstance(x.node.op, Transpose) and x.node.op.permutation == HEADS_FIRST:  # read as it lies
+        (source,) = x.node.inputs
+        return transpose(Rotary(bool(interleaved), True)(source, cos(angles), sin(angles)), HEADS_FIRST)
     return Rotary(bool(interleaved))(x, cos(angles), sin(angles))
 
 

@@ -184,7 +184,11 @@ def references(recurrence: Any, images: Any) -> dict[str, Callable[..., Any]]:
         "layer norm of long rows": lambda x, s, b: layer_norm(x, s, b),
         "rms norm": lambda x, s: rms_norm(x, s),
         "rms norm of long rows": lambda x, s: rms_norm(x, s),
-        "rotary": lambda x, i: [turned(x, i[:, None], width=4), turned(x, i[0], 100.0, 2, True)],
+        "rotary": lambda x, i: [
+            turned(x, i[:, None], width=4),
+            turned(x, i[0], 100.0, 2, True),
+            turned(x, i[:, None], width=4).transpose(0, 2, 1, 3),
+        ],
         "local response norm": local_response_norm,
         "transpose": lambda x: [x.T, x.transpose(1, 0, 2)],
         "slice": lambda x: [x[1:4], x[:, 2], x[:, ::3], x[..., -2:], x[::-1, ::-2]],

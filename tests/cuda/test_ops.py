@@ -169,7 +169,13 @@ CASES: dict[str, Case] = {
     "rms norm": (lambda x, s: o.rms_norm(x, s), {"x": X, "s": POSITIVE[0]}),
     "rms norm of long rows": (lambda x, s: o.rms_norm(x, s), {"x": WIDE, "s": RNG.standard_normal(21)}),
     "rotary": (
-        lambda x, i: [o.rotary(x, i), o.rotary(x, i[0], 100.0, 2, interleaved=True)],
+        lambda x, i: [
+            o.rotary(x, i),
+            o.rotary(x, i[0], 100.0, 2, interleaved=True),
+            o.transpose(
+                o.rotary(o.transpose(o.transpose(x, (0, 2, 1, 3)) * 1.0, (0, 2, 1, 3)), i), (0, 2, 1, 3)
+            ),
+        ],
         {"x": RNG.standard_normal((2, 3, 5, 4)), "i": np.array([[0, 1, 2, 3, 4], [7, 9, 1, 0, 3]])},
     ),
     "local response norm": (

@@ -277,17 +277,19 @@ CASES: dict[str, Case] = {
     "rms_norm": (ops.rms_norm, lambda x, s: _unit(x) * s, (X, (4,))),
     **{
         f"rotary{' of neighbours' * pairs}": (
-            lambda x, y, i, pairs=pairs: (
+            lambda x, y, i, z, pairs=pairs: (
                 ops.rotary(x, ops.positions(x, 2), interleaved=pairs),
                 ops.rotary(x, i, 100.0, 4, pairs),
                 ops.rotary(y, i, 100.0, 4, pairs),
+                ops.transpose(ops.rotary(ops.transpose(z, (0, 2, 1, 3)), i, 100.0, 4, pairs), (0, 2, 1, 3)),
             ),
-            lambda x, y, i, pairs=pairs: (
+            lambda x, y, i, z, pairs=pairs: (
                 turned(x, np.arange(x.shape[2]), 1e4, 6, pairs),
                 turned(x, i[:, None], 100.0, 4, pairs),
                 turned(y, i, 100.0, 4, pairs),
+                turned(z.transpose(0, 2, 1, 3), i[:, None], 100.0, 4, pairs).transpose(0, 2, 1, 3),
             ),
-            (("N", 2, "T", 6), ("N", "T", 4), bm.Spec(("N", "T"), "int64")),
+            (("N", 2, "T", 6), ("N", "T", 4), bm.Spec(("N", "T"), "int64"), ("N", "T", 3, 6)),
         )
         for pairs in (False, True)
     },

@@ -84,6 +84,7 @@ def local_response_norm(x: np.ndarray, size: int, alpha: float, beta: float, k: 
 
 
 QUERIES = (normal(2, 2, 3, 4), normal(2, 2, 5, 4, seed=1), normal(2, 2, 5, 3, seed=2))
+SPLIT = (0, 2, 1, 3)
 BEFORE = np.arange(5) <= np.arange(3)[:, None] + 2  # the last step sees the last key
 MASK = np.array([[1, -1, 1, -1, 1], [-1, -1, -1, -1, -1], [1, 1, 1, 1, -1]])
 
@@ -535,6 +536,19 @@ CASES = [
         turned,
         torch_turned,
         [normal(2, 3, 5, 6)],
+    ),
+    Case(
+        "rotary of heads that are split",  # steps lie before heads
+        lambda x, i: ops.transpose(
+            ops.rotary(ops.transpose(x, SPLIT), i, 50.0, 4, interleaved=True)
+            + ops.rotary(ops.transpose(x, SPLIT), i[0]),
+            SPLIT,
+        ),
+        lambda x, i: (
+            turned(x.transpose(SPLIT), i[:, None], 50.0, 4, True) + turned(x.transpose(SPLIT), i[0])
+        ).transpose(SPLIT),
+        None,
+        [normal(2, 3, 2, 6), whole(9, 2, 3)],
     ),
     Case(
         "rotary of neighbours, some of them",

@@ -6,11 +6,12 @@ from bigmodel_core.kernels.cpu.engine.kernels import kernel
 from bigmodel_core.kernels.views import turned_pairs
 
 
-def rotary_rows(out, x, cosine, sine, steps, each, interleaved, start, stop):
-    """out, x (rows, width); cosine, sine (tables * steps, pairs), a table for `each` rows of samples."""
+def rotary_rows(out, x, cosine, sine, steps, each, inner, interleaved, start, stop):
+    """out, x (rows, width); cosine, sine (tables * steps, pairs), a table for `each` rows of samples,
+    a step for `inner` of them."""
     pairs = cosine.shape[1]
     for i in range(start, stop):
-        at = i // each * steps + i % steps
+        at = i // each * steps + i // inner % steps
         if interleaved:
             for j in range(pairs):
                 a, b = x[i, 2 * j], x[i, 2 * j + 1]
@@ -27,7 +28,7 @@ def rotary_rows(out, x, cosine, sine, steps, each, interleaved, start, stop):
 
 rotary = kernel(
     rotary_rows,
-    views=lambda op, i, o: turned_pairs(i)[0],
-    extras=lambda op, i, o: turned_pairs(i)[1],
+    views=lambda op, i, o: turned_pairs(op, i)[0],
+    extras=lambda op, i, o: turned_pairs(op, i)[1],
     cost=2,
 )

@@ -6,8 +6,9 @@ from bigmodel_core.kernels.cuda.engine.kernels import cuda_kernel
 from bigmodel_core.kernels.views import matrix, turned_pairs
 
 
-def rotary_pairs(out, x, cosine, sine, steps, each, interleaved, thread, threads):
-    """out, x (rows, width); cosine, sine (tables * steps, pairs), a table for `each` rows of samples."""
+def rotary_pairs(out, x, cosine, sine, steps, each, inner, interleaved, thread, threads):
+    """out, x (rows, width); cosine, sine (tables * steps, pairs), a table for `each` rows of samples,
+    a step for `inner` of them."""
     pairs = cosine.shape[1]
     rest = x.shape[1] - 2 * pairs
     for item in range(thread, x.shape[0] * (pairs + rest), threads):
@@ -15,7 +16,7 @@ def rotary_pairs(out, x, cosine, sine, steps, each, interleaved, thread, threads
         if j >= pairs:
             out[i, j + pairs] = x[i, j + pairs]
         else:
-            at = i // each * steps + i % steps
+            at = i // each * steps + i // inner % steps
             first = 2 * j if interleaved else j
             second = first + 1 if interleaved else j + pairs
             a, b = x[i, first], x[i, second]
@@ -25,7 +26,7 @@ def rotary_pairs(out, x, cosine, sine, steps, each, interleaved, thread, threads
 
 rotary = cuda_kernel(
     rotary_pairs,
-    views=lambda op, i, o: turned_pairs(i)[0],
-    extras=lambda op, i, o: turned_pairs(i)[1],
+    views=lambda op, i, o: turned_pairs(op, i)[0],
+    extras=lambda op, i, o: turned_pairs(op, i)[1],
     items=lambda op, i, o: matrix(i[0])[0] * (i[0].sizes[-1] - i[1].sizes[-1]),
 )
