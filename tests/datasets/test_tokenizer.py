@@ -118,6 +118,21 @@ def test_ids_are_those_of_the_library_from_the_same_file(kind: str, tmp_path: Pa
     assert [ids.tolist() for ids in bm.Tokenizer.load(tmp_path).encode_all(lines)] == wanted
 
 
+@pytest.mark.slow
+@pytest.mark.parametrize("kind", ["bpe", "wordpiece"])
+def test_no_id_differs_on_a_hundred_thousand_lines_of_twenty_scripts(kind: str, request: Any) -> None:
+    tokenizer: bm.Tokenizer = request.getfixturevalue(kind)
+    library = tokenizers.Tokenizer.from_str(tokenizer.to_json())
+    generator, words = (
+        random.Random(0),
+        [*SCRIPTS.split(), "café", "naïve", "I'll", "3.14", "👩‍🔬", "e\u0301"],
+    )
+    lines = [" ".join(generator.choices(words, k=generator.randrange(1, 9))) for _ in range(100_000)]
+    found = tokenizer.encode_all(lines)
+    wanted = library.encode_batch(lines, add_special_tokens=False)
+    assert sum(ids.tolist() != other.ids for ids, other in zip(found, wanted, strict=True)) == 0
+
+
 def test_a_frame_of_special_tokens_is_put_around_as_the_library_does(wordpiece: bm.Tokenizer) -> None:
     frame = tokenizers.processors.BertProcessing(("[SEP]", 2), ("[CLS]", 1))
     library = tokenizers.Tokenizer.from_str(wordpiece.to_json())
