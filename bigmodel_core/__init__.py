@@ -62,6 +62,7 @@ _PLACES = {
     "bigmodel_core.kernels.authoring": ("elementwise", "expression"),
     "bigmodel_core.kernels.expressions": ("Expression",),
     "bigmodel_core.nn.gradients": ("gradients",),
+    "bigmodel_core.nn.encoder_decoder": ("encoder_decoder",),
     "bigmodel_core.nn.function": ("function",),
     "bigmodel_core.nn.buildable": ("clone",),
     "bigmodel_core.nn.layer": ("Layer",),
@@ -219,6 +220,7 @@ if TYPE_CHECKING:
     from bigmodel_core.nn import initializers as initializers
     from bigmodel_core.nn import probabilities as probabilities
     from bigmodel_core.nn.buildable import clone as clone
+    from bigmodel_core.nn.encoder_decoder import encoder_decoder as encoder_decoder
     from bigmodel_core.nn.function import function as function
     from bigmodel_core.nn.gradients import gradients as gradients
     from bigmodel_core.nn.layer import Layer as Layer

@@ -22,6 +22,8 @@ from bigmodel_models.recurrent import (
     TimeSeriesForecaster,
 )
 from bigmodel_models.resnet import Resnet18, Resnet20, Resnet50
+from bigmodel_models.seq2seq import Seq2seqGru
+from bigmodel_models.transformer import Transformer
 from bigmodel_models.vgg import Vgg11, Vgg16
 from bigmodel_models.vit import Vit
 
@@ -49,7 +51,9 @@ __all__ = [
     "Resnet50",
     "RnnClassifier",
     "RnnRegressor",
+    "Seq2seqGru",
     "TimeSeriesForecaster",
+    "Transformer",
     "Vgg11",
     "Vgg16",
     "Vit",
@@ -71,8 +75,10 @@ def bigmodel_models() -> list[type[bm.Model]]:
         GruClassifier,
         TimeSeriesForecaster,
         CharRnn,
+        Seq2seqGru,
         Gpt,
         Llama,
+        Transformer,
         Bert,
         BertClassifier,
         BertTagger,

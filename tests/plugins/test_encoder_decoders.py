@@ -1,0 +1,89 @@
+"""Models from a source to a target text: what they see, and how they write step by step."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+
+import bigmodel_core as bm
+from bigmodel_core.errors import ConfigError
+
+SMALL: dict[str, dict[str, int]] = {
+    "transformer": {"layers": 2, "heads": 2, "width": 8},
+    "seq2seq-gru": {"layers": 2, "units": 6, "width": 8},
+}
+SOURCE = np.array([[1, 5, 3, 6, 2], [4, 2, 0, -1, -1]])
+TARGET = np.array([[0, 3, 4, 1], [0, 2, 5, 5]])
+
+
+@pytest.fixture(params=SMALL)
+def model(request: pytest.FixtureRequest) -> Any:
+    """A small model, built."""
+    made = bm.models.build(request.param, vocabulary=7, target_vocabulary=6, **SMALL[request.param])
+    made.build(*made.input_spec(), seed=3)
+    return made
+
+
+def close(found: Any, wanted: Any) -> None:
+    np.testing.assert_allclose(found, wanted, atol=2e-6)
+
+
+def test_padding_of_sources_changes_nothing(model: Any) -> None:
+    close(model(SOURCE[1:, :3], TARGET[1:]), model(SOURCE, TARGET)[1:])
+
+
+def test_the_source_matters(model: Any) -> None:
+    assert np.abs(model(SOURCE[:1], TARGET[:1]) - model(SOURCE[:1, ::-1].copy(), TARGET[:1])).max() > 1e-3
+
+
+def test_a_step_sees_targets_before_it_alone(model: Any) -> None:
+    changed = TARGET.copy()
+    changed[:, 2:] = 1
+    found, wanted = model(SOURCE, changed), model(SOURCE, TARGET)
+    np.testing.assert_array_equal(found[:, :2], wanted[:, :2])
+    assert np.abs(found[:, 2] - wanted[:, 2]).max() > 1e-4
+
+
+def test_encode_and_decode_are_the_model_in_two_steps(model: Any) -> None:
+    close(model.decode(TARGET, model.encode(SOURCE)), model(SOURCE, TARGET))
+
+
+@pytest.mark.parametrize("where", ("built", "loaded"))
+def test_the_decoder_reads_step_by_step(model: Any, tmp_path: Path, where: str) -> None:
+    wanted = model(SOURCE, TARGET)
+    if where == "loaded":
+        bm.save(model, tmp_path / "model.safetensors")
+        model = bm.load(tmp_path / "model.safetensors")
+    encoder, decoder = bm.encoder_decoder(model)
+    memory, session = encoder(SOURCE), decoder.session()
+    found = [session(TARGET[:, t : t + 1], *memory) for t in range(TARGET.shape[1])]
+    close(np.concatenate(found, 1), wanted)
+
+
+@pytest.mark.parametrize("name", SMALL)
+def test_a_model_learns_to_turn_sequences_round(name: str) -> None:
+    random = np.random.default_rng(0)
+    tokens = random.integers(2, 8, (256, 4))
+    start = np.zeros((256, 1), int)
+    target = tokens[:, ::-1]
+    sizes = {"transformer": {"layers": 1, "width": 32}, "seq2seq-gru": {"units": 32, "width": 32}}[name]
+    model = bm.models.build(name, vocabulary=8, target_vocabulary=8, dropout=0.0, **sizes)
+    step = bm.compile(model, loss="cross_entropy", optimizer=bm.optimizers.Adam(0.01))
+    given = np.concatenate([start, target[:, :-1]], 1)
+    for _ in range(15):
+        for at in range(0, 224, 32):
+            step((tokens[at : at + 32], given[at : at + 32]), target[at : at + 32])
+    memory, written = model.encode(tokens[224:]), start[224:]
+    for _ in range(4):
+        written = np.concatenate([written, model.decode(written, memory)[:, -1:].argmax(-1)], 1)
+    assert (written[:, 1:] == target[224:]).mean() > 0.8
+
+
+def test_what_does_not_fit_is_named() -> None:
+    with pytest.raises(ConfigError, match="width of 10 cannot be split into 4 heads"):
+        bm.models.build("transformer", width=10)
+    with pytest.raises(ConfigError, match="units is 0"):
+        bm.models.build("seq2seq-gru", units=0)
