@@ -71,7 +71,7 @@ _PLACES = {
     "bigmodel_core.nn.optimizer": ("Optimizer", "Schedule"),
     "bigmodel_core.nn.sequential": ("Sequential",),
     "bigmodel_core.nn.states": ("LoadReport",),
-    "bigmodel_core.nn.trace": ("freezing", "recomputing"),
+    "bigmodel_core.nn.trace": ("adapting", "freezing", "recomputing"),
     "bigmodel_core.registry.field_limits": ("check_number",),
     "bigmodel_core.registry.hookspecs": ("hookimpl",),
     "bigmodel_core.train.atomic": ("write_atomically",),
@@ -231,6 +231,7 @@ if TYPE_CHECKING:
     from bigmodel_core.nn.optimizer import Schedule as Schedule
     from bigmodel_core.nn.sequential import Sequential as Sequential
     from bigmodel_core.nn.states import LoadReport as LoadReport
+    from bigmodel_core.nn.trace import adapting as adapting
     from bigmodel_core.nn.trace import freezing as freezing
     from bigmodel_core.nn.trace import recomputing as recomputing
     from bigmodel_core.registry.field_limits import check_number as check_number

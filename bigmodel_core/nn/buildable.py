@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Any, Self, TypeVar
 import numpy as np
 
 from bigmodel_core.errors import DtypeError, GraphError, UsageError
-from bigmodel_core.nn.fitting import explain_types, input_spec
+from bigmodel_core.nn.fitting import explain_types, freed, input_spec
 from bigmodel_core.nn.parameters import KnownInputs, settings_of
 from bigmodel_core.nn.states import LoadReport
 
@@ -97,8 +97,15 @@ class Buildable:
         return network
 
     def _freed(self, inputs: Sequence[Any], specs: tuple[Spec, ...]) -> tuple[Spec, ...]:
-        """What the inputs look like; a layer that says which sizes it leaves free leaves them so."""
-        return specs
+        """What the inputs look like; a model that leaves sizes free, or one inside a layer that wraps it,
+        leaves them so."""
+        inner = self.__dict__.get("inner")
+        if isinstance(inner, Buildable):
+            return inner._freed(inputs, specs)
+        known: Network | KnownInputs | None = self.__dict__.get("_network") or self.__dict__.get(
+            "_known_inputs"
+        )
+        return specs if known is None else freed(specs, inputs, known.inputs)
 
     @property
     def network(self) -> Network:

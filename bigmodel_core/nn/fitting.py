@@ -47,6 +47,25 @@ def input_spec(item: Any, dtype: str = "float32") -> Spec:
     return Spec(("N", *array.shape[1:]) if axis is None else ("N", axis, *array.shape[2:]), kind)
 
 
+def freed(specs: Sequence[Spec], inputs: Sequence[Any], own: Sequence[Spec]) -> tuple[Spec, ...]:
+    """Specs of arrays, with the sizes left free that a model leaves free.
+
+    Args:
+        specs: what `input_spec` made of the inputs.
+        inputs: what was passed; a Spec or a shape says what it means.
+        own: what the model takes.
+    """
+    return tuple(
+        spec
+        if isinstance(item, (Spec, tuple)) or place >= len(own) or own[place].ndim != spec.ndim
+        else spec.with_shape(
+            size if isinstance(dim, int) else dim
+            for size, dim in zip(spec.shape, own[place].shape, strict=True)
+        )
+        for place, (item, spec) in enumerate(zip(inputs, specs, strict=True))
+    )
+
+
 def explain_types(error: DtypeError, inputs: Sequence[Any], specs: Sequence[Spec], dtype: str) -> None:
     """Let an error of a model that is being built say where number types came from that do not fit.
 

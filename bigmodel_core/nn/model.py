@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Any, ClassVar, Self
 
 from bigmodel_core.errors import ConfigError
 from bigmodel_core.graph.spec import Spec
+from bigmodel_core.nn.fitting import freed
 from bigmodel_core.nn.layer import Layer
 from bigmodel_core.registry.contracts import undefined
 
@@ -44,15 +45,7 @@ class Model(Layer):
     def _freed(self, inputs: Sequence[Any], specs: tuple[Spec, ...]) -> tuple[Spec, ...]:
         """Specs of arrays, with the sizes left free that `input_spec` leaves free."""
         own = () if type(self).input_spec is Model.input_spec else self._input_specs()
-        return tuple(
-            spec
-            if isinstance(item, (Spec, tuple)) or place >= len(own) or own[place].ndim != spec.ndim
-            else spec.with_shape(
-                size if isinstance(dim, int) else dim
-                for size, dim in zip(spec.shape, own[place].shape, strict=True)
-            )
-            for place, (item, spec) in enumerate(zip(inputs, specs, strict=True))
-        )
+        return freed(specs, inputs, own)
 
     @property
     def usual_loss(self) -> Any:

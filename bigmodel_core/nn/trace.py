@@ -13,10 +13,13 @@ import numpy as np
 from bigmodel_core.errors import GraphError, ShapeError, close_matches
 from bigmodel_core.graph import Graph, Op, Value, place
 from bigmodel_core.graph.spec import Spec, format_shape
+from bigmodel_core.nn.adapting import Adapting
 from bigmodel_core.nn.outputs import Form
 from bigmodel_core.nn.parameters import Holder, Parameter, holder_of
+from bigmodel_core.nn.patterns import Patterns, patterns_of
 from bigmodel_core.nn.places import Call, own_defaults
 from bigmodel_core.ops.carried import Carried, carried
+from bigmodel_core.ops.low_rank import LowRankSum
 
 if TYPE_CHECKING:
     from bigmodel_core.nn.layer import Layer
@@ -60,6 +63,7 @@ class Trace:
     results: dict[str, list[Any]] = field(default_factory=dict)
     frozen: frozenset[str] = frozenset()
     _freezing: int = 0
+    _adapting: list[Adapting] = field(default_factory=list)
     _places: dict[int, tuple[str, Holder]] = field(default_factory=dict)
     _alive: list[Layer] = field(default_factory=list)
     _stack: list[Call] = field(default_factory=list)
@@ -176,7 +180,17 @@ class Trace:
         call, path = self._stack[-1], parameter.path
         inside = path[len(call.path) :].lstrip("/")
         above, _, name = inside.rpartition("/")
-        return self._requested(call.holder.at(above), name, parameter)
+        holder = call.holder.at(above)
+        if not self._adapting:
+            return self._requested(holder, name, parameter)
+        adapting = self._adapting[-1]
+        whole = self._requested(holder, name, replace(parameter, trainable=False))
+        if not adapting.takes(parameter):
+            return whole
+        narrow = [
+            self._requested(holder, part.path.rpartition("/")[2], part) for part in adapting.parts(parameter)
+        ]
+        return LowRankSum(adapting.scale, self.training)(whole, *narrow)
 
     def _requested(self, holder: Holder, name: str, parameter: Parameter) -> Value:
         path, known = parameter.path, self.parameters.get(parameter.path)
@@ -333,6 +347,31 @@ def freezing() -> Iterator[None]:
         yield
     finally:
         trace._freezing -= 1
+
+
+@contextmanager
+def adapting(pattern: Patterns, rank: int, scale: float) -> Iterator[Adapting]:
+    """Weights that layers inside ask for stay as they are, and some get the product of two narrow matrices
+    added, which learn in their place (Hu et al., 2021).
+
+    Only inside `Layer.__call__`; `bm.layers.LoRA` is a layer that does this.
+
+    Args:
+        pattern: which weights, by the paths of parameters or of their layers, as in "*/query".
+        rank: how narrow.
+        scale: what the product counts.
+
+    Raises:
+        UnknownNameError: a pattern matches no weight.
+    """
+    trace = current_trace()
+    made = Adapting(patterns_of(pattern, "pattern"), rank, scale, trace.graph.path)
+    trace._adapting.append(made)
+    try:
+        yield made
+    finally:
+        trace._adapting.pop()
+    made.check()
 
 
 @contextmanager

@@ -12,6 +12,7 @@ from bigmodel_core.graph import Op, Value
 from bigmodel_core.graph.spec import Dim, Spec, broadcast, dim_product, format_shape
 from bigmodel_core.kernels.cpu import linear as cpu_kernels
 from bigmodel_core.kernels.cuda import linear as cuda_kernels
+from bigmodel_core.ops.low_rank import parts_apart
 from bigmodel_core.ops.reduce import reduce_to
 from bigmodel_core.ops.reduce import sum as sum_
 
@@ -153,6 +154,9 @@ class Affine(Op):
 
 def affine(x: Value, weight: Value, bias: Value | None = None) -> Value:
     """x (..., K) times weight (K, N), plus bias (N,)."""
+    if (parts := parts_apart(weight)) is not None:
+        whole, down, up, scale = parts
+        return affine(x, whole, bias) + matmul(matmul(x, down), up) * scale
     return matmul(x, weight) if bias is None else Affine()(x, weight, bias)
 
 

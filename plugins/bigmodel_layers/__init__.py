@@ -24,6 +24,7 @@ from bigmodel_layers.dropout import Dropout
 from bigmodel_layers.embedding import Embedding, TiedDense
 from bigmodel_layers.feed_forward import FeedForward, SwiGlu
 from bigmodel_layers.frozen import Frozen
+from bigmodel_layers.lora import LoRA
 from bigmodel_layers.normalization import LayerNorm, RmsNorm
 from bigmodel_layers.patches import PatchEmbedding
 from bigmodel_layers.pooling import (
@@ -71,6 +72,7 @@ __all__ = [
     "InstanceNorm",
     "LayerNorm",
     "LeakyRelu",
+    "LoRA",
     "LogSoftmax",
     "MaxPool1d",
     "MaxPool2d",
@@ -119,6 +121,7 @@ def bigmodel_layers() -> list[type[bm.Layer]]:
         Dropout,
         Frozen,
         Recompute,
+        LoRA,
         LayerNorm,
         RmsNorm,
         Flatten,
