@@ -59,7 +59,8 @@ def test_train_evaluate_export(bigmodel: Command, tmp_path: Path, model: str, da
     given = {item.name: array(item.shape, item.type) for item in inputs}
     wanted = found(*(given[name] for name in found.network.input_names))
     wanted = list(wanted.values()) if isinstance(wanted, dict) else [wanted]
-    past = {name: np.zeros_like(value) for name, value in given.items() if name not in found.network.input_names}
+    own = found.network.input_names
+    past = {name: np.zeros_like(value) for name, value in given.items() if name not in own}
     answers = session.run(None, given | past)[: len(wanted)]  # behind them is what a next call goes on from
     for ours, theirs in zip(wanted, answers, strict=True):
         np.testing.assert_allclose(ours, theirs, atol=1e-5)
