@@ -46,6 +46,8 @@ class Train:
         accumulate: batches whose gradients are added up for one update.
         freeze: patterns of parameters that stay as they are.
         ema: how much of the averaged parameters each step keeps; None for no average.
+        start_from: the run or checkpoint whose parameters, tokenizers and sizes it begins with; in a file it
+            is called `from`.
     """
 
     epochs: int = 10
@@ -62,6 +64,7 @@ class Train:
     accumulate: int = 1
     freeze: tuple[str, ...] = ()
     ema: float | None = None
+    start_from: str | None = None
 
     def __post_init__(self) -> None:
         check_number(self, "epochs", whole=True, at_least=1)
@@ -105,10 +108,15 @@ class Experiment:
     document: Document | None = None
     said: frozenset[str] = frozenset()
 
-    def make_model(self, data: Data) -> Model:
-        """The model, with as many outputs as the data has classes or targets unless options say otherwise."""
-        own: Any = self.make_loss(self.model.make()) if self.train.loss else None
-        return fitted(self.model.make(), data, self.model.options, own)
+    def make_model(self, data: Data, taken: Mapping[str, Any] | None = None) -> Model:
+        """The model, with as many outputs as the data has classes or targets unless options say otherwise.
+
+        Args:
+            data: the data set.
+            taken: options that count less than those that were chosen.
+        """
+        own: Any = self.make_loss(self.model.make(taken)) if self.train.loss else None
+        return fitted(self.model.make(taken), data, self.model.options, own)
 
     def make_loss(self, model: Model) -> Loss | Losses:
         """The loss; that of the model if none was chosen.

@@ -159,6 +159,8 @@ def _example(kind: str) -> str:
 
 def _train(document: Document) -> Train:
     values = dict(document.section("train"))
+    if "from" in values:  # a word that no field of Python can have
+        values["start_from"] = values.pop("from")
     if "loss" in document.values and _by_output(document, "loss") is None:
         loss = document.section("loss")
         if not isinstance(loss.get("name"), str):

@@ -6,6 +6,7 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from bigmodel_core.cli.earlier import Earlier
 from bigmodel_core.cli.experiment_file import is_experiment, read_experiment
 from bigmodel_core.cli.finish import finish
 from bigmodel_core.cli.terminal import Output
@@ -77,7 +78,12 @@ def resume_run(
     done = 0
     if trainer.resumed is None:  # it has no checkpoint: it starts over
         dataset = config.from_config("dataset", manifest["dataset"])
-        data = dataset.load(data_dir if data_dir is not None else recorded_place(run))
+        place = data_dir if data_dir is not None else recorded_place(run)
+        begins = manifest.get("from")
+        earlier = None if begins is None else Earlier.read(str(begins))
+        data = dataset.load(place) if earlier is None else earlier.load(dataset, None, place)
+        if earlier is not None:
+            output.say(earlier.put_into(trainer.model, data, trainer.step.seed, trainer.step.device), "dim")
     else:
         data = load_data(None, data_dir, known_of(trainer.resumed))
         state = (trainer.resumed.training or {})["state"]

@@ -7,6 +7,7 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from bigmodel_core.cli.earlier import Earlier
 from bigmodel_core.cli.experiment import Experiment
 from bigmodel_core.cli.finish import finish
 from bigmodel_core.cli.sources import RUNS
@@ -28,15 +29,21 @@ def start(experiment: Experiment, out: Path | None, checkpoint_every: int | None
     # Every name is looked up before the data is read, so that mistakes are reported at once.
     model_class, dataset = experiment.model.cls(), experiment.data.make()
     callbacks = [choice.make() for choice in experiment.callbacks]
-    loss, metrics = experiment.make_loss(experiment.model.make()), experiment.make_metrics()
+    earlier = None if how.start_from is None else Earlier.read(how.start_from)
+    taken = None if earlier is None else earlier.fields_for(experiment.model)
+    loss, metrics = experiment.make_loss(experiment.model.make(taken)), experiment.make_metrics()
     augment = experiment.make_augmentations()
     experiment.make_optimizer(model_class, 1)
-    data: Data = dataset.load(experiment.data_dir)
+    data: Data = (
+        dataset.load(experiment.data_dir)
+        if earlier is None
+        else earlier.load(dataset, experiment.data, experiment.data_dir)
+    )
     for note in data.notes:  # how the target was read may be what is wrong with it
         output.say(note, "dim")
     if isinstance(loss, Loss):
         _check_loss(loss, data)
-    model = experiment.make_model(data)
+    model = experiment.make_model(data, taken)
     loss = experiment.make_loss(model)
     fraction = how.validation if how.validation and data.validation is None else None
     kept, aside = _parted(data, fraction)
@@ -60,6 +67,8 @@ def start(experiment: Experiment, out: Path | None, checkpoint_every: int | None
             freeze=how.freeze,
             ema=how.ema,
         )
+        if earlier is not None:
+            output.say(earlier.put_into(model, data, how.seed, how.device), "dim")
         output.say(
             f"{title} on {data.name}: {len(data.train):,} samples{aside}, {len(data.test):,} to test.", "dim"
         )
@@ -71,7 +80,10 @@ def start(experiment: Experiment, out: Path | None, checkpoint_every: int | None
                 fraction,
                 verbose=not output.quiet,
                 checkpoint_every=checkpoint_every,
-                record={"validation_fraction": fraction},
+                record={
+                    "validation_fraction": fraction,
+                    **({} if earlier is None else {"from": str(earlier.path.resolve())}),
+                },
                 augment=augment,
                 workers=how.workers,
             )

@@ -88,6 +88,10 @@ def train(
     out: Annotated[
         Path | None, _option("--out", "DIR", "The run folder.  [default: runs/MODEL-001, -002, ...]")
     ] = None,
+    start_from: Annotated[
+        str | None,
+        _option("--from", "RUN", "Begin with the parameters of a run or checkpoint, as far as they fit."),
+    ] = None,
     checkpoint_every: Annotated[
         int | None, _option("--checkpoint-every", "STEPS", "Write a checkpoint within epochs, too.", min=1)
     ] = None,
@@ -125,12 +129,18 @@ def train(
         "loss": loss,
         "metrics": names_in(metrics) if metrics is not None else None,
         "augment": names_in(augment) if augment is not None else None,
+        "start_from": start_from,
     }
     if resume:
         from bigmodel_core.cli.resume import refuse_changes, resume_run
 
         fixed = {
-            **{name: value for name, value in changes.items() if name not in ("epochs", "device")},
+            **{
+                name: value
+                for name, value in changes.items()
+                if name not in ("epochs", "device", "start_from")
+            },
+            "from": start_from,
             "set": options, "data": data, "optimizer": optimizer, "schedule": schedule, "callback": callbacks,
             "out": out, "skip_broken": skip_broken or None,
         }  # fmt: skip
