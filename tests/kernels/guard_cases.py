@@ -177,16 +177,16 @@ def _heads(steps: int, keys: int, width: int, out_width: int) -> Arrays:
     }
 
 
-def _shown(steps: int, keys: int, width: int, out_width: int) -> Case:
+def _shown(steps: int, keys: int, width: int, out_width: int, dtypes: tuple[str, ...] = ("float32",)) -> Case:
     def arrays(lanes: int) -> Arrays:
         shown = {"mask": normal(2, 1, 1, keys), "bias": normal(4, steps, keys)}
         return {**_heads(steps, keys, width, out_width), **shown, "lengths": np.array([keys, keys // 2])}
 
-    return Case(_attention, arrays)
+    return Case(_attention, arrays, dtypes)
 
 
 ATTENTION = {
-    "attention": _shown(19, 37, 20, 23),
+    "attention": _shown(19, 37, 20, 23, ("float32", "float64")),
     "attention over blocks": _shown(99, 130, 5, 3),
     "attention of one step": _shown(1, 77, 20, 24),
     "attention of wide heads": _shown(3, 5, 260, 270),
@@ -222,7 +222,15 @@ def _rows(x: Value, s: Value, b: Value) -> list[Value]:
         o.layer_norm(x, s, b),
         o.rms_norm(x, s),
         *(o.rotary(x, o.positions(x, 0), width=36, interleaved=pairs) for pairs in (False, True)),
+        _split_and_turned(x),
     ]
+
+
+def _split_and_turned(x: Value) -> Value:
+    """A rotary embedding of one sample, steps before heads."""
+    order = (0, 2, 1, 3)
+    parted = o.transpose(o.reshape(x, (1, x.shape[0], 1, x.shape[1])), order)
+    return o.transpose(o.rotary(parted, o.positions(parted, 2), width=36), order)
 
 
 def _reductions(x: Value, c: Value, r: Value) -> list[Value]:
