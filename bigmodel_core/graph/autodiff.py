@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 
 from bigmodel_core.errors import BigmodelError, GraphError, ShapeError
-from bigmodel_core.graph import LEAVES, Graph, Node, Op, Value, between, needed, parts_of
+from bigmodel_core.graph import Constant, Graph, Node, Op, Value, Variable, between, needed, parts_of
 from bigmodel_core.graph.operations import operations
 from bigmodel_core.graph.spec import format_shape
 
@@ -128,7 +128,7 @@ class Recomputed:
         for node in own:
             for value in node.inputs:
                 if value.node.index not in inside and id(value) not in new:
-                    is_kept = isinstance(value.node.op, LEAVES)
+                    is_kept = isinstance(value.node.op, (Variable, Constant))
                     new[id(value)] = value if is_kept else again(value, part, after)
             with graph.scope(node.path, node.layer):
                 copied = graph.repeat(node, [new[id(value)] for value in node.inputs])

@@ -226,6 +226,22 @@ class Graph:
             self._part = before
 
     @contextmanager
+    def repeating(self, part: int | None, known: dict[int, int]) -> Iterator[None]:
+        """Nodes made inside belong to a part of another graph, as `recomputing` made it, or to none.
+
+        Args:
+            part: its number there.
+            known: the numbers of parts here by those there; one that is met first is added.
+        """
+        before = self._part
+        if before is None and part is not None:
+            self._part = known.setdefault(part, len(self.nodes))
+        try:
+            yield
+        finally:
+            self._part = before
+
+    @contextmanager
     def scope(self, path: str, layer: str) -> Iterator[None]:
         """Nodes made inside belong to this layer."""
         before = self.path, self.layer

@@ -167,9 +167,11 @@ def replayed(part: ModelPart, request: Callable[[Parameter], Value], inputs: Seq
                 made[value] = graph.apply(op, ()).outputs[0]
         return made[value]
 
+    parts: dict[int, int] = {}
     for node in subgraph.nodes:
         operands = [value_of(value) for value in node.inputs]
-        with graph.scope(here(node.path), node.layer):
+        again = node.graph.recomputed.get(node.index)
+        with graph.scope(here(node.path), node.layer), graph.repeating(again, parts):
             results = trace.applied(node.op, operands, here)
         made.update(zip(node.outputs, results, strict=True))
     for path, value in subgraph.updates.items():

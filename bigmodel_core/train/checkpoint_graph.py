@@ -37,12 +37,14 @@ class SavedNode:
         op: what is applied; leaves are `Input`, `Variable` and `Constant`.
         inputs: to which values of earlier nodes.
         path, layer: the layer that requested it.
+        part: the number of the part that gradients compute again, if it is of one.
     """
 
     op: Op
     inputs: tuple[Reference, ...]
     path: str
     layer: str
+    part: int | None = None
 
 
 @dataclass(frozen=True)
@@ -110,6 +112,8 @@ def _encode_nodes(
                 "path": node.path,
                 "layer": node.layer,
             }
+            if (part := node.graph.recomputed.get(node.index)) is not None:
+                entry["part"] = part
         elif node.path:
             entry |= {"path": node.path, "layer": node.layer}
         found.append(entry)
@@ -272,7 +276,7 @@ def _decode_node(
     kinds = [kind for kind in ("op", "input", "variable", "constant") if kind in item]
     if len(kinds) != 1:
         raise CheckpointError("expected an op, an input, a variable or a constant.")
-    allowed = {"path", "layer", kinds[0]} | ({"fields", "inputs"} if kinds == ["op"] else set())
+    allowed = {"path", "layer", kinds[0]} | ({"fields", "inputs", "part"} if kinds == ["op"] else set())
     if unknown := sorted(set(item) - allowed):
         raise CheckpointError(f"unknown key {unknown[0]!r}.")
     name = expect(item[kinds[0]], str, kinds[0])
@@ -285,7 +289,10 @@ def _decode_node(
             for key, value in values.items()
         }
         op = _decode_op(cls, decoded)
-        return SavedNode(op, _references(item.get("inputs"), number), path, layer)
+        part = item.get("part")
+        if part is not None:
+            expect(part, int, "part")
+        return SavedNode(op, _references(item.get("inputs"), number), path, layer, part)
     tables: dict[str, Mapping[str, Any]] = {"input": inputs, "variable": parameters, "constant": arrays}
     if name not in tables[kinds[0]]:
         raise CheckpointError(f"there is no {kinds[0]} {name!r}.")

@@ -98,8 +98,9 @@ class RestoredModel(Layer):
                     fix="build it for the spec it was saved with.",
                 )
         made: list[tuple[Value, ...]] = []
+        parts: dict[int, int] = {}
         for node in saved.nodes:
-            with graph.scope(_joined(base, node.path), node.layer):
+            with graph.scope(_joined(base, node.path), node.layer), graph.repeating(node.part, parts):
                 made.append(self._apply(graph, trace, base, node, given, made))
         for path, (node_number, number) in {**saved.updates, **saved.carried_updates}.items():
             trace.reassign(_joined(base, path), picked(made, node_number, number))

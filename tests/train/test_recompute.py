@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
+from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -69,6 +70,33 @@ def test_nothing_is_computed_again_in_a_prediction() -> None:
     model = Tower(True)
     model(np.ones((4, 6), "float32"))
     assert [step.op for step in model.network.kernels(4)].count("Affine") == 3
+
+
+def test_a_resumed_run_computes_the_same_again(tmp_path: Path) -> None:
+    x, y = TOKENS.repeat(4, 1)
+    sizes = {"vocabulary": 7, "context": 32, "layers": 6, "heads": 2, "width": 16, "dropout": 0.2}
+    found = []
+    for stops in (False, True):
+        model = bm.models.build("gpt", recompute=True, **sizes)
+        trainer = bm.Trainer(model, "cross_entropy", "adam", out=tmp_path / f"run_{stops}")
+        trainer.fit((x, y), epochs=1 if stops else 2, batch_size=4, verbose=False)
+        if stops:
+            trainer = bm.Trainer.resume(tmp_path / "run_True")
+            trainer.fit((x, y), epochs=2, verbose=False)
+        (plan,) = trainer.step.programs["step"].program._plans.values()
+        found.append((plan.arena.nbytes, {path: a.tobytes() for path, a in trainer.step.state().items()}))
+    assert found[1] == found[0]
+
+
+def test_a_part_of_a_loaded_model_is_computed_again(tmp_path: Path) -> None:
+    x = np.random.default_rng(1).normal(size=(8, 6)).astype("float32")
+    whole = bm.Sequential(Tower(True), bm.layers.Dense(2))
+    whole(x)
+    bm.save(whole, tmp_path / "whole.safetensors")
+    part = bm.load(tmp_path / "whole.safetensors").part("tower_1")
+    step = bm.compile(part, "mean_squared_error", "sgd")
+    step(x, x)
+    assert sum(planned.op.startswith("Affine") for planned in step.kernels(8)) == 6
 
 
 def test_what_is_computed_again_is_a_layer() -> None:
