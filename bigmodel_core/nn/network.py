@@ -22,6 +22,7 @@ from bigmodel_core.nn.outputs import taken_apart
 from bigmodel_core.nn.parameters import KnownInputs, Owned, Parameter, claimed
 from bigmodel_core.nn.states import LoadReport, fitting
 from bigmodel_core.nn.trace import Trace
+from bigmodel_core.ops.carried import without_past
 from bigmodel_core.ops.random import SEED, STEP
 
 if TYPE_CHECKING:
@@ -211,8 +212,8 @@ class Network:
 
     @property
     def outputs(self) -> tuple[Spec, ...]:
-        """The specs of the outputs."""
-        return tuple(value.spec for value in self.trace(training=False).outputs)
+        """The specs of the outputs of a call, which no other went before."""
+        return tuple(without_past(value.spec) for value in self.trace(training=False).outputs)
 
     def output_spec(self, *inputs: Any) -> Any:
         """The spec of the output for inputs of some specs, checked against the model's own; of several

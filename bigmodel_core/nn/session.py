@@ -13,6 +13,7 @@ from bigmodel_core.errors import DataError, ShapeError, UsageError
 from bigmodel_core.graph.spec import Spec, dim_value, format_shape
 from bigmodel_core.nn.session_programs import INDICES, MOST_SIZES, Programs
 from bigmodel_core.nn.states import check_paths, fitting_state
+from bigmodel_core.ops.carried import PAST
 
 if TYPE_CHECKING:
     from bigmodel_core.nn.network import Network
@@ -88,6 +89,9 @@ class Session:
             if programs.growing:
                 given[FILLED] = np.array([self.filled])
             results = programs.call.run(self._variables, given)
+            sizes = {**known, PAST: self.filled}
+            for place, axis, dim in programs.longer:
+                results[place] = results[place][(*(slice(None),) * axis, slice(dim_value(dim, sizes)))]
             self.filled += steps
             self._is_torn = False
         return network.trace(training=False).form.pack(results)

@@ -11,7 +11,7 @@ from bigmodel_core.errors import GraphError, ShapeError
 from bigmodel_core.graph import Graph, Node, Value, needed
 from bigmodel_core.graph.spec import Dim, Spec, dim_names, format_shape
 from bigmodel_core.ops import gather, transpose
-from bigmodel_core.ops.carried import Carried, growing_axis
+from bigmodel_core.ops.carried import PAST, Carried, growing_axis
 
 if TYPE_CHECKING:
     from bigmodel_core.nn.network import Network
@@ -32,6 +32,7 @@ class Programs:
         states: what is carried, by path; of sizes only the batch's is free.
         growing: the axes along which states grow, by path.
         added: how many steps a call adds to these; None if there are none.
+        longer: of outputs that are as long as what is remembered, the number, the axis and its size.
         batch: the batch's size, or the name that stands for it.
         made_call: makes `call`.
         reset: gives each state its initial value.
@@ -41,6 +42,7 @@ class Programs:
     states: Mapping[str, Spec]
     growing: Mapping[str, int]
     added: Dim | None
+    longer: Sequence[tuple[int, int, Dim]]
     batch: Dim
     made_call: Callable[[], Program]
     reset: Program
@@ -101,6 +103,12 @@ class Programs:
             states,
             growing,
             added(trace.carried_updates),
+            [
+                (place, axis, dim)
+                for place, value in enumerate(trace.outputs)
+                for axis, dim in enumerate(value.shape)
+                if PAST in dim_names(dim)
+            ],
             batch,
             lambda: made(replaced(call, kept)),
             made(replaced(reset, lambda node, inputs: None)),

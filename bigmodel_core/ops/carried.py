@@ -14,7 +14,7 @@ import numpy as np
 
 from bigmodel_core.errors import DtypeError, ShapeError
 from bigmodel_core.graph import Graph, Node, Value
-from bigmodel_core.graph.spec import Shape, Spec, broadcast, dim_value, format_shape
+from bigmodel_core.graph.spec import Shape, Spec, broadcast, dim_names, dim_subtract, dim_value, format_shape
 from bigmodel_core.kernels.fused import elementwise
 from bigmodel_core.ops.concatenation import Concatenate
 from bigmodel_core.ops.elementwise import ElementwiseOp
@@ -84,6 +84,11 @@ def carried(graph: Graph, path: str, spec: Spec, initial: Value | np.ndarray | f
 def growing_axis(spec: Spec) -> int | None:
     """The axis along which a state grows from call to call; None if it does not."""
     return next((axis for axis, dim in enumerate(spec.shape) if dim == PAST), None)
+
+
+def without_past(spec: Spec) -> Spec:
+    """What is computed of a state that grows, where nothing is kept from call to call."""
+    return spec.with_shape(dim_subtract(dim, PAST) if PAST in dim_names(dim) else dim for dim in spec.shape)
 
 
 def appended_to(node: Node) -> Carried | None:

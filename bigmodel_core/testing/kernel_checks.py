@@ -187,10 +187,8 @@ def expect_same(left: Sequence[np.ndarray], right: Sequence[np.ndarray], what: s
     """Raise AssertionError unless two results have the same bits, and numbers."""
     for number, (a, b) in enumerate(zip(left, right, strict=True)):
         expect_numbers(a, b, f"{what}, array {number}")
-        expect(
-            np.array_equal(a, b),
-            f"{what} differ in array {number}, at most by {np.max(np.abs(a - b), initial=0)}",
-        )
+        gaps = np.abs(np.subtract(a, b, dtype=float))  # of truth values, too
+        expect(np.array_equal(a, b), f"{what} differ in array {number}, at most by {np.max(gaps, initial=0)}")
 
 
 def _run_all(runs: Sequence[Run]) -> None:

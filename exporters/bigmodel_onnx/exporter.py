@@ -178,7 +178,7 @@ class Onnx(Exporter):
             states = {path: emitter.port(path, value.dtype, value.shape) for path, value in carried}
             lowered = lower(network, emitter, inputs, states)
         ports = [
-            Port(key, spec.dtype, spec.shape) for key, spec in zip(outputs, network.outputs, strict=True)
+            Port(key, value.dtype, value.shape) for key, value in zip(outputs, trace.outputs, strict=True)
         ]
         found = dict(zip(trace.carried, lowered.outputs[count:], strict=True))
         after = [

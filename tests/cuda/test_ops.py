@@ -260,6 +260,7 @@ CASES: dict[str, Case] = {
     "recurrent gru": (lambda **v: _recurrent("gru", **v), _weights(3)),
     "positions": (lambda x: [o.positions(x, 0) * 1, o.positions(x, 1) + 2], {"x": X}),
     "sizes": (lambda x: x / x.shape[0], {"x": X}),
+    "again": (lambda x: o.differentiation.again(x, 1, o.exp(x)) * 2.0, {"x": X}),
     "carried": (lambda x: Carried("state", x.shape)(o.sum(x, 0)), {"x": X}),
     "zero pad": (lambda x: o.zero_pad(x, (1, 0, 2, 3)), {"x": IMAGES}),
     "pad": (

@@ -473,6 +473,7 @@ CASES: dict[str, Case] = {
             o.positions(x, 0) + o.positions(x, 0),
             x / x.shape[0],
             Carried("state", x.shape)(o.sum(x, 0)),
+            o.differentiation.again(x, 1, o.exp(x)),
         ],
         lambda lanes: {"x": normal(67, 13)},
         free=(67,),
