@@ -71,6 +71,7 @@ _PLACES = {
     "bigmodel_core.nn.optimizer": ("Optimizer", "Schedule"),
     "bigmodel_core.nn.sequential": ("Sequential",),
     "bigmodel_core.nn.states": ("LoadReport",),
+    "bigmodel_core.nn.strategy": ("Search", "Strategy"),
     "bigmodel_core.nn.trace": ("adapting", "freezing", "recomputing"),
     "bigmodel_core.registry.field_limits": ("check_number",),
     "bigmodel_core.registry.hookspecs": ("hookimpl",),
@@ -78,6 +79,7 @@ _PLACES = {
     "bigmodel_core.train.callback": ("Callback",),
     "bigmodel_core.train.checkpoint": ("load", "save"),
     "bigmodel_core.train.compiling": ("compile",),
+    "bigmodel_core.train.generation": ("generate",),
     "bigmodel_core.train.history": ("deciding_loss",),
     "bigmodel_core.train.metric": ("Metric", "MetricState"),
     "bigmodel_core.train.step_file": ("load_steps", "save_steps"),
@@ -109,6 +111,7 @@ _NAMESPACES = {
     "models": "model",
     "callbacks": "callback",
     "exporters": "exporter",
+    "strategies": "strategy",
 }
 _RENAMED: dict[str, str] = {}
 """Names by those that they had before; each stays for one minor version, with a DeprecationWarning."""
@@ -231,6 +234,8 @@ if TYPE_CHECKING:
     from bigmodel_core.nn.optimizer import Schedule as Schedule
     from bigmodel_core.nn.sequential import Sequential as Sequential
     from bigmodel_core.nn.states import LoadReport as LoadReport
+    from bigmodel_core.nn.strategy import Search as Search
+    from bigmodel_core.nn.strategy import Strategy as Strategy
     from bigmodel_core.nn.trace import adapting as adapting
     from bigmodel_core.nn.trace import freezing as freezing
     from bigmodel_core.nn.trace import recomputing as recomputing
@@ -241,6 +246,7 @@ if TYPE_CHECKING:
     from bigmodel_core.train.checkpoint import load as load
     from bigmodel_core.train.checkpoint import save as save
     from bigmodel_core.train.compiling import compile as compile
+    from bigmodel_core.train.generation import generate as generate
     from bigmodel_core.train.history import deciding_loss as deciding_loss
     from bigmodel_core.train.metric import Metric as Metric
     from bigmodel_core.train.metric import MetricState as MetricState
@@ -259,3 +265,4 @@ if TYPE_CHECKING:
     models: registry.ModelNamespace
     callbacks: Any
     exporters: Any
+    strategies: Any

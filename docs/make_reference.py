@@ -24,6 +24,7 @@ KINDS = {
     "model": "Models",
     "callback": "Callbacks",
     "exporter": "Exporters",
+    "strategy": "Strategies",
 }
 TYPES = {
     "Dim": "A dimension: an integer, or a `SymbolicDim` or its text, which is free.",

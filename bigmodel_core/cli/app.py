@@ -34,6 +34,7 @@ COMMANDS: dict[str, dict[str, str]] = {
         "evaluate": "Evaluate a run, a checkpoint or an ONNX file on a data set.",
         "export": "Write a run's best checkpoint as an ONNX file, verified.",
         "predict": "Predict arrays, images or table rows with a trained model.",
+        "generate": "Write on after a prompt with a trained language model.",
     },
     "Look": {
         "info": "Show what a model, run, checkpoint or ONNX file contains.",

@@ -18,6 +18,7 @@ REQUIRED: dict[str, tuple[str, ...]] = {
     "dataset": ("load",),
     "augmentation": ("__call__",),
     "exporter": ("export",),
+    "strategy": ("choose",),
 }
 """The methods of each kind that a subclass has to define."""
 
@@ -30,6 +31,7 @@ ELSEWHERE: dict[str, dict[str, str]] = {
     "dataset": {"get": "load", "__getitem__": "load", "read": "load", "download": "load"},
     "augmentation": {"forward": "__call__", "call": "__call__", "transform": "__call__", "apply": "__call__"},
     "exporter": {"write": "export", "save": "export", "convert": "export", "dump": "export"},
+    "strategy": {"__call__": "choose", "sample": "choose", "pick": "choose", "select": "choose"},
 }
 """What other frameworks call them; for a model, the names of layers hold."""
 

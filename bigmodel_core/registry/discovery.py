@@ -24,8 +24,9 @@ KINDS = (
     "model",
     "callback",
     "exporter",
+    "strategy",
 )
-PLURALS = {kind: "losses" if kind == "loss" else f"{kind}s" for kind in KINDS}
+PLURALS = {kind: f"{kind}s" for kind in KINDS} | {"loss": "losses", "strategy": "strategies"}
 
 Status = Literal["ok", "failed", "blocked", "skipped"]
 Contents = dict[str, list[type[Any]]]

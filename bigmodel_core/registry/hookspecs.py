@@ -27,8 +27,8 @@ def hookimpl(
     """Mark a function of a plugin as the implementation of the hook of the same name, which returns classes.
 
     The hooks are `bigmodel_layers`, `bigmodel_losses`, `bigmodel_optimizers`, `bigmodel_schedules`,
-    `bigmodel_metrics`, `bigmodel_datasets`, `bigmodel_augmentations`, `bigmodel_models`, `bigmodel_callbacks`
-    and `bigmodel_exporters`.
+    `bigmodel_metrics`, `bigmodel_datasets`, `bigmodel_augmentations`, `bigmodel_models`,
+    `bigmodel_callbacks`, `bigmodel_exporters` and `bigmodel_strategies`.
 
     Args:
         function: returns a list of the classes that the plugin offers.
@@ -91,3 +91,8 @@ def bigmodel_callbacks() -> Sequence[type[Any]]:
 @hookspec
 def bigmodel_exporters() -> Sequence[type[Any]]:
     """Exporters to file formats: subclasses of `bigmodel_core.Exporter`."""
+
+
+@hookspec
+def bigmodel_strategies() -> Sequence[type[Any]]:
+    """Strategies of generation: subclasses of `bigmodel_core.Strategy`."""

@@ -39,6 +39,7 @@ BASES = {
     "model": ("bigmodel_core.nn.model", "Model"),
     "callback": ("bigmodel_core.train.callback", "Callback"),
     "exporter": ("bigmodel_core.exporting.exporter", "Exporter"),
+    "strategy": ("bigmodel_core.nn.strategy", "Strategy"),
 }
 """The module of each kind's base class; imported before the first plugin."""
 

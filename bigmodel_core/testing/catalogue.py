@@ -23,10 +23,11 @@ def checks_for(
     """The checks of an object that plugins offer, or of its class.
 
     Args:
-        subject: a layer, op, model, loss, metric, optimizer, schedule, data set, augmentation, callback or
-            exporter, or a class of these; for a class the kit takes its `examples()`, a classmethod that
-            returns pairs of fields by name and inputs, such as `[({"heads": 2}, [(2, 4, 6)])]`; if it has
-            none, the kit makes one, with small values for fields that have no default.
+        subject: a layer, op, model, loss, metric, optimizer, schedule, data set, augmentation, callback,
+            exporter or strategy, or a class of these; for a class the kit takes its `examples()`, a
+            classmethod that returns pairs of fields by name and inputs, such as
+            `[({"heads": 2}, [(2, 4, 6)])]`; if it has none, the kit makes one, with small
+            values for fields that have no default.
         inputs: what it is called on, one item for each input: shapes whose first dimension is the batch,
             specs (taken as they are), or arrays; found by trial if None.
         reference: computes in NumPy what the subject should; takes float64 arrays. For a layer also `state`,
@@ -50,6 +51,7 @@ def checks_for(
         optimizer_checks,
         registry_checks,
         schedule_checks,
+        strategy_checks,
     )
     from bigmodel_core.testing.examples import example_of, given_examples
 
@@ -73,6 +75,7 @@ def checks_for(
         "augmentation": augmentation_checks.augmentation_checks,
         "callback": callback_checks.callback_checks,
         "exporter": exporter_checks.exporter_checks,
+        "strategy": strategy_checks.strategy_checks,
     }
     if kind not in makers:
         raise UsageError(

@@ -197,6 +197,8 @@ class CharRnn(bm.Model):
         width: the width of the tokens' vectors.
         layers: how many recurrent layers are stacked.
         dropout: in training, the probability of zeroing numbers between layers.
+        carry: whether calls of a session go on from each other, as `bm.generate` needs it; an exported file
+            then takes and gives the states.
 
     >>> import bigmodel_core as bm
     >>> CharRnn(classes=30)(bm.Spec(("N", "T"), "int64"))
@@ -210,14 +212,16 @@ class CharRnn(bm.Model):
     width: int = 32
     layers: int = 1
     dropout: float = 0.0
+    carry: bool = True
 
     def __post_init__(self) -> None:
         check_sizes(self, "classes", "units", "width", "layers")
 
     def input_spec(self) -> bm.Spec:
-        return bm.Spec(("N", 64), "int64")
+        return bm.Spec(("N", "T"), "int64")
 
     def __call__(self, tokens: Any) -> Any:
         vectors = bm.layers.Embedding(self.classes, self.width)(tokens)
-        states = bm.layers.LSTM(self.units, layers=self.layers, dropout=self.dropout)(vectors)
+        lstm = bm.layers.LSTM(self.units, layers=self.layers, dropout=self.dropout, carry=self.carry)
+        states = lstm(vectors)
         return bm.layers.Dense(self.classes)(states)

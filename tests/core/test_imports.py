@@ -20,6 +20,7 @@ PLUGINS = (
     "bigmodel_models",
     "bigmodel_onnx",
     "bigmodel_optimizers",
+    "bigmodel_strategies",
 )
 
 IMPORTED = """

@@ -32,7 +32,11 @@ MODELS: dict[str, tuple[str, dict[str, Any], bm.Spec]] = {
     "lstm-classifier": ("lstm-classifier", {"units": 7, "layers": 2, "bidirectional": True}, bm.Spec(ROWS)),
     "gru-classifier": ("gru-classifier", {"units": 7, "layers": 2, "bidirectional": True}, bm.Spec(ROWS)),
     "time-series-forecaster": ("time-series-forecaster", {"units": 6}, bm.Spec(("N", "T", 1))),
-    "char-rnn": ("char-rnn", {"classes": 9, "units": 8, "layers": 2}, bm.Spec(("N", "T"), "int64")),
+    "char-rnn": (
+        "char-rnn",
+        {"classes": 9, "units": 8, "layers": 2, "carry": False},
+        bm.Spec(("N", "T"), "int64"),
+    ),
 }
 LAYERS: dict[str, tuple[bm.Layer, tuple[Any, ...]]] = {
     "convolutions of sequences": (

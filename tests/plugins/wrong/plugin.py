@@ -5,10 +5,10 @@ from __future__ import annotations
 from typing import Any
 
 import bigmodel_core as bm
-from tests.plugins.wrong import cuda, kernels, layers, losses, numbers, parts
+from tests.plugins.wrong import cuda, kernels, layers, losses, numbers, parts, strategies
 from tests.plugins.wrong.table import offered
 
-FILLED = (kernels, layers, cuda, losses, numbers, parts)  # importing them fills the table
+FILLED = (kernels, layers, cuda, losses, numbers, parts, strategies)  # importing them fills the table
 
 
 @bm.hookimpl
@@ -60,3 +60,8 @@ def bigmodel_callbacks() -> list[Any]:
 @bm.hookimpl
 def bigmodel_exporters() -> list[Any]:
     return offered(bm.Exporter)
+
+
+@bm.hookimpl
+def bigmodel_strategies() -> list[Any]:
+    return offered(bm.Strategy)

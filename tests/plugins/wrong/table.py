@@ -17,6 +17,7 @@ SECTIONS: dict[str, tuple[type[Any], ...]] = {
     "Metrics": (bm.Metric,),
     "Optimizers": (bm.Optimizer,),
     "Schedules": (bm.Schedule,),
+    "Strategies": (bm.Strategy,),
     "Augmentations": (bm.Augmentation,),
     "Data sets": (bm.Dataset,),
     "Callbacks": (bm.Callback,),

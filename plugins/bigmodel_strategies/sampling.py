@@ -1,0 +1,78 @@
+"""One token after the other: the most probable one, or one drawn by chance."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import numpy as np
+
+import bigmodel_core as bm
+
+
+@dataclass(frozen=True)
+class Greedy(bm.Strategy):
+    """The token with the highest score; of equal ones the first.
+
+    >>> import numpy as np
+    >>> Greedy().choose(np.array([[0.0, 2.0, 1.0]]), 0)
+    array([1])
+    """
+
+    def choose(self, scores: np.ndarray, step: int) -> np.ndarray:
+        chosen: np.ndarray = scores.argmax(-1)
+        return chosen
+
+
+@dataclass(frozen=True)
+class Sample(bm.Strategy):
+    """A token drawn by its probability; the same seed draws the same.
+
+    What a prompt gets depends on its place in the batch, not on the other prompts.
+
+    Args:
+        temperature: the scores are divided by it: below 1 probable tokens become more so; 0 takes the most
+            probable one.
+        top_k: only so many of the most probable tokens count; all if None.
+        top_p: of the most probable tokens only as many count as are needed for their probabilities to sum up
+            to this (nucleus sampling; Holtzman et al., 2020).
+        seed: of the draws.
+    """
+
+    temperature: float = 1.0
+    top_k: int | None = None
+    top_p: float = 1.0
+    seed: int = 0
+
+    def __post_init__(self) -> None:
+        bm.check_number(self, "temperature", at_least=0)
+        if self.top_k is not None:
+            bm.check_number(self, "top_k", whole=True, at_least=1)
+        bm.check_number(self, "top_p", at_least=0, at_most=1)
+        bm.check_number(self, "seed", whole=True, at_least=0)
+
+    def choose(self, scores: np.ndarray, step: int) -> np.ndarray:
+        if not self.temperature:
+            return Greedy().choose(scores, step)
+        return np.array([self._drawn(row, step, number) for number, row in enumerate(scores)])
+
+    def probabilities(self, scores: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+        """The tokens that may be drawn, the most probable first, and their probabilities.
+
+        Args:
+            scores: (vocabulary,).
+        """
+        order = np.argsort(-scores.astype(np.float64), kind="stable")[: self.top_k]
+        sorted_scores = scores[order].astype(np.float64)
+        with np.errstate(over="ignore"):  # of tiny temperatures: -inf has the probability 0
+            shares = np.exp((sorted_scores - sorted_scores[0]) / self.temperature)
+        shares /= shares.sum()
+        before = np.cumsum(shares) - shares
+        kept = (before < self.top_p) & (shares > 0)
+        kept[0] = True
+        return order[kept], shares[kept] / shares[kept].sum()
+
+    def _drawn(self, scores: np.ndarray, step: int, row: int) -> int:
+        tokens, shares = self.probabilities(scores)
+        chance = np.random.Generator(np.random.Philox(key=self.seed, counter=[0, 0, row, step])).random()
+        place = int(np.searchsorted(np.cumsum(shares), chance, side="right"))
+        return int(tokens[min(place, len(tokens) - 1)])
