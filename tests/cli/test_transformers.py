@@ -64,3 +64,26 @@ def test_train_evaluate_export(bigmodel: Command, tmp_path: Path, model: str, da
     answers = session.run(None, given | past)[: len(wanted)]  # behind them is what a next call goes on from
     for ours, theirs in zip(wanted, answers, strict=True):
         np.testing.assert_allclose(ours, theirs, atol=1e-5)
+
+
+@pytest.mark.parametrize(
+    ("model", "data", "text"),
+    [
+        ("bert-tagger", "token-tags", "the dog sees"),
+        ("transformer", "text-pairs:tokenizer=characters,length=40", "28"),
+    ],
+)
+def test_predict_answers_for_a_text(
+    bigmodel: Command, tmp_path: Path, model: str, data: str, text: str
+) -> None:
+    options = (*data_of(data, tmp_path), *SMALL, "--set", "heads=2")
+    assert bigmodel("train", model, *options, "--out", "run").code == 0
+    told = bigmodel("predict", "run", text, "--json")
+    assert told.code == 0, told.err
+    (found,) = told.json
+    if model == "bert-tagger":
+        labels = bm.load("run").about.encoding.labels
+        assert [item["text"] for item in found["spans"]] == text.split()
+        assert all(item["label"] in labels for item in found["spans"])
+    else:
+        assert set(found["text"]) <= set("0123456789 abcdefghijklmnopqrstuvwxyz")
