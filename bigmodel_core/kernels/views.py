@@ -26,6 +26,11 @@ def table(spec: Spec) -> tuple[int, int]:
     return spec.sizes[0], math.prod(spec.sizes[1:])
 
 
+def ignored(op: Any) -> dict[str, int]:
+    """Whether an op of labels ignores one, and which."""
+    return {"skips": int(op.ignore is not None), "skipped": op.ignore or 0}
+
+
 def split_axes(sizes: Sequence[int], axes: Sequence[int]) -> tuple[int, int, int]:
     """Sizes before, along and after neighbouring axes.
 

@@ -69,11 +69,12 @@ class MatMul(Op):
     def grad(self, dy: Value, y: Value, a: Value, b: Value) -> tuple[Value, Value]:
         ta, tb = self.transpose_a, self.transpose_b
         da = MatMul(tb, True)(b, dy) if ta else MatMul(False, not tb)(dy, b)
-        if b.ndim == 2 and a.ndim > 2 and not ta and not tb:  # all rows of the batch add to one weight
+        if b.ndim == 2 and a.ndim > 2 and not ta:  # all rows of the batch add to one weight
             from bigmodel_core.ops.shape import reshape
 
             rows = dim_product(a.shape[:-1])
-            db = MatMul(True, False)(reshape(a, (rows, a.shape[-1])), reshape(dy, (rows, dy.shape[-1])))
+            flat_a, flat_dy = reshape(a, (rows, a.shape[-1])), reshape(dy, (rows, dy.shape[-1]))
+            db = MatMul(True, False)(flat_dy, flat_a) if tb else MatMul(True, False)(flat_a, flat_dy)
         else:
             db = MatMul(True, ta)(dy, a) if tb else MatMul(not ta, False)(a, dy)
         return reduce_to(da, a.shape), reduce_to(db, b.shape)

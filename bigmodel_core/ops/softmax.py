@@ -11,6 +11,7 @@ from bigmodel_core.graph.spec import Spec, format_shape
 from bigmodel_core.kernels.cpu import softmax as cpu_kernels
 from bigmodel_core.kernels.cuda import softmax as cuda_kernels
 from bigmodel_core.ops.axes import normal_axis
+from bigmodel_core.ops.comparison import not_equal, where
 from bigmodel_core.ops.elementwise import check_floats
 from bigmodel_core.ops.functions import exp
 from bigmodel_core.ops.reduce import sum as sum_
@@ -87,8 +88,11 @@ def log_softmax(x: Value, axis: int = -1) -> Value:
 
 
 @dataclass(frozen=True)
-class _CrossEntropyGrad(Op):
+class CrossEntropyGrad(Op):
+    """The gradient of `SoftmaxCrossEntropy`, of those of the losses, the logits, labels and the shift."""
+
     smoothing: float
+    ignore: int | None = None
     cpu = cpu_kernels.cross_entropy_grad
     cuda = cuda_kernels.cross_entropy_grad
 
@@ -100,6 +104,8 @@ class _CrossEntropyGrad(Op):
         upstream, x, labels, shift = inputs
         slopes = self(ones_like(upstream), x, labels, shift)
         along = x.ndim - 1
+        if self.ignore is not None:
+            upstream = where(not_equal(labels, self.ignore), upstream, 0.0)
         weight = dy * upstream.reshape(*upstream.shape, 1)
         return sum_(dy * slopes, along), _SoftmaxGrad(along)(weight, Softmax(along)(x)), None, None
 
@@ -111,9 +117,11 @@ class SoftmaxCrossEntropy(Op):
 
     Args:
         smoothing: how much of each label's weight is spread evenly over all classes (Szegedy et al., 2016).
+        ignore: a label whose loss is 0.
     """
 
     smoothing: float = 0.0
+    ignore: int | None = None
     cpu = cpu_kernels.cross_entropy
     cuda = cuda_kernels.cross_entropy
 
@@ -136,12 +144,23 @@ class SoftmaxCrossEntropy(Op):
         return Spec(labels.shape, x.dtype), Spec(labels.shape, x.dtype)
 
     def grad(self, dy: Any, y: Any, x: Value, labels: Value) -> tuple[Value, None]:
-        return _CrossEntropyGrad(self.smoothing)(dy[0], x, labels, y[1]), None
+        return CrossEntropyGrad(self.smoothing, self.ignore)(dy[0], x, labels, y[1]), None
 
 
-def cross_entropy(logits: Value, labels: Value, smoothing: float = 0.0) -> Value:
-    """-log softmax(logits)[label] for each row: logits (..., C), integer labels (...), losses (...)."""
-    return SoftmaxCrossEntropy(smoothing)(logits, labels)[0]
+def cross_entropy(logits: Value, labels: Value, smoothing: float = 0.0, ignore: int | None = None) -> Value:
+    """-log softmax(logits)[label] for each row: logits (..., C), integer labels (...), losses (...).
+
+    Args:
+        logits: scores of the classes.
+        labels: numbers of classes.
+        smoothing: how much of each label's weight is spread evenly over all classes.
+        ignore: a label that counts nothing, such as -1: its loss and its gradient are 0.
+
+    Raises:
+        ShapeError, DtypeError: the labels are no integers, or not one for each row.
+        DataError: at run time, a label is no class.
+    """
+    return SoftmaxCrossEntropy(smoothing, None if ignore is None else int(ignore))(logits, labels)[0]
 
 
 __all__ = ["cross_entropy", "log_softmax", "softmax"]

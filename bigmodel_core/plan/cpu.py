@@ -25,6 +25,7 @@ from bigmodel_core.plan.loops import loops_united
 from bigmodel_core.plan.passes import Passes, decomposed, decomposed_but_images, selected_early
 from bigmodel_core.plan.schedule import updates_together
 from bigmodel_core.plan.variables import Variables
+from bigmodel_core.plan.vocabulary import vocabulary_by_blocks
 
 if TYPE_CHECKING:
     from bigmodel_core.plan.program import Program
@@ -79,7 +80,14 @@ class CpuDevice(Device):
     name = "cpu"
     dtypes = COMPUTED
     passes = Passes(
-        graph=(loops_united, selected_early, decomposed_but_images, channels_last, decomposed),
+        graph=(
+            loops_united,
+            vocabulary_by_blocks,
+            selected_early,
+            decomposed_but_images,
+            channels_last,
+            decomposed,
+        ),
         steps=(updates_together,),
     )
 

@@ -55,17 +55,18 @@ class CrossEntropy(bm.Loss):
         prediction, smoothing = bm.one_output(self, prediction), self.label_smoothing
         if target.spec.is_float:
             return self._of_shares(prediction, target)
-        labels = without_ignored(self, target)
-        if self.class_weight is None or smoothing == 0:
-            found = ops.cross_entropy(prediction, labels, smoothing)
+        if self.class_weight is None:
+            return ops.cross_entropy(prediction, target, smoothing, self.ignore)
+        if smoothing == 0:
             weights = self.counts(prediction, target)
-            return found if weights is None else found * weights
+            assert weights is not None
+            return ops.cross_entropy(prediction, target, 0.0, self.ignore) * weights
         classes: Any = prediction.shape[-1]
         table = class_weights(self, classes, prediction, prediction.dtype)
         spread = -ops.sum(ops.log_softmax(prediction) * table, -1) * (smoothing / classes)
         own = weights_of(self, target, classes, prediction.dtype)
         assert own is not None
-        found = ops.cross_entropy(prediction, labels) * own * (1 - smoothing)
+        found = ops.cross_entropy(prediction, target, 0.0, self.ignore) * own * (1 - smoothing)
         if self.ignore is None:
             return found + spread
         return found + spread * ops.not_equal(target, self.ignore).astype(prediction.dtype)

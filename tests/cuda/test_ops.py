@@ -22,6 +22,7 @@ from bigmodel_core.ops.carried import Carried
 from bigmodel_core.ops.channel_sum import ChannelSum
 from bigmodel_core.ops.images import SwapPlanes
 from bigmodel_core.ops.scatter import REDUCTIONS
+from bigmodel_core.ops.vocabulary import VocabularyLoss
 from bigmodel_core.plan.kernel_table import known_ops
 from tests.cuda.numpy_reference import references, results_and_gradients
 from tests.ops import image_reference, recurrent_reference
@@ -156,6 +157,23 @@ CASES: dict[str, Case] = {
     "softmax": (lambda x: [o.softmax(x), o.log_softmax(x)], {"x": X * 5}),
     "softmax of long rows": (lambda x: [o.softmax(x), o.log_softmax(x)], {"x": WIDE * 5}),
     "softmax along columns": (lambda x: [o.softmax(x, 0), o.log_softmax(x, 0)], {"x": X}),
+    "cross-entropy of labels that count": (
+        lambda x, t: [o.cross_entropy(x, t, 0.1, 1), o.cross_entropy(x, t - 1, 0.0, -1)],
+        {"x": X, "t": LABELS},
+    ),
+    **{
+        f"vocabulary loss{' of a table' * turned}": (
+            lambda x, w, b, t, g, turned=turned: VocabularyLoss(0.1, 2, turned, True, True)(x, w, b, t, g),
+            {
+                "x": X,
+                "w": RNG.standard_normal((11, 7) if turned else (7, 11)),
+                "b": RNG.standard_normal(11),
+                "t": LABELS,
+                "g": RNG.standard_normal(5),
+            },
+        )
+        for turned in (False, True)
+    },
     "cross-entropy": (lambda x, t: o.cross_entropy(x, t), {"x": X, "t": LABELS}),
     "cross-entropy, smoothed, long rows": (
         lambda x, t: o.cross_entropy(x, t, 0.1),

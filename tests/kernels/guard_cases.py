@@ -16,7 +16,7 @@ from bigmodel_core.graph.spec import Spec
 from bigmodel_core.kernels.borders import MODES
 from bigmodel_core.kernels.cpu.engine.target import vector_unit
 from bigmodel_core.kernels.interpolation import METHODS
-from bigmodel_core.ops import linear, losses, squares
+from bigmodel_core.ops import linear, losses, squares, vocabulary
 from bigmodel_core.ops.carried import Carried
 from bigmodel_core.ops.scatter import REDUCTIONS
 from bigmodel_core.plan import Program
@@ -251,7 +251,7 @@ def _pieces(x: Value, y: Value) -> list[Value]:
 
 
 def _losses(x: Value, t: Value, p: Value, k: Value) -> list[Value]:
-    found = [o.cross_entropy(x, t), o.cross_entropy(x, t, 0.1), losses.MultiClassHinge(1.0)(x, t)[0]]
+    found = [o.cross_entropy(x, t), o.cross_entropy(x, t, 0.1, 2), losses.MultiClassHinge(1.0)(x, t)[0]]
     return [
         *found,
         losses.BinaryCrossEntropy()(x, p),
@@ -420,6 +420,23 @@ CASES: dict[str, Case] = {
         _reductions, lambda lanes: {"x": normal(5, 7, 13), "c": normal(301, 3), "r": normal(3, 1031)}
     ),
     "pieces": Case(_pieces, lambda lanes: {"x": normal(5, 7, 13), "y": normal(3, 7, 13)}),
+    **{
+        f"vocabulary{' as a table' * turned}": Case(
+            lambda x, w, b, t, g, turned=turned: [
+                *vocabulary.VocabularyLoss(0.1, -1, turned, True, True)(x, w, b, t - 1, g),
+                *vocabulary.VocabularyLoss(0.0, None, turned, False, True)(x, w, t, g),
+                vocabulary.VocabularyLoss(0.0, None, turned, True, False)(x, w, b, t),
+            ],
+            lambda lanes, turned=turned: {
+                "x": normal(3, 101, 7),
+                "w": normal(67, 7) if turned else normal(7, 67),
+                "b": normal(67),
+                "t": whole(3, 101, below=67),
+                "g": normal(3, 101),
+            },
+        )
+        for turned in (False, True)
+    },
     "gather": Case(
         lambda x, i, j: [o.gather(x, i), o.gather(x, j), o.gather(x, j - 1, padded=True)],
         lambda lanes: {

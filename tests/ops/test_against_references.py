@@ -509,6 +509,13 @@ CASES = [
         [A, whole(5, 3)],
     ),
     Case(
+        "cross_entropy of labels that count",
+        lambda x, y: ops.cross_entropy(x, y, 0.2, 3),
+        lambda x, y: np.where(y == 3, 0, cross_entropy(x, y, 0.2)),
+        functional("cross_entropy", reduction="none", label_smoothing=0.2, ignore_index=3),
+        [normal(6, 4), np.array([3, 0, 2, 3, 3, 1])],
+    ),
+    Case(
         "cross_entropy smoothed",
         lambda x, y: ops.cross_entropy(x, y, 0.2),
         lambda x, y: cross_entropy(x, y, 0.2),

@@ -10,7 +10,7 @@ from bigmodel_core.kernels.cpu.engine.kernels import kernel
 from bigmodel_core.kernels.cpu.status import report
 from bigmodel_core.kernels.extremes import larger
 from bigmodel_core.kernels.status import LABEL_OUT_OF_RANGE
-from bigmodel_core.kernels.views import matrix, split_axes, vector
+from bigmodel_core.kernels.views import ignored, matrix, split_axes, vector
 
 
 def _rows(op: Any, inputs: tuple[Spec, ...], outputs: tuple[Spec, ...]) -> tuple[list[Any], list[Any]]:
@@ -76,12 +76,16 @@ log_softmax_grad = kernel(log_softmax_grad_rows, views=_rows, cost=8)
 # Cross-entropy -------------------------------------------------------------------------------------------
 
 
-def cross_entropy_rows(loss, shift, x, labels, smoothing, start, stop, status):
+def cross_entropy_rows(loss, shift, x, labels, smoothing, skips, skipped, start, stop, status):
     """loss (rows,): -log softmax(x)[label]; shift (rows,): log(sum(exp(x))), which the gradient needs
     again."""
     classes = x.shape[1]
     for i in range(start, stop):
         label = labels[i]
+        if skips != 0 and label == skipped:
+            loss[i] = 0
+            shift[i] = 0
+            continue
         if label < 0 or label >= classes:
             report(status, LABEL_OUT_OF_RANGE, label, classes, i)
             loss[i] = 0
@@ -104,9 +108,13 @@ def cross_entropy_rows(loss, shift, x, labels, smoothing, start, stop, status):
             loss[i] = log_sum - (1 - smoothing) * x[i, label] - smoothing * plain / classes
 
 
-def cross_entropy_grad_rows(out, dy, x, labels, shift, smoothing, start, stop):
+def cross_entropy_grad_rows(out, dy, x, labels, shift, smoothing, skips, skipped, start, stop):
     classes = x.shape[1]
     for i in range(start, stop):
+        if skips != 0 and labels[i] == skipped:
+            for j in range(classes):
+                out[i, j] = 0
+            continue
         scale = dy[i]
         log_sum = shift[i]
         even = scale * smoothing / classes
@@ -120,10 +128,12 @@ def cross_entropy_grad_rows(out, dy, x, labels, shift, smoothing, start, stop):
 cross_entropy = kernel(
     cross_entropy_rows,
     views=lambda op, i, o: ([vector(o[0]), vector(o[1])], [matrix(i[0]), vector(i[1])]),
+    extras=lambda op, i, o: ignored(op),
     cost=8,
 )
 cross_entropy_grad = kernel(
     cross_entropy_grad_rows,
     views=lambda op, i, o: ([matrix(o[0])], [vector(i[0]), matrix(i[1]), vector(i[2]), vector(i[3])]),
+    extras=lambda op, i, o: ignored(op),
     cost=8,
 )

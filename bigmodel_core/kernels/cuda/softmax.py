@@ -13,7 +13,7 @@ from bigmodel_core.kernels.cuda.engine.kernels import cuda_launches
 from bigmodel_core.kernels.cuda.engine.launch import CudaLaunch, View, lanes_for, over_rows
 from bigmodel_core.kernels.cuda.groups import combined, row_of
 from bigmodel_core.kernels.cuda.status import report
-from bigmodel_core.kernels.views import matrix, split_axes
+from bigmodel_core.kernels.views import ignored, matrix, split_axes
 
 
 def _along_axis(call: Call, make: Any) -> list[CudaLaunch]:
@@ -179,6 +179,7 @@ def cross_entropy(call: Call) -> list[CudaLaunch]:
         View(call.input_buffers[0], (rows, classes, 1), dtype),
         View(call.input_buffers[1], (rows,), labels.dtype),
         DTYPES[dtype].scalar(call.op.smoothing),
+        *ignored(call.op).values(),
         call.status(View(call.input_buffers[1], (rows,), labels.dtype)),
     ]
     return [over_rows(cross_entropy_rows(dtype, lanes), arguments, rows, lanes)]
@@ -191,7 +192,7 @@ def cross_entropy_rows(dtype: str, lanes: int) -> Any:
     zero, one, here = number(0), number(1), row_of(lanes)
     log_sum, total_of, wrong = _log_sum(dtype, lanes), combined("sum", dtype, lanes), codes.LABEL_OUT_OF_RANGE
 
-    def cross_entropy_rows(loss, shift, x, labels, smoothing, status):
+    def cross_entropy_rows(loss, shift, x, labels, smoothing, skips, skipped, status):
         first, step, lane = here()
         classes = x.shape[1]
         for i in range(first, x.shape[0], step):
@@ -203,7 +204,10 @@ def cross_entropy_rows(dtype: str, lanes: int) -> Any:
             plain = total_of(plain, lane)
             if lane == 0:
                 label = labels[i]
-                if label < 0 or label >= classes:
+                if skips != 0 and label == skipped:
+                    loss[i] = zero
+                    shift[i] = zero
+                elif label < 0 or label >= classes:
                     report(status, wrong, classes, i)
                     loss[i] = zero
                     shift[i] = zero
@@ -231,6 +235,7 @@ def cross_entropy_grad(call: Call) -> list[CudaLaunch]:
         View(labels_buffer, (rows,), labels.dtype),
         View(shift, (rows,), dtype),
         DTYPES[dtype].scalar(call.op.smoothing),
+        *ignored(call.op).values(),
     ]
     return [over_rows(cross_entropy_grad_rows(dtype, lanes), arguments, rows, lanes)]
 
@@ -239,9 +244,9 @@ def cross_entropy_grad(call: Call) -> list[CudaLaunch]:
 def cross_entropy_grad_rows(dtype: str, lanes: int) -> Any:
     """out, x (rows, classes), dy, labels, shift (rows,)."""
     number = DTYPES[dtype].scalar
-    one, here = number(1), row_of(lanes)
+    zero, one, here = number(0), number(1), row_of(lanes)
 
-    def cross_entropy_grad_rows(out, dy, x, labels, shift, smoothing):
+    def cross_entropy_grad_rows(out, dy, x, labels, shift, smoothing, skips, skipped):
         first, step, lane = here()
         classes = x.shape[1]
         for i in range(first, x.shape[0], step):
@@ -249,6 +254,10 @@ def cross_entropy_grad_rows(dtype: str, lanes: int) -> Any:
             log_total = shift[i]
             even = scale * smoothing / number(classes)
             label = labels[i]
+            if skips != 0 and label == skipped:
+                for j in range(lane, classes, lanes):
+                    out[i, j] = zero
+                continue
             for j in range(lane, classes, lanes):
                 value = exp(x[i, j] - log_total) * scale - even
                 if j == label:

@@ -56,6 +56,9 @@ MAX_CHUNKS = 24
 FEW_CHUNKS = 8
 """Below this many chunks, narrow ones are better than none."""
 
+M_SLOT, K_SLOT = 4, 6
+"""Where the context of a product holds m and k."""
+
 FORMS = ("B in place", "B copied into panels", "B transposed into panels", "B in panels")
 
 
@@ -94,6 +97,26 @@ def launches(
         made = packing(p.dtype, b, panels, p.k, p.n, p.k, 0, p.transpose_b)
         return [made, _product(p, a, panels, c, bias, scratch, PANELS)]
     return [_product(p, a, b, c, bias, scratch, _form(p))]
+
+
+def block_of_rows(
+    product: MatrixProduct,
+    a: CpuBuffer,
+    b: CpuBuffer,
+    c: CpuBuffer,
+    bias: CpuBuffer | None,
+    scratch: Scratch,
+    narrow: bool = False,
+    adds: bool = False,
+) -> CpuLaunch:
+    """The launch of a product in whose context other kernels may write, at `M_SLOT`, how many rows of A and C
+    there are this time, or at `K_SLOT`, how many steps of k; as many as in `product` at most.
+
+    Args:
+        narrow: whether chunks are columns of all rows, so that they are alike however few rows there are.
+        adds: whether the product is added to what C holds.
+    """
+    return _product(product, a, b, c, bias, scratch, _form(product), narrow, adds)
 
 
 def over_reads(product: MatrixProduct, has_bias: bool = False) -> tuple[int, ...]:
@@ -164,13 +187,15 @@ def _product(
     bias: CpuBuffer | None,
     scratch: Scratch,
     b_form: int,
+    narrow: bool = False,
+    adds: bool = False,
 ) -> CpuLaunch:
     size = SIZES[p.dtype]
     a_row, a_step = (size, p.m * size) if p.transpose_a else (p.k * size, size)
     b_row, b_column = (size, p.k * size) if p.transpose_b else (p.n * size, size)
     if b_form == PANELS:
         b_row, b_column = panel_strides(p.dtype, p.k)
-    rows, columns = _block(p, b_form)
+    rows, columns = (p.m, tile_columns(p.dtype)) if narrow else _block(p, b_form)
     a_form = IN_PLACE
     if columns >= 64 and max(a_row, a_step) % ALIAS == 0:
         a_form = TRANSPOSE if p.transpose_a else COPY
@@ -188,6 +213,7 @@ def _product(
         *(a, b, c, bias or 0, p.m, p.n, p.k, a_row, a_step, b_row, b_column),
         *(rows, columns, depth, a_form, b_form, across, down, p.batch, group),
         *(p.stride_a * size, p.stride_b * size, p.m * p.n * size, sums or 0, together),
+        int(adds),
     ]
     tile = (rows * group, columns) if p.batch == 1 or p.m % rows == 0 else None
     choice = f"matrix product, blocks of {min(rows, p.m)} x {min(columns, p.n)}, {FORMS[b_form]}"

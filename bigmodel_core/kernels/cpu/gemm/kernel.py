@@ -62,9 +62,12 @@ def product_kernel(dtype: str) -> NativeFunction:
         a_form, b_form = load_int(ctx, 14), load_int(ctx, 15)
         across, down = load_int(ctx, 16), load_int(ctx, 17)
         batch, group, together = load_int(ctx, 18), load_int(ctx, 19), load_int(ctx, 24)
+        adds = load_int(ctx, 25) != 0
         block, first = chunk // across, chunk // across // down * group
         i0, j0 = block % down * rows, chunk % across * columns
         i1, j1 = min(m, i0 + rows), min(n, j0 + columns)
+        if i0 >= i1:  # m is what it was set to for this run
+            return
         panels, a_tile = b_memory(), a_memory()
         panel = depth * panel_row
         for matrix in range(first, min(first + group, batch)):
@@ -89,7 +92,7 @@ def product_kernel(dtype: str) -> NativeFunction:
                 ahead_step = b_column if b_form == TRANSPOSE else b_row
                 line = 0
                 number = k0 // depth
-                fresh = number % together == 0  # the first block of its group
+                fresh = number % together == 0 and not (adds and number == 0)  # the first block of its group
                 to = c if number < together else sums
                 i = a_copied = copied = i0
                 while i < i1:
