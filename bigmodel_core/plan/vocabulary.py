@@ -82,7 +82,8 @@ def _found(loss: Node, users: Users, kept: set[int]) -> _Found | None:
     sizes = found.product.inputs[1].shape if found else ()
     if found is None or not all(isinstance(size, int) for size in sizes):
         return None
-    if logits.shape[-1] < least or id(logits) in kept:  # type: ignore[operator]  # an integer, as just seen
+    classes = logits.shape[-1]
+    if not isinstance(classes, int) or classes < least or id(logits) in kept:
         return None
     others = [node for node in users[id(logits)] if node is not loss]
     if not others:
