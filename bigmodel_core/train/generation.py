@@ -9,9 +9,11 @@ from typing import Any, TypeAlias
 
 import numpy as np
 
+from bigmodel_core.data.encoding import Encoding
 from bigmodel_core.data.tokenizer import Tokenizer
 from bigmodel_core.errors import ConfigError, DataError, GraphError, NumericsError, ShapeError, UsageError
 from bigmodel_core.graph.spec import format_shape
+from bigmodel_core.nn.encoder_decoder import encoder_decoder
 from bigmodel_core.nn.layer import Layer
 from bigmodel_core.nn.model import Model
 from bigmodel_core.nn.network import Network
@@ -39,15 +41,18 @@ def generate(
 
     Args:
         model: a model that gives scores (N, T, vocabulary) of the next token for tokens (N, T) and carries
-            what it has read in sessions; a trainer with one; or the path of a run or a checkpoint.
+            what it has read in sessions, or has an encoder and a decoder (`bm.encoder_decoder`); a trainer
+            with one; or the path of a run or a checkpoint.
         prompt: a text, or tokens (T,), of which -1 is none; or a list of either, which may differ in length.
+            An encoder takes it as the source, and what is written is the target.
         strategy: how tokens are chosen: `bm.strategies.Greedy()` if None.
         max_tokens: tokens at most for each prompt; fewer where the model's context is full.
         stop: tokens, or texts that are one token each, that end what is written and are no part of it; the
             tokenizer's token for the end if None.
         allowed: which tokens may be chosen: their numbers, or a truth value for each of the vocabulary; or a
             function that is given the tokens written so far and says so of the next.
-        tokenizer: makes tokens of texts; that of the model's data if None.
+        tokenizer: makes tokens of texts; that of the model's data if None. That of targets, if another, is
+            the data's.
         stream: whether to give an iterator of pieces, for a single prompt: texts that join to the whole, or
             arrays of tokens.
 
@@ -85,6 +90,7 @@ class Generation:
         allowed: which tokens may be chosen.
         tokenizer: makes texts of tokens; None where tokens are the answer.
         is_single: whether one prompt was given, not a list.
+        memory: what an encoder made of sources, which the model takes behind its tokens.
     """
 
     network: Network
@@ -93,6 +99,7 @@ class Generation:
     allowed: Any
     tokenizer: Tokenizer | None
     is_single: bool
+    memory: tuple[np.ndarray, ...] = ()
 
     @classmethod
     def of(
@@ -116,15 +123,27 @@ class Generation:
             )
         if not isinstance(max_tokens, int) or max_tokens < 1:
             raise ConfigError(f"max_tokens is {max_tokens!r}, expected an integer of 1 or more.")
-        network, known = _resolved(model)
+        network, encoding = _resolved(model)
+        known = None if encoding is None else encoding.tokenizer
         tokenizer = tokenizer or known
-        size = _vocabulary(network)
+        sources, memory = None, ()
+        if _has_encoder(network):
+            encoder, decoder = encoder_decoder(network.layer)
+            network, table = decoder.network, network.parameters["encoder/embedding/weight"].spec.shape[0]
+            sources, is_text, is_single = _prompts(prompt, tokenizer, int(table))
+            memory = tuple(encoder(_padded(sources)))
+            own = None if encoding is None else encoding.target_tokenizer
+            tokenizer = own or tokenizer
+        size = _vocabulary(network, more=len(memory))
         if tokenizer is not None and tokenizer.size > size:
             raise ConfigError(
                 f"the tokenizer has {tokenizer.size:,} tokens, but the model scores {size:,}.",
                 fix="pass the tokenizer that the model was trained with.",
             )
-        prompts, is_text, is_single = _prompts(prompt, tokenizer, size)
+        if sources is None:
+            prompts, is_text, is_single = _prompts(prompt, tokenizer, size)
+        else:
+            prompts = [_start(tokenizer)] * len(sources)
         longest = max(map(len, prompts))
         context = _context(network)
         if context is not None and longest > context:
@@ -138,12 +157,12 @@ class Generation:
         if tokenizer is not None and tokenizer.size < size and not callable(allowed):
             mask = (np.ones(size, bool) if mask is None else mask) & (np.arange(size) < tokenizer.size)
         search = strategy.begin(len(prompts), ends, most)
-        return cls(network, prompts, search, mask, tokenizer if is_text else None, is_single)
+        return cls(network, prompts, search, mask, tokenizer if is_text else None, is_single, memory)
 
     def steps(self) -> Iterator[None]:
         """Write token by token; a step for each."""
         search = self.search
-        decoder = Decoder(self.network, self.prompts, search.rows, search.most)
+        decoder = Decoder(self.network, self.prompts, search.rows, search.most, self.memory)
         scores = decoder.scores
         while not search.is_done:
             tokens, parents = search.advance(self._restricted(scores))
@@ -216,12 +235,21 @@ class Decoder:
         prompts: their tokens.
         rows: texts for each prompt.
         most: tokens that may follow.
+        memory: what an encoder made of the source of each prompt.
 
     Attributes:
         scores: (prompts * rows, vocabulary), of what follows.
     """
 
-    def __init__(self, network: Network, prompts: Sequence[np.ndarray], rows: int, most: int) -> None:
+    def __init__(
+        self,
+        network: Network,
+        prompts: Sequence[np.ndarray],
+        rows: int,
+        most: int,
+        memory: Sequence[np.ndarray] = (),
+    ) -> None:
+        self._memory = [np.repeat(array, rows, 0) for array in memory]
         longest = max(map(len, prompts))
         lengths = sorted({len(prompt) for prompt in prompts})
         pads = bool(network.session_programs().growing)
@@ -235,7 +263,7 @@ class Decoder:
                 tokens[place, length - len(prompts[number]) :] = prompts[number]
             own = (np.array(numbers)[:, None] * rows + np.arange(rows)).ravel()
             session = network.session(len(own), capacity=longest + most if pads else None)
-            last = session(np.repeat(tokens, rows, 0))[:, -1]
+            last = session(np.repeat(tokens, rows, 0), *(array[own] for array in self._memory))[:, -1]
             found = np.empty((len(prompts) * rows, last.shape[1]), last.dtype) if found is None else found
             found[own] = last
             self._parts.append((own, session))
@@ -246,10 +274,10 @@ class Decoder:
         """The scores after a token more of each row."""
         column = tokens.reshape(-1, 1)
         if len(self._parts) == 1:
-            found: np.ndarray = self._parts[0][1](column)[:, -1]
+            found: np.ndarray = self._parts[0][1](column, *self._memory)[:, -1]
             return found
         for own, session in self._parts:
-            self.scores[own] = session(column[own])[:, -1]
+            self.scores[own] = session(column[own], *(array[own] for array in self._memory))[:, -1]
         return self.scores
 
     def reorder(self, parents: np.ndarray) -> None:
@@ -262,8 +290,33 @@ def _of_length(prompts: Sequence[np.ndarray], length: int) -> list[int]:
     return [number for number, prompt in enumerate(prompts) if len(prompt) == length]
 
 
-def _resolved(model: Any) -> tuple[Network, Tokenizer | None]:
-    """The built model, and the tokenizer of its data."""
+def _has_encoder(network: Network) -> bool:
+    """Whether a model makes a target of a source."""
+    parts = network.parameters
+    return len(network.inputs) == 2 and {"encoder/embedding/weight", "decoder/embedding/weight"} <= set(parts)
+
+
+def _padded(rows: Sequence[np.ndarray]) -> np.ndarray:
+    """Rows of tokens in one array, with -1 behind the shorter ones."""
+    found = np.full((len(rows), max(map(len, rows))), -1, np.int64)
+    for place, row in enumerate(rows):
+        found[place, : len(row)] = row
+    return found
+
+
+def _start(tokenizer: Tokenizer | None) -> np.ndarray:
+    """What a target begins with.
+
+    Raises:
+        UsageError: there is no tokenizer that says so.
+    """
+    if tokenizer is None:
+        raise UsageError("the model has no tokenizer of targets, and no start.", fix="pass tokenizer=...")
+    return np.array([tokenizer.special("start")], np.int64)
+
+
+def _resolved(model: Any) -> tuple[Network, Encoding | None]:
+    """The built model, and the encoding of its data."""
     if isinstance(model, (str, Path)):
         model = load(model)
     encoding = None
@@ -275,7 +328,7 @@ def _resolved(model: Any) -> tuple[Network, Tokenizer | None]:
     if encoding is None:
         restored = network.layer if isinstance(network.layer, RestoredModel) else None
         encoding = network.encoding if restored is None else restored.about.encoding
-    return network, None if encoding is None else encoding.tokenizer
+    return network, encoding
 
 
 def _built(model: Any) -> Network:
@@ -292,8 +345,8 @@ def _built(model: Any) -> Network:
         return model.build(*model._input_specs())
 
 
-def _vocabulary(network: Network) -> int:
-    """How many tokens a model scores.
+def _vocabulary(network: Network, more: int = 0) -> int:
+    """How many tokens a model scores, which takes so many arrays behind its tokens.
 
     Raises:
         UsageError: it does not give scores of the next token, or carries nothing from call to call.
@@ -301,7 +354,8 @@ def _vocabulary(network: Network) -> int:
     inputs, outputs = network.inputs, network.outputs
     size = outputs[0].shape[-1] if outputs[0].ndim == 3 else None
     is_causal = (
-        len(inputs) == len(outputs) == 1
+        len(inputs) == 1 + more
+        and len(outputs) == 1
         and inputs[0].is_integer
         and inputs[0].ndim == 2
         and inputs[0].shape[1] == outputs[0].shape[1]
