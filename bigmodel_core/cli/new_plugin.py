@@ -31,6 +31,7 @@ KINDS = {
     "callback": "a chart of the losses, drawn anew after each epoch",
     "augmentation": "a square of each image is covered",
     "metric": "the mean of 1 / the rank of the right class",
+    "strategy": "tokens are drawn that are probable enough beside the best",
 }
 """The kinds there are packages of, with what each begins with."""
 OFFERED = {"op": "layer"}

@@ -251,7 +251,8 @@ def new(
         typer.Option(
             "--kind",
             metavar="KIND",
-            help="layer, op, optimizer, dataset, model, exporter, callback, augmentation or metric.",
+            help="layer, op, optimizer, dataset, model, exporter, callback, augmentation, metric or "
+            "strategy.",
         ),
     ] = "layer",
     out: Annotated[
