@@ -89,6 +89,7 @@ class Seq2seqGru(EncoderDecoder):
     """
 
     name: ClassVar[str] = "seq2seq-gru"
+    learning_rate: ClassVar[float | None] = 3e-3
     vocabulary: int = 8192
     target_vocabulary: int = 8192
     units: int = 256
