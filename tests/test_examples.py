@@ -16,7 +16,7 @@ from tests.processes import run_code, run_pytest
 EXAMPLES = Path(__file__).parents[1] / "examples"
 LAYERS = {
     "swish": "layers.Swish(beta=1.5)",
-    "rms_norm": "layers.RMSNorm()",
+    "rms_norm": "layers.RootMeanSquareNorm()",
     "kan": "layers.KAN(4)",
     "distances": "layers.Prototypes(8)",
     "mamba": "layers.Reshape((4, 2)), bm.layers.Mamba(states=4), bm.layers.Flatten()",

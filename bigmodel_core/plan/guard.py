@@ -82,5 +82,5 @@ def _far_smaller(product: Node, terms: Dim) -> bool:
     *lead, rows, columns = product.outputs[0].shape
     if lead or not isinstance(rows, int) or not isinstance(columns, int):
         return False
-    usual = dim_value(terms, dict.fromkeys(dim_names(terms), USUAL_SIZE))
+    usual = max(USUAL_SIZE, dim_value(terms, dict.fromkeys(dim_names(terms), USUAL_SIZE)))
     return rows * columns > usual * (rows + columns)

@@ -155,7 +155,7 @@ class RmsNormOp(bm.Op):
 
 
 @dataclass(frozen=True)
-class RMSNorm(bm.Layer):
+class RootMeanSquareNorm(bm.Layer):
     """Rows scaled to a mean square of 1, then by a learned factor a column (Zhang and Sennrich, 2019).
 
     Args:
@@ -172,4 +172,4 @@ class RMSNorm(bm.Layer):
 @bm.hookimpl
 def bigmodel_layers():
     """The layers of this plugin."""
-    return [RMSNorm]
+    return [RootMeanSquareNorm]

@@ -243,6 +243,7 @@ def references(recurrence: Any, images: Any) -> dict[str, Callable[..., Any]]:
         "labels as numbers": lambda t: t.astype("float64"),
         "positions": lambda x: [np.arange(len(x)), np.arange(x.shape[1]) + 2],
         "sizes": lambda x: x / len(x),
+        "again": lambda x: 2 * x,
         "carried": lambda x: np.broadcast_to(x.sum(0), x.shape),
         "pad": lambda x, i: [
             *(np.pad(x, ((1, 0), (0, 2), (2, 1)), mode) for mode in ("constant", "reflect", "edge")),

@@ -59,8 +59,10 @@ def stream(metric: Metric, prediction: np.ndarray, target: np.ndarray, cuts: lis
 
 
 def test_every_metric_of_the_package_is_tested_here():
-    assert {type(metric) for metric in ALL} == set(bigmodel_metrics.bigmodel_metrics())
-    assert {type(metric).__name__ for metric in ALL} == set(bigmodel_metrics.__all__)
+    found = {cls.__name__: cls for cls in bigmodel_metrics.bigmodel_metrics()}
+    assert set(found) == set(bigmodel_metrics.__all__)
+    of_texts = {name for name, cls in found.items() if cls.__module__.endswith((".texts", ".tags"))}
+    assert {type(metric).__name__ for metric in ALL} == set(found) - of_texts  # those have files of their own
 
 
 @pytest.mark.parametrize("metric", ALL, ids=lambda metric: metric.name)
@@ -136,6 +138,11 @@ def test_names_are_those_of_the_registry():
         "mean_squared_error",
         "root_mean_squared_error",
         "r2",
+        "perplexity",
+        "bleu",
+        "rouge",
+        "token_error_rate",
+        "sequence_f1",
     ]
 
 

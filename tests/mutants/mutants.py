@@ -92,6 +92,14 @@ OVER_READS = {
     ("recurrent", "Recurrent", 3): "recurrent gru of one row",
     ("recurrent", "Recurrent", 4): "recurrent gru of one row",
     ("recurrent", "RecurrentGrad", 0): "recurrent tanh",
+    ("attention", "Attention", 0): "attention",
+    ("attention", "Attention", 2): "attention",
+    ("attention", "AttentionGrad", 0): "attention",
+    ("attention", "AttentionGrad", 3): "attention",
+    ("attention", "AttentionGrad", 4): "attention",
+    ("attention", "AttentionGrad", 5): "attention",
+    ("vocabulary", "VocabularyLoss", 1): "vocabulary",
+    ("vocabulary", "VocabularyLoss", 2): "vocabulary",
 }
 """For each op, by module and name, and each input that its kernel reads past the end, the case that dies."""
 

@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 
 import bigmodel_core as bm
-from bigmodel_rms_norm import RMSNorm, RmsNormGradOp, RmsNormOp
+from bigmodel_rms_norm import RmsNormGradOp, RmsNormOp, RootMeanSquareNorm
 
 
 def normalised(x, epsilon=1e-5):
@@ -17,7 +17,7 @@ def gradient(dy, x, epsilon=1e-5):
 
 
 @bm.testing.parametrize_checks(
-    RMSNorm(), inputs=[(4, 7)], reference=lambda x, state: normalised(x) * state["scale"]
+    RootMeanSquareNorm(), inputs=[(4, 7)], reference=lambda x, state: normalised(x) * state["scale"]
 )
 def test_conformance(check):
     check()

@@ -18,6 +18,8 @@ def greedy(scores: np.ndarray, step: int) -> np.ndarray:
 
 @sound(None, greedy)
 class MostProbable(bm.Strategy):
+    """The most probable token."""
+
     def choose(self, scores: np.ndarray, step: int) -> np.ndarray:
         return greedy(scores, step)
 
