@@ -69,6 +69,7 @@ _PLACES = {
     "bigmodel_core.nn.loss": ("Loss", "one_output"),
     "bigmodel_core.nn.model": ("Model",),
     "bigmodel_core.nn.optimizer": ("Optimizer", "Schedule"),
+    "bigmodel_core.nn.pretrained": ("Pretrained", "Weight"),
     "bigmodel_core.nn.sequential": ("Sequential",),
     "bigmodel_core.nn.states": ("LoadReport",),
     "bigmodel_core.nn.strategy": ("Search", "Strategy"),
@@ -82,6 +83,7 @@ _PLACES = {
     "bigmodel_core.train.generation": ("generate",),
     "bigmodel_core.train.history": ("deciding_loss",),
     "bigmodel_core.train.metric": ("Metric", "MetricState"),
+    "bigmodel_core.train.pretrained": ("from_pretrained", "to_pretrained"),
     "bigmodel_core.train.step_file": ("load_steps", "save_steps"),
     "bigmodel_core.train.trainer": ("Trainer",),
     "bigmodel_core.train.value_and_grad": ("value_and_grad",),
@@ -232,6 +234,8 @@ if TYPE_CHECKING:
     from bigmodel_core.nn.model import Model as Model
     from bigmodel_core.nn.optimizer import Optimizer as Optimizer
     from bigmodel_core.nn.optimizer import Schedule as Schedule
+    from bigmodel_core.nn.pretrained import Pretrained as Pretrained
+    from bigmodel_core.nn.pretrained import Weight as Weight
     from bigmodel_core.nn.sequential import Sequential as Sequential
     from bigmodel_core.nn.states import LoadReport as LoadReport
     from bigmodel_core.nn.strategy import Search as Search
@@ -250,6 +254,8 @@ if TYPE_CHECKING:
     from bigmodel_core.train.history import deciding_loss as deciding_loss
     from bigmodel_core.train.metric import Metric as Metric
     from bigmodel_core.train.metric import MetricState as MetricState
+    from bigmodel_core.train.pretrained import from_pretrained as from_pretrained
+    from bigmodel_core.train.pretrained import to_pretrained as to_pretrained
     from bigmodel_core.train.step_file import load_steps as load_steps
     from bigmodel_core.train.step_file import save_steps as save_steps
     from bigmodel_core.train.trainer import Trainer as Trainer

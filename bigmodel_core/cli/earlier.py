@@ -13,6 +13,7 @@ import numpy as np
 from bigmodel_core.cli.sources import checkpoint
 from bigmodel_core.data.tokenizer import Tokenizer
 from bigmodel_core.errors import ShapeError
+from bigmodel_core.train.pretrained import CONFIG, from_pretrained
 
 if TYPE_CHECKING:
     from bigmodel_core.cli.choice import Choice
@@ -43,11 +44,14 @@ class Earlier:
 
     @classmethod
     def read(cls, what: str) -> Earlier:
-        """The model of a run or checkpoint.
+        """The model of a run or checkpoint, or of a folder with published weights.
 
         Raises:
             CheckpointError: there is none, or it is damaged.
+            ConfigError: no installed model computes what the published weights are of.
         """
+        if (Path(what) / CONFIG).is_file():
+            return cls._published(Path(what))
         content = checkpoint(what)
         known, described = content.about.encoding, content.about.config or {}
         own = {} if known is None else {name: getattr(known, name) for name in _TOKENIZERS}
@@ -57,6 +61,16 @@ class Earlier:
         sizes = described.get("fields")
         state = content.restore().state()
         return cls(content.path, state, tokenizers, sizes if isinstance(sizes, Mapping) else {})
+
+    @classmethod
+    def _published(cls, folder: Path) -> Earlier:
+        from bigmodel_core.registry import config
+
+        model = from_pretrained(folder)
+        known = model.network.encoding
+        tokenizer = None if known is None else known.tokenizer
+        tokenizers = {} if tokenizer is None else {"tokenizer": tokenizer}
+        return cls(folder, model.state(), tokenizers, config.to_config(model)["fields"])
 
     def load(self, dataset: Any, choice: Choice | None, data_dir: Path | None) -> Data:
         """A data set in the tokens of the model, unless its options say which tokenizer it has."""
@@ -78,7 +92,7 @@ class Earlier:
         return {
             name: value
             for name, value in self.model.items()
-            if name in own and isinstance(value, (bool, int, float, str))
+            if name in own and isinstance(value, (bool, int, float, str, list, tuple))
         }
 
     def put_into(self, model: Any, data: Data, seed: int, device: str) -> str:

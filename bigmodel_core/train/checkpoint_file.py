@@ -70,6 +70,27 @@ def read_file(path: Path | BinaryIO) -> tuple[dict[str, str], dict[str, np.ndarr
         ) from None
 
 
+def read_arrays(path: Path) -> dict[str, np.ndarray]:
+    """The arrays of any file in the safetensors format.
+
+    Raises:
+        CheckpointError: the file is missing or damaged.
+    """
+    try:
+        content = path.read_bytes()
+        length = int.from_bytes(content[:8], "little")
+        if len(content) < 10 or length > min(len(content) - 8, _MOST_HEADER):
+            raise _Damage(f"its header says {length} bytes, the file has {len(content)}")
+        header = _header(content[8 : 8 + length])
+        header.pop("__metadata__", None)
+        _check_entries(header, len(content) - 8 - length)
+        return _arrays(content)
+    except OSError as error:
+        raise CheckpointError(f"cannot read it: {error.strerror or error}.", where=str(path)) from error
+    except _Damage as damage:
+        raise CheckpointError(f"{damage}.", where=str(path), fix="fetch the file again.") from None
+
+
 class _Damage(Exception):
     """What is wrong with a file, in words."""
 

@@ -31,6 +31,8 @@ class MultiHeadAttention(bm.Layer):
         causal: whether step t sees steps 0 to t only.
         rotary: whether queries and keys are turned by their positions (Su et al., 2021); or the base of the
             frequencies, 10000 if True.
+        frequencies: of each pair of numbers that `rotary` turns, in radians a position, in place of those of
+            its base, as models for long texts scale them.
         head_width: the width of a head; K / heads if None.
         use_bias: whether the dense layers have biases.
         dropout: in training, the probability that a step does not see another.
@@ -53,6 +55,7 @@ class MultiHeadAttention(bm.Layer):
     use_bias: bool = True
     dropout: float = 0.0
     initial: str = "glorot_uniform"
+    frequencies: tuple[float, ...] | None = None
 
     def __post_init__(self) -> None:
         for name in ("heads", "kv_heads", "head_width"):
@@ -92,7 +95,9 @@ class MultiHeadAttention(bm.Layer):
         if self.rotary is not False:
             where = step_positions(self, x, self.causal) if positions is None else positions
             base = 10000.0 if self.rotary is True else self.rotary
-            query, key = ops.rotary(query, where, base), ops.rotary(key, where, base)
+            query, key = (
+                ops.rotary(heads, where, base, frequencies=self.frequencies) for heads in (query, key)
+            )
         if self.causal:
             key, value = self.remembered("keys", key, 2), self.remembered("values", value, 2)
         if mask is not None and mask.ndim == 2:

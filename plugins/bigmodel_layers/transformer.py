@@ -24,7 +24,7 @@ class TransformerBlock(bm.Layer):
     Args:
         heads: how many heads attend side by side.
         hidden: the width inside of the feed-forward network; 4 K if None.
-        kv_heads, causal, rotary, head_width: of the attention; see `MultiHeadAttention`.
+        kv_heads, causal, rotary, frequencies, head_width: of the attention; see `MultiHeadAttention`.
         activation: of the feed-forward network, a layer or its name; with `gated`, it is SwiGlu.
         gated: whether the feed-forward network is `SwiGlu`.
         normalization: "layer" (`LayerNorm`) or "rms" (`RmsNorm`).
@@ -58,6 +58,7 @@ class TransformerBlock(bm.Layer):
     attention_dropout: float = 0.0
     initial: str = "glorot_uniform"
     recompute: bool = False
+    frequencies: tuple[float, ...] | None = None
 
     def __post_init__(self) -> None:
         if self.hidden is not None:
@@ -125,4 +126,5 @@ class TransformerBlock(bm.Layer):
             self.use_bias,
             self.attention_dropout,
             self.initial,
+            None if is_cross else self.frequencies,
         )

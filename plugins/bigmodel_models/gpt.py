@@ -3,9 +3,10 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import Any, ClassVar
+from typing import Any, ClassVar, Literal
 
 import bigmodel_core as bm
+from bigmodel_models.published import GPT2
 from bigmodel_models.sizes import check_heads, fill
 
 _GPT2 = {"vocabulary": 50257, "context": 1024}
@@ -23,7 +24,7 @@ class Gpt(bm.Model):
     """A language model of GPT-2's form (Radford et al., 2019): scores of the next token at each step.
 
     Takes tokens (N, T), integers from 0 to vocabulary - 1, or -1 where there is none; gives scores (N, T,
-    vocabulary). The table of the embedding also gives the scores.
+    vocabulary). Published weights of GPT-2 are read by `bm.from_pretrained`.
 
     Args:
         size: "nano", "gpt2", "gpt2-medium", "gpt2-large" or "gpt2-xl": what the following are if not given.
@@ -32,8 +33,11 @@ class Gpt(bm.Model):
         layers: how many blocks are stacked.
         heads: how many heads attend side by side.
         width: of a step's vector.
+        hidden: the width inside of the feed-forward networks; four times `width` if None.
+        activation: in them: "gelu_tanh", the approximation that GPT-2 has, "gelu" or "relu".
         dropout: in training, the probability of zeroing numbers of the embedding and of what blocks add.
         epsilon: of the normalisation.
+        tied: whether the table of the embedding also gives the scores.
         recompute: whether training keeps less of each block and computes it again; see `Recompute`.
 
     >>> import bigmodel_core as bm
@@ -42,6 +46,7 @@ class Gpt(bm.Model):
     """
 
     name: ClassVar[str] = "gpt"
+    pretrained: ClassVar[tuple[bm.Pretrained, ...]] = (GPT2,)
     optimizer: ClassVar[str] = "adamw"
     learning_rate: ClassVar[float | None] = 1e-3
     size: str = "nano"
@@ -50,8 +55,11 @@ class Gpt(bm.Model):
     layers: int | None = None
     heads: int | None = None
     width: int | None = None
+    hidden: int | None = None
+    activation: Literal["gelu_tanh", "gelu", "relu"] = "gelu_tanh"
     dropout: float = 0.0
     epsilon: float = 1e-5
+    tied: bool = True
     recompute: bool = False
 
     def __post_init__(self) -> None:
@@ -75,11 +83,14 @@ class Gpt(bm.Model):
         x = embedding.named("embedding")(tokens)
         x = bm.layers.PositionalEmbedding(own.context).named("position")(x, positions)
         x = bm.layers.Dropout(own.dropout)(x)
+        is_tanh = own.activation == "gelu_tanh"
+        activation = bm.layers.Gelu(approximate=True) if is_tanh else own.activation
         for number in range(own.layers):
             block = bm.layers.TransformerBlock(
                 own.heads,
+                own.hidden,
                 causal=True,
-                activation=bm.layers.Gelu(approximate=True),
+                activation=activation,
                 epsilon=own.epsilon,
                 dropout=own.dropout,
                 attention_dropout=own.dropout,
@@ -88,4 +99,6 @@ class Gpt(bm.Model):
             )
             x = block.named(f"block_{number + 1}")(x, None, seen, None, positions)
         x = bm.layers.LayerNorm(own.epsilon).named("norm")(x)
-        return bm.layers.TiedDense(embedding).named("output")(x)
+        if own.tied:
+            return bm.layers.TiedDense(embedding).named("output")(x)
+        return bm.layers.Dense(own.vocabulary, use_bias=False, initial="normal").named("output")(x)

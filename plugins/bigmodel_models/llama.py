@@ -6,6 +6,7 @@ from dataclasses import dataclass
 from typing import Any, ClassVar
 
 import bigmodel_core as bm
+from bigmodel_models.published import LLAMA
 from bigmodel_models.sizes import check_heads, fill
 
 _LLAMA = {"vocabulary": 32000, "rotary": 10000.0, "epsilon": 1e-5}
@@ -70,7 +71,9 @@ class Llama(bm.Model):
         kv_heads: how many heads keys and values have (Ainslie et al., 2023).
         width: of a step's vector.
         hidden: the width inside of the feed-forward networks.
+        head_width: of a head; width / heads if None.
         rotary: the base of the frequencies by which queries and keys are turned.
+        frequencies: of each pair of a head, in place of those of the base; see `MultiHeadAttention`.
         epsilon: of the normalisation.
         dropout: in training, the probability of zeroing numbers of what blocks add.
         tied: whether the table of the embedding also gives the scores.
@@ -82,6 +85,7 @@ class Llama(bm.Model):
     """
 
     name: ClassVar[str] = "llama"
+    pretrained: ClassVar[tuple[bm.Pretrained, ...]] = (LLAMA,)
     optimizer: ClassVar[str] = "adamw"
     learning_rate: ClassVar[float | None] = 1e-3
     size: str = "nano"
@@ -97,6 +101,8 @@ class Llama(bm.Model):
     dropout: float = 0.0
     tied: bool = False
     recompute: bool = False
+    head_width: int | None = None
+    frequencies: tuple[float, ...] | None = None
 
     def __post_init__(self) -> None:
         fill(self, SIZES)
@@ -132,6 +138,8 @@ class Llama(bm.Model):
                 own.kv_heads,
                 causal=True,
                 rotary=own.rotary,
+                frequencies=own.frequencies,
+                head_width=own.head_width,
                 gated=True,
                 normalization="rms",
                 epsilon=own.epsilon,
