@@ -10,6 +10,7 @@ import numpy as np
 from bigmodel_core.cli.port import Port, converted
 from bigmodel_core.cli.rows import read_rows
 from bigmodel_core.data import images
+from bigmodel_core.data.files import reading
 from bigmodel_core.errors import DataError, UsageError
 
 ARRAYS = (".npy", ".npz")
@@ -69,14 +70,8 @@ def read_lines(path: Path) -> tuple[list[str], list[str]]:
     Raises:
         DataError: it cannot be read, or has no text.
     """
-    try:
+    with reading(path):
         lines = path.read_text("utf-8-sig").splitlines()
-    except UnicodeDecodeError as error:
-        raise DataError(
-            f"byte {error.start} is not UTF-8.", where=str(path), fix="save the text as UTF-8."
-        ) from error
-    except OSError as error:
-        raise DataError(f"cannot read it: {error.strerror or error}.", where=str(path)) from error
     found = [(f"{path.name}:{number}", line) for number, line in enumerate(lines, 1) if line.strip()]
     if not found:
         raise DataError("there is no text in it.", where=str(path), fix="write a text a line.")

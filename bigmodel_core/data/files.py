@@ -9,6 +9,7 @@ import sys
 import tempfile
 import zlib
 from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 from typing import IO
@@ -103,6 +104,26 @@ def locate(
     for file in missing:
         found[file.name] = download(file, folder, opener=opener)
     return found
+
+
+@contextmanager
+def reading(path: Path) -> Iterator[None]:
+    """What goes wrong while a text file is read inside is a DataError that names the file.
+
+    >>> from pathlib import Path
+    >>> with reading(Path("novel.txt")):
+    ...     text = Path("novel.txt").read_text("utf-8-sig")
+    Traceback (most recent call last):
+    bigmodel_core.errors.DataError: novel.txt: cannot read it: No such file or directory.
+    """
+    try:
+        yield
+    except UnicodeDecodeError as error:
+        raise DataError(
+            f"byte {error.start} is not UTF-8.", where=str(path), fix="save the text as UTF-8."
+        ) from error
+    except OSError as error:
+        raise DataError(f"cannot read it: {error.strerror or error}.", where=str(path)) from error
 
 
 def existing(path: Path) -> Path:

@@ -8,6 +8,7 @@ from itertools import chain, repeat
 from pathlib import Path
 from typing import Any
 
+from bigmodel_core.data.files import reading
 from bigmodel_core.errors import ConfigError, DataError
 
 KINDS = ("bpe", "wordpiece", "characters", "words")
@@ -66,15 +67,8 @@ def _lines(texts: Any) -> Iterator[str]:
 
 def _lines_of(path: Path) -> Iterator[str]:
     for place in sorted(path.glob("**/*.txt")) if path.is_dir() else [path]:
-        try:
-            with open(place, encoding="utf-8-sig", newline="") as stream:
-                yield from stream
-        except UnicodeDecodeError as error:
-            raise DataError(
-                f"byte {error.start} is not UTF-8.", where=str(place), fix="save the text as UTF-8."
-            ) from error
-        except OSError as error:
-            raise DataError(f"cannot read it: {error.strerror or error}.", where=str(place)) from error
+        with reading(place), open(place, encoding="utf-8-sig", newline="") as stream:
+            yield from stream
 
 
 def _of_pieces(

@@ -8,6 +8,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TypeVar
 
+import bigmodel_core as bm
 from bigmodel_core.errors import ConfigError, DataError
 
 Number = TypeVar("Number", int, float)
@@ -89,29 +90,20 @@ def read_rows(path: Path, delimiter: str, quoted: bool = True) -> list[tuple[int
         DataError: it cannot be read, has no row, or rows differ in length; names the line.
     """
     rows: list[tuple[int, list[str]]] = []
-    try:
-        with path.open(encoding="utf-8-sig", newline="") as stream:
-            reader = (
-                csv.reader(stream, delimiter=delimiter, strict=True)
-                if quoted
-                else csv.reader(stream, delimiter=delimiter, strict=True, quoting=csv.QUOTE_NONE)
-            )
-            try:
-                rows.extend(
-                    (reader.line_num, cells) for cells in reader if any(cell.strip() for cell in cells)
-                )
-            except csv.Error as error:
-                raise DataError(
-                    f"cannot read the row: {error}.",
-                    where=f"{path}, line {reader.line_num}",
-                    fix="check the quotes of this row.",
-                ) from error
-    except UnicodeDecodeError as error:
-        raise DataError(
-            f"byte {error.start} is not UTF-8.", where=str(path), fix="save the table as UTF-8 text."
-        ) from error
-    except OSError as error:
-        raise DataError(f"cannot read it: {error.strerror or error}.", where=str(path)) from error
+    with bm.files.reading(path), path.open(encoding="utf-8-sig", newline="") as stream:
+        reader = (
+            csv.reader(stream, delimiter=delimiter, strict=True)
+            if quoted
+            else csv.reader(stream, delimiter=delimiter, strict=True, quoting=csv.QUOTE_NONE)
+        )
+        try:
+            rows.extend((reader.line_num, cells) for cells in reader if any(cell.strip() for cell in cells))
+        except csv.Error as error:
+            raise DataError(
+                f"cannot read the row: {error}.",
+                where=f"{path}, line {reader.line_num}",
+                fix="check the quotes of this row.",
+            ) from error
     if not rows:
         raise DataError("the file has no rows.", where=str(path), fix="name a CSV file with data.")
     width = len(rows[0][1])

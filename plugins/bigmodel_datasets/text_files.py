@@ -61,16 +61,9 @@ def pieces(path: Path) -> Iterator[str]:
     Raises:
         DataError: it cannot be read, or is not UTF-8.
     """
-    try:
-        with open(path, encoding="utf-8-sig", newline="") as stream:
-            while lines := stream.readlines(PIECE):
-                yield "".join(lines)
-    except UnicodeDecodeError as error:
-        raise DataError(
-            f"byte {error.start} is not UTF-8.", where=str(path), fix="save the text as UTF-8."
-        ) from error
-    except OSError as error:
-        raise DataError(f"cannot read it: {error.strerror or error}.", where=str(path)) from error
+    with bm.files.reading(path), open(path, encoding="utf-8-sig", newline="") as stream:
+        while lines := stream.readlines(PIECE):
+            yield "".join(lines)
 
 
 def lines_of(paths: list[Path]) -> Iterator[str]:

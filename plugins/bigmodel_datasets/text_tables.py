@@ -174,14 +174,8 @@ def read_text(path: Path) -> str:
     Raises:
         DataError: it cannot be read, or is not UTF-8.
     """
-    try:
+    with bm.files.reading(path):
         return path.read_text("utf-8-sig")
-    except UnicodeDecodeError as error:
-        raise DataError(
-            f"byte {error.start} is not UTF-8.", where=str(path), fix="save the text as UTF-8."
-        ) from error
-    except OSError as error:
-        raise DataError(f"cannot read it: {error.strerror or error}.", where=str(path)) from error
 
 
 def check_options(dataset: object, *counts: str) -> None:
