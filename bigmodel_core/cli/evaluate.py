@@ -16,6 +16,7 @@ from bigmodel_core.errors import UsageError
 if TYPE_CHECKING:
     from bigmodel_core.data.dataset import Data
     from bigmodel_core.data.split import Split
+    from bigmodel_core.nn.strategy import Strategy
     from bigmodel_core.train.metric import Metric
 
 app = command_app()
@@ -39,6 +40,15 @@ def evaluate(
         list[str] | None,
         typer.Option("--metrics", metavar="NAMES", help="Such as accuracy,f1.  [default: those of training]"),
     ] = None,
+    strategy: Annotated[
+        str | None,
+        typer.Option(
+            "--strategy",
+            metavar="NAME",
+            help="How the model writes targets itself, as beam:width=4.  [default: it is given the true"
+            " tokens before each]",
+        ),
+    ] = None,
     batch_size: Annotated[int, typer.Option("--batch-size", min=1, help="Samples at a time.")] = 256,
     as_json: AsJson = False,
 ) -> None:
@@ -46,14 +56,26 @@ def evaluate(
     from bigmodel_core.cli.names import named, names_in
     from bigmodel_core.cli.sources import found, is_onnx
 
+    writer = None if strategy is None else named("strategy", strategy)
     chosen = None if metrics is None else [named("metric", text) for text in names_in(metrics)]
     path = found(what)
-    measure = _file if is_onnx(path) else _checkpoint
-    facts = measure(path, data_name, data_dir, part, chosen, batch_size)
+    if not is_onnx(path):
+        facts = _checkpoint(path, data_name, data_dir, part, chosen, batch_size, writer)
+    elif writer is None:
+        facts = _file(path, data_name, data_dir, part, chosen, batch_size)
+    else:
+        raise UsageError(
+            "an ONNX file is run by ONNX Runtime, which writes nothing by itself.",
+            where="--strategy",
+            fix="evaluate the run.",
+        )
+    if strategy is not None:
+        facts["strategy"] = strategy
     output = Output(as_json)
     if not as_json:
         values = facts["metrics"]
-        output.say(f"{facts['of']} on {facts['samples']:,} {part} samples of {facts['data']}", "dim")
+        how = "" if strategy is None else f", written by {strategy}"
+        output.say(f"{facts['of']} on {facts['samples']:,} {part} samples of {facts['data']}{how}", "dim")
         output.pairs({name: metric(value) for name, value in values.items() if isinstance(value, float)})
         for name, value in values.items():
             if not isinstance(value, float):
@@ -80,6 +102,7 @@ def _checkpoint(
     part: str,
     metrics: list[Metric] | None,
     batch_size: int,
+    strategy: Strategy | None,
 ) -> dict[str, Any]:
     from bigmodel_core.cli.sources import known_of, load_data
     from bigmodel_core.cli.usual import loss_for, metrics_for
@@ -108,7 +131,7 @@ def _checkpoint(
         "data": data.name,
         "split": part,
         "samples": len(split),
-        "metrics": trainer.evaluate(split, batch_size),
+        "metrics": trainer.evaluate(split, batch_size, strategy=strategy),
     }
 
 

@@ -17,6 +17,7 @@ from bigmodel_core.nn.layer import Layer
 from bigmodel_core.nn.network import Network
 from bigmodel_core.nn.outputs import listed
 from bigmodel_core.nn.probabilities import makes_probabilities, of_both
+from bigmodel_core.nn.strategy import Strategy
 from bigmodel_core.train.by_output import Losses, Metrics, ignoring
 from bigmodel_core.train.evaluation import EVALUATION_BATCH, Evaluator, in_recorded_units
 from bigmodel_core.train.job import encoded
@@ -70,6 +71,7 @@ class TrainedModel:
         batch_size: int = EVALUATION_BATCH,
         *,
         averaged: bool = False,
+        strategy: Strategy | None = None,
     ) -> dict[str, Any]:
         """The mean loss and the metrics on samples, by name: {"loss": 0.08, "accuracy": 0.97}.
 
@@ -81,18 +83,27 @@ class TrainedModel:
                 model sees.
             batch_size: samples at a time; the result does not depend on it beyond rounding.
             averaged: whether to measure the model with the averages of its parameters.
+            strategy: how a model of sources and targets is to write each target by itself, as in
+                `bm.strategies.Greedy()`: then there is no loss, and there are metrics of texts alone. If None
+                it is given the true tokens before each.
 
         Raises:
             GraphError: the model is not built yet.
-            UsageError: averages are asked for, and training keeps none.
+            UsageError: averages are asked for, and training keeps none; a strategy is given, and the model
+                writes no targets or no metric is one of texts.
             ShapeError, DtypeError, DataError: the samples do not fit the model, or its training data.
         """
         check_one_pair(batch_size, "evaluate")
         network = self.averaged().network if averaged else self.network
         split = encoded(split.test if isinstance(split, Data) else split, self.encoding)
         samples = Samples.of(split, model=network)
-        first = samples.first(1)
         encoding = self.encoding or (split.encoding if isinstance(split, Split) else None)
+        if strategy is not None:
+            from bigmodel_core.train.writing import metrics_of_writing  # which needs this module
+
+            size = check_batch_size(batch_size)
+            return metrics_of_writing(network, samples, self.metrics, encoding, strategy, size)
+        first = samples.first(1)
         loss = ignoring(self.step.loss, None if encoding is None else encoding.ignore)
         goal = goal_of(loss, network, first.inputs, first.labelled(), first.weight)
         units = self.encoding if encoding is None or encoding.target_preprocessing is not None else encoding

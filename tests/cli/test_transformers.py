@@ -87,3 +87,8 @@ def test_predict_answers_for_a_text(
         assert all(item["label"] in labels for item in found["spans"])
     else:
         assert set(found["text"]) <= set("0123456789 abcdefghijklmnopqrstuvwxyz")
+        by_beam = ("--strategy", "beam:width=2", "--metrics", "bleu,token_error_rate", "--json")
+        measured = bigmodel("evaluate", "run", *options[2:4], *by_beam)
+        assert measured.code == 0, measured.err
+        assert measured.json["metrics"].keys() == {"bleu", "token_error_rate"}
+        assert measured.json["strategy"] == "beam:width=2"

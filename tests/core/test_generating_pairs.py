@@ -55,6 +55,18 @@ def test_each_source_is_written_as_alone(run: tuple[Any, Path]) -> None:
     assert together == [bm.generate(run[1], source, beam, max_tokens=6) for source in SOURCES]
 
 
+def test_evaluation_by_a_strategy_measures_what_is_written(run: tuple[Any, Path]) -> None:
+    trainer, folder = run
+    split = bm.datasets.load("text-pairs", folder.parent, like=folder).test
+    sources, most = [row[row >= 0] for row in split.x[0][:]], 2 * split.y.shape[1]
+    written = bm.Ragged.of(bm.generate(trainer, sources, max_tokens=most))
+    wanted = bm.metrics.TokenErrorRate(tokenizer=trainer.encoding.target_tokenizer)(written[:], split.y[:])
+    measured = bm.Trainer(trainer.model, "cross_entropy", metrics=["token-error-rate", "accuracy"])
+    assert measured.evaluate(split, 4, strategy=bm.strategies.Greedy()) == {"token_error_rate": wanted}
+    with pytest.raises(UsageError, match="none of the metrics is one of texts"):
+        bm.Trainer(trainer.model, "cross_entropy").evaluate(split, strategy=bm.strategies.Greedy())
+
+
 def test_a_target_needs_a_start() -> None:
     model = bm.models.build("transformer", **SIZES["transformer"], vocabulary=5, target_vocabulary=5)
     with pytest.raises(UsageError, match="no tokenizer of targets"):
