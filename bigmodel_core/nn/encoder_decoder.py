@@ -5,9 +5,12 @@ from __future__ import annotations
 from dataclasses import replace
 from typing import Any
 
+from bigmodel_core.errors import GraphError
 from bigmodel_core.graph.spec import Spec
 from bigmodel_core.nn.layer import GraphPart, Layer
+from bigmodel_core.nn.network import Network
 from bigmodel_core.nn.parameters import KnownInputs
+from bigmodel_core.nn.parts import known_parts
 
 
 def encoder_decoder(model: Any) -> tuple[Layer, Layer]:
@@ -35,6 +38,21 @@ def encoder_decoder(model: Any) -> tuple[Layer, Layer]:
         token = session(token, *memory).argmax(-1)
     ```
     """
+    try:
+        network: Network = model.network
+    except GraphError:
+        return _halves(model)  # which says that it is not built
+    found: tuple[Layer, Layer] = network.made_once("halves", lambda: _halves(model))
+    return found
+
+
+def has_halves(network: Network) -> bool:
+    """Whether a model takes a source and a target, and has parts "encoder" and "decoder" for them."""
+    are_tokens = [spec.is_integer and spec.ndim == 2 for spec in network.inputs]
+    return are_tokens == [True, True] and {"encoder", "decoder"} <= known_parts(network)
+
+
+def _halves(model: Any) -> tuple[Layer, Layer]:
     encoder, decoder = model.part("encoder"), model.part("decoder")
     if isinstance(encoder, GraphPart) and isinstance(decoder, GraphPart):
         _join(encoder, decoder)

@@ -2,12 +2,16 @@
 
 from __future__ import annotations
 
-from collections.abc import Collection
+from collections.abc import Callable, Sequence
+from typing import TypeAlias
 
 import numpy as np
 
 from bigmodel_core.errors import ConfigError
 from bigmodel_core.registry.contracts import undefined
+
+Ends: TypeAlias = Callable[[int, Sequence[int]], bool]
+"""Of a prompt, by its number, and the tokens after it: whether the last of these ends them."""
 
 
 class Strategy:
@@ -29,15 +33,14 @@ class Strategy:
         """
         raise undefined(self, "strategy", "choose")
 
-    def begin(self, prompts: int, stop: Collection[int], most: int) -> Search:
+    def begin(self, limits: Sequence[int], ends: Ends) -> Search:
         """What keeps the texts of one generation.
 
         Args:
-            prompts: how many prompts there are.
-            stop: the tokens that end a text; they are no part of it.
-            most: tokens at most.
+            limits: for each prompt, how many tokens may be written at most.
+            ends: `ends(prompt, tokens)` says whether a text has ended with its last token, which is kept.
         """
-        return Search(self, prompts, stop, most)
+        return Search(self, limits, ends)
 
 
 class Search:
@@ -45,23 +48,29 @@ class Search:
 
     Args:
         strategy: chooses.
-        prompts: how many prompts there are.
-        stop: the tokens that end a text.
-        most: tokens at most.
+        limits: for each prompt, how many tokens may be written at most.
+        ends: whether a text has ended with its last token.
 
     Attributes:
         rows: how many texts are kept for each prompt.
-        is_done: whether all have ended.
     """
 
     rows = 1
 
-    def __init__(self, strategy: Strategy, prompts: int, stop: Collection[int], most: int) -> None:
-        self.strategy, self.stop, self.most = strategy, frozenset(stop), most
-        self.is_done = most < 1
-        self._texts: list[list[int]] = [[] for _ in range(prompts)]
-        self._open = [True] * prompts
+    def __init__(self, strategy: Strategy, limits: Sequence[int], ends: Ends) -> None:
+        self.strategy, self.limits, self.ends = strategy, list(limits), ends
+        self._open = [limit > 0 for limit in limits]
+        self._texts: list[list[int]] = [[] for _ in limits]
         self._step = 0
+
+    @property
+    def is_done(self) -> bool:
+        """Whether all texts have ended."""
+        return not any(self._open)
+
+    def is_open(self, row: int) -> bool:
+        """Whether the text of a row goes on, so that its scores matter."""
+        return self._open[row // self.rows]
 
     def advance(self, scores: np.ndarray) -> tuple[np.ndarray, np.ndarray | None]:
         """One token more.
@@ -70,7 +79,8 @@ class Search:
             scores: (prompts * rows, vocabulary).
 
         Returns:
-            The token of each row, and the rows that they continue; None if each continues its own.
+            The token that goes on in each row, -1 where its text has ended; and the rows that they continue,
+            None if each continues its own.
         """
         chosen = np.asarray(self.strategy.choose(scores, self._step))
         if chosen.shape != (len(scores),) or chosen.dtype.kind not in "iu":
@@ -81,19 +91,16 @@ class Search:
             )
         self._step += 1
         for row, token in enumerate(chosen.tolist()):
-            if not self._open[row]:
-                continue
-            if token in self.stop:
-                self._open[row] = False
-            else:
-                self._texts[row].append(token)
-        self.is_done = self._step >= self.most or not any(self._open)
-        return chosen, None
+            if self._open[row]:
+                text = self._texts[row]
+                text.append(token)
+                self._open[row] = len(text) < self.limits[row] and not self.ends(row, text)
+        return np.where(self._open, chosen, -1), None
 
     def so_far(self, row: int) -> list[int]:
         """The tokens of a row."""
         return self._texts[row]
 
     def answer(self, prompt: int) -> list[int]:
-        """What is certain of the text after a prompt; all of it once `is_done`."""
+        """What is certain of the tokens after a prompt, with those that end it; all once it has ended."""
         return self._texts[prompt]

@@ -12,7 +12,10 @@ from bigmodel_core.testing.checks import CheckSkipped, Found, Inputs, expect
 from bigmodel_core.testing.child import isolated
 from bigmodel_core.testing.registry_checks import registry_checks
 
-PROMPTS, SIZE, STOP, MOST = 5, 7, 3, 12
+PROMPTS, SIZE, STOP = 5, 7, 3
+LIMITS = [12, 5, 12, 1, 8]
+"""How many tokens may follow each prompt."""
+
 BANNED = (1, 4)
 """Tokens whose scores are -inf."""
 
@@ -41,11 +44,11 @@ def written(strategy: Strategy, scores: np.ndarray) -> list[list[int]]:
         strategy: the strategy.
         scores: (prompts, vocabulary, vocabulary); texts begin after token 0.
     """
-    search = strategy.begin(len(scores), [STOP], MOST)
+    search = strategy.begin(LIMITS[: len(scores)], lambda prompt, text: text[-1] == STOP)
     rows = search.rows
     own = np.repeat(np.arange(len(scores)), rows)
     last = np.zeros(len(own), np.int64)
-    for _ in range(MOST):
+    for _ in range(max(LIMITS)):
         if search.is_done:
             break
         given = scores[own, last]
@@ -57,14 +60,14 @@ def written(strategy: Strategy, scores: np.ndarray) -> list[list[int]]:
             tokens.shape == last.shape and tokens.dtype.kind in "iu",
             f"the tokens are {tokens.dtype} {tokens.shape}, expected integers {last.shape}",
         )
-        wrong = tokens[(tokens < 0) | (tokens >= SIZE)]
+        wrong = tokens[(tokens < -1) | (tokens >= SIZE)]
         expect(not wrong.size, f"it chose the token {wrong[:1]}, but there are 0 to {SIZE - 1}")
         if parents is not None:
             expect(
                 np.array_equal(own[np.asarray(parents)], own), "a text goes on from that of another prompt"
             )
-        last = tokens.astype(np.int64)
-    expect(search.is_done, f"it is not done after {MOST} tokens, of which there may be no more")
+        last = np.maximum(tokens.astype(np.int64), 0)  # -1 where a text has ended
+    expect(search.is_done, f"it is not done after {max(LIMITS)} tokens, of which there may be no more")
     return [list(map(int, search.answer(number))) for number in range(len(scores))]
 
 
@@ -81,9 +84,9 @@ def check_reference(strategy: Strategy, reference: Any) -> None:
 def check_tokens(strategy: Strategy) -> None:
     """For flat, ordinary and steep scores it chooses tokens of the vocabulary and comes to an end."""
     for scale in (0.0, 2.0, 1e30):
-        for text in written(strategy, table(scale=scale)):
-            expect(len(text) <= MOST, f"it wrote {len(text)} tokens, {MOST} at most were wanted")
-            expect(STOP not in text, "what it wrote holds the token that ends it")
+        for text, most in zip(written(strategy, table(scale=scale)), LIMITS, strict=True):
+            expect(len(text) <= most, f"it wrote {len(text)} tokens, {most} at most were wanted")
+            expect(STOP not in text[:-1], "it went on behind a token that ends what it writes")
 
 
 def check_allowed(strategy: Strategy) -> None:
@@ -94,8 +97,8 @@ def check_allowed(strategy: Strategy) -> None:
         expect(not {*text} & {*BANNED}, f"it wrote a token whose score is -inf: {text}")
     scores[:] = -np.inf
     scores[:, :, 5] = 0
-    for text in written(strategy, scores):
-        expect(text == [5] * MOST, f"token 5 alone is allowed, but it wrote {text}")
+    for text, most in zip(written(strategy, scores), LIMITS, strict=True):
+        expect(text == [5] * most, f"token 5 alone is allowed, {most} times, but it wrote {text}")
 
 
 def check_again(strategy: Strategy) -> None:

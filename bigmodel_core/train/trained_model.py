@@ -30,6 +30,7 @@ from bigmodel_core.train.samples import (
     fitting_batch_size,
 )
 from bigmodel_core.train.step import TrainStep
+from bigmodel_core.train.writing import metrics_of_writing
 
 
 class TrainedModel:
@@ -99,8 +100,6 @@ class TrainedModel:
         samples = Samples.of(split, model=network)
         encoding = self.encoding or (split.encoding if isinstance(split, Split) else None)
         if strategy is not None:
-            from bigmodel_core.train.writing import metrics_of_writing  # which needs this module
-
             size = check_batch_size(batch_size)
             return metrics_of_writing(network, samples, self.metrics, encoding, strategy, size)
         first = samples.first(1)

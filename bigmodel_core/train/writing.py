@@ -2,22 +2,22 @@
 
 from __future__ import annotations
 
-from typing import Any
-
 import numpy as np
 
 from bigmodel_core.data.encoding import Encoding
 from bigmodel_core.data.ragged import NO_TOKEN, Ragged
 from bigmodel_core.errors import UsageError
+from bigmodel_core.generating.generate import written
+from bigmodel_core.generating.writer import WritingModel
+from bigmodel_core.nn.network import Network
 from bigmodel_core.nn.strategy import Strategy
 from bigmodel_core.train.by_output import Metrics, named_metrics
 from bigmodel_core.train.evaluation import fitted_metric
-from bigmodel_core.train.generation import generate
 from bigmodel_core.train.samples import Samples
 
 
 def metrics_of_writing(
-    model: Any,
+    network: Network,
     samples: Samples,
     metrics: Metrics,
     encoding: Encoding | None,
@@ -29,7 +29,7 @@ def metrics_of_writing(
     No text gets longer than twice the longest true one.
 
     Args:
-        model: a built model with an encoder and a decoder.
+        network: a model with an encoder and a decoder.
         samples: sources and the targets so far, and what follows in the targets.
         metrics: those of texts among them are taken.
         encoding: of the data.
@@ -57,12 +57,11 @@ def metrics_of_writing(
             fix='name one, as in metrics=["bleu"] or --metrics token_error_rate.',
         )
     states = {name: metric.empty() for name, metric in chosen.items()}
-    tokenizer = None if encoding is None else encoding.target_tokenizer
     most = 2 * samples.labelled().shape[1]
     for part in samples.by_length()[0].parts(batch_size):
         sources = [row[row != NO_TOKEN] for row in np.asarray(part.inputs[0])]
-        texts = generate(model, sources, strategy, max_tokens=most, tokenizer=tokenizer)
-        written = Ragged.of(texts)[:]
+        texts = written(WritingModel(network, encoding), sources, strategy, most)
+        rows = Ragged.of(texts)[:]
         for name, metric in chosen.items():
-            states[name] = metric.update(states[name], written, np.asarray(part.labelled()))
+            states[name] = metric.update(states[name], rows, np.asarray(part.labelled()))
     return {name: float(metric.result(states[name])) for name, metric in chosen.items()}

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Collection
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, field
 
 import numpy as np
@@ -30,8 +30,8 @@ class Beam(bm.Strategy):
         bm.check_number(self, "width", whole=True, at_least=1)
         bm.check_number(self, "length_penalty")
 
-    def begin(self, prompts: int, stop: Collection[int], most: int) -> bm.Search:
-        return BeamSearch(self, prompts, stop, most)
+    def begin(self, limits: Sequence[int], ends: Callable[[int, Sequence[int]], bool]) -> bm.Search:
+        return BeamSearch(self, limits, ends)
 
 
 @dataclass
@@ -42,82 +42,73 @@ class _Prompt:
         scores: of those that are followed, the sums of their log-probabilities; the best first.
         texts: these.
         ended: texts that have ended, with their scores; the best first.
-        is_done: whether none that is followed can become better.
     """
 
     scores: np.ndarray
     texts: list[list[int]]
     ended: list[tuple[float, list[int]]] = field(default_factory=list)
-    is_done: bool = False
 
 
 class BeamSearch(bm.Search):
     """The texts that a beam search follows; `score(prompt)` is that of the best."""
 
-    def __init__(self, strategy: Beam, prompts: int, stop: Collection[int], most: int) -> None:
-        super().__init__(strategy, prompts, stop, most)
+    def __init__(
+        self, strategy: Beam, limits: Sequence[int], ends: Callable[[int, Sequence[int]], bool]
+    ) -> None:
+        super().__init__(strategy, limits, ends)
         self.rows, self.penalty = strategy.width, strategy.length_penalty
         first = np.full(self.rows, -np.inf)
         first[0] = 0.0  # at first all rows of a prompt are the same text
-        self._prompts = [_Prompt(first, [[] for _ in range(self.rows)]) for _ in range(prompts)]
+        self._prompts = [_Prompt(first, [[] for _ in range(self.rows)]) for _ in limits]
+
+    def is_open(self, row: int) -> bool:
+        scores = self._prompts[row // self.rows].scores
+        return super().is_open(row) and bool(scores[row % self.rows] > -np.inf)
 
     def advance(self, scores: np.ndarray) -> tuple[np.ndarray, np.ndarray | None]:
         self._step += 1
         logs = _log_softmax(scores)
-        tokens = np.zeros(len(scores), np.int64)
+        tokens = np.full(len(scores), -1)
         parents = np.arange(len(scores))
-        for number, prompt in enumerate(self._prompts):
-            if not prompt.is_done:
+        for number, is_open in enumerate(self._open):
+            if is_open:
                 rows = slice(number * self.rows, (number + 1) * self.rows)
-                chosen, origins = self._advanced(prompt, logs[rows])
-                tokens[rows], parents[rows] = chosen, number * self.rows + origins
-        self.is_done = all(prompt.is_done for prompt in self._prompts)
+                chosen, origins = self._advanced(number, logs[rows])
+                parents[rows] = number * self.rows + origins
+                tokens[rows] = chosen if self._open[number] else -1
         return tokens, parents
 
-    def _advanced(self, prompt: _Prompt, logs: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+    def _advanced(self, number: int, logs: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
         """The texts of a prompt with one token more: tokens, and which row each continues."""
-        sums = (prompt.scores[:, None] + logs).ravel()
-        size = logs.shape[1]
-        candidates = self.rows * max(2, 1 + len(self.stop))  # so many that enough go on if all may end
-        best = _best(sums, candidates)
-        length, last = float(self._step) ** self.penalty, self._step >= self.most
-        going: list[int] = []
-        for rank, place in enumerate(best.tolist()):
-            if sums[place] == -np.inf:
+        prompt, last = self._prompts[number], self._step >= self.limits[number]
+        length = float(self._step) ** self.penalty
+        going: list[tuple[float, list[int], int]] = []
+        for rank, (total, row, token) in enumerate(_best_first(prompt.scores[:, None] + logs, 2 * self.rows)):
+            if len(going) == self.rows or (last and rank == self.rows):
                 break
-            row, token = divmod(place, size)
-            ends = token in self.stop
-            if (ends or last) and rank < self.rows:
-                text = prompt.texts[row] if ends else [*prompt.texts[row], token]
-                prompt.ended.append((float(sums[place]) / length, text))
-            elif not ends and not last and len(going) < self.rows:
-                going.append(place)
+            text = [*prompt.texts[row], token]
+            if last or self.ends(number, text):
+                if rank < self.rows:
+                    prompt.ended.append((total / length, text))
+            else:
+                going.append((total, text, row))
         prompt.ended = sorted(prompt.ended, key=lambda item: -item[0])[: self.rows]
-        if last or not going:
-            prompt.is_done = True
-            return np.zeros(self.rows, np.int64), np.arange(self.rows)
-        origins, tokens = np.divmod(np.array(going), size)
-        prompt.texts = [
-            [*prompt.texts[row], token] for row, token in zip(origins.tolist(), tokens.tolist(), strict=True)
-        ]
-        prompt.scores = sums[going]
-        missing = self.rows - len(going)
-        if missing:  # fewer tokens are allowed than texts are followed
-            prompt.texts += [[] for _ in range(missing)]
-            prompt.scores = np.concatenate([prompt.scores, np.full(missing, -np.inf)])
-            origins, tokens = (
-                np.concatenate([part, np.zeros(missing, np.int64)]) for part in (origins, tokens)
-            )
         is_full = len(prompt.ended) == self.rows
-        prompt.is_done = is_full and prompt.scores[0] / length <= prompt.ended[-1][0]
-        return tokens, origins
+        if not going or (is_full and going[0][0] / length <= prompt.ended[-1][0]):
+            self._open[number] = False
+            return np.zeros(self.rows, np.int64), np.arange(self.rows)
+        # Fewer texts may go on than are followed: none can win by what fills their rows.
+        going += [(-np.inf, going[0][1], going[0][2])] * (self.rows - len(going))
+        prompt.scores = np.array([total for total, _, _ in going])
+        prompt.texts = [text for _, text, _ in going]
+        return np.array([text[-1] for text in prompt.texts]), np.array([row for _, _, row in going])
 
     def so_far(self, row: int) -> list[int]:
         return self._prompts[row // self.rows].texts[row % self.rows]
 
     def answer(self, prompt: int) -> list[int]:
-        found = self._prompts[prompt]
-        return found.ended[0][1] if found.is_done and found.ended else []
+        ended = self._prompts[prompt].ended
+        return [] if self._open[prompt] or not ended else ended[0][1]
 
     def score(self, prompt: int) -> float:
         """The score of the best text of a prompt, once it is done."""
@@ -128,6 +119,18 @@ def _log_softmax(scores: np.ndarray) -> np.ndarray:
     shifted = scores.astype(np.float64) - scores.max(-1, keepdims=True)
     found: np.ndarray = shifted - np.log(np.exp(shifted).sum(-1, keepdims=True))
     return found
+
+
+def _best_first(sums: np.ndarray, count: int) -> Iterator[tuple[float, int, int]]:
+    """The sums (rows, vocabulary) that are not -inf, each with its row and token: the highest first, of equal
+    ones the first. `count` of them are likely to be asked for."""
+    flat, given = sums.ravel(), 0
+    while given < len(flat):
+        for place in _best(flat, count)[given:].tolist():
+            if flat[place] == -np.inf:
+                return
+            yield float(flat[place]), *divmod(place, sums.shape[1])
+        given, count = count, 8 * count
 
 
 def _best(sums: np.ndarray, count: int) -> np.ndarray:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Collection
+from collections.abc import Callable, Sequence
 from typing import Any
 
 import numpy as np
@@ -45,8 +45,8 @@ class OverScores(bm.Strategy):
 
 @fault("a strategy that never ends", "writes tokens", "not done after")
 class Endless(bm.Strategy):
-    def begin(self, prompts: int, stop: Collection[int], most: int) -> bm.Search:
-        return bm.Search(self, prompts, stop, most + 1)
+    def begin(self, limits: Sequence[int], ends: Callable[[int, Sequence[int]], bool]) -> bm.Search:
+        return bm.Search(self, [limit + 1 for limit in limits], ends)
 
     def choose(self, scores: np.ndarray, step: int) -> np.ndarray:
         return greedy(scores, step)

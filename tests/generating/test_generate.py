@@ -106,6 +106,20 @@ def test_it_ends_where_the_context_is_full() -> None:
     assert len(bm.generate(gpt(), [1, 2, 3], max_tokens=100)) == 14  # the last one is not read
 
 
+@pytest.mark.parametrize("strategy", STRATEGIES, ids=lambda item: type(item).__name__)
+@pytest.mark.parametrize("name", ["gpt", "llama"])
+def test_a_short_prompt_is_not_cut_where_the_context_of_a_longer_one_is_full(
+    name: str, strategy: bm.Strategy
+) -> None:
+    network, prompts = MODELS[name](), [[1], [*range(1, 12), 2, 3, 4]]
+    together = [row.tolist() for row in bm.generate(network, prompts, strategy, max_tokens=10)]
+    alone = [bm.generate(network, row, strategy, max_tokens=10).tolist() for row in prompts]
+    assert list(map(len, alone)) == [10, 3]
+    if type(strategy).__name__ == "Sample":  # whose draws depend on the place in the batch
+        alone[1] = together[1]
+    assert together == alone
+
+
 def test_a_stop_token_ends_it_and_is_left_out() -> None:
     network = gpt()
     free = bm.generate(network, [4], max_tokens=8).tolist()
@@ -150,6 +164,58 @@ def test_pieces_of_a_text_hold_no_half_characters() -> None:
         stream=True,
     )
     assert [*pieces] == ["日", "本", "é"]
+
+
+@pytest.mark.parametrize("stream", [False, True])
+@pytest.mark.parametrize(
+    ("stop", "text"),
+    [
+        ("the en", "It was "),  # over several tokens
+        ("as", "It w"),  # inside of one
+        (["x", "e end", "nd"], "It was th"),  # what begins first, of those that are met
+        ("the ends", "It was the end"),  # held back, and then not met
+        ("d", "It was the en"),  # the last of all
+    ],
+)
+def test_a_stop_text_ends_it_wherever_it_begins(stop: Any, text: str, stream: bool) -> None:
+    tokenizer = bm.Tokenizer.train(["It was was was the the end end"], kind="bpe", vocabulary=266)
+    ids = tokenizer.encode("It was the end").ids.tolist()
+    pieces = [tokenizer.decode([number]) for number in ids]
+    assert " was" in pieces and len(pieces) > 4
+    told = bm.generate(
+        gpt(vocabulary=tokenizer.size),
+        "a",
+        max_tokens=len(ids),
+        stop=stop,
+        tokenizer=tokenizer,
+        allowed=lambda written: [ids[len(written)]],
+        stream=stream,
+    )
+    assert "".join(told) == text
+
+
+def test_pieces_do_not_tell_what_may_begin_a_stop_text() -> None:
+    tokenizer = bm.Tokenizer.train(["abcdefghijkl"], kind="characters")
+    ids = tokenizer.encode("abcabdef").ids.tolist()
+    options: dict[str, Any] = {"max_tokens": 8, "stop": "abd", "tokenizer": tokenizer, "stream": True}
+    told = bm.generate(gpt(), "l", allowed=lambda written: [ids[len(written)]], **options)
+    assert [*told] == ["abc"]
+    told = bm.generate(gpt(), [11], allowed=lambda written: [ids[len(written)]], **options)
+    assert [piece.tolist() for piece in told] == [[0, 1, 2]]
+
+
+def test_beams_end_at_stop_texts() -> None:
+    tokenizer = bm.Tokenizer.train(["abcdefghijkl"], kind="characters")
+    options: dict[str, Any] = {"tokenizer": tokenizer, "max_tokens": 6}
+    free = bm.generate(gpt(), "a", bm.strategies.Beam(1), **options)
+    assert bm.generate(gpt(), "a", bm.strategies.Beam(1), stop=free[2:4], **options) == free[:2]
+
+
+def test_words_go_on_with_a_blank() -> None:
+    tokenizer = bm.Tokenizer.train(["a b c d e f g h i j k l"], kind="words")
+    text = bm.generate(gpt(), "a b", max_tokens=3, tokenizer=tokenizer)
+    ids = bm.generate(gpt(), tokenizer.encode("a b").ids, max_tokens=3).tolist()
+    assert "a b" + text == tokenizer.decode([*tokenizer.encode("a b").ids, *ids])
 
 
 def test_a_checkpoint_writes_what_the_model_writes(tmp_path: Any, network: Any) -> None:
