@@ -128,13 +128,16 @@ def store_vector(builder: Any, value: Any, address: Any, alignment: int, mask: A
     builder.call(masked, [value, place, ir.IntType(32)(alignment), mask])
 
 
-def prefetch(builder: Any, address: Any) -> None:
-    """Ask for the cache line at an address, whether there is memory or not, into the second-level cache."""
+def prefetch(builder: Any, address: Any, to_write: bool = False) -> None:
+    """Ask for the cache line at an address, whether there is memory or not: into the second-level cache, or
+    into the first where it will be written."""
     from llvmlite import ir
 
     byte, word = ir.IntType(8).as_pointer(), ir.IntType(32)
     function = declare(builder, "llvm.prefetch.p0", ir.VoidType(), [byte, word, word, word])
-    builder.call(function, [builder.inttoptr(address, byte), word(0), word(2), word(1)])
+    builder.call(
+        function, [builder.inttoptr(address, byte), word(int(to_write)), word(3 if to_write else 2), word(1)]
+    )
 
 
 def lane_mask(builder: Any, count: Any, lanes: int) -> Any:

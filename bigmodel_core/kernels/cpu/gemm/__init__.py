@@ -3,7 +3,8 @@
 A chunk of work is a block of C, chosen by the shape alone, so that results do not depend on the number of
 threads. For one block of k after the other it runs down the rows of A, tile by tile, and each tile's rows
 of A, which fit the first-level cache, meet all columns of the chunk (after Goto and van de Geijn, 2008,
-with the roles of A and B exchanged). A is read in place, also when it is transposed. B is read in place
+with the roles of A and B exchanged). A is read in place, also when it is transposed; rows that fall on the
+same lines of the cache are copied. B is read in place
 if it is small; else the part that a block of k needs is first copied into panels as wide as a tile, on
 the stack, so that it stays in the cache of the thread that uses it.
 
@@ -126,8 +127,7 @@ def over_reads(product: MatrixProduct, has_bias: bool = False) -> tuple[int, ...
         return ()
     if _is_turned(p, has_bias):
         return (0,)
-    is_copied = p.transpose_a and p.m * SIZES[p.dtype] % ALIAS == 0
-    return (*((0,) if is_copied else ()), 1, *((2,) if has_bias else ()))
+    return (1, *((2,) if has_bias else ()))
 
 
 def _is_dots_of_b(p: MatrixProduct) -> bool:
@@ -196,9 +196,7 @@ def _product(
     if b_form == PANELS:
         b_row, b_column = panel_strides(p.dtype, p.k)
     rows, columns = (p.m, tile_columns(p.dtype)) if narrow else _block(p, b_form)
-    a_form = IN_PLACE
-    if columns >= 64 and max(a_row, a_step) % ALIAS == 0:
-        a_form = TRANSPOSE if p.transpose_a else COPY
+    a_form = COPY if columns >= 64 and not p.transpose_a and a_row % ALIAS == 0 else IN_PLACE
     across, down = -(-p.n // columns), -(-p.m // rows)
     group = 1
     if across * down == 1:

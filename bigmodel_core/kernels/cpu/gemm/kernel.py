@@ -17,12 +17,10 @@ DEPTH_BYTES = 1280
 """Bytes of a row in a block of k, at most: twelve rows then take 15 KB of the first-level cache."""
 LINE = 64
 """Bytes of a cache line."""
-GROUP = 4
-"""Tiles of a transposed A that are copied at once, so that cache lines are read as a whole."""
 
 IN_PLACE, COPY, TRANSPOSE, PANELS = 0, 1, 2, 3
-"""How an operand is read: where it is; or copied, as it is or transposed, into panels (B) or tiles (A); or,
-for B alone, from panels of the whole matrix."""
+"""How an operand is read: where it is; or copied, into panels (B) or tiles (A); or, for B alone, transposed
+into panels, or from panels of the whole matrix."""
 
 
 @functools.cache
@@ -33,11 +31,9 @@ def product_kernel(dtype: str) -> NativeFunction:
     panel_row, vector, wide = width * size, lanes * size, WIDE * lanes
     multiply, transpose = multiply_tile(dtype), transpose_block(dtype)
     copy_panel_row, copy_vector = copy_vectors(dtype, width // lanes), copy_vectors(dtype, 1)
-    heights_row = -(-h0 // lanes) * vector  # one step of k of a tile of transposed A
-    copy_heights = copy_vectors(dtype, heights_row // vector)
     read, write = load(dtype), store(dtype)
     b_memory = stack_memory(DEPTH_BYTES * COLUMNS)
-    a_memory = stack_memory(DEPTH_BYTES * max(h0, GROUP * heights_row // size))
+    a_memory = stack_memory(DEPTH_BYTES * h0)
 
     def pack_b(b, b_row, b_column, columns, kc, panel, form, target):
         """Copy `kc` rows of some columns of B into panels."""
@@ -86,7 +82,8 @@ def product_kernel(dtype: str) -> NativeFunction:
                     pack_b(b_read, b_row, b_column, j1 - j0, kc, panel, b_form, panels)
                     b_read, b_step, b_next = panels, panel_row, panel // width
                 # While tiles of this block of k are computed, the next block's B is on its way: tile t asks
-                # for line t of each of its rows (of each of its columns, where B is transposed).
+                # for line t of each of its rows (of each of its columns, where B is transposed). Else the
+                # first tile of a row of tiles asks for the A of the next row, where A is read in place.
                 upcoming = b + (k0 + kc) * b_row if is_copied and k0 + kc < k else a
                 lines = (kc * size if b_form == TRANSPOSE else (j1 - j0) * size) // LINE
                 ahead_step = b_column if b_form == TRANSPOSE else b_row
@@ -94,7 +91,7 @@ def product_kernel(dtype: str) -> NativeFunction:
                 number = k0 // depth
                 fresh = number % together == 0 and not (adds and number == 0)  # the first block of its group
                 to = c if number < together else sums
-                i = a_copied = copied = i0
+                i = i0
                 while i < i1:
                     left = i1 - i
                     h = h0
@@ -109,17 +106,6 @@ def product_kernel(dtype: str) -> NativeFunction:
                             for p in range(0, row, vector):
                                 copy_vector(a_read + r * a_row + p, a_tile + r * row + p)
                         a_read = a_tile
-                    elif a_form == TRANSPOSE:
-                        if i >= copied:
-                            tiles = min(GROUP, (left + h0 - 1) // h0)
-                            for p in range(kc):
-                                for tile in range(tiles):
-                                    source = a_read + p * a_step + tile * h0 * size
-                                    copy_heights(source, a_tile + (tile * kc + p) * heights_row)
-                            a_copied, copied = i, i + GROUP * h0
-                        tile = (i - a_copied) // h0
-                        inside = i - a_copied - tile * h0
-                        a_read, step = a_tile + tile * kc * heights_row + inside * size, heights_row
                     target = to + i * n * size
                     start, start_row, start_next = target, n * size, size
                     if fresh:
@@ -134,6 +120,11 @@ def product_kernel(dtype: str) -> NativeFunction:
                         if upcoming != a and line < lines:
                             ahead, next_ahead = upcoming + line * LINE, ahead_step
                             line += 1
+                        elif j == j0 and a_form == IN_PLACE:
+                            if a_row == size:  # transposed: a line of each step of k
+                                ahead, next_ahead = a_read + (h + h0 - 1) * size, a_step
+                            elif a_row == kc * size:  # rows in one piece
+                                ahead, next_ahead = a_read + h * a_row, h0 * size
                         multiply(
                             kc,
                             a_read,

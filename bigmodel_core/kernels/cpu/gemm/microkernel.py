@@ -12,6 +12,7 @@ number of A. Shorter tiles of the same family serve the rows that are left over.
 from __future__ import annotations
 
 import functools
+import itertools
 from typing import Any
 
 from bigmodel_core.graph.dtypes import SIZES
@@ -60,8 +61,8 @@ def multiply_tile(dtype: str) -> Intrinsic:
     0), or 0 for nothing; it is added last, so that a block of k has its own sum. `rows` is one of
     `tile_rows()`, `columns` at most `tile_columns(dtype)` (with one row, also `WIDE` vectors), `k` at least
     1. Rows of B and of `start` are read in whole vectors, past the last column. Tall tiles ask the memory for
-    what comes next: in each step of k for the cache line at `ahead`, which then moves on by `ahead_step`; any
-    address will do.
+    their lines of C, and for what comes next: in each step of k for the cache line at `ahead`, which then
+    moves on by `ahead_step`; any address will do.
     """
     lanes, heights = vector_unit().lanes(dtype), tile_rows()
     shapes = (*((rows, vectors) for rows in heights for vectors in range(1, VECTORS + 1)), (1, WIDE))
@@ -83,6 +84,10 @@ def tile_function(function: Any, dtype: str, rows: int, vectors: int) -> None:
 
     builder = ir.IRBuilder(entry)
     groups, offsets = rows_of_a(builder, arguments, rows)
+    if rows in tile_rows()[:2]:
+        for i, j in itertools.product(range(rows), range(vectors)):
+            place = at(builder, arguments["c"], arguments["c_row"], i, j * vector.count * size)
+            prefetch(builder, place, to_write=True)
     builder.branch(loop)
 
     builder = ir.IRBuilder(loop)
