@@ -13,10 +13,9 @@ from typing import Any, Self
 import numpy as np
 
 from bigmodel_core.data.text_stream import TextStream
+from bigmodel_core.data.tokenizer_files import FILE, document_in, text_of
 from bigmodel_core.data.tokenizer_training import trained
 from bigmodel_core.errors import BigmodelError, ConfigError, DataError
-
-FILE = "tokenizer.json"
 
 ROLES: dict[str, tuple[str, ...]] = {
     "unknown": ("[UNK]", "<unk>", "<|unk|>"),
@@ -115,24 +114,17 @@ class Tokenizer:
 
     @classmethod
     def load(cls, path: str | Path) -> Self:
-        """That of a file `tokenizer.json`, or of a folder with one in it.
+        """That of a file `tokenizer.json`, or of a folder with one in it, or with a vocabulary of older form:
+        `vocab.txt`, or `vocab.json` and `merges.txt`.
 
         Raises:
             DataError: there is no such file, or it describes no tokenizer.
         """
         place = Path(path)
-        place = place / FILE if place.is_dir() else place
         try:
-            return cls(place.read_text("utf-8"))
-        except (OSError, UnicodeDecodeError) as error:
-            reason = getattr(error, "strerror", None) or str(error)
-            raise DataError(
-                f"cannot read the tokenizer: {reason}.",
-                where=str(place),
-                fix=f"name a {FILE}, or a folder with one.",
-            ) from error
+            return cls(document_in(place) if place.is_dir() else text_of(place))
         except DataError as error:
-            error.where = str(place)
+            error.where = str(place) if error.where in (None, "Tokenizer") else error.where
             raise
 
     def to_json(self) -> str:

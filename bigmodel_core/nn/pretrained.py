@@ -8,6 +8,8 @@ from typing import Any
 
 import numpy as np
 
+from bigmodel_core.graph.spec import Spec
+
 
 def _keys(text: str) -> frozenset[str]:
     return frozenset(text.split())
@@ -40,18 +42,32 @@ class Weight:
         name: the array's, in the file.
         transposed: whether the file has (out, in) where we have (in, out).
         part: (i, n) if the parameter is the i-th of n equal parts along the array's last axis.
+        shape: of the array, if it has more axes than the parameter, with -1 for what any size may be.
     """
 
     path: str
     name: str
     transposed: bool = False
     part: tuple[int, int] | None = None
+    shape: tuple[int, ...] | None = None
 
     def taken(self, array: np.ndarray) -> np.ndarray:
-        """The parameter, of the array in the file."""
+        """The parameter, of the array in the file; an array that cannot be it as it is."""
         if self.part is not None and array.shape and array.shape[-1] % self.part[1] == 0:
             array = np.split(array, self.part[1], -1)[self.part[0]]
+        if self.shape is not None:
+            if len(self.shape) != array.ndim or any(
+                size not in (-1, own) for size, own in zip(self.shape, array.shape, strict=True)
+            ):
+                return array
+            ones = tuple(axis for axis, size in enumerate(self.shape) if size == 1)
+            array = array.reshape(len(array), -1) if self.transposed else array.squeeze(ones)
         return array.T if self.transposed else array
+
+    def written(self, parameter: np.ndarray) -> np.ndarray:
+        """The array for the file, or the part of it, of the parameter."""
+        array = parameter.T if self.transposed else parameter
+        return array if self.shape is None else array.reshape(self.shape)
 
 
 Config = Mapping[str, Any]
@@ -71,6 +87,11 @@ class Pretrained:
         fixed: keys that must have a value, if they are there, since the class computes nothing else.
         prefixes: what names in files may begin with, besides what `weights` says.
         unused: patterns of arrays that files may have and nothing needs.
+        new: patterns of parameters, by our paths, that a file may lack where the class is asked for by name:
+            those of a head.
+        vocabulary: the file with the vocabulary of its tokenizer where there is no `tokenizer.json`:
+            "vocab.txt" or "vocab.json".
+        inputs: the inputs that a model of a configuration is built for; by default those it is designed for.
     """
 
     kind: str
@@ -82,3 +103,6 @@ class Pretrained:
     fixed: Mapping[str, Any]
     prefixes: tuple[str, ...] = ()
     unused: tuple[str, ...] = ()
+    new: tuple[str, ...] = ()
+    vocabulary: str | None = None
+    inputs: Callable[[Any, Config], tuple[Spec, ...]] = lambda model, config: model._input_specs()

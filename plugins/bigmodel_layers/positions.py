@@ -69,11 +69,12 @@ class TokenSteps(bm.Layer):
 class PositionalEmbedding(bm.Layer):
     """Adds a learned vector for each position (Gehring et al., 2017): (N, T, K) becomes (N, T, K).
 
-    Parameters: `weight` (context, K), which starts normal with a deviation of 0.02.
+    Parameters: `weight` (first + context, K), which starts normal with a deviation of 0.02.
 
     Args:
         context: how many positions there are.
         causal: whether positions that are not given go on from call to call of a session.
+        first: the row of the first position; those before it are not used, as RoBERTa has two of them.
 
     Raises:
         ShapeError: there are more steps than positions.
@@ -86,14 +87,16 @@ class PositionalEmbedding(bm.Layer):
 
     context: int
     causal: bool = False
+    first: int = 0
 
     def __post_init__(self) -> None:
         bm.check_number(self, "context", whole=True, at_least=1)
+        bm.check_number(self, "first", whole=True, at_least=0)
 
     @classmethod
     def examples(cls) -> list[tuple[dict[str, Any], list[tuple[int, ...]]]]:
         """What the conformance kit runs."""
-        return [({"context": 5}, [(2, 3, 4)])]
+        return [({"context": 5, "first": 1}, [(2, 3, 4)])]
 
     def __call__(self, x: Any, positions: Any = None) -> Any:
         """x with the vectors of its positions.
@@ -102,7 +105,7 @@ class PositionalEmbedding(bm.Layer):
             x: (N, T, K).
             positions: of its steps, (T,) or (N, T) integers; 0, 1, 2, ... if None.
         """
-        table = self.parameter("weight", (self.context, _width(x)), "normal")
+        table = self.parameter("weight", (self.first + self.context, _width(x)), "normal")
         steps = x.shape[-2]
         if isinstance(steps, int) and steps > self.context:
             raise ShapeError(
@@ -110,7 +113,7 @@ class PositionalEmbedding(bm.Layer):
                 fix=f"pass at most {self.context} steps, or build with a larger context.",
             )
         where = step_positions(self, x, self.causal) if positions is None else positions
-        return x + ops.gather(table, where)
+        return x + ops.gather(table, where + self.first if self.first else where)
 
 
 @dataclass(frozen=True)

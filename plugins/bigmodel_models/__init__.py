@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import bigmodel_core as bm
 from bigmodel_models.alexnet import Alexnet
-from bigmodel_models.bert import Bert, BertClassifier, BertSpans, BertTagger
+from bigmodel_models.bert import Bert, BertClassifier, BertEncoder, BertSpans, BertTagger
 from bigmodel_models.bigmodel_cnn import BigmodelCnn
 from bigmodel_models.densenet import Densenet121
 from bigmodel_models.gpt import Gpt
@@ -31,6 +31,7 @@ __all__ = [
     "Alexnet",
     "Bert",
     "BertClassifier",
+    "BertEncoder",
     "BertSpans",
     "BertTagger",
     "BigmodelCnn",
@@ -80,6 +81,7 @@ def bigmodel_models() -> list[type[bm.Model]]:
         Llama,
         Transformer,
         Bert,
+        BertEncoder,
         BertClassifier,
         BertTagger,
         BertSpans,

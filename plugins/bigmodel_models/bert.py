@@ -3,10 +3,11 @@
 from __future__ import annotations
 
 from dataclasses import dataclass, replace
-from typing import Any, ClassVar, Self
+from typing import Any, ClassVar, Literal, Self
 
 import bigmodel_core as bm
 from bigmodel_core import ops
+from bigmodel_models.published_berts import families
 from bigmodel_models.sizes import check_heads, fill
 
 _BERT = {"vocabulary": 30522, "context": 512}
@@ -21,9 +22,14 @@ HIDDEN = -1e9
 
 @dataclass(frozen=True)
 class BertEncoder(bm.Model):
-    """The encoder of BERT, which is a model with one of several heads.
+    """The encoder of BERT (Devlin et al., 2019): a vector for each token that knows of those on both sides.
 
-    All heads name its parameters alike, so that those of a model that was trained on much text fit.
+    Takes tokens (N, T), -1 where there is none, and segments (N, T), 0 or 1, or tokens alone; gives vectors
+    (N, T, width). The models with heads name its parameters alike, so that those of a model that was trained
+    on much text fit.
+
+    Its options make it that of DistilBERT (Sanh et al., 2019), RoBERTa (Liu et al., 2019) and ALBERT (Lan et
+    al., 2020), too; `bm.from_pretrained` reads published weights of all four.
 
     Args:
         size: "nano", "base" or "large": what the following are if not given.
@@ -35,8 +41,19 @@ class BertEncoder(bm.Model):
         dropout: in training, the probability of zeroing numbers of the embedding and of what blocks add.
         epsilon: of the normalisation.
         recompute: whether training keeps less of each block and computes it again; see `Recompute`.
+        hidden: the width inside of the feed-forward networks; four times `width` if None.
+        activation: in them and in the head of masked tokens: "gelu", "gelu_tanh" or "relu".
+        segments: how many kinds of segments have a vector; with fewer than two, given segments count nothing.
+        embedding_width: of the vectors of tokens, segments and positions, if a dense layer makes those of
+            `width` of them, as ALBERT has it.
+        groups: into how many groups layers are divided, one after the other, of which each is one block that
+            is called several times, as ALBERT has it; each layer has its own if None.
+        first_position: the row of the table of positions that the first token has, 2 in RoBERTa.
+        pooling: the activation of the layer behind the first token's vector: "tanh", or "relu" in DistilBERT.
     """
 
+    name: ClassVar[str] = "bert-encoder"
+    pretrained: ClassVar[tuple[bm.Pretrained, ...]] = families("encoder")
     optimizer: ClassVar[str] = "adamw"
     learning_rate: ClassVar[float | None] = 5e-4
     size: str = "nano"
@@ -48,52 +65,94 @@ class BertEncoder(bm.Model):
     dropout: float = 0.1
     epsilon: float = 1e-12
     recompute: bool = False
+    hidden: int | None = None
+    activation: Literal["gelu", "gelu_tanh", "relu"] = "gelu"
+    segments: int = 2
+    embedding_width: int | None = None
+    groups: int | None = None
+    first_position: int = 0
+    pooling: Literal["tanh", "relu"] = "tanh"
 
     def __post_init__(self) -> None:
         fill(self, SIZES)
         check_heads(self)
+        for name in ("hidden", "embedding_width", "groups"):
+            if getattr(self, name) is not None:
+                bm.check_number(self, name, whole=True, at_least=1)
+        for name in ("segments", "first_position"):
+            bm.check_number(self, name, whole=True, at_least=0)
         if hasattr(self, "classes"):
             bm.check_number(self, "classes", whole=True, at_least=1)
 
     @classmethod
     def examples(cls) -> list[tuple[dict[str, Any], list[bm.Spec]]]:
         """What the conformance kit runs."""
-        small = {"vocabulary": 5, "context": 6, "layers": 1, "heads": 2, "width": 4, "dropout": 0.0}
-        return [(small, [bm.Spec(("N", 3), "int64")] * 2)]
+        small = {
+            "vocabulary": 3,
+            "context": 2,
+            "layers": 1,
+            "heads": 2,
+            "width": 2,
+            "hidden": 2,
+            "dropout": 0.0,
+        }
+        return [(small, [bm.Spec(("N", 2), "int64")] * 2)]
 
-    def input_spec(self) -> tuple[bm.Spec, ...]:
-        return bm.Spec(("N", "T"), "int64"), bm.Spec(("N", "T"), "int64")
+    def input_spec(self) -> bm.Spec | tuple[bm.Spec, ...]:
+        tokens = bm.Spec(("N", "T"), "int64")
+        return (tokens, tokens) if self.segments > 1 else tokens
+
+    def __call__(self, tokens: Any, segments: Any = None) -> Any:
+        return self.encode(tokens, segments)
 
     def embedding(self, name: str, count: int) -> Any:
         """A table of vectors, inside a `__call__`."""
         own: Any = self
-        return bm.layers.Embedding(count, own.width, padded=True, deviation=0.02).named(name)
+        width = own.embedding_width or own.width
+        return bm.layers.Embedding(count, width, padded=True, deviation=0.02).named(name)
+
+    @property
+    def nonlinearity(self) -> Any:
+        """The activation as `Dense` takes it."""
+        return bm.layers.Gelu(approximate=True) if self.activation == "gelu_tanh" else self.activation
 
     def encode(self, tokens: Any, segments: Any = None, embedding: Any = None) -> Any:
         """The vectors of tokens (N, T, width), inside a `__call__`; segments are 0 where they are None."""
         own: Any = self  # whose sizes are filled in
-        segments = ops.minimum(tokens, 0) if segments is None else segments
+        if segments is None or own.segments < 2:
+            segments = ops.minimum(tokens, 0)
         embedding = self.embedding("embedding", own.vocabulary) if embedding is None else embedding
-        x = embedding(tokens) + self.embedding("segment", 2)(segments)
-        x = bm.layers.PositionalEmbedding(own.context).named("position")(x)
+        x = embedding(tokens)
+        if own.segments:
+            x = x + self.embedding("segment", own.segments)(segments)
+        x = bm.layers.PositionalEmbedding(own.context, first=own.first_position).named("position")(x)
         x = bm.layers.LayerNorm(own.epsilon).named("norm")(x)
         x = bm.layers.Dropout(own.dropout)(x)
+        if own.embedding_width is not None:
+            x = bm.layers.Dense(own.width, initial="normal").named("widening")(x)
+        groups = own.groups or own.layers
+        blocks = [self._block().named(f"block_{number + 1}") for number in range(groups)]
         for number in range(own.layers):
-            block = bm.layers.TransformerBlock(
-                own.heads,
-                pre_norm=False,
-                epsilon=own.epsilon,
-                dropout=own.dropout,
-                attention_dropout=own.dropout,
-                recompute=own.recompute,
-                initial="normal",
-            )
-            x = block.named(f"block_{number + 1}")(x, None, tokens >= 0)
+            x = blocks[number * groups // own.layers](x, None, tokens >= 0)
         return x
+
+    def _block(self) -> Any:
+        own: Any = self
+        return bm.layers.TransformerBlock(
+            own.heads,
+            own.hidden,
+            activation=self.nonlinearity,
+            pre_norm=False,
+            epsilon=own.epsilon,
+            dropout=own.dropout,
+            attention_dropout=own.dropout,
+            recompute=own.recompute,
+            initial="normal",
+        )
 
     def pooled(self, x: Any) -> Any:
         """One vector for each text, of its first token, inside a `__call__`."""
-        pooler = bm.layers.Dense(x.shape[-1], activation="tanh", initial="normal")
+        pooler = bm.layers.Dense(x.shape[-1], activation=self.pooling, initial="normal")
         return bm.layers.Dropout(self.dropout)(pooler.named("pooler")(x[:, 0]))
 
     @staticmethod
@@ -120,6 +179,7 @@ class Bert(BertEncoder):
     """
 
     name: ClassVar[str] = "bert"
+    pretrained: ClassVar[tuple[bm.Pretrained, ...]] = families("pairs", "masked")
     loss: ClassVar[Any] = {"masked": "cross_entropy", "next": "cross_entropy"}
     metrics: ClassVar[Any] = {"masked": "accuracy", "next": "accuracy"}
     pairs: bool = True
@@ -137,7 +197,8 @@ class Bert(BertEncoder):
         own: Any = self
         embedding = self.embedding("embedding", own.vocabulary)
         x = self.encode(tokens, segments, embedding)
-        y = bm.layers.Dense(own.width, activation="gelu", initial="normal").named("transform")(x)
+        width = own.embedding_width or own.width
+        y = bm.layers.Dense(width, activation=self.nonlinearity, initial="normal").named("transform")(x)
         y = bm.layers.LayerNorm(own.epsilon).named("transform_norm")(y)
         masked = bm.layers.TiedDense(embedding, use_bias=True).named("masked")(y)
         if not self.pairs:
@@ -158,6 +219,7 @@ class BertClassifier(BertEncoder):
     """
 
     name: ClassVar[str] = "bert-classifier"
+    pretrained: ClassVar[tuple[bm.Pretrained, ...]] = families("classifier")
     classes: int = 2
 
     def __call__(self, tokens: Any, segments: Any = None) -> Any:
@@ -176,6 +238,7 @@ class BertTagger(BertEncoder):
     """
 
     name: ClassVar[str] = "bert-tagger"
+    pretrained: ClassVar[tuple[bm.Pretrained, ...]] = families("tagger")
     classes: int = 9
 
     def __call__(self, tokens: Any, segments: Any = None) -> Any:
@@ -193,6 +256,7 @@ class BertSpans(BertEncoder):
     """
 
     name: ClassVar[str] = "bert-spans"
+    pretrained: ClassVar[tuple[bm.Pretrained, ...]] = families("spans")
     loss: ClassVar[Any] = {"start": "cross_entropy", "end": "cross_entropy"}
     metrics: ClassVar[Any] = {"start": "accuracy", "end": "accuracy"}
 

@@ -15,7 +15,8 @@ GELUS = {"gelu_new": "gelu_tanh", "gelu_pytorch_tanh": "gelu_tanh", "gelu": "gel
 """Activations by their names in configurations."""
 
 
-def _keys(text: str) -> frozenset[str]:
+def keys_of(text: str) -> frozenset[str]:
+    """Words of a text."""
     return frozenset(text.split())
 
 
@@ -106,7 +107,7 @@ GPT2 = bm.Pretrained(
     fields=_gpt2_fields,
     config=_gpt2_config,
     weights=_gpt2_weights,
-    read=_keys(
+    read=keys_of(
         "vocab_size n_positions n_ctx n_layer n_head n_embd n_inner activation_function "
         "layer_norm_epsilon resid_pdrop embd_pdrop attn_pdrop tie_word_embeddings summary_activation "
         "summary_first_dropout summary_proj_to_labels summary_type summary_use_proj"
@@ -118,6 +119,7 @@ GPT2 = bm.Pretrained(
         "add_cross_attention": False,
     },
     prefixes=("transformer.",),
+    vocabulary="vocab.json",
     unused=("*.attn.bias", "*.attn.masked_bias", "lm_head.weight"),
 )
 
@@ -236,7 +238,7 @@ LLAMA = bm.Pretrained(
     fields=_llama_fields,
     config=_llama_config,
     weights=_llama_weights,
-    read=_keys(
+    read=keys_of(
         "vocab_size max_position_embeddings num_hidden_layers num_attention_heads num_key_value_heads "
         "hidden_size intermediate_size head_dim rope_theta rope_scaling rope_parameters rms_norm_eps "
         "tie_word_embeddings attention_dropout pretraining_tp"

@@ -4,10 +4,11 @@ from __future__ import annotations
 
 import math
 from dataclasses import dataclass
-from typing import Any, ClassVar
+from typing import Any, ClassVar, Literal
 
 import bigmodel_core as bm
 from bigmodel_core.errors import ShapeError
+from bigmodel_models.published_images import VIT
 from bigmodel_models.sizes import check_heads, fill
 
 SIZES: dict[str, dict[str, int]] = {
@@ -28,7 +29,8 @@ class Vit(bm.Model):
     """The vision Transformer (Dosovitskiy et al., 2021): an image's patches see each other; scores of classes
     from a token that is put in front of them.
 
-    Takes images (N, C, H, W) whose sides are multiples of the patch, 224 x 224 by design.
+    Takes images (N, C, H, W) whose sides are multiples of the patch, 224 x 224 by design. Published weights
+    are read by `bm.from_pretrained`.
 
     Args:
         size: "nano", "tiny", "small", "base", "large" or "huge": what the following are if not given.
@@ -43,6 +45,8 @@ class Vit(bm.Model):
         dropout: in training, the probability of zeroing numbers of the embedding and of what blocks add.
         epsilon: of the normalisation.
         recompute: whether training keeps less of each block and computes it again; see `Recompute`.
+        hidden: the width inside of the feed-forward networks; four times `width` if None.
+        activation: in them: "gelu", "gelu_tanh" or "relu".
 
     >>> import bigmodel_core as bm
     >>> Vit()(bm.Spec(("N", 1, 28, 28)))
@@ -50,6 +54,7 @@ class Vit(bm.Model):
     """
 
     name: ClassVar[str] = "vit"
+    pretrained: ClassVar[tuple[bm.Pretrained, ...]] = (VIT,)
     optimizer: ClassVar[str] = "adamw"
     learning_rate: ClassVar[float | None] = 1e-3
     size: str = "nano"
@@ -62,6 +67,8 @@ class Vit(bm.Model):
     dropout: float = 0.0
     epsilon: float = 1e-6
     recompute: bool = False
+    hidden: int | None = None
+    activation: Literal["gelu", "gelu_tanh", "relu"] = "gelu"
 
     def __post_init__(self) -> None:
         fill(self, SIZES)
@@ -69,6 +76,8 @@ class Vit(bm.Model):
         bm.check_number(self, "classes", whole=True, at_least=1)
         if self.patch is not None:
             bm.check_number(self, "patch", whole=True, at_least=1)
+        if self.hidden is not None:
+            bm.check_number(self, "hidden", whole=True, at_least=1)
 
     @classmethod
     def examples(cls) -> list[tuple[dict[str, Any], list[tuple[int, ...]]]]:
@@ -77,7 +86,7 @@ class Vit(bm.Model):
         return [(small, [(2, 1, 4, 6)])]
 
     def input_spec(self) -> bm.Spec:
-        return bm.Spec(("N", 3, 224, 224))
+        return bm.Spec(("N", 3, *(self.image or (224, 224))))
 
     def __call__(self, x: Any) -> Any:
         own: Any = self  # whose sizes are filled in
@@ -87,9 +96,12 @@ class Vit(bm.Model):
             patch, own.width, class_token=True, positions=True, grid=grid, deviation=DEVIATION
         )
         x = bm.layers.Dropout(own.dropout)(embedding.named("embedding")(x))
+        is_tanh = own.activation == "gelu_tanh"
         for number in range(own.layers):
             block = bm.layers.TransformerBlock(
                 own.heads,
+                own.hidden,
+                activation=bm.layers.Gelu(approximate=True) if is_tanh else own.activation,
                 epsilon=own.epsilon,
                 dropout=own.dropout,
                 attention_dropout=own.dropout,

@@ -1,0 +1,188 @@
+"""Published weights of the encoders of BERT's kind and of vision Transformers: numbers of transformers."""
+
+from __future__ import annotations
+
+import os
+import re
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+
+import bigmodel_core as bm
+from bigmodel_core.errors import ShapeError, UsageError
+
+from .test_encoders import count
+
+TOKENS = np.array([[5, 9, 2, 30, 17, 3], [8, 4, 22, 7, -1, -1]])
+SEGMENTS = np.array([[0, 0, 0, 1, 1, 1], [0, 1, 1, 1, -1, -1]])
+SIZES = {
+    "vocab_size": 31, "num_hidden_layers": 2, "hidden_size": 8, "num_attention_heads": 2,
+    "intermediate_size": 12, "max_position_embeddings": 10, "initializer_range": 0.5, "num_labels": 3,
+}  # fmt: skip
+FAMILIES: dict[str, dict[str, Any]] = {
+    "Bert": {**SIZES, "hidden_act": "gelu_new", "layer_norm_eps": 1e-3},
+    "Roberta": {**SIZES, "pad_token_id": 1, "type_vocab_size": 1},
+    "Albert": {**SIZES, "num_hidden_layers": 4, "num_hidden_groups": 2, "embedding_size": 6},
+    "DistilBert": {
+        "vocab_size": 31, "n_layers": 2, "dim": 8, "n_heads": 2, "hidden_dim": 12, "initializer_range": 0.5,
+        "max_position_embeddings": 10, "num_labels": 3,
+    },
+}  # fmt: skip
+HEADS = {
+    "bert-encoder": "Model",
+    "bert": "ForMaskedLM",
+    "bert-classifier": "ForSequenceClassification",
+    "bert-tagger": "ForTokenClassification",
+    "bert-spans": "ForQuestionAnswering",
+}
+RANDOM = np.random.default_rng(0)
+VIT = {
+    "num_hidden_layers": 2, "hidden_size": 8, "num_attention_heads": 2, "intermediate_size": 12,
+    "image_size": 12, "patch_size": 4, "num_channels": 1, "num_labels": 5, "initializer_range": 0.5,
+}  # fmt: skip
+SMALL = {"layers": 2, "heads": 2, "width": 8, "vocabulary": 31, "context": 10}
+OPTIONS: dict[str, dict[str, Any]] = {
+    "Bert": {"activation": "gelu_tanh", "hidden": 12, "epsilon": 1e-3},
+    "Roberta": {"first_position": 2, "segments": 1},
+    "Albert": {"embedding_width": 6, "groups": 1},
+    "DistilBert": {"segments": 0, "pooling": "relu", "activation": "relu"},
+}
+
+
+def made(name: str, config: dict[str, Any]) -> Any:
+    """A random model of transformers."""
+    torch, transformers = pytest.importorskip("torch"), pytest.importorskip("transformers")
+    torch.manual_seed(0)
+    family = re.sub("(For|Model).*", "", name)
+    model = getattr(transformers, name)(getattr(transformers, f"{family}Config")(**config)).eval()
+    for parameter in model.parameters():  # norms and biases that are 1 and 0 would hide a mistake
+        parameter.data += 0.1 * torch.randn_like(parameter)
+    return model
+
+
+def outputs(model: Any, has_segments: bool) -> list[np.ndarray]:
+    """What a model of transformers gives for the tokens."""
+    import torch
+
+    inputs = {"input_ids": np.maximum(TOKENS, 0), "attention_mask": (TOKENS >= 0).astype(int)}
+    if has_segments:
+        inputs["token_type_ids"] = np.maximum(SEGMENTS, 0)
+    if "roberta" in model.config.model_type:
+        inputs["input_ids"] = np.where(TOKENS < 0, 1, TOKENS)
+    with torch.no_grad():
+        found = model(**{name: torch.tensor(array) for name, array in inputs.items()})
+    names = ("logits", "prediction_logits", "seq_relationship_logits", "sop_logits", "last_hidden_state")
+    return [np.asarray(found[name]) for name in (*names, "start_logits", "end_logits") if name in found]
+
+
+def same(found: Any, wanted: list[np.ndarray]) -> None:
+    parts = list(found.values()) if isinstance(found, dict) else [found]
+    for ours, theirs in zip(parts, wanted, strict=True):
+        seen = TOKENS >= 0 if theirs.shape[:2] == TOKENS.shape else ...
+        np.testing.assert_allclose(ours[seen], theirs[seen], atol=1e-4)
+
+
+def asked(model: Any) -> Any:
+    """What a model of ours gives for the tokens."""
+    return model(TOKENS, SEGMENTS) if model.segments > 1 else model(TOKENS)
+
+
+@pytest.mark.torch
+@pytest.mark.parametrize("family", FAMILIES)
+@pytest.mark.parametrize("name", HEADS)
+def test_encoders_give_the_numbers_of_transformers(tmp_path: Path, family: str, name: str) -> None:
+    more = {"num_labels": 2} if name == "bert-spans" else {}
+    theirs = made(family + HEADS[name], {**FAMILIES[family], **more})
+    theirs.save_pretrained(tmp_path)
+    model = bm.from_pretrained(tmp_path)
+    assert bm.registry.display_name(type(model)) == name
+    same(asked(model), outputs(theirs, model.segments > 1))
+
+
+@pytest.mark.torch
+@pytest.mark.parametrize("family", ("Bert", "Albert"))
+def test_the_heads_of_pre_training_are_read(tmp_path: Path, family: str) -> None:
+    theirs = made(f"{family}ForPreTraining", {**FAMILIES[family], "num_labels": 2})
+    theirs.save_pretrained(tmp_path)
+    same(bm.from_pretrained(tmp_path)(TOKENS, SEGMENTS), outputs(theirs, True))
+
+
+@pytest.mark.torch
+@pytest.mark.parametrize("family", OPTIONS)
+@pytest.mark.parametrize("name", HEADS)
+def test_transformers_reads_encoders_that_are_written(tmp_path: Path, family: str, name: str) -> None:
+    transformers = pytest.importorskip("transformers")
+    head = {"bert": {"pairs": False}, "bert-classifier": {"classes": 3}, "bert-tagger": {"classes": 3}}
+    model = bm.models.build(name, **SMALL, **OPTIONS[family], **head.get(name, {}))
+    wanted = asked(model)
+    bm.to_pretrained(model, tmp_path)
+    theirs = getattr(transformers, family + HEADS[name]).from_pretrained(tmp_path).eval()
+    same(wanted, outputs(theirs, model.segments > 1))
+
+
+def test_one_that_no_published_family_computes_is_not_written(tmp_path: Path) -> None:
+    model = bm.models.build("bert-encoder", **SMALL, embedding_width=6, segments=0)
+    model(TOKENS)
+    with pytest.raises(UsageError, match=r"bert has segments=1, embedding_width=None.*albert has segments=1"):
+        bm.to_pretrained(model, tmp_path)
+
+
+@pytest.mark.parametrize(
+    ("fields", "published"),
+    [
+        ({"first_position": 2, "segments": 1, "vocabulary": 50265}, 124_697_433),
+        ({"embedding_width": 128, "groups": 1, "vocabulary": 30000}, 11_221_680),
+        ({"segments": 0, "layers": 6, "vocabulary": 30522}, 66_985_530),
+    ],
+    ids=("roberta-base", "albert-base-v2", "distilbert-base"),
+)
+def test_families_have_the_published_number_of_parameters(fields: dict[str, Any], published: int) -> None:
+    assert count(bm.models.Bert(size="base", pairs=False, **fields)) == published
+
+
+ALBERT = Path(os.environ.get("BIGMODEL_ALBERT", "albert"))
+
+
+@pytest.mark.torch
+@pytest.mark.skipif(not (ALBERT / "model.safetensors").is_file(), reason="BIGMODEL_ALBERT names no folder")
+def test_a_trained_albert_gives_the_numbers_of_transformers() -> None:
+    torch, transformers = pytest.importorskip("torch"), pytest.importorskip("transformers")
+    numbers = {token: row for row, token in enumerate((ALBERT / "vocab.txt").read_text().split("\n"))}
+    pattern = (ALBERT / "token-pattern.txt").read_text().strip()
+    parts = re.findall(pattern, "CC(=O)O.OCC>>CC(=O)OCC")
+    tokens = np.array([[numbers[token] for token in ("[CLS]", *parts, "[SEP]")]])
+    theirs = transformers.AutoModelForMaskedLM.from_pretrained(ALBERT).eval()
+    with torch.no_grad():
+        wanted = theirs(torch.tensor(tokens)).logits.numpy()
+    found = bm.from_pretrained(ALBERT)(tokens, 0 * tokens)
+    np.testing.assert_allclose(found, wanted, atol=1e-4)
+
+
+@pytest.mark.torch
+@pytest.mark.parametrize("size", [(12, 12), (20, 8)], ids=("its size", "another, not square"))
+def test_vision_transformers_give_the_numbers_of_transformers(tmp_path: Path, size: tuple[int, int]) -> None:
+    torch = pytest.importorskip("torch")
+    theirs = made("ViTForImageClassification", VIT)
+    theirs.save_pretrained(tmp_path)
+    model, images = bm.from_pretrained(tmp_path), RANDOM.normal(size=(2, 1, *size)).astype("float32")
+    if size != (12, 12):
+        with pytest.raises(ShapeError, match="expected"):
+            model(images)
+        model.build(bm.Spec(("N", 1, *size)))
+    with torch.no_grad():
+        wanted = theirs(torch.tensor(images), interpolate_pos_encoding=True).logits.numpy()
+    np.testing.assert_allclose(model(images), wanted, atol=1e-4)
+
+
+@pytest.mark.torch
+def test_transformers_reads_a_vision_transformer_that_is_written(tmp_path: Path) -> None:
+    torch, transformers = pytest.importorskip("torch"), pytest.importorskip("transformers")
+    images = RANDOM.normal(size=(2, 2, 8, 12)).astype("float32")
+    model = bm.models.build("vit", layers=1, heads=2, width=8, classes=3, patch=4, activation="relu")
+    wanted = model(images)
+    bm.to_pretrained(model, tmp_path)
+    theirs = transformers.AutoModelForImageClassification.from_pretrained(tmp_path).eval()
+    with torch.no_grad():
+        np.testing.assert_allclose(theirs(torch.tensor(images)).logits, wanted, atol=1e-4)
