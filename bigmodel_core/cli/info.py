@@ -265,6 +265,7 @@ def _file(path: Path, output: Output) -> None:
                 "Producer": facts["producer"],
                 "Format": f"opset {facts['opset']}, IR {facts['ir_version']}",
                 **ports,
+                "Encoder": known.get("encoder"),
                 "Model": _config(known["config"])
                 if isinstance(known.get("config"), dict)
                 else known.get("model"),

@@ -51,6 +51,7 @@ class Emitter:
         self._taken: dict[str, int] = {}
         self._constants: dict[tuple[str, tuple[int, ...], bytes], str] = {}
         self._dimensions: dict[Dim, str] = {}
+        self._computed: dict[tuple[str, tuple[str, ...], int, str], Any] = {}
         self.renamed: dict[str, str] = {}
         self.write_body: Callable[[Emitter, Body, Sequence[str], Sequence[Spec]], Inner] | None = None
         """Writes the body of an op."""
@@ -126,18 +127,23 @@ class Emitter:
     def add(
         self, operator: str, inputs: Sequence[str | None], outputs: int, attributes: dict[str, Any]
     ) -> Any:
-        """A node; returns the name of its output, or a tuple of names."""
+        """A node; returns the name of its output, or a tuple of names. What was computed before is not
+        computed again."""
         check_node(self, operator, inputs, attributes)
-        name = self._unique(f"{self.path}/{operator}".lstrip("/"))
-        names = [name] if outputs == 1 else [self._unique(f"{name}.{number}") for number in range(outputs)]
         given = ["" if item is None else item for item in inputs]
         while given and not given[-1]:
             given.pop()
         kept = {key: value for key, value in attributes.items() if value is not None}
+        key = operator, tuple(given), outputs, repr(sorted(kept.items()))
+        if key in self._computed:
+            return self._computed[key]
+        name = self._unique(f"{self.path}/{operator}".lstrip("/"))
+        names = [name] if outputs == 1 else [self._unique(f"{name}.{number}") for number in range(outputs)]
         operation = Operation(operator, name, given, names, kept)
         self.operations.append(operation)
         self.made.update(dict.fromkeys(names, operation))
-        return names[0] if outputs == 1 else tuple(names)
+        self._computed[key] = found = names[0] if outputs == 1 else tuple(names)
+        return found
 
     def plain(self, operator: str, *inputs: str) -> str:
         """A node of an operator, whatever its number type."""
@@ -273,14 +279,17 @@ class Emitter:
     def _single(self, name: str) -> str:
         for port in self.ports:
             if name in port.shape:
-                axis = port.shape.index(name)
-                if self.opset >= 15:
-                    return str(self.Shape(port.name, start=axis, end=axis + 1))
-                return str(self.Slice(self.Shape(port.name), self.ints((axis,)), self.ints((axis + 1,))))
+                return self.extent(port.name, port.shape.index(name))
         raise ExportError(
             f"the size of the dimension '{name}' cannot be read from any input.",
             fix=f"give an input that dimension: bm.Spec(('{name}', ...)).",
         )
+
+    def extent(self, x: str, axis: int) -> str:
+        """The size of a value along an axis as an int64 vector of one element."""
+        if self.opset >= 15:
+            return str(self.Shape(x, start=axis, end=axis + 1))
+        return str(self.Slice(self.Shape(x), self.ints((axis,)), self.ints((axis + 1,))))
 
     def _floored(self, a: Dim, b: Dim) -> str:
         """A quotient rounded down; Div cuts towards 0."""
@@ -329,9 +338,10 @@ class Emitter:
             operation.rename(names)
         self.specs = {names.get(name, name): spec for name, spec in self.specs.items()}
         self.renamed = names
-        self._drop_unneeded({port.name for port in self.results})
+        self.drop_unneeded({port.name for port in self.results})
 
-    def _drop_unneeded(self, wanted: set[str]) -> None:
+    def drop_unneeded(self, wanted: set[str]) -> None:
+        """Leave what some values depend on."""
         kept = []
         for operation in reversed(self.operations):
             if wanted & set(operation.outputs):

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import json
+import tempfile
 from collections import Counter
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
@@ -19,16 +21,20 @@ from bigmodel_core.exporting.exporter import Exporter
 from bigmodel_core.nn.layer import Layer
 from bigmodel_core.nn.network import Network
 from bigmodel_core.nn.probabilities import makes_probabilities
-from bigmodel_onnx.carried import described, next_name
-from bigmodel_onnx.decoder import SCORES, DecoderForm
+from bigmodel_onnx.forms import ENCODER, IDS, MASK, MASKS, Form
+from bigmodel_onnx.pair import Halves, PairForm, encoder_name, form_of, tokenizers
 from bigmodel_onnx.report import ExportReport
 
 if TYPE_CHECKING:
     from bigmodel_core.data.dataset import Data
-    from bigmodel_core.data.tokenizer import Tokenizer
     from bigmodel_onnx.answer import Answer, Numbers
+    from bigmodel_onnx.emit import Emitter
     from bigmodel_onnx.lowering import Lowered
     from bigmodel_onnx.session import OnnxSession
+    from bigmodel_onnx.verify import Comparison
+
+Runs = Mapping[str, Mapping[str, np.ndarray]]
+"""Inputs to compare on, by a text that says which they are."""
 
 
 @dataclass(frozen=True)
@@ -138,15 +144,15 @@ class Onnx(Exporter):
             metrics=metrics,
             takes_raw_input=self.with_preprocessing,
         )
-        form = DecoderForm.of(network)
-        texts |= described(network) if form is None else form.described()
-        lowered, answer = self._lowered(network, steps, known)
-        return self._written(
-            network, lowered, answer, steps, Path(path), title, texts, samples, known.tokenizer
-        )
+        form = form_of(network)
+        if type(form) is not Form or len(network.inputs) != 1:
+            steps = None
+        lowered, answer = self._lowered(form, steps, known)
+        comparison, runs = self._compared(form, lowered, answer, steps, samples)
+        return self._written(comparison, runs, Path(path), title, texts, known)
 
     def _lowered(
-        self, network: Network, steps: Preprocessing | None, known: Encoding
+        self, form: Form, steps: Preprocessing | None, known: Encoding
     ) -> tuple[Lowered, Answer | Numbers | None]:
         """The file's nodes, and those added after the model."""
         from bigmodel_onnx import answer, versions
@@ -156,34 +162,23 @@ class Onnx(Exporter):
 
         opset, _ = versions.chosen(self.opset, self.target_runtime)
         emitter = Emitter(opset, self.fold)
-        count = len(network.outputs)
-        trace = network.trace(training=False)
-        following = {**trace.carried, **trace.carried_updates}
-        form = DecoderForm.of(network)
-        kept = {path: next_name(path) for path in trace.carried} if form is None else form.present
-        taken = {*network.input_names, *trace.carried} if form is None else set(form.taken())
-        outputs = [f"{key}_output" if key in taken else key for key in network.output_names]
-        outputs = outputs if form is None else [SCORES]
-        emitter.reserve([*taken, *outputs, *kept.values(), "label", "probability", "probabilities"])
-        if form is not None:
-            lowered = lower(network, emitter, *form.write(emitter, network))
+        network, trace, outputs = form.network, form.trace, form.outputs
+        count, following = len(outputs), {**trace.carried, **trace.carried_updates}
+        names = [*form.taken, *outputs, *form.present.values(), "label", "probability", "probabilities"]
+        emitter.reserve(names)
+        if steps is not None:
+            (name,), (spec,) = network.input_names, network.inputs
+            front = answer.write_front(emitter, name, spec, steps)
+            lowered = lower(network, emitter, {name: front}, form.write_states(emitter))
         else:
-            inputs = {}
-            for key, spec in zip(network.input_names, network.inputs, strict=True):
-                if steps is not None and len(network.inputs) == 1:
-                    inputs[key] = answer.write_front(emitter, key, spec, steps)
-                else:
-                    inputs[key] = emitter.port(key, spec.dtype, spec.shape)
-            carried = trace.carried.items()
-            states = {path: emitter.port(path, value.dtype, value.shape) for path, value in carried}
-            lowered = lower(network, emitter, inputs, states)
+            lowered = lower(network, emitter, *form.write(emitter))
         ports = [
             Port(key, value.dtype, value.shape) for key, value in zip(outputs, trace.outputs, strict=True)
         ]
         found = dict(zip(trace.carried, lowered.outputs[count:], strict=True))
         after = [
             (found[path], Port(name, following[path].dtype, following[path].shape))
-            for path, name in kept.items()
+            for path, name in form.present.items()
         ]
         behind: Answer | Numbers | None = None
         if self.with_preprocessing and count == 1:
@@ -198,28 +193,23 @@ class Onnx(Exporter):
         emitter.finish([*results, *after])
         return lowered, behind
 
-    def _written(
+    def _compared(
         self,
-        network: Network,
+        form: Form,
         lowered: Lowered,
         answer: Answer | Numbers | None,
         steps: Preprocessing | None,
-        path: Path,
-        title: str,
-        texts: Mapping[str, str],
         samples: Any,
-        tokenizer: Tokenizer | None,
-    ) -> ExportReport:
-        """Write, check and compare in a folder aside; the file appears when all of it went well."""
-        import onnxruntime
-
-        from bigmodel_onnx import document, reading, verify, versions
+    ) -> tuple[Comparison, Runs]:
+        """What the file is compared with, and on what inputs."""
+        from bigmodel_onnx import verify
         from bigmodel_onnx.answer import Numbers
 
-        opset, ir_version = versions.chosen(self.opset, self.target_runtime)
-        comparison = verify.Comparison(network, lowered, self.tolerance, form=DecoderForm.of(network))
-        runs = verify.drawn_inputs(network, self.batch_sizes)
-        if steps is not None and len(network.inputs) == 1:
+        network = form.network
+        comparison = verify.Comparison(network, lowered, form, self.tolerance)
+        drawn = verify.drawn_inputs(network, self.batch_sizes)
+        runs: Runs = {sizes: form.drawn(inputs) for sizes, inputs in drawn.items()}
+        if steps is not None:
             comparison = _with_raw_input(comparison, network, steps)
             runs = {sizes: _raw(inputs, steps) for sizes, inputs in runs.items()}
         elif samples is not None:
@@ -232,27 +222,66 @@ class Onnx(Exporter):
             )
         elif answer is not None:
             comparison = replace(comparison, expected=lambda outputs: answer.compute(outputs[0]))
-        with staged(path) as folder:
-            sidecar = document.write(
-                folder, path.name, lowered.emitter, ir_version, title, texts, self.single_file_limit
+        return comparison, runs
+
+    def _written(
+        self,
+        comparison: Comparison,
+        runs: Runs,
+        path: Path,
+        title: str,
+        texts: Mapping[str, str],
+        known: Encoding,
+    ) -> ExportReport:
+        """Write, check and compare in a folder aside; the files appear when all of it went well."""
+        import onnxruntime
+
+        from bigmodel_onnx import document, pair_proof, reading, verify, versions
+
+        opset, ir_version = versions.chosen(self.opset, self.target_runtime)
+        form, whole = comparison.form, comparison.lowered.emitter
+        sidecars: dict[str, str | None] = {}
+
+        def write(file: Path, emitter: Emitter, more: Mapping[str, str]) -> None:
+            told, limit = {**texts, **more}, self.single_file_limit
+            file.parent.mkdir(exist_ok=True)
+            sidecars[file.name] = document.write(
+                file.parent, file.name, emitter, ir_version, title, told, limit
             )
-            reading.check_rules(folder / path.name, shapes=True)
-            differences = verify.verify(folder / path.name, comparison, runs)
+            reading.check_rules(file, shapes=True)
+
+        files, encoder = {path.name: whole}, None
+        with staged(path) as folder, tempfile.TemporaryDirectory() as aside:
+            checked = (folder if not isinstance(form, PairForm) else Path(aside)) / path.name
+            write(checked, whole, form.described())
+            differences = verify.verify(checked, comparison, runs)
+            if isinstance(form, PairForm):
+                encoder = encoder_name(path.name)
+                halves = Halves.of(whole)
+                files = {encoder: halves.encoder, path.name: halves.decoder}
+                write(folder / encoder, halves.encoder, {MASKS: json.dumps({MASK: IDS})})
+                write(checked := folder / path.name, halves.decoder, {**form.described(), ENCODER: encoder})
+                start = pair_proof.start_of(known.target_tokenizer or known.tokenizer)
+                text = f"{pair_proof.STEPS} tokens written"
+                differences[text] = pair_proof.prove(folder / encoder, checked, form, start, self.tolerance)
             size = sum(file.stat().st_size for file in folder.iterdir())
-            beside = None if tokenizer is None else f"{path.stem}.tokenizer.json"
-            if tokenizer is not None and beside is not None:
-                (folder / beside).write_text(tokenizer.to_json(), "utf-8")
+            beside = tokenizers(path.stem, known)
+            for name, tokenizer in beside.items():
+                (folder / name).write_text(tokenizer.to_json(), "utf-8")
         report = ExportReport(
             path,
             opset,
             ir_version,
-            dict(Counter(operation.operator for operation in lowered.emitter.operations)),
+            dict(Counter(node.operator for emitter in files.values() for node in emitter.operations)),
             size,
-            sidecar,
+            sidecars[path.name],
             onnxruntime.__version__,
             differences,
-            tuple(port.name for port in lowered.emitter.results),
-            beside,
+            tuple(port.name for port in files[path.name].results),
+            next(iter(beside), None),
+            encoder,
+            None if encoder is None else sidecars[encoder],
+            next(iter([*beside][1:]), None),
         )
         self.tidy(path, report)
         return report
@@ -261,8 +290,12 @@ class Onnx(Exporter):
         """Remove the sidecars of earlier exports to this path."""
         from bigmodel_onnx import document
 
-        for stale in document.stale_sidecars(path, report.sidecar):
-            stale.unlink(missing_ok=True)
+        files = {path: report.sidecar}
+        if report.encoder is not None:
+            files[path.with_name(report.encoder)] = report.encoder_sidecar
+        for file, sidecar in files.items():
+            for stale in document.stale_sidecars(file, sidecar):
+                stale.unlink(missing_ok=True)
 
     # Reading ----------------------------------------------------------------------------------------------
 

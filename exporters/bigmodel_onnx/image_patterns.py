@@ -166,7 +166,9 @@ def _of_sequences(value: Value) -> _Producer | None:
 
     def write(emit: Emitter, *names: str) -> str:
         name = _first(op.onnx(_at(emit, node), *names))
-        attributes = emit.operations[-1].attributes
+        attributes = emit.made[name].attributes
+        if len(attributes["pads"]) == 2:  # the same was written before
+            return name
         for key in ("kernel_shape", "strides", "dilations", "output_padding"):
             if key in attributes:
                 attributes[key] = attributes[key][1:]

@@ -16,12 +16,15 @@ class ExportReport:
         opset: the operator set.
         ir_version: the version of the file format.
         operators: how many nodes of each operator it has.
-        size: bytes, with the sidecar.
+        size: bytes, with the sidecar, and the encoder.
         sidecar: the name of the file beside it that holds the weights, or None.
         runtime: the version of ONNX Runtime that ran it.
         differences: the largest difference between ONNX Runtime and the model, by the sizes they were run at.
         outputs: the names of the file's outputs.
         tokenizer: the name of the file beside it that makes tokens of texts, or None.
+        encoder: the name of the file beside it with the encoder, where this one is a decoder; else None.
+        encoder_sidecar: the name of the encoder's sidecar, or None.
+        target_tokenizer: the name of the file beside it that makes texts of what is written, or None.
     """
 
     path: Path
@@ -34,6 +37,9 @@ class ExportReport:
     differences: dict[str, float]
     outputs: tuple[str, ...] = field(default=("y",))
     tokenizer: str | None = None
+    encoder: str | None = None
+    encoder_sidecar: str | None = None
+    target_tokenizer: str | None = None
 
     @property
     def nodes(self) -> int:
@@ -52,8 +58,9 @@ class ExportReport:
     def __str__(self) -> str:
         operators = ", ".join(f"{count} {name}" for name, count in self.operators.items())
         runs = ", ".join(f"{value:.1e} at {sizes}" for sizes, value in self.differences.items())
-        others = [name for name in (self.sidecar, self.tokenizer) if name]
-        beside = f" with {' and '.join(others)}" if others else ""
+        beside, files = "", (self.encoder, self.sidecar, self.encoder_sidecar)
+        if others := [name for name in (*files, self.tokenizer, self.target_tokenizer) if name]:
+            beside = f" with {', '.join(others[:-1])}{' and ' if others[1:] else ''}{others[-1]}"
         return (
             f"{self.path}{beside}: {_bytes(self.size)}, opset {self.opset}, IR {self.ir_version}, "
             f"{self.nodes} node{'s' * (self.nodes != 1)} ({operators})\n"

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import re
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
@@ -14,21 +15,24 @@ from bigmodel_core.graph.dtypes import DTYPES
 from bigmodel_core.nn.predictions import Prediction, predictions
 from bigmodel_onnx import reading
 from bigmodel_onnx.carried import begun, initial_states
-from bigmodel_onnx.decoder import masks
+from bigmodel_onnx.forms import ENCODER, masks
 
 
 class OnnxSession:
     """An ONNX file in ONNX Runtime, on the processor; the file was checked before the runtime sees it.
 
+    A decoder's file answers together with that of the encoder beside it: it takes source and target.
+
     Args:
         path: the file.
         threads: how many threads the runtime may use.
+        is_alone: whether it answers without another file.
 
     Raises:
         ExportError: the file is missing, damaged or unsafe, or the runtime cannot run it.
     """
 
-    def __init__(self, path: str | Path, *, threads: int = 2) -> None:
+    def __init__(self, path: str | Path, *, threads: int = 2, is_alone: bool = False) -> None:
         self.path = Path(path)
         model = reading.read(self.path)
         self.metadata = metadata_of(model)
@@ -38,11 +42,33 @@ class OnnxSession:
         self._states = initial_states(self.metadata, _specs(items))
         self._state_specs = {path: spec for path, spec in _specs(items).items() if path in self._states}
         self._masks = masks(self.metadata, list(items))
-        held = {*self._states, *self._masks}
+        self._encoder = None if is_alone else self._encoder_beside(threads)
+        memory: tuple[str, ...] = () if self._encoder is None else self._encoder.output_names
+        held = {*self._states, *self._masks, *memory}
         self.inputs = {name: item for name, item in items.items() if name not in held}
+        if self._encoder is not None:
+            both = (*self._encoder.inputs.values(), *self.inputs.values())
+            self.inputs = dict(zip(("source", "target"), both, strict=True))
         outputs = {output for output, _ in self._states.values()}
         names = [item.name for item in self._session.get_outputs()]
-        self.output_names = tuple(name for name in names if name not in outputs)
+        self.output_names: tuple[str, ...] = tuple(name for name in names if name not in outputs)
+
+    def _encoder_beside(self, threads: int) -> OnnxSession | None:
+        """The file of the encoder that belongs to this one; None if there is none.
+
+        Raises:
+            ExportError: it is missing, or no file of the same folder.
+        """
+        name = self.metadata.get(ENCODER)
+        if name is None:
+            return None
+        if not isinstance(name, str) or not re.fullmatch(r"encoder_[^/\\:\0]+", name):
+            raise ExportError(
+                f"the file says that its encoder is {name!r}, which is no file beside it.",
+                where=str(self.path),
+                fix="export the model again.",
+            )
+        return OnnxSession(self.path.with_name(name), threads=threads, is_alone=True)
 
     @property
     def labels(self) -> tuple[str, ...] | None:
@@ -70,10 +96,13 @@ class OnnxSession:
             name: _fitting(name, np.asarray(array), dtype, shape)
             for (name, (dtype, shape)), array in zip(self.input_specs.items(), arrays, strict=True)
         }
+        batch = next((len(array) for array in given.values() if array.ndim), 1)
+        if self._encoder is not None:
+            memory = self._encoder.run(given.pop("source"))
+            given = {self.inputs["target"].name: given["target"], **memory}
         for mask, ids in self._masks.items():
             given[mask] = (given[ids] >= 0).astype(np.int64)
             given[ids] = np.maximum(given[ids], 0)
-        batch = next((len(array) for array in given.values() if array.ndim), 1)
         for path, (dtype, shape) in self._state_specs.items():
             given[path] = begun(self._states[path][1], dtype, shape, batch)
         found = run_session(self._session, given, str(self.path), self.output_names)

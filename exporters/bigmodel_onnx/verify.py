@@ -23,7 +23,7 @@ from bigmodel_core.ops.updates import UpdateSlice
 from bigmodel_core.plan import Program
 from bigmodel_onnx import reading
 from bigmodel_onnx.carried import Calls
-from bigmodel_onnx.decoder import DecoderForm
+from bigmodel_onnx.forms import Form
 from bigmodel_onnx.lowering import Lowered
 from bigmodel_onnx.session import open_session, run_session
 
@@ -40,30 +40,25 @@ class Comparison:
     Args:
         network: the model.
         lowered: which value of its graph is which value of the file.
+        form: which inputs and outputs the file has in place of the model's.
         tolerance: relative difference that is allowed; by number type if None.
         to_model: makes the model's inputs from the file's.
         expected: makes the file's outputs from the model's.
         comparable: what of the file's outputs and of the expected ones is compared.
-        form: which inputs and outputs the file has in place of what the model carries, if it has others.
     """
 
     network: Network
     lowered: Lowered
+    form: Form
     tolerance: float | None = None
     to_model: Callable[[Arrays], Arrays] = dict
     expected: Callable[[Sequence[np.ndarray]], Sequence[np.ndarray]] = list
     comparable: Callable[[np.ndarray], np.ndarray] = np.asarray
-    form: DecoderForm | None = None
 
     @property
     def kept(self) -> Sequence[str]:
         """The paths of the states that the file has as inputs and outputs."""
-        carried = self.network.trace(training=False).carried
-        return list(carried) if self.form is None else list(self.form.names)
-
-    def inputs(self, given: Arrays, states: Arrays) -> dict[str, np.ndarray]:
-        """The inputs of the file, from those of a run and the states."""
-        return {**given, **states} if self.form is None else self.form.inputs(given, states)
+        return list(self.form.past)
 
 
 def verify(path: Path, comparison: Comparison, runs: Mapping[str, Arrays]) -> dict[str, float]:
@@ -72,7 +67,7 @@ def verify(path: Path, comparison: Comparison, runs: Mapping[str, Arrays]) -> di
     Args:
         path: the file.
         comparison: what it is compared with.
-        runs: the file's inputs, by a text that says which run it is.
+        runs: the model's inputs as the file takes them, by a text that says which run it is.
 
     Raises:
         ExportError: the results differ, and the message names the first layer where they do; or the model
@@ -88,8 +83,9 @@ def verify(path: Path, comparison: Comparison, runs: Mapping[str, Arrays]) -> di
             differences[sizes] = _verify_calls(path, session, comparison, inputs, given, sizes)
             continue
         outputs = comparison.expected(_run_model(program, comparison.network, given, sizes))
-        found = run_session(session, inputs, path.name)
-        differences[sizes] = _compared(path, comparison, inputs, given, outputs, found, sizes)
+        ports = comparison.form.inputs(inputs, {})
+        found = run_session(session, ports, path.name)
+        differences[sizes] = _compared(path, comparison, ports, given, outputs, found, sizes)
     return differences
 
 
@@ -100,7 +96,7 @@ def _verify_calls(
     network = comparison.network
     calls = Calls(network, given)
     states: dict[str, np.ndarray] = calls.state()
-    begin = comparison.inputs(inputs, states)
+    begin = comparison.form.inputs(inputs, states)
     largest = 0.0
     for number in range(CALLS):
         try:
@@ -111,7 +107,7 @@ def _verify_calls(
             raise _failed(sizes, error) from error
         following = calls.state()
         wanted = [*comparison.expected(outputs), *(following[path] for path in comparison.kept)]
-        found = run_session(session, comparison.inputs(inputs, states), path.name)
+        found = run_session(session, comparison.form.inputs(inputs, states), path.name)
         text = f"{sizes}, call {number + 1}"
         largest = max(largest, _compared(path, comparison, begin, given, wanted, found, text))
         own = found[len(found) - len(comparison.kept) :]
@@ -286,10 +282,10 @@ def drawn_inputs(
     for turn, batch in enumerate(batch_sizes):
         sizes = {name: batch if place == 0 else least + 2 * turn + place for place, name in enumerate(names)}
         text = ", ".join(f"{name} = {size}" for name, size in sizes.items()) or f"draw {turn + 1}"
-        limit = _index_limit(network, sizes)
+        values = network.trace(training=False).inputs
         runs[text] = {
-            name: _draw(generator, spec.bind(sizes), limit)
-            for name, spec in zip(network.input_names, network.inputs, strict=True)
+            name: _draw(generator, value.spec.bind(sizes), _index_limit(network, sizes, value))
+            for name, value in zip(network.input_names, values, strict=True)
         }
     return runs
 
@@ -321,11 +317,17 @@ def _draw(generator: np.random.Generator, spec: Spec, limit: int) -> np.ndarray:
     return generator.integers(0, min(limit, 256), spec.sizes).astype(spec.dtype)
 
 
-def _index_limit(network: Network, sizes: Mapping[str, int]) -> int:
-    """How far integers may go: tables have so many rows, ops so many classes, sequences such lengths, arrays
-    such places for a block."""
+def _index_limit(network: Network, sizes: Mapping[str, int], value: Value) -> int:
+    """How far the integers of an input may go: tables have so many rows, ops so many classes, sequences such
+    lengths, arrays such places for a block."""
     limits = [256]
-    for node in with_inner(needed(network.trace(training=False).outputs)):
+    nodes, reached = needed(network.trace(training=False).outputs), {value.node}
+    outside = set(nodes)
+    for node in with_inner(nodes):
+        if any(item.node in reached for item in node.inputs):
+            reached.add(node)
+        elif node in outside:
+            continue
         rows: Any = getattr(node.op, "classes", None)
         if isinstance(node.op, (Gather, TakeAlong, Scatter)):
             rows = node.inputs[0].spec.bind(sizes).shape[node.op.axis]

@@ -1,94 +1,183 @@
-"""Transformers from the command line: trained, evaluated, exported, and the file answers."""
+"""Models of texts, and vit, from the command line: trained, measured, asked, exported; and what stock ONNX
+Runtime makes of the file."""
 
 from __future__ import annotations
 
+import contextlib
 import re
+from collections.abc import Sequence
+from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
 
 import bigmodel_core as bm
 
-from .conftest import Command
+from .conftest import run_here
 
-SMALL = ("--set", "layers=1", "--set", "width=8", "--epochs", 1)
-TRAINED = [
-    ("vit", "digits"),
-    ("bert", "masked-text:length=16,vocabulary=40"),
-    ("bert", "masked-text:length=16,vocabulary=40,pairs=false"),
-    ("bert-classifier", "text-classification"),
-    ("bert-tagger", "token-tags"),
-    ("transformer", "text-pairs"),
-    ("seq2seq-gru", "text-pairs"),
-]
+PAIRS = "text-pairs:tokenizer=characters,length=20"
+SMALL = ("layers=1", "heads=2", "width=8")
+TEXT = "to be, or not to be: that is the question.\n" * 12
 
 
-def data_of(name: str, folder: Path) -> tuple[object, ...]:
-    """The options that name a data set, and its example files."""
-    plain = name.partition(":")[0]
-    if plain == "digits":
-        return "--data", plain
-    (folder / plain).mkdir()
-    bm.datasets.get(plain).example(folder / plain)
-    return "--data", name, "--data-dir", folder / plain
+@dataclass(frozen=True)
+class Case:
+    """A model, what it is trained on, and what it is asked.
+
+    Args:
+        model: its name.
+        data: the name of the data set, with options.
+        options: of the model.
+        asked: a text that a trained model is asked about.
+        command: the command that asks.
+    """
+
+    model: str
+    data: str
+    options: Sequence[str] = SMALL
+    asked: str = ""
+    command: str = "predict"
 
 
-def array(shape: list[int | str], kind: str) -> np.ndarray:
-    """Ones for an input of an ONNX file; the past has no steps."""
-    sizes = {"N": 3, "S": 7, "T": 7}
-    dtype = {"float": "float32"}.get(kind[7:-1], kind[7:-1])
-    return np.ones([sizes.get(dim, 0) if isinstance(dim, str) else dim for dim in shape], dtype)
+CASES = {
+    "gpt": Case("gpt", "text:length=16", (*SMALL, "context=40"), "to be", "generate"),
+    "llama": Case("llama", "text:length=16", (*SMALL, "context=40"), "to be", "generate"),
+    "char-rnn": Case("char-rnn", "text:length=16", ("units=8",), "to be", "generate"),
+    "bert": Case("bert", "masked-text:length=16,vocabulary=40"),
+    "bert-without-pairs": Case("bert", "masked-text:length=16,vocabulary=40,pairs=false"),
+    "bert-classifier": Case("bert-classifier", "text-classification", asked="a good film"),
+    "bert-tagger": Case("bert-tagger", "token-tags", asked="the dog sees"),
+    "vit": Case("vit", "digits"),
+    "transformer": Case("transformer", PAIRS, asked="28"),
+    "seq2seq-gru": Case("seq2seq-gru", PAIRS, ("units=8", "width=8"), "28"),
+}
 
 
-@pytest.mark.parametrize(("model", "data"), TRAINED, ids=lambda item: re.sub(":.*", "", item))
-def test_train_evaluate_export(bigmodel: Command, tmp_path: Path, model: str, data: str) -> None:
-    options = data_of(data, tmp_path)
-    kind = ("--set", "units=8") if "gru" in model else ("--set", "heads=2")
-    result = bigmodel("train", model, *options, *SMALL, *kind, "--json")
-    assert result.code == 0, result.err
-    told = bigmodel("evaluate", result.json["run"], *options[2:], "--json")
+@dataclass(frozen=True)
+class Run:
+    """A run in a folder, with an exported file."""
+
+    case: Case
+    folder: Path
+    data: tuple[object, ...]
+    losses: dict[str, float]
+
+
+@pytest.fixture(scope="module", params=CASES)
+def run(request: Any, tmp_path_factory: pytest.TempPathFactory) -> Run:
+    pytest.importorskip("onnxruntime")
+    case, folder = CASES[request.param], tmp_path_factory.mktemp("runs")
+    name, source = case.data.partition(":")[0], folder / "data"
+    if name == "text":
+        source.write_text(TEXT, "utf-8")
+    elif name != "digits":
+        source.mkdir()
+        bm.datasets.get(name).example(source)
+    where = () if name == "digits" else ("--data-dir", source)
+    options = [item for option in case.options for item in ("--set", option)]
+    with contextlib.chdir(folder):
+        data = ("--data", case.data, *where)
+        done = run_here("train", case.model, *data, *options, "--epochs", 1, "--out", "run", "--json")
+        assert done.code == 0, done.err
+        exported = run_here("export", "model.onnx", "--run", "run", "--quiet")
+        assert exported.code == 0, exported.err
+    return Run(case, folder, where, done.json["test"])
+
+
+def test_evaluate_measures_what_training_did(run: Run) -> None:
+    told = run_here("evaluate", run.folder / "run", *run.data, "--json")
     assert told.code == 0, told.err
-    assert told.json["metrics"]["loss"] == pytest.approx(result.json["test"]["loss"], abs=1e-6)
-    exported = bigmodel("export", "model.onnx", "--quiet")
-    assert exported.code == 0, exported.err
-    onnxruntime = pytest.importorskip("onnxruntime")
-    session = onnxruntime.InferenceSession("model.onnx", providers=["CPUExecutionProvider"])
-    found = bm.load(Path(result.json["run"], "best"))
-    inputs = session.get_inputs()
-    given = {item.name: array(item.shape, item.type) for item in inputs}
-    wanted = found(*(given[name] for name in found.network.input_names))
+    assert told.json["metrics"]["loss"] == pytest.approx(run.losses["loss"], abs=1e-6)
+
+
+@pytest.mark.parametrize("run", [name for name, case in CASES.items() if case.asked], indirect=True)
+def test_it_answers_about_a_text(run: Run) -> None:
+    if run.case.command == "generate":
+        told = run_here("generate", run.folder / "run", "--prompt", run.case.asked, "--max-tokens", 5)
+        assert len(told.out) == 6 and set(told.out) <= set(TEXT)
+        return
+    of_run, of_file = (
+        run_here("predict", run.folder / name, run.case.asked, "--json") for name in ("run", "model.onnx")
+    )
+    assert of_run.code == of_file.code == 0, of_run.err + of_file.err
+    (ours,), (theirs,) = of_run.json, of_file.json
+    assert set(ours) == set(theirs) and ours.get("label", ours.get("text")) == theirs.get(
+        "label", theirs.get("text")
+    )
+
+
+@pytest.mark.parametrize("run", ["transformer"], indirect=True)
+def test_what_is_written_is_measured(run: Run) -> None:
+    by_beam = ("--strategy", "beam:width=2", "--metrics", "bleu,token_error_rate", "--json")
+    measured = run_here("evaluate", run.folder / "run", *run.data, *by_beam)
+    assert measured.code == 0, measured.err
+    assert measured.json["metrics"].keys() == {"bleu", "token_error_rate"}
+    assert measured.json["strategy"] == "beam:width=2"
+
+
+def test_the_file_answers_in_stock_onnx_runtime(run: Run) -> None:
+    model = bm.load(run.folder / "run" / "best")
+    sizes = {"N": 2, "S": 4, "T": 6}
+    given = [
+        np.ones([sizes[dim] if isinstance(dim, str) else dim for dim in spec.shape], spec.dtype)
+        for spec in model.network.inputs
+    ]
+    wanted = model(*given)
     wanted = list(wanted.values()) if isinstance(wanted, dict) else [wanted]
-    own = found.network.input_names
-    past = {name: np.zeros_like(value) for name, value in given.items() if name not in own}
-    answers = session.run(None, given | past)[: len(wanted)]  # behind them is what a next call goes on from
-    for ours, theirs in zip(wanted, answers, strict=True):
+    found = answers(run.folder, *given)
+    for ours, theirs in zip(wanted, found, strict=False):  # behind them is what a next call goes on from
         np.testing.assert_allclose(ours, theirs, atol=1e-5)
 
 
-@pytest.mark.parametrize(
-    ("model", "data", "text"),
-    [
-        ("bert-tagger", "token-tags", "the dog sees"),
-        ("transformer", "text-pairs:tokenizer=characters,length=40", "28"),
-    ],
-)
-def test_predict_answers_for_a_text(
-    bigmodel: Command, tmp_path: Path, model: str, data: str, text: str
-) -> None:
-    options = (*data_of(data, tmp_path), *SMALL, "--set", "heads=2")
-    assert bigmodel("train", model, *options, "--out", "run").code == 0
-    told = bigmodel("predict", "run", text, "--json")
-    assert told.code == 0, told.err
-    (found,) = told.json
-    if model == "bert-tagger":
-        labels = bm.load("run").about.encoding.labels
-        assert [item["text"] for item in found["spans"]] == text.split()
-        assert all(item["label"] in labels for item in found["spans"])
-    else:
-        assert set(found["text"]) <= set("0123456789 abcdefghijklmnopqrstuvwxyz")
-        by_beam = ("--strategy", "beam:width=2", "--metrics", "bleu,token_error_rate", "--json")
-        measured = bigmodel("evaluate", "run", *options[2:4], *by_beam)
-        assert measured.code == 0, measured.err
-        assert measured.json["metrics"].keys() == {"bleu", "token_error_rate"}
-        assert measured.json["strategy"] == "beam:width=2"
+def answers(folder: Path, *given: np.ndarray) -> list[np.ndarray]:
+    """What the files in a folder give, the first time that they are called."""
+    import onnxruntime
+
+    arrays, memory = list(given), {}
+    if (folder / "encoder_model.onnx").exists():
+        encoder = onnxruntime.InferenceSession(folder / "encoder_model.onnx")
+        source = arrays.pop(0)
+        outputs = encoder.run(None, {"input_ids": source, "attention_mask": np.ones_like(source)})
+        memory = {item.name: value for item, value in zip(encoder.get_outputs(), outputs, strict=True)}
+    file = onnxruntime.InferenceSession(folder / "model.onnx")
+    inputs: dict[str, np.ndarray] = {**memory}
+    for item in file.get_inputs():
+        if item.name == "attention_mask":
+            inputs[item.name] = np.ones_like(inputs["input_ids"])
+        elif item.name in ("input_ids", "token_type_ids", "x"):
+            inputs[item.name] = arrays.pop(0)
+        elif item.name not in memory:
+            sizes = [{"N": 2, "past": 0}.get(size, size) for size in item.shape]
+            inputs[item.name] = np.zeros(sizes, np.float32)
+    return list(file.run(None, inputs))
+
+
+# The page on deployment -----------------------------------------------------------------------------------
+
+
+def page(number: int, **names: Any) -> dict[str, Any]:
+    """What a block of the page defines."""
+    text = (Path(__file__).parents[2] / "docs" / "text_models_in_onnx_runtime.md").read_text("utf-8")
+    code = re.findall(r"```python\n(.*?)```", text, re.DOTALL)[number]
+    assert "bigmodel" not in code
+    exec(code.replace("novel.", "model."), names)
+    return names
+
+
+@pytest.mark.parametrize("run", ["gpt", "llama"], indirect=True)
+def test_the_code_of_the_page_writes_what_generate_writes(run: Run) -> None:
+    with contextlib.chdir(run.folder):
+        prompts = ["to be, or", "that"]
+        assert page(0)["generate"](prompts, 8) == bm.generate("run", prompts, max_tokens=8)
+
+
+@pytest.mark.parametrize("run", ["transformer", "seq2seq-gru"], indirect=True)
+def test_the_code_of_the_page_translates_as_generate_does(run: Run) -> None:
+    with contextlib.chdir(run.folder):
+        translate = page(1)["translate"]
+        sources = ["28", "640", "7"]
+        found = [translate(source, 8) for source in sources]
+        assert found == bm.generate("run", sources, max_tokens=8)
+        assert any(found)
