@@ -15,10 +15,11 @@ class Decoder:
     """Sessions of a model that read prompts, then token by token.
 
     Prompts of unequal length share a session, with -1 in front, where the model remembers which steps hold
-    tokens; else there is one for each length.
+    tokens; else there is one for each length. A prompt is read once, whatever the texts that go on from it.
 
     Args:
         network: the model.
+        size: how many tokens it scores.
         prompts: their tokens.
         rows: texts for each prompt.
         most: tokens that may follow.
@@ -31,29 +32,29 @@ class Decoder:
     def __init__(
         self,
         network: Network,
+        size: int,
         prompts: Sequence[np.ndarray],
         rows: int,
         most: int,
         memory: Sequence[np.ndarray] = (),
     ) -> None:
-        self._memory = [np.repeat(array, rows, 0) for array in memory]
-        programs = network.session_programs()
+        programs = network.session_programs(fixed=len(memory))
         self._knows_none = any(programs.states[path].dtype == "bool" for path in programs.growing)
         longest = max(map(len, prompts))
         lengths = {longest} if self._knows_none else {len(prompt) for prompt in prompts}
         self._parts: list[tuple[np.ndarray, Any]] = []
-        found: np.ndarray | None = None
+        self.scores = np.empty((len(prompts) * rows, size), network.dtype)
         for length in sorted(lengths):
             numbers = [n for n, row in enumerate(prompts) if self._knows_none or len(row) == length]
-            tokens = padded([prompts[number] for number in numbers], in_front=True)
+            capacity = length + most if programs.growing else None
+            session = network.session(len(numbers), capacity, [array[numbers] for array in memory])
+            found = session(padded([prompts[number] for number in numbers], in_front=True))[:, -1]
+            if rows > 1:
+                taken = np.repeat(np.arange(len(numbers)), rows)
+                session, found = session.copy(taken), found[taken]
             own = (np.array(numbers)[:, None] * rows + np.arange(rows)).ravel()
-            session = network.session(len(own), capacity=length + most if programs.growing else None)
-            last = session(np.repeat(tokens, rows, 0), *(array[own] for array in self._memory))[:, -1]
-            found = np.empty((len(prompts) * rows, last.shape[1]), last.dtype) if found is None else found
-            found[own] = last
+            self.scores[own] = found
             self._parts.append((own, session))
-        assert found is not None
-        self.scores = found
 
     def step(self, tokens: np.ndarray) -> np.ndarray:
         """The scores after a token more of each row; -1 is no token, where a text has ended."""
@@ -63,7 +64,7 @@ class Decoder:
                 continue
             if not self._knows_none:
                 column = np.maximum(column, 0)
-            self.scores[own] = session(column, *(array[own] for array in self._memory))[:, -1]
+            self.scores[own] = session(column)[:, -1]
         return self.scores
 
     def reorder(self, parents: np.ndarray) -> None:

@@ -90,9 +90,8 @@ class Generation:
     def steps(self) -> Iterator[None]:
         """Write token by token; a step for each."""
         search, writer = self.search, self.writer
-        decoder = Decoder(
-            writer.network, writer.prompts.tokens, search.rows, max(search.limits), writer.memory
-        )
+        prompts, most = writer.prompts.tokens, max(search.limits)
+        decoder = Decoder(writer.network, writer.size, prompts, search.rows, most, writer.memory)
         scores = decoder.scores
         while not search.is_done:
             tokens, parents = search.advance(self.choice.restricted(scores, search))

@@ -126,13 +126,17 @@ class Buildable:
             )
         return found
 
-    def session(self, batch_size: int | None = None, capacity: int | None = None) -> Session:
+    def session(
+        self, batch_size: int | None = None, capacity: int | None = None, fixed: Sequence[Any] = ()
+    ) -> Session:
         """Calls of the built model that follow each other: what layers carry is kept from one to the next.
 
         Args:
             batch_size: of all calls; that of the first by default.
             capacity: how many steps causal attention can look back on, for which memory is taken at once; by
                 default it grows with what is needed.
+            fixed: arrays for the last inputs, which stay the same in all calls and are not passed to them, as
+                what a decoder sees of its source; what depends on them alone is computed once.
 
         Raises:
             GraphError: the model is not built, or nothing in it carries state.
@@ -146,7 +150,7 @@ class Buildable:
         >>> bool(np.allclose(np.concatenate(steps, axis=1), whole, atol=1e-6))
         True
         """
-        return self.network.session(batch_size, capacity)
+        return self.network.session(batch_size, capacity, fixed)
 
     def summary(self, batch_size: int = 1) -> Summary:
         """Print the built model's layers with shapes, parameters and multiply-adds, as `bigmodel info` does.

@@ -18,7 +18,7 @@ def encoder_decoder(model: Any) -> tuple[Layer, Layer]:
     model for any sizes, with the same parameters.
 
     The encoder takes source tokens (N, S), the decoder target tokens (N, T) and, behind them, all that the
-    encoder gives. In a session the decoder reads the target piece by piece.
+    encoder gives. In a session, which has that as `fixed`, the decoder reads the target piece by piece.
 
     Args:
         model: such as `transformer` and `seq2seq-gru`.
@@ -32,10 +32,10 @@ def encoder_decoder(model: Any) -> tuple[Layer, Layer]:
     model.build(*model.input_spec())
     encoder, decoder = bm.encoder_decoder(model)
     memory = encoder(np.array([[7, 3, 9]]))
-    session = decoder.session()
+    session = decoder.session(fixed=memory)
     token = np.array([[1]])
     for _ in range(5):
-        token = session(token, *memory).argmax(-1)
+        token = session(token).argmax(-1)
     ```
     """
     try:

@@ -277,17 +277,19 @@ class Network:
             found = self.made_once("predict", lambda: Inference(self))
         return found
 
-    def session(self, batch_size: int | None = None, capacity: int | None = None) -> Session:
+    def session(
+        self, batch_size: int | None = None, capacity: int | None = None, fixed: Sequence[Any] = ()
+    ) -> Session:
         """Calls that follow each other, with what layers carry; see `Layer.session`."""
         from bigmodel_core.nn.session import Session
 
-        return Session(self, batch_size, capacity)
+        return Session(self, batch_size, capacity, tuple(fixed))
 
-    def session_programs(self, capacity: int = 0) -> Any:
+    def session_programs(self, capacity: int = 0, fixed: int = 0) -> Any:
         """What its sessions run, made once; see `Programs.of`."""
         from bigmodel_core.nn.session_programs import Programs
 
-        return self.made_once(("session", capacity), lambda: Programs.of(self, capacity))
+        return self.made_once(("session", capacity, fixed), lambda: Programs.of(self, capacity, fixed))
 
     def made_once(self, key: Any, make: Callable[[], Any]) -> Any:
         """What belongs to the model and is kept with it, such as a program, by a key."""

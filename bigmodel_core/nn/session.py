@@ -11,7 +11,9 @@ import numpy as np
 
 from bigmodel_core.errors import DataError, ShapeError, UsageError
 from bigmodel_core.graph.spec import Spec, dim_value, format_shape
+from bigmodel_core.nn.fitting import checked
 from bigmodel_core.nn.session_programs import INDICES, MOST_SIZES, Programs
+from bigmodel_core.nn.session_sizes import axis_of, fixed_sizes, resized, shapes_of, steps_of
 from bigmodel_core.nn.states import check_paths, fitting_state
 from bigmodel_core.ops.carried import PAST
 
@@ -38,6 +40,7 @@ class Session:
         network: the built model.
         batch_size: of all calls; that of the first if None.
         capacity: how many steps attention can look back on; None takes memory as it is needed.
+        fixed: arrays for the last inputs, which stay the same in all calls.
 
     Attributes:
         filled: how many steps it has to look back on.
@@ -46,6 +49,7 @@ class Session:
     network: Network
     batch_size: int | None = None
     capacity: int | None = None
+    fixed: tuple[np.ndarray, ...] = ()
     filled: int = field(default=0, init=False)
     _others: dict[tuple[int, ...], tuple[Network, Programs]] = field(default_factory=dict, repr=False)
     _variables: Variables | None = field(default=None, repr=False)
@@ -56,7 +60,9 @@ class Session:
         if self.capacity is not None and (not isinstance(self.capacity, int) or self.capacity < 1):
             raise ShapeError(f"the capacity of a session is {self.capacity!r}, expected 1 or more steps.")
         self._room = self.capacity or FIRST_ROOM
-        self._own: Programs = self.network.session_programs(self._room).forked()
+        if self.fixed:
+            self._check_fixed()
+        self._own: Programs = self._programs(self.network)
         if self.batch_size is not None:
             self._begin(self.batch_size)
 
@@ -70,6 +76,7 @@ class Session:
             ShapeError, DtypeError: an array does not fit the input, or the batch is not the session's.
             DataError: a label, index or position is out of range.
         """
+        arrays = (*arrays, *self.fixed)
         with self._lock:
             network, programs = self._fitting(arrays)
             known: dict[str, int] = {}
@@ -88,7 +95,12 @@ class Session:
             given |= network.drawing(programs.call)
             if programs.growing:
                 given[FILLED] = np.array([self.filled])
-            results = programs.call.run(self._variables, given)
+            if self.fixed:
+                given = {name: array for name, array in given.items() if name not in self._fixed_names}
+                plan = programs.call.plan(self._variables, known | programs.call.sizes(given))
+                results = plan.run(given)
+            else:
+                results = programs.call.run(self._variables, given)
             sizes = {**known, PAST: self.filled}
             for place, axis, dim in programs.longer:
                 results[place] = results[place][(*(slice(None),) * axis, slice(dim_value(dim, sizes)))]
@@ -107,16 +119,39 @@ class Session:
                         self._variables.write(path, self._padded(path, axis, None))
                 self._is_torn = False
 
-    def copy(self) -> Session:
-        """A session that goes on from the same state, on its own."""
-        made = Session(self.network, self.batch_size, self.capacity)
-        if self._variables is not None:
-            made.load_state(self.state())
-            made._is_torn = self._is_torn
+    def copy(self, indices: Any = None) -> Session:
+        """A session that goes on from the same state, on its own.
+
+        Args:
+            indices: the samples of the batch that it goes on from, some perhaps several times, as beam search
+                follows several texts after one prompt; all if None.
+
+        Raises:
+            DataError: an index is out of range.
+            UsageError: there are indices, but no state yet.
+        """
+        if indices is None:
+            made = Session(self.network, self.batch_size, self.capacity, self.fixed)
+            if self._variables is not None:
+                made.load_state(self.state())
+        else:
+            taken = self._indices(indices)
+            axes = {path: axis_of(self._own.batch, spec) for path, spec in self._own.states.items()}
+            state = {
+                path: array if axes[path] is None else array.take(taken, axes[path])
+                for path, array in self.state().items()
+            }
+            fixed = (
+                array if (axis := axis_of(self._own.batch, spec)) is None else array.take(taken, axis)
+                for array, spec in zip(self.fixed, self._own.fixed.values(), strict=True)
+            )
+            made = Session(self.network, len(taken), self.capacity, tuple(fixed))
+            made.load_state(state)
+        made._is_torn = self._is_torn
         return made
 
     def reorder(self, indices: Any) -> None:
-        """Let each sample go on from the state of another, as beam search does.
+        """Let each sample go on from the state of another, as beam search does; fixed inputs stay.
 
         Args:
             indices: for each sample of the batch, the one whose state it takes over; some may be taken
@@ -126,18 +161,9 @@ class Session:
             DataError: the indices are not as many as the batch, or out of its range.
             UsageError: there is no state yet.
         """
-        size = self._size()
-        found = np.asarray(indices)
-        if found.shape != (size,) or found.dtype.kind not in "iu":
-            raise DataError(
-                f"the indices are {found.dtype} {format_shape(found.shape)}, expected integers ({size},).",
-                fix="name for each sample of the batch the one whose state it takes over.",
-            )
-        if ((found < 0) | (found >= size)).any():
-            wrong = found[(found < 0) | (found >= size)][0]
-            raise DataError(f"the index {wrong} is out of range for a batch of {size}.")
+        found = self._indices(indices, self._size())
         with self._lock:
-            self._run(self._own.reorder, {INDICES: found.astype(np.int64)})
+            self._run(self._own.reorder, {INDICES: found})
 
     def state(self) -> dict[str, np.ndarray]:
         """Copies of what is carried, by path; of what grows, as much as there is.
@@ -167,7 +193,7 @@ class Session:
             if size is None and programs.batch in spec.shape and len(shape) == spec.ndim:
                 size = shape[spec.shape.index(programs.batch)]
         bound = {path: spec.bind(programs.sizes(size or 1)) for path, spec in programs.states.items()}
-        filled = _steps(state, programs.growing)
+        filled = steps_of(state, programs.growing)
         for path, axis in programs.growing.items():
             shape = bound[path].shape
             bound[path] = bound[path].with_shape((*shape[:axis], filled, *shape[axis + 1 :]))
@@ -187,18 +213,56 @@ class Session:
 
     # Inside ----------------------------------------------------------------------------------------------
 
+    def _programs(self, network: Network) -> Programs:
+        found: Programs = network.session_programs(self._room, len(self.fixed)).forked()
+        return found
+
+    def _check_fixed(self) -> None:
+        """Take fixed inputs as the model does.
+
+        Raises:
+            ShapeError, DtypeError, DataError: one does not fit its input.
+        """
+        network, known, first = self.network, dict[str, int](), len(self.network.inputs) - len(self.fixed)
+        if first < 1:
+            raise ShapeError(
+                f"there are {len(self.fixed)} fixed inputs, but the model takes {len(network.inputs)}.",
+                fix="leave one at least to be passed in each call.",
+            )
+        self._fixed_names = network.input_names[first:]
+        rows = zip(self._fixed_names, self.fixed, network.inputs[first:], strict=True)
+        self.fixed = tuple(checked(name, array, spec, known) for name, array, spec in rows)
+
+    def _indices(self, indices: Any, count: int | None = None) -> np.ndarray:
+        """Samples of the batch by number.
+
+        Raises:
+            DataError: there are not `count`, or one is out of range.
+        """
+        size, found = self._size(), np.asarray(indices)
+        if found.dtype.kind not in "iu" or found.ndim != 1 or count not in (None, len(found)):
+            wanted = f"integers ({'M' if count is None else count},)"
+            raise DataError(
+                f"the indices are {found.dtype} {format_shape(found.shape)}, expected {wanted}.",
+                fix="name for each sample of the batch the one whose state it takes over.",
+            )
+        if ((found < 0) | (found >= size)).any():
+            wrong = found[(found < 0) | (found >= size)][0]
+            raise DataError(f"the index {wrong} is out of range for a batch of {size}.")
+        return found.astype(np.int64)
+
     def _fitting(self, arrays: Sequence[Any]) -> tuple[Network, Programs]:
         """The model for sizes as these arrays have them, where it was built for other fixed ones."""
         specs, shapes = self.network.inputs, [np.shape(array) for array in arrays]
         if [spec.ndim for spec in specs] != list(map(len, shapes)):
             return self.network, self._own
-        pairs = [pair for spec, shape in zip(specs, shapes, strict=True) for pair in _fixed(spec, shape)]
+        pairs = [pair for spec, shape in zip(specs, shapes, strict=True) for pair in fixed_sizes(spec, shape)]
         if all(wanted == size for wanted, size in pairs):
             return self.network, self._own
         key = tuple(size for _, size in pairs)
         if key not in self._others:
-            network = self._network_for(tuple(map(_resized, specs, shapes)))
-            programs = network.session_programs(self._room).forked()
+            network = self._network_for(tuple(map(resized, specs, shapes)))
+            programs = self._programs(network)
             self._check_states(programs)
             self._others[key] = network, programs
             if len(self._others) > MOST_SIZES:
@@ -214,7 +278,7 @@ class Session:
         try:
             return self.network.for_inputs(inputs)
         except ShapeError as error:
-            own, other = (_shapes(specs) for specs in (self.network.inputs, inputs))
+            own, other = (shapes_of(specs) for specs in (self.network.inputs, inputs))
             raise ShapeError(
                 f"the model was built for {own} and cannot take {other}: {error.message}",
                 fix="give each step as many features as the model was built for.",
@@ -245,6 +309,8 @@ class Session:
         for path, spec in programs.states.items():
             bound = spec.bind(programs.sizes(batch_size))
             made.create(path, np.zeros(bound.sizes, bound.dtype))
+        for path, array in zip(programs.fixed, self.fixed, strict=True):
+            made.create(path, array)
         self._variables = made
         self._run(programs.reset, {})
 
@@ -266,7 +332,7 @@ class Session:
         while self._room < wanted:
             self._room *= 2
         state = self._state()
-        self._own, self._variables = self.network.session_programs(self._room).forked(), None
+        self._own, self._variables = self._programs(self.network), None
         self._others.clear()
         assert self.batch_size is not None
         self._begin(self.batch_size)
@@ -319,34 +385,3 @@ class Session:
                 fix="call it first, or fix its batch size: model.session(batch_size=4).",
             )
         return self.batch_size
-
-
-def _steps(state: Mapping[str, np.ndarray], growing: Mapping[str, int]) -> int:
-    """How many steps there are of what grows.
-
-    Raises:
-        ShapeError: more of one than of another.
-    """
-    sizes = {path: (*np.shape(state[path]), *(0,) * 8)[axis] for path, axis in growing.items()}
-    if len(set(sizes.values())) > 1:
-        (one, some), (other, more) = sorted(sizes.items(), key=lambda item: item[1])[:: len(sizes) - 1][:2]
-        raise ShapeError(
-            f"the state has {some} steps of {one}, and {more} of {other}.",
-            fix="pass the result of state() of the same session.",
-        )
-    return next(iter(sizes.values()), 0)
-
-
-def _fixed(spec: Spec, shape: tuple[int, ...]) -> list[tuple[int, int]]:
-    """The sizes that a spec fixes, but for the batch's, each with that of an array."""
-    return [(d, size) for d, size in zip(spec.shape[1:], shape[1:], strict=True) if isinstance(d, int)]
-
-
-def _resized(spec: Spec, shape: tuple[int, ...]) -> Spec:
-    """A spec with the sizes of an array, but for the batch's and those that are free."""
-    sizes = [size if isinstance(d, int) else d for d, size in zip(spec.shape[1:], shape[1:], strict=True)]
-    return spec.with_shape((*spec.shape[:1], *sizes))
-
-
-def _shapes(specs: Sequence[Spec]) -> str:
-    return ", ".join(format_shape(spec.shape) for spec in specs)

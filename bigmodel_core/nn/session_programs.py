@@ -8,7 +8,7 @@ from functools import cached_property
 from typing import TYPE_CHECKING, Any
 
 from bigmodel_core.errors import GraphError, ShapeError
-from bigmodel_core.graph import Graph, Node, Value, needed
+from bigmodel_core.graph import Graph, Input, Node, Value, needed
 from bigmodel_core.graph.spec import Dim, Spec, dim_names, format_shape
 from bigmodel_core.ops import gather, transpose
 from bigmodel_core.ops.carried import PAST, Carried, growing_axis
@@ -20,6 +20,9 @@ if TYPE_CHECKING:
 INDICES = "~indices"
 """The name of the input that says how a batch is reordered."""
 
+FIXED = "~fixed/"
+"""What the path of an input that stays the same in all calls begins with."""
+
 MOST_SIZES = 16
 """Fixed sizes of inputs, other than its own, for which a model is kept ready; the oldest go first."""
 
@@ -30,6 +33,7 @@ class Programs:
 
     Args:
         states: what is carried, by path; of sizes only the batch's is free.
+        fixed: inputs that stay the same in all calls, by path.
         growing: the axes along which states grow, by path.
         added: how many steps a call adds to these; None if there are none.
         longer: of outputs that are as long as what is remembered, the number, the axis and its size.
@@ -40,6 +44,7 @@ class Programs:
     """
 
     states: Mapping[str, Spec]
+    fixed: Mapping[str, Spec]
     growing: Mapping[str, int]
     added: Dim | None
     longer: Sequence[tuple[int, int, Dim]]
@@ -49,12 +54,13 @@ class Programs:
     reorder: Program
 
     @classmethod
-    def of(cls, network: Network, capacity: int) -> Programs:
+    def of(cls, network: Network, capacity: int, fixed: int) -> Programs:
         """Those of a network.
 
         Args:
             network: the model.
             capacity: for how many steps states that grow have memory.
+            fixed: how many of its inputs, the last ones, stay the same in all calls.
 
         Raises:
             GraphError: it carries no state, or a state begins with what depends on the input.
@@ -85,22 +91,39 @@ class Programs:
                 )
             if any(value.node is node for value in trace.inputs for node in needed([trace.carried[path]])):
                 raise GraphError("a state cannot begin with what depends on the input.", where=path)
+        first = len(network.inputs) - fixed
+        stays = dict(zip(network.input_names[first:], network.inputs[first:], strict=True))
         grown = Growth(states)
 
         def kept(node: Node, inputs: Sequence[Value]) -> Sequence[Value] | None:
             if isinstance(node.op, Carried):
                 return [inputs[0].node.graph.variable(node.op.path, states[node.op.path])]
-            return grown(node, inputs)
+            given = [
+                value.node.graph.variable(FIXED + value.node.op.name, value.spec)
+                if isinstance(value.node.op, Input) and value.node.op.name in stays
+                else value
+                for value in inputs
+            ]
+            found = grown(node, given)
+            return given[0].node.graph.repeat(node, given).outputs if found is None and given else found
 
         def made(computation: Computation) -> Program:
             found = computation
-            return Program(found.graph, found.outputs, found.updates, device=network.device, keeps=True)
+            return Program(
+                found.graph,
+                found.outputs,
+                found.updates,
+                device=network.device,
+                keeps=True,
+                settled={name for spec in stays.values() for name in spec.names()},
+            )
 
         call = Computation(trace.graph, trace.outputs, dict(trace.carried_updates), [])
-        fixed = {path: value for path, value in trace.carried.items() if path not in growing}
-        reset = Computation(trace.graph, [], fixed, [])
+        begun = {path: value for path, value in trace.carried.items() if path not in growing}
+        reset = Computation(trace.graph, [], begun, [])
         return cls(
             states,
+            {FIXED + name: spec for name, spec in stays.items()},
             growing,
             added(trace.carried_updates),
             [

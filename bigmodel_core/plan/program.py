@@ -7,7 +7,7 @@ import contextlib
 import copy
 import threading
 from collections import OrderedDict
-from collections.abc import Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence
 
 import numpy as np
 
@@ -42,6 +42,7 @@ class Program:
         apart: whether each output has memory of its own, which is not that of an input.
         keeps: whether what depends on variables alone is computed anew only after one of them has changed,
             where the device can.
+        settled: the names of free dimensions that are the same in all runs, since variables have them.
 
     Attributes:
         bodies: by the index of a node whose op runs a graph of its own, the program of that.
@@ -59,6 +60,7 @@ class Program:
         is_exact: bool = False,
         apart: bool = False,
         keeps: bool = False,
+        settled: Collection[str] = (),
     ) -> None:
         self.device, self.is_exact, self.keeps = device_named(device), is_exact, keeps
         updates = dict(updates or {})
@@ -91,7 +93,7 @@ class Program:
             index: Program(body.graph, body.outputs, device=self.device, apart=True)
             for index, body in bodies.items()
         }
-        self.unchanging = unchanging(self.nodes, found.updates) if keeps else frozenset()
+        self.unchanging = unchanging(self.nodes, found.updates, settled) if keeps else frozenset()
         self.writer = Writer(self)
         self.roots = {id(value): root_of(value) for node in self.nodes for value in node.outputs}
         self.steps = ordered(self)

@@ -14,13 +14,16 @@ def root_of(value: Value) -> Value:
     return value
 
 
-def unchanging(nodes: Sequence[Node], changing: Collection[str]) -> frozenset[int]:
+def unchanging(
+    nodes: Sequence[Node], changing: Collection[str], settled: Collection[str] = ()
+) -> frozenset[int]:
     """The ids of values that depend on nothing but constants and variables that a program leaves alone, and
     have no free dimension, so that they are the same for all batches; loops are left out.
 
     Args:
         nodes: in an order they can be computed in.
         changing: the paths of variables that it gives new values.
+        settled: the names of free dimensions that are the same in all runs, since variables have them.
     """
     found: set[int] = set()
     for node in nodes:
@@ -32,6 +35,6 @@ def unchanging(nodes: Sequence[Node], changing: Collection[str]) -> frozenset[in
                 and node.op.inner() is None
                 and all(id(value) in found for value in node.inputs)
             )
-        if stays and not any(value.spec.names() for value in node.outputs):
+        if stays and not any(value.spec.names().difference(settled) for value in node.outputs):
             found.update(id(value) for value in node.outputs)
     return frozenset(found)

@@ -329,6 +329,10 @@ def test_a_session_says_what_it_cannot_take() -> None:
     for indices in ([0, 1], [0, 1, 3], [0, -1, 1], [0.0, 1.0, 2.0]):
         with pytest.raises(DataError, match="indices are|out of range"):
             session.reorder(indices)
+    with pytest.raises(DataError, match="the index 3 is out of range for a batch of 3"):
+        session.copy([3])
+    with pytest.raises(ShapeError, match="1 fixed inputs, but the model takes 1"):
+        model.session(fixed=[X])
     assert (session.state()["total"] == X).all()
     plain = bm.layers.Dense(3)
     with pytest.raises(GraphError, match="not built"):

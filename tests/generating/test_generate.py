@@ -9,6 +9,7 @@ import pytest
 
 import bigmodel_core as bm
 from bigmodel_core.errors import ConfigError, DataError, ShapeError, UsageError
+from bigmodel_core.nn.session import Session
 
 PROMPTS = [[1, 2, 3], [4], [5, 6, 7, 8, 9, 10, 3], [2, 2]]
 STRATEGIES = [
@@ -73,6 +74,19 @@ def test_pieces_join_to_the_whole(network: Any, strategy: bm.Strategy) -> None:
         np.concatenate([*pieces]).tolist()
         == bm.generate(network, PROMPTS[0], strategy, max_tokens=6).tolist()
     )
+
+
+def test_beams_read_a_prompt_once(monkeypatch: pytest.MonkeyPatch) -> None:
+    shapes = []
+
+    def call(session: Session, tokens: np.ndarray) -> Any:
+        shapes.append(tokens.shape)
+        return read(session, tokens)
+
+    read = Session.__call__
+    monkeypatch.setattr(Session, "__call__", call)
+    bm.generate(gpt(), PROMPTS, bm.strategies.Beam(3), max_tokens=4)
+    assert shapes == [(4, 7), (12, 1), (12, 1), (12, 1)]
 
 
 @pytest.mark.parametrize("strategy", STRATEGIES, ids=lambda item: type(item).__name__)

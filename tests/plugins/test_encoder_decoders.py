@@ -61,6 +61,30 @@ def test_the_decoder_reads_step_by_step(model: Any, tmp_path: Path, where: str) 
     memory, session = encoder(SOURCE), decoder.session()
     found = [session(TARGET[:, t : t + 1], *memory) for t in range(TARGET.shape[1])]
     close(np.concatenate(found, 1), wanted)
+    session = decoder.session(fixed=memory)
+    for _ in range(2):
+        found = [session(TARGET[:, t : t + 1]) for t in range(TARGET.shape[1])]
+        close(np.concatenate(found, 1), wanted)
+        session.reset()
+
+
+def test_what_depends_on_the_source_alone_is_computed_once() -> None:
+    model = bm.models.build("transformer", vocabulary=7, target_vocabulary=6, **SMALL["transformer"])
+    model.build(*model.input_spec())
+    encoder, decoder = bm.encoder_decoder(model)
+    steps = decoder.session(fixed=encoder(SOURCE)).kernels(2, S=5, T=1)
+    kept = {step.path for step in steps if any(kernel.is_kept for kernel in step.kernels)}
+    assert {f"block_{n}/cross_attention/{part}" for n in (1, 2) for part in ("key", "value")} <= kept
+
+
+def test_some_samples_of_a_session_go_on_with_their_sources(model: Any) -> None:
+    encoder, decoder = bm.encoder_decoder(model)
+    taken = [1, 1, 0]
+    wanted = model(SOURCE[taken], TARGET[taken])
+    session = decoder.session(fixed=encoder(SOURCE), capacity=4)
+    session(TARGET[:, :3])
+    close(session.copy(taken)(TARGET[taken, 3:]), wanted[:, 3:])
+    close(session(TARGET[:, 3:]), model(SOURCE, TARGET)[:, 3:])
 
 
 @pytest.mark.parametrize("name", SMALL)
