@@ -85,6 +85,8 @@ class Predictor:
         Raises:
             DataError: a text is empty, or cannot be used.
         """
+        import numpy as np
+
         from bigmodel_core.data.loader import Loader
         from bigmodel_core.data.split import Split
         from bigmodel_core.errors import DataError
@@ -102,7 +104,10 @@ class Predictor:
                 found += self._written(inputs, made.length)
                 continue
             outputs = self.run(*inputs)
-            spans = made.spans(some, next(iter(outputs.values())), encoding)
+            scores = next(iter(outputs.values()))
+            if "probabilities" in outputs:  # of a file that gives labels
+                scores = np.log(np.maximum(outputs["probabilities"], np.finfo(np.float32).tiny))
+            spans = made.spans(some, scores, encoding)
             found += (
                 predictions(outputs, encoding.task, encoding.labels, self.are_probabilities, len(found))
                 if spans is None

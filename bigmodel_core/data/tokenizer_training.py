@@ -119,7 +119,7 @@ def _word_pieces(texts: Iterable[str], size: int, specials: tuple[str, ...], low
 
     The library's own trainer numbers the further ones in an order that differs from run to run.
     """
-    from tokenizers import Tokenizer, decoders, models, normalizers, pre_tokenizers, trainers
+    from tokenizers import Tokenizer, decoders, models, normalizers, pre_tokenizers, processors, trainers
 
     unknown = next((name for name in specials if "unk" in name.lower()), None)
     if unknown is None:
@@ -150,6 +150,10 @@ def _word_pieces(texts: Iterable[str], size: int, specials: tuple[str, ...], low
     made.normalizer, made.pre_tokenizer = normalizer, splitter
     made.decoder = decoders.WordPiece(cleanup=False)
     made.add_special_tokens(list(specials))
+    if {"[CLS]", "[SEP]"} <= set(specials):  # the frame that models of BERT's kind take
+        ends = [(name, numbers[name]) for name in ("[CLS]", "[SEP]")]
+        pair = "[CLS] $A [SEP] $B:1 [SEP]:1"
+        made.post_processor = processors.TemplateProcessing("[CLS] $A [SEP]", pair, ends)
     return made
 
 

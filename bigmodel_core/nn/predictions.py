@@ -101,6 +101,9 @@ def predictions(
         if chances is not None and chances.ndim == 1:
             chances = of_both(chances.astype(np.float64))
         _check_numbers(outputs["probability"], start)
+        if outputs["label"].ndim == 2:
+            steps = zip(outputs["label"].tolist(), outputs["probability"].mean(1).tolist(), strict=True)
+            return [Prediction(in_a_row(row, labels), row, chance) for row, chance in steps]
         return _labelled(outputs["label"], outputs["probability"], labels, chances)
     scores = np.asarray(next(iter(outputs.values())))
     task = task or _task(scores, labels)

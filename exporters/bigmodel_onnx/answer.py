@@ -5,6 +5,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
+from typing import ClassVar
 
 import numpy as np
 
@@ -12,7 +13,7 @@ from bigmodel_core.data.encoding import Encoding
 from bigmodel_core.data.preprocessing import Preprocessing
 from bigmodel_core.errors import ConfigError, ExportError
 from bigmodel_core.graph.spec import Shape, Spec, format_shape
-from bigmodel_core.nn.probabilities import classified
+from bigmodel_core.nn.probabilities import classified, softmax
 from bigmodel_onnx.emit import Emitter
 from bigmodel_onnx.operations import Port
 
@@ -101,7 +102,7 @@ class Numbers:
 
 @dataclass(frozen=True)
 class Answer:
-    """What the file says about a sample: its label and how probable that is.
+    """What the file says about a sample, or about each step of it: its label and how probable that is.
 
     Args:
         task: "classification" (a score per class), "binary" (one score: above 0 means class 1).
@@ -115,11 +116,11 @@ class Answer:
         """Nodes after the model; returns the outputs label, probability and probabilities."""
         emitter.path = "answer"
         spec = emitter.specs[scores]
-        rows = spec.shape[:1]
+        rows = spec.shape[:-1] if spec.ndim == 3 else spec.shape[:1]
         if self.task == "classification":
             chances = scores if self.is_probability else emitter.Softmax(scores, axis=-1)
-            label = emitter.ArgMax(scores, axis=1, keepdims=0)
-            chance = emitter.reduce("ReduceMax", chances, (1,), False)
+            label = emitter.ArgMax(scores, axis=spec.ndim - 1, keepdims=0)
+            chance = emitter.reduce("ReduceMax", chances, (spec.ndim - 1,), False)
         else:
             flat = scores if spec.ndim == 1 else emitter.Squeeze(scores, emitter.ints((1,)))
             chances = flat if self.is_probability else emitter.Sigmoid(flat)
@@ -137,8 +138,49 @@ class Answer:
     def compute(self, scores: np.ndarray) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
         """The same in NumPy and float64, to compare with: label, probability, probabilities."""
         indices, chances = classified(scores.astype(np.float64), self.is_probability)
-        chosen = chances[np.arange(len(indices)), indices]
+        chosen = np.take_along_axis(chances, indices[..., None], -1)[..., 0]
         return indices, chosen, chances if self.task == "classification" else chances[:, 1]
+
+
+@dataclass(frozen=True)
+class SpanAnswer:
+    """What the file says about a sample: the most probable span of its steps, and how probable it is.
+
+    Args:
+        names: of the outputs with scores of where it starts and ends, in the model's order.
+    """
+
+    names: Sequence[str]
+    scores: ClassVar[set[str]] = {"start", "end"}
+
+    def write(self, emitter: Emitter, *scores: str) -> list[tuple[str, Port]]:
+        """Nodes after the model; returns the outputs start, end and probability."""
+        emitter.path = "answer"
+        batch, steps = emitter.specs[scores[0]].shape
+        found = dict(zip(self.names, scores, strict=True))
+        start, end = (emitter.Softmax(found[name], axis=1) for name in ("start", "end"))
+        start, end = (emitter.Unsqueeze(x, emitter.ints((axis,))) for x, axis in ((start, 2), (end, 1)))
+        zero, one = emitter.const(0, "int64"), emitter.const(1, "int64")
+        size = emitter.dimension_size(steps, "int64")
+        places = emitter.Range(zero, size, one)
+        before = emitter.LessOrEqual(emitter.Unsqueeze(places, emitter.ints((1,))), places)
+        dtype = emitter.specs[scores[0]].dtype
+        chances = emitter.Where(before, emitter.Mul(start, end), emitter.const(0.0, dtype))
+        flat = emitter.Flatten(chances, axis=1)
+        which = emitter.ArgMax(flat, axis=1, keepdims=0)
+        return [
+            (emitter.Div(which, size), Port("start", "int64", (batch,))),
+            (emitter.Mod(which, size), Port("end", "int64", (batch,))),
+            (emitter.reduce("ReduceMax", flat, (1,), False), Port("probability", dtype, (batch,))),
+        ]
+
+    def compute(self, *scores: np.ndarray) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
+        """The same in NumPy and float64, to compare with: start, end, probability."""
+        found = dict(zip(self.names, map(softmax, scores), strict=True))
+        chances = np.triu(found["start"][:, :, None] * found["end"][:, None, :])
+        flat = chances.reshape(len(chances), -1)
+        start, end = np.divmod(flat.argmax(1), chances.shape[2])
+        return start, end, flat.max(1)
 
 
 def answer_for(output: Spec, known: Encoding, is_probability: bool) -> Answer | Numbers | None:
@@ -165,11 +207,13 @@ def answer_for(output: Spec, known: Encoding, is_probability: bool) -> Answer | 
         )
     if task == "regression":
         return Numbers(steps) if steps is not None and output.shape[1:] == steps.raw_shape else None
+    if output.ndim == 3 and labels and len(labels) == output.shape[2]:
+        scores = output.shape[2]
     if scores is None or not output.is_float or (task == "binary" and scores not in (1, 2)):
         raise ConfigError(
             f"a model that gives {output} cannot be labelled as {task}.",
             where="Onnx.export",
-            fix="give a score for each class, (N, classes), or leave with_preprocessing out.",
+            fix="give scores (N, classes) or (N, T, classes), or leave with_preprocessing out.",
             shell="leave --with-preprocessing out.",
         )
     return Answer("binary" if scores == 1 else "classification", is_probability)

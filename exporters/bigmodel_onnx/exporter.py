@@ -21,13 +21,14 @@ from bigmodel_core.exporting.exporter import Exporter
 from bigmodel_core.nn.layer import Layer
 from bigmodel_core.nn.network import Network
 from bigmodel_core.nn.probabilities import makes_probabilities
-from bigmodel_onnx.forms import ENCODER, IDS, MASK, MASKS, Form
+from bigmodel_onnx.decoder import DecoderForm
+from bigmodel_onnx.forms import ENCODER, IDS, MASK, MASKS, Form, TokensForm
 from bigmodel_onnx.pair import Halves, PairForm, encoder_name, form_of, tokenizers
 from bigmodel_onnx.report import ExportReport
 
 if TYPE_CHECKING:
     from bigmodel_core.data.dataset import Data
-    from bigmodel_onnx.answer import Answer, Numbers
+    from bigmodel_onnx.answer import Answer, Numbers, SpanAnswer
     from bigmodel_onnx.emit import Emitter
     from bigmodel_onnx.lowering import Lowered
     from bigmodel_onnx.session import OnnxSession
@@ -126,7 +127,16 @@ class Onnx(Exporter):
         }  # fmt: skip
         known = replace(known, **{key: value for key, value in said.items() if value is not None})
         known = replace(known, task=known.task or _task_of(network.layer))
-        if self.with_preprocessing and known.preprocessing is None and not known.complete:
+        form = form_of(network)
+        if self.with_preprocessing and isinstance(form, (DecoderForm, PairForm)):
+            raise ConfigError(
+                "the model writes texts: it gives scores of the next token, and no label.",
+                where="Onnx.export",
+                fix="leave with_preprocessing out.",
+                shell="leave --with-preprocessing out.",
+            )
+        needs_steps = not isinstance(form, TokensForm)
+        if self.with_preprocessing and needs_steps and not (known.preprocessing or known.complete):
             raise ConfigError(
                 "with_preprocessing needs to know how raw input becomes model input.",
                 where="Onnx.export",
@@ -144,7 +154,6 @@ class Onnx(Exporter):
             metrics=metrics,
             takes_raw_input=self.with_preprocessing,
         )
-        form = form_of(network)
         if type(form) is not Form or len(network.inputs) != 1:
             steps = None
         lowered, answer = self._lowered(form, steps, known)
@@ -153,7 +162,7 @@ class Onnx(Exporter):
 
     def _lowered(
         self, form: Form, steps: Preprocessing | None, known: Encoding
-    ) -> tuple[Lowered, Answer | Numbers | None]:
+    ) -> tuple[Lowered, Answer | Numbers | SpanAnswer | None]:
         """The file's nodes, and those added after the model."""
         from bigmodel_onnx import answer, versions
         from bigmodel_onnx.emit import Emitter
@@ -180,14 +189,16 @@ class Onnx(Exporter):
             (found[path], Port(name, following[path].dtype, following[path].shape))
             for path, name in form.present.items()
         ]
-        behind: Answer | Numbers | None = None
+        behind: Answer | Numbers | SpanAnswer | None = None
         if self.with_preprocessing and count == 1:
             last = trace.outputs[0]
             behind = answer.answer_for(last.spec, known, makes_probabilities(last))
+        elif self.with_preprocessing and set(outputs) == answer.SpanAnswer.scores:
+            behind = answer.SpanAnswer(outputs)
         if isinstance(behind, answer.Numbers):
             results = behind.write(emitter, lowered.outputs[0], ports[0])
         elif behind is not None:
-            results = behind.write(emitter, lowered.outputs[0])
+            results = behind.write(emitter, *lowered.outputs[:count])
         else:
             results = list(zip(lowered.outputs[:count], ports, strict=True))
         emitter.finish([*results, *after])
@@ -197,7 +208,7 @@ class Onnx(Exporter):
         self,
         form: Form,
         lowered: Lowered,
-        answer: Answer | Numbers | None,
+        answer: Answer | Numbers | SpanAnswer | None,
         steps: Preprocessing | None,
         samples: Any,
     ) -> tuple[Comparison, Runs]:
@@ -221,7 +232,7 @@ class Onnx(Exporter):
                 comparable=lambda numbers: answer.steps.standard(numbers).astype(network.outputs[0].dtype),
             )
         elif answer is not None:
-            comparison = replace(comparison, expected=lambda outputs: answer.compute(outputs[0]))
+            comparison = replace(comparison, expected=lambda outputs: answer.compute(*outputs))
         return comparison, runs
 
     def _written(

@@ -58,13 +58,16 @@ class ExportReport:
     def __str__(self) -> str:
         operators = ", ".join(f"{count} {name}" for name, count in self.operators.items())
         runs = ", ".join(f"{value:.1e} at {sizes}" for sizes, value in self.differences.items())
+        texts = ""
+        if self.tokenizer is not None:
+            texts = f"\nIt takes tokens, which {self.tokenizer} makes of texts: no operator of ONNX does"
         beside, files = "", (self.encoder, self.sidecar, self.encoder_sidecar)
         if others := [name for name in (*files, self.tokenizer, self.target_tokenizer) if name]:
             beside = f" with {', '.join(others[:-1])}{' and ' if others[1:] else ''}{others[-1]}"
         return (
             f"{self.path}{beside}: {_bytes(self.size)}, opset {self.opset}, IR {self.ir_version}, "
             f"{self.nodes} node{'s' * (self.nodes != 1)} ({operators})\n"
-            f"ONNX Runtime {self.runtime} agrees; largest difference {runs}"
+            f"ONNX Runtime {self.runtime} agrees; largest difference {runs}{texts}"
         )
 
 

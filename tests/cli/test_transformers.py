@@ -18,6 +18,7 @@ import bigmodel_core as bm
 from .conftest import run_here
 
 PAIRS = "text-pairs:tokenizer=characters,length=20"
+LABELS = ("--with-preprocessing",)
 SMALL = ("layers=1", "heads=2", "width=8")
 TEXT = "to be, or not to be: that is the question.\n" * 12
 
@@ -32,6 +33,7 @@ class Case:
         options: of the model.
         asked: a text that a trained model is asked about.
         command: the command that asks.
+        exported: options of the export.
     """
 
     model: str
@@ -39,6 +41,7 @@ class Case:
     options: Sequence[str] = SMALL
     asked: str = ""
     command: str = "predict"
+    exported: Sequence[str] = ()
 
 
 CASES = {
@@ -47,8 +50,8 @@ CASES = {
     "char-rnn": Case("char-rnn", "text:length=16", ("units=8",), "to be", "generate"),
     "bert": Case("bert", "masked-text:length=16,vocabulary=40"),
     "bert-without-pairs": Case("bert", "masked-text:length=16,vocabulary=40,pairs=false"),
-    "bert-classifier": Case("bert-classifier", "text-classification", asked="a good film"),
-    "bert-tagger": Case("bert-tagger", "token-tags", asked="the dog sees"),
+    "bert-classifier": Case("bert-classifier", "text-classification", asked="a good film", exported=LABELS),
+    "bert-tagger": Case("bert-tagger", "token-tags", asked="the dog sees", exported=LABELS),
     "vit": Case("vit", "digits"),
     "transformer": Case("transformer", PAIRS, asked="28"),
     "seq2seq-gru": Case("seq2seq-gru", PAIRS, ("units=8", "width=8"), "28"),
@@ -81,7 +84,7 @@ def run(request: Any, tmp_path_factory: pytest.TempPathFactory) -> Run:
         data = ("--data", case.data, *where)
         done = run_here("train", case.model, *data, *options, "--epochs", 1, "--out", "run", "--json")
         assert done.code == 0, done.err
-        exported = run_here("export", "model.onnx", "--run", "run", "--quiet")
+        exported = run_here("export", "model.onnx", "--run", "run", "--quiet", *case.exported)
         assert exported.code == 0, exported.err
     return Run(case, folder, where, done.json["test"])
 
@@ -126,6 +129,9 @@ def test_the_file_answers_in_stock_onnx_runtime(run: Run) -> None:
     ]
     wanted = model(*given)
     wanted = list(wanted.values()) if isinstance(wanted, dict) else [wanted]
+    if run.case.exported:
+        chances = bm.probabilities.softmax(wanted[0])
+        wanted = [chances.argmax(-1), chances.max(-1), chances]
     found = answers(run.folder, *given)
     for ours, theirs in zip(wanted, found, strict=False):  # behind them is what a next call goes on from
         np.testing.assert_allclose(ours, theirs, atol=1e-5)
@@ -157,27 +163,42 @@ def answers(folder: Path, *given: np.ndarray) -> list[np.ndarray]:
 # The page on deployment -----------------------------------------------------------------------------------
 
 
-def page(number: int, **names: Any) -> dict[str, Any]:
-    """What a block of the page defines."""
+def page(name: str) -> Any:
+    """A function of the page."""
     text = (Path(__file__).parents[2] / "docs" / "text_models_in_onnx_runtime.md").read_text("utf-8")
-    code = re.findall(r"```python\n(.*?)```", text, re.DOTALL)[number]
+    (code,) = (code for code in re.findall(r"```python\n(.*?)```", text, re.DOTALL) if f"def {name}(" in code)
     assert "bigmodel" not in code
-    exec(code.replace("novel.", "model."), names)
-    return names
+    scope: dict[str, Any] = {}
+    exec(re.sub(r"\w+(?=\.onnx|\.tokenizer)", lambda found: OWN.get(found[0], found[0]), code), scope)
+    return scope[name]
+
+
+OWN = dict.fromkeys(("novel", "reviews"), "model")
+"""What the files of the page are called here."""
 
 
 @pytest.mark.parametrize("run", ["gpt", "llama"], indirect=True)
 def test_the_code_of_the_page_writes_what_generate_writes(run: Run) -> None:
     with contextlib.chdir(run.folder):
         prompts = ["to be, or", "that"]
-        assert page(0)["generate"](prompts, 8) == bm.generate("run", prompts, max_tokens=8)
+        assert page("generate")(prompts, 8) == bm.generate("run", prompts, max_tokens=8)
 
 
 @pytest.mark.parametrize("run", ["transformer", "seq2seq-gru"], indirect=True)
 def test_the_code_of_the_page_translates_as_generate_does(run: Run) -> None:
     with contextlib.chdir(run.folder):
-        translate = page(1)["translate"]
+        translate = page("translate")
         sources = ["28", "640", "7"]
         found = [translate(source, 8) for source in sources]
         assert found == bm.generate("run", sources, max_tokens=8)
         assert any(found)
+
+
+@pytest.mark.parametrize("run", ["bert-classifier"], indirect=True)
+def test_the_code_of_the_page_classifies_as_predict_does(run: Run) -> None:
+    texts = ["a good film", "the worst"]
+    told = run_here("predict", run.folder / "run", *texts, "--json").json
+    with contextlib.chdir(run.folder):
+        found = page("classify")(texts)
+    assert [label for label, _ in found] == [item["label"] for item in told]
+    assert [chance for _, chance in found] == pytest.approx([item["probability"] for item in told], abs=1e-5)

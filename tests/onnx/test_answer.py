@@ -173,3 +173,31 @@ def test_scores_that_are_no_classes_are_not_classified(tmp_path: Path) -> None:
     bm.export(model, tmp_path / "m.onnx")
     with pytest.raises(ExportError, match="not the scores of classes"):
         Onnx().session(tmp_path / "m.onnx").classify(np.zeros((2, 2), "float32"))
+
+
+def test_the_most_probable_span_of_texts(tmp_path: Path) -> None:
+    model = bm.models.build("bert-spans", vocabulary=9, context=16, layers=1, heads=2, width=8)
+    model.build(*model.input_spec())
+    generator = np.random.default_rng(0)
+    model.load_state({key: generator.normal(0, 1, array.shape) for key, array in model.state().items()})
+    bm.export(model, tmp_path / "model.onnx", with_preprocessing=True)
+    tokens, segments = generator.integers(0, 9, (20, 7)), np.zeros((20, 7), "int64")
+    start, end, probability = run(tmp_path / "model.onnx", tokens, np.ones_like(tokens), segments)
+    scores = model(tokens, segments)
+    for row in range(20):
+        first, last = (np.exp(scores[name][row].astype(float)) for name in ("start", "end"))
+        chances = {
+            (a, b): first[a] / first.sum() * last[b] / last.sum() for a in range(7) for b in range(a, 7)
+        }
+        assert (start[row], end[row]) == max(chances, key=lambda pair: chances[pair])
+        assert probability[row] == pytest.approx(max(chances.values()), rel=1e-4)
+    assert (np.argmax(scores["start"], 1) > np.argmax(scores["end"], 1)).any(), "the order matters nowhere"
+
+
+@pytest.mark.parametrize("name", ["gpt", "transformer"])
+def test_a_model_that_writes_texts_has_no_labels(name: str, tmp_path: Path) -> None:
+    model = bm.models.build(name, layers=1, heads=2, width=8, vocabulary=9)
+    model.build(*model._input_specs())
+    with pytest.raises(ConfigError, match="writes texts"):
+        bm.export(model, tmp_path / "model.onnx", with_preprocessing=True)
+    assert not list(tmp_path.iterdir())
