@@ -13,7 +13,8 @@ import numpy as np
 from bigmodel_core.cli.sources import checkpoint
 from bigmodel_core.data.tokenizer import Tokenizer
 from bigmodel_core.errors import ShapeError
-from bigmodel_core.train.pretrained import CONFIG, from_pretrained
+from bigmodel_core.train.pretrained import CONFIG, read_pretrained
+from bigmodel_core.train.weight_files import read_json
 
 if TYPE_CHECKING:
     from bigmodel_core.cli.choice import Choice
@@ -43,15 +44,20 @@ class Earlier:
     model: Mapping[str, Any]
 
     @classmethod
-    def read(cls, what: str) -> Earlier:
+    def read(cls, what: str, model: type[Any] | None = None) -> Earlier:
         """The model of a run or checkpoint, or of a folder with published weights.
+
+        Args:
+            what: its path.
+            model: what is to begin with it: a model that takes published weights of the family takes those
+                that it has, whatever the task of the file.
 
         Raises:
             CheckpointError: there is none, or it is damaged.
             ConfigError: no installed model computes what the published weights are of.
         """
         if (Path(what) / CONFIG).is_file():
-            return cls._published(Path(what))
+            return cls._published(Path(what), model)
         content = checkpoint(what)
         known, described = content.about.encoding, content.about.config or {}
         own = {} if known is None else {name: getattr(known, name) for name in _TOKENIZERS}
@@ -63,14 +69,17 @@ class Earlier:
         return cls(content.path, state, tokenizers, sizes if isinstance(sizes, Mapping) else {})
 
     @classmethod
-    def _published(cls, folder: Path) -> Earlier:
+    def _published(cls, folder: Path, wanted: type[Any] | None) -> Earlier:
         from bigmodel_core.registry import config
 
-        model = from_pretrained(folder)
+        kind = read_json(folder / CONFIG).get("model_type")
+        takes = any(family.kind == kind for family in getattr(wanted, "pretrained", ()))
+        model, new = read_pretrained(folder, wanted if takes else None)
         known = model.network.encoding
         tokenizer = None if known is None else known.tokenizer
         tokenizers = {} if tokenizer is None else {"tokenizer": tokenizer}
-        return cls(folder, model.state(), tokenizers, config.to_config(model)["fields"])
+        state = {path: array for path, array in model.state().items() if path not in new}
+        return cls(folder, state, tokenizers, config.to_config(model)["fields"])
 
     def load(self, dataset: Any, choice: Choice | None, data_dir: Path | None) -> Data:
         """A data set in the tokens of the model, unless its options say which tokenizer it has."""
@@ -94,6 +103,13 @@ class Earlier:
             for name, value in self.model.items()
             if name in own and isinstance(value, (bool, int, float, str, list, tuple))
         }
+
+    def kept(self, data: Data) -> set[str]:
+        """The fields that data do not change: a model may have more tokens than its tokenizer."""
+        size, known = self.model.get("vocabulary"), data.tokenizer
+        if known is None or known != self.tokenizers.get("tokenizer") or not isinstance(size, int):
+            return set()
+        return {"vocabulary"} if size > known.size else set()
 
     def put_into(self, model: Any, data: Data, seed: int, device: str) -> str:
         """Build a model for data, with the parameters that fit; what was taken and what was not, for people.

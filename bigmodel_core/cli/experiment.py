@@ -108,15 +108,18 @@ class Experiment:
     document: Document | None = None
     said: frozenset[str] = frozenset()
 
-    def make_model(self, data: Data, taken: Mapping[str, Any] | None = None) -> Model:
+    def make_model(
+        self, data: Data, taken: Mapping[str, Any] | None = None, kept: Collection[str] = ()
+    ) -> Model:
         """The model, with as many outputs as the data has classes or targets unless options say otherwise.
 
         Args:
             data: the data set.
             taken: options that count less than those that were chosen.
+            kept: those of them that count more than what the data need.
         """
         own: Any = self.make_loss(self.model.make(taken)) if self.train.loss else None
-        return fitted(self.model.make(taken), data, self.model.options, own)
+        return fitted(self.model.make(taken), data, {*self.model.options, *kept}, own)
 
     def make_loss(self, model: Model) -> Loss | Losses:
         """The loss; that of the model if none was chosen.

@@ -80,7 +80,7 @@ def resume_run(
         dataset = config.from_config("dataset", manifest["dataset"])
         place = data_dir if data_dir is not None else recorded_place(run)
         begins = manifest.get("from")
-        earlier = None if begins is None else Earlier.read(str(begins))
+        earlier = None if begins is None else Earlier.read(str(begins), type(trainer.model))
         data = dataset.load(place) if earlier is None else earlier.load(dataset, None, place)
         if earlier is not None:
             output.say(earlier.put_into(trainer.model, data, trainer.step.seed, trainer.step.device), "dim")

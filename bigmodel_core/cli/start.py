@@ -29,7 +29,7 @@ def start(experiment: Experiment, out: Path | None, checkpoint_every: int | None
     # Every name is looked up before the data is read, so that mistakes are reported at once.
     model_class, dataset = experiment.model.cls(), experiment.data.make()
     callbacks = [choice.make() for choice in experiment.callbacks]
-    earlier = None if how.start_from is None else Earlier.read(how.start_from)
+    earlier = None if how.start_from is None else Earlier.read(how.start_from, model_class)
     taken = None if earlier is None else earlier.fields_for(experiment.model)
     loss, metrics = experiment.make_loss(experiment.model.make(taken)), experiment.make_metrics()
     augment = experiment.make_augmentations()
@@ -43,7 +43,7 @@ def start(experiment: Experiment, out: Path | None, checkpoint_every: int | None
         output.say(note, "dim")
     if isinstance(loss, Loss):
         _check_loss(loss, data)
-    model = experiment.make_model(data, taken)
+    model = experiment.make_model(data, taken, () if earlier is None else earlier.kept(data))
     loss = experiment.make_loss(model)
     fraction = how.validation if how.validation and data.validation is None else None
     kept, aside = _parted(data, fraction)

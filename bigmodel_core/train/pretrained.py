@@ -280,7 +280,14 @@ def _fields_of(family: Pretrained, config: Mapping[str, Any], where: str) -> dic
             where=where,
             fix="remove those that change no number; the others need a model that computes them.",
         )
-    return family.fields(config)
+    try:
+        return family.fields(config)
+    except KeyError as error:
+        raise ConfigError(
+            f"the configuration has no {error.args[0]}.",
+            where=where,
+            fix="use the config.json that belongs to the weights.",
+        ) from None
 
 
 def _check_vocabulary(model: Any, tokenizer: Tokenizer | None, place: Path) -> None:

@@ -15,7 +15,8 @@ from bigmodel_core.train.atomic import write_atomically
 from bigmodel_core.train.checkpoint_file import read_arrays
 
 ONE, INDEX = "model.safetensors", "model.safetensors.index.json"
-PICKLES = ("pytorch_model.bin", "pytorch_model.bin.index.json", "model.pt", "model.pth", "flax_model.msgpack")
+PICKLES = (".bin", ".pt", ".pth", ".ckpt", ".pkl")
+"""Endings of files that are pickled."""
 
 
 def read_json(path: Path) -> dict[str, Any]:
@@ -61,13 +62,13 @@ def _float32(array: np.ndarray) -> np.ndarray:
 
 
 def _missing(folder: Path) -> CheckpointError:
-    pickled = [name for name in PICKLES if (folder / name).exists()]
+    pickled = sorted(path.name for path in folder.glob("*") if path.suffix in PICKLES)
     if pickled:
         return CheckpointError(
             f"the weights are pickled ({pickled[0]}), and reading a pickle may run code.",
             where=str(folder),
-            fix="write them as safetensors where the file is trusted: in transformers"
-            " model.save_pretrained(folder, safe_serialization=True).",
+            fix="where the file is trusted, write them as safetensors: load the model with transformers,"
+            " such as AutoModelForMaskedLM.from_pretrained(folder), and call its save_pretrained(folder).",
         )
     return CheckpointError(
         f"there is neither {ONE} nor {INDEX}.", where=str(folder), fix="name the folder of the weights."

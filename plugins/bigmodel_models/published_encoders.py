@@ -84,8 +84,11 @@ class Encoder:
 
     def fields(self, config: Config) -> dict[str, Any]:
         """The fields of a model without those of a head."""
-        found = {ours: config.get(theirs, self.usual.get(ours)) for ours, theirs in self.keys.items()}
-        found = {**self.usual, **found, "activation": activation(found["activation"])}
+        found = dict(self.usual)
+        for ours, theirs in self.keys.items():
+            if config.get(theirs) is not None or ours not in found:
+                found[ours] = config[theirs]
+        found["activation"] = activation(found["activation"])
         if "segments" in self.keys:
             found["segments"] = max(1, found["segments"])
         if self.kind == "roberta":  # whose table of positions begins with rows that nothing uses

@@ -117,3 +117,25 @@ def test_a_resumed_run_takes_no_other_beginning(bigmodel: Command) -> None:
     result = bigmodel("train", "--resume", "runs/mlp-001", "--from", "runs/none")
     assert result.code == 2
     assert "--from cannot change in a resumed run" in result.err
+
+
+def test_published_weights_are_fine_tuned(bigmodel: Command, here: Path) -> None:
+    before = bm.models.build("bert", vocabulary=60, context=128, layers=1, heads=2, width=8)
+    before.build(*before.input_spec())
+    bm.to_pretrained(before, "published")
+    words = Path("text-classification/example.csv").read_text().replace(",", " ").split()
+    tokenizer = bm.Tokenizer.train(words, "wordpiece", 50)
+    Path("published/vocab.txt").write_text("\n".join(tokenizer.tokens))
+    result = bigmodel("train", "bert-classifier", *REVIEWS, *STILL, "--from", "published", "--out", "tuned")
+    assert result.code == 0, result.err
+    assert "new: output/bias, output/weight." in " ".join(result.out.split())
+    tuned = bm.load("tuned")
+    assert tuned.about.encoding.tokenizer.tokens == tokenizer.tokens
+    for path in ("embedding/weight", "pooler/weight", "block_1/feed_forward/up/weight"):
+        np.testing.assert_array_equal(tuned.state()[path], before.state()[path], err_msg=path)
+    assert bigmodel("evaluate", "tuned", "--json").json["samples"] > 0
+    assert bigmodel("export", "tuned.onnx", "--run", "tuned").code == 0
+    (one,), (other,) = (
+        bigmodel("predict", what, "a fine film", "--json").json for what in ("tuned", "tuned.onnx")
+    )
+    assert one["probability"] == pytest.approx(other["probability"], abs=1e-5)

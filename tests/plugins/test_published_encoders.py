@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import json
 import os
 import re
+import warnings
 from pathlib import Path
 from typing import Any
 
@@ -11,7 +13,7 @@ import numpy as np
 import pytest
 
 import bigmodel_core as bm
-from bigmodel_core.errors import ShapeError, UsageError
+from bigmodel_core.errors import BigmodelError, BigmodelWarning, ShapeError, UsageError
 
 from .test_encoders import count
 
@@ -111,11 +113,11 @@ def test_the_heads_of_pre_training_are_read(tmp_path: Path, family: str) -> None
 
 @pytest.mark.torch
 @pytest.mark.parametrize("family", OPTIONS)
-@pytest.mark.parametrize("name", HEADS)
+@pytest.mark.parametrize("name", ("bert", "bert-classifier"))
 def test_transformers_reads_encoders_that_are_written(tmp_path: Path, family: str, name: str) -> None:
     transformers = pytest.importorskip("transformers")
-    head = {"bert": {"pairs": False}, "bert-classifier": {"classes": 3}, "bert-tagger": {"classes": 3}}
-    model = bm.models.build(name, **SMALL, **OPTIONS[family], **head.get(name, {}))
+    head: dict[str, Any] = {"pairs": False} if name == "bert" else {"classes": 3}
+    model = bm.models.build(name, **SMALL, **OPTIONS[family], **head)
     wanted = asked(model)
     bm.to_pretrained(model, tmp_path)
     theirs = getattr(transformers, family + HEADS[name]).from_pretrained(tmp_path).eval()
@@ -140,6 +142,107 @@ def test_one_that_no_published_family_computes_is_not_written(tmp_path: Path) ->
 )
 def test_families_have_the_published_number_of_parameters(fields: dict[str, Any], published: int) -> None:
     assert count(bm.models.Bert(size="base", pairs=False, **fields)) == published
+
+
+def pretrained_bert(folder: Path) -> Any:
+    """A model of ours, which is written into a folder."""
+    model = bm.models.build("bert", **SMALL)
+    model.build(*model.input_spec())
+    bm.to_pretrained(model, folder)
+    return model
+
+
+def test_another_task_begins_with_what_fits(tmp_path: Path) -> None:
+    before = pretrained_bert(tmp_path).state()
+    with pytest.warns(BigmodelWarning, match="new, so to be trained: output/"):
+        model = bm.from_pretrained(tmp_path, "bert-classifier", classes=4)
+    assert model.classes == 4 and model(TOKENS, SEGMENTS).shape == (2, 4)
+    for path in ("pooler/weight", "block_2/attention/key/bias", "segment/weight"):
+        np.testing.assert_array_equal(model.state()[path], before[path])
+
+
+def test_another_number_of_classes_begins_a_head_anew(tmp_path: Path) -> None:
+    model = bm.models.build("bert-tagger", **SMALL, classes=3)
+    model(TOKENS, SEGMENTS)
+    bm.to_pretrained(model, tmp_path)
+    with pytest.warns(BigmodelWarning, match="new, so to be trained: output/"):
+        again = bm.from_pretrained(tmp_path, classes=5)
+    assert again(TOKENS, SEGMENTS).shape == (2, 6, 5)
+    with warnings.catch_warnings():
+        warnings.simplefilter("error")
+        bm.from_pretrained(tmp_path, classes=3)
+
+
+@pytest.mark.parametrize(
+    ("asked", "text"),
+    [
+        ({"model": "vit"}, "which vit does not compute(?s:.*)bert-classifier, bert-encoder, bert-spans"),
+        ({"layers": 1}, "superfluous: bert.encoder.layer.1"),
+        ({"layer": 1}, "layer"),
+        ({"model": "bert-classifer"}, "bert-classifier"),
+    ],
+)
+def test_what_does_not_fit_the_family_is_refused(tmp_path: Path, asked: dict[str, Any], text: str) -> None:
+    pretrained_bert(tmp_path)
+    with pytest.raises(BigmodelError, match=text):
+        bm.from_pretrained(tmp_path, **asked)
+
+
+def test_names_of_the_oldest_files_are_known(tmp_path: Path) -> None:
+    from safetensors.numpy import load_file, save_file
+
+    before = pretrained_bert(tmp_path)
+    file = tmp_path / "model.safetensors"
+    older = {"LayerNorm.weight": "LayerNorm.gamma", "LayerNorm.bias": "LayerNorm.beta"}
+    arrays = {
+        name.replace(new, old) if name.endswith(new) else name: array
+        for name, array in load_file(file).items()
+        for new, old in [next((pair for pair in older.items() if name.endswith(pair[0])), ("", ""))]
+    }
+    assert any(name.endswith("gamma") for name in arrays)
+    save_file(arrays, file)
+    after = bm.from_pretrained(tmp_path)
+    np.testing.assert_array_equal(after(TOKENS, SEGMENTS)["next"], before(TOKENS, SEGMENTS)["next"])
+
+
+def test_names_of_classes_go_along(tmp_path: Path) -> None:
+    model = bm.models.build("vit", layers=1, heads=2, width=8, classes=2, patch=4)
+    model(RANDOM.normal(size=(1, 1, 8, 8)).astype("float32"))
+    model.network.encoding = bm.Encoding("pets", "classification", ("cat", "dog"))
+    bm.to_pretrained(model, tmp_path)
+    assert json.loads((tmp_path / "config.json").read_text())["id2label"] == {"0": "cat", "1": "dog"}
+    assert bm.from_pretrained(tmp_path).network.encoding.labels == ("cat", "dog")
+
+
+def test_a_vocabulary_beside_the_weights_is_the_tokenizer(tmp_path: Path) -> None:
+    pretrained_bert(tmp_path)
+    (tmp_path / "vocab.txt").write_text("[UNK] [CLS] [SEP] [MASK] a b".replace(" ", "\n"))
+    assert bm.from_pretrained(tmp_path).network.encoding.tokenizer.encode("a b").ids.tolist() == [4, 5]
+
+
+NAMES = {
+    "Bert": "bert.embeddings.token_type_embeddings.weight bert.encoder.layer.1.attention.self.query.bias "
+    "bert.encoder.layer.0.attention.output.LayerNorm.weight bert.encoder.layer.0.intermediate.dense.weight "
+    "bert.pooler.dense.weight classifier.weight",
+    "Roberta": "roberta.embeddings.position_embeddings.weight roberta.encoder.layer.1.output.LayerNorm.bias "
+    "roberta.encoder.layer.0.attention.self.value.weight classifier.dense.weight classifier.out_proj.bias",
+    "Albert": "albert.encoder.embedding_hidden_mapping_in.weight albert.pooler.bias classifier.bias "
+    "albert.encoder.albert_layer_groups.0.albert_layers.0.full_layer_layer_norm.weight "
+    "albert.encoder.albert_layer_groups.0.albert_layers.0.ffn_output.weight",
+    "DistilBert": "distilbert.transformer.layer.1.sa_layer_norm.bias pre_classifier.weight classifier.bias "
+    "distilbert.transformer.layer.0.attention.out_lin.weight distilbert.transformer.layer.0.ffn.lin1.bias",
+}
+
+
+@pytest.mark.parametrize("family", OPTIONS)
+def test_there_and_back_under_published_names(tmp_path: Path, family: str) -> None:
+    from safetensors.numpy import load_file
+
+    model = bm.models.build("bert-classifier", **SMALL, **OPTIONS[family])
+    wanted = asked(model)
+    bm.to_pretrained(model, tmp_path)
+    assert set(NAMES[family].split()) < set(load_file(tmp_path / "model.safetensors"))
+    np.testing.assert_array_equal(asked(bm.from_pretrained(tmp_path)), wanted)
 
 
 ALBERT = Path(os.environ.get("BIGMODEL_ALBERT", "albert"))

@@ -126,7 +126,7 @@ def test_missing_misshapen_and_superfluous_arrays_are_listed(tmp_path: Path) -> 
     changed(tmp_path / "config.json", n_layer=1)
     with pytest.raises(CheckpointError, match=r"superfluous: transformer.h.1.attn.c_attn.bias"):
         bm.from_pretrained(tmp_path)
-    changed(tmp_path / "config.json", n_layer=2, n_positions=20)
+    changed(tmp_path / "config.json", n_layer=2, n_positions=20, vocab_size=70)
     with pytest.raises(
         CheckpointError, match=r"of another shape: transformer.wpe.weight is \(16, 24\), expected \(20, 24\)"
     ):
@@ -173,12 +173,22 @@ def test_links_out_of_the_folder_are_refused(tmp_path: Path) -> None:
         bm.from_pretrained(folder)
 
 
-def test_pickles_are_refused(tmp_path: Path) -> None:
+@pytest.mark.parametrize("name", ("pytorch_model.bin", "pytorch_model-00001-of-00002.bin", "model.pt"))
+def test_pickles_are_refused(tmp_path: Path, name: str) -> None:
     written(tmp_path)
     for file in tmp_path.glob("model*"):
         file.unlink()
-    (tmp_path / "pytorch_model.bin").write_bytes(b"\x80\x04N.")
-    with pytest.raises(CheckpointError, match=r"pickled \(pytorch_model.bin\)"):
+    (tmp_path / name).write_bytes(b"\x80\x04N.")
+    with pytest.raises(CheckpointError, match=rf"(?s)pickled \({name}\).*save_pretrained"):
+        bm.from_pretrained(tmp_path)
+
+
+def test_a_configuration_without_a_key_is_refused(tmp_path: Path) -> None:
+    written(tmp_path)
+    config = json.loads((tmp_path / "config.json").read_text())
+    del config["n_layer"]
+    (tmp_path / "config.json").write_text(json.dumps(config))
+    with pytest.raises(ConfigError, match="the configuration has no n_layer"):
         bm.from_pretrained(tmp_path)
 
 
