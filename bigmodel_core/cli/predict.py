@@ -211,19 +211,21 @@ def _show(output: Output, rows: list[tuple[str, Prediction, Any]]) -> None:
     from bigmodel_core.nn.predictions import Prediction
 
     is_class = bool(rows) and rows[0][1].label is not None
+    is_written = is_class and rows[0][1].index is None and rows[0][1].spans is None
     has_truth = any(true is not None for *_, true in rows)
-    columns = ["Input", "Label" if is_class else "Value"]
+    has_chances = any(prediction.probability is not None for _, prediction, _ in rows)
+    columns = ["Input", "Text" if is_written else "Label" if is_class else "Value"]
     columns += ["Truth"] if has_truth else []
-    columns += ["Probability"] if is_class else []
+    columns += ["Probability"] if has_chances else []
     columns += [""] if is_class and has_truth else []
     lines = []
     for name, prediction, true in rows:
         line = [name, visible(prediction.text())]
         if has_truth:
             line.append(visible(true) if isinstance(true, str) else Prediction(values=true).text())
-        if is_class:
+        if has_chances:
             line.append("" if prediction.probability is None else f"{prediction.probability:.4f}")
-            if has_truth:
-                line.append("" if prediction.label == true else "wrong")
+        if is_class and has_truth:
+            line.append("" if prediction.label == true else "wrong")
         lines.append(line)
     output.table(columns, lines, numbers=["Probability"] + ([] if is_class else ["Value", "Truth"]))

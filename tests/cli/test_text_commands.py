@@ -138,6 +138,7 @@ def commands_of(folder: Path) -> dict[str, list[str]]:
     found["show bag"] = ["predict", "bag.onnx", "lines.txt"]
     found["show each"] = ["predict", "each.onnx", "the dog"]
     found["table each"] = ["predict", "each.onnx", "the dog", "--out", "found.csv"]
+    found["show writer"] = ["predict", "runs/writer-001", "2a"]
     found["out each"] = ["predict", "each.onnx", "the dog", "--out", "found.jsonl"]
     found["empty"] = ["predict", "bag.onnx", " "]
     found["no file"] = ["predict", "bag.onnx", "none.txt"]
@@ -227,6 +228,10 @@ def test_a_model_of_pairs_writes_a_text(kind: str, said: dict[str, Any]) -> None
 def test_predictions_are_shown_as_text(said: dict[str, Any]) -> None:
     assert "lines.txt:3" in said["show bag"][1] and "bad" in said["show bag"][1]
     assert "the/DET dog/NOUN" in said["show each"][1]
+    assert [line.split() for line in said["show writer"][1].splitlines()] == [
+        ["Input", "Text"],
+        ["2a", "two"],
+    ]
 
 
 def test_spans_are_written_to_a_file(said: dict[str, Any]) -> None:
