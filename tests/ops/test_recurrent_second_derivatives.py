@@ -19,7 +19,7 @@ from bigmodel_core.testing import check_gradients, compute, compute_gradients
 from bigmodel_core.testing.evaluate import weighted_sum
 from tests.ops.recurrent_reference import GATES
 
-STEPS, BATCH, FEATURES, UNITS = 3, 2, 2, 3
+STEPS, BATCH, FEATURES, UNITS = 2, 2, 2, 3
 
 
 def arrays(op: Recurrent) -> list[np.ndarray]:
