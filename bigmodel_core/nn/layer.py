@@ -245,8 +245,11 @@ class Layer(Buildable):
         found = part_of(network, path)
         if isinstance(found, Layer):
             return found
-        part = GraphPart(found)
-        object.__setattr__(part, "_holder", holder_of(self).at(found.path))
+        part, whole = GraphPart(found), holder_of(self)
+        holder = whole.at(found.path)
+        for layer in found.borrowed():
+            holder.lend(layer, whole.at(layer))
+        object.__setattr__(part, "_holder", holder)
         object.__setattr__(part, "_known_inputs", KnownInputs.met(found.subgraphs[False].inputs))
         return part
 

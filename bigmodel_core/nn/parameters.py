@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from bigmodel_core.errors import BigmodelWarning, DeviceError, DtypeError, ShapeError
+from bigmodel_core.errors import BigmodelWarning, DeviceError, DtypeError, GraphError, ShapeError
 from bigmodel_core.graph.spec import Dim, Spec, format_shape
 
 if TYPE_CHECKING:
@@ -133,6 +133,19 @@ class Holder:
         for name in filter(None, path.split("/")):
             found = found.parts.setdefault(name, Holder())
         return found
+
+    def lend(self, path: str, other: Holder) -> None:
+        """Let the layer at a path inside own what another layer owns.
+
+        Raises:
+            GraphError: there is a layer of this path inside.
+        """
+        above, _, name = path.rpartition("/")
+        if self.at(above).parts.setdefault(name, other) is not other:
+            raise GraphError(
+                f"the part uses parameters of '{path}' elsewhere, and has a layer of that path itself.",
+                fix="take the larger part that has both.",
+            )
 
     def all(self) -> Iterator[Owned]:
         """Its parameters and those of the layers inside."""

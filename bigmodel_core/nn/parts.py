@@ -49,18 +49,17 @@ class ModelPart:
     subgraphs: Mapping[bool, Subgraph]
 
     def inside(self, path: str) -> str:
-        """A path of the model as it is within the part.
+        """A path of the model as it is within the part; that of a parameter elsewhere stays as it is."""
+        is_own = path == self.path or path.startswith(f"{self.path}/")
+        return path[len(self.path) :].lstrip("/") if is_own else path
 
-        Raises:
-            GraphError: it is elsewhere.
-        """
-        if path != self.path and not path.startswith(f"{self.path}/"):
-            raise GraphError(
-                f"this part uses the parameter '{path}' of another one.",
-                fix="take the larger part that has both.",
-                where=self.path,
-            )
-        return path[len(self.path) :].lstrip("/")
+    def borrowed(self) -> set[str]:
+        """The layers elsewhere whose parameters the part uses, such as a table that is shared, by path."""
+        used = (
+            value.node.op for part in self.subgraphs.values() for node in part.nodes for value in node.inputs
+        )
+        paths = {op.path for op in used if isinstance(op, Variable)}
+        return {path.rpartition("/")[0] for path in paths if not path.startswith(f"{self.path}/")}
 
 
 def part_of(network: Network, path: str) -> Layer | ModelPart:
@@ -139,7 +138,7 @@ def replayed(part: ModelPart, request: Callable[[Parameter], Value], inputs: Seq
 
     Raises:
         ShapeError: there are more or fewer.
-        GraphError: the part uses a parameter of another one.
+        GraphError: a part of it is frozen alone.
     """
     trace = current_trace()
     graph, base = trace.graph, trace.graph.path

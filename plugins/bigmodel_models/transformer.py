@@ -7,12 +7,15 @@ from dataclasses import dataclass
 from typing import Any, ClassVar
 
 import bigmodel_core as bm
+from bigmodel_core import ops
+from bigmodel_core.errors import ConfigError
 from bigmodel_models.encoder_decoder import EncoderDecoder
 from bigmodel_models.sizes import check_heads, fill
 
-_WMT = {"vocabulary": 37000, "target_vocabulary": 37000}
+_SMALL = {"vocabulary": 8192, "target_vocabulary": 8192, "shared": False}
+_WMT = {"vocabulary": 37000, "target_vocabulary": 37000, "shared": True}
 SIZES: dict[str, dict[str, int]] = {
-    "nano": {"layers": 3, "heads": 4, "width": 128, "vocabulary": 8192, "target_vocabulary": 8192},
+    "nano": {"layers": 3, "heads": 4, "width": 128, **_SMALL},
     "base": {"layers": 6, "heads": 8, "width": 512, **_WMT},
     "big": {"layers": 6, "heads": 16, "width": 1024, **_WMT},
 }
@@ -30,9 +33,8 @@ class Stack:
     recompute: bool
 
     def embedding(self, vocabulary: int) -> Any:
-        """The table of tokens."""
-        made = bm.layers.Embedding(vocabulary, self.width, padded=True, deviation=self.width**-0.5)
-        return made.named("embedding")
+        """A table of tokens."""
+        return bm.layers.Embedding(vocabulary, self.width, padded=True, deviation=self.width**-0.5)
 
     def __call__(self, x: Any, positions: Any, *seen: Any, causal: bool = False) -> Any:
         """What the blocks make of vectors of tokens; `seen` is what a block takes behind its input."""
@@ -55,27 +57,31 @@ class Stack:
 class TransformerEncoder(bm.Layer):
     """Source tokens (N, S) become vectors (N, S, width), and which of them are there (N, S)."""
 
-    vocabulary: int
+    embedding: bm.Layer
     stack: Stack
 
     def __call__(self, source: Any) -> Any:
-        x = self.stack.embedding(self.vocabulary)(source)
-        return self.stack(x, None, None, source >= 0), source >= 0
+        return self.stack(self.embedding(source), None, None, source >= 0), source >= 0
 
 
 @dataclass(frozen=True)
 class TransformerDecoder(bm.Layer):
     """Target tokens (N, T), with what the encoder gave, become scores of the next ones (N, T, vocabulary)."""
 
-    vocabulary: int
+    embedding: bm.Layer
     stack: Stack
+    shared: bool
 
     def __call__(self, target: Any, memory: Any, seen: Any) -> Any:
         positions, own = bm.layers.TokenSteps().named("steps")(target)
         own = None if self.training else own  # in training what is no token is behind the others
-        embedding = self.stack.embedding(self.vocabulary)
-        x = self.stack(embedding(target), positions, memory, own, seen, causal=True)
-        return bm.layers.TiedDense(embedding).named("output")(x)
+        # A table that is shared is a part of the encoder; what is done with it here is done by the decoder.
+        if self.shared:
+            x = ops.gather(self.embedding.weight, target, padded=True)
+        else:
+            x = self.embedding(target)
+        x = self.stack(x, positions, memory, own, seen, causal=True)
+        return bm.layers.TiedDense(self.embedding).named("output")(x)
 
 
 @dataclass(frozen=True)
@@ -98,6 +104,8 @@ class Transformer(EncoderDecoder):
         pre_norm: whether what goes into the parts of a block is normalised, which needs no warm-up (Xiong et
             al., 2020); else what comes out, as in the paper.
         recompute: whether training keeps less of each block and computes it again; see `Recompute`.
+        shared: whether source tokens have the table of target tokens, as in the paper, which needs one
+            tokenizer for both; so it is with "base" and "big" if None.
 
     >>> import bigmodel_core as bm
     >>> Transformer(target_vocabulary=30)(bm.Spec(("N", "S"), "int64"), bm.Spec(("N", "T"), "int64"))
@@ -114,10 +122,18 @@ class Transformer(EncoderDecoder):
     dropout: float = 0.1
     pre_norm: bool = True
     recompute: bool = False
+    shared: bool | None = None
 
     def __post_init__(self) -> None:
         fill(self, SIZES)
         check_heads(self)
+        if self.shared and self.vocabulary != self.target_vocabulary:
+            raise ConfigError(
+                f"{self.vocabulary} source tokens cannot share a table with {self.target_vocabulary} target"
+                " tokens.",
+                where="Transformer",
+                fix="use one tokenizer for both, or shared=False.",
+            )
 
     @classmethod
     def examples(cls) -> list[tuple[dict[str, Any], list[bm.Spec]]]:
@@ -128,5 +144,7 @@ class Transformer(EncoderDecoder):
     def __call__(self, source: Any, target: Any) -> Any:
         own: Any = self  # whose sizes are filled in
         stack = Stack(own.layers, own.heads, own.width, own.pre_norm, own.dropout, own.recompute)
-        memory, seen = TransformerEncoder(own.vocabulary, stack).named("encoder")(source)
-        return TransformerDecoder(own.target_vocabulary, stack).named("decoder")(target, memory, seen)
+        target_table = stack.embedding(own.target_vocabulary)
+        source_table = target_table if own.shared else stack.embedding(own.vocabulary)
+        memory, seen = TransformerEncoder(source_table, stack).named("encoder")(source)
+        return TransformerDecoder(target_table, stack, own.shared).named("decoder")(target, memory, seen)

@@ -11,8 +11,11 @@ import pytest
 import bigmodel_core as bm
 from bigmodel_core.errors import ConfigError
 
-SMALL: dict[str, dict[str, int]] = {
+from .test_encoders import count
+
+SMALL: dict[str, dict[str, Any]] = {
     "transformer": {"layers": 2, "heads": 2, "width": 8},
+    "transformer, shared": {"layers": 2, "heads": 2, "width": 8, "shared": True, "target_vocabulary": 7},
     "seq2seq-gru": {"layers": 2, "units": 6, "width": 8},
 }
 SOURCE = np.array([[1, 5, 3, 6, 2], [4, 2, 0, -1, -1]])
@@ -22,7 +25,8 @@ TARGET = np.array([[0, 3, 4, 1], [0, 2, 5, 5]])
 @pytest.fixture(params=SMALL)
 def model(request: pytest.FixtureRequest) -> Any:
     """A small model, built."""
-    made = bm.models.build(request.param, vocabulary=7, target_vocabulary=6, **SMALL[request.param])
+    name, _, _ = request.param.partition(",")
+    made = bm.models.build(name, **{"vocabulary": 7, "target_vocabulary": 6, **SMALL[request.param]})
     made.build(*made.input_spec(), seed=3)
     return made
 
@@ -87,7 +91,7 @@ def test_some_samples_of_a_session_go_on_with_their_sources(model: Any) -> None:
     close(session(TARGET[:, 3:]), model(SOURCE, TARGET)[:, 3:])
 
 
-@pytest.mark.parametrize("name", SMALL)
+@pytest.mark.parametrize("name", ("transformer", "seq2seq-gru"))
 def test_a_model_learns_to_turn_sequences_round(name: str) -> None:
     random = np.random.default_rng(0)
     tokens = random.integers(2, 8, (256, 4))
@@ -106,7 +110,14 @@ def test_a_model_learns_to_turn_sequences_round(name: str) -> None:
     assert (written[:, 1:] == target[224:]).mean() > 0.8
 
 
+@pytest.mark.parametrize(("size", "published"), [("base", 65e6), ("big", 213e6)])
+def test_sizes_have_the_published_number_of_parameters(size: str, published: float) -> None:
+    assert count(bm.models.Transformer(size=size)) == pytest.approx(published, rel=0.04)
+
+
 def test_what_does_not_fit_is_named() -> None:
+    with pytest.raises(ConfigError, match="7 source tokens cannot share a table with 6 target tokens"):
+        bm.models.build("transformer", vocabulary=7, target_vocabulary=6, shared=True)
     with pytest.raises(ConfigError, match="width of 10 cannot be split into 4 heads"):
         bm.models.build("transformer", width=10)
     with pytest.raises(ConfigError, match="units is 0"):
