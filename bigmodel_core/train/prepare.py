@@ -107,7 +107,7 @@ def prepared(
     network, goal, classes = _built(trainer, train, changes)
     usual = len(train) // train.steps if isinstance(train, Stream) else 64
     batch_size = fitting_batch_size(network, len(train), asked, usual)
-    _check_vocabulary(network, encoding)
+    _check_texts(network, encoding, train)
     names = list(step.programs.shares)
     measured = measures(trainer.metrics, validated=held_out is not None, losses=names)
     monitor = monitored(trainer.monitor, measured)
@@ -208,8 +208,9 @@ def _built(
     return network, goal, classes
 
 
-def _check_vocabulary(network: Network, encoding: Encoding | None) -> None:
-    """Raise unless a model that says how many tokens it knows has a place for each of the tokenizer.
+def _check_texts(network: Network, encoding: Encoding | None, train: Samples | Stream) -> None:
+    """Raise unless a model of texts has a place for each token of the tokenizer and each step of the samples,
+    as far as it says how many it has.
 
     Raises:
         DataError: it has fewer.
@@ -224,6 +225,16 @@ def _check_vocabulary(network: Network, encoding: Encoding | None) -> None:
                 f"the tokenizer has {tokenizer.size:,} tokens, and the model a {field} of {size:,}.",
                 where=type(network.layer).__name__,
                 fix=f"build it with {field}={tokenizer.size}; model.fitted(data) does.",
+            )
+    context = getattr(network.layer, "context", None)
+    if isinstance(train, Samples) and isinstance(context, int):
+        longest = max((x.shape[1] for x in train.inputs if x.ndim == 2 and x.dtype.kind == "i"), default=0)
+        if longest > context:
+            raise DataError(
+                f"the samples have up to {longest:,} tokens, and the model a context of {context:,}.",
+                where=type(network.layer).__name__,
+                fix=f"build it with context={longest}, or load the data with length={context}.",
+                shell=f"train with --set context={longest}, or --data NAME:length={context}.",
             )
 
 

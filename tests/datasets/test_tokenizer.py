@@ -309,6 +309,14 @@ def test_a_model_of_fewer_tokens_is_refused(bpe: bm.Tokenizer) -> None:
         bm.Trainer(Small(), "cross_entropy").fit(language(bpe), verbose=False)
 
 
+def test_samples_longer_than_the_context_are_refused(bpe: bm.Tokenizer) -> None:
+    data = language(bpe)
+    length = data.train.x.shape[1]
+    model = bm.models.build("gpt", vocabulary=400, context=length - 1, layers=1, heads=1, width=4)
+    with pytest.raises(DataError, match=f"up to {length} tokens, and the model a context of {length - 1}"):
+        bm.Trainer(model).fit(data, verbose=False)
+
+
 def test_texts_of_another_tokenizer_are_refused(bpe: bm.Tokenizer) -> None:
     other = bm.Tokenizer.train(TEXTS, vocabulary=300)
     with pytest.raises(DataError, match="300 tokens, and the model was trained with Tokenizer: bpe, 400"):
