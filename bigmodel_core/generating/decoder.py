@@ -3,12 +3,15 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from typing import Any
 
 import numpy as np
 
 from bigmodel_core.generating.prompts import padded
 from bigmodel_core.nn.network import Network
+from bigmodel_core.nn.session import Session
+
+ROOM = 64
+"""The least number of steps for which sessions take memory; more are powers of 2 times this."""
 
 
 class Decoder:
@@ -41,13 +44,18 @@ class Decoder:
         programs = network.session_programs(fixed=len(memory))
         self._knows_none = any(programs.states[path].dtype == "bool" for path in programs.growing)
         longest = max(map(len, prompts))
+        self._idle: dict[tuple[int, int | None], Session] = network.made_once("idle session", dict)
         lengths = {longest} if self._knows_none else {len(prompt) for prompt in prompts}
-        self._parts: list[tuple[np.ndarray, Any]] = []
+        self._parts: list[tuple[np.ndarray, Session]] = []
         self.scores = np.empty((len(prompts) * rows, size), network.dtype)
         for length in sorted(lengths):
             numbers = [n for n, row in enumerate(prompts) if self._knows_none or len(row) == length]
-            capacity = length + most if programs.growing else None
-            session = network.session(len(numbers), capacity, [array[numbers] for array in memory])
+            capacity = _room_for(length + most) if programs.growing else None
+            session = None if memory else self._idle.pop((len(numbers), capacity), None)
+            if session is None:
+                session = network.session(len(numbers), capacity, [array[numbers] for array in memory])
+            else:
+                session.reset()
             found = session(padded([prompts[number] for number in numbers], in_front=True))[:, -1]
             if rows > 1:
                 taken = np.repeat(np.arange(len(numbers)), rows)
@@ -71,3 +79,18 @@ class Decoder:
         """Let each row go on from another of its prompt."""
         for own, session in self._parts:
             session.reorder(np.searchsorted(own, parents[own]))
+
+    def leave(self) -> None:
+        """Leave the last session to the next generation, which then needs no new plans for a like one."""
+        _, session = self._parts[-1]
+        if not session.fixed:
+            assert session.batch_size is not None
+            self._idle.clear()
+            self._idle[session.batch_size, session.capacity] = session
+
+
+def _room_for(steps: int) -> int:
+    room = ROOM
+    while room < steps:
+        room *= 2
+    return room

@@ -100,6 +100,7 @@ class Generation:
                 if parents is not None:
                     decoder.reorder(parents)
                 scores = decoder.step(tokens)
+        decoder.leave()
 
     def pieces(self) -> Iterator[Any]:
         """What is written after a single prompt, piece by piece.

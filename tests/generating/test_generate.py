@@ -89,6 +89,14 @@ def test_beams_read_a_prompt_once(monkeypatch: pytest.MonkeyPatch) -> None:
     assert shapes == [(4, 7), (12, 1), (12, 1), (12, 1)]
 
 
+def test_a_second_generation_needs_no_new_session(monkeypatch: pytest.MonkeyPatch) -> None:
+    network = gpt()
+    wanted = bm.generate(network, [1, 2], max_tokens=9).tolist()
+    bm.generate(network, [5, 6, 7], max_tokens=9)
+    monkeypatch.setattr(network, "session", None)
+    assert bm.generate(network, [1, 2], max_tokens=9).tolist() == wanted
+
+
 @pytest.mark.parametrize("strategy", STRATEGIES, ids=lambda item: type(item).__name__)
 def test_threads_do_not_matter(network: Any, strategy: bm.Strategy) -> None:
     before = bm.num_threads()

@@ -52,6 +52,8 @@ CHUNK_WORK = 600_000
 """Multiply-adds that make a chunk worth handing to a thread: some 10 microseconds."""
 SPLIT_WORK = 400_000
 """Multiply-adds from which two chunks beat one, though each is small."""
+READING_ROWS = 4
+"""With fewer rows of A, a product takes as long as B takes to be read: as much as with so many."""
 MAX_CHUNKS = 24
 """More chunks are not asked for; wide products may have more."""
 FEW_CHUNKS = 8
@@ -230,7 +232,7 @@ def _depth(p: MatrixProduct) -> int:
 def _block(p: MatrixProduct, b_form: int) -> tuple[int, int]:
     """Rows and columns of a chunk: up to `MAX_CHUNKS` of them, of `CHUNK_WORK` at least."""
     width, height = tile_columns(p.dtype), tile_rows()[0]
-    work = p.m * p.n * p.k * p.batch
+    work = max(p.m, READING_ROWS) * p.n * p.k * p.batch
     wanted = max(min(MAX_CHUNKS, work // CHUNK_WORK), 2 if work >= SPLIT_WORK else 1)
     widest, lowest, enough = WIDE_COLUMNS, 3 * height, wanted
     if b_form in (COPY, TRANSPOSE):  # a copy of B is made once a chunk: it takes many rows to pay for it
