@@ -20,6 +20,7 @@ if TYPE_CHECKING:
 
 def finish(trainer: Trainer, history: History, data: Data, folder: Path, output: Output) -> None:
     """Measure the best checkpoint on the test samples, note it, and say what to do next."""
+    from bigmodel_core.generating.writer import writes
     from bigmodel_core.train.checkpoint import read
     from bigmodel_core.train.history import plain
 
@@ -46,6 +47,8 @@ def finish(trainer: Trainer, history: History, data: Data, folder: Path, output:
         typed = shlex.quote(str(folder))
         which = "" if folder.parent == RUNS else f" --run {typed}"
         output.say(f"\nSaved in {folder}. Next:")
+        if data.tokenizer is not None and writes(trainer.network):
+            output.say(f'  bigmodel generate {typed} --prompt "..."')
         output.say(f"  bigmodel export model.onnx{which}")
         output.say(f"  bigmodel evaluate {typed}")
         output.say(f"  bigmodel info {typed}")

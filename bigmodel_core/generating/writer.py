@@ -96,6 +96,14 @@ class Writer:
         return [min(most, self.context - len(row) + 1) for row in self.prompts.tokens]
 
 
+def writes(network: Network) -> bool:
+    """Whether a model can be asked to write texts."""
+    try:
+        return has_halves(network) or _vocabulary(network) > 0
+    except UsageError:
+        return False
+
+
 def _vocabulary(network: Network, more: int = 0) -> int:
     """How many tokens a model scores, which takes so many arrays behind its tokens.
 

@@ -20,10 +20,9 @@ def run(tmp_path_factory: pytest.TempPathFactory) -> Path:
     (folder / "lines.txt").write_text(TEXT, "utf-8")
     sizes = ("--set", "width=32", "--set", "layers=1", "--set", "heads=2", "--set", "context=48")
     data = ("--data", "text:length=40", "--data-dir", folder / "lines.txt")
-    done = run_here(
-        "train", "gpt", *data, *sizes, "--epochs", 60, "--batch-size", 8, "--out", folder / "run", "-q"
-    )
+    done = run_here("train", "gpt", *data, *sizes, "--epochs", 60, "--batch-size", 8, "--out", folder / "run")
     assert done.code == 0, done.err
+    (folder / "printed").write_text(done.out)
     return folder / "run"
 
 
@@ -36,6 +35,10 @@ def generated(run: Path, *options: object) -> Result:
 def test_stdout_holds_the_text_alone(run: Path) -> None:
     result = generated(run, "--prompt", "to be or", "--max-tokens", 12)
     assert result.out == " not to be. \n"
+
+
+def test_training_says_how_to_let_it_write(run: Path) -> None:
+    assert f'  bigmodel generate {run} --prompt "..."\n' in (run.parent / "printed").read_text()
 
 
 def test_several_prompts_get_a_line_each(run: Path) -> None:
