@@ -25,12 +25,14 @@ class Adapting:
         rank: how narrow the matrices are.
         scale: what their product counts.
         path: of the layer that adapts them.
+        dropout: in training, the probability that a number that meets the first narrow matrix is dropped.
     """
 
     patterns: Sequence[str]
     rank: int
     scale: float
     path: str
+    dropout: float = 0.0
     _weights: dict[str, bool] = field(default_factory=dict)
 
     def takes(self, parameter: Parameter) -> bool:

@@ -190,7 +190,7 @@ class Trace:
         narrow = [
             self._requested(holder, part.path.rpartition("/")[2], part) for part in adapting.parts(parameter)
         ]
-        return LowRankSum(adapting.scale, self.training)(whole, *narrow)
+        return LowRankSum(adapting.scale, self.training, adapting.dropout)(whole, *narrow)
 
     def _requested(self, holder: Holder, name: str, parameter: Parameter) -> Value:
         path, known = parameter.path, self.parameters.get(parameter.path)
@@ -350,7 +350,7 @@ def freezing() -> Iterator[None]:
 
 
 @contextmanager
-def adapting(pattern: Patterns, rank: int, scale: float) -> Iterator[Adapting]:
+def adapting(pattern: Patterns, rank: int, scale: float, dropout: float = 0.0) -> Iterator[Adapting]:
     """Weights that layers inside ask for stay as they are, and some get the product of two narrow matrices
     added, which learn in their place (Hu et al., 2021).
 
@@ -360,12 +360,13 @@ def adapting(pattern: Patterns, rank: int, scale: float) -> Iterator[Adapting]:
         pattern: which weights, by the paths of parameters or of their layers, as in "*/query".
         rank: how narrow.
         scale: what the product counts.
+        dropout: in training, the probability that a number that meets the first matrix is dropped.
 
     Raises:
         UnknownNameError: a pattern matches no weight.
     """
     trace = current_trace()
-    made = Adapting(patterns_of(pattern, "pattern"), rank, scale, trace.graph.path)
+    made = Adapting(patterns_of(pattern, "pattern"), rank, scale, trace.graph.path, dropout)
     trace._adapting.append(made)
     try:
         yield made

@@ -156,8 +156,11 @@ class Affine(Op):
 def affine(x: Value, weight: Value, bias: Value | None = None) -> Value:
     """x (..., K) times weight (K, N), plus bias (N,)."""
     if (parts := parts_apart(weight)) is not None:
-        whole, down, up, scale = parts
-        return affine(x, whole, bias) + matmul(matmul(x, down), up) * scale
+        from bigmodel_core.ops.dropout import dropout
+
+        op, whole, down, up = parts
+        narrow = matmul(dropout(x, op.dropout), down)
+        return affine(x, whole, bias) + matmul(narrow, up) * op.scale
     return matmul(x, weight) if bias is None else Affine()(x, weight, bias)
 
 

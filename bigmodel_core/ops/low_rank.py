@@ -17,10 +17,12 @@ class LowRankSum(Op):
         scale: what the product counts.
         is_apart: whether a product with the sum is better computed as two: with the weight, and with one
             narrow matrix after the other, which spares the gradient of the whole weight.
+        dropout: where they are apart, the probability that a number that meets the first is dropped.
     """
 
     scale: float
     is_apart: bool
+    dropout: float = 0.0
 
     def infer(self, weight: Spec, down: Spec, up: Spec) -> Spec:
         if {down.dtype, up.dtype} != {weight.dtype}:
@@ -40,13 +42,13 @@ class LowRankSum(Op):
         return (weight + down @ up * self.scale,)
 
 
-def parts_apart(weight: Value) -> tuple[Value, Value, Value, float] | None:
-    """Of a sum that is better multiplied apart, the weight, the narrow matrices and the scale; else None."""
+def parts_apart(weight: Value) -> tuple[LowRankSum, Value, Value, Value] | None:
+    """Of a sum that is better multiplied apart, the op, the weight and the narrow matrices; else None."""
     op = weight.node.op
     if not isinstance(op, LowRankSum) or not op.is_apart:
         return None
     whole, down, up = weight.node.inputs
-    return whole, down, up, op.scale
+    return op, whole, down, up
 
 
 __all__: list[str] = []

@@ -23,6 +23,7 @@ class LoRA(bm.Layer):
         rank: how narrow the matrices are.
         alpha: what their product counts, times the rank; twice the rank if None.
         pattern: which weights, by the paths of layers or parameters; several are separated by commas.
+        dropout: in training, the probability that a number that goes into `down` is dropped.
 
     Raises:
         ConfigError: a field is out of range.
@@ -42,6 +43,7 @@ class LoRA(bm.Layer):
     rank: int = 8
     alpha: float | None = None
     pattern: str = "*/query, */value"
+    dropout: float = 0.0
 
     def __post_init__(self) -> None:
         if not isinstance(self.inner, bm.Layer):
@@ -53,14 +55,40 @@ class LoRA(bm.Layer):
         bm.check_number(self, "rank", whole=True, at_least=1)
         if self.alpha is not None:
             bm.check_number(self, "alpha", above=0)
+        bm.check_number(self, "dropout", at_least=0, below=1)
 
     @classmethod
     def examples(cls) -> list[tuple[dict[str, Any], list[tuple[int, ...]]]]:
         """What the conformance kit runs."""
         return [({"inner": bm.layers.FeedForward(5), "rank": 2, "pattern": "up"}, [(3, 4)])]
 
+    @property
+    def scale(self) -> float:
+        """What the product of the matrices counts."""
+        return 2.0 if self.alpha is None else self.alpha / self.rank
+
     def __call__(self, *inputs: Any) -> Any:
-        alpha = 2 * self.rank if self.alpha is None else self.alpha
         patterns = [part.strip() for part in self.pattern.split(",")]
-        with bm.adapting(patterns, self.rank, alpha / self.rank):
+        with bm.adapting(patterns, self.rank, self.scale, self.dropout):
             return self.inner(*inputs)
+
+    def merged(self) -> Any:
+        """A copy of the model with the sums as its weights, which needs no adapters any more.
+
+        Raises:
+            GraphError: nothing was built.
+        """
+        network, state = self.network, self.state()
+        found = bm.clone(self.inner)
+        if not found.is_built:
+            found.build(*network.inputs)
+        sums = {}
+        for path in found.network.parameters:
+            weight = state[f"inner/{path}"]
+            if f"inner/{path}_down" in state:
+                down, up = (state[f"inner/{path}_{part}"].astype("float64") for part in ("down", "up"))
+                weight = (weight + self.scale * down @ up).astype(weight.dtype)
+            sums[path] = weight
+        found.load_state(sums)
+        found.network.encoding = network.encoding or found.network.encoding
+        return found

@@ -114,6 +114,40 @@ def test_adapters_alone_are_all_there_is_to_keep() -> None:
     np.testing.assert_allclose(other(TOKENS), wanted, atol=1e-6)
 
 
+@pytest.mark.parametrize("how", ("built", "loaded"))
+def test_the_merged_model_is_plain_and_a_copy(tmp_path: Path, how: str) -> None:
+    model = base()
+    if how == "loaded":
+        bm.save(model, tmp_path / "base.safetensors")
+        model = bm.load(tmp_path / "base.safetensors")
+    found, _ = tuned(model, alpha=6.0)
+    before, merged = model.state(), found.merged()
+    assert set(merged.state()) == set(before)
+    np.testing.assert_allclose(merged(TOKENS), found(TOKENS), atol=1e-5)
+    for path, array in model.state().items():
+        np.testing.assert_array_equal(array, before[path])
+
+
+def test_a_model_that_was_not_built_alone_is_merged() -> None:
+    x = np.random.default_rng(3).normal(size=(4, 3)).astype("float32")
+    found = bm.layers.LoRA(bm.layers.Dense(5), rank=2, pattern="weight")
+    found(x)
+    found.load_state({"inner/weight_up": np.ones((2, 5))}, partial=True)
+    np.testing.assert_allclose(found.merged()(x), found(x), atol=1e-5)
+
+
+def test_dropout_drops_what_goes_into_the_narrow_matrix() -> None:
+    """Of an input of one number and a weight of zeros, all is kept, twice as large, or nothing."""
+    x, zeros = np.ones((64, 1), "float32"), np.zeros((64, 1), "float32")
+    found = bm.layers.LoRA(bm.layers.Dense(1, use_bias=False), 1, 1.0, "weight", dropout=0.5)
+    found(x)
+    found.load_state({"inner/weight": [[0.0]], "inner/weight_down": [[1.0]], "inner/weight_up": [[1.0]]})
+    step = bm.compile(found, "mean_squared_error", bm.optimizers.Sgd(0.0))
+    kept = float(step(x, zeros)) / 4  # the mean square: 4 where a number is kept, else 0
+    assert 0.2 < kept < 0.8 and (64 * kept) % 1 == 0
+    assert found(x).max() == found(x).min() == 1.0
+
+
 def test_a_pattern_that_matches_nothing_is_named() -> None:
     with pytest.raises(UnknownNameError, match="no parameter matches '.*/querry'"):
         bm.layers.LoRA(base(), pattern="*/querry")(TOKENS)
