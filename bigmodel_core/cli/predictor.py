@@ -30,6 +30,7 @@ class Predictor:
         known: what it says about itself.
         by: what computes.
         are_probabilities: whether its own last step makes probabilities.
+        model: the model itself; None where ONNX Runtime computes.
     """
 
     run: Callable[..., dict[str, np.ndarray]]
@@ -37,6 +38,7 @@ class Predictor:
     known: Known
     by: str
     are_probabilities: bool = False
+    model: Any = None
 
     @property
     def port(self) -> Port:
@@ -116,26 +118,29 @@ class Predictor:
         return found
 
     def _written(self, inputs: Sequence[np.ndarray], most: int) -> list[Prediction]:
-        """The texts that a model writes, the most probable token after each: what comes after the last input,
-        which holds the start.
+        """The texts that a model writes, the most probable token after each.
 
         Args:
-            inputs: what it is given.
+            inputs: the sources, and the beginnings of targets.
             most: tokens at most.
         """
-        import numpy as np
+        from bigmodel_core.generating.generate import written
+        from bigmodel_core.generating.prompts import Prompts
+        from bigmodel_core.generating.writer import Writer
 
-        tokenizer = self.known.encoding.target_tokenizer
+        encoding = self.known.encoding
+        tokenizer, sources = encoding.target_tokenizer, [row[row >= 0] for row in inputs[0]]
         assert tokenizer is not None
-        end = tokenizer.special("end")
-        *given, written = inputs
-        is_done = np.zeros(len(written), bool)
-        while written.shape[1] <= most and not is_done.all():
-            scores = next(iter(self.run(*given, written).values()))[:, -1]
-            following = np.where(is_done, -1, scores.argmax(-1))
-            written = np.concatenate([written, following[:, None]], 1)
-            is_done |= following == end
-        return [Prediction(tokenizer.decode(row[1:])) for row in written]
+        if self.model is not None:
+            writer = Writer.of(self.model.network, sources, encoding)
+        else:
+            writer = Writer.of_pairs(
+                lambda *arrays: next(iter(self.run(*arrays).values())),
+                Prompts(sources, are_texts=False, is_single=False),
+                tokenizer,
+                tokenizer.size,
+            )
+        return [Prediction(tokenizer.decode(tokens)) for tokens in written(writer, max_tokens=most)]
 
     def matched(self, x: Any) -> list[tuple[Port, Any]]:
         """Each input with the array of a split for it: by name, or in their order.
@@ -205,7 +210,7 @@ def _from_checkpoint(what: str) -> Predictor:
         return dict(zip(network.output_names, outputs, strict=True))
 
     last = network.trace(training=False).outputs[0]
-    return Predictor(run, ports, known, "bigmodel", makes_probabilities(last))
+    return Predictor(run, ports, known, "bigmodel", makes_probabilities(last), model)
 
 
 def _from_file(path: Path) -> Predictor:

@@ -1,8 +1,9 @@
-"""Sessions of a model that read prompts, then token by token."""
+"""What reads prompts, then token by token: sessions of a model, or a function of the whole."""
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
+from typing import Any, Protocol
 
 import numpy as np
 
@@ -14,8 +15,30 @@ ROOM = 64
 """The least number of steps for which sessions take memory; more are powers of 2 times this."""
 
 
+class Reader(Protocol):
+    """What reads prompts, then token by token.
+
+    Attributes:
+        scores: (prompts * rows, vocabulary), of what follows.
+    """
+
+    scores: np.ndarray
+
+    def step(self, tokens: np.ndarray) -> np.ndarray:
+        """The scores after a token more of each row; -1 is no token, where a text has ended."""
+        ...
+
+    def reorder(self, parents: np.ndarray) -> None:
+        """Let each row go on from another of its prompt."""
+        ...
+
+    def leave(self) -> None:
+        """Leave what the next generation can use."""
+        ...
+
+
 class Decoder:
-    """Sessions of a model that read prompts, then token by token.
+    """Sessions of a model, which read each token once.
 
     Prompts of unequal length share a session, with -1 in front, where the model remembers which steps hold
     tokens; else there is one for each length. A prompt is read once, whatever the texts that go on from it.
@@ -27,9 +50,6 @@ class Decoder:
         rows: texts for each prompt.
         most: tokens that may follow.
         memory: what an encoder made of the source of each prompt.
-
-    Attributes:
-        scores: (prompts * rows, vocabulary), of what follows.
     """
 
     def __init__(
@@ -65,7 +85,6 @@ class Decoder:
             self._parts.append((own, session))
 
     def step(self, tokens: np.ndarray) -> np.ndarray:
-        """The scores after a token more of each row; -1 is no token, where a text has ended."""
         for own, session in self._parts:
             column = tokens[own].reshape(-1, 1)
             if (column < 0).all():
@@ -76,17 +95,45 @@ class Decoder:
         return self.scores
 
     def reorder(self, parents: np.ndarray) -> None:
-        """Let each row go on from another of its prompt."""
         for own, session in self._parts:
             session.reorder(np.searchsorted(own, parents[own]))
 
     def leave(self) -> None:
-        """Leave the last session to the next generation, which then needs no new plans for a like one."""
+        # The last session needs no new plans for a generation like this one.
         _, session = self._parts[-1]
         if not session.fixed:
             assert session.batch_size is not None
             self._idle.clear()
             self._idle[session.batch_size, session.capacity] = session
+
+
+class Rereading:
+    """A function of sources and targets so far that carries nothing: it reads both anew for each token.
+
+    Args:
+        run: from sources (N, S) and targets (N, T) to scores (N, T, vocabulary).
+        sources: what targets are written for.
+        starts: what targets begin with.
+        rows: texts for each source.
+    """
+
+    def __init__(
+        self, run: Callable[..., Any], sources: np.ndarray, starts: Sequence[np.ndarray], rows: int
+    ) -> None:
+        self._run, self._sources = run, np.repeat(sources, rows, 0)
+        self._written = np.repeat(padded(starts), rows, 0)
+        self.scores: np.ndarray = run(self._sources, self._written)[:, -1]
+
+    def step(self, tokens: np.ndarray) -> np.ndarray:
+        self._written = np.concatenate([self._written, tokens[:, None]], 1)
+        self.scores = self._run(self._sources, self._written)[:, -1]
+        return self.scores
+
+    def reorder(self, parents: np.ndarray) -> None:
+        self._written = self._written[parents]
+
+    def leave(self) -> None:
+        pass
 
 
 def _room_for(steps: int) -> int:

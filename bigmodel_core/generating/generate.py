@@ -6,28 +6,24 @@ from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from typing import Any
 
-from bigmodel_core.data.tokenizer import Tokenizer
 from bigmodel_core.errors import ConfigError, UsageError
 from bigmodel_core.generating.allowed import Allowed, Choice
-from bigmodel_core.generating.decoder import Decoder
 from bigmodel_core.generating.stop import Stop
 from bigmodel_core.generating.telling import Telling
-from bigmodel_core.generating.writer import Writer, WritingModel
+from bigmodel_core.generating.writer import Writer
 from bigmodel_core.nn.strategy import Search, Strategy
 
 
 def written(
-    model: WritingModel,
-    prompt: Any,
+    writer: Writer,
     strategy: Strategy | None = None,
     max_tokens: int = 100,
     stop: Sequence[int | str] | int | str | None = None,
     allowed: Allowed | Any = None,
-    tokenizer: Tokenizer | None = None,
     stream: bool = False,
 ) -> Any:
-    """What `bm.generate` gives, for a model that is built."""
-    generation = Generation.of(model, prompt, strategy, max_tokens, stop, allowed, tokenizer)
+    """What `bm.generate` gives."""
+    generation = Generation.of(writer, strategy, max_tokens, stop, allowed)
     if stream:
         return generation.pieces()
     for _ in generation.steps():
@@ -57,13 +53,11 @@ class Generation:
     @classmethod
     def of(
         cls,
-        model: WritingModel,
-        prompt: Any,
+        writer: Writer,
         strategy: Strategy | None,
         max_tokens: int,
         stop: Sequence[int | str] | int | str | None,
         allowed: Any,
-        tokenizer: Tokenizer | None,
     ) -> Generation:
         """That of the arguments of `generate`, which are checked."""
         if strategy is None:
@@ -76,7 +70,6 @@ class Generation:
             )
         if not isinstance(max_tokens, int) or max_tokens < 1:
             raise ConfigError(f"max_tokens is {max_tokens!r}, expected an integer of 1 or more.")
-        writer = Writer.of(model, prompt, tokenizer)
         known, size = writer.tokenizer, writer.size
         ends = Stop.of(stop, known, size)
         choice = Choice(allowed, size, size if known is None else known.size)
@@ -89,18 +82,17 @@ class Generation:
 
     def steps(self) -> Iterator[None]:
         """Write token by token; a step for each."""
-        search, writer = self.search, self.writer
-        prompts, most = writer.prompts.tokens, max(search.limits)
-        decoder = Decoder(writer.network, writer.size, prompts, search.rows, most, writer.memory)
-        scores = decoder.scores
+        search = self.search
+        reader = self.writer.begin(search.rows, max(search.limits))
+        scores = reader.scores
         while not search.is_done:
             tokens, parents = search.advance(self.choice.restricted(scores, search))
             yield
             if not search.is_done:
                 if parents is not None:
-                    decoder.reorder(parents)
-                scores = decoder.step(tokens)
-        decoder.leave()
+                    reader.reorder(parents)
+                scores = reader.step(tokens)
+        reader.leave()
 
     def pieces(self) -> Iterator[Any]:
         """What is written after a single prompt, piece by piece.

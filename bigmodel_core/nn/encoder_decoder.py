@@ -47,9 +47,8 @@ def encoder_decoder(model: Any) -> tuple[Layer, Layer]:
 
 
 def has_halves(network: Network) -> bool:
-    """Whether a model takes a source and a target, and has parts "encoder" and "decoder" for them."""
-    are_tokens = [spec.is_integer and spec.ndim == 2 for spec in network.inputs]
-    return are_tokens == [True, True] and {"encoder", "decoder"} <= known_parts(network)
+    """Whether a model has parts "encoder" and "decoder"."""
+    return {"encoder", "decoder"} <= known_parts(network)
 
 
 def _halves(model: Any) -> tuple[Layer, Layer]:

@@ -6,11 +6,12 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
+from bigmodel_core.data.encoding import Encoding
 from bigmodel_core.data.tokenizer import Tokenizer
 from bigmodel_core.errors import GraphError, UsageError
 from bigmodel_core.generating.allowed import Allowed
 from bigmodel_core.generating.generate import written
-from bigmodel_core.generating.writer import WritingModel
+from bigmodel_core.generating.writer import Writer
 from bigmodel_core.nn.layer import Layer
 from bigmodel_core.nn.model import Model
 from bigmodel_core.nn.network import Network
@@ -64,11 +65,13 @@ def generate(
     >>> generate(model, [1, 2, 3], max_tokens=4).shape
     (4,)
     """
-    return written(_writing(model), prompt, strategy, max_tokens, stop, allowed, tokenizer, stream)
+    network, encoding, context = _known(model)
+    writer = Writer.of(network, prompt, encoding, context, tokenizer)
+    return written(writer, strategy, max_tokens, stop, allowed, stream)
 
 
-def _writing(model: Any) -> WritingModel:
-    """The built model, and what is known of it."""
+def _known(model: Any) -> tuple[Network, Encoding | None, int | None]:
+    """The built model, the encoding of the model's data, and how many tokens it can look at."""
     if isinstance(model, (str, Path)):
         model = load(model)
     encoding = None
@@ -80,8 +83,8 @@ def _writing(model: Any) -> WritingModel:
     layer = network.layer
     if isinstance(layer, RestoredModel):
         fields = (layer.about.config or {}).get("fields") or {}
-        return WritingModel(network, encoding or layer.about.encoding, fields.get("context"))
-    return WritingModel(network, encoding or network.encoding, getattr(layer, "context", None))
+        return network, encoding or layer.about.encoding, fields.get("context")
+    return network, encoding or network.encoding, getattr(layer, "context", None)
 
 
 def _built(model: Any) -> Network:

@@ -8,7 +8,7 @@ from bigmodel_core.data.encoding import Encoding
 from bigmodel_core.data.ragged import NO_TOKEN, Ragged
 from bigmodel_core.errors import UsageError
 from bigmodel_core.generating.generate import written
-from bigmodel_core.generating.writer import WritingModel
+from bigmodel_core.generating.writer import Writer
 from bigmodel_core.nn.network import Network
 from bigmodel_core.nn.strategy import Strategy
 from bigmodel_core.train.by_output import Metrics, named_metrics
@@ -60,7 +60,7 @@ def metrics_of_writing(
     most = 2 * samples.labelled().shape[1]
     for part in samples.by_length()[0].parts(batch_size):
         sources = [row[row != NO_TOKEN] for row in np.asarray(part.inputs[0])]
-        texts = written(WritingModel(network, encoding), sources, strategy, most)
+        texts = written(Writer.of(network, sources, encoding), strategy, most)
         rows = Ragged.of(texts)[:]
         for name, metric in chosen.items():
             states[name] = metric.update(states[name], rows, np.asarray(part.labelled()))
