@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import functools
 import inspect
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -86,6 +86,30 @@ def check_count(layer: Layer, count: int) -> None:
             fix="pass an array, or a Spec, for each argument of its __call__.",
             where=type(layer).__name__,
         ) from None
+
+
+def wrong_count(layer: Layer, inputs: Sequence[str], count: int) -> ShapeError:
+    """The error about a number of arrays that a model was not built for.
+
+    Args:
+        layer: the model.
+        inputs: the names of those that it was built for.
+        count: how many there are.
+    """
+    taken = "1 input" if len(inputs) == 1 else f"{len(inputs)} inputs"
+    names, is_open = arguments(type(layer).__call__)
+    if is_open and 0 < count <= len(names):
+        return ShapeError(
+            f"the model was built for {taken}, got {count}.",
+            fix=f"build it for {', '.join(names[:count])}, and its parameters stay: model.build(...), with a"
+            " bm.Spec for each.",
+        )
+    return ShapeError(
+        f"the model takes {taken}, got {count}.",
+        fix="pass one array; a tuple stands for several inputs."
+        if len(inputs) == 1
+        else f"pass a tuple of arrays: ({', '.join(inputs)}).",
+    )
 
 
 @functools.cache

@@ -133,9 +133,12 @@ def check_fits(name: str, found: np.ndarray | Source, spec: Spec, known: dict[st
     """
     problem = match(spec.shape, found.shape, known)
     if problem:
-        raise ShapeError(
-            f"input '{name}': {problem}.", fix=f"pass an array of shape {format_shape(spec.shape)}."
-        )
+        fix = f"pass an array of shape {format_shape(spec.shape)}"
+        if spec.ndim == found.ndim > 2 and not match(spec.shape[:2], found.shape[:2], dict(known)):
+            pairs = zip(spec.shape, found.shape, strict=True)
+            wanted = tuple(own if isinstance(own, str) else size for own, size in pairs)
+            fix += f", or build the model for other sizes, if it takes any: model.build(bm.Spec({wanted}))"
+        raise ShapeError(f"input '{name}': {problem}.", fix=f"{fix}.")
     _check_kind(name, found.dtype, spec)
 
 

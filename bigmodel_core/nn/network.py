@@ -15,7 +15,7 @@ from bigmodel_core.graph import Graph
 from bigmodel_core.graph.dtypes import COMPUTED_FLOATS
 from bigmodel_core.graph.spec import Dim, Spec
 from bigmodel_core.nn import initializers
-from bigmodel_core.nn.calling import check_count
+from bigmodel_core.nn.calling import check_count, wrong_count
 from bigmodel_core.nn.fitting import check_fits, check_spec, checked, input_spec, of_samples
 from bigmodel_core.nn.habits import ADVICE
 from bigmodel_core.nn.outputs import taken_apart
@@ -379,13 +379,7 @@ class Network:
     def _paired(self, arrays: Sequence[Any]) -> list[tuple[str, Any, Spec]]:
         """Each input's name, what was given for it, and its spec."""
         if len(arrays) != len(self.inputs):
-            taken = "1 input" if len(self.inputs) == 1 else f"{len(self.inputs)} inputs"
-            raise ShapeError(
-                f"the model takes {taken}, got {len(arrays)}.",
-                fix="pass one array; a tuple stands for several inputs."
-                if len(self.inputs) == 1
-                else f"pass a tuple of arrays: ({', '.join(self.input_names)}).",
-            )
+            raise wrong_count(self.layer, self.input_names, len(arrays))
         return list(zip(self.input_names, arrays, self.inputs, strict=True))
 
 

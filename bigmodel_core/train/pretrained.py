@@ -21,6 +21,7 @@ from bigmodel_core.data.tokenizer_files import SENTENCES
 from bigmodel_core.errors import BigmodelWarning, CheckpointError, ConfigError, UsageError
 from bigmodel_core.nn.pretrained import IGNORED, Pretrained, Weight
 from bigmodel_core.train.atomic import write_atomically
+from bigmodel_core.train.restored import RestoredModel
 from bigmodel_core.train.weight_files import read_json, read_weights, write_weights
 
 if TYPE_CHECKING:
@@ -130,19 +131,19 @@ def to_pretrained(model: Model, folder: str | Path, *, shard: int = SHARD) -> No
     """Write a model as files that Hugging Face's transformers read.
 
     Args:
-        model: a built model of a class that says how, by its attribute `pretrained`.
+        model: a built or loaded model of a class that says how, by its attribute `pretrained`.
         folder: where to; `config.json`, the weights, and `tokenizer.json` if the model has a tokenizer.
         shard: the most bytes of a file with weights.
 
     Raises:
         UsageError: the class of the model does not say how.
     """
+    model = _as_defined(model)
     families: tuple[Pretrained, ...] = getattr(type(model), "pretrained", ())
     if not families:
         raise UsageError(
             f"{type(model).__name__} has no form in which others read it.",
-            fix="save it with bm.save, or export it with bm.export; a loaded model is made again with"
-            " bm.models.build(...) and load_state.",
+            fix="save it with bm.save, or export it with bm.export; of a model with adapters, pass merged().",
         )
     family, described = _described(model, families)
     place, state = Path(folder), model.state()
@@ -169,6 +170,18 @@ def to_pretrained(model: Model, folder: str | Path, *, shard: int = SHARD) -> No
     if encoding is not None and encoding.tokenizer is not None:
         encoding.tokenizer.save(place)
     write_atomically(place / CONFIG, [json.dumps(config, indent=2, sort_keys=True).encode()])
+
+
+def _as_defined(model: Any) -> Any:
+    """A loaded model as its class defines it, if a plugin offers that; others as they are."""
+    about = getattr(model, "about", None) if isinstance(model, RestoredModel) else None
+    if about is None or "name" not in (about.config or {}):
+        return model
+    found = registry.config.from_config("model", about.config)
+    found.build(*model.network.inputs)
+    found.load_state(model.state())
+    found.network.encoding = encoding_held(model)
+    return found
 
 
 def _named_classes(model: Any) -> dict[str, Any]:
