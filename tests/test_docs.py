@@ -18,6 +18,7 @@ WITH_EXAMPLES = (
     "data",
     "from_keras",
     "from_pytorch",
+    "generate",
     "models",
     "onnx",
     "plugins",
@@ -108,6 +109,11 @@ def test_the_examples_of_the_page_on_data_run(tmp_path: Path, monkeypatch: pytes
 def test_the_examples_of_the_page_on_training_run(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.chdir(tmp_path)
     run_each([code.replace("epochs=40", "epochs=2") for code in python_blocks(ROOT / "docs" / "training.md")])
+
+
+def test_the_examples_of_the_page_on_generating_run(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.chdir(tmp_path)
+    run_each(python_blocks(ROOT / "docs" / "generate.md"))
 
 
 def test_the_examples_of_the_page_on_onnx_run(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -20,7 +20,8 @@ def generate(
         typer.Argument(metavar="[RUN]", help="A run or a checkpoint.  [default: the newest run]"),
     ] = None,
     prompts: Annotated[
-        list[str] | None, typer.Option("--prompt", metavar="TEXT", help="What it goes on with; repeatable.")
+        list[str] | None,
+        typer.Option("--prompt", metavar="TEXT", help="What it goes on with, - for stdin; repeatable."),
     ] = None,
     strategy: Annotated[
         str,
@@ -28,13 +29,14 @@ def generate(
     ] = "greedy",
     max_tokens: Annotated[int, typer.Option("--max-tokens", min=1, help="Tokens at most.")] = 100,
     stop: Annotated[
-        list[str] | None, typer.Option("--stop", metavar="TEXT", help="A token that ends it; repeatable.")
+        list[str] | None, typer.Option("--stop", metavar="TEXT", help="A text that ends it; repeatable.")
     ] = None,
     as_json: AsJson = False,
 ) -> None:
     """Write on after a prompt, one token after the other.
 
-    Stdout holds what comes after the prompt and nothing else. A run answers with its best checkpoint.
+    Stdout holds what comes after the prompt and a newline, nothing else. A run answers with its best
+    checkpoint.
     """
     from bigmodel_core.cli.names import named, wrong_usage
     from bigmodel_core.cli.sources import found, is_onnx
@@ -44,6 +46,9 @@ def generate(
 
     if not prompts:
         raise UsageError("expected a prompt.", fix='as in: bigmodel generate RUN --prompt "It was"')
+    if prompts.count("-") > 1:
+        raise UsageError("stdin is two prompts.", where="--prompt", fix="pass - once.")
+    prompts = [sys.stdin.read().removesuffix("\n") if prompt == "-" else prompt for prompt in prompts]
     chosen = named("strategy", strategy)
     path = found(what)
     if is_onnx(path):

@@ -52,7 +52,7 @@ class Prompts:
         for number, row in enumerate(rows, 1):
             if not len(row):
                 name = "the prompt" if len(rows) == 1 else f"prompt {number}"
-                raise DataError(f"{name} is empty.", fix="pass a token at least.")
+                raise DataError(f"{name} is empty.", fix="pass a text or tokens, one token at least.")
         return cls(rows, are_texts, is_single)
 
     def check(self, size: int) -> None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import io
 from pathlib import Path
 
 import pytest
@@ -57,6 +58,11 @@ def test_a_stop_ends_it(run: Path) -> None:
     assert generated(run, "--prompt", "to be or not", "--stop", "be").out == " to \n"
 
 
+def test_a_prompt_comes_from_stdin(run: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("sys.stdin", io.StringIO("to be or\n"))
+    assert generated(run, "--prompt", "-", "--max-tokens", 12).out == " not to be. \n"
+
+
 def test_python_gives_the_same(run: Path) -> None:
     assert bm.generate(run, "to be or", max_tokens=12) == " not to be. "
 
@@ -70,6 +76,7 @@ def test_python_gives_the_same(run: Path) -> None:
         (("--prompt", "to be " * 9), 1, "has 54 tokens, but the model's context is 48"),
         (("--prompt", "to", "--strategy", "beem"), 2, "there is no strategy 'beem'"),
         (("--prompt", "to", "--strategy", "beam:width=0"), 2, "width"),
+        (("--prompt", "-", "--prompt", "-"), 2, "stdin is two prompts"),
         (("--prompt", "to", "--stop", ""), 2, "stop has an empty text"),
     ],
 )

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import itertools
 from typing import Any
 
 import numpy as np
@@ -9,6 +10,8 @@ import pytest
 
 import bigmodel_core as bm
 from bigmodel_core.errors import ConfigError, DataError, ShapeError, UsageError
+from bigmodel_core.generating.generate import Generation
+from bigmodel_core.generating.writer import Writer
 from bigmodel_core.nn.session import Session
 
 PROMPTS = [[1, 2, 3], [4], [5, 6, 7, 8, 9, 10, 3], [2, 2]]
@@ -48,6 +51,12 @@ MODELS = {"gpt": gpt, "llama": llama, "char-rnn": char_rnn}
 @pytest.fixture(scope="module", params=MODELS)
 def network(request: pytest.FixtureRequest) -> Any:
     return MODELS[request.param]()
+
+
+def log_softmax(scores: np.ndarray, axis: int) -> np.ndarray:
+    shifted = scores - scores.max(axis, keepdims=True)
+    found: np.ndarray = shifted - np.log(np.exp(shifted).sum(axis, keepdims=True))
+    return found
 
 
 def whole(network: Any, prompt: list[int], count: int) -> list[int]:
@@ -263,6 +272,32 @@ def test_a_model_learns_to_stop_where_its_pad_is_its_end() -> None:
         step(x, y)
     written = bm.generate(model, [row[:1] for row in rows], max_tokens=6, stop=[end])
     assert [row.tolist() for row in written] == [row[1:-1] for row in rows]
+
+
+@pytest.mark.parametrize("penalty", [0.0, 1.5])
+def test_256_beams_find_the_best_of_all_texts_of_a_model(penalty: float) -> None:
+    """4 tokens, of which 3 ends a text, and at most 4 of them; in a batch of prompts of unequal length."""
+    network, prompts = gpt(vocabulary=4), [[0], [1, 2, 0, 1, 2, 2]]
+    beam = bm.strategies.Beam(256, length_penalty=penalty)
+    together = Generation.of(Writer.of(network, prompts), beam, 4, [3], None)
+    for _ in together.steps():
+        pass
+    texts = [
+        text
+        for size in range(1, 5)
+        for text in itertools.product(range(4), repeat=size)
+        if 3 not in text[:-1] and (text[-1] == 3 or size == 4)
+    ]
+    for number, prompt in enumerate(prompts):
+        whole = np.array([[*prompt, *text, *[0] * (4 - len(text))] for text in texts])
+        logs = log_softmax(network(whole).astype(float), -1)[:, len(prompt) - 1 :]
+        scores = [
+            sum(row[step, token] for step, token in enumerate(text)) / len(text) ** penalty
+            for row, text in zip(logs, texts, strict=True)
+        ]
+        best = int(np.argmax(scores))
+        assert together.search.answer(number) == [*texts[best]]
+        assert abs(together.search.score(number) - scores[best]) < 1e-5
 
 
 # Refused ----------------------------------------------------------------------------------------------------
