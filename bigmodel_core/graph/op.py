@@ -131,6 +131,17 @@ class Op:
         found: Sequence[Value] | None = operations().derived.parts(self, inputs)
         return found
 
+    def gradient_of(self) -> Op | None:
+        """For the gradient of an activation, the activation itself, if `with_forward` gives both at once."""
+        return None
+
+    def with_forward(self, dy: Value, x: Value) -> tuple[Value, Value]:
+        """For the gradient of an activation: the activation of x, and the gradient of x, made of what both
+        need. Plans do without the first output of the activation then, between forward and backward."""
+        raise GraphError(
+            f"{type(self).__name__} does not say what it is the gradient of.", fix="define gradient_of."
+        )
+
     def is_spelled_out(self, *inputs: Any) -> bool:
         """Whether files have the op as what it is `decomposed` into, though it has a lowering: where runtimes
         lack the operator for such inputs, or compute something else."""

@@ -24,6 +24,14 @@ def _gelu_grad(dy, x):
     return dy * (0.5 * (1 + math.erf(x * _ROOT_HALF)) + x * _ONE_OVER_ROOT_TWO_PI * math.exp(-0.5 * x * x))
 
 
+def _gelu_share(x):
+    return 0.5 * (1 + math.erf(x * _ROOT_HALF))
+
+
+def _gelu_grad_of_share(dy, x, share):
+    return dy * (share + x * _ONE_OVER_ROOT_TWO_PI * math.exp(-0.5 * x * x))
+
+
 def _gelu_tanh(x):
     return 0.5 * x * (1 + math.tanh(_ROOT_TWO_OVER_PI * (x + 0.044715 * x * x * x)))
 
@@ -33,8 +41,45 @@ def _gelu_tanh_grad(dy, x):
     return dy * (0.5 * (1 + t) + 0.5 * x * (1 - t * t) * _ROOT_TWO_OVER_PI * (1 + 0.134145 * x * x))
 
 
+def _gelu_tanh_share(x):
+    return 0.5 * (1 + math.tanh(_ROOT_TWO_OVER_PI * (x + 0.044715 * x * x * x)))
+
+
+def _gelu_tanh_grad_of_share(dy, x, share):
+    return dy * (share + x * share * (1 - share) * (2 * _ROOT_TWO_OVER_PI) * (1 + 0.134145 * x * x))
+
+
+class _GeluShare(ElementwiseOp):
+    """The share of x that goes through, which is what x is multiplied by."""
+
+    exported = False
+    cpu, cuda = elementwise(_gelu_share)
+
+
+class _GeluGradOfShare(ElementwiseOp):
+    exported = False
+    cpu, cuda = elementwise(_gelu_grad_of_share)
+
+
+class _GeluTanhShare(ElementwiseOp):
+    exported = False
+    cpu, cuda = elementwise(_gelu_tanh_share)
+
+
+class _GeluTanhGradOfShare(ElementwiseOp):
+    exported = False
+    cpu, cuda = elementwise(_gelu_tanh_grad_of_share)
+
+
 class _GeluGrad(ElementwiseOp):
     cpu, cuda = elementwise(_gelu_grad)
+
+    def gradient_of(self) -> Gelu:
+        return gelu
+
+    def with_forward(self, dy: Value, x: Value) -> tuple[Value, Value]:
+        share = _GeluShare()(x)
+        return x * share, _GeluGradOfShare()(dy, x, share)
 
     def grad(self, dy: Value, y: Value, upstream: Value, x: Value) -> tuple[Value, Value]:
         density = exp(-0.5 * x * x) * _ONE_OVER_ROOT_TWO_PI
@@ -67,6 +112,13 @@ class Gelu(ElementwiseOp):
 
 class _GeluTanhGrad(ElementwiseOp):
     cpu, cuda = elementwise(_gelu_tanh_grad)
+
+    def gradient_of(self) -> GeluTanh:
+        return gelu_tanh
+
+    def with_forward(self, dy: Value, x: Value) -> tuple[Value, Value]:
+        share = _GeluTanhShare()(x)
+        return x * share, _GeluTanhGradOfShare()(dy, x, share)
 
     def decomposed(self, *inputs: Value) -> tuple[Value]:
         dy, x = inputs

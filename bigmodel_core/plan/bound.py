@@ -95,8 +95,8 @@ class BoundProgram(Generic[Buffer]):
     def buffers_of(self, step: Step) -> tuple[list[Buffer], list[Buffer]]:
         """The memory of a step's inputs and outputs; what becomes a variable's new value in place is that
         variable's, and what changes a value in place that value's."""
-        if step.takes is not None:
-            self.buffers[id(step.outputs[0])] = self.buffer(step.takes)
+        for position, value in step.takes.items():
+            self.buffers[id(step.outputs[position])] = self.buffer(value)
         for position, variable in step.writes.items():
             self.buffers[id(step.outputs[position])] = self.buffers[id(variable)]
         inputs, outputs = ([self.buffer(value) for value in values] for values in (step.inputs, step.outputs))

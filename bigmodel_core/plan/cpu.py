@@ -13,6 +13,7 @@ import numpy as np
 
 from bigmodel_core.graph.dtypes import COMPUTED, SIZES
 from bigmodel_core.kernels.cpu.engine.launch import ALIGNMENT, PADDING, CpuBuffer
+from bigmodel_core.plan.activations import activations_again
 from bigmodel_core.plan.arenas import Arenas
 from bigmodel_core.plan.capacity import refused_politely
 from bigmodel_core.plan.cpu_kept import KeptMemory
@@ -83,6 +84,7 @@ class CpuDevice(Device):
         graph=(
             loops_united,
             vocabulary_by_blocks,
+            activations_again,
             selected_early,
             decomposed_but_images,
             channels_last,

@@ -12,6 +12,7 @@ import numpy as np
 from bigmodel_core.errors import DeviceError
 from bigmodel_core.graph.dtypes import COMPUTED
 from bigmodel_core.kernels.cuda.engine import runtime
+from bigmodel_core.plan.activations import activations_again
 from bigmodel_core.plan.arenas import Arenas
 from bigmodel_core.plan.cuda_array import DeviceArray
 from bigmodel_core.plan.cuda_plan import CudaPlan
@@ -34,7 +35,7 @@ class CudaDevice(Device):
 
     name = "cuda"
     dtypes = COMPUTED
-    passes = Passes(graph=(loops_united, decomposed))
+    passes = Passes(graph=(loops_united, activations_again, decomposed))
 
     def __init__(self) -> None:
         runtime.require_device()

@@ -18,6 +18,8 @@ def take_over(program: Program, found: Dependencies) -> None:
     results = (*program.outputs, *program.updates.values(), *program.guards)
     kept = {id(program.root(value)) for value in results}
     for number, step in enumerate(found.steps):
+        if step.fused is not None:
+            _take_operands(program, found, kept, number)
         source = _changed(program, step)
         if source is None or id(source) in kept or found.producer(source) is None:
             continue
@@ -27,7 +29,7 @@ def take_over(program: Program, found: Dependencies) -> None:
         others = readers - {number}
         if not found.delays(number, others):
             found.wait(number, others)
-            step.takes = source
+            step.takes[0] = source
 
 
 def changed_in_place(
@@ -46,7 +48,7 @@ def changed_in_place(
         The number; None if the variable must be copied.
     """
     first = number
-    while (taken := found.steps[first].takes) is not None:
+    while (taken := found.steps[first].takes.get(0)) is not None:
         producer = found.producer(taken)
         assert producer is not None
         first = producer
@@ -58,6 +60,37 @@ def changed_in_place(
     found.wait(first, earlier)
     step.writes[0] = variable
     return number
+
+
+def _take_operands(program: Program, found: Dependencies, kept: set[int], number: int) -> None:
+    """Let a chain write results into the memory of operands of the same size, of which it is the last reader.
+
+    Others that read them are chains that it waits for already: those that run on tiles with it have read
+    theirs before it, and its place in the order stays as it is. Of a kernel whose tiles it runs on that is
+    not so.
+    """
+    step = found.steps[number]
+    assert step.fused is not None
+    roots = [program.root(value) for value in step.inputs]
+    for position, value in enumerate(step.outputs):
+        if id(value) in kept or id(value) in program.unchanging:
+            continue
+        for operand, source in enumerate(roots):
+            if (
+                source.dtype != value.dtype
+                or step.fused.operands[operand] != step.fused.shape
+                or sum(root is source for root in roots) > 1
+                or any(source is taken for taken in step.takes.values())
+                or id(source) in kept
+                or id(source) in program.unchanging
+                or found.producer(source) is None
+            ):
+                continue
+            others = set(found.readers(source)) - {number}
+            if all(found.steps[n].fused and found.delays(n, {number}) for n in others):
+                step.fused = step.fused.overwriting(position, operand)
+                step.takes[position] = source
+                break
 
 
 def _changed(program: Program, step: Step) -> Value | None:

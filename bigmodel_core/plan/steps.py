@@ -29,8 +29,8 @@ class Step:
             position.
         epilogue: what runs on each tile of this step's output right after it is written; it may have an
             epilogue, too.
-        takes: the value in whose memory the output is, which nothing needs once the step begins; None if the
-            output has memory of its own.
+        takes: for outputs in the memory of a value that nothing else needs any more, that value, by the
+            output's position.
         beside: steps that are run together with this one, each on its own: none needs another.
         is_unchanging: whether it computes the same in each run, until a variable changes.
     """
@@ -41,7 +41,7 @@ class Step:
     fused: Fused | None = None
     writes: dict[int, Value] = field(default_factory=dict)
     epilogue: Step | None = None
-    takes: Value | None = None
+    takes: dict[int, Value] = field(default_factory=dict)
     beside: list[Step] = field(default_factory=list)
     is_unchanging: bool = False
 

@@ -76,7 +76,7 @@ def in_place(
             outputs = listed(node.op(*values))
         inside = Program(graph, outputs, device=device)
         outside = Program(graph, [*outputs, made], device=device)
-        if any(step.takes is not None for step in inside.steps):
+        if any(step.takes and step.fused is None for step in inside.steps):
             arrays = dict(zip(names, read, strict=True)) | {names[position]: -read[position]}
             found.append(InPlace(type(node.op).__name__, inside, outside, arrays))
     return found

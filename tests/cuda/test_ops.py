@@ -409,7 +409,15 @@ def test_random_numbers_are_those_of_the_cpu(name: str, both: Any) -> None:
     both.assert_same(CASES[name][0], arrays_of(name, "float32"), 1e-6, DRAWN[name], free=name not in FIXED)
 
 
-IN_TRAINING = {"Copy", "Gate", "SumOfSquares"}
+IN_TRAINING = {
+    "Copy",
+    "Gate",
+    "SumOfSquares",
+    "_GeluGradOfShare",
+    "_GeluShare",
+    "_GeluTanhGradOfShare",
+    "_GeluTanhShare",
+}
 """Ops that programs of training steps alone have: test_training.py and test_failures.py run them."""
 ON_CUDA = [op for op in known_ops(["bigmodel_core"]) if op.cuda is not None]
 

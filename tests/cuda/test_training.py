@@ -81,6 +81,12 @@ def test_dropout_and_normalisation_draw_the_same_masks() -> None:
     assert_same_training(make, bm.optimizers.SGD(0.05))
 
 
+@pytest.mark.parametrize("is_tanh", [False, True])
+def test_activations_that_are_computed_again(is_tanh: bool) -> None:
+    layers = bm.layers.Dense(5), bm.layers.Gelu(approximate=is_tanh), bm.layers.Dense(3)
+    assert_same_training(lambda: bm.Sequential(*layers), bm.optimizers.SGD(0.05), steps=2)
+
+
 def test_a_layer_in_a_loop_draws_the_same_masks() -> None:
     inner = bm.Sequential(bm.layers.Dense(5), bm.layers.Dropout(0.3))
     assert_same_training(lambda: bm.Sequential(Rows(inner), bm.layers.Dense(3)), bm.optimizers.Adam(0.01))

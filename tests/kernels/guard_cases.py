@@ -524,6 +524,20 @@ CASES: dict[str, Case] = {
         trained=("w", "b", "u", "c"),
         is_about_chains=True,
     ),
+    "activations again": Case(
+        lambda x, w, b, u, c: [
+            o.affine(o.gelu(o.affine(x, w, b)), u, c),
+            o.affine(o.gelu_tanh(o.affine(x, w, b)), u, c),
+        ],
+        lambda lanes: {
+            "x": normal(11, 13),
+            "w": normal(13, 67),
+            "u": normal(67, 5),
+            "b": normal(67),
+            "c": normal(5),
+        },
+        is_about_chains=True,
+    ),
 }
 
 

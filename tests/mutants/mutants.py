@@ -143,6 +143,11 @@ GATE = "tests/core/test_gate.py"
 
 MUTANTS: dict[str, Mutant] = {
     **dict(over_reads()),
+    "a chain overwrites what a product reads": Mutant(
+        "tests/core/test_chains_in_place.py::"
+        "test_what_a_product_reads_is_not_overwritten_by_what_runs_on_its_tiles",
+        edited("plan.in_place:_take_operands", "found.steps[n].fused and ", ""),
+    ),
     "kernels may read less behind buffers than they do": Mutant(
         f"{GUARD_PAGES}[large product-float32]", one_vector_of_padding
     ),

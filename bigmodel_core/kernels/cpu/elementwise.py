@@ -10,6 +10,7 @@ import numpy as np
 
 from bigmodel_core.graph.dtypes import DTYPES, FLOATS, SIZES
 from bigmodel_core.kernels.cpu.engine import math as cpu_math
+from bigmodel_core.kernels.cpu.engine.instructions import prefetch_rows
 from bigmodel_core.kernels.cpu.engine.launch import CpuBuffer, CpuLaunch
 from bigmodel_core.kernels.cpu.engine.memory import (
     larger,
@@ -103,6 +104,21 @@ def _tile(rows: int, columns: int, weight: int) -> tuple[int, int]:
     return max(min(wanted // columns, rows), 1), columns
 
 
+def _next_row(chain: Chain) -> list[str]:
+    """Lines that ask the memory for the next row of a tile that is narrower than its matrix: the processor
+    expects the rest of the row."""
+    lines = []
+    for number, (dtype, varies) in enumerate(chain.operands):
+        if varies:
+            size = SIZES[dtype]
+            lines += [
+                "        if column_tile < columns and row + 1 < last_row:",
+                f"            following = x{number}_row + (x{number}_0 + first_column) * {size}",
+                f"            prefetch_rows(following, (last_column - first_column) * {size})",
+            ]
+    return lines
+
+
 @functools.cache
 def kernel(chain: Chain) -> NativeFunction:
     """The compiled form of a typed chain, made once."""
@@ -124,6 +140,7 @@ def source(chain: Chain) -> tuple[str, dict[str, Any]]:
         "load_int": load_int,
         "store_int": store_int,
         "load_float": load_float,
+        "prefetch_rows": prefetch_rows,
         **CONVERTERS,
     }
     helpers: dict[str, str] = {}
@@ -196,6 +213,8 @@ def source(chain: Chain) -> tuple[str, dict[str, Any]]:
         objects[f"store_{chain.parts[part_number].dtype}"] = store(chain.parts[part_number].dtype)
         if inplace < 0:
             lines.append(row_pointer(f"y{number}", chain.parts[part_number].dtype))
+    if outer == 1 and not chain.watched:  # new values of variables have no tiles
+        lines += _next_row(chain)
     lines.append("        for column in range(first_column, last_column):")
     if any("index" in inlined.parameters for inlined in chain.inlined()):
         lines.append("            index = row * columns + column")

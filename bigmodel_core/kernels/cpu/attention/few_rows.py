@@ -24,6 +24,7 @@ from bigmodel_core.kernels.cpu.attention.blocks import (
 )
 from bigmodel_core.kernels.cpu.attention.softmax_tile import number
 from bigmodel_core.kernels.cpu.engine import math as cpu_math
+from bigmodel_core.kernels.cpu.engine.instructions import prefetch_rows
 from bigmodel_core.kernels.cpu.engine.memory import load, load_int, store
 from bigmodel_core.kernels.cpu.engine.native import NativeFunction
 from bigmodel_core.kernels.cpu.gemm.dot_products import COLUMNS as TOGETHER
@@ -31,7 +32,6 @@ from bigmodel_core.kernels.cpu.gemm.dot_products import ROWS as PAIR
 from bigmodel_core.kernels.cpu.gemm.dot_products import dot_tile
 from bigmodel_core.kernels.cpu.gemm.microkernel import tile_columns
 from bigmodel_core.kernels.cpu.gemm.packing import stack_memory
-from bigmodel_core.kernels.cpu.recurrent.backward import prefetch_rows
 from bigmodel_core.kernels.extremes import larger
 
 MOST_ROWS = 8

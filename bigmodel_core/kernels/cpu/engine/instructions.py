@@ -9,6 +9,9 @@ from bigmodel_core.kernels.cpu.engine.memory import declare, ir_type
 from bigmodel_core.kernels.cpu.engine.native import Intrinsic
 from bigmodel_core.kernels.cpu.engine.target import vector_unit
 
+LINE = 64
+"""Bytes of a cache line."""
+
 
 def own_function(module: Any, name: str, arguments: int, is_short: bool = False) -> tuple[Any, bool]:
     """A function of so many integers that the module keeps to itself, and whether it was made just now.
@@ -138,6 +141,15 @@ def prefetch(builder: Any, address: Any, to_write: bool = False) -> None:
     builder.call(
         function, [builder.inttoptr(address, byte), word(int(to_write)), word(3 if to_write else 2), word(1)]
     )
+
+
+prefetch_line = Intrinsic("void(intp)", prefetch)
+
+
+def prefetch_rows(address, count):
+    """Prefetch a number of bytes from an address, whether it is valid or not."""
+    for k in range(0, count, LINE):
+        prefetch_line(address + k)
 
 
 def lane_mask(builder: Any, count: Any, lanes: int) -> Any:

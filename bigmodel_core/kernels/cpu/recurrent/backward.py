@@ -6,23 +6,12 @@ import functools
 
 from bigmodel_core.graph.dtypes import SIZES
 from bigmodel_core.kernels.cpu.engine import math as cpu_math
-from bigmodel_core.kernels.cpu.engine.instructions import prefetch
+from bigmodel_core.kernels.cpu.engine.instructions import prefetch_rows
 from bigmodel_core.kernels.cpu.engine.memory import load, load_int, store
-from bigmodel_core.kernels.cpu.engine.native import Intrinsic, NativeFunction
+from bigmodel_core.kernels.cpu.engine.native import NativeFunction
 from bigmodel_core.kernels.cpu.recurrent.cells import backward_row
 from bigmodel_core.kernels.cpu.recurrent.product import product_with_panels, row_setter
 from bigmodel_core.kernels.recurrence import GATES
-
-LINE = 64
-"""Bytes of a cache line."""
-
-prefetch_line = Intrinsic("void(intp)", prefetch)
-
-
-def prefetch_rows(address, count):
-    """Prefetch a number of bytes from an address, whether it is valid or not."""
-    for k in range(0, count, LINE):
-        prefetch_line(address + k)
 
 
 @functools.cache
