@@ -76,12 +76,13 @@ class Decoder:
                 session = network.session(len(numbers), capacity, [array[numbers] for array in memory])
             else:
                 session.reset()
-            found = session(padded([prompts[number] for number in numbers], in_front=True))[:, -1]
+            tokens = padded([prompts[number] for number in numbers], in_front=True)
+            if length > 1:
+                session.read(tokens[:, :-1])
             if rows > 1:
-                taken = np.repeat(np.arange(len(numbers)), rows)
-                session, found = session.copy(taken), found[taken]
+                session = session.copy(np.repeat(np.arange(len(numbers)), rows))
             own = (np.array(numbers)[:, None] * rows + np.arange(rows)).ravel()
-            self.scores[own] = found
+            self.scores[own] = session(np.repeat(tokens[:, -1:], rows, 0))[:, -1]
             self._parts.append((own, session))
 
     def step(self, tokens: np.ndarray) -> np.ndarray:

@@ -76,37 +76,16 @@ class Session:
             ShapeError, DtypeError: an array does not fit the input, or the batch is not the session's.
             DataError: a label, index or position is out of range.
         """
-        arrays = (*arrays, *self.fixed)
-        with self._lock:
-            network, programs = self._fitting(arrays)
-            known: dict[str, int] = {}
-            given = network.check_inputs(arrays, known)
-            self._begin(known[programs.batch] if isinstance(programs.batch, str) else programs.batch)
-            steps = 0 if programs.added is None else dim_value(programs.added, known)
-            if self._room_for(steps):
-                network, programs = self._fitting(arrays)
-            if self._is_torn:
-                raise UsageError(
-                    "an earlier call of the session failed on its way, so its state may be half new.",
-                    fix="reset() it, or load_state(...) what state() gave before.",
-                )
-            assert self._variables is not None
-            self._is_torn = True
-            given |= network.drawing(programs.call)
-            if programs.growing:
-                given[FILLED] = np.array([self.filled])
-            if self.fixed:
-                given = {name: array for name, array in given.items() if name not in self._fixed_names}
-                plan = programs.call.plan(self._variables, known | programs.call.sizes(given))
-                results = plan.run(given)
-            else:
-                results = programs.call.run(self._variables, given)
-            sizes = {**known, PAST: self.filled}
-            for place, axis, dim in programs.longer:
-                results[place] = results[place][(*(slice(None),) * axis, slice(dim_value(dim, sizes)))]
-            self.filled += steps
-            self._is_torn = False
-        return network.trace(training=False).form.pack(results)
+        return self._run_call(arrays, is_read=False)
+
+    def read(self, *arrays: Any) -> None:
+        """Take a batch as a call does, without outputs: what only they need is not computed, such as the
+        scores of the tokens of a prompt but its last.
+
+        Raises:
+            ShapeError, DtypeError, DataError: as a call.
+        """
+        self._run_call(arrays, is_read=True)
 
     def reset(self) -> None:
         """Let all states begin anew; the batch size stays."""
@@ -212,6 +191,42 @@ class Session:
         return found
 
     # Inside ----------------------------------------------------------------------------------------------
+
+    def _run_call(self, arrays: Sequence[Any], is_read: bool) -> Any:
+        """What a call gives; None if what it reads is all that matters."""
+        arrays = (*arrays, *self.fixed)
+        with self._lock:
+            network, programs = self._fitting(arrays)
+            known: dict[str, int] = {}
+            given = network.check_inputs(arrays, known)
+            self._begin(known[programs.batch] if isinstance(programs.batch, str) else programs.batch)
+            steps = 0 if programs.added is None else dim_value(programs.added, known)
+            if self._room_for(steps):
+                network, programs = self._fitting(arrays)
+            if self._is_torn:
+                raise UsageError(
+                    "an earlier call of the session failed on its way, so its state may be half new.",
+                    fix="reset() it, or load_state(...) what state() gave before.",
+                )
+            assert self._variables is not None
+            self._is_torn = True
+            program = programs.read if is_read else programs.call
+            given |= network.drawing(program)
+            if programs.growing:
+                given[FILLED] = np.array([self.filled])
+            if self.fixed:
+                given = {name: array for name, array in given.items() if name not in self._fixed_names}
+                results = program.plan(self._variables, known | program.sizes(given)).run(given)
+            else:
+                results = program.run(self._variables, given)
+            sizes = {**known, PAST: self.filled}
+            self.filled += steps
+            self._is_torn = False
+        if is_read:
+            return None
+        for place, axis, dim in programs.longer:
+            results[place] = results[place][(*(slice(None),) * axis, slice(dim_value(dim, sizes)))]
+        return network.trace(training=False).form.pack(results)
 
     def _programs(self, network: Network) -> Programs:
         found: Programs = network.session_programs(self._room, len(self.fixed)).forked()

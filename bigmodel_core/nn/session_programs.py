@@ -38,7 +38,7 @@ class Programs:
         added: how many steps a call adds to these; None if there are none.
         longer: of outputs that are as long as what is remembered, the number, the axis and its size.
         batch: the batch's size, or the name that stands for it.
-        made_call: makes `call`.
+        made_call, made_read: make `call` and `read`.
         reset: gives each state its initial value.
         reorder: takes other samples of each state.
     """
@@ -50,6 +50,7 @@ class Programs:
     longer: Sequence[tuple[int, int, Dim]]
     batch: Dim
     made_call: Callable[[], Program]
+    made_read: Callable[[], Program]
     reset: Program
     reorder: Program
 
@@ -118,7 +119,9 @@ class Programs:
                 settled={name for spec in stays.values() for name in spec.names()},
             )
 
-        call = Computation(trace.graph, trace.outputs, dict(trace.carried_updates), [])
+        updates = dict(trace.carried_updates)
+        call = Computation(trace.graph, trace.outputs, updates, [])
+        read = Computation(trace.graph, [], updates, [])
         begun = {path: value for path, value in trace.carried.items() if path not in growing}
         reset = Computation(trace.graph, [], begun, [])
         return cls(
@@ -134,6 +137,7 @@ class Programs:
             ],
             batch,
             lambda: made(replaced(call, kept)),
+            lambda: made(replaced(read, kept)),
             made(replaced(reset, lambda node, inputs: None)),
             made(_reordering(states, batch)),
         )
@@ -147,10 +151,16 @@ class Programs:
         """Computes the outputs, and the states for the next call; made when the first call comes."""
         return self.made_call()
 
+    @cached_property
+    def read(self) -> Program:
+        """Computes the states for the next call alone."""
+        return self.made_read()
+
     def forked(self) -> Programs:
         """The same with plans of their own."""
         parts = {name: getattr(self, name).fork() for name in ("reset", "reorder")}
-        return replace(self, made_call=lambda: self.call.fork(), **parts)
+        call, read = lambda: self.call.fork(), lambda: self.read.fork()
+        return replace(self, made_call=call, made_read=read, **parts)
 
 
 def _of_capacity(spec: Spec, capacity: int) -> Spec:

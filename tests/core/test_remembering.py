@@ -45,6 +45,16 @@ def test_pieces_give_what_the_whole_gives(name: str, cuts: list[int]) -> None:
     close(in_pieces(model.session(), TOKENS, cuts), model(TOKENS))
 
 
+def test_what_is_read_without_outputs_is_remembered() -> None:
+    model = MODELS["gpt"]
+    session = model.session()
+    session.read(TOKENS[:, :70])
+    close(session(TOKENS[:, 70:]), model(TOKENS)[:, 70:])
+    paths = {node.path for node in session._own.read.nodes}
+    assert "block_2/attention/key" in paths
+    assert not paths & {"block_2/attention/output", "norm", "output"}
+
+
 def test_layers_count_positions_from_call_to_call() -> None:
     x = np.random.default_rng(1).normal(size=(2, 12, 4)).astype("float32")
     model = Stack()

@@ -88,14 +88,14 @@ def test_pieces_join_to_the_whole(network: Any, strategy: bm.Strategy) -> None:
 def test_beams_read_a_prompt_once(monkeypatch: pytest.MonkeyPatch) -> None:
     shapes = []
 
-    def call(session: Session, tokens: np.ndarray) -> Any:
-        shapes.append(tokens.shape)
-        return read(session, tokens)
+    def run(session: Session, arrays: Any, is_read: bool) -> Any:
+        shapes.append(arrays[0].shape)
+        return own(session, arrays, is_read)
 
-    read = Session.__call__
-    monkeypatch.setattr(Session, "__call__", call)
-    bm.generate(gpt(), PROMPTS, bm.strategies.Beam(3), max_tokens=4)
-    assert shapes == [(4, 7), (12, 1), (12, 1), (12, 1)]
+    own = Session._run_call
+    monkeypatch.setattr(Session, "_run_call", run)
+    bm.generate(gpt(), PROMPTS, bm.strategies.Beam(3), max_tokens=3)
+    assert shapes == [(4, 6), (12, 1), (12, 1), (12, 1)]
 
 
 def test_a_second_generation_needs_no_new_session(monkeypatch: pytest.MonkeyPatch) -> None:
