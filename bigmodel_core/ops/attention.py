@@ -16,6 +16,7 @@ from bigmodel_core.graph.spec import (
 from bigmodel_core.kernels.attention_sizes import sizes_of
 from bigmodel_core.kernels.cpu import attention as cpu_kernels
 from bigmodel_core.kernels.cuda import attention as cuda_kernels
+from bigmodel_core.ops.attention_onnx import written
 from bigmodel_core.ops.attention_operands import check_mask, check_operands, checked_lengths, of_four
 from bigmodel_core.ops.attention_parts import Parts, composed
 from bigmodel_core.ops.dropout import threshold
@@ -111,17 +112,11 @@ class Attention(_Attention):
         return found
 
     def is_spelled_out(self, q: Spec, k: Spec, v: Spec, *others: Spec) -> bool:
-        """The operator counts from the first key, and not all runtimes give zeros where no key is seen."""
-        steps, keys = (x.shape[1 if first else 2] for x, first in zip((q, k), self.steps_first, strict=False))
-        return bool(others) or q.dtype != "float32" or (self.causal and steps != keys)
+        """Bias, lengths and dropout are: they count elsewhere than in the operator."""
+        return self.has_bias or self.has_lengths or self.draws or q.dtype != "float32"
 
-    def onnx(self, emit: Any, q: Any, k: Any, v: Any) -> tuple[Any, None]:
-        order = list(STEPS_FIRST)
-        given = zip((q, k, v), self.steps_first, strict=True)
-        operands = [emit.Transpose(x, perm=order) if first else x for x, first in given]
-        scale = {} if self.scale is None else {"scale": self.scale}
-        y = emit.Attention(*operands, is_causal=int(self.causal), **scale)
-        return emit.Transpose(y, perm=order) if self.steps_first[0] else y, None
+    def onnx(self, emit: Any, q: Any, k: Any, v: Any, mask: Any = None) -> tuple[Any, None]:
+        return written(emit, self, (q, k, v), mask), None
 
 
 class AttentionGrad(_Attention):

@@ -141,10 +141,12 @@ class GeluTanh(ElementwiseOp):
 
 
 def gelu_tanh_spelled_out(emit: Any, x: Any) -> Any:
-    """The approximation in ONNX operators that every opset has, and ONNX Runtime for every float."""
-    cube = emit.Mul(emit.Mul(emit.Mul(x, x), x), emit.const(0.044715))
-    bend = emit.Tanh(emit.Mul(emit.Add(x, cube), emit.const(_ROOT_TWO_OVER_PI)))
-    return emit.Mul(emit.Mul(x, emit.Add(bend, emit.const(1.0))), emit.const(0.5))
+    """The approximation in ONNX operators that every opset has, and ONNX Runtime for every float; in the
+    order in which the runtime knows them as one."""
+    one = emit.const(1.0)
+    slope = emit.Add(emit.Mul(emit.Mul(x, emit.const(0.044715)), x), one)
+    bend = emit.Tanh(emit.Mul(emit.Mul(x, emit.const(_ROOT_TWO_OVER_PI)), slope))
+    return emit.Mul(emit.Mul(x, emit.const(0.5)), emit.Add(bend, one))
 
 
 gelu, gelu_tanh = Gelu(), GeluTanh()

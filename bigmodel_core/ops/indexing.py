@@ -64,7 +64,7 @@ class Gather(Op):
         none = emit.const(0, dtype)
         found = emit.Gather(table, emit.Max(indices, none), axis=self.axis or None)
         along = (*places.shape, *(1,) * (rows.ndim - 1 - self.axis))
-        named = emit.Not(emit.Less(indices, none))
+        named = emit.GreaterOrEqual(indices, none)
         if len(along) > places.ndim:
             named = emit.Unsqueeze(named, emit.ints(tuple(range(places.ndim, len(along)))))
         return emit.Where(named, found, emit.const(0, rows.dtype))

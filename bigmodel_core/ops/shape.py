@@ -63,7 +63,13 @@ def reshape(x: Value, shape: Sequence[Dim]) -> Value:
         )
     if -1 in wanted:
         known = dim_product(dim for dim in wanted if dim != -1)
-        rest = dim_divide(x.spec.size, known)
+        before, after = list(x.shape), []
+        for dim in wanted:  # sums of names do not divide as numbers do: what is in both is left out
+            if dim in before and dim != 0:
+                before.remove(dim)
+            elif dim != -1:
+                after.append(dim)
+        rest = dim_divide(dim_product(before), dim_product(after))
         if rest is None:
             raise ShapeError(
                 f"cannot reshape {format_shape(x.shape)} into {format_shape(wanted)}: "

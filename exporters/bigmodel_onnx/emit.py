@@ -180,7 +180,11 @@ class Emitter:
         return pieces[0] if len(pieces) == 1 else str(self.Concat(*pieces, axis=0))
 
     def reshape(self, x: str, shape: Shape) -> str:
-        """Reshape to a shape that may have free dimensions."""
+        """Reshape to a shape that may have free dimensions; what was reshaped before is so from the start."""
+        while x in self.made and self.made[x].operator == "Reshape":
+            x = self.made[x].inputs[0]
+        if sizes_and_type(self, x)[0] == shape:
+            return x
         return self._as(self._reshaped(x, shape), shape)
 
     def _reshaped(self, x: str, shape: Shape) -> str:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import heapq
 import math
-from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Collection, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any
 
@@ -275,12 +275,22 @@ def _folded(
         v.node for v in outputs
     }
     wanted = [node for node in foldable if node not in inner or node in outer]
+    wanted = [node for node in wanted if not _stays_beside(node, outer)]
     values = [value for node in wanted for value in node.outputs]
     if not values:
         return {}
     graph = values[0].node.graph  # where ops are written by their parts, not that of the trace
     results = iter(Program(graph, values, device=network.device).run(network.variables, {}))
     return {node: tuple(next(results) for _ in node.outputs) for node in wanted}
+
+
+def _stays_beside(node: Node, used: Collection[Node]) -> bool:
+    """Whether the file would have large weights twice: as they are, and as what a node makes of them, such as
+    a table of tokens that also gives their scores."""
+    if sum(map(_elements, node.outputs)) <= 1024:
+        return False
+    weights = (item for item in needed(node.outputs) if isinstance(item.op, Variable))
+    return any(item in used and _elements(item.outputs[0]) > 1024 for item in weights)
 
 
 def _needs_sizes(op: Op) -> bool:

@@ -14,6 +14,7 @@ from bigmodel_core.graph import Constant, Node, Value
 from bigmodel_core.graph.spec import dim_product
 from bigmodel_core.ops import arithmetic, elementwise, reduce, shape, slicing
 from bigmodel_core.ops.sizes import SizeOf
+from bigmodel_onnx.attention_patterns import remembering
 from bigmodel_onnx.emit import broadcasts_to
 from bigmodel_onnx.image_patterns import enlarged, windows
 from bigmodel_onnx.matching import Match, Uses, before_broadcast
@@ -164,5 +165,5 @@ def _without_broadcasts(node: Node) -> tuple[Value, ...]:
     return sources if broadcasts_to(shapes, node.outputs[0].shape) else node.inputs
 
 
-PATTERNS = (_reduction, gemm, matrix_product, windows, enlarged, _index, _slices, _reshape)
+PATTERNS = (remembering, _reduction, gemm, matrix_product, windows, enlarged, _index, _slices, _reshape)
 """What is tried, in this order."""

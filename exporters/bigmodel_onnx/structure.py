@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+from collections.abc import Collection
 from pathlib import Path
 from typing import Any
 
@@ -10,6 +11,7 @@ import numpy as np
 
 from bigmodel_core.errors import ExportError
 from bigmodel_core.graph.dtypes import COMPUTED
+from bigmodel_core.ops.carried import PAST
 from bigmodel_onnx import reading
 from bigmodel_onnx.nodes import dtype_of
 from bigmodel_onnx.plain import Structure, read_by, with_inner
@@ -67,9 +69,10 @@ def structure_of(model: Any, path: Path) -> tuple[Structure, dict[str, np.ndarra
         }
         weights[name] = array
     inputs = [item for item in graph.input if item.name not in names]
+    alone = {dim.dim_param for item in inputs for dim in item.type.tensor_type.shape.dim}
     structure = {
         "opset": opset,
-        "inputs": [_input(item, place) for place, item in enumerate(inputs)],
+        "inputs": [_input(item, place, alone) for place, item in enumerate(inputs)],
         "outputs": [item.name for item in graph.output],
         "nodes": nodes,
         "constants": {name: _plain(array) for name, array in constants.items()},
@@ -153,7 +156,19 @@ def _plain(array: np.ndarray) -> dict[str, Any]:
     return {"dtype": array.dtype.name, "shape": list(array.shape), "values": array.reshape(-1).tolist()}
 
 
-def _input(item: Any, place: int) -> dict[str, Any]:
+_RENAMED = {PAST: "P"}
+"""A size that has a meaning in models here, which a file's inputs do not have."""
+
+
+def _sum(text: str, alone: Collection[str]) -> str | None:
+    """A size that is the sum of sizes of other axes, such as the length of a mask; None if it is not."""
+    names = [part.strip() for part in text.split("+")]
+    if len(names) < 2 or not all(_WHOLE.fullmatch(name) and name in alone for name in names):
+        return None
+    return " + ".join(_RENAMED.get(name, name) for name in names)
+
+
+def _input(item: Any, place: int, alone: Collection[str]) -> dict[str, Any]:
     """An input's name, type and shape; free dimensions keep their names, or get one."""
     kind = item.type.tensor_type
     dtype = dtype_of(kind.elem_type)
@@ -164,6 +179,10 @@ def _input(item: Any, place: int) -> dict[str, Any]:
         if dim.HasField("dim_value"):
             shape.append(dim.dim_value)
             continue
-        name = re.sub(r"\W", "_", dim.dim_param) or ("N" if axis == 0 else f"D{place}_{axis}")
+        if (total := _sum(dim.dim_param, alone)) is not None:
+            shape.append(total)
+            continue
+        name = _RENAMED.get(dim.dim_param) or re.sub(r"\W", "_", dim.dim_param)
+        name = name or ("N" if axis == 0 else f"D{place}_{axis}")
         shape.append(name if _WHOLE.fullmatch(name) else f"D_{name}")
     return {"name": item.name, "dtype": dtype, "shape": shape}

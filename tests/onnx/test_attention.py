@@ -7,6 +7,7 @@ from typing import Any
 
 import numpy as np
 import onnx
+import onnxruntime
 import pytest
 from onnx import helper
 
@@ -96,6 +97,18 @@ def test_the_operator_is_written_where_it_means_the_same(tmp_path: Path) -> None
     assert "Attention" not in _operators(path) and "Softmax" in _operators(path)
 
 
+def test_the_runtime_knows_what_gelu_by_tanh_is_made_of(tmp_path: Path) -> None:
+    """Nine operators for each layer would take longer than the products of a small model."""
+    model, path = Function(lambda x: ops.gelu_tanh(x * 2) + x), tmp_path / "model.onnx"
+    model.build(("N", 8))
+    bm.export(model, path, opset=17)
+    options = onnxruntime.SessionOptions()
+    options.optimized_model_filepath = str(tmp_path / "optimized.onnx")
+    options.log_severity_level = 4
+    onnxruntime.InferenceSession(path, options, providers=["CPUExecutionProvider"])
+    assert sorted(_operators(tmp_path / "optimized.onnx")) == ["Add", "FastGelu", "Mul"]
+
+
 def test_steps_are_counted_from_the_last_key_in_files_too(tmp_path: Path) -> None:
     model, path = Function(lambda q, k: ops.attention(q, k, k, causal=True)), tmp_path / "model.onnx"
     model.build(("N", 4, "T", 8), ("N", 2, "S", 8))
@@ -116,3 +129,11 @@ def test_a_row_that_sees_no_key_is_zero_in_files_too(tmp_path: Path) -> None:
         found = run(path, Q, K, mask)[0]
         assert not found[0, :, 2].any() and not found[1].any()
         np.testing.assert_allclose(found, model(Q, K, mask), atol=1e-6)
+
+
+def test_a_mask_of_keys_is_one_of_all_steps(tmp_path: Path) -> None:
+    model, path = Function(lambda q, k, m: ops.attention(q, k, k, m)), tmp_path / "model.onnx"
+    model.build(("N", 4, "T", 8), ("N", 2, "S", 8), bm.Spec(("N", 1, 1, "S"), "bool"))
+    bm.export(model, path, opset=23)
+    assert "Attention" in _operators(path)
+    np.testing.assert_allclose(run(path, Q, K, SHOWN[:, :, :1])[0], model(Q, K, SHOWN[:, :, :1]), atol=1e-6)

@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+from collections import Counter
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 import numpy as np
+import onnx
 import pytest
 
 import bigmodel_core as bm
@@ -14,7 +16,7 @@ from bigmodel_onnx import Onnx
 
 onnxruntime = pytest.importorskip("onnxruntime")
 
-SMALL = {"vocabulary": 11, "context": 40, "layers": 2, "heads": 4, "width": 16}
+SMALL = {"vocabulary": 400, "context": 40, "layers": 2, "heads": 4, "width": 16}
 MODELS = {"gpt": bm.models.build("gpt", **SMALL), "llama": bm.models.build("llama", kv_heads=2, **SMALL)}
 for model in MODELS.values():
     model.build(model.input_spec())
@@ -47,7 +49,8 @@ class Decoder:
 def exported(request: Any, tmp_path_factory: Any) -> tuple[Any, Path]:
     name, opset = request.param
     path = tmp_path_factory.mktemp("files") / "model.onnx"
-    Onnx(opset=opset).export(MODELS[name], path)
+    report = Onnx(opset=opset).export(MODELS[name], path)
+    assert bool(report.operators.get("Attention")) == (opset == 23)
     return MODELS[name], path
 
 
@@ -98,6 +101,28 @@ def test_the_file_answers_like_any_other(exported: tuple[Any, Path]) -> None:
     found = session.run(padded)["logits"]
     for row, length in enumerate((24, 10, 3)):
         close(found[row, :length], model(padded)[row, :length])
+
+
+def test_the_file_comes_back_as_a_model(exported: tuple[Any, Path]) -> None:
+    model, path = exported
+    again, file = bm.from_onnx(path), Decoder(path, 3)
+    file(TOKENS[:, :7])
+    found = again(TOKENS[:, 7:], np.ones((3, 24), "int64"), *file.past.values())
+    close(found[0], model(TOKENS)[:, 7:])
+
+
+def test_what_blocks_have_in_common_is_computed_once(exported: tuple[Any, Path]) -> None:
+    graph = onnx.load(exported[1]).graph
+    counts = Counter(node.op_type for node in graph.node)
+    assert counts["And"] == counts["LessOrEqual"] == counts["ReduceMax"] == counts["CumSum"] == 1
+    if counts["Attention"]:
+        assert counts["Attention"] == 2 and not counts["Softmax"] and not counts["Concat"]
+
+
+def test_a_table_that_gives_scores_is_there_once(exported: tuple[Any, Path]) -> None:
+    sizes = [tuple(item.dims) for item in onnx.load(exported[1]).graph.initializer]
+    wide = [size for size in sizes if set(size) == {400, 16}]
+    assert len(wide) == (2 if exported[0] is MODELS["llama"] else 1)  # whose output has its own weights
 
 
 def test_a_model_that_carries_more_keeps_its_own_names(tmp_path: Path) -> None:

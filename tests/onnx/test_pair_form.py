@@ -27,11 +27,14 @@ for model in MODELS.values():
 SOURCES = np.where(np.arange(7) < [[7], [4], [6]], np.random.default_rng(0).integers(0, 11, (3, 7)), -1)
 
 
-@pytest.fixture(scope="module", params=MODELS)
+@pytest.fixture(
+    scope="module", params=[("transformer", 17), ("transformer", 23), ("seq2seq-gru", 17)], ids=str
+)
 def exported(request: Any, tmp_path_factory: Any) -> tuple[Any, Path]:
+    name, opset = request.param
     folder = tmp_path_factory.mktemp("files")
-    Onnx().export(MODELS[request.param], folder / "model.onnx")
-    return MODELS[request.param], folder
+    Onnx(opset=opset).export(MODELS[name], folder / "model.onnx")
+    return MODELS[name], folder
 
 
 def session(path: Path) -> Any:
