@@ -1,6 +1,7 @@
 """Training steps of Transformers beside PyTorch and JAX: what the workloads on them share.
 
-All have blocks with the norms in front, GELU by tanh, products with biases, and an output of its own.
+All have blocks with the norms in front, GELU by tanh, and products with biases. Scores of a "gpt" are
+products with the table of its embedding; others have an output of their own.
 """
 
 from __future__ import annotations
@@ -88,15 +89,23 @@ def our_loss(task: Task) -> Any:
 
 
 def our_model(task: Task) -> Any:
-    """The network of ours, of public layers and ops."""
+    """The network of ours: the model `gpt`, or one of public layers and ops."""
     import bigmodel_core as bm
 
+    if task.kind == "gpt":
+        return bm.models.build(
+            "gpt",
+            vocabulary=task.outputs,
+            context=task.steps,
+            layers=task.layers,
+            heads=task.heads,
+            width=task.width,
+        )
     layers, ops = bm.layers, bm.ops
 
     @dataclass(frozen=True)
     class Block(bm.Layer):
         heads: int
-        is_causal: bool
 
         def __call__(self, x: Any) -> Any:
             width = x.shape[-1]
@@ -107,7 +116,7 @@ def our_model(task: Task) -> Any:
                 return ops.transpose(parted, (0, 2, 1, 3))
 
             q, k, v = (split(layers.Dense(width)(y)) for _ in range(3))
-            seen = ops.transpose(ops.attention(q, k, v, causal=self.is_causal), (0, 2, 1, 3))
+            seen = ops.transpose(ops.attention(q, k, v), (0, 2, 1, 3))
             x = x + layers.Dense(width)(ops.reshape(seen, x.shape))
             y = ops.gelu_tanh(layers.Dense(4 * width)(layers.LayerNorm()(x)))
             return x + layers.Dense(width)(y)
@@ -125,7 +134,7 @@ def our_model(task: Task) -> Any:
             )
             x = x + self.parameter("position", (task.steps, task.width), 0.01)
             for _ in range(task.layers):
-                x = Block(task.heads, task.is_causal)(x)
+                x = Block(task.heads)(x)
             x = layers.LayerNorm()(x)
             return layers.Dense(task.outputs)(ops.mean(x, 1) if task.features else x)
 
@@ -169,7 +178,10 @@ def torch_model(task: Task) -> tuple[Any, Callable[[Any, Any], Any]]:
             )
             self.position = nn.Parameter(torch.full((task.steps, task.width), 0.01))
             self.blocks = nn.ModuleList(Block() for _ in range(task.layers))
-            self.norm, self.leave = nn.LayerNorm(task.width), nn.Linear(task.width, task.outputs)
+            self.norm = nn.LayerNorm(task.width)
+            self.leave = nn.Linear(task.width, task.outputs, bias=task.kind != "gpt")
+            if task.kind == "gpt":
+                self.leave.weight = self.enter.weight
 
         def forward(self, x: Any) -> Any:
             x = self.enter(x) + self.position
@@ -234,7 +246,7 @@ def jax_weights(task: Task) -> dict[str, Any]:
         "position": jnp.full((task.steps, width), 0.01),
         "blocks": blocks,
         "norm": norm(),
-        "leave": dense(width, task.outputs),
+        **({} if task.kind == "gpt" else {"leave": dense(width, task.outputs)}),
     }
 
 
@@ -261,6 +273,8 @@ def jax_loss(task: Task, weights: dict[str, Any], x: Any, y: Any) -> Any:
     x = norm(x, weights["norm"])
     if task.features:
         return training.jax_cross_entropy(dense(jnp.mean(x, 1), weights["leave"]), y)
+    if task.kind == "gpt":
+        return training.jax_cross_entropy(x.reshape(-1, task.width) @ weights["enter"].T, y.ravel())
     rows, labels = x.reshape(-1, task.width), y.ravel()
     if task.scored < 1:
         rows, labels = rows[y[0]], y[1]
