@@ -16,14 +16,14 @@ def _keys(text: str) -> frozenset[str]:
 
 
 IGNORED = _keys(
-    "_name_or_path _attn_implementation architectures auto_map bad_words_ids "
+    "_name_or_path _num_labels _attn_implementation architectures auto_map bad_words_ids "
     "begin_suppress_tokens bos_token_id chunk_size_feed_forward classifier_dropout "
     "cross_attention_hidden_size decoder_start_token_id diversity_penalty do_sample dtype "
     "early_stopping encoder_no_repeat_ngram_size eos_token_id eos_token_ids "
     "exponential_decay_length_penalty finetuning_task forced_bos_token_id forced_eos_token_id "
     "gradient_checkpointing id2label initializer_range is_encoder_decoder "
-    "keys_to_ignore_at_inference label2id length_penalty max_length min_length model_type "
-    "no_repeat_ngram_size num_beam_groups num_beams num_labels num_return_sequences "
+    "keys_to_ignore_at_inference label2id language length_penalty max_length min_length model_type "
+    "name no_repeat_ngram_size num_beam_groups num_beams num_labels num_return_sequences "
     "output_attentions output_hidden_states output_past output_scores pad_token_id prefix "
     "problem_type pruned_heads remove_invalid_values repetition_penalty return_dict "
     "return_dict_in_generate sep_token_id suppress_tokens task_specific_params temperature "

@@ -21,6 +21,7 @@ from bigmodel_core.data.tokenizer_files import SENTENCES
 from bigmodel_core.errors import BigmodelWarning, CheckpointError, ConfigError, UsageError
 from bigmodel_core.nn.pretrained import IGNORED, Pretrained, Weight
 from bigmodel_core.train.atomic import write_atomically
+from bigmodel_core.train.image_settings import read_image_settings, write_image_settings
 from bigmodel_core.train.restored import RestoredModel
 from bigmodel_core.train.weight_files import read_json, read_weights, write_weights
 
@@ -44,10 +45,10 @@ def from_pretrained(
 ) -> Model:
     """A model with the published weights in a folder, in the format of Hugging Face's transformers.
 
-    The folder holds `config.json`, `model.safetensors` (or several files that `model.safetensors.index.json`
-    names), and the files of a tokenizer where the model reads texts, which the model then keeps; so it does
-    the labels of classes. Which families are known depends on the plugins: a class of a model says so by its
-    attribute `pretrained`.
+    The folder holds `config.json` and `model.safetensors`, or several files that
+    `model.safetensors.index.json` names. The model keeps what else is there: a tokenizer, the labels of
+    classes, and how pixels become its input (`preprocessor_config.json`). Which families are known depends on
+    the plugins: a class of a model says so by its attribute `pretrained`.
 
     Args:
         folder: where the files are.
@@ -96,6 +97,7 @@ def read_pretrained(
         family.kind,
         None if labels is None else "classification",
         labels,
+        read_image_settings(place, network.inputs),
         tokenizer=tokenizer,
         complete=False,
     )
@@ -167,6 +169,8 @@ def to_pretrained(model: Model, folder: str | Path, *, shard: int = SHARD) -> No
     place.mkdir(parents=True, exist_ok=True)
     write_weights(place, whole, shard)
     encoding = encoding_held(model)
+    if encoding is not None:
+        write_image_settings(place, model.network.inputs, encoding.preprocessing)
     if encoding is not None and encoding.tokenizer is not None:
         encoding.tokenizer.save(place)
     write_atomically(place / CONFIG, [json.dumps(config, indent=2, sort_keys=True).encode()])

@@ -13,7 +13,7 @@ import numpy as np
 import pytest
 
 import bigmodel_core as bm
-from bigmodel_core.errors import BigmodelError, BigmodelWarning, ShapeError, UsageError
+from bigmodel_core.errors import BigmodelError, BigmodelWarning, CheckpointError, ShapeError, UsageError
 
 from .test_encoders import count
 
@@ -231,6 +231,25 @@ def test_names_of_classes_go_along(tmp_path: Path) -> None:
     bm.to_pretrained(model, tmp_path)
     assert json.loads((tmp_path / "config.json").read_text())["id2label"] == {"0": "cat", "1": "dog"}
     assert bm.from_pretrained(tmp_path).network.encoding.labels == ("cat", "dog")
+
+
+def test_how_pixels_become_input_goes_along(tmp_path: Path) -> None:
+    pixels = RANDOM.integers(0, 256, (2, 3, 8, 8)).astype("uint8")
+    model = bm.models.build("vit", layers=1, heads=2, width=8, patch=4)
+    model(pixels.astype("float32"))
+    bm.to_pretrained(model, tmp_path)
+    assert bm.from_pretrained(tmp_path).network.encoding.preprocessing is None
+    said = {"do_normalize": True, "image_mean": [0.5, 0.4, 0.3], "image_std": [0.5, 0.2, 0.1], "size": 8}
+    (tmp_path / "preprocessor_config.json").write_text(json.dumps(said))
+    again = bm.from_pretrained(tmp_path)
+    mean, std = (np.array(said[f"image_{key}"]).reshape(3, 1, 1) for key in ("mean", "std"))
+    bm.to_pretrained(again, tmp_path / "second")
+    for one in (again, bm.from_pretrained(tmp_path / "second")):
+        found = one.network.encoding.preprocessing.apply(pixels)
+        np.testing.assert_allclose(found, (pixels / 255 - mean) / std, rtol=1e-5, atol=1e-6)
+    (tmp_path / "preprocessor_config.json").write_text(json.dumps({"image_mean": [0.5, 0.5]}))
+    with pytest.raises(CheckpointError, match="does not fit images of 3 channels"):
+        bm.from_pretrained(tmp_path)
 
 
 def test_a_vocabulary_beside_the_weights_is_the_tokenizer(tmp_path: Path) -> None:
