@@ -66,7 +66,9 @@ def write_image_settings(folder: Path, inputs: Sequence[Spec], preprocessing: Pr
 
 def _images(inputs: Sequence[Spec]) -> tuple[int, int, int] | None:
     """The channels, height and width of the images that a model takes."""
-    shape = inputs[0].shape[1:]
-    if len(inputs) != 1 or len(shape) != 3 or not all(isinstance(size, int) for size in shape):
+    if len(inputs) != 1 or inputs[0].ndim != 4:
         return None
-    return tuple(int(size) for size in shape)  # type: ignore[return-value]  # three of them
+    channels, height, width = inputs[0].shape[1:]
+    if not (isinstance(channels, int) and isinstance(height, int) and isinstance(width, int)):
+        return None
+    return channels, height, width

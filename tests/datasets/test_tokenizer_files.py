@@ -52,10 +52,11 @@ def same(folder: Path, kind: str, **options: Any) -> None:
         assert ours.encode(text).ids.tolist() == theirs(text, add_special_tokens=False)["input_ids"], text
 
 
+@pytest.mark.torch
 @pytest.mark.parametrize(
     "config",
     [{}, {"do_lower_case": False}, {"strip_accents": False, "tokenize_chinese_chars": False}],
-    ids=str,
+    ids=("usual", "cased", "accents kept"),
 )
 def test_word_pieces_are_those_of_transformers(tmp_path: Path, config: dict[str, Any]) -> None:
     same(word_pieces(tmp_path, **config), "Bert")
