@@ -70,7 +70,7 @@ class Rotary(Op):
         spec, turned = emit.inputs[0], emit.inputs[1]
         pairs = turned.shape[-1]
         rest = spec.shape[-1] - 2 * pairs
-        if emit.opset >= 23 and spec.ndim == 4:
+        if emit.opset >= 23 and spec.ndim == 4 and spec.dtype != "float64":  # which the operator lacks
             if turned.ndim == 2:
                 cosine, sine = (emit.expand(part, (spec.shape[0], *turned.shape)) for part in (cosine, sine))
             width = {"rotary_embedding_dim": 2 * pairs} if rest else {}

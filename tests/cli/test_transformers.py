@@ -51,6 +51,9 @@ CASES = {
     "bert": Case("bert", "masked-text:length=16,vocabulary=40"),
     "bert-without-pairs": Case("bert", "masked-text:length=16,vocabulary=40,pairs=false"),
     "bert-classifier": Case("bert-classifier", "text-classification", asked="a good film", exported=LABELS),
+    "bert-classifier-of-pairs": Case(
+        "bert-classifier", "text-classification:second=1,label=2", asked="a film\tso good", exported=LABELS
+    ),
     "bert-tagger": Case("bert-tagger", "token-tags", asked="the dog sees", exported=LABELS),
     "vit": Case("vit", "digits"),
     "transformer": Case("transformer", PAIRS, asked="28"),
@@ -75,6 +78,9 @@ def run(request: Any, tmp_path_factory: pytest.TempPathFactory) -> Run:
     name, source = case.data.partition(":")[0], folder / "data"
     if name == "text":
         source.write_text(TEXT, "utf-8")
+    elif "second" in case.data:
+        source.mkdir()
+        (source / "pairs.tsv").write_text("text\tother\tlabel\n" + "a film\tgood\tyes\na dog\tbad\tno\n" * 12)
     elif name != "digits":
         source.mkdir()
         bm.datasets.get(name).example(source)

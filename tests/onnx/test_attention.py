@@ -137,3 +137,11 @@ def test_a_mask_of_keys_is_one_of_all_steps(tmp_path: Path) -> None:
     bm.export(model, path, opset=23)
     assert "Attention" in _operators(path)
     np.testing.assert_allclose(run(path, Q, K, SHOWN[:, :, :1])[0], model(Q, K, SHOWN[:, :, :1]), atol=1e-6)
+
+
+def test_files_of_doubles_do_without_operators_that_lack_them(tmp_path: Path) -> None:
+    model = Function(lambda q, k: ops.attention(ops.rotary(q, ops.positions(q, 2)), k, k, causal=True))
+    specs = [bm.Spec(("N", heads, "T", 8), "float64") for heads in (4, 2)]
+    model.build(*specs, dtype="float64")
+    bm.export(model, tmp_path / "model.onnx", opset=23)
+    assert not {"Attention", "RotaryEmbedding"} & {*_operators(tmp_path / "model.onnx")}
