@@ -6,6 +6,8 @@ from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from typing import Any
 
+import numpy as np
+
 from bigmodel_core.errors import ConfigError, UsageError
 from bigmodel_core.generating.allowed import Allowed, Choice
 from bigmodel_core.generating.stop import Stop
@@ -68,7 +70,7 @@ class Generation:
             raise ConfigError(
                 f"the strategy is {strategy!r}.", fix="pass one, as in strategy=bm.strategies.Greedy()."
             )
-        if not isinstance(max_tokens, int) or max_tokens < 1:
+        if not isinstance(max_tokens, (int, np.integer)) or max_tokens < 1:
             raise ConfigError(f"max_tokens is {max_tokens!r}, expected an integer of 1 or more.")
         known, size = writer.tokenizer, writer.size
         ends = Stop.of(stop, known, size)
@@ -76,7 +78,7 @@ class Generation:
         tokens, are_texts = writer.prompts.tokens, writer.prompts.are_texts
         tellings = [Telling(ends, known, row if are_texts else None) for row in tokens]
         search = strategy.begin(
-            writer.limits(max_tokens), lambda number, written: tellings[number].has_ended(written)
+            writer.limits(int(max_tokens)), lambda number, written: tellings[number].has_ended(written)
         )
         return cls(writer, search, choice, tellings)
 

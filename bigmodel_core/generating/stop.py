@@ -33,7 +33,7 @@ class Stop:
             DataError: a token is none of the model's.
             UsageError: there is a text, and no tokenizer.
         """
-        items = [stop] if isinstance(stop, (str, int)) else stop
+        items = [stop] if isinstance(stop, (str, int, np.integer)) else stop
         tokens, texts = set[int](), []
         if tokenizer is not None and tokenizer.has("end") and (items is None or len(items)):
             tokens.add(tokenizer.special("end"))

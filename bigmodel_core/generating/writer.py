@@ -141,8 +141,9 @@ def _takes_pairs(network: Network) -> bool:
         and len(outputs) == 1
         and all(spec.is_integer and spec.ndim == 2 for spec in inputs)
         and outputs[0].ndim == 3
-        and outputs[0].shape[1] == inputs[1].shape[1] != inputs[0].shape[1]
+        and outputs[0].shape[1] == inputs[1].shape[1]
         and isinstance(outputs[0].shape[2], int)
+        and (inputs[0].shape[1] != inputs[1].shape[1] or has_halves(network))
     )
 
 

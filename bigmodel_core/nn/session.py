@@ -13,7 +13,7 @@ from bigmodel_core.errors import DataError, ShapeError, UsageError
 from bigmodel_core.graph.spec import Spec, dim_value, format_shape
 from bigmodel_core.nn.fitting import checked
 from bigmodel_core.nn.session_programs import INDICES, MOST_SIZES, Programs
-from bigmodel_core.nn.session_sizes import axis_of, fixed_sizes, resized, shapes_of, steps_of
+from bigmodel_core.nn.session_sizes import fixed_sizes, resized, samples_of, shapes_of, steps_of
 from bigmodel_core.nn.states import check_paths, fitting_state
 from bigmodel_core.ops.carried import PAST
 
@@ -114,17 +114,10 @@ class Session:
             if self._variables is not None:
                 made.load_state(self.state())
         else:
-            taken = self._indices(indices)
-            axes = {path: axis_of(self._own.batch, spec) for path, spec in self._own.states.items()}
-            state = {
-                path: array if axes[path] is None else array.take(taken, axes[path])
-                for path, array in self.state().items()
-            }
-            fixed = (
-                array if (axis := axis_of(self._own.batch, spec)) is None else array.take(taken, axis)
-                for array, spec in zip(self.fixed, self._own.fixed.values(), strict=True)
-            )
-            made = Session(self.network, len(taken), self.capacity, tuple(fixed))
+            taken, own = self._indices(indices), self._own
+            state = samples_of(self.state(), own.states, own.batch, taken)
+            fixed = samples_of(dict(zip(own.fixed, self.fixed, strict=True)), own.fixed, own.batch, taken)
+            made = Session(self.network, len(taken), self.capacity, tuple(fixed.values()))
             made.load_state(state)
         made._is_torn = self._is_torn
         return made

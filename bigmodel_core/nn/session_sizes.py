@@ -26,9 +26,14 @@ def steps_of(state: Mapping[str, np.ndarray], growing: Mapping[str, int]) -> int
     return next(iter(sizes.values()), 0)
 
 
-def axis_of(batch: Dim, spec: Spec) -> int | None:
-    """Along which axis the samples of a batch are."""
-    return spec.shape.index(batch) if batch in spec.shape else None
+def samples_of(
+    arrays: Mapping[str, np.ndarray], specs: Mapping[str, Spec], batch: Dim, indices: np.ndarray
+) -> dict[str, np.ndarray]:
+    """Some samples of arrays, by path; those without a batch are as they were."""
+    return {
+        path: array.take(indices, specs[path].shape.index(batch)) if batch in specs[path].shape else array
+        for path, array in arrays.items()
+    }
 
 
 def fixed_sizes(spec: Spec, shape: tuple[int, ...]) -> list[tuple[int, int]]:

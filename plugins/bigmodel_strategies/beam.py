@@ -8,6 +8,7 @@ from dataclasses import dataclass, field
 import numpy as np
 
 import bigmodel_core as bm
+from bigmodel_strategies.ranking import best
 
 
 @dataclass(frozen=True)
@@ -126,18 +127,8 @@ def _best_first(sums: np.ndarray, count: int) -> Iterator[tuple[float, int, int]
     ones the first. `count` of them are likely to be asked for."""
     flat, given = sums.ravel(), 0
     while given < len(flat):
-        for place in _best(flat, count)[given:].tolist():
+        for place in best(flat, count)[given:].tolist():
             if flat[place] == -np.inf:
                 return
             yield float(flat[place]), *divmod(place, sums.shape[1])
         given, count = count, 8 * count
-
-
-def _best(sums: np.ndarray, count: int) -> np.ndarray:
-    """The places of the highest sums, the best first, of equal ones the first."""
-    if count < len(sums):
-        limit = np.partition(sums, len(sums) - count)[len(sums) - count]
-        places = np.flatnonzero(sums >= limit)
-    else:
-        places = np.arange(len(sums))
-    return places[np.argsort(-sums[places], kind="stable")][:count]

@@ -7,6 +7,10 @@ from dataclasses import dataclass
 import numpy as np
 
 import bigmodel_core as bm
+from bigmodel_strategies.ranking import best
+
+FIRST = 64
+"""So many of the most probable tokens are looked at first."""
 
 
 @dataclass(frozen=True)
@@ -61,18 +65,33 @@ class Sample(bm.Strategy):
         Args:
             scores: (vocabulary,).
         """
-        order = np.argsort(-scores.astype(np.float64), kind="stable")[: self.top_k]
-        sorted_scores = scores[order].astype(np.float64)
-        with np.errstate(over="ignore"):  # of tiny temperatures: -inf has the probability 0
-            shares = np.exp((sorted_scores - sorted_scores[0]) / self.temperature)
-        shares /= shares.sum()
+        tokens, shares = self._most_probable(scores, self.top_p if self.top_p < 1 else np.inf)
         before = np.cumsum(shares) - shares
-        kept = (before < self.top_p) & (shares > 0)
+        kept = before < self.top_p
         kept[0] = True
-        return order[kept], shares[kept] / shares[kept].sum()
+        return tokens[kept], shares[kept] / shares[kept].sum()
+
+    def _most_probable(self, scores: np.ndarray, enough: float) -> tuple[np.ndarray, np.ndarray]:
+        """Of the tokens that count the most probable ones, so many that their probabilities sum up to more
+        than `enough`: few of a large vocabulary are ranked."""
+        numbers = scores.astype(np.float64)
+        highest, most = numbers.max(), min(self.top_k or len(numbers), len(numbers))
+        count = most if self.top_k is not None else min(FIRST, most)
+        with np.errstate(over="ignore"):  # of tiny temperatures: -inf has the probability 0
+            total = np.exp((numbers - highest) / self.temperature).sum()
+            while True:
+                order = best(numbers, count)
+                shares = np.exp((numbers[order] - highest) / self.temperature)
+                shares /= shares.sum() if count == most else total
+                if count == most or shares.sum() > enough:
+                    return order[shares > 0], shares[shares > 0]
+                count = min(8 * count, most)
 
     def _drawn(self, scores: np.ndarray, step: int, row: int) -> int:
-        tokens, shares = self.probabilities(scores)
         chance = np.random.Generator(np.random.Philox(key=self.seed, counter=[0, 0, row, step])).random()
+        if self.top_p < 1:
+            tokens, shares = self.probabilities(scores)
+        else:
+            tokens, shares = self._most_probable(scores, chance)
         place = int(np.searchsorted(np.cumsum(shares), chance, side="right"))
         return int(tokens[min(place, len(tokens) - 1)])

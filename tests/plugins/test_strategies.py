@@ -38,6 +38,19 @@ def test_tokens_are_drawn_as_often_as_they_are_probable() -> None:
     assert np.abs(found - expected / expected.sum()).max() < 0.03
 
 
+@pytest.mark.parametrize("options", [{}, {"top_k": 200}, {"top_p": 0.7}], ids=str)
+def test_draws_of_a_large_vocabulary_are_those_of_all_its_tokens_ranked(options: dict[str, Any]) -> None:
+    scores = np.random.default_rng(0).normal(size=5000).astype("float32")
+    strategy = bm.strategies.Sample(temperature=0.9, seed=7, **options)
+    shares = np.exp(np.sort(scores.astype(float))[::-1][: options.get("top_k")] / 0.9)
+    shares /= shares.sum()
+    shares = shares[np.cumsum(shares) - shares < options.get("top_p", 1.0)]
+    for step in range(20):
+        chance = np.random.Generator(np.random.Philox(key=7, counter=[0, 0, 0, step])).random()
+        rank = int((np.cumsum(shares / shares.sum()) <= chance).sum())
+        assert strategy.choose(scores[None], step).tolist() == [np.argsort(-scores)[rank]]
+
+
 def test_top_k_and_top_p_leave_the_most_probable() -> None:
     def left(**options: Any) -> list[int]:
         return sorted(bm.strategies.Sample(**options).probabilities(SCORES[0])[0].tolist())
