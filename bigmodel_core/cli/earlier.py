@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from bigmodel_core.cli.sources import checkpoint
+from bigmodel_core.cli.sources import checkpoint, is_published
 from bigmodel_core.data.tokenizer import Tokenizer
 from bigmodel_core.errors import ShapeError
 from bigmodel_core.train.pretrained import CONFIG, read_pretrained
@@ -56,7 +56,7 @@ class Earlier:
             CheckpointError: there is none, or it is damaged.
             ConfigError: no installed model computes what the published weights are of.
         """
-        if (Path(what) / CONFIG).is_file():
+        if is_published(Path(what)):
             return cls._published(Path(what), model)
         content = checkpoint(what)
         known, described = content.about.encoding, content.about.config or {}

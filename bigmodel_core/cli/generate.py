@@ -17,7 +17,9 @@ app = command_app()
 def generate(
     what: Annotated[
         str | None,
-        typer.Argument(metavar="[RUN]", help="A run or a checkpoint.  [default: the newest run]"),
+        typer.Argument(
+            metavar="[RUN]", help="A run, checkpoint or published weights.  [default: the newest run]"
+        ),
     ] = None,
     prompts: Annotated[
         list[str] | None,
@@ -39,10 +41,11 @@ def generate(
     checkpoint.
     """
     from bigmodel_core.cli.names import named, wrong_usage
-    from bigmodel_core.cli.sources import found, is_onnx
+    from bigmodel_core.cli.sources import found, is_onnx, is_published
     from bigmodel_core.errors import UsageError
     from bigmodel_core.train.checkpoint import load
     from bigmodel_core.train.generation import generate as write
+    from bigmodel_core.train.pretrained import from_pretrained
 
     if not prompts:
         raise UsageError("expected a prompt.", fix='as in: bigmodel generate RUN --prompt "It was"')
@@ -57,7 +60,7 @@ def generate(
             where=str(path),
             fix="name a run or a checkpoint; docs/onnx.md shows how to generate with the file.",
         )
-    model = load(path)
+    model = from_pretrained(path) if is_published(path) else load(path)
     options: dict[str, Any] = {"max_tokens": max_tokens, "stop": stop}
     with wrong_usage():
         if as_json or len(prompts) > 1:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import io
 import shlex
 import warnings
 from collections.abc import Mapping
@@ -95,15 +96,31 @@ def found(what: str | Path | None) -> Path:
     raise CheckpointError("there is no such run or file.", where=str(path), fix=fix)
 
 
+def is_published(path: Path) -> bool:
+    """Whether a path is a folder with published weights."""
+    from bigmodel_core.train.pretrained import CONFIG
+
+    return (path / CONFIG).is_file()
+
+
 def checkpoint(what: str | Path | None) -> Checkpoint:
-    """The checkpoint that is named; of a run, its best one.
+    """The checkpoint that is named; of a run, its best one; of published weights, what would be saved of
+    their model.
 
     Raises:
         CheckpointError: there is none, or it is damaged.
+        ConfigError: no installed model computes what the published weights are of.
     """
-    from bigmodel_core.train.checkpoint import read
+    from bigmodel_core.train.checkpoint import read, save
+    from bigmodel_core.train.pretrained import from_pretrained
 
-    return read(found(what))
+    path = found(what)
+    if not is_published(path):
+        return read(path)
+    with io.BytesIO() as file:
+        save(from_pretrained(path), file)
+        file.seek(0)
+        return replace(read(file), path=path)
 
 
 def run_of(path: Path) -> Path | None:

@@ -90,7 +90,11 @@ def train(
     ] = None,
     start_from: Annotated[
         str | None,
-        _option("--from", "RUN", "Begin with the parameters of a run or checkpoint, as far as they fit."),
+        _option(
+            "--from",
+            "RUN",
+            "Begin with the parameters of a run or of published weights, where they fit.",
+        ),
     ] = None,
     checkpoint_every: Annotated[
         int | None, _option("--checkpoint-every", "STEPS", "Write a checkpoint within epochs, too.", min=1)

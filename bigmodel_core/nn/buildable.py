@@ -93,6 +93,9 @@ class Buildable:
         except DtypeError as error:
             explain_types(error, inputs, specs, dtype)
             raise
+        before = self.__dict__.get("_network") or self.__dict__.get("_known_inputs")
+        if before is not None and seed is None:  # what it has learned, it has learned from the same data
+            network.encoding = before.encoding
         object.__setattr__(self, "_network", network)
         return network
 

@@ -99,7 +99,6 @@ def read_pretrained(
         labels,
         read_image_settings(place, network.inputs),
         tokenizer=tokenizer,
-        complete=False,
     )
     return made, [path for path in specs if path not in state]
 

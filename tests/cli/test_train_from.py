@@ -139,3 +139,15 @@ def test_published_weights_are_fine_tuned(bigmodel: Command, here: Path) -> None
         bigmodel("predict", what, "a fine film", "--json").json for what in ("tuned", "tuned.onnx")
     )
     assert one["probability"] == pytest.approx(other["probability"], abs=1e-5)
+
+
+def test_published_weights_write_and_are_exported(bigmodel: Command) -> None:
+    model = bm.models.build("gpt", vocabulary=300, context=16, layers=1, heads=2, width=8)
+    model.build(model.input_spec())
+    bm.to_pretrained(model, "published")
+    bm.Tokenizer.train(["it was the best of times"], "bpe").save("published")
+    result = bigmodel("generate", "published", "--prompt", "it was", "--max-tokens", 3)
+    assert result.code == 0, result.err
+    assert result.out == bm.generate(bm.from_pretrained("published"), "it was", max_tokens=3) + "\n"
+    assert bigmodel("export", "model.onnx", "--run", "published").code == 0
+    assert Path("model.tokenizer.json").is_file()

@@ -255,7 +255,11 @@ def test_how_pixels_become_input_goes_along(tmp_path: Path) -> None:
 def test_a_vocabulary_beside_the_weights_is_the_tokenizer(tmp_path: Path) -> None:
     pretrained_bert(tmp_path)
     (tmp_path / "vocab.txt").write_text("[UNK] [CLS] [SEP] [MASK] a b".replace(" ", "\n"))
-    assert bm.from_pretrained(tmp_path).network.encoding.tokenizer.encode("a b").ids.tolist() == [4, 5]
+    model = bm.from_pretrained(tmp_path)
+    assert model.network.encoding.tokenizer.encode("a b").ids.tolist() == [4, 5]
+    model.build(bm.Spec(("N", "T"), "int64"))
+    bm.save(model, tmp_path / "saved.safetensors")
+    assert bm.load(tmp_path / "saved.safetensors").about.encoding.tokenizer.size == 6
 
 
 NAMES = {
@@ -283,11 +287,11 @@ def test_there_and_back_under_published_names(tmp_path: Path, family: str) -> No
     np.testing.assert_array_equal(asked(bm.from_pretrained(tmp_path)), wanted)
 
 
-ALBERT = Path(os.environ.get("BIGMODEL_ALBERT", "albert"))
+ALBERT = Path(os.environ.get("BIGMODEL_DATA_DIR", ""), "albert")
 
 
 @pytest.mark.torch
-@pytest.mark.skipif(not (ALBERT / "model.safetensors").is_file(), reason="BIGMODEL_ALBERT names no folder")
+@pytest.mark.skipif(not (ALBERT / "model.safetensors").is_file(), reason="BIGMODEL_DATA_DIR has no albert")
 def test_a_trained_albert_gives_the_numbers_of_transformers() -> None:
     torch, transformers = pytest.importorskip("torch"), pytest.importorskip("transformers")
     numbers = {token: row for row, token in enumerate((ALBERT / "vocab.txt").read_text().split("\n"))}
