@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import itertools
+from functools import cache
 from typing import Any
 
 import numpy as np
@@ -28,18 +29,21 @@ def wide(network: Any) -> Any:
     return network
 
 
+@cache
 def gpt(**options: Any) -> Any:
     sizes = {"vocabulary": 12, "context": 16, "layers": 2, "heads": 2, "width": 8, **options}
     model = bm.models.build("gpt", **sizes)
     return wide(model.build(model.input_spec()))
 
 
+@cache
 def llama() -> Any:
     options = {"vocabulary": 12, "context": 16, "layers": 2, "heads": 4, "kv_heads": 2, "width": 16}
     model = bm.models.build("llama", **options)
     return wide(model.build(model.input_spec()))
 
 
+@cache
 def char_rnn() -> Any:
     model = bm.models.build("char-rnn", classes=12, units=8)
     return wide(model.build(model.input_spec()))
