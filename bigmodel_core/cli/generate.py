@@ -58,7 +58,7 @@ def generate(
         raise UsageError(
             "an ONNX file is run by ONNX Runtime.",
             where=str(path),
-            fix="name a run or a checkpoint; docs/text_models_in_onnx_runtime.md shows how to generate with the file.",
+            fix="name a run or a checkpoint; docs/text_models_in_onnx_runtime.md writes with the file.",
         )
     model = from_pretrained(path) if is_published(path) else load(path)
     options: dict[str, Any] = {"max_tokens": max_tokens, "stop": stop}

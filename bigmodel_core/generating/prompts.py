@@ -28,8 +28,13 @@ class Prompts:
     is_single: bool
 
     @classmethod
-    def of(cls, prompt: Any, tokenizer: Tokenizer | None) -> Prompts:
+    def of(cls, prompt: Any, tokenizer: Tokenizer | None, is_framed: bool = False) -> Prompts:
         """What a user gives: a text, or tokens (T,), of which -1 is none, or a list of either.
+
+        Args:
+            prompt: as the user gives it.
+            tokenizer: makes tokens of texts.
+            is_framed: whether texts begin with what the tokenizer itself puts in front of them.
 
         Raises:
             DataError: a prompt is neither, or is empty.
@@ -45,7 +50,7 @@ class Prompts:
                     "the prompt is a text, but the model has no tokenizer.",
                     fix="pass tokenizer=..., or tokens.",
                 )
-            rows = [tokenizer.encode(text).ids for text in items]
+            rows = [_of_text(text, tokenizer, is_framed) for text in items]
         else:
             is_single = all(np.ndim(item) == 0 for item in items)
             rows = [_of_numbers(row) for row in ([items] if is_single else items)]
@@ -63,6 +68,13 @@ class Prompts:
         """
         for number, row in enumerate(self.tokens, 1):
             check_tokens(row, size, "the prompt" if len(self.tokens) == 1 else f"prompt {number}")
+
+
+def _of_text(text: str, tokenizer: Tokenizer, is_framed: bool) -> np.ndarray:
+    """The tokens of a text. A frame that has an end, too, is not one of texts that go on."""
+    plain = tokenizer.encode(text).ids
+    framed = tokenizer.encode(text, add_special=True).ids if is_framed else plain
+    return framed if np.array_equal(framed[len(framed) - len(plain) :], plain) else plain
 
 
 def _of_numbers(row: Any) -> np.ndarray:

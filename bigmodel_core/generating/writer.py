@@ -63,7 +63,8 @@ class Writer:
             return cls._of_network(network, Prompts.of(prompt, known), target or known)
         size = _vocabulary(network)
         _check_fits(known, size)
-        prompts = Prompts.of(prompt, known)
+        is_published = tokenizer is None and encoding is not None and encoding.dataset is None
+        prompts = Prompts.of(prompt, known, is_framed=is_published)
         prompts.check(size)
         longest = max(map(len, prompts.tokens))
         if context is not None and longest > context:

@@ -4,10 +4,12 @@ from __future__ import annotations
 
 import itertools
 from functools import cache
+from pathlib import Path
 from typing import Any
 
 import numpy as np
 import pytest
+import tokenizers
 
 import bigmodel_core as bm
 from bigmodel_core.errors import ConfigError, DataError, ShapeError, UsageError
@@ -251,6 +253,20 @@ def test_words_go_on_with_a_blank() -> None:
     text = bm.generate(gpt(), "a b", max_tokens=3, tokenizer=tokenizer)
     ids = bm.generate(gpt(), tokenizer.encode("a b").ids, max_tokens=3).tolist()
     assert "a b" + text == tokenizer.decode([*tokenizer.encode("a b").ids, *ids])
+
+
+def test_a_published_model_reads_what_its_tokenizer_puts_in_front(tmp_path: Path) -> None:
+    trained = bm.Tokenizer.train(["abcdefghij"], kind="characters", specials=["<s>", "</s>"])
+    for frame, before in (("<s> $A", [0]), ("<s> $A </s>", [])):
+        library = tokenizers.Tokenizer.from_str(trained.to_json())
+        library.post_processor = tokenizers.processors.TemplateProcessing(
+            single=frame, special_tokens=[("<s>", 0), ("</s>", 1)]
+        )
+        bm.to_pretrained(llama().layer, tmp_path)
+        (tmp_path / "tokenizer.json").write_text(library.to_str())
+        model = bm.from_pretrained(tmp_path)
+        tokens = bm.generate(model, [*before, 3, 4, 5], max_tokens=6)
+        assert bm.generate(model, "bcd", max_tokens=6) == trained.decode(tokens)
 
 
 def test_a_checkpoint_writes_what_the_model_writes(tmp_path: Any, network: Any) -> None:
