@@ -26,16 +26,19 @@ class _LayerNormGrad(Op):
     cpu = cpu_kernels.layer_norm_grad
     cuda = cuda_kernels.layer_norm_grad
 
-    def infer(self, dy: Spec, x: Spec, mean: Spec, rate: Spec, rest: Spec, scale: Spec) -> tuple[Spec, Spec]:
-        return x, x
+    def infer(
+        self, dy: Spec, x: Spec, mean: Spec, rate: Spec, rest: Spec, scale: Spec
+    ) -> tuple[Spec, Spec, Spec]:
+        return x, scale, scale
 
-    def decomposed(self, *inputs: Value) -> tuple[Value, Value]:
+    def decomposed(self, *inputs: Value) -> tuple[Value, Value, Value]:
         """The moments are taken of x anew: what depends on them is differentiated for x."""
         dy, x, _, _, _, scale = inputs
         apart = _centered(_centered(x))  # the second time, what rounding left of a large mean
         rate = 1.0 / sqrt(mean(apart * apart, -1, keepdims=True) + self.epsilon)
         normal, slope = apart * rate, dy * scale
-        return rate * (_centered(slope) - normal * mean(slope * normal, -1, keepdims=True)), normal
+        dx = rate * (_centered(slope) - normal * mean(slope * normal, -1, keepdims=True))
+        return dx, reduce_to(dy * normal, scale.shape), reduce_to(dy, scale.shape)
 
 
 def _centered(x: Value) -> Value:
@@ -72,8 +75,7 @@ class LayerNorm(Op):
         return x, row, row, row
 
     def grad(self, dy: Any, y: Any, x: Value, scale: Value, shift: Value) -> tuple[Value, Value, Value]:
-        dx, normal = _LayerNormGrad(self.epsilon)(dy[0], x, *y[1:], scale)
-        return dx, reduce_to(dy[0] * normal, scale.shape), reduce_to(dy[0], shift.shape)
+        return _LayerNormGrad(self.epsilon)(dy[0], x, *y[1:], scale)
 
     def onnx(self, emit: Any, x: Any, scale: Any, shift: Any) -> Any:
         if emit.opset >= 17:
@@ -103,14 +105,15 @@ class _RmsNormGrad(Op):
     cuda = cuda_kernels.rms_norm_grad
 
     def infer(self, dy: Spec, x: Spec, rate: Spec, scale: Spec) -> tuple[Spec, Spec]:
-        return x, x
+        return x, scale
 
     def decomposed(self, *inputs: Value) -> tuple[Value, Value]:
         """The rate is taken of x anew: what depends on it is differentiated for x."""
         dy, x, _, scale = inputs
         rate = _rate(x, -1, self.epsilon)
         normal, slope = x * rate, dy * scale
-        return rate * (slope - normal * mean(slope * normal, -1, keepdims=True)), normal
+        dx = rate * (slope - normal * mean(slope * normal, -1, keepdims=True))
+        return dx, reduce_to(dy * normal, scale.shape)
 
 
 @dataclass(frozen=True)
@@ -131,8 +134,7 @@ class RmsNorm(Op):
         return x, x.with_shape(x.shape[:-1])
 
     def grad(self, dy: Any, y: Any, x: Value, scale: Value) -> tuple[Value, Value]:
-        dx, normal = _RmsNormGrad(self.epsilon)(dy[0], x, y[1], scale)
-        return dx, reduce_to(dy[0] * normal, scale.shape)
+        return _RmsNormGrad(self.epsilon)(dy[0], x, y[1], scale)
 
     def onnx(self, emit: Any, x: Any, scale: Any) -> Any:
         if emit.opset >= 23:

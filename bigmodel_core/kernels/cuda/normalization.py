@@ -12,6 +12,7 @@ from bigmodel_core.kernels.call import Call
 from bigmodel_core.kernels.cuda.engine.kernels import cuda_launches
 from bigmodel_core.kernels.cuda.engine.launch import CudaLaunch, View, lanes_for, over_rows
 from bigmodel_core.kernels.cuda.groups import combined, row_of
+from bigmodel_core.kernels.cuda.sums import sums
 
 
 @cuda_launches
@@ -26,12 +27,24 @@ def layer_norm(call: Call) -> list[CudaLaunch]:
 
 @cuda_launches
 def layer_norm_grad(call: Call) -> list[CudaLaunch]:
-    """The gradient of x and its normalised numbers, from dy, x, what `layer_norm` found, and scale."""
-    x = call.inputs[1]
-    rows, n = views.matrix(x)
-    matrix = (rows, n)
-    shapes: list[tuple[int, ...]] = [matrix, matrix, matrix, matrix, (rows,), (rows,), (rows,), (n,)]
-    return _launch(call, layer_norm_grad_rows, shapes, [])
+    """The gradients of x, scale and shift, from dy, x, what `layer_norm` found, and scale."""
+    rows, n = views.matrix(call.inputs[1])
+    dy, shift = call.input_buffers[0], call.output_buffers[2]
+    return [*_gradients(call, layer_norm_grad_rows), *sums(call, call.dtype, dy, shift, 1, rows, n)]
+
+
+def _gradients(call: Call, make: Any) -> list[CudaLaunch]:
+    """The gradient of x, and the terms of that of scale, which are then added up."""
+    rows, n = views.matrix(call.inputs[1])
+    terms = call.temporary((rows, n)).buffer
+    found: list[CudaLaunch] = []
+    if rows * n:
+        buffers = (call.output_buffers[0], terms, *call.input_buffers)
+        shapes = ((rows, n),) * 4 + tuple(views.vector(spec) for spec in call.inputs[2:])
+        arrays = [View(buffer, shape, call.dtype) for buffer, shape in zip(buffers, shapes, strict=True)]
+        lanes = lanes_for(n)
+        found = [over_rows(make(call.dtype, lanes), arrays, rows, lanes)]
+    return [*found, *sums(call, call.dtype, terms, call.output_buffers[1], 1, rows, n)]
 
 
 def _launch(call: Call, make: Any, shapes: list[tuple[int, ...]], numbers: list[Any]) -> list[CudaLaunch]:
@@ -80,11 +93,12 @@ def layer_norm_rows(dtype: str, lanes: int) -> Any:
 
 @functools.cache
 def layer_norm_grad_rows(dtype: str, lanes: int) -> Any:
-    """out, normal, dy, x (rows, n); mean, rate, rest (rows,); scale (n,)."""
+    """out, terms, dy, x (rows, n); mean, rate, rest (rows,); scale (n,). The sum of the terms is the gradient
+    of the scale."""
     number = DTYPES[dtype].scalar
     zero, here, total_of = number(0), row_of(lanes), combined("sum", dtype, lanes)
 
-    def layer_norm_grad_rows(out, normal, dy, x, mean, rate, rest, scale):
+    def layer_norm_grad_rows(out, terms, dy, x, mean, rate, rest, scale):
         first, step, lane = here()
         n = x.shape[1]
         for i in range(first, x.shape[0], step):
@@ -96,12 +110,13 @@ def layer_norm_grad_rows(dtype: str, lanes: int) -> Any:
             for j in range(lane, n, lanes):
                 g = dy[i, j] * scale[j]
                 plain += g
-                normal[i, j] = (x[i, j] - m - low) * r
-                weighted += g * normal[i, j]
+                terms[i, j] = (x[i, j] - m - low) * r
+                weighted += g * terms[i, j]
             a = total_of(plain, lane) / number(n)
             b = total_of(weighted, lane) / number(n)
             for j in range(lane, n, lanes):
-                out[i, j] = r * (dy[i, j] * scale[j] - a - normal[i, j] * b)
+                out[i, j] = r * (dy[i, j] * scale[j] - a - terms[i, j] * b)
+                terms[i, j] *= dy[i, j]
 
     return layer_norm_grad_rows
 
@@ -119,10 +134,8 @@ def rms_norm(call: Call) -> list[CudaLaunch]:
 
 @cuda_launches
 def rms_norm_grad(call: Call) -> list[CudaLaunch]:
-    """The gradient of x and its normalised numbers, from dy, x, the rate that `rms_norm` found, and scale."""
-    rows, n = views.matrix(call.inputs[1])
-    shapes: list[tuple[int, ...]] = [(rows, n)] * 4 + [(rows,), (n,)]
-    return _launch(call, rms_norm_grad_rows, shapes, [])
+    """The gradients of x and scale, from dy, x, the rate that `rms_norm` found, and scale."""
+    return _gradients(call, rms_norm_grad_rows)
 
 
 @functools.cache
@@ -149,21 +162,22 @@ def rms_norm_rows(dtype: str, lanes: int) -> Any:
 
 @functools.cache
 def rms_norm_grad_rows(dtype: str, lanes: int) -> Any:
-    """out, normal, dy, x (rows, n); rate (rows,); scale (n,)."""
+    """out, terms, dy, x (rows, n); rate (rows,); scale (n,)."""
     number = DTYPES[dtype].scalar
     zero, here, total_of = number(0), row_of(lanes), combined("sum", dtype, lanes)
 
-    def rms_norm_grad_rows(out, normal, dy, x, rate, scale):
+    def rms_norm_grad_rows(out, terms, dy, x, rate, scale):
         first, step, lane = here()
         n = x.shape[1]
         for i in range(first, x.shape[0], step):
             r = rate[i]
             weighted = zero
             for j in range(lane, n, lanes):
-                normal[i, j] = x[i, j] * r
-                weighted += dy[i, j] * scale[j] * normal[i, j]
+                terms[i, j] = x[i, j] * r
+                weighted += dy[i, j] * scale[j] * terms[i, j]
             b = total_of(weighted, lane) / number(n)
             for j in range(lane, n, lanes):
-                out[i, j] = r * (dy[i, j] * scale[j] - normal[i, j] * b)
+                out[i, j] = r * (dy[i, j] * scale[j] - terms[i, j] * b)
+                terms[i, j] *= dy[i, j]
 
     return rms_norm_grad_rows
