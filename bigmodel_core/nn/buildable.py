@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import copy
 from collections.abc import Mapping, Sequence
-from dataclasses import fields, is_dataclass
+from dataclasses import fields, is_dataclass, replace
 from typing import TYPE_CHECKING, Any, Self, TypeVar
 
 import numpy as np
@@ -15,6 +15,7 @@ from bigmodel_core.nn.parameters import KnownInputs, settings_of
 from bigmodel_core.nn.states import LoadReport
 
 if TYPE_CHECKING:
+    from bigmodel_core.data.encoding import Encoding
     from bigmodel_core.graph.spec import Spec
     from bigmodel_core.nn.network import Network
     from bigmodel_core.nn.session import Session
@@ -95,7 +96,7 @@ class Buildable:
             raise
         before = self.__dict__.get("_network") or self.__dict__.get("_known_inputs")
         if before is not None and seed is None:  # what it has learned, it has learned from the same data
-            network.encoding = before.encoding
+            network.encoding = _for_sizes(before.encoding, network.inputs)
         object.__setattr__(self, "_network", network)
         return network
 
@@ -224,6 +225,15 @@ class Buildable:
         named: list[str] = [item.name for item in fields(self)] if is_dataclass(self) else []
         found = {name: getattr(self, name) for name in named if hasattr(self, name)}  # those in slots, too
         return {name: value for name, value in {**found, **self.__dict__}.items() if name not in without}
+
+
+def _for_sizes(encoding: Encoding | None, inputs: Sequence[Spec]) -> Encoding | None:
+    """An encoding whose raw samples are of the size of an input, such as larger images than before."""
+    steps = None if encoding is None else encoding.preprocessing
+    sizes = tuple(size for size in inputs[0].shape[1:] if isinstance(size, int))
+    if encoding is None or steps is None or len(inputs) > 1 or not len(sizes) == len(steps.raw_shape) > 1:
+        return encoding
+    return replace(encoding, preprocessing=replace(steps, raw_shape=sizes))
 
 
 def _remade(kind: type[AnyModel], attributes: dict[str, Any]) -> AnyModel:

@@ -13,7 +13,14 @@ import numpy as np
 import pytest
 
 import bigmodel_core as bm
-from bigmodel_core.errors import BigmodelError, BigmodelWarning, CheckpointError, ShapeError, UsageError
+from bigmodel_core.errors import (
+    BigmodelError,
+    BigmodelWarning,
+    CheckpointError,
+    ConfigError,
+    ShapeError,
+    UsageError,
+)
 
 from .test_encoders import count
 
@@ -233,6 +240,27 @@ def test_names_of_classes_go_along(tmp_path: Path) -> None:
     assert bm.from_pretrained(tmp_path).network.encoding.labels == ("cat", "dog")
 
 
+def test_a_vision_transformer_without_a_head_gets_one(tmp_path: Path) -> None:
+    from safetensors.numpy import load_file, save_file
+
+    images = RANDOM.normal(size=(2, 1, 8, 8)).astype("float32")
+    model = bm.models.build("vit", layers=1, heads=2, width=8, patch=4)
+    model(images)
+    bm.to_pretrained(model, tmp_path)
+    arrays = load_file(tmp_path / "model.safetensors")
+    plain = {name.removeprefix("vit."): array for name, array in arrays.items() if name.startswith("vit.")}
+    save_file(plain, tmp_path / "model.safetensors")
+    config = json.loads((tmp_path / "config.json").read_text())
+    (tmp_path / "config.json").write_text(json.dumps({**config, "architectures": ["ViTModel"]}))
+    with pytest.raises(ConfigError, match=r"ViTModel(?s:.*)vit \(ViTForImageClassification\)(?s:.*)model="):
+        bm.from_pretrained(tmp_path)
+    with pytest.warns(BigmodelWarning, match="new, so to be trained: output/"):
+        again = bm.from_pretrained(tmp_path, "vit", classes=3)
+    assert again(images).shape == (2, 3)
+    for path in ("embedding/position", "norm/scale", "block_1/feed_forward/up/weight"):
+        np.testing.assert_array_equal(again.state()[path], model.state()[path])
+
+
 def test_how_pixels_become_input_goes_along(tmp_path: Path) -> None:
     pixels = RANDOM.integers(0, 256, (2, 3, 8, 8)).astype("uint8")
     model = bm.models.build("vit", layers=1, heads=2, width=8, patch=4)
@@ -247,6 +275,8 @@ def test_how_pixels_become_input_goes_along(tmp_path: Path) -> None:
     for one in (again, bm.from_pretrained(tmp_path / "second")):
         found = one.network.encoding.preprocessing.apply(pixels)
         np.testing.assert_allclose(found, (pixels / 255 - mean) / std, rtol=1e-5, atol=1e-6)
+    again.build(bm.Spec(("N", 3, 12, 8)))
+    assert again.network.encoding.preprocessing.raw_shape == (3, 12, 8)
     (tmp_path / "preprocessor_config.json").write_text(json.dumps({"image_mean": [0.5, 0.5]}))
     with pytest.raises(CheckpointError, match="does not fit images of 3 channels"):
         bm.from_pretrained(tmp_path)
