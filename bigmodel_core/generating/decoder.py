@@ -15,6 +15,10 @@ ROOM = 64
 """The least number of steps for which sessions take memory; more are powers of 2 times this."""
 
 
+ROUND = 16
+"""Prompts are padded so that the steps before the last are a multiple of this: few lengths need few plans."""
+
+
 class Reader(Protocol):
     """What reads prompts, then token by token.
 
@@ -62,21 +66,18 @@ class Decoder:
         memory: Sequence[np.ndarray] = (),
     ) -> None:
         programs = network.session_programs(fixed=len(memory))
+        self._network, self._grows = network, bool(programs.growing)
         self._knows_none = any(programs.states[path].dtype == "bool" for path in programs.growing)
-        longest = max(map(len, prompts))
         self._idle: dict[tuple[int, int | None], Session] = network.made_once("idle session", dict)
-        lengths = {longest} if self._knows_none else {len(prompt) for prompt in prompts}
         self._parts: list[tuple[np.ndarray, Session]] = []
         self.scores = np.empty((len(prompts) * rows, size), network.dtype)
-        for length in sorted(lengths):
+        longest = max(map(len, prompts))
+        for length in {longest} if self._knows_none else sorted({len(prompt) for prompt in prompts}):
             numbers = [n for n, row in enumerate(prompts) if self._knows_none or len(row) == length]
-            capacity = _room_for(length + most) if programs.growing else None
-            session = None if memory else self._idle.pop((len(numbers), capacity), None)
-            if session is None:
-                session = network.session(len(numbers), capacity, [array[numbers] for array in memory])
-            else:
-                session.reset()
-            tokens = padded([prompts[number] for number in numbers], in_front=True)
+            tokens = padded([prompts[n] for n in numbers], self._rounded(length), in_front=True)
+            session = self._session(
+                len(numbers), tokens.shape[1] + most, [array[numbers] for array in memory]
+            )
             if length > 1:
                 session.read(tokens[:, :-1])
             if rows > 1:
@@ -84,6 +85,19 @@ class Decoder:
             own = (np.array(numbers)[:, None] * rows + np.arange(rows)).ravel()
             self.scores[own] = session(np.repeat(tokens[:, -1:], rows, 0))[:, -1]
             self._parts.append((own, session))
+
+    def _rounded(self, length: int) -> int:
+        """The length that prompts are padded to."""
+        return 1 + -(-(length - 1) // ROUND) * ROUND if self._knows_none else length
+
+    def _session(self, batch: int, steps: int, memory: list[np.ndarray]) -> Session:
+        """A session that has read nothing: that of the last generation, if it is a like one."""
+        capacity = _room_for(steps) if self._grows else None
+        session = None if memory else self._idle.pop((batch, capacity), None)
+        if session is None:
+            return self._network.session(batch, capacity, memory)
+        session.reset()
+        return session
 
     def step(self, tokens: np.ndarray) -> np.ndarray:
         for own, session in self._parts:

@@ -102,9 +102,10 @@ def check_tokens(tokens: np.ndarray, size: int, name: str) -> None:
         )
 
 
-def padded(rows: Sequence[np.ndarray], *, in_front: bool = False) -> np.ndarray:
-    """Rows of tokens in one array, with -1 behind the shorter ones, or in front."""
-    found = np.full((len(rows), max(map(len, rows))), -1, np.int64)
+def padded(rows: Sequence[np.ndarray], length: int | None = None, *, in_front: bool = False) -> np.ndarray:
+    """Rows of tokens in one array of a length, that of the longest if None; with -1 behind others, or in
+    front."""
+    found = np.full((len(rows), length or max(map(len, rows))), -1, np.int64)
     for place, row in enumerate(rows):
         start = found.shape[1] - len(row) if in_front else 0
         found[place, start : start + len(row)] = row

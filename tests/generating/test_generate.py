@@ -101,7 +101,7 @@ def test_beams_read_a_prompt_once(monkeypatch: pytest.MonkeyPatch) -> None:
     own = Session._run_call
     monkeypatch.setattr(Session, "_run_call", run)
     bm.generate(gpt(), PROMPTS, bm.strategies.Beam(3), max_tokens=3)
-    assert shapes == [(4, 6), (12, 1), (12, 1), (12, 1)]
+    assert shapes == [(4, 16), (12, 1), (12, 1), (12, 1)]
 
 
 def test_a_second_generation_needs_no_new_session(monkeypatch: pytest.MonkeyPatch) -> None:
