@@ -122,7 +122,7 @@ def shown(emitter: Any, ids: str, mask: str) -> str:
 
 class TokensForm(Form):
     """Models of tokens (N, T) in the names of Optimum: `input_ids`, `attention_mask` (1 where there is a
-    token), and `token_type_ids` where the model takes segments, too."""
+    token), and `token_type_ids` where the model takes segments, too; a single output is `logits`."""
 
     @classmethod
     def of(cls, network: Network) -> TokensForm | None:
@@ -132,6 +132,11 @@ class TokensForm(Form):
             return None
         fits = len(set(specs)) == 1 and all(is_tokens(network, name) for name in names)
         return cls(network) if fits else None
+
+    @property
+    def outputs(self) -> list[str]:
+        names = super().outputs
+        return [SCORES] if names == ["y"] else names
 
     @property
     def taken(self) -> set[str]:

@@ -141,6 +141,25 @@ def test_a_model_that_carries_more_keeps_its_own_names(tmp_path: Path) -> None:
     assert "x" in names and "multi_head_attention_1/keys" in names and "input_ids" not in names
 
 
+@pytest.mark.parametrize("name", ["bert-classifier", "bert-spans"])
+def test_models_that_see_both_sides_take_tokens_masks_and_segments(name: str, tmp_path: Path) -> None:
+    model = bm.models.build(name, **SMALL)
+    model.build(*model.input_spec())
+    bm.export(model, tmp_path / "model.onnx")
+    session = onnxruntime.InferenceSession(tmp_path / "model.onnx")
+    assert [item.name for item in session.get_inputs()] == ["input_ids", "attention_mask", "token_type_ids"]
+    mask = (np.arange(24) < [[24], [10], [3]]).astype("int64")
+    kinds = (np.arange(24) > np.zeros((3, 1)) + 5).astype("int64")
+    given = {"input_ids": np.where(mask, TOKENS, 7), "attention_mask": mask, "token_type_ids": kinds}
+    names = [item.name for item in session.get_outputs()]
+    found = dict(zip(names, session.run(None, given), strict=True))
+    wanted = model(np.where(mask, TOKENS, -1), np.where(mask, kinds, -1))
+    wanted = wanted if isinstance(wanted, dict) else {"logits": wanted}
+    assert found.keys() == wanted.keys()
+    for key, array in found.items():
+        close(array, wanted[key])
+
+
 def test_the_tokenizer_is_beside_the_file(tmp_path: Path) -> None:
     tokenizers = pytest.importorskip("tokenizers")
     data = bm.datasets.load("text")
