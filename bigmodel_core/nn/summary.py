@@ -198,11 +198,20 @@ def arrays_nbytes(program: Program, sizes: Mapping[str, int]) -> int:
     first: dict[int, int] = {}
     last: dict[int, int] = {}
     nbytes: dict[int, int] = {}
+    taken: dict[int, Value] = {}  # by a value, what it is written over
+
+    def held(value: Value) -> Value:
+        root = program.root(value)
+        while id(root) in taken:
+            root = taken[id(root)]
+        return root
+
     for number, step in enumerate(program.steps):
         for part in step.parts():
+            taken.update((id(part.outputs[place]), program.root(x)) for place, x in part.takes.items())
             written = {id(part.outputs[position]) for position in part.writes}  # into a variable's own memory
             for value in (*part.inputs, *part.outputs):
-                root = program.root(value)
+                root = held(value)
                 if id(root) in fixed or id(root) in program.unchanging or id(value) in written:
                     continue
                 first.setdefault(id(root), number)
@@ -212,7 +221,7 @@ def arrays_nbytes(program: Program, sizes: Mapping[str, int]) -> int:
         first[id(value)], last[id(value)] = 0, len(program.steps)
         nbytes[id(value)] = value.spec.bind(sizes).nbytes
     for value in program.outputs:
-        if id(root := program.root(value)) in first:
+        if id(root := held(value)) in first:
             last[id(root)] = len(program.steps)
     return offsets_of([Lifetime(nbytes[key], first[key], last[key]) for key in first])[1]
 
