@@ -5,6 +5,7 @@ from __future__ import annotations
 import functools
 
 from bigmodel_core.graph.dtypes import SIZES
+from bigmodel_core.kernels.cpu.engine.instructions import prefetch_line
 from bigmodel_core.kernels.cpu.engine.memory import load, load_int, store
 from bigmodel_core.kernels.cpu.engine.native import NativeFunction
 from bigmodel_core.kernels.cpu.engine.target import vector_unit
@@ -105,6 +106,7 @@ def product_kernel(dtype: str) -> NativeFunction:
                         for r in range(h):
                             for p in range(0, row, vector):
                                 copy_vector(a_read + r * a_row + p, a_tile + r * row + p)
+                                prefetch_line(a_read + (h0 + r) * a_row + p)
                         a_read = a_tile
                     target = to + i * n * size
                     start, start_row, start_next = target, n * size, size
