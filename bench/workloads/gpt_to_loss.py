@@ -13,13 +13,12 @@ from typing import Any
 
 import numpy as np
 
-from bench.workload import Run, Target, Workload
+from bench.workload import Run, Workload
 
 WORKLOAD = Workload(
     "gpt_to_loss",
     "GPT of 4 layers, 4 heads, width 128, on the characters of a novel: 1,000 steps of 32 x 64, AdamW",
     "s",
-    targets=(Target(ratio=1.2, against="torch"),),
 )
 STEPS, BATCH, RATE, HEADS, LAYERS = 1000, 32, 1e-3, 4, 4
 
