@@ -189,7 +189,7 @@ class Experiment:
             place = None if section == key else key
             raise self.document.error(error.message, section, place, fix=error.shell or error.fix) from error
 
-    def make_optimizer(self, model: type[Model], steps: int) -> Optimizer:
+    def make_optimizer(self, model: Model, steps: int) -> Optimizer:
         """The optimizer with its learning rate or schedule.
 
         Args:
@@ -199,10 +199,12 @@ class Experiment:
         Raises:
             UsageError: an option is unknown or does not fit.
         """
-        choice = self.optimizer or Choice("optimizer", model.optimizer, owner=owner_of(model, "optimizer"))
+        choice = self.optimizer or Choice(
+            "optimizer", model.optimizer, owner=owner_of(type(model), "optimizer")
+        )
         rate = self.train.learning_rate
         if rate is None and self.optimizer is None:
-            rate = model.learning_rate
+            rate = model.usual_rate
         if rate is not None and "learning_rate" not in choice.typed:
             choice = replace(choice, more={**choice.more, "learning_rate": repr(rate)})
         made: Optimizer = choice.make()

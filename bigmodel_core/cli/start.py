@@ -31,9 +31,10 @@ def start(experiment: Experiment, out: Path | None, checkpoint_every: int | None
     callbacks = [choice.make() for choice in experiment.callbacks]
     earlier = None if how.start_from is None else Earlier.read(how.start_from, model_class)
     taken = None if earlier is None else earlier.fields_for(experiment.model)
-    loss, metrics = experiment.make_loss(experiment.model.make(taken)), experiment.make_metrics()
+    sketch = experiment.model.make(taken)
+    loss, metrics = experiment.make_loss(sketch), experiment.make_metrics()
     augment = experiment.make_augmentations()
-    experiment.make_optimizer(model_class, 1)
+    experiment.make_optimizer(sketch, 1)
     data: Data = (
         dataset.load(experiment.data_dir)
         if earlier is None
@@ -56,7 +57,7 @@ def start(experiment: Experiment, out: Path | None, checkpoint_every: int | None
         trainer = Trainer(
             model,
             loss,
-            experiment.make_optimizer(model_class, steps),
+            experiment.make_optimizer(model, steps),
             metrics,
             callbacks=callbacks,
             seed=how.seed,

@@ -54,6 +54,11 @@ class Model(Layer):
         is_single = self.loss == "cross_entropy" and getattr(self, "classes", None) == 1
         return "binary_cross_entropy" if is_single else self.loss
 
+    @property
+    def usual_rate(self) -> float | None:
+        """The optimizer's initial learning rate for the model as it is; None is the optimizer's default."""
+        return self.learning_rate
+
     def fitted(self, data: Data, loss: Loss | None = None) -> Self:
         """The same model with its sizes set for a data set, as far as it has the fields `classes` and
         `outputs`, or `vocabulary` and `target_vocabulary` for the tokens of texts; `context`, where it is

@@ -32,7 +32,7 @@ def usual_optimizer(model: Model | None) -> Optimizer:
     if model is None:
         adam: Optimizer = make("optimizer", "adam", owner=CORE)
         return adam
-    rate = {} if model.learning_rate is None else {"learning_rate": model.learning_rate}
+    rate = {} if model.usual_rate is None else {"learning_rate": model.usual_rate}
     owner = owner_of(type(model), "optimizer")
     optimizer: Optimizer = make("optimizer", {"name": model.optimizer, **rate}, owner=owner)
     return optimizer

@@ -7,7 +7,7 @@ from typing import Any, ClassVar, Literal
 
 import bigmodel_core as bm
 from bigmodel_models.published import GPT2
-from bigmodel_models.sizes import check_heads, fill
+from bigmodel_models.sizes import check_heads, fill, rate_for
 
 _GPT2 = {"vocabulary": 50257, "context": 1024}
 SIZES: dict[str, dict[str, int]] = {
@@ -48,7 +48,6 @@ class Gpt(bm.Model):
     name: ClassVar[str] = "gpt"
     pretrained: ClassVar[tuple[bm.Pretrained, ...]] = (GPT2,)
     optimizer: ClassVar[str] = "adamw"
-    learning_rate: ClassVar[float | None] = 1e-3
     size: str = "nano"
     vocabulary: int | None = None
     context: int | None = None
@@ -71,6 +70,11 @@ class Gpt(bm.Model):
         """What the conformance kit runs."""
         small = {"vocabulary": 5, "context": 6, "layers": 1, "heads": 2, "width": 4}
         return [(small, [bm.Spec(("N", 3), "int64")])]
+
+    @property
+    def usual_rate(self) -> float:
+        own: Any = self
+        return rate_for(own.width)
 
     def input_spec(self) -> bm.Spec:
         return bm.Spec(("N", "T"), "int64")

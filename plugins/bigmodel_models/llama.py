@@ -7,7 +7,7 @@ from typing import Any, ClassVar
 
 import bigmodel_core as bm
 from bigmodel_models.published import LLAMA
-from bigmodel_models.sizes import check_heads, fill
+from bigmodel_models.sizes import check_heads, fill, rate_for
 
 _LLAMA = {"vocabulary": 32000, "rotary": 10000.0, "epsilon": 1e-5}
 _LLAMA3 = {"vocabulary": 128256, "rotary": 500000.0, "context": 8192, "kv_heads": 8, "epsilon": 1e-5}
@@ -87,7 +87,6 @@ class Llama(bm.Model):
     name: ClassVar[str] = "llama"
     pretrained: ClassVar[tuple[bm.Pretrained, ...]] = (LLAMA,)
     optimizer: ClassVar[str] = "adamw"
-    learning_rate: ClassVar[float | None] = 1e-3
     size: str = "nano"
     vocabulary: int | None = None
     context: int | None = None
@@ -121,6 +120,11 @@ class Llama(bm.Model):
             "hidden": 3,
         }
         return [(small, [bm.Spec(("N", 3), "int64")])]
+
+    @property
+    def usual_rate(self) -> float:
+        own: Any = self
+        return rate_for(own.width)
 
     def input_spec(self) -> bm.Spec:
         return bm.Spec(("N", "T"), "int64")

@@ -37,6 +37,12 @@ def fill(model: bm.Model, sizes: Sizes) -> None:
             bm.check_number(model, name, above=0)
 
 
+def rate_for(width: int) -> float:
+    """The learning rate that suits a language model: 0.4 / width, near those of GPT-3 (Brown et al., 2020,
+    table 2.1: 6e-4 for 768, 2e-4 for 2,048); narrower models take more."""
+    return 0.4 / width
+
+
 def check_heads(model: Any) -> None:
     """Raise unless heads divide the width, those of keys and values the heads, and dropout is a probability.
 

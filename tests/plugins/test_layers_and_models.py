@@ -215,3 +215,10 @@ def test_names_of_models_are_shown_with_hyphens_and_found_with_either() -> None:
     assert "bigmodel-cnn" in shown and not [name for name in shown if "_" in name]
     for name in shown:
         assert registry.get("model", name) is registry.get("model", name.replace("-", "_"))
+
+
+def test_wider_language_models_learn_at_lower_rates() -> None:
+    """As the Trainer takes it; of GPT-3's table, 6e-4 at a width of 768."""
+    small, large = (bm.models.build("gpt", width=width, heads=4, layers=1) for width in (128, 768))
+    rates = [bm.Trainer(model).optimizer.learning_rate for model in (small, large)]
+    assert rates == [0.003125, pytest.approx(6e-4, rel=0.15)]
