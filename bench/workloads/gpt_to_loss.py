@@ -20,7 +20,7 @@ WORKLOAD = Workload(
     "GPT of 4 layers, 4 heads, width 128, on the characters of a novel: 1,000 steps of 32 x 64, AdamW",
     "s",
 )
-STEPS, BATCH, RATE, HEADS, LAYERS = 1000, 32, 1e-3, 4, 4
+STEPS, BATCH, RATE, WARM_UP, HEADS, LAYERS = 1000, 32, 3e-3, 100, 4, 4
 
 
 def _started() -> tuple[Any, Any]:
@@ -60,7 +60,7 @@ def ours(run: Run) -> float:
     import bigmodel_core as bm
 
     data, model = _started()
-    rate = bm.schedules.Cosine(RATE, steps=run.steps or STEPS)
+    rate = bm.schedules.WarmUp(WARM_UP, bm.schedules.Cosine(RATE, steps=run.steps or STEPS))
     step = bm.compile(model, "cross_entropy", bm.optimizers.AdamW(rate))
     seconds = _trained(run, data, step)
     trainer = bm.Trainer(model, "cross_entropy")
@@ -105,7 +105,8 @@ def torch(run: Run) -> float:
     optimizer = torch.optim.AdamW(list(state.values()), lr=RATE, weight_decay=0.01)
     steps = run.steps or STEPS
     schedule = torch.optim.lr_scheduler.LambdaLR(
-        optimizer, lambda step: 0.5 * (1 + math.cos(math.pi * step / steps))
+        optimizer,
+        lambda step: min(step / WARM_UP, 1) * 0.5 * (1 + math.cos(math.pi * max(step - WARM_UP, 0) / steps)),
     )
 
     def step(x: np.ndarray, y: np.ndarray) -> float:
