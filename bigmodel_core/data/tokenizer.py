@@ -290,6 +290,7 @@ class Tokenizer:
                     f"the {self.kind[:-1]} {odd!r} is not among the {self.size:,} that the tokenizer knows.",
                     where=where,
                     fix='leave it out, or train with an unknown token: specials=("<unk>",).',
+                    shell="leave it out, or train with an unknown token, as in --data text:unknown=?.",
                 )
         return DataError(f"cannot encode the text: {reason}.", where="Tokenizer")
 

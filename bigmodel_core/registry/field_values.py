@@ -7,6 +7,7 @@ import inspect
 import math
 import numbers
 import os
+import re
 import sys
 import types
 import typing
@@ -78,11 +79,17 @@ def convert(value: object, annotation: Any, *, text: bool, where: str, resolve: 
         return _convert(value, _plain(annotation), text, resolve)
     except _Misfit as misfit:
         near = f" {misfit}" if str(misfit) else ""
+        several = text and isinstance(value, str) and _SECOND_SETTING.search(value)
         raise ConfigError(
             f"expected {describe(annotation)}, got {short(value)}.{near}",
             where=where,
             fix=f"pass {describe(annotation)}, such as {_example(_plain(annotation))}.",
+            shell=f"give each option its own --set, as in --set {several[1]}=..." if several else None,
         ) from None
+
+
+_SECOND_SETTING = re.compile(r",\s*([a-z_][a-z0-9_]*)=")
+"""Where a typed value goes on with another option."""
 
 
 class _Misfit(Exception):

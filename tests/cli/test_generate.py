@@ -21,7 +21,8 @@ def run(tmp_path_factory: pytest.TempPathFactory) -> Path:
     (folder / "lines.txt").write_text(TEXT, "utf-8")
     sizes = ("--set", "width=32", "--set", "layers=1", "--set", "heads=2", "--set", "context=48")
     data = ("--data", "text:length=40", "--data-dir", folder / "lines.txt")
-    done = run_here("train", "gpt", *data, *sizes, "--epochs", 60, "--batch-size", 8, "--out", folder / "run")
+    learning = ("--epochs", 20, "--batch-size", 8, "--learning-rate", 0.01)
+    done = run_here("train", "gpt", *data, *sizes, *learning, "--out", folder / "run")
     assert done.code == 0, done.err
     (folder / "printed").write_text(done.out)
     return folder / "run"
@@ -73,6 +74,7 @@ def test_python_gives_the_same(run: Path) -> None:
         ((), 2, "expected a prompt"),
         (("--prompt", ""), 1, "the prompt is empty"),
         (("--prompt", "x"), 1, "the character 'x' is not among"),
+        (("--prompt", "x"), 1, "as in --data text:unknown=?"),
         (("--prompt", "to be " * 9), 1, "has 54 tokens, but the model's context is 48"),
         (("--prompt", "to", "--strategy", "beem"), 2, "there is no strategy 'beem'"),
         (("--prompt", "to", "--strategy", "beam:width=0"), 2, "width"),

@@ -98,3 +98,5 @@ def test_a_callback_of_ones_own_is_for_python(bigmodel: Command, tmp_path: Path)
 
 def test_options_are_named_as_they_are_typed(bigmodel: Command) -> None:
     assert "Fix: pass --batch-size 2" in bigmodel("train", "mlp", "--batch-size", 0).err
+    error = bigmodel("train", "mlp", "--set", "dropout=0.5,widths=8").err
+    assert "Fix: give each option its own --set, as in --set widths=...\n" in error
