@@ -88,8 +88,9 @@ def export(
         "metrics": results_of(content) or None,
         "encoding": known.encoding,
     }
+    model = content.restore()
     report = bm.export(
-        content.restore(),
+        model,
         out,
         exporter=exporter,
         **{key: value for key, value in details.items() if value is not None},
@@ -100,7 +101,8 @@ def export(
         output.line(f"From {taken['of']}")
         output.line(str(report))
         typed = shlex.quote(str(out))
-        uses = {"session": f"predict {typed} {data_typed(known)}", "describe": f"info {typed}"}
+        asked = "predict" if len(model.network.output_names) == 1 else "evaluate"  # predict shows one target
+        uses = {"session": f"{asked} {typed} {data_typed(known)}", "describe": f"info {typed}"}
         if found := [f"  bigmodel {use}" for ability, use in uses.items() if hasattr(cls, ability)]:
             output.say("\n".join(["\nNext:", *found]))
     output.result(

@@ -211,7 +211,9 @@ def _show(output: Output, rows: list[tuple[str, Prediction, Any]]) -> None:
     from bigmodel_core.nn.predictions import Prediction
 
     is_class = bool(rows) and rows[0][1].label is not None
-    is_written = is_class and rows[0][1].index is None and rows[0][1].spans is None
+    is_written = is_class and all(
+        item.index is None and all("label" not in span for span in item.spans or ()) for _, item, _ in rows
+    )
     has_truth = any(true is not None for *_, true in rows)
     has_chances = any(prediction.probability is not None for _, prediction, _ in rows)
     columns = ["Input", "Text" if is_written else "Label" if is_class else "Value"]

@@ -10,6 +10,7 @@ from pathlib import Path
 from typing import Any
 
 from bigmodel_core.errors import UsageError
+from bigmodel_core.nn.predictions import shown
 
 SUFFIXES = (".csv", ".jsonl")
 
@@ -73,7 +74,7 @@ def _cells(record: Mapping[str, Any]) -> list[tuple[str, Any]]:
             for key, numbers in value.items():
                 found += _numbered(key, numbers)
         elif name == "spans":
-            found.append((name, " ".join(f"{span['text']}/{span['label']}" for span in value)))
+            found.append((name, shown(value)))
         elif name == "index" and isinstance(value, list):
             found.append((name, " ".join(map(str, value))))
         else:

@@ -106,7 +106,7 @@ class Predictor:
                 found += self._written(inputs, made.length)
                 continue
             outputs = self.run(*inputs)
-            scores = next(iter(outputs.values()))
+            scores: Any = outputs if len(outputs) > 1 else next(iter(outputs.values()))
             if "probabilities" in outputs:  # of a file that gives labels
                 scores = np.log(np.maximum(outputs["probabilities"], np.finfo(np.float32).tiny))
             spans = made.spans(some, scores, encoding)

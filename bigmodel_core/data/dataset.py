@@ -304,16 +304,16 @@ class Dataset(ABC):
         )
 
     def spans(
-        self, texts: Sequence[str], scores: np.ndarray, encoding: Encoding
+        self, texts: Sequence[str], scores: Any, encoding: Encoding
     ) -> list[list[dict[str, Any]]] | None:
         """What is predicted of places in texts; None if it is predicted of whole texts.
 
         For each text it is a list of its parts, as {"text": "dog", "start": 4, "end": 7, "label": "NOUN",
-        "probability": 0.98}.
+        "probability": 0.98}; the label is left out where parts have none.
 
         Args:
             texts: as for `of_texts`.
-            scores: (n, T, C), the output of the model.
+            scores: (n, T, C), the output of the model; a dict of outputs by name if it has several.
             encoding: of the training data.
         """
         return None

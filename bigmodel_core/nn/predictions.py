@@ -61,11 +61,20 @@ class Prediction:
         return found
 
 
+def shown(spans: Sequence[Mapping[str, Any]]) -> str:
+    """Parts of a text in a row, each with its label, if it has one.
+
+    >>> shown([{"text": "the", "label": "DET"}, {"text": "old house"}])
+    'the/DET old house'
+    """
+    return " ".join("/".join(span[key] for key in ("text", "label") if key in span) for span in spans)
+
+
 def of_spans(spans: Sequence[Mapping[str, Any]]) -> Prediction:
-    """The prediction for a text whose parts have labels; its probability is their mean."""
+    """The prediction for a text of which parts are told; its probability is their mean."""
     chances = [span["probability"] for span in spans]
     return Prediction(
-        " ".join(f"{span['text']}/{span['label']}" for span in spans),
+        shown(spans),
         probability=sum(chances) / len(chances) if chances else None,
         spans=spans,
     )

@@ -8,6 +8,7 @@ from bigmodel_datasets.digits import Digits
 from bigmodel_datasets.image_folder import ImageFolder
 from bigmodel_datasets.masked_text import MaskedText
 from bigmodel_datasets.mnist import FashionMnist, Mnist
+from bigmodel_datasets.question_answers import QuestionAnswers
 from bigmodel_datasets.series import Series, Sine, Sunspots
 from bigmodel_datasets.table import Csv
 from bigmodel_datasets.text import Text
@@ -22,6 +23,7 @@ __all__ = [
     "ImageFolder",
     "MaskedText",
     "Mnist",
+    "QuestionAnswers",
     "Series",
     "Sine",
     "Sunspots",
@@ -35,5 +37,12 @@ __all__ = [
 @bm.hookimpl
 def bigmodel_datasets() -> list[type[bm.Dataset]]:
     """The data sets of this package."""
-    texts: list[type[bm.Dataset]] = [Text, TextClassification, TokenTags, TextPairs, MaskedText]
+    texts: list[type[bm.Dataset]] = [
+        Text,
+        TextClassification,
+        TokenTags,
+        TextPairs,
+        MaskedText,
+        QuestionAnswers,
+    ]
     return [Digits, Mnist, FashionMnist, Sunspots, Sine, *texts, Csv, Series, ImageFolder]

@@ -21,7 +21,15 @@ from bigmodel_datasets.text_tables import (
     read_text,
     read_texts,
 )
-from bigmodel_datasets.text_tokens import cut_note, frame_of, parts_of, ragged, remembered, tokenizer_for
+from bigmodel_datasets.text_tokens import (
+    cut_note,
+    frame_of,
+    pairs_of,
+    parts_of,
+    ragged,
+    remembered,
+    tokenizer_for,
+)
 
 
 @dataclass(frozen=True)
@@ -108,14 +116,7 @@ class TextClassification(bm.Dataset):
         assert encoding.tokenizer is not None
         if self.second is None:
             return self._samples([list(texts)], encoding.tokenizer)[0]
-        pairs = [text.split("\t") for text in texts]
-        odd = next((row for row, pair in enumerate(pairs) if len(pair) != 2), None)
-        if odd is not None:
-            raise DataError(
-                f"the model takes pairs of texts, and {texts[odd][:40]!r} is none.",
-                fix="put a tab between the two texts.",
-            )
-        return self._samples([[pair[side] for pair in pairs] for side in (0, 1)], encoding.tokenizer)[0]
+        return self._samples(list(zip(*pairs_of(texts), strict=True)), encoding.tokenizer)[0]
 
     def _tables(self, data_dir: Path | None) -> dict[str, Texts]:
         """The rows of each split."""

@@ -22,6 +22,8 @@ PARTS = {
 }
 ABOUT = ("licence", "license", "note", "notes", "readme")
 """Files of such names tell something about the data beside them."""
+OF_MODELS = ("tokenizer", "config")
+"""JSON files of such names, or `NAME.tokenizer.json`, belong to a model beside them."""
 
 
 @dataclass(frozen=True)
@@ -55,8 +57,8 @@ def joined(tables: Sequence[Texts]) -> Texts:
 
 
 def files_of(name: str, data_dir: Path | None, suffixes: Sequence[str]) -> dict[str, list[Path]]:
-    """The files of each split: one file, or a folder with files `train`, `test`, `validation`; else all files
-    of the folder are of the split "train".
+    """The files of each split: one file, or a folder with files `train`, `test`, `validation` (or
+    `train-v1.1`, `train-00000-of-00002`, ...); else all files of the folder are of the split "train".
 
     Args:
         name: of the data set; its folder in `BIGMODEL_DATA_DIR` is used if no place is named.
@@ -77,10 +79,16 @@ def files_of(name: str, data_dir: Path | None, suffixes: Sequence[str]) -> dict[
     place = folders[0]
     if place.is_file():
         return {"train": [place]}
-    found = [path for path in sorted(place.iterdir()) if path.is_file() and path.suffix.lower() in suffixes]
+    found = [
+        path
+        for path in sorted(place.iterdir())
+        if path.is_file()
+        and path.suffix.lower() in suffixes
+        and not (path.suffix.lower() == ".json" and path.stem.lower().split(".")[-1] in OF_MODELS)
+    ]
     parts: dict[str, list[Path]] = {}
     for path in found:
-        if (part := PARTS.get(path.stem.lower())) is not None:
+        if (part := PARTS.get(path.stem.lower().partition("-")[0])) is not None:
             parts.setdefault(part, []).append(path)
     if "train" in parts:
         return parts

@@ -10,7 +10,7 @@ from typing import Any, TypeVar
 import numpy as np
 
 import bigmodel_core as bm
-from bigmodel_core.errors import ConfigError
+from bigmodel_core.errors import ConfigError, DataError
 
 KINDS = ("bpe", "wordpiece", "characters", "words")
 AnyDataset = TypeVar("AnyDataset", bound=Any)
@@ -105,3 +105,20 @@ def parts_of(
     own = rows["train"]
     kept, out = bm.split_indices(len(own), fraction, seed, classes=None if classes is None else classes[own])
     return {**rows, "train": own[kept], "test": own[out]}
+
+
+def pairs_of(texts: Sequence[str]) -> list[tuple[str, str]]:
+    """The two texts of each text that is typed, between which a tab stands.
+
+    Raises:
+        DataError: there is no tab in one, or more than one.
+    """
+    found = [tuple(text.split("\t")) for text in texts]
+    are_pairs = [len(pair) == 2 and all(map(str.strip, pair)) for pair in found]
+    odd = next((row for row, is_pair in enumerate(are_pairs) if not is_pair), None)
+    if odd is not None:
+        raise DataError(
+            f"the model takes pairs of texts, and {texts[odd][:40]!r} is none.",
+            fix="put a tab between the two texts.",
+        )
+    return [(pair[0], pair[1]) for pair in found]

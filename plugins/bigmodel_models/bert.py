@@ -252,7 +252,8 @@ class BertSpans(BertEncoder):
 
     Takes tokens (N, T) of a question and a passage, -1 where there is none, and segments (N, T), 0 or 1;
     gives {"start": scores (N, T), "end": scores (N, T)}, of which those of places without a token are very
-    low. The targets are {"start": (N,), "end": (N,)}, the first and the last token of the answer.
+    low. The targets are {"start": (N,), "end": (N,)}, the first and the last token of the answer. Data:
+    `question-answers`.
     """
 
     name: ClassVar[str] = "bert-spans"

@@ -55,6 +55,7 @@ CASES = {
         "bert-classifier", "text-classification:second=1,label=2", asked="a film\tso good", exported=LABELS
     ),
     "bert-tagger": Case("bert-tagger", "token-tags", asked="the dog sees", exported=LABELS),
+    "bert-spans": Case("bert-spans", "question-answers", asked="Who sits?\tA cat sits here."),
     "vit": Case("vit", "digits"),
     "transformer": Case("transformer", PAIRS, asked="28"),
     "seq2seq-gru": Case("seq2seq-gru", PAIRS, ("units=8", "width=8"), "28"),
@@ -112,9 +113,10 @@ def test_it_answers_about_a_text(run: Run) -> None:
     )
     assert of_run.code == of_file.code == 0, of_run.err + of_file.err
     (ours,), (theirs,) = of_run.json, of_file.json
-    assert set(ours) == set(theirs) and ours.get("label", ours.get("text")) == theirs.get(
-        "label", theirs.get("text")
-    )
+    assert set(ours) == set(theirs)
+    assert all(ours.get(key) == theirs.get(key) for key in ("label", "text"))
+    places = [[(part["start"], part["end"]) for part in found.get("spans") or ()] for found in (ours, theirs)]
+    assert places[0] == places[1]
 
 
 @pytest.mark.parametrize("run", ["transformer"], indirect=True)
