@@ -10,7 +10,7 @@ import numpy as np
 
 from bigmodel_core.graph.dtypes import DTYPES, FLOATS, SIZES
 from bigmodel_core.kernels.cpu.engine import math as cpu_math
-from bigmodel_core.kernels.cpu.engine.instructions import prefetch_rows
+from bigmodel_core.kernels.cpu.engine.instructions import ask_for_lines
 from bigmodel_core.kernels.cpu.engine.launch import CpuBuffer, CpuLaunch
 from bigmodel_core.kernels.cpu.engine.memory import (
     larger,
@@ -112,11 +112,11 @@ def _next_row(chain: Chain) -> list[str]:
         if varies:
             size = SIZES[dtype]
             lines += [
-                "        if column_tile < columns and row + 1 < last_row:",
                 f"            following = x{number}_row + (x{number}_0 + first_column) * {size}",
-                f"            prefetch_rows(following, (last_column - first_column) * {size})",
+                f"            ask_for_lines(following, (last_column - first_column) * {size})",
             ]
-    return lines
+    # A condition that no row changed would make LLVM compile all loops twice, for both of its values.
+    return ["        if row < last_followed:", *lines] if lines else []
 
 
 @functools.cache
@@ -140,7 +140,7 @@ def source(chain: Chain) -> tuple[str, dict[str, Any]]:
         "load_int": load_int,
         "store_int": store_int,
         "load_float": load_float,
-        "prefetch_rows": prefetch_rows,
+        "ask_for_lines": ask_for_lines,
         **CONVERTERS,
     }
     helpers: dict[str, str] = {}
@@ -160,6 +160,9 @@ def source(chain: Chain) -> tuple[str, dict[str, Any]]:
         "    first_column = chunk % across * column_tile",
         "    last_row = min(rows, first_row + row_tile)",
         "    last_column = min(columns, first_column + column_tile)",
+        "    if last_column - first_column <= 0:",  # never; LLVM would make loops for it, too
+        "        return",
+        "    last_followed = last_row - 1 if column_tile < columns else first_row",
     ]
     outer = max(chain.axes - 1, 1)
     slot = _HEAD

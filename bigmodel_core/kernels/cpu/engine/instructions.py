@@ -152,6 +152,29 @@ def prefetch_rows(address, count):
         prefetch_line(address + k)
 
 
+def _ask_for_lines(builder: Any, address: Any, count: Any) -> None:
+    """Prefetch so many bytes from an address, in a loop that is not unrolled: its copies would take longer to
+    compile than what most kernels compute."""
+    before, last = builder.basic_block, builder.add(address, count)
+    loop, after = builder.append_basic_block("ask"), builder.append_basic_block("asked")
+    builder.cbranch(builder.icmp_signed("<", address, last), loop, after)
+    builder.position_at_end(loop)
+    place = builder.phi(address.type)
+    prefetch(builder, place)
+    following = builder.add(place, address.type(LINE))
+    again = builder.cbranch(builder.icmp_signed("<", following, last), loop, after)
+    place.add_incoming(address, before)
+    place.add_incoming(following, loop)
+    setting = builder.module.add_metadata(["llvm.loop.unroll.disable"])
+    node = builder.module.add_metadata([setting])
+    node.operands = (node, setting)  # what is said of a loop begins with itself
+    again.set_metadata("llvm.loop", node)
+    builder.position_at_end(after)
+
+
+ask_for_lines = Intrinsic("void(intp, intp)", _ask_for_lines)
+
+
 def lane_mask(builder: Any, count: Any, lanes: int) -> Any:
     """A mask of the first `count` lanes."""
     from llvmlite import ir
