@@ -408,7 +408,7 @@ CASES: dict[str, Case] = {
     **{f"recurrent {cell}, steps shared": _cells(cell, 3, 67, 192) for cell in ("tanh", "lstm", "gru")},
     "recurrent lstm of many features": _cells("lstm", 5, 3001, 13),
     "functions": Case(
-        _functions, lambda lanes: {"x": normal(7, 13), "y": normal(7, 13)}, is_about_chains=True
+        _functions, lambda lanes: {"x": normal(7, 13), "y": normal(7, 13)}, ("float32",), is_about_chains=True
     ),
     "broadcasts": Case(
         lambda x, row, column, one: [x * row, o.exp(x) * column, x + one, row * column],
