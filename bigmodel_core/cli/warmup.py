@@ -74,7 +74,8 @@ def warmup(
     tasks = _tasks(models, optimizers)
     output = Output(as_json, quiet)
     started, before = time.perf_counter(), int(str(cache.statistics()["files"]))
-    results = list(_shown(_run(tasks, processes), len(tasks), output))
+    # Where nothing is kept, compiling would be in vain.
+    results = list(_shown(_run(tasks, processes), len(tasks), output)) if cache.is_usable() else []
     problems = [item for item in results if item.problem]
     facts = cache.statistics()
     total = sum(item.compiled for item in results)

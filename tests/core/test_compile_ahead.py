@@ -30,9 +30,9 @@ os.fork = lambda: forks.append(fork()) or forks[-1]
 if "thread" in sys.argv:
     threading.Thread(target=threading.Event().wait, daemon=True).start()
 model = bm.Sequential(bm.layers.Dense(9), bm.layers.Tanh(), bm.layers.Dense(3))
-step = bm.compile(model, loss="cross_entropy", optimizer=bm.optimizers.Adam(0.01))
+step = bm.compile(model, loss="mean_squared_error", optimizer=bm.optimizers.SGD(0.01))
 x = np.linspace(-1, 1, 60, dtype="float32").reshape(10, 6)
-losses = [step(x, np.arange(10) % 3) for _ in range(3)]
+losses = [step(x, np.ones((10, 3), "float32")) for _ in range(3)]
 try:
     os.waitpid(-1, os.WNOHANG)
     left = True

@@ -19,7 +19,7 @@ MODELS: dict[str, tuple[Any, tuple[int, ...]]] = {
 
 
 @pytest.mark.parametrize("name", MODELS)
-def test_three_steps_are_those_of_the_cpu(name: str) -> None:
+def test_two_steps_are_those_of_the_cpu(name: str) -> None:
     make, shape = MODELS[name]
     x = np.random.default_rng(21).standard_normal(shape).astype("float32")
     labels = np.arange(shape[0]) % 3
@@ -28,10 +28,10 @@ def test_three_steps_are_those_of_the_cpu(name: str) -> None:
         network = make().build(bm.Spec(("N", *shape[1:])), seed=3, device=device)
         optimizer = bm.optimizers.SGD(0.01, momentum=0.9)
         step = bm.compile(network, loss="cross_entropy", optimizer=optimizer, seed=4)
-        losses = [step(x, labels) for _ in range(3)]
+        losses = [step(x, labels) for _ in range(2)]  # the second one finds what the first left
         found[device] = losses, network.state(), network(x)
     (losses, state, scores), (our_losses, our_state, our_scores) = found["cpu"], found["cuda"]
-    assert losses[2] != losses[0]
+    assert losses[1] != losses[0]
     np.testing.assert_allclose(our_losses, losses, rtol=1e-5)
     np.testing.assert_allclose(our_scores, scores, rtol=1e-5, atol=1e-5)
     for path, array in state.items():
