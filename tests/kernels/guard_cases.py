@@ -413,6 +413,7 @@ CASES: dict[str, Case] = {
     "broadcasts": Case(
         lambda x, row, column, one: [x * row, o.exp(x) * column, x + one, row * column],
         lambda lanes: {"x": normal(13, 67), "row": normal(67), "column": normal(13, 1), "one": normal()},
+        dtypes=("float32",),
         is_about_chains=True,
     ),
     "rows": Case(_rows, lambda lanes: {"x": normal(5, 67), "s": normal(67), "b": normal(67)}),
@@ -521,6 +522,7 @@ CASES: dict[str, Case] = {
             "u": normal(211, 3),
             "c": normal(3),
         },
+        dtypes=("float32",),
         trained=("w", "b", "u", "c"),
         is_about_chains=True,
     ),

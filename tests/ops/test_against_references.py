@@ -871,9 +871,13 @@ def as_type(arrays: Arrays, dtype: str) -> Arrays:
 @every
 @pytest.mark.parametrize(("dtype", "tolerance"), [("float32", 3e-6), ("float64", 1e-13)])
 def test_forward(case: Case, dtype: str, tolerance: float) -> None:
+    """In float64 the program has gradients, too, where there are any: it is that of the tests below."""
     arrays = as_type(case.arrays, dtype)
     expected = np.asarray(case.numpy(*as_type(arrays, "float64")))
-    found = compute(case.function, *arrays)
+    if dtype == "float64" and case.is_differentiable:
+        (found,), _ = Evaluation(case.function, arrays).run(arrays)
+    else:
+        found = compute(case.function, *arrays)
     assert found.shape == expected.shape
     if expected.dtype.kind == "f" and case.name != "cast":
         assert found.dtype == dtype
