@@ -271,24 +271,20 @@ for folder, shell, python in json.loads(sys.argv.pop(1)):
     for text in python:
         exec(text, {})
 """
-"""Does what READMEs say. One process starts once; that `bigmodel` is a command is seen below."""
+"""Does what READMEs say. One process starts once; a package that pip installs is seen below."""
 
 
 @pytest.mark.slow
-def test_installed_packages_do_what_their_readmes_say(tmp_path: Path) -> None:
-    """In a fresh environment with all of them: every line of each README, from an empty folder."""
-    names = {kind: f"wobble-{kind}" for kind in KINDS}
-    run_all(tmp_path, *(("plugins", "new", name, "--kind", kind) for kind, name in names.items()))
-    packages = {kind: tmp_path / f"bigmodel-{name}" for kind, name in names.items()}
-    executable = environment(tmp_path / "environment", *packages.values())
-    uses = []
-    for kind, package in packages.items():
-        (work := tmp_path / "work" / kind).mkdir(parents=True)
+def test_new_packages_do_what_their_readmes_say(packages: Path, tmp_path: Path) -> None:
+    """With all of them at once: every line of each README after the installation, from an empty folder."""
+    found, uses = [packages / f"bigmodel-soft-{kind}" for kind in KINDS], []
+    for package in found:
+        (work := tmp_path / package.name).mkdir()
         _, *shells = blocks(package / "README.md", "sh")
         assert shells
         lines = [line for text in shells for line in text.splitlines()]
         uses.append((str(work), lines, blocks(package / "README.md", "python")))
-    run_code(USES, json.dumps(uses), executable=executable)
+    run_code(USES, json.dumps(uses), beside=found)
 
 
 @pytest.mark.slow
