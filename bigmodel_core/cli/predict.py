@@ -74,11 +74,7 @@ def predict(
             rows += zip(names, predictor.of_texts(texts), strict=True)
             continue
         if predictor.known.encoding.tokenizer is not None and not is_file(what):
-            raise UsageError(
-                f"the model was trained on {predictor.known.data}, and goes on with texts: it says nothing of"
-                " one.",
-                fix="predict its test samples, as in: --data text; or arrays of tokens (.npy).",
-            )
+            raise _no_answer(predictor)
         names, batches = predictor.read(Path(what), invert=invert)
         rows += zip(names, predictor.predictions(*batches), strict=True)
     records = [{"input": name, **prediction.to_dict()} for name, prediction in rows]
@@ -88,6 +84,20 @@ def predict(
     elif not as_json:
         _show(output, [(name, prediction, None) for name, prediction in rows])
     output.result(records)
+
+
+def _no_answer(predictor: Predictor) -> UsageError:
+    """Why a model with a tokenizer says nothing of a text."""
+    if predictor.known.encoding.made_by() is None:
+        return UsageError(
+            "the model takes tokens, and nothing says how a text becomes its sample.",
+            fix="train it on texts first, as in: bigmodel train bert-classifier --from FOLDER --data"
+            " text-classification; or pass arrays of tokens (.npy, .npz).",
+        )
+    return UsageError(
+        f"the model was trained on {predictor.known.data}, and goes on with texts: it says nothing of one.",
+        fix="let it write, as in: bigmodel generate RUN --prompt TEXT; or pass arrays of tokens (.npy).",
+    )
 
 
 def _predict_data(

@@ -119,6 +119,19 @@ def test_it_answers_about_a_text(run: Run) -> None:
     assert places[0] == places[1]
 
 
+@pytest.mark.parametrize("run", ["gpt"], indirect=True)
+def test_a_model_that_goes_on_with_texts_says_how_to_ask_it(run: Run) -> None:
+    told = run_here("predict", run.folder / "run", "to be")
+    assert told.code == 2 and "Fix: let it write, as in: bigmodel generate" in told.err
+
+
+@pytest.mark.parametrize("run", ["bert"], indirect=True)
+def test_published_weights_alone_do_not_say_how_texts_become_samples(run: Run, tmp_path: Path) -> None:
+    bm.to_pretrained(bm.load(run.folder / "run" / "best"), tmp_path)
+    told = run_here("predict", tmp_path, "to be")
+    assert told.code == 2 and "Fix: train it on texts first" in told.err
+
+
 @pytest.mark.parametrize("run", ["transformer"], indirect=True)
 def test_what_is_written_is_measured(run: Run) -> None:
     by_beam = ("--strategy", "beam:width=2", "--metrics", "bleu,token_error_rate", "--json")
