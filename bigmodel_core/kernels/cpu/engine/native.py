@@ -8,20 +8,19 @@ never imports Numba."""
 
 from __future__ import annotations
 
-import contextlib
 import ctypes
-import gc
 import hashlib
 import math
 import threading
 import types
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from dataclasses import dataclass, field
 from typing import Any, ClassVar
 
 from bigmodel_core.errors import KernelError, is_verbose
 from bigmodel_core.kernels import cache
 from bigmodel_core.kernels.cpu.engine.fingerprint import fingerprint, references
+from bigmodel_core.kernels.cpu.engine.unhindered import no_collections, no_rules_of_arrays
 
 Codegen = Callable[..., Any]
 
@@ -121,7 +120,7 @@ def compile_native(kernel: NativeFunction) -> int:
         stored = cache.load(kernel.key)
         address = 0 if stored is None else _loaded(stored)
         if not address:
-            with _no_collections():
+            with no_collections(), no_rules_of_arrays():
                 stored = _compile(kernel)
             cache.store(kernel.key, stored)
             address = _loaded(stored)
@@ -130,19 +129,6 @@ def compile_native(kernel: NativeFunction) -> int:
                 f"the kernel {kernel.name} is missing from its object code.", fix="run `bigmodel doctor`."
             )
         return address
-
-
-@contextlib.contextmanager
-def _no_collections() -> Iterator[None]:
-    """Numba makes millions of objects that live for one kernel; to look for cycles among them and all others
-    meanwhile takes a tenth of the time."""
-    was_enabled = gc.isenabled()
-    gc.disable()
-    try:
-        yield
-    finally:
-        if was_enabled:
-            gc.enable()
 
 
 def _loaded(stored: bytes) -> int:
@@ -240,30 +226,8 @@ def _numba() -> Any:
     if not _Prepared.ready:
         for option in OPTIONS:
             binding.set_option("bigmodel", option)
-        _spare_rules_of_arrays()
         _Prepared.ready = True
     return numba
-
-
-def _spare_rules_of_arrays() -> None:
-    """Let Numba look for a loop of NumPy only where an operand is an array.
-
-    It looks for one first for all operators on numbers, too, and drops what it finds: a twentieth of the time
-    that kernels take.
-    """
-    from numba.core.types.abstract import ArrayCompatible
-    from numba.core.types.misc import Optional
-    from numba.core.typing.npydecl import NumpyRulesArrayOperator
-
-    whole = NumpyRulesArrayOperator.generic
-
-    def generic(self: Any, args: Any, kws: Any) -> Any:
-        plain = (arg.type if isinstance(arg, Optional) else arg for arg in args)
-        if not any(isinstance(arg, ArrayCompatible) for arg in plain):
-            return None
-        return whole(self, args, kws)
-
-    NumpyRulesArrayOperator.generic = generic
 
 
 class _Prepared:
