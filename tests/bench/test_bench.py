@@ -263,7 +263,7 @@ def test_worker_measures_our_training_step() -> None:
 @pytest.mark.bench
 @pytest.mark.parametrize("peer", ["torch", "jax"])
 @pytest.mark.parametrize(
-    "name", ["lenet_b64", "rnn10_b1_t50", "first_step_warm:mlp_b64", "first_step_cold:mlp_b64"]
+    "name", ["mlp_b64", "lenet_b64", "rnn10_b1_t50", "first_step_warm:mlp_b64", "first_step_cold:mlp_b64"]
 )
 def test_worker_measures_peers(name: str, peer: str) -> None:
     if importlib.util.find_spec(workload.PEERS[peer][1]) is None:

@@ -408,12 +408,11 @@ CASES: dict[str, Case] = {
     **{f"recurrent {cell}, steps shared": _cells(cell, 3, 67, 192) for cell in ("tanh", "lstm", "gru")},
     "recurrent lstm of many features": _cells("lstm", 5, 3001, 13),
     "functions": Case(
-        _functions, lambda lanes: {"x": normal(7, 13), "y": normal(7, 13)}, ("float32",), is_about_chains=True
+        _functions, lambda lanes: {"x": normal(7, 13), "y": normal(7, 13)}, is_about_chains=True
     ),
     "broadcasts": Case(
         lambda x, row, column, one: [x * row, o.exp(x) * column, x + one, row * column],
         lambda lanes: {"x": normal(13, 67), "row": normal(67), "column": normal(13, 1), "one": normal()},
-        dtypes=("float32",),
         is_about_chains=True,
     ),
     "rows": Case(_rows, lambda lanes: {"x": normal(5, 67), "s": normal(67), "b": normal(67)}),
@@ -522,7 +521,6 @@ CASES: dict[str, Case] = {
             "u": normal(211, 3),
             "c": normal(3),
         },
-        dtypes=("float32",),
         trained=("w", "b", "u", "c"),
         is_about_chains=True,
     ),

@@ -228,14 +228,13 @@ def test_values_that_are_not_numbers_stay_in_their_row_and_column() -> None:
     np.testing.assert_array_equal(~np.isfinite(c[0]), strange)
 
 
-@pytest.mark.parametrize(("unit", "dtypes"), [("avx2", ("float32", "float64")), ("generic", ("float64",))])
-def test_narrower_vector_units_agree_with_numpy(unit: str, dtypes: tuple[str, ...]) -> None:
-    """Other registers, other tiles: the same paths in a process of its own. A generic register holds as many
-    float32 as one of AVX2 float64, and there are as many."""
+@pytest.mark.parametrize("unit", ["avx2", "generic"])
+def test_narrower_vector_units_agree_with_numpy(unit: str) -> None:
+    """Other registers, other tiles: the same paths in a process of its own."""
     program = (
         "from test_gemm import PATHS, Case, assert_right\n"
         "for case in [*PATHS, Case(47, 65, 161), Case(29, 37, 19, batch=3, transpose_b=True)]:\n"
-        f"    for dtype in {dtypes}:\n"
+        "    for dtype in ('float32', 'float64'):\n"
         "        assert_right(Case(**{**case.__dict__, 'dtype': dtype}))\n"
     )
     path = os.pathsep.join([str(Path(__file__).parent), *sys.path])

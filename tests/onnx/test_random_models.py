@@ -95,7 +95,7 @@ models = st.tuples(
 )
 
 
-@settings(max_examples=20, suppress_health_check=[HealthCheck.too_slow])
+@settings(max_examples=40, suppress_health_check=[HealthCheck.too_slow])
 @given(models)
 def test_random_networks_agree_and_come_back(description: Any) -> None:
     pieces, inputs, outputs, middle, opset = description

@@ -166,7 +166,8 @@ class Critic(bm.Layer):
     """A score for each image; smooth, so that its curvature trains, too."""
 
     def __call__(self, x: Value) -> Value:
-        x = bm.layers.Tanh()(bm.layers.Conv2d(6, 3, stride=2, padding=1)(x))
+        x = bm.layers.LeakyRelu(0.2)(bm.layers.Conv2d(6, 3, stride=2, padding=1)(x))
+        x = bm.layers.Tanh()(bm.layers.Conv2d(8, 3, padding=1)(x))
         x = bm.layers.Gelu()(bm.layers.Dense(10)(bm.layers.Flatten()(x)))
         return bm.layers.Dense(1)(x)
 
@@ -203,7 +204,7 @@ def test_a_gradient_penalty_trains_as_in_pytorch(torch: Any) -> None:
             generator.normal(size=(4, 2, 8, 8)).astype("float32"),
             generator.uniform(size=(4, 1, 1, 1)).astype("float32"),
         )
-        for _ in range(3)
+        for _ in range(5)
     ]
     nothing = np.zeros(4, "float32")
     network = model.build(*(bm.Spec(("N", *array.shape[1:])) for array in batches[0]))
@@ -214,7 +215,8 @@ def test_a_gradient_penalty_trains_as_in_pytorch(torch: Any) -> None:
             return state[f"critic/{name}/weight"], state[f"critic/{name}/bias"]
 
         f = torch.nn.functional
-        x = torch.tanh(f.conv2d(x, *of("conv2d_1"), stride=2, padding=1)).flatten(1)
+        x = f.leaky_relu(f.conv2d(x, *of("conv2d_1"), stride=2, padding=1), 0.2)
+        x = torch.tanh(f.conv2d(x, *of("conv2d_2"), padding=1)).flatten(1)
         weight, bias = of("dense_1")
         x = f.gelu(x @ weight + bias)
         weight, bias = of("dense_2")

@@ -21,7 +21,7 @@ FILES = (
 )
 ELSEWHERE = (
     *("narrower", "float64", "dropout", "dropped", "second", "plain", "of_a_bias", "share_steps"),
-    *("norm", "moments", "layouts", "sequences", "borders", "error", "wrong", "does_not_fit"),
+    *("norm", "moments", "sequences", "borders", "error", "wrong", "does_not_fit"),
     *("max_pool", "average", "adaptive", "global", "upsample", "dimensional", "convolutions_equal_finite"),
 )
 """Tests of what the width of a vector changes nothing of, and finite differences of what NumPy checks, too:
