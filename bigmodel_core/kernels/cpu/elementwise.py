@@ -10,7 +10,7 @@ import numpy as np
 
 from bigmodel_core.graph.dtypes import DTYPES, FLOATS, SIZES
 from bigmodel_core.kernels.cpu.engine import math as cpu_math
-from bigmodel_core.kernels.cpu.engine.instructions import ask_for_lines
+from bigmodel_core.kernels.cpu.engine.instructions import prefetch_bytes
 from bigmodel_core.kernels.cpu.engine.launch import CpuBuffer, CpuLaunch
 from bigmodel_core.kernels.cpu.engine.memory import (
     larger,
@@ -113,7 +113,7 @@ def _next_row(chain: Chain) -> list[str]:
             size = SIZES[dtype]
             lines += [
                 f"            following = x{number}_row + (x{number}_0 + first_column) * {size}",
-                f"            ask_for_lines(following, (last_column - first_column) * {size})",
+                f"            prefetch_bytes(following, (last_column - first_column) * {size})",
             ]
     # A condition that no row changed would make LLVM compile all loops twice, for both of its values.
     return ["        if row < last_followed:", *lines] if lines else []
@@ -140,7 +140,7 @@ def source(chain: Chain) -> tuple[str, dict[str, Any]]:
         "load_int": load_int,
         "store_int": store_int,
         "load_float": load_float,
-        "ask_for_lines": ask_for_lines,
+        "prefetch_bytes": prefetch_bytes,
         **CONVERTERS,
     }
     helpers: dict[str, str] = {}

@@ -24,7 +24,7 @@ from bigmodel_core.kernels.cpu.attention.blocks import (
 )
 from bigmodel_core.kernels.cpu.attention.softmax_tile import number
 from bigmodel_core.kernels.cpu.engine import math as cpu_math
-from bigmodel_core.kernels.cpu.engine.instructions import prefetch_rows
+from bigmodel_core.kernels.cpu.engine.instructions import prefetch_bytes
 from bigmodel_core.kernels.cpu.engine.memory import load, load_int, store
 from bigmodel_core.kernels.cpu.engine.native import NativeFunction
 from bigmodel_core.kernels.cpu.gemm.dot_products import COLUMNS as TOGETHER
@@ -109,8 +109,8 @@ def few_rows_kernel(dtype: str, is_dropped: bool) -> NativeFunction:
             for j in range(0, nk, TOGETHER):
                 if j + TOGETHER <= nk:  # the values of these keys come near, and keys of the next block
                     for i in range(k0 + j, k0 + j + TOGETHER):
-                        prefetch_rows(v + i * v_t, out_width * size)
-                        prefetch_rows(k + min(i + KEYS, count - 1) * k_t, width * size)
+                        prefetch_bytes(v + i * v_t, out_width * size)
+                        prefetch_bytes(k + min(i + KEYS, count - 1) * k_t, width * size)
                 w = TOGETHER if nk - j >= TOGETHER else 1
                 for i in range(j, min(nk, j + TOGETHER), w):
                     r = 0

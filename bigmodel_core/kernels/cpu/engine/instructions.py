@@ -146,15 +146,9 @@ def prefetch(builder: Any, address: Any, to_write: bool = False) -> None:
 prefetch_line = Intrinsic("void(intp)", prefetch)
 
 
-def prefetch_rows(address, count):
-    """Prefetch a number of bytes from an address, whether it is valid or not."""
-    for k in range(0, count, LINE):
-        prefetch_line(address + k)
-
-
-def _ask_for_lines(builder: Any, address: Any, count: Any) -> None:
-    """Prefetch so many bytes from an address, in a loop that is not unrolled: its copies would take longer to
-    compile than what most kernels compute."""
+def _prefetch_bytes(builder: Any, address: Any, count: Any) -> None:
+    """Prefetch a number of bytes from an address, whether it is valid or not, in a loop that is not unrolled:
+    its copies would take longer to compile than what most kernels compute."""
     before, last = builder.basic_block, builder.add(address, count)
     loop, after = builder.append_basic_block("ask"), builder.append_basic_block("asked")
     builder.cbranch(builder.icmp_signed("<", address, last), loop, after)
@@ -172,7 +166,7 @@ def _ask_for_lines(builder: Any, address: Any, count: Any) -> None:
     builder.position_at_end(after)
 
 
-ask_for_lines = Intrinsic("void(intp, intp)", _ask_for_lines)
+prefetch_bytes = Intrinsic("void(intp, intp)", _prefetch_bytes)
 
 
 def lane_mask(builder: Any, count: Any, lanes: int) -> Any:

@@ -6,7 +6,7 @@ import functools
 
 from bigmodel_core.graph.dtypes import SIZES
 from bigmodel_core.kernels.cpu.engine import math as cpu_math
-from bigmodel_core.kernels.cpu.engine.instructions import prefetch_rows
+from bigmodel_core.kernels.cpu.engine.instructions import prefetch_bytes
 from bigmodel_core.kernels.cpu.engine.memory import load, load_int, store
 from bigmodel_core.kernels.cpu.engine.native import NativeFunction
 from bigmodel_core.kernels.cpu.recurrent.cells import backward_row
@@ -70,10 +70,10 @@ def backward_kernel(cell: str, dtype: str) -> NativeFunction:
                         d_recurrent + here,
                     )
             coming = (t - onward) * batch + n0  # while the product runs, what the next step reads comes near
-            prefetch_rows(gates + coming * wide, (n1 - n0) * wide)
-            prefetch_rows(d_gates + coming * wide, (n1 - n0) * wide)
+            prefetch_bytes(gates + coming * wide, (n1 - n0) * wide)
+            prefetch_bytes(d_gates + coming * wide, (n1 - n0) * wide)
             if has_cells:
-                prefetch_rows(cells + (coming + reverse * batch) * row, (n1 - n0) * row)
+                prefetch_bytes(cells + (coming + reverse * batch) * row, (n1 - n0) * row)
             d_sums, into = products + (t * batch + n0) * wide, d_state + n0 * row
             product(n1 - n0, units * count, units, d_sums, panels, into, row, into, row)
 
