@@ -67,6 +67,26 @@ def classified(scores: np.ndarray, are_probabilities: bool = False) -> tuple[np.
     return chosen.astype(np.int64), of_both(flat if are_probabilities else sigmoid(flat))
 
 
+def most_probable_spans(start: np.ndarray, end: np.ndarray) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
+    """The most probable span of each sample: where it starts, where it ends, and how probable that is.
+
+    Args:
+        start, end: scores (n, T) of where it starts and ends; it does not end before it starts.
+
+    Returns:
+        The places, int64 (n,) each, and the product of both probabilities, float64 (n,).
+
+    >>> first, last, chance = most_probable_spans(np.zeros((1, 3)), np.array([[-1000.0, 0.0, -1000.0]]))
+    >>> first.tolist(), last.tolist(), chance.round(3).tolist()
+    ([0], [1], [0.333])
+    """
+    chances, ends = softmax(start), softmax(end)
+    products = np.maximum.accumulate(chances, -1) * ends
+    last = products.argmax(-1)
+    before = np.arange(chances.shape[-1]) <= last[:, None]
+    return np.where(before, chances, -1).argmax(-1), last, products.max(-1)
+
+
 def makes_probabilities(output: Value) -> bool:
     """Whether a model's own last step makes probabilities: softmax or sigmoid, whatever is reshaped after."""
     return isinstance(last_step(output).op, (Softmax, Sigmoid))

@@ -13,7 +13,7 @@ from bigmodel_core.data.encoding import Encoding
 from bigmodel_core.data.preprocessing import Preprocessing
 from bigmodel_core.errors import ConfigError, ExportError
 from bigmodel_core.graph.spec import Shape, Spec, format_shape
-from bigmodel_core.nn.probabilities import classified, softmax
+from bigmodel_core.nn.probabilities import classified, most_probable_spans
 from bigmodel_onnx.emit import Emitter
 from bigmodel_onnx.operations import Port
 
@@ -176,11 +176,8 @@ class SpanAnswer:
 
     def compute(self, *scores: np.ndarray) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
         """The same in NumPy and float64, to compare with: start, end, probability."""
-        found = dict(zip(self.names, map(softmax, scores), strict=True))
-        chances = np.triu(found["start"][:, :, None] * found["end"][:, None, :])
-        flat = chances.reshape(len(chances), -1)
-        start, end = np.divmod(flat.argmax(1), chances.shape[2])
-        return start, end, flat.max(1)
+        found = dict(zip(self.names, scores, strict=True))
+        return most_probable_spans(found["start"], found["end"])
 
 
 def answer_for(output: Spec, known: Encoding, is_probability: bool) -> Answer | Numbers | None:

@@ -13,10 +13,15 @@ import bigmodel_core as bm
 from bigmodel_core.errors import DataError
 from bigmodel_datasets.question_files import Question, questions_of
 from bigmodel_datasets.text_tables import TABLES, check_options, files_of
-from bigmodel_datasets.text_tokens import pairs_of, parts_of, ragged, remembered, tokenizer_for
-
-LONGEST = 30
-"""The most tokens of an answer that is looked for."""
+from bigmodel_datasets.text_tokens import (
+    groups_of,
+    left_note,
+    pairs_of,
+    parts_of,
+    ragged,
+    remembered,
+    tokenizer_for,
+)
 
 
 @dataclass(frozen=True)
@@ -44,8 +49,8 @@ class QuestionAnswers(bm.Dataset):
             special tokens [CLS] and [SEP], or what stands for them.
         vocabulary: how many tokens one that is trained has; at most 8192 if None.
         lowercase: whether texts are made lower case.
-        test_fraction: share of the questions that is the test split, unless a file is.
-        seed: which questions these are.
+        test_fraction: share of the passages whose questions are the test split, unless a file is.
+        seed: which passages these are.
     """
 
     name: ClassVar[str] = "question-answers"
@@ -79,8 +84,13 @@ class QuestionAnswers(bm.Dataset):
             for part, paths in files.items()
         }
         questions = [item for items in found.values() for item in items]
+        # All questions about a passage are in one split.
         parts = parts_of(
-            {part: len(items) for part, items in found.items()}, len(questions), self.test_fraction, self.seed
+            {part: len(items) for part, items in found.items()},
+            len(questions),
+            self.test_fraction,
+            self.seed,
+            groups=groups_of([item.passage for item in questions]),
         )
         tokenizer = tokenizer_for(
             self.tokenizer,
@@ -90,30 +100,29 @@ class QuestionAnswers(bm.Dataset):
             lowercase=self.lowercase,
         )
         frames = _Frames(tokenizer)
-        kept, samples, places = [], [], []
-        for row, item in enumerate(questions):
-            tokens, segments = frames.sample(item.question, item.passage)
-            if len(tokens) <= self.length:
-                kept.append(row)
-                samples.append((tokens, segments))
-                places.append(frames.places(item))
-        self._check(len(kept), len(questions))
-        x = tuple(ragged(part) for part in zip(*samples, strict=True))
-        first, last = np.array(places, np.int64).T
-        whole, order = bm.Split(x, {"start": first, "end": last}), np.array(kept)
-        splits: dict[str, Any] = {
-            part: whole.take(np.flatnonzero(np.isin(order, own))) for part, own in parts.items()
-        }
-        left = len(questions) - len(kept)
+        samples = [frames.sample(item.question, item.passage) for item in questions]
+        is_kept = np.array([len(tokens) <= self.length for tokens, _ in samples])
+        if not is_kept.any():
+            raise DataError(
+                f"all questions have more than {self.length} tokens with their passages.",
+                where=questions[0].where,
+                fix="use a greater length.",
+            )
+        splits: dict[str, Any] = {}
+        for part, members in parts.items():
+            chosen = members[is_kept[members]]
+            places = np.array([frames.places(questions[row]) for row in chosen], np.int64).reshape(-1, 2)
+            splits[part] = bm.Split(
+                tuple(ragged(samples[row][side] for row in chosen) for side in (0, 1)),
+                {"start": places[:, 0], "end": places[:, 1]},
+            )
         names = sorted({path.name for paths in files.values() for path in paths})
         return bm.Data(
             name=self.name,
             **splits,
             input_meaning=f"a question and a passage, up to {self.length} tokens of {tokenizer.size:,}",
             source=f"{len(questions):,} questions of {', '.join(names[:3])}",
-            notes=(f"{left:,} questions of more than {self.length} tokens were left out (length).",)
-            if left
-            else (),
+            notes=left_note(int((~is_kept).sum()), f"questions of more than {self.length} tokens"),
             tokenizer=tokenizer,
             made_by=remembered(self, tokenizer=tokenizer),
         )
@@ -140,7 +149,8 @@ class QuestionAnswers(bm.Dataset):
     def spans(
         self, texts: Sequence[str], scores: Mapping[str, np.ndarray], encoding: bm.Encoding
     ) -> list[list[dict[str, Any]]]:
-        """The answer to each question, and where it stands in the text; an empty list if there is none.
+        """The answer to each question, and where it stands in the text; an empty list if there is none: the
+        most probable span is not in the passage.
 
         Args:
             texts: what was predicted.
@@ -150,14 +160,13 @@ class QuestionAnswers(bm.Dataset):
         """
         assert encoding.tokenizer is not None
         frames, found = _Frames(encoding.tokenizer), list[list[dict[str, Any]]]()
-        for row, (question, passage) in enumerate(pairs_of(texts)):
-            offsets, before = encoding.tokenizer.encode(passage).offsets, frames.before(question)
-            own = {name: array[row] for name, array in scores.items()}
-            first, last, probability = (
-                (own["start"], own["end"], own["probability"])
-                if "probability" in own
-                else _most_probable(own["start"], own["end"], before, len(offsets))
-            )
+        spans = (
+            (scores["start"], scores["end"], scores["probability"])
+            if "probability" in scores
+            else bm.probabilities.most_probable_spans(scores["start"], scores["end"])
+        )
+        for (question, passage), first, last, probability in zip(pairs_of(texts), *spans, strict=True):
+            offsets, before = frames.encoded(passage).offsets, frames.before(question)
             if not before <= first <= last < before + len(offsets):
                 found.append([])
                 continue
@@ -174,14 +183,6 @@ class QuestionAnswers(bm.Dataset):
                 ]
             )
         return found
-
-    def _check(self, kept: int, count: int) -> None:
-        if not kept:
-            raise DataError(
-                f"all {count:,} questions have more than {self.length} tokens with their passages.",
-                where=self.name,
-                fix="set a larger length.",
-            )
 
     @classmethod
     def example(cls, folder: Path) -> None:
@@ -234,19 +235,3 @@ class _Frames:
             )
         before = self.before(item.question)
         return before + int(own[0]), before + int(own[-1])
-
-
-def _most_probable(start: np.ndarray, end: np.ndarray, before: int, count: int) -> tuple[int, int, float]:
-    """The first and the last token of the answer, and its probability; both are 0 if there is none.
-
-    Args:
-        start, end: the scores of each token of a sample.
-        before: the place of the passage's first token.
-        count: how many tokens the passage has.
-    """
-    places = np.array([0, *range(before, before + count)])
-    both = np.outer(*(bm.probabilities.softmax(scores)[places] for scores in (start, end)))
-    both *= np.triu(np.ones_like(both)) - np.triu(np.ones_like(both), LONGEST)
-    both[0, 1:] = 0  # no answer begins at [CLS] and ends elsewhere
-    first, last = np.unravel_index(both.argmax(), both.shape)
-    return int(places[first]), int(places[last]), float(both[first, last])

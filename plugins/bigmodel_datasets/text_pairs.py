@@ -12,7 +12,7 @@ import numpy as np
 import bigmodel_core as bm
 from bigmodel_core.errors import DataError
 from bigmodel_datasets.text_tables import TABLES, check_options, files_of, joined, read_texts
-from bigmodel_datasets.text_tokens import parts_of, ragged, remembered, tokenizer_for
+from bigmodel_datasets.text_tokens import groups_of, left_note, parts_of, ragged, remembered, tokenizer_for
 
 SPECIALS = ("<unk>", "<s>", "</s>")
 
@@ -71,9 +71,13 @@ class TextPairs(bm.Dataset):
         rows = joined(list(tables.values()))
         sources, targets = rows.columns["source"], rows.columns["target"]
         # All targets of a source are in one split: a word with two pronunciations is met once.
-        numbers = {text: number for number, text in enumerate(dict.fromkeys(sources))}
-        groups = np.array([numbers[text] for text in sources])
-        parts = self._parts({part: len(table) for part, table in tables.items()}, groups)
+        parts = parts_of(
+            {part: len(table) for part, table in tables.items()},
+            len(rows),
+            self.test_fraction,
+            self.seed,
+            groups=groups_of(sources),
+        )
         own, other = self._tokenizers(sources, targets, parts["train"], like)
         before = [self._ids(sources, own), self._ids(targets, other)]
         start, end = other.special("start"), other.special("end")
@@ -103,9 +107,7 @@ class TextPairs(bm.Dataset):
             input_meaning=f"a text of up to {self.length} tokens of {own.size:,}, and the first tokens of"
             f" another, of {other.size:,}",
             source=f"{len(rows):,} pairs of {', '.join(names[:3])}",
-            notes=(f"{left_out:,} pairs with a text of {self.length} tokens or more were left out (length).",)
-            if left_out
-            else (),
+            notes=left_note(left_out, f"pairs with a text of {self.length} tokens or more"),
             tokenizer=own,
             target_tokenizer=other,
             ignore=-1,
@@ -120,21 +122,6 @@ class TextPairs(bm.Dataset):
 
     def _ids(self, texts: Sequence[str], tokenizer: bm.Tokenizer) -> list[np.ndarray]:
         return tokenizer.encode_all(texts)
-
-    def _parts(self, sizes: dict[str, int], groups: np.ndarray) -> dict[str, np.ndarray]:
-        """The rows of each split."""
-        if "test" in sizes:
-            return parts_of(sizes, len(groups), self.test_fraction, self.seed)
-        own = groups[: sizes["train"]]
-        _, out = bm.split_indices(int(own.max()) + 1, self.test_fraction, self.seed)
-        is_out = np.isin(own, out)
-        found = {"train": np.flatnonzero(~is_out), "test": np.flatnonzero(is_out)}
-        rest = {part: size for part, size in sizes.items() if part != "train"}
-        begin = sizes["train"]
-        for part, size in rest.items():
-            found[part] = np.arange(begin, begin + size)
-            begin += size
-        return found
 
     def _tokenizers(
         self, sources: Sequence[str], targets: Sequence[str], train: np.ndarray, like: bm.Encoding | None

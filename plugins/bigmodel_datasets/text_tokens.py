@@ -86,8 +86,18 @@ def cut_note(count: int, length: int, what: str = "texts") -> tuple[str, ...]:
     return () if count == 0 else (f"{count:,} {what} of more than {length} tokens were cut (length).",)
 
 
+def left_note(count: int, what: str) -> tuple[str, ...]:
+    """A note on samples that were left out, since they are too long."""
+    return () if count == 0 else (f"{count:,} {what} were left out (length).",)
+
+
 def parts_of(
-    found: dict[str, Any], count: int, fraction: float, seed: int, classes: np.ndarray | None = None
+    found: dict[str, int],
+    count: int,
+    fraction: float,
+    seed: int,
+    classes: np.ndarray | None = None,
+    groups: np.ndarray | None = None,
 ) -> dict[str, np.ndarray]:
     """Which rows are whose: those of files named so, else a part of the training rows is held out.
 
@@ -97,14 +107,33 @@ def parts_of(
         fraction: of the test split, if no file is.
         seed: key of the choice.
         classes: the class of each row, if each keeps its share.
+        groups: the number of each row's group, if the rows of a group stay together: of a passage or source.
+
+    Raises:
+        DataError: all rows are of one group.
     """
     ends = np.cumsum(list(found.values()))
     rows = {part: np.arange(end - size, end) for (part, size), end in zip(found.items(), ends, strict=True)}
     if "test" in rows:
         return rows
     own = rows["train"]
+    if groups is not None:
+        if not groups[own].any():
+            raise DataError(
+                "all rows have one passage or source, so that none can be held out to test.",
+                fix="put a file test beside a file train, or add rows.",
+            )
+        _, chosen = bm.split_indices(int(groups[own].max()) + 1, fraction, seed)
+        is_out = np.isin(groups[own], chosen)
+        return {**rows, "train": own[~is_out], "test": own[is_out]}
     kept, out = bm.split_indices(len(own), fraction, seed, classes=None if classes is None else classes[own])
     return {**rows, "train": own[kept], "test": own[out]}
+
+
+def groups_of(texts: Sequence[str]) -> np.ndarray:
+    """The number of each text, which equal ones share; counted in their order."""
+    numbers = {text: number for number, text in enumerate(dict.fromkeys(texts))}
+    return np.array([numbers[text] for text in texts])
 
 
 def pairs_of(texts: Sequence[str]) -> list[tuple[str, str]]:

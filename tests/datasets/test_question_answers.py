@@ -14,12 +14,18 @@ from bigmodel_core.errors import DataError
 
 HEADER = "question\tpassage\tanswer\tstart"
 PASSAGE = "The old dog sat by the sea, and the cat sat in a tree."
+HEROES = ["dog", "cat", "tree", "sea", "tea"]
+PASSAGES = [f"{PASSAGE} It is a story of the {hero}." for hero in HEROES]
 ROWS = [
-    ("Who sat by the sea?", PASSAGE, "The old dog", 0),
-    ("Who sat in a tree?", PASSAGE, "the cat", PASSAGE.index("the cat")),
-    ("What did the cat do?", PASSAGE, "sat", PASSAGE.rindex("sat")),
-    ("Who sang?", PASSAGE, "", ""),
-] * 5
+    row
+    for passage in PASSAGES
+    for row in (
+        ("Who sat by the sea?", passage, "The old dog", 0),
+        ("Who sat in a tree?", passage, "the cat", passage.index("the cat")),
+        ("What did the cat do?", passage, "sat", passage.rindex("sat")),
+        ("Who sang?", passage, "", ""),
+    )
+]
 
 
 def table(folder: Path, rows: Any = ROWS) -> Path:
@@ -29,17 +35,18 @@ def table(folder: Path, rows: Any = ROWS) -> Path:
 
 
 def squad(folder: Path, rows: Any = ROWS) -> Path:
-    asked = [
-        {
+    asked: dict[str, list[Any]] = {}
+    for number, (question, passage, answer, start) in enumerate(rows):
+        item = {
             "id": str(number),
             "question": question,
             "answers": [{"text": answer, "answer_start": start}] if answer else [],
             "is_impossible": not answer,
         }
-        for number, (question, _, answer, start) in enumerate(rows)
-    ]
+        asked.setdefault(passage, []).append(item)
+    paragraphs = [{"context": passage, "qas": items} for passage, items in asked.items()]
     path = folder / "train-v2.0.json"
-    path.write_text(json.dumps({"data": [{"paragraphs": [{"context": PASSAGE, "qas": asked}]}]}), "utf-8")
+    path.write_text(json.dumps({"data": [{"paragraphs": paragraphs}]}), "utf-8")
     return path
 
 
@@ -75,6 +82,16 @@ def test_without_a_start_the_first_occurrence_counts(tmp_path: Path) -> None:
     assert first != exact
 
 
+def test_questions_about_a_passage_are_in_one_split(tmp_path: Path) -> None:
+    data = bm.datasets.load("question-answers", table(tmp_path), test_fraction=0.4)
+    stories = [
+        {data.tokenizer.decode(row).split("story of the")[1].split()[0] for row in np.asarray(split.x[0])}
+        for split in (data.train, data.test)
+    ]
+    assert len(stories[0]) == 3 and stories[0] | stories[1] == set(HEROES)
+    assert len(data.test) == 8
+
+
 def test_long_passages_are_left_out_and_counted(tmp_path: Path) -> None:
     rows = [*ROWS, ("Who?", PASSAGE * 20, "cat", PASSAGE.index("cat"))]
     data = bm.datasets.load("question-answers", table(tmp_path, rows), length=40)
@@ -87,7 +104,11 @@ def test_files_of_squad_are_known_by_their_names(tmp_path: Path) -> None:
     squad(tmp_path)
     (tmp_path / "model.tokenizer.json").write_text("{}")
     data = bm.datasets.load("question-answers", tmp_path)
-    assert len(data.splits()["validation"]) == 20 and len(data.train) + len(data.test) == 20
+    assert {part: len(split) for part, split in data.splits().items()} == {
+        "train": 16,
+        "test": 4,
+        "validation": 20,
+    }
 
 
 def test_the_most_probable_answer_is_found_in_the_text(tmp_path: Path) -> None:
@@ -100,16 +121,22 @@ def test_the_most_probable_answer_is_found_in_the_text(tmp_path: Path) -> None:
         for tokens, first, last in zip(np.asarray(split.x[0]), split.y["start"], split.y["end"], strict=True)
         if "what" in data.tokenizer.decode(tokens)
     )
-    length = int(made.of_texts([f"{question}\t{PASSAGE}"], data.encoding)[0].lengths()[0])
+    asked = [f"{question}\t{PASSAGES[0]}"]
+    length = int(made.of_texts(asked, data.encoding)[0].lengths()[0])
     scores = {name: np.zeros((1, length), np.float32) for name in ("start", "end")}
     scores["start"][0, first] = scores["end"][0, last] = 9
     scores["end"][0, first - 1] = 12  # an end before its beginning is no answer
-    ((found,),) = made.spans([f"{question}\t{PASSAGE}"], scores, data.encoding)
+    ((found,),) = made.spans(asked, scores, data.encoding)
     assert (found["text"], found["start"]) == (answer, len(question) + 1 + int(start))
     both = [np.exp(part[0].astype(float)) / np.exp(part[0].astype(float)).sum() for part in scores.values()]
     assert found["probability"] == pytest.approx(both[0][first] * both[1][last], rel=1e-5)
-    scores["start"][0, 0] = scores["end"][0, 0] = 20
-    assert made.spans([f"{question}\t{PASSAGE}"], scores, data.encoding) == [[]]
+    places = {"start": np.array([first]), "end": np.array([last]), "probability": np.array([0.5])}
+    ((of_file,),) = made.spans(asked, places, data.encoding)
+    assert of_file == {**found, "probability": 0.5}
+    scores["start"][0, 1] = scores["end"][0, 2] = 20
+    assert made.spans(asked, scores, data.encoding) == [[]], "in the question there is no answer"
+    scores["start"][0, 0] = scores["end"][0, 0] = 40
+    assert made.spans(asked, scores, data.encoding) == [[]]
 
 
 @pytest.mark.parametrize(
@@ -123,7 +150,8 @@ def test_the_most_probable_answer_is_found_in_the_text(tmp_path: Path) -> None:
         ),
         ([*ROWS, ("Who?", PASSAGE, "the cat", "x")], {"start": "start"}, "line 22: start is 'x'"),
         ([*ROWS, ("", PASSAGE, "the cat", 3)], {}, "line 22: the question is empty"),
-        (ROWS, {"length": 8}, "all 20 questions have more than 8 tokens"),
+        (ROWS[:4], {}, "all rows have one passage or source, so that none can be held out to test"),
+        (ROWS, {"length": 8}, "a.tsv, line 2: all questions have more than 8 tokens"),
     ],
 )
 def test_rows_that_cannot_be_used_are_named(rows: Any, options: Any, match: str, tmp_path: Path) -> None:
