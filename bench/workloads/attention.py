@@ -24,35 +24,43 @@ def _arrays(steps: int) -> Arrays:
     return tuple(normal(4, 12, steps, 64, seed=seed) for seed in range(4))
 
 
-def _ours(is_causal: bool, is_trained: bool, q: Any, k: Any, v: Any, dy: Any) -> Sequence[Any]:
+def _ours(
+    is_causal: bool, dropout: float, is_trained: bool, q: Any, k: Any, v: Any, dy: Any
+) -> Sequence[Any]:
     from bigmodel_core import ops
 
-    y = ops.attention(q, k, v, causal=is_causal)
+    y = ops.attention(q, k, v, causal=is_causal, dropout=dropout)
     return [y, *ops.gradients(ops.sum(y * dy), [q, k, v])] if is_trained else [y]
 
 
-def _torch(is_causal: bool, is_trained: bool, q: Any, k: Any, v: Any, dy: Any) -> Callable[[], Any]:
+def _torch(
+    is_causal: bool, dropout: float, is_trained: bool, q: Any, k: Any, v: Any, dy: Any
+) -> Callable[[], Any]:
     import torch
 
     operands = [x.clone().requires_grad_(is_trained) for x in (q, k, v)]
 
     def call() -> Any:
-        y = torch.nn.functional.scaled_dot_product_attention(*operands, is_causal=is_causal)
+        y = torch.nn.functional.scaled_dot_product_attention(
+            *operands, is_causal=is_causal, dropout_p=dropout
+        )
         return torch.autograd.grad(y, operands, dy) if is_trained else y
 
     return call
 
 
+CASES: dict[str, tuple[bool, float, bool]] = {
+    "causal, forward": (True, 0.0, False),
+    "causal, with gradients": (True, 0.0, True),
+    "all keys, forward": (False, 0.0, False),
+    "all keys, with gradients": (False, 0.0, True),
+    "all keys, dropout 0.1, with gradients": (False, 0.1, True),
+}
+
+
 def measure(row: str, peer: str, run: Run) -> dict[str, float]:
     cases = [
-        Case(
-            f"{'causal' if is_causal else 'all keys'}, {'with gradients' if is_trained else 'forward'}",
-            0,
-            partial(_arrays, STEPS[row]),
-            partial(_ours, is_causal, is_trained),
-            partial(_torch, is_causal, is_trained),
-        )
-        for is_causal in (True, False)
-        for is_trained in (False, True)
+        Case(name, 0, partial(_arrays, STEPS[row]), partial(_ours, *options), partial(_torch, *options))
+        for name, options in CASES.items()
     ]
     return times(cases, peer, run)

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from bigmodel_core.kernels.inlining import inline
+
 
 def random_words(index, seed, step, key):
     """64 random bits: the first two words of Philox 4x32 with ten rounds (Salmon et al., 2011), counter
@@ -27,3 +29,6 @@ def random_words(index, seed, step, key):
 def random_bits(index, seed, step, key):
     """32 random bits: the first word of those."""
     return random_words(index, seed, step, key) & 0xFFFFFFFF
+
+
+inline(random_words, random_bits)
