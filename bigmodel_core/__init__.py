@@ -90,6 +90,7 @@ _PLACES = {
 }
 _HOMES = {name: module for module, names in _PLACES.items() for name in names}
 _MODULES = {
+    "charts": "bigmodel_core.charts",
     "conforming": "bigmodel_core.data.conforming",
     "dtypes": "bigmodel_core.graph.dtypes",
     "errors": "bigmodel_core.errors",
@@ -161,6 +162,7 @@ read_with(_recorded_encoding)
 
 
 if TYPE_CHECKING:
+    from bigmodel_core import charts as charts
     from bigmodel_core import errors as errors
     from bigmodel_core import ops as ops
     from bigmodel_core import registry as registry

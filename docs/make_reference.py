@@ -9,7 +9,7 @@ import inspect
 from pathlib import Path
 
 import bigmodel_core as bm
-from bigmodel_core import errors, ops, registry, testing
+from bigmodel_core import charts, errors, ops, registry, testing
 from bigmodel_core.nn import initializers
 
 TARGET = Path(__file__).with_name("reference.md")
@@ -85,7 +85,12 @@ def text() -> str:
         lines += [f"## {title}", ""]
         classes = sorted(registry.classes(kind), key=lambda cls: cls.__name__)
         lines += table([(cls.__name__ + signature(cls), sentence(cls)) for cls in classes])
-    for module, title in ((ops, "Ops"), (initializers, "Initializers"), (testing, "Testing")):
+    for module, title in (
+        (ops, "Ops"),
+        (initializers, "Initializers"),
+        (charts, "Charts"),
+        (testing, "Testing"),
+    ):
         lines += [f"## {title}: `bm.{module.__name__.split('.')[-1]}`", ""]
         names = getattr(module, "__all__", None) or sorted(initializers.NAMED)
         lines += table([(name, sentence(getattr(module, name))) for name in names])

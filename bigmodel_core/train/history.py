@@ -69,6 +69,16 @@ class History:
         parts = [epochs, *values, *["interrupted"] * self.interrupted]
         return f"<History of {', '.join(parts)}>"
 
+    def _repr_html_(self) -> str:
+        """The learning curves, for notebooks."""
+        from html import escape
+
+        from bigmodel_core.train.curves import curves
+
+        shown = "".join(f"<div>{chart.svg}</div>" for chart in curves(self.epochs))
+        about = f"<p>{escape(repr(self))}</p>"
+        return f'{about}<div style="display:flex;flex-wrap:wrap;gap:8px">{shown}</div>'
+
     def __len__(self) -> int:
         return len(self.epochs)
 

@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import json
+import math
 import os
+import re
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
@@ -121,3 +123,15 @@ def test_a_matrix_is_measured_but_never_monitored(tmp_path: Path) -> None:
     matrix = history.last["val_confusion_matrix"]
     assert sum(sum(row) for row in matrix) == 30
     assert runs.read_manifest(tmp_path)["monitor"] == "val_loss"
+
+
+def test_a_history_shows_each_measure_in_a_notebook() -> None:
+    logs = [
+        {"epoch": 1, "loss": 2.0, "val_loss": 2.5, "seconds": 0.1},
+        {"epoch": 2, "loss": 1.0, "val_loss": math.nan},
+    ]
+    shown = History(logs)._repr_html_()
+    assert re.findall(r"<title id=\S+>(\w+)</title>", shown) == ["loss", "seconds"]
+    assert [point in shown for point in ("val_loss: 2.5 at 1", "loss: 1 at 2", "seconds: 0.1 at 1")] == [
+        True
+    ] * 3

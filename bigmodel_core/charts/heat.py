@@ -1,0 +1,149 @@
+"""Tables of numbers as colours: confusion matrices, attention, correlations."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Any
+
+import numpy as np
+
+from bigmodel_core.charts.chart import WIDTH, Chart, chart, place, text, told
+from bigmodel_core.charts.colours import picture, png
+from bigmodel_core.charts.frame import TICK, heading, nothing
+from bigmodel_core.charts.numbers import floats
+from bigmodel_core.charts.texts import number, shortened, width
+from bigmodel_core.errors import UsageError
+
+CELLS, DEEPEST = 40, 0.7
+"""Rows and columns beyond which cells are pixels of a picture; and the share of colour in the strongest cell,
+on which text can still be read."""
+
+
+def heatmap(
+    values: Any,
+    *,
+    rows: Sequence[str] | None = None,
+    columns: Sequence[str] | None = None,
+    title: str = "",
+    row_label: str = "",
+    column_label: str = "",
+) -> Chart:
+    """A table of numbers, the stronger in colour the larger; numbers below 0 have a colour of their own.
+
+    Args:
+        values: (R, C); NaN is an empty cell. Numbers are written in cells where there is room for them.
+        rows, columns: what each row and column is called.
+        title, row_label, column_label: what is written.
+
+    Raises:
+        UsageError: something is no number, or there are more names than rows or columns.
+
+    >>> heatmap([[8, 2], [1, 9]], rows=["cat", "dog"], columns=["cat", "dog"], title="Found").description
+    '2 rows, 2 columns; least 1, most 9 (row dog, column dog).'
+    """
+    table = floats(values, "heatmap", 2)
+    _check(table, rows, columns)
+    if not np.isfinite(table).any():
+        parts, height = nothing(title)
+        return chart(parts, title, "No values.", height=height)
+    high, wide = table.shape
+    names = [str(name) for name in (range(high) if rows is None else rows)]
+    above = [str(name) for name in (range(wide) if columns is None else columns)]
+    where = np.unravel_index(int(np.nanargmax(table)), table.shape)
+    least, most = number(float(np.nanmin(table))), number(float(np.nanmax(table)))
+    words = (
+        f"{high} rows, {wide} columns; least {least}, most {most}"
+        f" (row {names[where[0]]}, column {above[where[1]]})."
+    )
+    note = " / ".join(
+        part
+        for part in (
+            f"rows: {row_label}" if row_label else "",
+            f"columns: {column_label}" if column_label else "",
+        )
+        if part
+    )
+    parts, top = heading(title, (), note)
+    left = (
+        14 + max(width(shortened(name, WIDTH * 0.25, TICK), TICK) for name in names) if high <= CELLS else 8.0
+    )
+    cell = min(46.0, (WIDTH - left - 10) / wide, 46.0 if high <= CELLS else (WIDTH - 16) / high)
+    is_slanted = any(width(name, TICK) > cell - 2 for name in above)
+    if wide <= CELLS:
+        longest = max(width(shortened(name, 90, TICK), TICK) for name in above)
+        top += longest + 4 if is_slanted else 14
+        parts += [
+            _above(name, left + (at + 0.5) * cell, top - 6, is_slanted) for at, name in enumerate(above)
+        ]
+    if high <= CELLS:
+        parts += [
+            text(
+                left - 6,
+                top + (at + 0.5) * cell + 4,
+                shortened(name, WIDTH * 0.25, TICK),
+                anchor="end",
+                size=TICK,
+            )
+            for at, name in enumerate(names)
+        ]
+    if max(high, wide) > CELLS:
+        parts.append(
+            f'<image x="{place(left)}" y="{place(top)}" width="{place(wide * cell)}"'
+            f' height="{place(high * cell)}" preserveAspectRatio="none" style="image-rendering:pixelated"'
+            f' href="{png(picture(table))}"/>'
+        )
+    else:
+        parts += _cells(table, names, above, left, top, cell)
+    return chart(parts, title, words, height=top + high * cell + 10)
+
+
+def _check(table: np.ndarray, rows: Sequence[str] | None, columns: Sequence[str] | None) -> None:
+    for names, count, what in ((rows, table.shape[0], "rows"), (columns, table.shape[1], "columns")):
+        if names is not None and len(names) != count:
+            raise UsageError(
+                f"{len(names)} names for {count} {what}.",
+                where="heatmap",
+                fix="pass a name for each, or none.",
+            )
+
+
+def _above(name: str, x: float, y: float, is_slanted: bool) -> str:
+    """The name of a column: upright where it is wider than the column."""
+    shown = shortened(name, 90, TICK)
+    if not is_slanted:
+        return text(x, y, shown, anchor="middle", size=TICK)
+    upright = text(x, y, shown, size=TICK)
+    return upright.replace("<text", f'<text transform="rotate(-90 {place(x)} {place(y)}) translate(0 4)"', 1)
+
+
+def _cells(
+    table: np.ndarray, rows: list[str], columns: list[str], left: float, top: float, cell: float
+) -> list[str]:
+    known = table[np.isfinite(table)]
+    strongest = np.abs(known).max() or 1.0
+    is_whole = bool(np.all(known == np.floor(known)))
+    labels = [[_written(float(value), is_whole) for value in row] for row in table]
+    size = min(TICK, cell / max(1.0, max(width(item, 1) for row in labels for item in row)) * 0.92)
+    high, wide = (count * cell + 1 for count in table.shape)
+    at = f'x="{place(left - 1)}" y="{place(top - 1)}"'
+    parts = [f'<rect class="grid" {at} width="{place(wide)}" height="{place(high)}"/>']
+    for i, j in np.ndindex(table.shape):
+        value = table[i, j]
+        if not np.isfinite(value):
+            continue
+        x, y = left + j * cell, top + i * cell
+        kind, share = ("cold" if value < 0 else "heat"), float(abs(value) / strongest) * DEEPEST
+        square = (
+            f'<rect class="{kind}" x="{place(x)}" y="{place(y)}" width="{place(cell - 1)}"'
+            f' height="{place(cell - 1)}" fill-opacity="{share:.2f}"/>'
+        )
+        parts.append(told(square, f"{rows[i]}, {columns[j]}: {number(float(value))}"))
+        if size >= 7.5 and (value or not is_whole):
+            parts.append(
+                text(x + cell / 2, y + cell / 2 + size * 0.36, labels[i][j], anchor="middle", size=size)
+            )
+    return parts
+
+
+def _written(value: float, is_whole: bool) -> str:
+    return "" if not np.isfinite(value) else number(value) if is_whole else f"{value:.2f}"
