@@ -85,6 +85,7 @@ _PLACES = {
     "bigmodel_core.train.history": ("deciding_loss",),
     "bigmodel_core.train.metric": ("Metric", "MetricState"),
     "bigmodel_core.train.pretrained": ("from_pretrained", "to_pretrained"),
+    "bigmodel_core.train.run": ("Run", "runs"),
     "bigmodel_core.train.step_file": ("load_steps", "save_steps"),
     "bigmodel_core.train.trainer": ("Trainer",),
     "bigmodel_core.train.value_and_grad": ("value_and_grad",),

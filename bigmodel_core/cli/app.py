@@ -37,6 +37,7 @@ COMMANDS: dict[str, dict[str, str]] = {
         "generate": "Write on after a prompt with a trained language model.",
     },
     "Look": {
+        "runs": "List runs, compare, mark or delete them.",
         "info": "Show what a model, run, checkpoint or ONNX file contains.",
         "data": "List data sets, or show one.",
         "plugins": "List, show, check or create plugins.",

@@ -133,12 +133,12 @@ def run_of(path: Path) -> Path | None:
 def results_of(content: Checkpoint) -> dict[str, float]:
     """What was measured of the model in a checkpoint: in its epoch, and on the test samples of its run."""
     from bigmodel_core.train import runs
+    from bigmodel_core.train.history import ABOUT_TIME
 
-    about_time = ("epoch", "learning_rate", "seconds", "samples_per_second")
     found = {
         key: value
         for key, value in content.about.metrics.items()
-        if isinstance(value, (int, float)) and key not in about_time
+        if isinstance(value, (int, float)) and key not in ("epoch", *ABOUT_TIME)
     }
     run = run_of(content.path)
     results = (

@@ -111,7 +111,16 @@ def display_name(cls: type[Any]) -> str:
     fields = dataclasses.fields(cls) if dataclasses.is_dataclass(cls) else ()
     if isinstance(own, str) and own and all(field.name != "name" for field in fields):
         return own
-    return re.sub(r"(?<=[a-z0-9])(?=[A-Z])|(?<=[A-Z])(?=[A-Z][a-z])", "_", cls.__name__).lower()
+    return snake_case(cls.__name__)
+
+
+def snake_case(name: str) -> str:
+    """The name of a class in words.
+
+    >>> snake_case("CrossEntropy"), snake_case("AdamW"), snake_case("BigmodelCNN")
+    ('cross_entropy', 'adam_w', 'bigmodel_cnn')
+    """
+    return re.sub(r"(?<=[a-z0-9])(?=[A-Z])|(?<=[A-Z])(?=[A-Z][a-z])", "_", name).lower()
 
 
 def keys(cls: type[Any]) -> set[str]:

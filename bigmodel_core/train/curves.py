@@ -6,11 +6,10 @@ from collections.abc import Mapping, Sequence
 from typing import Any
 
 from bigmodel_core import charts
+from bigmodel_core.train.history import ABOUT_TIME
 
 VALIDATION = "val_"
 """What the names of measures on validation samples begin with."""
-ABOUT_TIME = ("learning_rate", "seconds", "samples_per_second")
-"""What is logged besides measures of the model."""
 
 
 def groups(epochs: Sequence[Mapping[str, Any]]) -> dict[str, list[str]]:

@@ -14,6 +14,9 @@ from bigmodel_core.errors import UnknownNameError
 Logs = dict[str, Any]
 """What one epoch measured: "epoch" (from 1), "loss", "val_loss", metrics, "seconds" and so on."""
 
+ABOUT_TIME = ("learning_rate", "seconds", "samples_per_second")
+"""What is logged besides measures of the model."""
+
 _LOW_IS_GOOD = ("loss", "error", "seconds", "deviation")
 
 
@@ -112,9 +115,7 @@ class History:
         Raises:
             UnknownNameError: nothing of this name was measured.
         """
-        higher = (
-            not any(word in name for word in _LOW_IS_GOOD) if higher_is_better is None else higher_is_better
-        )
+        higher = is_better_high(name) if higher_is_better is None else higher_is_better
         values = self[name]
         found = [
             (value if higher else -value, -deciding_loss(self.epochs[position]), -position)
@@ -131,6 +132,23 @@ class History:
             "diverged": self.diverged,
             "run": None if self.run is None else self.run.as_posix(),
         }
+
+
+def is_better_high(name: str) -> bool:
+    """Whether high values of a measure are good, by its name: losses and errors are to be low, and what a
+    metric of that name says.
+
+    >>> is_better_high("val_accuracy"), is_better_high("val_loss"), is_better_high("val_perplexity")
+    (True, False, False)
+    """
+    if any(word in name for word in _LOW_IS_GOOD):
+        return False
+    from bigmodel_core import registry
+
+    known = set(registry.names("metric"))
+    while name and name not in known:  # "val_masked_accuracy" is that of an output, on validation samples
+        name = name.partition("_")[2]
+    return bool(registry.get("metric", name).higher_is_better) if name else True
 
 
 def json_line(logs: Mapping[str, Any]) -> str:
