@@ -21,6 +21,7 @@ if TYPE_CHECKING:
     from pathlib import Path
 
 _PLACES = {
+    "bigmodel_core.accounting.privacy": ("Privacy",),
     "bigmodel_core.data.augmentation": ("Augmentation", "Draws", "Mixing"),
     "bigmodel_core.data.dataset": ("Data", "Dataset"),
     "bigmodel_core.data.encoding": ("Encoding", "Task"),
@@ -100,6 +101,7 @@ _MODULES = {
     "images": "bigmodel_core.data.images",
     "initializers": "bigmodel_core.nn.initializers",
     "ops": "bigmodel_core.ops",
+    "privacy": "bigmodel_core.auditing.privacy",
     "probabilities": "bigmodel_core.nn.probabilities",
     "registry": "bigmodel_core.registry",
     "status": "bigmodel_core.kernels.status",

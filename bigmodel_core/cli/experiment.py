@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Any, Literal
 
 from bigmodel_core.cli.choice import USUAL_SCHEDULE, Choice, make_schedule
 from bigmodel_core.cli.document import Document
-from bigmodel_core.cli.names import named, wrong_usage
+from bigmodel_core.cli.names import named, settings, wrong_usage
 from bigmodel_core.cli.usual import own_loss
 from bigmodel_core.errors import ConfigError, UsageError
 from bigmodel_core.registry.askers import CORE
@@ -19,6 +19,7 @@ from bigmodel_core.registry.config import owner_of
 from bigmodel_core.registry.field_limits import check_number
 
 if TYPE_CHECKING:
+    from bigmodel_core.accounting.privacy import Privacy
     from bigmodel_core.data.augmentation import Augmentation
     from bigmodel_core.data.dataset import Data
     from bigmodel_core.nn.loss import Loss
@@ -46,6 +47,7 @@ class Train:
         accumulate: batches whose gradients are added up for one update.
         freeze: patterns of parameters that stay as they are.
         ema: how much of the averaged parameters each step keeps; None for no average.
+        privacy: how private training is, as in "epsilon=3,delta=1e-5,clip=1"; None if it is not.
         start_from: the run or checkpoint whose parameters, tokenizers and sizes it begins with; in a file it
             is called `from`.
     """
@@ -64,6 +66,7 @@ class Train:
     accumulate: int = 1
     freeze: tuple[str, ...] = ()
     ema: float | None = None
+    privacy: str | None = None
     start_from: str | None = None
 
     def __post_init__(self) -> None:
@@ -165,6 +168,22 @@ class Experiment:
             return
         with self._placed("monitor", "--monitor"):
             monitored(self.train.monitor, measures(metrics, validated=validated))
+
+    def make_privacy(self) -> Privacy | None:
+        """How private training is to be; None if it is not.
+
+        Raises:
+            UsageError: an option is unknown or does not fit.
+        """
+        from bigmodel_core.accounting.privacy import Privacy
+        from bigmodel_core.registry import config
+
+        if self.train.privacy is None:
+            return None
+        options = settings([part for part in self.train.privacy.split(",") if part.strip()], "--privacy")
+        with self._placed("privacy", "--privacy"), wrong_usage("--privacy"):
+            made: Privacy = config.build(Privacy, config.parse_fields(Privacy, options))
+            return made
 
     def make_augmentations(self) -> list[Augmentation]:
         """The augmentations of training samples.

@@ -33,7 +33,7 @@ def start(experiment: Experiment, out: Path | None, checkpoint_every: int | None
     taken = None if earlier is None else earlier.fields_for(experiment.model)
     sketch = experiment.model.make(taken)
     loss, metrics = experiment.make_loss(sketch), experiment.make_metrics()
-    augment = experiment.make_augmentations()
+    augment, privacy = experiment.make_augmentations(), experiment.make_privacy()
     experiment.make_optimizer(sketch, 1)
     data: Data = (
         dataset.load(experiment.data_dir)
@@ -67,6 +67,7 @@ def start(experiment: Experiment, out: Path | None, checkpoint_every: int | None
             accumulate=how.accumulate,
             freeze=how.freeze,
             ema=how.ema,
+            privacy=privacy,
         )
         if earlier is not None:
             output.say(earlier.put_into(model, data, how.seed, how.device), "dim")

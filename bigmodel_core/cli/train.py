@@ -49,6 +49,12 @@ def train(
     ema: Annotated[
         float | None, _option("--ema", None, "Keep averages of the parameters, too, as in 0.999.")
     ] = None,
+    privacy: Annotated[
+        str | None,
+        _option(
+            "--privacy", "OPTIONS", "Train with differential privacy, as in epsilon=3,delta=1e-5,clip=1."
+        ),
+    ] = None,
     optimizer: Annotated[
         str | None, _option("--optimizer", "NAME", "As in sgd:momentum=0.9.  [default: the model's]")
     ] = None,
@@ -125,6 +131,7 @@ def train(
         "accumulate": accumulate,
         "freeze": freeze,
         "ema": ema,
+        "privacy": privacy,
         "validation": validation,
         "monitor": monitor,
         "seed": seed,

@@ -82,6 +82,22 @@ def _times(turns: np.ndarray, words: np.ndarray, held: int, count: int) -> np.nd
     return times
 
 
+def poisson_sample(n: int, rate: float, *key: int | str) -> np.ndarray:
+    """Each of the numbers 0 to n - 1 with the same probability, whatever the others do; maybe none.
+
+    Args:
+        n: how many there are.
+        rate: the probability, from 0 to 1.
+        key: decides the choice.
+
+    >>> poisson_sample(10, 0.25, 7).tolist(), poisson_sample(10, 0.0, 7).tolist()
+    ([0, 4], [])
+    """
+    if rate >= 1:
+        return np.arange(n)
+    return np.flatnonzero(_words(n, *key) < np.uint64(int(rate * 2**64)))
+
+
 def split_indices(
     n: int, fraction: float, seed: int, *, classes: np.ndarray | None = None, reach: int | None = None
 ) -> tuple[np.ndarray, np.ndarray]:

@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from bigmodel_core.errors import GraphError, ShapeError, close_matches
-from bigmodel_core.graph import Graph, Op, Value, place
+from bigmodel_core.graph import Graph, Op, Value, graph_of, place
 from bigmodel_core.graph.spec import Spec, format_shape
 from bigmodel_core.nn.adapting import Adapting
 from bigmodel_core.nn.outputs import Form
@@ -308,7 +308,7 @@ class Trace:
         """
         if isinstance(op, Carried):
             return (self.carry(here(op.path), inputs[0].spec.with_shape(op.shape), inputs[0]),)
-        return self.graph.apply(op, inputs).outputs
+        return graph_of(inputs).apply(op, inputs).outputs
 
 
 def _two_things(path: str) -> GraphError:

@@ -16,12 +16,13 @@ from bigmodel_core.nn.loss import Loss
 from bigmodel_core.nn.network import Network
 from bigmodel_core.nn.outputs import listed
 from bigmodel_core.plan import Program
+from bigmodel_core.train.batch_size import fitting_batch_size
 from bigmodel_core.train.by_output import Losses, Metrics, check_outputs, ignoring, named_metrics
 from bigmodel_core.train.loss_means import LossMeans
 from bigmodel_core.train.measured import measured
 from bigmodel_core.train.metric import Metric
 from bigmodel_core.train.objective import TARGET, WEIGHTS, Goal
-from bigmodel_core.train.samples import Samples, fitting_batch_size
+from bigmodel_core.train.samples import Samples
 
 EVALUATION_BATCH = 256
 """Samples at a time if nobody says otherwise."""

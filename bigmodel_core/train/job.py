@@ -21,6 +21,7 @@ from bigmodel_core.train.by_output import Metrics, named_metrics
 from bigmodel_core.train.checkpoint import Checkpoint
 from bigmodel_core.train.evaluation import Evaluator
 from bigmodel_core.train.history import deciding_loss
+from bigmodel_core.train.private_sampling import Sampling
 from bigmodel_core.train.run_state import Best, RunState
 from bigmodel_core.train.samples import Samples
 from bigmodel_core.train.snapshot import Snapshot
@@ -51,6 +52,7 @@ class Job:
         state: where the run begins.
         optimizer: with what its schedule takes from the run.
         encoding: how the data became numbers.
+        sampling: how batches are drawn, if training is private.
     """
 
     train: Samples | Stream
@@ -73,6 +75,7 @@ class Job:
     state: RunState
     optimizer: Optimizer
     encoding: Encoding | None
+    sampling: Sampling | None = None
 
     @property
     def batches(self) -> int:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import time
+from collections.abc import Generator
 from contextlib import closing
 from typing import TYPE_CHECKING, Any
 
@@ -14,6 +15,7 @@ from bigmodel_core.train.evaluation import EVALUATION_BATCH
 from bigmodel_core.train.interruption import Interruption
 from bigmodel_core.train.job import Job
 from bigmodel_core.train.loss_means import LossMeans
+from bigmodel_core.train.private_step import PrivateStep
 from bigmodel_core.train.progress import Reporter
 from bigmodel_core.train.samples import Samples
 
@@ -74,17 +76,16 @@ def _train_epoch(trainer: Trainer, job: Job, report: Reporter, interruption: Int
         step.discard()
         tell(trainer, "on_epoch_begin", state.epoch)
     report.epoch_begins(state.epoch, job.epochs, job.batches, state.batch)
-    epoch = job.train.shuffled(
-        job.batch_size, step.seed, state.epoch, state.batch, job.augment, job.workers, job.classes
-    )
-    with closing(epoch) as batches:
+    with closing(_batches(trainer, job)) as batches:
         for batch in batches:
             number = state.batch + 1
             count = len(next(iter(leaves(batch[1]).values())))
             closes = number % trainer.accumulate == 0 or number == job.batches
             loss = window.take(batch, count, number, closes=closes)
             state.batch, state.steps, state.draws = number, step.steps, step.draws
-            if loss is not None:
+            if isinstance(step, PrivateStep):
+                state.ledger = [list(use) for use in step.ledger.uses]
+            if loss is not None and count:
                 if state.first_loss is None:
                     state.first_loss = loss
                 state.losses.add(step.losses or {"": loss}, step.counted, count)
@@ -107,6 +108,14 @@ def _train_epoch(trainer: Trainer, job: Job, report: Reporter, interruption: Int
     return True
 
 
+def _batches(trainer: Trainer, job: Job) -> Generator[tuple[Any, ...]]:
+    """Those of the epoch that are not done yet."""
+    seed, epoch, start = trainer.step.seed, trainer.state.epoch, trainer.state.batch
+    if (drawn := job.sampling) is not None and isinstance(job.train, Samples):
+        return job.train.drawn(drawn.rate, drawn.batches, seed, epoch, start, job.augment, job.workers)
+    return job.train.shuffled(job.batch_size, seed, epoch, start, job.augment, job.workers, job.classes)
+
+
 def _end_epoch(trainer: Trainer, job: Job, report: Reporter, began: float, samples_before: int) -> None:
     """Measure, tell the callbacks, keep what was reached.
 
@@ -124,6 +133,8 @@ def _end_epoch(trainer: Trainer, job: Job, report: Reporter, began: float, sampl
     elif trainer.metrics and isinstance(job.train, Samples):
         found = job.evaluator(job.train, EVALUATION_BATCH, job.workers)
         logs.update({name: value for name, value in found.items() if name not in logs})
+    if trainer.epsilon is not None:
+        logs["epsilon"] = trainer.epsilon
     logs["learning_rate"] = _last_rate(trainer)
     logs["seconds"] = time.perf_counter() - began
     logs["samples_per_second"] = (state.samples - samples_before) / max(seconds, 1e-9)

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from dataclasses import replace
+from dataclasses import asdict, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -22,6 +22,7 @@ from bigmodel_core.nn.network import Network
 from bigmodel_core.nn.optimizer import Optimizer
 from bigmodel_core.registry.config import make, make_list
 from bigmodel_core.train import resume as resuming
+from bigmodel_core.train.batch_size import check_batch_size, fitting_batch_size
 from bigmodel_core.train.by_output import ignoring
 from bigmodel_core.train.described import described, described_loss, described_metrics
 from bigmodel_core.train.evaluation import EVALUATION_BATCH, Evaluator
@@ -29,10 +30,11 @@ from bigmodel_core.train.job import Job, encoded, measures, monitored, parted, w
 from bigmodel_core.train.lock import check_unused
 from bigmodel_core.train.loss_means import LossMeans
 from bigmodel_core.train.objective import Goal, goal_of
+from bigmodel_core.train.private_sampling import check_private, sampling
 from bigmodel_core.train.record import check_free
 from bigmodel_core.train.run_state import RunState
 from bigmodel_core.train.runs import is_run, path_from, read_manifest
-from bigmodel_core.train.samples import Samples, check_batch_size, check_one_pair, fitting_batch_size
+from bigmodel_core.train.samples import Samples, check_one_pair
 from bigmodel_core.train.snapshot import Snapshot
 from bigmodel_core.train.stream import Stream
 from bigmodel_core.train.updates import check_optimizer
@@ -123,6 +125,9 @@ def prepared(
     updates = -(-len(train) // (batch_size * trainer.accumulate))
     optimizer = _for_run(trainer, before, all_epochs, updates)
     check_optimizer(step.programs.optimizer, optimizer)
+    privacy = trainer.privacy
+    if privacy is not None:
+        check_private(train, changes, batch_size)
     options: dict[str, Any] = {
         "epochs": all_epochs,
         "batch_size": batch_size,
@@ -133,6 +138,7 @@ def prepared(
         "optimizer": described(optimizer),
         "freeze": list(step.freeze),
         "ema": step.ema,
+        "privacy": None if privacy is None else asdict(privacy),
         "metrics": described_metrics(trainer.metrics),
         "callbacks": [described(callback) for callback in trainer.callbacks],
         "monitor": monitor,
@@ -154,6 +160,11 @@ def prepared(
         state = resuming.state_of(checkpoint, step, options)
     else:
         state = _state_for(trainer, options)
+    drawn = None
+    if privacy is not None:
+        earlier = before or trainer.options
+        drawn = sampling(privacy, len(train), batch_size, all_epochs, state, earlier)
+        options["noise"] = drawn.noise
     return Job(
         train,
         held_out,
@@ -175,6 +186,7 @@ def prepared(
         state=state,
         optimizer=optimizer,
         encoding=encoding,
+        sampling=drawn,
     )
 
 

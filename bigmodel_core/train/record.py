@@ -15,6 +15,7 @@ from bigmodel_core.train.checkpoint import Checkpoint
 from bigmodel_core.train.history import History, json_line, plain
 from bigmodel_core.train.job import Job
 from bigmodel_core.train.lock import RunLock
+from bigmodel_core.train.private_sampling import spent
 from bigmodel_core.train.run_state import RunState
 from bigmodel_core.train.runs import (
     BEST,
@@ -105,14 +106,15 @@ class Record:
         with contextlib.suppress(RunInUseError), self.locked():
             write_manifest(self.folder, {**read_manifest(self.folder), **facts})
 
-    def end(self, status: str, error: str | None = None) -> None:
-        """Note in the configuration how training ended.
+    def end(self, status: str, error: str | None = None, **facts: Any) -> None:
+        """Note in the configuration how training ended, and what it came to.
 
         Raises:
             CheckpointError: it cannot be written.
         """
         self.lock.check()
-        write_manifest(self.folder, {**read_manifest(self.folder), "status": status, "error": error})
+        ended = {"status": status, "error": error, **facts}
+        write_manifest(self.folder, {**read_manifest(self.folder), **ended})
 
     def keep_best_of(self, resumed: Checkpoint) -> None:
         """Take over the best checkpoint of the resumed run, if that is in another folder.
@@ -193,10 +195,11 @@ def recorded(job: Job, history: History) -> Iterator[Record | None]:
             yield record
         except BaseException as error:
             with contextlib.suppress(CheckpointError):
-                record.end(FAILED, str(getattr(error, "message", "") or error or type(error).__name__))
+                reason = str(getattr(error, "message", "") or error or type(error).__name__)
+                record.end(FAILED, reason, **spent(job.sampling, job.state))
             raise
         ended = INTERRUPTED if history.interrupted else FINISHED
-        record.end(DIVERGED if history.diverged else ended)
+        record.end(DIVERGED if history.diverged else ended, **spent(job.sampling, job.state))
 
 
 def optimizer_paths(step: TrainStep) -> list[str]:

@@ -11,7 +11,7 @@ import numpy as np
 from bigmodel_core.data.encoding import Encoding
 from bigmodel_core.data.preprocessing import Preprocessing
 from bigmodel_core.errors import ShapeError
-from bigmodel_core.graph import Constant, Graph, Input, Value, Variable
+from bigmodel_core.graph import Constant, Graph, Input, Value, Variable, graph_of
 from bigmodel_core.graph.spec import Spec
 from bigmodel_core.nn.layer import Layer
 from bigmodel_core.nn.parameters import Parameter
@@ -86,7 +86,7 @@ class RestoredModel(Layer):
 
     def __call__(self, *inputs: Any) -> Any:
         trace = current_trace()
-        graph, base = trace.graph, trace.graph.path
+        graph, base = graph_of(inputs), trace.graph.path  # in a loop, that of its body
         saved = self._saved(trace, base)
         given = dict(zip(self.inputs, inputs, strict=False))
         if len(inputs) != len(self.inputs):

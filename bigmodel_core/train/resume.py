@@ -10,12 +10,15 @@ from typing import Any
 
 import numpy as np
 
+from bigmodel_core.accounting.privacy import Privacy
 from bigmodel_core.errors import BigmodelError, BigmodelWarning, CheckpointError, DeviceError
 from bigmodel_core.nn.layer import Layer
 from bigmodel_core.nn.network import Network
 from bigmodel_core.registry import config
 from bigmodel_core.train.checkpoint import Checkpoint, read
 from bigmodel_core.train.described import described, each_described
+from bigmodel_core.train.private_sampling import ledger_of
+from bigmodel_core.train.private_step import PrivateStep
 from bigmodel_core.train.record import optimizer_paths
 from bigmodel_core.train.run_state import RunState
 from bigmodel_core.train.runs import BEST, LAST, MANIFEST, is_run, read_manifest, resume_points
@@ -30,12 +33,13 @@ _FIXED = (
     "optimizer",
     "freeze",
     "ema",
+    "privacy",
     "monitor",
     "data",
     "validation",
 )
 """What must be the same for a resumed run to reach the same bits."""
-_SINCE = {"augment": [], "accumulate": 1, "freeze": [], "ema": None}
+_SINCE = {"augment": [], "accumulate": 1, "freeze": [], "ema": None, "privacy": None}
 """What runs of earlier versions, which did not note these options, had."""
 
 
@@ -152,6 +156,7 @@ def parts(
             else callbacks,
             "seed": int(options["seed"]),
             **{name: options.get(name, _SINCE[name]) for name in ("accumulate", "freeze", "ema")},
+            "privacy": Privacy(**options["privacy"]) if options.get("privacy") else None,
             "monitor": str(options["monitor"]),
         }
     except (KeyError, TypeError, ValueError) as error:
@@ -224,6 +229,8 @@ def state_of(checkpoint: Checkpoint, step: TrainStep, options: Mapping[str, Any]
         )
     try:
         state = RunState.from_plain(checkpoint.training["state"])
+        if isinstance(step, PrivateStep):
+            ledger_of(state, step.privacy)
         expected = optimizer_paths(step)
         if set(expected) != set(checkpoint.optimizer):
             different = sorted(set(expected) ^ set(checkpoint.optimizer))
@@ -257,6 +264,8 @@ def restore(checkpoint: Checkpoint, step: TrainStep, state: RunState) -> None:
     for path in optimizer_paths(step):
         step.variables.write(path, checkpoint.optimizer[path])
     step.steps, step.draws, step.rate_scale = state.steps, state.draws, state.rate_scale
+    if isinstance(step, PrivateStep):
+        step.ledger = ledger_of(state, step.privacy)
     step.discard()
 
 

@@ -50,6 +50,7 @@ class RunState:
         rate_scale: what callbacks multiply the learning rate with.
         best: the best epoch so far.
         first_loss: the loss of the first step, before the model had learnt anything.
+        ledger: of private training what its steps have spent: noise, rate and how many, of each kind.
         callbacks: the state of each callback, by its name.
         history: the logs of the epochs that are done.
     """
@@ -63,6 +64,7 @@ class RunState:
     rate_scale: float = 1.0
     best: Best | None = None
     first_loss: float | None = None
+    ledger: list[Any] | None = None
     callbacks: dict[str, dict[str, Any]] = field(default_factory=dict)
     history: list[dict[str, Any]] = field(default_factory=list)
 
@@ -89,6 +91,7 @@ class RunState:
             "rate_scale": (int, float),
             "best": (dict, type(None)),
             "first_loss": (int, float, type(None)),
+            "ledger": (list, type(None)),
             "callbacks": dict,
             "losses": dict,
             "history": list,
@@ -96,6 +99,7 @@ class RunState:
         found = {name: _decode(value) for name, value in values.items()}
         since: dict[str, Any] = {
             "first_loss": None,
+            "ledger": None,
             "losses": _earlier_sums(found),
             "draws": found.get("steps"),
         }  # earlier versions did not write them

@@ -14,11 +14,17 @@ from bigmodel_core.data.augmentation import Augmentation
 from bigmodel_core.data.dataset import Data
 from bigmodel_core.data.prefetch import DEFAULT_WORKERS, ahead, need_preparing, prepared_batches
 from bigmodel_core.data.ragged import Widths, gathered_together
-from bigmodel_core.data.sampling import batch_count, epoch_order, order_batches, split_indices
+from bigmodel_core.data.sampling import (
+    batch_count,
+    epoch_order,
+    order_batches,
+    poisson_sample,
+    split_indices,
+)
 from bigmodel_core.data.source import Source, all_in_epoch, rows
 from bigmodel_core.data.split import Split
 from bigmodel_core.data.tree import arrays_of, filled, leaves, mapped
-from bigmodel_core.errors import ConfigError, DataError, UsageError
+from bigmodel_core.errors import DataError, UsageError
 from bigmodel_core.graph.spec import match
 from bigmodel_core.nn.fitting import SAMPLES, of_samples
 from bigmodel_core.nn.given import inputs_of
@@ -188,32 +194,82 @@ class Samples:
         samples are not weighted. Where samples are to be read or augmented, `workers` threads do that ahead;
         they end when the generator is closed. Targets that are mixed become shares of `classes`.
         """
-        labelled, count = self.labelled(), len(self.inputs)
-        goals = len(leaves(labelled))
-        samples = all_in_epoch(
-            (*self.inputs, *leaves(labelled).values(), *leaves(self.weight).values()), seed, epoch
-        )
+        samples = self._in_epoch(seed, epoch)
         numbers = range(start, batch_count(self, batch_size, drop_last=False))
         order = order_batches(epoch_order(samples, seed, epoch, batch_size), batch_size, numbers)
-        is_alone = count == goals == 1 and "" in leaves(labelled)
-        prepared = (
-            prepared_batches(
-                samples,
-                order,
-                augment,
-                seed=seed,
-                epoch=epoch,
-                workers=workers,
-                has_target=is_alone,
-                classes=classes,
-            )
-            if need_preparing(samples, augment)
-            else _gathered_batches(samples, order, min(batch_size, len(self)))
-        )
+        if not need_preparing(samples, augment):
+            prepared = _gathered_batches(samples, order, min(batch_size, len(self)))
+        else:
+            prepared = self._prepared(samples, order, augment, seed, epoch, workers, classes)
         for found in prepared:
-            x = found[0] if count == 1 else found[:count]
-            y = filled(labelled, found[count : count + goals])
-            yield x, y, filled(self.weight, found[count + goals :])
+            yield self._batch_of(found)
+
+    def drawn(
+        self,
+        rate: float,
+        batches: int,
+        seed: int,
+        epoch: int,
+        start: int = 0,
+        augment: Sequence[Augmentation] = (),
+        workers: int = DEFAULT_WORKERS,
+    ) -> Generator[tuple[Any, Any, Any]]:
+        """The batches (x, y, weight) of an epoch, each a Poisson sample of all samples, from batch `start`
+        on.
+
+        Some have fewer samples, some more, and one may have none; apart from that as `shuffled`.
+
+        Args:
+            rate: the probability with which a sample is in a batch.
+            batches: how many batches an epoch has.
+        """
+        samples = self._in_epoch(seed, epoch)
+        orders = [poisson_sample(len(self), rate, seed, "poisson", epoch, n) for n in range(start, batches)]
+        full = iter([order for order in orders if len(order)])
+        if not need_preparing(samples, augment):
+            prepared: Iterator[Any] = (tuple(array[order] for array in samples) for order in full)
+        else:
+            prepared = self._prepared(samples, full, augment, seed, epoch, workers)
+        for order in orders:
+            if len(order):
+                yield self._batch_of(next(prepared))
+            else:
+                yield self._batch_of([np.empty((0, *item.shape[1:]), item.dtype) for item in samples])
+
+    def _in_epoch(self, seed: int, epoch: int) -> list[Any]:
+        """Inputs, targets and weights as they are in an epoch, one after the other."""
+        arrays = (*self.inputs, *leaves(self.labelled()).values(), *leaves(self.weight).values())
+        return list(all_in_epoch(arrays, seed, epoch))
+
+    def _prepared(
+        self,
+        samples: Sequence[Any],
+        order: Iterator[np.ndarray],
+        augment: Sequence[Augmentation],
+        seed: int,
+        epoch: int,
+        workers: int,
+        classes: int | None = None,
+    ) -> Iterator[tuple[np.ndarray, ...]]:
+        """Batches that are read or augmented, by threads and ahead."""
+        target = leaves(self.labelled())
+        return prepared_batches(
+            samples,
+            order,
+            augment,
+            seed=seed,
+            epoch=epoch,
+            workers=workers,
+            has_target=len(self.inputs) == len(target) == 1 and "" in target,
+            classes=classes,
+        )
+
+    def _batch_of(self, found: Sequence[Any]) -> tuple[Any, Any, Any]:
+        """The batch (x, y, weight) that arrays one after the other are."""
+        count, goals = len(self.inputs), len(leaves(self.labelled()))
+        x = found[0] if count == 1 else tuple(found[:count])
+        y = filled(self.labelled(), found[count : count + goals])
+        return x, y, filled(self.weight, found[count + goals :])
 
     def parts(self, size: int, workers: int = DEFAULT_WORKERS) -> Iterator[Samples]:
         """The samples in their order, some at a time: arrays not copied, others read ahead, and as long as
@@ -296,46 +352,3 @@ def check_one_pair(second: object, call: str) -> None:
             f"{call} takes samples and targets as one argument, but got an array as its second.",
             fix=f"pass a pair: trainer.{call}((x, y)).",
         )
-
-
-def fitting_batch_size(network: Network, count: int, asked: int | None, usual: int) -> int:
-    """The batch size for some samples, which a model may fix.
-
-    Args:
-        network: the model.
-        count: how many samples there are.
-        asked: what the user wants, if anything.
-        usual: what else.
-
-    Raises:
-        ConfigError: the model takes batches of another size.
-        DataError: the samples do not fill such batches.
-    """
-    fixed = next((spec.shape[0] for spec in network.inputs if spec.ndim), None)
-    if not isinstance(fixed, int):
-        return usual if asked is None else asked
-    if asked not in (None, fixed):
-        raise ConfigError(
-            f"the batch size is {asked}, and the model takes batches of {fixed} only.",
-            fix=f'pass batch_size={fixed}, or build the model with a free first dimension, such as "N".',
-        )
-    if count % fixed:
-        raise DataError(
-            f"{count} samples do not fill batches of {fixed}, and the model takes no others.",
-            fix='leave some samples out, or build the model with a free first dimension, such as "N".',
-        )
-    return fixed
-
-
-def check_batch_size(batch_size: object) -> int:
-    """A batch size.
-
-    Raises:
-        ConfigError: it is no positive whole number.
-    """
-    if isinstance(batch_size, bool) or not isinstance(batch_size, (int, np.integer)) or batch_size < 1:
-        raise ConfigError(
-            f"the batch size is {batch_size!r}, expected an integer of at least 1.",
-            fix="pass a positive batch size, such as 64.",
-        )
-    return int(batch_size)

@@ -8,6 +8,7 @@ from typing import Any
 import numpy as np
 
 from bigmodel_core.errors import NumericsError
+from bigmodel_core.graph import Value
 from bigmodel_core.nn.given import inputs_of
 from bigmodel_core.ops.random import SEED, STEP
 from bigmodel_core.plan.variables import Variables
@@ -182,10 +183,21 @@ class TrainStep(BuildableStep):
             raise self._explained(error, name, given) from None
 
     def _explained(self, error: NumericsError, name: Name, given: Mapping[str, Any]) -> NumericsError:
-        number, variables = self.steps + 1, self._variables_of(name)
+        return self._said(error, self.programs[name].watched, given, self._variables_of(name))
+
+    def _said(
+        self,
+        error: NumericsError,
+        watched: Mapping[str, Value],
+        given: Mapping[str, Any],
+        variables: Variables | None = None,
+    ) -> NumericsError:
+        """The error with where it began: `watched` are the numbers that must be finite, by name."""
+        variables = self.variables if variables is None else variables
+        assert variables is not None
         if error.is_written:
-            return written(number, variables)
-        return located(number, error, variables, self.programs[name].watched, given)
+            return written(self.steps + 1, variables)
+        return located(self.steps + 1, error, variables, watched, given)
 
     def _variables_of(self, name: Name) -> Variables:
         """The arrays that a program runs on."""

@@ -154,6 +154,11 @@ class StepPrograms:
         for path in self.groups.trained if self.averages else ():
             yield f"{AVERAGE}/{path}", self.network.variables.read(path)
 
+    @property
+    def frozen_layers(self) -> frozenset[str]:
+        """The paths of layers that compute as in inference."""
+        return layers_within(self._frozen, self.network.parameters)
+
     def take_goal(self, goal: Goal) -> None:
         """Go on with targets and weights of another kind: the programs are made anew."""
         self.goal, self._fresh = goal, None
@@ -196,8 +201,7 @@ class StepPrograms:
     def _differentiated(self) -> Differentiated:
         """A graph of its own with the first half of the step."""
         network, kept, graph = self.network, self._kept, Graph()
-        frozen = layers_within(self._frozen, network.parameters)
-        trace = network.traced_into(graph, training=True, frozen=frozen)
+        trace = network.traced_into(graph, training=True, frozen=self.frozen_layers)
         found_loss = measured(self.loss, trace, self.goal)
         loss = found_loss.loss
         if unknown := [path for path in trace.parameters if path not in network.parameters]:
@@ -292,7 +296,7 @@ class StepPrograms:
 
     def _second_of_given(self) -> StepProgram:
         graph = Graph()
-        return self._second(
+        return self.second_half(
             graph,
             {path: graph.input(GRADIENT + path, spec) for path, spec in self.groups.trained.items()},
         )
@@ -304,9 +308,10 @@ class StepPrograms:
             for path, spec in self.groups.trained.items():
                 mean = graph.variable(sum_of(number, path), spec) * scale.astype(spec.dtype)
                 found[path] = found[path] + mean if path in found else mean
-        return self._second(graph, found)
+        return self.second_half(graph, found)
 
-    def _second(self, graph: Graph, found: Mapping[str, Value]) -> StepProgram:
+    def second_half(self, graph: Graph, found: Mapping[str, Value]) -> StepProgram:
+        """The update with gradients that are values of a graph, by path."""
         trained = {path: graph.variable(path, spec) for path, spec in self.groups.trained.items()}
         updates, guards = self._updates(graph, trained, found)
         watched = {f"the gradient of '{path}'": value for path, value in found.items()}

@@ -18,6 +18,7 @@ from bigmodel_core.nn.network import Network
 from bigmodel_core.nn.outputs import listed
 from bigmodel_core.nn.probabilities import makes_probabilities, of_both
 from bigmodel_core.nn.strategy import Strategy
+from bigmodel_core.train.batch_size import check_batch_size, fitting_batch_size
 from bigmodel_core.train.by_output import Losses, Metrics, ignoring
 from bigmodel_core.train.evaluation import EVALUATION_BATCH, Evaluator, in_recorded_units
 from bigmodel_core.train.job import encoded
@@ -25,9 +26,7 @@ from bigmodel_core.train.objective import goal_of
 from bigmodel_core.train.samples import (
     Samples,
     as_inputs,
-    check_batch_size,
     check_one_pair,
-    fitting_batch_size,
 )
 from bigmodel_core.train.step import TrainStep
 from bigmodel_core.train.writing import metrics_of_writing

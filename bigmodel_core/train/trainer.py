@@ -4,9 +4,11 @@ from __future__ import annotations
 
 import warnings
 from collections.abc import Iterable, Mapping, Sequence
+from functools import partial
 from pathlib import Path
 from typing import Any
 
+from bigmodel_core.accounting.privacy import Privacy
 from bigmodel_core.data.augmentation import Augmentation
 from bigmodel_core.data.dataset import Data
 from bigmodel_core.data.like import encoding_held
@@ -33,6 +35,7 @@ from bigmodel_core.train.kept_parameters import KeptParameters
 from bigmodel_core.train.loop import say_how_it_ended, tell, train_epochs
 from bigmodel_core.train.metric import Metric
 from bigmodel_core.train.prepare import prepared
+from bigmodel_core.train.private_step import PrivateStep
 from bigmodel_core.train.progress import Reporter, reporter
 from bigmodel_core.train.record import Record, recorded
 from bigmodel_core.train.run_state import RunState
@@ -63,6 +66,8 @@ class Trainer(TrainedModel):
             all of whose parameters are frozen computes as in inference.
         ema: also keep averages of the parameters, of which each step keeps this share and takes the rest from
             the new ones; `averaged()` gives the model with them.
+        privacy: train with differential privacy (DP-SGD): gradients are clipped sample by sample, noise is
+            added, and batches are Poisson samples, of which `batch_size` is the expected size.
         monitor: which measure decides the best checkpoint, such as "val_loss"; by default the first metric on
             validation data, without them the loss. Of epochs that are equally good by it, the one with the
             lowest loss is the best.
@@ -106,11 +111,14 @@ class Trainer(TrainedModel):
         accumulate: int = 1,
         freeze: Patterns = (),
         ema: float | None = None,
+        privacy: Privacy | None = None,
     ) -> None:
         self.model = check_model(make("model", model) if isinstance(model, str) else model)
         layer = self.model.layer if isinstance(self.model, Network) else self.model
         own = layer if isinstance(layer, Model) else None
-        self.step = TrainStep(
+        self.privacy = privacy
+        make_step = TrainStep if privacy is None else partial(PrivateStep, privacy=privacy)
+        self.step: TrainStep = make_step(
             self.model,
             loss if loss is not None else usual_loss(own),
             optimizer if optimizer is not None else usual_optimizer(own),
@@ -303,10 +311,17 @@ class Trainer(TrainedModel):
         if job.resumed is not None:
             resuming.restore(job.resumed, self.step, job.state)
         self.step.optimizer = job.optimizer
+        if isinstance(self.step, PrivateStep) and job.sampling is not None:
+            self.step.draw_as(job.sampling)
         self.encoding = self.network.encoding = job.encoding
         self.state, self.options, self.measures = job.state, job.options, job.measures
         self.history = History(self.state.history, run=job.folder)
         self.out, self.stop, self.resumed, self.begun = job.folder, False, None, None
+
+    @property
+    def epsilon(self) -> float | None:
+        """What private training has spent so far, at the delta of `privacy`; None if it is not private."""
+        return self.step.ledger.epsilon if isinstance(self.step, PrivateStep) else None
 
     def callback_state(self, callback: Callback) -> dict[str, Any]:
         """What a callback keeps across checkpoints, its own to change: a dict of JSON values and arrays."""

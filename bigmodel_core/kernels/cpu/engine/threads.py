@@ -8,11 +8,13 @@ chunks), a fork (the child starts again) and the end of the process (they are st
 from __future__ import annotations
 
 import atexit
+import contextlib
 import ctypes
 import functools
 import os
 import sys
 import threading
+from collections.abc import Iterator
 from typing import Any
 
 import numpy as np
@@ -34,6 +36,28 @@ class _State:
     address: int = 0
     threads: list[threading.Thread] = []
     keep: list[object] = []
+
+
+class _Own(threading.local):
+    """Whether the kernels of a thread run on that thread alone."""
+
+    is_alone = False
+
+
+_own = _Own()
+_NOBODY = np.zeros(runner.POOL_SIZE, np.int64)
+"""A pool without workers: whoever uses it runs all chunks himself."""
+
+
+@contextlib.contextmanager
+def alone() -> Iterator[None]:
+    """The kernels that this thread runs inside use no other thread: for several small programs at once, each
+    on a thread of its own, since sharing a small kernel takes longer than running it."""
+    before, _own.is_alone = _own.is_alone, True
+    try:
+        yield
+    finally:
+        _own.is_alone = before
 
 
 def num_threads() -> int:
@@ -67,6 +91,8 @@ def is_worker(thread: threading.Thread) -> bool:
 
 def pool() -> int:
     """The address of the pool's block; starts the workers on first use."""
+    if _own.is_alone:
+        return int(_NOBODY.ctypes.data)
     return _State.address or _start()
 
 

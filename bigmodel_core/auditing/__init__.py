@@ -1,0 +1,1 @@
+"""Audits of trained models: what they give away of their samples, and whom they treat otherwise."""
