@@ -97,6 +97,7 @@ _MODULES = {
     "conforming": "bigmodel_core.data.conforming",
     "dtypes": "bigmodel_core.graph.dtypes",
     "errors": "bigmodel_core.errors",
+    "extras": "bigmodel_core.extras",
     "files": "bigmodel_core.data.files",
     "images": "bigmodel_core.data.images",
     "initializers": "bigmodel_core.nn.initializers",
@@ -168,6 +169,7 @@ read_with(_recorded_encoding)
 if TYPE_CHECKING:
     from bigmodel_core import charts as charts
     from bigmodel_core import errors as errors
+    from bigmodel_core import extras as extras
     from bigmodel_core import ops as ops
     from bigmodel_core import registry as registry
     from bigmodel_core import testing as testing

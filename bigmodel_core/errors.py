@@ -194,6 +194,10 @@ class DeviceError(BigmodelError):
     """A device that is not there or cannot be used."""
 
 
+class MissingPackageError(BigmodelError):
+    """A package that something optional needs and that is not installed."""
+
+
 class OutOfMemoryError(BigmodelError):
     """Something that needs more memory than the machine or the device has."""
 

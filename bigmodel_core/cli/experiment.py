@@ -124,6 +124,13 @@ class Experiment:
         own: Any = self.make_loss(self.model.make(taken)) if self.train.loss else None
         return fitted(self.model.make(taken), data, {*self.model.options, *kept}, own)
 
+    def with_callback(self, name: str) -> Experiment:
+        """The experiment with a callback of the project, unless it has one of that class."""
+        added = Choice("callback", name, owner=CORE)
+        if any(choice.cls() is added.cls() for choice in self.callbacks):
+            return self
+        return replace(self, callbacks=(*self.callbacks, added))
+
     def make_loss(self, model: Model) -> Loss | Losses:
         """The loss; that of the model if none was chosen.
 

@@ -79,6 +79,9 @@ def train(
     callbacks: Annotated[
         list[str] | None, _option("--callback", "NAME", "As in early-stopping:patience=3; may be repeated.")
     ] = None,
+    tensorboard: Annotated[
+        bool, _option("--tensorboard", None, "Write what TensorBoard shows into the run folder, too.")
+    ] = False,
     validation: Annotated[
         float | None,
         _option("--validation", "FRACTION", "Fraction of the training samples to hold out.  [default: 0.1]"),
@@ -153,13 +156,15 @@ def train(
             },
             "from": start_from,
             "set": options, "data": data, "optimizer": optimizer, "schedule": schedule, "callback": callbacks,
-            "out": out, "skip_broken": skip_broken or None,
+            "tensorboard": tensorboard or None, "out": out, "skip_broken": skip_broken or None,
         }  # fmt: skip
         refuse_changes({name: value for name, value in fixed.items() if value is not None})
         resume_run(list(what or ()), data_dir, epochs, device, checkpoint_every, workers, output)
         return
     experiment = _experiment(list(what or ()))
     experiment = _with_names(experiment, options, data, data_dir, optimizer, schedule, callbacks)
+    if tensorboard:
+        experiment = experiment.with_callback("tensorboard")
     if skip_broken:
         experiment = replace(experiment, data=replace(experiment.data, more=skipping(True)))
     from bigmodel_core.cli.experiment import with_changes

@@ -157,6 +157,13 @@ class Samples:
         """The first samples, not copied."""
         return self._between(0, count)
 
+    def some(self, count: int) -> tuple[Any, Any, Any]:
+        """So many samples (x, y, weight), taken at even distances and read; fewer if there are fewer."""
+        chosen = np.unique(np.linspace(0, len(self) - 1, count).astype(np.int64))
+        part = self.take(chosen)._read(0, len(chosen))
+        x = part.inputs[0] if len(part.inputs) == 1 else part.inputs
+        return x, part.target, part.weight
+
     def _between(self, start: int, stop: int) -> Samples:
         return Samples(
             tuple(rows(x, start, stop) for x in self.inputs),

@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
+import contextlib
 import warnings
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from functools import partial
 from pathlib import Path
 from typing import Any
@@ -14,7 +15,7 @@ from bigmodel_core.data.dataset import Data
 from bigmodel_core.data.like import encoding_held
 from bigmodel_core.data.prefetch import DEFAULT_WORKERS
 from bigmodel_core.data.split import Split
-from bigmodel_core.errors import BigmodelWarning, NumericsError
+from bigmodel_core.errors import BigmodelWarning, NumericsError, UsageError
 from bigmodel_core.nn.given import check_model
 from bigmodel_core.nn.layer import Layer
 from bigmodel_core.nn.loss import name_of
@@ -40,6 +41,7 @@ from bigmodel_core.train.progress import Reporter, reporter
 from bigmodel_core.train.record import Record, recorded
 from bigmodel_core.train.run_state import RunState
 from bigmodel_core.train.runs import AVERAGED, MANIFEST
+from bigmodel_core.train.samples import Samples
 from bigmodel_core.train.step import TrainStep
 from bigmodel_core.train.trained_model import TrainedModel
 from bigmodel_core.train.usual import usual_loss, usual_metrics, usual_optimizer
@@ -144,6 +146,8 @@ class Trainer(TrainedModel):
         self.begun: dict[str, Any] | None = None
         self._report = Reporter()
         self._kept = KeptParameters()
+        self._samples: dict[str, Any] = {}
+        """What the running `fit` trains on and validates with, for `examples`."""
         resuming.check_device(self.model, device)
 
     @classmethod
@@ -276,7 +280,7 @@ class Trainer(TrainedModel):
         )
         self._take(job)
         done_before = self.step.steps
-        with reporter(verbose) as report, Interruption() as interruption:
+        with reporter(verbose) as report, Interruption() as interruption, self._showing(job):
             self._report = report
             tell(self, "on_train_begin")
             with recorded(job, self.history) as self.record:
@@ -305,6 +309,15 @@ class Trainer(TrainedModel):
             )
         return self.history
 
+    @contextlib.contextmanager
+    def _showing(self, job: Job) -> Iterator[None]:
+        """Inside, `examples` has samples to give."""
+        self._samples = {"training": job.train, "validation": job.validation}
+        try:
+            yield
+        finally:
+            self._samples = {}
+
     def _take(self, job: Job) -> None:
         """Set the state with which `fit` begins: a resumed run continues from its checkpoint."""
         self._kept.go_forward(self.network)
@@ -331,6 +344,28 @@ class Trainer(TrainedModel):
         same = [item for item in self.callbacks if type(item) is type(callback)]
         number = next((number for number, item in enumerate(same) if item is callback), 0)
         return f"{type(callback).__name__}_{number + 1}"
+
+    def examples(self, count: int, split: str = "validation") -> tuple[Any, Any, Any] | None:
+        """Some samples of the running `fit`, as the model sees them: (x, y, weight), for callbacks.
+
+        They lie at even distances among all, so they are the same in each epoch, and are not augmented. With
+        several inputs x is a tuple; the weight is None if samples are not weighted.
+
+        Args:
+            count: how many; fewer if there are fewer.
+            split: "validation" or "training"; training samples stand in for validation data that are not
+                there.
+
+        Returns:
+            None outside of `fit`, and for batches that are made elsewhere.
+
+        Raises:
+            UsageError: there is no such split.
+        """
+        if split not in ("training", "validation"):
+            raise UsageError(f"there is no split {split!r}.", fix='use "training" or "validation".')
+        found = self._samples.get(split) or self._samples.get("training")
+        return found.some(whole_number("count", count)) if isinstance(found, Samples) else None
 
     def note(self, text: str) -> None:
         """Tell the user something, in a line among those of the epochs; `verbose=False` leaves it out."""

@@ -1,4 +1,4 @@
-"""Callbacks: early stopping, a learning rate that follows the plateau, a table of the epochs."""
+"""Callbacks: early stopping, a learning rate that follows the plateau, a table of the epochs, TensorBoard."""
 
 from __future__ import annotations
 
@@ -6,11 +6,12 @@ import bigmodel_core as bm
 from bigmodel_callbacks.csv_logger import CsvLogger
 from bigmodel_callbacks.early_stopping import EarlyStopping
 from bigmodel_callbacks.reduce_on_plateau import ReduceOnPlateau
+from bigmodel_callbacks.tensor_board import TensorBoard
 
-__all__ = ["CsvLogger", "EarlyStopping", "ReduceOnPlateau"]
+__all__ = ["CsvLogger", "EarlyStopping", "ReduceOnPlateau", "TensorBoard"]
 
 
 @bm.hookimpl
 def bigmodel_callbacks() -> list[type[bm.Callback]]:
     """The callbacks of this package."""
-    return [CsvLogger, EarlyStopping, ReduceOnPlateau]
+    return [CsvLogger, EarlyStopping, ReduceOnPlateau, TensorBoard]

@@ -27,6 +27,15 @@ def test_a_run_is_written_and_what_to_do_next_is_said(bigmodel: Command, tmp_pat
     assert "bigmodel export model.onnx" in result.out and "runs/mlp-001" in result.out
 
 
+def test_tensorboard_is_written_and_how_to_open_it_is_said(bigmodel: Command, tmp_path: Path) -> None:
+    result = bigmodel("train", "mlp", "--epochs", 1, "--tensorboard")
+    assert "tensorboard --logdir runs" in result.out
+    (file,) = (tmp_path / "runs" / "mlp-001" / "tensorboard").iterdir()
+    assert file.stat().st_size > 1000
+    again = bigmodel("train", "--resume", "--tensorboard")
+    assert again.code == 2 and "--tensorboard cannot change" in again.err
+
+
 def test_the_line_of_the_readme_reaches_what_it_promises(bigmodel: Command) -> None:
     readme = (Path(__file__).parents[2] / "README.md").read_text()
     line = re.search(r"<!-- run: main -->\n```sh\n(.*?)\n```", readme)
