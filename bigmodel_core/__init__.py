@@ -88,6 +88,7 @@ _PLACES = {
     "bigmodel_core.train.pretrained": ("from_pretrained", "to_pretrained"),
     "bigmodel_core.train.run": ("Run", "runs"),
     "bigmodel_core.train.step_file": ("load_steps", "save_steps"),
+    "bigmodel_core.train.teacher": ("Teacher",),
     "bigmodel_core.train.trainer": ("Trainer",),
     "bigmodel_core.train.value_and_grad": ("value_and_grad",),
 }
@@ -267,6 +268,7 @@ if TYPE_CHECKING:
     from bigmodel_core.train.pretrained import to_pretrained as to_pretrained
     from bigmodel_core.train.step_file import load_steps as load_steps
     from bigmodel_core.train.step_file import save_steps as save_steps
+    from bigmodel_core.train.teacher import Teacher as Teacher
     from bigmodel_core.train.trainer import Trainer as Trainer
     from bigmodel_core.train.value_and_grad import value_and_grad as value_and_grad
 

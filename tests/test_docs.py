@@ -22,6 +22,7 @@ WITH_EXAMPLES = (
     "models",
     "onnx",
     "plugins",
+    "shrinking",
     "training",
 )
 PAGES = [ROOT / "README.md", ROOT / "CONTRIBUTING.md", *sorted((ROOT / "docs").rglob("*.md"))]
@@ -120,6 +121,13 @@ def test_the_examples_of_the_page_on_onnx_run(tmp_path: Path, monkeypatch: pytes
     monkeypatch.chdir(tmp_path)
     run_each(python_blocks(ROOT / "docs" / "onnx.md"))
     assert {path.name for path in tmp_path.iterdir()} >= {"model.onnx", "digits.onnx", "forecaster.onnx"}
+
+
+def test_the_examples_of_the_page_on_smaller_models_run(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    run_each(python_blocks(ROOT / "docs" / "shrinking.md"))
 
 
 def beside_each_other(page: str, *columns: str) -> list[str]:

@@ -50,6 +50,9 @@ class Train:
         privacy: how private training is, as in "epsilon=3,delta=1e-5,clip=1"; None if it is not.
         start_from: the run or checkpoint whose parameters, tokenizers and sizes it begins with; in a file it
             is called `from`.
+        teacher: the run or checkpoint whose scores are learned beside the targets.
+        temperature: what its scores, and those of the model, are divided by.
+        teacher_weight: the share of what the teacher says.
     """
 
     epochs: int = 10
@@ -68,6 +71,9 @@ class Train:
     ema: float | None = None
     privacy: str | None = None
     start_from: str | None = None
+    teacher: str | None = None
+    temperature: float = 4.0
+    teacher_weight: float = 0.9
 
     def __post_init__(self) -> None:
         check_number(self, "epochs", whole=True, at_least=1)
@@ -78,6 +84,8 @@ class Train:
         check_number(self, "accumulate", whole=True, at_least=1)
         if self.ema is not None:
             check_number(self, "ema", at_least=0, below=1)
+        check_number(self, "temperature", above=0)
+        check_number(self, "teacher_weight", above=0, at_most=1)
         if self.learning_rate is not None:
             check_number(self, "learning_rate", at_least=0)
 

@@ -8,7 +8,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from bigmodel_core.cli.earlier import Earlier
-from bigmodel_core.cli.experiment import Experiment
+from bigmodel_core.cli.experiment import Experiment, Train
 from bigmodel_core.cli.finish import finish
 from bigmodel_core.cli.sources import RUNS
 from bigmodel_core.cli.terminal import Output
@@ -17,6 +17,7 @@ from bigmodel_core.errors import DataError, UsageError
 
 if TYPE_CHECKING:
     from bigmodel_core.data.dataset import Data
+    from bigmodel_core.train.teacher import Teacher
 
 
 def start(experiment: Experiment, out: Path | None, checkpoint_every: int | None, output: Output) -> None:
@@ -29,6 +30,7 @@ def start(experiment: Experiment, out: Path | None, checkpoint_every: int | None
     # Every name is looked up before the data is read, so that mistakes are reported at once.
     model_class, dataset = experiment.model.cls(), experiment.data.make()
     callbacks = [choice.make() for choice in experiment.callbacks]
+    teacher = None if how.teacher is None else _teacher(how)
     earlier = None if how.start_from is None else Earlier.read(how.start_from, model_class)
     taken = None if earlier is None else earlier.fields_for(experiment.model)
     sketch = experiment.model.make(taken)
@@ -68,6 +70,7 @@ def start(experiment: Experiment, out: Path | None, checkpoint_every: int | None
             freeze=how.freeze,
             ema=how.ema,
             privacy=privacy,
+            teacher=teacher,
         )
         if earlier is not None:
             output.say(earlier.put_into(model, data, how.seed, how.device), "dim")
@@ -102,6 +105,20 @@ def _parted(data: Data, fraction: float | None) -> tuple[int, str]:
     between = len(data.train) - len(kept) - len(held_out)
     overlapping = f", {between:,} that overlap those left out" if between else ""
     return len(kept), f", {len(held_out):,} of them held out for validation{overlapping}"
+
+
+def _teacher(how: Train) -> Teacher:
+    """The model whose scores are learned, too; a run by its name as well as by its path.
+
+    Raises:
+        CheckpointError: there is no such run, or it cannot be used.
+    """
+    from bigmodel_core.cli.sources import found
+    from bigmodel_core.train.teacher import Teacher
+
+    made = Teacher(found(how.teacher), how.temperature, how.teacher_weight)
+    _ = made.network  # what is wrong with it is said before the data are read
+    return made
 
 
 def _check_loss(loss: Any, data: Data) -> None:

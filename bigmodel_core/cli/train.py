@@ -105,6 +105,18 @@ def train(
             "Begin with the parameters of a run or of published weights, where they fit.",
         ),
     ] = None,
+    teacher: Annotated[
+        str | None,
+        _option("--teacher", "RUN", "Learn what a trained model says, beside the targets (distillation)."),
+    ] = None,
+    temperature: Annotated[
+        float | None,
+        _option("--temperature", None, "What scores are divided by with --teacher.  [default: 4]"),
+    ] = None,
+    teacher_weight: Annotated[
+        float | None,
+        _option("--teacher-weight", None, "How much the teacher counts, up to 1.  [default: 0.9]"),
+    ] = None,
     checkpoint_every: Annotated[
         int | None, _option("--checkpoint-every", "STEPS", "Write a checkpoint within epochs, too.", min=1)
     ] = None,
@@ -144,6 +156,9 @@ def train(
         "metrics": names_in(metrics) if metrics is not None else None,
         "augment": names_in(augment) if augment is not None else None,
         "start_from": start_from,
+        "teacher": teacher,
+        "temperature": temperature,
+        "teacher_weight": teacher_weight,
     }
     if resume:
         from bigmodel_core.cli.resume import refuse_changes, resume_run

@@ -24,6 +24,7 @@ from bigmodel_core.train.by_output import Losses, make_loss
 from bigmodel_core.train.gradient_sums import GradientSums
 from bigmodel_core.train.objective import Goal, goal_of
 from bigmodel_core.train.step_programs import StepPrograms
+from bigmodel_core.train.teacher import teacher_of
 from bigmodel_core.train.updates import AVERAGE, check_ema
 
 
@@ -31,7 +32,7 @@ class BuildableStep:
     """What a training step is made of and keeps; `TrainStep` runs it.
 
     Args:
-        model, loss, optimizer, seed, device, freeze, only, ema: as for `bm.compile`.
+        model, loss, optimizer, seed, device, freeze, only, ema, teacher: as for `bm.compile`.
     """
 
     def __init__(
@@ -45,6 +46,7 @@ class BuildableStep:
         freeze: Patterns = (),
         only: Patterns | None = None,
         ema: float | None = None,
+        teacher: Any = None,
     ) -> None:
         self.model = check_model(model)
         self.loss = make_loss(loss)
@@ -53,6 +55,7 @@ class BuildableStep:
         self.freeze = patterns_of(freeze, "freeze")
         self.only = None if only is None else patterns_of(only, "only")
         self.ema = check_ema(ema)
+        self.teacher = teacher_of(teacher)
         self.losses: dict[str, float] = {}
         self.counted: dict[str, float] = {}
         self.network: Network | None = None
@@ -119,6 +122,7 @@ class BuildableStep:
             freeze=self.freeze,
             only=self.only,
             averages=self.ema is not None,
+            teacher=self.teacher,
         )
         variables = Variables(network.device, network.variables)
         for path, array in programs.first_arrays():

@@ -21,6 +21,7 @@ def compile(
     freeze: Patterns = (),
     only: Patterns | None = None,
     ema: float | None = None,
+    teacher: Any = None,
 ) -> TrainStep:
     """A training step for your own loop.
 
@@ -38,6 +39,7 @@ def compile(
         only: patterns of the only parameters that this step changes. Unlike with `freeze`, the other layers
             compute as in training: another step trains them.
         ema: keep averages of the parameters, which each step moves towards them: this share is kept.
+        teacher: a trained model, or a `bm.Teacher`, whose scores are learned, too.
 
     Raises:
         UnknownNameError: when it is built, a pattern matches no parameter.
@@ -51,4 +53,14 @@ def compile(
     >>> step(x, y) < first
     True
     """
-    return TrainStep(model, loss, optimizer, seed=seed, device=device, freeze=freeze, only=only, ema=ema)
+    return TrainStep(
+        model,
+        loss,
+        optimizer,
+        seed=seed,
+        device=device,
+        freeze=freeze,
+        only=only,
+        ema=ema,
+        teacher=teacher,
+    )

@@ -107,6 +107,8 @@ def prepared(
             )
         asked = None
     network, goal, classes = _built(trainer, train, changes)
+    if step.teacher is not None:
+        step.teacher.check(network, step.loss, encoding)
     usual = len(train) // train.steps if isinstance(train, Stream) else 64
     batch_size = fitting_batch_size(network, len(train), asked, usual)
     _check_texts(network, encoding, train)
@@ -139,6 +141,7 @@ def prepared(
         "freeze": list(step.freeze),
         "ema": step.ema,
         "privacy": None if privacy is None else asdict(privacy),
+        "teacher": None if step.teacher is None else step.teacher.described(folder),
         "metrics": described_metrics(trainer.metrics),
         "callbacks": [described(callback) for callback in trainer.callbacks],
         "monitor": monitor,

@@ -49,6 +49,11 @@ class PrivateStep(TrainStep):
 
     def __init__(self, model: Any, loss: Any, optimizer: Any, *, privacy: Privacy, **more: Any) -> None:
         super().__init__(model, loss, optimizer, **more)
+        if self.teacher is not None:
+            raise UsageError(
+                "a teacher tells of the samples that it was trained on, which privacy does not account for.",
+                fix="leave out the teacher, or privacy.",
+            )
         self.privacy, self.ledger = privacy, Ledger(privacy.delta)
         self.noise, self.rate, self.batch = 0.0, 0.0, 0.0
         self._made: tuple[Any, ...] = ()

@@ -23,6 +23,7 @@ from bigmodel_core.train.record import optimizer_paths
 from bigmodel_core.train.run_state import RunState
 from bigmodel_core.train.runs import BEST, LAST, MANIFEST, is_run, read_manifest, resume_points
 from bigmodel_core.train.step import TrainStep
+from bigmodel_core.train.teacher import recorded_teacher
 
 _FIXED = (
     "seed",
@@ -34,12 +35,13 @@ _FIXED = (
     "freeze",
     "ema",
     "privacy",
+    "teacher",
     "monitor",
     "data",
     "validation",
 )
 """What must be the same for a resumed run to reach the same bits."""
-_SINCE = {"augment": [], "accumulate": 1, "freeze": [], "ema": None, "privacy": None}
+_SINCE = {"augment": [], "accumulate": 1, "freeze": [], "ema": None, "privacy": None, "teacher": None}
 """What runs of earlier versions, which did not note these options, had."""
 
 
@@ -130,7 +132,11 @@ def folder_of(checkpoint: Checkpoint) -> Path | None:
 
 
 def parts(
-    options: Mapping[str, Any], where: Path, callbacks: Sequence[Any] | None, loss: Any = None
+    options: Mapping[str, Any],
+    where: Path,
+    callbacks: Sequence[Any] | None,
+    loss: Any = None,
+    teacher: Any = None,
 ) -> dict[str, Any]:
     """What a run was made with, as a Trainer takes it: loss, optimizer, metrics and so on.
 
@@ -139,6 +145,7 @@ def parts(
         where: the file that they come from.
         callbacks: instead of those of the run.
         loss: instead of that of the run.
+        teacher: likewise.
 
     Raises:
         CheckpointError: one of them belongs to no plugin, to one that is missing, or is malformed.
@@ -157,6 +164,7 @@ def parts(
             "seed": int(options["seed"]),
             **{name: options.get(name, _SINCE[name]) for name in ("accumulate", "freeze", "ema")},
             "privacy": Privacy(**options["privacy"]) if options.get("privacy") else None,
+            "teacher": recorded_teacher(options.get("teacher"), where) if teacher is None else teacher,
             "monitor": str(options["monitor"]),
         }
     except (KeyError, TypeError, ValueError) as error:
@@ -273,6 +281,8 @@ def _same(name: str, before: Any, now: Any) -> bool:
     """Whether an option is what it was. An earlier version may have described it without a field that has
     come since, whose default does what was done before."""
     kind = "augmentation" if name == "augment" else name
+    if name == "teacher" and before is not None and now is not None:  # wherever it is now
+        return bool({**before, "run": None} == {**now, "run": None})
     if before == now or kind not in ("augmentation", "loss", "optimizer"):
         return bool(before == now)
     if isinstance(before, list) and isinstance(now, list) and len(before) == len(now):

@@ -18,6 +18,7 @@ from bigmodel_core.train.nonfinite import located, written
 from bigmodel_core.train.objective import TARGET, batch_inputs, samples_in
 from bigmodel_core.train.per_sample import gradients_of_samples
 from bigmodel_core.train.step_programs import GRADIENT, Name
+from bigmodel_core.train.teacher import SCORES
 from bigmodel_core.train.updates import DECAY, check_optimizer, fitting_gradients
 
 
@@ -233,4 +234,7 @@ class TrainStep(BuildableStep):
         if self._programs is None:
             self._prepared(inputs, y, weight)
         programs = self.programs
-        return batch_inputs(programs.network, self.loss, programs.goal, inputs, y, weight)
+        given = batch_inputs(programs.network, self.loss, programs.goal, inputs, y, weight)
+        if self.teacher is not None:
+            given[SCORES] = self.teacher.scores([given[name] for name in programs.network.input_names])
+        return given

@@ -21,6 +21,7 @@ from bigmodel_core.plan import Program
 from bigmodel_core.train.by_output import Losses
 from bigmodel_core.train.measured import Measured, measured, warn_of_probabilities
 from bigmodel_core.train.objective import Goal
+from bigmodel_core.train.teacher import Teacher
 from bigmodel_core.train.updates import AVERAGE, STATE, Groups, Updates, updates_of
 
 GRADIENT = "~gradient/"
@@ -100,6 +101,7 @@ class StepPrograms:
         freeze: patterns of parameters that stay as they are.
         only: patterns of the only parameters that change; None for all.
         averages: whether averages of the parameters are kept.
+        teacher: whose scores are learned, too.
 
     Raises:
         GraphError: nothing is left to train.
@@ -119,9 +121,12 @@ class StepPrograms:
         freeze: Sequence[str] = (),
         only: Sequence[str] | None = None,
         averages: bool = False,
+        teacher: Teacher | None = None,
     ) -> None:
         self.network, self.loss, self.optimizer, self.goal = network, loss, optimizer, goal
-        self.averages = averages
+        self.averages, self.teacher = averages, teacher
+        if teacher is not None:
+            teacher.check(network, loss, network.encoding)
         paths = list(network.parameters)
         self._frozen = set(matching(freeze, paths, "freeze"))
         self._kept = set(self._frozen)
@@ -203,6 +208,8 @@ class StepPrograms:
         network, kept, graph = self.network, self._kept, Graph()
         trace = network.traced_into(graph, training=True, frozen=self.frozen_layers)
         found_loss = measured(self.loss, trace, self.goal)
+        if self.teacher is not None:
+            found_loss = self.teacher.taught(found_loss, trace)
         loss = found_loss.loss
         if unknown := [path for path in trace.parameters if path not in network.parameters]:
             raise GraphError(

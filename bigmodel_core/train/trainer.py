@@ -70,6 +70,8 @@ class Trainer(TrainedModel):
             the new ones; `averaged()` gives the model with them.
         privacy: train with differential privacy (DP-SGD): gradients are clipped sample by sample, noise is
             added, and batches are Poisson samples, of which `batch_size` is the expected size.
+        teacher: whose scores this model learns beside the targets: a trained model, the path of a run, or a
+            `bm.Teacher`, which says how much they count and at which temperature.
         monitor: which measure decides the best checkpoint, such as "val_loss"; by default the first metric on
             validation data, without them the loss. Of epochs that are equally good by it, the one with the
             lowest loss is the best.
@@ -114,6 +116,7 @@ class Trainer(TrainedModel):
         freeze: Patterns = (),
         ema: float | None = None,
         privacy: Privacy | None = None,
+        teacher: Any = None,
     ) -> None:
         self.model = check_model(make("model", model) if isinstance(model, str) else model)
         layer = self.model.layer if isinstance(self.model, Network) else self.model
@@ -128,6 +131,7 @@ class Trainer(TrainedModel):
             device=device or "cpu",
             freeze=freeze,
             ema=ema,
+            teacher=teacher,
         )
         self.accumulate = whole_number("accumulate", accumulate)
         self.optimizer: Optimizer = self.step.optimizer
@@ -157,6 +161,7 @@ class Trainer(TrainedModel):
         *,
         callbacks: Sequence[Callback | str] | None = None,
         loss: Any = None,
+        teacher: Any = None,
         device: str = "cpu",
         out: str | Path | None = None,
     ) -> Trainer:
@@ -169,6 +174,7 @@ class Trainer(TrainedModel):
             path: the folder of the run, or a checkpoint.
             callbacks: instead of those the checkpoint names.
             loss: that of the run, where it is a function, which no checkpoint can hold.
+            teacher: that of the run, where it is a model, or no longer where it was.
             device: "cpu" or "cuda".
             out: another folder to write to.
 
@@ -176,11 +182,11 @@ class Trainer(TrainedModel):
             CheckpointError: the checkpoint is missing, damaged or none of a run.
         """
         if (begun := resuming.begun(path)) is not None:
-            return cls._begin_anew(Path(path), begun, callbacks, loss, device, out)
+            return cls._begin_anew(Path(path), begun, callbacks, loss, teacher, device, out)
         checkpoint = resuming.checkpoint_of_run(path)
         trainer = cls(
             checkpoint.restore(device),
-            **resuming.parts(checkpoint.options, checkpoint.path, callbacks, loss),
+            **resuming.parts(checkpoint.options, checkpoint.path, callbacks, loss, teacher),
             out=resuming.folder_of(checkpoint) if out is None else out,
         )
         trainer.resumed = checkpoint
@@ -193,13 +199,14 @@ class Trainer(TrainedModel):
         begun: dict[str, Any],
         callbacks: Sequence[Callback | str] | None,
         loss: Any,
+        teacher: Any,
         device: str,
         out: str | Path | None,
     ) -> Trainer:
         warnings.warn(f"{path} has no checkpoint; the run starts over.", BigmodelWarning, stacklevel=3)
         trainer = cls(
             resuming.model_of(begun, path),
-            **resuming.parts(begun, path / MANIFEST, callbacks, loss),
+            **resuming.parts(begun, path / MANIFEST, callbacks, loss, teacher),
             device=device,
             out=path if out is None else out,
         )

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import bigmodel_core as bm
 from bigmodel_losses.classification import BinaryCrossEntropy, CrossEntropy
+from bigmodel_losses.distillation import Distillation
 from bigmodel_losses.hinge import Hinge
 from bigmodel_losses.regression import Huber, MeanAbsoluteError, MeanSquaredError
 from bigmodel_losses.sequences import CTC
@@ -12,6 +13,7 @@ __all__ = [
     "CTC",
     "BinaryCrossEntropy",
     "CrossEntropy",
+    "Distillation",
     "Hinge",
     "Huber",
     "MeanAbsoluteError",
@@ -22,4 +24,13 @@ __all__ = [
 @bm.hookimpl
 def bigmodel_losses() -> list[type[bm.Loss]]:
     """The losses of this package."""
-    return [CrossEntropy, BinaryCrossEntropy, Hinge, MeanSquaredError, MeanAbsoluteError, Huber, CTC]
+    return [
+        CrossEntropy,
+        BinaryCrossEntropy,
+        Hinge,
+        Distillation,
+        MeanSquaredError,
+        MeanAbsoluteError,
+        Huber,
+        CTC,
+    ]

@@ -194,6 +194,11 @@ def huber(x: np.ndarray, y: np.ndarray) -> np.ndarray:
     return np.where(error <= 0.8, 0.5 * error**2, 0.8 * (error - 0.4))
 
 
+def divergence(x: Any, y: Any) -> Any:
+    own, theirs = (np.exp(item / 2) / np.exp(item / 2).sum(1, keepdims=True) for item in (x, y))
+    return 4 * (theirs * np.log(theirs / own)).sum(1)
+
+
 scores = np.random.default_rng(1).normal(size=(9, 4))
 labels = np.random.default_rng(2).integers(0, 4, 9)
 steps_of_scores = np.random.default_rng(4).normal(size=(9, 5, 4))
@@ -209,6 +214,7 @@ LOSSES: list[tuple[Any, list[Any], Reference]] = [
     (bm.losses.BinaryCrossEntropy(), [scores[:, :1], labels[:, None] // 2], binary_cross_entropy),
     (bm.losses.Hinge(), [scores, labels], hinge),
     (bm.losses.Hinge(), [scores[:, :1], labels // 2], lambda x, y: np.maximum(0, 1 - (2 * y - 1) * x[:, 0])),
+    (bm.losses.Distillation(2.0), [scores, 3 * chances], divergence),
     (bm.losses.MeanSquaredError(), [scores, chances], lambda x, y: (x - y) ** 2),
     (bm.losses.MeanAbsoluteError(), [scores, chances], lambda x, y: np.abs(x - y)),
     (bm.losses.Huber(0.8), [scores, chances], huber),
