@@ -99,6 +99,7 @@ _MODULES = {
     "dtypes": "bigmodel_core.graph.dtypes",
     "errors": "bigmodel_core.errors",
     "extras": "bigmodel_core.extras",
+    "fairness": "bigmodel_core.auditing.fairness",
     "files": "bigmodel_core.data.files",
     "images": "bigmodel_core.data.images",
     "initializers": "bigmodel_core.nn.initializers",

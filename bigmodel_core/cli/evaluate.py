@@ -10,6 +10,7 @@ import typer
 
 from bigmodel_core.cli.app import command_app
 from bigmodel_core.cli.data import DataDir
+from bigmodel_core.cli.fairness import by_group, show
 from bigmodel_core.cli.terminal import AsJson, Output, metric
 from bigmodel_core.errors import UsageError
 
@@ -49,6 +50,20 @@ def evaluate(
             " tokens before each]",
         ),
     ] = None,
+    by: Annotated[
+        str | None,
+        typer.Option(
+            "--by", metavar="COLUMN", help="Also compare the groups that a column of a table names."
+        ),
+    ] = None,
+    favourable: Annotated[
+        str | None,
+        typer.Option(
+            "--favourable",
+            metavar="CLASS",
+            help="With --by, the class that is good for those who get it.  [default: the second of two]",
+        ),
+    ] = None,
     batch_size: Annotated[int, typer.Option("--batch-size", min=1, help="Samples at a time.")] = 256,
     as_json: AsJson = False,
 ) -> None:
@@ -60,9 +75,9 @@ def evaluate(
     chosen = None if metrics is None else [named("metric", text) for text in names_in(metrics)]
     path = found(what)
     if not is_onnx(path):
-        facts = _checkpoint(path, data_name, data_dir, part, chosen, batch_size, writer)
+        facts, measured = _checkpoint(path, data_name, data_dir, part, chosen, batch_size, writer)
     elif writer is None:
-        facts = _file(path, data_name, data_dir, part, chosen, batch_size)
+        facts, measured = _file(path, data_name, data_dir, part, chosen, batch_size)
     else:
         raise UsageError(
             "an ONNX file is run by ONNX Runtime, which writes nothing by itself.",
@@ -71,6 +86,9 @@ def evaluate(
         )
     if strategy is not None:
         facts["strategy"] = strategy
+    if favourable is not None and by is None:
+        raise UsageError("there are no groups.", where="--favourable", fix="name a column, too: --by COLUMN.")
+    groups = None if by is None else by_group(path, *measured, by, favourable)
     output = Output(as_json)
     if not as_json:
         values = facts["metrics"]
@@ -81,6 +99,11 @@ def evaluate(
             if not isinstance(value, float):
                 output.line(f"{name}")
                 output.matrix(value)
+    if by is not None and groups is not None:
+        facts["groups"] = {"by": by, "favourable": groups[0], **groups[1].to_dict()}
+        if not as_json:
+            output.line()
+            show(by, *groups, output)
     output.result(facts)
 
 
@@ -103,7 +126,8 @@ def _checkpoint(
     metrics: list[Metric] | None,
     batch_size: int,
     strategy: Strategy | None,
-) -> dict[str, Any]:
+) -> tuple[dict[str, Any], tuple[Data, Split]]:
+    """The measures, with what was measured."""
     from bigmodel_core.cli.sources import known_of, load_data
     from bigmodel_core.cli.usual import loss_for, metrics_for
     from bigmodel_core.registry import config
@@ -125,7 +149,7 @@ def _checkpoint(
         metrics = metrics_for(data) if metrics is None else metrics
     split = _split(data, part)
     trainer = Trainer(content.restore(), loss, metrics=metrics)
-    return {
+    facts = {
         "of": str(content.path),
         "by": "bigmodel",
         "data": data.name,
@@ -133,6 +157,7 @@ def _checkpoint(
         "samples": len(split),
         "metrics": trainer.evaluate(split, batch_size, strategy=strategy),
     }
+    return facts, (data, split)
 
 
 def _file(
@@ -142,7 +167,7 @@ def _file(
     part: str,
     metrics: list[Metric] | None,
     batch_size: int,
-) -> dict[str, Any]:
+) -> tuple[dict[str, Any], tuple[Data, Split]]:
     """The same for a file that ONNX Runtime runs: metrics alone, since a file holds no loss."""
     import numpy as np
 
@@ -174,7 +199,7 @@ def _file(
         target = truth[start : start + batch_size]
         states = [item.update(state, first, target) for item, state in zip(metrics, states, strict=True)]
     results = [np.asarray(item.result(state)) for item, state in zip(metrics, states, strict=True)]
-    return {
+    facts = {
         "of": str(path),
         "by": predictor.by,
         "data": data.name,
@@ -185,3 +210,4 @@ def _file(
             for name, value in zip(named_metrics(metrics), results, strict=True)
         },
     }
+    return facts, (data, split)

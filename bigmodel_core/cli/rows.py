@@ -16,8 +16,8 @@ from bigmodel_core.errors import DataError
 def read_rows(path: Path, port: Port, delimiter: str) -> tuple[list[int], np.ndarray]:
     """The rows of a table as raw samples, with the line each comes from.
 
-    If the first row names the columns, they are taken by name in any order, and the column of targets is
-    ignored; else by position.
+    If the first row names the columns, they are taken by name in any order, and the column of targets,
+    and those that training left out, are ignored; else by position.
 
     Raises:
         DataError: columns are missing or unknown, a cell is no number, or a row has another length.
@@ -81,9 +81,8 @@ def _columns(cells: list[str], encoding: Encoding, where: str) -> list[int] | No
     if encoding.features is None:
         return None
     names = [cell.strip() for cell in cells]
-    places = [
-        place for place, name in enumerate(names) if name in encoding.features or name != encoding.target
-    ]
+    ignored = {encoding.target, *getattr(encoding.made_by(), "without", ())}
+    places = [place for place, name in enumerate(names) if name in encoding.features or name not in ignored]
     order = columns_in_order(tuple(names[place] for place in places), encoding.features, where)
     return places if order is None else [places[position] for position in order]
 

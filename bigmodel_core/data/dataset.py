@@ -89,7 +89,9 @@ class Data:
                 raise DataError(f"samples have shape {found}, but {self.input_shape} in train.", where=where)
             x = mapped(functools.partial(_model_input, where=where), split.x)
             y = self._targets(split.y, where)
-            object.__setattr__(self, part, Split(x, y, split.reach, self.encoding, split.weight))
+            object.__setattr__(
+                self, part, Split(x, y, split.reach, self.encoding, split.weight, split.columns)
+            )
 
     def _targets(self, y: Any, where: str) -> Any:
         if not isinstance(y, np.ndarray):  # none, several, or read when they are needed

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from typing import Any
 
 import numpy as np
@@ -30,6 +30,8 @@ class Split:
             as windows of a time series do; None if they are not ordered.
         encoding: how x and y were made; None if they are simply what a model sees.
         weight: what each sample counts in losses, (n,), or each entry of a loss; likewise.
+        columns: what is recorded of each sample in words, (n,) by the name of a column, whether or not x has
+            it: by these, samples fall into groups.
 
     Raises:
         DataError: x has no sample axis, or x and y differ in length.
@@ -44,6 +46,7 @@ class Split:
     reach: int | None = None
     encoding: Encoding | None = None
     weight: Any = None
+    columns: Mapping[str, np.ndarray] = field(default_factory=dict)
 
     def __post_init__(self) -> None:
         object.__setattr__(self, "x", _inputs(self.x))
@@ -66,6 +69,13 @@ class Split:
                 where="Split",
                 fix="pass weights by name: Split(x, y, weight=weights).",
             )
+        for title, column in self.columns.items():
+            if len(column) != len(self):
+                raise DataError(
+                    f"{len(self)} samples but {len(column)} cells in the column '{title}'.",
+                    where="Split",
+                    fix="pass one cell for each sample.",
+                )
         for name, what in (("y", "target"), ("weight", "weight")):
             given = getattr(self, name)
             if given is None:
@@ -110,6 +120,7 @@ class Split:
             x=mapped(taken, self.x),
             y=mapped(taken, self.y),
             weight=mapped(taken, self.weight),
+            columns={name: np.asarray(column)[indices] for name, column in self.columns.items()},
             reach=self.reach if is_in_order else None,
         )
 

@@ -8,10 +8,14 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TypeVar
 
+import numpy as np
+
 import bigmodel_core as bm
 from bigmodel_core.errors import ConfigError, DataError
 
 Number = TypeVar("Number", int, float)
+MOST_GROUPS = 50
+"""Different texts in a column by which rows fall into groups."""
 
 
 @dataclass(frozen=True)
@@ -24,6 +28,7 @@ class Table:
         rows: the number of its line and the cells of each row.
         target: the number of the target column.
         is_named: whether the file itself names the columns.
+        left_out: the numbers of columns that are no features.
     """
 
     path: Path
@@ -31,11 +36,21 @@ class Table:
     rows: list[tuple[int, list[str]]]
     target: int
     is_named: bool = True
+    left_out: frozenset[int] = frozenset()
 
     @property
     def features(self) -> list[int]:
-        """The numbers of all columns but the target."""
-        return [column for column in range(len(self.names)) if column != self.target]
+        """The numbers of all columns but the target and those that are left out."""
+        return [n for n in range(len(self.names)) if n != self.target and n not in self.left_out]
+
+    def groups(self) -> dict[str, np.ndarray]:
+        """By the name of a column the texts of its cells, of those columns with few different ones."""
+        found = {}
+        for number, name in enumerate(self.names):
+            cells = [row[number].strip() for _, row in self.rows]
+            if len(set(cells)) <= MOST_GROUPS:
+                found[name] = np.array(cells)
+        return found
 
     def filled(self, row: tuple[int, list[str]], column: int) -> str:
         """The text of a cell.

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import ClassVar, get_args
@@ -31,6 +32,8 @@ class Csv(bm.Dataset):
         test_fraction: share of the rows to hold out as test split; classes keep their proportions.
         seed: key of the choice of test rows.
         delimiter: character between two cells.
+        without: names or numbers of columns that are no features, and may hold words; rows can still be
+            grouped by them, as `bigmodel evaluate --by` does.
 
     `data_dir` is the file, or a folder with this one `.csv` file in it.
     """
@@ -42,6 +45,7 @@ class Csv(bm.Dataset):
     test_fraction: float = 0.2
     seed: int = 0
     delimiter: str = ","
+    without: tuple[str, ...] = ()
 
     def __post_init__(self) -> None:
         if self.task is not None and self.task not in get_args(bm.Task):
@@ -50,6 +54,7 @@ class Csv(bm.Dataset):
             )
         if len(self.delimiter) != 1 or self.delimiter in '"\r\n':
             raise ConfigError(f"delimiter is {self.delimiter!r}, expected one character.", where="csv")
+        object.__setattr__(self, "without", tuple(self.without))
         if not 0.0 < self.test_fraction < 1.0:
             raise ConfigError(
                 f"test_fraction is {self.test_fraction}, expected more than 0 and less than 1.", where="csv"
@@ -64,7 +69,7 @@ class Csv(bm.Dataset):
             ConfigError: a target column that is not there, or a task that does not fit it.
         """
         path = one_file(self.name, ".csv", data_dir)
-        table = _read_table(path, self.delimiter, self.header, self.target, like)
+        table = _read_table(path, self.delimiter, self.header, self.target, like, self.without)
         columns = _columns(table, like)
         features = np.array(
             [[table.number(row, column) for column in columns] for row in table.rows], np.float64
@@ -86,7 +91,9 @@ class Csv(bm.Dataset):
         if target.labels is None:
             scaling = standardising(target.y[kept], (1,)) if like is None else like.target_preprocessing
         everything = bm.Split(
-            preprocessing.apply(features), target.y if scaling is None else scaling.apply(target.y)
+            preprocessing.apply(features),
+            target.y if scaling is None else scaling.apply(target.y),
+            columns=table.groups(),
         )
         names = tuple(table.names[column] for column in columns)
         title = table.names[table.target]
@@ -135,7 +142,12 @@ def _columns(table: Table, like: bm.Encoding | None) -> list[int]:
 
 
 def _read_table(
-    path: Path, delimiter: str, header: bool | None, target: int | str, like: bm.Encoding | None
+    path: Path,
+    delimiter: str,
+    header: bool | None,
+    target: int | str,
+    like: bm.Encoding | None,
+    without: Sequence[str],
 ) -> Table:
     rows = read_rows(path, delimiter)
     width = len(rows[0][1])
@@ -170,7 +182,13 @@ def _read_table(
             where=str(path),
             fix="add it, or name the column with target; predict needs none.",
         )
-    return Table(path, names, rows, column, header)
+    titles = first if header else None
+    left_out = frozenset(column_of(name, titles, width, path, "without") for name in without)
+    if len(left_out | {column}) == width:
+        raise ConfigError(
+            "without leaves no column for features.", where=str(path), fix="leave fewer columns out."
+        )
+    return Table(path, names, rows, column, header, left_out)
 
 
 def _is_header(first: list[str], target: int | str, path: Path) -> bool:
