@@ -22,6 +22,7 @@ WITH_EXAMPLES = (
     "models",
     "onnx",
     "plugins",
+    "reports",
     "shrinking",
     "training",
 )
@@ -115,6 +116,10 @@ def test_the_examples_of_the_page_on_training_run(tmp_path: Path, monkeypatch: p
 def test_the_examples_of_the_page_on_generating_run(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.chdir(tmp_path)
     run_each(python_blocks(ROOT / "docs" / "generate.md"))
+
+
+def test_the_examples_of_the_page_on_reports_run() -> None:
+    run_each(python_blocks(ROOT / "docs" / "reports.md"))
 
 
 def test_the_examples_of_the_page_on_onnx_run(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

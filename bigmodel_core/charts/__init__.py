@@ -16,9 +16,11 @@ from bigmodel_core.charts.bars import bars as bars
 from bigmodel_core.charts.chart import Chart as Chart
 from bigmodel_core.charts.colours import picture as picture
 from bigmodel_core.charts.colours import png as png
+from bigmodel_core.charts.flow import Box as Box
+from bigmodel_core.charts.flow import flow as flow
 from bigmodel_core.charts.heat import heatmap as heatmap
 from bigmodel_core.charts.images import images as images
 from bigmodel_core.charts.lines import line as line
 from bigmodel_core.charts.points import scatter as scatter
 
-__all__ = ["Chart", "bars", "heatmap", "images", "line", "picture", "png", "scatter"]
+__all__ = ["Box", "Chart", "bars", "flow", "heatmap", "images", "line", "picture", "png", "scatter"]

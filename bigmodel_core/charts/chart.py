@@ -8,7 +8,7 @@ from dataclasses import dataclass
 
 from bigmodel_core.charts.texts import SIZE, escaped
 
-WIDTH, HEIGHT = 460.0, 280.0
+WIDTH, HEIGHT = 420.0, 270.0
 SERIES = 8
 """Colours of series; the ninth has that of the first, dashed otherwise."""
 
@@ -17,7 +17,7 @@ def _numbered(codes: str) -> dict[str, str]:
     return {str(number): f"#{code}" for number, code in enumerate(codes.split())}
 
 
-_LIGHT = {
+LIGHT = {
     "paper": "#ffffff",
     "ink": "#1f2328",
     "faint": "#59636e",
@@ -26,7 +26,7 @@ _LIGHT = {
     "cold": "#bc4c00",
     **_numbered("0969da bc4c00 1a7f37 8250df bf3989 7d4e00 136061 57606a"),
 }
-_DARK = {
+DARK = {
     "paper": "#0d1117",
     "ink": "#e6edf3",
     "faint": "#9198a1",
@@ -35,6 +35,7 @@ _DARK = {
     "cold": "#bd561d",
     **_numbered("58a6ff f0883e 3fb950 bc8cff f778ba d4a72c 39c5cf adbac7"),
 }
+"""Colours by the names of the CSS variables, without "--bm-"; a page around charts uses them, too."""
 _DASHES = ("", "7 3", "2 3", "9 3 2 3", "5 2 1 2 1 2", "12 4", "1 4", "4 4")
 
 
@@ -43,9 +44,9 @@ def _variables(colours: dict[str, str]) -> str:
 
 
 _STYLE = (
-    f"svg.bm-chart{{{_variables(_LIGHT)}background:var(--paper);max-width:100%;height:auto;"
+    f"svg.bm-chart{{{_variables(LIGHT)}background:var(--paper);max-width:100%;height:auto;"
     f"font:{SIZE}px system-ui,'DejaVu Sans',sans-serif}}"
-    f"@media(prefers-color-scheme:dark){{svg.bm-chart{{{_variables(_DARK)}}}}}"
+    f"@media(prefers-color-scheme:dark){{svg.bm-chart{{{_variables(DARK)}}}}}"
     ".bm-chart text{fill:var(--ink)}.bm-chart .faint{fill:var(--faint)}"
     ".bm-chart .grid{stroke:var(--grid);fill:none}.bm-chart .axis{stroke:var(--faint);fill:none}"
     ".bm-chart .diagonal{stroke:var(--faint);stroke-dasharray:3 4;fill:none}"
@@ -54,6 +55,7 @@ _STYLE = (
         f".bm-chart .l{place}{{stroke:var(--{place});fill:none;stroke-width:2;stroke-linejoin:round;"
         f"stroke-linecap:round;stroke-dasharray:{_DASHES[place] or 'none'}}}"
         f".bm-chart .p{place}{{fill:var(--{place});stroke:none}}"
+        f".bm-chart .o{place}{{stroke:var(--{place});fill:none;stroke-width:1.5}}"
         for place in range(SERIES)
     )
 )

@@ -11,8 +11,8 @@ from bigmodel_core.charts.chart import HEIGHT, SERIES, WIDTH, place, rule, text
 from bigmodel_core.charts.scales import Scale
 from bigmodel_core.charts.texts import shortened, width, wrapped
 
-TITLE, LINE, TICK = 15, 17.0, 12
-"""Sizes of a title and of tick labels, and the height of a line."""
+TITLE, TICK, LINE, PLOT = 15, 12, 17.0, 160.0
+"""Sizes of a title and of tick labels, the height of a line, and that of a plot at least."""
 
 
 @dataclass(frozen=True)
@@ -80,7 +80,7 @@ def frame(
     parts, top = heading(title, names, y_label)
     left = 14 + max((width(label, TICK) for label in y.labels), default=0)
     bottom = HEIGHT - 24 - (LINE if x_label else 0)
-    bottom = max(bottom, top + 90)
+    bottom = max(bottom, top + PLOT)
     last = width(x.labels[-1], TICK) / 2 if x.labels else 0.0
     right = WIDTH - 10 - last
     height = bottom + 24 + (LINE if x_label else 0)

@@ -27,6 +27,7 @@ def line(
     log: bool = False,
     diagonal: bool = False,
     y_limits: tuple[float, float] | None = None,
+    dots: bool | None = None,
 ) -> Chart:
     """Lines through points.
 
@@ -37,6 +38,7 @@ def line(
         log: whether equal ratios are equal heights; numbers that are not above 0 are gaps then.
         diagonal: whether there is a line from corner to corner, as for ROC curves.
         y_limits: the ends of the vertical axis; None for what the numbers need.
+        dots: whether points have dots; None for those of short lines. A point without neighbours always has.
 
     Raises:
         UsageError: something is no number, or a line has more or fewer places than numbers.
@@ -62,12 +64,14 @@ def line(
         xs, ys = thinned(xs, ys)
         places, heights = plot.across(xs), plot.up(ys)
         parts.append(f'<path class="l{position % SERIES}" d="{path(places, heights)}"/>')
-        is_few = np.isfinite(heights).sum() <= MARKED
+        has_dots = np.isfinite(heights).sum() <= MARKED if dots is None else dots
         for index in np.flatnonzero(np.isfinite(places) & np.isfinite(heights)):
-            if is_few or _is_alone(heights, int(index)):
+            if has_dots or _is_alone(heights, int(index)):
+                # Rings of every other line, so that a dot in the same place is seen, too.
+                kind, radius = ("o", 4) if position % 2 else ("p", 3)
                 dot = (
-                    f'<circle class="p{position % SERIES}" cx="{place(places[index])}"'
-                    f' cy="{place(heights[index])}" r="3"/>'
+                    f'<circle class="{kind}{position % SERIES}" cx="{place(places[index])}"'
+                    f' cy="{place(heights[index])}" r="{radius}"/>'
                 )
                 parts.append(told(dot, f"{name}: {number(ys[index])} at {number(xs[index])}"))
     return chart(parts, title, words, height=plot.height)

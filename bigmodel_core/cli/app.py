@@ -38,6 +38,7 @@ COMMANDS: dict[str, dict[str, str]] = {
     },
     "Look": {
         "runs": "List runs, compare, mark or delete them.",
+        "report": "Write a page about a run: curves, mistakes, model.",
         "info": "Show what a model, run, checkpoint or ONNX file contains.",
         "data": "List data sets, or show one.",
         "plugins": "List, show, check or create plugins.",

@@ -18,7 +18,9 @@ if TYPE_CHECKING:
     from bigmodel_core.data.dataset import Data
     from bigmodel_core.data.split import Split
     from bigmodel_core.nn.strategy import Strategy
+    from bigmodel_core.train.checkpoint import Checkpoint
     from bigmodel_core.train.metric import Metric
+    from bigmodel_core.train.trainer import Trainer
 
 app = command_app()
 
@@ -107,7 +109,12 @@ def evaluate(
     output.result(facts)
 
 
-def _split(data: Data, name: str) -> Split:
+def split_of(data: Data, name: str) -> Split:
+    """The split of a name, with targets.
+
+    Raises:
+        UsageError: there is none, or it has no targets.
+    """
     parts = data.splits()
     if name not in parts:
         raise UsageError(
@@ -129,26 +136,12 @@ def _checkpoint(
 ) -> tuple[dict[str, Any], tuple[Data, Split]]:
     """The measures, with what was measured."""
     from bigmodel_core.cli.sources import known_of, load_data
-    from bigmodel_core.cli.usual import loss_for, metrics_for
-    from bigmodel_core.registry import config
     from bigmodel_core.train.checkpoint import read
-    from bigmodel_core.train.trainer import Trainer
 
     content = read(path)
     data = load_data(data_name, data_dir, known_of(content))
-    options = content.options
-    if options:
-        from bigmodel_core.train.described import each_described
-
-        read = functools.partial(config.from_config, "loss")
-        loss = each_described(options["loss"], read)
-        if metrics is None:
-            metrics = each_described(options["metrics"], functools.partial(config.from_config, "metric"))
-    else:
-        loss = loss_for(content.about.config, data)
-        metrics = metrics_for(data) if metrics is None else metrics
-    split = _split(data, part)
-    trainer = Trainer(content.restore(), loss, metrics=metrics)
+    split = split_of(data, part)
+    trainer = trainer_of(content, data, metrics)
     facts = {
         "of": str(content.path),
         "by": "bigmodel",
@@ -158,6 +151,30 @@ def _checkpoint(
         "metrics": trainer.evaluate(split, batch_size, strategy=strategy),
     }
     return facts, (data, split)
+
+
+def trainer_of(content: Checkpoint, data: Data, metrics: list[Metric] | None = None) -> Trainer:
+    """A trainer with the model of a checkpoint and its loss, to measure it on data.
+
+    Args:
+        content: of the checkpoint.
+        data: what it is measured on.
+        metrics: those of its training if None.
+    """
+    from bigmodel_core.cli.usual import loss_for, metrics_for
+    from bigmodel_core.registry import config
+    from bigmodel_core.train.described import each_described
+    from bigmodel_core.train.trainer import Trainer
+
+    options = content.options
+    if options:
+        loss = each_described(options["loss"], functools.partial(config.from_config, "loss"))
+        if metrics is None:
+            metrics = each_described(options["metrics"], functools.partial(config.from_config, "metric"))
+    else:
+        loss = loss_for(content.about.config, data)
+        metrics = metrics_for(data) if metrics is None else metrics
+    return Trainer(content.restore(), loss, metrics=metrics)
 
 
 def _file(
@@ -180,7 +197,7 @@ def _file(
 
     predictor = load(str(path))
     data = load_data(data_name, data_dir, predictor.known)
-    split = _split(data, part)
+    split = split_of(data, part)
     check_samples(predictor, data)
     metrics = metrics_for(data) if metrics is None else metrics
     metrics = [fitted_metric(item, data.encoding) for item in metrics]

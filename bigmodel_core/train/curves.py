@@ -41,7 +41,7 @@ def curves(epochs: Sequence[Mapping[str, Any]]) -> list[charts.Chart]:
         charts.line(
             {name: [_number(logs.get(name)) for logs in epochs] for name in names},
             places,
-            title=measure.replace("_", " "),
+            title=(measure if len(names) > 1 else names[0]).replace("_", " "),
             x_label="epoch",
         )
         for measure, names in sorted(found.items(), key=lambda item: item[0] in ABOUT_TIME)

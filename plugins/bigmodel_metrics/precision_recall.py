@@ -12,7 +12,7 @@ import bigmodel_core as bm
 from bigmodel_core.errors import ConfigError, DataError
 from bigmodel_metrics.labels import predicted_and_true
 
-_AVERAGES = ("macro", "micro", "weighted", "binary")
+_AVERAGES = ("macro", "micro", "weighted", "binary", "none")
 
 
 @dataclass(frozen=True)
@@ -46,7 +46,7 @@ class _ByClass(bm.Metric):
             merged[key] = total
         return merged
 
-    def result(self, state: bm.MetricState) -> float:
+    def result(self, state: bm.MetricState) -> float | np.ndarray:
         hits, predicted, true = state["hits"], state["predicted"], state["true"]
         if not true.any():
             raise DataError("there are no samples to compute the metric from.", where=type(self).__name__)
@@ -55,6 +55,8 @@ class _ByClass(bm.Metric):
                 self._score(hits.sum(keepdims=True), predicted.sum(keepdims=True), true.sum(keepdims=True))[0]
             )
         scores = self._score(hits, predicted, true)
+        if self.average == "none":
+            return scores
         if self.average == "binary":
             if len(scores) > 2:
                 raise ConfigError(
@@ -85,7 +87,7 @@ class Precision(_ByClass):
     Args:
         average: "macro", the mean over the classes that occur in predictions or targets; "weighted", the mean
             weighted by the samples of each class; "micro", that of all samples together; "binary", that of
-            class 1.
+            class 1; "none", that of each class, (C,).
 
     >>> Precision(average="binary")(np.array([1, 1, 0, 1]), np.array([1, 0, 0, 0])) == 1 / 3
     True

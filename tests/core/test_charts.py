@@ -45,6 +45,11 @@ ODD: dict[str, Callable[[], bm.charts.Chart]] = {
     "one cell": lambda: bm.charts.heatmap([[0]]),
     "cells of NaN": lambda: bm.charts.heatmap([[NAN, 1.5], [-2.0, NAN]]),
     "a large table": lambda: bm.charts.heatmap(np.random.default_rng(0).random((90, 50))),
+    "no box": lambda: bm.charts.flow([]),
+    "one box": lambda: bm.charts.flow([bm.charts.Box("")]),
+    "many ways around": lambda: bm.charts.flow(
+        [bm.charts.Box("a" * 99, "b" * 99, 2, "c")] * 9, [(0, end) for end in range(1, 9)]
+    ),
     "no image": lambda: bm.charts.images([]),
     "a flat image": lambda: bm.charts.images([np.zeros((4, 4))]),
     "an image with NaN": lambda: bm.charts.images([np.full((3, 4, 5), NAN)], ["a\nb"]),
@@ -91,6 +96,7 @@ MADE = {
     "bars": lambda text: bm.charts.bars({text: 1}, title=text, x_label=text),
     "heatmap": lambda text: bm.charts.heatmap([[1]], rows=[text], columns=[text], title=text, row_label=text),
     "images": lambda text: bm.charts.images([np.eye(2)], [text], title=text),
+    "flow": lambda text: bm.charts.flow([bm.charts.Box(text, text, 1, text)], title=text),
 }
 
 
@@ -175,6 +181,7 @@ def test_a_large_image_is_reduced() -> None:
         (lambda: bm.charts.heatmap([[1]], rows=["a", "b"]), "2 names for 1 rows"),
         (lambda: bm.charts.images([np.eye(2)], ["a", "b"]), "2 captions for 1 images"),
         (lambda: bm.charts.png(np.zeros((2, 3, 4))), r"got float64 of shape \(2, 3, 4\)"),
+        (lambda: bm.charts.flow([bm.charts.Box("a")], [(0, 1)]), "from box 0 to box 1 of 1"),
         (lambda: bm.charts.picture([1, 2]), r"expected \(H, W\)"),
     ],
 )
@@ -196,7 +203,8 @@ def contrast(one: str, other: tuple[float, float, float]) -> float:
 
 
 def rgb(code: str) -> tuple[float, float, float]:
-    return tuple(int(code[at : at + 2], 16) for at in (1, 3, 5))  # type: ignore[return-value]  # three
+    red, green, blue = (int(code[at : at + 2], 16) for at in (1, 3, 5))
+    return red, green, blue
 
 
 @pytest.mark.parametrize("mode", ["light", "dark"])

@@ -88,6 +88,17 @@ def test_averages_are_those_of_scikit_learn(metric, average, pair):
     assert metric(average)(logits, labels) == pytest.approx(expected, abs=1e-12)
 
 
+@given(logits_and_labels())
+def test_scores_of_each_class_are_those_of_scikit_learn(pair):
+    reference = pytest.importorskip("sklearn.metrics")
+    logits, labels = pair
+    found = [metric("none")(logits, labels) for metric in (Precision, Recall, F1)]
+    expected = reference.precision_recall_fscore_support(
+        labels, logits.argmax(1), labels=range(logits.shape[1]), zero_division=0
+    )
+    np.testing.assert_allclose(found, expected[:3], atol=1e-12)
+
+
 @pytest.mark.parametrize("metric", [Precision, Recall, F1])
 @given(st.lists(st.tuples(st.integers(-2, 2), st.integers(0, 1)), min_size=1, max_size=30))
 def test_binary_scores_are_those_of_scikit_learn(metric, pairs):

@@ -1,0 +1,165 @@
+"""What a run was told, with what it ran, how it ended, and what it cost."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Mapping, Sequence
+from datetime import datetime
+from pathlib import Path
+from typing import Any
+
+from bigmodel_core.charts.texts import number
+from bigmodel_core.nn.quantities import count
+from bigmodel_core.reporting.page import Block, Code, Facts, Folded, Section, Text
+from bigmodel_core.train import runs
+
+STATES = {
+    runs.FINISHED: "It finished.",
+    runs.INTERRUPTED: "It was interrupted.",
+    runs.FAILED: "It failed.",
+    runs.DIVERGED: "It ended, but diverged: its loss is far above that of a model that knows nothing.",
+}
+
+
+def described(config: Any) -> str:
+    """A thing of the registry as a run wrote it down: its name, with its options.
+
+    >>> described({"name": "optimizers:Adam", "fields": {"beta1": 0.9, "groups": None}})
+    'Adam(beta1=0.9)'
+    """
+    if isinstance(config, Mapping) and isinstance(config.get("name"), str):
+        fields = config.get("fields")
+        given = [
+            f"{key}={described(value)}"
+            for key, value in (fields.items() if isinstance(fields, Mapping) else ())
+            if value is not None
+        ]
+        return f"{config['name'].rpartition(':')[2]}({', '.join(given)})"
+    if isinstance(config, Mapping):
+        return ", ".join(f"{key}: {described(value)}" for key, value in config.items())
+    if isinstance(config, (list, tuple)):
+        return ", ".join(map(described, config))
+    return number(config) if isinstance(config, float) else str(config)
+
+
+def model_name(manifest: Mapping[str, Any]) -> str:
+    """What the model of a run is called."""
+    model = manifest.get("model")
+    name = model.get("name") or model.get("class") if isinstance(model, Mapping) else None
+    return str(name).rpartition(":")[2] if name else "a model"
+
+
+def data_name(manifest: Mapping[str, Any]) -> str:
+    """What the data of a run are called."""
+    data = manifest.get("data")
+    return str(data.get("name") or "unnamed data") if isinstance(data, Mapping) else "unnamed data"
+
+
+def seconds_of(epochs: Sequence[Mapping[str, Any]]) -> float:
+    """How long the epochs of a run took."""
+    return sum(float(logs["seconds"]) for logs in epochs if isinstance(logs.get("seconds"), (int, float)))
+
+
+def duration(seconds: float) -> str:
+    """A time in words.
+
+    >>> duration(7.4e-6), duration(0.0123), duration(75), duration(7384)
+    ('7.4 µs', '12.3 ms', '1 min 15 s', '2 h 3 min')
+    """
+    if seconds < 60:
+        unit, factor = ("µs", 1e6) if seconds < 1e-3 else ("ms", 1e3) if seconds < 1 else ("s", 1)
+        return f"{seconds * factor:.3g} {unit}"
+    minutes, rest = divmod(round(seconds), 60)
+    return f"{minutes} min {rest} s" if minutes < 60 else f"{minutes // 60} h {minutes % 60} min"
+
+
+def ending(run: Path, manifest: Mapping[str, Any], epochs: Sequence[Mapping[str, Any]]) -> Section:
+    """How a run ended, and its results."""
+    status, results = manifest.get("status"), manifest.get("results")
+    blocks: list[Block] = []
+    if status == runs.RUNNING:
+        blocks.append(Text(f"It did not end{runs.how_it_ended(run)}.", "warning"))
+    else:
+        kind = "" if status == runs.FINISHED else "warning"
+        blocks.append(Text(STATES.get(str(status), "It does not say how it ended."), kind))
+    if isinstance(manifest.get("error"), str) and manifest["error"]:
+        blocks.append(Code(manifest["error"], "The error"))
+    best = results.get("best_epoch") if isinstance(results, Mapping) else None
+    facts = {
+        "Started": _moment(manifest.get("started")),
+        "Epochs": f"{len(epochs):,} of {manifest['epochs']:,}"
+        if isinstance(manifest.get("epochs"), int)
+        else f"{len(epochs):,}",
+        "Best epoch": f"{best}, by {manifest.get('monitor', 'its loss')}" if best else "",
+        "Time of the epochs": duration(seconds_of(epochs)) if epochs else "",
+        "Device": manifest.get("device") or "",
+    }
+    return Section("How it ended", [*blocks, Facts({key: value for key, value in facts.items() if value})])
+
+
+def _moment(text: Any) -> str:
+    try:
+        return f"{datetime.fromisoformat(text):%Y-%m-%d %H:%M:%S} UTC"
+    except (TypeError, ValueError):
+        return ""
+
+
+def settings(manifest: Mapping[str, Any]) -> Section:
+    """The configuration and the versions of a run."""
+    data = manifest.get("data") if isinstance(manifest.get("data"), Mapping) else {}
+    assert isinstance(data, Mapping)
+    samples = data.get("samples")
+    versions = manifest.get("versions")
+    facts = {
+        "Model": described(manifest["model"]) if manifest.get("model") else "",
+        "Data": data_name(manifest),
+        "Samples": ", ".join(f"{count(n)} {part}" for part, n in samples.items())
+        if isinstance(samples, Mapping)
+        else "",
+        "What a sample is": data.get("input_meaning") or "",
+        "Source": data.get("source") or "",
+        "Loss": described(manifest["loss"]) if manifest.get("loss") else "",
+        "Optimizer": described(manifest["optimizer"]) if manifest.get("optimizer") else "",
+        "Metrics": described(manifest["metrics"]) if manifest.get("metrics") else "",
+        "Augmentation": described(manifest["augment"]) if manifest.get("augment") else "",
+        "Callbacks": described(manifest["callbacks"]) if manifest.get("callbacks") else "",
+        "Batch size": manifest.get("batch_size") or "",
+        "Seed": manifest.get("seed", ""),
+        "Versions": ", ".join(f"{key} {value}" for key, value in versions.items())
+        if isinstance(versions, Mapping)
+        else "",
+    }
+    written = json.dumps(manifest, indent=2, sort_keys=True, ensure_ascii=False)
+    written = written if len(written) <= 100_000 else f"{written[:100_000]}\n... (run.json has the rest)"
+    return Section(
+        "Configuration",
+        [
+            Facts({key: value for key, value in facts.items() if value != ""}),
+            Folded("The whole configuration, run.json", [Code(written, "run.json")]),
+        ],
+    )
+
+
+UNITS = {
+    "kwh": "kWh",
+    "energy_kwh": "kWh",
+    "cost": "",
+    "co2_kg": "kg of CO2",
+    "carbon_kg": "kg of CO2",
+    "seconds": "s",
+    "watts": "W",
+}
+
+
+def cost(manifest: Mapping[str, Any]) -> Section | None:
+    """Energy, cost and carbon, if the run recorded them."""
+    energy = manifest.get("energy")
+    if not isinstance(energy, Mapping) or not energy:
+        return None
+    facts = {
+        str(key).replace("_", " "): f"{described(value)} {UNITS.get(str(key), '')}".strip()
+        for key, value in energy.items()
+        if value is not None and key != "estimate"
+    }
+    told = Text("These numbers are an estimate, not a measurement.", "warning")
+    return Section("Energy and cost", [*([told] if energy.get("estimate") else []), Facts(facts)])
