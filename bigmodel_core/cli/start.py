@@ -36,6 +36,7 @@ def start(experiment: Experiment, out: Path | None, checkpoint_every: int | None
     sketch = experiment.model.make(taken)
     loss, metrics = experiment.make_loss(sketch), experiment.make_metrics()
     augment, privacy = experiment.make_augmentations(), experiment.make_privacy()
+    energy = experiment.make_energy()
     experiment.make_optimizer(sketch, 1)
     data: Data = (
         dataset.load(experiment.data_dir)
@@ -70,6 +71,7 @@ def start(experiment: Experiment, out: Path | None, checkpoint_every: int | None
             freeze=how.freeze,
             ema=how.ema,
             privacy=privacy,
+            energy=energy,
             teacher=teacher,
         )
         if earlier is not None:
