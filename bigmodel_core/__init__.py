@@ -82,12 +82,12 @@ _PLACES = {
     "bigmodel_core.train.callback": ("Callback",),
     "bigmodel_core.train.checkpoint": ("load", "save"),
     "bigmodel_core.train.compiling": ("compile",),
-    "bigmodel_core.train.energy": ("Energy",),
     "bigmodel_core.train.generation": ("generate",),
     "bigmodel_core.train.history": ("deciding_loss",),
     "bigmodel_core.train.metric": ("Metric", "MetricState"),
     "bigmodel_core.train.pretrained": ("from_pretrained", "to_pretrained"),
     "bigmodel_core.train.run": ("Run", "runs"),
+    "bigmodel_core.train.profile": ("Profile", "profile"),
     "bigmodel_core.train.step_file": ("load_steps", "save_steps"),
     "bigmodel_core.train.teacher": ("Teacher",),
     "bigmodel_core.train.trainer": ("Trainer",),
@@ -106,6 +106,7 @@ _MODULES = {
     "initializers": "bigmodel_core.nn.initializers",
     "ops": "bigmodel_core.ops",
     "privacy": "bigmodel_core.auditing.privacy",
+    "plot": "bigmodel_core.plot",
     "probabilities": "bigmodel_core.nn.probabilities",
     "registry": "bigmodel_core.registry",
     "status": "bigmodel_core.kernels.status",
@@ -174,6 +175,7 @@ if TYPE_CHECKING:
     from bigmodel_core import errors as errors
     from bigmodel_core import extras as extras
     from bigmodel_core import ops as ops
+    from bigmodel_core import plot as plot
     from bigmodel_core import registry as registry
     from bigmodel_core import testing as testing
     from bigmodel_core.data import conforming as conforming
@@ -268,6 +270,8 @@ if TYPE_CHECKING:
     from bigmodel_core.train.metric import MetricState as MetricState
     from bigmodel_core.train.pretrained import from_pretrained as from_pretrained
     from bigmodel_core.train.pretrained import to_pretrained as to_pretrained
+    from bigmodel_core.train.profile import Profile as Profile
+    from bigmodel_core.train.profile import profile as profile
     from bigmodel_core.train.step_file import load_steps as load_steps
     from bigmodel_core.train.step_file import save_steps as save_steps
     from bigmodel_core.train.teacher import Teacher as Teacher

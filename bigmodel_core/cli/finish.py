@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import shlex
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import typer
 
@@ -15,6 +15,7 @@ from bigmodel_core.cli.terminal import Output, metric
 if TYPE_CHECKING:
     from bigmodel_core.data.dataset import Data
     from bigmodel_core.train.history import History
+    from bigmodel_core.train.profile import Profile
     from bigmodel_core.train.trainer import Trainer
 
 
@@ -24,9 +25,10 @@ def finish(trainer: Trainer, history: History, data: Data, folder: Path, output:
     from bigmodel_core.train.checkpoint import read
     from bigmodel_core.train.history import plain
 
+    profiled = _profiled(trainer)
     if history.interrupted:
         output.line(f"Resume with: bigmodel train --resume {shlex.quote(str(folder))}")
-        output.result({"run": str(folder), **history.to_dict(), "best_epoch": None, "test": None})
+        output.result({"run": str(folder), **history.to_dict(), "best_epoch": None, "test": None, **profiled})
         raise typer.Exit(STOPPED)
     best = trainer.state.best
     trainer.network.load_state(read(folder).state)
@@ -44,6 +46,8 @@ def finish(trainer: Trainer, history: History, data: Data, folder: Path, output:
             if not isinstance(value, float):
                 output.line(name)
                 output.matrix(value)
+        if trainer.profile is not None:
+            _show(trainer.profile, output)
         typed = shlex.quote(str(folder))
         which = "" if folder.parent == RUNS else f" --run {typed}"
         output.say(f"\nSaved in {folder}. Next:")
@@ -52,4 +56,16 @@ def finish(trainer: Trainer, history: History, data: Data, folder: Path, output:
         output.say(f"  bigmodel export model.onnx{which}")
         output.say(f"  bigmodel evaluate {typed}")
         output.say(f"  bigmodel info {typed}")
-    output.result({"run": str(folder), **history.to_dict(), **results})
+    output.result({"run": str(folder), **history.to_dict(), **results, **profiled})
+
+
+def _profiled(trainer: Trainer) -> dict[str, Any]:
+    """Where the time went, for programs, if it was measured."""
+    return {} if trainer.profile is None else {"profile": trainer.profile.to_dict()}
+
+
+def _show(profile: Profile, output: Output) -> None:
+    for title, (columns, rows) in profile.tables().items():
+        output.line()
+        output.line(title, "bold")
+        output.table(columns, rows, numbers=[name for name in columns if name.endswith(("ms", "Share"))])

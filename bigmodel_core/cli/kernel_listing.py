@@ -6,6 +6,7 @@ from collections.abc import Sequence
 from typing import TYPE_CHECKING, Any
 
 from bigmodel_core.cli.terminal import Output, count, size
+from bigmodel_core.plan.listing import shortened
 
 if TYPE_CHECKING:
     from bigmodel_core.nn.network import Network
@@ -13,8 +14,6 @@ if TYPE_CHECKING:
 
 TRAINING_BATCH = 64
 """Samples of the training step that is listed if no number is requested, as in training."""
-LONG_CHAIN = 4
-"""Chains of more ops than this are shown by their first ones and their number."""
 
 
 def show_kernels(
@@ -69,7 +68,7 @@ def _show(steps: Sequence[PlannedStep], output: Output) -> None:
     rows = [
         (
             step.path or "(model)",
-            _shortened(step.op),
+            shortened(step.op),
             ", ".join(_kernel(kernel) for kernel in step.kernels),
             count(step.multiply_adds) if step.multiply_adds else "",
             size(step.scratch) if step.scratch else "",
@@ -84,11 +83,5 @@ def _show(steps: Sequence[PlannedStep], output: Output) -> None:
 
 
 def _kernel(kernel: Any) -> str:
-    after = f", epilogue {_shortened(kernel.epilogue)}" if kernel.epilogue else ""
+    after = f", epilogue {shortened(kernel.epilogue)}" if kernel.epilogue else ""
     return f"{kernel.name} x {kernel.chunks}{after}{', kept' if kernel.is_kept else ''}"
-
-
-def _shortened(ops: str) -> str:
-    """The ops of a chain; of a long one the first and how many there are."""
-    parts = ops.split("+")
-    return ops if len(parts) <= LONG_CHAIN else f"{'+'.join(parts[:2])}+... ({len(parts)} ops)"

@@ -27,8 +27,8 @@ def refuse_changes(given: dict[str, Any]) -> None:
         raise UsageError(
             f"{options} cannot change in a resumed run.",
             where="--resume",
-            fix="leave it out: the run keeps its options; --epochs, --device, --workers and --data-dir may be"
-            " given.",
+            fix="leave it out: the run keeps its options; --epochs, --device, --workers, --data-dir and"
+            " --profile may be given.",
         )
 
 
@@ -39,6 +39,7 @@ def resume_run(
     device: str | None,
     checkpoint_every: int | None,
     workers: int | None,
+    profile: bool,
     output: Output,
 ) -> None:
     """Go on with a run.
@@ -50,6 +51,7 @@ def resume_run(
         device: another device than the run's.
         checkpoint_every: steps between checkpoints within an epoch.
         workers: threads that prepare batches; as many as usual if None.
+        profile: whether to measure where the time of a step goes.
         output: where messages go.
 
     Raises:
@@ -99,6 +101,7 @@ def resume_run(
             checkpoint_every=checkpoint_every,
             record={"results": None},
             workers=DEFAULT_WORKERS if workers is None else workers,
+            profile=profile,
         )
     if trainer.step.steps == done and not trainer.stop and not history.interrupted:
         output.say(f"--epochs {2 * len(history)} asks for more.")

@@ -20,7 +20,9 @@ if TYPE_CHECKING:
     from bigmodel_core.train.teacher import Teacher
 
 
-def start(experiment: Experiment, out: Path | None, checkpoint_every: int | None, output: Output) -> None:
+def start(
+    experiment: Experiment, out: Path | None, checkpoint_every: int | None, profile: bool, output: Output
+) -> None:
     """Make everything the experiment names, then train."""
     from bigmodel_core import registry
     from bigmodel_core.nn.loss import Loss
@@ -36,7 +38,6 @@ def start(experiment: Experiment, out: Path | None, checkpoint_every: int | None
     sketch = experiment.model.make(taken)
     loss, metrics = experiment.make_loss(sketch), experiment.make_metrics()
     augment, privacy = experiment.make_augmentations(), experiment.make_privacy()
-    energy = experiment.make_energy()
     experiment.make_optimizer(sketch, 1)
     data: Data = (
         dataset.load(experiment.data_dir)
@@ -71,7 +72,6 @@ def start(experiment: Experiment, out: Path | None, checkpoint_every: int | None
             freeze=how.freeze,
             ema=how.ema,
             privacy=privacy,
-            energy=energy,
             teacher=teacher,
         )
         if earlier is not None:
@@ -93,6 +93,7 @@ def start(experiment: Experiment, out: Path | None, checkpoint_every: int | None
                 },
                 augment=augment,
                 workers=how.workers,
+                profile=profile,
             )
     finish(trainer, history, data, folder, output)
 

@@ -55,10 +55,6 @@ def train(
             "--privacy", "OPTIONS", "Train with differential privacy, as in epsilon=3,delta=1e-5,clip=1."
         ),
     ] = None,
-    energy: Annotated[
-        str | None,
-        _option("--energy", "OPTIONS", "How energy is counted, as in carbon_intensity=350,price=0.3."),
-    ] = None,
     optimizer: Annotated[
         str | None, _option("--optimizer", "NAME", "As in sgd:momentum=0.9.  [default: the model's]")
     ] = None,
@@ -128,6 +124,9 @@ def train(
         int | None,
         _option("--workers", None, "Threads that read and augment samples ahead.  [default: 1]", min=0),
     ] = None,
+    profile: Annotated[
+        bool, _option("--profile", None, "Show where the time of a step goes, by layer and kernel.")
+    ] = False,
     resume: Annotated[
         bool,
         _option("--resume", None, "Resume the named run, or the newest one, to the same bits."),
@@ -151,7 +150,6 @@ def train(
         "freeze": freeze,
         "ema": ema,
         "privacy": privacy,
-        "energy": energy,
         "validation": validation,
         "monitor": monitor,
         "seed": seed,
@@ -179,7 +177,7 @@ def train(
             "tensorboard": tensorboard or None, "out": out, "skip_broken": skip_broken or None,
         }  # fmt: skip
         refuse_changes({name: value for name, value in fixed.items() if value is not None})
-        resume_run(list(what or ()), data_dir, epochs, device, checkpoint_every, workers, output)
+        resume_run(list(what or ()), data_dir, epochs, device, checkpoint_every, workers, profile, output)
         return
     experiment = _experiment(list(what or ()))
     experiment = _with_names(experiment, options, data, data_dir, optimizer, schedule, callbacks)
@@ -190,7 +188,7 @@ def train(
     from bigmodel_core.cli.experiment import with_changes
     from bigmodel_core.cli.start import start
 
-    start(with_changes(experiment, {**changes, "workers": workers}), out, checkpoint_every, output)
+    start(with_changes(experiment, {**changes, "workers": workers}), out, checkpoint_every, profile, output)
 
 
 # What is to be trained --------------------------------------------------------------------------------------

@@ -14,6 +14,7 @@ from bigmodel_core.kernels.cpu.engine import runner
 from bigmodel_core.kernels.cpu.engine.compile_ahead import compile_ahead
 from bigmodel_core.kernels.cpu.engine.launch import ALIGNMENT, PADDING, CpuBuffer, CpuLaunch, kernels_of
 from bigmodel_core.kernels.cpu.engine.table import Table
+from bigmodel_core.plan import clock
 from bigmodel_core.plan.bound import SMALLER
 from bigmodel_core.plan.capacity import refused_politely
 from bigmodel_core.plan.changes import LATEST
@@ -160,7 +161,7 @@ class CpuPlan:
                 target[...] = array
             self._table.move(self._inputs[name][0], address)
         try:
-            row = self._table.run()
+            row = self._table.run() if clock.current is None else clock.current.run(self, self._table)
         finally:
             if self._writer is not None:
                 self._writer.has_written()

@@ -64,6 +64,20 @@ class PlannedStep:
         return asdict(self)
 
 
+LONG_CHAIN = 4
+"""Chains of more ops than this are shown by their first ones and their number."""
+
+
+def shortened(ops: str) -> str:
+    """The ops of a chain; of a long one the first and how many there are.
+
+    >>> shortened("Add+Relu"), shortened("Multiply+Add+Square+Sqrt+Divide")
+    ('Add+Relu', 'Multiply+Add+... (5 ops)')
+    """
+    parts = ops.split("+")
+    return ops if len(parts) <= LONG_CHAIN else f"{'+'.join(parts[:2])}+... ({len(parts)} ops)"
+
+
 def listed(
     step: Step,
     spec: Callable[[Value], Spec],

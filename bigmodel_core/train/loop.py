@@ -76,12 +76,14 @@ def _train_epoch(trainer: Trainer, job: Job, report: Reporter, interruption: Int
         step.discard()
         tell(trainer, "on_epoch_begin", state.epoch)
     report.epoch_begins(state.epoch, job.epochs, job.batches, state.batch)
+    profiler = trainer.profiler
+    take = window.take if profiler is None else profiler.taking(window.take)
     with closing(_batches(trainer, job)) as batches:
-        for batch in batches:
+        for batch in batches if profiler is None else profiler.reading(batches):
             number = state.batch + 1
             count = len(next(iter(leaves(batch[1]).values())))
             closes = number % trainer.accumulate == 0 or number == job.batches
-            loss = window.take(batch, count, number, closes=closes)
+            loss = take(batch, count, number, closes=closes)
             state.batch, state.steps, state.draws = number, step.steps, step.draws
             if isinstance(step, PrivateStep):
                 state.ledger = [list(use) for use in step.ledger.uses]

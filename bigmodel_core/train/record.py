@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import json
 from collections.abc import Iterator, Mapping, Sequence
 from datetime import UTC, datetime
 from pathlib import Path
@@ -12,7 +13,6 @@ from bigmodel_core.errors import CheckpointError, RunInUseError
 from bigmodel_core.nn.network import Network
 from bigmodel_core.train.atomic import remove_remains, write_atomically
 from bigmodel_core.train.checkpoint import Checkpoint
-from bigmodel_core.train.energy import Energy, Meter
 from bigmodel_core.train.history import History, json_line, plain
 from bigmodel_core.train.job import Job
 from bigmodel_core.train.lock import RunLock
@@ -26,6 +26,7 @@ from bigmodel_core.train.runs import (
     INTERRUPTED,
     LAST,
     METRICS,
+    PROFILE,
     RUNNING,
     is_blank,
     is_run,
@@ -162,6 +163,15 @@ class Record:
         for path in (self.best, self.last) if is_best else (self.last,):
             self.snapshot.write(path, parameters, optimizer, metrics=measured, training=training)
 
+    def profiled(self, found: Mapping[str, Any]) -> None:
+        """Write where the time of a step went.
+
+        Raises:
+            CheckpointError: it cannot be written.
+        """
+        self.lock.check()
+        write_atomically(self.folder / PROFILE, [json.dumps(plain(found), indent=2).encode(), b"\n"])
+
     def keep(self, name: str, network: Network) -> None:
         """Write the parameters as they are now to their own file.
 
@@ -173,19 +183,17 @@ class Record:
 
 
 @contextlib.contextmanager
-def recorded(job: Job, history: History, energy: Energy | None = None) -> Iterator[Record | None]:
+def recorded(job: Job, history: History) -> Iterator[Record | None]:
     """The folder of a run, if it has one: from here on, this process alone writes files.
 
     Args:
         job: what is trained.
         history: says, when training has ended, how it did.
-        energy: how the energy is counted.
     """
     if job.folder is None or job.snapshot is None:
         yield None
         return
     record = Record(job.folder, job.snapshot, job.options)
-    meter = Meter(energy or Energy(), on_gpu=job.snapshot.network.device.name != "cpu")
     with record.locked():
         check_free(job.folder, ours=job.is_own_folder)
         before = read_manifest(job.folder) if job.is_own_folder and is_run(job.folder) else {}
@@ -194,19 +202,15 @@ def recorded(job: Job, history: History, energy: Energy | None = None) -> Iterat
         )
         if job.resumed is not None:
             record.keep_best_of(job.resumed)
-
-        def came_to() -> dict[str, Any]:
-            return {**spent(job.sampling, job.state), "energy": meter.read(before.get("energy"))}
-
         try:
             yield record
         except BaseException as error:
             with contextlib.suppress(CheckpointError):
                 reason = str(getattr(error, "message", "") or error or type(error).__name__)
-                record.end(FAILED, reason, **came_to())
+                record.end(FAILED, reason, **spent(job.sampling, job.state))
             raise
         ended = INTERRUPTED if history.interrupted else FINISHED
-        record.end(DIVERGED if history.diverged else ended, **came_to())
+        record.end(DIVERGED if history.diverged else ended, **spent(job.sampling, job.state))
 
 
 def optimizer_paths(step: TrainStep) -> list[str]:

@@ -5,6 +5,7 @@ runs/mlp-001/metrics.jsonl        one line per epoch
 runs/mlp-001/best.safetensors     the checkpoint with the best monitored metric
 runs/mlp-001/last.safetensors     the checkpoint to resume from
 runs/mlp-001/averaged.safetensors the model with averaged parameters, if training keeps averages
+runs/mlp-001/profile.json         where the time of a step went, if that was measured
 """
 
 from __future__ import annotations
@@ -21,7 +22,7 @@ from bigmodel_core.errors import CheckpointError, ConfigError
 from bigmodel_core.registry.plain_values import strict_json
 from bigmodel_core.train.atomic import write_atomically
 
-MANIFEST, METRICS = "run.json", "metrics.jsonl"
+MANIFEST, METRICS, PROFILE = "run.json", "metrics.jsonl", "profile.json"
 BEST, LAST, AVERAGED = "best.safetensors", "last.safetensors", "averaged.safetensors"
 
 RUNNING, FINISHED, INTERRUPTED, FAILED, DIVERGED = "running", "finished", "interrupted", "failed", "diverged"

@@ -29,7 +29,6 @@ from bigmodel_core.train.by_output import Metrics, make_metrics
 from bigmodel_core.train.callback import Callback
 from bigmodel_core.train.checkpoint import Checkpoint
 from bigmodel_core.train.divergence import is_far
-from bigmodel_core.train.energy import Energy
 from bigmodel_core.train.history import History, number
 from bigmodel_core.train.interruption import Interruption
 from bigmodel_core.train.job import Job, monitored, whole_number
@@ -38,6 +37,8 @@ from bigmodel_core.train.loop import say_how_it_ended, tell, train_epochs
 from bigmodel_core.train.metric import Metric
 from bigmodel_core.train.prepare import prepared
 from bigmodel_core.train.private_step import PrivateStep
+from bigmodel_core.train.profile import Profile
+from bigmodel_core.train.profiler import Profiler
 from bigmodel_core.train.progress import Reporter, reporter
 from bigmodel_core.train.record import Record, recorded
 from bigmodel_core.train.run_state import RunState
@@ -73,7 +74,6 @@ class Trainer(TrainedModel):
             added, and batches are Poisson samples, of which `batch_size` is the expected size.
         teacher: whose scores this model learns beside the targets: a trained model, the path of a run, or a
             `bm.Teacher`, which says how much they count and at which temperature.
-        energy: how the energy of the run is counted, for its configuration; from CPU time if None.
         monitor: which measure decides the best checkpoint, such as "val_loss"; by default the first metric on
             validation data, without them the loss. Of epochs that are equally good by it, the one with the
             lowest loss is the best.
@@ -87,6 +87,7 @@ class Trainer(TrainedModel):
         options: the options of the running `fit`.
         record: writes the folder of the run.
         encoding: how the data it was trained on became numbers; other data are brought to that.
+        profile: where the time of a step went, once `fit(profile=True)` is done.
         stop: set it, from a callback, to end training.
 
     Raises:
@@ -118,13 +119,12 @@ class Trainer(TrainedModel):
         freeze: Patterns = (),
         ema: float | None = None,
         privacy: Privacy | None = None,
-        energy: Energy | None = None,
         teacher: Any = None,
     ) -> None:
         self.model = check_model(make("model", model) if isinstance(model, str) else model)
         layer = self.model.layer if isinstance(self.model, Network) else self.model
         own = layer if isinstance(layer, Model) else None
-        self.privacy, self.energy = privacy, energy
+        self.privacy = privacy
         make_step = TrainStep if privacy is None else partial(PrivateStep, privacy=privacy)
         self.step: TrainStep = make_step(
             self.model,
@@ -153,6 +153,8 @@ class Trainer(TrainedModel):
         self.begun: dict[str, Any] | None = None
         self._report = Reporter()
         self._kept = KeptParameters()
+        self.profiler: Profiler | None = None
+        self.profile: Profile | None = None
         self._samples: dict[str, Any] = {}
         """What the running `fit` trains on and validates with, for `examples`."""
         resuming.check_device(self.model, device)
@@ -239,6 +241,7 @@ class Trainer(TrainedModel):
         augment: Sequence[Augmentation | str] | None = None,
         workers: int = DEFAULT_WORKERS,
         steps_per_epoch: int | None = None,
+        profile: bool = False,
     ) -> History:
         """Train; what is wrong with the arguments is said before anything is written.
 
@@ -261,6 +264,8 @@ class Trainer(TrainedModel):
             workers: threads that read and augment batches ahead of the step, 0 for none; the batches are the
                 same for any number. Samples in memory that are not augmented need none.
             steps_per_epoch: how many batches of an iterable are an epoch, where it has no length.
+            profile: whether to measure where the time of a step goes, for `profile`; one step in four is
+                then timed kernel by kernel. What is learned is the same.
 
         Returns:
             The logs of all epochs; `interrupted` says whether Ctrl-C ended training.
@@ -271,6 +276,7 @@ class Trainer(TrainedModel):
             NumericsError: the loss is NaN or infinite; parameters and checkpoints are those from before.
             CheckpointError: a checkpoint cannot be read, does not fit, or cannot be written.
             RunInUseError: another process writes the folder of the run.
+            DeviceError: kernels that are not on the CPU are to be timed.
 
         Warns:
             BigmodelWarning: training diverged: the loss ended far above that of a model that knows nothing.
@@ -288,12 +294,16 @@ class Trainer(TrainedModel):
             workers=workers,
             steps_per_epoch=steps_per_epoch,
         )
+        is_even = job.sampling is None and isinstance(job.train, Samples)
+        size = min(job.batch_size, len(job.train)) if is_even else None
+        self.profiler = Profiler(size, self.accumulate, self.step.device) if profile else None
+        self.profile = None
         self._take(job)
         done_before = self.step.steps
         with reporter(verbose) as report, Interruption() as interruption, self._showing(job):
             self._report = report
             tell(self, "on_train_begin")
-            with recorded(job, self.history, self.energy) as self.record:
+            with recorded(job, self.history) as self.record:
                 try:
                     train_epochs(self, job, report, interruption)
                 except KeyboardInterrupt:
@@ -305,8 +315,12 @@ class Trainer(TrainedModel):
                         error.fix = f"{error.fix} The last good checkpoint is {self.record.last}."
                     raise
                 self.history.interrupted |= interruption.requested
+                if self.profiler is not None:
+                    self.profile, self.profiler = self.profiler.found(), None
                 tell(self, "on_train_end")
                 say_how_it_ended(self, job, report, done_before)
+                if self.record is not None and self.profile is not None:
+                    self.record.profiled(self.profile.to_dict())
                 if self.record is not None and self.step.ema is not None:
                     self.record.keep(AVERAGED, self.averaged().network)
         if self.history.diverged:

@@ -100,8 +100,9 @@ class TensorBoard(bm.Callback):
 
     def on_train_end(self, trainer: bm.Trainer) -> None:
         """The file is complete."""
-        if "file" in self._open and (profile := getattr(trainer, "profile", None)) is not None:
-            self._open["file"].add(trainer.step.steps, summary=text("profile", profile.to_markdown()))
+        if "file" in self._open and trainer.profile is not None:
+            told = text("profile", trainer.profile.to_markdown())
+            self._open["file"].add(trainer.step.steps, summary=told)
         self._close()
 
     # The file --------------------------------------------------------------------------------------------

@@ -36,6 +36,13 @@ def test_tensorboard_is_written_and_how_to_open_it_is_said(bigmodel: Command, tm
     assert again.code == 2 and "--tensorboard cannot change" in again.err
 
 
+def test_a_profile_is_shown_and_kept(bigmodel: Command, tmp_path: Path) -> None:
+    shown = bigmodel("train", "mlp", "--epochs", 1, "--profile")
+    assert "Kernels by layer" in shown.out and "dense_1" in shown.out
+    told = bigmodel("train", "mlp", "--epochs", 1, "--profile", "--json").json["profile"]
+    assert told == json.loads((tmp_path / "runs" / "mlp-002" / "profile.json").read_text())
+
+
 def test_the_line_of_the_readme_reaches_what_it_promises(bigmodel: Command) -> None:
     readme = (Path(__file__).parents[2] / "README.md").read_text()
     line = re.search(r"<!-- run: main -->\n```sh\n(.*?)\n```", readme)

@@ -142,6 +142,13 @@ def test_the_kernels_of_a_step_are_a_table(run: Any) -> None:
     assert len(text(run[2], "kernels").splitlines()) == 2 + len(run[0].step.kernels(12))
 
 
+def test_the_profile_is_a_table(tmp_path: Path) -> None:
+    made = trainer(tmp_path / "run", histograms=0, samples=0)
+    fit(made, profile=True)
+    assert made.profile is not None
+    assert text(read(tmp_path / "run" / "tensorboard"), "profile") == made.profile.to_markdown()
+
+
 def test_hyper_parameters(run: Any) -> None:
     from tensorboard.plugins.hparams.plugin_data_pb2 import HParamsPluginData
 

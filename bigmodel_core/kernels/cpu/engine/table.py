@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import ctypes
+import time
 from collections.abc import Sequence
 
 import numpy as np
@@ -139,6 +140,37 @@ class Table:
         """
         self._native(*self._arguments, threads.pool(), self._status_address)
         return int(self._result[0])
+
+    def run_timed(self, times: list[int], empty: int = 0) -> int:
+        """As `run`, each launch in a native call of its own.
+
+        Args:
+            times: for each row the nanoseconds that it took are added to.
+            empty: nanoseconds of a call that runs nothing, which are taken off.
+        """
+        result, failure, _, count = self._arguments
+        pool, clock, native = threads.pool(), time.perf_counter_ns, self._native
+        rows, branches = self.rows.copy(), {}
+        for number in np.flatnonzero(rows[:, 3] == runner.BRANCH):
+            # As any other row it runs once; where the run goes on is looked up here.
+            rows[number, 3] = 1
+            branches[int(number)] = ctypes.c_int64.from_address(int(rows[number, 1]))
+        base, row = rows.ctypes.data, 0
+        while row < count:
+            begun = clock()
+            native(result, failure, base + row * runner.ROW * 8, 1, pool, self._status_address)
+            times[row] += clock() - begun - empty
+            if self._result[0] >= 0:
+                return row
+            row += branches[row].value if row in branches else 1
+        return -1
+
+    def empty_call(self) -> int:
+        """The nanoseconds of a native call that runs nothing."""
+        result, failure, base, _ = self._arguments
+        begun = time.perf_counter_ns()
+        self._native(result, failure, base, 0, threads.pool(), self._status_address)
+        return time.perf_counter_ns() - begun
 
 
 def _place(item: Item) -> tuple[Item, int]:
