@@ -82,6 +82,29 @@ class History:
         about = f"<p>{escape(repr(self))}</p>"
         return f'{about}<div style="display:flex;flex-wrap:wrap;gap:8px">{shown}</div>'
 
+    def plot(self, *names: str, ax: Any = None) -> Any:
+        """Draw learning curves with matplotlib (the extra `plot`); returns the axes.
+
+        Args:
+            names: measures, each with its fellow on validation samples: "loss" draws "val_loss", too. The
+                loss, if none is named.
+            ax: the axes to draw on; those of a new figure by default.
+
+        Raises:
+            UnknownNameError: nothing of this name was measured.
+            MissingPackageError: matplotlib is not installed.
+
+        >>> history = History([{"epoch": 1, "loss": 0.9, "val_loss": 1.0}, {"epoch": 2, "loss": 0.5}])
+        >>> ax = history.plot("loss")  # doctest: +SKIP
+        """
+        from bigmodel_core.plot import curves
+
+        chosen: dict[str, list[Any]] = {}
+        for name in names or ("loss",):
+            fellows = [fellow for fellow in (name, f"val_{name}") if any(fellow in logs for logs in self)]
+            chosen.update({fellow: self[fellow] for fellow in fellows or [name]})
+        return curves(chosen, [logs.get("epoch", place) for place, logs in enumerate(self, 1)], ax=ax)
+
     def __len__(self) -> int:
         return len(self.epochs)
 

@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import ClassVar
+from typing import Any, ClassVar
 
 import numpy as np
 
@@ -122,3 +123,15 @@ class ConfusionMatrix(bm.Metric):
         if not state["matrix"].any():
             raise DataError("there are no samples to compute the metric from.", where=type(self).__name__)
         return np.array(state["matrix"])
+
+    def plot(
+        self, prediction: Any, target: Any, labels: Sequence[str] | None = None, *, ax: Any = None
+    ) -> Any:
+        """Draw the matrix of predictions with matplotlib (the extra `plot`); returns the axes.
+
+        Args:
+            prediction, target: as for a call.
+            labels: of the classes, as `data.labels`.
+            ax: the axes to draw on; those of a new figure by default.
+        """
+        return bm.plot.confusion_matrix(self(prediction, target), labels, ax=ax)
