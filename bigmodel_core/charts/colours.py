@@ -85,11 +85,26 @@ def png(array: Any, most: int = 512) -> str:
     >>> png([[0.0, 1.0]])[:22]
     'data:image/png;base64,'
     """
+    return _uri(image(array), most, "PNG", optimize=True)
+
+
+def photo(array: Any, most: int = 512) -> str:
+    """The same, small: a colour image of more than 64 x 64 pixels as JPEG, which loses what eyes do not see.
+
+    >>> photo(np.zeros((100, 100, 3)))[:23]
+    'data:image/jpeg;base64,'
+    """
+    found = image(array)
+    is_photo = found.ndim == 3 and min(*found.shape[:2], most) > 64
+    return _uri(found, most, "JPEG", quality=85) if is_photo else png(found, most)
+
+
+def _uri(array: np.ndarray, most: int, form: str, **options: Any) -> str:
     from PIL import Image
 
-    found = Image.fromarray(image(array))
+    found = Image.fromarray(array)
     if max(found.size) > most:
         found.thumbnail((most, most))
     with io.BytesIO() as file:
-        found.save(file, "PNG", optimize=True)
-        return f"data:image/png;base64,{base64.b64encode(file.getvalue()).decode()}"
+        found.save(file, form, **options)
+        return f"data:image/{form.lower()};base64,{base64.b64encode(file.getvalue()).decode()}"

@@ -64,28 +64,22 @@ def heatmap(
         if part
     )
     parts, top = heading(title, (), note)
-    left = (
-        14 + max(width(shortened(name, WIDTH * 0.25, TICK), TICK) for name in names) if high <= CELLS else 8.0
-    )
-    cell = min(46.0, (WIDTH - left - 10) / wide, 46.0 if high <= CELLS else (WIDTH - 16) / high)
-    is_slanted = any(width(name, TICK) > cell - 2 for name in above)
+    rooms = [shortened(name, WIDTH * 0.25, TICK, middle=True) for name in names] if high <= CELLS else []
+    left = 14 + max(width(name, TICK) for name in rooms) if rooms else 8.0
+    cell = min(46.0, (WIDTH - left - 10) / wide, 46.0 if rooms else (WIDTH - 16) / high)
+    size = max(8.0, min(TICK, cell * 0.9))
+    apart = max(1, round(size / cell))  # names that have no room are left out
     if wide <= CELLS:
-        longest = max(width(shortened(name, 90, TICK), TICK) for name in above)
-        top += longest + 4 if is_slanted else 14
+        titles = [shortened(name, 90, size, middle=True) for name in above]
+        is_upright = any(width(name, size) > cell - 2 for name in titles)
+        top += max(width(name, size) for name in titles) + 4 if is_upright else 14
         parts += [
-            _above(name, left + (at + 0.5) * cell, top - 6, is_slanted) for at, name in enumerate(above)
+            _above(titles[at], left + (at + 0.5) * cell, top - 6, is_upright, size)
+            for at in range(0, wide, apart)
         ]
-    if high <= CELLS:
-        parts += [
-            text(
-                left - 6,
-                top + (at + 0.5) * cell + 4,
-                shortened(name, WIDTH * 0.25, TICK),
-                anchor="end",
-                size=TICK,
-            )
-            for at, name in enumerate(names)
-        ]
+    for at, name in list(enumerate(rooms))[::apart]:
+        y = top + (at + 0.5) * cell + size / 3
+        parts.append(text(left - 6, y, name, anchor="end", size=size))
     if max(high, wide) > CELLS:
         parts.append(
             f'<image x="{place(left)}" y="{place(top)}" width="{place(wide * cell)}"'
@@ -107,13 +101,12 @@ def _check(table: np.ndarray, rows: Sequence[str] | None, columns: Sequence[str]
             )
 
 
-def _above(name: str, x: float, y: float, is_slanted: bool) -> str:
-    """The name of a column: upright where it is wider than the column."""
-    shown = shortened(name, 90, TICK)
-    if not is_slanted:
-        return text(x, y, shown, anchor="middle", size=TICK)
-    upright = text(x, y, shown, size=TICK)
-    return upright.replace("<text", f'<text transform="rotate(-90 {place(x)} {place(y)}) translate(0 4)"', 1)
+def _above(name: str, x: float, y: float, is_upright: bool, size: float) -> str:
+    """The name of a column: upright where names are wider than columns."""
+    if not is_upright:
+        return text(x, y, name, anchor="middle", size=size)
+    turned = f'<text transform="rotate(-90 {place(x)} {place(y)}) translate(0 {place(size / 3)})"'
+    return text(x, y, name, size=size).replace("<text", turned, 1)
 
 
 def _cells(

@@ -6,7 +6,7 @@ from collections.abc import Sequence
 from typing import Any
 
 from bigmodel_core.charts.chart import WIDTH, Chart, chart, place, text, told
-from bigmodel_core.charts.colours import image, png
+from bigmodel_core.charts.colours import image, photo
 from bigmodel_core.charts.frame import TICK, heading, nothing
 from bigmodel_core.charts.texts import shortened
 from bigmodel_core.errors import UsageError
@@ -58,7 +58,7 @@ def images(
         blocks = ' style="image-rendering:pixelated"' if max(high, wide) < 96 else ""
         shown = (
             f'<image x="{place(x)}" y="{place(y)}" width="{place(side)}" height="{place(tall)}"{blocks}'
-            f' preserveAspectRatio="xMidYMid meet" href="{png(array, 2 * round(side))}"/>'
+            f' preserveAspectRatio="xMidYMid meet" href="{photo(array, 2 * round(side))}"/>'
         )
         parts.append(told(shown, caption) if caption else shown)
         parts += [

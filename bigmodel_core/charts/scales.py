@@ -70,8 +70,8 @@ def scale(
         if with_zero:
             limits = (min(0.0, limits[0]), max(0.0, limits[1]))
         if limits[0] == limits[1]:
-            around = abs(limits[0]) / 2 or 0.5
-            limits = (limits[0] - around, limits[1] + around)
+            around, is_share = abs(limits[0]) / 2 or 0.5, 0 <= limits[0] <= 1
+            limits = (0.0, 1.0) if is_share else (limits[0] - around, limits[1] + around)
         step = _step(limits[1] / room - limits[0] / room, _is_whole(values))
         ends = (math.floor(limits[0] / step) * step, math.ceil(limits[1] / step) * step)
         low, high = (end if math.isfinite(end) else limit for end, limit in zip(ends, limits, strict=True))

@@ -34,17 +34,24 @@ def _letter(letter: str) -> float:
     return 0.86 if letter in "mwMW@%" else 0.7 if letter.isupper() else 0.62
 
 
-def shortened(text: str, room: float, size: float = SIZE) -> str:
-    """A text that fits into some room, cut off at its end if it must be.
+def shortened(text: str, room: float, size: float = SIZE, *, middle: bool = False) -> str:
+    """A text that fits into some room, cut at its end if it must be, or in its middle.
 
-    >>> shortened("a class with a very long name", 60)
-    'a class…'
+    >>> shortened("a class with a very long name", 60), shortened("class number 17", 60, middle=True)
+    ('a class…', 'clas…r 17')
     """
     if width(text, size) <= room:
         return text
-    while text and width(text + "…", size) > room:
-        text = text[:-1]
-    return text.rstrip() + "…"
+    kept = len(text)
+    while kept and width(_cut(text, kept, middle), size) > room:
+        kept -= 1
+    return _cut(text, kept, middle)
+
+
+def _cut(text: str, kept: int, middle: bool) -> str:
+    """A text with an ellipsis in the place of all but some letters."""
+    end = kept // 2 if middle else 0
+    return f"{text[: kept - end].rstrip()}…{text[len(text) - end :]}"
 
 
 def wrapped(text: str, room: float, size: float = SIZE, most: int = 2) -> list[str]:

@@ -55,6 +55,7 @@ def finish(trainer: Trainer, history: History, data: Data, folder: Path, output:
             output.say(f'  bigmodel generate {typed} --prompt "..."')
         output.say(f"  bigmodel export model.onnx{which}")
         output.say(f"  bigmodel evaluate {typed}")
+        output.say(f"  bigmodel report {typed}")
         output.say(f"  bigmodel info {typed}")
     output.result({"run": str(folder), **history.to_dict(), **results, **profiled})
 

@@ -8,22 +8,28 @@ from typing import Any
 from bigmodel_core.charts.texts import number
 from bigmodel_core.reporting.page import Block, Charts, Code, Folded, Section, Table, Text
 from bigmodel_core.train.curves import curves, groups
+from bigmodel_core.train.history import ABOUT_TIME
 
-ROWS, LINES = 400, 20_000
-"""Epochs up to which there is a table, and up to which every number has room on the page."""
+ROWS, NUMBERS = 400, 60_000
+"""Epochs up to which there is a table, and how many logged numbers have room on the page."""
 
 
 def learning(epochs: Sequence[Mapping[str, Any]]) -> Section:
     """The learning curves, and all numbers that epochs logged."""
     if not epochs:
         return Section("Learning curves", [Text("No epoch was finished, so nothing was logged.")])
-    return Section("Learning curves", [Charts(curves(epochs)), *_numbers(epochs)])
+    names = tuple(name.replace("_", " ") for name in ABOUT_TIME)
+    charts = curves(epochs)
+    measures = Charts([chart for chart in charts if chart.title not in names])
+    time = Charts([chart for chart in charts if chart.title in names])
+    folded = [Folded("Learning rate and time", [time])] if time.charts else []
+    return Section("Learning curves", [measures, *folded, *_numbers(epochs)])
 
 
 def _numbers(epochs: Sequence[Mapping[str, Any]]) -> list[Block]:
     names = [name for group in groups(epochs).values() for name in group]
     columns = ["epoch", *names]
-    apart = -(-len(epochs) // LINES)
+    apart = -(-len(epochs) * len(columns) // NUMBERS)
     shown = epochs if apart == 1 else [*epochs[:-1:apart], epochs[-1]]
     rows = [
         [_cell(logs.get(name, place if name == "epoch" else None)) for name in columns]

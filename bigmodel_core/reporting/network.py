@@ -5,26 +5,22 @@ from __future__ import annotations
 import time
 from collections.abc import Sequence
 from statistics import median
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 import numpy as np
 
-from bigmodel_core.charts import Box, Chart, flow
 from bigmodel_core.errors import BigmodelError
-from bigmodel_core.graph import LEAVES, needed
-from bigmodel_core.graph.spec import format_shape
 from bigmodel_core.nn.quantities import count, size
-from bigmodel_core.nn.summary import COLUMNS, Summary, summarise
+from bigmodel_core.nn.summary import COLUMNS, summarise
+from bigmodel_core.reporting.layers import layers
 from bigmodel_core.reporting.page import Block, Charts, Facts, Folded, Section, Table, Text
 from bigmodel_core.reporting.settings import duration
 
 if TYPE_CHECKING:
     from bigmodel_core.nn.network import Network
-    from bigmodel_core.nn.trace import Trace
 
-FEW, BOXES, STEPS = 16, 40, 200
-"""Boxes of a picture, beyond which layers of one part of the model share one; those drawn at most; and steps
-of a listing."""
+STEPS = 200
+"""Steps of a listing."""
 SIZES = (1, 64)
 """Samples of the predictions that are timed."""
 
@@ -39,51 +35,8 @@ def network_section(network: Network, inputs: Sequence[np.ndarray] | None) -> Se
     summary = summarise(network)
     table = Table("Layers in the order of computation", COLUMNS, summary.table(), COLUMNS[3:])
     blocks: list[Block] = [Facts(summary.totals())]
-    picture = layers(network.trace(training=False), summary)
-    blocks += [Charts([picture]), Folded("All layers in a table", [table])]
+    blocks += [Charts([layers(network)]), Folded("All layers in a table", [table])]
     return Section("Model", blocks, [Section("Kernels and times", kernels(network, inputs))])
-
-
-def layers(trace: Trace, summary: Summary) -> Chart:
-    """The layers as boxes, and what leads from one to another."""
-    depth = max((row.path.count("/") for row in summary.rows), default=0)
-    while depth > 0 and len({_part(row.path, depth) for row in summary.rows}) > FEW:
-        depth -= 1
-    rows: dict[str, list[Any]] = {}
-    for row in summary.rows:
-        rows.setdefault(_part(row.path, depth), []).append(row)
-    shown = dict(list(rows.items())[:BOXES])
-    most = max((sum(row.parameters for row in group) for group in shown.values()), default=0) or 1
-    boxes = [
-        Box(name, format_shape(spec.shape))
-        for name, spec in zip(summary.input_names, summary.inputs, strict=True)
-    ]
-    number = {path: place for place, path in enumerate(shown, len(boxes))}
-    for path, group in shown.items():
-        parameters = sum(row.parameters for row in group)
-        layer = group[0].layer if len(group) == 1 else f"{len(group)} layers"
-        note = f"{count(parameters)} parameters" if parameters else ""
-        boxes.append(
-            Box(path or "(model)", f"{layer}, {format_shape(group[-1].output)}", parameters / most, note)
-        )
-    if len(rows) > BOXES:
-        boxes.append(Box(f"and {len(rows) - BOXES} more"))
-    places = {id(value): place for place, value in enumerate(trace.inputs)}
-    edges = set()
-    for node in needed(trace.outputs):
-        if isinstance(node.op, LEAVES):
-            continue
-        at = number.get(_part(node.path, depth))
-        for value in node.inputs:
-            before = places.get(id(value))
-            if at is not None and before is not None and before < at:
-                edges.add((before, at))
-        places.update((id(value), at) for value in node.outputs if at is not None)
-    return flow(boxes, sorted(edges), title="Layers")
-
-
-def _part(path: str, depth: int) -> str:
-    return "/".join(path.split("/")[: depth + 1])
 
 
 def kernels(network: Network, inputs: Sequence[np.ndarray] | None) -> list[Block]:

@@ -9,7 +9,7 @@ from __future__ import annotations
 import functools
 import re
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import Any, ClassVar
 
 from bigmodel_core.charts import Chart
@@ -173,9 +173,31 @@ class Page:
         >>> "&lt;b&gt;" in Page("<b>").html()
         True
         """
+        page, text = self, self._rendered()
+        for form in (Gallery, Code, Charts):  # what takes most room
+            if len(text.encode()) > MOST:
+                page = replace(page, sections=[_without(form, part) for part in page.sections])
+                text = page._rendered()
+        return text
+
+    def _rendered(self) -> str:
         colours = {name: _variables(values) for name, values in (("light", LIGHT), ("dark", DARK))}
         found: str = _template().render(page=self, **colours)
         return found
+
+
+def _without(form: type, section: Section) -> Section:
+    """A section without its blocks of one kind, also in its parts."""
+
+    def kept(blocks: Sequence[Block]) -> list[Block]:
+        why = Text("Left out: the page would be larger than 2 MB.", "faint")
+        left = [why if isinstance(block, form) else block for block in blocks]
+        return [
+            replace(item, blocks=kept(item.blocks)) if isinstance(item, Folded) else item for item in left
+        ]
+
+    parts = [_without(form, part) for part in section.parts]
+    return replace(section, blocks=kept(section.blocks), parts=parts)
 
 
 def _variables(colours: Mapping[str, str]) -> str:

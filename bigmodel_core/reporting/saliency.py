@@ -4,8 +4,7 @@ from __future__ import annotations
 
 import numpy as np
 
-from bigmodel_core.charts import picture, png
-from bigmodel_core.charts.colours import image
+from bigmodel_core.charts.colours import image, photo, picture
 from bigmodel_core.errors import BigmodelError
 from bigmodel_core.nn.gradients import gradients
 from bigmodel_core.reporting.page import Gallery, Picture, Section, Text
@@ -34,7 +33,7 @@ def saliency(tested: Tested) -> Section | None:
         what = "prediction" if found is None else f"score of {_name(tested, int(found[number]))}"
         both = np.concatenate([_coloured(tested.image(item)), picture(maps[number])], 1)
         about = f"sample {at}, and what the {what} depends on"
-        shown.append(Picture(png(both, 256), about, [f"sample {at}, {what}"], max(item.shape[1:]) <= 64))
+        shown.append(Picture(photo(both, 256), about, [f"sample {at}, {what}"], max(item.shape[1:]) <= 64))
     about = "The lighter a pixel, the more the score changes with it: the size of its gradient."
     return Section("Saliency", [Text(about), Gallery(shown, is_wide=True)])
 

@@ -114,13 +114,13 @@ class Tested:
 
     def shown(self, places: Sequence[int], lines: Sequence[Sequence[str]]) -> list[Picture]:
         """Samples that are images, each with lines below."""
-        from bigmodel_core.charts import png
+        from bigmodel_core.charts.colours import photo
 
         (x,) = self.inputs(places)
         is_small = max(x.shape[2:]) <= 64
         return [
             Picture(
-                png(self.image(item), 96 if is_small else 128),
+                photo(self.image(item), 96 if is_small else 128),
                 f"sample {place}: {', '.join(text)}",
                 text,
                 is_small,

@@ -10,6 +10,7 @@ import re
 import shutil
 import subprocess
 from collections.abc import Iterator
+from dataclasses import dataclass
 from html.parser import HTMLParser
 from itertools import pairwise
 from pathlib import Path
@@ -20,7 +21,8 @@ import pytest
 
 import bigmodel_core as bm
 from bigmodel_core.reporting.classes import roc_curve
-from bigmodel_core.reporting.page import MOST, Page, Section, Text
+from bigmodel_core.reporting.layers import layers
+from bigmodel_core.reporting.page import MOST, Gallery, Page, Picture, Section, Text
 
 from .conftest import Command, run_all, run_here
 
@@ -128,7 +130,9 @@ def test_it_loads_nothing_and_runs_no_script(kind: str, reported: Path) -> None:
         for name, value in attributes.items():
             assert not name.startswith("on")
             if name in ("src", "href", "xlink:href", "data", "action", "srcset"):
-                assert str(value).startswith(("data:image/png;base64,", "data:,", "#"))
+                assert str(value).startswith(
+                    ("data:image/png;base64,", "data:image/jpeg;base64,", "data:,", "#")
+                )
     style = "".join(re.findall(r"<style>(.*?)</style>", text, re.DOTALL))
     assert "url(" not in style and "@import" not in style
     assert "default-src 'none'; img-src data:; style-src 'unsafe-inline'" in text
@@ -295,6 +299,14 @@ def test_json_says_what_was_written(reported: Path, monkeypatch: pytest.MonkeyPa
     assert result.json["metrics"].keys() == {"loss", "accuracy"} and result.json["left_out"] is None
 
 
+@dataclass(frozen=True)
+class Residual(bm.Layer):
+    """A layer with a way around what it consists of."""
+
+    def __call__(self, x: bm.Value) -> bm.Value:
+        return x + bm.layers.Dense(8)(x)
+
+
 # What may be missing --------------------------------------------------------------------------------------
 
 
@@ -392,6 +404,22 @@ def test_long_runs_keep_every_number_below_two_megabytes(copied: Path) -> None:
     assert len(text) < MOST and lines[0] == "epoch,loss,val_loss"
     found = np.array([[float(cell) for cell in line.split(",")] for line in lines[1:]])
     np.testing.assert_allclose(found, [list(item.values()) for item in logs], rtol=1e-5)
+
+
+def test_a_page_that_would_be_too_large_says_what_is_left_out() -> None:
+    pictures = Gallery([Picture("data:image/png;base64," + "A" * 100_000, "nothing") for _ in range(30)])
+    page = Page("t", sections=[Section("s", [Text("kept"), pictures], [Section("p", [pictures])])])
+    text = page.html()
+    assert len(text) < MOST and "kept" in text
+    assert text.count("Left out: the page would be larger than 2 MB.") == 2
+
+
+def test_the_picture_of_layers_shows_what_passes_them_by() -> None:
+    model = bm.Sequential(bm.layers.Dense(8), bm.layers.Relu(), Residual(), bm.layers.Dense(2))
+    chart = layers(model.build(bm.Spec(("N", 4))))
+    inner = "residual_1/dense_1, residual_1"
+    past = "past others: dense_1 to residual_1"
+    assert chart.description == f"5 boxes: x, dense_1, {inner}, dense_2; {past}."
 
 
 def test_letters_that_cannot_be_shown_are_written_out() -> None:

@@ -14,6 +14,7 @@ import pytest
 from PIL import Image
 
 import bigmodel_core as bm
+from bigmodel_core.charts.colours import photo
 from bigmodel_core.charts.scales import along, scale
 from bigmodel_core.errors import UsageError
 
@@ -162,6 +163,14 @@ def test_a_png_holds_the_pixels(shape: tuple[int, ...]) -> None:
     found = np.asarray(Image.open(io.BytesIO(base64.b64decode(bm.charts.png(array).partition(",")[2]))))
     there = np.moveaxis(array, 0, -1) if shape[0] in (1, 3) else array
     np.testing.assert_array_equal(found, there[..., 0] if there.shape[-1:] == (1,) else there)
+
+
+def test_a_photo_is_small_and_looks_the_same() -> None:
+    array = np.random.default_rng(0).integers(0, 256, (3, 8, 8)).astype(np.uint8).repeat(12, 1).repeat(12, 2)
+    kind, _, text = photo(array).partition(",")
+    found = np.asarray(Image.open(io.BytesIO(base64.b64decode(text))), float)
+    assert kind == "data:image/jpeg;base64"
+    assert np.abs(found - np.moveaxis(array, 0, -1)).mean() < 12
 
 
 def test_a_large_image_is_reduced() -> None:
