@@ -38,7 +38,7 @@ def shortened(text: str, room: float, size: float = SIZE, *, middle: bool = Fals
     """A text that fits into some room, cut at its end if it must be, or in its middle.
 
     >>> shortened("a class with a very long name", 60), shortened("class number 17", 60, middle=True)
-    ('a class…', 'clas…r 17')
+    ('a class…', 'clas… 17')
     """
     if width(text, size) <= room:
         return text

@@ -140,26 +140,33 @@ def settings(manifest: Mapping[str, Any]) -> Section:
     )
 
 
-UNITS = {
-    "kwh": "kWh",
-    "energy_kwh": "kWh",
-    "cost": "",
-    "co2_kg": "kg of CO2",
-    "carbon_kg": "kg of CO2",
-    "seconds": "s",
-    "watts": "W",
-}
-
-
 def cost(manifest: Mapping[str, Any]) -> Section | None:
-    """Energy, cost and carbon, if the run recorded them."""
-    energy = manifest.get("energy")
-    if not isinstance(energy, Mapping) or not energy:
+    """What a run used and spent, if it says so: energy, carbon dioxide, money; privacy."""
+    used, spent = _mapping(manifest, "energy"), _mapping(manifest, "spent")
+    if not used and not spent:
         return None
     facts = {
-        str(key).replace("_", " "): f"{described(value)} {UNITS.get(str(key), '')}".strip()
-        for key, value in energy.items()
-        if value is not None and key != "estimate"
+        "Energy": _amount(used.get("kwh"), 1000, "Wh"),
+        "Carbon dioxide": _amount(used.get("co2_kg"), 1000, "g"),
+        "Cost": _amount(used.get("cost"), 1, ""),
+        "CPU time": _amount(used.get("cpu_seconds"), 1, "s"),
+        "Epsilon": _amount(spent.get("epsilon"), 1, ""),
+        "Delta": _amount(spent.get("delta"), 1, ""),
     }
-    told = Text("These numbers are an estimate, not a measurement.", "warning")
-    return Section("Energy and cost", [*([told] if energy.get("estimate") else []), Facts(facts)])
+    left = f", without {used['leaves_out']}" if used.get("leaves_out") else ""
+    how = {
+        "estimate": Text(f"The energy is an estimate from CPU time{left}, not a measurement.", "warning"),
+        "codecarbon": Text("The energy was measured by codecarbon."),
+    }.get(str(used.get("how")))
+    told = Facts({key: value for key, value in facts.items() if value})
+    return Section("Energy and cost" if used else "Privacy", [*([how] if how else []), told])
+
+
+def _mapping(manifest: Mapping[str, Any], key: str) -> Mapping[str, Any]:
+    found = manifest.get(key)
+    return found if isinstance(found, Mapping) else {}
+
+
+def _amount(value: Any, factor: float, unit: str) -> str:
+    is_number = isinstance(value, (int, float)) and not isinstance(value, bool)
+    return f"{number(float(value * factor))} {unit}".strip() if is_number else ""

@@ -369,13 +369,17 @@ def test_a_run_that_failed_at_once_has_a_page(bigmodel: Command, tmp_path: Path)
     assert "It failed." in text and "No epoch was finished" in text and "diverged" in text
 
 
-def test_energy_is_told_and_an_estimate_called_one(copied: Path) -> None:
+@pytest.mark.parametrize(
+    ("how", "said"),
+    [("estimate", "an estimate from CPU time, not a measurement"), ("codecarbon", "measured by codecarbon")],
+)
+def test_energy_is_told_with_how_it_was_counted(how: str, said: str, copied: Path) -> None:
     manifest = json.loads((copied / "run.json").read_text())
-    manifest["energy"] = {"kwh": 0.25, "carbon_kg": 0.1, "estimate": True}
+    manifest["energy"] = {"kwh": 0.25, "co2_kg": 0.1, "cost": None, "how": how}
     (copied / "run.json").write_text(json.dumps(manifest))
     run_here("report", "run")
     text = (copied / "report.html").read_text()
-    assert "0.25 kWh" in text and "an estimate, not a measurement" in text
+    assert "<dd>250 Wh</dd>" in text and "<dd>100 g</dd>" in text and said in text
 
 
 @pytest.mark.parametrize(
