@@ -122,6 +122,14 @@ def test_the_examples_of_the_page_on_reports_run() -> None:
     run_each(python_blocks(ROOT / "docs" / "reports.md"))
 
 
+def test_the_examples_of_the_page_on_privacy_run() -> None:
+    run_each(python_blocks(ROOT / "docs" / "privacy.md"))
+
+
+def test_the_examples_of_the_page_on_fairness_run() -> None:
+    run_each(python_blocks(ROOT / "docs" / "fairness.md"))
+
+
 def test_the_examples_of_the_page_on_onnx_run(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.chdir(tmp_path)
     run_each(python_blocks(ROOT / "docs" / "onnx.md"))

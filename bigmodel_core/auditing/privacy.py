@@ -1,10 +1,11 @@
-"""Privacy in numbers: `bm.privacy`."""
+"""Privacy in numbers: what training spends, and what a trained model gives away; `bm.privacy`."""
 
 from __future__ import annotations
 
 from bigmodel_core.accounting.gaussian import check_delta, epsilon_of
 from bigmodel_core.accounting.gaussian import noise_for as _noise_for
 from bigmodel_core.accounting.privacy import Privacy
+from bigmodel_core.auditing.membership import Membership, membership
 from bigmodel_core.errors import ConfigError
 
 
@@ -60,4 +61,4 @@ def _check(rate: float, steps: int) -> None:
         )
 
 
-__all__ = ["epsilon", "noise_for"]
+__all__ = ["Membership", "epsilon", "membership", "noise_for"]

@@ -11,6 +11,8 @@ import typer
 from bigmodel_core.cli.app import command_app
 from bigmodel_core.cli.data import DataDir
 from bigmodel_core.cli.fairness import by_group, show
+from bigmodel_core.cli.membership import attacked
+from bigmodel_core.cli.membership import show as show_leak
 from bigmodel_core.cli.terminal import AsJson, Output, metric
 from bigmodel_core.errors import UsageError
 
@@ -66,6 +68,10 @@ def evaluate(
             help="With --by, the class that is good for those who get it.  [default: the second of two]",
         ),
     ] = None,
+    membership: Annotated[
+        bool,
+        typer.Option("--membership", help="Also attack a run: tell its training samples from the others."),
+    ] = False,
     batch_size: Annotated[int, typer.Option("--batch-size", min=1, help="Samples at a time.")] = 256,
     as_json: AsJson = False,
 ) -> None:
@@ -91,6 +97,7 @@ def evaluate(
     if favourable is not None and by is None:
         raise UsageError("there are no groups.", where="--favourable", fix="name a column, too: --by COLUMN.")
     groups = None if by is None else by_group(path, *measured, by, favourable)
+    leak = attacked(path, *measured) if membership else None
     output = Output(as_json)
     if not as_json:
         values = facts["metrics"]
@@ -106,6 +113,11 @@ def evaluate(
         if not as_json:
             output.line()
             show(by, *groups, output)
+    if leak is not None:
+        facts["membership"] = leak.to_dict()
+        if not as_json:
+            output.line()
+            show_leak(leak, part, output)
     output.result(facts)
 
 

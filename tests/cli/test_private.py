@@ -7,6 +7,8 @@ from pathlib import Path
 
 import pytest
 
+import bigmodel_core as bm
+
 from .conftest import Command
 
 TRAIN = ("train", "logistic-regression", "--epochs", 2, "--batch-size", 200, "--quiet")
@@ -45,3 +47,19 @@ def test_an_experiment_file_names_privacy(bigmodel: Command, tmp_path: Path) -> 
     result = bigmodel("train", "private.toml", "--quiet", "--out", "run")
     assert result.code == 0, result.err
     assert json.loads((tmp_path / "run/run.json").read_text())["privacy"]["noise"] == 1.5
+
+
+def test_membership_compares_the_training_samples_of_a_run_with_others(
+    bigmodel: Command, tmp_path: Path
+) -> None:
+    result = bigmodel(*TRAIN, "--out", "run", "--validation", 0.25)
+    assert result.code == 0, result.err
+    found = bigmodel("evaluate", "run", "--membership", "--json").json["membership"]
+    data = bm.datasets.load("digits")
+    kept, _ = bm.split_indices(len(data.train), 0.25, 0, classes=data.train.y)
+    members = data.train.take(kept)
+    expected = bm.privacy.membership(tmp_path / "run", members, data.test)
+    assert found["members"] == len(members) and found["auc"] == expected.auc
+    assert "by chance up to" in bigmodel("evaluate", "run", "--membership").out
+    wrong = bigmodel("evaluate", "run", "--membership", "--split", "train")
+    assert wrong.code == 2 and "--split" in wrong.err
