@@ -34,6 +34,10 @@ _PLACES = {
     "bigmodel_core.data.target": ("Target",),
     "bigmodel_core.data.text_stream": ("TextStream",),
     "bigmodel_core.data.tokenizer": ("Tokenizer", "Tokens"),
+    "bigmodel_core.explaining.attribution": ("Attribution",),
+    "bigmodel_core.explaining.explain": ("explain",),
+    "bigmodel_core.explaining.explainer": ("Explainer",),
+    "bigmodel_core.explaining.question": ("Question",),
     "bigmodel_core.exporting.export": ("export", "from_onnx"),
     "bigmodel_core.exporting.exporter": ("Exporter",),
     "bigmodel_core.exporting.prediction_graph": ("PredictionGraph", "prediction_graph"),
@@ -62,6 +66,7 @@ _PLACES = {
     "bigmodel_core.kernels.cuda.engine.runtime": ("cuda",),
     "bigmodel_core.kernels.authoring": ("elementwise", "expression"),
     "bigmodel_core.kernels.expressions": ("Expression",),
+    "bigmodel_core.nn.activations": ("activations",),
     "bigmodel_core.nn.gradients": ("gradients",),
     "bigmodel_core.nn.encoder_decoder": ("encoder_decoder",),
     "bigmodel_core.nn.function": ("function",),
@@ -124,6 +129,7 @@ _NAMESPACES = {
     "callbacks": "callback",
     "exporters": "exporter",
     "strategies": "strategy",
+    "explainers": "explainer",
 }
 _RENAMED: dict[str, str] = {}
 """Names by those that they had before; each stays for one minor version, with a DeprecationWarning."""
@@ -195,6 +201,10 @@ if TYPE_CHECKING:
     from bigmodel_core.data.source import Source as Source
     from bigmodel_core.data.split import Split as Split
     from bigmodel_core.data.target import Target as Target
+    from bigmodel_core.explaining.attribution import Attribution as Attribution
+    from bigmodel_core.explaining.explain import explain as explain
+    from bigmodel_core.explaining.explainer import Explainer as Explainer
+    from bigmodel_core.explaining.question import Question as Question
     from bigmodel_core.exporting.export import export as export
     from bigmodel_core.exporting.export import from_onnx as from_onnx
     from bigmodel_core.exporting.exporter import Exporter as Exporter
@@ -237,6 +247,7 @@ if TYPE_CHECKING:
     from bigmodel_core.kernels.expressions import Expression as Expression
     from bigmodel_core.nn import initializers as initializers
     from bigmodel_core.nn import probabilities as probabilities
+    from bigmodel_core.nn.activations import activations as activations
     from bigmodel_core.nn.buildable import clone as clone
     from bigmodel_core.nn.encoder_decoder import encoder_decoder as encoder_decoder
     from bigmodel_core.nn.function import function as function
@@ -289,3 +300,4 @@ if TYPE_CHECKING:
     callbacks: Any
     exporters: Any
     strategies: Any
+    explainers: Any

@@ -25,6 +25,7 @@ KINDS = {
     "callback": "Callbacks",
     "exporter": "Exporters",
     "strategy": "Strategies",
+    "explainer": "Explainers",
 }
 TYPES = {
     "Dim": "A dimension: an integer, or a `SymbolicDim` or its text, which is free.",

@@ -16,6 +16,7 @@ ROOT = Path(__file__).parents[1]
 WITH_EXAMPLES = (
     "adding_an_op",
     "data",
+    "explain",
     "from_keras",
     "from_pytorch",
     "generate",

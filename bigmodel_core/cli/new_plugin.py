@@ -32,6 +32,7 @@ KINDS = {
     "augmentation": "a square of each image is covered",
     "metric": "the mean of 1 / the rank of the right class",
     "strategy": "tokens are drawn that are probable enough beside the best",
+    "explainer": "the slope at each number, times how far it is from the baseline",
 }
 """The kinds there are packages of, with what each begins with."""
 OFFERED = {"op": "layer"}

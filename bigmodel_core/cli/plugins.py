@@ -251,8 +251,8 @@ def new(
         typer.Option(
             "--kind",
             metavar="KIND",
-            help="layer, op, optimizer, dataset, model, exporter, callback, augmentation, metric or "
-            "strategy.",
+            help="layer, op, optimizer, dataset, model, exporter, callback, augmentation, metric, "
+            "strategy or explainer.",
         ),
     ] = "layer",
     out: Annotated[

@@ -28,6 +28,7 @@ from bigmodel_core.nn.outputs import Form, taken_apart
 from bigmodel_core.nn.parts import known_parts, subgraph_at
 from bigmodel_core.nn.trace import Trace
 from bigmodel_core.plan import Program
+from bigmodel_core.plan.growth import settled
 
 WEIGHTS = "~weights"
 """What the names of the graph inputs that weight outputs begin with."""
@@ -127,9 +128,9 @@ class Wanted:
         values: list[Value] = []
         for name in names:
             single = {**given, **trace.values}.get(name.strip("/"))
-            found = _returned(trace, name) or (None if single is None else (Form(), (single,)))
+            found = returned_at(trace, name) or (None if single is None else (Form(), (single,)))
             if found is None:
-                raise _unknown(
+                raise unknown_place(
                     name, {*known_parts(network), *trace.values, *given}, "layer, parameter or input"
                 )
             parameter = trace.parameters.get(name.strip("/"))
@@ -151,9 +152,9 @@ class Wanted:
             values += floats
         return cls(forms, places, tuple(values))
 
-    def check_sources(self, goal: Value, what: str) -> None:
-        """Raise GraphError unless a scalar is computed from the values of each name."""
-        known = {id(value) for node in needed([goal]) for value in node.outputs}
+    def check_sources(self, goals: Sequence[Value], what: str) -> None:
+        """Raise GraphError unless goals are computed from the values of each name."""
+        known = {id(value) for node in needed(goals) for value in node.outputs}
         for name, numbers in self.places.items():
             if not any(id(self.values[number]) in known for number in numbers if number is not None):
                 raise GraphError(
@@ -192,13 +193,6 @@ class _Slopes:
             raise DtypeError(
                 f"{what} has no float type.", fix="differentiate scores, before argmax or a comparison."
             )
-        with graph.active():
-            goal, *more = (
-                ops.sum(value * graph.input(f"{WEIGHTS}{number}", value.spec))
-                for number, value in enumerate(outputs)
-            )
-            for part in more:
-                goal = goal + part
         if names is None:
             floats = [
                 name for name, spec in zip(network.input_names, network.inputs, strict=True) if spec.is_float
@@ -211,8 +205,17 @@ class _Slopes:
             wanted = Wanted.named(network, trace, floats)
         else:
             wanted = Wanted.named(network, trace, names)
-            wanted.check_sources(goal, what)
-        found = autodiff.gradients(goal, wanted.values)
+            wanted.check_sources(outputs, what)
+        values = settled([*outputs, *wanted.values])
+        outputs, graph = values[: len(outputs)], values[0].node.graph
+        with graph.active():
+            goal, *more = (
+                ops.sum(value * graph.input(f"{WEIGHTS}{number}", value.spec))
+                for number, value in enumerate(outputs)
+            )
+            for part in more:
+                goal = goal + part
+            found = autodiff.gradients(goal, values[len(outputs) :])
         program = Program(graph, found, device=network.device)
         return cls(program, wanted, tuple(value.spec for value in outputs))
 
@@ -245,13 +248,13 @@ def _differentiated(network: Network, trace: Trace, of: str | None) -> tuple[Val
     named = dict(zip(network.output_names, trace.outputs, strict=True))
     if of in named:
         return (named[of],)
-    found = _returned(trace, of)
+    found = returned_at(trace, of)
     if found is None:
-        raise _unknown(of, {*known_parts(network), *named}, "layer or output")
+        raise unknown_place(of, {*known_parts(network), *named}, "layer or output")
     return found[1]
 
 
-def _returned(trace: Trace, path: str) -> tuple[Form, tuple[Value, ...]] | None:
+def returned_at(trace: Trace, path: str) -> tuple[Form, tuple[Value, ...]] | None:
     """What the layer at a path returns; of a loaded model, in which there are no layers, what is used of what
     is computed there. None if there is no such path."""
     wanted = path.strip("/")
@@ -272,6 +275,7 @@ def _returned(trace: Trace, path: str) -> tuple[Form, tuple[Value, ...]] | None:
     return form, values
 
 
-def _unknown(name: str, known: set[str], kind: str) -> UnknownNameError:
+def unknown_place(name: str, known: set[str], kind: str) -> UnknownNameError:
+    """The error about a name that nothing in a model has."""
     near = close_matches(name, sorted(known), n=3, cutoff=0.3) or sorted(known)[:5]
     return UnknownNameError(f"the model has no {kind} '{name}'.", fix=f"use one of {', '.join(near)}.")

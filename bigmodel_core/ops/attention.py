@@ -18,7 +18,7 @@ from bigmodel_core.kernels.cpu import attention as cpu_kernels
 from bigmodel_core.kernels.cuda import attention as cuda_kernels
 from bigmodel_core.ops.attention_onnx import written
 from bigmodel_core.ops.attention_operands import check_mask, check_operands, checked_lengths, of_four
-from bigmodel_core.ops.attention_parts import Parts, composed
+from bigmodel_core.ops.attention_parts import Parts, composed, weights_of
 from bigmodel_core.ops.dropout import threshold
 from bigmodel_core.ops.random import SEED, STEP, next_stream
 from bigmodel_core.ops.shape import Transpose, is_zero, reshape, transpose, zeros_like
@@ -61,6 +61,14 @@ class _Attention(Op):
 
     def composed(self, inputs: Sequence[Value]) -> tuple[Value, Value]:
         """The outputs of `Attention`, of products and a softmax."""
+        y, log_sum = composed(self, self._parts(inputs))
+        return transpose(y, STEPS_FIRST) if self.steps_first[0] else y, log_sum
+
+    def weights(self, inputs: Sequence[Value]) -> Value:
+        """What each step takes of each key, (N, heads, T, S), which the kernels never keep."""
+        return weights_of(self, self._parts(inputs))
+
+    def _parts(self, inputs: Sequence[Value]) -> Parts:
         q, k, v = (
             transpose(x, STEPS_FIRST) if first else x
             for x, first in zip(inputs[:3], self.steps_first, strict=True)
@@ -69,8 +77,7 @@ class _Attention(Op):
         mask, bias, lengths = (
             next(rest) if given else None for given in (self.has_mask, self.has_bias, self.has_lengths)
         )
-        y, log_sum = composed(self, Parts(q, k, v, mask, bias, lengths, tuple(rest)))
-        return transpose(y, STEPS_FIRST) if self.steps_first[0] else y, log_sum
+        return Parts(q, k, v, mask, bias, lengths, tuple(rest))
 
 
 class Attention(_Attention):

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 from bigmodel_core.graph import Value
-from bigmodel_core.graph.spec import Dim, Shape, dim_divide, dim_multiply
+from bigmodel_core.graph.spec import Dim, dim_divide, dim_multiply
 from bigmodel_core.ops.arithmetic import maximum
 from bigmodel_core.ops.comparison import less, less_equal, logical_and, not_equal, where
 from bigmodel_core.ops.dropout import dropped
@@ -42,45 +42,67 @@ class Parts:
 
 def composed(op: _Attention, parts: Parts) -> tuple[Value, Value]:
     """The outputs of `Attention`, for q, k and v (N, heads, T, width)."""
-    q, k, v = parts.q, parts.k, parts.v
-    n, heads, steps, width = q.shape
-    keys = k.shape[2]
-    groups = (n, k.shape[1])
-    rows = dim_multiply(_heads_each(q, k), steps)  # the heads of a key as more steps of one head
-    folded = (*groups, rows, width)
-    shape: Shape = (n, heads, steps, keys)
+    q, v = parts.q, parts.v
+    n, heads, steps, _ = q.shape
+    keys = parts.k.shape[2]
+    groups = (n, parts.k.shape[1])
+    rows = dim_multiply(_heads_each(q, parts.k), steps)
     if parts.lengths is not None:  # what is behind may be anything: 0 times NaN is NaN
-        counts = less(_steps(k, 1), _of_samples(parts.lengths))
-        k, v = where(counts, k, 0.0), where(counts, v, 0.0)
-    scores = reshape(MatMul(False, True)(reshape(_scaled(op, q), folded), k), shape)
+        v = where(less(_steps(v, 1), _of_samples(parts.lengths)), v, 0.0)
+    scores, shown = _scores(op, parts)
+    weights = softmax(scores)
+    if op.draws:
+        bits = RandomBits(op.stream, (n, heads, steps, keys))(*parts.random)
+        weights = dropped(weights, bits, op.dropout)
+    y = reshape(MatMul()(reshape(weights, (*groups, rows, keys)), v), (n, heads, steps, v.shape[3]))
+    top = largest(scores, -1, keepdims=True)
+    log_sum = reshape(log(sum_(exp(scores - top), -1, keepdims=True)) + top, (n, heads, steps))
+    sees = _sees(op, parts, shown)
+    if sees is None:
+        return y, log_sum
+    return where(sees, y, 0.0), where(reshape(sees, sees.shape[:-1]), log_sum, -math.inf)
+
+
+def weights_of(op: _Attention, parts: Parts) -> Value:
+    """What each step takes of each key, (N, heads, T, S), without dropout: rows add up to 1, or hold zeros
+    where a step sees no key."""
+    scores, shown = _scores(op, parts)
+    weights = softmax(scores)
+    sees = _sees(op, parts, shown)
+    return weights if sees is None else where(sees, weights, 0.0)
+
+
+def _scores(op: _Attention, parts: Parts) -> tuple[Value, Value | None]:
+    """What the softmax is applied to, (N, heads, T, S), and where keys are seen; None if everywhere."""
+    q, k = parts.q, parts.k
+    n, heads, steps, width = q.shape
+    rows = dim_multiply(_heads_each(q, k), steps)  # the heads of a key as more steps of one head
+    if parts.lengths is not None:
+        k = where(less(_steps(k, 1), _of_samples(parts.lengths)), k, 0.0)
+    folded = (n, k.shape[1], rows, width)
+    scores = reshape(MatMul(False, True)(reshape(_scaled(op, q), folded), k), (n, heads, steps, k.shape[2]))
     lowest = float(np.finfo(q.dtype).min)  # not -inf: a row of nothing else would have no softmax
     seen = [_causal(op, parts)] if op.causal else []
     if parts.lengths is not None:
         seen.append(less(_steps(k, 0), _of_samples(parts.lengths)))
     if parts.mask is not None:
         seen.append(parts.mask)
-    may_be_blind = bool(parts.mask is not None or parts.bias is not None or parts.lengths is not None)
-    may_be_blind = may_be_blind or (op.causal and keys != steps)
     if parts.bias is not None:
         scores = maximum(scores + parts.bias, lowest)
         seen.append(not_equal(parts.bias, -math.inf))
     shown = None
     for item in seen:
         shown = item if shown is None else logical_and(item, shown)
-    if shown is not None:
-        scores = where(shown, scores, lowest)
-    weights = softmax(scores)
-    if op.draws:
-        bits = RandomBits(op.stream, shape)(*parts.random)
-        weights = dropped(weights, bits, op.dropout)
-    y = reshape(MatMul()(reshape(weights, (*groups, rows, keys)), v), (n, heads, steps, v.shape[3]))
-    top = largest(scores, -1, keepdims=True)
-    log_sum = reshape(log(sum_(exp(scores - top), -1, keepdims=True)) + top, shape[:-1])
-    if shown is None or not may_be_blind:
-        return y, log_sum
+    return (scores if shown is None else where(shown, scores, lowest)), shown
+
+
+def _sees(op: _Attention, parts: Parts, shown: Value | None) -> Value | None:
+    """Whether a step sees any key, of four dimensions; None where each certainly does."""
+    is_given = any(item is not None for item in (parts.mask, parts.bias, parts.lengths))
+    if shown is None or not (is_given or (op.causal and parts.k.shape[2] != parts.q.shape[2])):
+        return None
     sees = largest(shown.astype("int32"), -1, keepdims=True) > 0
-    sees = reshape(sees, (1,) * (4 - sees.ndim) + sees.shape)
-    return where(sees, y, 0.0), where(reshape(sees, sees.shape[:-1]), log_sum, -math.inf)
+    return reshape(sees, (1,) * (4 - sees.ndim) + sees.shape)
 
 
 def _heads_each(q: Value, k: Value) -> Dim:

@@ -26,6 +26,13 @@ def without_past(computation: Computation) -> Computation:
     return replaced(computation, lambda node, inputs: [inputs[1]] if appended_to(node) else None)
 
 
+def settled(values: Sequence[Value]) -> list[Value]:
+    """Some values of a graph where nothing is kept from call to call, as gradients need them: in the same
+    graph if there is nothing to keep, else all in another."""
+    found = without_past(Computation(values[0].node.graph, list(values), {}, ()))
+    return list(found.outputs)
+
+
 def added(values: Mapping[str, Value]) -> Dim | None:
     """How many steps a call adds to all states that grow; None if there are none.
 

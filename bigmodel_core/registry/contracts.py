@@ -19,6 +19,7 @@ REQUIRED: dict[str, tuple[str, ...]] = {
     "augmentation": ("__call__",),
     "exporter": ("export",),
     "strategy": ("choose",),
+    "explainer": ("explain",),
 }
 """The methods of each kind that a subclass has to define."""
 
@@ -32,6 +33,7 @@ ELSEWHERE: dict[str, dict[str, str]] = {
     "augmentation": {"forward": "__call__", "call": "__call__", "transform": "__call__", "apply": "__call__"},
     "exporter": {"write": "export", "save": "export", "convert": "export", "dump": "export"},
     "strategy": {"__call__": "choose", "sample": "choose", "pick": "choose", "select": "choose"},
+    "explainer": {"__call__": "explain", "attribute": "explain", "shap_values": "explain"},
 }
 """What other frameworks call them; for a model, the names of layers hold."""
 

@@ -25,6 +25,7 @@ KINDS = (
     "callback",
     "exporter",
     "strategy",
+    "explainer",
 )
 PLURALS = {kind: f"{kind}s" for kind in KINDS} | {"loss": "losses", "strategy": "strategies"}
 

@@ -28,7 +28,7 @@ def hookimpl(
 
     The hooks are `bigmodel_layers`, `bigmodel_losses`, `bigmodel_optimizers`, `bigmodel_schedules`,
     `bigmodel_metrics`, `bigmodel_datasets`, `bigmodel_augmentations`, `bigmodel_models`,
-    `bigmodel_callbacks`, `bigmodel_exporters` and `bigmodel_strategies`.
+    `bigmodel_callbacks`, `bigmodel_exporters`, `bigmodel_strategies` and `bigmodel_explainers`.
 
     Args:
         function: returns a list of the classes that the plugin offers.
@@ -96,3 +96,8 @@ def bigmodel_exporters() -> Sequence[type[Any]]:
 @hookspec
 def bigmodel_strategies() -> Sequence[type[Any]]:
     """Strategies of generation: subclasses of `bigmodel_core.Strategy`."""
+
+
+@hookspec
+def bigmodel_explainers() -> Sequence[type[Any]]:
+    """Methods of explanation: subclasses of `bigmodel_core.Explainer`."""

@@ -40,6 +40,7 @@ BASES = {
     "callback": ("bigmodel_core.train.callback", "Callback"),
     "exporter": ("bigmodel_core.exporting.exporter", "Exporter"),
     "strategy": ("bigmodel_core.nn.strategy", "Strategy"),
+    "explainer": ("bigmodel_core.explaining.explainer", "Explainer"),
 }
 """The module of each kind's base class; imported before the first plugin."""
 

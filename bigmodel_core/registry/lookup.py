@@ -20,8 +20,7 @@ def get(kind: str, name: str, *, distribution: str | None = None, owner: str | N
 
     Args:
         kind: one of `KINDS`: "layer", "loss", "optimizer", "schedule", "metric", "dataset",
-            "augmentation", "model", "callback", "exporter",
-            "strategy".
+            "augmentation", "model", "callback", "exporter", "strategy", "explainer".
         name: "dense", "Dense" or, to say whose, "layers:Dense".
         distribution: the package the plugin must come from, as saved files name it.
         owner: the module whose code contains the name, such as that of a class that names its loss; the

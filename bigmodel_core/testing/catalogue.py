@@ -24,10 +24,10 @@ def checks_for(
 
     Args:
         subject: a layer, op, model, loss, metric, optimizer, schedule, data set, augmentation, callback,
-            exporter or strategy, or a class of these; for a class the kit takes its `examples()`, a
-            classmethod that returns pairs of fields by name and inputs, such as
-            `[({"heads": 2}, [(2, 4, 6)])]`; if it has none, the kit makes one, with small
-            values for fields that have no default.
+            exporter, strategy or explainer, or a class of these; for a class the kit takes its `examples()`,
+            a classmethod that returns pairs of fields by name and inputs, such as
+            `[({"heads": 2}, [(2, 4, 6)])]`; if it has none, the kit makes one, with small values for fields
+            that have no default.
         inputs: what it is called on, one item for each input: shapes whose first dimension is the batch,
             specs (taken as they are), or arrays; found by trial if None.
         reference: computes in NumPy what the subject should; takes float64 arrays. For a layer also `state`,
@@ -44,6 +44,7 @@ def checks_for(
         augmentation_checks,
         callback_checks,
         data_checks,
+        explainer_checks,
         exporter_checks,
         layer_checks,
         loss_checks,
@@ -76,6 +77,7 @@ def checks_for(
         "callback": callback_checks.callback_checks,
         "exporter": exporter_checks.exporter_checks,
         "strategy": strategy_checks.strategy_checks,
+        "explainer": explainer_checks.explainer_checks,
     }
     if kind not in makers:
         raise UsageError(

@@ -15,6 +15,7 @@ from bigmodel_core.nn.layer import Layer
 from bigmodel_core.nn.network import Network
 from bigmodel_core.ops.random import SEED, STEP
 from bigmodel_core.plan import Program
+from bigmodel_core.plan.growth import settled
 from bigmodel_core.train.by_output import make_loss
 from bigmodel_core.train.measured import measured
 from bigmodel_core.train.objective import batch_inputs, goal_of
@@ -64,13 +65,15 @@ def value_and_grad(
             paths = [path for path in trace.values if trace.parameters[path].trainable]
             wanted = Wanted.named(network, trace, paths if wrt is None else checked_names(wrt))
             if wrt is not None:
-                wanted.check_sources(value, "the loss")
-            found = gradients(value, wanted.values)
+                wanted.check_sources([value], "the loss")
+            value, *values = settled([value, *wanted.values])
+            with value.node.graph.active():
+                found = gradients(value, values)
             made.update(
                 network=network,
                 goal=goal,
                 wanted=wanted,
-                program=Program(graph, [value, *found], device=network.device),
+                program=Program(value.node.graph, [value, *found], device=network.device),
             )
         given = batch_inputs(made["network"], chosen, made["goal"], inputs, y, weight)
         made["calls"] = given[STEP] = made.get("calls", 0) + 1

@@ -5,10 +5,19 @@ from __future__ import annotations
 from typing import Any
 
 import bigmodel_core as bm
-from tests.plugins.wrong import cuda, kernels, layers, losses, numbers, parts, strategies
+from tests.plugins.wrong import cuda, explainers, kernels, layers, losses, numbers, parts, strategies
 from tests.plugins.wrong.table import offered
 
-FILLED = (kernels, layers, cuda, losses, numbers, parts, strategies)  # importing them fills the table
+FILLED = (
+    kernels,
+    layers,
+    cuda,
+    losses,
+    numbers,
+    parts,
+    strategies,
+    explainers,
+)  # importing them fills the table
 
 
 @bm.hookimpl
@@ -65,3 +74,8 @@ def bigmodel_exporters() -> list[Any]:
 @bm.hookimpl
 def bigmodel_strategies() -> list[Any]:
     return offered(bm.Strategy)
+
+
+@bm.hookimpl
+def bigmodel_explainers() -> list[Any]:
+    return offered(bm.Explainer)

@@ -18,6 +18,7 @@ SECTIONS: dict[str, tuple[type[Any], ...]] = {
     "Optimizers": (bm.Optimizer,),
     "Schedules": (bm.Schedule,),
     "Strategies": (bm.Strategy,),
+    "Explainers": (bm.Explainer,),
     "Augmentations": (bm.Augmentation,),
     "Data sets": (bm.Dataset,),
     "Callbacks": (bm.Callback,),

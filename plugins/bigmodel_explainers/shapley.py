@@ -1,0 +1,127 @@
+"""Shapley values: what features add, on average over all orders in which they may come."""
+
+from __future__ import annotations
+
+import math
+from dataclasses import dataclass
+from typing import Any, ClassVar
+
+import numpy as np
+
+import bigmodel_core as bm
+from bigmodel_core.errors import UsageError
+
+MOST_FEATURES = 1024
+TOGETHER = 256
+"""Coalitions times samples that are computed at once."""
+
+
+@dataclass(frozen=True)
+class Shapley(bm.Explainer):
+    """What each feature, or each token, adds to the score on average over all orders in which features
+    replace those of the baseline (Shapley, 1953): values that add up to what the sample's score is above the
+    baseline's.
+
+    Few features are counted out; of more, orders are drawn in pairs, one the reverse of the other (Castro et
+    al., 2009; Mitchell et al., 2022). `deviations` are then the standard errors of the values.
+
+    Args:
+        pairs: of orders that are drawn.
+        seed: of the orders.
+        exact: up to so many features all 2 ** features of their sets are computed.
+    """
+
+    is_additive: ClassVar[bool] = True
+    pairs: int = 25
+    seed: int = 0
+    exact: int = 10
+
+    def __post_init__(self) -> None:
+        bm.check_number(self, "pairs", whole=True, at_least=1)
+        bm.check_number(self, "seed", whole=True, at_least=0)
+        bm.check_number(self, "exact", whole=True, at_least=0, at_most=20)
+
+    def explain(self, question: bm.Question) -> bm.Attribution:
+        shapes = [
+            array.shape[1:-1] if embedded else array.shape[1:]
+            for array, embedded in zip(question.points, question.is_embedded, strict=True)
+        ]
+        sizes = [math.prod(shape) for shape in shapes]
+        count = sum(sizes)
+        if count > MOST_FEATURES:
+            raise UsageError(
+                f"a sample has {count:,} features, more than {MOST_FEATURES:,}.",
+                where="shapley",
+                fix="use integrated-gradients or occlusion.",
+            )
+        if count <= self.exact:
+            found, errors = self._counted_out(question, count), None
+        else:
+            found, errors = self._drawn(question, count)
+        ends = np.cumsum(sizes)[:-1]
+        values = [
+            part.reshape(len(question), *shape)
+            for part, shape in zip(np.split(found, ends, 1), shapes, strict=True)
+        ]
+        facts: dict[str, Any] = {} if errors is None else {"deviations": errors}
+        return question.answer(self, values, has_baseline=True, features=count, **facts)
+
+    def _counted_out(self, question: bm.Question, count: int) -> np.ndarray:
+        """(N, features) from the scores of all sets of features."""
+        sets = (np.arange(2**count)[:, None] >> np.arange(count)) & 1 == 1
+        scores = _scores(question, sets)
+        sizes = sets.sum(1)
+        found = np.zeros((len(question), count))
+        for feature in range(count):
+            without = np.flatnonzero(~sets[:, feature])
+            shares = [
+                math.factorial(size) * math.factorial(count - size - 1) / math.factorial(count)
+                for size in sizes[without].tolist()
+            ]
+            found[:, feature] = shares @ (scores[without + 2**feature] - scores[without])
+        return found
+
+    def _drawn(self, question: bm.Question, count: int) -> tuple[np.ndarray, np.ndarray]:
+        """(N, features) by some orders, and the standard errors."""
+        draw = np.random.default_rng(self.seed)
+        sums, squares = np.zeros((2, len(question), count))
+        for _ in range(self.pairs):
+            order = draw.permutation(count)
+            pair = np.zeros((len(question), count))
+            for way in (order, order[::-1]):
+                ranks = np.empty(count, np.int64)
+                ranks[way] = np.arange(count)
+                sets = ranks < np.arange(count + 1)[:, None]  # the first so many features of the order
+                steps = np.diff(_scores(question, sets), axis=0)
+                pair[:, way] += steps.T / 2
+            sums += pair
+            squares += pair**2
+        mean = sums / self.pairs
+        spread = np.maximum(squares / self.pairs - mean**2, 0)
+        return mean, np.sqrt(spread / max(1, self.pairs - 1))
+
+
+def _scores(question: bm.Question, sets: np.ndarray) -> np.ndarray:
+    """(sets, N) the scores where only some features are those of the sample.
+
+    Args:
+        question: what is asked.
+        sets: (sets, features) which are.
+    """
+    samples = np.arange(len(question))
+    size = max(1, TOGETHER // len(samples))
+    found = []
+    for start in range(0, len(sets), size):
+        some = sets[start : start + size]
+        points, place = [], 0
+        for own, base, embedded in zip(
+            question.points, question.baselines, question.is_embedded, strict=True
+        ):
+            shape = own.shape[1:-1] if embedded else own.shape[1:]
+            width = math.prod(shape)
+            is_own = some[:, place : place + width].reshape(len(some), 1, *shape)
+            mixed = np.where(is_own[..., None] if embedded else is_own, own, base)
+            points.append(mixed.reshape(-1, *own.shape[1:]))
+            place += width
+        found.append(question.scores(points, np.tile(samples, len(some))).reshape(len(some), -1))
+    return np.concatenate(found)
