@@ -8,26 +8,23 @@ from typing import Any
 
 import numpy as np
 
-from bigmodel_core.data.arrays import as_array
 from bigmodel_core.data.encoding import UNKNOWN, Encoding
 from bigmodel_core.data.loader import Loader
 from bigmodel_core.data.split import Split
 from bigmodel_core.errors import DataError, ShapeError, UnknownNameError, UsageError
 from bigmodel_core.explaining.attribution import Attribution
 from bigmodel_core.explaining.explainer import Explainer
-from bigmodel_core.explaining.question import Measure, Question
+from bigmodel_core.explaining.measure import measure_of
+from bigmodel_core.explaining.question import Question
 from bigmodel_core.explaining.sums import check_sums
 from bigmodel_core.explaining.targets import Known, targets_of
 from bigmodel_core.nn.given import check_model, inputs_of, network_of
 from bigmodel_core.nn.network import Network
 from bigmodel_core.nn.outputs import listed
-from bigmodel_core.nn.predictions import scores_of
 from bigmodel_core.nn.probabilities import makes_probabilities
 from bigmodel_core.registry import config
 from bigmodel_core.registry.askers import CORE
-from bigmodel_core.registry.discovery import display_name
 from bigmodel_core.train.checkpoint import load
-from bigmodel_core.train.evaluation import fitted_metric, in_recorded_units
 from bigmodel_core.train.metric import Metric
 from bigmodel_core.train.restored import RestoredModel
 from bigmodel_core.train.trained_model import TrainedModel
@@ -100,7 +97,7 @@ def explain(
         targets_of(target, outputs, known),
         number,
         _each(baseline, network),
-        _measure(y, metric, encoding, known),
+        measure_of(y, metric, encoding, known),
     )
     found = method.explain(question)
     check_sums(found, method)
@@ -197,29 +194,3 @@ def _last_steps(network: Network, inputs: Sequence[np.ndarray], outputs: np.ndar
             steps = np.where(array >= 0, np.arange(array.shape[1]), 0)
             return np.asarray(steps.max(1, initial=0))
     return None
-
-
-def _measure(y: Any, metric: str | Metric | None, encoding: Encoding | None, known: Known) -> Measure | None:
-    """What a metric says of outputs; None if there are no true targets."""
-    if y is None:
-        return None
-    truth = as_array(y, "array of targets")
-    is_number = known.task == "regression" or (known.task is None and truth.dtype.kind == "f")
-    made = config.make("metric", metric or ("r2" if is_number else "accuracy"), owner=CORE)
-    assert isinstance(made, Metric)
-    if made.higher_is_better is None:
-        raise UsageError(
-            f"{type(made).__name__} gives no number that is better or worse.",
-            where="metric",
-            fix="use another, such as accuracy.",
-        )
-    fitted = fitted_metric(made, encoding)
-    truth = in_recorded_units(truth, encoding)
-
-    def measured(outputs: np.ndarray) -> float:
-        scores = in_recorded_units(outputs, encoding)
-        if not is_number:
-            scores = scores_of({"y": scores}, known.are_probabilities)
-        return float(fitted(scores, truth))
-
-    return Measure(display_name(type(made)), measured, 1.0 if made.higher_is_better else -1.0)

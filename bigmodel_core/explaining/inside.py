@@ -89,13 +89,14 @@ def attention_program(network: Network) -> tuple[list[str], Program]:
     return paths, Program(weights[0].node.graph, weights, device=network.device)
 
 
-def first_weight(network: Network, trace: Trace) -> tuple[str, np.ndarray, bool]:
+def first_weight(network: Network) -> tuple[str, np.ndarray, bool]:
     """The matrix that a table of features is multiplied by first: its path, the matrix, and whether what it
     gives is the score that the model gives.
 
     Raises:
         UsageError: there is none.
     """
+    trace = network.trace(training=False)
     nodes = needed(trace.outputs)
     given = trace.inputs[0]
     same = carrying(given, nodes)

@@ -86,7 +86,7 @@ class Unseeded(bm.Explainer):
 
 
 @fault(
-    "an explainer that divides by the largest of all samples",
+    "an explainer that divides by the largest of all",
     "samples do not matter to each other",
     "other samples changed",
 )
