@@ -68,9 +68,8 @@ def explain(
     >>> import numpy as np
     >>> import bigmodel_core as bm
     >>> model = bm.layers.Dense(1)
-    >>> model.build(bm.Spec(("N", 2)))  # doctest: +ELLIPSIS
-    <Network of Dense: ...>
-    >>> model.load_state({"weight": np.array([[2.0], [-1.0]], "float32"), "bias": np.zeros(1, "float32")})
+    >>> network = model.build(bm.Spec(("N", 2)))
+    >>> report = model.load_state({"weight": np.array([[2.0], [-1.0]], "float32")}, partial=True)
     >>> explain(model, np.array([[3.0, 4.0]], "float32")).values.tolist()
     [[6.0, -4.0]]
     """
