@@ -26,6 +26,7 @@ if TYPE_CHECKING:
     from bigmodel_core.nn.model import Model
     from bigmodel_core.nn.optimizer import Optimizer
     from bigmodel_core.train.by_output import Losses, Metrics
+    from bigmodel_core.train.energy import Energy
 
 
 @dataclass(frozen=True)
@@ -48,6 +49,7 @@ class Train:
         freeze: patterns of parameters that stay as they are.
         ema: how much of the averaged parameters each step keeps; None for no average.
         privacy: how private training is, as in "epsilon=3,delta=1e-5,clip=1"; None if it is not.
+        energy: how the energy of the run is counted, as in "carbon_intensity=350,price=0.3".
         start_from: the run or checkpoint whose parameters, tokenizers and sizes it begins with; in a file it
             is called `from`.
         teacher: the run or checkpoint whose scores are learned beside the targets.
@@ -70,6 +72,7 @@ class Train:
     freeze: tuple[str, ...] = ()
     ema: float | None = None
     privacy: str | None = None
+    energy: str | None = None
     start_from: str | None = None
     teacher: str | None = None
     temperature: float = 4.0
@@ -191,14 +194,31 @@ class Experiment:
             UsageError: an option is unknown or does not fit.
         """
         from bigmodel_core.accounting.privacy import Privacy
+
+        found: Privacy | None = self._of_options(Privacy, "privacy")
+        return found
+
+    def make_energy(self) -> Energy | None:
+        """How the energy of the run is counted; None for the usual way.
+
+        Raises:
+            UsageError: an option is unknown or does not fit.
+        """
+        from bigmodel_core.train.energy import Energy
+
+        found: Energy | None = self._of_options(Energy, "energy")
+        return found
+
+    def _of_options(self, cls: type[Any], key: str) -> Any:
+        """What `key=value` pairs of [train], separated by commas, make of a class; None if there are none."""
         from bigmodel_core.registry import config
 
-        if self.train.privacy is None:
+        text = getattr(self.train, key)
+        if text is None:
             return None
-        options = settings([part for part in self.train.privacy.split(",") if part.strip()], "--privacy")
-        with self._placed("privacy", "--privacy"), wrong_usage("--privacy"):
-            made: Privacy = config.build(Privacy, config.parse_fields(Privacy, options))
-            return made
+        options = settings([part for part in text.split(",") if part.strip()], f"--{key}")
+        with self._placed(key, f"--{key}"), wrong_usage(f"--{key}"):
+            return config.build(cls, config.parse_fields(cls, options))
 
     def make_augmentations(self) -> list[Augmentation]:
         """The augmentations of training samples.

@@ -199,6 +199,7 @@ def _checkpoint(path: Path, batch_size: int | None, kernels: bool, output: Outpu
                 "Preprocessing": about.preprocessing and preprocessing(about.preprocessing.to_dict()),
                 "Epoch": about.metrics.get("epoch"),
                 "Metrics": _metrics(results),
+                **_came_to(manifest or {}),
             }
         )
         output.line()
@@ -222,6 +223,17 @@ def _checkpoint(path: Path, batch_size: int | None, kernels: bool, output: Outpu
             **listing,
         }
     )
+
+
+def _came_to(manifest: dict[str, Any]) -> dict[str, str]:
+    """What a run used and spent, by title."""
+    from bigmodel_core.train.energy import described
+
+    used, spent = manifest.get("energy"), manifest.get("spent")
+    found = {"Energy": described(used)} if isinstance(used, dict) else {}
+    if isinstance(spent, dict):
+        found["Privacy"] = f"epsilon {spent['epsilon']:.4g} at delta {spent['delta']:g}"
+    return found
 
 
 def _config(described: Any) -> str | None:

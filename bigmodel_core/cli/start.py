@@ -38,6 +38,7 @@ def start(
     sketch = experiment.model.make(taken)
     loss, metrics = experiment.make_loss(sketch), experiment.make_metrics()
     augment, privacy = experiment.make_augmentations(), experiment.make_privacy()
+    energy = experiment.make_energy()
     experiment.make_optimizer(sketch, 1)
     data: Data = (
         dataset.load(experiment.data_dir)
@@ -72,6 +73,7 @@ def start(
             freeze=how.freeze,
             ema=how.ema,
             privacy=privacy,
+            energy=energy,
             teacher=teacher,
         )
         if earlier is not None:

@@ -55,6 +55,10 @@ def train(
             "--privacy", "OPTIONS", "Train with differential privacy, as in epsilon=3,delta=1e-5,clip=1."
         ),
     ] = None,
+    energy: Annotated[
+        str | None,
+        _option("--energy", "OPTIONS", "How energy is counted, as in carbon_intensity=350,price=0.3."),
+    ] = None,
     optimizer: Annotated[
         str | None, _option("--optimizer", "NAME", "As in sgd:momentum=0.9.  [default: the model's]")
     ] = None,
@@ -150,6 +154,7 @@ def train(
         "freeze": freeze,
         "ema": ema,
         "privacy": privacy,
+        "energy": energy,
         "validation": validation,
         "monitor": monitor,
         "seed": seed,

@@ -13,6 +13,7 @@ from bigmodel_core.errors import CheckpointError, RunInUseError
 from bigmodel_core.nn.network import Network
 from bigmodel_core.train.atomic import remove_remains, write_atomically
 from bigmodel_core.train.checkpoint import Checkpoint
+from bigmodel_core.train.energy import Energy, Meter
 from bigmodel_core.train.history import History, json_line, plain
 from bigmodel_core.train.job import Job
 from bigmodel_core.train.lock import RunLock
@@ -183,17 +184,19 @@ class Record:
 
 
 @contextlib.contextmanager
-def recorded(job: Job, history: History) -> Iterator[Record | None]:
+def recorded(job: Job, history: History, energy: Energy | None = None) -> Iterator[Record | None]:
     """The folder of a run, if it has one: from here on, this process alone writes files.
 
     Args:
         job: what is trained.
         history: says, when training has ended, how it did.
+        energy: how the energy is counted.
     """
     if job.folder is None or job.snapshot is None:
         yield None
         return
     record = Record(job.folder, job.snapshot, job.options)
+    meter = Meter(energy or Energy(), on_gpu=job.snapshot.network.device.name != "cpu")
     with record.locked():
         check_free(job.folder, ours=job.is_own_folder)
         before = read_manifest(job.folder) if job.is_own_folder and is_run(job.folder) else {}
@@ -202,15 +205,19 @@ def recorded(job: Job, history: History) -> Iterator[Record | None]:
         )
         if job.resumed is not None:
             record.keep_best_of(job.resumed)
+
+        def came_to() -> dict[str, Any]:
+            return {**spent(job.sampling, job.state), "energy": meter.read(before.get("energy"))}
+
         try:
             yield record
         except BaseException as error:
             with contextlib.suppress(CheckpointError):
                 reason = str(getattr(error, "message", "") or error or type(error).__name__)
-                record.end(FAILED, reason, **spent(job.sampling, job.state))
+                record.end(FAILED, reason, **came_to())
             raise
         ended = INTERRUPTED if history.interrupted else FINISHED
-        record.end(DIVERGED if history.diverged else ended, **spent(job.sampling, job.state))
+        record.end(DIVERGED if history.diverged else ended, **came_to())
 
 
 def optimizer_paths(step: TrainStep) -> list[str]:

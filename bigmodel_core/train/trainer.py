@@ -29,6 +29,7 @@ from bigmodel_core.train.by_output import Metrics, make_metrics
 from bigmodel_core.train.callback import Callback
 from bigmodel_core.train.checkpoint import Checkpoint
 from bigmodel_core.train.divergence import is_far
+from bigmodel_core.train.energy import Energy
 from bigmodel_core.train.history import History, number
 from bigmodel_core.train.interruption import Interruption
 from bigmodel_core.train.job import Job, monitored, whole_number
@@ -74,6 +75,7 @@ class Trainer(TrainedModel):
             added, and batches are Poisson samples, of which `batch_size` is the expected size.
         teacher: whose scores this model learns beside the targets: a trained model, the path of a run, or a
             `bm.Teacher`, which says how much they count and at which temperature.
+        energy: how the energy of the run is counted, for its configuration; from CPU time if None.
         monitor: which measure decides the best checkpoint, such as "val_loss"; by default the first metric on
             validation data, without them the loss. Of epochs that are equally good by it, the one with the
             lowest loss is the best.
@@ -119,12 +121,13 @@ class Trainer(TrainedModel):
         freeze: Patterns = (),
         ema: float | None = None,
         privacy: Privacy | None = None,
+        energy: Energy | None = None,
         teacher: Any = None,
     ) -> None:
         self.model = check_model(make("model", model) if isinstance(model, str) else model)
         layer = self.model.layer if isinstance(self.model, Network) else self.model
         own = layer if isinstance(layer, Model) else None
-        self.privacy = privacy
+        self.privacy, self.energy = privacy, energy
         make_step = TrainStep if privacy is None else partial(PrivateStep, privacy=privacy)
         self.step: TrainStep = make_step(
             self.model,
@@ -303,7 +306,7 @@ class Trainer(TrainedModel):
         with reporter(verbose) as report, Interruption() as interruption, self._showing(job):
             self._report = report
             tell(self, "on_train_begin")
-            with recorded(job, self.history) as self.record:
+            with recorded(job, self.history, self.energy) as self.record:
                 try:
                     train_epochs(self, job, report, interruption)
                 except KeyboardInterrupt:

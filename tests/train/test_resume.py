@@ -108,6 +108,8 @@ def test_the_folder_of_a_resumed_run_is_that_of_a_whole_one(tmp_path: Path) -> N
     assert len(lines[0]) == len(lines[1])
     manifests = [runs.read_manifest(tmp_path / folder) for folder in ("run", "whole")]
     starts = [manifest.pop("started") for manifest in manifests]
+    energies = [manifest.pop("energy") for manifest in manifests]
+    assert energies[0].keys() == energies[1].keys()
     assert manifests[0] == manifests[1] and starts[0] > starts[1]
 
 
