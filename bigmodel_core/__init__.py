@@ -82,6 +82,7 @@ _PLACES = {
     "bigmodel_core.nn.trace": ("adapting", "freezing", "recomputing"),
     "bigmodel_core.registry.field_limits": ("check_number",),
     "bigmodel_core.registry.hookspecs": ("hookimpl",),
+    "bigmodel_core.reporting.report": ("report",),
     "bigmodel_core.shrinking": ("prune",),
     "bigmodel_core.train.atomic": ("write_atomically",),
     "bigmodel_core.train.callback": ("Callback",),
@@ -270,6 +271,7 @@ if TYPE_CHECKING:
     from bigmodel_core.nn.trace import recomputing as recomputing
     from bigmodel_core.registry.field_limits import check_number as check_number
     from bigmodel_core.registry.hookspecs import hookimpl as hookimpl
+    from bigmodel_core.reporting.report import report as report
     from bigmodel_core.shrinking import prune as prune
     from bigmodel_core.train.atomic import write_atomically as write_atomically
     from bigmodel_core.train.callback import Callback as Callback

@@ -119,7 +119,8 @@ def test_the_examples_of_the_page_on_generating_run(tmp_path: Path, monkeypatch:
     run_each(python_blocks(ROOT / "docs" / "generate.md"))
 
 
-def test_the_examples_of_the_page_on_reports_run() -> None:
+def test_the_examples_of_the_page_on_reports_run(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.chdir(tmp_path)
     run_each(python_blocks(ROOT / "docs" / "reports.md"))
 
 

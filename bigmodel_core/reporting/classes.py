@@ -39,6 +39,8 @@ def of_classes(tested: Tested) -> list[Section]:
     ]
     if chances.ndim == 2:
         found.append(Section("Predictions", _samples(tested, chances, true, names)))
+    elif chances.ndim == 3:
+        found.append(Section("Predictions", _steps(tested, chances.argmax(-1), true, counts, names)))
     return found
 
 
@@ -193,6 +195,34 @@ def _samples(tested: Tested, chances: np.ndarray, true: np.ndarray, names: list[
     for title, rows in told:
         blocks += _shown(tested, title, rows)
     return blocks
+
+
+def _steps(
+    tested: Tested, found: np.ndarray, true: np.ndarray, counts: np.ndarray, names: list[str]
+) -> list[Block]:
+    """The samples with the most steps that are predicted wrong."""
+    wrong = (found != true) & counts
+    order = np.argsort(-wrong.sum(1), kind="stable")[:TEXTS].tolist()
+    rows = []
+    for at in order:
+        places = np.flatnonzero(wrong[at])
+        steps = [
+            f"{_step(tested, at, int(step))}: {names[found[at, step]]}, true {names[true[at, step]]}"
+            for step in places
+        ]
+        rows.append([f"{tested.part} {at}", f"{len(places)} of {counts[at].sum()}", _cut("; ".join(steps))])
+        if tested.kind == "text":
+            rows[-1].append(_cut(tested.text(at)))
+    columns = ["Sample", "Wrong", "Steps", *(["Text"] if tested.kind == "text" else [])]
+    return [Table("The samples with the most mistakes", columns, rows)]
+
+
+def _step(tested: Tested, at: int, step: int) -> str:
+    """One step of a sample: its token, or its number."""
+    if tested.kind != "text" or tested.data.tokenizer is None or len(tested.split.inputs) > 1:
+        return str(step)
+    token = int(tested.inputs([at])[0][0, step])
+    return tested.data.tokenizer.decode([token]).strip() if token >= 0 else str(step)
 
 
 def _shown(tested: Tested, title: str, rows: list[tuple[int, str, str, str]]) -> list[Block]:

@@ -5,19 +5,21 @@ from __future__ import annotations
 import json
 from collections.abc import Mapping, Sequence
 from datetime import datetime
-from pathlib import Path
 from typing import Any
 
 from bigmodel_core.charts.texts import number
 from bigmodel_core.nn.quantities import count
 from bigmodel_core.reporting.page import Block, Code, Facts, Folded, Section, Text
 from bigmodel_core.train import runs
+from bigmodel_core.train.run import KILLED, Run
 
 STATES = {
     runs.FINISHED: "It finished.",
     runs.INTERRUPTED: "It was interrupted.",
     runs.FAILED: "It failed.",
     runs.DIVERGED: "It ended, but diverged: its loss is far above that of a model that knows nothing.",
+    runs.RUNNING: "It is being trained now.",
+    KILLED: "It did not end: its process was killed.",
 }
 
 
@@ -42,19 +44,6 @@ def described(config: Any) -> str:
     return number(config) if isinstance(config, float) else str(config)
 
 
-def model_name(manifest: Mapping[str, Any]) -> str:
-    """What the model of a run is called."""
-    model = manifest.get("model")
-    name = model.get("name") or model.get("class") if isinstance(model, Mapping) else None
-    return str(name).rpartition(":")[2] if name else "a model"
-
-
-def data_name(manifest: Mapping[str, Any]) -> str:
-    """What the data of a run are called."""
-    data = manifest.get("data")
-    return str(data.get("name") or "unnamed data") if isinstance(data, Mapping) else "unnamed data"
-
-
 def seconds_of(epochs: Sequence[Mapping[str, Any]]) -> float:
     """How long the epochs of a run took."""
     return sum(float(logs["seconds"]) for logs in epochs if isinstance(logs.get("seconds"), (int, float)))
@@ -73,15 +62,11 @@ def duration(seconds: float) -> str:
     return f"{minutes} min {rest} s" if minutes < 60 else f"{minutes // 60} h {minutes % 60} min"
 
 
-def ending(run: Path, manifest: Mapping[str, Any], epochs: Sequence[Mapping[str, Any]]) -> Section:
+def ending(run: Run) -> Section:
     """How a run ended, and its results."""
-    status, results = manifest.get("status"), manifest.get("results")
-    blocks: list[Block] = []
-    if status == runs.RUNNING:
-        blocks.append(Text(f"It did not end{runs.how_it_ended(run)}.", "warning"))
-    else:
-        kind = "" if status == runs.FINISHED else "warning"
-        blocks.append(Text(STATES.get(str(status), "It does not say how it ended."), kind))
+    manifest, epochs, results = run.config, run.history.epochs, run.config.get("results")
+    kind = "" if run.status == runs.FINISHED else "warning"
+    blocks: list[Block] = [Text(STATES.get(run.status, "It does not say how it ended."), kind)]
     if isinstance(manifest.get("error"), str) and manifest["error"]:
         blocks.append(Code(manifest["error"], "The error"))
     best = results.get("best_epoch") if isinstance(results, Mapping) else None
@@ -112,7 +97,7 @@ def settings(manifest: Mapping[str, Any]) -> Section:
     versions = manifest.get("versions")
     facts = {
         "Model": described(manifest["model"]) if manifest.get("model") else "",
-        "Data": data_name(manifest),
+        "Data": data.get("name") or "",
         "Samples": ", ".join(f"{count(n)} {part}" for part, n in samples.items())
         if isinstance(samples, Mapping)
         else "",

@@ -430,6 +430,55 @@ def test_letters_that_cannot_be_shown_are_written_out() -> None:
     assert "a\\x00\\x1bb" in Page("t", sections=[Section("s", [Text("a\0\x1bb")])]).html()
 
 
+# From Python ----------------------------------------------------------------------------------------------
+
+
+@pytest.fixture
+def by_hand(tmp_path: Path) -> tuple[Path, np.ndarray, np.ndarray]:
+    """A run on arrays, of which no data set is known, and the arrays."""
+    x = np.random.default_rng(0).normal(size=(40, 4)).astype("float32")
+    y = (x[:, 0] > 0).astype("int64")
+    trainer = bm.Trainer(
+        bm.Sequential(bm.layers.Dense(2)), "cross_entropy", metrics=["accuracy"], out=tmp_path / "run"
+    )
+    trainer.fit((x, y), epochs=2, verbose=False)
+    return tmp_path / "run", x, y
+
+
+def test_arrays_are_tried_as_they_are(by_hand: tuple[Path, np.ndarray, np.ndarray]) -> None:
+    folder, x, y = by_hand
+    text = bm.report(folder, data=(x, y)).read_text()
+    right = float((bm.load(folder)(x).argmax(-1) == y).mean())
+    assert f"<dt>accuracy</dt><dd>{right:.4f}</dd>" in text
+    assert [row[4] for row in rows_of(text, "Scores of each class")[1:]] == [
+        str((y == at).sum()) for at in (0, 1)
+    ]
+
+
+def test_without_data_a_warning_says_what_is_missing(by_hand: tuple[Path, np.ndarray, np.ndarray]) -> None:
+    folder, _, _ = by_hand
+    with pytest.warns(bm.errors.BigmodelWarning, match="does not say what it was trained on"):
+        page = bm.report(bm.runs(folder.parent)[0])
+    assert "What each epoch logged" in page.read_text()
+
+
+def test_what_is_no_data_is_refused(by_hand: tuple[Path, np.ndarray, np.ndarray], tmp_path: Path) -> None:
+    with pytest.raises(bm.errors.UsageError, match="the data are a list"):
+        bm.report(by_hand[0], tmp_path / "page.html", data=[1, 2])
+    assert not (tmp_path / "page.html").exists()
+
+
+def test_tables_that_were_logged_are_there(by_hand: tuple[Path, np.ndarray, np.ndarray]) -> None:
+    folder, x, y = by_hand
+    metrics = ["accuracy", "confusion_matrix", "recall:average=none"]
+    trainer = bm.Trainer(bm.layers.Dense(2), "cross_entropy", metrics=metrics, out=folder.parent / "other")
+    history = trainer.fit((x, y), epochs=2, validation=(x, y), verbose=False)
+    text = bm.report(folder.parent / "other", data=(x, y)).read_text()
+    header, *rows = rows_of(text, "What each epoch logged")
+    for name in ("val_confusion_matrix", "val_recall"):
+        assert [json.loads(row[header.index(name)]) for row in rows] == history[name]
+
+
 # In a browser ---------------------------------------------------------------------------------------------
 
 FRAME = '<iframe style="width:{wide}px;height:800px;border:0" srcdoc="{page}"></iframe>'
