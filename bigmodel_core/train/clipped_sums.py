@@ -4,13 +4,18 @@ from __future__ import annotations
 
 from typing import Any
 
+import numpy as np
+
 from bigmodel_core import ops
 from bigmodel_core.data.tree import filled, leaves
 from bigmodel_core.errors import GraphError
 from bigmodel_core.graph import Graph, Value
 from bigmodel_core.graph.autodiff import gradients
+from bigmodel_core.graph.op import current_graph
+from bigmodel_core.graph.spec import Spec
 from bigmodel_core.nn.outputs import taken_apart
 from bigmodel_core.nn.trace import Trace
+from bigmodel_core.ops.carried import carried
 from bigmodel_core.ops.squares import SumOfSquares
 from bigmodel_core.plan import Program
 from bigmodel_core.train.measured import Measured, measured_in
@@ -38,7 +43,7 @@ def clipped_sums(programs: StepPrograms, clip: float) -> Program:
     """
     programs.check_samples_apart()
     network, goal, graph = programs.network, programs.goal, Graph()
-    trace = Trace(graph, True, network.dtype, frozen=programs.frozen_layers)
+    trace = _Trace(graph, True, network.dtype, frozen=programs.frozen_layers)
     specs = dict(zip(network.input_names, network.inputs, strict=True))
     specs.update({TARGET + path: spec for path, spec in leaves(goal.target).items()})
     specs.update({WEIGHTS + path: spec for path, spec in leaves(goal.weight).items()})
@@ -70,6 +75,21 @@ def clipped_sums(programs: StepPrograms, clip: float) -> Program:
         sums, losses = ops.scan(one, zeros, of_samples)
     results = [*losses, *sums.values()]
     return Program(graph, results, {}, results, device=network.device)
+
+
+class _Trace(Trace):
+    """The trace of a model in the body of the loop: states that layers carry begin anew with each sample, and
+    what they would carry on is dropped, as by a training step."""
+
+    def carry(self, path: str, spec: Spec, initial: Value | np.ndarray | float) -> Value:
+        known = self.carried.setdefault(path, carried(current_graph(), path, spec, initial))
+        return self.carried_updates.get(path, known)
+
+    def assign(self, path: str, value: Value) -> None:
+        if path in self.carried:
+            self.carried_updates[path] = value
+        else:
+            super().assign(path, value)
 
 
 def _of_sample(found: Measured) -> Value:
