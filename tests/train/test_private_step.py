@@ -142,6 +142,39 @@ def test_weights_of_samples_scale_their_gradients() -> None:
 
 
 @dataclass(frozen=True)
+class TwoHeads(bm.Layer):
+    def __call__(self, x: Any) -> Any:
+        features = bm.ops.tanh(bm.layers.Dense(4)(x))
+        return {"kind": bm.layers.Dense(3)(features), "size": bm.layers.Dense(1)(features)}
+
+
+@pytest.mark.parametrize("kind", ["carried state", "frozen statistics", "two losses"])
+def test_any_model_gives_the_clipped_sum_of_the_gradients_of_its_samples(kind: str) -> None:
+    x, y = labelled(6)
+    model: Any = bm.Sequential(bm.layers.Dense(4), bm.layers.BatchNorm(), bm.layers.Dense(3))
+    loss, target, freeze = "cross_entropy", y, ["batch_norm_1/*"]
+    if kind == "carried state":  # it begins anew with each sample
+        model, freeze = bm.models.build("char-rnn", classes=5, units=4, width=3, layers=1), []
+        x, target = np.abs(x * 2).astype("int64") % 5, np.abs(x * 3).astype("int64") % 5
+    if kind == "two losses":
+        model, freeze = TwoHeads(), []
+        loss, target = {"kind": "cross_entropy", "size": "mean_squared_error"}, {"kind": y, "size": x[:, :1]}
+    privacy = bm.Privacy(noise=1.0, clip=0.5)
+    step = PrivateStep(model, loss, bm.optimizers.SGD(1.0), privacy=privacy, freeze=freeze)
+    step.build((x[:1],), bm.Split(x, target).take(np.arange(1)).y)
+    step.draw_as(Sampling(privacy, 0.0, 0.1, 10, 10))
+    plain = bm.compile(bm.clone(step.network.layer), loss, "sgd", freeze=freeze)
+    _, each = plain.gradients(x, target, per_sample=True)
+    norms = np.sqrt(sum((g.reshape(6, -1).astype("float64") ** 2).sum(1) for g in each.values()))
+    before = step.state()
+    step(x, target)
+    after = step.state()
+    for path, gradients in each.items():
+        expected = np.tensordot(np.minimum(1.0, 0.5 / norms), gradients, 1) / 10
+        np.testing.assert_allclose(before[path] - after[path], expected, atol=1e-6, err_msg=path)
+
+
+@dataclass(frozen=True)
 class Normed(bm.Layer):
     def __call__(self, x: Any) -> Any:
         return bm.layers.Dense(3)(bm.layers.BatchNorm()(bm.layers.Dense(4)(x)))
