@@ -83,7 +83,8 @@ _PLACES = {
     "bigmodel_core.registry.field_limits": ("check_number",),
     "bigmodel_core.registry.hookspecs": ("hookimpl",),
     "bigmodel_core.reporting.report": ("report",),
-    "bigmodel_core.shrinking": ("prune",),
+    "bigmodel_core.shrinking.low_rank": ("factorize",),
+    "bigmodel_core.shrinking.pruning": ("prune",),
     "bigmodel_core.train.atomic": ("write_atomically",),
     "bigmodel_core.train.callback": ("Callback",),
     "bigmodel_core.train.checkpoint": ("load", "save"),
@@ -116,6 +117,7 @@ _MODULES = {
     "plot": "bigmodel_core.plot",
     "probabilities": "bigmodel_core.nn.probabilities",
     "registry": "bigmodel_core.registry",
+    "shrinking": "bigmodel_core.shrinking",
     "status": "bigmodel_core.kernels.status",
     "testing": "bigmodel_core.testing",
 }
@@ -185,6 +187,7 @@ if TYPE_CHECKING:
     from bigmodel_core import ops as ops
     from bigmodel_core import plot as plot
     from bigmodel_core import registry as registry
+    from bigmodel_core import shrinking as shrinking
     from bigmodel_core import testing as testing
     from bigmodel_core.data import conforming as conforming
     from bigmodel_core.data import files as files
@@ -272,7 +275,8 @@ if TYPE_CHECKING:
     from bigmodel_core.registry.field_limits import check_number as check_number
     from bigmodel_core.registry.hookspecs import hookimpl as hookimpl
     from bigmodel_core.reporting.report import report as report
-    from bigmodel_core.shrinking import prune as prune
+    from bigmodel_core.shrinking.low_rank import factorize as factorize
+    from bigmodel_core.shrinking.pruning import prune as prune
     from bigmodel_core.train.atomic import write_atomically as write_atomically
     from bigmodel_core.train.callback import Callback as Callback
     from bigmodel_core.train.checkpoint import load as load

@@ -8,13 +8,14 @@ from typing import Any
 
 import numpy as np
 
-from bigmodel_core.errors import ConfigError, GraphError
+from bigmodel_core.errors import ConfigError
 from bigmodel_core.nn.buildable import clone
 from bigmodel_core.nn.given import check_model
 from bigmodel_core.nn.layer import Layer
 from bigmodel_core.nn.network import Network
-from bigmodel_core.nn.patterns import Patterns, matching, patterns_of
+from bigmodel_core.nn.patterns import Patterns, patterns_of
 from bigmodel_core.registry.field_limits import check_number
+from bigmodel_core.shrinking.masks import smallest
 from bigmodel_core.shrinking.structured import Widths, narrowed
 
 SCOPES = ("layer", "global")
@@ -110,47 +111,6 @@ def built(model: Layer | Network) -> Network:
     """
     found = check_model(model)
     return found if isinstance(found, Network) else found.network
-
-
-def smallest(
-    network: Network, amount: float, scope: str = "layer", only: Patterns = "*"
-) -> dict[str, np.ndarray]:
-    """Which weights are the smallest, by path: of all that multiply, as biases and scales do not.
-
-    Args:
-        network: the model.
-        amount: their share.
-        scope: of each array, "layer", or of all of them, "global".
-        only: patterns of the weights, or of their layers.
-
-    Raises:
-        GraphError: there are none.
-        UnknownNameError: a pattern matches nothing.
-    """
-    weights = [
-        path
-        for path, parameter in network.parameters.items()
-        if parameter.trainable and parameter.spec.is_float and parameter.spec.ndim > 1
-    ]
-    if not weights:
-        raise GraphError("the model has no weights that can be pruned.")
-    layers = {path: path.rpartition("/")[0] for path in weights}
-    chosen = set(matching(only, list(dict.fromkeys([*weights, *layers.values()])), "only"))
-    sizes = {path: np.abs(network.variables.read(path)) for path in weights if chosen & {path, layers[path]}}
-    if scope == "layer":
-        return {path: _lowest(array, amount) for path, array in sizes.items()}
-    whole = _lowest(np.concatenate([array.reshape(-1) for array in sizes.values()]), amount)
-    ends = np.cumsum([array.size for array in sizes.values()])[:-1]
-    parts = zip(sizes.items(), np.split(whole, ends), strict=True)
-    return {path: part.reshape(array.shape) for (path, array), part in parts}
-
-
-def _lowest(array: np.ndarray, amount: float) -> np.ndarray:
-    """Where the lowest numbers of an array are: exactly their share, rounded down."""
-    count = int(amount * array.size + 1e-9)
-    found = np.zeros(array.size, bool)
-    found[np.argsort(array.reshape(-1), kind="stable")[:count]] = True
-    return found.reshape(array.shape)
 
 
 def _with_zeros(network: Network, masks: Mapping[str, np.ndarray]) -> Any:
