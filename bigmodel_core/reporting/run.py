@@ -30,7 +30,7 @@ def run_page(subject: Subject) -> Page:
         sections.append(Section("On samples", [why]))
     if subject.network is not None:
         inputs = None if tested is None else tested.inputs([0])
-        sections.append(network_section(subject.network, inputs))
+        sections.append(network_section(subject.network, inputs, run.folder))
     sections += [section for section in (cost(manifest), settings(manifest)) if section is not None]
     about = " on ".join(part for part in (run.model, run.data) if part)
     return Page(

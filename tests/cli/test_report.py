@@ -369,6 +369,21 @@ def test_a_run_that_failed_at_once_has_a_page(bigmodel: Command, tmp_path: Path)
     assert "It failed." in text and "No epoch was finished" in text and "diverged" in text
 
 
+def test_a_profile_is_told(copied: Path) -> None:
+    parts = {"data": 0.001, "kernels": 0.003}
+    kernel = {"path": "dense_1", "layer": "Dense", "op": "Affine", "kernel": "product", "multiply_adds": 0}
+    kernels = [{**kernel, "is_backward": is_backward, "seconds": 0.0015} for is_backward in (False, True)]
+    found = {"steps": 8, "timed": 2, "batch_size": 64, "parts": parts, "kernels": kernels}
+    (copied / "profile.json").write_text(json.dumps(found))
+    run_here("report", "run")
+    text = (copied / "report.html").read_text()
+    assert rows_of(text, "A step of 64 samples")[1:3] == [
+        ["waiting for the batch", "1.0000", "25.0%"],
+        ["kernels", "3.0000", "75.0%"],
+    ]
+    assert rows_of(text, "Kernels by layer")[1] == ["dense_1", "1.5000", "1.5000", "75.0%"]
+
+
 @pytest.mark.parametrize(
     ("how", "said"),
     [("estimate", "an estimate from CPU time, not a measurement"), ("codecarbon", "measured by codecarbon")],
