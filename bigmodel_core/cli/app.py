@@ -31,6 +31,7 @@ DONE, FAILED, WRONG_USAGE, STOPPED = 0, 1, 2, 130
 COMMANDS: dict[str, dict[str, str]] = {
     "Train and deploy": {
         "train": "Train a model on a data set, or run an experiment file.",
+        "tune": "Search the options of a training run; find a learning rate or batch size.",
         "evaluate": "Evaluate a run, a checkpoint or an ONNX file on a data set.",
         "export": "Write a run's best checkpoint as an ONNX file, verified.",
         "predict": "Predict arrays, images or table rows with a trained model.",

@@ -29,6 +29,10 @@ class = ["accuracy"]
 [[callbacks]]            # optional, any number
 name = "early-stopping"
 patience = 3
+
+[search]                 # optional; what `bigmodel tune` varies
+learning_rate = "1e-4..1e-1"
+"model.widths" = [[64, 64], [256]]
 """
 
 from __future__ import annotations
@@ -53,6 +57,7 @@ SECTIONS = (
     "metrics",
     "callbacks",
     "train",
+    "search",
     "plugins",
 )
 

@@ -6,7 +6,6 @@ from collections.abc import Sequence
 from typing import TYPE_CHECKING, Any
 
 from bigmodel_core.cli.terminal import Output, count, size
-from bigmodel_core.plan.listing import shortened
 
 if TYPE_CHECKING:
     from bigmodel_core.nn.network import Network
@@ -65,6 +64,8 @@ def _title(what: str, samples: int, *parts: type) -> str:
 
 
 def _show(steps: Sequence[PlannedStep], output: Output) -> None:
+    from bigmodel_core.plan.listing import shortened
+
     rows = [
         (
             step.path or "(model)",
@@ -83,5 +84,7 @@ def _show(steps: Sequence[PlannedStep], output: Output) -> None:
 
 
 def _kernel(kernel: Any) -> str:
+    from bigmodel_core.plan.listing import shortened
+
     after = f", epilogue {shortened(kernel.epilogue)}" if kernel.epilogue else ""
     return f"{kernel.name} x {kernel.chunks}{after}{', kept' if kernel.is_kept else ''}"

@@ -93,10 +93,10 @@ def _all(place: Path, *, named: bool) -> list[Run]:
 
 
 def _table(found: Sequence[Run], sort: str | None, output: Output) -> None:
-    from bigmodel_core.train.run_filter import _FACTS as facts
-    from bigmodel_core.train.run_filter import value_of
+    from bigmodel_core.reporting.settings import duration
+    from bigmodel_core.train.run_filter import FACTS, value_of
 
-    extra = [sort] if sort and sort not in facts and any(sort != run.monitor for run in found) else []
+    extra = [sort] if sort and sort not in FACTS and any(sort != run.monitor for run in found) else []
     tagged = ["Tags"] if any(run.tags for run in found) else []
     rows = [
         (
@@ -121,20 +121,6 @@ def epochs(run: Run) -> str:
     """How many epochs are done, of how many."""
     whole = run.config.get("epochs")
     return f"{len(run.history)}/{whole}" if isinstance(whole, int) else str(len(run.history))
-
-
-def duration(seconds: float) -> str:
-    """A time as people read it.
-
-    >>> duration(0.31), duration(75), duration(7384)
-    ('0.3 s', '1 min 15 s', '2 h 3 min')
-    """
-    if seconds < 60:
-        return f"{seconds:.1f} s"
-    minutes = round(seconds) // 60
-    return (
-        f"{minutes} min {round(seconds) % 60} s" if minutes < 60 else f"{minutes // 60} h {minutes % 60} min"
-    )
 
 
 def _reached(run: Run) -> str:
@@ -168,19 +154,30 @@ def _option(value: Any) -> str:
 @app.command("compare")
 def compare(
     names: Names,
+    out: Annotated[
+        Path | None, typer.Option("--out", metavar="FILE", help="Write a page with their curves, too.")
+    ] = None,
     everything: Annotated[
         bool, typer.Option("--all", help="Show the options in which they agree, too.")
     ] = False,
     as_json: AsJson = False,
 ) -> None:
     """Compare runs: what they measured, in which options they differ, and their curves."""
+    from bigmodel_core.reporting.comparison import comparison_page
+    from bigmodel_core.train.atomic import write_atomically
     from bigmodel_core.train.run_comparison import Comparison
 
     compared = Comparison.of([_run(name) for name in names])
     output = Output(as_json)
+    if out is not None:
+        if out.is_dir():
+            raise UsageError("this is a folder.", where=f"--out {out}", fix="name a file, such as runs.html.")
+        write_atomically(out, [comparison_page(compared).html().encode()])
     if not as_json:
         _show(compared, everything, output)
-    output.result(compared.to_dict())
+        if out is not None:
+            output.line(f"\nWrote {out}")
+    output.result({**compared.to_dict(), **({} if out is None else {"page": str(out)})})
 
 
 def _run(name: str) -> Run:
@@ -197,7 +194,10 @@ def _run(name: str) -> Run:
 
 
 def _show(compared: Comparison, everything: bool, output: Output) -> None:
-    found = compared.runs
+    from bigmodel_core.reporting.comparison import names_of
+    from bigmodel_core.reporting.settings import duration
+
+    found, names = compared.runs, names_of(compared)
     rows: list[tuple[str, ...]] = [
         ("status", *(run.status for run in found)),
         ("model", *(run.model for run in found)),
@@ -209,7 +209,7 @@ def _show(compared: Comparison, everything: bool, output: Output) -> None:
     for name, values in compared.measures.items():
         best = compared.winners(name)
         rows.append((name, *(_cell(value) + " *" * (place in best) for place, value in enumerate(values))))
-    output.table(["", *(run.name for run in found)], rows)
+    output.table(["", *names], rows)
     options = {key: [run.options.get(key) for run in found] for run in found for key in run.options}
     shown = {key: options[key] for key in sorted(options)} if everything else compared.options
     shown = {key: values for key, values in shown.items() if key not in ("model", "data")}
@@ -218,12 +218,12 @@ def _show(compared: Comparison, everything: bool, output: Output) -> None:
     )
     if shown:
         output.table(
-            ["", *(run.name for run in found)],
+            ["", *names],
             [(key, *map(_option, values)) for key, values in shown.items()],
         )
     output.line("\nCurves, on one scale each", "bold")
     curves = [(name, *_curves(name, found)) for name in compared.measures if not name.startswith("test_")]
-    output.table(["", *(run.name for run in found)], curves)
+    output.table(["", *names], curves)
     output.say("\n* best of these runs", "dim")
 
 

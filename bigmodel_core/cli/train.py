@@ -184,8 +184,8 @@ def train(
         refuse_changes({name: value for name, value in fixed.items() if value is not None})
         resume_run(list(what or ()), data_dir, epochs, device, checkpoint_every, workers, profile, output)
         return
-    experiment = _experiment(list(what or ()))
-    experiment = _with_names(experiment, options, data, data_dir, optimizer, schedule, callbacks)
+    experiment = experiment_of(list(what or ()))
+    experiment = with_names(experiment, options, data, data_dir, optimizer, schedule, callbacks)
     if tensorboard:
         experiment = experiment.with_callback("tensorboard")
     if skip_broken:
@@ -199,7 +199,12 @@ def train(
 # What is to be trained --------------------------------------------------------------------------------------
 
 
-def _experiment(what: list[str]) -> Experiment:
+def experiment_of(what: list[str]) -> Experiment:
+    """The experiment of a file, or of a model's name.
+
+    Raises:
+        UsageError: nothing is named, or too much; the file is wrong.
+    """
     from bigmodel_core.cli.choice import Choice
     from bigmodel_core.cli.experiment import Experiment
     from bigmodel_core.cli.experiment_file import is_experiment, read_experiment
@@ -212,7 +217,7 @@ def _experiment(what: list[str]) -> Experiment:
     return read_experiment(Path(what[0])) if is_experiment(what[0]) else Experiment(Choice("model", what[0]))
 
 
-def _with_names(
+def with_names(
     experiment: Experiment,
     options: list[str] | None,
     data: str | None,

@@ -201,6 +201,24 @@ class BuildableStep:
         """
         return self.programs["step"].program.listing(batch_size, sizes)
 
+    @property
+    def memory(self) -> int:
+        """Bytes that a step on a batch like the last one holds, the arrays that live across steps included.
+
+        Raises:
+            GraphError: no step was run yet.
+
+        >>> import numpy as np
+        >>> import bigmodel_core as bm
+        >>> step = bm.compile(bm.layers.Dense(2), "cross_entropy", bm.optimizers.SGD(0.1))
+        >>> loss = step(np.ones((5, 100), "float32"), np.zeros(5, "int64"))
+        >>> step.memory > 101 * 2 * 4
+        True
+        """
+        if self._plan is None or self.variables is None:
+            raise GraphError("no step was run yet.", fix="run it once.")
+        return self._plan.nbytes + sum(self.variables.spec(path).nbytes for path in self.variables)
+
     # State -----------------------------------------------------------------------------------------------
 
     def state(self) -> dict[str, np.ndarray]:

@@ -210,6 +210,7 @@ _NO_OPTIONS = (
     "data",
     "validation",
     "data_dir",
+    "energy",
 )
 """Entries of a configuration that no user chose."""
 

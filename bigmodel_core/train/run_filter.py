@@ -12,7 +12,7 @@ from bigmodel_core.train.history import is_better_high
 from bigmodel_core.train.run import Run
 
 _CONDITION = re.compile(r"\s*([^\s=!<>~]+)\s*(!=|<=|>=|=|<|>|~)\s*(.*?)\s*")
-_FACTS: dict[str, Callable[[Run], Any]] = {
+FACTS: dict[str, Callable[[Run], Any]] = {
     "name": lambda run: run.name,
     "status": lambda run: run.status,
     "model": lambda run: run.model,
@@ -87,8 +87,8 @@ _ORDERS: dict[str, Callable[[Any, Any], bool]] = {
 
 def value_of(run: Run, name: str) -> Any:
     """A fact, measure or option of a run by its name; None if it has none."""
-    if name in _FACTS:
-        return _FACTS[name](run)
+    if name in FACTS:
+        return FACTS[name](run)
     return run.measures.get(name, run.options.get(name))
 
 
@@ -126,7 +126,7 @@ def ordered(runs: Sequence[Run], name: str, *, reverse: bool = False) -> list[Ru
 
 
 def _check_known(runs: Sequence[Run], name: str) -> None:
-    known = {*_FACTS, *(key for run in runs for key in (*run.measures, *run.options))}
+    known = {*FACTS, *(key for run in runs for key in (*run.measures, *run.options))}
     if runs and name not in known:
         near = close_matches(name, known, 3)
         hint = f"did you mean {', '.join(near)}?" if near else f"use one of {', '.join(sorted(known)[:12])}."

@@ -242,3 +242,10 @@ def test_options_have_dotted_names(tmp_path: Path) -> None:
     assert run.options["optimizer.learning_rate.steps"] == 9
     assert run.options["metrics"] == ["accuracy"]
     assert chosen([run], [Condition.parse("optimizer.learning_rate=cosine")]) == [run]
+
+
+def test_a_comparison_is_written_as_a_page(three: Command) -> None:
+    assert three("runs", "compare", "a", "b", "--out", "both.html").code == 0
+    page = Path("both.html").read_text("utf-8")
+    assert page.count("<svg") == 3 and "0.8 (best)" in page and "model.widths" in page
+    assert three("runs", "compare", "a", "b", "--out", "runs").code == 2
