@@ -16,6 +16,7 @@ from bigmodel_core.graph.spec import Spec
 from bigmodel_core.nn.outputs import taken_apart
 from bigmodel_core.nn.trace import Trace
 from bigmodel_core.ops.carried import carried
+from bigmodel_core.ops.linear import MatMul
 from bigmodel_core.ops.squares import SumOfSquares
 from bigmodel_core.plan import Program
 from bigmodel_core.train.measured import Measured, measured_in
@@ -53,6 +54,7 @@ def clipped_sums(programs: StepPrograms, clip: float) -> Program:
     }
     of_samples = {name: value for name, value in given.items() if value.ndim}
     trained = programs.groups.trained
+    batch = next((spec.shape[0] for spec in network.inputs if spec.ndim), None)
 
     def one(sums: dict[str, Value], parts: dict[str, Value]) -> tuple[dict[str, Value], list[Value]]:
         sample = {**given, **parts}
@@ -65,7 +67,7 @@ def clipped_sums(programs: StepPrograms, clip: float) -> Program:
         loss = _of_sample(found)
         wanted = [loss.node.graph.here(trace.values[path]) for path in trained]
         each = dict(zip(trained, gradients(loss, wanted), strict=True))
-        return _added(sums, each, clip), [loss, *found.parts.values()]
+        return _added(sums, each, clip, batch), [loss, *found.parts.values()]
 
     with trace.active():
         zeros = {
@@ -106,9 +108,27 @@ def _of_sample(found: Measured) -> Value:
     return found.loss * ops.mean(found.counts[""])
 
 
-def _added(sums: dict[str, Value], each: dict[str, Value], clip: float) -> dict[str, Value]:
+def _added(sums: dict[str, Value], each: dict[str, Value], clip: float, batch: Any) -> dict[str, Value]:
+    """The sums with the gradients of one more sample, clipped."""
     total: Any = 0.0
     for value in each.values():
-        total = SumOfSquares()(value) + total
+        factors = _outer(value, batch)
+        squares = [SumOfSquares()(factor) for factor in factors or (value,)]
+        total = total + (squares[0] * squares[1] if factors else squares[0])
     factor = ops.minimum(clip / ops.sqrt(total), 1.0)  # of gradients of 0: of infinity and 1
-    return {path: sums[path] + value * factor.astype(value.dtype) for path, value in each.items()}
+    found = {}
+    for path, value in each.items():
+        scale = factor.astype(value.dtype)
+        factors = _outer(value, batch)
+        scaled = MatMul(True, False)(factors[0] * scale, factors[1]) if factors else value * scale
+        found[path] = sums[path] + scaled
+    return found
+
+
+def _outer(value: Value, batch: Any) -> tuple[Value, Value] | None:
+    """The rows of which a gradient is the outer product, as that of a dense layer's weight is for one sample:
+    its norm is then the product of theirs, and it need not be made before it is clipped."""
+    node = value.node
+    if node.op == MatMul(True, False) and node.inputs[0].shape[0] == node.inputs[1].shape[0] == batch:
+        return node.inputs[0], node.inputs[1]
+    return None
