@@ -14,7 +14,7 @@ from bigmodel_core.errors import ConfigError
 
 def integrated(noise: float, rate: float, order: float) -> float:
     """The Rényi divergence of the mixture from the plain Gaussian, by the trapezoidal rule."""
-    x = np.linspace(-40 * noise, 40 * noise + order, 400_001)
+    x = np.linspace(-40 * noise, 40 * noise + order, 40_001)
     plain = -0.5 * (x / noise) ** 2
     mixed = np.logaddexp(math.log1p(-rate) + plain, math.log(rate) - 0.5 * ((x - 1) / noise) ** 2)
     terms = order * mixed + (1 - order) * plain
