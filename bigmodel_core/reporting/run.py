@@ -5,12 +5,12 @@ from __future__ import annotations
 from bigmodel_core.errors import BigmodelError
 from bigmodel_core.nn.quantities import count
 from bigmodel_core.reporting.classes import of_classes
+from bigmodel_core.reporting.explained import explained
 from bigmodel_core.reporting.language import is_language, of_language
 from bigmodel_core.reporting.learning import arrays, learning
 from bigmodel_core.reporting.network import network_section
 from bigmodel_core.reporting.numbers import of_numbers
 from bigmodel_core.reporting.page import Block, Charts, Facts, Page, Section, Text
-from bigmodel_core.reporting.saliency import saliency
 from bigmodel_core.reporting.settings import cost, duration, ending, seconds_of, settings
 from bigmodel_core.reporting.subject import Subject
 from bigmodel_core.reporting.tested import MOST, Tested, scalar
@@ -101,5 +101,5 @@ def _parts(tested: Tested) -> list[Section]:
         parts = of_language(tested)
     else:
         parts = of_classes(tested)
-    shown = saliency(tested)
+    shown = explained(tested)
     return [*parts, *([shown] if shown else [])]

@@ -70,6 +70,10 @@ class Tested:
         """What the classes are called."""
         return class_names(self.data.labels, self.data.classes or 0)
 
+    def name(self, number: int) -> str:
+        """What a class is called."""
+        return self.names[number] if 0 <= number < len(self.names) else str(number)
+
     def inputs(self, places: Sequence[int] | np.ndarray) -> tuple[np.ndarray, ...]:
         """Some samples as the model takes them."""
         split = self.split.take(np.asarray(places, np.int64))

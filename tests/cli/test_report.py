@@ -50,6 +50,7 @@ def reported(tmp_path_factory: pytest.TempPathFactory) -> Path:
     (folder / "text.txt").write_text("a dog and a cat sat on a mat. " * 60)
     csv, text = "csv:target=target", ("--data", "text:length=16", "--data-dir", "text.txt")
     small = ("--epochs", 3, "--set", "widths=8")
+    nano = ("--set", "layers=1", "--set", "heads=2", "--set", "width=32")
     one = ("--set", "classes=1", "--loss", "mean_squared_error", "--metrics", "mean_absolute_error")
     run_all(
         folder,
@@ -57,7 +58,7 @@ def reported(tmp_path_factory: pytest.TempPathFactory) -> Path:
         ("train", "mlp", "--out", "table", "--data", csv, "--data-dir", "classes.csv", *small),
         ("train", "mlp", "--out", "numbers", "--data", csv, "--data-dir", "numbers.csv", *small, *one),
         ("train", "mlp", "--out", "forecast", "--data", "sunspots:length=8", *small, *one),
-        ("train", "char-rnn", "--out", "language", *text, "--set", "units=8", "--epochs", 1),
+        ("train", "gpt", "--out", "language", *text, *nano, "--epochs", 1),
     )
     with contextlib.chdir(folder):
         for kind in KINDS:
@@ -252,6 +253,25 @@ def test_mistakes_come_the_most_confident_first(reported: Path) -> None:
 
 def test_images_have_saliency_maps(reported: Path) -> None:
     assert page_of(reported, "images").count("depends on") == 6
+
+
+def test_tables_have_the_importance_of_columns(reported: Path) -> None:
+    chart = page_of(reported, "table").partition(">Importance of columns</title>")[2].partition("</svg>")[0]
+    found = dict(re.findall(r"<title>(.+?): (-?[\d.]+)</title>", html.unescape(chart)))
+    with contextlib.chdir(reported):
+        split = bm.datasets.load("csv", "classes.csv", like="table").test
+        expected = np.ravel(bm.explain("table", split.x, "permutation", y=split.y).values)
+    assert {name: float(value) for name, value in found.items()} == pytest.approx(
+        dict(zip(("a", "b", "c <d>", "d"), expected, strict=True)), rel=1e-3
+    )
+
+
+def test_attention_is_shown_token_by_token(reported: Path) -> None:
+    text = page_of(reported, "language")
+    chart = text.partition("mean of 2 heads</title>")[2].partition("</svg>")[0]
+    cells = re.findall(r'fill-opacity="([\d.]+)"><title>', chart)
+    assert len(cells) == 16 * 16
+    assert all(float(cell) == 0 for at, cell in enumerate(cells) if at % 16 > at // 16)  # none looks ahead
 
 
 def test_errors_of_numbers_are_in_the_units_of_the_column(reported: Path) -> None:
