@@ -34,6 +34,7 @@ COMMANDS: dict[str, dict[str, str]] = {
         "tune": "Search the options of a training run; find a learning rate or batch size.",
         "evaluate": "Evaluate a run, a checkpoint or an ONNX file on a data set.",
         "export": "Write a run's best checkpoint as an ONNX file, verified.",
+        "shrink": "Make a trained model smaller, train it on, compare both.",
         "predict": "Predict arrays, images or table rows with a trained model.",
         "generate": "Write on after a prompt with a trained language model.",
     },

@@ -52,13 +52,13 @@ def start(
     model = experiment.make_model(data, taken, () if earlier is None else earlier.kept(data))
     loss = experiment.make_loss(model)
     fraction = how.validation if how.validation and data.validation is None else None
-    kept, aside = _parted(data, fraction)
+    kept, aside = parted(data, fraction)
     steps = how.epochs * -(-kept // (how.batch_size * how.accumulate))
     if metrics is None:
         metrics = own_metrics(model) if how.loss is None else metrics_for(data)
     experiment.check_monitor(metrics, validated=bool(fraction) or data.validation is not None)
     title = registry.display_name(type(model)).replace("_", "-")
-    with _folder(out, title) as folder:
+    with folder_for(out, title) as folder:
         trainer = Trainer(
             model,
             loss,
@@ -100,7 +100,7 @@ def start(
     finish(trainer, history, data, folder, output)
 
 
-def _parted(data: Data, fraction: float | None) -> tuple[int, str]:
+def parted(data: Data, fraction: float | None) -> tuple[int, str]:
     """How many samples are trained on when a fraction is held out, and what is said of the others."""
     from bigmodel_core.data.sampling import split_indices
 
@@ -147,7 +147,7 @@ def _check_loss(loss: Any, data: Data) -> None:
 
 
 @contextlib.contextmanager
-def _folder(out: Path | None, title: str) -> Iterator[Path]:
+def folder_for(out: Path | None, title: str) -> Iterator[Path]:
     """The folder of the run; it is removed again if nothing was written to it."""
     from bigmodel_core.train.lock import check_unused
     from bigmodel_core.train.runs import is_blank, is_run, new_run_folder
