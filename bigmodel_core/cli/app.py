@@ -39,6 +39,7 @@ COMMANDS: dict[str, dict[str, str]] = {
         "generate": "Write on after a prompt with a trained language model.",
     },
     "Look": {
+        "explain": "Say what of its inputs an answer of a model came from.",
         "runs": "List runs, compare, mark or delete them.",
         "report": "Write a page about a run: curves, mistakes, model.",
         "info": "Show what a model, run, checkpoint or ONNX file contains.",

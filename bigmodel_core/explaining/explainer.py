@@ -16,11 +16,13 @@ class Explainer:
 
     `is_additive` says that the values of a sample add up to what is explained less the same at the baseline:
     `bm.explain` then refuses values that do not. `is_signed` says that values below 0 speak against the
-    answer; without it, values only tell how much counts.
+    answer; without it, values only tell how much counts. `is_global` says that they concern the model and all
+    samples together.
     """
 
     is_additive: ClassVar[bool] = False
     is_signed: ClassVar[bool] = True
+    is_global: ClassVar[bool] = False
 
     def explain(self, question: Question) -> Attribution:
         """The answer to a question, as `question.answer(...)` makes it.

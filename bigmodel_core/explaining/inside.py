@@ -39,6 +39,15 @@ def last_convolution(trace: Trace) -> str:
     return found[-1].path
 
 
+def first_filters(network: Network) -> tuple[str, np.ndarray] | None:
+    """The path and the filters (K, C, H, W) of the layer that convolves first; None if none does."""
+    for node in needed(network.trace(training=False).outputs):
+        weight = node.inputs[1].node.op if isinstance(node.op, Conv2d) else None
+        if isinstance(weight, Variable):
+            return node.path, network.variables.read(weight.path)
+    return None
+
+
 def layer_program(network: Network, path: str, output: int) -> Program:
     """What a layer returns, and the gradient of a weighted output for it.
 

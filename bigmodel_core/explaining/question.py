@@ -165,7 +165,6 @@ class Question:
         *,
         norm: bool = False,
         has_baseline: bool = False,
-        is_global: bool = False,
         maps: dict[str, np.ndarray] | None = None,
         **facts: Any,
     ) -> Attribution:
@@ -173,15 +172,16 @@ class Question:
 
         Args:
             explainer: whose answer it is.
-            values: one array for each point, shaped as it, or with 1 where nothing is told apart. Those of
-                the numbers of a token's vector are added up, unless they come as one number for each token.
+            values: one array for each point, shaped as it, or with 1 where nothing is told apart; without the
+                axis of samples if the explainer `is_global`. Those of the numbers of a token's vector are
+                added up, unless they come as one number for each token.
             norm: whether the length of such a vector counts, not its sum.
             has_baseline: whether the values say what changes from the baseline to the samples.
-            is_global: whether the values concern all samples: they have no axis of samples.
             maps: what layers show besides.
             facts: what else is known.
         """
         found: list[np.ndarray | None] = [None] * len(self.inputs)
+        is_global = bool(explainer.is_global)
         for point, own, array in zip(self._places, self.points, values, strict=True):
             wide = np.asarray(array, np.float64)
             if point.is_embedded and wide.ndim == own.ndim - is_global:

@@ -96,7 +96,7 @@ class Shaded:
 
     Args:
         caption: what the shade says.
-        pieces: text, shade from 0 to 1, and the number in words.
+        pieces: text, shade from 0 to 1, or to -1 in the other colour, and the number in words.
     """
 
     form: ClassVar[str] = "shaded"

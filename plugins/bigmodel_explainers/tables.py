@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import math
 from dataclasses import dataclass
+from typing import ClassVar
 
 import numpy as np
 
@@ -22,6 +23,8 @@ class Weights(bm.Explainer):
     length of all weights of the feature, which says less the more layers there are.
     """
 
+    is_global: ClassVar[bool] = True
+
     def explain(self, question: bm.Question) -> bm.Attribution:
         path, matrix, is_last = question.first_weight()
         (x,) = question.points
@@ -37,9 +40,7 @@ class Weights(bm.Explainer):
         else:
             weights = np.sqrt((wide**2).sum(1))
         deviations = x.reshape(len(x), -1).std(0, dtype=np.float64)
-        return question.answer(
-            self, [(weights * deviations).reshape(x.shape[1:])], is_global=True, weight=path
-        )
+        return question.answer(self, [(weights * deviations).reshape(x.shape[1:])], weight=path)
 
 
 @dataclass(frozen=True)
@@ -54,6 +55,7 @@ class Permutation(bm.Explainer):
         seed: of the shuffles.
     """
 
+    is_global: ClassVar[bool] = True
     repeats: int = 5
     seed: int = 0
 
@@ -89,7 +91,6 @@ class Permutation(bm.Explainer):
         return question.answer(
             self,
             means,
-            is_global=True,
             deviations=spread,
             metric=measure.name,
             measured=measure.sign * measured,
