@@ -198,16 +198,16 @@ def _coloured(output: Output, rows: list[tuple[str, float]]) -> None:
     from rich.text import Text
 
     from bigmodel_core.cli.terminal import visible
+    from bigmodel_core.reporting.explanation import spaced
 
     if not output.console.is_terminal:
         return
     largest = max((abs(value) for _, value in rows), default=0.0) or 1.0
     found = Text()
-    for token, value in rows:
+    for piece, (_, value) in zip(spaced([token for token, _ in rows]), rows, strict=True):
         share = abs(value) / largest
         most = (9, 105, 218) if value >= 0 else (188, 76, 0)
         colour = ",".join(str(round(255 + share * (end - 255))) for end in most)
-        piece = token if token[:1].isspace() or len(token) == 1 else f" {token}"
         found.append(visible(piece), style=f"black on rgb({colour})")
     output.console.print(found)
     output.line()

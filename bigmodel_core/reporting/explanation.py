@@ -203,7 +203,10 @@ def _tokens(explained: Explained) -> list[Block]:
     for name in explained.tokens:
         rows = explained.weighed(name)
         most = max((abs(value) for _, value in rows), default=0.0) or 1.0
-        pieces = [(_spaced(token), value / most, f"{token}: {number(value)}") for token, value in rows]
+        pieces = [
+            (piece, value / most, f"{token}: {number(value)}")
+            for piece, (token, value) in zip(spaced(explained.tokens[name]), rows, strict=False)
+        ]
         signed = "blue tokens speak for the answer, orange ones against it"
         about = signed if explained.found.is_signed else "the darker a token, the more it counts"
         blocks.append(Shaded(f"{name}: {about}", pieces))
@@ -214,8 +217,16 @@ def _tokens(explained: Explained) -> list[Block]:
     return [*blocks, *([Facts(rest)] if rest else [])]
 
 
-def _spaced(token: str) -> str:
-    return token if token[:1].isspace() or len(token) == 1 else f" {token}"
+def spaced(tokens: Sequence[str]) -> list[str]:
+    """Tokens as they stand in a text: words have a space in front, unless tokens bring their own or are
+    letters.
+
+    >>> spaced(["a", "good", "##ly"]), spaced(["a", " good"]), spaced(["a", "b"])
+    ([' a', ' good', 'ly'], ['a', ' good'], ['a', 'b'])
+    """
+    if any(token[:1].isspace() for token in tokens) or all(len(token) == 1 for token in tokens):
+        return list(tokens)
+    return [token[2:] if token.startswith("##") else f" {token}" for token in tokens]
 
 
 def _attention(explained: Explained) -> list[Section]:
