@@ -101,10 +101,12 @@ def explanation_page(explained: Explained, foot: str = "") -> Page:
         sections = [Section("Tokens", _tokens(explained)), *_attention(explained)]
     else:
         sections = [Section("Features", _features(explained))]
-    how = "" if not found.is_signed else " Values below 0 speak against it."
+    how = " Values below 0 speak against it." if found.is_signed and not found.is_global else ""
     return Page(
         explained.title,
-        f"What of the input it came from, by {found.method}.{how}",
+        f"What the answers come from, by {found.method}."
+        if found.is_global
+        else f"What of the input it came from, by {found.method}.{how}",
         {},
         [Section("What is explained", [Facts(explained.facts)]), *sections],
         foot,
@@ -209,10 +211,11 @@ def _tokens(explained: Explained) -> list[Block]:
         ]
         signed = "blue tokens speak for the answer, orange ones against it"
         about = signed if explained.found.is_signed else "the darker a token, the more it counts"
-        blocks.append(Shaded(f"{name}: {about}", pieces))
+        which = f"{name}: " if len(explained.tokens) > 1 else ""
+        blocks.append(Shaded(f"{which}{about}", pieces))
         table = [(token, number(value)) for token, value in sorted(rows, key=lambda row: -abs(row[1]))]
         columns = ("Token", "Value")
-        blocks.append(Folded(f"{name} in numbers", [Table("Tokens", columns, table, columns[1:])]))
+        blocks.append(Folded(f"{which}in numbers", [Table("Tokens", columns, table, columns[1:])]))
     rest = {f"{name}, in all": number(value) for name, value in explained.rest().items()}
     return [*blocks, *([Facts(rest)] if rest else [])]
 
@@ -243,9 +246,8 @@ def _attention(explained: Explained) -> list[Section]:
             ]
             charts.append(heatmap(weights, rows=names[0], columns=names[1], title=f"{path}, head {head + 1}"))
         blocks.append(Folded(path, [Charts(charts)]))
-    return (
-        [Section("Attention: each row is a step, and what it takes of each other", blocks)] if blocks else []
-    )
+    about = Text("Each row is a step, and what it takes of each other.")
+    return [Section("Attention", [about, *blocks])] if blocks else []
 
 
 def feature_bars(explained: Explained) -> Chart:
