@@ -105,3 +105,16 @@ class Edges(bm.Explainer):
         if question.is_embedded[0]:
             raise bm.errors.UsageError("not of texts, whose vectors are weights.")
         return question.answer(self, question.points)
+
+
+@sound()
+class Evenly(bm.Explainer):
+    """What the score is above the baseline's, the same part of it for each number."""
+
+    is_additive: ClassVar[bool] = True
+
+    def explain(self, question: bm.Question) -> bm.Attribution:
+        (x,) = question.points
+        share = (question.outputs - question.at_baseline) / x[0].size
+        values = np.broadcast_to(share.reshape(-1, *(1,) * (x.ndim - 1)), x.shape)
+        return question.answer(self, [values], has_baseline=True)
