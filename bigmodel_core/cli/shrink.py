@@ -41,13 +41,19 @@ def shrink(
             help="As in prune:amount=0.5,structured=true or low-rank:energy=0.9; may be repeated.",
         ),
     ] = None,
+    into: Annotated[
+        str | None,
+        typer.Option(
+            "--into", metavar="MODEL", help="Teach a model that begins anew, as in resnet20:width=8."
+        ),
+    ] = None,
     epochs: Annotated[int, typer.Option("--epochs", min=1, help="Passes over the data.")] = 3,
     learning_rate: Annotated[
         float | None,
         typer.Option("--learning-rate", help="At which training goes on.  [default: the highest of the run]"),
     ] = None,
     distill: Annotated[
-        bool, typer.Option("--distill", help="Let the run teach the smaller model (distillation).")
+        bool, typer.Option("--distill", help="Let the run teach the smaller model, as --into does.")
     ] = False,
     data_dir: DataDir = None,
     out: Annotated[
@@ -65,10 +71,14 @@ def shrink(
     from bigmodel_core.cli.start import folder_for
 
     output = Output(as_json, quiet)
-    chosen = [_method(text) for text in methods or ()]
-    if not chosen:
+    chosen, how = [_method(text) for text in methods or ()], [*(methods or ()), *filter(None, [into])]
+    if not chosen and into is None:
         raise UsageError(
             "it was not said how.", where="--method", fix="as in: --method prune:amount=0.5,structured=true"
+        )
+    if chosen and into is not None:
+        raise UsageError(
+            "a model that begins anew is not made of the run's.", where="--into", fix="leave out --method."
         )
     content = checkpoint(run)
     _check_run(content)
@@ -77,10 +87,12 @@ def shrink(
     for method in chosen:
         small = method(small)
     data = load_data(None, data_dir, known_of(content))
+    if into is not None:
+        small, distill = _student(into, data, content), True
     with folder_for(out, _title(content)) as folder:
         trainer = _trainer(content, small, chosen, data, epochs, learning_rate, folder, distill=distill)
         output.say(
-            f"{', '.join(methods or ())}: {_numbers(small)} numbers, {_numbers(model)} in {content.path}.",
+            f"{', '.join(how)}: {_numbers(small)} numbers, {_numbers(model)} in {content.path}.",
             "dim",
         )
         with output.progress():
@@ -90,7 +102,7 @@ def shrink(
                 content.options["batch_size"],
                 content.options.get("validation_fraction"),
                 verbose=not quiet,
-                record={"from": str(content.path.resolve()), "shrunk": list(methods or ())},
+                record={"shrunk": {"from": str(content.path.resolve()), "by": how}},
                 augment=_augmentations(content),
             )
     if history.interrupted:
@@ -107,7 +119,7 @@ def shrink(
         output.say(
             f"\nSaved in {folder}. Next:\n  bigmodel export model.onnx{which}\n  bigmodel info {typed}"
         )
-    output.result({"run": str(folder), "from": str(content.path), "methods": list(methods or ()), **facts})
+    output.result({"run": str(folder), "from": str(content.path), "by": how, **facts})
 
 
 def _method(text: str) -> Prune | LowRank:
@@ -134,6 +146,24 @@ def _method(text: str) -> Prune | LowRank:
     with wrong_usage("--method"):
         made: Prune | LowRank = config.build(cls, config.parse_fields(cls, options))
     return made
+
+
+def _student(text: str, data: Data, content: Checkpoint) -> Layer:
+    """A model that begins anew, built for the data.
+
+    Raises:
+        UsageError: there is no such model, or an option is unknown or does not fit.
+    """
+    from bigmodel_core.cli.choice import Choice
+    from bigmodel_core.cli.experiment import fitted
+    from bigmodel_core.nn.given import network_of
+    from bigmodel_core.train.job import parted
+
+    choice = Choice("model", text)
+    model = fitted(choice.make(), data, choice.options)
+    samples, _ = parted(data, None, 0, model)
+    network_of(model, samples.first(1).inputs, int(content.options["seed"]), "cpu")
+    return model
 
 
 def _check_run(content: Checkpoint) -> None:

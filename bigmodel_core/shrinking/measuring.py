@@ -18,9 +18,9 @@ from bigmodel_core.nn.summary import summarise
 
 SMALL, LARGE = 1, 64
 """The sizes of the batches that are timed."""
-ROUNDS, SECONDS = 9, 0.02
-"""How often each is timed, and for how long; the fastest round counts, which others on the machine disturbed
-least."""
+ROUNDS, SECONDS = 10, 0.5
+"""How often each is timed at least, and for how long all of them are; the fastest call counts, which what
+else runs on the machine disturbed least."""
 
 
 @dataclass(frozen=True)
@@ -93,13 +93,11 @@ def _beside(file: Path) -> list[Path]:
 def _seconds(calls: Sequence[Callable[[], Any]]) -> list[float]:
     """The time that each call takes, in turns."""
     best = [float("inf")] * len(calls)
-    for call in calls:
-        call()
-    for _ in range(ROUNDS):
+    end, rounds = time.perf_counter() + SECONDS, 0
+    while rounds < ROUNDS or time.perf_counter() < end:
         for number, call in enumerate(calls):
-            began, count = time.perf_counter(), 0
-            while (taken := time.perf_counter() - began) < SECONDS or not count:
-                call()
-                count += 1
-            best[number] = min(best[number], taken / count)
+            began = time.perf_counter()
+            call()
+            best[number] = min(best[number], time.perf_counter() - began)
+        rounds += 1
     return best

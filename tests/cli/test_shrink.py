@@ -61,6 +61,14 @@ def test_single_weights_stay_zero_while_the_run_teaches_them(bigmodel: Command, 
     np.testing.assert_array_equal(teacher.network(x), bm.load(run)(x))
 
 
+def test_a_model_that_begins_anew_is_taught(bigmodel: Command, trained: Path) -> None:
+    run = trained / "runs" / "mlp-001"
+    result = bigmodel("shrink", run, "--into", "mlp:widths=8", "--epochs", 1, "--out", "taught", "--json")
+    assert result.code == 0, result.err
+    assert result.json["after"]["parameters"] == 64 * 8 + 8 + 8 * 10 + 10
+    assert bm.Trainer.resume("taught").step.teacher is not None
+
+
 @pytest.mark.parametrize(
     "options, words",
     [
@@ -69,6 +77,8 @@ def test_single_weights_stay_zero_while_the_run_teaches_them(bigmodel: Command, 
         (("--method", "prune:amount=2"), "amount is 2.0"),
         (("--method", "low-rank:energi=1"), "energy"),
         (("--method", "prune:structured=true", "--epochs", 0), "--epochs"),
+        (("--method", "prune", "--into", "mlp"), "leave out --method"),
+        (("--into", "mpl"), "nearest names are mlp"),
     ],
 )
 def test_wrong_usage_is_said_and_writes_nothing(
