@@ -36,8 +36,9 @@ class Scale:
             values = np.log10(values, out=np.full(values.shape, np.nan), where=values > 0)
             low, high = math.log10(low), math.log10(high)
         # Halves: the ends may be as far apart as numbers can be.
-        found = (values / 2 - low / 2) / (high / 2 - low / 2)
-        return np.where(np.isfinite(found), found, np.nan)
+        with np.errstate(over="ignore"):
+            found = (values / 2 - low / 2) / (high / 2 - low / 2)
+        return np.where(np.abs(found) < 1e6, found, np.nan)
 
 
 def scale(

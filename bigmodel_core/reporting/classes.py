@@ -32,16 +32,25 @@ def of_classes(tested: Tested) -> list[Section]:
     counts = np.ones(true.shape, bool) if tested.data.ignore is None else true != tested.data.ignore
     flat, labels = chances[counts], true[counts]
     names = tested.names if len(tested.names) == flat.shape[-1] else list(map(str, range(flat.shape[-1])))
-    found = [
-        Section("Confusion matrix", _confusion(flat, labels, names)),
-        Section("Classes", _scores(flat, labels, names)),
-        Section("Reliability and ROC curves", _curves(flat, labels, names)),
-    ]
+    found = class_sections(flat, labels, names)
     if chances.ndim == 2:
         found.append(Section("Predictions", _samples(tested, chances, true, names)))
     elif chances.ndim == 3:
         found.append(Section("Predictions", _steps(tested, chances.argmax(-1), true, counts, names)))
     return found
+
+
+def class_sections(chances: np.ndarray, true: np.ndarray, names: list[str], of: str = "") -> list[Section]:
+    """What probabilities and true classes tell.
+
+    Args:
+        chances, true: (n, C) and (n,).
+        names: of the classes.
+        of: the output that they are, where there are several.
+    """
+    parts = {"Confusion matrix": _confusion, "Classes": _scores, "Reliability and ROC curves": _curves}
+    titles = {title: f"{of}: {title[0].lower()}{title[1:]}" if of else title for title in parts}
+    return [Section(titles[title], told(chances, true, names)) for title, told in parts.items()]
 
 
 def _confusion(chances: np.ndarray, true: np.ndarray, names: list[str]) -> list[Block]:

@@ -62,11 +62,14 @@ def arrays(measures: Mapping[str, Any], names: Sequence[str]) -> list[Chart]:
     """
     found = []
     for name, value in measures.items():
-        table = np.array(value, np.float64) if isinstance(value, list) else np.zeros(0)
+        try:
+            table = np.array(value if isinstance(value, list) else [], np.float64)
+        except (TypeError, ValueError):  # no numbers
+            continue
         title = name.replace("_", " ")
         if table.ndim == 2:
             found.append(heatmap(table, title=title))
-        elif table.size:
+        elif table.ndim == 1 and table.size:
             known = names if len(names) == len(table) else list(map(str, range(len(table))))
             found.append(bars(dict(zip(known, table, strict=True)), title=title))
     return found

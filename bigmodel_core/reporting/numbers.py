@@ -23,7 +23,7 @@ def of_numbers(tested: Tested) -> list[Section]:
     truth = np.asarray(tested.split.truth[np.arange(len(tested.split))], np.float64)
     true = truth.reshape(predicted.shape)
     names = _names(tested, predicted.shape[1])
-    found = [Section("Residuals", _residuals(predicted, true, names))]
+    found = [Section("Residuals", residuals(predicted, true, names))]
     if tested.kind == "series":
         found.insert(0, Section("Forecasts", _forecasts(tested, predicted, true)))
     found.append(Section("Predictions", _worst(tested, predicted, true, names)))
@@ -36,7 +36,8 @@ def _names(tested: Tested, wide: int) -> list[str]:
     return [f"{tested.data.target or 'target'} {place}" for place in range(1, wide + 1)]
 
 
-def _residuals(predicted: np.ndarray, true: np.ndarray, names: list[str]) -> list[Block]:
+def residuals(predicted: np.ndarray, true: np.ndarray, names: list[str]) -> list[Block]:
+    """Predicted numbers beside the true ones, (n, k) both, and how far they are apart."""
     charts: list[Chart] = []
     rows = []
     for at, name in enumerate(names):

@@ -10,6 +10,7 @@ from bigmodel_core.reporting.language import is_language, of_language
 from bigmodel_core.reporting.learning import arrays, learning
 from bigmodel_core.reporting.network import network_section
 from bigmodel_core.reporting.numbers import of_numbers
+from bigmodel_core.reporting.outputs import of_outputs
 from bigmodel_core.reporting.page import Block, Charts, Facts, Page, Section, Text
 from bigmodel_core.reporting.settings import cost, duration, ending, seconds_of, settings
 from bigmodel_core.reporting.subject import Subject
@@ -87,14 +88,14 @@ def _tested(tested: Tested) -> list[Section]:
     except BigmodelError as error:
         return [Section(named, [*blocks, Text(f"There is no more to show: {error.message}", "warning")])]
     if not parts:
-        why = "The model has several outputs or targets, of which no charts are made."
+        why = "What the model returns is of a kind that no charts are made of."
         return [Section(named, [*blocks, Text(why, "faint")])]
     return [Section(named, blocks, parts)]
 
 
 def _parts(tested: Tested) -> list[Section]:
     if tested.target is None:
-        return []
+        return of_outputs(tested)
     if tested.data.task == "regression":
         parts = of_numbers(tested)
     elif is_language(tested):

@@ -11,6 +11,7 @@ from bigmodel_core.charts.texts import number
 from bigmodel_core.nn.quantities import count
 from bigmodel_core.reporting.page import Block, Code, Facts, Folded, Section, Text
 from bigmodel_core.train import runs
+from bigmodel_core.train.curves import as_number
 from bigmodel_core.train.run import KILLED, Run
 
 STATES = {
@@ -46,7 +47,7 @@ def described(config: Any) -> str:
 
 def seconds_of(epochs: Sequence[Mapping[str, Any]]) -> float:
     """How long the epochs of a run took."""
-    return sum(float(logs["seconds"]) for logs in epochs if isinstance(logs.get("seconds"), (int, float)))
+    return sum(as_number(logs.get("seconds")) or 0.0 for logs in epochs)
 
 
 def duration(seconds: float) -> str:
@@ -55,6 +56,8 @@ def duration(seconds: float) -> str:
     >>> duration(7.4e-6), duration(0.0123), duration(75), duration(7384)
     ('7.4 µs', '12.3 ms', '1 min 15 s', '2 h 3 min')
     """
+    if not seconds < 1e12:
+        return f"{number(seconds)} s"
     if seconds < 60:
         unit, factor = ("µs", 1e6) if seconds < 1e-3 else ("ms", 1e3) if seconds < 1 else ("s", 1)
         return f"{seconds * factor:.3g} {unit}"
@@ -98,7 +101,7 @@ def settings(manifest: Mapping[str, Any]) -> Section:
     facts = {
         "Model": described(manifest["model"]) if manifest.get("model") else "",
         "Data": data.get("name") or "",
-        "Samples": ", ".join(f"{count(n)} {part}" for part, n in samples.items())
+        "Samples": ", ".join(f"{count(n) if isinstance(n, int) else n} {part}" for part, n in samples.items())
         if isinstance(samples, Mapping)
         else "",
         "What a sample is": data.get("input_meaning") or "",

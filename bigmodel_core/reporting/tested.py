@@ -14,6 +14,7 @@ from bigmodel_core.data.split import Split
 from bigmodel_core.data.tree import leaves
 from bigmodel_core.nn.predictions import class_names
 from bigmodel_core.reporting.page import Picture
+from bigmodel_core.train.curves import as_number
 from bigmodel_core.train.history import number
 from bigmodel_core.train.samples import Samples
 from bigmodel_core.train.trainer import Trainer
@@ -151,4 +152,5 @@ def short(value: Any) -> str:
 
 def scalar(values: Mapping[str, Any]) -> dict[str, str]:
     """The measures that are numbers, as texts."""
-    return {key: number(value) for key, value in values.items() if isinstance(value, (int, float))}
+    found = {key: as_number(value) for key, value in values.items()}
+    return {key: number(value) for key, value in found.items() if value is not None}

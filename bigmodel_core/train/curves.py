@@ -36,10 +36,10 @@ def curves(epochs: Sequence[Mapping[str, Any]]) -> list[charts.Chart]:
     ['loss', 'seconds']
     """
     found = groups(epochs)
-    places = [logs.get("epoch", place) for place, logs in enumerate(epochs, 1)]
+    places = [as_number(logs.get("epoch", place)) for place, logs in enumerate(epochs, 1)]
     return [
         charts.line(
-            {name: [_number(logs.get(name)) for logs in epochs] for name in names},
+            {name: [as_number(logs.get(name)) for logs in epochs] for name in names},
             places,
             title=(measure if len(names) > 1 else names[0]).replace("_", " "),
             x_label="epoch",
@@ -48,5 +48,9 @@ def curves(epochs: Sequence[Mapping[str, Any]]) -> list[charts.Chart]:
     ]
 
 
-def _number(value: Any) -> float | None:
-    return float(value) if isinstance(value, (int, float)) else None
+def as_number(value: Any) -> float | None:
+    """What was logged as a number, or None if it is none."""
+    try:
+        return float(value) if isinstance(value, (int, float)) else None
+    except OverflowError:  # a whole number that no float holds
+        return None

@@ -514,6 +514,58 @@ def test_tables_that_were_logged_are_there(by_hand: tuple[Path, np.ndarray, np.n
         assert [json.loads(row[header.index(name)]) for row in rows] == history[name]
 
 
+@dataclass(frozen=True)
+class Both(bm.Layer):
+    """A class and two numbers."""
+
+    def __call__(self, x: bm.Value) -> dict[str, bm.Value]:
+        return {"kind": bm.layers.Dense(2)(x), "box": bm.layers.Dense(2)(x)}
+
+
+def test_each_of_several_outputs_is_told(tmp_path: Path) -> None:
+    x = np.random.default_rng(0).normal(size=(40, 4)).astype("float32")
+    y = {"kind": (x[:, 0] > 0).astype("int64"), "box": x[:, :2]}
+    loss = {"kind": "cross_entropy", "box": "mean_squared_error"}
+    bm.Trainer(Both(), loss, out=tmp_path / "run").fit((x, y), epochs=1, verbose=False)
+    text = bm.report(tmp_path / "run", data=(x, y)).read_text()
+    found = bm.load(tmp_path / "run")(x)
+    errors = np.abs(np.asarray(found["box"], np.float64) - y["box"]).mean(0)
+    rows = rows_of(text, "Errors, in the units of the data")[1:]
+    assert [float(row[1]) for row in rows] == pytest.approx(errors.tolist(), rel=1e-3)
+    predicted = found["kind"].argmax(-1)
+    recall = [(predicted[y["kind"] == at] == at).mean() for at in (0, 1)]
+    assert [float(row[2]) for row in rows_of(text, "Scores of each class")[1:]] == pytest.approx(
+        recall, abs=1e-4
+    )
+
+
+@pytest.mark.parametrize(
+    ("key", "value"),
+    [
+        ("model", 5),
+        ("data", "<b>"),
+        ("results", [1, {"a": 2}]),
+        ("versions", None),
+        ("started", {}),
+        ("energy", {"kwh": "x", "how": []}),
+        ("epochs", -1.5),
+    ],
+)
+def test_a_configuration_with_odd_values_has_a_page(key: str, value: object, copied: Path) -> None:
+    manifest = json.loads((copied / "run.json").read_text())
+    (copied / "run.json").write_text(json.dumps({**manifest, key: value}))
+    assert run_here("report", "run").code == 0
+    Reader((copied / "report.html").read_text())
+
+
+@pytest.mark.parametrize("value", ["<b>", [[1], [2, 3]], {"a": 1}, True, 10**400, 1e308, [None, 1.5], None])
+def test_a_log_with_odd_values_has_a_page(value: object, copied: Path) -> None:
+    logs = [{"epoch": 1, "loss": value, "seconds": value}, {"epoch": value, "loss": 0.5}]
+    (copied / "metrics.jsonl").write_text("".join(f"{json.dumps(item)}\n" for item in logs))
+    assert run_here("report", "run").code == 0
+    Reader((copied / "report.html").read_text())
+
+
 # In a browser ---------------------------------------------------------------------------------------------
 
 FRAME = '<iframe style="width:{wide}px;height:800px;border:0" srcdoc="{page}"></iframe>'
