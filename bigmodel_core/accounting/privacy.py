@@ -6,7 +6,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
-from bigmodel_core.accounting.gaussian import check_delta, epsilon_of
+from bigmodel_core.accounting.epsilon import check_delta, epsilon_of
 from bigmodel_core.errors import ConfigError
 from bigmodel_core.registry.field_limits import check_number
 

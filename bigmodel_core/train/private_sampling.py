@@ -6,7 +6,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
-from bigmodel_core.accounting.gaussian import noise_for
+from bigmodel_core.accounting.epsilon import noise_for
 from bigmodel_core.accounting.privacy import Ledger, Privacy
 from bigmodel_core.data.augmentation import Augmentation, mixes
 from bigmodel_core.data.ragged import Widths

@@ -11,7 +11,7 @@ import numpy as np
 import pytest
 
 import bigmodel_core as bm
-from bigmodel_core.accounting.gaussian import epsilon_of
+from bigmodel_core.accounting.epsilon import epsilon_of
 from bigmodel_core.data.sampling import poisson_sample
 from bigmodel_core.errors import CheckpointError, ConfigError, UsageError
 from bigmodel_core.train.checkpoint import read
