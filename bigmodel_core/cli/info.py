@@ -241,7 +241,12 @@ def _config(described: Any) -> str | None:
         return None
     name = described.get("name")
     if not isinstance(name, str):  # a layer that no plugin offers
-        return str(described.get("class", "")) or None
+        steps = described.get("shrunk") or ()
+        shrunk = [
+            _config({"name": step["method"], "fields": {k: v for k, v in step.items() if k != "method"}})
+            for step in steps
+        ]
+        return "; ".join(filter(None, [str(described.get("class", "")), *shrunk])) or None
     given = described.get("fields")
     fields = given.items() if isinstance(given, dict) else ()
     return f"{name}({', '.join(f'{key}={_short(value)}' for key, value in fields)})"

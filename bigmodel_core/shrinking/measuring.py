@@ -33,7 +33,7 @@ class Cost:
         parameters: how many numbers it has.
         zeros: how many of them are zero.
         multiply_adds: of one sample.
-        one, many: seconds that ONNX Runtime takes for a batch of 1, and of 64.
+        one, many: seconds that a thread of ONNX Runtime takes for a batch of 1, and of 64.
     """
 
     file: int
@@ -50,7 +50,7 @@ class Cost:
 
 
 def costs(networks: Sequence[Network], inputs: Sequence[np.ndarray], folder: Path) -> list[Cost]:
-    """What some models cost, timed in turns.
+    """What some models cost, timed in turns on one thread.
 
     Args:
         networks: the models.
@@ -62,7 +62,7 @@ def costs(networks: Sequence[Network], inputs: Sequence[np.ndarray], folder: Pat
     """
     files = [folder / f"model_{number}.onnx" for number in range(len(networks))]
     sizes = [export(network, file).size for network, file in zip(networks, files, strict=True)]
-    sessions = [reader_of(file, "session").session(file) for file in files]
+    sessions = [reader_of(file, "session").session(file, threads=1) for file in files]
     inputs = [
         np.resize(array, (LARGE, *array.shape[1:])) if len(array) < LARGE else array for array in inputs
     ]

@@ -45,6 +45,7 @@ def test_the_numbers_are_those_of_both_models(shrunk: Any, trained: Path) -> Non
 def test_the_new_run_says_what_it_was_made_of(shrunk: Any) -> None:
     about = bm.load(shrunk[1]).about.config
     assert about["class"] == "Mlp" and about["shrunk"][0]["amount"] == 0.5
+    assert "Mlp; prune(amount=0.5, structured=True" in run_here("info", shrunk[1]).out
 
 
 def test_single_weights_stay_zero_while_the_run_teaches_them(bigmodel: Command, trained: Path) -> None:

@@ -91,6 +91,23 @@ def test_a_residual_stage_keeps_the_channels_with_the_largest_filters_of_all_tha
             np.testing.assert_array_equal(small[path], state[path][stays])
 
 
+def test_in_training_too_the_small_model_equals_the_masked_one() -> None:
+    model, x = built("residual sums and BatchNorm")
+    network = model.network
+    widths = Widths.of(network, "l2", "*")
+    gone = widths.chosen(0.5, is_global=False)
+    small = narrowed(network, widths.followed, gone, {"method": "prune"})
+    model.load_state(masked_state(network, widths.followed, gone))
+    found = []
+    for item in (small, model):
+        step = bm.compile(item, "cross_entropy", bm.optimizers.SGD(0.1))
+        found.append([step(x, np.arange(2)), item.state()["batch_norm_1/running_variance"]])
+    (loss, variances), (expected, whole) = found
+    np.testing.assert_allclose(loss, expected, rtol=1e-5)
+    stays = widths.followed.kept_along(widths.followed.parameters["batch_norm_1/scale"][0], gone)
+    np.testing.assert_allclose(variances, whole[stays], rtol=1e-5)
+
+
 @pytest.fixture(scope="module")
 def dense() -> Any:
     """Two hidden layers of 8 units."""
