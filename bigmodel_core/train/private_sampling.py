@@ -38,6 +38,14 @@ class Sampling:
     batch: int
     batches: int
 
+    def described(self, *, metrics: bool) -> str:
+        """What is done, for people; `metrics` says whether there are some of the training samples."""
+        text = (
+            f"private: batches are Poisson samples of {self.batch:,} on average, not shuffled samples; noise"
+            f" of {self.noise:.4g} times the largest norm, {self.privacy.clip:g}"
+        )
+        return f"{text}; metrics are of training samples, without noise: not private" if metrics else text
+
 
 def check_private(train: Samples | Stream, augment: Sequence[Augmentation], batch_size: int) -> Samples:
     """The samples, after checking that Poisson samples can be drawn of them, and that none changes another.

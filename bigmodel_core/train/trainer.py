@@ -305,6 +305,8 @@ class Trainer(TrainedModel):
         done_before = self.step.steps
         with reporter(verbose) as report, Interruption() as interruption, self._showing(job):
             self._report = report
+            if job.sampling is not None:
+                report.note(job.sampling.described(metrics=bool(self.metrics and job.validation is None)))
             tell(self, "on_train_begin")
             with recorded(job, self.history, self.energy) as self.record:
                 try:

@@ -130,3 +130,15 @@ def test_a_private_run_is_not_resumed_without_its_ledger_or_its_privacy(tmp_path
 def test_privacy_that_makes_no_sense_is_an_error(options: dict[str, Any], message: str) -> None:
     with pytest.raises(ConfigError, match=message):
         bm.Privacy(**options)
+
+
+def test_what_replaces_shuffled_batches_and_what_is_not_private_is_said(
+    capsys: pytest.CaptureFixture[str],
+) -> None:
+    trainer = bm.Trainer(bm.layers.Dense(3), "cross_entropy", "sgd", ["accuracy"], privacy=PRIVACY)
+    trainer.fit(DATA, batch_size=10)
+    said = capsys.readouterr().out
+    assert "Poisson samples of 10 on average, not shuffled samples; noise of 1.2 times" in said
+    assert "metrics are of training samples, without noise: not private" in said
+    trainer.fit(DATA, batch_size=10, validation=DATA)
+    assert "not private" not in capsys.readouterr().out
