@@ -162,6 +162,7 @@ def _write(out: Path, explained: Explained) -> None:
 def _show(output: Output, explained: Explained) -> None:
     """The answer in a terminal."""
     from bigmodel_core.charts.texts import number
+    from bigmodel_core.reporting.explanation import quoted
 
     output.line(explained.title, "bold")
     output.pairs(explained.facts)
@@ -171,8 +172,10 @@ def _show(output: Output, explained: Explained) -> None:
     if explained.tokens:
         for name in explained.tokens:
             rows = explained.weighed(name)
+            if len(explained.tokens) > 1:
+                output.line(name, "bold")
             _coloured(output, rows)
-            lines = [(token, number(value), _bar(value, rows)) for token, value in rows]
+            lines = [(quoted(token), number(value), _bar(value, rows)) for token, value in rows]
             output.table(["Token", "Value", ""], lines, ["Value"])
         output.pairs({f"{name}, in all": number(value) for name, value in explained.rest().items()})
         return

@@ -20,10 +20,10 @@ from bigmodel_core.data.loader import Loader
 from bigmodel_core.data.split import Split
 from bigmodel_core.errors import UsageError
 from bigmodel_core.explaining.attribution import Attribution
-from bigmodel_core.explaining.explain import explain
+from bigmodel_core.explaining.explain import explain, samples_of_texts
 from bigmodel_core.explaining.explainer import Explainer
 from bigmodel_core.nn.predictions import class_name
-from bigmodel_core.reporting.explanation import Explained
+from bigmodel_core.reporting.explanation import Explained, quoted
 
 MOST = 2000
 """Samples that methods about all samples look at; of more, as many in even distances."""
@@ -142,21 +142,9 @@ def _text(predictor: Predictor, request: Request) -> _Samples:
         UsageError: the model takes no texts.
         DataError: the text is empty.
     """
-    from bigmodel_core.errors import DataError
-
-    text = request.text or ""
-    made = predictor.known.encoding.made_by()
-    if not predictor.takes_texts or made is None:
-        raise UsageError(
-            f"the model was trained on {predictor.known.data or 'arrays'}, whose samples are no texts.",
-            where="--text",
-            fix="explain a sample: --sample 0.",
-        )
     if request.explainer is not None and request.explainer.is_global:
         raise _of_all(request.explainer)
-    if not text.strip():
-        raise DataError("the text is empty.", where="--text", fix="pass a text with at least one word.")
-    x, _ = next(iter(Loader(Split(made.of_texts([text], predictor.known.encoding)), 1)))
+    x = samples_of_texts([request.text or ""], predictor.known.encoding)
     return _Samples(tuple(array for _, array in predictor.matched(x)), "the text")
 
 
@@ -207,7 +195,7 @@ def _explained(predictor: Predictor, answer: Attribution, samples: _Samples) -> 
     encoding, kind = predictor.known.encoding, _kind(predictor)
     answer = _in_units(answer, encoding)
     network = predictor.model.network
-    label = _label(answer, encoding)
+    label = _label(answer, encoding, samples)
     facts = {"Model": str(predictor.known.run or "a checkpoint"), "Samples": samples.title}
     if answer.is_global:
         title = f"What counts for {samples.title}"
@@ -238,18 +226,21 @@ def _explained(predictor: Predictor, answer: Attribution, samples: _Samples) -> 
     return Explained(answer, title, facts, network, samples.inputs, **own)
 
 
-def _label(answer: Attribution, encoding: Encoding) -> str:
+def _label(answer: Attribution, encoding: Encoding, samples: _Samples) -> str:
     """What is explained of the one sample, or of all."""
-    if answer.target is None:
+    if answer.target is None or answer.is_global:
         return "the answers"
     chosen = np.asarray(answer.target[0])
     *steps, last = chosen.reshape(-1).tolist()
     where = f" at step {', '.join(map(str, steps))}" if steps else ""
+    tokenizer = encoding.target_tokenizer or encoding.tokenizer
+    last_input = samples.inputs[-1]
+    if len(steps) == 1 and tokenizer is not None and last_input.ndim == 2 and steps[0] < last_input.shape[1]:
+        where += f" ({quoted(_piece(int(last_input[0, steps[0]]), tokenizer, None))})"
     if encoding.task == "regression":
         return (encoding.target or f"output {last}") + where
-    tokenizer = encoding.target_tokenizer or encoding.tokenizer
-    if steps and not encoding.labels and tokenizer is not None:
-        return f"the token {tokenizer.decode([last], keep_special=True)!r}{where}"
+    if steps and tokenizer is not None and len(encoding.labels or ()) in (0, tokenizer.size):
+        return f"the token {quoted(_piece(last, tokenizer, None))}{where}"
     return f"class {class_name(last, encoding.labels)}{where}"
 
 
@@ -334,6 +325,8 @@ def _features(shape: Sequence[int], encoding: Encoding) -> list[str]:
         return list(encoding.features)
     if len(shape) == 1:
         return [f"column {place + 1}" for place in range(count)]
+    if len(shape) == 2 and shape[1] == 1:
+        return [f"step {place}" for place in range(count)]
     return [str(list(map(int, np.unravel_index(place, tuple(shape))))) for place in range(count)]
 
 

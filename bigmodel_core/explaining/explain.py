@@ -8,6 +8,7 @@ from typing import Any
 
 import numpy as np
 
+from bigmodel_core.data.dataset import Dataset
 from bigmodel_core.data.encoding import UNKNOWN, Encoding
 from bigmodel_core.data.loader import Loader
 from bigmodel_core.data.split import Split
@@ -18,6 +19,7 @@ from bigmodel_core.explaining.measure import measure_of
 from bigmodel_core.explaining.question import Question
 from bigmodel_core.explaining.sums import check_sums
 from bigmodel_core.explaining.targets import Known, targets_of
+from bigmodel_core.generating.prompts import padded
 from bigmodel_core.nn.given import check_model, inputs_of, network_of
 from bigmodel_core.nn.network import Network
 from bigmodel_core.nn.outputs import listed
@@ -118,7 +120,7 @@ def _known(model: Any, x: Any) -> tuple[Network, tuple[np.ndarray, ...], Encodin
     if encoding is None and isinstance(layer, RestoredModel):
         encoding = layer.about.encoding
     if _is_text(x):
-        x = _of_texts([x] if isinstance(x, str) else list(x), encoding or UNKNOWN)
+        x = samples_of_texts([x] if isinstance(x, str) else list(x), encoding or UNKNOWN)
     inputs = inputs_of(model, x)
     network = network_of(model, inputs, 0, "cpu")
     given = tuple(network.check_inputs(inputs).values())
@@ -142,16 +144,32 @@ def _is_text(x: Any) -> bool:
     )
 
 
-def _of_texts(texts: Sequence[str], encoding: Encoding) -> Any:
-    """The samples of texts, with -1 behind shorter ones."""
+def samples_of_texts(texts: Sequence[str], encoding: Encoding) -> Any:
+    """The samples of texts, with -1 behind shorter ones; a language model goes on with their tokens.
+
+    Raises:
+        UsageError: the model was trained on no texts.
+        DataError: a text is empty.
+    """
     made = encoding.made_by()
-    if made is None:
+    empty = next((number for number, text in enumerate(texts, 1) if not text.strip()), None)
+    if empty is not None:
+        which = "the text" if len(texts) == 1 else f"text {empty}"
+        raise DataError(f"{which} is empty.", fix="pass a text with at least one word.")
+    if made is not None and type(made).of_texts is not Dataset.of_texts:
+        batch = next(iter(Loader(Split(made.of_texts(texts, encoding)), len(texts))))
+        return batch[0]
+    if encoding.tokenizer is not None:
+        return padded([encoding.tokenizer.encode(text).ids for text in texts])
+    if encoding.name:
         raise UsageError(
-            "nothing says how a text becomes a sample of this model.",
-            fix="pass arrays of tokens, or a model that was trained on a data set of texts.",
+            f"the model was trained on {encoding.name}, whose samples are no texts.",
+            fix="explain samples of its data.",
         )
-    batch = next(iter(Loader(Split(made.of_texts(texts, encoding)), len(texts))))
-    return batch[0]
+    raise UsageError(
+        "nothing says how a text becomes a sample of this model.",
+        fix="pass arrays of tokens, or a model that was trained on a data set of texts.",
+    )
 
 
 def _output_number(network: Network, name: str | None) -> int:

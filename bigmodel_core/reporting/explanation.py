@@ -206,18 +206,29 @@ def _tokens(explained: Explained) -> list[Block]:
         rows = explained.weighed(name)
         most = max((abs(value) for _, value in rows), default=0.0) or 1.0
         pieces = [
-            (piece, value / most, f"{token}: {number(value)}")
+            (piece, value / most, f"{quoted(token)}: {number(value)}")
             for piece, (token, value) in zip(spaced(explained.tokens[name]), rows, strict=False)
         ]
         signed = "blue tokens speak for the answer, orange ones against it"
         about = signed if explained.found.is_signed else "the darker a token, the more it counts"
         which = f"{name}: " if len(explained.tokens) > 1 else ""
         blocks.append(Shaded(f"{which}{about}", pieces))
-        table = [(token, number(value)) for token, value in sorted(rows, key=lambda row: -abs(row[1]))]
+        table = [
+            (quoted(token), number(value)) for token, value in sorted(rows, key=lambda row: -abs(row[1]))
+        ]
         columns = ("Token", "Value")
         blocks.append(Folded(f"{which}in numbers", [Table("Tokens", columns, table, columns[1:])]))
     rest = {f"{name}, in all": number(value) for name, value in explained.rest().items()}
     return [*blocks, *([Facts(rest)] if rest else [])]
+
+
+def quoted(token: str) -> str:
+    """A token in a table: in quotes if it has white space.
+
+    >>> quoted("good"), quoted(" good")
+    ('good', "' good'")
+    """
+    return token if token and token == "".join(token.split()) else repr(token)
 
 
 def spaced(tokens: Sequence[str]) -> list[str]:

@@ -131,6 +131,19 @@ def test_a_page_shows_a_text_in_colours(texts: Any) -> None:
     assert re.search(r'<span style="--s:\d+%" title="[^"]+">', out.read_text())
 
 
+def test_a_language_model_is_asked_for_what_comes_after_a_text(tmp_path: Path) -> None:
+    (tmp_path / "lines.txt").write_text("to be or not to be. " * 20)
+    data = bm.datasets.load("text:length=5", tmp_path / "lines.txt")
+    size = data.tokenizer.size
+    layers = bm.layers.Embedding(size, size), bm.layers.Dense(size, use_bias=False)
+    tables = {"embedding_1/weight": np.eye(size), "dense_1/weight": np.eye(size)}
+    path = saved(tmp_path, bm.Sequential(*layers), data, **tables)
+    result = explained(path, "--text", "to be")
+    assert "the token e at step 4 (e)" in result.out, "it says the last token again"
+    rows = [line.split() for line in result.out.splitlines() if re.match(r"^(t|o|' '|b|e) ", line)]
+    assert [float(row[-2] if "█" in row[-1] else row[-1]) for row in rows] == [0, 0, 0, 0, 1]
+
+
 REFUSED = [
     (("--sample", 99), 2, "there is no sample 99: csv has 12 test samples.*use 0 to 11"),
     (("--sample", 0, "--text", "a"), 2, "a sample and a text were both given"),
