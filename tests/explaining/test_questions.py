@@ -79,6 +79,14 @@ def test_json_can_hold_an_attribution() -> None:
     assert np.shape(again["values"]) == (5, 4) and again["method"] == "shapley"
 
 
+def test_a_notebook_shows_the_first_sample() -> None:
+    table = bm.explain(models.perceptron(), models.TABLE)
+    assert repr(table) == "<Attribution by integrated-gradients: x (5, 4)>"
+    assert all(f"{value:.3f}"[:-1] in table._repr_html_() for value in table.values[0])
+    image = bm.explain(models.convolutions(), models.IMAGES)
+    assert image._repr_html_().count("<rect") >= 64
+
+
 REFUSED = [
     ("saliency", {"target": 3}, UsageError, "target: there is no class 3: the model has 3.*use 0 to 2"),
     ("saliency", {"target": -1}, UsageError, "there is no class -1"),
