@@ -40,7 +40,7 @@ COMMANDS: dict[str, dict[str, str]] = {
     },
     "Look": {
         "explain": "Say what of its inputs an answer of a model came from.",
-        "runs": "List runs, compare, mark or delete them.",
+        "runs": "List runs, compare, mark, delete or show them in a browser.",
         "report": "Write a page about a run: curves, mistakes, model.",
         "info": "Show what a model, run, checkpoint or ONNX file contains.",
         "data": "List data sets, or show one.",

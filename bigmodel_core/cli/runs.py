@@ -1,4 +1,4 @@
-"""`bigmodel runs`: the runs there are, compared, marked, deleted."""
+"""`bigmodel runs`: the runs there are, compared, marked, deleted, shown in a browser."""
 
 from __future__ import annotations
 
@@ -36,7 +36,7 @@ BARS = "▁▂▃▄▅▆▇█"
 
 @app.callback(invoke_without_command=True)
 def runs(context: typer.Context) -> None:
-    """List runs, compare, mark or delete them; without a command, list them."""
+    """List runs, compare, mark, delete or show them in a browser; without a command, list them."""
     if context.invoked_subcommand is None:
         list_runs()
 
@@ -341,3 +341,49 @@ def _remove(folder: Path) -> None:
             where=str(error.filename or folder),
             fix="check who may write to the folder.",
         ) from error
+
+
+# Showing them live ----------------------------------------------------------------------------------------
+
+
+@app.command("serve")
+def serve(
+    folder: Folder = None,
+    host: Annotated[
+        str, typer.Option("--host", help="The address to listen at; 0.0.0.0 shows the runs to others.")
+    ] = "127.0.0.1",
+    port: Annotated[int, typer.Option("--port", min=0, max=65535, help="0 for any that is free.")] = 6060,
+    as_json: AsJson = False,
+) -> None:
+    """Show runs in a browser, also while they train: a list, each run's curves, some side by side."""
+    import socket
+
+    from bigmodel_core.cli.sources import RUNS
+    from bigmodel_core.extras import optional
+    from bigmodel_core.reporting.live import live_app
+
+    place = folder or RUNS
+    if not place.is_dir():
+        raise UsageError("there is no such folder.", where=str(place), fix="name the folder that holds runs.")
+    uvicorn = optional("uvicorn", "serve", "pages of runs")
+    is_local = host in ("127.0.0.1", "localhost", "::1")
+    made = live_app(place) if is_local else live_app(place, ("*",))
+    with socket.socket(socket.AF_INET6 if ":" in host else socket.AF_INET) as listening:
+        listening.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+        try:
+            listening.bind((host, port))
+            listening.listen()  # who is told the address may ask at once
+        except OSError as error:
+            raise UsageError(
+                f"cannot listen at {host}:{port}: {error.strerror or error}.",
+                where="--port",
+                fix="choose another port, or 0 for any that is free.",
+            ) from error
+        address = f"http://{f'[{host}]' if ':' in host else host}:{listening.getsockname()[1]}"
+        output = Output(as_json)
+        if not as_json:
+            output.line(f"Runs in {place}: {address} (Ctrl-C ends this)")
+        output.result({"folder": str(place), "address": address})
+        sys.stdout.flush()
+        config = uvicorn.Config(made, log_level="warning", lifespan="off")
+        uvicorn.Server(config).run(sockets=[listening])

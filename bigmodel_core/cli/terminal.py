@@ -114,7 +114,7 @@ class Output:
         """The result for programs, if `--json` is given."""
         if self.as_json:
             text = json.dumps(value, indent=2, ensure_ascii=False, allow_nan=False, default=_plain)
-            print(re.sub(r"[^\x20-\x7e\n]", _json_letter, text), file=_answers or sys.stdout)
+            print(re.sub(r"[^\x20-\x7e\n]", _json_letter, text), file=_answers or sys.stdout, flush=True)
 
 
 _answers: TextIO | None = None

@@ -114,6 +114,50 @@ class Code:
 
 
 @dataclass(frozen=True)
+class Fields:
+    """Fields to fill in, which lead to the same page with what they say; pages that a server gives have them.
+
+    Args:
+        button: what sends them.
+        fields: name, label, value and an example for each.
+    """
+
+    form: ClassVar[str] = "fields"
+    button: str
+    fields: Sequence[tuple[str, str, str, str]]
+
+
+@dataclass(frozen=True)
+class Choices:
+    """A table of things that lead to pages of their own, some of which can be ticked.
+
+    Args:
+        caption: what it shows.
+        columns: their titles.
+        rows: for each its name, its address, and the other cells.
+        action: where the ticked ones lead, as `?run=a&run=b`.
+        button: what goes there.
+        numbers: the titles of columns that are aligned to the right.
+    """
+
+    form: ClassVar[str] = "choices"
+    caption: str
+    columns: Sequence[str]
+    rows: Sequence[tuple[str, str, Sequence[Any]]]
+    action: str
+    button: str
+    numbers: Sequence[str] = ()
+
+
+@dataclass(frozen=True)
+class Links:
+    """Ways to other pages: text and address."""
+
+    form: ClassVar[str] = "links"
+    links: Sequence[tuple[str, str]]
+
+
+@dataclass(frozen=True)
 class Folded:
     """Blocks that are shown when asked for."""
 
@@ -122,7 +166,7 @@ class Folded:
     blocks: Sequence[Block]
 
 
-Block = Text | Facts | Table | Charts | Gallery | Shaded | Code | Folded
+Block = Text | Facts | Table | Charts | Gallery | Shaded | Code | Fields | Choices | Links | Folded
 
 
 @dataclass(frozen=True)
@@ -159,6 +203,7 @@ class Page:
         figures: the most important numbers with what they are.
         sections: in their order.
         foot: what made it.
+        script: the address of a script that keeps the page up to date; "" for a page that is a file.
     """
 
     title: str
@@ -166,6 +211,7 @@ class Page:
     figures: Mapping[str, str] = field(default_factory=dict)
     sections: Sequence[Section] = ()
     foot: str = ""
+    script: str = ""
 
     def html(self) -> str:
         """The file.
