@@ -1,7 +1,8 @@
-"""What a user sees of training: a bar on a terminal, a line per epoch elsewhere."""
+"""What a user sees of training: a bar on a terminal and in a notebook, a line per epoch elsewhere."""
 
 from __future__ import annotations
 
+import os
 import sys
 import time
 from collections.abc import Mapping
@@ -11,6 +12,11 @@ from typing import Any
 
 from bigmodel_core.errors import visible
 from bigmodel_core.train.history import number
+
+LINE_SECONDS, CELL_SECONDS = 60.0, 0.5
+"""How often a log and a notebook hear of an epoch that is not done yet."""
+BAR = 24
+"""Letters of a notebook's bar."""
 
 
 class Reporter:
@@ -38,13 +44,21 @@ class Reporter:
 
 
 class Lines(Reporter):
-    """One line per epoch on standard output."""
+    """One line per epoch on standard output, and in a long epoch one a minute."""
 
     def __init__(self) -> None:
-        self._epochs = 0
+        self._epoch = self._epochs = self._batches = 0
+        self._said = 0.0
 
     def epoch_begins(self, epoch: int, epochs: int, batches: int, done: int) -> None:
-        self._epochs = epochs
+        self._epoch, self._epochs, self._batches = epoch, epochs, batches
+        self._said = time.monotonic()
+
+    def batch_ends(self, done: int, loss: float) -> None:
+        now = time.monotonic()
+        if now - self._said >= LINE_SECONDS:
+            self._said = now
+            self.note(self._so_far(done, loss))
 
     def epoch_ends(self, logs: Mapping[str, Any]) -> None:
         self.note(described(logs, self._epochs))
@@ -52,6 +66,41 @@ class Lines(Reporter):
     def note(self, text: str) -> None:
         with suppress(OSError):  # whoever read along went away, as `head` does: training continues
             print(visible(text, keep="\n"), flush=True)
+
+    def _so_far(self, done: int, loss: float) -> str:
+        epoch = f"epoch {self._epoch + 1}/{self._epochs}"
+        return f"{epoch}  batch {done:,} of {self._batches:,}  loss {number(loss)}"
+
+
+class Cell(Lines):
+    """As `Lines`, and a line below that says how far the epoch is: what a notebook shows of a terminal."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self._shown = ""
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        self._show("")
+
+    def batch_ends(self, done: int, loss: float) -> None:
+        now = time.monotonic()
+        if now - self._said >= CELL_SECONDS:
+            self._said = now
+            filled = BAR * done // max(self._batches, 1)
+            self._show(f"{'█' * filled}{'░' * (BAR - filled)}  {self._so_far(done, loss)}")
+
+    def note(self, text: str) -> None:
+        self._show("")
+        super().note(text)
+
+    def _show(self, line: str) -> None:
+        """Write over the line below."""
+        if line or self._shown:
+            with suppress(OSError):
+                print(f"\r{line.ljust(len(self._shown))}", end="\r" if not line else "", flush=True)
+        self._shown = line
 
 
 class Bar(Reporter):
@@ -108,10 +157,12 @@ class Bar(Reporter):
 
 
 def reporter(verbose: bool) -> Reporter:
-    """What suits the place: nothing, a bar on a terminal, lines elsewhere."""
+    """What suits the place: nothing, a bar on a terminal or in a notebook, lines elsewhere."""
     if not verbose:
         return Reporter()
-    return Bar() if sys.stdout.isatty() else Lines()
+    if type(sys.stdout).__module__.partition(".")[0] == "ipykernel":
+        return Cell()
+    return Bar() if sys.stdout.isatty() and os.environ.get("TERM") != "dumb" else Lines()
 
 
 def described(logs: Mapping[str, Any], epochs: int) -> str:
