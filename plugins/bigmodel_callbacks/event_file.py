@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import os
 import socket
 import struct
@@ -16,12 +17,15 @@ from bigmodel_core.errors import CheckpointError, DataError
 
 MARK = "bigmodel"
 """How the names of these files end: others in the folder stay as they are."""
+SECONDS = 1.0
+"""After this time at the latest, an event is in the file."""
 
 
 class EventFile:
-    """The events of one run, in one file. Each is handed to the system at once: it survives the process.
+    """The events of one run, in one file.
 
     What an earlier process wrote goes on in it, as far as it is kept; a record that a crash cut off is not.
+    Events reach the file within a second, several at once, and in any case when training ends by an error.
 
     Args:
         folder: where; made if it is missing.
@@ -33,9 +37,8 @@ class EventFile:
 
     def __init__(self, folder: Path, is_kept: Callable[[Any], bool]) -> None:
         from tensorboardX.proto.event_pb2 import Event, SessionLog
-        from tensorboardX.record_writer import masked_crc32c
 
-        self._event, self._checksum = Event, masked_crc32c
+        self._event = Event
         now = time.time()
         name = f"events.out.tfevents.{int(now):010}.{socket.gethostname()}.{os.getpid()}.{MARK}"
         self.path = folder / name
@@ -50,7 +53,7 @@ class EventFile:
                 Event(wall_time=now, session_log=SessionLog(status=SessionLog.START)),
             ]
             records = [*(event.SerializeToString() for event in begins), *kept]
-            bm.write_atomically(self.path, [self._framed(record) for record in records])
+            bm.write_atomically(self.path, [_framed(record) for record in records])
             for old in before:
                 if old != self.path:
                     old.unlink()
@@ -59,17 +62,12 @@ class EventFile:
             raise unwritable(folder, error.message.rpartition(": ")[2]) from error
         except OSError as error:
             raise unwritable(folder, error.strerror or str(error)) from error
-        self.close = weakref.finalize(self, os.close, self._handle)
-        """Nothing more is added; also where training ends by an error."""
-
-    def _framed(self, record: bytes) -> bytes:
-        """A record as files hold it: its length and itself, each with a checksum."""
-        length = struct.pack("<Q", len(record))
-        of_length, of_record = (struct.pack("<I", self._checksum(part)) for part in (length, record))
-        return b"".join((length, of_length, record, of_record))
+        self._waiting: list[Any] = []
+        self._written = time.monotonic()
+        self._end = weakref.finalize(self, _end, self._handle, self._waiting)
 
     def add(self, step: int, **content: Any) -> None:
-        """Write an event.
+        """Add an event.
 
         Args:
             step: after which training step.
@@ -78,13 +76,54 @@ class EventFile:
         Raises:
             DataError: the disk is full, say.
         """
-        event = self._event(wall_time=time.time(), step=step, **content)
-        left = memoryview(self._framed(event.SerializeToString()))
+        self._waiting.append(self._event(wall_time=time.time(), step=step, **content))
+        if time.monotonic() - self._written > SECONDS:
+            self.flush()
+
+    def flush(self) -> None:
+        """Hand all events to the system: they survive the process.
+
+        Raises:
+            DataError: the disk is full, say.
+        """
         try:
-            while left:
-                left = left[os.write(self._handle, left) :]
+            _write(self._handle, self._waiting)
         except OSError as error:
             raise unwritable(self.path, error.strerror or str(error)) from error
+        self._written = time.monotonic()
+
+    def close(self) -> None:
+        """Nothing more is added.
+
+        Raises:
+            DataError: the disk is full, say.
+        """
+        self.flush()
+        self._end()
+
+
+def _write(handle: int, waiting: list[Any]) -> None:
+    """Write events, and forget them."""
+    left = memoryview(b"".join(_framed(event.SerializeToString()) for event in waiting))
+    waiting.clear()
+    while left:
+        left = left[os.write(handle, left) :]
+
+
+def _end(handle: int, waiting: list[Any]) -> None:
+    """Write what is left, if training ended by an error, and close the file."""
+    with contextlib.suppress(OSError):
+        _write(handle, waiting)
+    os.close(handle)
+
+
+def _framed(record: bytes) -> bytes:
+    """A record as files hold it: its length and itself, each with a checksum."""
+    from tensorboardX.record_writer import masked_crc32c
+
+    length = struct.pack("<Q", len(record))
+    ends = [struct.pack("<I", masked_crc32c(part)) for part in (length, record)]
+    return b"".join((length, ends[0], record, ends[1]))
 
 
 def records_in(path: Path) -> Iterator[bytes]:

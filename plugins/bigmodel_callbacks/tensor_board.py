@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import shlex
+import time
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -16,6 +17,9 @@ from bigmodel_callbacks import board_samples as show
 from bigmodel_callbacks.board_summaries import histogram, image, joined, once, scalars, text
 from bigmodel_callbacks.event_file import EventFile, unwritable
 from bigmodel_core.errors import ConfigError
+
+BETWEEN = 50
+"""Samples are shown again when so many times what that took has passed: a fiftieth of the time at most."""
 
 
 @dataclass(frozen=True)
@@ -47,11 +51,12 @@ class TensorBoard(bm.Callback):
         every: steps from one point of the loss to the next; 0 for none.
         histograms: epochs from one set of histograms to the next; 0 for none.
         gradients: whether gradients have histograms, too: those of the loss on one batch of training samples.
-        samples: how many samples are shown after each epoch; 0 for none.
+        samples: how many samples are shown after an epoch, and at the end; 0 for none. Of short epochs some
+            are left out, so that it takes no more than a fiftieth of the time.
     """
 
     path: str = "tensorboard"
-    every: int = 10
+    every: int = 25
     histograms: int = 1
     gradients: bool = True
     samples: int = 8
@@ -95,14 +100,17 @@ class TensorBoard(bm.Callback):
                 file.add(step, summary=text(f"epoch/{name}", show.matrix(value, labels)))
         if self.histograms and (epoch + 1) % self.histograms == 0:
             self._histograms(trainer, file, step)
-        if self.samples and (found := trainer.examples(self.samples)) is not None:
-            self._show_samples(trainer, file, step, *found[:2])
+        if time.monotonic() >= self._open.get("next", 0.0):
+            self._show_samples(trainer, file)
+        file.flush()
 
     def on_train_end(self, trainer: bm.Trainer) -> None:
-        """The file is complete."""
-        if "file" in self._open and trainer.profile is not None:
-            told = text("profile", trainer.profile.to_markdown())
-            self._open["file"].add(trainer.step.steps, summary=told)
+        """Show the samples at the end, and where the time went if that was measured; the file is complete."""
+        if (file := self._open.get("file")) is not None:
+            if self._open.get("shown") != trainer.step.steps:
+                self._show_samples(trainer, file)
+            if trainer.profile is not None:
+                file.add(trainer.step.steps, summary=text("profile", trainer.profile.to_markdown()))
         self._close()
 
     # The file --------------------------------------------------------------------------------------------
@@ -144,12 +152,20 @@ class TensorBoard(bm.Callback):
         ]
         file.add(step, summary=joined(found))
 
-    def _show_samples(self, trainer: bm.Trainer, file: EventFile, step: int, x: Any, y: Any) -> None:
+    def _show_samples(self, trainer: bm.Trainer, file: EventFile) -> None:
+        """Show the samples, and note when to do so again: not before fifty times what it took."""
+        begun, step = time.monotonic(), trainer.step.steps
+        found = trainer.examples(self.samples) if self.samples else None
+        if found is None:
+            return
+        x, y, _ = found
         shown = show.predicted(trainer, x, y)
         if shown:
             file.add(step, summary=text("examples", show.table(shown)))
         images = show.images_in(x, trainer.encoding)
         if images is not None:
             file.add(step, summary=image("examples", *show.picture(images, shown)))
-        if (found := show.written(trainer, x)) is not None:
-            file.add(step, summary=text("written", found))
+        if (words := show.written(trainer, x)) is not None:
+            file.add(step, summary=text("written", words))
+        ended = time.monotonic()
+        self._open.update(shown=step, next=ended + BETWEEN * (ended - begun))
