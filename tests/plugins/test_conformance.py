@@ -8,6 +8,7 @@ from typing import Any
 
 import numpy as np
 import pytest
+import tensorboardX  # noqa: F401  # here once, not in each copy of the process that a check runs in
 
 import bigmodel_core as bm
 from bigmodel_core import registry
