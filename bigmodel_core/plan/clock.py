@@ -93,7 +93,8 @@ class Clock:
         return row
 
     def plans(self) -> list[tuple[int, list[LaunchTime]]]:
-        """The plans that ran: how often, and the launches of one run: the mean of the shortest quarter."""
+        """The plans that ran: how often, and the launches of one run: together they take
+        what the shortest quarter of the runs does, each in the share of its median."""
         return [(runs.count, _launches(runs)) for runs in self._runs.values() if runs.count]
 
 
@@ -109,7 +110,8 @@ def undisturbed(durations: Any) -> np.ndarray:
 
 def _launches(runs: _Runs) -> list[LaunchTime]:
     times, plan = np.asarray(runs.times, np.float64) / 1e9, runs.plan
-    each = times[undisturbed(times.sum(1))].mean(0)
+    each, whole = np.median(times, 0), times.sum(1)
+    each *= whole[undisturbed(whole)].mean() / max(each.sum(), 1e-9)
     steps = plan.device.listing(plan.program, plan.sizes)
     rows = [(step, kernel) for step in steps for kernel in step.kernels if not kernel.is_kept]
     first_of_loss = next((n for n, (step, _) in enumerate(rows) if step.path == "loss"), len(rows))

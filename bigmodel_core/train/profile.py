@@ -36,8 +36,9 @@ class Profile:
         batch_size: samples of a step, where that is known.
         parts: seconds of a step by part: "data" (waiting for the batch), "kernels", "python" (around the
             kernels), "rest" (callbacks, progress, checkpoints); of `bm.profile` "kernels" and "rest".
-        kernels: the kernels of a step in their order, each with its seconds and its layer: those of the
-            shortest quarter of the runs, which the system did not interrupt.
+        kernels: the kernels of a step in their order, each with its seconds and its layer. Together they take
+            what the shortest quarter of the runs does, which the system did not interrupt, each in the share
+            of its median.
     """
 
     steps: int = 0

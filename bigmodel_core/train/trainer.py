@@ -322,6 +322,8 @@ class Trainer(TrainedModel):
                 self.history.interrupted |= interruption.requested
                 if self.profiler is not None:
                     self.profile, self.profiler = self.profiler.found(), None
+                    if self.profile is None:
+                        self.note("no profile: there were too few steps; train longer")
                 tell(self, "on_train_end")
                 say_how_it_ended(self, job, report, done_before)
                 if self.record is not None and self.profile is not None:
