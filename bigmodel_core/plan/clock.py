@@ -84,7 +84,7 @@ class Clock:
         if threading.get_ident() != self._thread:
             return table.run()
         if self._empty is None:
-            self._empty = int(np.median([table.empty_call() for _ in range(200)]))
+            self._empty = min(table.empty_call() for _ in range(200))
         times = [0] * len(table.rows)
         row = table.run_timed(times, self._empty)
         runs = self._runs.setdefault(id(plan), _Runs(plan))
@@ -109,9 +109,10 @@ def undisturbed(durations: Any) -> np.ndarray:
 
 
 def _launches(runs: _Runs) -> list[LaunchTime]:
-    times, plan = np.asarray(runs.times, np.float64) / 1e9, runs.plan
+    times, plan = np.maximum(np.asarray(runs.times, np.float64) / 1e9, 0.0), runs.plan
     each, whole = np.median(times, 0), times.sum(1)
-    each *= whole[undisturbed(whole)].mean() / max(each.sum(), 1e-9)
+    if each.any():
+        each *= whole[undisturbed(whole)].mean() / each.sum()
     steps = plan.device.listing(plan.program, plan.sizes)
     rows = [(step, kernel) for step in steps for kernel in step.kernels if not kernel.is_kept]
     first_of_loss = next((n for n, (step, _) in enumerate(rows) if step.path == "loss"), len(rows))
@@ -125,7 +126,7 @@ def _launches(runs: _Runs) -> list[LaunchTime]:
                 op=step.op,
                 kernel=kernel.name + (f", then {kernel.epilogue}" if kernel.epilogue else ""),
                 is_backward=number > first_of_loss,
-                seconds=max(float(each[number]), 0.0),
+                seconds=float(each[number]),
                 multiply_adds=step.multiply_adds if each[number] == max(own) else 0,
             )
         )

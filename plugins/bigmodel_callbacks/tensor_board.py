@@ -51,6 +51,7 @@ class TensorBoard(bm.Callback):
         every: steps from one point of the loss to the next; 0 for none.
         histograms: epochs from one set of histograms to the next; 0 for none.
         gradients: whether gradients have histograms, too: those of the loss on one batch of training samples.
+            In private training they have none.
         samples: how many samples are shown after an epoch, and at the end; 0 for none. Of short epochs some
             are left out, so that it takes no more than a fiftieth of the time.
     """
@@ -136,7 +137,10 @@ class TensorBoard(bm.Callback):
 
     def _histograms(self, trainer: bm.Trainer, file: EventFile, step: int) -> None:
         kinds = {"parameters": trainer.network.state()}
-        batch = trainer.examples(trainer.options["batch_size"], "training") if self.gradients else None
+        shown = (
+            self.gradients and trainer.privacy is None
+        )  # of some samples, without noise, they give them away
+        batch = trainer.examples(trainer.options["batch_size"], "training") if shown else None
         if batch is not None:
             if "gradients" not in self._open:
                 own = trainer.step

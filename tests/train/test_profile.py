@@ -151,6 +151,13 @@ def test_updates_of_several_batches_are_shared_by_these() -> None:
     )
 
 
+def test_private_steps_are_measured_whatever_their_batches() -> None:
+    made = bm.Trainer(bm.layers.Dense(3), "cross_entropy", "adam", privacy=bm.Privacy(noise=1.0))
+    found = profile_of(fit(made, epochs=2))
+    assert found.batch_size is None
+    assert 0 < sum(kernel.seconds for kernel in found.kernels) <= found.seconds
+
+
 def test_the_folder_of_the_run_has_it(tmp_path: Path) -> None:
     made = fit(trainer(out=tmp_path / "run"))
     assert json.loads((tmp_path / "run" / "profile.json").read_text()) == profile_of(made).to_dict()

@@ -109,6 +109,32 @@ def test_gradients_are_those_of_a_batch_of_training_samples(run: Any) -> None:
     assert held.sum_squares == pytest.approx(np.sum(gradient.astype("float64") ** 2), rel=1e-4)
 
 
+def test_private_training_shows_no_gradients(tmp_path: Path) -> None:
+    made = trainer(tmp_path / "run", samples=0)
+    made = bm.Trainer(
+        made.model,
+        "cross_entropy",
+        "adam",
+        callbacks=made.callbacks,
+        out=made.out,
+        privacy=bm.Privacy(noise=1.0),
+    )
+    fit(made, epochs=1)
+    tags = read(tmp_path / "run" / "tensorboard").Tags()["histograms"]
+    assert {tag.partition("/")[0] for tag in tags} == {"parameters"}
+
+
+def test_batches_that_are_made_elsewhere_have_curves_alone(tmp_path: Path) -> None:
+    x, y = images().train.x, images().train.y
+    batches = [(x[start : start + 12], y[start : start + 12]) for start in range(0, 72, 12)]
+    trainer(tmp_path / "run").fit(
+        iter(batches), steps_per_epoch=6, epochs=1, validation=images().test, verbose=False
+    )
+    found = read(tmp_path / "run" / "tensorboard")
+    assert list(curve(found, "epoch/loss")) == [6]
+    assert not [tag for tag in found.Tags()["histograms"] if tag.startswith("gradients")]
+
+
 def test_the_graph_has_the_ops_of_each_layer_with_shapes(run: Any) -> None:
     nodes = {node.name: node for node in run[2].Graph().node}
     dense = nodes["dense_1/Affine"]
