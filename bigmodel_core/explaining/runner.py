@@ -180,12 +180,19 @@ class Runner:
 
 def _filled(item: Any, array: np.ndarray, name: str) -> np.ndarray:
     """A baseline in the shape of an input; places without a token stay so."""
+    given, is_tokens = np.asarray(item), array.dtype.kind in "iu"
+    if is_tokens and given.dtype.kind not in "iu":
+        raise UsageError(
+            f"the baseline is {given.dtype}, and the input holds tokens.",
+            where=name,
+            fix="pass a token's number.",
+        )
     try:
-        found = np.broadcast_to(np.asarray(item), array.shape).astype(array.dtype)
+        found = np.broadcast_to(given, array.shape).astype(array.dtype)
     except (ValueError, TypeError):
         raise UsageError(
             f"the baseline {np.shape(item)} does not fit the input {array.shape}.",
             where=name,
             fix="pass a number, or an array that broadcasts to the input.",
         ) from None
-    return np.where(array < 0, array, found) if array.dtype.kind in "iu" else found
+    return np.where(array < 0, array, found) if is_tokens else found

@@ -209,15 +209,15 @@ def _tokens(explained: Explained) -> list[Block]:
             (piece, value / most, f"{quoted(token)}: {number(value)}")
             for piece, (token, value) in zip(spaced(explained.tokens[name]), rows, strict=False)
         ]
-        signed = "blue tokens speak for the answer, orange ones against it"
-        about = signed if explained.found.is_signed else "the darker a token, the more it counts"
+        signed = "Blue tokens speak for the answer, orange ones against it"
+        about = signed if explained.found.is_signed else "The darker a token, the more it counts"
         which = f"{name}: " if len(explained.tokens) > 1 else ""
         blocks.append(Shaded(f"{which}{about}", pieces))
         table = [
             (quoted(token), number(value)) for token, value in sorted(rows, key=lambda row: -abs(row[1]))
         ]
         columns = ("Token", "Value")
-        blocks.append(Folded(f"{which}in numbers", [Table("Tokens", columns, table, columns[1:])]))
+        blocks.append(Folded(f"{which}In numbers", [Table("Tokens", columns, table, columns[1:])]))
     rest = {f"{name}, in all": number(value) for name, value in explained.rest().items()}
     return [*blocks, *([Facts(rest)] if rest else [])]
 

@@ -126,6 +126,10 @@ def test_what_does_not_fit_the_model_is_refused() -> None:
         bm.explain(images, models.IMAGES[:0])
     with pytest.raises(UsageError, match="nothing says how a text becomes a sample"):
         bm.explain(images, "a text")
+    with pytest.raises(UsageError, match=r"baseline is float64, and the input holds tokens"):
+        bm.explain(models.reader(), models.TOKENS, baseline=0.5)
+    with pytest.raises(DataError, match="9"):
+        bm.explain(models.reader(), models.TOKENS, baseline=9)
     with pytest.raises(UsageError, match="samples have tokens"):
         bm.explain(models.reader(), models.TOKENS, "permutation", y=np.zeros(2, int))
 
