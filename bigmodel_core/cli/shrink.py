@@ -85,7 +85,7 @@ def shrink(
     model = content.restore()
     small: Any = model
     for method in chosen:
-        small = method(small)
+        small = small if _is_gradual(method) else method(small)
     data = load_data(None, data_dir, known_of(content))
     if into is not None:
         small, distill = _student(into, data, content), True
@@ -196,7 +196,6 @@ def _trainer(
     """A trainer of the smaller model that does as the run did, at a rate that falls from its highest to 0."""
     from bigmodel_core.cli.names import named
     from bigmodel_core.cli.start import parted
-    from bigmodel_core.shrinking.pruning import Prune
     from bigmodel_core.train.resume import parts
     from bigmodel_core.train.teacher import Teacher
     from bigmodel_core.train.trainer import Trainer
@@ -208,15 +207,29 @@ def _trainer(
     done = (content.training or {})["state"]["steps"]
     optimizer = _falling(made["optimizer"], learning_rate, done, steps)
     callbacks = [
-        named("callback", "prune", fields={
-            "amount": method.amount, "scope": method.scope, "only": method.only,
-        })
+        named("callback", "prune", fields=_schedule(method, steps))
         for method in chosen
-        if isinstance(method, Prune) and not method.structured
-    ]  # fmt: skip
+        if _is_gradual(method)
+    ]
     given = {**made, "optimizer": optimizer, "callbacks": callbacks, "out": folder}
     given["teacher"] = Teacher(content.path) if distill else None
     return Trainer(small, **given)
+
+
+def _is_gradual(method: Prune | LowRank) -> bool:
+    """Whether a method does its work while training goes on: single weights go little by little."""
+    return getattr(method, "structured", None) is False
+
+
+def _schedule(method: Any, steps: int) -> dict[str, Any]:
+    """The options of the callback that prunes single weights: all are gone after half of the steps."""
+    return {
+        "amount": method.amount,
+        "scope": method.scope,
+        "only": method.only,
+        "end": steps // 2,
+        "every": max(steps // 100, 1),
+    }
 
 
 def _falling(optimizer: Optimizer, rate: float | None, done: int, steps: int) -> Optimizer:

@@ -48,7 +48,9 @@ def test_the_new_run_says_what_it_was_made_of(shrunk: Any) -> None:
     assert "Mlp; prune(amount=0.5, structured=True" in run_here("info", shrunk[1]).out
 
 
-def test_single_weights_stay_zero_while_the_run_teaches_them(bigmodel: Command, trained: Path) -> None:
+def test_single_weights_become_zero_while_the_run_teaches_the_others(
+    bigmodel: Command, trained: Path
+) -> None:
     run, method = trained / "runs" / "mlp-001", ("--method", "prune:amount=0.75")
     result = bigmodel("shrink", run, *method, "--epochs", 1, "--distill", "--out", "sparse")
     assert result.code == 0, result.err
