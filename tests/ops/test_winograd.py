@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable
-from types import ModuleType
+from types import ModuleType, SimpleNamespace
 from typing import Any
 
 import numpy as np
@@ -92,3 +92,21 @@ def test_nan_and_infinity_stay_near_their_pixel() -> None:
     found = compute(lambda x, w: ops.conv2d(x, w, padding=1), x, w)
     assert np.isnan(found[1, :, 4:7, 4:7]).all()
     assert np.isfinite(found[[0, 2, 3]]).all() and np.isfinite(found[1, :, :3]).all()
+
+
+@pytest.mark.parametrize("tallest", [6, 12, 14])
+@pytest.mark.parametrize("dtype", ["float32", "float64"])
+def test_blocks_have_room_on_the_stack(monkeypatch: pytest.MonkeyPatch, tallest: int, dtype: str) -> None:
+    monkeypatch.setattr(winograd, "tallest", lambda: tallest)
+    size = 4 if dtype == "float32" else 8
+    widths = range(16, winograd.ROW // size + 1, 16)
+    for channels in widths:
+        for columns in widths:
+            shape: Any = SimpleNamespace(channels=channels, dtype=dtype)
+            tiles = winograd.tiles_of_block(shape, columns)
+            block = winograd.POINTS * tiles * (channels + columns) * size
+            assert tiles >= 1 and block + 2 * winograd.ROW <= winograd.STACK
+
+
+def test_many_channels_on_one_pixel() -> None:
+    check(32, 512, (1, 1), 512, 1)

@@ -35,6 +35,8 @@ MOST_TILES = 56
 """Tiles of a block, at most."""
 ROW = 8 * 1024
 """Bytes of the stack for a row of zeros, as long as the channels, and for a row that is thrown away."""
+STACK = MORE_WORK + 2 * ROW
+"""Bytes of the stack that a kernel takes: any block of `tiles_of_block` has room there."""
 FEW_TILES = 32
 """With fewer tiles the filters' transforms are not worth it."""
 FEWEST_TILES = 8
@@ -211,7 +213,7 @@ def convolution_kernel(dtype: str) -> NativeFunction:
     size, write = SIZES[dtype], store(dtype)
     vector = vector_unit().lanes(dtype) * size
     most_rows = tallest()
-    tile, memory = convolve_tile(dtype).call, stack_memory(MORE_WORK + 2 * ROW)
+    tile, memory = convolve_tile(dtype).call, stack_memory(STACK)
     put, of_product = put_pixels(dtype), transform_grid(dtype, OF_PRODUCT)
 
     def winograd_convolution(ctx, chunk):

@@ -22,7 +22,7 @@ from bigmodel_core.kernels.cpu.convolution.tile import convolve_tile, tallest
 from bigmodel_core.kernels.cpu.convolution.winograd import (
     POINTS,
     ROW,
-    WORK,
+    STACK,
     put_pixels,
     tiles_of_block,
     valid_points,
@@ -86,7 +86,7 @@ def weight_gradient_kernel(dtype: str) -> NativeFunction:
     size, wide, write = SIZES[dtype], tile_columns(dtype), store(dtype)
     vector = vector_unit().lanes(dtype) * size
     most_rows = tallest()
-    tile, memory = convolve_tile(dtype).call, stack_memory(WORK + 2 * ROW)
+    tile, memory = convolve_tile(dtype).call, stack_memory(STACK)
     put, of_upstream = put_pixels(dtype), transform_grid(dtype, OF_UPSTREAM)
 
     def winograd_weight_gradient(ctx, chunk):
