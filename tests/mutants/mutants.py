@@ -296,4 +296,12 @@ MUTANTS: dict[str, Mutant] = {
         f"{NONFINITE}::test_a_variable_that_is_not_finite_is_named",
         edited("train.nonfinite:located", "for path in variables:", "for path in ():"),
     ),
+    "a timed run does not turn back in loops": Mutant(
+        "tests/train/test_profile.py::test_loops_run_through_all_of_their_steps",
+        edited(
+            "kernels.cpu.engine.table:Table.run_timed",
+            "branches[row].value if row in branches else 1",
+            "1",
+        ),
+    ),
 }
