@@ -111,7 +111,8 @@ def shrink(
         raise typer.Exit(STOPPED)
     facts = _compared(content, trainer, data, folder)
     if trainer.record is not None:
-        trainer.record.note(results=facts["results"], before=facts["before"], after=facts["after"])
+        cost = {part: facts[part] for part in ("before", "after")}
+        trainer.record.note(results={**facts["results"], **cost})
     if not as_json:
         _show(facts, output)
         typed = shlex.quote(str(folder))

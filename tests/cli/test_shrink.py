@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
@@ -9,7 +10,16 @@ import numpy as np
 import pytest
 
 import bigmodel_core as bm
+from bigmodel_core.shrinking import measuring
 from tests.cli.conftest import Command, run_here
+
+
+@pytest.fixture(autouse=True, scope="module")
+def short_times() -> Iterator[None]:
+    """Calls of ONNX Runtime are timed a few times only."""
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(measuring, "SECONDS", 0.0)
+        yield
 
 
 @pytest.fixture(scope="module")
