@@ -43,6 +43,7 @@ COMMANDS: dict[str, dict[str, str]] = {
         "runs": "List runs, compare, mark, delete or show them in a browser.",
         "report": "Write a page about a run: curves, mistakes, model.",
         "info": "Show what a model, run, checkpoint or ONNX file contains.",
+        "advise": "Say which models suit a data set and fit this machine.",
         "data": "List data sets, or show one.",
         "plugins": "List, show, check or create plugins.",
     },
