@@ -9,7 +9,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any
 
-from bigmodel_core.errors import ConfigError
+from bigmodel_core.errors import ConfigError, UsageError
 from bigmodel_core.extras import optional
 from bigmodel_core.registry.field_limits import check_number
 
@@ -99,10 +99,16 @@ class Meter:
         on_gpu: whether a GPU computes, which an estimate from CPU time leaves out.
 
     Raises:
+        UsageError: `energy` is something else.
         MissingPackageError: codecarbon is to measure, and is not installed.
     """
 
     def __init__(self, energy: Energy, *, on_gpu: bool = False) -> None:
+        if not isinstance(energy, Energy):
+            raise UsageError(
+                f"energy is a {type(energy).__name__}, expected an Energy.",
+                fix="pass energy=bm.Energy(price=0.3).",
+            )
         self.energy, self.on_gpu = energy, on_gpu
         self._tracker: Any = None
         if energy.codecarbon:

@@ -48,6 +48,11 @@ class PrivateStep(TrainStep):
     """
 
     def __init__(self, model: Any, loss: Any, optimizer: Any, *, privacy: Privacy, **more: Any) -> None:
+        if not isinstance(privacy, Privacy):
+            raise UsageError(
+                f"privacy is a {type(privacy).__name__}, expected a Privacy.",
+                fix="pass privacy=bm.Privacy(epsilon=3.0).",
+            )
         super().__init__(model, loss, optimizer, **more)
         if self.teacher is not None:
             raise UsageError(

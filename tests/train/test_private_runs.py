@@ -132,6 +132,15 @@ def test_privacy_that_makes_no_sense_is_an_error(options: dict[str, Any], messag
         bm.Privacy(**options)
 
 
+def test_privacy_and_energy_that_are_something_else_are_errors(tmp_path: Path) -> None:
+    wrong: Any = 3.0
+    with pytest.raises(UsageError, match="privacy is a float"):
+        bm.Trainer(bm.layers.Dense(3), "cross_entropy", "sgd", privacy=wrong)
+    trainer = bm.Trainer(bm.layers.Dense(3), "cross_entropy", "sgd", energy=wrong, out=tmp_path / "run")
+    with pytest.raises(UsageError, match="energy is a float"):
+        trainer.fit(DATA, verbose=False)
+
+
 def test_what_replaces_shuffled_batches_and_what_is_not_private_is_said(
     capsys: pytest.CaptureFixture[str],
 ) -> None:
