@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
@@ -80,6 +81,27 @@ def test_a_model_that_begins_anew_is_taught(bigmodel: Command, trained: Path) ->
     assert result.code == 0, result.err
     assert result.json["after"]["parameters"] == 64 * 8 + 8 + 8 * 10 + 10
     assert bm.Trainer.resume("taught").step.teacher is not None
+
+
+def test_a_run_is_a_teacher_by_its_name_and_options_of_a_file_say_how(
+    bigmodel: Command, trained: Path, tmp_path: Path
+) -> None:
+    (tmp_path / "runs").symlink_to(trained / "runs")
+    (tmp_path / "taught.toml").write_text(
+        '[model]\nname = "mlp"\n[train]\nepochs = 1\nteacher = "mlp-001"\ntemperature = 2.0\n'
+    )
+    result = bigmodel("train", "taught.toml", "--teacher-weight", 0.5, "--out", "taught", "--quiet")
+    assert result.code == 0, result.err
+    noted = json.loads((tmp_path / "taught" / "run.json").read_text())["teacher"]
+    assert (noted["run"], noted["temperature"], noted["weight"]) == ("../runs/mlp-001", 2.0, 0.5)
+
+
+def test_a_teacher_that_is_not_there_is_said_before_anything_is_written(
+    bigmodel: Command, tmp_path: Path
+) -> None:
+    result = bigmodel("train", "mlp", "--teacher", "runs/resnet20-001")
+    assert result.code == 1 and "resnet20-001: there is no such run" in result.err
+    assert list(tmp_path.iterdir()) == []
 
 
 @pytest.mark.parametrize(

@@ -191,6 +191,44 @@ def test_a_pruned_model_remembers_in_a_session() -> None:
     np.testing.assert_allclose(np.concatenate(steps, 1), small(tokens), atol=1e-5)
 
 
+@dataclass(frozen=True)
+class Cube(bm.Op):
+    """An elementwise op of a plugin."""
+
+    cpu, cuda = bm.elementwise(lambda x: x * x * x)
+
+    def infer(self, x: bm.Spec) -> bm.Spec:
+        return x
+
+
+@dataclass(frozen=True)
+class Mixed(bm.Op):
+    """An op that gives what has the shape of its input, from all of its numbers."""
+
+    def infer(self, x: bm.Spec) -> bm.Spec:
+        return x
+
+
+@dataclass(frozen=True)
+class Passed(bm.Layer):
+    """A hidden layer whose units pass an op of a plugin."""
+
+    op: Any
+
+    def __call__(self, x: Any) -> Any:
+        return bm.layers.Dense(3)(self.op(bm.layers.Dense(8)(x)))
+
+
+def test_units_pass_an_elementwise_op_of_a_plugin_and_no_other() -> None:
+    model = Passed(Cube())
+    model.build(bm.Spec(("N", 4)))
+    assert bm.prune(model, 0.5, structured=True).state()["dense_1/weight"].shape == (4, 4)
+    unknown = Passed(Mixed())
+    unknown.build(bm.Spec(("N", 4)))
+    with pytest.raises(GraphError, match="no channels that can be taken out"):
+        bm.prune(unknown, 0.5, structured=True)
+
+
 def test_what_passes_an_op_without_a_rule_stays_whole() -> None:
     model = bm.Sequential(bm.layers.LSTM(4), bm.layers.Dense(6), bm.layers.LayerNorm())
     model.build(bm.Spec(("N", "T", 3)))
