@@ -37,7 +37,7 @@ def epsilon_of_losses(uses: Uses, delta: float, bound: float, reach: float) -> f
     count, error = sum(times for *_, times in uses), _ERROR * max(bound, 0.1)
     spare = TAIL * delta
     step = error / math.sqrt(count / 2 * math.log(12 / spare))
-    half = math.ceil((reach + 1.0) / step)
+    half = math.ceil(1.1 * reach / step) + 2
     size = 1 << (2 * half - 1).bit_length()
     if size > _MOST:
         return math.inf
@@ -54,9 +54,19 @@ def _composed(uses: Uses, size: int, step: float, is_removed: bool) -> tuple[np.
         places = (np.arange(size) - size // 2) * step
         shift += times * (mean - float(chances @ places))
         beyond += times * outside
-        product *= np.fft.rfft(np.fft.ifftshift(chances)) ** times
+        product *= _power(np.fft.rfft(np.fft.ifftshift(chances)), times)
     chances = np.maximum(np.fft.fftshift(np.fft.irfft(product, size)), 0.0)
     return (np.arange(size) - size // 2) * step + shift, chances, beyond
+
+
+def _power(values: np.ndarray, times: int) -> np.ndarray:
+    """Each of some numbers to a power, by squaring, which is faster than NumPy's of complex numbers."""
+    found = np.ones_like(values)
+    while times:
+        if times % 2:
+            found = found * values
+        values, times = values * values, times // 2
+    return found
 
 
 def _single(
