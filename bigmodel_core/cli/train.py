@@ -4,13 +4,23 @@ from __future__ import annotations
 
 from dataclasses import replace
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, Any
-
-import typer
+from typing import TYPE_CHECKING, Annotated
 
 from bigmodel_core.cli.app import command_app
 from bigmodel_core.cli.data import DataDir, SkipBroken, skipping
 from bigmodel_core.cli.terminal import AsJson, Output, Quiet
+from bigmodel_core.cli.training_options import (
+    BatchSize,
+    DataName,
+    DeviceName,
+    LearningRate,
+    OptimizerName,
+    ScheduleName,
+    Settings,
+    Validation,
+    What,
+    option,
+)
 from bigmodel_core.errors import UsageError
 
 if TYPE_CHECKING:
@@ -19,91 +29,66 @@ if TYPE_CHECKING:
 app = command_app()
 
 
-def _option(name: str, metavar: str | None, text: str, **more: Any) -> Any:
-    return typer.Option(name, metavar=metavar, help=text, **more)
-
-
 @app.command()
 def train(
-    what: Annotated[
-        list[str] | None,
-        typer.Argument(metavar="[MODEL|FILE.toml]", help="A model's name, or an experiment file."),
-    ] = None,
-    options: Annotated[
-        list[str] | None, _option("--set", "KEY=VALUE", "An option of the model; may be repeated.")
-    ] = None,
-    data: Annotated[str | None, _option("--data", "NAME", "The data set.  [default: digits]")] = None,
+    what: What = None,
+    options: Settings = None,
+    data: DataName = None,
     data_dir: DataDir = None,
     skip_broken: SkipBroken = False,
-    epochs: Annotated[int | None, _option("--epochs", None, "Passes over the data.  [default: 10]")] = None,
-    batch_size: Annotated[
-        int | None, _option("--batch-size", None, "Samples in a step.  [default: 64]")
-    ] = None,
+    epochs: Annotated[int | None, option("--epochs", None, "Passes over the data.  [default: 10]")] = None,
+    batch_size: BatchSize = None,
     accumulate: Annotated[
-        int | None, _option("--accumulate", None, "Batches whose gradients give one update.  [default: 1]")
+        int | None, option("--accumulate", None, "Batches whose gradients give one update.  [default: 1]")
     ] = None,
     freeze: Annotated[
         list[str] | None,
-        _option("--freeze", "PATTERN", "Parameters that stay as they are, as in encoder/*; may be repeated."),
+        option("--freeze", "PATTERN", "Parameters that stay as they are, as in encoder/*; may be repeated."),
     ] = None,
     ema: Annotated[
-        float | None, _option("--ema", None, "Keep averages of the parameters, too, as in 0.999.")
+        float | None, option("--ema", None, "Keep averages of the parameters, too, as in 0.999.")
     ] = None,
     privacy: Annotated[
         str | None,
-        _option(
-            "--privacy", "OPTIONS", "Train with differential privacy, as in epsilon=3,delta=1e-5,clip=1."
-        ),
+        option("--privacy", "OPTIONS", "Train with differential privacy, as in epsilon=3,delta=1e-5,clip=1."),
     ] = None,
     energy: Annotated[
         str | None,
-        _option("--energy", "OPTIONS", "How energy is counted, as in carbon_intensity=350,price=0.3."),
+        option("--energy", "OPTIONS", "How energy is counted, as in carbon_intensity=350,price=0.3."),
     ] = None,
-    optimizer: Annotated[
-        str | None, _option("--optimizer", "NAME", "As in sgd:momentum=0.9.  [default: the model's]")
-    ] = None,
-    learning_rate: Annotated[
-        float | None, _option("--learning-rate", None, "In place of the optimizer's own.")
-    ] = None,
-    schedule: Annotated[
-        str | None,
-        _option("--schedule", "NAME", "Constant, step-decay:every=100, ...  [default: cosine]"),
-    ] = None,
-    loss: Annotated[
-        str | None, _option("--loss", "NAME", "What to minimise.  [default: the model's]")
-    ] = None,
+    optimizer: OptimizerName = None,
+    learning_rate: LearningRate = None,
+    schedule: ScheduleName = None,
+    loss: Annotated[str | None, option("--loss", "NAME", "What to minimise.  [default: the model's]")] = None,
     metrics: Annotated[
         list[str] | None,
-        _option("--metrics", "NAMES", "What to report, as accuracy,f1.  [default: the model's]"),
+        option("--metrics", "NAMES", "What to report, as accuracy,f1.  [default: the model's]"),
     ] = None,
     augment: Annotated[
         list[str] | None,
-        _option("--augment", "NAME", "As in horizontal-flip or random-crop:padding=4; may be repeated."),
+        option("--augment", "NAME", "As in horizontal-flip or random-crop:padding=4; may be repeated."),
     ] = None,
     callbacks: Annotated[
-        list[str] | None, _option("--callback", "NAME", "As in early-stopping:patience=3; may be repeated.")
+        list[str] | None, option("--callback", "NAME", "As in early-stopping:patience=3; may be repeated.")
     ] = None,
     tensorboard: Annotated[
-        bool, _option("--tensorboard", None, "Write what TensorBoard shows into the run folder, too.")
+        bool, option("--tensorboard", None, "Write what TensorBoard shows into the run folder, too.")
     ] = False,
-    validation: Annotated[
-        float | None,
-        _option("--validation", "FRACTION", "Fraction of the training samples to hold out.  [default: 0.1]"),
-    ] = None,
+    validation: Validation = None,
     monitor: Annotated[
         str | None,
-        _option("--monitor", "MEASURE", "What decides the best epoch, as val_loss or val_accuracy."),
+        option("--monitor", "MEASURE", "What decides the best epoch, as val_loss or val_accuracy."),
     ] = None,
     seed: Annotated[
-        int | None, _option("--seed", None, "The same seed gives the same bits.  [default: 0]")
+        int | None, option("--seed", None, "The same seed gives the same bits.  [default: 0]")
     ] = None,
-    device: Annotated[str | None, _option("--device", None, "cpu or cuda.  [default: cpu]")] = None,
+    device: DeviceName = None,
     out: Annotated[
-        Path | None, _option("--out", "DIR", "The run folder.  [default: runs/MODEL-001, -002, ...]")
+        Path | None, option("--out", "DIR", "The run folder.  [default: runs/MODEL-001, -002, ...]")
     ] = None,
     start_from: Annotated[
         str | None,
-        _option(
+        option(
             "--from",
             "RUN",
             "Begin with the parameters of a run or of published weights, where they fit.",
@@ -111,29 +96,29 @@ def train(
     ] = None,
     teacher: Annotated[
         str | None,
-        _option("--teacher", "RUN", "Learn what a trained model says, beside the targets (distillation)."),
+        option("--teacher", "RUN", "Learn what a trained model says, beside the targets (distillation)."),
     ] = None,
     temperature: Annotated[
         float | None,
-        _option("--temperature", None, "What scores are divided by with --teacher.  [default: 4]"),
+        option("--temperature", None, "What scores are divided by with --teacher.  [default: 4]"),
     ] = None,
     teacher_weight: Annotated[
         float | None,
-        _option("--teacher-weight", None, "How much the teacher counts, up to 1.  [default: 0.9]"),
+        option("--teacher-weight", None, "How much the teacher counts, up to 1.  [default: 0.9]"),
     ] = None,
     checkpoint_every: Annotated[
-        int | None, _option("--checkpoint-every", "STEPS", "Write a checkpoint within epochs, too.", min=1)
+        int | None, option("--checkpoint-every", "STEPS", "Write a checkpoint within epochs, too.", min=1)
     ] = None,
     workers: Annotated[
         int | None,
-        _option("--workers", None, "Threads that read and augment samples ahead.  [default: 1]", min=0),
+        option("--workers", None, "Threads that read and augment samples ahead.  [default: 1]", min=0),
     ] = None,
     profile: Annotated[
-        bool, _option("--profile", None, "Show where the time of a step goes, by layer and kernel.")
+        bool, option("--profile", None, "Show where the time of a step goes, by layer and kernel.")
     ] = False,
     resume: Annotated[
         bool,
-        _option("--resume", None, "Resume the named run, or the newest one, to the same bits."),
+        option("--resume", None, "Resume the named run, or the newest one, to the same bits."),
     ] = False,
     as_json: AsJson = False,
     quiet: Quiet = False,

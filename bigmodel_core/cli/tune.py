@@ -13,6 +13,17 @@ import typer
 from bigmodel_core.cli.app import command_app
 from bigmodel_core.cli.data import DataDir
 from bigmodel_core.cli.terminal import AsJson, Output, Quiet, size
+from bigmodel_core.cli.training_options import (
+    BatchSize,
+    DataName,
+    DeviceName,
+    OptimizerName,
+    ScheduleName,
+    Settings,
+    Validation,
+    What,
+    option,
+)
 from bigmodel_core.errors import UsageError
 
 if TYPE_CHECKING:
@@ -25,71 +36,50 @@ app = command_app()
 TRIALS = 20
 
 
-def _option(name: str, metavar: str | None, text: str, **more: Any) -> Any:
-    return typer.Option(name, metavar=metavar, help=text, **more)
-
-
 @app.command()
 def tune(
-    what: Annotated[
-        list[str] | None,
-        typer.Argument(metavar="[MODEL|FILE.toml]", help="A model's name, or an experiment file."),
-    ] = None,
+    what: What = None,
     search: Annotated[
         list[str] | None,
-        _option(
+        option(
             "--search",
             "NAME=SPACE",
             "What to vary, as learning_rate=1e-4..1e-1 or model.widths=64|128,64; may be repeated."
             "  [default: learning rate, batch size, widths, dropout]",
         ),
     ] = None,
-    trials: Annotated[int | None, _option("--trials", None, "Trials in all.  [default: 20]", min=1)] = None,
+    trials: Annotated[int | None, option("--trials", None, "Trials in all.  [default: 20]", min=1)] = None,
     minutes: Annotated[
-        float | None, _option("--minutes", None, "Begin no trial after this time.", min=0.01)
+        float | None, option("--minutes", None, "Begin no trial after this time.", min=0.01)
     ] = None,
     prune: Annotated[
         bool, typer.Option("--prune/--no-prune", help="End trials early that do worse than most.")
     ] = True,
     find: Annotated[
         str | None,
-        _option("--find", "WHAT", "Find a learning-rate or a batch-size in a short training, and stop."),
+        option("--find", "WHAT", "Find a learning-rate or a batch-size in a short training, and stop."),
     ] = None,
-    options: Annotated[
-        list[str] | None, _option("--set", "KEY=VALUE", "An option of the model; may be repeated.")
-    ] = None,
-    data: Annotated[str | None, _option("--data", "NAME", "The data set.  [default: digits]")] = None,
+    options: Settings = None,
+    data: DataName = None,
     data_dir: DataDir = None,
-    epochs: Annotated[int | None, _option("--epochs", None, "Of each trial.  [default: 10]")] = None,
-    batch_size: Annotated[
-        int | None, _option("--batch-size", None, "Samples in a step.  [default: 64]")
-    ] = None,
-    optimizer: Annotated[
-        str | None, _option("--optimizer", "NAME", "As in sgd:momentum=0.9.  [default: the model's]")
-    ] = None,
+    epochs: Annotated[int | None, option("--epochs", None, "Of each trial.  [default: 10]")] = None,
+    batch_size: BatchSize = None,
+    optimizer: OptimizerName = None,
     learning_rate: Annotated[
-        float | None, _option("--learning-rate", None, "Where it is not searched.")
+        float | None, option("--learning-rate", None, "Where it is not searched.")
     ] = None,
-    schedule: Annotated[
-        str | None,
-        _option("--schedule", "NAME", "Constant, step-decay:every=100, ...  [default: cosine]"),
-    ] = None,
-    validation: Annotated[
-        float | None,
-        _option("--validation", "FRACTION", "Fraction of the training samples to hold out.  [default: 0.1]"),
-    ] = None,
+    schedule: ScheduleName = None,
+    validation: Validation = None,
     monitor: Annotated[
-        str | None, _option("--monitor", "MEASURE", "What trials are judged by, as val_loss.")
+        str | None, option("--monitor", "MEASURE", "What trials are judged by, as val_loss.")
     ] = None,
-    seed: Annotated[
-        int | None, _option("--seed", None, "Of the search and each trial.  [default: 0]")
-    ] = None,
-    device: Annotated[str | None, _option("--device", None, "cpu or cuda.  [default: cpu]")] = None,
+    seed: Annotated[int | None, option("--seed", None, "Of the search and each trial.  [default: 0]")] = None,
+    device: DeviceName = None,
     out: Annotated[
-        Path | None, _option("--out", "DIR", "The search's folder.  [default: runs/tune-001, -002, ...]")
+        Path | None, option("--out", "DIR", "The search's folder.  [default: runs/tune-001, -002, ...]")
     ] = None,
     resume: Annotated[
-        bool, _option("--resume", None, "Go on with the search in the named folder, or the newest one.")
+        bool, option("--resume", None, "Go on with the search in the named folder, or the newest one.")
     ] = False,
     as_json: AsJson = False,
     quiet: Quiet = False,
