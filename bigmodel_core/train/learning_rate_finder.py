@@ -131,6 +131,24 @@ class LearningRates:
         """The curve, for notebooks."""
         return self.chart().svg
 
+    def plot(self, ax: Any = None) -> Any:
+        """Draw the losses over the rates with matplotlib (the extra `plot`); returns the axes.
+
+        Args:
+            ax: the axes to draw on; those of a new figure by default.
+
+        Raises:
+            MissingPackageError: matplotlib is not installed.
+        """
+        from bigmodel_core.plot.axes import axes
+
+        ax = axes(ax)
+        ax.plot(self.rates, self.smooth)
+        ax.axvline(self.suggestion, linestyle="--", color="gray", label=f"suggested: {self.suggestion:.2g}")
+        ax.set(xscale="log", xlabel="learning rate", ylabel="loss", ylim=(None, 2 * self.smooth[0]))
+        ax.legend()
+        return ax
+
     def chart(self) -> Any:
         """The losses over the logarithms of rates, as a `bm.charts.Chart`."""
         from bigmodel_core import charts

@@ -248,6 +248,16 @@ def test_the_suggested_rate_is_stable_and_not_timid() -> None:
     assert "svg" in found._repr_html_() and len(found.to_dict()["losses"]) == len(found.rates)
 
 
+def test_a_plot_shows_the_losses_and_the_suggestion() -> None:
+    pytest.importorskip("matplotlib").use("Agg")
+    found = bm.find_learning_rate(
+        bm.layers.Dense(1), parabola(np.random.default_rng(3)), "mean_squared_error", "sgd", steps=20
+    )
+    curve, mark = found.plot().lines
+    assert np.allclose(curve.get_xdata(), found.rates) and np.allclose(curve.get_ydata(), found.smooth)
+    assert mark.get_xdata()[0] == found.suggestion
+
+
 def test_finding_a_rate_leaves_the_model_as_it_is() -> None:
     model = bm.layers.Dense(1)
     x, y = parabola(np.random.default_rng(1))
