@@ -5,10 +5,13 @@ from __future__ import annotations
 import json
 from collections.abc import Mapping
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from bigmodel_core.errors import CheckpointError
 from bigmodel_core.train.atomic import write_atomically
+
+if TYPE_CHECKING:
+    from bigmodel_core.cli.experiment import Experiment
 
 STUDY, TRIALS, REPORT = "study.json", "trials.log", "report.html"
 
@@ -70,3 +73,25 @@ def mend(path: Path) -> None:
                     f"line {number} is damaged: {error}.", where=str(path), fix="begin a new search."
                 ) from error
             write_atomically(path, lines[:-1])
+
+
+def experiment_asked(said: Mapping[str, Any]) -> Experiment:
+    """The experiment that was asked for."""
+    from bigmodel_core.cli.experiment import with_changes
+    from bigmodel_core.cli.train import experiment_of, with_names
+
+    made = with_names(
+        experiment_of([said["what"]]),
+        said.get("set"),
+        said.get("data"),
+        Path(said["data_dir"]) if "data_dir" in said else None,
+        said.get("optimizer"),
+        said.get("schedule"),
+        None,
+    )
+    of_train = (
+        "epochs", "batch_size", "learning_rate", "validation", "monitor", "seed", "device",
+    )  # fmt: skip
+    made = with_changes(made, {name: said.get(name) for name in of_train})
+    made.make_optimizer(made.model.make(), 1)
+    return made

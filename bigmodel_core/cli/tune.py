@@ -89,7 +89,7 @@ def tune(
     What is typed for train is typed here: bigmodel tune mlp --data digits --trials 30
     """
     from bigmodel_core.cli.study import optuna_package
-    from bigmodel_core.cli.study_files import keep
+    from bigmodel_core.cli.study_files import experiment_asked, keep
 
     output = Output(as_json, quiet)
     asked: dict[str, Any] = {
@@ -143,28 +143,6 @@ def _refuse(said: Mapping[str, Any]) -> None:
 
 
 # What is searched -----------------------------------------------------------------------------------------
-
-
-def experiment_asked(said: Mapping[str, Any]) -> Experiment:
-    """The experiment that was asked for."""
-    from bigmodel_core.cli.experiment import with_changes
-    from bigmodel_core.cli.train import experiment_of, with_names
-
-    made = with_names(
-        experiment_of([said["what"]]),
-        said.get("set"),
-        said.get("data"),
-        Path(said["data_dir"]) if "data_dir" in said else None,
-        said.get("optimizer"),
-        said.get("schedule"),
-        None,
-    )
-    of_train = (
-        "epochs", "batch_size", "learning_rate", "validation", "monitor", "seed", "device",
-    )  # fmt: skip
-    made = with_changes(made, {name: said.get(name) for name in of_train})
-    made.make_optimizer(made.model.make(), 1)
-    return made
 
 
 def _space(said: Mapping[str, Any], experiment: Experiment) -> tuple[Dimension, ...]:
@@ -228,7 +206,7 @@ def _owned(folder: Path, *, is_new: bool = False) -> Iterator[None]:
 
 def _go_on(what: list[str], trials: int | None, minutes: float | None, output: Output) -> None:
     """Go on with a search."""
-    from bigmodel_core.cli.study_files import kept
+    from bigmodel_core.cli.study_files import experiment_asked, kept
 
     folder = _named(what)
     about = kept(folder)

@@ -10,9 +10,8 @@ import typer
 
 from bigmodel_core.cli.app import STOPPED
 from bigmodel_core.cli.study import Study
-from bigmodel_core.cli.study_files import REPORT
+from bigmodel_core.cli.study_files import REPORT, experiment_asked
 from bigmodel_core.cli.terminal import Output, metric
-from bigmodel_core.cli.tune import experiment_asked
 from bigmodel_core.reporting.search import search_page
 from bigmodel_core.train.atomic import write_atomically
 
