@@ -133,7 +133,7 @@ def run_of(path: Path) -> Path | None:
 def results_of(content: Checkpoint) -> dict[str, float]:
     """What was measured of the model in a checkpoint: in its epoch, and on the test samples of its run."""
     from bigmodel_core.train import runs
-    from bigmodel_core.train.history import ABOUT_TIME
+    from bigmodel_core.train.curves import ABOUT_TIME
 
     found = {
         key: value

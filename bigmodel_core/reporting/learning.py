@@ -11,8 +11,7 @@ import numpy as np
 from bigmodel_core.charts import Chart, bars, heatmap
 from bigmodel_core.charts.texts import number
 from bigmodel_core.reporting.page import Block, Charts, Code, Folded, Section, Table, Text
-from bigmodel_core.train.curves import curves, groups
-from bigmodel_core.train.history import ABOUT_TIME
+from bigmodel_core.train.curves import ABOUT_TIME, curves, groups
 
 ROWS, NUMBERS, LONGEST = 400, 60_000, 2000
 """Epochs up to which there is a table, logged numbers that have room on the page, and letters of a list."""

@@ -6,8 +6,9 @@ from collections.abc import Mapping, Sequence
 from typing import Any
 
 from bigmodel_core import charts
-from bigmodel_core.train.history import ABOUT_TIME
 
+ABOUT_TIME = ("learning_rate", "seconds", "samples_per_second")
+"""What is logged besides measures of the model."""
 VALIDATION = "val_"
 """What the names of measures on validation samples begin with."""
 

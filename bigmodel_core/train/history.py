@@ -14,9 +14,6 @@ from bigmodel_core.errors import UnknownNameError
 Logs = dict[str, Any]
 """What one epoch measured: "epoch" (from 1), "loss", "val_loss", metrics, "seconds" and so on."""
 
-ABOUT_TIME = ("learning_rate", "seconds", "samples_per_second")
-"""What is logged besides measures of the model."""
-
 _LOW_IS_GOOD = ("loss", "error", "seconds", "deviation")
 
 

@@ -14,7 +14,8 @@ from bigmodel_core.errors import CheckpointError, ConfigError, short
 from bigmodel_core.registry.discovery import snake_case
 from bigmodel_core.registry.plain_values import strict_json
 from bigmodel_core.train.atomic import write_atomically
-from bigmodel_core.train.history import ABOUT_TIME, History
+from bigmodel_core.train.curves import ABOUT_TIME
+from bigmodel_core.train.history import History
 from bigmodel_core.train.runs import (
     DIVERGED,
     INTERRUPTED,
