@@ -10,7 +10,7 @@ import typer
 
 from bigmodel_core.cli.app import FAILED, command_app
 from bigmodel_core.cli.data import DataDir
-from bigmodel_core.cli.terminal import AsJson, Output, Quiet, count, metric, size
+from bigmodel_core.cli.terminal import AsJson, Output, Quiet, count, duration, metric, size
 from bigmodel_core.errors import UsageError
 
 app = command_app()
@@ -58,7 +58,6 @@ def advise(
     """
     from bigmodel_core.cli.names import class_named
     from bigmodel_core.cli.sources import load_data
-    from bigmodel_core.reporting.settings import duration
     from bigmodel_core.train.advice import Candidate
     from bigmodel_core.train.advice import advise as advised
 

@@ -12,7 +12,7 @@ import typer
 
 from bigmodel_core.cli.app import command_app
 from bigmodel_core.cli.names import wrong_usage
-from bigmodel_core.cli.terminal import AsJson, Output, Quiet, metric
+from bigmodel_core.cli.terminal import AsJson, Output, Quiet, duration, metric
 from bigmodel_core.errors import CheckpointError, UsageError
 
 if TYPE_CHECKING:
@@ -93,7 +93,6 @@ def _all(place: Path, *, named: bool) -> list[Run]:
 
 
 def _table(found: Sequence[Run], sort: str | None, output: Output) -> None:
-    from bigmodel_core.reporting.settings import duration
     from bigmodel_core.train.run_filter import FACTS, value_of
 
     extra = [sort] if sort and sort not in FACTS and any(sort != run.monitor for run in found) else []
@@ -104,7 +103,7 @@ def _table(found: Sequence[Run], sort: str | None, output: Output) -> None:
             run.status,
             run.model,
             run.data,
-            epochs(run),
+            run.progress,
             *(_cell(value_of(run, name)) for name in extra),
             _reached(run),
             run.started.astimezone().strftime("%Y-%m-%d %H:%M"),
@@ -117,18 +116,11 @@ def _table(found: Sequence[Run], sort: str | None, output: Output) -> None:
     output.table(columns, rows, ["Epochs", *extra, "Time"])
 
 
-def epochs(run: Run) -> str:
-    """How many epochs are done, of how many."""
-    whole = run.config.get("epochs")
-    return f"{len(run.history)}/{whole}" if isinstance(whole, int) else str(len(run.history))
-
-
 def _reached(run: Run) -> str:
     """The monitored measure in the best epoch, and which epoch that is."""
-    value = run.best.get(run.monitor)
-    if not isinstance(value, (int, float)):
+    if run.reached is None:
         return ""
-    return f"{run.monitor} {metric(float(value))} ({run.best.get('epoch')})"
+    return f"{run.monitor} {metric(run.reached)} ({run.best.get('epoch')})"
 
 
 def _cell(value: Any) -> str:
@@ -195,14 +187,13 @@ def _run(name: str) -> Run:
 
 def _show(compared: Comparison, everything: bool, output: Output) -> None:
     from bigmodel_core.reporting.comparison import names_of
-    from bigmodel_core.reporting.settings import duration
 
     found, names = compared.runs, names_of(compared)
     rows: list[tuple[str, ...]] = [
         ("status", *(run.status for run in found)),
         ("model", *(run.model for run in found)),
         ("data", *(run.data for run in found)),
-        ("epochs", *map(epochs, found)),
+        ("epochs", *(run.progress for run in found)),
         ("best epoch", *(_cell(run.best.get("epoch")) for run in found)),
         ("time", *(duration(run.seconds) for run in found)),
     ]

@@ -17,6 +17,7 @@ import typer
 
 from bigmodel_core.errors import visible as visible
 from bigmodel_core.nn.quantities import count as count
+from bigmodel_core.nn.quantities import duration as duration
 from bigmodel_core.nn.quantities import size as size
 
 if TYPE_CHECKING:

@@ -7,8 +7,8 @@ from typing import Any
 
 from bigmodel_core import charts
 from bigmodel_core.charts.texts import number
+from bigmodel_core.nn.quantities import duration
 from bigmodel_core.reporting.page import Block, Charts, Page, Section, Table, Text
-from bigmodel_core.reporting.settings import duration
 from bigmodel_core.train.run_comparison import Comparison
 from bigmodel_core.version import __version__
 
@@ -39,7 +39,7 @@ def _measures(compared: Comparison, names: Sequence[str]) -> Block:
         ["status", *(run.status for run in compared.runs)],
         ["model", *(run.model for run in compared.runs)],
         ["data", *(run.data for run in compared.runs)],
-        ["epochs", *(len(run.history) for run in compared.runs)],
+        ["epochs", *(run.progress for run in compared.runs)],
         ["time", *(duration(run.seconds) for run in compared.runs)],
     ]
     for measure, values in compared.measures.items():

@@ -14,10 +14,11 @@ from urllib.parse import quote
 from bigmodel_core.charts.texts import number
 from bigmodel_core.errors import BigmodelError, CheckpointError
 from bigmodel_core.extras import optional
+from bigmodel_core.nn.quantities import duration
 from bigmodel_core.reporting.comparison import comparison_page
 from bigmodel_core.reporting.learning import learning
 from bigmodel_core.reporting.page import Block, Choices, Fields, Links, Page, Section, Text
-from bigmodel_core.reporting.settings import cost, duration, ending, settings
+from bigmodel_core.reporting.settings import cost, ending, settings
 from bigmodel_core.train.run import Run, runs
 from bigmodel_core.train.run_comparison import Comparison
 from bigmodel_core.train.run_filter import Condition, chosen, ordered
@@ -155,14 +156,12 @@ def _list_page(place: Path, where: str, sort: str) -> Page:
 
 
 def _cells(run: Run) -> list[str]:
-    value = run.best.get(run.monitor)
-    best = f"{run.monitor} {number(float(value), 4)}" if isinstance(value, (int, float)) else ""
-    whole = run.config.get("epochs")
+    best = "" if run.reached is None else f"{run.monitor} {number(run.reached, 4)}"
     return [
         run.status,
         run.model,
         run.data,
-        f"{len(run.history)}/{whole}" if isinstance(whole, int) else str(len(run.history)),
+        run.progress,
         best,
         f"{run.started:%Y-%m-%d %H:%M}",
         duration(run.seconds),
@@ -178,7 +177,7 @@ def _run_page(run: Run) -> Page:
         title=f"{run.name}: {run.model} on {run.data}",
         lead=f"{run.status}{', tagged ' + ', '.join(run.tags) if run.tags else ''}",
         figures={
-            "epochs": _cells(run)[3],
+            "epochs": run.progress,
             **{name: number(value, 4) for name, value in list(run.measures.items())[:4]},
             "time": duration(run.seconds),
         },

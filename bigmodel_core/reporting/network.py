@@ -12,13 +12,12 @@ import numpy as np
 
 from bigmodel_core.charts import bars
 from bigmodel_core.errors import BigmodelError
-from bigmodel_core.nn.quantities import count, size
+from bigmodel_core.nn.quantities import count, duration, size
 from bigmodel_core.nn.summary import COLUMNS, summarise
 from bigmodel_core.plan.clock import LaunchTime
 from bigmodel_core.registry.plain_values import strict_json
 from bigmodel_core.reporting.layers import layers
 from bigmodel_core.reporting.page import Block, Charts, Facts, Folded, Section, Table, Text
-from bigmodel_core.reporting.settings import duration
 from bigmodel_core.train.profile import TITLES, Profile
 from bigmodel_core.train.runs import PROFILE
 

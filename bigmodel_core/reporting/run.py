@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from bigmodel_core.errors import BigmodelError
-from bigmodel_core.nn.quantities import count
+from bigmodel_core.nn.quantities import count, duration
 from bigmodel_core.reporting.classes import of_classes
 from bigmodel_core.reporting.explained import explained
 from bigmodel_core.reporting.language import is_language, of_language
@@ -12,7 +12,7 @@ from bigmodel_core.reporting.network import network_section
 from bigmodel_core.reporting.numbers import of_numbers
 from bigmodel_core.reporting.outputs import of_outputs
 from bigmodel_core.reporting.page import Block, Charts, Facts, Page, Section, Text
-from bigmodel_core.reporting.settings import cost, duration, ending, seconds_of, settings
+from bigmodel_core.reporting.settings import cost, ending, settings
 from bigmodel_core.reporting.subject import Subject
 from bigmodel_core.reporting.tested import MOST, Tested, scalar
 from bigmodel_core.train.run import Run
@@ -62,7 +62,7 @@ def _figures(subject: Subject) -> dict[str, str]:
         last = {key: value for key, value in epochs[-1].items() if key.endswith("loss")}
         found |= {f"last {key}".replace("_", " "): text for key, text in scalar(last).items()}
     found["epochs"] = count(len(epochs))
-    if seconds := seconds_of(epochs):
+    if seconds := subject.run.seconds:
         found["training time"] = duration(seconds)
     if subject.network is not None:
         found["parameters"] = count(sum(int(item.spec.size) for item in subject.network.parameters.values()))

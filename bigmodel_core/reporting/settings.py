@@ -3,15 +3,14 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 from datetime import datetime
 from typing import Any
 
 from bigmodel_core.charts.texts import number
-from bigmodel_core.nn.quantities import count
+from bigmodel_core.nn.quantities import count, duration
 from bigmodel_core.reporting.page import Block, Code, Facts, Folded, Section, Text
 from bigmodel_core.train import runs
-from bigmodel_core.train.curves import as_number
 from bigmodel_core.train.run import KILLED, Run
 
 STATES = {
@@ -45,26 +44,6 @@ def described(config: Any) -> str:
     return number(config) if isinstance(config, float) else str(config)
 
 
-def seconds_of(epochs: Sequence[Mapping[str, Any]]) -> float:
-    """How long the epochs of a run took."""
-    return sum(as_number(logs.get("seconds")) or 0.0 for logs in epochs)
-
-
-def duration(seconds: float) -> str:
-    """A time in words.
-
-    >>> duration(7.4e-6), duration(0.0123), duration(75), duration(7384)
-    ('7.4 µs', '12.3 ms', '1 min 15 s', '2 h 3 min')
-    """
-    if not seconds < 1e12:
-        return f"{number(seconds)} s"
-    if seconds < 60:
-        unit, factor = ("µs", 1e6) if seconds < 1e-3 else ("ms", 1e3) if seconds < 1 else ("s", 1)
-        return f"{seconds * factor:.3g} {unit}"
-    minutes, rest = divmod(round(seconds), 60)
-    return f"{minutes} min {rest} s" if minutes < 60 else f"{minutes // 60} h {minutes % 60} min"
-
-
 def ending(run: Run) -> Section:
     """How a run ended, and its results."""
     manifest, epochs, results = run.config, run.history.epochs, run.config.get("results")
@@ -79,7 +58,7 @@ def ending(run: Run) -> Section:
         if isinstance(manifest.get("epochs"), int)
         else f"{len(epochs):,}",
         "Best epoch": f"{best}, by {manifest.get('monitor', 'its loss')}" if best else "",
-        "Time of the epochs": duration(seconds_of(epochs)) if epochs else "",
+        "Time of the epochs": duration(run.seconds) if epochs else "",
         "Device": manifest.get("device") or "",
     }
     return Section("How it ended", [*blocks, Facts({key: value for key, value in facts.items() if value})])

@@ -14,6 +14,7 @@ from bigmodel_core.errors import BigmodelError, OutOfMemoryError, UsageError
 from bigmodel_core.nn.fitting import input_spec
 from bigmodel_core.nn.given import inputs_of
 from bigmodel_core.nn.model import Model
+from bigmodel_core.nn.quantities import duration
 from bigmodel_core.nn.summary import summarise
 from bigmodel_core.plan.capacity import capacity
 from bigmodel_core.train.callback import Callback
@@ -165,7 +166,7 @@ def _measured(name: str, cls: type[Model], data: Data, limits: _Limits) -> Candi
         one = replace(one, parameters=facts.parameters)
         least = 6 * facts.multiply_adds * len(data.train) * limits.epochs / FASTEST
         if least > limits.time:
-            return replace(one, reason=f"training takes {_minutes(least)} at the very least")
+            return replace(one, reason=f"training takes {duration(least)} at the very least")
         if 4 * facts.memory.parameters > limits.memory:
             return replace(one, reason="its parameters alone take too much memory")
         return _tried(one, model, data, limits)
@@ -200,7 +201,7 @@ def _tried(one: Candidate, model: Model, data: Data, limits: _Limits) -> Candida
     if trainer.step.memory > limits.memory:
         return replace(one, reason="a step takes too much memory")
     if one.seconds is not None and one.seconds > limits.time:
-        return replace(one, reason=f"training takes {_minutes(one.seconds)}")
+        return replace(one, reason=f"training takes {duration(one.seconds)}")
     return one
 
 
@@ -209,10 +210,6 @@ def _score(reached: Mapping[str, Any]) -> tuple[str, float | None]:
     numbers = {name: float(value) for name, value in reached.items() if isinstance(value, (int, float))}
     name = next((name for name in numbers if name != "loss"), "loss")
     return f"val_{name}", numbers.get(name)
-
-
-def _minutes(seconds: float) -> str:
-    return f"{seconds / 60:,.0f} minutes" if seconds >= 90 else f"{seconds:.0f} seconds"
 
 
 class _Clock(Callback):

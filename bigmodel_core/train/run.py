@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import sys
 from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
@@ -118,7 +119,18 @@ class Run:
     @property
     def seconds(self) -> float:
         """How long its epochs took."""
-        return sum(_numbers(logs.get("seconds") for logs in self.history))
+        return sum(_number(logs.get("seconds")) or 0.0 for logs in self.history)
+
+    @property
+    def progress(self) -> str:
+        """How many epochs are done, of how many: "5/20"."""
+        whole = self.config.get("epochs")
+        return f"{len(self.history)}/{whole}" if isinstance(whole, int) else str(len(self.history))
+
+    @property
+    def reached(self) -> float | None:
+        """The monitored measure in the best epoch; None before an epoch is done."""
+        return self.measures.get(self.monitor)
 
     @property
     def monitor(self) -> str:
@@ -146,11 +158,8 @@ class Run:
     @cached_property
     def measures(self) -> dict[str, float]:
         """The numbers among them that say how good it is, by name."""
-        return {
-            name: value
-            for name, value in self.best.items()
-            if isinstance(value, (int, float)) and name not in ("epoch", *ABOUT_TIME)
-        }
+        found = {name: _number(value) for name, value in self.best.items() if name not in _NO_MEASURES}
+        return {name: value for name, value in found.items() if value is not None}
 
     @cached_property
     def options(self) -> dict[str, Any]:
@@ -214,6 +223,7 @@ _NO_OPTIONS = (
     "energy",
 )
 """Entries of a configuration that no user chose."""
+_NO_MEASURES = ("epoch", *ABOUT_TIME)
 
 
 def epochs_of(folder: str | Path) -> list[dict[str, Any]]:
@@ -244,7 +254,7 @@ def epochs_of(folder: str | Path) -> list[dict[str, Any]]:
             raise CheckpointError(
                 f"line {number} is damaged: {error}.", where=str(path), fix="delete the line."
             ) from error
-        found.append(logs)
+        found.append({name: None if _is_beyond(value) else value for name, value in logs.items()})
     return found
 
 
@@ -291,5 +301,11 @@ def _flat(name: str, value: Any) -> Iterator[tuple[str, Any]]:
         yield from _flat(f"{name}.{key}" if name else str(key), item)
 
 
-def _numbers(values: Iterable[Any]) -> Iterator[float]:
-    return (float(value) for value in values if isinstance(value, (int, float)))
+def _is_beyond(value: Any) -> bool:
+    """Whether a value is a whole number larger than any that can be measured."""
+    return isinstance(value, int) and abs(value) > sys.float_info.max
+
+
+def _number(value: Any) -> float | None:
+    """A number that was logged; None for what is none."""
+    return float(value) if isinstance(value, (int, float)) and not isinstance(value, bool) else None

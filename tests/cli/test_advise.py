@@ -59,7 +59,7 @@ def test_a_model_that_would_take_ages_is_not_tried() -> None:
     x, y = np.zeros((600, 1, 28, 28), "float32"), np.arange(600) % 10
     data = bm.Data("zeros", bm.Split(x, y), bm.Split(x, y))
     (one,) = bm.advise(data, models=["logistic-regression"], epochs=100_000, minutes=0.1, seconds=0.05)
-    assert one.reason == "training takes 13 seconds at the very least" and one.step is None
+    assert one.reason == "training takes 12.7 s at the very least" and one.step is None
 
 
 def test_another_task_is_wrong_usage() -> None:

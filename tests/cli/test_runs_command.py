@@ -249,3 +249,11 @@ def test_a_comparison_is_written_as_a_page(three: Command) -> None:
     page = Path("both.html").read_text("utf-8")
     assert page.count("<svg") == 3 and "0.8 (best)" in page and "model.widths" in page
     assert three("runs", "compare", "a", "b", "--out", "runs").code == 2
+
+
+def test_numbers_beyond_all_measure_are_none(three: Command) -> None:
+    odd = [{"epoch": 1, "loss": 10**400, "val_accuracy": 0.5, "seconds": 10**400}]
+    make_run(Path("runs/odd"), epochs=odd)
+    found = bm.Run.read("runs/odd")
+    assert (found.seconds, found.measures) == (0.0, {"val_accuracy": 0.5})
+    assert three("runs").code == 0 and three("runs", "list", "--where", "loss>1", "--json").code == 0
