@@ -1,10 +1,9 @@
-"""The trainer: configures and runs training, resumes runs, and serves callbacks."""
+"""The trainer: configures and runs training, and resumes runs."""
 
 from __future__ import annotations
 
-import contextlib
 import warnings
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from functools import partial
 from pathlib import Path
 from typing import Any
@@ -15,7 +14,7 @@ from bigmodel_core.data.dataset import Data
 from bigmodel_core.data.like import encoding_held
 from bigmodel_core.data.prefetch import DEFAULT_WORKERS
 from bigmodel_core.data.split import Split
-from bigmodel_core.errors import BigmodelWarning, NumericsError, UsageError
+from bigmodel_core.errors import BigmodelWarning, NumericsError
 from bigmodel_core.nn.given import check_model
 from bigmodel_core.nn.layer import Layer
 from bigmodel_core.nn.loss import name_of
@@ -27,12 +26,13 @@ from bigmodel_core.registry.config import make, make_list
 from bigmodel_core.train import resume as resuming
 from bigmodel_core.train.by_output import Metrics, make_metrics
 from bigmodel_core.train.callback import Callback
+from bigmodel_core.train.callback_services import CallbackServices
 from bigmodel_core.train.checkpoint import Checkpoint
 from bigmodel_core.train.divergence import is_far
 from bigmodel_core.train.energy import Energy
 from bigmodel_core.train.history import History, number
 from bigmodel_core.train.interruption import Interruption
-from bigmodel_core.train.job import Job, monitored, whole_number
+from bigmodel_core.train.job import Job, whole_number
 from bigmodel_core.train.kept_parameters import KeptParameters
 from bigmodel_core.train.loop import say_how_it_ended, tell, train_epochs
 from bigmodel_core.train.metric import Metric
@@ -46,11 +46,10 @@ from bigmodel_core.train.run_state import RunState
 from bigmodel_core.train.runs import AVERAGED, MANIFEST
 from bigmodel_core.train.samples import Samples
 from bigmodel_core.train.step import TrainStep
-from bigmodel_core.train.trained_model import TrainedModel
 from bigmodel_core.train.usual import usual_loss, usual_metrics, usual_optimizer
 
 
-class Trainer(TrainedModel):
+class Trainer(CallbackServices):
     """Trains a model on data: `fit`, `evaluate`, `predict`.
 
     Args:
@@ -340,15 +339,6 @@ class Trainer(TrainedModel):
             )
         return self.history
 
-    @contextlib.contextmanager
-    def _showing(self, job: Job) -> Iterator[None]:
-        """Inside, `examples` has samples to give."""
-        self._samples = {"training": job.train, "validation": job.validation}
-        try:
-            yield
-        finally:
-            self._samples = {}
-
     def _take(self, job: Job) -> None:
         """Set the state with which `fit` begins: a resumed run continues from its checkpoint."""
         self._kept.go_forward(self.network)
@@ -366,67 +356,3 @@ class Trainer(TrainedModel):
     def epsilon(self) -> float | None:
         """What private training has spent so far, at the delta of `privacy`; None if it is not private."""
         return self.step.ledger.epsilon if isinstance(self.step, PrivateStep) else None
-
-    def callback_state(self, callback: Callback) -> dict[str, Any]:
-        """What a callback keeps across checkpoints, its own to change: a dict of JSON values and arrays."""
-        return self.state.callbacks.setdefault(self._key(callback), {})
-
-    def _key(self, callback: Callback) -> str:
-        same = [item for item in self.callbacks if type(item) is type(callback)]
-        number = next((number for number, item in enumerate(same) if item is callback), 0)
-        return f"{type(callback).__name__}_{number + 1}"
-
-    def examples(self, count: int, split: str = "validation") -> tuple[Any, Any, Any] | None:
-        """Some samples of the running `fit`, as the model sees them: (x, y, weight), for callbacks.
-
-        They lie at even distances among all, so they are the same in each epoch, and are not augmented. With
-        several inputs x is a tuple; the weight is None if samples are not weighted.
-
-        Args:
-            count: how many; fewer if there are fewer.
-            split: "validation" or "training"; training samples stand in for validation data that are not
-                there.
-
-        Returns:
-            None outside of `fit`, and for batches that are made elsewhere.
-
-        Raises:
-            UsageError: there is no such split.
-        """
-        if split not in ("training", "validation"):
-            raise UsageError(f"there is no split {split!r}.", fix='use "training" or "validation".')
-        found = self._samples.get(split) or self._samples.get("training")
-        return found.some(whole_number("count", count)) if isinstance(found, Samples) else None
-
-    def note(self, text: str) -> None:
-        """Tell the user something, in a line among those of the epochs; `verbose=False` leaves it out."""
-        self._report.note(text)
-
-    # Parameters of an earlier epoch ----------------------------------------------------------------------
-
-    def keep_parameters(self, callback: Callback) -> None:
-        """Keep the parameters as they are now, for the callback to bring back with `restore_parameters`.
-
-        Each callback has one place. It is in memory and, if the run has a folder, in a file there, so that
-        it survives a resume.
-
-        Raises:
-            CheckpointError: the file cannot be written.
-        """
-        self._kept.keep(self._key(callback), self.network, self.record)
-
-    def restore_parameters(self, callback: Callback) -> None:
-        """Bring back the parameters that a callback kept; a further `fit` continues from those of now.
-
-        Raises:
-            CheckpointError: it kept none, or its file is missing or damaged.
-        """
-        self._kept.restore(self._key(callback), self.network, self.out)
-
-    def higher_is_better(self, measure: str) -> bool:
-        """Which way a measure of the running `fit` is better, for callbacks that watch one.
-
-        Raises:
-            ConfigError: it is not measured, or its values cannot be compared.
-        """
-        return self.measures[monitored(measure, self.measures)]
