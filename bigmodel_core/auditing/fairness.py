@@ -13,6 +13,7 @@ from bigmodel_core.errors import DataError
 FEW = 30
 """Samples below which the rates of a group say little."""
 _BINS = 10
+_NUMBERS = "biuf"
 
 
 @dataclass(frozen=True)
@@ -89,15 +90,17 @@ def report(
         probability: (n,) its predicted probability, if there are any.
 
     Raises:
-        DataError: the arrays differ in length, there is one group alone, or no sample.
+        DataError: the arrays differ in length, there is one group alone, or no sample; nobody has the
+            favourable class or is given it; classes are words here and numbers there; a probability is not
+            between 0 and 1.
 
     >>> import bigmodel_core as bm
     >>> found = bm.fairness.report([1, 1, 0, 0], [1, 0, 0, 0], ["a", "a", "b", "b"])
     >>> found.demographic_parity_difference, [group.selection for group in found.groups]
     (0.5, [0.5, 0.0])
     """
-    is_good, is_given = np.asarray(true) == favourable, np.asarray(predicted) == favourable
-    is_right, names = np.asarray(true) == np.asarray(predicted), np.asarray(groups)
+    true, predicted, names = np.asarray(true), np.asarray(predicted), np.asarray(groups)
+    is_good, is_given, is_right = true == favourable, predicted == favourable, true == predicted
     chances = None if probability is None else np.asarray(probability, np.float64)
     arrays = [is_good, is_given, names, *([] if chances is None else [chances])]
     if any(array.shape != is_good.shape or array.ndim != 1 for array in arrays):
@@ -107,14 +110,34 @@ def report(
             where="fairness",
             fix="pass one of each for every sample.",
         )
-    found = [str(name) for name in np.unique(names)]
+    texts = names.astype(str)
+    found = np.unique(texts).tolist()
     if len(found) < 2:
         raise DataError(
             f"there is {'one group' if found else 'no sample'}, and groups are compared.",
             where="fairness",
             fix="name a column that tells samples apart.",
         )
-    texts = names.astype(str)
+    first, other = (array.tolist()[0] for array in (true, predicted))
+    said = f"the first true class is {first!r}, the first predicted one {other!r}"
+    if (true.dtype.kind in _NUMBERS) != (predicted.dtype.kind in _NUMBERS):
+        raise DataError(
+            f"classes are numbers here and words there: {said}.",
+            where="fairness",
+            fix="pass both as numbers, or both as words.",
+        )
+    if not (is_good | is_given).any():
+        raise DataError(
+            f"no sample has the favourable class {favourable!r}, and none is given it: {said}.",
+            where="fairness",
+            fix="pass favourable=... as the classes name it.",
+        )
+    if chances is not None and not ((chances >= 0) & (chances <= 1)).all():
+        raise DataError(
+            "a probability is not between 0 and 1.",
+            where="fairness",
+            fix="pass the probability of the favourable class, as predict_proba gives it; it is no score.",
+        )
 
     def group(name: str, where: np.ndarray) -> Group:
         good, given = is_good[where], is_given[where]

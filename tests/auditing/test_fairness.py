@@ -57,6 +57,22 @@ def test_one_group_alone_and_arrays_of_unequal_length_are_errors() -> None:
         bm.fairness.report([1, 0], [1, 0], ["a", "a", "b"])
 
 
+def test_what_would_look_fair_since_nothing_is_compared_is_an_error() -> None:
+    with pytest.raises(DataError, match="class 1, and none is given it: the first true class is 'yes'"):
+        bm.fairness.report(TRUE, GIVEN, GROUP)
+    with pytest.raises(DataError, match="here and words there: the first true class is 1, .* '1'"):
+        bm.fairness.report([1, 0, 1, 0], ["1", "0", "1", "0"], GROUP[2:6])
+    for wrong in (np.nan, 1.5, -0.1):
+        with pytest.raises(DataError, match="a probability is not between 0 and 1"):
+            bm.fairness.report([1, 0, 1, 0], [1, 0, 1, 0], GROUP[2:6], probability=[0.5, 0.2, 0.1, wrong])
+
+
+def test_groups_may_be_named_by_anything() -> None:
+    for kind in ("S1", "U1", object):
+        found = bm.fairness.report(TRUE, GIVEN, np.array(GROUP, kind), "yes").groups
+        assert [(group.name, group.selection) for group in found] == [("a", 0.5), ("b", 0.75)]
+
+
 def test_numbers_are_fairlearns() -> None:
     theirs = pytest.importorskip("fairlearn.metrics", reason="fairlearn is not installed")
     random = np.random.default_rng(0)
