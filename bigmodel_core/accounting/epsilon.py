@@ -65,6 +65,8 @@ def noise_for(epsilon: float, rate: float, steps: int, delta: float) -> float:
     Raises:
         ConfigError: epsilon is so small, or the steps are so many, that no noise up to 10,000 does.
     """
+    if steps == 0:  # they spend nothing, without any
+        return 0.0
     low, high = 0.0, 1.0
     while renyi_epsilon([(high, rate, steps)], delta) > epsilon:
         low, high = high, 2 * high

@@ -81,6 +81,7 @@ def test_uses_add_up_and_those_of_another_noise_count_too() -> None:
 def test_the_noise_for_an_epsilon_spends_just_less(epsilon: float) -> None:
     noise = noise_for(epsilon, 0.01, 200, 1e-5)
     assert epsilon_of([(noise, 0.01, 200)], 1e-5) <= epsilon < epsilon_of([(noise * 0.99, 0.01, 200)], 1e-5)
+    assert noise_for(epsilon, 0.01, 0, 1e-5) == 0.0  # no step spends nothing
 
 
 def test_an_epsilon_that_no_noise_keeps_to_and_a_delta_that_is_none_are_errors() -> None:
