@@ -6,11 +6,14 @@ import math
 from collections.abc import Sequence
 from dataclasses import asdict, dataclass
 from pathlib import Path
+from statistics import NormalDist
 from typing import Any
 
 import numpy as np
 
+from bigmodel_core.auditing.telling import apart_by_chance, told_apart
 from bigmodel_core.data.split import Split
+from bigmodel_core.errors import NumericsError
 from bigmodel_core.nn.given import check_model
 from bigmodel_core.nn.layer import Layer
 from bigmodel_core.nn.loss import Loss
@@ -33,7 +36,8 @@ Interval = tuple[float, float]
 
 @dataclass(frozen=True)
 class Membership:
-    """How well members are told from others; intervals hold the true value in 95 of 100 tests.
+    """How well members are told from others; intervals hold the true value in 95 of 100 tests, and that of
+    the advantage in more.
 
     Args:
         attack: "loss", or "likelihood ratio" where there were references.
@@ -45,7 +49,7 @@ class Membership:
         advantage: the largest difference of the two shares, over all thresholds (Yeom et al., 2018).
         advantage_interval: of it.
         chance: the advantage that a model that gives nothing away exceeds in 5 of 100 tests.
-        leaks: whether the AUC is above chance, by its interval.
+        leaks: whether the AUC is above chance, by its interval and by that of so many samples that are alike.
     """
 
     attack: str
@@ -76,9 +80,8 @@ def membership(
     """Attack a model: tell the samples that it was trained on from others of the same kind.
 
     Without references, samples with a low loss are taken for members (Yeom et al., 2018). With some, what
-    counts
-    is how much lower the loss of a sample is than theirs, who never saw it: the likelihood ratio of Carlini
-    et al. (2022), offline; one reference compares, several also say how much such losses vary.
+    counts is how much lower the loss of a sample is than theirs, who never saw it: the likelihood ratio of
+    Carlini et al. (2022), offline; one reference compares, several also say how much such losses vary.
 
     Args:
         model: a trainer, a trained model, or the path of a run.
@@ -91,6 +94,7 @@ def membership(
     Raises:
         UsageError: nothing says what the loss is, or it says nothing of single samples.
         ShapeError, DtypeError, DataError: the samples do not fit the model.
+        NumericsError: the loss of a sample is NaN or infinite.
 
     >>> import bigmodel_core as bm
     >>> random = np.random.default_rng(0)
@@ -109,14 +113,23 @@ def membership(
     scores = [-sample_losses(network, own, part) for part in samples]
     if references:
         scores = _compared(scores, samples, own, references)
-    found = _measured(*scores)
+    for score, what in zip(scores, ("member", "other sample"), strict=True):
+        if not np.isfinite(score).all():
+            raise NumericsError(
+                f"the loss of {what} {int(np.isfinite(score).argmin())} is NaN or infinite.",
+                where="membership",
+                fix="look for NaN among the samples and parameters: such a loss cannot be compared.",
+            )
+    found = told_apart(*scores)
     again = [
-        _measured(*(score[random.integers(0, len(score), len(score))] for score in scores))
+        told_apart(*(score[random.integers(0, len(score), len(score))] for score in scores))[:2]
         for _ in range(_TIMES)
     ]
     low, high = np.quantile(np.array(again), [0.025, 0.975], axis=0).tolist()
     intervals = list(zip(low, high, strict=True))
     inside, outside = (len(score) for score in scores)
+    by_chance = NormalDist().inv_cdf(0.975) * math.sqrt((inside + outside + 1) / (12 * inside * outside))
+    sure = apart_by_chance(0.025, inside, outside)
     return Membership(
         attack="likelihood ratio" if references else "loss",
         members=inside,
@@ -126,9 +139,9 @@ def membership(
         true_positive=found[1],
         true_positive_interval=intervals[1],
         advantage=found[2],
-        advantage_interval=intervals[2],
-        chance=math.sqrt(-math.log(0.05) / 2 * (1 / inside + 1 / outside)),
-        leaks=intervals[0][0] > 0.5,
+        advantage_interval=(max(found[2] - sure, 0.0), min(found[2] + sure, 1.0)),
+        chance=apart_by_chance(0.05, inside, outside),
+        leaks=intervals[0][0] > 0.5 and found[0] - 0.5 > by_chance,
     )
 
 
@@ -177,18 +190,6 @@ def _sureness(losses: np.ndarray) -> np.ndarray:
     """log(p / (1 - p)), where the loss is -log(p): it varies from model to model as a Gaussian does."""
     losses = np.maximum(losses, 1e-12)
     return np.asarray(-losses - np.log(-np.expm1(-losses)))
-
-
-def _measured(members: np.ndarray, others: np.ndarray) -> tuple[float, float, float]:
-    """AUC, the share of members found at 1 % of others, the advantage; members have high scores."""
-    inside, outside = np.sort(members), np.sort(others)
-    below, up_to = (np.searchsorted(outside, inside, side) for side in ("left", "right"))
-    auc = float((below + up_to).mean() / (2 * len(outside)))
-    limit = outside[len(outside) - 1 - len(outside) // 100]
-    found = float((inside > limit).mean())
-    steps = np.concatenate([inside, outside])
-    shares = [1 - np.searchsorted(part, steps, "left") / len(part) for part in (inside, outside)]
-    return auc, found, max(float((shares[0] - shares[1]).max()), 0.0)
 
 
 __all__ = ["Membership", "membership"]

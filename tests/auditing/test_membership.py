@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from pathlib import Path
 from typing import Any
 
@@ -9,8 +10,8 @@ import numpy as np
 import pytest
 
 import bigmodel_core as bm
-from bigmodel_core.auditing.membership import _measured
-from bigmodel_core.errors import UsageError
+from bigmodel_core.auditing.telling import apart_by_chance, told_apart
+from bigmodel_core.errors import NumericsError, UsageError
 
 
 def chance_labels(seed: int, count: int = 120) -> tuple[np.ndarray, np.ndarray]:
@@ -40,7 +41,7 @@ def trainer() -> bm.Trainer:
 def test_measures_are_those_of_counting_pairs_and_thresholds() -> None:
     random = np.random.default_rng(0)
     members, others = random.normal(0.7, 1, 300).round(1), random.normal(0, 1, 200).round(1)
-    auc, found, advantage = _measured(members, others)
+    auc, found, advantage = told_apart(members, others)
     pairs = (members[:, None] > others).mean() + 0.5 * (members[:, None] == others).mean()
     assert auc == pytest.approx(pairs)
     rates = [((members >= t).mean(), (others >= t).mean()) for t in np.unique([*members, *others])]
@@ -65,6 +66,25 @@ def test_a_private_one_does_not() -> None:
 def test_samples_that_are_alike_are_not_told_apart(trainer: bm.Trainer) -> None:
     found = bm.privacy.membership(trainer, chance_labels(3), OTHERS)
     assert not found.leaks and found.auc_interval[0] < 0.5 < found.auc_interval[1]
+    assert found.advantage_interval[0] == 0.0
+
+
+@pytest.mark.parametrize("shift", [0.0, 0.3, 1.0])
+def test_the_advantage_is_as_near_to_the_true_one_as_its_interval_says(shift: float) -> None:
+    random, true = np.random.default_rng(4), math.erf(shift / 8**0.5)  # of two Gaussians so far apart
+    found = [told_apart(random.normal(shift, 1, 100), random.normal(0, 1, 150))[2] for _ in range(400)]
+    assert np.mean(np.abs(np.array(found) - true) <= apart_by_chance(0.025, 100, 150)) >= 0.95
+    if shift == 0.0:
+        assert np.mean(np.array(found) > apart_by_chance(0.05, 100, 150)) == pytest.approx(0.05, abs=0.03)
+
+
+def test_a_sample_of_each_kind_and_losses_that_are_none_tell_nothing(trainer: bm.Trainer) -> None:
+    (x, y), (other, labels) = MEMBERS, OTHERS
+    for k in range(5):
+        assert not bm.privacy.membership(trainer, (x[k : k + 1], y[k : k + 1]), (other[:1], labels[:1])).leaks
+    broken = np.where(np.arange(120)[:, None] == 7, np.nan, x).astype("float32")
+    with pytest.raises(NumericsError, match="the loss of member 7 is NaN or infinite"):
+        bm.privacy.membership(trainer, (broken, y), OTHERS)
 
 
 def test_references_find_more_where_some_samples_are_hard_for_everybody() -> None:
