@@ -209,7 +209,7 @@ class StepPrograms:
         trace = network.traced_into(graph, training=True, frozen=self.frozen_layers)
         found_loss = measured(self.loss, trace, self.goal)
         if self.teacher is not None:
-            found_loss = self.teacher.taught(found_loss, trace)
+            found_loss = self.teacher.taught(found_loss, trace, self.loss)
         loss = found_loss.loss
         if unknown := [path for path in trace.parameters if path not in network.parameters]:
             raise GraphError(

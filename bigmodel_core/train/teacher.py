@@ -149,9 +149,11 @@ class Teacher:
 
     # The step -----------------------------------------------------------------------------------------------
 
-    def taught(self, found: Measured, trace: Trace) -> Measured:
-        """The loss of a training step, of that of the targets."""
-        loss: Loss = make("loss", {"name": "distillation", "temperature": self.temperature}, owner=CORE)
+    def taught(self, found: Measured, trace: Trace, targets: Loss | Losses) -> Measured:
+        """The loss of a training step, of that of the targets, which says what scores are."""
+        is_yes_or_no = isinstance(targets, Loss) and targets.one_score
+        options = {"temperature": self.temperature, "independent": is_yes_or_no}
+        loss: Loss = make("loss", {"name": "distillation", **options}, owner=CORE)
         graph, (prediction,) = trace.graph, trace.outputs
         with trace.active(), graph.scope("loss", type(loss).__name__):
             scores = graph.input(SCORES, prediction.spec)

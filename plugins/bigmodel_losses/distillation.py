@@ -15,12 +15,14 @@ class Distillation(bm.Loss):
 
     T**2 * KL(softmax(target / T) || softmax(prediction / T)) of each row, with the teacher's scores (..., C)
     as target. The factor keeps gradients as large as those of labels, whatever the temperature. One score,
-    (N, 1) or (N,), is that of class 1 of two.
+    (N, 1) or (N,), is that of class 1 of two, and so is each of several that are `independent`.
 
     `Trainer(teacher=...)` adds it to the loss of the labels, and asks the teacher itself.
 
     Args:
         temperature: T; above 1, it shows how alike the teacher finds the wrong classes.
+        independent: whether each score answers yes or no by itself, as binary_cross_entropy takes them; the
+            mean is then over all of them.
 
     Raises:
         ConfigError: the temperature is not above 0.
@@ -34,6 +36,7 @@ class Distillation(bm.Loss):
     """
 
     temperature: float = 4.0
+    independent: bool = False
     takes_scores: ClassVar[bool] = True
 
     def __post_init__(self) -> None:
@@ -44,7 +47,7 @@ class Distillation(bm.Loss):
         bm.ops.elementwise.check_same_shape(
             "distillation", student.spec, target.spec, "scores of student and teacher"
         )
-        if student.ndim < 2 or student.shape[-1] == 1:
+        if self.independent or student.ndim < 2 or student.shape[-1] == 1:
             return self._of_one(student, target)
         own, theirs = (ops.log_softmax(scores / self.temperature) for scores in (student, target))
         return ops.sum(ops.exp(theirs) * (theirs - own), -1) * self.temperature**2

@@ -65,6 +65,17 @@ def test_a_step_minimises_the_weighted_sum_of_both_losses(weights: Any) -> None:
     np.testing.assert_allclose(step(X, Y, weights), expected, rtol=1e-5)
 
 
+@pytest.mark.parametrize("ignore", [None, -1])
+def test_scores_of_yes_or_no_are_learned_one_by_one(ignore: int | None) -> None:
+    model, teacher = network(1), network(2)
+    y = np.array([[1, 0, 1], [0, 1, -1 if ignore else 1]] * 12)
+    pairs = [np.stack([np.zeros((24, 3)), item(X)], -1) for item in (model, teacher)]
+    soft = divergence(*pairs, 2.0)[y >= 0].mean()
+    loss = bm.losses.BinaryCrossEntropy(ignore=ignore)
+    step = bm.compile(model, loss, "sgd", teacher=bm.Teacher(teacher, 2.0, weight=1.0))
+    np.testing.assert_allclose(step(X, y), soft, rtol=1e-5)
+
+
 def test_tokens_that_are_ignored_do_not_count() -> None:
     model, teacher = network(1), network(2)
     x, y = X.reshape(6, 4, 4), Y.reshape(6, 4).copy()
