@@ -6,7 +6,7 @@ The rate grows from step to step by a constant factor until the loss goes up for
 from __future__ import annotations
 
 import math
-from dataclasses import dataclass
+from dataclasses import dataclass, fields, replace
 from typing import Any
 
 import numpy as np
@@ -47,7 +47,7 @@ def find_learning_rate(
     Args:
         model: a layer, a built model or the name of a registered model.
         data: what to train on, as for `Trainer.fit`; it is gone over as often as needed.
-        loss, optimizer: as for `Trainer`.
+        loss, optimizer: as for `Trainer`; of a schedule nothing is taken.
         low, high: the first and the last rate.
         steps: how many are tried.
         batch_size: samples of a step.
@@ -79,13 +79,16 @@ def find_learning_rate(
         record={}, augment=None, workers=0, steps_per_epoch=None,
     )  # fmt: skip
     step = trainer.step
+    if any(item.name == "learning_rate" for item in fields(step.optimizer)):  # a schedule may end at 0
+        constant: dict[str, Any] = {"learning_rate": 1.0}
+        step.optimizer = replace(step.optimizer, **constant)
     rates = np.geomspace(low, high, steps)
     losses: list[float] = []
     epoch = 0
     while len(losses) < steps:
         for x, y, weight in job.train.shuffled(job.batch_size, seed, epoch, workers=0):
             wanted, own = float(rates[len(losses)]), step.optimizer.rate(step.steps)
-            step.rate_scale = wanted / own if own else wanted
+            step.rate_scale = wanted / own
             try:
                 losses.append(step(x, y, weight))
             except NumericsError:

@@ -248,6 +248,19 @@ def test_the_suggested_rate_is_stable_and_not_timid() -> None:
     assert "svg" in found._repr_html_() and len(found.to_dict()["losses"]) == len(found.rates)
 
 
+def test_schedules_take_no_part_in_the_search() -> None:
+    data = parabola(np.random.default_rng(0))
+
+    def losses(optimizer: Any) -> list[float]:
+        model = bm.layers.Dense(1, use_bias=False)
+        found = bm.find_learning_rate(model, data, "mean_squared_error", optimizer, steps=20, high=0.1)
+        return list(found.losses)
+
+    expected = losses("sgd")
+    for rate in (bm.schedules.Cosine(0.1), bm.schedules.Cosine(0.1, steps=5), bm.schedules.WarmUp(9, 0.1)):
+        assert losses(bm.optimizers.SGD(rate)) == expected
+
+
 def test_a_plot_shows_the_losses_and_the_suggestion() -> None:
     pytest.importorskip("matplotlib").use("Agg")
     found = bm.find_learning_rate(
