@@ -5,12 +5,13 @@ from __future__ import annotations
 import time
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import numpy as np
 
 from bigmodel_core.data.dataset import Data
 from bigmodel_core.errors import BigmodelError, OutOfMemoryError, UsageError
+from bigmodel_core.kernels.cpu.engine.threads import num_threads
 from bigmodel_core.nn.fitting import input_spec
 from bigmodel_core.nn.given import inputs_of
 from bigmodel_core.nn.model import Model
@@ -22,12 +23,9 @@ from bigmodel_core.train.evaluation import EVALUATION_BATCH
 from bigmodel_core.train.history import is_better_high
 from bigmodel_core.train.trainer import Trainer
 
-if TYPE_CHECKING:
-    pass
-
 FASTEST = 2e11
-"""Operations a second that no CPU of a few cores exceeds: a model that could not be trained in time at this
-rate is not tried."""
+"""Operations a second that no core of a CPU exceeds: a model that could not be trained in time at this rate
+is not tried. Of GPUs nothing is said before."""
 _TESTED = 2048
 """Validation samples that a tried model is measured on, at most."""
 _WARM = 3
@@ -164,7 +162,8 @@ def _measured(name: str, cls: type[Model], data: Data, limits: _Limits) -> Candi
         network = model.build(*map(input_spec, inputs_of(model, data.train.x)), seed=limits.seed)
         facts = summarise(network)
         one = replace(one, parameters=facts.parameters)
-        least = 6 * facts.multiply_adds * len(data.train) * limits.epochs / FASTEST
+        operations = 6 * facts.multiply_adds * len(data.train) * limits.epochs
+        least = operations / (FASTEST * num_threads()) if limits.device == "cpu" else 0.0
         if least > limits.time:
             return replace(one, reason=f"training takes {duration(least)} at the very least")
         if 4 * facts.memory.parameters > limits.memory:
