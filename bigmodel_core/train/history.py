@@ -14,7 +14,7 @@ from bigmodel_core.errors import UnknownNameError
 Logs = dict[str, Any]
 """What one epoch measured: "epoch" (from 1), "loss", "val_loss", metrics, "seconds" and so on."""
 
-_LOW_IS_GOOD = ("loss", "error", "seconds", "deviation")
+_LOW_IS_GOOD = ("loss", "error", "seconds", "deviation", "epsilon")
 
 
 def deciding_loss(logs: Mapping[str, Any]) -> float:
@@ -160,6 +160,8 @@ def is_better_high(name: str) -> bool:
 
     >>> is_better_high("val_accuracy"), is_better_high("val_loss"), is_better_high("val_perplexity")
     (True, False, False)
+    >>> is_better_high("epsilon")  # what private training has spent
+    False
     """
     if any(word in name for word in _LOW_IS_GOOD):
         return False

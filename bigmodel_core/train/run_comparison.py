@@ -52,11 +52,11 @@ class Comparison:
         return {place for place, value in enumerate(self.measures[measure]) if value == best}
 
     def to_dict(self) -> dict[str, Any]:
-        """The comparison as plain values."""
+        """The comparison as plain values; what is in lists is in the order of the runs."""
         return {
             "runs": [run.to_dict() for run in self.runs],
             "measures": self.measures,
             "best": {name: [self.runs[k].name for k in sorted(self.winners(name))] for name in self.measures},
             "options": self.options,
-            "curves": {run.name: run.history.to_dict()["epochs"] for run in self.runs},
+            "curves": [run.history.to_dict()["epochs"] for run in self.runs],
         }

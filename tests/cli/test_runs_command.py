@@ -175,7 +175,7 @@ def test_compared_curves_are_on_one_scale(three: Command) -> None:
 def test_compare_as_json_names_the_best(three: Command) -> None:
     found = three("runs", "compare", "a", "b", "--json").json
     assert found["best"]["val_accuracy"] == ["a"] and found["options"]["seed"] == [0, 7]
-    assert [logs["epoch"] for logs in found["curves"]["a"]] == [1, 2, 3]
+    assert [logs["epoch"] for logs in found["curves"][0]] == [1, 2, 3]
 
 
 @pytest.mark.parametrize(("runs", "said"), [(("a",), "one run was named"), (("a", "runs/a"), "named twice")])
