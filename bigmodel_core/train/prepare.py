@@ -166,7 +166,7 @@ def prepared(
     drawn = None
     if privacy is not None:
         earlier = before or trainer.options
-        drawn = sampling(privacy, len(train), batch_size, all_epochs, state, earlier)
+        drawn = sampling(privacy, len(train), batch_size, all_epochs, step.seed, state, earlier)
         options["noise"] = drawn.noise
     return Job(
         train,

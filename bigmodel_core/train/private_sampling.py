@@ -30,6 +30,7 @@ class Sampling:
         rate: the probability with which a sample is in a batch.
         batch: the expected size of a batch.
         batches: how many an epoch has.
+        seed: that the noise follows from.
     """
 
     privacy: Privacy
@@ -37,6 +38,7 @@ class Sampling:
     rate: float
     batch: int
     batches: int
+    seed: int
 
     def described(self, *, metrics: bool) -> str:
         """What is done, for people; `metrics` says whether there are some of the training samples."""
@@ -44,7 +46,13 @@ class Sampling:
             f"private: batches are Poisson samples of {self.batch:,} on average, not shuffled samples; noise"
             f" of {self.noise:.4g} times the largest norm, {self.privacy.clip:g}"
         )
-        return f"{text}; metrics are of training samples, without noise: not private" if metrics else text
+        if metrics:
+            text += "; metrics are of training samples, without noise: not private"
+        if self.seed == 0:
+            text += (
+                "; the noise follows from the seed, 0: who guesses that can subtract it; pass a secret one"
+            )
+        return text
 
 
 def check_private(train: Samples | Stream, augment: Sequence[Augmentation], batch_size: int) -> Samples:
@@ -85,6 +93,7 @@ def sampling(
     samples: int,
     batch: int,
     epochs: int,
+    seed: int,
     state: RunState,
     before: Mapping[str, Any],
 ) -> Sampling:
@@ -95,6 +104,7 @@ def sampling(
         samples: how many there are.
         batch: the expected size of a batch.
         epochs: all epochs of the run.
+        seed: of the run.
         state: where the run is.
         before: the options of what was done of it, which keeps its noise.
 
@@ -108,7 +118,7 @@ def sampling(
     if noise is None:
         assert privacy.epsilon is not None
         noise = noise_for(privacy.epsilon, rate, max(left, 1), privacy.delta)
-    found = Sampling(privacy, float(noise), rate, batch, batches)
+    found = Sampling(privacy, float(noise), rate, batch, batches, seed)
     if privacy.epsilon is not None and left > 0:
         after = ledger.after(found.noise, rate, left)
         if after > privacy.epsilon * _SLACK:

@@ -151,3 +151,10 @@ def test_what_replaces_shuffled_batches_and_what_is_not_private_is_said(
     assert "metrics are of training samples, without noise: not private" in said
     trainer.fit(DATA, batch_size=10, validation=DATA)
     assert "not private" not in capsys.readouterr().out
+
+
+def test_a_seed_that_anybody_guesses_is_said(capsys: pytest.CaptureFixture[str]) -> None:
+    for seed, is_said in ((0, True), (8_675_309, False)):
+        trainer = bm.Trainer(bm.layers.Dense(3), "cross_entropy", "sgd", privacy=PRIVACY, seed=seed)
+        trainer.fit(DATA, batch_size=10)
+        assert ("the seed, 0: who guesses that can subtract it" in capsys.readouterr().out) == is_said
