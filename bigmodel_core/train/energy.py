@@ -141,7 +141,7 @@ class Meter:
         found["how"] = "codecarbon" if is_measured else "estimate"
         found["seconds"] = seconds + known.get("seconds", 0.0)
         found["cpu_seconds"] = cpu + known.get("cpu_seconds", 0.0)
-        if self.on_gpu and self._tracker is None:
+        if (self.on_gpu and self._tracker is None) or known.get("leaves_out"):
             found["leaves_out"] = "the GPU"
         return found
 

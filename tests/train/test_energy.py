@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import os
 import sys
 from pathlib import Path
 from typing import Any
@@ -39,10 +40,16 @@ def test_energy_is_estimated_from_the_cpu_time(tmp_path: Path) -> None:
 
 
 def test_a_resumed_run_adds_to_what_it_had_used_and_counts_it_alike(tmp_path: Path) -> None:
-    before = used(tmp_path, bm.Energy(watts=36.0, carbon_intensity=100.0, price=2.0))
+    used(tmp_path, bm.Energy(watts=36.0, carbon_intensity=100.0, price=2.0))
+    before = {"kwh": 1.0, "cpu_seconds": 1e5, "seconds": 2e5, "leaves_out": "the GPU"}
+    manifest = json.loads((tmp_path / "run.json").read_text())
+    manifest["energy"].update(before)
+    (tmp_path / "run.json").write_text(json.dumps(manifest))
     Trainer.resume(tmp_path).fit(DATA, epochs=3, verbose=False)
     after = read(tmp_path)
-    assert after["kwh"] > before["kwh"] and after["cpu_seconds"] > before["cpu_seconds"]
+    more = {name: after[name] - before[name] for name in ("kwh", "cpu_seconds", "seconds")}
+    assert 0 < more["cpu_seconds"] < 60 and 0 < more["seconds"] < 60 and after["leaves_out"] == "the GPU"
+    assert more["kwh"] == pytest.approx(more["cpu_seconds"] * usual_watts(os.cpu_count() or 1) / 3.6e6)
     assert after["co2_kg"] == pytest.approx(after["kwh"] * 0.1)
     assert after["cost"] == pytest.approx(after["kwh"] * 2.0)
 
