@@ -9,6 +9,7 @@ from typing import Any
 import numpy as np
 
 import bigmodel_core as bm
+from bigmodel_callbacks.early_stopping import EarlyStopping
 from bigmodel_core.errors import ConfigError
 
 Masks = dict[str, np.ndarray]
@@ -23,7 +24,8 @@ class Prune(bm.Callback):
     an `end` of 0 all go at once: before the first step if `begin` is 0, which also keeps the zeros of a model
     that `bm.prune` made, else after step `begin`. Biases, scales and shifts are not pruned.
 
-    The best epoch is one of those with all the zeros. A resumed run has the same ones.
+    The best epoch is one of those with all the zeros. A resumed run has the same ones. What brings back
+    parameters of an earlier epoch, as `EarlyStopping` does, is named before it.
 
     Args:
         amount: the share of the weights, of each layer or of all.
@@ -35,7 +37,7 @@ class Prune(bm.Callback):
         initial: the share at the beginning.
 
     Raises:
-        ConfigError: an option is out of range.
+        ConfigError: an option is out of range, or, when training begins, early stopping follows.
         UnknownNameError: when training begins, a pattern matches nothing.
 
     >>> schedule = Prune(0.8, begin=100, end=500)
@@ -79,9 +81,21 @@ class Prune(bm.Callback):
         """Zeros that are due before the first step."""
         state, step = trainer.callback_state(self), trainer.state.steps
         bm.shrinking.smallest(trainer.network, self.amount, self.scope, self.only)  # patterns are checked
+        self._check_order(trainer)
         if "masks" not in state and self.share(step) > 0:
             self._look(trainer, step)
         self._apply(trainer)
+
+    def _check_order(self, trainer: bm.Trainer) -> None:
+        """Raise if weights of an epoch with fewer zeros can come back once the last zeros are set."""
+        place = next(number for number, item in enumerate(trainer.callbacks) if item is self)
+        later = trainer.callbacks[place + 1 :]
+        if (self.end or self.begin) and any(isinstance(x, EarlyStopping) and x.restore_best for x in later):
+            raise ConfigError(
+                "EarlyStopping follows, and brings back an epoch that may have fewer zeros.",
+                where="Prune",
+                fix="name EarlyStopping before Prune, or set its restore_best=False.",
+            )
 
     def on_batch_end(self, trainer: bm.Trainer, step: int, logs: Mapping[str, float]) -> None:
         """What is zero stays zero; where it is time to look, more becomes zero."""

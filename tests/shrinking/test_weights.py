@@ -136,6 +136,14 @@ def test_parameters_of_an_earlier_epoch_get_the_zeros_when_they_come_back() -> N
     assert int((model.state()["dense_1/weight"] == 0).sum()) == 16
 
 
+def test_early_stopping_that_would_bring_weights_back_comes_first() -> None:
+    stopping = bm.callbacks.EarlyStopping("loss", patience=9)
+    with pytest.raises(ConfigError, match="name EarlyStopping before Prune"):
+        trained(bm.callbacks.Prune(0.5, begin=2), others=[stopping])
+    _, seen = trained(bm.callbacks.Prune(0.5), others=[stopping])  # no epoch has fewer
+    assert counts(seen) == [16] * 12
+
+
 @pytest.mark.parametrize(
     "options, words",
     [({"amount": 1.0}, "amount"), ({"begin": 5, "end": 3}, "more than begin"), ({"scope": "all"}, "global")],
