@@ -83,6 +83,8 @@ def _single(
     below = _chance_below(edges, noise, rate, is_removed)
     chances = np.diff(below)
     inside = float(below[-1] - below[0])
+    if inside <= 0:  # of hardly any noise the losses are larger than numbers here can be
+        return np.zeros(size), 0.0, 1.0
     chances = np.maximum(chances, 0.0) / inside
     z = np.linspace(-40 * noise, 40 * noise + 1, 40_001)
     plain, moved = (np.exp(-0.5 * ((z - at) / noise) ** 2) for at in (0.0, 1.0))

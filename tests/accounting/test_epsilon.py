@@ -65,6 +65,11 @@ def test_epsilon_of_one_step_is_the_exact_one(noise: float, rate: float) -> None
     assert delta(found) <= 1e-5 < delta(0.98 * found)
 
 
+def test_hardly_any_noise_has_the_bound_of_renyi() -> None:
+    for uses in ([(1e-3, 1.0, 1)], [(1e-3, 0.5, 20)]):
+        assert epsilon_of(uses, 1e-5) == renyi_epsilon(uses, 1e-5)
+
+
 def test_epsilon_is_at_most_that_of_the_moments_accountant() -> None:
     # Abadi et al. (2016), section 3: rate 0.01, noise 4, 10,000 steps, delta 1e-5 give 1.26.
     assert 0.9 < epsilon_of([(4.0, 0.01, 10_000)], 1e-5) < 1.26
