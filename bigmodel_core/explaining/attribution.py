@@ -106,5 +106,12 @@ class Attribution:
         if self.maps:
             found["maps"] = {path: array.tolist() for path, array in self.maps.items()}
         for name, value in self.facts.items():
-            found[name] = value.tolist() if isinstance(value, np.ndarray) else value
+            found[name] = _plain(value)
         return found
+
+
+def _plain(value: Any) -> Any:
+    """A fact as JSON can hold it."""
+    if isinstance(value, Mapping):
+        return {name: _plain(item) for name, item in value.items()}
+    return value.tolist() if isinstance(value, np.ndarray) else value

@@ -127,7 +127,8 @@ def _is_product(node: Node, same: set[int]) -> bool:
     if not isinstance(node.op, (Affine, MatMul)) or node.op not in (Affine(), MatMul()):
         return False
     weight = node.inputs[1]
-    return id(node.inputs[0]) in same and isinstance(weight.node.op, Variable) and weight.ndim == 2
+    is_table = id(node.inputs[0]) in same and node.inputs[0].ndim == 2
+    return is_table and isinstance(weight.node.op, Variable) and weight.ndim == 2
 
 
 def _is_last(node: Node, output: Value) -> bool:

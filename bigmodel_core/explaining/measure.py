@@ -42,7 +42,15 @@ class Measure:
 def measure_of(
     y: Any, metric: str | Metric | None, encoding: Encoding | None, known: Known
 ) -> Measure | None:
-    """What a metric says of outputs; None if there are no true targets."""
+    """What a metric says of outputs; None if there are no true targets.
+
+    Raises:
+        UsageError: a metric is named and there are none, or it gives no number that is better or worse.
+    """
+    if y is None and metric is not None:
+        raise UsageError(
+            "a metric compares with true targets, and there are none.", where="metric", fix="pass them: y=..."
+        )
     if y is None:
         return None
     truth = as_array(y, "array of targets")

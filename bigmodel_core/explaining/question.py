@@ -66,6 +66,11 @@ class Question:
         return tuple(point.is_embedded for point in self._places)
 
     @property
+    def point_names(self) -> tuple[str, ...]:
+        """Of each point, the name of the input that it is, or is the embedding of."""
+        return tuple(self.network.input_names[point.number] for point in self._places)
+
+    @property
     def at_baseline(self) -> np.ndarray:
         """(N,) float64, what is explained, at the baselines."""
         if self._at_baseline is None:
@@ -194,7 +199,7 @@ class Question:
             display_name(type(explainer)).replace("_", "-"),
             found[0] if len(found) == 1 else tuple(found),
             self.network.input_names,
-            None if is_global and len(set(self.targets.classes.tolist())) > 1 else self.targets.classes,
+            None if is_global and len(np.unique(self.targets.classes, axis=0)) > 1 else self.targets.classes,
             None if is_global else self.outputs,
             self.at_baseline if has_baseline else None,
             bool(explainer.is_signed),

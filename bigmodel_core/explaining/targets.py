@@ -141,15 +141,15 @@ def _number(item: Any, count: int, labels: Sequence[str] | None, what: str = "cl
     if isinstance(item, str):
         if item in known:
             return known.index(item)
-        if item.lstrip("-").isdigit():
+        try:
             item = int(item)
-        else:
+        except ValueError:
             near = close_matches(item, known, 1, 0.5)
             hint = f"did you mean '{near[0]}'? " if near else ""
             listed = ", ".join(known[:12]) if known else f"0 to {count - 1}"
             raise UsageError(
                 f"there is no {what} '{item}'.", where="target", fix=f"{hint}Use one of {listed}."
-            )
+            ) from None
     try:
         number = operator.index(item)
     except TypeError:

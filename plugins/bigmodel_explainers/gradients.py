@@ -117,7 +117,8 @@ class IntegratedGradients(bm.Explainer):
             for whole, own in zip(values, found, strict=True):
                 whole[left] = own
             taken[left] = self.steps * parts
-            left = left[~question.adds_up(found, left)]
+            finite = np.all([np.isfinite(own.reshape(len(left), -1)).all(1) for own in found], axis=0)
+            left = left[finite & ~question.adds_up(found, left)]  # more steps mend no NaN
             parts *= 2
             if len(left) and self.steps * parts > self.most_steps:
                 raise self._unfinished(question, values, int(left[0]), self.steps * parts // 2)

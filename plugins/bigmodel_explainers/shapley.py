@@ -23,7 +23,8 @@ class Shapley(bm.Explainer):
     baseline's.
 
     Few features are counted out; of more, orders are drawn in pairs, one the reverse of the other (Castro et
-    al., 2009; Mitchell et al., 2022). `deviations` are then the standard errors of the values.
+    al., 2009; Mitchell et al., 2022). `deviations` are then the standard errors of the values, which one
+    pair of orders does not tell.
 
     Args:
         pairs: of orders that are drawn.
@@ -54,8 +55,9 @@ class Shapley(bm.Explainer):
                 where="shapley",
                 fix="use integrated-gradients or occlusion.",
             )
+        errors: np.ndarray | None = None
         if count <= self.exact:
-            found, errors = self._counted_out(question, count), None
+            found = self._counted_out(question, count)
         else:
             found, errors = self._drawn(question, count)
         ends = np.cumsum(sizes)[:-1]
@@ -81,8 +83,8 @@ class Shapley(bm.Explainer):
             found[:, feature] = shares @ (scores[without + 2**feature] - scores[without])
         return found
 
-    def _drawn(self, question: bm.Question, count: int) -> tuple[np.ndarray, np.ndarray]:
-        """(N, features) by some orders, and the standard errors."""
+    def _drawn(self, question: bm.Question, count: int) -> tuple[np.ndarray, np.ndarray | None]:
+        """(N, features) by some orders, and the standard errors; None for those of one pair."""
         draw = np.random.default_rng(self.seed)
         sums, squares = np.zeros((2, len(question), count))
         for _ in range(self.pairs):
@@ -97,8 +99,10 @@ class Shapley(bm.Explainer):
             sums += pair
             squares += pair**2
         mean = sums / self.pairs
+        if self.pairs == 1:
+            return mean, None
         spread = np.maximum(squares / self.pairs - mean**2, 0)
-        return mean, np.sqrt(spread / max(1, self.pairs - 1))
+        return mean, np.sqrt(spread / (self.pairs - 1))
 
 
 def _scores(question: bm.Question, sets: np.ndarray) -> np.ndarray:

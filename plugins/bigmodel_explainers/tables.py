@@ -48,7 +48,7 @@ class Permutation(bm.Explainer):
     """What a measure loses where the values of a feature are shuffled among the samples (Breiman, 2001;
     Fisher et al., 2019): near 0 for a feature that the model does not use.
 
-    `deviations` are those of the single shuffles, and `measured` is the metric of the samples as they are.
+    `deviations` are those of the single shuffles, of several inputs by their names, and `measured` is the metric of the samples as they are.
 
     Args:
         repeats: how often each feature is shuffled.
@@ -81,12 +81,12 @@ class Permutation(bm.Explainer):
         if len(question) < 2:
             raise UsageError("one sample cannot be shuffled.", where="permutation", fix="pass several.")
         measured = question.measure(question.predictions(question.points))
-        means, deviations = [], []
-        for number, point in enumerate(question.points):
+        means, deviations = [], {}
+        for number, (name, point) in enumerate(zip(question.point_names, question.points, strict=True)):
             lost = self._lost(question, number, measured)
             means.append(lost.mean(0).reshape(point.shape[1:]))
-            deviations.append(lost.std(0).reshape(point.shape[1:]))
-        spread = deviations[0] if len(deviations) == 1 else tuple(deviations)
+            deviations[name] = lost.std(0).reshape(point.shape[1:])
+        spread = next(iter(deviations.values())) if len(deviations) == 1 else deviations
         measure = question.measure
         return question.answer(
             self,

@@ -87,6 +87,13 @@ def test_a_sum_that_stays_wrong_is_an_error() -> None:
         bm.explain(steep(), models.TABLE, "integrated-gradients:steps=2,most_steps=4")
 
 
+def test_no_steps_are_lost_on_a_sample_with_a_nan() -> None:
+    x = models.TABLE.copy()
+    x[2, 1] = np.nan
+    with pytest.raises(NumericsError, match=r"(?s)NaN or infinite.*such numbers in the inputs"):
+        bm.explain(models.perceptron(), x)
+
+
 class Wrong(bm.Explainer):
     is_additive = True
 
@@ -127,3 +134,9 @@ def test_drawn_shapley_values_come_close_to_exact_ones() -> None:
     assert (np.abs(drawn.values - exact) <= 4 * drawn.facts["deviations"] + 1e-5).all()
     assert 0 < drawn.facts["deviations"].max() < 0.1
     assert_adds_up(drawn)
+
+
+def test_one_pair_of_orders_tells_no_standard_errors() -> None:
+    found = bm.explain(models.perceptron(), models.TABLE, "shapley:exact=0,pairs=1")
+    assert "deviations" not in found.facts
+    assert_adds_up(found)

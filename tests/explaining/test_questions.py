@@ -97,6 +97,9 @@ REFUSED = [
     ("saliency", {"output": "z"}, UnknownNameError, "no output 'z'.*use one of y"),
     ("saliency", {"baseline": np.zeros(3)}, UsageError, r"baseline \(3,\) does not fit the input \(5, 4\)"),
     ("saliency", {"baseline": (0, 0)}, UsageError, "2 baselines for 1 inputs"),
+    ("saliency", {"target": "--1"}, UsageError, "there is no class '--1'"),
+    ("saliency", {"target": "²"}, UsageError, "there is no class '²'"),
+    ("saliency", {"metric": "accuracy"}, UsageError, "metric: .*true targets, and there are none"),
     ("salience", {}, UnknownNameError, "salience.*saliency"),
     ("grad-cam", {}, UsageError, "grad-cam: the model takes no image"),
     ("attention", {}, UsageError, "the model has no attention"),
@@ -120,6 +123,8 @@ def test_what_does_not_fit_the_model_is_refused() -> None:
         bm.explain(images, models.IMAGES, "grad-cam:layer=dense_1")
     with pytest.raises(UsageError, match="first layer does not multiply"):
         bm.explain(images, models.IMAGES, "weights")
+    with pytest.raises(UsageError, match="first layer does not multiply one table"):
+        bm.explain(bm.layers.Dense(3), models.TABLE[:, None], "weights")
     with pytest.raises(ShapeError):
         bm.explain(images, models.TABLE)
     with pytest.raises(DataError, match="no sample"):

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from typing import Any
 
 import numpy as np
@@ -53,6 +54,34 @@ def test_permutation_agrees_with_scikit_learn() -> None:
     errors = np.hypot(wanted.importances_std, found.facts["deviations"]) / np.sqrt(40)
     assert (np.abs(found.values - wanted.importances_mean) <= 4 * errors + 1e-5).all()
     np.testing.assert_allclose(found.facts["measured"], theirs.score(X, y), rtol=1e-4)
+
+
+def test_steps_with_a_class_each_are_shuffled_by_feature_and_step() -> None:
+    model = models.built(bm.layers.Dense(2), bm.Spec(("N", 3, 4)))
+    weight = np.zeros((4, 2))
+    weight[1] = -5, 5
+    model.load_state({"weight": np.float32(weight)}, partial=True)
+    x = X[:99].reshape(-1, 3, 4)
+    found = bm.explain(model, x, "permutation", y=(x[..., 1] > 0).astype("int64"))
+    assert found.values.shape == (3, 4) and found.facts["measured"] == 1
+    assert (found.values[:, 1] > 0.05).all() and not found.values[:, [0, 2, 3]].any()
+
+
+class Both(bm.Layer):
+    """A linear model of two tables."""
+
+    def __call__(self, first: Any, second: Any) -> Any:
+        return bm.layers.Dense(1)(first) + second
+
+
+def test_json_can_hold_what_is_said_of_several_tables() -> None:
+    tables = X[:, :4], X[:, :1]
+    found = bm.explain(Both(), tables, "permutation", y=tables[1]).to_dict()
+    again = json.loads(json.dumps(found))
+    assert {name: np.shape(array) for name, array in again["deviations"].items()} == {
+        "first": (4,),
+        "second": (1,),
+    }
 
 
 def test_classes_are_measured_by_accuracy() -> None:
