@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -90,7 +90,7 @@ def explained_by(request: Request, baseline: float | None, metric: str | None) -
     samples = (
         _text(predictor, request) if request.text is not None else _samples(predictor, request, explainer)
     )
-    if metric is not None and samples.y is None:
+    if metric is not None and (samples.y is None or not explainer.is_global):
         raise UsageError("a metric is for methods that measure.", where="--metric", fix="leave it out.")
     asked: Any = None if baseline is None else _number(baseline)
     answer = explain(
@@ -218,9 +218,8 @@ def _explained(predictor: Predictor, answer: Attribution, samples: _Samples) -> 
     elif kind == "text":
         own["tokens"] = _tokens(answer, samples, encoding)
     else:
-        (name,) = list(answer.parts)[:1]
-        values = answer.parts[name] if answer.is_global else answer.parts[name][0]
-        own["features"] = _features(values.shape, encoding)
+        shapes = {name: array.shape[not answer.is_global :] for name, array in answer.parts.items()}
+        own["features"] = _features(shapes, encoding)
         if not answer.is_global and len(samples.inputs) == 1:
             own["recorded"] = _recorded(samples.inputs[0], encoding)
     return Explained(answer, title, facts, network, samples.inputs, **own)
@@ -318,8 +317,12 @@ def _piece(token: int, tokenizer: Any, labels: Sequence[str] | None) -> str:
     return class_name(token, labels)
 
 
-def _features(shape: Sequence[int], encoding: Encoding) -> list[str]:
-    """The names of a sample's numbers."""
+def _features(shapes: Mapping[str, Sequence[int]], encoding: Encoding) -> list[str]:
+    """The names of a sample's numbers, of several inputs behind the name of theirs."""
+    if len(shapes) > 1:
+        named = {name: _features({name: shape}, encoding) for name, shape in shapes.items()}
+        return [f"{name} {feature}" for name, features in named.items() for feature in features]
+    (shape,) = shapes.values()
     count = math.prod(shape)
     if encoding.features is not None and len(encoding.features) == count:
         return list(encoding.features)

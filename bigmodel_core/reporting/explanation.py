@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -71,10 +71,10 @@ class Explained:
     def ranked(self) -> list[tuple[str, float, float | None, str]]:
         """The features of a table, those that count most first: name, value, deviation if it is known, and
         the recorded number. Where a metric was measured, what is below 0 did no harm, and comes last."""
-        (values,) = self.found.parts.values()
-        flat = np.asarray(values, np.float64).reshape(-1)
-        spread = self.found.facts.get("deviations")
-        deviations = [None] * len(flat) if spread is None else np.asarray(spread).reshape(-1).tolist()
+        flat = np.concatenate([array.reshape(-1) for array in self.found.parts.values()])
+        spread = self.found.facts.get("deviations", [None] * len(flat))
+        parts = spread.values() if isinstance(spread, Mapping) else [spread]
+        deviations = np.concatenate([np.reshape(part, -1) for part in parts]).tolist()
         own = list(self.recorded) or [""] * len(flat)
         rows = list(zip(self.features, flat.tolist(), deviations, own, strict=True))
         is_loss = "metric" in self.found.facts

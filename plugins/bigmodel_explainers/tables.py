@@ -48,7 +48,8 @@ class Permutation(bm.Explainer):
     """What a measure loses where the values of a feature are shuffled among the samples (Breiman, 2001;
     Fisher et al., 2019): near 0 for a feature that the model does not use.
 
-    `deviations` are those of the single shuffles, of several inputs by their names, and `measured` is the metric of the samples as they are.
+    `deviations` are those of the single shuffles, of several inputs by their names, and `measured` is the
+    metric of the samples as they are.
 
     Args:
         repeats: how often each feature is shuffled.

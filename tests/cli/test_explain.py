@@ -144,7 +144,35 @@ def test_a_language_model_is_asked_for_what_comes_after_a_text(tmp_path: Path) -
     assert [float(row[-2] if "█" in row[-1] else row[-1]) for row in rows] == [0, 0, 0, 0, 1]
 
 
+class Both(bm.Layer):
+    """What two tables say of two classes: the second's one feature decides."""
+
+    def __call__(self, first: Any, second: Any) -> Any:
+        return bm.layers.Dense(2)(first) + second * np.float32([-9, 9])
+
+
+def test_several_tables_are_explained_by_all_their_features(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    x = np.random.default_rng(0).normal(size=(60, 5)).astype("float32")
+    split = bm.Split({"first": x[:, :4], "second": x[:, 4:]}, (x[:, 4] > 0).astype("int64"))
+    data = bm.Data("tables", split, split, labels=("no", "yes"))
+    monkeypatch.setattr("bigmodel_core.cli.explained.load_data", lambda *_: data)
+    model = Both()
+    model.build(bm.Spec(("N", 4)), bm.Spec(("N", 1)), seed=0)
+    bm.save(model, tmp_path / "model.safetensors", data=data)
+    everything = explained(tmp_path / "model.safetensors", "--method", "permutation", "--json").json
+    one = explained(tmp_path / "model.safetensors", "--method", "shapley", "--sample", 3, "--json").json
+    for found in (everything, one):
+        names = [item["name"] for item in found["features"]]
+        assert names[0] == "second column 1"
+        assert sorted(names[1:]) == [f"first column {number}" for number in range(1, 5)]
+    assert "deviation" in everything["features"][0]
+    assert "second column 1" in explained(tmp_path / "model.safetensors", "--method", "permutation").out
+
+
 REFUSED = [
+    (("--sample", 0, "--metric", "f1"), 2, "a metric is for methods that measure"),
     (("--sample", 99), 2, "there is no sample 99: csv has 12 test samples.*use 0 to 11"),
     (("--sample", 0, "--text", "a"), 2, "a sample and a text were both given"),
     (("--text", "a"), 2, "trained on csv, whose samples are no texts"),
