@@ -19,10 +19,9 @@ from bigmodel_core.nn.layer import Layer
 from bigmodel_core.nn.loss import Loss
 from bigmodel_core.nn.model import Model
 from bigmodel_core.nn.network import Network
-from bigmodel_core.registry import config
 from bigmodel_core.train.by_output import Losses, make_loss
 from bigmodel_core.train.checkpoint import read
-from bigmodel_core.train.described import each_described
+from bigmodel_core.train.described import loss_of
 from bigmodel_core.train.job import encoded
 from bigmodel_core.train.sample_losses import sample_losses
 from bigmodel_core.train.samples import Samples
@@ -151,10 +150,8 @@ def _resolved(model: Any, loss: Any) -> tuple[Network, Loss | Losses, Any]:
         return model.network, model.step.loss if loss is None else make_loss(loss), model.encoding
     if isinstance(model, (str, Path)):
         content = read(model)
-        own = content.options.get("loss") if content.options else None
-        if loss is None and own is not None:
-            found = each_described(own, lambda item: config.from_config("loss", item))
-            return content.restore().network, make_loss(found), content.about.encoding
+        if loss is None and content.options:
+            return content.restore().network, make_loss(loss_of(content.options)), content.about.encoding
         model = content.restore()
     checked = check_model(model)
     network = checked if isinstance(checked, Network) else checked.network

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import functools
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
@@ -174,15 +173,13 @@ def trainer_of(content: Checkpoint, data: Data, metrics: list[Metric] | None = N
         metrics: those of its training if None.
     """
     from bigmodel_core.cli.usual import loss_for, metrics_for
-    from bigmodel_core.registry import config
-    from bigmodel_core.train.described import each_described
+    from bigmodel_core.train.described import loss_of, metrics_of
     from bigmodel_core.train.trainer import Trainer
 
     options = content.options
     if options:
-        loss = each_described(options["loss"], functools.partial(config.from_config, "loss"))
-        if metrics is None:
-            metrics = each_described(options["metrics"], functools.partial(config.from_config, "metric"))
+        loss = loss_of(options)
+        metrics = metrics_of(options) if metrics is None else metrics
     else:
         loss = loss_for(content.about.config, data)
         metrics = metrics_for(data) if metrics is None else metrics

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import functools
 from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
@@ -20,7 +19,7 @@ from bigmodel_core.registry import config
 from bigmodel_core.reporting.tested import Tested
 from bigmodel_core.train import runs
 from bigmodel_core.train.checkpoint import Checkpoint, read
-from bigmodel_core.train.described import each_described
+from bigmodel_core.train.described import loss_of, metrics_of
 from bigmodel_core.train.run import Run
 from bigmodel_core.train.trainer import Trainer
 
@@ -84,10 +83,8 @@ def tested_on(content: Checkpoint, data: Data) -> Tested:
     split = data.splits()[PART]
     if split.y is None:
         raise UsageError("the samples have no targets to compare with.", where=f"{data.name}/{PART}")
-    made = functools.partial(functools.partial, config.from_config)
-    loss = each_described(content.options["loss"], made("loss"))
-    metrics = each_described(content.options["metrics"], made("metric"))
-    trainer = Trainer(content.restore(), loss, metrics=metrics)
+    options = content.options
+    trainer = Trainer(content.restore(), loss_of(options), metrics=metrics_of(options))
     return Tested(trainer, data, PART, trainer.evaluate(split))
 
 

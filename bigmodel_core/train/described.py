@@ -54,3 +54,21 @@ def each_described(described_items: Any, read: Callable[[Any], Any]) -> Any:
     if isinstance(described_items, list):
         return [read(item) for item in described_items]
     return read(described_items)
+
+
+def loss_of(options: Mapping[str, Any]) -> Any:
+    """The loss, or losses by output, of a run's options, as `Trainer` takes them.
+
+    Raises:
+        UnknownNameError, ConfigError: one cannot be made any more.
+    """
+    return each_described(options["loss"], lambda item: config.from_config("loss", item))
+
+
+def metrics_of(options: Mapping[str, Any]) -> Any:
+    """The metrics of a run's options, as `Trainer` takes them.
+
+    Raises:
+        UnknownNameError, ConfigError: one cannot be made any more.
+    """
+    return each_described(options["metrics"], lambda item: config.from_config("metric", item))
