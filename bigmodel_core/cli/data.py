@@ -17,6 +17,9 @@ DataDir = Annotated[
     Path | None,
     typer.Option("--data-dir", metavar="PATH", help="The folder or file that holds the data set."),
 ]
+DataOfRun = Annotated[
+    str | None, typer.Option("--data", metavar="NAME", help="The data set.  [default: that of training]")
+]
 SkipBroken = Annotated[
     bool, typer.Option("--skip-broken", help="Skip images that cannot be read, and count them.")
 ]

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 import typer
 
 from bigmodel_core.cli.app import command_app
-from bigmodel_core.cli.data import DataDir
+from bigmodel_core.cli.data import DataDir, DataOfRun
 from bigmodel_core.cli.fairness import by_group, show
 from bigmodel_core.cli.membership import attacked
 from bigmodel_core.cli.membership import show as show_leak
@@ -34,10 +34,7 @@ def evaluate(
             metavar="[RUN]", help="A run, a checkpoint or an ONNX file.  [default: the newest run]"
         ),
     ] = None,
-    data_name: Annotated[
-        str | None,
-        typer.Option("--data", metavar="NAME", help="The data set.  [default: that of training]"),
-    ] = None,
+    data_name: DataOfRun = None,
     data_dir: DataDir = None,
     part: Annotated[str, typer.Option("--split", metavar="NAME", help="test, train or validation.")] = "test",
     metrics: Annotated[

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 import typer
 
 from bigmodel_core.cli.app import command_app
-from bigmodel_core.cli.data import DataDir
+from bigmodel_core.cli.data import DataDir, DataOfRun
 from bigmodel_core.cli.terminal import AsJson, Output
 from bigmodel_core.errors import UsageError
 
@@ -38,10 +38,7 @@ def explain(
             " permutation, or shapley of one sample; else integrated-gradients]",
         ),
     ] = None,
-    data_name: Annotated[
-        str | None,
-        typer.Option("--data", metavar="NAME", help="The data set.  [default: that of training]"),
-    ] = None,
+    data_name: DataOfRun = None,
     data_dir: DataDir = None,
     part: Annotated[str, typer.Option("--split", metavar="NAME", help="test, train or validation.")] = "test",
     sample: Annotated[

@@ -8,7 +8,7 @@ from typing import Annotated
 import typer
 
 from bigmodel_core.cli.app import command_app
-from bigmodel_core.cli.data import DataDir
+from bigmodel_core.cli.data import DataDir, DataOfRun
 from bigmodel_core.cli.terminal import AsJson, Output, size
 from bigmodel_core.errors import UsageError
 
@@ -24,10 +24,7 @@ def report(
         Path | None,
         typer.Option("--out", metavar="FILE", help="The page.  [default: report.html in the run]"),
     ] = None,
-    data_name: Annotated[
-        str | None,
-        typer.Option("--data", metavar="NAME", help="The data set.  [default: that of training]"),
-    ] = None,
+    data_name: DataOfRun = None,
     data_dir: DataDir = None,
     as_json: AsJson = False,
 ) -> None:
