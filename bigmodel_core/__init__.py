@@ -33,6 +33,7 @@ _PLACES = {
     "bigmodel_core.data.split": ("Split",),
     "bigmodel_core.data.target": ("Target",),
     "bigmodel_core.data.text_stream": ("TextStream",),
+    "bigmodel_core.data.timeline": ("Timeline",),
     "bigmodel_core.data.tokenizer": ("Tokenizer", "Tokens"),
     "bigmodel_core.explaining.attribution": ("Attribution",),
     "bigmodel_core.explaining.explain": ("explain",),

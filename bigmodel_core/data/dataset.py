@@ -20,6 +20,7 @@ from bigmodel_core.data.ragged import free_axis
 from bigmodel_core.data.sampling import split_indices
 from bigmodel_core.data.source import Source
 from bigmodel_core.data.split import Split
+from bigmodel_core.data.timeline import Timeline
 from bigmodel_core.data.tokenizer import Tokenizer
 from bigmodel_core.data.tree import mapped
 from bigmodel_core.errors import BigmodelError, ConfigError, DataError, UsageError
@@ -319,6 +320,25 @@ class Dataset(ABC):
             encoding: of the training data.
         """
         return None
+
+    def timelines(self, data_dir: Path | None, encoding: Encoding) -> list[Timeline]:
+        """The whole series in the files, one or several, for forecasts past their ends. For data sets of
+        series.
+
+        Args:
+            data_dir: as for `load`.
+            encoding: of the training data.
+
+        Raises:
+            UsageError: the data set is none of series.
+            DataError: files that are missing or corrupt.
+        """
+        name = getattr(type(self), "name", type(self).__name__)
+        raise UsageError(
+            f"the model was trained on {name}, which is no series.",
+            fix="forecast with a model of a series, as in: bigmodel train n-beats --data series --data-dir"
+            " FILE.csv",
+        )
 
     @classmethod
     def example(cls, folder: Path) -> None:

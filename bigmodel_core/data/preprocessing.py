@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Mapping
 from dataclasses import asdict, dataclass
 from typing import Any
@@ -10,6 +11,17 @@ import numpy as np
 
 from bigmodel_core.errors import ConfigError, DtypeError, ShapeError
 from bigmodel_core.graph.dtypes import COMPUTED_FLOATS
+
+
+def shape_along(count: int, raw_shape: tuple[int, ...]) -> tuple[int, ...]:
+    """The shape in which some numbers meet a sample: all of it, its first axis, or each value.
+
+    >>> shape_along(1, (3, 4)), shape_along(3, (3, 4)), shape_along(12, (3, 4))
+    ((), (3, 1), (3, 4))
+    """
+    if count == 1:
+        return ()
+    return (count,) + (1,) * (len(raw_shape) - 1) if count == raw_shape[0] else raw_shape
 
 
 @dataclass(frozen=True)
@@ -21,7 +33,7 @@ class Preprocessing:
     Args:
         scale: factor on the raw values, such as 1 / 255.
         mean, std: one number for all values, or one for each entry of the first axis of `raw_shape`: each
-            channel of (C, H, W), each feature of (k,).
+            channel of (C, H, W), each feature of (k,); or one for each value of a sample, in their order.
         raw_dtype: number type of raw input: an integer type such as "uint8", or "float32" or "float64". It is
             float64 if float32 cannot distinguish the values, as for timestamps.
         raw_shape: shape of one raw sample, without the sample axis. Model input has the same shape.
@@ -45,10 +57,10 @@ class Preprocessing:
         for field in ("mean", "std"):
             values = tuple(float(value) for value in np.atleast_1d(getattr(self, field)))
             object.__setattr__(self, field, values)
-            if len(values) not in {1, *self.raw_shape[:1]}:
+            if len(values) not in {1, *self.raw_shape[:1], math.prod(self.raw_shape)}:
                 raise ConfigError(
-                    f"{field} has {len(values)} values, expected 1 or as many as the first axis of "
-                    f"raw_shape {tuple(self.raw_shape)}.",
+                    f"{field} has {len(values)} values, expected 1, as many as the first axis of "
+                    f"raw_shape {tuple(self.raw_shape)}, or one for each value.",
                     where="Preprocessing",
                 )
         object.__setattr__(self, "raw_shape", tuple(int(size) for size in self.raw_shape))
@@ -158,9 +170,8 @@ class Preprocessing:
 
     def _steps(self, number: np.dtype[Any]) -> tuple[Any, np.ndarray, np.ndarray]:
         """Scale, mean and std, the latter two shaped to meet the axis they belong to."""
-        per_axis = (-1,) + (1,) * (len(self.raw_shape) - 1)
         mean, std = (
-            np.array(values, number).reshape(per_axis if len(values) > 1 else (1,))
+            np.array(values, number).reshape(shape_along(len(values), self.raw_shape) or (1,))
             for values in (self.mean, self.std)
         )
         return number.type(self.scale), mean, std

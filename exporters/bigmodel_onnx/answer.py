@@ -10,7 +10,7 @@ from typing import ClassVar
 import numpy as np
 
 from bigmodel_core.data.encoding import Encoding
-from bigmodel_core.data.preprocessing import Preprocessing
+from bigmodel_core.data.preprocessing import Preprocessing, shape_along
 from bigmodel_core.errors import ConfigError, ExportError
 from bigmodel_core.graph.spec import Shape, Spec, format_shape
 from bigmodel_core.nn.probabilities import classified, most_probable_spans
@@ -68,7 +68,7 @@ def _along_samples(
     emitter: Emitter, values: Sequence[float] | np.ndarray, raw_shape: tuple[int, ...], dtype: str
 ) -> str:
     array = np.asarray(values, dtype)
-    return emitter.array(array.reshape(() if len(array) == 1 else (-1,) + (1,) * (len(raw_shape) - 1)))
+    return emitter.array(array.reshape(shape_along(len(array), raw_shape)))
 
 
 @dataclass(frozen=True)

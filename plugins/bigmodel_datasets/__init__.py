@@ -9,7 +9,8 @@ from bigmodel_datasets.image_folder import ImageFolder
 from bigmodel_datasets.masked_text import MaskedText
 from bigmodel_datasets.mnist import FashionMnist, Mnist
 from bigmodel_datasets.question_answers import QuestionAnswers
-from bigmodel_datasets.series import Series, Sine, Sunspots
+from bigmodel_datasets.series import Series
+from bigmodel_datasets.sunspots import Sine, Sunspots
 from bigmodel_datasets.table import Csv
 from bigmodel_datasets.text import Text
 from bigmodel_datasets.text_classification import TextClassification

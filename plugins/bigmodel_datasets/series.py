@@ -1,9 +1,8 @@
-"""Time series cut into windows: a run of values, and the value that comes next."""
+"""Time series in CSV files cut into windows: a run of rows, and the values that come next."""
 
 from __future__ import annotations
 
 from dataclasses import dataclass, replace
-from importlib.resources import files
 from pathlib import Path
 from typing import ClassVar
 
@@ -11,173 +10,44 @@ import numpy as np
 
 import bigmodel_core as bm
 from bigmodel_core.errors import ConfigError, DataError
-from bigmodel_datasets.csv_file import Table, column_of, parsed, read_rows
+from bigmodel_datasets.dates import KINDS
 from bigmodel_datasets.one_file import one_file
+from bigmodel_datasets.series_file import Recorded, read_series
 from bigmodel_datasets.standard import known_for, standardising
-
-
-def windows(series: np.ndarray, length: int) -> tuple[np.ndarray, np.ndarray]:
-    """All runs of `length` values of a series, (n, length, 1), and the value after each, (n, 1).
-
-    >>> x, y = windows(np.arange(5.0), 3)
-    >>> x[..., 0].tolist(), y[:, 0].tolist()
-    ([[0.0, 1.0, 2.0], [1.0, 2.0, 3.0]], [3.0, 4.0])
-    """
-    runs = np.lib.stride_tricks.sliding_window_view(series, length)[: len(series) - length]
-    return np.ascontiguousarray(runs[..., np.newaxis]), series[length:, np.newaxis].copy()
-
-
-def _refuse_folder(name: str, data_dir: Path | None) -> None:
-    if data_dir is not None:
-        raise DataError(
-            f"{name} is not read from a folder.",
-            where=str(data_dir),
-            fix="leave the data directory out, or load another data set from it.",
-        )
-
-
-@dataclass(frozen=True)
-class Sunspots(bm.Dataset):
-    """Yearly mean sunspot numbers from 1700 to 2008, forecast from the years before.
-
-    A sample is a run of years (length, 1), its target the year that follows, both in hundreds of spots;
-    `Trainer.predict` and metrics are in spots. The
-    last `test_fraction` of the years are the test targets; no training sample sees them. It comes with the
-    package (NOAA's National Geophysical Data Center, public domain).
-
-    Args:
-        length: years in a sample.
-        test_fraction: share of the targets, the latest ones, in the test split.
-
-    >>> data = Sunspots(length=20).load()
-    >>> data.train.x.shape, data.test.x.shape
-    ((217, 20, 1), (72, 20, 1))
-    """
-
-    name: ClassVar[str] = "sunspots"
-    length: int = 20
-    test_fraction: float = 0.25
-
-    def __post_init__(self) -> None:
-        bm.check_number(self, "length", whole=True, at_least=1)
-        bm.check_number(self, "test_fraction", above=0, below=1)
-
-    def load(self, data_dir: Path | None = None) -> bm.Data:
-        """The data; x is (n, length, 1) float32, y is (n, 1) float32.
-
-        Raises:
-            DataError: the installed file is damaged, a folder was named, or too few windows for two splits.
-        """
-        _refuse_folder(self.name, data_dir)
-        x, y = windows(_bundled(), self.length) if self.length < 309 else (np.zeros(0), np.zeros(0))
-        test = round(len(y) * self.test_fraction)
-        if not 0 < test < len(y):
-            raise DataError(
-                f"309 years give {max(309 - self.length, 0)} windows of {self.length}, too few for splits.",
-                where=self.name,
-                fix="use shorter windows, or another test_fraction.",
-            )
-        preprocessing = bm.Preprocessing(scale=1 / 100, raw_dtype="float32", raw_shape=(self.length, 1))
-        spots = replace(preprocessing, raw_shape=(1,))
-        x, y = preprocessing.apply(x), spots.apply(y)
-        return bm.Data(
-            name=self.name,
-            train=bm.Split(x[:-test], y[:-test], reach=self.length),
-            test=bm.Split(x[-test:], y[-test:], reach=self.length),
-            task="regression",
-            preprocessing=preprocessing,
-            target_preprocessing=spots,
-            input_meaning=f"mean sunspot numbers of {self.length} successive years",
-            source="Yearly mean sunspot numbers 1700 to 2008, National Geophysical Data Center (NOAA), public"
-            " domain",
-        )
-
-
-def _bundled() -> np.ndarray:
-    resource = files("bigmodel_datasets") / "data" / "sunspots.csv"
-    try:
-        lines = resource.read_text("utf-8").split()[1:]
-        series = np.array([float(line.partition(",")[2]) for line in lines], np.float32)
-    except (OSError, ValueError) as error:
-        series, problem = np.zeros(0, np.float32), f"cannot read it: {error}."
-    else:
-        problem = f"it holds {len(series)} years."
-    if len(series) != 309:
-        raise DataError(
-            problem, where="sunspots.csv", fix="install bigmodel again; its data file is damaged."
-        )
-    return series
-
-
-@dataclass(frozen=True)
-class Sine(bm.Dataset):
-    """Sine waves of random phase and frequency; the target is the next value.
-
-    Args:
-        length: values in a sample.
-        samples: how many waves there are; the last fifth is the test split.
-        noise: deviation of the normal noise on the values of a sample; targets have none.
-        seed: key of phases, frequencies and noise.
-
-    >>> Sine(length=30, samples=100).load().train.x.shape
-    (80, 30, 1)
-    """
-
-    name: ClassVar[str] = "sine"
-    length: int = 50
-    samples: int = 1000
-    noise: float = 0.0
-    seed: int = 0
-
-    def __post_init__(self) -> None:
-        bm.check_number(self, "length", whole=True, at_least=1)
-        bm.check_number(self, "samples", whole=True, at_least=5)
-        bm.check_number(self, "noise", at_least=0)
-        bm.check_number(self, "seed", whole=True, at_least=0)
-
-    def load(self, data_dir: Path | None = None) -> bm.Data:
-        """The data; x is (n, length, 1) float32, y is (n, 1) float32.
-
-        Raises:
-            DataError: a folder was named.
-        """
-        _refuse_folder(self.name, data_dir)
-        generator = np.random.default_rng(self.seed)
-        phase = generator.uniform(0, 2 * np.pi, (self.samples, 1))
-        frequency = generator.uniform(0.1, 0.5, (self.samples, 1))
-        values = np.sin(phase + frequency * np.arange(self.length + 1))
-        y = values[:, -1:].astype(np.float32)
-        x = values[:, :-1] + self.noise * generator.normal(size=(self.samples, self.length))
-        preprocessing = bm.Preprocessing(raw_dtype="float32", raw_shape=(self.length, 1))
-        everything = bm.Split(preprocessing.apply(x[..., np.newaxis]), y)
-        test = np.arange(self.samples - self.samples // 5, self.samples)
-        return bm.Data(
-            name=self.name,
-            train=everything.take(np.arange(test[0])),
-            test=everything.take(test),
-            task="regression",
-            preprocessing=preprocessing,
-            input_meaning=f"{self.length} successive values of a sine wave",
-            source="computed; no licence needed",
-        )
 
 
 @dataclass(frozen=True)
 class Series(bm.Dataset):
-    """A time series in a column of a CSV file: each value is forecast from those before it.
+    """Time series in a CSV file: values are forecast from those before them; a row is a point in time.
 
-    A sample is a run of values (length, 1), its target the value that follows; a row is a point in time. The
-    last `test_fraction` of the targets are the test split. Values are standardised in float64 with the mean
-    and deviation of those that training sees, targets too; `Trainer.predict` and metrics are in the units of
-    the column. A validation split is the end of the training samples, and windows that reach into it are left
-    out.
+    A sample is a window of `length` rows of all columns, (length, columns), its target the `horizon` values
+    that follow: (horizon,) of one column, (horizon, k) of several. The last `test_fraction` of the windows of
+    each series are the test split; no training sample reaches into their targets. Columns are standardised in
+    float64 with the mean and deviation of the rows that training sees, targets too; `Trainer.predict` and
+    metrics are in the units of the file. A validation split is the end of the training samples, and windows
+    that reach into it are left out.
 
     Args:
-        column: name or number of the column; numbers count from 0, negative ones from the end.
-        length: values in a sample.
+        column: name or number of the one column to forecast; numbers count from 0, negative ones from the
+            end. It is not used if `target` or `columns` are given.
+        length: rows in a sample.
         header: whether the first row names the columns; None finds out.
-        test_fraction: share of the targets, the latest ones, in the test split.
+        test_fraction: share of the windows, the latest ones, in the test split.
         delimiter: character between two cells.
+        target: columns to forecast; those of `columns` if there are none.
+        columns: columns that a sample has; those of `target` besides.
+        known: columns known in advance, such as holidays or prices: a sample has them `horizon` rows ahead,
+            too. Rows at the end in which only these are filled are the future of a forecast.
+        horizon: how many values are forecast at once.
+        date: column of dates, which have to be one step apart. It gives a sample sine and cosine of hour,
+            weekday and month.
+        calendar: which of these; what differs from row to row if there are none, and "none" for none.
+        by: column that names the series of each row, if there are several; no window has rows of two.
+        season: rows until the series comes round again, such as 12 for months; 0 if it does not. It is what
+            the seasonal naive forecast repeats, and the model does not know it.
+        gaps: "refuse" empty cells, or "fill" them along a straight line between their neighbours.
+        step: how far dates are apart, as decided in training.
+        seen: names of the series in training.
 
     `data_dir` is the file, or a folder with this one `.csv` file in it.
     """
@@ -188,51 +58,100 @@ class Series(bm.Dataset):
     header: bool | None = None
     test_fraction: float = 0.2
     delimiter: str = ","
+    target: tuple[str, ...] = ()
+    columns: tuple[str, ...] = ()
+    known: tuple[str, ...] = ()
+    horizon: int = 1
+    date: str = ""
+    calendar: tuple[str, ...] = ()
+    by: str = ""
+    season: int = 0
+    gaps: str = "refuse"
+    step: str = ""
+    seen: tuple[str, ...] = ()
 
     def __post_init__(self) -> None:
         bm.check_number(self, "length", whole=True, at_least=1)
+        bm.check_number(self, "horizon", whole=True, at_least=1)
+        bm.check_number(self, "season", whole=True, at_least=0)
         bm.check_number(self, "test_fraction", above=0, below=1)
         if len(self.delimiter) != 1 or self.delimiter in '"\r\n':
             raise ConfigError(f"delimiter is {self.delimiter!r}, expected one character.", where="series")
+        for field in ("target", "columns", "known", "calendar", "seen"):
+            object.__setattr__(self, field, tuple(getattr(self, field)))
+        if self.gaps not in ("refuse", "fill"):
+            raise ConfigError(f"gaps is {self.gaps!r}, expected refuse or fill.", where="series")
+        if unknown := [kind for kind in self.calendar if kind not in (*KINDS, "none")]:
+            raise ConfigError(
+                f"calendar is {unknown[0]!r}, expected {', '.join(KINDS)} or none.", where="series"
+            )
+        if self.season > self.length:
+            raise ConfigError(
+                f"a season of {self.season} rows does not fit in a window of {self.length}.",
+                where="series",
+                fix=f"use a length of at least {self.season}.",
+            )
+        if self.known and self.length < self.horizon:
+            raise ConfigError(
+                f"windows of {self.length} rows cannot show what is known of {self.horizon} rows ahead.",
+                where="series",
+                fix=f"use a length of at least {self.horizon}.",
+            )
 
     def load(self, data_dir: Path | None = None, like: bm.Encoding | None = None) -> bm.Data:
-        """The data; x is (n, length, 1) float32, y is (n, 1) float32.
+        """The data; x is (n, length, columns) float32, y is (n, horizon) or (n, horizon, k) float32.
 
         Raises:
-            DataError: no file, a cell that cannot be used (names file, line and column), or too few values.
+            DataError: no file, a cell or date that cannot be used (names file, line and column), or too few
+                values.
             ConfigError: a column that is not there.
         """
         path = one_file(self.name, ".csv", data_dir)
-        table = self._table(path)
-        values = np.array([table.number(row, table.target) for row in table.rows], np.float64)
-        count = len(values) - self.length
-        test = round(count * self.test_fraction)
-        if not 0 < test < count:
-            raise DataError(
-                f"{len(values)} values give {max(count, 0)} windows of {self.length}, too few for splits.",
-                where=str(path),
-                fix="use shorter windows, or another test_fraction.",
-            )
-        shape = (self.length, 1)
-        preprocessing = known_for(like, shape) or standardising(
-            values[: len(values) - test, np.newaxis], shape
+        found = read_series(path, self)
+        cut = [self._cut(line, path) for line in found.lines]
+        seen = np.concatenate(
+            [line.columns(0, self._seen(line, test)) for line, test in zip(found.lines, cut, strict=True)]
         )
-        scaling = replace(preprocessing, raw_shape=(1,))
-        x, y = windows(values, self.length)
-        x, y = preprocessing.apply(x), scaling.apply(y)
-        title = table.names[table.target]
+        k, wide = found.lines[0].values.shape[1], seen.shape[1]
+        shape = (self.length, wide)
+        preprocessing = known_for(like, shape) or tiled(standardising(seen, (wide,)), shape)
+        scaling = self._target_scaling(preprocessing, wide, k)
+        parts: dict[str, list[tuple[np.ndarray, ...]]] = {"train": [], "test": []}
+        for number, (line, test) in enumerate(zip(found.lines, cut, strict=True)):
+            x, y = line.windows()
+            y = y if k > 1 else y[..., 0]
+            # Series are ordered by the time that is left to their ends, so that the last samples are the
+            # latest of each.
+            left = np.arange(len(x))[::-1]
+            first = len(x) - test
+            for part, rows in (
+                ("train", slice(0, first - self.horizon + 1)),
+                ("test", slice(first, None)),
+            ):
+                whose = np.full(len(x[rows]), number)
+                parts[part].append(
+                    (preprocessing.apply(x[rows]), scaling.apply(y[rows]), left[rows] * -1, whose)
+                )
+        splits = {part: self._split(items, found) for part, items in parts.items()}
+        title = ", ".join(found.targets)
+        several = f" of {len(found.lines)} series" if self.by else ""
         return bm.Data(
             name=self.name,
-            train=bm.Split(x[:-test], y[:-test], reach=self.length),
-            test=bm.Split(x[-test:], y[-test:], reach=self.length),
+            train=splits["train"],
+            test=splits["test"],
             task="regression",
             preprocessing=preprocessing,
             target_preprocessing=scaling,
-            target=title if table.is_named else "",
-            input_meaning=f"{self.length} successive values of {title}",
-            source=f"{path.name}, {len(values)} rows, {title}",
-            made_by=replace(self, column=title if table.is_named else table.target),
+            target=title if found.is_named else "",
+            input_meaning=f"{self.length} successive values of {', '.join(found.inputs)}{several}",
+            source=f"{path.name}, {found.rows} rows, {title}",
+            notes=found.notes,
+            made_by=found.made_by,
         )
+
+    def timelines(self, data_dir: Path | None, encoding: bm.Encoding) -> list[bm.Timeline]:
+        """The whole series in the file; see `Dataset.timelines`."""
+        return list(read_series(one_file(self.name, ".csv", data_dir), self).lines)
 
     @classmethod
     def example(cls, folder: Path) -> None:
@@ -241,14 +160,44 @@ class Series(bm.Dataset):
         rows = [f"{day},{10 * np.sin(day / 6) + noise[day]:.4f}\n" for day in range(120)]
         (folder / "example.csv").write_text("".join(["day,value\n", *rows]), "utf-8")
 
-    def _table(self, path: Path) -> Table:
-        rows = read_rows(path, self.delimiter)
-        first = [cell.strip() for cell in rows[0][1]]
-        is_named = isinstance(self.column, str) and parsed(self.column, int) is None
-        header = self.header
-        if header is None:
-            column = column_of(self.column, first if is_named else None, len(first), path, "column")
-            header = is_named or parsed(first[column], float) is None
-        names = first if header else [f"column {number}" for number in range(1, len(first) + 1)]
-        column = column_of(self.column, names if header else None, len(first), path, "column")
-        return Table(path, names, rows[1:] if header else rows, column, header)
+    def _cut(self, line: bm.Timeline, path: Path) -> int:
+        """How many windows of a series, the last ones, are the test split."""
+        count = max(len(line) - self.length - self.horizon + 1, 0)
+        test = round(count * self.test_fraction)
+        if not 0 < test <= count - self.horizon:
+            ahead = "" if self.horizon == 1 else f" with {self.horizon} values after each"
+            raise DataError(
+                f"{len(line)} values give {count} windows of {self.length}{ahead}, too few for splits.",
+                where=f"{path}: {line.name}" if line.name else str(path),
+                fix=f"use shorter windows{'' if self.horizon == 1 else ', a shorter horizon'}, or another"
+                " test_fraction.",
+            )
+        return test
+
+    def _seen(self, line: bm.Timeline, test: int) -> int:
+        """The rows that training may see."""
+        return len(line) - self.horizon + 1 - test
+
+    def _target_scaling(self, steps: bm.Preprocessing, wide: int, k: int) -> bm.Preprocessing:
+        if wide == 1:
+            return replace(steps, raw_shape=(self.horizon,))
+        shape = (self.horizon,) if k == 1 else (self.horizon, k)
+        mean, std = np.array(steps.mean)[:k], np.array(steps.std)[:k]
+        return tiled(bm.Preprocessing(1.0, tuple(mean), tuple(std), steps.raw_dtype, (k,)), shape)
+
+    def _split(self, items: list[tuple[np.ndarray, ...]], found: Recorded) -> bm.Split:
+        x, y, time, whose = (np.concatenate(arrays) for arrays in zip(*items, strict=True))
+        reach = (self.length + self.horizon - 1) * len(items)
+        if len(items) == 1:
+            return bm.Split(x, y, reach=reach)
+        order = np.lexsort((whose, time))
+        names = np.array([line.name for line in found.lines])[whose[order]]
+        return bm.Split(x[order], y[order], reach=reach, columns={self.by: names})
+
+
+def tiled(steps: bm.Preprocessing, shape: tuple[int, ...]) -> bm.Preprocessing:
+    """Steps for each column as steps for windows of them, or for runs of the only one."""
+    if len(steps.mean) == 1:
+        return replace(steps, raw_shape=shape)
+    rows = shape[0]
+    return replace(steps, mean=steps.mean * rows, std=steps.std * rows, raw_shape=shape)
