@@ -122,6 +122,7 @@ _MODULES = {
     "probabilities": "bigmodel_core.nn.probabilities",
     "registry": "bigmodel_core.registry",
     "shrinking": "bigmodel_core.shrinking",
+    "sklearn": "bigmodel_core.sklearn",
     "status": "bigmodel_core.kernels.status",
     "testing": "bigmodel_core.testing",
 }
@@ -192,6 +193,7 @@ if TYPE_CHECKING:
     from bigmodel_core import plot as plot
     from bigmodel_core import registry as registry
     from bigmodel_core import shrinking as shrinking
+    from bigmodel_core import sklearn as sklearn
     from bigmodel_core import testing as testing
     from bigmodel_core.data import conforming as conforming
     from bigmodel_core.data import files as files

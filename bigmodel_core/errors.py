@@ -178,6 +178,10 @@ class DataError(BigmodelError):
     """A data set or file of data that is missing, empty, corrupt or does not fit the model."""
 
 
+class EstimatorError(DataError, ValueError):
+    """Samples or targets that an estimator cannot learn from; a ValueError, too, as in scikit-learn."""
+
+
 class CheckpointError(BigmodelError):
     """A checkpoint that is missing, torn, tampered with or does not fit the model."""
 

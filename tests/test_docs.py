@@ -24,6 +24,7 @@ WITH_EXAMPLES = (
     "onnx",
     "plugins",
     "reports",
+    "scikit_learn",
     "shrinking",
     "training",
 )
@@ -122,6 +123,14 @@ def test_the_examples_of_the_page_on_generating_run(tmp_path: Path, monkeypatch:
 def test_the_examples_of_the_page_on_reports_run(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.chdir(tmp_path)
     run_each(python_blocks(ROOT / "docs" / "reports.md"))
+
+
+def test_the_examples_of_the_page_on_scikit_learn_run(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    run_each(python_blocks(ROOT / "docs" / "scikit_learn.md"))
+    assert (tmp_path / "model.onnx").exists()
 
 
 def test_the_examples_of_the_page_on_privacy_run() -> None:
