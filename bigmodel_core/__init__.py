@@ -93,6 +93,7 @@ _PLACES = {
     "bigmodel_core.train.checkpoint": ("load", "save"),
     "bigmodel_core.train.compiling": ("compile",),
     "bigmodel_core.train.energy": ("Energy",),
+    "bigmodel_core.train.forecasting": ("Forecast", "SeriesForecast", "forecast"),
     "bigmodel_core.train.generation": ("generate",),
     "bigmodel_core.train.history": ("deciding_loss",),
     "bigmodel_core.train.learning_rate_finder": ("find_learning_rate",),

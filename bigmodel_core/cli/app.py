@@ -36,6 +36,7 @@ COMMANDS: dict[str, dict[str, str]] = {
         "export": "Write a run's best checkpoint as an ONNX file, verified.",
         "shrink": "Make a trained model smaller, train it on, compare both.",
         "predict": "Predict arrays, images or table rows with a trained model.",
+        "forecast": "Forecast past the end of a series with a trained model.",
         "generate": "Write on after a prompt with a trained language model.",
     },
     "Look": {

@@ -29,6 +29,7 @@ class Timeline:
         targets: the names of the columns that are forecast.
         date: what a row is called, such as "1960-12"; None if rows have no dates.
         place: the file, for messages.
+        notes: what was decided while it was read, one sentence each.
 
     >>> line = Timeline(np.arange(5.0)[:, None], length=2, horizon=2)
     >>> x, y = line.windows()
@@ -46,6 +47,7 @@ class Timeline:
     targets: tuple[str, ...] = ()
     date: Callable[[int], str] | None = None
     place: str = ""
+    notes: tuple[str, ...] = ()
 
     def __post_init__(self) -> None:
         for field in ("length", "horizon"):

@@ -32,16 +32,19 @@ def in_recorded_units(outputs: Any, encoding: Encoding | None) -> Any:
     """A model's outputs, or its targets, in the units of the recorded targets, if those were scaled.
 
     Args:
-        outputs: (n, k) numbers; several outputs as a tuple stay as they are.
+        outputs: (n, k) numbers, or (n, k, q) with quantiles of each; several outputs as a tuple stay as they
+            are.
         encoding: of the training data.
 
     Returns:
         float64 if the numbers were scaled.
     """
     steps = None if encoding is None else encoding.target_preprocessing
-    if steps is None or not isinstance(outputs, np.ndarray) or outputs.shape[1:] != steps.raw_shape:
+    if steps is None or not isinstance(outputs, np.ndarray):
         return outputs
-    return steps.invert(outputs)
+    if outputs.ndim > 2 and outputs.shape[1:-1] == steps.raw_shape:
+        return np.stack([steps.invert(outputs[..., level]) for level in range(outputs.shape[-1])], -1)
+    return steps.invert(outputs) if outputs.shape[1:] == steps.raw_shape else outputs
 
 
 def fitted_metric(metric: Metric, encoding: Encoding | None) -> Metric:

@@ -110,6 +110,7 @@ def read_series(path: Path, options: Series) -> Recorded:
         calendar=options.calendar or (kinds or ("none",) if dates is not None else ()),
         seen=options.seen or (tuple(by_series) if columns.by is not None else ()),
     )
+    lines[0] = replace(lines[0], notes=tuple(notes))
     return Recorded(
         tuple(lines),
         tuple(table.names[number] for number in columns.targets),

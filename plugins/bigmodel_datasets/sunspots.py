@@ -89,6 +89,14 @@ class Sunspots(bm.Dataset):
             " domain",
         )
 
+    def timelines(self, data_dir: Path | None, encoding: bm.Encoding) -> list[bm.Timeline]:
+        """All years; see `Dataset.timelines`."""
+        _refuse_folder(self.name, data_dir)
+        years = _bundled()[:, np.newaxis].astype(np.float64)
+        return [
+            bm.Timeline(years, length=self.length, targets=("sunspots",), date=lambda row: str(1700 + row))
+        ]
+
 
 def _bundled() -> np.ndarray:
     resource = files("bigmodel_datasets") / "data" / "sunspots.csv"

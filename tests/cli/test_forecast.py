@@ -1,0 +1,81 @@
+"""`bigmodel forecast`: the table, the files, the chart, and what is refused."""
+
+from __future__ import annotations
+
+import csv
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+from .conftest import run_all, run_here
+
+ROWS = [f"{1990 + row // 12}-{row % 12 + 1:02},{100 + 30 * np.sin(row / 4):.3f}" for row in range(100)]
+DATA = "series:target=level,date=month,length=12,horizon=4"
+
+
+@pytest.fixture(scope="module")
+def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A folder with a run of a series."""
+    folder = tmp_path_factory.mktemp("forecast")
+    (folder / "level.csv").write_text("\n".join(["month,level", *ROWS]) + "\n")
+    train = ("train", "rnn-regressor", "--set", "units=4", "--data", DATA, "--data-dir", "level.csv")
+    run_all(folder, (*train, "--epochs", 1, "--validation", 0))
+    return folder
+
+
+@pytest.fixture(autouse=True)
+def _inside(folder: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.chdir(folder)
+
+
+def test_the_table_has_the_horizon_with_dates() -> None:
+    result = run_here("forecast")
+    assert result.code == 0, result.err
+    assert [line.split()[0] for line in result.out.splitlines()] == [
+        "Date", "1998-05", "1998-06", "1998-07", "1998-08",
+    ]  # fmt: skip
+
+
+def test_json_has_the_numbers_of_the_table() -> None:
+    rows = run_here("forecast", "--steps", 6, "--json").json["rows"]
+    lines = run_here("forecast", "--steps", 6).out.splitlines()[-6:]
+    assert [[row["date"], f"{row['level']:.6g}"] for row in rows] == [line.split() for line in lines]
+
+
+def test_files_hold_table_and_chart() -> None:
+    result = run_here("forecast", "--steps", 2, "--out", "f.csv", "--plot", "f.svg")
+    assert "2 rows written to f.csv" in result.out and "Drawn in f.svg" in result.out
+    with open("f.csv", newline="") as file:
+        assert [row["date"] for row in csv.DictReader(file)] == ["1998-05", "1998-06"]
+    assert "steps after 1998-04" in Path("f.svg").read_text()
+
+
+def test_another_file_goes_on_from_its_own_end() -> None:
+    Path("other.csv").write_text("\n".join(["month,level", *ROWS[:40]]) + "\n")
+    assert run_here("forecast", "--data-dir", "other.csv", "--json").json["rows"][0]["date"] == "1993-05"
+
+
+@pytest.mark.parametrize(
+    ("arguments", "code", "message"),
+    [
+        (("--steps", 0), 2, "--steps"),
+        (("--plot", "f.png"), 2, "cannot be written as '.png'"),
+        (("--out", "f.txt"), 2, "cannot be written as '.txt'"),
+        (("--out", "there/f.csv"), 2, "no folder there"),
+        (("--data-dir", "short.csv"), 1, "there are 9 values, and the model looks at 12"),
+        (("--data-dir", "missing.csv"), 1, "missing.csv"),
+    ],
+)
+def test_wrong_usage_and_bad_files_are_refused(
+    arguments: tuple[object, ...], code: int, message: str
+) -> None:
+    Path("short.csv").write_text("\n".join(["month,level", *ROWS[:9]]) + "\n")
+    result = run_here("forecast", *arguments)
+    assert (result.code, message in result.err) == (code, True), result.err
+
+
+def test_a_file_for_onnx_runtime_is_refused() -> None:
+    assert run_here("export", "level.onnx", "--quiet").code == 0
+    result = run_here("forecast", "level.onnx")
+    assert result.code == 2 and "does not go on from its own forecasts" in result.err
