@@ -48,6 +48,7 @@ class Data:
         tokenizer: what made tokens of texts; x is then tokens, -1 where there is none.
         target_tokenizer: what made tokens of targets that are texts.
         ignore: a label that counts nothing in losses and metrics, such as -1 where a text has ended.
+        category_sizes: how many codes each column of categories has, of a table that has some.
         notes: decisions that a user may want to change, one sentence each.
         made_by: the data set, with all options as decided; that which loads it if None.
         data_dir: the file or folder it was read from, if one was named.
@@ -74,6 +75,7 @@ class Data:
     tokenizer: Tokenizer | None = None
     target_tokenizer: Tokenizer | None = None
     ignore: int | None = None
+    category_sizes: tuple[int, ...] | None = None
 
     def __post_init__(self) -> None:
         if self.task not in get_args(Task):
@@ -214,6 +216,11 @@ class Data:
         if len(whole) < len(arrays):
             return None
         return max((int(array.max()) for array in whole if array.size), default=-1) + 1 or None
+
+    @property
+    def categories(self) -> tuple[int, ...] | None:
+        """How many codes each column of categories has; None if samples are no such table."""
+        return self.category_sizes
 
     @property
     def target_vocabulary(self) -> int | None:

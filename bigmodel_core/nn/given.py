@@ -44,6 +44,10 @@ def _input_names(model: Layer | Network, count: int) -> tuple[str, ...]:
     return (model if isinstance(model, Network) else model.network).input_names
 
 
+def _layer_of(model: Layer | Network) -> Layer:
+    return model.layer if isinstance(model, Network) else model
+
+
 def inputs_of(model: Layer | Network, x: Any) -> tuple[Any, ...]:
     """What a user passed for the inputs of a model, one item per input.
 
@@ -57,6 +61,8 @@ def inputs_of(model: Layer | Network, x: Any) -> tuple[Any, ...]:
         return x
     if isinstance(x, Mapping):
         names = _input_names(model, len(x))
+        if len(x) == len(names) == 1 and set(x) == set(_layer_of(model)._argument_names(1)):
+            return tuple(x.values())
         if set(names) != set(x):
             raise DataError(
                 f"the samples have the inputs {', '.join(map(str, x))}; the model takes {', '.join(names)}.",

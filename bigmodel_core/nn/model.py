@@ -55,6 +55,11 @@ class Model(Layer):
         return "binary_cross_entropy" if is_single else self.loss
 
     @property
+    def usual_metrics(self) -> tuple[str, ...] | Mapping[str, Any]:
+        """The names of the metrics for the model as it is; of several outputs a dict."""
+        return self.metrics
+
+    @property
     def usual_rate(self) -> float | None:
         """The optimizer's initial learning rate for the model as it is; None is the optimizer's default."""
         return self.learning_rate
@@ -62,7 +67,7 @@ class Model(Layer):
     def fitted(self, data: Data, loss: Loss | None = None) -> Self:
         """The same model with its sizes set for a data set, as far as it has the fields `classes` and
         `outputs`, or `vocabulary` and `target_vocabulary` for the tokens of texts; `context`, where it is
-        less than the longest text has.
+        less than the longest text has; `categories` for the codes of a table.
 
         Two classes take one score, that of class 1, where the task is "binary" and the model is trained by
         cross-entropy, or where a loss of one score was chosen; else each class takes one.
@@ -78,6 +83,8 @@ class Model(Layer):
         for name in {"vocabulary", "target_vocabulary"} & names:
             if (size := getattr(data, name)) is not None:
                 changes[name] = size
+        if "categories" in names and data.categories is not None:
+            changes["categories"] = data.categories
         texts = [
             array.shape[1]
             for split in data.splits().values()

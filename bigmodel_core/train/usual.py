@@ -40,6 +40,9 @@ def usual_optimizer(model: Model | None) -> Optimizer:
 
 def usual_metrics(model: Model | None) -> Metrics:
     """The metrics that a model names, else none."""
-    if model is not None and isinstance(model.metrics, Mapping):
-        return make_metrics(model.metrics)
-    return [] if model is None else make_list("metric", model.metrics, owner=owner_of(type(model), "metrics"))
+    if model is None:
+        return []
+    names = model.usual_metrics
+    if isinstance(names, Mapping):
+        return make_metrics(names)
+    return make_list("metric", names, owner=owner_of(type(model), "metrics"))

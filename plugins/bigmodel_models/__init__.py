@@ -23,6 +23,7 @@ from bigmodel_models.recurrent import (
 )
 from bigmodel_models.resnet import Resnet18, Resnet20, Resnet50
 from bigmodel_models.seq2seq import Seq2seqGru
+from bigmodel_models.tabular_mlp import TabularMlp
 from bigmodel_models.transformer import Transformer
 from bigmodel_models.vgg import Vgg11, Vgg16
 from bigmodel_models.vit import Vit
@@ -53,6 +54,7 @@ __all__ = [
     "RnnClassifier",
     "RnnRegressor",
     "Seq2seqGru",
+    "TabularMlp",
     "TimeSeriesForecaster",
     "Transformer",
     "Vgg11",
@@ -69,6 +71,7 @@ def bigmodel_models() -> list[type[bm.Model]]:
         LogisticRegression,
         LinearSvm,
         Mlp,
+        TabularMlp,
         Lenet,
         RnnRegressor,
         RnnClassifier,
