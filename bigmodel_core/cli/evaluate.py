@@ -8,6 +8,8 @@ from typing import TYPE_CHECKING, Annotated, Any
 import typer
 
 from bigmodel_core.cli.app import command_app
+from bigmodel_core.cli.compared import compared
+from bigmodel_core.cli.compared import show as show_compared
 from bigmodel_core.cli.data import DataDir, DataOfRun
 from bigmodel_core.cli.fairness import by_group, show
 from bigmodel_core.cli.membership import attacked
@@ -104,6 +106,7 @@ def evaluate(
             if not isinstance(value, float):
                 output.line(f"{name}")
                 output.matrix(value)
+        show_compared(facts, output)
     if by is not None and groups is not None:
         facts["groups"] = {"by": by, "favourable": groups[0], **groups[1].to_dict()}
         if not as_json:
@@ -144,7 +147,9 @@ def _checkpoint(
 ) -> tuple[dict[str, Any], tuple[Data, Split]]:
     """The measures, with what was measured."""
     from bigmodel_core.cli.sources import known_of, load_data
+    from bigmodel_core.train.baselines import is_series
     from bigmodel_core.train.checkpoint import read
+    from bigmodel_core.train.forecasting import quantiles_of
 
     content = read(path)
     data = load_data(data_name, data_dir, known_of(content))
@@ -158,6 +163,8 @@ def _checkpoint(
         "samples": len(split),
         "metrics": trainer.evaluate(split, batch_size, strategy=strategy),
     }
+    if is_series(data):
+        facts |= compared(data, split, trainer.predict(split, batch_size), quantiles_of(trainer.network))
     return facts, (data, split)
 
 
@@ -198,6 +205,7 @@ def _file(
     from bigmodel_core.cli.sources import load_data
     from bigmodel_core.cli.usual import metrics_for
     from bigmodel_core.nn.predictions import scores_of
+    from bigmodel_core.train.baselines import is_series
     from bigmodel_core.train.by_output import named_metrics
     from bigmodel_core.train.evaluation import fitted_metric, in_recorded_units
 
@@ -215,9 +223,11 @@ def _file(
             fix="evaluate the run.",
         )
     truth = in_recorded_units(split.y, predictor.known.encoding)
+    predicted = []
     for start in range(0, len(split), batch_size):
         outputs = predictor.run(*predictor.prepared(split.x, start, start + batch_size))
         first = scores_of(outputs, predictor.are_probabilities)
+        predicted.append(first)
         assert truth is not None
         target = truth[start : start + batch_size]
         states = [item.update(state, first, target) for item, state in zip(metrics, states, strict=True)]
@@ -233,4 +243,6 @@ def _file(
             for name, value in zip(named_metrics(metrics), results, strict=True)
         },
     }
+    if is_series(data):
+        facts |= compared(data, split, np.concatenate(predicted), ())
     return facts, (data, split)

@@ -9,6 +9,8 @@ from typing import TYPE_CHECKING, Any
 import typer
 
 from bigmodel_core.cli.app import STOPPED
+from bigmodel_core.cli.compared import compared
+from bigmodel_core.cli.compared import show as show_compared
 from bigmodel_core.cli.sources import RUNS
 from bigmodel_core.cli.terminal import Output, metric
 
@@ -22,7 +24,9 @@ if TYPE_CHECKING:
 def finish(trainer: Trainer, history: History, data: Data, folder: Path, output: Output) -> None:
     """Measure the best checkpoint on the test samples, note it, and say what to do next."""
     from bigmodel_core.generating.writer import writes
+    from bigmodel_core.train.baselines import is_series
     from bigmodel_core.train.checkpoint import read
+    from bigmodel_core.train.forecasting import quantiles_of
     from bigmodel_core.train.history import plain
 
     profiled = _profiled(trainer)
@@ -34,6 +38,8 @@ def finish(trainer: Trainer, history: History, data: Data, folder: Path, output:
     trainer.network.load_state(read(folder).state)
     found = trainer.evaluate(data.test) if data.test.y is not None else {}
     results = {"best_epoch": best.epoch if best else None, "test": plain(found)}
+    if is_series(data):
+        results |= compared(data, data.test, trainer.predict(data.test), quantiles_of(trainer.network.layer))
     if trainer.record is not None:
         trainer.record.note(results=results)
     if not output.as_json:
@@ -46,6 +52,7 @@ def finish(trainer: Trainer, history: History, data: Data, folder: Path, output:
             if not isinstance(value, float):
                 output.line(name)
                 output.matrix(value)
+        show_compared(results, output)
         if trainer.profile is not None:
             _show(trainer.profile, output)
         typed = shlex.quote(str(folder))
@@ -53,6 +60,8 @@ def finish(trainer: Trainer, history: History, data: Data, folder: Path, output:
         output.say(f"\nSaved in {folder}. Next:")
         if data.tokenizer is not None and writes(trainer.network):
             output.say(f'  bigmodel generate {typed} --prompt "..."')
+        if is_series(data):
+            output.say(f"  bigmodel forecast {typed}")
         output.say(f"  bigmodel export model.onnx{which}")
         output.say(f"  bigmodel evaluate {typed}")
         output.say(f"  bigmodel report {typed}")

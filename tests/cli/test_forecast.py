@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import csv
+import json
 from pathlib import Path
 
 import numpy as np
@@ -75,7 +76,22 @@ def test_wrong_usage_and_bad_files_are_refused(
     assert (result.code, message in result.err) == (code, True), result.err
 
 
-def test_a_file_for_onnx_runtime_is_refused() -> None:
+def test_a_file_for_onnx_runtime_is_measured_and_makes_no_forecast() -> None:
     assert run_here("export", "level.onnx", "--quiet").code == 0
     result = run_here("forecast", "level.onnx")
+    assert run_here("evaluate", "level.onnx", "--json").json["compared"][0]["mae"] == pytest.approx(
+        run_here("evaluate", "--json").json["compared"][0]["mae"]
+    )
     assert result.code == 2 and "does not go on from its own forecasts" in result.err
+
+
+def test_a_model_is_measured_beside_simple_forecasts() -> None:
+    facts = run_here("evaluate", "--json").json
+    assert [row["name"] for row in facts["compared"]] == ["the model", "naive", "linear autoregression"]
+    assert facts["compared"][0]["mae"] == pytest.approx(facts["metrics"]["mean_absolute_error"])
+    assert "linear autoregression" in run_here("evaluate").out
+
+
+def test_a_run_keeps_what_it_was_compared_with(folder: Path) -> None:
+    (manifest,) = folder.glob("runs/*/run.json")
+    assert [row["name"] for row in json.loads(manifest.read_text())["results"]["compared"]][1] == "naive"
