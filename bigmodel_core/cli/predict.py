@@ -40,7 +40,11 @@ def predict(
     ] = False,
     out: Annotated[
         Path | None,
-        typer.Option("--out", metavar="FILE", help="Write every prediction to a .csv or .jsonl file."),
+        typer.Option(
+            "--out",
+            metavar="PATH",
+            help="Write every prediction to a .csv or .jsonl file, or masks to a folder.",
+        ),
     ] = None,
     as_json: AsJson = False,
 ) -> None:
@@ -49,7 +53,8 @@ def predict(
     ONNX files are run by ONNX Runtime alone. Images get the size, the channels and the preprocessing of the
     data the model was trained on; so do integers in arrays. Floats in arrays are taken as they are. A
     model of several inputs takes a .npz with an array for each of them, by name. A model that was trained on
-    texts takes texts.
+    texts takes texts. Of a model that says of each pixel what it shows, --out FOLDER gets a mask for each
+    image, as large as the image: a PNG whose pixels are the numbers of classes.
     """
     if (data is None) == (not inputs):
         raise UsageError(
@@ -57,7 +62,7 @@ def predict(
             fix="as in: bigmodel predict model.onnx digit.png, or: bigmodel predict model.onnx --data digits",
         )
     from bigmodel_core.cli.inputs import ARRAYS, is_file, read_lines
-    from bigmodel_core.cli.prediction_file import check_target, write_predictions
+    from bigmodel_core.cli.prediction_file import check_target
     from bigmodel_core.cli.predictor import load
 
     if out is not None:
@@ -79,11 +84,28 @@ def predict(
         rows += zip(names, predictor.predictions(*batches), strict=True)
     records = [{"input": name, **prediction.to_dict()} for name, prediction in rows]
     if out is not None:
-        write_predictions(out, records)
-        output.say(f"{count(len(records))} predictions written to {out}")
+        _write(out, rows, records, output, inputs)
     elif not as_json:
         _show(output, [(name, prediction, None) for name, prediction in rows])
     output.result(records)
+
+
+def _write(
+    out: Path,
+    rows: list[tuple[str, Prediction]],
+    records: list[dict[str, Any]],
+    output: Output,
+    inputs: list[str] | None = None,
+) -> None:
+    """Write all predictions to a file, or masks to a folder."""
+    from bigmodel_core.cli.mask_files import write_masks
+    from bigmodel_core.cli.prediction_file import is_folder, write_predictions
+
+    if is_folder(out):
+        write_masks(out, rows, [Path(name) for name in inputs or ()])
+    else:
+        write_predictions(out, records)
+    output.say(f"{count(len(rows))} predictions written to {out}")
 
 
 def _no_answer(predictor: Predictor) -> UsageError:
@@ -106,7 +128,6 @@ def _predict_data(
     """Predict a test set: some samples with the truth, and the share that is right."""
     import numpy as np
 
-    from bigmodel_core.cli.prediction_file import write_predictions
     from bigmodel_core.cli.predictor import BATCH, check_samples
     from bigmodel_core.cli.sources import load_data
     from bigmodel_core.train.evaluation import in_recorded_units
@@ -119,7 +140,7 @@ def _predict_data(
         for start in range(0, len(data.test), BATCH)
         for prediction in predictor.predictions(*predictor.prepared(data.test.x, start, start + BATCH))
     ]
-    if truth is not None and truth.ndim > 1:
+    if truth is not None and truth.ndim == 2:
         found = [_counted(item, truth[row] != data.ignore, data) for row, item in enumerate(found)]
     labels = predictor.known.labels or data.labels
     every = [
@@ -131,14 +152,6 @@ def _predict_data(
         for position, prediction in enumerate(found)
     ]
     rows = every[:number]
-    if out is not None:
-        write_predictions(
-            out,
-            [
-                {"input": key, **prediction.to_dict(), **({} if truth is None else {"truth": true})}
-                for key, prediction, true in every
-            ],
-        )
     result: dict[str, Any] = {
         "data": data.name,
         "split": "test",
@@ -151,9 +164,12 @@ def _predict_data(
     summary = f"{count(len(data.test))} test samples of {data.name}, computed by {predictor.by}"
     if truth is not None and found[0].index is not None:
         counts = truth != data.ignore if data.ignore is not None else np.ones(truth.shape, bool)
-        guessed = np.concatenate([np.atleast_1d(np.asarray(prediction.index)) for prediction in found])
+        if found[0].is_mask:
+            guessed = np.array([prediction.index for prediction in found])[counts]
+        else:
+            guessed = np.concatenate([np.atleast_1d(np.asarray(prediction.index)) for prediction in found])
         right, number = int(np.sum(guessed == truth[counts])), int(counts.sum())
-        of = f" of {count(number)} steps" if truth.ndim > 1 else ""
+        of = f" of {count(number)} {'steps' if truth.ndim == 2 else 'pixels'}" if truth.ndim > 1 else ""
         result |= {"right": right, "accuracy": right / max(number, 1)}
         summary += f": {count(right)}{of} right, accuracy {right / max(number, 1):.4f}"
     elif truth is not None:
@@ -164,7 +180,11 @@ def _predict_data(
         _show(output, rows)
         output.say(f"\n{summary}")
     if out is not None:
-        output.say(f"{count(len(every))} predictions written to {out}")
+        records = [
+            {"input": key, **prediction.to_dict(), **({} if truth is None else {"truth": true})}
+            for key, prediction, true in every
+        ]
+        _write(out, [(key, prediction) for key, prediction, _ in every], records, output)
     output.result(result)
 
 
@@ -209,8 +229,12 @@ def _in_a_row(indices: list[int], data: Any) -> str:
 
 
 def _truth(true: Any, labels: Any, prediction: Prediction, data: Any) -> Any:
+    from bigmodel_core.nn.predictions import in_shares
+
     if prediction.index is None:
         return true.tolist()
+    if prediction.is_mask:
+        return in_shares(true if data.ignore is None else true[true != data.ignore], labels)
     if isinstance(prediction.index, list):
         return _in_a_row(true[true != -1].tolist(), data)
     return labels[int(true)] if labels and int(true) < len(labels) else str(int(true))
@@ -229,7 +253,8 @@ def _show(output: Output, rows: list[tuple[str, Prediction, Any]]) -> None:
     columns = ["Input", "Text" if is_written else "Label" if is_class else "Value"]
     columns += ["Truth"] if has_truth else []
     columns += ["Probability"] if has_chances else []
-    columns += [""] if is_class and has_truth else []
+    is_judged = is_class and has_truth and not any(item.is_mask for _, item, _ in rows)
+    columns += [""] if is_judged else []
     lines = []
     for name, prediction, true in rows:
         line = [name, visible(prediction.text())]
@@ -237,7 +262,7 @@ def _show(output: Output, rows: list[tuple[str, Prediction, Any]]) -> None:
             line.append(visible(true) if isinstance(true, str) else Prediction(values=true).text())
         if has_chances:
             line.append("" if prediction.probability is None else f"{prediction.probability:.4f}")
-        if is_class and has_truth:
+        if is_judged:
             line.append("" if prediction.label == true else "wrong")
         lines.append(line)
     output.table(columns, lines, numbers=["Probability"] + ([] if is_class else ["Value", "Truth"]))

@@ -21,15 +21,25 @@ def check_target(path: Path) -> None:
     Raises:
         UsageError: the ending is none of those, or there is no such folder.
     """
+    if is_folder(path):
+        return
     if path.suffix.lower() not in SUFFIXES:
         raise UsageError(
             f"predictions cannot be written as '{path.suffix}'.",
             where=f"--out {path}",
             fix=f"use one of these endings: {', '.join(SUFFIXES)}.",
         )
-    if path.is_dir() or not path.parent.is_dir():
-        what = "there is a folder of this name." if path.is_dir() else f"there is no folder {path.parent}."
-        raise UsageError(what, where=f"--out {path}", fix="name a file in a folder that exists.")
+    if not path.parent.is_dir():
+        raise UsageError(
+            f"there is no folder {path.parent}.",
+            where=f"--out {path}",
+            fix="name a file in a folder that exists.",
+        )
+
+
+def is_folder(path: Path) -> bool:
+    """Whether a path names a folder of masks: it is one, or has no ending and is in a folder that exists."""
+    return path.is_dir() or (not path.suffix and not path.exists() and path.parent.is_dir())
 
 
 def write_predictions(path: Path, records: Sequence[Mapping[str, Any]]) -> None:
@@ -76,7 +86,7 @@ def _cells(record: Mapping[str, Any]) -> list[tuple[str, Any]]:
         elif name == "spans":
             found.append((name, shown(value)))
         elif name == "index" and isinstance(value, list):
-            found.append((name, " ".join(map(str, value))))
+            found.append((name, " ".join(map(str, _flat(value)))))
         else:
             found += _numbered("value" if name == "values" else name, value)
     return found

@@ -48,7 +48,7 @@ def image_shape(path: Path) -> tuple[int, int, int]:
         width, height = ImageOps.exif_transpose(image).size
         return 1 if grey else 3, height, width
 
-    found: tuple[int, int, int] = _opened(path, shape)
+    found: tuple[int, int, int] = opened(path, shape)
     return found
 
 
@@ -85,7 +85,7 @@ def read_image(path: Path, shape: tuple[int, int, int], white: float | None = No
         found = np.asarray(image, np.uint8)
         return found[np.newaxis] if channels == 1 else np.ascontiguousarray(found.transpose(2, 0, 1))
 
-    found: np.ndarray = _opened(path, pixels)
+    found: np.ndarray = opened(path, pixels)
     return found
 
 
@@ -95,7 +95,7 @@ def check_image(path: Path, white: float | None = None) -> None:
     Raises:
         DataError: as `read_image` says.
     """
-    _opened(path, lambda opened: _upright(opened, white).load())
+    opened(path, lambda opened: _upright(opened, white).load())
 
 
 def _upright(opened: Image, white: float | None) -> Image:
@@ -107,18 +107,23 @@ def _upright(opened: Image, white: float | None) -> Image:
     return kind.shown(ImageOps.exif_transpose(opened), white)
 
 
-def _opened(path: Path, use: Any) -> Any:
+def opened(path: Path, use: Any) -> Any:
+    """What a function of Pillow's image gives for a file.
+
+    Raises:
+        DataError: it is no image, is damaged or too large, or the function says so; names the file.
+    """
     from PIL import Image, UnidentifiedImageError
 
     try:
         # By stream: by name, Pillow maps TIFFs into memory, and mixes up the sides of those that are turned.
-        with path.open("rb") as stream, Image.open(stream) as opened:
-            if opened.width * opened.height > LARGEST_IMAGE:
+        with path.open("rb") as stream, Image.open(stream) as image:
+            if image.width * image.height > LARGEST_IMAGE:
                 raise DataError(
-                    f"the image has {opened.width}x{opened.height} pixels, more than {LARGEST_IMAGE:,}.",
+                    f"the image has {image.width}x{image.height} pixels, more than {LARGEST_IMAGE:,}.",
                     fix="make it smaller.",
                 )
-            return use(opened)
+            return use(image)
     except DataError as error:
         error.where = str(path)
         raise

@@ -19,8 +19,10 @@ class Prediction:
 
     Args:
         label: the name of the class, or its number if classes have no names; None for numbers. Where each
-            step of a sample has a class, their names in a row; or a text that the model wrote.
-        index: the number of the class, or of each step's class; None for numbers and written texts.
+            step of a sample has a class, their names in a row; where each pixel has one, the share of each
+            class; or a text that the model wrote.
+        index: the number of the class, or of each step's class, or of each pixel's, row by row; None for
+            numbers and written texts.
         probability: how probable the class is; for steps, on average.
         values: the predicted numbers, if there is no class.
         probabilities: those of all classes, by name; None for steps, and where the model tells that of the
@@ -30,12 +32,17 @@ class Prediction:
     """
 
     label: str | None = None
-    index: int | list[int] | None = None
+    index: int | list[int] | list[list[int]] | None = None
     probability: float | None = None
     values: Any = None
     probabilities: Mapping[str, float] | None = None
     outputs: Mapping[str, Any] | None = None
     spans: Sequence[Mapping[str, Any]] | None = None
+
+    @property
+    def is_mask(self) -> bool:
+        """Whether each pixel of an image has a class."""
+        return isinstance(self.index, list) and bool(self.index) and isinstance(self.index[0], list)
 
     def text(self) -> str:
         """The label, or the numbers."""
@@ -91,8 +98,8 @@ def predictions(
 
     Args:
         outputs: by name; "label" and "probability" are taken as they are, else the first output counts:
-            (n, C) scores, (n, T, C) scores of the steps of sequences, one score of two classes (n, 1) or
-            (n,), or any numbers.
+            (n, C) scores, (n, T, C) scores of the steps of sequences, (n, H, W, C) scores of the pixels of
+            images, C being the number of labels, one score of two classes (n, 1) or (n,), or any numbers.
         task: "classification", "binary" or "regression"; judged by shape and labels if None.
         labels: the names of the classes.
         are_probabilities: whether the model itself made probabilities of its scores.
@@ -110,9 +117,8 @@ def predictions(
         if chances is not None and chances.ndim == 1:
             chances = of_both(chances.astype(np.float64))
         _check_numbers(outputs["probability"], start)
-        if outputs["label"].ndim == 2:
-            steps = zip(outputs["label"].tolist(), outputs["probability"].mean(1).tolist(), strict=True)
-            return [Prediction(in_a_row(row, labels), row, chance) for row, chance in steps]
+        if outputs["label"].ndim > 1:
+            return _of_places(outputs["label"], outputs["probability"], labels)
         return _labelled(outputs["label"], outputs["probability"], labels, chances)
     scores = np.asarray(next(iter(outputs.values())))
     task = task or _task(scores, labels)
@@ -133,13 +139,23 @@ def _of_scores(
     scores: np.ndarray, task: str, labels: Sequence[str] | None, are_probabilities: bool
 ) -> list[Prediction]:
     of_classes = task in ("classification", "binary") and scores.dtype.kind == "f"
-    if not of_classes or not (is_single(scores) or scores.ndim in (2, 3)):
+    is_masks = scores.ndim == 4 and labels is not None and len(labels) == scores.shape[-1]
+    if not of_classes or not (is_single(scores) or scores.ndim in (2, 3) or is_masks):
         return [Prediction(values=sample.tolist()) for sample in scores]
     indices, chances = classified(scores, are_probabilities)
     if indices.ndim == 1:
         return _labelled(indices, chances[np.arange(len(indices)), indices], labels, chances)
-    steps = zip(indices.tolist(), chances.max(-1).mean(1), strict=True)
-    return [Prediction(in_a_row(row, labels), row, float(chance)) for row, chance in steps]
+    return _of_places(indices, chances.max(-1), labels)
+
+
+def _of_places(indices: np.ndarray, chances: np.ndarray, labels: Sequence[str] | None) -> list[Prediction]:
+    """What is predicted of the steps (n, T) or pixels (n, H, W) of samples."""
+    told = in_a_row if indices.ndim == 2 else in_shares
+    means = chances.reshape(len(chances), -1).mean(1, dtype=np.float64).tolist()
+    return [
+        Prediction(told(row, labels), row, chance)
+        for row, chance in zip(indices.tolist(), means, strict=True)
+    ]
 
 
 def _check_numbers(scores: np.ndarray, start: int) -> None:
@@ -180,6 +196,18 @@ def in_a_row(indices: Sequence[int], labels: Sequence[str] | None) -> str:
     """
     names = [class_name(index, labels) for index in indices]
     return ("" if labels and all(len(label) == 1 for label in labels) else " ").join(names)
+
+
+def in_shares(mask: Any, labels: Sequence[str] | None) -> str:
+    """The classes of the pixels of an image, each with its share, the largest first.
+
+    >>> in_shares([[1, 0], [0, 0]], ("ground", "cat"))
+    'ground: 75 %, cat: 25 %'
+    """
+    classes, counts = np.unique(np.asarray(mask), return_counts=True)
+    order = np.argsort(-counts, kind="stable")
+    shares = 100 * counts / max(counts.sum(), 1)
+    return ", ".join(f"{class_name(int(classes[k]), labels)}: {shares[k]:.2g} %" for k in order)
 
 
 def _task(scores: np.ndarray, labels: Sequence[str] | None) -> str:

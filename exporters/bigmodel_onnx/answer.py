@@ -102,7 +102,7 @@ class Numbers:
 
 @dataclass(frozen=True)
 class Answer:
-    """What the file says about a sample, or about each step of it: its label and how probable that is.
+    """What the file says about a sample, or about each step or pixel of it: its label and how probable.
 
     Args:
         task: "classification" (a score per class), "binary" (one score: above 0 means class 1).
@@ -116,7 +116,7 @@ class Answer:
         """Nodes after the model; returns the outputs label, probability and probabilities."""
         emitter.path = "answer"
         spec = emitter.specs[scores]
-        rows = spec.shape[:-1] if spec.ndim == 3 else spec.shape[:1]
+        rows = spec.shape[:-1] if spec.ndim > 2 else spec.shape[:1]
         if self.task == "classification":
             chances = scores if self.is_probability else emitter.Softmax(scores, axis=-1)
             label = emitter.ArgMax(scores, axis=spec.ndim - 1, keepdims=0)
@@ -204,13 +204,14 @@ def answer_for(output: Spec, known: Encoding, is_probability: bool) -> Answer | 
         )
     if task == "regression":
         return Numbers(steps) if steps is not None and output.shape[1:] == steps.raw_shape else None
-    if output.ndim == 3 and labels and len(labels) == output.shape[2]:
-        scores = output.shape[2]
+    if output.ndim in (3, 4) and labels and len(labels) == output.shape[-1]:
+        scores = len(labels)
     if scores is None or not output.is_float or (task == "binary" and scores not in (1, 2)):
         raise ConfigError(
             f"a model that gives {output} cannot be labelled as {task}.",
             where="Onnx.export",
-            fix="give scores (N, classes) or (N, T, classes), or leave with_preprocessing out.",
+            fix="give scores (N, classes), (N, T, classes) or (N, H, W, classes), or leave with_preprocessing"
+            " out.",
             shell="leave --with-preprocessing out.",
         )
     return Answer("binary" if scores == 1 else "classification", is_probability)

@@ -4,9 +4,11 @@ series, texts and folders of images."""
 from __future__ import annotations
 
 import bigmodel_core as bm
+from bigmodel_datasets.canvases import DigitMasks
 from bigmodel_datasets.digits import Digits
 from bigmodel_datasets.image_folder import ImageFolder
 from bigmodel_datasets.masked_text import MaskedText
+from bigmodel_datasets.masks import Masks
 from bigmodel_datasets.mnist import FashionMnist, Mnist
 from bigmodel_datasets.question_answers import QuestionAnswers
 from bigmodel_datasets.series import Series
@@ -19,10 +21,12 @@ from bigmodel_datasets.token_tags import TokenTags
 
 __all__ = [
     "Csv",
+    "DigitMasks",
     "Digits",
     "FashionMnist",
     "ImageFolder",
     "MaskedText",
+    "Masks",
     "Mnist",
     "QuestionAnswers",
     "Series",
@@ -46,4 +50,5 @@ def bigmodel_datasets() -> list[type[bm.Dataset]]:
         MaskedText,
         QuestionAnswers,
     ]
-    return [Digits, Mnist, FashionMnist, Sunspots, Sine, *texts, Csv, Series, ImageFolder]
+    images: list[type[bm.Dataset]] = [DigitMasks, ImageFolder, Masks]
+    return [Digits, Mnist, FashionMnist, Sunspots, Sine, *texts, Csv, Series, *images]

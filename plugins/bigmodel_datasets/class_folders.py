@@ -44,23 +44,19 @@ def _note(names: list[str], what: str) -> str:
     return f"{files} skipped ({what}): {some}."
 
 
-def folder_named(data_dir: Path | None) -> Path:
-    """The folder that holds the classes or splits.
+def folder_named(data_dir: Path | None, name: str) -> Path:
+    """The folder of a data set that holds the classes or splits.
 
     Raises:
         DataError: none is named, or it is no folder.
     """
     folders = (
-        [bm.files.existing(Path(data_dir))]
-        if data_dir is not None
-        else bm.files.environment_folders("image-folder")
+        [bm.files.existing(Path(data_dir))] if data_dir is not None else bm.files.environment_folders(name)
     )
     if not folders:
-        raise DataError(
-            "image-folder needs a folder to read.", where="image-folder", fix="name it with --data-dir DIR."
-        )
+        raise DataError(f"{name} needs a folder to read.", where=name, fix="name it with --data-dir DIR.")
     if not folders[0].is_dir():
-        raise DataError("it is a file.", where=str(folders[0]), fix="name the folder that holds the classes.")
+        raise DataError("it is a file.", where=str(folders[0]), fix="name the folder that holds the images.")
     return folders[0]
 
 

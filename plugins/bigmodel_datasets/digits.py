@@ -39,7 +39,7 @@ class Digits(bm.Dataset):
                 where=str(data_dir),
                 fix="leave the data directory out, or load another data set from it.",
             )
-        images, targets = _bundled()
+        images, targets = bundled_digits()
         preprocessing = bm.Preprocessing(
             scale=1 / 16, mean=(0.3053,), std=(0.376,), raw_dtype="uint8", raw_shape=images.shape[1:]
         )
@@ -59,7 +59,12 @@ class Digits(bm.Dataset):
         )
 
 
-def _bundled() -> tuple[np.ndarray, np.ndarray]:
+def bundled_digits() -> tuple[np.ndarray, np.ndarray]:
+    """The images, (n, 1, 8, 8) from 0 to 16, and what they show.
+
+    Raises:
+        DataError: the installed file is damaged.
+    """
     resource = files("bigmodel_datasets") / "data" / "digits.npz"
     try:
         with resource.open("rb") as stream, np.load(stream, allow_pickle=False) as arrays:

@@ -87,7 +87,7 @@ class ImageFolder(bm.Dataset):
                 or file.
             ConfigError: mean or std do not fit the channels.
         """
-        folder, passed_over, least = folder_named(data_dir), PassedOver(), 2 if like is None else 1
+        folder, passed_over, least = folder_named(data_dir, self.name), PassedOver(), 2 if like is None else 1
         parts = parts_of(folder, passed_over)
         found = {part: self._classes(place, passed_over, least) for part, place in parts.items()}
         labels = like.labels if like is not None and like.labels is not None else tuple(found["train"])

@@ -7,12 +7,14 @@ from bigmodel_losses.classification import BinaryCrossEntropy, CrossEntropy
 from bigmodel_losses.distillation import Distillation
 from bigmodel_losses.hinge import Hinge
 from bigmodel_losses.regression import Huber, MeanAbsoluteError, MeanSquaredError
+from bigmodel_losses.segmentation import Dice
 from bigmodel_losses.sequences import CTC
 
 __all__ = [
     "CTC",
     "BinaryCrossEntropy",
     "CrossEntropy",
+    "Dice",
     "Distillation",
     "Hinge",
     "Huber",
@@ -33,4 +35,5 @@ def bigmodel_losses() -> list[type[bm.Loss]]:
         MeanAbsoluteError,
         Huber,
         CTC,
+        Dice,
     ]

@@ -7,6 +7,7 @@ from bigmodel_metrics.classification import Accuracy, ConfusionMatrix, TopKAccur
 from bigmodel_metrics.precision_recall import F1, Precision, Recall
 from bigmodel_metrics.ranking import AUC
 from bigmodel_metrics.regression import R2, MeanAbsoluteError, MeanSquaredError, RootMeanSquaredError
+from bigmodel_metrics.segmentation import Dice, MeanIoU
 from bigmodel_metrics.tags import SequenceF1
 from bigmodel_metrics.texts import BLEU, ROUGE, Perplexity, TokenErrorRate
 
@@ -18,7 +19,9 @@ __all__ = [
     "ROUGE",
     "Accuracy",
     "ConfusionMatrix",
+    "Dice",
     "MeanAbsoluteError",
+    "MeanIoU",
     "MeanSquaredError",
     "Perplexity",
     "Precision",
@@ -50,4 +53,6 @@ def bigmodel_metrics() -> list[type[bm.Metric]]:
         ROUGE,
         TokenErrorRate,
         SequenceF1,
+        MeanIoU,
+        Dice,
     ]

@@ -16,7 +16,7 @@ _AVERAGES = ("macro", "micro", "weighted", "binary", "none")
 
 
 @dataclass(frozen=True)
-class _ByClass(bm.Metric):
+class ByClass(bm.Metric):
     """A score of each class, averaged."""
 
     average: str = "macro"
@@ -52,9 +52,9 @@ class _ByClass(bm.Metric):
             raise DataError("there are no samples to compute the metric from.", where=type(self).__name__)
         if self.average == "micro":
             return float(
-                self._score(hits.sum(keepdims=True), predicted.sum(keepdims=True), true.sum(keepdims=True))[0]
+                self.score(hits.sum(keepdims=True), predicted.sum(keepdims=True), true.sum(keepdims=True))[0]
             )
-        scores = self._score(hits, predicted, true)
+        scores = self.score(hits, predicted, true)
         if self.average == "none":
             return scores
         if self.average == "binary":
@@ -70,16 +70,17 @@ class _ByClass(bm.Metric):
         return float(scores[(predicted + true) > 0].mean())
 
     @abstractmethod
-    def _score(self, hits: np.ndarray, predicted: np.ndarray, true: np.ndarray) -> np.ndarray:
+    def score(self, hits: np.ndarray, predicted: np.ndarray, true: np.ndarray) -> np.ndarray:
         """The score of each class from its counts; 0 if it would be 0 / 0."""
 
 
-def _ratio(numerator: np.ndarray, denominator: np.ndarray) -> np.ndarray:
+def ratio(numerator: np.ndarray, denominator: np.ndarray) -> np.ndarray:
+    """Shares of counts; 0 for 0 / 0."""
     return np.asarray(numerator / np.maximum(denominator, 1))
 
 
 @dataclass(frozen=True)
-class Precision(_ByClass):
+class Precision(ByClass):
     """The fraction of samples predicted as a class that belong to it.
 
     Takes what Accuracy takes, and `ignore`, too. A class that was never predicted scores 0.
@@ -95,12 +96,12 @@ class Precision(_ByClass):
 
     name: ClassVar[str] = "precision"
 
-    def _score(self, hits: np.ndarray, predicted: np.ndarray, true: np.ndarray) -> np.ndarray:
-        return _ratio(hits, predicted)
+    def score(self, hits: np.ndarray, predicted: np.ndarray, true: np.ndarray) -> np.ndarray:
+        return ratio(hits, predicted)
 
 
 @dataclass(frozen=True)
-class Recall(_ByClass):
+class Recall(ByClass):
     """The fraction of a class's samples that were predicted as it.
 
     Takes what Accuracy takes; `average` is as for Precision. A class without samples scores 0.
@@ -111,12 +112,12 @@ class Recall(_ByClass):
 
     name: ClassVar[str] = "recall"
 
-    def _score(self, hits: np.ndarray, predicted: np.ndarray, true: np.ndarray) -> np.ndarray:
-        return _ratio(hits, true)
+    def score(self, hits: np.ndarray, predicted: np.ndarray, true: np.ndarray) -> np.ndarray:
+        return ratio(hits, true)
 
 
 @dataclass(frozen=True)
-class F1(_ByClass):
+class F1(ByClass):
     """The harmonic mean of precision and recall.
 
     Takes what Accuracy takes; `average` is as for Precision.
@@ -127,5 +128,5 @@ class F1(_ByClass):
 
     name: ClassVar[str] = "f1"
 
-    def _score(self, hits: np.ndarray, predicted: np.ndarray, true: np.ndarray) -> np.ndarray:
-        return _ratio(2 * hits, predicted + true)
+    def score(self, hits: np.ndarray, predicted: np.ndarray, true: np.ndarray) -> np.ndarray:
+        return ratio(2 * hits, predicted + true)

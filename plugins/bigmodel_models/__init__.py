@@ -25,6 +25,7 @@ from bigmodel_models.resnet import Resnet18, Resnet20, Resnet50
 from bigmodel_models.seq2seq import Seq2seqGru
 from bigmodel_models.tabular_mlp import TabularMlp
 from bigmodel_models.transformer import Transformer
+from bigmodel_models.unet import Unet
 from bigmodel_models.vgg import Vgg11, Vgg16
 from bigmodel_models.vit import Vit
 
@@ -57,6 +58,7 @@ __all__ = [
     "TabularMlp",
     "TimeSeriesForecaster",
     "Transformer",
+    "Unet",
     "Vgg11",
     "Vgg16",
     "Vit",
@@ -83,6 +85,7 @@ def bigmodel_models() -> list[type[bm.Model]]:
         Gpt,
         Llama,
         Transformer,
+        Unet,
         Bert,
         BertEncoder,
         BertClassifier,
