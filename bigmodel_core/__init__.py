@@ -25,6 +25,7 @@ _PLACES = {
     "bigmodel_core.data.augmentation": ("Augmentation", "Draws", "Mixing"),
     "bigmodel_core.data.dataset": ("Data", "Dataset"),
     "bigmodel_core.data.encoding": ("Encoding", "Task"),
+    "bigmodel_core.data.folds": ("folds",),
     "bigmodel_core.data.loader": ("Loader",),
     "bigmodel_core.data.preprocessing": ("Preprocessing",),
     "bigmodel_core.data.ragged": ("Ragged",),
@@ -207,6 +208,7 @@ if TYPE_CHECKING:
     from bigmodel_core.data.dataset import Dataset as Dataset
     from bigmodel_core.data.encoding import Encoding as Encoding
     from bigmodel_core.data.encoding import Task as Task
+    from bigmodel_core.data.folds import folds as folds
     from bigmodel_core.data.loader import Loader as Loader
     from bigmodel_core.data.preprocessing import Preprocessing as Preprocessing
     from bigmodel_core.data.sampling import batches as batches

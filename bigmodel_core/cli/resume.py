@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Any
 from bigmodel_core.cli.earlier import Earlier
 from bigmodel_core.cli.experiment_file import is_experiment, read_experiment
 from bigmodel_core.cli.finish import finish
+from bigmodel_core.cli.folds import fold_of
 from bigmodel_core.cli.terminal import Output
 from bigmodel_core.errors import CheckpointError, UsageError
 
@@ -91,6 +92,8 @@ def resume_run(
         state = (trainer.resumed.training or {})["state"]
         done = state["steps"]
         _check_rate(trainer, trainer.resumed.options["epochs"], state, run, epochs)
+    if isinstance(manifest.get("fold"), dict):
+        data = fold_of(data, manifest)
     output.say(f"resuming {run}", "dim")
     with output.progress():
         history = trainer.fit(

@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import contextlib
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -18,53 +19,113 @@ from bigmodel_core.errors import DataError, UsageError
 if TYPE_CHECKING:
     from bigmodel_core.data.dataset import Data
     from bigmodel_core.train.teacher import Teacher
+    from bigmodel_core.train.trainer import Trainer
 
 
 def start(
     experiment: Experiment, out: Path | None, checkpoint_every: int | None, profile: bool, output: Output
 ) -> None:
     """Make everything the experiment names, then train."""
-    from bigmodel_core import registry
-    from bigmodel_core.nn.loss import Loss
-    from bigmodel_core.train.trainer import Trainer
-
-    how = experiment.train
-    # Every name is looked up before the data is read, so that mistakes are reported at once.
-    model_class, dataset = experiment.model.cls(), experiment.data.make()
-    callbacks = [choice.make() for choice in experiment.callbacks]
-    teacher = None if how.teacher is None else _teacher(how)
-    earlier = None if how.start_from is None else Earlier.read(how.start_from, model_class)
-    taken = None if earlier is None else earlier.fields_for(experiment.model)
-    sketch = experiment.model.make(taken)
-    loss, metrics = experiment.make_loss(sketch), experiment.make_metrics()
-    augment, privacy = experiment.make_augmentations(), experiment.make_privacy()
-    energy = experiment.make_energy()
-    experiment.make_optimizer(sketch, 1)
-    data: Data = (
-        dataset.load(experiment.data_dir)
-        if earlier is None
-        else earlier.load(dataset, experiment.data, experiment.data_dir)
-    )
-    for note in data.notes:  # how the target was read may be what is wrong with it
-        output.say(note, "dim")
-    if isinstance(loss, Loss):
-        _check_loss(loss, data)
-    model = experiment.make_model(data, taken, () if earlier is None else earlier.kept(data))
-    loss = experiment.make_loss(model)
+    ready = Ready.of(experiment, output)
+    data, how = ready.data, experiment.train
     fraction = how.validation if how.validation and data.validation is None else None
-    kept, aside = parted(data, fraction)
-    steps = how.epochs * -(-kept // (how.batch_size * how.accumulate))
-    if metrics is None:
-        metrics = own_metrics(model) if how.loss is None else metrics_for(data)
-    experiment.check_monitor(metrics, validated=bool(fraction) or data.validation is not None)
-    title = registry.display_name(type(model)).replace("_", "-")
-    with folder_for(out, title) as folder:
+    with folder_for(out, ready.title) as folder:
+        trainer = ready.train(
+            data, folder, output, fraction=fraction, checkpoint_every=checkpoint_every, profile=profile
+        )
+    finish(trainer, trainer.history, data, folder, output)
+
+
+@dataclass(frozen=True)
+class Ready:
+    """An experiment whose names are all looked up and whose data are read.
+
+    Args:
+        experiment: what is to be trained, and how.
+        data: the data set.
+        title: what the model is called.
+        earlier: what its parameters begin with, if that is a trained model.
+        taken: the fields that the model takes from that.
+        teacher: whose scores are learned, too.
+    """
+
+    experiment: Experiment
+    data: Data
+    title: str
+    earlier: Earlier | None
+    taken: dict[str, Any] | None
+    teacher: Teacher | None
+
+    @classmethod
+    def of(cls, experiment: Experiment, output: Output) -> Ready:
+        """Look up every name, before the data are read, so that mistakes are reported at once."""
+        from bigmodel_core import registry
+        from bigmodel_core.nn.loss import Loss
+
+        how = experiment.train
+        model_class, dataset = experiment.model.cls(), experiment.data.make()
+        for choice in experiment.callbacks:
+            choice.make()
+        teacher = None if how.teacher is None else _teacher(how)
+        earlier = None if how.start_from is None else Earlier.read(how.start_from, model_class)
+        taken = None if earlier is None else earlier.fields_for(experiment.model)
+        sketch = experiment.model.make(taken)
+        loss = experiment.make_loss(sketch)
+        experiment.make_metrics()
+        experiment.make_augmentations()
+        experiment.make_privacy()
+        experiment.make_energy()
+        experiment.make_optimizer(sketch, 1)
+        data: Data = (
+            dataset.load(experiment.data_dir)
+            if earlier is None
+            else earlier.load(dataset, experiment.data, experiment.data_dir)
+        )
+        for note in data.notes:  # how the target was read may be what is wrong with it
+            output.say(note, "dim")
+        if isinstance(loss, Loss):
+            _check_loss(loss, data)
+        title = registry.display_name(model_class).replace("_", "-")
+        return cls(experiment, data, title, earlier, taken, teacher)
+
+    def train(
+        self,
+        data: Data,
+        folder: Path,
+        output: Output,
+        *,
+        fraction: float | None = None,
+        checkpoint_every: int | None = None,
+        profile: bool = False,
+        record: Mapping[str, Any] | None = None,
+    ) -> Trainer:
+        """Train a new model.
+
+        Args:
+            data: what on: the data set, or a fold of it.
+            folder: of the run.
+            output: where messages go.
+            fraction: of the training samples, which is held out.
+            checkpoint_every: steps between checkpoints within an epoch.
+            profile: whether to measure where the time of a step goes.
+            record: what the configuration of the run says besides.
+        """
+        from bigmodel_core.train.trainer import Trainer
+
+        experiment, earlier, how = self.experiment, self.earlier, self.experiment.train
+        model = experiment.make_model(data, self.taken, () if earlier is None else earlier.kept(data))
+        kept, aside = parted(data, fraction)
+        steps = how.epochs * -(-kept // (how.batch_size * how.accumulate))
+        metrics = experiment.make_metrics()
+        if metrics is None:
+            metrics = own_metrics(model) if how.loss is None else metrics_for(data)
+        experiment.check_monitor(metrics, validated=bool(fraction) or data.validation is not None)
         trainer = Trainer(
             model,
-            loss,
+            experiment.make_loss(model),
             experiment.make_optimizer(model, steps),
             metrics,
-            callbacks=callbacks,
+            callbacks=[choice.make() for choice in experiment.callbacks],
             seed=how.seed,
             device=how.device,
             out=folder,
@@ -72,17 +133,16 @@ def start(
             accumulate=how.accumulate,
             freeze=how.freeze,
             ema=how.ema,
-            privacy=privacy,
-            energy=energy,
-            teacher=teacher,
+            privacy=experiment.make_privacy(),
+            energy=experiment.make_energy(),
+            teacher=self.teacher,
         )
         if earlier is not None:
             output.say(earlier.put_into(model, data, how.seed, how.device), "dim")
-        output.say(
-            f"{title} on {data.name}: {len(data.train):,} samples{aside}, {len(data.test):,} to test.", "dim"
-        )
+        about = f"{self.title} on {data.name}: {len(data.train):,} samples{aside}"
+        output.say(f"{about}, {len(data.test):,} to test.", "dim")
         with output.progress():
-            history = trainer.fit(
+            trainer.fit(
                 data,
                 how.epochs,
                 how.batch_size,
@@ -92,12 +152,13 @@ def start(
                 record={
                     "validation_fraction": fraction,
                     **({} if earlier is None else {"from": str(earlier.path.resolve())}),
+                    **(record or {}),
                 },
-                augment=augment,
+                augment=experiment.make_augmentations(),
                 workers=how.workers,
                 profile=profile,
             )
-    finish(trainer, history, data, folder, output)
+        return trainer
 
 
 def parted(data: Data, fraction: float | None) -> tuple[int, str]:

@@ -75,6 +75,14 @@ def train(
         bool, option("--tensorboard", None, "Write what TensorBoard shows into the run folder, too.")
     ] = False,
     validation: Validation = None,
+    folds: Annotated[
+        int | None,
+        option("--folds", "N", "Train N times, holding out another part each time, and sum up."),
+    ] = None,
+    groups: Annotated[
+        str | None,
+        option("--groups", "COLUMN", "With --folds: samples that share a cell are held out together."),
+    ] = None,
     monitor: Annotated[
         str | None,
         option("--monitor", "MEASURE", "What decides the best epoch, as val_loss or val_accuracy."),
@@ -165,6 +173,7 @@ def train(
             "from": start_from,
             "set": options, "data": data, "optimizer": optimizer, "schedule": schedule, "callback": callbacks,
             "tensorboard": tensorboard or None, "out": out, "skip_broken": skip_broken or None,
+            "folds": folds, "groups": groups,
         }  # fmt: skip
         refuse_changes({name: value for name, value in fixed.items() if value is not None})
         resume_run(list(what or ()), data_dir, epochs, device, checkpoint_every, workers, profile, output)
@@ -176,9 +185,17 @@ def train(
     if skip_broken:
         experiment = replace(experiment, data=replace(experiment.data, more=skipping(True)))
     from bigmodel_core.cli.experiment import with_changes
+
+    experiment = with_changes(experiment, {**changes, "workers": workers})
+    if folds is not None or groups is not None:
+        from bigmodel_core.cli.folds import check_folds, train_folds
+
+        others = {"validation": validation, "checkpoint_every": checkpoint_every, "profile": profile or None}
+        train_folds(experiment, out, check_folds(folds, others), groups, output)
+        return
     from bigmodel_core.cli.start import start
 
-    start(with_changes(experiment, {**changes, "workers": workers}), out, checkpoint_every, profile, output)
+    start(experiment, out, checkpoint_every, profile, output)
 
 
 # What is to be trained --------------------------------------------------------------------------------------
