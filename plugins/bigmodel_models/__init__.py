@@ -7,6 +7,7 @@ from bigmodel_models.alexnet import Alexnet
 from bigmodel_models.bert import Bert, BertClassifier, BertEncoder, BertSpans, BertTagger
 from bigmodel_models.bigmodel_cnn import BigmodelCnn
 from bigmodel_models.densenet import Densenet121
+from bigmodel_models.ft_transformer import FtTransformer
 from bigmodel_models.gpt import Gpt
 from bigmodel_models.inception import Inception
 from bigmodel_models.lenet import Lenet
@@ -28,6 +29,7 @@ from bigmodel_models.transformer import Transformer
 from bigmodel_models.unet import Unet
 from bigmodel_models.vgg import Vgg11, Vgg16
 from bigmodel_models.vit import Vit
+from bigmodel_models.wide_and_deep import WideAndDeep
 
 __all__ = [
     "Alexnet",
@@ -39,6 +41,7 @@ __all__ = [
     "BigmodelCnn",
     "CharRnn",
     "Densenet121",
+    "FtTransformer",
     "Gpt",
     "GruClassifier",
     "Inception",
@@ -62,6 +65,7 @@ __all__ = [
     "Vgg11",
     "Vgg16",
     "Vit",
+    "WideAndDeep",
 ]
 
 
@@ -74,6 +78,8 @@ def bigmodel_models() -> list[type[bm.Model]]:
         LinearSvm,
         Mlp,
         TabularMlp,
+        WideAndDeep,
+        FtTransformer,
         Lenet,
         RnnRegressor,
         RnnClassifier,

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from pathlib import Path
 from typing import Any
 
@@ -45,6 +46,52 @@ def test_tabular_mlp_is_embeddings_waves_and_dense_layers() -> None:
     x = np.concatenate([NUMBERS, waves.reshape(240, -1), *vectors], 1)
     hidden = relu(dense(x, state, "dense_1") / np.sqrt(1 + 1e-5))  # BatchNorm as it starts
     np.testing.assert_allclose(scores, dense(hidden, state, "dense_2"), rtol=1e-4, atol=1e-5)
+
+
+def test_wide_and_deep_adds_weights_of_codes_and_of_their_pairs_to_a_perceptron() -> None:
+    model = bm.models.WideAndDeep(classes=3, categories=SIZES, widths=(5,), embedding=2)
+    network = model.build(bm.Spec(("N", 4)), bm.Spec(("N", 2), "int64"))
+    state = network.state()
+    assert state["weights/weight"].shape == (3 + 6 + 3 * 6, 3)
+    state["weights/weight"] = RANDOM.normal(size=(27, 3)).astype("float32")
+    network.load_state(state)
+    vectors = [state[f"category_{n + 1}/weight"][CODES[:, n]] for n in range(2)]
+    deep = dense(relu(dense(np.concatenate([NUMBERS, *vectors], 1), state, "dense_1")), state, "dense_2")
+    table = state["weights/weight"]
+    pairs = table[9:].reshape(3, 6, 3)[CODES[:, 0], CODES[:, 1]]
+    wide = dense(NUMBERS, state, "wide") + table[CODES[:, 0]] + table[3 + CODES[:, 1]] + pairs
+    np.testing.assert_allclose(network(NUMBERS, CODES), wide + deep, rtol=1e-4, atol=1e-5)
+
+
+def test_pairs_of_more_codes_than_allowed_are_not_crossed() -> None:
+    model = bm.models.WideAndDeep(categories=(3, 6, 2), crossed=12)
+    state = model.build(bm.Spec(("N", 3), "int64")).state()
+    assert len(state["weights/weight"]) == 11 + 3 * 2 + 6 * 2
+
+
+def test_ft_transformer_attends_among_the_vectors_of_columns() -> None:
+    model = bm.models.FtTransformer(classes=3, categories=SIZES, layers=1, heads=1, width=4)
+    scores = model(NUMBERS, CODES)
+    state = model.network.state()
+
+    def norm(x: np.ndarray) -> np.ndarray:  # scale and shift are 1 and 0 as they start
+        return (x - x.mean(-1, keepdims=True)) / np.sqrt(x.var(-1, keepdims=True) + 1e-5)
+
+    vectors = [NUMBERS[:, n, None].astype("float64") * state["slopes"][n] for n in range(4)]
+    vectors += [state[f"category_{n + 1}/weight"][CODES[:, n]] for n in range(2)]
+    x = np.stack(vectors, 1) + state["shifts"]
+    x = np.concatenate([np.broadcast_to(state["first"], (240, 1, 4)), x], 1)
+    block = "transformer_block_1"
+    query, key, value = (
+        dense(norm(x), state, f"{block}/attention/{part}") for part in ("query", "key", "value")
+    )
+    exponents = np.exp(query @ key.transpose(0, 2, 1) / 2)
+    seen = exponents / exponents.sum(-1, keepdims=True) @ value
+    x = x + dense(seen, state, f"{block}/attention/output")
+    hidden = dense(norm(x), state, f"{block}/feed_forward/up")
+    gelu = hidden * (1 + np.vectorize(math.erf)(hidden / 2**0.5)) / 2
+    x = x + dense(gelu, state, f"{block}/feed_forward/down")
+    np.testing.assert_allclose(scores, dense(relu(norm(x[:, 0])), state, "dense_1"), rtol=1e-4, atol=1e-5)
 
 
 def test_a_model_is_fitted_to_two_classes_and_to_the_codes_of_categories() -> None:
