@@ -10,7 +10,7 @@ import hashlib
 from abc import ABC, abstractmethod
 from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, ClassVar
 
 import numpy as np
 
@@ -95,6 +95,10 @@ class Augmentation(ABC):
     alone; what holds for all input, such as normalisation, is `Preprocessing`, which exported files carry.
     """
 
+    moves: ClassVar[bool | None] = None
+    """Whether it moves the pixels of images. Where targets are masks, it is then called with them, too, as
+    whole numbers (n, 1, H, W) and with the same draws. None if nobody said: it then takes no masks."""
+
     @abstractmethod
     def __call__(self, x: np.ndarray, draws: Draws) -> np.ndarray:
         """The changed batch, of the same shape and number type; x itself stays as it is.
@@ -177,21 +181,52 @@ def augmented_pair(
         UsageError: an augmentation mixes targets, and there are none, or several.
         ShapeError, DtypeError: as `augmented`.
     """
-    if not mixes(augment):
+    is_mask = isinstance(y, np.ndarray) and is_masks(x, y)
+    if not mixes(augment) and not is_mask:
         return augmented(x, augment, seed, epoch, samples), y
     if not isinstance(y, np.ndarray):
         raise UsageError(
             "an augmentation mixes samples with their targets, which are not one array.",
             fix="leave it out, or pass one target for each sample.",
         )
-    y = mixable(y, classes)
+    is_mixed = False
     for stream, change in enumerate(augment):
         if isinstance(change, Mixing):
+            y, is_mixed = y if is_mixed else mixable(y, classes), True
             found, target = change.mixed(x, y, Draws(samples, seed, epoch, stream))
             x, y = _kept(change, found, x), _kept(change, target, y)
-        else:
-            x = _kept(change, change(x, Draws(samples, seed, epoch, stream)), x)
+            continue
+        if is_mask and _moves(change, is_mixed):
+            mask = y[:, np.newaxis]
+            y = _kept(change, change(mask, Draws(samples, seed, epoch, stream)), mask)[:, 0]
+        x = _kept(change, change(x, Draws(samples, seed, epoch, stream)), x)
     return np.ascontiguousarray(x), np.ascontiguousarray(y)
+
+
+def is_masks(x: np.ndarray, y: np.ndarray) -> bool:
+    """Whether targets are masks: x is images (n, C, H, W), and y whole numbers (n, H, W)."""
+    return x.ndim == 4 and y.ndim == 3 and y.dtype.kind in "iu" and x.shape[2:] == y.shape[1:]
+
+
+def _moves(change: Augmentation, is_mixed: bool) -> bool:
+    """Whether an augmentation moves pixels, so that masks have to follow.
+
+    Raises:
+        UsageError: nobody knows, or the masks are mixed already.
+    """
+    name = display_name(type(change))
+    if change.moves is None:
+        raise UsageError(
+            f"the targets are masks, and nothing says whether {name} moves pixels.",
+            where=name,
+            fix=f"set {type(change).__name__}.moves = False; or True, and let it take masks (n, 1, H, W) of"
+            " whole numbers, too.",
+        )
+    if change.moves and is_mixed:
+        raise UsageError(
+            f"{name} moves masks that are mixed already.", where=name, fix="mix after everything else."
+        )
+    return change.moves
 
 
 def augmented(

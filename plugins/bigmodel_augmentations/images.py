@@ -24,6 +24,7 @@ class HorizontalFlip(bm.Augmentation):
     """
 
     name: ClassVar[str] = "horizontal-flip"
+    moves: ClassVar[bool | None] = True
     probability: float = 0.5
 
     def __post_init__(self) -> None:
@@ -42,6 +43,7 @@ class VerticalFlip(bm.Augmentation):
     """
 
     name: ClassVar[str] = "vertical-flip"
+    moves: ClassVar[bool | None] = True
     probability: float = 0.5
 
     def __post_init__(self) -> None:
@@ -57,10 +59,11 @@ class RandomCrop(bm.Augmentation):
 
     Args:
         padding: pixels of the margin on each side; every offset is as likely as the others.
-        fill: the value of the margin, in model input: after preprocessing.
+        fill: the value of the margin, in model input: after preprocessing. That of masks is class 0.
     """
 
     name: ClassVar[str] = "random-crop"
+    moves: ClassVar[bool | None] = True
     padding: int = 4
     fill: float = 0.0
 
@@ -70,8 +73,10 @@ class RandomCrop(bm.Augmentation):
 
     def __call__(self, x: np.ndarray, draws: bm.Draws) -> np.ndarray:
         margin = self.padding
-        n, channels, height, width = _image_shape(self, x)
-        padded = np.full((n, channels, height + 2 * margin, width + 2 * margin), self.fill, x.dtype)
+        n, channels, height, width = image_shape(self, x)
+        padded = np.full(
+            (n, channels, height + 2 * margin, width + 2 * margin), fill_of(x, self.fill), x.dtype
+        )
         padded[:, :, margin : margin + height, margin : margin + width] = x
         return _cut(padded, draws.integers(2 * margin + 1, 2), height, width)
 
@@ -85,19 +90,20 @@ class RandomShift(bm.Augmentation):
     """
 
     name: ClassVar[str] = "random-shift"
+    moves: ClassVar[bool | None] = True
     pixels: int = 2
 
     def __post_init__(self) -> None:
         bm.check_number(self, "pixels", whole=True, at_least=0)
 
     def __call__(self, x: np.ndarray, draws: bm.Draws) -> np.ndarray:
-        _, _, height, width = _image_shape(self, x)
+        _, _, height, width = image_shape(self, x)
         padded = np.pad(x, ((0, 0), (0, 0), (self.pixels,) * 2, (self.pixels,) * 2), mode="edge")
         return _cut(padded, draws.integers(2 * self.pixels + 1, 2), height, width)
 
 
 def _flipped(change: bm.Augmentation, x: np.ndarray, chosen: np.ndarray, axis: int) -> np.ndarray:
-    _image_shape(change, x)
+    image_shape(change, x)
     found = x.copy()
     found[chosen] = np.flip(x[chosen], axis)
     return found
@@ -109,7 +115,17 @@ def _cut(padded: np.ndarray, offsets: np.ndarray, height: int, width: int) -> np
     return windows[np.arange(len(padded)), :, offsets[:, 0], offsets[:, 1]]
 
 
-def _image_shape(change: bm.Augmentation, x: np.ndarray) -> tuple[int, int, int, int]:
+def fill_of(x: np.ndarray, fill: float) -> float:
+    """The value of pixels that were not there before: that of images as it is, that of masks the class 0."""
+    return fill if x.dtype.kind == "f" else 0
+
+
+def image_shape(change: bm.Augmentation, x: np.ndarray) -> tuple[int, int, int, int]:
+    """The sizes of images (n, C, H, W).
+
+    Raises:
+        ShapeError: the samples are no images.
+    """
     if x.ndim != 4:
         raise ShapeError(
             f"samples have shape {x.shape[1:]}, expected images (C, H, W).",

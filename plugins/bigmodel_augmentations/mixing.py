@@ -62,6 +62,8 @@ class Mixup(bm.Mixing):
 class CutMix(bm.Mixing):
     """A box of each image comes from another one; the target is shared by area (Yun et al., 2019).
 
+    Of masks, shares (n, H, W, C), the same box comes from the other one.
+
     Args:
         alpha: of the distribution Beta(alpha, alpha) of the share that an image keeps; 1 makes all alike.
     """
@@ -86,5 +88,7 @@ class CutMix(bm.Mixing):
             places = np.arange(size) - middle[:, np.newaxis]
             is_in = (places >= -half[:, np.newaxis]) & (places < half[:, np.newaxis])
             inside &= is_in.reshape(len(x), 1, *((size, 1) if axis == 2 else (1, size)))
+        if y.ndim == 4 and y.shape[1:3] == x.shape[2:]:
+            return np.where(inside, x[other], x), np.where(inside[:, 0, :, :, np.newaxis], y[other], y)
         share = 1 - inside.mean(axis=(1, 2, 3)) if len(x) else np.ones(0)
         return np.where(inside, x[other], x), _between(y, y[other], share)
