@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Mapping
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, replace
 from typing import Any
 
 import numpy as np
@@ -156,6 +156,20 @@ class Preprocessing:
         if whole.size and not (whole.min() >= limits.min and whole.max() <= limits.max):
             raise DtypeError(f"x comes from no {kind} values.", where="Preprocessing")
         return whole.astype(kind)
+
+    def of_each(self, count: int) -> Preprocessing:
+        """The same steps for several numbers in place of each, such as its quantiles.
+
+        >>> Preprocessing(1.0, (0.0, 5.0), (1.0, 2.0), raw_shape=(2,)).of_each(3).raw_shape
+        (2, 3)
+        """
+
+        def spread(values: tuple[float, ...]) -> tuple[float, ...]:
+            if len(values) in {1, *self.raw_shape[:1]}:
+                return values
+            return tuple(np.repeat(values, count).tolist())
+
+        return replace(self, mean=spread(self.mean), std=spread(self.std), raw_shape=(*self.raw_shape, count))
 
     def standard(self, raw: np.ndarray) -> np.ndarray:
         """The same as `apply` in float64, and without its checks."""

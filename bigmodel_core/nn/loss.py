@@ -66,6 +66,11 @@ class Loss:
             fix="use predict, or train with cross_entropy or binary_cross_entropy.",
         )
 
+    def point(self, prediction: np.ndarray) -> np.ndarray:
+        """What of a prediction stands for it where metrics compare it with a target: all of it, unless a loss
+        has several numbers predicted for one."""
+        return prediction
+
     def __call__(self, prediction: Value, target: Value, weight: Value | None = None) -> Value:
         """The mean loss over what counts, a scalar; 0 if nothing counts.
 

@@ -276,7 +276,7 @@ def check_learns(subject: LayerSubject) -> None:
     generator = np.random.default_rng(3)
 
     def target_of(own: Loss, output: np.ndarray) -> np.ndarray:
-        shape = output.shape
+        shape = own.point(output).shape
         if own.target_dtype == "int64":
             return generator.integers(0, max(shape[-1], 2), shape[:-1])
         return generator.normal(size=shape).astype("float32")

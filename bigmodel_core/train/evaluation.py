@@ -43,7 +43,7 @@ def in_recorded_units(outputs: Any, encoding: Encoding | None) -> Any:
     if steps is None or not isinstance(outputs, np.ndarray):
         return outputs
     if outputs.ndim > 2 and outputs.shape[1:-1] == steps.raw_shape:
-        return np.stack([steps.invert(outputs[..., level]) for level in range(outputs.shape[-1])], -1)
+        return steps.of_each(outputs.shape[-1]).invert(outputs)
     return steps.invert(outputs) if outputs.shape[1:] == steps.raw_shape else outputs
 
 
@@ -180,6 +180,8 @@ class Evaluator:
                     where="metrics",
                 )
         prediction = in_recorded_units(prediction, self.encoding)
+        if isinstance(self.loss, Loss) and isinstance(prediction, np.ndarray):
+            prediction = self.loss.point(prediction)
         target = in_recorded_units(target, self.encoding)
         if counts is not None and isinstance(prediction, np.ndarray) and not counts.all():
             is_kept = counts != 0

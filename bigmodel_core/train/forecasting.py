@@ -100,6 +100,8 @@ class Forecast:
                     row[name] = float(item.values[step, column])
                     if item.quantiles is not None:
                         for number, level in enumerate(self.levels):
+                            if level == 0.5:  # that is the value itself
+                                continue
                             row[f"{name} {percent(level)}"] = float(item.quantiles[step, column, number])
                 found.append(row)
         return found
@@ -208,6 +210,7 @@ def forecast_of(
         x = x.astype(np.float32) if encoding.preprocessing is None else encoding.preprocessing.apply(x)
         numbers = np.asarray(in_recorded_units(np.asarray(model(x)), encoding), np.float64)
         numbers = numbers.reshape(len(lines), horizon, k, -1)
+        numbers.sort(-1)  # quantiles that were learned each for itself may cross
         found.append(numbers)
         point = numbers[..., middle(levels) if levels else 0]
         if turn + 1 < rounds:

@@ -203,6 +203,9 @@ def answer_for(output: Spec, known: Encoding, is_probability: bool) -> Answer | 
             f"the task is {task!r}.", where="Onnx.export", fix=f"use one of {', '.join(TASKS)}."
         )
     if task == "regression":
+        last = output.shape[-1] if output.ndim > 2 else None
+        if steps is not None and isinstance(last, int) and output.shape[1:-1] == steps.raw_shape:
+            steps = steps.of_each(last)  # quantiles
         return Numbers(steps) if steps is not None and output.shape[1:] == steps.raw_shape else None
     if output.ndim in (3, 4) and labels and len(labels) == output.shape[-1]:
         scores = len(labels)

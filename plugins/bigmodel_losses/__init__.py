@@ -6,6 +6,7 @@ import bigmodel_core as bm
 from bigmodel_losses.classification import BinaryCrossEntropy, CrossEntropy
 from bigmodel_losses.distillation import Distillation
 from bigmodel_losses.hinge import Hinge
+from bigmodel_losses.quantile import Quantile
 from bigmodel_losses.regression import Huber, MeanAbsoluteError, MeanSquaredError
 from bigmodel_losses.segmentation import Dice
 from bigmodel_losses.sequences import CTC
@@ -20,6 +21,7 @@ __all__ = [
     "Huber",
     "MeanAbsoluteError",
     "MeanSquaredError",
+    "Quantile",
 ]
 
 
@@ -34,6 +36,7 @@ def bigmodel_losses() -> list[type[bm.Loss]]:
         MeanSquaredError,
         MeanAbsoluteError,
         Huber,
+        Quantile,
         CTC,
         Dice,
     ]

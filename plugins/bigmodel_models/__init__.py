@@ -7,6 +7,7 @@ from bigmodel_models.alexnet import Alexnet
 from bigmodel_models.bert import Bert, BertClassifier, BertEncoder, BertSpans, BertTagger
 from bigmodel_models.bigmodel_cnn import BigmodelCnn
 from bigmodel_models.densenet import Densenet121
+from bigmodel_models.forecasting import NBeats, Tcn
 from bigmodel_models.ft_transformer import FtTransformer
 from bigmodel_models.gpt import Gpt
 from bigmodel_models.inception import Inception
@@ -52,6 +53,7 @@ __all__ = [
     "LogisticRegression",
     "LstmClassifier",
     "Mlp",
+    "NBeats",
     "Resnet18",
     "Resnet20",
     "Resnet50",
@@ -59,6 +61,7 @@ __all__ = [
     "RnnRegressor",
     "Seq2seqGru",
     "TabularMlp",
+    "Tcn",
     "TimeSeriesForecaster",
     "Transformer",
     "Unet",
@@ -86,6 +89,8 @@ def bigmodel_models() -> list[type[bm.Model]]:
         LstmClassifier,
         GruClassifier,
         TimeSeriesForecaster,
+        NBeats,
+        Tcn,
         CharRnn,
         Seq2seqGru,
         Gpt,

@@ -32,6 +32,8 @@ MODELS: dict[str, tuple[str, dict[str, Any], bm.Spec]] = {
     "lstm-classifier": ("lstm-classifier", {"units": 7, "layers": 2, "bidirectional": True}, bm.Spec(ROWS)),
     "gru-classifier": ("gru-classifier", {"units": 7, "layers": 2, "bidirectional": True}, bm.Spec(ROWS)),
     "time-series-forecaster": ("time-series-forecaster", {"units": 6}, bm.Spec(("N", "T", 1))),
+    "n-beats": ("n-beats", {"outputs": 3, "width": 8, "quantiles": (0.1, 0.9)}, bm.Spec(("N", 6, 2))),
+    "tcn": ("tcn", {"outputs": 3, "channels": 4, "blocks": 2}, bm.Spec(("N", 8, 2))),
     "char-rnn": (
         "char-rnn",
         {"classes": 9, "units": 8, "layers": 2, "carry": False},

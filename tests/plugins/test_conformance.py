@@ -195,6 +195,11 @@ def huber(x: np.ndarray, y: np.ndarray) -> np.ndarray:
     return np.where(error <= 0.8, 0.5 * error**2, 0.8 * (error - 0.4))
 
 
+def pinball(x: np.ndarray, y: np.ndarray) -> np.ndarray:
+    levels, error = np.array([0.1, 0.5, 0.9]), y[..., None] - x
+    return np.where(error > 0, levels * error, (levels - 1) * error).mean(-1)
+
+
 def divergence(x: Any, y: Any) -> Any:
     own, theirs = (np.exp(item / 2) / np.exp(item / 2).sum(1, keepdims=True) for item in (x, y))
     return 4 * (theirs * np.log(theirs / own)).sum(1)
@@ -219,6 +224,7 @@ LOSSES: list[tuple[Any, list[Any], Reference]] = [
     (bm.losses.MeanSquaredError(), [scores, chances], lambda x, y: (x - y) ** 2),
     (bm.losses.MeanAbsoluteError(), [scores, chances], lambda x, y: np.abs(x - y)),
     (bm.losses.Huber(0.8), [scores, chances], huber),
+    (bm.losses.Quantile(), [scores[:, :3], chances[:, 0]], pinball),
     (bm.losses.CTC(), [steps_of_scores, texts], lambda x, y: ctc_losses(x, y, None, (y != 0).sum(1))),
     (bm.losses.CTC(3), [steps_of_scores, texts * 0 + 1], lambda x, y: ctc_losses(x, y, blank=3)),
 ]

@@ -17,6 +17,8 @@ CASES: list[tuple[Any, list[Any], None]] = [
     (bm.models.LstmClassifier(4, 3, bidirectional=True), [(4, 2, 3, 4)], None),
     (bm.models.GruClassifier(4, 3, layers=2, dropout=0.2), [(4, 1, 3, 4)], None),
     (bm.models.TimeSeriesForecaster(4), [(4, 5, 1)], None),
+    (bm.models.NBeats(2, 2, (0.1, 0.9), blocks=2, width=4, layers=1, dropout=0.2), [(4, 5, 3)], None),
+    (bm.models.Tcn(3, channels=4, blocks=2), [(4, 5, 1)], None),
     (bm.models.CharRnn(2, 4, 3), [np.array([[0, 1, 1], [1, 0, 1]])], None),
 ]
 """What `test_conformance` sweeps: models, inputs, no references."""
