@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import itertools
 from dataclasses import dataclass
+from typing import Any
 
 import numpy as np
 
@@ -50,14 +51,14 @@ class Quantile(bm.Loss):
         return prediction[..., int(np.abs(np.array(self.quantiles) - 0.5).argmin())]
 
 
-def checked_levels(given: object, where: str) -> tuple[float, ...]:
+def checked_levels(given: Any, where: str) -> tuple[float, ...]:
     """The levels of quantiles.
 
     Raises:
         ConfigError: they are not between 0 and 1 and growing.
     """
     try:
-        levels = tuple(float(level) for level in given)  # type: ignore[attr-defined]  # what a user passed
+        levels = tuple(float(level) for level in given)
     except (TypeError, ValueError):
         levels = ()
     ends = (0.0, *levels, 1.0)
