@@ -22,7 +22,7 @@ from bigmodel_core.nn.loss import Loss
 from bigmodel_core.nn.model import Model
 from bigmodel_core.nn.optimizer import Optimizer
 from bigmodel_core.registry.config import make, make_list
-from bigmodel_core.sklearn.building import check_loss, chosen_optimizer, new_model
+from bigmodel_core.sklearn.building import check_loss, chosen_optimizer, new_model, without_single
 from bigmodel_core.sklearn.scaling import standardising
 from bigmodel_core.sklearn.targets import Targets
 from bigmodel_core.train.by_output import make_loss
@@ -152,7 +152,7 @@ class Estimator(BaseEstimator):
         self._trainer.fit(
             data,
             epochs=1 if in_parts else self.epochs,
-            batch_size=min(self.batch_size, len(data.train)),
+            batch_size=without_single(self.batch_size, len(data.train)),
             verbose=bool(self.verbose),
         )
         self.model_ = self._trainer.network.layer

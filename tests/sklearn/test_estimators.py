@@ -167,6 +167,12 @@ def test_the_same_random_state_gives_the_same_bits() -> None:
     assert (one == two).all() and (one != other).any()
 
 
+def test_no_batch_has_one_sample_alone_which_has_no_variance() -> None:
+    x, y = samples(count=33)
+    layer = bm.Sequential(bm.layers.Dense(8), bm.layers.BatchNorm(), bm.layers.Dense(2))
+    assert bm.sklearn.Classifier(layer, epochs=5, random_state=0).fit(x, y).score(x, y) > 0.5
+
+
 # Going on ---------------------------------------------------------------------------------------------------
 
 
