@@ -115,6 +115,13 @@ def test_the_examples_of_the_page_on_tables_run(tmp_path: Path, monkeypatch: pyt
     run_each([code.replace("epochs=40", "epochs=2") for code in python_blocks(ROOT / "docs" / "tables.md")])
 
 
+def test_the_examples_of_the_page_on_recommenders_run(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    run_each(python_blocks(ROOT / "docs" / "recommenders.md"))
+
+
 def test_the_examples_of_the_page_on_training_run(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.chdir(tmp_path)
     run_each([code.replace("epochs=40", "epochs=2") for code in python_blocks(ROOT / "docs" / "training.md")])

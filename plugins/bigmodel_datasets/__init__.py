@@ -11,6 +11,7 @@ from bigmodel_datasets.masked_text import MaskedText
 from bigmodel_datasets.masks import Masks
 from bigmodel_datasets.mnist import FashionMnist, Mnist
 from bigmodel_datasets.question_answers import QuestionAnswers
+from bigmodel_datasets.ratings import Ratings
 from bigmodel_datasets.series import Series
 from bigmodel_datasets.sunspots import Sine, Sunspots
 from bigmodel_datasets.table import Csv
@@ -29,6 +30,7 @@ __all__ = [
     "Masks",
     "Mnist",
     "QuestionAnswers",
+    "Ratings",
     "Series",
     "Sine",
     "Sunspots",
@@ -51,4 +53,4 @@ def bigmodel_datasets() -> list[type[bm.Dataset]]:
         QuestionAnswers,
     ]
     images: list[type[bm.Dataset]] = [DigitMasks, ImageFolder, Masks]
-    return [Digits, Mnist, FashionMnist, Sunspots, Sine, *texts, Csv, Series, *images]
+    return [Digits, Mnist, FashionMnist, Sunspots, Sine, *texts, Csv, Ratings, Series, *images]

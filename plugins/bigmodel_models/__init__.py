@@ -14,6 +14,7 @@ from bigmodel_models.inception import Inception
 from bigmodel_models.lenet import Lenet
 from bigmodel_models.linear import LinearRegression, LinearSvm, LogisticRegression
 from bigmodel_models.llama import Llama
+from bigmodel_models.matrix_factorization import MatrixFactorization
 from bigmodel_models.mlp import Mlp
 from bigmodel_models.recurrent import (
     CharRnn,
@@ -52,6 +53,7 @@ __all__ = [
     "Llama",
     "LogisticRegression",
     "LstmClassifier",
+    "MatrixFactorization",
     "Mlp",
     "NBeats",
     "Resnet18",
@@ -83,6 +85,7 @@ def bigmodel_models() -> list[type[bm.Model]]:
         TabularMlp,
         WideAndDeep,
         FtTransformer,
+        MatrixFactorization,
         Lenet,
         RnnRegressor,
         RnnClassifier,
