@@ -23,6 +23,7 @@ if TYPE_CHECKING:
 _PLACES = {
     "bigmodel_core.accounting.privacy": ("Privacy",),
     "bigmodel_core.data.augmentation": ("Augmentation", "Draws", "Mixing"),
+    "bigmodel_core.data.columns": ("Column", "Columns"),
     "bigmodel_core.data.dataset": ("Data", "Dataset"),
     "bigmodel_core.data.encoding": ("Encoding", "Task"),
     "bigmodel_core.data.folds": ("folds",),
@@ -111,6 +112,7 @@ _PLACES = {
 _HOMES = {name: module for module, names in _PLACES.items() for name in names}
 _MODULES = {
     "charts": "bigmodel_core.charts",
+    "columns": "bigmodel_core.data.columns",
     "conforming": "bigmodel_core.data.conforming",
     "dtypes": "bigmodel_core.graph.dtypes",
     "errors": "bigmodel_core.errors",
@@ -198,12 +200,15 @@ if TYPE_CHECKING:
     from bigmodel_core import shrinking as shrinking
     from bigmodel_core import sklearn as sklearn
     from bigmodel_core import testing as testing
+    from bigmodel_core.data import columns as columns
     from bigmodel_core.data import conforming as conforming
     from bigmodel_core.data import files as files
     from bigmodel_core.data import images as images
     from bigmodel_core.data.augmentation import Augmentation as Augmentation
     from bigmodel_core.data.augmentation import Draws as Draws
     from bigmodel_core.data.augmentation import Mixing as Mixing
+    from bigmodel_core.data.columns import Column as Column
+    from bigmodel_core.data.columns import Columns as Columns
     from bigmodel_core.data.dataset import Data as Data
     from bigmodel_core.data.dataset import Dataset as Dataset
     from bigmodel_core.data.encoding import Encoding as Encoding

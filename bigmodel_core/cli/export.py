@@ -102,7 +102,9 @@ def export(
         output.line(str(report))
         typed = shlex.quote(str(out))
         asked = "predict" if len(model.network.output_names) == 1 else "evaluate"  # predict shows one target
-        uses = {"session": f"{asked} {typed} {data_typed(known)}", "describe": f"info {typed}"}
+        takes_cells = known.encoding.columns is not None and getattr(exporter, "with_preprocessing", False)
+        shown = "TABLE.csv" if takes_cells else data_typed(known)
+        uses = {"session": f"{asked} {typed} {shown}", "describe": f"info {typed}"}
         if found := [f"  bigmodel {use}" for ability, use in uses.items() if hasattr(cls, ability)]:
             output.say("\n".join(["\nNext:", *found]))
     output.result(

@@ -4,12 +4,14 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 
 from bigmodel_core.cli.port import Port, converted
-from bigmodel_core.cli.rows import read_rows
+from bigmodel_core.cli.rows import read_cells, read_rows
 from bigmodel_core.data import images
+from bigmodel_core.data.encoding import Encoding
 from bigmodel_core.data.files import reading
 from bigmodel_core.errors import DataError, UsageError
 
@@ -47,6 +49,28 @@ def read(path: Path, port: Port, *, invert: bool = False) -> tuple[list[str], np
         return [f"{path.name}:{line}" for line in lines], port.from_raw(rows)
     batch = read_array(path, port)
     return [path.name] if len(batch) == 1 else [f"{path.name}[{row}]" for row in range(len(batch))], batch
+
+
+def read_table(path: Path, encoding: Encoding, is_raw: bool = False) -> tuple[list[str], Any]:
+    """The samples in a table whose columns are of several kinds, with a name for each: x of a split.
+
+    Args:
+        path: the table.
+        encoding: of the training data.
+        is_raw: whether the cells of each column are wanted as they are.
+
+    Raises:
+        DataError: the file is missing or damaged, lacks a column, or a cell is not of its kind.
+    """
+    if not path.is_file():
+        raise DataError("there is no such file.", where=str(path), fix="check the path.")
+    columns = encoding.columns
+    assert columns is not None
+    usual = getattr(encoding.made_by(), "delimiter", ",")
+    lines, cells = read_cells(path, columns, "\t" if path.suffix.lower() == ".tsv" else usual)
+    where = [f"{path}, line {line}" for line in lines]
+    x = columns.raw(cells, where) if is_raw else columns.apply(cells, where)
+    return [f"{path.name}:{line}" for line in lines], x
 
 
 def is_file(what: str) -> bool:

@@ -77,6 +77,8 @@ def converted(x: np.ndarray, port: Port, where: str) -> np.ndarray:
     Raises:
         DtypeError: the values are of a kind that it does not take.
     """
+    if port.dtype == "string" and x.dtype == object:
+        return x
     wanted = np.dtype(port.dtype)
     if x.dtype.kind in "fiub" and (wanted.kind == "f" or (wanted.kind in "iu" and x.dtype.kind in "iub")):
         with np.errstate(over="ignore"):

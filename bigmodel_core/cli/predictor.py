@@ -56,8 +56,13 @@ class Predictor:
 
     def read(self, path: Path, *, invert: bool = False) -> tuple[list[str], list[np.ndarray]]:
         """The samples in a file, with a name for each: a batch for each input."""
-        from bigmodel_core.cli.inputs import read, read_arrays
+        import numpy as np
 
+        from bigmodel_core.cli.inputs import TABLES, read, read_arrays, read_table
+
+        if self.known.encoding.columns is not None and path.suffix.lower() in TABLES:
+            names, x = read_table(path, self.known.encoding, self.takes_cells)
+            return names, [np.asarray(array) for _, array in self.matched(x)]
         if len(self.ports) > 1:
             return read_arrays(path, self.ports)
         names, batch = read(path, self.port, invert=invert)
@@ -74,6 +79,12 @@ class Predictor:
             UsageError: the samples have other inputs.
         """
         return [port.from_prepared(array[start:stop]) for port, array in self.matched(x)]
+
+    @property
+    def takes_cells(self) -> bool:
+        """Whether it takes the cells of a table as they are: an input for each column."""
+        columns = self.known.encoding.columns
+        return columns is not None and set(self.ports) == set(columns.names)
 
     @property
     def takes_texts(self) -> bool:
@@ -146,11 +157,16 @@ class Predictor:
         """Each input with the array of a split for it: by name, or in their order.
 
         Raises:
-            UsageError: there are more or fewer arrays than inputs.
+            UsageError: there are more or fewer arrays than inputs, or it takes cells of a table as they are.
         """
         from bigmodel_core.data.tree import leaves
 
         found = {path[1:]: array for path, array in leaves(x).items()}
+        if self.takes_cells and set(found) != set(self.ports):
+            raise UsageError(
+                "the file takes the cells of a table as they are, and the samples of a data set are numbers.",
+                fix="pass the table itself, as in: bigmodel predict model.onnx table.csv",
+            )
         if set(found) == set(self.ports):
             return [(port, found[name]) for name, port in self.ports.items()]
         if len(found) != len(self.ports):

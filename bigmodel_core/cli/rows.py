@@ -8,8 +8,10 @@ from pathlib import Path
 import numpy as np
 
 from bigmodel_core.cli.port import Port
+from bigmodel_core.data.columns import Columns
 from bigmodel_core.data.conforming import columns_in_order
 from bigmodel_core.data.encoding import Encoding
+from bigmodel_core.data.files import reading
 from bigmodel_core.errors import DataError
 
 
@@ -70,6 +72,49 @@ def read_rows(path: Path, port: Port, delimiter: str) -> tuple[list[int], np.nda
     return lines, raw
 
 
+def read_cells(path: Path, columns: Columns, delimiter: str) -> tuple[list[int], dict[str, list[str]]]:
+    """The cells of a table by the name of their column, with the line of each row.
+
+    Raises:
+        DataError: columns are missing or there twice, or a row has another length.
+    """
+    lines: list[int] = []
+    rows: list[list[str]] = []
+    with reading(path), path.open(encoding="utf-8-sig", newline="") as stream:
+        reader = csv.reader(stream, delimiter=delimiter)
+        try:
+            for cells in reader:
+                if any(cell.strip() for cell in cells):
+                    lines.append(reader.line_num)
+                    rows.append(cells)
+        except csv.Error as error:
+            raise DataError(
+                f"cannot read the row: {error}.",
+                where=f"{path}, line {reader.line_num}",
+                fix="check its quotes.",
+            ) from error
+    names = [name.strip() for name in rows[0]] if rows else []
+    problems = [name for name in columns.names if names.count(name) != 1]
+    if problems:
+        what = "has twice" if problems[0] in names else "lacks"
+        raise DataError(
+            f"the first row {what} {', '.join(problems[:10])}; the model was trained with"
+            f" {', '.join(columns.names[:20])}.",
+            where=str(path),
+            fix="name the columns in the first row, as those of the training data, in any order.",
+        )
+    for line, cells in zip(lines, rows, strict=True):
+        if len(cells) != len(names):
+            raise DataError(
+                f"{len(cells)} cells, expected {len(names)} as in the first row.",
+                where=f"{path}, line {line}",
+                fix="give every row the same cells; quote cells that hold the delimiter.",
+            )
+    if len(rows) < 2:
+        raise DataError("the table has no rows.", where=str(path), fix="pass at least one row of features.")
+    return lines[1:], {name: [row[names.index(name)] for row in rows[1:]] for name in columns.names}
+
+
 def _is_header(cells: list[str], features: tuple[str, ...] | None) -> bool:
     names = {cell.strip() for cell in cells}
     return (features is not None and set(features) <= names) or all(parsed(cell) is None for cell in cells)
@@ -81,7 +126,7 @@ def _columns(cells: list[str], encoding: Encoding, where: str) -> list[int] | No
     if encoding.features is None:
         return None
     names = [cell.strip() for cell in cells]
-    ignored = {encoding.target, *getattr(encoding.made_by(), "without", ())}
+    ignored = {encoding.target, *getattr(encoding.made_by(), "drop", ())}
     places = [place for place, name in enumerate(names) if name in encoding.features or name not in ignored]
     order = columns_in_order(tuple(names[place] for place in places), encoding.features, where)
     return places if order is None else [places[position] for position in order]

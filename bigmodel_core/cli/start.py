@@ -64,6 +64,7 @@ class Ready:
 
         how = experiment.train
         model_class, dataset = experiment.model.cls(), experiment.data.make()
+        dataset = dataset.suited(model_class)
         for choice in experiment.callbacks:
             choice.make()
         teacher = None if how.teacher is None else _teacher(how)

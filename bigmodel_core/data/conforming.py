@@ -32,6 +32,12 @@ def conformed_inputs(x: Any, own: Encoding, wanted: Encoding) -> Any:
     """
     if own.tokenizer != wanted.tokenizer:
         raise _other_tokenizer(own.tokenizer, wanted.tokenizer, own.name)
+    if own.columns != wanted.columns:
+        raise DataError(
+            "the columns of its table became numbers in another way than those the model was trained with.",
+            where=own.name,
+            fix="load the data as the model met its own: bm.datasets.load(name, path, like=run).",
+        )
     order = columns_in_order(own.features, wanted.features, own.name)
     steps = wanted.preprocessing
     if (order is None and own.preprocessing == steps) or isinstance(x, (Mapping, tuple)):

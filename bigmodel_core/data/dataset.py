@@ -13,6 +13,7 @@ from typing import Any, ClassVar, get_args
 import numpy as np
 
 from bigmodel_core.data.arrays import cast
+from bigmodel_core.data.columns import Columns
 from bigmodel_core.data.encoding import Encoding, Task
 from bigmodel_core.data.like import encoding_of
 from bigmodel_core.data.preprocessing import Preprocessing
@@ -49,6 +50,7 @@ class Data:
         target_tokenizer: what made tokens of targets that are texts.
         ignore: a label that counts nothing in losses and metrics, such as -1 where a text has ended.
         category_sizes: how many codes each column of categories has, of a table that has some.
+        columns: how the cells of a table became x, where not all of it are plain numbers.
         notes: decisions that a user may want to change, one sentence each.
         made_by: the data set, with all options as decided; that which loads it if None.
         data_dir: the file or folder it was read from, if one was named.
@@ -76,6 +78,7 @@ class Data:
     target_tokenizer: Tokenizer | None = None
     ignore: int | None = None
     category_sizes: tuple[int, ...] | None = None
+    columns: Columns | None = None
 
     def __post_init__(self) -> None:
         if self.task not in get_args(Task):
@@ -142,6 +145,7 @@ class Data:
             tokenizer=self.tokenizer,
             target_tokenizer=self.target_tokenizer,
             ignore=self.ignore,
+            columns=self.columns,
         )
 
     def like(self, known: Any) -> Data:
@@ -218,14 +222,14 @@ class Data:
         return max((int(array.max()) for array in whole if array.size), default=-1) + 1 or None
 
     @property
-    def categories(self) -> tuple[int, ...] | None:
-        """How many codes each column of categories has; None if samples are no such table."""
-        return self.category_sizes
+    def target_vocabulary(self) -> int | None:
+        """How many different tokens targets that are texts have."""
+        return None if self.target_tokenizer is None else self.target_tokenizer.size
 
     @property
-    def target_vocabulary(self) -> int | None:
-        """The same of targets that are texts."""
-        return None if self.target_tokenizer is None else self.target_tokenizer.size
+    def categories(self) -> tuple[int, ...] | None:
+        """How many codes each column of categories has; None if the samples have none."""
+        return self.category_sizes if self.columns is None else self.columns.sizes or None
 
     def split_validation(self, fraction: float = 0.1, seed: int = 0) -> Data:
         """The same data with `fraction` of the training samples moved to a validation split.
@@ -295,6 +299,10 @@ class Dataset(ABC):
         Raises:
             DataError: files that are missing or corrupt.
         """
+
+    def suited(self, model: type) -> Dataset:
+        """The data set with the options that a class of models asks for, where nobody chose them."""
+        return self
 
     def of_texts(self, texts: Sequence[str], encoding: Encoding) -> Any:
         """Texts to predict as samples of a model: x of a split. For data sets of texts.

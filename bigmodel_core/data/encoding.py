@@ -6,6 +6,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass, fields, replace
 from typing import Any, Literal, get_args
 
+from bigmodel_core.data.columns import Columns
 from bigmodel_core.data.preprocessing import Preprocessing
 from bigmodel_core.data.tokenizer import Tokenizer
 from bigmodel_core.errors import BigmodelError, ConfigError
@@ -41,6 +42,7 @@ class Encoding:
         target_tokenizer: what made tokens of targets that are texts.
         ignore: the label of targets that count nothing in losses and metrics.
         dataset: the data set with all options as decided, as `config.to_config` writes it.
+        columns: how the cells of a table became x, where not all of it are plain numbers.
         complete: False if an earlier version wrote down only labels, task and preprocessing.
 
     >>> encoding = Encoding("pets", "classification", ("cat", "dog"))
@@ -61,6 +63,7 @@ class Encoding:
     tokenizer: Tokenizer | None = None
     target_tokenizer: Tokenizer | None = None
     ignore: int | None = None
+    columns: Columns | None = None
 
     @property
     def numbers(self) -> tuple[Any, ...]:
@@ -73,6 +76,7 @@ class Encoding:
             self.features,
             self.tokenizer,
             self.target_tokenizer,
+            self.columns,
         )
 
     def filled(self, own: Encoding) -> Encoding:
@@ -116,6 +120,7 @@ class Encoding:
             found[name] = None if found[name] is None else found[name].to_dict()
         for name in _TOKENIZERS:
             found[name] = None if found[name] is None else found[name].to_dict()
+        found["columns"] = None if self.columns is None else self.columns.to_dict()
         if self.tokenizer is not None and self.tokenizer == self.target_tokenizer:
             found["target_tokenizer"] = SAME
         found["dataset"] = None if self.dataset is None else dict(self.dataset)
@@ -147,6 +152,8 @@ class Encoding:
                 if not isinstance(steps, Mapping):
                     raise _malformed(f"{name} is no mapping")
                 found[name] = Preprocessing.from_dict(steps)
+        if (described := found.get("columns")) is not None:
+            found["columns"] = Columns.from_dict(described)
         for name in _TOKENIZERS:
             if (document := found.get(name)) is not None:
                 try:
@@ -178,7 +185,16 @@ def _malformed(what: str) -> ConfigError:
 
 SAID = ("labels", "task", "preprocessing", "input_meaning")
 """What checkpoints and exported files say one by one,"""
-REST = ("features", "target", "target_preprocessing", "dataset", "tokenizer", "target_tokenizer", "ignore")
+REST = (
+    "features",
+    "target",
+    "target_preprocessing",
+    "dataset",
+    "tokenizer",
+    "target_tokenizer",
+    "ignore",
+    "columns",
+)
 """and what they keep together, as "encoding"."""
 
 

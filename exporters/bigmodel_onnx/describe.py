@@ -71,7 +71,7 @@ def _port(item: Any) -> dict[str, Any]:
         raise ExportError(f"'{item.name}' is not an array.", fix="only models of arrays can be described.")
     kind = item.type.tensor_type
     try:
-        dtype = helper.tensor_dtype_to_np_dtype(kind.elem_type).name
+        dtype = helper.tensor_dtype_to_np_dtype(kind.elem_type).name.replace("object", "string")
     except KeyError:
         dtype = (
             TensorProto.DataType.Name(kind.elem_type)

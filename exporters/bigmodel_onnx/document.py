@@ -58,7 +58,9 @@ def write(
     """
     total = sum(array.nbytes for array in emitter.weights.values())
     outside = {
-        key for key, array in emitter.weights.items() if total > single_file_limit and array.nbytes > SMALL
+        key
+        for key, array in emitter.weights.items()
+        if total > single_file_limit and array.nbytes > SMALL and array.dtype != object
     }
     places: dict[str, tuple[str, int]] = {}
     sidecar = _write_sidecar(
@@ -144,6 +146,9 @@ def _tensor(name: str, array: np.ndarray, place: tuple[str, int] | None) -> onnx
     import onnx
 
     tensor = onnx.TensorProto(name=name, data_type=tensor_type(array.dtype.name), dims=array.shape)
+    if array.dtype == object:  # texts
+        tensor.string_data.extend(text.encode() for text in array.reshape(-1))
+        return tensor
     if place is None:
         tensor.raw_data = _little_endian(array).tobytes()
         return tensor

@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING, Any, ClassVar
 
 import numpy as np
 
+from bigmodel_core.data.columns import Columns
 from bigmodel_core.data.encoding import UNKNOWN, Encoding, Task
 from bigmodel_core.data.like import encoding_held
 from bigmodel_core.data.preprocessing import Preprocessing
@@ -136,6 +137,7 @@ class Onnx(Exporter):
                 shell="leave --with-preprocessing out.",
             )
         needs_steps = not isinstance(form, TokensForm)
+        columns = known.columns if self.with_preprocessing else None
         if self.with_preprocessing and needs_steps and not (known.preprocessing or known.complete):
             raise ConfigError(
                 "with_preprocessing needs to know how raw input becomes model input.",
@@ -156,20 +158,31 @@ class Onnx(Exporter):
         )
         if type(form) is not Form or len(network.inputs) != 1:
             steps = None
-        lowered, answer = self._lowered(form, steps, known)
-        comparison, runs = self._compared(form, lowered, answer, steps, samples)
+        if columns is not None and type(form) is not Form:
+            columns = None
+        lowered, answer = self._lowered(form, steps, columns, known)
+        comparison, runs = self._compared(form, lowered, answer, steps, columns, samples)
         return self._written(comparison, runs, Path(path), title, texts, known)
 
+    def _versions(self, columns: Columns | None) -> tuple[int, int]:
+        """The operator set and the file version to write."""
+        from bigmodel_onnx import table_front, versions
+
+        opset = self.opset
+        if columns is not None:
+            opset = table_front.check_opset(columns, opset, self.target_runtime)
+        return versions.chosen(opset, self.target_runtime)
+
     def _lowered(
-        self, form: Form, steps: Preprocessing | None, known: Encoding
+        self, form: Form, steps: Preprocessing | None, columns: Columns | None, known: Encoding
     ) -> tuple[Lowered, Answer | Numbers | SpanAnswer | None]:
         """The file's nodes, and those added after the model."""
-        from bigmodel_onnx import answer, versions
+        from bigmodel_onnx import answer, table_front
         from bigmodel_onnx.emit import Emitter
         from bigmodel_onnx.lowering import lower
         from bigmodel_onnx.operations import Port
 
-        opset, _ = versions.chosen(self.opset, self.target_runtime)
+        opset, _ = self._versions(columns)
         emitter = Emitter(opset, self.fold)
         network, trace, outputs = form.network, form.trace, form.outputs
         count, following = len(outputs), {**trace.carried, **trace.carried_updates}
@@ -177,8 +190,13 @@ class Onnx(Exporter):
         emitter.reserve(names)
         if steps is not None:
             (name,), (spec,) = network.input_names, network.inputs
-            front = answer.write_front(emitter, name, spec, steps)
-            lowered = lower(network, emitter, {name: front}, form.write_states(emitter))
+            made = answer.write_front(emitter, name, spec, steps)
+            lowered = lower(network, emitter, {name: made}, form.write_states(emitter))
+        elif columns is not None:
+            front = table_front.write_front(emitter, columns, names)
+            if columns.form == "one-hot":
+                front = {network.input_names[0]: front["numbers"]}
+            lowered = lower(network, emitter, front, form.write_states(emitter))
         else:
             lowered = lower(network, emitter, *form.write(emitter))
         ports = [
@@ -210,17 +228,23 @@ class Onnx(Exporter):
         lowered: Lowered,
         answer: Answer | Numbers | SpanAnswer | None,
         steps: Preprocessing | None,
+        columns: Columns | None,
         samples: Any,
     ) -> tuple[Comparison, Runs]:
         """What the file is compared with, and on what inputs."""
-        from bigmodel_onnx import verify
+        from bigmodel_onnx import table_front, verify
         from bigmodel_onnx.answer import Numbers
 
         network = form.network
         comparison = verify.Comparison(network, lowered, form, self.tolerance)
         drawn = verify.drawn_inputs(network, self.batch_sizes)
         runs: Runs = {sizes: form.drawn(inputs) for sizes, inputs in drawn.items()}
-        if steps is not None:
+        if columns is not None:
+            runs = {f"N = {n}": table_front.drawn_cells(columns, n) for n in table_front.COUNTS}
+            comparison = replace(
+                comparison, to_model=lambda raw: table_front.to_inputs(columns, raw, network.input_names)
+            )
+        elif steps is not None:
             comparison = _with_raw_input(comparison, network, steps)
             runs = {sizes: _raw(inputs, steps) for sizes, inputs in runs.items()}
         elif samples is not None:
@@ -247,9 +271,9 @@ class Onnx(Exporter):
         """Write, check and compare in a folder aside; the files appear when all of it went well."""
         import onnxruntime
 
-        from bigmodel_onnx import document, pair_proof, reading, verify, versions
+        from bigmodel_onnx import document, pair_proof, reading, verify
 
-        opset, ir_version = versions.chosen(self.opset, self.target_runtime)
+        opset, ir_version = self._versions(known.columns if self.with_preprocessing else None)
         form, whole = comparison.form, comparison.lowered.emitter
         sidecars: dict[str, str | None] = {}
 

@@ -218,8 +218,10 @@ def _fitting(name: str, array: np.ndarray, dtype: str, shape: tuple[int | str | 
     if not fits:
         wanted = ", ".join("?" if dim is None else str(dim) for dim in shape)
         raise ShapeError(f"input '{name}': expected ({wanted}), got {array.shape}.", fix="reshape the array.")
-    if array.dtype == dtype:
+    if array.dtype == dtype or (dtype == "string" and array.dtype.kind in "OU"):
         return array
+    if dtype == "string":
+        raise DtypeError(f"input '{name}': expected texts, got {array.dtype}.", fix="pass cells as they are.")
     kind = np.dtype(dtype).kind
     same_kind = array.dtype.kind == kind or (array.dtype.kind in "iu" and kind in "iuf")
     converted = array.astype(dtype) if same_kind else None

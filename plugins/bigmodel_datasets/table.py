@@ -1,11 +1,10 @@
-"""Tables from CSV files: numeric features, and one target column of classes or numbers."""
+"""Tables from CSV files: features of several kinds, and one target column of classes or numbers."""
 
 from __future__ import annotations
 
-from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import ClassVar, get_args
+from typing import Any, ClassVar, get_args
 
 import numpy as np
 
@@ -14,15 +13,27 @@ from bigmodel_core.errors import ConfigError, DataError
 from bigmodel_datasets.csv_file import Table, column_of, parsed, read_rows
 from bigmodel_datasets.one_file import one_file
 from bigmodel_datasets.standard import known_for, standardising
+from bigmodel_datasets.table_columns import (
+    check_kinds,
+    fitted,
+    found_kinds,
+    has_plain_numbers,
+    notes,
+    samples,
+)
 from bigmodel_datasets.table_target import read_target
 
 
 @dataclass(frozen=True)
 class Csv(bm.Dataset):
-    """A table in a CSV file: each row a sample, one column the target, all others numeric features.
+    """A table in a CSV file: each row a sample, one column the target, all others features.
 
-    Features, and the targets of regression, are standardised in float64 with the mean and deviation of the
-    training rows. Class labels keep their text: 01 and 1 are two classes.
+    What a column holds is found out: numbers, truth values, categories, dates or texts; names of rows, and
+    columns that tell nothing, are left out. Everything is fitted on the training rows. Numbers, and the
+    targets of regression, are standardised in float64; gaps are filled with the median and are a feature of
+    their own; categories are one-hot or codes, 0 being one that training did not tell apart; dates become
+    days and cyclic parts, texts whether they have each frequent word. Class labels keep their text: 01 and 1
+    are two classes.
 
     Args:
         target: name or number of the target column; numbers count from 0, negative ones from the end.
@@ -32,8 +43,14 @@ class Csv(bm.Dataset):
         test_fraction: share of the rows to hold out as test split; classes keep their proportions.
         seed: key of the choice of test rows.
         delimiter: character between two cells.
-        without: names or numbers of columns that are no features, and may hold words; rows can still be
-            grouped by them, as `bigmodel evaluate --by` does.
+        columns: names or numbers of the columns that are features; all but the target if empty.
+        drop: names or numbers of columns that are no features; rows can still be grouped by them, as
+            `bigmodel evaluate --by` does.
+        kinds: what columns hold, where it is not what is found, as in "zip:category"; the kinds are number,
+            bool, category, date, text, id.
+        categories: "one-hot", so that all features are numbers, or "embed": x is then a dict of `numbers`
+            (n, k) and of `categories` (n, m) codes; None is what the model asks for, else "one-hot".
+        weight: name or number of a column that says what each row counts in the loss; it is no feature.
 
     `data_dir` is the file, or a folder with this one `.csv` file in it.
     """
@@ -45,7 +62,11 @@ class Csv(bm.Dataset):
     test_fraction: float = 0.2
     seed: int = 0
     delimiter: str = ","
-    without: tuple[str, ...] = ()
+    columns: tuple[str, ...] = ()
+    drop: tuple[str, ...] = ()
+    kinds: tuple[str, ...] = ()
+    categories: bm.columns.Form | None = None
+    weight: int | str | None = None
 
     def __post_init__(self) -> None:
         if self.task is not None and self.task not in get_args(bm.Task):
@@ -54,14 +75,27 @@ class Csv(bm.Dataset):
             )
         if len(self.delimiter) != 1 or self.delimiter in '"\r\n':
             raise ConfigError(f"delimiter is {self.delimiter!r}, expected one character.", where="csv")
-        object.__setattr__(self, "without", tuple(self.without))
+        for name in ("columns", "drop", "kinds"):
+            object.__setattr__(self, name, tuple(getattr(self, name)))
+        check_kinds(self.kinds)
+        if self.categories not in (None, *get_args(bm.columns.Form)):
+            raise ConfigError(
+                f"categories is {self.categories!r}, expected {' or '.join(get_args(bm.columns.Form))}.",
+                where="csv",
+            )
         if not 0.0 < self.test_fraction < 1.0:
             raise ConfigError(
                 f"test_fraction is {self.test_fraction}, expected more than 0 and less than 1.", where="csv"
             )
 
+    def suited(self, model: type) -> Csv:
+        """With categories in the form that a class of models asks for."""
+        asked = getattr(model, "categories_as", None)
+        return self if self.categories is not None or asked is None else replace(self, categories=asked)
+
     def load(self, data_dir: Path | None = None, like: bm.Encoding | None = None) -> bm.Data:
-        """The data; x is (n, features) float32, y is (n,) int64 labels or (n, 1) float32 standardised values.
+        """The data; x is (n, features) float32 or a dict, y is (n,) int64 labels or (n, 1) float32
+        standardised values.
 
         Raises:
             DataError: no file, or a cell that cannot be used; names file, line and column. Columns or classes
@@ -69,49 +103,63 @@ class Csv(bm.Dataset):
             ConfigError: a target column that is not there, or a task that does not fit it.
         """
         path = one_file(self.name, ".csv", data_dir)
-        table = _read_table(path, self.delimiter, self.header, self.target, like, self.without)
-        columns = _columns(table, like)
-        features = np.array(
-            [[table.number(row, column) for column in columns] for row in table.rows], np.float64
-        )
-        if len(features) < 2:
+        table, weighted = _read_table(path, self, like)
+        if len(table.rows) < 2:
             raise DataError(
-                f"there is {len(features)} row of data, expected at least two.",
+                f"there is {len(table.rows)} row of data, expected at least two.",
                 where=str(path),
                 fix="training and testing need one row each.",
             )
         target = read_target(table, self.task, like)
-        kept, held_out = bm.split_indices(
-            len(features), self.test_fraction, self.seed, classes=None if target.labels is None else target.y
-        )
-        preprocessing = known_for(like, features.shape[1:]) or standardising(
-            features[kept], features.shape[1:]
-        )
+        labels = None if target.labels is None else target.y
+        kept, held_out = bm.split_indices(len(table.rows), self.test_fraction, self.seed, classes=labels)
+        features = self._features(table, kept, like)
         scaling = None
         if target.labels is None:
             scaling = standardising(target.y[kept], (1,)) if like is None else like.target_preprocessing
         everything = bm.Split(
-            preprocessing.apply(features),
+            features.x,
             target.y if scaling is None else scaling.apply(target.y),
+            weight=None if weighted is None else _weights(table, weighted),
             columns=table.groups(),
         )
-        names = tuple(table.names[column] for column in columns)
-        title = table.names[table.target]
+        title, known = table.names[table.target], features.columns
+        is_named = table.is_named or known is not None
+        names = features.names if is_named else like.features if like is not None else None
+        told = features.names if known is None else known.names
         return bm.Data(
             name=self.name,
             train=everything.take(kept),
             test=everything.take(held_out),
             labels=target.labels,
             task=target.task,
-            preprocessing=preprocessing,
+            preprocessing=features.preprocessing,
             target_preprocessing=scaling,
-            features=names if table.is_named else like.features if like is not None else None,
+            features=None if known is not None and known.form == "embed" else names,
             target=title if table.is_named else "",
-            input_meaning=f"features: {', '.join(names)}",
-            source=f"{path.name}, {len(features)} rows, target {title} read as {target.what}",
-            notes=(f"target {title} read as {target.reading}",),
-            made_by=replace(self, task=target.task),
+            input_meaning=f"features: {', '.join(told)}",
+            source=f"{path.name}, {len(table.rows)} rows, target {title} read as {target.what}",
+            notes=(f"target {title} read as {target.reading}", *features.notes),
+            columns=known,
+            made_by=replace(
+                self, task=target.task, categories=self.categories if known is None else known.form
+            ),
         )
+
+    def _features(self, table: Table, kept: np.ndarray, like: bm.Encoding | None) -> _Features:
+        if like is not None and like.columns is not None:
+            return _Features(samples(table, like.columns), columns=like.columns, names=like.columns.features)
+        columns = _columns(table, like)
+        if like is None:
+            kinds = found_kinds(table, columns, self.kinds)
+            if not has_plain_numbers(table, kinds, columns):
+                made = fitted(table, kinds, kept, self.categories or "one-hot")
+                told = tuple(notes(made, table, kinds, columns))
+                return _Features(samples(table, made), columns=made, names=made.features, notes=told)
+        raw = np.array([[table.number(row, column) for column in columns] for row in table.rows], np.float64)
+        steps = known_for(like, raw.shape[1:]) or standardising(raw[kept], raw.shape[1:])
+        names = tuple(table.names[column] for column in columns)
+        return _Features(steps.apply(raw), names, preprocessing=steps)
 
     @classmethod
     def example(cls, folder: Path) -> None:
@@ -119,6 +167,40 @@ class Csv(bm.Dataset):
         numbers = np.random.default_rng(0).normal(size=(60, 2))
         rows = [f"{x + 3 * (n % 3):.4f},{y:.4f},{'abc'[n % 3]}\n" for n, (x, y) in enumerate(numbers)]
         (folder / "example.csv").write_text("".join(["width,height,kind\n", *rows]), "utf-8")
+
+
+@dataclass(frozen=True)
+class _Features:
+    """What the features of a table became.
+
+    Args:
+        x: of all rows.
+        names: of the features that are numbers.
+        preprocessing: of plain numbers.
+        columns: of all else.
+        notes: what was decided, a sentence each.
+    """
+
+    x: Any
+    names: tuple[str, ...]
+    preprocessing: bm.Preprocessing | None = None
+    columns: bm.Columns | None = None
+    notes: tuple[str, ...] = ()
+
+
+def _weights(table: Table, column: int) -> np.ndarray:
+    """What each row counts.
+
+    Raises:
+        DataError: a cell is no number, or negative.
+    """
+    for row in table.rows:
+        if table.number(row, column) < 0:
+            raise DataError(
+                f"the weight is {row[1][column].strip()}, expected at least 0.",
+                where=f"{table.path}, line {row[0]}, column {column + 1} ({table.names[column]})",
+            )
+    return np.array([table.number(row, column) for row in table.rows], np.float32)
 
 
 def _columns(table: Table, like: bm.Encoding | None) -> list[int]:
@@ -141,14 +223,9 @@ def _columns(table: Table, like: bm.Encoding | None) -> list[int]:
     return columns
 
 
-def _read_table(
-    path: Path,
-    delimiter: str,
-    header: bool | None,
-    target: int | str,
-    like: bm.Encoding | None,
-    without: Sequence[str],
-) -> Table:
+def _read_table(path: Path, options: Csv, like: bm.Encoding | None) -> tuple[Table, int | None]:
+    """The table, and the number of the column of weights, if there is one."""
+    delimiter, header, target = options.delimiter, options.header, options.target
     rows = read_rows(path, delimiter)
     width = len(rows[0][1])
     if width < 2:
@@ -158,10 +235,9 @@ def _read_table(
             fix=f"set delimiter if cells are not separated by {delimiter!r}.",
         )
     first = [cell.strip() for cell in rows[0][1]]
-    if header is None and like is not None and like.features is not None and set(like.features) & set(first):
-        header = any(parsed(name, float) is None for name in like.features) or set(like.features) <= set(
-            first
-        )
+    known = None if like is None else like.columns.names if like.columns is not None else like.features
+    if header is None and known is not None and set(known) & set(first):
+        header = any(parsed(name, float) is None for name in known) or set(known) <= set(first)
     if header is None:
         names_target = isinstance(target, str) and target in first and parsed(target, int) is None
         header = names_target or _is_header(first, target, path)
@@ -176,19 +252,26 @@ def _read_table(
     if header:
         rows = rows[1:]
     column = column_of(target, first if header else None, width, path)
-    if header and like is not None and like.features is not None and first[column] in like.features:
+    if header and like is not None and known is not None and first[column] in known:
         raise DataError(
             f"there is no column {like.target or target!r} of targets; there are {', '.join(first[:20])}.",
             where=str(path),
             fix="add it, or name the column with target; predict needs none.",
         )
     titles = first if header else None
-    left_out = frozenset(column_of(name, titles, width, path, "without") for name in without)
+    left_out = {column_of(name, titles, width, path, "drop") for name in options.drop}
+    weighted = None if options.weight is None else column_of(options.weight, titles, width, path, "weight")
+    if options.columns:
+        chosen = {column_of(name, titles, width, path, "columns") for name in options.columns}
+        left_out |= set(range(width)) - chosen
+    left_out |= set() if weighted is None else {weighted}
     if len(left_out | {column}) == width:
         raise ConfigError(
-            "without leaves no column for features.", where=str(path), fix="leave fewer columns out."
+            "no column is left for features.",
+            where=str(path),
+            fix="name fewer columns in drop, or more in columns.",
         )
-    return Table(path, names, rows, column, header, left_out)
+    return Table(path, names, rows, column, bool(header), frozenset(left_out)), weighted
 
 
 def _is_header(first: list[str], target: int | str, path: Path) -> bool:

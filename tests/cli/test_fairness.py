@@ -11,7 +11,7 @@ import bigmodel_core as bm
 
 from .conftest import Command, run_all
 
-DATA = "csv:target=loan,without=town"
+DATA = "csv:target=loan,drop=town"
 
 
 @pytest.fixture(scope="module")

@@ -222,6 +222,7 @@ def test_hints_work_as_printed(data: str, model: str, bigmodel: Command, tmp_pat
             typed.append(shlex.split(hint)[1])
             said += result.out if typed[-1] == "export" else ""
     writes = ["generate"] if data.startswith("text") else []
+    writes += ["forecast"] if data.startswith(("series", "sunspots")) else []
     assert typed == [*writes, "export", "evaluate", "report", "info", "predict", "info"]
     (run,) = Path("runs").iterdir()
     recorded = json.loads((run / "run.json").read_text())["data_dir"]

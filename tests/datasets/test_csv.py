@@ -164,10 +164,8 @@ BROKEN = {
     "other delimiter": ("1;2\n3;4\n", "set delimiter"),
     "row too short": ("a,b\n1,0.5\n2\n", "line 3: 1 cells, expected 2"),
     "row too long": ("a,b\n1,0.5\n2,3,4\n", "line 3: 3 cells, expected 2"),
-    "empty feature": ("a,b,c\n1,2,x\n1,,y\n", r"line 3, column 2 \(b\): the cell is empty"),
     "empty target": ("a,b\n1,x\n2, \n", r"line 3, column 2 \(b\): the cell is empty"),
     "word for a number": ("a,b\n1,x\n\n2o,y\n", r"line 4, column 1 \(a\): '2o' is not a finite number"),
-    "nan": ("a,b\n1,x\nnan,y\n", r"line 3, column 1 \(a\): 'nan'"),
     "infinity": ("a,b\n1,x\ninf,y\n", r"line 3, column 1 \(a\): 'inf'"),
     "beyond float32": ("a,b\n1,x\n1e39,y\n", r"line 3, column 1 \(a\): '1e39'"),
     "underscore": ("a,b\n1,x\n1_000,y\n", r"line 3, column 1 \(a\): '1_000'"),
@@ -259,7 +257,7 @@ def test_a_word_among_numbers_is_no_class(tmp_path):
 def test_large_columns_are_standardised_before_they_lose_digits(tmp_path):
     order = np.random.default_rng(0).permutation(200)
     lines = [f"{1_700_000_000 + i},{2**24 + i},{1_000_000_000 + i}" for i in order]
-    data = load(tmp_path, "t,id,y\n" + "\n".join(lines) + "\n", task="regression")
+    data = load(tmp_path, "t,n,y\n" + "\n".join(lines) + "\n", task="regression")
     x = np.concatenate([data.train.x, data.test.x])
     assert [len(np.unique(column)) for column in x.T] == [200, 200]
     rows = np.rint(np.concatenate([data.train.truth, data.test.truth])[:, 0] - 1e9).astype(int)

@@ -1,0 +1,408 @@
+"""How the cells of a table become numbers: each column by its kind, with what was fitted on training rows."""
+
+from __future__ import annotations
+
+import math
+import re
+import statistics
+from collections import Counter
+from collections.abc import Mapping, Sequence
+from dataclasses import asdict, dataclass, replace
+from datetime import UTC, datetime
+from typing import Any, Literal, get_args
+
+import numpy as np
+
+from bigmodel_core.errors import ConfigError, DataError
+
+Kind = Literal["number", "bool", "category", "date", "text", "id"]
+Form = Literal["one-hot", "embed"]
+
+KINDS: tuple[str, ...] = get_args(Kind)
+_WORDS = ("na", "n/a", "nan", "null", "none")
+GAPS = ("", "?", "-", "NaN", *(form for word in _WORDS for form in (word, word.upper(), word.capitalize())))
+"""Cells that say nothing."""
+TRUTHS = tuple(form for word in ("true", "yes", "t", "y") for form in (word, word.upper(), word.capitalize()))
+UNTRUTHS = tuple(
+    form for word in ("false", "no", "f", "n") for form in (word, word.upper(), word.capitalize())
+)
+"""Cells of truth values; 1 and 0 are, too."""
+LEAST_ROWS = 2
+"""Training rows that a category needs to be told apart."""
+MOST_VALUES = {"one-hot": 100, "embed": 2000}
+"""The most frequent categories of a column, which are told apart."""
+MOST_WORDS = 300
+"""The most frequent words of a column of texts, each of which is a feature."""
+DAY = 86400.0
+_GAPS = frozenset(GAPS)
+_TRUE = {**dict.fromkeys((*TRUTHS, "1"), 1.0), **dict.fromkeys((*UNTRUTHS, "0"), 0.0)}
+_DATE = re.compile(r"(\d{4})-(\d{1,2})-(\d{1,2})(?:[ T](\d{1,2}):(\d{2})(?::(\d{2}(?:\.\d+)?))?)?")
+
+
+def is_gap(cell: str) -> bool:
+    """Whether a cell says nothing.
+
+    >>> [is_gap(cell) for cell in ("", "NaN", "?", "0")]
+    [True, True, True, False]
+    """
+    return cell in _GAPS
+
+
+@dataclass(frozen=True)
+class Column:
+    """How a column becomes features.
+
+    Args:
+        name: of the column.
+        kind: what it holds: numbers, truth values, categories, dates or texts.
+        fill: the number that stands where there is none: the median of the training rows.
+        gaps: whether training rows had gaps, which are a feature of their own.
+        mean, std: what numbers, or the days of dates, are standardised with.
+        values: the categories from code 1 on; or the words of texts.
+        forms: how the words of texts are written, with the number of the word of each.
+        parts: the cyclic parts of dates that are features: "month", "weekday", "hour".
+    """
+
+    name: str
+    kind: Kind
+    fill: float = 0.0
+    gaps: bool = False
+    mean: float = 0.0
+    std: float = 1.0
+    values: tuple[str, ...] = ()
+    parts: tuple[str, ...] = ()
+    forms: tuple[tuple[str, int], ...] = ()
+
+    @classmethod
+    def fitted(cls, name: str, kind: Kind, cells: Sequence[str], form: Form) -> Column:
+        """How a column becomes features, from its cells in the training rows."""
+        if kind == "category":
+            return cls(name, kind, values=_frequent(Counter(cells), LEAST_ROWS, MOST_VALUES[form]))
+        if kind == "text":
+            written = [set(cell.split()) for cell in cells]
+            seen = Counter(word for some in written for word in {plain(form) for form in some})
+            few, most = max(3, len(cells) // 500), 0.9 * len(cells)
+            found = Counter({word: count for word, count in seen.items() if word and count <= most})
+            values = _frequent(found, few, MOST_WORDS)
+            place = {word: number for number, word in enumerate(values)}
+            forms = sorted({form for some in written for form in some if plain(form) in place})
+            return cls(name, kind, values=values, forms=tuple((form, place[plain(form)]) for form in forms))
+        numbers = _numbers(name, kind, cells)
+        known = numbers[~np.isnan(numbers)]
+        if not len(known):
+            raise DataError(
+                "no training row has a value in this column.",
+                where=name,
+                fix="leave it out: drop=" + name + ".",
+            )
+        gaps = len(known) < len(numbers)
+        if kind == "bool":
+            return cls(name, kind, float(known.mean() >= 0.5), gaps)
+        filled = np.where(np.isnan(numbers), np.median(known), numbers)
+        centred = filled - filled[0]
+        mean, std = float(filled[0] + centred.mean()), float(centred.std())
+        std = std if std > 1e-13 * abs(mean) and std > np.finfo(np.float32).tiny else 1.0
+        parts = _telling(known) if kind == "date" else ()
+        return cls(name, kind, float(np.median(known)), gaps, mean, std, parts=parts)
+
+    @property
+    def is_coded(self) -> bool:
+        """Whether it is a category, which may be a code in place of numbers."""
+        return self.kind == "category"
+
+    def features(self) -> list[str]:
+        """The names of the features as numbers."""
+        if self.kind == "category":
+            return [f"{self.name}={value or 'none'}" for value in self.values]
+        if self.kind == "text":
+            return [f"{self.name}: {word}" for word in self.values]
+        cyclic = [f"{self.name} {part} {wave}" for part in self.parts for wave in ("sine", "cosine")]
+        return [self.name, *cyclic, *([f"{self.name} is missing"] if self.gaps else [])]
+
+    def codes(self, cells: Sequence[str]) -> np.ndarray:
+        """(n,) int64: the code of the category in each cell, 0 for those that training did not tell apart."""
+        known = {value: code for code, value in enumerate(self.values, 1)}
+        return np.array([known.get("" if is_gap(cell) else cell, 0) for cell in cells], np.int64)
+
+    def numbers(self, cells: Sequence[str], where: Sequence[str] | None = None) -> np.ndarray:
+        """(n, features) float64, or float32 of what is 0 or 1.
+
+        Args:
+            cells: of each row, without spaces around.
+            where: the place of each row, for messages.
+
+        Raises:
+            DataError: a cell is not of the kind of the column; names its place.
+        """
+        if self.kind == "category":
+            codes = self.codes(cells)
+            return np.asarray(codes[:, np.newaxis] == np.arange(1, len(self.values) + 1), np.float32)
+        if self.kind == "text":
+            place = dict(self.forms)
+            found = np.zeros((len(cells), len(self.values)), np.float32)
+            for row, cell in enumerate(cells):
+                found[row, [place[form] for form in cell.split() if form in place]] = 1.0
+            return found
+        raw = _numbers(self.name, self.kind, cells, where)
+        missing = np.isnan(raw)
+        filled = np.where(missing, self.fill, raw)
+        made = [filled if self.kind == "bool" else (filled - self.mean) / self.std]
+        for part in self.parts:
+            angle = 2 * np.pi * _PARTS[part](filled)
+            made += [np.where(missing, 0.0, wave(angle)) for wave in (np.sin, np.cos)]
+        return np.stack([*made, missing] if self.gaps else made, axis=1)
+
+    def told(self) -> str:
+        """The column in a few words."""
+        more = {
+            "category": f"{len(self.values)} values",
+            "text": f"{len(self.values)} words",
+            "date": ", ".join(("days", *self.parts)),
+        }.get(self.kind, "")
+        gaps = f"gaps filled with {self.fill:.6g}" if self.gaps and self.kind in ("number", "bool") else ""
+        if self.gaps and not gaps:
+            gaps = "gaps"
+        about = "; ".join(item for item in (more, gaps) if item)
+        return f"{self.name} ({about})" if about else self.name
+
+
+@dataclass(frozen=True)
+class Columns:
+    """How the rows of a table become samples.
+
+    Args:
+        columns: each column that is a feature.
+        form: "one-hot": all features are numbers, x is (n, features) float32; or "embed": categories are
+            codes, x is a dict of `numbers` (n, k) float32 and `categories` (n, m) int64, of those there are.
+
+    >>> height = Column("height", "number", mean=1.7, std=0.1)
+    >>> columns = Columns((height, Column("kind", "category", values=("a",))))
+    >>> columns.apply({"height": ["1.8", "1.7"], "kind": ["a", "b"]}).round(1).tolist()
+    [[1.0, 1.0], [0.0, 0.0]]
+    """
+
+    columns: tuple[Column, ...]
+    form: Form = "one-hot"
+
+    @property
+    def names(self) -> tuple[str, ...]:
+        """The names of the columns."""
+        return tuple(column.name for column in self.columns)
+
+    @property
+    def features(self) -> tuple[str, ...]:
+        """The names of the features that are numbers."""
+        return tuple(name for column in self._numeric() for name in column.features())
+
+    @property
+    def sizes(self) -> tuple[int, ...]:
+        """How many codes each column of categories has, where they are codes."""
+        return tuple(len(column.values) + 1 for column in self._coded())
+
+    def apply(self, cells: Mapping[str, Sequence[str]], where: Sequence[str] | None = None) -> Any:
+        """Samples from the cells of each column.
+
+        Args:
+            cells: of all rows, by the name of the column.
+            where: the place of each row, for messages.
+
+        Raises:
+            DataError: a column is missing, or a cell is not of the kind of its column.
+        """
+        missing = [name for name in self.names if name not in cells]
+        if missing:
+            raise DataError(
+                f"there is no column {', '.join(missing[:10])}; the model was trained with"
+                f" {', '.join(self.names[:20])}.",
+                where="table",
+                fix="give it the columns of the training data, in any order.",
+            )
+        cleaned = {name: [cell.strip() for cell in cells[name]] for name in self.names}
+        numbers = [column.numbers(cleaned[column.name], where) for column in self._numeric()]
+        x = np.concatenate(numbers, axis=1, dtype=np.float32, casting="same_kind") if numbers else None
+        if self.form == "one-hot":
+            return x
+        codes = [column.codes(cleaned[column.name]) for column in self._coded()]
+        found = {} if x is None else {"numbers": x}
+        return found | ({"categories": np.stack(codes, axis=1)} if codes else {})
+
+    def raw(
+        self, cells: Mapping[str, Sequence[str]], where: Sequence[str] | None = None
+    ) -> dict[str, np.ndarray]:
+        """The cells as an exported file takes them: (n, 1) float64 of numbers, NaN for gaps, else (n, 1)
+        texts."""
+        found = {}
+        for column in self.columns:
+            some = [cell.strip() for cell in cells[column.name]]
+            if column.kind == "number":
+                found[column.name] = _numbers(column.name, "number", some, where)[:, np.newaxis]
+            else:
+                found[column.name] = np.array(some, object)[:, np.newaxis]
+        return found
+
+    def told(self) -> list[str]:
+        """A sentence for each kind of column."""
+        lines = []
+        for kind in KINDS:
+            some = [column.told() for column in self.columns if column.kind == kind]
+            if some:
+                plural = {"category": "categories", "bool": "truth values"}.get(kind, f"{kind}s")
+                lines.append(f"{len(some)} {plural if len(some) > 1 else kind}: {', '.join(some)}")
+        return lines
+
+    def to_dict(self) -> dict[str, Any]:
+        """The fields as JSON-able values; `from_dict` reverses it."""
+        return {"form": self.form, "columns": [_said(column) for column in self.columns]}
+
+    @classmethod
+    def from_dict(cls, values: Mapping[str, Any]) -> Columns:
+        """The object that `to_dict` described.
+
+        Raises:
+            ConfigError: an unknown field or a value of the wrong kind.
+        """
+        try:
+            columns = tuple(_made(one) for one in values["columns"])
+            if values["form"] in get_args(Form) and all(column.kind in KINDS for column in columns):
+                return cls(columns, values["form"])
+        except (TypeError, ValueError, KeyError, AttributeError):
+            pass
+        raise ConfigError(
+            "cannot read the description of the columns.",
+            where="Columns",
+            fix="use what Columns.to_dict() returned.",
+        )
+
+    def _numeric(self) -> list[Column]:
+        return [column for column in self.columns if self.form == "one-hot" or not column.is_coded]
+
+    def _coded(self) -> list[Column]:
+        return [column for column in self.columns if self.form == "embed" and column.is_coded]
+
+
+def plain(form: str) -> str:
+    """A word in small letters and without punctuation around.
+
+    >>> plain("GOOD!")
+    'good'
+    """
+    return form.lower().strip(".,;:!?\"'()[]")
+
+
+def instant(cell: str) -> float | None:
+    """The seconds since 1970 of a date, as in 2024-01-31 or 2024-01-31 12:30:00; None if it is none.
+
+    >>> instant("1970-01-02"), instant("1970-01-01 00:01"), instant("2 Jan")
+    (86400.0, 60.0, None)
+    """
+    found = _DATE.fullmatch(cell)
+    if found is None:
+        return None
+    year, month, day, hour, minute = (int(part or 0) for part in found.groups()[:5])
+    try:
+        start = datetime(year, month, day, hour, minute, tzinfo=UTC).timestamp()
+    except ValueError:
+        return None
+    return start + float(found[6] or 0)
+
+
+def number(cell: str) -> float | None:
+    """The finite number in a cell; None if there is none."""
+    try:
+        value = math.nan if "_" in cell else float(cell)
+    except ValueError:
+        return None
+    return value if math.isfinite(value) else None
+
+
+def kind_of(name: str, cells: Sequence[str]) -> Kind | None:
+    """What a column holds; None if it says nothing: all gaps, or one value alone.
+
+    >>> kind_of("size", ["1", "2.5", ""]), kind_of("day", ["2024-01-05", "2024-02-05"])
+    ('number', 'date')
+    """
+    known = [cell for cell in cells if not is_gap(cell)]
+    counts = Counter(known)
+    if not known or (len(counts) == 1 and len(known) == len(cells) and number(known[0]) is None):
+        return None
+    if counts.keys() <= _TRUE.keys() and not counts.keys() <= {"0", "1"}:
+        return "bool"
+    numeric = sum(count for cell, count in counts.items() if number(cell) is not None)
+    if 2 * numeric >= len(known):  # words among them are an error that names the cell
+        names_one = name.lower() == "id" or name.lower().endswith(("_id", " id"))
+        return "id" if names_one and len(counts) == len(cells) > 2 else "number"
+    if all(instant(cell) is not None for cell in counts):
+        return "date"
+    spaces = statistics.fmean(len(cell.split()) for cell in known)
+    if spaces >= 3 and len(counts) > 0.1 * len(known):
+        return "text"
+    return "id" if len(counts) > max(20, 0.5 * len(known)) else "category"
+
+
+def _numbers(name: str, kind: Kind, cells: Sequence[str], where: Sequence[str] | None = None) -> np.ndarray:
+    """What cells of numbers, truth values or dates say, NaN for gaps."""
+    known: dict[str, float | None] = {}
+    found = np.empty(len(cells))
+    for row, cell in enumerate(cells):
+        if cell in known:
+            value = known[cell]
+        elif is_gap(cell):
+            value = known[cell] = math.nan
+        elif kind == "bool":
+            value = known[cell] = _TRUE.get(cell)
+        else:
+            value = known[cell] = instant(cell) if kind == "date" else number(cell)
+        if value is None or abs(value) > 3.4028235e38:
+            what = {"bool": "neither true nor false", "date": "no date as in 2024-01-31 or 2024-01-31 12:00"}
+            raise DataError(
+                f"{cell[:40]!r} is {what.get(kind, 'not a finite number')}.",
+                where=f"{where[row]}, column {name}" if where else f"column {name}",
+                fix=f"write it so, leave it empty, leave the column out (drop={name}), or say what it holds"
+                f" (kinds={name}:category).",
+            )
+        found[row] = value
+    return found
+
+
+def _frequent(counts: Counter[str], least: int, most: int) -> tuple[str, ...]:
+    """The most frequent of some texts, in the order of the alphabet."""
+    gaps = sum(count for cell, count in counts.items() if is_gap(cell))
+    found = Counter({cell: count for cell, count in counts.items() if not is_gap(cell)})
+    if gaps:
+        found[""] = gaps
+    chosen = sorted(found, key=lambda cell: (-found[cell], cell))[:most]
+    return tuple(sorted(cell for cell in chosen if found[cell] >= least))
+
+
+def _made(values: Mapping[str, Any]) -> Column:
+    fields: dict[str, Any] = {
+        key: tuple(item) if isinstance(item, list) else item for key, item in values.items()
+    }
+    fields["forms"] = tuple((str(form), int(place)) for form, place in fields.get("forms", ()))
+    return Column(**fields)
+
+
+def _said(column: Column) -> dict[str, Any]:
+    """The fields of a column that are not the usual."""
+    usual = asdict(replace(Column("", column.kind), name=column.name))
+    found = {key: value for key, value in asdict(column).items() if value != usual[key]}
+    named = {"name": column.name, "kind": column.kind, **found}
+    return {key: list(value) if isinstance(value, tuple) else value for key, value in named.items()}
+
+
+def _month(seconds: np.ndarray) -> np.ndarray:
+    """How much of the year has passed, by month."""
+    months = np.array(seconds * 1e3, "datetime64[ms]").astype("datetime64[M]").astype(np.int64)
+    return np.asarray((months % 12) / 12.0)
+
+
+_PARTS = {
+    "month": _month,
+    "weekday": lambda seconds: np.floor(seconds / DAY + 3) % 7 / 7.0,  # the first of 1970 was a Thursday
+    "hour": lambda seconds: seconds % DAY / DAY,
+}
+
+
+def _telling(seconds: np.ndarray) -> tuple[str, ...]:
+    """The cyclic parts that dates have more than one of."""
+    return tuple(part for part, of in _PARTS.items() if len(np.unique(of(seconds))) > 1)
