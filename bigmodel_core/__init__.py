@@ -90,6 +90,7 @@ _PLACES = {
     "bigmodel_core.shrinking.pruning": ("prune",),
     "bigmodel_core.train.atomic": ("write_atomically",),
     "bigmodel_core.train.advice": ("advise",),
+    "bigmodel_core.train.backtesting": ("Backtest", "backtest"),
     "bigmodel_core.train.baselines": ("ForecastError", "baselines"),
     "bigmodel_core.train.batch_size_finder": ("find_batch_size",),
     "bigmodel_core.train.callback": ("Callback",),

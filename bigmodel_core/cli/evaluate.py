@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 import typer
 
 from bigmodel_core.cli.app import command_app
-from bigmodel_core.cli.compared import compared
+from bigmodel_core.cli.compared import compared, point_of, show_backtest
 from bigmodel_core.cli.compared import show as show_compared
 from bigmodel_core.cli.data import DataDir, DataOfRun
 from bigmodel_core.cli.fairness import by_group, show
@@ -18,6 +18,8 @@ from bigmodel_core.cli.terminal import AsJson, Output, metric
 from bigmodel_core.errors import UsageError
 
 if TYPE_CHECKING:
+    import numpy as np
+
     from bigmodel_core.data.dataset import Data
     from bigmodel_core.data.split import Split
     from bigmodel_core.nn.strategy import Strategy
@@ -70,6 +72,10 @@ def evaluate(
         bool,
         typer.Option("--membership", help="Also attack a run: tell its training samples from the others."),
     ] = False,
+    origins: Annotated[
+        int | None,
+        typer.Option("--backtest", metavar="N", min=1, help="Of a series, also errors from N origins."),
+    ] = None,
     batch_size: Annotated[int, typer.Option("--batch-size", min=1, help="Samples at a time.")] = 256,
     as_json: AsJson = False,
 ) -> None:
@@ -81,9 +87,9 @@ def evaluate(
     chosen = None if metrics is None else [named("metric", text) for text in names_in(metrics)]
     path = found(what)
     if not is_onnx(path):
-        facts, measured = _checkpoint(path, data_name, data_dir, part, chosen, batch_size, writer)
+        facts, measured, point = _checkpoint(path, data_name, data_dir, part, chosen, batch_size, writer)
     elif writer is None:
-        facts, measured = _file(path, data_name, data_dir, part, chosen, batch_size)
+        facts, measured, point = _file(path, data_name, data_dir, part, chosen, batch_size)
     else:
         raise UsageError(
             "an ONNX file is run by ONNX Runtime, which writes nothing by itself.",
@@ -96,6 +102,8 @@ def evaluate(
         raise UsageError("there are no groups.", where="--favourable", fix="name a column, too: --by COLUMN.")
     groups = None if by is None else by_group(path, *measured, by, favourable)
     leak = attacked(path, *measured) if membership else None
+    if origins is not None:
+        facts["backtest"] = _backtest(*measured, point, origins)
     output = Output(as_json)
     if not as_json:
         values = facts["metrics"]
@@ -107,6 +115,7 @@ def evaluate(
                 output.line(f"{name}")
                 output.matrix(value)
         show_compared(facts, output)
+        show_backtest(facts, output)
     if by is not None and groups is not None:
         facts["groups"] = {"by": by, "favourable": groups[0], **groups[1].to_dict()}
         if not as_json:
@@ -144,7 +153,7 @@ def _checkpoint(
     metrics: list[Metric] | None,
     batch_size: int,
     strategy: Strategy | None,
-) -> tuple[dict[str, Any], tuple[Data, Split]]:
+) -> tuple[dict[str, Any], tuple[Data, Split], np.ndarray | None]:
     """The measures, with what was measured."""
     from bigmodel_core.cli.sources import known_of, load_data
     from bigmodel_core.train.baselines import is_series
@@ -163,9 +172,26 @@ def _checkpoint(
         "samples": len(split),
         "metrics": trainer.evaluate(split, batch_size, strategy=strategy),
     }
+    point = None
     if is_series(data):
-        facts |= compared(data, split, trainer.predict(split, batch_size), quantiles_of(trainer.network))
-    return facts, (data, split)
+        point = point_of(split, trainer.predict(split, batch_size), quantiles_of(trainer.network))
+        facts |= compared(data, split, point)
+    return facts, (data, split), point
+
+
+def _backtest(data: Data, split: Split, point: np.ndarray | None, origins: int) -> dict[str, Any]:
+    """The errors from moving origins.
+
+    Raises:
+        UsageError: the data are no series, or there are fewer windows.
+    """
+    from bigmodel_core.train.backtesting import backtest
+
+    if point is None:
+        raise UsageError(
+            f"the samples of {data.name} are no windows of a series.", where="--backtest", fix="leave it out."
+        )
+    return backtest(data, split, point, origins).to_dict()
 
 
 def trainer_of(content: Checkpoint, data: Data, metrics: list[Metric] | None = None) -> Trainer:
@@ -197,7 +223,7 @@ def _file(
     part: str,
     metrics: list[Metric] | None,
     batch_size: int,
-) -> tuple[dict[str, Any], tuple[Data, Split]]:
+) -> tuple[dict[str, Any], tuple[Data, Split], np.ndarray | None]:
     """The same for a file that ONNX Runtime runs: metrics alone, since a file holds no loss."""
     import numpy as np
 
@@ -243,6 +269,8 @@ def _file(
             for name, value in zip(named_metrics(metrics), results, strict=True)
         },
     }
+    point = None
     if is_series(data):
-        facts |= compared(data, split, np.concatenate(predicted), ())
-    return facts, (data, split)
+        point = point_of(split, np.concatenate(predicted), ())
+        facts |= compared(data, split, point)
+    return facts, (data, split), point

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any
 import typer
 
 from bigmodel_core.cli.app import STOPPED
-from bigmodel_core.cli.compared import compared
+from bigmodel_core.cli.compared import compared, point_of
 from bigmodel_core.cli.compared import show as show_compared
 from bigmodel_core.cli.sources import RUNS
 from bigmodel_core.cli.terminal import Output, metric
@@ -39,7 +39,8 @@ def finish(trainer: Trainer, history: History, data: Data, folder: Path, output:
     found = trainer.evaluate(data.test) if data.test.y is not None else {}
     results = {"best_epoch": best.epoch if best else None, "test": plain(found)}
     if is_series(data):
-        results |= compared(data, data.test, trainer.predict(data.test), quantiles_of(trainer.network.layer))
+        levels = quantiles_of(trainer.network.layer)
+        results |= compared(data, data.test, point_of(data.test, trainer.predict(data.test), levels))
     if trainer.record is not None:
         trainer.record.note(results=results)
     if not output.as_json:

@@ -173,7 +173,10 @@ def _predict_data(
         result |= {"right": right, "accuracy": right / max(number, 1)}
         summary += f": {count(right)}{of} right, accuracy {right / max(number, 1):.4f}"
     elif truth is not None:
-        error = float(np.mean(np.abs(np.array([prediction.values for prediction in found]) - truth)))
+        values = np.array([prediction.values for prediction in found])
+        if values.ndim > truth.ndim:  # of quantiles the one in the middle
+            values = values[..., values.shape[-1] // 2]
+        error = float(np.mean(np.abs(values - truth)))
         result["mean_absolute_error"] = error
         summary += f": mean absolute error {error:.4g}"
     if not output.as_json:

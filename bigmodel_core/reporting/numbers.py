@@ -6,6 +6,7 @@ import numpy as np
 
 from bigmodel_core.charts import Chart, line, scatter
 from bigmodel_core.charts.texts import number
+from bigmodel_core.nn.loss import Loss
 from bigmodel_core.nn.quantities import count
 from bigmodel_core.reporting.page import Block, Charts, Gallery, Section, Table, Text
 from bigmodel_core.reporting.tested import Tested, short
@@ -19,8 +20,11 @@ STEPS = 240
 def of_numbers(tested: Tested) -> list[Section]:
     """What there is to see of predicted numbers."""
     outputs = np.asarray(tested.trainer.predict(tested.split), np.float64)
-    predicted = outputs.reshape(len(outputs), -1)
     truth = np.asarray(tested.split.truth[np.arange(len(tested.split))], np.float64)
+    loss = tested.trainer.step.loss
+    if isinstance(loss, Loss):
+        outputs = loss.point(outputs)
+    predicted = outputs.reshape(len(outputs), -1)
     true = truth.reshape(predicted.shape)
     names = _names(tested, predicted.shape[1])
     found = [Section("Residuals", residuals(predicted, true, names))]

@@ -95,3 +95,23 @@ def test_a_model_is_measured_beside_simple_forecasts() -> None:
 def test_a_run_keeps_what_it_was_compared_with(folder: Path) -> None:
     (manifest,) = folder.glob("runs/*/run.json")
     assert [row["name"] for row in json.loads(manifest.read_text())["results"]["compared"]][1] == "naive"
+
+
+def test_a_backtest_has_each_origin_and_each_step() -> None:
+    found = run_here("evaluate", "--backtest", 3, "--json").json
+    assert np.shape(found["backtest"]["errors"]) == (3, 4)
+    assert found["backtest"]["origins"][-1] == "1998-01"  # the last four months of the file
+    table = run_here("evaluate", "--backtest", 3).out
+    assert "1998-01" in table and "\n+4 " in table
+    result = run_here("evaluate", "--backtest", 99)
+    assert result.code == 2 and "99 origins were asked for" in result.err
+
+
+def test_quantiles_are_shown_in_forecast_prediction_and_report(folder: Path) -> None:
+    model = ("n-beats", "--set", "width=8", "--set", "blocks=1", "--set", "layers=1", "--loss", "quantile")
+    run_all(folder, ("train", *model, "--data", DATA, "--data-dir", "level.csv", "--epochs", 1, "--out", "q"))
+    assert run_here("forecast", "q").out.splitlines()[0].split("  ")[-1].strip() == "level 90 %"
+    mae = run_here("evaluate", "q", "--json").json["metrics"]["mean_absolute_error"]
+    said = run_here("predict", "q", "--data", DATA, "--data-dir", "level.csv", "--json").json
+    assert said["mean_absolute_error"] == pytest.approx(mae)
+    assert run_here("report", "q").code == 0
