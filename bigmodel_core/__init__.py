@@ -123,13 +123,14 @@ _MODULES = {
     "images": "bigmodel_core.data.images",
     "initializers": "bigmodel_core.nn.initializers",
     "ops": "bigmodel_core.ops",
-    "privacy": "bigmodel_core.auditing.privacy",
     "plot": "bigmodel_core.plot",
+    "privacy": "bigmodel_core.auditing.privacy",
     "probabilities": "bigmodel_core.nn.probabilities",
     "registry": "bigmodel_core.registry",
     "shrinking": "bigmodel_core.shrinking",
     "sklearn": "bigmodel_core.sklearn",
     "status": "bigmodel_core.kernels.status",
+    "table_files": "bigmodel_core.data.table_files",
     "testing": "bigmodel_core.testing",
 }
 _NAMESPACES = {
@@ -205,6 +206,7 @@ if TYPE_CHECKING:
     from bigmodel_core.data import conforming as conforming
     from bigmodel_core.data import files as files
     from bigmodel_core.data import images as images
+    from bigmodel_core.data import table_files as table_files
     from bigmodel_core.data.augmentation import Augmentation as Augmentation
     from bigmodel_core.data.augmentation import Draws as Draws
     from bigmodel_core.data.augmentation import Mixing as Mixing

@@ -67,7 +67,7 @@ def read_table(path: Path, encoding: Encoding, is_raw: bool = False) -> tuple[li
     columns = encoding.columns
     assert columns is not None
     usual = getattr(encoding.made_by(), "delimiter", ",")
-    lines, cells = read_cells(path, columns, "\t" if path.suffix.lower() == ".tsv" else usual)
+    lines, cells = read_cells(path, columns, usual)
     where = [f"{path}, line {line}" for line in lines]
     x = columns.raw(cells, where) if is_raw else columns.apply(cells, where)
     return [f"{path.name}:{line}" for line in lines], x

@@ -58,9 +58,10 @@ class Predictor:
         """The samples in a file, with a name for each: a batch for each input."""
         import numpy as np
 
-        from bigmodel_core.cli.inputs import TABLES, read, read_arrays, read_table
+        from bigmodel_core.cli.inputs import read, read_arrays, read_table
+        from bigmodel_core.data.table_files import SUFFIXES, suffix_of
 
-        if self.known.encoding.columns is not None and path.suffix.lower() in TABLES:
+        if self.known.encoding.columns is not None and suffix_of(path) in SUFFIXES:
             names, x = read_table(path, self.known.encoding, self.takes_cells)
             return names, [np.asarray(array) for _, array in self.matched(x)]
         if len(self.ports) > 1:

@@ -8,10 +8,10 @@ from pathlib import Path
 import numpy as np
 
 from bigmodel_core.cli.port import Port
+from bigmodel_core.data import table_files
 from bigmodel_core.data.columns import Columns
 from bigmodel_core.data.conforming import columns_in_order
 from bigmodel_core.data.encoding import Encoding
-from bigmodel_core.data.files import reading
 from bigmodel_core.errors import DataError
 
 
@@ -78,22 +78,9 @@ def read_cells(path: Path, columns: Columns, delimiter: str) -> tuple[list[int],
     Raises:
         DataError: columns are missing or there twice, or a row has another length.
     """
-    lines: list[int] = []
-    rows: list[list[str]] = []
-    with reading(path), path.open(encoding="utf-8-sig", newline="") as stream:
-        reader = csv.reader(stream, delimiter=delimiter)
-        try:
-            for cells in reader:
-                if any(cell.strip() for cell in cells):
-                    lines.append(reader.line_num)
-                    rows.append(cells)
-        except csv.Error as error:
-            raise DataError(
-                f"cannot read the row: {error}.",
-                where=f"{path}, line {reader.line_num}",
-                fix="check its quotes.",
-            ) from error
-    names = [name.strip() for name in rows[0]] if rows else []
+    found = table_files.read_rows(path, delimiter)
+    lines, rows = [line for line, _ in found], [cells for _, cells in found]
+    names = [name.strip() for name in rows[0]]
     problems = [name for name in columns.names if names.count(name) != 1]
     if problems:
         what = "has twice" if problems[0] in names else "lacks"
@@ -103,13 +90,6 @@ def read_cells(path: Path, columns: Columns, delimiter: str) -> tuple[list[int],
             where=str(path),
             fix="name the columns in the first row, as those of the training data, in any order.",
         )
-    for line, cells in zip(lines, rows, strict=True):
-        if len(cells) != len(names):
-            raise DataError(
-                f"{len(cells)} cells, expected {len(names)} as in the first row.",
-                where=f"{path}, line {line}",
-                fix="give every row the same cells; quote cells that hold the delimiter.",
-            )
     if len(rows) < 2:
         raise DataError("the table has no rows.", where=str(path), fix="pass at least one row of features.")
     return lines[1:], {name: [row[names.index(name)] for row in rows[1:]] for name in columns.names}

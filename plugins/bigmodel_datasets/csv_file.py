@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import csv
 import re
 from dataclasses import dataclass
 from pathlib import Path
@@ -10,7 +9,6 @@ from typing import TypeVar
 
 import numpy as np
 
-import bigmodel_core as bm
 from bigmodel_core.errors import ConfigError, DataError
 
 Number = TypeVar("Number", int, float)
@@ -91,45 +89,6 @@ class Table:
 
     def _place(self, line: int, column: int) -> str:
         return f"{self.path}, line {line}, column {column + 1} ({self.names[column]})"
-
-
-def read_rows(path: Path, delimiter: str, quoted: bool = True) -> list[tuple[int, list[str]]]:
-    """The rows of a CSV file that are not blank, with their line numbers; all have as many cells.
-
-    Args:
-        path: the file.
-        delimiter: between cells.
-        quoted: whether quotes around a cell are no part of it.
-
-    Raises:
-        DataError: it cannot be read, has no row, or rows differ in length; names the line.
-    """
-    rows: list[tuple[int, list[str]]] = []
-    with bm.files.reading(path), path.open(encoding="utf-8-sig", newline="") as stream:
-        reader = (
-            csv.reader(stream, delimiter=delimiter, strict=True)
-            if quoted
-            else csv.reader(stream, delimiter=delimiter, strict=True, quoting=csv.QUOTE_NONE)
-        )
-        try:
-            rows.extend((reader.line_num, cells) for cells in reader if any(cell.strip() for cell in cells))
-        except csv.Error as error:
-            raise DataError(
-                f"cannot read the row: {error}.",
-                where=f"{path}, line {reader.line_num}",
-                fix="check the quotes of this row.",
-            ) from error
-    if not rows:
-        raise DataError("the file has no rows.", where=str(path), fix="name a CSV file with data.")
-    width = len(rows[0][1])
-    for line, cells in rows:
-        if len(cells) != width:
-            raise DataError(
-                f"{len(cells)} cells, expected {width} as in the first row.",
-                where=f"{path}, line {line}",
-                fix="give every row the same cells; quote cells that hold the delimiter.",
-            )
-    return rows
 
 
 def column_of(

@@ -12,7 +12,7 @@ import numpy as np
 
 import bigmodel_core as bm
 from bigmodel_core.errors import ConfigError, DataError
-from bigmodel_datasets.csv_file import Table, column_of, parsed, read_rows
+from bigmodel_datasets.csv_file import Table, column_of, parsed
 from bigmodel_datasets.dates import Dates, read_dates
 
 if TYPE_CHECKING:
@@ -127,7 +127,7 @@ def _text(table: Table, number: int) -> int | str:
 
 
 def _table(path: Path, options: Series) -> Table:
-    rows = read_rows(path, options.delimiter)
+    rows = bm.table_files.read_rows(path, options.delimiter)
     first = [cell.strip() for cell in rows[0][1]]
     chosen = options.target or options.columns
     asked = [

@@ -10,7 +10,7 @@ import numpy as np
 
 import bigmodel_core as bm
 from bigmodel_core.errors import ConfigError, DataError
-from bigmodel_datasets.csv_file import Table, column_of, parsed, read_rows
+from bigmodel_datasets.csv_file import Table, column_of, parsed
 from bigmodel_datasets.one_file import one_file
 from bigmodel_datasets.standard import known_for, standardising
 from bigmodel_datasets.table_columns import (
@@ -52,7 +52,8 @@ class Csv(bm.Dataset):
             (n, k) and of `categories` (n, m) codes; None is what the model asks for, else "one-hot".
         weight: name or number of a column that says what each row counts in the loss; it is no feature.
 
-    `data_dir` is the file, or a folder with this one `.csv` file in it.
+    `data_dir` is the file, or a folder with one such file in it: CSV, TSV, JSON lines with an object in each,
+    or Parquet (extra `table`), gzipped or not.
     """
 
     name: ClassVar[str] = "csv"
@@ -102,7 +103,7 @@ class Csv(bm.Dataset):
                 that `like` does not know; names them.
             ConfigError: a target column that is not there, or a task that does not fit it.
         """
-        path = one_file(self.name, ".csv", data_dir)
+        path = one_file(self.name, bm.table_files.SUFFIXES, data_dir)
         table, weighted = _read_table(path, self, like)
         if len(table.rows) < 2:
             raise DataError(
@@ -226,7 +227,7 @@ def _columns(table: Table, like: bm.Encoding | None) -> list[int]:
 def _read_table(path: Path, options: Csv, like: bm.Encoding | None) -> tuple[Table, int | None]:
     """The table, and the number of the column of weights, if there is one."""
     delimiter, header, target = options.delimiter, options.header, options.target
-    rows = read_rows(path, delimiter)
+    rows = bm.table_files.read_rows(path, delimiter)
     width = len(rows[0][1])
     if width < 2:
         raise DataError(
@@ -236,6 +237,8 @@ def _read_table(path: Path, options: Csv, like: bm.Encoding | None) -> tuple[Tab
         )
     first = [cell.strip() for cell in rows[0][1]]
     known = None if like is None else like.columns.names if like.columns is not None else like.features
+    if bm.table_files.names_columns(path):
+        header = True
     if header is None and known is not None and set(known) & set(first):
         header = any(parsed(name, float) is None for name in known) or set(known) <= set(first)
     if header is None:

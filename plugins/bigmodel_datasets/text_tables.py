@@ -9,7 +9,7 @@ from pathlib import Path
 
 import bigmodel_core as bm
 from bigmodel_core.errors import ConfigError, DataError
-from bigmodel_datasets.csv_file import column_of, parsed, read_rows
+from bigmodel_datasets.csv_file import column_of, parsed
 
 JSON = (".jsonl", ".ndjson")
 TABLES = (".csv", ".tsv", *JSON)
@@ -134,7 +134,7 @@ def _table_rows(
     path: Path, wanted: Mapping[str, int | str], header: bool | None
 ) -> list[tuple[int, list[str]]]:
     is_tab = path.suffix.lower() == ".tsv"
-    rows = read_rows(path, "\t" if is_tab else ",", quoted=not is_tab)
+    rows = bm.table_files.read_rows(path, "\t" if is_tab else ",", quoted=not is_tab)
     first = [cell.strip() for cell in rows[0][1]]
     names = [column for column in wanted.values() if isinstance(column, str) and parsed(column, int) is None]
     header = bool(names) if header is None else header

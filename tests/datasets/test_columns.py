@@ -2,14 +2,17 @@
 
 from __future__ import annotations
 
+import csv
+import gzip
 import json
+import sys
 
 import numpy as np
 import pytest
 
 import bigmodel_core as bm
 from bigmodel_core.data.columns import Column, Columns, instant, kind_of
-from bigmodel_core.errors import ConfigError, DataError
+from bigmodel_core.errors import BigmodelError, ConfigError, DataError
 
 JOBS = ("clerk", "nurse", "cook")
 
@@ -214,3 +217,73 @@ def test_options_without_sense_are_refused(tmp_path, options, message):
 def test_a_negative_weight_is_refused(tmp_path):
     with pytest.raises(DataError, match=r"line 2, column 2 \(age\): the weight is -1"):
         bm.datasets.load("csv", table(tmp_path, age=["-1"] * 60), weight="age")
+
+
+def records(path):
+    """The rows of a table as objects; what is no text is a number or nothing."""
+    with path.open(encoding="utf-8", newline="") as stream:
+        rows = list(csv.DictReader(stream))
+    return [{**row, "age": int(row["age"]) if row["age"] else None} for row in rows]
+
+
+def as_json_lines(path):
+    found = path.with_name("rows.jsonl")
+    found.write_text("\n".join(json.dumps(row) for row in records(path)), "utf-8")
+    return found
+
+
+def as_gzipped(path):
+    found = path.with_name("table.csv.gz")
+    found.write_bytes(gzip.compress(path.read_bytes()))
+    return found
+
+
+def as_tsv(path):
+    rows = records(path)
+    found = path.with_name("rows.tsv")
+    with found.open("w", encoding="utf-8", newline="") as stream:
+        writer = csv.DictWriter(stream, list(rows[0]), delimiter="\t")
+        writer.writeheader()
+        writer.writerows(rows)
+    return found
+
+
+def as_parquet(path):
+    pyarrow = pytest.importorskip("pyarrow", reason="pyarrow is not installed")
+    parquet = pytest.importorskip("pyarrow.parquet")
+    found = path.with_name("rows.parquet")
+    parquet.write_table(pyarrow.Table.from_pylist(records(path)), found)
+    return found
+
+
+@pytest.mark.parametrize("convert", [as_json_lines, as_gzipped, as_tsv, as_parquet])
+def test_other_files_hold_the_same_table(tmp_path, convert):
+    path = table(tmp_path)
+    data, other = bm.datasets.load("csv", path), bm.datasets.load("csv", convert(path))
+    assert other.columns == data.columns
+    assert (other.train.x == data.train.x).all() and (other.test.y == data.test.y).all()
+
+
+@pytest.mark.parametrize(
+    ("text", "message"),
+    [
+        ('{"a": 1, "b": "x"}\n{"a": 2\n', "line 2: it is no JSON"),
+        ('{"a": 1, "b": "x"}\n[1]\n', "line 2: it is a list, expected an object"),
+        ('{"a": [1], "b": "x"}\n', "line 1: 'a' is a list, expected a number"),
+        ("\n", "the file has no rows"),
+    ],
+)
+def test_objects_that_are_no_rows_are_refused(tmp_path, text, message):
+    path = tmp_path / "rows.jsonl"
+    path.write_text(text, "utf-8")
+    with pytest.raises(DataError, match=message):
+        bm.datasets.load("csv", path)
+
+
+def test_parquet_without_its_package_says_how_to_install_it(tmp_path, monkeypatch):
+    monkeypatch.delitem(sys.modules, "pyarrow.parquet", raising=False)
+    monkeypatch.setitem(sys.modules, "pyarrow", None)
+    path = tmp_path / "rows.parquet"
+    path.write_bytes(b"PAR1")
+    with pytest.raises(BigmodelError, match=r"(?s)Parquet files need the package pyarrow.*bigmodel\[table\]"):
+        bm.datasets.load("csv", path)
