@@ -22,6 +22,7 @@ if TYPE_CHECKING:
 
 _PLACES = {
     "bigmodel_core.accounting.privacy": ("Privacy",),
+    "bigmodel_core.auditing.anomalies": ("Anomalies", "anomalies"),
     "bigmodel_core.data.augmentation": ("Augmentation", "Draws", "Mixing"),
     "bigmodel_core.data.columns": ("Column", "Columns"),
     "bigmodel_core.data.dataset": ("Data", "Dataset"),

@@ -12,6 +12,7 @@ from bigmodel_datasets.masks import Masks
 from bigmodel_datasets.mnist import FashionMnist, Mnist
 from bigmodel_datasets.question_answers import QuestionAnswers
 from bigmodel_datasets.ratings import Ratings
+from bigmodel_datasets.rows import Rows
 from bigmodel_datasets.series import Series
 from bigmodel_datasets.sunspots import Sine, Sunspots
 from bigmodel_datasets.table import Csv
@@ -31,6 +32,7 @@ __all__ = [
     "Mnist",
     "QuestionAnswers",
     "Ratings",
+    "Rows",
     "Series",
     "Sine",
     "Sunspots",
@@ -53,4 +55,4 @@ def bigmodel_datasets() -> list[type[bm.Dataset]]:
         QuestionAnswers,
     ]
     images: list[type[bm.Dataset]] = [DigitMasks, ImageFolder, Masks]
-    return [Digits, Mnist, FashionMnist, Sunspots, Sine, *texts, Csv, Ratings, Series, *images]
+    return [Digits, Mnist, FashionMnist, Sunspots, Sine, *texts, Csv, Rows, Ratings, Series, *images]

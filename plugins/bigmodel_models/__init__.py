@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import bigmodel_core as bm
 from bigmodel_models.alexnet import Alexnet
+from bigmodel_models.autoencoder import Autoencoder
 from bigmodel_models.bert import Bert, BertClassifier, BertEncoder, BertSpans, BertTagger
 from bigmodel_models.bigmodel_cnn import BigmodelCnn
 from bigmodel_models.densenet import Densenet121
@@ -35,6 +36,7 @@ from bigmodel_models.wide_and_deep import WideAndDeep
 
 __all__ = [
     "Alexnet",
+    "Autoencoder",
     "Bert",
     "BertClassifier",
     "BertEncoder",
@@ -85,6 +87,7 @@ def bigmodel_models() -> list[type[bm.Model]]:
         TabularMlp,
         WideAndDeep,
         FtTransformer,
+        Autoencoder,
         MatrixFactorization,
         Lenet,
         RnnRegressor,

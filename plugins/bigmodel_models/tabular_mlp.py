@@ -46,7 +46,7 @@ class TabularMlp(TableModel):
     name: ClassVar[str] = "tabular-mlp"
     learning_rate: ClassVar[float | None] = 2e-3
     widths: tuple[int, ...] = (256, 128)
-    dropout: float = 0.3
+    dropout: float = 0.4
     norm: Norm = "batch"
     embedding: int = 50
     waves: int | None = None
