@@ -116,6 +116,7 @@ def _json_rows(path: Path) -> Rows:
 
 
 def _parquet_rows(path: Path) -> Iterator[tuple[int, list[str]]]:
+    optional("pyarrow", "table", "Parquet files")
     parquet = optional("pyarrow.parquet", "table", "Parquet files")
     with reading(path):
         try:
