@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import Any, ClassVar, get_args
+from typing import Any, ClassVar, Literal, get_args
 
 import numpy as np
 
@@ -51,6 +51,8 @@ class Csv(bm.Dataset):
         categories: "one-hot", so that all features are numbers, or "embed": x is then a dict of `numbers`
             (n, k) and of `categories` (n, m) codes; None is what the model asks for, else "one-hot".
         weight: name or number of a column that says what each row counts in the loss; it is no feature.
+        class_weights: "balanced" lets the rows of each class count as much in the loss as those of another,
+            by how many of each are trained on; None leaves them.
 
     `data_dir` is the file, or a folder with one such file in it: CSV, TSV, JSON lines with an object in each,
     or Parquet (extra `table`), gzipped or not.
@@ -68,6 +70,7 @@ class Csv(bm.Dataset):
     kinds: tuple[str, ...] = ()
     categories: bm.columns.Form | None = None
     weight: int | str | None = None
+    class_weights: Literal["balanced"] | None = None
 
     def __post_init__(self) -> None:
         if self.task is not None and self.task not in get_args(bm.Task):
@@ -121,7 +124,7 @@ class Csv(bm.Dataset):
         everything = bm.Split(
             features.x,
             target.y if scaling is None else scaling.apply(target.y),
-            weight=None if weighted is None else _weights(table, weighted),
+            weight=self._weight(table, weighted, labels, kept),
             columns=table.groups(),
         )
         title, known = table.names[table.target], features.columns
@@ -146,6 +149,23 @@ class Csv(bm.Dataset):
                 self, task=target.task, categories=self.categories if known is None else known.form
             ),
         )
+
+    def _weight(
+        self, table: Table, column: int | None, labels: np.ndarray | None, kept: np.ndarray
+    ) -> np.ndarray | None:
+        """What each row counts in the loss; None if all count alike."""
+        weight = None if column is None else _weights(table, column)
+        if self.class_weights is None:
+            return weight
+        if labels is None:
+            raise ConfigError(
+                "class_weights is set, and the target holds numbers.",
+                where=str(table.path),
+                fix="leave it out, or set task=classification.",
+            )
+        counts = np.maximum(np.bincount(labels[kept], minlength=int(labels.max()) + 1), 1)
+        balanced = (len(kept) / ((counts > 0).sum() * counts))[labels].astype(np.float32)
+        return balanced if weight is None else weight * balanced
 
     def _features(self, table: Table, kept: np.ndarray, like: bm.Encoding | None) -> _Features:
         if like is not None and like.columns is not None:

@@ -214,6 +214,24 @@ def test_options_without_sense_are_refused(tmp_path, options, message):
         bm.datasets.load("csv", table(tmp_path), **options)
 
 
+def test_balanced_classes_count_alike(tmp_path):
+    compute = pytest.importorskip("sklearn.utils.class_weight", reason="scikit-learn is not installed")
+    kinds = ["a" if number % 4 else "b" for number in range(60)]
+    data = bm.datasets.load("csv", table(tmp_path, kind=kinds), class_weights="balanced")
+    wanted = compute.compute_sample_weight("balanced", data.train.y)
+    np.testing.assert_allclose(data.train.weight, wanted, rtol=1e-6)
+
+
+def test_numbers_have_no_classes_to_balance(tmp_path):
+    with pytest.raises(ConfigError, match="class_weights is set, and the target holds numbers"):
+        bm.datasets.load(
+            "csv",
+            table(tmp_path, age=[f"{number}.5" for number in range(60)]),
+            target="age",
+            class_weights="balanced",
+        )
+
+
 def test_a_negative_weight_is_refused(tmp_path):
     with pytest.raises(DataError, match=r"line 2, column 2 \(age\): the weight is -1"):
         bm.datasets.load("csv", table(tmp_path, age=["-1"] * 60), weight="age")
