@@ -22,6 +22,7 @@ from bigmodel_datasets.table_columns import (
     samples,
 )
 from bigmodel_datasets.table_target import read_target
+from bigmodel_datasets.table_weights import row_weights
 
 
 @dataclass(frozen=True)
@@ -124,7 +125,7 @@ class Csv(bm.Dataset):
         everything = bm.Split(
             features.x,
             target.y if scaling is None else scaling.apply(target.y),
-            weight=self._weight(table, weighted, labels, kept),
+            weight=row_weights(table, weighted, self.class_weights, labels, kept),
             columns=table.groups(),
         )
         title, known = table.names[table.target], features.columns
@@ -149,23 +150,6 @@ class Csv(bm.Dataset):
                 self, task=target.task, categories=self.categories if known is None else known.form
             ),
         )
-
-    def _weight(
-        self, table: Table, column: int | None, labels: np.ndarray | None, kept: np.ndarray
-    ) -> np.ndarray | None:
-        """What each row counts in the loss; None if all count alike."""
-        weight = None if column is None else _weights(table, column)
-        if self.class_weights is None:
-            return weight
-        if labels is None:
-            raise ConfigError(
-                "class_weights is set, and the target holds numbers.",
-                where=str(table.path),
-                fix="leave it out, or set task=classification.",
-            )
-        counts = np.maximum(np.bincount(labels[kept], minlength=int(labels.max()) + 1), 1)
-        balanced = (len(kept) / ((counts > 0).sum() * counts))[labels].astype(np.float32)
-        return balanced if weight is None else weight * balanced
 
     def _features(self, table: Table, kept: np.ndarray, like: bm.Encoding | None) -> _Features:
         if like is not None and like.columns is not None:
@@ -207,21 +191,6 @@ class _Features:
     preprocessing: bm.Preprocessing | None = None
     columns: bm.Columns | None = None
     notes: tuple[str, ...] = ()
-
-
-def _weights(table: Table, column: int) -> np.ndarray:
-    """What each row counts.
-
-    Raises:
-        DataError: a cell is no number, or negative.
-    """
-    for row in table.rows:
-        if table.number(row, column) < 0:
-            raise DataError(
-                f"the weight is {row[1][column].strip()}, expected at least 0.",
-                where=f"{table.path}, line {row[0]}, column {column + 1} ({table.names[column]})",
-            )
-    return np.array([table.number(row, column) for row in table.rows], np.float32)
 
 
 def _columns(table: Table, like: bm.Encoding | None) -> list[int]:
