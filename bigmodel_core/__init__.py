@@ -127,6 +127,7 @@ _MODULES = {
     "plot": "bigmodel_core.plot",
     "privacy": "bigmodel_core.auditing.privacy",
     "probabilities": "bigmodel_core.nn.probabilities",
+    "boxes": "bigmodel_core.nn.boxes",
     "registry": "bigmodel_core.registry",
     "shrinking": "bigmodel_core.shrinking",
     "sklearn": "bigmodel_core.sklearn",
@@ -269,6 +270,7 @@ if TYPE_CHECKING:
     from bigmodel_core.kernels.cuda.engine.kernels import cuda_launches as cuda_launches
     from bigmodel_core.kernels.cuda.engine.runtime import cuda as cuda
     from bigmodel_core.kernels.expressions import Expression as Expression
+    from bigmodel_core.nn import boxes as boxes
     from bigmodel_core.nn import initializers as initializers
     from bigmodel_core.nn import probabilities as probabilities
     from bigmodel_core.nn.activations import activations as activations

@@ -172,7 +172,7 @@ def _predict_data(
         of = f" of {count(number)} {'steps' if truth.ndim == 2 else 'pixels'}" if truth.ndim > 1 else ""
         result |= {"right": right, "accuracy": right / max(number, 1)}
         summary += f": {count(right)}{of} right, accuracy {right / max(number, 1):.4f}"
-    elif truth is not None:
+    elif truth is not None and found[0].boxes is None:
         values = np.array([prediction.values for prediction in found])
         if values.ndim > truth.ndim:  # of quantiles the one in the middle
             values = values[..., values.shape[-1] // 2]
@@ -232,8 +232,10 @@ def _in_a_row(indices: list[int], data: Any) -> str:
 
 
 def _truth(true: Any, labels: Any, prediction: Prediction, data: Any) -> Any:
-    from bigmodel_core.nn.predictions import in_shares
+    from bigmodel_core.nn.predictions import class_name, in_shares
 
+    if prediction.boxes is not None:
+        return ", ".join(sorted(class_name(int(row[0]), labels) for row in true if row[0] >= 0)) or "nothing"
     if prediction.index is None:
         return true.tolist()
     if prediction.is_mask:
@@ -249,14 +251,17 @@ def _show(output: Output, rows: list[tuple[str, Prediction, Any]]) -> None:
 
     is_class = bool(rows) and rows[0][1].label is not None
     is_written = is_class and all(
-        item.index is None and all("label" not in span for span in item.spans or ()) for _, item, _ in rows
+        item.index is None and item.boxes is None and all("label" not in span for span in item.spans or ())
+        for _, item, _ in rows
     )
     has_truth = any(true is not None for *_, true in rows)
     has_chances = any(prediction.probability is not None for _, prediction, _ in rows)
     columns = ["Input", "Text" if is_written else "Label" if is_class else "Value"]
     columns += ["Truth"] if has_truth else []
     columns += ["Probability"] if has_chances else []
-    is_judged = is_class and has_truth and not any(item.is_mask for _, item, _ in rows)
+    is_judged = (
+        is_class and has_truth and not any(item.is_mask or item.boxes is not None for _, item, _ in rows)
+    )
     columns += [""] if is_judged else []
     lines = []
     for name, prediction, true in rows:

@@ -14,6 +14,7 @@ from typing import Any, ClassVar
 
 import numpy as np
 
+from bigmodel_core.data.moved import is_boxes, is_masks, moved_boxes, moved_masks
 from bigmodel_core.errors import DataError, DtypeError, ShapeError, UsageError
 from bigmodel_core.registry.discovery import display_name
 
@@ -96,8 +97,9 @@ class Augmentation(ABC):
     """
 
     moves: ClassVar[bool | None] = None
-    """Whether it moves the pixels of images. Where targets are masks, it is then called with them, too, as
-    whole numbers (n, 1, H, W) and with the same draws. None if nobody said: it then takes no masks."""
+    """Whether it moves the pixels of images. Where targets are masks or boxes, it is then called with them,
+    too, as masks of whole numbers (n, C, H, W) and with the same draws. None if nobody said; then it is not
+    used with such."""
 
     @abstractmethod
     def __call__(self, x: np.ndarray, draws: Draws) -> np.ndarray:
@@ -182,7 +184,8 @@ def augmented_pair(
         ShapeError, DtypeError: as `augmented`.
     """
     is_mask = isinstance(y, np.ndarray) and is_masks(x, y)
-    if not mixes(augment) and not is_mask:
+    is_placed = is_mask or (isinstance(y, np.ndarray) and is_boxes(x, y))
+    if not mixes(augment) and not is_placed:
         return augmented(x, augment, seed, epoch, samples), y
     if not isinstance(y, np.ndarray):
         raise UsageError(
@@ -196,35 +199,33 @@ def augmented_pair(
             found, target = change.mixed(x, y, Draws(samples, seed, epoch, stream))
             x, y = _kept(change, found, x), _kept(change, target, y)
             continue
-        if is_mask and _moves(change, is_mixed):
-            mask = y[:, np.newaxis]
-            y = _kept(change, change(mask, Draws(samples, seed, epoch, stream)), mask)[:, 0]
+        if is_placed and _moves(change, is_mixed):
+
+            def move(mask: np.ndarray, change: Augmentation = change, stream: int = stream) -> np.ndarray:
+                return _kept(change, change(mask, Draws(samples, seed, epoch, stream)), mask)
+
+            y = moved_masks(y, move) if is_mask else moved_boxes(y, x.shape[2:], move)
         x = _kept(change, change(x, Draws(samples, seed, epoch, stream)), x)
     return np.ascontiguousarray(x), np.ascontiguousarray(y)
 
 
-def is_masks(x: np.ndarray, y: np.ndarray) -> bool:
-    """Whether targets are masks: x is images (n, C, H, W), and y whole numbers (n, H, W)."""
-    return x.ndim == 4 and y.ndim == 3 and y.dtype.kind in "iu" and x.shape[2:] == y.shape[1:]
-
-
 def _moves(change: Augmentation, is_mixed: bool) -> bool:
-    """Whether an augmentation moves pixels, so that masks have to follow.
+    """Whether an augmentation moves pixels, so that masks and boxes have to follow.
 
     Raises:
-        UsageError: nobody knows, or the masks are mixed already.
+        UsageError: nobody knows, or the targets are mixed already.
     """
     name = display_name(type(change))
     if change.moves is None:
         raise UsageError(
-            f"the targets are masks, and nothing says whether {name} moves pixels.",
+            f"the targets are masks or boxes, and nothing says whether {name} moves pixels.",
             where=name,
-            fix=f"set {type(change).__name__}.moves = False; or True, and let it take masks (n, 1, H, W) of"
+            fix=f"set {type(change).__name__}.moves = False; or True, and let it take masks (n, C, H, W) of"
             " whole numbers, too.",
         )
     if change.moves and is_mixed:
         raise UsageError(
-            f"{name} moves masks that are mixed already.", where=name, fix="mix after everything else."
+            f"{name} moves targets that are mixed already.", where=name, fix="mix after everything else."
         )
     return change.moves
 

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import inspect
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from typing import Any, ClassVar
 
@@ -43,6 +43,13 @@ class Loss:
         """What each entry of `each` counts in the mean, in its shape; None if all count alike.
 
         The mean is the sum of `each` divided by the sum of this.
+        """
+        return None
+
+    def example_targets(self, outputs: Mapping[str, np.ndarray], random: np.random.Generator) -> Any:
+        """Targets that suit the outputs of a model, with which checks see whether it learns.
+
+        None, as here, if labels do where `target_dtype` says so, or else numbers of the shape of the output.
         """
         return None
 

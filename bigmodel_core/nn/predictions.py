@@ -29,6 +29,8 @@ class Prediction:
             label alone.
         outputs: all outputs by name, of a model with several.
         spans: the parts of a text with a label each; see `Dataset.spans`.
+        boxes: what is found in an image, the surest first, as {"label": "cat", "score": 0.98, "box": [left,
+            top, right, bottom]}, in pixels of the model's input.
     """
 
     label: str | None = None
@@ -38,6 +40,7 @@ class Prediction:
     probabilities: Mapping[str, float] | None = None
     outputs: Mapping[str, Any] | None = None
     spans: Sequence[Mapping[str, Any]] | None = None
+    boxes: Sequence[Mapping[str, Any]] | None = None
 
     @property
     def is_mask(self) -> bool:
@@ -61,6 +64,8 @@ class Prediction:
             found = {"text": self.label}
         if self.spans is not None:
             found = {"spans": [dict(span) for span in self.spans], "probability": self.probability}
+        if self.boxes is not None:
+            found = {"boxes": [dict(box) for box in self.boxes]}
         if self.probabilities is not None:
             found["probabilities"] = dict(self.probabilities)
         if self.outputs is not None:
@@ -85,6 +90,26 @@ def of_spans(spans: Sequence[Mapping[str, Any]]) -> Prediction:
         probability=sum(chances) / len(chances) if chances else None,
         spans=spans,
     )
+
+
+DETECTIONS = "detections"
+"""The output of models that find boxes, (n, K, 6): class (-1 is none), score, left, top, right, bottom."""
+LEAST_SCORE = 0.5
+"""Boxes of a lower score are not told."""
+
+
+def of_detections(rows: np.ndarray, labels: Sequence[str] | None) -> Prediction:
+    """The prediction for an image in which boxes were found.
+
+    >>> of_detections(np.array([[1, 0.9, 2, 3, 8, 9], [-1, 0, 0, 0, 0, 0]]), ("cat", "dog")).label
+    'dog'
+    """
+    told = [row for row in rows.astype(np.float64).tolist() if row[0] >= 0 and row[1] >= LEAST_SCORE]
+    boxes = [
+        {"label": class_name(int(row[0]), labels), "score": row[1], "box": [round(x, 2) for x in row[2:]]}
+        for row in told
+    ]
+    return Prediction(", ".join(sorted(box["label"] for box in boxes)) or "nothing", boxes=boxes)
 
 
 def predictions(
@@ -112,6 +137,9 @@ def predictions(
     >>> [found.label for found in predictions(outputs, "classification", ("cat", "dog"))]
     ['dog', 'cat']
     """
+    if DETECTIONS in outputs:
+        _check_numbers(outputs[DETECTIONS], start)
+        return [of_detections(rows, labels) for rows in outputs[DETECTIONS]]
     if {"label", "probability"} <= set(outputs):
         chances = outputs.get("probabilities")
         if chances is not None and chances.ndim == 1:

@@ -145,7 +145,8 @@ class Onnx(Exporter):
                 fix="pass preprocessing=bm.Preprocessing(...), or data=...",
                 shell="leave --with-preprocessing out: the checkpoint does not say how its input was made.",
             )
-        check_labels(network.outputs, known.labels)
+        if known.task != "regression":  # labels of boxes are no scores of their own
+            check_labels(network.outputs, known.labels)
         _check_finite(network)
         steps = known.preprocessing if self.with_preprocessing else None
         title = name or _title(network.layer)

@@ -4,7 +4,7 @@ series, texts and folders of images."""
 from __future__ import annotations
 
 import bigmodel_core as bm
-from bigmodel_datasets.canvases import DigitMasks
+from bigmodel_datasets.canvases import DigitBoxes, DigitMasks
 from bigmodel_datasets.digits import Digits
 from bigmodel_datasets.image_folder import ImageFolder
 from bigmodel_datasets.masked_text import MaskedText
@@ -23,6 +23,7 @@ from bigmodel_datasets.token_tags import TokenTags
 
 __all__ = [
     "Csv",
+    "DigitBoxes",
     "DigitMasks",
     "Digits",
     "FashionMnist",
@@ -54,5 +55,5 @@ def bigmodel_datasets() -> list[type[bm.Dataset]]:
         MaskedText,
         QuestionAnswers,
     ]
-    images: list[type[bm.Dataset]] = [DigitMasks, ImageFolder, Masks]
+    images: list[type[bm.Dataset]] = [DigitMasks, DigitBoxes, ImageFolder, Masks]
     return [Digits, Mnist, FashionMnist, Sunspots, Sine, *texts, Csv, Rows, Ratings, Series, *images]

@@ -159,3 +159,46 @@ class DigitMasks(_Canvas):
             preprocessing=steps,
             **self.facts(),
         )
+
+
+@dataclass(frozen=True)
+class DigitBoxes(_Canvas):
+    """Canvases with one to four of the bundled digits; the target is a box around each, and which it is.
+
+    They are the canvases of `digit-masks`. Nothing is read from `data_dir`.
+
+    Args:
+        size: height and width of a canvas, at least 16.
+        train, test: how many canvases each split has.
+        seed: the same canvases for the same seed.
+
+    >>> data = DigitBoxes(size=32, train=3, test=2).load()
+    >>> data.train.y.shape, data.labels[:3]
+    ((3, 4, 5), ('0', '1', '2'))
+    """
+
+    name: ClassVar[str] = "digit-boxes"
+
+    def load(self, data_dir: Path | None = None) -> bm.Data:
+        """The data; images are (n, 1, size, size) float32, targets (n, 4, 5) float32: digit, left, top,
+        right, bottom in pixels; -1 as digit where there is none.
+
+        Raises:
+            DataError: a `data_dir` was named.
+        """
+        steps, made = self.made(data_dir)
+        splits = {
+            part: bm.Split(
+                steps.apply(some.pixels),
+                np.concatenate([some.digits[..., np.newaxis], some.boxes], -1, dtype=np.float32),
+            )
+            for part, some in made.items()
+        }
+        return bm.Data(
+            train=splits["train"],
+            test=splits["test"],
+            labels=tuple("0123456789"),
+            task="regression",
+            preprocessing=steps,
+            **self.facts(),
+        )

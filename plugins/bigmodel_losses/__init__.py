@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import bigmodel_core as bm
 from bigmodel_losses.classification import BinaryCrossEntropy, CrossEntropy
+from bigmodel_losses.detection import Ssd
 from bigmodel_losses.distillation import Distillation
 from bigmodel_losses.hinge import Hinge
 from bigmodel_losses.quantile import Quantile
@@ -22,6 +23,7 @@ __all__ = [
     "MeanAbsoluteError",
     "MeanSquaredError",
     "Quantile",
+    "Ssd",
 ]
 
 
@@ -39,4 +41,5 @@ def bigmodel_losses() -> list[type[bm.Loss]]:
         Quantile,
         CTC,
         Dice,
+        Ssd,
     ]

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import bigmodel_core as bm
 from bigmodel_metrics.classification import Accuracy, ConfusionMatrix, TopKAccuracy
+from bigmodel_metrics.detection import MeanAveragePrecision
 from bigmodel_metrics.precision_recall import F1, Precision, Recall
 from bigmodel_metrics.ranking import AUC
 from bigmodel_metrics.regression import R2, MeanAbsoluteError, MeanSquaredError, RootMeanSquaredError
@@ -21,6 +22,7 @@ __all__ = [
     "ConfusionMatrix",
     "Dice",
     "MeanAbsoluteError",
+    "MeanAveragePrecision",
     "MeanIoU",
     "MeanSquaredError",
     "Perplexity",
@@ -55,4 +57,5 @@ def bigmodel_metrics() -> list[type[bm.Metric]]:
         SequenceF1,
         MeanIoU,
         Dice,
+        MeanAveragePrecision,
     ]

@@ -27,6 +27,7 @@ from bigmodel_models.recurrent import (
 )
 from bigmodel_models.resnet import Resnet18, Resnet20, Resnet50
 from bigmodel_models.seq2seq import Seq2seqGru
+from bigmodel_models.ssd import Ssd
 from bigmodel_models.tabular_mlp import TabularMlp
 from bigmodel_models.transformer import Transformer
 from bigmodel_models.unet import Unet
@@ -64,6 +65,7 @@ __all__ = [
     "RnnClassifier",
     "RnnRegressor",
     "Seq2seqGru",
+    "Ssd",
     "TabularMlp",
     "Tcn",
     "TimeSeriesForecaster",
@@ -103,6 +105,7 @@ def bigmodel_models() -> list[type[bm.Model]]:
         Llama,
         Transformer,
         Unet,
+        Ssd,
         Bert,
         BertEncoder,
         BertClassifier,

@@ -42,13 +42,13 @@ class Unet(bm.Model):
         self._check(x)
         layers, seen = bm.layers, []
         for level in range(self.depth):
-            seen.append(_twice(x, self.width * 2**level))
+            seen.append(twice(x, self.width * 2**level))
             x = layers.MaxPool2d(2)(seen[-1])
-        x = _twice(x, self.width * 2**self.depth)
+        x = twice(x, self.width * 2**self.depth)
         for level in reversed(range(self.depth)):
             filters = self.width * 2**level
             x = layers.ConvTranspose2d(filters, 2, 2)(x)
-            x = _twice(bm.ops.concatenate([seen[level], x], 1), filters)
+            x = twice(bm.ops.concatenate([seen[level], x], 1), filters)
         return bm.ops.transpose(layers.Conv2d(self.classes, 1)(x), (0, 2, 3, 1))
 
     def _check(self, x: Any) -> None:
@@ -61,7 +61,7 @@ class Unet(bm.Model):
             )
 
 
-def _twice(x: Any, filters: int) -> Any:
+def twice(x: Any, filters: int) -> Any:
     """Two 3x3 convolutions, normalised."""
     for _ in range(2):
         x = bm.layers.Relu()(convolution(x, filters, 3))

@@ -15,7 +15,13 @@ from bigmodel_core import registry
 from bigmodel_core.testing import Check, checks_for
 from tests.ops.ctc_reference import ctc_losses
 from tests.ops.resize_reference import resized
-from tests.plugins import test_augmentations, test_recurrent_layers, test_recurrent_models, test_segmentation
+from tests.plugins import (
+    test_augmentations,
+    test_detection_models,
+    test_recurrent_layers,
+    test_recurrent_models,
+    test_segmentation,
+)
 
 Reference = Callable[..., Any]
 erf = np.vectorize(math.erf, otypes=[float])
@@ -296,7 +302,8 @@ SCHEDULES: list[tuple[Any, None, Reference]] = [
 def swept() -> list[Check]:
     """The checks of all classes that plugins offer: those above with references, the others on examples."""
     cases: list[tuple[Any, Any, Any]] = [*LAYERS, *LOSSES, *OPTIMIZERS, *SCHEDULES]
-    for module in (test_recurrent_layers, test_recurrent_models, test_augmentations, test_segmentation):
+    of_images = (test_augmentations, test_segmentation, test_detection_models)
+    for module in (test_recurrent_layers, test_recurrent_models, *of_images):
         cases += module.CASES
     known = {type(subject) for subject, _, _ in cases}
     for kind in registry.KINDS:

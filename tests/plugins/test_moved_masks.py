@@ -46,6 +46,40 @@ def test_masks_stay_where_no_pixel_moves(change: Any) -> None:
     assert np.array_equal(y, MASKS) and not np.array_equal(x, IMAGES)
 
 
+def boxed(draw: np.random.Generator) -> tuple[np.ndarray, np.ndarray]:
+    """Images with a bright rectangle each, and the boxes around them."""
+    x, y = np.zeros((6, 1, 9, 12), "float32"), np.full((6, 2, 5), -1, "float32")
+    y[:, :, 1:] = 0
+    for image, boxes in zip(x, y, strict=True):
+        top, left, height, width = draw.integers(1, 5, 4)
+        image[0, top : top + height, left : left + width] = 1
+        boxes[0] = 3, left, top, left + width, top + height
+    return x, y
+
+
+@pytest.mark.parametrize("name", ["HorizontalFlip", "VerticalFlip", "RandomCrop", "RandomShift"])
+def test_boxes_are_around_what_moved(name: str) -> None:
+    x, y = boxed(np.random.default_rng(1))
+    x, found = augmented_pair(x, y, [getattr(bm.augmentations, name)()], 1, 2, SAMPLES)
+    assert found is not None
+    for image, (label, *box) in zip(x[:, 0], found[:, 0].tolist(), strict=True):
+        rows, columns = (np.flatnonzero(image.any(axis)) for axis in (1, 0))
+        if len(rows):
+            assert (label, box) == (3, [columns[0], rows[0], columns[-1] + 1, rows[-1] + 1])
+
+
+def test_a_box_of_which_nothing_is_left_is_none() -> None:
+    x, y = np.zeros((6, 1, 8, 8), "float32"), np.tile(np.float32([[2, 0, 0, 1, 1]]), (6, 1, 1))
+    _, found = augmented_pair(x, y, [bm.augmentations.RandomCrop(4)], 1, 2, SAMPLES)
+    assert found is not None and [-1, 0, 0, 0, 0] in found[:, 0].tolist()
+
+
+def test_where_there_is_no_box_none_comes() -> None:
+    x, y = boxed(np.random.default_rng(1))
+    _, found = augmented_pair(x, y, [bm.augmentations.HorizontalFlip()], 1, 2, SAMPLES)
+    assert found is not None and np.array_equal(found[:, 1], y[:, 1])
+
+
 def test_margins_of_masks_are_class_0() -> None:
     _, y = augmented_pair(IMAGES, MASKS + 1, [bm.augmentations.RandomCrop(3, fill=2.5)], 1, 2, SAMPLES)
     assert set(np.unique(y)) == {0, 1, 2, 3, 4}
