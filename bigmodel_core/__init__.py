@@ -104,6 +104,7 @@ _PLACES = {
     "bigmodel_core.train.learning_rate_finder": ("find_learning_rate",),
     "bigmodel_core.train.metric": ("Metric", "MetricState"),
     "bigmodel_core.train.pretrained": ("from_pretrained", "to_pretrained"),
+    "bigmodel_core.train.recommending": ("ranking", "recommend"),
     "bigmodel_core.train.run": ("Run", "runs"),
     "bigmodel_core.train.profile": ("Profile", "profile"),
     "bigmodel_core.train.step_file": ("load_steps", "save_steps"),

@@ -30,6 +30,7 @@ from bigmodel_models.seq2seq import Seq2seqGru
 from bigmodel_models.ssd import Ssd
 from bigmodel_models.tabular_mlp import TabularMlp
 from bigmodel_models.transformer import Transformer
+from bigmodel_models.two_tower import TwoTower
 from bigmodel_models.unet import Unet
 from bigmodel_models.vgg import Vgg11, Vgg16
 from bigmodel_models.vit import Vit
@@ -70,6 +71,7 @@ __all__ = [
     "Tcn",
     "TimeSeriesForecaster",
     "Transformer",
+    "TwoTower",
     "Unet",
     "Vgg11",
     "Vgg16",
@@ -91,6 +93,7 @@ def bigmodel_models() -> list[type[bm.Model]]:
         FtTransformer,
         Autoencoder,
         MatrixFactorization,
+        TwoTower,
         Lenet,
         RnnRegressor,
         RnnClassifier,
