@@ -320,6 +320,9 @@ def _piece(token: int, tokenizer: Any, labels: Sequence[str] | None) -> str:
 def _features(shapes: Mapping[str, Sequence[int]], encoding: Encoding) -> list[str]:
     """The names of a sample's numbers, of several inputs behind the name of theirs."""
     if len(shapes) > 1:
+        columns = encoding.columns
+        if columns is not None and set(shapes) == {"numbers", "categories"}:
+            return [*columns.features, *columns.coded]
         named = {name: _features({name: shape}, encoding) for name, shape in shapes.items()}
         return [f"{name} {feature}" for name, features in named.items() for feature in features]
     (shape,) = shapes.values()

@@ -195,6 +195,11 @@ class Columns:
         return tuple(name for column in self._numeric() for name in column.features())
 
     @property
+    def coded(self) -> tuple[str, ...]:
+        """The names of the columns of categories, where they are codes."""
+        return tuple(column.name for column in self._coded())
+
+    @property
     def sizes(self) -> tuple[int, ...]:
         """How many codes each column of categories has, where they are codes."""
         return tuple(len(column.values) + 1 for column in self._coded())

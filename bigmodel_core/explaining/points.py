@@ -12,6 +12,8 @@ from bigmodel_core.nn.trace import Trace
 from bigmodel_core.ops.carried import appended_to
 from bigmodel_core.ops.comparison import Cast
 from bigmodel_core.ops.indexing import Gather
+from bigmodel_core.ops.shape import Reshape
+from bigmodel_core.ops.slicing import Slice
 from bigmodel_core.plan import Computation, replaced
 
 
@@ -24,12 +26,14 @@ class Point:
         value: theirs, in the trace of the model.
         is_embedded: whether they are rows of a table, one for each token.
         path: the layer that looked them up.
+        column: of the input, if they are the embedding of that alone.
     """
 
     number: int
     value: Value
     is_embedded: bool = False
     path: str = ""
+    column: int | None = None
 
 
 def points_of(network: Network, trace: Trace) -> tuple[Point, ...]:
@@ -49,7 +53,9 @@ def points_of(network: Network, trace: Trace) -> tuple[Point, ...]:
         own = [node for node in lookups if id(node.inputs[1]) in direct] or [
             node for node in lookups if given in _leaves(node.inputs[1])
         ]
-        found += [Point(number, node.outputs[0], True, node.path) for node in own]
+        found += [
+            Point(number, node.outputs[0], True, node.path, _column(node.inputs[1], given)) for node in own
+        ]
     if not found:
         inputs = ", ".join(
             f"{name} {spec}" for name, spec in zip(network.input_names, network.inputs, strict=True)
@@ -69,6 +75,17 @@ def carrying(given: Value, nodes: Sequence[Node]) -> set[int]:
         if is_same and id(node.inputs[0]) in found and node.outputs[0].spec.is_float == given.spec.is_float:
             found.add(id(node.outputs[0]))
     return found
+
+
+def _column(value: Value, given: Value) -> int | None:
+    """The column of a table of codes (N, m) that alone a value holds; None if it holds more."""
+    node = value.node
+    while (node.op.alias or isinstance(node.op, (Cast, Reshape))) and not isinstance(node.op, Slice):
+        node = node.inputs[0].node
+    op = node.op
+    if not isinstance(op, Slice) or op.axis != 1 or op.length != 1 or not isinstance(op.start, int):
+        return None
+    return op.start if given.spec.ndim == 2 and node.inputs[0] is given else None
 
 
 def _leaves(value: Value) -> set[Value]:

@@ -191,7 +191,10 @@ class Question:
             wide = np.asarray(array, np.float64)
             if point.is_embedded and wide.ndim == own.ndim - is_global:
                 wide = np.sqrt((wide**2).sum(-1)) if norm else wide.sum(-1)
-            if point.is_embedded and not is_global:
+            if point.column is not None and not is_global:
+                column, wide = wide.reshape(-1), np.zeros(self.inputs[point.number].shape)
+                wide[:, point.column] = column
+            elif point.is_embedded and not is_global:
                 wide = wide.reshape(self.inputs[point.number].shape)
             before = found[point.number]
             found[point.number] = wide if before is None else before + wide

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from pathlib import Path
 
 import numpy as np
@@ -97,3 +98,13 @@ def test_rows_that_do_not_fit_are_refused(typed: Command, text: str, message: st
 def test_a_file_of_rows_takes_no_data_set(typed: Command) -> None:
     done = typed("predict", "raw.onnx", "--data", "csv", "--data-dir", "rows.csv")
     assert done.code == 2 and "pass the table itself" in done.err
+
+
+def test_codes_are_explained_by_the_names_of_their_columns(typed: Command) -> None:
+    data = ("--data", "csv", "--data-dir", "rows.csv", "--epochs", "8")
+    small = ("--set", "widths=8", "--set", "dropout=0", "--set", "waves=0")
+    assert typed("train", "tabular-mlp", *small, *data, "--out", "coded").code == 0
+    done = typed("explain", "coded", "--method", "integrated-gradients", "--json")
+    assert done.code == 0, done.err
+    text = typed("explain", "coded", "--method", "integrated-gradients").out
+    assert re.search(r"^job +-?[0-9.]+", text, re.MULTILINE) and "size is missing" in text
