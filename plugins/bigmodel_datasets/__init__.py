@@ -5,6 +5,7 @@ from __future__ import annotations
 
 import bigmodel_core as bm
 from bigmodel_datasets.canvases import DigitBoxes, DigitMasks
+from bigmodel_datasets.coco import Coco
 from bigmodel_datasets.digits import Digits
 from bigmodel_datasets.image_folder import ImageFolder
 from bigmodel_datasets.masked_text import MaskedText
@@ -22,6 +23,7 @@ from bigmodel_datasets.text_pairs import TextPairs
 from bigmodel_datasets.token_tags import TokenTags
 
 __all__ = [
+    "Coco",
     "Csv",
     "DigitBoxes",
     "DigitMasks",
@@ -55,5 +57,5 @@ def bigmodel_datasets() -> list[type[bm.Dataset]]:
         MaskedText,
         QuestionAnswers,
     ]
-    images: list[type[bm.Dataset]] = [DigitMasks, DigitBoxes, ImageFolder, Masks]
+    images: list[type[bm.Dataset]] = [DigitMasks, DigitBoxes, ImageFolder, Masks, Coco]
     return [Digits, Mnist, FashionMnist, Sunspots, Sine, *texts, Csv, Rows, Ratings, Series, *images]
