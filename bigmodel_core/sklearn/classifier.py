@@ -9,7 +9,6 @@ import numpy as np
 from sklearn.base import ClassifierMixin
 from sklearn.utils.class_weight import compute_sample_weight
 from sklearn.utils.multiclass import check_classification_targets
-from sklearn.utils.validation import validate_data
 
 from bigmodel_core.data.encoding import Task
 from bigmodel_core.errors import EstimatorError
@@ -85,7 +84,7 @@ class Classifier(ClassifierMixin, Estimator):
         verbose: bool = False,
     ) -> None:
         super().__init__(
-            model,
+            model=model,
             options=options,
             loss=loss,
             optimizer=optimizer,
@@ -139,13 +138,8 @@ class Classifier(ClassifierMixin, Estimator):
         x = self._inputs(X)
         return self._trainer.predict_proba(x)
 
-    def _checked(self, X: Any, y: Any, *, is_first: bool) -> tuple[np.ndarray, np.ndarray]:
-        kinds = (np.float64, np.float32)
-        X, y = validate_data(self, X, y, dtype=kinds, allow_nd=True, reset=is_first)
-        check_classification_targets(y)
-        return X, y
-
     def _targets(self, y: np.ndarray, classes: Any, *, is_first: bool) -> Targets:
+        check_classification_targets(y)
         if is_first:
             self.classes_ = np.unique(y if classes is None else np.asarray(classes))
         if len(self.classes_) < 2:

@@ -5,13 +5,14 @@ from __future__ import annotations
 from abc import abstractmethod
 from collections.abc import Mapping, Sequence
 from pathlib import Path
-from typing import Any, Self
+from typing import Any, ClassVar, Self
 
 import numpy as np
 from sklearn.base import BaseEstimator
 from sklearn.utils import check_random_state
-from sklearn.utils.validation import _check_sample_weight, check_is_fitted, validate_data
+from sklearn.utils.validation import _check_sample_weight, check_is_fitted, check_X_y, validate_data
 
+from bigmodel_core.data.columns import Columns
 from bigmodel_core.data.dataset import Data
 from bigmodel_core.data.preprocessing import Preprocessing
 from bigmodel_core.data.split import Split
@@ -23,6 +24,7 @@ from bigmodel_core.nn.model import Model
 from bigmodel_core.nn.optimizer import Optimizer
 from bigmodel_core.registry.config import make, make_list
 from bigmodel_core.sklearn.building import check_loss, chosen_optimizer, new_model, without_single
+from bigmodel_core.sklearn.frames import cells_of, check_frame, fitted_columns, kinds_of, samples
 from bigmodel_core.sklearn.scaling import standardising
 from bigmodel_core.sklearn.targets import Targets
 from bigmodel_core.train.by_output import make_loss
@@ -30,57 +32,40 @@ from bigmodel_core.train.callback import Callback
 from bigmodel_core.train.trainer import Trainer
 from bigmodel_core.train.usual import usual_loss
 
+_NUMBERS: dict[str, Any] = {"dtype": (np.float64, np.float32), "allow_nd": True}
+
 
 class Estimator(BaseEstimator):
     """A model with scikit-learn's `fit` and `predict`; see `Classifier` and `Regressor`."""
 
     _metrics = ""
     """What is measured on the samples that early stopping holds out."""
+    _checks: ClassVar[Mapping[str, Any]] = {}
+    """How scikit-learn checks targets."""
     _tells_classes = False
     """Whether targets are classes."""
 
-    def __init__(
-        self,
-        model: str | Layer,
-        *,
-        options: Mapping[str, Any] | None,
-        loss: Any,
-        optimizer: str | Optimizer | None,
-        learning_rate: Any,
-        epochs: int,
-        batch_size: int,
-        standardize: bool,
-        early_stopping: bool,
-        validation_fraction: float,
-        patience: int,
-        callbacks: Sequence[Any],
-        warm_start: bool,
-        device: str | None,
-        random_state: Any,
-        verbose: bool,
-    ) -> None:
-        self.model = model
-        self.options = options
-        self.loss = loss
-        self.optimizer = optimizer
-        self.learning_rate = learning_rate
-        self.epochs = epochs
-        self.batch_size = batch_size
-        self.standardize = standardize
-        self.early_stopping = early_stopping
-        self.validation_fraction = validation_fraction
-        self.patience = patience
-        self.callbacks = callbacks
-        self.warm_start = warm_start
-        self.device = device
-        self.random_state = random_state
-        self.verbose = verbose
+    model: str | Layer
+    options: Mapping[str, Any] | None
+    loss: Any
+    optimizer: str | Optimizer | None
+    learning_rate: Any
+    epochs: int
+    batch_size: int
+    standardize: bool
+    early_stopping: bool
+    validation_fraction: float
+    patience: int
+    callbacks: Sequence[Any]
+    warm_start: bool
+    device: str | None
+    random_state: Any
+    verbose: bool
+
+    def __init__(self, **parameters: Any) -> None:
+        self.__dict__.update(parameters)  # as they were passed, which `sklearn.base.clone` counts on
 
     # What a classifier and a regressor do in their own ways -----------------------------------------------
-
-    @abstractmethod
-    def _checked(self, X: Any, y: Any, *, is_first: bool) -> tuple[np.ndarray, np.ndarray]:
-        """Samples and targets as arrays, checked as scikit-learn's estimators check them."""
 
     @abstractmethod
     def _targets(self, y: np.ndarray, classes: Any, *, is_first: bool) -> Targets:
@@ -104,8 +89,9 @@ class Estimator(BaseEstimator):
         """Train on samples.
 
         Args:
-            X: (n, features) numbers, an array or a DataFrame; or arrays of images (n, C, H, W) and series
-                (n, T, k), if the model takes such.
+            X: (n, features) numbers, an array or a DataFrame; a DataFrame with words, dates or gaps, whose
+                columns are then made numbers as those of a table are; or arrays of images (n, C, H, W) and
+                series (n, T, k), if the model takes such.
             y: (n,) targets.
             sample_weight: (n,), what each sample counts in the loss and in the means; what counts 0 is left
                 out.
@@ -174,9 +160,14 @@ class Estimator(BaseEstimator):
         if self.early_stopping and not in_parts:
             kept, held_out = targets.parted(self.validation_fraction, seed, type(self).__name__)
         steps, scaling = self._preprocessing(X, targets, weight, kept, is_first)
-        x = X.astype(np.float32) if steps is None else steps.apply(X)
+        columns = self._columns(X[kept], is_first)
+        if columns is not None:
+            x = samples(X, list(self.feature_names_in_), columns)
+        else:
+            x = X.astype(np.float32) if steps is None else steps.apply(X)
         everything = Split(x, targets.y if scaling is None else scaling.apply(targets.y), weight=weight)
-        names = getattr(self, "feature_names_in_", None)
+        names = getattr(self, "feature_names_in_", None) if columns is None else columns.features
+        is_coded = columns is not None and columns.form == "embed"
         train = everything if held_out is None else everything.take(kept)
         rest = None if held_out is None else everything.take(held_out)
         return Data(
@@ -188,8 +179,36 @@ class Estimator(BaseEstimator):
             task=targets.task,
             preprocessing=steps,
             target_preprocessing=scaling,
-            features=None if names is None else tuple(names),
+            features=None if names is None or is_coded else tuple(names),
+            columns=columns,
         )
+
+    def _columns(self, cells: np.ndarray, is_first: bool) -> Columns | None:
+        """How the cells of a table become samples; None for numbers."""
+        if not is_first:
+            return self.encoding_.columns
+        if cells.dtype != object:
+            return None
+        model = new_model(self.model, self.options, type(self).__name__)
+        return fitted_columns(cells, self._kinds, getattr(model, "categories_as", "one-hot"))
+
+    def _checked(self, X: Any, y: Any, *, is_first: bool) -> tuple[np.ndarray, np.ndarray]:
+        """Samples and targets as arrays, checked as scikit-learn's estimators check them."""
+        if (cells := self._table(X, is_first=is_first)) is not None:
+            _, y = check_X_y(np.zeros((len(cells), 1)), y, estimator=self, **self._checks)
+            return cells, y
+        found = validate_data(self, X, y, reset=is_first, **_NUMBERS, **self._checks)
+        return found[0], found[1]
+
+    def _table(self, X: Any, *, is_first: bool) -> np.ndarray | None:
+        """The cells of a DataFrame whose columns are of several kinds; None if X is anything else."""
+        if is_first:
+            self._kinds = kinds_of(X) or {}
+        if not self._kinds:
+            return None
+        check_frame(X, list(self._kinds))
+        validate_data(self, X, skip_check_array=True, reset=is_first)
+        return cells_of(X, list(self._kinds))
 
     def _preprocessing(
         self,
@@ -206,7 +225,7 @@ class Estimator(BaseEstimator):
             return None, None
         weight = None if weight is None else weight[kept]
         scaling = standardising(targets.y[kept], weight, "y") if targets.task == "regression" else None
-        return standardising(X[kept], weight, "X"), scaling
+        return None if X.dtype == object else standardising(X[kept], weight, "X"), scaling
 
     def _begin(self, data: Data, seed: int) -> Trainer:
         """A trainer of a new model."""
@@ -231,15 +250,18 @@ class Estimator(BaseEstimator):
         found: list[Callback] = make_list("callback", self.callbacks)
         if data.validation is None:
             return found
-        stopping = {"name": "early_stopping", "monitor": "val_loss", "patience": self.patience}
-        return [*found, make("callback", stopping)]
+        options = {"monitor": "val_loss", "patience": self.patience}
+        return [*found, make("callback", {"name": "early_stopping", **options})]
 
     # Use --------------------------------------------------------------------------------------------------
 
-    def _inputs(self, X: Any) -> np.ndarray:
+    def _inputs(self, X: Any) -> Any:
         """Samples as the model sees them."""
         check_is_fitted(self)
-        X = validate_data(self, X, dtype=(np.float64, np.float32), allow_nd=True, reset=False)
+        columns = self.encoding_.columns
+        if columns is not None and (cells := self._table(X, is_first=False)) is not None:
+            return samples(cells, list(self._kinds), columns)
+        X = validate_data(self, X, reset=False, **_NUMBERS)
         steps = self.encoding_.preprocessing
         return X.astype(np.float32) if steps is None else steps.apply(X)
 
@@ -250,9 +272,6 @@ class Estimator(BaseEstimator):
         Args:
             path: where to write.
             options: as for `bm.export`.
-
-        Returns:
-            The report.
 
         Raises:
             ExportError: the file cannot be written, or does not compute the same.

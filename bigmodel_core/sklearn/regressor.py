@@ -4,11 +4,10 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from dataclasses import fields, replace
-from typing import Any, Self
+from typing import Any, ClassVar, Self
 
 import numpy as np
 from sklearn.base import RegressorMixin
-from sklearn.utils.validation import validate_data
 
 from bigmodel_core.data.dataset import Data
 from bigmodel_core.nn.layer import Layer
@@ -58,6 +57,7 @@ class Regressor(RegressorMixin, Estimator):
     """
 
     _metrics = "r2"
+    _checks: ClassVar[Mapping[str, Any]] = {"multi_output": True, "y_numeric": True}
 
     def __init__(
         self,
@@ -80,7 +80,7 @@ class Regressor(RegressorMixin, Estimator):
         verbose: bool = False,
     ) -> None:
         super().__init__(
-            model,
+            model=model,
             options=options,
             loss=loss,
             optimizer=optimizer,
@@ -117,13 +117,6 @@ class Regressor(RegressorMixin, Estimator):
         x = self._inputs(X)
         found = np.asarray(self._trainer.predict(x), np.float64)
         return found.reshape(-1) if self._is_vector else found
-
-    def _checked(self, X: Any, y: Any, *, is_first: bool) -> tuple[np.ndarray, np.ndarray]:
-        kinds = (np.float64, np.float32)
-        X, y = validate_data(
-            self, X, y, dtype=kinds, allow_nd=True, multi_output=True, y_numeric=True, reset=is_first
-        )
-        return X, y
 
     def _targets(self, y: np.ndarray, classes: Any, *, is_first: bool) -> Targets:
         if is_first:

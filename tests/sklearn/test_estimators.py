@@ -131,6 +131,75 @@ def test_images_are_scaled_by_channel() -> None:
     assert classifier.score(x, y) > 0.8
 
 
+# DataFrames of several kinds of columns ---------------------------------------------------------------------
+
+
+def customers() -> Any:
+    """Rows with numbers that have gaps, words, truth values and dates; the town and the age decide."""
+    pandas = pytest.importorskip("pandas")
+    generator = np.random.default_rng(0)
+    table = pandas.DataFrame(
+        {
+            "age": generator.integers(18, 80, 300).astype(float),
+            "town": generator.choice(["Rome", "Oslo", "Bern"], 300),
+            "member": generator.random(300) < 0.5,
+            "since": pandas.Timestamp("2020-01-01")
+            + pandas.to_timedelta(generator.integers(0, 900, 300), "D"),
+            "zip": pandas.Categorical(generator.integers(1000, 1004, 300)),
+        }
+    )
+    y = np.where((table["town"] == "Rome") | (table["age"] > 60), "buys", "no")
+    table.loc[::7, "age"] = np.nan
+    return table, y
+
+
+@pytest.mark.parametrize("model", ["mlp", "tabular-mlp"])
+def test_a_data_frame_is_taken_as_it_is_and_so_is_a_row_in_onnx_runtime(model: str, tmp_path: Path) -> None:
+    table, y = customers()
+    classifier = bm.sklearn.Classifier(
+        model, options={"widths": (16,)}, epochs=30, learning_rate=0.01, random_state=0
+    ).fit(table, y)
+    assert classifier.score(table, y) > 0.9
+    classifier.export(tmp_path / "model.onnx")
+    session = onnxruntime.InferenceSession(tmp_path / "model.onnx")
+    cells = {name: table[[name]].astype(str).to_numpy(object) for name in table if name != "age"}
+    label, *_ = session.run(None, {**cells, "age": table[["age"]].to_numpy("float64")})
+    assert (classifier.classes_[label] == classifier.predict(table)).all()
+
+
+def test_what_columns_hold_is_found_by_their_types() -> None:
+    table, y = customers()
+    columns = bm.sklearn.Classifier("mlp", **QUICK).fit(table, y).encoding_.columns.columns
+    kinds = {column.name: column.kind for column in columns}
+    assert kinds == {
+        "age": "number", "town": "category", "member": "bool", "since": "date", "zip": "category",
+    }  # fmt: skip
+
+
+def test_a_pickle_of_a_model_of_a_data_frame_answers_the_same() -> None:
+    table, y = customers()
+    classifier = bm.sklearn.Classifier("tabular-mlp", **QUICK).fit(table, y)
+    again = pickle.loads(pickle.dumps(classifier))
+    assert (again.predict_proba(table) == classifier.predict_proba(table)).all()
+
+
+@pytest.mark.parametrize(
+    ("change", "message"),
+    [
+        (lambda table: table.to_numpy(), "expected a DataFrame"),
+        (lambda table: table.drop(columns="town"), "town"),
+        (lambda table: table.assign(age="old"), "column age: 'old' is not a finite number"),
+    ],
+    ids=["array", "missing", "word"],
+)
+@pytest.mark.filterwarnings("ignore:X does not have valid feature names")
+def test_another_table_than_in_training_is_a_value_error(change: Any, message: str) -> None:
+    table, y = customers()
+    classifier = bm.sklearn.Classifier("mlp", **QUICK).fit(table, y)
+    with pytest.raises(ValueError, match=message):
+        classifier.predict(change(table))
+
+
 # In scikit-learn's tools ------------------------------------------------------------------------------------
 
 
