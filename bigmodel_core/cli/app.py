@@ -37,6 +37,7 @@ COMMANDS: dict[str, dict[str, str]] = {
         "shrink": "Make a trained model smaller, train it on, compare both.",
         "predict": "Predict arrays, images or table rows with a trained model.",
         "forecast": "Forecast past the end of a series with a trained model.",
+        "recommend": "List what users may like, with a model of ratings.",
         "generate": "Write on after a prompt with a trained language model.",
     },
     "Look": {

@@ -40,7 +40,7 @@ def recommend(model: Any, user: str, k: int = 10, *, data: Data | None = None) -
     """
     if isinstance(k, bool) or not isinstance(k, int) or k < 1:
         raise UsageError(f"k is {k!r}, expected a whole number of at least 1.", fix="pass k=10.")
-    users, items = _names(model)
+    users, items = check_names(model)
     code = users.index(user) + 1 if user in users else 0
     scores = _scores(_network(model), np.array([code]), len(items) + 1)[0]
     scores[0] = -np.inf
@@ -70,7 +70,7 @@ def ranking(model: Any, data: Data, k: int = 10) -> dict[str, float]:
     """
     if isinstance(k, bool) or not isinstance(k, int) or k < 1:
         raise UsageError(f"k is {k!r}, expected a whole number of at least 1.", fix="pass k=10.")
-    count = len(_names(model)[1]) + 1
+    count = len(check_names(model)[1]) + 1
     pairs = _pairs(data.train), _pairs(data.test)
     users = np.unique(pairs[1][0][pairs[1][0] > 0])
     popular = np.bincount(pairs[0][1], minlength=count).astype(np.float64)
@@ -103,8 +103,12 @@ def _measured(scores: np.ndarray, users: np.ndarray, train: Any, test: Any, k: i
     return float(np.mean(recalls)), float(np.mean(ndcgs))
 
 
-def _names(model: Any) -> tuple[tuple[str, ...], tuple[str, ...]]:
-    """The names of users and of items, by code from 1 on."""
+def check_names(model: Any) -> tuple[tuple[str, ...], tuple[str, ...]]:
+    """The names of users and of items that a model was trained on, by code from 1 on.
+
+    Raises:
+        UsageError: it was not trained on ratings.
+    """
     made = encoding_of(model).made_by()
     users, items = getattr(made, "users", None), getattr(made, "items", None)
     if not users or not items:

@@ -113,6 +113,12 @@ class Ratings(bm.Dataset):
             known_item = x[:, 1] > 0
             if lost := int((test & ~known_item).sum()):
                 notes.append(f"{lost:,} test samples of items that training has not seen are left out.")
+            if not (test & known_item).any():
+                raise DataError(
+                    "no rating of the test split is of an item that training has seen.",
+                    where=str(path),
+                    fix="give items more ratings, or test on a larger share: test_fraction=0.4.",
+                )
             parts = [bm.Split(x[chosen, :1], x[chosen, 1]) for chosen in (~test, test & known_item)]
             return bm.Data(
                 train=parts[0],

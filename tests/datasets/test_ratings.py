@@ -63,6 +63,12 @@ def test_items_can_be_the_target(tmp_path: Path) -> None:
     assert "1 test samples of items that training has not seen are left out" in data.notes[1]
 
 
+def test_items_of_which_training_has_seen_none_cannot_be_the_target(tmp_path: Path) -> None:
+    lines = ["user,item,rating,time", "ann,tea,5,1", "ann,milk,1,2", "bob,tea,2,1", "bob,milk,2,2"]
+    with pytest.raises(DataError, match="no rating of the test split is of an item that training has seen"):
+        bm.datasets.load("ratings", written(tmp_path, lines), target="item")
+
+
 def test_without_times_the_seed_chooses(tmp_path: Path) -> None:
     lines = ["user,item,rating"] + [f"ann,{n},3" for n in range(40)]
     path = written(tmp_path, lines)
