@@ -84,6 +84,9 @@ class Ready:
         )
         for note in data.notes:  # how the target was read may be what is wrong with it
             output.say(note, "dim")
+        if how.loss is None:  # that of a model for these data
+            kept = () if earlier is None else earlier.kept(data)
+            loss = experiment.make_loss(experiment.make_model(data, taken, kept))
         if isinstance(loss, Loss):
             _check_loss(loss, data)
         title = registry.display_name(model_class).replace("_", "-")

@@ -108,3 +108,13 @@ def test_codes_are_explained_by_the_names_of_their_columns(typed: Command) -> No
     assert done.code == 0, done.err
     text = typed("explain", "coded", "--method", "integrated-gradients").out
     assert re.search(r"^job +-?[0-9.]+", text, re.MULTILINE) and "size is missing" in text
+
+
+def test_a_model_of_tables_learns_numbers_without_another_option(typed: Command) -> None:
+    Path("sizes.csv").write_text(
+        "job,size\n" + "".join(f"{'ab'[n % 2]},{n % 2 + n / 999}\n" for n in range(100))
+    )
+    data = ("--data", "csv:target=size", "--data-dir", "sizes.csv", "--epochs", "2")
+    done = typed("train", "tabular-mlp", *data, "--out", "sizes", "--json")
+    assert done.code == 0, done.err
+    assert "r2" in done.json["test"]
