@@ -44,7 +44,7 @@ def test_a_fold_is_measured_on_what_its_run_was_not_trained_on(bigmodel: Command
 
 
 def test_the_table_has_a_row_for_each_fold_and_two_more(bigmodel: Command, tmp_path: Path) -> None:
-    data = ("--data", "csv:target=kind,without=who", "--data-dir", table(tmp_path))
+    data = ("--data", "csv:target=kind,drop=who", "--data-dir", table(tmp_path))
     result = bigmodel("train", "mlp", *data, "--folds", 3, "--groups", "who", "--epochs", 1, "--quiet")
     rows = [line.split() for line in result.out.splitlines() if line]
     assert [row[0] for row in rows] == ["Fold", "1", "2", "3", "mean", "deviation"]
