@@ -50,4 +50,6 @@ def loss_for(described: Any, data: Data) -> Loss | Losses:
 def metrics_for(data: Data) -> list[Metric]:
     """What suits the task of some data."""
     names = ("mean_absolute_error", "r2") if data.task == "regression" else ("accuracy",)
+    if data.task == "regression" and data.labels is not None:  # boxes, which have classes
+        names = ("mean_average_precision",)
     return [named("metric", name, owner=__name__) for name in names]

@@ -77,6 +77,18 @@ def test_images_of_one_name_are_refused_before_anything_is_written(there: Comman
     assert result.code == 2 and "03.png" in result.err and not (tmp_path / "out").exists()
 
 
+def test_a_file_that_finds_boxes_is_measured_by_its_precision(bigmodel: Command, tmp_path: Path) -> None:
+    data = ("--data", "digit-boxes:size=16,train=8,test=4")
+    run_all(
+        tmp_path,
+        ("train", "ssd", "--set", "width=2", *data, "--epochs", 1, "--validation", 0),
+        ("export", "model.onnx"),
+    )
+    found = bigmodel("evaluate", "model.onnx", *data, "--json").json["metrics"]
+    run = bigmodel("evaluate", *data, "--json").json["metrics"]
+    assert found == {"mean_average_precision": pytest.approx(run["detections_mean_average_precision"])}
+
+
 def test_a_folder_is_no_place_for_classes(in_trained: Command, tmp_path: Path) -> None:
     result = in_trained("predict", "model.onnx", "--data", "digits", "--out", tmp_path / "out")
     assert result.code == 2 and "is no mask" in result.err
