@@ -18,7 +18,9 @@ from bigmodel_metrics import (
     R2,
     Accuracy,
     ConfusionMatrix,
+    Dice,
     MeanAbsoluteError,
+    MeanIoU,
     MeanSquaredError,
     Precision,
     Recall,
@@ -33,6 +35,8 @@ CLASSIFICATION = [
     Precision("micro"),
     Recall("weighted"),
     F1(),
+    MeanIoU(),
+    Dice(),
 ]
 REGRESSION = [MeanAbsoluteError(), MeanSquaredError(), RootMeanSquaredError(), R2()]
 TWO_CLASSES = [AUC()]
@@ -61,7 +65,8 @@ def stream(metric: Metric, prediction: np.ndarray, target: np.ndarray, cuts: lis
 def test_every_metric_of_the_package_is_tested_here():
     found = {cls.__name__: cls for cls in bigmodel_metrics.bigmodel_metrics()}
     assert set(found) == set(bigmodel_metrics.__all__)
-    of_texts = {name for name, cls in found.items() if cls.__module__.endswith((".texts", ".tags"))}
+    apart = (".texts", ".tags", ".detection")
+    of_texts = {name for name, cls in found.items() if cls.__module__.endswith(apart)}
     assert {type(metric).__name__ for metric in ALL} == set(found) - of_texts  # those have files of their own
 
 
@@ -143,6 +148,9 @@ def test_names_are_those_of_the_registry():
         "rouge",
         "token_error_rate",
         "sequence_f1",
+        "mean_iou",
+        "dice",
+        "mean_average_precision",
     ]
 
 
