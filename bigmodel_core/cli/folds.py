@@ -78,6 +78,7 @@ def train_folds(
     except ConfigError as error:
         option = "--groups" if error.where == "groups" else "--folds"
         raise UsageError(error.message, where=option, fix=error.fix) from error
+    ready.check_monitor(validated=True)
     done: list[dict[str, Any]] = []
     with folder_for(out, ready.title) as folder:
         for number, part in enumerate(parts, 1):

@@ -29,6 +29,7 @@ def start(
     ready = Ready.of(experiment, output)
     data, how = ready.data, experiment.train
     fraction = how.validation if how.validation and data.validation is None else None
+    ready.check_monitor(validated=bool(fraction) or data.validation is not None)
     with folder_for(out, ready.title) as folder:
         trainer = ready.train(
             data, folder, output, fraction=fraction, checkpoint_every=checkpoint_every, profile=profile
@@ -92,6 +93,19 @@ class Ready:
         title = registry.display_name(model_class).replace("_", "-")
         return cls(experiment, data, title, earlier, taken, teacher)
 
+    def check_monitor(self, *, validated: bool) -> None:
+        """Raise unless what decides which epoch is best is measured; `validated` if samples are held out."""
+        self.experiment.check_monitor(self._measured(self.data)[1], validated=validated)
+
+    def _measured(self, data: Data) -> tuple[Any, Any]:
+        """The model, with sizes for some data, and its metrics."""
+        kept = () if self.earlier is None else self.earlier.kept(data)
+        model = self.experiment.make_model(data, self.taken, kept)
+        metrics = self.experiment.make_metrics()
+        if metrics is None:
+            metrics = own_metrics(model) if self.experiment.train.loss is None else metrics_for(data)
+        return model, metrics
+
     def train(
         self,
         data: Data,
@@ -117,13 +131,9 @@ class Ready:
         from bigmodel_core.train.trainer import Trainer
 
         experiment, earlier, how = self.experiment, self.earlier, self.experiment.train
-        model = experiment.make_model(data, self.taken, () if earlier is None else earlier.kept(data))
+        model, metrics = self._measured(data)
         kept, aside = parted(data, fraction)
         steps = how.epochs * -(-kept // (how.batch_size * how.accumulate))
-        metrics = experiment.make_metrics()
-        if metrics is None:
-            metrics = own_metrics(model) if how.loss is None else metrics_for(data)
-        experiment.check_monitor(metrics, validated=bool(fraction) or data.validation is not None)
         trainer = Trainer(
             model,
             experiment.make_loss(model),

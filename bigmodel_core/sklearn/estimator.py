@@ -18,6 +18,7 @@ from bigmodel_core.data.preprocessing import Preprocessing
 from bigmodel_core.data.split import Split
 from bigmodel_core.errors import EstimatorError
 from bigmodel_core.exporting.export import export
+from bigmodel_core.graph.dtypes import COMPUTED_FLOATS
 from bigmodel_core.nn.layer import Layer
 from bigmodel_core.nn.loss import Loss
 from bigmodel_core.nn.model import Model
@@ -32,7 +33,8 @@ from bigmodel_core.train.callback import Callback
 from bigmodel_core.train.trainer import Trainer
 from bigmodel_core.train.usual import usual_loss
 
-_NUMBERS: dict[str, Any] = {"dtype": (np.float64, np.float32), "allow_nd": True}
+_FLOATS = [np.dtype(name) for name in sorted(COMPUTED_FLOATS, reverse=True)]
+_NUMBERS: dict[str, Any] = {"dtype": _FLOATS, "allow_nd": True}
 
 
 class Estimator(BaseEstimator):

@@ -215,10 +215,10 @@ def test_check_of_a_data_set_without_files_is_a_failure(bigmodel: Command, tmp_p
     assert done.code == 1 and "no such file or folder" in done.out
     (tmp_path / "table.csv").write_text("a,b\n" + "".join(f"{n},{'xy'[n % 2]}\n" for n in range(20)))
     assert bigmodel("plugins", "check", "csv", "--data-dir", tmp_path).code == 0
-    done = bigmodel("plugins", "check", "csv", "--data-dir", tmp_path, "--set", "target=a", "--json")
+    done = bigmodel("plugins", "check", "csv", "--data-dir", tmp_path, "--set", "target=c", "--json")
     assert done.code == 1
     (error,) = done.json["errors"]
-    assert error["checks"] == ["loads"] and "'x' is not a finite number" in error["reason"]
+    assert error["checks"] == ["loads"] and "no column is called 'c'" in error["reason"]
 
 
 UNPROVEN = """
