@@ -128,12 +128,14 @@ class Ready:
             profile: whether to measure where the time of a step goes.
             record: what the configuration of the run says besides.
         """
+        from bigmodel_core.data.sampling import without_single
         from bigmodel_core.train.trainer import Trainer
 
         experiment, earlier, how = self.experiment, self.earlier, self.experiment.train
         model, metrics = self._measured(data)
         kept, aside = parted(data, fraction)
-        steps = how.epochs * -(-kept // (how.batch_size * how.accumulate))
+        size = how.batch_size if how.privacy is not None else without_single(how.batch_size, kept)
+        steps = how.epochs * -(-kept // (size * how.accumulate))
         trainer = Trainer(
             model,
             experiment.make_loss(model),
@@ -155,11 +157,13 @@ class Ready:
             output.say(earlier.put_into(model, data, how.seed, how.device), "dim")
         about = f"{self.title} on {data.name}: {len(data.train):,} samples{aside}"
         output.say(f"{about}, {len(data.test):,} to test.", "dim")
+        if size != how.batch_size:
+            output.say(f"Batches have {size} samples: with {how.batch_size} the last would have one.", "dim")
         with output.progress():
             trainer.fit(
                 data,
                 how.epochs,
-                how.batch_size,
+                size,
                 fraction,
                 verbose=not output.quiet,
                 checkpoint_every=checkpoint_every,

@@ -220,6 +220,22 @@ def order_batches(order: np.ndarray, batch_size: int, numbers: range) -> Iterato
         yield order[number * batch_size : (number + 1) * batch_size]
 
 
+def without_single(batch_size: int, samples: int) -> int:
+    """A batch size that leaves no last batch of one sample, which has no variance to normalise by.
+
+    Args:
+        batch_size: what was asked for; it is made larger where that is needed.
+        samples: how many there are.
+
+    >>> without_single(32, 64), without_single(32, 65), without_single(32, 5)
+    (32, 33, 32)
+    """
+    size = batch_size
+    while 1 < size < samples and samples % size == 1:
+        size += 1
+    return size
+
+
 def batch_count(split: Sized, batch_size: int, drop_last: bool) -> int:
     """How many batches an epoch has.
 

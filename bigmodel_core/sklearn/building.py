@@ -88,19 +88,3 @@ def check_loss(loss: Any, tells_classes: bool, where: str) -> None:
         where=where,
         fix=f"choose a model or a loss for {kinds[tells_classes]}.",
     )
-
-
-def without_single(batch_size: int, samples: int) -> int:
-    """A batch size that leaves no last batch of one sample, which has no variance to normalise by.
-
-    Args:
-        batch_size: what was asked for; it is made larger where that is needed.
-        samples: how many there are.
-
-    >>> without_single(32, 64), without_single(32, 65), without_single(32, 5)
-    (32, 33, 5)
-    """
-    size = min(batch_size, samples)
-    while 1 < size < samples and samples % size == 1:
-        size += 1
-    return size

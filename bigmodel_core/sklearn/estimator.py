@@ -15,6 +15,7 @@ from sklearn.utils.validation import _check_sample_weight, check_is_fitted, chec
 from bigmodel_core.data.columns import Columns
 from bigmodel_core.data.dataset import Data
 from bigmodel_core.data.preprocessing import Preprocessing
+from bigmodel_core.data.sampling import without_single
 from bigmodel_core.data.split import Split
 from bigmodel_core.errors import EstimatorError
 from bigmodel_core.exporting.export import export
@@ -24,7 +25,7 @@ from bigmodel_core.nn.loss import Loss
 from bigmodel_core.nn.model import Model
 from bigmodel_core.nn.optimizer import Optimizer
 from bigmodel_core.registry.config import make, make_list
-from bigmodel_core.sklearn.building import check_loss, chosen_optimizer, new_model, without_single
+from bigmodel_core.sklearn.building import check_loss, chosen_optimizer, new_model
 from bigmodel_core.sklearn.frames import cells_of, check_frame, fitted_columns, kinds_of, samples
 from bigmodel_core.sklearn.scaling import standardising
 from bigmodel_core.sklearn.targets import Targets

@@ -118,3 +118,14 @@ def test_a_model_of_tables_learns_numbers_without_another_option(typed: Command)
     done = typed("train", "tabular-mlp", *data, "--out", "sizes", "--json")
     assert done.code == 0, done.err
     assert "r2" in done.json["test"]
+
+
+def test_no_batch_of_one_sample_is_left(typed: Command) -> None:
+    """BatchNorm has no variance of one sample, and the model of tables normalises batches."""
+    Path("left.csv").write_text(
+        "job,size\n" + "".join(f"{'ab'[n % 2]},{n % 2 + n / 999}\n" for n in range(90))
+    )
+    data = ("--data", "csv:target=size", "--data-dir", "left.csv", "--epochs", "1", "--batch-size", "64")
+    done = typed("train", "tabular-mlp", *data, "--out", "left")
+    assert done.code == 0, done.err
+    assert "Batches have 65 samples: with 64 the last would have one." in done.out
