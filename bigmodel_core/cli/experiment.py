@@ -34,7 +34,7 @@ class Train:
     """How to train: the section [train].
 
     Args:
-        epochs: how often every sample is seen.
+        epochs: how often every sample is seen; as the model has it for so many samples if None.
         batch_size: samples of a step.
         validation: share of the training samples that is held out; 0 for none.
         seed: keys first values, order of samples and dropout.
@@ -57,7 +57,7 @@ class Train:
         teacher_weight: the share of what the teacher says.
     """
 
-    epochs: int = 10
+    epochs: int | None = None
     batch_size: int = 64
     validation: float = 0.1
     seed: int = 0
@@ -79,7 +79,8 @@ class Train:
     teacher_weight: float = 0.9
 
     def __post_init__(self) -> None:
-        check_number(self, "epochs", whole=True, at_least=1)
+        if self.epochs is not None:
+            check_number(self, "epochs", whole=True, at_least=1)
         check_number(self, "batch_size", whole=True, at_least=1)
         check_number(self, "validation", at_least=0, below=1)
         check_number(self, "seed", whole=True, at_least=0)

@@ -135,7 +135,8 @@ class Ready:
         model, metrics = self._measured(data)
         kept, aside = parted(data, fraction)
         size = how.batch_size if how.privacy is not None else without_single(how.batch_size, kept)
-        steps = how.epochs * -(-kept // (size * how.accumulate))
+        epochs = how.epochs or model.usual_epochs(kept)
+        steps = epochs * -(-kept // (size * how.accumulate))
         trainer = Trainer(
             model,
             experiment.make_loss(model),
@@ -162,7 +163,7 @@ class Ready:
         with output.progress():
             trainer.fit(
                 data,
-                how.epochs,
+                epochs,
                 size,
                 fraction,
                 verbose=not output.quiet,

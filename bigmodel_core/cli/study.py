@@ -15,7 +15,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from bigmodel_core.cli.choice import Choice
-from bigmodel_core.cli.experiment import Experiment
+from bigmodel_core.cli.experiment import Experiment, with_changes
 from bigmodel_core.cli.search_space import Dimension, applied, of_experiment
 from bigmodel_core.cli.study_files import TRIALS, mend
 from bigmodel_core.cli.terminal import Output
@@ -33,6 +33,10 @@ _ENOUGH = 10
 """Trials that came to their end before the importance of options can be told."""
 _HOPELESS = 3
 """So many trials may fail one after the other, from the first on; then their error is the search's."""
+
+
+EPOCHS = 10
+"""Of a trial, where nobody says how many."""
 
 
 @dataclass
@@ -96,8 +100,13 @@ class Study:
         given = {"as_given": True} if trial.user_attrs.get("as_given") else {}
         self._study.enqueue_trial(trial.params, user_attrs=given)
 
+    @property
+    def _epochs(self) -> int:
+        """Of each trial: all are compared after as many."""
+        return self.experiment.train.epochs or EPOCHS
+
     def _warm_up(self) -> int:
-        return max(1, self.experiment.train.epochs // 5)
+        return max(1, self._epochs // 5)
 
     def _first(self) -> dict[str, Any]:
         """The experiment as it is, as far as it lies in what is searched."""
@@ -167,7 +176,7 @@ class Study:
         states = self._optuna.trial.TrialState
         folder = self.folder / f"trial-{trial.number + 1:03}"
         pruning = Pruning(trial, self)
-        experiment = applied(self.experiment, values)
+        experiment = with_changes(applied(self.experiment, values), {"epochs": self._epochs})
         watching = _Given("callback", "pruning", callback=pruning)
         experiment = replace(experiment, callbacks=(*experiment.callbacks, watching))
         error = ""
@@ -269,7 +278,7 @@ class Pruning(Callback):
         if self.best is None or (value > self.best if self.is_high_better else value < self.best):
             self.best = float(value)
         self.trial.report(-value if self.is_high_better else value, epoch)
-        if self.study.prune and epoch + 1 < self.study.experiment.train.epochs and self.trial.should_prune():
+        if self.study.prune and epoch + 1 < self.study._epochs and self.trial.should_prune():
             self.is_pruned = trainer.stop = True
 
 

@@ -36,7 +36,10 @@ def train(
     data: DataName = None,
     data_dir: DataDir = None,
     skip_broken: SkipBroken = False,
-    epochs: Annotated[int | None, option("--epochs", None, "Passes over the data.  [default: 10]")] = None,
+    epochs: Annotated[
+        int | None,
+        option("--epochs", None, "Passes over the data.  [default: 10; more for tables of few rows]"),
+    ] = None,
     batch_size: BatchSize = None,
     accumulate: Annotated[
         int | None, option("--accumulate", None, "Batches whose gradients give one update.  [default: 1]")

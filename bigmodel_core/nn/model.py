@@ -59,6 +59,10 @@ class Model(Layer):
         """The names of the metrics for the model as it is; of several outputs a dict."""
         return self.metrics
 
+    def usual_epochs(self, samples: int) -> int:
+        """How often training sees each of so many samples, where nobody says it."""
+        return 10
+
     @property
     def usual_rate(self) -> float | None:
         """The optimizer's initial learning rate for the model as it is; None is the optimizer's default."""

@@ -39,6 +39,10 @@ class TableModel(bm.Model):
         """Accuracy; the absolute error and R2 where numbers are predicted."""
         return super().usual_metrics if self.outputs is None else ("mean_absolute_error", "r2")
 
+    def usual_epochs(self, samples: int) -> int:
+        """Between 10 and 100, so that few rows are seen more often: 300,000 rows in all."""
+        return min(100, max(10, 300_000 // samples))
+
     def fitted(self, data: bm.Data, loss: bm.Loss | None = None) -> Self:
         """The same model for the columns and targets of a data set."""
         model = super().fitted(data, loss)

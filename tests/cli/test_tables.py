@@ -120,6 +120,15 @@ def test_a_model_of_tables_learns_numbers_without_another_option(typed: Command)
     assert "r2" in done.json["test"]
 
 
+def test_few_rows_are_seen_more_often_unless_epochs_are_given(typed: Command) -> None:
+    Path("few.csv").write_text(
+        "job,size\n" + "".join(f"{'ab'[n % 2]},{n % 2 + n / 999}\n" for n in range(100))
+    )
+    small = ("tabular-mlp", "--set", "widths=8", "--data", "csv:target=size", "--data-dir", "few.csv")
+    assert len(typed("train", *small, "--out", "many", "--json").json["epochs"]) == 100
+    assert len(typed("train", *small, "--epochs", "2", "--out", "two", "--json").json["epochs"]) == 2
+
+
 def test_no_batch_of_one_sample_is_left(typed: Command) -> None:
     """BatchNorm has no variance of one sample, and the model of tables normalises batches."""
     Path("left.csv").write_text(
