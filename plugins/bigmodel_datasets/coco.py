@@ -10,9 +10,10 @@ from typing import Any, ClassVar
 import numpy as np
 
 import bigmodel_core as bm
-from bigmodel_core.errors import ConfigError, DataError
+from bigmodel_core.errors import DataError
 from bigmodel_datasets.class_folders import PARTS, folder_named
 from bigmodel_datasets.image_folder import ImageFiles
+from bigmodel_datasets.image_options import check_image_options, image_meaning, image_steps, with_test
 
 ANNOTATIONS = "annotations.json"
 
@@ -46,16 +47,7 @@ class Coco(bm.Dataset):
     std: tuple[float, ...] = (1.0,)
 
     def __post_init__(self) -> None:
-        if self.size is not None and (len(self.size) not in (1, 2) or min(self.size) < 1):
-            raise ConfigError(
-                f"size is {self.size!r}, expected height and width.", where=self.name, fix="pass size=64,64."
-            )
-        if self.channels not in (None, 1, 3):
-            raise ConfigError(
-                f"channels is {self.channels!r}, expected 1 or 3.", where=self.name, fix="pass channels=3."
-            )
-        bm.check_number(self, "test_fraction", above=0, below=1)
-        bm.check_number(self, "seed", whole=True, at_least=0)
+        check_image_options(self)
 
     @classmethod
     def example(cls, folder: Path) -> None:
@@ -99,13 +91,7 @@ class Coco(bm.Dataset):
                     where=str(parts[part] / ANNOTATIONS),
                     fix="list the same categories in both.",
                 )
-        steps = None if like is None else like.preprocessing
-        if steps is None or len(steps.raw_shape) != 3 or steps.raw_dtype != "uint8":
-            channels, height, width = bm.images.image_shape(read["train"].files[0])
-            if self.size is not None:
-                height, width = self.size[0], self.size[-1]
-            shape = (self.channels or channels, height, width)
-            steps = bm.Preprocessing(1 / 255, self.mean, self.std, "uint8", shape)
+        steps = image_steps(self, read["train"].files[0], like)
         channels, height, width = steps.raw_shape
         most = max(max(map(len, some.boxes)) for some in read.values())
         splits = {
@@ -114,10 +100,7 @@ class Coco(bm.Dataset):
             )
             for part, some in read.items()
         }
-        if "test" not in splits:
-            everything = splits["train"]
-            kept, held_out = bm.split_indices(len(everything), self.test_fraction, self.seed)
-            splits.update(train=everything.take(kept), test=everything.take(held_out))
+        splits = with_test(splits, self)
         return bm.Data(
             name=self.name,
             train=splits["train"],
@@ -126,8 +109,7 @@ class Coco(bm.Dataset):
             labels=labels,
             task="regression",
             preprocessing=steps,
-            input_meaning=f"{'grey' if channels == 1 else 'colour'} image, {height}x{width} pixels "
-            "from 0 (black) to 255",
+            input_meaning=image_meaning(steps),
             source=f"images and boxes in the folder {folder.name}",
             made_by=replace(self, size=(height, width), channels=channels),
         )

@@ -10,8 +10,9 @@ from typing import ClassVar
 import numpy as np
 
 import bigmodel_core as bm
-from bigmodel_core.errors import ConfigError, DataError
+from bigmodel_core.errors import DataError
 from bigmodel_datasets.class_folders import PassedOver, check_labels, folder_named, listed, parts_of
+from bigmodel_datasets.image_options import check_image_options, image_meaning, image_steps, with_test
 
 
 @dataclass(frozen=True)
@@ -53,16 +54,7 @@ class ImageFolder(bm.Dataset):
     skip_broken: bool = False
 
     def __post_init__(self) -> None:
-        if self.size is not None and (len(self.size) not in (1, 2) or min(self.size) < 1):
-            raise ConfigError(
-                f"size is {self.size!r}, expected height and width.", where=self.name, fix="pass size=32,32."
-            )
-        if self.channels not in (None, 1, 3):
-            raise ConfigError(
-                f"channels is {self.channels!r}, expected 1 or 3.", where=self.name, fix="pass channels=3."
-            )
-        bm.check_number(self, "test_fraction", above=0, below=1)
-        bm.check_number(self, "seed", whole=True, at_least=0)
+        check_image_options(self)
         if self.limit is not None:
             bm.check_number(self, "limit", whole=True, at_least=1)
         if self.white is not None:
@@ -107,21 +99,13 @@ class ImageFolder(bm.Dataset):
             )
             for part, classes in found.items()
         }
-        preprocessing = None if like is None else like.preprocessing
-        if preprocessing is None or len(preprocessing.raw_shape) != 3 or preprocessing.raw_dtype != "uint8":
-            shape = self._shape(files["train"][0])
-            preprocessing = bm.Preprocessing(1 / 255, self.mean, self.std, "uint8", shape)
+        preprocessing = image_steps(self, files["train"][0], like)
         channels, height, width = preprocessing.raw_shape
         splits = {
             part: bm.Split(ImageFiles(paths, (channels, height, width), preprocessing, self.white), y[part])
             for part, paths in files.items()
         }
-        if "test" not in splits:
-            kept, held_out = bm.split_indices(
-                len(y["train"]), self.test_fraction, self.seed, classes=y["train"]
-            )
-            everything = splits["train"]
-            splits.update(train=everything.take(kept), test=everything.take(held_out))
+        splits = with_test(splits, self, y["train"])
         return bm.Data(
             name=self.name,
             train=splits["train"],
@@ -130,8 +114,7 @@ class ImageFolder(bm.Dataset):
             labels=labels,
             task="classification",
             preprocessing=preprocessing,
-            input_meaning=f"{'grey' if channels == 1 else 'colour'} image, {height}x{width} pixels "
-            "from 0 (black) to 255",
+            input_meaning=image_meaning(preprocessing),
             source=f"image files in the folder {folder.name}" + passed_over.told(),
             notes=passed_over.notes(),
             made_by=replace(self, size=(height, width), channels=channels),
@@ -203,14 +186,6 @@ class ImageFolder(bm.Dataset):
         except DataError:
             return False
         return True
-
-    def _shape(self, first: Path) -> tuple[int, int, int]:
-        if self.size is not None and self.channels is not None:
-            return (self.channels, self.size[0], self.size[-1])
-        channels, height, width = bm.images.image_shape(first)
-        if self.size is not None:
-            height, width = self.size[0], self.size[-1]
-        return self.channels or channels, height, width
 
 
 class ImageFiles(bm.Source):

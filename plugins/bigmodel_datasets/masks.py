@@ -13,6 +13,7 @@ import bigmodel_core as bm
 from bigmodel_core.errors import ConfigError, DataError
 from bigmodel_datasets.class_folders import PARTS, PassedOver, folder_named, listed
 from bigmodel_datasets.image_folder import ImageFiles
+from bigmodel_datasets.image_options import check_image_options, image_meaning, image_steps, with_test
 from bigmodel_datasets.mask_files import BLACK_AND_WHITE, MaskFiles, MaskReader, colour_of, colour_text
 
 
@@ -50,14 +51,7 @@ class Masks(bm.Dataset):
     std: tuple[float, ...] = (1.0,)
 
     def __post_init__(self) -> None:
-        if self.size is not None and (len(self.size) not in (1, 2) or min(self.size) < 1):
-            raise ConfigError(
-                f"size is {self.size!r}, expected height and width.", where=self.name, fix="pass size=64,64."
-            )
-        if self.channels not in (None, 1, 3):
-            raise ConfigError(
-                f"channels is {self.channels!r}, expected 1 or 3.", where=self.name, fix="pass channels=3."
-            )
+        check_image_options(self)
         for colour in self.colours or ():
             colour_of(colour)
         if self.classes and self.colours and len(self.classes) != len(self.colours):
@@ -66,8 +60,6 @@ class Masks(bm.Dataset):
                 where=self.name,
                 fix="give each class a colour, in the same order.",
             )
-        bm.check_number(self, "test_fraction", above=0, below=1)
-        bm.check_number(self, "seed", whole=True, at_least=0)
 
     @classmethod
     def example(cls, folder: Path) -> None:
@@ -114,9 +106,7 @@ class Masks(bm.Dataset):
         if labels is None:
             labels = tuple(map(colour_text, self.colours)) if self.colours else self._numbered(found, folder)
             made = replace(self, classes=labels)
-        steps = None if like is None else like.preprocessing
-        if steps is None or len(steps.raw_shape) != 3 or steps.raw_dtype != "uint8":
-            steps = bm.Preprocessing(1 / 255, self.mean, self.std, "uint8", self._shape(pairs["train"][0][0]))
+        steps = image_steps(self, pairs["train"][0][0], like)
         channels, height, width = steps.raw_shape
         splits = {
             part: bm.Split(
@@ -125,10 +115,7 @@ class Masks(bm.Dataset):
             )
             for part, some in pairs.items()
         }
-        if "test" not in splits:
-            everything = splits["train"]
-            kept, held_out = bm.split_indices(len(everything), self.test_fraction, self.seed)
-            splits.update(train=everything.take(kept), test=everything.take(held_out))
+        splits = with_test(splits, self)
         return bm.Data(
             name=self.name,
             train=splits["train"],
@@ -137,19 +124,12 @@ class Masks(bm.Dataset):
             labels=labels,
             task="classification",
             preprocessing=steps,
-            input_meaning=f"{'grey' if channels == 1 else 'colour'} image, {height}x{width} pixels "
-            "from 0 (black) to 255",
+            input_meaning=image_meaning(steps),
             source=f"images and masks in the folder {folder.name}" + passed_over.told(),
             notes=notes,
             made_by=replace(made, size=(height, width), channels=channels),
             ignore=self.ignore,
         )
-
-    def _shape(self, first: Path) -> tuple[int, int, int]:
-        channels, height, width = bm.images.image_shape(first)
-        if self.size is not None:
-            height, width = self.size[0], self.size[-1]
-        return self.channels or channels, height, width
 
     def _numbered(self, found: set[int], folder: Path) -> tuple[str, ...]:
         """The numbers in masks as names of classes.
