@@ -65,8 +65,43 @@ class Estimator(BaseEstimator):
     random_state: Any
     verbose: bool
 
-    def __init__(self, **parameters: Any) -> None:
-        self.__dict__.update(parameters)  # as they were passed, which `sklearn.base.clone` counts on
+    def __init__(
+        self,
+        model: str | Layer = "mlp",
+        *,
+        options: Mapping[str, Any] | None = None,
+        loss: Any = None,
+        optimizer: str | Optimizer | None = None,
+        learning_rate: Any = None,
+        epochs: int = 20,
+        batch_size: int = 32,
+        standardize: bool = True,
+        early_stopping: bool = False,
+        validation_fraction: float = 0.1,
+        patience: int = 5,
+        callbacks: Sequence[Any] = (),
+        warm_start: bool = False,
+        device: str | None = None,
+        random_state: Any = None,
+        verbose: bool = False,
+    ) -> None:
+        # As they were passed: `sklearn.base.clone` counts on it.
+        self.model = model
+        self.options = options
+        self.loss = loss
+        self.optimizer = optimizer
+        self.learning_rate = learning_rate
+        self.epochs = epochs
+        self.batch_size = batch_size
+        self.standardize = standardize
+        self.early_stopping = early_stopping
+        self.validation_fraction = validation_fraction
+        self.patience = patience
+        self.callbacks = callbacks
+        self.warm_start = warm_start
+        self.device = device
+        self.random_state = random_state
+        self.verbose = verbose
 
     # What a classifier and a regressor do in their own ways -----------------------------------------------
 

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 from dataclasses import fields, replace
 from typing import Any, ClassVar, Self
 
@@ -12,7 +12,6 @@ from sklearn.base import RegressorMixin
 from bigmodel_core.data.dataset import Data
 from bigmodel_core.nn.layer import Layer
 from bigmodel_core.nn.model import Model
-from bigmodel_core.nn.optimizer import Optimizer
 from bigmodel_core.registry.config import make
 from bigmodel_core.sklearn.building import compares_classes
 from bigmodel_core.sklearn.estimator import Estimator
@@ -58,45 +57,6 @@ class Regressor(RegressorMixin, Estimator):
 
     _metrics = "r2"
     _checks: ClassVar[Mapping[str, Any]] = {"multi_output": True, "y_numeric": True}
-
-    def __init__(
-        self,
-        model: str | Layer = "mlp",
-        *,
-        options: Mapping[str, Any] | None = None,
-        loss: Any = None,
-        optimizer: str | Optimizer | None = None,
-        learning_rate: Any = None,
-        epochs: int = 20,
-        batch_size: int = 32,
-        standardize: bool = True,
-        early_stopping: bool = False,
-        validation_fraction: float = 0.1,
-        patience: int = 5,
-        callbacks: Sequence[Any] = (),
-        warm_start: bool = False,
-        device: str | None = None,
-        random_state: Any = None,
-        verbose: bool = False,
-    ) -> None:
-        super().__init__(
-            model=model,
-            options=options,
-            loss=loss,
-            optimizer=optimizer,
-            learning_rate=learning_rate,
-            epochs=epochs,
-            batch_size=batch_size,
-            standardize=standardize,
-            early_stopping=early_stopping,
-            validation_fraction=validation_fraction,
-            patience=patience,
-            callbacks=callbacks,
-            warm_start=warm_start,
-            device=device,
-            random_state=random_state,
-            verbose=verbose,
-        )
 
     def __sklearn_tags__(self) -> Any:
         tags = super().__sklearn_tags__()
