@@ -114,6 +114,7 @@ _PLACES = {
 }
 _HOMES = {name: module for module, names in _PLACES.items() for name in names}
 _MODULES = {
+    "cells": "bigmodel_core.data.cells",
     "charts": "bigmodel_core.charts",
     "columns": "bigmodel_core.data.columns",
     "conforming": "bigmodel_core.data.conforming",
@@ -205,6 +206,7 @@ if TYPE_CHECKING:
     from bigmodel_core import shrinking as shrinking
     from bigmodel_core import sklearn as sklearn
     from bigmodel_core import testing as testing
+    from bigmodel_core.data import cells as cells
     from bigmodel_core.data import columns as columns
     from bigmodel_core.data import conforming as conforming
     from bigmodel_core.data import files as files

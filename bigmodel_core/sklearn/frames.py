@@ -8,7 +8,8 @@ from typing import Any, cast
 
 import numpy as np
 
-from bigmodel_core.data.columns import Column, Columns, Form, Kind, kind_of
+from bigmodel_core.data.cells import Kind, kind_of
+from bigmodel_core.data.columns import Column, Columns, Form
 from bigmodel_core.errors import DataError, EstimatorError
 
 _GAPS = frozenset(("nan", "NaN", "NaT", "None", "<NA>"))

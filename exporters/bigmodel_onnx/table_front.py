@@ -10,7 +10,8 @@ from typing import Any
 
 import numpy as np
 
-from bigmodel_core.data.columns import DAY, GAPS, TRUTHS, Column, Columns
+from bigmodel_core.data.cells import DAY, GAPS, TRUTHS
+from bigmodel_core.data.columns import Column, Columns
 from bigmodel_core.errors import ConfigError, ExportError
 from bigmodel_onnx.emit import Emitter
 from bigmodel_onnx.operations import Operation

@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import csv
-import math
 from dataclasses import dataclass
 from pathlib import Path
 from typing import ClassVar
@@ -12,34 +10,35 @@ import numpy as np
 
 import bigmodel_core as bm
 from bigmodel_core.errors import ConfigError, DataError
+from bigmodel_datasets.csv_file import Table, column_of
 from bigmodel_datasets.one_file import one_file
 from bigmodel_datasets.standard import standardising
 
 
 @dataclass(frozen=True)
 class Rows(bm.Dataset):
-    """A table of numbers in a CSV file whose rows are their own targets: what `autoencoder` learns from.
+    """A table of numbers whose rows are their own targets: what `autoencoder` learns from.
 
     The first line names the columns, which are standardised in float64 with the mean and deviation of the
     training rows; x and y are the same (n, k) float32.
 
     Args:
-        without: names of columns that are left out, such as labels, and may hold words.
+        drop: names of columns that are left out, such as labels, and may hold words.
         test_fraction: share of the rows to hold out as test split.
         seed: key of the choice of test rows.
         delimiter: character between two cells.
 
-    `data_dir` is the file, or a folder with this one `.csv` file in it.
+    `data_dir` is the file, or a folder with this one file in it, of the kinds that `csv` reads.
     """
 
     name: ClassVar[str] = "rows"
-    without: tuple[str, ...] = ()
+    drop: tuple[str, ...] = ()
     test_fraction: float = 0.2
     seed: int = 0
     delimiter: str = ","
 
     def __post_init__(self) -> None:
-        object.__setattr__(self, "without", tuple(self.without))
+        object.__setattr__(self, "drop", tuple(self.drop))
         bm.check_number(self, "test_fraction", above=0, below=1)
         bm.check_number(self, "seed", whole=True, at_least=0)
         if len(self.delimiter) != 1 or self.delimiter in '"\r\n':
@@ -61,9 +60,9 @@ class Rows(bm.Dataset):
 
         Raises:
             DataError: no file, or a cell that is no number; names file, line and column.
-            ConfigError: `without` names a column that is not there, or all columns.
+            ConfigError: `drop` names a column that is not there, or all columns.
         """
-        path = one_file(self.name, ".csv", data_dir)
+        path = one_file(self.name, bm.table_files.SUFFIXES, data_dir)
         names, numbers = self._read(path)
         if len(numbers) < 2:
             raise DataError(
@@ -87,45 +86,12 @@ class Rows(bm.Dataset):
         )
 
     def _read(self, path: Path) -> tuple[tuple[str, ...], np.ndarray]:
-        try:
-            with path.open(newline="", encoding="utf-8-sig") as file:
-                reader = csv.reader(file, delimiter=self.delimiter)
-                lines = [(reader.line_num, cells) for cells in reader if cells]
-        except (UnicodeDecodeError, csv.Error) as error:
-            raise DataError(
-                f"it cannot be read: {error}.", where=str(path), fix="save it as UTF-8."
-            ) from None
-        header = [name.strip() for name in lines[0][1]] if lines else []
-        lost = [name for name in self.without if name not in header]
-        kept = [place for place, name in enumerate(header) if name not in self.without]
-        if lost or not kept:
-            what = f"there is no column '{lost[0]}'" if lost else "without leaves no column"
-            raise ConfigError(
-                f"{what}; the first line has {', '.join(header[:10]) or 'nothing'}.",
-                where=str(path),
-                fix="name columns that are there, and leave some.",
-            )
-        found = np.empty((len(lines) - 1, len(kept)))
-        for row, (line, cells) in enumerate(lines[1:]):
-            where = f"{path}, line {line}"
-            if len(cells) != len(header):
-                raise DataError(
-                    f"it has {len(cells)} cells, expected {len(header)}.", where=where, fix="mend the line."
-                )
-            for column, place in enumerate(kept):
-                found[row, column] = _number(cells[place], header[place], where)
-        return tuple(header[place] for place in kept), found
-
-
-def _number(cell: str, column: str, where: str) -> float:
-    try:
-        found = float(cell)
-    except ValueError:
-        found = math.nan
-    if not math.isfinite(found):
-        raise DataError(
-            f"{cell!r} in the column '{column}' is no number.",
-            where=where,
-            fix=f"fill the gap, or leave the column out: rows:without={column}.",
-        )
-    return found
+        (_, first), *rows = bm.table_files.read_rows(path, self.delimiter)
+        header = [name.strip() for name in first]
+        left_out = frozenset(column_of(name, header, len(header), path, "drop") for name in self.drop)
+        table = Table(path, header, rows, target=-1, left_out=left_out)  # no column is the target
+        if not table.features:
+            raise ConfigError("drop leaves no column.", where=str(path), fix="leave fewer columns out.")
+        numbers = [[table.number(row, column) for column in table.features] for row in rows]
+        names = tuple(header[column] for column in table.features)
+        return names, np.array(numbers, np.float64).reshape(-1, len(names))

@@ -19,9 +19,9 @@ def check_kinds(kinds: Sequence[str]) -> None:
         ConfigError: a kind is unknown.
     """
     for item in kinds:
-        if item.rpartition(":")[2] not in bm.columns.KINDS or not item.rpartition(":")[0]:
+        if item.rpartition(":")[2] not in bm.cells.KINDS or not item.rpartition(":")[0]:
             raise ConfigError(
-                f"kinds has {item!r}, expected a column and one of {', '.join(bm.columns.KINDS)}.",
+                f"kinds has {item!r}, expected a column and one of {', '.join(bm.cells.KINDS)}.",
                 where="csv",
                 fix='pass kinds=("zip:category",).',
                 shell="write kinds=zip:category.",
@@ -51,7 +51,7 @@ def found_kinds(table: Table, columns: Sequence[int], kinds: Sequence[str]) -> d
     found = {}
     for column in columns:
         name = table.names[column]
-        kind = said.get(name) or bm.columns.kind_of(name, [row[column].strip() for _, row in table.rows])
+        kind = said.get(name) or bm.cells.kind_of(name, [row[column].strip() for _, row in table.rows])
         if kind is not None:
             found[column] = kind
     return found
@@ -61,7 +61,7 @@ def has_plain_numbers(table: Table, kinds: Mapping[int, str], columns: Sequence[
     """Whether all columns hold numbers and none has a gap, so that there is nothing to decide."""
     if any(kinds.get(column) != "number" for column in columns):
         return False
-    return not any(bm.columns.is_gap(row[column].strip()) for _, row in table.rows for column in columns)
+    return not any(bm.cells.is_gap(row[column].strip()) for _, row in table.rows for column in columns)
 
 
 def fitted(table: Table, kinds: Mapping[int, str], kept: np.ndarray, form: bm.columns.Form) -> bm.Columns:

@@ -69,16 +69,16 @@ def test_rows_of_a_table_are_their_own_targets(tmp_path: Path) -> None:
 
 
 @pytest.mark.parametrize(
-    ("text", "without", "message"),
+    ("text", "drop", "message"),
     [
-        ("a,b\n1,2\n3,x\n", (), "line 3.*'x' in the column 'b' is no number"),
-        ("a,b\n1,2\n3,\n", (), "'' in the column 'b' is no number"),
-        ("a,b\n1,2\n3\n", (), "it has 1 cells, expected 2"),
-        ("a,b\n1,2\n3,4\n", ("c",), "there is no column 'c'; the first line has a, b"),
+        ("a,b\n1,2\n3,x\n", (), "line 3, column 2 \\(b\\): 'x' is not a finite number"),
+        ("a,b\n1,2\n3,\n", (), "line 3, column 2 \\(b\\): the cell is empty"),
+        ("a,b\n1,2\n3\n", (), "line 3: 1 cells, expected 2"),
+        ("a,b\n1,2\n3,4\n", ("c",), "no column is called 'c'; there are a, b"),
         ("a,b\n1,2\n", (), "there is 1 row of data"),
     ],
 )
-def test_rows_that_cannot_be_used_are_named(tmp_path: Path, text: str, without: Any, message: str) -> None:
+def test_rows_that_cannot_be_used_are_named(tmp_path: Path, text: str, drop: Any, message: str) -> None:
     (tmp_path / "table.csv").write_text(text)
     with pytest.raises(BigmodelError, match=f"(?s){message}"):
-        bm.datasets.load("rows", tmp_path, without=without)
+        bm.datasets.load("rows", tmp_path, drop=drop)

@@ -11,7 +11,8 @@ import numpy as np
 import pytest
 
 import bigmodel_core as bm
-from bigmodel_core.data.columns import Column, Columns, instant, kind_of
+from bigmodel_core.data.cells import instant, kind_of
+from bigmodel_core.data.columns import Column, Columns
 from bigmodel_core.errors import BigmodelError, ConfigError, DataError
 
 JOBS = ("clerk", "nurse", "cook")
