@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TypeVar
@@ -21,9 +22,9 @@ class Table:
     """Rows of cells under names; one column is the target.
 
     Args:
-        path: the file.
+        path: the file, or the folder of several.
         names: of the columns.
-        rows: the number of its line and the cells of each row.
+        rows: the line and the cells of each row; of several files the line says of which.
         target: the number of the target column.
         is_named: whether the file itself names the columns.
         left_out: the numbers of columns that are no features.
@@ -31,7 +32,7 @@ class Table:
 
     path: Path
     names: list[str]
-    rows: list[tuple[int, list[str]]]
+    rows: Sequence[tuple[int | str, list[str]]]
     target: int
     is_named: bool = True
     left_out: frozenset[int] = frozenset()
@@ -50,7 +51,7 @@ class Table:
                 found[name] = np.array(cells)
         return found
 
-    def filled(self, row: tuple[int, list[str]], column: int) -> str:
+    def filled(self, row: tuple[int | str, list[str]], column: int) -> str:
         """The text of a cell.
 
         Raises:
@@ -64,7 +65,7 @@ class Table:
             )
         return cell
 
-    def number(self, row: tuple[int, list[str]], column: int) -> float:
+    def number(self, row: tuple[int | str, list[str]], column: int) -> float:
         """The number in a cell.
 
         Raises:
@@ -77,7 +78,7 @@ class Table:
             raise self.no_number(row, column)
         return value
 
-    def no_number(self, row: tuple[int, list[str]], column: int, fix: str = "") -> DataError:
+    def no_number(self, row: tuple[int | str, list[str]], column: int, fix: str = "") -> DataError:
         """The error about a cell that is no number float32 can hold; `fix` says what else would do."""
         cell = row[1][column].strip()
         advice = "write only numbers, with a decimal point, or remove the row or column"
@@ -87,7 +88,7 @@ class Table:
             f"{cell[:40]!r} is not a finite number.", where=self._place(row[0], column), fix=f"{advice}{fix}."
         )
 
-    def _place(self, line: int, column: int) -> str:
+    def _place(self, line: int | str, column: int) -> str:
         return f"{self.path}, line {line}, column {column + 1} ({self.names[column]})"
 
 

@@ -18,7 +18,7 @@ from bigmodel_datasets.dates import Dates, read_dates
 if TYPE_CHECKING:
     from bigmodel_datasets.series import Series
 
-Row = tuple[int, list[str]]
+Row = tuple[int | str, list[str]]
 GAPS = ("", "na", "n/a", "nan", "null")
 
 
@@ -170,7 +170,7 @@ def _columns(table: Table, options: Series, path: Path) -> _Columns:
     return _Columns(targets, others, known, date, by)
 
 
-def place(table: Table, line: int, column: int) -> str:
+def place(table: Table, line: int | str, column: int) -> str:
     """Where a cell is, for messages."""
     return f"{table.path}, line {line}, column {column + 1} ({table.names[column]})"
 

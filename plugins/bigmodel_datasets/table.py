@@ -10,8 +10,7 @@ import numpy as np
 
 import bigmodel_core as bm
 from bigmodel_core.errors import ConfigError, DataError
-from bigmodel_datasets.csv_file import Table, column_of, parsed
-from bigmodel_datasets.one_file import one_file
+from bigmodel_datasets.csv_file import Table
 from bigmodel_datasets.standard import known_for, standardising
 from bigmodel_datasets.table_columns import (
     check_kinds,
@@ -21,6 +20,7 @@ from bigmodel_datasets.table_columns import (
     notes,
     samples,
 )
+from bigmodel_datasets.table_reading import read_table
 from bigmodel_datasets.table_target import read_target
 from bigmodel_datasets.table_weights import row_weights
 
@@ -55,8 +55,9 @@ class Csv(bm.Dataset):
         class_weights: "balanced" lets the rows of each class count as much in the loss as those of another,
             by how many of each are trained on; None leaves them.
 
-    `data_dir` is the file, or a folder with one such file in it: CSV, TSV, JSON lines with an object in each,
-    or Parquet (extra `table`), gzipped or not.
+    `data_dir` is the file, or a folder of such files: CSV, TSV, JSON lines with an object in each, or Parquet
+    (extra `table`), gzipped or not. The rows of all files of a folder are one table, unless they are called
+    `train`, `test` and `validation`: then each is that split. All have the same columns, in any order.
     """
 
     name: ClassVar[str] = "csv"
@@ -107,8 +108,8 @@ class Csv(bm.Dataset):
                 that `like` does not know; names them.
             ConfigError: a target column that is not there, or a task that does not fit it.
         """
-        path = one_file(self.name, bm.table_files.SUFFIXES, data_dir)
-        table, weighted = _read_table(path, self, like)
+        found = read_table(self, data_dir, like)
+        table, path = found.table, found.table.path
         if len(table.rows) < 2:
             raise DataError(
                 f"there is {len(table.rows)} row of data, expected at least two.",
@@ -117,7 +118,14 @@ class Csv(bm.Dataset):
             )
         target = read_target(table, self.task, like)
         labels = None if target.labels is None else target.y
-        kept, held_out = bm.split_indices(len(table.rows), self.test_fraction, self.seed, classes=labels)
+        parts = found.parts
+        if "test" not in parts:
+            rows = parts["train"]
+            kept, held_out = bm.split_indices(
+                len(rows), self.test_fraction, self.seed, classes=None if labels is None else labels[rows]
+            )
+            parts |= {"train": rows[kept], "test": rows[held_out]}
+        kept = parts["train"]
         features = self._features(table, kept, like)
         scaling = None
         if target.labels is None:
@@ -125,7 +133,7 @@ class Csv(bm.Dataset):
         everything = bm.Split(
             features.x,
             target.y if scaling is None else scaling.apply(target.y),
-            weight=row_weights(table, weighted, self.class_weights, labels, kept),
+            weight=row_weights(table, found.weight, self.class_weights, labels, kept),
             columns=table.groups(),
         )
         title, known = table.names[table.target], features.columns
@@ -135,7 +143,8 @@ class Csv(bm.Dataset):
         return bm.Data(
             name=self.name,
             train=everything.take(kept),
-            test=everything.take(held_out),
+            test=everything.take(parts["test"]),
+            validation=everything.take(parts["validation"]) if "validation" in parts else None,
             labels=target.labels,
             task=target.task,
             preprocessing=features.preprocessing,
@@ -144,7 +153,7 @@ class Csv(bm.Dataset):
             target=title if table.is_named else "",
             input_meaning=f"features: {', '.join(told)}",
             source=f"{path.name}, {len(table.rows)} rows, target {title} read as {target.what}",
-            notes=(f"target {title} read as {target.reading}", *features.notes),
+            notes=(f"target {title} read as {target.reading}", *found.notes, *features.notes),
             columns=known,
             made_by=replace(
                 self, task=target.task, categories=self.categories if known is None else known.form
@@ -211,71 +220,3 @@ def _columns(table: Table, like: bm.Encoding | None) -> list[int]:
             fix="give it these columns in this order, or name its columns in a first row.",
         )
     return columns
-
-
-def _read_table(path: Path, options: Csv, like: bm.Encoding | None) -> tuple[Table, int | None]:
-    """The table, and the number of the column of weights, if there is one."""
-    delimiter, header, target = options.delimiter, options.header, options.target
-    rows = bm.table_files.read_rows(path, delimiter)
-    width = len(rows[0][1])
-    if width < 2:
-        raise DataError(
-            f"the first row has one cell, {rows[0][1][0][:60]!r}, expected features and a target.",
-            where=str(path),
-            fix=f"set delimiter if cells are not separated by {delimiter!r}.",
-        )
-    first = [cell.strip() for cell in rows[0][1]]
-    known = None if like is None else like.columns.names if like.columns is not None else like.features
-    if bm.table_files.names_columns(path):
-        header = True
-    if header is None and known is not None and set(known) & set(first):
-        header = any(parsed(name, float) is None for name in known) or set(known) <= set(first)
-    if header is None:
-        names_target = isinstance(target, str) and target in first and parsed(target, int) is None
-        header = names_target or _is_header(first, target, path)
-    if (
-        header
-        and like is not None
-        and like.target in first
-        and target == getattr(like.made_by(), "target", None)
-    ):
-        target = like.target  # wherever it stands in this file
-    names = first if header else [f"column {number}" for number in range(1, width + 1)]
-    if header:
-        rows = rows[1:]
-    column = column_of(target, first if header else None, width, path)
-    if header and like is not None and known is not None and first[column] in known:
-        raise DataError(
-            f"there is no column {like.target or target!r} of targets; there are {', '.join(first[:20])}.",
-            where=str(path),
-            fix="add it, or name the column with target; predict needs none.",
-        )
-    titles = first if header else None
-    left_out = {column_of(name, titles, width, path, "drop") for name in options.drop}
-    weighted = None if options.weight is None else column_of(options.weight, titles, width, path, "weight")
-    if options.columns:
-        chosen = {column_of(name, titles, width, path, "columns") for name in options.columns}
-        left_out |= set(range(width)) - chosen
-    left_out |= set() if weighted is None else {weighted}
-    if len(left_out | {column}) == width:
-        raise ConfigError(
-            "no column is left for features.",
-            where=str(path),
-            fix="name fewer columns in drop, or more in columns.",
-        )
-    return Table(path, names, rows, column, bool(header), frozenset(left_out)), weighted
-
-
-def _is_header(first: list[str], target: int | str, path: Path) -> bool:
-    """Whether the first row names the columns: then no feature in it is a number."""
-    number = target if isinstance(target, int) else parsed(target, int)
-    skipped = None if number is None else number % len(first)
-    features = [cell for column, cell in enumerate(first) if column != skipped]
-    numeric = [parsed(cell, float) is not None for cell in features]
-    if any(numeric) and not all(numeric):
-        raise DataError(
-            f"it may be a header or data: {features[numeric.index(False)]!r} is mixed with numbers.",
-            where=f"{path}, line 1",
-            fix="set header to true or false.",
-        )
-    return not any(numeric)

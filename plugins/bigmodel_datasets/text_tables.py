@@ -74,7 +74,9 @@ def files_of(name: str, data_dir: Path | None, suffixes: Sequence[str]) -> dict[
     kinds = ", ".join(suffixes)
     if not folders:
         raise DataError(
-            f"{name} needs a file or folder to read.", where=name, fix=f"name it with --data-dir: {kinds}."
+            f"{name} needs a file or folder to read.",
+            where=name,
+            fix=f"name it with --data-dir FILE{suffixes[0]}, or a folder; files end in {kinds}.",
         )
     place = folders[0]
     if place.is_file():
@@ -83,19 +85,24 @@ def files_of(name: str, data_dir: Path | None, suffixes: Sequence[str]) -> dict[
         path
         for path in sorted(place.iterdir())
         if path.is_file()
-        and path.suffix.lower() in suffixes
+        and bm.table_files.suffix_of(path) in suffixes
         and not (path.suffix.lower() == ".json" and path.stem.lower().split(".")[-1] in OF_MODELS)
     ]
     parts: dict[str, list[Path]] = {}
     for path in found:
-        if (part := PARTS.get(path.stem.lower().partition("-")[0])) is not None:
+        if (part := PARTS.get(_stem(path).partition("-")[0])) is not None:
             parts.setdefault(part, []).append(path)
     if "train" in parts:
         return parts
-    plain = [path for path in found if path.stem.lower() not in ABOUT]
+    plain = [path for path in found if _stem(path) not in ABOUT]
     if not plain:
         raise DataError(f"there is no file that ends in {kinds}.", where=str(place), fix="name a file.")
     return {"train": plain}
+
+
+def _stem(path: Path) -> str:
+    """The name of a file in small letters, without what it ends in, as in `train` of `train.csv.gz`."""
+    return path.name.lower().partition(".")[0]
 
 
 def read_texts(

@@ -273,8 +273,45 @@ def test_a_folder_with_one_table_will_do(tmp_path):
     (tmp_path / "one.csv").write_text(FLOWERS)
     (tmp_path / "notes.txt").write_text("not a table")
     assert Csv().load(tmp_path).source.startswith("one.csv, 6 rows")
-    (tmp_path / "two.csv").write_text(FLOWERS)
-    with pytest.raises(DataError, match=r"expected one \.csv file in it, found one\.csv, two\.csv"):
+
+
+def test_the_files_of_a_folder_are_one_table(tmp_path):
+    header, *rows = FLOWERS.strip().splitlines()
+    backwards = [",".join(reversed(line.split(","))) for line in (header, *rows[3:])]
+    (tmp_path / "one.csv").write_text("\n".join([header, *rows[:3]]))
+    (tmp_path / "two.csv").write_text("\n".join(backwards))
+    target = header.split(",")[-1]
+    data = Csv(target=target).load(tmp_path)
+    assert "rows: 3 of one.csv, 3 of two.csv" in data.notes
+    (whole := tmp_path / "whole").mkdir()
+    (whole / "one.csv").write_text(FLOWERS)
+    other = Csv(target=target).load(whole)
+    assert (data.train.x == other.train.x).all() and (data.test.y == other.test.y).all()
+
+
+def test_files_called_train_and_test_are_the_splits(tmp_path):
+    header, *rows = FLOWERS.strip().splitlines()
+    parts = {"train": rows[::2], "test": rows[1::2][:2], "validation": rows[1::2][2:]}
+    for part, some in parts.items():
+        (tmp_path / f"{part}.csv").write_text("\n".join([header, *some]))
+    data = Csv().load(tmp_path)
+    assert [len(split) for split in (data.train, data.test, data.validation)] == [3, 2, 1]
+    first = [float(row.split(",")[0]) for row in rows]
+    assert data.preprocessing.mean[0] == pytest.approx(np.mean(first[::2]))
+    np.testing.assert_allclose(data.preprocessing.invert(data.test.x)[:, 0], first[1::2][:2], rtol=1e-6)
+
+
+def test_files_with_other_columns_are_refused(tmp_path):
+    (tmp_path / "one.csv").write_text(FLOWERS)
+    (tmp_path / "two.csv").write_text("a,b\n1,x\n")
+    with pytest.raises(DataError, match=r"two\.csv: its columns are not those of the first file: a"):
+        Csv().load(tmp_path)
+
+
+def test_a_cell_of_one_of_several_files_is_found(tmp_path):
+    (tmp_path / "one.csv").write_text("a,b\n1,x\n2,y\n3,x\n")
+    (tmp_path / "two.csv").write_text("a,b\n1,x\nmany,y\n")
+    with pytest.raises(DataError, match=r"line 3 of two\.csv, column 1 \(a\): 'many' is not a finite number"):
         Csv().load(tmp_path)
 
 
