@@ -10,7 +10,7 @@ import numpy as np
 from bigmodel_core.data.dataset import Data
 from bigmodel_core.data.split import Split
 from bigmodel_core.errors import UsageError
-from bigmodel_core.train.baselines import is_series
+from bigmodel_core.train.baselines import by_column, is_series
 
 
 @dataclass(frozen=True, eq=False)
@@ -66,10 +66,10 @@ def backtest(data: Data, split: Split, predicted: np.ndarray, origins: int) -> B
             where=data.name,
             fix=f"ask for at most {left.max() + 1}.",
         )
-    truth = _columns(split.truth)
+    truth = by_column(split.truth)
     steps = data.preprocessing
     raw = split.x if steps is None else steps.invert(split.x)
-    errors = np.abs(_columns(predicted) - truth).mean(2)
+    errors = np.abs(by_column(predicted) - truth).mean(2)
     naive = np.abs(raw[:, -1:, : truth.shape[2]] - truth).mean(2)
     chosen = np.rint(np.linspace(left.max(), 0, origins)).astype(np.int64)
     found = [np.flatnonzero(left == distance) for distance in chosen]
@@ -88,8 +88,3 @@ def _title(data: Data, split: Split, distance: int, are_several: bool) -> str:
         if line.date is not None:
             return line.date(len(line) - line.horizon - distance)
     return f"{distance} before the last"
-
-
-def _columns(values: Any) -> np.ndarray:
-    array = np.asarray(values, np.float64)
-    return array[..., np.newaxis] if array.ndim == 2 else array

@@ -78,24 +78,24 @@ def forecast_error(name: str, data: Data, split: Split, predicted: np.ndarray) -
         split: the samples.
         predicted: in the units of the series, of the shape of `split.truth`.
     """
-    truth = _columns(split.truth)
-    errors = np.abs(_columns(np.asarray(predicted, np.float64)) - truth)
+    truth = by_column(split.truth)
+    errors = np.abs(by_column(np.asarray(predicted, np.float64)) - truth)
     step = max(_season(data), 1)
     usual = np.abs(
-        _columns(data.train.truth)[:, 0] - _raw(data, data.train)[:, -step, : truth.shape[2]]
+        by_column(data.train.truth)[:, 0] - _raw(data, data.train)[:, -step, : truth.shape[2]]
     ).mean(0)
     mase = float((errors.mean((0, 1)) / usual).mean()) if usual.all() else None
     return ForecastError(name, float(errors.mean()), mase)
 
 
 def _made(data: Data, split: Split) -> dict[str, np.ndarray]:
-    truth, raw, season = _columns(split.truth), _raw(data, split), _season(data)
+    truth, raw, season = by_column(split.truth), _raw(data, split), _season(data)
     horizon, k = truth.shape[1:]
     length = raw.shape[1]
     found = {"naive": np.repeat(raw[:, -1:, :k], horizon, 1)}
     if 0 < season <= length:
         found[f"seasonal naive ({season})"] = raw[:, length - season + np.arange(horizon) % season, :k]
-    y = _columns(data.train.y).astype(np.float64)
+    y = by_column(data.train.y).astype(np.float64)
     linear = np.empty(truth.shape)
     for column in range(k):
         weights, *_ = np.linalg.lstsq(_lags(data.train.x, column), y[:, :, column], rcond=None)
@@ -103,7 +103,7 @@ def _made(data: Data, split: Split) -> dict[str, np.ndarray]:
     steps = data.target_preprocessing
     shape = np.shape(split.truth)
     found["linear autoregression"] = (
-        linear if steps is None else _columns(steps.invert(linear.reshape(shape)))
+        linear if steps is None else by_column(steps.invert(linear.reshape(shape)))
     )
     return found
 
@@ -117,9 +117,9 @@ def _raw(data: Data, split: Split) -> np.ndarray:
     return split.x if data.preprocessing is None else data.preprocessing.invert(split.x)
 
 
-def _columns(values: Any) -> np.ndarray:
+def by_column(values: Any) -> np.ndarray:
     """(n, horizon, k) of (n, horizon) or (n, horizon, k)."""
-    array = np.asarray(values)
+    array = np.asarray(values, np.float64)
     return array[..., np.newaxis] if array.ndim == 2 else array
 
 
