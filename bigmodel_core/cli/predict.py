@@ -62,12 +62,18 @@ def predict(
             fix="as in: bigmodel predict model.onnx digit.png, or: bigmodel predict model.onnx --data digits",
         )
     from bigmodel_core.cli.inputs import ARRAYS, is_file, read_lines
-    from bigmodel_core.cli.prediction_file import check_target
+    from bigmodel_core.cli.prediction_file import check_target, is_folder
     from bigmodel_core.cli.predictor import load
 
     if out is not None:
         check_target(out)  # before anything is computed
     predictor = load(model)
+    if out is not None and is_folder(out) and not predictor.gives_masks:
+        raise UsageError(
+            "the model predicts no masks, and folders take masks.",
+            where=f"--out {out}",
+            fix="name a file that ends in .csv or .jsonl.",
+        )
     output = Output(as_json)
     if data is not None:
         _predict_data(predictor, data, data_dir, number, out, output)

@@ -31,6 +31,7 @@ class Predictor:
         by: what computes.
         are_probabilities: whether its own last step makes probabilities.
         model: the model itself; None where ONNX Runtime computes.
+        gives_masks: whether it says of each pixel of an image what it shows.
     """
 
     run: Callable[..., dict[str, np.ndarray]]
@@ -39,6 +40,7 @@ class Predictor:
     by: str
     are_probabilities: bool = False
     model: Any = None
+    gives_masks: bool = False
 
     @property
     def port(self) -> Port:
@@ -227,7 +229,8 @@ def _from_checkpoint(what: str) -> Predictor:
         return dict(zip(network.output_names, outputs, strict=True))
 
     last = network.trace(training=False).outputs[0]
-    return Predictor(run, ports, known, "bigmodel", makes_probabilities(last), model)
+    are_masks = last.spec.ndim == 4 and known.labels is not None
+    return Predictor(run, ports, known, "bigmodel", makes_probabilities(last), model, are_masks)
 
 
 def _from_file(path: Path) -> Predictor:
@@ -252,7 +255,10 @@ def _from_file(path: Path) -> Predictor:
         return {key: in_recorded_units(array, known.encoding) for key, array in found.items()}
 
     are_probabilities = bool(getattr(session, "gives_probabilities", False))
-    return Predictor(run, ports, known, "ONNX Runtime", are_probabilities)
+    ranks = {name: len(dims) for name, (_, dims) in getattr(session, "output_specs", {}).items()}
+    rank = ranks["label"] + 1 if "label" in ranks else next(iter(ranks.values()), 0)
+    are_masks = rank == 4 and known.labels is not None
+    return Predictor(run, ports, known, "ONNX Runtime", are_probabilities, gives_masks=are_masks)
 
 
 def check_samples(predictor: Predictor, data: Any) -> None:

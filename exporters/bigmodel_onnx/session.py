@@ -81,6 +81,12 @@ class OnnxSession:
         """Number type and shape of each input; free dimensions by name."""
         return _specs(self.inputs)
 
+    @property
+    def output_specs(self) -> dict[str, tuple[str, tuple[int | str | None, ...]]]:
+        """Number type and shape of each output; free dimensions by name."""
+        items = {item.name: item for item in self._session.get_outputs()}
+        return _specs({name: items[name] for name in self.output_names})
+
     def run(self, *arrays: Any) -> dict[str, np.ndarray]:
         """The outputs by name, for one array an input; what the file carries from call to call begins anew.
 

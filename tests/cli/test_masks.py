@@ -91,4 +91,4 @@ def test_a_file_that_finds_boxes_is_measured_by_its_precision(bigmodel: Command,
 
 def test_a_folder_is_no_place_for_classes(in_trained: Command, tmp_path: Path) -> None:
     result = in_trained("predict", "model.onnx", "--data", "digits", "--out", tmp_path / "out")
-    assert result.code == 2 and "is no mask" in result.err
+    assert result.code == 2 and "predicts no masks" in result.err

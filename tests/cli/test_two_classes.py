@@ -151,6 +151,11 @@ def test_predictions_are_written_as_lines_of_json(here: Command) -> None:
     assert "2 predictions" in said and "yes" not in said
 
 
+def test_a_folder_for_a_model_without_masks_is_refused_before_files_are_read(here: Command) -> None:
+    done = here("predict", "runs/mlp-001", "no-such-file.csv", "--out", "found")
+    assert done.code == 2 and "--out found: the model predicts no masks" in done.err and ".csv" in done.err
+
+
 def test_a_file_that_cannot_be_written_is_refused_first(here: Command) -> None:
     for name, match in (("found.txt", ".jsonl"), ("missing/found.csv", "no folder")):
         done = here("predict", "no-such-run", "some.csv", "--out", name)
