@@ -134,6 +134,7 @@ def _predict_data(
     """Predict a test set: some samples with the truth, and the share that is right."""
     import numpy as np
 
+    from bigmodel_core.cli.compared import point_of
     from bigmodel_core.cli.predictor import BATCH, check_samples
     from bigmodel_core.cli.sources import load_data
     from bigmodel_core.train.evaluation import in_recorded_units
@@ -179,9 +180,7 @@ def _predict_data(
         result |= {"right": right, "accuracy": right / max(number, 1)}
         summary += f": {count(right)}{of} right, accuracy {right / max(number, 1):.4f}"
     elif truth is not None and found[0].boxes is None:
-        values = np.array([prediction.values for prediction in found])
-        if values.ndim > truth.ndim:  # of quantiles the one in the middle
-            values = values[..., values.shape[-1] // 2]
+        values = point_of(data.test, np.array([prediction.values for prediction in found]), ())
         error = float(np.mean(np.abs(values - truth)))
         result["mean_absolute_error"] = error
         summary += f": mean absolute error {error:.4g}"

@@ -3,8 +3,8 @@ probability, or numbers in the units of the recorded targets."""
 
 from __future__ import annotations
 
-from collections.abc import Sequence
-from dataclasses import dataclass
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, replace
 from typing import ClassVar
 
 import numpy as np
@@ -56,6 +56,19 @@ def write_front(emitter: Emitter, name: str, spec: Spec, steps: Preprocessing) -
     if any(value != 1 for value in steps.std):
         x = emitter.Div(x, _along_samples(emitter, steps.std, steps.raw_shape, number))
     return x if spec.dtype == number else emitter.cast(x, spec.dtype)
+
+
+def raw_values(inputs: Mapping[str, np.ndarray], steps: Preprocessing) -> dict[str, np.ndarray]:
+    """Raw values that the steps turn into about normal numbers, as far as the raw type has such values."""
+    kind = np.dtype(steps.raw_dtype)
+    as_floats = replace(steps, scale=steps.scale or 1.0, raw_dtype="float64")
+    found = {}
+    for name, array in inputs.items():
+        raw = as_floats.invert(array)
+        if kind.kind in "iu":
+            raw = np.clip(np.rint(raw), np.iinfo(kind).min, np.iinfo(kind).max)
+        found[name] = raw.astype(kind)
+    return found
 
 
 def _number_type(steps: Preprocessing) -> str:

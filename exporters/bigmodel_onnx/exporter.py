@@ -16,7 +16,7 @@ from bigmodel_core.data.columns import Columns
 from bigmodel_core.data.encoding import UNKNOWN, Encoding, Task
 from bigmodel_core.data.like import encoding_held
 from bigmodel_core.data.preprocessing import Preprocessing
-from bigmodel_core.errors import ConfigError, ExportError
+from bigmodel_core.errors import ConfigError
 from bigmodel_core.exporting.export import staged
 from bigmodel_core.exporting.exporter import Exporter
 from bigmodel_core.nn.layer import Layer
@@ -119,6 +119,7 @@ class Onnx(Exporter):
         """
         from bigmodel_onnx import document
         from bigmodel_onnx.answer import check_labels
+        from bigmodel_onnx.verify import check_finite
 
         network = model if isinstance(model, Network) else model.network
         known = encoding or (data.encoding if data is not None else None) or encoding_held(network) or UNKNOWN
@@ -147,7 +148,7 @@ class Onnx(Exporter):
             )
         if known.task != "regression":  # labels of boxes are no scores of their own
             check_labels(network.outputs, known.labels)
-        _check_finite(network)
+        check_finite(network)
         steps = known.preprocessing if self.with_preprocessing else None
         title = name or _title(network.layer)
         texts = document.metadata(
@@ -234,7 +235,7 @@ class Onnx(Exporter):
     ) -> tuple[Comparison, Runs]:
         """What the file is compared with, and on what inputs."""
         from bigmodel_onnx import table_front, verify
-        from bigmodel_onnx.answer import Numbers
+        from bigmodel_onnx.answer import Numbers, raw_values
 
         network = form.network
         comparison = verify.Comparison(network, lowered, form, self.tolerance)
@@ -246,8 +247,11 @@ class Onnx(Exporter):
                 comparison, to_model=lambda raw: table_front.to_inputs(columns, raw, network.input_names)
             )
         elif steps is not None:
-            comparison = _with_raw_input(comparison, network, steps)
-            runs = {sizes: _raw(inputs, steps) for sizes, inputs in runs.items()}
+            (name,), dtype = network.input_names, network.inputs[0].dtype
+            comparison = replace(
+                comparison, to_model=lambda raw: {name: steps.apply(raw[name]).astype(dtype)}
+            )
+            runs = {sizes: raw_values(inputs, steps) for sizes, inputs in runs.items()}
         elif samples is not None:
             runs = verify.sampled_inputs(network, samples, self.batch_sizes)
         if isinstance(answer, Numbers):
@@ -366,28 +370,6 @@ class Onnx(Exporter):
         return describe(Path(path))
 
 
-def _with_raw_input(comparison: Any, network: Network, steps: Preprocessing) -> Any:
-    (name,), dtype = network.input_names, network.inputs[0].dtype
-
-    def to_model(inputs: Mapping[str, np.ndarray]) -> dict[str, np.ndarray]:
-        return {name: steps.apply(inputs[name]).astype(dtype)}
-
-    return replace(comparison, to_model=to_model)
-
-
-def _raw(inputs: Mapping[str, np.ndarray], steps: Preprocessing) -> dict[str, np.ndarray]:
-    """Raw values that the steps turn into about normal numbers, as far as the raw type has such values."""
-    kind = np.dtype(steps.raw_dtype)
-    as_floats = replace(steps, scale=steps.scale or 1.0, raw_dtype="float64")
-    found = {}
-    for name, array in inputs.items():
-        raw = as_floats.invert(array)
-        if kind.kind in "iu":
-            raw = np.clip(np.rint(raw), np.iinfo(kind).min, np.iinfo(kind).max)
-        found[name] = raw.astype(kind)
-    return found
-
-
 def _title(layer: Layer) -> str:
     from bigmodel_core import registry
 
@@ -405,20 +387,3 @@ def _task_of(layer: Layer) -> Task | None:
         "meansquarederror": "regression", "meanabsoluteerror": "regression", "huber": "regression",
     }  # fmt: skip
     return tasks.get(key)
-
-
-def _check_finite(network: Network) -> None:
-    """Raise unless all parameters are numbers.
-
-    Raises:
-        ExportError: one holds NaN or infinity.
-    """
-    used = network.trace(training=False).parameters
-    for path, array in network.state().items():
-        if path in used and array.dtype.kind == "f" and not np.isfinite(array).all():
-            wrong = array[~np.isfinite(array)]
-            raise ExportError(
-                f"the parameter holds {wrong[0]}; {wrong.size} of its {array.size} numbers are not finite.",
-                where=path,
-                fix="export a checkpoint from before its training diverged; no file was written.",
-            )

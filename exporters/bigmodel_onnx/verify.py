@@ -61,6 +61,23 @@ class Comparison:
         return list(self.form.past)
 
 
+def check_finite(network: Network) -> None:
+    """Raise unless all parameters are numbers.
+
+    Raises:
+        ExportError: one holds NaN or infinity.
+    """
+    used = network.trace(training=False).parameters
+    for path, array in network.state().items():
+        if path in used and array.dtype.kind == "f" and not np.isfinite(array).all():
+            wrong = array[~np.isfinite(array)]
+            raise ExportError(
+                f"the parameter holds {wrong[0]}; {wrong.size} of its {array.size} numbers are not finite.",
+                where=path,
+                fix="export a checkpoint from before its training diverged; no file was written.",
+            )
+
+
 def verify(path: Path, comparison: Comparison, runs: Mapping[str, Arrays]) -> dict[str, float]:
     """Run the file and the model on the same inputs; returns the largest difference of each run.
 
