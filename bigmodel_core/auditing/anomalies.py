@@ -9,14 +9,13 @@ from typing import Any
 import numpy as np
 
 from bigmodel_core.data.dataset import Data
+from bigmodel_core.data.encoding import Encoding
 from bigmodel_core.data.split import Split
-from bigmodel_core.errors import ShapeError, UsageError
+from bigmodel_core.errors import UsageError
 from bigmodel_core.nn.layer import Layer
 from bigmodel_core.nn.network import Network
 from bigmodel_core.train.checkpoint import load
-
-BATCH = 1024
-"""Rows that the model sees at a time."""
+from bigmodel_core.train.odd_rows import QUANTILE, squared_differences, threshold
 
 
 @dataclass(frozen=True, eq=False)
@@ -26,14 +25,16 @@ class Anomalies:
     Args:
         scores: (n,), the mean squared difference of each row and what the model gave back.
         threshold: rows with a higher score are odd.
-        errors: (n, k), the squared difference in each column; `scores` are their means.
-        features: the names of the columns.
+        errors: (n, k), the squared difference in each feature; `scores` are their means.
+        features: the names of the features.
+        origins: the column that each feature came from, if a column may have become several.
     """
 
     scores: np.ndarray
     threshold: float
     errors: np.ndarray
     features: tuple[str, ...]
+    origins: tuple[str, ...] = ()
 
     @property
     def is_odd(self) -> np.ndarray:
@@ -42,12 +43,12 @@ class Anomalies:
 
     def columns(self, row: int, count: int = 3) -> list[tuple[str, float]]:
         """The columns that make a row odd, with the share of its score that each has, largest first."""
-        errors = self.errors[row]
-        total = errors.sum() or 1.0
-        return [
-            (self.features[place], float(errors[place] / total))
-            for place in np.argsort(-errors, kind="stable")[:count]
-        ]
+        sums: dict[str, float] = {}
+        for name, error in zip(self.origins or self.features, self.errors[row].tolist(), strict=True):
+            sums[name] = sums.get(name, 0.0) + error
+        total = sum(sums.values()) or 1.0
+        largest = sorted(sums, key=lambda name: -sums[name])[:count]
+        return [(name, sums[name] / total) for name in largest]
 
     def rows(self) -> list[int]:
         """The positions of the odd rows, the oddest first."""
@@ -69,7 +70,7 @@ class Anomalies:
         return f"<Anomalies: {int(self.is_odd.sum())} of {len(self.scores)} rows above {self.threshold:.4g}>"
 
 
-def anomalies(model: Any, data: Data, quantile: float = 0.99, *, rows: Any = None) -> Anomalies:
+def anomalies(model: Any, data: Data, quantile: float = QUANTILE, *, rows: Any = None) -> Anomalies:
     """Which rows of a table are odd: those that a model which gives back its input changes most.
 
     Args:
@@ -106,25 +107,12 @@ def anomalies(model: Any, data: Data, quantile: float = 0.99, *, rows: Any = Non
             fix="pass what bm.load(RUN) gives.",
         )
     judged = data.test.x if rows is None else rows.x if isinstance(rows, Split) else np.asarray(rows)
-    usual = _errors(model, data.train.x).mean(1)
-    errors = _errors(model, judged)
-    features = data.features or tuple(f"column {place + 1}" for place in range(errors.shape[1]))
-    return Anomalies(errors.mean(1), float(np.quantile(usual, quantile)), errors, tuple(features))
+    above = threshold(model, data.train.x, quantile)
+    return of_errors(squared_differences(model, judged), above, data.encoding)
 
 
-def _errors(model: Any, x: Any) -> np.ndarray:
-    """(n, k) float64: the squared difference of rows and what the model gives back."""
-    if isinstance(x, (dict, tuple)):
-        raise UsageError("the rows have several inputs.", fix="use columns of numbers alone.")
-    parts = []
-    for start in range(0, len(x), BATCH):
-        part = np.asarray(x[start : start + BATCH])
-        back = model(part)
-        if getattr(back, "shape", None) != part.shape:
-            raise ShapeError(
-                f"the model makes {getattr(back, 'shape', 'several outputs')} of rows {part.shape}, expected"
-                " the same shape.",
-                fix="train a model that gives back its input: autoencoder on the data set rows.",
-            )
-        parts.append(np.square(back.astype(np.float64) - part))
-    return np.concatenate(parts).reshape(len(x), -1)
+def of_errors(errors: np.ndarray, odd_above: float, encoding: Encoding) -> Anomalies:
+    """What the squared differences (n, k) in the features of rows say."""
+    features = encoding.features or tuple(f"column {place + 1}" for place in range(errors.shape[1]))
+    origins = () if encoding.columns is None else encoding.columns.origins
+    return Anomalies(errors.mean(1), odd_above, errors, tuple(features), origins)

@@ -63,6 +63,8 @@ def finish(trainer: Trainer, history: History, data: Data, folder: Path, output:
             output.say(f'  bigmodel generate {typed} --prompt "..."')
         if is_series(data):
             output.say(f"  bigmodel forecast {typed}")
+        if trainer.encoding is not None and trainer.encoding.odd_above is not None:
+            output.say(f"  bigmodel predict {typed} TABLE.csv  # which rows are odd")
         output.say(f"  bigmodel export model.onnx{which}")
         output.say(f"  bigmodel evaluate {typed}")
         output.say(f"  bigmodel report {typed}")

@@ -54,7 +54,8 @@ def predict(
     data the model was trained on; so do integers in arrays. Floats in arrays are taken as they are. A
     model of several inputs takes a .npz with an array for each of them, by name. A model that was trained on
     texts takes texts. Of a model that says of each pixel what it shows, --out FOLDER gets a mask for each
-    image, as large as the image: a PNG whose pixels are the numbers of classes.
+    image, as large as the image: a PNG whose pixels are the numbers of classes. A model that gives back the
+    rows of tables, such as autoencoder, says which are odd, and because of which columns.
     """
     if (data is None) == (not inputs):
         raise UsageError(
@@ -62,6 +63,7 @@ def predict(
             fix="as in: bigmodel predict model.onnx digit.png, or: bigmodel predict model.onnx --data digits",
         )
     from bigmodel_core.cli.inputs import ARRAYS, is_file, read_lines
+    from bigmodel_core.cli.odd import judged_file, judges, records
     from bigmodel_core.cli.prediction_file import check_target, is_folder
     from bigmodel_core.cli.predictor import load
 
@@ -78,6 +80,13 @@ def predict(
     if data is not None:
         _predict_data(predictor, data, data_dir, number, out, output)
         return
+    if judges(predictor):
+        _write_odd(
+            output,
+            out,
+            [row for what in inputs or () for row in records(*judged_file(predictor, Path(what)))],
+        )
+        return
     rows: list[tuple[str, Prediction]] = []
     for what in inputs or ():
         if predictor.takes_texts and Path(what).suffix.lower() not in ARRAYS:
@@ -88,12 +97,12 @@ def predict(
             raise _no_answer(predictor)
         names, batches = predictor.read(Path(what), invert=invert)
         rows += zip(names, predictor.predictions(*batches), strict=True)
-    records = [{"input": name, **prediction.to_dict()} for name, prediction in rows]
+    answers = [{"input": name, **prediction.to_dict()} for name, prediction in rows]
     if out is not None:
-        _write(out, rows, records, output, inputs)
+        _write(out, rows, answers, output, inputs)
     elif not as_json:
         _show(output, [(name, prediction, None) for name, prediction in rows])
-    output.result(records)
+    output.result(answers)
 
 
 def _write(
@@ -112,6 +121,19 @@ def _write(
     else:
         write_predictions(out, records)
     output.say(f"{count(len(rows))} predictions written to {out}")
+
+
+def _write_odd(output: Output, out: Path | None, rows: list[dict[str, Any]], most: int | None = None) -> None:
+    """Say which rows are odd, and write what is said of each."""
+    from bigmodel_core.cli.odd import show
+    from bigmodel_core.cli.prediction_file import write_predictions
+
+    if out is not None:
+        write_predictions(out, rows)
+        output.say(f"{count(len(rows))} predictions written to {out}")
+    if not output.as_json:
+        show(output, rows, most)
+    output.result(rows)
 
 
 def _no_answer(predictor: Predictor) -> UsageError:
@@ -135,6 +157,7 @@ def _predict_data(
     import numpy as np
 
     from bigmodel_core.cli.compared import point_of
+    from bigmodel_core.cli.odd import judged, judges, records
     from bigmodel_core.cli.predictor import BATCH, check_samples
     from bigmodel_core.cli.sources import load_data
     from bigmodel_core.train.evaluation import in_recorded_units
@@ -142,6 +165,13 @@ def _predict_data(
     data = load_data(name, data_dir, predictor.known)
     truth = in_recorded_units(_one_target(data), predictor.known.encoding)
     check_samples(predictor, data)
+    if judges(predictor):
+        x = data.test.x
+        names = [f"test {position}" for position in range(len(x))]
+        _write_odd(
+            output, out, records(names, judged(predictor, predictor.prepared(x, 0, len(x)), x)), number
+        )
+        return
     found = [
         prediction
         for start in range(0, len(data.test), BATCH)
@@ -188,11 +218,11 @@ def _predict_data(
         _show(output, rows)
         output.say(f"\n{summary}")
     if out is not None:
-        records = [
+        answers = [
             {"input": key, **prediction.to_dict(), **({} if truth is None else {"truth": true})}
             for key, prediction, true in every
         ]
-        _write(out, [(key, prediction) for key, prediction, _ in every], records, output)
+        _write(out, [(key, prediction) for key, prediction, _ in every], answers, output)
     output.result(result)
 
 

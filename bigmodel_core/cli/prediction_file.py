@@ -76,6 +76,8 @@ def _table(records: Sequence[Mapping[str, Any]]) -> str:
 def _cells(record: Mapping[str, Any]) -> list[tuple[str, Any]]:
     """The cells of a row: `probability of CLASS` for each class, `value` or `value 1`, `value 2` for numbers,
     `OUTPUT` or `OUTPUT 1`, ... for the outputs of a model with several."""
+    from bigmodel_core.cli.odd import in_words
+
     found: list[tuple[str, Any]] = []
     for name, value in record.items():
         if name == "probabilities":
@@ -83,6 +85,8 @@ def _cells(record: Mapping[str, Any]) -> list[tuple[str, Any]]:
         elif name == "outputs":
             for key, numbers in value.items():
                 found += _numbered(key, numbers)
+        elif name == "columns":
+            found.append((name, in_words(value)))
         elif name == "spans":
             found.append((name, shown(value)))
         elif name == "index" and isinstance(value, list):

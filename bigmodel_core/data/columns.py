@@ -169,6 +169,11 @@ class Columns:
         return tuple(name for column in self._numeric() for name in column.features())
 
     @property
+    def origins(self) -> tuple[str, ...]:
+        """The name of the column that each of `features` came from."""
+        return tuple(column.name for column in self._numeric() for _ in column.features())
+
+    @property
     def coded(self) -> tuple[str, ...]:
         """The names of the columns of categories, where they are codes."""
         return tuple(column.name for column in self._coded())

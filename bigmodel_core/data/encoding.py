@@ -43,6 +43,7 @@ class Encoding:
         ignore: the label of targets that count nothing in losses and metrics.
         dataset: the data set with all options as decided, as `config.to_config` writes it.
         columns: how the cells of a table became x, where not all of it are plain numbers.
+        odd_above: the score above which a row is odd, of a model that gives back its input.
         complete: False if an earlier version wrote down only labels, task and preprocessing.
 
     >>> encoding = Encoding("pets", "classification", ("cat", "dog"))
@@ -64,6 +65,7 @@ class Encoding:
     target_tokenizer: Tokenizer | None = None
     ignore: int | None = None
     columns: Columns | None = None
+    odd_above: float | None = None
 
     @property
     def numbers(self) -> tuple[Any, ...]:
@@ -162,6 +164,8 @@ class Encoding:
                     raise _malformed(f"{name} is no tokenizer") from None
         if type(found.get("ignore")) not in (int, type(None)):
             raise _malformed("ignore is no label")
+        if not isinstance(found.get("odd_above"), (int, float, type(None))):
+            raise _malformed("odd_above is no number")
         if found.get("task") not in (None, *get_args(Task)):
             raise _malformed("the task is unknown")
         if not isinstance(found.get("dataset"), (Mapping, type(None))):
@@ -194,6 +198,7 @@ REST = (
     "target_tokenizer",
     "ignore",
     "columns",
+    "odd_above",
 )
 """and what they keep together, as "encoding"."""
 

@@ -32,10 +32,11 @@ from bigmodel_core.train.divergence import is_far
 from bigmodel_core.train.energy import Energy
 from bigmodel_core.train.history import History, number
 from bigmodel_core.train.interruption import Interruption
-from bigmodel_core.train.job import Job, whole_number
+from bigmodel_core.train.job import Job, encoded, whole_number
 from bigmodel_core.train.kept_parameters import KeptParameters
 from bigmodel_core.train.loop import say_how_it_ended, tell, train_epochs
 from bigmodel_core.train.metric import Metric
+from bigmodel_core.train.odd_rows import keep_threshold
 from bigmodel_core.train.prepare import prepared
 from bigmodel_core.train.private_step import PrivateStep
 from bigmodel_core.train.profile import Profile
@@ -325,6 +326,8 @@ class Trainer(CallbackServices):
                         self.note("no profile: there were too few steps; train longer")
                 tell(self, "on_train_end")
                 say_how_it_ended(self, job, report, done_before)
+                if isinstance(data, Data) and self.privacy is None and not self.history.interrupted:
+                    keep_threshold(self, encoded(data, job.encoding).train)
                 if self.record is not None and self.profile is not None:
                     self.record.profiled(self.profile.to_dict())
                 if self.record is not None and self.step.ema is not None:

@@ -10,35 +10,45 @@ import numpy as np
 
 import bigmodel_core as bm
 from bigmodel_core.errors import ConfigError, DataError
-from bigmodel_datasets.csv_file import Table, column_of
-from bigmodel_datasets.one_file import one_file
-from bigmodel_datasets.standard import standardising
+from bigmodel_datasets.table_columns import check_kinds
+from bigmodel_datasets.table_features import features_of
+from bigmodel_datasets.table_reading import read_table
 
 
 @dataclass(frozen=True)
 class Rows(bm.Dataset):
-    """A table of numbers whose rows are their own targets: what `autoencoder` learns from.
+    """A table whose rows are their own targets: what `autoencoder` learns from.
 
-    The first line names the columns, which are standardised in float64 with the mean and deviation of the
-    training rows; x and y are the same (n, k) float32.
+    The first line names the columns. What they hold is found out as `csv` does, gaps, categories, dates and
+    texts as well as numbers, and fitted on the training rows; categories are one-hot. x and y are the same
+    (n, features) float32.
 
     Args:
-        drop: names of columns that are left out, such as labels, and may hold words.
+        columns: names of the columns that are features; all if empty.
+        drop: names of columns that are left out, such as labels; `predict` does not need them.
+        kinds: what columns hold, where it is not what is found, as in "zip:category".
         test_fraction: share of the rows to hold out as test split.
         seed: key of the choice of test rows.
         delimiter: character between two cells.
 
-    `data_dir` is the file, or a folder with this one file in it, of the kinds that `csv` reads.
+    `data_dir` is the file, or a folder of such files, of the kinds that `csv` reads.
     """
 
     name: ClassVar[str] = "rows"
+    header: ClassVar[bool | None] = True
+    target: ClassVar[int | str | None] = None
+    weight: ClassVar[int | str | None] = None
+    columns: tuple[str, ...] = ()
     drop: tuple[str, ...] = ()
+    kinds: tuple[str, ...] = ()
     test_fraction: float = 0.2
     seed: int = 0
     delimiter: str = ","
 
     def __post_init__(self) -> None:
-        object.__setattr__(self, "drop", tuple(self.drop))
+        for name in ("columns", "drop", "kinds"):
+            object.__setattr__(self, name, tuple(getattr(self, name)))
+        check_kinds(self.kinds, self.name)
         bm.check_number(self, "test_fraction", above=0, below=1)
         bm.check_number(self, "seed", whole=True, at_least=0)
         if len(self.delimiter) != 1 or self.delimiter in '"\r\n':
@@ -55,43 +65,42 @@ class Rows(bm.Dataset):
         rows = [f"{a:.4f},{b:.4f},{a + b:.4f}\n" for a, b in numbers]
         (folder / "example.csv").write_text("".join(["left,right,sum\n", *rows]), "utf-8")
 
-    def load(self, data_dir: Path | None = None) -> bm.Data:
+    def load(self, data_dir: Path | None = None, like: bm.Encoding | None = None) -> bm.Data:
         """The data.
 
         Raises:
-            DataError: no file, or a cell that is no number; names file, line and column.
-            ConfigError: `drop` names a column that is not there, or all columns.
+            DataError: no file, or a cell that cannot be used; names file, line and column.
+            ConfigError: an option names a column that is not there, or all columns are left out.
         """
-        path = one_file(self.name, bm.table_files.SUFFIXES, data_dir)
-        names, numbers = self._read(path)
-        if len(numbers) < 2:
+        found = read_table(self, data_dir, like)
+        table, path, parts = found.table, found.table.path, found.parts
+        if len(table.rows) < 2:
             raise DataError(
-                f"there is {len(numbers)} row of data, expected at least two.",
+                f"there is {len(table.rows)} row of data, expected at least two.",
                 where=str(path),
                 fix="training and testing need one row each.",
             )
-        kept, held_out = bm.split_indices(len(numbers), self.test_fraction, self.seed)
-        steps = standardising(numbers[kept], numbers.shape[1:])
-        x = steps.apply(numbers)
+        if "test" not in parts:
+            rows = parts["train"]
+            kept, held_out = bm.split_indices(len(rows), self.test_fraction, self.seed)
+            parts |= {"train": rows[kept], "test": rows[held_out]}
+        features = features_of(table, parts["train"], like, self.kinds, "one-hot")
+        splits = {}
+        for part, rows in parts.items():
+            x = features.x[rows]
+            splits[part] = bm.Split(x, x)
+        told = features.names if features.columns is None else features.columns.names
         return bm.Data(
             name=self.name,
-            train=bm.Split(x[kept], x[kept]),
-            test=bm.Split(x[held_out], x[held_out]),
+            train=splits["train"],
+            test=splits["test"],
+            validation=splits.get("validation"),
             task="regression",
-            preprocessing=steps,
-            target_preprocessing=steps,
-            input_meaning=f"features: {', '.join(names)}",
-            source=f"{path.name}, {len(numbers)} rows",
-            features=names,
+            preprocessing=features.preprocessing,
+            target_preprocessing=features.preprocessing,
+            features=features.names,
+            input_meaning=f"features: {', '.join(told)}",
+            source=f"{path.name}, {len(table.rows)} rows",
+            notes=(*found.notes, *features.notes),
+            columns=features.columns,
         )
-
-    def _read(self, path: Path) -> tuple[tuple[str, ...], np.ndarray]:
-        (_, first), *rows = bm.table_files.read_rows(path, self.delimiter)
-        header = [name.strip() for name in first]
-        left_out = frozenset(column_of(name, header, len(header), path, "drop") for name in self.drop)
-        table = Table(path, header, rows, target=-1, left_out=left_out)  # no column is the target
-        if not table.features:
-            raise ConfigError("drop leaves no column.", where=str(path), fix="leave fewer columns out.")
-        numbers = [[table.number(row, column) for column in table.features] for row in rows]
-        names = tuple(header[column] for column in table.features)
-        return names, np.array(numbers, np.float64).reshape(-1, len(names))

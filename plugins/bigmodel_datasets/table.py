@@ -4,22 +4,15 @@ from __future__ import annotations
 
 from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import Any, ClassVar, Literal, get_args
+from typing import ClassVar, Literal, get_args
 
 import numpy as np
 
 import bigmodel_core as bm
 from bigmodel_core.errors import ConfigError, DataError
-from bigmodel_datasets.csv_file import Table
-from bigmodel_datasets.standard import known_for, standardising
-from bigmodel_datasets.table_columns import (
-    check_kinds,
-    fitted,
-    found_kinds,
-    has_plain_numbers,
-    notes,
-    samples,
-)
+from bigmodel_datasets.standard import standardising
+from bigmodel_datasets.table_columns import check_kinds
+from bigmodel_datasets.table_features import features_of
 from bigmodel_datasets.table_reading import read_table
 from bigmodel_datasets.table_target import read_target
 from bigmodel_datasets.table_weights import row_weights
@@ -126,7 +119,7 @@ class Csv(bm.Dataset):
             )
             parts |= {"train": rows[kept], "test": rows[held_out]}
         kept = parts["train"]
-        features = self._features(table, kept, like)
+        features = features_of(table, kept, like, self.kinds, self.categories or "one-hot")
         scaling = None
         if target.labels is None:
             scaling = standardising(target.y[kept], (1,)) if like is None else like.target_preprocessing
@@ -160,63 +153,9 @@ class Csv(bm.Dataset):
             ),
         )
 
-    def _features(self, table: Table, kept: np.ndarray, like: bm.Encoding | None) -> _Features:
-        if like is not None and like.columns is not None:
-            return _Features(samples(table, like.columns), columns=like.columns, names=like.columns.features)
-        columns = _columns(table, like)
-        if like is None:
-            kinds = found_kinds(table, columns, self.kinds)
-            if not has_plain_numbers(table, kinds, columns):
-                made = fitted(table, kinds, kept, self.categories or "one-hot")
-                told = tuple(notes(made, table, kinds, columns))
-                return _Features(samples(table, made), columns=made, names=made.features, notes=told)
-        raw = np.array([[table.number(row, column) for column in columns] for row in table.rows], np.float64)
-        steps = known_for(like, raw.shape[1:]) or standardising(raw[kept], raw.shape[1:])
-        names = tuple(table.names[column] for column in columns)
-        return _Features(steps.apply(raw), names, preprocessing=steps)
-
     @classmethod
     def example(cls, folder: Path) -> None:
         """Write rows of three classes, which two numbers tell apart."""
         numbers = np.random.default_rng(0).normal(size=(60, 2))
         rows = [f"{x + 3 * (n % 3):.4f},{y:.4f},{'abc'[n % 3]}\n" for n, (x, y) in enumerate(numbers)]
         (folder / "example.csv").write_text("".join(["width,height,kind\n", *rows]), "utf-8")
-
-
-@dataclass(frozen=True)
-class _Features:
-    """What the features of a table became.
-
-    Args:
-        x: of all rows.
-        names: of the features that are numbers.
-        preprocessing: of plain numbers.
-        columns: of all else.
-        notes: what was decided, a sentence each.
-    """
-
-    x: Any
-    names: tuple[str, ...]
-    preprocessing: bm.Preprocessing | None = None
-    columns: bm.Columns | None = None
-    notes: tuple[str, ...] = ()
-
-
-def _columns(table: Table, like: bm.Encoding | None) -> list[int]:
-    """The columns of the features: by name as in training if both have names, else by position."""
-    columns = table.features
-    if like is None or like.features is None:
-        return columns
-    if table.is_named:
-        order = bm.conforming.columns_in_order(
-            tuple(table.names[column] for column in columns), like.features, str(table.path)
-        )
-        return columns if order is None else [columns[position] for position in order]
-    if len(columns) != len(like.features):
-        raise DataError(
-            f"it has {len(columns)} columns beside the target, the model was trained with"
-            f" {len(like.features)}: {', '.join(like.features[:20])}.",
-            where=str(table.path),
-            fix="give it these columns in this order, or name its columns in a first row.",
-        )
-    return columns

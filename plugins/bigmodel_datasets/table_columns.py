@@ -12,7 +12,7 @@ from bigmodel_core.errors import ConfigError, DataError
 from bigmodel_datasets.csv_file import Table
 
 
-def check_kinds(kinds: Sequence[str]) -> None:
+def check_kinds(kinds: Sequence[str], where: str = "csv") -> None:
     """Raise unless each of the option `kinds` is a text "column:kind".
 
     Raises:
@@ -22,7 +22,7 @@ def check_kinds(kinds: Sequence[str]) -> None:
         if item.rpartition(":")[2] not in bm.cells.KINDS or not item.rpartition(":")[0]:
             raise ConfigError(
                 f"kinds has {item!r}, expected a column and one of {', '.join(bm.cells.KINDS)}.",
-                where="csv",
+                where=where,
                 fix='pass kinds=("zip:category",).',
                 shell="write kinds=zip:category.",
             )

@@ -15,6 +15,7 @@ from bigmodel_datasets.csv_file import Table, column_of, parsed
 from bigmodel_datasets.text_tables import files_of
 
 if TYPE_CHECKING:
+    from bigmodel_datasets.rows import Rows
     from bigmodel_datasets.table import Csv
 
 
@@ -35,7 +36,7 @@ class Read:
     notes: tuple[str, ...] = ()
 
 
-def read_table(options: Csv, data_dir: Path | None, like: bm.Encoding | None) -> Read:
+def read_table(options: Csv | Rows, data_dir: Path | None, like: bm.Encoding | None) -> Read:
     """The table of the files that are meant.
 
     Raises:
@@ -86,12 +87,12 @@ def _more_rows(path: Path, table: Table, delimiter: str) -> Sequence[tuple[int |
     return [(line, [cells[place] for place in order]) for line, cells in rows[1:]]
 
 
-def _first_table(path: Path, options: Csv, like: bm.Encoding | None) -> tuple[Table, int | None]:
+def _first_table(path: Path, options: Csv | Rows, like: bm.Encoding | None) -> tuple[Table, int | None]:
     """The table of the first file, and the number of the column of weights, if there is one."""
     delimiter, header, target = options.delimiter, options.header, options.target
     rows = bm.table_files.read_rows(path, delimiter)
     width = len(rows[0][1])
-    if width < 2:
+    if width < 2 and target is not None:
         raise DataError(
             f"the first row has one cell, {rows[0][1][0][:60]!r}, expected features and a target.",
             where=str(path),
@@ -108,6 +109,7 @@ def _first_table(path: Path, options: Csv, like: bm.Encoding | None) -> tuple[Ta
         header = names_target or _is_header(first, target, path)
     if (
         header
+        and target is not None
         and like is not None
         and like.target in first
         and target == getattr(like.made_by(), "target", None)
@@ -116,8 +118,8 @@ def _first_table(path: Path, options: Csv, like: bm.Encoding | None) -> tuple[Ta
     names = first if header else [f"column {number}" for number in range(1, width + 1)]
     if header:
         rows = rows[1:]
-    column = column_of(target, first if header else None, width, path)
-    if header and like is not None and known is not None and first[column] in known:
+    column = -1 if target is None else column_of(target, first if header else None, width, path)
+    if header and column >= 0 and like is not None and known is not None and first[column] in known:
         raise DataError(
             f"there is no column {like.target or target!r} of targets; there are {', '.join(first[:20])}.",
             where=str(path),
@@ -130,7 +132,7 @@ def _first_table(path: Path, options: Csv, like: bm.Encoding | None) -> tuple[Ta
         chosen = {column_of(name, titles, width, path, "columns") for name in options.columns}
         left_out |= set(range(width)) - chosen
     left_out |= set() if weighted is None else {weighted}
-    if len(left_out | {column}) == width:
+    if set(range(width)) <= left_out | {column}:
         raise ConfigError(
             "no column is left for features.",
             where=str(path),
@@ -139,9 +141,9 @@ def _first_table(path: Path, options: Csv, like: bm.Encoding | None) -> tuple[Ta
     return Table(path, names, rows, column, bool(header), frozenset(left_out)), weighted
 
 
-def _is_header(first: list[str], target: int | str, path: Path) -> bool:
+def _is_header(first: list[str], target: int | str | None, path: Path) -> bool:
     """Whether the first row names the columns: then no feature in it is a number."""
-    number = target if isinstance(target, int) else parsed(target, int)
+    number = parsed(target, int) if isinstance(target, str) else target
     skipped = None if number is None else number % len(first)
     features = [cell for column, cell in enumerate(first) if column != skipped]
     numeric = [parsed(cell, float) is not None for cell in features]
