@@ -230,7 +230,7 @@ def _file(
     from bigmodel_core.cli.predictor import check_samples, load
     from bigmodel_core.cli.sources import load_data
     from bigmodel_core.cli.usual import metrics_for
-    from bigmodel_core.nn.predictions import scores_of
+    from bigmodel_core.nn.probabilities import scores_of
     from bigmodel_core.train.baselines import is_series
     from bigmodel_core.train.by_output import named_metrics
     from bigmodel_core.train.evaluation import fitted_metric, in_recorded_units
@@ -252,7 +252,7 @@ def _file(
     predicted = []
     for start in range(0, len(split), batch_size):
         outputs = predictor.run(*predictor.prepared(split.x, start, start + batch_size))
-        first = scores_of(outputs, predictor.are_probabilities)
+        first = scores_of(outputs, predictor.are_probabilities, data.task)
         predicted.append(first)
         assert truth is not None
         target = truth[start : start + batch_size]

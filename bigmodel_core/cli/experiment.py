@@ -143,8 +143,8 @@ class Experiment:
             return self
         return replace(self, callbacks=(*self.callbacks, added))
 
-    def make_loss(self, model: Model) -> Loss | Losses:
-        """The loss; that of the model if none was chosen.
+    def make_loss(self, model: Model, task: str | None = None) -> Loss | Losses:
+        """The loss; that of the model, for data of a task, if none was chosen.
 
         Raises:
             UsageError: the name or an option is unknown, or does not fit.
@@ -156,7 +156,7 @@ class Experiment:
                 with wrong_usage():
                     return make_loss(self.losses)
             chosen = self.train.loss
-            loss: Loss | Losses = named("loss", chosen) if chosen else own_loss(model)
+            loss: Loss | Losses = named("loss", chosen) if chosen else own_loss(model, task)
             return loss
 
     def make_metrics(self) -> Metrics | None:

@@ -177,7 +177,7 @@ def _predict_data(
         for start in range(0, len(data.test), BATCH)
         for prediction in predictor.predictions(*predictor.prepared(data.test.x, start, start + BATCH))
     ]
-    if truth is not None and truth.ndim == 2:
+    if truth is not None and truth.ndim == 2 and data.task != "multilabel":
         found = [_counted(item, truth[row] != data.ignore, data) for row, item in enumerate(found)]
     labels = predictor.known.labels or data.labels
     every = [
@@ -199,7 +199,12 @@ def _predict_data(
         ],
     }
     summary = f"{count(len(data.test))} test samples of {data.name}, computed by {predictor.by}"
-    if truth is not None and found[0].index is not None:
+    if truth is not None and found[0].labels is not None:
+        guessed = np.array([np.array([*(item.probabilities or {}).values()]) > 0.5 for item in found])
+        right, number = int((guessed == truth).sum()), truth.size
+        result |= {"right": right, "accuracy": right / number}
+        summary += f": {count(right)} of {count(number)} labels right, accuracy {right / number:.4f}"
+    elif truth is not None and found[0].index is not None:
         counts = truth != data.ignore if data.ignore is not None else np.ones(truth.shape, bool)
         if found[0].is_mask:
             guessed = np.array([prediction.index for prediction in found])[counts]
@@ -267,8 +272,11 @@ def _in_a_row(indices: list[int], data: Any) -> str:
 
 
 def _truth(true: Any, labels: Any, prediction: Prediction, data: Any) -> Any:
-    from bigmodel_core.nn.predictions import class_name, in_shares
+    from bigmodel_core.nn.predictions import class_name, class_names, in_shares, named
 
+    if prediction.labels is not None:
+        names = class_names(labels, len(true))
+        return named([name for name, flag in zip(names, true, strict=True) if flag])
     if prediction.boxes is not None:
         return ", ".join(sorted(class_name(int(row[0]), labels) for row in true if row[0] >= 0)) or "nothing"
     if prediction.index is None:
@@ -286,7 +294,10 @@ def _show(output: Output, rows: list[tuple[str, Prediction, Any]]) -> None:
 
     is_class = bool(rows) and rows[0][1].label is not None
     is_written = is_class and all(
-        item.index is None and item.boxes is None and all("label" not in span for span in item.spans or ())
+        item.index is None
+        and item.boxes is None
+        and item.labels is None
+        and all("label" not in span for span in item.spans or ())
         for _, item, _ in rows
     )
     has_truth = any(true is not None for *_, true in rows)

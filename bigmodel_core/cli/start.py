@@ -87,7 +87,7 @@ class Ready:
             output.say(note, "dim")
         if how.loss is None:  # that of a model for these data
             kept = () if earlier is None else earlier.kept(data)
-            loss = experiment.make_loss(experiment.make_model(data, taken, kept))
+            loss = experiment.make_loss(experiment.make_model(data, taken, kept), data.task)
         if isinstance(loss, Loss):
             _check_loss(loss, data)
         title = registry.display_name(model_class).replace("_", "-")
@@ -103,7 +103,8 @@ class Ready:
         model = self.experiment.make_model(data, self.taken, kept)
         metrics = self.experiment.make_metrics()
         if metrics is None:
-            metrics = own_metrics(model) if self.experiment.train.loss is None else metrics_for(data)
+            is_own = self.experiment.train.loss is None and data.task != "multilabel"
+            metrics = own_metrics(model) if is_own else metrics_for(data)
         return model, metrics
 
     def train(
@@ -139,7 +140,7 @@ class Ready:
         steps = epochs * -(-kept // (size * how.accumulate))
         trainer = Trainer(
             model,
-            experiment.make_loss(model),
+            experiment.make_loss(model, data.task),
             experiment.make_optimizer(model, steps),
             metrics,
             callbacks=[choice.make() for choice in experiment.callbacks],
@@ -218,6 +219,12 @@ def _check_loss(loss: Any, data: Data) -> None:
             fix="train linear-regression, or pass --loss mean_squared_error and as many outputs as targets.",
         )
     takes_labels = loss.target_dtype == "int64" or (loss.one_score and data.classes == 2)
+    if data.task == "multilabel" and loss.target_dtype == "int64":
+        raise DataError(
+            f"its samples have several labels, and the loss {name} needs one class of each.",
+            where=data.name,
+            fix="choose --loss binary_cross_entropy, or leave --loss out.",
+        )
     if data.task == "classification" and not takes_labels:
         raise DataError(
             f"its targets are class labels, and the loss {name} needs numbers.",

@@ -288,7 +288,7 @@ def _find(what: str, experiment: Experiment, output: Output) -> None:
         )
     data: Any = experiment.data.make().load(experiment.data_dir)
     model = experiment.make_model(data)
-    loss, optimizer = experiment.make_loss(model), experiment.make_optimizer(model, 1000)
+    loss, optimizer = experiment.make_loss(model, data.task), experiment.make_optimizer(model, 1000)
     how = experiment.train
     if what == "batch-size":
         from bigmodel_core.train.batch_size_finder import find_batch_size

@@ -20,10 +20,10 @@ if TYPE_CHECKING:
     from bigmodel_core.train.metric import Metric
 
 
-def own_loss(model: Model) -> Loss | Losses:
-    """The loss that a model names."""
+def own_loss(model: Model, task: str | None = None) -> Loss | Losses:
+    """The loss that a model names, for data of a task."""
     with wrong_usage():
-        return usual.usual_loss(model)
+        return usual.usual_loss(model, task)
 
 
 def own_metrics(model: Model) -> Metrics:
@@ -34,13 +34,15 @@ def own_metrics(model: Model) -> Metrics:
 
 def loss_for(described: Any, data: Data) -> Loss | Losses:
     """The loss of a model that was saved without a run: that of its class, else what suits the task."""
-    name: Any = {"regression": "mean_squared_error", "binary": "binary_cross_entropy"}.get(
+    flags = "binary_cross_entropy"
+    name: Any = {"regression": "mean_squared_error", "binary": flags, "multilabel": flags}.get(
         data.task, "cross_entropy"
     )
     owner = __name__
     with contextlib.suppress(BigmodelError, KeyError, TypeError):
         model = config.from_config(described["kind"], described)
-        name, owner = getattr(model, "usual_loss", name), owner_of(type(model), "loss")
+        if data.task != "multilabel":
+            name, owner = getattr(model, "usual_loss", name), owner_of(type(model), "loss")
     if not isinstance(name, str):
         return make_loss(name)
     loss: Loss = config.make("loss", name, owner=owner)
@@ -52,4 +54,6 @@ def metrics_for(data: Data) -> list[Metric]:
     names = ("mean_absolute_error", "r2") if data.task == "regression" else ("accuracy",)
     if data.task == "regression" and data.labels is not None:  # boxes, which have classes
         names = ("mean_average_precision",)
+    if data.task == "multilabel":
+        names = ("f1", "accuracy")
     return [named("metric", name, owner=__name__) for name in names]

@@ -144,11 +144,11 @@ def conformed_targets(y: np.ndarray | None, own: Encoding, wanted: Encoding) -> 
         return None
     if own.target_tokenizer != wanted.target_tokenizer:
         raise _other_tokenizer(own.target_tokenizer, wanted.target_tokenizer, own.name)
-    if wanted.task is not None and (own.task == "regression") != (wanted.task == "regression"):
-        kinds = {True: "numbers", False: "classes"}
+    kinds = {"regression": "numbers", "multilabel": "several labels a sample"}
+    kind, trained = (kinds.get(item.task or "", "classes") for item in (own, wanted))
+    if wanted.task is not None and kind != trained:
         raise DataError(
-            f"its targets are {kinds[own.task == 'regression']}, the model was trained for"
-            f" {kinds[wanted.task == 'regression']}.",
+            f"its targets are {kind}, the model was trained for {trained}.",
             where=own.name,
             fix="name the data set that the model was trained on, with the same task.",
         )
@@ -156,6 +156,8 @@ def conformed_targets(y: np.ndarray | None, own: Encoding, wanted: Encoding) -> 
         return _conformed_numbers(y, own, wanted)
     if wanted.labels is None or own.labels == wanted.labels:
         return y
+    if own.task == "multilabel":
+        return _conformed_flags(y, own, wanted.labels)
     if not isinstance(y, np.ndarray):
         raise DataError(
             "its classes have other numbers than in training, and they are not one array.",
@@ -180,6 +182,19 @@ def conformed_targets(y: np.ndarray | None, own: Encoding, wanted: Encoding) -> 
         return np.asarray(numbers[y])
     is_counted = y != own.ignore
     return np.where(is_counted, numbers[np.where(is_counted, y, 0)], own.ignore)
+
+
+def _conformed_flags(y: np.ndarray, own: Encoding, wanted: tuple[str, ...]) -> np.ndarray:
+    """The columns of several labels a sample in the wanted order; 0 for a label that no sample has."""
+    names = own.labels or tuple(map(str, range(y.shape[1])))
+    unknown = [name for name, used in zip(names, y.T, strict=True) if used.any() and name not in wanted]
+    if unknown:
+        raise unknown_label(unknown, wanted, own.name)
+    found = np.zeros((len(y), len(wanted)), y.dtype)
+    for column, name in enumerate(names):
+        if name in wanted:
+            found[:, wanted.index(name)] = y[:, column]
+    return found
 
 
 def _other_tokenizer(own: Tokenizer | None, wanted: Tokenizer | None, where: str) -> DataError:

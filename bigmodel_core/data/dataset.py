@@ -33,13 +33,15 @@ class Data:
 
     x of every split is made C-contiguous float32 (integers, such as token ids, become int64); images are
     (n, C, H, W). A `Source` stays one, and a tuple or dict of inputs too. Class labels become int64;
-    regression targets become float32 (n, k), where a vector of n becomes (n, 1).
+    regression targets become float32 (n, k), where a vector of n becomes (n, 1). Several labels
+    a sample are 0 and 1 for each label, (n, k) float32.
 
     Args:
         name: what the data set is called.
         train, test, validation: the splits; all have samples of one shape.
         labels: class names by label; None if classes have none, and for regression.
-        task: "classification", "binary" (two classes, labels 0 and 1) or "regression".
+        task: "classification", "binary" (two classes, labels 0 and 1), "multilabel" (any number of labels a
+            sample) or "regression".
         preprocessing: how x was made from raw input; None if x is raw.
         input_meaning: one phrase for people: what one sample is.
         source: where the data came from, with its licence.
@@ -106,6 +108,8 @@ class Data:
             if y.dtype.kind not in "fiu":
                 raise DataError(f"targets are {y.dtype}, expected real numbers.", where=where)
             return _cast(y.reshape(-1, 1) if y.ndim == 1 else y, np.float32, "target", where)
+        if self.task == "multilabel":
+            return self._flags(y, where)
         if y.dtype.kind not in "iub":
             raise DataError(
                 f"class labels are {y.dtype}, expected integers.",
@@ -122,6 +126,17 @@ class Data:
                 fix="number the classes from 0.",
             )
         return _cast(y, np.int64, "target", where)
+
+    def _flags(self, y: np.ndarray, where: str) -> np.ndarray:
+        """Several labels a sample, as 0 and 1."""
+        width = len(self.labels) if self.labels is not None else y.shape[-1]
+        if y.ndim != 2 or y.shape[1] != width or not np.isin(y, (0, 1)).all():
+            raise DataError(
+                f"targets {y.shape} are not 0 and 1 for each of {width} labels, ({len(y)}, {width}).",
+                where=where,
+                fix="give a column for each label, 1 where a sample has it.",
+            )
+        return np.ascontiguousarray(y, np.float32)
 
     @functools.cached_property
     def encoding(self) -> Encoding:
@@ -203,6 +218,8 @@ class Data:
             return len(self.labels)
         if self.target_tokenizer is not None:
             return self.target_tokenizer.size
+        if self.task == "multilabel":
+            return None if self.train.y is None else int(self.train.y.shape[1])
         tops = [
             int(split.y.max())
             for split in self.splits().values()

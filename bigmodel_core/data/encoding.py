@@ -12,7 +12,8 @@ from bigmodel_core.data.tokenizer import Tokenizer
 from bigmodel_core.errors import BigmodelError, ConfigError
 from bigmodel_core.registry import config
 
-Task = Literal["classification", "binary", "regression"]
+Task = Literal["classification", "binary", "multilabel", "regression"]
+"""What is learned: a class of several, one of two, any number of labels, or numbers."""
 
 _TEXTS = ("name", "target", "input_meaning")
 _LISTS = ("labels", "features")
@@ -31,7 +32,7 @@ class Encoding:
 
     Args:
         name: what the data set is called.
-        task: "classification", "binary" or "regression"; None if nothing is known.
+        task: "classification", "binary", "multilabel" or "regression"; None if nothing is known.
         labels: class names by number.
         preprocessing: how raw samples became x.
         target_preprocessing: how recorded targets became y, for regression.

@@ -12,7 +12,7 @@ from bigmodel_core.data.arrays import as_array
 from bigmodel_core.data.encoding import Encoding
 from bigmodel_core.errors import UsageError
 from bigmodel_core.explaining.targets import Known
-from bigmodel_core.nn.predictions import scores_of
+from bigmodel_core.nn.probabilities import scores_of
 from bigmodel_core.registry import config
 from bigmodel_core.registry.askers import CORE
 from bigmodel_core.registry.discovery import display_name
@@ -69,7 +69,7 @@ def measure_of(
     def measured(outputs: np.ndarray) -> float:
         scores = in_recorded_units(outputs, encoding)
         if not is_number:
-            scores = scores_of({"y": scores}, known.are_probabilities)
+            scores = scores_of({"y": scores}, known.are_probabilities, known.task)
         return float(fitted(scores, truth))
 
     return Measure(display_name(type(made)), measured, 1.0 if made.higher_is_better else -1.0)

@@ -102,7 +102,7 @@ class Model(Layer):
         if "classes" in names and known:
             changes["classes"] = data.classes
             own = self.loss == "cross_entropy" and data.task == "binary"
-            if data.classes == 2 and (own if loss is None else loss.one_score):
+            if data.classes == 2 and data.task != "multilabel" and (own if loss is None else loss.one_score):
                 with suppress(ConfigError):  # a model that insists on a score for each class
                     return replace(self, **{**changes, "classes": 1})
         return replace(self, **changes)

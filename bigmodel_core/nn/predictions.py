@@ -10,7 +10,7 @@ from typing import Any
 import numpy as np
 
 from bigmodel_core.errors import NumericsError
-from bigmodel_core.nn.probabilities import classified, is_single, of_both
+from bigmodel_core.nn.probabilities import classified, is_single, of_both, sigmoid
 
 
 @dataclass(frozen=True)
@@ -31,6 +31,7 @@ class Prediction:
         spans: the parts of a text with a label each; see `Dataset.spans`.
         boxes: what is found in an image, the surest first, as {"label": "cat", "score": 0.98, "box": [left,
             top, right, bottom]}, in pixels of the model's input.
+        labels: the names of all labels that a sample has, where it may have several.
     """
 
     label: str | None = None
@@ -41,6 +42,7 @@ class Prediction:
     outputs: Mapping[str, Any] | None = None
     spans: Sequence[Mapping[str, Any]] | None = None
     boxes: Sequence[Mapping[str, Any]] | None = None
+    labels: Sequence[str] | None = None
 
     @property
     def is_mask(self) -> bool:
@@ -66,6 +68,8 @@ class Prediction:
             found = {"spans": [dict(span) for span in self.spans], "probability": self.probability}
         if self.boxes is not None:
             found = {"boxes": [dict(box) for box in self.boxes]}
+        if self.labels is not None:
+            found = {"labels": list(self.labels)}
         if self.probabilities is not None:
             found["probabilities"] = dict(self.probabilities)
         if self.outputs is not None:
@@ -112,6 +116,27 @@ def of_detections(rows: np.ndarray, labels: Sequence[str] | None) -> Prediction:
     return Prediction(", ".join(sorted(box["label"] for box in boxes)) or "nothing", boxes=boxes)
 
 
+def of_labels(chances: np.ndarray, labels: Sequence[str] | None) -> Prediction:
+    """The prediction for a sample that may have several labels: those of a probability above a half.
+
+    >>> of_labels(np.array([0.9, 0.2, 0.7]), ("cat", "dog", "tree")).label
+    'cat, tree'
+    """
+    names = class_names(labels, len(chances))
+    told = [name for name, chance in zip(names, chances.tolist(), strict=True) if chance > 0.5]
+    by_name = dict(zip(names, map(float, chances), strict=True))
+    return Prediction(named(told), probabilities=by_name, labels=told)
+
+
+def named(labels: Sequence[str]) -> str:
+    """All labels of a sample in a row.
+
+    >>> named([]), named(["cat", "tree"])
+    ('nothing', 'cat, tree')
+    """
+    return ", ".join(labels) or "nothing"
+
+
 def predictions(
     outputs: Mapping[str, np.ndarray],
     task: str | None,
@@ -125,7 +150,7 @@ def predictions(
         outputs: by name; "label" and "probability" are taken as they are, else the first output counts:
             (n, C) scores, (n, T, C) scores of the steps of sequences, (n, H, W, C) scores of the pixels of
             images, C being the number of labels, one score of two classes (n, 1) or (n,), or any numbers.
-        task: "classification", "binary" or "regression"; judged by shape and labels if None.
+        task: as in `bm.Data`; judged by shape and labels if None.
         labels: the names of the classes.
         are_probabilities: whether the model itself made probabilities of its scores.
         start: how many samples came before these, for messages.
@@ -140,6 +165,13 @@ def predictions(
     if DETECTIONS in outputs:
         _check_numbers(outputs[DETECTIONS], start)
         return [of_detections(rows, labels) for rows in outputs[DETECTIONS]]
+    if task == "multilabel":
+        is_told = "probabilities" in outputs
+        scores = outputs["probabilities"] if is_told else np.asarray(next(iter(outputs.values())))
+        _check_numbers(scores, start)
+        return [
+            of_labels(row, labels) for row in (scores if is_told or are_probabilities else sigmoid(scores))
+        ]
     if {"label", "probability"} <= set(outputs):
         chances = outputs.get("probabilities")
         if chances is not None and chances.ndim == 1:
@@ -199,21 +231,6 @@ def _finite(value: Any) -> Any:
     if isinstance(value, list):
         return [_finite(item) for item in value]
     return None if isinstance(value, float) and not math.isfinite(value) else value
-
-
-def scores_of(outputs: Mapping[str, np.ndarray], are_probabilities: bool) -> np.ndarray:
-    """What metrics of classes take: a score per class, or one that is above 0 if class 1 is more probable.
-
-    Args:
-        outputs: of a model or a file, by name.
-        are_probabilities: whether the first of them already is probabilities.
-    """
-    if "probabilities" in outputs:
-        found, are_probabilities = outputs["probabilities"], True
-    else:
-        found = outputs.get("label", next(iter(outputs.values())))
-    is_chance = are_probabilities and found.dtype.kind == "f" and is_single(found)
-    return found - np.asarray(0.5, found.dtype) if is_chance else found
 
 
 def in_a_row(indices: Sequence[int], labels: Sequence[str] | None) -> str:

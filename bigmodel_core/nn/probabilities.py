@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+from collections.abc import Mapping
 
 import numpy as np
 
@@ -65,6 +66,26 @@ def classified(scores: np.ndarray, are_probabilities: bool = False) -> tuple[np.
     flat = scores.reshape(-1).astype(np.float64)
     chosen = flat > (0.5 if are_probabilities else 0)
     return chosen.astype(np.int64), of_both(flat if are_probabilities else sigmoid(flat))
+
+
+def scores_of(
+    outputs: Mapping[str, np.ndarray], are_probabilities: bool, task: str | None = None
+) -> np.ndarray:
+    """What metrics of classes take: a score per class, or one that is above 0 if class 1 is more probable; of
+    several labels one for each that is above 0 if a sample has it.
+
+    Args:
+        outputs: of a model or a file, by name.
+        are_probabilities: whether the first of them already is probabilities.
+        task: of the model, if it is known.
+    """
+    if "probabilities" in outputs:
+        found, are_probabilities = outputs["probabilities"], True
+    else:
+        found = outputs.get("label", next(iter(outputs.values())))
+    is_flags = task == "multilabel" or is_single(found)
+    is_chance = are_probabilities and found.dtype.kind == "f" and is_flags
+    return found - np.asarray(0.5, found.dtype) if is_chance else found
 
 
 def most_probable_spans(start: np.ndarray, end: np.ndarray) -> tuple[np.ndarray, np.ndarray, np.ndarray]:

@@ -50,7 +50,7 @@ def _images(tested: Tested) -> list[Block]:
     for number, (at, item) in enumerate(zip(places, x, strict=True)):
         panels = [_coloured(tested.image(item)), *(picture(found[number]) for found in maps.values())]
         what = "prediction"
-        if targets is not None and tested.data.task == "classification":
+        if targets is not None and tested.data.task in ("classification", "multilabel"):
             what = f"score of {tested.name(int(np.ravel(targets)[number]))}"
         about = f"sample {at}, and what the {what} depends on"
         wide = photo(np.concatenate(panels, 1), 128 * len(panels))

@@ -6,6 +6,7 @@ from bigmodel_core.errors import BigmodelError
 from bigmodel_core.nn.quantities import count, duration
 from bigmodel_core.reporting.classes import of_classes
 from bigmodel_core.reporting.explained import explained
+from bigmodel_core.reporting.labels import of_labels
 from bigmodel_core.reporting.language import is_language, of_language
 from bigmodel_core.reporting.learning import arrays, learning
 from bigmodel_core.reporting.network import network_section
@@ -98,6 +99,8 @@ def _parts(tested: Tested) -> list[Section]:
         return of_outputs(tested)
     if tested.data.task == "regression":
         parts = of_numbers(tested)
+    elif tested.data.task == "multilabel":
+        parts = of_labels(tested)
     elif is_language(tested):
         parts = of_language(tested)
     else:

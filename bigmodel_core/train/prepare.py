@@ -106,6 +106,7 @@ def prepared(
                 fix="pass validation data, or leave the metrics out.",
             )
         asked = None
+    _check_labels(trainer, encoding)
     network, goal, classes = _built(trainer, train, changes)
     if step.teacher is not None:
         step.teacher.check(network, step.loss, encoding)
@@ -221,6 +222,23 @@ def _built(
     network = trainer.network
     goal = goal_of(step.loss, network, first.inputs, first.labelled(), first.weight)
     return network, goal, classes
+
+
+def _check_labels(trainer: Trainer, encoding: Encoding | None) -> None:
+    """Raise if samples have several labels, and the loss would take them as shares of one class.
+
+    Raises:
+        UsageError: it would.
+    """
+    loss = trainer.step.loss
+    if encoding is None or encoding.task != "multilabel" or not isinstance(loss, Loss):
+        return
+    if loss.target_dtype == "int64":
+        raise UsageError(
+            f"the samples have several labels, and {name_of(loss)} takes one class of each.",
+            where="loss",
+            fix='pass loss="binary_cross_entropy".',
+        )
 
 
 def _check_texts(network: Network, encoding: Encoding | None, train: Samples | Stream) -> None:

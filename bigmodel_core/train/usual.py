@@ -13,8 +13,13 @@ from bigmodel_core.registry.config import make, make_list, owner_of
 from bigmodel_core.train.by_output import Losses, Metrics, make_loss, make_metrics
 
 
-def usual_loss(model: Model | None) -> Loss | Losses:
-    """The loss that a model names, or those of its outputs.
+def usual_loss(model: Model | None, task: str | None = None) -> Loss | Losses:
+    """The loss that a model names, or those of its outputs; of several labels a sample, cross-entropy is that
+    of yes and no for each.
+
+    Args:
+        model: the model.
+        task: of its data, if they are known.
 
     Raises:
         UsageError: it is none that says.
@@ -23,6 +28,9 @@ def usual_loss(model: Model | None) -> Loss | Losses:
         raise UsageError("no loss was given.", fix='pass one, such as loss="cross_entropy".')
     if not isinstance(model.usual_loss, str):
         return make_loss(model.usual_loss)
+    if task == "multilabel" and model.usual_loss == "cross_entropy":
+        flags: Loss = make("loss", "binary_cross_entropy", owner=CORE)
+        return flags
     loss: Loss = make("loss", model.usual_loss, owner=owner_of(type(model), "loss"))
     return loss
 

@@ -13,11 +13,11 @@ from bigmodel_core.data.encoding import Encoding
 from bigmodel_core.data.preprocessing import Preprocessing, shape_along
 from bigmodel_core.errors import ConfigError, ExportError
 from bigmodel_core.graph.spec import Shape, Spec, format_shape
-from bigmodel_core.nn.probabilities import classified, most_probable_spans
+from bigmodel_core.nn.probabilities import classified, most_probable_spans, sigmoid
 from bigmodel_onnx.emit import Emitter
 from bigmodel_onnx.operations import Port
 
-TASKS = ("classification", "binary", "regression")
+TASKS = ("classification", "binary", "multilabel", "regression")
 
 
 def write_front(emitter: Emitter, name: str, spec: Spec, steps: Preprocessing) -> str:
@@ -156,6 +156,35 @@ class Answer:
 
 
 @dataclass(frozen=True)
+class LabelsAnswer:
+    """What the file says about a sample that may have several labels: which, and how probable each is.
+
+    Args:
+        is_probability: whether the model's own last step already makes probabilities.
+    """
+
+    is_probability: bool
+
+    def write(self, emitter: Emitter, scores: str) -> list[tuple[str, Port]]:
+        """Nodes after the model; returns the outputs label, 0 or 1 for each, and probabilities."""
+        emitter.path = "answer"
+        spec = emitter.specs[scores]
+        limit = emitter.const(0.5 if self.is_probability else 0.0, spec.dtype)
+        label = emitter.cast(emitter.Greater(scores, limit), "int64")
+        chances = scores if self.is_probability else emitter.Sigmoid(scores)
+        return [
+            (label, Port("label", "int64", spec.shape)),
+            (chances, Port("probabilities", spec.dtype, spec.shape)),
+        ]
+
+    def compute(self, scores: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+        """The same in NumPy and float64, to compare with: label, probabilities."""
+        chances = scores.astype(np.float64) if self.is_probability else sigmoid(scores)
+        limit = 0.5 if self.is_probability else 0.0
+        return (scores > limit).astype(np.int64), chances
+
+
+@dataclass(frozen=True)
 class SpanAnswer:
     """What the file says about a sample: the most probable span of its steps, and how probable it is.
 
@@ -193,7 +222,11 @@ class SpanAnswer:
         return most_probable_spans(found["start"], found["end"])
 
 
-def answer_for(output: Spec, known: Encoding, is_probability: bool) -> Answer | Numbers | None:
+Answers = Answer | LabelsAnswer | SpanAnswer | Numbers
+"""All that a file may say behind a model."""
+
+
+def answer_for(output: Spec, known: Encoding, is_probability: bool) -> Answers | None:
     """What can be said behind a model; None for numbers that need no way back.
 
     Args:
@@ -220,6 +253,8 @@ def answer_for(output: Spec, known: Encoding, is_probability: bool) -> Answer | 
         if steps is not None and isinstance(last, int) and output.shape[1:-1] == steps.raw_shape:
             steps = steps.of_each(last)  # quantiles
         return Numbers(steps) if steps is not None and output.shape[1:] == steps.raw_shape else None
+    if task == "multilabel" and output.ndim == 2 and output.is_float:
+        return LabelsAnswer(is_probability)
     if output.ndim in (3, 4) and labels and len(labels) == output.shape[-1]:
         scores = len(labels)
     if scores is None or not output.is_float or (task == "binary" and scores not in (1, 2)):

@@ -29,7 +29,7 @@ from bigmodel_onnx.report import ExportReport
 
 if TYPE_CHECKING:
     from bigmodel_core.data.dataset import Data
-    from bigmodel_onnx.answer import Answer, Numbers, SpanAnswer
+    from bigmodel_onnx.answer import Answers
     from bigmodel_onnx.emit import Emitter
     from bigmodel_onnx.lowering import Lowered
     from bigmodel_onnx.session import OnnxSession
@@ -108,7 +108,7 @@ class Onnx(Exporter):
             metrics: results of the run, by name.
             dataset: what it was trained on.
             input_meaning: what the input is, in words.
-            task: "classification", "binary" or "regression"; found out from the rest if None.
+            task: as in `bm.Data`; found out from the rest if None.
             samples: inputs to compare on, one array an input; random numbers are drawn if None.
             data: a data set that says whatever of the above is not given.
             encoding: the same of data that are not at hand; that of the training if None.
@@ -177,7 +177,7 @@ class Onnx(Exporter):
 
     def _lowered(
         self, form: Form, steps: Preprocessing | None, columns: Columns | None, known: Encoding
-    ) -> tuple[Lowered, Answer | Numbers | SpanAnswer | None]:
+    ) -> tuple[Lowered, Answers | None]:
         """The file's nodes, and those added after the model."""
         from bigmodel_onnx import answer, table_front
         from bigmodel_onnx.emit import Emitter
@@ -209,7 +209,7 @@ class Onnx(Exporter):
             (found[path], Port(name, following[path].dtype, following[path].shape))
             for path, name in form.present.items()
         ]
-        behind: Answer | Numbers | SpanAnswer | None = None
+        behind: Answers | None = None
         if self.with_preprocessing and count == 1:
             last = trace.outputs[0]
             behind = answer.answer_for(last.spec, known, makes_probabilities(last))
@@ -228,7 +228,7 @@ class Onnx(Exporter):
         self,
         form: Form,
         lowered: Lowered,
-        answer: Answer | Numbers | SpanAnswer | None,
+        answer: Answers | None,
         steps: Preprocessing | None,
         columns: Columns | None,
         samples: Any,

@@ -125,6 +125,9 @@ class OnnxSession:
             NumericsError: the scores of a sample are NaN.
         """
         outputs = self.run(*arrays)
+        task = self.metadata.get("task")
+        if task == "multilabel":
+            return predictions(outputs, task, self.labels, self.gives_probabilities)
         if not {"label", "probability"} <= set(outputs):
             scores = next(iter(outputs.values()))
             if scores.ndim != 2 or scores.shape[1] < 2:

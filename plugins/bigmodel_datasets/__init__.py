@@ -8,6 +8,7 @@ from bigmodel_datasets.canvases import DigitBoxes, DigitMasks
 from bigmodel_datasets.coco import Coco
 from bigmodel_datasets.digits import Digits
 from bigmodel_datasets.image_folder import ImageFolder
+from bigmodel_datasets.labelled_images import LabelledImages
 from bigmodel_datasets.masked_text import MaskedText
 from bigmodel_datasets.masks import Masks
 from bigmodel_datasets.mnist import FashionMnist, Mnist
@@ -30,6 +31,7 @@ __all__ = [
     "Digits",
     "FashionMnist",
     "ImageFolder",
+    "LabelledImages",
     "MaskedText",
     "Masks",
     "Mnist",
@@ -57,5 +59,5 @@ def bigmodel_datasets() -> list[type[bm.Dataset]]:
         MaskedText,
         QuestionAnswers,
     ]
-    images: list[type[bm.Dataset]] = [DigitMasks, DigitBoxes, ImageFolder, Masks, Coco]
+    images: list[type[bm.Dataset]] = [DigitMasks, DigitBoxes, ImageFolder, LabelledImages, Masks, Coco]
     return [Digits, Mnist, FashionMnist, Sunspots, Sine, *texts, Csv, Rows, Ratings, Series, *images]

@@ -14,7 +14,7 @@ from bigmodel_datasets.standard import standardising
 from bigmodel_datasets.table_columns import check_kinds
 from bigmodel_datasets.table_features import features_of
 from bigmodel_datasets.table_reading import read_table
-from bigmodel_datasets.table_target import read_target
+from bigmodel_datasets.table_target import READINGS, read_target
 from bigmodel_datasets.table_weights import row_weights
 
 
@@ -68,10 +68,8 @@ class Csv(bm.Dataset):
     class_weights: Literal["balanced"] | None = None
 
     def __post_init__(self) -> None:
-        if self.task is not None and self.task not in get_args(bm.Task):
-            raise ConfigError(
-                f"task is {self.task!r}, expected one of {', '.join(get_args(bm.Task))}.", where="csv"
-            )
+        if self.task is not None and self.task not in READINGS:
+            raise ConfigError(f"task is {self.task!r}, expected one of {', '.join(READINGS)}.", where="csv")
         if len(self.delimiter) != 1 or self.delimiter in '"\r\n':
             raise ConfigError(f"delimiter is {self.delimiter!r}, expected one character.", where="csv")
         for name in ("columns", "drop", "kinds"):

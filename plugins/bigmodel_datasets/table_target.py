@@ -12,6 +12,8 @@ import bigmodel_core as bm
 from bigmodel_core.errors import DataError
 from bigmodel_datasets.csv_file import Table, is_written_otherwise, parsed
 
+READINGS = ("classification", "binary", "regression")
+"""The tasks that a column can be the target of."""
 MOST_CLASSES = 20
 """Different integers beyond which a target is read as numbers."""
 

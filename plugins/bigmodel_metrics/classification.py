@@ -3,14 +3,14 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any, ClassVar
 
 import numpy as np
 
 import bigmodel_core as bm
 from bigmodel_core.errors import ConfigError, DataError
-from bigmodel_metrics.labels import check_logits, counted, predicted_and_true
+from bigmodel_metrics.labels import check_logits, counted, flags, predicted_and_true
 
 
 class _Share(bm.Metric):
@@ -39,6 +39,8 @@ class Accuracy(_Share):
 
     Args:
         ignore: a label that is left out, such as -100; what the loss ignores is left out anyway.
+        several: whether a sample may have several labels: it is then the share of all entries of (n, C)
+            targets, 0 and 1, on whose side of 0 the logits are. Data of several labels set it.
 
     >>> Accuracy()(np.array([[0.1, 0.9], [0.8, 0.2]]), np.array([1, 1]))
     0.5
@@ -46,9 +48,16 @@ class Accuracy(_Share):
 
     name: ClassVar[str] = "accuracy"
     ignore: int | None = None
+    several: bool = False
+
+    def fitted(self, encoding: bm.Encoding) -> bm.Metric:
+        return replace(self, several=True) if encoding.task == "multilabel" else self
 
     def update(self, state: bm.MetricState, prediction: np.ndarray, target: np.ndarray) -> bm.MetricState:
-        predicted, true, _ = predicted_and_true(prediction, target, type(self).__name__, self.ignore)
+        if self.several:
+            predicted, true = flags(prediction, target, type(self).__name__)
+        else:
+            predicted, true, _ = predicted_and_true(prediction, target, type(self).__name__, self.ignore)
         return self.merge(state, {"correct": np.sum(predicted == true), "count": np.int64(true.size)})
 
 

@@ -47,6 +47,33 @@ def predicted_and_true(
     return prediction.argmax(-1).astype(np.int64).ravel(), _int64(target, classes, "label", where), classes
 
 
+def flags(prediction: np.ndarray, target: np.ndarray, where: str) -> tuple[np.ndarray, np.ndarray]:
+    """Which labels are predicted, and which are true, where a sample may have several: bool (n, k) both.
+
+    Args:
+        prediction: (n, k) logits, of which more than 0 means that the sample has the label; or integers and
+            booleans that say so.
+        target: (n, k), 0 or 1.
+        where: name of the metric, for messages.
+
+    Raises:
+        ShapeError, DataError: the targets are of another shape, or none of 0 and 1.
+        NumericsError: logits that are NaN.
+    """
+    prediction, target = np.asarray(prediction), np.asarray(target)
+    if prediction.ndim < 2 or prediction.shape != target.shape:
+        raise ShapeError(
+            f"logits have shape {prediction.shape} and target {target.shape}, expected (n, labels) for both.",
+            where=where,
+            fix="give 0 or 1 for each label of each sample.",
+        )
+    _check_nan(prediction, where)
+    if (wrong := (target != 0) & (target != 1)).any():
+        sample = int(np.argwhere(wrong)[0][0])
+        raise DataError(f"sample {sample} has the target {target[wrong][0]}, expected 0 or 1.", where=where)
+    return prediction > 0, target != 0
+
+
 def counted(prediction: np.ndarray, target: np.ndarray, ignore: int | None) -> tuple[np.ndarray, np.ndarray]:
     """Predictions and labels without those of a label that is ignored; shares of classes as labels.
 

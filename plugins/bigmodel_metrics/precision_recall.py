@@ -3,14 +3,14 @@
 from __future__ import annotations
 
 from abc import abstractmethod
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import ClassVar
 
 import numpy as np
 
 import bigmodel_core as bm
 from bigmodel_core.errors import ConfigError, DataError
-from bigmodel_metrics.labels import predicted_and_true
+from bigmodel_metrics.labels import flags, predicted_and_true
 
 _AVERAGES = ("macro", "micro", "weighted", "binary", "none")
 
@@ -21,6 +21,7 @@ class ByClass(bm.Metric):
 
     average: str = "macro"
     ignore: int | None = None
+    several: bool = False
 
     def __post_init__(self) -> None:
         if self.average not in _AVERAGES:
@@ -33,9 +34,17 @@ class ByClass(bm.Metric):
         return {key: np.zeros(0, np.int64) for key in ("hits", "predicted", "true")}
 
     def update(self, state: bm.MetricState, prediction: np.ndarray, target: np.ndarray) -> bm.MetricState:
+        if self.several:
+            found, has = flags(prediction, target, type(self).__name__)
+            sums = {"hits": found & has, "predicted": found, "true": has}
+            counts = {key: v.reshape(-1, v.shape[-1]).sum(0, np.int64) for key, v in sums.items()}
+            return self.merge(state, counts)
         predicted, true, classes = predicted_and_true(prediction, target, type(self).__name__, self.ignore)
         counted = {"hits": true[predicted == true], "predicted": predicted, "true": true}
         return self.merge(state, {key: np.bincount(v, minlength=classes) for key, v in counted.items()})
+
+    def fitted(self, encoding: bm.Encoding) -> bm.Metric:
+        return replace(self, several=True) if encoding.task == "multilabel" else self
 
     def merge(self, a: bm.MetricState, b: bm.MetricState) -> bm.MetricState:
         merged = {}
@@ -89,6 +98,8 @@ class Precision(ByClass):
         average: "macro", the mean over the classes that occur in predictions or targets; "weighted", the mean
             weighted by the samples of each class; "micro", that of all samples together; "binary", that of
             class 1; "none", that of each class, (C,).
+        several: whether a sample may have several labels: prediction and target are then (n, C), and a logit
+            above 0 says that it has the label. Data of several labels set it.
 
     >>> Precision(average="binary")(np.array([1, 1, 0, 1]), np.array([1, 0, 0, 0])) == 1 / 3
     True

@@ -106,7 +106,10 @@ def test_options_reach_the_run(bigmodel: Command, tmp_path: Path) -> None:
     assert fields["momentum"] == 0.5 and fields["nesterov"] is True
     assert fields["learning_rate"]["fields"] == {"rate": 0.125, "steps": 15, "final": 0.0}  # 1438 by 100
     assert found["loss"]["fields"]["label_smoothing"] == 0.25
-    assert [item["fields"] for item in found["metrics"]] == [{"k": 3, "ignore": None}, {"ignore": None}]
+    assert [item["fields"] for item in found["metrics"]] == [
+        {"k": 3, "ignore": None},
+        {"ignore": None, "several": False},
+    ]
     assert found["validation"] is None and found["batch_size"] == 100
 
 

@@ -100,7 +100,7 @@ def test_data_refuses_a_bad_split_and_names_it(options):
 
 
 def test_data_refuses_an_unknown_task():
-    with pytest.raises(ConfigError, match="classification, binary, regression"):
+    with pytest.raises(ConfigError, match="classification, binary, multilabel, regression"):
         classification(task="clustering")
 
 
