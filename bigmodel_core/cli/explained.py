@@ -120,6 +120,8 @@ def _usual(predictor: Predictor, request: Request) -> Explainer:
 
 def _kind(predictor: Predictor) -> str:
     """Whether samples are texts, images, rows of a table, or something else."""
+    if predictor.known.encoding.columns is not None:
+        return "table"
     shapes = [(port.shape, np.dtype(port.dtype).kind) for port in predictor.ports.values()]
     if all(kind in "iu" for _, kind in shapes):
         return "text"
@@ -201,7 +203,8 @@ def _explained(predictor: Predictor, answer: Attribution, samples: _Samples) -> 
         title = f"What counts for {samples.title}"
         if "metric" in answer.facts:
             facts["Measured"] = f"{answer.facts['metric']}: {number(answer.facts['measured'])}"
-            facts["Value"] = f"what {answer.facts['metric']} loses if the feature is shuffled"
+            what = "column" if "columns" in answer.facts else "feature"
+            facts["Value"] = f"what {answer.facts['metric']} loses if the {what} is shuffled"
         elif "weight" in answer.facts:
             facts["Value"] = f"weights of {answer.facts['weight']}, times the spread of the feature"
     else:
@@ -219,8 +222,11 @@ def _explained(predictor: Predictor, answer: Attribution, samples: _Samples) -> 
         own["tokens"] = _tokens(answer, samples, encoding)
     else:
         shapes = {name: array.shape[not answer.is_global :] for name, array in answer.parts.items()}
-        own["features"] = _features(shapes, encoding)
-        if not answer.is_global and len(samples.inputs) == 1:
+        columns = answer.facts.get("columns")
+        own["features"] = columns or _features(shapes, encoding)
+        if not answer.is_global and columns and encoding.columns is not None:
+            own["recorded"] = [encoding.columns.cell(name, *samples.inputs) for name in columns]
+        elif not answer.is_global and len(samples.inputs) == 1:
             own["recorded"] = _recorded(samples.inputs[0], encoding)
     return Explained(answer, title, facts, network, samples.inputs, **own)
 

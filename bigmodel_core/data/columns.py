@@ -126,6 +126,29 @@ class Column:
             made += [np.where(missing, 0.0, wave(angle)) for wave in (np.sin, np.cos)]
         return np.stack([*made, missing] if self.gaps else made, axis=1)
 
+    def cell(self, numbers: np.ndarray) -> str:
+        """What features (k,) of a row, or the code (1,) of its category, say of the cell; "" for a gap.
+
+        >>> Column("size", "number", mean=10.0, std=2.0).cell(np.array([1.5]))
+        '13'
+        """
+        if self.kind in ("category", "text"):
+            if numbers.dtype.kind in "iu":
+                numbers = numbers[0] == np.arange(1, len(self.values) + 1)
+            here = [
+                value for value, number in zip(self.values, numbers.tolist(), strict=True) if number > 0.5
+            ]
+            return " ".join(here) if here or self.kind == "text" else "(unknown)"
+        if self.gaps and numbers[-1] > 0.5:
+            return ""
+        first = float(numbers[0])
+        if self.kind == "bool":
+            return "yes" if first > 0.5 else "no"
+        value = self.mean + self.std * first
+        if self.kind == "number":
+            return f"{value:.6g}"
+        return str(np.array(round(value / 60) * 60, "datetime64[s]")).replace("T00:00:00", "")
+
     def told(self) -> str:
         """The column in a few words."""
         more = {
@@ -209,6 +232,18 @@ class Columns:
         codes = [column.codes(cleaned[column.name]) for column in self._coded()]
         found = {} if x is None else {"numbers": x}
         return found | ({"categories": np.stack(codes, axis=1)} if codes else {})
+
+    def cell(self, name: str, *inputs: np.ndarray) -> str:
+        """What the first sample says of the cell of a column; see `Column.cell`.
+
+        Args:
+            name: of the column.
+            inputs: what `apply` gave: the features, or numbers and codes in this order.
+        """
+        column = self.columns[self.names.index(name)]
+        if name in self.coded:
+            return column.cell(inputs[-1][0, [self.coded.index(name)]])
+        return column.cell(inputs[0][0, [origin == name for origin in self.origins]])
 
     def raw(
         self, cells: Mapping[str, Sequence[str]], where: Sequence[str] | None = None

@@ -21,9 +21,10 @@ class Attribution:
     Args:
         method: the name of the explainer.
         values: float64, shaped as the inputs, with 1 where a method tells nothing apart, such as the channels
-            of an image; of tokens a number for each. Of what concerns all samples, as importance by
-            permutation does, there is no axis of samples. Of several inputs a tuple, with None for one that
-            nothing is said of.
+            of an image; of tokens a number for each. Of a table whose columns became several features,
+            methods that answer by columns have a number for each of `facts["columns"]`. Of what concerns all
+            samples, as importance by permutation does, there is no axis of samples. Of several inputs a
+            tuple, with None for one that nothing is said of.
         names: of the inputs.
         target: (N,) the number of the class or of the output that is explained, or (N, ...) its place where
             each step has some; None if it concerns all.

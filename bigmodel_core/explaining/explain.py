@@ -99,6 +99,7 @@ def explain(
         number,
         _each(baseline, network),
         measure_of(y, metric, encoding, known),
+        [_origins(array, encoding) for array in inputs],
     )
     found = method.explain(question)
     check_sums(found, method)
@@ -136,6 +137,15 @@ def _known(model: Any, x: Any) -> tuple[Network, tuple[np.ndarray, ...], Encodin
             fix="pass the same number of samples for each.",
         )
     return network, given, encoding or network.encoding
+
+
+def _origins(array: np.ndarray, encoding: Encoding | None) -> tuple[str, ...] | None:
+    """The column of a table that each feature of an input came from; None if it is no such table."""
+    columns = None if encoding is None else encoding.columns
+    if columns is None or array.ndim != 2:
+        return None
+    names = columns.coded if array.dtype.kind in "iu" else columns.origins
+    return names if len(names) == array.shape[1] else None
 
 
 def _is_text(x: Any) -> bool:

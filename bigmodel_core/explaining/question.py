@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Sequence
 from typing import Any
 
 import numpy as np
 
+from bigmodel_core.errors import UsageError
 from bigmodel_core.explaining import inside
 from bigmodel_core.explaining.attribution import Attribution
 from bigmodel_core.explaining.measure import Measure
@@ -31,10 +33,14 @@ class Question:
         baseline: what counts as nothing for each input: a number, an array that broadcasts to it, or the
             number of a token; None for zeros.
         measure: says how good the outputs of all samples are, for methods that ask; None if it is not known.
+        origins: of each input, the column of a table that each of its features came from; None of one that
+            is none.
 
     Attributes:
         points: the floats of the samples, (N, ...) each.
         baselines: the same for the baseline, of the same shapes.
+        baseline_inputs: the inputs at the baseline, of floats, and of codes of columns, where 0 counts as
+            nothing.
         outputs: (N,) float64, what is explained.
     """
 
@@ -46,12 +52,25 @@ class Question:
         output: int = 0,
         baseline: Sequence[Any] = (),
         measure: Measure | None = None,
+        origins: Sequence[Sequence[str] | None] = (),
     ) -> None:
         self.network, self.inputs, self.targets, self.measure = network, tuple(inputs), targets, measure
-        self._runner = Runner(network, output)
+        self.origins = tuple(origins) or (None,) * len(self.inputs)
+        coded = [
+            number
+            for number, (array, names) in enumerate(zip(self.inputs, self.origins, strict=True))
+            if names is not None and array.dtype.kind in "iu"
+        ]
+        self._runner = Runner(network, output, coded)
         self._places = self._runner.places
         self.points = self._runner.floats(self.inputs)
-        self.baselines = self._runner.baselines(self.inputs, baseline or [None] * len(self.inputs))
+        given = baseline or [None] * len(self.inputs)
+        self.baselines = self._runner.baselines(self.inputs, given)
+        floats = {point.number: at for point, at in zip(self._places, self.baselines, strict=True)}
+        self.baseline_inputs = tuple(
+            floats[number] if array.dtype.kind == "f" and number in floats else array
+            for number, array in enumerate(self._runner.replaced(self.inputs, given))
+        )
         outputs = self.predictions(self.points)
         self._at_baseline: np.ndarray | None = None
         self.outputs = targets.picked(outputs, np.arange(len(outputs)))
@@ -95,6 +114,29 @@ class Question:
         sums, sizes = (sum(array.sum(1) for array in arrays) for arrays in (flat, map(np.abs, flat)))
         return adds_up(np.asarray(sums), self.outputs[samples], self.at_baseline[samples], np.asarray(sizes))
 
+    @property
+    def is_coded(self) -> tuple[bool, ...]:
+        """Of each input, whether it holds the codes of columns (N, m): numbers that stand for categories."""
+        return tuple(number in self._runner.coded for number in range(len(self.inputs)))
+
+    @property
+    def has_columns(self) -> bool:
+        """Whether features are answered by the column that they came from."""
+        return any(names is not None for names in self.origins)
+
+    def columns_of(self, number: int) -> tuple[tuple[str, ...], np.ndarray]:
+        """The columns of an input, and the number of the column of each of its features, in a row.
+
+        Args:
+            number: of the input.
+        """
+        names = self.origins[number]
+        if names is None:
+            count = math.prod(self.inputs[number].shape[1:])
+            return tuple(map(str, range(count))), np.arange(count)
+        columns = tuple(dict.fromkeys(names))
+        return columns, np.array([columns.index(name) for name in names], np.int64)
+
     # What the model computes ----------------------------------------------------------------------------
 
     def predictions(
@@ -109,6 +151,10 @@ class Question:
         """
         return self._runner.outputs(points, self._rows(points, samples), self.inputs)
 
+    def predictions_of(self, inputs: Sequence[np.ndarray]) -> np.ndarray:
+        """The output of the model, as a whole, for other inputs."""
+        return self._runner.outputs(self._runner.floats(inputs), np.arange(len(inputs[0])), inputs)
+
     def scores(
         self, points: Sequence[np.ndarray], samples: Sequence[int] | np.ndarray | None = None
     ) -> np.ndarray:
@@ -116,6 +162,10 @@ class Question:
         `predictions`."""
         rows = self._rows(points, samples)
         return self.targets.picked(self.predictions(points, rows), rows)
+
+    def scores_of(self, inputs: Sequence[np.ndarray], samples: Sequence[int] | np.ndarray) -> np.ndarray:
+        """(R,) float64: what is explained, for other inputs (R, ...), of some samples."""
+        return self.targets.picked(self.predictions_of(inputs), self._rows(inputs, samples))
 
     def slopes(
         self, points: Sequence[np.ndarray], samples: Sequence[int] | np.ndarray | None = None
@@ -194,13 +244,42 @@ class Question:
             if point.column is not None and not is_global:
                 column, wide = wide.reshape(-1), np.zeros(self.inputs[point.number].shape)
                 wide[:, point.column] = column
+            elif point.is_embedded and not is_global and self.is_coded[point.number]:
+                raise UsageError(
+                    "the model looks up pairs of columns, whose parts this method cannot tell apart.",
+                    where=display_name(type(explainer)).replace("_", "-"),
+                    fix="use shapley or permutation.",
+                )
             elif point.is_embedded and not is_global:
                 wide = wide.reshape(self.inputs[point.number].shape)
             before = found[point.number]
             found[point.number] = wide if before is None else before + wide
+        return self._attribution(explainer, found, has_baseline, maps, facts)
+
+    def answer_by_input(
+        self,
+        explainer: Any,
+        values: Sequence[np.ndarray | None],
+        *,
+        has_baseline: bool = False,
+        **facts: Any,
+    ) -> Attribution:
+        """The answer of an explainer that looks at inputs as they are: an array for each, None for one that
+        nothing is said of; see `answer`."""
+        return self._attribution(explainer, values, has_baseline, None, facts)
+
+    def _attribution(
+        self,
+        explainer: Any,
+        values: Sequence[np.ndarray | None],
+        has_baseline: bool,
+        maps: dict[str, np.ndarray] | None,
+        facts: dict[str, Any],
+    ) -> Attribution:
+        is_global = bool(explainer.is_global)
         return Attribution(
             display_name(type(explainer)).replace("_", "-"),
-            found[0] if len(found) == 1 else tuple(found),
+            values[0] if len(values) == 1 else tuple(values),
             self.network.input_names,
             None if is_global and len(np.unique(self.targets.classes, axis=0)) > 1 else self.targets.classes,
             None if is_global else self.outputs,

@@ -28,15 +28,18 @@ class Runner:
     Args:
         network: the model.
         output: the number of the output.
+        coded: the numbers of inputs that are known to hold codes of columns, (N, m).
 
     Attributes:
         places: where the floats are that are varied and differentiated for.
+        coded: the numbers of the inputs that hold codes of columns.
     """
 
-    def __init__(self, network: Network, output: int) -> None:
+    def __init__(self, network: Network, output: int, coded: Sequence[int] = ()) -> None:
         self.network, self._output = network, output
         self._trace = network.trace(training=False)
         self.places: tuple[Point, ...] = network.made_once("points", lambda: points_of(network, self._trace))
+        self.coded = {*coded, *(point.number for point in self.places if point.column is not None)}
         self._value = self._trace.outputs[output]
         self._tail: tuple[int, ...] = ()
 
@@ -49,6 +52,17 @@ class Runner:
             found = iter(self._joined(program, inputs, np.arange(len(inputs[0]))))
         return tuple(next(found) if point.is_embedded else inputs[point.number] for point in self.places)
 
+    def replaced(self, inputs: Inputs, given: Sequence[Any]) -> list[np.ndarray]:
+        """The inputs with the tokens and codes that count as nothing; of columns of codes that is 0."""
+        found = []
+        for number, (item, array, name) in enumerate(
+            zip(given, inputs, self.network.input_names, strict=True)
+        ):
+            asked = 0 if item is None and number in self.coded else item
+            is_replaced = asked is not None and array.dtype.kind in "iu"
+            found.append(_filled(asked, array, name) if is_replaced else array)
+        return found
+
     def baselines(self, inputs: Inputs, given: Sequence[Any]) -> tuple[np.ndarray, ...]:
         """What counts as nothing, for each point.
 
@@ -56,14 +70,13 @@ class Runner:
             UsageError: what is given for an input does not fit it.
         """
         names = self.network.input_names
-        tokens = [
-            _filled(item, array, name) if item is not None and array.dtype.kind in "iu" else array
-            for item, array, name in zip(given, inputs, names, strict=True)
-        ]
+        tokens = self.replaced(inputs, given)
         found = []
         for point, array in zip(self.places, self.floats(tokens), strict=True):
             item = given[point.number]
-            if item is None:
+            if item is None and point.number in self.coded:
+                pass  # what code 0 stands for
+            elif item is None:
                 array = np.zeros_like(array)
             elif not point.is_embedded:
                 array = _filled(item, array, names[point.number])

@@ -2,9 +2,8 @@
 
 from __future__ import annotations
 
-import math
 from dataclasses import dataclass
-from typing import ClassVar
+from typing import Any, ClassVar
 
 import numpy as np
 
@@ -46,7 +45,8 @@ class Weights(bm.Explainer):
 @dataclass(frozen=True)
 class Permutation(bm.Explainer):
     """What a measure loses where the values of a feature are shuffled among the samples (Breiman, 2001;
-    Fisher et al., 2019): near 0 for a feature that the model does not use.
+    Fisher et al., 2019): near 0 for a feature that the model does not use. All features that a column of a
+    table became are shuffled together, and so are the codes of a column of categories.
 
     `deviations` are those of the single shuffles, of several inputs by their names, and `measured` is the
     metric of the samples as they are.
@@ -69,46 +69,51 @@ class Permutation(bm.Explainer):
             raise UsageError(
                 "there are no true targets to measure by.", where="permutation", fix="pass them: y=..."
             )
-        count = sum(math.prod(array.shape[1:]) for array in question.points)
-        if any(question.is_embedded) or count > MOST_FEATURES:
-            what = (
-                "tokens" if any(question.is_embedded) else f"{count:,} features, more than {MOST_FEATURES:,}"
-            )
+        looked_up = zip(question.point_names, question.is_embedded, strict=True)
+        coded = dict(zip(question.network.input_names, question.is_coded, strict=True))
+        tokens = any(is_embedded and not coded[name] for name, is_embedded in looked_up)
+        shuffled = [
+            number for number, name in enumerate(coded) if coded[name] or name in question.point_names
+        ]
+        names = [name for number in shuffled for name in question.columns_of(number)[0]]
+        count = len(names)
+        if tokens or count > MOST_FEATURES:
+            many = f"{count:,} features, more than {MOST_FEATURES:,}"
             raise UsageError(
-                f"the samples have {what}.",
+                f"the samples have {'tokens' if tokens else many}.",
                 where="permutation",
                 fix="use another method, such as integrated-gradients.",
             )
         if len(question) < 2:
             raise UsageError("one sample cannot be shuffled.", where="permutation", fix="pass several.")
-        measured = question.measure(question.predictions(question.points))
-        means, deviations = [], {}
-        for number, (name, point) in enumerate(zip(question.point_names, question.points, strict=True)):
-            lost = self._lost(question, number, measured)
-            means.append(lost.mean(0).reshape(point.shape[1:]))
-            deviations[name] = lost.std(0).reshape(point.shape[1:])
-        spread = next(iter(deviations.values())) if len(deviations) == 1 else deviations
         measure = question.measure
-        return question.answer(
-            self,
-            means,
-            deviations=spread,
-            metric=measure.name,
-            measured=measure.sign * measured,
+        measured = measure(question.predictions_of(question.inputs))
+        means, deviations = list[np.ndarray | None]([None] * len(coded)), {}
+        for number in shuffled:
+            lost = self._lost(question, number, measured)
+            shape = question.inputs[number].shape[1:] if question.origins[number] is None else lost.shape[1:]
+            means[number] = lost.mean(0).reshape(shape)
+            deviations[list(coded)[number]] = lost.std(0).reshape(shape)
+        (first, *more) = deviations.values()
+        facts: dict[str, Any] = {"deviations": deviations if more else first}
+        facts |= {"columns": names} if question.has_columns else {}
+        return question.answer_by_input(
+            self, means, metric=measure.name, measured=measure.sign * measured, **facts
         )
 
     def _lost(self, question: bm.Question, number: int, measured: float) -> np.ndarray:
-        """(repeats, features) what the measure loses for each shuffle of a feature of a point."""
+        """(repeats, columns) what the measure loses for each shuffle of a column of an input."""
         assert question.measure is not None
-        point = question.points[number]
-        flat = point.reshape(len(point), -1)
-        found = np.zeros((self.repeats, flat.shape[1]))
-        for feature in range(flat.shape[1]):
+        own = question.inputs[number]
+        flat = own.reshape(len(own), -1)
+        names, of = question.columns_of(number)
+        found = np.zeros((self.repeats, len(names)))
+        for column in range(len(names)):
             for turn in range(self.repeats):
-                draw = np.random.default_rng([self.seed, number, feature, turn])
-                mixed = flat.copy()
-                mixed[:, feature] = flat[draw.permutation(len(flat)), feature]
-                points = list(question.points)
-                points[number] = mixed.reshape(point.shape)
-                found[turn, feature] = measured - question.measure(question.predictions(points))
+                draw = np.random.default_rng([self.seed, number, column, turn])
+                mixed, places = flat.copy(), of == column
+                mixed[:, places] = flat[draw.permutation(len(flat))][:, places]
+                inputs = list(question.inputs)
+                inputs[number] = mixed.reshape(own.shape)
+                found[turn, column] = measured - question.measure(question.predictions_of(inputs))
         return found

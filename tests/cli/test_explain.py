@@ -144,6 +144,21 @@ def test_a_language_model_is_asked_for_what_comes_after_a_text(tmp_path: Path) -
     assert [float(row[-2] if "█" in row[-1] else row[-1]) for row in rows] == [0, 0, 0, 0, 1]
 
 
+def test_a_row_of_categories_is_explained_by_its_cells(tmp_path: Path) -> None:
+    rows = [f"{'ab'[n % 2]},{'xyz'[n % 3]},{('no', 'yes')[n % 2]}" for n in range(60)]
+    (tmp_path / "table.csv").write_text("\n".join(["first,second,answer", *rows]))
+    data = bm.datasets.load("csv", tmp_path / "table.csv", categories="embed")
+    model = bm.models.build("tabular-mlp", widths=(4,)).fitted(data)
+    model.build(bm.Spec(("N", 2), "int64"), seed=0)
+    bm.save(model, tmp_path / "model.safetensors", data=data)
+    given = (tmp_path / "model.safetensors", "--data-dir", tmp_path / "table.csv")
+    found = explained(*given, "--json").json
+    assert sorted(item["name"] for item in found["features"]) == ["first", "second"]
+    assert found["method"] == "permutation"
+    lines = [line.split() for line in explained(*given, "--sample", 1).out.splitlines()]
+    assert {line[2] for line in lines if line[:1] == ["first"]} < {"a", "b"}
+
+
 class Both(bm.Layer):
     """What two tables say of two classes: the second's one feature decides."""
 

@@ -3,9 +3,11 @@
 from __future__ import annotations
 
 import json
+from pathlib import Path
 from typing import Any
 
 import numpy as np
+import pytest
 
 import bigmodel_core as bm
 from tests.explaining import models
@@ -95,3 +97,70 @@ def test_a_metric_of_which_less_is_better_counts_the_other_way() -> None:
     y = X @ np.float32([2, -1, 0, 0.5])
     error = bm.explain(linear([2, -1, 0, 0.5]), X, "permutation", y=y[:, None], metric="mean_squared_error")
     np.testing.assert_allclose(error.values[0], 2 * 4 * X[:, 0].var(), rtol=0.2)
+
+
+TABLE = "size,kind,day,grade\n" + "".join(
+    f"{n % 11},{'abc'[n % 3]},2024-0{1 + n % 4}-0{1 + n % 5},{('low', 'high')[n % 3 == 0]}\n"
+    for n in range(90)
+)
+
+
+def of_kinds(folder: Path, form: str) -> tuple[Path, bm.Data, Any]:
+    """A model of a table of several kinds of columns, its data, and its parameters."""
+    (folder / "table.csv").write_text(TABLE)
+    data = bm.datasets.load("csv", folder / "table.csv", categories=form)
+    model = (
+        bm.models.build("wide-and-deep", widths=(4,)).fitted(data) if form == "embed" else bm.layers.Dense(2)
+    )
+    x = data.test.x
+    inputs = tuple(x.values()) if isinstance(x, dict) else (x,)
+    model.build(*(bm.Spec(("N", *array.shape[1:]), array.dtype.name) for array in inputs), seed=0)
+    bm.save(model, folder / "model.safetensors", data=data)
+    return folder / "model.safetensors", data, model
+
+
+@pytest.mark.parametrize("method", ["shapley", "permutation"])
+@pytest.mark.parametrize("form", ["one-hot", "embed"])
+def test_a_column_is_answered_as_a_whole(tmp_path: Path, form: str, method: str) -> None:
+    path, data, _ = of_kinds(tmp_path, form)
+    found = bm.explain(path, data.test.x, method, y=data.test.y)
+    columns = list(dict.fromkeys([*data.columns.origins, *data.columns.coded]))
+    assert found.facts["columns"] == columns
+    assert sum(part.shape[-1] for part in found.parts.values()) == 3
+
+
+def test_shapley_values_of_a_column_are_the_sum_of_its_features_in_a_linear_model(tmp_path: Path) -> None:
+    path, data, model = of_kinds(tmp_path, "one-hot")
+    x, weight = data.test.x, model.state()["weight"]
+    found = bm.explain(path, x, "shapley", target=1)
+    for place, name in enumerate(found.facts["columns"]):
+        own = [origin == name for origin in data.columns.origins]
+        np.testing.assert_allclose(found.values[:, place], x[:, own] @ weight[own, 1], rtol=1e-4, atol=1e-5)
+
+
+def test_the_features_of_a_column_are_shuffled_by_the_same_order(tmp_path: Path) -> None:
+    path, data, model = of_kinds(tmp_path, "one-hot")
+    own = np.array([origin == "kind" for origin in data.columns.origins])
+    weight = np.where(own[:, None], [[-3.0, 3.0]], 0.0).astype("float32")
+    model.load_state({"weight": weight, "bias": np.float32([4, 0])})
+    bm.save(model, path, data=data)
+    # The features of a kind add up to 1, whatever row they came from, unless they are shuffled one by one.
+    found = bm.explain(path, data.train.x, "permutation", y=data.train.y)
+    assert found.values == pytest.approx([0, 0, 0], abs=1e-6)
+
+
+def test_codes_at_the_baseline_are_unknown(tmp_path: Path) -> None:
+    path, data, _ = of_kinds(tmp_path, "embed")
+    x = data.test.x
+    nothing = {"numbers": np.zeros_like(x["numbers"]), "categories": np.zeros_like(x["categories"])}
+    found = bm.explain(path, x, "shapley", target=1)
+    np.testing.assert_allclose(found.baseline, bm.load(path)(*nothing.values())[:, 1], rtol=1e-5)
+    np.testing.assert_allclose(found.total, found.outputs - found.baseline, rtol=1e-3, atol=1e-5)
+
+
+@pytest.mark.parametrize(("cell", "row"), [("b", 1), ("c", 2)])
+def test_features_say_the_cells_that_they_came_from(tmp_path: Path, cell: str, row: int) -> None:
+    _, data, _ = of_kinds(tmp_path, "one-hot")
+    cells = {"size": [str(row)], "kind": [cell], "day": [f"2024-0{1 + row}-0{1 + row}"]}
+    x = data.columns.apply(cells)
+    assert {name: [data.columns.cell(name, x)] for name in cells} == cells
