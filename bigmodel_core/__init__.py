@@ -31,7 +31,7 @@ _PLACES = {
     "bigmodel_core.data.loader": ("Loader",),
     "bigmodel_core.data.preprocessing": ("Preprocessing",),
     "bigmodel_core.data.ragged": ("Ragged",),
-    "bigmodel_core.data.sampling": ("batches", "split_indices"),
+    "bigmodel_core.data.sampling": ("batches", "split_groups", "split_indices"),
     "bigmodel_core.data.source": ("Source",),
     "bigmodel_core.data.split": ("Split",),
     "bigmodel_core.data.target": ("Target",),
@@ -225,6 +225,7 @@ if TYPE_CHECKING:
     from bigmodel_core.data.loader import Loader as Loader
     from bigmodel_core.data.preprocessing import Preprocessing as Preprocessing
     from bigmodel_core.data.sampling import batches as batches
+    from bigmodel_core.data.sampling import split_groups as split_groups
     from bigmodel_core.data.sampling import split_indices as split_indices
     from bigmodel_core.data.source import Source as Source
     from bigmodel_core.data.split import Split as Split

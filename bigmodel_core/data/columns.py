@@ -13,11 +13,14 @@ from bigmodel_core.data.cells import DAY, KINDS, Kind, is_gap, numbers_in, plain
 from bigmodel_core.errors import ConfigError, DataError
 
 Form = Literal["one-hot", "embed"]
+Scaling = Literal["standard", "quantile"]
 
 LEAST_ROWS = 2
 """Training rows that a category needs to be told apart."""
 MOST_VALUES = {"one-hot": 100, "embed": 2000}
 """The most frequent categories of a column, which are told apart."""
+PIECES = 64
+"""Parts of about equally many training rows between which quantile scaling is a line."""
 MOST_WORDS = 300
 """The most frequent words of a column of texts, each of which is a feature."""
 
@@ -34,6 +37,8 @@ class Column:
         mean, std: what numbers, or the days of dates, are standardised with.
         values: the categories from code 1 on; or the words of texts.
         forms: how the words of texts are written, with the number of the word of each.
+        knots: of quantile scaling, values in ascending order, and `ranks`, what each becomes: from -1 to 1;
+            a line in between, and constant beyond.
         parts: the cyclic parts of dates that are features: "month", "weekday", "hour".
     """
 
@@ -46,9 +51,13 @@ class Column:
     values: tuple[str, ...] = ()
     parts: tuple[str, ...] = ()
     forms: tuple[tuple[str, int], ...] = ()
+    knots: tuple[float, ...] = ()
+    ranks: tuple[float, ...] = ()
 
     @classmethod
-    def fitted(cls, name: str, kind: Kind, cells: Sequence[str], form: Form) -> Column:
+    def fitted(
+        cls, name: str, kind: Kind, cells: Sequence[str], form: Form, scaling: Scaling = "standard"
+    ) -> Column:
         """How a column becomes features, from its cells in the training rows."""
         if kind == "category":
             return cls(name, kind, values=_frequent(Counter(cells), LEAST_ROWS, MOST_VALUES[form]))
@@ -77,6 +86,9 @@ class Column:
         mean, std = float(filled[0] + centred.mean()), float(centred.std())
         std = std if std > 1e-13 * abs(mean) and std > np.finfo(np.float32).tiny else 1.0
         parts = _telling(known) if kind == "date" else ()
+        if scaling == "quantile" and kind == "number":
+            knots, ranks = _quantiles(known)
+            return cls(name, kind, float(np.median(known)), gaps, mean, std, knots=knots, ranks=ranks)
         return cls(name, kind, float(np.median(known)), gaps, mean, std, parts=parts)
 
     @property
@@ -120,11 +132,17 @@ class Column:
         raw = numbers_in(self.name, self.kind, cells, where)
         missing = np.isnan(raw)
         filled = np.where(missing, self.fill, raw)
-        made = [filled if self.kind == "bool" else (filled - self.mean) / self.std]
+        made = [filled if self.kind == "bool" else self._scaled(filled)]
         for part in self.parts:
             angle = 2 * np.pi * _PARTS[part](filled)
             made += [np.where(missing, 0.0, wave(angle)) for wave in (np.sin, np.cos)]
         return np.stack([*made, missing] if self.gaps else made, axis=1)
+
+    def _scaled(self, values: np.ndarray) -> np.ndarray:
+        """Numbers, or the seconds of dates, as they are features: float64."""
+        if self.knots:
+            return np.interp(values, self.knots, self.ranks)
+        return np.asarray((values - self.mean) / self.std)
 
     def cell(self, numbers: np.ndarray) -> str:
         """What features (k,) of a row, or the code (1,) of its category, say of the cell; "" for a gap.
@@ -144,7 +162,7 @@ class Column:
         first = float(numbers[0])
         if self.kind == "bool":
             return "yes" if first > 0.5 else "no"
-        value = self.mean + self.std * first
+        value = np.interp(first, self.ranks, self.knots) if self.knots else self.mean + self.std * first
         if self.kind == "number":
             return f"{value:.6g}"
         return str(np.array(round(value / 60) * 60, "datetime64[s]")).replace("T00:00:00", "")
@@ -159,7 +177,8 @@ class Column:
         gaps = f"gaps filled with {self.fill:.6g}" if self.gaps and self.kind in ("number", "bool") else ""
         if self.gaps and not gaps:
             gaps = "gaps"
-        about = "; ".join(item for item in (more, gaps) if item)
+        scaled = "by quantiles" if self.knots else ""
+        about = "; ".join(item for item in (more, scaled, gaps) if item)
         return f"{self.name} ({about})" if about else self.name
 
 
@@ -307,6 +326,17 @@ def _frequent(counts: Counter[str], least: int, most: int) -> tuple[str, ...]:
         found[""] = gaps
     chosen = sorted(found, key=lambda cell: (-found[cell], cell))[:most]
     return tuple(sorted(cell for cell in chosen if found[cell] >= least))
+
+
+def _quantiles(known: np.ndarray) -> tuple[tuple[float, ...], tuple[float, ...]]:
+    """The knots and ranks of quantile scaling: a value that comes often has the middle of its places."""
+    ordered = np.sort(known)
+    knots = np.unique(np.quantile(ordered, np.linspace(0, 1, PIECES + 1), method="nearest"))
+    if len(knots) < 2:
+        return (), ()
+    places = (np.searchsorted(ordered, knots, "left") + np.searchsorted(ordered, knots, "right") - 1) / 2
+    ranks = 2 * places / max(len(ordered) - 1, 1) - 1
+    return tuple(knots.tolist()), tuple(ranks.tolist())
 
 
 def _made(values: Mapping[str, Any]) -> Column:

@@ -150,6 +150,36 @@ def split_indices(
     return np.flatnonzero(~is_held_out), np.flatnonzero(is_held_out)
 
 
+def split_groups(groups: np.ndarray, fraction: float, seed: int) -> tuple[np.ndarray, np.ndarray]:
+    """Splits the numbers of samples in two: those kept and about a `fraction` held out, each in ascending
+    order, so that samples of one group are all on one side.
+
+    Args:
+        groups: (n,) what group each sample is of, at least 2 groups.
+        fraction: share of the samples to hold out; as many groups, in an order of the seed, as come nearest.
+        seed: key of the choice.
+
+    Raises:
+        ConfigError: `fraction` is not between 0 and 1.
+        DataError: there is only one group.
+
+    >>> kept, held_out = split_groups(np.array(["a", "b", "a", "c", "b", "a"]), 0.3, seed=0)
+    >>> held_out.tolist()
+    [3]
+    """
+    if not 0.0 < fraction < 1.0:
+        raise ConfigError(f"the fraction to hold out is {fraction}, expected more than 0 and less than 1.")
+    _, numbers, sizes = np.unique(np.asarray(groups), return_inverse=True, return_counts=True)
+    numbers = numbers.reshape(-1)
+    if len(sizes) < 2:
+        raise DataError("there is one group alone, and two parts need two.", fix="split without groups.")
+    order = permutation(len(sizes), int(seed), "split")
+    after = np.cumsum(sizes[order])[:-1]
+    count = int(np.abs(after - fraction * len(numbers)).argmin()) + 1
+    is_out = np.isin(numbers, order[:count])
+    return np.flatnonzero(~is_out), np.flatnonzero(is_out)
+
+
 def batches(
     split: Split,
     batch_size: int,

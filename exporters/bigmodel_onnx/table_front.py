@@ -89,6 +89,7 @@ def drawn_cells(columns: Columns, count: int) -> dict[str, np.ndarray]:
         some: list[str] = [""]
         if column.kind in ("number", "date"):
             drawn = column.mean + column.std * generator.normal(size=4)
+            drawn = np.append(drawn, generator.choice(column.knots, 4)) if column.knots else drawn
             days = np.array(np.round(drawn), "datetime64[s]") if column.kind == "date" else drawn
             some += [repr(float(value)) if column.kind == "number" else str(value) for value in days]
             some += [str(value)[:10] for value in days] if column.kind == "date" else []
@@ -163,7 +164,10 @@ class _Front:
             missing = self.cast(gap, "bool")
             days = self.seconds(self("Where", missing, self.texts(["1970-01-01"], (1,)), cells))
         filled = self("Where", missing, self.number(column.fill), days)
-        scaled = self("Div", self("Sub", filled, self.number(column.mean)), self.number(column.std))
+        if column.knots:
+            scaled = self.between(column, filled)
+        else:
+            scaled = self("Div", self("Sub", filled, self.number(column.mean)), self.number(column.std))
         made = [self.cast(scaled, "float32")]
         for part in column.parts:
             turn = self.number(2 * np.pi)
@@ -172,6 +176,18 @@ class _Front:
             made += [self("Where", missing, zero, self(wave, angle)) for wave in ("Sin", "Cos")]
         made += [self.cast(missing, "float32")] if column.gaps else []
         return str(self("Concat", *made, axis=1)) if len(made) > 1 else made[0]
+
+    def between(self, column: Column, numbers: str) -> str:
+        """(N, 1) float64: on the line between the knots around each number, the first or last rank beyond."""
+        ends = [self.number(column.knots[0]), self.number(column.knots[-1])]
+        inside = self("Min", self("Max", numbers, ends[0]), ends[1])
+        knots, ranks = np.array(column.knots), np.array(column.ranks)
+        # The sum over pieces of what lies below the number, times the slope of the piece.
+        run = self("Sub", inside, self.number(knots[:-1]))
+        within = self("Min", self("Max", run, self.number(0.0)), self.number(np.diff(knots)))
+        risen = self("Mul", within, self.number(np.diff(ranks) / np.diff(knots)))
+        total = self("ReduceSum", risen, self.emitter.ints((1,)), keepdims=1)
+        return str(self("Add", total, self.number(ranks[0])))
 
     def code(self, column: Column, cells: str) -> str:
         """(N, 1) int64: the code of the category."""

@@ -42,12 +42,13 @@ class Table:
         """The numbers of all columns but the target and those that are left out."""
         return [n for n in range(len(self.names)) if n != self.target and n not in self.left_out]
 
-    def groups(self) -> dict[str, np.ndarray]:
-        """By the name of a column the texts of its cells, of those columns with few different ones."""
+    def groups(self, always: int | None = None) -> dict[str, np.ndarray]:
+        """By the name of a column the texts of its cells, of those with few different ones, and of one that
+        is asked for by number."""
         found = {}
         for number, name in enumerate(self.names):
             cells = [row[number].strip() for _, row in self.rows]
-            if len(set(cells)) <= MOST_GROUPS:
+            if number == always or len(set(cells)) <= MOST_GROUPS:
                 found[name] = np.array(cells)
         return found
 

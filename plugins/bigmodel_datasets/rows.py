@@ -38,6 +38,7 @@ class Rows(bm.Dataset):
     header: ClassVar[bool | None] = True
     target: ClassVar[int | str | None] = None
     weight: ClassVar[int | str | None] = None
+    groups: ClassVar[int | str | None] = None
     columns: tuple[str, ...] = ()
     drop: tuple[str, ...] = ()
     kinds: tuple[str, ...] = ()

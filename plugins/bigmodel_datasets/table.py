@@ -13,6 +13,7 @@ from bigmodel_core.errors import ConfigError, DataError
 from bigmodel_datasets.standard import standardising
 from bigmodel_datasets.table_columns import check_kinds
 from bigmodel_datasets.table_features import features_of
+from bigmodel_datasets.table_groups import groups_told, parted_by_groups
 from bigmodel_datasets.table_reading import read_table
 from bigmodel_datasets.table_target import READINGS, read_target
 from bigmodel_datasets.table_weights import row_weights
@@ -47,6 +48,11 @@ class Csv(bm.Dataset):
         weight: name or number of a column that says what each row counts in the loss; it is no feature.
         class_weights: "balanced" lets the rows of each class count as much in the loss as those of another,
             by how many of each are trained on; None leaves them.
+        groups: name or number of a column whose cells say what belongs together, such as a customer: rows
+            with one cell are all trained on, all validated with, or all tested on; it is no feature.
+        validation_fraction: with groups, share of the rows to validate with, of those that are not tested on.
+        scaling: of numbers: "standard" (mean 0, deviation 1) or "quantile", by which a share of the training
+            rows becomes a place between -1 and 1, whatever outliers there are.
 
     `data_dir` is the file, or a folder of such files: CSV, TSV, JSON lines with an object in each, or Parquet
     (extra `table`), gzipped or not. The rows of all files of a folder are one table, unless they are called
@@ -66,6 +72,9 @@ class Csv(bm.Dataset):
     categories: bm.columns.Form | None = None
     weight: int | str | None = None
     class_weights: Literal["balanced"] | None = None
+    groups: int | str | None = None
+    validation_fraction: float = 0.1
+    scaling: bm.columns.Scaling = "standard"
 
     def __post_init__(self) -> None:
         if self.task is not None and self.task not in READINGS:
@@ -75,6 +84,12 @@ class Csv(bm.Dataset):
         for name in ("columns", "drop", "kinds"):
             object.__setattr__(self, name, tuple(getattr(self, name)))
         check_kinds(self.kinds)
+        if self.scaling not in get_args(bm.columns.Scaling):
+            raise ConfigError(
+                f"scaling is {self.scaling!r}, expected {' or '.join(get_args(bm.columns.Scaling))}.",
+                where="csv",
+            )
+        bm.check_number(self, "validation_fraction", above=0, below=1)
         if self.categories not in (None, *get_args(bm.columns.Form)):
             raise ConfigError(
                 f"categories is {self.categories!r}, expected {' or '.join(get_args(bm.columns.Form))}.",
@@ -110,14 +125,18 @@ class Csv(bm.Dataset):
         target = read_target(table, self.task, like)
         labels = None if target.labels is None else target.y
         parts = found.parts
-        if "test" not in parts:
+        if found.group is not None:
+            parts = parted_by_groups(
+                table, found.group, parts, self.test_fraction, self.validation_fraction, self.seed
+            )
+        elif "test" not in parts:
             rows = parts["train"]
             kept, held_out = bm.split_indices(
                 len(rows), self.test_fraction, self.seed, classes=None if labels is None else labels[rows]
             )
             parts |= {"train": rows[kept], "test": rows[held_out]}
         kept = parts["train"]
-        features = features_of(table, kept, like, self.kinds, self.categories or "one-hot")
+        features = features_of(table, kept, like, self.kinds, self.categories or "one-hot", self.scaling)
         scaling = None
         if target.labels is None:
             scaling = standardising(target.y[kept], (1,)) if like is None else like.target_preprocessing
@@ -125,8 +144,9 @@ class Csv(bm.Dataset):
             features.x,
             target.y if scaling is None else scaling.apply(target.y),
             weight=row_weights(table, found.weight, self.class_weights, labels, kept),
-            columns=table.groups(),
+            columns=table.groups(found.group),
         )
+        told_of_groups = () if found.group is None else (groups_told(table, found.group, parts),)
         title, known = table.names[table.target], features.columns
         is_named = table.is_named or known is not None
         names = features.names if is_named else like.features if like is not None else None
@@ -144,7 +164,12 @@ class Csv(bm.Dataset):
             target=title if table.is_named else "",
             input_meaning=f"features: {', '.join(told)}",
             source=f"{path.name}, {len(table.rows)} rows, target {title} read as {target.what}",
-            notes=(f"target {title} read as {target.reading}", *found.notes, *features.notes),
+            notes=(
+                f"target {title} read as {target.reading}",
+                *found.notes,
+                *told_of_groups,
+                *features.notes,
+            ),
             columns=known,
             made_by=replace(
                 self, task=target.task, categories=self.categories if known is None else known.form

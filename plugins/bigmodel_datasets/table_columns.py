@@ -64,7 +64,13 @@ def has_plain_numbers(table: Table, kinds: Mapping[int, str], columns: Sequence[
     return not any(bm.cells.is_gap(row[column].strip()) for _, row in table.rows for column in columns)
 
 
-def fitted(table: Table, kinds: Mapping[int, str], kept: np.ndarray, form: bm.columns.Form) -> bm.Columns:
+def fitted(
+    table: Table,
+    kinds: Mapping[int, str],
+    kept: np.ndarray,
+    form: bm.columns.Form,
+    scaling: bm.columns.Scaling = "standard",
+) -> bm.Columns:
     """How the columns become samples, from the rows that training sees.
 
     Raises:
@@ -76,7 +82,7 @@ def fitted(table: Table, kinds: Mapping[int, str], kept: np.ndarray, form: bm.co
             continue
         cells = [table.rows[row][1][column].strip() for row in kept]
         try:
-            made.append(bm.Column.fitted(table.names[column], cast(Any, kind), cells, form))
+            made.append(bm.Column.fitted(table.names[column], cast(Any, kind), cells, form, scaling))
         except DataError as error:
             error.where = _place_of(table, column, error) or f"{table.path}, {error.where}"
             raise

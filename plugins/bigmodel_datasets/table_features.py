@@ -40,6 +40,7 @@ def features_of(
     like: bm.Encoding | None,
     kinds: Sequence[str],
     form: bm.columns.Form,
+    scaling: bm.columns.Scaling = "standard",
 ) -> Features:
     """What the features of all rows become.
 
@@ -49,6 +50,7 @@ def features_of(
         like: how it was done in a training; None fits it.
         kinds: what a user said of some columns.
         form: of categories.
+        scaling: of numbers.
 
     Raises:
         DataError: a cell cannot be used; names file, line and column. Columns that `like` does not know.
@@ -59,8 +61,8 @@ def features_of(
     columns = _columns(table, like)
     if like is None:
         found = found_kinds(table, columns, kinds)
-        if not has_plain_numbers(table, found, columns):
-            made = fitted(table, found, kept, form)
+        if scaling != "standard" or not has_plain_numbers(table, found, columns):
+            made = fitted(table, found, kept, form, scaling)
             told = tuple(notes(made, table, found, columns))
             return Features(samples(table, made), columns=made, names=made.features, notes=told)
     raw = np.array([[table.number(row, column) for column in columns] for row in table.rows], np.float64)

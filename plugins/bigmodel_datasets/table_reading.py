@@ -27,12 +27,14 @@ class Read:
         table: all rows.
         parts: the numbers of the rows of each split that there is.
         weight: the number of the column of weights, if there is one.
+        group: the number of the column of groups, if there is one.
         notes: what was read, a sentence each.
     """
 
     table: Table
     parts: dict[str, np.ndarray]
     weight: int | None
+    group: int | None = None
     notes: tuple[str, ...] = ()
 
 
@@ -45,9 +47,9 @@ def read_table(options: Csv | Rows, data_dir: Path | None, like: bm.Encoding | N
     """
     files = files_of(options.name, data_dir, bm.table_files.SUFFIXES)
     (first, *_), several = files["train"], sum(map(len, files.values())) > 1
-    table, weight = _first_table(first, options, like)
+    table, weight, group = _first_table(first, options, like)
     if not several:
-        return Read(table, {"train": np.arange(len(table.rows))}, weight)
+        return Read(table, {"train": np.arange(len(table.rows))}, weight, group)
     rows, parts, told = list[tuple[int | str, list[str]]](), dict[str, np.ndarray](), []
     for part, paths in files.items():
         start = len(rows)
@@ -57,7 +59,7 @@ def read_table(options: Csv | Rows, data_dir: Path | None, like: bm.Encoding | N
             told.append(f"{len(some)} of {path.name}")
         parts[part] = np.arange(start, len(rows))
     whole = Table(first.parent, table.names, rows, table.target, table.is_named, table.left_out)
-    return Read(whole, parts, weight, (f"rows: {', '.join(told)}",))
+    return Read(whole, parts, weight, group, (f"rows: {', '.join(told)}",))
 
 
 def _more_rows(path: Path, table: Table, delimiter: str) -> Sequence[tuple[int | str, list[str]]]:
@@ -87,8 +89,10 @@ def _more_rows(path: Path, table: Table, delimiter: str) -> Sequence[tuple[int |
     return [(line, [cells[place] for place in order]) for line, cells in rows[1:]]
 
 
-def _first_table(path: Path, options: Csv | Rows, like: bm.Encoding | None) -> tuple[Table, int | None]:
-    """The table of the first file, and the number of the column of weights, if there is one."""
+def _first_table(
+    path: Path, options: Csv | Rows, like: bm.Encoding | None
+) -> tuple[Table, int | None, int | None]:
+    """The table of the first file, and the numbers of the columns of weights and of groups, if there are."""
     delimiter, header, target = options.delimiter, options.header, options.target
     rows = bm.table_files.read_rows(path, delimiter)
     width = len(rows[0][1])
@@ -128,17 +132,18 @@ def _first_table(path: Path, options: Csv | Rows, like: bm.Encoding | None) -> t
     titles = first if header else None
     left_out = {column_of(name, titles, width, path, "drop") for name in options.drop}
     weighted = None if options.weight is None else column_of(options.weight, titles, width, path, "weight")
+    grouped = None if options.groups is None else column_of(options.groups, titles, width, path, "groups")
     if options.columns:
         chosen = {column_of(name, titles, width, path, "columns") for name in options.columns}
         left_out |= set(range(width)) - chosen
-    left_out |= set() if weighted is None else {weighted}
+    left_out |= {other for other in (weighted, grouped) if other is not None}
     if set(range(width)) <= left_out | {column}:
         raise ConfigError(
             "no column is left for features.",
             where=str(path),
             fix="name fewer columns in drop, or more in columns.",
         )
-    return Table(path, names, rows, column, bool(header), frozenset(left_out)), weighted
+    return Table(path, names, rows, column, bool(header), frozenset(left_out)), weighted, grouped
 
 
 def _is_header(first: list[str], target: int | str | None, path: Path) -> bool:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import csv
 import io
+import json
 
 import numpy as np
 import pytest
@@ -11,6 +12,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 from hypothesis.extra import numpy as hnp
 
+import bigmodel_core as bm
 from bigmodel_core.errors import BigmodelError, ConfigError, DataError
 from bigmodel_datasets import Csv
 
@@ -332,3 +334,51 @@ def test_without_a_file_the_message_says_how_to_name_one(tmp_path, monkeypatch):
 
 def test_nothing_that_is_kept_names_a_folder(tmp_path):
     assert str(tmp_path) not in str(load(tmp_path, FLOWERS).summary())
+
+
+def of_people(path, rows=300, people=40):
+    """A table of rows that belong to people."""
+    draw = np.random.default_rng(0)
+    lines = [f"p{draw.integers(people)},{np.exp(2 * draw.normal()):.4f},{'ab'[n % 2]}" for n in range(rows)]
+    path.write_text("\n".join(["who,size,kind", *lines]))
+    return path
+
+
+def test_rows_of_a_group_are_in_one_split(tmp_path):
+    data = bm.datasets.load("csv", of_people(tmp_path / "table.csv"), groups="who")
+    people = [set(split.columns["who"]) for split in (data.train, data.validation, data.test)]
+    everybody = {line.split(",")[0] for line in (tmp_path / "table.csv").read_text().splitlines()[1:]}
+    assert set().union(*people) == everybody
+    assert sum(map(len, people)) == len(everybody)
+    assert len(data.test) == pytest.approx(0.2 * 300, abs=10)
+    assert len(data.validation) == pytest.approx(0.08 * 300, abs=10)
+    assert data.features == ("size",), "the group is no feature"
+    assert [note for note in data.notes if note.startswith("kept together by who: ")]
+
+
+def test_groups_that_files_tear_apart_are_refused(tmp_path):
+    for name in ("train", "test"):
+        of_people(tmp_path / f"{name}.csv")
+    with pytest.raises(DataError, match=r"rows of who 'p0' are in the files of training and of test"):
+        bm.datasets.load("csv", tmp_path, groups="who")
+
+
+def test_too_few_groups_are_refused(tmp_path):
+    with pytest.raises(DataError, match="the column who has 2 groups, too few for all splits"):
+        bm.datasets.load("csv", of_people(tmp_path / "table.csv", people=2), groups="who")
+
+
+def test_quantile_scaling_gives_each_training_row_its_place(tmp_path):
+    data = bm.datasets.load("csv", of_people(tmp_path / "table.csv"), drop=("who",), scaling="quantile")
+    column = data.columns.columns[0]
+    again = np.array([float(column.cell(row)) for row in data.train.x])
+    ranks = 2 * again.argsort().argsort() / (len(again) - 1) - 1
+    np.testing.assert_allclose(data.train.x[:, 0], ranks, atol=1 / 32)
+    beyond = data.columns.apply({"size": ["-5", "1e30"]})
+    np.testing.assert_array_equal(beyond, [[-1], [1]])
+    assert bm.Columns.from_dict(json.loads(json.dumps(data.columns.to_dict()))) == data.columns
+
+
+def test_an_unknown_scaling_is_refused():
+    with pytest.raises(ConfigError, match="scaling is 'log', expected standard or quantile"):
+        Csv(scaling="log")

@@ -53,9 +53,9 @@ def cells_of(path) -> dict[str, np.ndarray]:
     return found
 
 
-@pytest.mark.parametrize("form", ["one-hot", "embed"])
-def test_rows_as_they_are_give_what_the_model_gives(path, tmp_path, form):
-    data = bm.datasets.load("csv", path, categories=form)
+@pytest.mark.parametrize(("form", "scaling"), [("one-hot", "standard"), ("embed", "quantile")])
+def test_rows_as_they_are_give_what_the_model_gives(path, tmp_path, form, scaling):
+    data = bm.datasets.load("csv", path, categories=form, scaling=scaling)
     model = bm.models.build("logistic-regression", classes=2) if form == "one-hot" else Embedded()
     trainer = bm.Trainer(model, loss="cross_entropy", optimizer="adam")
     trainer.fit(data, epochs=1, verbose=False)
