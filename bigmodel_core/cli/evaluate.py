@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 import typer
 
 from bigmodel_core.cli.app import command_app
+from bigmodel_core.cli.augmented import Augmented, Changes, Times
 from bigmodel_core.cli.compared import compared, point_of, show_backtest
 from bigmodel_core.cli.compared import show as show_compared
 from bigmodel_core.cli.data import DataDir, DataOfRun
@@ -22,7 +23,6 @@ if TYPE_CHECKING:
 
     from bigmodel_core.data.dataset import Data
     from bigmodel_core.data.split import Split
-    from bigmodel_core.nn.strategy import Strategy
     from bigmodel_core.train.checkpoint import Checkpoint
     from bigmodel_core.train.metric import Metric
     from bigmodel_core.train.trainer import Trainer
@@ -76,6 +76,8 @@ def evaluate(
         int | None,
         typer.Option("--backtest", metavar="N", min=1, help="Of a series, also errors from N origins."),
     ] = None,
+    times: Times = None,
+    augment: Changes = None,
     batch_size: Annotated[int, typer.Option("--batch-size", min=1, help="Samples at a time.")] = 256,
     as_json: AsJson = False,
 ) -> None:
@@ -85,9 +87,15 @@ def evaluate(
 
     writer = None if strategy is None else named("strategy", strategy)
     chosen = None if metrics is None else [named("metric", text) for text in names_in(metrics)]
-    path = found(what)
+    path, changes = found(what), Augmented.of(times, augment)
+    if changes is not None and is_onnx(path):
+        changes.refuse_file()
+    others = {"--strategy": writer, "--by": by, "--membership": membership or None, "--backtest": origins}
+    if changes is not None and (other := next((key for key in others if others[key] is not None), None)):
+        raise UsageError(f"{other} takes samples as they are.", where="--tta", fix="leave one of both out.")
     if not is_onnx(path):
-        facts, measured, point = _checkpoint(path, data_name, data_dir, part, chosen, batch_size, writer)
+        options = {"strategy": writer} if changes is None else changes.options(path)
+        facts, measured, point = _checkpoint(path, data_name, data_dir, part, chosen, batch_size, options)
     elif writer is None:
         facts, measured, point = _file(path, data_name, data_dir, part, chosen, batch_size)
     else:
@@ -98,6 +106,8 @@ def evaluate(
         )
     if strategy is not None:
         facts["strategy"] = strategy
+    if changes is not None:
+        facts["times"] = changes.times
     if favourable is not None and by is None:
         raise UsageError("there are no groups.", where="--favourable", fix="name a column, too: --by COLUMN.")
     groups = None if by is None else by_group(path, *measured, by, favourable)
@@ -108,6 +118,7 @@ def evaluate(
     if not as_json:
         values = facts["metrics"]
         how = "" if strategy is None else f", written by {strategy}"
+        how += "" if changes is None else f", each looked at {changes.times} times"
         output.say(f"{facts['of']} on {facts['samples']:,} {part} samples of {facts['data']}{how}", "dim")
         output.pairs({name: metric(value) for name, value in values.items() if isinstance(value, float)})
         for name, value in values.items():
@@ -152,9 +163,9 @@ def _checkpoint(
     part: str,
     metrics: list[Metric] | None,
     batch_size: int,
-    strategy: Strategy | None,
+    options: dict[str, Any],
 ) -> tuple[dict[str, Any], tuple[Data, Split], np.ndarray | None]:
-    """The measures, with what was measured."""
+    """The measures, with what was measured; `options` are those of `Trainer.evaluate`."""
     from bigmodel_core.cli.sources import known_of, load_data
     from bigmodel_core.train.baselines import is_series
     from bigmodel_core.train.checkpoint import read
@@ -170,7 +181,7 @@ def _checkpoint(
         "data": data.name,
         "split": part,
         "samples": len(split),
-        "metrics": trainer.evaluate(split, batch_size, strategy=strategy),
+        "metrics": trainer.evaluate(split, batch_size, **options),
     }
     point = None
     if is_series(data):

@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 import typer
 
 from bigmodel_core.cli.app import command_app
+from bigmodel_core.cli.augmented import Augmented, Changes, Times
 from bigmodel_core.cli.data import DataDir
 from bigmodel_core.cli.terminal import AsJson, Output, count
 from bigmodel_core.errors import UsageError
@@ -46,6 +47,8 @@ def predict(
             help="Write every prediction to a .csv or .jsonl file, or masks to a folder.",
         ),
     ] = None,
+    times: Times = None,
+    augment: Changes = None,
     as_json: AsJson = False,
 ) -> None:
     """Predict arrays, images, table rows or texts with a trained model.
@@ -69,7 +72,7 @@ def predict(
 
     if out is not None:
         check_target(out)  # before anything is computed
-    predictor = load(model)
+    predictor = load(model, Augmented.of(times, augment))
     if out is not None and is_folder(out) and not predictor.gives_masks:
         raise UsageError(
             "the model predicts no masks, and folders take masks.",

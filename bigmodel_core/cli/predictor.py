@@ -14,6 +14,7 @@ from bigmodel_core.nn.predictions import Prediction, of_spans, predictions
 if TYPE_CHECKING:
     import numpy as np
 
+    from bigmodel_core.cli.augmented import Augmented
     from bigmodel_core.cli.port import Port
     from bigmodel_core.cli.sources import Known
 
@@ -199,18 +200,27 @@ class Predictor:
         return found
 
 
-def load(what: str) -> Predictor:
+def load(what: str, augment: Augmented | None = None) -> Predictor:
     """The named model, ready to predict.
+
+    Args:
+        what: an ONNX file, a run or a checkpoint.
+        augment: how samples are augmented; None if they are not.
 
     Raises:
         BigmodelError: it is missing or damaged.
+        UsageError: samples are to be augmented for a file.
     """
     from bigmodel_core.cli.sources import found, is_onnx
 
-    return _from_file(found(what)) if is_onnx(what) else _from_checkpoint(what)
+    if not is_onnx(what):
+        return _from_checkpoint(what, augment)
+    if augment is not None:
+        augment.refuse_file()
+    return _from_file(found(what))
 
 
-def _from_checkpoint(what: str) -> Predictor:
+def _from_checkpoint(what: str, augment: Augmented | None) -> Predictor:
     import numpy as np
 
     from bigmodel_core.cli.port import Port
@@ -230,7 +240,10 @@ def _from_checkpoint(what: str) -> Predictor:
 
     last = network.trace(training=False).outputs[0]
     are_masks = last.spec.ndim == 4 and known.labels is not None
-    return Predictor(run, ports, known, "bigmodel", makes_probabilities(last), model, are_masks)
+    own = makes_probabilities(last)
+    if augment is not None:
+        run = augment.averaged(run, content, len(ports), own)
+    return Predictor(run, ports, known, "bigmodel", own, model, are_masks)
 
 
 def _from_file(path: Path) -> Predictor:

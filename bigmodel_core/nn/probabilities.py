@@ -3,13 +3,17 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
+from typing import Literal
 
 import numpy as np
 
 from bigmodel_core.graph import Node, Value
 from bigmodel_core.ops.activations import Sigmoid
 from bigmodel_core.ops.softmax import Softmax
+
+Kind = Literal["softmax", "sigmoid"]
+"""What makes probabilities of scores."""
 
 
 def softmax(scores: np.ndarray) -> np.ndarray:
@@ -86,6 +90,29 @@ def scores_of(
     is_flags = task == "multilabel" or is_single(found)
     is_chance = are_probabilities and found.dtype.kind == "f" and is_flags
     return found - np.asarray(0.5, found.dtype) if is_chance else found
+
+
+def mean_scores(views: Sequence[np.ndarray], kind: Kind | None) -> np.ndarray:
+    """Scores whose probabilities are the mean of those that some outputs stand for.
+
+    Args:
+        views: outputs of one shape.
+        kind: what makes probabilities of them; None takes the mean of the outputs themselves.
+
+    >>> found = mean_scores([np.array([[0.0, 0.0]]), np.array([[1000.0, 0.0]])], "softmax")
+    >>> softmax(found).round(6).tolist()
+    [[0.75, 0.25]]
+    """
+    if len(views) == 1:
+        return views[0]
+    if kind is None:
+        return np.mean(views, 0, np.float64).astype(views[0].dtype)
+    chances = np.mean([(softmax if kind == "softmax" else sigmoid)(view) for view in views], 0)
+    least = np.finfo(np.float64).tiny
+    found = np.log(np.maximum(chances, least))
+    if kind == "sigmoid":
+        found -= np.log(np.maximum(1 - chances, least))
+    return np.asarray(found, views[0].dtype)
 
 
 def most_probable_spans(start: np.ndarray, end: np.ndarray) -> tuple[np.ndarray, np.ndarray, np.ndarray]:

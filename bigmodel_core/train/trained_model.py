@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
 from dataclasses import replace
 from typing import Any
 
@@ -11,6 +10,7 @@ import numpy as np
 from bigmodel_core.data.dataset import Data
 from bigmodel_core.data.encoding import Encoding
 from bigmodel_core.data.split import Split
+from bigmodel_core.data.views import Views
 from bigmodel_core.errors import GraphError
 from bigmodel_core.nn.buildable import clone
 from bigmodel_core.nn.layer import Layer
@@ -18,11 +18,12 @@ from bigmodel_core.nn.network import Network
 from bigmodel_core.nn.outputs import listed
 from bigmodel_core.nn.probabilities import makes_probabilities, of_both
 from bigmodel_core.nn.strategy import Strategy
-from bigmodel_core.train.batch_size import check_batch_size, fitting_batch_size
+from bigmodel_core.train.batch_size import check_batch_size
 from bigmodel_core.train.by_output import Losses, Metrics, ignoring
 from bigmodel_core.train.evaluation import EVALUATION_BATCH, Evaluator, in_recorded_units
 from bigmodel_core.train.job import encoded
 from bigmodel_core.train.objective import goal_of
+from bigmodel_core.train.outputs import TIMES, mean_of_views, metrics_of_outputs, outputs_of
 from bigmodel_core.train.samples import (
     Samples,
     as_inputs,
@@ -72,6 +73,9 @@ class TrainedModel:
         *,
         averaged: bool = False,
         strategy: Strategy | None = None,
+        augment: Any = None,
+        times: int = TIMES,
+        seed: int = 0,
     ) -> dict[str, Any]:
         """The mean loss and the metrics on samples, by name: {"loss": 0.08, "accuracy": 0.97}.
 
@@ -86,6 +90,8 @@ class TrainedModel:
             strategy: how a model of sources and targets is to write each target by itself, as in
                 `bm.strategies.Greedy()`: then there is no loss, and there are metrics of texts alone. If None
                 it is given the true tokens before each.
+            augment, times, seed: as for `predict`; the metrics are then those of the means, and there is no
+                loss.
 
         Raises:
             GraphError: the model is not built yet.
@@ -101,6 +107,9 @@ class TrainedModel:
         if strategy is not None:
             size = check_batch_size(batch_size)
             return metrics_of_writing(network, samples, self.metrics, encoding, strategy, size)
+        if augment is not None:
+            outputs = self._outputs(samples.inputs, batch_size, Views.of(augment, times, seed), network)
+            return metrics_of_outputs(outputs, samples.labelled(), self.metrics, encoding)
         first = samples.first(1)
         loss = ignoring(self.step.loss, None if encoding is None else encoding.ignore)
         goal = goal_of(loss, network, first.inputs, first.labelled(), first.weight)
@@ -109,7 +118,15 @@ class TrainedModel:
         fitting = samples.fitting(network, loss, goal)
         return evaluator(fitting, check_batch_size(batch_size))
 
-    def predict(self, x: Any, batch_size: int = EVALUATION_BATCH) -> Any:
+    def predict(
+        self,
+        x: Any,
+        batch_size: int = EVALUATION_BATCH,
+        *,
+        augment: Any = None,
+        times: int = TIMES,
+        seed: int = 0,
+    ) -> Any:
         """The model's outputs for inputs: an array; a tuple or dict if the model returns one.
 
         Predicted numbers are in the units of the recorded targets, `data.test.truth`, if training scaled
@@ -120,14 +137,30 @@ class TrainedModel:
                 columns and preprocessing. Where samples differ in length, what is beyond their ends means
                 nothing.
             batch_size: samples at a time.
+            augment: augmentations that leave the answer as it is, or their names: each sample is looked at
+                several times, once as it is, and the mean is predicted: of probabilities, as scores that
+                stand for it, or of numbers (test-time augmentation).
+            times: how often each sample is looked at.
+            seed: key of the random numbers of augmentations.
 
         Raises:
             GraphError: the model is not built yet.
+            UsageError: the model has several inputs or outputs, or says something of each place, and samples
+                are to be augmented; an augmentation mixes them.
             ShapeError, DtypeError, DataError: the input does not fit the model.
         """
-        return in_recorded_units(self._outputs(x, batch_size), self.encoding)
+        views = None if augment is None else Views.of(augment, times, seed)
+        return in_recorded_units(self._outputs(x, batch_size, views), self.encoding)
 
-    def predict_proba(self, x: Any, batch_size: int = EVALUATION_BATCH) -> np.ndarray:
+    def predict_proba(
+        self,
+        x: Any,
+        batch_size: int = EVALUATION_BATCH,
+        *,
+        augment: Any = None,
+        times: int = TIMES,
+        seed: int = 0,
+    ) -> np.ndarray:
         """The probability of each class for inputs, in float64: each row adds up to 1.
 
         (N, C) for C classes, (N, 2) for two classes that share one score, with class 1 in the second column,
@@ -135,12 +168,12 @@ class TrainedModel:
         otherwise the loss says how scores become probabilities.
 
         Args:
-            x: as for `predict`.
+            x, augment, times, seed: as for `predict`.
             batch_size: samples at a time.
 
         Raises:
             GraphError: the model is not built yet, or gives several outputs.
-            UsageError: the loss does not compare classes.
+            UsageError: the loss does not compare classes; as for `predict`.
             ShapeError, DtypeError, DataError: the input does not fit the model.
         """
         outputs = self.network.trace(training=False).outputs
@@ -149,24 +182,24 @@ class TrainedModel:
                 f"the model returns {len(outputs)} outputs ({', '.join(self.network.output_names)}).",
                 fix="use predict, and convert the scores to probabilities yourself.",
             )
-        scores = listed(self._outputs(x, batch_size))[0]
+        views = None if augment is None else Views.of(augment, times, seed)
+        scores = listed(self._outputs(x, batch_size, views))[0]
         if not makes_probabilities(outputs[0]):
             loss = self.step.loss
             return (loss.terms[0].loss if isinstance(loss, Losses) else loss).probabilities(scores)
         chances = scores.astype(np.float64)
         return of_both(chances.reshape(len(chances))) if chances.size == len(chances) else chances
 
-    def _outputs(self, x: Any, batch_size: int) -> Any:
-        """What the model itself computes, batch by batch."""
+    def _outputs(
+        self, x: Any, batch_size: int, views: Views | None = None, network: Network | None = None
+    ) -> Any:
+        """What the model itself computes, batch by batch; of several views the mean."""
+        network = network or self.network
         if isinstance(x, Split):
             x = encoded(replace(x, y=None), self.encoding).x
-        network = self.network
-        samples = Samples(as_inputs(x, network), None).fitting(network, None, None)
-        size = fitting_batch_size(network, len(samples), None, check_batch_size(batch_size))
-        samples, order = samples.by_length()
-        parts = [listed(network(*part.inputs)) for part in samples.parts(size)]
-        joined = [_joined(output, order) for output in zip(*parts, strict=True)]
-        return network.trace(training=False).form.pack(joined)
+        if views is not None:
+            return mean_of_views(network, as_inputs(x, network), views, self.step.loss, batch_size)
+        return outputs_of(network, x, batch_size)
 
     @property
     def network(self) -> Network:
@@ -178,27 +211,3 @@ class TrainedModel:
         if self.step.network is not None:
             return self.step.network
         return self.model if isinstance(self.model, Network) else self.model.network
-
-
-def _joined(parts: Sequence[np.ndarray], order: np.ndarray) -> np.ndarray:
-    """The outputs of samples in their own order; those of short ones end in zeros.
-
-    Args:
-        parts: the outputs of some samples each.
-        order: which samples these are.
-    """
-    shapes = {part.shape[1:] for part in parts}
-    if len(shapes) == 1:
-        found = np.concatenate(parts)
-    else:
-        sizes = np.max([part.shape[1:] for part in parts], axis=0)
-        found = np.zeros((len(order), *sizes), parts[0].dtype)
-        start = 0
-        for part in parts:
-            found[(slice(start, start + len(part)), *map(slice, part.shape[1:]))] = part
-            start += len(part)
-    if np.array_equal(order, np.arange(len(order))):
-        return found
-    placed = np.empty_like(found)
-    placed[order] = found
-    return placed
