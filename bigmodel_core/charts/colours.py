@@ -108,3 +108,15 @@ def _uri(array: np.ndarray, most: int, form: str, **options: Any) -> str:
     with io.BytesIO() as file:
         found.save(file, form, **options)
         return f"data:image/{form.lower()};base64,{base64.b64encode(file.getvalue()).decode()}"
+
+
+def class_colours() -> np.ndarray:
+    """A colour for each class, (256, 3) uint8: black for 0, then those of PASCAL VOC, whose bits are taken in
+    turn by red, green and blue (Everingham et al., 2010)."""
+    numbers = np.arange(256)
+    colours = np.zeros((256, 3), np.uint8)
+    for bit in range(8):
+        for channel in range(3):
+            if 3 * bit + channel < 8:
+                colours[:, channel] |= (((numbers >> (3 * bit + channel)) & 1) << (7 - bit)).astype(np.uint8)
+    return colours

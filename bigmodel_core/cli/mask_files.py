@@ -9,6 +9,7 @@ from pathlib import Path
 
 import numpy as np
 
+from bigmodel_core.charts.colours import class_colours
 from bigmodel_core.data import images
 from bigmodel_core.errors import UsageError
 from bigmodel_core.nn.predictions import Prediction
@@ -65,21 +66,9 @@ def _png(mask: np.ndarray, shape: tuple[int, int] | None, where: str) -> bytes:
             fix="name a file that ends in .jsonl.",
         )
     image = Image.fromarray(mask.astype(np.uint8))
-    image.putpalette(_colours().ravel().tolist())
+    image.putpalette(class_colours().ravel().tolist())
     if shape is not None and shape != mask.shape:
         image = image.resize((shape[1], shape[0]), Image.Resampling.NEAREST)
     stream = io.BytesIO()
     image.save(stream, "PNG")
     return stream.getvalue()
-
-
-def _colours() -> np.ndarray:
-    """A colour for each class, (256, 3) uint8: black for 0, then those of PASCAL VOC, whose bits are taken in
-    turn by red, green and blue (Everingham et al., 2010)."""
-    numbers = np.arange(_MOST)
-    colours = np.zeros((_MOST, 3), np.uint8)
-    for bit in range(8):
-        for channel in range(3):
-            if 3 * bit + channel < 8:
-                colours[:, channel] |= (((numbers >> (3 * bit + channel)) & 1) << (7 - bit)).astype(np.uint8)
-    return colours

@@ -11,6 +11,7 @@ from bigmodel_core.nn.quantities import count
 from bigmodel_core.registry.askers import CORE
 from bigmodel_core.registry.config import make
 from bigmodel_core.reporting.page import Block, Charts, Folded, Gallery, Section, Table, Text
+from bigmodel_core.reporting.places import of_masks
 from bigmodel_core.reporting.tested import Tested
 
 CURVES, BINS, POINTS = 8, 10, 120
@@ -37,6 +38,8 @@ def of_classes(tested: Tested) -> list[Section]:
         found.append(Section("Predictions", _samples(tested, chances, true, names)))
     elif chances.ndim == 3:
         found.append(Section("Predictions", _steps(tested, chances.argmax(-1), true, counts, names)))
+    elif chances.ndim == 4 and tested.kind == "image":
+        found.append(Section("Predictions", of_masks(tested, chances, true, counts)))
     return found
 
 

@@ -19,6 +19,8 @@ TOKENS, LAYERS = 24, 4
 
 def explained(tested: Tested) -> Section | None:
     """What the model's predictions come from; None where nothing tells."""
+    if tested.kind == "image" and tested.trainer.network.outputs[0].ndim > 2:
+        return None  # each pixel has an answer of its own
     told = {"image": _images, "row": _columns, "text": _texts}.get(tested.kind)
     blocks = [] if told is None else told(tested)
     return Section("What predictions come from", blocks) if blocks else None

@@ -13,6 +13,7 @@ from bigmodel_core.reporting.network import network_section
 from bigmodel_core.reporting.numbers import of_numbers
 from bigmodel_core.reporting.outputs import of_outputs
 from bigmodel_core.reporting.page import Block, Charts, Facts, Page, Section, Text
+from bigmodel_core.reporting.places import gives_boxes, of_boxes
 from bigmodel_core.reporting.settings import cost, ending, settings
 from bigmodel_core.reporting.subject import Subject
 from bigmodel_core.reporting.tested import MOST, Tested, scalar
@@ -95,6 +96,8 @@ def _tested(tested: Tested) -> list[Section]:
 
 
 def _parts(tested: Tested) -> list[Section]:
+    if gives_boxes(tested):
+        return of_boxes(tested)
     if tested.target is None:
         return of_outputs(tested)
     if tested.data.task == "regression":

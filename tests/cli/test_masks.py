@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from pathlib import Path
 
 import numpy as np
@@ -70,6 +71,13 @@ def test_test_samples_are_compared_pixel_by_pixel(there: Command) -> None:
     assert result.json["accuracy"] > 0.9, result.err
 
 
+def test_a_report_shows_the_worst_masks_first(there: Command) -> None:
+    there("report")
+    page = next(Path("runs").glob("*/report.html")).read_text()
+    shares = [float(share) for share in re.findall(r"test \d+: ([\d.]+)% of pixels right", page)]
+    assert len(set(shares)) > 1 and shares == sorted(shares)
+
+
 def test_images_of_one_name_are_refused_before_anything_is_written(there: Command, tmp_path: Path) -> None:
     again = tmp_path / "03.png"
     again.write_bytes(Path("data/images/03.png").read_bytes())
@@ -87,6 +95,9 @@ def test_a_file_that_finds_boxes_is_measured_by_its_precision(bigmodel: Command,
     found = bigmodel("evaluate", "model.onnx", *data, "--json").json["metrics"]
     run = bigmodel("evaluate", *data, "--json").json["metrics"]
     assert found == {"mean_average_precision": pytest.approx(run["detections_mean_average_precision"])}
+    assert bigmodel("report").code == 0
+    page = next((tmp_path / "runs").glob("*/report.html")).read_text()
+    assert "Each image with its true boxes" in page and len(re.findall(r">true: [\d, ]+<", page)) == 4
 
 
 def test_a_folder_is_no_place_for_classes(in_trained: Command, tmp_path: Path) -> None:
