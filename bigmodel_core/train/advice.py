@@ -22,6 +22,7 @@ from bigmodel_core.train.callback import Callback
 from bigmodel_core.train.evaluation import EVALUATION_BATCH
 from bigmodel_core.train.history import is_better_high
 from bigmodel_core.train.trainer import Trainer
+from bigmodel_core.train.usual import usual_loss
 
 FASTEST = 2e11
 """Operations a second that no core of a CPU exceeds: a model that could not be trained in time at this rate
@@ -91,7 +92,7 @@ def advise(
 
     Args:
         data: what is to be learned.
-        task: what it has to be: "classification", "binary" or "regression"; that of the data if None.
+        task: what it has to be, as in `Data`; that of the data if None.
         memory: bytes that a training step may take; half of what this process may have if None.
         minutes: how long the whole training may take.
         epochs: of that training.
@@ -178,7 +179,8 @@ def _measured(name: str, cls: type[Model], data: Data, limits: _Limits) -> Candi
 def _tried(one: Candidate, model: Model, data: Data, limits: _Limits) -> Candidate:
     """Train a model for a few seconds, and measure it."""
     clock = _Clock(limits.seconds)
-    trainer = Trainer(model, callbacks=[clock], seed=limits.seed, device=limits.device)
+    loss = usual_loss(model, data.task)
+    trainer = Trainer(model, loss, callbacks=[clock], seed=limits.seed, device=limits.device)
     trainer.fit(replace(data, validation=None), limits.epochs, limits.batch_size, verbose=False, workers=1)
     assert data.validation is not None
     part = data.validation.take(np.arange(min(len(data.validation), _TESTED)))

@@ -34,6 +34,14 @@ def test_what_suits_the_data_is_measured_and_ordered_by_what_it_reaches() -> Non
         assert one.memory > 4 * (one.parameters or 0)
 
 
+def test_several_labels_a_sample_are_tried_with_a_loss_that_takes_them() -> None:
+    x = np.random.default_rng(0).normal(size=(40, 4)).astype("float32")
+    split = bm.Split(x, x[:, :2] > 0)
+    data = bm.Data("own", split, split, labels=("high", "low"), task="multilabel")
+    (found,) = bm.advise(data, models=["logistic-regression"], seconds=0.05)
+    assert not found.reason and found.score is not None
+
+
 def test_what_does_not_suit_the_data_says_why() -> None:
     found = bm.advise(digits(), models=["gpt", "linear-regression"], seconds=0.05)
     reasons = {one.name: one.reason for one in found}
