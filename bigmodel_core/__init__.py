@@ -25,7 +25,8 @@ _PLACES = {
     "bigmodel_core.auditing.anomalies": ("Anomalies", "anomalies"),
     "bigmodel_core.data.augmentation": ("Augmentation", "Draws", "Mixing"),
     "bigmodel_core.data.columns": ("Column", "Columns"),
-    "bigmodel_core.data.dataset": ("Data", "Dataset"),
+    "bigmodel_core.data.data": ("Data",),
+    "bigmodel_core.data.dataset": ("Dataset",),
     "bigmodel_core.data.encoding": ("Encoding", "Task"),
     "bigmodel_core.data.folds": ("folds",),
     "bigmodel_core.data.loader": ("Loader",),
@@ -217,7 +218,7 @@ if TYPE_CHECKING:
     from bigmodel_core.data.augmentation import Mixing as Mixing
     from bigmodel_core.data.columns import Column as Column
     from bigmodel_core.data.columns import Columns as Columns
-    from bigmodel_core.data.dataset import Data as Data
+    from bigmodel_core.data.data import Data as Data
     from bigmodel_core.data.dataset import Dataset as Dataset
     from bigmodel_core.data.encoding import Encoding as Encoding
     from bigmodel_core.data.encoding import Task as Task

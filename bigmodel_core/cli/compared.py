@@ -9,7 +9,7 @@ from bigmodel_core.cli.terminal import Output, metric
 if TYPE_CHECKING:
     import numpy as np
 
-    from bigmodel_core.data.dataset import Data
+    from bigmodel_core.data.data import Data
     from bigmodel_core.data.split import Split
 
 

@@ -18,7 +18,7 @@ from bigmodel_core.train.weight_files import read_json
 
 if TYPE_CHECKING:
     from bigmodel_core.cli.choice import Choice
-    from bigmodel_core.data.dataset import Data
+    from bigmodel_core.data.data import Data
 
 _OF_THE_TASK = ("size", "classes", "outputs")
 """Fields that a model does not take over: what its data say, and the name of sizes that are taken one by

@@ -21,7 +21,7 @@ from bigmodel_core.errors import UsageError
 if TYPE_CHECKING:
     import numpy as np
 
-    from bigmodel_core.data.dataset import Data
+    from bigmodel_core.data.data import Data
     from bigmodel_core.data.split import Split
     from bigmodel_core.train.checkpoint import Checkpoint
     from bigmodel_core.train.metric import Metric

@@ -21,7 +21,7 @@ from bigmodel_core.registry.field_limits import check_number
 if TYPE_CHECKING:
     from bigmodel_core.accounting.privacy import Privacy
     from bigmodel_core.data.augmentation import Augmentation
-    from bigmodel_core.data.dataset import Data
+    from bigmodel_core.data.data import Data
     from bigmodel_core.nn.loss import Loss
     from bigmodel_core.nn.model import Model
     from bigmodel_core.nn.optimizer import Optimizer

@@ -10,7 +10,7 @@ from bigmodel_core.errors import UsageError
 
 if TYPE_CHECKING:
     from bigmodel_core.auditing.fairness import Fairness, Group
-    from bigmodel_core.data.dataset import Data
+    from bigmodel_core.data.data import Data
     from bigmodel_core.data.split import Split
 
 _MEASURES = {

@@ -15,7 +15,7 @@ from bigmodel_core.cli.sources import RUNS
 from bigmodel_core.cli.terminal import Output, metric
 
 if TYPE_CHECKING:
-    from bigmodel_core.data.dataset import Data
+    from bigmodel_core.data.data import Data
     from bigmodel_core.train.history import History
     from bigmodel_core.train.profile import Profile
     from bigmodel_core.train.trainer import Trainer

@@ -21,7 +21,7 @@ from bigmodel_core.errors import ConfigError, UsageError
 
 if TYPE_CHECKING:
     from bigmodel_core.cli.experiment import Experiment
-    from bigmodel_core.data.dataset import Data
+    from bigmodel_core.data.data import Data
 
 FOLDS = "folds.json"
 

@@ -15,7 +15,7 @@ from bigmodel_core.cli.terminal import AsJson, Output, Quiet, count, metric, siz
 from bigmodel_core.errors import CheckpointError, UsageError, close_matches
 
 if TYPE_CHECKING:
-    from bigmodel_core.data.dataset import Data
+    from bigmodel_core.data.data import Data
     from bigmodel_core.nn.layer import Layer
     from bigmodel_core.nn.optimizer import Optimizer
     from bigmodel_core.shrinking.low_rank import LowRank

@@ -14,7 +14,7 @@ from bigmodel_core.data.encoding import UNKNOWN, Encoding, encoding_in
 from bigmodel_core.errors import BigmodelWarning, CheckpointError, ExportError, UsageError
 
 if TYPE_CHECKING:
-    from bigmodel_core.data.dataset import Data
+    from bigmodel_core.data.data import Data
     from bigmodel_core.data.preprocessing import Preprocessing
     from bigmodel_core.train.checkpoint import Checkpoint
 

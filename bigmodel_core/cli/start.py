@@ -17,7 +17,7 @@ from bigmodel_core.cli.usual import metrics_for, own_metrics
 from bigmodel_core.errors import DataError, UsageError
 
 if TYPE_CHECKING:
-    from bigmodel_core.data.dataset import Data
+    from bigmodel_core.data.data import Data
     from bigmodel_core.train.teacher import Teacher
     from bigmodel_core.train.trainer import Trainer
 

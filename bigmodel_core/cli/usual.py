@@ -13,7 +13,7 @@ from bigmodel_core.train import usual
 from bigmodel_core.train.by_output import make_loss
 
 if TYPE_CHECKING:
-    from bigmodel_core.data.dataset import Data
+    from bigmodel_core.data.data import Data
     from bigmodel_core.nn.loss import Loss
     from bigmodel_core.nn.model import Model
     from bigmodel_core.train.by_output import Losses, Metrics

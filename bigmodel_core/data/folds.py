@@ -6,7 +6,7 @@ from dataclasses import replace
 
 import numpy as np
 
-from bigmodel_core.data.dataset import Data
+from bigmodel_core.data.data import Data
 from bigmodel_core.data.sampling import permutation
 from bigmodel_core.errors import ConfigError, DataError
 

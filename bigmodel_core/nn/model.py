@@ -14,7 +14,7 @@ from bigmodel_core.nn.layer import Layer
 from bigmodel_core.registry.contracts import undefined
 
 if TYPE_CHECKING:
-    from bigmodel_core.data.dataset import Data
+    from bigmodel_core.data.data import Data
     from bigmodel_core.nn.loss import Loss
 
 

@@ -9,7 +9,7 @@ from typing import Any
 
 import numpy as np
 
-from bigmodel_core.data.dataset import Data
+from bigmodel_core.data.data import Data
 from bigmodel_core.data.encoding import Encoding
 from bigmodel_core.data.split import Split
 from bigmodel_core.data.tree import leaves

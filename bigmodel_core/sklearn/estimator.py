@@ -13,7 +13,7 @@ from sklearn.utils import check_random_state
 from sklearn.utils.validation import _check_sample_weight, check_is_fitted, check_X_y, validate_data
 
 from bigmodel_core.data.columns import Columns
-from bigmodel_core.data.dataset import Data
+from bigmodel_core.data.data import Data
 from bigmodel_core.data.preprocessing import Preprocessing
 from bigmodel_core.data.sampling import without_single
 from bigmodel_core.data.split import Split

@@ -9,7 +9,7 @@ from typing import Any, ClassVar, Self
 import numpy as np
 from sklearn.base import RegressorMixin
 
-from bigmodel_core.data.dataset import Data
+from bigmodel_core.data.data import Data
 from bigmodel_core.nn.layer import Layer
 from bigmodel_core.nn.model import Model
 from bigmodel_core.registry.config import make

@@ -14,7 +14,7 @@ from unittest import mock
 import numpy as np
 
 from bigmodel_core import registry
-from bigmodel_core.data.dataset import Data
+from bigmodel_core.data.data import Data
 from bigmodel_core.data.split import Split
 from bigmodel_core.errors import BigmodelError
 from bigmodel_core.nn.layer import Layer

@@ -15,7 +15,8 @@ from unittest import mock
 import numpy as np
 
 from bigmodel_core.data import files as dataset_files
-from bigmodel_core.data.dataset import Data, Dataset
+from bigmodel_core.data.data import Data
+from bigmodel_core.data.dataset import Dataset
 from bigmodel_core.data.encoding import Encoding
 from bigmodel_core.data.sampling import batches
 from bigmodel_core.data.split import Split

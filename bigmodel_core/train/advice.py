@@ -9,7 +9,7 @@ from typing import Any
 
 import numpy as np
 
-from bigmodel_core.data.dataset import Data
+from bigmodel_core.data.data import Data
 from bigmodel_core.errors import BigmodelError, OutOfMemoryError, UsageError
 from bigmodel_core.kernels.cpu.engine.threads import num_threads
 from bigmodel_core.nn.fitting import input_spec

@@ -7,7 +7,7 @@ from typing import Any
 
 import numpy as np
 
-from bigmodel_core.data.dataset import Data
+from bigmodel_core.data.data import Data
 from bigmodel_core.data.split import Split
 from bigmodel_core.errors import UsageError
 from bigmodel_core.train.baselines import by_column, is_series

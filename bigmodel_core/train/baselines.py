@@ -7,7 +7,8 @@ from typing import Any
 
 import numpy as np
 
-from bigmodel_core.data.dataset import Data, Dataset
+from bigmodel_core.data.data import Data
+from bigmodel_core.data.dataset import Dataset
 from bigmodel_core.data.split import Split
 from bigmodel_core.errors import UsageError
 

@@ -15,7 +15,7 @@ from typing import Any, BinaryIO
 
 import numpy as np
 
-from bigmodel_core.data.dataset import Data
+from bigmodel_core.data.data import Data
 from bigmodel_core.data.encoding import SAID, UNKNOWN, Encoding
 from bigmodel_core.errors import BigmodelError, CheckpointError, DeviceError
 from bigmodel_core.graph.spec import Spec

@@ -11,7 +11,7 @@ import numpy as np
 
 from bigmodel_core.charts.chart import Chart
 from bigmodel_core.charts.lines import line as line_chart
-from bigmodel_core.data.dataset import Data
+from bigmodel_core.data.data import Data
 from bigmodel_core.data.encoding import Encoding
 from bigmodel_core.data.like import encoding_of
 from bigmodel_core.data.timeline import Timeline

@@ -10,7 +10,7 @@ from typing import Any
 import numpy as np
 
 from bigmodel_core.data.augmentation import Augmentation
-from bigmodel_core.data.dataset import Data
+from bigmodel_core.data.data import Data
 from bigmodel_core.data.encoding import Encoding
 from bigmodel_core.data.split import Split
 from bigmodel_core.errors import ConfigError, UsageError

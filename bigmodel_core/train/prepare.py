@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from bigmodel_core.data.augmentation import Augmentation, augmented_pair, mixable, mixes
-from bigmodel_core.data.dataset import Data
+from bigmodel_core.data.data import Data
 from bigmodel_core.data.encoding import Encoding
 from bigmodel_core.data.prefetch import DEFAULT_WORKERS
 from bigmodel_core.data.split import Split

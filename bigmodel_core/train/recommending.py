@@ -7,7 +7,7 @@ from typing import Any
 
 import numpy as np
 
-from bigmodel_core.data.dataset import Data
+from bigmodel_core.data.data import Data
 from bigmodel_core.data.like import encoding_of
 from bigmodel_core.errors import DataError, UsageError
 from bigmodel_core.nn.layer import Layer

@@ -11,7 +11,7 @@ import numpy as np
 
 from bigmodel_core.data.arrays import as_array
 from bigmodel_core.data.augmentation import Augmentation
-from bigmodel_core.data.dataset import Data
+from bigmodel_core.data.data import Data
 from bigmodel_core.data.prefetch import DEFAULT_WORKERS, ahead, need_preparing, prepared_batches
 from bigmodel_core.data.ragged import Widths, gathered_together
 from bigmodel_core.data.sampling import (

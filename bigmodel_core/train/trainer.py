@@ -10,7 +10,7 @@ from typing import Any
 
 from bigmodel_core.accounting.privacy import Privacy
 from bigmodel_core.data.augmentation import Augmentation
-from bigmodel_core.data.dataset import Data
+from bigmodel_core.data.data import Data
 from bigmodel_core.data.like import encoding_held
 from bigmodel_core.data.prefetch import DEFAULT_WORKERS
 from bigmodel_core.data.split import Split

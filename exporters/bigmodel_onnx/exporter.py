@@ -28,7 +28,7 @@ from bigmodel_onnx.pair import Halves, PairForm, encoder_name, form_of, tokenize
 from bigmodel_onnx.report import ExportReport
 
 if TYPE_CHECKING:
-    from bigmodel_core.data.dataset import Data
+    from bigmodel_core.data.data import Data
     from bigmodel_onnx.answer import Answers
     from bigmodel_onnx.emit import Emitter
     from bigmodel_onnx.lowering import Lowered

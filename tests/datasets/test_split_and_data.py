@@ -7,7 +7,7 @@ import json
 import numpy as np
 import pytest
 
-from bigmodel_core.data.dataset import Data
+from bigmodel_core.data.data import Data
 from bigmodel_core.data.loader import Loader
 from bigmodel_core.data.preprocessing import Preprocessing
 from bigmodel_core.data.split import Split

@@ -11,7 +11,7 @@ import pytest
 
 import bigmodel_core as bm
 from bigmodel_core import ops
-from bigmodel_core.data.dataset import Data
+from bigmodel_core.data.data import Data
 from bigmodel_core.data.split import Split
 from bigmodel_core.errors import ConfigError, ExportError, ShapeError
 from bigmodel_onnx import Onnx
