@@ -27,6 +27,7 @@ class Point:
         is_embedded: whether they are rows of a table, one for each token.
         path: the layer that looked them up.
         column: of the input, if they are the embedding of that alone.
+        is_direct: whether tokens were looked up as they are, and not what was made of several.
     """
 
     number: int
@@ -34,6 +35,7 @@ class Point:
     is_embedded: bool = False
     path: str = ""
     column: int | None = None
+    is_direct: bool = True
 
 
 def points_of(network: Network, trace: Trace) -> tuple[Point, ...]:
@@ -53,9 +55,9 @@ def points_of(network: Network, trace: Trace) -> tuple[Point, ...]:
         own = [node for node in lookups if id(node.inputs[1]) in direct] or [
             node for node in lookups if given in _leaves(node.inputs[1])
         ]
-        found += [
-            Point(number, node.outputs[0], True, node.path, _column(node.inputs[1], given)) for node in own
-        ]
+        for node in own:
+            column, is_direct = _column(node.inputs[1], given), id(node.inputs[1]) in direct
+            found.append(Point(number, node.outputs[0], True, node.path, column, is_direct))
     if not found:
         inputs = ", ".join(
             f"{name} {spec}" for name, spec in zip(network.input_names, network.inputs, strict=True)

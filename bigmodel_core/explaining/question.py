@@ -244,7 +244,7 @@ class Question:
             if point.column is not None and not is_global:
                 column, wide = wide.reshape(-1), np.zeros(self.inputs[point.number].shape)
                 wide[:, point.column] = column
-            elif point.is_embedded and not is_global and self.is_coded[point.number]:
+            elif point.is_embedded and not is_global and self.is_coded[point.number] and not point.is_direct:
                 raise UsageError(
                     "the model looks up pairs of columns, whose parts this method cannot tell apart.",
                     where=display_name(type(explainer)).replace("_", "-"),

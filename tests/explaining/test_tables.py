@@ -10,6 +10,7 @@ import numpy as np
 import pytest
 
 import bigmodel_core as bm
+from bigmodel_core.errors import UsageError
 from tests.explaining import models
 
 X = np.random.default_rng(3).normal(size=(200, 4)).astype("float32")
@@ -164,3 +165,27 @@ def test_features_say_the_cells_that_they_came_from(tmp_path: Path, cell: str, r
     cells = {"size": [str(row)], "kind": [cell], "day": [f"2024-0{1 + row}-0{1 + row}"]}
     x = data.columns.apply(cells)
     assert {name: [data.columns.cell(name, x)] for name in cells} == cells
+
+
+@pytest.mark.parametrize("columns", [2, 3])
+def test_what_was_looked_up_for_pairs_of_columns_is_given_to_none(columns: int) -> None:
+    """Of three columns there are three pairs, whose numbers would fit the columns and mean something else."""
+    model = bm.models.build("wide-and-deep", widths=(4,), categories=(4,) * columns)
+    codes = np.random.default_rng(0).integers(0, 4, (6, columns))
+    model.build(bm.Spec(("N", columns), "int64"), seed=0)
+    with pytest.raises(UsageError, match="pairs of columns"):
+        bm.explain(model, codes, "integrated-gradients")
+
+
+def test_one_column_of_codes_is_looked_up_as_it_is(tmp_path: Path) -> None:
+    (tmp_path / "table.csv").write_text(
+        "kind,grade\n" + "".join(f"{'abc'[n % 3]},{n % 3 // 2}\n" for n in range(60))
+    )
+    data = bm.datasets.load("csv", tmp_path / "table.csv", categories="embed")
+    model = bm.models.build("tabular-mlp", widths=(4,), dropout=0.0, waves=0).fitted(data)
+    trainer = bm.Trainer(model)
+    trainer.fit(data, epochs=2, batch_size=16, verbose=False)
+    found = bm.explain(model, data.test.x, "integrated-gradients")
+    np.testing.assert_allclose(
+        np.asarray(found.values).sum(1), found.outputs - found.baseline, rtol=0.01, atol=1e-4
+    )
