@@ -13,6 +13,7 @@ from typing import Any, ClassVar
 from bigmodel_core.data.data import Data
 from bigmodel_core.data.encoding import Encoding
 from bigmodel_core.data.like import encoding_of
+from bigmodel_core.data.table_files import is_frame
 from bigmodel_core.data.timeline import Timeline
 from bigmodel_core.errors import ConfigError, UsageError
 
@@ -24,6 +25,8 @@ class Dataset(ABC):
     """
 
     name: ClassVar[str]
+    takes_frames: ClassVar[bool] = False
+    """Whether `load` takes a DataFrame in place of a path, too."""
 
     def __init_subclass__(cls, **options: Any) -> None:
         super().__init_subclass__(**options)
@@ -113,13 +116,21 @@ def _loading(load: Callable[..., Any]) -> Callable[..., Any]:
     takes_like = "like" in inspect.signature(load).parameters
 
     @functools.wraps(load)
-    def loaded(self: Dataset, data_dir: Path | None = None, like: Any = None) -> Any:
+    def loaded(self: Dataset, data_dir: Any = None, like: Any = None) -> Any:
         wanted = None if like is None else encoding_of(like)
         dataset = self if wanted is None else wanted.completed(self)
+        is_path = data_dir is None or isinstance(data_dir, (str, Path))
+        if not is_path and not (self.takes_frames and is_frame(data_dir)):
+            raise UsageError(
+                f"{self.name} was given a {type(data_dir).__name__}, expected the path of a file or folder"
+                f"{', or a DataFrame' if self.takes_frames else ''}.",
+                where=self.name,
+                fix="pass a path.",
+            )
         data = load(dataset, data_dir, like=wanted) if takes_like else load(dataset, data_dir)
         if not isinstance(data, Data):
             return data
-        place = None if data_dir is None else Path(data_dir).absolute()
+        place = Path(data_dir).absolute() if is_path and data_dir is not None else None
         data = replace(data, made_by=data.made_by or dataset, data_dir=place)
         return data if wanted is None else data.like(wanted)
 

@@ -69,6 +69,37 @@ def read_rows(path: Path, delimiter: str, quoted: bool = True) -> Rows:
     return rows
 
 
+GAPS_OF_FRAMES = frozenset(("nan", "NaN", "NaT", "None", "<NA>"))
+"""How gaps of DataFrames are written as texts."""
+
+
+def is_frame(what: object) -> bool:
+    """Whether something is a DataFrame, of pandas, polars or their kin: rows under names."""
+    return all(hasattr(what, name) for name in ("columns", "shape", "__getitem__"))
+
+
+def frame_cells(frame: Any, name: str) -> list[str]:
+    """The cells of a column of a DataFrame as texts; gaps are empty."""
+    return ["" if (text := str(value)) in GAPS_OF_FRAMES else text for value in frame[name]]
+
+
+def frame_rows(frame: Any) -> Rows:
+    """The rows of a DataFrame as those of a file that names its columns.
+
+    Raises:
+        DataError: columns have no names, or there are two of a name.
+    """
+    names = list(frame.columns)
+    if not all(isinstance(name, str) for name in names) or len(set(names)) < len(names):
+        raise DataError(
+            f"its columns are {', '.join(map(repr, names[:10]))}, expected a text for each, no two the same.",
+            where="DataFrame",
+            fix="name its columns.",
+        )
+    columns = [frame_cells(frame, name) for name in names]
+    return [(0, names), *((row, list(cells)) for row, cells in enumerate(zip(*columns, strict=True)))]
+
+
 def _opened(path: Path) -> TextIO:
     if path.suffix.lower() == ".gz":
         return io.TextIOWrapper(gzip.open(path), encoding="utf-8-sig", newline="")

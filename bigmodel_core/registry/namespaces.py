@@ -52,12 +52,13 @@ class DatasetNamespace(Namespace):
     def __init__(self) -> None:
         super().__init__("dataset")
 
-    def load(self, name: str, data_dir: str | Path | None = None, *, like: Any = None, **fields: Any) -> Any:
+    def load(self, name: str, data_dir: Any = None, *, like: Any = None, **fields: Any) -> Any:
         """The data of a data set: train and test split, labels and preprocessing.
 
         Args:
             name: a name of the registry, such as "digits"; options may follow, as in "csv:target=species".
-            data_dir: the folder (or file) that holds the set; searched for if None.
+            data_dir: the folder (or file) that holds the set, searched for if None; or a DataFrame, for data
+                sets that take one, such as "csv".
             like: data, a model, or the path of a run or an exported file: labels, columns, preprocessing and
                 options are those of its training, and nothing is fitted again.
             fields: options of the data set, by field name.
@@ -68,7 +69,7 @@ class DatasetNamespace(Namespace):
             DataError: the files are missing or damaged, or do not fit `like`.
         """
         dataset = config.build_named("dataset", name, fields)
-        place = None if data_dir is None else Path(data_dir)
+        place = Path(data_dir) if isinstance(data_dir, (str, Path)) else data_dir
         return dataset.load(place) if like is None else dataset.load(place, like=like)
 
 

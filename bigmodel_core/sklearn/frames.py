@@ -10,9 +10,9 @@ import numpy as np
 
 from bigmodel_core.data.cells import Kind, kind_of
 from bigmodel_core.data.columns import Column, Columns, Form
+from bigmodel_core.data.table_files import GAPS_OF_FRAMES, frame_cells
 from bigmodel_core.errors import DataError, EstimatorError
 
-_GAPS = frozenset(("nan", "NaN", "NaT", "None", "<NA>"))
 _KINDS: tuple[tuple[str, Kind], ...] = (
     ("int", "number"),
     ("uint", "number"),
@@ -47,7 +47,7 @@ def _has_gaps(column: Any) -> bool:
     values = np.asarray(column)
     if values.dtype.kind == "f":
         return bool(np.isnan(values).any())
-    return values.dtype == object and any(str(value) in _GAPS for value in values)
+    return values.dtype == object and any(str(value) in GAPS_OF_FRAMES for value in values)
 
 
 def _kind(dtype: Any) -> Kind | None:
@@ -71,10 +71,9 @@ def check_frame(frame: Any, names: Sequence[str]) -> None:
 
 def cells_of(frame: Any, names: Sequence[str]) -> np.ndarray:
     """The cells of columns as texts, (n, columns); gaps are empty."""
-    texts = [["" if (text := str(value)) in _GAPS else text for value in frame[name]] for name in names]
     found = np.empty((frame.shape[0], len(names)), object)
-    for place, column in enumerate(texts):
-        found[:, place] = column
+    for place, name in enumerate(names):
+        found[:, place] = frame_cells(frame, name)
     return found
 
 

@@ -35,6 +35,7 @@ class Rows(bm.Dataset):
     """
 
     name: ClassVar[str] = "rows"
+    takes_frames: ClassVar[bool] = True
     header: ClassVar[bool | None] = True
     target: ClassVar[int | str | None] = None
     weight: ClassVar[int | str | None] = None

@@ -60,6 +60,7 @@ class Csv(bm.Dataset):
     """
 
     name: ClassVar[str] = "csv"
+    takes_frames: ClassVar[bool] = True
     target: int | str = -1
     header: bool | None = None
     task: str | None = None

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
@@ -38,27 +38,34 @@ class Read:
     notes: tuple[str, ...] = ()
 
 
-def read_table(options: Csv | Rows, data_dir: Path | None, like: bm.Encoding | None) -> Read:
-    """The table of the files that are meant.
+def read_table(options: Csv | Rows, data_dir: Any, like: bm.Encoding | None) -> Read:
+    """The table of the files that are meant, or of a DataFrame.
 
     Raises:
         DataError: there is no file, one cannot be read, or files have other columns; names the file.
         ConfigError: a column that an option names is not there.
     """
+    if bm.table_files.is_frame(data_dir):
+        rows = bm.table_files.frame_rows(data_dir)
+        table, weight, group = _first_table(Path("DataFrame"), rows, options, like, is_named=True)
+        return Read(table, {"train": np.arange(len(table.rows))}, weight, group)
     files = files_of(options.name, data_dir, bm.table_files.SUFFIXES)
     (first, *_), several = files["train"], sum(map(len, files.values())) > 1
-    table, weight, group = _first_table(first, options, like)
+    first_rows = bm.table_files.read_rows(first, options.delimiter)
+    table, weight, group = _first_table(
+        first, first_rows, options, like, is_named=bm.table_files.names_columns(first)
+    )
     if not several:
         return Read(table, {"train": np.arange(len(table.rows))}, weight, group)
-    rows, parts, told = list[tuple[int | str, list[str]]](), dict[str, np.ndarray](), []
+    joined, parts, told = list[tuple[int | str, list[str]]](), dict[str, np.ndarray](), []
     for part, paths in files.items():
-        start = len(rows)
+        start = len(joined)
         for path in paths:
             some = table.rows if path == first else _more_rows(path, table, options.delimiter)
-            rows += [(f"{line} of {path.name}", cells) for line, cells in some]
+            joined += [(f"{line} of {path.name}", cells) for line, cells in some]
             told.append(f"{len(some)} of {path.name}")
-        parts[part] = np.arange(start, len(rows))
-    whole = Table(first.parent, table.names, rows, table.target, table.is_named, table.left_out)
+        parts[part] = np.arange(start, len(joined))
+    whole = Table(first.parent, table.names, joined, table.target, table.is_named, table.left_out)
     return Read(whole, parts, weight, group, (f"rows: {', '.join(told)}",))
 
 
@@ -90,11 +97,15 @@ def _more_rows(path: Path, table: Table, delimiter: str) -> Sequence[tuple[int |
 
 
 def _first_table(
-    path: Path, options: Csv | Rows, like: bm.Encoding | None
+    path: Path,
+    rows: Sequence[tuple[int | str, list[str]]],
+    options: Csv | Rows,
+    like: bm.Encoding | None,
+    *,
+    is_named: bool,
 ) -> tuple[Table, int | None, int | None]:
     """The table of the first file, and the numbers of the columns of weights and of groups, if there are."""
     delimiter, header, target = options.delimiter, options.header, options.target
-    rows = bm.table_files.read_rows(path, delimiter)
     width = len(rows[0][1])
     if width < 2 and target is not None:
         raise DataError(
@@ -104,8 +115,7 @@ def _first_table(
         )
     first = [cell.strip() for cell in rows[0][1]]
     known = None if like is None else like.columns.names if like.columns is not None else like.features
-    if bm.table_files.names_columns(path):
-        header = True
+    header = True if is_named else header
     if header is None and known is not None and set(known) & set(first):
         header = any(parsed(name, float) is None for name in known) or set(known) <= set(first)
     if header is None:

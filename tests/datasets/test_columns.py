@@ -6,6 +6,7 @@ import csv
 import gzip
 import json
 import sys
+from datetime import datetime
 
 import numpy as np
 import pytest
@@ -306,3 +307,36 @@ def test_parquet_without_its_package_says_how_to_install_it(tmp_path, monkeypatc
     path.write_bytes(b"PAR1")
     with pytest.raises(BigmodelError, match=r"(?s)Parquet files need the package pyarrow.*bigmodel\[table\]"):
         bm.datasets.load("csv", path)
+
+
+def frame_of(package, path):
+    """The rows of a table as a DataFrame, with types of its own."""
+    rows = records(path)
+    columns = {name: [row[name] for row in rows] for name in rows[0]}
+    columns["day"] = [datetime.fromisoformat(day) for day in columns["day"]]
+    columns["member"] = [cell == "yes" for cell in columns["member"]]
+    return package.DataFrame(columns)
+
+
+@pytest.mark.parametrize("package", ["pandas", "polars"])
+def test_a_data_frame_is_a_table(tmp_path, package):
+    frames = pytest.importorskip(package, reason=f"{package} is not installed")
+    path = table(tmp_path)
+    data = bm.datasets.load("csv", path, target="kind")
+    other = bm.datasets.load("csv", frame_of(frames, path), target="kind")
+    assert other.columns == data.columns and other.data_dir is None
+    np.testing.assert_array_equal(other.train.x, data.train.x)
+    again = bm.datasets.load("csv", frame_of(frames, path).head(30), like=data)
+    assert again.columns == data.columns
+
+
+def test_a_data_set_of_files_takes_no_frame(tmp_path):
+    pandas = pytest.importorskip("pandas", reason="pandas is not installed")
+    with pytest.raises(BigmodelError, match="series was given a DataFrame, expected the path of a file"):
+        bm.datasets.load("series", pandas.DataFrame({"value": [1, 2]}))
+
+
+def test_a_frame_with_nameless_columns_is_refused():
+    pandas = pytest.importorskip("pandas", reason="pandas is not installed")
+    with pytest.raises(DataError, match="its columns are 0, 1, expected a text for each"):
+        bm.datasets.load("csv", pandas.DataFrame([[1, 2], [3, 4]]))
